@@ -1,0 +1,1 @@
+"""Captions rendered from annotations. One module holds each family; one table in it holds the wordings."""

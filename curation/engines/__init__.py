@@ -1,0 +1,1 @@
+"""Annotators. An engine turns a batch of decoded images into annotations and knows nothing of shards."""

@@ -1,0 +1,1 @@
+"""How work runs at scale: recipes, units of work, Ray Data graphs, sinks, the command line."""

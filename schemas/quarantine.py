@@ -1,0 +1,54 @@
+"""A row that was left out, and why. Rows in = rows out + rows quarantined, always."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import pyarrow as pa
+
+
+class Reason(StrEnum):
+    """Why a row was left out. The codes are stable: they are stored, counted and matched on."""
+
+    # how the sample lies in its shard
+    MISSING_IMAGE = "missing_image"  # no member that is an image
+    MISSING_METADATA = "missing_metadata"  # no .json member, or one that is no JSON object
+    DUPLICATE_KEY = "duplicate_key"  # the shard had this key before, or the sample has a member twice
+    UNSAFE_MEMBER = "unsafe_member"  # a link, a device, or a name that leaves its folder
+    INCOMPLETE = "incomplete"  # the shard ends, or stops making sense, inside this sample
+    # the image
+    NOT_AN_IMAGE = "not_an_image"
+    UNSUPPORTED_FORMAT = "unsupported_format"  # an image, of a kind that web data should not hold (PSD, EPS, ...)
+    DECODE_ERROR = "decode_error"  # truncated or corrupt
+    TOO_MANY_PIXELS = "too_many_pixels"
+    # filters set in the recipe
+    TOO_SMALL = "too_small"
+    EXTREME_ASPECT = "extreme_aspect"
+    REPEATED_IMAGE = "repeated_image"
+    TOO_FEW_LINES = "too_few_lines"
+    # running the engines
+    ENGINE_ERROR = "engine_error"
+    WORKER_KILLED = "worker_killed"  # the process that worked on this sample alone died, twice
+    # joining images with captions
+    NO_CAPTION = "no_caption"
+
+
+@dataclass
+class Rejected(Exception):
+    """One sample cannot go on; raised where the fault is found, stored as a quarantined row."""
+
+    reason: Reason
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"
+
+
+QUARANTINE = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("uid", pa.string()),
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("detail", pa.string(), nullable=False),
+    ]
+)
