@@ -1,0 +1,36 @@
+"""The input shards of a run: their paths, names and sizes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipelines.storage import Folder, matching, split
+from schemas.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class InputShard:
+    """One input file. `name` is its file name without the ending: outputs are named after it."""
+
+    name: str
+    path: str
+
+    def folder(self) -> tuple[Folder, str]:
+        """The folder it lies in and its file name there."""
+        return split(self.path)
+
+
+def input_shards(patterns: Sequence[str], ending: str) -> list[InputShard]:
+    """The files that the globs match, in the order of their paths; each name may occur once."""
+    shards: dict[str, InputShard] = {}
+    for path in sorted({path for pattern in patterns for path in matching(pattern)}):
+        name = path.rsplit("/", 1)[-1]
+        if not name.endswith(ending):
+            raise UsageError(f"{path} is no {ending} file: the glob should match shards alone")
+        shard = InputShard(name.removesuffix(ending), path)
+        if shard.name in shards:
+            raise UsageError(
+                f"{shards[shard.name].path} and {path} would both give an output named {shard.name}: "
+                "write them into separate outputs"
+            )
+        shards[shard.name] = shard
+    return list(shards.values())

@@ -1,0 +1,13 @@
+"""Errors that a user sees: one line that says what, where and what to do. Everything else is a bug and keeps its trace."""
+
+
+class ShardloomError(Exception):
+    """Something went wrong that the program foresaw. `exit_code` is the process's."""
+
+    exit_code = 1
+
+
+class UsageError(ShardloomError):
+    """The call or the recipe is wrong; found before any work is done."""
+
+    exit_code = 2
