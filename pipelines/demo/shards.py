@@ -1,0 +1,199 @@
+"""Packs drawn pictures as image shards in the layout of img2dataset, with the truth about them beside.
+
+The layout is that of DataComp's downloads: `00000000.tar` with {key}.jpg, {key}.json and {key}.txt, `00000000.parquet`
+with a row for every download tried, failed ones too, and `00000000_stats.json`.
+"""
+
+import hashlib
+import io
+import json
+import tarfile
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.demo.pictures import Picture, draw
+from pipelines.storage import Folder
+
+KEYS_PER_SHARD = 10_000  # as DataComp numbers its keys, however many rows a shard has
+
+# What the web does to a collection, by index: all in the first dozen, so that the smallest demo has them.
+HTML, TRUNCATED, REPEAT = 3, 7, 11
+REPEATED = 2  # the picture that REPEAT shows again under its own URL and caption
+
+ERROR_PAGE = b"<!DOCTYPE html>\n<html><head><title>404</title></head><body><h1>Page not found</h1></body></html>\n"
+
+FAIL_EVERY = 8  # pictures; after each run of them comes a download that failed
+FAILURES = [
+    ("failed_to_download", "HTTP Error 404: Not Found"),
+    ("failed_to_download", "HTTP Error 403: Forbidden"),
+    ("failed_to_download", "<urlopen error [Errno -2] Name or service not known>"),
+    ("failed_to_resize", "Image decoding error"),
+]
+
+SIDE = pa.schema(
+    [
+        ("uid", pa.string()),
+        ("face_bboxes", pa.list_(pa.list_(pa.float64()))),
+        ("caption", pa.string()),
+        ("url", pa.string()),
+        ("key", pa.string()),
+        ("status", pa.string()),
+        ("error_message", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("original_width", pa.int32()),
+        ("original_height", pa.int32()),
+        ("exif", pa.string()),
+        ("sha256", pa.string()),
+    ]
+)
+"""The side Parquet; a sample's .json has the same fields in the same order."""
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """What came back for one picture: its bytes, what is wrong with them, and what can be seen in them."""
+
+    picture: Picture
+    data: bytes
+    fault: str | None
+    same_bytes_as: int | None
+
+
+def write_shards(folder: Folder, count: int, per_shard: int, seed: int = 0) -> list[str]:
+    """Draws `count` pictures and writes them as shards of `per_shard`, with `truth.jsonl`; returns the tars' names.
+
+    The same arguments give the same bytes, and picture `index` is the same whatever `count` is. Rows that failed to
+    download come on top of `count`.
+    """
+    if not (count > 0 and 0 < per_shard <= KEYS_PER_SHARD // 2):
+        raise ValueError(f"{count} pictures in shards of {per_shard}: both must be positive, a shard at most 5,000")
+    names: list[str] = []
+    truths: list[Row] = []
+    for shard, start in enumerate(range(0, count, per_shard)):
+        name, rows, members = f"{shard:08d}", list[Row](), list[tuple[str, bytes]]()
+        for index in range(start, min(start + per_shard, count)):
+            key = f"{shard * KEYS_PER_SHARD + len(rows):012d}"
+            download = fetch(seed, index)
+            rows.append(row_of(seed, index, key, download))
+            members.append((key, download.data))
+            truths.append({"file": f"{name}.tar/{key}.jpg", **truth_of(seed, index, key, download)})
+            if index % FAIL_EVERY == FAIL_EVERY - 1:
+                rows.append(failed_row(seed, index, f"{shard * KEYS_PER_SHARD + len(rows):012d}"))
+        folder.write(f"{name}.tar", tar_of(members, {row["key"]: row for row in rows}))
+        folder.write(f"{name}.parquet", parquet_of(rows))
+        folder.write(f"{name}_stats.json", stats_of(rows))
+        names.append(f"{name}.tar")
+    folder.write("truth.jsonl", "".join(json.dumps(truth, ensure_ascii=False) + "\n" for truth in truths).encode())
+    return names
+
+
+def fetch(seed: int, index: int) -> Download:
+    """The picture as a crawler would get it: most as they are, a few spoilt."""
+    picture = draw(seed, index)
+    if index == HTML:
+        return Download(picture, ERROR_PAGE, "html", None)
+    if index == TRUNCATED:
+        return Download(picture, picture.jpeg[: len(picture.jpeg) * 2 // 5], "truncated", None)
+    if index == REPEAT:
+        first = draw(seed, REPEATED)
+        return Download(replace(first, caption=picture.caption), first.jpeg, None, REPEATED)
+    return Download(picture, picture.jpeg, None, None)
+
+
+def uid_of(seed: int, name: str) -> str:
+    """32 hex digits, as DataComp's ids are."""
+    return hashlib.md5(f"{seed}/{name}".encode(), usedforsecurity=False).hexdigest()
+
+
+def row_of(seed: int, index: int, key: str, download: Download) -> Row:
+    """The fields of a picture that was downloaded; the sizes are what its server announced, spoilt or not."""
+    picture = download.picture
+    uid = uid_of(seed, str(index))
+    return {
+        "uid": uid,
+        "face_bboxes": [],
+        "caption": picture.caption,
+        "url": f"https://images.example.org/{seed}/{uid[:2]}/{uid}.jpg",
+        "key": key,
+        "status": "success",
+        "error_message": None,
+        "width": picture.width,
+        "height": picture.height,
+        "original_width": picture.width,
+        "original_height": picture.height,
+        "exif": "{}",
+        "sha256": hashlib.sha256(download.data).hexdigest(),
+    }
+
+
+def failed_row(seed: int, index: int, key: str) -> Row:
+    """The fields of a download that failed after picture `index`: nothing is known but what was asked for."""
+    uid = uid_of(seed, f"failed/{index}")
+    status, message = FAILURES[index // FAIL_EVERY % len(FAILURES)]
+    asked = {"uid": uid, "face_bboxes": [], "caption": "", "url": f"https://gone.example.org/{uid}.jpg", "key": key}
+    return {**dict.fromkeys(SIDE.names), **asked, "status": status, "error_message": message}
+
+
+def truth_of(seed: int, index: int, key: str, download: Download) -> Row:
+    """What is in the stored image: lines with their corners and boxes in pixels, none where it cannot be decoded."""
+    width, height = download.picture.width, download.picture.height
+    items = []
+    for line in download.picture.lines if download.fault is None else ():
+        polygon = [round(part * side, 2) for part, side in zip(line.polygon, (width, height) * 4, strict=True)]
+        bbox = [round(part * side, 2) for part, side in zip(line.box, (width, height) * 2, strict=True)]
+        items.append({"text": line.text, "polygon": polygon, "bbox": bbox})
+    return {
+        "key": key,
+        "uid": uid_of(seed, str(index)),
+        "width": width,
+        "height": height,
+        "kind": download.picture.kind,
+        "fault": download.fault,
+        "same_bytes_as_uid": None if download.same_bytes_as is None else uid_of(seed, str(download.same_bytes_as)),
+        "complete": True,
+        "items": items,
+        "source": f"drawn with seed {seed}, index {index}",
+    }
+
+
+def tar_of(images: list[tuple[str, bytes]], rows: dict[str, Row]) -> bytes:
+    """The shard: three members a sample, owner and time 0, so that equal samples make equal tars."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for key, image in images:
+            described = json.dumps(rows[key], indent=4).encode()
+            for ending, data in (("jpg", image), ("json", described), ("txt", rows[key]["caption"].encode())):
+                member = tarfile.TarInfo(f"{key}.{ending}")
+                member.size, member.mode = len(data), 0o444
+                tar.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def parquet_of(rows: list[Row]) -> bytes:
+    """The side Parquet: every row tried."""
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=SIDE), buffer)
+    return buffer.getvalue()
+
+
+def stats_of(rows: list[Row]) -> bytes:
+    """img2dataset's counts, with no clock in them."""
+    statuses = Counter(row["status"] for row in rows)
+    stats = {
+        "count": len(rows),
+        "successes": statuses["success"],
+        "failed_to_download": statuses["failed_to_download"],
+        "failed_to_resize": statuses["failed_to_resize"],
+        "duration": 0.0,
+        "start_time": 0.0,
+        "end_time": 0.0,
+        "status_dict": dict(Counter(row["error_message"] or "success" for row in rows)),
+    }
+    return json.dumps(stats, indent=4).encode()
