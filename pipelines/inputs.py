@@ -18,6 +18,11 @@ class InputShard:
         """The folder it lies in and its file name there."""
         return split(self.path)
 
+    def size(self) -> int:
+        """Its size in bytes."""
+        folder, file_name = self.folder()
+        return folder.size(file_name)
+
 
 def input_shards(patterns: Sequence[str], ending: str) -> list[InputShard]:
     """The files that the globs match, in the order of their paths; each name may occur once."""

@@ -76,6 +76,11 @@ class Folder:
             found = self._fs.find(root, maxdepth=1) if self._fs.isdir(root) else []
         return sorted(name for path in found if TEMPORARY not in (name := path.rsplit("/", 1)[-1]))
 
+    def size(self, name: str) -> int:
+        """The file's size in bytes."""
+        with self._errors("read", name):
+            return int(self._fs.size(f"{self._root}/{name}"))
+
     def exists(self, name: str = "") -> bool:
         """Whether the file or folder is there."""
         self._fs.invalidate_cache()

@@ -1,0 +1,68 @@
+"""The Ray cluster that a run uses: a running one, or one of our own on this machine."""
+
+import logging
+import os
+from dataclasses import dataclass
+
+import ray
+
+from pipelines.recipe import RunOptions
+from schemas.errors import ShardloomError, UsageError
+
+PLUMBING_CPUS = 0.5  # of the reader's tasks and of the writer's: they wait for disks more than they compute
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The workers that a stage asks for."""
+
+    stage: str
+    workers: int
+    cpus: float
+    gpus: float
+
+
+def worker_count(run: RunOptions) -> int:
+    """The workers asked for; by default one a core of this machine, or of the cluster less one for the plumbing."""
+    if run.workers is not None:
+        return run.workers
+    cores = ray.cluster_resources().get("CPU", 1) - 2 * PLUMBING_CPUS if ray.is_initialized() else len(os.sched_getaffinity(0))
+    return max(1, int(cores // run.cpus_per_worker))
+
+
+def connect(run: RunOptions, object_store_bytes: int) -> None:
+    """Joins the cluster at `run.address` or RAY_ADDRESS, or starts one that ends with this process."""
+    if ray.is_initialized():
+        return
+    address = run.address or os.environ.get("RAY_ADDRESS")
+    os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+    try:
+        if address:
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+            return
+        # The cores we declare are ours to choose: enough for every worker and the plumbing, so that no stage of a run
+        # of our own can ever wait for a core that it won't get (ray.md trap 1).
+        ray.init(
+            address="local",
+            num_cpus=int(worker_count(run) * run.cpus_per_worker + 2 * PLUMBING_CPUS + 0.999),
+            object_store_memory=object_store_bytes,
+            include_dashboard=False,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+        )
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        raise ShardloomError(f"cannot use Ray at {address or 'this machine'}: {' '.join(str(error).split())[:300]}") from None
+
+
+def check(pools: list[Pool]) -> None:
+    """Raises `UsageError` naming the first stage whose workers don't fit on the cluster."""
+    have = ray.cluster_resources()
+    cpus, gpus = have.get("CPU", 0.0) - 2 * PLUMBING_CPUS, have.get("GPU", 0.0)
+    for pool in pools:
+        cpus, gpus = cpus - pool.workers * pool.cpus, gpus - pool.workers * pool.gpus
+        if cpus < 0 or gpus < 0:
+            raise UsageError(
+                f"stage {pool.stage} asks for {pool.workers} workers of {pool.cpus:g} CPUs and {pool.gpus:g} GPUs; "
+                f"the cluster has {have.get('CPU', 0):g} CPUs (1 of them for reading and writing) and "
+                f"{have.get('GPU', 0):g} GPUs: lower run.workers or run.cpus_per_worker"
+            )

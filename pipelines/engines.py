@@ -1,0 +1,52 @@
+"""From a recipe's engine to one that runs, with the column that it fills."""
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from pydantic import ValidationError
+
+from curation.decode import RgbImage
+from pipelines.recipe import EngineSpec
+from schemas.errors import UsageError
+from schemas.fingerprint import EngineFingerprint
+from schemas.text_line import OCR, line_to_arrow
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """An engine as the pipeline uses it: images in, values of its column out."""
+
+    fingerprint: EngineFingerprint
+    column: pa.Field
+    annotate: Callable[[Sequence[RgbImage]], list[Any]]
+
+
+def load_engine(name: str, spec: EngineSpec) -> Engine:
+    """The engine, with its weights loaded. Raises `UsageError` for unknown engines and settings."""
+    assert name == "ocr", f"recipes admit no engine {name!r}"
+    ocr = _instance(name, spec)
+
+    def annotate(images: Sequence[RgbImage]) -> list[Any]:
+        return [[line_to_arrow(line) for line in lines] for lines in ocr.annotate(images)]
+
+    return Engine(ocr.fingerprint, OCR, annotate)
+
+
+def _instance(name: str, spec: EngineSpec) -> Any:
+    try:
+        if spec.engine == "rapidocr":
+            from curation.engines.rapidocr import RapidOcr, RapidOcrSettings  # loads ONNX Runtime: only where it is used
+
+            return RapidOcr(RapidOcrSettings.model_validate(spec.settings))
+        module, _, attribute = spec.engine.partition(":")
+        if not attribute:
+            raise UsageError(f"engines.{name}: there is no engine {spec.engine!r}; use rapidocr or package.module:Class")
+        return getattr(importlib.import_module(module), attribute)(**spec.settings)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise UsageError(f"engines.{name}.settings: {faults}") from None
+    except (ImportError, AttributeError, TypeError) as error:
+        raise UsageError(f"engines.{name}: cannot make {spec.engine!r}: {error}") from None

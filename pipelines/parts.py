@@ -1,0 +1,91 @@
+"""Finished chunks that wait for their shard: one Parquet file each, and the commit that joins them."""
+
+import io
+from collections import Counter
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipelines.chunks import VERDICT_COLUMNS, Chunk, ShardEnd
+from pipelines.output import DATA, PARTS, QUARANTINE, commit, parquet_bytes, put
+from pipelines.storage import Folder
+from schemas.fingerprint import EngineFingerprint
+from schemas.manifest import InputFile, Manifest
+from schemas.quarantine import QUARANTINE as QUARANTINE_SCHEMA
+
+VERDICTS = [field.name for field in VERDICT_COLUMNS]
+ENGINE = "engine."  # prefix of the metadata keys that hold fingerprints
+
+
+def part_name(shard: str, index: int) -> str:
+    """A part's name is its chunk's."""
+    return f"{shard}-{index:06d}.parquet"
+
+
+def write_part(output: Folder, chunk: Chunk, recipe_sha256: str) -> None:
+    """Puts a finished chunk in place."""
+    assert chunk.table is not None
+    metadata = (chunk.table.schema.metadata or {}) | {b"digest": chunk.digest.encode(), b"recipe": recipe_sha256.encode()}
+    table = chunk.table.replace_schema_metadata(metadata)
+    output.write(f"{PARTS}/{part_name(chunk.shard, chunk.index)}", parquet_bytes([table], table.schema))
+
+
+def is_valid(output: Folder, name: str, digest: str, recipe_sha256: str) -> bool:
+    """Whether the part was made from these samples by this recipe, and is whole."""
+    try:
+        metadata = pq.read_schema(io.BytesIO(output.read(f"{PARTS}/{name}"))).metadata or {}
+    except pa.ArrowInvalid:
+        return False
+    return metadata.get(b"digest") == digest.encode() and metadata.get(b"recipe") == recipe_sha256.encode()
+
+
+def fingerprints_of(output: Folder, name: str) -> dict[str, EngineFingerprint]:
+    """The engines that made a part; none when the part can't be read."""
+    try:
+        return _fingerprints(pq.read_schema(io.BytesIO(output.read(f"{PARTS}/{name}"))))
+    except pa.ArrowInvalid:
+        return {}
+
+
+def commit_shard(output: Folder, end: ShardEnd, recipe_sha256: str) -> Manifest:
+    """Joins a shard's parts into its outputs, in the order of the input, and writes the manifest last."""
+    names = [part_name(end.shard, index) for index in range(len(end.digests))]
+    tables = [pq.read_table(io.BytesIO(output.read(f"{PARTS}/{name}"))) for name in names]
+    good = [table.filter(pc.is_null(table["reason"])).drop_columns(VERDICTS) for table in tables]
+    bad = [table.filter(pc.is_valid(table["reason"])).select(QUARANTINE_SCHEMA.names) for table in tables]
+    rows_out, rows_bad = sum(t.num_rows for t in good), sum(t.num_rows for t in bad)
+    schema = tables[0].schema if tables else None
+    outputs = []
+    if schema is not None:
+        kept = pa.schema([field for field in schema if field.name not in VERDICTS])
+        data = parquet_bytes([table.cast(kept) for table in good], kept)
+        outputs.append(put(output, f"{DATA}/{end.shard}.parquet", data, rows_out))
+    quarantine = parquet_bytes([table.cast(QUARANTINE_SCHEMA) for table in bad], QUARANTINE_SCHEMA)
+    outputs.append(put(output, f"{QUARANTINE}/{end.shard}.parquet", quarantine, rows_bad))
+    reasons = Counter(reason for table in bad for reason in table["reason"].to_pylist())
+    manifest = Manifest(
+        name=end.shard,
+        recipe_sha256=recipe_sha256,
+        inputs=[InputFile(path=end.path, size=end.size, sha256=end.sha256)],
+        rows_in=end.samples,
+        rows_out=rows_out,
+        reasons=dict(sorted(reasons.items())),
+        counts={"empty_captions": sum(pc.sum(pc.equal(t["caption"], "")).as_py() or 0 for t in good)}
+        | {"text_lines": sum(pc.sum(pc.list_value_length(t["ocr"])).as_py() or 0 for t in good if "ocr" in t.column_names)},
+        outputs=outputs,
+        engines=_fingerprints(schema) if schema is not None else {},
+        damage=end.damage,
+    )
+    commit(output, manifest)
+    for name in names:
+        output.remove(f"{PARTS}/{name}")
+    return manifest
+
+
+def _fingerprints(schema: pa.Schema) -> dict[str, EngineFingerprint]:
+    return {
+        key.decode().removeprefix(ENGINE): EngineFingerprint.model_validate_json(value)
+        for key, value in (schema.metadata or {}).items()
+        if key.startswith(ENGINE.encode())
+    }

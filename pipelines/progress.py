@@ -1,0 +1,62 @@
+"""Progress, rate and time left: a bar on a terminal, a line every few seconds elsewhere."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+LINE_SECONDS = 10.0
+
+
+class Progress:
+    """Follows work of a known size. `done` counts in the unit of `total`; `items` in what the user thinks in."""
+
+    def __init__(self, title: str, total: int, unit: str = "images", quiet: bool = False) -> None:
+        self.title, self.total, self.unit, self.quiet = title, max(total, 1), unit, quiet
+        self.done = self.items = 0
+        self._started = self._line = time.monotonic()
+        self._bar: Bar | None = None
+        if not quiet and sys.stderr.isatty():
+            columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+            self._bar = Bar(*columns, TextColumn("{task.fields[rate]}"), console=Console(stderr=True), transient=True)
+            self._task = self._bar.add_task(title, total=self.total, rate="")
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def restart_clock(self) -> None:
+        """Work begins now: what came before was starting up."""
+        self._started = time.monotonic()
+
+    def advance(self, done: int) -> None:
+        """So much more of the total is done."""
+        self.done += done
+        self.show()
+
+    def show(self, items: int | None = None, doing: str = "") -> None:
+        """Brings the display up to date; `items` is their number so far, `doing` a word on what goes on."""
+        self.items = self.items if items is None else items
+        seconds = max(time.monotonic() - self._started, 1e-3)
+        rate = doing or f"{self.items:,} {self.unit}, {self.items / seconds:.1f}/s"
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self.done, rate=rate)
+        elif not self.quiet and time.monotonic() - self._line >= LINE_SECONDS:
+            self._line = time.monotonic()
+            share = self.done / self.total
+            left = f", {_clock(seconds * (1 - share) / share)} left" if share > 0 and not doing else ""
+            print(f"{self.title}: {share:.0%}, {rate}{left}", file=sys.stderr, flush=True)
+
+
+def _clock(seconds: float) -> str:
+    minutes, hours = int(seconds) // 60, int(seconds) // 3600
+    return f"{hours}:{minutes % 60:02d}:{int(seconds) % 60:02d}"

@@ -1,0 +1,183 @@
+"""Recipes: what a run is asked to do, as typed options with the reason for each default.
+
+A recipe has two halves. What can alter a byte of the output is written to `OUT/recipe.yaml` and must be the same when a
+run is taken up again; `run` holds what can't (workers, patience) and may differ every time.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeFloat, PositiveInt, ValidationError
+
+from curation.decode import DecodeLimits
+from curation.filters import ImageFilters
+from pipelines.chunks import ChunkOptions
+from pipelines.storage import Folder
+from schemas.errors import UsageError
+
+RECIPE_FILE = "recipe.yaml"
+
+Globs = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
+"""One glob or several."""
+
+
+class Options(BaseModel):
+    """Options of a recipe: unknown keys are refused by name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RunOptions(Options):
+    """How a run is carried out; nothing here can alter its output."""
+
+    output: str | None = Field(None, description="the output set's folder; --output on the command line")
+    workers: PositiveInt | None = Field(None, description="processes that do the work; default: one a core")
+    cpus_per_worker: float = Field(1.0, gt=0, description="cores that a worker keeps busy: the engines use one thread")
+    gpus_per_worker: NonNegativeFloat = Field(0.0, description="a fraction lets several workers share a GPU")
+    address: str | None = Field(None, description="a running Ray cluster; default: RAY_ADDRESS, else a cluster of our own")
+    stall_seconds: float = Field(100.0, gt=0, description="no sign of life for so long ends the run: under two minutes")
+    allow_damaged: bool = Field(False, description="exit 0 although a shard was damaged")
+
+
+class Recipe(Options):
+    """What every recipe has."""
+
+    kind: ClassVar[str]
+    run: RunOptions = RunOptions()
+
+    def resolved(self) -> dict[str, Any]:
+        """The half that can alter the output, as plain data."""
+        return {"kind": self.kind} | self.model_dump(mode="json", exclude={"run"})
+
+    def sha256(self) -> str:
+        """Hash of that half."""
+        return hashlib.sha256(dump_yaml(self.resolved())).hexdigest()
+
+
+DEFAULT_ENGINES = {"ocr": "rapidocr"}
+"""The engine of each kind that a laptop runs, with weights at hand."""
+
+
+class EngineSpec(Options):
+    """An engine and its settings; what settings there are is the engine's to say."""
+
+    engine: str = Field(description="a name from `pipelines.engines`, or your own as `package.module:Class`")
+    settings: dict[str, str | int | float | bool | None] = {}
+
+
+class AnnotateFilters(ImageFilters):
+    """Images to leave out before an engine sees them."""
+
+    repeated_images: bool = Field(False, description="leave out all but the first of equal bytes; reads every shard twice")
+
+
+class AnnotateRecipe(Recipe):
+    """Annotates the images of WebDataset shards."""
+
+    kind: ClassVar[str] = "annotate"
+    input: Globs = Field(description="globs of img2dataset / DataComp tars")
+    engines: dict[Literal["ocr"], EngineSpec] = Field(min_length=1)
+    decode: DecodeLimits = DecodeLimits()
+    filters: AnnotateFilters = AnnotateFilters()
+    chunk: ChunkOptions = ChunkOptions()
+    batch_size: PositiveInt = Field(16, description="images an engine is given at once; bounds the decoded pixels held")
+    max_engine_errors: float = Field(0.05, ge=0, le=1, description="a larger share means a broken engine, not bad images")
+
+
+class RenderRecipe(Recipe):
+    """Renders the captions of an annotation set."""
+
+    kind: ClassVar[str] = "render"
+    input: str = Field(description="the annotation set's folder")
+    granularities: list[Annotated[int, Field(ge=0, le=5)]] = Field([0, 1, 2, 3, 4, 5], min_length=1)
+    raw_caption: Literal["with", "without", "both"] = "both"
+    min_confidence: float = Field(0.0, ge=0, le=1, description="the engine's own floor stands; raise it here at no cost")
+    min_lines: PositiveInt = Field(1, description="an image without text has no OCR caption")
+
+
+class ShardRecipe(Recipe):
+    """Joins image shards with a caption set into training shards."""
+
+    kind: ClassVar[str] = "shard"
+    images: Globs = Field(description="globs of the image shards")
+    captions: str = Field(description="the caption set's folder")
+    format: Literal["webdataset", "parquet"] = "webdataset"
+    samples_per_shard: PositiveInt = Field(10_000, description="DataComp's own; about 1 GB at 512 pixels")
+    granularity: Annotated[int, Field(ge=0, le=5)] = Field(0, description="the caption that becomes the .txt; BLIP-3 trains on 0")
+    raw_caption: bool = Field(False, description="whether that caption begins with the alt text")
+
+
+R = TypeVar("R", bound=Recipe)
+
+
+def load_recipe(model: type[R], path: str | None, **flags: Any) -> R:
+    """The recipe in a YAML file, if one is given, with the flags that are not None laid over it."""
+    values: Any = {}
+    if path is not None:
+        try:
+            values = yaml.safe_load(Path(path).read_text()) or {}
+        except OSError as error:
+            raise UsageError(f"cannot read recipe {path}: {error.strerror}") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise UsageError(f"recipe {path} is no YAML: {' '.join(str(error).split())}") from None
+        if not isinstance(values, dict):
+            raise UsageError(f"recipe {path} is no mapping")
+        if values.pop("kind", model.kind) != model.kind:
+            raise UsageError(f"recipe {path} is not of the kind {model.kind!r}")
+    _overlay(values, flags)
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        faults = "; ".join(_fault(dict(fault)) for fault in error.errors())
+        raise UsageError(f"recipe{' ' + path if path else ''}: {faults}") from None
+
+
+def claim(output: Folder, recipe: Recipe) -> None:
+    """Makes the folder this recipe's. Raises `UsageError` when it is another's."""
+    asked = recipe.resolved()
+    if output.exists(RECIPE_FILE):
+        held = yaml.safe_load(output.read(RECIPE_FILE))
+        differing = [
+            f"{name} is {there!r} there and {here!r} here"
+            for name, there, here in _differences(held, asked)
+        ]
+        if differing:
+            raise UsageError(f"{output.url} holds another recipe ({'; '.join(differing)}): take a new output folder")
+        return
+    if output.exists() and output.names():
+        raise UsageError(f"{output.url} is not empty and holds no {RECIPE_FILE}: take a new output folder")
+    output.write(RECIPE_FILE, dump_yaml(asked))
+
+
+def dump_yaml(values: dict[str, Any]) -> bytes:
+    """YAML with the order of keys kept."""
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode()
+
+
+def _overlay(values: dict[str, Any], flags: dict[str, Any]) -> None:
+    """Lays flags over a recipe's values; nested ones are merged key by key."""
+    for name, value in flags.items():
+        if isinstance(value, dict) and isinstance(values.setdefault(name, {}), dict):
+            _overlay(values[name], value)
+        elif value is not None:
+            values[name] = value
+
+
+def _fault(fault: dict[str, Any]) -> str:
+    where = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return f"unknown key {where}"
+    return f"{where}: {fault['msg'].lower()}" + ("" if fault["type"] == "missing" else f", not {fault['input']!r}")
+
+
+def _differences(held: Any, asked: Any, name: str = "") -> list[tuple[str, Any, Any]]:
+    if isinstance(held, dict) and isinstance(asked, dict):
+        keys = list(dict.fromkeys([*held, *asked]))
+        return [
+            difference
+            for key in keys
+            for difference in _differences(held.get(key), asked.get(key), f"{name}.{key}".lstrip("."))
+        ]
+    return [] if held == asked else [(name, held, asked)]

@@ -1,0 +1,66 @@
+"""The source of the graph: shards in, chunks out, each shard read once from its start to its end."""
+
+import io
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from pipelines.chunks import Chunk, ShardEnd, chunk_row, cut, digest_of, end_row, samples_table, size_of
+from pipelines.inputs import InputShard
+from pipelines.parts import is_valid, part_name
+from pipelines.recipe import AnnotateRecipe
+from pipelines.storage import Folder
+from schemas.datacomp import downloaded_keys
+from schemas.tar_reader import TarReader
+
+SHARD = pa.schema([("name", pa.string()), ("path", pa.string())])
+
+
+def shard_row(shard: InputShard) -> pa.Table:
+    """A shard as a block of Ray Data."""
+    return pa.table({"name": [shard.name], "path": [shard.path]}, schema=SHARD)
+
+
+class ShardReader:
+    """Cuts shards into chunks. Chunks that have a valid part in the output are passed on without their samples."""
+
+    def __init__(self, recipe: AnnotateRecipe, output: Folder, parts: list[str]) -> None:
+        self.recipe, self.output, self.parts = recipe, output, frozenset(parts)
+        self.recipe_sha256 = recipe.sha256()
+
+    def __call__(self, row: pa.Table) -> Iterator[pa.Table]:
+        """The rows of one shard's chunks, then the row of its end."""
+        shard = InputShard(row["name"][0].as_py(), row["path"][0].as_py())
+        folder, file_name = shard.folder()
+        digests: list[str] = []
+        keys: list[str] = []
+        with folder.open(file_name) as file:
+            reader = TarReader(file)
+            for index, samples in enumerate(cut(reader, self.recipe.chunk)):
+                digests.append(digest_of(samples))
+                keys += [sample.key for sample in samples]
+                table = None if self._is_done(shard.name, index, digests[-1]) else samples_table(samples)
+                yield chunk_row(Chunk(shard.name, index, digests[-1], sum(map(size_of, samples)), table))
+        damage = [f"byte {damage.offset}: {damage.what}" for damage in reader.damage]
+        damage += missing_downloads(folder, shard.name, keys)
+        yield end_row(ShardEnd(shard.name, shard.path, reader.size, reader.sha256, digests, len(keys), damage))
+
+    def _is_done(self, shard: str, index: int, digest: str) -> bool:
+        name = part_name(shard, index)
+        return name in self.parts and is_valid(self.output, name, digest, self.recipe_sha256)
+
+
+def missing_downloads(folder: Folder, name: str, keys: list[str]) -> list[str]:
+    """What the side Parquet lists as downloaded and the tar does not hold."""
+    side = f"{name}.parquet"
+    if not folder.exists(side):
+        return []
+    try:
+        listed = downloaded_keys(io.BytesIO(folder.read(side)))
+    except pa.ArrowException as error:
+        return [f"{side} can't be read: {error}"]
+    missing = sorted(set(listed or []) - set(keys))
+    if not missing:
+        return []
+    some = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+    return [f"{len(missing)} samples that {side} lists are not in the tar: {some}"]

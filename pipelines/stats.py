@@ -1,0 +1,117 @@
+"""Counts and timings of runs: added up while they go, kept in `stats.json`, printed by `shardloom stats`."""
+
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+from pipelines.ledger import Snapshot
+from pipelines.output import STATS, committed
+from pipelines.storage import Folder
+from schemas.errors import ShardloomError, UsageError
+from schemas.manifest import Manifest, seal, unseal
+
+
+@dataclass(slots=True)
+class RunTimes:
+    """Timings of runs into one output set. They add up: `a + b` is what both took."""
+
+    runs: int = 0
+    seconds: float = 0.0
+    commit_seconds: float = 0.0
+    stages: dict[str, dict[str, float]] = field(default_factory=dict)  # stage -> counter -> value
+
+    def __add__(self, other: Self) -> Self:
+        stages = {
+            stage: dict(Counter(self.stages.get(stage, {})) + Counter(other.stages.get(stage, {})))
+            for stage in [*self.stages, *(stage for stage in other.stages if stage not in self.stages)]
+        }
+        return type(self)(
+            self.runs + other.runs, self.seconds + other.seconds, self.commit_seconds + other.commit_seconds, stages
+        )
+
+
+class RunClock:
+    """Times one run."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self.times = RunTimes(runs=1)
+
+    def stages(self, snapshot: Snapshot) -> None:
+        """Takes over what the ledger has counted."""
+        self.times.stages = {stage: asdict(counts) for stage, counts in snapshot.stages.items()}
+
+    def stop(self, output: Folder) -> None:
+        """Adds this run's times to those of the output set."""
+        self.times.seconds = time.monotonic() - self._started
+        output.write(STATS, seal(asdict(read_times(output) + self.times)))
+
+
+@dataclass(slots=True)
+class Totals:
+    """What an output set holds, added up over its manifests."""
+
+    outputs: int = 0
+    rows_in: int = 0
+    rows_out: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
+    damaged: dict[str, list[str]] = field(default_factory=dict)  # output -> what is wrong with its input
+
+    def add(self, manifest: Manifest) -> None:
+        """One output more."""
+        self.outputs += 1
+        self.rows_in += manifest.rows_in
+        self.rows_out += manifest.rows_out
+        self.reasons.update(manifest.reasons)
+        self.counts.update(manifest.counts)
+        if manifest.damage:
+            self.damaged[manifest.name] = manifest.damage
+
+    @property
+    def quarantined(self) -> int:
+        """Rows left out, whatever the reason."""
+        return self.reasons.total()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self) | {"quarantined": self.quarantined}
+
+
+class DamagedInput(ShardloomError):
+    """Everything readable is committed, but some of the input could not be read."""
+
+
+def totals(output: Folder) -> Totals:
+    """The totals of an output set."""
+    result = Totals()
+    for manifest in committed(output).values():
+        result.add(manifest)
+    return result
+
+
+def read_times(output: Folder) -> RunTimes:
+    """The timings kept in an output set; zeros when there are none or they are not what was written."""
+    try:
+        return RunTimes(**unseal(output.read(STATS))) if output.exists(STATS) else RunTimes()
+    except (ValueError, TypeError):
+        return RunTimes()
+
+
+def check_damage(result: Totals, allow: bool) -> None:
+    """Raises `DamagedInput` naming the damaged shards, unless that is allowed."""
+    if result.damaged and not allow:
+        some = "; ".join(f"{name}: {damage[0]}" for name, damage in list(result.damaged.items())[:3])
+        raise DamagedInput(
+            f"{len(result.damaged)} shards are damaged ({some}); their readable samples are committed, "
+            "--allow-damaged accepts that"
+        )
+
+
+def stats(output: str) -> dict[str, Any]:
+    """Counts and times of an output set as plain data. Raises `UsageError` when the folder is none."""
+    folder = Folder(output)
+    if not folder.exists("recipe.yaml"):
+        raise UsageError(f"{output} is no output set: it holds no recipe.yaml")
+    return totals(folder).to_dict() | {"times": asdict(read_times(folder))}

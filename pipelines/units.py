@@ -1,0 +1,35 @@
+"""Runs a pure function over units of work: in this process for one worker, as Ray tasks for more."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import ray
+
+from pipelines.cluster import connect, worker_count
+from pipelines.recipe import RunOptions
+from pipelines.watch import explained
+
+U = TypeVar("U")
+T = TypeVar("T")
+
+
+def map_units(function: Callable[[U], T], units: Sequence[U], run: RunOptions) -> Iterator[T]:
+    """Results in whatever order they are done. A worker that dies is replaced; the unit is done again, three times at most."""
+    workers = min(len(units), worker_count(run))
+    if workers <= 1 and run.address is None:
+        yield from map(function, units)
+        return
+    connect(run, object_store_bytes=1 << 30)
+    task = ray.remote(num_cpus=run.cpus_per_worker, max_retries=3)(function)
+    waiting = iter(units)
+    running: list[ray.ObjectRef] = []
+    while True:
+        while len(running) < 2 * workers and (unit := next(waiting, None)) is not None:
+            running.append(task.remote(unit))
+        if not running:
+            return
+        done, running = ray.wait(running, num_returns=1)
+        try:
+            yield from ray.get(done)
+        except ray.exceptions.RayError as error:
+            raise explained(error) from None

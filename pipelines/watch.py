@@ -1,0 +1,85 @@
+"""Follows a running graph: hands on its results, shows progress, and ends a run that has come to a halt."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyarrow as pa
+import ray
+
+from pipelines.ledger import Snapshot
+from schemas.errors import ShardloomError
+
+TICK_SECONDS = 1.0
+_END = object()
+
+
+def follow(
+    rows: Callable[[], Iterator[pa.Table]],
+    ledger: ray.actor.ActorHandle,
+    stall_seconds: float,
+    on_tick: Callable[[Snapshot], None],
+) -> Iterator[pa.Table]:
+    """Results of the graph as they come. Raises `ShardloomError` when the graph fails or makes no progress.
+
+    The graph is consumed in a thread of its own, because waiting for it can't be interrupted: this way a halt is seen
+    even when Ray itself waits for ever (ray.md trap 1).
+    """
+    results: queue.Queue[Any] = queue.Queue()
+
+    def consume() -> None:
+        try:
+            for row in rows():
+                results.put(row)
+            results.put(_END)
+        except BaseException as error:  # noqa: BLE001  handed to the thread that waits
+            results.put(error)
+
+    threading.Thread(target=consume, daemon=True, name="graph").start()
+    while True:
+        try:
+            result = results.get(timeout=TICK_SECONDS)
+        except queue.Empty:
+            result = None
+        if result is _END:
+            return
+        if isinstance(result, BaseException):
+            raise explained(result) from None
+        if result is not None:
+            yield result
+        if result is None or results.empty():
+            snapshot = _snapshot(ledger, stall_seconds)
+            on_tick(snapshot)
+            if snapshot.idle_seconds > stall_seconds:
+                raise ShardloomError(_halt(snapshot))
+
+
+def _snapshot(ledger: ray.actor.ActorHandle, patience: float) -> Snapshot:
+    try:
+        snapshot: Snapshot = ray.get(ledger.snapshot.remote(), timeout=patience)
+    except ray.exceptions.RayError as error:
+        raise ShardloomError(f"the run's ledger does not answer: {type(error).__name__}") from None
+    return snapshot
+
+
+def _halt(snapshot: Snapshot) -> str:
+    for stage, counts in snapshot.stages.items():
+        if stage in snapshot.at_work:
+            where = f"stage {stage} has been at {snapshot.at_work[stage]}"
+        elif counts.workers == 0:
+            where = f"no worker of stage {stage} has started (are there CPUs and GPUs left on the cluster?)"
+        else:
+            where = f"stage {stage} waits for its input"
+        return f"no progress for {snapshot.idle_seconds:.0f} s: {where}; what is done is kept, the same command goes on"
+    return "no progress"
+
+
+def explained(error: BaseException) -> BaseException:
+    """The foreseen error at the root of what Ray wrapped; the error itself when there is none."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ShardloomError):
+            return cause
+        cause = getattr(cause, "cause", None) or cause.__cause__ or cause.__context__
+    return error
