@@ -79,7 +79,7 @@ _UPRIGHT = {
 }
 _ORIENTATION = 0x0112  # the EXIF tag
 
-# Pillow warns of, and logs, every odd tag that web pictures have. `warnings.catch_warnings` is not safe with threads, so
+# Pillow warns of, and logs, every odd tag of a web picture. `warnings.catch_warnings` is not safe with threads, so
 # it is silenced once, and only there: what matters is in the `Rejected`.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").addHandler(logging.NullHandler())

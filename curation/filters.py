@@ -1,0 +1,42 @@
+"""Filters on the decoded image, each a pure function that says why a picture is left out, or None.
+
+Filters on lines of text (confidence, number) belong to rendering, where changing them costs no new annotation.
+"""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from curation.decode import RgbImage
+from schemas.quarantine import Reason, Rejected
+
+
+class ImageFilters(BaseModel):
+    """Which images are left out before an engine sees them. None switches a filter off."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # Icons, spacers and tracking pixels are under 32 pixels, where no engine reads a line; DataComp filters nothing by
+    # size, so they are in its shards.
+    min_side: int | None = Field(default=32, gt=0)
+    # Rulers, borders and banners slice text to nothing when resized. Text strips are real, though: a line of a page is
+    # easily 20 times as long as high.
+    max_aspect: float | None = Field(default=50.0, ge=1)
+
+
+def image_fault(image: RgbImage, filters: ImageFilters) -> Rejected | None:
+    """The first filter that leaves the image out, in the order of cost, or None when it may stay."""
+    height, width = image.shape[:2]
+    return too_small(width, height, filters.min_side) or extreme_aspect(width, height, filters.max_aspect)
+
+
+def too_small(width: int, height: int, min_side: int | None) -> Rejected | None:
+    """Leaves out images whose shorter side is under `min_side` pixels."""
+    if min_side is None or min(width, height) >= min_side:
+        return None
+    return Rejected(Reason.TOO_SMALL, f"{width} x {height} pixels, the least side is {min_side}")
+
+
+def extreme_aspect(width: int, height: int, max_aspect: float | None) -> Rejected | None:
+    """Leaves out images whose longer side is more than `max_aspect` times the shorter one."""
+    if max_aspect is None or max(width, height) <= max_aspect * min(width, height):
+        return None
+    return Rejected(Reason.EXTREME_ASPECT, f"{width} x {height} pixels, the most is {max_aspect:g} to 1")
