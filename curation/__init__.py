@@ -1,1 +1,4 @@
-"""What is done to one record or one batch: decoding, engines, captions, filters, quality. Knows no Ray and no shards."""
+"""What is done to one record or one batch: decoding, engines, captions, filters, quality.
+
+Knows no Ray and no shards.
+"""

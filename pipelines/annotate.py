@@ -1,6 +1,6 @@
 """The main job: image shards in, an annotation set out.
 
-    read (one task a shard) -> annotate (actor pool) -> write (one task a chunk) -> commit (the driver, shard by shard)
+read (one task a shard) -> annotate (actor pool) -> write (one task a chunk) -> commit (the driver, shard by shard)
 """
 
 import json
@@ -171,9 +171,9 @@ class Committer:
         """One result of the graph: a written chunk, or the end of a shard."""
         shard, index = row["shard"][0].as_py(), row["index"][0].as_py()
         if index < 0:
-            end = from_row(row)
-            assert isinstance(end, ShardEnd)
-            self.ends[shard] = end
+            ended = from_row(row)
+            assert isinstance(ended, ShardEnd)
+            self.ends[shard] = ended
         else:
             self.chunks.setdefault(shard, set()).add(index)
             self._count(json.loads(row["note"][0].as_py()))
@@ -189,7 +189,9 @@ class Committer:
     def check_complete(self, shards: list[InputShard]) -> None:
         """Raises when the graph has ended and a shard is not committed: nothing may be lost in silence."""
         if missing := [shard.name for shard in shards if shard.name not in self.committed]:
-            raise ShardloomError(f"the run ended without {len(missing)} shards ({', '.join(missing[:5])}): run it again")
+            raise ShardloomError(
+                f"the run ended without {len(missing)} shards ({', '.join(missing[:5])}): run it again"
+            )
 
     def _count(self, note: dict[str, int]) -> None:
         self.progress.advance(note["size"])

@@ -1,11 +1,12 @@
 """Finds the sample that kills its worker, by halving.
 
-A native crash or the out-of-memory killer takes the whole process, so the process can't say which image did it. It says
-beforehand what it is about to work on. When a chunk is begun that was begun before and never finished, the worker before
+A native crash or the out-of-memory killer takes the whole process, so the process can't say which image did it. It
+says beforehand what it is about to work on. When a chunk is begun that was begun before and never finished, the worker before
 died in the range noted last; the next attempt cuts that range in two, until one sample stands alone and has killed
 twice. Twice, because a worker may also die for reasons that are not the sample's.
 """
 
+import itertools
 from dataclasses import dataclass, field
 
 DEATHS_ALONE = 2
@@ -40,4 +41,4 @@ class Attempts:
         for killer in self.killers:
             cuts |= {killer, killer + 1}
         edges = sorted(cuts)
-        return [(a, b) for a, b in zip(edges, edges[1:], strict=False) if a not in self.killers]
+        return [(a, b) for a, b in itertools.pairwise(edges) if a not in self.killers]

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
@@ -41,8 +42,12 @@ class ChunkOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    samples: PositiveInt = Field(256, description="at most so many samples: under a minute of OCR, the work a kill costs")
-    bytes: PositiveInt = Field(32 << 20, description="at most so many bytes of images: bounds memory for large pictures")
+    samples: PositiveInt = Field(
+        256, description="at most so many samples: under a minute of OCR, the work a kill costs"
+    )
+    bytes: PositiveInt = Field(
+        32 << 20, description="at most so many bytes of images: bounds memory for large pictures"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,21 +107,17 @@ def digest_of(samples: list[TarSample]) -> str:
 
 def samples_table(samples: list[TarSample]) -> pa.Table:
     """The samples as Arrow rows, those that can't be used with their verdict and without an image."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for sample in samples:
         try:
             image = read_sample(sample)
         except Rejected as fault:
-            rows.append(
-                {"key": sample.key, "uid": uid_of(sample), "caption": "", "sha256": "", "stage": "read"}
-                | {"reason": fault.reason.value, "detail": fault.detail}
-            )
+            verdict = {"stage": "read", "reason": fault.reason.value, "detail": fault.detail}
+            rows.append({"key": sample.key, "uid": uid_of(sample), "caption": "", "sha256": ""} | verdict)
         else:
             data = image.image.data
-            rows.append(
-                {"key": image.key, "uid": image.uid, "url": image.url, "caption": image.caption}
-                | {"sha256": hashlib.sha256(data).hexdigest(), "image": data}
-            )
+            row = {"key": image.key, "uid": image.uid, "url": image.url, "caption": image.caption, "image": data}
+            rows.append(row | {"sha256": hashlib.sha256(data).hexdigest()})
     return pa.Table.from_pylist(rows, schema=SAMPLES)
 
 

@@ -3,11 +3,13 @@
 import json
 import signal
 import sys
+from dataclasses import asdict
 from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from pipelines import recipe as recipes
 from schemas.errors import ShardloomError, UsageError
@@ -37,7 +39,9 @@ RecipeFile = Annotated[str | None, typer.Option("--recipe", "-r", help="a YAML r
 @app.command(epilog="Example: shardloom annotate ocr --input 'shards/*.tar' --output annotations")
 def annotate(
     what: Annotated[str | None, typer.Argument(help="engines (ocr), or a recipe file")] = None,
-    input: Annotated[list[str] | None, typer.Option("--input", "-i", help="glob of image shards; may be repeated")] = None,
+    input: Annotated[
+        list[str] | None, typer.Option("--input", "-i", help="glob of image shards; may be repeated")
+    ] = None,
     output: Output = None,
     recipe: RecipeFile = None,
     chunk: Annotated[int | None, typer.Option(help="samples a unit of work")] = None,
@@ -63,6 +67,126 @@ def annotate(
         run=_run(output, workers, address, allow_damaged),
     )
     _report(run(loaded, _output(loaded), quiet=json_), _output(loaded), json_)
+
+
+@app.command(epilog="Example: shardloom render ocr annotations --output captions --granularity 0 --granularity 5")
+def render(
+    family: Annotated[str, typer.Argument(help="the family of captions: ocr")],
+    annotations: Annotated[str | None, typer.Argument(help="the annotation set's folder")] = None,
+    output: Output = None,
+    recipe: RecipeFile = None,
+    granularity: Annotated[list[int] | None, typer.Option(help="0 to 5; may be repeated; default: all")] = None,
+    raw_caption: Annotated[str | None, typer.Option(help="alt text before the sentence: with, without or both")] = None,
+    min_confidence: Annotated[float | None, typer.Option(help="leave out lines below it, 0 to 1")] = None,
+    min_lines: Annotated[int | None, typer.Option(help="leave out images with fewer lines of text")] = None,
+    preview: Annotated[str | None, typer.Option(metavar="KEY", help="print the captions of one key or uid")] = None,
+    workers: Workers = None,
+    address: Address = None,
+    json_: Json = False,
+) -> None:
+    """Render captions from annotations. Calls no engine, reads no image, leaves the annotations as they are."""
+    from pipelines.render import preview_record, render_set
+
+    if family != "ocr":
+        raise UsageError(f"there is no family of captions {family!r}: use ocr")
+    loaded = recipes.load_recipe(
+        recipes.RenderRecipe,
+        recipe,
+        input=annotations,
+        granularities=granularity or None,
+        raw_caption=raw_caption,
+        min_confidence=min_confidence,
+        min_lines=min_lines,
+        run=_run(output, workers, address, None),
+    )
+    if preview is None:
+        _report(render_set(loaded, _output(loaded), quiet=json_), _output(loaded), json_)
+        return
+    captions = preview_record(loaded, preview)
+    if json_:
+        print(json.dumps([asdict(caption) for caption in captions]))
+        return
+    table = Table("granularity", "alt text", "caption", show_lines=True)
+    for caption in captions:
+        raw = "with" if caption.include_datacomp_raw_cap else "without"
+        table.add_row(str(caption.granularity), raw, escape(caption.text))
+    Console().print(table)
+
+
+@app.command(epilog="Example: shardloom shard --images 'shards/*.tar' --captions captions --output training")
+def shard(
+    images: Annotated[
+        list[str] | None, typer.Option("--images", "-i", help="glob of image shards; may be repeated")
+    ] = None,
+    captions: Annotated[str | None, typer.Option("--captions", "-c", help="the caption set's folder")] = None,
+    output: Output = None,
+    recipe: RecipeFile = None,
+    format: Annotated[str | None, typer.Option(help="webdataset or parquet")] = None,
+    samples_per_shard: Annotated[int | None, typer.Option(help="samples in each but the last shard")] = None,
+    granularity: Annotated[int | None, typer.Option(help="the caption that becomes the .txt")] = None,
+    raw_caption: Annotated[
+        bool | None, typer.Option("--raw-caption", help="begin that caption with the alt text")
+    ] = None,
+    workers: Workers = None,
+    address: Address = None,
+    allow_damaged: AllowDamaged = None,
+    json_: Json = False,
+) -> None:
+    """Join image shards with captions into training shards, each with an index to plan from."""
+    from pipelines.shard import shard as run
+
+    loaded = recipes.load_recipe(
+        recipes.ShardRecipe,
+        recipe,
+        images=images or None,
+        captions=captions,
+        format=format,
+        samples_per_shard=samples_per_shard,
+        granularity=granularity,
+        raw_caption=raw_caption,
+        run=_run(output, workers, address, allow_damaged),
+    )
+    _report(run(loaded, _output(loaded), quiet=json_), _output(loaded), json_)
+
+
+@app.command(epilog="Example: shardloom verify annotations")
+def verify(output: Annotated[str, typer.Argument(help="an output set's folder")], json_: Json = False) -> None:
+    """Check every byte, count and offset of an output set. Exits 1 and names the files when one is not as committed."""
+    from pipelines.verify import verify as run
+
+    outputs, faults = run(output)
+    if json_:
+        print(json.dumps({"outputs": outputs, "faults": faults}))
+    for fault in faults:
+        print(fault, file=sys.stderr)
+    if faults:
+        raise ShardloomError(f"{output}: {len(faults)} faults in {outputs} outputs")
+    if not json_:
+        print(f"{output}: {outputs} outputs are as they were committed")
+
+
+@app.command(epilog="Example: shardloom stats annotations --json")
+def stats(output: Annotated[str, typer.Argument(help="an output set's folder")], json_: Json = False) -> None:
+    """Print what an output set holds, what was left out and why, and how long it took."""
+    from pipelines.stats import stats as run
+
+    found = run(output)
+    if json_:
+        print(json.dumps(found))
+        return
+    table = Table(show_header=False, box=None)
+    for name in ("outputs", "rows_in", "rows_out", "quarantined"):
+        table.add_row(name.replace("_", " "), f"{found[name]:,}")
+    for name, count in [*found["reasons"].items(), *found["counts"].items()]:
+        table.add_row(f"  {name}" if name in found["reasons"] else name.replace("_", " "), f"{count:,}")
+    for name, damage in found["damaged"].items():
+        table.add_row(f"damaged {name}", escape("; ".join(damage)))
+    times = found["times"]
+    table.add_row("seconds", f"{times['seconds']:,.1f} in {times['runs']} runs")
+    for stage, counters in times["stages"].items():
+        rate = counters.get("images", 0) / max(counters.get("busy_seconds", 0), 1e-9)
+        table.add_row(f"stage {stage}", f"{counters.get('images', 0):,.0f} images, {rate:.2f}/s a worker")
+    Console().print(table)
 
 
 def _run(output: str | None, workers: int | None, address: str | None, allow_damaged: bool | None) -> dict[str, Any]:

@@ -26,7 +26,11 @@ def worker_count(run: RunOptions) -> int:
     """The workers asked for; by default one a core of this machine, or of the cluster less one for the plumbing."""
     if run.workers is not None:
         return run.workers
-    cores = ray.cluster_resources().get("CPU", 1) - 2 * PLUMBING_CPUS if ray.is_initialized() else len(os.sched_getaffinity(0))
+    cores = (
+        ray.cluster_resources().get("CPU", 1) - 2 * PLUMBING_CPUS
+        if ray.is_initialized()
+        else len(os.sched_getaffinity(0))
+    )
     return max(1, int(cores // run.cpus_per_worker))
 
 
@@ -51,7 +55,9 @@ def connect(run: RunOptions, object_store_bytes: int) -> None:
             log_to_driver=False,
         )
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        raise ShardloomError(f"cannot use Ray at {address or 'this machine'}: {' '.join(str(error).split())[:300]}") from None
+        raise ShardloomError(
+            f"cannot use Ray at {address or 'this machine'}: {' '.join(str(error).split())[:300]}"
+        ) from None
 
 
 def check(pools: list[Pool]) -> None:

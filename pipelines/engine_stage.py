@@ -84,8 +84,13 @@ class EngineStage:
             batch: list[tuple[Verdict, RgbImage]] = []
             for index in range(start, stop):
                 if repeated and keys[index] in repeated:
-                    verdicts[index].fault = Rejected(Reason.REPEATED_IMAGE, "the same bytes came before in this data set")
-                elif not reasons[index].is_valid and (pixels := self._decoded(images[index], verdicts[index])) is not None:
+                    verdicts[index].fault = Rejected(
+                        Reason.REPEATED_IMAGE, "the same bytes came before in this data set"
+                    )
+                elif (
+                    not reasons[index].is_valid
+                    and (pixels := self._decoded(images[index], verdicts[index])) is not None
+                ):
                     batch.append((verdicts[index], pixels))
             self._annotate(batch)
             done += stop - start
@@ -105,7 +110,7 @@ class EngineStage:
         return None if verdict.fault else pixels
 
     def _annotate(self, batch: Sequence[tuple[Verdict, RgbImage]]) -> None:
-        """Runs every engine on the batch; if one raises, on each image alone, so that one costs none of its neighbours."""
+        """Runs every engine on the batch; if one raises, on each image alone: one bad image costs no neighbour."""
         if not batch:
             return
         try:

@@ -38,12 +38,17 @@ def load_engine(name: str, spec: EngineSpec) -> Engine:
 def _instance(name: str, spec: EngineSpec) -> Any:
     try:
         if spec.engine == "rapidocr":
-            from curation.engines.rapidocr import RapidOcr, RapidOcrSettings  # loads ONNX Runtime: only where it is used
+            from curation.engines.rapidocr import (
+                RapidOcr,
+                RapidOcrSettings,
+            )  # loads ONNX Runtime: only where it is used
 
             return RapidOcr(RapidOcrSettings.model_validate(spec.settings))
         module, _, attribute = spec.engine.partition(":")
         if not attribute:
-            raise UsageError(f"engines.{name}: there is no engine {spec.engine!r}; use rapidocr or package.module:Class")
+            raise UsageError(
+                f"engines.{name}: there is no engine {spec.engine!r}; use rapidocr or package.module:Class"
+            )
         return getattr(importlib.import_module(module), attribute)(**spec.settings)
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())

@@ -1,7 +1,7 @@
 """What a run's workers tell its driver while they work: an actor that holds counts and the ranges at work.
 
-One small actor for a run. Workers call it once when they begin a chunk, once when they are done and every few seconds in
-between, so that a thousand of them stay far below what one actor answers.
+One small actor for a run. Workers call it once when they begin a chunk, once when they are done and every few seconds
+in between, so that a thousand of them stay far below what one actor answers.
 """
 
 import time

@@ -14,7 +14,8 @@ from pipelines.storage import TEMPORARY, Folder
 from schemas.errors import UsageError
 from schemas.manifest import Manifest, OutputFile
 
-DATA, QUARANTINE, MANIFESTS, PARTS, STATS = "data", "quarantine", "manifests", "parts", "stats.json"
+DATA, INDEX, QUARANTINE, MANIFESTS, PARTS = "data", "index", "quarantine", "manifests", "parts"
+STATS = "stats.json"
 
 
 @contextlib.contextmanager

@@ -26,7 +26,10 @@ def part_name(shard: str, index: int) -> str:
 def write_part(output: Folder, chunk: Chunk, recipe_sha256: str) -> None:
     """Puts a finished chunk in place."""
     assert chunk.table is not None
-    metadata = (chunk.table.schema.metadata or {}) | {b"digest": chunk.digest.encode(), b"recipe": recipe_sha256.encode()}
+    metadata = (chunk.table.schema.metadata or {}) | {
+        b"digest": chunk.digest.encode(),
+        b"recipe": recipe_sha256.encode(),
+    }
     table = chunk.table.replace_schema_metadata(metadata)
     output.write(f"{PARTS}/{part_name(chunk.shard, chunk.index)}", parquet_bytes([table], table.schema))
 
@@ -72,7 +75,11 @@ def commit_shard(output: Folder, end: ShardEnd, recipe_sha256: str) -> Manifest:
         rows_out=rows_out,
         reasons=dict(sorted(reasons.items())),
         counts={"empty_captions": sum(pc.sum(pc.equal(t["caption"], "")).as_py() or 0 for t in good)}
-        | {"text_lines": sum(pc.sum(pc.list_value_length(t["ocr"])).as_py() or 0 for t in good if "ocr" in t.column_names)},
+        | {
+            "text_lines": sum(
+                pc.sum(pc.list_value_length(t["ocr"])).as_py() or 0 for t in good if "ocr" in t.column_names
+            )
+        },
         outputs=outputs,
         engines=_fingerprints(schema) if schema is not None else {},
         damage=end.damage,

@@ -36,7 +36,9 @@ class RunOptions(Options):
     workers: PositiveInt | None = Field(None, description="processes that do the work; default: one a core")
     cpus_per_worker: float = Field(1.0, gt=0, description="cores that a worker keeps busy: the engines use one thread")
     gpus_per_worker: NonNegativeFloat = Field(0.0, description="a fraction lets several workers share a GPU")
-    address: str | None = Field(None, description="a running Ray cluster; default: RAY_ADDRESS, else a cluster of our own")
+    address: str | None = Field(
+        None, description="a running Ray cluster; default: RAY_ADDRESS, else a cluster of our own"
+    )
     stall_seconds: float = Field(100.0, gt=0, description="no sign of life for so long ends the run: under two minutes")
     allow_damaged: bool = Field(False, description="exit 0 although a shard was damaged")
 
@@ -70,7 +72,9 @@ class EngineSpec(Options):
 class AnnotateFilters(ImageFilters):
     """Images to leave out before an engine sees them."""
 
-    repeated_images: bool = Field(False, description="leave out all but the first of equal bytes; reads every shard twice")
+    repeated_images: bool = Field(
+        False, description="leave out all but the first of equal bytes; reads every shard twice"
+    )
 
 
 class AnnotateRecipe(Recipe):
@@ -83,7 +87,9 @@ class AnnotateRecipe(Recipe):
     filters: AnnotateFilters = AnnotateFilters()
     chunk: ChunkOptions = ChunkOptions()
     batch_size: PositiveInt = Field(16, description="images an engine is given at once; bounds the decoded pixels held")
-    max_engine_errors: float = Field(0.05, ge=0, le=1, description="a larger share means a broken engine, not bad images")
+    max_engine_errors: float = Field(
+        0.05, ge=0, le=1, description="a larger share means a broken engine, not bad images"
+    )
 
 
 class RenderRecipe(Recipe):
@@ -93,7 +99,9 @@ class RenderRecipe(Recipe):
     input: str = Field(description="the annotation set's folder")
     granularities: list[Annotated[int, Field(ge=0, le=5)]] = Field([0, 1, 2, 3, 4, 5], min_length=1)
     raw_caption: Literal["with", "without", "both"] = "both"
-    min_confidence: float = Field(0.0, ge=0, le=1, description="the engine's own floor stands; raise it here at no cost")
+    min_confidence: float = Field(
+        0.0, ge=0, le=1, description="the engine's own floor stands; raise it here at no cost"
+    )
     min_lines: PositiveInt = Field(1, description="an image without text has no OCR caption")
 
 
@@ -104,8 +112,11 @@ class ShardRecipe(Recipe):
     images: Globs = Field(description="globs of the image shards")
     captions: str = Field(description="the caption set's folder")
     format: Literal["webdataset", "parquet"] = "webdataset"
-    samples_per_shard: PositiveInt = Field(10_000, description="DataComp's own; about 1 GB at 512 pixels")
-    granularity: Annotated[int, Field(ge=0, le=5)] = Field(0, description="the caption that becomes the .txt; BLIP-3 trains on 0")
+    samples_per_shard: int = Field(10_000, gt=0, le=1_000_000, description="DataComp's own; about 1 GB at 512 pixels")
+    source: str = Field("blip3-ocr", description="the data set's name in the index: what mixtures are weighted by")
+    granularity: Annotated[int, Field(ge=0, le=5)] = Field(
+        0, description="the caption that becomes the .txt; BLIP-3 trains on 0"
+    )
     raw_caption: bool = Field(False, description="whether that caption begins with the alt text")
 
 
@@ -139,10 +150,7 @@ def claim(output: Folder, recipe: Recipe) -> None:
     asked = recipe.resolved()
     if output.exists(RECIPE_FILE):
         held = yaml.safe_load(output.read(RECIPE_FILE))
-        differing = [
-            f"{name} is {there!r} there and {here!r} here"
-            for name, there, here in _differences(held, asked)
-        ]
+        differing = [f"{name} is {there!r} there and {here!r} here" for name, there, here in _differences(held, asked)]
         if differing:
             raise UsageError(f"{output.url} holds another recipe ({'; '.join(differing)}): take a new output folder")
         return

@@ -35,7 +35,7 @@ def repeated_keys(shards: list[InputShard]) -> dict[str, list[str]]:
         .group_by("shard")
         .agg("key")
     )
-    return {shard: keys for shard, keys in repeated.iter_rows()}
+    return dict(repeated.iter_rows())
 
 
 def _hashes(row: pa.Table) -> Iterator[pa.Table]:

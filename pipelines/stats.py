@@ -23,12 +23,16 @@ class RunTimes:
 
     def __add__(self, other: Self) -> Self:
         stages = {
-            stage: dict(Counter(self.stages.get(stage, {})) + Counter(other.stages.get(stage, {})))
+            stage: _added(self.stages.get(stage, {}), other.stages.get(stage, {}))
             for stage in [*self.stages, *(stage for stage in other.stages if stage not in self.stages)]
         }
         return type(self)(
             self.runs + other.runs, self.seconds + other.seconds, self.commit_seconds + other.commit_seconds, stages
         )
+
+
+def _added(one: dict[str, float], other: dict[str, float]) -> dict[str, float]:
+    return {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}
 
 
 class RunClock:
@@ -115,3 +119,11 @@ def stats(output: str) -> dict[str, Any]:
     if not folder.exists("recipe.yaml"):
         raise UsageError(f"{output} is no output set: it holds no recipe.yaml")
     return totals(folder).to_dict() | {"times": asdict(read_times(folder))}
+
+
+if __name__ == "__main__":
+    import sys
+
+    from pipelines.cli import main
+
+    main(["stats", *sys.argv[1:]])

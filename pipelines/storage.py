@@ -36,16 +36,27 @@ class Folder:
 
     def write(self, name: str, data: bytes) -> None:
         """Puts the file in place in one step: a rename on a local disk, a single PUT on an object store."""
-        with self._errors("write", name):
-            if not self.is_local:
+        if self.is_local:
+            with self.create(name) as file:
+                file.write(data)
+        else:
+            with self._errors("write", name):
                 self._fs.pipe_file(f"{self._root}/{name}", data)
+
+    @contextlib.contextmanager
+    def create(self, name: str) -> Iterator[BinaryIO]:
+        """A file to be written in pieces, which is put in place in one step when the block ends without an error."""
+        with self._errors("write", name):
+            if not self.is_local:  # an upload in parts, which the store shows when it is complete
+                with self._fs.open(f"{self._root}/{name}", "wb") as file:
+                    yield file
                 return
             target = Path(self._root, name)
             temporary = target.with_name(f"{target.name}{TEMPORARY}{uuid.uuid4().hex[:8]}")
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
-                with temporary.open("wb") as file:
-                    file.write(data)
+                with temporary.open("wb", buffering=1 << 20) as file:
+                    yield file
                     file.flush()
                     os.fsync(file.fileno())
                 temporary.replace(target)

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def map_units(function: Callable[[U], T], units: Sequence[U], run: RunOptions) -> Iterator[T]:
-    """Results in whatever order they are done. A worker that dies is replaced; the unit is done again, three times at most."""
+    """Results in whatever order they are done. When a worker dies its unit is done again, three times at most."""
     workers = min(len(units), worker_count(run))
     if workers <= 1 and run.address is None:
         yield from map(function, units)

@@ -25,6 +25,7 @@ class ImageSample:
     uid: str | None
     url: str | None
     caption: str  # empty when there is none
+    extension: str
     image: Member
     metadata: dict[str, Any]
 
@@ -33,14 +34,20 @@ def read_sample(sample: TarSample) -> ImageSample:
     """The sample's image, ids and caption. Raises `Rejected` with `missing_image`, `missing_metadata` or its own fault."""
     if sample.fault is not None:
         raise sample.fault
-    image = next((sample.members[e] for e in IMAGE_EXTENSIONS if e in sample.members), None)
-    if image is None:
+    extension = next((ending for ending in IMAGE_EXTENSIONS if ending in sample.members), None)
+    if extension is None:
         raise Rejected(Reason.MISSING_IMAGE, f"members: {', '.join(sorted(sample.members)) or 'none'}")
     metadata = read_metadata(sample)
     text = sample.members.get("txt")
     caption = text.data.decode("utf-8", "replace") if text is not None else metadata.get("caption")
     return ImageSample(
-        sample.key, _text(metadata.get("uid")), _text(metadata.get("url")), _text(caption) or "", image, metadata
+        key=sample.key,
+        uid=_text(metadata.get("uid")),
+        url=_text(metadata.get("url")),
+        caption=_text(caption) or "",
+        extension=extension,
+        image=sample.members[extension],
+        metadata=metadata,
     )
 
 

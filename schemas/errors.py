@@ -1,4 +1,4 @@
-"""Errors that a user sees: one line that says what, where and what to do. Everything else is a bug and keeps its trace."""
+"""Errors that a user sees: one line that says what, where and what to do. All others are bugs and keep their trace."""
 
 
 class ShardloomError(Exception):

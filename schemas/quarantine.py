@@ -30,6 +30,7 @@ class Reason(StrEnum):
     WORKER_KILLED = "worker_killed"  # the process that worked on this sample alone died, twice
     # joining images with captions
     NO_CAPTION = "no_caption"
+    MISALIGNED = "misaligned"  # the caption was made from other bytes than the image's
 
 
 @dataclass

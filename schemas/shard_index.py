@@ -1,7 +1,8 @@
 """The index beside each training shard: what a trainer plans from without opening the shard (DESIGN.md §7).
 
-`{shard}.index.parquet` has one row a sample, in the order of the shard. Offsets count bytes from the start of the tar to
-the member's first byte; they are null for Parquet shards, whose samples are found by row.
+`index/{shard}.parquet` has one row a sample, in the order of `data/{shard}.tar`: in a folder of its own, because globs
+over data folders pick up side files. Offsets count bytes from the start of the tar to the member's first byte; they are
+null for Parquet shards, whose samples are found by row.
 """
 
 import pyarrow as pa
@@ -10,7 +11,9 @@ INDEX = pa.schema(
     [
         pa.field("key", pa.string(), nullable=False),
         pa.field("uid", pa.string()),
-        pa.field("source", pa.string(), nullable=False),  # the data set that it came from: what mixtures are weighted by
+        pa.field(
+            "source", pa.string(), nullable=False
+        ),  # the data set that it came from: what mixtures are weighted by
         pa.field("image_offset", pa.int64()),
         pa.field("image_size", pa.int64(), nullable=False),
         pa.field("text_offset", pa.int64()),
@@ -25,8 +28,3 @@ INDEX = pa.schema(
         pa.field("sha256", pa.string(), nullable=False),  # of the image's bytes
     ]
 )
-
-
-def index_name(shard: str) -> str:
-    """The name of a shard's index, beside the shard and out of the way of `*.tar` globs."""
-    return f"{shard}.index.parquet"

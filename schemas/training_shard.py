@@ -1,0 +1,67 @@
+"""A captioned image as it lies in a training shard: WebDataset members, or a row of Parquet (DESIGN.md §7).
+
+WebDataset: `{key}.jpg`, `{key}.json`, `{key}.txt`, in this order and always all three, because Hugging Face `datasets`
+takes its features from the first samples. Values of the JSON have fixed types for the same reason: strings are empty
+rather than null, and lists are kept as the JSON strings that the published caption layout has.
+Parquet: the image is the struct that `datasets` shows as a picture.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionedImage:
+    """One sample. `text` is what a trainer learns; the rest is for choosing another text, and for tracing it back."""
+
+    key: str  # unique in the whole set
+    uid: str
+    url: str
+    source_shard: str
+    source_key: str
+    width: int  # pixels, upright
+    height: int
+    sha256: str  # of `image`
+    alt_text: str
+    text: str
+    captions: str  # JSON list of {text, granularity, include_datacomp_raw_cap}
+    metadata: str  # JSON object with the annotations' entries
+    extension: str  # of the image's file
+    image: bytes
+
+    def details(self) -> dict[str, Any]:
+        """All but the text and the image."""
+        names = ("key", "uid", "url", "source_shard", "source_key", "width", "height", "sha256", "alt_text", "captions")
+        return {name: getattr(self, name) for name in names} | {"metadata": self.metadata}
+
+    def members(self) -> list[tuple[str, bytes]]:
+        """Extension and bytes of its members, in their order in the tar."""
+        details = json.dumps(self.details(), ensure_ascii=False).encode()
+        return [(self.extension, self.image), ("json", details), ("txt", self.text.encode())]
+
+    def row(self) -> dict[str, Any]:
+        """Its row in Parquet."""
+        image = {"bytes": self.image, "path": f"{self.key}.{self.extension}"}
+        return {"image": image, "text": self.text} | self.details()
+
+
+_STRINGS = ("text", "key", "uid", "url", "source_shard", "source_key", "sha256", "alt_text", "captions", "metadata")
+_FEATURES = (
+    {"image": {"_type": "Image"}}
+    | {name: {"dtype": "string", "_type": "Value"} for name in _STRINGS}
+    | {name: {"dtype": "int32", "_type": "Value"} for name in ("width", "height")}
+)
+
+PARQUET = pa.schema(
+    [
+        pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]), nullable=False),
+        *(pa.field(name, pa.string(), nullable=False) for name in _STRINGS),
+        pa.field("width", pa.int32(), nullable=False),
+        pa.field("height", pa.int32(), nullable=False),
+    ],
+    metadata={b"huggingface": json.dumps({"info": {"features": _FEATURES}}).encode()},
+)
+"""The Parquet form, with the metadata that makes `datasets` decode the image column."""
