@@ -21,10 +21,12 @@ Annotations are made on, and their coordinates refer to, the picture that `decod
 ICO is refused because the sizes of the pictures inside are known only once they are decoded, and an icon holds no text.
 """
 
+import contextlib
 import io
 import logging
 import re
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +79,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SIDEWAYS = (5, 6, 7, 8)
 _ORIENTATION = 0x0112  # the EXIF tag
 
 # Pillow warns of, and logs, every odd tag of a web picture. `warnings.catch_warnings` is not safe with threads, so
@@ -97,6 +100,24 @@ class DecodeLimits(BaseModel):
 
 def decode(data: bytes, limits: DecodeLimits) -> RgbImage:
     """The picture in `data`, by the rules above. Raises nothing but `Rejected` (and `MemoryError`)."""
+    with _opened(data, limits) as image:
+        image.load()
+        _check_size(image, limits)
+        upright = _UPRIGHT.get(_orientation(image))
+        rgb = _to_rgb(image)
+        return np.asarray(rgb if upright is None else rgb.transpose(upright))
+
+
+def image_size(data: bytes, limits: DecodeLimits) -> tuple[int, int]:
+    """Width and height that `decode` would give, from the header alone: the pixels may still turn out corrupt."""
+    with _opened(data, limits) as image:
+        width, height = image.size
+        return (height, width) if _orientation(image) in _SIDEWAYS else (width, height)
+
+
+@contextlib.contextmanager
+def _opened(data: bytes, limits: DecodeLimits) -> Iterator[Image.Image]:
+    """The image, its header read and its size checked. Turns all that goes wrong in the block into `Rejected`."""
     kind = _kind(data)
     if kind is None:
         raise Rejected(Reason.NOT_AN_IMAGE, f"{len(data)} bytes that begin as no image format does")
@@ -105,11 +126,7 @@ def decode(data: bytes, limits: DecodeLimits) -> RgbImage:
     try:
         with Image.open(io.BytesIO(data), formats=[kind]) as image:
             _check_size(image, limits)
-            image.load()
-            _check_size(image, limits)
-            upright = _UPRIGHT.get(_orientation(image))
-            rgb = _to_rgb(image)
-            return np.asarray(rgb if upright is None else rgb.transpose(upright))
+            yield image
     except (Rejected, MemoryError):
         raise
     except Image.DecompressionBombError as error:

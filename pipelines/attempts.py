@@ -1,9 +1,9 @@
 """Finds the sample that kills its worker, by halving.
 
 A native crash or the out-of-memory killer takes the whole process, so the process can't say which image did it. It
-says beforehand what it is about to work on. When a chunk is begun that was begun before and never finished, the worker before
-died in the range noted last; the next attempt cuts that range in two, until one sample stands alone and has killed
-twice. Twice, because a worker may also die for reasons that are not the sample's.
+says beforehand what it is about to work on. When a chunk is begun that was begun before and never finished, the worker
+before died in the range noted last; the next attempt cuts that range in two, until one sample stands alone and has
+killed twice. Twice, because a worker may also die for reasons that are not the sample's.
 """
 
 import itertools
