@@ -37,26 +37,30 @@ MAX_CHARACTERS = 1 << 26  # of one JSON string or caption that is read; a page o
 
 _MAX_LEAD_INS = 16  # places at which a sentence after a raw caption is looked for
 _TAG = r"/?(?:ocr|bbox|object)>"
-_NUMBER = r"\s*(-?[0-9]{1,9}(?:\.[0-9]{1,17})?)\s*"
+_NUMBER = r"\s*+(-?[0-9]{1,9}(?:\.[0-9]{1,17})?)\s*+"  # possessive here and below: no text may take quadratic time
 _POINT = rf"[\[(]{_NUMBER},{_NUMBER}[\])]"
 _SHARE = r"([0-9]{1,9}(?:/[1-9][0-9]{0,8})?)"
 
 QUOTED = r'(?:"((?>[^"\\]*(?:\\.[^"\\]*)*))"|“([^”]*)”)'
 """Pattern (DOTALL) of a text in quotes, in which a backslash escapes; curly quotes, as in print, escape nothing."""
-TAGGED = rf"<ocr>(?>(.*?)</ocr>)\s*<bbox>(?:{_POINT}\s*{_POINT}|{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER})</bbox>"
+TAGGED = rf"<ocr>(?>(.*?)</ocr>)\s*+<bbox>(?:{_POINT}\s*+{_POINT}|{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER})</bbox>"
 """Pattern (DOTALL) of a text and its box in tags."""
 
-_AFTER_TEXT = (
-    "",
+PLACES = (
     rf" \(?(?:located )?({'|'.join(POSITIONS)})\)?",
     rf" \(?located at {_SHARE} of the image from top to bottom and {_SHARE} of the image from left to right\)?",
     rf" \(?approximately starts at {_POINT} and extends up ?to {_POINT}\)?",
     rf" \(?starts at {_POINT} and extends up ?to {_POINT}\)?",
 )
-_SEGMENTS = (*(re.compile(QUOTED + after, re.DOTALL) for after in _AFTER_TEXT), re.compile(f'["“]?{TAGGED}["”]?', re.S))
+"""Patterns of what follows the quoted text in granularities 1 to 4."""
+
+_SEGMENTS = (
+    *(re.compile(QUOTED + place, re.DOTALL) for place in ("", *PLACES)),
+    re.compile(f'["“]?{TAGGED}["”]?', re.DOTALL),
+)
 _START = re.compile(r"(?:The image contains\s+)?(?:the text\s+)?", re.IGNORECASE)
-_NEXT = re.compile(r"\s*,\s*(?:the text\s+)?", re.IGNORECASE)
-_END = re.compile(r"\s*\.?\s*\Z")
+_NEXT = re.compile(r"\s*+,\s*+(?:the text\s+)?", re.IGNORECASE)
+_END = re.compile(r"\s*+(?:\.\s*+)?\Z")
 
 
 @dataclass(frozen=True, slots=True)
