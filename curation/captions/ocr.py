@@ -1,0 +1,290 @@
+"""OCR captions in six granularities, rendered a column at a time.
+
+A caption is a pure function of (annotation, template). Each template is cut into atoms once: the strings that can stand
+between two texts, numbers and words already in them. Rendering then looks up which atom stands where and gathers them
+in one pass (`pyarrow.compute.take`), with no Python a row. The atoms are JSON already: nothing is escaped row by row.
+"""
+
+import json
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from string import Formatter
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from schemas.blip3_ocr import FILLER, GRANULARITIES, LEAD_IN, POSITIONS, escape_quoted, escape_tagged, parse_captions
+from schemas.caption import Caption
+from schemas.text_line import OCR, TextLine, line_to_arrow
+
+WORDINGS = (
+    '"{text}"',
+    '"{text}" located {position}',
+    '"{text}" located at {down} of the image from top to bottom and {across} of the image from left to right',
+    '"{text}" approximately starts at [{x1_tenths}, {y1_tenths}] and extends up to [{x2_tenths}, {y2_tenths}]',
+    '"{text}" starts at [{x1}, {y1}] and extends up to [{x2}, {y2}]',
+    '"<ocr>{text}</ocr><bbox>[{x1}, {y1}][{x2}, {y2}]</bbox>"',
+)
+"""What each granularity says of one line of text (BLIP-3, arXiv 2408.08872v4, Figure 4). The text comes first."""
+
+_ENTRY = '{{"text": "{text}", "bbox": [{x1}, {y1}, {x2}, {y2}], "confidence": {confidence}}}'
+
+RawCaption = Literal["with", "without", "both"]
+
+# Every number is one of 1001 thousandths, and every centre one of the 2001 sums of two of them, so all that can be
+# printed is known. A reader can thus work out each form of a box from the one that is printed to three decimals.
+_THOUSANDTHS = [repr(number / 1000) for number in range(1001)]
+_TENTHS = [repr(round(number / 1000, 1)) for number in range(1001)]
+_SHARES = [str(Fraction(total, 2000).limit_denominator(20)) for total in range(2001)]  # 20: reference values' own limit
+_TABLES = {
+    "position": list(POSITIONS),
+    "down": _SHARES,
+    "across": _SHARES,
+    "confidence": _THOUSANDTHS,
+    **dict.fromkeys(("x1", "y1", "x2", "y2"), _THOUSANDTHS),
+    **{f"{corner}_tenths": _TENTHS for corner in ("x1", "y1", "x2", "y2")},
+}
+
+_RARE = r'[\x00-\x1f"\\]|<[/ob]|&[al]'  # a text with none of these stands as it is in JSON, quotes and tags
+_SENTENCE_END = r"[.!?…。．｡！？؟۔।॥։።᙮‼⁇⁈⁉]\z"
+_SLICE_ROWS = 4096  # rendered at once: what they need stays in a core's cache
+_SLICE_BYTES = 1 << 28  # and well below the 2 GiB that one Arrow string array can hold
+
+_JSON = json.JSONEncoder(ensure_ascii=False)
+
+Index = NDArray[np.int32]
+
+
+class OcrColumns(NamedTuple):
+    """The JSON columns of the published layout: strings without nulls, a row for each image."""
+
+    captions: pa.ChunkedArray
+    metadata: pa.ChunkedArray
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """A template cut into atoms. A line of text is one atom from each column, in their order."""
+
+    atoms: pa.StringArray
+    columns: tuple[tuple[str, int], ...]
+    """The field that picks the atom, and where the field's atoms start. Texts stand after all other atoms."""
+
+
+def _compile(template: str, first: str, following: str, is_json: bool) -> _Form:
+    """Cuts a template for lines of which the first begins with `first` and every other one with `following`."""
+    literal = ""
+    columns: list[tuple[str, list[str]]] = [("is_following", [first, following])]
+    for before, field, _, _ in Formatter().parse(template):
+        literal += before
+        if field == "text":
+            columns = [("is_following", [lead + literal for lead in (first, following)]), ("text", [])]
+        elif field:
+            columns.append((field, [literal + value for value in _TABLES[field]]))
+        literal = "" if field else literal
+    if columns[-1][0] == "text":
+        columns.append(("end", [literal]))
+    else:
+        columns[-1] = (columns[-1][0], [value + literal for value in columns[-1][1]])
+    atoms: list[str] = []
+    starts: list[tuple[str, int]] = []
+    for field, values in columns:
+        starts.append((field, len(atoms)))
+        atoms += values
+    starts[1] = ("text", len(atoms))
+    return _Form(pa.array(atoms if is_json else map(_json, atoms), pa.string()), tuple(starts))
+
+
+def _json(text: str) -> str:
+    """`text` as it stands between the quotes of a JSON string; other scripts stay readable."""
+    return _JSON.encode(text)[1:-1]
+
+
+_SENTENCES = [_compile(wording, LEAD_IN + FILLER, ", " + FILLER, is_json=False) for wording in WORDINGS]
+_ENTRIES = _compile(_ENTRY, "", ", ", is_json=True)
+
+
+def render(
+    ocr: pa.ListArray | pa.ChunkedArray,
+    raw_captions: pa.StringArray | pa.ChunkedArray,
+    uids: pa.StringArray | pa.ChunkedArray,
+    granularities: Collection[int] = GRANULARITIES,
+    raw_caption: RawCaption = "both",
+) -> OcrColumns:
+    """The `captions` and `metadata` columns of images with these lines of text, alt texts and uids.
+
+    `ocr` is of the type of `schemas.text_line.OCR`; columns of tables (chunked) will do as well as arrays. Boxes and
+    confidences are clipped to [0, 1] and rounded to thousandths, from which all else is worked out. The captions of a
+    row are ordered by granularity, first all without the raw caption, then all with it: consumers of the released files
+    find granularity 4 second to last. An image without lines has empty sentences, a null alt text is an empty one.
+    ValueError: unequal lengths, an unknown choice, a NaN.
+    """
+    if not len(ocr) == len(raw_captions) == len(uids):
+        raise ValueError(f"unequal lengths: {len(ocr)} ocr, {len(raw_captions)} raw captions, {len(uids)} uids")
+    if not granularities or not set(granularities) <= set(GRANULARITIES):
+        raise ValueError(f"granularities {list(granularities)} are not among 0 to 5")
+    flags = {"without": [False], "with": [True], "both": [False, True]}.get(raw_caption)
+    if flags is None:
+        raise ValueError(f"raw_caption is {raw_caption!r}, not with, without or both")
+    ocr, uids = _whole(ocr), _whole(uids)
+    raw_captions = pc.utf8_rtrim_whitespace(pc.fill_null(_whole(raw_captions), ""))
+    captions, metadata = [], []
+    for rows in _slices(ocr, raw_captions):
+        lines = _Lines(ocr[rows])
+        sentences = {number: lines.sentences(number) for number in sorted(set(granularities))}
+        prefixes = _prefixes(raw_captions[rows], lines.counts)
+        captions.append(_caption_lists(sentences, prefixes, flags))
+        metadata.append(_metadata(lines, uids[rows]))
+    return OcrColumns(pa.chunked_array(captions, pa.string()), pa.chunked_array(metadata, pa.string()))
+
+
+def preview(
+    lines: Sequence[TextLine],
+    raw: str = "",
+    granularities: Collection[int] = GRANULARITIES,
+    raw_caption: RawCaption = "both",
+) -> list[Caption]:
+    """The captions of one image: what `render` writes for it, read back."""
+    ocr = pa.array([[line_to_arrow(line) for line in lines]], OCR.type)
+    columns = render(ocr, pa.array([raw], pa.string()), pa.nulls(1, pa.string()), granularities, raw_caption)
+    return parse_captions(columns.captions[0].as_py())
+
+
+def keep_confident(ocr: pa.ListArray | pa.ChunkedArray, min_confidence: float) -> pa.ListArray:
+    """The lists without the lines whose confidence (0 to 1) is below the floor. A null stays null."""
+    ocr = _whole(ocr)
+    lines = ocr.flatten()
+    # compared as stored: 0.9 as float32 is less than 0.9
+    keep = pc.greater_equal(pc.struct_field(lines, "confidence"), pa.scalar(min_confidence, pa.float32()))
+    kept_before = np.concatenate([[0], np.cumsum(keep.to_numpy(zero_copy_only=False))])
+    offsets = pa.array(kept_before[_offsets(ocr)], pa.int32())
+    return pa.ListArray.from_arrays(offsets, lines.filter(keep), type=ocr.type, mask=ocr.is_null())
+
+
+def has_few_lines(ocr: pa.ListArray | pa.ChunkedArray, min_lines: int) -> pa.BooleanArray:
+    """Which rows have less than `min_lines` lines of text; a null has none."""
+    return pc.less(pc.fill_null(pc.list_value_length(ocr), 0), min_lines)
+
+
+def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def _offsets(ocr: pa.ListArray) -> NDArray[np.int64]:
+    """Where each row's lines start in `ocr.flatten()`, and where the last row's end."""
+    counts = pc.fill_null(pc.list_value_length(ocr), 0).to_numpy(zero_copy_only=False)
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
+
+
+def _slices(ocr: pa.ListArray, raw_captions: pa.StringArray) -> Iterator[slice]:
+    """Cuts the rows so that no slice outgrows an Arrow array: twelve captions, at worst six bytes for a character."""
+    offsets = _offsets(ocr)
+    text_bytes = pc.binary_length(pc.struct_field(ocr.flatten(), "text")).to_numpy(zero_copy_only=False)
+    texts_before = np.concatenate([[0], np.cumsum(text_bytes, dtype=np.int64)])[offsets]
+    raw_before = np.cumsum(pc.binary_length(raw_captions).to_numpy(zero_copy_only=False), dtype=np.int64)
+    worst = 72 * (texts_before[1:] + raw_before) + 2000 * offsets[1:]
+    group = worst // _SLICE_BYTES + np.arange(len(ocr)) // _SLICE_ROWS
+    cuts = [0, *(np.flatnonzero(np.diff(group)) + 1).tolist(), len(ocr)]
+    yield from (slice(start, stop) for start, stop in pairwise(cuts) if start < stop)
+
+
+class _Lines:
+    """The lines of text of a slice of rows, as what picks their atoms."""
+
+    def __init__(self, ocr: pa.ListArray) -> None:
+        lines = ocr.flatten()
+        self.offsets = _offsets(ocr)
+        self.counts = np.diff(self.offsets)
+        self.plain, self.quoted, self.tagged = _escaped(pc.struct_field(lines, "text"))
+        self.picks = _picks(lines)
+        following = np.ones(len(lines), np.int32)
+        following[self.offsets[:-1][self.counts > 0]] = 0
+        self.picks["is_following"] = following
+
+    def sentences(self, granularity: int) -> pa.StringArray:
+        """One sentence a row, JSON-escaped; empty where there is no line."""
+        return self._gather(_SENTENCES[granularity], self.tagged if granularity == 5 else self.quoted)
+
+    def entries(self) -> pa.StringArray:
+        """What stands between the brackets of each row's `entries`."""
+        return self._gather(_ENTRIES, self.plain)
+
+    def _gather(self, form: _Form, texts: pa.StringArray) -> pa.StringArray:
+        if not len(texts):
+            return pa.array([""] * len(self.counts), pa.string())
+        atom = np.empty((len(texts), len(form.columns)), np.int32)
+        for number, (field, start) in enumerate(form.columns):
+            np.add(self.picks[field], start, out=atom[:, number])
+        # out of bounds is out of the question, and looking costs a tenth
+        gathered = pc.take(pa.concat_arrays([form.atoms, texts]), pa.array(atom.ravel()), boundscheck=False)
+        _, offsets, characters = gathered.buffers()
+        # a row's atoms lie one after another, so that its string is there already: only the offsets between go
+        row_offsets = np.frombuffer(offsets, np.int32)[self.offsets * len(form.columns)]
+        return pa.StringArray.from_buffers(len(self.counts), pa.py_buffer(row_offsets), characters)
+
+
+def _picks(lines: pa.StructArray) -> dict[str, Index]:
+    """For each field of a template, which entry of its table each line takes."""
+    picks = {name: _thousandths(pc.struct_field(lines, name)) for name in ("x1", "y1", "x2", "y2", "confidence")}
+    picks |= {f"{corner}_tenths": picks[corner] for corner in ("x1", "y1", "x2", "y2")}
+    picks["across"], picks["down"] = picks["x1"] + picks["x2"], picks["y1"] + picks["y2"]
+    # thirds of the centre: a sum of thousandths is never exactly one
+    row, column = ((3 * picks[way] > 2000).astype(np.int32) + (3 * picks[way] > 4000) for way in ("down", "across"))
+    picks["position"] = 3 * row + column
+    picks["text"] = np.arange(len(lines), dtype=np.int32)
+    picks["end"] = np.zeros(len(lines), np.int32)
+    return picks
+
+
+def _thousandths(numbers: pa.FloatArray) -> Index:
+    exact = numbers.to_numpy(zero_copy_only=False).astype(np.float64)
+    if np.isnan(exact).any():
+        raise ValueError("a box or a confidence is not a number (NaN)")
+    thousandths: Index = np.rint(np.clip(exact, 0, 1) * 1000).astype(np.int32)
+    return thousandths
+
+
+def _escaped(texts: pa.StringArray) -> tuple[pa.StringArray, pa.StringArray, pa.StringArray]:
+    """The texts as JSON: as they are, as they stand between quotes, as they stand between tags."""
+    rare = pc.match_substring_regex(texts, _RARE)
+    if not rare.true_count:
+        return texts, texts, texts
+    changed = texts.filter(rare).to_pylist()
+    plain, quoted, tagged = (
+        pc.replace_with_mask(texts, rare, pa.array([_json(escape(text)) for text in changed], pa.string()))
+        for escape in (str, escape_quoted, escape_tagged)
+    )
+    return plain, quoted, tagged
+
+
+def _prefixes(raw_captions: pa.StringArray, counts: NDArray[np.int64]) -> pa.StringArray:
+    """What stands before the sentence in a row's captions with the raw caption, JSON-escaped."""
+    alone = pc.or_(pc.equal(raw_captions, ""), pa.array(counts == 0))
+    ended = pc.match_substring_regex(raw_captions, _SENTENCE_END)
+    glue = pc.if_else(alone, "", pc.if_else(ended, " ", ". "))
+    return pc.binary_join_element_wise(_escaped(raw_captions)[0], glue, "")
+
+
+def _caption_lists(
+    sentences: dict[int, pa.StringArray], prefixes: pa.StringArray, flags: Sequence[bool]
+) -> pa.StringArray:
+    parts, opening = [], '[{"text": "'
+    for with_raw in flags:
+        for granularity, sentence in sentences.items():
+            parts += [opening, prefixes, sentence] if with_raw else [opening, sentence]
+            closing = f'", "granularity": {granularity}, "include_datacomp_raw_cap": {json.dumps(with_raw)}}}'
+            opening = closing + ', {"text": "'
+    return pc.binary_join_element_wise(*parts, closing + "]", "")
+
+
+def _metadata(lines: _Lines, uids: pa.StringArray) -> pa.StringArray:
+    uid = pc.fill_null(pc.binary_join_element_wise('"', _escaped(uids)[0], '"', ""), "null")
+    count = pa.array(lines.counts).cast(pa.string())
+    return pc.binary_join_element_wise(
+        '{"entries": [', lines.entries(), '], "length": ', count, ', "uid": ', uid, "}", ""
+    )
