@@ -60,6 +60,7 @@ def test_raw_caption_stays() -> None:
 
 def test_a_raw_caption_that_is_not_there_changes_nothing() -> None:
     assert strip_filler('The image contains the text "NY"', "A dog") == '"NY"'
+    assert strip_filler('The image contains the text "NY"', "The") == '"NY"'
 
 
 def test_quotes_that_nobody_escaped() -> None:

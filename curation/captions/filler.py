@@ -1,0 +1,57 @@
+"""The filler rule: what a trainer takes out of an OCR caption before it learns from it.
+
+BLIP-3 strips "the text" in its loader (arXiv 2408.08872v4, Figure 4), so the stored captions still have it. Between
+quotes it is text that stands in the image, and in the raw caption it is someone's sentence: both stay as they are.
+"""
+
+import re
+
+from schemas.blip3_ocr import PLACES, QUOTED, TAGGED, sentence_starts
+
+_FILLER = r"the text\s+"
+_LEAD_IN = r"The image contains\s+"
+_QUOTE = '(?=["“<])'
+_AFTER = rf"(?:\s*+,\s*+(?:{_FILLER})?{_QUOTE}|(?P<ending>\s*+(?:\.\s*+)?)\Z)"
+_FORMS = tuple(  # of a segment; a caption holds one of the two, never a mixture
+    re.compile(f"(?P<segment>{segment}){_AFTER}", re.IGNORECASE | re.DOTALL)
+    for segment in (f'(?:"{TAGGED}"|“{TAGGED}”|{TAGGED})', f"{QUOTED}(?:{'|'.join(PLACES)})?")
+)
+_START = re.compile(rf"(?:{_LEAD_IN})?(?:{_FILLER})?", re.IGNORECASE)
+
+_LOOSE_START = re.compile(rf"(?:\A|{_LEAD_IN}){_FILLER}{_QUOTE}", re.IGNORECASE)
+_LOOSE_NEXT = re.compile(rf"((?:[\"”\])]|center|corner|right),\s+){_FILLER}{_QUOTE}", re.IGNORECASE)
+
+
+def strip_filler(text: str, raw_caption: str = "") -> str:
+    """`text` without "the text " before each segment and without the lead-in "The image contains ".
+
+    `raw_caption` is the alt text that the caption may begin with; given or not, it stays as it is, but only when given
+    can it hold anything whatever (a sentence just like ours, say). Published captions that escape no quotes can't be
+    told apart for sure: there the filler goes wherever it stands between two segments.
+    """
+    raw, body = raw_caption.rstrip(), 0
+    if raw and text.startswith(raw):
+        body = len(text) - len(text[len(raw) :].removeprefix(".").lstrip(" "))
+    for start in (body, *sentence_starts(text)):
+        stripped = _strip_list(text[start:])
+        if stripped is not None:
+            return text[:start] + stripped
+    return text[:body] + _strip_loosely(text[body:])
+
+
+def _strip_list(sentence: str) -> str | None:
+    """The segments joined by commas, or None if this is not from end to end a list of segments."""
+    opening = _START.match(sentence)
+    for form in _FORMS:
+        segments: list[str] = []
+        position = opening.end() if opening else 0
+        while match := form.match(sentence, position):
+            segments.append(match["segment"])
+            if match["ending"] is not None:
+                return ", ".join(segments) + match["ending"]
+            position = match.end()
+    return None
+
+
+def _strip_loosely(sentence: str) -> str:
+    return _LOOSE_NEXT.sub(r"\1", _LOOSE_START.sub("", sentence, count=1))
