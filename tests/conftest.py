@@ -1,0 +1,61 @@
+"""What several test modules need: the sample data, and shards made on the spot."""
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from schemas.tar_writer import TarWriter
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real sample data; skips the test where it is absent."""
+    folder = Path(os.environ.get("SHARDLOOM_DATA", REPOSITORY / "../shared/data")).resolve()
+    if not folder.is_dir():
+        pytest.skip("no sample data (SHARDLOOM_DATA)")
+    return folder
+
+
+def jpeg(seed: int, width: int = 64, height: int = 48) -> bytes:
+    """A small picture, another one for each seed."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).resize((width, height), Image.Resampling.NEAREST).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def write_shard(path: Path, images: list[bytes], first: int = 0) -> None:
+    """A tar in the img2dataset layout. Keys count from `first`; the uid is the key's MD5."""
+    with path.open("wb") as file:
+        writer = TarWriter(file)
+        for number, image in enumerate(images, first):
+            key = f"{number:012d}"
+            uid = hashlib.md5(key.encode()).hexdigest()
+            details = {"uid": uid, "url": f"https://example.org/{key}.jpg", "key": key, "caption": f"picture {key}"}
+            writer.add(f"{key}.jpg", image)
+            writer.add(f"{key}.json", json.dumps(details).encode())
+            writer.add(f"{key}.txt", details["caption"].encode())
+        writer.close()
+
+
+@pytest.fixture(scope="session")
+def make_shards() -> Callable[..., str]:
+    """Writes shards of small pictures into a folder; returns their glob."""
+
+    def make(folder: Path, shards: int = 3, samples: int = 20) -> str:
+        folder.mkdir(parents=True, exist_ok=True)
+        for shard in range(shards):
+            images = [jpeg(1000 * shard + number) for number in range(samples)]
+            write_shard(folder / f"{shard:08d}.tar", images, first=10_000 * shard)
+        return f"{folder}/*.tar"
+
+    return make

@@ -1,0 +1,89 @@
+"""Runs the annotate command as a process of its own, to be killed at chosen points of its progress."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+from tests.conftest import REPOSITORY
+
+TIMEOUT = 240.0
+
+
+class Driver:
+    """An annotate command with a test engine that logs every image it is given."""
+
+    def __init__(self, folder: Path, images: str, engine: str = "PixelOcr", address: str = "", **settings: object) -> None:
+        self.folder, self.output = folder, folder / "out"
+        self.log, self.order = folder / "calls.log", folder / "kill-order"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.log.touch()
+        spec = {"engine": f"tests.pipelines.engines:{engine}", "settings": {"log": str(self.log)} | settings}
+        recipe = {
+            "input": images,
+            "engines": {"ocr": spec},
+            "chunk": {"samples": 4},
+            "batch_size": 2,
+            "run": {"output": str(self.output), "workers": 2, "address": address or None},
+        }
+        self.recipe = folder / "recipe.yaml"
+        self.recipe.write_text(yaml.safe_dump(recipe))
+        self.environment = os.environ | {
+            "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests/pipelines/kill_site'}",
+            "KILL_ORDER": str(self.order),
+        }
+
+    def start(self, *flags: str) -> "subprocess.Popen[str]":
+        """The command, running."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "pipelines.annotate", str(self.recipe), *flags],
+            cwd=REPOSITORY,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *flags: str) -> "subprocess.CompletedProcess[str]":
+        """The command, run to its end."""
+        process = self.start(*flags)
+        out, err = process.communicate(timeout=TIMEOUT)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def calls(self) -> int:
+        """Images that engines have been given so far, over all runs."""
+        return len(self.log.read_text().splitlines())
+
+    def kill_when(self, ready: Callable[[], bool]) -> bool:
+        """Starts the command and kills it as soon as `ready`; whether it was alive to be killed."""
+        process = self.start()
+        try:
+            wait_until(lambda: ready() or process.poll() is not None)
+            alive = process.poll() is None
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+        return alive
+
+
+def wait_until(ready: Callable[[], bool], seconds: float = TIMEOUT) -> None:
+    """Waits for progress; fails the test when there is none."""
+    end = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < end, "no progress"
+        time.sleep(0.005)
+
+
+def hashes(output: Path) -> dict[str, str]:
+    """Every file of an output set that must be the same in every run: all but the timings."""
+    return {
+        str(path.relative_to(output)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(output.rglob("*"))
+        if path.is_file() and path.name != "stats.json"
+    }

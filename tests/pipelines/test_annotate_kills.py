@@ -1,0 +1,112 @@
+"""Runs that are killed give the same bytes as runs that are not, and repeat little."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines.verify import verify
+from tests.conftest import REPOSITORY
+from tests.pipelines.drivers import Driver, hashes, wait_until
+
+pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
+
+SHARDS, SAMPLES, CHUNK, WORKERS = 3, 20, 4, 2
+
+
+@pytest.fixture(scope="module")
+def images(make_shards: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    return make_shards(tmp_path_factory.mktemp("images"), SHARDS, SAMPLES)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(images: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    driver = Driver(tmp_path_factory.mktemp("clean"), images, seconds=0.05)
+    finished = driver.run()
+    assert finished.returncode == 0, finished.stderr
+    assert driver.calls() == SHARDS * SAMPLES
+    return hashes(driver.output)
+
+
+@pytest.fixture(scope="module")
+def order(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("order") / "kill"
+
+
+@pytest.fixture(scope="module")
+def cluster(order: Path) -> Iterator[str]:
+    """A running cluster, as drivers of Ray jobs find it."""
+    port = 20_000 + os.getpid() % 20_000
+    paths = f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests/pipelines/kill_site'}"
+    environment = os.environ | {"PYTHONPATH": paths, "KILL_ORDER": str(order), "RAY_AUTH_MODE": "disabled"}
+    command = [Path(sys.executable).parent / "ray", "start", "--head", f"--port={port}", "--num-cpus=4"]
+    subprocess.run([*command, "--include-dashboard=false"], env=environment, check=True, capture_output=True)
+    yield f"127.0.0.1:{port}"
+    subprocess.run([command[0], "stop", "--force"], env=environment, check=True, capture_output=True)
+
+
+def settings_free(files: dict[str, str]) -> dict[str, str]:
+    """Without what tells of the test's own paths: the recipe names the log, and manifests its hash."""
+    return {name: digest for name, digest in files.items() if name.startswith(("data/", "quarantine/"))}
+
+
+def finish(driver: Driver, undisturbed: dict[str, str], kills: int) -> None:
+    """Runs to the end and checks bytes, accounts and repeated work."""
+    finished = driver.run()
+    assert finished.returncode == 0, finished.stderr
+    assert verify(str(driver.output)) == (SHARDS, [])
+    assert settings_free(hashes(driver.output)) == settings_free(undisturbed)
+    repeated = driver.calls() - SHARDS * SAMPLES
+    assert 0 < repeated <= kills * WORKERS * 2 * CHUNK, f"{repeated} repeated calls after {kills} kills"
+
+
+def test_ten_kills_of_the_driver(
+    images: str, undisturbed: dict[str, str], cluster: str, order: Path, tmp_path: Path
+) -> None:
+    driver = Driver(tmp_path, images, address=cluster, seconds=0.05)
+    driver.order = order
+    driver.environment |= {"KILL_ORDER": str(order), "RAY_AUTH_MODE": "disabled"}
+    points = random.Random(7)
+    kills = 0
+    for pattern in (r"manifests/.*\.json$", r"data/.*\.parquet$", r"quarantine/.*\.parquet$"):
+        order.write_text(pattern)  # the driver dies between the temporary write and the rename
+        assert driver.run().returncode == -signal.SIGKILL
+        assert not order.exists()
+        kills += 1
+    while kills < 10:
+        target = driver.calls() + points.randint(1, 3)
+        assert driver.kill_when(lambda target=target: driver.calls() >= target), "it finished before it could be killed"
+        kills += 1
+    finish(driver, undisturbed, kills)
+
+
+def test_kill_of_a_driver_with_its_own_cluster(images: str, undisturbed: dict[str, str], tmp_path: Path) -> None:
+    driver = Driver(tmp_path, images, seconds=0.05)
+    assert driver.kill_when(lambda: driver.calls() >= 13)
+    finish(driver, undisturbed, kills=1)
+
+
+def test_kills_of_engine_workers(images: str, undisturbed: dict[str, str], tmp_path: Path) -> None:
+    driver = Driver(tmp_path, images, seconds=0.05)
+    process = driver.start()
+    for calls in (6, 18, 33):
+        wait_until(lambda calls=calls: driver.calls() >= calls)
+        os.kill(int(driver.log.read_text().splitlines()[-1]), signal.SIGKILL)
+    _, err = process.communicate()
+    assert process.returncode == 0, err
+    finish(driver, undisturbed, kills=3)
+
+
+def test_kill_of_the_worker_that_writes(images: str, undisturbed: dict[str, str], tmp_path: Path) -> None:
+    driver = Driver(tmp_path, images, seconds=0.05)
+    driver.order.write_text(r"parts/.*-000001\.parquet$")  # dies with a part written and not yet in place
+    finished = driver.run()
+    assert finished.returncode == 0, finished.stderr
+    assert driver.order.with_name("kill-order.taken").exists()
+    assert settings_free(hashes(driver.output)) == settings_free(undisturbed)
+    assert verify(str(driver.output)) == (SHARDS, [])
