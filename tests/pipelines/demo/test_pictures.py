@@ -9,7 +9,9 @@ from PIL import Image
 from rapidfuzz.distance import Levenshtein
 from rapidocr import RapidOCR
 
-from pipelines.demo.pictures import KINDS, Picture, draw, font
+from pipelines.demo.layouts import KINDS
+from pipelines.demo.pictures import Picture, draw
+from pipelines.demo.sheet import font
 
 TEXTLESS = {"scenery", "shapes"}
 
