@@ -189,6 +189,18 @@ def stats(output: Annotated[str, typer.Argument(help="an output set's folder")],
     Console().print(table)
 
 
+@app.command(epilog="Example: shardloom demo --output demo-output")
+def demo(
+    output: Annotated[str, typer.Option("--output", "-o", help="where to write; may hold an earlier demo")] = "demo-output",
+    pictures: Annotated[int, typer.Option(min=12, max=20_000, help="pictures to draw")] = 240,
+    workers: Workers = None,
+) -> None:
+    """Run the whole path on pictures drawn on the spot: no network, no files, a few minutes."""
+    from pipelines.demo.flow import demo as run
+
+    run(output, pictures, workers)
+
+
 def _run(output: str | None, workers: int | None, address: str | None, allow_damaged: bool | None) -> dict[str, Any]:
     return {"output": output, "workers": workers, "address": address, "allow_damaged": allow_damaged}
 

@@ -39,7 +39,8 @@ def connect(run: RunOptions, object_store_bytes: int) -> None:
     if ray.is_initialized():
         return
     address = run.address or os.environ.get("RAY_ADDRESS")
-    os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray's own words go to its session's log files
+    logging.getLogger("ray").setLevel(logging.ERROR)
     try:
         if address:
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)

@@ -80,7 +80,9 @@ class Totals:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
-        return asdict(self) | {"quarantined": self.quarantined}
+        counters = {"reasons": dict(self.reasons), "counts": dict(self.counts), "damaged": self.damaged}
+        rows = {"outputs": self.outputs, "rows_in": self.rows_in, "rows_out": self.rows_out}
+        return rows | {"quarantined": self.quarantined} | counters
 
 
 class DamagedInput(ShardloomError):
