@@ -5,7 +5,6 @@ Filters on lines of text (confidence, number) belong to rendering, where changin
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from curation.decode import RgbImage
 from schemas.quarantine import Reason, Rejected
 
 
@@ -22,9 +21,8 @@ class ImageFilters(BaseModel):
     max_aspect: float | None = Field(default=50.0, ge=1)
 
 
-def image_fault(image: RgbImage, filters: ImageFilters) -> Rejected | None:
-    """The first filter that leaves the image out, in the order of cost, or None when it may stay."""
-    height, width = image.shape[:2]
+def image_fault(width: int, height: int, filters: ImageFilters) -> Rejected | None:
+    """The first filter that leaves out an image of `width` x `height` pixels, or None when it may stay."""
     return too_small(width, height, filters.min_side) or extreme_aspect(width, height, filters.max_aspect)
 
 

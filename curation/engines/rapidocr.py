@@ -1,0 +1,165 @@
+"""OCR on a CPU: PP-OCR's networks, whose weights come in rapidocr's wheel, run by ONNX Runtime.
+
+The angle classifier is off: it turns upright lines over ('EXIT' becomes '1IX3'), for eight times the errors.
+All runs on one thread: a second one gains nothing, more workers do. Lines are recognised one by one, so that padding to
+a neighbour's width alters no confidence; it is no slower.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnxruntime
+import rapidocr
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from rapidocr.ch_ppocr_det.utils import DetPreProcess
+
+from curation.decode import RgbImage
+from schemas.errors import UsageError
+from schemas.fingerprint import EngineFingerprint
+from schemas.text_line import TextLine
+
+_STRIDE = 32  # the detector takes sides that are multiples of it
+_SHIPPED = ("PP-OCRv6_det_small.onnx", "PP-OCRv6_rec_small.onnx")
+_OWN = ("det.onnx", "rec.onnx")
+
+
+class RapidOcrSettings(BaseModel):
+    """How `RapidOcr` reads. The figures are of `benchmarks/ocr_quality.py`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    detect_side: int = Field(default=960, ge=_STRIDE)
+    max_enlargement: float = Field(default=3.0, ge=1)
+    max_side: int = Field(default=2000, ge=_STRIDE, lt=2**15)
+    min_confidence: float = Field(default=0.5, ge=0, le=1)
+    weights: Path | None = None
+
+
+class RapidOcr:
+    """An `OcrEngine`. The same image gives the same lines and floats, whatever else is in its batch."""
+
+    def __init__(self, settings: RapidOcrSettings | None = None) -> None:
+        """Loads the weights, from disk only. Raises `UsageError` for weights that are missing or unfit."""
+        self.settings = settings or RapidOcrSettings()
+        detector, recogniser = _weight_files(self.settings.weights)
+        self.fingerprint = EngineFingerprint(
+            name="rapidocr",
+            version=f"{version('rapidocr')}, onnxruntime {onnxruntime.__version__}, opencv {cv2.__version__}",
+            weights_sha256=hashlib.sha256(detector.read_bytes() + recogniser.read_bytes()).hexdigest(),
+            settings=self.settings.model_dump(exclude={"weights"}),  # where they lie is no part of what they are
+        )
+        cv2.setNumThreads(1)
+        self._reader = rapidocr.RapidOCR(params=_parameters(self.settings, detector, recogniser))
+        self._reader._load_rec_model()  # now rather than at the first image, as it is for the detector
+        network = self._reader._load_det_model()
+        to_input = _DetectorInput(self.settings, network.mean, network.std)
+        network.get_preprocess = lambda: to_input
+
+    def annotate(self, images: Sequence[RgbImage]) -> list[list[TextLine]]:
+        """The lines of each image in reading order, one list an image, empty where there is no text."""
+        return [self._lines(image) for image in images]
+
+    def _lines(self, image: RgbImage) -> list[TextLine]:
+        bgr = cv2.cvtColor(_resized(image, self.settings.max_side), cv2.COLOR_RGB2BGR)
+        found = self._reader(bgr)
+        if found.boxes is None:
+            return []
+        height, width = bgr.shape[:2]
+        polygons = np.clip(np.asarray(found.boxes, np.float64) / (width, height), 0.0, 1.0)
+        lines = [
+            _line(text.strip(), polygon, float(confidence))
+            for text, polygon, confidence in zip(found.txts, polygons, found.scores, strict=True)
+        ]
+        return in_reading_order(line for line in lines if line.text and _has_area(line))
+
+
+def in_reading_order(lines: Iterable[TextLine]) -> list[TextLine]:
+    """Rows from top to bottom, each from left to right; the order of the input does not matter.
+
+    A line belongs to the row above it when its centre is at most half a height (of the lower of the two) below the
+    centre of that row's topmost line.
+    """
+    rows: list[list[TextLine]] = []
+    for line in sorted(lines, key=lambda line: (line.box[1] + line.box[3], line.box, line.text)):
+        if rows and _in_row(line, rows[-1][0]):
+            rows[-1].append(line)
+        else:
+            rows.append([line])
+    return [line for row in rows for line in sorted(row, key=lambda line: (line.box, line.text))]
+
+
+class _DetectorInput(DetPreProcess):  # type: ignore[misc]  # rapidocr is not typed
+    """Sizes a picture for the detector; rapidocr's own rule enlarges a strip of text of 1500 x 40 pixels 18 times."""
+
+    def __init__(self, settings: RapidOcrSettings, mean: Any, std: Any) -> None:
+        super().__init__(mean=mean, std=std)
+        self.settings = settings
+
+    def resize(self, img: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        height, width = img.shape[:2]
+        factor = min(self.settings.detect_side / max(height, width), self.settings.max_enlargement)
+        size = [max(_STRIDE, round(side * factor / _STRIDE) * _STRIDE) for side in (width, height)]
+        return np.asarray(cv2.resize(img, size), np.uint8)
+
+
+def _weight_files(folder: Path | None) -> tuple[Path, Path]:
+    """The detector's and the recogniser's file, in the order in which they are loaded."""
+    names = _SHIPPED if folder is None else _OWN
+    folder = folder or Path(rapidocr.__file__).parent / "models"
+    detector, recogniser = (folder / name for name in names)
+    for path in (detector, recogniser):
+        if not path.is_file():
+            raise UsageError(f"rapidocr: no weights at {path}; pass weights=FOLDER with {_OWN[0]} and {_OWN[1]} in it")
+    if names is _OWN:
+        model = onnxruntime.InferenceSession(str(recogniser), providers=["CPUExecutionProvider"]).get_modelmeta()
+        if "character" not in model.custom_metadata_map:  # rapidocr would try to download a list
+            raise UsageError(f"rapidocr: {recogniser} holds no characters; take one converted for rapidocr")
+    return detector, recogniser
+
+
+def _parameters(settings: RapidOcrSettings, detector: Path, recogniser: Path) -> dict[str, Any]:
+    return {
+        "Global.log_level": "critical",  # it warns of every picture without text
+        "Global.use_cls": False,
+        "Global.use_preprocess_img": False,  # `_resized` does it, with true proportions
+        "Global.text_score": settings.min_confidence,
+        "Det.model_path": str(detector),  # with a path given, it never looks for a download
+        "Rec.model_path": str(recogniser),
+        "Rec.rec_batch_num": 1,
+        "EngineConfig.onnxruntime.intra_op_num_threads": 1,
+        "EngineConfig.onnxruntime.inter_op_num_threads": 1,
+    }
+
+
+def _resized(image: RgbImage, max_side: int) -> NDArray[np.uint8]:
+    """The image with its long side within `max_side` and, where that allows it, no side below the detector's stride."""
+    height, width = image.shape[:2]
+    factor = min(max(1.0, _STRIDE / min(height, width)), max_side / max(height, width))
+    if factor == 1.0:
+        return image
+    size = [max(1, round(side * factor)) for side in (width, height)]
+    shrink_or_grow = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, size, interpolation=shrink_or_grow), np.uint8)
+
+
+def _line(text: str, polygon: NDArray[np.float64], confidence: float) -> TextLine:
+    """A line from its four corners (4 x 2, clockwise from the top left of the text)."""
+    (x1, y1), (x2, y2) = polygon.min(axis=0).tolist(), polygon.max(axis=0).tolist()
+    a, b, c, d, e, f, g, h = polygon.ravel().tolist()
+    return TextLine(text, (a, b, c, d, e, f, g, h), (x1, y1, x2, y2), confidence)
+
+
+def _has_area(line: TextLine) -> bool:
+    x1, y1, x2, y2 = line.box
+    return x2 > x1 and y2 > y1
+
+
+def _in_row(line: TextLine, first: TextLine) -> bool:
+    distance = (line.box[1] + line.box[3] - first.box[1] - first.box[3]) / 2
+    return distance <= min(line.box[3] - line.box[1], first.box[3] - first.box[1]) / 2
