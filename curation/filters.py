@@ -13,11 +13,10 @@ class ImageFilters(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    # Icons, spacers and tracking pixels are under 32 pixels, where no engine reads a line; DataComp filters nothing by
-    # size, so they are in its shards.
-    min_side: int | None = Field(default=32, gt=0)
-    # Rulers, borders and banners slice text to nothing when resized. Text strips are real, though: a line of a page is
-    # easily 20 times as long as high.
+    # Spacers, bullets and tracking pixels. Half of the detector's stride is the least that can hold a line; word crops
+    # of 17 pixels and up are read, and one in twenty web pictures has a side under 30.
+    min_side: int | None = Field(default=16, gt=0)
+    # Rulers and borders. Lines cut from a page are real text, and up to 41 times as long as high in scanned sets.
     max_aspect: float | None = Field(default=50.0, ge=1)
 
 
