@@ -3,7 +3,9 @@
 read (one task a shard) -> annotate (actor pool) -> write (one task a chunk) -> commit (the driver, shard by shard)
 """
 
+import contextlib
 import json
+import logging
 import time
 from collections.abc import Iterator
 
@@ -11,7 +13,7 @@ import pyarrow as pa
 import ray
 import ray.data
 
-from pipelines.chunks import ROW, ShardEnd, from_row
+from pipelines.chunks import ROW, Chunk, Failure, ShardEnd, failure_row, from_row
 from pipelines.cluster import PLUMBING_CPUS, Pool, check, connect, worker_count
 from pipelines.engine_stage import EngineStage
 from pipelines.inputs import InputShard, input_shards
@@ -92,8 +94,9 @@ def run_graph(
         progress.show(counts.images, "" if counts.workers else "starting workers")
 
     committer = Committer(recipe, output, progress, clock)
-    for row in follow(rows, ledger, recipe.run.stall_seconds, on_tick):
-        committer.take(row)
+    with contextlib.closing(follow(rows, ledger, recipe.run.stall_seconds, on_tick)) as results:
+        for row in results:
+            committer.take(row)
     clock.stages(ray.get(ledger.snapshot.remote()))
     ray.kill(ledger)
     committer.check_complete(shards)
@@ -112,6 +115,7 @@ def build(
     context.target_max_block_size = 1
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # it logs pages of counters at every step of its loop
     reader = ShardReader(recipe, output, parts)
     recipe_sha256 = recipe.sha256()
 
@@ -143,11 +147,14 @@ def build(
 def write_chunk(row: pa.Table, output: Folder, recipe_sha256: str) -> pa.Table:
     """Writes a chunk's part; what goes on to the driver is small: how many rows, and what became of them."""
     chunk = from_row(row)
-    if isinstance(chunk, ShardEnd):
+    if not isinstance(chunk, Chunk):
         return row
     note = {"rows": 0, "engine_errors": 0, "size": chunk.size}
     if chunk.table is not None:
-        write_part(output, chunk, recipe_sha256)
+        try:
+            write_part(output, chunk, recipe_sha256)
+        except ShardloomError as error:
+            return failure_row(error)
         reasons = chunk.table["reason"].to_pylist()
         note |= {"rows": len(reasons), "engine_errors": reasons.count(Reason.ENGINE_ERROR)}
     empty = pa.nulls(1, pa.large_binary())
@@ -170,13 +177,13 @@ class Committer:
     def take(self, row: pa.Table) -> None:
         """One result of the graph: a written chunk, or the end of a shard."""
         shard, index = row["shard"][0].as_py(), row["index"][0].as_py()
-        if index < 0:
-            ended = from_row(row)
-            assert isinstance(ended, ShardEnd)
-            self.ends[shard] = ended
-        else:
+        if index >= 0:
             self.chunks.setdefault(shard, set()).add(index)
             self._count(json.loads(row["note"][0].as_py()))
+        elif isinstance(special := from_row(row), Failure):
+            raise special.error()
+        elif isinstance(special, ShardEnd):
+            self.ends[shard] = special
         end = self.ends.get(shard)
         if end is not None and len(self.chunks.get(shard, ())) == len(end.digests):
             started = time.monotonic()

@@ -15,6 +15,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from schemas.datacomp import read_sample, uid_of
+from schemas.errors import ShardloomError, UsageError
 from schemas.quarantine import Rejected
 from schemas.tar_reader import TarReader, TarSample
 
@@ -33,6 +34,8 @@ SAMPLES = pa.schema(
     ]
 )
 """A chunk as the reader hands it on."""
+
+_END, _FAILURE = -1, -2  # indexes of rows that are no chunks
 
 ROW = pa.schema([("shard", pa.string()), ("index", pa.int32()), ("note", pa.string()), ("payload", pa.large_binary())])
 
@@ -72,6 +75,18 @@ class ShardEnd:
     digests: list[str]  # of its chunks, in order
     samples: int
     damage: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A foreseen error of a worker, for the driver to raise: Ray keeps the text of an exception, but not its cause."""
+
+    message: str
+    exit_code: int
+
+    def error(self) -> ShardloomError:
+        """The error, as it was raised."""
+        return UsageError(self.message) if self.exit_code == UsageError.exit_code else ShardloomError(self.message)
 
 
 def cut(reader: TarReader, options: ChunkOptions) -> Iterator[list[TarSample]]:
@@ -128,16 +143,23 @@ def chunk_row(chunk: Chunk) -> pa.Table:
 
 def end_row(end: ShardEnd) -> pa.Table:
     """The end of a shard, on the same path as its chunks."""
-    return _row(end.shard, -1, json.dumps(asdict(end)), None)
+    return _row(end.shard, _END, json.dumps(asdict(end)), None)
 
 
-def from_row(row: pa.Table) -> Chunk | ShardEnd:
-    """The chunk or the shard's end in a block of Ray Data; the table shares the block's memory."""
+def failure_row(error: ShardloomError) -> pa.Table:
+    """An error, on the same path."""
+    return _row("", _FAILURE, json.dumps(asdict(Failure(str(error), error.exit_code))), None)
+
+
+def from_row(row: pa.Table) -> Chunk | ShardEnd | Failure:
+    """What travels in a block of Ray Data; a chunk's table shares the block's memory."""
     assert row.num_rows == 1, "one chunk is one row is one block"
     note = json.loads(row["note"][0].as_py())
     index = row["index"][0].as_py()
-    if index < 0:
+    if index == _END:
         return ShardEnd(**note)
+    if index == _FAILURE:
+        return Failure(**note)
     payload = row["payload"][0]
     table = pa.ipc.open_stream(payload.as_buffer()).read_all() if payload.is_valid else None
     return Chunk(row["shard"][0].as_py(), index, note["digest"], note["size"], table)

@@ -184,14 +184,16 @@ def stats(output: Annotated[str, typer.Argument(help="an output set's folder")],
     times = found["times"]
     table.add_row("seconds", f"{times['seconds']:,.1f} in {times['runs']} runs")
     for stage, counters in times["stages"].items():
-        rate = counters.get("images", 0) / max(counters.get("busy_seconds", 0), 1e-9)
-        table.add_row(f"stage {stage}", f"{counters.get('images', 0):,.0f} images, {rate:.2f}/s a worker")
+        rate = counters.get("images", 0) / max(counters.get("working_seconds", 0), 1e-9)
+        table.add_row(f"stage {stage}", f"{counters.get('images', 0):,.0f} images, {rate:.2f}/s")
     Console().print(table)
 
 
 @app.command(epilog="Example: shardloom demo --output demo-output")
 def demo(
-    output: Annotated[str, typer.Option("--output", "-o", help="where to write; may hold an earlier demo")] = "demo-output",
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="where to write; may hold an earlier demo")
+    ] = "demo-output",
     pictures: Annotated[int, typer.Option(min=12, max=20_000, help="pictures to draw")] = 240,
     workers: Workers = None,
 ) -> None:

@@ -1,6 +1,7 @@
 """The Ray cluster that a run uses: a running one, or one of our own on this machine."""
 
 import logging
+import math
 import os
 from dataclasses import dataclass
 
@@ -26,12 +27,13 @@ def worker_count(run: RunOptions) -> int:
     """The workers asked for; by default one a core of this machine, or of the cluster less one for the plumbing."""
     if run.workers is not None:
         return run.workers
-    cores = (
-        ray.cluster_resources().get("CPU", 1) - 2 * PLUMBING_CPUS
-        if ray.is_initialized()
-        else len(os.sched_getaffinity(0))
-    )
+    cores = ray.cluster_resources().get("CPU", 1) - 2 * PLUMBING_CPUS if ray.is_initialized() else _cores()
     return max(1, int(cores // run.cpus_per_worker))
+
+
+def _cores() -> int:
+    """The cores that this process may use: a container's share, not the host's."""
+    return len(os.sched_getaffinity(0))
 
 
 def connect(run: RunOptions, object_store_bytes: int) -> None:
@@ -49,7 +51,7 @@ def connect(run: RunOptions, object_store_bytes: int) -> None:
         # of our own can ever wait for a core that it won't get (ray.md trap 1).
         ray.init(
             address="local",
-            num_cpus=int(worker_count(run) * run.cpus_per_worker + 2 * PLUMBING_CPUS + 0.999),
+            num_cpus=math.ceil(max(_cores(), worker_count(run) * run.cpus_per_worker) + 2 * PLUMBING_CPUS),
             object_store_memory=object_store_bytes,
             include_dashboard=False,
             logging_level=logging.ERROR,

@@ -11,11 +11,11 @@ import ray
 from curation.decode import RgbImage, decode
 from curation.filters import image_fault
 from pipelines.attempts import Attempts
-from pipelines.chunks import VERDICT_COLUMNS, Chunk, ShardEnd, chunk_row, from_row
+from pipelines.chunks import VERDICT_COLUMNS, Chunk, chunk_row, failure_row, from_row
 from pipelines.engines import Engine, load_engine
 from pipelines.recipe import AnnotateRecipe
 from schemas.annotation import IMAGE_COLUMNS
-from schemas.errors import UsageError
+from schemas.errors import ShardloomError, UsageError
 from schemas.fingerprint import EngineFingerprint
 from schemas.quarantine import Reason, Rejected
 
@@ -47,16 +47,28 @@ class EngineStage:
         self.recipe = recipe
         self.ledger = ledger
         self.repeats = {shard: set(keys) for shard, keys in repeats.items()}
-        self.engines: dict[str, Engine] = {name: load_engine(name, spec) for name, spec in recipe.engines.items()}
-        self.fingerprints = {name: engine.fingerprint for name, engine in self.engines.items()}
-        for name, fingerprint in (expected or {}).items():
-            check_fingerprint(name, fingerprint, self.fingerprints[name])
+        self.engines: dict[str, Engine] = {}
+        self.failure: ShardloomError | None = None
+        try:
+            self._load(expected or {})
+        except ShardloomError as error:
+            self.failure = error
+        except Exception as error:  # noqa: BLE001  an engine may raise anything
+            self.failure = ShardloomError(f"an engine can't start: {type(error).__name__}: {error}")
         ledger.start.remote(self.name)
+
+    def _load(self, expected: dict[str, EngineFingerprint]) -> None:
+        self.engines = {name: load_engine(name, spec) for name, spec in self.recipe.engines.items()}
+        self.fingerprints = {name: engine.fingerprint for name, engine in self.engines.items()}
+        for name, fingerprint in expected.items():
+            check_fingerprint(name, fingerprint, self.fingerprints[name])
 
     def __call__(self, row: pa.Table) -> pa.Table:
         """A chunk's row in, the row of its annotations out. Ends of shards and finished chunks pass through."""
+        if self.failure is not None:
+            return failure_row(self.failure)
         chunk = from_row(row)
-        if isinstance(chunk, ShardEnd) or chunk.table is None:
+        if not isinstance(chunk, Chunk) or chunk.table is None:
             return row
         label = f"{chunk.shard}/{chunk.index}"
         attempts: Attempts = ray.get(self.ledger.begin.remote(self.name, label, chunk.table.num_rows))

@@ -20,7 +20,8 @@ class StageCounts:
     images: int = 0
     chunks: int = 0
     deaths: int = 0  # attempts whose worker died
-    busy_seconds: float = 0.0
+    busy_seconds: float = 0.0  # added up over workers
+    working_seconds: float = 0.0  # from the first chunk's begin to the last one's end: start-up apart
 
 
 @dataclass(slots=True)
@@ -39,6 +40,7 @@ class Ledger:
         self._stages = {stage: StageCounts() for stage in stages}
         self._attempts: dict[tuple[str, str], Attempts] = {}
         self._heard = time.monotonic()
+        self._began: dict[str, float] = {}
 
     def start(self, stage: str) -> None:
         """A worker of the stage is ready."""
@@ -48,6 +50,7 @@ class Ledger:
     def begin(self, stage: str, chunk: str, rows: int) -> Attempts:
         """A worker takes up a chunk; the answer says what earlier attempts at it have taught."""
         self._heard = time.monotonic()
+        self._began.setdefault(stage, self._heard)
         attempts = self._attempts.get((stage, chunk))
         if attempts is not None:
             attempts.died()
@@ -72,6 +75,7 @@ class Ledger:
         """A chunk is done."""
         self._heard = time.monotonic()
         self._stages[stage].chunks += 1
+        self._stages[stage].working_seconds = self._heard - self._began.get(stage, self._heard)
         self._attempts.pop((stage, chunk), None)
 
     def snapshot(self) -> Snapshot:

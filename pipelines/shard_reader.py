@@ -5,12 +5,13 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from pipelines.chunks import Chunk, ShardEnd, chunk_row, cut, digest_of, end_row, samples_table, size_of
+from pipelines.chunks import Chunk, ShardEnd, chunk_row, cut, digest_of, end_row, failure_row, samples_table, size_of
 from pipelines.inputs import InputShard
 from pipelines.parts import is_valid, part_name
 from pipelines.recipe import AnnotateRecipe
 from pipelines.storage import Folder
 from schemas.datacomp import downloaded_keys
+from schemas.errors import ShardloomError
 from schemas.tar_reader import TarReader
 
 SHARD = pa.schema([("name", pa.string()), ("path", pa.string())])
@@ -30,7 +31,12 @@ class ShardReader:
 
     def __call__(self, row: pa.Table) -> Iterator[pa.Table]:
         """The rows of one shard's chunks, then the row of its end."""
-        shard = InputShard(row["name"][0].as_py(), row["path"][0].as_py())
+        try:
+            yield from self._read(InputShard(row["name"][0].as_py(), row["path"][0].as_py()))
+        except ShardloomError as error:
+            yield failure_row(error)
+
+    def _read(self, shard: InputShard) -> Iterator[pa.Table]:
         folder, file_name = shard.folder()
         digests: list[str] = []
         keys: list[str] = []

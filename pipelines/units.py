@@ -15,11 +15,11 @@ T = TypeVar("T")
 
 def map_units(function: Callable[[U], T], units: Sequence[U], run: RunOptions) -> Iterator[T]:
     """Results in whatever order they are done. When a worker dies its unit is done again, three times at most."""
-    workers = min(len(units), worker_count(run))
-    if workers <= 1 and run.address is None:
+    if min(len(units), worker_count(run)) <= 1 and run.address is None:
         yield from map(function, units)
         return
     connect(run, object_store_bytes=1 << 30)
+    workers = min(len(units), worker_count(run))
     task = ray.remote(num_cpus=run.cpus_per_worker, max_retries=3)(function)
     waiting = iter(units)
     running: list[ray.ObjectRef] = []

@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +12,7 @@ from pipelines.ledger import Snapshot
 from schemas.errors import ShardloomError
 
 TICK_SECONDS = 1.0
+STOP_SECONDS = 10.0  # for the graph to notice that it is no longer wanted; one at a halt never does
 _END = object()
 
 
@@ -20,23 +21,40 @@ def follow(
     ledger: ray.actor.ActorHandle,
     stall_seconds: float,
     on_tick: Callable[[Snapshot], None],
-) -> Iterator[pa.Table]:
+) -> Generator[pa.Table, None, None]:
     """Results of the graph as they come. Raises `ShardloomError` when the graph fails or makes no progress.
 
     The graph is consumed in a thread of its own, because waiting for it can't be interrupted: this way a halt is seen
     even when Ray itself waits for ever (ray.md trap 1).
     """
     results: queue.Queue[Any] = queue.Queue()
+    stop = threading.Event()
 
     def consume() -> None:
         try:
             for row in rows():
                 results.put(row)
+                if stop.is_set():
+                    return  # leaving the loop drops the iterator, and with it Ray Data ends the execution
             results.put(_END)
         except BaseException as error:  # noqa: BLE001  handed to the thread that waits
             results.put(error)
 
-    threading.Thread(target=consume, daemon=True, name="graph").start()
+    graph = threading.Thread(target=consume, daemon=True, name="graph")
+    graph.start()
+    try:
+        yield from _results(results, ledger, stall_seconds, on_tick)
+    finally:
+        stop.set()
+        graph.join(timeout=STOP_SECONDS)
+
+
+def _results(
+    results: "queue.Queue[Any]",
+    ledger: ray.actor.ActorHandle,
+    stall_seconds: float,
+    on_tick: Callable[[Snapshot], None],
+) -> Iterator[pa.Table]:
     while True:
         try:
             result = results.get(timeout=TICK_SECONDS)

@@ -46,11 +46,13 @@ def demo(output: str, pictures: int = 240, workers: int | None = None, seed: int
     console.print(f"{pictures} pictures drawn, in {len(names)} shards: {images} ({time.monotonic() - started:.1f} s)")
     annotated = annotate(annotate_recipe(images, run), annotations)
     rate = read_times(Folder(annotations)).stages["annotate"]
-    images_per_second = rate["images"] / max(rate["busy_seconds"], 1e-9) * rate["workers"]
+    images_per_second = rate["images"] / max(rate["working_seconds"], 1e-9)
     say(console, "annotated", annotated, f"{images_per_second:.1f} images/s")
     rendered = render_set(RenderRecipe(input=annotations, run=run), captions)
     say(console, "captions", rendered, f"{rendered.counts['captions']:,} captions")
-    sharded = shard(ShardRecipe(images=[f"{images}/*.tar"], captions=captions, samples_per_shard=100, run=run), training)
+    sharded = shard(
+        ShardRecipe(images=[f"{images}/*.tar"], captions=captions, samples_per_shard=100, run=run), training
+    )
     say(console, "training shards", sharded, f"{sharded.outputs} shards")
     for folder in (annotations, captions, training):
         if faults := verify(folder)[1]:

@@ -1,12 +1,13 @@
 """Runs the annotate command as a process of its own, to be killed at chosen points of its progress."""
 
+import contextlib
 import hashlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import yaml
@@ -19,7 +20,17 @@ TIMEOUT = 240.0
 class Driver:
     """An annotate command with a test engine that logs every image it is given."""
 
-    def __init__(self, folder: Path, images: str, engine: str = "PixelOcr", address: str = "", **settings: object) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        images: str,
+        engine: str = "PixelOcr",
+        *,
+        address: str = "",
+        workers: int = 2,
+        stall_seconds: float = 100,
+        **settings: object,
+    ) -> None:
         self.folder, self.output = folder, folder / "out"
         self.log, self.order = folder / "calls.log", folder / "kill-order"
         folder.mkdir(parents=True, exist_ok=True)
@@ -30,7 +41,12 @@ class Driver:
             "engines": {"ocr": spec},
             "chunk": {"samples": 4},
             "batch_size": 2,
-            "run": {"output": str(self.output), "workers": 2, "address": address or None},
+            "run": {
+                "output": str(self.output),
+                "workers": workers,
+                "address": address or None,
+                "stall_seconds": stall_seconds,
+            },
         }
         self.recipe = folder / "recipe.yaml"
         self.recipe.write_text(yaml.safe_dump(recipe))
@@ -70,6 +86,23 @@ class Driver:
             process.send_signal(signal.SIGKILL)
             process.communicate()
         return alive
+
+
+@contextlib.contextmanager
+def cluster_of(cpus: int, **variables: str) -> Iterator[str]:
+    """A running cluster, as drivers of Ray jobs find it; its address."""
+    port = 20_000 + os.getpid() % 20_000
+    paths = f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests/pipelines/kill_site'}"
+    environment = os.environ | {"PYTHONPATH": paths, "RAY_AUTH_MODE": "disabled"} | variables
+    ray = Path(sys.executable).parent / "ray"
+    start = [ray, "start", "--head", f"--port={port}", f"--num-cpus={cpus}", "--include-dashboard=false"]
+    subprocess.run(start, env=environment, check=True, capture_output=True)
+    os.environ["RAY_AUTH_MODE"] = "disabled"
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        del os.environ["RAY_AUTH_MODE"]
+        subprocess.run([ray, "stop", "--force"], env=environment, check=True, capture_output=True)
 
 
 def wait_until(ready: Callable[[], bool], seconds: float = TIMEOUT) -> None:

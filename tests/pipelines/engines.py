@@ -57,3 +57,11 @@ class FailingOcr(PixelOcr):
         if self.width in (0, image.shape[1]):
             raise RuntimeError("the engine's own message")
         return super().read(image)
+
+
+class HangingOcr(PixelOcr):
+    """Never comes back."""
+
+    def read(self, image: RgbImage) -> list[TextLine]:
+        time.sleep(3600)
+        return super().read(image)

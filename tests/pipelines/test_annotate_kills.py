@@ -3,16 +3,13 @@
 import os
 import random
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from pipelines.verify import verify
-from tests.conftest import REPOSITORY
-from tests.pipelines.drivers import Driver, hashes, wait_until
+from tests.pipelines.drivers import Driver, cluster_of, hashes, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
 
@@ -40,14 +37,8 @@ def order(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def cluster(order: Path) -> Iterator[str]:
-    """A running cluster, as drivers of Ray jobs find it."""
-    port = 20_000 + os.getpid() % 20_000
-    paths = f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests/pipelines/kill_site'}"
-    environment = os.environ | {"PYTHONPATH": paths, "KILL_ORDER": str(order), "RAY_AUTH_MODE": "disabled"}
-    command = [Path(sys.executable).parent / "ray", "start", "--head", f"--port={port}", "--num-cpus=4"]
-    subprocess.run([*command, "--include-dashboard=false"], env=environment, check=True, capture_output=True)
-    yield f"127.0.0.1:{port}"
-    subprocess.run([command[0], "stop", "--force"], env=environment, check=True, capture_output=True)
+    with cluster_of(cpus=4, KILL_ORDER=str(order)) as address:
+        yield address
 
 
 def settings_free(files: dict[str, str]) -> dict[str, str]:

@@ -1,0 +1,30 @@
+# `make demo` and `make test` are all that a new user needs: each makes .venv first, if it isn't there.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint bench clean
+
+demo: .venv/ready
+	$(BIN)/shardloom demo
+
+test: .venv/ready lint
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/ready
+	$(BIN)/python benchmarks/render.py
+	$(BIN)/python benchmarks/read_shards.py
+	$(BIN)/python benchmarks/annotate_ocr.py
+	$(BIN)/python benchmarks/ocr_quality.py
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch .venv/ready
+
+clean:
+	rm -rf .venv demo-output build *.egg-info
