@@ -81,7 +81,7 @@ def run_graph(
     parts = output.names(PARTS)
     expected = next((manifest.engines for manifest in done.values()), None)
     expected = expected or next((prints for name in parts if (prints := fingerprints_of(output, name))), None)
-    repeats = repeated_keys(shards) if recipe.filters.repeated_images else {}
+    repeats = repeated_keys(shards, recipe.run) if recipe.filters.repeated_images else {}
 
     def rows() -> Iterator[pa.Table]:
         graph = build(recipe, output, shards, workers, (expected, ledger, repeats), parts)

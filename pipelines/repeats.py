@@ -5,31 +5,23 @@ the input alone: the first in the order of the shards' paths and of the samples 
 """
 
 import hashlib
-from collections.abc import Iterator
 
 import polars as pl
-import pyarrow as pa
-import ray
-import ray.data
 
 from pipelines.inputs import InputShard
-from pipelines.shard_reader import shard_row
+from pipelines.recipe import RunOptions
+from pipelines.units import map_units
 from schemas.datacomp import read_sample
 from schemas.quarantine import Rejected
 from schemas.tar_reader import TarReader
 
 
-def repeated_keys(shards: list[InputShard]) -> dict[str, list[str]]:
+def repeated_keys(shards: list[InputShard], run: RunOptions) -> dict[str, list[str]]:
     """Keys to leave out, by shard. Costs a pass over all shards and about 100 bytes an image on the driver."""
-    hashes = (
-        ray.data.from_arrow([shard_row(shard) for shard in shards])
-        .map_batches(_hashes, batch_size=1, batch_format="pyarrow", num_cpus=1)
-        .iter_batches(batch_size=None, batch_format="pyarrow")
-    )
     order = {shard.name: position for position, shard in enumerate(shards)}
-    images = pl.concat([pl.DataFrame(pl.from_arrow(table)) for table in hashes])
     repeated = (
-        images.with_columns(position=pl.col("shard").replace_strict(order, return_dtype=pl.Int64))
+        pl.concat(map_units(image_hashes, shards, run))
+        .with_columns(position=pl.col("shard").replace_strict(order, return_dtype=pl.Int64))
         .sort("position", "row")
         .filter(~pl.col("sha256").is_first_distinct())
         .group_by("shard")
@@ -38,18 +30,15 @@ def repeated_keys(shards: list[InputShard]) -> dict[str, list[str]]:
     return dict(repeated.iter_rows())
 
 
-def _hashes(row: pa.Table) -> Iterator[pa.Table]:
-    shard = InputShard(row["name"][0].as_py(), row["path"][0].as_py())
+def image_hashes(shard: InputShard) -> pl.DataFrame:
+    """shard, row, key and sha256 of each image in a shard."""
     folder, file_name = shard.folder()
-    keys, rows, digests = [], [], []
+    rows: list[tuple[int, str, bytes]] = []
     with folder.open(file_name) as file:
         for position, sample in enumerate(TarReader(file, hashing=False)):
             try:
-                image = read_sample(sample).image
+                rows.append((position, sample.key, hashlib.sha256(read_sample(sample).image.data).digest()))
             except Rejected:
-                continue
-            keys.append(sample.key)
-            rows.append(position)
-            digests.append(hashlib.sha256(image.data).digest())
-    table = {"shard": pa.array([shard.name] * len(keys), pa.string()), "row": pa.array(rows, pa.int64())}
-    yield pa.table(table | {"key": pa.array(keys, pa.string()), "sha256": pa.array(digests, pa.binary())})
+                continue  # the annotating pass gives it its reason
+    frame = pl.DataFrame(rows, {"row": pl.Int64, "key": pl.String, "sha256": pl.Binary}, orient="row")
+    return frame.with_columns(shard=pl.lit(shard.name))

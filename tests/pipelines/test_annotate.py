@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -22,6 +23,7 @@ from pipelines.stats import DamagedInput, Totals
 from pipelines.storage import Folder
 from pipelines.verify import verify
 from schemas.errors import ShardloomError, UsageError
+from schemas.manifest import seal
 from schemas.quarantine import Rejected
 from tests.conftest import jpeg, write_shard
 from tests.pipelines.drivers import Driver, cluster_of, hashes
@@ -158,12 +160,10 @@ def test_another_engine_may_not_go_on(make_shards: Callable[..., str], tmp_path:
         annotate(recipe(f"{tmp_path}/images/*.tar", "OtherOcr"), str(tmp_path / "out"))
     manifest = tmp_path / "out/manifests/00000000.json"
     other = manifest.read_text().replace('"version": "1"', '"version": "0"')
-    from schemas.manifest import seal
-
     values = json.loads(other)
     values.pop("seal")
     manifest.write_bytes(seal(values))
-    with pytest.raises(UsageError, match="begun with another ocr engine .version was '0', is '1'"):
+    with pytest.raises(UsageError, match=r"begun with another ocr engine .version was '0', is '1'"):
         annotate(recipe(f"{tmp_path}/images/*.tar"), str(tmp_path / "out"))
 
 
