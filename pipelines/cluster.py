@@ -1,8 +1,10 @@
 """The Ray cluster that a run uses: a running one, or one of our own on this machine."""
 
+import contextlib
 import logging
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import ray
@@ -41,26 +43,35 @@ def connect(run: RunOptions, object_store_bytes: int) -> None:
     if ray.is_initialized():
         return
     address = run.address or os.environ.get("RAY_ADDRESS")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray's own words go to its session's log files
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray reports harmless things as errors; set it to see all
     logging.getLogger("ray").setLevel(logging.ERROR)
-    try:
-        if address:
-            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-            return
+    options: dict[str, object] = {"address": address}
+    if not address:
         # The cores we declare are ours to choose: enough for every worker and the plumbing, so that no stage of a run
         # of our own can ever wait for a core that it won't get (ray.md trap 1).
-        ray.init(
-            address="local",
-            num_cpus=math.ceil(max(_cores(), worker_count(run) * run.cpus_per_worker) + 2 * PLUMBING_CPUS),
-            object_store_memory=object_store_bytes,
-            include_dashboard=False,
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-        )
+        cores = max(_cores(), worker_count(run) * run.cpus_per_worker) + 2 * PLUMBING_CPUS
+        options = {"address": "local", "num_cpus": math.ceil(cores), "object_store_memory": object_store_bytes}
+        options |= {"include_dashboard": False}
+    try:
+        with _no_stderr():
+            ray.init(**options, logging_level=logging.ERROR, log_to_driver=False)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise ShardloomError(
             f"cannot use Ray at {address or 'this machine'}: {' '.join(str(error).split())[:300]}"
         ) from None
+
+
+@contextlib.contextmanager
+def _no_stderr() -> Iterator[None]:
+    """Silences what Ray's native code prints as it starts, which no setting does."""
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nothing:  # noqa: PTH123
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def check(pools: list[Pool]) -> None:

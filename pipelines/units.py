@@ -20,7 +20,7 @@ def map_units(function: Callable[[U], T], units: Sequence[U], run: RunOptions) -
         return
     connect(run, object_store_bytes=1 << 30)
     workers = min(len(units), worker_count(run))
-    task = ray.remote(num_cpus=run.cpus_per_worker, max_retries=3)(function)
+    task = ray.remote(num_cpus=run.cpus_per_worker, max_retries=3)(lambda unit: function(unit))
     waiting = iter(units)
     running: list[ray.ObjectRef] = []
     while True:
