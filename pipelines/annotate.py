@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import time
+import warnings
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -115,6 +116,7 @@ def build(
     context.target_max_block_size = 1
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    warnings.filterwarnings("ignore", module=r"ray\.data")  # of pools larger than a small input needs
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # it logs pages of counters at every step of its loop
     reader = ShardReader(recipe, output, parts)
     recipe_sha256 = recipe.sha256()

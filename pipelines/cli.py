@@ -1,8 +1,10 @@
 """The command line: thin doors to functions that can be called from Python as well."""
 
 import json
+import os
 import signal
 import sys
+import threading
 from dataclasses import asdict
 from typing import Annotated, Any, NoReturn
 
@@ -11,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pipelines import GRAPH_THREAD
 from pipelines import recipe as recipes
 from schemas.errors import ShardloomError, UsageError
 
@@ -229,7 +232,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         app(args=arguments)
         sys.exit(0)
     except ShardloomError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+        if any(thread.name == GRAPH_THREAD for thread in threading.enumerate()):
+            os._exit(error.exit_code)  # a graph at a halt can't be stopped, and Ray's own exit would wait for it
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("stopped: what is done is kept, the same command goes on", file=sys.stderr)

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 
+from pipelines import GRAPH_THREAD
 from pipelines.ledger import Snapshot
 from schemas.errors import ShardloomError
 
@@ -40,7 +41,7 @@ def follow(
         except BaseException as error:  # noqa: BLE001  handed to the thread that waits
             results.put(error)
 
-    graph = threading.Thread(target=consume, daemon=True, name="graph")
+    graph = threading.Thread(target=consume, daemon=True, name=GRAPH_THREAD)
     graph.start()
     try:
         yield from _results(results, ledger, stall_seconds, on_tick)
