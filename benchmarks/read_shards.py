@@ -1,0 +1,137 @@
+"""Tar shards in one process: samples a second read, and MB a second written, against what else reads and writes them.
+
+    python benchmarks/read_shards.py [--samples 1000] [--image-bytes 131072] [--rounds 5]
+
+A sample is an image of random bytes, a .txt and a .json. All read the same file, which is in the page cache, and must
+give the same samples; all write the same samples. The runs are interleaved and the best wall clock of each counts: on a
+shared machine the others measure the neighbours. Our reader checks every header's sum and the end marker besides; our
+writer's time includes the sha256 of the tar, which runs in a second thread.
+"""
+
+import argparse
+import io
+import json
+import random
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import webdataset
+
+from schemas.tar_reader import TarReader
+from schemas.tar_writer import TarWriter
+
+Members = list[tuple[str, bytes]]
+
+
+def make_members(samples: int, image_bytes: int) -> Members:
+    """Samples in the img2dataset layout, with images of a size around the one asked for."""
+    pick = random.Random(0)
+    members = []
+    for number in range(samples):
+        key = f"{number:012d}"
+        image = pick.randbytes(int(image_bytes * pick.uniform(0.95, 1.05)))
+        metadata = {
+            "uid": f"{number:032x}",
+            "url": f"https://example.com/{key}.jpg",
+            "caption": "a caption",
+            "key": key,
+        }
+        members += [(f"{key}.jpg", image), (f"{key}.txt", b"a caption")]
+        members.append((f"{key}.json", json.dumps(metadata, indent=4).encode()))
+    return members
+
+
+def read_ours(path: Path, hashing: bool) -> int:
+    with path.open("rb") as file:
+        return sum(len(member.data) for s in TarReader(file, hashing) for member in s.members.values())
+
+
+def read_tarfile(path: Path) -> int:
+    total = 0
+    with tarfile.open(path) as tar:
+        for member in tar:
+            body = tar.extractfile(member)
+            total += len(body.read()) if body is not None else 0
+    return total
+
+
+def read_webdataset(path: Path) -> int:
+    samples = webdataset.WebDataset(str(path), shardshuffle=False)
+    return sum(len(data) for sample in samples for name, data in sample.items() if not name.startswith("__"))
+
+
+def write_ours(path: Path, members: Members) -> None:
+    with path.open("wb") as file:
+        writer = TarWriter(file)
+        for name, data in members:
+            writer.add(name, data)
+        writer.close()
+
+
+def write_tarfile(path: Path, members: Members) -> None:
+    with tarfile.open(path, "w") as tar:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+
+
+def best_seconds(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Wall-clock seconds of the fastest run of each; a round runs all of them, one after another."""
+    best = dict.fromkeys(works, float("inf"))
+    for _ in range(rounds):
+        for name, work in works.items():
+            start = time.perf_counter()
+            work()
+            best[name] = min(best[name], time.perf_counter() - start)
+    return best
+
+
+def print_table(title: str, amount: float, best: dict[str, float], baselines: tuple[str, ...]) -> None:
+    """One line for each: its rate, and how many times the rate of each baseline that is."""
+    print(f"{title:<34}{'rate':>10}" + "".join(f"{'x ' + name:>16}" for name in baselines))
+    for name, seconds in best.items():
+        ratios = "".join(f"{best[baseline] / seconds:>16.2f}" for baseline in baselines)
+        print(f"  {name:<32}{amount / seconds:>10,.0f}{ratios}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--samples", type=int, default=1000, help="samples in the shard (1000)")
+    parser.add_argument(
+        "--image-bytes", type=int, default=131_072, help="bytes of an image, give or take 5 %% (131072)"
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each, of which the best counts (5)")
+    asked = parser.parse_args()
+    members = make_members(asked.samples, asked.image_bytes)
+    with tempfile.TemporaryDirectory() as folder:
+        ours, theirs = Path(folder) / "ours.tar", Path(folder) / "theirs.tar"
+        writing = best_seconds(
+            {
+                "TarWriter, with sha256": lambda: write_ours(ours, members),
+                "tarfile": lambda: write_tarfile(theirs, members),
+            },
+            asked.rounds,
+        )
+        if ours.read_bytes() != theirs.read_bytes():
+            raise SystemExit("the two writers wrote other bytes")
+        readers: dict[str, Callable[[], int]] = {
+            "TarReader": lambda: read_ours(ours, False),
+            "TarReader, with sha256": lambda: read_ours(ours, True),
+            "tarfile": lambda: read_tarfile(ours),
+            "webdataset": lambda: read_webdataset(ours),
+        }
+        if {read() for read in readers.values()} != {sum(len(data) for _, data in members)}:
+            raise SystemExit("the readers found other bytes")
+        reading = best_seconds(dict(readers), asked.rounds)
+        size = ours.stat().st_size
+    print(f"{asked.samples:,} samples, images of about {asked.image_bytes:,} bytes, a tar of {size / 1e6:.0f} MB")
+    print_table("reading, samples/s", asked.samples, reading, ("tarfile", "webdataset"))
+    print_table("writing, MB/s", size / 1e6, writing, ("tarfile",))
+
+
+if __name__ == "__main__":
+    main()
