@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 BLOCK = 512
+RECORD = 20 * BLOCK  # what `tar` and Python's `tarfile` pad a whole archive to
 MAX_EXTENDED_HEADER = 1 << 20  # a long name or a pax header of more than 1 MiB is hostile
 MAX_MEMBER = 1 << 30  # a header that promises more than 1 GiB for one file of a sample is taken for a damaged one
 MAGIC, MAGIC_OFFSET = b"ustar", 257

@@ -17,13 +17,12 @@ from typing import BinaryIO
 
 from schemas import tar_header as header
 from schemas.quarantine import Reason, Rejected
-from schemas.tar_header import BLOCK, Header
+from schemas.tar_header import BLOCK, RECORD, Header
 from schemas.tar_sample import Damage, Gap, Member, TarSample
 from schemas.tar_stream import TarStream
 
 __all__ = ["Damage", "Member", "TarReader", "TarSample"]
 
-RECORD = 20 * BLOCK  # what writers pad a whole tar to
 MAX_DAMAGE = 1000  # entries; what comes after is as bad, and a hostile file must not fill the memory
 SALVAGE = 8 * BLOCK  # bytes behind a damaged header in which a long name is looked for
 

@@ -9,8 +9,8 @@ import tarfile
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import BinaryIO
 
-BLOCK = 512
-RECORD = 20 * BLOCK  # what `tar` and Python's `tarfile` pad a whole archive to
+from schemas.tar_header import BLOCK, RECORD
+
 PIECE = 1 << 20  # bytes; small enough for a CPU's cache, large enough that calls and threads cost nothing
 
 _PLAIN = tarfile.TarInfo().tobuf(tarfile.PAX_FORMAT)

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import os
 import tarfile
 import time
 from collections import defaultdict
@@ -15,9 +14,6 @@ from hypothesis import strategies as st
 from schemas import tar_stream
 from schemas.tar_reader import TarReader, split_name
 from tests.schemas.tars import Contents, contents, files, read, special, tar_of, with_sum
-
-DATA = Path(os.environ.get("SHARDLOOM_DATA", Path(__file__).parents[2] / "../shared/data"))
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="set SHARDLOOM_DATA to the folder of test data")
 
 THREE = ("000000000017", "000000000018", "000000000019")
 FORMS = {
@@ -174,44 +170,39 @@ def test_time_is_linear_in_hostile_input() -> None:
     assert 0 < len(reader.damage) <= 1000
 
 
-@needs_data
 @pytest.mark.parametrize("shard", range(4))
-def test_real_shards_read_as_tarfile_reads_them(shard: int) -> None:
-    data = (DATA / f"datacomp_small/{shard:08}.tar").read_bytes()
-    reader, samples = read(data)
-    assert contents(samples) == by_tarfile(data)
-    assert (reader.damage, reader.sha256) == ([], hashlib.sha256(data).hexdigest())
+def test_real_shards_read_as_tarfile_reads_them(data: Path, shard: int) -> None:
+    tar = (data / f"datacomp_small/{shard:08}.tar").read_bytes()
+    reader, samples = read(tar)
+    assert contents(samples) == by_tarfile(tar)
+    assert (reader.damage, reader.sha256) == ([], hashlib.sha256(tar).hexdigest())
 
 
-@needs_data
-def test_the_real_shards_hold_223_samples() -> None:
+def test_the_real_shards_hold_223_samples(data: Path) -> None:
     count = 0
-    for path in sorted((DATA / "datacomp_small").glob("*.tar")):
+    for path in sorted((data / "datacomp_small").glob("*.tar")):
         with path.open("rb") as file:
             count += sum(sample.fault is None for sample in TarReader(file, hashing=False))
     assert count == 223
 
 
-@needs_data
-def test_a_cut_shard_gives_its_whole_samples() -> None:
-    reader, samples = read((DATA / "hostile_archives/cut_00000001.tar").read_bytes())
+def test_a_cut_shard_gives_its_whole_samples(data: Path) -> None:
+    reader, samples = read((data / "hostile_archives/cut_00000001.tar").read_bytes())
     assert sum(len(members) for members in contents(samples).values()) == 9
     assert "ends inside" in reader.damage[-1].what
 
 
-@needs_data
-def test_samples_behind_a_damaged_header_are_found() -> None:
-    data = (DATA / "hostile_archives/bad_header_00000001.tar").read_bytes()
-    reader, samples = read(data)
-    original = by_tarfile((DATA / "datacomp_small/00000001.tar").read_bytes())
+def test_samples_behind_a_damaged_header_are_found(data: Path) -> None:
+    tar = (data / "hostile_archives/bad_header_00000001.tar").read_bytes()
+    reader, samples = read(tar)
+    original = by_tarfile((data / "datacomp_small/00000001.tar").read_bytes())
     found = contents(samples)
     assert found == {key: original[key] for key in found}
     assert sum(len(members) for key, members in found.items()) > 9  # where tarfile stops, without an error
     assert reader.damage[0].what.startswith("no sound header")
 
 
-@needs_data
-def test_a_tar_of_compressed_files_is_a_sound_tar() -> None:
-    reader, samples = read((DATA / "hostile_archives/compressed.tar").read_bytes())
+def test_a_tar_of_compressed_files_is_a_sound_tar(data: Path) -> None:
+    reader, samples = read((data / "hostile_archives/compressed.tar").read_bytes())
     assert [list(sample.members) for sample in samples] == [["txt.gz"]] * 3
     assert reader.damage == []
