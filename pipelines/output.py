@@ -4,13 +4,14 @@ import contextlib
 import fcntl
 import hashlib
 import io
+import os
 from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.recipe import RECIPE_FILE, Recipe, claim
-from pipelines.storage import TEMPORARY, Folder
+from pipelines.recipe import Recipe, claim
+from pipelines.storage import Folder
 from schemas.errors import UsageError
 from schemas.manifest import Manifest, OutputFile
 
@@ -21,29 +22,56 @@ STATS = "stats.json"
 @contextlib.contextmanager
 def begun(output: Folder, recipe: Recipe) -> Iterator[None]:
     """Takes the folder for this recipe, and on a local disk for this process alone."""
-    claim(output, recipe)
     if not output.is_local:
+        claim(output, recipe)
         yield
         return
-    with output.local_path(RECIPE_FILE).open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # goes when the process does, however it does
-        except OSError:
-            raise UsageError(f"another run is writing to {output.url}") from None
-        for leftover in output.local_path("").rglob(f"*{TEMPORARY}*"):
-            leftover.unlink(missing_ok=True)
+    with locked(output):
+        claim(output, recipe)
+        output.clear_temporary()
         yield
+
+
+@contextlib.contextmanager
+def locked(output: Folder) -> Iterator[None]:
+    """Keeps other processes out of a local folder. The lock goes when the process does, however it does.
+
+    The folder itself is locked: a file in it could be replaced by another one between its writing and its locking.
+    """
+    output.make()
+    folder = os.open(output.local_path(""), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(folder)
+        raise UsageError(f"another run is writing to {output.url}") from None
+    except OSError:
+        pass  # a file system that knows no locks, as some networks' don't: there it is as on an object store
+    try:
+        yield
+    finally:
+        os.close(folder)
 
 
 def committed(output: Folder) -> dict[str, Manifest]:
     """The manifests of an output set by name. Raises `UsageError` for one that is not what was written."""
     manifests = {}
     for name in output.names(MANIFESTS):
-        try:
-            manifests[name.removesuffix(".json")] = Manifest.from_json(output.read(f"{MANIFESTS}/{name}"))
-        except ValueError as error:
-            raise UsageError(f"{output.path(MANIFESTS)}/{name}: {error}") from None
+        manifest = read_manifest(output, name)
+        manifests[manifest.name] = manifest
     return manifests
+
+
+def read_manifest(output: Folder, name: str) -> Manifest:
+    """One manifest by its file's name. Raises `UsageError` when it is not what was written there."""
+    path = f"{MANIFESTS}/{name}"
+    try:
+        manifest = Manifest.from_json(output.read(path))
+    except ValueError as error:
+        raise UsageError(f"{output.path(path)}: {' '.join(str(error).split())}") from None
+    if name != f"{manifest.name}.json":
+        raise UsageError(f"{output.path(path)}: is the manifest of {manifest.name}")
+    return manifest
 
 
 def commit(output: Folder, manifest: Manifest) -> None:

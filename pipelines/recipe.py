@@ -18,6 +18,7 @@ from pipelines.storage import Folder
 from schemas.errors import UsageError
 
 RECIPE_FILE = "recipe.yaml"
+MAX_SHOWN = 80  # characters of a wrong value: an error is one line
 
 Globs = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 """One glob or several."""
@@ -131,7 +132,7 @@ def load_recipe(model: type[R], path: str | None, **flags: Any) -> R:
             values = yaml.safe_load(Path(path).read_text()) or {}
         except OSError as error:
             raise UsageError(f"cannot read recipe {path}: {error.strerror}") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except (yaml.YAMLError, ValueError) as error:  # ValueError: bytes that are no text, a date that is none
             raise UsageError(f"recipe {path} is no YAML: {' '.join(str(error).split())}") from None
         if not isinstance(values, dict):
             raise UsageError(f"recipe {path} is no mapping")
@@ -149,14 +150,27 @@ def claim(output: Folder, recipe: Recipe) -> None:
     """Makes the folder this recipe's. Raises `UsageError` when it is another's."""
     asked = recipe.resolved()
     if output.exists(RECIPE_FILE):
-        held = yaml.safe_load(output.read(RECIPE_FILE))
-        differing = [f"{name} is {there!r} there and {here!r} here" for name, there, here in _differences(held, asked)]
+        held = _differences(held_recipe(output), asked)
+        differing = [f"{name} is {there!r} there and {here!r} here" for name, there, here in held]
         if differing:
             raise UsageError(f"{output.url} holds another recipe ({'; '.join(differing)}): take a new output folder")
         return
     if output.exists() and output.names():
         raise UsageError(f"{output.url} is not empty and holds no {RECIPE_FILE}: take a new output folder")
     output.write(RECIPE_FILE, dump_yaml(asked))
+
+
+def held_recipe(output: Folder) -> dict[str, Any]:
+    """What an output set was made by. Raises `UsageError` when the folder is none, or doesn't say."""
+    if not output.exists(RECIPE_FILE):
+        raise UsageError(f"{output.url} is no output set: it holds no {RECIPE_FILE}")
+    try:
+        held = yaml.safe_load(output.read(RECIPE_FILE))
+    except (yaml.YAMLError, ValueError):
+        held = None
+    if not isinstance(held, dict):
+        raise UsageError(f"{output.path(RECIPE_FILE)} is not what was written there")
+    return held
 
 
 def dump_yaml(values: dict[str, Any]) -> bytes:
@@ -167,8 +181,13 @@ def dump_yaml(values: dict[str, Any]) -> bytes:
 def _overlay(values: dict[str, Any], flags: dict[str, Any]) -> None:
     """Lays flags over a recipe's values; nested ones are merged key by key."""
     for name, value in flags.items():
-        if isinstance(value, dict) and isinstance(values.setdefault(name, {}), dict):
-            _overlay(values[name], value)
+        if isinstance(value, dict):
+            given = {key: flag for key, flag in value.items() if flag is not None}
+            held = values.get(name)
+            if not given or not isinstance(held, dict | None):  # what is no mapping is left for the model to refuse
+                continue
+            values[name] = held or {}
+            _overlay(values[name], given)
         elif value is not None:
             values[name] = value
 
@@ -177,7 +196,10 @@ def _fault(fault: dict[str, Any]) -> str:
     where = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
         return f"unknown key {where}"
-    return f"{where}: {fault['msg'].lower()}" + ("" if fault["type"] == "missing" else f", not {fault['input']!r}")
+    if fault["type"] == "missing":
+        return f"{where}: {fault['msg'].lower()}"
+    found = repr(fault["input"])
+    return f"{where}: {fault['msg'].lower()}, not {found if len(found) <= MAX_SHOWN else found[:MAX_SHOWN] + '...'}"
 
 
 def _differences(held: Any, asked: Any, name: str = "") -> list[tuple[str, Any, Any]]:

@@ -6,7 +6,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -21,10 +21,7 @@ class Folder:
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/") or url
-        try:
-            self._fs, self._root = fsspec.core.url_to_fs(self.url)
-        except (ValueError, ImportError) as error:
-            raise UsageError(f"{url}: {error}") from None
+        self._fs, self._root = _file_system(self.url)
         self.is_local = isinstance(self._fs, LocalFileSystem)
 
     def __truediv__(self, name: str) -> "Folder":
@@ -108,6 +105,17 @@ class Folder:
         with self._errors("remove", below), contextlib.suppress(FileNotFoundError):
             self._fs.rm(f"{self._root}/{below}", recursive=True)
 
+    def make(self) -> None:
+        """Makes a local folder, if it isn't there."""
+        with self._errors("make", ""):
+            Path(self._root).mkdir(parents=True, exist_ok=True)
+
+    def clear_temporary(self) -> None:
+        """Removes what killed writers have left on a local disk; object stores show nothing that is not complete."""
+        with self._errors("clear", ""):
+            for leftover in Path(self._root).rglob(f"*{TEMPORARY}*"):
+                leftover.unlink(missing_ok=True)
+
     def sha256(self, name: str) -> tuple[int, str]:
         """Size in bytes and hash of a file."""
         digest, size = hashlib.sha256(), 0
@@ -126,6 +134,14 @@ class Folder:
             raise StorageError(f"cannot {verb} {self.path(name)}: {reason}") from None
 
 
+def _file_system(url: str) -> tuple[Any, str]:
+    try:
+        fs, root = fsspec.core.url_to_fs(url)
+    except (ValueError, ImportError) as error:  # a protocol that nobody knows, or one whose package is missing
+        raise UsageError(f"{url}: {error}") from None
+    return fs, root
+
+
 class StorageError(ShardloomError):
     """A disk or an object store refused. What is committed stays valid; the same command goes on later."""
 
@@ -138,7 +154,7 @@ def split(path: str) -> tuple[Folder, str]:
 
 def matching(pattern: str) -> list[str]:
     """Paths or URLs that match a glob, sorted. Raises `UsageError` when there is none."""
-    fs, root = fsspec.core.url_to_fs(pattern)
+    fs, root = _file_system(pattern)
     protocol = pattern.split("://", 1)[0] + "://" if "://" in pattern else ""
     try:
         found = sorted(fs.glob(root))
