@@ -3,16 +3,20 @@
 An img2dataset key depends on how a download was cut into shards, so it means nothing in another one (formats.md §4).
 """
 
-from collections.abc import Callable
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import polars as pl
 import pyarrow.parquet as pq
 
-from pipelines.output import DATA, committed
+from pipelines.output import DATA, MANIFESTS, committed
+from pipelines.recipe import RenderRecipe, ShardRecipe, held_recipe
 from pipelines.storage import Folder
-from schemas.errors import UsageError
+from schemas.errors import ShardloomError, UsageError
+from schemas.manifest import InputFile
 
 COLUMNS = ["uid", "url", "sha256", "captions", "metadata"]
 
@@ -26,40 +30,105 @@ class CaptionRow:
     sha256: str | None  # of the image's bytes; None when the set doesn't say
 
 
+class Captions:
+    """Rows of a caption set, to be looked up. Of several rows of one image the first counts."""
+
+    def __init__(self, rows: Iterable[dict[str, Any]]) -> None:
+        self._by_uid: dict[str, CaptionRow] = {}
+        self._by_url: dict[str, CaptionRow] = {}
+        self._without_uid: dict[str, CaptionRow] = {}
+        for row in rows:
+            if row["captions"] is None:
+                continue
+            found = CaptionRow(row["captions"], row.get("metadata") or "{}", row.get("sha256"))
+            if uid := row.get("uid"):
+                self._by_uid.setdefault(uid, found)
+            if url := row.get("url"):
+                self._by_url.setdefault(url, found)
+                if not uid:
+                    self._without_uid.setdefault(url, found)
+
+    def find(self, uid: str | None, url: str | None) -> CaptionRow | None:
+        """By uid where both sides have one: other rows of the same URL may be of another alt text, or another day."""
+        if uid and uid in self._by_uid:
+            return self._by_uid[uid]
+        return (self._without_uid if uid else self._by_url).get(url or "")
+
+
 class CaptionSet:
-    """A set that `shardloom render` wrote, or any folder of Parquet files in the published BLIP3-OCR layout."""
+    """A set that `shardloom render` wrote, or any folder of Parquet files in the published BLIP3-OCR layout.
+
+    `revision` tells two states of the set apart, by the hashes of its files, or by their sizes if it is not our own.
+    """
 
     def __init__(self, url: str) -> None:
         self.folder = Folder(url)
-        self.own = self.folder.exists("manifests")
+        self.own = self.folder.exists(MANIFESTS)
+        self.hashes: dict[str, str] = {}  # of our own files
+        self.images: dict[str, set[str]] = {}  # file -> hashes of what it was made from, the image shard among them
         if self.own:
-            self.files = {f"{DATA}/{name}.parquet" for name in committed(self.folder)}
+            self.rendered = held_recipe(self.folder)
+            if self.rendered.get("kind") != RenderRecipe.kind:
+                raise UsageError(f"{url} is no caption set, but one of kind {self.rendered.get('kind')!r}: render it")
+            sizes = {}
+            for manifest in committed(self.folder).values():
+                for out in manifest.outputs:
+                    if out.path == f"{DATA}/{manifest.name}.parquet":
+                        sizes[out.path], self.hashes[out.path] = out.size, out.sha256
+                        self.images[out.path] = {file.sha256 for file in manifest.inputs}
         else:
-            self.files = {name for name in self.folder.names() if name.endswith(".parquet")}
-        if not self.files:
+            sizes = {name: self.folder.size(name) for name in self.folder.names() if name.endswith(".parquet")}
+        if not sizes:
             raise UsageError(f"{url} holds no captions (*.parquet)")
+        self.files = sorted(sizes)
+        state = [[name, sizes[name], self.hashes.get(name)] for name in self.files]
+        digest = hashlib.sha256(json.dumps(state).encode()).hexdigest()
+        self.revision = InputFile(path=url, size=sum(sizes.values()), sha256=digest)
 
-    def of_shard(self, shard: str, identities: Callable[[], set[str]]) -> dict[str, CaptionRow]:
-        """Captions by uid or URL, of the images in a shard at least. `identities` is asked for theirs if need be.
+    def check_holds(self, recipe: ShardRecipe) -> None:
+        """Raises `UsageError` when the caption that is to become the text was never rendered."""
+        raw = "with" if recipe.raw_caption else "without"
+        if self.own and recipe.granularity not in self.rendered["granularities"]:
+            has = ", ".join(map(str, self.rendered["granularities"]))
+            raise UsageError(f"granularity: {self.folder.url} holds {has} and not {recipe.granularity}")
+        if self.own and self.rendered["raw_caption"] not in (raw, "both"):
+            raise UsageError(f"raw_caption: {self.folder.url} holds no captions {raw} the alt text")
 
-        A file with the shard's name is read alone when the set is our own. Else the whole set is searched, which is
-        slow for a large one: render it from annotations of these shards, or sort it into files named after them.
+    def namesake(self, shard: str) -> str | None:
+        """The file that was rendered from annotations of a shard of this name, if there is one."""
+        name = f"{DATA}/{shard}.parquet"
+        return name if name in self.hashes else None
+
+    def is_of(self, shard: str, sha256: str) -> bool:
+        """Whether the namesake has all captions of the shard with these bytes: the name alone says little."""
+        name = self.namesake(shard)
+        return name is not None and sha256 in self.images[name]
+
+    def of_shard(self, shard: str, is_own: bool, identities: Callable[[], set[str]]) -> Captions:
+        """Captions of the images in a shard at least.
+
+        The namesake is read alone if the shard `is_own`. Else the whole set is searched for `identities`, uids and
+        URLs, which is slow for a large one: render it from annotations of these very shards.
         """
-        namesake = f"{DATA}/{shard}.parquet"
-        if self.own and namesake in self.files:
-            with self.folder.open(namesake) as file:
-                return _rows(pq.read_table(file, columns=COLUMNS).to_pylist())
-        files = [pl.scan_parquet(self.folder.path(name)) for name in sorted(self.files)]
-        lazy = pl.concat(files, how="diagonal_relaxed")
-        names = [name for name in COLUMNS if name in lazy.collect_schema().names()]
-        wanted = pl.any_horizontal(pl.col(name).is_in(sorted(identities())) for name in names if name in ("uid", "url"))
-        return _rows(lazy.select(names).filter(wanted).collect().to_dicts())
+        name = self.namesake(shard)
+        if is_own and name is not None:
+            data = self.folder.read(name)
+            if hashlib.sha256(data).hexdigest() != self.hashes[name]:
+                raise ShardloomError(f"{self.folder.path(name)} is not as it was committed: verify the set")
+            return Captions(pq.read_table(io.BytesIO(data), columns=COLUMNS).to_pylist())
+        return Captions(self._search(identities()))
 
+    def _search(self, identities: set[str]) -> list[dict[str, Any]]:
+        import polars as pl  # here alone, so that what needs no search starts fast
 
-def _rows(rows: list[dict[str, Any]]) -> dict[str, CaptionRow]:
-    """By uid or URL; of several rows of one image the first counts."""
-    found: dict[str, CaptionRow] = {}
-    for row in rows:
-        if identity := row.get("uid") or row.get("url"):
-            found.setdefault(identity, CaptionRow(row["captions"], row.get("metadata") or "{}", row.get("sha256")))
-    return found
+        files = [pl.scan_parquet(self.folder.path(name), glob=False) for name in self.files]
+        try:
+            lazy = pl.concat(files, how="diagonal_relaxed")
+            names = [name for name in COLUMNS if name in lazy.collect_schema().names()]
+            keys = [name for name in names if name in ("uid", "url")]
+            if not keys or "captions" not in names:
+                raise UsageError(f"{self.folder.url}: the files have no columns `captions` and `uid` or `url`")
+            wanted = pl.any_horizontal(pl.col(name).is_in(sorted(identities)) for name in keys)
+            return lazy.select(names).filter(wanted).collect().to_dicts()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise ShardloomError(f"cannot read captions in {self.folder.url}: {str(error)[:300]}") from None

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from curation.decode import DecodeLimits, image_size
 from pipelines.caption_set import CaptionRow, CaptionSet
 from pipelines.inputs import InputShard
+from schemas.blip3_ocr import parse_captions
+from schemas.caption import Caption
 from schemas.datacomp import ImageSample, read_metadata, read_sample, uid_of
 from schemas.quarantine import Reason, Rejected
 from schemas.tar_reader import TarReader
@@ -14,14 +16,15 @@ from schemas.tar_reader import TarReader
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """An image with its captions."""
+    """An image with its captions, as they are stored and as they are read."""
 
     shard: str
     image: ImageSample
     width: int
     height: int
     sha256: str
-    captions: CaptionRow
+    row: CaptionRow
+    captions: list[Caption]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,43 +37,49 @@ class LeftOut:
 
 
 class JoinedShard:
-    """Iterates over the samples of a shard. After the iteration `reader` knows its size, hash and damage."""
+    """The samples of a shard. After an iteration `reader` knows the shard's size, hash and damage."""
 
-    def __init__(self, shard: InputShard, captions: CaptionSet) -> None:
-        self.shard, self.captions = shard, captions
+    def __init__(self, shard: InputShard, captions: CaptionSet, is_own: bool) -> None:
+        self.shard, self.captions, self.is_own = shard, captions, is_own
         self.folder, self.file_name = shard.folder()
         self.reader: TarReader
 
-    def __iter__(self) -> Iterator[Joined | LeftOut]:
-        captions = self.captions.of_shard(self.shard.name, self._identities)
+    def samples(self, start: int = 0, stop: int | None = None) -> Iterator[Joined | LeftOut]:
+        """The samples at these places. The shard is read to its end all the same, for its hash."""
+        captions = self.captions.of_shard(self.shard.name, self.is_own, self._identities)
         with self.folder.open(self.file_name) as file:
             self.reader = TarReader(file)
-            for sample in self.reader:
+            for position, sample in enumerate(self.reader):
+                if position < start or (stop is not None and position >= stop):
+                    continue
                 try:
                     image = read_sample(sample)
-                    yield self._joined(image, captions.get(image.uid or image.url or ""))
+                    yield self._joined(image, captions.find(image.uid, image.url))
                 except Rejected as fault:
                     yield LeftOut(sample.key, uid_of(sample), fault)
 
-    def _joined(self, image: ImageSample, captions: CaptionRow | None) -> Joined:
-        if captions is None:
+    def _joined(self, image: ImageSample, row: CaptionRow | None) -> Joined:
+        if row is None:
             raise Rejected(Reason.NO_CAPTION, f"uid {image.uid}, url {image.url}")
         width, height = image_size(image.image.data, DecodeLimits())
         sha256 = hashlib.sha256(image.image.data).hexdigest()
-        if self.captions.own and captions.sha256 not in (None, sha256):
-            raise Rejected(Reason.MISALIGNED, f"captions of bytes {captions.sha256}, image of {sha256}")
-        return Joined(self.shard.name, image, width, height, sha256, captions)
+        if self.captions.own and row.sha256 not in (None, sha256):
+            raise Rejected(Reason.MISALIGNED, f"captions of bytes {row.sha256}, image of {sha256}")
+        try:
+            captions = parse_captions(row.captions)
+        except ValueError as error:
+            raise Rejected(Reason.NO_CAPTION, f"its captions can't be read: {error}") from None
+        return Joined(self.shard.name, image, width, height, sha256, row, captions)
 
     def _identities(self) -> set[str]:
         """What the shard's images are looked up by."""
-        identities = set()
+        identities: set[str] = set()
         with self.folder.open(self.file_name) as file:
             for sample in TarReader(file, hashing=False):
                 try:
                     metadata = read_metadata(sample)
                 except Rejected:
                     continue
-                identity = metadata.get("uid") or metadata.get("url")
-                if isinstance(identity, str):
-                    identities.add(identity)
+                values = (metadata.get("uid"), metadata.get("url"))
+                identities |= {value for value in values if isinstance(value, str) and value}
         return identities

@@ -1,33 +1,26 @@
-"""Joins image shards with a caption set into training shards of equal length, each with its index.
-
-The samples of all input shards, in order, are one sequence; output k is the stretch of it that holds samples k·N to
-(k+1)·N of those that have captions, with the ones left out among them in its quarantine. So every row is accounted for
-in exactly one output, whatever the lengths of the inputs.
-"""
+"""Joins image shards with a caption set into training shards of equal length, each with its index."""
 
 import functools
 import itertools
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from pipelines.caption_set import CaptionSet
-from pipelines.inputs import InputShard, input_shards
+from pipelines.inputs import input_shards
 from pipelines.join import Joined, JoinedShard
 from pipelines.output import DATA, INDEX, QUARANTINE, begun, commit, committed, parquet_bytes, put
 from pipelines.progress import Progress
 from pipelines.recipe import ShardRecipe
-from pipelines.stats import RunClock, Totals, totals
+from pipelines.shard_plan import Unit, check_unchanged, cut_units, take_census
+from pipelines.stats import RunClock, Totals, check_damage, totals
 from pipelines.storage import Folder
 from pipelines.units import map_units
-from schemas.blip3_ocr import parse_captions
+from schemas.caption import Caption
 from schemas.manifest import InputFile, Manifest, OutputFile
 from schemas.quarantine import QUARANTINE as QUARANTINE_SCHEMA
 from schemas.shard_index import INDEX as INDEX_SCHEMA
@@ -37,36 +30,12 @@ from schemas.training_shard import PARQUET, CaptionedImage
 ROW_GROUP = 256  # samples; what a reader must hold at least
 
 
-@dataclass(frozen=True, slots=True)
-class Census:
-    """What a first pass over one input has found."""
-
-    shard: InputShard
-    good: NDArray[np.bool_]  # for each sample, whether it has captions
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """Samples `start` to `stop` of one input."""
-
-    shard: InputShard
-    start: int
-    stop: int
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """One output shard."""
-
-    name: str
-    stretches: list[Stretch]
-
-
 def shard(recipe: ShardRecipe, output: str, quiet: bool = False) -> Totals:
     """Writes the training shards that are not committed yet."""
     folder = Folder(output)
     inputs = input_shards(recipe.images, ".tar")
     captions = CaptionSet(recipe.captions)
+    captions.check_holds(recipe)
     with begun(folder, recipe):
         done = committed(folder)
         clock = RunClock()
@@ -77,6 +46,7 @@ def shard(recipe: ShardRecipe, output: str, quiet: bool = False) -> Totals:
                 progress.advance(1)
         order = {shard.name: position for position, shard in enumerate(inputs)}
         units = cut_units(sorted(censuses, key=lambda census: order[census.shard.name]), recipe.samples_per_shard)
+        check_unchanged(folder, {unit.name: unit for unit in units}, done, captions)
         todo = [unit for unit in units if unit.name not in done]
         with Progress("shard", len(todo), "samples", quiet) as progress:
             samples = 0
@@ -88,33 +58,9 @@ def shard(recipe: ShardRecipe, output: str, quiet: bool = False) -> Totals:
                 progress.show(samples)
         if todo:
             clock.stop(folder)
-        return totals(folder)
-
-
-def take_census(captions: CaptionSet, shard: InputShard) -> Census:
-    """Which samples of a shard have captions."""
-    return Census(shard, np.array([isinstance(sample, Joined) for sample in JoinedShard(shard, captions)], bool))
-
-
-def cut_units(censuses: list[Census], samples: int) -> list[Unit]:
-    """The outputs: each ends with its `samples`-th good sample, the last one with the last sample of all."""
-    units: list[Unit] = []
-    stretches: list[Stretch] = []
-    held = 0
-    for census in censuses:
-        start = 0
-        ends = np.flatnonzero(census.good) + 1  # a cut may be made behind each good sample
-        while held + len(ends) > samples:  # more to come than fits: this output ends inside this shard
-            stop = int(ends[samples - held - 1]) if held < samples else start
-            if stop > start:
-                stretches.append(Stretch(census.shard, start, stop))
-            units.append(Unit(f"{len(units):08d}", stretches))
-            ends, start, stretches, held = ends[samples - held :], stop, [], 0
-        stretches.append(Stretch(census.shard, start, len(census.good)))
-        held += len(ends)
-    if stretches:
-        units.append(Unit(f"{len(units):08d}", stretches))
-    return units
+        result = totals(folder)
+    check_damage(result, recipe.run.allow_damaged)
+    return result
 
 
 def write_unit(recipe: ShardRecipe, output: Folder, captions: CaptionSet, unit: Unit) -> Manifest:
@@ -131,7 +77,11 @@ def write_unit(recipe: ShardRecipe, output: Folder, captions: CaptionSet, unit: 
         rows_in=visit.rows_in,
         rows_out=data.rows,
         reasons=dict(sorted(Counter(left_out["reason"].to_pylist()).items())),
-        counts={"characters": pc.sum(index["characters"]).as_py() or 0, "images": data.rows},
+        counts={
+            "characters": pc.sum(index["characters"]).as_py() or 0,
+            "empty_texts": pc.sum(pc.equal(index["characters"], 0)).as_py() or 0,
+            "images": data.rows,
+        },
         outputs=[
             data,
             put(output, f"{INDEX}/{unit.name}.parquet", parquet_bytes([index], INDEX_SCHEMA), data.rows),
@@ -151,17 +101,15 @@ class Visit:
 
     def __init__(self, captions: CaptionSet, unit: Unit) -> None:
         self.captions, self.unit = captions, unit
-        self.inputs: list[InputFile] = []
+        self.inputs: list[InputFile] = [captions.revision]
         self.damage: list[str] = []
         self.left_out: list[dict[str, str | None]] = []
         self.rows_in = 0
 
     def __iter__(self) -> Iterator[Joined]:
         for stretch in self.unit.stretches:
-            joined = JoinedShard(stretch.shard, self.captions)
-            for position, sample in enumerate(joined):
-                if not stretch.start <= position < stretch.stop:
-                    continue
+            joined = JoinedShard(stretch.shard, self.captions, stretch.is_own)
+            for sample in joined.samples(stretch.start, stretch.stop):
                 self.rows_in += 1
                 if isinstance(sample, Joined):
                     yield sample
@@ -193,17 +141,17 @@ def captioned_image(recipe: ShardRecipe, unit: str, row: int, joined: Joined) ->
         height=joined.height,
         sha256=joined.sha256,
         alt_text=image.caption,
-        text=chosen_caption(joined.captions.captions, recipe),
-        captions=joined.captions.captions,
-        metadata=joined.captions.metadata,
+        text=chosen_caption(joined.captions, recipe),
+        captions=joined.row.captions,
+        metadata=joined.row.metadata,
         extension={"jpeg": "jpg", "tiff": "tif"}.get(image.extension, image.extension),
         image=image.image.data,
     )
 
 
-def chosen_caption(captions: str, recipe: ShardRecipe) -> str:
-    """The text of the granularity that the recipe asks for; empty when the set has none such."""
-    for caption in parse_captions(captions):
+def chosen_caption(captions: list[Caption], recipe: ShardRecipe) -> str:
+    """The text of the granularity that the recipe asks for; empty, and counted as such, when there is none."""
+    for caption in captions:
         if (caption.granularity, caption.include_datacomp_raw_cap) == (recipe.granularity, recipe.raw_caption):
             return caption.text
     return ""
