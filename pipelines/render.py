@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 from curation.captions.ocr import has_few_lines, keep_confident, render
 from pipelines.output import DATA, MANIFESTS, QUARANTINE, begun, commit, committed, parquet_bytes, put
 from pipelines.progress import Progress
-from pipelines.recipe import RenderRecipe
+from pipelines.recipe import AnnotateRecipe, RenderRecipe, held_recipe
 from pipelines.stats import RunClock, Totals, totals
 from pipelines.storage import Folder
 from pipelines.units import map_units
 from schemas.blip3_ocr import blip3_ocr_schema, parse_captions
 from schemas.caption import Caption
-from schemas.errors import UsageError
+from schemas.errors import ShardloomError, UsageError
 from schemas.manifest import InputFile, Manifest
 from schemas.quarantine import QUARANTINE as QUARANTINE_SCHEMA
 from schemas.quarantine import Reason
@@ -33,6 +33,7 @@ def render_set(recipe: RenderRecipe, output: str, quiet: bool = False) -> Totals
     sources = annotation_manifests(annotations)
     with begun(folder, recipe):
         done = committed(folder)
+        check_unchanged(folder, sources, done)
         todo = [manifest for manifest in sources if manifest.name not in done]
         clock = RunClock()
         work = functools.partial(render_file, recipe, folder, annotations)
@@ -50,6 +51,8 @@ def render_set(recipe: RenderRecipe, output: str, quiet: bool = False) -> Totals
 
 def annotation_manifests(annotations: Folder) -> list[Manifest]:
     """The manifests of an annotation set. Raises `UsageError` when the folder is none, or has no OCR column."""
+    if (kind := held_recipe(annotations).get("kind")) != AnnotateRecipe.kind:
+        raise UsageError(f"{annotations.url} is no annotation set, but one of kind {kind!r}")
     manifests = list(committed(annotations).values())
     if not manifests:
         raise UsageError(f"{annotations.url} holds no committed annotations ({MANIFESTS}/*.json)")
@@ -58,10 +61,33 @@ def annotation_manifests(annotations: Folder) -> list[Manifest]:
     return manifests
 
 
+def check_unchanged(output: Folder, sources: list[Manifest], done: dict[str, Manifest]) -> None:
+    """Refuses to go on over annotations that were made anew since their captions were committed."""
+    for source in sources:
+        if source.name in done and annotation_inputs(source) != done[source.name].inputs:
+            raise UsageError(
+                f"the annotations have changed since {output.path(DATA)}/{source.name}.parquet was committed: "
+                "take a new output folder"
+            )
+
+
+def annotation_inputs(source: Manifest) -> list[InputFile]:
+    """What captions are made from: the annotation file, and the image shard behind it, by which joins know it."""
+    name = data_name(source)
+    own = [
+        InputFile(path=file.path, size=file.size, sha256=file.sha256) for file in source.outputs if file.path == name
+    ]
+    return own + source.inputs
+
+
+def data_name(source: Manifest) -> str:
+    """The annotation file of a manifest; that of an empty shard is not there."""
+    return f"{DATA}/{source.name}.parquet"
+
+
 def render_file(recipe: RenderRecipe, output: Folder, annotations: Folder, source: Manifest) -> Manifest:
     """Renders one annotation file; its outputs are in place when this returns, and count once they are committed."""
-    name = f"{DATA}/{source.name}.parquet"
-    data = annotations.read(name) if any(file.path == name for file in source.outputs) else None
+    data = read_data(annotations, source)
     schema = blip3_ocr_schema(source_revision=source.recipe_sha256)
     rendered, rejected, rows_in = [], [], 0
     if data is not None:
@@ -83,11 +109,10 @@ def render_file(recipe: RenderRecipe, output: Folder, annotations: Folder, sourc
             rows_in - rows_out,
         ),
     ]
-    read = [InputFile(path=name, size=len(data), sha256=hashlib.sha256(data).hexdigest())] if data is not None else []
     return Manifest(
         name=source.name,
         recipe_sha256=recipe.sha256(),
-        inputs=read,
+        inputs=annotation_inputs(source),
         rows_in=rows_in,
         rows_out=rows_out,
         reasons=dict(Counter({Reason.TOO_FEW_LINES.value: rows_in - rows_out}) + Counter()),
@@ -95,6 +120,17 @@ def render_file(recipe: RenderRecipe, output: Folder, annotations: Folder, sourc
         outputs=outputs,
         engines=source.engines,
     )
+
+
+def read_data(annotations: Folder, source: Manifest) -> bytes | None:
+    """The annotation file, as it was committed; None when the shard was empty."""
+    for file in source.outputs:
+        if file.path == data_name(source):
+            data = annotations.read(file.path)
+            if hashlib.sha256(data).hexdigest() != file.sha256:
+                raise ShardloomError(f"{annotations.path(file.path)} is not as it was committed: verify the set")
+            return data
+    return None
 
 
 def caption_table(table: pa.Table, ocr: pa.ListArray, recipe: RenderRecipe, schema: pa.Schema) -> pa.Table:
@@ -118,9 +154,11 @@ def preview_record(recipe: RenderRecipe, key: str) -> list[Caption]:
     annotations = Folder(recipe.input)
     wanted_file, _, wanted = key.rpartition("/")
     for manifest in annotation_manifests(annotations):
-        if wanted_file not in ("", manifest.name):
+        if wanted_file not in ("", manifest.name) or not any(
+            file.path == data_name(manifest) for file in manifest.outputs
+        ):
             continue
-        with annotations.open(f"{DATA}/{manifest.name}.parquet") as file:
+        with annotations.open(data_name(manifest)) as file:
             match = (pc.field("key") == wanted) | (pc.field("uid") == wanted)
             table = pq.read_table(file, columns=COLUMNS, filters=match)
         if table.num_rows:

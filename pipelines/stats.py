@@ -3,13 +3,16 @@
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from pipelines.ledger import Snapshot
 from pipelines.output import STATS, committed
+from pipelines.recipe import held_recipe
 from pipelines.storage import Folder
-from schemas.errors import ShardloomError, UsageError
+from schemas.errors import ShardloomError
 from schemas.manifest import Manifest, seal, unseal
+
+if TYPE_CHECKING:
+    from pipelines.ledger import Snapshot  # comes with Ray, which takes longer to import than most commands to run
 
 
 @dataclass(slots=True)
@@ -42,7 +45,7 @@ class RunClock:
         self._started = time.monotonic()
         self.times = RunTimes(runs=1)
 
-    def stages(self, snapshot: Snapshot) -> None:
+    def stages(self, snapshot: "Snapshot") -> None:
         """Takes over what the ledger has counted."""
         self.times.stages = {stage: asdict(counts) for stage, counts in snapshot.stages.items()}
 
@@ -118,9 +121,8 @@ def check_damage(result: Totals, allow: bool) -> None:
 def stats(output: str) -> dict[str, Any]:
     """Counts and times of an output set as plain data. Raises `UsageError` when the folder is none."""
     folder = Folder(output)
-    if not folder.exists("recipe.yaml"):
-        raise UsageError(f"{output} is no output set: it holds no recipe.yaml")
-    return totals(folder).to_dict() | {"times": asdict(read_times(folder))}
+    kind = held_recipe(folder).get("kind")
+    return {"kind": kind} | totals(folder).to_dict() | {"times": asdict(read_times(folder))}
 
 
 if __name__ == "__main__":

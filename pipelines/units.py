@@ -1,13 +1,9 @@
 """Runs a pure function over units of work: in this process for one worker, as Ray tasks for more."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import ray
-
-from pipelines.cluster import connect, worker_count
 from pipelines.recipe import RunOptions
-from pipelines.watch import explained
 
 U = TypeVar("U")
 T = TypeVar("T")
@@ -15,14 +11,22 @@ T = TypeVar("T")
 
 def map_units(function: Callable[[U], T], units: Sequence[U], run: RunOptions) -> Iterator[T]:
     """Results in whatever order they are done. When a worker dies its unit is done again, three times at most."""
-    if min(len(units), worker_count(run)) <= 1 and run.address is None:
+    if run.address is None and (len(units) <= 1 or run.workers == 1):
+        yield from map(function, units)
+        return
+    import ray  # here, because one worker needs none of it, and it takes longer to import than small sets to render
+
+    from pipelines.cluster import connect, worker_count
+    from pipelines.watch import explained
+
+    if run.address is None and worker_count(run) == 1:
         yield from map(function, units)
         return
     connect(run, object_store_bytes=1 << 30)
     workers = min(len(units), worker_count(run))
     task = ray.remote(num_cpus=run.cpus_per_worker, max_retries=3)(lambda unit: function(unit))
     waiting = iter(units)
-    running: list[ray.ObjectRef] = []
+    running: list[Any] = []  # references to results
     while True:
         while len(running) < 2 * workers and (unit := next(waiting, None)) is not None:
             running.append(task.remote(unit))
