@@ -9,26 +9,28 @@ from dataclasses import asdict
 from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from pipelines import GRAPH_THREAD
 from pipelines import recipe as recipes
+from pipelines.terminal import print_captions, print_stats, visible
 from schemas.errors import ShardloomError, UsageError
 
 app = typer.Typer(
     name="shardloom",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
 
+INTERRUPTED = 130  # what Typer makes of an interrupt; a SIGTERM may reach us as Ray's exit with the signal's number
 
-@app.callback()
-def shardloom() -> None:
+
+@app.callback(invoke_without_command=True)
+def shardloom(context: typer.Context) -> None:
     """Annotates web-scale image shards and turns them into training shards for large multimodal models."""
+    if context.invoked_subcommand is None:
+        context.get_help()
+        raise typer.Exit(UsageError.exit_code)
 
 
 Output = Annotated[str | None, typer.Option("--output", "-o", help="the output set's folder: a path or an fsspec URL")]
@@ -109,11 +111,7 @@ def render(
     if json_:
         print(json.dumps([asdict(caption) for caption in captions]))
         return
-    table = Table("granularity", "alt text", "caption", show_lines=True)
-    for caption in captions:
-        raw = "with" if caption.include_datacomp_raw_cap else "without"
-        table.add_row(str(caption.granularity), raw, escape(caption.text))
-    Console().print(table)
+    print_captions(captions)
 
 
 @app.command(epilog="Example: shardloom shard --images 'shards/*.tar' --captions captions --output training")
@@ -161,7 +159,7 @@ def verify(output: Annotated[str, typer.Argument(help="an output set's folder")]
     if json_:
         print(json.dumps({"outputs": outputs, "faults": faults}))
     for fault in faults:
-        print(fault, file=sys.stderr)
+        print(visible(fault), file=sys.stderr)
     if faults:
         raise ShardloomError(f"{output}: {len(faults)} faults in {outputs} outputs")
     if not json_:
@@ -177,19 +175,7 @@ def stats(output: Annotated[str, typer.Argument(help="an output set's folder")],
     if json_:
         print(json.dumps(found))
         return
-    table = Table(show_header=False, box=None)
-    for name in ("outputs", "rows_in", "rows_out", "quarantined"):
-        table.add_row(name.replace("_", " "), f"{found[name]:,}")
-    for name, count in [*found["reasons"].items(), *found["counts"].items()]:
-        table.add_row(f"  {name}" if name in found["reasons"] else name.replace("_", " "), f"{count:,}")
-    for name, damage in found["damaged"].items():
-        table.add_row(f"damaged {name}", escape("; ".join(damage)))
-    times = found["times"]
-    table.add_row("seconds", f"{times['seconds']:,.1f} in {times['runs']} runs")
-    for stage, counters in times["stages"].items():
-        rate = counters.get("images", 0) / max(counters.get("working_seconds", 0), 1e-9)
-        table.add_row(f"stage {stage}", f"{counters.get('images', 0):,.0f} images, {rate:.2f}/s")
-    Console().print(table)
+    print_stats(found)
 
 
 @app.command(epilog="Example: shardloom demo --output demo-output")
@@ -222,20 +208,32 @@ def _report(totals: Any, output: str, as_json: bool) -> None:
         return
     reasons = ", ".join(f"{count} {reason}" for reason, count in totals.reasons.most_common())
     line = f"{output}: {totals.rows_in:,} rows in, {totals.rows_out:,} out, {totals.quarantined:,} quarantined"
-    Console().print(escape(line + (f" ({reasons})" if reasons else "")), soft_wrap=True)
+    print(visible(line + (f" ({reasons})" if reasons else "")))
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Runs the command line. Exits 0 when done, 1 when it failed, 2 when it was used wrongly."""
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
-        app(args=arguments)
-        sys.exit(0)
+        code = app(args=arguments, standalone_mode=False) or 0
+        if code != INTERRUPTED:
+            sys.exit(code)
     except ShardloomError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
-        if any(thread.name == GRAPH_THREAD for thread in threading.enumerate()):
-            os._exit(error.exit_code)  # a graph at a halt can't be stopped, and Ray's own exit would wait for it
-        sys.exit(error.exit_code)
+        _fail(f"error: {error}", error.exit_code)
+    except SystemExit as stop:
+        if stop.code != signal.SIGTERM:
+            raise
     except KeyboardInterrupt:
-        print("stopped: what is done is kept, the same command goes on", file=sys.stderr)
-        sys.exit(1)
+        pass
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # what all of Typer's errors in options and arguments have
+            raise
+        _fail(f"error: {error.format_message()} (--help tells more)", UsageError.exit_code)
+    _fail("stopped: what is done is kept, the same command goes on", ShardloomError.exit_code)
+
+
+def _fail(line: str, code: int) -> NoReturn:
+    print(visible(" ".join(line.split())), file=sys.stderr, flush=True)
+    if any(thread.name == GRAPH_THREAD for thread in threading.enumerate()):
+        os._exit(code)  # a graph at a halt can't be stopped, and Ray's own exit would wait for it
+    sys.exit(code)
