@@ -1,0 +1,101 @@
+"""Output sets made on the spot, without Ray and without an engine, and a disk that is easily filled."""
+
+import contextlib
+import hashlib
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines.chunks import ShardEnd, cut, digest_of, samples_table
+from pipelines.engine_stage import Verdict, annotation_table
+from pipelines.inputs import input_shards
+from pipelines.output import begun
+from pipelines.parts import commit_shard, write_part
+from pipelines.recipe import AnnotateRecipe, EngineSpec, RenderRecipe, RunOptions
+from pipelines.render import render_set
+from pipelines.shard_reader import Chunk
+from pipelines.storage import Folder
+from schemas.fingerprint import EngineFingerprint
+from schemas.tar_reader import TarReader
+from schemas.text_line import OCR, TextLine, line_to_arrow
+
+ALONE = RunOptions(workers=1)
+COMMAND = Path(sys.executable).with_name("shardloom")
+
+
+def line(text: str, confidence: float = 0.5) -> TextLine:
+    """A line of text in the middle of an image."""
+    return TextLine(text, (0.25, 0.25, 0.75, 0.25, 0.75, 0.75, 0.25, 0.75), (0.25, 0.25, 0.75, 0.75), confidence)
+
+
+def lines_of(key: str) -> list[TextLine]:
+    """None for every fifth key, else one to three lines of confidence 0.25, 0.5 and 0.75."""
+    number = int(key)
+    return [line(f"{key} {at}", at / 4) for at in range(1, number % 3 + 2)] if number % 5 else []
+
+
+def annotation_set(images: str, output: Path, lines: Callable[[str], list[TextLine]] = lines_of) -> Path:
+    """What `shardloom annotate` writes, by the same functions, with these lines of text."""
+    spec = EngineSpec(engine="tests.pipelines.engines:PixelOcr")
+    recipe = AnnotateRecipe(input=[images], engines={"ocr": spec}, run=ALONE)
+    fingerprint = EngineFingerprint(name="pixel", version="1", weights_sha256="", settings={})
+    folder = Folder(str(output))
+    with begun(folder, recipe):
+        for shard in input_shards(recipe.input, ".tar"):
+            digests, keys = [], []
+            with Path(shard.path).open("rb") as file:
+                reader = TarReader(file)
+                for index, samples in enumerate(cut(reader, recipe.chunk)):
+                    digests.append(digest_of(samples))
+                    keys += [sample.key for sample in samples]
+                    verdicts = [
+                        Verdict(64, 48, {"ocr": [line_to_arrow(found) for found in lines(sample.key)]})
+                        for sample in samples
+                    ]
+                    table = annotation_table(samples_table(samples), verdicts, [OCR])
+                    table = table.replace_schema_metadata({"engine.ocr": fingerprint.model_dump_json()})
+                    write_part(folder, Chunk(shard.name, index, digests[-1], 0, table), recipe.sha256())
+            damage = [f"byte {found.offset}: {found.what}" for found in reader.damage]
+            end = ShardEnd(shard.name, shard.path, reader.size, reader.sha256, digests, len(keys), damage)
+            commit_shard(folder, end, recipe.sha256())
+        folder.clear("parts")
+    return output
+
+
+def caption_set(annotations: Path, output: Path, **options: object) -> Path:
+    """The captions of an annotation set."""
+    render_set(RenderRecipe(input=str(annotations), run=ALONE, **options), str(output))  # type: ignore[arg-type]
+    return output
+
+
+def every_file(folder: Path) -> dict[str, str]:
+    """The hash of every file, timings and all."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def shardloom(*arguments: object, **options: object) -> "subprocess.CompletedProcess[str]":
+    """The command, in a process of its own."""
+    command = [str(COMMAND), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)  # type: ignore[call-overload,no-any-return]
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, size: int, *, read_only: bool = False) -> Iterator[Path]:
+    """A file system of its own in `folder`; skips the test where none may be mounted."""
+    folder.mkdir(exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}{',ro' if read_only else ''}", "tmpfs", str(folder)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("nothing may be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True, capture_output=True)
