@@ -57,7 +57,8 @@ _FEATURES = (
 
 PARQUET = pa.schema(
     [
-        pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]), nullable=False),
+        # nullable, though it never is null: `datasets` takes its own schema for equal to this one only so
+        pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
         *(pa.field(name, pa.string(), nullable=False) for name in _STRINGS),
         pa.field("width", pa.int32(), nullable=False),
         pa.field("height", pa.int32(), nullable=False),
