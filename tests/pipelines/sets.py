@@ -6,17 +6,20 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
-from pipelines.chunks import ShardEnd, cut, digest_of, samples_table
+from pipelines.chunks import Chunk, ShardEnd, cut, digest_of, samples_table
 from pipelines.engine_stage import Verdict, annotation_table
 from pipelines.inputs import input_shards
 from pipelines.output import begun
 from pipelines.parts import commit_shard, write_part
-from pipelines.recipe import AnnotateRecipe, EngineSpec, RenderRecipe, RunOptions
+from pipelines.recipe import AnnotateRecipe, EngineSpec, RenderRecipe, RunOptions, ShardRecipe
 from pipelines.render import render_set
-from pipelines.shard_reader import Chunk
+from pipelines.shard import shard
+from pipelines.stats import Totals
 from pipelines.storage import Folder
 from schemas.fingerprint import EngineFingerprint
 from schemas.tar_reader import TarReader
@@ -65,10 +68,21 @@ def annotation_set(images: str, output: Path, lines: Callable[[str], list[TextLi
     return output
 
 
-def caption_set(annotations: Path, output: Path, **options: object) -> Path:
+def caption_set(annotations: Path, output: Path, **options: Any) -> Path:
     """The captions of an annotation set."""
-    render_set(RenderRecipe(input=str(annotations), run=ALONE, **options), str(output))  # type: ignore[arg-type]
+    render_set(RenderRecipe(input=str(annotations), run=ALONE, **options), str(output))
     return output
+
+
+def join(images: str, captions: Path, output: Path, **options: Any) -> Totals:
+    """Training shards of nine samples."""
+    values = {"samples_per_shard": 9, "run": ALONE} | options
+    return shard(ShardRecipe(images=[images], captions=str(captions), **values), str(output))
+
+
+def rows(folder: Path, below: str = "data") -> list[dict[str, Any]]:
+    """The rows of all Parquet files in a sub-folder of an output set."""
+    return [row for path in sorted((folder / below).glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
 
 
 def every_file(folder: Path) -> dict[str, str]:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
-import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
 
@@ -20,7 +19,7 @@ from schemas.blip3_ocr import parse_captions, parse_metadata, parse_segments
 from schemas.errors import ShardloomError, UsageError
 from tests.conftest import REPOSITORY, jpeg, write_shard
 from tests.pipelines.drivers import hashes
-from tests.pipelines.sets import ALONE, annotation_set, caption_set, every_file, line, lines_of
+from tests.pipelines.sets import ALONE, annotation_set, caption_set, every_file, line, lines_of, rows
 
 SHARDS, SAMPLES = 3, 20
 KEYS = [f"{10_000 * shard + number:012d}" for shard in range(SHARDS) for number in range(SAMPLES)]
@@ -46,10 +45,6 @@ def annotations(make_shards: Callable[..., str], tmp_path_factory: pytest.TempPa
 @pytest.fixture(scope="module")
 def captions(annotations: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return caption_set(annotations, tmp_path_factory.mktemp("captions") / "out")
-
-
-def rows(folder: Path, below: str = "data") -> list[dict[str, str]]:
-    return [row for path in sorted((folder / below).glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
 
 
 def test_datasets_and_polars_read_the_captions(captions: Path, tmp_path: Path) -> None:
