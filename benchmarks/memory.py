@@ -1,0 +1,95 @@
+"""Peak memory of a whole run, engines apart, for inputs of any size.
+
+    python benchmarks/memory.py [--megabytes 250 2000]
+
+Every process of the run (driver, Ray's own, reader, workers, writer) and the object store, as proportional set size,
+sampled four times a second. The engine does nothing, so that chunks move as fast as they can: the worst case for what
+is held in flight.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+import yaml
+
+from curation.decode import RgbImage
+from pipelines.demo.pictures import draw
+from schemas.fingerprint import EngineFingerprint
+from schemas.tar_writer import TarWriter
+from schemas.text_line import TextLine
+
+SAMPLE_SECONDS = 0.25
+SHARD_BYTES = 125 << 20
+IMAGE_BYTES = 130_000  # as large as the mean of web JPEGs: a drawn picture, and zeros behind its end marker
+
+
+class NullOcr:
+    """Sees nothing."""
+
+    fingerprint = EngineFingerprint(name="null", version="1", weights_sha256="", settings={})
+
+    def annotate(self, images: Sequence[RgbImage]) -> list[list[TextLine]]:
+        return [[] for _ in images]
+
+
+def write_shards(folder: Path, total: int) -> None:
+    """Shards of so many bytes in all."""
+    pictures = [draw(0, index).jpeg.ljust(IMAGE_BYTES, b"\0") for index in range(32)]
+    for shard in range(max(1, total // SHARD_BYTES)):
+        with (folder / f"{shard:08d}.tar").open("wb") as file:
+            writer = TarWriter(file)
+            number = 0
+            while writer.size < SHARD_BYTES:
+                key = f"{shard:08d}{number:04d}"
+                writer.add(f"{key}.jpg", pictures[number % len(pictures)])
+                writer.add(f"{key}.json", f'{{"uid": "{key}"}}'.encode())
+                number += 1
+            writer.close()
+
+
+def tree_bytes(root: psutil.Process) -> int:
+    """Proportional set size of a process and all below it; shared memory is counted once."""
+    total = 0
+    for process in [root, *root.children(recursive=True)]:
+        try:
+            total += process.memory_full_info().pss
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return total
+
+
+def peak(folder: Path, workers: int) -> tuple[int, float]:
+    """Peak bytes and seconds of one annotate command."""
+    recipe = {"input": f"{folder}/*.tar", "engines": {"ocr": {"engine": "benchmarks.memory:NullOcr"}}}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    arguments = [f"{folder}/recipe.yaml", "--output", f"{folder}/out", "--workers", str(workers), "--json"]
+    command = [sys.executable, "-m", "pipelines.annotate", *arguments]
+    started = time.monotonic()
+    process = psutil.Process(subprocess.Popen(command, stdout=subprocess.DEVNULL).pid)
+    most = 0
+    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        most = max(most, tree_bytes(process))
+        time.sleep(SAMPLE_SECONDS)
+    return most, time.monotonic() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--megabytes", type=int, nargs="+", default=[250, 2000])
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    for megabytes in options.megabytes:
+        with tempfile.TemporaryDirectory() as name:
+            write_shards(Path(name), megabytes << 20)
+            most, seconds = peak(Path(name), options.workers)
+        print(f"{megabytes:>6} MB of shards: peak {most / 1e9:.2f} GB, {seconds:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""The README is true: its commands run as they stand, and its other claims on files hold."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines.demo.shards import write_shards
+from pipelines.storage import Folder
+from tests.conftest import REPOSITORY
+
+README = (REPOSITORY / "README.md").read_text()
+
+
+def commands(section: str) -> list[str]:
+    """The lines of the first shell block below a heading, without their comments."""
+    text = README[README.index(f"## {section}") :]
+    block = re.search(r"```sh\n(.*?)```", text, re.DOTALL)
+    assert block is not None
+    return [line.split("  #")[0].strip() for line in block[1].splitlines() if line.strip()]
+
+
+@pytest.mark.ray
+@pytest.mark.xdist_group("ray")
+def test_every_command_runs(tmp_path: Path) -> None:
+    write_shards(Folder(str(tmp_path / "images")), count=12, per_shard=12)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    lines = commands("Use")
+    assert len(lines) == 6
+    for line in lines:
+        done = subprocess.run(
+            line, shell=True, cwd=tmp_path, env=os.environ | {"PATH": path}, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        assert done.stdout.strip()
+
+
+def test_make_has_the_targets_that_the_readme_names() -> None:
+    makefile = (REPOSITORY / "Makefile").read_text()
+    for target in re.findall(r"^make (\w+)", README, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_every_folder_that_the_readme_names_says_what_lives_there() -> None:
+    for folder in re.findall(r"`(\w+)/`", README):
+        text = (REPOSITORY / folder / "__init__.py").read_text()
+        assert text.startswith('"""'), folder
