@@ -1,0 +1,187 @@
+"""Recipes: every wrong key and value named in one line, flags over files, one folder for one recipe."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipelines.output import begun
+from pipelines.recipe import (
+    AnnotateRecipe,
+    Recipe,
+    RenderRecipe,
+    RunOptions,
+    ShardRecipe,
+    claim,
+    dump_yaml,
+    held_recipe,
+    load_recipe,
+)
+from pipelines.storage import Folder
+from schemas.errors import UsageError
+
+ANNOTATE = {"input": "shards/*.tar", "engines": {"ocr": {"engine": "rapidocr"}}}
+
+
+def write(folder: Path, values: Any) -> str:
+    path = folder / "recipe.yaml"
+    path.write_text(values if isinstance(values, str) else yaml.safe_dump(values))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"inputs": "x"}, "unknown key inputs"),
+        ({"chunk": {"sampels": 4}}, "unknown key chunk.sampels"),
+        ({"filters": {"min_sides": 4}}, "unknown key filters.min_sides"),
+        ({"run": {"worker": 4}}, "unknown key run.worker"),
+        ({"decode": {"pixels": 4}}, "unknown key decode.pixels"),
+        ({"engines": {"ocr": {"engine": "rapidocr", "side": 4}}}, "unknown key engines.ocr.side"),
+        ({"batch_size": "many"}, "batch_size: input should be a valid integer, .*, not 'many'"),
+        ({"batch_size": 0}, "batch_size: input should be greater than 0, not 0"),
+        ({"chunk": 5}, "chunk: input should be a valid dictionary or instance of chunkoptions, not 5"),
+        ({"chunk": None}, "chunk: input should be a valid dictionary or instance of chunkoptions, not None"),
+        ({"input": {"glob": "x"}}, "input: input should be a valid list, not {'glob': 'x'}"),
+        ({"max_engine_errors": 2}, "max_engine_errors: input should be less than or equal to 1, not 2"),
+        ({"engines": {}}, r"engines: dictionary should have at least 1 item after validation, not 0, not {}"),
+        ({"engines": {"tags": {"engine": "x"}}}, r"engines.tags.\[key\]: input should be 'ocr', not 'tags'"),
+        ({1: "x"}, "1: keys should be strings, not 1"),
+        ({"batch_size": "x" * 500}, "batch_size: .*, not 'x{79}..."),
+    ],
+)
+def test_a_fault_is_named(tmp_path: Path, changes: dict[Any, Any], fault: str) -> None:
+    path = write(tmp_path, ANNOTATE | changes)
+    with pytest.raises(UsageError) as error:
+        load_recipe(AnnotateRecipe, path, run={"workers": None}, chunk={"samples": None})
+    assert re.fullmatch(f"recipe {re.escape(path)}: {fault}", str(error.value)), str(error.value)
+
+
+def test_several_faults_are_one_line(tmp_path: Path) -> None:
+    path = write(tmp_path, {"captions": 5, "format": "tar", "granularity": 6, "shuffle": True})
+    with pytest.raises(UsageError) as error:
+        load_recipe(ShardRecipe, path)
+    assert str(error.value) == (
+        f"recipe {path}: images: field required; captions: input should be a valid string, not 5; "
+        "format: input should be 'webdataset' or 'parquet', not 'tar'; "
+        "granularity: input should be less than or equal to 5, not 6; unknown key shuffle"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("input: [", "is no YAML: while parsing"),
+        ("input: 2024-99-99", "is no YAML: month must be in 1..12"),
+        ("input: !!python/object/apply:os.system [id]", "is no YAML: could not determine a constructor"),
+        ("- input", "is no mapping"),
+        ("just words", "is no mapping"),
+        ("kind: shard", "is not of the kind 'render'"),
+        ("", "input: field required"),
+    ],
+)
+def test_what_is_no_recipe(tmp_path: Path, text: str, fault: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(UsageError) as error:
+        load_recipe(RenderRecipe, path)
+    assert fault in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    for path, reason in ((tmp_path / "none.yaml", "No such file or directory"), (tmp_path, "Is a directory")):
+        with pytest.raises(UsageError, match=f"cannot read recipe {re.escape(str(path))}: {reason}"):
+            load_recipe(RenderRecipe, str(path))
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match=r"binary\.yaml is no YAML"):
+        load_recipe(RenderRecipe, str(tmp_path / "binary.yaml"))
+
+
+def test_flags_lie_over_the_file(tmp_path: Path) -> None:
+    values = ANNOTATE | {"chunk": {"samples": 4, "bytes": 1000}, "run": {"workers": 3, "output": "there"}}
+    flags = {"input": ["other/*.tar"], "chunk": {"samples": 8}, "run": {"workers": None, "output": "here"}}
+    recipe = load_recipe(AnnotateRecipe, write(tmp_path, values), **flags)
+    assert recipe.input == ["other/*.tar"]
+    assert (recipe.chunk.samples, recipe.chunk.bytes) == (8, 1000)
+    assert (recipe.run.workers, recipe.run.output) == (3, "here")
+
+
+def test_an_empty_section_is_filled_by_flags(tmp_path: Path) -> None:
+    path = write(tmp_path, "input: there\nrun:\n")
+    assert load_recipe(RenderRecipe, path, run={"workers": 2}).run == RunOptions(workers=2)
+
+
+def test_a_resolved_recipe_can_be_loaded_again(tmp_path: Path) -> None:
+    recipe = load_recipe(AnnotateRecipe, write(tmp_path, ANNOTATE))
+    again = load_recipe(AnnotateRecipe, write(tmp_path, dump_yaml(recipe.resolved()).decode()))
+    assert again == recipe
+    assert again.sha256() == recipe.sha256()
+
+
+def test_what_cannot_alter_a_byte_is_not_in_the_hash() -> None:
+    one, other = (RenderRecipe(input="a", run=RunOptions(workers=workers)) for workers in (1, 9))
+    assert one.sha256() == other.sha256()
+    assert one.sha256() != RenderRecipe(input="b").sha256()
+
+
+def test_a_folder_is_claimed_once(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path / "out"))
+    recipe = RenderRecipe(input="a", min_confidence=0.5)
+    claim(folder, recipe)
+    assert held_recipe(folder) == recipe.resolved()
+    before = (tmp_path / "out/recipe.yaml").stat().st_mtime_ns
+    claim(folder, recipe.model_copy(update={"run": RunOptions(workers=7)}))
+    assert (tmp_path / "out/recipe.yaml").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        (RenderRecipe(input="b"), "input is 'a' there and 'b' here"),
+        (RenderRecipe(input="a", granularities=[0]), r"granularities is \[0, 1, 2, 3, 4, 5\] there and \[0\] here"),
+        (RenderRecipe(input="b", min_lines=2), "input is 'a' there and 'b' here; min_lines is 1 there and 2 here"),
+        (ShardRecipe(images=["a"], captions="b"), "kind is 'render' there and 'shard' here; .*"),
+    ],
+)
+def test_another_recipe_is_refused_by_field(tmp_path: Path, other: Recipe, named: str) -> None:
+    folder = Folder(str(tmp_path))
+    claim(folder, RenderRecipe(input="a"))
+    line = rf"{re.escape(str(tmp_path))} holds another recipe \({named}\): take a new output folder"
+    with pytest.raises(UsageError) as error:
+        claim(folder, other)
+    assert re.fullmatch(line, str(error.value)), str(error.value)
+
+
+def test_a_nested_difference_is_named(tmp_path: Path) -> None:
+    recipes = [AnnotateRecipe.model_validate(ANNOTATE | {"chunk": {"samples": samples}}) for samples in (4, 8)]
+    claim(Folder(str(tmp_path)), recipes[0])
+    with pytest.raises(UsageError, match=r"\(chunk\.samples is 4 there and 8 here\)"):
+        claim(Folder(str(tmp_path)), recipes[1])
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"?")
+    with pytest.raises(UsageError, match=r"is not empty and holds no recipe\.yaml: take a new output folder"):
+        claim(Folder(str(tmp_path)), RenderRecipe(input="a"))
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
+
+
+@pytest.mark.parametrize("damaged", [b"", b"kind: [", b"\xff\xfe", b"- a list"])
+def test_a_damaged_recipe_is_named(tmp_path: Path, damaged: bytes) -> None:
+    (tmp_path / "recipe.yaml").write_bytes(damaged)
+    with pytest.raises(UsageError, match=r"/recipe\.yaml is not what was written there"):
+        claim(Folder(str(tmp_path)), RenderRecipe(input="a"))
+
+
+def test_two_runs_may_not_write_to_one_folder(tmp_path: Path) -> None:
+    folder, recipe = Folder(str(tmp_path / "out")), RenderRecipe(input="a")
+    with (
+        begun(folder, recipe),
+        pytest.raises(UsageError, match=r"another run is writing to .*/out"),
+        begun(folder, recipe),
+    ):
+        pass
+    with begun(folder, recipe):
+        pass
