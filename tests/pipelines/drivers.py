@@ -35,7 +35,7 @@ class Driver:
         self.log, self.order = folder / "calls.log", folder / "kill-order"
         folder.mkdir(parents=True, exist_ok=True)
         self.log.touch()
-        spec = {"engine": f"tests.pipelines.engines:{engine}", "settings": {"log": str(self.log)} | settings}
+        spec = {"engine": f"tests.pipelines.engines:{engine}", "settings": settings}
         recipe = {
             "input": images,
             "engines": {"ocr": spec},
@@ -53,6 +53,7 @@ class Driver:
         self.environment = os.environ | {
             "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests/pipelines/kill_site'}",
             "KILL_ORDER": str(self.order),
+            "CALL_LOG": str(self.log),
         }
 
     def start(self, *flags: str) -> "subprocess.Popen[str]":

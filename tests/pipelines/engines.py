@@ -14,10 +14,10 @@ from schemas.text_line import TextLine
 
 
 class PixelOcr:
-    """Reads the mean colour. `log` is a file that gets a line for every image: how the tests count engine calls."""
+    """Reads the mean colour. `log`, or CALL_LOG, is a file that gets a line for every image: so tests count calls."""
 
     def __init__(self, log: str = "", seconds: float = 0.0) -> None:
-        self.log, self.seconds = log, seconds
+        self.log, self.seconds = log or os.environ.get("CALL_LOG", ""), seconds
         self.fingerprint = EngineFingerprint(name="pixel", version="1", weights_sha256="", settings={})
 
     def annotate(self, images: Sequence[RgbImage]) -> list[list[TextLine]]:
