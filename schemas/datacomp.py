@@ -1,7 +1,7 @@
 """The img2dataset / DataComp shard layout (reference: formats.md §4).
 
-A sample is `{key}.jpg`, `{key}.json` and `{key}.txt`; beside `00000000.tar` lie `00000000.parquet`, which also lists the
-rows that failed to download, and `00000000_stats.json`.
+A sample is `{key}.jpg`, `{key}.json` and `{key}.txt`; beside `00000000.tar` lie `00000000.parquet`, which also lists
+the rows that failed to download, and `00000000_stats.json`.
 """
 
 import json
@@ -31,7 +31,7 @@ class ImageSample:
 
 
 def read_sample(sample: TarSample) -> ImageSample:
-    """The sample's image, ids and caption. Raises `Rejected` with `missing_image`, `missing_metadata` or its own fault."""
+    """The sample's image, ids and caption. Raises `Rejected`: its own fault, `missing_image` or `missing_metadata`."""
     if sample.fault is not None:
         raise sample.fault
     extension = next((ending for ending in IMAGE_EXTENSIONS if ending in sample.members), None)
