@@ -1,9 +1,12 @@
 """Runs a pure function over units of work: in this process for one worker, as Ray tasks for more."""
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
+from pipelines.chunks import Failure
 from pipelines.recipe import RunOptions
+from schemas.errors import ShardloomError
 
 U = TypeVar("U")
 T = TypeVar("T")
@@ -17,14 +20,15 @@ def map_units(function: Callable[[U], T], units: Sequence[U], run: RunOptions) -
     import ray  # here, because one worker needs none of it, and it takes longer to import than small sets to render
 
     from pipelines.cluster import connect, worker_count
-    from pipelines.watch import explained
 
     if run.address is None and worker_count(run) == 1:
         yield from map(function, units)
         return
+    on_term = signal.getsignal(signal.SIGTERM)
     connect(run, object_store_bytes=1 << 30)
+    signal.signal(signal.SIGTERM, on_term)  # Ray's own handlers would print a native stack
     workers = min(len(units), worker_count(run))
-    task = ray.remote(num_cpus=run.cpus_per_worker, max_retries=3)(lambda unit: function(unit))
+    task = ray.remote(num_cpus=run.cpus_per_worker, max_retries=3)(lambda unit: outcome(function, unit))
     waiting = iter(units)
     running: list[Any] = []  # references to results
     while True:
@@ -33,7 +37,15 @@ def map_units(function: Callable[[U], T], units: Sequence[U], run: RunOptions) -
         if not running:
             return
         done, running = ray.wait(running, num_returns=1)
-        try:
-            yield from ray.get(done)
-        except ray.exceptions.RayError as error:
-            raise explained(error) from None
+        result = ray.get(done[0])
+        if isinstance(result, Failure):
+            raise result.error()
+        yield result
+
+
+def outcome(function: Callable[[U], T], unit: U) -> T | Failure:
+    """The result, or a foreseen error as data: as an exception it would reach the driver as the text of a stack."""
+    try:
+        return function(unit)
+    except ShardloomError as error:
+        return Failure(str(error), error.exit_code)
