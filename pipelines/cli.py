@@ -213,7 +213,7 @@ def _report(totals: Any, output: str, as_json: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Runs the command line. Exits 0 when done, 1 when it failed, 2 when it was used wrongly."""
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # works where SIGINT is ignored, as behind a `&`
     try:
         code = app(args=arguments, standalone_mode=False) or 0
         if code != INTERRUPTED:
