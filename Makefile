@@ -18,6 +18,7 @@ lint: .venv/ready
 bench: .venv/ready
 	$(BIN)/python benchmarks/render.py
 	$(BIN)/python benchmarks/read_shards.py
+	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python benchmarks/annotate_ocr.py
 	$(BIN)/python benchmarks/ocr_quality.py
 

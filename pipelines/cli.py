@@ -1,5 +1,6 @@
 """The command line: thin doors to functions that can be called from Python as well."""
 
+import contextlib
 import json
 import os
 import signal
@@ -71,7 +72,9 @@ def annotate(
         chunk={"samples": chunk},
         run=_run(output, workers, address, allow_damaged),
     )
-    _report(run(loaded, _output(loaded), quiet=json_), _output(loaded), json_)
+    with contextlib.redirect_stdout(sys.stderr):  # where Ray's words on lost workers belong as well
+        totals = run(loaded, _output(loaded), quiet=json_)
+    _report(totals, _output(loaded), json_)
 
 
 @app.command(epilog="Example: shardloom render ocr annotations --output captions --granularity 0 --granularity 5")

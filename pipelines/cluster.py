@@ -4,6 +4,8 @@ import contextlib
 import logging
 import math
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -52,6 +54,7 @@ def connect(run: RunOptions, object_store_bytes: int) -> None:
         cores = max(_cores(), worker_count(run) * run.cpus_per_worker) + 2 * PLUMBING_CPUS
         options = {"address": "local", "num_cpus": math.ceil(cores), "object_store_memory": object_store_bytes}
         options |= {"include_dashboard": False}
+    on_term = signal.getsignal(signal.SIGTERM)
     try:
         with _no_stderr():
             ray.init(**options, logging_level=logging.ERROR, log_to_driver=False)
@@ -59,6 +62,17 @@ def connect(run: RunOptions, object_store_bytes: int) -> None:
         raise ShardloomError(
             f"cannot use Ray at {address or 'this machine'}: {' '.join(str(error).split())[:300]}"
         ) from None
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_term)  # Ray's own handler would print a native stack
+
+
+def explained(error: BaseException) -> BaseException:
+    """A foreseen error for what clusters do (nodes and workers that are lost); a bug of ours is left as it is."""
+    if isinstance(error, ray.exceptions.RayError) and not isinstance(error, ray.exceptions.RayTaskError):
+        text = " ".join(str(error).split())[:300]
+        return ShardloomError(f"Ray gave up ({type(error).__name__}: {text}); the same command goes on")
+    return error
 
 
 @contextlib.contextmanager

@@ -1,6 +1,5 @@
 """Runs a pure function over units of work: in this process for one worker, as Ray tasks for more."""
 
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -19,14 +18,12 @@ def map_units(function: Callable[[U], T], units: Sequence[U], run: RunOptions) -
         return
     import ray  # here, because one worker needs none of it, and it takes longer to import than small sets to render
 
-    from pipelines.cluster import connect, worker_count
+    from pipelines.cluster import connect, explained, worker_count
 
     if run.address is None and worker_count(run) == 1:
         yield from map(function, units)
         return
-    on_term = signal.getsignal(signal.SIGTERM)
     connect(run, object_store_bytes=1 << 30)
-    signal.signal(signal.SIGTERM, on_term)  # Ray's own handlers would print a native stack
     workers = min(len(units), worker_count(run))
     task = ray.remote(num_cpus=run.cpus_per_worker, max_retries=3)(lambda unit: outcome(function, unit))
     waiting = iter(units)
@@ -37,7 +34,10 @@ def map_units(function: Callable[[U], T], units: Sequence[U], run: RunOptions) -
         if not running:
             return
         done, running = ray.wait(running, num_returns=1)
-        result = ray.get(done[0])
+        try:
+            result = ray.get(done[0])
+        except ray.exceptions.RayError as error:
+            raise explained(error) from None
         if isinstance(result, Failure):
             raise result.error()
         yield result

@@ -9,6 +9,7 @@ import pyarrow as pa
 import ray
 
 from pipelines import GRAPH_THREAD
+from pipelines.cluster import explained
 from pipelines.ledger import Snapshot
 from schemas.errors import ShardloomError
 
@@ -92,13 +93,3 @@ def _halt(snapshot: Snapshot) -> str:
             where = f"stage {stage} waits for its input"
         return f"no progress for {snapshot.idle_seconds:.0f} s: {where}; what is done is kept, the same command goes on"
     return "no progress"
-
-
-def explained(error: BaseException) -> BaseException:
-    """The foreseen error at the root of what Ray wrapped; the error itself when there is none."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ShardloomError):
-            return cause
-        cause = getattr(cause, "cause", None) or cause.__cause__ or cause.__context__
-    return error

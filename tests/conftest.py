@@ -9,11 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from schemas.tar_writer import TarWriter
 
 REPOSITORY = Path(__file__).parents[1]
+
+settings.register_profile("shardloom", settings.default, deadline=None)  # a busy machine is no failure
+settings.load_profile("shardloom")
 
 
 @pytest.fixture(scope="session")

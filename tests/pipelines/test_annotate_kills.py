@@ -87,3 +87,17 @@ def test_kill_of_the_worker_that_writes(images: str, undisturbed: dict[str, str]
     assert driver.order.with_name("kill-order.taken").exists()
     assert hashes(driver.output) == undisturbed
     assert verify(str(driver.output)) == (SHARDS, [])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_says_so_and_goes_on(
+    images: str, undisturbed: dict[str, str], tmp_path: Path, number: signal.Signals
+) -> None:
+    driver = Driver(tmp_path, images, seconds=0.05)
+    process = driver.start()
+    wait_until(lambda: driver.calls() >= 11)
+    process.send_signal(number)
+    out, err = process.communicate()
+    assert (process.returncode, out) == (1, "")
+    assert err.splitlines()[-1] == "stopped: what is done is kept, the same command goes on", err
+    finish(driver, undisturbed, kills=1)

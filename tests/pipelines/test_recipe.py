@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from curation.engines.rapidocr import RapidOcrSettings
 from pipelines.output import begun
 from pipelines.recipe import (
     AnnotateRecipe,
@@ -21,6 +22,7 @@ from pipelines.recipe import (
 )
 from pipelines.storage import Folder
 from schemas.errors import UsageError
+from tests.conftest import REPOSITORY
 
 ANNOTATE = {"input": "shards/*.tar", "engines": {"ocr": {"engine": "rapidocr"}}}
 
@@ -185,3 +187,14 @@ def test_two_runs_may_not_write_to_one_folder(tmp_path: Path) -> None:
         pass
     with begun(folder, recipe):
         pass
+
+
+def test_the_recipe_that_ships_holds_every_option_at_its_default() -> None:
+    shipped = load_recipe(AnnotateRecipe, str(REPOSITORY / "recipes/annotate_ocr.yaml"), input="images/*.tar")
+    settings = RapidOcrSettings().model_dump(exclude={"weights"})
+    plain = load_recipe(AnnotateRecipe, None, input="images/*.tar", engines={"ocr": {"engine": "rapidocr"}})
+    assert shipped.engines["ocr"].settings == settings
+    assert shipped.model_dump(exclude={"engines"}) == plain.model_dump(exclude={"engines"})
+    written = yaml.safe_load((REPOSITORY / "recipes/annotate_ocr.yaml").read_text())
+    assert written.keys() - {"kind"} == AnnotateRecipe.model_fields.keys() - {"input"}
+    assert written["run"].keys() == RunOptions.model_fields.keys() - {"output"}
