@@ -17,6 +17,7 @@ import ray.data
 from pipelines.chunks import ROW, Chunk, Failure, ShardEnd, failure_row, from_row
 from pipelines.cluster import PLUMBING_CPUS, Pool, check, connect, worker_count
 from pipelines.engine_stage import EngineStage
+from pipelines.engines import check_engines
 from pipelines.inputs import InputShard, input_shards
 from pipelines.ledger import Snapshot, start_ledger
 from pipelines.output import PARTS, begun, committed
@@ -40,6 +41,7 @@ def annotate(recipe: AnnotateRecipe, output: str, quiet: bool = False) -> Totals
     """Annotates every shard that is not committed yet. Raises `ShardloomError` when it can't be done to the end."""
     folder = Folder(output)
     shards = input_shards(recipe.input, ".tar")
+    check_engines(recipe.engines)
     with begun(folder, recipe):
         done = committed(folder)
         check_inputs(shards, done)

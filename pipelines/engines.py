@@ -1,7 +1,8 @@
 """From a recipe's engine to one that runs, with the column that it fills."""
 
+import functools
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,23 +36,34 @@ def load_engine(name: str, spec: EngineSpec) -> Engine:
     return Engine(ocr.fingerprint, OCR, annotate)
 
 
+def check_engines(specs: Mapping[str, EngineSpec]) -> None:
+    """Raises `UsageError` for what is wrong with engines before any work is done. Loads no weights."""
+    for name, spec in specs.items():
+        _factory(name, spec)
+
+
 def _instance(name: str, spec: EngineSpec) -> Any:
     try:
-        if spec.engine == "rapidocr":
-            from curation.engines.rapidocr import (
-                RapidOcr,
-                RapidOcrSettings,
-            )  # loads ONNX Runtime: only where it is used
+        return _factory(name, spec)()
+    except TypeError as error:
+        raise UsageError(f"engines.{name}: cannot make {spec.engine!r}: {error}") from None
 
-            return RapidOcr(RapidOcrSettings.model_validate(spec.settings))
+
+def _factory(name: str, spec: EngineSpec) -> Callable[[], Any]:
+    """Makes the engine when it is called; its settings are checked already."""
+    try:
+        if spec.engine == "rapidocr":
+            from curation.engines.rapidocr import RapidOcr, RapidOcrSettings  # brings ONNX Runtime: only where it runs
+
+            return functools.partial(RapidOcr, RapidOcrSettings.model_validate(spec.settings))
         module, _, attribute = spec.engine.partition(":")
         if not attribute:
             raise UsageError(
-                f"engines.{name}: there is no engine {spec.engine!r}; use rapidocr or package.module:Class"
+                f"engines.{name}: no engine is named {spec.engine!r}: rapidocr, or package.module:Class"
             )
-        return getattr(importlib.import_module(module), attribute)(**spec.settings)
+        return functools.partial(getattr(importlib.import_module(module), attribute), **spec.settings)
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         raise UsageError(f"engines.{name}.settings: {faults}") from None
-    except (ImportError, AttributeError, TypeError) as error:
+    except (ImportError, AttributeError) as error:
         raise UsageError(f"engines.{name}: cannot make {spec.engine!r}: {error}") from None

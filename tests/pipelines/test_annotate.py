@@ -155,8 +155,8 @@ def test_another_engine_may_not_go_on(make_shards: Callable[..., str], tmp_path:
     make_shards(tmp_path / "images", shards=1)
     annotate(recipe(f"{tmp_path}/images/*.tar"), str(tmp_path / "out"))
     make_shards(tmp_path / "images", shards=2)
-    with pytest.raises(UsageError, match=r"engines\.ocr\.engine is .*PixelOcr.* there and .*OtherOcr.* here"):
-        annotate(recipe(f"{tmp_path}/images/*.tar", "OtherOcr"), str(tmp_path / "out"))
+    with pytest.raises(UsageError, match=r"engines\.ocr\.engine is .*PixelOcr.* there and .*HangingOcr.* here"):
+        annotate(recipe(f"{tmp_path}/images/*.tar", "HangingOcr"), str(tmp_path / "out"))
     manifest = tmp_path / "out/manifests/00000000.json"
     other = manifest.read_text().replace('"version": "1"', '"version": "0"')
     values = json.loads(other)
