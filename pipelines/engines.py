@@ -36,7 +36,7 @@ def load_engine(name: str, spec: EngineSpec) -> Engine:
     return Engine(ocr.fingerprint, OCR, annotate)
 
 
-def check_engines(specs: Mapping[str, EngineSpec]) -> None:
+def check_engines(specs: Mapping[Any, EngineSpec]) -> None:
     """Raises `UsageError` for what is wrong with engines before any work is done. Loads no weights."""
     for name, spec in specs.items():
         _factory(name, spec)
