@@ -4,7 +4,6 @@ read (one task a shard) -> annotate (actor pool) -> write (one task a chunk) -> 
 """
 
 import contextlib
-import json
 import logging
 import time
 import warnings
@@ -13,15 +12,16 @@ from collections.abc import Iterator
 import pyarrow as pa
 import ray
 import ray.data
+from ray.data._internal.execution import streaming_executor_state
 
-from pipelines.chunks import ROW, Chunk, Failure, ShardEnd, failure_row, from_row
-from pipelines.cluster import PLUMBING_CPUS, Pool, check, connect, worker_count
+from pipelines.cluster import READING_CPUS, Pool, check, connect, worker_count
 from pipelines.engine_stage import EngineStage
 from pipelines.engines import check_engines
 from pipelines.inputs import InputShard, input_shards
 from pipelines.ledger import Snapshot, start_ledger
+from pipelines.messages import Chunk, Failure, Message, ShardEnd, Written, from_row
 from pipelines.output import PARTS, begun, committed
-from pipelines.parts import commit_shard, fingerprints_of, write_part
+from pipelines.parts import commit_shard, fingerprints_of
 from pipelines.progress import Progress
 from pipelines.recipe import AnnotateRecipe
 from pipelines.repeats import repeated_keys
@@ -31,9 +31,9 @@ from pipelines.storage import Folder
 from pipelines.watch import follow
 from schemas.errors import ShardloomError, UsageError
 from schemas.manifest import Manifest
-from schemas.quarantine import Reason
 
 STAGE = EngineStage.name
+SCHEDULING_SECONDS = 0.3
 WORKERS_PER_READER = 8  # one reader feeds that many OCR workers many times over; more only opens more shards at once
 
 
@@ -87,8 +87,11 @@ def run_graph(
     repeats = repeated_keys(shards, recipe.run) if recipe.filters.repeated_images else {}
 
     def rows() -> Iterator[pa.Table]:
-        graph = build(recipe, output, shards, workers, (expected, ledger, repeats), parts)
-        return iter(graph.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=0))
+        graph = build(recipe, output, shards, workers, (output, expected, ledger, repeats), parts)
+        # Each block by itself: batching them would take threads, and three times the driver's time.
+        for bundle in graph.iter_internal_ref_bundles():
+            for block in bundle.block_refs:
+                yield ray.get(block)
 
     def on_tick(snapshot: Snapshot) -> None:
         counts = snapshot.stages[STAGE]
@@ -99,7 +102,7 @@ def run_graph(
     committer = Committer(recipe, output, progress, clock)
     with contextlib.closing(follow(rows, ledger, recipe.run.stall_seconds, on_tick)) as results:
         for row in results:
-            committer.take(row)
+            committer.take(from_row(row))
     clock.stages(ray.get(ledger.snapshot.remote()))
     ray.kill(ledger)
     committer.check_complete(shards)
@@ -119,12 +122,11 @@ def build(
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     warnings.filterwarnings("ignore", module=r"ray\.data")  # of pools larger than a small input needs
+    # Its loop looks at everything ten times a second, which costs a laptop more than one percent of its cores. Workers
+    # hold the next chunk already, so that looking less often starves none of them.
+    streaming_executor_state.WAIT_FOR_TASK_COMPLETION_TIMEOUT_S = SCHEDULING_SECONDS
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # it logs pages of counters at every step of its loop
     reader = ShardReader(recipe, output, parts)
-    recipe_sha256 = recipe.sha256()
-
-    def write(row: pa.Table) -> pa.Table:
-        return write_chunk(row, output, recipe_sha256)
 
     options = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
     readers = min(len(shards), -(-workers // WORKERS_PER_READER))
@@ -133,7 +135,7 @@ def build(
         .map_batches(
             reader.__call__,
             compute=ray.data.TaskPoolStrategy(size=readers),
-            num_cpus=PLUMBING_CPUS / readers,
+            num_cpus=READING_CPUS / readers,
             **options,
         )
         .map_batches(
@@ -144,26 +146,6 @@ def build(
             num_gpus=recipe.run.gpus_per_worker or None,
             **options,
         )
-        .map_batches(write, compute=ray.data.TaskPoolStrategy(size=2), num_cpus=PLUMBING_CPUS / 2, **options)
-    )
-
-
-def write_chunk(row: pa.Table, output: Folder, recipe_sha256: str) -> pa.Table:
-    """Writes a chunk's part; what goes on to the driver is small: how many rows, and what became of them."""
-    chunk = from_row(row)
-    if not isinstance(chunk, Chunk):
-        return row
-    note = {"rows": 0, "engine_errors": 0, "size": chunk.size}
-    if chunk.table is not None:
-        try:
-            write_part(output, chunk, recipe_sha256)
-        except ShardloomError as error:
-            return failure_row(error)
-        reasons = chunk.table["reason"].to_pylist()
-        note |= {"rows": len(reasons), "engine_errors": reasons.count(Reason.ENGINE_ERROR)}
-    empty = pa.nulls(1, pa.large_binary())
-    return pa.Table.from_arrays(
-        [pa.array([chunk.shard]), pa.array([chunk.index], pa.int32()), pa.array([json.dumps(note)]), empty], schema=ROW
     )
 
 
@@ -178,16 +160,18 @@ class Committer:
         self.committed: set[str] = set()
         self.annotated = self.engine_errors = 0
 
-    def take(self, row: pa.Table) -> None:
-        """One result of the graph: a written chunk, or the end of a shard."""
-        shard, index = row["shard"][0].as_py(), row["index"][0].as_py()
-        if index >= 0:
-            self.chunks.setdefault(shard, set()).add(index)
-            self._count(json.loads(row["note"][0].as_py()))
-        elif isinstance(special := from_row(row), Failure):
-            raise special.error()
-        elif isinstance(special, ShardEnd):
-            self.ends[shard] = special
+    def take(self, message: Message) -> None:
+        """One result of the graph."""
+        match message:
+            case Failure():
+                raise message.error()
+            case Written(shard=shard, index=index):
+                self.chunks.setdefault(shard, set()).add(index)
+                self._count(message)
+            case ShardEnd(shard=shard):
+                self.ends[shard] = message
+            case Chunk():
+                raise AssertionError("the graph's last stage hands on no chunks")
         end = self.ends.get(shard)
         if end is not None and len(self.chunks.get(shard, ())) == len(end.digests):
             started = time.monotonic()
@@ -204,10 +188,10 @@ class Committer:
                 f"the run ended without {len(missing)} shards ({', '.join(missing[:5])}): run it again"
             )
 
-    def _count(self, note: dict[str, int]) -> None:
-        self.progress.advance(note["size"])
-        self.annotated += note["rows"]
-        self.engine_errors += note["engine_errors"]
+    def _count(self, written: Written) -> None:
+        self.progress.advance(written.size)
+        self.annotated += written.rows
+        self.engine_errors += written.engine_errors
         if self.engine_errors > max(10, self.recipe.max_engine_errors * self.annotated):
             raise ShardloomError(
                 f"the engine failed on {self.engine_errors} of {self.annotated} images: see the quarantine's details "

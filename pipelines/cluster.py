@@ -14,7 +14,7 @@ import ray
 from pipelines.recipe import RunOptions
 from schemas.errors import ShardloomError, UsageError
 
-PLUMBING_CPUS = 0.5  # of the reader's tasks and of the writer's: they wait for disks more than they compute
+READING_CPUS = 1.0  # of all tasks that read shards: they wait for disks more than they compute
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,10 @@ class Pool:
 
 
 def worker_count(run: RunOptions) -> int:
-    """The workers asked for; by default one a core of this machine, or of the cluster less one for the plumbing."""
+    """The workers asked for; by default one a core of this machine, or of the cluster less one for reading."""
     if run.workers is not None:
         return run.workers
-    cores = ray.cluster_resources().get("CPU", 1) - 2 * PLUMBING_CPUS if ray.is_initialized() else _cores()
+    cores = ray.cluster_resources().get("CPU", 1) - READING_CPUS if ray.is_initialized() else _cores()
     return max(1, int(cores // run.cpus_per_worker))
 
 
@@ -49,9 +49,9 @@ def connect(run: RunOptions, object_store_bytes: int) -> None:
     logging.getLogger("ray").setLevel(logging.ERROR)
     options: dict[str, object] = {"address": address}
     if not address:
-        # The cores we declare are ours to choose: enough for every worker and the plumbing, so that no stage of a run
+        # The cores we declare are ours to choose: enough for every worker and the reading, so that no stage of a run
         # of our own can ever wait for a core that it won't get (ray.md trap 1).
-        cores = max(_cores(), worker_count(run) * run.cpus_per_worker) + 2 * PLUMBING_CPUS
+        cores = max(_cores(), worker_count(run) * run.cpus_per_worker) + READING_CPUS
         options = {"address": "local", "num_cpus": math.ceil(cores), "object_store_memory": object_store_bytes}
         options |= {"include_dashboard": False}
     on_term = signal.getsignal(signal.SIGTERM)
@@ -91,12 +91,12 @@ def _no_stderr() -> Iterator[None]:
 def check(pools: list[Pool]) -> None:
     """Raises `UsageError` naming the first stage whose workers don't fit on the cluster."""
     have = ray.cluster_resources()
-    cpus, gpus = have.get("CPU", 0.0) - 2 * PLUMBING_CPUS, have.get("GPU", 0.0)
+    cpus, gpus = have.get("CPU", 0.0) - READING_CPUS, have.get("GPU", 0.0)
     for pool in pools:
         cpus, gpus = cpus - pool.workers * pool.cpus, gpus - pool.workers * pool.gpus
         if cpus < 0 or gpus < 0:
             raise UsageError(
                 f"stage {pool.stage} asks for {pool.workers} workers of {pool.cpus:g} CPUs and {pool.gpus:g} GPUs; "
-                f"the cluster has {have.get('CPU', 0):g} CPUs (1 of them for reading and writing) and "
+                f"the cluster has {have.get('CPU', 0):g} CPUs (1 of them for reading) and "
                 f"{have.get('GPU', 0):g} GPUs: lower run.workers or run.cpus_per_worker"
             )

@@ -1,4 +1,4 @@
-"""The actor that runs engines over chunks: decode once, every engine of the stage, one verdict a sample."""
+"""The actor that runs engines over chunks: decode once, every engine, one verdict a sample, one part a chunk."""
 
 import time
 from collections.abc import Sequence
@@ -11,9 +11,12 @@ import ray
 from curation.decode import RgbImage, decode
 from curation.filters import image_fault
 from pipelines.attempts import Attempts
-from pipelines.chunks import VERDICT_COLUMNS, Chunk, chunk_row, failure_row, from_row
+from pipelines.chunks import VERDICT_COLUMNS
 from pipelines.engines import Engine, load_engine
+from pipelines.messages import Chunk, Failure, Written, from_row, to_row
+from pipelines.parts import write_part
 from pipelines.recipe import AnnotateRecipe
+from pipelines.storage import Folder
 from schemas.annotation import IMAGE_COLUMNS
 from schemas.errors import ShardloomError, UsageError
 from schemas.fingerprint import EngineFingerprint
@@ -40,11 +43,13 @@ class EngineStage:
     def __init__(
         self,
         recipe: AnnotateRecipe,
+        output: Folder,
         expected: dict[str, EngineFingerprint] | None,
         ledger: ray.actor.ActorHandle,
         repeats: dict[str, list[str]],
     ) -> None:
-        self.recipe = recipe
+        self.recipe, self.output = recipe, output
+        self.recipe_sha256 = recipe.sha256()
         self.ledger = ledger
         self.repeats = {shard: set(keys) for shard, keys in repeats.items()}
         self.engines: dict[str, Engine] = {}
@@ -64,12 +69,19 @@ class EngineStage:
             check_fingerprint(name, fingerprint, self.fingerprints[name])
 
     def __call__(self, row: pa.Table) -> pa.Table:
-        """A chunk's row in, the row of its annotations out. Ends of shards and finished chunks pass through."""
+        """Works on a chunk, puts its part in place and says so. Other messages pass through."""
         if self.failure is not None:
-            return failure_row(self.failure)
+            return to_row(Failure.of(self.failure))
         chunk = from_row(row)
-        if not isinstance(chunk, Chunk) or chunk.table is None:
+        if not isinstance(chunk, Chunk):
             return row
+        try:
+            return to_row(self._annotated(chunk))
+        except ShardloomError as error:
+            return to_row(Failure.of(error))
+
+    def _annotated(self, chunk: Chunk) -> Written:
+        assert chunk.table is not None
         label = f"{chunk.shard}/{chunk.index}"
         attempts: Attempts = ray.get(self.ledger.begin.remote(self.name, label, chunk.table.num_rows))
         verdicts = self._verdicts(chunk, label, attempts)
@@ -77,8 +89,10 @@ class EngineStage:
         table = table.replace_schema_metadata(
             {f"engine.{name}": fingerprint.model_dump_json() for name, fingerprint in self.fingerprints.items()}
         )
+        write_part(self.output, replace(chunk, table=table), self.recipe_sha256)
         self.ledger.finish.remote(self.name, label)
-        return chunk_row(replace(chunk, table=table))
+        errors = table["reason"].to_pylist().count(Reason.ENGINE_ERROR)
+        return Written(chunk.shard, chunk.index, chunk.size, table.num_rows, errors)
 
     def _verdicts(self, chunk: Chunk, label: str, attempts: Attempts) -> list[Verdict]:
         assert chunk.table is not None

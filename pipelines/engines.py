@@ -58,9 +58,7 @@ def _factory(name: str, spec: EngineSpec) -> Callable[[], Any]:
             return functools.partial(RapidOcr, RapidOcrSettings.model_validate(spec.settings))
         module, _, attribute = spec.engine.partition(":")
         if not attribute:
-            raise UsageError(
-                f"engines.{name}: no engine is named {spec.engine!r}: rapidocr, or package.module:Class"
-            )
+            raise UsageError(f"engines.{name}: no engine is named {spec.engine!r}: rapidocr, or package.module:Class")
         return functools.partial(getattr(importlib.import_module(module), attribute), **spec.settings)
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())

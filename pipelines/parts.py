@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.chunks import VERDICT_COLUMNS, Chunk, ShardEnd
+from pipelines.chunks import VERDICT_COLUMNS
+from pipelines.messages import Chunk, ShardEnd
 from pipelines.output import DATA, PARTS, QUARANTINE, commit, parquet_bytes, put
 from pipelines.storage import Folder
 from schemas.fingerprint import EngineFingerprint

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from pipelines.chunks import Chunk, ShardEnd, chunk_row, cut, digest_of, end_row, failure_row, samples_table, size_of
+from pipelines.chunks import cut, digest_of, samples_table, size_of
 from pipelines.inputs import InputShard
+from pipelines.messages import Chunk, Failure, ShardEnd, Written, to_row
 from pipelines.parts import is_valid, part_name
 from pipelines.recipe import AnnotateRecipe
 from pipelines.storage import Folder
@@ -23,7 +24,7 @@ def shard_row(shard: InputShard) -> pa.Table:
 
 
 class ShardReader:
-    """Cuts shards into chunks. Chunks that have a valid part in the output are passed on without their samples."""
+    """Cuts shards into chunks; of those that have a valid part in the output it only says so."""
 
     def __init__(self, recipe: AnnotateRecipe, output: Folder, parts: list[str]) -> None:
         self.recipe, self.output, self.parts = recipe, output, frozenset(parts)
@@ -34,7 +35,7 @@ class ShardReader:
         try:
             yield from self._read(InputShard(row["name"][0].as_py(), row["path"][0].as_py()))
         except ShardloomError as error:
-            yield failure_row(error)
+            yield to_row(Failure.of(error))
 
     def _read(self, shard: InputShard) -> Iterator[pa.Table]:
         folder, file_name = shard.folder()
@@ -45,11 +46,14 @@ class ShardReader:
             for index, samples in enumerate(cut(reader, self.recipe.chunk)):
                 digests.append(digest_of(samples))
                 keys += [sample.key for sample in samples]
-                table = None if self._is_done(shard.name, index, digests[-1]) else samples_table(samples)
-                yield chunk_row(Chunk(shard.name, index, digests[-1], sum(map(size_of, samples)), table))
+                size = sum(map(size_of, samples))
+                if self._is_done(shard.name, index, digests[-1]):
+                    yield to_row(Written(shard.name, index, size))
+                else:
+                    yield to_row(Chunk(shard.name, index, digests[-1], size, samples_table(samples)))
         damage = [f"byte {damage.offset}: {damage.what}" for damage in reader.damage]
         damage += missing_downloads(folder, shard.name, keys)
-        yield end_row(ShardEnd(shard.name, shard.path, reader.size, reader.sha256, digests, len(keys), damage))
+        yield to_row(ShardEnd(shard.name, shard.path, reader.size, reader.sha256, digests, len(keys), damage))
 
     def _is_done(self, shard: str, index: int, digest: str) -> bool:
         name = part_name(shard, index)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from pipelines.chunks import Failure
+from pipelines.messages import Failure
 from pipelines.recipe import RunOptions
 from schemas.errors import ShardloomError
 
@@ -48,4 +48,4 @@ def outcome(function: Callable[[U], T], unit: U) -> T | Failure:
     try:
         return function(unit)
     except ShardloomError as error:
-        return Failure(str(error), error.exit_code)
+        return Failure.of(error)

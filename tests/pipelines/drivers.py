@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import yaml
 from tests.conftest import REPOSITORY
 
 TIMEOUT = 240.0
+NO_TOKEN = {"RAY_AUTH_MODE": "disabled"}  # clusters of tests listen on this machine alone
 
 
 class Driver:
@@ -54,6 +56,7 @@ class Driver:
             "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests/pipelines/kill_site'}",
             "KILL_ORDER": str(self.order),
             "CALL_LOG": str(self.log),
+            **(NO_TOKEN if address else {}),
         }
 
     def start(self, *flags: str) -> "subprocess.Popen[str]":
@@ -94,16 +97,20 @@ def cluster_of(cpus: int, **variables: str) -> Iterator[str]:
     """A running cluster, as drivers of Ray jobs find it; its address."""
     port = 20_000 + os.getpid() % 20_000
     paths = f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests/pipelines/kill_site'}"
-    environment = os.environ | {"PYTHONPATH": paths, "RAY_AUTH_MODE": "disabled"} | variables
+    environment = os.environ | {"PYTHONPATH": paths} | NO_TOKEN | variables
     ray = Path(sys.executable).parent / "ray"
-    start = [ray, "start", "--head", f"--port={port}", f"--num-cpus={cpus}", "--include-dashboard=false"]
-    subprocess.run(start, env=environment, check=True, capture_output=True)
-    os.environ["RAY_AUTH_MODE"] = "disabled"
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        del os.environ["RAY_AUTH_MODE"]
-        subprocess.run([ray, "stop", "--force"], env=environment, check=True, capture_output=True)
+    start = [ray, "start", "--head", "--block", f"--port={port}", f"--num-cpus={cpus}", "--include-dashboard=false"]
+    # Not `ray stop` in the end, which would stop every other Ray on this machine too.
+    with subprocess.Popen(start, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as head:
+        assert head.stdout is not None
+        started = any("Ray runtime started" in line for line in head.stdout)
+        assert started, "no cluster"
+        threading.Thread(target=head.stdout.read, daemon=True).start()
+        try:
+            yield f"127.0.0.1:{port}"
+        finally:
+            head.terminate()
+            head.wait(timeout=60)
 
 
 def wait_until(ready: Callable[[], bool], seconds: float = TIMEOUT) -> None:

@@ -2,15 +2,18 @@
 
 import io
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import PIPE
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import ray
 from PIL import Image
 
 from curation.decode import DecodeLimits, decode
@@ -25,7 +28,7 @@ from schemas.errors import ShardloomError, UsageError
 from schemas.manifest import seal
 from schemas.quarantine import Rejected
 from tests.conftest import jpeg, write_shard
-from tests.pipelines.drivers import Driver, cluster_of, hashes
+from tests.pipelines.drivers import NO_TOKEN, Driver, cluster_of, hashes
 
 pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
 
@@ -195,28 +198,36 @@ def test_a_run_that_hangs_names_its_stage(make_shards: Callable[..., str], tmp_p
 
 def test_a_stage_that_cannot_get_its_cpus_is_named(make_shards: Callable[..., str], tmp_path: Path) -> None:
     images = make_shards(tmp_path / "images", shards=1)
-    ray.shutdown()
     with cluster_of(cpus=2) as address:
         finished = Driver(tmp_path / "two", images, address=address).run()
         assert finished.returncode == 2
         assert re.fullmatch(r"error: stage annotate asks for 2 workers of 1 CPUs .*\n", finished.stderr), (
             finished.stderr
         )
-        ray.init(address=address)
-        holder = ray.remote(num_cpus=1.5)(Holder).remote()
-        ray.get(holder.ready.remote())
-        finished = Driver(tmp_path / "one", images, address=address, workers=1, stall_seconds=8).run()
-        ray.shutdown()
+        command, environment = [sys.executable, "-c", HOLDER, address], os.environ | NO_TOKEN
+        with subprocess.Popen(command, env=environment, stdin=PIPE, stdout=PIPE, text=True) as holder:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "holding\n"
+            finished = Driver(tmp_path / "one", images, address=address, workers=1, stall_seconds=8).run()
+            holder.kill()
         assert finished.returncode == 1
         assert "no worker of stage annotate has started" in finished.stderr
         assert finished.stderr.splitlines()[-1].startswith("error: ")
 
 
-class Holder:
-    """Another job that holds the cluster's cores."""
+HOLDER = """
+import ray, sys
 
-    def ready(self) -> bool:
-        return True
+class Holder:
+    def hold(self):
+        return "holding"
+
+ray.init(address=sys.argv[1], log_to_driver=False)
+holder = ray.remote(num_cpus=1.5)(Holder).remote()
+print(ray.get(holder.hold.remote()), flush=True)
+sys.stdin.read()
+"""
+"""Another job, which holds the cluster's cores."""
 
 
 @pytest.mark.parametrize("workers", [1, 16])
