@@ -14,10 +14,13 @@ from schemas.text_line import TextLine
 
 
 class PixelOcr:
-    """Reads the mean colour. `log`, or CALL_LOG, is a file that gets a line for every image: so tests count calls."""
+    """Reads the mean colour. `log`, or CALL_LOG, is a file that gets a line for every image: so tests count calls.
+
+    CALL_SECONDS makes it slower without being another recipe.
+    """
 
     def __init__(self, log: str = "", seconds: float = 0.0) -> None:
-        self.log, self.seconds = log or os.environ.get("CALL_LOG", ""), seconds
+        self.log, self.seconds = log or os.environ.get("CALL_LOG", ""), float(os.environ.get("CALL_SECONDS", seconds))
         self.fingerprint = EngineFingerprint(name="pixel", version="1", weights_sha256="", settings={})
 
     def annotate(self, images: Sequence[RgbImage]) -> list[list[TextLine]]:
