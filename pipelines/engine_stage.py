@@ -10,7 +10,7 @@ import ray
 
 from curation.decode import RgbImage, decode
 from curation.filters import image_fault
-from pipelines.attempts import Attempts
+from pipelines.attempts import DEATHS_ALONE, Attempts
 from pipelines.chunks import VERDICT_COLUMNS
 from pipelines.engines import Engine, load_engine
 from pipelines.messages import Chunk, Failure, Written, from_row, to_row
@@ -101,7 +101,7 @@ class EngineStage:
         keys = chunk.table["key"].to_pylist() if repeated else []
         verdicts = [Verdict() for _ in range(chunk.table.num_rows)]
         for killer in attempts.killers:
-            detail = f"{len(attempts.suspects)} workers died on this chunk, the last ones on this sample alone"
+            detail = f"{DEATHS_ALONE} workers died while they were at work on this sample alone"
             verdicts[killer].fault = Rejected(Reason.WORKER_KILLED, detail)
         done, since = 0, time.monotonic()
         for start, stop in attempts.ranges(len(verdicts), self.recipe.batch_size):
@@ -130,6 +130,9 @@ class EngineStage:
             pixels = decode(image.as_py(), self.recipe.decode)
         except Rejected as fault:
             verdict.fault = fault
+            return None
+        except MemoryError:
+            verdict.fault = Rejected(Reason.DECODE_ERROR, "out of memory")
             return None
         verdict.height, verdict.width = pixels.shape[:2]
         verdict.fault = image_fault(verdict.width, verdict.height, self.recipe.filters)
