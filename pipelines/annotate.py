@@ -1,6 +1,6 @@
 """The main job: image shards in, an annotation set out.
 
-read (one task a shard) -> annotate (actor pool) -> write (one task a chunk) -> commit (the driver, shard by shard)
+read (one task a shard) -> annotate (actor pool, one part a chunk) -> commit (the driver, shard by shard)
 """
 
 import contextlib

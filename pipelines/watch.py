@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
@@ -57,6 +58,7 @@ def _results(
     stall_seconds: float,
     on_tick: Callable[[Snapshot], None],
 ) -> Iterator[pa.Table]:
+    last = time.monotonic()
     while True:
         try:
             result = results.get(timeout=TICK_SECONDS)
@@ -68,11 +70,15 @@ def _results(
             raise explained(result) from None
         if result is not None:
             yield result
+            last = time.monotonic()
         if result is None or results.empty():
             snapshot = _snapshot(ledger, stall_seconds)
             on_tick(snapshot)
-            if snapshot.idle_seconds > stall_seconds:
-                raise ShardloomError(_halt(snapshot))
+            idle = min(
+                snapshot.idle_seconds, time.monotonic() - last
+            )  # finished chunks pass by without a worker's word
+            if idle > stall_seconds:
+                raise ShardloomError(_halt(snapshot, idle))
 
 
 def _snapshot(ledger: ray.actor.ActorHandle, patience: float) -> Snapshot:
@@ -83,7 +89,7 @@ def _snapshot(ledger: ray.actor.ActorHandle, patience: float) -> Snapshot:
     return snapshot
 
 
-def _halt(snapshot: Snapshot) -> str:
+def _halt(snapshot: Snapshot, idle: float) -> str:
     for stage, counts in snapshot.stages.items():
         if stage in snapshot.at_work:
             where = f"stage {stage} has been at {snapshot.at_work[stage]}"
@@ -91,5 +97,5 @@ def _halt(snapshot: Snapshot) -> str:
             where = f"no worker of stage {stage} has started (are there CPUs and GPUs left on the cluster?)"
         else:
             where = f"stage {stage} waits for its input"
-        return f"no progress for {snapshot.idle_seconds:.0f} s: {where}; what is done is kept, the same command goes on"
+        return f"no progress for {idle:.0f} s: {where}; what is done is kept, the same command goes on"
     return "no progress"
