@@ -76,7 +76,7 @@ def _results(
             on_tick(snapshot)
             idle = min(
                 snapshot.idle_seconds, time.monotonic() - last
-            )  # finished chunks pass by without a worker's word
+            )  # finished chunks pass unheard
             if idle > stall_seconds:
                 raise ShardloomError(_halt(snapshot, idle))
 
