@@ -11,9 +11,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.chunks import Chunk, ShardEnd, cut, digest_of, samples_table
+from pipelines.chunks import cut, digest_of, samples_table
 from pipelines.engine_stage import Verdict, annotation_table
 from pipelines.inputs import input_shards
+from pipelines.messages import Chunk, ShardEnd
 from pipelines.output import begun
 from pipelines.parts import commit_shard, write_part
 from pipelines.recipe import AnnotateRecipe, EngineSpec, RenderRecipe, RunOptions, ShardRecipe
