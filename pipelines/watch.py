@@ -74,9 +74,7 @@ def _results(
         if result is None or results.empty():
             snapshot = _snapshot(ledger, stall_seconds)
             on_tick(snapshot)
-            idle = min(
-                snapshot.idle_seconds, time.monotonic() - last
-            )  # finished chunks pass unheard
+            idle = min(snapshot.idle_seconds, time.monotonic() - last)  # finished chunks pass unheard
             if idle > stall_seconds:
                 raise ShardloomError(_halt(snapshot, idle))
 
