@@ -23,7 +23,8 @@ import numpy as np
 from curation.decode import DecodeLimits, RgbImage, decode
 from curation.engines.rapidocr import RapidOcr, RapidOcrSettings
 from curation.text_error import ErrorCounts, asserted_errors, outside, page_errors
-from schemas.text_line import Box, TextLine
+from schemas.box import Box
+from schemas.text_line import TextLine
 
 SETTINGS = [(512, 1.0), (736, 3.0), (960, 2.0), (960, 3.0), (1280, 3.0)]  # detect_side, max_enlargement
 FLOORS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9)

@@ -23,7 +23,8 @@ import numpy as np
 from rapidfuzz.distance import Levenshtein
 from rapidfuzz.process import cdist
 
-from schemas.text_line import Box, TextLine
+from schemas.box import Box
+from schemas.text_line import TextLine
 
 
 @dataclass(frozen=True, slots=True)

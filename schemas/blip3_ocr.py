@@ -13,8 +13,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from schemas.box import Box
 from schemas.caption import Caption
-from schemas.text_line import Box
 
 TEMPLATE_VERSION = "1"  # goes up with every change of the bytes that one annotation renders to
 GRANULARITIES = range(6)

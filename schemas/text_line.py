@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-Box = tuple[float, float, float, float]
-"""x1, y1, x2, y2 (top-left, bottom-right), normalised to [0, 1] of the decoded image, origin top-left."""
+from schemas.box import Box
 
 Polygon = tuple[float, float, float, float, float, float, float, float]
 """Four corners x, y, clockwise from the top-left of the text, normalised as `Box` is."""
