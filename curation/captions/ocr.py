@@ -11,13 +11,24 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from string import Formatter
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from curation.captions.atoms import (
+    SENTENCE_MARKS,
+    THOUSANDTHS,
+    Index,
+    RawCaption,
+    as_json,
+    positions,
+    raw_flags,
+    thousandths,
+)
+from curation.captions.lists import has_few, keep_above, offsets, whole
 from schemas.blip3_ocr import FILLER, GRANULARITIES, LEAD_IN, POSITIONS, escape_quoted, escape_tagged, parse_captions
 from schemas.caption import Caption
 from schemas.text_line import OCR, TextLine, line_to_arrow
@@ -34,30 +45,21 @@ WORDINGS = (
 
 _ENTRY = '{{"text": "{text}", "bbox": [{x1}, {y1}, {x2}, {y2}], "confidence": {confidence}}}'
 
-RawCaption = Literal["with", "without", "both"]
-
-# Every number is one of 1001 thousandths, and every centre one of the 2001 sums of two of them, so all that can be
-# printed is known. A reader can thus work out each form of a box from the one that is printed to three decimals.
-_THOUSANDTHS = [repr(number / 1000) for number in range(1001)]
 _TENTHS = [repr(round(number / 1000, 1)) for number in range(1001)]
 _SHARES = [str(Fraction(total, 2000).limit_denominator(20)) for total in range(2001)]  # 20: reference values' own limit
 _TABLES = {
     "position": list(POSITIONS),
     "down": _SHARES,
     "across": _SHARES,
-    "confidence": _THOUSANDTHS,
-    **dict.fromkeys(("x1", "y1", "x2", "y2"), _THOUSANDTHS),
+    "confidence": THOUSANDTHS,
+    **dict.fromkeys(("x1", "y1", "x2", "y2"), THOUSANDTHS),
     **{f"{corner}_tenths": _TENTHS for corner in ("x1", "y1", "x2", "y2")},
 }
 
 _RARE = r'[\x00-\x1f"\\]|<[/ob]|&[al]'  # a text with none of these stands as it is in JSON, quotes and tags
-_SENTENCE_END = r"[.!?…。．｡！？؟۔।॥։።᙮‼⁇⁈⁉]\z"
+_SENTENCE_END = rf"[{SENTENCE_MARKS}]\z"
 _SLICE_ROWS = 4096  # rendered at once: what they need stays in a core's cache
 _SLICE_BYTES = 1 << 28  # and well below the 2 GiB that one Arrow string array can hold
-
-_JSON = json.JSONEncoder(ensure_ascii=False)
-
-Index = NDArray[np.int32]
 
 
 class OcrColumns(NamedTuple):
@@ -97,12 +99,7 @@ def _compile(template: str, first: str, following: str, is_json: bool) -> _Form:
         starts.append((field, len(atoms)))
         atoms += values
     starts[1] = ("text", len(atoms))
-    return _Form(pa.array(atoms if is_json else map(_json, atoms), pa.string()), tuple(starts))
-
-
-def _json(text: str) -> str:
-    """`text` as it stands between the quotes of a JSON string; other scripts stay readable."""
-    return _JSON.encode(text)[1:-1]
+    return _Form(pa.array(atoms if is_json else map(as_json, atoms), pa.string()), tuple(starts))
 
 
 _SENTENCES = [_compile(wording, LEAD_IN + FILLER, ", " + FILLER, is_json=False) for wording in WORDINGS]
@@ -128,11 +125,9 @@ def render(
         raise ValueError(f"unequal lengths: {len(ocr)} ocr, {len(raw_captions)} raw captions, {len(uids)} uids")
     if not granularities or not set(granularities) <= set(GRANULARITIES):
         raise ValueError(f"granularities {list(granularities)} are not among 0 to 5")
-    flags = {"without": [False], "with": [True], "both": [False, True]}.get(raw_caption)
-    if flags is None:
-        raise ValueError(f"raw_caption is {raw_caption!r}, not with, without or both")
-    ocr, uids = _whole(ocr), _whole(uids)
-    raw_captions = pc.utf8_rtrim_whitespace(pc.fill_null(_whole(raw_captions), ""))
+    flags = raw_flags(raw_caption)
+    ocr, uids = whole(ocr), whole(uids)
+    raw_captions = pc.utf8_rtrim_whitespace(pc.fill_null(whole(raw_captions), ""))
     captions, metadata = [], []
     for rows in _slices(ocr, raw_captions):
         lines = _Lines(ocr[rows])
@@ -157,37 +152,21 @@ def preview(
 
 def keep_confident(ocr: pa.ListArray | pa.ChunkedArray, min_confidence: float) -> pa.ListArray:
     """The lists without the lines whose confidence (0 to 1) is below the floor. A null stays null."""
-    ocr = _whole(ocr)
-    lines = ocr.flatten()
-    # compared as stored: 0.9 as float32 is less than 0.9
-    keep = pc.greater_equal(pc.struct_field(lines, "confidence"), pa.scalar(min_confidence, pa.float32()))
-    kept_before = np.concatenate([[0], np.cumsum(keep.to_numpy(zero_copy_only=False))])
-    offsets = pa.array(kept_before[_offsets(ocr)], pa.int32())
-    return pa.ListArray.from_arrays(offsets, lines.filter(keep), type=ocr.type, mask=ocr.is_null())
+    return keep_above(ocr, "confidence", min_confidence)
 
 
 def has_few_lines(ocr: pa.ListArray | pa.ChunkedArray, min_lines: int) -> pa.BooleanArray:
     """Which rows have less than `min_lines` lines of text; a null has none."""
-    return pc.less(pc.fill_null(pc.list_value_length(ocr), 0), min_lines)
-
-
-def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-
-
-def _offsets(ocr: pa.ListArray) -> NDArray[np.int64]:
-    """Where each row's lines start in `ocr.flatten()`, and where the last row's end."""
-    counts = pc.fill_null(pc.list_value_length(ocr), 0).to_numpy(zero_copy_only=False)
-    return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
+    return has_few(ocr, min_lines)
 
 
 def _slices(ocr: pa.ListArray, raw_captions: pa.StringArray) -> Iterator[slice]:
     """Cuts the rows so that no slice outgrows an Arrow array: twelve captions, at worst six bytes for a character."""
-    offsets = _offsets(ocr)
+    starts = offsets(ocr)
     text_bytes = pc.binary_length(pc.struct_field(ocr.flatten(), "text")).to_numpy(zero_copy_only=False)
-    texts_before = np.concatenate([[0], np.cumsum(text_bytes, dtype=np.int64)])[offsets]
+    texts_before = np.concatenate([[0], np.cumsum(text_bytes, dtype=np.int64)])[starts]
     raw_before = np.cumsum(pc.binary_length(raw_captions).to_numpy(zero_copy_only=False), dtype=np.int64)
-    worst = 72 * (texts_before[1:] + raw_before) + 2000 * offsets[1:]
+    worst = 72 * (texts_before[1:] + raw_before) + 2000 * starts[1:]
     group = worst // _SLICE_BYTES + np.arange(len(ocr)) // _SLICE_ROWS
     cuts = [0, *(np.flatnonzero(np.diff(group)) + 1).tolist(), len(ocr)]
     yield from (slice(start, stop) for start, stop in pairwise(cuts) if start < stop)
@@ -198,7 +177,7 @@ class _Lines:
 
     def __init__(self, ocr: pa.ListArray) -> None:
         lines = ocr.flatten()
-        self.offsets = _offsets(ocr)
+        self.offsets = offsets(ocr)
         self.counts = np.diff(self.offsets)
         self.plain, self.quoted, self.tagged = _escaped(pc.struct_field(lines, "text"))
         self.picks = _picks(lines)
@@ -222,31 +201,21 @@ class _Lines:
             np.add(self.picks[field], start, out=atom[:, number])
         # out of bounds is out of the question, and looking costs a tenth
         gathered = pc.take(pa.concat_arrays([form.atoms, texts]), pa.array(atom.ravel()), boundscheck=False)
-        _, offsets, characters = gathered.buffers()
+        _, ends, characters = gathered.buffers()
         # a row's atoms lie one after another, so that its string is there already: only the offsets between go
-        row_offsets = np.frombuffer(offsets, np.int32)[self.offsets * len(form.columns)]
+        row_offsets = np.frombuffer(ends, np.int32)[self.offsets * len(form.columns)]
         return pa.StringArray.from_buffers(len(self.counts), pa.py_buffer(row_offsets), characters)
 
 
 def _picks(lines: pa.StructArray) -> dict[str, Index]:
     """For each field of a template, which entry of its table each line takes."""
-    picks = {name: _thousandths(pc.struct_field(lines, name)) for name in ("x1", "y1", "x2", "y2", "confidence")}
+    picks = {name: thousandths(pc.struct_field(lines, name)) for name in ("x1", "y1", "x2", "y2", "confidence")}
     picks |= {f"{corner}_tenths": picks[corner] for corner in ("x1", "y1", "x2", "y2")}
     picks["across"], picks["down"] = picks["x1"] + picks["x2"], picks["y1"] + picks["y2"]
-    # thirds of the centre: a sum of thousandths is never exactly one
-    row, column = ((3 * picks[way] > 2000).astype(np.int32) + (3 * picks[way] > 4000) for way in ("down", "across"))
-    picks["position"] = 3 * row + column
+    picks["position"] = positions(picks["across"], picks["down"])
     picks["text"] = np.arange(len(lines), dtype=np.int32)
     picks["end"] = np.zeros(len(lines), np.int32)
     return picks
-
-
-def _thousandths(numbers: pa.FloatArray) -> Index:
-    exact = numbers.to_numpy(zero_copy_only=False).astype(np.float64)
-    if np.isnan(exact).any():
-        raise ValueError("a box or a confidence is not a number (NaN)")
-    thousandths: Index = np.rint(np.clip(exact, 0, 1) * 1000).astype(np.int32)
-    return thousandths
 
 
 def _escaped(texts: pa.StringArray) -> tuple[pa.StringArray, pa.StringArray, pa.StringArray]:
@@ -256,7 +225,7 @@ def _escaped(texts: pa.StringArray) -> tuple[pa.StringArray, pa.StringArray, pa.
         return texts, texts, texts
     changed = texts.filter(rare).to_pylist()
     plain, quoted, tagged = (
-        pc.replace_with_mask(texts, rare, pa.array([_json(escape(text)) for text in changed], pa.string()))
+        pc.replace_with_mask(texts, rare, pa.array([as_json(escape(text)) for text in changed], pa.string()))
         for escape in (str, escape_quoted, escape_tagged)
     )
     return plain, quoted, tagged
