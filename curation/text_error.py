@@ -11,30 +11,38 @@ Texts are compared in Unicode form NFC; a run of white space parts words and is 
   in error are the least edit distance to any stretch of it (Sellers, 1980), its words in error those that the reading
   lacks. What else was found costs nothing.
 
-Counts add up (`+`), so a rate of many pictures is one of sums, not a mean of rates.
+`picture_errors` takes the one that the truth allows. Counts add up (`+`), so a rate of many pictures is one of sums,
+not a mean of rates.
 """
 
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 from rapidfuzz.distance import Levenshtein
 from rapidfuzz.process import cdist
 
+from curation.bootstrap import Estimate, Floats, draws, estimate, ratio
 from schemas.box import Box
+from schemas.ground_truth import TextTruth
 from schemas.text_line import TextLine
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorCounts:
-    """Characters and words of the truth, and how many of them are in error (more than all, where text was invented)."""
+    """Characters and words of the truth, and how many of them are in error (more than all, where text was invented).
+
+    `places` are boxes of text of which the truth doesn't say what it is; those are found whose centre lies in a line.
+    """
 
     characters: int = 0
     character_errors: int = 0
     words: int = 0
     word_errors: int = 0
+    places: int = 0
+    places_found: int = 0
 
     def __add__(self, other: "ErrorCounts") -> "ErrorCounts":
         return ErrorCounts(
@@ -42,6 +50,8 @@ class ErrorCounts:
             self.character_errors + other.character_errors,
             self.words + other.words,
             self.word_errors + other.word_errors,
+            self.places + other.places,
+            self.places_found + other.places_found,
         )
 
     @property
@@ -53,6 +63,60 @@ class ErrorCounts:
     def wer(self) -> float:
         """Word error rate, 0 and up; nan where the truth has no text."""
         return self.word_errors / self.words if self.words else float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class TextScore:
+    """The figures of one collection of pictures, or of all."""
+
+    source: str
+    images: int
+    counts: ErrorCounts
+    cer: Estimate
+    wer: Estimate
+    places_found: Estimate  # share
+
+
+@dataclass(frozen=True, slots=True)
+class TextScores:
+    """The figures of an evaluation, collections in alphabetical order."""
+
+    sources: list[TextScore]
+    total: TextScore
+
+
+def picture_errors(truth: TextTruth, lines: Iterable[TextLine]) -> ErrorCounts:
+    """Compares what was read in one picture with its truth, in the way that the truth allows."""
+    lines = outside(lines, truth.ignored)
+    if truth.boxes_only:
+        found = sum(any(_holds(line.box, place) for line in lines) for place in truth.places)
+        return ErrorCounts(places=len(truth.places), places_found=found)
+    texts = [line.text for line in lines]
+    ignore_case = truth.case_insensitive or truth.collection.ignore_case
+    if truth.complete:
+        return page_errors(truth.texts, texts, ignore_case=ignore_case, spaces=truth.collection.spaces)
+    return asserted_errors(truth.texts, texts, ignore_case=ignore_case)
+
+
+def score_texts(pictures: Sequence[tuple[str, ErrorCounts]]) -> TextScores:
+    """All figures of pictures, each with the name of its collection."""
+    drawn = draws(len(pictures))
+    sources = sorted({source for source, _ in pictures})
+    places = {name: [at for at, (source, _) in enumerate(pictures) if source == name] for name in sources}
+    counts = [errors for _, errors in pictures]
+    scores = [_figures(name, counts, drawn, places[name]) for name in sources]
+    return TextScores(scores, _figures("total", counts, drawn, list(range(len(pictures)))))
+
+
+def _figures(source: str, counts: Sequence[ErrorCounts], drawn: Floats, places: list[int]) -> TextScore:
+    columns = np.array([astuple(counts[at]) for at in places], np.float64).reshape(
+        len(places), len(ErrorCounts.__slots__)
+    )
+    characters, character_errors, words, word_errors, boxes, boxes_found = (drawn[:, places] @ columns).T
+    rates = ((character_errors, characters), (word_errors, words), (boxes_found, boxes))
+    cer, wer, found = (estimate(ratio(part, whole), len(places)) for part, whole in rates)
+    total = sum((counts[at] for at in places), ErrorCounts())
+    return TextScore(source, len(places), total, cer, wer, found)
 
 
 def page_errors(
@@ -89,11 +153,13 @@ def asserted_errors(truth: Iterable[str], found: Iterable[str], *, ignore_case: 
 def outside(lines: Iterable[TextLine], ignored: Sequence[Box]) -> list[TextLine]:
     """The lines whose centre lies in no ignored box (text marked illegible may be read or not, at no cost)."""
 
-    def in_one(line: TextLine) -> bool:
-        x, y = (line.box[0] + line.box[2]) / 2, (line.box[1] + line.box[3]) / 2
-        return any(x1 <= x <= x2 and y1 <= y <= y2 for x1, y1, x2, y2 in ignored)
+    return [line for line in lines if not any(_holds(box, line.box) for box in ignored)]
 
-    return [line for line in lines if not in_one(line)]
+
+def _holds(outer: Box, inner: Box) -> bool:
+    """Whether the inner box's centre lies in the outer one."""
+    x, y = (inner[0] + inner[2]) / 2, (inner[1] + inner[3]) / 2
+    return outer[0] <= x <= outer[2] and outer[1] <= y <= outer[3]
 
 
 def _words(lines: Iterable[str], ignore_case: bool, spaces: bool) -> list[str]:

@@ -3,6 +3,7 @@
 import unicodedata
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -56,3 +57,54 @@ def print_stats(found: dict[str, Any]) -> None:
         rate = counters.get("images", 0) / max(counters.get("working_seconds", 0), 1e-9)
         table.add_row(cell(f"stage {stage}"), f"{counters.get('images', 0):,.0f} images, {rate:.2f}/s")
     Console().print(table)
+
+
+_FIGURES = {
+    "boxes": {
+        "precision": "precision",
+        "recall": "recall",
+        "recall_asked": "recall\n(asked)",
+        "f1": "F1",
+        "ap": "AP",
+        "mean_iou": "IoU",
+    },
+    "ocr": {"cer": "CER", "wer": "WER", "places_found": "places\nfound"},
+}
+
+
+def print_evaluation(found: dict[str, Any]) -> None:
+    """What `pipelines.evaluate` has found, as `Evaluation.to_dict` gives it."""
+    console = Console(soft_wrap=True)
+    console.print(_evaluation_table(found), soft_wrap=False)
+    if found["what"] == "boxes":
+        how = f"AP interpolated at {found['interpolation']}, in total the mean of the classes'"
+        console.print(f"matched from IoU {found['iou']:g} on; {how}")
+    interval, images = found["interval"], dict(found["images"])
+    part = f"{interval['confidence']:.0%} interval"
+    console.print(f"figures in %, below each its {part}, from {interval['draws']:,} draws of the images")
+    total, scored = images.pop("truth"), images.pop("scored")
+    rest = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in images.items() if count)
+    console.print(f"{scored:,} of {total:,} images of the truth count ({rest})")
+
+
+def _evaluation_table(found: dict[str, Any]) -> Table:
+    """A row a class or source, and their total. Columns of which there is nothing to say are left out."""
+    boxes, total = found["what"] == "boxes", found["total"]
+    name, count, rows = ("label", "objects", found["classes"]) if boxes else ("source", "images", found["sources"])
+    titles = {figure: title for figure, title in _FIGURES[found["what"]].items() if total[figure]["value"] is not None}
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("class" if boxes else name, overflow="fold")
+    for title in (count, *titles.values()):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in [*rows, total]:
+        figures = [_estimate(row[figure]) for figure in titles]
+        table.add_row(cell(row[name]), f"{row[count]:,}", *figures, end_section=row is (rows or [None])[-1])
+    return table
+
+
+def _estimate(figure: dict[str, float | None]) -> str:
+    value, *ends = (None if part is None else 100 * part for part in figure.values())
+    if value is None:
+        return "-"
+    interval = "-".join(f"{end:.1f}" if end < 9.95 else f"{end:.0f}" for end in ends if end is not None)
+    return f"{value:.1f}\n{interval}"
