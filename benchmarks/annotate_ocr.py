@@ -20,7 +20,7 @@ from curation.engines.rapidocr import RapidOcr, RapidOcrSettings
 from pipelines.annotate import annotate
 from pipelines.chunks import ChunkOptions
 from pipelines.demo.shards import write_shards
-from pipelines.recipe import AnnotateRecipe, EngineSpec, RunOptions
+from pipelines.recipe import AnnotateRecipe, AnnotateRun, EngineSpec
 from pipelines.stats import read_times
 from pipelines.storage import Folder
 
@@ -85,10 +85,10 @@ def pipeline_rate(folder: Path, workers: int, chunk: int) -> tuple[float, int]:
         input=[f"{folder}/images/*.tar"],
         engines={"ocr": EngineSpec(engine="rapidocr")},
         chunk=ChunkOptions(samples=chunk),
-        run=RunOptions(workers=workers),
+        run=AnnotateRun(workers=workers),
     )
     annotate(recipe, f"{folder}/annotations")
-    stage = read_times(Folder(f"{folder}/annotations")).stages["annotate"]
+    stage = read_times(Folder(f"{folder}/annotations")).stages["ocr"]
     return stage["images"] / stage["working_seconds"], int(stage["images"])
 
 

@@ -1,12 +1,16 @@
 """The main job: image shards in, an annotation set out.
 
-read (one task a shard) -> annotate (actor pool, one part a chunk) -> commit (the driver, shard by shard)
+read (one task a shard) -> decode, tags, ocr, boxes (an actor pool each; the last writes a part a chunk) -> commit (the
+driver, shard by shard)
 """
 
 import contextlib
+import functools
 import logging
+import sys
 import time
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -14,25 +18,27 @@ import ray
 import ray.data
 from ray.data._internal.execution import streaming_executor_state
 
-from pipelines.cluster import READING_CPUS, Pool, check, connect, worker_count
-from pipelines.engine_stage import EngineStage
-from pipelines.engines import check_engines
+from pipelines.cluster import READING_CPUS, check, connect, joins
+from pipelines.engines import check_engines, needs_preparing, prepare
 from pipelines.inputs import InputShard, input_shards
 from pipelines.ledger import Snapshot, start_ledger
 from pipelines.messages import Chunk, Failure, Message, ShardEnd, Written, from_row
 from pipelines.output import PARTS, begun, committed
 from pipelines.parts import commit_shard, fingerprints_of
+from pipelines.pool_worker import PoolWorker
+from pipelines.pools import Pool, plan_pools
 from pipelines.progress import Progress
 from pipelines.recipe import AnnotateRecipe
 from pipelines.repeats import repeated_keys
+from pipelines.reuse import Reuse, find_reuse
 from pipelines.shard_reader import ShardReader, shard_row
 from pipelines.stats import RunClock, Totals, check_damage, totals
 from pipelines.storage import Folder
+from pipelines.units import outcome
 from pipelines.watch import follow
 from schemas.errors import ShardloomError, UsageError
 from schemas.manifest import Manifest
 
-STAGE = EngineStage.name
 SCHEDULING_SECONDS = 0.3
 WORKERS_PER_READER = 8  # one reader feeds that many OCR workers many times over; more only opens more shards at once
 
@@ -41,7 +47,9 @@ def annotate(recipe: AnnotateRecipe, output: str, quiet: bool = False) -> Totals
     """Annotates every shard that is not committed yet. Raises `ShardloomError` when it can't be done to the end."""
     folder = Folder(output)
     shards = input_shards(recipe.input, ".tar")
-    check_engines(recipe.engines)
+    for notice in check_engines(recipe.engines):
+        print(notice, file=sys.stderr, flush=True)
+    reuse = find_reuse(recipe, shards)
     with begun(folder, recipe):
         done = committed(folder)
         check_inputs(shards, done)
@@ -49,7 +57,7 @@ def annotate(recipe: AnnotateRecipe, output: str, quiet: bool = False) -> Totals
         if todo:
             clock = RunClock()
             with Progress("annotate", sum(shard.size() for shard in todo), quiet=quiet) as progress:
-                run_graph(recipe, folder, todo, done, progress, clock)
+                Run(recipe, folder, todo, done, reuse).to_the_end(progress, clock)
             folder.clear(PARTS)
             clock.stop(folder)
         result = totals(folder)
@@ -68,55 +76,102 @@ def check_inputs(shards: list[InputShard], done: dict[str, Manifest]) -> None:
                 )
 
 
-def run_graph(
-    recipe: AnnotateRecipe,
-    output: Folder,
-    shards: list[InputShard],
-    done: dict[str, Manifest],
-    progress: Progress,
-    clock: RunClock,
-) -> None:
-    """Runs the graph over the shards and commits each as soon as all its chunks are there."""
-    connect(recipe.run, object_store_bytes=max(1 << 30, 16 * recipe.chunk.bytes))
-    workers = worker_count(recipe.run)
-    check([Pool(STAGE, workers, recipe.run.cpus_per_worker, recipe.run.gpus_per_worker)])
-    ledger = start_ledger([STAGE])
-    parts = output.names(PARTS)
-    expected = next((manifest.engines for manifest in done.values()), None)
-    expected = expected or next((prints for name in parts if (prints := fingerprints_of(output, name))), None)
-    repeats = repeated_keys(shards, recipe.run) if recipe.filters.repeated_images else {}
+class Run:
+    """One run of the graph over the shards that are not committed."""
 
-    def rows() -> Iterator[pa.Table]:
-        graph = build(recipe, output, shards, workers, (output, expected, ledger, repeats), parts)
-        # Each block by itself: batching them would take threads, and three times the driver's time.
-        for bundle in graph.iter_internal_ref_bundles():
+    def __init__(
+        self,
+        recipe: AnnotateRecipe,
+        output: Folder,
+        shards: list[InputShard],
+        done: dict[str, Manifest],
+        reuse: Reuse | None,
+    ) -> None:
+        self.recipe, self.output, self.shards, self.reuse = recipe, output, shards, reuse
+        self.pools = started_pools(recipe, reuse)
+        self.ledger = start_ledger([pool.name for pool in self.pools])
+        self.parts = output.names(PARTS)
+        self.expected = next((manifest.engines for manifest in done.values() if manifest.engines), {})
+        self.expected = self.expected or next(filter(None, (fingerprints_of(output, name) for name in self.parts)), {})
+        self.repeats = repeated_keys(shards, recipe.run) if recipe.filters.repeated_images else {}
+
+    def to_the_end(self, progress: Progress, clock: RunClock) -> None:
+        """Runs the graph and commits each shard as soon as all its chunks are there."""
+        committer = Committer(self.recipe, self.output, progress, clock)
+        last = self.pools[-1].name
+
+        def on_tick(snapshot: Snapshot) -> None:
+            images = snapshot.stages[last].images
+            if not images:
+                progress.restart_clock()
+            waiting = [stage for stage, counts in snapshot.stages.items() if not counts.workers]
+            progress.show(images, f"starting workers of {', '.join(waiting)}" if waiting else "")
+
+        results = follow(self.rows, self.ledger, self.recipe.run.stall_seconds, on_tick)
+        with contextlib.closing(results):
+            for row in results:
+                committer.take(from_row(row))
+        clock.stages(ray.get(self.ledger.snapshot.remote()))
+        ray.kill(self.ledger)
+        committer.check_complete(self.shards)
+
+    def rows(self) -> Iterator[pa.Table]:
+        """The graph's results, each block by itself: batching them would take threads, and thrice the driver's time."""
+        for bundle in self.graph().iter_internal_ref_bundles():
             for block in bundle.block_refs:
                 yield ray.get(block)
 
-    def on_tick(snapshot: Snapshot) -> None:
-        counts = snapshot.stages[STAGE]
-        if not counts.images:
-            progress.restart_clock()
-        progress.show(counts.images, "" if counts.workers else "starting workers")
+    def graph(self) -> ray.data.Dataset:
+        """The graph. A chunk is one row, and a block is one row: `target_max_block_size` of one byte keeps it so."""
+        set_up_ray_data()
+        batches = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
+        reader = ShardReader(self.recipe, self.output, self.parts, self.reuse)
+        most = max(pool.request.workers for pool in self.pools)
+        readers = min(len(self.shards), -(-most // WORKERS_PER_READER))
+        graph = ray.data.from_arrow([shard_row(shard) for shard in self.shards]).map_batches(
+            reader.__call__,
+            compute=ray.data.TaskPoolStrategy(size=readers),
+            num_cpus=READING_CPUS / readers,
+            **batches,
+        )
+        for pool in self.pools:
+            shared = (self.output, self.expected, self.ledger, self.repeats, prepared(self.recipe, pool))
+            graph = graph.map_batches(
+                PoolWorker,
+                fn_constructor_args=(self.recipe, pool, *shared),
+                compute=ray.data.ActorPoolStrategy(size=pool.request.workers),
+                num_cpus=pool.request.cpus,
+                num_gpus=pool.request.gpus or None,
+                **batches,
+            )
+        return graph
 
-    committer = Committer(recipe, output, progress, clock)
-    with contextlib.closing(follow(rows, ledger, recipe.run.stall_seconds, on_tick)) as results:
-        for row in results:
-            committer.take(from_row(row))
-    clock.stages(ray.get(ledger.snapshot.remote()))
-    ray.kill(ledger)
-    committer.check_complete(shards)
+
+def started_pools(recipe: AnnotateRecipe, reuse: Reuse | None) -> list[Pool]:
+    """The pools, on a cluster that has room for them."""
+    reused = reuse.kinds if reuse else []
+    pixels = 3 * recipe.chunk.pixels if len(recipe.engines) > 1 else 0
+    store = max(1 << 30, 16 * (recipe.chunk.bytes + pixels))
+    if joins(recipe.run):
+        connect(recipe.run, store)
+        pools = plan_pools(recipe, reused)
+    else:
+        pools = plan_pools(recipe, reused)
+        connect(recipe.run, store, sum(pool.request.workers * pool.request.cpus for pool in pools))
+    check([pool.request for pool in pools])
+    return pools
 
 
-def build(
-    recipe: AnnotateRecipe,
-    output: Folder,
-    shards: list[InputShard],
-    workers: int,
-    engine_arguments: tuple[object, ...],
-    parts: list[str],
-) -> ray.data.Dataset:
-    """The graph. A chunk is one row, and a block is one row: `target_max_block_size` of one byte keeps it so."""
+def prepared(recipe: AnnotateRecipe, pool: Pool) -> ray.ObjectRef | None:
+    """What all workers of an engine share, worked out once, by a task with what one worker has."""
+    if pool.engine is None or not needs_preparing(pool.engine, recipe.engines[pool.engine]):
+        return None
+    task = ray.remote(num_cpus=pool.request.cpus, num_gpus=pool.request.gpus)(outcome)
+    return task.remote(functools.partial(prepare, pool.engine), recipe.engines[pool.engine])
+
+
+def set_up_ray_data() -> None:
+    """Settings of Ray Data for graphs of one-row blocks."""
     context = ray.data.DataContext.get_current()
     context.target_max_block_size = 1
     context.enable_progress_bars = False
@@ -126,27 +181,6 @@ def build(
     # hold the next chunk already, so that looking less often starves none of them.
     streaming_executor_state.WAIT_FOR_TASK_COMPLETION_TIMEOUT_S = SCHEDULING_SECONDS
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # it logs pages of counters at every step of its loop
-    reader = ShardReader(recipe, output, parts)
-
-    options = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
-    readers = min(len(shards), -(-workers // WORKERS_PER_READER))
-    return (
-        ray.data.from_arrow([shard_row(shard) for shard in shards])
-        .map_batches(
-            reader.__call__,
-            compute=ray.data.TaskPoolStrategy(size=readers),
-            num_cpus=READING_CPUS / readers,
-            **options,
-        )
-        .map_batches(
-            EngineStage,
-            fn_constructor_args=(recipe, *engine_arguments),
-            compute=ray.data.ActorPoolStrategy(size=workers),
-            num_cpus=recipe.run.cpus_per_worker,
-            num_gpus=recipe.run.gpus_per_worker or None,
-            **options,
-        )
-    )
 
 
 class Committer:
@@ -158,7 +192,8 @@ class Committer:
         self.chunks: dict[str, set[int]] = {}
         self.ends: dict[str, ShardEnd] = {}
         self.committed: set[str] = set()
-        self.annotated = self.engine_errors = 0
+        self.annotated = 0
+        self.engine_errors: Counter[str] = Counter()
 
     def take(self, message: Message) -> None:
         """One result of the graph."""
@@ -191,12 +226,13 @@ class Committer:
     def _count(self, written: Written) -> None:
         self.progress.advance(written.size)
         self.annotated += written.rows
-        self.engine_errors += written.engine_errors
-        if self.engine_errors > max(10, self.recipe.max_engine_errors * self.annotated):
-            raise ShardloomError(
-                f"the engine failed on {self.engine_errors} of {self.annotated} images: see the quarantine's details "
-                f"in {self.output.path(PARTS)}, or raise max_engine_errors"
-            )
+        self.engine_errors.update(written.engine_errors)
+        for engine, errors in self.engine_errors.items():
+            if errors > max(10, self.recipe.max_engine_errors * self.annotated):
+                raise ShardloomError(
+                    f"the {engine} engine failed on {errors} of {self.annotated} images: see the details in "
+                    f"{self.output.path(PARTS)}, or raise max_engine_errors"
+                )
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ from typing import Any
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
+from curation.decode import DecodeLimits, image_size
 from schemas.datacomp import read_sample, uid_of
+from schemas.failure import FAILURES
 from schemas.quarantine import Rejected
 from schemas.tar_reader import TarReader, TarSample
 
@@ -24,9 +26,17 @@ SAMPLES = pa.schema(
         pa.field("sha256", pa.string(), nullable=False),  # of the image's bytes; empty when there is none
         pa.field("image", pa.large_binary()),
         *VERDICT_COLUMNS,
+        FAILURES,
     ]
 )
-"""A chunk as the reader hands it on."""
+"""A chunk as the reader hands it on. Pools add columns, and take away those that no later pool needs."""
+
+
+ANY_SIZE = DecodeLimits()
+"""Cuts are the same whatever the recipe's own limit: an image over this one is not decoded, and counts as none."""
+
+
+EMPTY: dict[str, Any] = {FAILURES.name: []}
 
 
 class ChunkOptions(BaseModel):
@@ -37,22 +47,22 @@ class ChunkOptions(BaseModel):
     samples: PositiveInt = Field(
         256, description="at most so many samples: under a minute of OCR, the work a kill costs"
     )
-    bytes: PositiveInt = Field(
-        32 << 20, description="at most so many bytes of images: bounds memory for large pictures"
+    bytes: PositiveInt = Field(32 << 20, description="at most so many bytes of files: bounds what is held of them")
+    pixels: PositiveInt = Field(
+        32_000_000, description="at most so many pixels: decoded, a chunk is 96 MB on its way from pool to pool"
     )
 
 
 def cut(reader: TarReader, options: ChunkOptions) -> Iterator[list[TarSample]]:
     """The samples of a shard in chunks: a chunk ends before the sample that would go over one of the limits."""
     chunk: list[TarSample] = []
-    total = 0
+    size = pixels = 0
     for sample in reader:
-        size = size_of(sample)
-        if chunk and (len(chunk) >= options.samples or total + size > options.bytes):
+        size, pixels = size + size_of(sample), pixels + pixels_of(sample)
+        if chunk and (len(chunk) >= options.samples or size > options.bytes or pixels > options.pixels):
             yield chunk
-            chunk, total = [], 0
+            chunk, size, pixels = [], size_of(sample), pixels_of(sample)
         chunk.append(sample)
-        total += size
     if chunk:
         yield chunk
 
@@ -60,6 +70,15 @@ def cut(reader: TarReader, options: ChunkOptions) -> Iterator[list[TarSample]]:
 def size_of(sample: TarSample) -> int:
     """Bytes of the sample's members."""
     return sum(len(member.data) for member in sample.members.values())
+
+
+def pixels_of(sample: TarSample) -> int:
+    """Pixels of the sample's image, by its header; none where there is no image that could be decoded."""
+    try:
+        width, height = image_size(read_sample(sample).image.data, ANY_SIZE)
+    except (Rejected, MemoryError):
+        return 0
+    return width * height
 
 
 def digest_of(samples: list[TarSample]) -> str:
@@ -81,9 +100,9 @@ def samples_table(samples: list[TarSample]) -> pa.Table:
             image = read_sample(sample)
         except Rejected as fault:
             verdict = {"stage": "read", "reason": fault.reason.value, "detail": fault.detail}
-            rows.append({"key": sample.key, "uid": uid_of(sample), "caption": "", "sha256": ""} | verdict)
+            rows.append({"key": sample.key, "uid": uid_of(sample), "caption": "", "sha256": "", **EMPTY} | verdict)
         else:
             data = image.image.data
             row = {"key": image.key, "uid": image.uid, "url": image.url, "caption": image.caption, "image": data}
-            rows.append(row | {"sha256": hashlib.sha256(data).hexdigest()})
+            rows.append(row | EMPTY | {"sha256": hashlib.sha256(data).hexdigest()})
     return pa.Table.from_pylist(rows, schema=SAMPLES)

@@ -13,6 +13,7 @@ import typer
 
 from pipelines import GRAPH_THREAD
 from pipelines import recipe as recipes
+from pipelines.storage import Folder
 from pipelines.terminal import print_captions, print_stats, visible
 from schemas.errors import ShardloomError, UsageError
 
@@ -42,35 +43,55 @@ Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 RecipeFile = Annotated[str | None, typer.Option("--recipe", "-r", help="a YAML recipe; flags are laid over it")]
 
 
-@app.command(epilog="Example: shardloom annotate ocr --input 'shards/*.tar' --output annotations")
+@app.command(epilog="Example: shardloom annotate ocr,tags,boxes --input 'shards/*.tar' --output annotations")
 def annotate(
-    what: Annotated[str | None, typer.Argument(help="engines (ocr), or a recipe file")] = None,
+    what: Annotated[
+        str | None, typer.Argument(help="engines (ocr, tags, tags:siglip, boxes), a recipe file, or a set to --add to")
+    ] = None,
     input: Annotated[
         list[str] | None, typer.Option("--input", "-i", help="glob of image shards; may be repeated")
     ] = None,
     output: Output = None,
     recipe: RecipeFile = None,
+    add: Annotated[str | None, typer.Option(help="engines to add to those of a set; what it holds is reused")] = None,
+    weights: Annotated[
+        list[str] | None, typer.Option(metavar="ENGINE=FOLDER", help="weights, as boxes=FOLDER; may be repeated")
+    ] = None,
+    vocabulary: Annotated[str | None, typer.Option(metavar="FILE", help="the tags, one a line")] = None,
+    allow_download: Annotated[
+        bool | None, typer.Option("--allow-download", help="weights may be a name on the Hugging Face hub")
+    ] = None,
+    allow_out_of_vocabulary: Annotated[
+        bool | None, typer.Option("--allow-out-of-vocabulary", help="demonstration weights for things they don't know")
+    ] = None,
     chunk: Annotated[int | None, typer.Option(help="samples a unit of work")] = None,
     workers: Workers = None,
     address: Address = None,
     allow_damaged: AllowDamaged = None,
     json_: Json = False,
 ) -> None:
-    """Annotate image shards: OCR over every image, committed shard by shard. The same command takes up a killed run."""
-    from pipelines.annotate import annotate as run
+    """Annotate image shards: text, tags and boxes in one pass, committed shard by shard.
 
-    engines: dict[str, Any] | None = None
-    if what is not None and what.endswith((".yaml", ".yml")):
-        recipe = what
-    elif what is not None:
-        engines = {name: {"engine": recipes.DEFAULT_ENGINES.get(name, "")} for name in what.split(",")}
+    The same command takes up a killed run.
+    """
+    from pipelines.annotate import annotate as run
+    from pipelines.engine_flags import engines_of
+
+    held = reuse = None
+    if add is not None:
+        if what is None:
+            raise UsageError("--add: name the annotation set, as: shardloom annotate SET --add boxes --output NEW")
+        held, reuse, what = recipes.held_recipe(Folder(what)), what, add
+    elif what is not None and what.endswith((".yaml", ".yml")):
+        recipe, what = what, None
     loaded = recipes.load_recipe(
         recipes.AnnotateRecipe,
         recipe,
+        held,
         input=input or None,
-        engines=engines,
+        engines=engines_of(what, weights, vocabulary, allow_download, allow_out_of_vocabulary),
         chunk={"samples": chunk},
-        run=_run(output, workers, address, allow_damaged),
+        run=_run(output, workers, address, allow_damaged) | {"reuse": reuse},
     )
     with contextlib.redirect_stdout(sys.stderr):  # where Ray's words on lost workers belong as well
         totals = run(loaded, _output(loaded), quiet=json_)

@@ -14,11 +14,12 @@ import ray
 from pipelines.recipe import RunOptions
 from schemas.errors import ShardloomError, UsageError
 
+EXACT = 1e-6  # sums of fractions of cores are not
 READING_CPUS = 1.0  # of all tasks that read shards: they wait for disks more than they compute
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
+class Request:
     """The workers that a stage asks for."""
 
     stage: str
@@ -27,12 +28,23 @@ class Pool:
     gpus: float
 
 
-def worker_count(run: RunOptions) -> int:
-    """The workers asked for; by default one a core of this machine, or of the cluster less one for reading."""
+def default_workers(run: RunOptions, gpus: float = 0.0, spare_cpus: float = 0.0) -> int:
+    """The workers asked for; by default one a core of this machine, or of the cluster less those that are spared.
+
+    Workers that take `gpus` each are as many as the cluster's GPUs hold.
+    """
     if run.workers is not None:
         return run.workers
-    cores = ray.cluster_resources().get("CPU", 1) - READING_CPUS if ray.is_initialized() else _cores()
-    return max(1, int(cores // run.cpus_per_worker))
+    if gpus and ray.is_initialized():
+        return max(1, int(ray.cluster_resources().get("GPU", 0) // gpus))
+    if ray.is_initialized():
+        return max(1, int(ray.cluster_resources().get("CPU", 1) - READING_CPUS - spare_cpus))
+    return _cores()
+
+
+def joins(run: RunOptions) -> bool:
+    """Whether the run uses a cluster that is there already."""
+    return ray.is_initialized() or bool(run.address or os.environ.get("RAY_ADDRESS"))
 
 
 def _cores() -> int:
@@ -40,8 +52,12 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def connect(run: RunOptions, object_store_bytes: int) -> None:
-    """Joins the cluster at `run.address` or RAY_ADDRESS, or starts one that ends with this process."""
+def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None:
+    """Joins the cluster at `run.address` or RAY_ADDRESS, or starts one that ends with this process.
+
+    A cluster of our own has the cores we say: enough for the `cpus` that all workers ask for and for the reading, so
+    that no stage can ever wait for a core that it won't get (ray.md trap 1).
+    """
     if ray.is_initialized():
         return
     address = run.address or os.environ.get("RAY_ADDRESS")
@@ -49,9 +65,7 @@ def connect(run: RunOptions, object_store_bytes: int) -> None:
     logging.getLogger("ray").setLevel(logging.ERROR)
     options: dict[str, object] = {"address": address}
     if not address:
-        # The cores we declare are ours to choose: enough for every worker and the reading, so that no stage of a run
-        # of our own can ever wait for a core that it won't get (ray.md trap 1).
-        cores = max(_cores(), worker_count(run) * run.cpus_per_worker) + READING_CPUS
+        cores = max(_cores(), run.workers or 1, cpus) + READING_CPUS
         options = {"address": "local", "num_cpus": math.ceil(cores), "object_store_memory": object_store_bytes}
         options |= {"include_dashboard": False}
     on_term = signal.getsignal(signal.SIGTERM)
@@ -88,15 +102,16 @@ def _no_stderr() -> Iterator[None]:
         os.close(kept)
 
 
-def check(pools: list[Pool]) -> None:
+def check(requests: list[Request]) -> None:
     """Raises `UsageError` naming the first stage whose workers don't fit on the cluster."""
     have = ray.cluster_resources()
     cpus, gpus = have.get("CPU", 0.0) - READING_CPUS, have.get("GPU", 0.0)
-    for pool in pools:
-        cpus, gpus = cpus - pool.workers * pool.cpus, gpus - pool.workers * pool.gpus
-        if cpus < 0 or gpus < 0:
+    for request in requests:
+        cpus, gpus = cpus - request.workers * request.cpus, gpus - request.workers * request.gpus
+        if cpus < -EXACT or gpus < -EXACT:
             raise UsageError(
-                f"stage {pool.stage} asks for {pool.workers} workers of {pool.cpus:g} CPUs and {pool.gpus:g} GPUs; "
-                f"the cluster has {have.get('CPU', 0):g} CPUs (1 of them for reading) and "
-                f"{have.get('GPU', 0):g} GPUs: lower run.workers or run.cpus_per_worker"
+                f"stage {request.stage} asks for {request.workers} workers of {request.cpus:g} CPUs and "
+                f"{request.gpus:g} GPUs; the cluster has {have.get('CPU', 0):g} CPUs (1 of them for reading) and "
+                f"{have.get('GPU', 0):g} GPUs, less what the stages before it take: lower run.workers or "
+                f"run.resources.{request.stage}"
             )

@@ -1,6 +1,5 @@
 """From a recipe's engine to one that runs, with the column that it fills."""
 
-import functools
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +9,35 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from curation.decode import RgbImage
-from pipelines.recipe import EngineSpec
+from pipelines.recipe import EngineKind, EngineSpec
+from schemas.box import BOXES, detection_to_arrow
 from schemas.errors import UsageError
 from schemas.fingerprint import EngineFingerprint
+from schemas.tag import TAGS, tag_to_arrow
 from schemas.text_line import OCR, line_to_arrow
+
+COLUMNS: dict[EngineKind, pa.Field] = {"ocr": OCR, "tags": TAGS, "boxes": BOXES}
+
+DEFAULT_ENGINES: dict[EngineKind, str] = {"ocr": "rapidocr", "tags": "caption", "boxes": "grounding_dino"}
+"""The engine of each kind that a laptop runs, with weights at hand."""
+
+# Each brings a library that takes long to load: imported only where it runs.
+_ENGINES = {
+    ("ocr", "rapidocr"): ("curation.engines.rapidocr", "RapidOcr", "RapidOcrSettings"),
+    ("tags", "caption"): ("curation.engines.caption_tags", "CaptionTags", "CaptionTagSettings"),
+    ("tags", "siglip"): ("curation.engines.siglip_tags", "SiglipTags", "SiglipTagSettings"),
+    ("boxes", "grounding_dino"): ("curation.engines.grounding_dino", "GroundingDino", "GroundingDinoSettings"),
+}
+_WITHOUT_PIXELS = "caption"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What an engine may look at. One entry an image in each; no pixels for engines that need none."""
+
+    images: Sequence[RgbImage]
+    captions: Sequence[str]
+    names: Sequence[Sequence[str]]  # of the image's tags, without repeats
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,46 +46,100 @@ class Engine:
 
     fingerprint: EngineFingerprint
     column: pa.Field
-    annotate: Callable[[Sequence[RgbImage]], list[Any]]
+    annotate: Callable[[Batch], list[Any]]
 
 
-def load_engine(name: str, spec: EngineSpec) -> Engine:
+def load_engine(kind: EngineKind, spec: EngineSpec, prepared: Any = None) -> Engine:
     """The engine, with its weights loaded. Raises `UsageError` for unknown engines and settings."""
-    assert name == "ocr", f"recipes admit no engine {name!r}"
-    ocr = _instance(name, spec)
-
-    def annotate(images: Sequence[RgbImage]) -> list[Any]:
-        return [[line_to_arrow(line) for line in lines] for lines in ocr.annotate(images)]
-
-    return Engine(ocr.fingerprint, OCR, annotate)
-
-
-def check_engines(specs: Mapping[Any, EngineSpec]) -> None:
-    """Raises `UsageError` for what is wrong with engines before any work is done. Loads no weights."""
-    for name, spec in specs.items():
-        _factory(name, spec)
-
-
-def _instance(name: str, spec: EngineSpec) -> Any:
+    make, settings = _factory(kind, spec)
+    if prepared is not None:
+        settings = settings | {"prepared": prepared}
     try:
-        return _factory(name, spec)()
+        engine = make(**settings)
     except TypeError as error:
-        raise UsageError(f"engines.{name}: cannot make {spec.engine!r}: {error}") from None
+        raise UsageError(f"engines.{kind}: cannot make {spec.engine!r}: {error}") from None
+    return Engine(engine.fingerprint, COLUMNS[kind], _annotate(kind, engine))
 
 
-def _factory(name: str, spec: EngineSpec) -> Callable[[], Any]:
-    """Makes the engine when it is called; its settings are checked already."""
+def prepare(kind: EngineKind, spec: EngineSpec) -> Any:
+    """What all workers of an engine share, worked out once a run; None for most."""
+    make, settings = _factory(kind, spec)
+    return make.prepare(**settings) if hasattr(make, "prepare") else None
+
+
+def needs_preparing(kind: EngineKind, spec: EngineSpec) -> bool:
+    """Whether `prepare` has anything to do."""
+    return hasattr(_factory(kind, spec)[0], "prepare")
+
+
+def needs_pixels(spec: EngineSpec) -> bool:
+    """Whether the engine looks at images at all."""
+    return spec.engine != _WITHOUT_PIXELS
+
+
+def check_engines(specs: Mapping[EngineKind, EngineSpec]) -> list[str]:
+    """Raises `UsageError` for what is wrong with engines before any work is done. Loads no weights.
+
+    Returns what the user should be told of the engines.
+    """
+    for kind, spec in specs.items():
+        _factory(kind, spec)
+    return _check_demonstration(specs)
+
+
+def _check_demonstration(specs: Mapping[EngineKind, EngineSpec]) -> list[str]:
+    """Weights that are for demonstration know a few words, and would box anything for all others."""
+    boxes, tags = specs.get("boxes"), specs.get("tags")
+    if boxes is None or boxes.engine != DEFAULT_ENGINES["boxes"]:
+        return []
+    from curation.engines.demonstration import demonstration_words
+    from curation.engines.vocabulary import read_vocabulary
+
+    settings = _factory("boxes", boxes)[1]["settings"]
+    words = demonstration_words(settings)
+    if words is None:
+        return []
+    unknown: list[str] = []
+    if tags is not None and (tags.engine == "caption" or tags.engine == "siglip"):
+        path = tags.settings.get("vocabulary")
+        unknown = [name for name in read_vocabulary(str(path) if path else None).names if name not in words]
+    if unknown and not settings.allow_out_of_vocabulary:
+        raise UsageError(
+            f"engines.boxes: the demonstration weights know {len(words)} things, and the tag vocabulary has "
+            f"{len(unknown)} others ({', '.join(unknown[:3])}, ...): pass --weights boxes=FOLDER with real ones, "
+            "--vocabulary FILE with things that they know, or --allow-out-of-vocabulary"
+        )
+    return [f"boxes: demonstration weights, which know {len(words)} drawn things; pass --weights boxes=FOLDER for real"]
+
+
+def _annotate(kind: EngineKind, engine: Any) -> Callable[[Batch], list[Any]]:
+    match kind:
+        case "ocr":
+            return lambda batch: [list(map(line_to_arrow, lines)) for lines in engine.annotate(batch.images)]
+        case "tags":
+            return lambda batch: [
+                list(map(tag_to_arrow, tags)) for tags in engine.annotate(batch.images, batch.captions)
+            ]
+        case "boxes":
+            return lambda batch: [
+                list(map(detection_to_arrow, found)) for found in engine.annotate(batch.images, batch.names)
+            ]
+
+
+def _factory(kind: EngineKind, spec: EngineSpec) -> tuple[Any, dict[str, Any]]:
+    """The engine's class and what it is made with; its settings are checked."""
     try:
-        if spec.engine == "rapidocr":
-            from curation.engines.rapidocr import RapidOcr, RapidOcrSettings  # brings ONNX Runtime: only where it runs
-
-            return functools.partial(RapidOcr, RapidOcrSettings.model_validate(spec.settings))
-        module, _, attribute = spec.engine.partition(":")
-        if not attribute:
-            raise UsageError(f"engines.{name}: no engine is named {spec.engine!r}: rapidocr, or package.module:Class")
-        return functools.partial(getattr(importlib.import_module(module), attribute), **spec.settings)
+        if (kind, spec.engine) in _ENGINES:
+            module, name, settings = _ENGINES[kind, spec.engine]
+            home = importlib.import_module(module)
+            return getattr(home, name), {"settings": getattr(home, settings).model_validate(spec.settings)}
+        module, _, name = spec.engine.partition(":")
+        if not name:
+            known = ", ".join(engine for of, engine in _ENGINES if of == kind)
+            raise UsageError(f"engines.{kind}: no engine is named {spec.engine!r}: {known}, or package.module:Class")
+        return getattr(importlib.import_module(module), name), dict(spec.settings)
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise UsageError(f"engines.{name}.settings: {faults}") from None
+        raise UsageError(f"engines.{kind}.settings: {faults}") from None
     except (ImportError, AttributeError) as error:
-        raise UsageError(f"engines.{name}: cannot make {spec.engine!r}: {error}") from None
+        raise UsageError(f"engines.{kind}: cannot make {spec.engine!r}: {error}") from None

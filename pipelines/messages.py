@@ -17,7 +17,7 @@ ROW = pa.schema([pa.field("message", pa.string(), nullable=False), pa.field("sam
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Samples to work on."""
+    """Samples to work on, with what has become of them so far."""
 
     shard: str
     index: int
@@ -34,7 +34,7 @@ class Written:
     index: int
     size: int
     rows: int = 0  # worked on in this run: none when the part was there already
-    engine_errors: int = 0
+    engine_errors: dict[str, int] = field(default_factory=dict)  # engine -> images that it failed on
 
 
 @dataclass(frozen=True, slots=True)

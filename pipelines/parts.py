@@ -2,20 +2,25 @@
 
 import io
 from collections import Counter
+from typing import get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.chunks import VERDICT_COLUMNS
+from pipelines.engines import COLUMNS
 from pipelines.messages import Chunk, ShardEnd
 from pipelines.output import DATA, PARTS, QUARANTINE, commit, parquet_bytes, put
+from pipelines.recipe import EngineKind
 from pipelines.storage import Folder
+from schemas.annotation import annotation_schema
 from schemas.fingerprint import EngineFingerprint
 from schemas.manifest import InputFile, Manifest
 from schemas.quarantine import QUARANTINE as QUARANTINE_SCHEMA
 
 VERDICTS = [field.name for field in VERDICT_COLUMNS]
+COUNTED = {"text_lines": "ocr", "tags": "tags", "boxes": "boxes", "failures": "failures"}
 ENGINE = "engine."  # prefix of the metadata keys that hold fingerprints
 
 
@@ -25,13 +30,15 @@ def part_name(shard: str, index: int) -> str:
 
 
 def write_part(output: Folder, chunk: Chunk, recipe_sha256: str) -> None:
-    """Puts a finished chunk in place."""
+    """Puts a finished chunk in place: good and bad rows in the order of the input; the commit separates them."""
     assert chunk.table is not None
+    columns = [COLUMNS[kind] for kind in get_args(EngineKind) if kind in chunk.table.column_names]
+    wanted = pa.schema([*annotation_schema(columns), *VERDICT_COLUMNS])
     metadata = (chunk.table.schema.metadata or {}) | {
         b"digest": chunk.digest.encode(),
         b"recipe": recipe_sha256.encode(),
     }
-    table = chunk.table.replace_schema_metadata(metadata)
+    table = chunk.table.select(wanted.names).cast(wanted).replace_schema_metadata(metadata)
     output.write(f"{PARTS}/{part_name(chunk.shard, chunk.index)}", parquet_bytes([table], table.schema))
 
 
@@ -75,12 +82,7 @@ def commit_shard(output: Folder, end: ShardEnd, recipe_sha256: str) -> Manifest:
         rows_in=end.samples,
         rows_out=rows_out,
         reasons=dict(sorted(reasons.items())),
-        counts={"empty_captions": sum(pc.sum(pc.equal(t["caption"], "")).as_py() or 0 for t in good)}
-        | {
-            "text_lines": sum(
-                pc.sum(pc.list_value_length(t["ocr"])).as_py() or 0 for t in good if "ocr" in t.column_names
-            )
-        },
+        counts=counts_of(good),
         outputs=outputs,
         engines=_fingerprints(schema) if schema is not None else {},
         damage=end.damage,
@@ -89,6 +91,16 @@ def commit_shard(output: Folder, end: ShardEnd, recipe_sha256: str) -> Manifest:
     for name in names:
         output.remove(f"{PARTS}/{name}")
     return manifest
+
+
+def counts_of(tables: list[pa.Table]) -> dict[str, int]:
+    """What is worth adding up over all shards."""
+    if not tables:
+        return {}
+    table = pa.concat_tables(tables)
+    found = {name: pc.list_value_length(table[of]) for name, of in COUNTED.items() if of in table.column_names}
+    counted = {"empty_captions": pc.equal(table["caption"], "")} | found
+    return {name: pc.sum(values).as_py() or 0 for name, values in counted.items()}
 
 
 def _fingerprints(schema: pa.Schema) -> dict[str, EngineFingerprint]:

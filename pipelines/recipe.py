@@ -6,10 +6,20 @@ run is taken up again; `run` holds what can't (workers, patience) and may differ
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeFloat, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from curation.decode import DecodeLimits
 from curation.filters import ImageFilters
@@ -35,8 +45,6 @@ class RunOptions(Options):
 
     output: str | None = Field(None, description="the output set's folder; --output on the command line")
     workers: PositiveInt | None = Field(None, description="processes that do the work; default: one a core")
-    cpus_per_worker: float = Field(1.0, gt=0, description="cores that a worker keeps busy: the engines use one thread")
-    gpus_per_worker: NonNegativeFloat = Field(0.0, description="a fraction lets several workers share a GPU")
     address: str | None = Field(
         None, description="a running Ray cluster; default: RAY_ADDRESS, else a cluster of our own"
     )
@@ -59,8 +67,10 @@ class Recipe(Options):
         return hashlib.sha256(dump_yaml(self.resolved())).hexdigest()
 
 
-DEFAULT_ENGINES = {"ocr": "rapidocr"}
-"""The engine of each kind that a laptop runs, with weights at hand."""
+EngineKind = Literal["ocr", "tags", "boxes"]
+"""What an engine annotates, and the column of it. In this order, whatever the recipe's: so are the columns' bytes."""
+
+PoolName = Literal["decode", "ocr", "tags", "boxes"]
 
 
 class EngineSpec(Options):
@@ -68,6 +78,7 @@ class EngineSpec(Options):
 
     engine: str = Field(description="a name from `pipelines.engines`, or your own as `package.module:Class`")
     settings: dict[str, str | int | float | bool | None] = {}
+    batch_size: PositiveInt = Field(16, description="images it is given at once, and that a crash makes suspects")
 
 
 class AnnotateFilters(ImageFilters):
@@ -78,19 +89,41 @@ class AnnotateFilters(ImageFilters):
     )
 
 
+class PoolOptions(Options):
+    """The workers of one pool of actors. What is not given is shared out by `pipelines.pools`."""
+
+    workers: PositiveInt | None = Field(None, description="processes; default: `run.workers`, one for what is cheap")
+    cpus: float | None = Field(None, gt=0, description="cores of each; default: a fair share of one")
+    gpus: NonNegativeFloat = Field(0.0, description="a fraction lets several workers share a GPU")
+
+
+class AnnotateRun(RunOptions):
+    """How an annotate run is carried out."""
+
+    resources: dict[PoolName, PoolOptions] = {}
+    reuse: str | None = Field(None, description="an annotation set of the same images: its engines are not run again")
+
+
 class AnnotateRecipe(Recipe):
     """Annotates the images of WebDataset shards."""
 
     kind: ClassVar[str] = "annotate"
     input: Globs = Field(description="globs of img2dataset / DataComp tars")
-    engines: dict[Literal["ocr"], EngineSpec] = Field(min_length=1)
+    engines: dict[EngineKind, EngineSpec] = Field(min_length=1)
     decode: DecodeLimits = DecodeLimits()
     filters: AnnotateFilters = AnnotateFilters()
     chunk: ChunkOptions = ChunkOptions()
-    batch_size: PositiveInt = Field(16, description="images an engine is given at once; bounds the decoded pixels held")
     max_engine_errors: float = Field(
         0.05, ge=0, le=1, description="a larger share means a broken engine, not bad images"
     )
+    run: AnnotateRun = AnnotateRun()
+
+    @field_validator("engines")
+    @classmethod
+    def _in_order(cls, engines: dict[EngineKind, EngineSpec]) -> dict[EngineKind, EngineSpec]:
+        if "boxes" in engines and "tags" not in engines:
+            raise PydanticCustomError("tags_missing", "boxes are looked for by tags: annotate tags,boxes")
+        return {kind: engines[kind] for kind in get_args(EngineKind) if kind in engines}
 
 
 class RenderRecipe(Recipe):
@@ -124,9 +157,9 @@ class ShardRecipe(Recipe):
 R = TypeVar("R", bound=Recipe)
 
 
-def load_recipe(model: type[R], path: str | None, **flags: Any) -> R:
-    """The recipe in a YAML file, if one is given, with the flags that are not None laid over it."""
-    values: Any = {}
+def load_recipe(model: type[R], path: str | None, held: dict[str, Any] | None = None, **flags: Any) -> R:
+    """The recipe in a YAML file, or one that an output set holds, with the flags that are not None laid over it."""
+    values: Any = held or {}
     if path is not None:
         try:
             values = yaml.safe_load(Path(path).read_text()) or {}
@@ -136,8 +169,8 @@ def load_recipe(model: type[R], path: str | None, **flags: Any) -> R:
             raise UsageError(f"recipe {path} is no YAML: {' '.join(str(error).split())}") from None
         if not isinstance(values, dict):
             raise UsageError(f"recipe {path} is no mapping")
-        if values.pop("kind", model.kind) != model.kind:
-            raise UsageError(f"recipe {path} is not of the kind {model.kind!r}")
+    if values.pop("kind", model.kind) != model.kind:
+        raise UsageError(f"recipe {path or 'of that set'} is not of the kind {model.kind!r}")
     _overlay(values, flags)
     try:
         return model.model_validate(values)

@@ -10,6 +10,7 @@ from pipelines.inputs import InputShard
 from pipelines.messages import Chunk, Failure, ShardEnd, Written, to_row
 from pipelines.parts import is_valid, part_name
 from pipelines.recipe import AnnotateRecipe
+from pipelines.reuse import Reuse, ReusedShard
 from pipelines.storage import Folder
 from schemas.datacomp import downloaded_keys
 from schemas.errors import ShardloomError
@@ -26,8 +27,8 @@ def shard_row(shard: InputShard) -> pa.Table:
 class ShardReader:
     """Cuts shards into chunks; of those that have a valid part in the output it only says so."""
 
-    def __init__(self, recipe: AnnotateRecipe, output: Folder, parts: list[str]) -> None:
-        self.recipe, self.output, self.parts = recipe, output, frozenset(parts)
+    def __init__(self, recipe: AnnotateRecipe, output: Folder, parts: list[str], reuse: Reuse | None = None) -> None:
+        self.recipe, self.output, self.parts, self.reuse = recipe, output, frozenset(parts), reuse
         self.recipe_sha256 = recipe.sha256()
 
     def __call__(self, row: pa.Table) -> Iterator[pa.Table]:
@@ -39,6 +40,7 @@ class ShardReader:
 
     def _read(self, shard: InputShard) -> Iterator[pa.Table]:
         folder, file_name = shard.folder()
+        reused = ReusedShard(self.reuse, shard.name) if self.reuse else None
         digests: list[str] = []
         keys: list[str] = []
         with folder.open(file_name) as file:
@@ -50,7 +52,11 @@ class ShardReader:
                 if self._is_done(shard.name, index, digests[-1]):
                     yield to_row(Written(shard.name, index, size))
                 else:
-                    yield to_row(Chunk(shard.name, index, digests[-1], size, samples_table(samples)))
+                    table = samples_table(samples)
+                    table = reused.with_annotations(table) if reused else table
+                    yield to_row(Chunk(shard.name, index, digests[-1], size, table))
+        if reused:
+            reused.check(reader.sha256)
         damage = [f"byte {damage.offset}: {damage.what}" for damage in reader.damage]
         damage += missing_downloads(folder, shard.name, keys)
         yield to_row(ShardEnd(shard.name, shard.path, reader.size, reader.sha256, digests, len(keys), damage))

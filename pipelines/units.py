@@ -18,14 +18,14 @@ def map_units(function: Callable[[U], T], units: Sequence[U], run: RunOptions) -
         return
     import ray  # here, because one worker needs none of it, and it takes longer to import than small sets to render
 
-    from pipelines.cluster import connect, explained, worker_count
+    from pipelines.cluster import connect, default_workers, explained
 
-    if run.address is None and worker_count(run) == 1:
+    if run.address is None and default_workers(run) == 1:
         yield from map(function, units)
         return
     connect(run, object_store_bytes=1 << 30)
-    workers = min(len(units), worker_count(run))
-    task = ray.remote(num_cpus=run.cpus_per_worker, max_retries=3)(lambda unit: outcome(function, unit))
+    workers = min(len(units), default_workers(run))
+    task = ray.remote(num_cpus=1, max_retries=3)(lambda unit: outcome(function, unit))
     waiting = iter(units)
     running: list[Any] = []  # references to results
     while True:

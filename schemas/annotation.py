@@ -2,6 +2,8 @@
 
 import pyarrow as pa
 
+from schemas.failure import FAILURES
+
 IMAGE_COLUMNS: list[pa.Field] = [
     pa.field("uid", pa.string()),  # DataComp's 32 hex digits: what data sets are joined on
     pa.field("url", pa.string()),
@@ -14,5 +16,5 @@ IMAGE_COLUMNS: list[pa.Field] = [
 
 
 def annotation_schema(engine_columns: list[pa.Field]) -> pa.Schema:
-    """The Arrow schema of an annotation set: the image's columns, then one column for each engine that ran."""
-    return pa.schema([*IMAGE_COLUMNS, *engine_columns])
+    """The Arrow schema of an annotation set: the image's columns, one for each engine that ran, and what failed."""
+    return pa.schema([*IMAGE_COLUMNS, *engine_columns, FAILURES])

@@ -14,7 +14,7 @@ from curation.text_error import ErrorCounts, page_errors
 from pipelines.annotate import annotate
 from pipelines.demo.shards import write_shards
 from pipelines.output import DATA
-from pipelines.recipe import AnnotateRecipe, EngineSpec, RenderRecipe, RunOptions, ShardRecipe
+from pipelines.recipe import AnnotateRecipe, AnnotateRun, EngineSpec, RenderRecipe, ShardRecipe
 from pipelines.render import preview_record, render_set
 from pipelines.shard import shard
 from pipelines.stats import Totals, read_times
@@ -39,13 +39,13 @@ class DemoResult:
 def demo(output: str, pictures: int = 240, workers: int | None = None, seed: int = 0) -> DemoResult:
     """Draws pictures, packs them as DataComp shards, annotates, renders, shards, verifies and scores them."""
     console = Console(soft_wrap=True)
-    run = RunOptions(workers=workers)
+    run = AnnotateRun(workers=workers)
     images, annotations, captions, training = (f"{output}/{name}" for name in NAMES)
     started = time.monotonic()
     names = write_shards(Folder(images), pictures, per_shard=max(12, pictures // 4), seed=seed)
     console.print(f"{pictures} pictures drawn, in {len(names)} shards: {images} ({time.monotonic() - started:.1f} s)")
     annotated = annotate(annotate_recipe(images, run), annotations)
-    rate = read_times(Folder(annotations)).stages["annotate"]
+    rate = read_times(Folder(annotations)).stages["ocr"]
     images_per_second = rate["images"] / max(rate["working_seconds"], 1e-9)
     say(console, "annotated", annotated, f"{images_per_second:.1f} images/s")
     rendered = render_set(RenderRecipe(input=annotations, run=run), captions)
@@ -69,7 +69,7 @@ NAMES = ("images", "annotations", "captions", "training")
 """The sub-folders of a demo's output."""
 
 
-def annotate_recipe(images: str, run: RunOptions) -> AnnotateRecipe:
+def annotate_recipe(images: str, run: AnnotateRun) -> AnnotateRecipe:
     """The demo's recipe: the defaults, and repeated images left out."""
     recipe = AnnotateRecipe(input=[f"{images}/*.tar"], engines={"ocr": EngineSpec(engine="rapidocr")}, run=run)
     filters = recipe.filters.model_copy(update={"repeated_images": True})

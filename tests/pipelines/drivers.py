@@ -37,12 +37,11 @@ class Driver:
         self.log, self.order = folder / "calls.log", folder / "kill-order"
         folder.mkdir(parents=True, exist_ok=True)
         self.log.touch()
-        spec = {"engine": f"tests.pipelines.engines:{engine}", "settings": settings}
+        spec = {"engine": f"tests.pipelines.engines:{engine}", "settings": settings, "batch_size": 2}
         recipe = {
             "input": images,
             "engines": {"ocr": spec},
             "chunk": {"samples": 4},
-            "batch_size": 2,
             "run": {
                 "output": str(self.output),
                 "workers": workers,

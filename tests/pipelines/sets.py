@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.chunks import cut, digest_of, samples_table
-from pipelines.engine_stage import Verdict, annotation_table
 from pipelines.inputs import input_shards
 from pipelines.messages import Chunk, ShardEnd
+from pipelines.outcomes import Outcome, with_decoded, with_values
 from pipelines.output import begun
 from pipelines.parts import commit_shard, write_part
-from pipelines.recipe import AnnotateRecipe, EngineSpec, RenderRecipe, RunOptions, ShardRecipe
+from pipelines.recipe import AnnotateRecipe, AnnotateRun, EngineSpec, RenderRecipe, ShardRecipe
 from pipelines.render import render_set
 from pipelines.shard import shard
 from pipelines.stats import Totals
@@ -26,7 +26,7 @@ from schemas.fingerprint import EngineFingerprint
 from schemas.tar_reader import TarReader
 from schemas.text_line import OCR, TextLine, line_to_arrow
 
-ALONE = RunOptions(workers=1)
+ALONE = AnnotateRun(workers=1)
 COMMAND = Path(sys.executable).with_name("shardloom")
 
 
@@ -55,11 +55,12 @@ def annotation_set(images: str, output: Path, lines: Callable[[str], list[TextLi
                 for index, samples in enumerate(cut(reader, recipe.chunk)):
                     digests.append(digest_of(samples))
                     keys += [sample.key for sample in samples]
-                    verdicts = [
-                        Verdict(64, 48, {"ocr": [line_to_arrow(found) for found in lines(sample.key)]})
+                    outcomes = [
+                        Outcome(width=64, height=48, value=[line_to_arrow(found) for found in lines(sample.key)])
                         for sample in samples
                     ]
-                    table = annotation_table(samples_table(samples), verdicts, [OCR])
+                    table = with_decoded(samples_table(samples), outcomes, keep_pixels=False)
+                    table = with_values(table, outcomes, "ocr", OCR)
                     table = table.replace_schema_metadata({"engine.ocr": fingerprint.model_dump_json()})
                     write_part(folder, Chunk(shard.name, index, digests[-1], 0, table), recipe.sha256())
             damage = [f"byte {found.offset}: {found.what}" for found in reader.damage]

@@ -20,7 +20,7 @@ from curation.decode import DecodeLimits, decode
 from pipelines.annotate import annotate
 from pipelines.chunks import ChunkOptions
 from pipelines.output import committed
-from pipelines.recipe import AnnotateFilters, AnnotateRecipe, EngineSpec, RunOptions
+from pipelines.recipe import AnnotateFilters, AnnotateRecipe, AnnotateRun, EngineSpec
 from pipelines.stats import DamagedInput, Totals
 from pipelines.storage import Folder
 from pipelines.verify import verify
@@ -36,12 +36,12 @@ NO_FILTERS = AnnotateFilters(min_side=None, max_aspect=None)
 
 
 def recipe(
-    images: str, engine: str = "PixelOcr", *, run: RunOptions | None = None, **options: object
+    images: str, engine: str = "PixelOcr", *, run: AnnotateRun | None = None, **options: object
 ) -> AnnotateRecipe:
     settings = options.pop("settings", {})
     spec = EngineSpec.model_validate({"engine": f"tests.pipelines.engines:{engine}", "settings": settings})
     values = {"chunk": ChunkOptions(samples=8), "filters": NO_FILTERS} | options
-    return AnnotateRecipe(input=[images], engines={"ocr": spec}, run=run or RunOptions(workers=2), **values)  # type: ignore[arg-type]
+    return AnnotateRecipe(input=[images], engines={"ocr": spec}, run=run or AnnotateRun(workers=2), **values)  # type: ignore[arg-type]
 
 
 def rows(output: Path, folder: str) -> list[dict[str, object]]:
@@ -68,7 +68,7 @@ def test_workers_and_order_do_not_change_a_byte(make_shards: Callable[..., str],
     outputs = []
     for workers in (1, 2):
         output = tmp_path / f"out{workers}"
-        annotate(recipe(images, run=RunOptions(workers=workers)), str(output))
+        annotate(recipe(images, run=AnnotateRun(workers=workers)), str(output))
         outputs.append(hashes(output))
     assert outputs[0] == outputs[1]
     assert {name.split("/")[0] for name in outputs[0]} == {"data", "quarantine", "manifests", "recipe.yaml"}
@@ -116,7 +116,7 @@ def test_damaged_archives_are_found_out(data: Path, tmp_path: Path) -> None:
     assert manifests["compressed"].reasons == {"missing_image": 3}
     assert manifests["cut_00000001"].rows_out == 3
     assert manifests["bad_header_00000001"].rows_out > 3  # samples behind the damage too
-    allowed = recipe(f"{data}/hostile_archives/*.tar", run=RunOptions(workers=2, allow_damaged=True))
+    allowed = recipe(f"{data}/hostile_archives/*.tar", run=AnnotateRun(workers=2, allow_damaged=True))
     assert annotate(allowed, output).rows_in == sum(manifest.rows_in for manifest in manifests.values())
     assert verify(output) == (3, [])
 
@@ -150,7 +150,7 @@ def test_an_engine_error_costs_one_image(tmp_path: Path) -> None:
 
 def test_a_broken_engine_stops_the_run(tmp_path: Path) -> None:
     killer_shard(tmp_path, set(), samples=24)
-    with pytest.raises(ShardloomError, match="the engine failed on"):
+    with pytest.raises(ShardloomError, match="the ocr engine failed on"):
         annotate(recipe(f"{tmp_path}/*.tar", "FailingOcr", settings={"width": 0}), str(tmp_path / "out"))
 
 
@@ -192,7 +192,7 @@ def test_a_run_that_hangs_names_its_stage(make_shards: Callable[..., str], tmp_p
     driver = Driver(tmp_path, make_shards(tmp_path / "images", shards=1), "HangingOcr", stall_seconds=8)
     finished = driver.run()
     assert finished.returncode == 1
-    line = r"error: no progress for \d+ s: stage annotate has been at shard-chunk 00000000/\d, samples \d+ to \d+; .*"
+    line = r"error: no progress for \d+ s: stage ocr has been at shard-chunk 00000000/\d, samples \d+ to \d+; .*"
     assert re.fullmatch(line, finished.stderr.splitlines()[-1]), finished.stderr
 
 
@@ -201,9 +201,7 @@ def test_a_stage_that_cannot_get_its_cpus_is_named(make_shards: Callable[..., st
     with cluster_of(cpus=2) as address:
         finished = Driver(tmp_path / "two", images, address=address).run()
         assert finished.returncode == 2
-        assert re.fullmatch(r"error: stage annotate asks for 2 workers of 1 CPUs .*\n", finished.stderr), (
-            finished.stderr
-        )
+        assert re.fullmatch(r"error: stage ocr asks for 2 workers of 1 CPUs .*\n", finished.stderr), finished.stderr
         command, environment = [sys.executable, "-c", HOLDER, address], os.environ | NO_TOKEN
         with subprocess.Popen(command, env=environment, stdin=PIPE, stdout=PIPE, text=True) as holder:
             assert holder.stdout is not None
@@ -211,7 +209,7 @@ def test_a_stage_that_cannot_get_its_cpus_is_named(make_shards: Callable[..., st
             finished = Driver(tmp_path / "one", images, address=address, workers=1, stall_seconds=8).run()
             holder.kill()
         assert finished.returncode == 1
-        assert "no worker of stage annotate has started" in finished.stderr
+        assert "no worker of stage ocr has started" in finished.stderr
         assert finished.stderr.splitlines()[-1].startswith("error: ")
 
 

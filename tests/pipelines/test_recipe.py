@@ -27,6 +27,10 @@ from tests.conftest import REPOSITORY
 ANNOTATE = {"input": "shards/*.tar", "engines": {"ocr": {"engine": "rapidocr"}}}
 
 
+def engine(**options: Any) -> dict[str, Any]:
+    return {"ocr": {"engine": "rapidocr"} | options}
+
+
 def write(folder: Path, values: Any) -> str:
     path = folder / "recipe.yaml"
     path.write_text(values if isinstance(values, str) else yaml.safe_dump(values))
@@ -42,16 +46,21 @@ def write(folder: Path, values: Any) -> str:
         ({"run": {"worker": 4}}, "unknown key run.worker"),
         ({"decode": {"pixels": 4}}, "unknown key decode.pixels"),
         ({"engines": {"ocr": {"engine": "rapidocr", "side": 4}}}, "unknown key engines.ocr.side"),
-        ({"batch_size": "many"}, "batch_size: input should be a valid integer, .*, not 'many'"),
-        ({"batch_size": 0}, "batch_size: input should be greater than 0, not 0"),
+        ({"engines": engine(batch_size="many")}, "engines.ocr.batch_size: input should be a valid .*, not 'many'"),
+        ({"engines": engine(batch_size=0)}, "engines.ocr.batch_size: input should be greater than 0, not 0"),
         ({"chunk": 5}, "chunk: input should be a valid dictionary or instance of chunkoptions, not 5"),
         ({"chunk": None}, "chunk: input should be a valid dictionary or instance of chunkoptions, not None"),
         ({"input": {"glob": "x"}}, "input: input should be a valid list, not {'glob': 'x'}"),
         ({"max_engine_errors": 2}, "max_engine_errors: input should be less than or equal to 1, not 2"),
         ({"engines": {}}, r"engines: dictionary should have at least 1 item after validation, not 0, not {}"),
-        ({"engines": {"tags": {"engine": "x"}}}, r"engines.tags.\[key\]: input should be 'ocr', not 'tags'"),
+        ({"engines": {"text": {"engine": "x"}}}, r"engines.text.\[key\]: input should be .* 'boxes', not 'text'"),
+        (
+            {"engines": {"boxes": {"engine": "x"}}},
+            r"engines: boxes are looked for by tags: annotate tags,boxes, not .*",
+        ),
+        ({"run": {"resources": {"gpu": {}}}}, r"run.resources.gpu.\[key\]: input should be 'decode', .*, not 'gpu'"),
         ({1: "x"}, "1: keys should be strings, not 1"),
-        ({"batch_size": "x" * 500}, "batch_size: .*, not 'x{79}..."),
+        ({"max_engine_errors": "x" * 500}, "max_engine_errors: .*, not 'x{79}..."),
     ],
 )
 def test_a_fault_is_named(tmp_path: Path, changes: dict[Any, Any], fault: str) -> None:

@@ -1,0 +1,219 @@
+"""The actor that works on chunks: decodes, or runs an engine, or both; in the last pool it writes the part."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import ray
+
+from curation.decode import RgbImage, decode
+from curation.filters import image_fault
+from pipelines.attempts import DEATHS, Attempts
+from pipelines.engines import Batch, Engine, load_engine, needs_pixels
+from pipelines.messages import Chunk, Failure, Written, from_row, to_row
+from pipelines.outcomes import PIXELS, Outcome, errors_by_engine, with_decoded, with_values, with_verdicts
+from pipelines.parts import ENGINE, write_part
+from pipelines.pools import Pool
+from pipelines.recipe import AnnotateRecipe
+from pipelines.storage import Folder
+from schemas.errors import ShardloomError, UsageError
+from schemas.fingerprint import EngineFingerprint
+from schemas.quarantine import Reason, Rejected
+from schemas.tag import TAGS
+
+BEAT_SECONDS = 2.0
+
+
+class PoolWorker:
+    """One process, one instance; every call is one chunk."""
+
+    def __init__(
+        self,
+        recipe: AnnotateRecipe,
+        pool: Pool,
+        output: Folder,
+        expected: dict[str, EngineFingerprint],
+        ledger: ray.actor.ActorHandle,
+        repeats: dict[str, list[str]],
+        prepared: ray.ObjectRef | None,
+    ) -> None:
+        self.recipe, self.pool, self.output, self.ledger = recipe, pool, output, ledger
+        self.recipe_sha256 = recipe.sha256()
+        self.repeats = {shard: set(keys) for shard, keys in repeats.items()}
+        self.engine: Engine | None = None
+        self.failure: ShardloomError | None = None
+        try:
+            if pool.engine is not None:
+                self._load(expected.get(pool.engine), None if prepared is None else ray.get(prepared))
+        except ShardloomError as error:
+            self.failure = error
+        except Exception as error:  # noqa: BLE001  an engine may raise anything
+            self.failure = ShardloomError(f"the {pool.name} engine can't start: {one_line(error)}")
+        ledger.start.remote(pool.name)
+
+    def _load(self, expected: EngineFingerprint | None, prepared: object) -> None:
+        assert self.pool.engine is not None
+        if isinstance(prepared, Failure):
+            raise prepared.error()
+        spec = self.recipe.engines[self.pool.engine]
+        self.engine = load_engine(self.pool.engine, spec, prepared)
+        self.sees = needs_pixels(spec)
+        if expected is not None:
+            check_fingerprint(self.pool.engine, expected, self.engine.fingerprint)
+
+    def __call__(self, row: pa.Table) -> pa.Table:
+        """Works on a chunk and hands it on, or puts its part in place and says so. Other messages pass through."""
+        if self.failure is not None:
+            return to_row(Failure.of(self.failure))
+        chunk = from_row(row)
+        if not isinstance(chunk, Chunk):
+            return row
+        try:
+            return to_row(self._worked_on(chunk))
+        except ShardloomError as error:
+            return to_row(Failure.of(error))
+
+    def _worked_on(self, chunk: Chunk) -> Chunk | Written:
+        assert chunk.table is not None
+        label = f"{chunk.shard}/{chunk.index}"
+        attempts: Attempts = ray.get(self.ledger.begin.remote(self.pool.name, label, chunk.table.num_rows))
+        samples = Samples(chunk.table, self.repeats.get(chunk.shard, set()))
+        table = self._with(chunk.table, self._outcomes(samples, label, attempts))
+        done = replace(chunk, table=table)
+        if self.pool.is_last:
+            write_part(self.output, done, self.recipe_sha256)
+        self.ledger.finish.remote(self.pool.name, label)
+        if not self.pool.is_last:
+            return done
+        return Written(chunk.shard, chunk.index, chunk.size, table.num_rows, errors_by_engine(table))
+
+    def _with(self, table: pa.Table, outcomes: list[Outcome]) -> pa.Table:
+        """The table with what this pool has found out, without what no later pool needs."""
+        if self.pool.decodes:
+            table = with_decoded(table, outcomes, self.pool.keeps_pixels)
+        elif not self.pool.keeps_pixels and PIXELS.name in table.column_names:
+            table = table.drop_columns([PIXELS.name])
+        if self.engine is not None:
+            table = with_values(table, outcomes, self.pool.name, self.engine.column)
+            fingerprint = {f"{ENGINE}{self.pool.name}": self.engine.fingerprint.model_dump_json()}
+            table = table.replace_schema_metadata((table.schema.metadata or {}) | fingerprint)
+        return with_verdicts(table, outcomes)
+
+    def _outcomes(self, samples: "Samples", label: str, attempts: Attempts) -> list[Outcome]:
+        outcomes = [Outcome() for _ in samples.keys]
+        for killer in attempts.killers:
+            detail = f"{DEATHS} workers died while they were at work on this sample alone"
+            self._give_up(outcomes[killer], Rejected(Reason.WORKER_KILLED, detail))
+        done, since = 0, time.monotonic()
+        for start, stop in attempts.ranges(len(outcomes), self.pool.batch_size):
+            if attempts.careful:
+                ray.get(self.ledger.enter.remote(self.pool.name, label, (start, stop)))
+            self._work(samples, [place for place in range(start, stop) if samples.is_good[place]], outcomes)
+            done += stop - start
+            if (now := time.monotonic()) - since >= BEAT_SECONDS or stop == len(outcomes):
+                self.ledger.beat.remote(self.pool.name, done, now - since)
+                done, since = 0, now
+        return outcomes
+
+    def _work(self, samples: "Samples", places: list[int], outcomes: list[Outcome]) -> None:
+        """One batch."""
+        if self.pool.decodes:
+            places = [place for place in places if self._decode(samples, place, outcomes[place])]
+        if self.engine is not None:
+            if self.pool.engine == "boxes":
+                places = [place for place in places if self._has_tags(samples, place, outcomes[place])]
+            self._annotate(samples, places, outcomes)
+        if not self.pool.keeps_pixels:
+            for place in places:
+                outcomes[place].pixels = None
+
+    def _decode(self, samples: "Samples", place: int, outcome: Outcome) -> bool:
+        outcome.stage = "decode"
+        if samples.keys[place] in samples.repeated:
+            outcome.fault = Rejected(Reason.REPEATED_IMAGE, "the same bytes came before in this data set")
+            return False
+        try:
+            outcome.pixels = decode(samples.table["image"][place].as_py(), self.recipe.decode)
+        except Rejected as fault:
+            outcome.fault = fault
+        except MemoryError:
+            outcome.fault = Rejected(Reason.DECODE_ERROR, "out of memory")
+        else:
+            outcome.height, outcome.width = outcome.pixels.shape[:2]
+            outcome.fault = image_fault(outcome.width, outcome.height, self.recipe.filters)
+        if outcome.fault is not None:
+            outcome.pixels = None
+        return outcome.fault is None
+
+    def _has_tags(self, samples: "Samples", place: int, outcome: Outcome) -> bool:
+        if samples.table[TAGS.name][place].is_valid:
+            return True
+        self._give_up(outcome, Rejected(Reason.ENGINE_ERROR, "no tags to look for: their engine failed"))
+        return False
+
+    def _annotate(self, samples: "Samples", places: Sequence[int], outcomes: list[Outcome]) -> None:
+        """Runs the engine on the batch; if it raises, on each image alone: one bad image costs no neighbour."""
+        if not places:
+            return
+        assert self.engine is not None
+        batch = Batch(
+            images=[self._pixels(samples, place, outcomes[place]) for place in places] if self.sees else [],
+            captions=[samples.captions[place] for place in places],
+            names=[samples.names(place) for place in places] if self.pool.engine == "boxes" else [],
+        )
+        try:
+            values = self.engine.annotate(batch)
+        except Exception as error:  # noqa: BLE001  an engine may raise anything; the row says what
+            if len(places) == 1:
+                self._give_up(outcomes[places[0]], Rejected(Reason.ENGINE_ERROR, one_line(error)))
+                return
+            for place in places:
+                self._annotate(samples, [place], outcomes)
+            return
+        for place, value in zip(places, values, strict=True):
+            outcomes[place].value = value
+
+    def _pixels(self, samples: "Samples", place: int, outcome: Outcome) -> RgbImage:
+        return samples.pixels(place) if outcome.pixels is None else outcome.pixels
+
+    def _give_up(self, outcome: Outcome, fault: Rejected) -> None:
+        """Leaves the sample out, or stays with what the other engines make of it."""
+        if self.engine is None or self.pool.is_alone:
+            outcome.fault, outcome.stage = fault, self.pool.name
+        else:
+            outcome.failure = fault
+
+
+class Samples:
+    """A chunk's rows as a pool looks at them."""
+
+    def __init__(self, table: pa.Table, repeated: set[str]) -> None:
+        self.table, self.repeated = table, repeated
+        self.keys: list[str] = table["key"].to_pylist()
+        self.captions: list[str] = table["caption"].to_pylist()
+        self.is_good = [reason is None for reason in table["reason"].to_pylist()]
+
+    def pixels(self, place: int) -> RgbImage:
+        """The image as a pool before this one has decoded it, without a copy."""
+        width, height = (self.table[name][place].as_py() for name in ("width", "height"))
+        return np.frombuffer(self.table[PIXELS.name][place].as_buffer(), np.uint8).reshape(height, width, 3)
+
+    def names(self, place: int) -> list[str]:
+        """The names of the image's tags, each once, in their order."""
+        return list(dict.fromkeys(tag["name"] for tag in self.table[TAGS.name][place].as_py()))
+
+
+def one_line(error: Exception) -> str:
+    """An error as the detail of a row."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:500]
+
+
+def check_fingerprint(name: str, expected: EngineFingerprint, actual: EngineFingerprint) -> None:
+    """Refuses to go on with another engine than the one that began."""
+    if expected == actual:
+        return
+    was, now = expected.model_dump(), actual.model_dump()
+    differing = ", ".join(f"{key} was {was[key]!r}, is {now[key]!r}" for key in was if was[key] != now[key])
+    raise UsageError(f"the output was begun with another {name} engine ({differing}): take a new output folder")
