@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 DRAWS = 1000  # moves an end of the interval by about a thousandth from seed to seed
 SEED = 0
 CONFIDENCE = 0.95
+ENDS = (0.025, 0.975)  # quantiles
 
 Floats = NDArray[np.float64]
 
@@ -40,8 +41,7 @@ def estimate(values: Floats, images: int) -> Estimate:
     drawn = values[1:][~np.isnan(values[1:])]
     if images < 2 or not drawn.size:
         return Estimate(float(values[0]))
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail])
+    low, high = np.quantile(drawn, ENDS)
     return Estimate(float(values[0]), float(low), float(high))
 
 

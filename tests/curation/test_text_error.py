@@ -5,7 +5,17 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.text_error import ErrorCounts, asserted_errors, outside, page_errors
+from curation.bootstrap import Estimate
+from curation.text_error import (
+    ErrorCounts,
+    asserted_errors,
+    outside,
+    page_errors,
+    picture_errors,
+    score_texts,
+)
+from schemas.box import Box
+from schemas.ground_truth import TextTruth
 from schemas.text_line import TextLine
 
 TEXTS = st.lists(st.text("ab c", max_size=8), max_size=5)
@@ -79,3 +89,50 @@ def test_errors_never_exceed_both_texts(truth: list[str], found: list[str]) -> N
     assert counts.word_errors == other.word_errors <= max(counts.words, other.words)
     assert counts.character_errors <= counts.characters + other.characters
     assert asserted_errors(truth, found).character_errors <= counts.characters
+
+
+def truth_of(*items: dict[str, object], file: str = "x", complete: bool = True, **values: object) -> TextTruth:
+    picture = {"file": file, "width": 100, "height": 100, "items": items, "complete": complete}
+    return TextTruth.model_validate(picture | values, strict=False)
+
+
+def read(text: str, box: Box = (0.0, 0.0, 1.0, 1.0)) -> TextLine:
+    return TextLine(text, (0.0,) * 8, box, 1.0)
+
+
+def test_a_picture_is_compared_as_its_truth_allows() -> None:
+    item = {"text": "Open"}
+    assert picture_errors(truth_of(item), [read("Open"), read("x")]) == ErrorCounts(4, 1, 1, 1)
+    assert picture_errors(truth_of(item, complete=False), [read("Open"), read("x")]) == ErrorCounts(4, 0, 1, 0)
+    assert picture_errors(truth_of(item, case_insensitive=True), [read("OPEN")]) == ErrorCounts(4, 0, 1, 0)
+    sroie = truth_of({"text": "OPEN"}, file="ocr/ICDAR-2019-SROIE__1.jpg")
+    assert picture_errors(sroie, [read("Open")]) == ErrorCounts(4, 0, 1, 0)
+    receipt = truth_of({"text": "OPENDAILY"}, file="ocr/mmocr__1.jpeg")
+    assert picture_errors(receipt, [read("OPEN DAILY")]) == ErrorCounts(9, 0, 1, 0)
+    assert picture_errors(truth_of(), [read("ghost")]) == ErrorCounts(0, 5, 0, 1)
+
+
+def test_illegible_text_is_neither_looked_for_nor_held_against_the_reader() -> None:
+    items = {"text": "Open"}, {"text": "###", "bbox": [50, 50, 60, 60], "ignore": True}
+    lines = [read("Open", (0.0, 0.0, 0.4, 0.4)), read("whatever", (0.5, 0.5, 0.6, 0.6))]
+    assert picture_errors(truth_of(*items), lines) == ErrorCounts(4, 0, 1, 0)
+
+
+def test_places_of_text() -> None:
+    boxes = [0, 0, 10, 10], [20, 0, 30, 10], [80, 80, 90, 90]
+    items = [{"text": None, "bbox": box} for box in boxes]
+    items.append({"text": None, "bbox": [50, 50, 60, 60], "ignore": True})
+    lines = [read("one line over two words", (0.0, 0.0, 0.3, 0.1)), read("ignored", (0.5, 0.5, 0.6, 0.6))]
+    assert picture_errors(truth_of(*items, boxes_only=True), lines) == ErrorCounts(places=3, places_found=2)
+
+
+def test_rates_of_collections_are_those_of_sums() -> None:
+    scores = score_texts([("b", ErrorCounts(100, 10, 20, 4)), ("a", ErrorCounts(300, 0, 60, 0)), ("b", ErrorCounts())])
+    assert [(score.source, score.images) for score in scores.sources] == [("a", 1), ("b", 2)]
+    one, two = scores.sources
+    assert (one.cer, one.wer, one.places_found) == (Estimate(0.0), Estimate(0.0), Estimate(None))
+    assert (two.cer, two.wer) == (Estimate(0.1, 0.1, 0.1), Estimate(0.2, 0.2, 0.2))
+    assert (scores.total.cer.value, scores.total.wer.value) == (0.025, 0.05)
+    assert (scores.total.cer.low, scores.total.cer.high) == (0.0, 0.1)
+    assert scores.total.counts == ErrorCounts(400, 10, 80, 4)
+    assert score_texts([]).total.cer == Estimate(None)
