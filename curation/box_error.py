@@ -9,6 +9,9 @@ it overlaps most, if their intersection over union is the threshold or more. The
 
 Average precision is the area under the precision-recall curve, interpolated at all points (VOC from 2010 on), not at
 COCO's 101. Detections of one class with the very same score are let in together, so their order is of no consequence.
+It is a little too high for few images, and higher still in draws that repeat some: simulated, its interval held the
+value of the whole population 91 times in 100 for one class in 40 images, and 80 times for the mean of 20 classes, most
+of them rare, in 80 images.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

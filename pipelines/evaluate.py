@@ -22,7 +22,7 @@ from pipelines.output import DATA, QUARANTINE, committed
 from pipelines.recipe import AnnotateRecipe, held_recipe
 from pipelines.storage import Folder, StorageError, split
 from schemas.box import BOXES, Detection
-from schemas.errors import UsageError
+from schemas.errors import ShardloomError, UsageError
 from schemas.ground_truth import BoxTruth, TextTruth, TrueBox, read_box_truth, read_index, read_text_truth
 from schemas.quarantine import Reason
 from schemas.tag import TAGS
@@ -159,24 +159,32 @@ def _annotated(folder: Folder, column: pa.Field, uids: Sequence[str]) -> Annotat
         raise UsageError(f"{folder.url} is no annotation set, but one of kind {kind!r}")
     found = Annotated({}, {})
     asked = pc.field("uid").isin(pa.array(uids, pa.string()))
-    for manifest in committed(folder).values():
-        for output in manifest.outputs:
-            with folder.open(output.path) as file:
-                table = pq.ParquetFile(file)
-                held = table.schema_arrow.names
-                if output.path.startswith(f"{QUARANTINE}/"):
-                    rows = pq.read_table(file, columns=["uid", "reason"], filters=asked).to_pylist()
-                    found.quarantined.update((row["uid"], row["reason"]) for row in rows)
-                elif output.path.startswith(f"{DATA}/"):
-                    if column.name not in held:
-                        raise UsageError(f"{folder.url} has no {column.name}: annotate {_HOW[column.name]} first")
-                    wanted = ["uid", "width", "height", column.name, *({TAGS.name} & set(held))]
-                    for row in pq.read_table(file, columns=wanted, filters=asked).to_pylist():
-                        found.rows.setdefault(row["uid"], row)
+    for path in (output.path for manifest in committed(folder).values() for output in manifest.outputs):
+        if path.startswith(f"{QUARANTINE}/"):
+            rows = _rows(folder, path, asked, ["uid", "reason"], [])
+            found.quarantined.update((row["uid"], row["reason"]) for row in rows)
+        elif path.startswith(f"{DATA}/"):
+            for row in _rows(folder, path, asked, ["uid", "width", "height", column.name], [TAGS.name]):
+                found.rows.setdefault(row["uid"], row)
     return found
 
 
-_HOW = {OCR.name: "ocr", BOXES.name: "tags,boxes"}
+def _rows(folder: Folder, path: str, asked: pc.Expression, columns: list[str], more: list[str]) -> list[Row]:
+    """The rows asked for, with `columns`, and `more` where the file has them."""
+    try:
+        with folder.open(path) as file:
+            held = pq.read_schema(file).names
+            if missing := set(columns) - set(held):
+                name = missing.pop()
+                raise UsageError(f"{folder.url} has no {name}: annotate {_HOW.get(name, name)} first")
+            wanted = columns + [name for name in more if name in held]
+            rows: list[Row] = pq.read_table(file, columns=wanted, filters=asked).to_pylist()
+            return rows
+    except pa.ArrowInvalid:
+        raise ShardloomError(f"{folder.path(path)} is not as it was committed: verify the set") from None
+
+
+_HOW = {BOXES.name: "tags,boxes"}
 
 
 def _same_shape(entry: BoxTruth | TextTruth, row: Row) -> bool:

@@ -158,7 +158,7 @@ class TextTruth(_Picture):
             if self.file.startswith(known.prefix):
                 return known
         prefix, _, rest = self.file.partition("__")
-        return Collection(self.kind or (prefix if rest else self.file.rpartition("/")[0]), prefix)
+        return Collection(self.kind or (prefix if rest else self.file.rpartition("/")[0] or "."), prefix)
 
     @property
     def places(self) -> list[Box]:

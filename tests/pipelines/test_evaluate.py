@@ -403,3 +403,11 @@ def test_wrong_use_is_one_line_and_2(
         code, out, err = run(*arguments, capsys=capsys)
         assert (code, out) == (2, "")
         assert re.fullmatch(f"error: {line}\n", err), (arguments, err)
+
+
+def test_a_damaged_set_is_one_line_and_1(small: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    annotations, truth = small
+    path = Path(annotations, DATA, "00000000.parquet")
+    path.write_bytes(path.read_bytes()[:-9])
+    code, out, err = run("boxes", annotations, "--truth", truth, capsys=capsys)
+    assert (code, out, err) == (1, "", f"error: {path} is not as it was committed: verify the set\n")

@@ -70,7 +70,7 @@ def test_text() -> None:
         ("mine/books__7.png", None, "mine/books"),
         ("mine/books/7.png", None, "mine/books"),
         ("00000000.tar/7.jpg", "poster", "poster"),
-        ("7.png", None, ""),
+        ("7.png", None, "."),
     ],
 )
 def test_collections(file: str, kind: str | None, name: str) -> None:
