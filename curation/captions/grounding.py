@@ -1,0 +1,237 @@
+"""Grounding captions in three granularities: a caption with the places of things in it.
+
+Each thing that a detector found is told of once. If the base caption mentions it, its place goes behind that mention,
+or for granularity 2 into tags round it; the caption's own words stay as they are. What is not mentioned follows as one
+sentence, "The image contains garment (in the center), ...". A mention takes the surest box of its label that is left,
+so that a label with two boxes and one mention is in the sentence too.
+
+The base caption is the alt text or another data set's caption:
+
+    base caption   without the raw caption                  with it
+    alt text       the sentence, of all things              the alt text with places, the sentence
+    another        that caption with places, the sentence   the alt text as it is, then the same
+
+A caption is a pure function of (annotation, base caption, template). Any text will do: what looks like markup in it is
+escaped (`schemas.blip3_grounding.escape_marked`), and reading undoes that.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise, repeat
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation.captions.atoms import SENTENCE_MARKS, THOUSANDTHS, RawCaption, as_json, positions, raw_flags, thousandths
+from curation.captions.lists import has_few, keep_above, offsets, whole
+from curation.captions.mentions import Mention, find_mentions
+from schemas.blip3_grounding import (
+    BOX_FORMAT,
+    GRANULARITIES,
+    escape_listed,
+    escape_marked,
+    parse_captions,
+    reads_as_tail,
+)
+from schemas.blip3_ocr import LEAD_IN, POSITIONS
+from schemas.box import BOXES, Detection, detection_to_arrow
+from schemas.caption import Caption
+
+WORDINGS = (
+    "{name} ({position})",
+    "{name} (starts at [{x1}, {y1}] and extends upto [{x2}, {y2}])",
+    "<object>{name}</object><bbox>[{x1}, {y1}][{x2}, {y2}]</bbox>",
+)
+"""What each granularity says of a thing (BLIP-3, arXiv 2408.08872v4, Figure 4), with the released data's "upto"."""
+
+_OPENINGS, _ENDINGS = zip(*(wording.split("{name}") for wording in WORDINGS), strict=True)
+
+
+class GroundingColumns(NamedTuple):
+    """Columns of the published layout: strings without nulls, a row for each image."""
+
+    captions: pa.StringArray
+    metadata: pa.StringArray
+
+
+@dataclass(frozen=True, slots=True)
+class _Thing:
+    """A detection as it is printed."""
+
+    label: str
+    endings: tuple[str, ...]  # what stands behind its name in each granularity
+    entry: str  # JSON
+
+
+def render(
+    boxes: pa.ListArray | pa.ChunkedArray,
+    raw_captions: pa.StringArray | pa.ChunkedArray,
+    tags: pa.ListArray | pa.ChunkedArray | None = None,
+    base_captions: pa.StringArray | pa.ChunkedArray | None = None,
+    granularities: Collection[int] = GRANULARITIES,
+    raw_caption: RawCaption = "both",
+) -> GroundingColumns:
+    """The `captions` and `metadata` columns of images with these things in them and these alt texts.
+
+    `boxes` and `tags` are of the types of `schemas.box.BOXES` and `schemas.tag.TAGS`; columns of tables (chunked) will
+    do. Without `base_captions` the alt text is the base caption; then mentions that the tags tell of count as well as
+    the labels that `find_mentions` finds. Boxes and scores are clipped to [0, 1] and rounded to thousandths. The
+    captions of a row are ordered by granularity, first all without the raw caption, then all with it. White space at
+    the end of a caption goes, a null caption is an empty one, and so is the sentence of an image without boxes.
+    ValueError: unequal lengths, an unknown choice, a NaN.
+    """
+    columns = [column for column in (boxes, raw_captions, tags, base_captions) if column is not None]
+    if len({len(column) for column in columns}) > 1:
+        raise ValueError(f"unequal lengths: {', '.join(str(len(column)) for column in columns)}")
+    if not granularities or not set(granularities) <= set(GRANULARITIES):
+        raise ValueError(f"granularities {list(granularities)} are not among 0 to 2")
+    flags = raw_flags(raw_caption)
+    numbers = sorted(set(granularities))
+    raws = _stripped(raw_captions)
+    bases = repeat(None, len(raws)) if base_captions is None else _stripped(base_captions)
+    tagged = repeat([], len(raws)) if tags is None or base_captions is not None else _tagged(tags)
+    captions, metadata = [], []
+    for things, raw, base, mentions in zip(_things(whole(boxes)), raws, bases, tagged, strict=True):
+        texts = list(_texts_of(things, raw, base, mentions, numbers))
+        # strings as JSON writes them, which Python reads as well: repr() writes some characters as its version knows
+        items = [
+            f'["{as_json(pair[with_raw])}", {number}, {with_raw}]'
+            for with_raw in flags
+            for number, pair in zip(numbers, texts, strict=True)
+        ]
+        captions.append(f"[{', '.join(items)}]")
+        entries = ", ".join(thing.entry for thing in things)
+        metadata.append(f'{{"entries": [{entries}], "format": "{BOX_FORMAT}", "length": {len(things)}}}')
+    return GroundingColumns(pa.array(captions, pa.string()), pa.array(metadata, pa.string()))
+
+
+def preview(
+    found: Sequence[Detection],
+    raw: str = "",
+    base: str | None = None,
+    granularities: Collection[int] = GRANULARITIES,
+    raw_caption: RawCaption = "both",
+) -> list[Caption]:
+    """The captions of one image without tags: what `render` writes for it, read back."""
+    boxes = pa.array([[detection_to_arrow(each) for each in found]], BOXES.type)
+    bases = None if base is None else pa.array([base], pa.string())
+    columns = render(boxes, pa.array([raw], pa.string()), None, bases, granularities, raw_caption)
+    return parse_captions(columns.captions[0].as_py())
+
+
+def keep_sure(boxes: pa.ListArray | pa.ChunkedArray, min_score: float) -> pa.ListArray:
+    """The lists without the things whose score (0 to 1) is below the floor. A null stays null."""
+    return keep_above(boxes, "score", min_score)
+
+
+def has_few_boxes(boxes: pa.ListArray | pa.ChunkedArray, min_boxes: int) -> pa.BooleanArray:
+    """Which rows have less than `min_boxes` things; a null has none."""
+    return has_few(boxes, min_boxes)
+
+
+def _texts_of(
+    things: Sequence[_Thing], raw: str, base: str | None, tagged: Sequence[Mention], granularities: Sequence[int]
+) -> Iterator[tuple[str, str]]:
+    """One image's captions of each granularity, without and with the raw caption."""
+    caption = raw if base is None else base
+    placed, rest = _place(things, caption, raw, tagged)
+    for number in granularities:
+        grounded = _joined(caption, _marked(caption, placed, number), _sentence(rest, number))
+        if base is None:
+            yield _sentence(things, number), grounded
+        else:
+            yield grounded, _joined(raw, escape_marked(raw, number), grounded)
+
+
+def _place(
+    things: Sequence[_Thing], base: str, raw: str, tagged: Sequence[Mention]
+) -> tuple[list[tuple[Mention, _Thing]], list[_Thing]]:
+    """The mentions that get a place, and the things that are left. It is the same for all granularities."""
+    waiting: dict[str, list[_Thing]] = {}  # label -> its things, the least sure first
+    for thing in reversed(things):
+        waiting.setdefault(thing.label, []).append(thing)
+    labels = list(dict.fromkeys(thing.label for thing in things))
+    placed = [
+        (mention, waiting[mention.label].pop())
+        for mention in find_mentions(base, labels, tagged)
+        if waiting.get(mention.label)
+    ]
+    if placed and len(placed) == len(things) and reads_as_tail(base, placed[-1][0].end, before=raw):
+        placed.pop()  # its caption says "The image contains" itself: the sentence is where a reader looks for that
+    done = {id(thing) for _, thing in placed}
+    return placed, [thing for thing in things if id(thing) not in done]
+
+
+def _marked(caption: str, placed: Sequence[tuple[Mention, _Thing]], granularity: int) -> str:
+    """A caption with places."""
+    parts, position = [], 0
+    for mention, thing in placed:
+        # where nothing opens a name, it is one piece with what stands before it: so it is read, and so it is escaped
+        start = mention.start if _OPENINGS[granularity] else position
+        parts += [
+            escape_marked(caption[position:start], granularity),
+            _OPENINGS[granularity],
+            escape_marked(caption[start : mention.end], granularity),
+            thing.endings[granularity],
+        ]
+        position = mention.end
+    return "".join(parts) + escape_marked(caption[position:], granularity)
+
+
+def _sentence(things: Sequence[_Thing], granularity: int) -> str:
+    """The sentence that lists things; empty without any."""
+    listed = (
+        _OPENINGS[granularity] + escape_listed(thing.label, granularity) + thing.endings[granularity]
+        for thing in things
+    )
+    return LEAD_IN + ", ".join(listed) if things else ""
+
+
+def _joined(caption: str, rendered: str, following: str) -> str:
+    """A caption, as it is rendered, and what follows it; its own last character says if a full stop goes between."""
+    if not caption or not following:
+        return rendered + following
+    return rendered + (" " if caption[-1] in SENTENCE_MARKS else ". ") + following
+
+
+def _stripped(column: pa.StringArray | pa.ChunkedArray) -> list[str]:
+    return [(text or "").rstrip() for text in column.to_pylist()]
+
+
+def _things(boxes: pa.ListArray) -> Iterator[list[_Thing]]:
+    """The things of each row, the surest first."""
+    items = boxes.flatten()
+    scores = pc.struct_field(items, "score")
+    x1, y1, x2, y2, confidence = (
+        thousandths(pc.struct_field(items, name)) for name in ("x1", "y1", "x2", "y2", "score")
+    )
+    words = positions(x1 + x2, y1 + y2).tolist()
+    labels = pc.struct_field(items, "label").to_pylist()
+    printed = zip(*(column.tolist() for column in (x1, y1, x2, y2, confidence)), strict=True)
+    things = [
+        _thing(label, POSITIONS[word], *(THOUSANDTHS[number] for number in row))
+        for label, word, row in zip(labels, words, printed, strict=True)
+    ]
+    ranks = scores.to_pylist()
+    for start, stop in pairwise(offsets(boxes).tolist()):
+        yield [things[number] for number in sorted(range(start, stop), key=lambda number: -ranks[number])]
+
+
+def _thing(label: str, position: str, x1: str, y1: str, x2: str, y2: str, confidence: str) -> _Thing:
+    endings = tuple(ending.format(position=position, x1=x1, y1=y1, x2=x2, y2=y2) for ending in _ENDINGS)
+    box = f"[{x1}, {y1}, {x2}, {y2}]"
+    return _Thing(label, endings, f'{{"category": "{as_json(label)}", "bbox": {box}, "confidence": {confidence}}}')
+
+
+def _tagged(tags: pa.ListArray | pa.ChunkedArray) -> Iterator[list[Mention]]:
+    """The mentions in each row's alt text that its tags tell of."""
+    tags = whole(tags)
+    columns = (pc.struct_field(tags.flatten(), name).to_pylist() for name in ("name", "source", "start", "end"))
+    found = list(zip(*columns, strict=True))
+    for start, stop in pairwise(offsets(tags).tolist()):
+        yield [
+            Mention(name, first, last)
+            for name, source, first, last in found[start:stop]
+            if source == "caption" and first is not None and last is not None
+        ]
