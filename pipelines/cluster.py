@@ -17,6 +17,8 @@ from schemas.errors import ShardloomError, UsageError
 EXACT = 1e-6  # sums of fractions of cores are not
 READING_CPUS = 1.0  # of all tasks that read shards: they wait for disks more than they compute
 
+_own_cpus: int | None = None  # what a cluster of our own was started with
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -35,16 +37,16 @@ def default_workers(run: RunOptions, gpus: float = 0.0, spare_cpus: float = 0.0)
     """
     if run.workers is not None:
         return run.workers
-    if gpus and ray.is_initialized():
-        return max(1, int(ray.cluster_resources().get("GPU", 0) // gpus))
-    if ray.is_initialized():
-        return max(1, int(ray.cluster_resources().get("CPU", 1) - READING_CPUS - spare_cpus))
-    return _cores()
+    if not (ray.is_initialized() and joins(run)):
+        return _cores()
+    have = ray.cluster_resources()
+    free = have.get("GPU", 0) / gpus if gpus else have.get("CPU", 1) - READING_CPUS - spare_cpus
+    return max(1, int(free))
 
 
 def joins(run: RunOptions) -> bool:
-    """Whether the run uses a cluster that is there already."""
-    return ray.is_initialized() or bool(run.address or os.environ.get("RAY_ADDRESS"))
+    """Whether the run uses a cluster that is not our own."""
+    return bool(run.address or os.environ.get("RAY_ADDRESS")) or (ray.is_initialized() and _own_cpus is None)
 
 
 def _cores() -> int:
@@ -58,20 +60,24 @@ def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None
     A cluster of our own has the cores we say: enough for the `cpus` that all workers ask for and for the reading, so
     that no stage can ever wait for a core that it won't get (ray.md trap 1).
     """
+    global _own_cpus
+    wanted = math.ceil(max(_cores(), run.workers or 1, cpus) + READING_CPUS)
     if ray.is_initialized():
-        return
+        if _own_cpus is None or _own_cpus >= wanted:
+            return
+        ray.shutdown()  # an earlier run of this process asked for less
     address = run.address or os.environ.get("RAY_ADDRESS")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray reports harmless things as errors; set it to see all
     logging.getLogger("ray").setLevel(logging.ERROR)
     options: dict[str, object] = {"address": address}
     if not address:
-        cores = max(_cores(), run.workers or 1, cpus) + READING_CPUS
-        options = {"address": "local", "num_cpus": math.ceil(cores), "object_store_memory": object_store_bytes}
+        options = {"address": "local", "num_cpus": wanted, "object_store_memory": object_store_bytes}
         options |= {"include_dashboard": False}
     on_term = signal.getsignal(signal.SIGTERM)
     try:
         with _no_stderr():
             ray.init(**options, logging_level=logging.ERROR, log_to_driver=False)
+        _own_cpus = None if address else wanted
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise ShardloomError(
             f"cannot use Ray at {address or 'this machine'}: {' '.join(str(error).split())[:300]}"

@@ -198,7 +198,9 @@ class Samples:
     def pixels(self, place: int) -> RgbImage:
         """The image as a pool before this one has decoded it, without a copy."""
         width, height = (self.table[name][place].as_py() for name in ("width", "height"))
-        return np.frombuffer(self.table[PIXELS.name][place].as_buffer(), np.uint8).reshape(height, width, 3)
+        pixels = np.frombuffer(self.table[PIXELS.name][place].as_buffer(), np.uint8).reshape(height, width, 3)
+        pixels.flags.writeable = False  # it is shared memory, and the next engine's picture too
+        return pixels
 
     def names(self, place: int) -> list[str]:
         """The names of the image's tags, each once, in their order."""

@@ -1,4 +1,4 @@
-"""Draws web-like pictures of which every line of text is known: posters, signs, receipts, charts, cards, memes.
+"""Draws web-like pictures of which all is known: posters, signs, receipts, charts, cards, memes, and scenes of things.
 
 The same (seed, index) gives the same bytes on the same Pillow: all chance comes from one generator seeded with the two.
 """
@@ -9,9 +9,14 @@ from dataclasses import dataclass
 
 from PIL import ImageFilter
 
+from curation.demo_detector.scenes import draw_scene
 from pipelines.demo.layouts import KINDS
 from pipelines.demo.sheet import FOREIGN, PLACES, SHOPS, Quad, Size
+from schemas.box import Box
 from schemas.text_line import TextLine
+
+SCENE = "scene"
+SCENE_EVERY, SCENE_FIRST = 4, 1  # of the series: one in four
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +30,9 @@ class Picture:
     lines: tuple[TextLine, ...]
     """Every line of text in the picture, in the order it was written, with confidence 1."""
     kind: str
-    """A key of `KINDS`."""
+    """A key of `KINDS`, or `SCENE`."""
+    things: tuple[tuple[str, Box], ...] = ()
+    """Every thing in a scene: what it is called, and where it is."""
 
 
 def alt_text(rng: random.Random, kind: str, words: list[str]) -> str:
@@ -47,6 +54,8 @@ def alt_text(rng: random.Random, kind: str, words: list[str]) -> str:
 def draw(seed: int, index: int) -> Picture:
     """Picture number `index` of the endless series that `seed` names: a pure function of the two."""
     rng = random.Random(f"{seed}/{index}")
+    if index % SCENE_EVERY == SCENE_FIRST:
+        return scene(rng)
     kind = rng.choice(list(KINDS))
     layout, least, aspects = KINDS[kind]
     long, aspect = rng.randint(least, 800), rng.choice(aspects)
@@ -61,6 +70,15 @@ def draw(seed: int, index: int) -> Picture:
     lines = tuple(truth(text, quad, image.size) for text, quad in sheet.lines)
     caption = alt_text(rng, kind, [line.text for line in lines])
     return Picture(jpeg.getvalue(), image.width, image.height, caption, lines, kind)
+
+
+def scene(rng: random.Random) -> Picture:
+    """A few things that the demo's detector knows, and an alt text that names them."""
+    long, aspect = rng.randint(320, 640), rng.choice((4 / 3, 1.0, 3 / 4))
+    drawn = draw_scene(rng, (long, int(long / aspect)) if aspect >= 1 else (int(long * aspect), long))
+    jpeg = io.BytesIO()
+    drawn.image.save(jpeg, "JPEG", quality=rng.randint(75, 95))
+    return Picture(jpeg.getvalue(), *drawn.image.size, drawn.caption, (), SCENE, drawn.objects)
 
 
 def truth(text: str, quad: Quad, size: Size) -> TextLine:

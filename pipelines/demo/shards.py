@@ -15,7 +15,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.demo.pictures import Picture, draw
+from curation.demo_detector.vocabulary import LABELS
+from pipelines.demo.pictures import SCENE, Picture, draw
 from pipelines.storage import Folder
 
 KEYS_PER_SHARD = 10_000  # as DataComp numbers its keys, however many rows a shard has
@@ -142,13 +143,17 @@ def failed_row(seed: int, index: int, key: str) -> Row:
 
 
 def truth_of(seed: int, index: int, key: str, download: Download) -> Row:
-    """What is in the stored image: lines with their corners and boxes in pixels, none where it cannot be decoded."""
+    """What is in the stored image: lines and things, in pixels, none where it cannot be decoded."""
     width, height = download.picture.width, download.picture.height
     items = []
     for line in download.picture.lines if download.fault is None else ():
         polygon = [round(part * side, 2) for part, side in zip(line.polygon, (width, height) * 4, strict=True)]
         bbox = [round(part * side, 2) for part, side in zip(line.box, (width, height) * 2, strict=True)]
         items.append({"text": line.text, "polygon": polygon, "bbox": bbox})
+    objects = []
+    for label, box in download.picture.things if download.fault is None else ():
+        bbox = [round(part * side, 2) for part, side in zip(box, (width, height) * 2, strict=True)]
+        objects.append({"label": label, "bbox_xyxy": bbox})
     return {
         "key": key,
         "uid": uid_of(seed, str(index)),
@@ -159,6 +164,8 @@ def truth_of(seed: int, index: int, key: str, download: Download) -> Row:
         "same_bytes_as_uid": None if download.same_bytes_as is None else uid_of(seed, str(download.same_bytes_as)),
         "complete": True,
         "items": items,
+        "objects": objects,
+        "exhaustive_for": list(LABELS) if download.picture.kind == SCENE else [],  # a poster may have a sun in its view
         "source": f"drawn with seed {seed}, index {index}",
     }
 

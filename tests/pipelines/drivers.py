@@ -8,8 +8,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -31,6 +32,8 @@ class Driver:
         address: str = "",
         workers: int = 2,
         stall_seconds: float = 100,
+        engines: Mapping[Any, Any] | None = None,
+        chunk: int = 4,
         **settings: object,
     ) -> None:
         self.folder, self.output = folder, folder / "out"
@@ -40,8 +43,8 @@ class Driver:
         spec = {"engine": f"tests.pipelines.engines:{engine}", "settings": settings, "batch_size": 2}
         recipe = {
             "input": images,
-            "engines": {"ocr": spec},
-            "chunk": {"samples": 4},
+            "engines": dict(engines or {"ocr": spec}),
+            "chunk": {"samples": chunk},
             "run": {
                 "output": str(self.output),
                 "workers": workers,

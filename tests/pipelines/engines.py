@@ -1,4 +1,4 @@
-"""OCR engines for tests: real in all that the pipeline sees of an engine, but for the reading."""
+"""Engines for tests: real in all that the pipeline sees of an engine, but for the reading."""
 
 import os
 import signal
@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from curation.decode import RgbImage
+from schemas.box import Detection
 from schemas.fingerprint import EngineFingerprint
+from schemas.tag import Tag
 from schemas.text_line import TextLine
 
 
@@ -68,3 +70,63 @@ class HangingOcr(PixelOcr):
     def read(self, image: RgbImage) -> list[TextLine]:
         time.sleep(3600)
         return super().read(image)
+
+
+class PixelBoxes:
+    """Boxes every name by the mean colour of its image, and scores it by what else is in the batch."""
+
+    def __init__(self, log: str = "", seconds: float = 0.0) -> None:
+        self.log, self.seconds = log or os.environ.get("BOX_LOG", ""), seconds
+        self.fingerprint = EngineFingerprint(name="pixel boxes", version="1", weights_sha256="", settings={})
+
+    def annotate(self, images: Sequence[RgbImage], names: Sequence[Sequence[str]]) -> list[list[Detection]]:
+        together = float(sum(image.mean() for image in images) % 1)
+        return [self.find(image, wanted, together) for image, wanted in zip(images, names, strict=True)]
+
+    def find(self, image: RgbImage, names: Sequence[str], together: float) -> list[Detection]:
+        assert not image.flags.writeable, "engines share pixels"
+        if self.log:
+            with Path(self.log).open("a") as file:
+                file.write(f"{os.getpid()}\n")
+        time.sleep(self.seconds)
+        x, y = (float(value) / 512 for value in image.mean(axis=(0, 1))[:2])
+        return [Detection(name, name, (x, y, x + 0.25, y + 0.25), together) for name in names]
+
+
+class KillerBoxes(PixelBoxes):
+    """Dies on images of one width."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def find(self, image: RgbImage, names: Sequence[str], together: float) -> list[Detection]:
+        if image.shape[1] == self.width:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().find(image, names, together)
+
+
+class FailingBoxes(PixelBoxes):
+    """Raises on images of one width."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def find(self, image: RgbImage, names: Sequence[str], together: float) -> list[Detection]:
+        if image.shape[1] == self.width:
+            raise RuntimeError("no boxes today")
+        return super().find(image, names, together)
+
+
+class FailingTags:
+    """Raises on one caption."""
+
+    def __init__(self, caption: str) -> None:
+        self.caption = caption
+        self.fingerprint = EngineFingerprint(name="failing tags", version="1", weights_sha256="", settings={})
+
+    def annotate(self, images: Sequence[RgbImage], captions: Sequence[str]) -> list[list[Tag]]:
+        if self.caption in captions:
+            raise RuntimeError("no tags today")
+        return [[Tag(caption, 1.0, "caption", 0, len(caption))] for caption in captions]

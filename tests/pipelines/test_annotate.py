@@ -189,7 +189,7 @@ def test_filters_leave_out_with_a_reason(tmp_path: Path) -> None:
 
 
 def test_a_run_that_hangs_names_its_stage(make_shards: Callable[..., str], tmp_path: Path) -> None:
-    driver = Driver(tmp_path, make_shards(tmp_path / "images", shards=1), "HangingOcr", stall_seconds=8)
+    driver = Driver(tmp_path, make_shards(tmp_path / "images", shards=1), "HangingOcr", stall_seconds=15)
     finished = driver.run()
     assert finished.returncode == 1
     line = r"error: no progress for \d+ s: stage ocr has been at shard-chunk 00000000/\d, samples \d+ to \d+; .*"
