@@ -8,10 +8,10 @@ from schemas.errors import UsageError
 
 def engines_of(
     words: str | None,
-    weights: list[str] | None,
-    vocabulary: str | None,
-    allow_download: bool | None,
-    allow_out_of_vocabulary: bool | None,
+    weights: list[str] | None = None,
+    vocabulary: str | None = None,
+    allow_download: bool | None = None,
+    allow_out_of_vocabulary: bool | None = None,
 ) -> dict[str, Any]:
     """`ocr,tags:siglip` as specs (a kind alone stands for the engine that runs on a laptop), with their settings."""
     specs: dict[str, dict[str, Any]] = {}

@@ -1,28 +1,38 @@
-"""`shardloom demo`: the whole path with the real OCR engine, on pictures drawn on the spot."""
+"""`shardloom demo`: the whole path with real engines, on pictures drawn on the spot."""
 
 import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow.parquet as pq
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from curation.text_error import ErrorCounts, page_errors
+from curation.box_error import BoxScores
+from curation.demo_detector.vocabulary import LABELS
+from curation.text_error import TextScores
 from pipelines.annotate import annotate
 from pipelines.demo.shards import write_shards
-from pipelines.output import DATA
-from pipelines.recipe import AnnotateRecipe, AnnotateRun, EngineSpec, RenderRecipe, ShardRecipe
+from pipelines.evaluate import evaluate_boxes, evaluate_ocr
+from pipelines.recipe import (
+    AnnotateRecipe,
+    AnnotateRun,
+    EngineSpec,
+    RenderGroundingRecipe,
+    RenderRecipe,
+    ShardRecipe,
+)
 from pipelines.render import preview_record, render_set
 from pipelines.shard import shard
 from pipelines.stats import Totals, read_times
 from pipelines.storage import Folder
+from pipelines.terminal import cell
 from pipelines.verify import verify
+from schemas.caption import Caption
 from schemas.errors import ShardloomError
 
-SHOWN = 5  # captions printed
+SHOWN = 3  # captions printed of each family
+WORDS = "words.txt"  # of the demo's detector, beside the images
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +40,10 @@ class DemoResult:
     """What the demo has measured."""
 
     annotated: Totals
-    rendered: Totals
-    sharded: Totals
-    errors: ErrorCounts
+    rendered: dict[str, Totals]  # by family of captions
+    sharded: dict[str, Totals]
+    texts: TextScores
+    boxes: BoxScores
     images_per_second: float
 
 
@@ -40,41 +51,61 @@ def demo(output: str, pictures: int = 240, workers: int | None = None, seed: int
     """Draws pictures, packs them as DataComp shards, annotates, renders, shards, verifies and scores them."""
     console = Console(soft_wrap=True)
     run = AnnotateRun(workers=workers)
-    images, annotations, captions, training = (f"{output}/{name}" for name in NAMES)
+    images, annotations = f"{output}/images", f"{output}/annotations"
     started = time.monotonic()
-    names = write_shards(Folder(images), pictures, per_shard=max(12, pictures // 4), seed=seed)
+    names = write_pictures(images, pictures, seed)
     console.print(f"{pictures} pictures drawn, in {len(names)} shards: {images} ({time.monotonic() - started:.1f} s)")
     annotated = annotate(annotate_recipe(images, run), annotations)
-    rate = read_times(Folder(annotations)).stages["ocr"]
+    rate = read_times(Folder(annotations)).stages["boxes"]
     images_per_second = rate["images"] / max(rate["working_seconds"], 1e-9)
     say(console, "annotated", annotated, f"{images_per_second:.1f} images/s")
-    rendered = render_set(RenderRecipe(input=annotations, run=run), captions)
-    say(console, "captions", rendered, f"{rendered.counts['captions']:,} captions")
-    sharded = shard(
-        ShardRecipe(images=[f"{images}/*.tar"], captions=captions, samples_per_shard=100, run=run), training
-    )
-    say(console, "training shards", sharded, f"{sharded.outputs} shards")
-    for folder in (annotations, captions, training):
+    sets = [annotations]
+    rendered, sharded = {}, {}
+    for family, asked in render_recipes(annotations, run).items():
+        captions, training = f"{output}/captions/{family}", f"{output}/training/{family}"
+        rendered[family] = render_set(asked, captions)
+        say(console, f"{family} captions", rendered[family], f"{rendered[family].counts['captions']:,} captions")
+        joined = ShardRecipe(images=[f"{images}/*.tar"], captions=captions, samples_per_shard=100, run=run)
+        sharded[family] = shard(joined, training)
+        say(console, f"{family} training shards", sharded[family], f"{sharded[family].outputs} shards")
+        sets += [captions, training]
+    for folder in sets:
         if faults := verify(folder)[1]:
             raise ShardloomError(faults[0])
-    console.print(f"verified: {annotations}, {captions}, {training}")
-    truth = {row["uid"]: row for row in map(json.loads, Path(images, "truth.jsonl").read_text().splitlines())}
-    errors = reading_errors(truth, annotations)
-    console.print(f"character error rate {errors.cer:.2%}, word error rate {errors.wer:.2%}, of {errors.words:,} words")
-    show_captions(console, truth, annotations)
-    return DemoResult(annotated, rendered, sharded, errors, images_per_second)
+    console.print(f"verified: {', '.join(sets)}")
+    texts, boxes = scores(console, annotations, f"{images}/truth.jsonl")
+    show_captions(console, Path(images, "truth.jsonl"), render_recipes(annotations, run))
+    return DemoResult(annotated, rendered, sharded, texts, boxes, images_per_second)
 
 
-NAMES = ("images", "annotations", "captions", "training")
-"""The sub-folders of a demo's output."""
+def write_pictures(images: str, pictures: int, seed: int = 0) -> list[str]:
+    """Four image shards, with the truth and the words that the demo's detector knows; the tars' names."""
+    Folder(images).write(WORDS, "".join(f"{word}\n" for word in LABELS).encode())
+    return write_shards(Folder(images), pictures, per_shard=max(12, pictures // 4), seed=seed)
 
 
 def annotate_recipe(images: str, run: AnnotateRun) -> AnnotateRecipe:
-    """The demo's recipe: the defaults, and repeated images left out."""
-    recipe = AnnotateRecipe(input=[f"{images}/*.tar"], engines={"ocr": EngineSpec(engine="rapidocr")}, run=run)
+    """The demo's recipe: the defaults, the words that its detector knows, and repeated images left out."""
+    recipe = AnnotateRecipe(
+        input=[f"{images}/*.tar"],
+        engines={
+            "ocr": EngineSpec(engine="rapidocr"),
+            "tags": EngineSpec(engine="caption", settings={"vocabulary": f"{images}/{WORDS}"}),
+            "boxes": EngineSpec(engine="grounding_dino"),
+        },
+        run=run,
+    )
     filters = recipe.filters.model_copy(update={"repeated_images": True})
-    chunk = recipe.chunk.model_copy(update={"samples": 32})  # so small a set is shared out evenly among workers
+    chunk = recipe.chunk.model_copy(update={"samples": 16})  # so small a set is shared out evenly among workers
     return recipe.model_copy(update={"filters": filters, "chunk": chunk})
+
+
+def render_recipes(annotations: str, run: AnnotateRun) -> dict[str, RenderRecipe | RenderGroundingRecipe]:
+    """Both families of captions, with all their granularities."""
+    return {
+        "ocr": RenderRecipe(input=annotations, run=run),
+        "grounding": RenderGroundingRecipe(input=annotations, run=run),
+    }
 
 
 def say(console: Console, what: str, totals: Totals, rate: str) -> None:
@@ -84,31 +115,42 @@ def say(console: Console, what: str, totals: Totals, rate: str) -> None:
     console.print(f"{what}: {rows}{f' ({reasons})' if reasons else ''}; {rate}")
 
 
-def reading_errors(truth: dict[str, dict[str, object]], annotations: str) -> ErrorCounts:
-    """What the OCR engine got wrong, over all annotated pictures with text."""
-    counts = ErrorCounts()
-    folder = Folder(annotations)
-    for name in folder.names(DATA):
-        for row in pq.read_table(folder.path(f"{DATA}/{name}"), columns=["uid", "ocr"]).to_pylist():
-            known = truth[row["uid"]]["items"]
-            assert isinstance(known, list)
-            if known:
-                found = [line["text"] for line in row["ocr"]]
-                counts += page_errors([item["text"] for item in known], found)
-    return counts
+def scores(console: Console, annotations: str, truth: str) -> tuple[TextScores, BoxScores]:
+    """What the engines got right of what was drawn."""
+    texts, boxes = evaluate_ocr(annotations, truth).scores, evaluate_boxes(annotations, truth).scores
+    assert isinstance(texts, TextScores)
+    assert isinstance(boxes, BoxScores)
+    read, found = texts.total, boxes.total
+    console.print(
+        f"text: character error rate {read.cer.value:.2%}, word error rate {read.wer.value:.2%}, "
+        f"of {read.counts.words:,} words"
+    )
+    console.print(
+        f"boxes: F1 {found.f1.value:.3f} (precision {found.precision.value:.3f}, recall {found.recall.value:.3f}) at "
+        f"IoU {boxes.iou:g}, mean IoU {found.mean_iou.value:.3f}, of {found.objects:,} things"
+    )
+    return texts, boxes
 
 
-def show_captions(console: Console, truth: dict[str, dict[str, object]], annotations: str) -> None:
+def show_captions(console: Console, truth: Path, families: dict[str, RenderRecipe | RenderGroundingRecipe]) -> None:
     """Prints pictures of different kinds, with every granularity."""
-    shown: set[object] = set()
-    for uid, row in truth.items():
-        if row["fault"] or not row["items"] or row["kind"] in shown:
-            continue
-        shown.add(row["kind"])
-        captions = preview_record(RenderRecipe(input=annotations, raw_caption="without"), uid)
-        table = Table("granularity", "caption", title=f"{row['kind']} {uid}", title_justify="left")
-        for caption in captions:
-            table.add_row(str(caption.granularity), escape(caption.text))
-        console.print(table)
-        if len(shown) == SHOWN:
-            return
+    rows = [row for row in map(json.loads, truth.read_text().splitlines()) if not row["fault"]]
+    for family, recipe in families.items():
+        known, left = ("items" if family == "ocr" else "objects"), SHOWN
+        kinds: set[str] = set()
+        for row in rows:
+            if left and row[known] and (family == "grounding" or row["kind"] not in kinds):
+                kinds.add(row["kind"])
+                left -= 1
+                captions = preview_record(recipe, row["uid"])
+                # a place is best seen in the sentence that names the thing, a text by itself
+                shown = [one for one in captions if one.include_datacomp_raw_cap == (family == "grounding")]
+                console.print(caption_table(f"{row['kind']} {row['uid']}", shown))
+
+
+def caption_table(title: str, captions: list[Caption]) -> Table:
+    """The captions of one picture."""
+    table = Table("granularity", "caption", title=title, title_justify="left")
+    for caption in captions:
+        table.add_row(str(caption.granularity), cell(caption.text))
+    return table

@@ -7,10 +7,15 @@ from typing import Any
 import pytest
 import yaml
 
+from curation.engines.caption_tags import CaptionTagSettings
+from curation.engines.grounding_dino import GroundingDinoSettings
 from curation.engines.rapidocr import RapidOcrSettings
+from pipelines.chunks import ChunkOptions
+from pipelines.engine_flags import engines_of
 from pipelines.output import begun
 from pipelines.recipe import (
     AnnotateRecipe,
+    AnnotateRun,
     Recipe,
     RenderRecipe,
     RunOptions,
@@ -24,6 +29,7 @@ from pipelines.storage import Folder
 from schemas.errors import UsageError
 from tests.conftest import REPOSITORY
 
+SHIPPED = REPOSITORY / "recipes/annotate.yaml"
 ANNOTATE = {"input": "shards/*.tar", "engines": {"ocr": {"engine": "rapidocr"}}}
 
 
@@ -199,11 +205,14 @@ def test_two_runs_may_not_write_to_one_folder(tmp_path: Path) -> None:
 
 
 def test_the_recipe_that_ships_holds_every_option_at_its_default() -> None:
-    shipped = load_recipe(AnnotateRecipe, str(REPOSITORY / "recipes/annotate_ocr.yaml"), input="images/*.tar")
-    settings = RapidOcrSettings().model_dump(exclude={"weights"})
-    plain = load_recipe(AnnotateRecipe, None, input="images/*.tar", engines={"ocr": {"engine": "rapidocr"}})
-    assert shipped.engines["ocr"].settings == settings
+    shipped = load_recipe(AnnotateRecipe, str(SHIPPED), input="images/*.tar")
+    plain = load_recipe(AnnotateRecipe, None, input="images/*.tar", engines=engines_of("ocr,tags,boxes"))
+    settings = {"ocr": RapidOcrSettings(), "tags": CaptionTagSettings(), "boxes": GroundingDinoSettings()}
+    for kind, spec in shipped.engines.items():
+        assert spec.settings == settings[kind].model_dump()
+        assert spec.model_dump(exclude={"settings"}) == plain.engines[kind].model_dump(exclude={"settings"})
     assert shipped.model_dump(exclude={"engines"}) == plain.model_dump(exclude={"engines"})
-    written = yaml.safe_load((REPOSITORY / "recipes/annotate_ocr.yaml").read_text())
+    written = yaml.safe_load(SHIPPED.read_text())
     assert written.keys() - {"kind"} == AnnotateRecipe.model_fields.keys() - {"input"}
-    assert written["run"].keys() == RunOptions.model_fields.keys() - {"output"}
+    assert written["chunk"].keys() == ChunkOptions.model_fields.keys()
+    assert written["run"].keys() == AnnotateRun.model_fields.keys() - {"output"}
