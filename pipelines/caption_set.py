@@ -6,24 +6,33 @@ An img2dataset key depends on how a download was cut into shards, so it means no
 import hashlib
 import io
 import json
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.output import DATA, MANIFESTS, committed
-from pipelines.recipe import RenderRecipe, ShardRecipe, held_recipe
+from pipelines.recipe import Family, RenderRecipe, ShardRecipe, held_recipe
 from pipelines.storage import Folder
+from schemas import blip3_grounding, blip3_ocr
+from schemas.caption import Caption
 from schemas.errors import ShardloomError, UsageError
 from schemas.manifest import InputFile
 
 COLUMNS = ["uid", "url", "sha256", "captions", "metadata"]
+GRANULARITIES: dict[Family, range] = {"ocr": blip3_ocr.GRANULARITIES, "grounding": blip3_grounding.GRANULARITIES}
+PARSERS: dict[Family, Callable[[str], list[Caption]]] = {
+    "ocr": blip3_ocr.parse_captions,
+    "grounding": blip3_grounding.parse_captions,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class CaptionRow:
-    """What a caption set says of one image. `captions` and `metadata` are JSON, as the published layout has them."""
+    """What a caption set says of one image: the strings of its published layout."""
 
     captions: str
     metadata: str
@@ -56,7 +65,7 @@ class Captions:
 
 
 class CaptionSet:
-    """A set that `shardloom render` wrote, or any folder of Parquet files in the published BLIP3-OCR layout.
+    """A set that `shardloom render` wrote, or any folder of Parquet files in a published layout of BLIP3's.
 
     `revision` tells two states of the set apart, by the hashes of its files, or by their sizes if it is not our own.
     """
@@ -81,18 +90,27 @@ class CaptionSet:
         if not sizes:
             raise UsageError(f"{url} holds no captions (*.parquet)")
         self.files = sorted(sizes)
+        self.family: Family = self.rendered.get("family", "ocr") if self.own else self._family()
         state = [[name, sizes[name], self.hashes.get(name)] for name in self.files]
         digest = hashlib.sha256(json.dumps(state).encode()).hexdigest()
         self.revision = InputFile(path=url, size=sum(sizes.values()), sha256=digest)
 
-    def check_holds(self, recipe: ShardRecipe) -> None:
-        """Raises `UsageError` when the caption that is to become the text was never rendered."""
+    def resolved(self, recipe: ShardRecipe) -> ShardRecipe:
+        """The recipe with the name of the source. Raises `UsageError` when what is to become the text is not there."""
         raw = "with" if recipe.raw_caption else "without"
+        numbers = GRANULARITIES[self.family]
+        if recipe.granularity not in numbers:
+            raise UsageError(f"granularity: {self.family} captions have 0 to {numbers[-1]}, not {recipe.granularity}")
         if self.own and recipe.granularity not in self.rendered["granularities"]:
             has = ", ".join(map(str, self.rendered["granularities"]))
             raise UsageError(f"granularity: {self.folder.url} holds {has} and not {recipe.granularity}")
         if self.own and self.rendered["raw_caption"] not in (raw, "both"):
             raise UsageError(f"raw_caption: {self.folder.url} holds no captions {raw} the alt text")
+        return recipe.model_copy(update={"source": recipe.source or f"blip3-{self.family}"})
+
+    def parse(self, captions: str) -> list[Caption]:
+        """The captions of one row. ValueError says what is wrong with them."""
+        return PARSERS[self.family](captions)
 
     def namesake(self, shard: str) -> str | None:
         """The file that was rendered from annotations of a shard of this name, if there is one."""
@@ -117,6 +135,20 @@ class CaptionSet:
                 raise ShardloomError(f"{self.folder.path(name)} is not as it was committed: verify the set")
             return Captions(pq.read_table(io.BytesIO(data), columns=COLUMNS).to_pylist())
         return Captions(self._search(identities()))
+
+    def _family(self) -> Family:
+        """Of another's set, by its first captions: OCR captions are JSON objects, grounding captions Python lists."""
+        for name in self.files:
+            try:
+                with self.folder.open(name) as file:
+                    for batch in pq.ParquetFile(file).iter_batches(64, columns=["captions"]):
+                        for captions in batch.to_pydict().get("captions", []):
+                            if captions and (opening := re.match(r"\s*\[\s*([{\[(])", captions)):
+                                return "ocr" if opening[1] == "{" else "grounding"
+                        break
+            except (pa.ArrowException, TypeError) as error:
+                raise ShardloomError(f"cannot read captions in {self.folder.path(name)}: {str(error)[:300]}") from None
+        return "ocr"
 
     def _search(self, identities: set[str]) -> list[dict[str, Any]]:
         import polars as pl  # here alone, so that what needs no search starts fast

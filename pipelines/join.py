@@ -1,13 +1,13 @@
 """The samples of an image shard, each with its captions or the reason why it is left out."""
 
 import hashlib
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 from curation.decode import DecodeLimits, image_size
 from pipelines.caption_set import CaptionRow, CaptionSet
 from pipelines.inputs import InputShard
-from schemas.blip3_ocr import parse_captions
 from schemas.caption import Caption
 from schemas.datacomp import ImageSample, read_metadata, read_sample, uid_of
 from schemas.quarantine import Reason, Rejected
@@ -66,9 +66,11 @@ class JoinedShard:
         if self.captions.own and row.sha256 not in (None, sha256):
             raise Rejected(Reason.MISALIGNED, f"captions of bytes {row.sha256}, image of {sha256}")
         try:
-            captions = parse_captions(row.captions)
+            captions = self.captions.parse(row.captions)
         except ValueError as error:
             raise Rejected(Reason.NO_CAPTION, f"its captions can't be read: {error}") from None
+        if self.captions.family != "ocr":  # training shards have one form for all families: the JSON of OCR captions
+            row = replace(row, captions=json.dumps([asdict(caption) for caption in captions], ensure_ascii=False))
         return Joined(self.shard.name, image, width, height, sha256, row, captions)
 
     def _identities(self) -> set[str]:

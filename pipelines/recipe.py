@@ -126,10 +126,15 @@ class AnnotateRecipe(Recipe):
         return {kind: engines[kind] for kind in get_args(EngineKind) if kind in engines}
 
 
+Family = Literal["ocr", "grounding"]
+"""A family of captions: what they tell of, and how their published layout holds them."""
+
+
 class RenderRecipe(Recipe):
-    """Renders the captions of an annotation set."""
+    """Renders the OCR captions of an annotation set."""
 
     kind: ClassVar[str] = "render"
+    family: Literal["ocr"] = "ocr"
     input: str = Field(description="the annotation set's folder")
     granularities: list[Annotated[int, Field(ge=0, le=5)]] = Field([0, 1, 2, 3, 4, 5], min_length=1)
     raw_caption: Literal["with", "without", "both"] = "both"
@@ -137,6 +142,22 @@ class RenderRecipe(Recipe):
         0.0, ge=0, le=1, description="the engine's own floor stands; raise it here at no cost"
     )
     min_lines: PositiveInt = Field(1, description="an image without text has no OCR caption")
+
+
+class RenderGroundingRecipe(Recipe):
+    """Renders the grounding captions of an annotation set."""
+
+    kind: ClassVar[str] = "render"
+    family: Literal["grounding"] = "grounding"
+    input: str = Field(description="the annotation set's folder")
+    granularities: list[Annotated[int, Field(ge=0, le=2)]] = Field([0, 1, 2], min_length=1)
+    raw_caption: Literal["with", "without", "both"] = "both"
+    caption_from: str | None = Field(
+        None, description="glob of Parquet files with uid and a caption to put the places into; default: the alt text"
+    )
+    caption_column: str | None = Field(None, description="of these files; default: caption, else cogvlm_caption")
+    min_score: float = Field(0.0, ge=0, le=1, description="the detector's own floor stands; raise it here at no cost")
+    min_boxes: PositiveInt = Field(1, description="an image in which nothing was found has no grounding caption")
 
 
 class ShardRecipe(Recipe):
@@ -147,7 +168,11 @@ class ShardRecipe(Recipe):
     captions: str = Field(description="the caption set's folder")
     format: Literal["webdataset", "parquet"] = "webdataset"
     samples_per_shard: int = Field(10_000, gt=0, le=1_000_000, description="DataComp's own; about 1 GB at 512 pixels")
-    source: str = Field("blip3-ocr", description="the data set's name in the index: what mixtures are weighted by")
+    source: str | None = Field(
+        None,
+        description="the data set's name in the index, by which mixtures are weighted; "
+        "default: blip3-ocr or blip3-grounding",
+    )
     granularity: Annotated[int, Field(ge=0, le=5)] = Field(
         0, description="the caption that becomes the .txt; BLIP-3 trains on 0"
     )

@@ -9,34 +9,37 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curation.captions.ocr import has_few_lines, keep_confident, render
+from pipelines.base_captions import BaseCaptions
+from pipelines.caption_set import PARSERS
 from pipelines.output import DATA, MANIFESTS, QUARANTINE, begun, commit, committed, parquet_bytes, put
 from pipelines.progress import Progress
-from pipelines.recipe import AnnotateRecipe, RenderRecipe, held_recipe
+from pipelines.recipe import AnnotateRecipe, Family, RenderGroundingRecipe, held_recipe
+from pipelines.render_batch import COLUMNS, ENGINES, AnyRenderRecipe, render_batch
 from pipelines.stats import RunClock, Totals, totals
 from pipelines.storage import Folder
 from pipelines.units import map_units
-from schemas.blip3_ocr import blip3_ocr_schema, parse_captions
+from schemas.blip3_grounding import blip3_grounding_schema
+from schemas.blip3_ocr import blip3_ocr_schema
 from schemas.caption import Caption
 from schemas.errors import ShardloomError, UsageError
 from schemas.manifest import InputFile, Manifest
 from schemas.quarantine import QUARANTINE as QUARANTINE_SCHEMA
-from schemas.quarantine import Reason
+from schemas.quarantine import Rejected
 
-COLUMNS = ["uid", "url", "key", "caption", "sha256", "ocr"]
 ROWS = 8192  # rendered at once
 
 
-def render_set(recipe: RenderRecipe, output: str, quiet: bool = False) -> Totals:
+def render_set(recipe: AnyRenderRecipe, output: str, quiet: bool = False) -> Totals:
     """Renders every committed annotation file that has no committed captions yet."""
     folder, annotations = Folder(output), Folder(recipe.input)
-    sources = annotation_manifests(annotations)
+    sources = annotation_manifests(annotations, recipe.family)
+    bases = base_captions(recipe)
     with begun(folder, recipe):
         done = committed(folder)
-        check_unchanged(folder, sources, done)
+        check_unchanged(folder, sources, done, bases)
         todo = [manifest for manifest in sources if manifest.name not in done]
         clock = RunClock()
-        work = functools.partial(render_file, recipe, folder, annotations)
+        work = functools.partial(render_file, recipe, folder, annotations, bases)
         with Progress("render", len(todo), "captions", quiet) as progress:
             captions = 0
             for manifest in map_units(work, todo, recipe.run):
@@ -49,35 +52,51 @@ def render_set(recipe: RenderRecipe, output: str, quiet: bool = False) -> Totals
         return totals(folder)
 
 
-def annotation_manifests(annotations: Folder) -> list[Manifest]:
-    """The manifests of an annotation set. Raises `UsageError` when the folder is none, or has no OCR column."""
+def annotation_manifests(annotations: Folder, family: Family) -> list[Manifest]:
+    """The manifests of an annotation set. Raises `UsageError` when it is none, or not what the family is made of."""
     if (kind := held_recipe(annotations).get("kind")) != AnnotateRecipe.kind:
         raise UsageError(f"{annotations.url} is no annotation set, but one of kind {kind!r}")
     manifests = list(committed(annotations).values())
     if not manifests:
         raise UsageError(f"{annotations.url} holds no committed annotations ({MANIFESTS}/*.json)")
-    if not any("ocr" in manifest.engines for manifest in manifests):
-        raise UsageError(f"{annotations.url} holds no OCR annotations: annotate with the ocr engine first")
+    engine = ENGINES[family]
+    if not any(engine in manifest.engines for manifest in manifests):
+        engines = {"ocr": "ocr", "boxes": "tags,boxes"}[engine]
+        raise UsageError(f"{annotations.url} was annotated without {engine}: run annotate {engines}")
     return manifests
 
 
-def check_unchanged(output: Folder, sources: list[Manifest], done: dict[str, Manifest]) -> None:
-    """Refuses to go on over annotations that were made anew since their captions were committed."""
+def base_captions(recipe: AnyRenderRecipe) -> BaseCaptions | None:
+    """The captions that places are put into, if they are not the alt texts."""
+    if not isinstance(recipe, RenderGroundingRecipe):
+        return None
+    if recipe.caption_from is None:
+        if recipe.caption_column is not None:
+            raise UsageError("caption_column: there are no files to take it from: pass caption_from as well")
+        return None
+    return BaseCaptions.open(recipe.caption_from, recipe.caption_column)
+
+
+def check_unchanged(
+    output: Folder, sources: list[Manifest], done: dict[str, Manifest], bases: BaseCaptions | None
+) -> None:
+    """Refuses to go on over inputs that are not what they were when captions of them were committed."""
     for source in sources:
-        if source.name in done and annotation_inputs(source) != done[source.name].inputs:
+        if source.name in done and inputs_of(source, bases) != done[source.name].inputs:
+            changed = "annotations have" if bases is None else "annotations or the captions that they are put into have"
             raise UsageError(
-                f"the annotations have changed since {output.path(DATA)}/{source.name}.parquet was committed: "
+                f"the {changed} changed since {output.path(DATA)}/{source.name}.parquet was committed: "
                 "take a new output folder"
             )
 
 
-def annotation_inputs(source: Manifest) -> list[InputFile]:
-    """What captions are made from: the annotation file, and the image shard behind it, by which joins know it."""
+def inputs_of(source: Manifest, bases: BaseCaptions | None) -> list[InputFile]:
+    """What captions are made from: the annotation file, the image shard behind it, by which joins know it, and more."""
     name = data_name(source)
     own = [
         InputFile(path=file.path, size=file.size, sha256=file.sha256) for file in source.outputs if file.path == name
     ]
-    return own + source.inputs
+    return own + source.inputs + ([] if bases is None else [bases.revision])
 
 
 def data_name(source: Manifest) -> str:
@@ -85,20 +104,24 @@ def data_name(source: Manifest) -> str:
     return f"{DATA}/{source.name}.parquet"
 
 
-def render_file(recipe: RenderRecipe, output: Folder, annotations: Folder, source: Manifest) -> Manifest:
+def render_file(
+    recipe: AnyRenderRecipe, output: Folder, annotations: Folder, bases: BaseCaptions | None, source: Manifest
+) -> Manifest:
     """Renders one annotation file; its outputs are in place when this returns, and count once they are committed."""
     data = read_data(annotations, source)
-    schema = blip3_ocr_schema(source_revision=source.recipe_sha256)
-    rendered, rejected, rows_in = [], [], 0
+    schema = caption_schema(recipe, bases, source)
+    rendered: list[pa.Table] = []
+    rejected: list[pa.Table] = []
     if data is not None:
-        for batch in pq.ParquetFile(io.BytesIO(data)).iter_batches(ROWS, columns=COLUMNS):
+        file = pq.ParquetFile(io.BytesIO(data))
+        found = None if bases is None else bases.of(file.read(["uid"])["uid"].to_pylist())
+        for batch in file.iter_batches(ROWS, columns=COLUMNS[recipe.family]):
             table = pa.Table.from_batches([batch])
-            rows_in += table.num_rows
-            ocr = keep_confident(table["ocr"], recipe.min_confidence)
-            few = has_few_lines(ocr, recipe.min_lines)
-            rejected.append(quarantined(table.filter(few), recipe))
-            rendered.append(caption_table(table.filter(pc.invert(few)), ocr.filter(pc.invert(few)), recipe, schema))
+            captions, faults = render_batch(table, recipe, schema, found)
+            rendered.append(captions)
+            rejected.append(quarantined(table, faults))
     rows_out = sum(table.num_rows for table in rendered)
+    rows_rejected = sum(table.num_rows for table in rejected)
     per_row = len(set(recipe.granularities)) * (2 if recipe.raw_caption == "both" else 1)
     outputs = [
         put(output, f"{DATA}/{source.name}.parquet", parquet_bytes(rendered, schema), rows_out),
@@ -106,20 +129,28 @@ def render_file(recipe: RenderRecipe, output: Folder, annotations: Folder, sourc
             output,
             f"{QUARANTINE}/{source.name}.parquet",
             parquet_bytes(rejected, QUARANTINE_SCHEMA),
-            rows_in - rows_out,
+            rows_rejected,
         ),
     ]
+    reasons = Counter(reason for table in rejected for reason in table["reason"].to_pylist())
     return Manifest(
         name=source.name,
         recipe_sha256=recipe.sha256(),
-        inputs=annotation_inputs(source),
-        rows_in=rows_in,
+        inputs=inputs_of(source, bases),
+        rows_in=rows_out + rows_rejected,
         rows_out=rows_out,
-        reasons=dict(Counter({Reason.TOO_FEW_LINES.value: rows_in - rows_out}) + Counter()),
+        reasons=dict(sorted(reasons.items())),
         counts={"captions": rows_out * per_row},
         outputs=outputs,
         engines=source.engines,
     )
+
+
+def caption_schema(recipe: AnyRenderRecipe, bases: BaseCaptions | None, source: Manifest) -> pa.Schema:
+    """The family's layout."""
+    if recipe.family == "ocr":
+        return blip3_ocr_schema(source.recipe_sha256)
+    return blip3_grounding_schema(source.recipe_sha256, "alt_text" if bases is None else bases.column)
 
 
 def read_data(annotations: Folder, source: Manifest) -> bytes | None:
@@ -133,44 +164,47 @@ def read_data(annotations: Folder, source: Manifest) -> bytes | None:
     return None
 
 
-def caption_table(table: pa.Table, ocr: pa.ListArray, recipe: RenderRecipe, schema: pa.Schema) -> pa.Table:
-    """Rows of the published layout."""
-    columns = render(ocr, table["caption"], table["uid"], recipe.granularities, recipe.raw_caption)
-    named = {name: table[name] for name in ("uid", "url", "key", "sha256")} | columns._asdict()
-    return pa.table(named, schema=schema)
+def quarantined(table: pa.Table, faults: list[Rejected | None]) -> pa.Table:
+    """The rows with a fault."""
+    rows = [
+        {"key": key, "uid": uid, "stage": "render", "reason": fault.reason.value, "detail": fault.detail}
+        for key, uid, fault in zip(table["key"].to_pylist(), table["uid"].to_pylist(), faults, strict=True)
+        if fault is not None
+    ]
+    return pa.Table.from_pylist(rows, schema=QUARANTINE_SCHEMA)
 
 
-def quarantined(table: pa.Table, recipe: RenderRecipe) -> pa.Table:
-    """The rows that are left without enough text."""
-    rows = table.num_rows
-    detail = f"fewer than {recipe.min_lines} lines of confidence {recipe.min_confidence:g} or more"
-    texts = {"stage": "render", "reason": Reason.TOO_FEW_LINES.value, "detail": detail}
-    constant = {name: pa.repeat(pa.scalar(text), rows) for name, text in texts.items()}
-    return pa.table({"key": table["key"], "uid": table["uid"]} | constant, schema=QUARANTINE_SCHEMA)
-
-
-def preview_record(recipe: RenderRecipe, key: str) -> list[Caption]:
+def preview_record(recipe: AnyRenderRecipe, key: str) -> list[Caption]:
     """All captions of one record, found by uid, key or `file/key`. Nothing is written."""
     annotations = Folder(recipe.input)
     wanted_file, _, wanted = key.rpartition("/")
-    for manifest in annotation_manifests(annotations):
+    manifests = annotation_manifests(annotations, recipe.family)
+    bases = base_captions(recipe)
+    for manifest in manifests:
         if wanted_file not in ("", manifest.name) or not any(
             file.path == data_name(manifest) for file in manifest.outputs
         ):
             continue
         with annotations.open(data_name(manifest)) as file:
+            columns = [name for name in COLUMNS[recipe.family] if name in pq.read_schema(file).names]
             match = (pc.field("key") == wanted) | (pc.field("uid") == wanted)
-            table = pq.read_table(file, columns=COLUMNS, filters=match)
+            table = pq.read_table(file, columns=columns, filters=match)
         if table.num_rows:
-            return captions_of(table.slice(0, 1), recipe)
+            schema = caption_schema(recipe, bases, manifest)
+            return captions_of(table.slice(0, 1), recipe, schema, bases)
     raise UsageError(f"{recipe.input} has no annotation with the key or uid {key!r}")
 
 
-def captions_of(table: pa.Table, recipe: RenderRecipe) -> list[Caption]:
+def captions_of(
+    table: pa.Table, recipe: AnyRenderRecipe, schema: pa.Schema, bases: BaseCaptions | None
+) -> list[Caption]:
     """All captions of a one-row table, by the same code that renders whole sets."""
-    ocr = keep_confident(table["ocr"], recipe.min_confidence)
-    columns = render(ocr, table["caption"], table["uid"], recipe.granularities, recipe.raw_caption)
-    return parse_captions(columns.captions[0].as_py())
+    found = None if bases is None else bases.of(table["uid"].to_pylist())
+    captions, faults = render_batch(table, recipe, schema, found)
+    for fault in faults:
+        if fault is not None:
+            raise ShardloomError(f"{recipe.input}: {table['key'][0].as_py()} gets no captions: {fault}")
+    return PARSERS[recipe.family](captions["captions"][0].as_py())
 
 
 if __name__ == "__main__":

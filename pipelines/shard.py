@@ -35,7 +35,7 @@ def shard(recipe: ShardRecipe, output: str, quiet: bool = False) -> Totals:
     folder = Folder(output)
     inputs = input_shards(recipe.images, ".tar")
     captions = CaptionSet(recipe.captions)
-    captions.check_holds(recipe)
+    recipe = captions.resolved(recipe)
     with begun(folder, recipe):
         done = committed(folder)
         clock = RunClock()
@@ -68,6 +68,7 @@ def write_unit(recipe: ShardRecipe, output: Folder, captions: CaptionSet, unit: 
     visit = Visit(captions, unit)
     samples = (captioned_image(recipe, unit.name, row, joined) for row, joined in enumerate(visit))
     write = write_webdataset if recipe.format == "webdataset" else write_parquet
+    assert recipe.source is not None  # the caption set has filled it in
     data, index = write(output, unit.name, samples, recipe.source)
     left_out = pa.Table.from_pylist(visit.left_out, schema=QUARANTINE_SCHEMA)
     return Manifest(

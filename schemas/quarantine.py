@@ -25,6 +25,7 @@ class Reason(StrEnum):
     EXTREME_ASPECT = "extreme_aspect"
     REPEATED_IMAGE = "repeated_image"
     TOO_FEW_LINES = "too_few_lines"
+    TOO_FEW_BOXES = "too_few_boxes"
     # running the engines
     ENGINE_ERROR = "engine_error"
     WORKER_KILLED = "worker_killed"  # the process that worked on this sample alone died, twice
