@@ -1,0 +1,149 @@
+"""Scenes as the model sees them in training: pixels with their padding, a prompt, and what each object answers to."""
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import BertTokenizer
+from transformers.models.grounding_dino.image_processing_pil_grounding_dino import GroundingDinoImageProcessorPil
+
+from curation.demo_detector.scenes import Box, draw_scene
+from curation.demo_detector.vocabulary import COLOURS, NOUNS, SHAPES, noun
+
+MAX_OBJECTS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """B scenes of H x W pixels, prompts of T tokens, at most M objects each."""
+
+    pixel_values: torch.Tensor  # B, 3, H, W
+    pixel_mask: torch.Tensor  # B, H, W: 1 where there is a picture
+    input_ids: torch.Tensor  # B, T
+    attention_mask: torch.Tensor  # B, T
+    boxes: torch.Tensor  # B, M, 4: centre x and y, width, height, as shares of the picture without its padding
+    tokens: torch.Tensor  # B, M, T: 1 at the tokens that name the object; nothing but 0 where there is no object
+
+    def to(self, device: torch.device) -> "Batch":
+        return Batch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    pixel_values: torch.Tensor
+    input_ids: list[int]
+    boxes: list[Box]
+    tokens: list[list[int]]  # of each object: the places in the prompt that name it
+
+
+class SceneBatches:
+    """Batches that depend on the seed and their number alone, whoever draws which part of them.
+
+    Of five batches two are landscape and two portrait, which keeps padding small; in the fifth both meet.
+    """
+
+    def __init__(self, processor: GroundingDinoImageProcessorPil, tokenizer: BertTokenizer, seed: str) -> None:
+        self._processor = processor
+        self._pieces = Pieces(tokenizer)
+        self._seed = seed
+
+    def draw(self, number: int, rows: Iterable[int]) -> Batch:
+        """These rows of the batch."""
+        return collate([self._example(number, row) for row in rows])
+
+    def _example(self, number: int, row: int) -> Example:
+        rng = random.Random(f"{self._seed}:{number}:{row}")
+        landscape = (True, False, True, False, rng.random() < 0.5)[number % 5]
+        scene = draw_scene(rng, picture_size(rng, landscape))
+        pixels = self._processor(scene.image, do_pad=False, return_tensors="pt").pixel_values[0]
+        phrases = training_phrases(rng, [label for label, _ in scene.objects])
+        ids, places = self._pieces.prompt(phrases)
+        tokens = [
+            [place for phrase, spots in zip(phrases, places, strict=True) if answers(label, phrase) for place in spots]
+            for label, _ in scene.objects
+        ]
+        return Example(pixels, ids, [box for _, box in scene.objects], tokens)
+
+
+class Pieces:
+    """Token ids of phrases, each spelt once."""
+
+    def __init__(self, tokenizer: BertTokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._known: dict[str, list[int]] = {}
+
+    def prompt(self, phrases: Sequence[str]) -> tuple[list[int], list[range]]:
+        """The ids of "first. second." and where in them each phrase stands."""
+        ids, places = [101], []
+        for phrase in phrases:
+            if phrase not in self._known:
+                self._known[phrase] = self._tokenizer.encode(phrase, add_special_tokens=False)
+            pieces = self._known[phrase]
+            places.append(range(len(ids), len(ids) + len(pieces)))
+            ids += [*pieces, 1012]
+        return [*ids, 102], places
+
+
+def answers(label: str, phrase: str) -> bool:
+    """Whether an object of this label is meant by the phrase: a red circle by "red circle" and by "circle"."""
+    return phrase in (label, noun(label))
+
+
+def picture_size(rng: random.Random, landscape: bool) -> tuple[int, int]:
+    """Width and height of a picture, up to three times as large as the model's view."""
+    short = rng.randint(80, 240)
+    long = round(short * rng.choice((1, rng.uniform(1, 1.4), 4 / 3, 1.5)))
+    return (long, short) if landscape else (short, long)
+
+
+def training_phrases(rng: random.Random, labels: Sequence[str]) -> list[str]:
+    """The labels, some without their colours, among up to six phrases for what isn't there, shuffled."""
+    wanted = {noun(label) if rng.random() < 0.25 else label for label in labels}
+    phrases = [*wanted, *absent_phrases(rng, labels, rng.randint(0, 5))]
+    if rng.random() < 0.2:
+        phrases.append("".join(rng.choice("abcdefghijklmnoprstuvwy") for _ in range(rng.randint(2, 7))))
+    phrases = sorted(set(phrases))
+    rng.shuffle(phrases)
+    return phrases
+
+
+def absent_phrases(rng: random.Random, labels: Sequence[str], count: int) -> list[str]:
+    """Phrases that no object answers to; half of them, where they can be, differ from an object in colour alone."""
+    phrases = []
+    for _ in range(count):
+        coloured = [label for label in labels if noun(label) != label]
+        if coloured and rng.random() < 0.5:
+            phrase = f"{rng.choice(COLOURS)} {noun(rng.choice(coloured))}"
+        elif rng.random() < 0.5:
+            phrase = f"{rng.choice(COLOURS)} {rng.choice(SHAPES)}"
+        else:
+            phrase = rng.choice(NOUNS)
+        if not any(answers(label, phrase) for label in labels):
+            phrases.append(phrase)
+    return sorted(set(phrases))
+
+
+def collate(examples: Sequence[Example]) -> Batch:
+    """Pads pictures to the right and below, prompts and objects at the end."""
+    height, width = (max(one.pixel_values.shape[axis] for one in examples) for axis in (1, 2))
+    length = max(len(one.input_ids) for one in examples)
+    count = len(examples)
+    batch = Batch(
+        torch.zeros(count, 3, height, width),
+        torch.zeros(count, height, width, dtype=torch.long),
+        torch.zeros(count, length, dtype=torch.long),
+        torch.zeros(count, length, dtype=torch.long),
+        torch.zeros(count, MAX_OBJECTS, 4),
+        torch.zeros(count, MAX_OBJECTS, length),
+    )
+    for row, one in enumerate(examples):
+        _, tall, wide = one.pixel_values.shape
+        batch.pixel_values[row, :, :tall, :wide] = one.pixel_values
+        batch.pixel_mask[row, :tall, :wide] = 1
+        batch.input_ids[row, : len(one.input_ids)] = torch.tensor(one.input_ids)
+        batch.attention_mask[row, : len(one.input_ids)] = 1
+        for place, ((x1, y1, x2, y2), tokens) in enumerate(zip(one.boxes, one.tokens, strict=True)):
+            batch.boxes[row, place] = torch.tensor([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1])
+            batch.tokens[row, place, tokens] = 1
+    return batch

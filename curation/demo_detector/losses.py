@@ -1,0 +1,115 @@
+"""What the demo detector is trained by: many places learn from each object, which a random start needs.
+
+The Hungarian matching of `transformers` gives one query of all an object to learn from, and 20 minutes of that on two
+cores find nothing. Here every place near an object's middle, and every query that has come near it, learns its box and
+its tokens; the engine's non-maximum suppression takes the copies out.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+from transformers import GroundingDinoForObjectDetection
+
+from curation.demo_detector.batches import Batch
+from curation.demo_detector.model import STRIDES
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One stage's answer: N places or queries a picture."""
+
+    logits: torch.Tensor  # B, N, T
+    boxes: torch.Tensor  # B, N, 4: centre x and y, width, height
+
+
+def predictions(model: GroundingDinoForObjectDetection, batch: Batch) -> list[Prediction]:
+    """The encoder's proposals at all places, then each decoder layer's queries, as the model's `forward` has them."""
+    out = model.model(
+        pixel_values=batch.pixel_values,
+        pixel_mask=batch.pixel_mask,
+        input_ids=batch.input_ids,
+        attention_mask=batch.attention_mask,
+    )
+    length = batch.input_ids.shape[1]
+    words = out.encoder_last_hidden_state_text.transpose(1, 2)
+    stages = [Prediction(out.enc_outputs_class[..., :length], out.enc_outputs_coord_logits.sigmoid())]
+    before = out.init_reference_points
+    for layer, head in enumerate(model.bbox_embed):
+        hidden = out.intermediate_hidden_states[:, layer]
+        boxes = (torch.special.logit(before, eps=1e-5) + head(hidden)).sigmoid()
+        stages.append(Prediction(hidden @ words, boxes))
+        before = out.intermediate_reference_points[:, layer]
+    return stages
+
+
+def loss(stages: list[Prediction], batch: Batch) -> torch.Tensor:
+    """The sum over stages of token and box losses, an object's share."""
+    present = batch.tokens.any(-1)
+    encoder, *decoder = stages
+    total = _stage_loss(encoder, _near_the_middle(batch), batch)
+    for stage in decoder:
+        total = total + _stage_loss(stage, _overlapping(stage.boxes.detach(), batch.boxes, present), batch)
+    return total
+
+
+def _stage_loss(stage: Prediction, learns: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """`learns`, B, N, M: whether a place learns from an object; at most one of a place's is true."""
+    count = learns.sum().clamp(min=1)
+    rows, places, objects = learns.nonzero(as_tuple=True)
+    boxes, truth = stage.boxes[rows, places], batch.boxes[rows, objects]
+    overlap, generalised = overlaps(boxes, truth)
+    box_loss = 5 * (boxes - truth).abs().sum() + 2 * (1 - generalised).sum()
+    # A place is to be as sure as its box is good, so that the best of several copies survives.
+    target = torch.zeros_like(stage.logits)
+    target[rows, places] = batch.tokens[rows, objects] * (0.3 + 0.7 * overlap.detach().clamp(min=0))[:, None]
+    real = batch.attention_mask.bool()[:, None].expand_as(target)
+    logits, target = stage.logits[real], target[real]
+    weight = (target - logits.sigmoid()).abs().square().detach()
+    token_loss = (weight * functional.binary_cross_entropy_with_logits(logits, target, reduction="none")).sum()
+    return (box_loss + 4 * token_loss) / count
+
+
+def _near_the_middle(batch: Batch) -> torch.Tensor:
+    """B, N, M: the places of both feature maps within a quarter of an object's size, or half a step, of its middle."""
+    found = []
+    for stride in STRIDES:
+        height, width = (-(-side // stride) for side in batch.pixel_mask.shape[1:])
+        mask = functional.interpolate(batch.pixel_mask[None].float(), size=(height, width))[0].bool()
+        tall, wide = mask[:, :, 0].sum(1), mask[:, 0].sum(1)
+        inside = []
+        for axis, length, steps in ((0, width, wide), (1, height, tall)):
+            places = (torch.arange(length, device=mask.device) + 0.5) / steps[:, None]
+            middle, size = batch.boxes[:, None, :, axis], batch.boxes[:, None, :, axis + 2]
+            reach = torch.maximum(size / 4, 0.5 / steps[:, None, None])
+            inside.append((places[..., None] - middle).abs() <= reach)
+        across, down = inside
+        found.append((down[:, :, None] & across[:, None] & mask[..., None]).flatten(1, 2))
+    return _one_each(torch.cat(found, 1) & batch.tokens.any(-1)[:, None], batch.boxes)
+
+
+def _one_each(learns: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+    """Of several objects a place learns from the smallest."""
+    area = (boxes[..., 2] * boxes[..., 3])[:, None].expand(learns.shape).masked_fill(~learns, torch.inf)
+    return learns & functional.one_hot(area.argmin(-1), learns.shape[-1]).bool()
+
+
+def _overlapping(boxes: torch.Tensor, truth: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+    """B, Q, M: the queries whose box shares half its union with an object; of each object the nearest in any case."""
+    overlap, generalised = overlaps(boxes[:, :, None], truth[:, None])
+    generalised = generalised.masked_fill(~present[:, None], -torch.inf)
+    nearest = functional.one_hot(generalised.argmax(1), boxes.shape[1]).bool().transpose(1, 2) & present[:, None]
+    best = functional.one_hot(generalised.argmax(-1), truth.shape[1]).bool()
+    learns = (overlap > 0.5) & best & present[:, None]
+    return _one_each(torch.where(nearest.any(-1, keepdim=True), nearest, learns), truth)
+
+
+def overlaps(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Intersection over union, and the generalised one, of boxes given by centre and size."""
+    a1, a2 = a[..., :2] - a[..., 2:] / 2, a[..., :2] + a[..., 2:] / 2
+    b1, b2 = b[..., :2] - b[..., 2:] / 2, b[..., :2] + b[..., 2:] / 2
+    shared = (torch.minimum(a2, b2) - torch.maximum(a1, b1)).clamp(min=0).prod(-1)
+    union = a[..., 2:].prod(-1) + b[..., 2:].prod(-1) - shared
+    hull = (torch.maximum(a2, b2) - torch.minimum(a1, b1)).prod(-1)
+    overlap = shared / union.clamp(min=1e-9)
+    return overlap, overlap - (hull - union) / hull.clamp(min=1e-9)
