@@ -198,7 +198,8 @@ def preview_record(recipe: AnyRenderRecipe, key: str) -> list[Caption]:
 def captions_of(
     table: pa.Table, recipe: AnyRenderRecipe, schema: pa.Schema, bases: BaseCaptions | None
 ) -> list[Caption]:
-    """All captions of a one-row table, by the same code that renders whole sets."""
+    """All captions of a one-row table, by the same code that renders whole sets; also of too few lines or boxes."""
+    recipe = recipe.model_copy(update={"min_lines" if recipe.family == "ocr" else "min_boxes": 0})
     found = None if bases is None else bases.of(table["uid"].to_pylist())
     captions, faults = render_batch(table, recipe, schema, found)
     for fault in faults:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -17,12 +18,23 @@ from pipelines.messages import Chunk, ShardEnd
 from pipelines.outcomes import Outcome, with_decoded, with_values
 from pipelines.output import begun
 from pipelines.parts import commit_shard, write_part
-from pipelines.recipe import AnnotateRecipe, AnnotateRun, EngineSpec, RenderRecipe, ShardRecipe
+from pipelines.recipe import (
+    AnnotateRecipe,
+    AnnotateRun,
+    EngineKind,
+    EngineSpec,
+    RenderGroundingRecipe,
+    RenderRecipe,
+    ShardRecipe,
+)
 from pipelines.render import render_set
 from pipelines.shard import shard
 from pipelines.stats import Totals
 from pipelines.storage import Folder
+from schemas.box import BOXES, Detection, detection_to_arrow
 from schemas.fingerprint import EngineFingerprint
+from schemas.quarantine import Reason, Rejected
+from schemas.tag import TAGS, Tag, tag_to_arrow
 from schemas.tar_reader import TarReader
 from schemas.text_line import OCR, TextLine, line_to_arrow
 
@@ -42,10 +54,33 @@ def lines_of(key: str) -> list[TextLine]:
 
 
 def annotation_set(images: str, output: Path, lines: Callable[[str], list[TextLine]] = lines_of) -> Path:
-    """What `shardloom annotate` writes, by the same functions, with these lines of text."""
+    """What `shardloom annotate ocr` writes, by the same functions, with these lines of text."""
+    return annotated(images, output, {"ocr": (OCR, lambda key: [line_to_arrow(found) for found in lines(key)])})
+
+
+def grounding_set(
+    images: str, output: Path, boxes: Callable[[str], list[Detection] | None], tags: Callable[[str], list[Tag]]
+) -> Path:
+    """What `shardloom annotate tags,boxes` writes. Where the boxes are None their engine has failed."""
+
+    def found(key: str) -> list[Any] | None:
+        things = boxes(key)
+        return None if things is None else [detection_to_arrow(thing) for thing in things]
+
+    return annotated(
+        images, output, {"tags": (TAGS, lambda key: [tag_to_arrow(tag) for tag in tags(key)]), "boxes": (BOXES, found)}
+    )
+
+
+Values = Callable[[str], list[Any] | None]
+"""What an engine finds in the image of a key; None where it fails."""
+
+
+def annotated(images: str, output: Path, columns: dict[EngineKind, tuple[pa.Field, Values]]) -> Path:
+    """An annotation set with these columns."""
     spec = EngineSpec(engine="tests.pipelines.engines:PixelOcr")
-    recipe = AnnotateRecipe(input=[images], engines={"ocr": spec}, run=ALONE)
-    fingerprint = EngineFingerprint(name="pixel", version="1", weights_sha256="", settings={})
+    recipe = AnnotateRecipe(input=[images], engines=dict.fromkeys(columns, spec), run=ALONE)
+    fingerprint = EngineFingerprint(name="pixel", version="1", weights_sha256="", settings={}).model_dump_json()
     folder = Folder(str(output))
     with begun(folder, recipe):
         for shard in input_shards(recipe.input, ".tar"):
@@ -55,13 +90,15 @@ def annotation_set(images: str, output: Path, lines: Callable[[str], list[TextLi
                 for index, samples in enumerate(cut(reader, recipe.chunk)):
                     digests.append(digest_of(samples))
                     keys += [sample.key for sample in samples]
-                    outcomes = [
-                        Outcome(width=64, height=48, value=[line_to_arrow(found) for found in lines(sample.key)])
-                        for sample in samples
-                    ]
-                    table = with_decoded(samples_table(samples), outcomes, keep_pixels=False)
-                    table = with_values(table, outcomes, "ocr", OCR)
-                    table = table.replace_schema_metadata({"engine.ocr": fingerprint.model_dump_json()})
+                    sizes = [Outcome(width=64, height=48) for _ in samples]
+                    table = with_decoded(samples_table(samples), sizes, keep_pixels=False)
+                    for name, (column, values) in columns.items():
+                        outcomes = [Outcome(value=values(sample.key)) for sample in samples]
+                        for outcome in outcomes:
+                            if outcome.value is None:
+                                outcome.failure = Rejected(Reason.ENGINE_ERROR, "ValueError: no luck")
+                        table = with_values(table, outcomes, name, column)
+                    table = table.replace_schema_metadata(dict.fromkeys((f"engine.{n}" for n in columns), fingerprint))
                     write_part(folder, Chunk(shard.name, index, digests[-1], 0, table), recipe.sha256())
             damage = [f"byte {found.offset}: {found.what}" for found in reader.damage]
             end = ShardEnd(shard.name, shard.path, reader.size, reader.sha256, digests, len(keys), damage)
@@ -73,6 +110,12 @@ def annotation_set(images: str, output: Path, lines: Callable[[str], list[TextLi
 def caption_set(annotations: Path, output: Path, **options: Any) -> Path:
     """The captions of an annotation set."""
     render_set(RenderRecipe(input=str(annotations), run=ALONE, **options), str(output))
+    return output
+
+
+def grounding_caption_set(annotations: Path, output: Path, **options: Any) -> Path:
+    """The grounding captions of an annotation set."""
+    render_set(RenderGroundingRecipe(input=str(annotations), run=ALONE, **options), str(output))
     return output
 
 
