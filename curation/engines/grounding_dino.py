@@ -60,7 +60,8 @@ class GroundingDinoSettings(BaseModel):
     # Boxes with a shorter side (part of the image) are dropped: it is one pixel of 500.
     min_side: float = Field(default=0.002, ge=0, lt=1)
     # Prompts in one forward pass. At 1, not a bit of a box depends on its neighbours, and a run that is killed and
-    # resumed gives the same bytes. More is for GPUs, where it is faster: the same boxes to 1e-5 in fp32.
+    # resumed gives the same bytes. More is for GPUs. In fp32 that gives the same boxes to 1e-5; not in bf16, whose
+    # rounding depends on the neighbours: queries that were nearly equal change ranks, and with them their boxes.
     rows_per_pass: int = Field(default=1, ge=1)
     # The network's image has sides that are multiples of this, to the nearest. 1 is as published; 32 lets pictures of
     # nearly equal shape share a pass (600 x 800 and 599 x 800), about 2 % out of proportion at the published size.
