@@ -10,10 +10,10 @@ from rapidfuzz.distance import Levenshtein
 from rapidocr import RapidOCR
 
 from pipelines.demo.layouts import KINDS
-from pipelines.demo.pictures import Picture, draw
+from pipelines.demo.pictures import SCENE, Picture, draw
 from pipelines.demo.sheet import font
 
-TEXTLESS = {"scenery", "shapes"}
+TEXTLESS = {"scenery", "shapes", SCENE}
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +28,19 @@ def test_same_seed_and_index_give_the_same_bytes(pictures: list[Picture]) -> Non
 
 
 def test_every_kind_occurs_and_only_the_textless_ones_have_no_lines(pictures: list[Picture]) -> None:
-    assert {picture.kind for picture in pictures} == set(KINDS)
+    assert {picture.kind for picture in pictures} == {*KINDS, SCENE}
     for picture in pictures:
         assert bool(picture.lines) != (picture.kind in TEXTLESS)
+
+
+def test_one_in_four_is_a_scene_whose_things_its_alt_text_names(pictures: list[Picture]) -> None:
+    assert [index for index, picture in enumerate(pictures) if picture.kind == SCENE] == list(range(1, 150, 4))
+    for picture in pictures:
+        assert bool(picture.things) == (picture.kind == SCENE)
+        for label, (x1, y1, x2, y2) in picture.things:
+            assert label in picture.caption
+            assert 0 <= x1 < x2 <= 1
+            assert 0 <= y1 < y2 <= 1
 
 
 def test_sizes_are_in_range_and_are_those_of_the_jpeg(pictures: list[Picture]) -> None:

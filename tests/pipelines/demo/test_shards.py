@@ -12,7 +12,7 @@ import pytest
 import webdataset
 from PIL import Image, UnidentifiedImageError
 
-from pipelines.demo.pictures import draw
+from pipelines.demo.pictures import SCENE, draw
 from pipelines.demo.shards import HTML, REPEAT, REPEATED, SIDE, TRUNCATED, write_shards
 from pipelines.storage import Folder
 
@@ -120,6 +120,11 @@ def test_truth_boxes_lie_in_the_stored_image(shards: Path) -> None:
             assert 0 <= x1 < x2 <= truth["width"]
             assert 0 <= y1 < y2 <= truth["height"]
             assert len(item["polygon"]) == 8
+        for thing in truth["objects"]:
+            x1, y1, x2, y2 = thing["bbox_xyxy"]
+            assert 0 <= x1 < x2 <= truth["width"]
+            assert 0 <= y1 < y2 <= truth["height"]
+        assert bool(truth["objects"]) == bool(truth["exhaustive_for"]) == (truth["kind"] == SCENE)
 
 
 @pytest.mark.parametrize(("count", "per_shard"), [(0, 8), (8, 0), (8, 5_001)])
