@@ -1,0 +1,310 @@
+"""Tags by the picture itself: how well a SigLIP model finds each entry of a vocabulary to describe it.
+
+SigLIP scores each pair of picture and text by itself (a sigmoid), so a tag's score doesn't depend on what else is in
+the vocabulary. The texts' embeddings are worked out once a run, by `prepare`, and shared by all workers, which drop the
+text half of the model. There are no weights here: what a tag's score is worth depends on those that the user passes.
+
+torch and transformers, which take seconds to import, come in only where weights are loaded.
+"""
+
+import hashlib
+import json
+import logging
+import re
+import string
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from curation.decode import RgbImage
+from curation.engines.caption_tags import CaptionTags, CaptionTagSettings
+from curation.engines.vocabulary import read_vocabulary
+from schemas.errors import UsageError
+from schemas.fingerprint import EngineFingerprint
+from schemas.tag import Tag
+
+_CONFIGURATION = ("config.json", "tokenizer.json", "tokenizer_config.json")
+_IMAGES = ("preprocessor_config.json", "processor_config.json")  # the image processor's: either
+_NEEDED = f"*.safetensors, {', '.join(_CONFIGURATION)}, {' or '.join(_IMAGES)}"
+_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+_TEXTS_PER_PASS = 64
+_NOT_OF_SETTINGS = {"weights", "allow_download", "vocabulary"}  # where things lie is no part of what they are
+
+
+class SiglipTagSettings(BaseModel):
+    """How `SiglipTags` looks, and what it keeps."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # A folder as save_pretrained writes it, or with `allow_download` a name on the hub (google/siglip-base-patch16-224,
+    # google/siglip2-base-patch16-224). None ship.
+    weights: str | None = None
+    allow_download: bool = False
+    vocabulary: str | None = None  # path of a file, as `read_vocabulary` takes it; None for the one that ships here
+    # The tag takes the place of {}. This is the wording of transformers' zero-shot pipeline and its examples.
+    prompt: str = Field(default="This is a photo of {}.", pattern=r"^[^{}]*\{\}[^{}]*$")
+    # Tags below are dropped. SigLIP's scores are low, for it was trained on one fitting text among 32,000: in the
+    # examples of its documentation, fitting texts get 0.2 and 0.3, others less than 0.0001. Not measured here, for want
+    # of weights. Rendering can raise the floor at no cost.
+    floor: float = Field(default=0.01, ge=0, le=1)
+    # The most tags of one picture, the surest, so that a vocabulary of near-synonyms costs the box engine no hundreds.
+    max_tags: int = Field(default=50, ge=1)
+    caption: bool = True  # whether what the caption mentions is kept as well, as the caption engine finds it
+    # auto: a CUDA device if there is one, in bf16 if it has it; else the CPU in fp32. What is taken goes into the
+    # fingerprint. bf16 is autocast, and for pictures only: texts are embedded once and in fp32.
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    # Pictures in one forward pass. None is 32 on CUDA and 1 on the CPU, where batches gain nothing (a base model at 224
+    # pixels: 0.47 s a picture alone, 0.46 in fours) and where, at 1, not a bit of a score depends on the neighbours: a
+    # run that is killed and resumed gives the same bytes.
+    images_per_pass: int | None = Field(default=None, ge=1)
+    # CPU threads. With one, a machine's number of cores alters no bit, and as many workers as cores lose nothing.
+    threads: int = Field(default=1, ge=1)
+
+
+class SiglipTags:
+    """A `TagEngine`: the caption's mentions in their order, then what the picture shows, surest first."""
+
+    @staticmethod
+    def prepare(settings: SiglipTagSettings) -> NDArray[np.float32]:
+        """The embeddings of the vocabulary's prompts, names x width, each of length 1. Raises as the constructor.
+
+        On one thread of a CPU, a base model takes 0.13 s a prompt: seven minutes for the vocabulary that ships.
+        """
+        folder = _weights_folder(settings)
+        device, _ = _resolved(settings)
+        names = read_vocabulary(settings.vocabulary).names
+        return _text_embeddings(_load_model(folder, settings, device), folder, settings.prompt, names)
+
+    def __init__(self, settings: SiglipTagSettings | None = None, prepared: NDArray[np.float32] | None = None) -> None:
+        """Loads the weights; without `prepared`, what `prepare` gave for these settings, embeds the vocabulary.
+
+        Raises `UsageError` for weights or a vocabulary that are missing or unfit, and an absent device.
+        """
+        import torch
+        from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+
+        self.settings = settings or SiglipTagSettings()
+        folder = _weights_folder(self.settings)
+        self.vocabulary = read_vocabulary(self.settings.vocabulary)
+        self.device, self.precision = _resolved(self.settings)
+        self.images_per_pass = self.settings.images_per_pass or (32 if self.device == "cuda" else 1)
+        self._captions: CaptionTags | None = None
+        if self.settings.caption:
+            self._captions = CaptionTags(CaptionTagSettings(vocabulary=self.settings.vocabulary))
+        self.fingerprint = self._fingerprint(folder)
+        self._model = _load_model(folder, self.settings, self.device)
+        # Not the class without "Pil", which asks for torchvision.
+        self._image_processor = _loaded(folder, SiglipImageProcessorPil)
+        if prepared is None:
+            prepared = _text_embeddings(self._model, folder, self.settings.prompt, self.vocabulary.names)
+        if prepared.shape != (len(self.vocabulary.names), self._model.config.text_config.projection_size):
+            raise ValueError(f"prepared is {prepared.shape}, not of these weights and this vocabulary")
+        self._texts = torch.tensor(prepared, device=self.device)
+        del self._model.text_model  # half of the model, and done
+
+    def annotate(self, images: Sequence[RgbImage], captions: Sequence[str]) -> list[list[Tag]]:
+        """The tags of each image and its alt text. Raises `RuntimeError` for scores that are not finite."""
+        mentions = self._captions.annotate(images, captions) if self._captions else [[] for _ in images]
+        seen = [self._above_floor(scores) for scores in self.scores(images)]
+        return [of_caption + of_image for of_caption, of_image in zip(mentions, seen, strict=True)]
+
+    def scores(self, images: Sequence[RgbImage]) -> NDArray[np.float32]:
+        """How well each entry describes each image, 0 to 1, images x names."""
+        step = self.images_per_pass
+        passes = [self._scores(images[start : start + step]) for start in range(0, len(images), step)]
+        return np.concatenate(passes or [np.empty((0, len(self._texts)), np.float32)])
+
+    def _scores(self, images: Sequence[RgbImage]) -> NDArray[np.float32]:
+        import torch
+
+        pixels = self._image_processor(
+            images=list(images),
+            input_data_format="channels_last",  # else guessed, and wrongly for a picture three pixels high
+            return_tensors="pt",
+        )["pixel_values"]
+        with (
+            torch.inference_mode(),
+            torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
+        ):
+            with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16"):
+                features = self._model.get_image_features(pixel_values=pixels.to(self.device)).pooler_output
+            logits = _of_length_1(features) @ self._texts.T * self._model.logit_scale.exp() + self._model.logit_bias
+            if not logits.isfinite().all():
+                raise RuntimeError(f"siglip: non-finite scores in {self.precision} on {self.device}")
+            return np.asarray(logits.sigmoid().cpu().numpy(), np.float32)
+
+    def _above_floor(self, scores: NDArray[np.float32]) -> list[Tag]:
+        found = [(-float(scores[n]), self.vocabulary.names[n]) for n in np.flatnonzero(scores >= self.settings.floor)]
+        return [Tag(name, -minus_score, "image") for minus_score, name in sorted(found)[: self.settings.max_tags]]
+
+    def _fingerprint(self, folder: Path) -> EngineFingerprint:
+        libraries = ["transformers", "torch", "pillow"]
+        if self._captions:
+            libraries += ["pyahocorasick", "lemminflect"]
+        return EngineFingerprint(
+            name="siglip",
+            version=", ".join(f"{name} {version(name).split('+')[0]}" for name in libraries),
+            weights_sha256=_sha256(sorted(folder.glob("*.safetensors"))),
+            settings=self.settings.model_dump(exclude=_NOT_OF_SETTINGS)
+            | {
+                "device": self.device,
+                "precision": self.precision,
+                "images_per_pass": self.images_per_pass,
+                "vocabulary": self.vocabulary.sha256,
+                "configuration": _sha256(
+                    folder / name for name in (*_CONFIGURATION, *_IMAGES) if (folder / name).is_file()
+                ),
+            },
+        )
+
+
+def _text_embeddings(model: Any, folder: Path, prompt: str, names: Sequence[str]) -> NDArray[np.float32]:
+    """In fp32, names x width, each of length 1."""
+    import torch
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = _loaded(folder, PreTrainedTokenizerFast)  # SigLIP's own class asks for sentencepiece
+    config = model.config.text_config
+    if len(tokenizer) > config.vocab_size or tokenizer.pad_token is None:
+        raise _unfit(f"the tokenizer in {folder} is not the model's or can't pad; pass another folder")
+    texts = [_canonical(prompt.replace("{}", name), folder) for name in names]
+    ids = tokenizer(texts, padding="max_length", max_length=config.max_position_embeddings).input_ids
+    longest = max(range(len(names)), key=lambda n: len(ids[n]))
+    if len(ids[longest]) > config.max_position_embeddings:
+        raise _unfit(
+            f"tag {names[longest]!r} makes a prompt of {len(ids[longest])} tokens, "
+            f"{config.max_position_embeddings} at most; shorten it or the prompt"
+        )
+    with torch.inference_mode():
+        passes = [
+            # No attention mask: the model was trained without, and reads the padding too.
+            model.get_text_features(input_ids=torch.tensor(ids[start : start + _TEXTS_PER_PASS]).to(model.device))
+            for start in range(0, len(ids), _TEXTS_PER_PASS)
+        ]
+    return np.asarray(torch.cat([_of_length_1(one.pooler_output) for one in passes]).cpu().numpy(), np.float32)
+
+
+def _canonical(text: str, folder: Path) -> str:
+    """The text as SigLIP's tokenizer makes it (lower case, no punctuation), and SigLIP 2's (lower case).
+
+    A tokenizer.json need not do it, and a second time does no harm.
+    """
+    config = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
+    text = text.lower()
+    if str(config.get("tokenizer_class")).startswith("SiglipTokenizer"):
+        text = text.translate(str.maketrans("", "", string.punctuation))
+    return " ".join(text.split())
+
+
+def _of_length_1(features: Any) -> Any:
+    """In fp32, whatever the model computes in."""
+    return features.float() / features.float().norm(dim=-1, keepdim=True)
+
+
+def _weights_folder(settings: SiglipTagSettings) -> Path:
+    """The folder that holds the weights, fetched from the hub if need be."""
+    if settings.weights is None:
+        raise _unfit(f"no weights ship; pass weights=FOLDER with {_NEEDED}")
+    folder = Path(settings.weights)
+    if not folder.is_dir():
+        if not _HUB_NAME.fullmatch(settings.weights):
+            raise _unfit(f"no folder {folder}; pass weights=FOLDER with {_NEEDED}")
+        if not settings.allow_download:
+            raise _unfit(f"no folder {folder}; pass weights=FOLDER, or allow_download=true to fetch it from the hub")
+        folder = _downloaded(settings.weights)
+    absent = [name for name in _CONFIGURATION if not (folder / name).is_file()]
+    if not any((folder / name).is_file() for name in _IMAGES):
+        absent.append(_IMAGES[0])
+    if not any(folder.glob("*.safetensors")):
+        absent.append("*.safetensors")
+    if absent:
+        raise _unfit(f"{folder} holds no {' and no '.join(absent)}; pass weights=FOLDER with {_NEEDED}")
+    try:
+        model_type = json.loads((folder / "config.json").read_text("utf-8"))["model_type"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _unfit(f"{folder / 'config.json'} is no model's: {_one_line(error)}; pass another folder") from None
+    if model_type != "siglip":  # of SigLIP 2, all but the models of flexible resolution call themselves that
+        raise _unfit(f"{folder} holds a model of type {model_type!r}; pass one of type 'siglip'")
+    return folder
+
+
+def _downloaded(name: str) -> Path:
+    import huggingface_hub
+
+    _silence()
+    try:
+        return Path(huggingface_hub.snapshot_download(name, allow_patterns=["*.json", "*.safetensors"]))
+    except Exception as error:  # noqa: BLE001  no such name, no network, no space, ...
+        raise _unfit(f"cannot fetch {name} from the hub: {_one_line(error)}; pass weights=FOLDER") from None
+
+
+def _load_model(folder: Path, settings: SiglipTagSettings, device: str) -> Any:
+    import torch
+    from transformers import SiglipModel
+
+    torch.set_num_threads(settings.threads)
+    model, keys = _loaded(
+        folder,
+        SiglipModel,
+        use_safetensors=True,
+        trust_remote_code=False,
+        dtype=torch.float32,
+        output_loading_info=True,
+    )
+    absent = sorted(keys["missing_keys"])
+    if absent:  # transformers makes them up
+        raise _unfit(f"{folder} lacks {len(absent)} of the model's tensors, {absent[0]} for one; pass another folder")
+    return model.to(device).eval()
+
+
+def _loaded(folder: Path, kind: Any, **options: Any) -> Any:
+    """What transformers makes of the folder."""
+    _silence()
+    try:
+        return kind.from_pretrained(folder, local_files_only=True, **options)
+    except Exception as error:  # noqa: BLE001  transformers raises what it likes on damaged files
+        raise _unfit(f"cannot load {folder}: {_one_line(error)}; pass another folder") from None
+
+
+def _resolved(settings: SiglipTagSettings) -> tuple[str, str]:
+    """The device and the precision that `auto` stands for here."""
+    import torch
+
+    cuda = torch.cuda.is_available()
+    if settings.device == "cuda" and not cuda:
+        raise _unfit("no CUDA device here; pass device=cpu or device=auto")
+    device = ("cuda" if cuda else "cpu") if settings.device == "auto" else settings.device
+    has_bf16 = device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    precision = ("bf16" if has_bf16 else "fp32") if settings.precision == "auto" else settings.precision
+    return device, precision
+
+
+def _silence() -> None:
+    """No bars and lines of transformers' own in this process: what matters is raised."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity(logging.CRITICAL)
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # the hub's, too
+
+
+def _sha256(paths: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _unfit(message: str) -> UsageError:
+    return UsageError(f"siglip: {message}")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
