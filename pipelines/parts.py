@@ -106,6 +106,6 @@ def counts_of(tables: list[pa.Table]) -> dict[str, int]:
 def _fingerprints(schema: pa.Schema) -> dict[str, EngineFingerprint]:
     return {
         key.decode().removeprefix(ENGINE): EngineFingerprint.model_validate_json(value)
-        for key, value in (schema.metadata or {}).items()
+        for key, value in sorted((schema.metadata or {}).items())
         if key.startswith(ENGINE.encode())
     }

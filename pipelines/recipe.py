@@ -19,7 +19,6 @@ from pydantic import (
     ValidationError,
     field_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from curation.decode import DecodeLimits
 from curation.filters import ImageFilters
@@ -122,7 +121,7 @@ class AnnotateRecipe(Recipe):
     @classmethod
     def _in_order(cls, engines: dict[EngineKind, EngineSpec]) -> dict[EngineKind, EngineSpec]:
         if "boxes" in engines and "tags" not in engines:
-            raise PydanticCustomError("tags_missing", "boxes are looked for by tags: annotate tags,boxes")
+            raise ValueError("boxes are looked for by tags: annotate tags,boxes")
         return {kind: engines[kind] for kind in get_args(EngineKind) if kind in engines}
 
 
@@ -256,6 +255,8 @@ def _fault(fault: dict[str, Any]) -> str:
         return f"unknown key {where}"
     if fault["type"] == "missing":
         return f"{where}: {fault['msg'].lower()}"
+    if fault["type"] == "value_error":  # one of our own
+        return f"{where}: {fault['ctx']['error']}"
     found = repr(fault["input"])
     return f"{where}: {fault['msg'].lower()}, not {found if len(found) <= MAX_SHOWN else found[:MAX_SHOWN] + '...'}"
 

@@ -16,7 +16,7 @@ from pipelines.storage import Folder
 from tests.conftest import REPOSITORY
 from tests.pipelines.sets import annotation_set, caption_set, shardloom, small_disk
 
-COMMANDS = ("annotate", "render", "shard", "verify", "stats", "demo")
+COMMANDS = ("annotate", "render", "shard", "verify", "stats", "evaluate", "demo")
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,18 @@ WRONG_USE = {
     "annotate ocr --input {made}/*.yaml -o {out}": r"{made}/broken\.yaml is no \.tar file: the glob should .*",
     "annotate ocr --input nowhere://x -o {out}": "nowhere://x: Protocol not known: nowhere",
     "annotate ocr -o {out}": "recipe: input: field required",
-    "annotate tags --input {i}/*.tar -o {out}": r"recipe: engines\.tags\.\[key\]: input should be 'ocr', .*",
+    "annotate text --input {i}/*.tar -o {out}": r"recipe: engines\.text\.\[key\]: input should be 'ocr', .*",
+    "annotate boxes --input {i}/*.tar -o {out}": "recipe: engines: boxes are looked for by tags: annotate tags,boxes",
+    "annotate ocr:paddle --input {i}/*.tar -o {out}": r"engines\.ocr: no engine is named 'paddle': rapidocr, or .*",
+    "annotate tags,boxes --input {i}/*.tar -o {out}": r"engines\.boxes: the demonstration weights know 76 things, .*",
+    "annotate tags,boxes --weights {n} -o {out}": "--weights {n}: say whose they are, as boxes={n}",
+    "annotate tags,boxes --weights boxes={n} -i {i}/*.tar -o {out}": "grounding_dino: no folder {n}; pass .*",
+    "annotate tags:siglip --weights tags={n} -i {i}/*.tar -o {out}": ".*siglip.*: no folder {n}; pass .*",
+    "annotate tags --vocabulary {n} --input {i}/*.tar -o {out}": ".*{n}.*",
+    "annotate --add boxes -o {out}": "--add: name the annotation set, as: shardloom annotate SET --add boxes .*",
+    "annotate {n} --add boxes -o {out}": r"{n} is no output set: it holds no recipe\.yaml",
+    "annotate {c} --add boxes -o {out}": "recipe of that set is not of the kind 'annotate'",
+    "annotate {a} --add text -o {out}": r"recipe: engines\.text\.\[key\]: input should be .*",
     "annotate {made}/unknown.yaml -o {out}": r"recipe {made}/unknown\.yaml: unknown key chunk\.sampels",
     "annotate {made}/broken.yaml -o {out}": r"recipe {made}/broken\.yaml is no YAML: while parsing .*",
     "annotate {made}/list.yaml -o {out}": r"recipe {made}/list\.yaml is no mapping",
