@@ -20,6 +20,9 @@ bench: .venv/ready
 	$(BIN)/python benchmarks/read_shards.py
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python benchmarks/annotate_ocr.py
+	$(BIN)/python -m benchmarks.three_engines
+	$(BIN)/python benchmarks/grounding_dino.py
+	$(BIN)/python benchmarks/caption_tags.py
 	$(BIN)/python benchmarks/ocr_quality.py
 
 .venv/ready: pyproject.toml constraints.txt
