@@ -1,9 +1,10 @@
-"""Captions a second on one core, over all six granularities: the Arrow renderer against row-at-a-time Python.
+"""Captions a second on one core, over all granularities: OCR's Arrow renderer against row-at-a-time Python; grounding.
 
     python benchmarks/render.py [--rows 20000]
 
-All three make the same two JSON columns, byte for byte (checked), from the same rows, in the same run. The baselines:
-f-strings that work out every number and `Fraction` anew, and the same with the numbers looked up in tables.
+For OCR all three make the same two JSON columns, byte for byte (checked), from the same rows, in the same run. The
+baselines: f-strings that work out every number and `Fraction` anew, and the same with the numbers looked up in tables.
+Grounding captions are rendered over alt texts of a dozen words and over another data set's of sixty.
 """
 
 import argparse
@@ -17,12 +18,16 @@ from typing import Any
 
 import pyarrow as pa
 
+from curation.captions import grounding
 from curation.captions.ocr import render
 from schemas.blip3_ocr import POSITIONS
+from schemas.box import BOXES
 from schemas.text_line import OCR
 
 WORDS = "OPEN SALE Café 24h www.example.com No. 7 NEW Fresh coffee MACK SHOP R&D 5% off Bäckerei 北京 EXIT".split()  # noqa: SIM905
 ALT_TEXTS = ("A street with shops and signs", "Vintage poster, 1950s.", 'The "Grand" hotel at night', "")
+LABELS = ("dog", "cat", "hot dog", "football player", "red jersey", "table", "man", "woman", "tree", "car", "t shirt")
+OTHER_WORDS = ("a", "the", "with", "in", "of", "and", "near", "standing", "small", "blue", "photo", "image", "street")
 
 Row = dict[str, Any]
 Columns = tuple[list[str], list[str]]
@@ -43,6 +48,27 @@ def make_lines(pick: random.Random) -> list[Row]:
         box = {"x1": x1 / 1000, "y1": y1 / 1000, "x2": x2 / 1000, "y2": y2 / 1000}
         lines.append({"text": text, "polygon": [0.0] * 8, **box, "confidence": pick.randint(500, 1000) / 1000})
     return lines
+
+
+def make_captions(pick: random.Random) -> Row:
+    """One to eight things, surest first, and two captions that mention half of them."""
+    labels = pick.choices(LABELS, k=pick.randint(1, 8))
+    found = [
+        {"label": label, "phrase": label, **dict(zip(("x1", "y1", "x2", "y2"), corners(pick), strict=True))}
+        | {"score": 0.95 - 0.1 * number}
+        for number, label in enumerate(labels)
+    ]
+    captions = []
+    for words in (8, 55):
+        parts = pick.choices(OTHER_WORDS, k=words) + [label for label in labels if pick.random() < 0.5]
+        pick.shuffle(parts)
+        captions.append(" ".join(parts).capitalize())
+    return {"boxes": found, "raw": captions[0], "other": captions[1]}
+
+
+def corners(pick: random.Random) -> tuple[float, float, float, float]:
+    (x1, x2), (y1, y2) = (sorted(pick.randint(0, 1000) for _ in range(2)) for _ in "xy")
+    return x1 / 1000, y1 / 1000, x2 / 1000, y2 / 1000
 
 
 def thousandths(line: Row) -> tuple[int, int, int, int]:
@@ -130,9 +156,15 @@ def seconds(work: Callable[[], Any], times: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=20_000, help="images; each gets twelve captions (20000)")
-    rows = make_rows(parser.parse_args().rows)
+    parser.add_argument("--rows", type=int, default=20_000, help="images; each gets eighteen captions (20000)")
+    count = parser.parse_args().rows
     pa.set_cpu_count(1)
+    time_ocr(make_rows(count))
+    pick = random.Random(0)
+    time_grounding([make_captions(pick) for _ in range(count)])
+
+
+def time_ocr(rows: list[Row]) -> None:
     ocr = pa.array([row["ocr"] for row in rows], OCR.type)
     raws, uids = (pa.array([row[name] for row in rows], pa.string()) for name in ("raw", "uid"))
 
@@ -149,13 +181,25 @@ def main() -> None:
         "Python, tables": seconds(lambda: tables(rows), 2),
         "Python, f-strings and Fraction": seconds(lambda: f_strings(rows), 2),
     }
-    print(f"{len(rows):,} rows, {len(ocr.flatten()) / len(rows):.1f} lines each, {captions:,} captions of")
+    print(f"OCR: {len(rows):,} rows, {len(ocr.flatten()) / len(rows):.1f} lines each, {captions:,} captions of")
     print(f"{characters / captions:.0f} characters; {written / 1e6:.0f} MB of JSON with the metadata column; one core")
     print(f"{'':<32}{'captions/s':>12}{'MB/s':>8}{'times slower':>14}")
     for name, spent in taken.items():
         print(
             f"{name:<32}{captions / spent:>12,.0f}{written / spent / 1e6:>8.0f}{spent / taken['Arrow kernels']:>14.1f}"
         )
+
+
+def time_grounding(rows: list[Row]) -> None:
+    boxes = pa.array([row["boxes"] for row in rows], BOXES.type)
+    raws, others = (pa.array([row[name] for row in rows], pa.string()) for name in ("raw", "other"))
+    print(f"\ngrounding: {len(rows):,} rows, {len(boxes.flatten()) / len(rows):.1f} things each; one core")
+    print(f"{'':<32}{'captions/s':>12}{'MB/s':>8}")
+    for name, bases in (("over the alt text", None), ("over another caption", others)):
+        columns = grounding.render(boxes, raws, None, bases)
+        written = columns.captions.nbytes + columns.metadata.nbytes
+        spent = seconds(lambda bases=bases: grounding.render(boxes, raws, None, bases), 3)  # type: ignore[misc]
+        print(f"{name:<32}{6 * len(rows) / spent:>12,.0f}{written / spent / 1e6:>8.0f}")
 
 
 if __name__ == "__main__":

@@ -32,8 +32,10 @@ def find_mentions(text: str, labels: Sequence[str], tagged: Sequence[Mention] = 
     """
     order = {label: number for number, label in enumerate(labels)}
     found = [(mention, False) for mention in tagged if 0 <= mention.start < mention.end <= len(text)]
+    lower = text.lower()
     for label in order:
-        if pattern := _pattern(label):
+        start, pattern = _pattern(label)
+        if pattern and start in lower:  # a search that ignores case is slow
             found += [
                 (Mention(label, match.start(), match.end()), match.lastgroup is not None)
                 for match in pattern.finditer(text)
@@ -58,16 +60,18 @@ def find_mentions(text: str, labels: Sequence[str], tagged: Sequence[Mention] = 
 
 
 @lru_cache(maxsize=1 << 16)  # vocabularies have thousands of labels, phrases of detectors more
-def _pattern(label: str) -> re.Pattern[str] | None:
+def _pattern(label: str) -> tuple[str, re.Pattern[str] | None]:
+    """The first word in small letters, and the pattern; none for a label without words."""
     words = [word for word in _GAP.split(label) if word]
     if not words:
-        return None
+        return "", None
     first, last = words[0][0], words[-1][-1]
     before = r"(?<!\w)" if _is_spaced(first) else ""
     sibilant = words[-1].lower().endswith(("s", "x", "z", "o", "ch", "sh"))
     plural = f"(?P<plural>{'e?s' if sibilant else 's'})?" if last.isalpha() and _is_spaced(last) else ""
     after = r"(?!\w)" if _is_spaced(last) else ""
-    return re.compile(before + r"[\s-]++".join(map(re.escape, words)) + plural + after, re.IGNORECASE)
+    pattern = re.compile(before + r"[\s-]++".join(map(re.escape, words)) + plural + after, re.IGNORECASE)
+    return words[0].lower(), pattern
 
 
 def _is_spaced(character: str) -> bool:
