@@ -9,6 +9,7 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from curation.decode import RgbImage
+from curation.engines.siglip_weights import check_weights
 from pipelines.recipe import EngineKind, EngineSpec
 from schemas.box import BOXES, detection_to_arrow
 from schemas.errors import UsageError
@@ -83,7 +84,9 @@ def check_engines(specs: Mapping[EngineKind, EngineSpec]) -> list[str]:
     Returns what the user should be told of the engines.
     """
     for kind, spec in specs.items():
-        _factory(kind, spec)
+        _, settings = _factory(kind, spec)
+        if (kind, spec.engine) == ("tags", "siglip"):
+            check_weights(settings["settings"])
     return _check_demonstration(specs)
 
 

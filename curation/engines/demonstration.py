@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curation.engines.grounding_dino_weights import unfit, weights_folder
+from curation.engines.grounding_dino_weights import GROUNDING_DINO, weights_folder
 
 if TYPE_CHECKING:
     from curation.engines.grounding_dino import GroundingDinoSettings
@@ -24,4 +24,4 @@ def demonstration_words(settings: "GroundingDinoSettings") -> frozenset[str] | N
     try:
         return frozenset(map(str, json.loads(path.read_text("utf-8"))["words"]))
     except (ValueError, KeyError, TypeError) as error:
-        raise unfit(f"{path} has no list of words ({type(error).__name__})") from None
+        raise GROUNDING_DINO.unfit(f"{path} has no list of words ({type(error).__name__})") from None

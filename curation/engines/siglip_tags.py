@@ -7,12 +7,9 @@ text half of the model. There are no weights here: what a tag's score is worth d
 torch and transformers, which take seconds to import, come in only where weights are loaded.
 """
 
-import hashlib
 import json
-import logging
-import re
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -23,15 +20,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from curation.decode import RgbImage
 from curation.engines.caption_tags import CaptionTags, CaptionTagSettings
+from curation.engines.siglip_weights import SIGLIP, configuration_sha256, load_model, weights_folder
 from curation.engines.vocabulary import read_vocabulary
-from schemas.errors import UsageError
+from curation.engines.weights import weights_sha256
 from schemas.fingerprint import EngineFingerprint
 from schemas.tag import Tag
 
-_CONFIGURATION = ("config.json", "tokenizer.json", "tokenizer_config.json")
-_IMAGES = ("preprocessor_config.json", "processor_config.json")  # the image processor's: either
-_NEEDED = f"*.safetensors, {', '.join(_CONFIGURATION)}, {' or '.join(_IMAGES)}"
-_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _TEXTS_PER_PASS = 64
 _NOT_OF_SETTINGS = {"weights", "allow_download", "vocabulary"}  # where things lie is no part of what they are
 
@@ -76,10 +70,10 @@ class SiglipTags:
 
         On one thread of a CPU, a base model takes 0.13 s a prompt: seven minutes for the vocabulary that ships.
         """
-        folder = _weights_folder(settings)
-        device, _ = _resolved(settings)
+        folder = weights_folder(settings)
+        device, _ = SIGLIP.resolved(settings.device, settings.precision)
         names = read_vocabulary(settings.vocabulary).names
-        return _text_embeddings(_load_model(folder, settings, device), folder, settings.prompt, names)
+        return _text_embeddings(load_model(folder, settings.threads, device), folder, settings.prompt, names)
 
     def __init__(self, settings: SiglipTagSettings | None = None, prepared: NDArray[np.float32] | None = None) -> None:
         """Loads the weights; without `prepared`, what `prepare` gave for these settings, embeds the vocabulary.
@@ -90,17 +84,17 @@ class SiglipTags:
         from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
         self.settings = settings or SiglipTagSettings()
-        folder = _weights_folder(self.settings)
+        folder = weights_folder(self.settings)
         self.vocabulary = read_vocabulary(self.settings.vocabulary)
-        self.device, self.precision = _resolved(self.settings)
+        self.device, self.precision = SIGLIP.resolved(self.settings.device, self.settings.precision)
         self.images_per_pass = self.settings.images_per_pass or (32 if self.device == "cuda" else 1)
         self._captions: CaptionTags | None = None
         if self.settings.caption:
             self._captions = CaptionTags(CaptionTagSettings(vocabulary=self.settings.vocabulary))
         self.fingerprint = self._fingerprint(folder)
-        self._model = _load_model(folder, self.settings, self.device)
+        self._model = load_model(folder, self.settings.threads, self.device)
         # Not the class without "Pil", which asks for torchvision.
-        self._image_processor = _loaded(folder, SiglipImageProcessorPil)
+        self._image_processor = SIGLIP.load(folder, SiglipImageProcessorPil)
         if prepared is None:
             prepared = _text_embeddings(self._model, folder, self.settings.prompt, self.vocabulary.names)
         if prepared.shape != (len(self.vocabulary.names), self._model.config.text_config.projection_size):
@@ -150,16 +144,14 @@ class SiglipTags:
         return EngineFingerprint(
             name="siglip",
             version=", ".join(f"{name} {version(name).split('+')[0]}" for name in libraries),
-            weights_sha256=_sha256(sorted(folder.glob("*.safetensors"))),
+            weights_sha256=weights_sha256(folder),
             settings=self.settings.model_dump(exclude=_NOT_OF_SETTINGS)
             | {
                 "device": self.device,
                 "precision": self.precision,
                 "images_per_pass": self.images_per_pass,
                 "vocabulary": self.vocabulary.sha256,
-                "configuration": _sha256(
-                    folder / name for name in (*_CONFIGURATION, *_IMAGES) if (folder / name).is_file()
-                ),
+                "configuration": configuration_sha256(folder),
             },
         )
 
@@ -169,15 +161,15 @@ def _text_embeddings(model: Any, folder: Path, prompt: str, names: Sequence[str]
     import torch
     from transformers import PreTrainedTokenizerFast
 
-    tokenizer = _loaded(folder, PreTrainedTokenizerFast)  # SigLIP's own class asks for sentencepiece
+    tokenizer = SIGLIP.load(folder, PreTrainedTokenizerFast)  # SigLIP's own class asks for sentencepiece
     config = model.config.text_config
     if len(tokenizer) > config.vocab_size or tokenizer.pad_token is None:
-        raise _unfit(f"the tokenizer in {folder} is not the model's or can't pad; pass another folder")
+        raise SIGLIP.unfit(f"the tokenizer in {folder} is not the model's or can't pad; pass another folder")
     texts = [_canonical(prompt.replace("{}", name), folder) for name in names]
     ids = tokenizer(texts, padding="max_length", max_length=config.max_position_embeddings).input_ids
     longest = max(range(len(names)), key=lambda n: len(ids[n]))
     if len(ids[longest]) > config.max_position_embeddings:
-        raise _unfit(
+        raise SIGLIP.unfit(
             f"tag {names[longest]!r} makes a prompt of {len(ids[longest])} tokens, "
             f"{config.max_position_embeddings} at most; shorten it or the prompt"
         )
@@ -205,106 +197,3 @@ def _canonical(text: str, folder: Path) -> str:
 def _of_length_1(features: Any) -> Any:
     """In fp32, whatever the model computes in."""
     return features.float() / features.float().norm(dim=-1, keepdim=True)
-
-
-def _weights_folder(settings: SiglipTagSettings) -> Path:
-    """The folder that holds the weights, fetched from the hub if need be."""
-    if settings.weights is None:
-        raise _unfit(f"no weights ship; pass weights=FOLDER with {_NEEDED}")
-    folder = Path(settings.weights)
-    if not folder.is_dir():
-        if not _HUB_NAME.fullmatch(settings.weights):
-            raise _unfit(f"no folder {folder}; pass weights=FOLDER with {_NEEDED}")
-        if not settings.allow_download:
-            raise _unfit(f"no folder {folder}; pass weights=FOLDER, or allow_download=true to fetch it from the hub")
-        folder = _downloaded(settings.weights)
-    absent = [name for name in _CONFIGURATION if not (folder / name).is_file()]
-    if not any((folder / name).is_file() for name in _IMAGES):
-        absent.append(_IMAGES[0])
-    if not any(folder.glob("*.safetensors")):
-        absent.append("*.safetensors")
-    if absent:
-        raise _unfit(f"{folder} holds no {' and no '.join(absent)}; pass weights=FOLDER with {_NEEDED}")
-    try:
-        model_type = json.loads((folder / "config.json").read_text("utf-8"))["model_type"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise _unfit(f"{folder / 'config.json'} is no model's: {_one_line(error)}; pass another folder") from None
-    if model_type != "siglip":  # of SigLIP 2, all but the models of flexible resolution call themselves that
-        raise _unfit(f"{folder} holds a model of type {model_type!r}; pass one of type 'siglip'")
-    return folder
-
-
-def _downloaded(name: str) -> Path:
-    import huggingface_hub
-
-    _silence()
-    try:
-        return Path(huggingface_hub.snapshot_download(name, allow_patterns=["*.json", "*.safetensors"]))
-    except Exception as error:  # noqa: BLE001  no such name, no network, no space, ...
-        raise _unfit(f"cannot fetch {name} from the hub: {_one_line(error)}; pass weights=FOLDER") from None
-
-
-def _load_model(folder: Path, settings: SiglipTagSettings, device: str) -> Any:
-    import torch
-    from transformers import SiglipModel
-
-    torch.set_num_threads(settings.threads)
-    model, keys = _loaded(
-        folder,
-        SiglipModel,
-        use_safetensors=True,
-        trust_remote_code=False,
-        dtype=torch.float32,
-        output_loading_info=True,
-    )
-    absent = sorted(keys["missing_keys"])
-    if absent:  # transformers makes them up
-        raise _unfit(f"{folder} lacks {len(absent)} of the model's tensors, {absent[0]} for one; pass another folder")
-    return model.to(device).eval()
-
-
-def _loaded(folder: Path, kind: Any, **options: Any) -> Any:
-    """What transformers makes of the folder."""
-    _silence()
-    try:
-        return kind.from_pretrained(folder, local_files_only=True, **options)
-    except Exception as error:  # noqa: BLE001  transformers raises what it likes on damaged files
-        raise _unfit(f"cannot load {folder}: {_one_line(error)}; pass another folder") from None
-
-
-def _resolved(settings: SiglipTagSettings) -> tuple[str, str]:
-    """The device and the precision that `auto` stands for here."""
-    import torch
-
-    cuda = torch.cuda.is_available()
-    if settings.device == "cuda" and not cuda:
-        raise _unfit("no CUDA device here; pass device=cpu or device=auto")
-    device = ("cuda" if cuda else "cpu") if settings.device == "auto" else settings.device
-    has_bf16 = device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    precision = ("bf16" if has_bf16 else "fp32") if settings.precision == "auto" else settings.precision
-    return device, precision
-
-
-def _silence() -> None:
-    """No bars and lines of transformers' own in this process: what matters is raised."""
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.set_verbosity(logging.CRITICAL)
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # the hub's, too
-
-
-def _sha256(paths: Iterable[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
-
-
-def _unfit(message: str) -> UsageError:
-    return UsageError(f"siglip: {message}")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -28,6 +28,14 @@ def test_missing_weights_are_named() -> None:
         load_engine("ocr", EngineSpec(engine="rapidocr", settings={"weights": "/nowhere"}))
 
 
+def test_missing_siglip_weights_are_named_before_anything_is_loaded() -> None:
+    with pytest.raises(UsageError, match=r"^siglip: no folder /nowhere; pass weights=FOLDER with ") as raised:
+        check_engines({"tags": EngineSpec(engine="siglip", settings={"weights": "/nowhere"})})
+    assert raised.value.exit_code == 2
+    on_the_hub = {"weights": "nobody/nothing", "allow_download": True}
+    assert check_engines({"tags": EngineSpec(engine="siglip", settings=on_the_hub)}) == []
+
+
 def test_an_engine_of_ones_own() -> None:
     engine = load_engine("ocr", EngineSpec(engine="tests.pipelines.engines:PixelOcr"))
     assert (engine.fingerprint.name, engine.column.name) == ("pixel", "ocr")

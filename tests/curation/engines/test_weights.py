@@ -1,0 +1,78 @@
+"""Folders of weights that are found, hashed and refused without torch."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from curation.engines.siglip_tags import SiglipTagSettings
+from curation.engines.siglip_weights import check_weights
+from curation.engines.weights import WeightsFormat, files_sha256, weights_sha256
+from schemas.errors import UsageError
+
+FORMAT = WeightsFormat("seer", needed="config.json and eyes.safetensors", fetched=("*.json",))
+SIGLIP_FILES = ("model.safetensors", "tokenizer.json", "tokenizer_config.json", "preprocessor_config.json")
+
+
+def test_folders_and_names_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert FORMAT.local_folder("some/weights", allow_download=True) is None
+    (tmp_path / "some/weights").mkdir(parents=True)
+    assert FORMAT.local_folder("some/weights", allow_download=True) == Path("some/weights"), "what is here goes first"
+    assert FORMAT.local_folder(str(tmp_path), allow_download=False) == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("weights", "allow_download", "line"),
+    [
+        ("/nowhere", True, "seer: no folder /nowhere; pass weights=FOLDER with config.json and eyes.safetensors"),
+        ("nowhere", True, "seer: no folder nowhere; pass weights=FOLDER with config.json and eyes.safetensors"),
+        (
+            "no/where",
+            False,
+            "seer: no folder no/where; pass weights=FOLDER, or allow_download=true to fetch it from the hub",
+        ),
+    ],
+)
+def test_neither_a_folder_nor_a_name(weights: str, allow_download: bool, line: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        FORMAT.local_folder(weights, allow_download)
+    assert str(raised.value) == line
+
+
+def test_hashes(tmp_path: Path) -> None:
+    for name, content in {"b.safetensors": "2", "a.safetensors": "1", "config.json": "3", "vocab.txt": "4"}.items():
+        (tmp_path / name).write_text(content)
+    assert weights_sha256(tmp_path) == hashlib.sha256(b"12").hexdigest()
+    names = ("vocab.txt", "absent.json", "config.json")
+    assert files_sha256(tmp_path, names) == hashlib.sha256(b"43").hexdigest(), "in the order given"
+
+
+def test_siglip_folders_are_checked(tmp_path: Path) -> None:
+    for name in SIGLIP_FILES:
+        (tmp_path / name).touch()
+    settings = SiglipTagSettings(weights=str(tmp_path))
+    with pytest.raises(UsageError, match=rf"^siglip: {tmp_path} holds no config\.json; pass weights=FOLDER with "):
+        check_weights(settings)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "clip"}))
+    with pytest.raises(UsageError, match=r"holds a model of type 'clip'; pass one of type 'siglip'$"):
+        check_weights(settings)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "siglip"}))
+    check_weights(settings)
+    with pytest.raises(UsageError, match=r"^siglip: no weights ship; pass weights=FOLDER with "):
+        check_weights(SiglipTagSettings())
+
+
+def test_siglip_is_checked_without_torch() -> None:
+    program = (
+        "import sys\n"
+        "from curation.engines.siglip_tags import SiglipTagSettings\n"
+        "from curation.engines.siglip_weights import check_weights\n"
+        "check_weights(SiglipTagSettings(weights='nobody/nothing', allow_download=True))\n"
+        "assert not {'torch', 'transformers', 'huggingface_hub'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
