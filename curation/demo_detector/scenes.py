@@ -39,7 +39,7 @@ def draw_scene(rng: random.Random, size: tuple[int, int], count: int | None = No
     """A scene of width and height in pixels, at least 32 each, with one to four objects or just `count`."""
     width, height = size
     unit = min(size)
-    fine = 2 if unit >= 256 else 4  # drawn this much larger, then reduced: smooth edges
+    fine = 4 if unit < 112 else 2  # drawn this much larger, then reduced: smooth edges
     backdrop = _Backdrop(rng)
     canvas = backdrop.painted(size, fine)
     pen = ImageDraw.Draw(canvas)

@@ -19,7 +19,8 @@ from transformers import GroundingDinoForObjectDetection
 from curation.demo_detector import model as small
 from curation.demo_detector.batches import Batch, SceneBatches
 from curation.demo_detector.losses import loss, predictions
-from curation.demo_detector.score import Detector, score
+from curation.demo_detector.score import score
+from curation.engines.grounding_dino import GroundingDino, GroundingDinoSettings
 
 SEED: Final = 20
 STEPS: Final = 6500
@@ -63,9 +64,8 @@ def _train_share(rank: int, processes: int, meeting: str, output: Path, steps: i
             _report(step, steps, done, time.monotonic() - start, losses)
         if rank == 0 and (step % CHECK == 0 or done >= 1):
             small.save(model, output)
-            found = score(Detector(model, small.tokenizer(), small.processor()), 100, seed=0)
+            found = score(GroundingDino(GroundingDinoSettings(weights=str(output))), 100, seed=0)
             print(f"step {step}  F1 {found.f1:.3f}  mean IoU {found.mean_overlap:.3f} on 100 scenes", flush=True)
-            model.train()
         if done >= 1:
             break
     if rank == 0:
@@ -87,7 +87,7 @@ def _optimiser(model: GroundingDinoForObjectDetection) -> torch.optim.AdamW:
     matrices = [one for one in model.parameters() if one.ndim >= 2]
     others = [one for one in model.parameters() if one.ndim < 2]
     groups = [{"params": matrices, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=RATE, betas=(0.9, 0.98))
+    return torch.optim.AdamW(groups, lr=RATE, betas=(0.9, 0.98), fused=True)
 
 
 def _step(
