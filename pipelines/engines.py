@@ -9,7 +9,9 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from curation.decode import RgbImage
+from curation.engines.demonstration import demonstration_words
 from curation.engines.siglip_weights import check_weights
+from curation.engines.vocabulary import read_vocabulary
 from pipelines.recipe import EngineKind, EngineSpec
 from schemas.box import BOXES, detection_to_arrow
 from schemas.errors import UsageError
@@ -83,29 +85,27 @@ def check_engines(specs: Mapping[EngineKind, EngineSpec]) -> list[str]:
 
     Returns what the user should be told of the engines.
     """
-    for kind, spec in specs.items():
-        _, settings = _factory(kind, spec)
-        if (kind, spec.engine) == ("tags", "siglip"):
-            check_weights(settings["settings"])
-    return _check_demonstration(specs)
+    engines: dict[EngineKind, tuple[str, Any]] = {
+        kind: (spec.engine, _factory(kind, spec)[1].get("settings")) for kind, spec in specs.items()
+    }
+    vocabulary: Sequence[str] = ()
+    match engines.get("tags"):
+        case ("caption" | "siglip" as engine, settings):
+            vocabulary = read_vocabulary(settings.vocabulary).names
+            if engine == "siglip":
+                check_weights(settings)
+    match engines.get("boxes"):
+        case ("grounding_dino", settings):
+            return _check_demonstration(settings, vocabulary)
+    return []
 
 
-def _check_demonstration(specs: Mapping[EngineKind, EngineSpec]) -> list[str]:
+def _check_demonstration(settings: Any, vocabulary: Sequence[str]) -> list[str]:
     """Weights that are for demonstration know a few words, and would box anything for all others."""
-    boxes, tags = specs.get("boxes"), specs.get("tags")
-    if boxes is None or boxes.engine != DEFAULT_ENGINES["boxes"]:
-        return []
-    from curation.engines.demonstration import demonstration_words
-    from curation.engines.vocabulary import read_vocabulary
-
-    settings = _factory("boxes", boxes)[1]["settings"]
     words = demonstration_words(settings)
     if words is None:
         return []
-    unknown: list[str] = []
-    if tags is not None and (tags.engine == "caption" or tags.engine == "siglip"):
-        path = tags.settings.get("vocabulary")
-        unknown = [name for name in read_vocabulary(str(path) if path else None).names if name not in words]
+    unknown = [name for name in vocabulary if name not in words]
     if unknown and not settings.allow_out_of_vocabulary:
         raise UsageError(
             f"engines.boxes: the demonstration weights know {len(words)} things, and the tag vocabulary has "

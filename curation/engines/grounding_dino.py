@@ -23,15 +23,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from curation.decode import RgbImage
 from curation.engines.grounding_dino_weights import (
+    GROUNDING_DINO,
     configuration_sha256,
     load_detector,
     weights_folder,
-    weights_sha256,
 )
 from curation.engines.prompts import Prompt, ground, is_name_token, name_tokens, pack
 from curation.engines.suppression import suppressed, well_formed
+from curation.engines.weights import weights_sha256
 from schemas.box import Detection
-from schemas.errors import UsageError
 from schemas.fingerprint import EngineFingerprint
 
 _PIXELS_A_QUERY = 4096 / 85  # the four levels hold 1/64 + 1/256 + 1/1024 + 1/4096 proposals a pixel
@@ -92,7 +92,7 @@ class GroundingDino:
 
         self.settings = settings or GroundingDinoSettings()
         folder = weights_folder(self.settings.weights, self.settings.allow_download)
-        self.device, self.precision = _resolved(self.settings)
+        self.device, self.precision = GROUNDING_DINO.resolved(self.settings.device, self.settings.precision)
         torch.set_num_threads(self.settings.threads)
         detector = load_detector(folder)
         self._model = detector.model.to(self.device)
@@ -215,16 +215,3 @@ def network_size(size: tuple[int, int], image_processor: Any, side_step: int, qu
     height, width = (max(side_step, round(side / side_step) * side_step) for side in size)
     least = int(queries * _PIXELS_A_QUERY / max(height, width)) + 1
     return max(height, least), max(width, least)
-
-
-def _resolved(settings: GroundingDinoSettings) -> tuple[str, str]:
-    """The device and the precision that `auto` stands for here."""
-    import torch
-
-    cuda = torch.cuda.is_available()
-    if settings.device == "cuda" and not cuda:
-        raise UsageError("grounding_dino: no CUDA device here; pass device=cpu or device=auto")
-    device = ("cuda" if cuda else "cpu") if settings.device == "auto" else settings.device
-    has_bf16 = device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    precision = ("bf16" if has_bf16 else "fp32") if settings.precision == "auto" else settings.precision
-    return device, precision

@@ -6,7 +6,6 @@ from typing import Any
 
 from curation.engines.prompts import SEPARATORS
 from curation.engines.weights import WeightsFormat, files_sha256
-from curation.engines.weights import weights_sha256 as weights_sha256  # the engine takes all from here
 
 SHIPPED = Path(__file__).parents[1] / "demo_detector" / "weights"
 """The demonstration weights: a small detector of a few drawn things."""
