@@ -98,10 +98,14 @@ def picture_size(rng: random.Random, landscape: bool) -> tuple[int, int]:
 
 
 def training_phrases(rng: random.Random, labels: Sequence[str]) -> list[str]:
-    """The labels, some without their colours, among up to six phrases for what isn't there, shuffled."""
-    wanted = {noun(label) if rng.random() < 0.25 else label for label in labels}
+    """Most of the labels, some without their colours, among up to six phrases for what isn't there, shuffled.
+
+    A label left out teaches that what a prompt doesn't name is nothing, rather than the likest thing that it names.
+    """
+    named = [label for label in labels if rng.random() < 0.8]
+    wanted = {noun(label) if rng.random() < 0.25 else label for label in named}
     phrases = [*wanted, *absent_phrases(rng, labels, rng.randint(0, 5))]
-    if rng.random() < 0.2:
+    if rng.random() < 0.2 or not phrases:
         phrases.append("".join(rng.choice("abcdefghijklmnoprstuvwy") for _ in range(rng.randint(2, 7))))
     phrases = sorted(set(phrases))
     rng.shuffle(phrases)
