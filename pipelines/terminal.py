@@ -55,7 +55,10 @@ def print_stats(found: dict[str, Any]) -> None:
     table.add_row("seconds", f"{times['seconds']:,.1f} in {times['runs']} runs")
     for stage, counters in times["stages"].items():
         rate = counters.get("images", 0) / max(counters.get("working_seconds", 0), 1e-9)
-        table.add_row(cell(f"stage {stage}"), f"{counters.get('images', 0):,.0f} images, {rate:.2f}/s")
+        busy = busy_share(counters, times["runs"])
+        table.add_row(
+            cell(f"stage {stage}"), f"{counters.get('images', 0):,.0f} images, {rate:.2f}/s, workers busy {busy:.0%}"
+        )
     Console().print(table)
 
 
@@ -70,6 +73,12 @@ _FIGURES = {
     },
     "ocr": {"cer": "CER", "wer": "WER", "places_found": "places\nfound"},
 }
+
+
+def busy_share(counters: dict[str, float], runs: int) -> float:
+    """The part of a stage's working time in which its workers were at work on a batch, over all runs."""
+    there = counters.get("working_seconds", 0) * counters.get("workers", 0) / max(runs, 1)
+    return min(1.0, counters.get("busy_seconds", 0) / max(there, 1e-9))
 
 
 def print_evaluation(found: dict[str, Any]) -> None:
