@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from curation.demo_detector.vocabulary import LABELS
 from pipelines.annotate import annotate
 from pipelines.chunks import ChunkOptions
+from pipelines.demo.shards import write_shards
 from pipelines.output import committed
 from pipelines.recipe import AnnotateFilters, AnnotateRecipe, AnnotateRun, EngineKind
 from pipelines.stats import read_times
@@ -18,6 +20,7 @@ from pipelines.storage import Folder
 from pipelines.verify import verify
 from schemas.errors import UsageError
 from tests.conftest import jpeg, write_shard
+from tests.curation.engines.tiny_siglip import NAMES, save_tiny_siglip
 from tests.pipelines.drivers import Driver, hashes, wait_until
 from tests.pipelines.sets import rows
 
@@ -83,6 +86,38 @@ def test_one_pass_with_three_engines(make_shards: Callable[..., str], vocabulary
     assert manifest.counts == {"empty_captions": 0, "text_lines": 20, "tags": 20, "boxes": 20, "failures": 0}
     assert sorted(manifest.engines) == ["boxes", "ocr", "tags"]
     assert verify(str(tmp_path / "out1")) == (2, [])
+
+
+def test_real_engines_in_one_pass(tmp_path: Path) -> None:
+    """RapidOCR, SigLIP (random weights) and Grounding-DINO, over pictures and scenes."""
+    write_shards(Folder(str(tmp_path / "images")), count=10, per_shard=5)
+    save_tiny_siglip(tmp_path)
+    (tmp_path / "words.txt").write_text("\n".join(sorted({*NAMES, *LABELS})))
+    given: dict[EngineKind, Any] = {
+        "ocr": {"engine": "rapidocr"},
+        "tags": {
+            "engine": "siglip",
+            "settings": {"weights": str(tmp_path), "vocabulary": str(tmp_path / "words.txt"), "max_tags": 3},
+        },
+        "boxes": {"engine": "grounding_dino", "settings": {"allow_out_of_vocabulary": True}},
+    }
+    outputs = []
+    for workers in (1, 2):
+        output = tmp_path / f"out{workers}"
+        asked = recipe(
+            f"{tmp_path}/images/*.tar", given, run=AnnotateRun(workers=workers), chunk=ChunkOptions(samples=3)
+        )
+        assert annotate(asked, str(output)).counts["failures"] == 0
+        outputs.append(hashes(output))
+    assert outputs[0] == outputs[1]
+    found = rows(tmp_path / "out1")
+    assert any(row["ocr"] for row in found)
+    for row in found:
+        assert len([tag for tag in row["tags"] if tag["source"] == "image"]) <= 3
+        assert {box["label"] for box in row["boxes"]} <= {tag["name"] for tag in row["tags"]}
+    mentioned = {tag["name"] for row in found for tag in row["tags"] if tag["source"] == "caption"}
+    assert mentioned & {box["label"] for row in found for box in row["boxes"]}
+    assert any(tag["source"] == "image" for row in found for tag in row["tags"])
 
 
 @pytest.mark.parametrize(
