@@ -1,10 +1,10 @@
 """Peak memory of a whole run, engines apart, for inputs of any size.
 
-    python benchmarks/memory.py [--megabytes 250 2000]
+    python -m benchmarks.memory [--megabytes 250 2000] [--engines ocr | ocr,tags,boxes]
 
 Every process of the run (driver, Ray's own, reader, workers, writer) and the object store, as proportional set size,
-sampled four times a second. The engine does nothing, so that chunks move as fast as they can: the worst case for what
-is held in flight.
+sampled four times a second. The engines do nothing, so that chunks move as fast as they can: the worst case for what
+is held in flight. Several engines share decoded pixels, which travel from pool to pool.
 """
 
 import argparse
@@ -20,6 +20,7 @@ import yaml
 
 from curation.decode import RgbImage
 from pipelines.demo.pictures import draw
+from schemas.box import Detection
 from schemas.fingerprint import EngineFingerprint
 from schemas.tar_writer import TarWriter
 from schemas.text_line import TextLine
@@ -36,6 +37,22 @@ class NullOcr:
 
     def annotate(self, images: Sequence[RgbImage]) -> list[list[TextLine]]:
         return [[] for _ in images]
+
+
+class NullBoxes:
+    """Finds nothing."""
+
+    fingerprint = EngineFingerprint(name="null", version="1", weights_sha256="", settings={})
+
+    def annotate(self, images: Sequence[RgbImage], names: Sequence[Sequence[str]]) -> list[list[Detection]]:
+        return [[] for _ in images]
+
+
+ENGINES = {
+    "ocr": {"engine": "benchmarks.memory:NullOcr"},
+    "tags": {"engine": "caption"},
+    "boxes": {"engine": "benchmarks.memory:NullBoxes"},
+}
 
 
 def write_shards(folder: Path, total: int) -> None:
@@ -64,9 +81,9 @@ def tree_bytes(root: psutil.Process) -> int:
     return total
 
 
-def peak(folder: Path, workers: int) -> tuple[int, float]:
+def peak(folder: Path, workers: int, engines: str) -> tuple[int, float]:
     """Peak bytes and seconds of one annotate command."""
-    recipe = {"input": f"{folder}/*.tar", "engines": {"ocr": {"engine": "benchmarks.memory:NullOcr"}}}
+    recipe = {"input": f"{folder}/*.tar", "engines": {kind: ENGINES[kind] for kind in engines.split(",")}}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     arguments = [f"{folder}/recipe.yaml", "--output", f"{folder}/out", "--workers", str(workers), "--json"]
     command = [sys.executable, "-m", "pipelines.annotate", *arguments]
@@ -83,12 +100,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", type=int, nargs="+", default=[250, 2000])
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--engines", default="ocr")
     options = parser.parse_args()
     for megabytes in options.megabytes:
         with tempfile.TemporaryDirectory() as name:
             write_shards(Path(name), megabytes << 20)
-            most, seconds = peak(Path(name), options.workers)
-        print(f"{megabytes:>6} MB of shards: peak {most / 1e9:.2f} GB, {seconds:.0f} s", flush=True)
+            most, seconds = peak(Path(name), options.workers, options.engines)
+        print(f"{options.engines}, {megabytes:>6} MB of shards: peak {most / 1e9:.2f} GB, {seconds:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

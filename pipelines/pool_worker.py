@@ -165,6 +165,8 @@ class PoolWorker:
         )
         try:
             values = self.engine.annotate(batch)
+            if len(values) != len(places):
+                raise ValueError(f"{len(values)} results for {len(places)} images")
         except Exception as error:  # noqa: BLE001  an engine may raise anything; the row says what
             if len(places) == 1:
                 self._give_up(outcomes[places[0]], Rejected(Reason.ENGINE_ERROR, one_line(error)))
