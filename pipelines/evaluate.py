@@ -127,7 +127,13 @@ def _tied(
     """The entries that count, each with the row of its image; the row is empty where an engine failed."""
     ties = read_index(_file(index), index) if index is not None else {}
     uids = {entry.file: [*([entry.uid] if entry.uid else []), *ties.get(entry.file, [])] for entry in entries}
-    known = sorted({uid for some in uids.values() for uid in some})
+    owners: dict[str, str] = {}
+    for file, some in uids.items():
+        for uid in some:
+            if (owner := owners.setdefault(uid, file)) != file:
+                both = truth if index is None else f"{truth} with {index}"
+                raise UsageError(f"{both}: {owner!r} and {file!r} both have the uid {uid!r}")
+    known = sorted(owners)
     found = _annotated(Folder(annotations), column, known)
     for entry in entries:
         rows = [found.rows[uid] for uid in uids[entry.file] if uid in found.rows]
@@ -180,7 +186,7 @@ def _rows(folder: Folder, path: str, asked: pc.Expression, columns: list[str], m
             wanted = columns + [name for name in more if name in held]
             rows: list[Row] = pq.read_table(file, columns=wanted, filters=asked).to_pylist()
             return rows
-    except pa.ArrowInvalid:
+    except (pa.ArrowException, UnicodeDecodeError):  # an OSError is told by the folder
         raise ShardloomError(f"{folder.path(path)} is not as it was committed: verify the set") from None
 
 
@@ -222,7 +228,7 @@ def _aliases(path: str | None) -> dict[str, str]:
         return {}
     try:
         names = json.loads(_file(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is no JSON: {error}") from None
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
         raise UsageError(f"{path} is no JSON object of names to names")

@@ -18,7 +18,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    PositiveInt,
     ValidationError,
     model_validator,
 )
@@ -28,6 +27,7 @@ from schemas.box import Box
 from schemas.errors import UsageError
 
 Pixel = Annotated[float, Field(allow_inf_nan=False)]
+Side = Annotated[int, Field(gt=0, le=1_000_000)]  # beyond all pictures, and within what a float can divide by
 
 
 def _has_area(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
@@ -58,8 +58,8 @@ class _Picture(_Line):
 
     file: str
     uid: str | None = None
-    width: PositiveInt  # pixels of the picture that the boxes were drawn on; the stored one may be scaled
-    height: PositiveInt
+    width: Side  # pixels of the picture that the boxes were drawn on; the stored one may be scaled
+    height: Side
 
     def _normalised(self, box: tuple[float, float, float, float]) -> Box:
         return box[0] / self.width, box[1] / self.height, box[2] / self.width, box[3] / self.height
@@ -213,6 +213,8 @@ def _without_repeats(lines: Iterator[tuple[int, P]], path: str) -> list[P]:
         if (before := first.setdefault(picture.file, number)) != number:
             raise UsageError(f"{path}, line {number}: line {before} tells of {picture.file!r} already")
         found.append(picture)
+    if not found:
+        raise UsageError(f"{path} is empty: a truth has a line for each picture")
     return found
 
 

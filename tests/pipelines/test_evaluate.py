@@ -372,6 +372,11 @@ def test_wrong_use_is_one_line_and_2(
     stranger = written(tmp_path / "stranger", [PICTURE | {"file": "a", "objects": []}])
     other = written(tmp_path / "other", [{"uid": "?", "file": "a"}])
     words = written(tmp_path / "words", [PICTURE | {"file": "a", "uid": "a", "complete": True, "items": []}])
+    twice = written(tmp_path / "twice", [PICTURE | {"file": file, "uid": "a", "objects": []} for file in "ab"])
+    shared = written(tmp_path / "shared", [{"uid": "b", "file": "a"}])
+    empty = written(tmp_path / "empty", [])
+    deep = tmp_path / "deep"
+    deep.write_text("[" * 100_000)
     captions = tmp_path / "captions"
     with begun(Folder(str(captions)), RenderRecipe(input="x")):
         pass
@@ -383,8 +388,20 @@ def test_wrong_use_is_one_line_and_2(
         r"is this a truth of boxes\?",
         ("boxes", annotations, "--truth", stranger): f"{unknown}: pass --index, a file that gives the uid of each",
         ("boxes", annotations, "--truth", stranger, "--index", other): f"{unknown}: does the truth belong to it\\?",
+        ("boxes", annotations, "--truth", twice): f"{twice}: 'a' and 'b' both have the uid 'a'",
+        (
+            "boxes",
+            annotations,
+            "--truth",
+            truth,
+            "--index",
+            shared,
+        ): f"{truth} with {shared}: 'a' and 'b' both have the uid 'b'",
+        ("boxes", annotations, "--truth", empty): f"{empty} is empty: a truth has a line for each picture",
+        ("ocr", annotations, "--truth", empty): f"{empty} is empty: a truth has a line for each picture",
         ("boxes", annotations, "--truth", truth, "--iou", "0"): "--iou 0: must be over 0 and at most 1",
         ("boxes", annotations, "--truth", truth, "--aliases", truth): f"{truth} is no JSON: Extra data: .*",
+        ("boxes", annotations, "--truth", truth, "--aliases", str(deep)): f"{deep} is no JSON: maximum recursion .*",
         (
             "boxes",
             annotations,
@@ -405,9 +422,32 @@ def test_wrong_use_is_one_line_and_2(
         assert re.fullmatch(f"error: {line}\n", err), (arguments, err)
 
 
-def test_a_damaged_set_is_one_line_and_1(small: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+def cut(data: bytes) -> bytes:
+    return data[:-9]
+
+
+def with_strange_name(data: bytes) -> bytes:
+    return data.replace(b"sha256", b"sha\xff56")
+
+
+def with_pages_of_noise(data: bytes) -> bytes:
+    return data[:4] + b"\xff" * 400 + data[404:]
+
+
+@pytest.mark.parametrize(
+    ("damage", "line"),
+    [
+        (cut, "{path} is not as it was committed: verify the set"),
+        (with_strange_name, "{path} is not as it was committed: verify the set"),
+        (with_pages_of_noise, "cannot read {path}: Couldn't deserialize thrift: .*"),
+    ],
+)
+def test_a_damaged_set_is_one_line_and_1(
+    small: tuple[str, str], damage: Callable[[bytes], bytes], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     annotations, truth = small
     path = Path(annotations, DATA, "00000000.parquet")
-    path.write_bytes(path.read_bytes()[:-9])
+    path.write_bytes(damage(path.read_bytes()))
     code, out, err = run("boxes", annotations, "--truth", truth, capsys=capsys)
-    assert (code, out, err) == (1, "", f"error: {path} is not as it was committed: verify the set\n")
+    assert (code, out) == (1, "")
+    assert re.fullmatch(f"error: {line.format(path=path)}\n", err), err

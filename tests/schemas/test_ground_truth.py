@@ -95,11 +95,25 @@ def test_blank_lines_and_a_missing_last_newline() -> None:
         read_box_truth(data.replace(b'"b"', b'"a.jpg"'), "truth")
 
 
+@pytest.mark.parametrize("read", [read_box_truth, read_text_truth])
+@pytest.mark.parametrize("data", [b"", b"\n \r\n"])
+def test_an_empty_file_is_no_truth(read: Callable[[bytes, str], object], data: bytes) -> None:
+    with pytest.raises(UsageError, match=r"^truth is empty: a truth has a line for each picture$"):
+        read(data, "truth")
+
+
 GOOD = PICTURE | {"objects": [CAT]}
 TEXT = PICTURE | {"complete": True, "items": [{"text": "a"}]}
 WRONG: list[tuple[Callable[[bytes, str], object], dict[str, Any], str]] = [
     (read_box_truth, PICTURE, "has neither objects nor image_labels: is this a truth of boxes?"),
     (read_box_truth, GOOD | {"width": 0}, "width: Input should be greater than 0"),
+    (read_box_truth, GOOD | {"width": 10**400}, "width: Input should be less than or equal to 1000000"),
+    (read_text_truth, TEXT | {"height": 1_000_001}, "height: Input should be less than or equal to 1000000"),
+    (
+        read_box_truth,
+        GOOD | {"objects": [CAT | {"bbox_xyxy": [0, 0, 10**400, 1]}]},
+        "objects.0.bbox_xyxy.2: Input should be a finite number",
+    ),
     (read_box_truth, GOOD | {"height": "9"}, "height: Input should be a valid integer"),
     (read_box_truth, GOOD | {"objects": [CAT, {"label": "x"}]}, "objects.1.bbox_xyxy: Field required"),
     (
