@@ -69,7 +69,7 @@ def schema_of(file: str) -> list[str]:
     with folder.open(name) as opened:
         try:
             return list(pq.read_schema(opened).names)
-        except pa.ArrowException:
+        except (pa.ArrowException, UnicodeDecodeError):  # the latter: a column's name
             raise UsageError(f"{file} is no Parquet file") from None
 
 

@@ -111,7 +111,11 @@ def render(
     min_confidence: Annotated[float | None, typer.Option(help="ocr: leave out lines below it, 0 to 1")] = None,
     min_lines: Annotated[int | None, typer.Option(help="ocr: leave out images with fewer lines of text")] = None,
     caption_from: Annotated[
-        str | None, typer.Option(help="grounding: Parquet files with the captions, by uid; default: the alt texts")
+        str | None,
+        typer.Option(
+            help="grounding: Parquet files with the captions, by uid, all scanned for every annotation file; "
+            "default: the alt texts"
+        ),
     ] = None,
     caption_column: Annotated[
         str | None, typer.Option(help="grounding: their column; default: caption, else cogvlm_caption")

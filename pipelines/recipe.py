@@ -152,7 +152,9 @@ class RenderGroundingRecipe(Recipe):
     granularities: list[Annotated[int, Field(ge=0, le=2)]] = Field([0, 1, 2], min_length=1)
     raw_caption: Literal["with", "without", "both"] = "both"
     caption_from: str | None = Field(
-        None, description="glob of Parquet files with uid and a caption to put the places into; default: the alt text"
+        None,
+        description="glob of Parquet files with uid and a caption to put the places into; default: the alt text. "
+        "Every annotation file scans all of these",
     )
     caption_column: str | None = Field(None, description="of these files; default: caption, else cogvlm_caption")
     min_score: float = Field(0.0, ge=0, le=1, description="the detector's own floor stands; raise it here at no cost")

@@ -174,6 +174,9 @@ def test_wrong_use_is_one_line_and_2(
     kale = other_captions(tmp_path / "re.parquet", [("u", "x")], "re_caption")
     (tmp_path / "no.parquet").write_bytes(b"no Parquet")
     pq.write_table(pa.table({"caption": ["x"]}), tmp_path / "bare.parquet")
+    pq.write_table(pa.table({"uid": ["u"], "caption": ["x"]}), tmp_path / "name.parquet")
+    damaged = (tmp_path / "name.parquet").read_bytes().replace(b"caption", b"capti\xffn")
+    (tmp_path / "name.parquet").write_bytes(damaged)
     columns = "pass --caption-column, or files that have both"
     for arguments, message in (
         (["grounding", ocr], f"{ocr} was annotated without boxes: run annotate tags,boxes"),
@@ -189,6 +192,10 @@ def test_wrong_use_is_one_line_and_2(
         (
             ["grounding", annotations, "--caption-from", f"{tmp_path}/no.parquet"],
             f"{tmp_path}/no.parquet is no Parquet",
+        ),
+        (
+            ["grounding", annotations, "--caption-from", f"{tmp_path}/name.parquet"],
+            f"{tmp_path}/name.parquet is no Parquet file\n",
         ),
         (
             ["grounding", annotations, "--caption-from", kale],
