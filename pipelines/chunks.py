@@ -14,6 +14,9 @@ from schemas.failure import FAILURES
 from schemas.quarantine import Rejected
 from schemas.tar_reader import TarReader, TarSample
 
+READ = "read"
+"""The stage of verdicts that are found while a shard is read."""
+
 VERDICT_COLUMNS = [pa.field("stage", pa.string()), pa.field("reason", pa.string()), pa.field("detail", pa.string())]
 """Null while a sample is good; else where and why it was left out."""
 
@@ -32,8 +35,8 @@ SAMPLES = pa.schema(
 """A chunk as the reader hands it on. Pools add columns, and take away those that no later pool needs."""
 
 
-ANY_SIZE = DecodeLimits()
-"""Cuts are the same whatever the recipe's own limit: an image over this one is not decoded, and counts as none."""
+ANY_SIZE = DecodeLimits(max_pixels=178_956_970)
+"""The most that any recipe may allow, so that cuts don't depend on it; an image over it is never decoded."""
 
 
 EMPTY: dict[str, Any] = {FAILURES.name: []}
@@ -99,7 +102,7 @@ def samples_table(samples: list[TarSample]) -> pa.Table:
         try:
             image = read_sample(sample)
         except Rejected as fault:
-            verdict = {"stage": "read", "reason": fault.reason.value, "detail": fault.detail}
+            verdict = {"stage": READ, "reason": fault.reason.value, "detail": fault.detail}
             rows.append({"key": sample.key, "uid": uid_of(sample), "caption": "", "sha256": "", **EMPTY} | verdict)
         else:
             data = image.image.data

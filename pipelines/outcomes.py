@@ -3,15 +3,17 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 
 from curation.decode import RgbImage
 from pipelines.chunks import VERDICT_COLUMNS
+from pipelines.recipe import EngineKind
 from schemas.failure import FAILURES, failure_to_arrow
 from schemas.quarantine import Reason, Rejected
 
+ENGINE_KINDS = get_args(EngineKind)
 PIXELS = pa.field("pixels", pa.large_binary())
 """Height x width x 3 bytes of a decoded image, on its way from pool to pool."""
 
@@ -37,9 +39,14 @@ def with_decoded(table: pa.Table, outcomes: Sequence[Outcome], keep_pixels: bool
     for field, values in zip(SIZES, sizes, strict=True):
         table = table.append_column(field, pa.array(values, field.type))
     if keep_pixels:
-        pixels = [None if outcome.pixels is None else outcome.pixels.tobytes() for outcome in outcomes]
-        table = table.append_column(PIXELS, pa.array(pixels, PIXELS.type))
+        table = table.append_column(PIXELS, pa.array(map(_taken, outcomes), PIXELS.type))
     return table.drop_columns(["image"])
+
+
+def _taken(outcome: Outcome) -> bytes | None:
+    """The pixels as bytes; the array is let go, so that a chunk is held once and not twice."""
+    pixels, outcome.pixels = outcome.pixels, None
+    return None if pixels is None else pixels.tobytes()
 
 
 def with_values(table: pa.Table, outcomes: Sequence[Outcome], engine: str, column: pa.Field) -> pa.Table:
@@ -48,6 +55,7 @@ def with_values(table: pa.Table, outcomes: Sequence[Outcome], engine: str, colum
     for held, outcome in zip(failures, outcomes, strict=True):
         if outcome.failure is not None:
             held.append(failure_to_arrow(engine, outcome.failure))
+            held.sort(key=lambda failure: ENGINE_KINDS.index(failure["engine"]))  # whichever pool came first
     table = table.append_column(column, pa.array([outcome.value for outcome in outcomes], column.type))
     place = table.column_names.index(FAILURES.name)
     return table.set_column(place, FAILURES, pa.array(failures, FAILURES.type))

@@ -1,6 +1,7 @@
 """Finished chunks that wait for their shard: one Parquet file each, and the commit that joins them."""
 
 import io
+import json
 from collections import Counter
 from typing import get_args
 
@@ -15,6 +16,7 @@ from pipelines.output import DATA, PARTS, QUARANTINE, commit, parquet_bytes, put
 from pipelines.recipe import EngineKind
 from pipelines.storage import Folder
 from schemas.annotation import annotation_schema
+from schemas.errors import ShardloomError
 from schemas.fingerprint import EngineFingerprint
 from schemas.manifest import InputFile, Manifest
 from schemas.quarantine import QUARANTINE as QUARANTINE_SCHEMA
@@ -67,6 +69,7 @@ def commit_shard(output: Folder, end: ShardEnd, recipe_sha256: str) -> Manifest:
     bad = [table.filter(pc.is_valid(table["reason"])).select(QUARANTINE_SCHEMA.names) for table in tables]
     rows_out, rows_bad = sum(t.num_rows for t in good), sum(t.num_rows for t in bad)
     schema = tables[0].schema if tables else None
+    check_engines_agree(output, end.shard, tables)
     outputs = []
     if schema is not None:
         kept = pa.schema([field for field in schema if field.name not in VERDICTS])
@@ -91,6 +94,16 @@ def commit_shard(output: Folder, end: ShardEnd, recipe_sha256: str) -> Manifest:
     for name in names:
         output.remove(f"{PARTS}/{name}")
     return manifest
+
+
+def check_engines_agree(output: Folder, shard: str, tables: list[pa.Table]) -> None:
+    """Raises when a shard's chunks were worked on by engines that are not the same, as on unlike machines."""
+    made_by = {json.dumps([print_.model_dump() for print_ in _fingerprints(table.schema).values()]) for table in tables}
+    if len(made_by) > 1:
+        raise ShardloomError(
+            f"{shard} was annotated by engines that differ ({' and '.join(sorted(made_by))[:600]}): give all workers "
+            f"the same device, precision and versions, remove {output.path(PARTS)} and run it again"
+        )
 
 
 def counts_of(tables: list[pa.Table]) -> dict[str, int]:

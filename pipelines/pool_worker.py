@@ -71,23 +71,23 @@ class PoolWorker:
         if not isinstance(chunk, Chunk):
             return row
         try:
-            return to_row(self._worked_on(chunk))
+            return self._worked_on(chunk)
         except ShardloomError as error:
             return to_row(Failure.of(error))
 
-    def _worked_on(self, chunk: Chunk) -> Chunk | Written:
+    def _worked_on(self, chunk: Chunk) -> pa.Table:
         assert chunk.table is not None
         label = f"{chunk.shard}/{chunk.index}"
         attempts: Attempts = ray.get(self.ledger.begin.remote(self.pool.name, label, chunk.table.num_rows))
         samples = Samples(chunk.table, self.repeats.get(chunk.shard, set()))
         table = self._with(chunk.table, self._outcomes(samples, label, attempts))
-        done = replace(chunk, table=table)
-        if self.pool.is_last:
+        done: Chunk | Written = replace(chunk, table=table)
+        if isinstance(done, Chunk) and self.pool.is_last:
             write_part(self.output, done, self.recipe_sha256)
+            done = Written(chunk.shard, chunk.index, chunk.size, table.num_rows, errors_by_engine(table))
+        row = to_row(done)  # the most memory is held here: a worker that dies of it has not finished
         self.ledger.finish.remote(self.pool.name, label)
-        if not self.pool.is_last:
-            return done
-        return Written(chunk.shard, chunk.index, chunk.size, table.num_rows, errors_by_engine(table))
+        return row
 
     def _with(self, table: pa.Table, outcomes: list[Outcome]) -> pa.Table:
         """The table with what this pool has found out, without what no later pool needs."""
@@ -150,7 +150,7 @@ class PoolWorker:
     def _has_tags(self, samples: "Samples", place: int, outcome: Outcome) -> bool:
         if samples.table[TAGS.name][place].is_valid:
             return True
-        self._give_up(outcome, Rejected(Reason.ENGINE_ERROR, "no tags to look for: their engine failed"))
+        self._give_up(outcome, Rejected(Reason.NO_TAGS, "nothing to look for: the tag engine failed"))
         return False
 
     def _annotate(self, samples: "Samples", places: Sequence[int], outcomes: list[Outcome]) -> None:

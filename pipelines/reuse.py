@@ -1,6 +1,7 @@
 """Annotations that are there already: a set of the same images, to which a recipe adds engines.
 
 The new set is a set of its own, with the bytes that all engines in one pass would have given; the old one is only read.
+Engines are taken for the same by their recipes: nothing is loaded to look at the weights or words behind a path anew.
 """
 
 import hashlib
@@ -11,12 +12,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.chunks import VERDICT_COLUMNS
+from pipelines.chunks import READ, VERDICT_COLUMNS
 from pipelines.engines import COLUMNS
 from pipelines.inputs import InputShard
 from pipelines.output import DATA, QUARANTINE, committed, read_manifest
 from pipelines.parts import ENGINE
-from pipelines.recipe import AnnotateRecipe, EngineKind, held_recipe
+from pipelines.recipe import AnnotateRecipe, EngineKind, held_recipe, load_recipe
 from pipelines.storage import Folder
 from schemas.errors import UsageError
 from schemas.failure import FAILURES
@@ -37,17 +38,18 @@ def find_reuse(recipe: AnnotateRecipe, shards: list[InputShard]) -> Reuse | None
     if recipe.run.reuse is None:
         return None
     folder = Folder(recipe.run.reuse)
-    held, asked = held_recipe(folder), recipe.resolved()
-    if held.get("kind") != recipe.kind:
-        raise UsageError(f"{folder.url} is no annotation set, but one of kind {held.get('kind')!r}")
-    for name in (name for name in asked if name not in ("engines", "max_engine_errors")):
-        if held.get(name) != asked[name]:
-            raise UsageError(f"{folder.url}: {name} is {held.get(name)!r} there and {asked[name]!r} here")
-    kinds = [kind for kind in recipe.engines if held["engines"].get(kind) == asked["engines"][kind]]
+    held = load_recipe(AnnotateRecipe, None, held_recipe(folder))
+    for name in ("decode", "filters", "chunk", *(["input"] if recipe.filters.repeated_images else [])):
+        was, now = getattr(held, name), getattr(recipe, name)
+        if was != now:
+            raise UsageError(f"{folder.url}: {name} is {was!r} there and {now!r} here")
+    kinds = [kind for kind, spec in recipe.engines.items() if held.engines.get(kind) == spec]
     if "tags" not in kinds and "boxes" in kinds:
         kinds.remove("boxes")  # they were looked for by other tags
     if not kinds:
         raise UsageError(f"{folder.url} holds nothing of the engines that are asked for")
+    if len(kinds) == len(recipe.engines):
+        raise UsageError(f"{folder.url} holds all that is asked for: there is nothing to add")
     manifests = committed(folder)
     if missing := [shard.name for shard in shards if shard.name not in manifests]:
         raise UsageError(f"{folder.url} is not finished: it lacks {len(missing)} shards ({', '.join(missing[:3])})")
@@ -63,33 +65,35 @@ class ReusedShard:
         manifest = read_manifest(reuse.folder, f"{name}.json")
         files = {out.path: out.sha256 for out in manifest.outputs}
         self.input_sha256 = manifest.inputs[0].sha256
-        self.good = self._rows(f"{DATA}/{name}.parquet", files)
-        self.bad = self._rows(f"{QUARANTINE}/{name}.parquet", files)
+        good = self._rows(f"{DATA}/{name}.parquet", files)
+        rejected = self._rows(f"{QUARANTINE}/{name}.parquet", files)
+        self.good = {row["key"]: row for row in good}
+        self.bad = {row["key"]: row for row in rejected if row["stage"] != READ}  # reading gives its verdicts anew
 
-    def _rows(self, path: str, files: dict[str, str]) -> dict[str, dict[str, Any]]:
+    def _rows(self, path: str, files: dict[str, str]) -> list[dict[str, Any]]:
         if path not in files:
-            return {}
+            return []
         data = self.reuse.folder.read(path)
         if hashlib.sha256(data).hexdigest() != files[path]:
             raise UsageError(f"{self.reuse.folder.path(path)} is not what was committed: verify that set")
-        return {row["key"]: row for row in pq.read_table(io.BytesIO(data)).to_pylist()}
+        return list(pq.read_table(io.BytesIO(data)).to_pylist())
 
     def check(self, sha256: str) -> None:
         """Raises `UsageError` when the shard is not the one that was annotated; known once it has been read."""
         if sha256 != self.input_sha256:
-            raise UsageError(f"shard {self.name} has changed since {self.reuse.folder.url} was made from it")
+            raise self._changed()
+
+    def _changed(self) -> UsageError:
+        return UsageError(f"shard {self.name} has changed since {self.reuse.folder.url} was made from it")
 
     def with_annotations(self, samples: pa.Table) -> pa.Table:
         """A chunk's samples with the columns, the failures and the verdicts that they had."""
-        rows = samples.select(["key", FAILURES.name, *(field.name for field in VERDICT_COLUMNS)]).to_pylist()
+        names = ["key", "sha256", "caption", FAILURES.name, *(field.name for field in VERDICT_COLUMNS)]
+        rows = samples.select(names).to_pylist()
         for row in rows:
-            good, bad = self.good.get(row["key"], {}), self.bad.get(row["key"])
-            row |= {kind: good.get(kind) for kind in self.reuse.kinds}
-            row[FAILURES.name] = [failure for failure in good.get(FAILURES.name, ()) if failure["engine"] in row]
-            if bad is not None and bad["stage"] in self.reuse.kinds:  # it was the only engine
-                row[FAILURES.name] = [{"engine": bad["stage"], "reason": bad["reason"], "detail": bad["detail"]}]
-            elif bad is not None and row["reason"] is None:
-                row |= {field.name: bad[field.name] for field in VERDICT_COLUMNS}
+            row |= dict.fromkeys(self.reuse.kinds)
+            if row["reason"] is None:
+                self._annotate(row)
         fields = [COLUMNS[kind] for kind in self.reuse.kinds]
         found = pa.Table.from_pylist(rows, schema=pa.schema([FAILURES, *VERDICT_COLUMNS, *fields]))
         samples = samples.drop_columns([name for name in found.column_names if name in samples.column_names])
@@ -97,3 +101,16 @@ class ReusedShard:
             samples = samples.append_column(field, found[field.name])
         metadata = {f"{ENGINE}{kind}": print_.model_dump_json() for kind, print_ in self.reuse.fingerprints.items()}
         return samples.replace_schema_metadata(metadata)
+
+    def _annotate(self, row: dict[str, Any]) -> None:
+        """What became of one readable sample. Raises `UsageError` when it is not the one that was annotated."""
+        good, bad = self.good.get(row["key"]), self.bad.get(row["key"])
+        if good is not None and (good["sha256"], good["caption"]) == (row["sha256"], row["caption"]):
+            row |= {kind: good[kind] for kind in self.reuse.kinds}
+            row[FAILURES.name] = [failure for failure in good[FAILURES.name] if failure["engine"] in self.reuse.kinds]
+        elif bad is not None and bad["stage"] in self.reuse.kinds:  # it was the only engine
+            row[FAILURES.name] = [{"engine": bad["stage"], "reason": bad["reason"], "detail": bad["detail"]}]
+        elif bad is not None:
+            row |= {field.name: bad[field.name] for field in VERDICT_COLUMNS}
+        else:
+            raise self._changed()

@@ -46,7 +46,8 @@ class ShardReader:
         with folder.open(file_name) as file:
             reader = TarReader(file)
             for index, samples in enumerate(cut(reader, self.recipe.chunk)):
-                digests.append(digest_of(samples))
+                # What was reused is part of what a part depends on: without it, it must not pass for valid.
+                digests.append(digest_of(samples) + (f" {reused.input_sha256}" if reused else ""))
                 keys += [sample.key for sample in samples]
                 size = sum(map(size_of, samples))
                 if self._is_done(shard.name, index, digests[-1]):

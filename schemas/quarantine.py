@@ -28,6 +28,7 @@ class Reason(StrEnum):
     TOO_FEW_BOXES = "too_few_boxes"
     # running the engines
     ENGINE_ERROR = "engine_error"
+    NO_TAGS = "no_tags"  # boxes were not looked for, because the tag engine had failed
     WORKER_KILLED = "worker_killed"  # the process that worked on this sample alone died, twice
     # joining images with captions
     NO_CAPTION = "no_caption"

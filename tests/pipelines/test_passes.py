@@ -162,7 +162,7 @@ def test_without_tags_there_is_nothing_to_box(tmp_path: Path) -> None:
     assert (row["tags"], row["boxes"]) == (None, None)
     assert [(failure["engine"], failure["detail"]) for failure in row["failures"]] == [
         ("tags", "RuntimeError: no tags today"),
-        ("boxes", "no tags to look for: their engine failed"),
+        ("boxes", "nothing to look for: the tag engine failed"),
     ]
 
 
