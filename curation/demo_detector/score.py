@@ -109,7 +109,7 @@ def main() -> None:
     options = parser.parse_args()
     detector = GroundingDino(GroundingDinoSettings(weights=str(options.weights)))
     result = score(detector, options.scenes, options.seed, options.plain)
-    labels = sorted({*result.right, *result.missed, *result.wrong}, key=result.of)
+    labels = sorted({*result.right, *result.missed}, key=result.of)
     report = {
         "f1": round(result.f1, 4),
         "precision": round(result.precision, 4),

@@ -17,6 +17,11 @@ from curation.engines.grounding_dino import GroundingDino
 from schemas.box import Detection
 
 
+def lines(path: Path) -> list[str]:
+    """Of a text file, but for the number type that transformers notes in one that it has loaded before."""
+    return [line for line in path.read_text().splitlines() if '"dtype"' not in line]
+
+
 @pytest.fixture(scope="module")
 def detector() -> GroundingDino:
     return GroundingDino()
@@ -37,7 +42,7 @@ def test_the_folder_is_what_training_writes(tmp_path: Path) -> None:
     names = {path.name for path in WEIGHTS.iterdir()} - {"README.md"}
     assert names == {path.name for path in tmp_path.iterdir()}
     for name in names - {"model.safetensors"}:
-        assert (tmp_path / name).read_text() == (WEIGHTS / name).read_text(), name
+        assert lines(tmp_path / name) == lines(WEIGHTS / name), name
     again = GroundingDinoForObjectDetection.from_pretrained(tmp_path)
     ids = small.tokenizer()("red circle. house.", return_tensors="pt")
     pixels = torch.rand(1, 3, 80, 107, generator=torch.Generator().manual_seed(0))
@@ -49,8 +54,8 @@ def test_the_folder_is_what_training_writes(tmp_path: Path) -> None:
 
 def test_fresh_scenes(detector: GroundingDino) -> None:
     found = score(detector, 60, seed=99)
-    assert found.f1 >= 0.85
-    assert found.mean_overlap >= 0.8
+    assert found.f1 >= 0.93
+    assert found.mean_overlap >= 0.86
 
 
 def test_pictures_of_one_colour_show_nothing(detector: GroundingDino) -> None:
