@@ -22,7 +22,7 @@ _PRIOR = 4.0  # logits start this far below zero: nearly every place shows nothi
 
 
 def configuration() -> GroundingDinoConfig:
-    """2.9 million parameters, LayerNorm throughout; a Swin of three stages whose windows fit 80 pixels."""
+    """2.8 million parameters, LayerNorm throughout; a Swin of three stages whose windows fit 80 pixels."""
     return GroundingDinoConfig(
         backbone_config=SwinConfig(
             embed_dim=48,
