@@ -23,5 +23,5 @@ def demonstration_words(settings: "GroundingDinoSettings") -> frozenset[str] | N
         return None
     try:
         return frozenset(map(str, json.loads(path.read_text("utf-8"))["words"]))
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise GROUNDING_DINO.unfit(f"{path} has no list of words ({type(error).__name__})") from None

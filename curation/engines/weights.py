@@ -53,7 +53,7 @@ class WeightsFormat:
             return str(json.loads((folder / "config.json").read_text("utf-8"))["model_type"])
         except FileNotFoundError:
             raise self.unfit(f"{folder} holds no config.json; pass weights=FOLDER with {self.needed}") from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:  # a folder, brackets without end
             raise self.unfit(
                 f"{folder / 'config.json'} is no model's: {_one_line(error)}; pass another folder"
             ) from None

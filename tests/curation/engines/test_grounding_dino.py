@@ -453,9 +453,10 @@ def test_demonstration_words(copy: Path) -> None:
     assert demonstration_words(settings) is None
     (copy / "demonstration.json").write_text('{"words": ["cat", "dog"], "more": 1}')
     assert demonstration_words(settings) == {"cat", "dog"}
-    (copy / "demonstration.json").write_text("[]")
-    with pytest.raises(UsageError, match=r"demonstration\.json has no list of words \(TypeError\)$"):
-        demonstration_words(settings)
+    for text, error in {"[]": "TypeError", "[" * 100_000: "RecursionError", "{": "JSONDecodeError"}.items():
+        (copy / "demonstration.json").write_text(text)
+        with pytest.raises(UsageError, match=rf"demonstration\.json has no list of words \({error}\)$"):
+            demonstration_words(settings)
 
 
 def test_recipes_are_checked_without_torch(copy: Path) -> None:

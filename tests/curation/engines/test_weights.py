@@ -51,6 +51,21 @@ def test_hashes(tmp_path: Path) -> None:
     assert files_sha256(tmp_path, names) == hashlib.sha256(b"43").hexdigest(), "in the order given"
 
 
+def test_a_config_that_is_none(tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    config.mkdir()
+    with pytest.raises(UsageError) as raised:
+        FORMAT.model_type(tmp_path)
+    reason = f"IsADirectoryError: [Errno 21] Is a directory: '{config}'"[:200]
+    assert str(raised.value) == f"seer: {config} is no model's: {reason}; pass another folder"
+    config.rmdir()
+    config.write_text("[" * 100_000)
+    with pytest.raises(UsageError) as raised:
+        FORMAT.model_type(tmp_path)
+    assert str(raised.value).startswith(f"seer: {config} is no model's: RecursionError: maximum recursion depth ")
+    assert "\n" not in str(raised.value)
+
+
 def test_siglip_folders_are_checked(tmp_path: Path) -> None:
     for name in SIGLIP_FILES:
         (tmp_path / name).touch()
