@@ -3,7 +3,7 @@
 Aho-Corasick over words, not characters: no mention is part of another word, and a span can't be shifted by folding
 letter case. Lemmas are brought in from the other side: `lemminflect`'s plurals of each entry go into the automaton, so
 that a caption costs look-ups only and no word of it has to be guessed at. An entry wins over another one's plural:
-"glasses" over "glass".
+"glasses" over "glass". Of mentions that overlap the longest counts: "car park attendant" in "red car park attendant".
 
 What is mentioned need not be seen: "no dogs allowed" mentions dogs, "Robin" a bird, "orange dress" a fruit. The boxes
 tell. Entries in scripts without spaces are found within longer words, for nothing there says where those end; kana and
@@ -51,24 +51,39 @@ class CaptionTags:
         self._codes, self._automaton = _automaton(caption_patterns(self.vocabulary.names))
 
     def annotate(self, images: Sequence[RgbImage], captions: Sequence[str]) -> list[list[Tag]]:
-        """The mentions in each caption, in its order: the leftmost first, of those the longest, none over another."""
+        """The mentions in each caption, in its order.
+
+        Of those that overlap the one of most characters counts, then the first, as in `captions.mentions`.
+        """
         return [self.mentions(caption) for caption in captions]
 
     def mentions(self, caption: str) -> list[Tag]:
         """The mentions in one caption; `caption[start:end]` is a mention as it is written there."""
         coded = "".join(map(self._codes.get, split_words(caption), _OTHER_WORDS))
-        found = [(last // 2 - length + 1, -length, name) for last, (length, name) in self._automaton.iter(coded)]
+        found = [(last // 2 - length + 1, last // 2, name) for last, (length, name) in self._automaton.iter(coded)]
         if not found:
             return []
         found.sort()
         spans = word_spans(caption)
-        tags = []
         free = 0  # the first word that no mention has taken
-        for first, minus_length, name in found:
-            if first >= free:
-                free = first - minus_length
-                tags.append(Tag(name, 1.0, "caption", spans[first][0], spans[free - 1][1]))
-        return tags
+        for first, last, _ in found:
+            if first < free:
+                found = _longest(found, spans)
+                break
+            free = last + 1
+        return [Tag(name, 1.0, "caption", spans[first][0], spans[last][1]) for first, last, name in found]
+
+
+def _longest(found: list[tuple[int, int, str]], spans: list[tuple[int, int]]) -> list[tuple[int, int, str]]:
+    """Those of (first word, last word, name) that stay where some overlap; words are at these spans of the caption."""
+    ranked = sorted((spans[first][0] - spans[last][1], first, last, name) for first, last, name in found)
+    taken = bytearray(len(spans))
+    chosen = []
+    for _, first, last, name in ranked:
+        if taken.find(1, first, last + 1) < 0:
+            taken[first : last + 1] = b"\1" * (last + 1 - first)
+            chosen.append((first, last, name))
+    return sorted(chosen)
 
 
 def caption_patterns(names: Sequence[str]) -> dict[tuple[str, ...], str]:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curation.captions.mentions import find_mentions
 from curation.engines.caption_tags import CaptionTags, CaptionTagSettings
 from curation.engines.vocabulary import read_vocabulary, split_words
 from schemas.tag import Tag
@@ -46,10 +47,10 @@ def test_tags_in_full() -> None:
         ("category scar carpetbag doggerel catcher2 scarcity", []),
         ("cat, car; (dog)", [("cat", "cat"), ("car", "car"), ("dog", "dog")]),
         ("cat9 9cat caté écat cat\u0301 cat猫", [("cat", "cat")]),
-        # longest match first, the leftmost before
+        # longest match first, in characters; then the leftmost
         ("a hot dog stand", [("hot dog stand", "hot dog stand")]),
         ("a hot dog, a dog", [("hot dog", "hot dog"), ("dog", "dog")]),
-        ("red wine glasses", [("red wine", "red wine"), ("glasses", "glasses")]),
+        ("red wine glasses", [("wine glass", "wine glasses")]),
         ("police car park bench", [("police car", "police car"), ("park bench", "park bench")]),
         ("a double-decker bus stop", [("double-decker bus", "double-decker bus")]),
         # lemmas, of the last word
@@ -162,10 +163,39 @@ def letters(tmp_path_factory: pytest.TempPathFactory) -> CaptionTags:
 
 
 @given(words=st.lists(st.sampled_from(["a", "b", "c", "x"]), max_size=12))
-def test_leftmost_longest_as_by_trying_them_all(letters: CaptionTags, words: list[str]) -> None:
-    caption, expected = " ".join(words), []
-    while words:
-        length = next((n for n in range(len(words), 0, -1) if " ".join(words[:n]) in letters.vocabulary.names), 0)
-        expected += [" ".join(words[:length])] * bool(length)
-        words = words[max(1, length) :]
-    assert [name for name, _ in mentions(caption, letters)] == expected
+def test_longest_first_as_by_trying_them_all(letters: CaptionTags, words: list[str]) -> None:
+    caption, names = " ".join(words), letters.vocabulary.names
+
+    def longest_first(text: str) -> list[str]:
+        places = [(j - i, -i, j) for j in range(len(text) + 1) for i in range(j) if text[i:j] in names]
+        if not places:
+            return []
+        _, minus_start, end = max(places)
+        start = -minus_start
+        return [*longest_first(text[:start].rstrip()), text[start:end], *longest_first(text[end + 1 :])]
+
+    assert [name for name, _ in mentions(caption, letters)] == longest_first(caption)
+
+
+def test_the_longest_is_counted_in_characters(tmp_path: Path) -> None:
+    engine = with_vocabulary(tmp_path, "red car", "car park attendant", "a b c d", "d wheelbarrow")
+    assert mentions("a red car park attendant", engine) == [("car park attendant", "car park attendant")]
+    assert mentions("a b c d wheelbarrow, a  b  c      d wheelbarrow", engine) == [
+        ("d wheelbarrow", "d wheelbarrow"),
+        ("a b c d", "a  b  c      d"),
+    ]
+
+
+CARS = ("red", "red car", "car", "car park", "park", "car park attendant", "attendant")
+
+
+@pytest.fixture(scope="module")
+def cars(tmp_path_factory: pytest.TempPathFactory) -> CaptionTags:
+    return with_vocabulary(tmp_path_factory.mktemp("cars"), *CARS)
+
+
+@given(words=st.lists(st.sampled_from(["red", "Car", "park", "cars", "attendant", "of", ","]), max_size=12))
+def test_one_rule_with_the_captions(cars: CaptionTags, words: list[str]) -> None:
+    caption = " ".join(words)
+    found = [(mention.label, mention.start, mention.end) for mention in find_mentions(caption, CARS)]
+    assert [(tag.name, tag.start, tag.end) for tag in cars.mentions(caption)] == found
