@@ -36,7 +36,7 @@ def main() -> None:
     shares = {}
     for name, counts in stages.items():
         rate = counts["images"] / counts["working_seconds"]
-        shares[name] = counts["busy_seconds"] / (counts["working_seconds"] * counts["workers"])
+        shares[name] = counts["busy_seconds"] / counts["offered_seconds"]
         print(f"{name:>7}: {counts['workers']:.0f} workers, busy {shares[name]:.3f} of the time, {rate:.2f} images/s")
     slowest = max(shares, key=lambda name: shares[name])
     ocr = stages["ocr"]["images"] / stages["ocr"]["working_seconds"]

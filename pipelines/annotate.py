@@ -35,7 +35,7 @@ from pipelines.shard_reader import ShardReader, shard_row
 from pipelines.stats import RunClock, Totals, check_damage, totals
 from pipelines.storage import Folder
 from pipelines.units import outcome
-from pipelines.watch import follow
+from pipelines.watch import TICK_SECONDS, follow
 from schemas.errors import ShardloomError, UsageError
 from schemas.manifest import Manifest
 
@@ -94,9 +94,17 @@ class Run:
         self.expected = next((manifest.engines for manifest in done.values() if manifest.engines), {})
         self.expected = self.expected or next(filter(None, (fingerprints_of(output, name) for name in self.parts)), {})
         self.repeats = repeated_keys(shards, recipe.run) if recipe.filters.repeated_images else {}
+        self.prepared = {pool.name: prepared(recipe, pool) for pool in self.pools}
+
+    def prepare(self, progress: Progress) -> None:
+        """Waits for what engines share: embedding a vocabulary may take minutes, in which no worker can say a word."""
+        for name, task in self.prepared.items():
+            while task is not None and not ray.wait([task], timeout=TICK_SECONDS)[0]:
+                progress.show(0, f"preparing {name}")
 
     def to_the_end(self, progress: Progress, clock: RunClock) -> None:
         """Runs the graph and commits each shard as soon as all its chunks are there."""
+        self.prepare(progress)
         committer = Committer(self.recipe, self.output, progress, clock)
         last = self.pools[-1].name
 
@@ -135,7 +143,7 @@ class Run:
             **batches,
         )
         for pool in self.pools:
-            shared = (self.output, self.expected, self.ledger, self.repeats, prepared(self.recipe, pool))
+            shared = (self.output, self.expected, self.ledger, self.repeats, self.prepared[pool.name])
             graph = graph.map_batches(
                 PoolWorker,
                 fn_constructor_args=(self.recipe, pool, *shared),
@@ -150,16 +158,22 @@ class Run:
 def started_pools(recipe: AnnotateRecipe, reuse: Reuse | None) -> list[Pool]:
     """The pools, on a cluster that has room for them."""
     reused = reuse.kinds if reuse else []
-    pixels = 3 * recipe.chunk.pixels if len(recipe.engines) > 1 else 0
-    store = max(1 << 30, 16 * (recipe.chunk.bytes + pixels))
     if joins(recipe.run):
-        connect(recipe.run, store)
+        connect(recipe.run, 0)
         pools = plan_pools(recipe, reused)
     else:
         pools = plan_pools(recipe, reused)
-        connect(recipe.run, store, sum(pool.request.workers * pool.request.cpus for pool in pools))
+        cpus = sum(pool.request.workers * pool.request.cpus for pool in pools)
+        connect(recipe.run, store_bytes(recipe, pools), cpus)
     check([pool.request for pool in pools])
     return pools
+
+
+def store_bytes(recipe: AnnotateRecipe, pools: list[Pool]) -> int:
+    """What chunks on their way may take of a laptop's memory: each worker holds one, and has the next at hand."""
+    held = 4 + 2 * sum(pool.request.workers for pool in pools)
+    pixels = 3 * recipe.chunk.pixels if any(pool.keeps_pixels for pool in pools) else 0
+    return max(1 << 30, held * (recipe.chunk.bytes + pixels))
 
 
 def prepared(recipe: AnnotateRecipe, pool: Pool) -> ray.ObjectRef | None:
@@ -167,7 +181,8 @@ def prepared(recipe: AnnotateRecipe, pool: Pool) -> ray.ObjectRef | None:
     if pool.engine is None or not needs_preparing(pool.engine, recipe.engines[pool.engine]):
         return None
     task = ray.remote(num_cpus=pool.request.cpus, num_gpus=pool.request.gpus)(outcome)
-    return task.remote(functools.partial(prepare, pool.engine), recipe.engines[pool.engine])
+    work = functools.partial(prepare, pool.engine, sees_gpus=pool.request.gpus > 0)
+    return task.remote(work, recipe.engines[pool.engine])
 
 
 def set_up_ray_data() -> None:

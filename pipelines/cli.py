@@ -75,21 +75,29 @@ def annotate(
     The same command takes up a killed run.
     """
     from pipelines.annotate import annotate as run
-    from pipelines.engine_flags import engines_of
+    from pipelines.engine_flags import engines_of, held_engines
 
-    held = reuse = None
+    if what is not None and add is None and what.endswith((".yaml", ".yml")):
+        if recipe is not None:
+            raise UsageError(f"{what} and --recipe {recipe}: pass one recipe")
+        recipe, what = what, None
+    values: dict[str, Any] = {}
+    reuse = None
     if add is not None:
+        if recipe is not None:
+            raise UsageError("--add goes by the set's own recipe: leave out --recipe")
         if what is None:
             raise UsageError("--add: name the annotation set, as: shardloom annotate SET --add boxes --output NEW")
-        held, reuse, what = recipes.held_recipe(Folder(what)), what, add
-    elif what is not None and what.endswith((".yaml", ".yml")):
-        recipe, what = what, None
+        values, reuse, what = recipes.held_recipe(Folder(what)), what, add
+    elif recipe is not None:
+        values = recipes.read_recipe(recipe)
+    held = held_engines(values, what if add is None else None)
     loaded = recipes.load_recipe(
         recipes.AnnotateRecipe,
         recipe,
-        held,
+        values,
         input=input or None,
-        engines=engines_of(what, weights, vocabulary, allow_download, allow_out_of_vocabulary),
+        engines=engines_of(what, weights, vocabulary, allow_download, allow_out_of_vocabulary, held),
         chunk={"samples": chunk},
         run=_run(output, workers, address, allow_damaged) | {"reuse": reuse},
     )

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import ray
 
@@ -17,7 +18,9 @@ from schemas.errors import ShardloomError, UsageError
 EXACT = 1e-6  # sums of fractions of cores are not
 READING_CPUS = 1.0  # of all tasks that read shards: they wait for disks more than they compute
 
+STORE_SHARE = 0.3  # of a machine's memory, Ray's own default
 _own_cpus: int | None = None  # what a cluster of our own was started with
+_own_store = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +33,25 @@ class Request:
     gpus: float
 
 
-def default_workers(run: RunOptions, gpus: float = 0.0, spare_cpus: float = 0.0) -> int:
-    """The workers asked for; by default one a core of this machine, or of the cluster less those that are spared.
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What there is for workers, the reading apart."""
 
-    Workers that take `gpus` each are as many as the cluster's GPUs hold.
-    """
-    if run.workers is not None:
-        return run.workers
-    if not (ray.is_initialized() and joins(run)):
-        return _cores()
-    have = ray.cluster_resources()
-    free = have.get("GPU", 0) / gpus if gpus else have.get("CPU", 1) - READING_CPUS - spare_cpus
-    return max(1, int(free))
+    cpus: float
+    gpus: int
+
+
+def room(run: RunOptions) -> Room:
+    """What the cluster has; before a cluster of our own is started, what this machine has."""
+    if ray.is_initialized() and joins(run):
+        have = ray.cluster_resources()
+        return Room(have.get("CPU", 1.0) - READING_CPUS, int(have.get("GPU", 0)))
+    return Room(_cores(), _gpus())
+
+
+def default_workers(run: RunOptions) -> int:
+    """The workers asked for; by default one a core."""
+    return run.workers or max(1, int(room(run).cpus))
 
 
 def joins(run: RunOptions) -> bool:
@@ -54,16 +64,31 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def _memory() -> int:
+    """Bytes of this machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _gpus() -> int:
+    """The GPUs that this process may use."""
+    if not Path("/proc/driver/nvidia").exists():  # torch takes a second to import
+        return 0
+    import torch
+
+    return torch.cuda.device_count()
+
+
 def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None:
     """Joins the cluster at `run.address` or RAY_ADDRESS, or starts one that ends with this process.
 
     A cluster of our own has the cores we say: enough for the `cpus` that all workers ask for and for the reading, so
     that no stage can ever wait for a core that it won't get (ray.md trap 1).
     """
-    global _own_cpus
+    global _own_cpus, _own_store
+    store = min(object_store_bytes, int(STORE_SHARE * _memory()))
     wanted = math.ceil(max(_cores(), run.workers or 1, cpus) + READING_CPUS)
     if ray.is_initialized():
-        if _own_cpus is None or _own_cpus >= wanted:
+        if _own_cpus is None or (_own_cpus >= wanted and _own_store >= store):
             return
         ray.shutdown()  # an earlier run of this process asked for less
     address = run.address or os.environ.get("RAY_ADDRESS")
@@ -71,13 +96,13 @@ def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None
     logging.getLogger("ray").setLevel(logging.ERROR)
     options: dict[str, object] = {"address": address}
     if not address:
-        options = {"address": "local", "num_cpus": wanted, "object_store_memory": object_store_bytes}
+        options = {"address": "local", "num_cpus": wanted, "object_store_memory": store}
         options |= {"include_dashboard": False}
     on_term = signal.getsignal(signal.SIGTERM)
     try:
         with _no_stderr():
             ray.init(**options, logging_level=logging.ERROR, log_to_driver=False)
-        _own_cpus = None if address else wanted
+        _own_cpus, _own_store = None if address else wanted, store
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise ShardloomError(
             f"cannot use Ray at {address or 'this machine'}: {' '.join(str(error).split())[:300]}"

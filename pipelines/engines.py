@@ -1,6 +1,7 @@
 """From a recipe's engine to one that runs, with the column that it fills."""
 
 import importlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,8 +53,9 @@ class Engine:
     annotate: Callable[[Batch], list[Any]]
 
 
-def load_engine(kind: EngineKind, spec: EngineSpec, prepared: Any = None) -> Engine:
+def load_engine(kind: EngineKind, spec: EngineSpec, prepared: Any = None, *, sees_gpus: bool = True) -> Engine:
     """The engine, with its weights loaded. Raises `UsageError` for unknown engines and settings."""
+    _hide_gpus(sees_gpus)
     make, settings = _factory(kind, spec)
     if prepared is not None:
         settings = settings | {"prepared": prepared}
@@ -64,10 +66,17 @@ def load_engine(kind: EngineKind, spec: EngineSpec, prepared: Any = None) -> Eng
     return Engine(engine.fingerprint, COLUMNS[kind], _annotate(kind, engine))
 
 
-def prepare(kind: EngineKind, spec: EngineSpec) -> Any:
+def prepare(kind: EngineKind, spec: EngineSpec, *, sees_gpus: bool = True) -> Any:
     """What all workers of an engine share, worked out once a run; None for most."""
+    _hide_gpus(sees_gpus)
     make, settings = _factory(kind, spec)
     return make.prepare(**settings) if hasattr(make, "prepare") else None
+
+
+def _hide_gpus(sees_gpus: bool) -> None:
+    """Ray hides no GPU from a worker that asked for none: each would take the first."""
+    if not sees_gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 def needs_preparing(kind: EngineKind, spec: EngineSpec) -> bool:

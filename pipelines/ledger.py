@@ -47,6 +47,10 @@ class Ledger:
         self._heard = time.monotonic()
         self._stages[stage].workers += 1
 
+    def alive(self) -> None:
+        """A worker is still loading its engine."""
+        self._heard = time.monotonic()
+
     def begin(self, stage: str, chunk: str, rows: int) -> Attempts:
         """A worker takes up a chunk; the answer says what earlier attempts at it have taught."""
         self._heard = time.monotonic()
@@ -55,6 +59,7 @@ class Ledger:
         if attempts is not None:
             attempts.died()
             self._stages[stage].deaths += 1
+            self._stages[stage].workers -= 1  # another one has started in its place
         else:
             attempts = self._attempts[stage, chunk] = Attempts((0, rows))
         attempts.at_work = (0, rows)

@@ -1,7 +1,9 @@
 """The actor that works on chunks: decodes, or runs an engine, or both; in the last pool it writes the part."""
 
+import contextlib
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +26,7 @@ from schemas.quarantine import Reason, Rejected
 from schemas.tag import TAGS
 
 BEAT_SECONDS = 2.0
+LOADING_BEAT_SECONDS, LOADING_SECONDS = 5.0, 1800.0
 
 
 class PoolWorker:
@@ -46,7 +49,8 @@ class PoolWorker:
         self.failure: ShardloomError | None = None
         try:
             if pool.engine is not None:
-                self._load(expected.get(pool.engine), None if prepared is None else ray.get(prepared))
+                with heard(ledger):
+                    self._load(expected.get(pool.engine), None if prepared is None else ray.get(prepared))
         except ShardloomError as error:
             self.failure = error
         except Exception as error:  # noqa: BLE001  an engine may raise anything
@@ -58,7 +62,7 @@ class PoolWorker:
         if isinstance(prepared, Failure):
             raise prepared.error()
         spec = self.recipe.engines[self.pool.engine]
-        self.engine = load_engine(self.pool.engine, spec, prepared)
+        self.engine = load_engine(self.pool.engine, spec, prepared, sees_gpus=self.pool.request.gpus > 0)
         self.sees = needs_pixels(spec)
         if expected is not None:
             check_fingerprint(self.pool.engine, expected, self.engine.fingerprint)
@@ -186,6 +190,24 @@ class PoolWorker:
             outcome.fault, outcome.stage = fault, self.pool.name
         else:
             outcome.failure = fault
+
+
+@contextlib.contextmanager
+def heard(ledger: ray.actor.ActorHandle) -> Iterator[None]:
+    """Gives signs of life while an engine loads or fetches its weights, for half an hour at most."""
+    done = threading.Event()
+
+    def beat() -> None:
+        for _ in range(int(LOADING_SECONDS / LOADING_BEAT_SECONDS)):
+            if done.wait(LOADING_BEAT_SECONDS):
+                return
+            ledger.alive.remote()
+
+    threading.Thread(target=beat, daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
 
 
 class Samples:

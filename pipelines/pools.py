@@ -4,15 +4,19 @@ One engine is one pool. Decoding has a pool of its own where a recipe has severa
 single engine's workers decode for themselves, which saves a hop. What needs no pixels comes before the decoding.
 """
 
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from pipelines.cluster import Request, default_workers
+from pipelines.cluster import Request, joins, room
 from pipelines.engines import needs_pixels
 from pipelines.recipe import AnnotateRecipe, EngineKind, PoolName, PoolOptions
 
 DECODE_BATCH = 16  # images that are decoded in a row where decoding has a pool of its own
 CHEAP_CPUS = 0.1  # of a worker that mostly waits: decoding is under 2 % of OCR's work, matching captions nothing
+DECODERS_A_CPU_WORKER = 1 / 32  # a core decodes 200 pictures of 512 pixels a second; OCR reads two or three
+DECODERS_A_GPU_WORKER = 1 / 2
+EXACT = 1e-9  # sums of fractions of cores are not
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +39,8 @@ def plan_pools(recipe: AnnotateRecipe, reused: Collection[EngineKind] = ()) -> l
     blind = [kind for kind in engines if not needs_pixels(recipe.engines[kind])]
     seeing = [kind for kind in engines if kind not in blind]
     is_alone = len(recipe.engines) == 1
-    shares: dict[PoolName, float] = {name: 1.0 / len(seeing) for name in seeing}
-    shares = shares or {name: 1.0 for name in engines if is_alone}
     names: list[PoolName] = [*engines] if is_alone and engines else [*blind, "decode", *seeing]
+    requests = _requests(recipe, names, heavy=seeing or (engines if is_alone else []))
     return [
         Pool(
             name,
@@ -47,19 +50,37 @@ def plan_pools(recipe: AnnotateRecipe, reused: Collection[EngineKind] = ()) -> l
             is_last=place == len(names) - 1,
             is_alone=is_alone,
             batch_size=recipe.engines[engine].batch_size if engine else DECODE_BATCH,
-            request=_request(recipe, name, shares),
+            request=requests[name],
         )
         for place, name in enumerate(names)
     ]
 
 
-def _request(recipe: AnnotateRecipe, name: PoolName, shares: dict[PoolName, float]) -> Request:
-    """What a pool asks of the cluster.
+def _requests(recipe: AnnotateRecipe, names: list[PoolName], heavy: Sequence[PoolName]) -> dict[PoolName, Request]:
+    """What the pools ask of the cluster.
 
     Engines share cores: each has a worker on every one, so that the slowest takes what the others leave, whatever
-    their speeds are. A pool on GPUs has as many workers as fit on them.
+    their speeds are. Pools on GPUs share these alike, with as many workers as fit.
     """
-    options = recipe.run.resources.get(name, PoolOptions())
-    cpus = options.cpus or shares.get(name, CHEAP_CPUS)
-    many = default_workers(recipe.run, options.gpus, spare_cpus=2 * CHEAP_CPUS if len(recipe.engines) > 1 else 0)
-    return Request(name, options.workers or (many if name in shares else 1), cpus, options.gpus)
+    options = {name: recipe.run.resources.get(name, PoolOptions()) for name in names}
+    has = room(recipe.run)
+    spare = CHEAP_CPUS * (len(names) - len(heavy))
+    sharing = sum(options[name].gpus > 0 for name in heavy)
+    requests: dict[PoolName, Request] = {}
+    for name in heavy:
+        cpus, gpus = options[name].cpus or 1.0 / len(heavy), options[name].gpus
+        if gpus:  # a fraction lies on one GPU
+            fit = has.gpus * int(1 / gpus + EXACT) if gpus <= 1 else int(has.gpus / gpus + EXACT)
+            many = fit // sharing
+        else:
+            many = int((has.cpus - spare if joins(recipe.run) else has.cpus) / len(heavy) / cpus + EXACT)
+        workers = options[name].workers or recipe.run.workers or max(1, many)
+        requests[name] = Request(name, workers, cpus, gpus)
+    decoders = sum(
+        request.workers * (DECODERS_A_GPU_WORKER if request.gpus else DECODERS_A_CPU_WORKER)
+        for request in requests.values()
+    )
+    for name in (name for name in names if name not in heavy):
+        workers = options[name].workers or (max(1, math.ceil(decoders)) if name == "decode" else 1)
+        requests[name] = Request(name, workers, options[name].cpus or CHEAP_CPUS, options[name].gpus)
+    return requests

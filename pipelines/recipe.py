@@ -184,17 +184,11 @@ R = TypeVar("R", bound=Recipe)
 
 
 def load_recipe(model: type[R], path: str | None, held: dict[str, Any] | None = None, **flags: Any) -> R:
-    """The recipe in a YAML file, or one that an output set holds, with the flags that are not None laid over it."""
-    values: Any = held or {}
-    if path is not None:
-        try:
-            values = yaml.safe_load(Path(path).read_text()) or {}
-        except OSError as error:
-            raise UsageError(f"cannot read recipe {path}: {error.strerror}") from None
-        except (yaml.YAMLError, ValueError) as error:  # ValueError: bytes that are no text, a date that is none
-            raise UsageError(f"recipe {path} is no YAML: {' '.join(str(error).split())}") from None
-        if not isinstance(values, dict):
-            raise UsageError(f"recipe {path} is no mapping")
+    """The recipe in a YAML file, with the flags that are not None laid over it.
+
+    `held` are values that were read already: those of the file, or those that an output set holds.
+    """
+    values = read_recipe(path) if held is None and path is not None else held or {}
     if values.pop("kind", model.kind) != model.kind:
         raise UsageError(f"recipe {path or 'of that set'} is not of the kind {model.kind!r}")
     _overlay(values, flags)
@@ -203,6 +197,19 @@ def load_recipe(model: type[R], path: str | None, held: dict[str, Any] | None = 
     except ValidationError as error:
         faults = "; ".join(_fault(dict(fault)) for fault in error.errors())
         raise UsageError(f"recipe{' ' + path if path else ''}: {faults}") from None
+
+
+def read_recipe(path: str) -> dict[str, Any]:
+    """What a YAML file says. Raises `UsageError` when it is no mapping."""
+    try:
+        values = yaml.safe_load(Path(path).read_text()) or {}
+    except OSError as error:
+        raise UsageError(f"cannot read recipe {path}: {error.strerror}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no text, a date that is none
+        raise UsageError(f"recipe {path} is no YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise UsageError(f"recipe {path} is no mapping")
+    return values
 
 
 def claim(output: Folder, recipe: Recipe) -> None:
@@ -245,7 +252,9 @@ def _overlay(values: dict[str, Any], flags: dict[str, Any]) -> None:
             held = values.get(name)
             if not given or not isinstance(held, dict | None):  # what is no mapping is left for the model to refuse
                 continue
-            values[name] = held or {}
+            values[name] = dict(held or {})
+            if given.get("engine", values[name].get("engine")) != values[name].get("engine"):
+                values[name].pop("settings", None)  # they are the other engine's
             _overlay(values[name], given)
         elif value is not None:
             values[name] = value

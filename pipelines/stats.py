@@ -47,7 +47,9 @@ class RunClock:
 
     def stages(self, snapshot: "Snapshot") -> None:
         """Takes over what the ledger has counted."""
-        self.times.stages = {stage: asdict(counts) for stage, counts in snapshot.stages.items()}
+        for stage, counts in snapshot.stages.items():
+            offered = {"offered_seconds": counts.workers * counts.working_seconds}
+            self.times.stages[stage] = asdict(counts) | offered
 
     def stop(self, output: Folder) -> None:
         """Adds this run's times to those of the output set."""

@@ -55,7 +55,7 @@ def print_stats(found: dict[str, Any]) -> None:
     table.add_row("seconds", f"{times['seconds']:,.1f} in {times['runs']} runs")
     for stage, counters in times["stages"].items():
         rate = counters.get("images", 0) / max(counters.get("working_seconds", 0), 1e-9)
-        busy = busy_share(counters, times["runs"])
+        busy = busy_share(counters)
         table.add_row(
             cell(f"stage {stage}"), f"{counters.get('images', 0):,.0f} images, {rate:.2f}/s, workers busy {busy:.0%}"
         )
@@ -75,10 +75,9 @@ _FIGURES = {
 }
 
 
-def busy_share(counters: dict[str, float], runs: int) -> float:
-    """The part of a stage's working time in which its workers were at work on a batch, over all runs."""
-    there = counters.get("working_seconds", 0) * counters.get("workers", 0) / max(runs, 1)
-    return min(1.0, counters.get("busy_seconds", 0) / max(there, 1e-9))
+def busy_share(counters: dict[str, float]) -> float:
+    """The part of the time from its first chunk to its last in which a stage's workers were at work on a batch."""
+    return min(1.0, counters.get("busy_seconds", 0) / max(counters.get("offered_seconds", 0), 1e-9))
 
 
 def print_evaluation(found: dict[str, Any]) -> None:

@@ -54,8 +54,8 @@ class KillerOcr(PixelOcr):
 class FailingOcr(PixelOcr):
     """Raises on images of one width, or on all when it is 0."""
 
-    def __init__(self, width: int) -> None:
-        super().__init__()
+    def __init__(self, width: int, log: str = "") -> None:
+        super().__init__(log)
         self.width = width
 
     def read(self, image: RgbImage) -> list[TextLine]:

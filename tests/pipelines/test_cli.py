@@ -27,6 +27,7 @@ def made(make_shards: Callable[..., str], tmp_path_factory: pytest.TempPathFacto
     caption_set(annotation_set(images, folder / "annotations"), folder / "captions")
     (folder / "empty").mkdir()
     (folder / "list.yaml").write_text("- input")
+    (folder / "ocr.yaml").write_text("input: x\nengines: {ocr: {engine: rapidocr}}")
     (folder / "broken.yaml").write_text("input: [")
     (folder / "unknown.yaml").write_text("input: x\nchunk: {sampels: 4}\nengines: {ocr: {engine: rapidocr}}")
     (folder / "shard.yaml").write_text("kind: shard")
@@ -58,6 +59,12 @@ WRONG_USE = {
     "annotate {n} --add boxes -o {out}": r"{n} is no output set: it holds no recipe\.yaml",
     "annotate {c} --add boxes -o {out}": "recipe of that set is not of the kind 'annotate'",
     "annotate {a} --add text -o {out}": r"recipe: engines\.text\.\[key\]: input should be .*",
+    "annotate {a} --add boxes -r {made}/ocr.yaml -o {out}": "--add goes by the set's own recipe: leave out --recipe",
+    "annotate {made}/ocr.yaml -r x.yaml -o {out}": r"{made}/ocr\.yaml and --recipe x\.yaml: pass one recipe",
+    "annotate boxes -r {made}/ocr.yaml -o {out}": r"recipe {made}/ocr\.yaml: engines: boxes are looked for by tags: .*",
+    "annotate -r {made}/ocr.yaml --weights boxes=x -o {out}": "--weights boxes=x: boxes is not among the engines",
+    "annotate ocr --vocabulary x -i x -o {out}": "--vocabulary: tags is not among the engines",
+    "annotate tags --allow-download -i x -o {out}": "--allow-download: pass --weights ENGINE=NAME with it",
     "annotate {made}/unknown.yaml -o {out}": r"recipe {made}/unknown\.yaml: unknown key chunk\.sampels",
     "annotate {made}/broken.yaml -o {out}": r"recipe {made}/broken\.yaml is no YAML: while parsing .*",
     "annotate {made}/list.yaml -o {out}": r"recipe {made}/list\.yaml is no mapping",

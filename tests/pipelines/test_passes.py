@@ -1,5 +1,6 @@
 """Several engines in one pass: one decode, failures apart, the same bytes always, engines added later."""
 
+import json
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ from pipelines.stats import read_times
 from pipelines.storage import Folder
 from pipelines.verify import verify
 from schemas.errors import UsageError
+from schemas.tar_writer import TarWriter
 from tests.conftest import jpeg, write_shard
 from tests.curation.engines.tiny_siglip import NAMES, save_tiny_siglip
 from tests.pipelines.drivers import Driver, hashes, wait_until
@@ -181,22 +183,42 @@ def test_hostile_files_cost_no_neighbour(data: Path, vocabulary: str, tmp_path: 
 
 
 def test_engines_added_later_give_the_bytes_of_one_pass(data: Path, vocabulary: str, tmp_path: Path) -> None:
-    """Over samples of all kinds: good ones, one that its OCR failed on, and hostile ones."""
+    """Over samples of all kinds: good ones, one that every engine failed on, a repeated key, and hostile ones."""
     images = with_one_wide(tmp_path / "images")
     shutil.copy(data / "hostile_archives/compressed.tar", tmp_path / "images/00000001.tar")
     write_shard(tmp_path / "images/00000002.tar", [b"no image", jpeg(1), jpeg(2)], first=20_000)
-    given = engines(vocabulary) | {"ocr": {"engine": f"{TESTS}:FailingOcr", "settings": {"width": 80}}}
-    annotate(recipe(images, given), str(tmp_path / "once"))
-    for first in (("ocr",), ("ocr", "tags")):
-        begun, added, log = tmp_path / f"begun{len(first)}", tmp_path / f"added{len(first)}", tmp_path / "calls.log"
+    write_key_twice(tmp_path / "images/00000003.tar")
+    given = engines(vocabulary) | {
+        "ocr": {"engine": f"{TESTS}:FailingOcr", "settings": {"width": 80, "log": str(tmp_path / "calls.log")}},
+        "tags": {"engine": f"{TESTS}:FailingTags", "settings": {"caption": "picture 000000000005"}},
+    }
+    totals = annotate(recipe(images, given), str(tmp_path / "once"))
+    assert totals.reasons == {"missing_image": 3, "not_an_image": 1, "duplicate_key": 1}
+    failed = [row["failures"] for row in rows(tmp_path / "once") if row["failures"]]
+    assert [[failure["engine"] for failure in failures] for failures in failed] == [["ocr", "tags", "boxes"]]
+    for first in (("ocr",), ("tags",), ("ocr", "tags")):
+        name = "".join(first)
+        begun, added = tmp_path / f"begun{name}", tmp_path / f"added{name}"
         annotate(recipe(images, {kind: given[kind] for kind in first}), str(begun))
-        os.environ["CALL_LOG"] = str(log)  # of OCR, which must not run again
-        try:
-            annotate(recipe(images, given, run=AnnotateRun(workers=1, reuse=str(begun))), str(added))
-        finally:
-            del os.environ["CALL_LOG"]
+        read = calls(tmp_path)
+        annotate(recipe(images, given, run=AnnotateRun(workers=1, reuse=str(begun))), str(added))
         assert hashes(added) == hashes(tmp_path / "once")
-        assert not log.exists()
+        assert (calls(tmp_path) == read) == ("ocr" in first)
+
+
+def calls(folder: Path) -> int:
+    """Images that were read so far."""
+    return len((folder / "calls.log").read_text().splitlines())
+
+
+def write_key_twice(path: Path) -> None:
+    """Three samples, of which the last one has the first one's key."""
+    with path.open("wb") as file:
+        writer = TarWriter(file)
+        for number, key in enumerate(("a", "b", "a")):
+            writer.add(f"{key}.jpg", jpeg(number))
+            writer.add(f"{key}.json", json.dumps({"caption": f"picture {number}"}).encode())
+        writer.close()
 
 
 def test_what_cannot_be_added_to(make_shards: Callable[..., str], vocabulary: str, tmp_path: Path) -> None:
@@ -214,12 +236,20 @@ def test_what_cannot_be_added_to(make_shards: Callable[..., str], vocabulary: st
     with pytest.raises(UsageError, match="old holds nothing of the engines that are asked for"):
         add(engines={"tags": {"engine": "caption"}})
     make_shards(tmp_path / "images", shards=2)
+    with pytest.raises(UsageError, match="old holds all that is asked for: there is nothing to add"):
+        add(engines=ocr)
     with pytest.raises(UsageError, match=r"old is not finished: it lacks 1 shards \(00000001\)"):
         add()
     (tmp_path / "images/00000001.tar").unlink()
     write_shard(tmp_path / "images/00000000.tar", [jpeg(7)])
     with pytest.raises(UsageError, match=r"shard 00000000 has changed since .*old was made from it"):
         add()
+    write_shard(tmp_path / "images/00000000.tar", [jpeg(number) for number in range(21)])  # one more than before
+    with pytest.raises(UsageError, match=r"shard 00000000 has changed since .*old was made from it"):
+        add()
+    for output in ("new", "fresh"):  # nothing of what was reused before the change was found may be left
+        annotate(recipe(images, engines(vocabulary)), str(tmp_path / output))
+    assert hashes(tmp_path / "new") == hashes(tmp_path / "fresh")
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,8 @@
 
 import pytest
 
-from pipelines.cluster import Request
+from pipelines import pools as pools_module
+from pipelines.cluster import Request, Room
 from pipelines.pools import Pool, plan_pools
 from pipelines.recipe import AnnotateRecipe, AnnotateRun
 
@@ -70,3 +71,19 @@ def test_resources_are_as_asked(gpus: float, workers: int) -> None:
     pools = plan_pools(AnnotateRecipe.model_validate({"input": "x", "engines": ENGINES, "run": run}))
     assert pools[-1].request == Request("boxes", workers, 0.75, gpus)
     assert pools[-2].request == Request("ocr", 2, 0.5, 0.0)
+
+
+def test_defaults_fit_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """16 cores and 2 GPUs, the reading apart: what a run gets that says nothing of workers."""
+    monkeypatch.setattr(pools_module, "room", lambda _: Room(16.0, 2))
+
+    def workers(**resources: dict[str, float]) -> dict[str, int]:
+        values = {"input": "x", "engines": ENGINES, "run": {"resources": resources}}
+        return {pool.name: pool.request.workers for pool in plan_pools(AnnotateRecipe.model_validate(values))}
+
+    assert workers() == {"tags": 1, "decode": 1, "ocr": 16, "boxes": 16}
+    assert workers(ocr={"cpus": 2}) == {"tags": 1, "decode": 1, "ocr": 4, "boxes": 16}
+    assert workers(boxes={"gpus": 1}) == {"tags": 1, "decode": 2, "ocr": 16, "boxes": 2}
+    assert workers(boxes={"gpus": 0.4}) == {"tags": 1, "decode": 3, "ocr": 16, "boxes": 4}  # a fraction is of one GPU
+    assert workers(ocr={"gpus": 0.5}, boxes={"gpus": 0.5}) == {"tags": 1, "decode": 2, "ocr": 2, "boxes": 2}
+    assert workers(boxes={"gpus": 2}) == {"tags": 1, "decode": 1, "ocr": 16, "boxes": 1}
