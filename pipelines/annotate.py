@@ -166,6 +166,8 @@ def started_pools(recipe: AnnotateRecipe, reuse: Reuse | None) -> list[Pool]:
         cpus = sum(pool.request.workers * pool.request.cpus for pool in pools)
         connect(recipe.run, store_bytes(recipe, pools), cpus)
     check([pool.request for pool in pools])
+    if (gpus := ray.cluster_resources().get("GPU", 0)) and not any(pool.request.gpus for pool in pools):
+        print(f"{gpus:g} GPUs are here and no pool asks for one: see run.resources", file=sys.stderr, flush=True)
     return pools
 
 
