@@ -31,12 +31,9 @@ from schemas.blip3_grounding import (
     GRANULARITIES,
     escape_listed,
     escape_marked,
-    parse_captions,
     reads_as_tail,
 )
 from schemas.blip3_ocr import LEAD_IN, POSITIONS
-from schemas.box import BOXES, Detection, detection_to_arrow
-from schemas.caption import Caption
 
 WORDINGS = (
     "{name} ({position})",
@@ -104,20 +101,6 @@ def render(
         entries = ", ".join(thing.entry for thing in things)
         metadata.append(f'{{"entries": [{entries}], "format": "{BOX_FORMAT}", "length": {len(things)}}}')
     return GroundingColumns(pa.array(captions, pa.string()), pa.array(metadata, pa.string()))
-
-
-def preview(
-    found: Sequence[Detection],
-    raw: str = "",
-    base: str | None = None,
-    granularities: Collection[int] = GRANULARITIES,
-    raw_caption: RawCaption = "both",
-) -> list[Caption]:
-    """The captions of one image without tags: what `render` writes for it, read back."""
-    boxes = pa.array([[detection_to_arrow(each) for each in found]], BOXES.type)
-    bases = None if base is None else pa.array([base], pa.string())
-    columns = render(boxes, pa.array([raw], pa.string()), None, bases, granularities, raw_caption)
-    return parse_captions(columns.captions[0].as_py())
 
 
 def keep_sure(boxes: pa.ListArray | pa.ChunkedArray, min_score: float) -> pa.ListArray:

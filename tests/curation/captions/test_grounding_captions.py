@@ -1,7 +1,7 @@
 import ast
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.captions.atoms import SENTENCE_MARKS
-from curation.captions.grounding import has_few_boxes, keep_sure, preview, render
+from curation.captions.atoms import SENTENCE_MARKS, RawCaption
+from curation.captions.grounding import has_few_boxes, keep_sure, render
 from curation.captions.mentions import Mention, find_mentions
-from schemas.blip3_grounding import blip3_grounding_schema, parse_captions, parse_metadata, parse_text
+from schemas.blip3_grounding import GRANULARITIES, blip3_grounding_schema, parse_captions, parse_metadata, parse_text
 from schemas.box import BOXES, Box, Detection, detection_to_arrow
+from schemas.caption import Caption
 from schemas.tag import TAGS, Tag, tag_to_arrow
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "grounding_captions.json").read_text("utf-8"))
@@ -47,6 +48,19 @@ def tag_array(rows: Sequence[Sequence[Tag] | None]) -> pa.ListArray:
 
 def strings(*values: str | None) -> pa.StringArray:
     return pa.array(values, pa.string())
+
+
+def preview(
+    found: Sequence[Detection],
+    raw: str = "",
+    base: str | None = None,
+    granularities: Collection[int] = GRANULARITIES,
+    raw_caption: RawCaption = "both",
+) -> list[Caption]:
+    """The captions of one image without tags: what `render` writes for it, read back."""
+    bases = None if base is None else strings(base)
+    columns = render(box_array([found]), strings(raw), None, bases, granularities, raw_caption)
+    return parse_captions(columns.captions[0].as_py())
 
 
 def grounded(raw: str, *found: Detection) -> str:
