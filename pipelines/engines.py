@@ -97,24 +97,31 @@ def check_engines(specs: Mapping[EngineKind, EngineSpec]) -> list[str]:
     engines: dict[EngineKind, tuple[str, Any]] = {
         kind: (spec.engine, _factory(kind, spec)[1].get("settings")) for kind, spec in specs.items()
     }
-    vocabulary: Sequence[str] = ()
+    vocabulary: Sequence[str] | None = ()  # None: not known
     match engines.get("tags"):
         case ("caption" | "siglip" as engine, settings):
             vocabulary = read_vocabulary(settings.vocabulary).names
             if engine == "siglip":
                 check_weights(settings)
+        case (_, _):
+            vocabulary = None
     match engines.get("boxes"):
         case ("grounding_dino", settings):
             return _check_demonstration(settings, vocabulary)
     return []
 
 
-def _check_demonstration(settings: Any, vocabulary: Sequence[str]) -> list[str]:
+def _check_demonstration(settings: Any, vocabulary: Sequence[str] | None) -> list[str]:
     """Weights that are for demonstration know a few words, and would box anything for all others."""
     words = demonstration_words(settings)
     if words is None:
         return []
-    unknown = [name for name in vocabulary if name not in words]
+    if vocabulary is None and not settings.allow_out_of_vocabulary:
+        raise UsageError(
+            f"engines.boxes: the demonstration weights know {len(words)} things, and engines.tags is an engine whose "
+            "vocabulary is not known: pass --weights boxes=FOLDER with real ones, or --allow-out-of-vocabulary"
+        )
+    unknown = [name for name in vocabulary or () if name not in words]
     if unknown and not settings.allow_out_of_vocabulary:
         raise UsageError(
             f"engines.boxes: the demonstration weights know {len(words)} things, and the tag vocabulary has "

@@ -36,6 +36,20 @@ def test_missing_siglip_weights_are_named_before_anything_is_loaded() -> None:
     assert check_engines({"tags": EngineSpec(engine="siglip", settings=on_the_hub)}) == []
 
 
+def test_demonstration_weights_take_tags_of_an_unknown_vocabulary_with_permission_only() -> None:
+    tags = EngineSpec(engine="tests.pipelines.engines:FailingTags", settings={"caption": "x"})
+    with pytest.raises(UsageError) as error:
+        check_engines({"tags": tags, "boxes": EngineSpec(engine="grounding_dino")})
+    assert str(error.value) == (
+        "engines.boxes: the demonstration weights know 76 things, and engines.tags is an engine whose vocabulary is "
+        "not known: pass --weights boxes=FOLDER with real ones, or --allow-out-of-vocabulary"
+    )
+    allowed = EngineSpec(engine="grounding_dino", settings={"allow_out_of_vocabulary": True})
+    notice = "boxes: demonstration weights, which know 76 drawn things; pass --weights boxes=FOLDER for real"
+    assert check_engines({"tags": tags, "boxes": allowed}) == [notice]
+    assert check_engines({"tags": tags, "boxes": EngineSpec(engine="tests.pipelines.engines:PixelBoxes")}) == []
+
+
 def test_an_engine_of_ones_own() -> None:
     engine = load_engine("ocr", EngineSpec(engine="tests.pipelines.engines:PixelOcr"))
     assert (engine.fingerprint.name, engine.column.name) == ("pixel", "ocr")
