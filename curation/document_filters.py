@@ -1,7 +1,7 @@
 """From drafts to what is stored: images measured and checked, filters applied, all that is left out counted.
 
-A draft's addresses must have been looked up by now: one that is still there is a lost image. Repeats over a whole corpus
-need all of it, and are found elsewhere, by `DocumentImage.sha256` or by `perceptual_hash`.
+A draft's addresses must have been looked up by now: one that is still there is a lost image. Repeats over a whole
+corpus need all of it, and are found elsewhere, by `DocumentImage.sha256` or by `perceptual_hash`.
 """
 
 import hashlib
@@ -85,6 +85,8 @@ def filtered(draft: Draft, key: str, source: str, filters: DocumentFilters) -> F
     whole = Document(key, draft.uid, source, draft.url, draft.parts, tuple(images), draft.metadata)
     document = without_images(whole, faults.keys())
     document = replace(document, parts=tuple(part for part in document.parts if isinstance(part, int) or part.strip()))
+    if not document.parts:
+        raise Rejected(Reason.EMPTY_DOCUMENT, f"no text, and none of {len(images)} images is left")
     _check(document, filters)
     return Filtered(document, Counter(fault.reason for fault in faults.values()))
 
@@ -164,7 +166,6 @@ def perceptual_hash(image: RgbImage) -> int:
     grey = np.asarray(Image.fromarray(image).convert("L").resize((32, 32), Image.Resampling.LANCZOS), dtype=np.int64)
     waves = _cosines()
     low = (waves @ grey @ waves.T).ravel()
-    low[np.abs(low) < 1 << 20] = 0  # a picture of one colour has no waves: what is left are the roundings of `waves`
     above = 2 * low > np.sort(low)[31:33].sum()
     return int.from_bytes(np.packbits(above).tobytes(), "big")
 
@@ -178,7 +179,7 @@ def hamming(one: int, other: int) -> int:
 def _cosines() -> NDArray[np.int64]:
     """The 8 lowest waves of the DCT-II of 32 points, times 2 ** 14."""
     waves = np.cos(np.pi * np.outer(np.arange(8), 2 * np.arange(32) + 1) / 64)
-    return np.rint(waves * (1 << 14)).astype(np.int64)
+    return np.asarray(np.rint(waves * (1 << 14)), dtype=np.int64)
 
 
 _NO_IMAGE = DocumentImage(b"", "", 0, 0, "", None, "{}")
@@ -190,8 +191,8 @@ def _judged(
     """The image, and what is against it, if anything is, with what to do about it."""
     try:
         image = measured(drafted, filters)
-    except Rejected as fault:
-        return _NO_IMAGE, fault, filters.lost_image
+    except Rejected as loss:
+        return _NO_IMAGE, loss, filters.lost_image
     fault = image_fault(image.width, image.height, filters.image)
     if fault is not None:
         return image, fault, filters.filtered_image
@@ -202,8 +203,6 @@ def _judged(
 
 
 def _check(document: Document, filters: DocumentFilters) -> None:
-    if not document.parts:
-        raise Rejected(Reason.EMPTY_DOCUMENT, "neither text nor images")
     images = len(document.images)
     if filters.min_images is not None and images < filters.min_images:
         raise Rejected(Reason.TOO_FEW_IMAGES, f"{images} images, the least is {filters.min_images}")
