@@ -21,7 +21,9 @@ from pydantic import (
 )
 
 from curation.decode import DecodeLimits
+from curation.document_filters import DocumentFilters
 from curation.filters import ImageFilters
+from curation.sources import SOURCES, ReadOptions
 from pipelines.chunks import ChunkOptions
 from pipelines.storage import Folder
 from schemas.errors import UsageError
@@ -176,6 +178,47 @@ class ShardRecipe(Recipe):
         0, description="the caption that becomes the .txt; BLIP-3 trains on 0"
     )
     raw_caption: bool = Field(False, description="whether that caption begins with the alt text")
+
+
+class IngestRun(RunOptions):
+    """How an ingest run is carried out."""
+
+    allow_download: bool = Field(False, description="the tokenizer may be a name on the Hugging Face hub")
+
+
+class IngestRecipe(Recipe):
+    """Makes training shards of a published set."""
+
+    kind: ClassVar[str] = "ingest"
+    source: str = Field(description="which set it is; a name from `curation.sources`")
+    input: Globs = Field(description="globs of the set's files")
+    images: Globs = Field([], description="where images that are addresses lie: see `pipelines.image_store`")
+    name: str | None = Field(
+        None,
+        pattern=r"^[\w.-]+$",
+        description="the set's name in the index, by which mixtures are weighted; default: that of `source`",
+    )
+    format: Literal["webdataset", "parquet"] = "webdataset"
+    samples_per_shard: int = Field(10_000, gt=0, le=1_000_000, description="the most; also the rows of a unit of work")
+    bytes_per_shard: PositiveInt = Field(1 << 30, description="the most, but for one sample that alone is larger")
+    tokenizer: str | None = Field(
+        None, description="a tokenizer.json, its folder, or a name on the hub; without it tokens are not counted"
+    )
+    read: ReadOptions = ReadOptions()
+    filters: DocumentFilters = DocumentFilters()
+    repeated_images: Literal["keep", "exact", "alike"] = Field(
+        "keep",
+        description="images that came before anywhere in the input, byte for byte or by perceptual hash, are dropped; "
+        "reads everything twice",
+    )
+    run: IngestRun = IngestRun()
+
+    @field_validator("source")
+    @classmethod
+    def _known(cls, source: str) -> str:
+        if source not in SOURCES:
+            raise ValueError(f"there is no source {source!r}: use one of {', '.join(SOURCES)}")
+        return source
 
 
 R = TypeVar("R", bound=Recipe)
