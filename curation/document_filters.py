@@ -82,7 +82,7 @@ def filtered(draft: Draft, key: str, source: str, filters: DocumentFilters) -> F
                 raise Rejected(fault.reason, f"image {number}: {fault.detail}")
             faults[number] = fault
         images.append(image)
-    whole = Document(key, draft.uid, source, draft.url, draft.parts, tuple(images), draft.metadata)
+    whole = Document(key, draft.uid or None, source, draft.url or None, draft.parts, tuple(images), draft.metadata)
     document = without_images(whole, faults.keys())
     document = replace(document, parts=tuple(part for part in document.parts if isinstance(part, int) or part.strip()))
     if not document.parts:

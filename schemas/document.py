@@ -241,17 +241,22 @@ def from_row(row: Mapping[str, Any]) -> Document:
 
 def parse_object(text: str | bytes, name: str, most: int) -> dict[str, Any]:
     """The JSON object that `text` holds; ValueError, of one line, for anything else and for more than `most` of it."""
+    value = parse_json(text, name, most)
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} is no JSON object")
+    return value
+
+
+def parse_json(text: str | bytes, name: str, most: int) -> Any:
+    """What `text` holds; ValueError, of one line, when it is not JSON and when there is more than `most` of it."""
     if len(text) > most:
         raise ValueError(f"{name} has a length of {len(text)}; at most {most} is read")
     try:
-        value = json.loads(text, parse_constant=lambda _: None)  # NaN, which only Python takes for JSON
+        return json.loads(text, parse_constant=lambda _: None)  # NaN, which only Python takes for JSON
     except ValueError as error:
         raise ValueError(f"{name} is not JSON: {error}") from None
     except RecursionError:
         raise ValueError(f"{name} is nested too deep") from None
-    if not isinstance(value, dict):
-        raise ValueError(f"{name} is no JSON object")
-    return value
 
 
 def _details(image: DocumentImage) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from schemas.document import MAX_JSON, Draft, DraftImage, ImageSource, parse_object
+from schemas.document import MAX_JSON, Draft, DraftImage, ImageSource, parse_json, parse_object
 from schemas.quarantine import Reason, Rejected
 
 MAX_PARTS = 100_000  # of one document; the longest books on the web have a few thousand paragraphs
@@ -79,7 +79,10 @@ def json_value(value: Any, name: str) -> Any:
     """What a string of JSON holds; None for null. A value that is no string has been parsed already."""
     if not isinstance(value, str):
         return value
-    return json_object(f'{{"value":{value}}}', name).get("value") if value.strip() else None
+    try:
+        return parse_json(value, name, MAX_JSON) if value.strip() else None
+    except ValueError as error:
+        raise malformed(str(error)) from None
 
 
 def as_json(value: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from schemas.errors import UsageError
 
 PIECE = 1 << 20  # bytes read at once
 
+_AFTER = tuple(",] \t\r\n")
 _SPACE = re.compile(r"[ \t\r\n]*+")
 
 
@@ -67,7 +68,7 @@ class _Text:
                 raise UsageError(f"entry {number} of its JSON list is nested too deep") from None
             except ValueError as error:
                 fault = error
-            if fault is None and end < len(self.held):  # a number at the end of what is held may go on
+            if fault is None and self.held[end : end + 1] in _AFTER:  # a number may go on: "1" and "1." with "1.5"
                 self.at = end
                 return value
             length = len(self.held) - self.at
