@@ -49,7 +49,7 @@ class DocumentFilters(BaseModel):
     lost_image: Policy = "drop_image"
     # Logos and banners that come back on a page; the first stays. "keep" is for texts that refer to their figures.
     repeated_image: Policy | Literal["keep"] = "drop_image"
-    # A picture that is cut short would be found by the trainer instead; 3 ms for one of 512 pixels.
+    # A picture that is cut short would be found by the trainer instead; 2 ms for one of 512 pixels.
     decode_images: bool = True
     limits: DecodeLimits = DecodeLimits()
 

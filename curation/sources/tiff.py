@@ -7,6 +7,7 @@ read is told as such, and its neighbours are read all the same.
 
 import io
 import struct
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
@@ -28,8 +29,8 @@ def frames(data: bytes, limits: DecodeLimits) -> list[bytes | Rejected]:
     return [_frame(single, limits) for single in _singles(data)]
 
 
-def _singles(data: bytes) -> list[bytes]:
-    """The file once for each frame, as one that begins with it. Nothing is copied but the bytes."""
+def _singles(data: bytes) -> Iterator[bytes]:
+    """The file once for each frame, as one that begins with it: one at a time, for the file may be large."""
     order, is_big = {b"II*\0": ("<", False), b"MM\0*": (">", False), b"II+\0": ("<", True), b"MM\0+": (">", True)}.get(
         data[:4], ("", False)
     )
@@ -49,7 +50,8 @@ def _singles(data: bytes) -> list[bytes]:
             offset = struct.unpack_from(link, data, offset + struct.calcsize(count) + entries * entry)[0]
     except struct.error:
         links = links or [b""]  # an end that comes early: the last frame's own reading will tell
-    return [data[:place] + own + data[place + len(own) :] for own in links]
+    for own in links:
+        yield data[:place] + own + data[place + len(own) :]
 
 
 def _frame(single: bytes, limits: DecodeLimits) -> bytes | Rejected:
