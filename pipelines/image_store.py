@@ -85,7 +85,7 @@ class FolderStore:
 
     def get(self, address: str) -> bytes | None:
         """See `ImageStore`."""
-        return read_below(self._folder, address)
+        return None if "://" in address else read_below(self._folder, address)
 
 
 class MapStore:
