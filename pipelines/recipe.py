@@ -5,6 +5,7 @@ run is taken up again; `run` holds what can't (workers, patience) and may differ
 """
 
 import hashlib
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
@@ -17,12 +18,14 @@ from pydantic import (
     NonNegativeFloat,
     PositiveInt,
     ValidationError,
+    ValidationInfo,
     field_validator,
 )
 
 from curation.decode import DecodeLimits
 from curation.document_filters import DocumentFilters
 from curation.filters import ImageFilters
+from curation.mixture.weights import shares
 from curation.sources import SOURCES, ReadOptions
 from pipelines.chunks import ChunkOptions
 from pipelines.storage import Folder
@@ -221,6 +224,62 @@ class IngestRecipe(Recipe):
         return source
 
 
+class MixRecipe(Recipe):
+    """Mixes sets of training shards into one. Names stand in order, so that the order of a file's keys is no matter."""
+
+    kind: ClassVar[str] = "mix"
+    sources: dict[str, Globs] = Field(min_length=1, description="folders of training shards by name, or globs of them")
+    weights: dict[str, Any] = Field(description="of these names, in groups or not: see `curation.mixture.weights`")
+    unit: Literal["samples", "tokens", "images", "characters"] = Field("samples", description="what weights count")
+    repeats: dict[str, PositiveInt | None] = Field(
+        {}, description="times that a source may be gone through, null: without end; once, for those not named"
+    )
+    stop: Literal["first_exhausted", "all_exhausted"] | PositiveInt = Field(
+        "first_exhausted",
+        description="as long as no source runs out the shares are those asked for; or a number of samples",
+    )
+    seed: int = 0
+    format: Literal["webdataset", "parquet"] = "webdataset"
+    samples_per_shard: int = Field(10_000, gt=0, le=1_000_000, description="in each but the last shard")
+
+    @property
+    def shares(self) -> dict[str, Fraction]:
+        """The share of each source, by its dotted path in the weights, which ends in its name."""
+        return shares(self.weights)
+
+    @field_validator("sources", "repeats")
+    @classmethod
+    def _in_order(cls, named: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        unknown = [name for name in named if name not in info.data.get("sources", named)]
+        if unknown:
+            raise ValueError(f"there is no source {unknown[0]!r}")
+        return dict(sorted(named.items()))
+
+    @field_validator("weights")
+    @classmethod
+    def _of_the_sources(cls, weights: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        try:
+            names = [source_name(path) for path in shares(weights)]
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+        sources = info.data.get("sources", names)  # they may be wrong themselves
+        for name in names:
+            if name not in sources:
+                raise ValueError(f"there is no source {name!r}; sources: {', '.join(sources)}")
+            if names.count(name) > 1:
+                raise ValueError(f"{name} has two weights")
+        for name in sources:
+            if name not in names:
+                raise ValueError(f"source {name!r} has none")
+        ordered: dict[str, Any] = _in_order(weights)
+        return ordered
+
+
+def source_name(path: str) -> str:
+    """The source's name, of its dotted path in the weights."""
+    return path.rpartition(".")[2]
+
+
 R = TypeVar("R", bound=Recipe)
 
 
@@ -290,6 +349,10 @@ def _overlay(values: dict[str, Any], flags: dict[str, Any]) -> None:
             _overlay(values[name], given)
         elif value is not None:
             values[name] = value
+
+
+def _in_order(values: Any) -> Any:
+    return {key: _in_order(values[key]) for key in sorted(values)} if isinstance(values, dict) else values
 
 
 def _fault(fault: dict[str, Any]) -> str:
