@@ -9,6 +9,7 @@ through again. What comes out is the rule's order, turn for turn, however it was
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,21 @@ from curation.mixture.lanes import Ints, Lanes, Spans, advance
 from curation.mixture.rule import NEVER, tags, walk
 from curation.mixture.shuffle import Shuffle
 
-_LANES = 1024  # more, and their state leaves the processor's cache
-_STRETCH = 4096  # turns of a lane, about
-_RUN_UP = 384  # turns before a stretch; of twelve sources one lane in ten or twenty then has to be gone through again
-_FEW = 16  # lanes below which walking one after another is faster
+_TOGETHER = 2048  # stretches looked up at a time
+_FEW = 16  # stretches below which walking one after another is faster
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How the first pass is cut up; what comes out is the same for any."""
+
+    lanes: int = 1024  # more, and their state leaves the processor's cache
+    stretch: int = 4096  # turns of a lane, about
+    # Turns before a stretch. With twelve sources, one lane in ten then falls into other turns and is followed again.
+    run_up: int = 384
+
+
+_CUT = Cut()
 
 
 @dataclass(frozen=True)
@@ -56,16 +68,17 @@ class _State:
 class ByUnits:
     """The turns from where all sources have samples left until the first has none, or for `most` and a bit more."""
 
-    def __init__(self, sources: Sequence[Draws], most: int | None = None) -> None:
+    def __init__(self, sources: Sequence[Draws], most: int | None = None, cut: Cut = _CUT) -> None:
         self._sources = sources
+        self._cut = cut
         self._total = sum(source.weight for source in sources)
         self._units_a_turn = _units_a_turn(sources)
         kept: list[tuple[Ints, Ints, Ints]] = []
         zeros = np.zeros(len(sources), np.int64)
         state, spent = _State(0, zeros, zeros), False
         while not spent and (most is None or state.turns < most):
-            lanes = _LANES if most is None else min(_LANES, (most - state.turns) // _STRETCH + 1)
-            state, spent = self._batch(state, lanes, kept)
+            ahead = self._turns_ahead(state) if most is None else min(self._turns_ahead(state), most - state.turns)
+            state, spent = self._batch(state, int(min(cut.lanes, ahead // cut.stretch + 1)), kept)
         self._turns, self._counts, self._units = (np.concatenate(parts) for parts in zip(*kept, strict=True))
         self._last = state
         self.end: int | None = state.turns if spent else None
@@ -75,8 +88,8 @@ class ByUnits:
         """The sources that have the turns from `start` to `stop`, and how often each was drawn from before."""
         sources, ordinals = np.empty(stop - start, np.uint16), np.empty(stop - start, np.int64)
         low, high = (int(np.searchsorted(self._turns, turn, "right")) - 1 for turn in (start, max(start, stop - 1)))
-        for first in range(low, high + 1, 2 * _LANES):
-            behind = min(first + 2 * _LANES, high + 1)
+        for first in range(low, high + 1, _TOGETHER):
+            behind = min(first + _TOGETHER, high + 1)
             turns, begin = self._follow(first, behind), int(self._turns[first])
             drawn = _ranks(turns, self._counts[first])
             inside = slice(max(start - begin, 0), stop - begin)
@@ -135,7 +148,7 @@ class ByUnits:
 
     def _batch(self, state: _State, lanes: int, kept: list[tuple[Ints, Ints, Ints]]) -> tuple[_State, bool]:
         """Follows the next stretches; keeps their states; returns the one behind, and whether a source is used up."""
-        base, stretch = int(state.units.sum()), max(1, round(self._units_a_turn * _STRETCH))
+        base, stretch = int(state.units.sum()), max(1, round(self._units_a_turn * self._cut.stretch))
         spans, sizes = [], []
         for number in range(len(self._sources)):
             part = self._ahead(number, state, base + lanes * stretch)
@@ -144,7 +157,7 @@ class ByUnits:
         runs = Spans(spans, sizes)
         begins = np.arange(lanes, dtype=np.int64) * stretch
         drawn_at = [np.concatenate([[0], np.cumsum(part)]) for part in sizes]
-        starts = _guessed(spans, drawn_at, begins - round(self._units_a_turn * _RUN_UP))
+        starts = _guessed(spans, drawn_at, begins - round(self._units_a_turn * self._cut.run_up))
         starts.places[:, 0], starts.drawn[0] = 0, 0  # the first is known
         starts.places += runs.firsts[:, None]
         followed = _chained(runs, advance(runs, starts, until=begins), begins + stretch)
@@ -165,6 +178,15 @@ class ByUnits:
             int(offsets[count]), final[:, 0] + state.counts, self._units_at(final, drawn_at)[0] + state.units
         )
         return behind, bool(ended.any())
+
+    def _turns_ahead(self, state: _State) -> float:
+        """About how many turns are left until a source is used up, so that not much more is read."""
+        turns = [
+            max(0.0, source.left * source.mean - units) * self._total / source.weight / self._units_a_turn
+            for source, units in zip(self._sources, state.units.tolist(), strict=True)
+            if source.left is not None
+        ]
+        return min(turns, default=inf)
 
     def _units_at(self, places: Ints, drawn_at: Sequence[Ints]) -> Ints:
         return np.stack([drawn[place] for drawn, place in zip(drawn_at, places, strict=True)], axis=1)
