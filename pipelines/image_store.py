@@ -161,6 +161,7 @@ class _Table:
         told = json.loads(table.schema.metadata[b"images"])
         self.revision = InputFile(**told["revision"])
         self._tars: list[str] = told["tars"]
+        self._opened: dict[int, tuple[Folder, str]] = {}  # folders and names of tars; finding out takes a while
         self._columns = {
             column: table[column].chunk(0).to_numpy() if table.num_rows else np.zeros(0, _ROW[column])
             for column in _ROW.names or ()
@@ -173,7 +174,10 @@ class _Table:
         while at < len(highs) and highs[at] == high:
             if lows[at] == low:
                 offset, size = int(self._columns["offset"][at]), int(self._columns["size"][at])
-                folder, name = split(self._tars[int(self._columns["tar"][at])])
+                tar = int(self._columns["tar"][at])
+                if tar not in self._opened:
+                    self._opened[tar] = split(self._tars[tar])
+                folder, name = self._opened[tar]
                 return folder.read_range(name, offset, offset + size)
             at += 1
         return None

@@ -160,7 +160,7 @@ def _group_bytes(group: Any) -> tuple[int, int]:
     return min(begins, default=0), max(ends, default=0)
 
 
-def _parquet_rows(file: BinaryIO, reader: SourceReader, stretch: Stretch) -> Iterator[dict[str, Any]]:
+def _parquet_rows(file: BinaryIO, reader: SourceReader, stretch: Stretch) -> Iterator[dict[str, Any] | Rejected]:
     """The stretch's rows, with the columns that the reader wants."""
     parquet = _parquet(file, stretch.path)
     names = parquet.schema_arrow.names
@@ -178,9 +178,20 @@ def _parquet_rows(file: BinaryIO, reader: SourceReader, stretch: Stretch) -> Ite
         for batch in parquet.iter_batches(BATCH, row_groups=groups, columns=wanted):
             table = batch.slice(min(skipped, batch.num_rows))
             skipped -= batch.num_rows - table.num_rows
-            yield from table.to_pylist()
-    except (pa.ArrowException, UnicodeDecodeError) as error:
+            yield from _as_python(table)
+    except pa.ArrowException as error:
         raise ShardloomError(f"cannot read {stretch.label}: {' '.join(str(error).split())[:200]}") from None
+
+
+def _as_python(batch: pa.RecordBatch) -> list[dict[str, Any] | Rejected]:
+    """The rows; one with a string that is no text costs no neighbour."""
+    try:
+        rows: list[dict[str, Any] | Rejected] = batch.to_pylist()
+        return rows
+    except UnicodeDecodeError as error:
+        if batch.num_rows == 1:
+            return [Rejected(Reason.MALFORMED_ROW, f"not UTF-8: {error.reason} at byte {error.start}")]
+        return [row for at in range(batch.num_rows) for row in _as_python(batch.slice(at, 1))]
 
 
 def _parquet(file: BinaryIO, path: str) -> Any:
