@@ -187,6 +187,9 @@ class Units(Sequence[Unit]):
     def __getitem__(self, at: Any) -> Any:
         return self._unit(self._numbers[at])
 
+    def __iter__(self) -> Iterator[Unit]:
+        return map(self._unit, self._numbers)  # that of `Sequence` would take any IndexError for the end
+
     def without(self, names: set[str]) -> "Units":
         """Those of other names."""
         numbers = [number for number in self._numbers if unit_name(number) not in names]

@@ -65,20 +65,21 @@ class ShardFiles:
 
     def read(self, rows: list[Row]) -> list[Found]:
         """The samples of these rows, in their order; read in that of the shards."""
-        found: list[Members | None] = [None] * len(rows)
+        found: dict[int, Members] = {}
         order = sorted(range(len(rows)), key=lambda at: (rows[at]["path"], rows[at]["row"]))
-        local = [at for at in order if rows[at]["offset"] is not None and self._folder(rows[at]).is_local]
-        for at in local:
-            found[at] = members_of(rows[at], self._local_range(rows[at]))
-        distant = [at for at in order if rows[at]["offset"] is not None and found[at] is None]
+        tables = [at for at in order if rows[at]["offset"] is None]
+        tars = [at for at in order if rows[at]["offset"] is not None]
+        distant = [at for at in tars if not self._folder(rows[at]).is_local]
+        for at, members in zip(tables, self._table_rows([rows[at] for at in tables]), strict=True):
+            found[at] = members
+        for at in tars:
+            if self._folder(rows[at]).is_local:
+                found[at] = members_of(rows[at], self._local_range(rows[at]))
         if distant:
             with ThreadPoolExecutor(CONNECTIONS) as pool:
                 for at, data in zip(distant, pool.map(lambda at: self._distant_range(rows[at]), distant), strict=True):
                     found[at] = members_of(rows[at], data)
-        tables = [at for at in order if rows[at]["offset"] is None]
-        for at, members in zip(tables, self._table_rows([rows[at] for at in tables]), strict=True):
-            found[at] = members
-        return [Found(row, members) for row, members in zip(rows, found, strict=True) if members is not None]
+        return [Found(row, found[at]) for at, row in enumerate(rows)]
 
     def close(self) -> None:
         """Closes what is open."""
@@ -87,9 +88,9 @@ class ShardFiles:
         self._descriptors.clear()
 
     def _folder(self, row: Row) -> Folder:
-        url = split(row["path"])[0].url
+        url = row["path"].rpartition("/")[0]
         if url not in self._folders:
-            self._folders[url] = Folder(url)
+            self._folders[url] = split(row["path"])[0]
         return self._folders[url]
 
     def _local_range(self, row: Row) -> bytes:

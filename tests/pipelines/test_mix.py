@@ -428,6 +428,22 @@ def test_spoilt_sources_are_not_copied(sources: dict[str, str], tmp_path: Path) 
     assert verify(str(tmp_path / "out")) == (3, [])
 
 
+def test_spoilt_parquet_is_not_copied(captions: tuple[str, Path], tmp_path: Path) -> None:
+    join(*captions, tmp_path / "ocr", format="parquet")
+    path = tmp_path / "ocr/data/00000001.parquet"
+    data, only = path.read_bytes(), {"ocr": str(tmp_path / "ocr")}
+    inside = data.index(b"\xff\xd8") + 100
+    table = pq.read_table(path)
+    pq.write_table(table.slice(1), tmp_path / "short.parquet")
+    pq.write_table(table.drop_columns(["text"]), tmp_path / "narrow.parquet")
+    files = [data[:inside] + b"?" + data[inside + 1 :], data[:1000], b""]
+    files += [(tmp_path / f"{name}.parquet").read_bytes() for name in ("short", "narrow")]
+    for number, spoilt in enumerate(files):
+        path.write_bytes(spoilt)
+        with pytest.raises(ShardloomError, match=rf"^(cannot read )?{path}: [^\n]*$"):
+            mixed(only, tmp_path / f"out{number}", weights={"ocr": 1})
+
+
 def test_what_is_no_source_is_named(sources: dict[str, str], captions: tuple[str, Path], tmp_path: Path) -> None:
     def fault(folder: object) -> str:
         with pytest.raises(UsageError) as error:
