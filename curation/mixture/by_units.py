@@ -27,7 +27,7 @@ _FEW = 16  # stretches below which walking one after another is faster
 class Cut:
     """How the first pass is cut up; what comes out is the same for any."""
 
-    lanes: int = 1024  # more, and their state leaves the processor's cache
+    lanes: int = 2048  # more, and their state leaves the processor's cache
     stretch: int = 4096  # turns of a lane, about
     # Turns before a stretch. With twelve sources, one lane in ten then falls into other turns and is followed again.
     run_up: int = 384
@@ -128,9 +128,9 @@ class ByUnits:
                 units = [size[part].tolist() for size, part in zip(sizes, near, strict=True)]
                 turns += walk(begun, units, int(self._units[state].sum()) - base, length)
             return np.asarray(turns, np.uint16)
-        runs = Spans(spans, sizes)
+        runs = Spans(spans, sizes, ending=False)  # a lane has its turns before it is past the end
         places = (self._counts[first:stop] - self._counts[first] + runs.firsts).T
-        record = np.empty((stop - first, int(lengths.max())), np.uint16)
+        record = np.empty((stop - first, int(lengths.max()) + 64), np.uint16)
         advance(runs, Lanes(places, self._units[first:stop].sum(axis=1) - base, lengths), turns=lengths, record=record)
         return record[np.arange(record.shape[1]) < lengths[:, None]]
 
@@ -154,7 +154,11 @@ class ByUnits:
             part = self._ahead(number, state, base + lanes * stretch)
             spans.append(self._tags(number, int(state.units[number]), part) - base)
             sizes.append(part)
-        runs = Spans(spans, sizes)
+        ending = any(
+            source.left == count + len(part)
+            for source, count, part in zip(self._sources, state.counts, sizes, strict=True)
+        )
+        runs = Spans(spans, sizes, ending)
         begins = np.arange(lanes, dtype=np.int64) * stretch
         drawn_at = [np.concatenate([[0], np.cumsum(part)]) for part in sizes]
         starts = _guessed(spans, drawn_at, begins - round(self._units_a_turn * self._cut.run_up))

@@ -20,8 +20,12 @@ Ints = NDArray[np.int64]
 class Spans:
     """The samples that lanes draw from: of each source, a run of its order. Places count through all runs."""
 
-    def __init__(self, spans: Sequence[Ints], sizes: Sequence[Ints]) -> None:
-        """A run of n samples has n + 1 tags, less where the batch starts, and n sizes."""
+    def __init__(self, spans: Sequence[Ints], sizes: Sequence[Ints], ending: bool = True) -> None:
+        """A run of n samples has n + 1 tags, less where the batch starts, and n sizes.
+
+        `ending` says that lanes may come to a run's end.
+        """
+        self.ending = ending
         count = len(spans)
         self.sources = count
         self.bits = count.bit_length()
@@ -57,7 +61,7 @@ def advance(
 ) -> Lanes:
     """Moves lanes on until so many units are drawn, or so many turns taken, or a source's run is at its end.
 
-    `record` (lanes x turns) receives the turns. Snapshots are taken every 512 turns.
+    `record` (lanes x turns, and 64 more) receives the turns, with anything behind them. Snapshots come every 512 turns.
     """
     at = Lanes(lanes.places.copy(), lanes.drawn.copy(), np.zeros_like(lanes.drawn))
     until = np.full_like(at.drawn, 1 << 62) if until is None else until
@@ -85,27 +89,36 @@ def _steps(
     places[:count], places[count] = at.places[:, live], spans.idle
     begun[:count], over[:count] = spans.tags[places[:count]] >> spans.bits, spans.tags[places[:count] + 1]
     drawn, done, lane = at.drawn[live], np.zeros(width, np.bool_), np.arange(width)
+    last, fewest = (1 << spans.bits) - 1, int(turns.min())
+    turns_taken = None if record is None else np.zeros((_STEPS, width), np.uint16)
     flat_places, flat_begun, flat_over = places.ravel(), begun.ravel(), over.ravel()
     for step in range(taken + 1, taken + _STEPS + 1):
         best = np.where(begun[:count] <= drawn, over[:count], spans.never).min(axis=0)
-        source = best & ((1 << spans.bits) - 1)
-        if record is not None:
-            record[live[~done], step - 1] = source[~done]
-        turn = source * width + lane
+        source = best & last
+        if turns_taken is not None:
+            turns_taken[step - taken - 1] = source
+        turn = source * width
+        turn += lane
         place = flat_places[turn]
         drawn += spans.sizes[place]
         place += 1
         tag = spans.tags[place + 1]
         flat_places[turn], flat_begun[turn], flat_over[turn] = place, best >> spans.bits, tag
-        ready = (drawn >= until) | (step >= turns) | (tag == spans.never)
-        ready &= ~done
+        ready = drawn >= until
+        if step >= fewest:
+            ready |= turns <= step
+        if spans.ending:
+            ready |= tag == spans.never
         if ready.any():
+            ready &= ~done
             which = np.flatnonzero(ready)
             _settle(at, live[which], places[:count, which], drawn[which], step)
             drawn[which] = -NEVER << 4  # nothing has begun: from here on the lane idles
             done |= ready
             if done.all():
-                return done
+                break
+    if record is not None and turns_taken is not None:
+        record[live, taken : taken + _STEPS] = turns_taken.T
     still = np.flatnonzero(~done)
     _settle(at, live[still], places[:count, still], drawn[still], taken + _STEPS)
     return done

@@ -55,7 +55,7 @@ def assert_exact(plan: Plan) -> None:
     assert plan.counts == tuple((drawn.sources == number).sum() for number in range(len(plan.sources)))
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(
     st.lists(
         st.tuples(st.integers(1, 12), st.sampled_from([1, 1, 0.5, 3, "7/3", 40]), st.sampled_from([1, 2, None])),
