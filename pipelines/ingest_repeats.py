@@ -1,9 +1,9 @@
 """Images that came before, anywhere in the input: found over all units at once, before any of them is written.
 
 Which one is kept is a function of the input alone: the first in the order of the files, of their rows, and of the
-images in them. Byte for byte, that is a sort. "Alike" are images whose perceptual hashes differ in at most `DISTANCE`
-bits from that of one that is kept: it is compared with those that share one of four quarters of the hash with it, and
-one quarter at least is shared by any two that differ in three bits.
+images in them, even where that document is left out as a whole. Byte for byte, that is a sort. "Alike" are images whose
+perceptual hashes differ in at most `DISTANCE` bits from that of one that is kept: it is compared with those that share
+one of four quarters of the hash with it, and one quarter at least is shared by any two that differ in three bits.
 """
 
 import functools
@@ -24,7 +24,7 @@ from schemas.quarantine import Rejected
 Repeats = Mapping[int, frozenset[int]]
 """Row in a unit -> numbers of its images that came before."""
 
-DISTANCE = 3  # bits of 64
+DISTANCE = 3  # bits of 64; photographs made smaller and coded anew differ in 0 or 2, any two of them in 16 and more
 
 
 class Numbered(Protocol):
