@@ -8,6 +8,7 @@ through again. What comes out is the rule's order, turn for turn, however it was
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import inf
 from typing import Any
@@ -27,7 +28,7 @@ _FEW = 16  # stretches below which walking one after another is faster
 class Cut:
     """How the first pass is cut up; what comes out is the same for any."""
 
-    lanes: int = 2048  # more, and their state leaves the processor's cache
+    lanes: int = 1024  # more, and their state leaves the processor's cache
     stretch: int = 4096  # turns of a lane, about
     # Turns before a stretch. With twelve sources, one lane in ten then falls into other turns and is followed again.
     run_up: int = 384
@@ -149,11 +150,10 @@ class ByUnits:
     def _batch(self, state: _State, lanes: int, kept: list[tuple[Ints, Ints, Ints]]) -> tuple[_State, bool]:
         """Follows the next stretches; keeps their states; returns the one behind, and whether a source is used up."""
         base, stretch = int(state.units.sum()), max(1, round(self._units_a_turn * self._cut.stretch))
-        spans, sizes = [], []
-        for number in range(len(self._sources)):
-            part = self._ahead(number, state, base + lanes * stretch)
-            spans.append(self._tags(number, int(state.units[number]), part) - base)
-            sizes.append(part)
+        numbers = range(len(self._sources))
+        with ThreadPoolExecutor() as pool:  # numpy lets go of the interpreter while it looks sizes up
+            sizes = list(pool.map(lambda number: self._ahead(number, state, base + lanes * stretch), numbers))
+        spans = [self._tags(number, int(state.units[number]), sizes[number]) - base for number in numbers]
         ending = any(
             source.left == count + len(part)
             for source, count, part in zip(self._sources, state.counts, sizes, strict=True)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from curation.mixture.rule import NEVER
 
 _STEPS = 64  # between clearing away the lanes that are done
+_SNAPSHOT = 256  # turns; twice as many would halve what is kept, and double what is walked to find a position
 
 Ints = NDArray[np.int64]
 
@@ -61,7 +62,7 @@ def advance(
 ) -> Lanes:
     """Moves lanes on until so many units are drawn, or so many turns taken, or a source's run is at its end.
 
-    `record` (lanes x turns, and 64 more) receives the turns, with anything behind them. Snapshots come every 512 turns.
+    `record` (lanes x turns, and 64 more) receives the turns, with anything behind them. Snapshots come every 256 turns.
     """
     at = Lanes(lanes.places.copy(), lanes.drawn.copy(), np.zeros_like(lanes.drawn))
     until = np.full_like(at.drawn, 1 << 62) if until is None else until
@@ -74,7 +75,7 @@ def advance(
         taken += _STEPS
         live = live[~done]
         at.turns[live] = taken
-        if taken % 512 == 0 and live.size:
+        if taken % _SNAPSHOT == 0 and live.size:
             at.snapshots.append((live, at.turns[live], at.places[:, live]))
     return at
 
