@@ -70,34 +70,38 @@ class Planned:
 def mix(recipe: MixRecipe, output: str, quiet: bool = False) -> Totals:
     """Writes the shards of the mixture that are not committed yet."""
     folder = Folder(output)
-    sets = open_sources(recipe)
-    with begun(folder, recipe), scratch(folder) as place:
-        measures = () if recipe.unit == "samples" else (recipe.unit,)
-        planned = plan_of(recipe, sets, measures, place, quiet)
-        units = Units(planned, recipe.samples_per_shard, place)
+    planned = plan_of(recipe, () if recipe.unit == "samples" else (recipe.unit,), quiet)
+    with begun(folder, recipe):
         done = committed(folder)
         check_unchanged(folder, planned, done)
-        clock = RunClock()
-        todo = units.without(set(done))
-        writer = MixWriter(
-            folder, recipe.format, not any(numbers.has_documents for numbers in planned.numbers), planned.tokenizer
-        )
-        work = functools.partial(write_unit, writer, recipe.sha256(), planned.revisions)
-        with Progress("mix", len(todo), "samples", quiet) as progress:
-            samples = 0
-            for manifest in map_units(work, todo, recipe.run):
-                commit(folder, manifest)
-                samples += manifest.rows_out
-                progress.advance(1)
-                progress.show(samples)
-        if len(todo):
+        shards = range(-(-planned.plan.length // recipe.samples_per_shard))
+        todo = [number for number in shards if unit_name(number) not in done]
+        if todo:
+            clock = RunClock()
+            with scratch(folder) as place:
+                write_shards(recipe, folder, Units(planned, recipe.samples_per_shard, todo, place), quiet)
             clock.stop(folder)
         return totals(folder)
 
 
+def write_shards(recipe: MixRecipe, output: Folder, units: "Units", quiet: bool) -> None:
+    """Writes and commits these units."""
+    planned = units.planned
+    is_captions = not any(numbers.has_documents for numbers in planned.numbers)
+    writer = MixWriter(output, recipe.format, is_captions, planned.tokenizer)
+    work = functools.partial(write_unit, writer, recipe.sha256(), planned.revisions)
+    with Progress("mix", len(units), "samples", quiet) as progress:
+        samples = 0
+        for manifest in map_units(work, units, recipe.run):
+            commit(output, manifest)
+            samples += manifest.rows_out
+            progress.advance(1)
+            progress.show(samples)
+
+
 def preview(recipe: MixRecipe, quiet: bool = False) -> dict[str, Any]:
     """What would come of the mixture, as plain data. Writes nothing."""
-    planned = plan_of(recipe, open_sources(recipe), MEASURES, None, quiet)
+    planned = plan_of(recipe, MEASURES, quiet)
     return {"recipe": recipe.resolved()} | told(summarise(planned.plan))
 
 
@@ -119,22 +123,18 @@ def told(summary: Summary) -> dict[str, Any]:
     return with_shares(rows, summary.unit)
 
 
-def open_sources(recipe: MixRecipe) -> list[SourceSet]:
-    """The sources, in the order of the weights."""
-    names = [source_name(path) for path in recipe.shares]
-    return [open_source(name, recipe.sources[name]) for name in names]
-
-
-def plan_of(
-    recipe: MixRecipe, sets: list[SourceSet], measures: Sequence[str], place: Path | None, quiet: bool = False
-) -> Planned:
-    """The plan of a recipe. Raises `UsageError` when the sources don't have what its weights count."""
+def plan_of(recipe: MixRecipe, measures: Sequence[str], quiet: bool = False) -> Planned:
+    """The plan of a recipe. Raises `UsageError` when a source is none, or has not what the weights count."""
+    paths = list(recipe.shares)
+    sets = [open_source(name, recipe.sources[name]) for name in map(source_name, paths)]
     numbers = []
     with Progress("read indexes", len(sets), "samples", quiet) as progress:
+        samples = 0
         for source in sets:
-            numbers.append(read_numbers(source, measures, place))
+            numbers.append(read_numbers(source, measures))
+            samples += source.length
             progress.advance(1)
-    paths = list(recipe.shares)
+            progress.show(samples)
     if recipe.unit == "tokens":
         check_tokenizers(sets, numbers)
     sources = [
@@ -174,12 +174,11 @@ def check_unchanged(output: Folder, planned: Planned, done: dict[str, Manifest])
 
 
 class Units(Sequence[Unit]):
-    """The units of a plan, each made when it is asked for."""
+    """The units of these numbers, each made when it is asked for. Lays out the indexes in the folder `place`."""
 
-    def __init__(self, planned: Planned, samples: int, place: Path, numbers: Sequence[int] | None = None) -> None:
-        self._planned, self._samples, self._place = planned, samples, place
+    def __init__(self, planned: Planned, samples: int, numbers: Sequence[int], place: Path) -> None:
+        self.planned, self._samples, self._numbers = planned, samples, numbers
         self._located = [Located(source, place) for source in planned.sets]
-        self._numbers = range(-(-planned.plan.length // samples)) if numbers is None else numbers
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -190,15 +189,10 @@ class Units(Sequence[Unit]):
     def __iter__(self) -> Iterator[Unit]:
         return map(self._unit, self._numbers)  # that of `Sequence` would take any IndexError for the end
 
-    def without(self, names: set[str]) -> "Units":
-        """Those of other names."""
-        numbers = [number for number in self._numbers if unit_name(number) not in names]
-        return Units(self._planned, self._samples, self._place, numbers)
-
     def _unit(self, number: int) -> Unit:
         start = number * self._samples
-        stop = min(start + self._samples, self._planned.plan.length)
-        sources, samples = self._planned.plan.take(start, stop)
+        stop = min(start + self._samples, self.planned.plan.length)
+        sources, samples = self.planned.plan.take(start, stop)
         parts, order = [], []
         for source in np.unique(sources):
             places = np.flatnonzero(sources == source)
@@ -209,7 +203,7 @@ class Units(Sequence[Unit]):
 
     def _rows(self, source: int, samples: NDArray[np.int64]) -> pa.Table:
         """The samples' rows of the index, and what a worker needs beside them."""
-        found, drawn_from = self._located[source].take(samples), self._planned.sets[source]
+        found, drawn_from = self._located[source].take(samples), self.planned.sets[source]
         shards = found["shard"].combine_chunks()
         means = pa.array([shard.data.size // max(1, shard.data.rows) for shard in drawn_from.shards], pa.int64())
         return (

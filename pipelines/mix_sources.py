@@ -112,21 +112,19 @@ def revision_of(url: str, manifests: dict[str, Manifest]) -> InputFile:
     return InputFile(path=url, size=sum(size for _, size, _ in state), sha256=digest)
 
 
-def read_numbers(source: SourceSet, measures: Collection[str], scratch: Path | None = None) -> Numbers:
-    """Reads all indexes of a source once; lays out what is needed of single samples in the folder `scratch`."""
+def read_numbers(source: SourceSet, measures: Collection[str]) -> Numbers:
+    """Reads all indexes of a source."""
     values: dict[str, list[NDArray[np.int32]]] = {name: [] for name in measures}
     tokenizers: set[str] = set()
     uncounted = has_documents = False
-    with ThreadPoolExecutor(READERS) as pool, Layout(scratch, source.name) as layout:
-        for table in _ahead(pool, source):
-            for name in values:
-                values[name].append(pc.fill_null(table[name], 0).to_numpy())
-            tokenizer = tokenizer_of(table.schema)
-            if table.num_rows:
-                uncounted |= tokenizer is None or table["tokens"].null_count > 0
-                tokenizers |= set() if tokenizer is None else {tokenizer.model_dump_json()}
-                has_documents |= pc.any(pc.not_equal(table["kind"], "captioned_image")).as_py()
-            layout.add(table)
+    for table in _indexes(source):
+        for name in values:
+            values[name].append(pc.fill_null(table[name], 0).to_numpy())
+        tokenizer = tokenizer_of(table.schema)
+        if table.num_rows:
+            uncounted |= tokenizer is None or table["tokens"].null_count > 0
+            tokenizers |= set() if tokenizer is None else {tokenizer.model_dump_json()}
+            has_documents |= pc.any(pc.not_equal(table["kind"], "captioned_image")).as_py()
     if len(tokenizers) > 1:
         raise UsageError(f"source {source.name}: its sets' tokens were counted by different tokenizers")
     if uncounted:
@@ -135,37 +133,20 @@ def read_numbers(source: SourceSet, measures: Collection[str], scratch: Path | N
     return Numbers({name: np.concatenate(parts) for name, parts in values.items()}, counted, has_documents)
 
 
-class Layout:
-    """Writes the indexes of a source, a batch a shard; without a folder it writes nothing."""
-
-    def __init__(self, scratch: Path | None, name: str) -> None:
-        self._name = name
-        self._writer = None if scratch is None else pa.ipc.new_file(str(layout_path(scratch, name)), INDEX)
-
-    def __enter__(self) -> "Layout":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._writer is not None:
-            self._writer.close()
-
-    def add(self, table: pa.Table) -> None:
-        """One shard's index."""
-        if self._writer is None:
-            return
-        batches = table.replace_schema_metadata(None).cast(INDEX).combine_chunks().to_batches()
-        try:
-            self._writer.write_batch(batches[0] if batches else pa.RecordBatch.from_pylist([], schema=INDEX))
-        except OSError as error:
-            raise StorageError(f"cannot lay out the index of source {self._name}: {error.strerror or error}") from None
-
-
 class Located:
-    """Index rows of any samples of a source, each with its place, from what `read_numbers` has laid out."""
+    """Index rows of any samples of a source, each with its place. All are laid out in a file, a batch a shard."""
 
     def __init__(self, source: SourceSet, scratch: Path) -> None:
         self._places = ShardRows([shard.data.rows for shard in source.shards])
-        self._index = pa.ipc.open_file(pa.memory_map(str(layout_path(scratch, source.name))))
+        path = scratch / f"{hashlib.sha256(source.name.encode()).hexdigest()[:16]}.arrow"  # names may hold anything
+        try:
+            with pa.ipc.new_file(str(path), INDEX) as file:
+                for table in _indexes(source):
+                    batches = table.replace_schema_metadata(None).cast(INDEX).combine_chunks().to_batches()
+                    file.write_batch(batches[0] if batches else pa.RecordBatch.from_pylist([], schema=INDEX))
+            self._index = pa.ipc.open_file(pa.memory_map(str(path)))
+        except OSError as error:
+            raise StorageError(f"cannot write {path}: {error.strerror or error}") from None
 
     def take(self, samples: NDArray[np.int64]) -> pa.Table:
         """Their rows, in the order given."""
@@ -180,15 +161,11 @@ class Located:
         return pa.Table.from_batches(parts, schema=_LOCATED).combine_chunks().take(pa.array(np.argsort(order)))
 
 
-def layout_path(scratch: Path, name: str) -> Path:
-    """Where a source's indexes are laid out. Names may hold anything."""
-    return scratch / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.arrow"
-
-
-def _ahead(pool: ThreadPoolExecutor, source: SourceSet) -> Iterator[pa.Table]:
+def _indexes(source: SourceSet) -> Iterator[pa.Table]:
     """The indexes of all shards in order, a few of them read ahead."""
-    for first in range(0, len(source.shards), 4 * READERS):
-        yield from pool.map(lambda shard: _index(source.name, shard), source.shards[first : first + 4 * READERS])
+    with ThreadPoolExecutor(READERS) as pool:
+        for first in range(0, len(source.shards), 4 * READERS):
+            yield from pool.map(lambda shard: _index(source.name, shard), source.shards[first : first + 4 * READERS])
 
 
 def _index(name: str, shard: SourceShard) -> pa.Table:

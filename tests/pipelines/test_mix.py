@@ -350,7 +350,10 @@ def test_token_weights_need_tokens(sources: dict[str, str], tmp_path: Path) -> N
     texts(tmp_path / "t", tmp_path / "text", tokenizer=by_letters)
     weights = {"docs": 1, "text": 1}
     with pytest.raises(UsageError) as error:
-        preview(recipe({"docs": str(tmp_path / "docs"), "text": sources["text"]}, weights=weights, unit="tokens"))
+        mixed(
+            {"docs": str(tmp_path / "docs"), "text": sources["text"]}, tmp_path / "out", weights=weights, unit="tokens"
+        )
+    assert not (tmp_path / "out").exists()  # so that it may be taken for another recipe
     assert str(error.value) == (
         "unit: the tokens of source text are not counted: ingest it with --tokenizer, or weight by samples, images or "
         "characters"
