@@ -14,7 +14,7 @@ import typer
 from pipelines import GRAPH_THREAD
 from pipelines import recipe as recipes
 from pipelines.storage import Folder
-from pipelines.terminal import print_captions, print_stats, visible
+from pipelines.terminal import print_captions, print_mixture, print_stats, visible
 from schemas.errors import ShardloomError, UsageError
 
 app = typer.Typer(
@@ -203,6 +203,113 @@ def shard(
     _report(run(loaded, _output(loaded), quiet=json_), _output(loaded), json_)
 
 
+@app.command(
+    epilog="Example: shardloom ingest obelics --input 'obelics/*.parquet' --images urls.json --output training"
+)
+def ingest(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            help="mint-html, mint-pdf, mint-arxiv, obelics, kale, cc3m, cc12m, sbu, visual-genome, datacomp, "
+            "blip3-ocr, blip3-grounding or text"
+        ),
+    ] = None,
+    input: Annotated[
+        list[str] | None, typer.Option("--input", "-i", help="glob of the set's files; may be repeated")
+    ] = None,
+    images: Annotated[
+        list[str] | None,
+        typer.Option(help="images by URL: glob of img2dataset tars, map (.json) or folder; may be repeated"),
+    ] = None,
+    output: Output = None,
+    recipe: RecipeFile = None,
+    format: Annotated[str | None, typer.Option(help="webdataset or parquet")] = None,
+    name: Annotated[str | None, typer.Option(help="the set's name in the index; default: that of the source")] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="count tokens by this tokenizer.json, folder, or name on the hub")
+    ] = None,
+    allow_download: Annotated[
+        bool | None, typer.Option("--allow-download", help="the tokenizer may be a name on the Hugging Face hub")
+    ] = None,
+    samples_per_shard: Annotated[int | None, typer.Option(help="the most samples of a shard")] = None,
+    bytes_per_shard: Annotated[int | None, typer.Option(help="the most bytes of a shard")] = None,
+    lost_image: Annotated[str | None, typer.Option(help="drop_image or drop_document")] = None,
+    repeated_images: Annotated[
+        str | None, typer.Option(help="images that came before anywhere: keep, or drop the exact or the alike")
+    ] = None,
+    granularity: Annotated[int | None, typer.Option(help="blip3 sets: the caption that becomes the text")] = None,
+    raw_caption: Annotated[
+        bool | None, typer.Option("--raw-caption", help="blip3 sets: the one that begins with the alt text")
+    ] = None,
+    workers: Workers = None,
+    address: Address = None,
+    allow_damaged: AllowDamaged = None,
+    json_: Json = False,
+) -> None:
+    """Make training shards of a published set of documents, captions or texts. The same command takes up a killed run.
+
+    More filters (number and size of images, length of texts) are set in a recipe, under `filters`.
+    """
+    from pipelines.ingest import ingest as run
+
+    loaded = recipes.load_recipe(
+        recipes.IngestRecipe,
+        recipe,
+        source=source,
+        input=input or None,
+        images=images or None,
+        format=format,
+        name=name,
+        tokenizer=tokenizer,
+        samples_per_shard=samples_per_shard,
+        bytes_per_shard=bytes_per_shard,
+        filters={"lost_image": lost_image},
+        repeated_images=repeated_images,
+        read={"granularity": granularity, "raw_caption": raw_caption},
+        run=_run(output, workers, address, allow_damaged) | {"allow_download": allow_download},
+    )
+    _report(run(loaded, _output(loaded), quiet=json_), _output(loaded), json_)
+
+
+@app.command(epilog="Example: shardloom mix recipes/blip3_stage1.yaml --plan")
+def mix(
+    recipe: Annotated[str, typer.Argument(help="a YAML recipe: sources, weights, and what they count")],
+    output: Output = None,
+    plan: Annotated[bool, typer.Option("--plan", help="only tell what would come of it; nothing is written")] = False,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=FOLDER", help="where a source of the recipe lies, or a glob; may be repeated"),
+    ] = None,
+    format: Annotated[str | None, typer.Option(help="webdataset or parquet")] = None,
+    samples_per_shard: Annotated[int | None, typer.Option(help="samples in each but the last shard")] = None,
+    seed: Annotated[int | None, typer.Option(help="another one gives another order")] = None,
+    workers: Workers = None,
+    address: Address = None,
+    json_: Json = False,
+) -> None:
+    """Mix sets of training shards into new ones, with exact shares at every prefix. The same command goes on."""
+    from pipelines.mix import mix as run
+    from pipelines.mix import preview
+
+    loaded = recipes.load_recipe(
+        recipes.MixRecipe,
+        recipe,
+        sources=_named("--source", source),
+        format=format,
+        samples_per_shard=samples_per_shard,
+        seed=seed,
+        run=_run(output, workers, address, None),
+    )
+    if not plan:
+        _report(run(loaded, _output(loaded), quiet=json_), _output(loaded), json_)
+        return
+    found = preview(loaded, quiet=json_)
+    if json_:
+        print(json.dumps(found))
+        return
+    print_mixture(found)
+
+
 @app.command(epilog="Example: shardloom verify annotations")
 def verify(output: Annotated[str, typer.Argument(help="an output set's folder")], json_: Json = False) -> None:
     """Check every byte, count and offset of an output set. Exits 1 and names the files when one is not as committed."""
@@ -275,6 +382,17 @@ def demo(
 
 def _run(output: str | None, workers: int | None, address: str | None, allow_damaged: bool | None) -> dict[str, Any]:
     return {"output": output, "workers": workers, "address": address, "allow_damaged": allow_damaged}
+
+
+def _named(option: str, values: list[str] | None) -> dict[str, Any]:
+    """The values of an option that is given as NAME=FOLDER; of one name there may be several."""
+    named: dict[str, Any] = {}
+    for value in values or []:
+        name, _, folder = value.partition("=")
+        if not name or not folder:
+            raise UsageError(f"{option}: {value!r} is not NAME=FOLDER")
+        named.setdefault(name, []).append(folder)
+    return named
 
 
 def _output(recipe: recipes.Recipe) -> str:

@@ -5,6 +5,7 @@ run is taken up again; `run` holds what can't (workers, patience) and may differ
 """
 
 import hashlib
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
@@ -17,11 +18,15 @@ from pydantic import (
     NonNegativeFloat,
     PositiveInt,
     ValidationError,
+    ValidationInfo,
     field_validator,
 )
 
 from curation.decode import DecodeLimits
+from curation.document_filters import DocumentFilters
 from curation.filters import ImageFilters
+from curation.mixture.weights import shares
+from curation.sources import SOURCES, ReadOptions
 from pipelines.chunks import ChunkOptions
 from pipelines.storage import Folder
 from schemas.errors import UsageError
@@ -180,6 +185,103 @@ class ShardRecipe(Recipe):
     raw_caption: bool = Field(False, description="whether that caption begins with the alt text")
 
 
+class IngestRun(RunOptions):
+    """How an ingest run is carried out."""
+
+    allow_download: bool = Field(False, description="the tokenizer may be a name on the Hugging Face hub")
+
+
+class IngestRecipe(Recipe):
+    """Makes training shards of a published set."""
+
+    kind: ClassVar[str] = "ingest"
+    source: str = Field(description="which set it is; a name from `curation.sources`")
+    input: Globs = Field(description="globs of the set's files")
+    images: Globs = Field([], description="where images that are addresses lie: see `pipelines.image_store`")
+    name: str | None = Field(
+        None,
+        pattern=r"^[\w.-]+$",
+        description="the set's name in the index, by which mixtures are weighted; default: that of `source`",
+    )
+    format: Literal["webdataset", "parquet"] = "webdataset"
+    samples_per_shard: int = Field(10_000, gt=0, le=1_000_000, description="the most; also the rows of a unit of work")
+    bytes_per_shard: PositiveInt = Field(1 << 30, description="the most, but for one sample that alone is larger")
+    tokenizer: str | None = Field(
+        None, description="a tokenizer.json, its folder, or a name on the hub; without it tokens are not counted"
+    )
+    read: ReadOptions = ReadOptions()
+    filters: DocumentFilters = DocumentFilters()
+    repeated_images: Literal["keep", "exact", "alike"] = Field(
+        "keep",
+        description="images that came before anywhere in the input, byte for byte or by perceptual hash, are dropped; "
+        "reads everything twice",
+    )
+    run: IngestRun = IngestRun()
+
+    @field_validator("source")
+    @classmethod
+    def _known(cls, source: str) -> str:
+        if source not in SOURCES:
+            raise ValueError(f"there is no source {source!r}: use one of {', '.join(SOURCES)}")
+        return source
+
+
+class MixRecipe(Recipe):
+    """Mixes sets of training shards into one. Names stand in order, so that the order of a file's keys is no matter."""
+
+    kind: ClassVar[str] = "mix"
+    sources: dict[str, Globs] = Field(min_length=1, description="folders of training shards by name, or globs of them")
+    weights: dict[str, Any] = Field(description="of these names, in groups or not: see `curation.mixture.weights`")
+    unit: Literal["samples", "tokens", "images", "characters"] = Field("samples", description="what weights count")
+    repeats: dict[str, PositiveInt | None] = Field(
+        {}, description="times that a source may be gone through, null: without end; once, for those not named"
+    )
+    stop: Literal["first_exhausted", "all_exhausted"] | PositiveInt = Field(
+        "first_exhausted",
+        description="as long as no source runs out the shares are those asked for; or a number of samples",
+    )
+    seed: int = 0
+    format: Literal["webdataset", "parquet"] = "webdataset"
+    samples_per_shard: int = Field(10_000, gt=0, le=1_000_000, description="in each but the last shard")
+
+    @property
+    def shares(self) -> dict[str, Fraction]:
+        """The share of each source, by its dotted path in the weights, which ends in its name."""
+        return shares(self.weights)
+
+    @field_validator("sources", "repeats")
+    @classmethod
+    def _in_order(cls, named: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        unknown = [name for name in named if name not in info.data.get("sources", named)]
+        if unknown:
+            raise ValueError(f"there is no source {unknown[0]!r}")
+        return dict(sorted(named.items()))
+
+    @field_validator("weights")
+    @classmethod
+    def _of_the_sources(cls, weights: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        try:
+            names = [source_name(path) for path in shares(weights)]
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+        sources = info.data.get("sources", names)  # they may be wrong themselves
+        for name in names:
+            if name not in sources:
+                raise ValueError(f"there is no source {name!r}; sources: {', '.join(sources)}")
+            if names.count(name) > 1:
+                raise ValueError(f"{name} has two weights")
+        for name in sources:
+            if name not in names:
+                raise ValueError(f"source {name!r} has none")
+        ordered: dict[str, Any] = _in_order(weights)
+        return ordered
+
+
+def source_name(path: str) -> str:
+    """The source's name, of its dotted path in the weights."""
+    return path.rpartition(".")[2]
+
+
 R = TypeVar("R", bound=Recipe)
 
 
@@ -258,6 +360,10 @@ def _overlay(values: dict[str, Any], flags: dict[str, Any]) -> None:
             _overlay(values[name], given)
         elif value is not None:
             values[name] = value
+
+
+def _in_order(values: Any) -> Any:
+    return {key: _in_order(values[key]) for key in sorted(values)} if isinstance(values, dict) else values
 
 
 def _fault(fault: dict[str, Any]) -> str:

@@ -1,33 +1,23 @@
 """Joins image shards with a caption set into training shards of equal length, each with its index."""
 
 import functools
-import itertools
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipelines.caption_set import CaptionSet
 from pipelines.inputs import input_shards
 from pipelines.join import Joined, JoinedShard
-from pipelines.output import DATA, INDEX, QUARANTINE, begun, commit, committed, parquet_bytes, put
+from pipelines.output import begun, commit, committed
 from pipelines.progress import Progress
 from pipelines.recipe import ShardRecipe
 from pipelines.shard_plan import Unit, check_unchanged, cut_units, take_census
 from pipelines.stats import RunClock, Totals, check_damage, totals
 from pipelines.storage import Folder
+from pipelines.training_writer import Sample, ShardWriter, put_quarantine
 from pipelines.units import map_units
 from schemas.caption import Caption
-from schemas.manifest import InputFile, Manifest, OutputFile
-from schemas.quarantine import QUARANTINE as QUARANTINE_SCHEMA
-from schemas.shard_index import INDEX as INDEX_SCHEMA
-from schemas.tar_writer import TarWriter
-from schemas.training_shard import PARQUET, CaptionedImage
-
-ROW_GROUP = 256  # samples; what a reader must hold at least
+from schemas.manifest import InputFile, Manifest
+from schemas.training_shard import CaptionedImage
 
 
 def shard(recipe: ShardRecipe, output: str, quiet: bool = False) -> Totals:
@@ -66,33 +56,20 @@ def shard(recipe: ShardRecipe, output: str, quiet: bool = False) -> Totals:
 def write_unit(recipe: ShardRecipe, output: Folder, captions: CaptionSet, unit: Unit) -> Manifest:
     """Writes one shard, its index and its quarantine; they count once the manifest is written."""
     visit = Visit(captions, unit)
-    samples = (captioned_image(recipe, unit.name, row, joined) for row, joined in enumerate(visit))
-    write = write_webdataset if recipe.format == "webdataset" else write_parquet
     assert recipe.source is not None  # the caption set has filled it in
-    data, index = write(output, unit.name, samples, recipe.source)
-    left_out = pa.Table.from_pylist(visit.left_out, schema=QUARANTINE_SCHEMA)
+    writer = ShardWriter(output, recipe.format, is_captions=True, source=recipe.source)
+    written = writer.write(
+        unit.name, (Sample.of(captioned_image(recipe, unit.name, row, joined)) for row, joined in enumerate(visit))
+    )
     return Manifest(
         name=unit.name,
         recipe_sha256=recipe.sha256(),
         inputs=visit.inputs,
         rows_in=visit.rows_in,
-        rows_out=data.rows,
-        reasons=dict(sorted(Counter(left_out["reason"].to_pylist()).items())),
-        counts={
-            "characters": pc.sum(index["characters"]).as_py() or 0,
-            "empty_texts": pc.sum(pc.equal(index["characters"], 0)).as_py() or 0,
-            "images": data.rows,
-        },
-        outputs=[
-            data,
-            put(output, f"{INDEX}/{unit.name}.parquet", parquet_bytes([index], INDEX_SCHEMA), data.rows),
-            put(
-                output,
-                f"{QUARANTINE}/{unit.name}.parquet",
-                parquet_bytes([left_out], QUARANTINE_SCHEMA),
-                left_out.num_rows,
-            ),
-        ],
+        rows_out=written.data.rows,
+        reasons=dict(sorted(Counter(row["reason"] for row in visit.left_out).items())),
+        counts=written.counts,
+        outputs=[written.data, written.index, put_quarantine(output, unit.name, visit.left_out)],
         damage=visit.damage,
     )
 
@@ -156,62 +133,6 @@ def chosen_caption(captions: list[Caption], recipe: ShardRecipe) -> str:
         if (caption.granularity, caption.include_datacomp_raw_cap) == (recipe.granularity, recipe.raw_caption):
             return caption.text
     return ""
-
-
-def write_webdataset(
-    output: Folder, name: str, samples: Iterator[CaptionedImage], source: str
-) -> tuple[OutputFile, pa.Table]:
-    """Writes a tar; returns it and its index."""
-    path = f"{DATA}/{name}.tar"
-    rows = []
-    with output.create(path) as file:
-        writer = TarWriter(file)
-        for sample in samples:
-            row = index_row(sample, source)
-            for kind, (ending, data) in zip(("image", "json", "text"), sample.members(), strict=True):
-                row |= {f"{kind}_offset": writer.add(f"{sample.key}.{ending}", data), f"{kind}_size": len(data)}
-            rows.append(row)
-        sha256 = writer.close()
-    file_of = OutputFile(path=path, rows=len(rows), size=writer.size, sha256=sha256)
-    return file_of, pa.Table.from_pylist(rows, schema=INDEX_SCHEMA)
-
-
-def write_parquet(
-    output: Folder, name: str, samples: Iterator[CaptionedImage], source: str
-) -> tuple[OutputFile, pa.Table]:
-    """Writes a Parquet file; returns it and its index."""
-    path = f"{DATA}/{name}.parquet"
-    rows = []
-    with output.create(path) as file, pq.ParquetWriter(file, PARQUET, compression="none") as writer:
-        for batch in batched(samples, ROW_GROUP):
-            rows += [index_row(sample, source) for sample in batch]
-            writer.write_table(pa.Table.from_pylist([sample.row() for sample in batch], schema=PARQUET))
-    size, sha256 = output.sha256(path)
-    file_of = OutputFile(path=path, rows=len(rows), size=size, sha256=sha256)
-    return file_of, pa.Table.from_pylist(rows, schema=INDEX_SCHEMA)
-
-
-def index_row(sample: CaptionedImage, source: str) -> dict[str, Any]:
-    """What the index says of a sample, but for where it lies in a tar."""
-    return {
-        "key": sample.key,
-        "uid": sample.uid or None,
-        "source": source,
-        "image_size": len(sample.image),
-        "text_size": len(sample.text.encode()),
-        "json_size": 0,
-        "width": sample.width,
-        "height": sample.height,
-        "characters": len(sample.text),
-        "images": 1,
-        "sha256": sample.sha256,
-    }
-
-
-def batched(samples: Iterator[CaptionedImage], size: int) -> Iterator[list[CaptionedImage]]:
-    """Runs of at most `size` samples."""
-    while batch := list(itertools.islice(samples, size)):
-        yield batch
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from curation.mixture.weights import shares
 from pipelines.output import STATS, committed
-from pipelines.recipe import held_recipe
+from pipelines.recipe import MixRecipe, held_recipe
 from pipelines.storage import Folder
 from schemas.errors import ShardloomError
 from schemas.manifest import Manifest, seal, unseal
@@ -123,8 +124,30 @@ def check_damage(result: Totals, allow: bool) -> None:
 def stats(output: str) -> dict[str, Any]:
     """Counts and times of an output set as plain data. Raises `UsageError` when the folder is none."""
     folder = Folder(output)
-    kind = held_recipe(folder).get("kind")
-    return {"kind": kind} | totals(folder).to_dict() | {"times": asdict(read_times(folder))}
+    recipe = held_recipe(folder)
+    result = totals(folder)
+    found = {"kind": recipe.get("kind")} | result.to_dict() | {"times": asdict(read_times(folder))}
+    return found | ({"mixture": mixture(recipe, result.counts)} if recipe.get("kind") == MixRecipe.kind else {})
+
+
+def mixture(recipe: dict[str, Any], counts: Counter[str]) -> dict[str, Any]:
+    """What a mixture's set holds of each source, against what its recipe asks for."""
+    measures = ["samples", *(name for name in ("tokens", "images", "characters") if name in counts)]
+    rows = []
+    for path, share in shares(recipe["weights"]).items():
+        group, _, name = path.rpartition(".")
+        held = {measure: counts[f"{name}.{measure}"] for measure in measures}
+        rows.append({"source": name, "group": group, "asked": float(share), "counts": held})
+    return with_shares(rows, recipe["unit"])
+
+
+def with_shares(rows: list[dict[str, Any]], unit: str) -> dict[str, Any]:
+    """The sources of a mixture with their shares as got, and the totals, of all that is counted in each of them."""
+    common = [name for name in rows[0]["counts"] if all(name in row["counts"] for row in rows)]
+    totals = {name: sum(row["counts"][name] for row in rows) for name in common}
+    got = [{name: row["counts"][name] / max(total, 1) for name, total in totals.items()} for row in rows]
+    sources = [row | {"got": parts} for row, parts in zip(rows, got, strict=True)]
+    return {"unit": unit, "totals": totals, "sources": sources}
 
 
 if __name__ == "__main__":

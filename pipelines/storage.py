@@ -66,6 +66,11 @@ class Folder:
         with self._errors("read", name):
             return cast(bytes, self._fs.cat_file(f"{self._root}/{name}"))
 
+    def read_range(self, name: str, start: int, stop: int) -> bytes:
+        """The file's bytes from `start` to `stop`, by one request."""
+        with self._errors("read", name):
+            return cast(bytes, self._fs.cat_file(f"{self._root}/{name}", start=start, end=stop))
+
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:
         """The file, to be read in pieces."""

@@ -48,7 +48,8 @@ def print_stats(found: dict[str, Any]) -> None:
         for reason, count in found["reasons"].items() if name == "quarantined" else ():
             table.add_row(f"  {reason}", f"{count:,}")
     for name, count in found["counts"].items():
-        table.add_row(name.replace("_", " "), f"{count:,}")
+        if "mixture" not in found or "." not in name:
+            table.add_row(name.replace("_", " "), f"{count:,}")
     for name, damage in found["damaged"].items():
         table.add_row(cell(f"damaged {name}"), cell("; ".join(damage)))
     times = found["times"]
@@ -59,6 +60,26 @@ def print_stats(found: dict[str, Any]) -> None:
         table.add_row(
             cell(f"stage {stage}"), f"{counters.get('images', 0):,.0f} images, {rate:.2f}/s, workers busy {busy:.0%}"
         )
+    Console().print(table)
+    if "mixture" in found:
+        print_mixture(found["mixture"])
+
+
+def print_mixture(found: dict[str, Any]) -> None:
+    """What there is of each source, or would be: `pipelines.stats.mixture` or `pipelines.mix.preview` has found it."""
+    is_plan, unit, totals = "epochs" in found["sources"][0], found["unit"], found["totals"]
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("source", overflow="fold")
+    for title in (f"asked\n% {unit}", *totals, *(("epochs", "runs out at") if is_plan else ())):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in found["sources"]:
+        name = f"{row['group']}.{row['source']}".lstrip(".")
+        parts = [f"{row['counts'][measure]:,}\n{100 * row['got'][measure]:.4g} %" for measure in totals]
+        end = "-" if row.get("runs_out_at") is None else f"{row['runs_out_at']:,}"
+        epochs = [f"{row['epochs']:.3g}", end] if is_plan else []
+        is_last = row is found["sources"][-1]
+        table.add_row(cell(name), f"\n{100 * row['asked']:.4g} %", *parts, *epochs, end_section=is_last)
+    table.add_row("total", "", *(f"{total:,}" for total in totals.values()), *([""] * 2 * is_plan))
     Console().print(table)
 
 

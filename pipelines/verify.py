@@ -2,20 +2,21 @@
 
 import hashlib
 import io
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Iterable, Iterator
+from typing import Any, BinaryIO
 
 import pyarrow.parquet as pq
 
 from pipelines.output import DATA, INDEX, MANIFESTS, PARTS, QUARANTINE, STATS, read_manifest
 from pipelines.recipe import RECIPE_FILE
 from pipelines.storage import Folder
+from pipelines.training_writer import span
 from schemas.errors import ShardloomError, UsageError
 from schemas.manifest import Manifest, OutputFile, unseal
 from schemas.tar_reader import TarReader
 
-Place = tuple[int, int]
-"""Offset and size in bytes of a member of a tar."""
+Span = tuple[int, list[dict[str, Any]]]
+"""Offset of a sample's first header in its tar; name, offset and size of each of its members."""
 
 
 def verify(output: str) -> tuple[int, list[str]]:
@@ -59,34 +60,47 @@ def recipe_faults(folder: Folder, manifests: list[Manifest]) -> Iterator[str]:
 def output_faults(folder: Folder, manifest: Manifest) -> Iterator[str]:
     """What is wrong with the files of one output."""
     sound: dict[str, int] = {}  # path -> rows found
-    members: list[dict[str, Place]] = []
+    spans: list[Span] = []
     for out in manifest.outputs:
         if not folder.exists(out.path):
             yield f"{folder.path(out.path)}: is missing"
             continue
         with folder.open(out.path) as file:
-            size, sha256 = read_tar(file, members) if out.path.endswith(".tar") else read_hash(file)
+            size, sha256 = read_tar(file, spans) if out.path.endswith(".tar") else read_hash(file)
         if (size, sha256) != (out.size, out.sha256):
             yield (
                 f"{folder.path(out.path)}: has {size} bytes of sha256 {sha256[:12]}..., "
                 f"not {out.size} of {out.sha256[:12]}..."
             )
             continue
-        sound[out.path] = len(members) if out.path.endswith(".tar") else parquet_rows(folder, out)
+        sound[out.path] = len(spans) if out.path.endswith(".tar") else parquet_rows(folder, out)
         if sound[out.path] != out.rows:
             yield f"{folder.path(out.path)}: holds {sound[out.path]} rows, not {out.rows}"
-    index, shard = f"{INDEX}/{manifest.name}.parquet", f"{DATA}/{manifest.name}.tar"
-    if index in sound and shard in sound:
-        yield from index_faults(folder, index, members)
+    index, shard = f"{INDEX}/{manifest.name}.parquet", f"{DATA}/{manifest.name}"
+    if index in sound and f"{shard}.tar" in sound:
+        yield from index_faults(folder, index, map(expected_in_tar, spans))
+    elif index in sound and f"{shard}.parquet" in sound:
+        with folder.open(f"{shard}.parquet") as file:
+            keys = pq.read_table(file, columns=["key"])["key"].to_pylist()
+        nowhere = {"offset": None, "size": None, "members": None}
+        yield from index_faults(folder, index, ({"key": key} | nowhere for key in keys))
 
 
-def read_tar(file: BinaryIO, members: list[dict[str, Place]]) -> tuple[int, str]:
-    """Size and hash of a tar in one pass, in which the places of its samples' members are gathered."""
+def read_tar(file: BinaryIO, spans: list[Span]) -> tuple[int, str]:
+    """Size and hash of a tar in one pass, in which it is gathered where its samples lie."""
     reader = TarReader(file)
     for sample in reader:
-        places = {member.name: (member.offset, len(member.data)) for member in sample.members.values()}
-        members.append(places)
+        members = [{"name": m.name, "offset": m.offset, "size": len(m.data)} for m in sample.members.values()]
+        spans.append((sample.start, members))
     return reader.size, reader.sha256
+
+
+def expected_in_tar(found: Span) -> dict[str, Any]:
+    """What an index must say of where a sample lies."""
+    start, members = found
+    key = members[0]["name"].partition(".")[0]
+    parts = [{"ending": m["name"].removeprefix(f"{key}."), "offset": m["offset"], "size": m["size"]} for m in members]
+    return {"key": key} | span(start, parts)
 
 
 def read_hash(file: BinaryIO) -> tuple[int, str]:
@@ -104,13 +118,12 @@ def parquet_rows(folder: Folder, out: OutputFile) -> int:
         return int(pq.read_metadata(file).num_rows)
 
 
-def index_faults(folder: Folder, index: str, members: list[dict[str, Place]]) -> Iterator[str]:
-    """Samples of a tar that do not lie where its index says."""
+def index_faults(folder: Folder, index: str, expected: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """The first sample that does not lie where its index says."""
     rows = pq.read_table(io.BytesIO(folder.read(index))).to_pylist()
-    for row, places in zip(rows, members, strict=False):
-        said = {(row[f"{kind}_offset"], row[f"{kind}_size"]) for kind in ("image", "json", "text")}
-        if said != set(places.values()) or not all(name.startswith(f"{row['key']}.") for name in places):
-            yield f"{folder.path(index)}: {row['key']} is not where it says"
+    for row, there in zip(rows, expected, strict=False):
+        if any(row.get(name) != value for name, value in there.items()):
+            yield f"{folder.path(index)}: {row.get('key')} is not where it says"
             return
 
 

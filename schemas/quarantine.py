@@ -33,6 +33,16 @@ class Reason(StrEnum):
     # joining images with captions
     NO_CAPTION = "no_caption"
     MISALIGNED = "misaligned"  # the caption was made from other bytes than the image's
+    # reading published sets
+    MALFORMED_ROW = "malformed_row"  # not laid out as its set is
+    LOST_IMAGE = "lost_image"  # an image that its document or caption refers to is nowhere to be had
+    # documents: filters set in the recipe
+    EMPTY_DOCUMENT = "empty_document"  # neither text nor images are left
+    TOO_FEW_IMAGES = "too_few_images"
+    TOO_MANY_IMAGES = "too_many_images"
+    TOO_SHORT = "too_short"  # its text
+    TOO_LONG = "too_long"
+    REPEATED_IMAGE_IN_DOCUMENT = "repeated_image_in_document"
 
 
 @dataclass

@@ -1,30 +1,55 @@
 """The index beside each training shard: what a trainer plans from without opening the shard (DESIGN.md §7).
 
-`index/{shard}.parquet` has one row a sample, in the order of `data/{shard}.tar`: in a folder of its own, because globs
-over data folders pick up side files. Offsets count bytes from the start of the tar to the member's first byte; they are
-null for Parquet shards, whose samples are found by row.
+`index/{shard}.parquet` has one row a sample, in the order of the shard: in a folder of its own, because globs over data
+folders pick up side files. One layout serves all kinds of samples, so that a mixture of them is planned from one table.
+
+In a tar, a sample is read by one range read of `size` bytes from `offset`, which holds all its members with their
+headers; `members` says where in the tar each one's bytes lie. Samples of Parquet shards are found by row, and all three
+are null.
 """
 
+from typing import Literal
+
 import pyarrow as pa
+
+from schemas.fingerprint import EngineFingerprint
+
+Kind = Literal["captioned_image", "document", "text"]
+"""What a sample is: an image with its caption, texts and images in turn, or a document without images."""
 
 INDEX = pa.schema(
     [
         pa.field("key", pa.string(), nullable=False),
         pa.field("uid", pa.string()),
+        # the data set that it came from: what mixtures are weighted by
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("offset", pa.int64()),  # bytes from the start of the tar to the sample's first header
+        pa.field("size", pa.int64()),  # bytes from there to the end of its last member's padding
         pa.field(
-            "source", pa.string(), nullable=False
-        ),  # the data set that it came from: what mixtures are weighted by
-        pa.field("image_offset", pa.int64()),
-        pa.field("image_size", pa.int64(), nullable=False),
-        pa.field("text_offset", pa.int64()),
-        pa.field("text_size", pa.int64(), nullable=False),
-        pa.field("json_offset", pa.int64()),
-        pa.field("json_size", pa.int64(), nullable=False),
-        pa.field("width", pa.int32(), nullable=False),
-        pa.field("height", pa.int32(), nullable=False),
-        pa.field("characters", pa.int32(), nullable=False),  # of the text; tokens need a tokenizer
-        pa.field("tokens", pa.int32()),  # null until a tokenizer is named
+            "members",  # in their order in the tar
+            pa.list_(pa.struct([("ending", pa.string()), ("offset", pa.int64()), ("size", pa.int64())])),
+        ),
         pa.field("images", pa.int32(), nullable=False),
-        pa.field("sha256", pa.string(), nullable=False),  # of the image's bytes
+        pa.field(
+            "image_details",  # one an image; pixels, upright, and the hash of the image's file
+            pa.list_(pa.struct([("width", pa.int32()), ("height", pa.int32()), ("sha256", pa.string())])),
+            nullable=False,
+        ),
+        pa.field("characters", pa.int32(), nullable=False),  # of all texts
+        pa.field("tokens", pa.int32()),  # of all texts, each by itself and without special tokens; null: not counted
     ]
 )
+
+_TOKENIZER = b"tokenizer"  # metadata key
+
+
+def index_schema(tokenizer: EngineFingerprint | None) -> pa.Schema:
+    """The schema of an index, which says by which tokenizer its tokens were counted, if they were."""
+    return INDEX if tokenizer is None else INDEX.with_metadata({_TOKENIZER: tokenizer.model_dump_json().encode()})
+
+
+def tokenizer_of(schema: pa.Schema) -> EngineFingerprint | None:
+    """The tokenizer by which an index's tokens were counted. ValueError: the metadata is not what was written."""
+    told = (schema.metadata or {}).get(_TOKENIZER)
+    return None if told is None else EngineFingerprint.model_validate_json(told)

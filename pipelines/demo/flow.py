@@ -12,26 +12,36 @@ from curation.box_error import BoxScores
 from curation.demo_detector.vocabulary import LABELS
 from curation.text_error import TextScores
 from pipelines.annotate import annotate
+from pipelines.demo.documents import FILE, URLS, write_documents
 from pipelines.demo.shards import write_shards
 from pipelines.evaluate import evaluate_boxes, evaluate_ocr
+from pipelines.ingest import ingest
+from pipelines.mix import mix
 from pipelines.recipe import (
     AnnotateRecipe,
     AnnotateRun,
     EngineSpec,
+    IngestRecipe,
+    IngestRun,
+    MixRecipe,
     RenderGroundingRecipe,
     RenderRecipe,
+    RunOptions,
     ShardRecipe,
+    load_recipe,
 )
 from pipelines.render import preview_record, render_set
 from pipelines.shard import shard
-from pipelines.stats import Totals, read_times
+from pipelines.stats import Totals, read_times, stats
 from pipelines.storage import Folder
-from pipelines.terminal import cell
+from pipelines.terminal import cell, print_mixture
 from pipelines.verify import verify
 from schemas.caption import Caption
 from schemas.errors import ShardloomError
 
 SHOWN = 3  # captions printed of each family
+PER_DOCUMENT = 8  # pictures drawn for each interleaved document that is made
+MIXTURE = Path(__file__).parents[2] / "recipes/demo.yaml"
 WORDS = "words.txt"  # of the demo's detector, beside the images
 
 
@@ -42,13 +52,15 @@ class DemoResult:
     annotated: Totals
     rendered: dict[str, Totals]  # by family of captions
     sharded: dict[str, Totals]
+    ingested: Totals
+    mixed: Totals
     texts: TextScores
     boxes: BoxScores
     images_per_second: float
 
 
 def demo(output: str, pictures: int = 240, workers: int | None = None, seed: int = 0) -> DemoResult:
-    """Draws pictures, packs them as DataComp shards, annotates, renders, shards, verifies and scores them."""
+    """Draws pictures, packs them as DataComp shards, annotates, renders, shards, mixes, verifies and scores them."""
     console = Console(soft_wrap=True)
     run = AnnotateRun(workers=workers)
     images, annotations = f"{output}/images", f"{output}/annotations"
@@ -69,13 +81,18 @@ def demo(output: str, pictures: int = 240, workers: int | None = None, seed: int
         sharded[family] = shard(joined, training)
         say(console, f"{family} training shards", sharded[family], f"{sharded[family].outputs} shards")
         sets += [captions, training]
-    for folder in sets:
+    ingested = ingest_documents(output, max(4, pictures // PER_DOCUMENT), run, seed)
+    say(console, "documents", ingested, f"{ingested.counts['images']} images, {ingested.counts['lost_images']} lost")
+    mixed = mix_everything(output, run)
+    say(console, "mixture", mixed, f"{mixed.outputs} shards")
+    print_mixture(stats(f"{output}/mixed")["mixture"])
+    for folder in [*sets, f"{output}/training/documents", f"{output}/mixed"]:
         if faults := verify(folder)[1]:
             raise ShardloomError(faults[0])
-    console.print(f"verified: {', '.join(sets)}")
+    console.print(f"verified: {len(sets) + 2} sets in {output}")
     texts, boxes = scores(console, annotations, f"{images}/truth.jsonl")
     show_captions(console, Path(images, "truth.jsonl"), render_recipes(annotations, run))
-    return DemoResult(annotated, rendered, sharded, texts, boxes, images_per_second)
+    return DemoResult(annotated, rendered, sharded, ingested, mixed, texts, boxes, images_per_second)
 
 
 def write_pictures(images: str, pictures: int, seed: int = 0) -> list[str]:
@@ -106,6 +123,28 @@ def render_recipes(annotations: str, run: AnnotateRun) -> dict[str, RenderRecipe
         "ocr": RenderRecipe(input=annotations, run=run),
         "grounding": RenderGroundingRecipe(input=annotations, run=run),
     }
+
+
+def ingest_documents(output: str, count: int, run: AnnotateRun, seed: int = 0) -> Totals:
+    """Interleaved documents, written as MINT-1T HTML has them and taken in."""
+    folder = f"{output}/documents"
+    write_documents(Folder(folder), count, seed)
+    recipe = IngestRecipe(
+        source="mint-html",
+        input=[f"{folder}/{FILE}"],
+        images=[f"{folder}/{URLS}"],
+        samples_per_shard=100,
+        run=IngestRun(workers=run.workers),
+    )
+    return ingest(recipe, f"{output}/training/documents")
+
+
+def mix_everything(output: str, run: AnnotateRun) -> Totals:
+    """All training shards of the demo, mixed by the recipe that ships."""
+    recipe = load_recipe(MixRecipe, str(MIXTURE))
+    sources = {name: [f"{output}/training/{name}"] for name in recipe.sources}
+    alike = recipe.model_copy(update={"sources": sources, "run": RunOptions(workers=run.workers)})
+    return mix(alike, f"{output}/mixed")
 
 
 def say(console: Console, what: str, totals: Totals, rate: str) -> None:

@@ -90,18 +90,35 @@ def test_offsets_are_true_for_every_sample(training: Path) -> None:
     seen = 0
     for path in sorted((training / "data").glob("*.tar")):
         data = path.read_bytes()
+        end = 0
         for row in pq.read_table(training / "index" / f"{path.stem}.parquet").to_pylist():
-            part = {k: data[row[f"{k}_offset"] :][: row[f"{k}_size"]] for k in ("image", "json", "text")}
+            part = {each["ending"]: data[each["offset"] :][: each["size"]] for each in row["members"]}
             key = GOOD[seen]
-            assert hashlib.sha256(part["image"]).hexdigest() == row["sha256"]
-            assert part["image"] == image_of(key)
-            assert part["text"].decode() == text_of(key)
+            assert list(part) == ["jpg", "json", "txt"]
+            assert hashlib.sha256(part["jpg"]).hexdigest() == row["image_details"][0]["sha256"]
+            assert part["jpg"] == image_of(key)
+            assert part["txt"].decode() == text_of(key)
             assert json.loads(part["json"])["source_key"] == key
-            expected = {"uid": hashlib.md5(key.encode()).hexdigest(), "source": "blip3-ocr", "width": 64, "height": 48}
+            expected = {"uid": hashlib.md5(key.encode()).hexdigest(), "source": "blip3-ocr", "kind": "captioned_image"}
             expected |= {"characters": len(text_of(key)), "tokens": None, "images": 1}
             assert expected.items() <= row.items()
+            assert (row["image_details"][0]["width"], row["image_details"][0]["height"]) == (64, 48)
+            assert row["offset"] == end
+            end += row["size"]
             seen += 1
+        assert data[end:].strip(b"\0") == b""
     assert seen == len(GOOD)
+
+
+def test_one_range_read_holds_a_whole_sample(training: Path) -> None:
+    path = training / "data/00000000.tar"
+    row = pq.read_table(training / "index/00000000.parquet").to_pylist()[4]
+    read = path.read_bytes()[row["offset"] :][: row["size"]]
+    with tarfile.open(fileobj=io.BytesIO(read + bytes(1024))) as tar:
+        assert [member.name for member in tar] == [f"{row['key']}.{ending}" for ending in ("jpg", "json", "txt")]
+        body = tar.extractfile(f"{row['key']}.jpg")
+        assert body is not None
+        assert body.read() == image_of(GOOD[4])
 
 
 @pytest.mark.parametrize("each", [1, 9, 16, 20, 48, 100])
@@ -131,7 +148,7 @@ def test_input_shards_of_any_size_give_the_same_samples(made: Set, training: Pat
                     tar.addfile(info, io.BytesIO(data))
     join(f"{recut}/*.tar", made[1], tmp_path / "out")
     indexes = [
-        [{k: row[k] for k in ("key", "uid", "image_size", "sha256", "characters")} for row in rows(folder, "index")]
+        [{k: row[k] for k in ("key", "uid", "image_details", "characters")} for row in rows(folder, "index")]
         for folder in (tmp_path / "out", training)
     ]
     assert indexes[0] == indexes[1]
@@ -146,7 +163,7 @@ def test_parquet_is_read_by_datasets_and_polars(made: Set, tmp_path: Path) -> No
     frame = pl.read_parquet(files)
     assert frame["image"].struct.field("bytes").to_list() == [image_of(key) for key in GOOD]
     assert frame["image"].struct.field("path").to_list() == [f"{key}.jpg" for key in frame["key"]]
-    assert {(row["image_offset"], row["json_size"]) for row in rows(tmp_path / "out", "index")} == {(None, 0)}
+    assert {(r["offset"], r["size"], r["members"]) for r in rows(tmp_path / "out", "index")} == {(None, None, None)}
     assert verify(str(tmp_path / "out")) == (6, [])
 
 

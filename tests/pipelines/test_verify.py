@@ -6,6 +6,7 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -35,7 +36,7 @@ def sets(make_shards: Callable[..., str], tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture
 def copy(sets: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    return Path(shutil.copytree(sets / request.param, tmp_path / "out"))
+    return Path(shutil.copytree(sets / request.param, tmp_path / "out" / request.param))
 
 
 def faults_of(output: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -63,7 +64,7 @@ def test_any_changed_byte_is_found_and_its_file_named(copy: Path) -> None:
     """First, last and random bytes of every file in turn, each with one bit or all bits changed."""
     generator = random.Random(5)
     files = sorted(path for path in copy.rglob("*") if path.is_file())
-    assert {path.parent.name for path in files} >= {"out", "data", "quarantine", "manifests"}
+    assert {path.parent.name for path in files} >= {copy.name, "data", "quarantine", "manifests"}
     for path in files:
         sound = path.read_bytes()
         for place in {0, len(sound) - 1, *(generator.randrange(len(sound)) for _ in range(12))}:
@@ -137,23 +138,48 @@ def test_a_manifest_under_another_name_is_no_commit(copy: Path) -> None:
         committed(Folder(str(copy)))
 
 
+def rewritten(copy: Path, sets: Path, column: str, values: list[Any]) -> Path:
+    """The set with another column in an index, sound by all hashes: what a bug in a writer would look like."""
+    path = copy / "index/00000000.parquet"
+    table = pq.read_table(sets / copy.name / "index/00000000.parquet")
+    at = table.column_names.index(column)
+    pq.write_table(table.set_column(at, table.schema.field(at), pa.array(values, table.schema.types[at])), path)
+    manifest = json.loads((sets / copy.name / "manifests/00000000.json").read_bytes())
+    manifest.pop("seal")
+    file = next(out for out in manifest["outputs"] if out["path"] == "index/00000000.parquet")
+    file |= {"size": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    (copy / "manifests/00000000.json").write_bytes(seal(manifest))
+    return path
+
+
 @pytest.mark.parametrize("copy", ["webdataset"], indirect=True)
-def test_an_index_that_lies_is_found(copy: Path, sets: Path) -> None:
-    """Sound by all hashes, and yet of other places: what a bug in a writer would look like."""
-    path, commit = copy / "index/00000000.parquet", copy / "manifests/00000000.json"
-    table = pq.read_table(path)
-    for column in ("image_offset", "text_offset", "json_size", "key"):
-        values = table[column].to_pylist()
-        values[3] = f"{values[3]}0" if column == "key" else values[3] + 1
-        at = table.column_names.index(column)
-        pq.write_table(table.set_column(at, table.schema.field(at), pa.array(values, table.schema.types[at])), path)
-        manifest = json.loads((sets / "webdataset/manifests/00000000.json").read_bytes())
-        manifest.pop("seal")
-        file = next(out for out in manifest["outputs"] if out["path"] == "index/00000000.parquet")
-        file |= {"size": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-        commit.write_bytes(seal(manifest))
-        key = values[3] if column == "key" else table["key"][3]
-        assert verify(str(copy))[1] == [f"{path}: {key} is not where it says"]
+@pytest.mark.parametrize("change", ["key", "offset", "size", "ending", "member", "length", "missing", "order"])
+def test_an_index_that_lies_is_found(copy: Path, sets: Path, change: str) -> None:
+    """Of each value that a trainer goes by, in one sample of seven."""
+    column = change if change in ("key", "offset", "size") else "members"
+    values = pq.read_table(copy / "index/00000000.parquet")[column].to_pylist()
+    key = pq.read_table(copy / "index/00000000.parquet")["key"][3].as_py()
+    if change == "key":
+        values[3] = key = f"{key}0"
+    elif column != "members":
+        values[3] += 512
+    elif change == "missing":
+        values[3].pop()
+    elif change == "order":
+        values[3].reverse()
+    else:
+        field, value = {"ending": ("ending", "png"), "member": ("offset", 1), "length": ("size", 1)}[change]
+        values[3][1][field] = value
+    path = rewritten(copy, sets, column, values)
+    assert verify(str(copy))[1] == [f"{path}: {key} is not where it says"]
+
+
+@pytest.mark.parametrize("copy", ["parquet"], indirect=True)
+def test_an_index_of_other_rows_is_found(copy: Path, sets: Path) -> None:
+    keys = pq.read_table(copy / "index/00000000.parquet")["key"].to_pylist()
+    keys[2], keys[3] = keys[3], keys[2]
+    path = rewritten(copy, sets, "key", keys)
+    assert verify(str(copy))[1] == [f"{path}: {keys[2]} is not where it says"]
 
 
 def test_a_folder_that_is_none(tmp_path: Path) -> None:

@@ -1,0 +1,89 @@
+"""Mixtures at the scale of the paper: ten sources with 500 million documents, their indexes simulated.
+
+    python -m benchmarks.mix [--documents 500_000_000]
+
+By samples a plan is arithmetic; by tokens every document's size is looked up in the order of the draws. Sizes are drawn
+from a log-normal, as those of web text are, and held as 16-bit numbers: 2 bytes a document of the peak that is printed.
+CPU seconds stand beside the wall clock: on a shared machine the latter measures the neighbours too.
+"""
+
+import argparse
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+
+from curation.mixture.plan import Mixture, Plan, Source, Unit, plan_mixture
+from curation.mixture.summary import summarise
+from curation.mixture.weights import shares
+
+WEIGHTS = {
+    "mint": {"weight": 32.5, "of": {"html": 7, "pdf": 5, "arxiv": 1}},
+    "kale": 25,
+    "obelics": 17.5,
+    "datacomp": 10,
+    "ocr": 5,
+    "grounding": 5,
+    "cc12m": 2.5,
+    "vg": 2.5,
+}
+TAKEN = 10_000_000
+
+T = TypeVar("T")
+
+
+def simulate(documents: int) -> list[Source]:
+    """Sources in proportion to their shares, so that all run out at about the same time: the longest plan there is."""
+    sizes = np.minimum(65_535, np.random.default_rng(0).lognormal(6.3, 1, 1 << 20)).astype(np.uint16)
+    lengths = {name: int(documents * share) for name, share in shares(WEIGHTS).items()}
+    return [Source(name, length, {"tokens": np.resize(sizes, length)}) for name, length in lengths.items()]
+
+
+def timed(what: str, work: Callable[[], T], positions: int = 0) -> T:
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = work()
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    rate = f", {positions / wall / 1e6:.1f} M positions/s ({positions / cpu / 1e6:.1f} M by CPU)" if positions else ""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
+    print(f"  {what:<28}{wall:8.2f} s wall {cpu:8.2f} s CPU{rate}, peak {peak:.2f} GB")
+    return result
+
+
+def find_at_random(plan: Plan, count: int = 1000) -> None:
+    """Prints how long it takes to find a position."""
+    took = []
+    for position in np.random.default_rng(1).integers(0, plan.length, count).tolist():
+        start = time.perf_counter()
+        plan.at(position)
+        took.append((time.perf_counter() - start) * 1e6)
+    quantiles = statistics.quantiles(took, n=100)
+    print(
+        f"  at(n), n at random           {statistics.median(took):.0f} us median, {quantiles[98]:.0f} us of 99 in 100"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--documents", type=int, default=500_000_000)
+    documents = parser.parse_args().documents
+    sources = timed(f"simulating {documents:,}", lambda: simulate(documents))
+    for unit in ("samples", "tokens"):
+        measure(unit, sources, documents)
+
+
+def measure(unit: Unit, sources: list[Source], documents: int) -> None:
+    print(f"by {unit}")
+    mixture = Mixture(shares(WEIGHTS), unit)
+    plan = timed("plan", lambda: plan_mixture(mixture, sources), documents)
+    timed("summary", lambda: summarise(plan))
+    start = plan.length // 3
+    taken = min(TAKEN, plan.length - start)
+    timed(f"take of {taken:,}", lambda: plan.take(start, start + taken), taken)
+    find_at_random(plan)
+
+
+if __name__ == "__main__":
+    main()

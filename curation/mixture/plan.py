@@ -1,0 +1,281 @@
+"""The order of a mixture: which sample of which source stands at position n, from first to last.
+
+    plan = plan_mixture(Mixture(shares({"ocr": 3, "text": 1}), repeat={"text": None}), sources)
+    plan.at(10**8)                   # Position(source="ocr", epoch=0, sample=81237)
+    plan.take(0, 10_000)             # arrays: which source, which of its samples
+    plan.summary()                   # what comes of it
+
+A plan has one phase for each set of sources that still have samples: when one runs out, the others go on in the same
+proportions among themselves, counted anew from there. Within a phase `rule.py` keeps every share exact.
+"""
+
+import hashlib
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from math import gcd
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curation.mixture.by_samples import BySamples
+from curation.mixture.by_units import ByUnits, Draws
+from curation.mixture.shuffle import Shuffle
+from curation.mixture.weights import whole_weights
+from schemas.errors import UsageError
+
+MAX_SOURCES = 1000
+MAX_UNITS = 2**31 - 1
+_PIECE = 1 << 17  # positions looked up at a time: they stay in the processor's cache
+
+Unit = Literal["samples", "tokens", "images", "characters"]
+Stop = Literal["first_exhausted", "all_exhausted"] | int
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set as its index tells of it."""
+
+    name: str  # its dotted path in the weights: the key of its order, too
+    length: int  # samples, in the order of its shards; how they are cut into shards is no matter
+    measures: Mapping[str, NDArray[np.integer[Any]]] = field(default_factory=dict)
+    """Of each sample, by name: tokens, images, characters. Any integers below 2**31; they may be memory-mapped."""
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """What is asked for."""
+
+    shares: Mapping[str, Fraction]  # of each source, by name: see `weights.shares`
+    unit: Unit = "samples"  # what shares count
+    repeat: Mapping[str, int | None] = field(default_factory=dict)
+    """Times that a source is gone through, at most; None: without end. Once, for those not named."""
+    # The end: where the first source has nothing left to give; where all have given all (those without end fill up
+    # until then); or after so many samples, and sooner if there are no more.
+    stop: Stop = "all_exhausted"
+    seed: int = 0
+
+
+class Position(NamedTuple):
+    """What stands at a position."""
+
+    source: str
+    epoch: int  # which time the source is gone through, from 0
+    sample: int  # its number in the source, in the order of the shards
+
+
+class Drawn(NamedTuple):
+    """What stands at a run of positions."""
+
+    sources: NDArray[np.uint16]  # indices into `Plan.sources`
+    samples: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of the plan between two sources' ends."""
+
+    start: int
+    stop: int
+    active: tuple[int, ...]  # sources
+    weights: tuple[int, ...]  # of these
+    counts: tuple[int, ...]  # draws of each source of the plan before it
+    turns: BySamples | ByUnits
+
+
+class Plan:
+    """The order of a mixture; made by `plan_mixture`."""
+
+    def __init__(
+        self, mixture: Mixture, sources: Sequence[Source], phases: Sequence[Phase], counts: Sequence[int]
+    ) -> None:
+        self.mixture = mixture
+        self.sources = tuple(sources)
+        self.phases = tuple(phases)
+        self.counts = tuple(counts)
+        """Draws of each source."""
+        self.length = phases[-1].stop
+        """Positions."""
+        self._starts = [phase.start for phase in phases]
+        self._shuffles = [_shuffle(source, mixture) for source in sources]
+
+    def at(self, position: int) -> Position:
+        """What stands there; in O(log positions), under a millisecond. IndexError: not in the plan."""
+        if not 0 <= position < self.length:
+            raise IndexError(f"position {position} of {self.length}")
+        sources, ordinals = self._turns(position, position + 1)
+        source, ordinal = int(sources[0]), int(ordinals[0])
+        sample = int(self._shuffles[source].samples(ordinals)[0])
+        return Position(self.sources[source].name, ordinal // self.sources[source].length, sample)
+
+    def take(self, start: int, stop: int) -> Drawn:
+        """What stands at the positions from `start` up to `stop`. IndexError: they are not in the plan."""
+        sources, ordinals = self._turns(start, stop)
+        for first in range(0, len(ordinals), _PIECE):
+            piece, of = ordinals[first : first + _PIECE], sources[first : first + _PIECE]
+            for source in np.flatnonzero(np.bincount(of)):
+                places = np.flatnonzero(of == source)
+                piece[places] = self._shuffles[source].samples(piece[places])
+        return Drawn(sources, ordinals)
+
+    def drawn(self, positions: int) -> tuple[int, ...]:
+        """How often each source is drawn from in the first so many positions."""
+        if positions == self.length:
+            return self.counts
+        phase = self.phases[bisect_right(self._starts, positions) - 1]
+        return tuple(_added(phase.counts, phase.active, phase.turns.drawn(positions - phase.start)))
+
+    def summed(self, source: int, measure: str, draws: int) -> int:
+        """The tokens, images or characters of a source's first so many draws."""
+        values, length = self.sources[source].measures[measure], self.sources[source].length
+        epochs, rest = divmod(draws, length)
+        total = int(values.sum(dtype=np.int64)) if epochs or rest > length // 2 else 0
+        # of a broken epoch the shorter part is gone through
+        first, stop = (draws - rest, draws) if rest <= length // 2 else (draws, draws - rest + length)
+        part = 0
+        for piece in range(first, stop, 1 << 20):
+            ordinals = np.arange(piece, min(piece + (1 << 20), stop), dtype=np.int64)
+            part += int(values[self._shuffles[source].samples(ordinals)].sum(dtype=np.int64))
+        return epochs * total + (part if rest <= length // 2 else total - part)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of all that the order hangs on; plans of the same fingerprint are the same."""
+        digest = hashlib.sha256(f"1 {self.mixture.unit} {self.mixture.seed} {self.length}\n".encode())
+        for source, weight in zip(self.sources, self.phases[0].weights, strict=True):
+            repeat = self.mixture.repeat.get(source.name, 1)
+            digest.update(f"{source.name!r} {weight} {source.length} {repeat}\n".encode())
+            if self.mixture.unit != "samples":
+                units = source.measures[self.mixture.unit]
+                for first in range(0, len(units), 1 << 20):
+                    digest.update(np.asarray(units[first : first + (1 << 20)]).astype("<u4").tobytes())
+        return digest.hexdigest()
+
+    def _turns(self, start: int, stop: int) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
+        """The sources at these positions, and how often each was drawn from before."""
+        if not 0 <= start <= stop <= self.length:
+            raise IndexError(f"positions {start} to {stop} of {self.length}")
+        parts = [(np.zeros(0, np.uint16), np.zeros(0, np.int64))]
+        for phase in self.phases[bisect_right(self._starts, start) - 1 :]:
+            first, last = max(start, phase.start), min(stop, phase.stop)
+            if first >= last:
+                break
+            local, ordinals = phase.turns.take(first - phase.start, last - phase.start)
+            active = np.asarray(phase.active, np.uint16)
+            ordinals += np.asarray(phase.counts)[list(phase.active)][local]
+            parts.append((active[local], ordinals))
+        if len(parts) == 2:
+            return parts[1]
+        return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
+
+def plan_mixture(mixture: Mixture, sources: Sequence[Source]) -> Plan:
+    """Finds the phases. By samples that is arithmetic; by tokens or images all samples are gone through once.
+
+    Raises `UsageError` when a source is missing, empty or without the unit, or when the stop rule can never be met.
+    """
+    sources = _checked(mixture, sources)
+    weights = whole_weights([mixture.shares[source.name] for source in sources])
+    limits = [None if times is None else times * source.length for times, source in _repeats(mixture, sources)]
+    most = mixture.stop if isinstance(mixture.stop, int) else None
+    counts = [0] * len(sources)
+    active = list(range(len(sources)))
+    phases: list[Phase] = []
+    start = 0
+    while active and (start < most if most is not None else any(limits[source] is not None for source in active)):
+        divisor = gcd(*(weights[source] for source in active))
+        parts = [weights[source] // divisor for source in active]
+        left = [None if (limit := limits[source]) is None else limit - counts[source] for source in active]
+        turns: BySamples | ByUnits
+        if mixture.unit == "samples":
+            turns = BySamples(parts, left)
+        else:
+            given = [sources[source] for source in active]
+            done = [counts[source] for source in active]
+            turns = ByUnits(_draws(mixture, given, done, left, parts), None if most is None else most - start)
+        ends = [end for end in (turns.end, None if most is None else most - start) if end is not None]
+        stop = start + min(ends)
+        phases.append(Phase(start, stop, tuple(active), tuple(parts), tuple(counts), turns))
+        counts, start = _added(counts, active, turns.drawn(stop - start)), stop
+        active = [source for source in active if (limit := limits[source]) is None or counts[source] < limit]
+        if mixture.stop == "first_exhausted":
+            break
+    return Plan(mixture, sources, phases, counts)
+
+
+def _checked(mixture: Mixture, sources: Sequence[Source]) -> list[Source]:
+    """The sources in the order of the shares."""
+    by_name = {source.name: source for source in sources}
+    if len(by_name) != len(sources):
+        raise UsageError("mixture: two sources of one name")
+    for name in mixture.shares:
+        if name not in by_name:
+            raise UsageError(f"mixture: {name} has a weight but no samples; sources: {', '.join(by_name) or 'none'}")
+    for name in (*by_name, *mixture.repeat):
+        if name not in mixture.shares:
+            raise UsageError(f"mixture: {name} has no weight; those with one: {', '.join(mixture.shares)}")
+    if len(sources) > MAX_SOURCES:
+        raise UsageError(f"mixture: {len(sources)} sources; at most {MAX_SOURCES}")
+    if isinstance(mixture.stop, int):
+        if isinstance(mixture.stop, bool) or mixture.stop < 1:
+            raise UsageError(f"mixture: stop after {mixture.stop} samples; it must be at least 1")
+    elif mixture.stop not in ("first_exhausted", "all_exhausted"):
+        raise UsageError(
+            f"mixture: stop is {mixture.stop!r}, not first_exhausted, all_exhausted or a number of samples"
+        )
+    elif all(times is None for times, _ in _repeats(mixture, sources)):
+        raise UsageError("mixture: all sources repeat without end; stop after a number of samples, or limit a repeat")
+    for name, times in mixture.repeat.items():
+        if times is not None and (isinstance(times, bool) or times < 1):
+            raise UsageError(f"mixture: {name}: repeat is {times}; it must be at least 1, or null for no limit")
+    for source in sources:
+        _check(source, mixture.unit)
+    return [by_name[name] for name in mixture.shares]
+
+
+def _check(source: Source, unit: Unit) -> None:
+    if source.length < 1:
+        raise UsageError(f"mixture: {source.name} has no samples")
+    for name, values in source.measures.items():
+        if values.shape != (source.length,) or values.dtype.kind not in "iu":
+            raise UsageError(f"mixture: {source.name}: {name} are no integers, one for each of {source.length} samples")
+    if unit == "samples":
+        return
+    if unit not in source.measures:
+        hint = ": name a tokenizer when its shards are indexed" if unit == "tokens" else ""
+        raise UsageError(f"mixture: {source.name} is weighted by {unit}, but its index has none{hint}")
+    low, high = int(source.measures[unit].min()), int(source.measures[unit].max())
+    if low < 0 or high > MAX_UNITS:
+        raise UsageError(f"mixture: {source.name} has a sample of {low if low < 0 else high} {unit}")
+    if high == 0:
+        raise UsageError(f"mixture: {source.name} is weighted by {unit}, but all its samples have 0")
+
+
+def _repeats(mixture: Mixture, sources: Sequence[Source]) -> list[tuple[int | None, Source]]:
+    return [(mixture.repeat.get(source.name, 1), source) for source in sources]
+
+
+def _shuffle(source: Source, mixture: Mixture) -> Shuffle:
+    return Shuffle.of(source.length, mixture.seed, source.name)
+
+
+def _draws(
+    mixture: Mixture, sources: Sequence[Source], done: Sequence[int], left: Sequence[int | None], weights: Sequence[int]
+) -> list[Draws]:
+    draws = []
+    for source, first, rest, weight in zip(sources, done, left, weights, strict=True):
+        units = source.measures[mixture.unit]
+        mean = float(units.mean(dtype=np.float64))
+        draws.append(Draws(units, mean, _shuffle(source, mixture), first, rest, weight))
+    return draws
+
+
+def _added(counts: Sequence[int], active: Sequence[int], drawn: Sequence[int]) -> list[int]:
+    """Counts of all sources with those of the active ones added."""
+    total = list(counts)
+    for source, count in zip(active, drawn, strict=True):
+        total[source] += count
+    return total

@@ -1,0 +1,99 @@
+"""A source's order: another permutation in each epoch, computed for any place of it, held nowhere.
+
+The permutation mixes numbers of as many bits as the length needs (multiply by an odd number, add, fold the upper half
+onto the lower: each can be undone, so no two numbers meet), again and again while the result is past the length. It is
+over the whole source, whatever its shards, and resuming takes no buffer. Keys come from the seed and the source's name:
+adding a source to a mixture leaves the order of the others as it was.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROUNDS = 4
+_MIN_BITS = 8  # of fewer, some orders of a handful of samples come up more often than others
+_PIECE = 1 << 14  # numbers mixed at a time: they stay in the processor's cache
+
+Words = NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Shuffle:
+    """The order of a source of `length` samples; arrays of keys and lengths shuffle many sources in one call."""
+
+    length: NDArray[np.int64]
+    key: Words
+
+    @classmethod
+    def of(cls, length: int, seed: int, name: str) -> "Shuffle":
+        """The order of the source of that name."""
+        digest = hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=8).digest()
+        return cls(np.asarray(length, np.int64), np.asarray(int.from_bytes(digest, "little"), np.uint64))
+
+    def samples(self, ordinals: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The samples drawn at these places (0 the source's first draw, `length` the first of its second epoch).
+
+        Scalars `length` and `key` stand for all places; arrays hold those of each place.
+        """
+        if self.length.ndim:
+            epochs, places = np.divmod(ordinals, self.length)
+            return _permuted(places, epochs, self.length, self.key)
+        samples = np.empty_like(ordinals)
+        for first in range(0, len(ordinals), _PIECE):
+            piece = ordinals[first : first + _PIECE]
+            low, high = int(piece.min()) // int(self.length), int(piece.max()) // int(self.length)
+            epochs = np.asarray(low) if low == high else piece // self.length
+            samples[first : first + _PIECE] = _permuted(piece - epochs * self.length, epochs, self.length, self.key)
+        return samples
+
+
+def _permuted(
+    places: NDArray[np.int64], epochs: NDArray[np.int64], length: NDArray[np.int64], key: Words
+) -> NDArray[np.int64]:
+    """Permutes places, each below its length, by the keys of their epochs."""
+    needed = np.frexp((length - 1).astype(np.float64))[1]
+    bits = np.where(length > 1, np.maximum(_MIN_BITS, needed), 0).astype(np.uint64)
+    one, shift = np.uint64(1), (bits + np.uint64(1)) >> np.uint64(1)
+    mask = (one << bits) - one
+    with np.errstate(over="ignore"):  # numpy warns of wrapping for scalars only
+        keys = [_mixed(key + (epochs * ROUNDS + number).astype(np.uint64) * _GOLDEN) for number in range(ROUNDS)]
+    steps = [(word | one, word >> np.uint64(32)) for word in keys]
+    numbers = places.astype(np.uint64)
+    _mix(numbers, steps, mask, shift)
+    limit = length.astype(np.uint64)
+    past = np.flatnonzero(numbers >= limit)
+    while past.size:
+        again = numbers[past]
+        chosen = [(_at(factor, past), _at(addend, past)) for factor, addend in steps]
+        _mix(again, chosen, _at(mask, past), _at(shift, past))
+        numbers[past] = again
+        past = past[again >= _at(limit, past)]
+    return numbers.astype(np.int64)
+
+
+def _mix(numbers: Words, steps: list[tuple[Words, Words]], mask: Words, shift: Words) -> None:
+    """One pass of the permutation of all numbers within `mask`, in place."""
+    folded = np.empty_like(numbers)
+    for factor, addend in steps:
+        numbers *= factor
+        numbers += addend
+        numbers &= mask
+        np.right_shift(numbers, shift, out=folded)
+        numbers ^= folded
+
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def _mixed(words: Words) -> Words:
+    """SplitMix64's finaliser: near keys made unlike."""
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return words ^ (words >> np.uint64(31))
+
+
+def _at(values: Words, indices: NDArray[np.int64]) -> Words:
+    """Those of an array; a scalar as it is."""
+    return values[indices] if values.ndim else values

@@ -1,0 +1,70 @@
+"""BLIP3-OCR-200M and BLIP3-GROUNDING-50M, or caption sets in their layouts: Parquet (reference: formats.md §1, §2).
+
+`captions` is a string in both: of JSON in the one, of a Python literal in the other. The caption is chosen by its
+granularity, never by its place. Of the other columns only `url` is known for sure; `metadata` is kept as it stands.
+"Filler" such as "the text" stays: taking it out is the trainer's part.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from curation.sources.fields import as_json, caption_image, json_object, malformed, optional_text
+from curation.sources.options import ReadOptions
+from schemas import blip3_grounding, blip3_ocr
+from schemas.caption import Caption
+from schemas.document import CaptionDraft
+from schemas.quarantine import Reason, Rejected
+
+COLUMNS = ("url", "captions")
+OPTIONAL = ("uid", "metadata")
+OPTIONAL_GROUNDING = (*OPTIONAL, "cogvlm_caption")
+
+
+def read_ocr(row: Mapping[str, Any], options: ReadOptions) -> CaptionDraft:
+    """The captioned image of one row of BLIP3-OCR."""
+    return _read(row, options, blip3_ocr.parse_captions)
+
+
+def read_grounding(row: Mapping[str, Any], options: ReadOptions) -> CaptionDraft:
+    """The captioned image of one row of BLIP3-GROUNDING."""
+    return _read(row, options, blip3_grounding.parse_captions)
+
+
+def _read(row: Mapping[str, Any], options: ReadOptions, parse: Callable[[str], list[Caption]]) -> CaptionDraft:
+    image = caption_image(row.get("url"))
+    try:
+        captions = parse(optional_text(row.get("captions"), "captions") or "")
+    except ValueError as error:
+        raise malformed(str(error)) from None
+    return CaptionDraft(
+        uid=optional_text(row.get("uid"), "uid"),
+        url=image.url,
+        image=image,
+        text=_chosen(captions, options),
+        alt_text=optional_text(row.get("cogvlm_caption"), "cogvlm_caption") or "",
+        captions=json.dumps([asdict(caption) for caption in captions], ensure_ascii=False),
+        metadata=_metadata(optional_text(row.get("metadata"), "metadata")),
+    )
+
+
+def _chosen(captions: list[Caption], options: ReadOptions) -> str:
+    for caption in captions:
+        if (caption.granularity, caption.include_datacomp_raw_cap) == (options.granularity, options.raw_caption):
+            if caption.text:
+                return caption.text
+            break
+    raw = "with" if options.raw_caption else "without"
+    raise Rejected(Reason.NO_CAPTION, f"none of granularity {options.granularity} {raw} the raw caption")
+
+
+def _metadata(metadata: str | None) -> str:
+    """The column, if it is a JSON object; of the released grounding set that is not known."""
+    if metadata is None:
+        return "{}"
+    try:
+        json_object(metadata, "metadata")
+    except Rejected:
+        return as_json({"metadata": metadata})
+    return metadata

@@ -1,0 +1,26 @@
+"""DataComp with its own captions: shards as img2dataset writes them (reference: formats.md §4).
+
+Any other set that img2dataset has downloaded lies so too. A sample without a caption stays, with an empty one; a sample
+without an image, or of which the shard has lost a part, is left out.
+"""
+
+from curation.sources.fields import as_json, optional_text, others
+from schemas.datacomp import read_sample
+from schemas.document import CaptionDraft, DraftImage
+from schemas.tar_reader import TarSample
+
+_KNOWN = ("uid", "url", "caption", "key", "status", "error_message", "width", "height", "exif")
+
+
+def read(sample: TarSample) -> CaptionDraft:
+    """The captioned image of one sample, its image as bytes."""
+    found = read_sample(sample)
+    caption = optional_text(found.caption, "the caption") or ""
+    return CaptionDraft(
+        uid=found.uid,
+        url=found.url,
+        image=DraftImage(found.image.data, found.url),
+        text=caption,
+        alt_text=caption,
+        metadata=as_json(others(found.metadata, _KNOWN)),
+    )

@@ -1,0 +1,25 @@
+"""BLIP3-KALE: Parquet, a URL and a caption a row (reference: formats.md §3).
+
+Only `caption`, the one with knowledge put in, is known for sure; `url` is what the images must come from. All other
+columns are kept in the metadata.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from curation.sources.fields import as_json, caption_image, caption_text, optional_text, others
+from schemas.document import CaptionDraft
+
+COLUMNS = ("url", "caption")
+
+
+def read(row: Mapping[str, Any]) -> CaptionDraft:
+    """The captioned image of one row."""
+    image = caption_image(row.get("url"))
+    return CaptionDraft(
+        uid=optional_text(row.get("uid"), "uid"),
+        url=image.url,
+        image=image,
+        text=caption_text(row.get("caption")),
+        metadata=as_json(others(row, (*COLUMNS, "uid"))),
+    )

@@ -1,0 +1,45 @@
+"""MINT-1T HTML: Parquet, images as URLs (reference: formats.md §5).
+
+`texts` and `images` have one entry a part, one of them null. `image_hashes` and `images_metadata` (a string of JSON)
+have one entry an *image*, and are shorter: zipped with `images` they would go to the wrong ones. What they hold is told
+of each image; a list of another length can be told of none, and goes to the document as it is. Read the file by row
+group and by column: its nested lists have broken readers that take whole chunked columns.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from curation.sources.fields import interleaved, json_value, optional_list, optional_text, web_image
+from schemas.document import Draft
+from schemas.quarantine import Rejected
+
+COLUMNS = ("texts", "images")
+OPTIONAL = ("image_hashes", "images_metadata", "metadata", "url", "cc_dump")
+
+
+def read(row: Mapping[str, Any]) -> Draft:
+    """The document of one row."""
+    texts, urls = (optional_list(row.get(name), name) for name in COLUMNS)
+    shown = sum(url is not None for url in urls)
+    of_images: list[dict[str, Any]] = [{} for _ in range(shown)]
+    of_document = {"metadata": _lenient(row.get("metadata"), "metadata"), "cc_dump": row.get("cc_dump")}
+    for name, word in (("image_hashes", "hash"), ("images_metadata", "metadata")):
+        values = _lenient(row.get(name), name)
+        if isinstance(values, list) and len(values) == shown:
+            for about, value in zip(of_images, values, strict=True):
+                about[word] = value
+        else:
+            of_document[name] = values
+
+    told = iter(of_images)
+    images = [None if url is None else web_image(url, next(told)) for url in urls]
+    kept = {name: value for name, value in of_document.items() if value not in (None, "", [])}
+    return interleaved(None, optional_text(row.get("url"), "url"), texts, images, kept)
+
+
+def _lenient(value: Any, name: str) -> Any:
+    """A string of JSON, parsed; one that is none stands as it is: no document should go for what is said about it."""
+    try:
+        return json_value(value, name)
+    except Rejected:
+        return value

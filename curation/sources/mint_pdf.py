@@ -1,0 +1,78 @@
+"""MINT-1T PDF: WebDataset, `{key}.json` and `{key}.tiff` with a frame for each image (reference: formats.md §5).
+
+In the json, `texts` and `images` have one entry a part, one of them null; an image is `page_{page}_image_{xref}`, and
+entry i of `image_metadata`, with its `page` and `xref`, is frame i. References are looked up there: counting them off
+against the frames goes wrong as soon as one of them is missing. Where the frames are not as many as the entries,
+nothing tells which frame is whose, and the images are lost; so are those of a document without a tiff. The text stays.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from curation.sources import tiff
+from curation.sources.fields import as_json, interleaved, json_object, optional_list, optional_text, others
+from curation.sources.options import ReadOptions
+from schemas.document import Draft, DraftImage, ImageSource
+from schemas.quarantine import Reason, Rejected
+from schemas.tar_reader import TarSample
+
+_TOLD = ("texts", "images", "image_metadata", "url")
+
+
+def read(sample: TarSample, options: ReadOptions) -> Draft:
+    """The document of one sample, its images as bytes."""
+    if sample.fault is not None:
+        raise sample.fault
+    if "json" not in sample.members:
+        raise Rejected(Reason.MISSING_METADATA, "no .json member")
+    content = json_object(sample.members["json"].data, "the .json member")
+    texts, references, entries = (optional_list(content.get(name), name) for name in _TOLD[:3])
+    names = [optional_text(reference, f"part {place}") for place, reference in enumerate(references)]
+    shown = iter(_images(sample, [name for name in names if name is not None], entries, options))
+    images = [None if name is None else next(shown) for name in names]
+    uid, url = sample.key.rpartition("/")[2], optional_text(content.get("url"), "url")
+    return interleaved(uid, url, texts, images, others(content, _TOLD))
+
+
+def _images(sample: TarSample, names: list[str], entries: list[Any], options: ReadOptions) -> Iterator[DraftImage]:
+    """The image that each name stands for."""
+    found = _frames(sample, len(entries) or len(names), options) if names else []
+    for name, frame in zip(names, _frames_of(names, entries), strict=True):
+        about = entries[frame] if isinstance(frame, int) and frame < len(entries) else None
+        source: ImageSource = frame if isinstance(frame, Rejected) else found[frame]
+        told = {"reference": name} | (about if isinstance(about, dict) else {})
+        yield DraftImage(source, metadata=as_json(told))
+
+
+def _frames_of(references: list[str], entries: list[Any]) -> list[int | Rejected]:
+    """The number of each reference's frame.
+
+    Papers may have other names, and no `page` and `xref`: they are counted off, if there are as many as entries.
+    """
+    numbers: dict[str, int] = {}
+    for number, entry in enumerate(entries):
+        if isinstance(entry, dict) and "page" in entry and "xref" in entry:
+            numbers.setdefault(f"page_{entry['page']}_image_{entry['xref']}", number)
+    if numbers:
+        return [
+            numbers[name] if name in numbers else Rejected(Reason.LOST_IMAGE, f"no entry for {name[:100]!r}")
+            for name in references
+        ]
+    if entries and len(entries) != len(references):
+        fault = Rejected(Reason.LOST_IMAGE, f"{len(references)} images, {len(entries)} entries without page and xref")
+        return [fault] * len(references)
+    return list(range(len(references)))
+
+
+def _frames(sample: TarSample, due: int, options: ReadOptions) -> list[ImageSource]:
+    """`due` frames, or as many times why there are none."""
+    member = sample.members.get("tiff") or sample.members.get("tif")
+    try:
+        if member is None:
+            raise Rejected(Reason.LOST_IMAGE, "no .tiff member")
+        found = tiff.frames(member.data, options.limits)
+        if len(found) != due:
+            raise Rejected(Reason.LOST_IMAGE, f"{len(found)} frames for {due} images")
+    except Rejected as fault:
+        return [fault] * due
+    return list(found)

@@ -1,0 +1,24 @@
+"""Plain text: JSONL with a `text` in each object, or Parquet with such a column; each is a document without images."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from curation.sources.fields import as_json, json_object, malformed, optional_text, others
+from schemas.document import Draft
+
+COLUMNS = ("text",)
+OPTIONAL = ("id", "uid", "url")
+
+_KNOWN = ("text", "id", "uid", "url")
+
+
+def read(row: Mapping[str, Any] | str | bytes) -> Draft:
+    """The document of one row, or of one line of JSONL."""
+    if isinstance(row, str | bytes):
+        row = json_object(row, "the line")
+    text = optional_text(row.get("text"), "text")
+    if text is None:
+        raise malformed("there is no text")
+    name = row.get("uid", row.get("id"))
+    uid = str(name) if isinstance(name, int) else optional_text(name, "id")
+    return Draft(uid, optional_text(row.get("url"), "url"), (text,), metadata=as_json(others(row, _KNOWN)))

@@ -1,0 +1,59 @@
+"""Visual Genome: `region_descriptions.json`, a list with one object an image (reference: formats.md §7).
+
+`{"id", "regions": [{"region_id", "image_id", "x", "y", "width", "height", "phrase"}]}`. A box is the top left corner
+and the size, in pixels of the image as published; the image is `{id}.jpg`, in one of the two folders `VG_100K` and
+`VG_100K_2`, which the file doesn't tell: its source is the bare file name, for the store to find.
+
+An image has some fifty phrases, each of a few words about one region: as samples of their own they would outweigh every
+other set fifty times over. So the caption is all of them, in the order of the file and each but once, joined by full
+stops; the regions are in the metadata, where a trainer may choose others.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO
+
+from curation.sources.fields import as_json, malformed, optional_list, optional_text
+from curation.sources.json_list import entries
+from schemas.document import CaptionDraft, DraftImage
+from schemas.quarantine import Reason, Rejected
+
+_BOX = ("x", "y", "width", "height")
+
+
+def items(file: BinaryIO) -> Iterator[Any]:
+    """The objects of a file. UsageError, to which the caller adds which file it is: it is not laid out so."""
+    return entries(file)
+
+
+def read(item: Any) -> CaptionDraft:
+    """The captioned image of one object."""
+    if not isinstance(item, Mapping):
+        raise malformed(f"a {type(item).__name__}, not an object")
+    number = item.get("id", item.get("image_id"))
+    if type(number) is not int:
+        raise malformed("its id is not a whole number")
+    regions = [_region(region, place) for place, region in enumerate(optional_list(item.get("regions"), "regions"))]
+    phrases: dict[str, str] = {}
+    for region in regions:
+        phrase = region["phrase"].rstrip(" .")
+        if phrase:
+            phrases.setdefault(phrase.casefold(), phrase)
+    if not phrases:
+        raise Rejected(Reason.NO_CAPTION, "no region has a phrase")
+    return CaptionDraft(
+        uid=str(number),
+        url=None,
+        image=DraftImage(f"{number}.jpg"),
+        text=". ".join(phrases.values()),
+        metadata=as_json({"regions": regions}),
+    )
+
+
+def _region(region: Any, place: int) -> dict[str, Any]:
+    if not isinstance(region, Mapping):
+        raise malformed(f"region {place} is no object")
+    box = [region.get(name) for name in _BOX]
+    if any(isinstance(value, bool) or not isinstance(value, int | float) for value in box):
+        raise malformed(f"region {place} has a box that is not four numbers")
+    phrase = " ".join((optional_text(region.get("phrase"), f"region {place}'s phrase") or "").split())
+    return {"region_id": region.get("region_id"), "phrase": phrase} | dict(zip(_BOX, box, strict=True))

@@ -1,0 +1,74 @@
+"""How many tokens a text has, by a named tokenizer: what mixtures are weighted by and sequences are planned from.
+
+Counts mean nothing without the tokenizer, so its fingerprint goes wherever they go. A text is counted by itself and
+without the special tokens that a trainer puts around it: only the trainer knows which.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+
+from schemas.errors import UsageError
+from schemas.fingerprint import EngineFingerprint
+
+FILE = "tokenizer.json"
+
+_HUB_NAME = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)?")
+
+
+class TokenCounter:
+    """Counts by the tokenizer of a `tokenizer.json`. Pickles, so that Ray workers can take it."""
+
+    def __init__(self, data: bytes) -> None:
+        """Of the file's bytes. Raises `ValueError` when they are no tokenizer's."""
+        from tokenizers import Tokenizer  # here, because it takes longer to import than most commands to run
+
+        try:
+            self._tokenizer = Tokenizer.from_buffer(data)
+        except Exception as error:  # noqa: BLE001 - the library raises what it likes
+            raise ValueError(" ".join(str(error).split())[:200]) from None
+        self._tokenizer.no_truncation()  # a file may ask for both: a count is of the whole text and of nothing else
+        self._tokenizer.no_padding()
+        self._data = data
+        sha256 = hashlib.sha256(data).hexdigest()
+        self.fingerprint = EngineFingerprint(
+            name="tokenizer", version=version("tokenizers"), weights_sha256=sha256, settings={}
+        )
+
+    def __reduce__(self) -> tuple[type["TokenCounter"], tuple[bytes]]:
+        return type(self), (self._data,)
+
+    def count(self, texts: Iterable[str]) -> int:
+        """Tokens of all the texts together."""
+        return sum(len(self._tokenizer.encode(text, add_special_tokens=False)) for text in texts)
+
+
+def token_counter(name: str, allow_download: bool) -> TokenCounter:
+    """The tokenizer in this file or folder, or of this name on the hub. `UsageError` says what to pass."""
+    path = Path(name)
+    if path.is_dir():
+        path /= FILE
+    elif not path.is_file() and _HUB_NAME.fullmatch(name) and not name.endswith(".json"):
+        path = _downloaded(name, allow_download)
+    try:
+        return TokenCounter(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"tokenizer: cannot read {path}: {error.strerror}; pass a {FILE}, or its folder") from None
+    except ValueError as error:
+        raise UsageError(f"tokenizer: {path} is no {FILE} of the tokenizers library: {error}") from None
+
+
+def _downloaded(name: str, allow_download: bool) -> Path:
+    if not allow_download:
+        raise UsageError(
+            f"tokenizer: no file or folder {name}; pass a {FILE}, or allow_download to fetch it from the hub by name"
+        )
+    import huggingface_hub
+
+    try:
+        return Path(huggingface_hub.hf_hub_download(name, FILE))
+    except Exception as error:  # noqa: BLE001 - no such name, no network, no space, ...
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise UsageError(f"tokenizer: cannot fetch {name} from the hub: {reason}; pass a {FILE}") from None

@@ -1,0 +1,87 @@
+"""Interleaved documents made on the spot, in the layout of MINT-1T HTML, with the map of URLs that holds their images.
+
+Pages of a town's news: a headline, and a few pictures with a word on them. The first picture of one page is gone, as
+happens on the web.
+"""
+
+import hashlib
+import json
+import random
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.demo.pictures import Picture, draw
+from pipelines.demo.sheet import CITIES, MONTHS, PLACES, REMARKS, TITLES
+from pipelines.output import parquet_bytes
+from pipelines.storage import Folder
+
+FILE, URLS = "documents.parquet", "urls.json"
+FIRST_PICTURE = 1_000_000  # of the endless series: none that the image shards have
+MOST_PICTURES = 3  # of a document
+LOST = 2  # the document whose first picture no store has
+
+MINT_HTML = pa.schema(
+    [
+        ("texts", pa.list_(pa.string())),
+        ("images", pa.list_(pa.string())),
+        ("image_hashes", pa.list_(pa.string())),  # one an image, not one a part
+        ("images_metadata", pa.string()),
+        ("metadata", pa.string()),
+        ("url", pa.string()),
+        ("cc_dump", pa.string()),
+    ]
+)
+
+
+def write_documents(folder: Folder, count: int, seed: int = 0) -> None:
+    """Writes the Parquet file, the images and their map. The same arguments give the same bytes."""
+    rows, places = [], dict[str, str]()
+    for number in range(count):
+        pictures = drawn(seed, number)
+        urls = [f"https://news.example.org/{seed}/{number}/{place}.jpg" for place in range(len(pictures))]
+        rows.append(page(seed, number, pictures, urls))
+        for place, (url, picture) in enumerate(zip(urls, pictures, strict=True)):
+            if (number, place) != (LOST, 0):
+                places[url] = f"{number:04d}-{place}.jpg"
+                folder.write(places[url], picture.jpeg)
+    folder.write(FILE, parquet_bytes([pa.Table.from_pylist(rows, schema=MINT_HTML)], MINT_HTML))
+    folder.write(URLS, json.dumps(places, indent=1).encode())
+
+
+def drawn(seed: int, number: int) -> list[Picture]:
+    """The pictures of a document: two in most."""
+    first = FIRST_PICTURE + MOST_PICTURES * number
+    return [draw(seed, first + place) for place in range((2, 1, 2, 3)[number % 4])]
+
+
+def page(seed: int, number: int, pictures: list[Picture], urls: list[str]) -> dict[str, Any]:
+    """One row. Its pictures stand between texts, but for the third, which follows the second at once."""
+    rng = random.Random(f"{seed}/document/{number}")
+    when = f"{rng.randint(1, 28)} {rng.choice(MONTHS)}"
+    texts: list[str | None] = [f"{rng.choice(TITLES)}\n\n{rng.choice(CITIES)}, {when}. {rng.choice(REMARKS)}."]
+    images: list[str | None] = [None]
+    for place, (picture, url) in enumerate(zip(pictures, urls, strict=True)):
+        if place == 1:
+            texts.append(f"{rng.choice(REMARKS)}. The next one is from {rng.choice(PLACES)}: {described(picture)}.")
+            images.append(None)
+        texts.append(None)
+        images.append(url)
+    texts.append(f"That was {rng.choice(PLACES)}. {rng.choice(REMARKS)}.")
+    images.append(None)
+    return {
+        "texts": texts,
+        "images": images,
+        "image_hashes": [hashlib.sha256(picture.jpeg).hexdigest() for picture in pictures],
+        "images_metadata": json.dumps([{"alt_text": picture.caption} for picture in pictures], ensure_ascii=False),
+        "metadata": json.dumps({"pictures": len(pictures)}),
+        "url": f"https://news.example.org/{seed}/{number}",
+        "cc_dump": "",
+    }
+
+
+def described(picture: Picture) -> str:
+    """A few words on what can be seen."""
+    if picture.lines:
+        return f"a {picture.kind} that says “{picture.lines[0].text}”"
+    return f"a {picture.kind} with {', '.join(label for label, _ in picture.things) or 'nothing in it'}"

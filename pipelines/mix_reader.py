@@ -1,0 +1,186 @@
+"""Samples read out of training shards by their index rows, wherever they lie: one range read each in tars.
+
+The order asked for is that of a mixture, in which neighbours lie in any shard of any source. So a stretch of it is read
+at a time, as long as fits in memory: shard by shard, from front to back, and handed on in the order asked for.
+"""
+
+import hashlib
+import os
+from collections import OrderedDict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.storage import Folder, split
+from schemas import document
+from schemas.document import Document
+from schemas.errors import ShardloomError
+from schemas.tar_header import BLOCK
+from schemas.training_shard import CaptionedImage
+
+STRETCH = 256 << 20  # bytes of samples that are held; one that is larger is held alone
+OPEN = 64  # files of a worker that stay open
+CONNECTIONS = 16  # requests under way at once to an object store
+
+Members = list[tuple[str, bytes]]
+"""Endings and bytes of a sample's members, in their order in a tar."""
+
+Row = dict[str, Any]
+"""An index row, with `path`, of the shard's data, `row`, the sample's number in it, and `bytes`, its size or about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One sample, as its shard has it."""
+
+    row: Row
+    members: Members
+
+
+def read_samples(rows: pa.Table, stretch: int = STRETCH) -> Iterator[Found]:
+    """The samples of these rows, in order. Raises `ShardloomError` when one can't be read, or is not what it was."""
+    files = ShardFiles()
+    try:
+        start, ends = 0, np.cumsum(rows["bytes"].to_numpy())
+        while start < len(ends):
+            limit = stretch + (ends[start - 1] if start else 0)
+            stop = max(start + 1, int(np.searchsorted(ends, limit, side="right")))
+            yield from files.read(rows.slice(start, stop - start).to_pylist())
+            start = stop
+    finally:
+        files.close()
+
+
+class ShardFiles:
+    """The files of shards, of which those used last stay open."""
+
+    def __init__(self) -> None:
+        self._descriptors: OrderedDict[str, int] = OrderedDict()
+        self._folders: dict[str, Folder] = {}
+
+    def read(self, rows: list[Row]) -> list[Found]:
+        """The samples of these rows, in their order; read in that of the shards."""
+        found: dict[int, Members] = {}
+        order = sorted(range(len(rows)), key=lambda at: (rows[at]["path"], rows[at]["row"]))
+        tables = [at for at in order if rows[at]["offset"] is None]
+        tars = [at for at in order if rows[at]["offset"] is not None]
+        distant = [at for at in tars if not self._folder(rows[at]).is_local]
+        for at, members in zip(tables, self._table_rows([rows[at] for at in tables]), strict=True):
+            found[at] = members
+        for at in tars:
+            if self._folder(rows[at]).is_local:
+                found[at] = members_of(rows[at], self._local_range(rows[at]))
+        if distant:
+            with ThreadPoolExecutor(CONNECTIONS) as pool:
+                for at, data in zip(distant, pool.map(lambda at: self._distant_range(rows[at]), distant), strict=True):
+                    found[at] = members_of(rows[at], data)
+        return [Found(row, found[at]) for at, row in enumerate(rows)]
+
+    def close(self) -> None:
+        """Closes what is open."""
+        for descriptor in self._descriptors.values():
+            os.close(descriptor)
+        self._descriptors.clear()
+
+    def _folder(self, row: Row) -> Folder:
+        url = row["path"].rpartition("/")[0]
+        if url not in self._folders:
+            self._folders[url] = split(row["path"])[0]
+        return self._folders[url]
+
+    def _local_range(self, row: Row) -> bytes:
+        path = row["path"]
+        try:
+            if path not in self._descriptors:
+                if len(self._descriptors) == OPEN:
+                    os.close(self._descriptors.popitem(last=False)[1])
+                name = path.rpartition("/")[2]
+                self._descriptors[path] = os.open(self._folder(row).local_path(name), os.O_RDONLY)
+            self._descriptors.move_to_end(path)
+            return os.pread(self._descriptors[path], row["size"], row["offset"])
+        except OSError as error:
+            raise ShardloomError(f"cannot read {path}: {error.strerror}") from None
+
+    def _distant_range(self, row: Row) -> bytes:
+        name = row["path"].rpartition("/")[2]
+        return self._folder(row).read_range(name, row["offset"], row["offset"] + row["size"])
+
+    def _table_rows(self, rows: list[Row]) -> Iterator[Members]:
+        """Rows of Parquet shards, which come in order: each row group is read once."""
+        at = 0
+        while at < len(rows):
+            path = rows[at]["path"]
+            with self._folder(rows[at]).open(path.rpartition("/")[2]) as file:
+                try:
+                    table = pq.ParquetFile(file)
+                    ends = np.cumsum([table.metadata.row_group(i).num_rows for i in range(table.num_row_groups)])
+                    while at < len(rows) and rows[at]["path"] == path:
+                        number = int(np.searchsorted(ends, rows[at]["row"], side="right"))
+                        group = table.read_row_group(number)
+                        first = int(ends[number]) - group.num_rows
+                        while at < len(rows) and rows[at]["path"] == path and rows[at]["row"] < ends[number]:
+                            yield members_of_record(rows[at], group.slice(rows[at]["row"] - first, 1).to_pylist()[0])
+                            at += 1
+                except (pa.ArrowException, ValueError, IndexError) as error:
+                    raise ShardloomError(f"cannot read {path}: {' '.join(str(error).split())[:300]}") from None
+
+
+def members_of(row: Row, data: bytes) -> Members:
+    """The members in what was read of a tar. They must be what the index says; images, to the last byte."""
+    members = []
+    for member in row["members"]:
+        start = member["offset"] - row["offset"]
+        name = f"{row['key']}.{member['ending']}\0".encode()
+        if len(data) != row["size"] or data[start - BLOCK : start - BLOCK + len(name)] != name:
+            raise spoilt(row)
+        members.append((member["ending"], data[start : start + member["size"]]))
+    _check_images(row, members)
+    return members
+
+
+def members_of_record(row: Row, stored: dict[str, Any]) -> Members:
+    """The members that a row of a Parquet shard has in a tar."""
+    try:
+        if "texts" in stored:
+            members = document.to_members(document.from_row(stored))
+        else:
+            image = stored.pop("image")
+            extension = image["path"].rpartition(".")[2]
+            members = CaptionedImage(**stored, extension=extension, image=image["bytes"]).members()
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise spoilt(row) from None
+    if stored.get("key") != row["key"]:
+        raise spoilt(row)
+    _check_images(row, members)
+    return members
+
+
+def record_of(row: Row, members: Members, key: str) -> CaptionedImage | Document:
+    """The record that the members hold, under a new key."""
+    by_ending = dict(members)
+    try:
+        if row["kind"] != "captioned_image":
+            return document.from_members(key, by_ending)
+        extension, image = members[0]
+        details = document.parse_object(by_ending["json"], "the .json member", document.MAX_JSON) | {"key": key}
+        return CaptionedImage(**details, text=by_ending["txt"].decode(), extension=extension, image=image)
+    except (ValueError, TypeError, KeyError):
+        raise spoilt(row) from None
+
+
+def spoilt(row: Row) -> ShardloomError:
+    """The error for a sample that is not what the index says."""
+    return ShardloomError(f"{row['path']}: {row['key']} is not what the index says: verify the set")
+
+
+def _check_images(row: Row, members: Members) -> None:
+    """A mixture puts its own seal on what it copies, so what was spoilt before must not come into it."""
+    images = [data for ending, data in members if ending not in ("json", "txt")]
+    hashes = [hashlib.sha256(data).hexdigest() for data in images]
+    if hashes != [image["sha256"] for image in row["image_details"]]:
+        raise spoilt(row)

@@ -1,0 +1,191 @@
+"""The sources of a mixture: sets of training shards, known by their manifests and planned from by their indexes alone.
+
+What is planned from (tokens, images or characters of each sample) is held in memory, 4 bytes a sample. The rest of the
+indexes is needed a few rows at a time, in no order: it is laid out as Arrow, and mapped into memory, while a run lasts.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from curation.mixture.shards import ShardRows
+from pipelines.output import DATA, PARTS, committed
+from pipelines.output import INDEX as INDEX_FOLDER
+from pipelines.recipe import held_recipe
+from pipelines.storage import Folder, StorageError, matching
+from schemas.errors import ShardloomError, UsageError
+from schemas.fingerprint import EngineFingerprint
+from schemas.manifest import InputFile, Manifest, OutputFile
+from schemas.shard_index import INDEX, tokenizer_of
+
+MEASURES = ("tokens", "images", "characters")
+READERS = 8  # threads that read indexes: small files, far away perhaps
+
+# Where a sample lies: a number in `SourceSet.shards`, and a number of a row in that shard.
+_LOCATED = INDEX.append(pa.field("shard", pa.int32())).append(pa.field("row", pa.int64()))
+
+
+@dataclass(frozen=True, slots=True)
+class SourceShard:
+    """One shard of a source."""
+
+    folder: Folder
+    data: OutputFile
+    index: OutputFile
+
+    @property
+    def path(self) -> str:
+        """Of its data."""
+        return self.folder.path(self.data.path)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSet:
+    """One source: a set, or several as one. Its samples are numbered through its shards."""
+
+    name: str
+    shards: tuple[SourceShard, ...]
+    revisions: tuple[InputFile, ...]  # one a set: tells two states of it apart, by the hashes in its manifests
+
+    @property
+    def length(self) -> int:
+        """Samples."""
+        return sum(shard.data.rows for shard in self.shards)
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """What a source's samples are planned by."""
+
+    measures: dict[str, NDArray[np.int32]]  # those asked for; tokens only where they are counted
+    tokenizer: EngineFingerprint | None
+    has_documents: bool  # or texts: not captioned images alone
+
+
+def open_source(name: str, patterns: Sequence[str]) -> SourceSet:
+    """The sets in these folders, or that these globs match. Raises `UsageError` naming the source."""
+    shards: list[SourceShard] = []
+    revisions: list[InputFile] = []
+    for url in folders(name, patterns):
+        folder = Folder(url)
+        try:
+            kind = held_recipe(folder).get("kind")
+            manifests = committed(folder)
+        except UsageError as error:
+            raise UsageError(f"source {name}: {error}") from None
+        if folder.names(PARTS):
+            raise UsageError(f"source {name}: {url} is not finished: the command that makes it goes on")
+        shards += [_shard(name, kind, folder, manifest) for manifest in manifests.values()]
+        revisions.append(revision_of(url, manifests))
+    source = SourceSet(name, tuple(shards), tuple(revisions))
+    if not source.length:
+        raise UsageError(f"source {name}: there is no sample in {', '.join(patterns)}")
+    return source
+
+
+def folders(name: str, patterns: Sequence[str]) -> list[str]:
+    """The folders, each once, in the order of their paths."""
+    found: set[str] = set()
+    for pattern in patterns:
+        try:
+            found |= set(matching(pattern)) if set(pattern) & set("*?[") else {pattern.rstrip("/") or pattern}
+        except UsageError as error:
+            raise UsageError(f"source {name}: {error}") from None
+    return sorted(found)
+
+
+def revision_of(url: str, manifests: dict[str, Manifest]) -> InputFile:
+    """The state of a set."""
+    state = [[out.path, out.size, out.sha256] for manifest in manifests.values() for out in manifest.outputs]
+    digest = hashlib.sha256(json.dumps(sorted(state)).encode()).hexdigest()
+    return InputFile(path=url, size=sum(size for _, size, _ in state), sha256=digest)
+
+
+def read_numbers(source: SourceSet, measures: Collection[str]) -> Numbers:
+    """Reads all indexes of a source."""
+    values: dict[str, list[NDArray[np.int32]]] = {name: [] for name in measures}
+    tokenizers: set[str] = set()
+    uncounted = has_documents = False
+    for table in _indexes(source):
+        for name in values:
+            values[name].append(pc.fill_null(table[name], 0).to_numpy())
+        tokenizer = tokenizer_of(table.schema)
+        if table.num_rows:
+            uncounted |= tokenizer is None or table["tokens"].null_count > 0
+            tokenizers |= set() if tokenizer is None else {tokenizer.model_dump_json()}
+            has_documents |= pc.any(pc.not_equal(table["kind"], "captioned_image")).as_py()
+    if len(tokenizers) > 1:
+        raise UsageError(f"source {source.name}: its sets' tokens were counted by different tokenizers")
+    if uncounted:
+        values.pop("tokens", None)
+    counted = None if uncounted else EngineFingerprint.model_validate_json(tokenizers.pop())
+    return Numbers({name: np.concatenate(parts) for name, parts in values.items()}, counted, has_documents)
+
+
+class Located:
+    """Index rows of any samples of a source, each with its place. All are laid out in a file, a batch a shard."""
+
+    def __init__(self, source: SourceSet, scratch: Path) -> None:
+        self._places = ShardRows([shard.data.rows for shard in source.shards])
+        path = scratch / f"{hashlib.sha256(source.name.encode()).hexdigest()[:16]}.arrow"  # names may hold anything
+        try:
+            with pa.ipc.new_file(str(path), INDEX) as file:
+                for table in _indexes(source):
+                    batches = table.replace_schema_metadata(None).cast(INDEX).combine_chunks().to_batches()
+                    file.write_batch(batches[0] if batches else pa.RecordBatch.from_pylist([], schema=INDEX))
+            self._index = pa.ipc.open_file(pa.memory_map(str(path)))
+        except OSError as error:
+            raise StorageError(f"cannot write {path}: {error.strerror or error}") from None
+
+    def take(self, samples: NDArray[np.int64]) -> pa.Table:
+        """Their rows, in the order given."""
+        order = np.argsort(samples, kind="stable")
+        shards, rows = self._places.find(samples[order])
+        parts = []
+        for shard in np.unique(shards):
+            first, stop = np.searchsorted(shards, [shard, shard + 1])
+            found = self._index.get_batch(int(shard)).take(pa.array(rows[first:stop]))
+            place = [pa.array(shards[first:stop].astype(np.int32)), pa.array(rows[first:stop])]
+            parts.append(pa.RecordBatch.from_arrays([*found.columns, *place], schema=_LOCATED))
+        return pa.Table.from_batches(parts, schema=_LOCATED).combine_chunks().take(pa.array(np.argsort(order)))
+
+
+def _indexes(source: SourceSet) -> Iterator[pa.Table]:
+    """The indexes of all shards in order, a few of them read ahead."""
+    with ThreadPoolExecutor(READERS) as pool:
+        for first in range(0, len(source.shards), 4 * READERS):
+            yield from pool.map(lambda shard: _index(source.name, shard), source.shards[first : first + 4 * READERS])
+
+
+def _index(name: str, shard: SourceShard) -> pa.Table:
+    path = shard.folder.path(shard.index.path)
+    try:
+        data = shard.folder.read(shard.index.path)
+    except ShardloomError as error:
+        raise UsageError(f"source {name}: {error}") from None
+    if hashlib.sha256(data).hexdigest() != shard.index.sha256:
+        raise UsageError(f"source {name}: {path} is not as it was committed: verify the set")
+    table = pq.read_table(io.BytesIO(data))
+    if table.schema.names != INDEX.names or table.num_rows != shard.data.rows:
+        raise UsageError(f"source {name}: {path} is an index of another version: make the set anew")
+    return table
+
+
+def _shard(name: str, kind: Any, folder: Folder, manifest: Manifest) -> SourceShard:
+    outputs = {out.path: out for out in manifest.outputs}
+    index = outputs.get(f"{INDEX_FOLDER}/{manifest.name}.parquet")
+    data = next((out for path, out in outputs.items() if path.startswith(f"{DATA}/{manifest.name}.")), None)
+    if index is None or data is None:
+        raise UsageError(f"source {name}: {folder.url} has no index: it is of kind {kind!r}, no set of training shards")
+    return SourceShard(folder, data, index)

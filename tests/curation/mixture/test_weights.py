@@ -1,0 +1,86 @@
+"""Nested weights."""
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curation.mixture.weights import RESOLUTION, shares, whole_weights
+from schemas.errors import UsageError
+
+PAPER = {
+    "mint": {"weight": 32.5, "of": {"html": 7, "pdf": 5, "arxiv": 1}},
+    "kale": 25,
+    "obelics": 17.5,
+    "datacomp": 10,
+    "ocr": 5,
+    "grounding": 5,
+    "cc12m": 1.25,
+    "cc3m": 1.25,
+    "sbu": 1.25,
+    "vg": 1.25,
+}
+
+
+def test_the_papers_shares() -> None:
+    flat = shares(PAPER)
+    assert list(flat)[:4] == ["mint.html", "mint.pdf", "mint.arxiv", "kale"]
+    assert flat["mint.html"] == Fraction(175, 1000)
+    assert sum(flat.values()) == 1
+    assert whole_weights(list(flat.values())) == [14, 10, 2, 20, 14, 8, 4, 4, 1, 1, 1, 1]
+
+
+def test_a_weight_left_out_is_one_and_depth_is_free() -> None:
+    nested = {"interleaved": {"weight": 50, "of": {"mint": {"of": {"html": 7, "pdf": "5"}}, "obelics": {}}}, "text": 50}
+    assert shares(nested) == {
+        "interleaved.mint.html": Fraction(7, 48),
+        "interleaved.mint.pdf": Fraction(5, 48),
+        "interleaved.obelics": Fraction(1, 4),
+        "text": Fraction(1, 2),
+    }
+
+
+def test_floats_count_as_printed() -> None:
+    assert shares({"a": 0.1, "b": 0.2})["a"] == Fraction(1, 3)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"a": {"of": {"b": 0}}}, "a.b: weight must be over 0"),
+        ({"a": -1}, "a: weight must be over 0"),
+        ({"a": "much"}, "a: weight must be a number, not 'much'"),
+        ({"a": True}, "a: weight must be a number, not True"),
+        ({"a": None}, "a: weight must be a number, not None"),
+        ({"a": float("nan")}, "a: weight must be a number, not nan"),
+        ({"a": "1/0"}, "a: weight must be a number, not '1/0'"),
+        ({"a": {"wieght": 1}}, "a: unknown key wieght; a group has weight and of"),
+        ({"a": {"of": {}}}, "a: names no source"),
+        ({"a": {"of": 3}}, "a.of: must name sources and their weights"),
+        ({}, "weights: names no source"),
+        ({"a.b": 1}, "weights: 'a.b' is no name: text without full stops"),
+    ],
+)
+def test_wrong_weights_are_named(weights: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        shares(weights)
+    assert str(error.value) == message
+
+
+def test_shares_too_fine_are_rounded_to_a_millionth() -> None:
+    counts = [156_432_981, 3_123_123, 7]
+    parts = [Fraction(count, sum(counts)) for count in counts]
+    wholes = whole_weights(parts)
+    assert wholes == [1_028_051, 20_524, 1]
+    assert sum(wholes) == RESOLUTION
+
+
+@settings(max_examples=40)
+@given(st.lists(st.fractions(min_value="1/100000000", max_value=10**9), min_size=1, max_size=20))
+def test_whole_weights_keep_proportions(parts: list[Fraction]) -> None:
+    wholes = whole_weights(parts)
+    assert min(wholes) >= 1
+    assert sum(wholes) <= RESOLUTION
+    for part, whole in zip(parts, wholes, strict=True):
+        assert abs(part / sum(parts) - Fraction(whole, sum(wholes))) <= Fraction(len(parts), RESOLUTION)

@@ -1,0 +1,330 @@
+"""Interleaved sets and text: the traps that the sample data does not hold."""
+
+import contextlib
+import io
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from curation.sources import SOURCES, ReadOptions
+from curation.sources.obelics import SENTINEL
+from schemas.document import Draft
+from schemas.quarantine import Reason, Rejected
+from schemas.tar_reader import Member, TarSample
+
+A, B, C = (f"https://example.org/{name}.jpg" for name in "abc")
+
+
+def read(name: str, item: Any) -> Draft:
+    draft = SOURCES[name].read(item, ReadOptions())
+    assert isinstance(draft, Draft)
+    return draft
+
+
+def reason(name: str, item: Any) -> str:
+    with pytest.raises(Rejected) as error:
+        SOURCES[name].read(item, ReadOptions())
+    return str(error.value)
+
+
+# MINT-1T HTML
+
+
+def html(**changes: Any) -> dict[str, Any]:
+    return {
+        "texts": ["one", None, None, "two"],
+        "images": [None, A, B, None],
+        "image_hashes": ["hash of a", "hash of b"],
+        "images_metadata": '[{"alt": "a"}, {"alt": "b"}]',
+        "metadata": '{"language": "en"}',
+        "url": "https://example.org/page",
+        "cc_dump": "CC-MAIN-2024-10",
+    } | changes
+
+
+def about(draft: Draft) -> list[Any]:
+    return [json.loads(image.metadata) for image in draft.images]
+
+
+def test_hashes_do_not_zip_with_images() -> None:
+    draft = read("mint-html", html())
+    assert draft.parts == ("one", 0, 1, "two")
+    assert [image.source for image in draft.images] == [A, B]
+    assert about(draft) == [
+        {"hash": "hash of a", "metadata": {"alt": "a"}},
+        {"hash": "hash of b", "metadata": {"alt": "b"}},
+    ]
+    assert json.loads(draft.metadata) == {"metadata": {"language": "en"}, "cc_dump": "CC-MAIN-2024-10"}
+    assert draft.url == "https://example.org/page"
+
+
+def test_hashes_that_do_not_count_up_stay_with_the_document() -> None:
+    draft = read("mint-html", html(image_hashes=[None, "x", "y", None], images_metadata="not JSON"))
+    assert about(draft) == [{}, {}]
+    told = json.loads(draft.metadata)
+    assert (told["image_hashes"], told["images_metadata"]) == ([None, "x", "y", None], "not JSON")
+
+
+@pytest.mark.parametrize("name", ["mint-html", "obelics"])
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        ({"texts": ["a"], "images": [None, A]}, "malformed_row: 1 texts and 2 images: not one at each place"),
+        ({"texts": ["a", "b"], "images": [None, A]}, "malformed_row: part 1: both a text and an image"),
+        ({"texts": "ab", "images": []}, "malformed_row: texts is a str, not a list"),
+        ({"texts": [1], "images": [None]}, "malformed_row: part 0 is a int, not a text"),
+        ({"texts": [None], "images": [3]}, "malformed_row: the image's url is a int, not a text"),
+        ({"texts": ["a"] * 100_001}, "malformed_row: texts has 100001 entries; at most 100000 are read"),
+    ],
+)
+def test_rows_that_are_left_out(name: str, row: dict[str, Any], fault: str) -> None:
+    assert reason(name, row) == fault
+
+
+@pytest.mark.parametrize("name", ["mint-html", "obelics"])
+def test_null_and_empty_columns(name: str) -> None:
+    assert read(name, {"texts": None, "images": None}).parts == ()
+    assert read(name, {}).parts == ()
+    assert read(name, {"texts": ["a", None, ""], "images": None}).parts == ("a", "")
+    assert read(name, {"texts": None, "images": [None, A]}).parts == (0,)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "data:image/gif;base64,R0lGOD", "../../etc/passwd", "file:///etc/passwd", "http://"]
+)
+def test_what_is_no_web_address_is_a_lost_image(url: str) -> None:
+    draft = read("mint-html", html(images=[None, url, B, None]))
+    lost, there = draft.images
+    assert lost.source == Rejected(Reason.LOST_IMAGE, f"no web address: {url!r}")
+    assert there.source == B
+    assert draft.parts == ("one", 0, 1, "two")
+
+
+# OBELICS
+
+
+def obelics(texts: list[str | None], images: list[str | None], **changes: Any) -> dict[str, Any]:
+    told = [url and {"src": url, "alt_text": "alt"} for url in images]
+    return {
+        "texts": texts,
+        "images": images,
+        "metadata": json.dumps(told),
+        "general_metadata": '{"url": "https://example.org/page", "warc_filename": null}',
+    } | changes
+
+
+def test_consecutive_images_keep_their_metadata() -> None:
+    draft = read("obelics", obelics([None, None, "x", None], [A, B, None, C]))
+    assert draft.parts == (0, 1, "x", 2)
+    assert [(image.source, told["src"]) for image, told in zip(draft.images, about(draft), strict=True)] == [
+        (A, A),
+        (B, B),
+        (C, C),
+    ]
+    assert draft.url == "https://example.org/page"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"one\n\n{SENTINEL}\n\ntwo", "one\n\ntwo"),
+        (f"one\n\n{SENTINEL}\n\n{SENTINEL}\n\ntwo\n\nthree", "one\n\ntwo\n\nthree"),
+        (f"{SENTINEL}\n\ntwo", "two"),
+        (f"one {SENTINEL}", "one"),
+        (SENTINEL, ""),
+        ("  kept as it is\n", "  kept as it is\n"),
+    ],
+)
+def test_the_sentinel_becomes_a_paragraph_break(text: str, expected: str) -> None:
+    assert read("obelics", obelics([text], [None])).parts == (expected,)
+
+
+def test_a_hostile_sentinel_takes_no_time() -> None:
+    text = (" " * 2000 + SENTINEL[:-1]) * 50 + " " * 100_000
+    assert read("obelics", obelics([SENTINEL + text], [None])).parts == (text.strip(),)
+
+
+def test_slipped_metadata_is_found() -> None:
+    row = obelics(["x", None, None], [None, A, B])
+    told = json.loads(row["metadata"])
+    fault = "malformed_row: part 1: the image is not the one of its metadata"
+    assert reason("obelics", row | {"metadata": json.dumps([None, told[2], told[1]])}) == fault
+    fault = "malformed_row: part 1: an image without an entry of metadata"
+    assert reason("obelics", row | {"metadata": json.dumps([told[1], None, told[2]])}) == fault
+    fault = "malformed_row: 3 images and 2 entries of metadata: not one at each place"
+    assert reason("obelics", row | {"metadata": json.dumps(told[1:])}) == fault
+    assert reason("obelics", row | {"metadata": "[" * 100_000}) == "malformed_row: metadata is nested too deep"
+    assert reason("obelics", row | {"metadata": '{"a": 1}'}) == "malformed_row: metadata is a dict, not a list"
+    assert about(read("obelics", row | {"metadata": None})) == [{}, {}]
+
+
+# MINT-1T PDF and ArXiv
+
+
+def colours(*values: int) -> bytes:
+    images = [Image.new("RGB", (8, 8), (value, 0, 0)) for value in values]
+    file = io.BytesIO()
+    images[0].save(file, "TIFF", save_all=True, append_images=images[1:])
+    return file.getvalue()
+
+
+def sample(content: Any, tiff: bytes | None = None, key: str = "folder/0a1b") -> TarSample:
+    data = content if isinstance(content, bytes) else json.dumps(content).encode()
+    members = {"json": data} | ({} if tiff is None else {"tiff": tiff})
+    return TarSample(key, 0, {name: Member(f"{key}.{name}", 0, data) for name, data in members.items()})
+
+
+def pdf(references: list[str | None], places: list[tuple[int, int]]) -> dict[str, Any]:
+    return {
+        "texts": ["t" if reference is None else None for reference in references],
+        "images": references,
+        "image_metadata": [{"page": page, "xref": xref, "width": 8, "height": 8} for page, xref in places],
+        "pdf_name": "a.pdf",
+        "url": "https://example.org/a.pdf",
+    }
+
+
+def reds(draft: Draft) -> list[Any]:
+    """The frame that each image shows, by its colour; of one that is lost, why."""
+    return [
+        Image.open(io.BytesIO(image.source)).getpixel((0, 0))[0]  # type: ignore[index]
+        if isinstance(image.source, bytes)
+        else str(image.source)
+        for image in draft.images
+    ]
+
+
+def test_frames_are_looked_up_by_page_and_xref() -> None:
+    content = pdf(
+        ["page_2_image_9", None, "page_0_image_4", "page_0_image_7", "page_2_image_9"], [(0, 4), (2, 9), (0, 7)]
+    )
+    draft = read("mint-pdf", sample(content, colours(10, 20, 30)))
+    assert draft.parts == (0, "t", 1, 2, 3)
+    assert reds(draft) == [20, 10, 30, 20]
+    assert draft.uid == "0a1b"
+    assert about(draft)[0] == {"reference": "page_2_image_9", "page": 2, "xref": 9, "width": 8, "height": 8}
+    assert json.loads(draft.metadata) == {"pdf_name": "a.pdf"}
+
+
+def test_a_reference_without_an_entry_costs_no_other() -> None:
+    content = pdf(["page_0_image_4", "page_1_image_1", "page_0_image_7"], [(0, 4), (0, 7)])
+    draft = read("mint-pdf", sample(content, colours(10, 30)))
+    assert reds(draft) == [10, "lost_image: no entry for 'page_1_image_1'", 30]
+
+
+def test_frames_that_do_not_count_up_are_lost() -> None:
+    content = pdf(["page_0_image_4", None, "page_0_image_7"], [(0, 4), (0, 7)])
+    draft = read("mint-pdf", sample(content, colours(10)))
+    assert reds(draft) == ["lost_image: 1 frames for 2 images"] * 2
+    assert draft.parts == (0, "t", 1)
+
+
+@pytest.mark.parametrize("tiff", [None, b"", b"II*\0"])
+def test_text_stays_when_the_tiff_is_lost(tiff: bytes | None) -> None:
+    draft = read("mint-arxiv", sample(pdf([None, "page_0_image_4"], [(0, 4)]), tiff))
+    assert draft.parts == ("t", 0)
+    assert [isinstance(image.source, Rejected) for image in draft.images] == [True]
+
+
+def test_papers_count_their_figures_off() -> None:
+    content: dict[str, Any] = {
+        "texts": [None, "t", None],
+        "images": ["figure_0", None, "figure_1"],
+        "image_metadata": [{}, {"name": "b"}],
+    }
+    draft = read("mint-arxiv", sample(content, colours(10, 20)))
+    assert reds(draft) == [10, 20]
+    assert about(draft)[1] == {"reference": "figure_1", "name": "b"}
+    del content["image_metadata"]
+    assert reds(read("mint-arxiv", sample(content, colours(10, 20)))) == [10, 20]
+    content["image_metadata"] = [{}]
+    fault = "lost_image: 2 images, 1 entries without page and xref"
+    assert reds(read("mint-arxiv", sample(content, colours(10)))) == [fault] * 2
+
+
+def test_papers_may_have_null_texts() -> None:
+    assert read("mint-arxiv", sample({"texts": None})).parts == ()
+    assert read("mint-arxiv", sample({"texts": [None, None], "images": [None, None]})).parts == ()
+    assert read("mint-arxiv", sample({"texts": ["a", None]})).parts == ("a",)
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"", "malformed_row: the .json member is not JSON: Expecting value: line 1 column 1 (char 0)"),
+        (b"[]", "malformed_row: the .json member is no JSON object"),
+        (b'{"a":' * 100_000, "malformed_row: the .json member is nested too deep"),
+        (b'{"texts": 3}', "malformed_row: texts is a int, not a list"),
+        (b'{"images": [3]}', "malformed_row: part 0 is a int, not a text"),
+        (b'{"url": 1e999}', "malformed_row: url is a float, not a text"),
+    ],
+)
+def test_samples_that_are_left_out(content: bytes, fault: str) -> None:
+    assert reason("mint-pdf", sample(content)) == fault
+
+
+def test_samples_without_json_or_with_a_fault_are_left_out() -> None:
+    assert reason("mint-pdf", TarSample("a", 0)) == "missing_metadata: no .json member"
+    damaged = sample({})
+    damaged.spoil(Reason.INCOMPLETE, "cut")
+    assert reason("mint-pdf", damaged) == "incomplete: cut"
+
+
+def test_lone_surrogates_can_be_stored() -> None:
+    draft = read("mint-pdf", sample(b'{"texts": ["a\\ud83d"], "images": [null], "x": "\\udc00"}'))
+    assert draft.parts == ("a?",)
+    assert draft.metadata == '{"x": "?"}'
+
+
+# text
+
+
+def test_text_is_a_document_of_one_part() -> None:
+    line = json.dumps({"text": "Ä\nb", "id": 12, "url": A, "language": "de"})
+    for item in (line, line.encode(), json.loads(line)):
+        draft = read("text", item)
+        assert (draft.parts, draft.uid, draft.url, draft.images) == (("Ä\nb",), "12", A, ())
+        assert json.loads(draft.metadata) == {"language": "de"}
+
+
+@pytest.mark.parametrize(
+    ("item", "fault"),
+    [
+        ({"text": None}, "malformed_row: there is no text"),
+        ({"content": "a"}, "malformed_row: there is no text"),
+        ({"text": ["a"]}, "malformed_row: text is a list, not a text"),
+        ("", "malformed_row: the line is not JSON: Expecting value: line 1 column 1 (char 0)"),
+        ('"a"', "malformed_row: the line is no JSON object"),
+    ],
+)
+def test_text_that_is_left_out(item: Any, fault: str) -> None:
+    assert reason("text", item) == fault
+
+
+# whatever comes
+
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=6)
+    | st.just(A)
+    | st.just("page_0_image_1"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["page", "xref", "src"]), inner),
+    max_leaves=8,
+)
+NAMES = ("texts", "images", "metadata", "image_hashes", "images_metadata", "general_metadata", "image_metadata", "url")
+
+
+@pytest.mark.parametrize("name", ["mint-html", "obelics", "mint-pdf", "mint-arxiv"])
+@given(row=st.dictionaries(st.sampled_from(NAMES), values | values.map(json.dumps)))
+def test_nothing_but_rejected_comes_of_any_row(name: str, row: dict[str, Any]) -> None:
+    with contextlib.suppress(Rejected):
+        draft = read(name, sample(row, colours(1)) if name in ("mint-pdf", "mint-arxiv") else row)
+        assert sum(isinstance(part, int) for part in draft.parts) == len(draft.images)
+        assert isinstance(json.loads(draft.metadata), dict)

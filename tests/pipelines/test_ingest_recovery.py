@@ -1,0 +1,115 @@
+"""Ingest runs that are killed, stopped or out of disk go on to the same bytes; so do runs of more workers."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipelines.cli import main
+from pipelines.output import committed
+from pipelines.recipe import IngestRun
+from pipelines.storage import Folder
+from pipelines.verify import verify
+from tests.conftest import REPOSITORY
+from tests.pipelines.drivers import hashes
+from tests.pipelines.published import SETS, take_in
+from tests.pipelines.sets import small_disk
+from tests.pipelines.test_cli_recovery import fill
+
+KILL_SITE = REPOSITORY / "tests/pipelines/kill_site"
+
+
+@pytest.fixture(scope="module")
+def made(make_shards: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two sets, the images of one, and what becomes of both without a hitch."""
+    folder = tmp_path_factory.mktemp("recovery")
+    make_shards(folder / "images", shards=1, samples=15)
+    for source in ("obelics", "mint-pdf"):
+        (folder / source).mkdir()
+        SETS[source](folder / source)
+        with pytest.raises(SystemExit) as done:
+            main(command(folder, source, folder / f"{source}.out"))
+        assert done.value.code == 0
+    return folder
+
+
+def command(made: Path, source: str, output: Path, workers: int = 1) -> list[str]:
+    """Of OBELICS five units, one output each; of MINT-PDF one unit, four outputs."""
+    files = next((made / source).iterdir())
+    images = ["--images", f"{made}/images/*.tar", "--repeated-images", "exact"] if source == "obelics" else []
+    rest = ["--samples-per-shard", "3", "--workers", str(workers), "--output", str(output)]
+    return ["ingest", source, "--input", str(files), *images, *rest]
+
+
+@pytest.mark.parametrize("place", ["images.arrow", "data/00000000", "index/00000002", "manifests/00000001"])
+def test_a_kill_before_a_rename(made: Path, tmp_path: Path, place: str) -> None:
+    killed_once(made, "obelics", tmp_path, place)
+
+
+@pytest.mark.parametrize("place", ["data/00000000_002", r"manifests/00000000\."])
+def test_a_kill_among_the_outputs_of_one_unit(made: Path, tmp_path: Path, place: str) -> None:
+    """The unit is done when its first output is: the others are committed before it."""
+    killed_once(made, "mint-pdf", tmp_path, place)
+
+
+def killed_once(made: Path, source: str, folder: Path, place: str) -> None:
+    """Kills the command before the rename of what matches; runs it again; compares with a run without a hitch."""
+    order, output = folder / "order", folder / "out"
+    order.write_text(place)
+    environment = os.environ | {"PYTHONPATH": f"{REPOSITORY}{os.pathsep}{KILL_SITE}", "KILL_ORDER": str(order)}
+    script = "import sys; from pipelines.cli import main; main(sys.argv[1:])"
+    arguments = [sys.executable, "-c", script, *command(made, source, output)]
+    done = [subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=120) for _ in range(2)]
+    assert [run.returncode for run in done] == [-9, 0], done[1].stderr
+    assert not order.exists()
+    assert hashes(output) == hashes(made / f"{source}.out")
+    assert verify(str(output))[1] == []
+
+
+@pytest.mark.parametrize("pages", [0, 2, 5, 9, 14, 20])
+def test_a_full_disk(made: Path, tmp_path: Path, pages: int, capsys: pytest.CaptureFixture[str]) -> None:
+    with small_disk(tmp_path / "disk", 1 << 20) as disk:
+        filler, output = fill(disk, pages), disk / "out"
+        with pytest.raises(SystemExit) as done:
+            main(command(made, "obelics", output))
+        error = capsys.readouterr().err
+        assert done.value.code == 1
+        assert re.fullmatch(rf"error: cannot (make|write) {disk}/out\S*: No space left on device\n", error), error
+        assert not list(output.rglob("*.tmp-*"))
+        filler.unlink()
+        with pytest.raises(SystemExit) as done:
+            main(command(made, "obelics", output))
+        assert done.value.code == 0, capsys.readouterr().err
+        assert hashes(output) == hashes(made / "obelics.out")
+
+
+def test_what_is_committed_is_not_done_again(made: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        main(command(made, "obelics", tmp_path / "out"))
+    manifests = sorted((tmp_path / "out/manifests").glob("*.json"))
+    assert len(manifests) == 5
+    manifests[2].unlink()
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/data").glob("*.tar")}
+    with pytest.raises(SystemExit) as done:
+        main(command(made, "obelics", tmp_path / "out"))
+    assert done.value.code == 0
+    again = {path.stem for path, time in times.items() if path.stat().st_mtime_ns != time}
+    assert again == {"00000002"}
+    assert hashes(tmp_path / "out") == hashes(made / "obelics.out")
+
+
+@pytest.mark.ray
+@pytest.mark.xdist_group("ray")
+@pytest.mark.parametrize("form", ["webdataset", "parquet"])
+def test_two_workers_give_the_same_bytes(made: Path, tmp_path: Path, form: str) -> None:
+    images, files = f"{made}/images/*.tar", f"{made}/obelics/*.parquet"
+    for workers in (1, 2):
+        options = {"format": form, "samples_per_shard": 2, "repeated_images": "alike"}
+        run = IngestRun(workers=workers)
+        take_in("obelics", files, tmp_path / f"out{workers}", images, run=run, **options)
+    assert len(committed(Folder(str(tmp_path / "out2")))) == 7
+    assert hashes(tmp_path / "out1") == hashes(tmp_path / "out2")

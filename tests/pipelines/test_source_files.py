@@ -1,0 +1,144 @@
+"""Every row of a file is in one unit, none in two; a unit holds no more than was asked; its bytes and hash are told."""
+
+import hashlib
+import itertools
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curation.sources import SOURCES
+from pipelines.source_files import Item, Stretch, StretchReader, cut_file, source_files
+from schemas.errors import ShardloomError, UsageError
+from schemas.quarantine import Reason, Rejected
+
+TEXT = SOURCES["text"]
+
+
+def read(stretch: Stretch) -> tuple[StretchReader, list[Item]]:
+    reader = StretchReader(TEXT, stretch)
+    return reader, list(reader)
+
+
+def parquet(path: Path, groups: list[int]) -> str:
+    """Rows numbered from 0, in row groups of these lengths."""
+    rows = iter(range(sum(groups)))
+    schema = pa.schema([("text", pa.string()), ("other", pa.int64())])
+    with pq.ParquetWriter(path, schema) as writer:
+        for length in groups:
+            writer.write_table(pa.Table.from_pylist([{"text": str(next(rows))} for _ in range(length)], schema=schema))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("groups", "most", "expected"),
+    [
+        ([5], 10, [(0, 5)]),
+        ([4, 4, 4], 8, [(0, 8), (8, 12)]),
+        ([4, 4, 4], 9, [(0, 8), (8, 12)]),
+        ([4, 4, 4], 3, [(0, 3), (3, 4), (4, 7), (7, 8), (8, 11), (11, 12)]),
+        ([2, 9, 2, 1], 4, [(0, 2), (2, 6), (6, 10), (10, 11), (11, 14)]),
+        ([0, 3, 0], 4, [(0, 3)]),
+        ([], 4, []),
+    ],
+)
+def test_parquet_is_cut_at_row_groups(
+    tmp_path: Path, groups: list[int], most: int, expected: list[tuple[int, int]]
+) -> None:
+    path = parquet(tmp_path / "a.parquet", groups)
+    found = cut_file(TEXT, most, path)
+    assert [(stretch.start, stretch.stop) for stretch in found] == expected
+    rows = [item for stretch in found for item in read(stretch)[1]]
+    assert rows == [Item(str(row), {"text": str(row)}) for row in range(sum(groups))]
+
+
+def test_an_input_is_told_by_what_was_read_of_it(tmp_path: Path) -> None:
+    path = parquet(tmp_path / "a.parquet", [70, 70, 70])
+    data = Path(path).read_bytes()
+    (whole,) = cut_file(TEXT, 1000, path)
+    assert read(whole)[0].input.model_dump() == {
+        "path": path,
+        "size": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+    first, second, third = cut_file(TEXT, 70, path)
+    found = [read(stretch)[0].input for stretch in (first, second, third)]
+    assert [file.path for file in found] == [f"{path}#rows={start}-{start + 70}" for start in (0, 70, 140)]
+    assert (first.first, first.last, second.last) == (4, second.first, third.first)
+    for stretch, file in zip((first, second, third), found, strict=True):
+        assert file.size == stretch.last - stretch.first
+        assert file.sha256 == hashlib.sha256(data[stretch.first : stretch.last]).hexdigest()
+
+
+@given(
+    lines=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=30), max_size=30),
+    most=st.integers(1, 12),
+    ends=st.booleans(),
+)
+def test_lines_are_in_one_unit_each(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[str], most: int, ends: bool
+) -> None:
+    path = tmp_path_factory.mktemp("lines") / "a.jsonl"
+    path.write_bytes("\n".join(lines).encode() + (b"\n" if ends else b""))
+    found = cut_file(TEXT, most, str(path))
+    items = [item for stretch in found for item in read(stretch)[1]]
+    expected = [line for line in path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n") if line.strip()]
+    assert [item.content.rstrip("\n").encode() for item in items] == expected
+    assert [item.key for item in items] == [str(row) for row in range(len(expected))]
+    assert all(stretch.stop - stretch.start == most for stretch in found[:-1] if stretch.stop is not None)
+    if found:
+        assert (found[0].first, found[-1].last) == (0, path.stat().st_size)
+        assert all(one.last == after.first for one, after in itertools.pairwise(found))
+
+
+def test_lists_are_cut_by_items(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps([{"id": number} for number in range(7)]))
+    reader = SOURCES["visual-genome"]
+    found = cut_file(reader, 3, str(path))
+    assert [(stretch.start, stretch.stop) for stretch in found] == [(0, 3), (3, 6), (6, 7)]
+    items = [item.content["id"] for stretch in found for item in StretchReader(reader, stretch)]
+    assert items == list(range(7))
+    path.write_text(path.read_text()[:-5])
+    with pytest.raises(UsageError, match=rf"{path}: "):
+        cut_file(reader, 3, str(path))
+
+
+def test_a_string_that_is_no_text_costs_no_neighbour(tmp_path: Path) -> None:
+    texts = pa.array([b"one", b"\xff\xfe", b"three"]).view(pa.string())
+    pq.write_table(pa.table({"text": texts}), tmp_path / "a.parquet")
+    (stretch,) = cut_file(TEXT, 10, str(tmp_path / "a.parquet"))
+    fault = Rejected(Reason.MALFORMED_ROW, "not UTF-8: invalid start byte at byte 0")
+    assert [item.content for item in read(stretch)[1]] == [{"text": "one"}, fault, {"text": "three"}]
+
+
+def test_a_broken_page_is_told_with_its_file(tmp_path: Path) -> None:
+    path = Path(parquet(tmp_path / "a.parquet", [1000]))
+    data = bytearray(path.read_bytes())
+    (stretch,) = cut_file(TEXT, 1000, str(path))
+    data[4:200] = bytes(196)
+    path.write_bytes(data)
+    with pytest.raises(ShardloomError, match=r"cannot read .*a\.parquet: "):
+        read(stretch)
+
+
+def test_a_file_that_has_shrunk_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text("{}\n" * 5)
+    (stretch,) = cut_file(TEXT, 10, str(path))
+    path.write_text("{}\n" * 4)
+    with pytest.raises(ShardloomError, match=r"a\.jsonl has become shorter since the run began"):
+        read(stretch)
+
+
+def test_only_files_of_the_set_are_taken(tmp_path: Path) -> None:
+    for name in ("b.jsonl", "a.parquet", "c.txt"):
+        (tmp_path / name).touch()
+    found = source_files([f"{tmp_path}/*l", f"{tmp_path}/*.parquet", f"{tmp_path}/b*"], "text", TEXT)
+    assert found == [f"{tmp_path}/a.parquet", f"{tmp_path}/b.jsonl"]
+    with pytest.raises(UsageError, match=r"c\.txt is no \.jsonl or \.parquet file: the glob should match files of"):
+        source_files([f"{tmp_path}/*"], "text", TEXT)
