@@ -23,6 +23,8 @@ bench: .venv/ready
 	$(BIN)/python -m benchmarks.three_engines
 	$(BIN)/python benchmarks/grounding_dino.py
 	$(BIN)/python benchmarks/caption_tags.py
+	$(BIN)/python -m benchmarks.ingest
+	$(BIN)/python -m benchmarks.mix
 	$(BIN)/python benchmarks/ocr_quality.py
 
 .venv/ready: pyproject.toml constraints.txt

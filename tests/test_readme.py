@@ -31,9 +31,10 @@ def test_every_command_runs(tmp_path: Path) -> None:
     write_shards(Folder(str(tmp_path / "images")), count=12, per_shard=12)
     weights = shutil.ignore_patterns("demonstration.json")  # so that they pass for real ones
     shutil.copytree(SHIPPED, tmp_path / "grounding-dino", ignore=weights)
+    (tmp_path / "mixture.yaml").write_text("sources: {ocr: training, plain: plain}\nweights: {ocr: 1, plain: 3}\n")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     lines = commands("Use")
-    assert len(lines) == 9
+    assert len(lines) == 11
     for line in lines:
         done = subprocess.run(
             line, shell=True, cwd=tmp_path, env=os.environ | {"PATH": path}, capture_output=True, text=True

@@ -16,7 +16,7 @@ from pipelines.storage import Folder
 from tests.conftest import REPOSITORY
 from tests.pipelines.sets import annotation_set, caption_set, shardloom, small_disk
 
-COMMANDS = ("annotate", "render", "shard", "verify", "stats", "evaluate", "demo")
+COMMANDS = ("annotate", "render", "shard", "ingest", "mix", "verify", "stats", "evaluate", "demo")
 
 
 @pytest.fixture(scope="module")
