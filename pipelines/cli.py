@@ -221,6 +221,14 @@ def ingest(
         list[str] | None,
         typer.Option(help="images by URL: glob of img2dataset tars, map (.json) or folder; may be repeated"),
     ] = None,
+    download: Annotated[
+        bool | None,
+        typer.Option("--download", help="have the images by their URLs, with img2dataset; keeps its shards"),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="a host of a private network that may be asked; may be repeated"),
+    ] = None,
     output: Output = None,
     recipe: RecipeFile = None,
     format: Annotated[str | None, typer.Option(help="webdataset or parquet")] = None,
@@ -252,12 +260,15 @@ def ingest(
     """
     from pipelines.ingest import ingest as run
 
+    if allow_host and not download:
+        raise UsageError("--allow-host is for --download")
     loaded = recipes.load_recipe(
         recipes.IngestRecipe,
         recipe,
         source=source,
         input=input or None,
         images=images or None,
+        download={"by": "img2dataset" if download else None, "allow_hosts": allow_host or None},
         format=format,
         name=name,
         tokenizer=tokenizer,

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from curation.sources import SOURCES, SourceReader
 from curation.tokens import token_counter
-from pipelines.image_store import ImageStore, open_stores
+from pipelines.download import downloaded_stores
+from pipelines.image_store import open_stores
 from pipelines.ingest_repeats import repeated_images
 from pipelines.ingest_unit import Unit, UnitWork, images_of, read_draft
 from pipelines.output import DATA, PARTS, begun, commit, committed
@@ -37,8 +38,10 @@ def ingest(recipe: IngestRecipe, output: str, quiet: bool = False) -> Totals:
     stores = open_stores(recipe.images)
     with Progress("plan", len(files), "files", quiet) as progress:
         units = plan(recipe, reader, files, progress)
-    check_first_rows(recipe, stores, units[0])
+    check_first_rows(recipe, units[0])
     with begun(folder, recipe):
+        if recipe.download is not None:
+            stores = downloaded_stores(recipe, folder, units, quiet)
         done = committed(folder)
         work = UnitWork(recipe, folder, stores, counter)
         check_unchanged(work, units, done)
@@ -80,7 +83,7 @@ def plan(recipe: IngestRecipe, reader: SourceReader, files: list[str], progress:
     return [Unit(number, stretch) for number, stretch in enumerate(stretches)]
 
 
-def check_first_rows(recipe: IngestRecipe, stores: list[ImageStore], unit: Unit) -> None:
+def check_first_rows(recipe: IngestRecipe, unit: Unit) -> None:
     """Refuses a set that can't be the one it is called, or whose images are addresses that nothing is known of."""
     faults: list[str] = []
     rows = iter(StretchReader(SOURCES[recipe.source], unit.stretch))
@@ -91,10 +94,11 @@ def check_first_rows(recipe: IngestRecipe, stores: list[ImageStore], unit: Unit)
                 return
             faults.append(f"row {number}: {draft}")
             continue
-        if not stores and any(isinstance(image.source, str) for image in images_of(draft)):
+        has_store = recipe.images or recipe.download
+        if not has_store and any(isinstance(image.source, str) for image in images_of(draft)):
             raise UsageError(
                 f"{unit.stretch.path}: the images of {recipe.source} are addresses: pass --images with img2dataset "
-                "shards of them, a map of URLs to files, or a folder"
+                "shards of them, a map of URLs to files, or a folder; or --download"
             )
         if isinstance(draft, CaptionDraft) or draft.parts:
             return

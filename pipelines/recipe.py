@@ -185,9 +185,30 @@ class ShardRecipe(Recipe):
     raw_caption: bool = Field(False, description="whether that caption begins with the alt text")
 
 
+class DownloadOptions(Options):
+    """How images are downloaded by their addresses. Sizes and quality are DataComp's own."""
+
+    by: Literal["img2dataset"] = "img2dataset"
+    allow_hosts: list[str] = Field(
+        [], description="hosts that may be asked although they are of this machine or a private network"
+    )
+    urls_per_shard: int = Field(10_000, gt=0, le=1_000_000, description="also those of a unit of work")
+    image_size: PositiveInt = Field(512, description="pixels of the longer side; larger images are made smaller")
+    encode_quality: int = Field(95, ge=1, le=100, description="of JPEG; img2dataset's default")
+    retries: int = Field(2, ge=0, le=10, description="of each address")
+    timeout: float = Field(10.0, gt=0, description="seconds without a byte")
+    answer_seconds: float = Field(60.0, gt=0, description="of one answer: some hosts send a byte now and then")
+    max_bytes: int = Field(50_000_000, gt=0, lt=1 << 31, description="of one answer, which is held in memory")
+    max_pixels: int = Field(64_000_000, gt=0, description="as for decoding: a bomb is small until then")
+    deadline_seconds: float = Field(
+        1800.0, gt=0, description="of one shard: the last hundredth can take longer than all others together"
+    )
+
+
 class IngestRun(RunOptions):
     """How an ingest run is carried out."""
 
+    download_threads: int = Field(32, gt=0, le=1024, description="connections at once, of each worker")
     allow_download: bool = Field(False, description="the tokenizer may be a name on the Hugging Face hub")
 
 
@@ -198,6 +219,7 @@ class IngestRecipe(Recipe):
     source: str = Field(description="which set it is; a name from `curation.sources`")
     input: Globs = Field(description="globs of the set's files")
     images: Globs = Field([], description="where images that are addresses lie: see `pipelines.image_store`")
+    download: DownloadOptions | None = Field(None, description="asks for them at their addresses; `{}` as by default")
     name: str | None = Field(
         None,
         pattern=r"^[\w.-]+$",
@@ -224,6 +246,13 @@ class IngestRecipe(Recipe):
         if source not in SOURCES:
             raise ValueError(f"there is no source {source!r}: use one of {', '.join(SOURCES)}")
         return source
+
+    @field_validator("download")
+    @classmethod
+    def _alone(cls, download: DownloadOptions | None, info: ValidationInfo) -> DownloadOptions | None:
+        if download is not None and info.data.get("images"):
+            raise ValueError("not beside images: those need not be asked for")
+        return download
 
 
 class MixRecipe(Recipe):

@@ -30,8 +30,10 @@ class Cut:
 
     lanes: int = 1024  # more, and their state leaves the processor's cache
     stretch: int = 4096  # turns of a lane, about
-    # Turns before a stretch. With twelve sources, one lane in ten then falls into other turns and is followed again.
-    run_up: int = 384
+    # Turns before a stretch. With twelve sources one lane in five begins with other turns after that, and is followed
+    # again for the turns of its head.
+    run_up: int = 256
+    head: int = 512
 
 
 _CUT = Cut()
@@ -164,7 +166,8 @@ class ByUnits:
         starts = _guessed(spans, drawn_at, begins - round(self._units_a_turn * self._cut.run_up))
         starts.places[:, 0], starts.drawn[0] = 0, 0  # the first is known
         starts.places += runs.firsts[:, None]
-        followed = _chained(runs, advance(runs, starts, until=begins), begins + stretch)
+        heads = begins + min(stretch, round(self._units_a_turn * self._cut.head))
+        followed = _chained(runs, advance(runs, starts, until=begins), heads, begins + stretch)
         # the first lane in which a source came to its end is the last that counts
         ended = (followed.places >= runs.lasts[:, None]).any(axis=0)
         count = int(np.argmax(ended)) + 1 if ended.any() else lanes
@@ -209,24 +212,44 @@ class ByUnits:
         return np.concatenate(parts)
 
 
-def _chained(runs: Spans, begun: Lanes, until: Ints) -> Lanes:
-    """Follows lanes that begin about right, until each begins where the one ahead of it ended."""
-    followed = advance(runs, begun, until=until)
+def _chained(runs: Spans, begun: Lanes, heads: Ints, until: Ints) -> Lanes:
+    """Follows lanes that begin about right, until each begins where the one ahead of it ended.
+
+    One that began wrong is followed again as far as `heads`; by then, nearly always, it is where it was before.
+    """
+    head = advance(runs, begun, until=heads)
+    tail = advance(runs, head, until=until)
+    every = np.arange(len(until))
     while True:
-        ended = (followed.places >= runs.lasts[:, None]).any(axis=0)
+        ended = (tail.places >= runs.lasts[:, None]).any(axis=0)
         count = int(np.argmax(ended)) + 1 if ended.any() else len(until)
-        wrong = 1 + np.flatnonzero((begun.places[:, 1:count] != followed.places[:, : count - 1]).any(axis=0))
+        wrong = 1 + np.flatnonzero((begun.places[:, 1:count] != tail.places[:, : count - 1]).any(axis=0))
         if not wrong.size:
-            followed.snapshots.append((np.arange(len(until)), np.zeros_like(until), begun.places))
-            return followed
-        begun.places[:, wrong], begun.drawn[wrong] = followed.places[:, wrong - 1], followed.drawn[wrong - 1]
-        again = advance(runs, Lanes(begun.places[:, wrong], begun.drawn[wrong], begun.turns[wrong]), until=until[wrong])
-        stale = np.zeros(len(until), np.bool_)
-        stale[wrong] = True
-        followed.places[:, wrong], followed.drawn[wrong], followed.turns[wrong] = again.places, again.drawn, again.turns
-        followed.snapshots = [
-            (lane[~stale[lane]], turn[~stale[lane]], place[:, ~stale[lane]]) for lane, turn, place in followed.snapshots
-        ] + [(wrong[lane], turn, place) for lane, turn, place in again.snapshots]
+            break
+        begun.places[:, wrong], begun.drawn[wrong] = tail.places[:, wrong - 1], tail.drawn[wrong - 1]
+        again = advance(runs, _some(begun, wrong), until=heads[wrong])
+        astray = wrong[(again.places != head.places[:, wrong]).any(axis=0)]
+        _replace(head, wrong, again)
+        if astray.size:
+            _replace(tail, astray, advance(runs, _some(head, astray), until=until[astray]))
+    starts = [(every, np.zeros_like(until), begun.places), (every, head.turns, head.places)]
+    behind = [(lane, turn + head.turns[lane], place) for lane, turn, place in tail.snapshots]
+    return Lanes(tail.places, tail.drawn, head.turns + tail.turns, [*starts, *head.snapshots, *behind])
+
+
+def _some(lanes: Lanes, which: Ints) -> Lanes:
+    return Lanes(lanes.places[:, which], lanes.drawn[which], lanes.turns[which])
+
+
+def _replace(lanes: Lanes, which: Ints, by: Lanes) -> None:
+    """Puts other lanes, with their snapshots, in the place of some."""
+    lanes.places[:, which], lanes.drawn[which], lanes.turns[which] = by.places, by.drawn, by.turns
+    kept = np.ones(len(lanes.drawn), np.bool_)
+    kept[which] = False
+    lanes.snapshots = [
+        *((lane[kept[lane]], turn[kept[lane]], place[:, kept[lane]]) for lane, turn, place in lanes.snapshots),
+        *((which[lane], turn, place) for lane, turn, place in by.snapshots),
+    ]
 
 
 def _guessed(spans: Sequence[Ints], drawn_at: Sequence[Ints], times: Ints) -> Lanes:

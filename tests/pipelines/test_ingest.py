@@ -366,7 +366,7 @@ def test_wrong_use_is_one_line(store: str, tmp_path: Path, capsys: pytest.Captur
     )
     assert error_of(capsys, "obelics", "-i", html, *out) == (
         f"{html}: the images of obelics are addresses: pass --images with img2dataset shards of them, a map of URLs to "
-        "files, or a folder"
+        "files, or a folder; or --download"
     )
     assert error_of(capsys, "obelics", "-i", html, "--images", nothing, *out) == f"no file matches {nothing}"
     broken = tmp_path / "broken.parquet"
