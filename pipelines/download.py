@@ -114,7 +114,7 @@ def downloaded_stores(recipe: IngestRecipe, output: Folder, units: list[Unit], q
     losses = Losses(output, parts, sorted(receipts, key=lambda receipt: receipt.part))
     if not any(receipt.tar_size for receipt in receipts):
         return [losses]
-    return [ShardStore(input_shards([output.path(f"{_IMAGES}/*.tar")], ".tar")), losses]
+    return [DownloadedStore(input_shards([output.path(f"{_IMAGES}/*.tar")], ".tar")), losses]
 
 
 def listed(recipe: IngestRecipe, output: Folder, units: list[Unit], progress: Progress) -> list[Part]:
@@ -212,6 +212,14 @@ def kind_of(status: str, message: str) -> str:
     if error := re.search(r"HTTP Error (\d{3})", message):
         return f"http_{error[1]}"
     return next((kind for pattern, kind in _KINDS if re.search(pattern, message)), "no_answer")
+
+
+class DownloadedStore(ShardStore):
+    """The shards that were downloaded. Their table is made in this process: what Ray hands over can't be numbered."""
+
+    def prepare(self, output: Folder, run: RunOptions) -> None:
+        """See `ImageStore`."""
+        super().prepare(output, run.model_copy(update={"workers": 1, "address": None}))
 
 
 class Losses:
