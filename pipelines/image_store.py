@@ -221,6 +221,7 @@ def _hash(address: str) -> tuple[int, int]:
 
 
 def _numbered(rows: Any, tar: int) -> Any:
+    rows = rows.copy()  # what Ray hands over is read-only
     rows["tar"] = tar
     return rows
 

@@ -5,9 +5,10 @@ import pickle
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from pipelines.image_store import FolderStore, MapStore, ShardStore, find, open_stores
+from pipelines.image_store import _ROW, FolderStore, MapStore, ShardStore, _numbered, find, open_stores
 from pipelines.inputs import input_shards
 from pipelines.recipe import RunOptions
 from pipelines.storage import Folder
@@ -130,3 +131,11 @@ def test_a_glob_without_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.zip").touch()
     with pytest.raises(UsageError, match=r"x\.zip is no \.tar file"):
         open_stores([f"{tmp_path}/*.zip"])
+
+
+def test_tables_of_other_processes_are_numbered() -> None:
+    """What Ray hands over is read-only, and stays as it is."""
+    rows = np.zeros(2, _ROW)
+    rows.flags.writeable = False
+    assert _numbered(rows, 3)["tar"].tolist() == [3, 3]
+    assert rows["tar"].tolist() == [0, 0]
