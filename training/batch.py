@@ -1,0 +1,57 @@
+"""A batch of packed sequences: what the loader makes and the model takes."""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+IGNORED = -100
+"""The label of a position from which nothing is learnt."""
+
+PADDING = -1
+"""The segment of a position that holds nothing, and its source."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampleName:
+    """Where a sample lies: enough to find it again from an error."""
+
+    source: str
+    shard: str  # path or URL
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """B packed sequences of T positions; K tiles of all their images, in the order in which they are read.
+
+    A position that holds one of an image's tokens has the token `image` of the vocabulary; the model puts the
+    resampler's output there: those of the first tile in the first such positions, and so on, row after row.
+    """
+
+    tokens: Tensor  # int64 [B, T]
+    labels: Tensor  # int64 [B, T]: the token to be predicted *from* this position (shifted already), or IGNORED
+    positions: Tensor  # int64 [B, T]: from 0 in each segment
+    segments: Tensor  # int64 [B, T]: number of the sample (or piece of one) in its sequence, or PADDING
+    sources: Tensor  # int64 [B, T]: index of the source, or PADDING
+    tiles: Tensor  # uint8 [K, 3, S, S]
+    valid: Tensor  # bool [K, S/patch * S/patch]: cells that show the picture rather than its border, row by row
+    grids: Tensor  # int64 [I, 2]: columns and rows of each image's tiles; 0, 0: one tile of fixed size, no thumbnail
+    samples: tuple[tuple[SampleName, ...], ...]  # of each sequence, by segment
+
+    def to(self, device: torch.device) -> "Batch":
+        """The batch with its tensors there."""
+        moved: dict[str, Any] = {
+            field.name: value.to(device, non_blocking=True)
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
+        return replace(self, **moved)
+
+
+def stack(batches: list[Batch]) -> Batch:
+    """Several batches of the same T as one."""
+    names = [field.name for field in fields(Batch) if field.name != "samples"]
+    joined = {name: torch.cat([getattr(batch, name) for batch in batches]) for name in names}
+    return Batch(**joined, samples=tuple(row for batch in batches for row in batch.samples))

@@ -1,0 +1,61 @@
+"""What the model is made of. The defaults are those of xGen-MM (BLIP-3) 4B, arXiv 2408.08872."""
+
+from typing import Any, Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from schemas.options import Options
+
+Grid = tuple[int, int]
+"""Columns and rows of tiles."""
+
+XGEN_GRIDS: tuple[Grid, ...] = ((1, 2), (2, 1), (2, 2), (3, 1), (1, 3))
+
+
+class PartOptions(Options):
+    """A tower or a language model: made new from a configuration, or loaded."""
+
+    pretrained: str | None = Field(None, description="a folder, or with allow_download a name on the hub")
+    config: dict[str, Any] = Field({}, description="without `pretrained`: of a new one with random weights")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "PartOptions":
+        if (self.pretrained is None) == (not self.config):
+            raise ValueError("give either pretrained or config")
+        return self
+
+
+class ResamplerOptions(Options):
+    """The perceiver resampler; it works at the tower's width."""
+
+    depth: PositiveInt = 6
+    heads: PositiveInt = 16
+    head_dim: PositiveInt = Field(96, description="times heads: 1536, wider than the tower's 1152")
+    latents: PositiveInt = Field(128, description="tokens of a tile; 64 cost a third of TextVQA's gain")
+    ff_mult: PositiveInt = 4
+
+
+class AnyResolutionOptions(Options):
+    """Tiles for images larger than the tower's, each resampled by itself, after a thumbnail of the whole."""
+
+    enabled: bool = Field(False, description="off in pre-training, on in fine-tuning, as in the paper")
+    grids: tuple[Grid, ...] = Field(XGEN_GRIDS, min_length=1)
+    tile_order: Literal["true_tile", "reference"] = Field(
+        "true_tile", description="reference: cells scrambled as the released weights were trained with"
+    )
+
+
+class ModelOptions(Options):
+    """The whole model."""
+
+    vision: PartOptions
+    resampler: ResamplerOptions = ResamplerOptions()
+    language: PartOptions
+    tokenizer: str | None = Field(
+        None, description="folder or file with a tokenizer.json; default: language.pretrained"
+    )
+    any_resolution: AnyResolutionOptions = AnyResolutionOptions()
+    head_bias: bool = Field(True, description="a bias of the language model's head, which Phi-3 lacks and xGen-MM has")
+    attention: Literal["sdpa", "eager", "flex_attention"] = Field("sdpa", description="flex_attention needs a GPU")
+    allow_download: bool = False
+    seed: int = Field(0, description="of the weights that are made new")
