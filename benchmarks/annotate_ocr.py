@@ -22,7 +22,7 @@ from pipelines.chunks import ChunkOptions
 from pipelines.demo.shards import write_shards
 from pipelines.recipe import AnnotateRecipe, AnnotateRun, EngineSpec
 from pipelines.stats import read_times
-from pipelines.storage import Folder
+from schemas.storage import Folder
 
 WARM_UP = 4  # images before the clock starts
 

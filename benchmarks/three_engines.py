@@ -16,7 +16,7 @@ from pipelines.annotate import annotate
 from pipelines.demo.flow import annotate_recipe, write_pictures
 from pipelines.recipe import AnnotateRun
 from pipelines.stats import read_times
-from pipelines.storage import Folder
+from schemas.storage import Folder
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What is done to one record or one batch: decoding, engines, captions, filters, quality.
+"""What is done to one record or one batch: decoding, engines, captions, filters, quality; and mixtures of sets.
 
-Knows no Ray and no shards.
+Knows no Ray.
 """

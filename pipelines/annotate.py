@@ -23,7 +23,7 @@ from pipelines.engines import check_engines, needs_preparing, prepare
 from pipelines.inputs import InputShard, input_shards
 from pipelines.ledger import Snapshot, start_ledger
 from pipelines.messages import Chunk, Failure, Message, ShardEnd, Written, from_row
-from pipelines.output import PARTS, begun, committed
+from pipelines.output import begun
 from pipelines.parts import commit_shard, fingerprints_of
 from pipelines.pool_worker import PoolWorker
 from pipelines.pools import Pool, plan_pools
@@ -33,11 +33,12 @@ from pipelines.repeats import repeated_keys
 from pipelines.reuse import Reuse, find_reuse
 from pipelines.shard_reader import ShardReader, shard_row
 from pipelines.stats import RunClock, Totals, check_damage, totals
-from pipelines.storage import Folder
 from pipelines.units import outcome
 from pipelines.watch import TICK_SECONDS, follow
 from schemas.errors import ShardloomError, UsageError
 from schemas.manifest import Manifest
+from schemas.output_set import PARTS, committed
+from schemas.storage import Folder
 
 SCHEDULING_SECONDS = 0.3
 WORKERS_PER_READER = 8  # one reader feeds that many OCR workers many times over; more only opens more shards at once

@@ -9,9 +9,9 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.storage import matching, split
 from schemas.errors import ShardloomError, UsageError
 from schemas.manifest import InputFile
+from schemas.storage import matching, split
 
 COLUMNS = ("caption", "cogvlm_caption")
 """Where a caption is looked for when the recipe doesn't say: KALE's column, then the released grounding set's."""

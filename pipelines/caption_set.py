@@ -14,13 +14,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.output import DATA, MANIFESTS, committed
-from pipelines.recipe import Family, RenderRecipe, ShardRecipe, held_recipe
-from pipelines.storage import Folder
+from pipelines.recipe import Family, RenderRecipe, ShardRecipe
 from schemas import blip3_grounding, blip3_ocr
 from schemas.caption import Caption
 from schemas.errors import ShardloomError, UsageError
 from schemas.manifest import InputFile
+from schemas.output_set import DATA, MANIFESTS, committed
+from schemas.recipe_file import held_recipe
+from schemas.storage import Folder
 
 COLUMNS = ["uid", "url", "sha256", "captions", "metadata"]
 GRANULARITIES: dict[Family, range] = {"ocr": blip3_ocr.GRANULARITIES, "grounding": blip3_grounding.GRANULARITIES}

@@ -13,9 +13,10 @@ import typer
 
 from pipelines import GRAPH_THREAD
 from pipelines import recipe as recipes
-from pipelines.storage import Folder
 from pipelines.terminal import print_captions, print_mixture, print_stats, visible
 from schemas.errors import ShardloomError, UsageError
+from schemas.recipe_file import held_recipe, read_recipe
+from schemas.storage import Folder
 
 app = typer.Typer(
     name="shardloom",
@@ -88,9 +89,9 @@ def annotate(
             raise UsageError("--add goes by the set's own recipe: leave out --recipe")
         if what is None:
             raise UsageError("--add: name the annotation set, as: shardloom annotate SET --add boxes --output NEW")
-        values, reuse, what = recipes.held_recipe(Folder(what)), what, add
+        values, reuse, what = held_recipe(Folder(what)), what, add
     elif recipe is not None:
-        values = recipes.read_recipe(recipe)
+        values = read_recipe(recipe)
     held = held_engines(values, what if add is None else None)
     loaded = recipes.load_recipe(
         recipes.AnnotateRecipe,

@@ -38,16 +38,16 @@ from pipelines.environments.python import python_of
 from pipelines.image_store import ImageStore, ShardStore
 from pipelines.ingest_unit import Unit, images_of, read_draft
 from pipelines.inputs import input_shards
-from pipelines.output import PARTS
 from pipelines.progress import Progress
 from pipelines.recipe import DownloadOptions, IngestRecipe, RunOptions
 from pipelines.source_files import StretchReader
-from pipelines.storage import Folder
 from pipelines.units import map_units
 from schemas.datacomp import read_sample
 from schemas.errors import ShardloomError
 from schemas.manifest import InputFile, seal, unseal
+from schemas.output_set import PARTS
 from schemas.quarantine import Reason, Rejected
+from schemas.storage import Folder
 from schemas.tar_reader import TarReader
 from schemas.tar_writer import TarWriter
 

@@ -18,13 +18,14 @@ import pyarrow.parquet as pq
 from curation.bootstrap import CONFIDENCE, DRAWS, SEED
 from curation.box_error import BoxScores, match, one_spelling, score_boxes
 from curation.text_error import TextScores, picture_errors, score_texts
-from pipelines.output import DATA, QUARANTINE, committed
-from pipelines.recipe import AnnotateRecipe, held_recipe
-from pipelines.storage import Folder, StorageError, split
+from pipelines.recipe import AnnotateRecipe
 from schemas.box import BOXES, Detection
 from schemas.errors import ShardloomError, UsageError
 from schemas.ground_truth import BoxTruth, TextTruth, TrueBox, read_box_truth, read_index, read_text_truth
+from schemas.output_set import DATA, QUARANTINE, committed
 from schemas.quarantine import Reason
+from schemas.recipe_file import held_recipe
+from schemas.storage import Folder, StorageError, split
 from schemas.tag import TAGS
 from schemas.text_line import OCR, TextLine
 

@@ -21,15 +21,15 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.inputs import InputShard, input_shards
-from pipelines.output import PARTS
 from pipelines.recipe import RunOptions
-from pipelines.storage import Folder, split
 from pipelines.units import map_units
 from schemas.datacomp import read_sample
 from schemas.document import parse_object
 from schemas.errors import UsageError
 from schemas.manifest import InputFile
+from schemas.output_set import PARTS
 from schemas.quarantine import Reason, Rejected
+from schemas.storage import Folder, split
 from schemas.tar_reader import TarReader
 
 MAX_MAP = 1 << 30  # bytes of a map's file; it is held as a dict, so that millions of URLs are better kept in shards

@@ -12,17 +12,18 @@ from pipelines.download import downloaded_stores
 from pipelines.image_store import open_stores
 from pipelines.ingest_repeats import repeated_images
 from pipelines.ingest_unit import Unit, UnitWork, images_of, read_draft
-from pipelines.output import DATA, PARTS, begun, commit, committed
+from pipelines.output import begun, commit
 from pipelines.progress import Progress
 from pipelines.recipe import IngestRecipe
 from pipelines.source_files import Stretch, StretchReader, cut_file, source_files
 from pipelines.stats import RunClock, Totals, check_damage, totals
-from pipelines.storage import Folder
 from pipelines.units import map_units
 from schemas.document import CaptionDraft
 from schemas.errors import UsageError
 from schemas.manifest import Manifest
+from schemas.output_set import DATA, PARTS, committed
 from schemas.quarantine import Reason, Rejected
+from schemas.storage import Folder
 
 FIRST_ROWS = 20  # none of which looks like the source's: then the rest won't either
 

@@ -14,12 +14,12 @@ from pipelines.image_store import ImageStore, find
 from pipelines.ingest_repeats import Repeats
 from pipelines.recipe import IngestRecipe
 from pipelines.source_files import Item, Stretch, StretchReader
-from pipelines.storage import Folder
 from pipelines.training_writer import Sample, ShardWriter, put_quarantine
 from schemas.datacomp import uid_of
 from schemas.document import CaptionDraft, Draft, DraftImage
 from schemas.manifest import Manifest
 from schemas.quarantine import Reason, Rejected
+from schemas.storage import Folder
 from schemas.tar_reader import TarSample
 
 _FILTERED = {Reason.TOO_SMALL, Reason.EXTREME_ASPECT, Reason.REPEATED_IMAGE, Reason.REPEATED_IMAGE_IN_DOCUMENT}

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipelines.storage import Folder, matching, split
 from schemas.errors import UsageError
+from schemas.storage import Folder, matching, split
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,26 +17,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curation.mixture.plan import Mixture, Plan, Source, plan_mixture
+from curation.mixture.options import source_name
+from curation.mixture.planned import Follow, Planned, plan_of
+from curation.mixture.sources import MEASURES, Located, SourceSet
 from curation.mixture.summary import Summary, summarise
-from pipelines.mix_sources import (
-    MEASURES,
-    Located,
-    Numbers,
-    SourceSet,
-    open_source,
-    read_numbers,
-)
 from pipelines.mix_writer import MixWriter
-from pipelines.output import DATA, PARTS, begun, commit, committed
+from pipelines.output import begun, commit
 from pipelines.progress import Progress
-from pipelines.recipe import MixRecipe, source_name
+from pipelines.recipe import MixRecipe
 from pipelines.stats import RunClock, Totals, totals, with_shares
-from pipelines.storage import Folder
 from pipelines.units import map_units
 from schemas.errors import UsageError
-from schemas.fingerprint import EngineFingerprint
 from schemas.manifest import InputFile, Manifest
+from schemas.output_set import DATA, PARTS, committed
+from schemas.storage import Folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,30 +41,10 @@ class Unit:
     samples: pa.Table
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A plan with the sets that it draws from, both in the order of the plan's sources."""
-
-    plan: Plan
-    sets: list[SourceSet]
-    numbers: list[Numbers]
-
-    @property
-    def tokenizer(self) -> EngineFingerprint | None:
-        """The one by which tokens were counted. None: not all were, or not by the same."""
-        known = [numbers.tokenizer for numbers in self.numbers]
-        return known[0] if all(tokenizer == known[0] for tokenizer in known) else None
-
-    @property
-    def revisions(self) -> list[InputFile]:
-        """The states of all sets."""
-        return [revision for source in self.sets for revision in source.revisions]
-
-
 def mix(recipe: MixRecipe, output: str, quiet: bool = False) -> Totals:
     """Writes the shards of the mixture that are not committed yet."""
     folder = Folder(output)
-    planned = plan_of(recipe, () if recipe.unit == "samples" else (recipe.unit,), quiet)
+    planned = plan_of(recipe, () if recipe.unit == "samples" else (recipe.unit,), shown(quiet))
     with begun(folder, recipe):
         done = committed(folder)
         check_unchanged(folder, planned, done)
@@ -101,7 +75,7 @@ def write_shards(recipe: MixRecipe, output: Folder, units: "Units", quiet: bool)
 
 def preview(recipe: MixRecipe, quiet: bool = False) -> dict[str, Any]:
     """What would come of the mixture, as plain data. Writes nothing."""
-    planned = plan_of(recipe, MEASURES, quiet)
+    planned = plan_of(recipe, MEASURES, shown(quiet))
     return {"recipe": recipe.resolved()} | told(summarise(planned.plan))
 
 
@@ -123,41 +97,19 @@ def told(summary: Summary) -> dict[str, Any]:
     return with_shares(rows, summary.unit)
 
 
-def plan_of(recipe: MixRecipe, measures: Sequence[str], quiet: bool = False) -> Planned:
-    """The plan of a recipe. Raises `UsageError` when a source is none, or has not what the weights count."""
-    paths = list(recipe.shares)
-    sets = [open_source(name, recipe.sources[name]) for name in map(source_name, paths)]
-    numbers = []
-    with Progress("read indexes", len(sets), "samples", quiet) as progress:
-        samples = 0
-        for source in sets:
-            numbers.append(read_numbers(source, measures))
-            samples += source.length
-            progress.advance(1)
-            progress.show(samples)
-    if recipe.unit == "tokens":
-        check_tokenizers(sets, numbers)
-    sources = [
-        Source(path, source.length, found.measures) for path, source, found in zip(paths, sets, numbers, strict=True)
-    ]
-    repeats = {path: recipe.repeats[name] for path in paths if (name := source_name(path)) in recipe.repeats}
-    mixture = Mixture(recipe.shares, recipe.unit, repeats, recipe.stop, recipe.seed)
-    return Planned(plan_mixture(mixture, sources), sets, numbers)
+def shown(quiet: bool) -> Follow:
+    """Shows how far the indexes are read."""
 
+    def follow(sets: Sequence[SourceSet]) -> Iterator[SourceSet]:
+        with Progress("read indexes", len(sets), "samples", quiet) as progress:
+            samples = 0
+            for source in sets:
+                yield source
+                samples += source.length
+                progress.advance(1)
+                progress.show(samples)
 
-def check_tokenizers(sets: list[SourceSet], numbers: list[Numbers]) -> None:
-    """Refuses weights by tokens that were not counted, or not alike."""
-    for source, found in zip(sets, numbers, strict=True):
-        if found.tokenizer is None:
-            raise UsageError(
-                f"unit: the tokens of source {source.name} are not counted: ingest it with --tokenizer, or weight by "
-                "samples, images or characters"
-            )
-        if found.tokenizer != numbers[0].tokenizer:
-            raise UsageError(
-                f"unit: the tokens of sources {sets[0].name} and {source.name} were counted by different tokenizers: "
-                "ingest them with the same one"
-            )
+    return follow
 
 
 def check_unchanged(output: Folder, planned: Planned, done: dict[str, Manifest]) -> None:

@@ -13,16 +13,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.mix_reader import Found, read_samples, record_of
-from pipelines.output import DATA, INDEX, parquet_bytes, put
-from pipelines.storage import Folder
+from curation.mixture.reader import Found, read_samples, record_of
+from pipelines.output import parquet_bytes, put
 from pipelines.training_writer import Sample, ShardFormat, Written, groups, row_of, span
 from schemas import document, training_shard
 from schemas.document import Document, DocumentImage
 from schemas.fingerprint import EngineFingerprint
 from schemas.manifest import OutputFile
+from schemas.output_set import DATA, INDEX
 from schemas.shard_index import INDEX as SCHEMA
 from schemas.shard_index import index_schema
+from schemas.storage import Folder
 from schemas.tar_writer import TarWriter
 from schemas.training_shard import CaptionedImage
 

@@ -11,12 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.recipe import Recipe, claim
-from pipelines.storage import Folder
 from schemas.errors import UsageError
 from schemas.manifest import Manifest, OutputFile
-
-DATA, INDEX, QUARANTINE, MANIFESTS, PARTS = "data", "index", "quarantine", "manifests", "parts"
-STATS = "stats.json"
+from schemas.output_set import MANIFESTS
+from schemas.storage import Folder
 
 
 @contextlib.contextmanager
@@ -51,27 +49,6 @@ def locked(output: Folder) -> Iterator[None]:
         yield
     finally:
         os.close(folder)
-
-
-def committed(output: Folder) -> dict[str, Manifest]:
-    """The manifests of an output set by name. Raises `UsageError` for one that is not what was written."""
-    manifests = {}
-    for name in output.names(MANIFESTS):
-        manifest = read_manifest(output, name)
-        manifests[manifest.name] = manifest
-    return manifests
-
-
-def read_manifest(output: Folder, name: str) -> Manifest:
-    """One manifest by its file's name. Raises `UsageError` when it is not what was written there."""
-    path = f"{MANIFESTS}/{name}"
-    try:
-        manifest = Manifest.from_json(output.read(path))
-    except ValueError as error:
-        raise UsageError(f"{output.path(path)}: {' '.join(str(error).split())}") from None
-    if name != f"{manifest.name}.json":
-        raise UsageError(f"{output.path(path)}: is the manifest of {manifest.name}")
-    return manifest
 
 
 def commit(output: Folder, manifest: Manifest) -> None:

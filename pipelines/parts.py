@@ -12,14 +12,15 @@ import pyarrow.parquet as pq
 from pipelines.chunks import VERDICT_COLUMNS
 from pipelines.engines import COLUMNS
 from pipelines.messages import Chunk, ShardEnd
-from pipelines.output import DATA, PARTS, QUARANTINE, commit, parquet_bytes, put
+from pipelines.output import commit, parquet_bytes, put
 from pipelines.recipe import EngineKind
-from pipelines.storage import Folder
 from schemas.annotation import annotation_schema
 from schemas.errors import ShardloomError
 from schemas.fingerprint import EngineFingerprint
 from schemas.manifest import InputFile, Manifest
+from schemas.output_set import DATA, PARTS, QUARANTINE
 from schemas.quarantine import QUARANTINE as QUARANTINE_SCHEMA
+from schemas.storage import Folder
 
 VERDICTS = [field.name for field in VERDICT_COLUMNS]
 COUNTED = {"text_lines": "ocr", "tags": "tags", "boxes": "boxes", "failures": "failures"}

@@ -19,10 +19,10 @@ from pipelines.outcomes import PIXELS, Outcome, errors_by_engine, with_decoded, 
 from pipelines.parts import ENGINE, write_part
 from pipelines.pools import Pool
 from pipelines.recipe import AnnotateRecipe
-from pipelines.storage import Folder
 from schemas.errors import ShardloomError, UsageError
 from schemas.fingerprint import EngineFingerprint
 from schemas.quarantine import Reason, Rejected
+from schemas.storage import Folder
 from schemas.tag import TAGS
 
 BEAT_SECONDS = 2.0

@@ -5,19 +5,12 @@ run is taken up again; `run` holds what can't (workers, patience) and may differ
 """
 
 import hashlib
-from fractions import Fraction
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
-import yaml
 from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     PositiveInt,
-    ValidationError,
     ValidationInfo,
     field_validator,
 )
@@ -25,23 +18,13 @@ from pydantic import (
 from curation.decode import DecodeLimits
 from curation.document_filters import DocumentFilters
 from curation.filters import ImageFilters
-from curation.mixture.weights import shares
+from curation.mixture.options import MixtureOptions
 from curation.sources import SOURCES, ReadOptions
 from pipelines.chunks import ChunkOptions
-from pipelines.storage import Folder
 from schemas.errors import UsageError
-
-RECIPE_FILE = "recipe.yaml"
-MAX_SHOWN = 80  # characters of a wrong value: an error is one line
-
-Globs = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
-"""One glob or several."""
-
-
-class Options(BaseModel):
-    """Options of a recipe: unknown keys are refused by name."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from schemas.options import Globs, Options
+from schemas.recipe_file import RECIPE_FILE, dump_yaml, held_recipe, read_recipe, validated
+from schemas.storage import Folder
 
 
 class RunOptions(Options):
@@ -81,7 +64,7 @@ class EngineSpec(Options):
     """An engine and its settings; what settings there are is the engine's to say."""
 
     engine: str = Field(description="a name from `pipelines.engines`, or your own as `package.module:Class`")
-    settings: dict[str, str | int | float | bool | None] = {}
+    settings: dict[str, str | int | float | bool | None] = Field({})
     batch_size: PositiveInt = Field(16, description="images it is given at once, and that a crash makes suspects")
 
 
@@ -104,7 +87,7 @@ class PoolOptions(Options):
 class AnnotateRun(RunOptions):
     """How an annotate run is carried out."""
 
-    resources: dict[PoolName, PoolOptions] = {}
+    resources: dict[PoolName, PoolOptions] = Field({})
     reuse: str | None = Field(None, description="an annotation set of the same images: its engines are not run again")
 
 
@@ -255,60 +238,12 @@ class IngestRecipe(Recipe):
         return download
 
 
-class MixRecipe(Recipe):
+class MixRecipe(MixtureOptions, Recipe):
     """Mixes sets of training shards into one. Names stand in order, so that the order of a file's keys is no matter."""
 
     kind: ClassVar[str] = "mix"
-    sources: dict[str, Globs] = Field(min_length=1, description="folders of training shards by name, or globs of them")
-    weights: dict[str, Any] = Field(description="of these names, in groups or not: see `curation.mixture.weights`")
-    unit: Literal["samples", "tokens", "images", "characters"] = Field("samples", description="what weights count")
-    repeats: dict[str, PositiveInt | None] = Field(
-        {}, description="times that a source may be gone through, null: without end; once, for those not named"
-    )
-    stop: Literal["first_exhausted", "all_exhausted"] | PositiveInt = Field(
-        "first_exhausted",
-        description="as long as no source runs out the shares are those asked for; or a number of samples",
-    )
-    seed: int = 0
     format: Literal["webdataset", "parquet"] = "webdataset"
     samples_per_shard: int = Field(10_000, gt=0, le=1_000_000, description="in each but the last shard")
-
-    @property
-    def shares(self) -> dict[str, Fraction]:
-        """The share of each source, by its dotted path in the weights, which ends in its name."""
-        return shares(self.weights)
-
-    @field_validator("sources", "repeats")
-    @classmethod
-    def _in_order(cls, named: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        unknown = [name for name in named if name not in info.data.get("sources", named)]
-        if unknown:
-            raise ValueError(f"there is no source {unknown[0]!r}")
-        return dict(sorted(named.items()))
-
-    @field_validator("weights")
-    @classmethod
-    def _of_the_sources(cls, weights: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        try:
-            names = [source_name(path) for path in shares(weights)]
-        except UsageError as error:
-            raise ValueError(str(error)) from None
-        sources = info.data.get("sources", names)  # they may be wrong themselves
-        for name in names:
-            if name not in sources:
-                raise ValueError(f"there is no source {name!r}; sources: {', '.join(sources)}")
-            if names.count(name) > 1:
-                raise ValueError(f"{name} has two weights")
-        for name in sources:
-            if name not in names:
-                raise ValueError(f"source {name!r} has none")
-        ordered: dict[str, Any] = _in_order(weights)
-        return ordered
-
-
-def source_name(path: str) -> str:
-    """The source's name, of its dotted path in the weights."""
-    return path.rpartition(".")[2]
 
 
 R = TypeVar("R", bound=Recipe)
@@ -323,24 +258,7 @@ def load_recipe(model: type[R], path: str | None, held: dict[str, Any] | None = 
     if values.pop("kind", model.kind) != model.kind:
         raise UsageError(f"recipe {path or 'of that set'} is not of the kind {model.kind!r}")
     _overlay(values, flags)
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        faults = "; ".join(_fault(dict(fault)) for fault in error.errors())
-        raise UsageError(f"recipe{' ' + path if path else ''}: {faults}") from None
-
-
-def read_recipe(path: str) -> dict[str, Any]:
-    """What a YAML file says. Raises `UsageError` when it is no mapping."""
-    try:
-        values = yaml.safe_load(Path(path).read_text()) or {}
-    except OSError as error:
-        raise UsageError(f"cannot read recipe {path}: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no text, a date that is none
-        raise UsageError(f"recipe {path} is no YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise UsageError(f"recipe {path} is no mapping")
-    return values
+    return validated(model, values, path)
 
 
 def claim(output: Folder, recipe: Recipe) -> None:
@@ -357,24 +275,6 @@ def claim(output: Folder, recipe: Recipe) -> None:
     output.write(RECIPE_FILE, dump_yaml(asked))
 
 
-def held_recipe(output: Folder) -> dict[str, Any]:
-    """What an output set was made by. Raises `UsageError` when the folder is none, or doesn't say."""
-    if not output.exists(RECIPE_FILE):
-        raise UsageError(f"{output.url} is no output set: it holds no {RECIPE_FILE}")
-    try:
-        held = yaml.safe_load(output.read(RECIPE_FILE))
-    except (yaml.YAMLError, ValueError):
-        held = None
-    if not isinstance(held, dict):
-        raise UsageError(f"{output.path(RECIPE_FILE)} is not what was written there")
-    return held
-
-
-def dump_yaml(values: dict[str, Any]) -> bytes:
-    """YAML with the order of keys kept."""
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode()
-
-
 def _overlay(values: dict[str, Any], flags: dict[str, Any]) -> None:
     """Lays flags over a recipe's values; nested ones are merged key by key."""
     for name, value in flags.items():
@@ -389,22 +289,6 @@ def _overlay(values: dict[str, Any], flags: dict[str, Any]) -> None:
             _overlay(values[name], given)
         elif value is not None:
             values[name] = value
-
-
-def _in_order(values: Any) -> Any:
-    return {key: _in_order(values[key]) for key in sorted(values)} if isinstance(values, dict) else values
-
-
-def _fault(fault: dict[str, Any]) -> str:
-    where = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        return f"unknown key {where}"
-    if fault["type"] == "missing":
-        return f"{where}: {fault['msg'].lower()}"
-    if fault["type"] == "value_error":  # one of our own
-        return f"{where}: {fault['ctx']['error']}"
-    found = repr(fault["input"])
-    return f"{where}: {fault['msg'].lower()}, not {found if len(found) <= MAX_SHOWN else found[:MAX_SHOWN] + '...'}"
 
 
 def _differences(held: Any, asked: Any, name: str = "") -> list[tuple[str, Any, Any]]:

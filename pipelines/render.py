@@ -11,20 +11,22 @@ import pyarrow.parquet as pq
 
 from pipelines.base_captions import BaseCaptions
 from pipelines.caption_set import PARSERS
-from pipelines.output import DATA, MANIFESTS, QUARANTINE, begun, commit, committed, parquet_bytes, put
+from pipelines.output import begun, commit, parquet_bytes, put
 from pipelines.progress import Progress
-from pipelines.recipe import AnnotateRecipe, Family, RenderGroundingRecipe, held_recipe
+from pipelines.recipe import AnnotateRecipe, Family, RenderGroundingRecipe
 from pipelines.render_batch import COLUMNS, ENGINES, AnyRenderRecipe, render_batch
 from pipelines.stats import RunClock, Totals, totals
-from pipelines.storage import Folder
 from pipelines.units import map_units
 from schemas.blip3_grounding import blip3_grounding_schema
 from schemas.blip3_ocr import blip3_ocr_schema
 from schemas.caption import Caption
 from schemas.errors import ShardloomError, UsageError
 from schemas.manifest import InputFile, Manifest
+from schemas.output_set import DATA, MANIFESTS, QUARANTINE, committed
 from schemas.quarantine import QUARANTINE as QUARANTINE_SCHEMA
 from schemas.quarantine import Rejected
+from schemas.recipe_file import held_recipe
+from schemas.storage import Folder
 
 ROWS = 8192  # rendered at once
 

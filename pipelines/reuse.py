@@ -15,13 +15,14 @@ import pyarrow.parquet as pq
 from pipelines.chunks import READ, VERDICT_COLUMNS
 from pipelines.engines import COLUMNS
 from pipelines.inputs import InputShard
-from pipelines.output import DATA, QUARANTINE, committed, read_manifest
 from pipelines.parts import ENGINE
-from pipelines.recipe import AnnotateRecipe, EngineKind, held_recipe, load_recipe
-from pipelines.storage import Folder
+from pipelines.recipe import AnnotateRecipe, EngineKind, load_recipe
 from schemas.errors import UsageError
 from schemas.failure import FAILURES
 from schemas.fingerprint import EngineFingerprint
+from schemas.output_set import DATA, QUARANTINE, committed, read_manifest
+from schemas.recipe_file import held_recipe
+from schemas.storage import Folder
 
 
 @dataclass(frozen=True, slots=True)

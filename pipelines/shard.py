@@ -7,16 +7,17 @@ from collections.abc import Iterator
 from pipelines.caption_set import CaptionSet
 from pipelines.inputs import input_shards
 from pipelines.join import Joined, JoinedShard
-from pipelines.output import begun, commit, committed
+from pipelines.output import begun, commit
 from pipelines.progress import Progress
 from pipelines.recipe import ShardRecipe
 from pipelines.shard_plan import Unit, check_unchanged, cut_units, take_census
 from pipelines.stats import RunClock, Totals, check_damage, totals
-from pipelines.storage import Folder
 from pipelines.training_writer import Sample, ShardWriter, put_quarantine
 from pipelines.units import map_units
 from schemas.caption import Caption
 from schemas.manifest import InputFile, Manifest
+from schemas.output_set import committed
+from schemas.storage import Folder
 from schemas.training_shard import CaptionedImage
 
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from pipelines.caption_set import CaptionSet
 from pipelines.inputs import InputShard
 from pipelines.join import Joined, JoinedShard
-from pipelines.output import DATA
-from pipelines.storage import Folder
 from schemas.errors import UsageError
 from schemas.manifest import Manifest
+from schemas.output_set import DATA
+from schemas.storage import Folder
 
 
 @dataclass(frozen=True, slots=True)

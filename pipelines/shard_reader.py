@@ -11,9 +11,9 @@ from pipelines.messages import Chunk, Failure, ShardEnd, Written, to_row
 from pipelines.parts import is_valid, part_name
 from pipelines.recipe import AnnotateRecipe
 from pipelines.reuse import Reuse, ReusedShard
-from pipelines.storage import Folder
 from schemas.datacomp import downloaded_keys
 from schemas.errors import ShardloomError
+from schemas.storage import Folder
 from schemas.tar_reader import TarReader
 
 SHARD = pa.schema([("name", pa.string()), ("path", pa.string())])

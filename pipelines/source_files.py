@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 
 from curation.sources import SourceReader
 from pipelines.shard_reader import missing_downloads
-from pipelines.storage import matching, split
 from schemas.document import MAX_JSON
 from schemas.errors import ShardloomError, UsageError
 from schemas.manifest import InputFile
 from schemas.quarantine import Reason, Rejected
+from schemas.storage import matching, split
 from schemas.tar_reader import TarReader
 
 BATCH = 64  # rows of Parquet that are Python objects at once

@@ -6,11 +6,12 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from curation.mixture.weights import shares
-from pipelines.output import STATS, committed
-from pipelines.recipe import MixRecipe, held_recipe
-from pipelines.storage import Folder
+from pipelines.recipe import MixRecipe
 from schemas.errors import ShardloomError
 from schemas.manifest import Manifest, seal, unseal
+from schemas.output_set import STATS, committed
+from schemas.recipe_file import held_recipe
+from schemas.storage import Folder
 
 if TYPE_CHECKING:
     from pipelines.ledger import Snapshot  # comes with Ray, which takes longer to import than most commands to run

@@ -8,13 +8,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.tokens import TokenCounter
-from pipelines.output import DATA, INDEX, QUARANTINE, parquet_bytes, put
-from pipelines.storage import Folder
+from pipelines.output import parquet_bytes, put
 from schemas import document, training_shard
 from schemas.document import Document, to_members, to_row
 from schemas.manifest import OutputFile
+from schemas.output_set import DATA, INDEX, QUARANTINE
 from schemas.quarantine import QUARANTINE as QUARANTINE_SCHEMA
 from schemas.shard_index import Kind, index_schema
+from schemas.storage import Folder
 from schemas.tar_header import BLOCK
 from schemas.tar_writer import TarWriter
 from schemas.training_shard import CaptionedImage

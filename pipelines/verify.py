@@ -7,12 +7,12 @@ from typing import Any, BinaryIO
 
 import pyarrow.parquet as pq
 
-from pipelines.output import DATA, INDEX, MANIFESTS, PARTS, QUARANTINE, STATS, read_manifest
-from pipelines.recipe import RECIPE_FILE
-from pipelines.storage import Folder
 from pipelines.training_writer import span
 from schemas.errors import ShardloomError, UsageError
 from schemas.manifest import Manifest, OutputFile, unseal
+from schemas.output_set import DATA, INDEX, MANIFESTS, PARTS, QUARANTINE, STATS, read_manifest
+from schemas.recipe_file import RECIPE_FILE
+from schemas.storage import Folder
 from schemas.tar_reader import TarReader
 
 Span = tuple[int, list[dict[str, Any]]]

@@ -14,7 +14,7 @@ import pyarrow as pa
 from pipelines.demo.pictures import Picture, draw
 from pipelines.demo.sheet import CITIES, MONTHS, PLACES, REMARKS, TITLES
 from pipelines.output import parquet_bytes
-from pipelines.storage import Folder
+from schemas.storage import Folder
 
 FILE, URLS = "documents.parquet", "urls.json"
 FIRST_PICTURE = 1_000_000  # of the endless series: none that the image shards have

@@ -33,11 +33,11 @@ from pipelines.recipe import (
 from pipelines.render import preview_record, render_set
 from pipelines.shard import shard
 from pipelines.stats import Totals, read_times, stats
-from pipelines.storage import Folder
 from pipelines.terminal import cell, print_mixture
 from pipelines.verify import verify
 from schemas.caption import Caption
 from schemas.errors import ShardloomError
+from schemas.storage import Folder
 
 SHOWN = 3  # captions printed of each family
 PER_DOCUMENT = 8  # pictures drawn for each interleaved document that is made

@@ -30,10 +30,10 @@ from pipelines.recipe import (
 from pipelines.render import render_set
 from pipelines.shard import shard
 from pipelines.stats import Totals
-from pipelines.storage import Folder
 from schemas.box import BOXES, Detection, detection_to_arrow
 from schemas.fingerprint import EngineFingerprint
 from schemas.quarantine import Reason, Rejected
+from schemas.storage import Folder
 from schemas.tag import TAGS, Tag, tag_to_arrow
 from schemas.tar_reader import TarReader
 from schemas.text_line import OCR, TextLine, line_to_arrow

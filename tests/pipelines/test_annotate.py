@@ -19,14 +19,14 @@ from PIL import Image
 from curation.decode import DecodeLimits, decode
 from pipelines.annotate import annotate
 from pipelines.chunks import ChunkOptions
-from pipelines.output import committed
 from pipelines.recipe import AnnotateFilters, AnnotateRecipe, AnnotateRun, EngineSpec
 from pipelines.stats import DamagedInput, Totals
-from pipelines.storage import Folder
 from pipelines.verify import verify
 from schemas.errors import ShardloomError, UsageError
 from schemas.manifest import seal
+from schemas.output_set import committed
 from schemas.quarantine import Rejected
+from schemas.storage import Folder
 from tests.conftest import jpeg, write_shard
 from tests.pipelines.drivers import NO_TOKEN, Driver, cluster_of, hashes
 

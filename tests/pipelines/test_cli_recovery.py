@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from pipelines.cli import main
-from pipelines.output import committed
-from pipelines.storage import Folder
 from pipelines.verify import verify
+from schemas.output_set import committed
+from schemas.storage import Folder
 from tests.conftest import REPOSITORY
 from tests.pipelines.drivers import Driver, hashes, wait_until
 from tests.pipelines.sets import annotation_set, caption_set, every_file, join, shardloom, small_disk

@@ -41,10 +41,10 @@ from pipelines.ingest import ingest, plan
 from pipelines.ingest_unit import Unit
 from pipelines.progress import Progress
 from pipelines.recipe import DownloadOptions, IngestRecipe, IngestRun
-from pipelines.storage import Folder
 from pipelines.verify import verify
 from schemas.manifest import seal
 from schemas.quarantine import Rejected
+from schemas.storage import Folder
 from schemas.tar_reader import TarReader
 from tests.conftest import jpeg, write_shard
 

@@ -15,14 +15,15 @@ from curation.box_error import BoxScores
 from curation.text_error import ErrorCounts, TextScores
 from pipelines.cli import main
 from pipelines.evaluate import evaluate_boxes, evaluate_ocr
-from pipelines.output import DATA, QUARANTINE, begun, commit, parquet_bytes, put
+from pipelines.output import begun, commit, parquet_bytes, put
 from pipelines.recipe import AnnotateRecipe, EngineSpec, RenderRecipe
-from pipelines.storage import Folder
 from schemas.annotation import IMAGE_COLUMNS
 from schemas.box import BOXES, Detection, detection_to_arrow
 from schemas.ground_truth import TextTruth, TrueBox, read_box_truth, read_index, read_text_truth
 from schemas.manifest import Manifest
+from schemas.output_set import DATA, QUARANTINE
 from schemas.quarantine import QUARANTINE as QUARANTINE_SCHEMA
+from schemas.storage import Folder
 from schemas.tag import TAGS, Tag, tag_to_arrow
 from schemas.text_line import OCR, TextLine, line_to_arrow
 

@@ -11,9 +11,9 @@ import pytest
 from pipelines.image_store import _ROW, FolderStore, MapStore, ShardStore, _numbered, find, open_stores
 from pipelines.inputs import input_shards
 from pipelines.recipe import RunOptions
-from pipelines.storage import Folder
 from schemas.errors import UsageError
 from schemas.quarantine import Reason, Rejected
+from schemas.storage import Folder
 from schemas.tar_writer import TarWriter
 from tests.conftest import jpeg
 

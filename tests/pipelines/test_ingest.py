@@ -19,14 +19,14 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from pipelines.cli import main
-from pipelines.output import committed
 from pipelines.recipe import IngestRun
 from pipelines.stats import DamagedInput
-from pipelines.storage import Folder
 from pipelines.verify import verify
 from schemas.document import Document, from_members, from_row
 from schemas.errors import UsageError
+from schemas.output_set import committed
 from schemas.shard_index import tokenizer_of
+from schemas.storage import Folder
 from tests.pipelines.drivers import hashes
 from tests.pipelines.published import (
     CAPTIONS,

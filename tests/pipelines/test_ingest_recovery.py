@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from pipelines.cli import main
-from pipelines.output import committed
 from pipelines.recipe import IngestRun
-from pipelines.storage import Folder
 from pipelines.verify import verify
+from schemas.output_set import committed
+from schemas.storage import Folder
 from tests.conftest import REPOSITORY
 from tests.pipelines.drivers import hashes
 from tests.pipelines.published import SETS, take_in

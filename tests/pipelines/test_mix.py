@@ -24,14 +24,14 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from pipelines import mix_reader
 from pipelines.ingest import ingest
 from pipelines.mix import mix, preview
-from pipelines.output import committed
 from pipelines.recipe import IngestRecipe, IngestRun, MixRecipe, RunOptions
 from pipelines.stats import Totals, stats
-from pipelines.storage import Folder
 from pipelines.verify import verify
 from schemas.document import from_members
 from schemas.errors import ShardloomError, UsageError
+from schemas.output_set import committed
 from schemas.shard_index import tokenizer_of
+from schemas.storage import Folder
 from tests.conftest import jpeg
 from tests.pipelines.drivers import hashes
 from tests.pipelines.sets import ALONE, annotation_set, caption_set, join, rows, shardloom

@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from curation.mixture.weights import whole_weights
-from pipelines.recipe import MixRecipe, dump_yaml, load_recipe
+from pipelines.recipe import MixRecipe, load_recipe
 from schemas.errors import UsageError
+from schemas.recipe_file import dump_yaml
 from tests.conftest import REPOSITORY
 
 RECIPES = REPOSITORY / "recipes"

@@ -14,12 +14,12 @@ from curation.demo_detector.vocabulary import LABELS
 from pipelines.annotate import annotate
 from pipelines.chunks import ChunkOptions
 from pipelines.demo.shards import write_shards
-from pipelines.output import committed
 from pipelines.recipe import AnnotateFilters, AnnotateRecipe, AnnotateRun, EngineKind
 from pipelines.stats import read_times
-from pipelines.storage import Folder
 from pipelines.verify import verify
 from schemas.errors import UsageError
+from schemas.output_set import committed
+from schemas.storage import Folder
 from schemas.tar_writer import TarWriter
 from tests.conftest import jpeg, write_shard
 from tests.curation.engines.tiny_siglip import NAMES, save_tiny_siglip

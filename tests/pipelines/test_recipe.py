@@ -21,12 +21,11 @@ from pipelines.recipe import (
     RunOptions,
     ShardRecipe,
     claim,
-    dump_yaml,
-    held_recipe,
     load_recipe,
 )
-from pipelines.storage import Folder
 from schemas.errors import UsageError
+from schemas.recipe_file import dump_yaml, held_recipe
+from schemas.storage import Folder
 from tests.conftest import REPOSITORY
 
 SHIPPED = REPOSITORY / "recipes/annotate.yaml"

@@ -16,11 +16,11 @@ from pipelines.cli import main
 from pipelines.recipe import RenderGroundingRecipe, RenderRecipe, RunOptions, claim
 from pipelines.render import preview_record, render_set
 from pipelines.render_batch import render_batch
-from pipelines.storage import Folder
 from pipelines.verify import verify
 from schemas.blip3_grounding import blip3_grounding_schema, parse_captions, parse_metadata, parse_text
 from schemas.box import Detection
 from schemas.errors import ShardloomError, UsageError
+from schemas.storage import Folder
 from schemas.tag import Tag
 from tests.conftest import jpeg, write_shard
 from tests.pipelines.drivers import hashes

@@ -14,14 +14,14 @@ import webdataset
 from datasets import load_dataset
 from PIL import Image
 
-from pipelines.output import committed
 from pipelines.recipe import RunOptions, ShardRecipe
 from pipelines.shard import shard
 from pipelines.stats import DamagedInput
-from pipelines.storage import Folder
 from pipelines.verify import verify
 from schemas.blip3_ocr import parse_captions
 from schemas.errors import UsageError
+from schemas.output_set import committed
+from schemas.storage import Folder
 from tests.conftest import jpeg
 from tests.pipelines.drivers import hashes
 from tests.pipelines.sets import ALONE, annotation_set, caption_set, join, line, lines_of, rows

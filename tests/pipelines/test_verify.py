@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.cli import main
-from pipelines.output import committed
-from pipelines.storage import Folder
 from pipelines.verify import verify
 from schemas.errors import UsageError
 from schemas.manifest import seal
+from schemas.output_set import committed
+from schemas.storage import Folder
 from tests.pipelines.sets import annotation_set, caption_set, join
 
 KINDS = ("annotations", "captions", "webdataset", "parquet")

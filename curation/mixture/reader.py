@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.storage import Folder, split
 from schemas import document
 from schemas.document import Document
 from schemas.errors import ShardloomError
+from schemas.storage import Folder, split
 from schemas.tar_header import BLOCK
 from schemas.training_shard import CaptionedImage
 

@@ -20,14 +20,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curation.mixture.shards import ShardRows
-from pipelines.output import DATA, PARTS, committed
-from pipelines.output import INDEX as INDEX_FOLDER
-from pipelines.recipe import held_recipe
-from pipelines.storage import Folder, StorageError, matching
 from schemas.errors import ShardloomError, UsageError
 from schemas.fingerprint import EngineFingerprint
 from schemas.manifest import InputFile, Manifest, OutputFile
+from schemas.output_set import DATA, PARTS, committed
+from schemas.output_set import INDEX as INDEX_FOLDER
+from schemas.recipe_file import held_recipe
 from schemas.shard_index import INDEX, tokenizer_of
+from schemas.storage import Folder, StorageError, matching
 
 MEASURES = ("tokens", "images", "characters")
 READERS = 8  # threads that read indexes: small files, far away perhaps

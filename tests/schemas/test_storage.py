@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.storage import Folder, StorageError, matching, split
 from schemas.errors import UsageError
+from schemas.storage import Folder, StorageError, matching, split
 from tests.pipelines.sets import small_disk
 
 

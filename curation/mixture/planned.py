@@ -1,0 +1,66 @@
+"""A mixture's options made into a plan over the sets that they name."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from curation.mixture.options import MixtureOptions, source_name
+from curation.mixture.plan import Mixture, Plan, Source, plan_mixture
+from curation.mixture.sources import Numbers, SourceSet, open_source, read_numbers
+from schemas.errors import UsageError
+from schemas.fingerprint import EngineFingerprint
+from schemas.manifest import InputFile
+
+Follow = Callable[[Sequence[SourceSet]], Iterable[SourceSet]]
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan with the sets that it draws from, both in the order of the plan's sources."""
+
+    plan: Plan
+    sets: list[SourceSet]
+    numbers: list[Numbers]
+
+    @property
+    def tokenizer(self) -> EngineFingerprint | None:
+        """The one by which tokens were counted. None: not all were, or not by the same."""
+        known = [numbers.tokenizer for numbers in self.numbers]
+        return known[0] if all(tokenizer == known[0] for tokenizer in known) else None
+
+    @property
+    def revisions(self) -> list[InputFile]:
+        """The states of all sets."""
+        return [revision for source in self.sets for revision in source.revisions]
+
+
+def plan_of(options: MixtureOptions, measures: Sequence[str], follow: Follow = iter) -> Planned:
+    """The plan of a mixture. Raises `UsageError` when a source is none, or has not what the weights count.
+
+    `follow` hands the sets on one by one as their indexes are read, and may show how far that is.
+    """
+    paths = list(options.shares)
+    sets = [open_source(name, options.sources[name]) for name in map(source_name, paths)]
+    numbers = [read_numbers(source, measures) for source in follow(sets)]
+    if options.unit == "tokens":
+        check_tokenizers(sets, numbers)
+    sources = [
+        Source(path, source.length, found.measures) for path, source, found in zip(paths, sets, numbers, strict=True)
+    ]
+    repeats = {path: options.repeats[name] for path in paths if (name := source_name(path)) in options.repeats}
+    mixture = Mixture(options.shares, options.unit, repeats, options.stop, options.seed)
+    return Planned(plan_mixture(mixture, sources), sets, numbers)
+
+
+def check_tokenizers(sets: list[SourceSet], numbers: list[Numbers]) -> None:
+    """Refuses weights by tokens that were not counted, or not alike."""
+    for source, found in zip(sets, numbers, strict=True):
+        if found.tokenizer is None:
+            raise UsageError(
+                f"unit: the tokens of source {source.name} are not counted: ingest it with --tokenizer, or weight by "
+                "samples, images or characters"
+            )
+        if found.tokenizer != numbers[0].tokenizer:
+            raise UsageError(
+                f"unit: the tokens of sources {sets[0].name} and {source.name} were counted by different tokenizers: "
+                "ingest them with the same one"
+            )
