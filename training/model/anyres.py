@@ -1,0 +1,123 @@
+"""Any resolution: how many tiles an image is cut into, where the picture lies on them, and which cells show it.
+
+An image is fitted into the grid of tiles that keeps most of it, centred on black, and cut; a thumbnail of the whole
+goes first. All of it follows from the image's size alone, so that a planner needs no pixels. The arithmetic is that of
+xGen-MM (LAVIS, open_flamingo/train/any_res_data_utils.py), truncations included: released weights expect it.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.model.config import AnyResolutionOptions, Grid
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Size = tuple[int, int]
+"""Width and height in pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where a picture lies on its canvas of `grid` tiles."""
+
+    grid: Grid
+    resized: Size
+    offset: tuple[int, int]  # of its left upper corner
+
+
+def choose_grid(size: Size, grids: Sequence[Grid], tile: int) -> Grid:
+    """The grid on which the picture has most pixels (never more than it came with); of equals the one that wastes
+    least; of those the first."""
+    best, most, least = grids[0], -1, 0
+    for columns, rows in grids:
+        width, height = columns * tile, rows * tile
+        scale = min(width / size[0], height / size[1])
+        effective = min(int(size[0] * scale) * int(size[1] * scale), size[0] * size[1])
+        wasted = width * height - effective
+        if effective > most or (effective == most and wasted < least):
+            best, most, least = (columns, rows), effective, wasted
+    return best
+
+
+def tile_count(size: Size, options: AnyResolutionOptions, tile: int) -> int:
+    """Tiles of an image, the thumbnail among them; 1 where all images are of one size."""
+    if not options.enabled:
+        return 1
+    columns, rows = choose_grid(size, options.grids, tile)
+    return columns * rows + 1
+
+
+def tile_counts(
+    widths: NDArray[np.integer], heights: NDArray[np.integer], options: AnyResolutionOptions, tile: int
+) -> NDArray[np.int32]:
+    """`tile_count` of many images at once."""
+    counts = np.ones(len(widths), np.int32)
+    if not options.enabled:
+        return counts
+    across, down = widths.astype(np.int64), heights.astype(np.int64)
+    most, least = np.full(len(widths), -1, np.int64), np.zeros(len(widths), np.int64)
+    for columns, rows in options.grids:
+        width, height = columns * tile, rows * tile
+        scale = np.minimum(width / across, height / down)
+        effective = np.minimum((across * scale).astype(np.int64) * (down * scale).astype(np.int64), across * down)
+        wasted = width * height - effective
+        better = (effective > most) | ((effective == most) & (wasted < least))
+        counts[better] = columns * rows + 1
+        most, least = np.where(better, effective, most), np.where(better, wasted, least)
+    return counts
+
+
+def layout(size: Size, grids: Sequence[Grid], tile: int) -> Layout:
+    """The picture keeps its proportions, rounded up, and is centred."""
+    columns, rows = choose_grid(size, grids, tile)
+    width, height = columns * tile, rows * tile
+    across, down = width / size[0], height / size[1]
+    if across < down:
+        resized = (width, min(math.ceil(size[1] * across), height))
+    else:
+        resized = (min(math.ceil(size[0] * down), width), height)
+    return Layout((columns, rows), resized, ((width - resized[0]) // 2, (height - resized[1]) // 2))
+
+
+def valid_cells(size: Size, grid: Grid, cells_per_side: int) -> NDArray[np.bool_]:
+    """Bool [1 + columns * rows, cells_per_side ** 2]: the cells that show the picture; all of the thumbnail's do.
+
+    Tiles and cells row by row, each tile's cells together (`reference_groups` gives the other order). What is masked is
+    whole rows or columns of cells at the border, rounded so that of those which show both the picture and black most
+    stay in. Of a picture thinner than a cell nothing may be left but the thumbnail.
+    """
+    columns, rows = grid
+    width, height = columns * cells_per_side, rows * cells_per_side
+    canvas = np.ones((height, width), np.bool_)
+    if size[0] / size[1] > width / height:
+        border = (height - int(size[1] * (width / size[0]))) // 2
+        canvas[:border] = canvas[height - border :] = False
+    else:
+        border = (width - int(size[0] * (height / size[1]))) // 2
+        canvas[:, :border] = canvas[:, width - border :] = False
+    tiles = canvas.reshape(rows, cells_per_side, columns, cells_per_side).swapaxes(1, 2)
+    thumbnail = np.ones((1, cells_per_side**2), np.bool_)
+    return np.concatenate((thumbnail, tiles.reshape(rows * columns, -1)))
+
+
+def reference_groups(features: "Tensor", grid: Grid) -> "Tensor":
+    """The cells in the groups that xGen-MM resamples: [tiles, cells, ...] to the same shape; masks alike.
+
+    The released code merges the tiles into one map and cuts this into runs of as many cells as a tile has, row by row
+    of the *map*: with two or more columns a group is no tile but a band. The weights were trained so. The thumbnail
+    stays first; an image of one tile (grid 0, 0) is given back as it is.
+    """
+    import torch  # here, so that a planner does without it
+
+    columns, rows = grid
+    if columns < 2:
+        return features
+    side = math.isqrt(features.shape[1])
+    tiles = features[1:].view(rows, columns, side, side, *features.shape[2:])
+    return torch.cat((features[:1], tiles.transpose(1, 2).reshape(rows * columns, *features.shape[1:])))
