@@ -11,7 +11,7 @@ import pytest
 
 from curation.engines.grounding_dino_weights import SHIPPED
 from pipelines.demo.shards import write_shards
-from pipelines.storage import Folder
+from schemas.storage import Folder
 from tests.conftest import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text()

@@ -21,7 +21,7 @@ import yaml
 from datasets import load_dataset
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from pipelines import mix_reader
+from curation.mixture import reader
 from pipelines.ingest import ingest
 from pipelines.mix import mix, preview
 from pipelines.recipe import IngestRecipe, IngestRun, MixRecipe, RunOptions
@@ -235,9 +235,9 @@ def test_small_stretches_and_few_open_files_give_the_same(
     made: Path, sources: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One sample at a time, and more source shards than may stay open."""
-    monkeypatch.setattr(mix_reader, "OPEN", 2)
+    monkeypatch.setattr(reader, "OPEN", 2)
     for limit in (1, 20_000):
-        read = functools.partial(mix_reader.read_samples, stretch=limit)
+        read = functools.partial(reader.read_samples, stretch=limit)
         monkeypatch.setattr("pipelines.mix_writer.read_samples", read)
         mixed(sources, tmp_path / f"out{limit}")
         assert hashes(tmp_path / f"out{limit}") == hashes(made)
