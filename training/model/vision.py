@@ -1,0 +1,124 @@
+"""The vision tower: SigLIP's image encoder as transformers has it, from pixels to the features of every cell.
+
+torch comes with this module; transformers, which takes seconds to import, only where a tower is made.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from curation.engines.weights import WeightsFormat
+from schemas.errors import UsageError
+
+if TYPE_CHECKING:
+    from transformers import SiglipVisionModel
+
+_WEIGHTS = WeightsFormat(
+    engine="vision",
+    needed="config.json and *.safetensors of a SigLIP, its vision part or the whole",
+    fetched=("config.json", "*.safetensors", "*.safetensors.index.json"),
+)
+_OTHER_HALF = ("text_model.", "logit_scale", "logit_bias")  # of a whole SigLIP
+
+
+class VisionTower(nn.Module):
+    """The last hidden state after `post_layernorm`, as xGen-MM uses it.
+
+    The pooling head is kept, so that a checkpoint goes through unchanged and its 15 million parameters are counted
+    where published figures count them; it is never run and never learns.
+    """
+
+    def __init__(self, model: "SiglipVisionModel") -> None:
+        super().__init__()
+        self.model = model
+        side, patch = model.config.image_size, model.config.patch_size
+        if not isinstance(side, int) or not isinstance(patch, int):
+            raise UsageError(f"vision: pictures of {side} in patches of {patch}; pass a tower whose are square")
+        self.width, self.image_size, self.patch_size = model.config.hidden_size, side, patch
+        self.frozen = False
+        if model.use_head:
+            model.head.requires_grad_(False)
+
+    @classmethod
+    def new(cls, config: dict[str, Any]) -> "VisionTower":
+        """With random weights; `config` as in `SiglipVisionConfig`. Raises `UsageError` for what is none."""
+        from transformers import SiglipVisionConfig, SiglipVisionModel
+
+        known = SiglipVisionConfig().to_dict()
+        if unknown := sorted(config.keys() - known.keys()):  # transformers would take and ignore them
+            raise UsageError(f"vision: no setting of a SigLIP tower: {', '.join(unknown)}; correct vision.config")
+        try:
+            model = SiglipVisionModel(SiglipVisionConfig(**config))
+        except Exception as error:  # noqa: BLE001  transformers' checks raise what they like
+            what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise UsageError(f"vision: no tower can be made of vision.config: {what}") from None
+        return cls(model)
+
+    @classmethod
+    def load(cls, name: str, allow_download: bool) -> "VisionTower":
+        """From a folder or a name on the hub, in float32: a SigLIP, of which the vision part is taken, or that alone.
+
+        Raises `UsageError` for weights that aren't there, lack a tensor or have one too many.
+        """
+        from transformers import SiglipVisionModel
+
+        folder = _WEIGHTS.local_folder(name, allow_download) or _WEIGHTS.fetch(name)
+        model_type = _WEIGHTS.model_type(folder)
+        if model_type not in ("siglip", "siglip_vision_model"):
+            raise _WEIGHTS.unfit(f"{folder} holds a model of type {model_type!r}; pass one of type 'siglip'")
+        model, loaded = _WEIGHTS.load(
+            folder,
+            SiglipVisionModel,
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+        absent = sorted(loaded["missing_keys"])  # transformers makes them up
+        surplus = sorted(key for key in loaded["unexpected_keys"] if not key.startswith(_OTHER_HALF))
+        for keys, verb in ((absent, "lacks"), (surplus, "has")):
+            if keys:
+                what = "tensors that the tower needs" if verb == "lacks" else "tensors that no tower has"
+                raise _WEIGHTS.unfit(f"{folder} {verb} {len(keys)} {what}, {keys[0]} for one; pass another folder")
+        return cls(model)
+
+    @property
+    def cells(self) -> int:
+        """Features of one tile: 729 for 384 pixels in patches of 14 (the last six rows and columns are not seen)."""
+        return (self.image_size // self.patch_size) ** 2
+
+    def freeze(self) -> None:
+        """For good: no gradients, no dropout, no graph."""
+        self.frozen = True
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> "VisionTower":
+        """Sets the mode, as of any module; a frozen tower stays as it is."""
+        return super().train(mode and not self.frozen)
+
+    def forward(self, tiles: Tensor) -> Tensor:
+        """[K, cells, width] in the tower's precision, from uint8 [K, 3, S, S].
+
+        No tiles give no features. A tower that learns then still looks at one black tile, and its gradients are zeros:
+        the ranks of a sharded tower do the same whether their batch has images or not.
+        """
+        if not self.frozen:
+            return self._features(tiles) if len(tiles) else self._features(self._black_tile())[:0]
+        if not len(tiles):
+            return self.model.post_layernorm.weight.new_empty((0, self.cells, self.width))
+        with torch.no_grad():
+            return self._features(tiles)
+
+    def _black_tile(self) -> Tensor:
+        shape, device = (1, 3, self.image_size, self.image_size), self.model.post_layernorm.weight.device
+        return torch.zeros(shape, dtype=torch.uint8, device=device)
+
+    def _features(self, tiles: Tensor) -> Tensor:
+        precision = self.model.post_layernorm.weight.dtype
+        # In bf16 itself the subtraction would lose half a grey level of the middle ones.
+        pixels = tiles.to(torch.promote_types(precision, torch.float32)).div_(127.5).sub_(1).to(precision)
+        hidden = self.model.encoder(inputs_embeds=self.model.embeddings(pixels)).last_hidden_state
+        features: Tensor = self.model.post_layernorm(hidden)
+        return features
