@@ -40,6 +40,10 @@ Output = Annotated[str | None, typer.Option("--output", "-o", help="the output s
 Workers = Annotated[int | None, typer.Option(help="worker processes; default: one a core")]
 Address = Annotated[str | None, typer.Option(help="a running Ray cluster; default: RAY_ADDRESS, else one of our own")]
 AllowDamaged = Annotated[bool | None, typer.Option("--allow-damaged", help="exit 0 although an input is damaged")]
+Tokenizer = Annotated[str | None, typer.Option(help="count tokens by this tokenizer.json, folder, or name on the hub")]
+AllowDownload = Annotated[
+    bool | None, typer.Option("--allow-download", help="the tokenizer may be a name on the Hugging Face hub")
+]
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 RecipeFile = Annotated[str | None, typer.Option("--recipe", "-r", help="a YAML recipe; flags are laid over it")]
 
@@ -182,6 +186,8 @@ def shard(
     raw_caption: Annotated[
         bool | None, typer.Option("--raw-caption", help="begin that caption with the alt text")
     ] = None,
+    tokenizer: Tokenizer = None,
+    allow_download: AllowDownload = None,
     workers: Workers = None,
     address: Address = None,
     allow_damaged: AllowDamaged = None,
@@ -199,7 +205,8 @@ def shard(
         samples_per_shard=samples_per_shard,
         granularity=granularity,
         raw_caption=raw_caption,
-        run=_run(output, workers, address, allow_damaged),
+        tokenizer=tokenizer,
+        run=_run(output, workers, address, allow_damaged) | {"allow_download": allow_download},
     )
     _report(run(loaded, _output(loaded), quiet=json_), _output(loaded), json_)
 
@@ -234,12 +241,8 @@ def ingest(
     recipe: RecipeFile = None,
     format: Annotated[str | None, typer.Option(help="webdataset or parquet")] = None,
     name: Annotated[str | None, typer.Option(help="the set's name in the index; default: that of the source")] = None,
-    tokenizer: Annotated[
-        str | None, typer.Option(help="count tokens by this tokenizer.json, folder, or name on the hub")
-    ] = None,
-    allow_download: Annotated[
-        bool | None, typer.Option("--allow-download", help="the tokenizer may be a name on the Hugging Face hub")
-    ] = None,
+    tokenizer: Tokenizer = None,
+    allow_download: AllowDownload = None,
     samples_per_shard: Annotated[int | None, typer.Option(help="the most samples of a shard")] = None,
     bytes_per_shard: Annotated[int | None, typer.Option(help="the most bytes of a shard")] = None,
     lost_image: Annotated[str | None, typer.Option(help="drop_image or drop_document")] = None,

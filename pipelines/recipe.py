@@ -26,6 +26,8 @@ from schemas.options import Globs, Options
 from schemas.recipe_file import RECIPE_FILE, dump_yaml, held_recipe, read_recipe, validated
 from schemas.storage import Folder
 
+TOKENIZER = "a tokenizer.json, its folder, or a name on the hub; without it tokens are not counted"
+
 
 class RunOptions(Options):
     """How a run is carried out; nothing here can alter its output."""
@@ -37,6 +39,7 @@ class RunOptions(Options):
     )
     stall_seconds: float = Field(100.0, gt=0, description="no sign of life for so long ends the run: under two minutes")
     allow_damaged: bool = Field(False, description="exit 0 although a shard was damaged")
+    allow_download: bool = Field(False, description="a tokenizer may be a name on the Hugging Face hub")
 
 
 class Recipe(Options):
@@ -166,6 +169,7 @@ class ShardRecipe(Recipe):
         0, description="the caption that becomes the .txt; BLIP-3 trains on 0"
     )
     raw_caption: bool = Field(False, description="whether that caption begins with the alt text")
+    tokenizer: str | None = Field(None, description=TOKENIZER)
 
 
 class DownloadOptions(Options):
@@ -192,7 +196,6 @@ class IngestRun(RunOptions):
     """How an ingest run is carried out."""
 
     download_threads: int = Field(32, gt=0, le=1024, description="connections at once, of each worker")
-    allow_download: bool = Field(False, description="the tokenizer may be a name on the Hugging Face hub")
 
 
 class IngestRecipe(Recipe):
@@ -211,9 +214,7 @@ class IngestRecipe(Recipe):
     format: Literal["webdataset", "parquet"] = "webdataset"
     samples_per_shard: int = Field(10_000, gt=0, le=1_000_000, description="the most; also the rows of a unit of work")
     bytes_per_shard: PositiveInt = Field(1 << 30, description="the most, but for one sample that alone is larger")
-    tokenizer: str | None = Field(
-        None, description="a tokenizer.json, its folder, or a name on the hub; without it tokens are not counted"
-    )
+    tokenizer: str | None = Field(None, description=TOKENIZER)
     read: ReadOptions = ReadOptions()
     filters: DocumentFilters = DocumentFilters()
     repeated_images: Literal["keep", "exact", "alike"] = Field(

@@ -4,6 +4,7 @@ import functools
 from collections import Counter
 from collections.abc import Iterator
 
+from curation.tokens import TokenCounter, token_counter
 from pipelines.caption_set import CaptionSet
 from pipelines.inputs import input_shards
 from pipelines.join import Joined, JoinedShard
@@ -15,8 +16,10 @@ from pipelines.stats import RunClock, Totals, check_damage, totals
 from pipelines.training_writer import Sample, ShardWriter, put_quarantine
 from pipelines.units import map_units
 from schemas.caption import Caption
+from schemas.errors import UsageError
+from schemas.fingerprint import EngineFingerprint
 from schemas.manifest import InputFile, Manifest
-from schemas.output_set import committed
+from schemas.output_set import DATA, committed
 from schemas.storage import Folder
 from schemas.training_shard import CaptionedImage
 
@@ -27,6 +30,7 @@ def shard(recipe: ShardRecipe, output: str, quiet: bool = False) -> Totals:
     inputs = input_shards(recipe.images, ".tar")
     captions = CaptionSet(recipe.captions)
     recipe = captions.resolved(recipe)
+    counter = token_counter(recipe.tokenizer, recipe.run.allow_download) if recipe.tokenizer else None
     with begun(folder, recipe):
         done = committed(folder)
         clock = RunClock()
@@ -38,10 +42,11 @@ def shard(recipe: ShardRecipe, output: str, quiet: bool = False) -> Totals:
         order = {shard.name: position for position, shard in enumerate(inputs)}
         units = cut_units(sorted(censuses, key=lambda census: order[census.shard.name]), recipe.samples_per_shard)
         check_unchanged(folder, {unit.name: unit for unit in units}, done, captions)
+        check_tokenizer(folder, done, counter)
         todo = [unit for unit in units if unit.name not in done]
         with Progress("shard", len(todo), "samples", quiet) as progress:
             samples = 0
-            work = functools.partial(write_unit, recipe, folder, captions)
+            work = functools.partial(write_unit, recipe, folder, captions, counter)
             for manifest in map_units(work, todo, recipe.run):
                 commit(folder, manifest)
                 samples += manifest.rows_out
@@ -54,11 +59,27 @@ def shard(recipe: ShardRecipe, output: str, quiet: bool = False) -> Totals:
     return result
 
 
-def write_unit(recipe: ShardRecipe, output: Folder, captions: CaptionSet, unit: Unit) -> Manifest:
+def check_tokenizer(output: Folder, done: dict[str, Manifest], counter: TokenCounter | None) -> None:
+    """Refuses to go on with another tokenizer than the one that counted what is committed."""
+    for name, manifest in done.items():
+        if manifest.engines != engines_of(counter):
+            raise UsageError(
+                f"the tokenizer has changed since {output.path(DATA)}/{name} was committed: take a new output folder"
+            )
+
+
+def engines_of(counter: TokenCounter | None) -> dict[str, EngineFingerprint]:
+    """What the manifests say of the tokenizer."""
+    return {} if counter is None else {"tokenizer": counter.fingerprint}
+
+
+def write_unit(
+    recipe: ShardRecipe, output: Folder, captions: CaptionSet, counter: TokenCounter | None, unit: Unit
+) -> Manifest:
     """Writes one shard, its index and its quarantine; they count once the manifest is written."""
     visit = Visit(captions, unit)
     assert recipe.source is not None  # the caption set has filled it in
-    writer = ShardWriter(output, recipe.format, is_captions=True, source=recipe.source)
+    writer = ShardWriter(output, recipe.format, is_captions=True, source=recipe.source, counter=counter)
     written = writer.write(
         unit.name, (Sample.of(captioned_image(recipe, unit.name, row, joined)) for row, joined in enumerate(visit))
     )
@@ -72,6 +93,7 @@ def write_unit(recipe: ShardRecipe, output: Folder, captions: CaptionSet, unit: 
         counts=written.counts,
         outputs=[written.data, written.index, put_quarantine(output, unit.name, visit.left_out)],
         damage=visit.damage,
+        engines=engines_of(counter),
     )
 
 

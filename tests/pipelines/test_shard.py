@@ -13,6 +13,9 @@ import pytest
 import webdataset
 from datasets import load_dataset
 from PIL import Image
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from pipelines.recipe import RunOptions, ShardRecipe
 from pipelines.shard import shard
@@ -186,6 +189,20 @@ def test_changed_inputs_are_refused(made: Set, training: Path, tmp_path: Path) -
         (tmp_path / "kept").rename(made[1])
     shard(recipe, str(tmp_path / "out"))
     assert hashes(tmp_path / "out") == hashes(training)
+
+
+def test_tokens_are_counted_by_the_named_tokenizer(made: Set, tmp_path: Path) -> None:
+    tokenizer = Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = WhitespaceSplit()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    options = {"tokenizer": str(tmp_path / "tokenizer.json")}
+    totals = join(*made, tmp_path / "out", **options)
+    assert [row["tokens"] for row in rows(tmp_path / "out", "index")] == [len(text_of(key).split()) for key in GOOD]
+    assert totals.counts["tokens"] == sum(len(text_of(key).split()) for key in GOOD)
+    tokenizer.add_tokens(["contains"])
+    tokenizer.save(options["tokenizer"])
+    with pytest.raises(UsageError, match=r"the tokenizer has changed since .*/data/00000000 was committed"):
+        join(*made, tmp_path / "out", **options)
 
 
 def test_a_damaged_input_ends_with_an_error(made: Set, tmp_path: Path) -> None:
