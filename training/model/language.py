@@ -1,0 +1,191 @@
+"""The language model: any causal one of transformers' own classes, with the tokens that images need beside its tables.
+
+The tables of a published model stay as they are. The new tokens' rows lie apart, as in xGen-MM, whose logits are 32015
+wide: 32012 of Phi-3's 32064 rows (those for which there are tokens), and three of their own.
+"""
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from curation.engines.weights import WeightsFormat
+from schemas.errors import UsageError
+from training.model.attention import Implementation, packed_mask
+from training.model.config import PartOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from transformers import PreTrainedConfig, PreTrainedModel
+    from transformers.cache_utils import Cache
+
+NEW_ROW_STD = 0.02  # of the new tokens' rows; xGen-MM takes it from Phi-3's initializer_range
+
+_WEIGHTS = WeightsFormat(
+    engine="language",
+    needed="config.json and *.safetensors of a causal language model",
+    fetched=("config.json", "*.safetensors", "*.safetensors.index.json"),
+)
+_SCALES = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # what some models do to logits after the head
+
+
+class LanguageModel(nn.Module):
+    """A causal language model from embeddings to hidden states, and the two tables at its ends.
+
+    `embed` and `logits` are called apart from `forward`: a caller that shards the model must leave the tables in the
+    group of the module whose `forward` calls them.
+    """
+
+    def __init__(self, lm: "PreTrainedModel", own: int, length: int, head_bias: bool) -> None:
+        """With `own` tokens of the model's tokenizer, pad included, of `length` tokens in all.
+
+        The bias starts at 0, so that the model says at first what it said without one (xGen-MM's started at random).
+        """
+        super().__init__()
+        self.lm = lm
+        self.implementation: Implementation = lm.config._attn_implementation
+        table, head = _tables(lm)
+        rows, self.width = table.weight.shape
+        if own > rows + 1:  # a pad may lie beyond
+            raise UsageError(f"language: the model has {rows} tokens and the tokenizer {own}; pass the model's own")
+        self.base = min(own, rows)
+        added = length - self.base
+        table.padding_idx = None  # Phi-3's is its end of text, which then would never learn
+        self.added_embeddings = nn.Embedding(added, self.width)
+        self.added_head = nn.Linear(self.width, added, bias=head_bias)
+        nn.init.normal_(self.added_embeddings.weight, std=NEW_ROW_STD)
+        nn.init.normal_(self.added_head.weight, std=NEW_ROW_STD)
+        if head_bias:
+            nn.init.zeros_(self.added_head.bias)
+        needed = head_bias and head.bias is None
+        self.head_bias = nn.Parameter(torch.zeros(head.weight.shape[0], device=head.weight.device)) if needed else None
+
+    @property
+    def vocabulary(self) -> int:
+        """Width of the logits."""
+        return self.base + self.added_embeddings.num_embeddings
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """The decoder's layers: what is sharded, checkpointed and compiled one by one."""
+        layers: nn.ModuleList = self.lm.base_model.layers  # type: ignore[assignment]
+        return layers
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """[B, T, width] from [B, T]."""
+        own = self.lm.get_input_embeddings()(tokens.clamp(max=self.base - 1))
+        new = self.added_embeddings((tokens - self.base).clamp(min=0))
+        return torch.where((tokens >= self.base)[..., None], new, own)
+
+    def mask(self, segments: Tensor, dtype: torch.dtype, last: int | None = None) -> Any:
+        """What `forward` takes to keep segments apart: `packed_mask`, or one for each kind of layer."""
+        window = getattr(self.lm.config, "sliding_window", None)
+        kinds = set(getattr(self.lm.config, "layer_types", None) or ())
+        windows = {"full_attention": None, "sliding_attention": window}
+        if not kinds:
+            return packed_mask(segments, self.implementation, dtype, window, last)
+        masks = {kind: packed_mask(segments, self.implementation, dtype, windows[kind], last) for kind in sorted(kinds)}
+        return masks if len(masks) > 1 else next(iter(masks.values()))
+
+    def forward(
+        self, embeddings: Tensor, attention_mask: Any, positions: Tensor, cache: "Cache | None" = None
+    ) -> Tensor:
+        """Hidden states [B, T, width] after the last norm, from embeddings alike and positions [B, T]."""
+        out = self.lm.base_model(
+            inputs_embeds=embeddings,
+            attention_mask=attention_mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=cache is not None,
+        )
+        hidden: Tensor = out.last_hidden_state
+        return hidden
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[..., vocabulary] from [..., width]."""
+        _, head = _tables(self.lm)
+        bias = head.bias if self.head_bias is None else self.head_bias
+        own = functional.linear(hidden, head.weight[: self.base], None if bias is None else bias[: self.base])
+        return torch.cat((own, self.added_head(hidden)), dim=-1)
+
+    @contextmanager
+    def attending_by(self, implementation: Implementation) -> "Iterator[None]":
+        """With another implementation for a while."""
+        before = self.implementation
+        self.implementation = implementation
+        self.lm.set_attn_implementation(implementation)
+        try:
+            yield
+        finally:
+            self.implementation = before
+            self.lm.set_attn_implementation(before)
+
+
+def causal_model(options: PartOptions, attention: Implementation, allow_download: bool) -> "PreTrainedModel":
+    """The model itself, in float32: loaded, or made new with torch's random numbers. `UsageError` says what is wrong.
+
+    On torch's meta device it is made without weights, also where these could be loaded.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    if options.pretrained is None:
+        return _new(_config(options.config), attention)
+    folder = _WEIGHTS.local_folder(options.pretrained, allow_download) or _WEIGHTS.fetch(options.pretrained)
+    _WEIGHTS.model_type(folder)
+    if torch.get_default_device().type == "meta":
+        return _new(_WEIGHTS.load(folder, AutoConfig, trust_remote_code=False), attention)
+    model, loaded = _WEIGHTS.load(
+        folder,
+        AutoModelForCausalLM,
+        use_safetensors=True,
+        trust_remote_code=False,
+        dtype=torch.float32,
+        attn_implementation=attention,
+        output_loading_info=True,
+    )
+    for key, what in (("missing_keys", "lacks"), ("unexpected_keys", "has, and no such model needs,")):
+        if names := sorted(loaded[key]):
+            raise _WEIGHTS.unfit(f"{folder} {what} {len(names)} tensors, {names[0]} for one; pass another folder")
+    return _checked(model)
+
+
+def _config(settings: dict[str, Any]) -> "PreTrainedConfig":
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.for_model(**settings)
+    except Exception as error:  # noqa: BLE001  no model_type, one it doesn't know, values that can't be
+        what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise UsageError(f"language: no model can be made of language.config: {what}") from None
+
+
+def _new(config: "PreTrainedConfig", attention: Implementation) -> "PreTrainedModel":
+    from transformers import AutoModelForCausalLM
+
+    try:
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+            config, attn_implementation=attention, dtype=torch.float32, trust_remote_code=False
+        )
+    except (ValueError, TypeError, ImportError) as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise UsageError(f"language: no causal model can be made of language.config: {what}") from None
+    return _checked(model)
+
+
+def _checked(model: "PreTrainedModel") -> "PreTrainedModel":
+    for name in _SCALES:
+        if getattr(model.config, name, None) not in (None, 1, 1.0):
+            raise UsageError(f"language: {model.config.model_type} scales its logits ({name}); pass another model")
+    if other := set(getattr(model.config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}:
+        raise UsageError(f"language: {model.config.model_type} has layers of {other.pop()}; pass another model")
+    return model
+
+
+def _tables(lm: "PreTrainedModel") -> tuple[nn.Embedding, nn.Linear]:
+    table, head = lm.get_input_embeddings(), lm.get_output_embeddings()  # type: ignore[no-untyped-call]
+    assert isinstance(table, nn.Embedding)
+    assert isinstance(head, nn.Linear)
+    return table, head

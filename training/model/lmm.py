@@ -1,0 +1,117 @@
+"""The whole model: what the tower sees, resampled into tokens, takes its places among the tokens of the text."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from schemas.errors import ShardloomError
+from training.batch import Batch
+from training.model.anyres import reference_groups
+from training.model.config import ModelOptions
+from training.model.language import LanguageModel, causal_model
+from training.model.resampler import PerceiverResampler
+from training.model.tokens import SpecialTokens, TextTokenizer, load_tokenizer
+from training.model.vision import VisionTower
+
+_NAMED = 3  # samples in an error
+
+
+class ResamplerLMM(nn.Module):
+    """Vision tower, perceiver resampler and causal language model. The tower is frozen unless set free."""
+
+    def __init__(
+        self,
+        vision: VisionTower,
+        resampler: PerceiverResampler,
+        language: LanguageModel,
+        special: SpecialTokens,
+        options: ModelOptions,
+    ) -> None:
+        super().__init__()
+        self.vision, self.resampler, self.language = vision, resampler, language
+        self.special, self.options = special, options
+        self.vision.freeze()
+
+    @classmethod
+    def build(
+        cls, options: ModelOptions, device: str = "cpu", tokenizer: TextTokenizer | None = None
+    ) -> "ResamplerLMM":
+        """Of these options, in float32. Weights that are made new are the same for the same seed.
+
+        On the device `meta` it has shapes and no weights. Raises `UsageError` for parts that can't be had.
+        """
+        tokenizer = tokenizer or load_tokenizer(options)
+        with torch.random.fork_rng(devices=[]), torch.device(device):
+            torch.manual_seed(options.seed)
+            vision = _vision(options)
+            lm = causal_model(options.language, options.attention, options.allow_download)
+            language = LanguageModel(lm, tokenizer.base_length, tokenizer.length, options.head_bias)
+            resampler = PerceiverResampler(vision.width, language.width, options.resampler)
+        return cls(vision, resampler, language, tokenizer.special, options)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> "ResamplerLMM":
+        """As `save_pretrained` wrote it; `load_pretrained` gives the tokenizer, too."""
+        from training.model.pretrained import load_pretrained
+
+        return load_pretrained(folder)[0]
+
+    def forward(self, batch: Batch, at: Tensor | None = None) -> Tensor:
+        """Logits [n, vocabulary] at the n positions where `at`, bool [B, T], is True, row by row; None: [B, T, ...].
+
+        Raises `ShardloomError` when images and their places in the sequences don't match.
+        """
+        embeddings = self.splice(self.language.embed(batch.tokens), self.image_tokens(batch), batch)
+        mask = self.language.mask(batch.segments, embeddings.dtype)
+        hidden = self.language(embeddings, mask, batch.positions)
+        return self.language.logits(hidden if at is None else hidden[at])
+
+    def image_tokens(self, batch: Batch) -> Tensor:
+        """[K * latents, width of the language model], tile after tile.
+
+        Without any tile a frozen tower is not run, but the resampler is, for nothing: so each rank of a sharded model
+        does the same whatever its batch holds, and each parameter has a gradient.
+        """
+        features, valid = self.vision(batch.tiles), batch.valid
+        if len(features) == 0:
+            nothing = features.new_zeros((1, *features.shape[1:]))
+            return self.resampler(torch.cat((features, nothing)), None).flatten(0, 1)[:0]  # type: ignore[no-any-return]
+        if self.options.any_resolution.tile_order == "reference":
+            features, valid = _regrouped(features, batch.grids), _regrouped(valid, batch.grids)
+        tokens: Tensor = self.resampler(features, None if bool(valid.all()) else valid)
+        return tokens.flatten(0, 1)
+
+    def splice(self, embeddings: Tensor, image_tokens: Tensor, batch: Batch) -> Tensor:
+        """The embeddings [B, T, d] with the image tokens, in their order, where the batch has the token of an image."""
+        places = batch.tokens == self.special.image
+        if int(places.sum()) != len(image_tokens):
+            raise _mismatch(places, len(image_tokens), batch, self.options.resampler.latents)
+        return embeddings.masked_scatter(places[..., None], image_tokens.to(embeddings.dtype))
+
+
+def _vision(options: ModelOptions) -> VisionTower:
+    part = options.vision
+    if part.pretrained is None:
+        return VisionTower.new(part.config)
+    return VisionTower.load(part.pretrained, options.allow_download)
+
+
+def _regrouped(cells: Tensor, grids: Tensor) -> Tensor:
+    """[K, cells, ...] with the cells of each image in the groups that the released weights were trained with."""
+    sizes = [(columns, rows) for columns, rows in grids.tolist()]
+    images = torch.split(cells, [columns * rows + 1 for columns, rows in sizes])
+    return torch.cat([reference_groups(image, size) for image, size in zip(images, sizes, strict=True)])
+
+
+def _mismatch(places: Tensor, tokens: int, batch: Batch, latents: int) -> ShardloomError:
+    counts = places.sum(dim=1).tolist()
+    odd = [row for row, count in enumerate(counts) if count % latents] or [
+        row for row, count in enumerate(counts) if count
+    ]
+    names = [f"{name.shard} {name.key}" for row in odd for name in batch.samples[row]]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ShardloomError(
+        f"model: {sum(counts)} places for image tokens and {tokens} image tokens in a batch with"
+        f" {', '.join(names[:_NAMED]) or 'no sample that has an image'}{more}; check these samples' images"
+    )

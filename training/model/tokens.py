@@ -1,0 +1,163 @@
+"""From text to token ids and back, with a text never able to say anything but text.
+
+The tokenizer is that of the language model, from the same `tokenizer.json` that the indexes were counted with. Behind
+its own tokens come a pad, unless it has one, and the three of xGen-MM: Phi-3 has 32011, so `<pad>` is 32011, `<image>`
+32012, `<image placeholder>` 32013 and `<|endofchunk|>` 32014.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from curation.tokens import FILE, TokenCounter, token_counter
+from schemas.errors import UsageError
+from training.model.config import ModelOptions
+
+CONFIG_FILE = "tokenizer_config.json"
+
+IMAGE, PLACEHOLDER, END_OF_CHUNK = "<image>", "<image placeholder>", "<|endofchunk|>"
+
+_PAD = "<pad>"
+_ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<|im_end|>", "<eos>", "[EOS]")  # without a CONFIG_FILE
+
+
+@dataclass(frozen=True, slots=True)
+class SpecialTokens:
+    """Ids of the tokens that no text gives."""
+
+    image: int  # stands where one of an image's tokens goes
+    placeholder: int  # in the released vocabulary; nothing uses it
+    end_of_chunk: int  # ends the text that belongs to an image
+    end: int  # ends a sample
+    pad: int
+
+
+class TextTokenizer(TokenCounter):
+    """The tokenizer of a `tokenizer.json`. Pickles, so that the loader's workers can take it."""
+
+    def __init__(self, data: bytes, end: str | None = None, pad: str | None = None) -> None:
+        """Of the file's bytes; `end` and `pad` are the tokens' texts, by default what such tokens are mostly called.
+
+        A pad that is also the end is none: its loss could not be left out. Raises `ValueError` when the bytes are no
+        tokenizer's, or the end is not in its vocabulary.
+        """
+        super().__init__(data)
+        self._names = (end, pad)
+        found = next(
+            (name for name in ([end] if end else _ENDS) if self._tokenizer.token_to_id(name) is not None), None
+        )
+        if found is None:
+            raise ValueError(f"it has no token {end}" if end else "it does not say which token ends a text")
+        pad = pad if pad is not None and pad != found else _PAD
+        self._tokenizer.add_special_tokens([pad])
+        self.base_length = self._length()
+        """With the pad and without the three."""
+        self._tokenizer.add_special_tokens([IMAGE, PLACEHOLDER, END_OF_CHUNK])
+        self.length = self._length()
+        """Of the whole vocabulary: the width of the logits."""
+        self.special = SpecialTokens(*(self._id(name) for name in (IMAGE, PLACEHOLDER, END_OF_CHUNK, found, pad)))
+        added = self._tokenizer.get_added_tokens_decoder()
+        self._markers = {token.content: number for number, token in added.items() if token.special}
+        self._tokenizer.encode_special_tokens = True  # their names in a text are text
+        self._never = {*self._markers.values(), self.special.end} - {self._unknown()}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._data, *self._names)
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text, whatever it holds: `<image>` in a caption is seven letters.
+
+        A few tokenizers have the names of special tokens among their ordinary pieces; such a piece is cut in two.
+        """
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        ids: list[int] = encoding.ids
+        if self._never.isdisjoint(ids):
+            return ids
+        for number, (start, end) in zip(ids, encoding.offsets, strict=True):
+            if number in self._never and end - start > 1:
+                return self.encode(text[: start + 1]) + self.encode(text[start + 1 :])
+        return [number for number in ids if number not in self._never]
+
+    def count(self, texts: Iterable[str]) -> int:
+        """Tokens of all the texts together, as `encode` gives them."""
+        return sum(len(self.encode(text)) for text in texts)
+
+    def decode(self, ids: Iterable[int], special: bool = True) -> str:
+        """The text of the ids, special tokens by their names or left out."""
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=not special)
+        return text
+
+    def special_id(self, text: str) -> int | None:
+        """The id of the special token of this name, such as a role marker's; None when there is none."""
+        return self._markers.get(text)
+
+    def files(self) -> dict[str, bytes]:
+        """Names and contents of files from which `load_tokenizer` makes the same again, and transformers its own."""
+        settings = ("content", "special", "lstrip", "rstrip", "normalized", "single_word")
+        added = self._tokenizer.get_added_tokens_decoder()
+        config = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "eos_token": self._tokenizer.id_to_token(self.special.end),
+            "pad_token": self._tokenizer.id_to_token(self.special.pad),
+            "added_tokens_decoder": {
+                str(number): {name: getattr(token, name) for name in settings} for number, token in added.items()
+            },
+        }
+        return {FILE: self._data, CONFIG_FILE: json.dumps(config, indent=1, ensure_ascii=False).encode()}
+
+    def _length(self) -> int:
+        return 1 + max(self._tokenizer.get_vocab(with_added_tokens=True).values())  # ids may have gaps
+
+    def _id(self, name: str) -> int:
+        number: int | None = self._tokenizer.token_to_id(name)
+        assert number is not None, name
+        return number
+
+    def _unknown(self) -> int | None:
+        """The id for what the tokenizer has no piece for: any text may give it."""
+        model = json.loads(self._data)["model"]
+        name = model.get("unk_token")
+        if name is None and model.get("unk_id") is not None:
+            name = model["vocab"][model["unk_id"]][0]
+        number: int | None = None if name is None else self._tokenizer.token_to_id(name)
+        return number
+
+
+def load_tokenizer(options: ModelOptions) -> TextTokenizer:
+    """The tokenizer of the model. `UsageError` says what to pass."""
+    name = options.tokenizer or options.language.pretrained
+    if name is None:
+        raise UsageError(
+            f"tokenizer: a language model made from a config has none; pass tokenizer=FOLDER with a {FILE}"
+        )
+    data = token_counter(name, options.allow_download)._data
+    try:
+        return TextTokenizer(data, *_named(name))
+    except ValueError as error:
+        raise UsageError(f"tokenizer: {name}: {error}; name it as eos_token in a {CONFIG_FILE} beside it") from None
+
+
+def _named(name: str) -> tuple[str | None, str | None]:
+    """The texts of the end and the pad, where a CONFIG_FILE beside the tokenizer tells them."""
+    path = Path(name)
+    path = (path if path.is_dir() else path.parent) / CONFIG_FILE if path.exists() else _downloaded(name)
+    try:
+        config = json.loads(path.read_text("utf-8"))
+        tokens = [config.get(key) for key in ("eos_token", "pad_token")]
+    except FileNotFoundError:
+        return None, None
+    except (OSError, ValueError, AttributeError) as error:
+        raise UsageError(f"tokenizer: cannot read {path}: {error}; correct it or take it away") from None
+    end, pad = (token.get("content") if isinstance(token, dict) else token for token in tokens)
+    return end, pad
+
+
+def _downloaded(name: str) -> Path:
+    import huggingface_hub
+
+    try:
+        return Path(huggingface_hub.hf_hub_download(name, CONFIG_FILE))
+    except Exception:  # noqa: BLE001  not every tokenizer has one, and that the hub answers `token_counter` has seen
+        return Path(name) / CONFIG_FILE
