@@ -7,7 +7,7 @@ corpus need all of it, and are found elsewhere, by `DocumentImage.sha256` or by 
 import hashlib
 import re
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from curation.decode import DecodeLimits, RgbImage, decode, image_size
 from curation.filters import ImageFilters, image_fault
-from schemas.document import CaptionDraft, Document, DocumentImage, Draft, DraftImage, without_images
+from schemas.document import CaptionDraft, Document, DocumentImage, Draft, DraftImage, without_blanks, without_images
 from schemas.quarantine import Reason, Rejected
 from schemas.training_shard import CaptionedImage
 
@@ -72,6 +72,8 @@ class Filtered:
 
 def filtered(draft: Draft, key: str, source: str, filters: DocumentFilters) -> Filtered:
     """The document of this key and data set. Raises `Rejected`: the first filter that leaves it out as a whole."""
+    if draft.roles is not None:  # what is answered hangs on every image, and may be about one twice
+        filters = filters.model_copy(update=_OF_CONVERSATIONS)
     faults: dict[int, Rejected] = {}
     images: list[DocumentImage] = []
     seen: dict[str, int] = {}
@@ -82,9 +84,9 @@ def filtered(draft: Draft, key: str, source: str, filters: DocumentFilters) -> F
                 raise Rejected(fault.reason, f"image {number}: {fault.detail}")
             faults[number] = fault
         images.append(image)
-    whole = Document(key, draft.uid or None, source, draft.url or None, draft.parts, tuple(images), draft.metadata)
-    document = without_images(whole, faults.keys())
-    document = replace(document, parts=tuple(part for part in document.parts if isinstance(part, int) or part.strip()))
+    url, uid = draft.url or None, draft.uid or None
+    whole = Document(key, uid, source, url, draft.parts, tuple(images), draft.metadata, draft.roles)
+    document = without_blanks(without_images(whole, faults.keys()))
     if not document.parts:
         raise Rejected(Reason.EMPTY_DOCUMENT, f"no text, and none of {len(images)} images is left")
     _check(document, filters)
@@ -182,6 +184,7 @@ def _cosines() -> NDArray[np.int64]:
     return np.asarray(np.rint(waves * (1 << 14)), dtype=np.int64)
 
 
+_OF_CONVERSATIONS = {"filtered_image": "drop_document", "lost_image": "drop_document", "repeated_image": "keep"}
 _NO_IMAGE = DocumentImage(b"", "", 0, 0, "", None, "{}")
 
 

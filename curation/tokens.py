@@ -31,6 +31,7 @@ class TokenCounter:
             raise ValueError(" ".join(str(error).split())[:200]) from None
         self._tokenizer.no_truncation()  # a file may ask for both: a count is of the whole text and of nothing else
         self._tokenizer.no_padding()
+        self._tokenizer.encode_special_tokens = True  # their names in a text are text: a trainer lets none speak
         self._data = data
         sha256 = hashlib.sha256(data).hexdigest()
         self.fingerprint = EngineFingerprint(

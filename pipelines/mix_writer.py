@@ -91,8 +91,8 @@ class MixWriter:
     def _index_row(self, sample: Found, key: str) -> dict[str, Any]:
         """The sample's row in the index, but for where it lies in a tar."""
         row = {name: sample.row[name] for name in SCHEMA.names}
-        tokens = row["tokens"] if self.tokenizer else None
-        return row | {"key": key, "source": sample.row["name"], "tokens": tokens}
+        uncounted = {} if self.tokenizer else {"tokens": None, "part_tokens": None}
+        return row | {"key": key, "source": sample.row["name"]} | uncounted
 
 
 def as_document(image: CaptionedImage, source: str) -> Document:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from curation.tokens import TokenCounter
 from pipelines.output import parquet_bytes, put
 from schemas import document, training_shard
-from schemas.document import Document, to_members, to_row
+from schemas.document import Document, Part, to_members, to_row
 from schemas.manifest import OutputFile
 from schemas.output_set import DATA, INDEX, QUARANTINE
 from schemas.quarantine import QUARANTINE as QUARANTINE_SCHEMA
@@ -47,17 +47,24 @@ class Sample:
         return sum(BLOCK + padded(len(data)) for _, data in self.members)
 
     @property
+    def parts(self) -> tuple[Part, ...]:
+        """Its texts and the numbers of its images, in the order in which they are read."""
+        if isinstance(self.record, Document):
+            return self.record.parts
+        return (0, self.record.text) if self.record.text else (0,)
+
+    @property
     def texts(self) -> list[str]:
         """All its texts."""
-        if isinstance(self.record, Document):
-            return [part for part in self.record.parts if isinstance(part, str)]
-        return [self.record.text]
+        return [part for part in self.parts if isinstance(part, str)]
 
     @property
     def kind(self) -> Kind:
         """What it is."""
         if isinstance(self.record, CaptionedImage):
             return "captioned_image"
+        if self.record.roles is not None:
+            return "conversation"
         return "document" if self.record.images else "text"
 
 
@@ -119,8 +126,8 @@ class ShardWriter:
 
     def _index_row(self, sample: Sample) -> dict[str, Any]:
         """What the index says of a sample, but for where it lies in a tar."""
-        texts = sample.texts
         images = sample.record.images if isinstance(sample.record, Document) else [sample.record]
+        tokens = self._part_tokens(sample)
         return {
             "key": sample.record.key,
             "uid": sample.record.uid or None,
@@ -130,9 +137,16 @@ class ShardWriter:
             "image_details": [
                 {name: getattr(image, name) for name in ("width", "height", "sha256")} for image in images
             ],
-            "characters": sum(map(len, texts)),
-            "tokens": self.counter.count(texts) if self.counter else None,
+            "characters": sum(map(len, sample.texts)),
+            "tokens": None if tokens is None else sum(filter(None, tokens)),
+            "part_tokens": tokens,
+            "roles": sample.record.roles if isinstance(sample.record, Document) else None,
         }
+
+    def _part_tokens(self, sample: Sample) -> list[int | None] | None:
+        if self.counter is None:
+            return None
+        return [self.counter.count([part]) if isinstance(part, str) else None for part in sample.parts]
 
 
 def put_quarantine(output: Folder, name: str, rows: list[dict[str, str | None]]) -> OutputFile:

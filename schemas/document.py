@@ -1,5 +1,7 @@
 """An interleaved document: texts and images in the order in which they are read; a text is one without images.
 
+A conversation is a document that says of each part who speaks: a turn is a run of parts of one role.
+
 `Document` is what a training shard holds. `Draft`, and `CaptionDraft` for a single image with its caption, are what the
 reader of a published set makes of one row: their images may be addresses still, or lost.
 
@@ -16,7 +18,7 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -24,6 +26,11 @@ from schemas.quarantine import Rejected
 
 Part = str | int
 """A text, or the number of an image, from 0."""
+
+Role = Literal["system", "user", "assistant"]
+"""Who speaks in a part of a conversation. What the assistant says is what a trainer learns."""
+
+ROLES: tuple[Role, ...] = ("system", "user", "assistant")
 
 ImageSource = bytes | str | Rejected
 """An image's file; or the address (URL or file name) that a store has it under; or why it is lost."""
@@ -62,6 +69,7 @@ class Document:
     parts: tuple[Part, ...]
     images: tuple[DocumentImage, ...]
     metadata: str  # JSON object: what the source says of the document
+    roles: tuple[Role, ...] | None = None  # of each part; None: no conversation
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +90,7 @@ class Draft:
     parts: tuple[Part, ...]
     images: tuple[DraftImage, ...] = ()
     metadata: str = "{}"
+    roles: tuple[Role, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +121,8 @@ def validate(document: Document) -> None:
     _check_object(document.metadata, "metadata")
     if not document.parts:
         raise ValueError("parts: there are none")
+    if document.roles is not None:
+        _check_roles(document.roles, len(document.parts))
     due = 0
     for number, part in enumerate(document.parts):
         if isinstance(part, str):
@@ -134,14 +145,23 @@ def without_images(document: Document, dropped: Collection[int]) -> Document:
     """The document without the images of these numbers; those that stay are numbered anew."""
     kept = [number for number in range(len(document.images)) if number not in dropped]
     new = {number: position for position, number in enumerate(kept)}
+    stay = [place for place, part in enumerate(document.parts) if isinstance(part, str) or part in new]
+    parts = (document.parts[place] for place in stay)
     return replace(
         document,
-        parts=tuple(
-            part if isinstance(part, str) else new[part]
-            for part in document.parts
-            if isinstance(part, str) or part in new
-        ),
+        parts=tuple(part if isinstance(part, str) else new[part] for part in parts),
         images=tuple(document.images[number] for number in kept),
+        roles=document.roles and tuple(document.roles[place] for place in stay),
+    )
+
+
+def without_blanks(document: Document) -> Document:
+    """The document without texts of nothing but space."""
+    stay = [place for place, part in enumerate(document.parts) if isinstance(part, int) or part.strip()]
+    return replace(
+        document,
+        parts=tuple(document.parts[place] for place in stay),
+        roles=document.roles and tuple(document.roles[place] for place in stay),
     )
 
 
@@ -149,7 +169,7 @@ def to_members(document: Document) -> list[tuple[str, bytes]]:
     """Ending (`json`, `0.jpg`, ...) and bytes of its members, in their order in the tar. ValueError: invalid."""
     validate(document)
     images = [{"extension": image.extension} | _details(image) for image in document.images]
-    content = {
+    content: dict[str, Any] = {
         "uid": document.uid,
         "source": document.source,
         "url": document.url,
@@ -157,6 +177,8 @@ def to_members(document: Document) -> list[tuple[str, bytes]]:
         "images": images,
         "metadata": document.metadata,
     }
+    if document.roles is not None:
+        content["roles"] = list(document.roles)
     files = [(f"{number}.{image.extension}", image.data) for number, image in enumerate(document.images)]
     return [("json", json.dumps(content, ensure_ascii=False).encode()), *files]
 
@@ -183,6 +205,7 @@ def from_members(key: str, members: Mapping[str, bytes]) -> Document:
         parts=tuple(_part(item, f"part {number}") for number, item in enumerate(_list(content, "parts"))),
         images=tuple(images),
         metadata=_field(content, "metadata", str, "metadata"),
+        roles=_roles(content),
     )
     validate(document)
     return document
@@ -206,6 +229,7 @@ def to_row(document: Document) -> dict[str, Any]:
         "images": list(files),
         "image_details": [image and _details(image) for image in images],
         "metadata": document.metadata,
+        "roles": None if document.roles is None else list(document.roles),
     }
 
 
@@ -234,6 +258,7 @@ def from_row(row: Mapping[str, Any]) -> Document:
         parts=tuple(parts),
         images=tuple(images),
         metadata=_field(row, "metadata", str, "metadata"),
+        roles=_roles(row),
     )
     validate(document)
     return document
@@ -296,6 +321,19 @@ def _list(item: Mapping[str, Any], name: str) -> list[Any]:
     return value
 
 
+def _roles(item: Mapping[str, Any]) -> tuple[Role, ...] | None:
+    """They are there in conversations only; in tables written before there were any, nowhere."""
+    return None if item.get("roles") is None else tuple(_list(item, "roles"))
+
+
+def _check_roles(roles: tuple[Role, ...], parts: int) -> None:
+    if len(roles) != parts:
+        raise ValueError(f"roles: {len(roles)} of {parts} parts")
+    for number, role in enumerate(roles):
+        if role not in ROLES:
+            raise ValueError(f"part {number}: its role {role!r} is not one of {', '.join(ROLES)}")
+
+
 def _check_text(text: Any, place: str) -> None:
     if not isinstance(text, str) or not text:
         raise ValueError(f"{place}: {'an empty text' if text == '' else 'not a text'}")
@@ -338,6 +376,7 @@ _FEATURES = {
     "images": {"feature": {"_type": "Image"}, "_type": "List"},
     "image_details": {"feature": _DETAILS, "_type": "List"},
     "metadata": _STRING,
+    "roles": {"feature": _STRING, "_type": "List"},
 }
 
 PARQUET = pa.schema(
@@ -354,6 +393,7 @@ PARQUET = pa.schema(
             pa.list_(pa.struct([(name, pa.type_for_alias(kind["dtype"])) for name, kind in _DETAILS.items()])),
         ),
         pa.field("metadata", pa.string(), nullable=False),
+        pa.field("roles", pa.list_(pa.string())),
     ],
     metadata={b"huggingface": json.dumps({"info": {"features": _FEATURES}}).encode()},
 )

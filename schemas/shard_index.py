@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from schemas.fingerprint import EngineFingerprint
 
-Kind = Literal["captioned_image", "document", "text"]
-"""What a sample is: an image with its caption, texts and images in turn, or a document without images."""
+Kind = Literal["captioned_image", "document", "text", "conversation"]
+"""What a sample is: an image with its caption, texts and images in turn, a document without images, or one with roles.
+"""
 
 INDEX = pa.schema(
     [
@@ -38,6 +39,10 @@ INDEX = pa.schema(
         ),
         pa.field("characters", pa.int32(), nullable=False),  # of all texts
         pa.field("tokens", pa.int32()),  # of all texts, each by itself and without special tokens; null: not counted
+        # the same of each part, in the order in which it is read; null for an image, and of an image's caption only
+        # where there is one. Null as a whole: not counted
+        pa.field("part_tokens", pa.list_(pa.int32())),
+        pa.field("roles", pa.list_(pa.string())),  # of each part of a conversation, else null
     ]
 )
 

@@ -14,6 +14,7 @@ from curation.sources import (
     cc12m,
     datacomp,
     kale,
+    llava,
     mint_arxiv,
     mint_html,
     mint_pdf,
@@ -72,6 +73,7 @@ SOURCES: dict[str, SourceReader] = {
     "datacomp": SourceReader(_plain(datacomp.read), (".tar",), True),
     "blip3-ocr": SourceReader(blip3.read_ocr, (".parquet",), True, blip3.COLUMNS, blip3.OPTIONAL),
     "blip3-grounding": SourceReader(blip3.read_grounding, (".parquet",), True, blip3.COLUMNS, blip3.OPTIONAL_GROUNDING),
+    "llava": SourceReader(_plain(llava.read), (".json", ".jsonl"), False, items=llava.items),
     "text": SourceReader(_plain(text.read), (".jsonl", ".parquet"), False, text.COLUMNS, text.OPTIONAL),
 }
 """By the names that `ingest` takes."""

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from schemas.document import (
     EXTENSIONS,
     PARQUET,
+    ROLES,
     Document,
     DocumentImage,
     from_members,
@@ -27,6 +28,7 @@ from schemas.document import (
     to_members,
     to_row,
     validate,
+    without_blanks,
     without_images,
 )
 from schemas.tar_reader import TarReader
@@ -80,6 +82,7 @@ def documents(draw: st.DrawFn) -> Document:
         parts=tuple(next(numbers) if is_image else draw(texts) for is_image in kinds),
         images=tuple(shown),
         metadata=draw(objects),
+        roles=draw(st.none() | st.lists(st.sampled_from(ROLES), min_size=len(kinds), max_size=len(kinds)).map(tuple)),
     )
 
 
@@ -125,6 +128,25 @@ def test_json_member_is_as_documented() -> None:
         "metadata": '{"warc": null}',
     }
     assert files == [("0.jpg", jpeg(1)), ("1.jpg", jpeg(2))]
+
+
+def test_conversations_say_who_speaks_and_documents_nothing_of_it() -> None:
+    (_, plain), *_ = to_members(TEXT)
+    assert "roles" not in json.loads(plain)
+    told = replace(TEXT, parts=("Hi", "Hello"), roles=("user", "assistant"))
+    (_, content), *_ = to_members(told)
+    assert json.loads(content)["roles"] == ["user", "assistant"]
+    assert from_members(told.key, {"json": content}) == told
+    old = {
+        name: value for name, value in to_row(TEXT).items() if name != "roles"
+    }  # of a set made before there were any
+    assert from_row(old) == TEXT
+
+
+def test_roles_stay_with_their_parts() -> None:
+    told = replace(DOCUMENT, parts=("a", 0, 1, " "), roles=("system", "user", "user", "assistant"))
+    assert without_images(told, {0}).roles == ("system", "user", "assistant")
+    assert (without_blanks(told).parts, without_blanks(told).roles) == (("a", 0, 1), ("system", "user", "user"))
 
 
 def test_tar_is_read_by_our_reader_and_by_webdataset(tmp_path: Path) -> None:
@@ -187,6 +209,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"parts": (0, 1, "\ud83d")}, "part 2: half of a surrogate pair, which can be stored nowhere"),
     ({"parts": (False, 1)}, "part 0: a bool, neither a text nor an image's number"),
     ({"parts": (0, 1, None)}, "part 2: a NoneType, neither a text nor an image's number"),
+    ({"roles": ("user",)}, "roles: 1 of 4 parts"),
+    ({"roles": ("user", "user", "bot", "user")}, "part 2: its role 'bot' is not one of system, user, assistant"),
     ({"metadata": "[]"}, "metadata: it is no JSON object"),
     ({"metadata": ""}, "metadata: an empty text"),
     ({"images": (image(1), image(2, data=b""))}, "image 1: no bytes"),
