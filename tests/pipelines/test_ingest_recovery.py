@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from pipelines.recipe import IngestRun
 from pipelines.verify import verify
 from schemas.output_set import committed
 from schemas.storage import Folder
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, jpeg, write_shard
 from tests.pipelines.drivers import hashes
 from tests.pipelines.published import SETS, take_in
 from tests.pipelines.sets import small_disk
@@ -24,10 +23,12 @@ KILL_SITE = REPOSITORY / "tests/pipelines/kill_site"
 
 
 @pytest.fixture(scope="module")
-def made(make_shards: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two sets, the images of one, and what becomes of both without a hitch."""
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two sets, the images of one in three tars, and what becomes of both without a hitch."""
     folder = tmp_path_factory.mktemp("recovery")
-    make_shards(folder / "images", shards=1, samples=15)
+    (folder / "images").mkdir()
+    for first in (0, 5, 10):
+        write_shard(folder / f"images/{first:05d}.tar", [jpeg(first + each) for each in range(5)], first)
     for source in ("obelics", "mint-pdf"):
         (folder / source).mkdir()
         SETS[source](folder / source)
@@ -106,6 +107,7 @@ def test_what_is_committed_is_not_done_again(made: Path, tmp_path: Path) -> None
 @pytest.mark.xdist_group("ray")
 @pytest.mark.parametrize("form", ["webdataset", "parquet"])
 def test_two_workers_give_the_same_bytes(made: Path, tmp_path: Path, form: str) -> None:
+    """Each reads some of the tars that the images lie in, and finds images in all of them."""
     images, files = f"{made}/images/*.tar", f"{made}/obelics/*.parquet"
     for workers in (1, 2):
         options = {"format": form, "samples_per_shard": 2, "repeated_images": "alike"}
