@@ -89,8 +89,8 @@ def valid_cells(size: Size, grid: Grid, cells_per_side: int) -> NDArray[np.bool_
     """Bool [1 + columns * rows, cells_per_side ** 2]: the cells that show the picture; all of the thumbnail's do.
 
     Tiles and cells row by row, each tile's cells together (`reference_groups` gives the other order). What is masked is
-    whole rows or columns of cells at the border, rounded so that of those which show both the picture and black most
-    stay in. Of a picture thinner than a cell nothing may be left but the thumbnail.
+    whole rows or columns of cells at the border, rounded as the released code does: one that shows a little of the
+    picture may be masked, and of a picture thinner than a cell nothing may be left but the thumbnail.
     """
     columns, rows = grid
     width, height = columns * cells_per_side, rows * cells_per_side
