@@ -6,7 +6,7 @@ folder is needed; the keys of the tensors are those of `ResamplerLMM`.
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +52,9 @@ def save_pretrained(
     try:
         _write(unfinished, model, tokenizer, state or model.state_dict())
         unfinished.replace(folder)
-    except OSError as error:
-        raise ShardloomError(f"export: cannot write {folder}: {error.strerror}; the model is not saved") from None
+    except (OSError, SafetensorError) as error:
+        what = " ".join(str(error).split())
+        raise ShardloomError(f"export: cannot write {folder}: {what}; make room, and save the model again") from None
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
@@ -95,11 +96,10 @@ def blank_model(options: ModelOptions, tokenizer: TextTokenizer | None = None) -
 
 def load_weights(model: ResamplerLMM, folder: Path) -> None:
     """Fills the model, tensor by tensor. Raises `UsageError` when one is missing, left over or of another shape."""
-    files = weight_files(folder)
-    fill(model, ((key, tensor) for file in files for key, tensor in _tensors(file)), str(folder))
+    fill(model, tensors_of(folder), str(folder))
 
 
-def fill(model: ResamplerLMM, tensors: Iterator[tuple[str, Tensor]], where: str) -> None:
+def fill(model: ResamplerLMM, tensors: Iterable[tuple[str, Tensor]], where: str) -> None:
     """Takes each tensor by its key; all of the model's keys have to come, and no others."""
     state = model.state_dict()
     absent = own_keys(model)
@@ -121,25 +121,16 @@ def own_keys(model: ResamplerLMM) -> set[str]:
     return model.state_dict().keys() - tied
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a folder, as its index has them."""
-    try:
-        if (folder / INDEX_FILE).is_file():
-            names = json.loads((folder / INDEX_FILE).read_text("utf-8"))["weight_map"].values()
-            return [folder / Path(name).name for name in sorted(set(names))]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        what = f"{type(error).__name__}: {error}"
-        raise UsageError(f"model: {folder / INDEX_FILE} is no index: {what}; pass another folder") from None
-    return [folder / WEIGHTS_FILE]
-
-
-def _tensors(file: Path) -> Iterator[tuple[str, Tensor]]:
-    try:
-        with safe_open(file, framework="pt") as opened:
-            for key in opened.keys():  # noqa: SIM118  no dict
-                yield key, opened.get_tensor(key)
-    except (OSError, SafetensorError) as error:
-        raise UsageError(f"model: cannot read {file}: {' '.join(str(error).split())}; pass whole weights") from None
+def tensors_of(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    """Keys and tensors of all safetensors files of a folder, one tensor at a time."""
+    for file in _weight_files(folder):
+        try:
+            with safe_open(file, framework="pt") as opened:
+                for key in opened.keys():  # noqa: SIM118  no dict
+                    yield key, opened.get_tensor(key)
+        except (OSError, SafetensorError) as error:
+            what = " ".join(str(error).split())
+            raise UsageError(f"model: cannot read {file}: {what}; pass a folder of whole weights") from None
 
 
 def _write(folder: Path, model: ResamplerLMM, tokenizer: TextTokenizer, state: Mapping[str, Tensor]) -> None:
@@ -168,3 +159,14 @@ def _settings(config: Any) -> dict[str, Any]:
     for noise in ("transformers_version", "architectures", "dtype", "auto_map", "_name_or_path"):
         settings.pop(noise, None)
     return settings
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    try:
+        if (folder / INDEX_FILE).is_file():
+            names = json.loads((folder / INDEX_FILE).read_text("utf-8"))["weight_map"].values()
+            return [folder / Path(name).name for name in sorted(set(names))]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise UsageError(f"model: {folder / INDEX_FILE} is no index: {what}; pass another folder") from None
+    return [folder / WEIGHTS_FILE]

@@ -4,14 +4,21 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from tokenizers import AddedToken, Tokenizer
 from tokenizers.decoders import ByteLevel as ByteLevelDecoder
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
+from torch import Tensor
 
+from training.batch import IGNORED, PADDING, Batch, SampleName
 from training.model.config import ModelOptions
 
 ROLES = ["<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"]
+
+END, PAD, IMAGE = 256, 261, 262  # of `write_tokenizer`
+Sample = list[str | int | Tensor]
+"""Texts, ids and images."""
 
 VISION = {
     "image_size": 56,
@@ -57,6 +64,62 @@ def options(tokenizer: Path, **changes: Any) -> ModelOptions:
     """A model of about 100,000 parameters; `changes` as in `ModelOptions`."""
     plain = {"vision": {"config": VISION}, "resampler": RESAMPLER, "language": {"config": PHI3}}
     return ModelOptions.model_validate(plain | {"tokenizer": str(tokenizer)} | changes)
+
+
+def picture(seed: int, tiles: int = 1) -> Tensor:
+    """Tiles of an image, uint8 [tiles, 3, 56, 56], coarse enough for a tower that knows nothing."""
+    coarse = torch.randint(0, 256, (tiles, 3, 4, 4), generator=torch.Generator().manual_seed(seed))
+    return coarse.repeat_interleave(14, 2).repeat_interleave(14, 3).to(torch.uint8)
+
+
+def pack(rows: list[list[Sample]], length: int | None = None, left: bool = False) -> Batch:
+    """Sequences of samples, padded on the right to `length` (or on the left); each text token is to be predicted.
+
+    Images of several tiles have the grid 1 x (tiles - 1).
+    """
+    tokens, segments, positions, images = [], [], [], []
+    for samples in rows:
+        row: list[int] = []
+        which: list[int] = []
+        where: list[int] = []
+        for number, sample in enumerate(samples):
+            ids: list[int] = []
+            for part in sample:
+                if isinstance(part, Tensor):
+                    images.append(part)
+                    ids += [IMAGE] * (len(part) * RESAMPLER["latents"])
+                else:
+                    ids += [part] if isinstance(part, int) else list(part.encode())
+            row += ids
+            which += [number] * len(ids)
+            where += range(len(ids))
+        tokens.append(row)
+        segments.append(which)
+        positions.append(where)
+    length = length or max(len(row) for row in tokens)
+
+    def padded(table: list[list[int]], value: int) -> Tensor:
+        fill = [[value] * (length - len(row)) for row in table]
+        return torch.tensor([f + row if left else row + f for f, row in zip(fill, table, strict=True)])
+
+    ids, numbers = padded(tokens, PAD), padded(segments, PADDING)
+    following = torch.nn.functional.pad(ids[:, 1:], (0, 1), value=PAD)
+    same = torch.nn.functional.pad(numbers[:, 1:] == numbers[:, :-1], (0, 1)) & (numbers != PADDING)
+    tiles = torch.cat([torch.empty((0, 3, 56, 56), dtype=torch.uint8), *images])
+    return Batch(
+        tokens=ids,
+        labels=following.where(same & (following != IMAGE), IGNORED),
+        positions=padded(positions, 0),
+        segments=numbers,
+        sources=numbers.clamp(max=0),
+        tiles=tiles,
+        valid=torch.ones((len(tiles), 16), dtype=torch.bool),
+        grids=torch.tensor([[0, 0] if len(image) == 1 else [1, len(image) - 1] for image in images]).view(-1, 2),
+        samples=tuple(
+            tuple(SampleName("tiny", f"{row}.tar", str(number)) for number in range(len(samples)))
+            for row, samples in enumerate(rows)
+        ),
+    )
 
 
 def _save(tokenizer: Tokenizer, folder: Path) -> Path:

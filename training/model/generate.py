@@ -1,0 +1,159 @@
+"""What the model says to a prompt of texts and images.
+
+The loop is our own, since the tokens behind the language model's table are in none of transformers' heads. Prompts of a
+batch are padded on the left, so that all of them end, and go on, at the same place.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+
+import torch
+from PIL import Image
+from pydantic import Field, NonNegativeFloat, PositiveInt
+from torch import Tensor
+
+from schemas.errors import UsageError
+from schemas.options import Options
+from training.batch import IGNORED, PADDING, Batch, SampleName
+from training.model.lmm import ResamplerLMM
+from training.model.tiles import Picture, cut
+from training.model.tokens import TextTokenizer
+
+Prompt = Sequence[str | int | Image.Image | Picture]
+"""Texts, images, and ids of special tokens, which no text can give."""
+
+_TURN_ENDS = ("<|end|>", "<|im_end|>", "<|eot_id|>", "<end_of_turn>")  # in the tokenizers of chat models
+
+
+class GenerateOptions(Options):
+    """How the next token is chosen and when to stop."""
+
+    max_new_tokens: PositiveInt = 128
+    temperature: NonNegativeFloat = Field(0, description="0: always the likeliest token")
+    top_p: float = Field(1, gt=0, le=1, description="of the likeliest tokens that together have this probability")
+    seed: int = Field(0, description="of the draws; the same batch with the same seed gives the same texts")
+    stop: tuple[str, ...] = Field((), description="texts before which an answer ends, besides the tokens that end one")
+
+
+def generate(
+    model: ResamplerLMM, tokenizer: TextTokenizer, prompt: Prompt, options: GenerateOptions | None = None
+) -> str:
+    """The answer, without special tokens. Raises `UsageError` for a prompt that is empty or too long."""
+    return generate_batch(model, tokenizer, [prompt], options)[0]
+
+
+def generate_batch(
+    model: ResamplerLMM, tokenizer: TextTokenizer, prompts: Sequence[Prompt], options: GenerateOptions | None = None
+) -> list[str]:
+    """An answer to each prompt; without a temperature the same as to each by itself."""
+    if not prompts:
+        return []
+    options = options or GenerateOptions()
+    batch = prompt_batch(model, tokenizer, prompts)
+    limit = getattr(model.language.lm.config, "max_position_embeddings", None)
+    length = batch.tokens.shape[1]
+    if limit and length + options.max_new_tokens > limit:
+        raise UsageError(
+            f"generate: a prompt of {length} tokens and {options.max_new_tokens} new ones are more than the model's"
+            f" {limit}; shorten the prompt, or pass a lower max_new_tokens"
+        )
+    training = model.training
+    model.eval()
+    try:
+        return _answers(model, tokenizer, batch.to(model.resampler.latents.device), options)
+    finally:
+        model.train(training)
+
+
+def prompt_batch(model: ResamplerLMM, tokenizer: TextTokenizer, prompts: Sequence[Prompt]) -> Batch:
+    """The prompts as one batch, padded on the left."""
+    rows, pieces = [], []
+    for number, prompt in enumerate(prompts):
+        row: list[int] = []
+        for part in prompt:
+            if isinstance(part, str):
+                row += tokenizer.encode(part)
+            elif isinstance(part, int):
+                row.append(part)
+            else:
+                any_resolution, vision = model.options.any_resolution, model.vision
+                pieces.append(cut(part, any_resolution, vision.image_size, vision.patch_size))
+                row += [tokenizer.special.image] * (len(pieces[-1][0]) * model.options.resampler.latents)
+        if not row:
+            raise UsageError(f"generate: prompt {number} is empty; pass a text or an image")
+        rows.append(row)
+    length = max(len(row) for row in rows)
+    tokens = torch.tensor([[tokenizer.special.pad] * (length - len(row)) + row for row in rows])
+    positions = torch.tensor([[0] * (length - len(row)) + list(range(len(row))) for row in rows])
+    segments = torch.tensor([[PADDING] * (length - len(row)) + [0] * len(row) for row in rows])
+    side, cells = model.vision.image_size, model.vision.cells
+    tiles = [torch.as_tensor(tiles) for tiles, _, _ in pieces]
+    valid = [torch.as_tensor(valid) for _, valid, _ in pieces]
+    return Batch(
+        tokens=tokens,
+        labels=torch.full_like(tokens, IGNORED),
+        positions=positions,
+        segments=segments,
+        sources=segments,
+        tiles=torch.cat([torch.empty((0, 3, side, side), dtype=torch.uint8), *tiles]),
+        valid=torch.cat([torch.empty((0, cells), dtype=torch.bool), *valid]),
+        grids=torch.tensor([grid for _, _, grid in pieces], dtype=torch.int64).view(-1, 2),
+        samples=tuple((SampleName("prompt", "prompt", str(number)),) for number in range(len(rows))),
+    )
+
+
+@torch.inference_mode()
+def _answers(model: ResamplerLMM, tokenizer: TextTokenizer, batch: Batch, options: GenerateOptions) -> list[str]:
+    ends = {tokenizer.special.end, tokenizer.special.end_of_chunk, *map(tokenizer.special_id, _TURN_ENDS)} - {None}
+    flex = model.language.implementation == "flex_attention"  # which would be compiled anew for each length
+    answers: list[list[int]] = [[] for _ in batch.samples]
+    texts: list[str | None] = [None for _ in answers]
+    with model.language.attending_by("sdpa") if flex else nullcontext():
+        for tokens in _tokens(model, batch, options):
+            for row, token in enumerate(tokens.tolist()):
+                if texts[row] is not None:
+                    continue
+                if token in ends:
+                    texts[row] = tokenizer.decode(answers[row], special=False)
+                    continue
+                answers[row].append(token)
+                if options.stop:
+                    text = tokenizer.decode(answers[row], special=False)
+                    cuts = [at for stop in options.stop if (at := text.find(stop)) >= 0]
+                    texts[row] = text[: min(cuts)] if cuts else None
+            if None not in texts:
+                break
+    decoded = (tokenizer.decode(ids, special=False) for ids in answers)
+    return [text if known is None else known for text, known in zip(decoded, texts, strict=True)]
+
+
+def _tokens(model: ResamplerLMM, batch: Batch, options: GenerateOptions) -> Iterator[Tensor]:
+    """The next token of each row, int64 [B], again and again."""
+    from transformers import DynamicCache
+
+    language, segments, positions = model.language, batch.segments, batch.positions
+    embeddings = model.splice(language.embed(batch.tokens), model.image_tokens(batch), batch)
+    mask = language.mask(segments, embeddings.dtype)
+    cache = DynamicCache()  # of all positions also where a window slides: the mask sees to that
+    draws = torch.Generator(segments.device).manual_seed(options.seed)
+    special = model.special
+    for _ in range(options.max_new_tokens):
+        hidden = language(embeddings, mask, positions, cache)
+        logits = language.logits(hidden[:, -1]).float()
+        logits[:, [special.image, special.placeholder, special.pad]] = -torch.inf  # none of them is ever said
+        tokens = _chosen(logits, options, draws)
+        yield tokens
+        embeddings = language.embed(tokens[:, None])
+        segments = torch.nn.functional.pad(segments, (0, 1), value=0)
+        positions = positions[:, -1:] + 1
+        mask = language.mask(segments, embeddings.dtype, last=1)
+
+
+def _chosen(logits: Tensor, options: GenerateOptions, draws: torch.Generator) -> Tensor:
+    """One token of each row of logits [B, vocabulary]."""
+    if options.temperature == 0:
+        return logits.argmax(dim=-1)
+    ranked, ids = (logits / options.temperature).softmax(dim=-1).sort(dim=-1, descending=True)
+    before = ranked.cumsum(dim=-1) - ranked
+    drawn = torch.multinomial(ranked.where(before < options.top_p, 0), 1, generator=draws)
+    return ids.gather(1, drawn)[:, 0]

@@ -1,0 +1,76 @@
+"""The released xGen-MM (BLIP-3) weights, and checkpoints of its training code, read into our model.
+
+Two layouts hold the same tensors. On the hub: safetensors whose keys begin with `vlm.`. Of LAVIS' trainer and its
+converter: one torch file, a dict with `model_state_dict` or that state by itself; the trainer leaves out the frozen
+tower.
+The keys are those of the modules in LAVIS, branch xgen-mm, open_flamingo/src (xgenmm.py, vlm.py, helpers.py).
+The weights do what they were trained to do only with `any_resolution.tile_order: reference`.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from schemas.errors import UsageError
+from training.model.lmm import ResamplerLMM
+from training.model.pretrained import fill, own_keys, tensors_of
+
+_PREFIXES = (
+    ("vision.model.", "vision_encoder."),
+    ("resampler.", "vision_tokenizer."),
+    ("language.lm.", "lang_model."),
+    ("language.added_embeddings.", "lang_model.model.embed_tokens.additional_embedding."),
+    ("language.added_head.", "lang_model.lm_head.additional_fc."),
+    ("language.head_bias", "lang_model.lm_head.bias"),
+)
+_TOWER = "vision_encoder."
+_WRAPPERS = re.compile(r"\A(?:module\.|vlm\.)+|(?<=vision_encoder\.)vision_model\.")
+_BUFFERS = (".position_ids", ".inv_freq")  # kept by older transformers, and made of nothing but constants
+
+
+def released_key(key: str) -> str:
+    """What a tensor of ours is called there, without the hub's prefix `vlm.`."""
+    for ours, theirs in _PREFIXES:
+        if key.startswith(ours):
+            return theirs + key.removeprefix(ours)
+    raise ValueError(f"no part of the model has {key}")
+
+
+def load_xgen_mm(model: ResamplerLMM, path: str | Path) -> None:
+    """Fills the model from a folder as on the hub, or a file of LAVIS' trainer.
+
+    A trainer's checkpoint has no frozen tower: then the model's own stays, and has to be the one that was trained with.
+    Raises `UsageError` when anything else is missing, and when anything is left over or of another shape.
+    """
+    path = Path(path)
+    ours = {released_key(key): key for key in own_keys(model)}
+    tensors = tensors_of(path) if path.is_dir() else _of_checkpoint(path, _tower(model, ours))
+    bare = ((_WRAPPERS.sub("", key), tensor) for key, tensor in tensors if not key.endswith(_BUFFERS))
+    fill(model, ((ours.get(key, key), tensor) for key, tensor in bare), str(path))
+
+
+def _tower(model: ResamplerLMM, ours: dict[str, str]) -> dict[str, Tensor]:
+    state = model.state_dict()
+    return {theirs: state[key] for theirs, key in ours.items() if theirs.startswith(_TOWER)}
+
+
+def _of_checkpoint(path: Path, tower: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """Keys and tensors of a file of LAVIS' trainer; those of `tower` where it has none."""
+    try:
+        content: Any = torch.load(path, map_location="cpu", mmap=True, weights_only=True)  # runs no code of the file's
+        state = dict(content.get("model_state_dict", content))
+    except Exception as error:  # noqa: BLE001  torch raises what it likes on damaged files
+        what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise UsageError(
+            f"xgen-mm: cannot read {path}: {what}; pass a folder of safetensors, or a checkpoint"
+        ) from None
+    if not any(_TOWER in key for key in state):
+        state |= tower
+    for key, tensor in state.items():
+        if not isinstance(tensor, Tensor):
+            raise UsageError(f"xgen-mm: {key} of {path} is no tensor; pass a folder of safetensors, or a checkpoint")
+        yield key, tensor
