@@ -51,7 +51,6 @@ class DocumentFilters(BaseModel):
     repeated_image: Policy | Literal["keep"] = "drop_image"
     # A picture that is cut short would be found by the trainer instead; 2 ms for one of 512 pixels.
     decode_images: bool = True
-    limits: DecodeLimits = DecodeLimits()
 
     @model_validator(mode="after")
     def _check_bounds(self) -> "DocumentFilters":
@@ -70,7 +69,7 @@ class Filtered:
     dropped: Counter[Reason]
 
 
-def filtered(draft: Draft, key: str, source: str, filters: DocumentFilters) -> Filtered:
+def filtered(draft: Draft, key: str, source: str, filters: DocumentFilters, limits: DecodeLimits) -> Filtered:
     """The document of this key and data set. Raises `Rejected`: the first filter that leaves it out as a whole."""
     if draft.roles is not None:  # what is answered hangs on every image, and may be about one twice
         filters = filters.model_copy(update=_OF_CONVERSATIONS)
@@ -78,7 +77,7 @@ def filtered(draft: Draft, key: str, source: str, filters: DocumentFilters) -> F
     images: list[DocumentImage] = []
     seen: dict[str, int] = {}
     for number, drafted in enumerate(draft.images):
-        image, fault, policy = _judged(drafted, seen, number, filters)
+        image, fault, policy = _judged(drafted, seen, number, filters, limits)
         if fault is not None:
             if policy == "drop_document":
                 raise Rejected(fault.reason, f"image {number}: {fault.detail}")
@@ -94,13 +93,18 @@ def filtered(draft: Draft, key: str, source: str, filters: DocumentFilters) -> F
 
 
 def captioned(
-    draft: CaptionDraft, key: str, source_shard: str, source_key: str, filters: DocumentFilters
+    draft: CaptionDraft,
+    key: str,
+    source_shard: str,
+    source_key: str,
+    filters: DocumentFilters,
+    limits: DecodeLimits,
 ) -> CaptionedImage:
     """The captioned image of this key, made of this item of this input. Raises `Rejected`: why it is left out.
 
     Of the filters, those of images and text are applied.
     """
-    image = measured(draft.image, filters)
+    image = measured(draft.image, filters, limits)
     fault = image_fault(image.width, image.height, filters.image)
     if fault is not None:
         raise fault
@@ -123,16 +127,17 @@ def captioned(
     )
 
 
-def measured(drafted: DraftImage, filters: DocumentFilters) -> DocumentImage:
+def measured(drafted: DraftImage, filters: DocumentFilters, limits: DecodeLimits) -> DocumentImage:
     """The image with its format, size and hash. Raises `Rejected`: it is lost, or none that can be decoded."""
     data = drafted.source
     if isinstance(data, Rejected):
         raise data
     if isinstance(data, str):
         raise Rejected(Reason.LOST_IMAGE, f"{data[:200]} is in no store")
-    width, height = image_size(data, filters.limits)
     if filters.decode_images:
-        height, width, _ = decode(data, filters.limits).shape
+        height, width, _ = decode(data, limits).shape
+    else:
+        width, height = image_size(data, limits)
     return DocumentImage(
         data, extension_of(data), width, height, hashlib.sha256(data).hexdigest(), drafted.url, drafted.metadata
     )
@@ -189,11 +194,11 @@ _NO_IMAGE = DocumentImage(b"", "", 0, 0, "", None, "{}")
 
 
 def _judged(
-    drafted: DraftImage, seen: dict[str, int], number: int, filters: DocumentFilters
+    drafted: DraftImage, seen: dict[str, int], number: int, filters: DocumentFilters, limits: DecodeLimits
 ) -> tuple[DocumentImage, Rejected | None, str]:
     """The image, and what is against it, if anything is, with what to do about it."""
     try:
-        image = measured(drafted, filters)
+        image = measured(drafted, filters, limits)
     except Rejected as loss:
         return _NO_IMAGE, loss, filters.lost_image
     fault = image_fault(image.width, image.height, filters.image)

@@ -1,9 +1,8 @@
 """Images that came before, anywhere in the input: found over all units at once, before any of them is written.
 
 Which one is kept is a function of the input alone: the first in the order of the files, of their rows, and of the
-images in them, even where that document is left out as a whole. Byte for byte, that is a sort. "Alike" are images whose
-perceptual hashes differ in at most `DISTANCE` bits from that of one that is kept: it is compared with those that share
-one of four quarters of the hash with it, and one quarter at least is shared by any two that differ in three bits.
+images in them, even where that document is left out as a whole. Byte for byte, that is a sort; "alike" are images whose
+perceptual hash is near to that of one that is kept (`pipelines.near_hashes`).
 """
 
 import functools
@@ -15,7 +14,8 @@ from typing import Protocol, TypeVar
 import polars as pl
 
 from curation.decode import DecodeLimits, decode
-from curation.document_filters import hamming, perceptual_hash
+from curation.document_filters import perceptual_hash
+from pipelines.near_hashes import repeated
 from pipelines.progress import Progress
 from pipelines.recipe import IngestRecipe
 from pipelines.units import map_units
@@ -23,8 +23,6 @@ from schemas.quarantine import Rejected
 
 Repeats = Mapping[int, frozenset[int]]
 """Row in a unit -> numbers of its images that came before."""
-
-DISTANCE = 3  # bits of 64; photographs made smaller and coded anew differ in 0 or 2, any two of them in 16 and more
 
 
 class Numbered(Protocol):
@@ -43,9 +41,9 @@ Images = Callable[[U], Iterator[tuple[int, int, bytes]]]
 def repeated_images(images: Images[U], units: list[U], recipe: IngestRecipe, progress: Progress) -> dict[int, Repeats]:
     """The images to leave out, by the number of their unit. Costs a pass over all units, and 32 bytes an image here.
 
-    By perceptual hash it takes some 0.1 ms an image besides at a million of them, and grows with their number squared.
+    By perceptual hash, 100 bytes and 3 microseconds an image at ten million of them.
     """
-    limits = recipe.filters.limits if recipe.repeated_images == "alike" else None
+    limits = recipe.read.limits if recipe.repeated_images == "alike" else None
     tables = []
     found = 0
     for table in map_units(functools.partial(image_hashes, images, limits), units, recipe.run):
@@ -55,11 +53,11 @@ def repeated_images(images: Images[U], units: list[U], recipe: IngestRecipe, pro
         progress.show(found)
     hashes = pl.concat(tables).sort("unit", "row", "number")
     if limits is None:
-        repeated = ~hashes.select(pl.struct("high", "low").is_first_distinct()).to_series()
+        came_before = ~hashes.select(pl.struct("high", "low").is_first_distinct()).to_series()
     else:
-        repeated = pl.Series(alike(hashes["high"].to_list()), dtype=pl.Boolean)
+        came_before = pl.Series(repeated(hashes["high"].to_numpy()))
     result: dict[int, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
-    for unit, row, number in hashes.filter(repeated).select("unit", "row", "number").iter_rows():
+    for unit, row, number in hashes.filter(came_before).select("unit", "row", "number").iter_rows():
         result[unit][row].add(number)
     return {unit: {row: frozenset(numbers) for row, numbers in rows.items()} for unit, rows in result.items()}
 
@@ -76,19 +74,6 @@ def image_hashes(images: Images[U], limits: DecodeLimits | None, unit: U) -> pl.
         rows, {"row": pl.UInt32, "number": pl.UInt32, "high": pl.UInt64, "low": pl.UInt64}, orient="row"
     )
     return frame.with_columns(unit=pl.lit(unit.number, pl.UInt64))
-
-
-def alike(hashes: list[int]) -> list[bool]:
-    """Whether each hash is within `DISTANCE` bits of an earlier one that is kept itself."""
-    kept: list[dict[int, list[int]]] = [defaultdict(list) for _ in range(4)]  # by each quarter
-    repeated = []
-    for value in hashes:
-        near = [of_quarter[value >> 16 * number & 0xFFFF] for number, of_quarter in enumerate(kept)]
-        repeated.append(any(hamming(value, other) <= DISTANCE for others in near for other in others))
-        if not repeated[-1]:
-            for others in near:
-                others.append(value)
-    return repeated
 
 
 def _hash(data: bytes, limits: DecodeLimits | None) -> tuple[int, int]:

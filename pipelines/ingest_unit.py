@@ -113,11 +113,11 @@ class UnitWork:
 
     def made(self, draft: Draft | CaptionDraft, key: str, shard: str, source_key: str) -> Made:
         """The sample that the draft makes. Raises `Rejected`."""
-        filters = self.recipe.filters
+        filters, limits = self.recipe.filters, self.recipe.read.limits
         try:
             if isinstance(draft, CaptionDraft):
-                return Made(Sample.of(captioned(draft, key, shard, source_key, filters)), Counter())
-            found = filtered(draft, key, self.name, filters)
+                return Made(Sample.of(captioned(draft, key, shard, source_key, filters, limits)), Counter())
+            found = filtered(draft, key, self.name, filters, limits)
             return Made(Sample.of(found.document), found.dropped)
         except ValueError as error:  # what no reader should let through
             raise Rejected(Reason.MALFORMED_ROW, str(error)) from None

@@ -6,7 +6,7 @@ from curation.decode import DecodeLimits
 
 
 class ReadOptions(BaseModel):
-    """Options of the readers. Each says which sets it is for; the others pass it over."""
+    """How rows and their images are read. Each option says which sets it is for; the others pass it over."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -14,5 +14,5 @@ class ReadOptions(BaseModel):
     granularity: int = Field(default=0, ge=0, le=5)
     # blip3-ocr, blip3-grounding: the caption that has the image's own alt text before it
     raw_caption: bool = False
-    # mint-pdf, mint-arxiv: what a frame may ask of the decoder
+    # all: what an image may ask of the decoder, as it is taken from a TIFF, checked, or compared with others
     limits: DecodeLimits = DecodeLimits()

@@ -26,6 +26,7 @@ from schemas.quarantine import Reason, Rejected
 from tests.conftest import jpeg
 
 LOST = Rejected(Reason.LOST_IMAGE, "404")
+LIMITS = DecodeLimits()
 
 
 def draft(*parts: str | ImageSource, **changes: Any) -> Draft:
@@ -42,19 +43,19 @@ def draft(*parts: str | ImageSource, **changes: Any) -> Draft:
 
 
 def stored(found: Draft, **options: Any) -> tuple[tuple[str | int, ...], list[bytes], dict[Reason, int]]:
-    result = filtered(found, "k", "obelics", DocumentFilters(**options))
+    result = filtered(found, "k", "obelics", DocumentFilters(**options), LIMITS)
     validate(result.document)
     return result.document.parts, [image.data for image in result.document.images], dict(result.dropped)
 
 
 def reason(found: Draft, **options: Any) -> str:
     with pytest.raises(Rejected) as error:
-        filtered(found, "k", "obelics", DocumentFilters(**options))
+        filtered(found, "k", "obelics", DocumentFilters(**options), LIMITS)
     return str(error.value)
 
 
 def test_a_good_document_is_stored_whole() -> None:
-    document = filtered(draft("a", jpeg(1), jpeg(2), "b"), "k-7", "mint-html", DocumentFilters()).document
+    document = filtered(draft("a", jpeg(1), jpeg(2), "b"), "k-7", "mint-html", DocumentFilters(), LIMITS).document
     assert (document.key, document.source, document.uid, document.url) == (
         "k-7",
         "mint-html",
@@ -65,11 +66,11 @@ def test_a_good_document_is_stored_whole() -> None:
     first = document.images[0]
     assert (first.width, first.height, first.extension) == (64, 48, "jpg")
     assert first.sha256 == hashlib.sha256(jpeg(1)).hexdigest()
-    assert filtered(draft("a"), "k", "text", DocumentFilters()).dropped == Counter()
+    assert filtered(draft("a"), "k", "text", DocumentFilters(), LIMITS).dropped == Counter()
 
 
 def test_empty_names_are_none() -> None:
-    document = filtered(Draft("", "", ("a",)), "k", "text", DocumentFilters()).document
+    document = filtered(Draft("", "", ("a",)), "k", "text", DocumentFilters(), LIMITS).document
     validate(document)
     assert (document.uid, document.url) == (None, None)
 
@@ -151,7 +152,7 @@ def test_senseless_options_are_refused(options: dict[str, Any]) -> None:
 
 def test_a_captioned_image() -> None:
     found = CaptionDraft("u", None, DraftImage(jpeg(1)), "a cat", "cat.jpg", "[]", '{"a": 1}')
-    image = captioned(found, "k", "00000", "000000000001", DocumentFilters())
+    image = captioned(found, "k", "00000", "000000000001", DocumentFilters(), LIMITS)
     assert (image.key, image.uid, image.url, image.source_shard, image.source_key) == (
         "k",
         "u",
@@ -168,7 +169,9 @@ def test_a_captioned_image() -> None:
         (jpeg(1), {"min_characters": 6}, "too_short: 5 characters, the least is 6"),
     ):
         with pytest.raises(Rejected) as error:
-            captioned(CaptionDraft("u", None, DraftImage(source), "a cat"), "k", "s", "k", DocumentFilters(**options))
+            captioned(
+                CaptionDraft("u", None, DraftImage(source), "a cat"), "k", "s", "k", DocumentFilters(**options), LIMITS
+            )
         assert str(error.value) == fault
 
 
@@ -190,7 +193,7 @@ def test_extensions_are_those_of_the_bytes(kind: str, extension: str) -> None:
     file = io.BytesIO()
     Image.new("RGB", (20, 30)).save(file, kind)
     assert extension_of(file.getvalue()) == extension
-    image = measured(DraftImage(file.getvalue(), "https://example.org/x.jpg"), DocumentFilters())
+    image = measured(DraftImage(file.getvalue(), "https://example.org/x.jpg"), DocumentFilters(), LIMITS)
     assert (image.extension, image.width, image.height) == (extension, 20, 30)
 
 

@@ -22,6 +22,7 @@ from curation.sources import SOURCES, ReadOptions
 from schemas.document import Draft, from_members, to_members
 from schemas.tar_reader import TarReader
 
+LIMITS = DecodeLimits()
 OFF = DocumentFilters(max_images=None, image=ImageFilters(min_side=None, max_aspect=None), repeated_image="keep")
 WEB = {"mint-html": "mint_html", "obelics": "obelics"}
 TARS = {"mint-pdf": "mint_pdf", "mint-arxiv": "mint_arxiv"}
@@ -78,7 +79,7 @@ def test_web_documents(name: str, data: Path) -> None:
         shown = [text if text is not None else url for text, url in zip(row["texts"], row["images"], strict=True)]
         assert [part if isinstance(part, str) else draft.images[part].source for part in draft.parts] == shown
         page = row["url"] if name == "mint-html" else json.loads(row["general_metadata"])["url"]
-        result = filtered(looked_up(draft, store), "k", name, OFF)
+        result = filtered(looked_up(draft, store), "k", name, OFF, LIMITS)
         document = result.document
         assert (document.url, result.dropped) == (page, {})
         stored = [part if isinstance(part, str) else document.images[part] for part in document.parts]
@@ -152,7 +153,7 @@ def test_documents_with_frames(name: str, data: Path) -> None:
             f"page_{entry['page']}_image_{entry['xref']}" if "page" in entry else f"figure_{number}"
             for number, entry in enumerate(content["image_metadata"])
         ]
-        result = filtered(draft, "k", name, OFF)
+        result = filtered(draft, "k", name, OFF, LIMITS)
         document = result.document
         assert result.dropped == {}
         assert document.url == content["url"]
@@ -179,7 +180,7 @@ def test_papers_without_tiff_keep_their_text(data: Path) -> None:
     bare = [draft for draft in read_tars("mint-arxiv", folder) if not draft.images]
     assert len(bare) == len(texts) == 8
     for draft in bare:
-        assert list(filtered(draft, "k", "mint-arxiv", OFF).document.parts) == texts[draft.uid or ""]
+        assert list(filtered(draft, "k", "mint-arxiv", OFF, LIMITS).document.parts) == texts[draft.uid or ""]
 
 
 def test_frames_stay_jpegs(data: Path) -> None:
