@@ -156,7 +156,7 @@ def test_decoded_smaller_real_images_lose_nothing(data: Path) -> None:
         decibels.append(10 * np.log10(255**2 / (off**2).mean()))
     assert len(decibels) >= 10
     assert np.median(decibels) > 48
-    assert min(decibels) > 35
+    assert min(decibels) > 33
 
 
 def test_a_turned_jpeg_is_upright_and_whole() -> None:
