@@ -44,8 +44,10 @@ PHI3 = {
 
 
 def write_tokenizer(folder: Path) -> Path:
-    """A tokenizer of bytes: 256 of them, 5 special tokens behind; so `<pad>` is 261 and `<image>` 262."""
-    tokenizer = Tokenizer(BPE({letter: number for number, letter in enumerate(sorted(ByteLevel.alphabet()))}, []))
+    """A tokenizer of bytes, ids as their values, 5 special tokens behind; so `<pad>` is 261 and `<image>` 262."""
+    letters = [chr(byte) for byte in range(256) if chr(byte) in ByteLevel.alphabet()]
+    others = iter(sorted(set(ByteLevel.alphabet()) - set(letters)))  # that stand for the bytes that aren't printed
+    tokenizer = Tokenizer(BPE({(chr(n) if chr(n) in letters else next(others)): n for n in range(256)}, []))
     tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = ByteLevelDecoder()
     tokenizer.add_special_tokens([AddedToken(role, normalized=False) for role in ROLES])

@@ -1,0 +1,146 @@
+"""What a model that has learnt says: the answer follows the image, alone and in a batch."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional
+
+from schemas.errors import UsageError
+from tests.training.model import tiny
+from tests.training.model.tiny import END, pack, picture
+from training.batch import IGNORED, Batch
+from training.model.generate import GenerateOptions, Prompt, generate, generate_batch, prompt_batch
+from training.model.lmm import ResamplerLMM
+from training.model.tokens import TextTokenizer, load_tokenizer
+
+ANSWERS = ["a red cat", "two blue dogs", "nothing", "a map of Rome", "the sea", "snow", "a red kite", "seven"]
+PROMPT = "What is it? "
+
+
+def image(seed: int) -> Image.Image:
+    return Image.fromarray(picture(seed)[0].permute(1, 2, 0).numpy())
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> TextTokenizer:
+    return load_tokenizer(tiny.options(tiny.write_tokenizer(tmp_path_factory.mktemp("tokenizer"))))
+
+
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory: pytest.TempPathFactory) -> tuple[ResamplerLMM, list[float]]:
+    """Trained on eight samples with the same prompt, and the losses on the way."""
+    options = tiny.options(tiny.write_tokenizer(tmp_path_factory.mktemp("learnt")))
+    model = ResamplerLMM.build(options)
+    samples: list[tiny.Sample] = [[picture(n), PROMPT, answer, END] for n, answer in enumerate(ANSWERS)]
+    batch = pack([samples[:4], samples[4:]])
+    asked = len(PROMPT) + tiny.RESAMPLER["latents"] - 1
+    at = (batch.labels != IGNORED) & (batch.positions >= asked)
+    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3, weight_decay=0)
+    losses = []
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # more only wait for one another
+    for _ in range(300):
+        loss = functional.cross_entropy(model(batch, at), batch.labels[at])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+        if losses[-1] < 0.01:
+            break
+    torch.set_num_threads(threads)
+    return model.eval(), losses
+
+
+def test_eight_samples_are_learnt(learnt: tuple[ResamplerLMM, list[float]]) -> None:
+    _, losses = learnt
+    assert losses[0] > 5
+    assert losses[-1] < 0.05
+
+
+def test_the_answer_follows_the_image(learnt: tuple[ResamplerLMM, list[float]], tokenizer: TextTokenizer) -> None:
+    """The prompt is the same for all, so nothing else can tell the answers apart: another's picture, its answer."""
+    model, _ = learnt
+    for number, answer in enumerate(ANSWERS):
+        assert generate(model, tokenizer, [image(number), PROMPT]) == answer
+    shifted = [generate(model, tokenizer, [image((number + 1) % 8), PROMPT]) for number in range(8)]
+    assert shifted == [*ANSWERS[1:], ANSWERS[0]]
+    assert sum(said == answer for said, answer in zip(shifted, ANSWERS, strict=True)) == 0
+
+
+def test_a_batch_says_what_single_prompts_do(
+    learnt: tuple[ResamplerLMM, list[float]], tokenizer: TextTokenizer
+) -> None:
+    model, _ = learnt
+    prompts: list[Prompt] = [
+        [image(1), PROMPT],
+        ["nothing learnt"],
+        [image(3), image(4), "and a longer prompt ", END, PROMPT],
+        [image(0), PROMPT],
+    ]
+    options = GenerateOptions(max_new_tokens=20)
+    assert generate_batch(model, tokenizer, prompts, options) == [
+        generate(model, tokenizer, prompt, options) for prompt in prompts
+    ]
+    assert generate_batch(model, tokenizer, [], options) == []
+
+
+@pytest.mark.parametrize("config", [{}, {"sliding_window": 5}, {"model_type": "llama", "tie_word_embeddings": True}])
+def test_the_cache_changes_nothing(tokenizer: TextTokenizer, tmp_path: Path, config: dict[str, object]) -> None:
+    """Token by token from the cache as from the whole text again, windows included."""
+    folder = tiny.write_tokenizer(tmp_path)
+    language = tiny.PHI3 | {"num_key_value_heads": 4} | config
+    model = ResamplerLMM.build(tiny.options(folder, language={"config": language}))
+    prompt: Prompt = [image(1), "and so it went on and on"]
+    said = [generate(model, tokenizer, prompt, GenerateOptions(max_new_tokens=count)) for count in (3, 6)]
+    batch = prompt_batch(model, tokenizer, [prompt])
+    ids = batch.tokens[0].tolist()
+    for _ in range(6):
+        whole: Batch = pack([[[picture(1), *ids[4:]]]])
+        logits = model(whole)[0, -1]
+        logits[[tokenizer.special.image, tokenizer.special.placeholder, tokenizer.special.pad]] = -torch.inf
+        ids.append(int(logits.argmax()))
+    made = ids[batch.tokens.shape[1] :]
+    assert not {END, tokenizer.special.end_of_chunk} & set(made)
+    assert said == [tokenizer.decode(made[:3], special=False), tokenizer.decode(made, special=False)]
+
+
+def test_it_stops(learnt: tuple[ResamplerLMM, list[float]], tokenizer: TextTokenizer) -> None:
+    model, _ = learnt
+    prompt: Prompt = [image(3), PROMPT]
+    assert generate(model, tokenizer, prompt, GenerateOptions(max_new_tokens=5)) == "a map"
+    assert generate(model, tokenizer, prompt, GenerateOptions(stop=("Rome", "p o"))) == "a ma"
+    assert generate(model, tokenizer, prompt, GenerateOptions(stop=("never",))) == "a map of Rome"
+    with torch.no_grad():
+        head = model.language.lm.lm_head.weight
+        before = head[[END, 260]].clone()
+        head[[END, 260]] = before.flip(0)  # it now ends its turn by the chat's own token
+        try:
+            assert generate(model, tokenizer, prompt) == "a map of Rome"
+        finally:
+            head[[END, 260]] = before
+
+
+def test_draws(learnt: tuple[ResamplerLMM, list[float]], tokenizer: TextTokenizer) -> None:
+    model, _ = learnt
+    hot = GenerateOptions(temperature=3, max_new_tokens=12)
+    prompt: Prompt = [image(5), PROMPT]
+    one, same = (generate(model, tokenizer, prompt, hot) for _ in range(2))
+    assert one == same
+    assert generate(model, tokenizer, prompt, hot.model_copy(update={"seed": 1})) != one
+    assert generate(model, tokenizer, prompt, hot.model_copy(update={"top_p": 1e-6})) == "snow"
+
+
+def test_what_is_wrong_is_one_line(learnt: tuple[ResamplerLMM, list[float]], tokenizer: TextTokenizer) -> None:
+    model, _ = learnt
+    with pytest.raises(UsageError, match=r"^generate: prompt 1 is empty; pass a text or an image$"):
+        generate_batch(model, tokenizer, [["a"], [""]])
+    with pytest.raises(
+        UsageError, match=r"^generate: a prompt of 1 tokens and 512 new ones are more than the model's 512"
+    ):
+        generate(model, tokenizer, ["a"], GenerateOptions(max_new_tokens=512))
+    model.train()
+    generate(model, tokenizer, ["a"], GenerateOptions(max_new_tokens=1))
+    assert model.training
+    model.eval()

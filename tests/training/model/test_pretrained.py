@@ -1,0 +1,180 @@
+"""What is saved is loaded again, by nothing but the folder, to the bit; a damaged folder is refused in one line."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from schemas.errors import ShardloomError, UsageError
+from tests.conftest import REPOSITORY
+from tests.training.model import tiny
+from tests.training.model.tiny import pack, picture
+from training.model import pretrained
+from training.model.lmm import ResamplerLMM
+from training.model.pretrained import build_model, load_pretrained, save_pretrained
+from training.model.tokens import load_tokenizer
+
+CONFIGS = {
+    "phi3": tiny.PHI3,
+    "tied": tiny.PHI3 | {"model_type": "llama", "tie_word_embeddings": True, "rope_parameters": {"rope_theta": 5e5}},
+    "qwen2": tiny.PHI3 | {"model_type": "qwen2", "num_key_value_heads": 2},
+}
+BATCH = pack([[["what ", picture(1), "? a cat"], ["text"]]])
+
+SCRIPT = """
+import sys, torch
+from safetensors.torch import load_file
+from tests.training.model.test_pretrained import BATCH
+from training.model.lmm import ResamplerLMM
+model = ResamplerLMM.from_pretrained(sys.argv[1])
+assert torch.equal(model(BATCH), load_file(sys.argv[2])["logits"])
+print(sum(parameter.numel() for parameter in model.parameters()), model.training, model.vision.frozen)
+"""
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    options = tiny.options(tiny.write_tokenizer(folder / "tokenizer"))
+    save_pretrained(build_model(options), load_tokenizer(options), folder / "saved")
+    return folder / "saved"
+
+
+@pytest.fixture
+def copy(saved: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(saved, tmp_path / "copy"))
+
+
+def test_equal_logits_in_a_fresh_process(saved: Path, tmp_path: Path) -> None:
+    options = tiny.options(saved)
+    save_file({"logits": build_model(options)(BATCH)}, tmp_path / "logits.safetensors")
+    command = [sys.executable, "-c", SCRIPT, str(saved), str(tmp_path / "logits.safetensors")]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.returncode) == ("177523 False True\n", 0), done.stderr
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_round_trip(name: str, tmp_path: Path) -> None:
+    any_resolution = {"enabled": True, "grids": [[1, 2], [2, 2]], "tile_order": "reference"}
+    options = tiny.options(
+        tiny.write_tokenizer(tmp_path / "tokenizer"),
+        language={"config": CONFIGS[name]},
+        any_resolution=any_resolution,
+        head_bias=name != "qwen2",
+        seed=4,
+    )
+    model, tokenizer = build_model(options), load_tokenizer(options)
+    save_pretrained(model, tokenizer, tmp_path / "model")
+    loaded, again = load_pretrained(tmp_path / "model")
+    assert loaded.state_dict().keys() == model.state_dict().keys()
+    for key, tensor in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[key], tensor)
+    buffers = dict(model.named_buffers())
+    assert all(torch.equal(buffer, buffers[key]) for key, buffer in loaded.named_buffers())
+    assert torch.equal(loaded(BATCH), model(BATCH))
+    assert loaded.options.any_resolution == options.any_resolution
+    assert loaded.language.lm.config.to_dict() == model.language.lm.config.to_dict()
+    assert (again.special, again.fingerprint) == (tokenizer.special, tokenizer.fingerprint)
+    table, head = loaded.language.lm.get_input_embeddings(), loaded.language.lm.get_output_embeddings()
+    assert (table.weight is head.weight) == (name == "tied")
+    assert [p.requires_grad for p in loaded.parameters()] == [p.requires_grad for p in model.parameters()]
+
+
+def test_files(saved: Path) -> None:
+    assert sorted(path.name for path in saved.iterdir()) == [
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ]
+    config = json.loads((saved / "config.json").read_text())
+    assert config["model_type"] == "shardloom_resampler_lmm"
+    assert config["model"]["language"]["config"]["num_hidden_layers"] == 2
+    assert str(saved.parent) not in (saved / "config.json").read_text()
+
+
+def test_large_models_are_several_files(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrained, "_SHARD", "200KB")
+    model, tokenizer = load_pretrained(saved)
+    save_pretrained(model, tokenizer, tmp_path / "model")
+    names = sorted(path.name for path in (tmp_path / "model").glob("*.safetensors"))
+    assert names == [f"model-{number:05d}-of-00004.safetensors" for number in (1, 2, 3, 4)]
+    assert torch.equal(ResamplerLMM.from_pretrained(tmp_path / "model")(BATCH), model(BATCH))
+    (tmp_path / "model" / names[1]).unlink()
+    with pytest.raises(
+        UsageError, match=r"^model: cannot read .*model-00002-of-00004\.safetensors: .*; pass a folder of"
+    ):
+        load_pretrained(tmp_path / "model")
+
+
+def test_a_state_from_elsewhere(saved: Path, tmp_path: Path) -> None:
+    """As of a model whose own tensors are shards."""
+    model, tokenizer = load_pretrained(saved)
+    state = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    state["resampler.latents"] += 1
+    save_pretrained(model, tokenizer, tmp_path / "model", state)
+    assert torch.equal(ResamplerLMM.from_pretrained(tmp_path / "model").resampler.latents, model.resampler.latents + 1)
+
+
+def test_weights_of_an_earlier_stage(saved: Path) -> None:
+    options = tiny.options(saved, seed=9, any_resolution={"enabled": True})
+    model = build_model(options, weights=str(saved))
+    assert torch.equal(model(BATCH), ResamplerLMM.from_pretrained(saved)(BATCH))
+    assert model.options == options
+    other = tiny.options(saved, resampler=tiny.RESAMPLER | {"latents": 8})
+    with pytest.raises(
+        UsageError, match=r"^model: resampler\.latents is \[4, 32\], here \[8, 32\] in .*; pass fitting"
+    ):
+        build_model(other, weights=str(saved))
+
+
+def test_nothing_is_overwritten(saved: Path, tmp_path: Path) -> None:
+    model, tokenizer = load_pretrained(saved)
+    with pytest.raises(UsageError, match=r"^export: .*saved exists and is not empty; pass a new folder$"):
+        save_pretrained(model, tokenizer, saved)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ShardloomError, match=r"^export: .*file exists and is not empty; pass a new folder$"):
+        save_pretrained(model, tokenizer, tmp_path / "file")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
+
+
+def test_missing_and_left_over_tensors(copy: Path) -> None:
+    whole = load_file(copy / "model.safetensors")
+    lacking = {key: tensor for key, tensor in whole.items() if key != "resampler.norm.bias"}
+    save_file(lacking, copy / "model.safetensors")
+    with pytest.raises(
+        UsageError, match=r"^model: .*copy lacks 1 tensors, resampler\.norm\.bias for one; pass whole w"
+    ):
+        load_pretrained(copy)
+    save_file(whole | {"resampler.extra": torch.zeros(1)}, copy / "model.safetensors")
+    with pytest.raises(
+        UsageError, match=r"^model: .*copy has resampler\.extra, which is none of this model's tensors; p"
+    ):
+        load_pretrained(copy)
+
+
+def test_damaged_folders(copy: Path, tmp_path: Path) -> None:
+    weights = (copy / "model.safetensors").read_bytes()
+    (copy / "model.safetensors").write_bytes(weights[:-100])
+    with pytest.raises(
+        UsageError, match=r"^model: cannot read .*model\.safetensors: .*; pass a folder of whole weights$"
+    ):
+        load_pretrained(copy)
+    (copy / "model.safetensors.index.json").write_text("[]")
+    with pytest.raises(UsageError, match=r"^model: .*model\.safetensors\.index\.json is no index: "):
+        load_pretrained(copy)
+    for content, message in (
+        ("{", r"config\.json is no model's: JSONDecodeError: .*; pass a folder of save_pretrained$"),
+        ('{"model_type": "phi3"}', r"config\.json is of a phi3; pass a folder of save_pretrained$"),
+        ('{"model_type": "shardloom_resampler_lmm", "model": {}}', r"config\.json is no model's: ValidationError: "),
+    ):
+        (copy / "config.json").write_text(content)
+        with pytest.raises(UsageError, match=message):
+            load_pretrained(copy)
+    with pytest.raises(UsageError, match=r"^model: cannot read .*none/config\.json: No such file or directory; pass a"):
+        load_pretrained(tmp_path / "none")
