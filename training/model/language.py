@@ -76,7 +76,9 @@ class LanguageModel(nn.Module):
 
     def embed(self, tokens: Tensor) -> Tensor:
         """[B, T, width] from [B, T]."""
-        own = self.lm.get_input_embeddings()(tokens.clamp(max=self.base - 1))
+        own: Tensor = self.lm.get_input_embeddings()(tokens.clamp(max=self.base - 1))
+        if self.vocabulary == self.base:  # the tokenizer came with all that is needed
+            return own
         new = self.added_embeddings((tokens - self.base).clamp(min=0))
         return torch.where((tokens >= self.base)[..., None], new, own)
 

@@ -8,6 +8,7 @@ its own tokens come a pad, unless it has one, and the three of xGen-MM: Phi-3 ha
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +76,11 @@ class TextTokenizer(TokenCounter):
         ids: list[int] = encoding.ids
         if self._never.isdisjoint(ids):
             return ids
-        for number, (start, end) in zip(ids, encoding.offsets, strict=True):
-            if number in self._never and end - start > 1:
-                return self.encode(text[: start + 1]) + self.encode(text[start + 1 :])
-        return [number for number in ids if number not in self._never]
+        found = [span for number, span in zip(ids, encoding.offsets, strict=True) if number in self._never]
+        edges = [0, *(start + 1 for start, end in found if end - start > 1), len(text)]
+        if len(edges) == 2:  # of one letter, or of none
+            return [number for number in ids if number not in self._never]
+        return [number for start, end in pairwise(edges) for number in self.encode(text[start:end])]
 
     def count(self, texts: Iterable[str]) -> int:
         """Tokens of all the texts together, as `encode` gives them."""

@@ -87,6 +87,13 @@ def test_a_pad_beyond_the_models_rows_is_a_new_row() -> None:
         language(tiny.PHI3 | {"vocab_size": 200, "eos_token_id": 1})
 
 
+def test_a_tokenizer_that_has_all_tokens_needs_no_rows() -> None:
+    model = language(tiny.PHI3, own=265)
+    tokens = torch.tensor([[5, 264]])
+    assert torch.equal(model.embed(tokens), model.lm.get_input_embeddings()(tokens))
+    assert model.logits(model.embed(tokens)).shape == (1, 2, 265)
+
+
 def test_from_a_folder(tmp_path: Path) -> None:
     torch.manual_seed(3)
     config = {key: value for key, value in tiny.PHI3.items() if key != "model_type"}

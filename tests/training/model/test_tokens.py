@@ -63,7 +63,7 @@ def test_names_among_the_pieces_are_cut(tmp_path: Path) -> None:
     assert tokenizer.special.end == 1
     assert unigram.encode("a</s>b").ids == [6, 1, 7]
     assert tokenizer.encode("a</s>b") == [6, 2, 3, 4, 5, 7]
-    assert tokenizer.encode("</s></s>") == [2, 3, 4, 5, 2, 3, 4, 5]
+    assert tokenizer.encode("</s>" * 5000) == [2, 3, 4, 5] * 5000
     assert 0 in tokenizer.encode("?")  # what it doesn't know is a special token too, and stays
 
 
