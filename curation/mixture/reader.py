@@ -173,9 +173,13 @@ def record_of(row: Row, members: Members, key: str) -> CaptionedImage | Document
         raise spoilt(row) from None
 
 
-def spoilt(row: Row) -> ShardloomError:
-    """The error for a sample that is not what the index says."""
-    return ShardloomError(f"{row['path']}: {row['key']} is not what the index says: verify the set")
+class SpoiltSample(ShardloomError):
+    """One sample is not what the index says; its neighbours may be."""
+
+
+def spoilt(row: Row) -> SpoiltSample:
+    """The error for such a sample."""
+    return SpoiltSample(f"{row['path']}: {row['key']} is not what the index says: verify the set")
 
 
 def _check_images(row: Row, members: Members) -> None:

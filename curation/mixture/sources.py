@@ -117,7 +117,7 @@ def read_numbers(source: SourceSet, measures: Collection[str]) -> Numbers:
     values: dict[str, list[NDArray[np.int32]]] = {name: [] for name in measures}
     tokenizers: set[str] = set()
     uncounted = has_documents = False
-    for table in _indexes(source):
+    for table in read_indexes(source):
         for name in values:
             values[name].append(pc.fill_null(table[name], 0).to_numpy())
         tokenizer = tokenizer_of(table.schema)
@@ -141,7 +141,7 @@ class Located:
         path = scratch / f"{hashlib.sha256(source.name.encode()).hexdigest()[:16]}.arrow"  # names may hold anything
         try:
             with pa.ipc.new_file(str(path), INDEX) as file:
-                for table in _indexes(source):
+                for table in read_indexes(source):
                     batches = table.replace_schema_metadata(None).cast(INDEX).combine_chunks().to_batches()
                     file.write_batch(batches[0] if batches else pa.RecordBatch.from_pylist([], schema=INDEX))
             self._index = pa.ipc.open_file(pa.memory_map(str(path)))
@@ -161,7 +161,7 @@ class Located:
         return pa.Table.from_batches(parts, schema=_LOCATED).combine_chunks().take(pa.array(np.argsort(order)))
 
 
-def _indexes(source: SourceSet) -> Iterator[pa.Table]:
+def read_indexes(source: SourceSet) -> Iterator[pa.Table]:
     """The indexes of all shards in order, a few of them read ahead."""
     with ThreadPoolExecutor(READERS) as pool:
         for first in range(0, len(source.shards), 4 * READERS):

@@ -5,6 +5,11 @@ from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 from curation.mixture.options import MixtureOptions
 from schemas.options import Options
 
+SYSTEM = (
+    "A chat between a curious user and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the user's questions."
+)
+
 
 class SourceText(Options):
     """Which text of a source's samples is learnt. The defaults take the stored one as it is."""
@@ -28,12 +33,17 @@ class SourceText(Options):
 class DataOptions(MixtureOptions):
     """The mixture that is trained on, packed into sequences of one length."""
 
-    sequence_length: PositiveInt = Field(4096, description="positions; Phi-3-mini's context")
-    tiles_per_sequence: PositiveInt = Field(16, description="the image budget: MM1's 16 images a sequence")
+    sequence_length: int = Field(4096, ge=16, description="positions; Phi-3-mini's context")
+    tiles_per_sequence: PositiveInt = Field(
+        32, description="the image budget. MM1 has 16 of 144 tokens; captions alone fill 4096 positions with 26 images"
+    )
     window: PositiveInt = Field(
-        1024, le=1 << 16, description="samples packed together; more pad less, and lie further from their place"
+        4096, le=1 << 16, description="samples packed together: more pad less, and lie further from their place"
     )
     texts: dict[str, SourceText] = Field({}, description="by source; for those not named the stored text")
+    system: str | None = Field(
+        SYSTEM, min_length=1, description="put before conversations that begin without one, as LLaVA and xGen-MM do"
+    )
     end_of_chunk: bool = Field(True, description="<|endofchunk|> after what was said of an image, as OpenFlamingo does")
     max_faults: float = Field(0.01, ge=0, le=1, description="share of samples that may be corrupt; more stops the run")
     cache: str | None = Field(None, description="folder for tables of lengths; default: shardloom/tables in the cache")

@@ -1,0 +1,76 @@
+"""From the options of a run to its sequence of packs: the one door to the trainer's data."""
+
+import hashlib
+import json
+
+import numpy as np
+
+from curation.mixture.options import source_name
+from curation.mixture.plan import Mixture, Source, plan_mixture
+from curation.mixture.sources import open_source
+from training.data.counting import Counter
+from training.data.images import ImageShape
+from training.data.markup import Markup
+from training.data.options import DataOptions, SourceText
+from training.data.plan import PackPlan, Sources
+from training.data.tables import TableMaker
+from training.model.config import ModelOptions
+from training.model.tokens import TextTokenizer
+
+_STORED = SourceText()
+
+
+def build_data(
+    options: DataOptions,
+    model: ModelOptions,
+    tokenizer: TextTokenizer,
+    image_size: int,
+    patch_size: int,
+    latents: int,
+    quiet: bool = False,
+) -> PackPlan:
+    """The plan of a run. Raises `UsageError` naming the source that is none, or not finished, or has no samples.
+
+    Where a source's lengths are not known yet they are found first; `quiet` says nothing of it.
+    """
+    markup = Markup.of(tokenizer, options, latents)
+    shape = ImageShape(model.any_resolution, image_size, patch_size, latents)
+    names = list(options.sources)
+    sets = [open_source(name, options.sources[name]) for name in names]
+    rules = [options.texts.get(name, _STORED) for name in names]
+    tables = []
+    for source, rule in zip(sets, rules, strict=True):
+        counter = Counter(tokenizer, rule, options.seed)
+        tables.append(TableMaker(counter, markup, shape, options.cache, quiet).open(source))
+    paths = list(options.shares)
+    numbers = [names.index(source_name(path)) for path in paths]
+    measured = () if options.unit == "samples" else (options.unit,)
+    sources = [
+        Source(path, sets[number].length, {name: tables[number].numbers[name] for name in measured})
+        for path, number in zip(paths, numbers, strict=True)
+    ]
+    repeats = {path: options.repeats[name] for path in paths if (name := source_name(path)) in options.repeats}
+    plan = plan_mixture(Mixture(options.shares, options.unit, repeats, options.stop, options.seed), sources)
+    fingerprint = {f"source {one.name}": _hash([found.sha256 for found in one.revisions]) for one in sets}
+    fingerprint |= {
+        "the mixture": plan.fingerprint,
+        "the tokenizer": _hash(tokenizer.fingerprint.model_dump(mode="json")),
+        "the image size": _hash(shape.fingerprint),
+        "the packing": _hash([options.sequence_length, options.tiles_per_sequence, options.window]),
+        "the text": _hash([repr(markup), [rule.model_dump(mode="json") for rule in rules]]),
+    }
+    return PackPlan(
+        plan,
+        Sources(names, tables, rules, np.asarray(numbers, np.int64)),
+        tokenizer,
+        markup,
+        shape,
+        options.sequence_length,
+        options.tiles_per_sequence,
+        options.window,
+        fingerprint,
+    )
+
+
+def _hash(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

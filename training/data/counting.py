@@ -1,0 +1,144 @@
+"""Tokens of each part of a source's samples, where the index doesn't tell: its texts are read, and nothing else of it.
+
+That is so for a rule that changes texts, for another tokenizer than the trainer's, and for sets made without one.
+"""
+
+import contextlib
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from curation.mixture.sources import SourceSet, SourceShard, read_indexes
+from schemas.document import MAX_JSON, parse_object
+from schemas.errors import ShardloomError
+from schemas.shard_index import INDEX, tokenizer_of
+from training.data.options import SourceText
+from training.data.texts import alt_text_of, caption, document_text
+from training.model.tokens import TextTokenizer
+
+NO_CAPTION, UNREADABLE, NO_TEXT = -1, -2, -3
+"""Why a sample has no length: no caption that the rule asks for; it can't be read; no text, so nothing is learnt."""
+
+PartTokens = list[int | None]
+"""Of each part; None for an image."""
+
+Counts = list[PartTokens | int]
+"""Of the samples of a shard, or why there are none."""
+
+_COLUMNS = ["kind", "members"]
+_OF_CAPTIONS = ["text", "key", "alt_text", "captions"]
+_OF_DOCUMENTS = ["texts", "metadata"]
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """Counts the samples of a shard. Pickles, so that other processes can take it."""
+
+    tokenizer: TextTokenizer
+    rule: SourceText
+    seed: int
+
+    def count(self, shard: SourceShard, index: pa.Table) -> "Counts":
+        """The tokens of each sample's parts, or why there are none. `ShardloomError`: the shard can't be read."""
+        is_tar = shard.data.path.endswith(".tar")
+        return list(map(self._tokens, _tar_parts(self, shard, index) if is_tar else _table_parts(self, shard)))
+
+    def captioned(self, key: str, text: str, details: dict[str, Any]) -> list[str | None] | None:
+        """Texts of a captioned image, None where the image is; None: no caption is asked for."""
+        found = caption(key, text, details.get("alt_text") or "", details.get("captions") or "[]", self.rule, self.seed)
+        return None if found is None else [None, found] if found else [None]
+
+    def documents(self, texts: Iterable[str | None], metadata: str) -> list[str | None]:
+        """Texts of a document, None where an image is."""
+        alt_text = alt_text_of(metadata) if self.rule.strip_filler else ""
+        return [text and document_text(text, alt_text, self.rule) for text in texts]
+
+    def _tokens(self, parts: list[str | None] | int | None) -> PartTokens | int:
+        if parts is None or isinstance(parts, int):
+            return NO_CAPTION if parts is None else parts
+        return [None if part is None else len(self.tokenizer.encode(part)) for part in parts]
+
+
+def counted(counter: Counter, source: SourceSet) -> Iterator[tuple[pa.Table, NDArray[np.int32]]]:
+    """The indexes of all shards in order, with the tokens of all parts; why samples have none, or 0 where they have."""
+    with contextlib.ExitStack() as stack:
+        pool, most = None, 1
+        if len(source.shards) > 1 and not _is_told(counter, _schema(source.shards[0])):
+            most = min(len(source.shards), len(os.sched_getaffinity(0)))
+            pool = stack.enter_context(ProcessPoolExecutor(most, get_context("fork")))
+            pool.submit(os.getpid).result()  # forks them all, now that no thread reads indexes yet
+        ahead: deque[tuple[pa.Table, Future[Counts] | Counts | None]] = deque()
+        for shard, index in zip(source.shards, read_indexes(source), strict=True):
+            counts: Future[Counts] | Counts | None = None
+            if not _is_told(counter, index.schema) or index["part_tokens"].null_count:
+                given = index.select(_COLUMNS)
+                counts = counter.count(shard, given) if pool is None else pool.submit(counter.count, shard, given)
+            ahead.append((index, counts))
+            if len(ahead) > 2 * most:
+                yield _with_counts(*ahead.popleft())
+        for held in ahead:
+            yield _with_counts(*held)
+
+
+def _is_told(counter: Counter, schema: pa.Schema) -> bool:
+    """Whether an index has the tokens of what is learnt."""
+    return counter.rule.is_stored and tokenizer_of(schema) == counter.tokenizer.fingerprint
+
+
+def _schema(shard: SourceShard) -> pa.Schema:
+    with shard.folder.open(shard.index.path) as file:
+        return pq.read_schema(file)
+
+
+def _with_counts(index: pa.Table, counts: Future[Counts] | Counts | None) -> tuple[pa.Table, NDArray[np.int32]]:
+    if counts is None:
+        return index, np.zeros(index.num_rows, np.int32)
+    found = counts.result() if isinstance(counts, Future) else counts
+    tokens = pa.array([None if isinstance(parts, int) else parts for parts in found], pa.list_(pa.int32()))
+    reasons = np.asarray([parts if isinstance(parts, int) else 0 for parts in found], np.int32)
+    return index.set_column(index.schema.get_field_index("part_tokens"), INDEX.field("part_tokens"), tokens), reasons
+
+
+def _tar_parts(counter: Counter, shard: SourceShard, index: pa.Table) -> Iterator[list[str | None] | int | None]:
+    name = shard.data.path
+    with shard.folder.open(name) as file:
+
+        def member(row: dict[str, Any], ending: str) -> bytes:
+            found = next(one for one in row["members"] if one["ending"] == ending)
+            file.seek(found["offset"])
+            return file.read(int(found["size"]))
+
+        for row in index.to_pylist():
+            try:
+                if row["kind"] != "captioned_image":
+                    content = parse_object(member(row, "json"), "it", MAX_JSON)
+                    yield counter.documents([part.get("text") for part in content["parts"]], content["metadata"])
+                    continue
+                details = {} if counter.rule.is_stored else parse_object(member(row, "json"), "it", MAX_JSON)
+                yield counter.captioned(details.get("key", ""), member(row, "txt").decode(), details)
+            except (ValueError, KeyError, TypeError, AttributeError):
+                yield UNREADABLE
+
+
+def _table_parts(counter: Counter, shard: SourceShard) -> Iterator[list[str | None] | int | None]:
+    with shard.folder.open(shard.data.path) as file:
+        try:
+            table = pq.ParquetFile(file)
+            is_captions = "texts" not in table.schema_arrow.names
+            for batch in table.iter_batches(1024, columns=_OF_CAPTIONS if is_captions else _OF_DOCUMENTS):
+                for row in batch.to_pylist():
+                    if is_captions:
+                        yield counter.captioned(row["key"], row["text"], row)
+                    else:
+                        yield counter.documents(row["texts"], row["metadata"])
+        except (pa.ArrowException, ValueError) as error:
+            raise ShardloomError(f"cannot read {shard.path}: {' '.join(str(error).split())[:200]}") from None

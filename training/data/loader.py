@@ -1,0 +1,154 @@
+"""Packs to steps: each rank's own micro-batches, made by worker processes that stay ahead, in one global order.
+
+Step after step takes the next `sequences` packs; its micro-batches go to the ranks in turn. So the same packs make up a
+step whatever the number of ranks and workers, and a step's cursor is all that a resume needs.
+"""
+
+import signal
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+
+from schemas.errors import ShardloomError, UsageError
+from training.batch import Batch, stack
+from training.data.assemble import Assembler, Fault
+from training.data.plan import Cursor, PackPlan, PackUnit
+
+
+@dataclass(frozen=True, slots=True)
+class StepData:
+    """What a rank needs of one step."""
+
+    batches: list[Batch]  # its micro-batches
+    cursor: Cursor  # behind the step
+    faults: list[Fault]  # of this rank's samples
+    left_out: dict[str, int]  # `source.reason`: samples that the step's windows left out; the same on all ranks
+    split: dict[str, int]  # source: pieces of samples that were too long; likewise
+
+
+_START = Cursor()
+
+
+class PackLoader:
+    """The steps of one rank."""
+
+    def __init__(
+        self, plan: PackPlan, rank: int, ranks: int, sequences: int, micro: int, workers: int, prefetch: int
+    ) -> None:
+        """`sequences` a step over all ranks, `micro` of them a micro-batch; `prefetch` micro-batches a worker ahead.
+
+        Raises `UsageError` where a step can't be dealt out evenly.
+        """
+        if sequences % (micro * ranks):
+            raise UsageError(
+                f"sequences: {sequences} a step can't be dealt to {ranks} ranks in micro-batches of {micro}: "
+                f"make it a multiple of {micro * ranks}"
+            )
+        self.plan, self.rank, self.ranks, self.sequences, self.micro = plan, rank, ranks, sequences, micro
+        self.workers, self.prefetch = workers, prefetch
+        self._iterator: Iterator[_Answer] | None = None
+
+    def steps(self, cursor: Cursor = _START) -> Iterator[StepData]:
+        """The steps from there on. Raises `ShardloomError` when a shard can't be read."""
+        order = _Order(self, cursor)
+        loader: DataLoader[_Answer] = DataLoader(
+            _Packs(self.plan),
+            sampler=order,
+            batch_size=None,
+            collate_fn=_as_it_is,
+            num_workers=self.workers,
+            prefetch_factor=self.prefetch if self.workers else None,
+            multiprocessing_context="fork" if self.workers else None,  # shares the plan, and starts at once
+            worker_init_fn=_begin if self.workers else None,
+        )
+        self._iterator = iter(loader)
+        share = self.sequences // (self.micro * self.ranks)
+        while answers := list(islice(self._iterator, share)):
+            for answer in answers:
+                if answer.error is not None:
+                    raise ShardloomError(answer.error)
+            step = order.begun.popleft()
+            batches = [answer.batch for answer in answers if answer.batch is not None]
+            faults = [fault for answer in answers for fault in answer.faults]
+            yield StepData(batches, step.cursor, faults, dict(step.left_out), dict(step.split))
+
+    def close(self) -> None:
+        """Ends the workers."""
+        iterator, self._iterator = self._iterator, None
+        shut_down = getattr(iterator, "_shutdown_workers", None)  # torch has no other way but to wait for the collector
+        if shut_down is not None:
+            shut_down()
+
+
+@dataclass
+class _Step:
+    """A step that has been begun: what is known of it before its packs are read."""
+
+    cursor: Cursor
+    left_out: Counter[str] = field(default_factory=Counter)
+    split: Counter[str] = field(default_factory=Counter)
+
+
+class _Order:
+    """This rank's micro-batches, each a list of packs; `begun` has the steps of those that were given out."""
+
+    def __init__(self, loader: PackLoader, cursor: Cursor) -> None:
+        self.loader, self.cursor = loader, cursor
+        self.begun: deque[_Step] = deque()
+
+    def __iter__(self) -> Iterator[list[PackUnit]]:
+        loader, packs = self.loader, self.loader.plan.packs(self.cursor)
+        while step := list(islice(packs, loader.sequences)):
+            told = _Step(step[-1].cursor)
+            for unit in step:
+                told.left_out.update(unit.left_out)
+                told.split.update(unit.split)
+            self.begun.append(told)
+            step += [_nothing(told.cursor)] * (loader.sequences - len(step))  # the last step is as large as all others
+            for first in range(loader.rank * loader.micro, loader.sequences, loader.ranks * loader.micro):
+                yield step[first : first + loader.micro]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a worker makes of a micro-batch."""
+
+    batch: Batch | None
+    faults: list[Fault]
+    error: str | None = None  # why there is none: an exception would lose its one line on the way
+
+
+class _Packs(Dataset[_Answer]):
+    """Micro-batches by their packs."""
+
+    def __init__(self, plan: PackPlan) -> None:
+        self.plan = plan
+        self._assembler: Assembler | None = None
+
+    def __getitem__(self, units: list[PackUnit]) -> _Answer:
+        if self._assembler is None:  # in the process that reads
+            self._assembler = Assembler(self.plan)
+        try:
+            found = [self._assembler.sequence(unit) for unit in units]
+        except ShardloomError as error:
+            return _Answer(None, [], str(error))
+        return _Answer(stack([batch for batch, _ in found]), [fault for _, faults in found for fault in faults])
+
+
+def _begin(_number: int) -> None:
+    """A worker starts. Ctrl-C goes to all processes of a terminal, but how to end is the trainer's to say."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _as_it_is(answer: Any) -> Any:
+    return answer
+
+
+def _nothing(cursor: Cursor) -> PackUnit:
+    none = np.zeros(0, np.int64)
+    return PackUnit(cursor, none, none, none.reshape(0, 4), none, none)

@@ -1,0 +1,93 @@
+"""How a sample that is too long for a sequence is cut: at the borders of its parts, and of tokens where a part is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from training.data.markup import Markup
+
+WHOLE = -1
+
+
+class Piece(NamedTuple):
+    """A run of a sample: from a token of a part up to, and without, a token of a part. An image is not cut."""
+
+    part: int = 0
+    token: int = 0
+    last_part: int = WHOLE  # behind the last part: it has the sample's end, too
+    last_token: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sized:
+    """A piece, and what it takes of a sequence."""
+
+    piece: Piece
+    length: int
+    tiles: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartSize:
+    """One part: tokens of a text, or tiles of an image."""
+
+    tokens: int
+    tiles: int  # 0: a text
+
+
+def cut(parts: Sequence[PartSize], markup: Markup, room: int, most_tiles: int) -> list[Sized]:
+    """The pieces of a document, each of at most `room` positions and `most_tiles` tiles; none: an image alone is more.
+
+    A part goes to the next piece when it doesn't fit into this one. A text that fits into no piece fills what is left
+    of this one first. An end that is left over alone is left out: nothing comes before it from which it is learnt.
+    """
+    closing = len(markup.closing(sum(part.tiles > 0 for part in parts)))
+    cutter = _Cutter(room)
+    for number, part in enumerate(parts):
+        end = closing if number == len(parts) - 1 else 0
+        if part.tiles:
+            size = part.tiles * markup.latents + end
+            if size > room or part.tiles > most_tiles:
+                return []
+            gap = len(markup.end_of_chunk) if cutter.tiles else 0
+            if cutter.length + gap + size > room or cutter.tiles + part.tiles > most_tiles:
+                cutter.close((number, 0))
+                gap = 0
+            cutter.length += gap + size
+            cutter.tiles += part.tiles
+        else:
+            is_joined = number > 0 and not parts[number - 1].tiles and cutter.start != (number, 0)
+            cutter.add_text(number, part.tokens, end, len(markup.joint) if is_joined else 0)
+    cutter.close((len(parts), 0))
+    return cutter.pieces
+
+
+class _Cutter:
+    """The pieces that are full, and the one that is being filled."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.pieces: list[Sized] = []
+        self.start = (0, 0)
+        self.length = self.tiles = 0
+
+    def close(self, stop: tuple[int, int], start: tuple[int, int] | None = None) -> None:
+        """Ends the piece; the next one begins at `start`, by default where this one stops."""
+        if self.length:
+            self.pieces.append(Sized(Piece(*self.start, *stop), self.length, self.tiles))
+        self.start, self.length, self.tiles = start or stop, 0, 0
+
+    def add_text(self, number: int, tokens: int, end: int, gap: int) -> None:
+        """Adds a text, with `gap` tokens before it unless it begins a piece and `end` tokens behind it."""
+        need, taken = tokens + end, 0
+        if self.length + gap + need > self.room and (need <= self.room or self.length + gap >= self.room):
+            self.close((number, 0))
+            gap = 0
+        while (left := self.room - self.length - gap) < need - taken:
+            step = min(left, tokens - taken)
+            taken += step
+            self.length += gap + step
+            gap = 0
+            self.close((number, taken), (number + 1, 0) if taken == tokens else None)
+        if not taken or taken < tokens:
+            self.length += gap + need - taken

@@ -1,0 +1,206 @@
+"""Per source what sequences are planned from, a few numbers a sample, and where its samples lie.
+
+Made once from the indexes (and, where these don't tell, from the texts), kept in a cache folder and mapped into memory
+from there: a start takes no time, and five hundred million samples take no Python object. A table's name is the hash of
+all that it hangs on; one that is there is whole, because it is put there by a rename.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from curation.mixture.reader import Row
+from curation.mixture.shards import ShardRows
+from curation.mixture.sources import SourceSet
+from schemas.errors import UsageError
+from schemas.shard_index import INDEX
+from training.data.counting import NO_TEXT, Counter, counted
+from training.data.images import ImageShape
+from training.data.markup import Markup
+
+VERSION = 1
+
+NUMBERS = ("words", "tiles", "tokens", "images", "characters")
+"""Of each sample: positions besides its images', or why it is left out; tiles; and what mixtures are weighted by."""
+
+# What a sample is read and cut by; of the index only what that needs.
+_COLUMNS = ("key", "kind", "offset", "size", "members", "image_details", "part_tokens", "roles")
+ROWS = pa.schema([INDEX.field(name) for name in _COLUMNS])
+
+
+@dataclass(frozen=True)
+class Table:
+    """One source's."""
+
+    numbers: dict[str, NDArray[np.int32]]  # by the names in `NUMBERS`
+    rows: "Rows"
+
+
+class Rows:
+    """Index rows of any samples of a source, each with its place."""
+
+    def __init__(self, source: SourceSet, path: Path) -> None:
+        self._places = ShardRows([shard.data.rows for shard in source.shards])
+        self._paths = [shard.path for shard in source.shards]
+        self._batches = pa.ipc.open_file(pa.memory_map(str(path)))
+
+    def take(self, samples: NDArray[np.int64]) -> list[Row]:
+        """Their rows, in the order given, as `ShardFiles.read` takes them."""
+        shards, rows = self._places.find(samples)
+        found = []
+        for shard, row in zip(shards.tolist(), rows.tolist(), strict=True):
+            index = self._batches.get_batch(shard).slice(row, 1).to_pylist()[0]
+            found.append(index | {"path": self._paths[shard], "row": row})
+        return found
+
+
+class TableMaker:
+    """Makes tables, or finds those that were made before."""
+
+    def __init__(self, counter: Counter, markup: Markup, shape: ImageShape, cache: str | None, quiet: bool) -> None:
+        """By the counter's tokenizer and rule; one a source."""
+        self.counter, self.markup, self.shape, self.quiet = counter, markup, shape, quiet
+        self._cache = Path(cache) if cache else _cache_home() / "shardloom" / "tables"
+
+    def open(self, source: SourceSet) -> Table:
+        """The source's table. One process of a machine makes it; the others wait for that."""
+        folder = self._cache / self.key(source)
+        try:
+            if not folder.is_dir():
+                self._cache.mkdir(parents=True, exist_ok=True)
+                with _locked(folder.with_suffix(".lock")):
+                    if not folder.is_dir():
+                        self._make(source, folder)
+        except OSError as error:
+            what = error.strerror or error
+            raise UsageError(f"cache: cannot write {error.filename or folder}: {what}; set data.cache") from None
+        numbers = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in NUMBERS}
+        return Table(numbers, Rows(source, folder / "rows.arrow"))
+
+    def key(self, source: SourceSet) -> str:
+        """Of all that the table hangs on."""
+        hangs_on = [
+            VERSION,
+            [revision.sha256 for revision in source.revisions],
+            self.counter.rule.model_dump(mode="json"),
+            0 if self.counter.rule.is_stored else self.counter.seed,
+            self.counter.tokenizer.fingerprint.model_dump(mode="json"),
+            self.shape.fingerprint,
+            repr(self.markup),
+        ]
+        return hashlib.sha256(json.dumps(hangs_on).encode()).hexdigest()[:32]
+
+    def _make(self, source: SourceSet, folder: Path) -> None:
+        making = folder.with_suffix(f".tmp-{os.getpid()}")
+        shutil.rmtree(making, ignore_errors=True)
+        making.mkdir()
+        try:
+            numbers = {
+                name: np.lib.format.open_memmap(making / f"{name}.npy", "w+", np.int32, (source.length,))
+                for name in NUMBERS
+            }
+            done, progress = 0, _Progress(source.name, len(source.shards), self.quiet)
+            with pa.ipc.new_file(str(making / "rows.arrow"), ROWS) as file:
+                for index, reasons in counted(self.counter, source):
+                    for name, values in self._numbers(index, reasons).items():
+                        numbers[name][done : done + index.num_rows] = values
+                    done += index.num_rows
+                    batches = index.select(list(_COLUMNS)).replace_schema_metadata(None).cast(ROWS).combine_chunks()
+                    file.write_batch(next(iter(batches.to_batches()), pa.RecordBatch.from_pylist([], schema=ROWS)))
+                    progress.step(index.num_rows)
+            for array in numbers.values():
+                array.flush()
+            making.replace(folder)
+        finally:
+            shutil.rmtree(making, ignore_errors=True)
+
+    def _numbers(self, index: pa.Table, reasons: NDArray[np.int32]) -> dict[str, NDArray[np.int32]]:
+        """The numbers of each sample of a shard."""
+        markup = self.markup
+        lists = index["part_tokens"].combine_chunks()
+        starts, ends = _bounds(lists)
+        values = lists.flatten()
+        is_text = values.is_valid().to_numpy(zero_copy_only=False)
+        tokens = _sums(pc.fill_null(values, 0).to_numpy(), starts, ends)
+        follows = is_text[1:] & is_text[:-1]  # a text behind a text, perhaps of the sample before
+        pairs = _sums(np.append(follows, False), starts, np.maximum(starts, ends - 1))
+        images = index["images"].to_numpy()
+        words = tokens + pairs * len(markup.joint) + images * len(markup.end_of_chunk) + 1
+        for row in np.flatnonzero(pc.equal(index["kind"], "conversation").to_numpy(zero_copy_only=False)).tolist():
+            roles = index["roles"][row].as_py() or []
+            words[row] = tokens[row] + markup.chat.overhead(roles, int(images[row]))
+        words = np.where(tokens == 0, NO_TEXT, words)
+        details = index["image_details"].combine_chunks()
+        sizes = details.flatten()
+        tiles = self.shape.tiles(sizes.field("width").to_numpy(), sizes.field("height").to_numpy())
+        return {
+            "words": np.where(reasons < 0, reasons, words).astype(np.int32),
+            "tiles": _sums(tiles, *_bounds(details)).astype(np.int32),
+            "tokens": tokens.astype(np.int32),
+            "images": images,
+            "characters": index["characters"].to_numpy(),
+        }
+
+
+class _Progress:
+    """A line now and then on how far a table is; nothing of tables that take no time."""
+
+    EVERY = 5.0  # seconds
+
+    def __init__(self, name: str, shards: int, quiet: bool) -> None:
+        self._name, self._shards, self._quiet = name, shards, quiet
+        self._done = self._samples = 0
+        self._begun = self._told = time.monotonic()
+
+    def step(self, samples: int) -> None:
+        """One more shard, of so many samples."""
+        self._done += 1
+        self._samples += samples
+        now = time.monotonic()
+        if not self._quiet and now - self._told > self.EVERY:
+            self._told = now
+            rate = self._samples / (now - self._begun)
+            print(
+                f"source {self._name}: lengths of {self._samples:,} samples, "
+                f"{self._done:,} of {self._shards:,} shards, {rate:,.0f} samples/s",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+def _bounds(lists: pa.ListArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where each list begins and ends in `flatten`; a null is empty."""
+    ends = np.cumsum(pc.fill_null(pc.list_value_length(lists), 0).to_numpy().astype(np.int64))
+    return np.concatenate([[0], ends[:-1]]).astype(np.int64)[: len(ends)], ends
+
+
+def _sums(values: NDArray[Any], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
+    total = np.concatenate([[0], np.cumsum(values, dtype=np.int64)])
+    sums: NDArray[np.int64] = total[ends] - total[starts]
+    return sums
+
+
+def _cache_home() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Holds a lock on a file, which goes with the process that holds it."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,63 @@
+"""Which text of a stored sample is learnt, by a source's rule: fillers stripped, one of several captions chosen."""
+
+import hashlib
+from typing import Any
+
+from curation.captions.filler import strip_filler
+from schemas.document import MAX_JSON, Document, parse_json, parse_object
+from schemas.training_shard import CaptionedImage
+from training.data.options import SourceText
+
+
+def parts_of(record: CaptionedImage | Document, rule: SourceText, seed: int) -> list[str | int] | None:
+    """The texts that are learnt and the images' numbers, in order; None: the rule's captions are not among the image's.
+
+    An image without a caption is a part alone.
+    """
+    if isinstance(record, CaptionedImage):
+        text = caption(record.key, record.text, record.alt_text, record.captions, rule, seed)
+        return None if text is None else [0, text] if text else [0]
+    alt_text = alt_text_of(record.metadata) if rule.strip_filler else ""
+    return [document_text(part, alt_text, rule) if isinstance(part, str) else part for part in record.parts]
+
+
+def caption(key: str, text: str, alt_text: str, captions: str, rule: SourceText, seed: int) -> str | None:
+    """The caption of an image with these fields; None: none of its captions is of the kinds asked for.
+
+    Of several the key chooses, so that a sample reads the same wherever it comes up, and another way for another seed.
+    """
+    if rule.granularities is not None or rule.raw_caption is not None:
+        found = [str(entry.get("text", "")) for entry in _entries(captions) if _is_asked_for(entry, rule)]
+        if not found:
+            return None
+        digest = hashlib.blake2b(f"{seed}\0{key}".encode(), digest_size=8).digest()
+        text = found[int.from_bytes(digest, "little") % len(found)]
+    return strip_filler(text, alt_text) if rule.strip_filler else text
+
+
+def document_text(text: str, alt_text: str, rule: SourceText) -> str:
+    """One text of a document; `alt_text` is what it may begin with."""
+    return strip_filler(text, alt_text) if rule.strip_filler else text
+
+
+def alt_text_of(metadata: str) -> str:
+    """The alt text of a captioned image that a mixture in Parquet has made a document; empty for any other."""
+    try:
+        found = parse_object(metadata, "it", MAX_JSON).get("alt_text")
+    except ValueError:
+        return ""
+    return found if isinstance(found, str) else ""
+
+
+def _entries(captions: str) -> list[dict[str, Any]]:
+    try:
+        found = parse_json(captions, "captions", MAX_JSON)
+    except ValueError:
+        return []
+    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+
+
+def _is_asked_for(entry: dict[str, Any], rule: SourceText) -> bool:
+    if rule.granularities is not None and entry.get("granularity") not in rule.granularities:
+        return False
+    return rule.raw_caption is None or bool(entry.get("include_datacomp_raw_cap")) == rule.raw_caption
