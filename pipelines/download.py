@@ -22,16 +22,19 @@ from pipelines.ingest_unit import Unit
 from pipelines.inputs import input_shards
 from pipelines.progress import Progress
 from pipelines.recipe import IngestRecipe
+from pipelines.row_watch import RowWatch
 from pipelines.units import map_units
 from schemas.storage import Folder
 
 _SUMMARY = "downloads/summary.json"
 
 
-def downloaded_stores(recipe: IngestRecipe, output: Folder, units: list[Unit], quiet: bool) -> list[ImageStore]:
+def downloaded_stores(
+    recipe: IngestRecipe, output: Folder, units: list[Unit], watch: RowWatch, quiet: bool
+) -> list[ImageStore]:
     """Downloads what is not there yet. The images, and behind them a store that says why an image is none of them."""
     with Progress("find addresses", len(units), "addresses", quiet) as progress:
-        parts = listed(recipe, output, units, progress)
+        parts = listed(recipe, output, units, watch, progress)
     receipts = fetched(recipe, output, parts, quiet)
     summarise(output, parts, receipts, quiet)
     losses = Losses(output, parts, receipts)

@@ -19,6 +19,7 @@ from curation.sources import SOURCES
 from pipelines.ingest_unit import Unit, images_of, read_draft
 from pipelines.progress import Progress
 from pipelines.recipe import IngestRecipe
+from pipelines.row_watch import RETRIES, RowWatch
 from pipelines.source_files import StretchReader
 from pipelines.units import map_units
 from schemas.manifest import seal, unseal
@@ -47,7 +48,7 @@ class Part:
         return f"downloaded_{self.number:08d}"
 
 
-def listed(recipe: IngestRecipe, output: Folder, units: list[Unit], progress: Progress) -> list[Part]:
+def listed(recipe: IngestRecipe, output: Folder, units: list[Unit], watch: RowWatch, progress: Progress) -> list[Part]:
     """The parts, from the list of an earlier run if the input and the size of the parts are still the same."""
     assert recipe.download is not None
     size = recipe.download.urls_per_shard
@@ -59,7 +60,7 @@ def listed(recipe: IngestRecipe, output: Folder, units: list[Unit], progress: Pr
             if held["revision"] == revision:
                 return [Part(**part) for part in held["parts"]]
     total = 0
-    for count in map_units(functools.partial(unit_addresses, recipe, output), units, recipe.run):
+    for count in map_units(functools.partial(unit_addresses, recipe, output, watch), units, recipe.run, RETRIES):
         total += count
         progress.advance(1)
         progress.show(total)
@@ -75,10 +76,11 @@ def listed(recipe: IngestRecipe, output: Folder, units: list[Unit], progress: Pr
     return parts
 
 
-def unit_addresses(recipe: IngestRecipe, output: Folder, unit: Unit) -> int:
+def unit_addresses(recipe: IngestRecipe, output: Folder, watch: RowWatch, unit: Unit) -> int:
     """Writes the distinct addresses of a unit's images, sorted; their number."""
     urls: set[str] = set()
-    for item in StretchReader(SOURCES[recipe.source], unit.stretch):
+    rows = StretchReader(SOURCES[recipe.source], unit.stretch)
+    for item in watch.rows("addresses", unit.name, unit.stretch, rows):
         draft = read_draft(recipe, item)
         if not isinstance(draft, Rejected):
             urls.update(image.source for image in images_of(draft) if isinstance(image.source, str))

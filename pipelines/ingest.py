@@ -15,6 +15,7 @@ from pipelines.ingest_unit import Unit, UnitWork, images_of, read_draft
 from pipelines.output import begun, commit
 from pipelines.progress import Progress
 from pipelines.recipe import IngestRecipe
+from pipelines.row_watch import RETRIES, row_watch
 from pipelines.source_files import Stretch, StretchReader, cut_file, source_files
 from pipelines.stats import RunClock, Totals, check_damage, totals
 from pipelines.units import map_units
@@ -41,12 +42,13 @@ def ingest(recipe: IngestRecipe, output: str, quiet: bool = False) -> Totals:
         units = plan(recipe, reader, files, progress)
     check_first_rows(recipe, units[0])
     with begun(folder, recipe):
-        if recipe.download is not None:
-            stores = downloaded_stores(recipe, folder, units, quiet)
         done = committed(folder)
-        work = UnitWork(recipe, folder, stores, counter)
-        check_unchanged(work, units, done)
         todo = [unit for unit in units if unit.name not in done]
+        watch = row_watch(recipe.run, len(units) if todo else 0)
+        if recipe.download is not None:
+            stores = downloaded_stores(recipe, folder, units, watch, quiet)
+        work = UnitWork(recipe, folder, stores, counter, watch)
+        check_unchanged(work, units, done)
         clock = RunClock()
         if todo:
             for store in stores:
@@ -57,7 +59,7 @@ def ingest(recipe: IngestRecipe, output: str, quiet: bool = False) -> Totals:
             todo = [replace(unit, repeats=repeats.get(unit.number, {})) for unit in todo]
         with Progress("ingest", len(todo), "samples", quiet) as progress:
             samples = 0
-            for manifests in map_units(work, todo, recipe.run):
+            for manifests in map_units(work, todo, recipe.run, RETRIES):
                 for manifest in reversed(manifests):
                     commit(folder, manifest)
                     samples += manifest.rows_out

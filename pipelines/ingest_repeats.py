@@ -18,6 +18,7 @@ from curation.document_filters import perceptual_hash
 from pipelines.near_hashes import repeated
 from pipelines.progress import Progress
 from pipelines.recipe import IngestRecipe
+from pipelines.row_watch import RETRIES
 from pipelines.units import map_units
 from schemas.quarantine import Rejected
 
@@ -46,7 +47,7 @@ def repeated_images(images: Images[U], units: list[U], recipe: IngestRecipe, pro
     limits = recipe.read.limits if recipe.repeated_images == "alike" else None
     tables = []
     found = 0
-    for table in map_units(functools.partial(image_hashes, images, limits), units, recipe.run):
+    for table in map_units(functools.partial(image_hashes, images, limits), units, recipe.run, RETRIES):
         tables.append(table)
         found += table.height
         progress.advance(1)

@@ -13,6 +13,7 @@ from curation.tokens import TokenCounter
 from pipelines.image_store import ImageStore, find
 from pipelines.ingest_repeats import Repeats
 from pipelines.recipe import IngestRecipe
+from pipelines.row_watch import RowWatch
 from pipelines.source_files import Item, Stretch, StretchReader
 from pipelines.training_writer import Sample, ShardWriter, put_quarantine
 from schemas.datacomp import uid_of
@@ -60,9 +61,14 @@ class UnitWork:
     """The work on one unit. Pickles, with all that the units share, once for all of them."""
 
     def __init__(
-        self, recipe: IngestRecipe, output: Folder, stores: list[ImageStore], counter: TokenCounter | None
+        self,
+        recipe: IngestRecipe,
+        output: Folder,
+        stores: list[ImageStore],
+        counter: TokenCounter | None,
+        watch: RowWatch,
     ) -> None:
-        self.recipe, self.output, self.stores = recipe, output, stores
+        self.recipe, self.output, self.stores, self.watch = recipe, output, stores, watch
         self.reader = SOURCES[recipe.source]
         self.name = recipe.name or recipe.source
         self.writer = ShardWriter(output, recipe.format, self.reader.is_captions, self.name, counter)
@@ -99,7 +105,7 @@ class UnitWork:
     def outcomes(self, unit: Unit, rows: StretchReader) -> Iterator[Made | LeftOut]:
         """What becomes of each row, in their order."""
         shard = unit.stretch.path.rpartition("/")[2].rpartition(".")[0]
-        for row, item in enumerate(rows):
+        for row, item in enumerate(self.watch.rows("ingest", unit.name, unit.stretch, rows)):
             draft = read_draft(self.recipe, item)
             if isinstance(draft, Rejected):
                 uid = uid_of(item.content) if isinstance(item.content, TarSample) else None
@@ -145,7 +151,8 @@ class UnitWork:
 
     def images(self, unit: Unit) -> Iterator[tuple[int, int, bytes]]:
         """Row in the unit, number in the row, and file, of each of its images that is there."""
-        for row, item in enumerate(StretchReader(self.reader, unit.stretch)):
+        rows = StretchReader(self.reader, unit.stretch)
+        for row, item in enumerate(self.watch.rows("repeats", unit.name, unit.stretch, rows)):
             draft = read_draft(self.recipe, item)
             if isinstance(draft, Rejected):
                 continue

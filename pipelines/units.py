@@ -11,21 +11,29 @@ U = TypeVar("U")
 T = TypeVar("T")
 
 
-def map_units(function: Callable[[U], T], units: Sequence[U], run: RunOptions) -> Iterator[T]:
-    """Results in whatever order they are done. When a worker dies its unit is done again, three times at most."""
-    if run.address is None and (len(units) <= 1 or run.workers == 1):
+def runs_alone(run: RunOptions, units: int) -> bool:
+    """Whether so many units are worked on in this process."""
+    if run.address is not None:
+        return False
+    if units <= 1 or run.workers == 1:
+        return True
+    from pipelines.cluster import default_workers  # here: it imports Ray, which takes longer than small sets to render
+
+    return default_workers(run) == 1
+
+
+def map_units(function: Callable[[U], T], units: Sequence[U], run: RunOptions, retries: int = 3) -> Iterator[T]:
+    """Results in whatever order they are done. When a worker dies its unit is done again, so many times at most."""
+    if runs_alone(run, len(units)):
         yield from map(function, units)
         return
-    import ray  # here, because one worker needs none of it, and it takes longer to import than small sets to render
+    import ray
 
     from pipelines.cluster import connect, default_workers, explained
 
-    if run.address is None and default_workers(run) == 1:
-        yield from map(function, units)
-        return
     connect(run, object_store_bytes=1 << 30)
     workers = min(len(units), default_workers(run))
-    task = ray.remote(num_cpus=1, max_retries=3)(lambda unit: outcome(function, unit))
+    task = ray.remote(num_cpus=1, max_retries=retries)(lambda unit: outcome(function, unit))
     waiting = iter(units)
     running: list[Any] = []  # references to results
     while True:

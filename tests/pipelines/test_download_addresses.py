@@ -12,8 +12,11 @@ from pipelines.ingest import plan
 from pipelines.ingest_unit import Unit
 from pipelines.progress import Progress
 from pipelines.recipe import DownloadOptions, IngestRecipe, IngestRun
+from pipelines.row_watch import RowWatch
 from schemas.storage import Folder
 from tests.pipelines.published import write_text
+
+ALONE = RowWatch(None)
 
 
 def test_only_http_is_asked_for() -> None:
@@ -43,7 +46,7 @@ def test_each_address_is_listed_once_in_parts_that_the_input_decides(
     )
     output = Folder(str(tmp_path / "out"))
     with Progress("list", 1, quiet=True) as progress:
-        parts = listed(recipe, output, units_of(recipe), progress)
+        parts = listed(recipe, output, units_of(recipe), ALONE, progress)
     paths = sorted((tmp_path / "out/downloads/urls").iterdir())
     held = [pl.read_parquet(path)["url"].to_list() for path in paths]
     assert [path.stem for path in paths] == [part.name for part in parts]
@@ -54,6 +57,6 @@ def test_each_address_is_listed_once_in_parts_that_the_input_decides(
     assert hashes == sorted(hashes)
     assert [part.first for part in parts] == [address_hash(each[0]) for each in held]
     with Progress("list", 1, quiet=True) as progress:
-        assert listed(recipe, output, [], progress) != parts  # of another input
-        assert listed(recipe, output, units_of(recipe), progress) == parts
+        assert listed(recipe, output, [], ALONE, progress) != parts  # of another input
+        assert listed(recipe, output, units_of(recipe), ALONE, progress) == parts
         assert progress.items == len({*urls})

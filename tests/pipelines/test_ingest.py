@@ -248,6 +248,18 @@ def test_an_undecodable_image_is_lost_with_its_reason(tmp_path: Path) -> None:
     assert (totals.rows_out, totals.reasons) == (1, {"decode_error": 1, "not_an_image": 2})
 
 
+@pytest.mark.parametrize(("source", "images"), [("mint-pdf", 2 * ROWS), ("datacomp", ROWS)])
+def test_one_limit_holds_for_frames_and_images(source: str, images: int, tmp_path: Path) -> None:
+    """Of pictures of 64 x 48 pixels, whether they are taken from a TIFF, or only checked."""
+    files = SETS[source](tmp_path)
+    lost = []
+    for most in (64 * 48, 64 * 48 - 1):
+        options: dict[str, Any] = {"read": {"limits": {"max_pixels": most}}, "repeated_images": "alike"}
+        totals = take_in(source, files, tmp_path / f"out{most}", **options)
+        lost.append(totals.reasons.get("too_many_pixels", 0) + totals.counts.get("dropped_too_many_pixels", 0))
+    assert lost == [0, images]
+
+
 @pytest.mark.parametrize("form", ["webdataset", "parquet"])
 def test_tokens_are_counted_by_the_named_tokenizer(form: str, store: str, tmp_path: Path) -> None:
     tokenizer = Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]"))

@@ -16,7 +16,7 @@ from schemas.storage import Folder
 from tests.conftest import REPOSITORY, jpeg, write_shard
 from tests.pipelines.drivers import hashes
 from tests.pipelines.published import SETS, take_in
-from tests.pipelines.sets import small_disk
+from tests.pipelines.sets import rows, small_disk
 from tests.pipelines.test_cli_recovery import fill
 
 KILL_SITE = REPOSITORY / "tests/pipelines/kill_site"
@@ -115,3 +115,43 @@ def test_two_workers_give_the_same_bytes(made: Path, tmp_path: Path, form: str) 
         take_in("obelics", files, tmp_path / f"out{workers}", images, run=run, **options)
     assert len(committed(Folder(str(tmp_path / "out2")))) == 7
     assert hashes(tmp_path / "out1") == hashes(tmp_path / "out2")
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.xdist_group("ray")
+def test_rows_that_kill_their_workers_are_left_out(tmp_path: Path) -> None:
+    """Two of one unit, each found by two deaths, after one that tells that there are any."""
+    (tmp_path / "in").mkdir()
+    killer = b"the decoder writes beyond its memory here"
+    for shard in range(2):
+        files = [jpeg(10 * shard + number) for number in range(6)]
+        if shard:
+            files[2] += killer
+            files[5] += killer
+        write_shard(tmp_path / f"in/{shard:05d}.tar", files, 10 * shard)
+    environment = os.environ | {
+        "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{KILL_SITE}",
+        "KILL_BYTES": killer.decode(),
+        "KILL_LOG": str(tmp_path / "log"),
+    }
+    arguments = [
+        "ingest",
+        "datacomp",
+        "--input",
+        f"{tmp_path}/in/*.tar",
+        "--workers",
+        "2",
+        "--output",
+        f"{tmp_path}/out",
+    ]
+    script = "import sys; from pipelines.cli import main; main(sys.argv[1:])"
+    done = subprocess.run([sys.executable, "-c", script, *arguments], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len((tmp_path / "log").read_text().splitlines()) == 1 + 2 + 2
+    manifests = committed(Folder(str(tmp_path / "out")))
+    assert [(each.rows_out, each.reasons) for each in manifests.values()] == [(6, {}), (4, {"worker_killed": 2})]
+    assert [(row["key"], row["detail"]) for row in rows(tmp_path / "out", "quarantine")] == [
+        (f"{number:012d}", "2 workers died while they were at work on this row") for number in (12, 15)
+    ]
+    assert verify(str(tmp_path / "out"))[1] == []

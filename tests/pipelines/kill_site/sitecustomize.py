@@ -1,7 +1,8 @@
-"""Loaded by every Python process of a kill test: dies between the temporary write and the rename.
+"""Loaded by every Python process of a kill test: dies between the temporary write and the rename, or of an image.
 
 The file named by KILL_ORDER holds a pattern; the first process that is about to put a matching file in place takes the
-order and is gone, as by SIGKILL from outside.
+order and is gone, as by SIGKILL from outside. Every process that opens an image with KILL_BYTES in its file dies of it,
+as decoders do that write beyond their memory, and leaves a line in the file named by KILL_LOG.
 """
 
 import os
@@ -24,3 +25,18 @@ def replace(self: pathlib.Path, target: str | os.PathLike[str]) -> pathlib.Path:
 
 
 pathlib.Path.replace = replace  # type: ignore[method-assign]
+
+
+if _bytes := os.environ.get("KILL_BYTES", "").encode():
+    from PIL import Image
+
+    _open = Image.open
+
+    def open_image(file, *arguments, **options):  # type: ignore[no-untyped-def]
+        if _bytes in file.getvalue():
+            with open(os.environ["KILL_LOG"], "a") as log:  # noqa: PTH123
+                log.write(f"{os.getpid()}\n")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return _open(file, *arguments, **options)
+
+    Image.open = open_image
