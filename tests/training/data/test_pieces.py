@@ -1,0 +1,95 @@
+"""Where documents that are too long are cut, and that their pieces read as they were planned."""
+
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.training.data.sets import LATENTS, document, tokenizer
+from training.data.markup import Markup
+from training.data.options import DataOptions, SourceText
+from training.data.pieces import PartSize, Piece, Sized, cut
+from training.data.samples import SampleReader, Segment
+
+STORED = SourceText()
+IMAGE = PartSize(0, 1)
+
+
+@cache
+def _reader() -> SampleReader:
+    with TemporaryDirectory() as folder:
+        words, _ = tokenizer(Path(folder))
+    options = DataOptions.model_validate({"sources": {"a": "a"}, "weights": {"a": 1}})
+    return SampleReader(words, Markup.of(words, options, LATENTS), 0)
+
+
+@pytest.fixture
+def reader() -> SampleReader:
+    return _reader()
+
+
+def text(tokens: int) -> PartSize:
+    return PartSize(tokens, 0)
+
+
+def cuts(reader: SampleReader, *parts: PartSize, room: int = 20, tiles: int = 3) -> list[tuple[tuple[int, ...], int]]:
+    return [(tuple(found.piece), found.length) for found in cut(parts, reader.markup, room, tiles)]
+
+
+def test_what_does_not_fit_goes_to_the_next_piece(reader: SampleReader) -> None:
+    # 8 and 1 for the line break and 8; then 8 and the end
+    assert cuts(reader, text(8), text(8), text(8)) == [((0, 0, 2, 0), 17), ((2, 0, 3, 0), 9)]
+    # an image is 4; a second one in a piece has the end of a chunk before it; the end of one closes the document
+    assert cuts(reader, text(3), IMAGE, text(3), IMAGE) == [((0, 0, 4, 0), 3 + 4 + 3 + 1 + 4 + 2)]
+    assert cuts(reader, IMAGE, text(12), IMAGE, text(2)) == [((0, 0, 2, 0), 16), ((2, 0, 4, 0), 8)]
+
+
+def test_the_image_budget_cuts_too(reader: SampleReader) -> None:
+    assert cuts(reader, IMAGE, IMAGE, IMAGE, tiles=2, room=40) == [((0, 0, 2, 0), 9), ((2, 0, 3, 0), 6)]
+    assert cuts(reader, IMAGE, PartSize(0, 4), tiles=3, room=40) == []  # no piece could hold it
+    assert cuts(reader, PartSize(0, 2), text(1), room=7) == []
+
+
+def test_a_long_text_is_cut_at_tokens_and_fills_the_piece_before(reader: SampleReader) -> None:
+    assert cuts(reader, text(50)) == [((0, 0, 0, 20), 20), ((0, 20, 0, 40), 20), ((0, 40, 1, 0), 11)]
+    assert cuts(reader, text(5), text(30)) == [((0, 0, 1, 14), 20), ((1, 14, 2, 0), 17)]
+    assert cuts(reader, IMAGE, text(30), text(2)) == [((0, 0, 1, 16), 20), ((1, 16, 3, 0), 14 + 1 + 2 + 2)]
+    assert cuts(reader, text(40), text(2)) == [((0, 0, 0, 20), 20), ((0, 20, 1, 0), 20), ((1, 0, 2, 0), 3)]
+
+
+def test_an_end_that_is_left_alone_is_left_out(reader: SampleReader) -> None:
+    assert cuts(reader, text(20)) == [((0, 0, 0, 20), 20)]
+
+
+@given(
+    st.lists(st.integers(1, 60) | st.none(), min_size=1, max_size=12),
+    st.integers(16, 64),
+    st.integers(1, 4),
+)
+def test_pieces_are_as_long_as_planned_and_hold_everything_once(sizes: list[int | None], room: int, tiles: int) -> None:
+    reader = _reader()
+    letters = "abcdefghijklmnopqrstuvwxyz" * 3
+    parts = [(64, 48) if size is None else letters[:size] for size in sizes]
+    stored = document(0, parts)
+    found = cut([IMAGE if size is None else text(size) for size in sizes], reader.markup, room, tiles)
+    segments = [_segment(reader, stored, one, len(stored.images)) for one in found]
+    assert [len(segment.ids) for segment in segments] == [one.length for one in found]
+    assert all(
+        one.length <= room and one.tiles == len(s.images) <= tiles for one, s in zip(found, segments, strict=True)
+    )
+    assert [image for segment in segments for image in segment.images] == list(range(len(stored.images)))
+    special = {reader.markup.image, reader.markup.end, *reader.markup.end_of_chunk, *reader.markup.joint}
+    said = [number for segment in segments for number in segment.ids if number not in special]
+    assert said == list("".join(part for part in parts if isinstance(part, str)).encode())
+    whole = reader.segment(stored, STORED, Piece(), [1] * len(stored.images))
+    if whole is not None and len(whole.ids) <= room and len(stored.images) <= tiles:
+        assert [segment.ids for segment in segments] == [whole.ids]
+
+
+def _segment(reader: SampleReader, stored: object, one: Sized, images: int) -> Segment:
+    segment = reader.segment(stored, STORED, one.piece, [1] * images)  # type: ignore[arg-type]
+    assert segment is not None
+    return segment

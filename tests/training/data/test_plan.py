@@ -1,0 +1,190 @@
+"""The sequence of packs: any place of it is found without the way there, and nothing is left out unsaid."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from curation.mixture.plan import Drawn, Mixture, Plan, Source, plan_mixture
+from schemas.errors import UsageError
+from tests.training.data.sets import LATENTS, captioned, document, mixed, plan, tokenizer, write_set
+from training.data.options import SourceText
+from training.data.plan import Cursor, PackPlan, PackUnit, Sources, check_unchanged
+from training.data.tables import Table
+
+
+def same(one: list[PackUnit], other: list[PackUnit]) -> bool:
+    return len(one) == len(other) and all(
+        (a.cursor, a.left_out, a.split) == (b.cursor, b.left_out, b.split)
+        and all(np.array_equal(getattr(a, name), getattr(b, name)) for name in ("sources", "samples", "pieces"))
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> PackPlan:
+    folder = tmp_path_factory.mktemp("plan")
+    return plan(folder, mixed(folder, tokenizer(folder)[0]), window=10)
+
+
+def test_every_sample_is_in_a_pack_once_and_every_pack_within_its_budgets(small: PackPlan) -> None:
+    packs = list(small.packs())
+    assert small.windows == 8
+    drawn = [(source, sample) for unit in packs for source, sample in zip(unit.sources, unit.samples, strict=True)]
+    assert sorted(drawn) == [(source, sample) for source in range(3) for sample in range(24)]
+    assert all(unit.lengths.sum() <= 64 and unit.tiles.sum() <= 32 for unit in packs)
+    assert {tuple(piece) for unit in packs for piece in unit.pieces.tolist()} == {(0, 0, -1, 0)}
+    rows = [row for unit in packs for row in small.rows(unit)]
+    assert len({row["key"] for row in rows}) == 72
+    assert small.sources.names == ["captions", "docs", "text"]
+    assert [row["path"].split("/")[-3] for row in small.rows(packs[0])] == [
+        small.sources.names[source] for source in packs[0].sources
+    ]
+
+
+def test_any_cursor_goes_on_where_it_is(small: PackPlan) -> None:
+    packs = list(small.packs())
+    for number, unit in enumerate(packs):
+        assert same(list(small.packs(unit.cursor)), packs[number + 1 :]) or unit.cursor.pack  # told once, by the first
+        assert [one.samples.tolist() for one in small.packs(unit.cursor)] == [
+            one.samples.tolist() for one in packs[number + 1 :]
+        ]
+    assert packs[-1].cursor == Cursor(small.windows, 0)
+
+
+def test_packs_of_a_window_come_in_another_order_for_another_seed(tmp_path: Path) -> None:
+    sources = mixed(tmp_path, tokenizer(tmp_path)[0])
+    one, other = plan(tmp_path, sources, window=72), plan(tmp_path, sources, window=72, seed=1)
+    firsts = [int(unit.samples[0]) for unit in one.packs()]
+    assert firsts != [int(unit.samples[0]) for unit in other.packs()]
+    assert one.fingerprint != other.fingerprint
+
+
+def test_what_is_too_long_is_cut_or_left_out_and_told(tmp_path: Path) -> None:
+    words, _ = tokenizer(tmp_path)
+    docs = [
+        document(0, ["x" * 150]),  # 64, 64, 22 and the end
+        document(1, ["a" * 40, (64, 48), "b" * 40]),
+        document(2, ["q" * 70, "a"], ["user", "assistant"]),
+        document(3, [*[(64, 48)] * 40, "a"], [*["user"] * 40, "assistant"]),
+        document(4, ["short"]),
+        document(5, [(64, 48)]),
+    ]
+    made = plan(tmp_path, {"docs": write_set(tmp_path / "docs", docs, words)})
+    packs = list(made.packs())
+    assert packs[0].left_out == {"docs.too_long": 1, "docs.too_many_images": 1, "docs.no_text": 1}
+    assert packs[0].split == {"docs": 5}
+    assert all((unit.left_out, unit.split) == ({}, {}) for unit in packs[1:])
+    pieces = sorted(
+        (int(sample), tuple(piece), int(length))
+        for unit in packs
+        for sample, piece, length in zip(unit.samples, unit.pieces.tolist(), unit.lengths, strict=True)
+    )
+    assert pieces == [
+        (0, (0, 0, 0, 64), 64),
+        (0, (0, 64, 0, 128), 64),
+        (0, (0, 128, 1, 0), 23),
+        (1, (0, 0, 2, 0), 44),
+        (1, (2, 0, 3, 0), 42),
+        (4, (0, 0, -1, 0), 6),
+    ]
+
+
+def test_an_image_that_is_too_large_is_left_out(tmp_path: Path) -> None:
+    words, _ = tokenizer(tmp_path)
+    found = write_set(tmp_path / "ocr", [captioned(0, "a", (100, 100)), captioned(1, "b", (200, 60))], words)
+    made = plan(tmp_path, {"ocr": found}, any_resolution=True, tiles_per_sequence=4)
+    packs = list(made.packs())
+    assert [unit.samples.tolist() for unit in packs] == [[1]]  # 3 tiles and a thumbnail
+    assert packs[0].left_out == {"ocr.image_too_large": 1}  # 2 x 2 and a thumbnail
+
+
+def test_a_window_of_nothing_is_one_empty_pack(tmp_path: Path) -> None:
+    words, _ = tokenizer(tmp_path)
+    found = write_set(tmp_path / "docs", [document(n, [(64, 48)]) for n in range(3)], words)
+    packs = list(plan(tmp_path, {"docs": found}, window=2).packs())
+    assert [(len(unit.samples), unit.left_out) for unit in packs] == [
+        (0, {"docs.no_text": 2}),
+        (0, {"docs.no_text": 1}),
+    ]
+
+
+def test_shares_are_the_mixers(tmp_path: Path) -> None:
+    sources = mixed(tmp_path, tokenizer(tmp_path)[0])
+    weights = {"captions": 2, "docs": 1, "text": 1}
+    made = plan(tmp_path, sources, weights=weights, stop="first_exhausted", window=8)
+    counts = Counter(source for unit in made.packs() for source in unit.sources.tolist())
+    assert counts == {0: 24, 1: 12, 2: 11}  # the captions run out
+    by_tokens = plan(tmp_path, sources, unit="tokens", stop="first_exhausted")
+    tokens = Counter[int]()
+    for unit in by_tokens.packs():
+        for source, sample in zip(unit.sources.tolist(), unit.samples.tolist(), strict=True):
+            tokens[source] += int(by_tokens.sources.tables[source].numbers["tokens"][sample])
+    largest = max(int(table.numbers["tokens"].max()) for table in by_tokens.sources.tables)
+    assert max(tokens.values()) - min(tokens.values()) <= 2 * largest
+
+
+def test_a_change_is_named(tmp_path: Path) -> None:
+    words, _ = tokenizer(tmp_path)
+    sources = mixed(tmp_path, words)
+    begun = plan(tmp_path, sources).fingerprint
+    check_unchanged(begun, plan(tmp_path, sources).fingerprint)
+    write_set(tmp_path / "docs", [document(n, ["another"]) for n in range(24)], words)
+
+    def fault(now: dict[str, str]) -> str:
+        with pytest.raises(UsageError) as error:
+            check_unchanged(begun, now)
+        return str(error.value)
+
+    behind = "is not what this run began with, so its order can't go on: take it back, or start anew"
+    assert fault(plan(tmp_path, sources).fingerprint) == f"data: source docs {behind}"
+    changes: list[tuple[dict[str, Any], str]] = [
+        ({"seed": 1}, "the mixture"),
+        ({"window": 5}, "the packing"),
+        ({"end_of_chunk": False}, "the text"),
+        ({"texts": {"docs": {"strip_filler": True}}}, "the text"),
+        ({"any_resolution": True}, "the image size"),
+    ]
+    (tmp_path / "again").mkdir()
+    sources = mixed(tmp_path / "again", words)
+    assert plan(tmp_path, sources).fingerprint == begun  # where the sets lie is no matter
+    for change, name in changes:
+        assert fault(plan(tmp_path, sources, **change).fingerprint) == f"data: {name} {behind}"
+
+
+class _Counting(Plan):
+    """A plan that knows how much was asked of it."""
+
+    asked = 0
+
+    def take(self, start: int, stop: int) -> Drawn:
+        self.asked += stop - start
+        return super().take(start, stop)
+
+
+def test_a_late_cursor_costs_one_window(small: PackPlan) -> None:
+    """Fifty million samples of two sources that are nowhere but in two arrays."""
+    length, window = 25_000_000, 4096
+    random = np.random.default_rng(0)
+    numbers = {
+        "words": random.integers(10, 400, length, np.int32),
+        "tiles": random.integers(0, 4, length, np.int32),
+    }
+    made = plan_mixture(
+        Mixture({"a": 1, "b": 3}, repeat={"a": 1, "b": 3}, seed=0),  # type: ignore[dict-item]
+        [Source("a", length), Source("b", length)],
+    )
+    counting = _Counting(made.mixture, made.sources, made.phases, made.counts)
+    table = Table(numbers, None)  # type: ignore[arg-type]
+    sources = Sources(["a", "b"], [table, table], [SourceText()] * 2, np.arange(2))
+    markup = replace(small.markup, latents=128)
+    packs = PackPlan(counting, sources, small.tokenizer, markup, small.shape, 4096, 32, window, {})
+    for cursor in (Cursor(0, 7), Cursor(20_000, 3)):
+        counting.asked = 0
+        first = next(packs.packs(cursor))
+        assert counting.asked == window
+        assert first.cursor == Cursor(cursor.window, cursor.pack + 1)
+    assert small.markup.latents == LATENTS

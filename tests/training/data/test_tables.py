@@ -1,0 +1,127 @@
+"""Tables tell the lengths that samples turn out to have, from indexes or from texts; a table is made once."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+
+from curation.mixture.reader import ShardFiles, record_of
+from curation.mixture.sources import open_source
+from schemas.errors import UsageError
+from tests.training.data.sets import LATENTS, PATCH, TILE, captioned, document, tokenizer, write_set
+from training.data.counting import NO_CAPTION, NO_TEXT, UNREADABLE, Counter
+from training.data.images import ImageShape
+from training.data.markup import Markup
+from training.data.options import DataOptions, SourceText
+from training.data.pieces import Piece
+from training.data.plan import tiles_of
+from training.data.samples import SampleReader
+from training.data.tables import NUMBERS, Table, TableMaker
+from training.model.config import AnyResolutionOptions
+
+RECORDS = [
+    document(0, ["Hello", "there", (200, 50), "und Tschüß"]),
+    document(1, [(64, 48), (48, 64), "x"]),
+    document(2, ["text alone"]),
+    document(3, ["a", "b"], ["user", "assistant"]),
+    document(4, ["s", (30, 300), "b", "c", "d"], ["system", "user", "user", "assistant", "user"]),
+    document(5, [(64, 48)]),
+]
+STORED = SourceText()
+
+
+def maker(folder: Path, rule: SourceText = STORED, **changes: Any) -> TableMaker:
+    words, _ = tokenizer(folder)
+    options = DataOptions.model_validate({"sources": {"a": "a"}, "weights": {"a": 1}, "system": "Be kind."} | changes)
+    shape = ImageShape(AnyResolutionOptions(enabled=True), TILE, PATCH, LATENTS)
+    return TableMaker(
+        Counter(words, rule, options.seed), Markup.of(words, options, LATENTS), shape, str(folder / "cache"), True
+    )
+
+
+def table(folder: Path, found: str, rule: SourceText = STORED) -> Table:
+    return maker(folder, rule).open(open_source("docs", [found]))
+
+
+@pytest.mark.parametrize("counts", [True, False])
+@pytest.mark.parametrize("form", ["webdataset", "parquet"])
+def test_lengths_are_those_of_the_segments(
+    tmp_path: Path, form: Literal["webdataset", "parquet"], counts: bool
+) -> None:
+    words, _ = tokenizer(tmp_path)
+    made = table(tmp_path, write_set(tmp_path / "docs", RECORDS, words if counts else None, form))
+    numbers = {name: made.numbers[name].tolist() for name in NUMBERS}
+    assert numbers["tokens"] == [10 + len("und Tschüß".encode()), 1, 10, 2, 4, 0]
+    assert numbers["images"] == [1, 2, 0, 0, 1, 1]
+    assert numbers["characters"] == [20, 1, 10, 2, 4, 0]
+    assert numbers["tiles"] == [4, 6, 0, 0, 4, 3]
+    assert numbers["words"][5] == NO_TEXT
+    rows = made.rows.take(np.asarray([4, 0, 3, 2, 1]))
+    assert [row["key"] for row in rows] == ["d000004", "d000000", "d000003", "d000002", "d000001"]
+    own = maker(tmp_path)
+    reader, files = SampleReader(own.counter.tokenizer, own.markup, 0), ShardFiles()
+    for number, found in zip((4, 0, 3, 2, 1), files.read(rows), strict=True):
+        record = record_of(found.row, found.members, found.row["key"])
+        segment = reader.segment(record, STORED, Piece(), tiles_of(own.shape, found.row))
+        assert segment is not None
+        assert len(segment.ids) == numbers["words"][number] + numbers["tiles"][number] * LATENTS
+    files.close()
+
+
+@pytest.mark.parametrize("form", ["webdataset", "parquet"])
+def test_a_rule_is_counted_from_the_texts(tmp_path: Path, form: Literal["webdataset", "parquet"]) -> None:
+    captions = json.dumps([{"text": "four", "granularity": 4, "include_datacomp_raw_cap": False}])
+    records = [
+        captioned(0, "stored", captions=captions),
+        captioned(1, "other"),
+        captioned(2, ""),
+        *(captioned(n, "x" * n, captions=captions) for n in range(3, 9)),
+    ]
+    words, _ = tokenizer(tmp_path)
+    found = write_set(tmp_path / "docs", records, words, form, shard=2)
+    chosen = table(tmp_path, found, SourceText(granularities=[4]))
+    assert chosen.numbers["words"].tolist() == [6, NO_CAPTION, NO_CAPTION, *[6] * 6]
+    assert chosen.numbers["tokens"].tolist() == [4, 0, 0, *[4] * 6]
+    assert [row["part_tokens"] for row in chosen.rows.take(np.asarray([8, 1, 0]))] == [[None, 4], None, [None, 4]]
+    assert table(tmp_path, found).numbers["words"].tolist() == [8, 7, NO_TEXT, *(n + 2 for n in range(3, 9))]
+
+
+def test_a_sample_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
+    found = write_set(tmp_path / "docs", [document(0, ["one"]), document(1, ["two"])])
+    shard = tmp_path / "docs/data/00000000.tar"
+    shard.write_bytes(shard.read_bytes().replace(b'"parts": [{"text": "two"', b'"parts": [{"text": "two\0'))
+    assert table(tmp_path, found).numbers["words"].tolist() == [4, UNREADABLE]
+
+
+def test_a_table_is_made_once_and_anew_where_something_else_is_asked(tmp_path: Path) -> None:
+    words, _ = tokenizer(tmp_path)
+    found = write_set(tmp_path / "docs", RECORDS, words)
+    table(tmp_path, found)
+    cache = tmp_path / "cache"
+    made = {path: path.stat().st_ino for path in cache.iterdir() if path.is_dir()}
+    table(tmp_path, found)
+    assert {path: path.stat().st_ino for path in cache.iterdir() if path.is_dir()} == made
+    assert len(made) == 1
+    keys = {
+        maker(tmp_path, rule, **changes).key(open_source("docs", [found]))
+        for rule, changes in (
+            (STORED, {}),
+            (SourceText(strip_filler=True), {}),
+            (SourceText(strip_filler=True), {"seed": 1}),
+            (STORED, {"end_of_chunk": False}),
+            (STORED, {"system": None}),
+        )
+    }
+    assert len(keys) == 5
+    assert maker(tmp_path, seed=1).key(open_source("docs", [found])) in keys  # the stored text hangs on no seed
+    write_set(tmp_path / "more", RECORDS[:3], words)
+    assert maker(tmp_path).key(open_source("docs", [found, str(tmp_path / "more")])) not in keys
+
+
+def test_a_cache_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None:
+    found = write_set(tmp_path / "docs", RECORDS)
+    (tmp_path / "cache").write_text("in the way")
+    with pytest.raises(UsageError, match=rf"^cache: cannot write {tmp_path}/cache: .*; set data.cache$"):
+        table(tmp_path, found)

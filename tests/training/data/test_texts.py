@@ -1,0 +1,59 @@
+"""Which text is learnt: fillers go, captions are chosen by key, and what isn't there is not made up."""
+
+import json
+from collections import Counter
+
+from tests.training.data.sets import captioned, document
+from training.data.options import SourceText
+from training.data.texts import caption, parts_of
+
+STORED = SourceText()
+CAPTIONS = json.dumps(
+    [
+        {"text": f"level {level}{' raw' if raw else ''}", "granularity": level, "include_datacomp_raw_cap": raw}
+        for level in (0, 1)
+        for raw in (False, True)
+    ]
+)
+
+
+def chosen(key: str, rule: SourceText, seed: int = 0, captions: str = CAPTIONS) -> str | None:
+    return caption(key, "stored", "alt", captions, rule, seed)
+
+
+def test_the_stored_text_unless_told_otherwise() -> None:
+    assert (chosen("a", STORED), STORED.is_stored) == ("stored", True)
+    assert not SourceText(raw_caption=False).is_stored
+
+
+def test_a_caption_of_the_kind_that_is_asked_for() -> None:
+    assert chosen("a", SourceText(granularities=[1], raw_caption=True)) == "level 1 raw"
+    assert chosen("a", SourceText(granularities=[0], raw_caption=False)) == "level 0"
+    assert chosen("a", SourceText(granularities=[5])) is None
+    assert chosen("a", SourceText(granularities=[0]), captions="[]") is None
+    assert chosen("a", SourceText(granularities=[0]), captions="no JSON") is None
+
+
+def test_of_several_the_key_and_the_seed_choose() -> None:
+    rule = SourceText(granularities=[0, 1])
+    found = [chosen(f"key {number}", rule) for number in range(4000)]
+    assert found == [chosen(f"key {number}", rule) for number in range(4000)]
+    counts = Counter(found)
+    assert sorted(filter(None, counts)) == ["level 0", "level 0 raw", "level 1", "level 1 raw"]
+    assert all(900 < count < 1100 for count in counts.values())
+    assert found != [chosen(f"key {number}", rule, seed=1) for number in range(4000)]
+
+
+def test_fillers_go_from_captions_and_documents_but_not_from_alt_texts() -> None:
+    rule = SourceText(strip_filler=True)
+    text = 'The image contains the text "SALE", the text "the text"'
+    assert caption("a", text, "", "[]", rule, 0) == '"SALE", "the text"'
+    alt = "The image contains the text"
+    assert caption("a", f"{alt}. {text}", alt, "[]", rule, 0) == f'{alt}. "SALE", "the text"'
+    assert parts_of(document(1, [text, (64, 48), "plain"]), rule, 0) == ['"SALE", "the text"', 0, "plain"]
+
+
+def test_an_image_without_a_caption_is_alone() -> None:
+    assert parts_of(captioned(1, "a"), STORED, 0) == [0, "a"]
+    assert parts_of(captioned(1, ""), STORED, 0) == [0]
+    assert parts_of(captioned(1, "a"), SourceText(granularities=[0]), 0) is None
