@@ -6,13 +6,13 @@ folder is needed; the keys of the tensors are those of `ResamplerLMM`.
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import split_torch_state_dict_into_shards
 from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -20,19 +20,32 @@ from schemas.errors import ShardloomError, UsageError
 from training.model.config import ModelOptions
 from training.model.lmm import ResamplerLMM
 from training.model.tokens import TextTokenizer, load_tokenizer
+from training.model.weights import INDEX_FILE, fill, own_keys, tensors_of
+from training.model.xgen_mm import load_xgen_mm
 
-CONFIG_FILE, WEIGHTS_FILE, INDEX_FILE = "config.json", "model.safetensors", "model.safetensors.index.json"
+CONFIG_FILE = "config.json"
 MODEL_TYPE = "shardloom_resampler_lmm"
 
 _SHARD = "5GB"  # of a file: what the hub's own folders have
 
 
 def build_model(options: ModelOptions, device: str = "cpu", weights: str | None = None) -> ResamplerLMM:
-    """Of these options; with `weights`, a folder of `save_pretrained`, its tensors instead of the parts' own."""
+    """Of these options. `weights` replace those of its parts: a folder of `save_pretrained`, or what xGen-MM released.
+
+    Raises `UsageError` for parts that can't be had, and for weights that do not fit.
+    """
     if weights is None:
         return ResamplerLMM.build(options, device)
+    path = Path(weights)
+    if path.is_file():
+        model = ResamplerLMM.build(options)  # for the tower, which such a file may lack
+        load_xgen_mm(model, path)
+        return model.to(device)
     model = blank_model(options)
-    load_weights(model, Path(weights))
+    if _model_type(path) == MODEL_TYPE:
+        fill(model, tensors_of(path), str(path))
+    else:
+        load_xgen_mm(model, path)
     return model.to(device)
 
 
@@ -65,23 +78,20 @@ def load_pretrained(folder: str | Path) -> tuple[ResamplerLMM, TextTokenizer]:
     options = read_options(folder)
     tokenizer = load_tokenizer(options)
     model = blank_model(options, tokenizer)
-    load_weights(model, folder)
+    fill(model, tensors_of(folder), str(folder))
     return model.eval(), tokenizer
 
 
 def read_options(folder: Path) -> ModelOptions:
     """What the model in the folder is made of."""
-    path = folder / CONFIG_FILE
+    if (kind := _model_type(folder)) != MODEL_TYPE:
+        raise UsageError(f"model: {folder / CONFIG_FILE} is of a {kind}; pass a folder of save_pretrained")
+    config = json.loads((folder / CONFIG_FILE).read_text("utf-8"))
     try:
-        config = json.loads(path.read_text("utf-8"))
-        if config["model_type"] != MODEL_TYPE:
-            raise UsageError(f"model: {path} is of a {config['model_type']}; pass a folder of save_pretrained")
         return ModelOptions.model_validate(config["model"] | {"tokenizer": str(folder)})
-    except OSError as error:
-        raise UsageError(f"model: cannot read {path}: {error.strerror}; pass a folder of save_pretrained") from None
-    except (ValidationError, ValueError, KeyError, TypeError) as error:
+    except (ValidationError, KeyError, TypeError) as error:
         what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise UsageError(f"model: {path} is no model's: {what}; pass a folder of save_pretrained") from None
+        raise UsageError(f"model: {folder / CONFIG_FILE} is no model's: {what}; pass another folder") from None
 
 
 def blank_model(options: ModelOptions, tokenizer: TextTokenizer | None = None) -> ResamplerLMM:
@@ -92,45 +102,6 @@ def blank_model(options: ModelOptions, tokenizer: TextTokenizer | None = None) -
         model = ResamplerLMM.build(options, "cpu", tokenizer)
     model.language.lm.tie_weights()
     return model
-
-
-def load_weights(model: ResamplerLMM, folder: Path) -> None:
-    """Fills the model, tensor by tensor. Raises `UsageError` when one is missing, left over or of another shape."""
-    fill(model, tensors_of(folder), str(folder))
-
-
-def fill(model: ResamplerLMM, tensors: Iterable[tuple[str, Tensor]], where: str) -> None:
-    """Takes each tensor by its key; all of the model's keys have to come, and no others."""
-    state = model.state_dict()
-    absent = own_keys(model)
-    for key, tensor in tensors:
-        if key not in absent:
-            raise UsageError(f"model: {where} has {key}, which is none of this model's tensors; pass fitting weights")
-        if tensor.shape != state[key].shape:
-            shapes = f"{list(tensor.shape)}, here {list(state[key].shape)}"
-            raise UsageError(f"model: {key} is {shapes} in {where}; pass fitting weights")
-        state[key].copy_(tensor)
-        absent.remove(key)
-    if absent:
-        raise UsageError(f"model: {where} lacks {len(absent)} tensors, {min(absent)} for one; pass whole weights")
-
-
-def own_keys(model: ResamplerLMM) -> set[str]:
-    """The keys of its state, each tied tensor once."""
-    tied = dict(model.named_parameters(remove_duplicate=False)).keys() - dict(model.named_parameters()).keys()
-    return model.state_dict().keys() - tied
-
-
-def tensors_of(folder: Path) -> Iterator[tuple[str, Tensor]]:
-    """Keys and tensors of all safetensors files of a folder, one tensor at a time."""
-    for file in _weight_files(folder):
-        try:
-            with safe_open(file, framework="pt") as opened:
-                for key in opened.keys():  # noqa: SIM118  no dict
-                    yield key, opened.get_tensor(key)
-        except (OSError, SafetensorError) as error:
-            what = " ".join(str(error).split())
-            raise UsageError(f"model: cannot read {file}: {what}; pass a folder of whole weights") from None
 
 
 def _write(folder: Path, model: ResamplerLMM, tokenizer: TextTokenizer, state: Mapping[str, Tensor]) -> None:
@@ -161,12 +132,11 @@ def _settings(config: Any) -> dict[str, Any]:
     return settings
 
 
-def _weight_files(folder: Path) -> list[Path]:
+def _model_type(folder: Path) -> str:
+    path = folder / CONFIG_FILE
     try:
-        if (folder / INDEX_FILE).is_file():
-            names = json.loads((folder / INDEX_FILE).read_text("utf-8"))["weight_map"].values()
-            return [folder / Path(name).name for name in sorted(set(names))]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        what = f"{type(error).__name__}: {error}"
-        raise UsageError(f"model: {folder / INDEX_FILE} is no index: {what}; pass another folder") from None
-    return [folder / WEIGHTS_FILE]
+        return str(json.loads(path.read_text("utf-8"))["model_type"])
+    except OSError as error:
+        raise UsageError(f"model: cannot read {path}: {error.strerror}; pass a folder of save_pretrained") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"model: {path} is no model's: {type(error).__name__}: {error}; pass another folder") from None

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from schemas.errors import UsageError
 from training.model.lmm import ResamplerLMM
-from training.model.pretrained import fill, own_keys, tensors_of
+from training.model.weights import fill, own_keys, tensors_of
 
 _PREFIXES = (
     ("vision.model.", "vision_encoder."),
@@ -43,7 +43,7 @@ def released_key(key: str) -> str:
 def load_xgen_mm(model: ResamplerLMM, path: str | Path) -> None:
     """Fills the model from a folder as on the hub, or a file of LAVIS' trainer.
 
-    A trainer's checkpoint has no frozen tower: then the model's own stays, and has to be the one that was trained with.
+    A trainer's checkpoint has no frozen tower: the model's own stays then, if it was loaded.
     Raises `UsageError` when anything else is missing, and when anything is left over or of another shape.
     """
     path = Path(path)
@@ -54,6 +54,8 @@ def load_xgen_mm(model: ResamplerLMM, path: str | Path) -> None:
 
 
 def _tower(model: ResamplerLMM, ours: dict[str, str]) -> dict[str, Tensor]:
+    if model.options.vision.pretrained is None:
+        return {}
     state = model.state_dict()
     return {theirs: state[key] for theirs, key in ours.items() if theirs.startswith(_TOWER)}
 

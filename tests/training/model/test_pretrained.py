@@ -169,7 +169,7 @@ def test_damaged_folders(copy: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"^model: .*model\.safetensors\.index\.json is no index: "):
         load_pretrained(copy)
     for content, message in (
-        ("{", r"config\.json is no model's: JSONDecodeError: .*; pass a folder of save_pretrained$"),
+        ("{", r"config\.json is no model's: JSONDecodeError: .*; pass another folder$"),
         ('{"model_type": "phi3"}', r"config\.json is of a phi3; pass a folder of save_pretrained$"),
         ('{"model_type": "shardloom_resampler_lmm", "model": {}}', r"config\.json is no model's: ValidationError: "),
     ):

@@ -10,8 +10,10 @@ from torch import Tensor
 from schemas.errors import UsageError
 from tests.training.model import tiny
 from tests.training.model.test_lmm import SO400M
+from training.model.config import PartOptions
 from training.model.lmm import ResamplerLMM
-from training.model.pretrained import build_model, own_keys
+from training.model.pretrained import build_model
+from training.model.weights import own_keys
 from training.model.xgen_mm import load_xgen_mm, released_key
 
 Shapes = dict[str, tuple[int, ...]]
@@ -135,23 +137,28 @@ def test_a_folder_of_the_hub(model: ResamplerLMM, tmp_path: Path, tower: str) ->
     save_file(stored, tmp_path / "model.safetensors")
     load_xgen_mm(model, tmp_path)
     assert holds(model, state)
+    (tmp_path / "config.json").write_text('{"model_type": "xgenmm"}')
+    assert holds(build_model(model.options, weights=str(tmp_path)), state)
 
 
 @pytest.mark.parametrize("wrapped", [True, False])
 def test_a_checkpoint_of_the_trainer(model: ResamplerLMM, tmp_path: Path, wrapped: bool) -> None:
-    """Without the tower, which is frozen there; the model's own stays."""
-    tower = {released_key(key): model.state_dict()[key].clone() for key in own_keys(model) if key.startswith("vision.")}
+    """Without the tower, which is frozen there; the one that was loaded stays."""
+    model.vision.model.save_pretrained(tmp_path / "tower")
+    options = model.options.model_copy(update={"vision": PartOptions(pretrained=str(tmp_path / "tower"))})
+    tower = {released_key(key): tensor for key, tensor in model.state_dict().items() if key.startswith("vision.")}
     state = random_state()
     trained = {f"module.{key}": tensor for key, tensor in state.items() if key not in tower}
-    content = (
-        {"epoch": 0, "step": 4999, "model_state_dict": trained, "optimizer_state_dict": {}} if wrapped else trained
-    )
-    torch.save(content, tmp_path / "checkpoint_4999.pt")
-    load_xgen_mm(model, tmp_path / "checkpoint_4999.pt")
-    assert holds(model, state | tower)
-    torch.save({"model_state_dict": state}, tmp_path / "whole.pt")  # as the converter wrote it, wrapped
-    load_xgen_mm(model, tmp_path / "whole.pt")
-    assert holds(model, state)
+    content = {"epoch": 0, "model_state_dict": trained, "optimizer_state_dict": {}} if wrapped else trained
+    path = tmp_path / "checkpoint_4999.pt"
+    torch.save(content, path)
+    assert holds(build_model(options, weights=str(path)), state | tower)
+    with pytest.raises(
+        UsageError, match=r"checkpoint_4999\.pt lacks 48 tensors, vision\.model\.embeddings\.patch_embedd"
+    ):
+        build_model(model.options, weights=str(path))  # with a tower of random weights it would be another model
+    torch.save({"model_state_dict": state}, path)  # as the converter meant to write it
+    assert holds(build_model(model.options, weights=str(path)), state)
 
 
 def test_missing_and_left_over(model: ResamplerLMM, tmp_path: Path) -> None:
