@@ -386,7 +386,7 @@ def evaluate(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )
 def train(context: typer.Context) -> None:
-    """Train a resampler LMM on training shards: shardloom train RECIPE [key=value ...]; --help tells all."""
+    """Train a resampler LMM on training shards: train RECIPE key=value ...; --help tells all."""
     from training.train import main as run
 
     run(context.args, "shardloom train")
