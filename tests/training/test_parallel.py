@@ -1,0 +1,52 @@
+"""Two gloo ranks, one with images and one without, are one process; what they save, one loads."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.training import runs
+from training.checkpoint import latest, load, tensors
+from training.parallel import Ranks
+
+RANKS = str(Path(__file__).with_name("ranks.py"))
+
+
+def of_one(tokenizer: Path) -> tuple[runs.Trainer, list[list[float]]]:
+    held, losses = runs.trainer(runs.recipe(tokenizer, sequences=4)), []
+    for number in range(4):
+        outcome = runs.step(held, [runs.batch(4 * number + at, images=at < 2) for at in range(4)], number)
+        losses.append([outcome.loss, outcome.gradient_norm, *outcome.sums])
+    return held, losses
+
+
+def of_two(kind: str, tokenizer: Path, folder: Path) -> dict[str, Any]:
+    folder.mkdir(exist_ok=True)
+    ran = runs.torchrun(RANKS, kind, tokenizer, folder)
+    assert ran.returncode == 0, ran.stderr
+    found: dict[str, Any] = json.loads((folder / "found.json").read_text())
+    return found
+
+
+@pytest.mark.parametrize("kind", ["fsdp", "ddp"])
+def test_two_ranks_are_one(kind: str, tokenizer: Path, tmp_path: Path) -> None:
+    held, losses = of_one(tokenizer)
+    found = of_two(kind, tokenizer, tmp_path)
+    for one, two in zip(losses, found["losses"], strict=True):
+        assert two == pytest.approx(one, abs=1e-5)
+    if kind == "fsdp":
+        assert all(name.startswith("vision.") for name in found["whole"])
+        assert {name.split(".")[0] for name in found["sharded"]} == {"resampler", "language"}
+    checkpoint = latest(tmp_path, Ranks())
+    assert checkpoint is not None
+    assert (checkpoint.state.step, checkpoint.state.cursor) == (4, {"window": 1, "pack": 2})
+    assert len(checkpoint.files) == 2
+    loaded = runs.trainer(runs.recipe(tokenizer, sequences=4))
+    load(checkpoint, loaded.model, loaded.optimiser, Ranks())
+    theirs = tensors(held.model, held.optimiser)
+    for name, tensor in tensors(loaded.model, loaded.optimiser).items():
+        torch.testing.assert_close(tensor, theirs[name], rtol=0, atol=1e-5)
+    after = [runs.step(trainer, [runs.batch(99)], 4).loss for trainer in (held, loaded)]
+    assert after[1] == pytest.approx(after[0], abs=1e-5)

@@ -1,0 +1,317 @@
+"""Checkpoints: what a run needs to go on as if nothing had happened, whole or not at all.
+
+A checkpoint is a folder, `step-00000100`, with safetensors that torch's distributed checkpointing has written (each
+rank its own part, read again by any number of ranks) and `commit.json`, which tells everything else and the size and
+hash of each of those files. The folder gets its name last, in one step; until then it is `.tmp-...` and counts for
+nothing.
+
+- What learns is saved, with its moments. What is frozen isn't: it comes from where it came from, and its hash is held
+  against the one in the commit.
+- The schedule and the random numbers are functions of the step, and the data's state is its cursor: neither has a file.
+- Nothing here is a pickle. (torch's own format keeps one, `.metadata`; that of Hugging Face, used here, keeps none.)
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
+from torch.distributed.checkpoint.state_dict_loader import load as load_distributed
+from torch.distributed.checkpoint.state_dict_saver import save as save_distributed
+
+from schemas.errors import ShardloomError, UsageError
+from schemas.storage import TEMPORARY, Folder
+from training.optimiser import moments, trainable
+from training.parallel import Ranks
+from training.recipe import CheckpointOptions
+
+COMMIT = "commit.json"
+VERSION = 1
+FILE_BYTES = 2 << 30  # of one file, which is put together in memory
+
+_FAULT = "fault"
+
+_HELD_IN_MEMORY = StagingOptions(
+    use_pinned_memory=False, use_shared_memory=False, use_async_staging=False, use_non_blocking_copy=False
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """Where a run stands: after `step` steps."""
+
+    step: int
+    cursor: dict[str, Any]  # of the data: the next step's
+    data: dict[str, str]  # fingerprints of what the order of the data hangs on
+    frozen: str  # hash of what is not saved
+    recipe: dict[str, Any]
+    seen: dict[str, int]  # totals of tokens, images and so on, for what is printed
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A whole one."""
+
+    folder: Path
+    state: RunState
+    files: dict[str, tuple[int, str]]  # size and hash
+
+
+def name_of(step: int) -> str:
+    """The folder's name of a checkpoint after so many steps."""
+    return f"step-{step:08d}"
+
+
+class Saver:
+    """Writes checkpoints into a folder, beside the training or not, and takes away the older ones.
+
+    A checkpoint that can't be written is reported and forgotten, and those before it stay: a full disk is no reason to
+    end a run. `failed` holds what was wrong with the last one.
+    """
+
+    def __init__(self, folder: Path, options: CheckpointOptions, ranks: Ranks) -> None:
+        self.folder, self.options, self.ranks = folder, options, ranks
+        self.failed: str | None = None
+        self._saved: int | None = None
+        self._stager = DefaultStager(_HELD_IN_MEMORY)
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        if self.ranks.is_first:
+            for leftover in self.folder.glob(f"{TEMPORARY}*"):  # of runs that were killed
+                shutil.rmtree(leftover, ignore_errors=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.wait()
+        self._stager.close()
+
+    def save(self, model: nn.Module, optimiser: torch.optim.AdamW, state: RunState) -> None:
+        """Begins a checkpoint, after the one before is done. On return the weights may change again."""
+        self.wait()
+        if self._saved == state.step:
+            return
+        staged = self._stager.stage(tensors(model, optimiser))
+        assert isinstance(staged, dict)
+        self._thread = threading.Thread(target=self._write, args=(staged, state), name="checkpoint")
+        self._thread.start()
+        if not self.options.asynchronous:
+            self.wait()
+
+    def wait(self) -> None:
+        """Until no checkpoint is being written."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def _write(self, staged: dict[str, Tensor], state: RunState) -> None:
+        try:
+            _write(self.folder, staged, state, self.ranks)
+        except Exception as error:  # noqa: BLE001  whatever it was, training goes on
+            self.failed = f"checkpoint after step {state.step} was not written: {_cause(error)}"
+            if self.ranks.is_first:
+                shutil.rmtree(self.folder / _temporary(state.step), ignore_errors=True)
+                last = "the last one stays" if names(self.folder) else "there is none yet"
+                print(f"{self.failed}; {last}, training goes on", file=sys.stderr, flush=True)
+            return
+        self.failed, self._saved = None, state.step
+        if self.ranks.is_first:
+            for name in names(self.folder)[self.options.keep :]:
+                shutil.rmtree(self.folder / name, ignore_errors=True)
+
+
+def tensors(model: nn.Module, optimiser: torch.optim.AdamW) -> dict[str, Tensor]:
+    """What is saved, by name: weights that learn, and their moments. Shards stay shards."""
+    found: dict[str, Tensor] = {}
+    weights = trainable(model)
+    for name, state in moments(model, optimiser).items():
+        found[f"model.{name}"] = weights[name].detach()
+        found[f"exp_avg.{name}"], found[f"exp_avg_sq.{name}"] = state["exp_avg"], state["exp_avg_sq"]
+        found[f"step.{name}"] = state["step"].reshape(1)
+    return found
+
+
+def latest(folder: Path, ranks: Ranks) -> Checkpoint | None:
+    """The newest checkpoint that is whole; those that aren't are named on the way. None where there is none."""
+    found = json.loads(ranks.told("checkpoints", json.dumps(names(folder))))
+    for name in found:
+        checkpoint, fault = _opened(folder / name, ranks)
+        if checkpoint is not None:
+            return checkpoint
+        if ranks.is_first:
+            print(f"{folder / name} is damaged and left out: {fault}", file=sys.stderr, flush=True)
+    if found:
+        raise ShardloomError(f"{folder}: none of {len(found)} checkpoints is whole; begin again with another --output")
+    return None
+
+
+def opened(path: Path, ranks: Ranks) -> Checkpoint:
+    """The checkpoint in this folder. Raises `UsageError` when there is none, or it is damaged."""
+    checkpoint, fault = _opened(path, ranks)
+    if checkpoint is None:
+        raise UsageError(f"{path} is no whole checkpoint: {fault}")
+    return checkpoint
+
+
+def load(checkpoint: Checkpoint, model: nn.Module, optimiser: torch.optim.AdamW, ranks: Ranks) -> None:
+    """Puts the checkpoint's weights and moments in place. Raises `ShardloomError` when it lacks one, or has others."""
+    wanted = tensors(model, optimiser)
+    try:
+        with _without_warnings():
+            load_distributed(
+                wanted,
+                storage_reader=HuggingFaceStorageReader(str(checkpoint.folder)),
+                process_group=ranks.saving,
+                no_dist=ranks.saving is None,
+            )
+    except Exception as error:  # noqa: BLE001  a missing key, another shape: torch raises what it likes
+        raise ShardloomError(f"{checkpoint.folder} does not fit this model: {_cause(error)}") from None
+    for name, state in moments(model, optimiser).items():
+        state["step"].copy_(wanted[f"step.{name}"][0])
+
+
+def names(folder: Path) -> list[str]:
+    """Names of the checkpoints in a folder, the newest first."""
+    return sorted((path.name for path in folder.glob("step-*")), reverse=True)
+
+
+def _write(folder: Path, staged: dict[str, Tensor], state: RunState, ranks: Ranks) -> None:
+    """One checkpoint; collectives of the saving group only. Raises on all ranks when one can't write."""
+    temporary = folder / _temporary(state.step)
+    writer = HuggingFaceStorageWriter(str(temporary), _files(staged, ranks), save_distributed=True)
+    with _without_warnings():
+        save_distributed(staged, storage_writer=writer, process_group=ranks.saving, no_dist=ranks.saving is None)
+
+    def own_files() -> dict[str, Any]:
+        own = sorted(temporary.glob(f"shard-{ranks.rank + 1:05d}-*"))
+        return {path.name: Folder(str(temporary)).sha256(path.name) for path in own}
+
+    files = _together(own_files, ranks)
+
+    def committed() -> dict[str, Any]:
+        if ranks.is_first:
+            commit = {"version": VERSION, **asdict(state), "files": files}
+            Folder(str(temporary)).write(COMMIT, json.dumps(commit, indent=1).encode())
+            target = folder / name_of(state.step)
+            shutil.rmtree(target, ignore_errors=True)  # a damaged one of the same name
+            temporary.replace(target)
+            _flush(folder)
+        return {}
+
+    _together(committed, ranks)
+
+
+def _together(make: Callable[[], dict[str, Any]], ranks: Ranks) -> dict[str, Any]:
+    """What all ranks make, as one. Raises `ShardloomError` on all of them when one can't, so that none waits for it."""
+    try:
+        own = make()
+    except (OSError, ShardloomError) as error:
+        own = {_FAULT: f"rank {ranks.rank}: {_cause(error)}"}
+    found = dict(own)
+    for text in _texts_of_all(json.dumps(own).encode(), ranks):
+        found |= json.loads(text)
+    if _FAULT in found:
+        raise ShardloomError(found[_FAULT])
+    return found
+
+
+def _texts_of_all(text: bytes, ranks: Ranks) -> list[bytes]:
+    """By tensors: torch's own way to send objects goes by pickle."""
+    if ranks.saving is None:
+        return [text]
+    sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(ranks.count)]
+    torch.distributed.all_gather(sizes, torch.tensor([len(text)]), group=ranks.saving)
+    longest = max(int(size) for size in sizes)
+    padded = torch.frombuffer(bytearray(text.ljust(longest)), dtype=torch.uint8)
+    texts = [torch.zeros(longest, dtype=torch.uint8) for _ in range(ranks.count)]
+    torch.distributed.all_gather(texts, padded, group=ranks.saving)
+    return [bytes(found.numpy()) for found in texts]
+
+
+def _files(staged: dict[str, Tensor], ranks: Ranks) -> dict[str, int]:
+    """Which of a rank's files, from 1 on, each tensor goes into."""
+    numbers, held, number = {}, 0, 1
+    for name, tensor in staged.items():
+        size = tensor.numel() * tensor.element_size() // ranks.count
+        if held and held + size > FILE_BYTES:
+            number, held = number + 1, 0
+        numbers[name] = number
+        held += size
+    return numbers
+
+
+def _opened(path: Path, ranks: Ranks) -> tuple[Checkpoint | None, str]:
+    """The checkpoint, or what is wrong with it. Ranks share the reading of its files."""
+    fault = ""
+    try:
+        commit = json.loads((path / COMMIT).read_bytes())
+        if commit.pop("version") != VERSION:
+            fault = f"{COMMIT} is of another version"
+        files = {name: (size, digest) for name, (size, digest) in commit.pop("files").items()}
+        checkpoint = Checkpoint(path, RunState(**commit), files)
+        fault = fault or _fault(path, dict(sorted(files.items())[ranks.rank :: ranks.count]))
+    except FileNotFoundError:
+        fault = f"it has no {COMMIT}"
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        fault = f"{COMMIT} cannot be read: {_cause(error)}"
+    if not sum(ranks.sums([float(bool(fault))], f"reading {path.name}")):
+        return checkpoint, ""
+    return None, fault or "another rank found a fault in it"
+
+
+def _fault(path: Path, files: dict[str, tuple[int, str]]) -> str:
+    for name, (size, digest) in files.items():
+        if not (path / name).is_file():
+            return f"{name} is missing"
+        if (there := (path / name).stat().st_size) != size:
+            return f"{name} has {there:,} bytes of {size:,}"
+        if Folder(str(path)).sha256(name)[1] != digest:
+            return f"{name} is not what was written"
+    return ""
+
+
+def _temporary(step: int) -> str:
+    return f"{TEMPORARY}{name_of(step)}"
+
+
+def _flush(folder: Path) -> None:
+    """A rename outlives a power cut once its folder is on the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _cause(error: BaseException) -> str:
+    """The first reason in what torch has wrapped it in, as one line."""
+    failures = getattr(error, "failures", None)  # of torch's CheckpointException: by rank
+    if failures:
+        rank, (first, _) = next(iter(sorted(failures.items())))
+        return f"rank {rank}: {_cause(first)}"
+    if isinstance(error, ShardloomError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}{f': {error.filename}' if error.filename else ''}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():  # that one process writes alone
+        warnings.simplefilter("ignore", UserWarning)
+        yield

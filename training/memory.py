@@ -1,0 +1,103 @@
+"""What a run needs of each device's memory, by part, before it is started."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from training.objective import ROWS
+from training.optimiser import PREFIXES
+from training.recipe import TrainRecipe
+
+if TYPE_CHECKING:
+    from training.model.lmm import ResamplerLMM
+
+FP32, BF16 = 4, 2
+MOMENTS = 2  # that Adam keeps of each weight
+TITLES = {"tower": "vision tower", "connector": "resampler", "language": "language model"}
+
+_LAYER = {"fp32": (54, 16), "bf16": (46, 12), "bf16 fsdp": (31, 8)}
+"""Bytes that a decoder layer keeps for the way back, a position: so many times its width and its inner width. Measured
+with saved-tensor hooks on Phi-3's layers; bf16 by autocast keeps what runs between the products in fp32."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartMemory:
+    """Of one part of the model; bytes a device."""
+
+    name: str
+    parameters: int  # in all
+    trainable: int
+    weights: int
+    gradients: int
+    moments: int
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes a device."""
+
+    parts: list[PartMemory]
+    activations: int  # estimated, at their highest
+    gathered: int  # of a sharded model: what is whole for a while
+
+    @property
+    def total(self) -> int:
+        """Of all parts; what CUDA and its libraries take comes on top, one or two GB."""
+        return sum(p.weights + p.gradients + p.moments for p in self.parts) + self.activations + self.gathered
+
+
+def memory_of(model: "ResamplerLMM", recipe: TrainRecipe, ranks: int, kind: str) -> Memory:
+    """Of a model that is frozen as the recipe has it; shapes are enough. `kind`: none, ddp or fsdp."""
+    parts = []
+    for prefix, group in PREFIXES.items():
+        module = model.get_submodule(prefix)
+        total = sum(p.numel() for p in module.parameters())
+        learning = sum(p.numel() for p in module.parameters() if p.requires_grad)
+        by = ranks if kind == "fsdp" else 1
+        frozen_tower = prefix == "vision" and not learning
+        frozen = (total - learning) * (BF16 if frozen_tower and recipe.precision == "bf16" else FP32)
+        weights = learning * FP32 // by + (frozen if frozen_tower else frozen // by)
+        several = recipe.sequences > recipe.micro * ranks  # micro-batches add up where they are, whole
+        gradients = learning * FP32 // (1 if several else by)
+        moments = learning * FP32 * MOMENTS // by
+        parts.append(PartMemory(TITLES[group], total, learning, weights, gradients, moments))
+    return Memory(parts, _activations(model, recipe, kind), _gathered(model, recipe) if kind == "fsdp" else 0)
+
+
+def _activations(model: "ResamplerLMM", recipe: TrainRecipe, kind: str) -> int:
+    """At the end of the way forwards, when all is kept; with recomputation, one layer's and each layer's input."""
+    size = BF16 if recipe.precision == "bf16" else FP32
+    positions = recipe.micro * recipe.data.sequence_length
+    tiles = recipe.micro * recipe.data.tiles_per_sequence
+    of_width, of_inner = _LAYER[
+        f"{recipe.precision} fsdp" if (recipe.precision, kind) == ("bf16", "fsdp") else recipe.precision
+    ]
+    text = model.language.lm.config
+    layer = positions * (of_width * text.hidden_size + of_inner * text.intermediate_size)
+    decoder = _kept(layer, positions * text.hidden_size * size, len(model.language.layers), recipe)
+    masks = positions * recipe.data.sequence_length  # a byte a pair
+    options, width, cells = model.options.resampler, model.vision.width, model.vision.cells
+    inner, seen = options.heads * options.head_dim, cells + options.latents
+    of_latents = options.latents * (6 * width + 2 * inner + 2 * options.ff_mult * width)
+    resampling = tiles * size * (seen * (width + 2 * inner) + of_latents)
+    connector = _kept(resampling, tiles * options.latents * width * size, options.depth, recipe)
+    features = tiles * cells * width * size
+    logits = min(positions, ROWS) * model.language.vocabulary * 2 * FP32
+    logits += positions * model.language.vocabulary * 2 * size
+    return int(decoder + masks + connector + features + logits)
+
+
+def _kept(layer: int, entering: int, layers: int, recipe: TrainRecipe) -> int:
+    return layer + layers * entering if recipe.activation_checkpointing else layers * layer
+
+
+def _gathered(model: "ResamplerLMM", recipe: TrainRecipe) -> int:
+    """Two decoder layers at once, one in use and one on its way, and what belongs to no layer."""
+    size = BF16 if recipe.precision == "bf16" else FP32
+    layers = model.language.layers
+    return size * (2 * _count(layers[0]) + _count(model.language) - _count(layers) + _count(model.resampler))
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -1,0 +1,242 @@
+"""What a run tells of itself: a line of JSON a step, always; for who watches one now and then; other boards if asked.
+
+`metrics.jsonl` holds each step once: a run that goes on from step 1,000 takes away the lines of later steps first.
+"""
+
+import importlib.util
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+from schemas.errors import ShardloomError, UsageError
+from training.batch import Batch
+from training.data.assemble import Fault
+from training.flops import Flops, tokens
+from training.objective import labelled
+from training.parallel import Ranks
+from training.recipe import TrainRecipe
+
+METRICS, FAULTS = "metrics.jsonl", "faults.jsonl"
+FEW = 1000  # samples: the share of corrupt ones is reckoned of at least so many
+LINE_SECONDS = 10.0
+PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb"}
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What a step is made of, counted before it: of one rank, or by `of_all` of all."""
+
+    labels: int = 0  # positions from which something is learnt
+    tokens: int = 0  # positions that hold something
+    positions: int = 0
+    images: int = 0
+    tiles: int = 0
+    samples: int = 0
+    faults: int = 0  # samples that could not be read
+    flops: float = 0.0
+    waited: float = 0.0  # seconds for the data; summed over ranks
+
+    @classmethod
+    def of(cls, batches: list[Batch], flops: Flops, faults: int, waited: float) -> "Tally":
+        """Of this rank's micro-batches."""
+        return cls(
+            labels=sum(int(labelled(batch).sum()) for batch in batches),
+            tokens=sum(tokens(batch) for batch in batches),
+            positions=sum(batch.tokens.numel() for batch in batches),
+            images=sum(len(batch.grids) for batch in batches),
+            tiles=sum(len(batch.tiles) for batch in batches),
+            samples=sum(len(row) for batch in batches for row in batch.samples) + faults,
+            faults=faults,
+            flops=flops.of(batches),
+            waited=waited,
+        )
+
+    def numbers(self) -> list[float]:
+        """In the order of the fields."""
+        return [float(getattr(self, field.name)) for field in fields(self)]
+
+    @classmethod
+    def of_all(cls, numbers: Sequence[float]) -> "Tally":
+        """From the sums of the ranks' `numbers`."""
+        values = zip(fields(cls), numbers, strict=True)
+        return cls(**{field.name: field.type(value) for field, value in values})  # type: ignore[operator]
+
+
+def check_boards(recipe: TrainRecipe) -> None:
+    """Raises `UsageError` when a package that is to be logged to isn't there."""
+    for name in recipe.run.log_to:
+        if importlib.util.find_spec(PACKAGES[name]) is None:
+            raise UsageError(f"run.log_to: {name} is not installed; pip install {PACKAGES[name]}, or leave it out")
+
+
+class Metrics:
+    """The first rank's log; that of the others is silent."""
+
+    def __init__(self, folder: Path, recipe: TrainRecipe, step: int, is_first: bool, quiet: bool) -> None:
+        """Of a run that goes on after `step`."""
+        self.folder, self.recipe, self.first, self.is_first = folder, recipe, step, is_first
+        self._quiet = quiet or not is_first
+        self._boards: list[Any] = []
+        self._started = self._line = time.monotonic()
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> Self:
+        if self.is_first:
+            keep_until(self.folder / METRICS, self.first)
+            self._file = (self.folder / METRICS).open("a", buffering=1)
+            self._boards = [_board(name, self.folder, self.recipe) for name in self.recipe.run.log_to]
+        if not self._quiet and sys.stderr.isatty():
+            columns = (TextColumn("training"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[told]}"))
+            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._task = self._bar.add_task("", total=self.recipe.steps, completed=self.first, told="")
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        if self.is_first:
+            self._file.close()
+        for board in self._boards:
+            board.close()
+
+    def log(self, line: dict[str, Any]) -> None:
+        """One step's figures; `step` counts those that are done."""
+        if not self.is_first:
+            return
+        step = line["step"]
+        if step % self.recipe.run.log_every == 0 or step == self.recipe.steps:
+            self._file.write(json.dumps(line) + "\n")
+            for board in self._boards:
+                board.log(_flat(line), step)
+        self._show(line)
+
+    def tell_faults(self, faults: list[Fault], seen: dict[str, int], ranks: Ranks) -> None:
+        """Names the samples that this rank could not learn from, in `faults.jsonl`.
+
+        Raises `ShardloomError` on all ranks when there were too many: `seen` counts them and all samples, everywhere.
+        """
+        if faults:
+            with (self.folder / FAULTS).open("a") as file:  # each rank adds lines, in one write
+                file.write("".join(json.dumps(asdict(fault)) + "\n" for fault in faults))
+        most = self.recipe.data.max_faults
+        if seen["faults"] <= most * max(seen["samples"], FEW):
+            return
+        for fault in faults[:1]:
+            print(f"rank {ranks.rank}: {fault.source} {fault.shard} {fault.key}: {fault.reason}", file=sys.stderr)
+        raise ShardloomError(
+            f"{seen['faults']:,} of {seen['samples']:,} samples can't be read, more than data.max_faults ({most:g}): "
+            f"{self.folder / FAULTS} names them"
+        )
+
+    def _show(self, line: dict[str, Any]) -> None:
+        step, steps, now = line["step"], self.recipe.steps, time.monotonic()
+        rate = (now - self._started) / max(step - self.first, 1)
+        told = (
+            f"loss {line['loss']:.4f}, {line['tokens_per_second']:,.0f} tokens/s, {_clock(rate * (steps - step))} left"
+        )
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step, told=f"step {step:,}/{steps:,}, {told}")
+        elif not self._quiet and (now - self._line >= LINE_SECONDS or step == steps):
+            self._line = now
+            print(f"training: step {step:,}/{steps:,}, {told}", file=sys.stderr, flush=True)
+
+
+def rates_of(tally: Tally, seconds: float, ranks: int, peak: float) -> dict[str, float]:
+    """The figures of a step that took so long; `peak` is one device's, in operations a second."""
+    return {
+        "seconds": seconds,
+        "tokens_per_second": tally.tokens / seconds,
+        "images_per_second": tally.images / seconds,
+        "padding": 1 - tally.tokens / max(tally.positions, 1),
+        "data_wait": tally.waited / (ranks * seconds),
+        "mfu": tally.flops / (seconds * ranks * peak),
+    }
+
+
+def memory_used(device: torch.device) -> int:
+    """The most bytes so far: of the GPU's memory where there is one, else of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kilobytes if sys.platform == "darwin" else 1024 * kilobytes
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's log; one that a kill has cut off is left out."""
+    lines = []
+    path = folder / METRICS
+    for text in path.read_text().splitlines() if path.exists() else ():
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            continue
+    return lines
+
+
+def keep_until(path: Path, step: int) -> None:
+    """Takes away what the log says of later steps, which are to be taken again."""
+    kept = [line for line in read_metrics(path.parent) if line["step"] <= step]
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    temporary.replace(path)
+
+
+def _flat(line: dict[str, Any]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name, value in line.items():
+        if isinstance(value, dict):
+            found |= {f"{name}/{key}": inner for key, inner in value.items()}
+        elif name != "step":
+            found[name] = value
+    return found
+
+
+class _TensorBoard:
+    def __init__(self, folder: Path) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def log(self, values: dict[str, float], step: int) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _Wandb:
+    def __init__(self, folder: Path, recipe: TrainRecipe) -> None:
+        import wandb  # type: ignore[import-not-found,unused-ignore]
+
+        os.environ.setdefault("WANDB_SILENT", "true")
+        self._run = wandb.init(dir=str(folder), project="shardloom", config=recipe.resolved())
+
+    def log(self, values: dict[str, float], step: int) -> None:
+        self._run.log(values, step=step)
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+def _board(name: str, folder: Path, recipe: TrainRecipe) -> _TensorBoard | _Wandb:
+    return _TensorBoard(folder) if name == "tensorboard" else _Wandb(folder, recipe)
+
+
+def _clock(seconds: float) -> str:
+    whole = int(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"

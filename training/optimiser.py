@@ -1,0 +1,96 @@
+"""AdamW over the parts of the model, each with a learning rate of its own."""
+
+import math
+from typing import TYPE_CHECKING, Any, get_args
+
+import torch
+from torch import nn
+
+from schemas.errors import UsageError
+from training.recipe import Group, LearningRates, OptimiserOptions
+
+if TYPE_CHECKING:
+    from training.model.lmm import ResamplerLMM
+
+PREFIXES: dict[str, Group] = {"vision": "tower", "resampler": "connector", "language": "language"}
+
+
+def mm1_rate(parameters: int) -> float:
+    """MM1's law (arXiv 2403.09611): the best learning rate of a language model, by its non-embedding parameters."""
+    return math.exp(-0.4214 * math.log(parameters) - 0.5535)
+
+
+def rates(options: OptimiserOptions, parameters: int) -> LearningRates:
+    """The highest rates, by the law if one is asked for; `parameters` are the language model's without embeddings."""
+    if options.law is None:
+        return options.lr
+    rate = mm1_rate(parameters)
+    asked = options.lr.model_dump()
+    return LearningRates(**{name: rate if asked[name] > 0 else 0.0 for name in get_args(Group)})
+
+
+def group_of(name: str) -> Group:
+    """The part that a parameter belongs to, by its name."""
+    return PREFIXES[name.split(".", 1)[0]]
+
+
+def freeze(model: "ResamplerLMM", lr: LearningRates) -> None:
+    """What has no learning rate takes no gradient. Raises `UsageError` when nothing is left to learn."""
+    if not any(lr.model_dump().values()):
+        raise UsageError("optimiser.lr: every part is frozen; give one of them a rate above 0")
+    if lr.tower:
+        model.vision.frozen = False
+        for part in (model.vision.model.embeddings, model.vision.model.encoder, model.vision.model.post_layernorm):
+            part.requires_grad_(True)  # all but the pooling head, which nothing uses
+    for module, rate in ((model.resampler, lr.connector), (model.language, lr.language)):
+        module.requires_grad_(rate > 0)
+
+
+def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that learn, by the names that they had before anything was wrapped around their modules."""
+    return {
+        name.removeprefix("module.").replace("_checkpoint_wrapped_module.", ""): parameter
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+    }
+
+
+def make_optimiser(model: nn.Module, options: OptimiserOptions, lr: LearningRates) -> torch.optim.AdamW:
+    """AdamW with a group for each part, and in it for what decays and what doesn't; `peak` is its highest rate."""
+    highest = lr.model_dump()
+    groups: dict[tuple[Group, float], list[nn.Parameter]] = {}
+    for name, parameter in trainable(model).items():
+        decay = options.weight_decay if options.decay == "all" or _is_matrix(name, parameter) else 0.0
+        groups.setdefault((group_of(name), decay), []).append(parameter)
+    settings: list[dict[str, Any]] = [
+        {"params": held, "part": part, "peak": highest[part], "lr": highest[part], "weight_decay": decay}
+        for (part, decay), held in groups.items()
+    ]
+    fused = all(parameter.device.type == "cuda" for held in groups.values() for parameter in held)
+    return torch.optim.AdamW(settings, betas=options.betas, eps=options.eps, fused=fused or None)
+
+
+def set_rates(optimiser: torch.optim.Optimizer, factor: float) -> dict[str, float]:
+    """Sets every group's rate to this share of its highest; the rates by part."""
+    found: dict[str, float] = {}
+    for group in optimiser.param_groups:
+        group["lr"] = found[group["part"]] = group["peak"] * factor
+    return found
+
+
+def moments(model: nn.Module, optimiser: torch.optim.AdamW) -> dict[str, dict[str, torch.Tensor]]:
+    """The optimiser's state by parameter, made of zeros where no step was taken yet."""
+    found = {}
+    for name, parameter in trainable(model).items():
+        state = optimiser.state[parameter]
+        if not state:
+            on_device = optimiser.param_groups[0]["fused"]
+            state["step"] = torch.zeros((), device=parameter.device if on_device else "cpu")
+            state["exp_avg"] = torch.zeros_like(parameter)
+            state["exp_avg_sq"] = torch.zeros_like(parameter)
+        found[name] = state
+    return found
+
+
+def _is_matrix(name: str, parameter: nn.Parameter) -> bool:
+    return parameter.ndim >= 2 and not name.endswith("latents")

@@ -1,0 +1,118 @@
+"""One optimiser step: micro-batches forwards and backwards, and a check before anything is changed."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from schemas.errors import ShardloomError
+from training.batch import Batch
+from training.objective import Loss, labelled, loss
+from training.optimiser import trainable
+from training.parallel import Ranks, autocast, synchronised
+from training.recipe import TrainRecipe
+
+_NAMED = 3  # samples in an error
+
+
+@dataclass(frozen=True, slots=True)
+class Trainer:
+    """What a step needs."""
+
+    recipe: TrainRecipe
+    ranks: Ranks
+    model: nn.Module  # to be called: wrapped for the ranks
+    optimiser: torch.optim.AdamW
+    multipliers: Tensor  # float32 [sources]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a step has come to, over all ranks."""
+
+    loss: float  # that was learnt from: a mean over labelled positions, multipliers applied
+    sums: list[float]  # of the loss by source, without multipliers
+    counts: list[int]  # labelled positions by source
+    gradient_norm: float  # before it was clipped
+
+    def by_source(self, names: list[str]) -> dict[str, float]:
+        """The mean loss of each source that was in the step."""
+        found = zip(names, self.sums, self.counts, strict=True)
+        return {name: total / count for name, total, count in found if count}
+
+
+def labels_in(batches: list[Batch]) -> int:
+    """Positions from which something is learnt."""
+    return sum(int(labelled(batch).sum()) for batch in batches)
+
+
+def take_step(trainer: Trainer, batches: list[Batch], total: int, step: int) -> Outcome:
+    """One step on this rank's micro-batches; `total` are the labelled positions of all ranks.
+
+    Raises `ShardloomError` on all ranks when the loss or the gradient is not finite; no weight has changed then.
+    """
+    recipe, ranks = trainer.recipe, trainer.ranks
+    torch.manual_seed(_seed(recipe.seed, step, ranks.rank))  # of the step alone: nothing of it need be saved
+    losses = []
+    for number, batch in enumerate(batches):
+        with synchronised(trainer.model, number == len(batches) - 1):
+            with autocast(recipe, ranks):
+                found = loss(trainer.model, batch.to(ranks.device), total, trainer.multipliers)
+            found.share.backward()  # type: ignore[no-untyped-call]
+        losses.append(Loss(found.share.detach(), found.sums, found.counts))
+    norm = _clipped(trainer.model, recipe.optimiser.clip)
+    outcome, own = _gathered(losses, norm, ranks, f"step {step + 1}")
+    if not math.isfinite(outcome.loss) or not math.isfinite(outcome.gradient_norm):
+        raise _not_finite(trainer, batches, own, outcome, step)
+    trainer.optimiser.step()
+    trainer.optimiser.zero_grad(set_to_none=True)
+    return outcome
+
+
+def _seed(seed: int, step: int, rank: int) -> int:
+    return int(np.random.SeedSequence([seed % (1 << 32), step, rank]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _clipped(model: nn.Module, clip: float | None) -> Tensor:
+    """The norm of all gradients, of all ranks' parts together; they are scaled where it is above `clip`."""
+    norm = nn.utils.clip_grad_norm_(model.parameters(), math.inf if clip is None else clip)
+    return norm.full_tensor() if isinstance(norm, DTensor) else norm
+
+
+def _gathered(losses: list[Loss], norm: Tensor, ranks: Ranks, doing: str) -> tuple[Outcome, list[float]]:
+    """Over all ranks, by the one wait of the host for the device in a step; and this rank's losses by micro-batch."""
+    sums = torch.stack([found.sums for found in losses]).sum(0)
+    counts = torch.stack([found.counts for found in losses]).sum(0)
+    shares = torch.stack([found.share for found in losses]).double()
+    own = torch.cat((norm.detach().double().reshape(1), shares, sums, counts.double())).tolist()
+    gradient_norm, own_shares, rest = own[0], own[1 : 1 + len(losses)], own[1 + len(losses) :]
+    share, *both = ranks.sums(
+        [math.fsum(own_shares) if all(map(math.isfinite, own_shares)) else math.nan, *rest], doing
+    )
+    half = len(both) // 2
+    return Outcome(share, both[:half], [int(count) for count in both[half:]], gradient_norm), own_shares
+
+
+def _not_finite(
+    trainer: Trainer, batches: list[Batch], shares: list[float], outcome: Outcome, step: int
+) -> ShardloomError:
+    """Names the first micro-batch whose loss is none; where all are finite it was the gradient: all are suspects."""
+    what = f"the loss is {outcome.loss}" if not math.isfinite(outcome.loss) else "the gradient is not finite"
+    if broken := [name for name, held in trainable(trainer.model).items() if not _is_finite(held)]:
+        cause = f"the weight {broken[0]} was not finite before it: go back to an earlier checkpoint"
+    else:
+        cause = "all weights were finite: look at these samples, or lower the learning rate"
+    wrong = [batch for batch, share in zip(batches, shares, strict=True) if not math.isfinite(share)]
+    suspects = wrong[:1] or batches
+    names = [f"{name.source} {name.shard} {name.key}" for batch in suspects for row in batch.samples for name in row]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    place = f"step {step + 1}, rank {trainer.ranks.rank}"
+    return ShardloomError(f"{place}: {what}, nothing was learnt from it: {', '.join(names[:_NAMED])}{more}; {cause}")
+
+
+def _is_finite(parameter: Tensor) -> bool:
+    local = parameter.to_local() if isinstance(parameter, DTensor) else parameter
+    return bool(torch.isfinite(local).all())

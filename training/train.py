@@ -1,0 +1,99 @@
+"""The way in: `python -m training.train RECIPE`, by itself or under torchrun."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from schemas.errors import ShardloomError, UsageError
+
+EXAMPLES = """examples:
+  python -m training.train recipes/train/tiny.yaml --output run
+  python -m training.train recipes/train/tiny.yaml --output run --resume auto
+  python -m training.train recipes/train/pretrain_4b.yaml --dry-run
+  torchrun --nproc-per-node 8 -m training.train recipes/train/pretrain_4b.yaml --output run optimiser.law=mm1
+
+exit codes:
+  0    done, or stopped by SIGTERM or Ctrl-C with a checkpoint: a line says how to go on
+  1    failed; what is saved stays, the same command with --resume auto goes on
+  2    wrong use, found before any work
+  130  interrupted twice: at once, without a checkpoint
+"""
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs the command and exits."""
+    asked = _parser().parse_args(arguments)
+    try:
+        _run(asked)
+    except ShardloomError as error:
+        _fail(f"error: {error}", error.exit_code)
+    except KeyboardInterrupt:
+        _fail("stopped at once: --resume auto goes on from the last checkpoint", INTERRUPTED)
+    sys.exit(0)
+
+
+def _run(asked: argparse.Namespace) -> None:
+    from training.recipe import load_recipe  # torch, which takes seconds, is imported below
+
+    recipe = load_recipe(asked.recipe, asked.overrides, asked.output)
+    if asked.dry_run:
+        from training.dry_run import dry_run
+
+        print(dry_run(recipe, asked.ranks))
+        return
+    from training.loop import train
+
+    result = train(recipe, asked.resume, asked.quiet)
+    if asked.quiet or not _is_first():
+        return
+    losses = ", ".join(f"{name} {loss:.4f}" for name, loss in result.losses.items())
+    seen = f"{result.seen['tokens']:,} tokens, {result.seen['images']:,} images"
+    print(f"{result.ended} after step {result.step:,} of {recipe.steps:,}: {seen}; loss: {losses or 'none'}")
+    if result.model is None:
+        print(f"go on with: python -m training.train {asked.recipe} --output {result.folder} --resume auto")
+    else:
+        print(f"model: {result.model}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m training.train",
+        description="Trains a resampler LMM on training shards.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("recipe", metavar="RECIPE", help="a YAML recipe of the kind train")
+    parser.add_argument(
+        "overrides", metavar="key=value", nargs="*", help="laid over the recipe, as optimiser.lr.language=1e-4"
+    )
+    parser.add_argument("--output", "-o", metavar="DIR", help="the run's folder")
+    parser.add_argument(
+        "--resume", metavar="auto|PATH", help="go on from the newest whole checkpoint of the output, or from this one"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="tell sizes, memory and the first sequence; no training")
+    parser.add_argument("--ranks", type=int, default=1, help="of a dry run: GPUs that the memory is reckoned for")
+    parser.add_argument("--quiet", "-q", action="store_true", help="no progress")
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        _fail(f"error: {message} (--help tells more)", UsageError.exit_code)
+
+
+def _is_first() -> bool:
+    import os
+
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(message, file=sys.stderr, flush=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
