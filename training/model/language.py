@@ -127,18 +127,13 @@ class LanguageModel(nn.Module):
 
 
 def causal_model(options: PartOptions, attention: Implementation, allow_download: bool) -> "PreTrainedModel":
-    """The model itself, in float32: loaded, or made new with torch's random numbers. `UsageError` says what is wrong.
-
-    On torch's meta device it is made without weights, also where these could be loaded.
-    """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    """The model itself, in float32: loaded, or new by torch's random numbers. `UsageError` says what is wrong."""
+    from transformers import AutoModelForCausalLM
 
     if options.pretrained is None:
         return _new(_config(options.config), attention)
     folder = _WEIGHTS.local_folder(options.pretrained, allow_download) or _WEIGHTS.fetch(options.pretrained)
     _WEIGHTS.model_type(folder)
-    if torch.get_default_device().type == "meta":
-        return _new(_WEIGHTS.load(folder, AutoConfig, trust_remote_code=False), attention)
     model, loaded = _WEIGHTS.load(
         folder,
         AutoModelForCausalLM,

@@ -10,6 +10,7 @@ from training.batch import Batch
 from training.model.anyres import reference_groups
 from training.model.config import ModelOptions
 from training.model.language import LanguageModel, causal_model
+from training.model.parts import described
 from training.model.resampler import PerceiverResampler
 from training.model.tokens import SpecialTokens, TextTokenizer, load_tokenizer
 from training.model.vision import VisionTower
@@ -39,13 +40,15 @@ class ResamplerLMM(nn.Module):
     ) -> "ResamplerLMM":
         """Of these options, in float32. Weights that are made new are the same for the same seed.
 
-        On the device `meta` it has shapes and no weights. Raises `UsageError` for parts that can't be had.
+        On the device `meta` it has shapes and no weights, and of parts to load only the configuration is read. Raises
+        `UsageError` for parts that can't be had.
         """
         tokenizer = tokenizer or load_tokenizer(options)
+        parts = described(options) if device == "meta" else options
         with torch.random.fork_rng(devices=[]), torch.device(device):
             torch.manual_seed(options.seed)
-            vision = _vision(options)
-            lm = causal_model(options.language, options.attention, options.allow_download)
+            vision = _vision(parts)
+            lm = causal_model(parts.language, options.attention, options.allow_download)
             language = LanguageModel(lm, tokenizer.base_length, tokenizer.length, options.head_bias)
             resampler = PerceiverResampler(vision.width, language.width, options.resampler)
         return cls(vision, resampler, language, tokenizer.special, options)

@@ -19,6 +19,7 @@ from torch import Tensor
 from schemas.errors import ShardloomError, UsageError
 from training.model.config import ModelOptions
 from training.model.lmm import ResamplerLMM
+from training.model.parts import described, settings_of
 from training.model.tokens import TextTokenizer, load_tokenizer
 from training.model.weights import INDEX_FILE, fill, own_keys, tensors_of
 from training.model.xgen_mm import load_xgen_mm
@@ -99,8 +100,9 @@ def blank_model(options: ModelOptions, tokenizer: TextTokenizer | None = None) -
     from transformers.initialization import no_init_weights
 
     with no_init_weights():
-        model = ResamplerLMM.build(options, "cpu", tokenizer)
+        model = ResamplerLMM.build(described(options), "cpu", tokenizer or load_tokenizer(options))
     model.language.lm.tie_weights()
+    model.options = options
     return model
 
 
@@ -122,14 +124,7 @@ def _whole_options(model: ResamplerLMM) -> dict[str, Any]:
     """The options that make it what it is, with the full configuration of each part where they have a name."""
     options = model.options.model_dump(mode="json", include={"resampler", "any_resolution", "head_bias"})
     parts = {"vision": model.vision.model.config, "language": model.language.lm.config}
-    return {name: {"config": _settings(config)} for name, config in parts.items()} | options
-
-
-def _settings(config: Any) -> dict[str, Any]:
-    settings: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
-    for noise in ("transformers_version", "architectures", "dtype", "auto_map", "_name_or_path"):
-        settings.pop(noise, None)
-    return settings
+    return {name: {"config": settings_of(config)} for name, config in parts.items()} | options
 
 
 def _model_type(folder: Path) -> str:

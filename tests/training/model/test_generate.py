@@ -39,8 +39,6 @@ def learnt(tmp_path_factory: pytest.TempPathFactory) -> tuple[ResamplerLMM, list
     at = (batch.labels != IGNORED) & (batch.positions >= asked)
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3, weight_decay=0)
     losses = []
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # more only wait for one another
     for _ in range(300):
         loss = functional.cross_entropy(model(batch, at), batch.labels[at])
         optimiser.zero_grad()
@@ -49,7 +47,6 @@ def learnt(tmp_path_factory: pytest.TempPathFactory) -> tuple[ResamplerLMM, list
         losses.append(loss.item())
         if losses[-1] < 0.01:
             break
-    torch.set_num_threads(threads)
     return model.eval(), losses
 
 

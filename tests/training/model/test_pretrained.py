@@ -133,6 +133,28 @@ def test_weights_of_an_earlier_stage(saved: Path) -> None:
         build_model(other, weights=str(saved))
 
 
+def test_parts_to_load(saved: Path, tmp_path: Path) -> None:
+    """Loaded for the model, read of for its shapes, and not touched where all weights come from elsewhere."""
+    model, _ = load_pretrained(saved)
+    model.vision.model.save_pretrained(tmp_path / "tower")
+    model.language.lm.save_pretrained(tmp_path / "lm")
+    named = {"vision": {"pretrained": f"{tmp_path}/tower"}, "language": {"pretrained": f"{tmp_path}/lm"}}
+    options = tiny.options(saved, **named)
+    whole = build_model(options)
+    assert torch.equal(whole.vision(BATCH.tiles), model.vision(BATCH.tiles))
+    loaded = zip(whole.language.lm.parameters(), model.language.lm.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in loaded)
+    for weights in tmp_path.glob("*/model.safetensors"):
+        weights.unlink()
+    bare = build_model(options, "meta")
+    assert [p.shape for p in bare.parameters()] == [p.shape for p in model.parameters()]
+    filled = build_model(options, weights=str(saved))
+    assert torch.equal(filled(BATCH), model(BATCH))
+    assert filled.options == options
+    save_pretrained(whole, load_tokenizer(options), tmp_path / "whole")
+    assert json.loads((tmp_path / "whole/config.json").read_text()) == json.loads((saved / "config.json").read_text())
+
+
 def test_nothing_is_overwritten(saved: Path, tmp_path: Path) -> None:
     model, tokenizer = load_pretrained(saved)
     with pytest.raises(UsageError, match=r"^export: .*saved exists and is not empty; pass a new folder$"):

@@ -1,0 +1,36 @@
+"""What the tower and the language model are made of: their configurations, without their weights."""
+
+import json
+from typing import Any, Literal
+
+from curation.engines.weights import WeightsFormat
+from training.model.config import ModelOptions, PartOptions
+
+_OF_ITS_FILES = ("transformers_version", "architectures", "dtype", "auto_map", "_name_or_path")
+
+
+def described(options: ModelOptions) -> ModelOptions:
+    """The options with the configuration of each part where they name one to load; only its config.json is read.
+
+    Raises `UsageError` for one that isn't there.
+    """
+    parts = {name: _described(getattr(options, name), name, options.allow_download) for name in ("vision", "language")}
+    return options.model_copy(update=parts)
+
+
+def settings_of(config: Any) -> dict[str, Any]:
+    """All that a configuration of transformers says of a model, defaults too: a later version may have others."""
+    settings: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
+    return {name: value for name, value in settings.items() if name not in _OF_ITS_FILES}
+
+
+def _described(part: PartOptions, name: Literal["vision", "language"], allow_download: bool) -> PartOptions:
+    from transformers import AutoConfig
+
+    if part.pretrained is None:
+        return part
+    kept = WeightsFormat(engine=name, needed="config.json and *.safetensors", fetched=("config.json",))
+    folder = kept.local_folder(part.pretrained, allow_download) or kept.fetch(part.pretrained)
+    kept.model_type(folder)
+    config = kept.load(folder, AutoConfig, trust_remote_code=False)
+    return PartOptions(config=settings_of(getattr(config, "vision_config", config) if name == "vision" else config))
