@@ -103,6 +103,15 @@ def test_the_cache_changes_nothing(tokenizer: TextTokenizer, tmp_path: Path, con
     assert said == [tokenizer.decode(made[:3], special=False), tokenizer.decode(made, special=False)]
 
 
+def test_a_model_trained_with_flex_attention_speaks_without(tokenizer: TextTokenizer, tmp_path: Path) -> None:
+    folder = tiny.write_tokenizer(tmp_path)
+    flex, plain = (ResamplerLMM.build(tiny.options(folder, attention=name)) for name in ("flex_attention", "sdpa"))
+    prompts: list[Prompt] = [[image(1), PROMPT], ["a"]]
+    options = GenerateOptions(max_new_tokens=5)
+    assert generate_batch(flex, tokenizer, prompts, options) == generate_batch(plain, tokenizer, prompts, options)
+    assert flex.language.implementation == flex.language.lm.config._attn_implementation == "flex_attention"
+
+
 def test_it_stops(learnt: tuple[ResamplerLMM, list[float]], tokenizer: TextTokenizer) -> None:
     model, _ = learnt
     prompt: Prompt = [image(3), PROMPT]
