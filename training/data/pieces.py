@@ -1,4 +1,9 @@
-"""How a sample that is too long for a sequence is cut: at the borders of its parts, and of tokens where a part is."""
+"""How a sample that is too long for a sequence is cut: at the borders of its parts, else at those of tokens.
+
+The pages of a paper and the paragraphs of a web page are long: pieces that end with them alone would leave a tenth of
+all positions empty, and long samples can't be packed together. So a text is cut where moving it as a whole to the next
+piece would cost more than `SLACK` of a sequence.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +12,7 @@ from typing import NamedTuple
 from training.data.markup import Markup
 
 WHOLE = -1
+SLACK = 64  # a piece that has less than this part of a sequence left is full
 
 
 class Piece(NamedTuple):
@@ -38,8 +44,9 @@ class PartSize:
 def cut(parts: Sequence[PartSize], markup: Markup, room: int, most_tiles: int) -> list[Sized]:
     """The pieces of a document, each of at most `room` positions and `most_tiles` tiles; none: an image alone is more.
 
-    A part goes to the next piece when it doesn't fit into this one. A text that fits into no piece fills what is left
-    of this one first. An end that is left over alone is left out: nothing comes before it from which it is learnt.
+    A part that doesn't fit into a piece goes to the next one, unless it is a text, and that would leave more than a
+    little of this one empty: then it is cut, and fills it. An end that is left over alone is left out: nothing comes
+    before it from which it is learnt.
     """
     closing = len(markup.closing(sum(part.tiles > 0 for part in parts)))
     cutter = _Cutter(room)
@@ -80,7 +87,8 @@ class _Cutter:
     def add_text(self, number: int, tokens: int, end: int, gap: int) -> None:
         """Adds a text, with `gap` tokens before it unless it begins a piece and `end` tokens behind it."""
         need, taken = tokens + end, 0
-        if self.length + gap + need > self.room and (need <= self.room or self.length + gap >= self.room):
+        left = self.room - self.length - gap
+        if left < need and (left <= 0 or left < self.room // SLACK):
             self.close((number, 0))
             gap = 0
         while (left := self.room - self.length - gap) < need - taken:

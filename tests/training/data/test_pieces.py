@@ -39,9 +39,15 @@ def cuts(reader: SampleReader, *parts: PartSize, room: int = 20, tiles: int = 3)
     return [(tuple(found.piece), found.length) for found in cut(parts, reader.markup, room, tiles)]
 
 
-def test_what_does_not_fit_goes_to_the_next_piece(reader: SampleReader) -> None:
-    # 8 and 1 for the line break and 8; then 8 and the end
-    assert cuts(reader, text(8), text(8), text(8)) == [((0, 0, 2, 0), 17), ((2, 0, 3, 0), 9)]
+def test_a_text_is_cut_unless_the_piece_is_nearly_full(reader: SampleReader) -> None:
+    # 8 and 1 for the line break and 8, 1 and 2; then the other 6 and the end
+    assert cuts(reader, text(8), text(8), text(8)) == [((0, 0, 2, 2), 20), ((2, 2, 3, 0), 7)]
+    # of 128 places less than 2 are left behind a line break: the text stays whole
+    assert cuts(reader, text(126), text(8), room=128) == [((0, 0, 1, 0), 126), ((1, 0, 2, 0), 9)]
+    assert cuts(reader, text(125), text(8), room=128) == [((0, 0, 1, 2), 128), ((1, 2, 2, 0), 7)]
+
+
+def test_an_image_goes_to_the_next_piece_as_a_whole(reader: SampleReader) -> None:
     # an image is 4; a second one in a piece has the end of a chunk before it; the end of one closes the document
     assert cuts(reader, text(3), IMAGE, text(3), IMAGE) == [((0, 0, 4, 0), 3 + 4 + 3 + 1 + 4 + 2)]
     assert cuts(reader, IMAGE, text(12), IMAGE, text(2)) == [((0, 0, 2, 0), 16), ((2, 0, 4, 0), 8)]

@@ -67,7 +67,7 @@ def test_what_is_too_long_is_cut_or_left_out_and_told(tmp_path: Path) -> None:
     words, _ = tokenizer(tmp_path)
     docs = [
         document(0, ["x" * 150]),  # 64, 64, 22 and the end
-        document(1, ["a" * 40, (64, 48), "b" * 40]),
+        document(1, ["a" * 40, (64, 48), "b" * 40]),  # cut 20 letters behind the image
         document(2, ["q" * 70, "a"], ["user", "assistant"]),
         document(3, [*[(64, 48)] * 40, "a"], [*["user"] * 40, "assistant"]),
         document(4, ["short"]),
@@ -87,8 +87,8 @@ def test_what_is_too_long_is_cut_or_left_out_and_told(tmp_path: Path) -> None:
         (0, (0, 0, 0, 64), 64),
         (0, (0, 64, 0, 128), 64),
         (0, (0, 128, 1, 0), 23),
-        (1, (0, 0, 2, 0), 44),
-        (1, (2, 0, 3, 0), 42),
+        (1, (0, 0, 2, 20), 64),
+        (1, (2, 20, 3, 0), 22),
         (4, (0, 0, -1, 0), 6),
     ]
 
