@@ -8,7 +8,7 @@ nothing.
 - What learns is saved, with its moments. What is frozen isn't: it comes from where it came from, and its hash is held
   against the one in the commit.
 - The schedule and the random numbers are functions of the step, and the data's state is its cursor: neither has a file.
-- Nothing here is a pickle. (torch's own format keeps one, `.metadata`; that of Hugging Face, used here, keeps none.)
+- No file is a pickle. (torch's own format keeps one, `.metadata`; that of Hugging Face, used here, keeps none.)
 """
 
 import contextlib
@@ -26,6 +26,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.checkpoint.api import CheckpointException  # which is no Exception
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
 from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
 from torch.distributed.checkpoint.state_dict_loader import load as load_distributed
@@ -121,7 +122,7 @@ class Saver:
     def _write(self, staged: dict[str, Tensor], state: RunState) -> None:
         try:
             _write(self.folder, staged, state, self.ranks)
-        except Exception as error:  # noqa: BLE001  whatever it was, training goes on
+        except (Exception, CheckpointException) as error:  # noqa: BLE001  whatever it was, training goes on
             self.failed = f"checkpoint after step {state.step} was not written: {_cause(error)}"
             if self.ranks.is_first:
                 shutil.rmtree(self.folder / _temporary(state.step), ignore_errors=True)
@@ -178,7 +179,7 @@ def load(checkpoint: Checkpoint, model: nn.Module, optimiser: torch.optim.AdamW,
                 process_group=ranks.saving,
                 no_dist=ranks.saving is None,
             )
-    except Exception as error:  # noqa: BLE001  a missing key, another shape: torch raises what it likes
+    except (Exception, CheckpointException) as error:  # noqa: BLE001  a missing key, another shape
         raise ShardloomError(f"{checkpoint.folder} does not fit this model: {_cause(error)}") from None
     for name, state in moments(model, optimiser).items():
         state["step"].copy_(wanted[f"step.{name}"][0])

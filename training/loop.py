@@ -155,6 +155,7 @@ def _line(
         "lr": lr,
         "gradient_norm": outcome.gradient_norm,
         **counts,
+        "cursor": [data.cursor.window, data.cursor.pack],
         "left_out": data.left_out,
         "split": data.split,
         **rates_of(tally, seconds, trainer.ranks.count, run.peak),

@@ -1,0 +1,175 @@
+"""Checkpoints are whole or not there; one that isn't is found out, and the one before is taken."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from schemas.errors import ShardloomError, UsageError
+from tests.pipelines.sets import small_disk
+from tests.training import runs
+from training.checkpoint import COMMIT, RunState, Saver, latest, load, name_of, names, opened, tensors
+from training.parallel import Ranks
+from training.recipe import CheckpointOptions
+
+ALONE = Ranks()
+
+
+def state(step: int) -> RunState:
+    return RunState(step, {"window": step, "pack": 0}, {"data": "one"}, "", {"steps": 9}, {"tokens": 5})
+
+
+@pytest.fixture
+def held(tokenizer: Path) -> runs.Trainer:
+    return runs.trainer(runs.recipe(tokenizer))
+
+
+def save(held: runs.Trainer, folder: Path, *steps: int, keep: int = 9) -> Saver:
+    with Saver(folder, CheckpointOptions(keep=keep), ALONE) as saver:
+        for step in steps:
+            runs.step(held, [runs.batch(step)], step)
+            saver.save(held.model, held.optimiser, state(step))
+    return saver
+
+
+def test_what_is_saved_is_what_was_then(held: runs.Trainer, tokenizer: Path, tmp_path: Path) -> None:
+    with Saver(tmp_path, CheckpointOptions(), ALONE) as saver:
+        runs.step(held, [runs.batch(1)])
+        before = {name: tensor.clone() for name, tensor in tensors(held.model, held.optimiser).items()}
+        saver.save(held.model, held.optimiser, state(1))
+        runs.step(held, [runs.batch(2)], 1)  # while it is being written
+    checkpoint = latest(tmp_path, ALONE)
+    assert checkpoint is not None
+    assert checkpoint.state == state(1)
+    loaded = runs.trainer(runs.recipe(tokenizer, model=held.model.options.model_copy(update={"seed": 1}).model_dump()))
+    load(checkpoint, loaded.model, loaded.optimiser, ALONE)
+    found = tensors(loaded.model, loaded.optimiser)
+    assert found.keys() == before.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in before.items())
+    assert {name.split(".")[1] for name in found} == {"resampler", "language"}  # the frozen tower is not saved
+
+
+def test_no_pickle(held: runs.Trainer, tmp_path: Path) -> None:
+    save(held, tmp_path, 3)
+    files = sorted(path.name for path in (tmp_path / name_of(3)).iterdir())
+    assert files == ["commit.json", "shard-00001-model-00001-of-00001.safetensors"]
+
+
+def test_the_last_ones_stay(held: runs.Trainer, tmp_path: Path) -> None:
+    save(held, tmp_path, 1, 2, 3, keep=2)
+    assert names(tmp_path) == [name_of(3), name_of(2)]
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("cut", "shard-00001-model-00001-of-00001.safetensors has 1,000 bytes of "),
+        ("flipped", "shard-00001-model-00001-of-00001.safetensors is not what was written"),
+        ("gone", "shard-00001-model-00001-of-00001.safetensors is missing"),
+        ("commit", "it has no commit.json"),
+        ("half a commit", "commit.json cannot be read"),
+        ("another version", "commit.json is of another version"),
+    ],
+)
+def test_a_damaged_one_is_left_out(
+    held: runs.Trainer, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str, said: str
+) -> None:
+    save(held, tmp_path, 1, 2)
+    broken = tmp_path / name_of(2)
+    (weights,) = broken.glob("*.safetensors")
+    commit = (broken / COMMIT).read_text()
+    if damage == "cut":
+        weights.write_bytes(weights.read_bytes()[:1000])
+    elif damage == "flipped":
+        data = bytearray(weights.read_bytes())
+        data[-1] ^= 1
+        weights.write_bytes(data)
+    elif damage == "gone":
+        weights.unlink()
+    elif damage == "commit":
+        (broken / COMMIT).unlink()
+    elif damage == "half a commit":
+        (broken / COMMIT).write_text(commit[: len(commit) // 2])
+    else:
+        (broken / COMMIT).write_text(json.dumps(json.loads(commit) | {"version": 99}))
+    checkpoint = latest(tmp_path, ALONE)
+    assert checkpoint is not None
+    assert checkpoint.state.step == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"{broken} is damaged and left out: {said}")
+    assert told.count("\n") == 1
+    with pytest.raises(UsageError, match=f"{name_of(2)} is no whole checkpoint"):
+        opened(broken, ALONE)
+
+
+def test_none_is_whole(held: runs.Trainer, tmp_path: Path) -> None:
+    assert latest(tmp_path, ALONE) is None
+    save(held, tmp_path, 1)
+    (tmp_path / name_of(1) / COMMIT).unlink()
+    with pytest.raises(ShardloomError, match="none of 1 checkpoints is whole; begin again with another --output"):
+        latest(tmp_path, ALONE)
+
+
+def test_leftovers_are_cleared(held: runs.Trainer, tmp_path: Path) -> None:
+    (tmp_path / f".tmp-{name_of(7)}").mkdir()
+    assert names(tmp_path) == []
+    save(held, tmp_path, 1)
+    assert [path.name for path in tmp_path.iterdir()] == [name_of(1)]
+
+
+def test_another_model(held: runs.Trainer, tokenizer: Path, tmp_path: Path) -> None:
+    save(held, tmp_path, 1)
+    checkpoint = opened(tmp_path / name_of(1), ALONE)
+    larger = held.model.options.model_dump() | {"resampler": {"depth": 2, "heads": 2, "head_dim": 16, "latents": 4}}
+    other = runs.trainer(runs.recipe(tokenizer, model=larger))
+    with pytest.raises(ShardloomError, match=r"does not fit this model: .*Missing key"):
+        load(checkpoint, other.model, other.optimiser, ALONE)
+
+
+def test_full_disk(held: runs.Trainer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    size = sum(tensor.numel() * 4 for tensor in tensors(held.model, held.optimiser).values())
+    with small_disk(tmp_path / "disk", int(size * 1.5)) as disk:
+        saver = save(held, disk / "checkpoints", 1)
+        assert saver.failed is None
+        saver = save(held, disk / "checkpoints", 2)
+        assert saver.failed is not None
+        told = capsys.readouterr().err
+        assert told.startswith("checkpoint after step 2 was not written: ")
+        assert "No space left on device" in told
+        assert told.endswith("; the last one stays, training goes on\n")
+        assert [path.name for path in (disk / "checkpoints").iterdir()] == [name_of(1)]
+        checkpoint = latest(disk / "checkpoints", ALONE)
+        assert checkpoint is not None
+        assert checkpoint.state.step == 1
+
+
+def test_training_goes_on_with_a_full_disk(tokenizer: Path, tmp_path: Path) -> None:
+    asked = runs.packed(tmp_path, tokenizer, steps=6, checkpoint={"every": 2, "keep": 1, "asynchronous": False})
+    with small_disk(tmp_path / "disk", 2_300_000) as disk:  # room for one checkpoint, not for two
+        ran = runs.ran(runs.written(tmp_path, asked), "--output", disk / "run")
+        assert ran.returncode == 1
+        told = [line for line in ran.stderr.splitlines() if line.startswith(("checkpoint", "error"))]
+        assert [line.split(":")[0] for line in told] == [
+            "checkpoint after step 4 was not written",
+            "checkpoint after step 6 was not written",
+            "error",
+        ]
+        assert len(runs.losses(disk / "run")) == 6
+        assert names(disk / "run/checkpoints") == [name_of(2)]
+
+
+def test_stopped_by_a_signal(tokenizer: Path, tmp_path: Path) -> None:
+    asked = runs.packed(tmp_path, tokenizer, steps=10_000, checkpoint={"every": 100_000})
+    recipe = runs.written(tmp_path, asked)
+    process = runs.started(recipe, "--output", tmp_path / "run")
+    runs.wait_for(process, tmp_path / "run", step=3)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    step = max(runs.losses(tmp_path / "run"))
+    assert names(tmp_path / "run/checkpoints") == [name_of(step)]
+    assert "training: stopping after this step, with a checkpoint" in err.splitlines()
+    assert out.startswith(f"stopped after step {step:,} of 10,000: ")
+    assert out.endswith(f"go on with: python -m training.train {recipe} --output {tmp_path / 'run'} --resume auto\n")
