@@ -20,13 +20,14 @@ exit codes:
   130  interrupted twice: at once, without a checkpoint
 """
 INTERRUPTED = 130
+PROGRAM = "python -m training.train"
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs the command and exits."""
     asked = _parser().parse_intermixed_args(arguments)
     try:
-        _run(asked)
+        _run(asked, program)
     except ShardloomError as error:
         _fail(f"error: {error}", error.exit_code)
     except KeyboardInterrupt:
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(0)
 
 
-def _run(asked: argparse.Namespace) -> None:
+def _run(asked: argparse.Namespace, program: str) -> None:
     from training.recipe import load_recipe  # torch, which takes seconds, is imported below
 
     recipe = load_recipe(asked.recipe, asked.overrides, asked.output)
@@ -52,14 +53,14 @@ def _run(asked: argparse.Namespace) -> None:
     seen = f"{result.seen['tokens']:,} tokens, {result.seen['images']:,} images"
     print(f"{result.ended} after step {result.step:,} of {recipe.steps:,}: {seen}; loss: {losses or 'none'}")
     if result.model is None:
-        print(f"go on with: python -m training.train {asked.recipe} --output {result.folder} --resume auto")
+        print(f"go on with: {program} {asked.recipe} --output {result.folder} --resume auto")
     else:
         print(f"model: {result.model}")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(program: str) -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="python -m training.train",
+        prog=program,
         description="Trains a resampler LMM on training shards.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
