@@ -1,0 +1,174 @@
+"""A run from its start to its end, and what it refuses before it begins."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from schemas.errors import ShardloomError, UsageError
+from schemas.recipe_file import RECIPE_FILE
+from tests.training import runs
+from tests.training.data.sets import captioned, write_set
+from training.checkpoint import load, opened
+from training.loop import TrainResult, train
+from training.metrics import read_metrics
+from training.model.pretrained import load_pretrained
+from training.parallel import Ranks
+from training.recipe import TrainRecipe, load_recipe
+
+SAID = {"step", "loss", "losses", "lr", "gradient_norm", "labels", "tokens", "positions", "images", "tiles", "samples"}
+SAID |= {"faults", "left_out", "split", "cursor", "seconds", "tokens_per_second", "images_per_second", "padding"}
+SAID |= {"data_wait", "mfu", "memory"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("loop")
+
+
+@pytest.fixture(scope="module")
+def asked(folder: Path, tokenizer: Path) -> TrainRecipe:
+    return runs.packed(folder, tokenizer, steps=6, run={"output": str(folder / "run")}, checkpoint={"every": 4})
+
+
+@pytest.fixture(scope="module")
+def done(asked: TrainRecipe) -> TrainResult:
+    return train(asked, quiet=True)
+
+
+def changed(asked: TrainRecipe, **changes: object) -> TrainRecipe:
+    return TrainRecipe.model_validate(asked.model_dump() | changes)
+
+
+def test_what_a_run_leaves(done: TrainResult, asked: TrainRecipe, folder: Path) -> None:
+    assert (done.step, done.ended, done.model) == (6, "done", folder / "run/model")
+    assert sorted(path.name for path in done.folder.iterdir()) == [
+        "checkpoints",
+        "metrics.jsonl",
+        "model",
+        "recipe.yaml",
+    ]
+    assert sorted(path.name for path in (done.folder / "checkpoints").iterdir()) == ["step-00000004", "step-00000006"]
+    again = load_recipe(str(done.folder / RECIPE_FILE))
+    assert again.resolved() == asked.resolved()
+    lines = read_metrics(done.folder)
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert all(line.keys() == SAID for line in lines)
+    assert done.losses == lines[-1]["losses"]
+    assert set(done.losses) <= {"captions", "docs", "text"}
+    for name in ("labels", "tokens", "images", "samples", "faults"):
+        assert done.seen[name] == sum(line[name] for line in lines)
+    assert all(line["positions"] == 4 * 128 for line in lines)
+    assert all(line["padding"] == 1 - line["tokens"] / 512 for line in lines)
+
+
+def test_the_export_is_the_model(done: TrainResult, asked: TrainRecipe) -> None:
+    assert done.model is not None
+    model, _ = load_pretrained(done.model)
+    held = runs.trainer(asked)
+    commit = json.loads((done.folder / "checkpoints/step-00000006/commit.json").read_text())
+    assert commit["step"] == 6
+    with torch.no_grad():
+        batch = runs.batch(1)
+        assert not torch.equal(model(batch), held.model.eval()(batch))
+        load(opened(done.folder / "checkpoints/step-00000006", Ranks()), held.model, held.optimiser, Ranks())
+        assert torch.equal(model(batch), held.model(batch))
+
+
+def test_a_run_that_is_done_stays_done(done: TrainResult, asked: TrainRecipe) -> None:
+    again = train(asked, resume="auto", quiet=True)
+    assert (again.step, again.ended, again.losses, again.seen) == (6, "done", done.losses, done.seen)
+
+
+def test_the_folder_of_a_run_is_its_own(done: TrainResult, asked: TrainRecipe, tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match="holds this run already: --resume auto goes on with it, a new --output begins"
+    ):
+        train(asked, quiet=True)
+    other = changed(asked, seed=3, steps=9)
+    with pytest.raises(
+        UsageError, match=r"holds another run \(steps is 6 there and 9 here; seed is 0 there and 3 here\)"
+    ):
+        train(other, resume="auto", quiet=True)
+    (tmp_path / "something").touch()
+    with pytest.raises(UsageError, match=r"is not empty and holds no recipe.yaml: take a new --output"):
+        train(changed(asked, run={"output": str(tmp_path)}), quiet=True)
+    elsewhere = changed(asked, steps=9, run={"output": str(tmp_path / "new")})
+    with pytest.raises(UsageError, match=r"step-00000006 is of another run: steps is 6 there and 9 here"):
+        train(elsewhere, resume=str(done.folder / "checkpoints/step-00000006"), quiet=True)
+
+
+def test_data_that_runs_out(asked: TrainRecipe, tmp_path: Path) -> None:
+    data = asked.data.model_dump() | {"stop": 60}
+    result = train(changed(asked, data=data, run={"output": str(tmp_path / "run")}), quiet=True)
+    assert (result.step, result.ended, result.seen["samples"]) == (3, "no data", 60)
+    assert result.model is not None
+
+
+def test_changed_data(tokenizer: Path, tmp_path: Path) -> None:
+    asked = runs.packed(tmp_path, tokenizer, steps=3, run={"output": str(tmp_path / "run")}, checkpoint={"every": 2})
+    train(asked, quiet=True)
+    shutil.rmtree(tmp_path / "sets/captions")
+    write_set(tmp_path / "sets/captions", [captioned(n, "another text") for n in range(24)])
+    said = (
+        "data: source captions is not what this run began with, so its order can't go on: take it back, or start anew"
+    )
+    with pytest.raises(UsageError, match=said):
+        train(asked, resume="auto", quiet=True)
+
+
+def test_another_tower(tokenizer: Path, tmp_path: Path) -> None:
+    """One that is frozen is not saved; so it has to be the same."""
+    asked = runs.packed(tmp_path, tokenizer, steps=2, run={"output": str(tmp_path / "run")})
+    train(asked, quiet=True)
+    path = tmp_path / "run/checkpoints/step-00000002/commit.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"frozen": "0" * 64}))
+    with pytest.raises(UsageError, match="the weights that are frozen are not those of that run; load the same ones"):
+        train(asked, resume="auto", quiet=True)
+
+
+def test_spoilt_samples(tokenizer: Path, tmp_path: Path) -> None:
+    asked = runs.packed(tmp_path, tokenizer, steps=2, sequences=8, run={"output": str(tmp_path / "run")})
+    shard = tmp_path / "sets/captions/data/00000001.tar"
+    data = bytearray(shard.read_bytes())
+    data[512:700] = bytes(188)  # into the first image
+    shard.write_bytes(data)
+    result = train(asked, quiet=True)
+    assert result.seen["faults"] > 0
+    faults = [json.loads(line) for line in (tmp_path / "run/faults.jsonl").read_text().splitlines()]
+    assert len(faults) == result.seen["faults"]
+    assert {(fault["source"], fault["shard"], fault["key"]) for fault in faults} == {
+        ("captions", str(shard), "c000004")
+    }
+    none = changed(asked, data=asked.data.model_dump() | {"max_faults": 0}, run={"output": str(tmp_path / "none")})
+    with pytest.raises(ShardloomError, match=r"samples can't be read, more than data.max_faults \(0\): .*faults.jsonl"):
+        train(none, quiet=True)
+
+
+def test_a_shard_that_vanished(tokenizer: Path, tmp_path: Path) -> None:
+    asked = runs.packed(tmp_path, tokenizer, steps=9, data={"workers": 0}, run={"output": str(tmp_path / "run")})
+    (tmp_path / "sets/captions/data/00000001.tar").unlink()
+    with pytest.raises(ShardloomError, match=r"captions/data/00000001.tar"):
+        train(asked, quiet=True)
+
+
+def test_a_board_that_is_not_installed(asked: TrainRecipe, tmp_path: Path) -> None:
+    run = {"output": str(tmp_path / "run"), "log_to": ["wandb"]}
+    with pytest.raises(UsageError, match=r"run\.log_to: wandb is not installed; pip install wandb, or leave it out"):
+        train(changed(asked, run=run), quiet=True)
+
+
+def test_the_command(asked: TrainRecipe, tmp_path: Path) -> None:
+    recipe = runs.written(tmp_path, asked)
+    ran = runs.ran(recipe, "steps=many")
+    assert ran.returncode == 2
+    assert ran.stderr.count("\n") == 1
+    assert ran.stderr.startswith(f"error: recipe {recipe}: steps: ")
+    ran = runs.ran(recipe, "--frobnicate")
+    assert (ran.returncode, ran.stderr) == (2, "error: unrecognized arguments: --frobnicate (--help tells more)\n")
+    ran = runs.ran("--help")
+    assert ran.returncode == 0
+    assert "examples:" in ran.stdout
+    assert "exit codes:" in ran.stdout

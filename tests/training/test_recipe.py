@@ -1,0 +1,78 @@
+"""Recipes of training: what is laid over them, what is refused, and what decides whether two are of one run."""
+
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import UsageError
+from tests.training import runs
+from training.recipe import TrainRecipe, check_output, differences, load_recipe
+from training.set_up import check_batch
+
+
+@pytest.fixture
+def path(tokenizer: Path, tmp_path: Path) -> str:
+    return str(runs.written(tmp_path, runs.recipe(tokenizer)))
+
+
+def test_overrides(path: str) -> None:
+    changes = ["steps=7", "optimiser.lr.language=1e-4", "data.repeats={texts: null}", "run.log_to=[tensorboard]"]
+    found = load_recipe(path, [*changes, "start=null", "multipliers.texts=0.2"], output="a: b")
+    assert found.steps == 7
+    assert found.optimiser.lr.language == 1e-4
+    assert found.optimiser.lr.connector == 1e-3
+    assert found.data.repeats == {"texts": None}
+    assert found.run.log_to == ("tensorboard",)
+    assert found.multipliers == {"texts": 0.2}
+    assert found.run.output == "a: b"
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("step=7", "unknown key step"),
+        ("optimiser.lr.head=1", "unknown key optimiser.lr.head"),
+        ("steps=many", "steps: input should be a valid integer, unable to parse string as an integer, not 'many'"),
+        ("steps", "'steps' is not key=value, such as steps=100 or optimiser.lr.language=1e-4"),
+        ("optimiser..lr=1", "'optimiser..lr=1' is not key=value, such as steps=100 or optimiser.lr.language=1e-4"),
+        ("steps.more=1", "steps.more: steps is no group of options"),
+        ("steps={", "steps: '{' is no YAML"),
+        ("multipliers={cats: 2}", "multipliers: there is no source 'cats'"),
+        ("kind=mix", "kind: input should be 'train', not 'mix'"),
+        ("optimiser.lr.language=-1", "optimiser.lr.language: input should be greater than or equal to 0, not -1"),
+    ],
+)
+def test_what_is_refused(path: str, override: str, said: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        load_recipe(path, [override])
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_recipe_of_another_kind() -> None:
+    with pytest.raises(UsageError, match=r"recipes/demo.yaml is of the kind 'mix', not 'train'"):
+        load_recipe(str(runs.REPOSITORY / "recipes/demo.yaml"))
+
+
+def test_what_decides(tokenizer: Path) -> None:
+    one = runs.recipe(tokenizer)
+    held = one.resolved()
+    assert TrainRecipe.model_validate(held) == one
+    free = {"run": {"output": "x"}, "micro": 2, "parallel": "ddp", "compile": True, "checkpoint": {"every": 3}}
+    data = one.data.model_dump() | {"workers": 7, "prefetch": 5, "cache": "y"}
+    assert differences(held, runs.recipe(tokenizer, data=data, **free).resolved()) == []
+    other = runs.recipe(tokenizer, seed=1, data=one.data.model_dump() | {"seed": 4})
+    assert differences(held, other.resolved()) == ["data.seed is 0 there and 4 here", "seed is 0 there and 1 here"]
+
+
+def test_output(tokenizer: Path) -> None:
+    with pytest.raises(UsageError, match=r"no output folder: pass --output, or set run\.output in the recipe"):
+        check_output(runs.recipe(tokenizer))
+    with pytest.raises(UsageError, match="a run's folder lies on a disk that all ranks see, not at a URL"):
+        check_output(runs.recipe(tokenizer, run={"output": "s3://bucket/run"}))
+
+
+def test_batch_that_cannot_be_shared_out(tokenizer: Path) -> None:
+    said = "sequences: 6 a step can't be shared out in micro-batches of 2 on 2 ranks; make it a multiple of 4"
+    with pytest.raises(UsageError, match=said):
+        check_batch(runs.recipe(tokenizer, sequences=6, micro=2), 2)
