@@ -24,13 +24,10 @@ Rounding tags up does no harm, as D is whole. Samples of 0 units are drawn as so
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
+from heapq import heappop, heappush
 
 import numpy as np
 from numpy.typing import NDArray
-
-NEVER = 1 << 52
-"""The tag behind a source's last sample: it is never over. All tags that come up, less their start, are smaller."""
 
 
 def tags(units: NDArray[np.int64], weight: int, total: int) -> NDArray[np.int64]:
@@ -40,35 +37,60 @@ def tags(units: NDArray[np.int64], weight: int, total: int) -> NDArray[np.int64]
     return rounded
 
 
-def walk(spans: Sequence[Sequence[int]], sizes: Sequence[Sequence[int]], drawn: int, steps: int) -> list[int]:
-    """The next `steps` turns, as indices of sources, when `drawn` units are drawn already.
+def walk(weights: Sequence[int], units: Sequence[int], sizes: Sequence[Sequence[int]], most: int) -> list[int]:
+    """The next turns, as indices of sources, when these units of each are drawn already: the rule as it is stated.
 
-    `spans` holds each source's tags from its next sample on, `sizes` the units of these samples.
+    `sizes` are those of each source's next samples, one at least. Ends after `most` turns or with the first of them
+    that has no more.
     """
-    turns = []
-    places = [0] * len(spans)
-    begun, over = [span[0] for span in spans], [span[1] for span in spans]
-    sources = range(len(spans))
-    for _ in range(steps):
-        best, turn = NEVER, 0
-        for source in sources:
-            if over[source] < best and begun[source] <= drawn:
+    total, drawn = sum(weights), sum(units)
+    units, places, turns = list(units), [0] * len(units), []
+    begun = [-(-unit * total // weight) for unit, weight in zip(units, weights, strict=True)]
+    over = [-(-(u + size[0]) * total // w) for u, size, w in zip(units, sizes, weights, strict=True)]
+    for _ in range(most):
+        best, turn = -1, 0
+        for source, begin in enumerate(begun):
+            if begin <= drawn and (over[source] < best or best < 0):
                 best, turn = over[source], source
-        place = places[turn]
-        drawn += sizes[turn][place]
-        places[turn] = place = place + 1
-        begun[turn], over[turn] = best, spans[turn][place + 1]
+        size = sizes[turn][places[turn]]
+        drawn += size
+        units[turn] += size
+        places[turn] += 1
         turns.append(turn)
+        if places[turn] == len(sizes[turn]):
+            break
+        begun[turn] = best
+        over[turn] = -(-(units[turn] + sizes[turn][places[turn]]) * total // weights[turn])
     return turns
 
 
-@lru_cache(maxsize=16)
 def period(weights: tuple[int, ...]) -> NDArray[np.uint16]:
-    """The turns of sources that are weighted by samples: after so many as the weights add up to, they begin again."""
+    """The turns of sources that are weighted by samples: after so many as the weights add up to, they begin again.
+
+    With S = 1 a sample is drawn before it is over, when the next of its source begins. So none waits for the one ahead
+    of it, and a heap of those that have begun finds the next, however many sources there are.
+    """
     total = sum(weights)
-    spans = []
-    for weight in weights:
-        ends = tags(np.arange(weight + 1, dtype=np.int64), weight, total)
-        spans.append([*ends.tolist(), NEVER])
-    turns = walk(spans, [[1] * (weight + 1) for weight in weights], 0, total)
-    return np.asarray(turns, np.uint16)
+    ends = [tags(np.arange(weight + 1, dtype=np.int64), weight, total) for weight in weights]
+    begun = np.concatenate([end[:-1] for end in ends])
+    over = np.concatenate([end[1:] << 16 | source for source, end in enumerate(ends)])
+    order = np.argsort(begun, kind="stable")
+    samples = iter(zip(begun[order].tolist(), over[order].tolist(), strict=True))
+    begin, key = next(samples)
+    ready: list[int] = []
+    turns = np.empty(total, np.uint16)
+    for turn in range(total):
+        while begin <= turn:
+            heappush(ready, key)
+            begin, key = next(samples, (total, 0))
+        turns[turn] = heappop(ready) & 0xFFFF
+    return turns
+
+
+def ranks(turns: NDArray[np.uint16], drawn: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each turn, how often its source was drawn from before, when it was `drawn` times before the first."""
+    order = np.argsort(turns, kind="stable")
+    counts = np.bincount(turns, minlength=len(drawn))
+    ranked = np.empty(len(turns), np.int64)
+    ranked[order] = np.arange(len(turns)) - np.repeat(np.cumsum(counts) - counts - drawn, counts)
+    return ranked

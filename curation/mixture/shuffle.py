@@ -8,15 +8,16 @@ adding a source to a mixture leaves the order of the others as it was.
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 ROUNDS = 4
 _MIN_BITS = 8  # of fewer, some orders of a handful of samples come up more often than others
-_PIECE = 1 << 14  # numbers mixed at a time: they stay in the processor's cache
+_PIECE = 1 << 16  # numbers mixed at a time: they stay in the processor's cache
 
-Words = NDArray[np.uint64]
+Words = NDArray[np.unsignedinteger[Any]]
 
 
 @dataclass(frozen=True)
@@ -53,30 +54,30 @@ def _permuted(
     places: NDArray[np.int64], epochs: NDArray[np.int64], length: NDArray[np.int64], key: Words
 ) -> NDArray[np.int64]:
     """Permutes places, each below its length, by the keys of their epochs."""
-    needed = np.frexp((length - 1).astype(np.float64))[1]
-    bits = np.where(length > 1, np.maximum(_MIN_BITS, needed), 0).astype(np.uint64)
-    one, shift = np.uint64(1), (bits + np.uint64(1)) >> np.uint64(1)
-    mask = (one << bits) - one
+    needed = np.frexp((length - 1).astype(np.float64))[1].astype(np.int64)
+    bits = np.where(length > 1, np.maximum(_MIN_BITS, needed), 0)
+    # numbers of up to 32 bits are mixed as such, at twice the speed: what falls off is masked away later anyhow
+    kind: type[np.unsignedinteger[Any]] = np.uint32 if int(bits.max()) <= 32 else np.uint64
+    masks, shifts = ((1 << bits) - 1).astype(kind), ((bits + 1) >> 1).astype(kind)
+    rounds = np.arange(ROUNDS).reshape(ROUNDS, *[1] * epochs.ndim)
     with np.errstate(over="ignore"):  # numpy warns of wrapping for scalars only
-        keys = [_mixed(key + (epochs * ROUNDS + number).astype(np.uint64) * _GOLDEN) for number in range(ROUNDS)]
-    steps = [(word | one, word >> np.uint64(32)) for word in keys]
-    numbers = places.astype(np.uint64)
-    _mix(numbers, steps, mask, shift)
-    limit = length.astype(np.uint64)
-    past = np.flatnonzero(numbers >= limit)
+        words = _mixed(key + (epochs * ROUNDS + rounds).astype(np.uint64) * _GOLDEN)
+    factors, addends = (words | np.uint64(1)).astype(kind), (words >> np.uint64(32)).astype(kind)
+    numbers, limit = places.astype(kind), (length - 1).astype(kind)
+    _mix(numbers, factors, addends, masks, shifts)
+    past = np.flatnonzero(numbers > limit)
     while past.size:
         again = numbers[past]
-        chosen = [(_at(factor, past), _at(addend, past)) for factor, addend in steps]
-        _mix(again, chosen, _at(mask, past), _at(shift, past))
+        _mix(again, _at(factors, past, 1), _at(addends, past, 1), _at(masks, past), _at(shifts, past))
         numbers[past] = again
-        past = past[again >= _at(limit, past)]
+        past = past[again > _at(limit, past)]
     return numbers.astype(np.int64)
 
 
-def _mix(numbers: Words, steps: list[tuple[Words, Words]], mask: Words, shift: Words) -> None:
+def _mix(numbers: Words, factors: Words, addends: Words, mask: Words, shift: Words) -> None:
     """One pass of the permutation of all numbers within `mask`, in place."""
     folded = np.empty_like(numbers)
-    for factor, addend in steps:
+    for factor, addend in zip(factors, addends, strict=True):
         numbers *= factor
         numbers += addend
         numbers &= mask
@@ -94,6 +95,6 @@ def _mixed(words: Words) -> Words:
     return words ^ (words >> np.uint64(31))
 
 
-def _at(values: Words, indices: NDArray[np.int64]) -> Words:
-    """Those of an array; a scalar as it is."""
-    return values[indices] if values.ndim else values
+def _at(values: Words, indices: NDArray[np.int64], dimensions: int = 0) -> Words:
+    """Those of an array along its last axis; values that stand for all as they are."""
+    return values[..., indices] if values.ndim > dimensions else values

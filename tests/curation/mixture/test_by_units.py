@@ -56,7 +56,7 @@ SIZES = st.one_of(
     st.lists(st.tuples(st.integers(1, 40), SIZES.filter(any), st.sampled_from([1, 2, None])), min_size=1, max_size=7),
     st.integers(0, 3),
     st.builds(
-        Cut, lanes=st.integers(1, 20), stretch=st.integers(1, 20), run_up=st.integers(0, 20), head=st.integers(1, 20)
+        Cut, turns=st.integers(1, 99), marks=st.integers(1, 9), mark=st.integers(1, 9), run_up=st.integers(0, 20)
     ),
 )
 def test_the_turns_are_the_rules_however_cut(
@@ -122,5 +122,5 @@ def test_the_bound_over_long_orders(kind: str) -> None:
     for number, weight in enumerate(weights):
         units_of = np.cumsum(np.where(sources == number, sizes, 0))
         assert (abs(units_of * 80 - weight * drawn) < largest * 80).all()
-    again = ByUnits(given_, cut=Cut(lanes=50, stretch=300, run_up=10, head=20))
+    again = ByUnits(given_, cut=Cut(turns=9000, marks=3, mark=50, run_up=10))
     assert (again.take(0, turns.end)[0] == sources).all()
