@@ -23,9 +23,9 @@ INTERRUPTED = 130
 PROGRAM = "python -m training.train"
 
 
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Runs the command and exits."""
-    asked = _parser().parse_intermixed_args(arguments)
+def main(arguments: Sequence[str] | None = None, program: str = PROGRAM) -> NoReturn:
+    """Runs the command and exits; `program` is what it was called by."""
+    asked = _parser(program).parse_intermixed_args(arguments)
     try:
         _run(asked, program)
     except ShardloomError as error:
