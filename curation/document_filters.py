@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from curation.decode import DecodeLimits, RgbImage, decode, image_size
+from curation.decode import DecodeLimits, RgbImage, decoded_size, image_size
 from curation.filters import ImageFilters, image_fault
 from schemas.document import CaptionDraft, Document, DocumentImage, Draft, DraftImage, without_blanks, without_images
 from schemas.quarantine import Reason, Rejected
@@ -134,10 +134,7 @@ def measured(drafted: DraftImage, filters: DocumentFilters, limits: DecodeLimits
         raise data
     if isinstance(data, str):
         raise Rejected(Reason.LOST_IMAGE, f"{data[:200]} is in no store")
-    if filters.decode_images:
-        height, width, _ = decode(data, limits).shape
-    else:
-        width, height = image_size(data, limits)
+    width, height = (decoded_size if filters.decode_images else image_size)(data, limits)
     return DocumentImage(
         data, extension_of(data), width, height, hashlib.sha256(data).hexdigest(), drafted.url, drafted.metadata
     )

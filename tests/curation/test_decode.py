@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from curation.decode import DecodeLimits, decode
+from curation.decode import DecodeLimits, decode, decoded_size
 from schemas.quarantine import Reason, Rejected
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pytest turns Pillow's back on
@@ -106,6 +106,18 @@ def test_hostile_files(data: Path) -> None:
             assert image.shape == (height, width, 3), name
             assert image.dtype == np.uint8, name
             assert image.flags.c_contiguous, name
+        check_size(content, LIMITS)
+
+
+def check_size(data: bytes, limits: DecodeLimits) -> None:
+    """That `decoded_size` says what `decode` does, whether it is a size or a reason."""
+    found: list[tuple[int, ...] | str] = []
+    for size in (lambda: decode(data, limits).shape[1::-1], lambda: decoded_size(data, limits)):
+        try:
+            found.append(size())
+        except Rejected as fault:
+            found.append(str(fault))
+    assert found[0] == found[1]
 
 
 def test_result_is_read_only() -> None:
@@ -258,6 +270,7 @@ def test_mutated_files_raise_nothing_else(kind: str, changes: list[tuple[int, in
 
 
 def decode_or_reject(data: bytes) -> None:
+    check_size(data, DecodeLimits(max_pixels=1_000_000))
     try:
         image = decode(data, DecodeLimits(max_pixels=1_000_000))
     except Rejected:
