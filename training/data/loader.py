@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from schemas.errors import ShardloomError, UsageError
@@ -65,6 +66,7 @@ class PackLoader:
             prefetch_factor=self.prefetch if self.workers else None,
             multiprocessing_context="fork" if self.workers else None,  # shares the plan, and starts at once
             worker_init_fn=_begin if self.workers else None,
+            generator=torch.Generator(),  # it draws a seed, which would come out of the trainer's own
         )
         self._iterator = iter(loader)
         share = self.sequences // (self.micro * self.ranks)
@@ -137,7 +139,9 @@ class _Packs(Dataset[_Answer]):
             found = [self._assembler.sequence(unit) for unit in units]
         except ShardloomError as error:
             return _Answer(None, [], str(error))
-        return _Answer(stack([batch for batch, _ in found]), [fault for _, faults in found for fault in faults])
+        batches = [batch for batch, _ in found]
+        whole = batches[0] if len(batches) == 1 else stack(batches)
+        return _Answer(whole, [fault for _, faults in found for fault in faults])
 
 
 def _begin(_number: int) -> None:

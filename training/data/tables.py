@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from training.data.images import ImageShape
 from training.data.markup import Markup
 
 VERSION = 1
+SHARDS_HELD = 1024  # of which the layout in the table's file is known: half of what finding a row takes
 
 NUMBERS = ("words", "tiles", "tokens", "images", "characters")
 """Of each sample: positions besides its images', or why it is left out; tiles; and what mixtures are weighted by."""
@@ -56,14 +58,14 @@ class Rows:
     def __init__(self, source: SourceSet, path: Path) -> None:
         self._places = ShardRows([shard.data.rows for shard in source.shards])
         self._paths = [shard.path for shard in source.shards]
-        self._batches = pa.ipc.open_file(pa.memory_map(str(path)))
+        self._batch = lru_cache(SHARDS_HELD)(pa.ipc.open_file(pa.memory_map(str(path))).get_batch)
 
     def take(self, samples: NDArray[np.int64]) -> list[Row]:
         """Their rows, in the order given, as `ShardFiles.read` takes them."""
         shards, rows = self._places.find(samples)
         found = []
         for shard, row in zip(shards.tolist(), rows.tolist(), strict=True):
-            index = self._batches.get_batch(shard).slice(row, 1).to_pylist()[0]
+            index = self._batch(shard).slice(row, 1).to_pylist()[0]
             found.append(index | {"path": self._paths[shard], "row": row})
         return found
 
@@ -116,6 +118,7 @@ class TableMaker:
             done, progress = 0, _Progress(source.name, len(source.shards), self.quiet)
             with pa.ipc.new_file(str(making / "rows.arrow"), ROWS) as file:
                 for index, reasons in counted(self.counter, source):
+                    self._check_kinds(source.name, index)
                     for name, values in self._numbers(index, reasons).items():
                         numbers[name][done : done + index.num_rows] = values
                     done += index.num_rows
@@ -127,6 +130,16 @@ class TableMaker:
             making.replace(folder)
         finally:
             shutil.rmtree(making, ignore_errors=True)
+
+    def _check_kinds(self, name: str, index: pa.Table) -> None:
+        rule = self.counter.rule
+        if rule.granularities is None and rule.raw_caption is None:
+            return
+        if pc.any(pc.not_equal(index["kind"], "captioned_image")).as_py():
+            raise UsageError(
+                f"texts.{name}: granularities and raw_caption choose among the captions of an image, but the source "
+                "has documents: leave them out"
+            )
 
     def _numbers(self, index: pa.Table, reasons: NDArray[np.int32]) -> dict[str, NDArray[np.int32]]:
         """The numbers of each sample of a shard."""

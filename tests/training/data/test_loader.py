@@ -55,6 +55,30 @@ def test_any_number_of_workers_gives_the_same_batches(small: PackPlan) -> None:
         assert_same(steps(small, workers=workers), alone)
 
 
+def test_parquet_and_tars_give_the_same_batches(tmp_path: Path) -> None:
+    words, _ = tokenizer(tmp_path)
+    records = [captioned(n, f"caption {n}") for n in range(40)]
+    made = [
+        plan(tmp_path, {"ocr": write_set(tmp_path / form, records, words, form, shard=16)})
+        for form in ("webdataset", "parquet")
+    ]
+    tars, tables = steps(made[0]), steps(made[1], workers=2)
+    for one, other in zip(tars, tables, strict=True):
+        for left, right in zip(one.batches, other.batches, strict=True):
+            assert torch.equal(left.tokens, right.tokens)
+            assert torch.equal(left.tiles, right.tiles)
+            assert [[name.key for name in row] for row in left.samples] == [
+                [name.key for name in row] for row in right.samples
+            ]
+
+
+def test_the_random_numbers_of_the_trainer_are_not_touched(small: PackPlan) -> None:
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    steps(small, workers=1)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_ranks_share_the_steps_of_one(small: PackPlan) -> None:
     alone = steps(small)
     first, second = steps(small, rank=0, ranks=2), steps(small, rank=1, ranks=2, workers=1)

@@ -88,6 +88,14 @@ def test_a_rule_is_counted_from_the_texts(tmp_path: Path, form: Literal["webdata
     assert table(tmp_path, found).numbers["words"].tolist() == [8, 7, NO_TEXT, *(n + 2 for n in range(3, 9))]
 
 
+def test_documents_have_no_captions_to_choose_from(tmp_path: Path) -> None:
+    found = write_set(tmp_path / "docs", RECORDS)
+    fault = r"^texts.docs: granularities and raw_caption choose among the captions of an image, but the source has "
+    with pytest.raises(UsageError, match=fault):
+        table(tmp_path, found, SourceText(raw_caption=True))
+    assert [path for path in (tmp_path / "cache").iterdir() if path.is_dir()] == []
+
+
 def test_a_sample_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     found = write_set(tmp_path / "docs", [document(0, ["one"]), document(1, ["two"])])
     shard = tmp_path / "docs/data/00000000.tar"
