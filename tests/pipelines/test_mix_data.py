@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipelines.mix import mix
-from pipelines.recipe import MixRecipe
+from pipelines.recipe import MixRecipe, RunOptions
 from pipelines.verify import verify
 from tests.pipelines.drivers import hashes
 from tests.pipelines.sets import ALONE, rows
@@ -67,6 +67,14 @@ def test_the_order_hangs_on_the_seed_alone(data: Path, sources: Path, tmp_path: 
     assert [identity(row) for row in recut] == [identity(row) for row in found]
     another = mixed(sources, tmp_path / "seed", seed=1)
     assert [identity(row) for row in another] != [identity(row) for row in found]
+
+
+@pytest.mark.ray
+@pytest.mark.xdist_group("ray")
+def test_two_workers_give_the_same_bytes(sources: Path, tmp_path: Path) -> None:
+    for workers in (1, 2):
+        mixed(sources, tmp_path / f"out{workers}", run=RunOptions(workers=workers))
+    assert hashes(tmp_path / "out1") == hashes(tmp_path / "out2")
 
 
 def test_documents_are_their_sources_own(sources: Path, tmp_path: Path) -> None:
