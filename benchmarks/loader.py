@@ -10,6 +10,8 @@ others measure the neighbours. The time to the first batch is that of a new proc
 """
 
 import argparse
+import gc
+import os
 import subprocess
 import sys
 import tempfile
@@ -98,16 +100,20 @@ def other(folder: Path, workers: int, samples: int) -> Iterator[Counted]:
 LOADERS = {"ours": ours, "webdataset": other}
 
 
-def rate(name: str, folder: Path, workers: int, samples: int) -> tuple[float, float]:
-    """Samples and tokens a second behind the first batches, while the workers are at their pace."""
-    counts, tokens, begun = 0, 0, 0.0
+def rate(name: str, folder: Path, workers: int, samples: int) -> tuple[float, float, float]:
+    """Samples and tokens a second behind the first batches, and milliseconds of CPU a sample, workers' included."""
+    counts, tokens, every, begun, end = 0, 0, 0, 0.0, 0.0
+    before = os.times()
     for number, (batch, said) in enumerate(LOADERS[name](folder, workers, samples)):
+        every += batch
         if number == 2 * workers:
             begun = time.perf_counter()
         elif number > 2 * workers:
             counts, tokens = counts + batch, tokens + said
             end = time.perf_counter()
-    return counts / (end - begun), tokens / (end - begun)
+    gc.collect()  # the workers that are not told to end do so with their loader
+    spent = sum(os.times()[:4]) - sum(before[:4])
+    return counts / (end - begun), tokens / (end - begun), 1000 * spent / every
 
 
 def first(name: str, folder: Path, workers: int) -> float:
@@ -170,17 +176,18 @@ def main() -> None:
         folder = options.folder or Path(temporary)
         if not (folder / "set").is_dir():
             prepare(options.images, folder)
-        rates: dict[str, list[tuple[float, float]]] = {name: [] for name in LOADERS}
+        rates: dict[str, list[tuple[float, float, float]]] = {name: [] for name in LOADERS}
         starts: dict[str, list[float]] = {name: [] for name in LOADERS}
         for _ in range(options.rounds):
             for name in LOADERS:
                 rates[name].append(rate(name, folder, options.workers, options.samples))
                 starts[name].append(first(name, folder, options.workers))
         best = {name: max(found) for name, found in rates.items()}
-        for name, (samples, tokens) in best.items():
-            every = ", ".join(f"{found:.0f}" for found, _ in rates[name])
+        for name, (samples, tokens, _) in best.items():
+            every = ", ".join(f"{found:.0f}" for found, _, _ in rates[name])
             print(
                 f"{name:12}{samples:8.0f} samples/s ({every}){tokens:10.0f} tokens/s"
+                f"{min(spent for _, _, spent in rates[name]):8.2f} ms of CPU a sample"
                 f"{min(starts[name]):8.2f} s to the first batch"
             )
         print(f"ours / webdataset: {best['ours'][0] / best['webdataset'][0]:.2f} x the samples")
