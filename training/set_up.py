@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -146,7 +147,7 @@ def hash_of_frozen(model: ResamplerLMM) -> str:
 def export(run: Run) -> Path:
     """Writes the model, whole, for `from_pretrained`; by the first rank, with all ranks' help."""
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-    state = get_model_state_dict(run.model, options=options)
+    state = cast(dict[str, Tensor], get_model_state_dict(run.model, options=options))
     target = run.folder / MODEL
     fault: str | None = None
     if run.trainer.ranks.is_first:

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from schemas.errors import UsageError
 from tests.training import runs
+from training.model.config import ResamplerOptions
 from training.recipe import TrainRecipe, check_output, differences, load_recipe
 from training.set_up import check_batch
 
@@ -76,3 +78,20 @@ def test_batch_that_cannot_be_shared_out(tokenizer: Path) -> None:
     said = "sequences: 6 a step can't be shared out in micro-batches of 2 on 2 ranks; make it a multiple of 4"
     with pytest.raises(UsageError, match=said):
         check_batch(runs.recipe(tokenizer, sequences=6, micro=2), 2)
+
+
+@pytest.mark.parametrize("name", ["tiny", "pretrain_4b", "sft_anyres", "xmodel_1b"])
+def test_recipes_that_ship(name: str) -> None:
+    found = load_recipe(str(runs.REPOSITORY / f"recipes/train/{name}.yaml"))
+    assert sum(found.data.shares.values()) == 1
+    check_batch(found, 2 if name == "tiny" else 8)
+
+
+def test_pre_training_is_the_papers() -> None:
+    found = load_recipe(str(runs.REPOSITORY / "recipes/train/pretrain_4b.yaml"))
+    mixed = runs.REPOSITORY / "recipes/blip3_stage1.yaml"
+    theirs = yaml.safe_load(mixed.read_text())
+    assert found.data.sources == {name: [folder] for name, folder in sorted(theirs["sources"].items())}
+    assert found.data.weights == theirs["weights"]
+    assert found.model.resampler == ResamplerOptions()
+    assert round(found.steps * found.sequences * found.data.sequence_length / 1e9) == 101
