@@ -34,8 +34,8 @@ PartTokens = list[int | None]
 Counts = list[PartTokens | int]
 """Of the samples of a shard, or why there are none."""
 
-_COLUMNS = ["kind", "members"]
-_OF_CAPTIONS = ["text", "key", "alt_text", "captions"]
+_COLUMNS = ["key", "kind", "members"]
+_OF_CAPTIONS = ["key", "text", "alt_text", "captions"]
 _OF_DOCUMENTS = ["texts", "metadata"]
 
 
@@ -50,7 +50,10 @@ class Counter:
     def count(self, shard: SourceShard, index: pa.Table) -> "Counts":
         """The tokens of each sample's parts, or why there are none. `ShardloomError`: the shard can't be read."""
         is_tar = shard.data.path.endswith(".tar")
-        return list(map(self._tokens, _tar_parts(self, shard, index) if is_tar else _table_parts(self, shard)))
+        found = list(map(self._tokens, _tar_parts(self, shard, index) if is_tar else _table_parts(self, shard)))
+        if len(found) != index.num_rows:
+            raise ShardloomError(f"{shard.path} is not what its index says: verify the set")
+        return found
 
     def captioned(self, key: str, text: str, details: dict[str, Any]) -> list[str | None] | None:
         """Texts of a captioned image, None where the image is; None: no caption is asked for."""
@@ -124,7 +127,8 @@ def _tar_parts(counter: Counter, shard: SourceShard, index: pa.Table) -> Iterato
                     yield counter.documents([part.get("text") for part in content["parts"]], content["metadata"])
                     continue
                 details = {} if counter.rule.is_stored else parse_object(member(row, "json"), "it", MAX_JSON)
-                yield counter.captioned(details.get("key", ""), member(row, "txt").decode(), details)
+                # by the key in the index: a mixture gives new ones, and leaves what is in the files
+                yield counter.captioned(row["key"], member(row, "txt").decode(), details)
             except (ValueError, KeyError, TypeError, AttributeError):
                 yield UNREADABLE
 

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -107,9 +108,7 @@ class TableMaker:
         return hashlib.sha256(json.dumps(hangs_on).encode()).hexdigest()[:32]
 
     def _make(self, source: SourceSet, folder: Path) -> None:
-        making = folder.with_suffix(f".tmp-{os.getpid()}")
-        shutil.rmtree(making, ignore_errors=True)
-        making.mkdir()
+        making = Path(tempfile.mkdtemp(prefix=f"{folder.name}.tmp-", dir=self._cache))
         try:
             numbers = {
                 name: np.lib.format.open_memmap(making / f"{name}.npy", "w+", np.int32, (source.length,))
@@ -127,7 +126,12 @@ class TableMaker:
                     progress.step(index.num_rows)
             for array in numbers.values():
                 array.flush()
-            making.replace(folder)
+            making.chmod(0o755)
+            try:
+                making.rename(folder)
+            except OSError:
+                if not folder.is_dir():  # another machine's process was faster, where locks don't hold
+                    raise
         finally:
             shutil.rmtree(making, ignore_errors=True)
 
@@ -213,7 +217,8 @@ def _cache_home() -> Path:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Holds a lock on a file, which goes with the process that holds it."""
+    """Holds a lock on a file, which goes with the process that holds it; none where the file system knows none."""
     with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield

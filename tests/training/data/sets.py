@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,14 +57,17 @@ def write_set(
     tokenizer: TextTokenizer | None = None,
     form: Literal["webdataset", "parquet"] = "webdataset",
     shard: int = 4,
+    renamed: bool = False,
 ) -> str:
-    """A finished set of these records, so many a shard; its folder."""
+    """A finished set of these records, so many a shard; its folder. `renamed`: under new keys, as `mix` writes them."""
     output = Folder(str(folder))
     output.make()
     output.write(RECIPE_FILE, dump_yaml({"kind": "ingest"}))
     writer = ShardWriter(output, form, isinstance(records[0], CaptionedImage), folder.name, tokenizer)
     for number, first in enumerate(range(0, len(records), shard)):
         samples = [Sample.of(record) for record in records[first : first + shard]]
+        if renamed:
+            samples = [replace(one, record=replace(one.record, key=f"new-{one.record.key}")) for one in samples]
         written = writer.write(f"{number:08d}", samples)
         outputs = [written.data, written.index]
         commit(

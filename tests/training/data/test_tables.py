@@ -88,6 +88,28 @@ def test_a_rule_is_counted_from_the_texts(tmp_path: Path, form: Literal["webdata
     assert table(tmp_path, found).numbers["words"].tolist() == [8, 7, NO_TEXT, *(n + 2 for n in range(3, 9))]
 
 
+@pytest.mark.parametrize("form", ["webdataset", "parquet"])
+def test_captions_are_chosen_alike_when_a_mixture_has_given_new_keys(
+    tmp_path: Path, form: Literal["webdataset", "parquet"]
+) -> None:
+    captions = json.dumps([{"text": "x" * n, "granularity": n, "include_datacomp_raw_cap": False} for n in range(1, 9)])
+    found = write_set(
+        tmp_path / "docs", [captioned(n, "", captions=captions) for n in range(12)], form=form, renamed=True
+    )
+    rule = SourceText(granularities=list(range(1, 9)))
+    made, own = table(tmp_path, found, rule), maker(tmp_path, rule)
+    rows = made.rows.take(np.arange(12))
+    assert rows[0]["key"] == "new-c000000"
+    reader, files = SampleReader(own.counter.tokenizer, own.markup, 0), ShardFiles()
+    lengths = []
+    for one in files.read(rows):
+        segment = reader.segment(record_of(one.row, one.members, one.row["key"]), rule, Piece(), [0])
+        assert segment is not None
+        lengths.append(len(segment.ids))
+    assert made.numbers["words"].tolist() == lengths
+    files.close()
+
+
 def test_documents_have_no_captions_to_choose_from(tmp_path: Path) -> None:
     found = write_set(tmp_path / "docs", RECORDS)
     fault = r"^texts.docs: granularities and raw_caption choose among the captions of an image, but the source has "
