@@ -14,6 +14,7 @@ from curation.text_error import TextScores
 from pipelines.annotate import annotate
 from pipelines.demo.documents import FILE, URLS, write_documents
 from pipelines.demo.shards import write_shards
+from pipelines.demo.training import Learnt, show, train_model
 from pipelines.evaluate import evaluate_boxes, evaluate_ocr
 from pipelines.ingest import ingest
 from pipelines.mix import mix
@@ -57,10 +58,13 @@ class DemoResult:
     texts: TextScores
     boxes: BoxScores
     images_per_second: float
+    learnt: Learnt
 
 
-def demo(output: str, pictures: int = 240, workers: int | None = None, seed: int = 0) -> DemoResult:
-    """Draws pictures, packs them as DataComp shards, annotates, renders, shards, mixes, verifies and scores them."""
+def demo(
+    output: str, pictures: int = 240, workers: int | None = None, seed: int = 0, steps: int | None = None
+) -> DemoResult:
+    """Draws pictures, packs them as DataComp shards, annotates, renders, shards, mixes, verifies, scores; trains on it."""
     console = Console(soft_wrap=True)
     run = AnnotateRun(workers=workers)
     images, annotations = f"{output}/images", f"{output}/annotations"
@@ -92,7 +96,9 @@ def demo(output: str, pictures: int = 240, workers: int | None = None, seed: int
     console.print(f"verified: {len(sets) + 2} sets in {output}")
     texts, boxes = scores(console, annotations, f"{images}/truth.jsonl")
     show_captions(console, Path(images, "truth.jsonl"), render_recipes(annotations, run))
-    return DemoResult(annotated, rendered, sharded, ingested, mixed, texts, boxes, images_per_second)
+    learnt = train_model(output, steps)
+    show(console, learnt)
+    return DemoResult(annotated, rendered, sharded, ingested, mixed, texts, boxes, images_per_second, learnt)
 
 
 def write_pictures(images: str, pictures: int, seed: int = 0) -> list[str]:

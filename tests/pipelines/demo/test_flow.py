@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.demo.flow import ingest_documents, mix_everything
+from pipelines.demo.training import train_model
 from pipelines.recipe import MixRecipe, load_recipe
 from pipelines.stats import stats
 from pipelines.verify import verify
@@ -13,6 +14,7 @@ from schemas.box import Detection
 from schemas.tag import Tag
 from tests.conftest import REPOSITORY
 from tests.pipelines.sets import ALONE, annotation_set, caption_set, grounding_caption_set, grounding_set, join
+from training.recipe import load_recipe as load_training
 
 
 def test_everything_is_mixed(make_shards: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,3 +40,11 @@ def test_everything_is_mixed(make_shards: Callable[..., str], tmp_path: Path, mo
     assert {name: where for name, (where,) in recipe.sources.items()} == {
         name: f"demo-output/training/{name}" for name in counts
     }
+    # so is the training's, which goes on where it was, and ends with words on two pictures
+    learnt = train_model(str(tmp_path), steps=2)
+    assert sorted(learnt.first) == sorted(counts)
+    assert [said.source for said in learnt.said] == ["ocr", "grounding"]
+    assert learnt.said[0].caption.startswith('The image contains the text "')
+    assert train_model(str(tmp_path), steps=2) == learnt
+    trained = load_training(str(REPOSITORY / "recipes/train/tiny.yaml"))
+    assert trained.data.sources == {name: [f"demo-output/training/{name}"] for name in sorted(counts)}

@@ -1,0 +1,100 @@
+"""The demo's last step: the tiny model of `recipes/train/tiny.yaml`, trained on what the demo has made."""
+
+import io
+import json
+import tempfile
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.table import Table
+
+from pipelines.terminal import visible
+from schemas.output_set import DATA, INDEX
+from schemas.storage import Folder
+
+RECIPES = Path(__file__).parents[2] / "recipes/train"
+ENDS = 20  # steps at either end of the run over which a loss is averaged
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A picture's caption, and the model's."""
+
+    source: str
+    caption: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What came of the training: the mean loss of each source at its start and at its end, and what the model says."""
+
+    first: dict[str, float]
+    last: dict[str, float]
+    said: list[Said]
+    model: str  # its folder
+
+
+def train_model(output: str, steps: int | None = None) -> Learnt:
+    """Trains on `output`'s training shards, goes on where an earlier call was stopped, and tries the model."""
+    from training.loop import train  # takes seconds to import, and only this step needs it
+    from training.metrics import read_metrics
+    from training.recipe import load_recipe
+
+    folder = f"{tempfile.mkdtemp()}/model" if "://" in output else f"{output}/model"
+    sources = ("ocr", "grounding", "documents")
+    overrides = [f"data.sources.{name}={json.dumps([f'{output}/training/{name}'])}" for name in sources]
+    overrides += [f"model.tokenizer={json.dumps(str(RECIPES / 'tiny/tokenizer.json'))}"]
+    overrides += [f"steps={steps}"] if steps else []
+    result = train(load_recipe(str(RECIPES / "tiny.yaml"), overrides, folder), resume="auto")
+    losses = [line["losses"] for line in read_metrics(result.folder)]
+    return Learnt(
+        _means(losses[:ENDS]), _means(losses[-ENDS:]), _captions(output, str(result.model)), str(result.model)
+    )
+
+
+def _means(steps: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    found: defaultdict[str, list[float]] = defaultdict(list)
+    for step in steps:
+        for name, loss in step.items():
+            found[name].append(loss)
+    return {name: fmean(values) for name, values in sorted(found.items())}
+
+
+def _captions(output: str, model: str) -> list[Said]:
+    from training.model.generate import GenerateOptions, generate
+    from training.model.pretrained import load_pretrained
+    from training.model.tiles import decode
+
+    loaded, tokenizer = load_pretrained(model)
+    said = []
+    for name in ("ocr", "grounding"):
+        image, caption = first_sample(Folder(f"{output}/training/{name}"))
+        picture = decode(image, loaded.vision.image_size)
+        said.append(Said(name, caption, generate(loaded, tokenizer, [picture], GenerateOptions(max_new_tokens=60))))
+    return said
+
+
+def first_sample(folder: Folder) -> tuple[bytes, str]:
+    """The image and the caption of a set's first sample, by the index."""
+    (row,) = pq.read_table(io.BytesIO(folder.read(f"{INDEX}/00000000.parquet"))).slice(0, 1).to_pylist()
+    spans = [(member["offset"], member["offset"] + member["size"]) for member in row["members"]]
+    image, _, text = (folder.read_range(f"{DATA}/00000000.tar", *span) for span in spans)
+    return image, text.decode()
+
+
+def show(console: Console, learnt: Learnt) -> None:
+    """Prints what was learnt."""
+    table = Table("source", "loss at first", "at last", title="training", title_justify="left")
+    for name, loss in learnt.first.items():
+        table.add_row(name, f"{loss:.3f}", f"{learnt.last[name]:.3f}")
+    console.print(table)
+    for said in learnt.said:
+        console.print(f"a picture of {said.source}, which it has learnt from: {visible(said.caption)}")
+        console.print(f"the model says: {visible(said.answer)}", markup=False)
+    console.print(f"the model: {learnt.model}")
