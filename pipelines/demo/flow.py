@@ -64,7 +64,7 @@ class DemoResult:
 def demo(
     output: str, pictures: int = 240, workers: int | None = None, seed: int = 0, steps: int | None = None
 ) -> DemoResult:
-    """Draws pictures, packs them as DataComp shards, annotates, renders, shards, mixes, verifies, scores; trains on it."""
+    """The whole path on pictures that it draws, from DataComp shards to a trained model, with checks and scores."""
     console = Console(soft_wrap=True)
     run = AnnotateRun(workers=workers)
     images, annotations = f"{output}/images", f"{output}/annotations"
