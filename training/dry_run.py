@@ -1,5 +1,6 @@
 """What a run would be: sizes, memory, and the first packed sequence in words. Nothing is trained, nothing written."""
 
+import unicodedata
 from itertools import pairwise
 
 from schemas.errors import UsageError
@@ -14,8 +15,8 @@ from training.optimiser import rates
 from training.recipe import TrainRecipe
 from training.set_up import check_batch, plan_of, prepared
 
-_UNSAFE = {number: f"\\x{number:02x}" for number in [*range(32), *range(127, 160)] if number != 10}
-"""Texts come from the web: what would steer a terminal is written out."""
+_STEERING = frozenset(("Cc", "Cs", "Zl", "Zp"))  # categories: controls, half pairs, line ends
+_TURNING = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"))  # they reorder what follows
 
 
 def dry_run(recipe: TrainRecipe, ranks: int = 1) -> str:
@@ -61,7 +62,13 @@ def _text(tokens: list[int], name: str, tokenizer: TextTokenizer) -> str:
         is_image = tokens[at] == image
         parts.append(f"[image {end - at} tokens: {name}]" if is_image else tokenizer.decode(tokens[at:end]))
         at = end
-    return "".join(parts).translate(_UNSAFE)
+    return "".join(_shown(letter) for letter in "".join(parts))
+
+
+def _shown(letter: str) -> str:
+    """A letter of a text from the web; one that would steer a terminal is written out."""
+    steers = unicodedata.category(letter) in _STEERING or unicodedata.bidirectional(letter) in _TURNING
+    return letter.encode("unicode_escape").decode() if steers and letter != "\n" else letter
 
 
 def _sizes(model: ResamplerLMM) -> list[str]:

@@ -1,0 +1,101 @@
+"""Operations are those that torch itself counts, and what memory is said to hold is what is held."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from tests.training import runs
+from tests.training.model import tiny
+from training.batch import Batch, stack
+from training.flops import flops_of, non_embedding, pairs, tokens
+from training.memory import memory_of
+from training.objective import labelled
+from training.set_up import prepared
+
+
+def counted(asked: runs.TrainRecipe, batch: Batch) -> tuple[float, float]:
+    """By torch, of a step, and by us, put right: torch counts padding, and attention for all pairs of positions."""
+    held = runs.trainer(asked)
+    flops = flops_of(held.model)
+    with FlopCounterMode(display=False) as counter:
+        runs.step(held, [batch])
+    rows, length = batch.tokens.shape
+    surplus = flops.pair * (rows * length**2 - pairs(batch)) + flops.token * (rows * length - tokens(batch))
+    return counter.get_total_flops() - surplus * flops.language_times, flops.of([batch])
+
+
+@pytest.mark.parametrize("tower", [0, 1e-3])
+def test_operations_are_those_that_torch_counts(tokenizer: Path, tower: float) -> None:
+    lr = {"tower": tower, "connector": 1e-3, "language": 1e-3}
+    model = tiny.options(tokenizer, attention="eager").model_dump()
+    theirs, ours = counted(
+        runs.recipe(tokenizer, model=model, optimiser={"lr": lr}), stack([runs.batch(1), runs.batch(2)])
+    )
+    assert ours == pytest.approx(theirs, rel=0.06)
+
+
+def test_what_is_counted(tokenizer: Path) -> None:
+    batch = runs.batch(1)
+    segments = [int((batch.segments == number).sum()) for number in (0, 1)]
+    assert tokens(batch) == sum(segments)
+    assert pairs(batch) == sum(size * (size + 1) / 2 for size in segments)
+    flops = flops_of(prepared(runs.recipe(tokenizer)))
+    layer = 64 * 3 * 64 + 64 * 64 + 64 * 256 + 128 * 64
+    assert flops.token == 2 * 2 * layer
+    assert flops.pair == 4 * 64 * 2
+    assert flops.label == 2 * 64 * 265
+    assert (flops.tower_times, flops.language_times) == (1, 3)
+    step = flops.tile_tower + 3 * flops.tile_resampler + 3 * flops.token * tokens(batch) + 3 * flops.pair * pairs(batch)
+    assert flops.of([batch]) == step + 3 * flops.label * int(labelled(batch).sum())
+
+
+def test_the_papers_model(tmp_path: Path) -> None:
+    """6 operations a parameter and token, roughly; the tower's 729 cells of a tile are half a trillion."""
+    options = tiny.options(
+        tiny.write_phi3_tokenizer(tmp_path),
+        vision={"config": {"hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 27,
+                           "num_attention_heads": 16, "image_size": 384, "patch_size": 14}},
+        resampler={},
+        language={"config": {"model_type": "phi3", "sliding_window": 2047}},
+    )  # fmt: skip
+    asked = runs.recipe(tmp_path, model=options.model_dump(), precision="bf16")
+    model = prepared(asked, "meta")
+    flops = flops_of(model)
+    assert flops.token == 2 * 3_623_878_656
+    assert non_embedding(model) == 3_623_878_656 + 65 * 3072
+    assert flops.tile_tower / 1e9 == pytest.approx(667, abs=1)
+    memory = memory_of(model, asked.model_copy(update={"sequences": 64}), 64, "fsdp")
+    tower, connector, language = memory.parts
+    assert (tower.parameters, tower.trainable, tower.weights) == (428_225_600, 0, 856_451_200)
+    assert (connector.parameters, connector.trainable) == (109_901_568, 109_901_568)
+    assert language.weights == language.trainable * 4 // 64 == language.gradients
+    assert language.moments == language.trainable * 8 // 64
+
+
+def test_activations(tokenizer: Path) -> None:
+    """The estimate is within a third of what autograd keeps."""
+    wide = {"config": tiny.PHI3 | {"hidden_size": 128, "intermediate_size": 352, "num_hidden_layers": 4}}
+    model = tiny.options(tokenizer, language=wide).model_dump()
+    data = {"sources": {"pictures": "x", "texts": "x"}, "weights": {"texts": 1, "pictures": 1}}
+    data |= {"sequence_length": 256, "tiles_per_sequence": 1}
+    asked = runs.recipe(tokenizer, model=model, data=data)
+    held = runs.trainer(asked)
+    weights = {parameter.untyped_storage().data_ptr() for parameter in held.model.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if (at := tensor.untyped_storage().data_ptr()) not in weights:
+            kept[at] = max(kept.get(at, 0), tensor.untyped_storage().nbytes())
+        held_on.append(tensor)  # or its memory would be another's
+        return tensor
+
+    held_on: list[torch.Tensor] = []
+    batch = runs.batch(1, length=256)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        held.model(batch, labelled(batch)).sum()
+    estimate = memory_of(prepared(asked), asked, 1, "none").activations
+    assert 0.66 < sum(kept.values()) / estimate < 1.5
+    fewer = memory_of(prepared(asked), asked.model_copy(update={"activation_checkpointing": True}), 1, "none")
+    assert fewer.activations < estimate / 2

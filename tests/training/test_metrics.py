@@ -1,0 +1,52 @@
+"""Lines of the log, and what is kept of it when a run goes back."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.training import runs
+from training.flops import flops_of
+from training.metrics import METRICS, Metrics, Tally, keep_until, rates_of, read_metrics
+from training.set_up import prepared
+
+
+def test_tally(tokenizer: Path) -> None:
+    flops = flops_of(prepared(runs.recipe(tokenizer)))
+    batches = [runs.batch(1), runs.batch(2, images=False)]
+    tally = Tally.of(batches, flops, 3, 0.5)
+    assert (tally.images, tally.tiles, tally.positions, tally.samples, tally.faults) == (1, 1, 128, 7, 3)
+    both = Tally.of_all([a + b for a, b in zip(tally.numbers(), tally.numbers(), strict=True)])
+    assert (both.labels, both.tokens) == (2 * tally.labels, 2 * tally.tokens)
+    assert isinstance(both.labels, int)
+    assert both.flops == 2 * flops.of(batches)
+
+
+def test_rates() -> None:
+    tally = Tally(tokens=900, positions=1000, images=10, flops=4e9, waited=1.0)
+    assert rates_of(tally, seconds=2.0, ranks=2, peak=2e9) == {
+        "seconds": 2.0,
+        "tokens_per_second": 450,
+        "images_per_second": 5,
+        "padding": pytest.approx(0.1),
+        "data_wait": 0.25,
+        "mfu": 0.5,
+    }
+
+
+def test_later_steps_are_taken_away(tmp_path: Path) -> None:
+    path = tmp_path / METRICS
+    path.write_text("".join(json.dumps({"step": step, "loss": 0.1}) + "\n" for step in range(1, 6)) + '{"step": 6, "lo')
+    assert [line["step"] for line in read_metrics(tmp_path)] == [1, 2, 3, 4, 5]
+    keep_until(path, 3)
+    assert path.read_text() == "".join(f'{{"step": {step}, "loss": 0.1}}\n' for step in (1, 2, 3))
+    assert read_metrics(tmp_path / "nowhere") == []
+
+
+def test_lines_now_and_then(tokenizer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = runs.recipe(tokenizer, steps=7, run={"log_every": 3})
+    with Metrics(tmp_path, asked, 0, True, False) as metrics:
+        for step in range(1, 8):
+            metrics.log({"step": step, "loss": 8.0 / step, "tokens_per_second": 1234.5})
+    assert [line["step"] for line in read_metrics(tmp_path)] == [3, 6, 7]
+    assert capsys.readouterr().err == "training: step 7/7, loss 1.1429, 1,234 tokens/s, 0:00:00 left\n"

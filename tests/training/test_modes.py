@@ -1,0 +1,41 @@
+"""What saves memory or time changes no result, or by rounding only."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from schemas.errors import UsageError
+from tests.training import runs
+from training.parallel import Ranks, spread
+from training.set_up import prepared
+
+
+def two_steps(tokenizer: Path, **changes: object) -> tuple[list[float], dict[str, torch.Tensor]]:
+    held = runs.trainer(runs.recipe(tokenizer, **changes))
+    found = [runs.step(held, [runs.batch(1), runs.batch(2, images=False)], number).loss for number in range(2)]
+    return found, {name: p.detach().float() for name, p in held.model.named_parameters()}
+
+
+def test_activation_checkpointing_is_exact(tokenizer: Path) -> None:
+    plain, weights = two_steps(tokenizer)
+    again, same = two_steps(tokenizer, activation_checkpointing=True)
+    assert again == plain
+    for name, weight in same.items():
+        assert torch.equal(weight, weights[name.replace("_checkpoint_wrapped_module.", "")])
+
+
+def test_bf16(tokenizer: Path) -> None:
+    plain, weights = two_steps(tokenizer)
+    coarse, rounded = two_steps(tokenizer, precision="bf16")
+    assert coarse == pytest.approx(plain, rel=0.02)
+    held = runs.trainer(runs.recipe(tokenizer, precision="bf16"))
+    assert {parameter.dtype for parameter in held.model.vision.parameters()} == {torch.bfloat16}
+    assert {p.dtype for p in held.model.parameters() if p.requires_grad} == {torch.float32}
+    assert rounded.keys() == weights.keys()
+
+
+def test_several_ranks_need_a_way(tokenizer: Path) -> None:
+    asked = runs.recipe(tokenizer, parallel="none")
+    with pytest.raises(UsageError, match="parallel: none, but there are 2 ranks; use ddp or fsdp"):
+        spread(prepared(asked), asked, Ranks(count=2))
