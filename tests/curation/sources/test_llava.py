@@ -2,13 +2,17 @@
 
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from curation.decode import DecodeLimits
+from curation.document_filters import DocumentFilters, filtered
 from curation.sources import SOURCES, ReadOptions
-from schemas.document import Draft
+from schemas.document import Draft, from_members, to_members
 from schemas.quarantine import Rejected
+from tests.conftest import jpeg
 
 
 def read(item: Any) -> Draft:
@@ -97,3 +101,15 @@ def test_a_file_is_a_list() -> None:
     items = SOURCES["llava"].items
     assert items is not None
     assert list(items(io.BytesIO(b'[{"id": 1}, {"id": 2}]'))) == [{"id": 1}, {"id": 2}]
+
+
+def test_a_conversation_is_kept_as_a_whole_or_left_out() -> None:
+    """An answer may be about any of its images: none is dropped, and one that comes twice stays twice."""
+    draft = read({"image": ["a.jpg", "b.jpg"], "conversations": turns("<image> and <image> ?", "The same.")})
+    images = tuple(replace(image, source=jpeg(1)) for image in draft.images)
+    found = filtered(replace(draft, images=images), "k", "llava", DocumentFilters(), DecodeLimits()).document
+    assert (found.parts, found.roles) == ((0, "and", 1, "?", "The same."), ("user",) * 4 + ("assistant",))
+    assert from_members("k", dict(to_members(found))) == found
+    with pytest.raises(Rejected) as error:
+        filtered(replace(draft, images=(images[0], draft.images[1])), "k", "llava", DocumentFilters(), DecodeLimits())
+    assert str(error.value) == "lost_image: image 1: b.jpg is in no store"
