@@ -17,13 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.mixture.lanes import Ints, Runs, advance
-from curation.mixture.rule import ranks, walk
+from curation.mixture.lanes import Runs, advance
+from curation.mixture.rule import Ints, ranks, walk
 from curation.mixture.shuffle import Shuffle
+from schemas.errors import UsageError
 
 _PIECE = 1 << 16  # sizes looked up at a time: they stay in the processor's cache
 _TOGETHER = 2048  # marks followed at a time
 _FEW = 2048  # turns below which walking them one by one is faster
+_MOST = 1 << 34  # turns that are gone through: in half an hour, with 20 GB of marks
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Cut:
 
     turns: int = 1 << 22  # looked at together, about: some 40 bytes each
     marks: int = 16  # of a stretch
-    mark: int = 256  # turns between marks, about; more of many sources, so that marks take a byte a turn at most
+    mark: int = 256  # turns between marks, about; more of many sources, whose marks take more room
     run_up: int = 256  # turns before a stretch
 
 
@@ -40,7 +42,7 @@ class Cut:
 class Draws:
     """What a source has to give from here on."""
 
-    units: NDArray[np.integer[Any]]  # of each of its samples
+    units: NDArray[np.integer[Any]] | None  # of each of its samples; None: 1
     mean: float  # of them; only how the work is cut hangs on it
     shuffle: Shuffle
     first: int  # how often it was drawn from before
@@ -49,7 +51,9 @@ class Draws:
 
     def sizes(self, first: int, stop: int) -> NDArray[np.int32]:
         """The units of the draws from `first` to `stop`, counted from here."""
-        sizes = np.empty(max(0, stop - first), np.int32)
+        sizes = np.ones(max(0, stop - first), np.int32)
+        if self.units is None:
+            return sizes
         for piece in range(first, stop, _PIECE):
             ordinals = np.arange(piece, min(piece + _PIECE, stop), dtype=np.int64) + self.first
             sizes[piece - first : piece - first + len(ordinals)] = self.units[self.shuffle.samples(ordinals)]
@@ -66,27 +70,31 @@ class ByUnits:
     def __init__(self, sources: Sequence[Draws], most: int | None = None, cut: Cut | None = None) -> None:
         self._sources = sources
         self._weights = [source.weight for source in sources]
-        cut = cut or Cut(mark=max(Cut.mark, 16 * len(sources)))
+        cut = cut or Cut(mark=max(Cut.mark, 8 * len(sources)))
         counts, units = [np.zeros((1, len(sources)), np.int64)], [np.zeros((1, len(sources)), np.int64)]
         rates = np.asarray([source.weight / source.mean for source in sources])
         rates /= rates.sum()  # draws a turn, on the whole
         with ThreadPoolExecutor() as pool:
             ahead = [_Ahead(source, pool) for source in sources]
-            while (left := min(a.left / rate for a, rate in zip(ahead, rates, strict=True))) > 0:
-                turns = min(cut.turns, left) if most is None else min(cut.turns, left, most - counts[-1][-1].sum())
-                if turns <= 0:
+            while (left := min(source.left / rate for source, rate in zip(ahead, rates.tolist(), strict=True))) > 0:
+                if most is not None:
+                    left = min(left, most - int(counts[-1][-1].sum()))
+                if left > _MOST:
+                    raise UsageError(f"mixture: about {left:.1e} samples to go through, too many: stop sooner")
+                if left <= 0:
                     break
-                draws = np.ceil(turns * rates * 1.01).astype(np.int64) + 1
-                sizes = [a.sizes(draw, again=left > turns) for a, draw in zip(ahead, draws.tolist(), strict=True)]
+                draws = min(cut.turns, left) * rates
+                draws = (draws + 4 * np.sqrt(draws) + 1).astype(np.int64)  # sizes differ, so that it may take more
+                sizes = [a.sizes(count, left > cut.turns) for a, count in zip(ahead, draws.tolist(), strict=True)]
                 runs = Runs(self._weights, units[-1][-1].tolist(), sizes)
                 places = marks(runs, cut)
                 counts.append(counts[-1][-1] + (places - runs.firsts))
                 units.append(runs.units[places])
-                for a, drawn in zip(ahead, (places[-1] - runs.firsts).tolist(), strict=True):
-                    a.move(drawn)
+                for source, moved in zip(ahead, (places[-1] - runs.firsts).tolist(), strict=True):
+                    source.move(moved)
         self._counts, self._units = (np.concatenate(parts) for parts in (counts, units))
         self._turns = self._counts.sum(axis=1)
-        self.end = int(self._turns[-1]) if left == 0 else None
+        self.end = int(self._turns[-1]) if any(source.left == 0 for source in ahead) else None
         """Turns until a source is used up; None: not within `most`."""
 
     def take(self, start: int, stop: int) -> tuple[NDArray[np.uint16], Ints]:
@@ -171,15 +179,11 @@ def marks(runs: Runs, cut: Cut) -> Ints:
     places = places[good]
     if good.all():
         return places
-    # the turns left, of which there are less than from one mark to the next
-    most = int(lengths[-1]) + 1
-    sizes = [
-        runs.rows[row + 2 : min(row + most, end) + 2, 1].tolist()
-        for row, end in zip(places[-1], runs.ends, strict=True)
-    ]
-    units = runs.units[places[-1]].tolist()
-    rest = walk(runs.weights, units, sizes, most)
-    return np.concatenate([places, (places[-1] + np.bincount(rest, minlength=len(begins)))[None]])
+    most = int(lengths.max()) // cut.marks + 2  # turns that are left: not as many as lie between marks
+    ranges = zip(places[-1].tolist(), runs.ends.tolist(), strict=True)
+    sizes = [runs.rows[row + 2 : min(row + most, end) + 2, 1].tolist() for row, end in ranges]
+    rest = walk(runs.weights, runs.units[places[-1]].tolist(), sizes, most)
+    return np.concatenate([places, places[-1:] + np.bincount(rest, minlength=len(begins))])
 
 
 def _begins(runs: Runs, cut: Cut) -> Ints:
@@ -230,4 +234,7 @@ def _looked_up(sources: Sequence[Draws], begin: Sequence[int], end: Sequence[int
     )
     ordinals = [np.arange(s.first + first, s.first + last) for s, (first, last) in zip(sources, ranges, strict=True)]
     samples = np.split(together.samples(np.concatenate(ordinals)), np.cumsum(counts)[:-1])
-    return [source.units[part].astype(np.int32) for source, part in zip(sources, samples, strict=True)]
+    return [
+        np.ones(len(part), np.int32) if source.units is None else source.units[part].astype(np.int32)
+        for source, part in zip(sources, samples, strict=True)
+    ]

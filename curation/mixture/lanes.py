@@ -9,12 +9,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.mixture.rule import tags
+from curation.mixture.rule import Ints, tags
 
-Ints = NDArray[np.int64]
+# Tags are counted from the least that is next, where all others are less than 2**52 ahead, as a sample takes less than
+# 2**51 (see `FINEST`). Samples that begin further ahead are left out of a run; all others are over before `_NEVER`.
+FINEST = 1 << 51
+"""The most that the units of the largest sample times the sum of all weights may be."""
 
-# Tags are counted from the least that is next, where all others are less than 2**52 ahead (a sample is below 2**31
-# units, a share above 2**-20). Samples that begin further ahead are left out of a run; all others are over before this.
 _FAR = 1 << 52
 _NEVER = (1 << 53) - 1
 _NOT_BEGUN = np.uint64(1 << 63)

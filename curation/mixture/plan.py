@@ -23,12 +23,15 @@ from numpy.typing import NDArray
 
 from curation.mixture.by_samples import BySamples
 from curation.mixture.by_units import ByUnits, Draws
+from curation.mixture.lanes import FINEST
 from curation.mixture.shuffle import Shuffle
-from curation.mixture.weights import whole_weights
+from curation.mixture.weights import RESOLUTION, whole_weights
 from schemas.errors import UsageError
 
 MAX_SOURCES = 1000
 MAX_UNITS = 2**31 - 1
+MAX_POSITIONS = 2**60
+_LONGEST_PERIOD = 1 << 20  # held as a table, and made in a third of a second
 _PIECE = 1 << 17  # positions looked up at a time: they stay in the processor's cache
 
 Unit = Literal["samples", "tokens", "images", "characters"]
@@ -57,6 +60,14 @@ class Mixture:
     # until then); or after so many samples, and sooner if there are no more.
     stop: Stop = "all_exhausted"
     seed: int = 0
+
+    def times(self, name: str) -> int | None:
+        """How often a source may be gone through; None: without end."""
+        return self.repeat.get(name, 1)
+
+    def order(self, source: Source) -> Shuffle:
+        """The order in which a source's samples come."""
+        return Shuffle.of(source.length, self.seed, source.name)
 
 
 class Position(NamedTuple):
@@ -100,7 +111,7 @@ class Plan:
         self.length = phases[-1].stop
         """Positions."""
         self._starts = [phase.start for phase in phases]
-        self._shuffles = [_shuffle(source, mixture) for source in sources]
+        self._shuffles = [mixture.order(source) for source in sources]
 
     def at(self, position: int) -> Position:
         """What stands there; in O(log positions), under a millisecond. IndexError: not in the plan."""
@@ -146,8 +157,8 @@ class Plan:
         """Of all that the order hangs on; plans of the same fingerprint are the same."""
         digest = hashlib.sha256(f"1 {self.mixture.unit} {self.mixture.seed} {self.length}\n".encode())
         for source, weight in zip(self.sources, self.phases[0].weights, strict=True):
-            repeat = self.mixture.repeat.get(source.name, 1)
-            digest.update(f"{source.name!r} {weight} {source.length} {repeat}\n".encode())
+            times = self.mixture.times(source.name)
+            digest.update(f"{source.name!r} {weight} {source.length} {times}\n".encode())
             if self.mixture.unit != "samples":
                 units = source.measures[self.mixture.unit]
                 for first in range(0, len(units), 1 << 20):
@@ -178,8 +189,13 @@ def plan_mixture(mixture: Mixture, sources: Sequence[Source]) -> Plan:
     Raises `UsageError` when a source is missing, empty or without the unit, or when the stop rule can never be met.
     """
     sources = _checked(mixture, sources)
-    weights = whole_weights([mixture.shares[source.name] for source in sources])
-    limits = [None if times is None else times * source.length for times, source in _repeats(mixture, sources)]
+    largest, means = 1, [1.0] * len(sources)
+    if mixture.unit != "samples":
+        measured = [source.measures[mixture.unit] for source in sources]
+        largest = max(int(units.max()) for units in measured)
+        means = [float(units.mean(dtype=np.float64)) for units in measured]
+    weights = whole_weights([mixture.shares[source.name] for source in sources], min(RESOLUTION, FINEST // largest))
+    limits = [None if (times := mixture.times(source.name)) is None else times * source.length for source in sources]
     most = mixture.stop if isinstance(mixture.stop, int) else None
     counts = [0] * len(sources)
     active = list(range(len(sources)))
@@ -190,20 +206,32 @@ def plan_mixture(mixture: Mixture, sources: Sequence[Source]) -> Plan:
         parts = [weights[source] // divisor for source in active]
         left = [None if (limit := limits[source]) is None else limit - counts[source] for source in active]
         turns: BySamples | ByUnits
-        if mixture.unit == "samples":
+        if mixture.unit == "samples" and sum(parts) <= _LONGEST_PERIOD:
             turns = BySamples(parts, left)
         else:
-            given = [sources[source] for source in active]
-            done = [counts[source] for source in active]
-            turns = ByUnits(_draws(mixture, given, done, left, parts), None if most is None else most - start)
+            draws = []
+            for source, rest, part in zip(active, left, parts, strict=True):
+                units, order = sources[source].measures.get(mixture.unit), mixture.order(sources[source])
+                draws.append(Draws(units, means[source], order, counts[source], rest, part))
+            turns = ByUnits(draws, None if most is None else most - start)
         ends = [end for end in (turns.end, None if most is None else most - start) if end is not None]
         stop = start + min(ends)
+        if stop > MAX_POSITIONS:
+            raise UsageError("mixture: more than 2**60 samples: repeat the sources less, or stop sooner")
         phases.append(Phase(start, stop, tuple(active), tuple(parts), tuple(counts), turns))
         counts, start = _added(counts, active, turns.drawn(stop - start)), stop
         active = [source for source in active if (limit := limits[source]) is None or counts[source] < limit]
         if mixture.stop == "first_exhausted":
             break
     return Plan(mixture, sources, phases, counts)
+
+
+def _added(counts: Sequence[int], active: Sequence[int], drawn: Sequence[int]) -> list[int]:
+    """Counts of all sources with those of the active ones added."""
+    total = list(counts)
+    for source, count in zip(active, drawn, strict=True):
+        total[source] += count
+    return total
 
 
 def _checked(mixture: Mixture, sources: Sequence[Source]) -> list[Source]:
@@ -219,6 +247,16 @@ def _checked(mixture: Mixture, sources: Sequence[Source]) -> list[Source]:
             raise UsageError(f"mixture: {name} has no weight; those with one: {', '.join(mixture.shares)}")
     if len(sources) > MAX_SOURCES:
         raise UsageError(f"mixture: {len(sources)} sources; at most {MAX_SOURCES}")
+    for name, times in mixture.repeat.items():
+        if times is not None and (isinstance(times, bool) or times < 1):
+            raise UsageError(f"mixture: {name}: repeat is {times}; it must be at least 1, or null for no limit")
+    _check_stop(mixture)
+    for source in sources:
+        _check(source, mixture.unit)
+    return [by_name[name] for name in mixture.shares]
+
+
+def _check_stop(mixture: Mixture) -> None:
     if isinstance(mixture.stop, int):
         if isinstance(mixture.stop, bool) or mixture.stop < 1:
             raise UsageError(f"mixture: stop after {mixture.stop} samples; it must be at least 1")
@@ -226,14 +264,8 @@ def _checked(mixture: Mixture, sources: Sequence[Source]) -> list[Source]:
         raise UsageError(
             f"mixture: stop is {mixture.stop!r}, not first_exhausted, all_exhausted or a number of samples"
         )
-    elif all(times is None for times, _ in _repeats(mixture, sources)):
+    elif all(mixture.times(name) is None for name in mixture.shares):
         raise UsageError("mixture: all sources repeat without end; stop after a number of samples, or limit a repeat")
-    for name, times in mixture.repeat.items():
-        if times is not None and (isinstance(times, bool) or times < 1):
-            raise UsageError(f"mixture: {name}: repeat is {times}; it must be at least 1, or null for no limit")
-    for source in sources:
-        _check(source, mixture.unit)
-    return [by_name[name] for name in mixture.shares]
 
 
 def _check(source: Source, unit: Unit) -> None:
@@ -252,30 +284,3 @@ def _check(source: Source, unit: Unit) -> None:
         raise UsageError(f"mixture: {source.name} has a sample of {low if low < 0 else high} {unit}")
     if high == 0:
         raise UsageError(f"mixture: {source.name} is weighted by {unit}, but all its samples have 0")
-
-
-def _repeats(mixture: Mixture, sources: Sequence[Source]) -> list[tuple[int | None, Source]]:
-    return [(mixture.repeat.get(source.name, 1), source) for source in sources]
-
-
-def _shuffle(source: Source, mixture: Mixture) -> Shuffle:
-    return Shuffle.of(source.length, mixture.seed, source.name)
-
-
-def _draws(
-    mixture: Mixture, sources: Sequence[Source], done: Sequence[int], left: Sequence[int | None], weights: Sequence[int]
-) -> list[Draws]:
-    draws = []
-    for source, first, rest, weight in zip(sources, done, left, weights, strict=True):
-        units = source.measures[mixture.unit]
-        mean = float(units.mean(dtype=np.float64))
-        draws.append(Draws(units, mean, _shuffle(source, mixture), first, rest, weight))
-    return draws
-
-
-def _added(counts: Sequence[int], active: Sequence[int], drawn: Sequence[int]) -> list[int]:
-    """Counts of all sources with those of the active ones added."""
-    total = list(counts)
-    for source, count in zip(active, drawn, strict=True):
-        total[source] += count
-    return total

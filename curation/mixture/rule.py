@@ -24,70 +24,76 @@ Rounding tags up does no harm, as D is whole. Samples of 0 units are drawn as so
 """
 
 from collections.abc import Sequence
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 import numpy as np
 from numpy.typing import NDArray
 
+Ints = NDArray[np.int64]
 
-def tags(units: NDArray[np.int64], weight: int, total: int) -> NDArray[np.int64]:
-    """When a source whose first `units` were drawn has drawn its share `weight / total`, in units of all sources."""
+
+def tags(units: Ints, weights: Ints | int, total: int) -> Ints:
+    """When sources whose first `units` were drawn have drawn their share `weights / total`, in units of all sources."""
     # in two parts: units * total could pass 64 bits
-    rounded: NDArray[np.int64] = units // weight * total + (units % weight * total + weight - 1) // weight
+    rounded: Ints = units // weights * total + (units % weights * total + weights - 1) // weights
     return rounded
 
 
 def walk(weights: Sequence[int], units: Sequence[int], sizes: Sequence[Sequence[int]], most: int) -> list[int]:
     """The next turns, as indices of sources, when these units of each are drawn already: the rule as it is stated.
 
-    `sizes` are those of each source's next samples, one at least. Ends after `most` turns or with the first of them
-    that has no more.
+    `sizes` are those of each source's next samples, one at least. Ends after `most` turns, or with the first of them
+    that leaves its source none.
     """
     total, drawn = sum(weights), sum(units)
-    units, places, turns = list(units), [0] * len(units), []
-    begun = [-(-unit * total // weight) for unit, weight in zip(units, weights, strict=True)]
-    over = [-(-(u + size[0]) * total // w) for u, size, w in zip(units, sizes, weights, strict=True)]
-    for _ in range(most):
-        best, turn = -1, 0
-        for source, begin in enumerate(begun):
-            if begin <= drawn and (over[source] < best or best < 0):
-                best, turn = over[source], source
+    units, places = list(units), [0] * len(units)
+    turns: list[int] = []
+    waiting = [(-(-unit * total // weights[source]), source) for source, unit in enumerate(units)]
+    heapify(waiting)
+    begun: list[tuple[int, int]] = []
+    while len(turns) < most:
+        while waiting and waiting[0][0] <= drawn:
+            source = heappop(waiting)[1]
+            over = -(-(units[source] + sizes[source][places[source]]) * total // weights[source])
+            heappush(begun, (over, source))
+        over, turn = heappop(begun)
+        turns.append(turn)
         size = sizes[turn][places[turn]]
         drawn += size
         units[turn] += size
         places[turn] += 1
-        turns.append(turn)
         if places[turn] == len(sizes[turn]):
             break
-        begun[turn] = best
-        over[turn] = -(-(units[turn] + sizes[turn][places[turn]]) * total // weights[turn])
+        heappush(waiting, (over, turn))
     return turns
 
 
-def period(weights: tuple[int, ...]) -> NDArray[np.uint16]:
-    """The turns of sources that are weighted by samples: after so many as the weights add up to, they begin again.
+def period(weights: Sequence[int], most: int) -> NDArray[np.uint16]:
+    """The turns of sources that are weighted by samples: all, after which they begin again, or the first `most`.
 
     With S = 1 a sample is drawn before it is over, when the next of its source begins. So none waits for the one ahead
-    of it, and a heap of those that have begun finds the next, however many sources there are.
+    of it, and all are laid out beforehand.
     """
     total = sum(weights)
-    ends = [tags(np.arange(weight + 1, dtype=np.int64), weight, total) for weight in weights]
-    begun = np.concatenate([end[:-1] for end in ends])
-    over = np.concatenate([end[1:] << 16 | source for source, end in enumerate(ends)])
+    most = min(most, total)
+    counts = (most - 1) * np.asarray(weights, np.int64) // total + 1  # that begin before the last turn
+    sources = np.repeat(np.arange(len(weights)), counts)
+    samples = np.arange(len(sources)) - np.repeat(np.cumsum(counts) - counts, counts)
+    begun, over = (tags(samples + more, np.asarray(weights, np.int64)[sources], total) for more in (0, 1))
     order = np.argsort(begun, kind="stable")
-    samples = iter(zip(begun[order].tolist(), over[order].tolist(), strict=True))
-    begin, key = next(samples)
+    stamps = (over << 16 | sources)[order].tolist()
+    ends = np.searchsorted(begun[order], np.arange(most), "right").tolist()  # of those that have begun
     ready: list[int] = []
-    turns = np.empty(total, np.uint16)
-    for turn in range(total):
-        while begin <= turn:
-            heappush(ready, key)
-            begin, key = next(samples, (total, 0))
+    turns, next_ = np.empty(most, np.uint16), 0
+    for turn, end in enumerate(ends):
+        for stamp in stamps[next_:end]:
+            heappush(ready, stamp)
         turns[turn] = heappop(ready) & 0xFFFF
+        next_ = end
     return turns
 
 
-def ranks(turns: NDArray[np.uint16], drawn: NDArray[np.int64]) -> NDArray[np.int64]:
+def ranks(turns: NDArray[np.uint16], drawn: Ints) -> Ints:
     """For each turn, how often its source was drawn from before, when it was `drawn` times before the first."""
     order = np.argsort(turns, kind="stable")
     counts = np.bincount(turns, minlength=len(drawn))

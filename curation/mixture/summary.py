@@ -69,6 +69,6 @@ def summarise(plan: Plan) -> Summary:
 
 def _runs_out(plan: Plan, source: int) -> int | None:
     last = [phase for phase in plan.phases if source in phase.active][-1]
-    times = plan.mixture.repeat.get(plan.sources[source].name, 1)
+    times = plan.mixture.times(plan.sources[source].name)
     given_all = times is not None and plan.counts[source] == times * plan.sources[source].length
     return last.stop if given_all else None

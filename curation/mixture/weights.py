@@ -11,9 +11,9 @@ from math import gcd, lcm
 
 from schemas.errors import UsageError
 
-RESOLUTION = 2**20
-"""The finest common denominator of shares. It bounds a table of the order and keeps its arithmetic in 64 bits; weights
-that ask for a finer one (numbers of documents, say) are rounded to it, which moves a share by at most a millionth."""
+RESOLUTION = 2**31 - 1
+"""The finest common denominator of shares, which keeps their arithmetic in 64 bits. Shares that ask for a finer one are
+rounded to it: they move by less than the number of sources in 2**31."""
 
 Weight = int | float | str | Fraction
 """Above 0. Of a float the decimals count, as they are printed: 32.5 is 65/2. Strings may be fractions: 7/13."""
@@ -24,22 +24,22 @@ def shares(weights: Mapping[str, object]) -> dict[str, Fraction]:
     return _shares(weights, "", Fraction(1))
 
 
-def whole_weights(parts: Sequence[Fraction]) -> list[int]:
-    """Whole numbers in the same proportions, without a common divisor; their sum is at most `RESOLUTION`.
+def whole_weights(parts: Sequence[Fraction], most: int = RESOLUTION) -> list[int]:
+    """Whole numbers in the same proportions, without a common divisor; their sum is at most `most`.
 
     Finer shares are rounded, those cut the most upwards; none falls to 0.
     """
     total = sum(parts, Fraction(0))
     exact = [part / total for part in parts]
     denominator = lcm(*(part.denominator for part in exact))
-    if denominator <= RESOLUTION:
+    if denominator <= most:
         return [int(part * denominator) for part in exact]
-    scaled = [max(Fraction(1), part * RESOLUTION) for part in exact]
+    scaled = [max(Fraction(1), part * most) for part in exact]
     wholes = [int(part) for part in scaled]
     by_loss = sorted(range(len(parts)), key=lambda i: (wholes[i] - scaled[i], i))
-    for i in by_loss[: max(0, RESOLUTION - sum(wholes))]:
+    for i in by_loss[: max(0, most - sum(wholes))]:
         wholes[i] += 1
-    excess = max(0, sum(wholes) - RESOLUTION)  # of shares too small to count; the largest can spare it
+    excess = max(0, sum(wholes) - most)  # of shares too small to count; the largest can spare it
     wholes[wholes.index(max(wholes))] -= excess
     divisor = gcd(*wholes)
     return [whole // divisor for whole in wholes]

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import Counter
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,73 +23,103 @@ TREE = {"mint": {"weight": 65, "of": {"html": 7, "pdf": 5, "arxiv": 1}}, "obelic
 NAMES = ["mint.html", "mint.pdf", "mint.arxiv", "obelics"]
 
 
-def sources(lengths: list[int]) -> list[Source]:
-    """Sources a, b, c … with tokens and images; sizes are of all kinds, empty ones too."""
-    pick = np.random.default_rng(len(lengths))
-    made = []
-    for number, length in enumerate(lengths):
-        tokens = pick.choice([0, 1, 7, 500], length).astype(np.uint16)
-        tokens[0] = 9
-        made.append(Source("abcdefgh"[number], length, {"tokens": tokens, "images": np.ones(length, np.uint8)}))
-    return made
+ALIKE = st.sampled_from([[1], [0, 1, 7, 500]])
+UNLIKE = st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=4)
+LENGTHS = st.one_of(st.just(1), st.integers(1, 12), st.integers(1, 40))
+SIMPLE = st.sampled_from([1, 2, 0.5, "7/3", 32.5])
+EXTREME = st.one_of(st.integers(1, 10**9), st.fractions("1/1000000", 1000))
+
+
+@st.composite
+def any_mixture(draw: st.DrawFn, endless: bool = True) -> tuple[Mixture, list[Source]]:
+    """Any weights, lengths, sizes, units, repeats and stop rules."""
+    made, weights, repeat = [], {}, {}
+    endless = endless and draw(st.booleans())  # else it might take 10**15 of the one until the other has given all
+    pick = np.random.default_rng(draw(st.integers(0, 9)))
+    for name in "abcdefgh"[: draw(st.integers(1, 6))]:
+        length = draw(LENGTHS)
+        units = pick.choice(draw(ALIKE if endless else ALIKE | UNLIKE), length)
+        images = units % 7
+        units[0], images[-1] = max(1, int(units[0])), max(1, int(images[-1]))  # not 0 in all samples
+        made.append(Source(name, length, {"tokens": units, "images": images}))
+        weights[name] = draw(SIMPLE if endless else SIMPLE | EXTREME)
+        repeat[name] = draw(st.sampled_from([1, 1, 2, 5, None] if endless else [1, 1, 2, 5]))
+    unit: Unit = draw(st.sampled_from(["samples", "tokens", "images"]))
+    stop: Stop = draw(st.one_of(st.sampled_from(["first_exhausted", "all_exhausted"]), st.integers(1, 80)))
+    return Mixture(shares(weights), unit, repeat, stop, draw(st.integers(-3, 3))), made
+
+
+def limits(plan: Plan) -> list[int | None]:
+    """Draws that each source may give."""
+    times = [plan.mixture.repeat.get(source.name, 1) for source in plan.sources]
+    return [None if t is None else t * source.length for t, source in zip(times, plan.sources, strict=True)]
 
 
 def assert_exact(plan: Plan) -> None:
-    """Walks all positions: shares, repeats, and every way of finding a position."""
-    drawn = plan.take(0, plan.length)
-    sizes, seen, drawn_of = [], Counter[tuple[int, int]](), Counter[int]()
-    for position, (source, sample) in enumerate(zip(drawn.sources.tolist(), drawn.samples.tolist(), strict=True)):
-        length = plan.sources[source].length
-        epoch, drawn_of[source] = drawn_of[source] // length, drawn_of[source] + 1
-        assert seen[source, sample] == epoch  # nothing comes again before all others of its source came
+    """Walks all positions: shares as asked for of those that have samples left, and each epoch all of its source."""
+    drawn, unit, most = plan.take(0, plan.length), plan.mixture.unit, limits(plan)
+    seen, counts, units = Counter[tuple[int, int]](), Counter[int](), Counter[int]()
+    asked = [plan.mixture.shares[source.name] for source in plan.sources]
+    active: set[int] = set()
+    for source, sample in zip(drawn.sources.tolist(), drawn.samples.tolist(), strict=True):
+        left = {s for s, limit in enumerate(most) if limit is None or counts[s] < limit}
+        if left != active:  # the others go on among themselves
+            active, share = left, sum(asked[s] for s in left)
+            measured = [np.ones(1) if unit == "samples" else plan.sources[s].measures[unit] for s in left]
+            largest = max(int(values.max()) for values in measured)
+            units = Counter()
+        assert source in active
+        assert seen[source, sample] == counts[source] // plan.sources[source].length
         seen[source, sample] += 1
-        assert plan.at(position) == (plan.sources[source].name, epoch, sample)
-        unit = plan.mixture.unit
-        sizes.append(1 if unit == "samples" else int(plan.sources[source].measures[unit][sample]))
-    largest = 1 if plan.mixture.unit == "samples" else max(int(s.measures["tokens"].max()) for s in plan.sources)
-    for phase in plan.phases:
-        total, units = sum(phase.weights), Counter[int]()
-        for position in range(phase.start, phase.stop):
-            units[int(drawn.sources[position])] += sizes[position]
-            for source, weight in zip(phase.active, phase.weights, strict=True):
-                assert abs(units[source] * total - weight * units.total()) < largest * total
-    assert plan.counts == tuple((drawn.sources == number).sum() for number in range(len(plan.sources)))
+        counts[source] += 1
+        units[source] += 1 if unit == "samples" else int(plan.sources[source].measures[unit][sample])
+        for s in active:
+            assert abs(units[s] - units.total() * asked[s] / share) < largest
+    assert plan.counts == tuple(counts[s] for s in range(len(plan.sources)))
 
 
-@settings(max_examples=80)
-@given(
-    st.lists(
-        st.tuples(st.integers(1, 12), st.sampled_from([1, 1, 0.5, 3, "7/3", 40]), st.sampled_from([1, 2, None])),
-        min_size=1,
-        max_size=5,
-    ),
-    st.sampled_from(["samples", "tokens"]),
-    st.one_of(st.sampled_from(["first_exhausted", "all_exhausted"]), st.integers(1, 60)),
-    st.integers(0, 5),
-)
-def test_any_mixture_is_exact(parts: list[tuple[int, object, int | None]], unit: Unit, stop: Stop, seed: int) -> None:
-    given_ = sources([length for length, _, _ in parts])
-    weights = shares({source.name: weight for source, (_, weight, _) in zip(given_, parts, strict=True)})
-    repeat = {source.name: times for source, (_, _, times) in zip(given_, parts, strict=True)}
-    mixture = Mixture(weights, unit, repeat, stop, seed)
-    if isinstance(stop, str) and all(times is None for times in repeat.values()):
+@settings(max_examples=120)
+@given(any_mixture())
+def test_any_mixture_is_exact(made: tuple[Mixture, list[Source]]) -> None:
+    mixture, given_ = made
+    if isinstance(mixture.stop, str) and all(times is None for times in mixture.repeat.values()):
         with pytest.raises(UsageError, match="repeat without end"):
             plan_mixture(mixture, given_)
         return
     plan = plan_mixture(mixture, given_)
+    if plan.length > 3000:  # one source goes on and on until another one has given all
+        assert None in mixture.repeat.values()
+        return
     assert_exact(plan)
-    limits = [None if times is None else times * length for length, _, times in parts]
-    given_all = [count == limit for count, limit in zip(plan.counts, limits, strict=True)]
-    assert all(limit is None or count <= limit for count, limit in zip(plan.counts, limits, strict=True))
-    if stop == "first_exhausted":
+    given_all = [count == limit for count, limit in zip(plan.counts, limits(plan), strict=True)]
+    if mixture.stop == "first_exhausted":
         assert sum(given_all) == 1
-        assert len(plan.phases) == 1
-    elif stop == "all_exhausted":
-        assert all(done or limit is None for done, limit in zip(given_all, limits, strict=True))
+    elif mixture.stop == "all_exhausted":  # nothing is lost
+        assert all(done or limit is None for done, limit in zip(given_all, limits(plan), strict=True))
     else:
-        assert plan.length == stop or (plan.length < stop and all(given_all))
-    for start in range(0, plan.length, 9):
-        assert plan.drawn(start) == tuple(np.bincount(plan.take(0, start).sources, minlength=len(parts)))
+        assert plan.length == mixture.stop or (plan.length < mixture.stop and all(given_all))
+
+
+@settings(max_examples=60)
+@given(any_mixture(endless=False), st.data())
+def test_positions_are_found_as_they_are_walked(made: tuple[Mixture, list[Source]], data_: st.DataObject) -> None:
+    plan = plan_mixture(replace(made[0], repeat={}), made[1])
+    drawn, counts = plan.take(0, plan.length), [0] * len(plan.sources)
+    for position, (source, sample) in enumerate(zip(drawn.sources.tolist(), drawn.samples.tolist(), strict=True)):
+        if position % 5 == 0:
+            assert plan.at(position) == (plan.sources[source].name, 0, sample)
+            assert plan.drawn(position) == tuple(counts)
+        counts[source] += 1
+    start = data_.draw(st.integers(0, plan.length))
+    stop = data_.draw(st.integers(start, plan.length))
+    part = plan.take(start, stop)
+    assert part.sources.tolist() == drawn.sources[start:stop].tolist()
+    assert part.samples.tolist() == drawn.samples[start:stop].tolist()
+    for number, source in enumerate(plan.sources):
+        for name, values in source.measures.items():
+            assert (
+                plan.summed(number, name, plan.counts[number]) == values[drawn.samples[drawn.sources == number]].sum()
+            )
 
 
 def real_sources(data: Path) -> list[Source]:
@@ -128,16 +159,15 @@ def test_the_four_real_sets(data: Path, unit: Unit) -> None:
     assert other.fingerprint != plan.fingerprint
 
 
-def test_shards_cut_anew_hold_the_same_order() -> None:
-    keys = np.asarray([f"{number:09d}" for number in range(1000)])
-    plan = plan_mixture(Mixture(shares({"a": 1})), [Source("a", 1000)])
-    samples = plan.take(0, 1000).samples
-    orders = []
-    for rows in ([1000], [7] * 142 + [6], [999, 1]):
-        pieces = np.split(keys, np.cumsum(rows)[:-1])
-        shards, places = ShardRows(rows).find(samples)
-        orders.append([pieces[shard][place] for shard, place in zip(shards, places, strict=True)])
-    assert orders[0] == orders[1] == orders[2]
+@given(st.integers(1, 300), st.integers(0, 3), st.data())
+def test_shards_cut_anew_hold_the_same_order(length: int, seed: int, data_: st.DataObject) -> None:
+    keys = np.arange(length) * 7
+    plan = plan_mixture(Mixture(shares({"a": 1}), seed=seed), [Source("a", length)])
+    samples = plan.take(0, length).samples
+    cuts = sorted(data_.draw(st.lists(st.integers(0, length), max_size=8)))  # empty shards, too
+    pieces = np.split(keys, cuts)
+    shards, rows = ShardRows([len(piece) for piece in pieces]).find(samples)
+    assert [pieces[shard][row] for shard, row in zip(shards, rows, strict=True)] == keys[samples].tolist()
 
 
 def test_other_sources_leave_a_sources_order_alone() -> None:

@@ -68,12 +68,16 @@ def test_wrong_weights_are_named(weights: dict[str, object], message: str) -> No
     assert str(error.value) == message
 
 
-def test_shares_too_fine_are_rounded_to_a_millionth() -> None:
+def test_numbers_of_documents_are_kept_as_they_are() -> None:
     counts = [156_432_981, 3_123_123, 7]
-    parts = [Fraction(count, sum(counts)) for count in counts]
-    wholes = whole_weights(parts)
+    assert whole_weights([Fraction(count, sum(counts)) for count in counts]) == counts
+
+
+def test_shares_too_fine_are_rounded() -> None:
+    wholes = whole_weights([Fraction(count) for count in (156_432_981, 3_123_123, 7)], 2**20)
     assert wholes == [1_028_051, 20_524, 1]
-    assert sum(wholes) == RESOLUTION
+    assert sum(wholes) == 2**20
+    assert whole_weights([Fraction(10**12), Fraction(1, 10**12), Fraction(3)]) == [RESOLUTION - 2, 1, 1]
 
 
 @settings(max_examples=40)
