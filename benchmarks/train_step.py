@@ -1,0 +1,142 @@
+"""Steps of training: tokens and images a second, the share of the machine's arithmetic, and the floor beside it.
+
+    python benchmarks/train_step.py [--model tiny|4b] [--device cpu|cuda] [--steps 10] [--micro 1] [--sequences 2]
+
+`tiny` is recipes/train/tiny.yaml as it is, `4b` SigLIP-so400m, the resampler and Phi-3-mini with random weights, in
+bf16 at 4,096 positions, its tower frozen. Batches are made up, in memory: packs of samples of one picture and some text,
+as full as a packer makes them. What is timed is a whole step: forwards, backwards, clipping, AdamW. The floor is the
+time that the step's arithmetic (`training.flops`: nothing that is done twice to save memory) takes at the rate of a
+large product of matrices, measured here in the same precision just before; MFU is that floor over the step's time.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+
+from training.batch import IGNORED, Batch, SampleName
+from training.flops import flops_of, measured_peak, tokens
+from training.metrics import memory_used
+from training.optimiser import make_optimiser
+from training.parallel import Ranks, spread
+from training.recipe import TrainRecipe, load_recipe
+from training.set_up import prepared
+from training.step import Trainer, labels_in, take_step
+
+RECIPES = Path(__file__).parents[1] / "recipes/train"
+SO400M = {
+    "hidden_size": 1152,
+    "intermediate_size": 4304,
+    "num_hidden_layers": 27,
+    "num_attention_heads": 16,
+    "image_size": 384,
+    "patch_size": 14,
+}
+TEXT = {"tiny": 16, "4b": 64}  # tokens of text of a sample
+
+
+def recipe_of(name: str, scratch: Path, options: argparse.Namespace) -> TrainRecipe:
+    """The recipe, with what was asked for laid over it."""
+    changes = [f"micro={options.micro}", f"sequences={options.sequences}"]
+    changes += [f"activation_checkpointing={options.recompute}", f"compile={options.compile}"]
+    if name == "tiny":
+        return load_recipe(str(RECIPES / "tiny.yaml"), [*changes, f"model.tokenizer={RECIPES / 'tiny/tokenizer.json'}"])
+    tokenizer = Tokenizer(BPE({f"piece {number}": number for number in range(32000)}, []))
+    tokenizer.add_special_tokens(["<|endoftext|>", *(f"<|{number}|>" for number in range(10))])
+    tokenizer.save(str(scratch / "tokenizer.json"))
+    changes += ["model.vision={config: {}}", "model.language={config: {model_type: phi3, sliding_window: 2047}}"]
+    changes += [f"model.vision.config.{key}={value}" for key, value in SO400M.items()]
+    changes += [f"model.attention={options.attention}", "parallel=none"]
+    return load_recipe(str(RECIPES / "pretrain_4b.yaml"), [*changes, f"model.tokenizer={scratch}"])
+
+
+def made_up(recipe: TrainRecipe, image: int, side: int, cells: int, text: int) -> Batch:
+    """A micro-batch of sequences full of samples: a picture, then so many tokens of text, which are learnt."""
+    latents, length = recipe.model.resampler.latents, recipe.data.sequence_length
+    sample, rows = latents + text, recipe.micro
+    number = torch.arange(length) // sample
+    place = torch.arange(length) % sample
+    is_image = (place < latents) & (number < length // sample)
+    pictures = length // sample
+    words = torch.randint(5, 2000, (rows, length))
+    ids = words.where(~is_image, image)
+    labels = ids.roll(-1, dims=1).where((place < sample - 1) & (place >= latents - 1), IGNORED)
+    names = tuple(SampleName("made up", "none", str(each)) for each in range(pictures + 1))
+    return Batch(
+        tokens=ids,
+        labels=labels,
+        positions=place.expand(rows, -1).contiguous(),
+        segments=number.expand(rows, -1).contiguous(),
+        sources=torch.zeros((rows, length), dtype=torch.int64),
+        tiles=torch.randint(0, 256, (rows * pictures, 3, side, side), dtype=torch.uint8),
+        valid=torch.ones((rows * pictures, cells), dtype=torch.bool),
+        grids=torch.zeros((rows * pictures, 2), dtype=torch.int64),
+        samples=(names,) * rows,
+    )
+
+
+def main() -> None:
+    """Prints the figures."""
+    options = _options()
+    device = torch.device(options.device)
+    name = options.model or ("4b" if device.type == "cuda" else "tiny")
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as scratch:
+        recipe = recipe_of(name, Path(scratch), options)
+        model = prepared(recipe, str(device))
+    flops = flops_of(model)
+    ranks = Ranks(device=device)
+    whole = spread(model, recipe, ranks)
+    optimiser = make_optimiser(whole, recipe.optimiser, recipe.optimiser.lr)
+    trainer = Trainer(recipe, ranks, whole.train(), optimiser, torch.ones(len(recipe.sources), device=device))
+    for group in optimiser.param_groups:
+        group["lr"] = 1e-5
+    image, tower = model.special.image, model.vision
+    sizes = (image, tower.image_size, tower.cells, TEXT[name])
+    batches = [made_up(recipe, *sizes) for _ in range(recipe.sequences // recipe.micro)]
+    held = [batch.to(device) for batch in batches]
+    peak = measured_peak(device, recipe.precision, seconds=2.0)
+    times = [_timed(trainer, held, number) for number in range(options.warmup + options.steps)][options.warmup :]
+    step, best = statistics.median(times), min(times)
+    work, filled, images = flops.of(batches), sum(map(tokens, batches)), sum(len(b.grids) for b in batches)
+    print(
+        f"model        {name}: {sum(p.numel() for p in model.parameters()):,} parameters, {recipe.precision}, {device}"
+    )
+    print(f"a step       {filled:,} tokens, {images} images, {labels_in(batches):,} labels, {work / 1e12:.4g} TFLOP")
+    print(f"step         median {step:.3f} s, best {best:.3f} s of {options.steps}")
+    print(f"rates        {filled / step:,.0f} tokens/s, {images / step:,.1f} images/s")
+    print(f"matrices     {peak / 1e12:.4g} TFLOP/s in a large product")
+    print(f"floor        {work / peak:.3f} s; MFU {work / peak / step:.1%}, of the best step {work / peak / best:.1%}")
+    print(f"memory       {memory_used(device) / 1e9:.2f} GB")
+
+
+def _timed(trainer: Trainer, batches: list[Batch], number: int) -> float:
+    started = time.perf_counter()
+    take_step(trainer, batches, labels_in(batches), number)
+    if trainer.ranks.device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def _options() -> Any:
+    parser = argparse.ArgumentParser(description="Steps of training, timed.")
+    parser.add_argument("--model", choices=["tiny", "4b"], help="default: 4b on a GPU, else tiny")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--warmup", type=int, default=3)
+    parser.add_argument("--micro", type=int, default=1)
+    parser.add_argument("--sequences", type=int, default=4)
+    parser.add_argument("--attention", default="sdpa", help="of the language model: sdpa or flex_attention")
+    parser.add_argument("--recompute", action="store_true", help="activation checkpointing")
+    parser.add_argument("--compile", action="store_true", help="torch.compile of every layer")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
