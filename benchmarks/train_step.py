@@ -3,7 +3,7 @@
     python benchmarks/train_step.py [--model tiny|4b] [--device cpu|cuda] [--steps 10] [--micro 1] [--sequences 2]
 
 `tiny` is recipes/train/tiny.yaml as it is, `4b` SigLIP-so400m, the resampler and Phi-3-mini with random weights, in
-bf16 at 4,096 positions, its tower frozen. Batches are made up, in memory: packs of samples of one picture and some text,
+bf16 at 4,096 positions, its tower frozen. Batches are made up, in memory: packs of samples of one picture and a text,
 as full as a packer makes them. What is timed is a whole step: forwards, backwards, clipping, AdamW. The floor is the
 time that the step's arithmetic (`training.flops`: nothing that is done twice to save memory) takes at the rate of a
 large product of matrices, measured here in the same precision just before; MFU is that floor over the step's time.
