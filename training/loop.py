@@ -9,6 +9,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from schemas.errors import ShardloomError
 from training.checkpoint import Saver, load
 from training.data.loader import PackLoader, StepData
 from training.data.plan import Cursor
@@ -124,10 +125,11 @@ class Steps:
         started = time.perf_counter()
         try:
             return next(self._steps, None)
-        except RuntimeError:  # torch's, of a worker that a signal has ended
-            if not stopping.asked:
-                raise
-            return None
+        except RuntimeError as error:  # torch's, of a worker that is gone
+            if stopping.asked:  # and so was it
+                return None
+            what = " ".join(str(error).split())[:160]
+            raise ShardloomError(f"data: a process that reads is gone, for want of memory perhaps: {what}") from None
         finally:
             self.waited = time.perf_counter() - started
 

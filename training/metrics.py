@@ -3,6 +3,7 @@
 `metrics.jsonl` holds each step once: a run that goes on from step 1,000 takes away the lines of later steps first.
 """
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -88,6 +89,7 @@ class Metrics:
         self.folder, self.recipe, self.first, self.is_first = folder, recipe, step, is_first
         self._quiet = quiet or not is_first
         self._boards: list[Any] = []
+        self._lost = False
         self._started = self._line = time.monotonic()
         self._bar: Progress | None = None
 
@@ -109,7 +111,8 @@ class Metrics:
         if self._bar is not None:
             self._bar.stop()
         if self.is_first:
-            self._file.close()
+            with contextlib.suppress(OSError):  # what is still held, on a full disk
+                self._file.close()
         for board in self._boards:
             board.close()
 
@@ -119,10 +122,19 @@ class Metrics:
             return
         step = line["step"]
         if step % self.recipe.run.log_every == 0 or step == self.recipe.steps:
-            self._file.write(json.dumps(line) + "\n")
+            self._write(json.dumps(line) + "\n")
             for board in self._boards:
                 board.log(_flat(line), step)
         self._show(line)
+
+    def _write(self, text: str) -> None:
+        """A full disk is no reason to end a run."""
+        try:
+            self._file.write(text)
+        except OSError as error:
+            if not self._lost:
+                print(f"{self.folder / METRICS} is not written on: {error.strerror}; training goes on", file=sys.stderr)
+            self._lost = True
 
     def tell_faults(self, faults: list[Fault], seen: dict[str, int], ranks: Ranks) -> None:
         """Names the samples that this rank could not learn from, in `faults.jsonl`.
@@ -130,7 +142,7 @@ class Metrics:
         Raises `ShardloomError` on all ranks when there were too many: `seen` counts them and all samples, everywhere.
         """
         if faults:
-            with (self.folder / FAULTS).open("a") as file:  # each rank adds lines, in one write
+            with contextlib.suppress(OSError), (self.folder / FAULTS).open("a") as file:  # each rank, in one write
                 file.write("".join(json.dumps(asdict(fault)) + "\n" for fault in faults))
         most = self.recipe.data.max_faults
         if seen["faults"] <= most * max(seen["samples"], FEW):

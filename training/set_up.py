@@ -96,7 +96,7 @@ def claim(folder: Path, recipe: TrainRecipe, resume: str | None, ranks: Ranks) -
     fault = _not_ours(folder, recipe, resume) if ranks.is_first else ""
     if fault := ranks.told("claim", fault):
         raise UsageError(fault)
-    if ranks.is_first:
+    if ranks.is_first and not (folder / RECIPE_FILE).exists():
         Folder(str(folder)).write(RECIPE_FILE, dump_yaml(recipe.resolved()))
 
 

@@ -54,6 +54,15 @@ def take_step(trainer: Trainer, batches: list[Batch], total: int, step: int) -> 
 
     Raises `ShardloomError` on all ranks when the loss or the gradient is not finite; no weight has changed then.
     """
+    try:
+        return _step(trainer, batches, total, step)
+    except torch.OutOfMemoryError as error:
+        place, what = f"step {step + 1}, rank {trainer.ranks.rank}", " ".join(str(error).split())[:160]
+        advice = "smaller micro, activation_checkpointing=true or more ranks; --dry-run reckons what is needed"
+        raise ShardloomError(f"{place}: the GPU's memory is full ({what}): {advice}") from None
+
+
+def _step(trainer: Trainer, batches: list[Batch], total: int, step: int) -> Outcome:
     recipe, ranks = trainer.recipe, trainer.ranks
     torch.manual_seed(_seed(recipe.seed, step, ranks.rank))  # of the step alone: nothing of it need be saved
     losses = []

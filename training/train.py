@@ -1,6 +1,7 @@
 """The way in: `python -m training.train RECIPE`, by itself or under torchrun."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -86,8 +87,6 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _is_first() -> bool:
-    import os
-
     return os.environ.get("RANK", "0") == "0"
 
 

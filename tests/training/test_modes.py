@@ -7,7 +7,7 @@ import torch
 
 from schemas.errors import UsageError
 from tests.training import runs
-from training.parallel import Ranks, spread
+from training.parallel import Ranks, joined, spread
 from training.set_up import prepared
 
 
@@ -33,6 +33,16 @@ def test_bf16(tokenizer: Path) -> None:
     assert {parameter.dtype for parameter in held.model.vision.parameters()} == {torch.bfloat16}
     assert {p.dtype for p in held.model.parameters() if p.requires_grad} == {torch.float32}
     assert rounded.keys() == weights.keys()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_sharded_on_one_process(tokenizer: Path, precision: str) -> None:
+    plain, _ = two_steps(tokenizer)
+    asked = runs.recipe(tokenizer, parallel="fsdp", precision=precision)
+    with joined(asked.run, "fsdp") as ranks:
+        held = runs.trainer(asked, ranks)
+        found = [runs.step(held, [runs.batch(1), runs.batch(2, images=False)], number).loss for number in range(2)]
+    assert found == (pytest.approx(plain, abs=1e-6) if precision == "fp32" else pytest.approx(plain, rel=0.02))
 
 
 def test_several_ranks_need_a_way(tokenizer: Path) -> None:

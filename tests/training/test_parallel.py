@@ -11,7 +11,7 @@ from tests.training import runs
 from training.checkpoint import latest, load, tensors
 from training.parallel import Ranks
 
-RANKS = str(Path(__file__).with_name("ranks.py"))
+RANKS = Path(__file__).with_name("ranks.py")
 
 
 def of_one(tokenizer: Path) -> tuple[runs.Trainer, list[list[float]]]:
@@ -24,7 +24,7 @@ def of_one(tokenizer: Path) -> tuple[runs.Trainer, list[list[float]]]:
 
 def of_two(kind: str, tokenizer: Path, folder: Path) -> dict[str, Any]:
     folder.mkdir(exist_ok=True)
-    ran = runs.torchrun(RANKS, kind, tokenizer, folder)
+    ran = runs.torchrun(str(RANKS), kind, tokenizer, folder)
     assert ran.returncode == 0, ran.stderr
     found: dict[str, Any] = json.loads((folder / "found.json").read_text())
     return found
@@ -50,3 +50,20 @@ def test_two_ranks_are_one(kind: str, tokenizer: Path, tmp_path: Path) -> None:
         torch.testing.assert_close(tensor, theirs[name], rtol=0, atol=1e-5)
     after = [runs.step(trainer, [runs.batch(99)], 4).loss for trainer in (held, loaded)]
     assert after[1] == pytest.approx(after[0], abs=1e-5)
+
+
+def test_a_rank_that_does_not_come_is_named(tmp_path: Path) -> None:
+    runs.torchrun(str(RANKS.with_name("absent.py")), tmp_path)
+    assert (tmp_path / "said.txt").read_text().startswith("rank 0: step 2: rank 1 was last at: step 1 (")
+
+
+def test_a_failure_on_one_rank_ends_all(tokenizer: Path, tmp_path: Path) -> None:
+    """A shard that is not there any more, of which only one rank has a sample in its pack."""
+    asked = runs.packed(tmp_path, tokenizer, steps=50, run={"patience": 60})
+    for shard in (tmp_path / "sets/captions/data").glob("*.tar"):
+        shard.unlink()
+    ran = runs.ran(runs.written(tmp_path, asked), "--output", tmp_path / "run", ranks=2)
+    assert ran.returncode == 1
+    errors = [line for line in ran.stderr.splitlines() if "error: " in line and "captions/data" in line]
+    assert errors
+    assert "Traceback (most recent call last)" not in ran.stderr.split("error: ")[0]

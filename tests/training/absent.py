@@ -1,0 +1,28 @@
+"""Run by torchrun on two gloo ranks, of which the second does not come: says how the first finds out."""
+
+import sys
+import time
+from pathlib import Path
+
+from schemas.errors import ShardloomError
+from training.parallel import joined
+from training.recipe import TrainRun
+
+
+def main(folder: str) -> None:
+    """The first rank waits three seconds for the second, which has gone to sleep a step before."""
+    said = Path(folder, "said.txt")
+    with joined(TrainRun(patience=3), "ddp") as ranks:
+        ranks.sums([1.0], "step 1")
+        if not ranks.is_first:
+            while not said.exists():
+                time.sleep(0.05)
+            return
+        try:
+            ranks.sums([1.0], "step 2")
+        except ShardloomError as error:
+            said.write_text(str(error))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
