@@ -219,7 +219,7 @@ def ingest(
         str | None,
         typer.Argument(
             help="mint-html, mint-pdf, mint-arxiv, obelics, kale, cc3m, cc12m, sbu, visual-genome, datacomp, "
-            "blip3-ocr, blip3-grounding or text"
+            "blip3-ocr, blip3-grounding, llava or text"
         ),
     ] = None,
     input: Annotated[
@@ -264,11 +264,13 @@ def ingest(
     """
     from pipelines.ingest import ingest as run
 
-    if allow_host and not download:
+    values = {} if recipe is None else read_recipe(recipe)
+    if allow_host and not download and values.get("download") is None:
         raise UsageError("--allow-host is for --download")
     loaded = recipes.load_recipe(
         recipes.IngestRecipe,
         recipe,
+        values,
         source=source,
         input=input or None,
         images=images or None,
@@ -316,7 +318,14 @@ def mix(
         run=_run(output, workers, address, None),
     )
     if not plan:
-        _report(run(loaded, _output(loaded), quiet=json_), _output(loaded), json_)
+        totals = run(loaded, _output(loaded), quiet=json_)
+        _report(totals, _output(loaded), json_)
+        if isinstance(loaded.stop, int) and totals.rows_out < loaded.stop:
+            print(
+                f"only {totals.rows_out:,} of {loaded.stop:,} samples: sources ran out, --plan tells which; "
+                "allow repeats, or stop sooner",
+                file=sys.stderr,
+            )
         return
     found = preview(loaded, quiet=json_)
     if json_:

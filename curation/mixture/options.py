@@ -1,13 +1,15 @@
 """What a mixture is asked to be: of which sets, at which shares, until when."""
 
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from curation.mixture.weights import shares
 from schemas.errors import UsageError
 from schemas.options import Globs, Options
+
+Count = Annotated[int, Field(gt=0, strict=True)]  # `true` is no 1
 
 
 class MixtureOptions(Options):
@@ -16,10 +18,10 @@ class MixtureOptions(Options):
     sources: dict[str, Globs] = Field(min_length=1, description="folders of training shards by name, or globs of them")
     weights: dict[str, Any] = Field(description="of these names, in groups or not: see `curation.mixture.weights`")
     unit: Literal["samples", "tokens", "images", "characters"] = Field("samples", description="what weights count")
-    repeats: dict[str, PositiveInt | None] = Field(
+    repeats: dict[str, Count | None] = Field(
         {}, description="times that a source may be gone through, null: without end; once, for those not named"
     )
-    stop: Literal["first_exhausted", "all_exhausted"] | PositiveInt = Field(
+    stop: Literal["first_exhausted", "all_exhausted"] | Count = Field(
         "first_exhausted",
         description="as long as no source runs out the shares are those asked for; or a number of samples",
     )

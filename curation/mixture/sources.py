@@ -7,6 +7,7 @@ indexes is needed a few rows at a time, in no order: it is laid out as Arrow, an
 import hashlib
 import io
 import json
+import os
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -95,13 +96,14 @@ def open_source(name: str, patterns: Sequence[str]) -> SourceSet:
 
 
 def folders(name: str, patterns: Sequence[str]) -> list[str]:
-    """The folders, each once, in the order of their paths."""
+    """The folders, each once however it is written, in the order of their paths."""
     found: set[str] = set()
     for pattern in patterns:
         try:
-            found |= set(matching(pattern)) if set(pattern) & set("*?[") else {pattern.rstrip("/") or pattern}
+            paths = matching(pattern) if set(pattern) & set("*?[") else [pattern.rstrip("/") or pattern]
         except UsageError as error:
             raise UsageError(f"source {name}: {error}") from None
+        found |= {path if "://" in path else os.path.normpath(path) for path in paths}
     return sorted(found)
 
 

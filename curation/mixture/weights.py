@@ -80,5 +80,7 @@ def _weight(node: object, path: str) -> Fraction:
     except (ValueError, ZeroDivisionError):
         raise UsageError(f"{path}: weight must be a number, not {node!r}") from None
     if weight <= 0:
-        raise UsageError(f"{path}: weight must be over 0")
+        raise UsageError(
+            f"{path}: weight must be over 0; leave a source that is not to be drawn from out of weights and sources"
+        )
     return weight

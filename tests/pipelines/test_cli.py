@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from curation.sources import SOURCES
 from pipelines.cli import main
 from pipelines.output import begun
 from pipelines.recipe import RenderRecipe
@@ -16,7 +17,7 @@ from schemas.storage import Folder
 from tests.conftest import REPOSITORY
 from tests.pipelines.sets import annotation_set, caption_set, shardloom, small_disk
 
-COMMANDS = ("annotate", "render", "shard", "ingest", "mix", "verify", "stats", "evaluate", "demo")
+COMMANDS = ("annotate", "render", "shard", "ingest", "mix", "verify", "stats", "evaluate", "generate", "demo")
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +140,17 @@ def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str], m
     code, out, err = run(command, "--help", capsys=capsys)
     assert (code, err) == (0, "")
     assert f"Example: shardloom {command}" in out
+    if command == "ingest":
+        assert all(source in out for source in SOURCES)
+
+
+def test_the_trainers_help_is_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run("train", "--help", capsys=capsys)
+    assert (code, err) == (0, "")
+    assert out.startswith("usage: shardloom train ")
+    assert "examples:" in out
+    code, out, err = run("train", "absent.yaml", capsys=capsys)
+    assert (code, out, err) == (2, "", "error: cannot read recipe absent.yaml: No such file or directory\n")
 
 
 def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:

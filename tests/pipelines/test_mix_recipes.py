@@ -91,8 +91,14 @@ def test_what_is_held_is_read_back_as_it_was() -> None:
         ({"weights": {"a": 1}}, "weights: source 'b' has none"),
         ({"weights": {"a": 1, "b": 1, "c": 1}}, "weights: there is no source 'c'; sources: a, b"),
         ({"weights": {"a": 1, "g": {"of": {"a": 1, "b": 1}}}}, "weights: a has two weights"),
-        ({"weights": {"a": 0, "b": 1}}, "weights: a: weight must be over 0"),
-        ({"weights": {"a": -0.5, "b": 1}}, "weights: a: weight must be over 0"),
+        (
+            {"weights": {"a": 0, "b": 1}},
+            "weights: a: weight must be over 0; leave a source that is not to be drawn from out of weights and sources",
+        ),
+        (
+            {"weights": {"a": -0.5, "b": 1}},
+            "weights: a: weight must be over 0; leave a source that is not to be drawn from out of weights and sources",
+        ),
         ({"weights": {"a": "much", "b": 1}}, "weights: a: weight must be a number, not 'much'"),
         ({"weights": {"a": {"wieght": 1}, "b": 1}}, "weights: a: unknown key wieght; a group has weight and of"),
         ({"weights": {}}, "weights: weights: names no source"),
@@ -102,6 +108,8 @@ def test_what_is_held_is_read_back_as_it_was() -> None:
         ({"repeats": {"a": 0}}, "repeats.a: input should be greater than 0, not 0"),
         ({"unit": "words"}, "unit: input should be 'samples', 'tokens', 'images' or 'characters', not 'words'"),
         ({"stop": 0}, "stop.literal.*: .*; stop.*: input should be greater than 0, not 0"),
+        ({"stop": True}, "stop.literal.*: .*; stop.*: input should be a valid integer, not True"),
+        ({"repeats": {"a": True}}, "repeats.a: input should be a valid integer, not True"),
         ({"weight": {}}, "unknown key weight"),
     ],
 )

@@ -48,8 +48,11 @@ def test_floats_count_as_printed() -> None:
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ({"a": {"of": {"b": 0}}}, "a.b: weight must be over 0"),
-        ({"a": -1}, "a: weight must be over 0"),
+        (
+            {"a": {"of": {"b": 0}}},
+            "a.b: weight must be over 0; leave a source that is not to be drawn from out of weights and sources",
+        ),
+        ({"a": -1}, "a: weight must be over 0; leave a source that is not to be drawn from out of weights and sources"),
         ({"a": "much"}, "a: weight must be a number, not 'much'"),
         ({"a": True}, "a: weight must be a number, not True"),
         ({"a": None}, "a: weight must be a number, not None"),
