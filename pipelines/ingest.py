@@ -28,6 +28,7 @@ from schemas.storage import Folder
 
 FIRST_ROWS = 20  # none of which looks like the source's: then the rest won't either
 
+_UNFINISHED = f"{PARTS}/unfinished"  # from before the first commit until after the last: such a set is no source yet
 _NOT_OF_THE_SET = {Reason.MALFORMED_ROW, Reason.MISSING_METADATA, Reason.MISSING_IMAGE}
 
 
@@ -51,6 +52,7 @@ def ingest(recipe: IngestRecipe, output: str, quiet: bool = False) -> Totals:
         check_unchanged(work, units, done)
         clock = RunClock()
         if todo:
+            folder.write(_UNFINISHED, b"")
             for store in stores:
                 store.prepare(folder, recipe.run)
         if todo and recipe.repeated_images != "keep":

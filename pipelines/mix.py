@@ -32,6 +32,8 @@ from schemas.manifest import InputFile, Manifest
 from schemas.output_set import DATA, PARTS, committed
 from schemas.storage import Folder
 
+_UNFINISHED = f"{PARTS}/unfinished"
+
 
 @dataclass(frozen=True, slots=True)
 class Unit:
@@ -55,6 +57,7 @@ def mix(recipe: MixRecipe, output: str, quiet: bool = False) -> Totals:
             with scratch(folder) as place:
                 write_shards(recipe, folder, Units(planned, recipe.samples_per_shard, todo, place), quiet)
             clock.stop(folder)
+        folder.clear(PARTS)  # also of a run that was killed after its last commit
         return totals(folder)
 
 
@@ -189,18 +192,22 @@ def write_unit(writer: MixWriter, recipe_sha256: str, revisions: list[InputFile]
 
 @contextlib.contextmanager
 def scratch(output: Folder) -> Iterator[Path]:
-    """A folder on this machine for as long as the run lasts: in the output, where that is local."""
+    """A folder on this machine for as long as the run lasts: in the output, where that is local.
+
+    The output is marked as not finished, until `mix` is through: nothing may take what there is for the whole.
+    """
+    output.clear(PARTS)  # of a run that was killed
+    output.write(_UNFINISHED, b"")
     if not output.is_local:
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder)
         return
-    output.clear(PARTS)  # of a run that was killed
-    place = output.local_path(PARTS)
-    place.mkdir()
+    place = output / f"{PARTS}/indexes"
+    place.make()
     try:
-        yield place
+        yield place.local_path("")
     finally:
-        output.clear(PARTS)
+        place.clear("")
 
 
 if __name__ == "__main__":

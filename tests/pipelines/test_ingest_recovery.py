@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from curation.mixture.sources import open_source
 from pipelines.cli import main
 from pipelines.recipe import IngestRun
 from pipelines.verify import verify
+from schemas.errors import UsageError
 from schemas.output_set import committed
 from schemas.storage import Folder
 from tests.conftest import REPOSITORY, jpeg, write_shard
@@ -64,9 +66,13 @@ def killed_once(made: Path, source: str, folder: Path, place: str) -> None:
     environment = os.environ | {"PYTHONPATH": f"{REPOSITORY}{os.pathsep}{KILL_SITE}", "KILL_ORDER": str(order)}
     script = "import sys; from pipelines.cli import main; main(sys.argv[1:])"
     arguments = [sys.executable, "-c", script, *command(made, source, output)]
-    done = [subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=120) for _ in range(2)]
-    assert [run.returncode for run in done] == [-9, 0], done[1].stderr
-    assert not order.exists()
+    killed = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=120)
+    assert (killed.returncode, order.exists()) == (-9, False), killed.stderr
+    with pytest.raises(UsageError, match=f"source a: {output} is not finished: the command that makes it goes on"):
+        open_source("a", [str(output)])
+    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    open_source("a", [str(output)])
     assert hashes(output) == hashes(made / f"{source}.out")
     assert verify(str(output))[1] == []
 

@@ -22,6 +22,7 @@ from datasets import load_dataset
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from curation.mixture import reader
+from curation.mixture.sources import open_source
 from pipelines.ingest import ingest
 from pipelines.mix import mix, preview
 from pipelines.recipe import IngestRecipe, IngestRun, MixRecipe, RunOptions
@@ -429,6 +430,25 @@ def test_spoilt_sources_are_not_copied(sources: dict[str, str], tmp_path: Path) 
     path.write_bytes(data)
     mixed(only, tmp_path / "out", weights={"ocr": 1})
     assert verify(str(tmp_path / "out")) == (3, [])
+
+
+@pytest.mark.parametrize("place", ["{}/out", "memory://unfinished/out"])
+def test_what_failed_is_no_source_until_it_is_finished(sources: dict[str, str], tmp_path: Path, place: str) -> None:
+    shutil.copytree(sources["text"], tmp_path / "text")
+    only, out = {"text": str(tmp_path / "text")}, place.format(tmp_path)
+    path = tmp_path / "text/data/00000003.tar"
+    data = path.read_bytes()
+    path.write_bytes(data[:1000])
+    small = recipe(only, weights={"text": 1}, samples_per_shard=1)
+    with pytest.raises(ShardloomError, match="verify the set"):
+        mix(small, out, quiet=True)
+    assert committed(Folder(out))
+    with pytest.raises(UsageError, match=f"source a: {out} is not finished: the command that makes it goes on"):
+        open_source("a", [out])
+    path.write_bytes(data)
+    mix(small, out, quiet=True)
+    assert open_source("a", [out]).length == 30
+    assert verify(out) == (30, [])
 
 
 def test_spoilt_parquet_is_not_copied(captions: tuple[str, Path], tmp_path: Path) -> None:
