@@ -131,7 +131,9 @@ class Saver:
             return
         self.failed, self._saved = None, state.step
         if self.ranks.is_first:
-            for name in names(self.folder)[self.options.keep :]:
+            there, own = names(self.folder), name_of(state.step)
+            later = [name for name in there if name > own]  # damaged, or of a line that the run has gone back from
+            for name in [*later, *[name for name in there if name <= own][self.options.keep :]]:
                 shutil.rmtree(self.folder / name, ignore_errors=True)
 
 

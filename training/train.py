@@ -19,6 +19,7 @@ exit codes:
   1    failed; what is saved stays, the same command with --resume auto goes on
   2    wrong use, found before any work
   130  interrupted twice: at once, without a checkpoint
+torchrun has codes of its own: 1 after a signal, although every rank has stopped with a checkpoint.
 """
 INTERRUPTED = 130
 PROGRAM = "python -m training.train"

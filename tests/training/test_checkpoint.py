@@ -62,6 +62,13 @@ def test_the_last_ones_stay(held: runs.Trainer, tmp_path: Path) -> None:
     assert names(tmp_path) == [name_of(3), name_of(2)]
 
 
+def test_a_run_that_has_gone_back(held: runs.Trainer, tmp_path: Path) -> None:
+    """What it had saved later is another line's, and goes once there is something newer than what it went back to."""
+    save(held, tmp_path, 1, 2, 3)
+    save(held, tmp_path, 2)
+    assert names(tmp_path) == [name_of(2), name_of(1)]
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [

@@ -17,6 +17,7 @@ from training.metrics import read_metrics
 from training.model.pretrained import load_pretrained
 from training.parallel import Ranks
 from training.recipe import TrainRecipe, load_recipe
+from training.set_up import prepared
 
 SAID = {"step", "loss", "losses", "lr", "gradient_norm", "labels", "tokens", "positions", "images", "tiles", "samples"}
 SAID |= {"faults", "left_out", "split", "cursor", "seconds", "tokens_per_second", "images_per_second", "padding"}
@@ -75,6 +76,13 @@ def test_the_export_is_the_model(done: TrainResult, asked: TrainRecipe) -> None:
         assert not torch.equal(model(batch), held.model.eval()(batch))
         load(opened(done.folder / "checkpoints/step-00000006", Ranks()), held.model, held.optimiser, Ranks())
         assert torch.equal(model(batch), held.model(batch))
+
+
+def test_a_stage_starts_from_an_export(done: TrainResult, asked: TrainRecipe) -> None:
+    model = prepared(changed(asked, start=str(done.model)))
+    assert done.model is not None
+    exported = load_pretrained(done.model)[0].state_dict()
+    assert all(torch.equal(tensor, exported[name]) for name, tensor in model.state_dict().items())
 
 
 def test_a_run_that_is_done_stays_done(done: TrainResult, asked: TrainRecipe) -> None:
