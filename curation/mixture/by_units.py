@@ -24,7 +24,7 @@ from schemas.errors import UsageError
 
 _PIECE = 1 << 16  # sizes looked up at a time: they stay in the processor's cache
 _TOGETHER = 2048  # marks followed at a time
-_FEW = 2048  # turns below which walking them one by one is faster
+_FEW = 8  # marks up to which walking on turn by turn is faster
 _MOST = 1 << 34  # turns that are gone through: in half an hour, with 20 GB of marks
 
 
@@ -35,7 +35,7 @@ class Cut:
     turns: int = 1 << 22  # looked at together, about: some 40 bytes each
     marks: int = 16  # of a stretch
     mark: int = 256  # turns between marks, about; more of many sources, whose marks take more room
-    run_up: int = 256  # turns before a stretch
+    run_up: int = 128  # turns before a stretch
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,9 @@ class ByUnits:
                 units.append(runs.units[places])
                 for source, moved in zip(ahead, (places[-1] - runs.firsts).tolist(), strict=True):
                     source.move(moved)
-        self._counts, self._units = (np.concatenate(parts) for parts in (counts, units))
+        self._counts = np.concatenate(counts)
+        counts.clear()  # of large plans this is where memory runs high
+        self._units = np.concatenate(units)
         self._turns = self._counts.sum(axis=1)
         self.end = int(self._turns[-1]) if any(source.left == 0 for source in ahead) else None
         """Turns until a source is used up; None: not within `most`."""
@@ -122,8 +124,8 @@ class ByUnits:
         """The turns from one mark to another one, or of few to `stop`."""
         begin, end = self._counts[first], self._counts[last]
         sizes = _looked_up(self._sources, begin.tolist(), end.tolist())
-        turns = min(stop, int(self._turns[last])) - int(self._turns[first])
-        if turns < _FEW:
+        if last - first <= _FEW:
+            turns = min(stop, int(self._turns[last])) - int(self._turns[first])
             listed = [part.tolist() for part in sizes]
             return np.asarray(walk(self._weights, self._units[first].tolist(), listed, turns), np.uint16)
         runs = Runs(self._weights, self._units[first].tolist(), sizes)
@@ -180,10 +182,7 @@ def marks(runs: Runs, cut: Cut) -> Ints:
     if good.all():
         return places
     most = int(lengths.max()) // cut.marks + 2  # turns that are left: not as many as lie between marks
-    ranges = zip(places[-1].tolist(), runs.ends.tolist(), strict=True)
-    sizes = [runs.rows[row + 2 : min(row + most, end) + 2, 1].tolist() for row, end in ranges]
-    rest = walk(runs.weights, runs.units[places[-1]].tolist(), sizes, most)
-    return np.concatenate([places, places[-1:] + np.bincount(rest, minlength=len(begins))])
+    return np.concatenate([places, runs.walked(places[-1], most)[None]])
 
 
 def _begins(runs: Runs, cut: Cut) -> Ints:

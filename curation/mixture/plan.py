@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
-from math import gcd
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -156,9 +155,11 @@ class Plan:
     def fingerprint(self) -> str:
         """Of all that the order hangs on; plans of the same fingerprint are the same."""
         digest = hashlib.sha256(f"1 {self.mixture.unit} {self.mixture.seed} {self.length}\n".encode())
-        for source, weight in zip(self.sources, self.phases[0].weights, strict=True):
+        for phase in self.phases:
+            digest.update(f"{phase.active} {phase.weights}\n".encode())
+        for source in self.sources:
             times = self.mixture.times(source.name)
-            digest.update(f"{source.name!r} {weight} {source.length} {times}\n".encode())
+            digest.update(f"{source.name!r} {source.length} {times}\n".encode())
             if self.mixture.unit != "samples":
                 units = source.measures[self.mixture.unit]
                 for first in range(0, len(units), 1 << 20):
@@ -194,7 +195,6 @@ def plan_mixture(mixture: Mixture, sources: Sequence[Source]) -> Plan:
         measured = [source.measures[mixture.unit] for source in sources]
         largest = max(int(units.max()) for units in measured)
         means = [float(units.mean(dtype=np.float64)) for units in measured]
-    weights = whole_weights([mixture.shares[source.name] for source in sources], min(RESOLUTION, FINEST // largest))
     limits = [None if (times := mixture.times(source.name)) is None else times * source.length for source in sources]
     most = mixture.stop if isinstance(mixture.stop, int) else None
     counts = [0] * len(sources)
@@ -202,8 +202,8 @@ def plan_mixture(mixture: Mixture, sources: Sequence[Source]) -> Plan:
     phases: list[Phase] = []
     start = 0
     while active and (start < most if most is not None else any(limits[source] is not None for source in active)):
-        divisor = gcd(*(weights[source] for source in active))
-        parts = [weights[source] // divisor for source in active]
+        asked = [mixture.shares[sources[source].name] for source in active]
+        parts = whole_weights(asked, min(RESOLUTION, FINEST // largest))
         left = [None if (limit := limits[source]) is None else limit - counts[source] for source in active]
         turns: BySamples | ByUnits
         if mixture.unit == "samples" and sum(parts) <= _LONGEST_PERIOD:

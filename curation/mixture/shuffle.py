@@ -4,6 +4,8 @@ The permutation mixes numbers of as many bits as the length needs (multiply by a
 onto the lower: each can be undone, so no two numbers meet), again and again while the result is past the length. It is
 over the whole source, whatever its shards, and resuming takes no buffer. Keys come from the seed and the source's name:
 adding a source to a mixture leaves the order of the others as it was.
+
+Sources of a handful are dealt by drawing lots: so few bits mix badly, and many passes past the length take their time.
 """
 
 import hashlib
@@ -14,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROUNDS = 4
-_MIN_BITS = 8  # of fewer, some orders of a handful of samples come up more often than others
+_HANDFUL = 64
 _PIECE = 1 << 16  # numbers mixed at a time: they stay in the processor's cache
 
+Ints = NDArray[np.int64]
 Words = NDArray[np.unsignedinteger[Any]]
 
 
@@ -24,7 +27,7 @@ Words = NDArray[np.unsignedinteger[Any]]
 class Shuffle:
     """The order of a source of `length` samples; arrays of keys and lengths shuffle many sources in one call."""
 
-    length: NDArray[np.int64]
+    length: Ints
     key: Words
 
     @classmethod
@@ -33,31 +36,46 @@ class Shuffle:
         digest = hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=8).digest()
         return cls(np.asarray(length, np.int64), np.asarray(int.from_bytes(digest, "little"), np.uint64))
 
-    def samples(self, ordinals: NDArray[np.int64]) -> NDArray[np.int64]:
+    def samples(self, ordinals: Ints) -> Ints:
         """The samples drawn at these places (0 the source's first draw, `length` the first of its second epoch).
 
         Scalars `length` and `key` stand for all places; arrays hold those of each place.
         """
-        if self.length.ndim:
-            epochs, places = np.divmod(ordinals, self.length)
-            return _permuted(places, epochs, self.length, self.key)
         samples = np.empty_like(ordinals)
+        if self.length.ndim:
+            many = self.length > _HANDFUL
+            epochs, places = np.divmod(ordinals[many], self.length[many])
+            samples[many] = _permuted(places, epochs, self.length[many], self.key[many])
+            for key in np.unique(self.key[~many]):
+                few = np.flatnonzero(~many & (self.key == key))
+                samples[few] = _dealt(ordinals[few], int(self.length[few[0]]), np.asarray(key))
+            return samples
+        length = int(self.length)
         for first in range(0, len(ordinals), _PIECE):
             piece = ordinals[first : first + _PIECE]
-            low, high = int(piece.min()) // int(self.length), int(piece.max()) // int(self.length)
-            epochs = np.asarray(low) if low == high else piece // self.length
-            samples[first : first + _PIECE] = _permuted(piece - epochs * self.length, epochs, self.length, self.key)
+            if length <= _HANDFUL:
+                samples[first : first + _PIECE] = _dealt(piece, length, self.key)
+                continue
+            low, high = int(piece.min()) // length, int(piece.max()) // length
+            epochs = np.asarray(low) if low == high else piece // length
+            samples[first : first + _PIECE] = _permuted(piece - epochs * length, epochs, self.length, self.key)
         return samples
 
 
-def _permuted(
-    places: NDArray[np.int64], epochs: NDArray[np.int64], length: NDArray[np.int64], key: Words
-) -> NDArray[np.int64]:
+def _dealt(ordinals: Ints, length: int, key: Words) -> Ints:
+    """The samples of a source of a handful, by lots that are drawn anew in each epoch."""
+    epochs, rows = np.unique(ordinals // length, return_inverse=True)
+    with np.errstate(over="ignore"):
+        lots = _mixed(key + (epochs[:, None] * _HANDFUL + np.arange(length)).astype(np.uint64) * _GOLDEN)
+    dealt: Ints = np.argsort(lots, axis=1, kind="stable")[rows, ordinals % length]
+    return dealt
+
+
+def _permuted(places: Ints, epochs: Ints, length: Ints, key: Words) -> Ints:
     """Permutes places, each below its length, by the keys of their epochs."""
-    needed = np.frexp((length - 1).astype(np.float64))[1].astype(np.int64)
-    bits = np.where(length > 1, np.maximum(_MIN_BITS, needed), 0)
+    bits = np.frexp((length - 1).astype(np.float64))[1].astype(np.int64)
     # numbers of up to 32 bits are mixed as such, at twice the speed: what falls off is masked away later anyhow
-    kind: type[np.unsignedinteger[Any]] = np.uint32 if int(bits.max()) <= 32 else np.uint64
+    kind: type[np.unsignedinteger[Any]] = np.uint32 if int(bits.max(initial=0)) <= 32 else np.uint64
     masks, shifts = ((1 << bits) - 1).astype(kind), ((bits + 1) >> 1).astype(kind)
     rounds = np.arange(ROUNDS).reshape(ROUNDS, *[1] * epochs.ndim)
     with np.errstate(over="ignore"):  # numpy warns of wrapping for scalars only
@@ -95,6 +113,6 @@ def _mixed(words: Words) -> Words:
     return words ^ (words >> np.uint64(31))
 
 
-def _at(values: Words, indices: NDArray[np.int64], dimensions: int = 0) -> Words:
+def _at(values: Words, indices: Ints, dimensions: int = 0) -> Words:
     """Those of an array along its last axis; values that stand for all as they are."""
     return values[..., indices] if values.ndim > dimensions else values

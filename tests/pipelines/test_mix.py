@@ -505,7 +505,7 @@ def test_the_command(sources: dict[str, str], made: Path, tmp_path: Path) -> Non
     where = [part for name, folder in sources.items() for part in ("--source", f"{name}={folder}")]
     planned = shardloom("mix", path, *where, "--plan")
     assert planned.returncode == 0, planned.stderr
-    shares = r"\n +30 % +30\.43 % +50\.6 % +21\.13 % *\n"
+    shares = r"\n +30 % +30\.43 % +50\.6 % +20\.76 % *\n"
     assert re.search(rf"interleaved\.docs +21 +42 +885 +1 +69 *{shares}", planned.stdout), planned.stdout
     told = json.loads(shardloom("mix", path, *where, "--plan", "--json").stdout)
     assert [row["source"] for row in told["sources"]] == ["docs", "text", "ocr"]
