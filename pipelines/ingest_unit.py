@@ -214,7 +214,7 @@ class Shards:
                 "uid": row.uid,
                 "stage": "ingest",
                 "reason": row.fault.reason.value,
-                "detail": row.fault.detail,
+                "detail": row.fault.detail.encode("utf-8", "replace").decode(),  # a row can't be lost over its fault
             }
             for row in self._left_out
         ]

@@ -71,7 +71,7 @@ def _images(item: Mapping[str, Any]) -> tuple[DraftImage, ...]:
         path = image.get("path") if isinstance(image, Mapping) else image
         if not isinstance(path, str) or not path:
             raise malformed(f"image {number} is no path")
-        paths.append(path)
+        paths.append(optional_text(path, f"image {number}") or "")
     return tuple(DraftImage(path, metadata=as_json({"path": path})) for path in paths)
 
 

@@ -1,11 +1,14 @@
 """LLaVA conversations: where images stand, who speaks, and what leaves a row out."""
 
+import contextlib
 import io
 import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from curation.decode import DecodeLimits
 from curation.document_filters import DocumentFilters, filtered
@@ -95,6 +98,32 @@ def test_rows_that_are_left_out(row: Any, fault: str) -> None:
     with pytest.raises(Rejected) as error:
         read(row)
     assert str(error.value) == f"malformed_row: {fault}"
+
+
+def test_a_path_that_can_be_stored_nowhere_is_one_of_no_file() -> None:
+    draft = read({"image": "a\ud83d.jpg", "conversations": turns("<image> what?", "x")})
+    assert (draft.images[0].source, draft.images[0].metadata) == ("a?.jpg", '{"path": "a?.jpg"}')
+
+
+texts = st.sampled_from(["<image>", "a.jpg", "\ud83d", "human", "gpt", "é"])
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | texts,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["from", "value", "path", "\udc00"]), inner)
+    ),
+    max_leaves=8,
+)
+answered = st.tuples(texts, texts).map(lambda said: turns(*said))
+NAMES = ("id", "image", "images", "conversations", "other")
+
+
+@given(row=st.dictionaries(st.sampled_from(NAMES), values | texts), said=st.none() | answered)
+def test_nothing_but_rejected_comes_of_any_row(row: dict[str, Any], said: list[Any] | None) -> None:
+    with contextlib.suppress(Rejected):
+        draft = read(row | ({} if said is None else {"conversations": said}))
+        assert sum(isinstance(part, int) for part in draft.parts) == len(draft.images)
+        for text in (draft.uid or "", draft.metadata, *map(str, draft.parts), *(str(i.source) for i in draft.images)):
+            text.encode()
 
 
 def test_a_file_is_a_list() -> None:
