@@ -79,6 +79,8 @@ def filtered(draft: Draft, key: str, source: str, filters: DocumentFilters, limi
     for number, drafted in enumerate(draft.images):
         image, fault, policy = _judged(drafted, seen, number, filters, limits)
         if fault is not None:
+            if fault.reason is Reason.REPEATED_IMAGE:  # found over the whole input: it is there, so it is not lost
+                policy = "drop_image" if draft.roles is None else "drop_document"
             if policy == "drop_document":
                 raise Rejected(fault.reason, f"image {number}: {fault.detail}")
             faults[number] = fault

@@ -23,19 +23,23 @@ _CHOICES = [np.uint64(one | other) for one, other in itertools.combinations(_MAS
 Hashes = NDArray[np.uint64]
 
 
-def repeated(hashes: Hashes) -> NDArray[np.bool_]:
-    """Whether each hash is within `DISTANCE` bits of an earlier one that is not repeated itself."""
-    _, firsts = np.unique(hashes, return_index=True)  # one that came before as it is is repeated, in any case
+def repeated(hashes: Hashes, rows: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether each hash is within `DISTANCE` bits of one in an earlier row that is not repeated itself.
+
+    `rows` says, in ascending order, which row each is of: those of one row are not repeats of one another.
+    """
+    _, firsts, same = np.unique(hashes, return_index=True, return_inverse=True)
+    first = firsts[same]  # of each hash, where it stands for the first time
+    result = rows != rows[first]  # one that came before as it is is repeated, in any case
     firsts = np.sort(firsts)
-    result = np.ones(len(hashes), bool)
-    result[firsts] = False
-    found = [pairs for pairs in _near(hashes[firsts]) if len(pairs)]
+    found = [firsts[pairs] for pairs in _near(hashes[firsts]) if len(pairs)]
+    found = [pairs[rows[pairs[:, 0]] != rows[pairs[:, 1]]] for pairs in found]
     if found:
         # By the later one: what an earlier one turned out to be is known by then.
-        for later, earlier in firsts[np.unique(np.concatenate(found), axis=0)].tolist():
+        for later, earlier in np.unique(np.concatenate(found), axis=0).tolist():
             if not result[earlier]:
                 result[later] = True
-    return result
+    return np.asarray(result | result[first])  # in one row, a hash is what it is where it stands first
 
 
 def _near(hashes: Hashes) -> Iterator[NDArray[np.int64]]:

@@ -112,6 +112,13 @@ def test_repeats_inside_a_document() -> None:
     assert reason(found, repeated_image="drop_document") == fault
 
 
+def test_an_image_that_came_before_in_the_input_is_not_a_lost_one() -> None:
+    repeat = Rejected(Reason.REPEATED_IMAGE, "came before in the input")
+    kept = (("a", 0), [jpeg(1)], {Reason.REPEATED_IMAGE: 1})
+    assert stored(draft("a", repeat, jpeg(1)), lost_image="drop_document") == kept
+    assert reason(draft("a", repeat, "b", roles=("user", "user", "assistant"))).startswith("repeated_image: image 0: ")
+
+
 def test_number_of_images() -> None:
     found = draft("a", jpeg(1), jpeg(2), LOST)
     assert stored(found, min_images=2, max_images=2)[0] == ("a", 0, 1)
