@@ -467,7 +467,9 @@ def _report(totals: Any, output: str, as_json: bool) -> None:
         return
     reasons = ", ".join(f"{count} {reason}" for reason, count in totals.reasons.most_common())
     line = f"{output}: {totals.rows_in:,} rows in, {totals.rows_out:,} out, {totals.quarantined:,} quarantined"
-    print(visible(line + (f" ({reasons})" if reasons else "")))
+    line += f" ({reasons})" if reasons else ""
+    lost = totals.counts["lost_images"]  # of samples that are kept
+    print(visible(line + (f", {lost:,} images lost" if lost else "")))
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

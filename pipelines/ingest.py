@@ -4,6 +4,7 @@ Of a unit's outputs the first is committed last: a unit is done when its first o
 """
 
 import functools
+import sys
 from dataclasses import replace
 
 from curation.sources import SOURCES, SourceReader
@@ -29,6 +30,7 @@ from schemas.storage import Folder
 FIRST_ROWS = 20  # none of which looks like the source's: then the rest won't either
 
 _UNFINISHED = f"{PARTS}/unfinished"  # from before the first commit until after the last: such a set is no source yet
+_GIVE_STORES = "pass --images with img2dataset shards of them, a map of URLs to files, or a folder; or --download"
 _NOT_OF_THE_SET = {Reason.MALFORMED_ROW, Reason.MISSING_METADATA, Reason.MISSING_IMAGE}
 
 
@@ -71,6 +73,7 @@ def ingest(recipe: IngestRecipe, output: str, quiet: bool = False) -> Totals:
         if todo:
             clock.stop(folder)
         result = totals(folder)
+    warn_of_addresses(recipe, result)
     check_damage(result, recipe.run.allow_damaged)
     return result
 
@@ -91,27 +94,38 @@ def plan(recipe: IngestRecipe, reader: SourceReader, files: list[str], progress:
 def check_first_rows(recipe: IngestRecipe, unit: Unit) -> None:
     """Refuses a set that can't be the one it is called, or whose images are addresses that nothing is known of."""
     faults: list[str] = []
+    is_sound = False  # one row at least: even so, the images of a later one may be addresses
     rows = iter(StretchReader(SOURCES[recipe.source], unit.stretch))
     for number, item in zip(range(FIRST_ROWS), rows, strict=False):
         draft = read_draft(recipe, item)
         if isinstance(draft, Rejected):
-            if draft.reason not in _NOT_OF_THE_SET:
-                return
+            is_sound |= draft.reason not in _NOT_OF_THE_SET
             faults.append(f"row {number}: {draft}")
             continue
-        has_store = recipe.images or recipe.download
-        if not has_store and any(isinstance(image.source, str) for image in images_of(draft)):
-            raise UsageError(
-                f"{unit.stretch.path}: the images of {recipe.source} are addresses: pass --images with img2dataset "
-                "shards of them, a map of URLs to files, or a folder; or --download"
-            )
-        if isinstance(draft, CaptionDraft) or draft.parts:
-            return
+        if not has_store(recipe) and any(isinstance(image.source, str) for image in images_of(draft)):
+            raise UsageError(f"{unit.stretch.path}: the images of {recipe.source} are addresses: {_GIVE_STORES}")
+        is_sound |= isinstance(draft, CaptionDraft) or bool(draft.parts)
         faults.append(f"row {number}: neither a text nor an image")
-    if faults:
+    if faults and not is_sound:
         raise UsageError(
             f"{unit.stretch.path} is not laid out as {recipe.source} is: none of its first {len(faults)} rows makes "
             f"sense ({faults[0]})"
+        )
+
+
+def has_store(recipe: IngestRecipe) -> bool:
+    """Whether images can be had by their addresses."""
+    return bool(recipe.images) or recipe.download is not None
+
+
+def warn_of_addresses(recipe: IngestRecipe, result: Totals) -> None:
+    """Says that images were lost for want of a store: those of a set whose first rows have none are met too late."""
+    lost = result.counts[f"dropped_{Reason.LOST_IMAGE}"] + result.reasons[Reason.LOST_IMAGE]
+    if lost and not has_store(recipe) and ".tar" not in SOURCES[recipe.source].endings:  # tars hold their images
+        print(
+            f"warning: {lost:,} images were addresses that nothing was known of: {_GIVE_STORES}; "
+            "into a new output folder",
+            file=sys.stderr,
         )
 
 
@@ -135,8 +149,6 @@ def check_unchanged(work: UnitWork, units: list[Unit], done: dict[str, Manifest]
 
 
 if __name__ == "__main__":
-    import sys
-
     from pipelines.cli import main
 
     main(["ingest", *sys.argv[1:]])
