@@ -5,7 +5,7 @@ run is taken up again. What is left out of that half (`FREE`) may differ: it mov
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationInfo, field_validator
@@ -21,6 +21,9 @@ FREE_DATA = ("workers", "prefetch", "cache")
 
 Group = Literal["tower", "connector", "language"]
 """A part of the model with a learning rate of its own."""
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
+"""How much of a mean stays from step to step."""
 
 
 class LearningRates(Options):
@@ -38,7 +41,7 @@ class OptimiserOptions(Options):
     law: Literal["mm1"] | None = Field(
         None, description="mm1: the rate of every part that is not frozen follows from the language model's size"
     )
-    betas: tuple[float, float] = Field((0.9, 0.999), description="torch's own, which xGen-MM left as they are")
+    betas: tuple[Beta, Beta] = Field((0.9, 0.999), description="torch's own, which xGen-MM left as they are")
     eps: PositiveFloat = 1e-8
     weight_decay: NonNegativeFloat = Field(
         0.0, description="of xGen-MM's fine-tuning; OpenFlamingo pre-trains with 0.1"

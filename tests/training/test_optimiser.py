@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from schemas.errors import UsageError
 from tests.training import runs
@@ -64,3 +65,10 @@ def test_groups(tokenizer: Path) -> None:
     assert set_rates(optimiser, 0.5) == {"connector": 5e-4, "language": 1e-3}
     every = make_optimiser(model, options.model_copy(update={"decay": "all"}), options.lr)
     assert [group["weight_decay"] for group in every.param_groups] == [0.1, 0.1]
+
+
+def test_betas_are_below_1() -> None:
+    assert OptimiserOptions(betas=(0.0, 0.999)).betas == (0.0, 0.999)
+    for betas in ((0.9, 2.0), (1.0, 0.999), (-0.1, 0.9)):
+        with pytest.raises(ValidationError, match="betas"):
+            OptimiserOptions(betas=betas)

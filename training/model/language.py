@@ -176,6 +176,8 @@ def _checked(model: "PreTrainedModel") -> "PreTrainedModel":
     for name in _SCALES:
         if getattr(model.config, name, None) not in (None, 1, 1.0):
             raise UsageError(f"language: {model.config.model_type} scales its logits ({name}); pass another model")
+    if not isinstance(getattr(model.base_model, "layers", None), nn.ModuleList):  # GPT-2's are `h`, OPT's lie deeper
+        raise UsageError(f"language: {model.config.model_type} keeps its layers elsewhere; pass another model")
     if other := set(getattr(model.config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}:
         raise UsageError(f"language: {model.config.model_type} has layers of {other.pop()}; pass another model")
     return model

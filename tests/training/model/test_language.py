@@ -114,6 +114,10 @@ def test_what_is_wrong_is_one_line(tmp_path: Path) -> None:
         ({"model_type": "phi33"}, r"^language: no model can be made of language\.config: ValueError: Unrecognized"),
         ({"model_type": "siglip"}, r"^language: no causal model can be made of language\.config: ValueError: "),
         (tiny.PHI3 | {"model_type": "cohere"}, r"^language: cohere scales its logits \(logit_scale\); pass another"),
+        (
+            {"model_type": "gpt2", "n_embd": 32, "n_layer": 1, "n_head": 2},
+            r"^language: gpt2 keeps its layers elsewhere; pass another model$",
+        ),
     ):
         with pytest.raises(UsageError, match=message):
             causal_model(PartOptions(config=config), "sdpa", False)
