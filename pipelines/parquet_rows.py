@@ -1,6 +1,6 @@
 """Rows of Parquet files, cut at row groups where they are small enough, and read as a stream of Python objects."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -69,14 +69,55 @@ def rows(file: BinaryIO, reader: SourceReader, path: str, start: int, stop: int)
 
 
 def _as_python(batch: pa.RecordBatch) -> list[dict[str, Any] | Rejected]:
-    """The rows; one with a string that is no text costs no neighbour."""
+    """The rows; one with a value that Python has nothing for, such as a string that is no text, costs no neighbour."""
     try:
-        found: list[dict[str, Any] | Rejected] = batch.to_pylist()
+        found: list[dict[str, Any] | Rejected] = _without_times(batch).to_pylist()
         return found
-    except UnicodeDecodeError as error:
+    except (ValueError, OverflowError, pa.ArrowException) as error:
         if batch.num_rows == 1:
-            return [Rejected(Reason.MALFORMED_ROW, f"not UTF-8: {error.reason} at byte {error.start}")]
+            return [Rejected(Reason.MALFORMED_ROW, _explained(error))]
         return [row for at in range(batch.num_rows) for row in _as_python(batch.slice(at, 1))]
+
+
+def _without_times(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with dates and times as text, of zones in UTC: Python has no year 10,000, no nanoseconds, few zones."""
+    columns = batch.columns
+    for form in (_of_no_zone, _as_text):
+        columns = [_cast(column, _mapped(column.type, form)) for column in columns]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    return column if column.type == kind else column.cast(kind)
+
+
+def _of_no_zone(kind: pa.DataType) -> pa.DataType:
+    return pa.timestamp(kind.unit) if pa.types.is_timestamp(kind) else kind
+
+
+def _as_text(kind: pa.DataType) -> pa.DataType:
+    return pa.string() if pa.types.is_temporal(kind) and not pa.types.is_interval(kind) else kind
+
+
+def _mapped(kind: pa.DataType, form: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
+    """The type with another in the place of each that it is made of."""
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_mapped(field.type, form)) for field in kind])
+    if pa.types.is_map(kind):
+        return pa.map_(*(field.with_type(_mapped(field.type, form)) for field in (kind.key_field, kind.item_field)))
+    for is_list, list_of in _LISTS:
+        if is_list(kind):
+            return list_of(kind.value_field.with_type(_mapped(kind.value_type, form)))
+    return form(kind)
+
+
+_LISTS = ((pa.types.is_list, pa.list_), (pa.types.is_large_list, pa.large_list))
+
+
+def _explained(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"not UTF-8: {error.reason} at byte {error.start}"
+    return f"a value that cannot be read: {' '.join(str(error).split())[:200]}"
 
 
 def _opened(file: BinaryIO, path: str) -> Any:

@@ -1,5 +1,6 @@
 """Every row of a file is in one unit, none in two; a unit holds no more than was asked; its bytes and hash are told."""
 
+import datetime
 import hashlib
 import itertools
 import json
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.sources import SOURCES
+from curation.sources import SOURCES, ReadOptions
 from pipelines.source_files import Item, Stretch, StretchReader, cut_file, source_files
 from schemas.errors import ShardloomError, UsageError
 from schemas.quarantine import Reason, Rejected
@@ -114,6 +115,51 @@ def test_a_string_that_is_no_text_costs_no_neighbour(tmp_path: Path) -> None:
     (stretch,) = cut_file(TEXT, 10, str(tmp_path / "a.parquet"))
     fault = Rejected(Reason.MALFORMED_ROW, "not UTF-8: invalid start byte at byte 0")
     assert [item.content for item in read(stretch)[1]] == [{"text": "one"}, fault, {"text": "three"}]
+
+
+def test_times_are_read_as_text_and_cost_no_row(tmp_path: Path) -> None:
+    """Years of six digits and zones that nobody knows are nothing for Python; nested or not."""
+    far = pa.array([1, 2**50, None])
+    zoned = far.cast(pa.timestamp("ms", "Mars/Base"))
+    columns = {
+        "url": pa.array(["http://u"] * 3),
+        "caption": pa.array(["c"] * 3),
+        "seen": zoned,
+        "day": pa.array([1, 2**31 - 1, None], pa.int32()).view(pa.date32()),
+        "exact": pa.array([1, 2, None]).cast(pa.timestamp("ns")),
+        "each": pa.ListArray.from_arrays([0, 2, 2, 3], zoned),
+        "about": pa.StructArray.from_arrays([zoned, far], ["at", "n"]),
+        "by_name": pa.MapArray.from_arrays([0, 1, 2, 3], ["a", "b", "c"], zoned),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    kale = SOURCES["kale"]
+    (stretch,) = cut_file(kale, 10, str(tmp_path / "a.parquet"))
+    first, second, third = (item.content for item in StretchReader(kale, stretch))
+    at, later = "1970-01-01 00:00:00.001", f"<value out of range: {2**50}>"
+    fixed = {"url": "http://u", "caption": "c"}
+    assert first == fixed | {
+        "seen": at,
+        "day": "1970-01-02",
+        "exact": "1970-01-01 00:00:00.000000001",
+        "each": [at, later],
+        "about": {"at": at, "n": 1},
+        "by_name": [("a", at)],
+    }
+    assert (second["seen"], second["about"]) == (later, {"at": later, "n": 2**50})
+    assert (third["seen"], third["each"], third["by_name"]) == (None, [None], [("c", None)])
+    json.loads(kale.read(first, ReadOptions()).metadata)
+
+
+def test_what_cannot_be_read_costs_no_neighbour(tmp_path: Path) -> None:
+    """Lists of a fixed length, which no set has, are taken as Arrow gives them."""
+    days = pa.array([1, 2**31 - 1], pa.int32()).view(pa.date32())
+    pq.write_table(pa.table({"text": pa.FixedSizeListArray.from_arrays(days, 1)}), tmp_path / "a.parquet")
+    (stretch,) = cut_file(TEXT, 10, str(tmp_path / "a.parquet"))
+    first, second = (item.content for item in read(stretch)[1])
+    assert first == {"text": [datetime.date(1970, 1, 2)]}
+    assert second == Rejected(
+        Reason.MALFORMED_ROW, "a value that cannot be read: days=2147483647; must have magnitude <= 999999999"
+    )
 
 
 def test_a_broken_page_is_told_with_its_file(tmp_path: Path) -> None:
