@@ -47,7 +47,7 @@ def timed(what: str, work: Callable[[], T], positions: int = 0) -> T:
     result = work()
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     rate = f", {positions / wall / 1e6:.1f} M positions/s ({positions / cpu / 1e6:.1f} M by CPU)" if positions else ""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     print(f"  {what:<28}{wall:8.2f} s wall {cpu:8.2f} s CPU{rate}, peak {peak:.2f} GB")
     return result
 
@@ -77,7 +77,8 @@ def main() -> None:
 def measure(unit: Unit, sources: list[Source], documents: int) -> None:
     print(f"by {unit}")
     mixture = Mixture(shares(WEIGHTS), unit)
-    plan = timed("plan", lambda: plan_mixture(mixture, sources), documents)
+    walked = 0 if unit == "samples" else documents
+    plan = timed("plan", lambda: plan_mixture(mixture, sources), walked)
     timed("summary", lambda: summarise(plan))
     start = plan.length // 3
     taken = min(TAKEN, plan.length - start)

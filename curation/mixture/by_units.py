@@ -33,7 +33,7 @@ class Cut:
     """How the first pass is cut up; what comes out is the same for any."""
 
     turns: int = 1 << 22  # looked at together, about: some 40 bytes each
-    marks: int = 16  # of a stretch
+    marks: int = 8  # of a stretch
     mark: int = 256  # turns between marks, about; more of many sources, whose marks take more room
     run_up: int = 128  # turns before a stretch
 
@@ -86,11 +86,10 @@ class ByUnits:
                 draws = min(cut.turns, left) * rates
                 draws = (draws + 4 * np.sqrt(draws) + 1).astype(np.int64)  # sizes differ, so that it may take more
                 sizes = [a.sizes(count, left > cut.turns) for a, count in zip(ahead, draws.tolist(), strict=True)]
-                runs = Runs(self._weights, units[-1][-1].tolist(), sizes)
-                places = marks(runs, cut)
-                counts.append(counts[-1][-1] + (places - runs.firsts))
-                units.append(runs.units[places])
-                for source, moved in zip(ahead, (places[-1] - runs.firsts).tolist(), strict=True):
+                drawn, reached = marks(Runs(self._weights, units[-1][-1].tolist(), sizes), cut)
+                counts.append(counts[-1][-1] + drawn)
+                units.append(reached)
+                for source, moved in zip(ahead, drawn[-1].tolist(), strict=True):
                     source.move(moved)
         self._counts = np.concatenate(counts)
         counts.clear()  # of large plans this is where memory runs high
@@ -168,8 +167,8 @@ class _Ahead:
         self._sizes = self._sizes[draws:]
 
 
-def marks(runs: Runs, cut: Cut) -> Ints:
-    """Where the rule stands in these runs, now and then: rows of the next samples, marks x sources.
+def marks(runs: Runs, cut: Cut) -> tuple[Ints, Ints]:
+    """Where the rule stands in these runs, now and then: draws from each, and units drawn of each, marks x sources.
 
     The last mark is where the first run has no more, or not far before.
     """
@@ -179,10 +178,10 @@ def marks(runs: Runs, cut: Cut) -> Ints:
     places = np.concatenate([states[:-1].transpose(2, 0, 1).reshape(-1, len(begins)), states[-1, :, -1:].T])
     good = (places < runs.ends).all(axis=1)
     places = places[good]
-    if good.all():
-        return places
-    most = int(lengths.max()) // cut.marks + 2  # turns that are left: not as many as lie between marks
-    return np.concatenate([places, runs.walked(places[-1], most)[None]])
+    if not good.all():
+        left = int(lengths.max()) // cut.marks + 2  # turns, or less: not as many as lie between marks
+        places = np.concatenate([places, runs.walked(places[-1], left)[None]])
+    return places - runs.firsts, runs.units[places]
 
 
 def _begins(runs: Runs, cut: Cut) -> Ints:
