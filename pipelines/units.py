@@ -1,6 +1,7 @@
 """Runs a pure function over units of work: in this process for one worker, as Ray tasks for more."""
 
-from collections.abc import Callable, Iterator, Sequence
+import uuid
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, TypeVar
 
 from pipelines.messages import Failure
@@ -9,6 +10,8 @@ from schemas.errors import ShardloomError
 
 U = TypeVar("U")
 T = TypeVar("T")
+
+_MARKS = "shardloom"  # namespace in the cluster's own table of keys and values
 
 
 def runs_alone(run: RunOptions, units: int) -> bool:
@@ -23,7 +26,10 @@ def runs_alone(run: RunOptions, units: int) -> bool:
 
 
 def map_units(function: Callable[[U], T], units: Sequence[U], run: RunOptions, retries: int = 3) -> Iterator[T]:
-    """Results in whatever order they are done. When a worker dies its unit is done again, so many times at most."""
+    """Results in whatever order they are done. When a worker dies its unit is done again, so many times at most.
+
+    Raises `ShardloomError` when for `stall_seconds` no unit is done and none is worked on.
+    """
     if runs_alone(run, len(units)):
         yield from map(function, units)
         return
@@ -33,22 +39,74 @@ def map_units(function: Callable[[U], T], units: Sequence[U], run: RunOptions, r
 
     connect(run, object_store_bytes=1 << 30)
     workers = min(len(units), default_workers(run))
-    task = ray.remote(num_cpus=1, max_retries=retries)(lambda unit: outcome(function, unit))
+    task = ray.remote(num_cpus=1, max_retries=retries)(lambda mark, unit: marked(function, mark, unit))
     waiting = iter(units)
-    running: list[Any] = []  # references to results
+    running: dict[Any, str] = {}  # references to results, and the marks of who works on them
+    try:
+        while True:
+            while len(running) < 2 * workers and (unit := next(waiting, None)) is not None:
+                mark = uuid.uuid4().hex
+                running[task.remote(mark, unit)] = mark
+            if not running:
+                return
+            done = first_done(running, run.stall_seconds)
+            forget([running.pop(done)])
+            try:
+                result = ray.get(done)
+            except ray.exceptions.RayError as error:
+                raise explained(error) from None
+            if isinstance(result, Failure):
+                raise result.error()
+            yield result
+    finally:
+        if ray.is_initialized():
+            forget(running.values())
+
+
+def first_done(running: dict[Any, str], stall_seconds: float) -> Any:
+    """The first of the references that is done. A unit may take as long as it likes, if only a worker has begun it."""
+    import ray
+
     while True:
-        while len(running) < 2 * workers and (unit := next(waiting, None)) is not None:
-            running.append(task.remote(unit))
-        if not running:
-            return
-        done, running = ray.wait(running, num_returns=1)
-        try:
-            result = ray.get(done[0])
-        except ray.exceptions.RayError as error:
-            raise explained(error) from None
-        if isinstance(result, Failure):
-            raise result.error()
-        yield result
+        done, _ = ray.wait(list(running), num_returns=1, timeout=stall_seconds)
+        if done:
+            return done[0]
+        if not is_any_at_work(running.values()):
+            raise ShardloomError(
+                f"no progress for {stall_seconds:g} s: no worker has started (are there CPUs left on the cluster?); "
+                "what is done is kept, the same command goes on"
+            )
+
+
+def marked(function: Callable[[U], T], mark: str, unit: U) -> T | Failure:
+    """Runs in the worker. Tells the driver first that it has begun, and on which node.
+
+    In the cluster's own table, where it costs one small message: an actor would need a process of its own, and what
+    Ray lists of its tasks a dashboard.
+    """
+    import ray
+    from ray.experimental.internal_kv import _internal_kv_put
+
+    _internal_kv_put(mark, ray.get_runtime_context().get_node_id(), namespace=_MARKS)
+    return outcome(function, unit)
+
+
+def is_any_at_work(marks: Collection[str]) -> bool:
+    """Whether a worker has begun one of these units, on a node that is still there."""
+    import ray
+    from ray.experimental.internal_kv import _internal_kv_get
+
+    alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+    nodes = (_internal_kv_get(mark, namespace=_MARKS) for mark in marks)
+    return any(node is not None and node.decode() in alive for node in nodes)
+
+
+def forget(marks: Collection[str]) -> None:
+    """Removes these marks."""
+    from ray.experimental.internal_kv import _internal_kv_del
+
+    for mark in marks:
+        _internal_kv_del(mark, namespace=_MARKS)
 
 
 def outcome(function: Callable[[U], T], unit: U) -> T | Failure:
