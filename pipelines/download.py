@@ -12,19 +12,22 @@ import functools
 import json
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 from pipelines.download_addresses import Part, listed
 from pipelines.download_losses import Losses
-from pipelines.download_shard import IMAGES, Receipt, fetch
+from pipelines.download_shard import IMAGES, Receipt, fetch, held_receipt
 from pipelines.environments.python import python_of
 from pipelines.image_store import ImageStore, ShardStore
 from pipelines.ingest_unit import Unit
-from pipelines.inputs import input_shards
+from pipelines.inputs import InputShard
 from pipelines.progress import Progress
 from pipelines.recipe import IngestRecipe
 from pipelines.row_watch import RowWatch
 from pipelines.units import map_units
 from schemas.storage import Folder
+
+READERS = 8  # threads that read receipts: small files, far away perhaps
 
 _SUMMARY = "downloads/summary.json"
 
@@ -40,18 +43,28 @@ def downloaded_stores(
     losses = Losses(output, parts, receipts)
     if not any(receipt.tar_size for receipt in receipts):
         return [losses]
-    return [ShardStore(input_shards([output.path(f"{IMAGES}/*.tar")], ".tar")), losses]
+    tars = [
+        name for name in output.names(IMAGES) if name.endswith(".tar")
+    ]  # listed: a glob would read the folder's name
+    return [
+        ShardStore([InputShard(name.removesuffix(".tar"), output.path(f"{IMAGES}/{name}")) for name in tars]),
+        losses,
+    ]
 
 
 def fetched(recipe: IngestRecipe, output: Folder, parts: list[Part], quiet: bool) -> list[Receipt]:
     """What came of each part, in their order."""
     assert recipe.download is not None
-    if parts:
+    with ThreadPoolExecutor(READERS) as pool:
+        held = list(pool.map(functools.partial(held_receipt, output, recipe.download), parts))
+    receipts = [receipt for receipt in held if receipt is not None]
+    todo = [part for part, receipt in zip(parts, held, strict=True) if receipt is None]
+    if todo:
         python_of("img2dataset")  # here first: no worker has to wait for another one that makes it
-    receipts: list[Receipt] = []
     with Progress("download", len(parts), "images", quiet) as progress:
+        progress.advance(len(receipts))
         work = functools.partial(fetch, output, recipe.download, recipe.run.download_threads)
-        for receipt in map_units(work, parts, recipe.run):
+        for receipt in map_units(work, todo, recipe.run):
             receipts.append(receipt)
             progress.advance(1)
             progress.show(sum(receipt.downloaded for receipt in receipts))

@@ -46,11 +46,7 @@ class Receipt:
 
 
 def fetch(output: Folder, options: DownloadOptions, threads: int, part: Part) -> Receipt:
-    """What came of a part. Downloads it, unless that was done before."""
-    asked = options.model_dump(mode="json")
-    held = _held_receipt(output, part, asked)
-    if held is not None:
-        return held
+    """Downloads a part; what came of it."""
     scratch = output.local_path(PARTS) if output.is_local else None
     if scratch is not None:
         scratch.mkdir(parents=True, exist_ok=True)
@@ -67,6 +63,7 @@ def fetch(output: Folder, options: DownloadOptions, threads: int, part: Part) ->
     downloaded = side.height - failures.total()
     if part.urls > side.height:  # it passes over what its own writer chokes on
         failures["not_written"] = part.urls - side.height
+    asked = options.model_dump(mode="json")
     receipt = Receipt(part.name, part.sha256, asked, size, downloaded, dict(sorted(failures.items())))
     output.write(f"{_RECEIPTS}/{part.name}.json", seal(asdict(receipt)))
     return receipt
@@ -87,11 +84,12 @@ def kind_of(status: str, message: str) -> str:
     return next((kind for pattern, kind in _KINDS if re.search(pattern, message)), "no_answer")
 
 
-def _held_receipt(output: Folder, part: Part, asked: dict[str, object]) -> Receipt | None:
+def held_receipt(output: Folder, options: DownloadOptions, part: Part) -> Receipt | None:
     """Of an earlier run, if it is of these addresses and options, and its files are whole."""
     name = f"{_RECEIPTS}/{part.name}.json"
     if not output.exists(name):
         return None
+    asked = options.model_dump(mode="json")
     try:
         receipt = Receipt(**unseal(output.read(name)))
         is_same = replace(receipt, urls_sha256=part.sha256, options=asked) == receipt

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from pipelines.inputs import InputShard, input_shards
+from pipelines.inputs import InputShard
 from pipelines.recipe import RunOptions
 from pipelines.units import map_units
 from schemas.datacomp import read_sample
@@ -29,7 +29,7 @@ from schemas.errors import UsageError
 from schemas.manifest import InputFile
 from schemas.output_set import PARTS
 from schemas.quarantine import Reason, Rejected
-from schemas.storage import Folder, split
+from schemas.storage import Folder, matching, split
 from schemas.tar_reader import TarReader
 
 MAX_MAP = 1 << 30  # bytes of a map's file; it is held as a dict, so that millions of URLs are better kept in shards
@@ -62,7 +62,19 @@ def open_stores(patterns: Sequence[str]) -> list[ImageStore]:
             stores.append(FolderStore(pattern))
         else:
             tars.append(pattern)
-    return [*stores, ShardStore(input_shards(tars, ".tar"))] if tars else stores
+    return [*stores, ShardStore(image_tars(tars))] if tars else stores
+
+
+def image_tars(patterns: Sequence[str]) -> list[InputShard]:
+    """The tars that the globs match, in the order of their paths. Their names may be equal: each download has the same.
+
+    Raises `UsageError`: none, or another file than a tar.
+    """
+    paths = sorted({path for pattern in patterns for path in matching(pattern)})
+    wrong = next((path for path in paths if not path.endswith(".tar")), None)
+    if wrong is not None:
+        raise UsageError(f"images: {wrong} is no .tar file: the glob should match img2dataset's shards alone")
+    return [InputShard(path.rsplit("/", 1)[-1].removesuffix(".tar"), path) for path in paths]
 
 
 def find(stores: Sequence[ImageStore], address: str) -> bytes:

@@ -10,6 +10,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,17 @@ from PIL import Image
 
 from pipelines import img2dataset
 from pipelines.cli import main
+from pipelines.download_addresses import Part
+from pipelines.download_shard import Receipt
 from pipelines.environments.python import environment_of, python_of
 from pipelines.ingest import ingest
 from pipelines.recipe import DownloadOptions, IngestRecipe, IngestRun
 from pipelines.verify import verify
+from schemas.errors import ShardloomError
+from schemas.manifest import seal, unseal
+from schemas.storage import Folder
 from schemas.tar_reader import TarReader
-from tests.conftest import jpeg
+from tests.conftest import jpeg, write_shard
 from tests.pipelines.drivers import hashes
 from tests.pipelines.published import write_text
 from tests.pipelines.web_pages import HUGE, served_pages
@@ -86,6 +92,26 @@ def test_images_and_download_exclude_each_other(tmp_path: Path, capsys: pytest.C
             main([*command, *flags])
         assert stopped.value.code == 2
         assert capsys.readouterr().err == f"error: {line}\n"
+
+
+@pytest.mark.parametrize("name", ["out", "out[1]*"])
+def test_what_was_downloaded_needs_no_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A folder may be called as no glob can be. Asking for an environment would be an error here, as it is offline."""
+    monkeypatch.setenv("SHARDLOOM_ENVIRONMENTS", "/dev/null/none")
+    recipe = recipe_of(tmp_path, [f"https://example.org/{number:012d}.jpg" for number in range(3)])
+    assert recipe.download is not None
+    output = Folder(str(tmp_path / name))
+    with pytest.raises(ShardloomError, match="set SHARDLOOM_ENVIRONMENTS to a folder that can"):
+        ingest(recipe, output.url, quiet=True)
+    (part,) = (Part(**each) for each in unseal(output.read("downloads/urls.json"))["parts"])
+    output.local_path("downloads/images").mkdir()
+    write_shard(output.local_path(f"downloads/images/{part.name}.tar"), [jpeg(number) for number in range(3)])
+    pl.DataFrame({"url": []}).write_parquet(output.local_path(f"downloads/images/{part.name}.parquet"))
+    size = output.size(f"downloads/images/{part.name}.tar")
+    receipt = Receipt(part.name, part.sha256, recipe.download.model_dump(mode="json"), size, 3, {})
+    output.write(f"downloads/receipts/{part.name}.json", seal(asdict(receipt)))
+    totals = ingest(recipe, output.url, quiet=True)
+    assert (totals.rows_in, totals.rows_out) == (3, 3)
 
 
 @pytest.mark.slow

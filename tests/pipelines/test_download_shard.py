@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.download_addresses import Part
 from pipelines.download_losses import Losses
-from pipelines.download_shard import Receipt, _held_receipt, fetch, kind_of
+from pipelines.download_shard import Receipt, held_receipt, kind_of
 from pipelines.recipe import DownloadOptions
 from schemas.manifest import seal
 from schemas.quarantine import Rejected
@@ -57,7 +57,7 @@ def whole_part(output: Folder, options: DownloadOptions) -> tuple[Part, Receipt]
 def test_a_whole_part_is_not_asked_for_again(tmp_path: Path) -> None:
     output, options = Folder(str(tmp_path)), DownloadOptions()
     part, receipt = whole_part(output, options)
-    assert fetch(output, options, 1, part) == receipt
+    assert held_receipt(output, options, part) == receipt
     for change in (
         lambda: output.write("downloads/images/downloaded_00000000.tar", b"ta"),
         lambda: output.remove("downloads/images/downloaded_00000000.parquet"),
@@ -65,10 +65,10 @@ def test_a_whole_part_is_not_asked_for_again(tmp_path: Path) -> None:
     ):
         whole_part(output, options)
         change()
-        assert _held_receipt(output, part, options.model_dump(mode="json")) is None
+        assert held_receipt(output, options, part) is None
     whole_part(output, options)
-    assert _held_receipt(output, replace(part, sha256="b" * 64), options.model_dump(mode="json")) is None
-    assert _held_receipt(output, part, DownloadOptions(image_size=256).model_dump(mode="json")) is None
+    assert held_receipt(output, options, replace(part, sha256="b" * 64)) is None
+    assert held_receipt(output, DownloadOptions(image_size=256), part) is None
 
 
 def test_a_lost_image_says_why(tmp_path: Path) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.image_store import _ROW, FolderStore, MapStore, ShardStore, _numbered, find, open_stores
-from pipelines.inputs import input_shards
+from pipelines.image_store import _ROW, FolderStore, MapStore, ShardStore, _numbered, find, image_tars, open_stores
 from pipelines.recipe import RunOptions
 from schemas.errors import UsageError
 from schemas.quarantine import Reason, Rejected
@@ -26,7 +25,7 @@ def url(shard: int, number: int) -> str:
 
 def opened(pattern: str, output: Path) -> ShardStore:
     """A store of these shards, as a worker gets it."""
-    store = ShardStore(input_shards([pattern], ".tar"))
+    store = ShardStore(image_tars([pattern]))
     store.prepare(Folder(str(output)), ALONE)
     copy: ShardStore = pickle.loads(pickle.dumps(store))  # noqa: S301  our own bytes
     return copy
@@ -72,6 +71,15 @@ def test_shards_without_urls_hold_nothing(tmp_path: Path) -> None:
         writer.add("1.json", b"{}")
         writer.close()
     assert opened(f"{tmp_path}/a.tar", tmp_path / "out").get("x") is None
+
+
+def test_two_downloads_have_tars_of_the_same_names(make_shards: Callable[..., str], tmp_path: Path) -> None:
+    make_shards(tmp_path / "a", shards=1, samples=2)
+    make_shards(tmp_path / "b", shards=2, samples=2)
+    (store,) = open_stores([f"{tmp_path}/a/*.tar", f"{tmp_path}/b/*.tar", f"{tmp_path}/*/00000000.tar"])
+    assert store.revision.path == f"3 tars from {tmp_path}/a/00000000.tar"
+    store.prepare(Folder(str(tmp_path / "out")), ALONE)
+    assert [store.get(url(0, 1)), store.get(url(1, 1)), store.get(url(2, 1))] == [jpeg(1), jpeg(1001), None]
 
 
 def test_maps_name_files_beside_them(tmp_path: Path) -> None:
