@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from dataclasses import asdict
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -415,6 +415,9 @@ def generate(
     temperature: Annotated[float, typer.Option(min=0, help="0: always the likeliest token")] = 0.0,
     top_p: Annotated[float, typer.Option(min=0, max=1, help="of the likeliest tokens of this probability")] = 1.0,
     seed: Annotated[int, typer.Option(help="of the draws, with a temperature")] = 0,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option(help="auto: cuda where there is one; its weights are bf16 there")
+    ] = "auto",
     json_: Json = False,
 ) -> None:
     """Let a trained model go on after a text with images, or answer it."""
@@ -422,7 +425,7 @@ def generate(
     from training.model.generate import GenerateOptions
 
     options = GenerateOptions(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
-    said = answer(model, prompt, image or [], options, chat)
+    said = answer(model, prompt, image or [], options, chat, device)
     print(json.dumps({"answer": said}) if json_ else visible(said))
 
 

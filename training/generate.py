@@ -2,33 +2,64 @@
 
 from collections.abc import Sequence
 from itertools import zip_longest
+from typing import Literal
 
-from schemas.errors import UsageError
+import torch
+
+from schemas.errors import ShardloomError, UsageError
 from schemas.quarantine import Rejected
 from schemas.storage import split
 from training.data.chat import ChatTemplate
-from training.model.config import ModelOptions
+from training.model.config import ModelOptions, PromptOptions
 from training.model.generate import GenerateOptions, Prompt, generate
-from training.model.pretrained import load_pretrained
+from training.model.lmm import ResamplerLMM
+from training.model.pretrained import load_pretrained, read_prompts
 from training.model.tiles import Picture, decode
 from training.model.tokens import TextTokenizer
 
 MARKER = "<image>"
 
 
+Device = Literal["auto", "cpu", "cuda"]
+
+
 def answer(
-    folder: str, text: str, images: Sequence[str], options: GenerateOptions | None = None, chat: bool = False
+    folder: str,
+    text: str,
+    images: Sequence[str],
+    options: GenerateOptions | None = None,
+    chat: bool = False,
+    device: Device = "auto",
 ) -> str:
     """What the model in `folder` says to a text with images, which are files or URLs.
 
     Each `<image>` in the text is the next image's place; without any they stand before it. `chat` puts it as a user's
-    turn. Raises `UsageError` for images that can't be read, and for more or fewer than there are places.
+    turn. `device`: auto is cuda where there is one. Raises `UsageError` for images that can't be read, and for more or
+    fewer than there are places.
     """
+    place = device_of(device)
     model, tokenizer = load_pretrained(folder)
+    prompts = read_prompts(folder)
     pictures = [picture(path, model.options, model.vision.image_size) for path in images]
     parts: list[str | int | Picture] = interleaved(text, pictures)
-    prompt: Prompt = asked(parts, tokenizer) if chat else parts
-    return generate(model, tokenizer, prompt, options)
+    prompt = asked(parts, tokenizer, prompts) if chat else begun(parts, tokenizer, prompts)
+    return generate(on_device(model, place), tokenizer, prompt, options)
+
+
+def device_of(asked: Device) -> str:
+    """The device that `auto` stands for here. Raises `UsageError` where there is none of the kind."""
+    cuda = torch.cuda.is_available()
+    if asked == "cuda" and not cuda:
+        raise UsageError("generate: no CUDA device here; pass --device cpu or --device auto")
+    return asked if asked != "auto" else "cuda" if cuda else "cpu"
+
+
+def on_device(model: ResamplerLMM, device: str) -> ResamplerLMM:
+    """The model there; on a GPU its weights in bf16, as they were used in training, and the angles of positions not."""
+    if device == "cuda":
+        for parameter in model.parameters():
+            parameter.data = parameter.data.to(device, torch.bfloat16)
+    return model.to(device)
 
 
 def interleaved(text: str, pictures: Sequence[Picture]) -> list[str | int | Picture]:
@@ -41,10 +72,27 @@ def interleaved(text: str, pictures: Sequence[Picture]) -> list[str | int | Pict
     return [part for pair in zip_longest(pieces, pictures) for part in pair if part]
 
 
-def asked(parts: Sequence[str | int | Picture], tokenizer: TextTokenizer) -> Prompt:
-    """The parts as a user's turn, to which the assistant is to answer."""
-    chat = ChatTemplate.of(tokenizer, None)
-    return [*chat.openings["user"], *parts, *chat.closing, *chat.openings["assistant"]]
+def asked(parts: Sequence[str | int | Picture], tokenizer: TextTokenizer, prompts: PromptOptions) -> Prompt:
+    """The parts as a user's turn, to which the assistant is to answer, to the token as `SampleReader` puts one."""
+    chat = ChatTemplate.of(tokenizer, prompts.system)
+    turn: list[str | int | Picture] = []
+    for part in parts:
+        turn += [part.strip()] if isinstance(part, str) else [part, *chat.after_image]
+    return [*chat.system, *chat.openings["user"], *turn, *chat.closing, *chat.openings["assistant"]]
+
+
+def begun(parts: Sequence[str | int | Picture], tokenizer: TextTokenizer, prompts: PromptOptions) -> Prompt:
+    """The parts as the beginning of a document: what was said of an image ends where the next one stands."""
+    if not prompts.end_of_chunk:
+        return parts
+    prompt: list[str | int | Picture] = []
+    seen = False
+    for part in parts:
+        if not isinstance(part, str):
+            prompt += [tokenizer.special.end_of_chunk] if seen else []
+            seen = True
+        prompt.append(part)
+    return prompt
 
 
 def picture(path: str, options: ModelOptions, tile: int) -> Picture:
@@ -52,6 +100,10 @@ def picture(path: str, options: ModelOptions, tile: int) -> Picture:
     grids = options.any_resolution.grids if options.any_resolution.enabled else ((1, 1),)
     folder, name = split(path)
     try:
-        return decode(folder.read(name), tile * max(max(grid) for grid in grids))
+        data = folder.read(name)
+    except ShardloomError as error:
+        raise UsageError(f"--image {path}: {error}; pass an image's file or URL") from None
+    try:
+        return decode(data, tile * max(max(grid) for grid in grids))
     except Rejected as error:
-        raise UsageError(f"{path}: no image: {error}") from None
+        raise UsageError(f"--image {path}: no image: {error}; pass another") from None

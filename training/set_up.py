@@ -17,6 +17,7 @@ from training.data.build import build_data
 from training.data.plan import PackPlan, check_unchanged
 from training.flops import Flops, flops_of, measured_peak, non_embedding
 from training.metrics import METRICS, check_boards
+from training.model.config import PromptOptions
 from training.model.lmm import ResamplerLMM
 from training.model.pretrained import build_model, save_pretrained
 from training.model.tokens import TextTokenizer, load_tokenizer
@@ -152,8 +153,9 @@ def export(run: Run) -> Path:
     fault: str | None = None
     if run.trainer.ranks.is_first:
         try:
-            Folder(str(run.folder)).clear(MODEL)
-            save_pretrained(run.model, run.tokenizer, target, {**state, **run.tower})
+            data = run.trainer.recipe.data
+            prompts = PromptOptions(system=data.system, end_of_chunk=data.end_of_chunk)
+            save_pretrained(run.model, run.tokenizer, target, {**state, **run.tower}, prompts, replace=True)
         except ShardloomError as error:
             fault = str(error)
     run.trainer.ranks.agree(fault, "exporting the model")

@@ -45,6 +45,13 @@ class AnyResolutionOptions(Options):
     )
 
 
+class PromptOptions(Options):
+    """What a model's training has put around the texts of its samples; an export keeps it, and prompts are put so."""
+
+    system: str | None = Field(None, description="the system's words, before conversations that begin without any")
+    end_of_chunk: bool = Field(True, description="<|endofchunk|> before each image of a document but the first")
+
+
 class ModelOptions(Options):
     """The whole model."""
 

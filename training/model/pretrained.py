@@ -1,23 +1,23 @@
 """A trained model as a folder: weights as safetensors, configuration and tokenizer, loaded again without any script.
 
 `config.json` holds the `ModelOptions` with each part's full configuration in place of a name, so that nothing but the
-folder is needed; the keys of the tensors are those of `ResamplerLMM`.
+folder is needed, and the `PromptOptions`; the keys of the tensors are those of `ResamplerLMM`.
 """
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import split_torch_state_dict_into_shards
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from schemas.errors import ShardloomError, UsageError
-from training.model.config import ModelOptions
+from training.model.config import ModelOptions, PromptOptions
 from training.model.lmm import ResamplerLMM
 from training.model.parts import described, settings_of
 from training.model.tokens import TextTokenizer, load_tokenizer
@@ -51,21 +51,31 @@ def build_model(options: ModelOptions, device: str = "cpu", weights: str | None 
 
 
 def save_pretrained(
-    model: ResamplerLMM, tokenizer: TextTokenizer, folder: str | Path, state: Mapping[str, Tensor] | None = None
+    model: ResamplerLMM,
+    tokenizer: TextTokenizer,
+    folder: str | Path,
+    state: Mapping[str, Tensor] | None = None,
+    prompts: PromptOptions | None = None,
+    replace: bool = False,
 ) -> None:
     """Into a new or empty folder. `state`: the model's whole state, where its own tensors are shards or elsewhere.
 
-    Written beside it first and then renamed: a folder of this name is whole.
+    Written beside it first and then renamed: a folder of this name is whole. `replace`: the model that is there already
+    stays until then.
     """
     folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not (replace and folder.is_dir()) and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"export: {folder} exists and is not empty; pass a new folder")
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    unfinished, old = (folder.with_name(f".{folder.name}.{word}") for word in ("unfinished", "old"))
     shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
     try:
-        _write(unfinished, model, tokenizer, state or model.state_dict())
+        unfinished.mkdir(parents=True)
+        _write(unfinished, model, tokenizer, state or model.state_dict(), prompts or PromptOptions())
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            folder.replace(old)
         unfinished.replace(folder)
+        shutil.rmtree(old, ignore_errors=True)
     except (OSError, SafetensorError) as error:
         what = " ".join(str(error).split())
         raise ShardloomError(f"export: cannot write {folder}: {what}; make room, and save the model again") from None
@@ -87,12 +97,14 @@ def read_options(folder: Path) -> ModelOptions:
     """What the model in the folder is made of."""
     if (kind := _model_type(folder)) != MODEL_TYPE:
         raise UsageError(f"model: {folder / CONFIG_FILE} is of a {kind}; pass a folder of save_pretrained")
-    config = json.loads((folder / CONFIG_FILE).read_text("utf-8"))
-    try:
+    with _of_a_model(folder) as config:
         return ModelOptions.model_validate(config["model"] | {"tokenizer": str(folder)})
-    except (ValidationError, KeyError, TypeError) as error:
-        what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise UsageError(f"model: {folder / CONFIG_FILE} is no model's: {what}; pass another folder") from None
+
+
+def read_prompts(folder: str | Path) -> PromptOptions:
+    """How its training has put the texts of its samples; without a word of it the defaults."""
+    with _of_a_model(Path(folder)) as config:
+        return PromptOptions.model_validate(config.get("prompts", {}))
 
 
 def blank_model(options: ModelOptions, tokenizer: TextTokenizer | None = None) -> ResamplerLMM:
@@ -106,7 +118,19 @@ def blank_model(options: ModelOptions, tokenizer: TextTokenizer | None = None) -
     return model
 
 
-def _write(folder: Path, model: ResamplerLMM, tokenizer: TextTokenizer, state: Mapping[str, Tensor]) -> None:
+@contextmanager
+def _of_a_model(folder: Path) -> Iterator[dict[str, Any]]:
+    """What the folder's config.json says; what is wrong with it is one line."""
+    try:
+        yield json.loads((folder / CONFIG_FILE).read_text("utf-8"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # pydantic's, too, is a ValueError
+        what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise UsageError(f"model: {folder / CONFIG_FILE} is no model's: {what}; pass another folder") from None
+
+
+def _write(
+    folder: Path, model: ResamplerLMM, tokenizer: TextTokenizer, state: Mapping[str, Tensor], prompts: PromptOptions
+) -> None:
     own = {key: state[key].contiguous() for key in sorted(own_keys(model))}
     split = split_torch_state_dict_into_shards(own, max_shard_size=_SHARD)
     for name, keys in split.filename_to_tensors.items():
@@ -116,7 +140,7 @@ def _write(folder: Path, model: ResamplerLMM, tokenizer: TextTokenizer, state: M
         (folder / INDEX_FILE).write_text(json.dumps(index, indent=1), "utf-8")
     for name, content in tokenizer.files().items():
         (folder / name).write_bytes(content)
-    config = {"model_type": MODEL_TYPE, "model": _whole_options(model)}
+    config = {"model_type": MODEL_TYPE, "model": _whole_options(model), "prompts": prompts.model_dump(mode="json")}
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=1), "utf-8")
 
 

@@ -165,6 +165,18 @@ def test_nothing_is_overwritten(saved: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
 
 
+def test_a_model_is_replaced_when_the_new_one_is_whole(copy: Path, saved: Path, tmp_path: Path) -> None:
+    model, tokenizer = load_pretrained(saved)
+    whole = model.state_dict()
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    with pytest.raises(KeyError):  # while it is written
+        save_pretrained(model, tokenizer, copy, {"resampler.latents": whole["resampler.latents"]}, replace=True)
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
+    save_pretrained(model, tokenizer, copy, whole | {"resampler.latents": model.resampler.latents + 1}, replace=True)
+    assert torch.equal(load_pretrained(copy)[0].resampler.latents, model.resampler.latents + 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy"]
+
+
 def test_missing_and_left_over_tensors(copy: Path) -> None:
     whole = load_file(copy / "model.safetensors")
     lacking = {key: tensor for key, tensor in whole.items() if key != "resampler.norm.bias"}

@@ -1,0 +1,132 @@
+"""What is asked of an exported model is put as its training has put it, to the token."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from schemas.errors import UsageError
+from tests.conftest import jpeg
+from tests.training.data.sets import document
+from tests.training.model import tiny
+from training.data.markup import Markup
+from training.data.options import SYSTEM, DataOptions, SourceText
+from training.data.pieces import Piece
+from training.data.samples import SampleReader
+from training.generate import answer, asked, begun, device_of, interleaved, on_device, picture
+from training.model.config import PromptOptions
+from training.model.generate import GenerateOptions, Prompt, generate, prompt_batch
+from training.model.lmm import ResamplerLMM
+from training.model.pretrained import load_pretrained, read_prompts, save_pretrained
+from training.model.tiles import Picture
+from training.model.tokens import TextTokenizer, load_tokenizer
+
+PROMPTS = PromptOptions(system=SYSTEM)
+SIZE = (64, 48)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An export, with two images beside it."""
+    place = tmp_path_factory.mktemp("export")
+    options = tiny.options(tiny.write_tokenizer(place / "tokenizer"))
+    save_pretrained(ResamplerLMM.build(options), load_tokenizer(options), place / "model", prompts=PROMPTS)
+    for number in (1, 2):
+        (place / f"{number}.jpg").write_bytes(jpeg(number, *SIZE))
+    return place
+
+
+def reader(tokenizer: TextTokenizer, prompts: PromptOptions) -> SampleReader:
+    options = DataOptions.model_validate(
+        {
+            "sources": {"a": "nowhere"},
+            "weights": {"a": 1},
+            "system": prompts.system,
+            "end_of_chunk": prompts.end_of_chunk,
+        }
+    )
+    return SampleReader(tokenizer, Markup.of(tokenizer, options, tiny.RESAMPLER["latents"]), 0)
+
+
+def pictures(folder: Path, model: ResamplerLMM) -> list[Picture]:
+    return [picture(str(folder / f"{number}.jpg"), model.options, model.vision.image_size) for number in (1, 2)]
+
+
+def ids(model: ResamplerLMM, tokenizer: TextTokenizer, prompt: Prompt) -> list[int]:
+    found: list[int] = prompt_batch(model, tokenizer, [prompt]).tokens[0].tolist()
+    return found
+
+
+@pytest.mark.parametrize("system", [SYSTEM, "Be brief.", None])
+def test_a_question_is_put_as_conversations_are(folder: Path, system: str | None) -> None:
+    model, tokenizer = load_pretrained(folder / "model")
+    prompts = PromptOptions(system=system)
+    stored = document(1, [SIZE, "What is it?", SIZE, "And this?", "A cat"], ["user"] * 4 + ["assistant"])
+    segment = reader(tokenizer, prompts).segment(stored, SourceText(), Piece(), [1, 1])
+    assert segment is not None
+    parts = interleaved("<image>\nWhat is it? <image> And this?\n", pictures(folder, model))
+    answered = segment.is_learnt.index(True)
+    assert ids(model, tokenizer, asked(parts, tokenizer, prompts)) == segment.ids[:answered]
+    assert tokenizer.decode(segment.ids[answered:]) == "A cat<|end|>\n"
+
+
+@pytest.mark.parametrize("end_of_chunk", [True, False])
+def test_a_text_is_begun_as_documents_are(folder: Path, end_of_chunk: bool) -> None:
+    model, tokenizer = load_pretrained(folder / "model")
+    prompts = PromptOptions(end_of_chunk=end_of_chunk)
+    stored = document(1, ["See ", SIZE, " a cat", SIZE, " a"])
+    segment = reader(tokenizer, prompts).segment(stored, SourceText(), Piece(), [1, 1])
+    assert segment is not None
+    parts = interleaved("See <image> a cat<image> a", pictures(folder, model))
+    closing = 2 if end_of_chunk else 1
+    assert ids(model, tokenizer, begun(parts, tokenizer, prompts)) == segment.ids[:-closing]
+
+
+def test_an_export_says_how_it_is_asked(folder: Path, tmp_path: Path) -> None:
+    assert read_prompts(folder / "model") == PROMPTS
+    (tmp_path / "config.json").write_text('{"model_type": "shardloom_resampler_lmm", "model": {}}')
+    assert read_prompts(tmp_path) == PromptOptions(system=None, end_of_chunk=True)
+    (tmp_path / "config.json").write_text('{"prompts": {"system": 3}}')
+    with pytest.raises(UsageError, match=r"config\.json is no model's: ValidationError: .*; pass another folder$"):
+        read_prompts(tmp_path)
+
+
+def test_answers(folder: Path) -> None:
+    """Of a model that has learnt nothing; that a file may be a URL, too."""
+    options = GenerateOptions(max_new_tokens=3)
+    model, image = str(folder / "model"), str(folder / "1.jpg")
+    said = answer(model, "What is it?", [image], options, chat=True, device="cpu")
+    assert said == answer(model, "<image> What is it? ", [f"file://{image}"], options, chat=True, device="cpu")
+    assert isinstance(said, str)
+    assert said != answer(model, "What is it?", [image], options, device="cpu")
+
+
+def test_images_that_are_none(folder: Path) -> None:
+    missing = folder / "none.png"
+    with pytest.raises(
+        UsageError,
+        match=rf"^--image {missing}: cannot read {missing}: No such file or .*; pass an image's file or URL$",
+    ):
+        answer(str(folder / "model"), "", [str(missing)], device="cpu")
+    tokenizer = folder / "tokenizer/tokenizer.json"
+    with pytest.raises(UsageError, match=rf"^--image {tokenizer}: no image: .*; pass another$"):
+        answer(str(folder / "model"), "", [str(tokenizer)], device="cpu")
+    with pytest.raises(UsageError, match=r"^the prompt has 2 times <image> and there are 1 images$"):
+        answer(str(folder / "model"), "<image><image>", [str(folder / "1.jpg")], device="cpu")
+
+
+def test_devices(folder: Path) -> None:
+    assert device_of("cpu") == "cpu"
+    model, tokenizer = load_pretrained(folder / "model")
+    if not torch.cuda.is_available():
+        assert device_of("auto") == "cpu"
+        with pytest.raises(UsageError, match=r"^generate: no CUDA device here; pass --device cpu or --device auto$"):
+            device_of("cuda")
+        return
+    assert device_of("auto") == "cuda"
+    angles = [buffer.clone() for buffer in model.buffers()]
+    on_device(model, "cuda")
+    assert {(p.dtype, p.device.type) for p in model.parameters()} == {(torch.bfloat16, "cuda")}
+    assert all(torch.equal(one.cpu(), other) for one, other in zip(model.buffers(), angles, strict=True))
+    prompt = asked(["What is it?", *pictures(folder, model)], tokenizer, PROMPTS)
+    assert isinstance(generate(model, tokenizer, prompt, GenerateOptions(max_new_tokens=3)), str)
