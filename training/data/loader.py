@@ -4,6 +4,7 @@ Step after step takes the next `sequences` packs; its micro-batches go to the ra
 step whatever the number of ranks and workers, and a step's cursor is all that a resume needs.
 """
 
+import contextlib
 import signal
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from schemas.errors import ShardloomError, UsageError
+from schemas.errors import ShardloomError
 from training.batch import Batch, stack
 from training.data.assemble import Assembler, Fault
 from training.data.plan import Cursor, PackPlan, PackUnit
@@ -43,13 +44,8 @@ class PackLoader:
     ) -> None:
         """`sequences` a step over all ranks, `micro` of them a micro-batch; `prefetch` micro-batches a worker ahead.
 
-        Raises `UsageError` where a step can't be dealt out evenly.
+        `sequences` is a multiple of `micro` times `ranks`.
         """
-        if sequences % (micro * ranks):
-            raise UsageError(
-                f"sequences: {sequences} a step can't be dealt to {ranks} ranks in micro-batches of {micro}: "
-                f"make it a multiple of {micro * ranks}"
-            )
         self.plan, self.rank, self.ranks, self.sequences, self.micro = plan, rank, ranks, sequences, micro
         self.workers, self.prefetch = workers, prefetch
         self._iterator: Iterator[_Answer] | None = None
@@ -65,10 +61,12 @@ class PackLoader:
             num_workers=self.workers,
             prefetch_factor=self.prefetch if self.workers else None,
             multiprocessing_context="fork" if self.workers else None,  # shares the plan, and starts at once
-            worker_init_fn=_begin if self.workers else None,
             generator=torch.Generator(),  # it draws a seed, which would come out of the trainer's own
         )
-        self._iterator = iter(loader)
+        with _unheard_signals():
+            self._iterator = iter(loader)
+        for worker in getattr(self._iterator, "_workers", ()):
+            worker.terminate = worker.kill  # how torch ends one that is stuck; it would not hear of SIGTERM
         share = self.sequences // (self.micro * self.ranks)
         while answers := list(islice(self._iterator, share)):
             for answer in answers:
@@ -144,9 +142,18 @@ class _Packs(Dataset[_Answer]):
         return _Answer(whole, [fault for _, faults in found for fault in faults])
 
 
-def _begin(_number: int) -> None:
-    """A worker starts. Ctrl-C goes to all processes of a terminal, but how to end is the trainer's to say."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextlib.contextmanager
+def _unheard_signals() -> Iterator[None]:
+    """Processes that start in here never hear of a SIGTERM or Ctrl-C; this one does, afterwards.
+
+    Both often go to a whole group of processes, but how to end is the trainer's to say: without its workers it can't
+    finish a step. Blocked, for torch puts handlers of its own in place before a worker could.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _as_it_is(answer: Any) -> Any:

@@ -1,6 +1,9 @@
 """The same packs in the same order whoever reads them; what is wrong with a sample costs nothing but that sample."""
 
 import hashlib
+import multiprocessing
+import os
+import signal
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from schemas.errors import ShardloomError, UsageError
+from schemas.errors import ShardloomError
 from tests.training.data.sets import LATENTS, TILE, captioned, mixed, plan, tokenizer, write_set
 from training.batch import IGNORED, PADDING, Batch, SampleName
 from training.data.assemble import Assembler, Fault
@@ -136,11 +139,26 @@ def test_the_last_step_is_filled_up(small: PackPlan) -> None:
     assert step.cursor == Cursor(small.windows, 0)
 
 
-def test_a_step_that_cannot_be_dealt_is_refused(small: PackPlan) -> None:
-    with pytest.raises(
-        UsageError, match=r"^sequences: 6 a step can't be dealt to 2 ranks in micro-batches of 2: make it a"
-    ):
-        PackLoader(small, 0, 2, 6, 2, 0, 2)
+def test_workers_hear_of_no_signal(small: PackPlan) -> None:
+    """It often goes to all processes of a run; how to end is the trainer's to say."""
+    loader = PackLoader(small, 0, 1, 4, 1, 2, 2)
+    found = loader.steps()
+    next(found)
+    for worker in multiprocessing.active_children():
+        os.kill(worker.ident or 0, signal.SIGTERM)
+        os.kill(worker.ident or 0, signal.SIGINT)
+    assert len(list(found)) == 5
+    loader.close()
+    assert multiprocessing.active_children() == []
+
+
+def test_a_worker_that_is_stuck_is_ended(small: PackPlan) -> None:
+    loader = PackLoader(small, 0, 1, 4, 1, 1, 2)
+    next(loader.steps())
+    (worker,) = multiprocessing.active_children()
+    os.kill(worker.ident or 0, signal.SIGSTOP)
+    loader.close()
+    assert multiprocessing.active_children() == []
 
 
 def test_faults_cost_their_samples_alone(tmp_path: Path) -> None:
