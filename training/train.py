@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -55,7 +56,8 @@ def _run(asked: argparse.Namespace, program: str) -> None:
     seen = f"{result.seen['tokens']:,} tokens, {result.seen['images']:,} images"
     print(f"{result.ended} after step {result.step:,} of {recipe.steps:,}: {seen}; loss: {losses or 'none'}")
     if result.model is None:
-        print(f"go on with: {program} {asked.recipe} --output {result.folder} --resume auto")
+        again = [asked.recipe, *asked.overrides, "--output", str(result.folder), "--resume", "auto"]
+        print(f"go on with: {program} {shlex.join(again)}")
     else:
         print(f"model: {result.model}")
 

@@ -120,9 +120,15 @@ def torchrun(script: str, *arguments: object, ranks: int = 2) -> "subprocess.Com
 
 
 def started(*arguments: object) -> "subprocess.Popen[str]":
-    """The trainer's command, under way."""
+    """The trainer's command, under way, in a group of processes of its own."""
     return subprocess.Popen(
-        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY, env=ENVIRONMENT
+        command(*arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
+        env=ENVIRONMENT,
+        start_new_session=True,
     )
 
 

@@ -1,6 +1,7 @@
 """Checkpoints are whole or not there; one that isn't is found out, and the one before is taken."""
 
 import json
+import os
 import signal
 from pathlib import Path
 
@@ -170,13 +171,15 @@ def test_training_goes_on_with_a_full_disk(tokenizer: Path, tmp_path: Path) -> N
 def test_stopped_by_a_signal(tokenizer: Path, tmp_path: Path) -> None:
     asked = runs.packed(tmp_path, tokenizer, steps=10_000, checkpoint={"every": 100_000})
     recipe = runs.written(tmp_path, asked)
-    process = runs.started(recipe, "--output", tmp_path / "run")
+    overrides = ["data.workers=1", "checkpoint={every: 1000, keep: 3}"]
+    process = runs.started(recipe, *overrides, "--output", tmp_path / "run")
     runs.wait_for(process, tmp_path / "run", step=3)
-    process.send_signal(signal.SIGTERM)
+    os.killpg(process.pid, signal.SIGTERM)  # as schedulers do: its workers get it, too
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     step = max(runs.losses(tmp_path / "run"))
     assert names(tmp_path / "run/checkpoints") == [name_of(step)]
     assert "training: stopping after this step, with a checkpoint" in err.splitlines()
     assert out.startswith(f"stopped after step {step:,} of 10,000: ")
-    assert out.endswith(f"go on with: python -m training.train {recipe} --output {tmp_path / 'run'} --resume auto\n")
+    again = f"{recipe} data.workers=1 'checkpoint={{every: 1000, keep: 3}}' --output {tmp_path / 'run'} --resume auto"
+    assert out.endswith(f"go on with: python -m training.train {again}\n")
