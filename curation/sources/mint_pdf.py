@@ -6,7 +6,7 @@ against the frames goes wrong as soon as one of them is missing. Where the frame
 nothing tells which frame is whose, and the images are lost; so are those of a document without a tiff. The text stays.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from curation.sources import tiff
@@ -36,8 +36,10 @@ def read(sample: TarSample, options: ReadOptions) -> Draft:
 
 def _images(sample: TarSample, names: list[str], entries: list[Any], options: ReadOptions) -> Iterator[DraftImage]:
     """The image that each name stands for."""
-    found = _frames(sample, len(entries) or len(names), options) if names else []
-    for name, frame in zip(names, _frames_of(names, entries), strict=True):
+    numbers = _frames_of(names, entries)
+    named = sorted({number for number in numbers if isinstance(number, int)})
+    found = _frames(sample, len(entries) or len(names), named, options)
+    for name, frame in zip(names, numbers, strict=True):
         about = entries[frame] if isinstance(frame, int) and frame < len(entries) else None
         source: ImageSource = frame if isinstance(frame, Rejected) else found[frame]
         told = {"reference": name} | (about if isinstance(about, dict) else {})
@@ -64,15 +66,16 @@ def _frames_of(references: list[str], entries: list[Any]) -> list[int | Rejected
     return list(range(len(references)))
 
 
-def _frames(sample: TarSample, due: int, options: ReadOptions) -> list[ImageSource]:
-    """`due` frames, or as many times why there are none."""
+def _frames(sample: TarSample, due: int, numbers: list[int], options: ReadOptions) -> Mapping[int, ImageSource]:
+    """The frames of these numbers, of `due` that there should be, or why there are none. Others are not looked at."""
     member = sample.members.get("tiff") or sample.members.get("tif")
     try:
         if member is None:
             raise Rejected(Reason.LOST_IMAGE, "no .tiff member")
-        found = tiff.frames(member.data, options.limits)
-        if len(found) != due:
-            raise Rejected(Reason.LOST_IMAGE, f"{len(found)} frames for {due} images")
+        links = tiff.links(member.data)
+        if len(links) != due:
+            raise Rejected(Reason.LOST_IMAGE, f"{len(links)} frames for {due} images")
     except Rejected as fault:
-        return [fault] * due
-    return list(found)
+        return dict.fromkeys(numbers, fault)
+    found = tiff.frames(member.data, [links[number] for number in numbers], options.limits)
+    return dict(zip(numbers, found, strict=True))

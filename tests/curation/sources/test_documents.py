@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from curation.sources import SOURCES, ReadOptions
+from curation.sources import SOURCES, ReadOptions, tiff
 from curation.sources.obelics import SENTINEL
 from schemas.document import Draft
 from schemas.quarantine import Reason, Rejected
@@ -221,6 +221,18 @@ def test_frames_that_do_not_count_up_are_lost() -> None:
     draft = read("mint-pdf", sample(content, colours(10)))
     assert reds(draft) == ["lost_image: 1 frames for 2 images"] * 2
     assert draft.parts == (0, "t", 1)
+
+
+def test_frames_that_nothing_names_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames that do not count up are none of them read, and of the others those that a part refers to, once."""
+    read_frames: list[int] = []
+    decode = tiff.decode
+    monkeypatch.setattr(tiff, "decode", lambda data, limits: read_frames.append(len(data)) or decode(data, limits))
+    two = pdf(["page_0_image_4", "page_0_image_4"], [(0, 4), (0, 7)])
+    assert reds(read("mint-pdf", sample(two, colours(10, 20)))) == [10, 10]
+    assert len(read_frames) == 1
+    assert reds(read("mint-pdf", sample(two, colours(*range(200))))) == ["lost_image: 200 frames for 2 images"] * 2
+    assert len(read_frames) == 1
 
 
 @pytest.mark.parametrize("tiff", [None, b"", b"II*\0"])

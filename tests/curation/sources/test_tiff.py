@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from curation.decode import DecodeLimits, decode
-from curation.sources.tiff import MAX_FRAMES, frames
+from curation.sources.tiff import MAX_FRAMES, frames, links
 from schemas.quarantine import Reason, Rejected
 
 LIMITS = DecodeLimits()
@@ -34,8 +34,12 @@ def opened(data: bytes, number: int) -> Image.Image:
     return image.copy()
 
 
+def every(data: bytes, limits: DecodeLimits) -> list[bytes | Rejected]:
+    return frames(data, links(data), limits)
+
+
 def files(data: bytes) -> list[bytes]:
-    found = frames(data, LIMITS)
+    found = every(data, LIMITS)
     return [frame for frame in found if isinstance(frame, bytes)]
 
 
@@ -143,7 +147,7 @@ def test_a_broken_frame_costs_no_other() -> None:
     image.seek(1)
     offset, size = image.tag_v2[273][0], image.tag_v2[279][0]  # type: ignore[attr-defined]
     data[offset : offset + size] = b"\xff" * size
-    first, second, third = frames(bytes(data), LIMITS)
+    first, second, third = every(bytes(data), LIMITS)
     assert isinstance(second, Rejected)
     assert second.reason is Reason.DECODE_ERROR
     for frame, seed in ((first, 1), (third, 3)):
@@ -153,9 +157,26 @@ def test_a_broken_frame_costs_no_other() -> None:
 
 def test_a_frame_over_the_limit_is_told() -> None:
     data = tiff(picture(1), picture(2, width=300), compression="raw")
-    first, second = frames(data, DecodeLimits(max_pixels=90 * 70))
+    first, second = every(data, DecodeLimits(max_pixels=90 * 70))
     assert isinstance(first, bytes)
     assert second == Rejected(Reason.TOO_MANY_PIXELS, "300 x 70 pixels, the limit is 6300")
+
+
+def test_frames_have_a_limit_together() -> None:
+    """Eight times that of one; a frame that is over its own doesn't count. What they share makes the file no larger."""
+    pictures = [picture(1), picture(2, width=300), *(picture(seed) for seed in range(3, 11)), picture(11, width=1)]
+    found = every(tiff(*pictures, compression="raw"), DecodeLimits(max_pixels=90 * 70))
+    told = "too_many_pixels: the frames up to it have more than 50400 pixels together"
+    lost = {number: str(frame) for number, frame in enumerate(found) if isinstance(frame, Rejected)}
+    assert lost == {1: "too_many_pixels: 300 x 70 pixels, the limit is 6300", 9: told, 10: told}
+
+
+def test_only_the_frames_asked_for_are_read() -> None:
+    data = tiff(*(picture(seed) for seed in (1, 2, 3)), compression="raw")
+    found = frames(data, [links(data)[number] for number in (2, 0)], DecodeLimits(max_pixels=90 * 70))
+    assert [np.asarray(Image.open(io.BytesIO(frame))).tobytes() for frame in found if isinstance(frame, bytes)] == [
+        np.asarray(picture(seed)).tobytes() for seed in (3, 1)
+    ]
 
 
 def test_a_chain_that_bites_its_tail_ends() -> None:
@@ -163,26 +184,26 @@ def test_a_chain_that_bites_its_tail_ends() -> None:
     start = struct.unpack_from("<I", data, 4)[0]
     entries = struct.unpack_from("<H", data, start)[0]
     struct.pack_into("<I", data, start + 2 + 12 * entries, start)
-    assert len(frames(bytes(data), LIMITS)) == 1
+    assert len(every(bytes(data), LIMITS)) == 1
 
 
 def test_a_chain_without_end_is_refused() -> None:
     links = [8 + 6 * number for number in range(MAX_FRAMES + 2)]
     data = b"II*\0" + struct.pack("<I", 8) + b"".join(struct.pack("<HI", 0, link + 6) for link in links)
     with pytest.raises(Rejected, match="a TIFF of more than 1000 frames"):
-        frames(data, LIMITS)
+        every(data, LIMITS)
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xd8\xff", b"II*", b"GIF89a"])
 def test_what_is_no_tiff_is_refused(data: bytes) -> None:
     with pytest.raises(Rejected) as error:
-        frames(data, LIMITS)
+        every(data, LIMITS)
     assert error.value.reason is Reason.NOT_AN_IMAGE
 
 
 @pytest.mark.parametrize("length", [4, 7, 8, 9, 60, 200])
 def test_a_cut_tiff_is_told(length: int) -> None:
-    found = frames(tiff(picture(1), compression="raw")[:length], LIMITS)
+    found = every(tiff(picture(1), compression="raw")[:length], LIMITS)
     assert [type(frame) for frame in found] == [Rejected]
 
 
@@ -191,6 +212,12 @@ def test_big_tiff() -> None:
     assert [np.asarray(Image.open(io.BytesIO(frame))).tobytes() for frame in found] == [
         np.asarray(picture(seed)).tobytes() for seed in (1, 2)
     ]
+
+
+@pytest.mark.parametrize("where", [1 << 40, 1 << 63, (1 << 64) - 1])
+def test_a_link_out_of_the_file_is_told(where: int) -> None:
+    found = every(b"II+\0" + struct.pack("<HHQ", 8, 0, where), LIMITS)
+    assert [type(frame) for frame in found] == [Rejected]
 
 
 def test_big_endian() -> None:
