@@ -16,7 +16,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from curation.mixture.plan import Mixture, Plan, Source, Unit, plan_mixture
+from curation.mixture.asked import Mixture, Source, Unit
+from curation.mixture.plan import Plan, plan_mixture
 from curation.mixture.summary import summarise
 from curation.mixture.weights import shares
 

@@ -25,7 +25,7 @@ from schemas.errors import UsageError
 _PIECE = 1 << 16  # sizes looked up at a time: they stay in the processor's cache
 _TOGETHER = 2048  # marks followed at a time
 _FEW = 8  # marks up to which walking on turn by turn is faster
-_MOST = 1 << 34  # turns that are gone through: in half an hour, with 20 GB of marks
+_MOST = 1 << 34  # turns that are gone through: half an hour's work, and 10 GB of marks
 
 
 @dataclass(frozen=True)

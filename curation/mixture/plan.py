@@ -3,7 +3,7 @@
     plan = plan_mixture(Mixture(shares({"ocr": 3, "text": 1}), repeat={"text": None}), sources)
     plan.at(10**8)                   # Position(source="ocr", epoch=0, sample=81237)
     plan.take(0, 10_000)             # arrays: which source, which of its samples
-    plan.summary()                   # what comes of it
+    summarise(plan)                  # what comes of it: see `summary.py`
 
 A plan has one phase for each set of sources that still have samples: when one runs out, the others go on in the same
 proportions among themselves, counted anew from there. Within a phase `rule.py` keeps every share exact.
@@ -11,62 +11,26 @@ proportions among themselves, counted anew from there. Within a phase `rule.py` 
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from fractions import Fraction
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.mixture.asked import Mixture, Source, checked
 from curation.mixture.by_samples import BySamples
 from curation.mixture.by_units import ByUnits, Draws
 from curation.mixture.lanes import FINEST
-from curation.mixture.shuffle import Shuffle
 from curation.mixture.weights import RESOLUTION, whole_weights
 from schemas.errors import UsageError
 
-MAX_SOURCES = 1000
-MAX_UNITS = 2**31 - 1
+__all__ = ["Drawn", "Mixture", "Phase", "Plan", "Position", "Source", "plan_mixture"]
+
 MAX_POSITIONS = 2**60
 _LONGEST_PERIOD = 1 << 20  # held as a table, and made in a third of a second
-_PIECE = 1 << 17  # positions looked up at a time: they stay in the processor's cache
-
-Unit = Literal["samples", "tokens", "images", "characters"]
-Stop = Literal["first_exhausted", "all_exhausted"] | int
-
-
-@dataclass(frozen=True)
-class Source:
-    """A data set as its index tells of it."""
-
-    name: str  # its dotted path in the weights: the key of its order, too
-    length: int  # samples, in the order of its shards; how they are cut into shards is no matter
-    measures: Mapping[str, NDArray[np.integer[Any]]] = field(default_factory=dict)
-    """Of each sample, by name: tokens, images, characters. Any integers below 2**31; they may be memory-mapped."""
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """What is asked for."""
-
-    shares: Mapping[str, Fraction]  # of each source, by name: see `weights.shares`
-    unit: Unit = "samples"  # what shares count
-    repeat: Mapping[str, int | None] = field(default_factory=dict)
-    """Times that a source is gone through, at most; None: without end. Once, for those not named."""
-    # The end: where the first source has nothing left to give; where all have given all (those without end fill up
-    # until then); or after so many samples, and sooner if there are no more.
-    stop: Stop = "all_exhausted"
-    seed: int = 0
-
-    def times(self, name: str) -> int | None:
-        """How often a source may be gone through; None: without end."""
-        return self.repeat.get(name, 1)
-
-    def order(self, source: Source) -> Shuffle:
-        """The order in which a source's samples come."""
-        return Shuffle.of(source.length, self.seed, source.name)
+_PIECE = 1 << 18  # positions looked up at a time: they stay in the processor's cache
 
 
 class Position(NamedTuple):
@@ -113,7 +77,7 @@ class Plan:
         self._shuffles = [mixture.order(source) for source in sources]
 
     def at(self, position: int) -> Position:
-        """What stands there; in O(log positions), under a millisecond. IndexError: not in the plan."""
+        """What stands there; in O(log positions); of tens of sources in under a millisecond. IndexError: not there."""
         if not 0 <= position < self.length:
             raise IndexError(f"position {position} of {self.length}")
         sources, ordinals = self._turns(position, position + 1)
@@ -189,7 +153,7 @@ def plan_mixture(mixture: Mixture, sources: Sequence[Source]) -> Plan:
 
     Raises `UsageError` when a source is missing, empty or without the unit, or when the stop rule can never be met.
     """
-    sources = _checked(mixture, sources)
+    sources = checked(mixture, sources)
     largest, means = 1, [1.0] * len(sources)
     if mixture.unit != "samples":
         measured = [source.measures[mixture.unit] for source in sources]
@@ -232,55 +196,3 @@ def _added(counts: Sequence[int], active: Sequence[int], drawn: Sequence[int]) -
     for source, count in zip(active, drawn, strict=True):
         total[source] += count
     return total
-
-
-def _checked(mixture: Mixture, sources: Sequence[Source]) -> list[Source]:
-    """The sources in the order of the shares."""
-    by_name = {source.name: source for source in sources}
-    if len(by_name) != len(sources):
-        raise UsageError("mixture: two sources of one name")
-    for name in mixture.shares:
-        if name not in by_name:
-            raise UsageError(f"mixture: {name} has a weight but no samples; sources: {', '.join(by_name) or 'none'}")
-    for name in (*by_name, *mixture.repeat):
-        if name not in mixture.shares:
-            raise UsageError(f"mixture: {name} has no weight; those with one: {', '.join(mixture.shares)}")
-    if len(sources) > MAX_SOURCES:
-        raise UsageError(f"mixture: {len(sources)} sources; at most {MAX_SOURCES}")
-    for name, times in mixture.repeat.items():
-        if times is not None and (isinstance(times, bool) or times < 1):
-            raise UsageError(f"mixture: {name}: repeat is {times}; it must be at least 1, or null for no limit")
-    _check_stop(mixture)
-    for source in sources:
-        _check(source, mixture.unit)
-    return [by_name[name] for name in mixture.shares]
-
-
-def _check_stop(mixture: Mixture) -> None:
-    if isinstance(mixture.stop, int):
-        if isinstance(mixture.stop, bool) or mixture.stop < 1:
-            raise UsageError(f"mixture: stop after {mixture.stop} samples; it must be at least 1")
-    elif mixture.stop not in ("first_exhausted", "all_exhausted"):
-        raise UsageError(
-            f"mixture: stop is {mixture.stop!r}, not first_exhausted, all_exhausted or a number of samples"
-        )
-    elif all(mixture.times(name) is None for name in mixture.shares):
-        raise UsageError("mixture: all sources repeat without end; stop after a number of samples, or limit a repeat")
-
-
-def _check(source: Source, unit: Unit) -> None:
-    if source.length < 1:
-        raise UsageError(f"mixture: {source.name} has no samples")
-    for name, values in source.measures.items():
-        if values.shape != (source.length,) or values.dtype.kind not in "iu":
-            raise UsageError(f"mixture: {source.name}: {name} are no integers, one for each of {source.length} samples")
-    if unit == "samples":
-        return
-    if unit not in source.measures:
-        hint = ": name a tokenizer when its shards are indexed" if unit == "tokens" else ""
-        raise UsageError(f"mixture: {source.name} is weighted by {unit}, but its index has none{hint}")
-    low, high = int(source.measures[unit].min()), int(source.measures[unit].max())
-    if low < 0 or high > MAX_UNITS:
-        raise UsageError(f"mixture: {source.name} has a sample of {low if low < 0 else high} {unit}")
-    if high == 0:
-        raise UsageError(f"mixture: {source.name} is weighted by {unit}, but all its samples have 0")

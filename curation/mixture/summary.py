@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from fractions import Fraction
 
-from curation.mixture.plan import Plan, Unit
+from curation.mixture.asked import Unit
+from curation.mixture.plan import Plan
 
 
 @dataclass(frozen=True)

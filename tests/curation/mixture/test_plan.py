@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.mixture.plan import Mixture, Plan, Source, Stop, Unit, plan_mixture
+from curation.mixture.asked import Mixture, Source, Stop, Unit
+from curation.mixture.plan import Plan, plan_mixture
 from curation.mixture.shards import ShardRows
 from curation.mixture.summary import summarise
 from curation.mixture.weights import shares
@@ -235,6 +236,16 @@ A, B = Source("a", 3, {"tokens": np.asarray([1, 2, 3])}), Source("b", 2)
         (Mixture(shares({"a": 1})), [A, A], "mixture: two sources of one name"),
         (Mixture(shares({"a": 1}), stop=0), [A], "mixture: stop after 0 samples; it must be at least 1"),
         (Mixture(shares({"a": 1})), [Source("a", 0)], "mixture: a has no samples"),
+        (
+            Mixture(shares({"a": 1}), repeat={"a": None}, stop=10**19),
+            [A],
+            "mixture: more than 2**60 samples: repeat the sources less, or stop sooner",
+        ),
+        (
+            Mixture(shares({"a": 1}), "tokens", repeat={"a": None}, stop=10**12),
+            [A],
+            "mixture: about 1.0e+12 samples to go through, too many: stop sooner",
+        ),
         (
             Mixture(shares({"a": 1, "b": 1}), "tokens"),
             [A, B],

@@ -1,0 +1,102 @@
+"""What is asked of a mixture, of which sources, and whether it can be had."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curation.mixture.shuffle import Shuffle
+from schemas.errors import UsageError
+
+MAX_SOURCES = 1000
+MAX_UNITS = 2**31 - 1
+
+Unit = Literal["samples", "tokens", "images", "characters"]
+Stop = Literal["first_exhausted", "all_exhausted"] | int
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set as its index tells of it."""
+
+    name: str  # its dotted path in the weights: the key of its order, too
+    length: int  # samples, in the order of its shards; how they are cut into shards is no matter
+    measures: Mapping[str, NDArray[np.integer[Any]]] = field(default_factory=dict)
+    """Of each sample, by name: tokens, images, characters. Any integers below 2**31; they may be memory-mapped."""
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """What is asked for."""
+
+    shares: Mapping[str, Fraction]  # of each source, by name: see `weights.shares`
+    unit: Unit = "samples"  # what shares count
+    repeat: Mapping[str, int | None] = field(default_factory=dict)
+    """Times that a source is gone through, at most; None: without end. Once, for those not named."""
+    # The end: where the first source has nothing left to give; where all have given all (those without end fill up
+    # until then); or after so many samples, and sooner if there are no more.
+    stop: Stop = "all_exhausted"
+    seed: int = 0
+
+    def times(self, name: str) -> int | None:
+        """How often a source may be gone through; None: without end."""
+        return self.repeat.get(name, 1)
+
+    def order(self, source: Source) -> Shuffle:
+        """The order in which a source's samples come."""
+        return Shuffle.of(source.length, self.seed, source.name)
+
+
+def checked(mixture: Mixture, sources: Sequence[Source]) -> list[Source]:
+    """The sources in the order of the shares. Raises `UsageError` naming what is wrong."""
+    by_name = {source.name: source for source in sources}
+    if len(by_name) != len(sources):
+        raise UsageError("mixture: two sources of one name")
+    for name in mixture.shares:
+        if name not in by_name:
+            raise UsageError(f"mixture: {name} has a weight but no samples; sources: {', '.join(by_name) or 'none'}")
+    for name in (*by_name, *mixture.repeat):
+        if name not in mixture.shares:
+            raise UsageError(f"mixture: {name} has no weight; those with one: {', '.join(mixture.shares)}")
+    if len(sources) > MAX_SOURCES:
+        raise UsageError(f"mixture: {len(sources)} sources; at most {MAX_SOURCES}")
+    for name, times in mixture.repeat.items():
+        if times is not None and (isinstance(times, bool) or times < 1):
+            raise UsageError(f"mixture: {name}: repeat is {times}; it must be at least 1, or null for no limit")
+    _check_stop(mixture)
+    for source in sources:
+        _check(source, mixture.unit)
+    return [by_name[name] for name in mixture.shares]
+
+
+def _check_stop(mixture: Mixture) -> None:
+    if isinstance(mixture.stop, int):
+        if isinstance(mixture.stop, bool) or mixture.stop < 1:
+            raise UsageError(f"mixture: stop after {mixture.stop} samples; it must be at least 1")
+    elif mixture.stop not in ("first_exhausted", "all_exhausted"):
+        raise UsageError(
+            f"mixture: stop is {mixture.stop!r}, not first_exhausted, all_exhausted or a number of samples"
+        )
+    elif all(mixture.times(name) is None for name in mixture.shares):
+        raise UsageError("mixture: all sources repeat without end; stop after a number of samples, or limit a repeat")
+
+
+def _check(source: Source, unit: Unit) -> None:
+    if source.length < 1:
+        raise UsageError(f"mixture: {source.name} has no samples")
+    for name, values in source.measures.items():
+        if values.shape != (source.length,) or values.dtype.kind not in "iu":
+            raise UsageError(f"mixture: {source.name}: {name} are no integers, one for each of {source.length} samples")
+    if unit == "samples":
+        return
+    if unit not in source.measures:
+        hint = ": name a tokenizer when its shards are indexed" if unit == "tokens" else ""
+        raise UsageError(f"mixture: {source.name} is weighted by {unit}, but its index has none{hint}")
+    low, high = int(source.measures[unit].min()), int(source.measures[unit].max())
+    if low < 0 or high > MAX_UNITS:
+        raise UsageError(f"mixture: {source.name} has a sample of {low if low < 0 else high} {unit}")
+    if high == 0:
+        raise UsageError(f"mixture: {source.name} is weighted by {unit}, but all its samples have 0")
