@@ -14,9 +14,12 @@ shards like those of img2dataset, which are read here.
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 
@@ -29,6 +32,7 @@ from schemas.errors import UsageError
 from schemas.manifest import InputFile
 from schemas.output_set import PARTS
 from schemas.quarantine import Reason, Rejected
+from schemas.recipe_file import RECIPE_FILE
 from schemas.storage import Folder, matching, split
 from schemas.tar_reader import TarReader
 
@@ -86,11 +90,16 @@ def find(stores: Sequence[ImageStore], address: str) -> bytes:
 
 
 class FolderStore:
-    """Files by their names, or by paths below the folder."""
+    """Files by their names, or by paths below the folder.
+
+    Its revision is the names and sizes of all that is in it, listed once a run: half a minute for a million on a
+    local disk, a request for each thousand elsewhere. Nothing else should be written into it between a run and the
+    one that goes on: only output sets are passed over, wherever they lie in it.
+    """
 
     def __init__(self, url: str) -> None:
         self._folder = Folder(url)
-        self.revision = InputFile(path=url, size=0, sha256=hashlib.sha256(b"").hexdigest())
+        self.revision = _revision(url, files_below(self._folder))
 
     def prepare(self, output: Folder, run: RunOptions) -> None:
         """Nothing."""
@@ -101,7 +110,11 @@ class FolderStore:
 
 
 class MapStore:
-    """A JSON object of URLs and the names of files beside it: `{url: name}`, or `{url: {"file": name, ...}}`."""
+    """A JSON object of URLs and the names of files beside it: `{url: name}`, or `{url: {"file": name, ...}}`.
+
+    Its revision is that of the map, and on a local disk the sizes of the files that it names: half a minute a million.
+    On an object store that would be a request for each; there, a file that is replaced by another one goes unnoticed.
+    """
 
     def __init__(self, path: str) -> None:
         self._folder, name = split(path)
@@ -117,6 +130,10 @@ class MapStore:
                 f'images: {path} is no map of URLs to files: {wrong[:80]} is neither a name nor {{"file"}}'
             )
         self.revision = InputFile(path=path, size=len(data), sha256=hashlib.sha256(data).hexdigest())
+        if self._folder.is_local:
+            files = sorted({file for file in self._files.values() if file is not None})
+            sizes = [(file, _size(self._folder, file)) for file in files]
+            self.revision = _revision(path, [(self.revision.sha256, len(data)), *sizes])
 
     def prepare(self, output: Folder, run: RunOptions) -> None:
         """Nothing."""
@@ -215,6 +232,44 @@ def read_below(folder: Folder, name: str) -> bytes | None:
         if not path.is_file() or not path.is_relative_to(root):
             raise Rejected(Reason.LOST_IMAGE, f"{name[:200]!r} is no file below {folder.url}")
     return folder.read(name)
+
+
+def files_below(folder: Folder) -> Iterator[tuple[str, int]]:
+    """Name below the folder, and bytes, of each file, in one order; not those of output sets."""
+    if not folder.is_local:
+        fs, root = fsspec.core.url_to_fs(folder.url)
+        found = fs.find(root, detail=True)
+        sizes = {path.removeprefix(root).lstrip("/"): int(each["size"] or 0) for path, each in found.items()}
+        sets = tuple(name.removesuffix(RECIPE_FILE) for name in sizes if f"/{name}".endswith(f"/{RECIPE_FILE}"))
+        yield from ((name, sizes[name]) for name in sorted(sizes) if not name.startswith(sets))
+        return
+    top = folder.local_path("")
+    for place, folders, names in os.walk(top):
+        if RECIPE_FILE in names:
+            folders.clear()
+            continue
+        folders.sort()
+        inside = Path(place).relative_to(top).as_posix()
+        for name in sorted(names):
+            below = f"{inside}/{name}"
+            yield below, _size(folder, below)
+
+
+def _size(folder: Folder, name: str) -> int:
+    """Bytes of a file on a local disk; -1 where there is none."""
+    try:
+        return folder.local_path(name).stat().st_size
+    except (OSError, ValueError):  # not there, or no name at all
+        return -1
+
+
+def _revision(path: str, files: Iterable[tuple[str, int]]) -> InputFile:
+    """The state of these files: their names and sizes."""
+    digest, total = hashlib.sha256(), 0
+    for name, size in files:
+        digest.update(json.dumps([name, size]).encode())
+        total += max(size, 0)
+    return InputFile(path=path, size=total, sha256=digest.hexdigest())
 
 
 def _addresses(reader: TarReader) -> Iterator[tuple[int, int, int, int, int]]:

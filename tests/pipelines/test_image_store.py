@@ -5,6 +5,7 @@ import pickle
 from collections.abc import Callable
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -89,6 +90,31 @@ def test_maps_name_files_beside_them(tmp_path: Path) -> None:
     (tmp_path / "map.json").write_text(json.dumps(entries))
     store = MapStore(str(tmp_path / "map.json"))
     assert [store.get(address) for address in (*entries, "https://d")] == [b"a", b"a", None, None]
+
+
+def test_two_states_of_a_folder_or_of_a_map_are_told_apart(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    (images / "in").mkdir(parents=True)
+    (images / "in/a.jpg").write_bytes(b"a")
+    (images / "map.json").write_text(json.dumps({"https://a": "in/a.jpg", "https://b": "b.jpg", "https://c": "\0"}))
+
+    def states() -> tuple[str, str, str]:
+        fs = fsspec.filesystem("memory")
+        fs.rm("/states", recursive=True) if fs.exists("/states") else None
+        fs.put(str(images), "/states", recursive=True)
+        stores = FolderStore(str(images)), MapStore(str(images / "map.json")), FolderStore("memory://states")
+        return stores[0].revision.sha256, stores[1].revision.sha256, stores[2].revision.sha256
+
+    first = states()
+    Folder(str(images)).write("out/recipe.yaml", b"a set of our own")
+    Folder(str(images)).write("out/data/0.tar", b"that grows")
+    assert states() == first
+    (images / "in/a.jpg").write_bytes(b"aa")
+    larger = states()
+    (images / "b.jpg").write_bytes(b"b")
+    more = states()
+    for store in range(3):
+        assert len({first[store], larger[store], more[store]}) == 3
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"https://a": 1}', '{"https://a": {}}', '{"https://a": ""}'])
