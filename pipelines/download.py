@@ -43,13 +43,9 @@ def downloaded_stores(
     losses = Losses(output, parts, receipts)
     if not any(receipt.tar_size for receipt in receipts):
         return [losses]
-    tars = [
-        name for name in output.names(IMAGES) if name.endswith(".tar")
-    ]  # listed: a glob would read the folder's name
-    return [
-        ShardStore([InputShard(name.removesuffix(".tar"), output.path(f"{IMAGES}/{name}")) for name in tars]),
-        losses,
-    ]
+    names = [name for name in output.names(IMAGES) if name.endswith(".tar")]  # the output's own name may be no glob
+    tars = [InputShard(name.removesuffix(".tar"), output.path(f"{IMAGES}/{name}")) for name in names]
+    return [ShardStore(tars), losses]
 
 
 def fetched(recipe: IngestRecipe, output: Folder, parts: list[Part], quiet: bool) -> list[Receipt]:
