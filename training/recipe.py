@@ -17,7 +17,9 @@ from training.data.options import DataOptions
 from training.model.config import ModelOptions
 
 FREE = ("run", "checkpoint", "micro", "parallel", "activation_checkpointing", "compile")
-FREE_DATA = ("workers", "prefetch", "cache")
+FREE_DATA = ("workers", "prefetch", "cache", "max_faults")
+
+_FREE_KEYS = {*FREE, *(f"data.{name}" for name in FREE_DATA)}
 
 Group = Literal["tower", "connector", "language"]
 """A part of the model with a learning rate of its own."""
@@ -173,7 +175,9 @@ def check_output(recipe: TrainRecipe) -> Path:
 
 
 def differences(held: Any, asked: Any, name: str = "") -> list[str]:
-    """What a run's folder holds and what is asked, where the two differ."""
+    """What a run's folder holds and what is asked, where the two differ; what is free counts for nothing."""
+    if name in _FREE_KEYS:
+        return []
     if isinstance(held, dict) and isinstance(asked, dict):
         keys = dict.fromkeys([*held, *asked])
         return [

@@ -61,8 +61,9 @@ def test_what_decides(tokenizer: Path) -> None:
     held = one.resolved()
     assert TrainRecipe.model_validate(held) == one
     free = {"run": {"output": "x"}, "micro": 2, "parallel": "ddp", "compile": True, "checkpoint": {"every": 3}}
-    data = one.data.model_dump() | {"workers": 7, "prefetch": 5, "cache": "y"}
+    data = one.data.model_dump() | {"workers": 7, "prefetch": 5, "cache": "y", "max_faults": 0.5}
     assert differences(held, runs.recipe(tokenizer, data=data, **free).resolved()) == []
+    assert differences(held | {"data": held["data"] | {"max_faults": 0.1}}, held) == []  # by whoever wrote it
     other = runs.recipe(tokenizer, seed=1, data=one.data.model_dump() | {"seed": 4})
     assert differences(held, other.resolved()) == ["data.seed is 0 there and 4 here", "seed is 0 there and 1 here"]
 
