@@ -113,12 +113,14 @@ def _not_finite(
     if broken := [name for name, held in trainable(trainer.model).items() if not _is_finite(held)]:
         cause = f"the weight {broken[0]} was not finite before it: go back to an earlier checkpoint"
     else:
-        cause = "all weights were finite: look at these samples, or lower the learning rate"
+        cause = "all weights were finite: look at these samples, or begin a new --output with a lower learning rate"
+    place = f"step {step + 1}, rank {trainer.ranks.rank}"
     wrong = [batch for batch, share in zip(batches, shares, strict=True) if not math.isfinite(share)]
+    if not math.isfinite(outcome.loss) and not wrong:
+        return ShardloomError(f"{place}: {what}, nothing was learnt from it: by samples of another rank, which says so")
     suspects = wrong[:1] or batches
     names = [f"{name.source} {name.shard} {name.key}" for batch in suspects for row in batch.samples for name in row]
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    place = f"step {step + 1}, rank {trainer.ranks.rank}"
     return ShardloomError(f"{place}: {what}, nothing was learnt from it: {', '.join(names[:_NAMED])}{more}; {cause}")
 
 

@@ -1,5 +1,6 @@
 """A step changes weights by what it has learnt, or not at all."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from schemas.errors import ShardloomError
 from tests.training import runs
 from tests.training.model import tiny
 from training.batch import stack
+from training.step import Outcome, _not_finite
 
 
 def weights(held: runs.Trainer) -> list[torch.Tensor]:
@@ -59,6 +61,13 @@ def test_nan_in_a_weight(tokenizer: Path) -> None:
         "the weight resampler.projection.weight was not finite before it: go back to an earlier checkpoint"
     )
     assert all(torch.equal(one, other) or one.isnan().any() for one, other in zip(before, weights(held), strict=True))
+
+
+def test_nan_in_samples_of_another_rank(tokenizer: Path) -> None:
+    held, batches = runs.trainer(runs.recipe(tokenizer)), [runs.batch(1)]
+    assert str(_not_finite(held, batches, [0.5], Outcome(math.nan, [], [], math.nan), 11)) == (
+        "step 12, rank 0: the loss is nan, nothing was learnt from it: by samples of another rank, which says so"
+    )
 
 
 def test_gradient_that_overflows(tokenizer: Path) -> None:
