@@ -58,7 +58,7 @@ class RunState:
     data: dict[str, str]  # fingerprints of what the order of the data hangs on
     frozen: str  # hash of what is not saved
     recipe: dict[str, Any]
-    seen: dict[str, int]  # totals of tokens, images and so on, for what is printed
+    seen: dict[str, int]  # totals of tokens, images, what was left out and so on, for what is printed
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +168,13 @@ def opened(path: Path, ranks: Ranks) -> Checkpoint:
     if checkpoint is None:
         raise UsageError(f"{path} is no whole checkpoint: {fault}")
     return checkpoint
+
+
+def forget_later(folder: Path, step: int) -> None:
+    """Takes away the checkpoints of a run that has gone back to an earlier step: the newest is where it goes on."""
+    for name in (name for name in names(folder) if name > name_of(step)):
+        print(f"{folder / name} is removed: the run goes on from step {step:,}", file=sys.stderr, flush=True)
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def load(checkpoint: Checkpoint, model: nn.Module, optimiser: torch.optim.AdamW, ranks: Ranks) -> None:

@@ -4,13 +4,14 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 from schemas.errors import ShardloomError
-from training.checkpoint import Saver, load
+from training.checkpoint import Saver, forget_later, load
 from training.data.loader import PackLoader, StepData
 from training.data.plan import Cursor
 from training.metrics import Metrics, Tally, memory_used, rates_of, read_metrics
@@ -20,6 +21,8 @@ from training.recipe import TrainRecipe, check_output
 from training.schedule import factor
 from training.set_up import CHECKPOINTS, Run, check_fits, claim, export, found_checkpoint, set_up, state_of
 from training.step import Outcome, take_step
+
+_SEEN = ("labels", "tokens", "positions", "images", "samples", "faults")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class TrainResult:
     ended: str  # "done", "stopped" by a signal, or "no data" when that ran out first
     losses: dict[str, float]  # of the last step, by source
     model: Path | None  # the export; None when it was stopped
-    seen: dict[str, int]  # tokens, images and so on since the first step
+    seen: dict[str, int]  # tokens, images and so on since the first step; `left_out/SOURCE.REASON`, `split/SOURCE`
 
 
 def train(recipe: TrainRecipe, resume: str | None = None, quiet: bool = False) -> TrainResult:
@@ -44,26 +47,28 @@ def train(recipe: TrainRecipe, resume: str | None = None, quiet: bool = False) -
     with joined(recipe.run, recipe.parallel) as ranks, Stopping(quiet or not ranks.is_first) as stopping:
         claim(folder, recipe, resume, ranks)
         run = set_up(folder, recipe, ranks, quiet)
-        trainer, step, cursor, seen = run.trainer, 0, Cursor(0, 0), _nothing_seen()
+        trainer, step, cursor, seen = run.trainer, 0, Cursor(0, 0), dict.fromkeys(_SEEN, 0)
         if checkpoint := found_checkpoint(resume, folder, ranks):
             check_fits(checkpoint, run)
             load(checkpoint, trainer.model, trainer.optimiser, ranks)
             step, cursor, seen = checkpoint.state.step, Cursor(**checkpoint.state.cursor), checkpoint.state.seen
+            if resume != "auto" and ranks.is_first:
+                forget_later(folder / CHECKPOINTS, step)
         saver = Saver(folder / CHECKPOINTS, recipe.checkpoint, ranks)
         ended, outcome = "done", None
         with Metrics(folder, recipe, step, ranks.is_first, quiet) as metrics, saver, Steps(run, cursor) as steps:
             while step < recipe.steps:
                 started = time.perf_counter()
-                data = steps.next(stopping)
+                data = steps.next()
                 tally, ended = _agreed(run, data, steps.waited, stopping, step)
                 if data is None or ended != "done":
                     break
-                seen = {name: count + getattr(tally, name) for name, count in seen.items()}
-                metrics.tell_faults(data.faults, seen, ranks)
+                seen = _seen_with(seen, tally, data)
+                metrics.tell_faults(step + 1, data.faults, seen, ranks)
                 lr = set_rates(trainer.optimiser, factor(recipe.schedule, step, recipe.steps))
                 outcome = take_step(trainer, data.batches, tally.labels, step)
                 step, cursor = step + 1, data.cursor
-                metrics.log(_line(run, step, outcome, lr, tally, data, time.perf_counter() - started))
+                metrics.log(_line(run, step, outcome, lr, tally, seen, cursor, time.perf_counter() - started))
                 if step % recipe.checkpoint.every == 0 and step < recipe.steps:
                     saver.save(trainer.model, trainer.optimiser, state_of(run, step, asdict(cursor), seen))
             if outcome is not None:
@@ -119,19 +124,16 @@ class Steps:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._loader.close()
-
-    def next(self, stopping: Stopping) -> StepData | None:
-        """None where there is no more, or the run is to stop while a worker has been told so, too."""
-        started = time.perf_counter()
-        try:
-            return next(self._steps, None)
-        except RuntimeError as error:  # torch's, of a worker that is gone
-            if stopping.asked:  # and so was it
-                return None
+        if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):  # torch's, at any line
             what = " ".join(str(error).split())[:160]
             raise ShardloomError(f"data: a process that reads is gone, for want of memory perhaps: {what}") from None
-        finally:
-            self.waited = time.perf_counter() - started
+
+    def next(self) -> StepData | None:
+        """None where there is no more."""
+        started = time.perf_counter()
+        found = next(self._steps, None)
+        self.waited = time.perf_counter() - started
+        return found
 
 
 def _agreed(run: Run, data: StepData | None, waited: float, stopping: Stopping, step: int) -> tuple[Tally, str]:
@@ -143,9 +145,16 @@ def _agreed(run: Run, data: StepData | None, waited: float, stopping: Stopping, 
 
 
 def _line(
-    run: Run, step: int, outcome: Outcome, lr: dict[str, float], tally: Tally, data: StepData, seconds: float
+    run: Run,
+    step: int,
+    outcome: Outcome,
+    lr: dict[str, float],
+    tally: Tally,
+    seen: dict[str, int],
+    cursor: Cursor,
+    seconds: float,
 ) -> dict[str, Any]:
-    """A step's line of the log."""
+    """A step's line of the log. What was left out and split is of all steps so far: most lines may go unwritten."""
     trainer = run.trainer
     counts = asdict(tally)
     for name in ("flops", "waited"):
@@ -157,16 +166,25 @@ def _line(
         "lr": lr,
         "gradient_norm": outcome.gradient_norm,
         **counts,
-        "cursor": [data.cursor.window, data.cursor.pack],
-        "left_out": data.left_out,
-        "split": data.split,
+        "cursor": [cursor.window, cursor.pack],
+        "left_out": of_kind(seen, "left_out"),
+        "split": of_kind(seen, "split"),
         **rates_of(tally, seconds, trainer.ranks.count, run.peak),
         "memory": memory_used(trainer.ranks.device),
     }
 
 
-def _nothing_seen() -> dict[str, int]:
-    return dict.fromkeys(("labels", "tokens", "positions", "images", "samples", "faults"), 0)
+def of_kind(seen: dict[str, int], kind: str) -> dict[str, int]:
+    """Of what was seen, the counts of a kind with names of its own: `left_out` or `split`."""
+    return {name.removeprefix(f"{kind}/"): count for name, count in seen.items() if name.startswith(f"{kind}/")}
+
+
+def _seen_with(seen: dict[str, int], tally: Tally, data: StepData) -> dict[str, int]:
+    found = Counter(seen)
+    found.update({name: getattr(tally, name) for name in _SEEN})
+    for kind, counts in (("left_out", data.left_out), ("split", data.split)):
+        found.update({f"{kind}/{name}": count for name, count in counts.items()})
+    return dict(found)
 
 
 def _last_losses(folder: Path) -> dict[str, float]:

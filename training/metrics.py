@@ -24,14 +24,13 @@ from schemas.errors import ShardloomError, UsageError
 from training.batch import Batch
 from training.data.assemble import Fault
 from training.flops import Flops, tokens
-from training.objective import labelled
 from training.parallel import Ranks
 from training.recipe import TrainRecipe
+from training.step import labels_in
 
 METRICS, FAULTS = "metrics.jsonl", "faults.jsonl"
 FEW = 1000  # samples: the share of corrupt ones is reckoned of at least so many
 LINE_SECONDS = 10.0
-PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ class Tally:
     def of(cls, batches: list[Batch], flops: Flops, faults: int, waited: float) -> "Tally":
         """Of this rank's micro-batches."""
         return cls(
-            labels=sum(int(labelled(batch).sum()) for batch in batches),
+            labels=labels_in(batches),
             tokens=sum(tokens(batch) for batch in batches),
             positions=sum(batch.tokens.numel() for batch in batches),
             images=sum(len(batch.grids) for batch in batches),
@@ -77,8 +76,8 @@ class Tally:
 def check_boards(recipe: TrainRecipe) -> None:
     """Raises `UsageError` when a package that is to be logged to isn't there."""
     for name in recipe.run.log_to:
-        if importlib.util.find_spec(PACKAGES[name]) is None:
-            raise UsageError(f"run.log_to: {name} is not installed; pip install {PACKAGES[name]}, or leave it out")
+        if importlib.util.find_spec(name) is None:
+            raise UsageError(f"run.log_to: {name} is not installed; pip install {name}, or leave it out")
 
 
 class Metrics:
@@ -96,6 +95,8 @@ class Metrics:
     def __enter__(self) -> Self:
         if self.is_first:
             keep_until(self.folder / METRICS, self.first)
+            if (self.folder / FAULTS).exists():
+                keep_until(self.folder / FAULTS, self.first)
             self._file = (self.folder / METRICS).open("a", buffering=1)
             self._boards = [_board(name, self.folder, self.recipe) for name in self.recipe.run.log_to]
         if not self._quiet and sys.stderr.isatty():
@@ -136,14 +137,14 @@ class Metrics:
                 print(f"{self.folder / METRICS} is not written on: {error.strerror}; training goes on", file=sys.stderr)
             self._lost = True
 
-    def tell_faults(self, faults: list[Fault], seen: dict[str, int], ranks: Ranks) -> None:
-        """Names the samples that this rank could not learn from, in `faults.jsonl`.
+    def tell_faults(self, step: int, faults: list[Fault], seen: dict[str, int], ranks: Ranks) -> None:
+        """Names the samples of a step that this rank could not learn from, in `faults.jsonl`.
 
         Raises `ShardloomError` on all ranks when there were too many: `seen` counts them and all samples, everywhere.
         """
         if faults:
             with contextlib.suppress(OSError), (self.folder / FAULTS).open("a") as file:  # each rank, in one write
-                file.write("".join(json.dumps(asdict(fault)) + "\n" for fault in faults))
+                file.write("".join(json.dumps({"step": step, **asdict(fault)}) + "\n" for fault in faults))
         most = self.recipe.data.max_faults
         if seen["faults"] <= most * max(seen["samples"], FEW):
             return
@@ -151,7 +152,7 @@ class Metrics:
             print(f"rank {ranks.rank}: {fault.source} {fault.shard} {fault.key}: {fault.reason}", file=sys.stderr)
         raise ShardloomError(
             f"{seen['faults']:,} of {seen['samples']:,} samples can't be read, more than data.max_faults ({most:g}): "
-            f"{self.folder / FAULTS} names them"
+            f"{self.folder / FAULTS} names them; with a higher one --resume auto goes on"
         )
 
     def _show(self, line: dict[str, Any]) -> None:
@@ -188,9 +189,21 @@ def memory_used(device: torch.device) -> int:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's log; one that a kill has cut off is left out."""
+    """The lines of a run's log."""
+    return _lines(folder / METRICS)
+
+
+def keep_until(path: Path, step: int) -> None:
+    """Takes away what the log says of later steps, which are to be taken again."""
+    kept = [line for line in _lines(path) if line["step"] <= step]
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    temporary.replace(path)
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """Of a file of JSON lines; one that a kill has cut off is left out."""
     lines = []
-    path = folder / METRICS
     for text in path.read_text().splitlines() if path.exists() else ():
         try:
             lines.append(json.loads(text))
@@ -199,20 +212,13 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def keep_until(path: Path, step: int) -> None:
-    """Takes away what the log says of later steps, which are to be taken again."""
-    kept = [line for line in read_metrics(path.parent) if line["step"] <= step]
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
-    temporary.replace(path)
-
-
 def _flat(line: dict[str, Any]) -> dict[str, float]:
+    """What a board can draw: numbers by name, those of a group as `losses/docs`."""
     found: dict[str, float] = {}
     for name, value in line.items():
         if isinstance(value, dict):
             found |= {f"{name}/{key}": inner for key, inner in value.items()}
-        elif name != "step":
+        elif name != "step" and isinstance(value, int | float):  # the cursor is none
             found[name] = value
     return found
 

@@ -34,7 +34,8 @@ def main(arguments: Sequence[str] | None = None, program: str = PROGRAM) -> NoRe
     except ShardloomError as error:
         _fail(f"error: {error}", error.exit_code)
     except KeyboardInterrupt:
-        _fail("stopped at once: --resume auto goes on from the last checkpoint", INTERRUPTED)
+        again = "" if asked.dry_run else ": --resume auto goes on from the last checkpoint"
+        _fail(f"stopped at once{again}", INTERRUPTED)
     sys.exit(0)
 
 
@@ -42,12 +43,15 @@ def _run(asked: argparse.Namespace, program: str) -> None:
     from training.recipe import load_recipe  # torch, which takes seconds, is imported below
 
     recipe = load_recipe(asked.recipe, asked.overrides, asked.output)
+    if asked.ranks is not None and not asked.dry_run:
+        raise UsageError(f"--ranks is of a dry run: start ranks with torchrun --nproc-per-node {asked.ranks}")
     if asked.dry_run:
         from training.dry_run import dry_run
 
-        print(dry_run(recipe, asked.ranks))
+        for part in dry_run(recipe, 1 if asked.ranks is None else asked.ranks):
+            print(part, flush=True)
         return
-    from training.loop import train
+    from training.loop import of_kind, train
 
     result = train(recipe, asked.resume, asked.quiet)
     if asked.quiet or not _is_first():
@@ -55,6 +59,10 @@ def _run(asked: argparse.Namespace, program: str) -> None:
     losses = ", ".join(f"{name} {loss:.4f}" for name, loss in result.losses.items())
     seen = f"{result.seen['tokens']:,} tokens, {result.seen['images']:,} images"
     print(f"{result.ended} after step {result.step:,} of {recipe.steps:,}: {seen}; loss: {losses or 'none'}")
+    for kind in ("left_out", "split"):
+        if counts := of_kind(result.seen, kind):
+            told = ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()))
+            print(f"{kind.replace('_', ' ')}: {told}")
     if result.model is None:
         again = [asked.recipe, *asked.overrides, "--output", str(result.folder), "--resume", "auto"]
         print(f"go on with: {program} {shlex.join(again)}")
@@ -79,7 +87,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
         "--resume", metavar="auto|PATH", help="go on from the newest whole checkpoint of the output, or from this one"
     )
     parser.add_argument("--dry-run", action="store_true", help="tell sizes, memory and the first sequence; no training")
-    parser.add_argument("--ranks", type=int, default=1, help="of a dry run: GPUs that the memory is reckoned for")
+    parser.add_argument("--ranks", type=int, help="of a dry run: GPUs that the memory is reckoned for; 1 if not said")
     parser.add_argument("--quiet", "-q", action="store_true", help="no progress")
     return parser
 

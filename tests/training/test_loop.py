@@ -10,7 +10,7 @@ import torch
 from schemas.errors import ShardloomError, UsageError
 from schemas.recipe_file import RECIPE_FILE
 from tests.training import runs
-from tests.training.data.sets import captioned, write_set
+from tests.training.data.sets import captioned, document, write_set
 from training.checkpoint import load, opened
 from training.loop import TrainResult, train
 from training.metrics import read_metrics
@@ -115,6 +115,38 @@ def test_data_that_runs_out(asked: TrainRecipe, tmp_path: Path) -> None:
     assert result.model is not None
 
 
+def test_what_was_left_out_is_counted(tokenizer: Path, tmp_path: Path) -> None:
+    """Whatever steps have a line, and over a pause."""
+    asked = runs.packed(tmp_path, tokenizer, steps=9, data={"sequence_length": 32}, checkpoint={"every": 5})
+    shutil.rmtree(tmp_path / "sets/docs")
+    long = [document(n, ["q" * 70, "a"], ["user", "assistant"]) for n in range(9)]
+    write_set(tmp_path / "sets/docs", [*long, *(document(n, ["short"]) for n in range(9, 24))])
+    each, some = (
+        train(changed(asked, run={"output": str(tmp_path / name), "log_every": every}), quiet=True)
+        for name, every in (("each", 1), ("some", 4))
+    )
+    told = [(line["step"], line["left_out"], line["split"]) for line in read_metrics(each.folder)]
+    assert told[0][1] != told[-1][1]
+    assert [(line["step"], line["left_out"], line["split"]) for line in read_metrics(some.folder)] == [
+        told[step - 1] for step in (4, 8, 9)
+    ]
+    shutil.rmtree(some.folder / "checkpoints/step-00000009")
+    ran = runs.ran(runs.written(tmp_path, asked), "--output", some.folder, "--resume", "auto")
+    assert f"\nleft out: docs.too_long {told[-1][1]['docs.too_long']}\nsplit: " in ran.stdout, ran
+    assert json.loads((some.folder / "checkpoints/step-00000009/commit.json").read_text())["seen"] == each.seen
+
+
+def test_a_run_that_goes_back(done: TrainResult, asked: TrainRecipe, capsys: pytest.CaptureFixture[str]) -> None:
+    """Killed right after, it would else go on from where it was before."""
+    folder = done.folder.with_name("back")
+    shutil.copytree(done.folder, folder)
+    first, last = (folder / f"checkpoints/step-{step:08d}" for step in (4, 6))
+    back = changed(asked, data=asked.data.model_dump() | {"max_faults": 0.5}, run={"output": str(folder)})
+    again = train(back, resume=str(first), quiet=True)
+    assert (again.step, again.losses, again.seen) == (6, done.losses, done.seen)
+    assert capsys.readouterr().err == f"{last} is removed: the run goes on from step 4\n"
+
+
 def test_changed_data(tokenizer: Path, tmp_path: Path) -> None:
     asked = runs.packed(tmp_path, tokenizer, steps=3, run={"output": str(tmp_path / "run")}, checkpoint={"every": 2})
     train(asked, quiet=True)
@@ -174,6 +206,9 @@ def test_the_command(asked: TrainRecipe, tmp_path: Path) -> None:
     assert ran.returncode == 2
     assert ran.stderr.count("\n") == 1
     assert ran.stderr.startswith(f"error: recipe {recipe}: steps: ")
+    ran = runs.ran(recipe, "--ranks", 8)
+    said = "error: --ranks is of a dry run: start ranks with torchrun --nproc-per-node 8\n"
+    assert (ran.returncode, ran.stderr) == (2, said)
     ran = runs.ran(recipe, "--frobnicate")
     assert (ran.returncode, ran.stderr) == (2, "error: unrecognized arguments: --frobnicate (--help tells more)\n")
     ran = runs.ran("--help")

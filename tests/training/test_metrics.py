@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.training import runs
+from training.data.assemble import Fault
 from training.flops import flops_of
-from training.metrics import METRICS, Metrics, Tally, keep_until, rates_of, read_metrics
+from training.metrics import FAULTS, METRICS, Metrics, Tally, _flat, keep_until, rates_of, read_metrics
+from training.parallel import Ranks
 from training.set_up import prepared
 
 
@@ -41,6 +43,24 @@ def test_later_steps_are_taken_away(tmp_path: Path) -> None:
     keep_until(path, 3)
     assert path.read_text() == "".join(f'{{"step": {step}, "loss": 0.1}}\n' for step in (1, 2, 3))
     assert read_metrics(tmp_path / "nowhere") == []
+
+
+def test_boards_get_numbers_alone() -> None:
+    line = {"step": 3, "loss": 0.5, "losses": {"docs": 0.25}, "tokens": 7, "cursor": [0, 4], "left_out": {"docs.a": 2}}
+    assert _flat(line) == {"loss": 0.5, "losses/docs": 0.25, "tokens": 7, "left_out/docs.a": 2}
+
+
+def test_faults_are_of_steps(tokenizer: Path, tmp_path: Path) -> None:
+    """Those of steps that are to be taken again are taken away, as of the log."""
+    asked, seen = runs.recipe(tokenizer), {"faults": 1, "samples": 100}
+    with Metrics(tmp_path, asked, 0, True, True) as metrics:
+        for step in (1, 2, 3):
+            metrics.tell_faults(step, [Fault("docs", "0.tar", f"key {step}", "bad")], seen, Ranks())
+    with Metrics(tmp_path, asked, 2, True, True):
+        pass
+    assert [json.loads(line) for line in (tmp_path / FAULTS).read_text().splitlines()] == [
+        {"step": step, "source": "docs", "shard": "0.tar", "key": f"key {step}", "reason": "bad"} for step in (1, 2)
+    ]
 
 
 def test_lines_now_and_then(tokenizer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
