@@ -23,13 +23,12 @@ from pipelines.units import map_units
 from schemas.document import CaptionDraft
 from schemas.errors import UsageError
 from schemas.manifest import Manifest
-from schemas.output_set import DATA, PARTS, committed
+from schemas.output_set import DATA, PARTS, UNFINISHED, committed
 from schemas.quarantine import Reason, Rejected
 from schemas.storage import Folder
 
 FIRST_ROWS = 20  # none of which looks like the source's: then the rest won't either
 
-_UNFINISHED = f"{PARTS}/unfinished"  # from before the first commit until after the last: such a set is no source yet
 _GIVE_STORES = "pass --images with img2dataset shards of them, a map of URLs to files, or a folder; or --download"
 _NOT_OF_THE_SET = {Reason.MALFORMED_ROW, Reason.MISSING_METADATA, Reason.MISSING_IMAGE}
 
@@ -54,7 +53,7 @@ def ingest(recipe: IngestRecipe, output: str, quiet: bool = False) -> Totals:
         check_unchanged(work, units, done)
         clock = RunClock()
         if todo:
-            folder.write(_UNFINISHED, b"")
+            folder.write(UNFINISHED, b"")
             for store in stores:
                 store.prepare(folder, recipe.run)
         if todo and recipe.repeated_images != "keep":

@@ -29,10 +29,8 @@ from pipelines.stats import RunClock, Totals, totals, with_shares
 from pipelines.units import map_units
 from schemas.errors import UsageError
 from schemas.manifest import InputFile, Manifest
-from schemas.output_set import DATA, PARTS, committed
+from schemas.output_set import DATA, PARTS, UNFINISHED, committed
 from schemas.storage import Folder
-
-_UNFINISHED = f"{PARTS}/unfinished"
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +195,7 @@ def scratch(output: Folder) -> Iterator[Path]:
     The output is marked as not finished, until `mix` is through: nothing may take what there is for the whole.
     """
     output.clear(PARTS)  # of a run that was killed
-    output.write(_UNFINISHED, b"")
+    output.write(UNFINISHED, b"")
     if not output.is_local:
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder)

@@ -19,7 +19,7 @@ from schemas.caption import Caption
 from schemas.errors import UsageError
 from schemas.fingerprint import EngineFingerprint
 from schemas.manifest import InputFile, Manifest
-from schemas.output_set import DATA, committed
+from schemas.output_set import DATA, PARTS, UNFINISHED, committed
 from schemas.storage import Folder
 from schemas.training_shard import CaptionedImage
 
@@ -44,6 +44,8 @@ def shard(recipe: ShardRecipe, output: str, quiet: bool = False) -> Totals:
         check_unchanged(folder, {unit.name: unit for unit in units}, done, captions)
         check_tokenizer(folder, done, counter)
         todo = [unit for unit in units if unit.name not in done]
+        if todo:
+            folder.write(UNFINISHED, b"")
         with Progress("shard", len(todo), "samples", quiet) as progress:
             samples = 0
             work = functools.partial(write_unit, recipe, folder, captions, counter)
@@ -53,6 +55,7 @@ def shard(recipe: ShardRecipe, output: str, quiet: bool = False) -> Totals:
                 progress.advance(1)
                 progress.show(samples)
         if todo:
+            folder.clear(PARTS)
             clock.stop(folder)
         result = totals(folder)
     check_damage(result, recipe.run.allow_damaged)

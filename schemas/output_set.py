@@ -6,6 +6,7 @@ from schemas.storage import Folder
 
 DATA, INDEX, QUARANTINE, MANIFESTS, PARTS = "data", "index", "quarantine", "manifests", "parts"
 STATS = "stats.json"
+UNFINISHED = f"{PARTS}/unfinished"  # from before the first commit until after the last: such a set is no source yet
 
 
 def committed(output: Folder) -> dict[str, Manifest]:
