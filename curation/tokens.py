@@ -46,13 +46,16 @@ class TokenCounter:
         return sum(len(self._tokenizer.encode(text, add_special_tokens=False)) for text in texts)
 
 
-def token_counter(name: str, allow_download: bool) -> TokenCounter:
-    """The tokenizer in this file or folder, or of this name on the hub. `UsageError` says what to pass."""
+def token_counter(name: str, allow_download: bool, switch: str = "allow_download") -> TokenCounter:
+    """The tokenizer in this file or folder, or of this name on the hub. `UsageError` says what to pass.
+
+    `switch` is what allows a download, as the user names it.
+    """
     path = Path(name)
     if path.is_dir():
         path /= FILE
     elif not path.is_file() and _HUB_NAME.fullmatch(name) and not name.endswith(".json"):
-        path = _downloaded(name, allow_download)
+        path = _downloaded(name, allow_download, switch)
     try:
         return TokenCounter(path.read_bytes())
     except OSError as error:
@@ -61,10 +64,10 @@ def token_counter(name: str, allow_download: bool) -> TokenCounter:
         raise UsageError(f"tokenizer: {path} is no {FILE} of the tokenizers library: {error}") from None
 
 
-def _downloaded(name: str, allow_download: bool) -> Path:
+def _downloaded(name: str, allow_download: bool, switch: str) -> Path:
     if not allow_download:
         raise UsageError(
-            f"tokenizer: no file or folder {name}; pass a {FILE}, or allow_download to fetch it from the hub by name"
+            f"tokenizer: no file or folder {name}; pass a {FILE}, or {switch} to fetch it from the hub by name"
         )
     import huggingface_hub
 

@@ -24,17 +24,17 @@ class WeightsFormat:
     engine: str
     needed: str  # the files of a folder, as errors list them
     fetched: tuple[str, ...]  # patterns of what is worth fetching: no weights in other formats
+    key: str = "weights"  # by which the user names the folder
+    switch: str = "allow_download=true"
 
     def local_folder(self, weights: str, allow_download: bool) -> Path | None:
         """The folder of this path; None for a name on the hub that may be fetched. Raises for all else."""
         if Path(weights).is_dir():
             return Path(weights)
         if not _HUB_NAME.fullmatch(weights):
-            raise self.unfit(f"no folder {weights}; pass weights=FOLDER with {self.needed}")
+            raise self.unfit(f"no folder {weights}; pass {self.key}=FOLDER with {self.needed}")
         if not allow_download:
-            raise self.unfit(
-                f"no folder {weights}; pass weights=FOLDER, or allow_download=true to fetch it from the hub"
-            )
+            raise self.unfit(f"no folder {weights}; pass {self.key}=FOLDER, or {self.switch} to fetch it from the hub")
         return None
 
     def fetch(self, name: str) -> Path:
@@ -45,14 +45,14 @@ class WeightsFormat:
         try:
             return Path(huggingface_hub.snapshot_download(name, allow_patterns=list(self.fetched)))
         except Exception as error:  # noqa: BLE001  no such name, no network, no space, ...
-            raise self.unfit(f"cannot fetch {name} from the hub: {_one_line(error)}; pass weights=FOLDER") from None
+            raise self.unfit(f"cannot fetch {name} from the hub: {_one_line(error)}; pass {self.key}=FOLDER") from None
 
     def model_type(self, folder: Path) -> str:
         """What its config.json calls the model."""
         try:
             return str(json.loads((folder / "config.json").read_text("utf-8"))["model_type"])
         except FileNotFoundError:
-            raise self.unfit(f"{folder} holds no config.json; pass weights=FOLDER with {self.needed}") from None
+            raise self.unfit(f"{folder} holds no config.json; pass {self.key}=FOLDER with {self.needed}") from None
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:  # a folder, brackets without end
             raise self.unfit(
                 f"{folder / 'config.json'} is no model's: {_one_line(error)}; pass another folder"

@@ -28,6 +28,8 @@ _WEIGHTS = WeightsFormat(
     engine="language",
     needed="config.json and *.safetensors of a causal language model",
     fetched=("config.json", "*.safetensors", "*.safetensors.index.json"),
+    key="model.language.pretrained",
+    switch="model.allow_download=true",
 )
 _SCALES = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # what some models do to logits after the head
 

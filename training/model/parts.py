@@ -29,7 +29,13 @@ def _described(part: PartOptions, name: Literal["vision", "language"], allow_dow
 
     if part.pretrained is None:
         return part
-    kept = WeightsFormat(engine=name, needed="config.json and *.safetensors", fetched=("config.json",))
+    kept = WeightsFormat(
+        engine=name,
+        needed="config.json and *.safetensors",
+        fetched=("config.json",),
+        key=f"model.{name}.pretrained",
+        switch="model.allow_download=true",
+    )
     folder = kept.local_folder(part.pretrained, allow_download) or kept.fetch(part.pretrained)
     kept.model_type(folder)
     config = kept.load(folder, AutoConfig, trust_remote_code=False)

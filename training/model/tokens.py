@@ -132,9 +132,9 @@ def load_tokenizer(options: ModelOptions) -> TextTokenizer:
     name = options.tokenizer or options.language.pretrained
     if name is None:
         raise UsageError(
-            f"tokenizer: a language model made from a config has none; pass tokenizer=FOLDER with a {FILE}"
+            f"tokenizer: a language model made from a config has none; pass model.tokenizer=FOLDER with a {FILE}"
         )
-    data = token_counter(name, options.allow_download)._data
+    data = token_counter(name, options.allow_download, "model.allow_download=true")._data
     try:
         return TextTokenizer(data, *_named(name))
     except ValueError as error:

@@ -18,6 +18,8 @@ _WEIGHTS = WeightsFormat(
     engine="vision",
     needed="config.json and *.safetensors of a SigLIP, its vision part or the whole",
     fetched=("config.json", "*.safetensors", "*.safetensors.index.json"),
+    key="model.vision.pretrained",
+    switch="model.allow_download=true",
 )
 _OTHER_HALF = ("text_model.", "logit_scale", "logit_bias")  # of a whole SigLIP
 

@@ -122,7 +122,7 @@ def test_what_is_wrong_is_one_line(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=message):
             causal_model(PartOptions(config=config), "sdpa", False)
     with pytest.raises(
-        UsageError, match=r"^language: no folder some/model; pass weights=FOLDER, or allow_download=true"
+        UsageError, match=r"^language: no folder some/model; pass model\.language\.pretrained=FOLDER, or model\.allow_d"
     ):
         causal_model(PartOptions(pretrained="some/model"), "sdpa", False)
     model = AutoModelForCausalLM.from_config(Phi3Config(**{k: v for k, v in tiny.PHI3.items() if k != "model_type"}))

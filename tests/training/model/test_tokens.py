@@ -118,7 +118,9 @@ def test_its_files_make_it_again_also_for_transformers(tokenizer: TextTokenizer,
 
 
 def test_what_is_wrong_is_one_line(tmp_path: Path, folder: Path) -> None:
-    with pytest.raises(UsageError, match=r"^tokenizer: a language model made from a config has none; pass tokenizer=F"):
+    with pytest.raises(
+        UsageError, match=r"^tokenizer: a language model made from a config has none; pass model\.tokenizer=F"
+    ):
         load_tokenizer(tiny.options(folder).model_copy(update={"tokenizer": None}))
     with pytest.raises(UsageError, match=r"^tokenizer: no file or folder someone/something; pass a tokenizer\.json"):
         load_tokenizer(tiny.options(Path("someone/something")))

@@ -167,7 +167,7 @@ def test_configurations_of_no_tower(config: dict[str, Any], message: str) -> Non
 
 
 def test_weights_that_are_not_there() -> None:
-    with pytest.raises(UsageError, match=r"^vision: no folder nowhere; pass weights=FOLDER"):
+    with pytest.raises(UsageError, match=r"^vision: no folder nowhere; pass model\.vision\.pretrained=FOLDER"):
         VisionTower.load("nowhere", allow_download=True)
     with pytest.raises(UsageError, match=r"^vision: no folder some/tower; .*allow_download=true"):
         VisionTower.load("some/tower", allow_download=False)
