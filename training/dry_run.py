@@ -1,6 +1,7 @@
 """What a run would be: sizes, memory, and the first packed sequence in words. Nothing is trained, nothing written."""
 
 import unicodedata
+from collections.abc import Iterator
 from itertools import pairwise
 
 from schemas.errors import UsageError
@@ -12,30 +13,34 @@ from training.memory import Memory, memory_of
 from training.model.lmm import ResamplerLMM
 from training.model.tokens import TextTokenizer, load_tokenizer
 from training.optimiser import rates
+from training.parallel import kind_of
 from training.recipe import TrainRecipe
-from training.set_up import check_batch, plan_of, prepared
+from training.set_up import check_batch, check_length, plan_of, prepared
 
 _STEERING = frozenset(("Cc", "Cs", "Zl", "Zp"))  # categories: controls, half pairs, line ends
 _TURNING = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"))  # they reorder what follows
 
 
-def dry_run(recipe: TrainRecipe, ranks: int = 1) -> str:
-    """The whole report, for so many ranks. Raises `UsageError` for what training would refuse."""
+def dry_run(recipe: TrainRecipe, ranks: int = 1) -> Iterator[str]:
+    """The report for so many ranks, in two parts: sizes, which need no data, and the first sequence.
+
+    Raises `UsageError` for what training would refuse.
+    """
     if ranks < 1:
         raise UsageError(f"--ranks {ranks}: there is at least one")
     check_batch(recipe, ranks)
+    kind = kind_of(recipe.parallel, ranks)
     tokenizer = load_tokenizer(recipe.model)
     model = prepared(recipe, "meta")
-    kind = recipe.parallel if recipe.parallel != "auto" else "fsdp" if ranks > 1 else "none"
+    check_length(recipe, model)
     lines = [*_sizes(model), "", *_memory(memory_of(model, recipe, ranks, kind), ranks, kind), ""]
-    lines += _steps(recipe, model)
+    yield "\n".join([*lines, *_steps(recipe, model), ""])
     plan = plan_of(recipe, model, tokenizer, quiet=False)
     first = next(iter(PackLoader(plan, 0, 1, 1, 1, 0, 1).steps(Cursor(0, 0))), None)
     if first is None:
         raise UsageError("data: the mixture has no sample that fits a sequence; look at data.sources")
-    return "\n".join(
-        [*lines, "", *_step(flops_of(model), first.batches[0], recipe), "", in_words(first.batches[0], tokenizer)]
-    )
+    batch = first.batches[0]
+    yield "\n".join([*_step(flops_of(model), batch, recipe), "", in_words(batch, tokenizer)])
 
 
 def in_words(batch: Batch, tokenizer: TextTokenizer, row: int = 0) -> str:

@@ -121,9 +121,18 @@ def joined(run: TrainRun, parallel: str) -> Iterator[Ranks]:
         dist.destroy_process_group()
 
 
+def kind_of(parallel: str, ranks: int) -> str:
+    """How so many ranks share the model: none, ddp or fsdp. Raises `UsageError` when they can't."""
+    if parallel == "none" and ranks > 1:
+        raise UsageError(f"parallel: none, but there are {ranks} ranks; use ddp or fsdp")
+    if parallel == "auto":
+        return "fsdp" if ranks > 1 else "none"
+    return "none" if parallel == "ddp" and ranks == 1 else parallel
+
+
 def spread(model: "ResamplerLMM", recipe: TrainRecipe, ranks: Ranks) -> nn.Module:
     """The model on this rank's device, as its part of the whole: to be called, and stepped with `synchronised`."""
-    kind = _kind(recipe.parallel, ranks)
+    kind = kind_of(recipe.parallel, ranks.count)
     if recipe.precision == "bf16":  # what never learns needs no more; the rest is cast where it is used
         for parameter in model.vision.parameters() if model.vision.frozen else ():
             parameter.data = parameter.data.to(torch.bfloat16)
@@ -143,7 +152,7 @@ def spread(model: "ResamplerLMM", recipe: TrainRecipe, ranks: Ranks) -> nn.Modul
 
 def autocast(recipe: TrainRecipe, ranks: Ranks) -> contextlib.AbstractContextManager[Any]:
     """bf16 for a model whose weights are fp32; a sharded one casts its weights as it gathers them."""
-    if recipe.precision == "fp32" or _kind(recipe.parallel, ranks) == "fsdp":
+    if recipe.precision == "fp32" or kind_of(recipe.parallel, ranks.count) == "fsdp":
         return contextlib.nullcontext()
     return torch.autocast(ranks.device.type, torch.bfloat16)
 
@@ -162,14 +171,6 @@ def synchronised(model: nn.Module, is_last: bool) -> Iterator[None]:
 
 
 _TORCHRUN = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
-
-
-def _kind(parallel: str, ranks: Ranks) -> str:
-    if parallel == "none" and ranks.count > 1:
-        raise UsageError(f"parallel: none, but there are {ranks.count} ranks; use ddp or fsdp")
-    if parallel == "auto":
-        return "fsdp" if ranks.count > 1 else "none"
-    return "none" if parallel == "ddp" and ranks.count == 1 else parallel
 
 
 def _device(asked: str, local: int) -> torch.device:

@@ -50,6 +50,7 @@ def set_up(folder: Path, recipe: TrainRecipe, ranks: Ranks, quiet: bool) -> Run:
     check_batch(recipe, ranks.count)
     tokenizer = load_tokenizer(recipe.model)
     model = prepared(recipe)
+    check_length(recipe, model)
     plan = plan_of(recipe, model, tokenizer, quiet or not ranks.is_first)
     flops = flops_of(model)
     frozen = ranks.told("frozen", hash_of_frozen(model) if ranks.is_first else "")
@@ -72,7 +73,7 @@ def set_up(folder: Path, recipe: TrainRecipe, ranks: Ranks, quiet: bool) -> Run:
 
 def prepared(recipe: TrainRecipe, device: str = "cpu") -> ResamplerLMM:
     """The model as the recipe has it, on one device and whole, with what doesn't learn frozen."""
-    model = build_model(recipe.model, device, None if device == "meta" else recipe.start)
+    model = build_model(recipe.model, device, recipe.start)
     freeze(model, recipe.optimiser.lr)
     return model
 
@@ -89,6 +90,16 @@ def check_batch(recipe: TrainRecipe, ranks: int) -> None:
         raise UsageError(
             f"sequences: {recipe.sequences} a step can't be shared out in micro-batches of {recipe.micro} on {ranks}"
             f" rank{'s' if ranks > 1 else ''}; make it a multiple of {recipe.micro * ranks}"
+        )
+
+
+def check_length(recipe: TrainRecipe, model: ResamplerLMM) -> None:
+    """Raises `UsageError` when a sequence has positions that the language model was not made for."""
+    limit = getattr(model.language.lm.config, "max_position_embeddings", None)
+    if limit and recipe.data.sequence_length > limit:
+        raise UsageError(
+            f"data.sequence_length: {recipe.data.sequence_length} positions are more than the language model's {limit};"
+            " make it smaller"
         )
 
 

@@ -1,14 +1,20 @@
 """What a run would be, in words."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from schemas.errors import UsageError
 from tests.training import runs
+from tests.training.model import tiny
 from tests.training.model.tiny import pack
 from training.dry_run import dry_run, in_words
+from training.model.pretrained import build_model, save_pretrained
 from training.model.tokens import load_tokenizer
+from training.parallel import Ranks
+from training.set_up import set_up
 
 
 def test_the_first_sequence(tokenizer: Path) -> None:
@@ -29,7 +35,7 @@ def test_texts_steer_no_terminal(tokenizer: Path) -> None:
 
 def test_the_report(tokenizer: Path, tmp_path: Path) -> None:
     asked = runs.packed(tmp_path, tokenizer, steps=1500, optimiser=runs.ALL | {"law": "mm1"})
-    told = dry_run(asked, ranks=2).splitlines()
+    told = "\n".join(dry_run(asked, ranks=2)).splitlines()
     assert told[0] == "parameters  177,523, of which 132,499 learn"
     assert told[2] == "memory per device, sharded over 2:"
     assert told[5].split() == ["resampler", "14,784", "14,784", "29.6", "kB", "59.1", "kB", "59.1", "kB"]
@@ -37,12 +43,57 @@ def test_the_report(tokenizer: Path, tmp_path: Path) -> None:
     assert "a step      4 sequences of 128: 512 tokens at most" in told
     assert "steps       1,500: 768,000 tokens at most" in told
     assert "rates       tower frozen, connector 0.00488, language 0.00488; constant, 0 steps of warm-up" in told
-    assert sum(line.startswith("--- sample ") for line in told) >= 4
+    assert sum(line.startswith("--- sample ") for line in told) == 3
     assert any("[image 4 tokens: captions/c0000" in line for line in told)
 
 
 def test_ranks_that_cannot_be(tokenizer: Path) -> None:
     with pytest.raises(UsageError, match="--ranks 0: there is at least one"):
-        dry_run(runs.recipe(tokenizer), 0)
+        list(dry_run(runs.recipe(tokenizer), 0))
     with pytest.raises(UsageError, match="sequences: 2 a step can't be shared out"):
-        dry_run(runs.recipe(tokenizer), 3)
+        list(dry_run(runs.recipe(tokenizer), 3))
+    with pytest.raises(UsageError, match=r"^parallel: none, but there are 2 ranks; use ddp or fsdp$"):
+        list(dry_run(runs.recipe(tokenizer, parallel="none"), 2))
+
+
+def test_a_start_that_cannot_be(tokenizer: Path, tmp_path: Path) -> None:
+    """Looked at without its weights."""
+    with pytest.raises(UsageError, match=r"^model: cannot read /nope/config\.json: No such file or directory; pass a"):
+        list(dry_run(runs.recipe(tokenizer, start="/nope")))
+    options = tiny.options(tokenizer)
+    save_pretrained(build_model(options), load_tokenizer(options), tmp_path / "model")
+    started = runs.recipe(tokenizer, start=str(tmp_path / "model"), data=data(256))
+    assert "parameters  177,523" in next(dry_run(started))
+    other = tiny.options(tokenizer, resampler=tiny.RESAMPLER | {"latents": 8}).model_dump()
+    with pytest.raises(UsageError, match=r"resampler\.latents is 4 there and 8 here; make the recipe's the same$"):
+        next(dry_run(runs.recipe(tokenizer, start=str(tmp_path / "model"), data=data(256), model=other)))
+    whole = load_file(tmp_path / "model/model.safetensors")
+    save_file({key: whole[key] for key in whole if key != "resampler.norm.bias"}, tmp_path / "model/model.safetensors")
+    with pytest.raises(UsageError, match=r"lacks 1 tensors, resampler\.norm\.bias for one; pass whole weights$"):
+        next(dry_run(started))
+
+
+def test_sizes_need_no_data(tokenizer: Path) -> None:
+    parts = dry_run(runs.recipe(tokenizer, data=data(512)))
+    assert next(parts).endswith(
+        "\nrates       tower frozen, connector 0.001, language 0.001; constant, 0 steps of warm-up\n"
+    )
+    with pytest.raises(UsageError, match="nowhere"):
+        next(parts)
+
+
+def test_sequences_longer_than_the_model_knows(tokenizer: Path) -> None:
+    message = r"^data.sequence_length: 513 positions are more than the language model's 512; make it smaller$"
+    asked = runs.recipe(tokenizer, data=data(513))
+    with pytest.raises(UsageError, match=message):
+        next(dry_run(asked))
+    with pytest.raises(UsageError, match=message):
+        set_up(Path("nowhere"), asked, Ranks(), quiet=True)
+
+
+def data(length: int) -> dict[str, Any]:
+    return {
+        "sources": dict.fromkeys(runs.SOURCES, "nowhere"),
+        "weights": dict.fromkeys(runs.SOURCES, 1),
+        "sequence_length": length,
+    }

@@ -28,23 +28,29 @@ CONFIG_FILE = "config.json"
 MODEL_TYPE = "shardloom_resampler_lmm"
 
 _SHARD = "5GB"  # of a file: what the hub's own folders have
+_ASIDE = frozenset(("use_cache", "initializer_range", "bos_token_id", "eos_token_id", "pad_token_id"))
+"""Settings that say nothing of what weights mean; nor do dropouts."""
 
 
 def build_model(options: ModelOptions, device: str = "cpu", weights: str | None = None) -> ResamplerLMM:
     """Of these options. `weights` replace those of its parts: a folder of `save_pretrained`, or what xGen-MM released.
 
-    Raises `UsageError` for parts that can't be had, and for weights that do not fit.
+    On `meta` their names and shapes are looked at, and no more. Raises `UsageError` for parts that can't be had, and
+    for weights that do not fit, or are of a model that is made otherwise.
     """
     if weights is None:
         return ResamplerLMM.build(options, device)
-    path = Path(weights)
+    path, first = Path(weights), "meta" if device == "meta" else "cpu"
     if path.is_file():
-        model = ResamplerLMM.build(options)  # for the tower, which such a file may lack
+        model = ResamplerLMM.build(options, first)  # for the tower, which such a file may lack
         load_xgen_mm(model, path)
         return model.to(device)
-    model = blank_model(options)
-    if _model_type(path) == MODEL_TYPE:
-        fill(model, tensors_of(path), str(path))
+    kind = _model_type(path)
+    tokenizer = load_tokenizer(options)
+    model = blank_model(options, tokenizer, first)
+    if kind == MODEL_TYPE:
+        _check_alike(model, tokenizer, path)
+        fill(model, tensors_of(path, device == "meta"), str(path))
     else:
         load_xgen_mm(model, path)
     return model.to(device)
@@ -107,12 +113,12 @@ def read_prompts(folder: str | Path) -> PromptOptions:
         return PromptOptions.model_validate(config.get("prompts", {}))
 
 
-def blank_model(options: ModelOptions, tokenizer: TextTokenizer | None = None) -> ResamplerLMM:
+def blank_model(options: ModelOptions, tokenizer: TextTokenizer, device: str = "cpu") -> ResamplerLMM:
     """Made from configurations, with whatever weights the memory holds: for those that load all of them."""
     from transformers.initialization import no_init_weights
 
     with no_init_weights():
-        model = ResamplerLMM.build(described(options), "cpu", tokenizer or load_tokenizer(options))
+        model = ResamplerLMM.build(described(options), device, tokenizer)
     model.language.lm.tie_weights()
     model.options = options
     return model
@@ -142,6 +148,32 @@ def _write(
         (folder / name).write_bytes(content)
     config = {"model_type": MODEL_TYPE, "model": _whole_options(model), "prompts": prompts.model_dump(mode="json")}
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=1), "utf-8")
+
+
+def _check_alike(model: ResamplerLMM, tokenizer: TextTokenizer, folder: Path) -> None:
+    """Raises `UsageError` where the folder's model is another, though its tensors may be of the same shapes.
+
+    Of settings that one of the two lacks nothing is said: another version of transformers may have more.
+    """
+    with _of_a_model(folder) as config:
+        held, here = _meaning(config["model"]), _meaning(_whole_options(model))
+    unlike = [name for name in here if name in held and held[name] != here[name]]
+    if faults := [f"{name} is {held[name]!r} there and {here[name]!r} here" for name in unlike]:
+        raise UsageError(f"model: {folder} is another model: {'; '.join(faults[:3])}; make the recipe's the same")
+    other = load_tokenizer(model.options.model_copy(update={"tokenizer": str(folder)}))
+    if (other.fingerprint, other.special) != (tokenizer.fingerprint, tokenizer.special):
+        raise UsageError(f"model: {folder} has learnt with another tokenizer; pass model.tokenizer={folder}")
+
+
+def _meaning(whole: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of `_whole_options` that weights have no meaning without, by name."""
+    parts = {name: whole[name]["config"] for name in ("language", "vision")} | {"resampler": whole["resampler"]}
+    return {
+        f"{part}.{name}": value
+        for part, settings in parts.items()
+        for name, value in sorted(settings.items(), key=lambda setting: setting[0] != "model_type")
+        if name not in _ASIDE and "drop" not in name
+    }
 
 
 def _whole_options(model: ResamplerLMM) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
@@ -34,13 +35,16 @@ def own_keys(model: nn.Module) -> set[str]:
     return model.state_dict().keys() - tied
 
 
-def tensors_of(folder: Path) -> Iterator[tuple[str, Tensor]]:
-    """Keys and tensors of all safetensors files of a folder, one tensor at a time."""
+def tensors_of(folder: Path, bare: bool = False) -> Iterator[tuple[str, Tensor]]:
+    """Keys and tensors of all safetensors files of a folder, one tensor at a time; `bare`: without their contents."""
     for file in _weight_files(folder):
         try:
             with safe_open(file, framework="pt") as opened:
                 for key in opened.keys():  # noqa: SIM118  no dict
-                    yield key, opened.get_tensor(key)
+                    if bare:
+                        yield key, torch.empty(opened.get_slice(key).get_shape(), device="meta")
+                    else:
+                        yield key, opened.get_tensor(key)
         except (OSError, SafetensorError) as error:
             what = " ".join(str(error).split())
             raise UsageError(f"model: cannot read {file}: {what}; pass a folder of whole weights") from None

@@ -48,7 +48,11 @@ def load_xgen_mm(model: ResamplerLMM, path: str | Path) -> None:
     """
     path = Path(path)
     ours = {released_key(key): key for key in own_keys(model)}
-    tensors = tensors_of(path) if path.is_dir() else _of_checkpoint(path, _tower(model, ours))
+    tensors = (
+        tensors_of(path, model.resampler.latents.is_meta)
+        if path.is_dir()
+        else _of_checkpoint(path, _tower(model, ours))
+    )
     bare = ((_WRAPPERS.sub("", key), tensor) for key, tensor in tensors if not key.endswith(_BUFFERS))
     fill(model, ((ours.get(key, key), tensor) for key, tensor in bare), str(path))
 

@@ -126,11 +126,37 @@ def test_weights_of_an_earlier_stage(saved: Path) -> None:
     model = build_model(options, weights=str(saved))
     assert torch.equal(model(BATCH), ResamplerLMM.from_pretrained(saved)(BATCH))
     assert model.options == options
-    other = tiny.options(saved, resampler=tiny.RESAMPLER | {"latents": 8})
-    with pytest.raises(
-        UsageError, match=r"^model: resampler\.latents is \[4, 32\], here \[8, 32\] in .*; pass fitting"
-    ):
-        build_model(other, weights=str(saved))
+    dropping = {"config": tiny.PHI3 | {"attention_dropout": 0.1}}
+    build_model(tiny.options(saved, language=dropping), weights=str(saved))
+
+
+def test_weights_of_another_model(saved: Path, copy: Path) -> None:
+    """Though all tensors have the same shapes."""
+    turned = tiny.PHI3 | {"num_attention_heads": 2, "num_key_value_heads": 2, "rope_parameters": {"rope_theta": 5e5}}
+    others = {
+        r"resampler\.latents is 4 there and 8 here": {"resampler": tiny.RESAMPLER | {"latents": 8}},
+        r"resampler\.heads is 2 there and 4 here; resampler\.head_dim is 16 there and 8 here": {
+            "resampler": tiny.RESAMPLER | {"heads": 4, "head_dim": 8}
+        },
+        r"language\.model_type is 'phi3' there and 'llama' here; .*": {
+            "language": {"config": tiny.PHI3 | {"model_type": "llama"}}
+        },
+        r"language\.num_attention_heads is 4 there and 2 here; .*language\.rope_parameters is .*": {
+            "language": {"config": turned}
+        },
+        r"vision\.num_attention_heads is 4 there and 2 here": {
+            "vision": {"config": tiny.VISION | {"num_attention_heads": 2}}
+        },
+    }
+    for found, changes in others.items():
+        with pytest.raises(
+            UsageError, match=rf"^model: .*saved is another model: {found}; make the recipe's the same$"
+        ):
+            build_model(tiny.options(saved, **changes), weights=str(saved))
+    words = json.loads((copy / "tokenizer.json").read_text())
+    (copy / "tokenizer.json").write_text(json.dumps(words))
+    with pytest.raises(UsageError, match=rf"^model: {saved} has learnt with another tokenizer; pass model\.tokenizer="):
+        build_model(tiny.options(copy), weights=str(saved))
 
 
 def test_parts_to_load(saved: Path, tmp_path: Path) -> None:
