@@ -16,7 +16,7 @@ from pipelines import recipe as recipes
 from pipelines.terminal import print_captions, print_mixture, print_stats, visible
 from schemas.errors import ShardloomError, UsageError
 from schemas.recipe_file import held_recipe, read_recipe
-from schemas.storage import Folder
+from schemas.storage import Folder, use_options
 
 app = typer.Typer(
     name="shardloom",
@@ -29,8 +29,15 @@ INTERRUPTED = 130  # what Typer makes of an interrupt; a SIGTERM may reach us as
 
 
 @app.callback(invoke_without_command=True)
-def shardloom(context: typer.Context) -> None:
+def shardloom(
+    context: typer.Context,
+    storage_option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="of the object store, as endpoint_url=https://...; may be repeated"),
+    ] = None,
+) -> None:
     """Annotates web-scale image shards and turns them into training shards for large multimodal models."""
+    use_options(storage_option or [])
     if context.invoked_subcommand is None:
         context.get_help()
         raise typer.Exit(UsageError.exit_code)

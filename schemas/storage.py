@@ -257,8 +257,8 @@ def sizes_of_matching(pattern: str) -> dict[str, int]:
     """The same, with the sizes in bytes that the listing tells: asking for each would take hours for many shards."""
     fs, root = _file_system(pattern)
     protocol = pattern.split("://", 1)[0] + "://" if "://" in pattern else ""
-    # Otherwise a listing that is refused is an empty one. Below `**` s3fs lists without that, and raises by itself.
-    options = {} if "**" in root else {"on_error": "raise"}
+    # Otherwise a listing that is refused is an empty one. Without folders to go through nothing takes that, or needs it.
+    options = {"on_error": "raise"} if set(root) & set("*?[") and "**" not in root else {}
     try:
         found = fs.glob(root, detail=True, **options)
     except FileNotFoundError:

@@ -37,16 +37,21 @@ class Store:
         bucket, _, key = url.removeprefix("s3://").partition("/")
         self.client.put_object(Bucket=bucket, Key=key, Body=data)
 
-    def objects(self, url: str) -> dict[str, bytes]:
-        """All objects below a URL, by their names from there."""
+    def objects(self, url: str, held: dict[str, bytes] | None = None) -> dict[str, bytes]:
+        """All objects below a URL, by their names from there. Those that `held` has, by their ETags, are not read."""
+        held = {} if held is None else held
         bucket, _, prefix = url.removeprefix("s3://").partition("/")
         prefix = f"{prefix}/" if prefix else ""
         found: dict[str, bytes] = {}
         for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
             for entry in page.get("Contents", []):
-                found[entry["Key"].removeprefix(prefix)] = self.client.get_object(Bucket=bucket, Key=entry["Key"])[
-                    "Body"
-                ].read()
+                try:
+                    if entry["ETag"] not in held:
+                        answer = self.client.get_object(Bucket=bucket, Key=entry["Key"])
+                        held[entry["ETag"]] = answer["Body"].read()
+                except self.client.exceptions.NoSuchKey:
+                    continue  # it has gone meanwhile
+                found[entry["Key"].removeprefix(prefix)] = held[entry["ETag"]]
         return found
 
     def hashes(self, url: str) -> dict[str, str]:

@@ -108,6 +108,7 @@ def test_lists_of_many_pages(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) ->
     }
     assert bucket.proxy.seen("HEAD", ".tar") == []
     assert len(matching(f"{bucket.url}/**/*.tar")) == 31
+    assert sizes_of_matching(f"{bucket.url}/shards/0003.tar") == {f"{bucket.url}/shards/0003.tar": 3}
     Folder(bucket.url).clear("shards")
     assert bucket.store.objects(bucket.url) == {}
 
