@@ -34,6 +34,11 @@ ENGINES: dict[tuple[EngineKind, str], tuple[str, str, str]] = {
     ("tags", "siglip"): ("curation.engines.siglip_tags", "SiglipTags", "SiglipTagSettings"),
     ("boxes", "grounding_dino"): ("curation.engines.grounding_dino", "GroundingDino", "GroundingDinoSettings"),
 }
+OWN_ENVIRONMENTS: dict[tuple[EngineKind, str], str] = {
+    ("ocr", "paddleocr"): "paddleocr",
+}
+"""The engines whose packages can't be installed beside ours, and the environments that have them."""
+
 _WITHOUT_PIXELS = "caption"
 
 
@@ -88,10 +93,10 @@ def needs_preparing(kind: EngineKind, spec: EngineSpec) -> bool:
 
 def environment(kind: EngineKind, spec: EngineSpec) -> str | None:
     """The name of the environment that the engine runs in; None for ours. Raises `UsageError` for missing weights."""
-    match kind, spec.engine:
-        case "ocr", "paddleocr":
-            return "paddleocr" if find_weights(_settings(kind, spec).weights).is_onnx else "paddleocr-gpu"
-    return None
+    name = OWN_ENVIRONMENTS.get((kind, spec.engine))
+    if name == "paddleocr" and not find_weights(_settings(kind, spec).weights).is_onnx:
+        return "paddleocr-gpu"
+    return name
 
 
 def needs_pixels(spec: EngineSpec) -> bool:
