@@ -1,9 +1,9 @@
 """S3 as s3fs has it, with patience: a request that is throttled, reset, timed out or cut short is sent again.
 
-There are retries in botocore and others around them in s3fs. Together they multiply, can't be told in seconds, leave
-connections that are reset while sending unretried, and take the first try of a conditional write for another writer's.
-So both are switched off, and all requests go through one place, `PatientS3._call_s3`. An answer counts when its body
-is here: one that ends early is asked for again, not handed on.
+There are retries in botocore and others around them in s3fs. Together they bear all that the proxy of our tests does
+but one thing: when the answer to a conditional write is lost, the second try is refused as if another writer had come
+first. And they multiply, to 25 tries in a time that nobody can set. So both are off, and all requests go through one
+place, `PatientS3._call_s3`. An answer counts when its body is here: one that is cut is asked for again, not handed on.
 """
 
 import asyncio
@@ -23,11 +23,12 @@ from schemas.errors import UsageError
 
 PATIENCE = 60.0  # seconds of failures of one request; less than what a stage may be without a sign of life
 FIRST_WAIT, LONGEST_WAIT = 0.2, 10.0  # seconds; a wait is a random part of a limit that doubles
-PART_BYTES, PARTS_AT_ONCE = 16 << 20, 4  # of an upload: files of over two parts go up in parts, four of them in memory
+PART_BYTES, PARTS_AT_ONCE = 16 << 20, 4  # of an upload, of which so many are in memory
 
 MARK = "shardloom-put"  # in the metadata of an object that was put on a condition: the request that it came by
 CONFIG = {"retries": {"mode": "standard", "total_max_attempts": 1}, "max_pool_connections": 32}
 
+_FAILURES = (OSError, exceptions.BotoCoreError, parsers.ResponseParserError, aiohttp.ClientError)
 _PASSING = (  # but for SSLError and ProxyConnectionError, which no waiting mends
     exceptions.HTTPClientError,
     exceptions.EndpointConnectionError,
@@ -71,21 +72,22 @@ class PatientS3(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         patience = 0.0 if method == "abort_multipart_upload" else self.patience
         if "IfNoneMatch" in kwargs:
             kwargs["Metadata"] = {MARK: uuid.uuid4().hex}
-        tries, since = 0, time.monotonic()
+        tries, since = 0, 0.0
         while True:
             try:
                 return await self._answer(method, *args, **kwargs)
-            except (OSError, exceptions.BotoCoreError, parsers.ResponseParserError, aiohttp.ClientError) as error:
+            except _FAILURES as error:
                 if "IfNoneMatch" in kwargs and _status(error) == 412 and await self._has_put(kwargs):
                     return {}
                 if not may_pass(error):
                     raise _final(error, kwargs) from error.__cause__
-                since = since if tries else time.monotonic()
-                tries += 1
-                wait = random.uniform(0, min(LONGEST_WAIT, FIRST_WAIT * 2**tries))
-                if time.monotonic() + wait - since > patience:
-                    tried = f"{_reason(error)} (tried {tries} times in {time.monotonic() - since:.0f} s)"
-                    raise OSError(errno.EIO, tried) from error
+                failure = error
+            tries, now = tries + 1, time.monotonic()
+            since = since or now
+            wait = random.uniform(0, min(LONGEST_WAIT, FIRST_WAIT * 2**tries))
+            if now + wait - since > patience:
+                tried = f"{_reason(failure)} (tried {tries} times in {now - since:.0f} s)"
+                raise OSError(errno.EIO, tried) from failure
             await asyncio.sleep(wait)
 
     call_s3 = sync_wrapper(_call_s3)
