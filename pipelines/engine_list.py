@@ -10,7 +10,7 @@ from pipelines.environments.python import environment_of, mark_of, python_of
 from pipelines.recipe import EngineKind, EngineSpec
 from schemas.errors import UsageError
 
-ENVIRONMENTS = ("paddleocr", "paddleocr-gpu", "img2dataset")
+ENVIRONMENTS = ("paddleocr", "paddleocr-gpu", "groundingdino-py", "img2dataset")
 """What `pipelines/environments` has pins of."""
 
 _WITHOUT_CHOICE = ("rapidocr", "caption")  # ready as they are: no weights, or those of a wheel

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from curation.decode import RgbImage
 from curation.engines.demonstration import demonstration_words
+from curation.engines.groundingdino_py import check_weights as check_package_weights
 from curation.engines.paddle_ocr import find_weights
 from curation.engines.siglip_weights import check_weights
 from curation.engines.vocabulary import read_vocabulary
@@ -33,9 +34,15 @@ ENGINES: dict[tuple[EngineKind, str], tuple[str, str, str]] = {
     ("tags", "caption"): ("curation.engines.caption_tags", "CaptionTags", "CaptionTagSettings"),
     ("tags", "siglip"): ("curation.engines.siglip_tags", "SiglipTags", "SiglipTagSettings"),
     ("boxes", "grounding_dino"): ("curation.engines.grounding_dino", "GroundingDino", "GroundingDinoSettings"),
+    ("boxes", "groundingdino-py"): (
+        "curation.engines.groundingdino_py",
+        "GroundingDinoPy",
+        "GroundingDinoPySettings",
+    ),
 }
 OWN_ENVIRONMENTS: dict[tuple[EngineKind, str], str] = {
     ("ocr", "paddleocr"): "paddleocr",
+    ("boxes", "groundingdino-py"): "groundingdino-py",
 }
 """The engines whose packages can't be installed beside ours, and the environments that have them."""
 
@@ -125,6 +132,8 @@ def check_engines(specs: Mapping[EngineKind, EngineSpec]) -> list[str]:
     match engines.get("boxes"):
         case ("grounding_dino", settings):
             return _check_demonstration(settings, vocabulary)
+        case ("groundingdino-py", settings):
+            check_package_weights(settings)
     return []
 
 
