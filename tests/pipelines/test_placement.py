@@ -63,9 +63,8 @@ def texts(output: Path) -> list[list[str]]:
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+def cluster() -> Iterator[Cluster]:
     """A head, and a node that offers to read texts."""
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # it listens on this machine alone
     ray.shutdown()
     started = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
     try:
