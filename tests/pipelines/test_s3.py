@@ -3,7 +3,10 @@
 import hashlib
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -11,10 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from curation.engines.vocabulary import read_vocabulary
+from pipelines.base_captions import BaseCaptions
 from pipelines.cli import main
 from pipelines.demo.documents import FILE, URLS, write_documents
 from pipelines.ingest import ingest
@@ -26,8 +32,10 @@ from pipelines.stats import stats
 from pipelines.verify import verify
 from schemas.manifest import Manifest
 from schemas.output_set import DATA, INDEX, MANIFESTS, PARTS, QUARANTINE, committed
+from schemas.recipe_file import read_recipe
 from schemas.storage import OPTIONS, Folder
-from tests.pipelines.drivers import Driver, hashes
+from tests.conftest import REPOSITORY
+from tests.pipelines.drivers import NO_TOKEN, Driver, cluster_of, hashes
 from tests.pipelines.sets import ALONE, annotation_set
 from tests.s3.bucket import Bucket
 from tests.s3.faults import KINDS, one_in_ten
@@ -212,6 +220,42 @@ def test_another_run_in_the_same_output(
     said = "is there already: another run is writing to this output; let it, or stop it and run this again"
     assert (code, without_progress(error)) == (1, f"error: {first} {said}\n")
     assert bucket.store.hashes(bucket.url) == before
+
+
+def test_what_is_looked_up(made: Path, bucket: Bucket, tmp_path: Path) -> None:
+    """Captions that others have made, captions to put places into, vocabularies and recipes, at a URL."""
+    for path in sorted((made / "captions/data").iterdir()):
+        bucket.store.put(f"{bucket.url}/plain/{path.name}", path.read_bytes())
+    for captions, output in ((f"{made}/captions/data", "disk"), (f"{bucket.url}/plain", "bucket")):
+        recipe = ShardRecipe(images=[f"{made}/images/*.tar"], captions=captions, samples_per_shard=9, run=ALONE)
+        assert shard(recipe, str(tmp_path / output), quiet=True).rows_out == 27
+    found, wanted = hashes(tmp_path / "bucket"), hashes(tmp_path / "disk")
+    assert {name: found[name] for name in found if is_data(name)} == {
+        name: wanted[name] for name in wanted if is_data(name)
+    }
+    pq.write_table(pa.table({"uid": ["a", "b"], "caption": ["one", "two"]}), tmp_path / "kale.parquet")
+    bucket.store.put(f"{bucket.url}/kale/0.parquet", (tmp_path / "kale.parquet").read_bytes())
+    assert BaseCaptions.open(f"{bucket.url}/kale/*.parquet", None).of(["b", "c"]) == {"b": "two"}
+    bucket.store.put(f"{bucket.url}/words.txt", b"cat\ndog\n")
+    assert read_vocabulary(f"{bucket.url}/words.txt").names == ("cat", "dog")
+    bucket.store.put(f"{bucket.url}/recipe.yaml", b"kind: mix\n")
+    assert read_recipe(f"{bucket.url}/recipe.yaml") == {"kind": "mix"}
+
+
+@pytest.mark.ray
+@pytest.mark.xdist_group("ray")
+def test_options_reach_a_cluster(made: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its workers were started by others, who know another endpoint."""
+    bucket.store.upload(made / "annotations", f"{bucket.url}/annotations")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    script = [sys.executable, "-c", "from pipelines.cli import main; main()"]
+    options = ["--storage-option", f"endpoint_url={bucket.proxy.url}", "--storage-option", "patience=5"]
+    with cluster_of(cpus=2) as address:
+        command = [*script, *options, *render_command(bucket.url), "--workers", "2", "--address", address]
+        done = subprocess.run(command, cwd=REPOSITORY, env=os.environ | NO_TOKEN, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found, wanted = bucket.store.hashes(f"{bucket.url}/captions"), hashes(made / "captions")
+    assert [name for name in wanted if is_data(name) and found[name] != wanted[name]] == []
 
 
 @pytest.mark.ray
