@@ -12,6 +12,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pyarrow as pa
 import ray
@@ -25,6 +26,7 @@ from pipelines.ledger import Snapshot, start_ledger
 from pipelines.messages import Chunk, Failure, Message, ShardEnd, Written, from_row
 from pipelines.output import begun
 from pipelines.parts import commit_shard, fingerprints_of
+from pipelines.placement import check_environments, placements
 from pipelines.pool_worker import PoolWorker
 from pipelines.pools import Pool, plan_pools
 from pipelines.progress import Progress
@@ -50,6 +52,7 @@ def annotate(recipe: AnnotateRecipe, output: str, quiet: bool = False) -> Totals
     shards = input_shards(recipe.input, ".tar")
     for notice in check_engines(recipe.engines):
         print(notice, file=sys.stderr, flush=True)
+    check_environments(recipe)
     reuse = find_reuse(recipe, shards)
     with begun(folder, recipe):
         done = committed(folder)
@@ -90,12 +93,13 @@ class Run:
     ) -> None:
         self.recipe, self.output, self.shards, self.reuse = recipe, output, shards, reuse
         self.pools = started_pools(recipe, reuse)
+        self.placements = placements(recipe, [pool.name for pool in self.pools])
         self.ledger = start_ledger([pool.name for pool in self.pools])
         self.parts = output.names(PARTS)
         self.expected = next((manifest.engines for manifest in done.values() if manifest.engines), {})
         self.expected = self.expected or next(filter(None, (fingerprints_of(output, name) for name in self.parts)), {})
         self.repeats = repeated_keys(shards, recipe.run) if recipe.filters.repeated_images else {}
-        self.prepared = {pool.name: prepared(recipe, pool) for pool in self.pools}
+        self.prepared = {pool.name: prepared(recipe, pool, self.placements[pool.name]) for pool in self.pools}
 
     def prepare(self, progress: Progress) -> None:
         """Waits for what engines share: embedding a vocabulary may take minutes, in which no worker can say a word."""
@@ -151,6 +155,7 @@ class Run:
                 compute=ray.data.ActorPoolStrategy(size=pool.request.workers),
                 num_cpus=pool.request.cpus,
                 num_gpus=pool.request.gpus or None,
+                **self.placements[pool.name],
                 **batches,
             )
         return graph
@@ -179,11 +184,11 @@ def store_bytes(recipe: AnnotateRecipe, pools: list[Pool]) -> int:
     return max(1 << 30, held * (recipe.chunk.bytes + pixels))
 
 
-def prepared(recipe: AnnotateRecipe, pool: Pool) -> ray.ObjectRef | None:
+def prepared(recipe: AnnotateRecipe, pool: Pool, placement: dict[str, Any]) -> ray.ObjectRef | None:
     """What all workers of an engine share, worked out once, by a task with what one worker has."""
     if pool.engine is None or not needs_preparing(pool.engine, recipe.engines[pool.engine]):
         return None
-    task = ray.remote(num_cpus=pool.request.cpus, num_gpus=pool.request.gpus)(outcome)
+    task = ray.remote(num_cpus=pool.request.cpus, num_gpus=pool.request.gpus, **placement)(outcome)
     work = functools.partial(prepare, pool.engine, sees_gpus=pool.request.gpus > 0)
     return task.remote(work, recipe.engines[pool.engine])
 

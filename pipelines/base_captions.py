@@ -52,7 +52,8 @@ class BaseCaptions:
         captions: dict[str, str] = {}
         for file in self.files if wanted else ():
             columns = [pl.col("uid").cast(pl.String), pl.col(self.column).cast(pl.String).alias("caption")]
-            rows = pl.scan_parquet(file, glob=False).select(columns)
+            folder, name = split(file)
+            rows = pl.scan_parquet(folder.source(name), glob=False).select(columns)
             rows = rows.filter(pl.col("uid").is_in(wanted) & pl.col("caption").is_not_null())
             try:
                 found = rows.collect()

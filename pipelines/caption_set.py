@@ -154,14 +154,18 @@ class CaptionSet:
     def _search(self, identities: set[str]) -> list[dict[str, Any]]:
         import polars as pl  # here alone, so that what needs no search starts fast
 
-        files = [pl.scan_parquet(self.folder.path(name), glob=False) for name in self.files]
+        ids, found, is_known = sorted(identities), list[dict[str, Any]](), False
         try:
-            lazy = pl.concat(files, how="diagonal_relaxed")
-            names = [name for name in COLUMNS if name in lazy.collect_schema().names()]
-            keys = [name for name in names if name in ("uid", "url")]
-            if not keys or "captions" not in names:
-                raise UsageError(f"{self.folder.url}: the files have no columns `captions` and `uid` or `url`")
-            wanted = pl.any_horizontal(pl.col(name).is_in(sorted(identities)) for name in keys)
-            return lazy.select(names).filter(wanted).collect().to_dicts()
+            for file in self.files:  # one after another: those of an object store are held in memory
+                lazy = pl.scan_parquet(self.folder.source(file), glob=False)
+                names = [name for name in COLUMNS if name in lazy.collect_schema().names()]
+                keys = [name for name in names if name in ("uid", "url")]
+                if keys and "captions" in names:
+                    wanted = pl.any_horizontal(pl.col(name).is_in(ids) for name in keys)
+                    found += lazy.select(names).filter(wanted).collect().to_dicts()
+                    is_known = True
         except (pl.exceptions.PolarsError, OSError) as error:
             raise ShardloomError(f"cannot read captions in {self.folder.url}: {str(error)[:300]}") from None
+        if not is_known:
+            raise UsageError(f"{self.folder.url}: the files have no columns `captions` and `uid` or `url`")
+        return found

@@ -16,7 +16,7 @@ from pipelines import recipe as recipes
 from pipelines.terminal import print_captions, print_mixture, print_stats, visible
 from schemas.errors import ShardloomError, UsageError
 from schemas.recipe_file import held_recipe, read_recipe
-from schemas.storage import Folder
+from schemas.storage import Folder, use_options
 
 app = typer.Typer(
     name="shardloom",
@@ -29,8 +29,15 @@ INTERRUPTED = 130  # what Typer makes of an interrupt; a SIGTERM may reach us as
 
 
 @app.callback(invoke_without_command=True)
-def shardloom(context: typer.Context) -> None:
+def shardloom(
+    context: typer.Context,
+    storage_option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="of the object store, as endpoint_url=https://...; may be repeated"),
+    ] = None,
+) -> None:
     """Annotates web-scale image shards and turns them into training shards for large multimodal models."""
+    use_options(storage_option or [])
     if context.invoked_subcommand is None:
         context.get_help()
         raise typer.Exit(UsageError.exit_code)
@@ -427,6 +434,31 @@ def generate(
     options = GenerateOptions(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
     said = answer(model, prompt, image or [], options, chat, device)
     print(json.dumps({"answer": said}) if json_ else visible(said))
+
+
+@app.command(epilog="Example: shardloom engines --build paddleocr")
+def engines(
+    build: Annotated[str | None, typer.Option(metavar="ENVIRONMENT", help="build what an engine runs in")] = None,
+    weights: Annotated[
+        list[str] | None, typer.Option(metavar="ENGINE=FOLDER", help="look at these weights, as ocr=FOLDER")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """List the engines by kind: what is ready on this machine, what is missing, and how to get it."""
+    from pipelines.engine_list import as_dicts, list_engines
+    from pipelines.engine_list import build as run
+    from pipelines.terminal import print_engines
+
+    if build is not None:
+        folder = run(build)
+        print(json.dumps({"environment": build, "folder": folder}) if json_ else folder)
+        return
+    given = {kind: folders[-1] for kind, folders in _named("--weights", weights).items()}
+    listed = as_dicts(list_engines(given))
+    if json_:
+        print(json.dumps(listed))
+        return
+    print_engines(listed)
 
 
 @app.command(epilog="Example: shardloom demo --output demo-output")

@@ -14,6 +14,7 @@ import ray
 
 from pipelines.recipe import RunOptions
 from schemas.errors import ShardloomError, UsageError
+from schemas.storage import OPTIONS
 
 EXACT = 1e-6  # sums of fractions of cores are not
 READING_CPUS = 1.0  # of all tasks that read shards: they wait for disks more than they compute
@@ -95,6 +96,8 @@ def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray reports harmless things as errors; set it to see all
     logging.getLogger("ray").setLevel(logging.ERROR)
     options: dict[str, object] = {"address": address}
+    if storage := os.environ.get(OPTIONS):  # workers on other machines know nothing of our command line
+        options["runtime_env"] = {"env_vars": {OPTIONS: storage}}
     if not address:
         options = {"address": "local", "num_cpus": wanted, "object_store_memory": store}
         options |= {"include_dashboard": False}

@@ -11,6 +11,8 @@ from pydantic import ValidationError
 
 from curation.decode import RgbImage
 from curation.engines.demonstration import demonstration_words
+from curation.engines.groundingdino_py import check_weights as check_package_weights
+from curation.engines.paddle_ocr import find_weights
 from curation.engines.siglip_weights import check_weights
 from curation.engines.vocabulary import read_vocabulary
 from pipelines.recipe import EngineKind, EngineSpec
@@ -26,12 +28,24 @@ DEFAULT_ENGINES: dict[EngineKind, str] = {"ocr": "rapidocr", "tags": "caption", 
 """The engine of each kind that a laptop runs, with weights at hand."""
 
 # Each brings a library that takes long to load: imported only where it runs.
-_ENGINES = {
+ENGINES: dict[tuple[EngineKind, str], tuple[str, str, str]] = {
     ("ocr", "rapidocr"): ("curation.engines.rapidocr", "RapidOcr", "RapidOcrSettings"),
+    ("ocr", "paddleocr"): ("curation.engines.paddle_ocr", "PaddleOcr", "PaddleOcrSettings"),
     ("tags", "caption"): ("curation.engines.caption_tags", "CaptionTags", "CaptionTagSettings"),
     ("tags", "siglip"): ("curation.engines.siglip_tags", "SiglipTags", "SiglipTagSettings"),
     ("boxes", "grounding_dino"): ("curation.engines.grounding_dino", "GroundingDino", "GroundingDinoSettings"),
+    ("boxes", "groundingdino-py"): (
+        "curation.engines.groundingdino_py",
+        "GroundingDinoPy",
+        "GroundingDinoPySettings",
+    ),
 }
+OWN_ENVIRONMENTS: dict[tuple[EngineKind, str], str] = {
+    ("ocr", "paddleocr"): "paddleocr",
+    ("boxes", "groundingdino-py"): "groundingdino-py",
+}
+"""The engines whose packages can't be installed beside ours, and the environments that have them."""
+
 _WITHOUT_PIXELS = "caption"
 
 
@@ -84,6 +98,14 @@ def needs_preparing(kind: EngineKind, spec: EngineSpec) -> bool:
     return hasattr(_factory(kind, spec)[0], "prepare")
 
 
+def environment(kind: EngineKind, spec: EngineSpec) -> str | None:
+    """The name of the environment that the engine runs in; None for ours. Raises `UsageError` for missing weights."""
+    name = OWN_ENVIRONMENTS.get((kind, spec.engine))
+    if name == "paddleocr" and not find_weights(_settings(kind, spec).weights).is_onnx:
+        return "paddleocr-gpu"
+    return name
+
+
 def needs_pixels(spec: EngineSpec) -> bool:
     """Whether the engine looks at images at all."""
     return spec.engine != _WITHOUT_PIXELS
@@ -95,8 +117,10 @@ def check_engines(specs: Mapping[EngineKind, EngineSpec]) -> list[str]:
     Returns what the user should be told of the engines.
     """
     engines: dict[EngineKind, tuple[str, Any]] = {
-        kind: (spec.engine, _factory(kind, spec)[1].get("settings")) for kind, spec in specs.items()
+        kind: (spec.engine, _settings(kind, spec)) for kind, spec in specs.items()
     }
+    for kind, spec in specs.items():
+        environment(kind, spec)
     vocabulary: Sequence[str] | None = ()  # None: not known
     match engines.get("tags"):
         case ("caption" | "siglip" as engine, settings):
@@ -108,6 +132,8 @@ def check_engines(specs: Mapping[EngineKind, EngineSpec]) -> list[str]:
     match engines.get("boxes"):
         case ("grounding_dino", settings):
             return _check_demonstration(settings, vocabulary)
+        case ("groundingdino-py", settings):
+            check_package_weights(settings)
     return []
 
 
@@ -145,16 +171,21 @@ def _annotate(kind: EngineKind, engine: Any) -> Callable[[Batch], list[Any]]:
             ]
 
 
+def _settings(kind: EngineKind, spec: EngineSpec) -> Any:
+    """The engine's settings, checked; None for an engine of one's own."""
+    return _factory(kind, spec)[1].get("settings")
+
+
 def _factory(kind: EngineKind, spec: EngineSpec) -> tuple[Any, dict[str, Any]]:
     """The engine's class and what it is made with; its settings are checked."""
     try:
-        if (kind, spec.engine) in _ENGINES:
-            module, name, settings = _ENGINES[kind, spec.engine]
+        if (kind, spec.engine) in ENGINES:
+            module, name, settings = ENGINES[kind, spec.engine]
             home = importlib.import_module(module)
             return getattr(home, name), {"settings": getattr(home, settings).model_validate(spec.settings)}
         module, _, name = spec.engine.partition(":")
         if not name:
-            known = ", ".join(engine for of, engine in _ENGINES if of == kind)
+            known = ", ".join(engine for of, engine in ENGINES if of == kind)
             raise UsageError(f"engines.{kind}: no engine is named {spec.engine!r}: {known}, or package.module:Class")
         return getattr(importlib.import_module(module), name), dict(spec.settings)
     except ValidationError as error:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from schemas.errors import UsageError
-from schemas.storage import Folder, matching, split
+from schemas.storage import Folder, sizes_of_matching, split
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +13,7 @@ class InputShard:
 
     name: str
     path: str
+    listed: int | None = None  # bytes, where they were listed: an object store would be asked once a shard
 
     def folder(self) -> tuple[Folder, str]:
         """The folder it lies in and its file name there."""
@@ -20,6 +21,8 @@ class InputShard:
 
     def size(self) -> int:
         """Its size in bytes."""
+        if self.listed is not None:
+            return self.listed
         folder, file_name = self.folder()
         return folder.size(file_name)
 
@@ -27,11 +30,12 @@ class InputShard:
 def input_shards(patterns: Sequence[str], ending: str) -> list[InputShard]:
     """The files that the globs match, in the order of their paths; each name may occur once."""
     shards: dict[str, InputShard] = {}
-    for path in sorted({path for pattern in patterns for path in matching(pattern)}):
+    sizes = {path: size for pattern in patterns for path, size in sizes_of_matching(pattern).items()}
+    for path in sorted(sizes):
         name = path.rsplit("/", 1)[-1]
         if not name.endswith(ending):
             raise UsageError(f"{path} is no {ending} file: the glob should match shards alone")
-        shard = InputShard(name.removesuffix(ending), path)
+        shard = InputShard(name.removesuffix(ending), path, sizes[path])
         if shard.name in shards:
             raise UsageError(
                 f"{shards[shard.name].path} and {path} would both give an output named {shard.name}: "

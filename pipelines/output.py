@@ -52,8 +52,8 @@ def locked(output: Folder) -> Iterator[None]:
 
 
 def commit(output: Folder, manifest: Manifest) -> None:
-    """Makes an output count. Its files must be in place."""
-    output.write(f"{MANIFESTS}/{manifest.name}.json", manifest.to_json())
+    """Makes an output count. Its files must be in place. Raises `StorageError` when another run has committed it."""
+    output.write_new(f"{MANIFESTS}/{manifest.name}.json", manifest.to_json())
 
 
 def put(output: Folder, name: str, data: bytes, rows: int) -> OutputFile:

@@ -64,8 +64,8 @@ def fingerprints_of(output: Folder, name: str) -> dict[str, EngineFingerprint]:
 
 def commit_shard(output: Folder, end: ShardEnd, recipe_sha256: str) -> Manifest:
     """Joins a shard's parts into its outputs, in the order of the input, and writes the manifest last."""
-    names = [part_name(end.shard, index) for index in range(len(end.digests))]
-    tables = [pq.read_table(io.BytesIO(output.read(f"{PARTS}/{name}"))) for name in names]
+    names = [f"{PARTS}/{part_name(end.shard, index)}" for index in range(len(end.digests))]
+    tables = [pq.read_table(io.BytesIO(part)) for part in output.at_once(output.read, names)]
     good = [table.filter(pc.is_null(table["reason"])).drop_columns(VERDICTS) for table in tables]
     bad = [table.filter(pc.is_valid(table["reason"])).select(QUARANTINE_SCHEMA.names) for table in tables]
     rows_out, rows_bad = sum(t.num_rows for t in good), sum(t.num_rows for t in bad)
@@ -92,8 +92,7 @@ def commit_shard(output: Folder, end: ShardEnd, recipe_sha256: str) -> Manifest:
         damage=end.damage,
     )
     commit(output, manifest)
-    for name in names:
-        output.remove(f"{PARTS}/{name}")
+    output.at_once(output.remove, names)
     return manifest
 
 

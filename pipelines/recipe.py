@@ -273,7 +273,7 @@ def claim(output: Folder, recipe: Recipe) -> None:
         return
     if output.exists() and output.names():
         raise UsageError(f"{output.url} is not empty and holds no {RECIPE_FILE}: take a new output folder")
-    output.write(RECIPE_FILE, dump_yaml(asked))
+    output.write_new(RECIPE_FILE, dump_yaml(asked))
 
 
 def _overlay(values: dict[str, Any], flags: dict[str, Any]) -> None:

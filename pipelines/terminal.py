@@ -65,6 +65,16 @@ def print_stats(found: dict[str, Any]) -> None:
         print_mixture(found["mixture"])
 
 
+def print_engines(listed: list[dict[str, Any]]) -> None:
+    """What `pipelines.engine_list` has found, the engine that a kind alone stands for with a star."""
+    for one in listed:
+        name = one["engine"] + " *" * one["is_default"]
+        print(f"{one['kind']:8}{name:20}{'ready' if one['is_ready'] else 'not ready'}")
+        told = [f"missing: {what}" for what in one["missing"]] + [one["note"]] * bool(one["note"])
+        for line in told + [f"get it:  {one['get']}"] * bool(one["get"]):
+            print(visible(f"{'':8}{line}"))
+
+
 def print_mixture(found: dict[str, Any]) -> None:
     """What there is of each source, or would be: `pipelines.stats.mixture` or `pipelines.mix.preview` has found it."""
     is_plan, unit, totals = "epochs" in found["sources"][0], found["unit"], found["totals"]

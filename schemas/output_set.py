@@ -11,11 +11,8 @@ UNFINISHED = f"{PARTS}/unfinished"  # from before the first commit until after t
 
 def committed(output: Folder) -> dict[str, Manifest]:
     """The manifests of an output set by name. Raises `UsageError` for one that is not what was written."""
-    manifests = {}
-    for name in output.names(MANIFESTS):
-        manifest = read_manifest(output, name)
-        manifests[manifest.name] = manifest
-    return manifests
+    manifests = output.at_once(lambda name: read_manifest(output, name), output.names(MANIFESTS))
+    return {manifest.name: manifest for manifest in manifests}
 
 
 def read_manifest(output: Folder, name: str) -> Manifest:

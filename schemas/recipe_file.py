@@ -7,7 +7,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from schemas.errors import UsageError
-from schemas.storage import Folder
+from schemas.storage import Folder, StorageError, split
 
 RECIPE_FILE = "recipe.yaml"  # in an output set: what it was made by
 MAX_SHOWN = 80  # characters of a wrong value: an error is one line
@@ -25,9 +25,15 @@ def validated(model: type[M], values: dict[str, Any], path: str | None) -> M:
 
 
 def read_recipe(path: str) -> dict[str, Any]:
-    """What a YAML file says. Raises `UsageError` when it is no mapping."""
+    """What a YAML file says, a local one or one at a URL. Raises `UsageError` when it is no mapping."""
     try:
-        values = yaml.safe_load(Path(path).read_text()) or {}
+        if "://" in path:
+            folder, name = split(path)
+            values = yaml.safe_load(folder.read(name)) or {}
+        else:
+            values = yaml.safe_load(Path(path).read_text()) or {}
+    except StorageError as error:
+        raise UsageError(f"recipe: {error}") from None
     except OSError as error:
         raise UsageError(f"cannot read recipe {path}: {error.strerror}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no text, a date that is none

@@ -4,8 +4,9 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,6 +14,10 @@ from hypothesis import settings
 from PIL import Image
 
 from schemas.tar_writer import TarWriter
+
+if TYPE_CHECKING:
+    from tests.s3.bucket import Bucket
+    from tests.s3.store import Store
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -63,3 +68,21 @@ def make_shards() -> Callable[..., str]:
         return f"{folder}/*.tar"
 
     return make
+
+
+@pytest.fixture(scope="session")
+def store() -> "Iterator[Store]":
+    """An object store."""
+    from tests.s3.store import running_store  # here, for moto takes a second to import
+
+    with running_store() as running:
+        yield running
+
+
+@pytest.fixture
+def bucket(store: "Store", monkeypatch: pytest.MonkeyPatch) -> "Iterator[Bucket]":
+    """An empty bucket in it, which this process and those it starts reach through a proxy that spoils nothing yet."""
+    from tests.s3.bucket import fresh_bucket
+
+    with fresh_bucket(store, monkeypatch) as made:
+        yield made

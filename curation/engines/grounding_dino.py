@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import groupby
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from curation.decode import RgbImage
 from curation.engines.grounding_dino_weights import (
     GROUNDING_DINO,
+    Detector,
     configuration_sha256,
     load_detector,
     weights_folder,
@@ -86,6 +88,9 @@ class _Row:
 class GroundingDino:
     """A `BoxEngine`."""
 
+    name = "grounding_dino"
+    packages: tuple[str, ...] = ("transformers", "torch", "pillow")  # whose versions tell one engine from another
+
     def __init__(self, settings: GroundingDinoSettings | None = None) -> None:
         """Loads the weights. Raises `UsageError` for weights that are missing or unfit, and an absent device."""
         import torch
@@ -94,7 +99,7 @@ class GroundingDino:
         folder = weights_folder(self.settings.weights, self.settings.allow_download)
         self.device, self.precision = GROUNDING_DINO.resolved(self.settings.device, self.settings.precision)
         torch.set_num_threads(self.settings.threads)
-        detector = load_detector(folder)
+        detector = self._load(folder)
         self._model = detector.model.to(self.device)
         self._image_processor = detector.image_processor
         self._decode = detector.tokenizer.decode
@@ -102,8 +107,8 @@ class GroundingDino:
         self._max_tokens = min(self.settings.max_tokens, self._model.config.max_text_len)
         self._max_name_tokens = self._model.config.text_config.max_position_embeddings - 1  # counted anew for each name
         self.fingerprint = EngineFingerprint(
-            name="grounding_dino",
-            version=", ".join(f"{name} {version(name).split('+')[0]}" for name in ("transformers", "torch", "pillow")),
+            name=self.name,
+            version=", ".join(f"{name} {version(name).split('+')[0]}" for name in self.packages),
             weights_sha256=weights_sha256(folder),
             # Where weights lie and whether they may be fetched or tried on all words is no part of what they find.
             settings=self.settings.model_dump(exclude={"weights", "allow_download", "allow_out_of_vocabulary"})
@@ -125,6 +130,9 @@ class GroundingDino:
         for row, probabilities, boxes in self._outputs(images, rows):
             found[row.image] += self._detections(row.prompt, probabilities, boxes)
         return [suppressed(one, self.settings.nms_iou) for one in found]
+
+    def _load(self, folder: Path) -> Detector:
+        return load_detector(folder)
 
     def _size(self, image: RgbImage) -> tuple[int, int]:
         return network_size(

@@ -68,7 +68,7 @@ def load_detector(folder: Path) -> Detector:
         raise GROUNDING_DINO.unfit(
             f"{folder}: its image processor resizes to neither a shortest_edge nor a height and width"
         )
-    _check_tokenizer(folder, tokenizer, model.config.text_config.vocab_size)
+    check_tokenizer(folder, tokenizer, model.config.text_config.vocab_size)
     return Detector(model, tokenizer, image_processor)
 
 
@@ -83,7 +83,7 @@ def _check_files(folder: Path) -> None:
         raise GROUNDING_DINO.unfit(f"{folder} holds no *.safetensors; pass weights=FOLDER with {GROUNDING_DINO.needed}")
 
 
-def _check_tokenizer(folder: Path, tokenizer: Any, vocabulary: int) -> None:
+def check_tokenizer(folder: Path, tokenizer: Any, vocabulary: int) -> None:
     separators = tuple(tokenizer.convert_tokens_to_ids(["[CLS]", "[SEP]", ".", "?"]))
     if separators != SEPARATORS:  # the model would take the names for one long phrase
         raise GROUNDING_DINO.unfit(

@@ -6,7 +6,7 @@ a neighbour's width alters no confidence; it is no slower.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from rapidocr.ch_ppocr_det.utils import DetPreProcess
 
 from curation.decode import RgbImage
+from curation.engines.text_lines import STRIDE, lines_of, within
 from schemas.errors import UsageError
 from schemas.fingerprint import EngineFingerprint
 from schemas.text_line import TextLine
 
-_STRIDE = 32  # the detector takes sides that are multiples of it
 _SHIPPED = ("PP-OCRv6_det_small.onnx", "PP-OCRv6_rec_small.onnx")
 _OWN = ("det.onnx", "rec.onnx")
 
@@ -38,14 +38,14 @@ class RapidOcrSettings(BaseModel):
     # enlarged for it. Receipts (SROIE) shrunk to 512, CER, and images/s over all sources on one thread:
     #     512: 0.528, 4.6 | 736: 0.377, 3.0 | 960: 0.320, 2.5 | 1280: 0.307, 1.9 | rapidocr's own sizing: 0.315, 0.9
     # and as they are: 0.492, 4.5 | 0.117, 2.8 | 0.107, 2.4 | 0.095, 1.9 | 0.094, 0.8. Take 1280 for small print.
-    detect_side: int = Field(default=960, ge=_STRIDE)
+    detect_side: int = Field(default=960, ge=STRIDE)
     # The most that a picture is enlarged for the detector. Crops of one word gain from 2 to 3 (CER 0.64 to 0.48), the
     # rest stays the same. rapidocr enlarges a short side to 736 however long the other: lines of text cost it ten times
     # as much, and are read worse (0.015 against 0.009).
     max_enlargement: float = Field(default=3.0, ge=1)
     # Larger pictures are reduced to this long side before all else. What the detector can see at 960 pixels still has
     # twice the resolution for the recogniser, and OpenCV takes no side of 32768.
-    max_side: int = Field(default=2000, ge=_STRIDE, lt=2**15)
+    max_side: int = Field(default=2000, ge=STRIDE, lt=2**15)
     # Lines below are dropped. On SROIE at 512 a floor of 0.3 gives CER 0.313, 0.5 0.320, 0.7 0.394, 0.9 0.531; what
     # photos give between 0.3 and 0.5 is no text. Rendering can raise the floor at no cost.
     min_confidence: float = Field(default=0.5, ge=0, le=1)
@@ -79,32 +79,11 @@ class RapidOcr:
         return [self._lines(image) for image in images]
 
     def _lines(self, image: RgbImage) -> list[TextLine]:
-        bgr = cv2.cvtColor(_resized(image, self.settings.max_side), cv2.COLOR_RGB2BGR)
+        bgr = cv2.cvtColor(within(image, self.settings.max_side), cv2.COLOR_RGB2BGR)
         found = self._reader(bgr)
         if found.boxes is None:
             return []
-        height, width = bgr.shape[:2]
-        polygons = np.clip(np.asarray(found.boxes, np.float64) / (width, height), 0.0, 1.0)
-        lines = [
-            _line(text.strip(), polygon, float(confidence))
-            for text, polygon, confidence in zip(found.txts, polygons, found.scores, strict=True)
-        ]
-        return in_reading_order(line for line in lines if line.text and _has_area(line))
-
-
-def in_reading_order(lines: Iterable[TextLine]) -> list[TextLine]:
-    """Rows from top to bottom, each from left to right; the order of the input does not matter.
-
-    A line belongs to the row above it when its centre is at most half a height (of the lower of the two) below the
-    centre of that row's topmost line.
-    """
-    rows: list[list[TextLine]] = []
-    for line in sorted(lines, key=lambda line: (line.box[1] + line.box[3], line.box, line.text)):
-        if rows and _in_row(line, rows[-1][0]):
-            rows[-1].append(line)
-        else:
-            rows.append([line])
-    return [line for row in rows for line in sorted(row, key=lambda line: (line.box, line.text))]
+        return lines_of(found.txts, found.boxes, found.scores, (bgr.shape[1], bgr.shape[0]))
 
 
 class _DetectorInput(DetPreProcess):  # type: ignore[misc]  # rapidocr is not typed
@@ -117,7 +96,7 @@ class _DetectorInput(DetPreProcess):  # type: ignore[misc]  # rapidocr is not ty
     def resize(self, img: NDArray[np.uint8]) -> NDArray[np.uint8]:
         height, width = img.shape[:2]
         factor = min(self.settings.detect_side / max(height, width), self.settings.max_enlargement)
-        size = [max(_STRIDE, round(side * factor / _STRIDE) * _STRIDE) for side in (width, height)]
+        size = [max(STRIDE, round(side * factor / STRIDE) * STRIDE) for side in (width, height)]
         return np.asarray(cv2.resize(img, size), np.uint8)
 
 
@@ -140,7 +119,7 @@ def _parameters(settings: RapidOcrSettings, detector: Path, recogniser: Path) ->
     return {
         "Global.log_level": "critical",  # it warns of every picture without text
         "Global.use_cls": False,
-        "Global.use_preprocess_img": False,  # `_resized` does it, with true proportions
+        "Global.use_preprocess_img": False,  # `within` does it, with true proportions
         "Global.text_score": settings.min_confidence,
         "Det.model_path": str(detector),  # with a path given, it never looks for a download
         "Rec.model_path": str(recogniser),
@@ -148,31 +127,3 @@ def _parameters(settings: RapidOcrSettings, detector: Path, recogniser: Path) ->
         "EngineConfig.onnxruntime.intra_op_num_threads": 1,
         "EngineConfig.onnxruntime.inter_op_num_threads": 1,
     }
-
-
-def _resized(image: RgbImage, max_side: int) -> NDArray[np.uint8]:
-    """The image with its long side within `max_side` and, where that allows it, no side below the detector's stride."""
-    height, width = image.shape[:2]
-    factor = min(max(1.0, _STRIDE / min(height, width)), max_side / max(height, width))
-    if factor == 1.0:
-        return image
-    size = [max(1, round(side * factor)) for side in (width, height)]
-    shrink_or_grow = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, size, interpolation=shrink_or_grow), np.uint8)
-
-
-def _line(text: str, polygon: NDArray[np.float64], confidence: float) -> TextLine:
-    """A line from its four corners (4 x 2, clockwise from the top left of the text)."""
-    (x1, y1), (x2, y2) = polygon.min(axis=0).tolist(), polygon.max(axis=0).tolist()
-    a, b, c, d, e, f, g, h = polygon.ravel().tolist()
-    return TextLine(text, (a, b, c, d, e, f, g, h), (x1, y1, x2, y2), confidence)
-
-
-def _has_area(line: TextLine) -> bool:
-    x1, y1, x2, y2 = line.box
-    return x2 > x1 and y2 > y1
-
-
-def _in_row(line: TextLine, first: TextLine) -> bool:
-    distance = (line.box[1] + line.box[3] - first.box[1] - first.box[3]) / 2
-    return distance <= min(line.box[3] - line.box[1], first.box[3] - first.box[1]) / 2

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from schemas.errors import UsageError
+from schemas.storage import StorageError, split
 
 SHIPPED = Path(__file__).with_name("vocabulary.txt")
 
@@ -42,9 +43,15 @@ class Vocabulary:
 
 def read_vocabulary(path: str | Path | None = None) -> Vocabulary:
     """Reads and checks a file, None for the one that ships here. Raises `UsageError` with the line at fault."""
-    path = Path(path) if path is not None else SHIPPED
+    path = SHIPPED if path is None else path
     try:
-        data = path.read_bytes()
+        if "://" in str(path):
+            folder, file = split(str(path))
+            data = folder.read(file)
+        else:
+            data = Path(path).read_bytes()
+    except StorageError as error:
+        raise UsageError(f"vocabulary: {error}") from None
     except (OSError, ValueError) as error:  # ValueError: a null character
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"vocabulary {path}: {reason}; pass a text file with one tag a line") from None

@@ -5,6 +5,7 @@ at a time, as long as fits in memory: shard by shard, from front to back, and ha
 """
 
 import hashlib
+import itertools
 import os
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ from schemas.training_shard import CaptionedImage
 STRETCH = 256 << 20  # bytes of samples that are held; one that is larger is held alone
 OPEN = 64  # files of a worker that stay open
 CONNECTIONS = 16  # requests under way at once to an object store
+GAP = 256 << 10  # bytes between two samples of an object that are read along: less than what a request costs
+RANGE = 8 << 20  # bytes of samples read by one request, so that others can be under way
 
 Members = list[tuple[str, bytes]]
 """Endings and bytes of a sample's members, in their order in a tar."""
@@ -76,8 +79,10 @@ class ShardFiles:
             if self._folder(rows[at]).is_local:
                 found[at] = members_of(rows[at], self._local_range(rows[at]))
         if distant:
+            runs = list(neighbours([rows[at] for at in distant]))
             with ThreadPoolExecutor(CONNECTIONS) as pool:
-                for at, data in zip(distant, pool.map(lambda at: self._distant_range(rows[at]), distant), strict=True):
+                samples = itertools.chain.from_iterable(pool.map(self._distant_samples, runs))
+                for at, data in zip(distant, samples, strict=True):
                     found[at] = members_of(rows[at], data)
         return [Found(row, found[at]) for at, row in enumerate(rows)]
 
@@ -106,9 +111,12 @@ class ShardFiles:
         except OSError as error:
             raise ShardloomError(f"cannot read {path}: {error.strerror}") from None
 
-    def _distant_range(self, row: Row) -> bytes:
-        name = row["path"].rpartition("/")[2]
-        return self._folder(row).read_range(name, row["offset"], row["offset"] + row["size"])
+    def _distant_samples(self, rows: list[Row]) -> list[bytes]:
+        """Neighbours in one shard, by one request."""
+        name = rows[0]["path"].rpartition("/")[2]
+        first = rows[0]["offset"]
+        data = self._folder(rows[0]).read_range(name, first, max(row["offset"] + row["size"] for row in rows))
+        return [data[row["offset"] - first : row["offset"] - first + row["size"]] for row in rows]
 
     def _table_rows(self, rows: list[Row]) -> Iterator[Members]:
         """Rows of Parquet shards, which come in order: each row group is read once."""
@@ -128,6 +136,22 @@ class ShardFiles:
                             at += 1
                 except (pa.ArrowException, ValueError, IndexError) as error:
                     raise ShardloomError(f"cannot read {path}: {' '.join(str(error).split())[:300]}") from None
+
+
+def neighbours(rows: list[Row]) -> Iterator[list[Row]]:
+    """Runs of rows, which come in the order of the shards, that are best read by one request."""
+    run: list[Row] = []
+    for row in rows:
+        if run and (
+            row["path"] != run[0]["path"]
+            or row["offset"] - (run[-1]["offset"] + run[-1]["size"]) > GAP
+            or row["offset"] + row["size"] - run[0]["offset"] > RANGE
+        ):
+            yield run
+            run = []
+        run.append(row)
+    if run:
+        yield run
 
 
 def members_of(row: Row, data: bytes) -> Members:

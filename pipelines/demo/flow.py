@@ -95,7 +95,7 @@ def demo(
             raise ShardloomError(faults[0])
     console.print(f"verified: {len(sets) + 2} sets in {output}")
     texts, boxes = scores(console, annotations, f"{images}/truth.jsonl")
-    show_captions(console, Path(images, "truth.jsonl"), render_recipes(annotations, run))
+    show_captions(console, Folder(images).read("truth.jsonl"), render_recipes(annotations, run))
     learnt = train_model(output, steps)
     show(console, learnt)
     return DemoResult(annotated, rendered, sharded, ingested, mixed, texts, boxes, images_per_second, learnt)
@@ -177,9 +177,9 @@ def scores(console: Console, annotations: str, truth: str) -> tuple[TextScores, 
     return texts, boxes
 
 
-def show_captions(console: Console, truth: Path, families: dict[str, RenderRecipe | RenderGroundingRecipe]) -> None:
+def show_captions(console: Console, truth: bytes, families: dict[str, RenderRecipe | RenderGroundingRecipe]) -> None:
     """Prints pictures of different kinds, with every granularity."""
-    rows = [row for row in map(json.loads, truth.read_text().splitlines()) if not row["fault"]]
+    rows = [row for row in map(json.loads, truth.splitlines()) if not row["fault"]]
     for family, recipe in families.items():
         known, left = ("items" if family == "ocr" else "objects"), SHOWN
         kinds: set[str] = set()

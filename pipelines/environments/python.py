@@ -29,7 +29,7 @@ def python_of(name: str) -> Path:
     Raises `ShardloomError`: pip could not install it.
     """
     folder = environment_of(name)
-    python, complete, pins = folder / "bin" / "python", folder / "complete", _HERE / f"{name}.txt"
+    python, complete, pins = interpreter_of(name), mark_of(name), _HERE / f"{name}.txt"
     if complete.exists():
         return python
     with _locked(folder.with_suffix(".lock")):
@@ -56,6 +56,16 @@ def python_of(name: str) -> Path:
             raise ShardloomError(f"cannot install {name} for {folder}: {said[:200]}; {FOLDER} may name one made before")
         complete.touch()
     return python
+
+
+def interpreter_of(name: str) -> Path:
+    """The interpreter of the environment, whether it is made or not."""
+    return environment_of(name) / "bin" / "python"
+
+
+def mark_of(name: str) -> Path:
+    """The file that is there when all of the environment is."""
+    return environment_of(name) / "complete"
 
 
 def environment_of(name: str) -> Path:

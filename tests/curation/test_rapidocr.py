@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from rapidocr.utils.output import RapidOCROutput
 
 from curation.decode import DecodeLimits, RgbImage, decode
-from curation.engines.rapidocr import RapidOcr, RapidOcrSettings, in_reading_order
+from curation.engines.rapidocr import RapidOcr, RapidOcrSettings
+from curation.engines.text_lines import in_reading_order
 from schemas.errors import UsageError
 from schemas.text_line import TextLine
 

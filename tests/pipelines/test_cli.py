@@ -17,7 +17,19 @@ from schemas.storage import Folder
 from tests.conftest import REPOSITORY
 from tests.pipelines.sets import annotation_set, caption_set, shardloom, small_disk
 
-COMMANDS = ("annotate", "render", "shard", "ingest", "mix", "verify", "stats", "evaluate", "generate", "demo")
+COMMANDS = (
+    "annotate",
+    "render",
+    "shard",
+    "ingest",
+    "mix",
+    "verify",
+    "stats",
+    "evaluate",
+    "engines",
+    "generate",
+    "demo",
+)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +62,8 @@ WRONG_USE = {
     "annotate ocr -o {out}": "recipe: input: field required",
     "annotate text --input {i}/*.tar -o {out}": r"recipe: engines\.text\.\[key\]: input should be 'ocr', .*",
     "annotate boxes --input {i}/*.tar -o {out}": "recipe: engines: boxes are looked for by tags: annotate tags,boxes",
-    "annotate ocr:paddle --input {i}/*.tar -o {out}": r"engines\.ocr: no engine is named 'paddle': rapidocr, or .*",
+    "annotate ocr:paddle --input {i}/*.tar -o {out}": r"engines\.ocr: no engine is named 'paddle': .*, or .*",
+    "annotate ocr:paddleocr --input {i}/*.tar -o {out}": "paddleocr: no weights; pass --weights ocr=FOLDER with .*",
     "annotate tags,boxes --input {i}/*.tar -o {out}": r"engines\.boxes: the demonstration weights know 76 things, .*",
     "annotate tags,boxes --weights {n} -o {out}": "--weights {n}: say whose they are, as boxes={n}",
     "annotate tags,boxes --weights boxes={n} -i {i}/*.tar -o {out}": "grounding_dino: no folder {n}; pass .*",

@@ -1,0 +1,84 @@
+"""Grounding DINO's weights under the names that its authors' package has for them, from those of transformers.
+
+The same tensors, but for attention: transformers has a query, a key and a value where the package has one of all three.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+Tensor = TypeVar("Tensor")
+
+_RENAMED = [
+    (re.compile(pattern), to)
+    for pattern, to in (
+        (
+            r"^model\.backbone\.conv_encoder\.model\.(?:swin\.)?embeddings\.patch_embeddings\.projection",
+            "backbone.0.patch_embed.proj",
+        ),
+        (r"^model\.backbone\.conv_encoder\.model\.(?:swin\.)?embeddings\.norm", "backbone.0.patch_embed.norm"),
+        (r"^model\.backbone\.conv_encoder\.model\.(?:swin\.)?encoder\.layers\.", "backbone.0.layers."),
+        (r"^model\.backbone\.conv_encoder\.model\.hidden_states_norms\.stage(\d+)", r"backbone.0.norm{\1}"),
+        (r"^(backbone\.0\..*)\.layernorm_before", r"\1.norm1"),
+        (r"^(backbone\.0\..*)\.layernorm_after", r"\1.norm2"),
+        (r"^(backbone\.0\..*)\.attention\.self\.", r"\1.attn."),
+        (r"^(backbone\.0\..*)\.attention\.output\.dense", r"\1.attn.proj"),
+        (r"^(backbone\.0\..*)\.intermediate\.dense", r"\1.mlp.fc1"),
+        (r"^(backbone\.0\..*)\.output\.dense", r"\1.mlp.fc2"),
+        (r"^model\.text_backbone\.", "bert."),
+        (r"^model\.text_projection\.", "feat_map."),
+        (r"^model\.input_proj_vision\.", "input_proj."),
+        (r"^model\.query_position_embeddings\.", "transformer.tgt_embed."),
+        (r"^model\.encoder_output_bbox_embed\.", "transformer.enc_out_bbox_embed."),
+        (r"^model\.encoder\.layers\.(\d+)\.deformable_layer\.", r"transformer.encoder.layers.\1."),
+        (r"^model\.encoder\.layers\.(\d+)\.text_enhancer_layer\.", r"transformer.encoder.text_layers.\1."),
+        (r"^model\.encoder\.layers\.(\d+)\.fusion_layer\.", r"transformer.encoder.fusion_layers.\1."),
+        (r"^(transformer\.encoder\.layers\..*)self_attn_layer_norm", r"\1norm1"),
+        (r"^(transformer\.encoder\.layers\..*)final_layer_norm", r"\1norm2"),
+        (r"^(transformer\.encoder\.text_layers\..*)layer_norm_before", r"\1norm1"),
+        (r"^(transformer\.encoder\.text_layers\..*)layer_norm_after", r"\1norm2"),
+        (r"^(transformer\.encoder\.fusion_layers\..*)vision_param", r"\1gamma_v"),
+        (r"^(transformer\.encoder\.fusion_layers\..*)text_param", r"\1gamma_l"),
+        (r"^(transformer\.encoder\.fusion_layers\..*)layer_norm_vision", r"\1layer_norm_v"),
+        (r"^(transformer\.encoder\.fusion_layers\..*)layer_norm_text", r"\1layer_norm_l"),
+        (r"^(transformer\.encoder\.fusion_layers\..*)vision_proj", r"\1v_proj"),
+        (r"^(transformer\.encoder\.fusion_layers\..*)text_proj", r"\1l_proj"),
+        (r"^model\.decoder\.", "transformer.decoder."),
+        (r"^model\.(level_embed|enc_output)", r"transformer.\1"),
+        (r"^(transformer\.decoder\.)layer_norm\.", r"\1norm."),
+        (r"^(transformer\.decoder\.)reference_points_head\.", r"\1ref_point_head."),
+        (r"^(transformer\.decoder\.layers\.\d+\.)encoder_attn_text_layer_norm", r"\1catext_norm"),
+        (r"^(transformer\.decoder\.layers\.\d+\.)encoder_attn_layer_norm", r"\1norm1"),
+        (r"^(transformer\.decoder\.layers\.\d+\.)self_attn_layer_norm", r"\1norm2"),
+        (r"^(transformer\.decoder\.layers\.\d+\.)final_layer_norm", r"\1norm3"),
+        (r"^(transformer\.decoder\.layers\.\d+\.)encoder_attn_text\.", r"\1ca_text."),
+        (r"^(transformer\.decoder\.layers\.\d+\.)encoder_attn\.", r"\1cross_attn."),
+        (r"^(transformer\..*)fc([12])\.", r"\1linear\2."),
+    )
+]
+_UNUSED = re.compile(r"\.(?:swin\.)?layernorm\.(?:weight|bias)$|position_ids$|relative_position_index$")
+_PART = re.compile(r"(.*)\.(query|key|value)\.(weight|bias)$")
+
+
+def package_tensors(tensors: Mapping[str, Tensor], joined: Callable[[Sequence[Tensor]], Tensor]) -> dict[str, Tensor]:
+    """The tensors by the package's names; `joined` puts three into one along their first side."""
+    found: dict[str, Tensor] = {}
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if _UNUSED.search(name) and not name.startswith("model.text_backbone.embeddings.LayerNorm"):
+            continue
+        to = _renamed(name)
+        part = None if to.startswith("bert.") else _PART.fullmatch(to)
+        if part is None:
+            found[to] = tensor
+            continue
+        module, which, kind = part.groups()
+        whole = f"{module}.qkv.{kind}" if module.startswith("backbone.") else f"{module}.in_proj_{kind}"
+        parts.setdefault(whole, {})[which] = tensor
+    return found | {name: joined([part[which] for which in ("query", "key", "value")]) for name, part in parts.items()}
+
+
+def _renamed(name: str) -> str:
+    for pattern, to in _RENAMED:
+        name = pattern.sub(to, name)
+    return re.sub(r"\{(\d+)\}", lambda stage: str(int(stage[1]) - 1), name)  # stages count from one, norms from none

@@ -1,0 +1,32 @@
+# syntax=docker/dockerfile:1
+# Shardloom for nodes without GPUs: the head of a cluster, reading, decoding, OCR by RapidOCR, rendering, mixing.
+#
+#     docker build --file docker/cpu.Dockerfile --tag shardloom:cpu .
+#
+# torch from PyPI brings 3 GB of CUDA libraries; --build-arg EXTRA_INDEX=URL with the index of CPU builds that PyTorch's
+# install page names leaves them out. What is installed is the same in every image: constraints.txt.
+ARG PYTHON=3.11
+
+FROM python:${PYTHON}-slim-bookworm AS build
+ARG EXTRA_INDEX=""
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_EXTRA_INDEX_URL=${EXTRA_INDEX}
+WORKDIR /src
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY schemas schemas
+COPY curation curation
+COPY pipelines pipelines
+COPY training training
+RUN python -m venv /opt/shardloom/venv
+RUN /opt/shardloom/venv/bin/pip install --constraint constraints.txt .
+
+FROM python:${PYTHON}-slim-bookworm
+# KubeRay's probes ask Ray's agents with wget.
+RUN apt-get update && apt-get install --yes --no-install-recommends wget && rm -rf /var/lib/apt/lists/*
+RUN useradd --uid 1000 --create-home shardloom
+COPY --from=build /opt/shardloom /opt/shardloom
+ENV PATH=/opt/shardloom/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    SHARDLOOM_ENVIRONMENTS=/opt/shardloom/environments
+USER 1000
+WORKDIR /home/shardloom
+CMD ["shardloom", "--help"]

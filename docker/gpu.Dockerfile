@@ -1,0 +1,32 @@
+# syntax=docker/dockerfile:1
+# Shardloom for nodes with NVIDIA GPUs: tags by SigLIP, boxes by Grounding-DINO, training.
+#
+#     docker build --file docker/gpu.Dockerfile --tag shardloom:gpu .
+#
+# torch's wheels bring CUDA with them: the host needs the driver and NVIDIA's container toolkit, the image no CUDA base.
+ARG PYTHON=3.11
+
+FROM python:${PYTHON}-slim-bookworm AS build
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+WORKDIR /src
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY schemas schemas
+COPY curation curation
+COPY pipelines pipelines
+COPY training training
+RUN python -m venv /opt/shardloom/venv
+RUN /opt/shardloom/venv/bin/pip install --constraint constraints.txt .
+
+FROM python:${PYTHON}-slim-bookworm
+# KubeRay's probes ask Ray's agents with wget; Triton compiles kernels with a C compiler where a model is compiled.
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev wget && rm -rf /var/lib/apt/lists/*
+RUN useradd --uid 1000 --create-home shardloom
+COPY --from=build /opt/shardloom /opt/shardloom
+ENV PATH=/opt/shardloom/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+    SHARDLOOM_ENVIRONMENTS=/opt/shardloom/environments
+USER 1000
+WORKDIR /home/shardloom
+CMD ["shardloom", "--help"]

@@ -1,0 +1,70 @@
+"""Which engines there are, what each still needs on this machine, and the command that gets it."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pipelines.engines import DEFAULT_ENGINES, ENGINES, OWN_ENVIRONMENTS, check_engines, environment
+from pipelines.environments.python import environment_of, mark_of, python_of
+from pipelines.recipe import EngineKind, EngineSpec
+from schemas.errors import UsageError
+
+ENVIRONMENTS = ("paddleocr", "paddleocr-gpu", "groundingdino-py", "img2dataset")
+"""What `pipelines/environments` has pins of."""
+
+_WITHOUT_CHOICE = ("rapidocr", "caption")  # ready as they are: no weights, or those of a wheel
+
+
+@dataclass(frozen=True, slots=True)
+class ListedEngine:
+    """An engine and what it lacks here. `kind` is what it annotates, or `images` for what fetches them."""
+
+    kind: str
+    engine: str
+    is_default: bool
+    environment: str | None  # its own, by name
+    missing: list[str]  # nothing: it is ready
+    get: str | None  # the command that gets the first thing that is missing
+    note: str | None
+
+
+def list_engines(weights: Mapping[str, str]) -> list[ListedEngine]:
+    """All engines; those of a kind in `weights` are looked at with that folder."""
+    listed = [_listed(kind, name, weights.get(kind)) for kind, name in ENGINES]
+    built = mark_of("img2dataset").exists()
+    note = None if built else "built at the first download"
+    return [*listed, ListedEngine("images", "img2dataset", True, "img2dataset", [], None, note)]
+
+
+def as_dicts(listed: list[ListedEngine]) -> list[dict[str, Any]]:
+    """The list as scripts read it."""
+    return [asdict(one) | {"is_ready": not one.missing} for one in listed]
+
+
+def build(name: str) -> str:
+    """Builds an environment, if it isn't there; returns its folder. Raises `ShardloomError`: pip could not."""
+    if name not in ENVIRONMENTS:
+        raise UsageError(f"there is no environment {name!r}: {', '.join(ENVIRONMENTS)}")
+    if not mark_of(name).exists():
+        print(f"building {name} in {environment_of(name)}, which may take minutes", file=sys.stderr, flush=True)
+    python_of(name)
+    return str(environment_of(name))
+
+
+def _listed(kind: EngineKind, name: str, weights: str | None) -> ListedEngine:
+    is_default = DEFAULT_ENGINES[kind] == name
+    spec = EngineSpec(engine=name, settings={} if weights is None or name in _WITHOUT_CHOICE else {"weights": weights})
+    missing: list[str] = []
+    get = note = None
+    own = OWN_ENVIRONMENTS.get((kind, name))
+    try:
+        own = environment(kind, spec)
+        note = next(iter(check_engines({kind: spec})), None)
+    except UsageError as error:
+        missing.append(str(error))
+        get = f"shardloom annotate {kind}:{name} --weights {kind}=FOLDER"
+    if own is not None and not mark_of(own).exists():
+        missing.insert(0, f"its environment, {own}")
+        get = f"shardloom engines --build {own}"
+    return ListedEngine(kind, name, is_default, own, missing, get, note)
