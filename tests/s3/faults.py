@@ -2,7 +2,7 @@
 
 What it does to a request: "reset" the connection before the store has seen it; "lost": the store does it, and the
 connection is reset before its answer; "cut": half of the answer's body comes, then a reset; "throttle": 503 SlowDown
-without asking the store; "delay": the answer comes after `DELAY` seconds; "refuse": 403 AccessDenied;
+without asking the store; "delay": the answer comes late; "refuse": 403 AccessDenied;
 "unknown": 501 NotImplemented.
 """
 
@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-DELAY = 1.2  # seconds; clients of these tests wait for one
 KINDS = ("reset", "throttle", "cut", "lost", "delay")
 
 REFUSALS = {"throttle": (503, "SlowDown", "Please reduce your request rate."), "refuse": (403, "AccessDenied", "No.")}
@@ -49,6 +48,7 @@ class Proxy:
 
     def __init__(self, target: str, faults: Faults) -> None:
         self.target, self.faults = target.removeprefix("http://"), faults
+        self.delay = 1.2  # seconds
         self.requests: list[Request] = []
         self.numbers, self.lock = itertools.count(), threading.Lock()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -111,7 +111,7 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
             data = answer.read()
             connection.close()
             if fault == "delay":
-                time.sleep(DELAY)
+                time.sleep(proxy.delay)
             if fault == "lost" or (fault == "cut" and not data):
                 self.hang_up()
                 return

@@ -1,0 +1,57 @@
+"""What the page on clusters says is so: commands, files, recipe, arithmetic."""
+
+import re
+
+import pytest
+import yaml
+from typer.main import get_command
+
+from pipelines.cli import app
+from pipelines.engine_list import ENVIRONMENTS
+from pipelines.recipe import AnnotateRun
+from tests.conftest import REPOSITORY
+
+PAGE = (REPOSITORY / "docs" / "cluster.md").read_text()
+IMAGES = 200_000_000
+
+
+def test_files_and_commands_exist() -> None:
+    for path in re.findall(r"`(docker/[\w./-]+)`", PAGE):
+        assert (REPOSITORY / path).is_file(), path
+    commands = get_command(app).commands  # type: ignore[attr-defined]  # typed as any command
+    assert set(re.findall(r"shardloom (\w+)", PAGE.replace("ray job", ""))) <= set(commands)
+    assert set(re.findall(r"--build ([\w-]+)", PAGE)) <= set(ENVIRONMENTS)
+    for module in re.findall(r"-m ([\w.]+)", PAGE):
+        assert (REPOSITORY / f"{module.replace('.', '/')}.py").is_file()
+
+
+def test_the_settings_are_those_of_the_manifest() -> None:
+    [block] = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    run = AnnotateRun.model_validate(yaml.safe_load(block)["run"])
+    manifest = (REPOSITORY / "docker" / "kuberay" / "rayjob.yaml").read_text()
+    recipe = yaml.safe_load(next(yaml.safe_load_all(manifest))["data"]["recipe.yaml"])
+    given = AnnotateRun.model_validate(recipe["run"] | {"output": None})
+    assert run == given
+
+
+@pytest.mark.parametrize(
+    ("text", "figure"),
+    [
+        ("about 26 TB", IMAGES * 131e3 / 1e12),
+        ("20,000 tars", IMAGES / 10_000),
+        ("781,250 chunks", IMAGES / 256),
+        ("331 images a second", IMAGES / (7 * 86_400)),
+        ("43 MB/s", IMAGES / (7 * 86_400) * 131e3 / 1e6),
+        ("415 bytes an image where images have 8.6 lines: 83 GB", IMAGES * 415 / 1e9),
+        ("| 200 images/s | 278 |", IMAGES / 200 / 3600),
+        ("| 2.5 images/s | 22,222 |", IMAGES / 2.5 / 3600),
+        ("| 0.29 images/s | 191,571 |", IMAGES / 0.29 / 3600),
+        ("a week on 132 cores", IMAGES / 2.5 / (7 * 86_400)),
+        ("At 50 images/s, an assumption, that is 1,111", IMAGES / 50 / 3600),
+        ("a chunk is 13 minutes", IMAGES / 256 * 1e-3 / 60),
+    ],
+)
+def test_arithmetic(text: str, figure: float) -> None:
+    assert text in PAGE
+    told = [float(number.replace(",", "")) for number in re.findall(r"\d[\d,]*\.?\d*", text)]
+    assert any(abs(number - figure) <= max(0.5, 0.002 * figure) for number in told), (told, figure)
