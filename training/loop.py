@@ -1,5 +1,6 @@
 """The main job, from its start to its end: `train`."""
 
+import contextlib
 import signal
 import sys
 import threading
@@ -123,17 +124,25 @@ class Steps:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._loader.close()
-        if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):  # torch's, at any line
-            what = " ".join(str(error).split())[:160]
-            raise ShardloomError(f"data: a process that reads is gone, for want of memory perhaps: {what}") from None
+        with contextlib.suppress(RuntimeError):  # torch's, of a reader that is gone; the others are ended all the same
+            self._loader.close()
+        if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):  # the same, at any line
+            raise _reader_gone(error) from None
 
     def next(self) -> StepData | None:
         """None where there is no more."""
         started = time.perf_counter()
-        found = next(self._steps, None)
-        self.waited = time.perf_counter() - started
-        return found
+        try:
+            return next(self._steps, None)
+        except (EOFError, ConnectionError) as error:  # it went while it handed something over
+            raise _reader_gone(error) from None
+        finally:
+            self.waited = time.perf_counter() - started
+
+
+def _reader_gone(error: Exception) -> ShardloomError:
+    what = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+    return ShardloomError(f"data: a process that reads is gone, for want of memory perhaps: {what}")
 
 
 def _agreed(run: Run, data: StepData | None, waited: float, stopping: Stopping, step: int) -> tuple[Tally, str]:

@@ -1,7 +1,9 @@
 """A run from its start to its end, and what it refuses before it begins."""
 
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -192,6 +194,19 @@ def test_a_shard_that_vanished(tokenizer: Path, tmp_path: Path) -> None:
     (tmp_path / "sets/captions/data/00000001.tar").unlink()
     with pytest.raises(ShardloomError, match=r"captions/data/00000001.tar"):
         train(asked, quiet=True)
+
+
+def test_a_reader_that_is_killed(tokenizer: Path, tmp_path: Path) -> None:
+    """Wherever the trainer is at that time: mostly in a backward pass."""
+    asked = runs.packed(tmp_path, tokenizer, steps=10_000, data={"workers": 1}, run={"output": str(tmp_path / "run")})
+    process = runs.started(runs.written(tmp_path, asked))
+    runs.wait_for(process, tmp_path / "run", step=3)
+    for reader in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+        os.kill(int(reader), signal.SIGKILL)
+    _, told = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert "Traceback" not in told
+    assert "error: data: a process that reads is gone, for want of memory perhaps: " in told
 
 
 def test_a_board_that_is_not_installed(asked: TrainRecipe, tmp_path: Path) -> None:
