@@ -2,13 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-slow lint bench clean
 
 demo: .venv/ready
 	$(BIN)/shardloom demo
 
 test: .venv/ready lint
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not slow'
+
+test-slow: .venv/ready
+	$(BIN)/python -m pytest -n 0 -m slow
 
 lint: .venv/ready
 	$(BIN)/ruff check .
@@ -25,6 +28,8 @@ bench: .venv/ready
 	$(BIN)/python benchmarks/caption_tags.py
 	$(BIN)/python -m benchmarks.ingest
 	$(BIN)/python -m benchmarks.mix
+	$(BIN)/python benchmarks/loader.py
+	$(BIN)/python benchmarks/train_step.py
 	$(BIN)/python benchmarks/ocr_quality.py
 
 .venv/ready: pyproject.toml constraints.txt

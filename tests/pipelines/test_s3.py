@@ -242,6 +242,7 @@ def test_what_is_looked_up(made: Path, bucket: Bucket, tmp_path: Path) -> None:
     assert read_recipe(f"{bucket.url}/recipe.yaml") == {"kind": "mix"}
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.xdist_group("ray")
 def test_options_reach_a_cluster(made: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,6 +259,7 @@ def test_options_reach_a_cluster(made: Path, bucket: Bucket, monkeypatch: pytest
     assert [name for name in wanted if is_data(name) and found[name] != wanted[name]] == []
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.xdist_group("ray")
 def test_annotating(made: Path, bucket: Bucket, tmp_path: Path) -> None:
