@@ -140,3 +140,35 @@ def test_what_is_wrong_with_weights_is_one_line(tmp_path: Path) -> None:
         shutil.copy(MODELS / "PP-OCRv6_det_small.onnx", tmp_path / name)
     with pytest.raises(AssertionError, match=r"UsageError: paddleocr: \S+rec\.onnx holds no characters; take one "):
         read(interpreter_of("paddleocr"), tmp_path, [], weights=str(tmp_path))
+
+
+@pytest.mark.slow
+def test_weights_of_paddlepaddle(tmp_path: Path) -> None:
+    """By paddlepaddle's build for CPUs, which has the code of that for GPUs; random weights: nonsense in one place."""
+    python = os.environ.get("SHARDLOOM_PADDLE_PYTHON")
+    if python is None:
+        pytest.skip("SHARDLOOM_PADDLE_PYTHON, the interpreter of an environment with paddleocr and paddlepaddle")
+    saver, environment = Path(__file__).parent / "save_paddle.py", {"PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run([python, saver, tmp_path / "w"], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    image = Image.new("RGB", (400, 200), "white")
+    ImageDraw.Draw(image).text((30, 60), "HELLO WORLD", fill="black", font=ImageFont.load_default(size=40))
+    blank = np.full((64, 64, 3), 255, np.uint8)
+    settings = {"weights": str(tmp_path / "w"), "min_confidence": 0.0, "lines_per_pass": 4}
+    found = read(Path(python), tmp_path, [np.asarray(image), blank], **settings)
+    assert found["same"]
+    assert found["lines"][1] == []
+    assert found["lines"][0]
+    assert all(60 / 200 - 0.1 < line["box"][1] < line["box"][3] < 0.7 for line in found["lines"][0])
+    assert all(set(line["text"]) <= set("abcdefghij ") for line in found["lines"][0])
+    assert "paddlepaddle" in found["fingerprint"]["version"]
+    assert found["fingerprint"]["settings"]["device"] == "cpu"
+    with pytest.raises(AssertionError, match=r"UsageError: paddleocr: no GPU for these weights here; pass device=cpu "):
+        read(Path(python), tmp_path, [], **settings, device="cuda")
+
+
+@BUILT
+def test_weights_that_need_paddlepaddle_say_so(tmp_path: Path) -> None:
+    own = files(tmp_path, *(f"{m}/inference.{end}" for m in ("det", "rec") for end in ("json", "pdiparams", "yml")))
+    with pytest.raises(AssertionError, match="UsageError: paddleocr: these weights need paddlepaddle, which is not in"):
+        read(interpreter_of("paddleocr"), tmp_path, [], weights=str(own))
