@@ -41,6 +41,7 @@ def finish(driver: Driver, undisturbed: dict[str, str], kills: int) -> None:
     assert 0 < repeated <= kills * WORKERS * 2 * CHUNK, f"{repeated} repeated calls after {kills} kills"
 
 
+@pytest.mark.slow
 def test_ten_kills_of_the_driver(images: str, undisturbed: dict[str, str], tmp_path: Path) -> None:
     driver = Driver(tmp_path, images, seconds=0.05)
     with cluster_of(cpus=4, KILL_ORDER=str(driver.order), CALL_LOG=str(driver.log)) as address:

@@ -90,6 +90,7 @@ def test_one_pass_with_three_engines(make_shards: Callable[..., str], vocabulary
     assert verify(str(tmp_path / "out1")) == (2, [])
 
 
+@pytest.mark.slow
 def test_real_engines_in_one_pass(tmp_path: Path) -> None:
     """RapidOCR, SigLIP (random weights) and Grounding-DINO, over pictures and scenes."""
     write_shards(Folder(str(tmp_path / "images")), count=10, per_shard=5)
@@ -289,6 +290,7 @@ def test_kills_of_the_workers_of_every_pool(killed: Driver, vocabulary: str, tmp
     assert (driver.calls() - 60, len(boxed(driver)) - 60) > (0, 0)
 
 
+@pytest.mark.slow
 def test_kills_of_the_driver(killed: Driver, vocabulary: str, tmp_path: Path) -> None:
     driver = three_engines(tmp_path, str(killed.folder / "images/*.tar"), vocabulary)
     driver.environment["BOX_SECONDS"] = (
