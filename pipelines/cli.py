@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from typing import Annotated, NoReturn
 
 import typer
@@ -50,7 +51,7 @@ def shardloom(
         raise typer.Exit(UsageError.exit_code)
 
 
-EXAMPLES = {
+EXAMPLES: dict[Callable[..., None], str] = {
     annotate: "annotate ocr,tags,boxes --input 'shards/*.tar' --output annotations",
     render: "render ocr annotations --output captions --granularity 0 --granularity 5",
     shard: "shard --images 'shards/*.tar' --captions captions --output training",
