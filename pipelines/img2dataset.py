@@ -11,18 +11,23 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
+from pipelines.download_failures import DEADLINE
 from pipelines.environments.python import python_of
 from pipelines.recipe import DownloadOptions
 from schemas.datacomp import read_sample
 from schemas.errors import ShardloomError
+from schemas.output_set import PARTS
 from schemas.quarantine import Rejected
-from schemas.tar_reader import TarReader
+from schemas.storage import Folder
+from schemas.tar_reader import TarReader, TarSample
 from schemas.tar_writer import TarWriter
 
 URLS = "urls.parquet"
@@ -33,15 +38,37 @@ _RUNNER = Path(__file__).parent / "environments" / "run_img2dataset.py"
 _KEPT_VARIABLES = ("PATH", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR")  # no keys: the process reads what strangers send
 
 
-def images_of_addresses(folder: Path, urls: int, options: DownloadOptions, threads: int) -> dict[str, Path]:
+@contextlib.contextmanager
+def scratch_folder(output: Folder, name: str) -> Iterator[Path]:
+    """A folder for one run of img2dataset; on the disk of the output, if that is local."""
+    parts = output.local_path(PARTS) if output.is_local else None
+    if parts is not None:
+        parts.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=parts) as path:
+        yield Path(path).resolve()
+
+
+def is_web_address(address: str) -> bool:
+    """Whether it can be asked for: http or https, and text."""
+    try:
+        return address.lower().startswith(("http://", "https://")) and bool(address.encode())
+    except UnicodeEncodeError:  # half a character
+        return False
+
+
+def images_of_addresses(
+    folder: Path, urls: int, options: DownloadOptions, threads: int, more: Mapping[str, object] | None = None
+) -> dict[str, Path]:
     """What img2dataset makes of the addresses in the folder's `urls.parquet`, by the files' endings.
 
-    `.tar` has the images, `.parquet` a row for each address, `_stats.json`, unless it was killed, its counts. Raises
-    `ShardloomError`: it failed as a whole.
+    `.tar` has the images, in the order in which they came, `.parquet` a row for each address, `_stats.json`, unless it
+    was killed, its counts. A key is the number of the address in the list. `more` are arguments of its own: which
+    columns of the list it should keep, and how it should use them. Raises `ShardloomError`: it failed as a whole.
     """
     images = folder / _IMAGES
     images.mkdir()
-    (folder / "job.json").write_text(json.dumps(_job(folder, urls, options, threads)))
+    job = _job(folder, urls, options, threads)
+    (folder / "job.json").write_text(json.dumps(job | {"img2dataset": job["img2dataset"] | (more or {})}))
     if not _has_ended(folder, options):
         _salvage(folder)
     elif not list(images.glob("*_stats.json")):
@@ -51,7 +78,7 @@ def images_of_addresses(folder: Path, urls: int, options: DownloadOptions, threa
     return {ending: path for ending in endings for path in images.glob(f"*{ending}")}
 
 
-def _job(folder: Path, urls: int, options: DownloadOptions, threads: int) -> dict[str, object]:
+def _job(folder: Path, urls: int, options: DownloadOptions, threads: int) -> dict[str, Any]:
     return {
         "allow_hosts": options.allow_hosts,
         "max_bytes": options.max_bytes,
@@ -107,27 +134,29 @@ def _salvage(folder: Path) -> None:
     """Makes a shard of what a killed img2dataset had by then; all else is late."""
     images = folder / _IMAGES
     begun = next(images.glob("*.tar"), None)
-    had: set[str] = set()
+    had: set[int] = set()
     with (folder / "whole.tar").open("wb") as target:
         writer = TarWriter(target)
-        for url, members in _sound(begun) if begun else ():
-            had.add(url)
-            for name, data in members.items():
-                writer.add(name, data)
+        for sample in _sound(begun) if begun else ():
+            had.add(int(sample.key))
+            for ending, member in sample.members.items():
+                writer.add(f"{sample.key}.{ending}", member.data)
         writer.close()
     shutil.rmtree(images)
     images.mkdir()
     (folder / "whole.tar").rename(images / "00000000.tar")
-    late = ~pl.col("url").is_in(list(had))
-    pl.read_parquet(folder / URLS).with_columns(
-        status=pl.when(late).then(pl.lit("failed_to_download")).otherwise(pl.lit("success")),
-        error_message=pl.when(late).then(pl.lit("deadline")),
+    asked = pl.read_parquet(folder / URLS)
+    is_late = [number not in had for number in range(asked.height)]
+    asked.with_columns(
+        key=pl.Series([str(number) for number in range(asked.height)]),
+        status=pl.Series(["failed_to_download" if late else "success" for late in is_late]),
+        error_message=pl.Series([DEADLINE if late else None for late in is_late], dtype=pl.String),
     ).write_parquet(images / "00000000.parquet")
 
 
-def _sound(tar: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
+def _sound(tar: Path) -> Iterator[TarSample]:
     with tar.open("rb") as file:
         for sample in TarReader(file, hashing=False):
             with contextlib.suppress(Rejected):
-                if url := read_sample(sample).url:
-                    yield url, {f"{sample.key}.{ending}": member.data for ending, member in sample.members.items()}
+                read_sample(sample)
+                yield sample

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from curation.sources import SOURCES, SourceReader
 from curation.tokens import token_counter
-from pipelines.download import downloaded_stores
 from pipelines.image_store import open_stores
+from pipelines.ingest_download import downloaded_stores
 from pipelines.ingest_repeats import repeated_images
 from pipelines.ingest_unit import Unit, UnitWork, images_of, read_draft
 from pipelines.output import begun, commit

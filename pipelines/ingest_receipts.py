@@ -1,36 +1,23 @@
 """One part of the addresses becomes one img2dataset shard with a receipt; what has one is never asked for again."""
 
-import re
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 import polars as pl
 
 from pipelines import img2dataset
-from pipelines.download_addresses import URLS, Part
+from pipelines.download_failures import NOT_WRITTEN, kind_of
+from pipelines.ingest_addresses import URLS, Part
 from pipelines.recipe import DownloadOptions
 from schemas.errors import ShardloomError
 from schemas.manifest import seal, unseal
-from schemas.output_set import PARTS
 from schemas.storage import Folder
 
 IMAGES = "downloads/images"
 
 _RECEIPTS = "downloads/receipts"
-_KINDS = (
-    (r"refused [\w-]+ address", "refused_address"),
-    (r"deadline", "deadline"),
-    (r"too large", "too_large"),
-    (r"timed out", "timed_out"),
-    (r"unknown url type", "not_http"),
-    (r"X-Robots-Tag", "forbidden_by_host"),
-    (r"Name or service not known|name resolution|No address associated", "unknown_host"),
-    (r"CERTIFICATE|certificate", "bad_certificate"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +34,7 @@ class Receipt:
 
 def fetch(output: Folder, options: DownloadOptions, threads: int, part: Part) -> Receipt:
     """Downloads a part; what came of it."""
-    scratch = output.local_path(PARTS) if output.is_local else None
-    if scratch is not None:
-        scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f"{part.name}-", dir=scratch) as name:
-        folder = Path(name).resolve()
+    with img2dataset.scratch_folder(output, part.name) as folder:
         (folder / img2dataset.URLS).write_bytes(output.read(f"{URLS}/{part.name}.parquet"))
         made = img2dataset.images_of_addresses(folder, part.urls, options, threads)
         side = pl.read_parquet(made[".parquet"], columns=["url", "status", "error_message"])
@@ -61,8 +44,8 @@ def fetch(output: Folder, options: DownloadOptions, threads: int, part: Part) ->
         size = made[".tar"].stat().st_size
     failures = Counter(kind_of(status, message) for _, status, message in failed(side))
     downloaded = side.height - failures.total()
-    if part.urls > side.height:  # it passes over what its own writer chokes on
-        failures["not_written"] = part.urls - side.height
+    if part.urls > side.height:
+        failures[NOT_WRITTEN] = part.urls - side.height
     asked = options.model_dump(mode="json")
     receipt = Receipt(part.name, part.sha256, asked, size, downloaded, dict(sorted(failures.items())))
     output.write(f"{_RECEIPTS}/{part.name}.json", seal(asdict(receipt)))
@@ -73,15 +56,6 @@ def failed(side: pl.DataFrame) -> Iterator[tuple[str, str, str]]:
     """Address, status and message, in one line, of each image that img2dataset's table of a shard lacks."""
     message = pl.col("error_message").fill_null("").str.replace_all(r"\s+", " ").str.strip_chars()
     return side.filter(pl.col("status") != "success").select("url", "status", message).iter_rows()
-
-
-def kind_of(status: str, message: str) -> str:
-    """One word for why an image could not be had, to count by."""
-    if status == "failed_to_resize":
-        return "too_many_pixels" if "MAX_IMAGE_PIXELS" in message else "not_an_image"
-    if error := re.search(r"HTTP Error (\d{3})", message):
-        return f"http_{error[1]}"
-    return next((kind for pattern, kind in _KINDS if re.search(pattern, message)), "no_answer")
 
 
 def held_receipt(output: Folder, options: DownloadOptions, part: Part) -> Receipt | None:

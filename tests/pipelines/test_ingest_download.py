@@ -21,10 +21,10 @@ from PIL import Image
 
 from pipelines import img2dataset
 from pipelines.cli import main
-from pipelines.download_addresses import Part
-from pipelines.download_shard import Receipt
 from pipelines.environments.python import environment_of, python_of
 from pipelines.ingest import ingest
+from pipelines.ingest_addresses import Part
+from pipelines.ingest_receipts import Receipt
 from pipelines.recipe import DownloadOptions, IngestRecipe, IngestRun
 from pipelines.verify import verify
 from schemas.errors import ShardloomError
@@ -148,7 +148,7 @@ def test_images_are_joined_with_their_captions_and_failures_have_their_reasons(s
         5: "refused_address: <urlopen error refused private address 10.255.0.1>",
         6: "forbidden_by_host: Use of image disallowed by X-Robots-Tag directive",
         9: "too_large: <urlopen error too large: over 100000 bytes>",
-        10: f"no_answer: IncompleteRead({len(jpeg(1)) - 50} bytes read, 50 more expected)",
+        10: f"cut_short: IncompleteRead({len(jpeg(1)) - 50} bytes read, 50 more expected)",
         13: "refused_address: <urlopen error refused private address 192.168.255.1>",
         14: "no web address: 'ftp://a/x.jpg'",
     }
@@ -161,7 +161,7 @@ def test_images_are_joined_with_their_captions_and_failures_have_their_reasons(s
             "forbidden_by_host": 1,
             "http_302": 1,
             "http_404": 1,
-            "no_answer": 1,
+            "cut_short": 1,
             "not_an_image": 1,
             "too_many_pixels": 1,
         },

@@ -8,8 +8,10 @@ from dataclasses import asdict
 
 import polars as pl
 
-from pipelines.download_addresses import Part, address_hash, is_web_address
-from pipelines.download_shard import IMAGES, Receipt, failed, kind_of
+from pipelines.download_failures import kind_of
+from pipelines.img2dataset import is_web_address
+from pipelines.ingest_addresses import Part, address_hash
+from pipelines.ingest_receipts import IMAGES, Receipt, failed
 from pipelines.recipe import RunOptions
 from schemas.manifest import InputFile
 from schemas.quarantine import Reason, Rejected

@@ -14,11 +14,11 @@ import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-from pipelines.download_addresses import Part, listed
-from pipelines.download_losses import Losses
-from pipelines.download_shard import IMAGES, Receipt, fetch, held_receipt
 from pipelines.environments.python import python_of
 from pipelines.image_store import ImageStore, ShardStore
+from pipelines.ingest_addresses import Part, listed
+from pipelines.ingest_losses import Losses
+from pipelines.ingest_receipts import IMAGES, Receipt, fetch, held_receipt
 from pipelines.ingest_unit import Unit
 from pipelines.inputs import InputShard
 from pipelines.progress import Progress

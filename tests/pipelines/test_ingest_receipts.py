@@ -6,35 +6,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipelines.download_addresses import Part
-from pipelines.download_losses import Losses
-from pipelines.download_shard import Receipt, held_receipt, kind_of
+from pipelines.ingest_addresses import Part
+from pipelines.ingest_losses import Losses
+from pipelines.ingest_receipts import Receipt, held_receipt
 from pipelines.recipe import DownloadOptions
 from schemas.manifest import seal
 from schemas.quarantine import Rejected
 from schemas.storage import Folder
-
-
-@pytest.mark.parametrize(
-    ("status", "message", "kind"),
-    [
-        ("failed_to_resize", "Image decoding error", "not_an_image"),
-        ("failed_to_resize", "(-215:Assertion failed) pixels <= CV_IO_MAX_IMAGE_PIXELS", "too_many_pixels"),
-        ("failed_to_download", "HTTP Error 404: Not Found", "http_404"),
-        ("failed_to_download", "<urlopen error refused link-local address 169.254.169.254 of a.b>", "refused_address"),
-        ("failed_to_download", "<urlopen error deadline>", "deadline"),
-        ("failed_to_download", "<urlopen error too large: 9 bytes>", "too_large"),
-        ("failed_to_download", "timed out", "timed_out"),
-        ("failed_to_download", "<urlopen error unknown url type: ftp>", "not_http"),
-        ("failed_to_download", "Use of image disallowed by X-Robots-Tag directive", "forbidden_by_host"),
-        ("failed_to_download", "<urlopen error [Errno -2] Name or service not known>", "unknown_host"),
-        ("failed_to_download", "<urlopen error [SSL: CERTIFICATE_VERIFY_FAILED] a>", "bad_certificate"),
-        ("failed_to_download", "<urlopen error [Errno 111] Connection refused>", "no_answer"),
-        ("failed_to_download", "", "no_answer"),
-    ],
-)
-def test_failures_are_counted_by_kind(status: str, message: str, kind: str) -> None:
-    assert kind_of(status, message) == kind
 
 
 def whole_part(output: Folder, options: DownloadOptions) -> tuple[Part, Receipt]:

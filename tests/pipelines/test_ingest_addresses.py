@@ -6,9 +6,10 @@ import polars as pl
 import pytest
 
 from curation.sources import SOURCES
-from pipelines import download_addresses
-from pipelines.download_addresses import address_hash, is_web_address, listed
+from pipelines import ingest_addresses
+from pipelines.img2dataset import is_web_address
 from pipelines.ingest import plan
+from pipelines.ingest_addresses import address_hash, listed
 from pipelines.ingest_unit import Unit
 from pipelines.progress import Progress
 from pipelines.recipe import DownloadOptions, IngestRecipe, IngestRun
@@ -34,7 +35,7 @@ def units_of(recipe: IngestRecipe) -> list[Unit]:
 def test_each_address_is_listed_once_in_parts_that_the_input_decides(
     tmp_path: Path, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download_addresses, "SORTED_AT_ONCE", at_once)
+    monkeypatch.setattr(ingest_addresses, "SORTED_AT_ONCE", at_once)
     urls = [f"http://host{number % 3}.example/{number % 17}.jpg" for number in range(40)]
     lines = "".join(f"{url}\ta caption\n" for url in [*urls, "ftp://a.example/1.jpg"])
     recipe = IngestRecipe(

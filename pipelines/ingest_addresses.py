@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 import polars as pl
 
 from curation.sources import SOURCES
+from pipelines.img2dataset import is_web_address
 from pipelines.ingest_unit import Unit, images_of, read_draft
 from pipelines.progress import Progress
 from pipelines.recipe import IngestRecipe
@@ -88,14 +89,6 @@ def unit_addresses(recipe: IngestRecipe, output: Folder, watch: RowWatch, unit: 
     frame = pl.DataFrame(found, {"hash": pl.UInt64, "url": pl.String}, orient="row")
     output.write(f"{_FOUND}/{unit.number:08d}.parquet", _parquet(frame))
     return len(found)
-
-
-def is_web_address(address: str) -> bool:
-    """Whether it can be asked for: http or https, and text."""
-    try:
-        return address.lower().startswith(("http://", "https://")) and bool(address.encode())
-    except UnicodeEncodeError:  # half a character
-        return False
 
 
 def address_hash(address: str) -> int:

@@ -1,0 +1,46 @@
+"""Why an image could not be had: a word to count it by, and whether it is worth asking again."""
+
+import re
+
+NOT_HTTP = "not_http"
+DEADLINE = "deadline"
+CUT_SHORT = "cut_short"
+NOT_WRITTEN = "not_written"  # img2dataset passes over what its own writer chokes on
+
+_KINDS = (
+    (r"refused [\w-]+ address", "refused_address"),
+    (r"deadline", DEADLINE),
+    (r"too large", "too_large"),
+    (r"hash mismatch", "hash_mismatch"),
+    (r"timed out", "timed_out"),
+    (r"unknown url type", NOT_HTTP),
+    (r"X-Robots-Tag", "forbidden_by_host"),
+    (r"Name or service not known|name resolution|No address associated", "unknown_host"),
+    (r"CERTIFICATE|certificate", "bad_certificate"),
+    (r"control characters|codec can't encode|nonnumeric port|no host given|Invalid IPv6|codec failed", "bad_address"),
+    (r"IncompleteRead", CUT_SHORT),
+)
+_UNANSWERED = {DEADLINE, "timed_out", "unknown_host", "no_answer"}
+_PASSING_CODES = {408, 425, 429}  # of HTTP, beside those from 500 on: later, or not so many at once
+
+
+def kind_of(status: str, message: str) -> str:
+    """One word for why an image could not be had; both are img2dataset's."""
+    if status == "failed_to_resize":
+        return "too_many_pixels" if "MAX_IMAGE_PIXELS" in message else "not_an_image"
+    if error := re.search(r"HTTP Error (\d{3})", message):
+        return f"http_{error[1]}"
+    return next((kind for pattern, kind in _KINDS if re.search(pattern, message)), "no_answer")
+
+
+def may_pass(kind: str) -> bool:
+    """Whether it is worth asking again: hosts that are busy or away, names that can't be looked up, too little time."""
+    if kind.startswith("http_"):
+        code = int(kind.removeprefix("http_"))
+        return code >= 500 or code in _PASSING_CODES
+    return is_unanswered(kind) or kind == CUT_SHORT
+
+
+def is_unanswered(kind: str) -> bool:
+    """Whether nobody answered: of every address in a row, it says that there is no network."""
+    return kind in _UNANSWERED
