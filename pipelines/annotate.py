@@ -19,7 +19,7 @@ import ray
 import ray.data
 from ray.data._internal.execution import streaming_executor_state
 
-from pipelines.cluster import READING_CPUS, check, connect, joins
+from pipelines.cluster import check, connect, joins
 from pipelines.engines import check_engines, needs_preparing, prepare
 from pipelines.inputs import InputShard, input_shards
 from pipelines.ledger import Snapshot, start_ledger
@@ -33,6 +33,7 @@ from pipelines.progress import Progress
 from pipelines.recipe import AnnotateRecipe
 from pipelines.repeats import repeated_keys
 from pipelines.reuse import Reuse, find_reuse
+from pipelines.room import READING_CPUS
 from pipelines.shard_reader import ShardReader, shard_row
 from pipelines.stats import RunClock, Totals, check_damage, totals
 from pipelines.units import outcome
@@ -120,7 +121,8 @@ class Run:
             waiting = [stage for stage, counts in snapshot.stages.items() if not counts.workers]
             progress.show(images, f"starting workers of {', '.join(waiting)}" if waiting else "")
 
-        results = follow(self.rows, self.ledger, self.recipe.run.stall_seconds, on_tick)
+        requests = [pool.request for pool in self.pools]
+        results = follow(self.rows, self.ledger, requests, self.recipe.run.stall_seconds, on_tick)
         with contextlib.closing(results):
             for row in results:
                 committer.take(from_row(row))
@@ -139,7 +141,7 @@ class Run:
         set_up_ray_data()
         batches = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
         reader = ShardReader(self.recipe, self.output, self.parts, self.reuse)
-        most = max(pool.request.workers for pool in self.pools)
+        most = max(pool.request.max_workers for pool in self.pools)
         readers = min(len(self.shards), -(-most // WORKERS_PER_READER))
         graph = ray.data.from_arrow([shard_row(shard) for shard in self.shards]).map_batches(
             reader.__call__,
@@ -152,7 +154,9 @@ class Run:
             graph = graph.map_batches(
                 PoolWorker,
                 fn_constructor_args=(self.recipe, pool, *shared),
-                compute=ray.data.ActorPoolStrategy(size=pool.request.workers),
+                compute=ray.data.ActorPoolStrategy(
+                    min_size=pool.request.min_workers, max_size=pool.request.max_workers
+                ),
                 num_cpus=pool.request.cpus,
                 num_gpus=pool.request.gpus or None,
                 **self.placements[pool.name],
@@ -169,7 +173,7 @@ def started_pools(recipe: AnnotateRecipe, reuse: Reuse | None) -> list[Pool]:
         pools = plan_pools(recipe, reused)
     else:
         pools = plan_pools(recipe, reused)
-        cpus = sum(pool.request.workers * pool.request.cpus for pool in pools)
+        cpus = sum(pool.request.max_workers * pool.request.cpus for pool in pools)
         connect(recipe.run, store_bytes(recipe, pools), cpus)
     check([pool.request for pool in pools])
     if (gpus := ray.cluster_resources().get("GPU", 0)) and not any(pool.request.gpus for pool in pools):
@@ -179,7 +183,7 @@ def started_pools(recipe: AnnotateRecipe, reuse: Reuse | None) -> list[Pool]:
 
 def store_bytes(recipe: AnnotateRecipe, pools: list[Pool]) -> int:
     """What chunks on their way may take of a laptop's memory: each worker holds one, and has the next at hand."""
-    held = 4 + 2 * sum(pool.request.workers for pool in pools)
+    held = 4 + 2 * sum(pool.request.max_workers for pool in pools)
     pixels = 3 * recipe.chunk.pixels if any(pool.keeps_pixels for pool in pools) else 0
     return max(1 << 30, held * (recipe.chunk.bytes + pixels))
 

@@ -6,53 +6,31 @@ import math
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import ray
 
 from pipelines.recipe import RunOptions
+from pipelines.room import READING_CPUS, Node, Request, cluster_nodes, lacking
 from schemas.errors import ShardloomError, UsageError
 from schemas.storage import OPTIONS
-
-EXACT = 1e-6  # sums of fractions of cores are not
-READING_CPUS = 1.0  # of all tasks that read shards: they wait for disks more than they compute
 
 STORE_SHARE = 0.3  # of a machine's memory, Ray's own default
 _own_cpus: int | None = None  # what a cluster of our own was started with
 _own_store = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """The workers that a stage asks for."""
-
-    stage: str
-    workers: int
-    cpus: float
-    gpus: float
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """What there is for workers, the reading apart."""
-
-    cpus: float
-    gpus: int
-
-
-def room(run: RunOptions) -> Room:
-    """What the cluster has; before a cluster of our own is started, what this machine has."""
+def nodes(run: RunOptions) -> list[Node]:
+    """What there is for workers and for reading; before a cluster of our own is started, what this machine has."""
     if ray.is_initialized() and joins(run):
-        have = ray.cluster_resources()
-        return Room(have.get("CPU", 1.0) - READING_CPUS, int(have.get("GPU", 0)))
-    return Room(_cores(), _gpus())
+        return cluster_nodes()
+    return [Node(_cores() + READING_CPUS, _gpus())]  # a cluster of our own says that it has a core more
 
 
 def default_workers(run: RunOptions) -> int:
     """The workers asked for; by default one a core."""
-    return run.workers or max(1, int(room(run).cpus))
+    return run.workers or max(1, int(sum(node.cpus for node in nodes(run)) - READING_CPUS))
 
 
 def joins(run: RunOptions) -> bool:
@@ -136,16 +114,7 @@ def _no_stderr() -> Iterator[None]:
         os.close(kept)
 
 
-def check(requests: list[Request]) -> None:
-    """Raises `UsageError` naming the first stage whose workers don't fit on the cluster."""
-    have = ray.cluster_resources()
-    cpus, gpus = have.get("CPU", 0.0) - READING_CPUS, have.get("GPU", 0.0)
-    for request in requests:
-        cpus, gpus = cpus - request.workers * request.cpus, gpus - request.workers * request.gpus
-        if cpus < -EXACT or gpus < -EXACT:
-            raise UsageError(
-                f"stage {request.stage} asks for {request.workers} workers of {request.cpus:g} CPUs and "
-                f"{request.gpus:g} GPUs; the cluster has {have.get('CPU', 0):g} CPUs (1 of them for reading) and "
-                f"{have.get('GPU', 0):g} GPUs, less what the stages before it take: lower run.workers or "
-                f"run.resources.{request.stage}"
-            )
+def check(requests: Sequence[Request]) -> None:
+    """Raises `UsageError` naming every stage whose workers don't fit on the cluster."""
+    if fault := lacking(requests, cluster_nodes()):
+        raise UsageError(f"{fault}: lower workers or min in run.resources")

@@ -8,15 +8,15 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from pipelines.cluster import Request, joins, room
+from pipelines.cluster import joins, nodes
 from pipelines.engines import needs_pixels
 from pipelines.recipe import AnnotateRecipe, EngineKind, PoolName, PoolOptions
+from pipelines.room import EXACT, READING_CPUS, Node, Request, nodes_for
 
 DECODE_BATCH = 16  # images that are decoded in a row where decoding has a pool of its own
 CHEAP_CPUS = 0.1  # of a worker that mostly waits: decoding is under 2 % of OCR's work, matching captions nothing
 DECODERS_A_CPU_WORKER = 1 / 32  # a core decodes 200 pictures of 512 pixels a second; OCR reads two or three
 DECODERS_A_GPU_WORKER = 1 / 2
-EXACT = 1e-9  # sums of fractions of cores are not
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,27 +60,41 @@ def _requests(recipe: AnnotateRecipe, names: list[PoolName], heavy: Sequence[Poo
     """What the pools ask of the cluster.
 
     Engines share cores: each has a worker on every one, so that the slowest takes what the others leave, whatever
-    their speeds are. Pools on GPUs share these alike, with as many workers as fit.
+    their speeds are. Pools on GPUs share these alike, with as many workers as fit. What nodes offer to run one pool
+    alone is shared by those that run there.
     """
     options = {name: recipe.run.resources.get(name, PoolOptions()) for name in names}
-    has = room(recipe.run)
-    spare = CHEAP_CPUS * (len(names) - len(heavy))
-    sharing = sum(options[name].gpus > 0 for name in heavy)
+    there = nodes(recipe.run)
+    places = {name: nodes_for(name, there) for name in names}
+    spare = READING_CPUS + (CHEAP_CPUS * (len(names) - len(heavy)) if joins(recipe.run) else 0)
     requests: dict[PoolName, Request] = {}
     for name in heavy:
-        cpus, gpus = options[name].cpus or 1.0 / len(heavy), options[name].gpus
-        if gpus:  # a fraction lies on one GPU
-            fit = has.gpus * int(1 / gpus + EXACT) if gpus <= 1 else int(has.gpus / gpus + EXACT)
-            many = fit // sharing
+        sharing = [other for other in heavy if set(places[other]) & set(places[name])]
+        cpus, gpus = options[name].cpus or 1.0 / len(sharing), options[name].gpus
+        many = sum(node.fit(cpus, gpus) for node in places[name])
+        if gpus:
+            many //= sum(options[other].gpus > 0 for other in sharing)
         else:
-            many = int((has.cpus - spare if joins(recipe.run) else has.cpus) / len(heavy) / cpus + EXACT)
-        workers = options[name].workers or recipe.run.workers or max(1, many)
-        requests[name] = Request(name, workers, cpus, gpus)
+            many = min(many, int((_cpus(places[name]) - spare) / len(sharing) / cpus + EXACT))
+        fewest, most = _sizes(options[name], recipe.run.workers, max(1, many))
+        requests[name] = Request(name, fewest, most, cpus, gpus)
     decoders = sum(
-        request.workers * (DECODERS_A_GPU_WORKER if request.gpus else DECODERS_A_CPU_WORKER)
+        request.max_workers * (DECODERS_A_GPU_WORKER if request.gpus else DECODERS_A_CPU_WORKER)
         for request in requests.values()
     )
     for name in (name for name in names if name not in heavy):
-        workers = options[name].workers or (max(1, math.ceil(decoders)) if name == "decode" else 1)
-        requests[name] = Request(name, workers, options[name].cpus or CHEAP_CPUS, options[name].gpus)
+        fewest, most = _sizes(options[name], None, max(1, math.ceil(decoders)) if name == "decode" else 1)
+        requests[name] = Request(name, fewest, most, options[name].cpus or CHEAP_CPUS, options[name].gpus)
     return requests
+
+
+def _sizes(options: PoolOptions, workers: int | None, many: int) -> tuple[int, int]:
+    """The fewest and the most workers of a pool, of which `many` are its share of the cluster."""
+    if options.min is not None or options.max is not None:
+        fewest = options.min or 1
+        return fewest, options.max or max(fewest, many)
+    return (options.workers or workers or many,) * 2
+
+
+def _cpus(there: Sequence[Node]) -> float:
+    return sum(node.cpus for node in there)

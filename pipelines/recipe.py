@@ -5,7 +5,7 @@ run is taken up again; `run` holds what can't (workers, patience) and may differ
 """
 
 import hashlib
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
 
 from pydantic import (
     Field,
@@ -13,6 +13,7 @@ from pydantic import (
     PositiveInt,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from curation.decode import DecodeLimits
@@ -80,11 +81,33 @@ class AnnotateFilters(ImageFilters):
 
 
 class PoolOptions(Options):
-    """The workers of one pool of actors. What is not given is shared out by `pipelines.pools`."""
+    """The workers of one pool of actors. What is not given is shared out by `pipelines.pools`.
+
+    An engine's `batch_size` is no such option: it can alter a last digit, so it stands with the engine.
+    """
 
     workers: PositiveInt | None = Field(None, description="processes; default: `run.workers`, one for what is cheap")
+    min: PositiveInt | None = Field(None, description="processes that a pool starts with, in place of `workers`")
+    max: PositiveInt | None = Field(None, description="processes that it grows to while others leave room")
     cpus: float | None = Field(None, gt=0, description="cores of each; default: a fair share of one")
     gpus: NonNegativeFloat = Field(0.0, description="a fraction lets several workers share a GPU")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_engine(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "batch_size" in values:
+            raise ValueError("batch_size can alter the output: it stands in engines, beside the engine's settings")
+        return values
+
+    @model_validator(mode="after")
+    def _fits_itself(self) -> Self:
+        if self.workers and (self.min or self.max):
+            raise ValueError("workers is min and max in one: leave it out, or these")
+        if self.min and self.max and self.min > self.max:
+            raise ValueError(f"min {self.min} is more than max {self.max}")
+        if self.gpus > 1 and self.gpus % 1:
+            raise ValueError(f"gpus {self.gpus:g}: a worker has a fraction of one GPU, or whole ones")
+        return self
 
 
 class AnnotateRun(RunOptions):

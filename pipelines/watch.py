@@ -3,7 +3,7 @@
 import queue
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +12,7 @@ import ray
 from pipelines import GRAPH_THREAD
 from pipelines.cluster import explained
 from pipelines.ledger import Snapshot
+from pipelines.room import Request, cluster_nodes, lacking
 from schemas.errors import ShardloomError
 
 TICK_SECONDS = 1.0
@@ -22,6 +23,7 @@ _END = object()
 def follow(
     rows: Callable[[], Iterator[pa.Table]],
     ledger: ray.actor.ActorHandle,
+    requests: Sequence[Request],
     stall_seconds: float,
     on_tick: Callable[[Snapshot], None],
 ) -> Generator[pa.Table, None, None]:
@@ -46,7 +48,7 @@ def follow(
     graph = threading.Thread(target=consume, daemon=True, name=GRAPH_THREAD)
     graph.start()
     try:
-        yield from _results(results, ledger, stall_seconds, on_tick)
+        yield from _results(results, ledger, requests, stall_seconds, on_tick)
     finally:
         stop.set()
         graph.join(timeout=STOP_SECONDS)
@@ -55,6 +57,7 @@ def follow(
 def _results(
     results: "queue.Queue[Any]",
     ledger: ray.actor.ActorHandle,
+    requests: Sequence[Request],
     stall_seconds: float,
     on_tick: Callable[[Snapshot], None],
 ) -> Iterator[pa.Table]:
@@ -76,7 +79,7 @@ def _results(
             on_tick(snapshot)
             idle = min(snapshot.idle_seconds, time.monotonic() - last)  # finished chunks pass unheard
             if idle > stall_seconds:
-                raise ShardloomError(_halt(snapshot, idle))
+                raise ShardloomError(halt(snapshot, idle, lacking(requests, cluster_nodes())))
 
 
 def _snapshot(ledger: ray.actor.ActorHandle, patience: float) -> Snapshot:
@@ -87,13 +90,14 @@ def _snapshot(ledger: ray.actor.ActorHandle, patience: float) -> Snapshot:
     return snapshot
 
 
-def _halt(snapshot: Snapshot, idle: float) -> str:
-    for stage, counts in snapshot.stages.items():
-        if stage in snapshot.at_work:
-            where = f"stage {stage} has been at {snapshot.at_work[stage]}"
-        elif counts.workers == 0:
-            where = f"no worker of stage {stage} has started (are there CPUs and GPUs left on the cluster?)"
-        else:
-            where = f"stage {stage} waits for its input"
-        return f"no progress for {idle:.0f} s: {where}; what is done is kept, the same command goes on"
-    return "no progress"
+def halt(snapshot: Snapshot, idle: float, lacks: str | None) -> str:
+    """What a run that makes no progress waits for: `lacks` is what its cluster has no room for any more."""
+    if snapshot.at_work:
+        stage, what = next(iter(snapshot.at_work.items()))
+        where = f"stage {stage} has been at {what}"
+    elif idle_stages := [stage for stage, counts in snapshot.stages.items() if not counts.workers]:
+        where = f"no worker of stage {idle_stages[0]} has started (are there CPUs and GPUs left on the cluster?)"
+    else:
+        where = f"stage {next(iter(snapshot.stages))} waits for its input"
+    where += f"; {lacks}" if lacks else ""
+    return f"no progress for {idle:.0f} s: {where}; what is done is kept, the same command goes on"

@@ -3,9 +3,10 @@
 import pytest
 
 from pipelines import pools as pools_module
-from pipelines.cluster import Request, Room
 from pipelines.pools import Pool, plan_pools
-from pipelines.recipe import AnnotateRecipe, AnnotateRun
+from pipelines.recipe import AnnotateRecipe, AnnotateRun, load_recipe
+from pipelines.room import Node, Request, lacking
+from schemas.errors import UsageError
 
 ENGINES = {
     "boxes": {"engine": "tests.pipelines.engines:PixelBoxes", "batch_size": 4},
@@ -30,7 +31,7 @@ def test_one_engine_decodes_for_itself() -> None:
             False,
             True,
         )
-        assert pool.request == Request(kind, 2, 1.0, 0.0)
+        assert pool.request == Request(kind, 2, 2, 1.0, 0.0)
 
 
 def test_several_engines_share_one_decode() -> None:
@@ -40,7 +41,7 @@ def test_several_engines_share_one_decode() -> None:
     assert [pool.keeps_pixels for pool in pools] == [False, True, True, False]
     assert [pool.is_last for pool in pools] == [False, False, False, True]
     assert [pool.batch_size for pool in pools] == [16, 16, 16, 4]
-    requests = [(pool.request.workers, pool.request.cpus) for pool in pools]
+    requests = [(pool.request.max_workers, pool.request.cpus) for pool in pools]
     assert requests == [(1, 0.1), (1, 0.1), (2, 0.5), (2, 0.5)]
 
 
@@ -69,17 +70,24 @@ def test_resources_are_as_asked(gpus: float, workers: int) -> None:
     resources = {"boxes": {"workers": workers, "cpus": 0.75, "gpus": gpus}}
     run = AnnotateRun.model_validate({"workers": 2, "resources": resources})
     pools = plan_pools(AnnotateRecipe.model_validate({"input": "x", "engines": ENGINES, "run": run}))
-    assert pools[-1].request == Request("boxes", workers, 0.75, gpus)
-    assert pools[-2].request == Request("ocr", 2, 0.5, 0.0)
+    assert pools[-1].request == Request("boxes", workers, workers, 0.75, gpus)
+    assert pools[-2].request == Request("ocr", 2, 2, 0.5, 0.0)
+
+
+def sizes(resources: dict[str, dict[str, float]], **run: int) -> dict[str, tuple[int, int]]:
+    """The fewest and the most workers of each pool of all three engines."""
+    values = {"input": "x", "engines": ENGINES, "run": {"resources": resources} | run}
+    pools = plan_pools(AnnotateRecipe.model_validate(values))
+    return {pool.name: (pool.request.min_workers, pool.request.max_workers) for pool in pools}
 
 
 def test_defaults_fit_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     """16 cores and 2 GPUs, the reading apart: what a run gets that says nothing of workers."""
-    monkeypatch.setattr(pools_module, "room", lambda _: Room(16.0, 2))
+    monkeypatch.setattr(pools_module, "nodes", lambda _: [Node(17.0, 2)])
 
     def workers(**resources: dict[str, float]) -> dict[str, int]:
-        values = {"input": "x", "engines": ENGINES, "run": {"resources": resources}}
-        return {pool.name: pool.request.workers for pool in plan_pools(AnnotateRecipe.model_validate(values))}
+        assert all(fewest == most for fewest, most in sizes(resources).values()), "they don't grow unasked"
+        return {name: most for name, (_, most) in sizes(resources).items()}
 
     assert workers() == {"tags": 1, "decode": 1, "ocr": 16, "boxes": 16}
     assert workers(ocr={"cpus": 2}) == {"tags": 1, "decode": 1, "ocr": 4, "boxes": 16}
@@ -87,3 +95,90 @@ def test_defaults_fit_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     assert workers(boxes={"gpus": 0.4}) == {"tags": 1, "decode": 3, "ocr": 16, "boxes": 4}  # a fraction is of one GPU
     assert workers(ocr={"gpus": 0.5}, boxes={"gpus": 0.5}) == {"tags": 1, "decode": 2, "ocr": 2, "boxes": 2}
     assert workers(boxes={"gpus": 2}) == {"tags": 1, "decode": 1, "ocr": 16, "boxes": 1}
+
+
+def test_defaults_fit_the_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker lies on one node, and a pool that nodes offer to run on these alone."""
+    monkeypatch.setattr(pools_module, "nodes", lambda _: [Node(1.5, 1)] * 4)
+    assert sizes({"boxes": {"cpus": 1}})["boxes"] == (2, 2)
+    assert sizes({"boxes": {"gpus": 2}})["boxes"] == (1, 1), "it fits nowhere, which the check then says"
+    monkeypatch.setattr(pools_module, "nodes", lambda _: [Node(17.0), Node(8.0, 4, frozenset({"boxes"}))])
+    assert sizes({"boxes": {"gpus": 0.5}}) == {"tags": (1, 1), "decode": (5, 5), "ocr": (24, 24), "boxes": (8, 8)}
+
+
+def test_pools_that_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools_module, "nodes", lambda _: [Node(17.0, 2)])
+    assert sizes({"ocr": {"min": 2, "max": 40}, "tags": {"max": 3}}) == {
+        "tags": (1, 3),
+        "decode": (2, 2),
+        "ocr": (2, 40),
+        "boxes": (16, 16),
+    }
+    assert sizes({"ocr": {"min": 2}, "boxes": {"min": 20}}, workers=5) == {
+        "tags": (1, 1),
+        "decode": (2, 2),
+        "ocr": (2, 16),
+        "boxes": (20, 20),
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        ({"min": 3, "max": 2}, "min 3 is more than max 2"),
+        ({"workers": 3, "max": 3}, "workers is min and max in one: leave it out, or these"),
+        ({"gpus": 1.5}, "gpus 1.5: a worker has a fraction of one GPU, or whole ones"),
+        ({"batch_size": 8}, "batch_size can alter the output: it stands in engines, beside the engine's settings"),
+    ],
+)
+def test_resources_that_make_no_sense(options: dict[str, float], fault: str) -> None:
+    values = {"input": "x", "engines": ENGINES, "run": {"resources": {"boxes": options}}}
+    with pytest.raises(UsageError) as error:
+        load_recipe(AnnotateRecipe, None, values)
+    assert str(error.value) == f"recipe: run.resources.boxes: {fault}"
+
+
+def ask(stage: str, workers: int, cpus: float, gpus: float = 0.0) -> Request:
+    return Request(stage, workers, 100 * workers, cpus, gpus)
+
+
+def test_what_fits() -> None:
+    pair = [Node(4.0, 2), Node(2.0)]
+    assert lacking([ask("ocr", 5, 1)], pair) is None
+    assert lacking([ask("ocr", 3, 1), ask("tags", 2, 0.5), ask("boxes", 2, 0.5, 1)], pair) is None
+    assert lacking([ask("ocr", 6, 0.1, 0.3)], pair) is None
+    assert lacking([ask("ocr", 1, 0.1, 0.5), ask("tags", 2, 0.1, 0.25), ask("boxes", 1, 1, 1)], pair) is None
+    offering = [Node(2.0, 1), Node(2.0, 1, frozenset({"ocr"}))]
+    assert lacking([ask("boxes", 1, 1, 1), ask("ocr", 4, 0.25, 0.25)], offering) is None
+    assert lacking([ask("ocr", 40, 1 / 3)], [Node(40 / 3), Node(1.0)]) is None, "sums of fractions"
+
+
+NOTHING = "and there is room for 0"
+PAIR = "the cluster is 1 x (4 CPUs, 2 GPUs) and 1 x (2 CPUs, 0 GPUs), 1 CPU of it for reading"
+
+
+def test_what_does_not_fit_is_named() -> None:
+    pair = [Node(4.0, 2), Node(2.0)]
+    assert lacking([ask("ocr", 6, 1)], pair) == (
+        f"stage ocr asks for 6 workers of 1 CPUs and 0 GPUs, and there is room for 5; {PAIR}"
+    )
+    assert lacking([ask("ocr", 1, 5), ask("tags", 2, 0.1), ask("boxes", 3, 0.1, 0.6)], pair) == (
+        f"stage ocr asks for 1 workers of 5 CPUs and 0 GPUs, {NOTHING}; "
+        f"stage boxes asks for 3 workers of 0.1 CPUs and 0.6 GPUs, and there is room for 2; {PAIR}"
+    )
+    assert lacking([ask("boxes", 1, 1, 2)], [Node(4.0, 1), Node(4.0, 1)]) == (
+        f"stage boxes asks for 1 workers of 1 CPUs and 2 GPUs, {NOTHING}; "
+        "the cluster is 2 x (4 CPUs, 1 GPUs), 1 CPU of it for reading"
+    )
+    assert lacking([ask("ocr", 3, 1), ask("boxes", 1, 1)], [Node(8.0), Node(2.0, 0, frozenset({"ocr"}))]) == (
+        "stage ocr asks for 3 workers of 1 CPUs and 0 GPUs, and there is room for 2; "
+        "the cluster is 1 x (8 CPUs, 0 GPUs) and 1 x (2 CPUs, 0 GPUs, for ocr), 1 CPU of it for reading"
+    )
+
+
+def test_reading_needs_a_core_of_one_node() -> None:
+    """The sum would do, and the run would wait for ever."""
+    assert lacking([ask("ocr", 2, 1.5)], [Node(2.0), Node(2.0)]) == (
+        f"stage read asks for 1 workers of 1 CPUs and 0 GPUs, {NOTHING}; "
+        "the cluster is 2 x (2 CPUs, 0 GPUs), 1 CPU of it for reading"
+    )

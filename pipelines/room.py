@@ -1,0 +1,118 @@
+"""What a cluster has room for: its nodes, and how many workers of each stage fit on them.
+
+By sums of cores and GPUs a run can seem to fit that never starts: a worker lies on one node, a fraction of a GPU on
+one GPU, and a pool that some nodes offer to run on these alone.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import ray
+
+EXACT = 1e-6  # sums of fractions of cores are not
+READING_CPUS = 1.0  # of all tasks that read shards: they wait for disks more than they compute
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The workers that a stage asks for: the fewest that it goes on with, the most that it grows to."""
+
+    stage: str
+    min_workers: int
+    max_workers: int
+    cpus: float
+    gpus: float
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What a node has for workers."""
+
+    cpus: float
+    gpus: int = 0
+    offers: frozenset[str] = frozenset()  # stages that run on such nodes only
+
+    def __str__(self) -> str:
+        offers = f", for {' and '.join(sorted(self.offers))}" if self.offers else ""
+        return f"({self.cpus:g} CPUs, {self.gpus} GPUs{offers})"
+
+    def fit(self, cpus: float, gpus: float) -> int:
+        """How many workers of this size have room on it at once."""
+        return _Left(self).fit(cpus, gpus)
+
+
+READING = Request("read", 1, 1, READING_CPUS, 0.0)
+
+
+def cluster_nodes() -> list[Node]:
+    """The nodes of the cluster that this process has joined, without those that are gone."""
+    found = []
+    for node in ray.nodes():
+        if node["Alive"]:
+            has = node["Resources"]
+            offers = (name.removeprefix("shardloom-") for name in has if name.startswith("shardloom-"))
+            found.append(Node(has.get("CPU", 0.0), int(has.get("GPU", 0)), frozenset(offers)))
+    return found
+
+
+def nodes_for(stage: str, nodes: Sequence[Node]) -> list[Node]:
+    """The nodes that a stage runs on: those that offer it, or all where none does."""
+    return [node for node in nodes if stage in node.offers] or list(nodes)
+
+
+def lacking(requests: Sequence[Request], nodes: Sequence[Node]) -> str | None:
+    """What doesn't fit on the nodes, in one line: each stage with what it asks for and how much of it has room."""
+    placed = _placed(requests, nodes)
+    faults = [
+        f"stage {request.stage} asks for {request.min_workers} workers of {request.cpus:g} CPUs and {request.gpus:g} "
+        f"GPUs, and there is room for {placed[request.stage]}"
+        for request in (READING, *requests)
+        if placed[request.stage] < request.min_workers
+    ]
+    has = " and ".join(f"{count} x {node}" for node, count in Counter(nodes).items())
+    return f"{'; '.join(faults)}; the cluster is {has or 'gone'}, 1 CPU of it for reading" if faults else None
+
+
+class _Left:
+    """What is left of a node as workers are placed on it."""
+
+    def __init__(self, node: Node) -> None:
+        self.node, self.cpus, self.gpus = node, node.cpus, [1.0] * node.gpus
+
+    def fit(self, cpus: float, gpus: float) -> int:
+        """How many workers of this size have room."""
+        by_cpus = int((self.cpus + EXACT) / cpus)
+        if not gpus:
+            return by_cpus
+        if gpus > 1:
+            return min(by_cpus, int(sum(gpu == 1 for gpu in self.gpus) / gpus))
+        return min(by_cpus, sum(int((gpu + EXACT) / gpus) for gpu in self.gpus))
+
+    def take(self, workers: int, cpus: float, gpus: float) -> None:
+        """Places so many workers, which fit."""
+        self.cpus -= workers * cpus
+        if gpus > 1:
+            for _ in range(int(workers * gpus)):
+                self.gpus[self.gpus.index(1.0)] = 0.0
+        elif gpus:
+            for _ in range(workers):
+                tightest = min(gpu for gpu in self.gpus if gpu + EXACT >= gpus)
+                self.gpus[self.gpus.index(tightest)] -= gpus
+
+
+def _placed(requests: Sequence[Request], nodes: Sequence[Node]) -> dict[str, int]:
+    """How many of each stage's fewest workers have room. First come those with the least choice, then the largest."""
+    left = [_Left(node) for node in nodes]
+    placed: dict[str, int] = {}
+    by_need = sorted((READING, *requests), key=lambda one: (len(nodes_for(one.stage, nodes)), -one.gpus, -one.cpus))
+    for request in by_need:
+        choice = set(nodes_for(request.stage, nodes))
+        missing = request.min_workers
+        for spot in sorted(left, key=lambda spot: (sum(spot.gpus), spot.cpus)):  # what is nearly full is filled up
+            if spot.node in choice:
+                workers = min(missing, spot.fit(request.cpus, request.gpus))
+                spot.take(workers, request.cpus, request.gpus)
+                missing -= workers
+        placed[request.stage] = request.min_workers - missing
+    return placed
