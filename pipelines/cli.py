@@ -12,12 +12,14 @@ import typer
 from pipelines import GRAPH_THREAD
 from pipelines.commands.annotate import annotate
 from pipelines.commands.demo import demo
+from pipelines.commands.download import download
 from pipelines.commands.engines import engines
 from pipelines.commands.evaluate import evaluate
 from pipelines.commands.generate import generate
 from pipelines.commands.ingest import ingest
 from pipelines.commands.mix import mix
 from pipelines.commands.render import render
+from pipelines.commands.select import select
 from pipelines.commands.shard import shard
 from pipelines.commands.stats import stats
 from pipelines.commands.train import train
@@ -52,6 +54,8 @@ def shardloom(
 
 
 EXAMPLES: dict[Callable[..., None], str] = {
+    select: "select 'metadata/*.parquet' --top-fraction 0.3 --min-side 200 --language en --output selected",
+    download: "download 'metadata/*.parquet' --output images --retry-failed",
     annotate: "annotate ocr,tags,boxes --input 'shards/*.tar' --output annotations",
     render: "render ocr annotations --output captions --granularity 0 --granularity 5",
     shard: "shard --images 'shards/*.tar' --captions captions --output training",

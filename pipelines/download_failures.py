@@ -2,6 +2,8 @@
 
 import re
 
+from schemas.quarantine import Reason
+
 NOT_HTTP = "not_http"
 DEADLINE = "deadline"
 CUT_SHORT = "cut_short"
@@ -39,6 +41,11 @@ def may_pass(kind: str) -> bool:
         code = int(kind.removeprefix("http_"))
         return code >= 500 or code in _PASSING_CODES
     return is_unanswered(kind) or kind == CUT_SHORT
+
+
+def can_be_asked(kind: str) -> bool:
+    """Whether there is an address at all, and nothing that speaks against asking for it."""
+    return kind not in (NOT_HTTP, Reason.MALFORMED_ROW)
 
 
 def is_unanswered(kind: str) -> bool:

@@ -55,7 +55,7 @@ def placements(recipe: AnnotateRecipe, pools: Iterable[PoolName]) -> dict[PoolNa
             told[pool]["resources"] = {f"shardloom-{pool}": LEAST}
         if pool in environments and pool != "decode":
             name = environments[pool]
-            if lacking := _without(offering or nodes, mark_of(name)):
+            if lacking := nodes_without(offering or nodes, mark_of(name)):
                 where = f"is not on {len(lacking)} of the {len(offering or nodes)} nodes for it ({lacking[0]})"
                 raise UsageError(_missing(recipe, pool, name, where))
             told[pool]["runtime_env"] = _runtime_env(name)
@@ -74,8 +74,8 @@ def _missing(recipe: AnnotateRecipe, kind: EngineKind, name: str, what: str) -> 
     )
 
 
-def _without(nodes: list[dict[str, Any]], file: Path) -> list[str]:
-    """The addresses of the nodes that have not got this file."""
+def nodes_without(nodes: list[dict[str, Any]], file: Path) -> list[str]:
+    """The addresses of those of the nodes that have not got this file. Raises `ShardloomError`: no answer."""
     looks = [
         ray.remote(os.path.exists)
         .options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False))

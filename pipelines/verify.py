@@ -73,7 +73,7 @@ def output_faults(folder: Folder, manifest: Manifest) -> Iterator[str]:
                 f"not {out.size} of {out.sha256[:12]}..."
             )
             continue
-        sound[out.path] = len(spans) if out.path.endswith(".tar") else parquet_rows(folder, out)
+        sound[out.path] = len(spans) if out.path.endswith(".tar") else rows_of(folder, out)
         if sound[out.path] != out.rows:
             yield f"{folder.path(out.path)}: holds {sound[out.path]} rows, not {out.rows}"
     index, shard = f"{INDEX}/{manifest.name}.parquet", f"{DATA}/{manifest.name}"
@@ -112,8 +112,10 @@ def read_hash(file: BinaryIO) -> tuple[int, str]:
     return size, digest.hexdigest()
 
 
-def parquet_rows(folder: Folder, out: OutputFile) -> int:
-    """Rows of a Parquet file, by its own footer."""
+def rows_of(folder: Folder, out: OutputFile) -> int:
+    """Rows of a Parquet file, by its own footer; another one has none."""
+    if not out.path.endswith(".parquet"):
+        return 0
     with folder.open(out.path) as file:
         return int(pq.read_metadata(file).num_rows)
 

@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.quarantine import Reason, Rejected
@@ -83,6 +84,14 @@ def downloaded_keys(side_parquet: BinaryIO) -> list[str] | None:
     table = pq.read_table(side_parquet, columns=["key", "status"])
     pairs = zip(table["key"].to_pylist(), table["status"].to_pylist(), strict=True)
     return [str(key) for key, status in pairs if status == "success"]
+
+
+def side_schema(has_boxes: bool) -> pa.Schema:
+    """The side Parquet's columns, which are the fields of a .json too; `face_bboxes` only where they were blurred."""
+    boxes = [("face_bboxes", pa.list_(pa.list_(pa.float64())))] if has_boxes else []
+    texts = [(name, pa.string()) for name in ("caption", "url", "key", "status", "error_message")]
+    sizes = [(name, pa.int32()) for name in ("width", "height", "original_width", "original_height")]
+    return pa.schema([("uid", pa.string()), *boxes, *texts, *sizes, ("exif", pa.string()), ("sha256", pa.string())])
 
 
 def _text(value: object) -> str | None:

@@ -46,6 +46,7 @@ class Manifest(BaseModel):
     counts: dict[str, int] = {}  # more that is worth adding up over outputs: text lines, captions, empty alt texts
     outputs: list[OutputFile]
     engines: dict[str, EngineFingerprint] = {}
+    retried: dict[str, int] = {}  # rows that earlier outputs have left out, by their reason there: they count here now
     damage: list[str] = []  # of the input: what could not be read, and where
 
     def model_post_init(self, context: Any) -> None:

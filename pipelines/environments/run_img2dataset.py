@@ -14,6 +14,7 @@ import json
 import os
 import signal
 import socket
+import string
 import sys
 import threading
 import time
@@ -21,9 +22,11 @@ import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote, urlsplit, urlunsplit
 
 CHUNK = 1 << 16  # bytes of an answer between two looks at the clock
+PASSING = (408, 425, 429)  # of the codes from 400 to 499, those by which a host says that it may answer later
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -110,10 +113,15 @@ def _host(name: str) -> str:
 
 
 class Opener:
-    """`urllib.request.urlopen` within limits: http and https alone, no proxy, so many bytes, until a point in time."""
+    """`urllib.request.urlopen` within limits: http and https alone, no proxy, so many bytes, until a point in time.
+
+    What a host has said once of an address (not here, not for you) holds: it is not asked again, however many retries
+    img2dataset has.
+    """
 
     def __init__(self, max_bytes: int, answer_seconds: float, deadline: float) -> None:
         self.max_bytes, self.answer_seconds, self.deadline = max_bytes, answer_seconds, deadline
+        self._answered: dict[str, str] = {}  # address -> what the host has said for good
         self._opener = urllib.request.OpenerDirector()
         for handler in (
             urllib.request.HTTPHandler,  # a proxy would look names up itself, where nobody judges the answer
@@ -130,7 +138,17 @@ class Opener:
         begun = time.time()
         if begun >= self.deadline:
             raise URLError("deadline")
-        answer = self._opener.open(url, data, min(timeout, self.deadline - begun))
+        address = url.full_url
+        if address in self._answered:
+            raise OSError(self._answered[address])
+        url.full_url = quoted(address)
+        try:
+            answer = self._opener.open(url, data, min(timeout, self.deadline - begun))
+        except HTTPError as error:
+            error.close()
+            if 400 <= error.code < 500 and error.code not in PASSING:
+                self._answered[address] = str(error)
+            raise
         if int(answer.headers.get("Content-Length") or 0) > self.max_bytes:
             answer.close()
             raise URLError(f"too large: {answer.headers['Content-Length']} bytes")
@@ -150,6 +168,15 @@ class Opener:
         if len(data) < expected:
             raise http.client.IncompleteRead(bytes(data), expected - len(data))
         return bytes(data)
+
+
+def quoted(address: str) -> str:
+    """The address as a browser would ask for it, where it has spaces, or letters of other scripts."""
+    if address.isascii() and " " not in address:
+        return address
+    parts = urlsplit(address)
+    path, query = (quote(part, safe=string.punctuation) for part in (parts.path, parts.query))
+    return urlunsplit(parts._replace(path=path, query=query))
 
 
 def guard(job: dict[str, Any]) -> None:

@@ -41,8 +41,8 @@ PATIENCE = 600.0  # seconds: a busy machine is no failure
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    with served_pages() as address:
-        yield address
+    with served_pages() as site:
+        yield site.address
 
 
 @pytest.fixture

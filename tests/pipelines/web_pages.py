@@ -3,10 +3,12 @@
 import contextlib
 import io
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import numpy as np
 from PIL import Image
 
 from tests.conftest import jpeg
@@ -22,15 +24,42 @@ def bomb() -> bytes:
     return file.getvalue()
 
 
+@cache
+def noise(width: int, height: int) -> bytes:
+    """A picture in which no two pixels are alike: what blurs it is seen."""
+    pixels = np.random.default_rng(width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+class Site(ThreadingHTTPServer):
+    """The server: it counts what it is asked for, and once it is mended, `/ill` pages are good ones."""
+
+    request_queue_size = 128
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Pages)
+        self.address = f"http://127.0.0.1:{self.server_port}"
+        self.requests: Counter[str] = Counter()  # by path
+        self.is_mended = False
+        self.done = threading.Event()
+
+
 class Pages(BaseHTTPRequestHandler):
     """Answers of all kinds. `/good/7.jpg` is picture 7."""
 
     protocol_version = "HTTP/1.1"
+    server: Site
 
     def do_GET(self) -> None:
-        kind, _, number = self.path.strip("/").partition("/")
+        self.server.requests[self.path] += 1
         with contextlib.suppress(OSError):
-            getattr(self, f"_{kind}", self._missing)(number.removesuffix(".jpg"))
+            self._answer(self.path.strip("/"))
+
+    def _answer(self, path: str) -> None:
+        kind, _, rest = path.partition("/")
+        getattr(self, f"_{kind}", self._missing)(rest.removesuffix(".jpg"))
 
     def log_message(self, *_: object) -> None:
         """Nothing."""
@@ -45,17 +74,33 @@ class Pages(BaseHTTPRequestHandler):
     def _good(self, number: str) -> None:
         self._send(jpeg(int(number)))
 
+    def _ill(self, rest: str) -> None:
+        self._answer(f"good/{rest.rpartition('/')[2]}" if self.server.is_mended else rest)
+
+    def _noise(self, size: str) -> None:
+        width, _, height = size.partition("x")
+        self._send(noise(int(width), int(height)), "image/png")
+
     def _missing(self, number: str) -> None:
         self.send_error(404, "Not Found")
 
+    def _code(self, rest: str) -> None:
+        self.send_error(int(rest.partition("/")[0]))
+
+    def _empty(self, number: str) -> None:
+        self._send(b"")
+
+    def _hangup(self, number: str) -> None:
+        self.close_connection = True
+
     def _slow(self, number: str) -> None:
-        self.server.done.wait(20)  # type: ignore[attr-defined]
+        self.server.done.wait(600)
 
     def _drip(self, number: str) -> None:
         self.send_response(200)
-        self.send_header("Content-Length", "1000")
+        self.send_header("Content-Length", "50000")
         self.end_headers()
-        while not self.server.done.wait(0.05):  # type: ignore[attr-defined]
+        while not self.server.done.wait(0.05):
             self.wfile.write(b"x")
 
     def _page(self, number: str) -> None:
@@ -78,6 +123,9 @@ class Pages(BaseHTTPRequestHandler):
         self.wfile.write(jpeg(1)[:-50])
         self.close_connection = True
 
+    def _cut(self, number: str) -> None:
+        self._send(jpeg(1)[: len(jpeg(1)) // 2])
+
     def _bomb(self, number: str) -> None:
         self._send(bomb(), "image/png")
 
@@ -92,14 +140,13 @@ class Pages(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def served_pages() -> Iterator[str]:
-    """The address of a server of these pages."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Pages)
-    server.done = threading.Event()  # type: ignore[attr-defined]
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+def served_pages() -> Iterator[Site]:
+    """A running server of these pages."""
+    site = Site()
+    threading.Thread(target=site.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield site
     finally:
-        server.done.set()  # type: ignore[attr-defined]
-        server.shutdown()
-        server.server_close()
+        site.done.set()
+        site.shutdown()
+        site.server_close()

@@ -18,15 +18,20 @@ from hypothesis import strategies as st
 from pipelines.environments import run_img2dataset
 from pipelines.environments.run_img2dataset import AddressGuard, Refused, refusal
 from tests.conftest import jpeg
-from tests.pipelines.web_pages import HUGE, served_pages
+from tests.pipelines.web_pages import HUGE, Site, served_pages
 
 PATIENCE = 600.0  # seconds: a busy machine is no failure
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with served_pages() as address:
-        yield address
+def site() -> Iterator[Site]:
+    with served_pages() as running:
+        yield running
+
+
+@pytest.fixture
+def server(site: Site) -> str:
+    return site.address
 
 
 @pytest.mark.parametrize(
@@ -174,6 +179,25 @@ def test_answers_keep_to_the_limits(server: str) -> None:
         "file:///etc/passwd": "<urlopen error unknown url type: file>",
     }
     assert dict(zip(expected, asked([*expected]), strict=True)) == expected
+
+
+def test_what_a_host_says_for_good_is_not_asked_again(site: Site) -> None:
+    paths = [f"/code/{code}/again" for code in (404, 403, 410, 429, 408, 500, 503)]
+    first, second, third = (asked([site.address + path for path in paths]) for _ in range(3))
+    assert first == second == third
+    assert {path: site.requests[path] for path in paths} == dict.fromkeys(paths, 3)  # of three processes
+    said = asked([site.address + path for path in paths] * 3)
+    assert said == first * 3
+    assert [site.requests[path] - 3 for path in paths] == [1, 1, 1, 3, 3, 3, 3]
+
+
+def test_addresses_are_asked_for_as_browsers_do(site: Site) -> None:
+    page = len(b"<html>no picture</html>")
+    assert asked([f"{site.address}/page/a b/\u00e9?q=\u5b57 1&r=%20", f"{site.address}/page/%C3%A9"]) == [page, page]
+    assert site.requests["/page/a%20b/%C3%A9?q=%E5%AD%97%201&r=%20"] == 1
+    assert site.requests["/page/%C3%A9"] == 1
+    (error,) = asked(["http://127.0.0.1:x/1.jpg"])
+    assert error == "nonnumeric port: 'x'"
 
 
 def test_redirections_in_a_circle_end(server: str) -> None:

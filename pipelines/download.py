@@ -1,0 +1,170 @@
+"""Downloads the images of DataComp's metadata by img2dataset: one part of a metadata file a task, a shard each.
+
+What has failed is in the quarantine and in the shard's side Parquet. `--retry-failed` asks for it again: a round over
+all parts, whose shards are further ones, `00000007-r1` beside `00000007`. What is committed is never asked for again
+and never written again. A round that was killed leaves a mark, by which the same command goes on with it.
+"""
+
+import functools
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+from pipelines.download_failures import can_be_asked, may_pass
+from pipelines.download_part import Part, PartWork
+from pipelines.download_rows import metadata_reader
+from pipelines.environments.python import mark_of, python_of
+from pipelines.output import begun, commit
+from pipelines.progress import Progress
+from pipelines.recipe import DownloadRecipe, RunOptions
+from pipelines.source_files import Stretch, cut_file, source_files
+from pipelines.stats import RunClock, Totals, totals
+from pipelines.units import map_units, runs_alone
+from schemas.errors import UsageError
+from schemas.manifest import Manifest
+from schemas.output_set import DATA, PARTS, UNFINISHED, committed
+from schemas.storage import Folder
+
+ENVIRONMENT = "img2dataset"
+
+_ROUND = "retry-"  # before the number of a round of asking again, in a mark's name
+
+
+def download(
+    recipe: DownloadRecipe, output: str, retry_failed: bool = False, retry_all: bool = False, quiet: bool = False
+) -> Totals:
+    """Downloads every part that is not committed yet; then, if told to, asks again for what has failed so far.
+
+    `retry_failed` asks for what may be had by now (`download_failures.may_pass`), `retry_all` for whatever can be asked
+    for. Raises `ShardloomError` when it can't be done to the end.
+    """
+    folder, wanted = Folder(output), can_be_asked if retry_all else may_pass
+    parts = plan(recipe, quiet)
+    with begun(folder, recipe):
+        done = committed(folder)
+        check_unchanged(folder, parts, done)
+        run = Run(recipe, folder, wanted, quiet)
+        todo = [part for part in parts if part.name not in done]
+        if todo:
+            run.fetch(todo, sum(rows_of(part) for part in todo), UNFINISHED)
+        if retry_failed or retry_all:
+            retry(run, parts)
+        result = totals(folder)
+    passing = sum(count for kind, count in result.reasons.items() if may_pass(kind))
+    if passing and not quiet:
+        print(f"{passing:,} of the images that failed may be had later: --retry-failed asks again", file=sys.stderr)
+    return result
+
+
+def plan(recipe: DownloadRecipe, quiet: bool) -> list[Part]:
+    """All parts, in the order of the files and of the rows in them."""
+    reader = metadata_reader(recipe)
+    files = source_files(recipe.input, "metadata", reader)
+    stretches: list[Stretch] = []
+    with Progress("plan", len(files), "files", quiet) as progress:
+        for found in map_units(functools.partial(cut_file, reader, recipe.urls_per_shard), files, recipe.run):
+            stretches += found
+            progress.advance(1)
+    if not stretches:
+        raise UsageError(f"there is no row in {', '.join(recipe.input)}")
+    stretches.sort(key=lambda stretch: (stretch.path, stretch.start))
+    return [Part(number, stretch) for number, stretch in enumerate(stretches)]
+
+
+def rows_of(part: Part) -> int:
+    """Rows of its stretch."""
+    assert part.stretch.stop is not None  # which is for tars alone
+    return part.stretch.stop - part.stretch.start
+
+
+def check_unchanged(output: Folder, parts: list[Part], done: dict[str, Manifest]) -> None:
+    """Refuses to go on over metadata that has changed: keys and shards would be other rows'."""
+    stretches = {part.name: part.stretch for part in parts}
+    for name, manifest in done.items():
+        stretch = stretches.get(name.partition("-")[0])
+        if stretch is None or (stretch.label, stretch.size) != (manifest.inputs[0].path, manifest.inputs[0].size):
+            raise UsageError(
+                f"the metadata has changed since {output.path(DATA)}/{name} was committed: take a new output folder"
+            )
+
+
+class Run:
+    """What all parts of a run share."""
+
+    def __init__(self, recipe: DownloadRecipe, output: Folder, wanted: Callable[[str], bool], quiet: bool) -> None:
+        self.recipe, self.output, self.wanted, self.quiet = recipe, output, wanted, quiet
+
+    def fetch(self, parts: list[Part], rows: int, mark: str) -> None:
+        """Downloads these parts, of so many rows, and commits each as it is done. The mark lies there until all are."""
+        check_environment(self.recipe.run, len(parts))
+        self.output.write(mark, b"")
+        clock = RunClock()
+        with Progress("download", rows, "images", self.quiet) as progress:
+            work = PartWork(self.recipe, self.output, self.wanted)
+            for manifest in map_units(work, parts, self.recipe.run):
+                commit(self.output, manifest)
+                progress.items += manifest.rows_out
+                progress.advance(manifest.rows_in)
+        self.output.clear(PARTS)
+        clock.stop(self.output)
+
+
+def retry(run: Run, parts: list[Part]) -> None:
+    """Asks again for what has failed: goes on with the round that was begun, or begins the next one."""
+    done = committed(run.output)
+    attempts: dict[str, dict[int, Manifest]] = {part.name: {} for part in parts}
+    for name, manifest in done.items():
+        found = re.fullmatch(r"(\d+)(?:-r(\d+))?", name)
+        assert found is not None, name
+        attempts[found[1]][int(found[2] or 0)] = manifest
+    begun_before = [name for name in run.output.names(PARTS) if name.startswith(_ROUND)]
+    last = max(number for of_part in attempts.values() for number in of_part)
+    this = int(begun_before[0].removeprefix(_ROUND)) if begun_before else last + 1
+    todo, rows = [], 0
+    for part in parts:
+        earlier = [attempts[part.name][number] for number in sorted(attempts[part.name])]
+        asked = sum(count for kind, count in left(earlier).items() if run.wanted(kind))
+        if asked and this not in attempts[part.name]:
+            todo.append(replace(part, attempt=this, earlier=tuple(manifest.name for manifest in earlier)))
+            rows += asked
+    if todo:
+        run.fetch(todo, rows, f"{PARTS}/{_ROUND}{this}")
+    run.output.clear(PARTS)
+
+
+def left(earlier: list[Manifest]) -> Counter[str]:
+    """Rows of a part that no attempt has had, by the reason of their last failure."""
+    reasons: Counter[str] = Counter()
+    for manifest in earlier:
+        reasons.subtract(manifest.retried)
+        reasons.update(manifest.reasons)
+    return reasons
+
+
+def check_environment(run: RunOptions, parts: int) -> None:
+    """Makes img2dataset's environment here, if it isn't there. Raises `UsageError` for a cluster's nodes without it."""
+    if not runs_alone(run, parts):
+        from pipelines.cluster import connect, joins  # here, with all of Ray
+
+        if joins(run):
+            import ray
+
+            from pipelines.placement import nodes_without
+
+            connect(run, 0)
+            nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+            if lacking := nodes_without(nodes, mark_of(ENVIRONMENT)):
+                raise UsageError(
+                    f"{ENVIRONMENT} runs in an environment of its own, which is not on {len(lacking)} of the "
+                    f"{len(nodes)} nodes with CPUs ({lacking[0]}): shardloom engines --build {ENVIRONMENT}"
+                )
+            return
+    python_of(ENVIRONMENT)
+
+
+if __name__ == "__main__":
+    from pipelines.cli import main
+
+    main(["download", *sys.argv[1:]])
