@@ -73,9 +73,10 @@ class Totals:
     def add(self, manifest: Manifest) -> None:
         """One output more."""
         self.outputs += 1
-        self.rows_in += manifest.rows_in
+        self.rows_in += manifest.rows_in - sum(manifest.retried.values())
         self.rows_out += manifest.rows_out
         self.reasons.update(manifest.reasons)
+        self.reasons.subtract(manifest.retried)
         self.counts.update(manifest.counts)
         if manifest.damage:
             self.damaged[manifest.name] = manifest.damage
@@ -101,6 +102,7 @@ def totals(output: Folder) -> Totals:
     result = Totals()
     for manifest in committed(output).values():
         result.add(manifest)
+    result.reasons = +result.reasons  # without those of which all rows were had later
     return result
 
 
