@@ -1,7 +1,8 @@
 """Runs a pure function over units of work: in this process for one worker, as Ray tasks for more."""
 
 import uuid
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from pipelines.messages import Failure
@@ -25,9 +26,16 @@ def runs_alone(run: RunOptions, units: int) -> bool:
     return default_workers(run) == 1
 
 
-def map_units(function: Callable[[U], T], units: Sequence[U], run: RunOptions, retries: int = 3) -> Iterator[T]:
+def map_units(
+    function: Callable[[U], T],
+    units: Sequence[U],
+    run: RunOptions,
+    retries: int = 3,
+    placement: Mapping[str, Any] = MappingProxyType({}),
+) -> Iterator[T]:
     """Results in whatever order they are done. When a worker dies its unit is done again, so many times at most.
 
+    `placement` is what Ray is told of where the work may be done, as `pipelines.placement` has it.
     Raises `ShardloomError` when for `stall_seconds` no unit is done and none is worked on.
     """
     if runs_alone(run, len(units)):
@@ -39,7 +47,7 @@ def map_units(function: Callable[[U], T], units: Sequence[U], run: RunOptions, r
 
     connect(run, object_store_bytes=1 << 30)
     workers = min(len(units), default_workers(run))
-    task = ray.remote(num_cpus=1, max_retries=retries)(lambda mark, unit: marked(function, mark, unit))
+    task = ray.remote(num_cpus=1, max_retries=retries, **placement)(lambda mark, unit: marked(function, mark, unit))
     waiting = iter(units)
     running: dict[Any, str] = {}  # references to results, and the marks of who works on them
     try:
