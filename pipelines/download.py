@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from pipelines.download_failures import can_be_asked, may_pass
 from pipelines.download_part import Part, PartWork
@@ -28,6 +29,7 @@ from schemas.output_set import DATA, PARTS, UNFINISHED, committed
 from schemas.storage import Folder
 
 ENVIRONMENT = "img2dataset"
+OFFER = "shardloom-download"  # the resource of nodes that are there for it
 
 _ROUND = "retry-"  # before the number of a round of asking again, in a mark's name
 
@@ -98,12 +100,12 @@ class Run:
 
     def fetch(self, parts: list[Part], rows: int, mark: str) -> None:
         """Downloads these parts, of so many rows, and commits each as it is done. The mark lies there until all are."""
-        check_environment(self.recipe.run, len(parts))
+        where = placement(self.recipe.run, len(parts))
         self.output.write(mark, b"")
         clock = RunClock()
         with Progress("download", rows, "images", self.quiet) as progress:
             work = PartWork(self.recipe, self.output, self.wanted)
-            for manifest in map_units(work, parts, self.recipe.run):
+            for manifest in map_units(work, parts, self.recipe.run, placement=where):
                 commit(self.output, manifest)
                 progress.items += manifest.rows_out
                 progress.advance(manifest.rows_in)
@@ -143,25 +145,31 @@ def left(earlier: list[Manifest]) -> Counter[str]:
     return reasons
 
 
-def check_environment(run: RunOptions, parts: int) -> None:
-    """Makes img2dataset's environment here, if it isn't there. Raises `UsageError` for a cluster's nodes without it."""
+def placement(run: RunOptions, parts: int) -> dict[str, Any]:
+    """What to tell Ray of the nodes that download: those that offer `shardloom-download`, where any does, else all.
+
+    Makes img2dataset's environment on this machine, if it isn't there. Raises `UsageError` for a cluster's nodes
+    without it.
+    """
     if not runs_alone(run, parts):
         from pipelines.cluster import connect, joins  # here, with all of Ray
 
         if joins(run):
             import ray
 
-            from pipelines.placement import nodes_without
+            from pipelines.placement import LEAST, nodes_without
 
             connect(run, 0)
             nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
-            if lacking := nodes_without(nodes, mark_of(ENVIRONMENT)):
+            offering = [node for node in nodes if node["Resources"].get(OFFER)]
+            if lacking := nodes_without(offering or nodes, mark_of(ENVIRONMENT)):
                 raise UsageError(
                     f"{ENVIRONMENT} runs in an environment of its own, which is not on {len(lacking)} of the "
-                    f"{len(nodes)} nodes with CPUs ({lacking[0]}): shardloom engines --build {ENVIRONMENT}"
+                    f"{len(offering or nodes)} nodes for it ({lacking[0]}): shardloom engines --build {ENVIRONMENT}"
                 )
-            return
+            return {"resources": {OFFER: LEAST}} if offering else {}
     python_of(ENVIRONMENT)
+    return {}
 
 
 if __name__ == "__main__":
