@@ -14,6 +14,7 @@ COPY schemas schemas
 COPY curation curation
 COPY pipelines pipelines
 COPY training training
+COPY recipes recipes
 RUN python -m venv /opt/shardloom/venv
 RUN /opt/shardloom/venv/bin/pip install --constraint constraints.txt .
 

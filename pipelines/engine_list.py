@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pipelines.engines import DEFAULT_ENGINES, ENGINES, OWN_ENVIRONMENTS, check_engines, environment
@@ -32,9 +32,7 @@ class ListedEngine:
 def list_engines(weights: Mapping[str, str]) -> list[ListedEngine]:
     """All engines; those of a kind in `weights` are looked at with that folder."""
     listed = [_listed(kind, name, weights.get(kind)) for kind, name in ENGINES]
-    built = mark_of("img2dataset").exists()
-    note = None if built else "built at the first download"
-    return [*listed, ListedEngine("images", "img2dataset", True, "img2dataset", [], None, note)]
+    return [*listed, _downloader("img2dataset")]
 
 
 def as_dicts(listed: list[ListedEngine]) -> list[dict[str, Any]]:
@@ -52,6 +50,18 @@ def build(name: str) -> str:
     return str(environment_of(name))
 
 
+def _downloader(name: str) -> ListedEngine:
+    listed = ListedEngine("images", name, True, name, [], None, None)
+    if mark_of(name).exists():
+        return listed
+    get, note = f"shardloom engines --build {name}", "built at the first download, if not before"
+    return replace(listed, missing=[_environment(name)], get=get, note=note)
+
+
+def _environment(name: str) -> str:
+    return f"its environment, {name}"
+
+
 def _listed(kind: EngineKind, name: str, weights: str | None) -> ListedEngine:
     is_default = DEFAULT_ENGINES[kind] == name
     spec = EngineSpec(engine=name, settings={} if weights is None or name in _WITHOUT_CHOICE else {"weights": weights})
@@ -65,6 +75,6 @@ def _listed(kind: EngineKind, name: str, weights: str | None) -> ListedEngine:
         missing.append(str(error))
         get = f"shardloom annotate {kind}:{name} --weights {kind}=FOLDER"
     if own is not None and not mark_of(own).exists():
-        missing.insert(0, f"its environment, {own}")
+        missing.insert(0, _environment(own))
         get = f"shardloom engines --build {own}"
     return ListedEngine(kind, name, is_default, own, missing, get, note)

@@ -30,19 +30,17 @@ def run(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[object, st
 def test_what_is_missing_and_the_command_that_gets_it() -> None:
     found = {one["engine"]: one for one in as_dicts(list_engines({}))}
     assert list(found) == [*(name for _, name in ENGINES), "img2dataset"]
-    assert [name for name, one in found.items() if one["is_ready"]] == [
-        "rapidocr",
-        "caption",
-        "grounding_dino",
-        "img2dataset",
-    ]
+    assert [name for name, one in found.items() if one["is_ready"]] == ["rapidocr", "caption", "grounding_dino"]
     assert [name for name, one in found.items() if one["is_default"]] == [
         "rapidocr",
         "caption",
         "grounding_dino",
         "img2dataset",
     ]
-    assert found["img2dataset"]["note"] == "built at the first download"
+    images = found["img2dataset"]
+    assert images["missing"] == ["its environment, img2dataset"]
+    assert images["get"] == "shardloom engines --build img2dataset"
+    assert images["note"] == "built at the first download, if not before"
     paddle = found["paddleocr"]
     assert (paddle["kind"], paddle["environment"]) == ("ocr", "paddleocr")
     assert paddle["missing"][0] == "its environment, paddleocr"
@@ -75,6 +73,12 @@ def test_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0
     assert text.splitlines()[:2] == ["ocr     rapidocr *          ready", "ocr     paddleocr           not ready"]
     assert "        get it:  shardloom engines --build paddleocr" in text.splitlines()
+    assert text.splitlines()[-4:] == [
+        "images  img2dataset *       not ready",
+        "        missing: its environment, img2dataset",
+        "        built at the first download, if not before",
+        "        get it:  shardloom engines --build img2dataset",
+    ]
     code, text, _ = run("engines", "--json", "--weights", f"ocr={MODELS}", capsys=capsys)
     assert (code, json.loads(text)) == (0, as_dicts(list_engines({"ocr": MODELS})))
     code, text, error = run("engines", "--build", "tesseract", capsys=capsys)
