@@ -60,11 +60,11 @@ def row_of(key: str, item: Item) -> MetadataRow:
     caption = next((found[name] for name in _CAPTIONS if name in found), None)
     try:
         uid, url, caption = map(_text, (found.get("uid"), found["url"], caption))
+        sha256 = _text(found.get("sha256")) or ""  # no hash is none that any file has
         boxes = _boxes(found["face_bboxes"]) if "face_bboxes" in found else None
     except (ValueError, TypeError) as error:
         return MetadataRow(key, fault=(Reason.MALFORMED_ROW.value, str(error)))
     fault = None if url and is_web_address(url) else (NOT_HTTP, "no http or https address")
-    sha256 = _text(found.get("sha256")) or ""  # no hash is none that any file has
     return MetadataRow(key, uid, url, caption, boxes, sha256.lower(), fault)
 
 

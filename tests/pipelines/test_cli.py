@@ -22,6 +22,7 @@ COMMANDS = (
     "render",
     "shard",
     "ingest",
+    "download",
     "mix",
     "verify",
     "stats",
