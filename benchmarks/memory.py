@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 import yaml
 
+from benchmarks.processes import held
 from curation.decode import RgbImage
 from pipelines.demo.pictures import draw
 from schemas.box import Detection
@@ -70,17 +71,6 @@ def write_shards(folder: Path, total: int) -> None:
             writer.close()
 
 
-def tree_bytes(root: psutil.Process) -> int:
-    """Proportional set size of a process and all below it; shared memory is counted once."""
-    total = 0
-    for process in [root, *root.children(recursive=True)]:
-        try:
-            total += process.memory_full_info().pss
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return total
-
-
 def peak(folder: Path, workers: int, engines: str) -> tuple[int, float]:
     """Peak bytes and seconds of one annotate command."""
     recipe = {"input": f"{folder}/*.tar", "engines": {kind: ENGINES[kind] for kind in engines.split(",")}}
@@ -91,7 +81,7 @@ def peak(folder: Path, workers: int, engines: str) -> tuple[int, float]:
     process = psutil.Process(subprocess.Popen(command, stdout=subprocess.DEVNULL).pid)
     most = 0
     while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-        most = max(most, tree_bytes(process))
+        most = max(most, sum(each.private + each.shared for each in held(process)))
         time.sleep(SAMPLE_SECONDS)
     return most, time.monotonic() - started
 

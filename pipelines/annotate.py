@@ -7,6 +7,7 @@ driver, shard by shard)
 import contextlib
 import functools
 import logging
+import os
 import sys
 import time
 import warnings
@@ -17,6 +18,8 @@ from typing import Any
 import pyarrow as pa
 import ray
 import ray.data
+from ray.data._internal.logical.optimizers import get_physical_ruleset
+from ray.data._internal.logical.rules import FuseOperators
 from ray.data._internal.execution import streaming_executor_state
 
 from pipelines.cluster import check, connect, joins
@@ -184,6 +187,8 @@ def started_pools(recipe: AnnotateRecipe, reuse: Reuse | None) -> list[Pool]:
 def store_bytes(recipe: AnnotateRecipe, pools: list[Pool]) -> int:
     """What chunks on their way may take of a laptop's memory: each worker holds one, and has the next at hand."""
     held = 4 + 2 * sum(pool.request.max_workers for pool in pools)
+    if recipe.run.recycle_images:  # or Ray calls every worker that is replaced a failed task; of deaths it tells still
+        os.environ.setdefault("RAY_enable_output_error_log_if_still_retry", "0")
     pixels = 3 * recipe.chunk.pixels if any(pool.keeps_pixels for pool in pools) else 0
     return max(1 << 30, held * (recipe.chunk.bytes + pixels))
 
@@ -224,6 +229,8 @@ class Committer:
 
     def take(self, message: Message) -> None:
         """One result of the graph."""
+    if FuseOperators in (rules := get_physical_ruleset()):
+        rules.remove(FuseOperators)  # one reader and one worker of a core would be one stage, and a shard one task
         match message:
             case Failure():
                 raise message.error()

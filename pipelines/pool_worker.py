@@ -1,10 +1,13 @@
 """The actor that works on chunks: decodes, or runs an engine, or both; in the last pool it writes the part."""
 
 import contextlib
+import math
+import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -30,11 +33,17 @@ LOADING_BEAT_SECONDS, LOADING_SECONDS = 5.0, 1800.0
 
 
 class PoolWorker:
-    """One process, one instance; every call is one chunk."""
+    """One process, one instance; every call is one chunk.
+
+    With `run.recycle_images` a process ends by itself once it has seen so many: what an engine's native code has leaked
+    goes with it. It ends when it is given its next chunk, before it begins it, so that no work is lost or done twice:
+    Ray starts another process in its place, and that is given the chunk.
+    """
 
     def __init__(
         self,
         recipe: AnnotateRecipe,
+LEAVING_SECONDS = 30.0  # until Ray, asked to end a process, has done so
         pool: Pool,
         output: Folder,
         expected: dict[str, EngineFingerprint],
@@ -55,6 +64,7 @@ class PoolWorker:
             self.failure = error
         except Exception as error:  # noqa: BLE001  an engine may raise anything
             self.failure = ShardloomError(f"the {pool.name} engine can't start: {one_line(error)}")
+        self.images = 0  # that this process has worked on
         ledger.start.remote(pool.name)
 
     def _load(self, expected: EngineFingerprint | None, prepared: object) -> None:
@@ -82,6 +92,8 @@ class PoolWorker:
     def _worked_on(self, chunk: Chunk) -> pa.Table:
         assert chunk.table is not None
         label = f"{chunk.shard}/{chunk.index}"
+        if self.images >= (self.recipe.run.recycle_images or math.inf):
+            self._leave()
         attempts: Attempts = ray.get(self.ledger.begin.remote(self.pool.name, label, chunk.table.num_rows))
         samples = Samples(chunk.table, self.repeats.get(chunk.shard, set()))
         table = self._with(chunk.table, self._outcomes(samples, label, attempts))
@@ -100,8 +112,17 @@ class PoolWorker:
         elif not self.pool.keeps_pixels and PIXELS.name in table.column_names:
             table = table.drop_columns([PIXELS.name])
         if self.engine is not None:
+        self.images += table.num_rows
             table = with_values(table, outcomes, self.pool.name, self.engine.column)
             fingerprint = {f"{ENGINE}{self.pool.name}": self.engine.fingerprint.model_dump_json()}
+    def _leave(self) -> NoReturn:
+        """Ends this process. Ray ends it for us: of a process that ends by itself it tells the user as of a crash."""
+        with contextlib.suppress(ray.exceptions.RayError):  # a ledger that is gone has nothing to count
+            ray.get(self.ledger.recycle.remote(self.pool.name))
+        ray.kill(ray.get_runtime_context().current_actor, no_restart=False)
+        time.sleep(LEAVING_SECONDS)
+        os._exit(1)
+
             table = table.replace_schema_metadata((table.schema.metadata or {}) | fingerprint)
         return with_verdicts(table, outcomes)
 

@@ -116,6 +116,9 @@ class AnnotateRun(RunOptions):
     resources: dict[PoolName, PoolOptions] = Field({})
     reuse: str | None = Field(None, description="an annotation set of the same images: its engines are not run again")
 
+    recycle_images: PositiveInt | None = Field(
+        None, description="a worker is replaced after about so many: what its engine's native code leaks goes with it"
+    )
 
 class AnnotateRecipe(Recipe):
     """Annotates the images of WebDataset shards."""

@@ -1,0 +1,72 @@
+"""What a command and all processes below it hold: memory, open files, threads."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+DRIVER, WORKER, RAY = "driver", "worker", "ray"
+"""The command itself; the processes that run its actors and tasks; Ray's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What one process holds. Bytes are its proportional set size: what several share is counted once among them."""
+
+    pid: int
+    began: float  # which tells it from a later process of the same number
+    role: str
+    private: int  # bytes that are no shared memory: heap, stacks, libraries
+    shared: int  # bytes of shared memory: pages of the object store
+    files: int  # open descriptors
+    threads: int
+
+
+def held(root: psutil.Process) -> list[Held]:
+    """What a process and each below it hold now; one that ends meanwhile is left out."""
+    found = []
+    try:
+        tree = [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+    for process in tree:
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            sizes = set_sizes(process.pid)
+            shared = sizes.get("Pss_Shmem", 0)
+            role = DRIVER if process == root else role_of(process.cmdline())
+            counts = process.num_fds(), process.num_threads()
+            found.append(Held(process.pid, process.create_time(), role, sizes["Pss"] - shared, shared, *counts))
+        except (psutil.NoSuchProcess, psutil.AccessDenied, ProcessLookupError, FileNotFoundError):
+            continue
+    return found
+
+
+def set_sizes(pid: int) -> dict[str, int]:
+    """The fields of a process's smaps_rollup in bytes."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    return {name: int(kilobytes.split()[0]) << 10 for name, _, kilobytes in (line.partition(":") for line in lines)}
+
+
+def role_of(command: list[str]) -> str:
+    """Ray names its workers by what they run."""
+    return WORKER if command and command[0].startswith("ray::") else RAY
+
+
+def shared_memory_files(processes: list[Held]) -> set[str]:
+    """Names in /dev/shm that the processes have open; without those that are open but have no name any more."""
+    names = set()
+    for process in processes:
+        try:
+            links = list(Path(f"/proc/{process.pid}/fd").iterdir())
+        except OSError:
+            continue
+        for link in links:
+            try:
+                name = str(link.readlink())
+            except OSError:
+                continue
+            if name.startswith("/dev/shm/") and not name.endswith(" (deleted)"):
+                names.add(name)
+    return names

@@ -1,0 +1,301 @@
+"""A long run on small images: whether memory, processes, open files and stored objects stay level, and what is left.
+
+    python -m benchmarks.soak [--images 20000] [--workers 2] [--recycle 2000] [--scratch FOLDER] [--samples FILE]
+
+The real command, OCR and tags on a cluster of its own, as a process of its own. Every few seconds all its processes are
+looked at. Warm-up ends when a tenth of the images is done; then the first quarter of the time is held against the last.
+More than a tenth of growth in memory, any other growth that shows, or anything left in the end fails (exit 1).
+Shards are made once a scratch folder; the same number gives the same bytes.
+"""
+
+import argparse
+import csv
+import io
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import ray._private.internal_api as ray_numbers  # what `ray memory` prints
+import yaml
+from PIL import Image, ImageDraw, ImageFont
+
+from benchmarks.processes import DRIVER, RAY, WORKER, Held, held, shared_memory_files
+from pipelines.demo.sheet import CITIES
+from pipelines.verify import verify
+from schemas.tar_writer import TarWriter
+
+SHARD = 1000  # images
+CHUNK = 64  # images: many chunks make much of what is kept for each of them
+DETECT_SIDE = 160  # pixels: 27 ms of a core an image, so that 20,000 take two cores five minutes
+WARM_UP = 0.1  # of the images
+MOST_GROWTH = 0.1  # of memory, first quarter to last
+GONE_SECONDS = 20.0  # for processes to end that the command has told to
+
+MEMORY = ("driver", "workers", "ray", "shared", "total")
+"""What is measured in bytes; the rest are counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """All processes at one moment."""
+
+    seconds: float  # since the start
+    images: int
+    driver: int
+    workers: int
+    ray: int
+    shared: int  # pages of the object store that were ever touched
+    total: int
+    processes: int
+    files: int
+    threads: int
+    objects: int  # in the object store
+    object_bytes: int
+
+
+def draw(number: int) -> tuple[bytes, str]:
+    """A small JPEG, of a word mostly, and its caption, by its number alone. Sizes differ, as those of the web do."""
+    chance = random.Random(number)
+    picture = Image.new("RGB", (chance.randint(96, 160), chance.randint(48, 96)), chance.choice(["#fdf6e3", "#cfe8d5"]))
+    word = chance.choice(CITIES) if number % 3 else ""
+    ImageDraw.Draw(picture).text((8, 8), word.upper(), "#1b263b", ImageFont.load_default(chance.randint(16, 24)))
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=90)
+    return file.getvalue(), f"A shop sign in {word}, with dog and bicycle {number}"
+
+
+def write_shards(folder: Path, images: int) -> None:
+    """Shards of a thousand; one that is there stays."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for first in range(0, images, SHARD):
+        path = folder / f"{first // SHARD:08d}.tar"
+        if path.exists():
+            continue
+        with path.with_suffix(".tmp").open("wb") as file:
+            writer = TarWriter(file)
+            for number in range(first, min(first + SHARD, images)):
+                jpeg, caption = draw(number)
+                writer.add(f"{number:09d}.jpg", jpeg)
+                writer.add(f"{number:09d}.txt", caption.encode())
+                writer.add(f"{number:09d}.json", f'{{"uid": "{number:032x}"}}'.encode())
+            writer.close()
+        path.with_suffix(".tmp").rename(path)
+
+
+class Soak:
+    """One run of the command, watched."""
+
+    def __init__(self, folder: Path, options: argparse.Namespace) -> None:
+        self.folder, self.options = folder, options
+        self.output, self.log = folder / "annotations", folder / "log"
+        self.seen: dict[tuple[int, float], Held] = {}
+        self.shared_files: set[str] = set()
+        self.store: ObjectStore | None = None
+
+    def run(self, shards: Path) -> tuple[list[Sample], int]:
+        """The samples and the exit code."""
+        run: dict[str, Any] = {"workers": self.options.workers}
+        if self.options.recycle:
+            run["recycle_images"] = self.options.recycle
+        recipe = {
+            "input": [str(shards / f"{number:08d}.tar") for number in range(-(-self.options.images // SHARD))],
+            "engines": {
+                "ocr": {"engine": "rapidocr", "settings": {"detect_side": DETECT_SIDE}},
+                "tags": {"engine": "caption"},
+            },
+            "chunk": {"samples": CHUNK},
+            "run": run,
+        }
+        (self.folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+        (self.folder / "tmp").mkdir()
+        command = [sys.executable, "-m", "pipelines.annotate", f"{self.folder}/recipe.yaml", "--output", self.output]
+        os.environ["RAY_AUTH_MODE"] = "disabled"  # for the command as for us, who ask its raylet
+        temporary = {"RAY_TMPDIR": str(self.folder), "TMPDIR": str(self.folder / "tmp")}
+        started, samples = time.monotonic(), []
+        with self.log.open("wb") as log:
+            process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **temporary, "PYTHONPATH": str(Path.cwd())},
+            )
+            root = psutil.Process(process.pid)
+            while process.poll() is None:
+                if sample := self.sample(root, time.monotonic() - started):
+                    samples.append(sample)
+                    if len(samples) % 12 == 0:
+                        print(line(sample), flush=True)
+                time.sleep(self.options.seconds)
+        return samples, process.returncode
+
+    def sample(self, root: psutil.Process, seconds: float) -> Sample | None:
+        """What all processes hold now; None when they have just ended."""
+        processes = held(root)
+        if not processes:
+            return None
+        self.seen |= {(process.pid, process.began): process for process in processes}
+        self.shared_files |= shared_memory_files(processes)
+        private = {role: sum(at.private for at in processes if at.role == role) for role in (DRIVER, WORKER, RAY)}
+        shared = sum(process.shared for process in processes)
+        images = self.images()
+        self.store = self.store or (ObjectStore.of(processes) if images else None)
+        objects, object_bytes = self.store.holds() if self.store else (0, 0)
+        return Sample(
+            seconds=round(seconds, 1),
+            images=images,
+            driver=private[DRIVER],
+            workers=private[WORKER],
+            ray=private[RAY],
+            shared=shared,
+            total=sum(private.values()) + shared,
+            processes=len(processes),
+            files=sum(process.files for process in processes),
+            threads=sum(process.threads for process in processes),
+            objects=objects,
+            object_bytes=object_bytes,
+        )
+
+    def images(self) -> int:
+        """Images done, by the last line of progress."""
+        found = re.findall(r"([\d,]+) images, ", self.log.read_text())
+        return int(found[-1].replace(",", "")) if found else 0
+
+    def left(self) -> list[str]:
+        """What has outlived the command, Ray's logs apart."""
+        end = time.monotonic() + GONE_SECONDS
+        while (alive := [at for at in self.seen.values() if is_alive(at)]) and time.monotonic() < end:
+            time.sleep(0.5)
+        left = [f"process {process.pid} ({process.role})" for process in alive]
+        left += [name for name in sorted(self.shared_files) if Path(name).exists()]
+        left += [str(path) for path in (self.folder / "tmp").rglob("*") if not path.is_dir()]
+        left += [str(path) for path in self.output.rglob("*") if ".tmp-" in path.name or "parts" in path.parts]
+        sessions = (self.folder / "ray").rglob("*")
+        return left + [str(path) for path in sessions if path.is_file() and "logs" not in path.parts]
+
+
+class ObjectStore:
+    """The object store of a running cluster, by the numbers of its raylet."""
+
+    def __init__(self, address: str) -> None:
+        state = ray_numbers.get_state_from_address(address)
+        node = state.node_table()[0]
+        state.disconnect()  # it would end this process when the cluster is gone
+        self.raylet = node["NodeManagerAddress"], node["NodeManagerPort"]
+
+    @classmethod
+    def of(cls, processes: Iterable[Held]) -> "ObjectStore | None":
+        """That of the raylet among them; None when there is none."""
+        for process in processes:
+            try:
+                words = psutil.Process(process.pid).cmdline()
+            except psutil.NoSuchProcess:
+                continue
+            for word in words:
+                if word.startswith("--gcs-address=") and words[0].endswith("raylet"):
+                    return cls(word.partition("=")[2])
+        return None
+
+    def holds(self) -> tuple[int, int]:
+        """Objects and their bytes; nothing when the cluster is going down."""
+        try:
+            stats = ray_numbers.get_memory_info_reply(None, *self.raylet, timeout_seconds=2.0).store_stats
+        except Exception:  # noqa: BLE001  of gRPC, or an assertion when no node is alive
+            return 0, 0
+        return stats.num_local_objects, stats.object_store_bytes_used
+
+
+def is_alive(process: Held) -> bool:
+    """Whether this very process still runs."""
+    try:
+        found = psutil.Process(process.pid)
+        return found.create_time() == process.began and found.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def quarters(samples: Sequence[Sample], images: int) -> tuple[list[Sample], list[Sample]]:
+    """The first and the last quarter of the time after warm-up."""
+    warm = [sample for sample in samples if sample.images >= WARM_UP * images]
+    if len(warm) < 8:
+        sys.exit(f"{len(warm)} samples after warm-up: take more images, or --seconds 1")
+    begin, end = warm[0].seconds, warm[-1].seconds
+    quarter = (end - begin) / 4
+    first = [sample for sample in warm if sample.seconds <= begin + quarter]
+    return first, [sample for sample in warm if sample.seconds >= end - quarter]
+
+
+def mean(samples: Sequence[Sample], name: str) -> float:
+    return sum(getattr(sample, name) for sample in samples) / len(samples)
+
+
+def report(samples: Sequence[Sample], images: int) -> list[str]:
+    """Prints the table; returns what has grown by too much."""
+    first, last = quarters(samples, images)
+    print(f"{'':>14} {'first quarter':>14} {'last quarter':>14} {'change':>8} {'peak':>10}")
+    grown = []
+    for name in (field for field in asdict(samples[0]) if field not in ("seconds", "images")):
+        before, after, peak = mean(first, name), mean(last, name), max(getattr(sample, name) for sample in samples)
+        change = after / before - 1 if before else 0.0
+        unit = 1e6 if name in MEMORY or name == "object_bytes" else 1
+        label = f"{name}, MB" if unit > 1 else name
+        print(f"{label:>14} {before / unit:>14.1f} {after / unit:>14.1f} {change:>+8.1%} {peak / unit:>10.0f}")
+        if name in ("total", "driver", "workers", "ray", "processes", "files", "threads") and change > MOST_GROWTH:
+            grown.append(f"{name} grew by {change:.0%}")
+    return grown
+
+
+def line(sample: Sample) -> str:
+    """A sample as a line of progress."""
+    sizes = ", ".join(f"{name} {getattr(sample, name) / 1e6:.0f}" for name in MEMORY)
+    counts = f"{sample.processes} processes, {sample.files} files, {sample.objects} objects"
+    return f"{sample.seconds:>6.0f} s, {sample.images:>6} images: MB {sizes}; {counts}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=20_000)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--recycle", type=int, default=0, help="a worker is replaced after so many images")
+    parser.add_argument("--seconds", type=float, default=5.0, help="between samples")
+    parser.add_argument("--scratch", type=Path, help="where shards are kept; default: made for this run alone")
+    parser.add_argument("--samples", type=Path, help="a CSV file for all samples")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="soak") as name:  # short: Ray's sockets lie in it
+        if faults := soak(Path(name), options):
+            sys.exit("\n".join(faults))
+    print(f"level: nothing grew by more than {MOST_GROWTH:.0%}, and nothing is left")
+
+
+def soak(folder: Path, options: argparse.Namespace) -> list[str]:
+    """Runs, reports, and returns what is wrong."""
+    shards = options.scratch or folder / "images"
+    write_shards(shards, options.images)
+    run = Soak(folder, options)
+    samples, code = run.run(shards)
+    left = run.left()
+    if options.samples and samples:
+        with options.samples.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(asdict(samples[0])))
+            writer.writeheader()
+            writer.writerows(asdict(sample) for sample in samples)
+    if code:
+        return [f"the command ended with {code}: {run.log.read_text()[-2000:]}"]
+    faults = report(samples, options.images) + [f"left: {name}" for name in left] + verify(str(run.output))[1]
+    workers = sum(process.role == WORKER for process in run.seen.values())
+    logs = sum(path.stat().st_size for path in (folder / "ray").rglob("*") if path.is_file())
+    print(f"{options.images} images in {samples[-1].seconds / 60:.1f} minutes, {workers} worker processes in all")
+    print(f"left in the end: {len(left)} processes and files; Ray's logs, {logs / 1e6:.1f} MB", flush=True)
+    return faults
+
+
+if __name__ == "__main__":
+    main()
