@@ -11,22 +11,22 @@ import os
 import sys
 import time
 import warnings
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
 import ray
 import ray.data
+from ray.data._internal.execution import streaming_executor_state
 from ray.data._internal.logical.optimizers import get_physical_ruleset
 from ray.data._internal.logical.rules import FuseOperators
-from ray.data._internal.execution import streaming_executor_state
 
 from pipelines.cluster import check, connect, joins
 from pipelines.engines import check_engines, needs_preparing, prepare
 from pipelines.inputs import InputShard, input_shards
 from pipelines.ledger import Snapshot, start_ledger
 from pipelines.messages import Chunk, Failure, Message, ShardEnd, Written, from_row
+from pipelines.metrics import BYTES_LEFT, SHARDS_LEFT, Exporter
 from pipelines.output import begun
 from pipelines.parts import commit_shard, fingerprints_of
 from pipelines.placement import check_environments, placements
@@ -38,9 +38,9 @@ from pipelines.repeats import repeated_keys
 from pipelines.reuse import Reuse, find_reuse
 from pipelines.room import READING_CPUS
 from pipelines.shard_reader import ShardReader, shard_row
-from pipelines.stats import RunClock, Totals, check_damage, totals
+from pipelines.stats import RunClock, RunTimes, Totals, check_damage, totals
 from pipelines.units import outcome
-from pipelines.watch import TICK_SECONDS, follow
+from pipelines.watch import TICK_SECONDS, follow, note
 from schemas.errors import ShardloomError, UsageError
 from schemas.manifest import Manifest
 from schemas.output_set import PARTS, committed
@@ -99,6 +99,7 @@ class Run:
         self.pools = started_pools(recipe, reuse)
         self.placements = placements(recipe, [pool.name for pool in self.pools])
         self.ledger = start_ledger([pool.name for pool in self.pools])
+        self.exporter = Exporter(output.url) if joins(recipe.run) else None
         self.parts = output.names(PARTS)
         self.expected = next((manifest.engines for manifest in done.values() if manifest.engines), {})
         self.expected = self.expected or next(filter(None, (fingerprints_of(output, name) for name in self.parts)), {})
@@ -122,16 +123,31 @@ class Run:
             if not images:
                 progress.restart_clock()
             waiting = [stage for stage, counts in snapshot.stages.items() if not counts.workers]
-            progress.show(images, f"starting workers of {', '.join(waiting)}" if waiting else "")
+            doing = f"starting workers of {', '.join(waiting)}" if waiting else ""
+            progress.show(images, doing, note(snapshot, self.recipe.run.stall_seconds))
+            self.tell(snapshot, progress, clock.times)
 
         requests = [pool.request for pool in self.pools]
         results = follow(self.rows, self.ledger, requests, self.recipe.run.stall_seconds, on_tick)
-        with contextlib.closing(results):
-            for row in results:
-                committer.take(from_row(row))
-        clock.stages(ray.get(self.ledger.snapshot.remote()))
+        try:
+            with contextlib.closing(results):
+                for row in results:
+                    committer.take(from_row(row))
+            snapshot = ray.get(self.ledger.snapshot.remote())
+            clock.stages(snapshot)
+            self.tell(snapshot, progress, clock.times)
+        finally:
+            if self.exporter is not None:
+                self.exporter.end()
         ray.kill(self.ledger)
         committer.check_complete(self.shards)
+
+    def tell(self, snapshot: Snapshot, progress: Progress, times: RunTimes) -> None:
+        """Tells Prometheus how the run stands."""
+        if self.exporter is not None:
+            self.exporter.tell_run(snapshot, times)
+            self.exporter.tell(SHARDS_LEFT, len(self.shards) - times.shards)
+            self.exporter.tell(BYTES_LEFT, progress.total - progress.done)
 
     def rows(self) -> Iterator[pa.Table]:
         """The graph's results, each block by itself: batching them would take threads, and thrice the driver's time."""
@@ -171,6 +187,8 @@ class Run:
 def started_pools(recipe: AnnotateRecipe, reuse: Reuse | None) -> list[Pool]:
     """The pools, on a cluster that has room for them."""
     reused = reuse.kinds if reuse else []
+    if recipe.run.recycle_images:  # or Ray calls every worker that is replaced a failed task; of deaths it tells still
+        os.environ.setdefault("RAY_enable_output_error_log_if_still_retry", "0")
     if joins(recipe.run):
         connect(recipe.run, 0)
         pools = plan_pools(recipe, reused)
@@ -187,8 +205,6 @@ def started_pools(recipe: AnnotateRecipe, reuse: Reuse | None) -> list[Pool]:
 def store_bytes(recipe: AnnotateRecipe, pools: list[Pool]) -> int:
     """What chunks on their way may take of a laptop's memory: each worker holds one, and has the next at hand."""
     held = 4 + 2 * sum(pool.request.max_workers for pool in pools)
-    if recipe.run.recycle_images:  # or Ray calls every worker that is replaced a failed task; of deaths it tells still
-        os.environ.setdefault("RAY_enable_output_error_log_if_still_retry", "0")
     pixels = 3 * recipe.chunk.pixels if any(pool.keeps_pixels for pool in pools) else 0
     return max(1 << 30, held * (recipe.chunk.bytes + pixels))
 
@@ -213,6 +229,8 @@ def set_up_ray_data() -> None:
     # hold the next chunk already, so that looking less often starves none of them.
     streaming_executor_state.WAIT_FOR_TASK_COMPLETION_TIMEOUT_S = SCHEDULING_SECONDS
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # it logs pages of counters at every step of its loop
+    if FuseOperators in (rules := get_physical_ruleset()):
+        rules.remove(FuseOperators)  # one reader and one worker of a core would be one stage, and a shard one task
 
 
 class Committer:
@@ -224,13 +242,9 @@ class Committer:
         self.chunks: dict[str, set[int]] = {}
         self.ends: dict[str, ShardEnd] = {}
         self.committed: set[str] = set()
-        self.annotated = 0
-        self.engine_errors: Counter[str] = Counter()
 
     def take(self, message: Message) -> None:
         """One result of the graph."""
-    if FuseOperators in (rules := get_physical_ruleset()):
-        rules.remove(FuseOperators)  # one reader and one worker of a core would be one stage, and a shard one task
         match message:
             case Failure():
                 raise message.error()
@@ -246,6 +260,7 @@ class Committer:
             started = time.monotonic()
             commit_shard(self.output, end, self.recipe_sha256)
             self.clock.times.commit_seconds += time.monotonic() - started
+            self.clock.times.shards += 1
             self.committed.add(shard)
             del self.ends[shard]
             self.chunks.pop(shard, None)
@@ -259,12 +274,15 @@ class Committer:
 
     def _count(self, written: Written) -> None:
         self.progress.advance(written.size)
-        self.annotated += written.rows
-        self.engine_errors.update(written.engine_errors)
-        for engine, errors in self.engine_errors.items():
-            if errors > max(10, self.recipe.max_engine_errors * self.annotated):
+        if not written.rows:
+            return
+        times = self.clock.times
+        times.take(written)
+        for engine, errors in times.engine_errors.items():
+            rows = sum(times.rows.values())
+            if errors > max(10, self.recipe.max_engine_errors * rows):
                 raise ShardloomError(
-                    f"the {engine} engine failed on {errors} of {self.annotated} images: see the details in "
+                    f"the {engine} engine failed on {errors} of {rows} images: see the details in "
                     f"{self.output.path(PARTS)}, or raise max_engine_errors"
                 )
 

@@ -34,6 +34,7 @@ class Written:
     index: int
     size: int
     rows: int = 0  # worked on in this run: none when the part was there already
+    reasons: dict[str, int] = field(default_factory=dict)  # for leaving rows out -> rows
     engine_errors: dict[str, int] = field(default_factory=dict)  # engine -> images that it failed on
 
 

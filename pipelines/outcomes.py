@@ -73,6 +73,11 @@ def with_verdicts(table: pa.Table, outcomes: Sequence[Outcome]) -> pa.Table:
     return table
 
 
+def rows_by_reason(table: pa.Table) -> dict[str, int]:
+    """Rows of a finished chunk that are left out."""
+    return dict(Counter(filter(None, table["reason"].to_pylist())))
+
+
 def errors_by_engine(table: pa.Table) -> dict[str, int]:
     """Images of a finished chunk that engines failed on, for whatever reason but the death of a worker."""
     errors = Counter(

@@ -18,7 +18,15 @@ from curation.filters import image_fault
 from pipelines.attempts import DEATHS, Attempts
 from pipelines.engines import Batch, Engine, load_engine, needs_pixels
 from pipelines.messages import Chunk, Failure, Written, from_row, to_row
-from pipelines.outcomes import PIXELS, Outcome, errors_by_engine, with_decoded, with_values, with_verdicts
+from pipelines.outcomes import (
+    PIXELS,
+    Outcome,
+    errors_by_engine,
+    rows_by_reason,
+    with_decoded,
+    with_values,
+    with_verdicts,
+)
 from pipelines.parts import ENGINE, write_part
 from pipelines.pools import Pool
 from pipelines.recipe import AnnotateRecipe
@@ -30,6 +38,7 @@ from schemas.tag import TAGS
 
 BEAT_SECONDS = 2.0
 LOADING_BEAT_SECONDS, LOADING_SECONDS = 5.0, 1800.0
+LEAVING_SECONDS = 30.0  # until Ray, asked to end a process, has done so
 
 
 class PoolWorker:
@@ -43,7 +52,6 @@ class PoolWorker:
     def __init__(
         self,
         recipe: AnnotateRecipe,
-LEAVING_SECONDS = 30.0  # until Ray, asked to end a process, has done so
         pool: Pool,
         output: Folder,
         expected: dict[str, EngineFingerprint],
@@ -56,6 +64,7 @@ LEAVING_SECONDS = 30.0  # until Ray, asked to end a process, has done so
         self.repeats = {shard: set(keys) for shard, keys in repeats.items()}
         self.engine: Engine | None = None
         self.failure: ShardloomError | None = None
+        self.images = 0  # that this process has worked on
         try:
             if pool.engine is not None:
                 with heard(ledger):
@@ -64,7 +73,6 @@ LEAVING_SECONDS = 30.0  # until Ray, asked to end a process, has done so
             self.failure = error
         except Exception as error:  # noqa: BLE001  an engine may raise anything
             self.failure = ShardloomError(f"the {pool.name} engine can't start: {one_line(error)}")
-        self.images = 0  # that this process has worked on
         ledger.start.remote(pool.name)
 
     def _load(self, expected: EngineFingerprint | None, prepared: object) -> None:
@@ -84,6 +92,8 @@ LEAVING_SECONDS = 30.0  # until Ray, asked to end a process, has done so
         chunk = from_row(row)
         if not isinstance(chunk, Chunk):
             return row
+        if self.images >= (self.recipe.run.recycle_images or math.inf):
+            self._leave()
         try:
             return self._worked_on(chunk)
         except ShardloomError as error:
@@ -92,29 +102,19 @@ LEAVING_SECONDS = 30.0  # until Ray, asked to end a process, has done so
     def _worked_on(self, chunk: Chunk) -> pa.Table:
         assert chunk.table is not None
         label = f"{chunk.shard}/{chunk.index}"
-        if self.images >= (self.recipe.run.recycle_images or math.inf):
-            self._leave()
         attempts: Attempts = ray.get(self.ledger.begin.remote(self.pool.name, label, chunk.table.num_rows))
         samples = Samples(chunk.table, self.repeats.get(chunk.shard, set()))
         table = self._with(chunk.table, self._outcomes(samples, label, attempts))
         done: Chunk | Written = replace(chunk, table=table)
         if isinstance(done, Chunk) and self.pool.is_last:
             write_part(self.output, done, self.recipe_sha256)
-            done = Written(chunk.shard, chunk.index, chunk.size, table.num_rows, errors_by_engine(table))
+            counted = (table.num_rows, rows_by_reason(table), errors_by_engine(table))
+            done = Written(chunk.shard, chunk.index, chunk.size, *counted)
         row = to_row(done)  # the most memory is held here: a worker that dies of it has not finished
         self.ledger.finish.remote(self.pool.name, label)
+        self.images += table.num_rows
         return row
 
-    def _with(self, table: pa.Table, outcomes: list[Outcome]) -> pa.Table:
-        """The table with what this pool has found out, without what no later pool needs."""
-        if self.pool.decodes:
-            table = with_decoded(table, outcomes, self.pool.keeps_pixels)
-        elif not self.pool.keeps_pixels and PIXELS.name in table.column_names:
-            table = table.drop_columns([PIXELS.name])
-        if self.engine is not None:
-        self.images += table.num_rows
-            table = with_values(table, outcomes, self.pool.name, self.engine.column)
-            fingerprint = {f"{ENGINE}{self.pool.name}": self.engine.fingerprint.model_dump_json()}
     def _leave(self) -> NoReturn:
         """Ends this process. Ray ends it for us: of a process that ends by itself it tells the user as of a crash."""
         with contextlib.suppress(ray.exceptions.RayError):  # a ledger that is gone has nothing to count
@@ -123,6 +123,15 @@ LEAVING_SECONDS = 30.0  # until Ray, asked to end a process, has done so
         time.sleep(LEAVING_SECONDS)
         os._exit(1)
 
+    def _with(self, table: pa.Table, outcomes: list[Outcome]) -> pa.Table:
+        """The table with what this pool has found out, without what no later pool needs."""
+        if self.pool.decodes:
+            table = with_decoded(table, outcomes, self.pool.keeps_pixels)
+        elif not self.pool.keeps_pixels and PIXELS.name in table.column_names:
+            table = table.drop_columns([PIXELS.name])
+        if self.engine is not None:
+            table = with_values(table, outcomes, self.pool.name, self.engine.column)
+            fingerprint = {f"{ENGINE}{self.pool.name}": self.engine.fingerprint.model_dump_json()}
             table = table.replace_schema_metadata((table.schema.metadata or {}) | fingerprint)
         return with_verdicts(table, outcomes)
 

@@ -45,18 +45,21 @@ class Progress:
         self.done += done
         self.show()
 
-    def show(self, items: int | None = None, doing: str = "") -> None:
-        """Brings the display up to date; `items` is their number so far, `doing` a word on what goes on."""
+    def show(self, items: int | None = None, doing: str = "", note: str = "") -> None:
+        """Brings the display up to date: `items` is their number so far, `doing` a word on what goes on instead of
+        that, `note` one beside it.
+        """
         self.items = self.items if items is None else items
         seconds = max(time.monotonic() - self._started, 1e-3)
         rate = doing or f"{self.items:,} {self.unit}, {self.items / seconds:.1f}/s"
+        note = f"; {note}" if note else ""
         if self._bar is not None:
-            self._bar.update(self._task, completed=self.done, rate=rate)
+            self._bar.update(self._task, completed=self.done, rate=rate + note)
         elif not self.quiet and time.monotonic() - self._line >= LINE_SECONDS:
             self._line = time.monotonic()
             share = self.done / self.total
             left = f", {_clock(seconds * (1 - share) / share)} left" if share > 0 and not doing else ""
-            print(f"{self.title}: {share:.0%}, {rate}{left}", file=sys.stderr, flush=True)
+            print(f"{self.title}: {share:.0%}, {rate}{left}{note}", file=sys.stderr, flush=True)
 
 
 def _clock(seconds: float) -> str:

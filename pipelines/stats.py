@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from curation.mixture.weights import shares
 from pipelines.recipe import MixRecipe
@@ -15,16 +15,27 @@ from schemas.storage import Folder
 
 if TYPE_CHECKING:
     from pipelines.ledger import Snapshot  # comes with Ray, which takes longer to import than most commands to run
+    from pipelines.messages import Written
+
+Number = TypeVar("Number", int, float)
+
+ANNOTATED = "annotated"
+"""The outcome of rows that are not left out."""
 
 
 @dataclass(slots=True)
 class RunTimes:
-    """Timings of runs into one output set. They add up: `a + b` is what both took."""
+    """Timings of runs into one output set, and what they have done. They add up: `a + b` is what both took."""
 
     runs: int = 0
     seconds: float = 0.0
     commit_seconds: float = 0.0
     stages: dict[str, dict[str, float]] = field(default_factory=dict)  # stage -> counter -> value
+    # Of annotation:
+    rows: dict[str, int] = field(default_factory=dict)  # "annotated", or the reason for leaving it out -> rows
+    engine_errors: dict[str, int] = field(default_factory=dict)  # engine -> images that it failed on
+    bytes: int = 0  # of the samples that were worked on
+    shards: int = 0  # committed
 
     def __add__(self, other: Self) -> Self:
         stages = {
@@ -32,11 +43,25 @@ class RunTimes:
             for stage in [*self.stages, *(stage for stage in other.stages if stage not in self.stages)]
         }
         return type(self)(
-            self.runs + other.runs, self.seconds + other.seconds, self.commit_seconds + other.commit_seconds, stages
+            self.runs + other.runs,
+            self.seconds + other.seconds,
+            self.commit_seconds + other.commit_seconds,
+            stages,
+            _added(self.rows, other.rows),
+            _added(self.engine_errors, other.engine_errors),
+            self.bytes + other.bytes,
+            self.shards + other.shards,
         )
 
+    def take(self, written: "Written") -> None:
+        """Counts a chunk that was worked on."""
+        annotated = {ANNOTATED: written.rows - sum(written.reasons.values())}
+        self.rows = _added(self.rows, annotated | written.reasons)
+        self.engine_errors = _added(self.engine_errors, written.engine_errors)
+        self.bytes += written.size
 
-def _added(one: dict[str, float], other: dict[str, float]) -> dict[str, float]:
+
+def _added(one: dict[str, Number], other: dict[str, Number]) -> dict[str, Number]:
     return {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}
 
 
@@ -50,8 +75,7 @@ class RunClock:
     def stages(self, snapshot: "Snapshot") -> None:
         """Takes over what the ledger has counted."""
         for stage, counts in snapshot.stages.items():
-            offered = {"offered_seconds": counts.workers * counts.working_seconds}
-            self.times.stages[stage] = asdict(counts) | offered
+            self.times.stages[stage] = asdict(counts)
 
     def stop(self, output: Folder) -> None:
         """Adds this run's times to those of the output set."""

@@ -56,10 +56,11 @@ def print_stats(found: dict[str, Any]) -> None:
     table.add_row("seconds", f"{times['seconds']:,.1f} in {times['runs']} runs")
     for stage, counters in times["stages"].items():
         rate = counters.get("images", 0) / max(counters.get("working_seconds", 0), 1e-9)
-        busy = busy_share(counters)
-        table.add_row(
-            cell(f"stage {stage}"), f"{counters.get('images', 0):,.0f} images, {rate:.2f}/s, workers busy {busy:.0%}"
-        )
+        told = f"{counters.get('images', 0):,.0f} images, {rate:.2f}/s, workers busy {busy_share(counters):.0%}"
+        told += "".join(f", {count:,} {name}" for name in ("deaths", "recycled") if (count := counters.get(name)))
+        table.add_row(cell(f"stage {stage}"), told)
+    for engine, errors in times["engine_errors"].items():
+        table.add_row(cell(f"errors of {engine}"), f"{errors:,} images")
     Console().print(table)
     if "mixture" in found:
         print_mixture(found["mixture"])

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from pipelines.messages import Failure
+from pipelines.metrics import UNITS, UNITS_LEFT, Exporter
 from pipelines.recipe import RunOptions
 from schemas.errors import ShardloomError
 
@@ -43,12 +44,14 @@ def map_units(
         return
     import ray
 
-    from pipelines.cluster import connect, default_workers, explained
+    from pipelines.cluster import connect, default_workers, explained, joins
 
     connect(run, object_store_bytes=1 << 30)
+    exporter = Exporter(run.output or "") if joins(run) else None
+    stage = getattr(function, "func", function).__name__
     workers = min(len(units), default_workers(run))
     task = ray.remote(num_cpus=1, max_retries=retries, **placement)(lambda mark, unit: marked(function, mark, unit))
-    waiting = iter(units)
+    waiting, done_units = iter(units), 0
     running: dict[Any, str] = {}  # references to results, and the marks of who works on them
     try:
         while True:
@@ -65,6 +68,10 @@ def map_units(
                 raise explained(error) from None
             if isinstance(result, Failure):
                 raise result.error()
+            done_units += 1
+            if exporter is not None:
+                exporter.tell(UNITS, done_units, stage)
+                exporter.tell(UNITS_LEFT, len(units) - done_units, stage)
             yield result
     finally:
         if ray.is_initialized():

@@ -16,6 +16,7 @@ from pipelines.room import Request, cluster_nodes, lacking
 from schemas.errors import ShardloomError
 
 TICK_SECONDS = 1.0
+NOTE_SHARE = 1 / 3  # of the time without progress that ends a run: then the stage is named, while the run goes on
 STOP_SECONDS = 10.0  # for the graph to notice that it is no longer wanted; one at a halt never does
 _END = object()
 
@@ -61,7 +62,7 @@ def _results(
     stall_seconds: float,
     on_tick: Callable[[Snapshot], None],
 ) -> Iterator[pa.Table]:
-    last = time.monotonic()
+    last = looked = time.monotonic()
     while True:
         try:
             result = results.get(timeout=TICK_SECONDS)
@@ -74,10 +75,11 @@ def _results(
         if result is not None:
             yield result
             last = time.monotonic()
-        if result is None or results.empty():
+        if time.monotonic() - looked >= TICK_SECONDS:  # not for every chunk: asking takes longer than committing it
             snapshot = _snapshot(ledger, stall_seconds)
             on_tick(snapshot)
-            idle = min(snapshot.idle_seconds, time.monotonic() - last)  # finished chunks pass unheard
+            looked = time.monotonic()
+            idle = min(snapshot.idle_seconds, looked - last)  # finished chunks pass unheard
             if idle > stall_seconds:
                 raise ShardloomError(halt(snapshot, idle, lacking(requests, cluster_nodes())))
 
@@ -90,14 +92,41 @@ def _snapshot(ledger: ray.actor.ActorHandle, patience: float) -> Snapshot:
     return snapshot
 
 
+def stuck(snapshot: Snapshot, seconds: float) -> str | None:
+    """The stage that has work and for so long has made no progress, if there is one.
+
+    The last of them: those before a stage that hangs have nowhere to put what they make, and wait for it with chunks
+    in their queues, but with none at work.
+    """
+    is_held_up = False
+    for stage, state in reversed(snapshot.states.items()):
+        if state.still_seconds >= seconds and (state.at_work or (state.queued and not is_held_up)):
+            return stage
+        is_held_up = is_held_up or state.at_work + state.queued > 0
+    return None
+
+
+def note(snapshot: Snapshot, stall_seconds: float) -> str:
+    """A word on the stage that holds up the run, long before that ends it; empty while there is none."""
+    stage = stuck(snapshot, NOTE_SHARE * stall_seconds)
+    if stage is None or not snapshot.stages[stage].workers:  # those that start are told of already
+        return ""
+    return f"no progress of stage {stage} for {snapshot.states[stage].still_seconds:.0f} s"
+
+
 def halt(snapshot: Snapshot, idle: float, lacks: str | None) -> str:
     """What a run that makes no progress waits for: `lacks` is what its cluster has no room for any more."""
-    if snapshot.at_work:
-        stage, what = next(iter(snapshot.at_work.items()))
-        where = f"stage {stage} has been at {what}"
-    elif idle_stages := [stage for stage, counts in snapshot.stages.items() if not counts.workers]:
-        where = f"no worker of stage {idle_stages[0]} has started (are there CPUs and GPUs left on the cluster?)"
-    else:
-        where = f"stage {next(iter(snapshot.stages))} waits for its input"
-    where += f"; {lacks}" if lacks else ""
+    where = _where(snapshot) + (f"; {lacks}" if lacks else "")
     return f"no progress for {idle:.0f} s: {where}; what is done is kept, the same command goes on"
+
+
+def _where(snapshot: Snapshot) -> str:
+    stage = stuck(snapshot, 0)
+    if stage is not None and snapshot.states[stage].at_work:
+        return f"stage {stage} has been at {snapshot.states[stage].longest}"
+    for missing in [stage] if stage is not None else snapshot.stages:
+        if snapshot.stages[missing].workers == 0:
+            return f"no worker of stage {missing} has started (are there CPUs and GPUs left on the cluster?)"
+    if stage is not None:
+        return f"stage {stage} takes up none of its {snapshot.states[stage].queued} chunks"
+    return f"stage {next(iter(snapshot.stages))} waits for shards to be read"

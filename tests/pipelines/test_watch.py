@@ -1,24 +1,69 @@
-"""A run that comes to a halt says what it waits for."""
+"""A run that comes to a halt says what it waits for, and names the stage that holds it up long before."""
 
 import pytest
 
-from pipelines.ledger import Snapshot, StageCounts
-from pipelines.watch import halt
+from pipelines.ledger import Snapshot, StageCounts, StageState
+from pipelines.watch import halt, note, stuck
 
 KEPT = "what is done is kept, the same command goes on"
 CHUNK = "shard-chunk 00000000/1, samples 0 to 3"
+STAGES = ("tags", "ocr", "boxes")
+
+NOTHING = StageState()
+AT_WORK = StageState(at_work=1, still_seconds=40, longest=CHUNK)
+HELD_UP = StageState(queued=2, still_seconds=40)
+"""Chunks in its queue, and none at work: those that it has done are not taken from it."""
+BUSY = StageState(at_work=1, queued=2, still_seconds=3)
+
+
+def snapshot(workers: tuple[int, ...], *states: StageState) -> Snapshot:
+    stages = {stage: StageCounts(workers=count) for stage, count in zip(STAGES, workers, strict=True)}
+    return Snapshot(stages, dict(zip(STAGES, states, strict=True)))
 
 
 @pytest.mark.parametrize(
-    ("workers", "at_work", "lacks", "line"),
+    ("workers", "states", "lacks", "line"),
     [
-        ((1, 2, 2), {"boxes": CHUNK}, None, f"stage boxes has been at {CHUNK}"),
-        ((1, 2, 0), {"ocr": CHUNK}, None, f"stage ocr has been at {CHUNK}"),
-        ((1, 2, 0), {}, None, "no worker of stage boxes has started (are there CPUs and GPUs left on the cluster?)"),
-        ((1, 2, 2), {}, None, "stage tags waits for its input"),
-        ((1, 2, 2), {"boxes": CHUNK}, "there is no room", f"stage boxes has been at {CHUNK}; there is no room"),
+        ((1, 2, 2), (HELD_UP, HELD_UP, AT_WORK), None, f"stage boxes has been at {CHUNK}"),
+        ((1, 2, 2), (HELD_UP, AT_WORK, NOTHING), None, f"stage ocr has been at {CHUNK}"),
+        ((1, 2, 0), (HELD_UP, AT_WORK, NOTHING), None, f"stage ocr has been at {CHUNK}"),
+        (
+            (1, 2, 0),
+            (HELD_UP, HELD_UP, HELD_UP),
+            None,
+            "no worker of stage boxes has started (are there CPUs and GPUs left on the cluster?)",
+        ),
+        (
+            (1, 0, 2),
+            (NOTHING, NOTHING, NOTHING),
+            None,
+            "no worker of stage ocr has started (are there CPUs and GPUs left on the cluster?)",
+        ),
+        ((1, 2, 2), (HELD_UP, HELD_UP, HELD_UP), None, "stage boxes takes up none of its 2 chunks"),
+        ((1, 2, 2), (NOTHING, NOTHING, NOTHING), None, "stage tags waits for shards to be read"),
+        (
+            (1, 2, 2),
+            (HELD_UP, HELD_UP, AT_WORK),
+            "there is no room",
+            f"stage boxes has been at {CHUNK}; there is no room",
+        ),
     ],
 )
-def test_a_halt(workers: tuple[int, ...], at_work: dict[str, str], lacks: str | None, line: str) -> None:
-    stages = {stage: StageCounts(workers=count) for stage, count in zip(("tags", "ocr", "boxes"), workers, strict=True)}
-    assert halt(Snapshot(stages, at_work), 99.6, lacks) == f"no progress for 100 s: {line}; {KEPT}"
+def test_a_halt(workers: tuple[int, ...], states: tuple[StageState, ...], lacks: str | None, line: str) -> None:
+    assert halt(snapshot(workers, *states), 99.6, lacks) == f"no progress for 100 s: {line}; {KEPT}"
+
+
+def test_the_stage_that_hangs_is_named_and_not_its_victims() -> None:
+    workers = (1, 1, 1)
+    assert stuck(snapshot(workers, HELD_UP, HELD_UP, AT_WORK), 30) == "boxes"
+    assert stuck(snapshot(workers, HELD_UP, HELD_UP, BUSY), 30) is None  # they wait for one that is slow
+    assert stuck(snapshot(workers, HELD_UP, AT_WORK, BUSY), 30) == "ocr"  # the next one still has work
+    assert stuck(snapshot(workers, BUSY, HELD_UP, NOTHING), 30) == "ocr"
+    assert stuck(snapshot(workers, HELD_UP, HELD_UP, AT_WORK), 41) is None
+
+
+def test_a_note_comes_at_a_third_of_the_patience() -> None:
+    found = snapshot((1, 1, 1), HELD_UP, HELD_UP, AT_WORK)
+    assert note(found, 100) == "no progress of stage boxes for 40 s"
+    assert note(found, 600) == ""
+    assert note(snapshot((1, 1, 0), HELD_UP, HELD_UP, HELD_UP), 100) == ""  # "starting workers of boxes" is said
