@@ -48,7 +48,8 @@ def map_units(
 
     connect(run, object_store_bytes=1 << 30)
     exporter = Exporter(run.output or "") if joins(run) else None
-    stage = getattr(function, "func", function).__name__
+    plain = getattr(function, "func", function)
+    stage = getattr(plain, "__name__", type(plain).__name__)  # work may be an object that is called
     workers = min(len(units), default_workers(run))
     task = ray.remote(num_cpus=1, max_retries=retries, **placement)(lambda mark, unit: marked(function, mark, unit))
     waiting, done_units = iter(units), 0
