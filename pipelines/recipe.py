@@ -20,6 +20,7 @@ from curation.decode import DecodeLimits
 from curation.document_filters import DocumentFilters
 from curation.filters import ImageFilters
 from curation.mixture.options import MixtureOptions
+from curation.selection_rules import SelectionRules
 from curation.sources import SOURCES, ReadOptions
 from pipelines.chunks import ChunkOptions
 from schemas.errors import UsageError
@@ -115,10 +116,10 @@ class AnnotateRun(RunOptions):
 
     resources: dict[PoolName, PoolOptions] = Field({})
     reuse: str | None = Field(None, description="an annotation set of the same images: its engines are not run again")
-
     recycle_images: PositiveInt | None = Field(
         None, description="a worker is replaced after about so many: what its engine's native code leaks goes with it"
     )
+
 
 class AnnotateRecipe(Recipe):
     """Annotates the images of WebDataset shards."""
@@ -196,6 +197,23 @@ class ShardRecipe(Recipe):
     )
     raw_caption: bool = Field(False, description="whether that caption begins with the alt text")
     tokenizer: str | None = Field(None, description=TOKENIZER)
+
+
+class SelectRun(RunOptions):
+    """How a selection is carried out."""
+
+    subset: str | None = Field(None, description="also writes the uids, as a subset file of DataComp's (.npy)")
+
+
+class SelectRecipe(Recipe):
+    """Chooses rows of DataComp's metadata."""
+
+    kind: ClassVar[str] = "select"
+    input: Globs = Field(description="globs of Parquet files with `uid`, `url` and what the rules look at")
+    rules: SelectionRules = SelectionRules()
+    uids: Globs = Field([], description="globs of subset files (.npy): rows stay whose uid is in one of them")
+    exclude: Globs = Field([], description="the same: rows stay whose uid is in none, as those of a test set")
+    run: SelectRun = SelectRun()
 
 
 class DownloadedImages(Options):

@@ -43,6 +43,19 @@ class Reason(StrEnum):
     TOO_SHORT = "too_short"  # its text
     TOO_LONG = "too_long"
     REPEATED_IMAGE_IN_DOCUMENT = "repeated_image_in_document"
+    # metadata of images on the web: its rows, and rules set in the recipe
+    MALFORMED_UID = "malformed_uid"
+    DUPLICATE_UID = "duplicate_uid"  # the file had this uid before
+    MISSING_URL = "missing_url"
+    MISSING_VALUE = "missing_value"  # that a rule looks at
+    LOW_SIMILARITY = "low_similarity"  # of image and caption
+    BELOW_TOP_FRACTION = "below_top_fraction"
+    TOO_LARGE = "too_large"
+    TOO_FEW_WORDS = "too_few_words"
+    TOO_MANY_WORDS = "too_many_words"
+    OTHER_LANGUAGE = "other_language"
+    NOT_IN_SUBSET = "not_in_subset"
+    EXCLUDED = "excluded"  # its uid is in a subset to be left out
 
 
 @dataclass

@@ -1,0 +1,106 @@
+"""Chooses rows of DataComp's metadata: one file of those that stay for each file of the input, by rules alone."""
+
+import functools
+import os
+import sys
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curation.selection_rules import Kind, holds
+from pipelines.inputs import InputShard, input_shards
+from pipelines.output import begun, commit
+from pipelines.progress import Progress
+from pipelines.recipe import SelectRecipe
+from pipelines.selection import Selection, check_unchanged, selection_of
+from pipelines.stats import RunClock, Totals, totals
+from pipelines.units import map_units, runs_alone
+from schemas.errors import UsageError
+from schemas.manifest import Manifest
+from schemas.output_set import PARTS, UNFINISHED, committed
+from schemas.storage import Folder, split
+
+
+def select(recipe: SelectRecipe, output: str, quiet: bool = False) -> Totals:
+    """Writes the chosen rows of every file that is not committed yet, and then the subset file, if one is asked for."""
+    folder = Folder(output)
+    inputs = input_shards(recipe.input, ".parquet")
+    check_columns(inputs, recipe.rules.columns())
+    check_place(folder, recipe.run.subset)
+    with begun(folder, recipe):
+        done = committed(folder)
+        selection = selection_of(recipe, inputs, done, quiet)
+        check_unchanged(folder, inputs, selection, done)
+        todo = [shard for shard in inputs if shard.name not in done]
+        clock = RunClock()
+        if todo:
+            folder.write(UNFINISHED, b"")
+        threads = None if runs_alone(recipe.run, len(todo)) else 1
+        work = functools.partial(select_file, selection, folder, threads)
+        with Progress("select", sum(shard.size() for shard in todo), "rows", quiet) as progress:
+            sizes = {shard.name: shard.size() for shard in todo}
+            for manifest in map_units(work, todo, recipe.run):
+                commit(folder, manifest)
+                progress.items += manifest.rows_in
+                progress.advance(sizes[manifest.name])
+        folder.clear(PARTS)
+        if todo:
+            clock.stop(folder)
+        if recipe.run.subset is not None:
+            write_uids(folder, recipe.run.subset, quiet)
+        return totals(folder)
+
+
+def write_uids(output: Folder, path: str, quiet: bool) -> None:
+    """Writes the subset file."""
+    from pipelines.subset import write_subset
+
+    written, repeats = write_subset(output, path)
+    if not quiet:
+        more = f"; {repeats:,} rows have the uid of a row in another file" if repeats else ""
+        print(f"{path}: {written:,} uids{more}", file=sys.stderr)
+
+
+def select_file(selection: Selection, output: Folder, threads: int | None, shard: InputShard) -> Manifest:
+    """Chooses the rows of one file; in a process beside others it has so many threads."""
+    if threads is not None:  # before polars is imported, which is why nothing here does that
+        os.environ.setdefault("POLARS_MAX_THREADS", str(threads))
+    from pipelines.select_file import select_rows
+
+    return select_rows(selection, output, shard)
+
+
+def check_columns(inputs: Sequence[InputShard], needed: dict[str, Kind]) -> None:
+    """Raises `UsageError` for a file that is no Parquet, or that lacks a column that a rule looks at."""
+    folder, _ = inputs[0].folder()
+    schemas = folder.at_once(schema_of, [shard.path for shard in inputs])
+    for shard, schema in zip(inputs, schemas, strict=True):
+        for name, kind in needed.items():
+            if schema.names.count(name) != 1:
+                raise UsageError(f"{shard.path} has no column {name}, but {', '.join(schema.names) or 'none'}")
+            found = schema.field(name).type
+            if not holds(found, kind):
+                raise UsageError(f"{shard.path}: column {name} holds {found}, not {kind}s")
+
+
+def schema_of(path: str) -> pa.Schema:
+    """The columns of a Parquet file. Raises `UsageError` for another file."""
+    folder, name = split(path)
+    with folder.open(name) as file:
+        try:
+            return pq.read_schema(file)
+        except (pa.ArrowException, UnicodeDecodeError) as error:  # the latter: a column's name
+            raise UsageError(f"{path} is no Parquet file: {' '.join(str(error).split())[:200]}") from None
+
+
+def check_place(output: Folder, subset: str | None) -> None:
+    """Refuses a subset file among the output's: no manifest would tell of it."""
+    if subset is not None and f"{subset}/".startswith(f"{output.url}/"):
+        raise UsageError(f"--subset {subset} lies in the output set {output.url}: put it beside the folder")
+
+
+if __name__ == "__main__":
+    from pipelines.cli import main
+
+    main(["select", *sys.argv[1:]])
