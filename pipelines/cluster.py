@@ -76,6 +76,8 @@ def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None
     options: dict[str, object] = {"address": address}
     if storage := os.environ.get(OPTIONS):  # workers on other machines know nothing of our command line
         options["runtime_env"] = {"env_vars": {OPTIONS: storage}}
+        # A Ray job may have been given them, too. Ray would not start, and would print them to say why.
+        os.environ.setdefault("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")
     if not address:
         options = {"address": "local", "num_cpus": wanted, "object_store_memory": store}
         options |= {"include_dashboard": False}

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipelines.attempts import Attempts, Range
 
@@ -153,5 +154,10 @@ class Ledger:
 
 
 def start_ledger(stages: list[str]) -> ray.actor.ActorHandle:
-    """A ledger of its own for this run. If its process dies it starts again, with empty counts."""
-    return ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3)(Ledger).remote(stages)
+    """A ledger of its own for this run. If its process dies it starts again, with empty counts.
+
+    On the driver's node, so that no other node takes the counts away with it when it is lost.
+    """
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3, scheduling_strategy=here)(Ledger)
+    return actor.remote(stages)

@@ -34,6 +34,7 @@ class Driver:
         stall_seconds: float = 100,
         engines: Mapping[Any, Any] | None = None,
         chunk: int = 4,
+        resources: Mapping[str, Mapping[str, float]] | None = None,
         **settings: object,
     ) -> None:
         self.folder, self.output = folder, folder / "out"
@@ -50,6 +51,7 @@ class Driver:
                 "workers": workers,
                 "address": address or None,
                 "stall_seconds": stall_seconds,
+                "resources": dict(resources or {}),
             },
         }
         self.recipe = folder / "recipe.yaml"

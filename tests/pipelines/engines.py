@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import ray
 
 from curation.decode import RgbImage
 from schemas.box import Detection
@@ -29,13 +30,25 @@ class PixelOcr:
         return [self.read(image) for image in images]
 
     def read(self, image: RgbImage) -> list[TextLine]:
+        mean = "-".join(str(int(value)) for value in np.asarray(image).mean(axis=(0, 1)))
         if self.log:
             with Path(self.log).open("a") as file:
-                file.write(f"{os.getpid()}\n")
+                file.write(f"{self.call(mean)}\n")
         time.sleep(self.seconds)
-        mean = "-".join(str(int(value)) for value in np.asarray(image).mean(axis=(0, 1)))
         box = (0.125, 0.25, 0.5, 0.75)
         return [TextLine(mean, (0.125, 0.25, 0.5, 0.25, 0.5, 0.75, 0.125, 0.75), box, 0.5)]
+
+    def call(self, mean: str) -> str:
+        """What the log says of a call."""
+        return str(os.getpid())
+
+
+class PlacedOcr(PixelOcr):
+    """Logs the image, the process, its node and the GPUs that it sees."""
+
+    def call(self, mean: str) -> str:
+        node = ray.get_runtime_context().get_node_id()
+        return f"{mean} {os.getpid()} {node} {os.environ.get('CUDA_VISIBLE_DEVICES', '')}"
 
 
 class KillerOcr(PixelOcr):
@@ -90,10 +103,21 @@ class PixelBoxes:
         assert not image.flags.writeable, "engines share pixels"
         if self.log:
             with Path(self.log).open("a") as file:
-                file.write(f"{os.getpid()}\n")
+                file.write(f"{self.call()}\n")
         time.sleep(self.seconds)
         x, y = (float(value) / 512 for value in image.mean(axis=(0, 1))[:2])
         return [Detection(name, name, (x, y, x + 0.25, y + 0.25), together) for name in names]
+
+    def call(self) -> str:
+        """What the log says of a call."""
+        return str(os.getpid())
+
+
+class PlacedBoxes(PixelBoxes):
+    """Logs the process and its node."""
+
+    def call(self) -> str:
+        return f"{os.getpid()} {ray.get_runtime_context().get_node_id()}"
 
 
 class KillerBoxes(PixelBoxes):
