@@ -12,6 +12,7 @@ from pathlib import Path
 
 from schemas.errors import UsageError
 from schemas.fingerprint import EngineFingerprint
+from schemas.storage import StorageError, split
 
 FILE = "tokenizer.json"
 
@@ -47,7 +48,7 @@ class TokenCounter:
 
 
 def token_counter(name: str, allow_download: bool, switch: str = "allow_download") -> TokenCounter:
-    """The tokenizer in this file or folder, or of this name on the hub. `UsageError` says what to pass.
+    """The tokenizer in this file, folder or URL of a file, or of this name on the hub. `UsageError` says what to pass.
 
     `switch` is what allows a download, as the user names it.
     """
@@ -56,12 +57,14 @@ def token_counter(name: str, allow_download: bool, switch: str = "allow_download
         path /= FILE
     elif not path.is_file() and _HUB_NAME.fullmatch(name) and not name.endswith(".json"):
         path = _downloaded(name, allow_download, switch)
+    where = name if "://" in name else str(path)
+    folder, file = split(where)
     try:
-        return TokenCounter(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"tokenizer: cannot read {path}: {error.strerror}; pass a {FILE}, or its folder") from None
+        return TokenCounter(folder.read(file))
+    except StorageError as error:
+        raise UsageError(f"tokenizer: {error}; pass a {FILE}, or its folder") from None
     except ValueError as error:
-        raise UsageError(f"tokenizer: {path} is no {FILE} of the tokenizers library: {error}") from None
+        raise UsageError(f"tokenizer: {where} is no {FILE} of the tokenizers library: {error}") from None
 
 
 def _downloaded(name: str, allow_download: bool, switch: str) -> Path:

@@ -19,7 +19,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 
@@ -237,9 +236,7 @@ def read_below(folder: Folder, name: str) -> bytes | None:
 def files_below(folder: Folder) -> Iterator[tuple[str, int]]:
     """Name below the folder, and bytes, of each file, in one order; not those of output sets."""
     if not folder.is_local:
-        fs, root = fsspec.core.url_to_fs(folder.url)
-        found = fs.find(root, detail=True)
-        sizes = {path.removeprefix(root).lstrip("/"): int(each["size"] or 0) for path, each in found.items()}
+        sizes = folder.sizes_below()
         sets = tuple(name.removesuffix(RECIPE_FILE) for name in sizes if f"/{name}".endswith(f"/{RECIPE_FILE}"))
         yield from ((name, sizes[name]) for name in sorted(sizes) if not name.startswith(sets))
         return

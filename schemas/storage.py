@@ -164,6 +164,12 @@ class Folder:
                 found = [entry["name"] for entry in self._listed(root) if entry["type"] == "file"]
         return sorted(name for path in found if (name := path.rsplit("/", 1)[-1]) and TEMPORARY not in name)
 
+    def sizes_below(self) -> dict[str, int]:
+        """Bytes of each file in it and its sub-folders, by their names from here."""
+        with self._errors("list", ""):
+            found = self._fs.find(self._root, detail=True)
+        return {path.removeprefix(self._root).lstrip("/"): int(each["size"] or 0) for path, each in found.items()}
+
     def size(self, name: str) -> int:
         """The file's size in bytes."""
         with self._errors("read", name):

@@ -5,7 +5,7 @@ import json
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -41,12 +41,24 @@ class Learnt:
 
 
 def train_model(output: str, steps: int | None = None) -> Learnt:
-    """Trains on `output`'s training shards, goes on where an earlier call was stopped, and tries the model."""
+    """Trains on `output`'s training shards, and tries the model.
+
+    Goes on where an earlier call was stopped, but not at a URL: runs need a disk, and there only the model is kept.
+    """
+    if Folder(output).is_local:
+        return _trained(output, f"{output}/model", steps)
+    with tempfile.TemporaryDirectory(prefix="shardloom-") as scratch:
+        learnt = _trained(output, scratch, steps)
+        for file in sorted(Path(learnt.model).iterdir()):
+            Folder(output).write(f"model/model/{file.name}", file.read_bytes())
+    return replace(learnt, model=f"{output}/model/model")
+
+
+def _trained(output: str, folder: str, steps: int | None) -> Learnt:
     from training.loop import train  # takes seconds to import, and only this step needs it
     from training.metrics import read_metrics
     from training.recipe import load_recipe
 
-    folder = f"{tempfile.mkdtemp()}/model" if "://" in output else f"{output}/model"
     sources = ("ocr", "grounding", "documents")
     overrides = [f"data.sources.{name}={json.dumps([f'{output}/training/{name}'])}" for name in sources]
     overrides += [f"model.tokenizer={json.dumps(str(RECIPES / 'tiny/tokenizer.json'))}"]

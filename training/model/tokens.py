@@ -5,6 +5,7 @@ its own tokens come a pad, unless it has one, and the three of xGen-MM: Phi-3 ha
 32012, `<image placeholder>` 32013 and `<|endofchunk|>` 32014.
 """
 
+import contextlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 
 from curation.tokens import FILE, TokenCounter, token_counter
 from schemas.errors import UsageError
+from schemas.storage import Folder, StorageError, split
 from training.model.config import ModelOptions
 
 CONFIG_FILE = "tokenizer_config.json"
@@ -143,23 +145,30 @@ def load_tokenizer(options: ModelOptions) -> TextTokenizer:
 
 def _named(name: str) -> tuple[str | None, str | None]:
     """The texts of the end and the pad, where a CONFIG_FILE beside the tokenizer tells them."""
-    path = Path(name)
-    path = (path if path.is_dir() else path.parent) / CONFIG_FILE if path.exists() else _downloaded(name)
-    try:
-        config = json.loads(path.read_text("utf-8"))
-        tokens = [config.get(key) for key in ("eos_token", "pad_token")]
-    except FileNotFoundError:
+    folder = _folder(name)
+    if not folder.exists(CONFIG_FILE):
         return None, None
-    except (OSError, ValueError, AttributeError) as error:
-        raise UsageError(f"tokenizer: cannot read {path}: {error}; correct it or take it away") from None
+    try:
+        config = json.loads(folder.read(CONFIG_FILE))
+        tokens = [config.get(key) for key in ("eos_token", "pad_token")]
+    except (StorageError, ValueError, AttributeError) as error:
+        where = folder.path(CONFIG_FILE)
+        raise UsageError(f"tokenizer: cannot read {where}: {error}; correct it or take it away") from None
     end, pad = (token.get("content") if isinstance(token, dict) else token for token in tokens)
     return end, pad
 
 
-def _downloaded(name: str) -> Path:
+def _folder(name: str) -> Folder:
+    """Where the tokenizer's CONFIG_FILE is, if there is one."""
     import huggingface_hub
 
-    try:
-        return Path(huggingface_hub.hf_hub_download(name, CONFIG_FILE))
-    except Exception:  # noqa: BLE001  not every tokenizer has one, and that the hub answers `token_counter` has seen
-        return Path(name) / CONFIG_FILE
+    path = Path(name)
+    if "://" in name or path.is_file():
+        return split(name)[0]
+    if path.is_dir():
+        return Folder(name)
+    with contextlib.suppress(
+        Exception
+    ):  # not every tokenizer has one, and that the hub answers `token_counter` has seen
+        path = Path(huggingface_hub.hf_hub_download(name, CONFIG_FILE)).parent
+    return Folder(str(path))
