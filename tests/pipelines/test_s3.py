@@ -1,16 +1,12 @@
 """Every command on an object store: the same bytes as on a disk, with and without faults, kills and refusals."""
 
-import hashlib
-import io
 import json
 import os
 import re
 import subprocess
 import sys
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +16,11 @@ import pytest
 import yaml
 
 from curation.engines.vocabulary import read_vocabulary
+from curation.tokens import token_counter
 from pipelines.base_captions import BaseCaptions
 from pipelines.cli import main
 from pipelines.demo.documents import FILE, URLS, write_documents
+from pipelines.image_store import FolderStore, files_below
 from pipelines.ingest import ingest
 from pipelines.mix import mix
 from pipelines.recipe import IngestRecipe, IngestRun, MixRecipe, RenderRecipe, ShardRecipe
@@ -30,8 +28,8 @@ from pipelines.render import render_set
 from pipelines.shard import shard
 from pipelines.stats import stats
 from pipelines.verify import verify
-from schemas.manifest import Manifest
-from schemas.output_set import DATA, INDEX, MANIFESTS, PARTS, QUARANTINE, committed
+from schemas.errors import UsageError
+from schemas.output_set import committed
 from schemas.recipe_file import read_recipe
 from schemas.storage import OPTIONS, Folder
 from tests.conftest import REPOSITORY
@@ -39,7 +37,7 @@ from tests.pipelines.drivers import NO_TOKEN, Driver, cluster_of, hashes
 from tests.pipelines.sets import ALONE, annotation_set
 from tests.s3.bucket import Bucket
 from tests.s3.faults import KINDS, one_in_ten
-from tests.s3.store import Store
+from tests.s3.watch import half_written, is_data, watched
 
 SETS = ("captions", "training", "documents", "mixed")
 HASTY = json.dumps({"patience": 60, "config_kwargs": {"read_timeout": 1}})  # less than what the proxy's delay is
@@ -75,50 +73,6 @@ def whole_path(root: str) -> None:
     mix(shares, f"{root}/mixed", quiet=True)
 
 
-def is_data(name: str) -> bool:
-    """Whether it must be the same wherever it lies: recipes and manifests name their inputs."""
-    return any(f"/{below}/" in f"/{name}" for below in (DATA, INDEX, QUARANTINE))
-
-
-@contextmanager
-def watched(store: Store, url: str) -> Iterator[set[tuple[str, str]]]:
-    """Names and hashes of all objects that are ever seen; what a manifest names must be there, as it says."""
-    seen: set[tuple[str, str]] = set()
-    faults: list[str] = []
-    held: dict[str, bytes] = {}
-    stop = threading.Event()
-
-    def watch() -> None:
-        while not stop.wait(0.5):
-            objects = store.objects(url, held)
-            seen.update((name, hashlib.sha256(data).hexdigest()) for name, data in objects.items())
-            faults.extend(half_written(objects))
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        stop.set()
-        thread.join()
-    assert faults == []
-
-
-def half_written(objects: dict[str, bytes]) -> list[str]:
-    """What manifests name and is not there as they say; parts that are not whole."""
-    faults = []
-    for name, data in objects.items():
-        if f"{MANIFESTS}/" in name:
-            root = name[: name.index(MANIFESTS)]
-            for out in Manifest.from_json(data).outputs:
-                found = objects.get(root + out.path, b"")
-                if (len(found), hashlib.sha256(found).hexdigest()) != (out.size, out.sha256):
-                    faults.append(f"{name}: {out.path}")
-        if f"{PARTS}/" in name and name.endswith(".parquet"):
-            pq.read_table(io.BytesIO(data))
-    return faults
-
-
 def test_the_whole_path(made: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     for inputs in ("images", "annotations", "web"):
         bucket.store.upload(made / inputs, f"{bucket.url}/{inputs}")
@@ -134,7 +88,7 @@ def test_the_whole_path(made: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPa
         Folder(bucket.url).clear(name)
     bucket.proxy.restart(one_in_ten)
     monkeypatch.setenv(OPTIONS, HASTY)
-    with watched(bucket.store, bucket.url) as seen:
+    with watched(bucket, bucket.url) as seen:
         whole_path(bucket.url)
         for name in SETS:
             assert verify(f"{bucket.url}/{name}") == verify(f"{made}/{name}")
@@ -223,7 +177,7 @@ def test_another_run_in_the_same_output(
 
 
 def test_what_is_looked_up(made: Path, bucket: Bucket, tmp_path: Path) -> None:
-    """Captions that others have made, captions to put places into, vocabularies and recipes, at a URL."""
+    """Captions that others have made, captions to put places into, vocabularies, tokenizers and recipes, at a URL."""
     for path in sorted((made / "captions/data").iterdir()):
         bucket.store.put(f"{bucket.url}/plain/{path.name}", path.read_bytes())
     for captions, output in ((f"{made}/captions/data", "disk"), (f"{bucket.url}/plain", "bucket")):
@@ -240,6 +194,25 @@ def test_what_is_looked_up(made: Path, bucket: Bucket, tmp_path: Path) -> None:
     assert read_vocabulary(f"{bucket.url}/words.txt").names == ("cat", "dog")
     bucket.store.put(f"{bucket.url}/recipe.yaml", b"kind: mix\n")
     assert read_recipe(f"{bucket.url}/recipe.yaml") == {"kind": "mix"}
+    tiny = REPOSITORY / "recipes/train/tiny/tokenizer.json"
+    bucket.store.put(f"{bucket.url}/tiny/tokenizer.json", tiny.read_bytes())
+    wanted_tokens = token_counter(str(tiny), allow_download=False)
+    assert token_counter(f"{bucket.url}/tiny/tokenizer.json", False).fingerprint == wanted_tokens.fingerprint
+    lacking = rf"tokenizer: cannot read {bucket.url}/tiny/none\.json: No such file or directory; pass a tokenizer\.json"
+    with pytest.raises(UsageError, match=lacking):
+        token_counter(f"{bucket.url}/tiny/none.json", allow_download=False)
+
+
+def test_a_folder_of_images_is_listed_with_the_options(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variables lead to no store here; and the first answers are that it is busy."""
+    for name in ("a/1.jpg", "a/b/2.jpg", "set/recipe.yaml", "set/data/3.jpg"):
+        bucket.store.put(f"{bucket.url}/images/{name}", name.encode())
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv(OPTIONS, json.dumps({"endpoint_url": bucket.proxy.url, "patience": 60}))
+    bucket.proxy.restart(lambda number: "throttle" if number < 2 else None)
+    folder = Folder(f"{bucket.url}/images")
+    assert list(files_below(folder)) == [("a/1.jpg", 7), ("a/b/2.jpg", 9)]
+    assert FolderStore(folder.url).get("a/1.jpg") == b"a/1.jpg"
 
 
 @pytest.mark.slow
@@ -273,7 +246,7 @@ def test_annotating(made: Path, bucket: Bucket, tmp_path: Path) -> None:
     bucket.proxy.restart(one_in_ten)
     there = driver_on(bucket, tmp_path / "there", output)
     there.environment |= {"CALL_SECONDS": "0.2", OPTIONS: HASTY}
-    with watched(bucket.store, output):
+    with watched(bucket, output):
         assert there.kill_when(lambda: there.calls() >= 15)
     for name in ("CALL_SECONDS", OPTIONS):
         del there.environment[name]

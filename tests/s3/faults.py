@@ -44,10 +44,14 @@ def one_in_ten(number: int) -> str | None:
 
 
 class Proxy:
-    """Where it listens, what comes, and what is done to it; `faults` may be set anew at any time."""
+    """Where it listens, what comes, and what is done to it; `faults` may be set anew at any time.
+
+    `changed` is called whenever the store has changed something, before the answer goes out.
+    """
 
     def __init__(self, target: str, faults: Faults) -> None:
         self.target, self.faults = target.removeprefix("http://"), faults
+        self.changed: Callable[[], None] = lambda: None
         self.delay = 1.2  # seconds
         self.requests: list[Request] = []
         self.numbers, self.lock = itertools.count(), threading.Lock()
@@ -110,6 +114,8 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
             answer = connection.getresponse()
             data = answer.read()
             connection.close()
+            if self.command in ("PUT", "POST", "DELETE") and answer.status < 300:
+                proxy.changed()
             if fault == "delay":
                 time.sleep(proxy.delay)
             if fault == "lost" or (fault == "cut" and not data):
