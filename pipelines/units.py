@@ -1,5 +1,6 @@
 """Runs a pure function over units of work: in this process for one worker, as Ray tasks for more."""
 
+import os
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -22,6 +23,8 @@ def runs_alone(run: RunOptions, units: int) -> bool:
         return False
     if units <= 1 or run.workers == 1:
         return True
+    if os.environ.get("RAY_ADDRESS"):  # a job's, whose own machine may be the smallest of its cluster
+        return False
     from pipelines.cluster import default_workers  # here: it imports Ray, which takes longer than small sets to render
 
     return default_workers(run) == 1

@@ -63,6 +63,7 @@ def _results(
     on_tick: Callable[[Snapshot], None],
 ) -> Iterator[pa.Table]:
     last = looked = time.monotonic()
+    nodes = len(cluster_nodes())
     while True:
         try:
             result = results.get(timeout=TICK_SECONDS)
@@ -81,7 +82,7 @@ def _results(
             looked = time.monotonic()
             idle = min(snapshot.idle_seconds, looked - last)  # finished chunks pass unheard
             if idle > stall_seconds:
-                raise ShardloomError(halt(snapshot, idle, lacking(requests, cluster_nodes())))
+                raise ShardloomError(halt(snapshot, idle, _lacks(requests, nodes)))
 
 
 def _snapshot(ledger: ray.actor.ActorHandle, patience: float) -> Snapshot:
@@ -90,6 +91,13 @@ def _snapshot(ledger: ray.actor.ActorHandle, patience: float) -> Snapshot:
     except ray.exceptions.RayError as error:
         raise ShardloomError(f"the run's ledger does not answer: {type(error).__name__}") from None
     return snapshot
+
+
+def _lacks(requests: Sequence[Request], before: int) -> str | None:
+    """What the cluster has lost since it had so many nodes, and what has no room any more."""
+    nodes = cluster_nodes()
+    gone = f"{before - len(nodes)} of {before} nodes are gone" if len(nodes) < before else None
+    return "; ".join(filter(None, (gone, lacking(requests, nodes)))) or None
 
 
 def stuck(snapshot: Snapshot, seconds: float) -> str | None:
@@ -115,7 +123,7 @@ def note(snapshot: Snapshot, stall_seconds: float) -> str:
 
 
 def halt(snapshot: Snapshot, idle: float, lacks: str | None) -> str:
-    """What a run that makes no progress waits for: `lacks` is what its cluster has no room for any more."""
+    """What a run that makes no progress waits for: `lacks` is what its cluster has no more."""
     where = _where(snapshot) + (f"; {lacks}" if lacks else "")
     return f"no progress for {idle:.0f} s: {where}; what is done is kept, the same command goes on"
 
