@@ -1,9 +1,11 @@
-"""What a command and all processes below it hold: memory, open files, threads."""
+"""What a command and all processes below it hold: memory, open files, threads, objects in its Ray cluster's store."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+import ray._private.internal_api as ray_numbers  # what `ray memory` prints
 
 DRIVER, WORKER, RAY = "driver", "worker", "ray"
 """The command itself; the processes that run its actors and tasks; Ray's own."""
@@ -70,3 +72,43 @@ def shared_memory_files(processes: list[Held]) -> set[str]:
             if name.startswith("/dev/shm/") and not name.endswith(" (deleted)"):
                 names.add(name)
     return names
+
+
+def is_alive(process: Held) -> bool:
+    """Whether this very process still runs."""
+    try:
+        found = psutil.Process(process.pid)
+        return found.create_time() == process.began and found.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+class ObjectStore:
+    """The object store of a running cluster, by the numbers of its raylet."""
+
+    def __init__(self, address: str) -> None:
+        state = ray_numbers.get_state_from_address(address)
+        node = state.node_table()[0]
+        state.disconnect()  # it would end this process when the cluster is gone
+        self.raylet = node["NodeManagerAddress"], node["NodeManagerPort"]
+
+    @classmethod
+    def of(cls, processes: Iterable[Held]) -> "ObjectStore | None":
+        """That of the raylet among them; None when there is none."""
+        for process in processes:
+            try:
+                words = psutil.Process(process.pid).cmdline()
+            except psutil.NoSuchProcess:
+                continue
+            for word in words:
+                if word.startswith("--gcs-address=") and words[0].endswith("raylet"):
+                    return cls(word.partition("=")[2])
+        return None
+
+    def holds(self) -> tuple[int, int]:
+        """Objects and their bytes; nothing when the cluster is going down."""
+        try:
+            stats = ray_numbers.get_memory_info_reply(None, *self.raylet, timeout_seconds=2.0).store_stats
+        except Exception:  # noqa: BLE001  of gRPC, or an assertion when no node is alive
+            return 0, 0
+        return stats.num_local_objects, stats.object_store_bytes_used

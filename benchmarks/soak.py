@@ -18,19 +18,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
-import ray._private.internal_api as ray_numbers  # what `ray memory` prints
 import yaml
 from PIL import Image, ImageDraw, ImageFont
 
-from benchmarks.processes import DRIVER, RAY, WORKER, Held, held, shared_memory_files
+from benchmarks.processes import DRIVER, RAY, WORKER, Held, ObjectStore, held, is_alive, shared_memory_files
 from pipelines.demo.sheet import CITIES
+from pipelines.stats import read_times
 from pipelines.verify import verify
+from schemas.storage import Folder
 from schemas.tar_writer import TarWriter
 
 SHARD = 1000  # images
@@ -170,7 +171,7 @@ class Soak:
         return int(found[-1].replace(",", "")) if found else 0
 
     def left(self) -> list[str]:
-        """What has outlived the command, Ray's logs apart."""
+        """What has outlived the command, the folder of Ray's session apart."""
         end = time.monotonic() + GONE_SECONDS
         while (alive := [at for at in self.seen.values() if is_alive(at)]) and time.monotonic() < end:
             time.sleep(0.5)
@@ -178,53 +179,12 @@ class Soak:
         left += [name for name in sorted(self.shared_files) if Path(name).exists()]
         left += [str(path) for path in (self.folder / "tmp").rglob("*") if not path.is_dir()]
         left += [str(path) for path in self.output.rglob("*") if ".tmp-" in path.name or "parts" in path.parts]
-        sessions = (self.folder / "ray").rglob("*")
-        return left + [str(path) for path in sessions if path.is_file() and "logs" not in path.parts]
-
-
-class ObjectStore:
-    """The object store of a running cluster, by the numbers of its raylet."""
-
-    def __init__(self, address: str) -> None:
-        state = ray_numbers.get_state_from_address(address)
-        node = state.node_table()[0]
-        state.disconnect()  # it would end this process when the cluster is gone
-        self.raylet = node["NodeManagerAddress"], node["NodeManagerPort"]
-
-    @classmethod
-    def of(cls, processes: Iterable[Held]) -> "ObjectStore | None":
-        """That of the raylet among them; None when there is none."""
-        for process in processes:
-            try:
-                words = psutil.Process(process.pid).cmdline()
-            except psutil.NoSuchProcess:
-                continue
-            for word in words:
-                if word.startswith("--gcs-address=") and words[0].endswith("raylet"):
-                    return cls(word.partition("=")[2])
-        return None
-
-    def holds(self) -> tuple[int, int]:
-        """Objects and their bytes; nothing when the cluster is going down."""
-        try:
-            stats = ray_numbers.get_memory_info_reply(None, *self.raylet, timeout_seconds=2.0).store_stats
-        except Exception:  # noqa: BLE001  of gRPC, or an assertion when no node is alive
-            return 0, 0
-        return stats.num_local_objects, stats.object_store_bytes_used
-
-
-def is_alive(process: Held) -> bool:
-    """Whether this very process still runs."""
-    try:
-        found = psutil.Process(process.pid)
-        return found.create_time() == process.began and found.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+        return left
 
 
 def quarters(samples: Sequence[Sample], images: int) -> tuple[list[Sample], list[Sample]]:
     """The first and the last quarter of the time after warm-up."""
-    warm = [sample for sample in samples if sample.images >= WARM_UP * images]
+    warm = [sample for sample in samples if sample.images >= WARM_UP * images and sample.workers]
     if len(warm) < 8:
         sys.exit(f"{len(warm)} samples after warm-up: take more images, or --seconds 1")
     begin, end = warm[0].seconds, warm[-1].seconds
@@ -292,8 +252,14 @@ def soak(folder: Path, options: argparse.Namespace) -> list[str]:
     faults = report(samples, options.images) + [f"left: {name}" for name in left] + verify(str(run.output))[1]
     workers = sum(process.role == WORKER for process in run.seen.values())
     logs = sum(path.stat().st_size for path in (folder / "ray").rglob("*") if path.is_file())
+    stages = read_times(Folder(str(run.output))).stages.values()
+    deaths, recycled = (int(sum(stage.get(name, 0) for stage in stages)) for name in ("deaths", "recycled"))
     print(f"{options.images} images in {samples[-1].seconds / 60:.1f} minutes, {workers} worker processes in all")
-    print(f"left in the end: {len(left)} processes and files; Ray's logs, {logs / 1e6:.1f} MB", flush=True)
+    print(f"workers: {recycled} replaced, {deaths} died")
+    print(
+        f"left in the end: {len(left)} processes and files; the folder of Ray's session, {logs / 1e6:.1f} MB",
+        flush=True,
+    )
     return faults
 
 
