@@ -1,18 +1,21 @@
 """Images are built from the pins that were tested, run as nobody in particular, and say commands that exist."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
+from ray.scripts.scripts import cli as ray
 from typer.main import get_command
 
 from pipelines.cli import app
 from pipelines.engine_list import ENVIRONMENTS
 from tests.conftest import REPOSITORY
-from tests.docker.files import DOCKER, DOCKERFILES, documents, examples, instructions, pins, runs
+from tests.docker.files import DOCKER, DOCKERFILES, MANIFESTS, documents, examples, instructions, pins, runs
 
 OURS = pins(REPOSITORY / "constraints.txt")
+[TESTED] = re.findall(r"on Python (\S+)\.", (REPOSITORY / "constraints.txt").read_text())
 OTHERS = {  # what an environment has of its own because its engine needs it so
     "paddleocr": {"numpy", "pyyaml"},
     "paddleocr-gpu": {"numpy", "pyyaml"},
@@ -36,8 +39,13 @@ def test_only_pinned_packages_are_installed(path: Path) -> None:
     installs = [run for run in runs(path) if "pip install" in run]
     builds = [run for run in runs(path) if "engines --build" in run]
     assert all("--constraint constraints.txt ." in run for run in installs)
+    for base in (
+        text.partition("FROM ")[2] for text in path.read_text().splitlines() if text.startswith("FROM python")
+    ):
+        assert base.startswith("python:${PYTHON}-slim-"), base
     assert len(installs) + len(builds) == 1
     arguments = dict(line.split("=", 1) for name, line in instructions(path) if name == "ARG")
+    assert arguments.get("PYTHON", TESTED) == TESTED
     for run in builds:
         name = run.split()[-1]
         assert arguments.get("ENVIRONMENT", name) in ENVIRONMENTS
@@ -94,11 +102,19 @@ def test_commands_exist() -> None:
     compose = documents(DOCKER / "compose.yaml")[0]
     told = [command for path in DOCKER.rglob("*.*") for command in examples(path)]
     told += [service["command"] for service in compose["services"].values()]
+    told += [service["healthcheck"]["test"] for service in compose["services"].values() if "healthcheck" in service]
     told += [run.split() for path in DOCKERFILES for run in runs(path)]
+    told += [json.loads(words) for path in DOCKERFILES for name, words in instructions(path) if name == "CMD"]
+    jobs = [each["spec"] for path in MANIFESTS for each in documents(path) if each["kind"] == "RayJob"]
+    told += [job["entrypoint"].split() for job in jobs]
     seen = set()
     for words in told:
         for place, word in enumerate(words):
+            if word == "ray" and place + 1 < len(words):
+                assert words[place + 1] in ray.commands, words
             if word == "shardloom" and place + 1 < len(words) and words[place - 1] != "secret":
+                if words[place + 1] == "--help":
+                    continue
                 assert words[place + 1] in commands, words
                 seen.add(words[place + 1])
                 known = {flag for option in commands[words[place + 1]].params for flag in option.opts}

@@ -15,7 +15,9 @@ from pipelines.recipe import AnnotateRecipe
 from tests.conftest import REPOSITORY
 from tests.docker.files import DOCKER, MANIFESTS, clusters, documents, offered, pins
 
-SCHEMA = Draft202012Validator(yaml.safe_load((Path(__file__).parent / "kuberay.yaml").read_text()))
+HERE = Path(__file__).parent
+SCHEMA = Draft202012Validator(yaml.safe_load((HERE / "kuberay.yaml").read_text()))
+COMPOSE = Draft202012Validator(yaml.safe_load((HERE / "compose.schema.yaml").read_text()))
 POOLS = ("decode", "ocr", "tags", "boxes")
 
 
@@ -123,17 +125,40 @@ def test_ray_takes_these_flags() -> None:
 
 def test_compose() -> None:
     [compose] = documents(DOCKER / "compose.yaml")
+    assert [error.message for error in COMPOSE.iter_errors(compose)] == []
     services = compose["services"]
-    assert set(services) == {"head", "cpu", "ocr"}
-    assert set(compose) == {"x-node", "services"}
-    for service in services.values():
+    assert {"head", "cpu", "ocr"} <= set(services)
+    for name, service in services.items():
         assert service["environment"]["RAY_AUTH_MODE"] == "token"
         assert service["volumes"] == ["${DATA:?a folder with shards in it}:/data"]
-        assert set(service) <= {
-            *("image", "command", "environment", "volumes", "shm_size", "restart", "ports", "healthcheck", "depends_on")
-        }
+        for other, wanted in service.get("depends_on", {}).items():
+            assert other in services, name
+            assert "healthcheck" in services[other] or wanted["condition"] != "service_healthy"
     assert "--block" in services["head"]["command"], "a container ends with its command"
     assert all(port.startswith("127.0.0.1:") for port in services["head"]["ports"]), "not for the whole network"
     variables = set(re.findall(r"\$\{(\w+):\?", (DOCKER / "compose.yaml").read_text()))
     assert variables == {"RAY_AUTH_TOKEN", "DATA"}
     assert services["ocr"]["image"] == "shardloom:paddleocr"
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("services.head.comand", ["ray"]),
+        ("services.head.image", None),
+        ("services.head.ports", "127.0.0.1:8265:8265"),
+        ("services.head.healthcheck.interval", 10),
+        ("services.head.healthcheck.test", ["ray", "health-check"]),
+        ("services.cpu.depends_on.head.condition", "service_ready"),
+        ("services.cpu.environment.RAY_ADDRESS", ["head:6379"]),
+        ("volume", {}),
+    ],
+)
+def test_the_compose_schema_finds_faults(path: str, value: object) -> None:
+    [compose] = documents(DOCKER / "compose.yaml")
+    *parents, name = path.split(".")
+    where = compose
+    for parent in parents:
+        where = where[parent]
+    where[name] = value
+    assert not COMPOSE.is_valid(compose)
