@@ -25,8 +25,9 @@ def language_of(text: str) -> str:
 
 def check_languages(codes: list[str]) -> None:
     """Raises `UsageError` for a code that no text could get."""
+    known = {UNKNOWN, *_identifier()[0].labels}
     for code in codes:
-        if code not in _identifier()[0].labels:
+        if code not in known:
             raise UsageError(f"languages: {code!r} is none that py3langid knows: use ISO 639 codes, such as en, de, zh")
 
 

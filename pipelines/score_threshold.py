@@ -113,13 +113,11 @@ def fingerprint(threshold: Threshold, pool: str) -> EngineFingerprint:
 
 
 def held_threshold(found: EngineFingerprint | None, rules: SelectionRules, pool: str) -> Threshold | None:
-    """That of an earlier run over the same input: it need not be looked for again."""
-    if found is None or found.weights_sha256 != pool or rules.top_fraction is None:
+    """That of an earlier run by this rule over the same input: it need not be looked for again."""
+    if found is None or (found.name, found.weights_sha256) != (rules.top_column, pool):
         return None
-    least, rows = found.settings["least"], found.settings["rows"]
-    assert isinstance(least, float)
-    assert isinstance(rows, int)
-    return Threshold(rules.top_column, rules.top_fraction, least, rows)
+    threshold = Threshold(found.name, *(found.settings[name] for name in ("fraction", "least", "rows")))
+    return threshold if threshold.fraction == rules.top_fraction else None
 
 
 def pool_sha256(inputs: Sequence[InputShard]) -> str:

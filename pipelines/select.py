@@ -28,9 +28,9 @@ def select(recipe: SelectRecipe, output: str, quiet: bool = False) -> Totals:
     inputs = input_shards(recipe.input, ".parquet")
     check_columns(inputs, recipe.rules.columns())
     check_place(folder, recipe.run.subset)
+    selection = selection_of(recipe, inputs, committed(folder), quiet)
     with begun(folder, recipe):
         done = committed(folder)
-        selection = selection_of(recipe, inputs, done, quiet)
         check_unchanged(folder, inputs, selection, done)
         todo = [shard for shard in inputs if shard.name not in done]
         clock = RunClock()
