@@ -44,6 +44,7 @@ from pipelines.watch import TICK_SECONDS, follow, note
 from schemas.errors import ShardloomError, UsageError
 from schemas.manifest import Manifest
 from schemas.output_set import PARTS, committed
+from schemas.resent import untold
 from schemas.storage import Folder
 
 SCHEDULING_SECONDS = 0.3
@@ -264,6 +265,7 @@ class Committer:
             self.committed.add(shard)
             del self.ends[shard]
             self.chunks.pop(shard, None)
+        self.clock.times.resent += message.resent + untold()
 
     def check_complete(self, shards: list[InputShard]) -> None:
         """Raises when the graph has ended and a shard is not committed: nothing may be lost in silence."""

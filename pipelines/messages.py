@@ -36,6 +36,7 @@ class Written:
     rows: int = 0  # worked on in this run: none when the part was there already
     reasons: dict[str, int] = field(default_factory=dict)  # for leaving rows out -> rows
     engine_errors: dict[str, int] = field(default_factory=dict)  # engine -> images that it failed on
+    resent: int = 0  # requests to the object store that were sent again since this worker said so last
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class ShardEnd:
     digests: list[str]  # of its chunks, in order
     samples: int
     damage: list[str] = field(default_factory=list)
+    resent: int = 0  # as of `Written`
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,13 +62,14 @@ BYTES = Metric("shardloom_bytes", "counter", None, "bytes of samples worked on")
 BYTES_LEFT = Metric("shardloom_bytes_left", "gauge", None, "bytes of samples still to come")
 SHARDS = Metric("shardloom_shards", "counter", None, "shards committed")
 SHARDS_LEFT = Metric("shardloom_shards_left", "gauge", None, "shards still to commit")
+RESENT = Metric("shardloom_requests_resent", "counter", None, "requests to the object store that were sent again")
 UNITS = Metric("shardloom_units", "counter", "stage", "units done by ingest, render, shard or mix")
 UNITS_LEFT = Metric("shardloom_units_left", "gauge", "stage", "units of these still to come")
 
 METRICS = [
     *COUNTS.values(),
     *STATES.values(),
-    *(ROWS, ENGINE_ERRORS, BYTES, BYTES_LEFT, SHARDS, SHARDS_LEFT, UNITS, UNITS_LEFT),
+    *(ROWS, ENGINE_ERRORS, BYTES, BYTES_LEFT, SHARDS, SHARDS_LEFT, RESENT, UNITS, UNITS_LEFT),
 ]
 
 
@@ -103,6 +104,7 @@ class Exporter:
             self.tell(ENGINE_ERRORS, errors, engine)
         self.tell(BYTES, times.bytes)
         self.tell(SHARDS, times.shards)
+        self.tell(RESENT, times.resent)
 
     def end(self) -> None:
         """There are no stages any more, though this process may go on."""

@@ -33,6 +33,7 @@ from pipelines.recipe import AnnotateRecipe
 from schemas.errors import ShardloomError, UsageError
 from schemas.fingerprint import EngineFingerprint
 from schemas.quarantine import Reason, Rejected
+from schemas.resent import untold
 from schemas.storage import Folder
 from schemas.tag import TAGS
 
@@ -108,7 +109,7 @@ class PoolWorker:
         done: Chunk | Written = replace(chunk, table=table)
         if isinstance(done, Chunk) and self.pool.is_last:
             write_part(self.output, done, self.recipe_sha256)
-            counted = (table.num_rows, rows_by_reason(table), errors_by_engine(table))
+            counted = (table.num_rows, rows_by_reason(table), errors_by_engine(table), untold())
             done = Written(chunk.shard, chunk.index, chunk.size, *counted)
         row = to_row(done)  # the most memory is held here: a worker that dies of it has not finished
         self.ledger.finish.remote(self.pool.name, label)

@@ -13,6 +13,7 @@ from pipelines.recipe import AnnotateRecipe
 from pipelines.reuse import Reuse, ReusedShard
 from schemas.datacomp import downloaded_keys
 from schemas.errors import ShardloomError
+from schemas.resent import untold
 from schemas.storage import Folder
 from schemas.tar_reader import TarReader
 
@@ -60,7 +61,8 @@ class ShardReader:
             reused.check(reader.sha256)
         damage = [f"byte {damage.offset}: {damage.what}" for damage in reader.damage]
         damage += missing_downloads(folder, shard.name, keys)
-        yield to_row(ShardEnd(shard.name, shard.path, reader.size, reader.sha256, digests, len(keys), damage))
+        read = (shard.name, shard.path, reader.size, reader.sha256, digests, len(keys), damage)
+        yield to_row(ShardEnd(*read, untold()))
 
     def _is_done(self, shard: str, index: int, digest: str) -> bool:
         name = part_name(shard, index)

@@ -36,6 +36,7 @@ class RunTimes:
     engine_errors: dict[str, int] = field(default_factory=dict)  # engine -> images that it failed on
     bytes: int = 0  # of the samples that were worked on
     shards: int = 0  # committed
+    resent: int = 0  # requests to the object store that were sent again
 
     def __add__(self, other: Self) -> Self:
         stages = {
@@ -51,6 +52,7 @@ class RunTimes:
             _added(self.engine_errors, other.engine_errors),
             self.bytes + other.bytes,
             self.shards + other.shards,
+            self.resent + other.resent,
         )
 
     def take(self, written: "Written") -> None:

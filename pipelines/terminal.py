@@ -61,6 +61,8 @@ def print_stats(found: dict[str, Any]) -> None:
         table.add_row(cell(f"stage {stage}"), told)
     for engine, errors in times["engine_errors"].items():
         table.add_row(cell(f"errors of {engine}"), f"{errors:,} images")
+    if times["resent"]:
+        table.add_row("sent again", f"{times['resent']:,} requests")
     Console().print(table)
     if "mixture" in found:
         print_mixture(found["mixture"])

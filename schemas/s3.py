@@ -19,6 +19,7 @@ from botocore import exceptions, parsers
 from fsspec.asyn import sync_wrapper
 from s3fs import S3FileSystem
 
+from schemas import resent
 from schemas.errors import UsageError
 
 PATIENCE = 60.0  # seconds of failures of one request; less than what a stage may be without a sign of life
@@ -88,6 +89,7 @@ class PatientS3(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
             if now + wait - since > patience:
                 tried = f"{_reason(failure)} (tried {tries} times in {now - since:.0f} s)"
                 raise OSError(errno.EIO, tried) from failure
+            resent.count()
             await asyncio.sleep(wait)
 
     call_s3 = sync_wrapper(_call_s3)

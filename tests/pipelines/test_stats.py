@@ -31,11 +31,12 @@ def test_runs_add_up(tmp_path: Path) -> None:
         clock = RunClock()
         clock.times.take(Written("a", 0, 100, 8, {"too_small": 1}, {"ocr": 1}))
         clock.times.shards = shards
+        clock.times.resent = 5
         clock.stages(Snapshot({"ocr": counts}))
         clock.stop(output)
     both = read_times(output)
     assert (both.runs, both.rows, both.engine_errors) == (2, {"annotated": 14, "too_small": 2}, {"ocr": 2})
-    assert (both.bytes, both.shards) == (200, 3)
+    assert (both.bytes, both.shards, both.resent) == (200, 3, 10)
     assert both.stages == {"ocr": {name: 2 * value for name, value in asdict(counts).items()}}
 
 
@@ -50,6 +51,7 @@ def test_what_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     well = StageCounts(2, 1000, 10, busy_seconds=15, offered_seconds=20, working_seconds=10)
     badly = StageCounts(2, 990, 10, deaths=2, recycled=4, busy_seconds=5, offered_seconds=20, working_seconds=10)
     times = RunTimes(1, 12.0, 0.5, {"decode": asdict(well), "ocr": asdict(badly)}, {"annotated": 990}, {"ocr": 7})
+    times.resent = 12
     found = {"outputs": 1, "rows_in": 1000, "rows_out": 990, "quarantined": 10, "reasons": {"decode_error": 10}}
     print_stats(found | {"counts": {}, "damaged": {}, "times": asdict(times)})
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
@@ -58,4 +60,5 @@ def test_what_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         "stage decode 1,000 images, 100.00/s, workers busy 75%",
         "stage ocr 990 images, 99.00/s, workers busy 25%, 2 deaths, 4 recycled",
         "errors of ocr 7 images",
+        "sent again 12 requests",
     ]
