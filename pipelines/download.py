@@ -8,15 +8,17 @@ and never written again. A round that was killed leaves a mark, by which the sam
 import functools
 import re
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 from pipelines.download_failures import can_be_asked, may_pass
 from pipelines.download_part import Part, PartWork
 from pipelines.download_rows import metadata_reader
 from pipelines.environments.python import mark_of, python_of
+from pipelines.img2dataset import asked_so_far
 from pipelines.output import begun, commit
 from pipelines.progress import Progress
 from pipelines.recipe import DownloadRecipe, RunOptions
@@ -29,6 +31,7 @@ from schemas.output_set import DATA, PARTS, UNFINISHED, committed
 from schemas.storage import Folder
 
 ENVIRONMENT = "img2dataset"
+TALLY_SECONDS = 2.0
 OFFER = "shardloom-download"  # the resource of nodes that are there for it
 
 _ROUND = "retry-"  # before the number of a round of asking again, in a mark's name
@@ -92,6 +95,30 @@ def check_unchanged(output: Folder, parts: list[Part], done: dict[str, Manifest]
             )
 
 
+class Tally:
+    """Keeps the progress up to date while parts are at work, of which each may take half an hour."""
+
+    def __init__(self, progress: Progress, output: Folder) -> None:
+        self.committed = 0  # rows
+        self._progress, self._output = progress, output
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._thread.join()
+
+    def _follow(self) -> None:
+        while not self._is_over.wait(TALLY_SECONDS):
+            rows = self.committed + asked_so_far(self._output)
+            self._progress.done = min(rows, self._progress.total)
+            self._progress.show(self._progress.done)
+
+
 class Run:
     """What all parts of a run share."""
 
@@ -103,12 +130,11 @@ class Run:
         where = placement(self.recipe.run, len(parts))
         self.output.write(mark, b"")
         clock = RunClock()
-        with Progress("download", rows, "images", self.quiet) as progress:
+        with Progress("download", rows, "addresses", self.quiet) as progress, Tally(progress, self.output) as tally:
             work = PartWork(self.recipe, self.output, self.wanted)
             for manifest in map_units(work, parts, self.recipe.run, placement=where):
                 commit(self.output, manifest)
-                progress.items += manifest.rows_out
-                progress.advance(manifest.rows_in)
+                tally.committed += manifest.rows_in
         self.output.clear(PARTS)
         clock.stop(self.output)
 

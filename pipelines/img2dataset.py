@@ -31,6 +31,7 @@ from schemas.tar_reader import TarReader, TarSample
 from schemas.tar_writer import TarWriter
 
 URLS = "urls.parquet"
+TALLY = "asked"  # file of the number of addresses that were asked for so far
 GRACE = 60.0  # seconds after the deadline until img2dataset is killed: it ends by itself once all connections have
 
 _IMAGES = "images"
@@ -46,6 +47,20 @@ def scratch_folder(output: Folder, name: str) -> Iterator[Path]:
         parts.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=parts) as path:
         yield Path(path).resolve()
+
+
+def asked_so_far(output: Folder) -> int:
+    """Addresses that runs at work have asked for, as far as their folders are on this machine."""
+    if not output.is_local:
+        return 0
+    return sum(map(_number, output.local_path(PARTS).glob(f"*/{TALLY}")))
+
+
+def _number(file: Path) -> int:
+    try:
+        return int(file.read_text())
+    except (OSError, ValueError):  # it is being written, or its run has ended
+        return 0
 
 
 def is_web_address(address: str) -> bool:
@@ -84,6 +99,7 @@ def _job(folder: Path, urls: int, options: DownloadOptions, threads: int) -> dic
         "max_bytes": options.max_bytes,
         "answer_seconds": options.answer_seconds,
         "deadline": time.time() + options.deadline_seconds,
+        "tally": str(folder / TALLY),
         "img2dataset": {
             "url_list": str(folder / URLS),
             "output_folder": str(folder / _IMAGES),

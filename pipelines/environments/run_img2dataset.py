@@ -26,6 +26,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlsplit, urlunsplit
 
 CHUNK = 1 << 16  # bytes of an answer between two looks at the clock
+TALLY_SECONDS = 2.0  # between two counts of what was asked for
 PASSING = (408, 425, 429)  # of the codes from 400 to 499, those by which a host says that it may answer later
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -119,8 +120,11 @@ class Opener:
     img2dataset has.
     """
 
-    def __init__(self, max_bytes: int, answer_seconds: float, deadline: float) -> None:
+    def __init__(self, max_bytes: int, answer_seconds: float, deadline: float, tally: Path) -> None:
         self.max_bytes, self.answer_seconds, self.deadline = max_bytes, answer_seconds, deadline
+        self._tally = tally  # is told how many addresses have been asked for
+        self._asked: set[str] = set()
+        self._told = 0.0
         self._answered: dict[str, str] = {}  # address -> what the host has said for good
         self._opener = urllib.request.OpenerDirector()
         for handler in (
@@ -139,6 +143,7 @@ class Opener:
         if begun >= self.deadline:
             raise URLError("deadline")
         address = url.full_url
+        self._tell(address, begun)
         if address in self._answered:
             raise OSError(self._answered[address])
         url.full_url = quoted(address)
@@ -154,6 +159,12 @@ class Opener:
             raise URLError(f"too large: {answer.headers['Content-Length']} bytes")
         answer.read = lambda: self._read(answer, begun)
         return answer
+
+    def _tell(self, address: str, now: float) -> None:
+        self._asked.add(address)
+        if now - self._told >= TALLY_SECONDS:
+            self._told = now
+            self._tally.write_text(str(len(self._asked)))
 
     def _read(self, answer: Any, begun: float) -> bytes:
         data, expected = bytearray(), answer.length or 0
@@ -183,7 +194,9 @@ def guard(job: dict[str, Any]) -> None:
     """Puts the limits in place."""
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it asks the package index as it is imported
     AddressGuard(job["allow_hosts"]).install()
-    urllib.request.urlopen = Opener(job["max_bytes"], job["answer_seconds"], job["deadline"])  # type: ignore[assignment]
+    urllib.request.urlopen = Opener(  # type: ignore[assignment]
+        job["max_bytes"], job["answer_seconds"], job["deadline"], Path(job["tally"])
+    )
 
 
 def end_with_the_parent() -> None:

@@ -15,7 +15,8 @@ import pytest
 
 from pipelines import download_part
 from pipelines.cli import main
-from pipelines.download import download
+from pipelines.download import Tally, download
+from pipelines.progress import Progress
 from pipelines.recipe import DownloadRecipe, DownloadRun
 from pipelines.shard_reader import missing_downloads
 from pipelines.stats import Totals, stats
@@ -25,8 +26,9 @@ from schemas.errors import ShardloomError, UsageError
 from schemas.storage import Folder
 from schemas.tar_reader import TarReader
 from tests.conftest import jpeg
-from tests.pipelines.drivers import hashes
+from tests.pipelines.drivers import hashes, wait_until
 from tests.pipelines.metadata import StandIn, uid_of, write_metadata
+from tests.s3.bucket import Bucket
 
 Ask = Callable[..., Totals]
 
@@ -259,6 +261,37 @@ def test_without_a_network_nothing_is_given_up(tmp_path: Path, monkeypatch: pyte
     assert not (tmp_path / "out/manifests").exists()
     small = download(recipe_of(path, each=99), str(tmp_path / "small"), quiet=True)
     assert small.reasons == {"unknown_host": 250}
+
+
+def test_metadata_and_shards_may_lie_in_a_store(stand_in: StandIn, bucket: Bucket, tmp_path: Path) -> None:
+    """The same bytes come of it, recipe apart."""
+    path = write_metadata(tmp_path / "a.parquet", urls(*ROUND))
+    Folder(bucket.url).write("metadata/a.parquet", Path(path).read_bytes())
+    for inputs, output in ((path, f"{tmp_path}/out"), (f"{bucket.url}/metadata/*.parquet", f"{bucket.url}/out")):
+        stand_in.is_mended = False
+        download(recipe_of(inputs), output, quiet=True)
+        stand_in.is_mended = True
+        totals = download(recipe_of(inputs), output, retry_failed=True, quiet=True)
+        assert (totals.rows_in, totals.rows_out) == (10, 7)
+        assert verify(output) == (6, [])
+    here, there = Folder(f"{tmp_path}/out/data"), Folder(f"{bucket.url}/out/data")
+    assert len(here.names()) == 6 * 3
+    assert {name: here.read(name) for name in here.names()} == {name: there.read(name) for name in there.names()}
+
+
+def test_progress_is_seen_within_a_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.download.TALLY_SECONDS", 0.01)
+    for part, said in (("a-1", "30"), ("b-2", "12"), ("c-3", ""), ("d-4", "x")):
+        (tmp_path / "parts" / part).mkdir(parents=True)
+        (tmp_path / "parts" / part / "asked").write_text(said)
+    with Progress("download", 200, "addresses", quiet=True) as progress:
+        with Tally(progress, Folder(str(tmp_path))) as tally:
+            wait_until(lambda: progress.done == 42)
+            tally.committed = 150
+            wait_until(lambda: progress.done == 192)
+            tally.committed = 190
+            wait_until(lambda: progress.done == 200)
+        assert progress.items == 200
 
 
 @pytest.mark.usefixtures("stand_in")

@@ -26,10 +26,10 @@ def bomb() -> bytes:
 
 @cache
 def noise(width: int, height: int) -> bytes:
-    """A picture in which no two pixels are alike: what blurs it is seen."""
-    pixels = np.random.default_rng(width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    """A grey picture in which neighbours have nothing to do with one another: what blurs it is seen."""
+    pixels = np.random.default_rng(width).integers(0, 256, (height, width), dtype=np.uint8)
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
+    Image.fromarray(pixels).convert("RGB").save(file, "PNG")
     return file.getvalue()
 
 
@@ -55,7 +55,7 @@ class Pages(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.requests[self.path] += 1
         with contextlib.suppress(OSError):
-            self._answer(self.path.strip("/"))
+            self._answer(self.path.partition("?")[0].strip("/"))
 
     def _answer(self, path: str) -> None:
         kind, _, rest = path.partition("/")

@@ -154,7 +154,7 @@ for url in job["urls"]:
 def asked(urls: list[str], **job: Any) -> list[int | str]:
     """The length of each answer, or why there is none, of a process that is guarded as img2dataset's are."""
     values = {"urls": urls, "allow_hosts": ["127.0.0.1"], "max_bytes": 100_000, "answer_seconds": PATIENCE}
-    values |= {"timeout": PATIENCE, "deadline": time.time() + PATIENCE} | job
+    values |= {"timeout": PATIENCE, "deadline": time.time() + PATIENCE, "tally": os.devnull} | job
     folder = Path(run_img2dataset.__file__).parent
     proxies = {"http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
     command = [sys.executable, "-c", ASK, json.dumps(values)]

@@ -1,0 +1,54 @@
+"""Downloads run on the nodes that offer them, and every such node must have img2dataset's environment."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from pipelines.download import placement
+from pipelines.environments.python import mark_of
+from pipelines.recipe import DownloadRun
+from pipelines.units import map_units
+from schemas.errors import UsageError
+
+pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """A head, and a node that offers to download."""
+    ray.shutdown()
+    started = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    try:
+        started.add_node(num_cpus=2, resources={"shardloom-download": 100})
+        yield started
+    finally:
+        ray.shutdown()
+        started.shutdown()
+
+
+def offers(_: int) -> list[str]:
+    """What the node offers that this is run on."""
+    here = ray.get_runtime_context().get_node_id()
+    [node] = [node for node in ray.nodes() if node["NodeID"] == here]
+    return [name for name in node["Resources"] if name.startswith("shardloom-")]
+
+
+def test_downloads_run_where_they_are_offered(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHARDLOOM_ENVIRONMENTS", str(tmp_path))
+    run = DownloadRun(address=cluster.address, workers=2)
+    with pytest.raises(UsageError) as error:
+        placement(run, 6)
+    assert str(error.value) == (
+        "img2dataset runs in an environment of its own, which is not on 1 of the 1 nodes for it "
+        f"({cluster.head_node.node_ip_address}): shardloom engines --build img2dataset"
+    )
+    mark_of("img2dataset").parent.mkdir()
+    mark_of("img2dataset").touch()
+    where = placement(run, 6)
+    assert where == {"resources": {"shardloom-download": 0.0001}}
+    assert list(map_units(offers, range(6), run, placement=where)) == [["shardloom-download"]] * 6
