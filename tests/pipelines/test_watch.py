@@ -1,9 +1,18 @@
 """A run that comes to a halt says what it waits for, and names the stage that holds it up long before."""
 
+import re
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
 import pytest
 
+from curation.decode import RgbImage
 from pipelines.ledger import Snapshot, StageCounts, StageState
 from pipelines.watch import halt, note, stuck
+from schemas.box import Detection
+from tests.pipelines.drivers import Driver
+from tests.pipelines.engines import PixelBoxes
 
 KEPT = "what is done is kept, the same command goes on"
 CHUNK = "shard-chunk 00000000/1, samples 0 to 3"
@@ -67,3 +76,34 @@ def test_a_note_comes_at_a_third_of_the_patience() -> None:
     assert note(found, 100) == "no progress of stage boxes for 40 s"
     assert note(found, 600) == ""
     assert note(snapshot((1, 1, 0), HELD_UP, HELD_UP, HELD_UP), 100) == ""  # "starting workers of boxes" is said
+
+
+class HangingBoxes(PixelBoxes):
+    """Never comes back."""
+
+    def annotate(self, images: Sequence[RgbImage], names: Sequence[Sequence[str]]) -> list[list[Detection]]:
+        time.sleep(3600)
+        return super().annotate(images, names)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.xdist_group("ray")
+def test_the_last_stage_hangs_and_the_others_go_on_for_a_while(make_shards: Callable[..., str], tmp_path: Path) -> None:
+    images = make_shards(tmp_path / "images", shards=2, samples=20)
+    (tmp_path / "words.txt").write_text("picture\n")
+    engines = {
+        "tags": {"engine": "caption", "settings": {"vocabulary": str(tmp_path / "words.txt")}},
+        "ocr": {"engine": "tests.pipelines.engines:PixelOcr"},
+        "boxes": {"engine": "tests.pipelines.test_watch:HangingBoxes"},
+    }
+    driver = Driver(tmp_path, images, engines=engines, workers=1, stall_seconds=60)  # a note from 20 s on
+    finished = driver.run()
+    assert finished.returncode == 1
+    *progress, last = finished.stderr.splitlines()
+    said = r"error: no progress for \d+ s: stage boxes has been at shard-chunk 0000000\d/\d, samples 0 to 3; .*"
+    assert re.fullmatch(said, last), finished.stderr
+    notes = [line for line in progress if "no progress" in line]
+    assert notes
+    said = r"annotate: 0%, 0 images, .*; no progress of stage boxes for \d+ s"
+    assert all(re.fullmatch(said, line) for line in notes), notes
