@@ -100,13 +100,15 @@ def test_commands_exist() -> None:
     """Of all that is run in containers, or that a comment tells to run."""
     commands = get_command(app).commands  # type: ignore[attr-defined]  # typed as any command
     compose = documents(DOCKER / "compose.yaml")[0]
-    told = [command for path in DOCKER.rglob("*.*") for command in examples(path)]
-    told += [service["command"] for service in compose["services"].values()]
-    told += [service["healthcheck"]["test"] for service in compose["services"].values() if "healthcheck" in service]
-    told += [run.split() for path in DOCKERFILES for run in runs(path)]
-    told += [json.loads(words) for path in DOCKERFILES for name, words in instructions(path) if name == "CMD"]
+    services = compose["services"].values()
+    inside = [service["command"] for service in services]
+    inside += [service["healthcheck"]["test"][1:] for service in services if "healthcheck" in service]
+    inside += [json.loads(words) for path in DOCKERFILES for name, words in instructions(path) if name == "CMD"]
     jobs = [each["spec"] for path in MANIFESTS for each in documents(path) if each["kind"] == "RayJob"]
-    told += [job["entrypoint"].split() for job in jobs]
+    inside += [job["entrypoint"].split() for job in jobs]
+    assert {words[0] for words in inside} <= {"ray", "shardloom", "python"}
+    told = inside + [command for path in DOCKER.rglob("*.*") for command in examples(path)]
+    told += [run.split() for path in DOCKERFILES for run in runs(path)]
     seen = set()
     for words in told:
         for place, word in enumerate(words):
