@@ -2,7 +2,8 @@
 
 What has failed is in the quarantine and in the shard's side Parquet. `--retry-failed` asks for it again: a round over
 all parts, whose shards are further ones, `00000007-r1` beside `00000007`. What is committed is never asked for again
-and never written again. A round that was killed leaves a mark, by which the same command goes on with it.
+and never written again: of a row that was asked for again the last attempt counts, in the totals as well. A round that
+was killed leaves a mark, by which the same command goes on with it.
 """
 
 import functools
@@ -128,6 +129,7 @@ class Run:
     def fetch(self, parts: list[Part], rows: int, mark: str) -> None:
         """Downloads these parts, of so many rows, and commits each as it is done. The mark lies there until all are."""
         where = placement(self.recipe.run, len(parts))
+        self.output.clear(PARTS)  # half a shard each that killed runs have left
         self.output.write(mark, b"")
         clock = RunClock()
         with Progress("download", rows, "addresses", self.quiet) as progress, Tally(progress, self.output) as tally:

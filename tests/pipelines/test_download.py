@@ -4,6 +4,7 @@ img2dataset is stood in for: `test_download_web.py` runs it.
 """
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,18 @@ import pytest
 from pipelines import download_part
 from pipelines.cli import main
 from pipelines.download import Tally, download
+from pipelines.img2dataset import _salvage
 from pipelines.progress import Progress
-from pipelines.recipe import DownloadRecipe, DownloadRun
+from pipelines.recipe import DownloadRecipe, DownloadRun, load_recipe
 from pipelines.shard_reader import missing_downloads
 from pipelines.stats import Totals, stats
 from pipelines.verify import verify
 from schemas.datacomp import read_sample
 from schemas.errors import ShardloomError, UsageError
+from schemas.recipe_file import read_recipe
 from schemas.storage import Folder
 from schemas.tar_reader import TarReader
-from tests.conftest import jpeg
+from tests.conftest import REPOSITORY, jpeg
 from tests.pipelines.drivers import hashes, wait_until
 from tests.pipelines.metadata import StandIn, uid_of, write_metadata
 from tests.s3.bucket import Bucket
@@ -263,6 +266,34 @@ def test_without_a_network_nothing_is_given_up(tmp_path: Path, monkeypatch: pyte
     assert small.reasons == {"unknown_host": 250}
 
 
+def test_of_a_part_whose_time_is_over_the_images_so_far_are_kept(
+    stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """img2dataset is killed: its tar ends anywhere, its table isn't there."""
+
+    def killed(folder: Path, *arguments: Any) -> dict[str, Path]:
+        made = stand_in(folder, *arguments)
+        (folder / "images").mkdir()
+        made[".parquet"].unlink()
+        made[".tar"].rename(folder / "images/00000.tar")
+        os.truncate(folder / "images/00000.tar", 9 * 512 + 100)  # inside the second image
+        _salvage(folder)
+        return {ending: folder / f"images/00000000{ending}" for ending in made}
+
+    monkeypatch.setattr(download_part, "images_of_addresses", killed)
+    recipe = recipe_of(write_metadata(tmp_path / "a.parquet", urls("1.jpg", "2.jpg", "3.jpg")))
+    output = tmp_path / "out"
+    totals = download(recipe, str(output), quiet=True)
+    assert (totals.rows_out, totals.reasons) == (1, {"deadline": 2})
+    [(key, caption, image)] = samples(output, "00000000")
+    number = int(key)
+    assert (caption, image) == (f"caption of {number}", jpeg(number + 1))
+    monkeypatch.setattr(download_part, "images_of_addresses", stand_in)
+    assert download(recipe, str(output), retry_failed=True, quiet=True).rows_out == 3
+    again = [(key, image) for key, _, image in samples(output, "00000000-r1")]
+    assert again == [(f"{row:09d}", jpeg(row + 1)) for row in range(3) if row != number]
+
+
 def test_metadata_and_shards_may_lie_in_a_store(stand_in: StandIn, bucket: Bucket, tmp_path: Path) -> None:
     """The same bytes come of it, recipe apart."""
     path = write_metadata(tmp_path / "a.parquet", urls(*ROUND))
@@ -319,6 +350,14 @@ def test_more_patience_is_no_other_recipe(stand_in: StandIn, tmp_path: Path) -> 
     assert download(recipe, str(tmp_path / "out"), retry_failed=True, quiet=True).rows_out == 2
     with pytest.raises(UsageError, match="image_size is 512 there and 256 here"):
         download(recipe_of(path, image_size=256), str(tmp_path / "out"), quiet=True)
+
+
+def test_the_recipe_that_ships_says_what_is_so_without_it() -> None:
+    shipped = load_recipe(DownloadRecipe, str(REPOSITORY / "recipes/download.yaml"), input=["x"])
+    assert shipped == DownloadRecipe(input=["x"])
+    values = read_recipe(str(REPOSITORY / "recipes/download.yaml"))
+    assert {*values} == {"kind"} | {*DownloadRecipe.model_fields} - {"input"}
+    assert {*values["run"]} == {*DownloadRun.model_fields} - {"allow_damaged", "allow_download", "output"}
 
 
 WRONG_USE = {

@@ -30,7 +30,7 @@ from pipelines.stats import stats
 from pipelines.verify import verify
 from schemas.tar_reader import TarReader, TarSample
 from tests.conftest import REPOSITORY, jpeg
-from tests.pipelines.drivers import wait_until
+from tests.pipelines.drivers import hashes, wait_until
 from tests.pipelines.metadata import uid_of, write_metadata
 from tests.pipelines.web_pages import Site, noise, served_pages
 
@@ -137,6 +137,8 @@ def addresses(site: Site) -> tuple[list[str | None], list[str]]:
     return [rows[at][0].format(number) for number, at in enumerate(order)], [rows[at][1] for at in order]
 
 
+@pytest.mark.ray
+@pytest.mark.xdist_group("ray")
 def test_of_300_addresses_every_one_is_had_or_accounted_for(site: Site, tmp_path: Path) -> None:
     urls, fates = addresses(site)
     assert len(urls) == ROWS
@@ -185,28 +187,28 @@ def test_of_300_addresses_every_one_is_had_or_accounted_for(site: Site, tmp_path
     printed = stats(str(output))
     assert (printed["rows_in"], printed["rows_out"], printed["reasons"]) == (ROWS, had + ill, dict(lasting))
 
-
-@pytest.mark.ray
-@pytest.mark.xdist_group("ray")
-def test_annotate_reads_what_was_downloaded(site: Site, tmp_path: Path) -> None:
-    """Two workers download; an image more in a shard's table than in its tar would be damage."""
-    urls = [f"{site.address}/good/{number}.jpg" for number in range(20)] + [f"{site.address}/ill/code/503/20"] * 2
-    metadata = write_metadata(tmp_path / "metadata/a.parquet", list(urls))
-    recipe = recipe_of(metadata, workers=2, urls_per_shard=11)
-    images = tmp_path / "images"
-    assert download(recipe, str(images), quiet=True).rows_out == 20
-    site.is_mended = True
-    assert download(recipe, str(images), retry_failed=True, quiet=True).rows_out == 22
-    engine = EngineSpec(engine="tests.pipelines.engines:PixelOcr", batch_size=4)
+    engine = EngineSpec(engine="tests.pipelines.engines:PixelOcr")
     annotated = annotate(
-        AnnotateRecipe(input=[f"{images}/data/*.tar"], engines={"ocr": engine}, run=AnnotateRun(workers=2)),
+        AnnotateRecipe(input=[f"{output}/data/*.tar"], engines={"ocr": engine}, run=AnnotateRun(workers=1)),
         str(tmp_path / "annotations"),
         quiet=True,
     )
-    assert (annotated.outputs, annotated.rows_in, annotated.rows_out, annotated.damaged) == (3, 22, 22, {})
-    rows = pl.concat([pl.read_parquet(path) for path in (tmp_path / "annotations/data").glob("*.parquet")])
-    assert sorted(rows["uid"]) == sorted(uid_of(number) for number in range(22))
-    assert sorted(rows["url"]) == sorted(urls)
+    assert (annotated.outputs, annotated.rows_in, annotated.rows_out) == (4, had + ill, had + ill)
+    assert annotated.damaged == {}, "the tars hold what their tables list"
+    seen = pl.concat([pl.read_parquet(path) for path in (tmp_path / "annotations/data").glob("*.parquet")])
+    assert sorted(seen["key"]) == sorted(samples(output))
+    assert set(seen["uid"]) == {uid_of(number) for number, fate in enumerate(fates) if fate not in lasting}
+
+
+@pytest.mark.ray
+@pytest.mark.xdist_group("ray")
+def test_any_number_of_workers_gives_the_same_bytes(site: Site, tmp_path: Path) -> None:
+    urls = [f"{site.address}/good/{number}.jpg" for number in range(20)] + [f"{site.address}/missing/20"] * 2
+    metadata = write_metadata(tmp_path / "metadata/a.parquet", list(urls))
+    for workers in (1, 2):
+        totals = download(recipe_of(metadata, workers, urls_per_shard=8), str(tmp_path / f"{workers}"), quiet=True)
+        assert (totals.outputs, totals.rows_in, totals.rows_out) == (3, 22, 20)
+    assert hashes(tmp_path / "1") == hashes(tmp_path / "2")
 
 
 def test_images_are_made_smaller_faces_blurred_and_hashes_checked(site: Site, tmp_path: Path) -> None:
