@@ -55,7 +55,7 @@ def shardloom(
 
 EXAMPLES: dict[Callable[..., None], str] = {
     select: "select 'metadata/*.parquet' --top-fraction 0.3 --min-side 200 --language en --output selected",
-    download: "download 'metadata/*.parquet' --output images --retry-failed",
+    download: "download 'metadata/*.parquet' --output images",
     annotate: "annotate ocr,tags,boxes --input 'shards/*.tar' --output annotations",
     render: "render ocr annotations --output captions --granularity 0 --granularity 5",
     shard: "shard --images 'shards/*.tar' --captions captions --output training",
