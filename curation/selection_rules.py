@@ -76,6 +76,8 @@ def holds(found: pa.DataType, kind: Kind) -> bool:
     """Whether a column of this type can be looked at by rules on such values."""
     if pa.types.is_dictionary(found):
         return kind == "text" and holds(found.value_type, kind)
-    if kind == "number":
-        return pa.types.is_integer(found) or pa.types.is_floating(found)
-    return pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found)
+    of_kind = {
+        "text": (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
+        "number": (pa.types.is_integer, pa.types.is_floating),
+    }
+    return any(is_one(found) for is_one in of_kind[kind])

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -116,8 +116,8 @@ def held_threshold(found: EngineFingerprint | None, rules: SelectionRules, pool:
     """That of an earlier run by this rule over the same input: it need not be looked for again."""
     if found is None or (found.name, found.weights_sha256) != (rules.top_column, pool):
         return None
-    threshold = Threshold(found.name, *(found.settings[name] for name in ("fraction", "least", "rows")))
-    return threshold if threshold.fraction == rules.top_fraction else None
+    fraction, least, rows = (cast(float, found.settings[name]) for name in ("fraction", "least", "rows"))
+    return Threshold(found.name, fraction, least, int(rows)) if fraction == rules.top_fraction else None
 
 
 def pool_sha256(inputs: Sequence[InputShard]) -> str:

@@ -5,6 +5,7 @@ columns, which may be whole files, and gives strings another type; a file with o
 """
 
 import contextlib
+import functools
 import hashlib
 import io
 import tempfile
@@ -89,10 +90,10 @@ class Judge:
         self._verdict = verdict(rules, selection.threshold)
         self._later: list[tuple[Reason, Stays]] = []
         if selection.uids:
-            wanted = [open_subset(file.path) for file in selection.uids]
+            wanted = [held_subset(file) for file in selection.uids]
             self._later.append((Reason.NOT_IN_SUBSET, lambda rows: within(wanted, uids_of(rows))))
         if selection.exclude:
-            unwanted = [open_subset(file.path) for file in selection.exclude]
+            unwanted = [held_subset(file) for file in selection.exclude]
             self._later.append((Reason.EXCLUDED, lambda rows: ~within(unwanted, uids_of(rows))))
         if rules.languages:
             codes = frozenset(rules.languages)
@@ -115,6 +116,12 @@ class Judge:
 def in_language(codes: frozenset[str], rows: pl.DataFrame) -> NDArray[np.bool_]:
     """Whose caption is in one of the languages."""
     return np.array([language_of(text or "") in codes for text in rows[TEXT].to_list()], bool)
+
+
+@functools.cache
+def held_subset(file: InputFile) -> NDArray[Any]:
+    """The uids of a subset file, mapped once a process: of an object store's file that is a copy of all of it."""
+    return open_subset(file.path)
 
 
 def within(subsets: list[NDArray[Any]], uids: NDArray[Any]) -> NDArray[np.bool_]:
