@@ -14,12 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from curation.selection_rules import SelectionRules
 from pipelines import download_part
 from pipelines.cli import main
 from pipelines.download import Tally, download
 from pipelines.img2dataset import _salvage
 from pipelines.progress import Progress
-from pipelines.recipe import DownloadRecipe, DownloadRun, load_recipe
+from pipelines.recipe import DownloadRecipe, DownloadRun, SelectRecipe, load_recipe
+from pipelines.select import select
 from pipelines.shard_reader import missing_downloads
 from pipelines.stats import Totals, stats
 from pipelines.verify import verify
@@ -323,6 +325,28 @@ def test_progress_is_seen_within_a_part(tmp_path: Path, monkeypatch: pytest.Monk
             tally.committed = 190
             wait_until(lambda: progress.done == 200)
         assert progress.items == 200
+
+
+def test_a_selection_is_downloaded(stand_in: StandIn, tmp_path: Path) -> None:
+    boxes = [[[0.1, 0.1, 0.5, 0.5]], [], []]
+    path = write_metadata(
+        tmp_path / "a.parquet",
+        urls("1.jpg", "2.jpg", "3.jpg"),
+        face_bboxes=boxes,
+        original_width=[640, 64, 640],
+        original_height=[480, 48, 480],
+    )
+    other = write_metadata(tmp_path / "b.parquet", urls("4.jpg"), first=3)  # of which nothing stays
+    select(
+        SelectRecipe(input=[path, other], rules=SelectionRules(min_side=200)), str(tmp_path / "selected"), quiet=True
+    )
+    totals = download(recipe_of(f"{tmp_path}/selected/data/*.parquet"), str(tmp_path / "out"), quiet=True)
+    assert (totals.outputs, totals.rows_in, totals.rows_out, totals.counts) == (1, 2, 2, {"blurred_images": 1})
+    assert samples(tmp_path / "out", "00000000") == [
+        ("000000000", "caption of 0", jpeg(1)),
+        ("000000001", "caption of 2", jpeg(3)),
+    ]
+    assert stand_in.asked == ["https://host0.example/1.jpg", "https://host2.example/3.jpg"]
 
 
 @pytest.mark.usefixtures("stand_in")
