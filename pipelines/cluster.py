@@ -83,8 +83,7 @@ def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None
         options |= {"include_dashboard": False}
     on_term = signal.getsignal(signal.SIGTERM)
     try:
-        with _no_stderr():
-            ray.init(**options, logging_level=logging.ERROR, log_to_driver=False)
+        _start(options, tries=1 if address else 2)
         _own_cpus, _own_store = None if address else wanted, store
     except Exception as error:  # noqa: BLE001 - Ray has no class of its own for a node that is too slow to start
         raise ShardloomError(
@@ -93,6 +92,17 @@ def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, on_term)  # Ray's own handler would print a native stack
+
+
+def _start(options: dict[str, object], tries: int) -> None:
+    """Ray gives a node's processes 15 seconds to start. They load quicker when they have been loaded before."""
+    try:
+        with _no_stderr():
+            ray.init(**options, logging_level=logging.ERROR, log_to_driver=False)
+    except Exception:
+        if tries == 1:
+            raise
+        _start(options, tries - 1)
 
 
 def explained(error: BaseException) -> BaseException:
