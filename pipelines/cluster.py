@@ -4,6 +4,7 @@ import contextlib
 import logging
 import math
 import os
+import queue
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -11,11 +12,13 @@ from pathlib import Path
 
 import ray
 
+from pipelines import GRAPH_THREAD
 from pipelines.recipe import RunOptions
 from pipelines.room import READING_CPUS, Node, Request, cluster_nodes, lacking
 from schemas.errors import ShardloomError, UsageError
 from schemas.storage import OPTIONS
 
+START_SECONDS = 180.0  # two tries of Ray's own on a busy machine: each waits 30 seconds for a node to be heard of
 STORE_SHARE = 0.3  # of a machine's memory, Ray's own default
 _own_cpus: int | None = None  # what a cluster of our own was started with
 _own_store = 0
@@ -95,13 +98,32 @@ def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None
 
 
 def _start(options: dict[str, object], tries: int) -> None:
-    """Ray gives a node's processes 15 seconds to start. They load quicker when they have been loaded before."""
-    try:
-        with _no_stderr():
+    """Ray gives a node's processes 15 seconds to start. They load quicker when they have been loaded before.
+
+    In a thread of its own, for a node that dies as it starts is waited for without end, in native code. That thread
+    stays: the node's processes are told to end with the one that has started them.
+    """
+    result: queue.Queue[Exception | None] = queue.Queue()
+
+    def init() -> None:
+        try:
             ray.init(**options, logging_level=logging.ERROR, log_to_driver=False)
-    except Exception:
+        except Exception as error:  # noqa: BLE001  handed to the thread that waits
+            result.put(error)
+            return
+        threading.current_thread().name = "ray"
+        result.put(None)
+        threading.Event().wait()
+
+    with _no_stderr():
+        threading.Thread(target=init, daemon=True, name=GRAPH_THREAD).start()
+        try:
+            error = result.get(timeout=START_SECONDS)
+        except queue.Empty:
+            raise TimeoutError(f"it has not started within {START_SECONDS:g} s; the same command tries again") from None
+    if error is not None:
         if tries == 1:
-            raise
+            raise error
         _start(options, tries - 1)
 
 
