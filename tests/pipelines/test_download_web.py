@@ -254,7 +254,7 @@ def test_a_shard_has_a_deadline(site: Site, tmp_path: Path) -> None:
     late = recipe.run.model_copy(update={"deadline_seconds": 40.0})  # img2dataset takes some of them to start
     output = str(tmp_path / "out")
     totals = download(recipe.model_copy(update={"run": late}), output, quiet=True)
-    assert (totals.rows_in, totals.rows_out) == (61, 1)
+    assert (totals.rows_in, totals.quarantined >= 60) == (61, True)
     assert set(totals.reasons) <= {"deadline", "timed_out"}
     site.is_mended = True
     totals = download(recipe, output, retry_failed=True, quiet=True)
