@@ -158,6 +158,6 @@ def start_ledger(stages: list[str]) -> ray.actor.ActorHandle:
 
     On the driver's node, so that no other node takes the counts away with it when it is lost.
     """
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)  # as a wish it is not heard
     actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3, scheduling_strategy=here)(Ledger)
     return actor.remote(stages)
