@@ -55,6 +55,8 @@ def download(
         todo = [part for part in parts if part.name not in done]
         if todo:
             run.fetch(todo, sum(rows_of(part) for part in todo), UNFINISHED)
+        else:
+            folder.remove(UNFINISHED)  # of a run that was killed after its last commit
         if retry_failed or retry_all:
             retry(run, parts)
         result = totals(folder)
