@@ -156,8 +156,9 @@ class Ledger:
 def start_ledger(stages: list[str]) -> ray.actor.ActorHandle:
     """A ledger of its own for this run. If its process dies it starts again, with empty counts.
 
-    On the driver's node, so that no other node takes the counts away with it when it is lost.
+    On the driver's node, so that no other node takes the counts away with it when it is lost. Ray does not hear a
+    `soft` wish.
     """
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)  # as a wish it is not heard
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3, scheduling_strategy=here)(Ledger)
     return actor.remote(stages)
