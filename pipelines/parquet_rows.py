@@ -83,7 +83,7 @@ def _without_times(batch: pa.RecordBatch) -> pa.RecordBatch:
     """The batch with dates and times as text, of zones in UTC: Python has no year 10,000, no nanoseconds, few zones."""
     columns = batch.columns
     for form in (_of_no_zone, _as_text):
-        columns = [_cast(column, _mapped(column.type, form)) for column in columns]
+        columns = [_cast(column, mapped(column.type, form)) for column in columns]
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
@@ -99,15 +99,15 @@ def _as_text(kind: pa.DataType) -> pa.DataType:
     return pa.string() if pa.types.is_temporal(kind) and not pa.types.is_interval(kind) else kind
 
 
-def _mapped(kind: pa.DataType, form: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
+def mapped(kind: pa.DataType, form: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
     """The type with another in the place of each that it is made of."""
     if pa.types.is_struct(kind):
-        return pa.struct([field.with_type(_mapped(field.type, form)) for field in kind])
+        return pa.struct([field.with_type(mapped(field.type, form)) for field in kind])
     if pa.types.is_map(kind):
-        return pa.map_(*(field.with_type(_mapped(field.type, form)) for field in (kind.key_field, kind.item_field)))
+        return pa.map_(*(field.with_type(mapped(field.type, form)) for field in (kind.key_field, kind.item_field)))
     for is_list, list_of in _LISTS:
         if is_list(kind):
-            return list_of(kind.value_field.with_type(_mapped(kind.value_type, form)))
+            return list_of(kind.value_field.with_type(mapped(kind.value_type, form)))
     return form(kind)
 
 

@@ -3,6 +3,7 @@
 import functools
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -19,7 +20,7 @@ from pipelines.units import map_units, runs_alone
 from schemas.errors import UsageError
 from schemas.manifest import Manifest
 from schemas.output_set import PARTS, UNFINISHED, committed
-from schemas.storage import Folder, split
+from schemas.storage import Folder, matching, split
 
 
 def select(recipe: SelectRecipe, output: str, quiet: bool = False) -> Totals:
@@ -27,7 +28,7 @@ def select(recipe: SelectRecipe, output: str, quiet: bool = False) -> Totals:
     folder = Folder(output)
     inputs = input_shards(recipe.input, ".parquet")
     check_columns(inputs, recipe.rules.columns())
-    check_place(folder, recipe.run.subset)
+    check_place(folder, recipe, inputs)
     selection = selection_of(recipe, inputs, committed(folder), quiet)
     with begun(folder, recipe):
         done = committed(folder)
@@ -72,12 +73,14 @@ def select_file(selection: Selection, output: Folder, threads: int | None, shard
 
 
 def check_columns(inputs: Sequence[InputShard], needed: dict[str, Kind]) -> None:
-    """Raises `UsageError` for a file that is no Parquet, or that lacks a column that a rule looks at."""
+    """Raises `UsageError` for a file that is no Parquet, lacks a column that a rule looks at, or has one twice."""
     folder, _ = inputs[0].folder()
     schemas = folder.at_once(schema_of, [shard.path for shard in inputs])
     for shard, schema in zip(inputs, schemas, strict=True):
+        if twice := [name for name, times in Counter(schema.names).items() if times > 1]:
+            raise UsageError(f"{shard.path} has more than one column {twice[0]}: rename them")
         for name, kind in needed.items():
-            if schema.names.count(name) != 1:
+            if name not in schema.names:
                 raise UsageError(f"{shard.path} has no column {name}, but {', '.join(schema.names) or 'none'}")
             found = schema.field(name).type
             if not holds(found, kind):
@@ -94,10 +97,22 @@ def schema_of(path: str) -> pa.Schema:
             raise UsageError(f"{path} is no Parquet file: {' '.join(str(error).split())[:200]}") from None
 
 
-def check_place(output: Folder, subset: str | None) -> None:
-    """Refuses a subset file among the output's: no manifest would tell of it."""
-    if subset is not None and f"{subset}/".startswith(f"{output.url}/"):
+def check_place(output: Folder, recipe: SelectRecipe, inputs: Sequence[InputShard]) -> None:
+    """Refuses a subset file among the output's, of which no manifest would tell, or in the place of an input."""
+    subset = recipe.run.subset
+    if subset is None:
+        return
+    place = whole(subset)
+    if f"{place}/".startswith(f"{whole(output.url)}/"):
         raise UsageError(f"--subset {subset} lies in the output set {output.url}: put it beside the folder")
+    read = [shard.path for shard in inputs] + [path for glob in recipe.uids + recipe.exclude for path in matching(glob)]
+    if place in map(whole, read):
+        raise UsageError(f"--subset {subset} is a file of the input, which it would replace: give it another name")
+
+
+def whole(path: str) -> str:
+    """A local path from the root; a URL as it is."""
+    return path if "://" in path else os.path.realpath(path)
 
 
 if __name__ == "__main__":

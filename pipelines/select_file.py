@@ -23,7 +23,7 @@ from curation.language import language_of
 from curation.selection import CODES, ORDER, STAYS, sound_text, uids_of, verdict
 from curation.selection_rules import TEXT, UID, holds
 from pipelines.inputs import InputShard
-from pipelines.parquet_rows import PAGE_BUFFER
+from pipelines.parquet_rows import PAGE_BUFFER, mapped
 from pipelines.selection import Selection
 from schemas.errors import ShardloomError
 from schemas.manifest import InputFile, Manifest, OutputFile
@@ -229,15 +229,33 @@ def local_copy(folder: Folder, name: str) -> Iterator[tuple[Path, int, str]]:
 
 
 def schema_of(path: Path, shown: str) -> pa.Schema:
-    """The columns of a Parquet file, as Arrow has them."""
+    """The columns of a Parquet file, as they are kept."""
     with errors_of(shown):
-        return pq.read_schema(path)
+        return kept_schema(pq.read_schema(path))
 
 
 def batches(path: Path, shown: str) -> Iterator[pa.RecordBatch]:
     """The rows of a Parquet file."""
     with errors_of(shown), pq.ParquetFile(path, buffer_size=PAGE_BUFFER, pre_buffer=False) as parquet:
-        yield from parquet.iter_batches(BATCH)
+        for batch in parquet.iter_batches(BATCH):
+            kept = kept_schema(batch.schema)
+            yield batch if kept == batch.schema else batch.cast(kept)
+
+
+def kept_schema(schema: pa.Schema) -> pa.Schema:
+    """The same, with types that Arrow can choose and join rows of. What a Parquet file holds is alike for both."""
+    fields = [field.with_type(mapped(field.type, _kept_type)) for field in schema]
+    return pa.schema(fields, schema.metadata)
+
+
+def _kept_type(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_string_view(kind):
+        return pa.large_string()
+    if pa.types.is_binary_view(kind):
+        return pa.large_binary()
+    if pa.types.is_dictionary(kind) and kind.index_type.bit_width < 32:  # many row groups together have more values
+        return pa.dictionary(pa.int32(), kind.value_type, kind.ordered)
+    return kind
 
 
 @contextlib.contextmanager

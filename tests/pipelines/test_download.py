@@ -250,7 +250,6 @@ def test_a_round_that_was_stopped_is_gone_on_with(stand_in: StandIn, tmp_path: P
 
 
 @pytest.mark.usefixtures("stand_in")
-@pytest.mark.usefixtures("stand_in")
 def test_a_run_that_was_killed_after_its_last_commit_is_finished_by_the_next(tmp_path: Path) -> None:
     path, output = write_metadata(tmp_path / "a.parquet", urls("1.jpg", "http_503")), tmp_path / "out"
     download(recipe_of(path), str(output), quiet=True)
@@ -261,6 +260,7 @@ def test_a_run_that_was_killed_after_its_last_commit_is_finished_by_the_next(tmp
     assert verify(str(output)) == (1, [])
 
 
+@pytest.mark.usefixtures("stand_in")
 def test_without_a_network_nothing_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Silent(StandIn):
         def __call__(self, folder: Path, *arguments: Any) -> dict[str, Path]:

@@ -207,6 +207,51 @@ def test_a_subset_file_among_the_outputs_is_refused(metadata: Path, tmp_path: Pa
     with pytest.raises(UsageError, match=r"--subset .*/out/subset\.npy lies in the output set"):
         chosen(metadata, tmp_path / "out", tmp_path / "out/subset.npy")
     assert not (tmp_path / "out").exists()
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(UsageError, match=r"--subset .*/link/out/subset\.npy lies in the output set"):
+        chosen(metadata, tmp_path / "out", tmp_path / "link/out/subset.npy")
+
+
+def test_a_subset_file_in_the_place_of_an_input_is_refused(tmp_path: Path) -> None:
+    write_metadata(tmp_path / "in/a.parquet", [row(1), row(2)])
+    before = (tmp_path / "in/a.parquet").read_bytes()
+    seen = save(tmp_path / "seen.npy", [uid_of(1)])
+    for subset in (tmp_path / "in/a.parquet", tmp_path / "in/../seen.npy"):
+        with pytest.raises(UsageError, match=rf"--subset {subset} is a file of the input, which it would replace"):
+            chosen(tmp_path / "in", tmp_path / "out", subset, rules={}, exclude=[seen])
+    assert (tmp_path / "in/a.parquet").read_bytes() == before
+    assert not (tmp_path / "out").exists()
+    chosen(tmp_path / "in", tmp_path / "out", tmp_path / "more.npy", rules={}, exclude=[seen])
+    assert np.load(tmp_path / "more.npy").tolist() == [pair(uid_of(2))]
+
+
+def test_columns_that_arrow_cannot_choose_rows_of_are_kept_as_others(tmp_path: Path) -> None:
+    groups = [
+        pa.table(
+            {
+                "uid": pa.array([uid_of(number) for number in numbers], pa.string_view()),
+                "url": pa.array(["https://a"] * 100, pa.string_view()),
+                "kind": pa.DictionaryArray.from_arrays(  # each row group has other values
+                    pa.array(range(100), pa.int8()), pa.array([f"kind {number}" for number in numbers])
+                ),
+                "nested": pa.array([[b"a"]] * 100, pa.list_(pa.binary_view())),
+            }
+        )
+        for numbers in (range(100), range(100, 200), range(200, 300))
+    ]
+    (tmp_path / "in").mkdir()
+    with pq.ParquetWriter(tmp_path / "in/a.parquet", groups[0].schema) as writer:
+        for group in groups:
+            writer.write_table(group)
+    totals = chosen(tmp_path / "in", tmp_path / "out", rules={}, exclude=[save(tmp_path / "one.npy", [uid_of(150)])])
+    assert totals.reasons == {"excluded": 1}
+    found = pq.read_table(tmp_path / "out/data/a.parquet")
+    assert found.schema.types == [
+        *(pa.large_string(), pa.large_string()),
+        *(pa.dictionary(pa.int32(), pa.string()), pa.list_(pa.field("element", pa.large_binary()))),
+    ]
+    expected = [row for group in groups for row in group.to_pylist() if row["uid"] != uid_of(150)]
+    assert found.to_pylist() == expected
 
 
 def test_columns_of_any_kind_are_kept(tmp_path: Path) -> None:
@@ -257,6 +302,8 @@ def test_a_string_that_is_no_text_costs_no_neighbour(tmp_path: Path) -> None:
         (["--min-side", "9"], [("uid", pa.string()), ("url", pa.string()), ("original_width", pa.string())],
          r"error: .*/a\.parquet: column original_width holds string, not numbers"),
         ([], [("uid", pa.int64()), ("url", pa.string())], r"error: .*/a\.parquet: column uid holds int64, not texts"),
+        ([], [(name, pa.string()) for name in ("uid", "url", "more", "more")],
+         r"error: .*/a\.parquet has more than one column more: rename them"),
     ],
 )  # fmt: skip
 def test_columns_that_rules_lack_are_named(
