@@ -149,10 +149,11 @@ def render_file(
 
 
 def caption_schema(recipe: AnyRenderRecipe, bases: BaseCaptions | None, source: Manifest) -> pa.Schema:
-    """The family's layout."""
+    """The family's layout. It names the annotations by their bytes, which are the same wherever they lie."""
+    revision = next((file.sha256 for file in source.outputs if file.path == data_name(source)), "")
     if recipe.family == "ocr":
-        return blip3_ocr_schema(source.recipe_sha256)
-    return blip3_grounding_schema(source.recipe_sha256, "alt_text" if bases is None else bases.column)
+        return blip3_ocr_schema(revision)
+    return blip3_grounding_schema(revision, "alt_text" if bases is None else bases.column)
 
 
 def read_data(annotations: Folder, source: Manifest) -> bytes | None:

@@ -47,6 +47,14 @@ def captions(annotations: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return caption_set(annotations, tmp_path_factory.mktemp("captions") / "out")
 
 
+def test_bytes_are_the_same_wherever_the_images_lay(
+    annotations: Path, captions: Path, make_shards: Callable[..., str], tmp_path: Path
+) -> None:
+    other = annotation_set(make_shards(tmp_path / "elsewhere", SHARDS, SAMPLES), tmp_path / "annotations")
+    assert (other / "recipe.yaml").read_bytes() != (annotations / "recipe.yaml").read_bytes()
+    assert hashes(caption_set(other, tmp_path / "out") / "data") == hashes(captions / "data")
+
+
 def test_datasets_and_polars_read_the_captions(captions: Path, tmp_path: Path) -> None:
     files = f"{captions}/data/*.parquet"
     loaded = load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path))
