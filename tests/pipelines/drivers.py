@@ -16,7 +16,7 @@ import yaml
 
 from tests.conftest import REPOSITORY
 
-TIMEOUT = 240.0
+TIMEOUT = 600.0  # of a hang: a busy machine takes its time
 NO_TOKEN = {"RAY_AUTH_MODE": "disabled"}  # clusters of tests listen on this machine alone
 
 
