@@ -19,12 +19,16 @@ _MARKS = "shardloom"  # namespace in the cluster's own table of keys and values
 
 def runs_alone(run: RunOptions, units: int) -> bool:
     """Whether so many units are worked on in this process."""
+    if units == 0:
+        return True
     if run.address is not None:
         return False
-    if units <= 1 or run.workers == 1:
+    if run.workers == 1:
         return True
     if os.environ.get("RAY_ADDRESS"):  # a job's, whose own machine may be the smallest of its cluster
         return False
+    if units == 1:
+        return True
     from pipelines.cluster import default_workers  # here: it imports Ray, which takes longer than small sets to render
 
     return default_workers(run) == 1
@@ -50,7 +54,7 @@ def map_units(
     from pipelines.cluster import connect, default_workers, explained, joins
 
     connect(run, object_store_bytes=1 << 30)
-    exporter = Exporter(run.output or "") if joins(run) else None
+    exporter = Exporter((run.output or "").rstrip("/")) if joins(run) else None
     plain = getattr(function, "func", function)
     stage = getattr(plain, "__name__", type(plain).__name__)  # work may be an object that is called
     workers = min(len(units), default_workers(run))

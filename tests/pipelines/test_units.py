@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from pipelines.recipe import RunOptions
+from pipelines.units import runs_alone
 from tests.conftest import REPOSITORY
 from tests.pipelines.drivers import NO_TOKEN, TIMEOUT, cluster_of
 
@@ -39,6 +41,16 @@ except ShardloomError as error:
 from ray.experimental.internal_kv import _internal_kv_list
 print(_internal_kv_list("", namespace="shardloom"))
 """
+
+
+def test_a_job_works_on_its_cluster_on_one_unit_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    run, joining, one = RunOptions(), RunOptions(address="head:6379"), RunOptions(workers=1)
+    assert [runs_alone(run, units) for units in (0, 1)] == [True, True]
+    assert [runs_alone(joining, units) for units in (0, 1, 2)] == [True, False, False]
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    assert [runs_alone(run, units) for units in (0, 1, 2)] == [True, False, False]
+    assert [runs_alone(one, units) for units in (0, 1, 2)] == [True, True, True]
 
 
 @pytest.mark.slow
