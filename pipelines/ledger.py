@@ -92,6 +92,7 @@ class Ledger:
             self._offer(stage, more=-1)  # another one has started in its place
         else:
             attempts = self._attempts[stage][chunk] = Attempts((0, rows))
+            self._offer(stage, more=self._unknown(stage))
         attempts.at_work = (0, rows)
         return attempts
 
@@ -150,7 +151,11 @@ class Ledger:
         if stage in self._offered:
             counts.offered_seconds += counts.workers * (self._heard - self._offered[stage])
             self._offered[stage] = self._heard
-        counts.workers += more
+        counts.workers = max(0, counts.workers + more)  # one that a ledger knew before it died may end, too
+
+    def _unknown(self, stage: str) -> int:
+        """Workers that are at work and have started before a ledger that died was started again."""
+        return max(0, len(self._attempts[stage]) - self._stages[stage].workers)
 
 
 def start_ledger(stages: list[str]) -> ray.actor.ActorHandle:

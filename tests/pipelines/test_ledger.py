@@ -101,3 +101,17 @@ def test_a_ledger_that_has_started_again() -> None:
     found = ledger.snapshot()
     assert [counts.chunks for counts in found.stages.values()] == [1, 1]
     assert found.states == {"decode": StageState(), "ocr": StageState(queued=1)}
+
+
+def test_workers_of_a_ledger_that_has_started_again(clock: Clock) -> None:
+    """They are counted as they are seen, and are never fewer than none."""
+    ledger = Ledger(["ocr"])
+    ledger.recycle("ocr")
+    assert ledger.snapshot().stages["ocr"].workers == 0
+    ledger.begin("ocr", "a/0", 4)
+    ledger.begin("ocr", "a/1", 4)
+    clock.now += 10
+    ledger.finish("ocr", "a/0")
+    ledger.begin("ocr", "a/2", 4)
+    counts = StageCounts(2, 0, 1, recycled=1, offered_seconds=2 * 10, working_seconds=10)
+    assert ledger.snapshot().stages["ocr"] == counts
