@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from curation.decode import RgbImage
-from pipelines.metrics import COUNTS, METRICS, RUN, STATES
+from pipelines.metrics import COUNTS, METRICS, ROWS, RUN, SHARDS_LEFT, STATES, Exporter
 from pipelines.stats import read_times
 from schemas.storage import Folder
 from schemas.text_line import TextLine
@@ -144,6 +144,13 @@ def units(address: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+@pytest.mark.parametrize("name", ["s3://bucket/Übung", 'a "b"\\c\n{d}', "half a character: \udc80", ""])
+def test_a_run_may_have_any_name(name: str) -> None:
+    exporter = Exporter(name)
+    exporter.tell(ROWS, 3, "annotated")
+    exporter.tell(SHARDS_LEFT, 2)
 
 
 def test_names() -> None:
