@@ -21,6 +21,7 @@ from ray.data._internal.execution import streaming_executor_state
 from ray.data._internal.logical.optimizers import get_physical_ruleset
 from ray.data._internal.logical.rules import FuseOperators
 
+from pipelines.block_stats import Forgetful
 from pipelines.cluster import check, connect, joins
 from pipelines.engines import check_engines, needs_preparing, prepare
 from pipelines.inputs import InputShard, input_shards
@@ -67,8 +68,8 @@ def annotate(recipe: AnnotateRecipe, output: str, quiet: bool = False) -> Totals
             clock = RunClock()
             with Progress("annotate", sum(shard.size() for shard in todo), quiet=quiet) as progress:
                 Run(recipe, folder, todo, done, reuse).to_the_end(progress, clock)
-            folder.clear(PARTS)
             clock.stop(folder)
+        folder.clear(PARTS)  # also those of a run that was killed after its last commit
         result = totals(folder)
     check_damage(result, recipe.run.allow_damaged)
     return result
@@ -225,6 +226,7 @@ def set_up_ray_data() -> None:
     context.target_max_block_size = 1
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    context.custom_execution_callback_classes = [Forgetful]
     warnings.filterwarnings("ignore", module=r"ray\.data")  # of pools larger than a small input needs
     # Its loop looks at everything ten times a second, which costs a laptop more than one percent of its cores. Workers
     # hold the next chunk already, so that looking less often starves none of them.

@@ -72,10 +72,12 @@ def _requests(recipe: AnnotateRecipe, names: list[PoolName], heavy: Sequence[Poo
         sharing = [other for other in heavy if set(places[other]) & set(places[name])]
         cpus, gpus = options[name].cpus or 1.0 / len(sharing), options[name].gpus
         many = sum(node.fit(cpus, gpus) for node in places[name])
+        taken = cpus
         if gpus:
             many //= sum(options[other].gpus > 0 for other in sharing)
-        else:
-            many = min(many, int((_cpus(places[name]) - spare) / len(sharing) / cpus + EXACT))
+            taken += CHEAP_CPUS * DECODERS_A_GPU_WORKER if "decode" in names else 0
+        if not gpus or joins(recipe.run):  # a cluster of our own gets the cores that workers on its GPUs ask for
+            many = min(many, int((_cpus(places[name]) - spare) / len(sharing) / taken + EXACT))
         fewest, most = _sizes(options[name], recipe.run.workers, max(1, many))
         requests[name] = Request(name, fewest, most, cpus, gpus)
     decoders = sum(

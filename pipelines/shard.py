@@ -54,8 +54,8 @@ def shard(recipe: ShardRecipe, output: str, quiet: bool = False) -> Totals:
                 samples += manifest.rows_out
                 progress.advance(1)
                 progress.show(samples)
+        folder.clear(PARTS)  # also the mark of a run that was killed after its last commit
         if todo:
-            folder.clear(PARTS)
             clock.stop(folder)
         result = totals(folder)
     check_damage(result, recipe.run.allow_damaged)

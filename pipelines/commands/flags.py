@@ -1,6 +1,7 @@
 """What several commands have: flags, and the line in the end."""
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -8,6 +9,8 @@ import typer
 from pipelines import recipe as recipes
 from pipelines.terminal import visible
 from schemas.errors import UsageError
+
+JOB_FOLDER = "/runtime_resources/working_dir_files/"  # where Ray puts the copy of a job's --working-dir
 
 Output = Annotated[str | None, typer.Option("--output", "-o", help="the output set's folder: a path or an fsspec URL")]
 Workers = Annotated[int | None, typer.Option(help="worker processes; default: one a core")]
@@ -39,10 +42,15 @@ def named(option: str, values: list[str] | None) -> dict[str, Any]:
 
 
 def output_of(recipe: recipes.Recipe) -> str:
-    """The output set's folder. Raises `UsageError` when neither flag nor recipe names it."""
-    if recipe.run.output is None:
+    """The output set's folder. Raises `UsageError` when neither flag nor recipe names it, or a job would lose it."""
+    output = recipe.run.output
+    if output is None:
         raise UsageError("no output folder: pass --output, or set run.output in the recipe")
-    return recipe.run.output
+    if JOB_FOLDER in f"{Path.cwd()}/" and "://" not in output and not Path(output).is_absolute():
+        raise UsageError(
+            f"the output {output} would go when this job's copy of its folder goes: give a full path or URL"
+        )
+    return output
 
 
 def report(totals: Any, output: str, as_json: bool) -> None:

@@ -106,6 +106,25 @@ def test_defaults_fit_the_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sizes({"boxes": {"gpus": 0.5}}) == {"tags": (1, 1), "decode": (5, 5), "ocr": (24, 24), "boxes": (8, 8)}
 
 
+def test_defaults_leave_cores_to_gpu_workers_of_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GPUs that many workers can share do not make cores: what is planned must pass the check."""
+    monkeypatch.setattr(pools_module, "joins", lambda _: True)
+    for node, resources, found in (
+        (
+            Node(16.0, 4),
+            {"boxes": {"gpus": 0.25}},
+            {"tags": (1, 1), "decode": (7, 7), "ocr": (14, 14), "boxes": (13, 13)},
+        ),
+        (Node(8.0, 4), {"boxes": {"gpus": 0.25}}, {"tags": (1, 1), "decode": (4, 4), "ocr": (6, 6), "boxes": (6, 6)}),
+        (Node(8.0, 4), {"boxes": {"gpus": 1}}, {"tags": (1, 1), "decode": (3, 3), "ocr": (6, 6), "boxes": (4, 4)}),
+    ):
+        monkeypatch.setattr(pools_module, "nodes", lambda _, there=node: [there])
+        assert sizes(resources) == found
+        values = {"input": "x", "engines": ENGINES, "run": {"resources": resources}}
+        requests = [pool.request for pool in plan_pools(AnnotateRecipe.model_validate(values))]
+        assert lacking(requests, [node]) is None
+
+
 def test_pools_that_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pools_module, "nodes", lambda _: [Node(17.0, 2)])
     assert sizes({"ocr": {"min": 2, "max": 40}, "tags": {"max": 3}}) == {

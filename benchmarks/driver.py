@@ -1,0 +1,232 @@
+"""What a chunk costs the driver: the real graph over 10,000 chunks on a cluster of logical nodes, its engines asleep.
+
+    python -m benchmarks.driver [--chunks 10_000] [--workers 32] [--nodes 4] [--speed 500]
+
+Engines sleep what a chunk of 256 images costs on a core (docs/cluster.md), `--speed` times faster, and look at no
+pixel; OCR and boxes share the workers so that both are busy. A chunk has 4 small pictures, padded so that its blocks
+lie in the object store as large ones do; shards have 40 chunks as DataComp's have. All else is as in any run: reading,
+hashing, decoding, parts, commits. CPU seconds are those of all threads of a process, between the first and the last
+tenth of the shards. The driver's loop turns a few times a second whether chunks move or not: what that costs is taken
+in a pause, the first chunk of each OCR worker, and the rest is what chunks cost.
+"""
+
+import argparse
+import contextlib
+import os
+import resource
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+
+import psutil
+from PIL import Image
+from ray.cluster_utils import Cluster
+
+from curation.decode import RgbImage
+from pipelines.annotate import annotate
+from pipelines.recipe import AnnotateRecipe
+from schemas.box import Detection
+from schemas.fingerprint import EngineFingerprint
+from schemas.tar_writer import TarWriter
+from schemas.text_line import TextLine
+
+IMAGES = 256  # of a real chunk
+OCR_SECONDS, BOXES_SECONDS = 1 / 2.5, 1 / 0.29  # an image on one core
+SAMPLES, SHARD_CHUNKS = 4, 40
+SIDE, IMAGE_BYTES = 192, 40_000  # 4 of them are over 100 kB, below which Ray puts no block into its store
+PAUSE_SECONDS, QUIET_SECONDS, READING_SECONDS = 40.0, 20.0, 1.0
+STORE_BYTES = 256 << 20
+
+
+class SleepingOcr:
+    """Sees nothing, as slowly as asked."""
+
+    fingerprint = EngineFingerprint(name="sleep", version="1", weights_sha256="", settings={})
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.pause = seconds, PAUSE_SECONDS
+
+    def annotate(self, images: Sequence[RgbImage]) -> list[list[TextLine]]:
+        time.sleep(self.seconds * len(images) + self.pause)
+        self.pause = 0.0
+        return [[] for _ in images]
+
+
+class SleepingBoxes:
+    """Finds nothing, as slowly as asked."""
+
+    fingerprint = EngineFingerprint(name="sleep", version="1", weights_sha256="", settings={})
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def annotate(self, images: Sequence[RgbImage], names: Sequence[Sequence[str]]) -> list[list[Detection]]:
+        time.sleep(self.seconds * len(images))
+        return [[] for _ in images]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What has been done and used up to a moment."""
+
+    shards: int
+    seconds: float
+    cpu: Counter[str]  # seconds by process
+    driver_bytes: int
+
+
+@dataclass(slots=True)
+class Watch:
+    """What is known of a run."""
+
+    idle_cores: float = 0.0  # of the driver, while no chunk moves
+    readings: list[Usage] = field(default_factory=list)  # when a tenth, a half and nine tenths are done
+
+
+def write_shards(folder: Path, chunks: int) -> None:
+    """One tar under as many names as there are shards."""
+    Image.new("RGB", (SIDE, SIDE), "grey").save(file := BytesIO(), "JPEG")
+    picture = file.getvalue().ljust(IMAGE_BYTES, b"\0")
+    first = folder / "00000000.tar"
+    with first.open("wb") as tar:
+        writer = TarWriter(tar)
+        for number in range(SHARD_CHUNKS * SAMPLES):
+            writer.add(f"{number:08d}.jpg", picture)
+            writer.add(f"{number:08d}.json", f'{{"uid": "{number}", "caption": "a dog"}}'.encode())
+        writer.close()
+    for shard in range(1, -(-chunks // SHARD_CHUNKS)):
+        (folder / f"{shard:08d}.tar").hardlink_to(first)
+
+
+def usage(output: Path) -> Usage:
+    """A reading of all clocks."""
+    cpu = Counter({"driver": own_seconds()})
+    this = psutil.Process()
+    for process in this.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            cpu[role(" ".join(process.cmdline()))] += times.user + times.system
+    return Usage(done(output), time.monotonic(), cpu, this.memory_full_info().uss)
+
+
+def done(output: Path) -> int:
+    """Shards that are committed."""
+    return len(list((output / "manifests").glob("*.json")))
+
+
+def own_seconds() -> float:
+    """CPU seconds of all threads of this process."""
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    return own.ru_utime + own.ru_stime
+
+
+def role(command: str) -> str:
+    """What a process of the cluster is."""
+    if command.startswith("ray::"):
+        return "ledger" if command.startswith("ray::Ledger") else "workers"
+    name = Path(command.split(" ", 1)[0]).name
+    return {"gcs_server": "gcs", "raylet": "raylets"}.get(name, "agents")
+
+
+@contextlib.contextmanager
+def watched(output: Path, shards: int) -> Iterator[Watch]:
+    """Reads the clocks while a run goes on."""
+    over = threading.Event()
+    watch = Watch()
+
+    def look() -> None:
+        idle: list[float] = []
+        while not over.wait(READING_SECONDS) and not list((output / "parts").glob("*.parquet")):
+            idle.append(own_seconds())
+        quiet, end = int(QUIET_SECONDS / READING_SECONDS), int(5 / READING_SECONDS)  # boxes were at work in the end
+        watch.idle_cores = (idle[-end] - idle[-end - quiet]) / QUIET_SECONDS
+        for share in (0.1, 0.5, 0.9):
+            while done(output) < share * shards and not over.wait(READING_SECONDS):
+                pass
+            watch.readings.append(usage(output))
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield watch
+    finally:
+        over.set()
+        thread.join()
+
+
+@contextlib.contextmanager
+def cluster_of(nodes: int, workers: int) -> Iterator[str]:
+    """A head and so many nodes on this machine; its address."""
+    os.environ["RAY_AUTH_MODE"] = "disabled"  # it listens on this machine alone
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "object_store_memory": STORE_BYTES})
+    try:
+        for _ in range(nodes):
+            cluster.add_node(num_cpus=-(-workers // nodes) + 1, object_store_memory=STORE_BYTES)
+        yield cluster.address
+    finally:
+        import ray
+
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def recipe_of(folder: Path, address: str, workers: int, speed: float) -> AnnotateRecipe:
+    """OCR, tags and boxes by engines that sleep."""
+    scale = IMAGES / SAMPLES / speed
+    readers = max(1, round(workers * OCR_SECONDS / (OCR_SECONDS + BOXES_SECONDS)))
+    engines = {
+        "tags": {"engine": "caption"},
+        "ocr": {"engine": "benchmarks.driver:SleepingOcr", "settings": {"seconds": OCR_SECONDS * scale}},
+        "boxes": {"engine": "benchmarks.driver:SleepingBoxes", "settings": {"seconds": BOXES_SECONDS * scale}},
+    }
+    resources = {"ocr": {"workers": readers, "cpus": 1}, "boxes": {"workers": workers - readers, "cpus": 1}}
+    return AnnotateRecipe.model_validate(
+        {
+            "input": f"{folder}/*.tar",
+            "engines": engines,
+            "chunk": {"samples": SAMPLES},
+            "run": {"address": address, "resources": resources, "stall_seconds": 600},
+        }
+    )
+
+
+def report(watch: Watch) -> None:
+    """Prints what the part between the first and the last reading cost."""
+    first, middle, last = watch.readings
+    chunks, seconds = (last.shards - first.shards) * SHARD_CHUNKS, last.seconds - first.seconds
+    print(f"steady part: {chunks} chunks in {seconds:.0f} s, {chunks / seconds:.1f} chunks/s")
+    used = {name: last.cpu[name] - first.cpu[name] for name in ("driver", "ledger", "gcs", "raylets", "agents")}
+    for name, spent in used.items():
+        print(f"{name:>8}: {1000 * spent / chunks:7.2f} ms of CPU a chunk, {spent / seconds:.3f} cores")
+    grown = (last.driver_bytes - middle.driver_bytes) / ((last.shards - middle.shards) * SHARD_CHUNKS)
+    print(f"  memory: {last.driver_bytes / 1e6:.0f} MB in the driver, growing by {grown:.0f} bytes a chunk")
+    cost = (used["driver"] - watch.idle_cores * seconds) / chunks
+    bound = (1 - watch.idle_cores) / cost
+    print(f"  driver: {watch.idle_cores:.3f} cores while no chunk moves, and {1000 * cost:.2f} ms a chunk")
+    print(f"one core of the driver: {bound:.0f} chunks/s, {bound * IMAGES:,.0f} images/s")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--chunks", type=int, default=10_000)
+    parser.add_argument("--workers", type=int, default=32)
+    parser.add_argument("--nodes", type=int, default=4)
+    parser.add_argument("--speed", type=float, default=500)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name, cluster_of(options.nodes, options.workers) as address:
+        folder, output = Path(name), Path(name, "out")
+        write_shards(folder, options.chunks)
+        shards = -(-options.chunks // SHARD_CHUNKS)
+        with watched(output, shards) as watch:
+            result = annotate(recipe_of(folder, address, options.workers, options.speed), str(output))
+        assert result.rows_out == shards * SHARD_CHUNKS * SAMPLES, result.reasons
+        report(watch)
+
+
+if __name__ == "__main__":
+    main()
