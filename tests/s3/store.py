@@ -59,7 +59,7 @@ class Store:
         return {
             name: hashlib.sha256(data).hexdigest()
             for name, data in self.objects(url).items()
-            if not name.endswith("stats.json")
+            if name.rpartition("/")[2] != "stats.json"
         }
 
     def upload(self, folder: Path, url: str) -> None:
