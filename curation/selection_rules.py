@@ -7,7 +7,7 @@ min_side 200, max_aspect 3 (its language is fastText's). "CLIP score, top 30 %":
 from typing import Literal
 
 import pyarrow as pa
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from schemas.options import Options
 
@@ -40,6 +40,11 @@ class SelectionRules(Options):
     min_words: NonNegativeInt | None = Field(None, description="runs of what is no white space; one or two are a name")
     max_words: NonNegativeInt | None = None
     languages: list[str] = Field([], description="ISO 639 codes that the caption's may be, as py3langid finds it")
+
+    @field_validator("languages")
+    @classmethod
+    def _in_small_letters(cls, codes: list[str]) -> list[str]:
+        return [code.lower() for code in codes]
 
     @model_validator(mode="after")
     def _check_bounds(self) -> "SelectionRules":

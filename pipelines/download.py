@@ -15,14 +15,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Self
 
-from pipelines.download_failures import can_be_asked, may_pass
+from pipelines.download_failures import REFUSED, can_be_asked, may_pass, may_pass_or_be_admitted
 from pipelines.download_part import Part, PartWork
 from pipelines.download_rows import metadata_reader
 from pipelines.environments.python import mark_of, python_of
 from pipelines.img2dataset import asked_so_far
 from pipelines.output import begun, commit
 from pipelines.progress import Progress
-from pipelines.recipe import DownloadRecipe, RunOptions
+from pipelines.recipe import DownloadRecipe, RunOptions, holds_recipe
 from pipelines.source_files import Stretch, cut_file, source_files
 from pipelines.stats import RunClock, Totals, totals
 from pipelines.units import map_units, runs_alone
@@ -46,7 +46,10 @@ def download(
     `retry_failed` asks for what may be had by now (`download_failures.may_pass`), `retry_all` for whatever can be asked
     for. Raises `ShardloomError` when it can't be done to the end.
     """
-    folder, wanted = Folder(output), can_be_asked if retry_all else may_pass
+    folder = Folder(output)
+    holds_recipe(folder, recipe)  # before the plan, which may take minutes
+    worth_it = may_pass_or_be_admitted if recipe.run.allow_hosts else may_pass
+    wanted = can_be_asked if retry_all else worth_it
     parts = plan(recipe, quiet)
     with begun(folder, recipe):
         done = committed(folder)
@@ -60,9 +63,14 @@ def download(
         if retry_failed or retry_all:
             retry(run, parts)
         result = totals(folder)
+    if quiet:
+        return result
     passing = sum(count for kind, count in result.reasons.items() if may_pass(kind))
-    if passing and not quiet:
+    if passing:
         print(f"{passing:,} of the images that failed may be had later: --retry-failed asks again", file=sys.stderr)
+    if refused := result.reasons[REFUSED]:
+        how = "--allow-host NAME lets a host of a private network be asked, with --retry-failed"
+        print(f"{refused:,} {REFUSED}: {how}", file=sys.stderr)
     return result
 
 
@@ -74,6 +82,7 @@ def plan(recipe: DownloadRecipe, quiet: bool) -> list[Part]:
     with Progress("plan", len(files), "files", quiet) as progress:
         for found in map_units(functools.partial(cut_file, reader, recipe.urls_per_shard), files, recipe.run):
             stretches += found
+            progress.items += 1
             progress.advance(1)
     if not stretches:
         raise UsageError(f"there is no row in {', '.join(recipe.input)}")
@@ -154,15 +163,19 @@ def retry(run: Run, parts: list[Part]) -> None:
     begun_before = [name for name in run.output.names(PARTS) if name.startswith(_ROUND)]
     last = max(number for of_part in attempts.values() for number in of_part)
     this = int(begun_before[0].removeprefix(_ROUND)) if begun_before else last + 1
-    todo, rows = [], 0
+    todo, rows, failed = [], 0, Counter[str]()
     for part in parts:
         earlier = [attempts[part.name][number] for number in sorted(attempts[part.name])]
-        asked = sum(count for kind, count in left(earlier).items() if run.wanted(kind))
+        lost = left(earlier)
+        failed += lost
+        asked = sum(count for kind, count in lost.items() if run.wanted(kind))
         if asked and this not in attempts[part.name]:
             todo.append(replace(part, attempt=this, earlier=tuple(manifest.name for manifest in earlier)))
             rows += asked
     if todo:
         run.fetch(todo, rows, f"{PARTS}/{_ROUND}{this}")
+    elif not begun_before and not run.quiet:
+        print(nothing_to_ask(failed, run.wanted), file=sys.stderr)
     run.output.clear(PARTS)
 
 
@@ -173,6 +186,13 @@ def left(earlier: list[Manifest]) -> Counter[str]:
         reasons.subtract(manifest.retried)
         reasons.update(manifest.reasons)
     return reasons
+
+
+def nothing_to_ask(failed: Counter[str], wanted: Callable[[str], bool]) -> str:
+    """Says that no failure is one of those that were to be asked for again, and what failures there are."""
+    found = ", ".join(f"{count:,} {kind}" for kind, count in failed.most_common())
+    more = " (--retry-all asks for all)" if wanted is not can_be_asked and any(map(can_be_asked, failed)) else ""
+    return f"nothing to ask again: {found or 'no image failed'}{more}"
 
 
 def placement(run: RunOptions, parts: int) -> dict[str, Any]:

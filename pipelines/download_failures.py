@@ -5,12 +5,13 @@ import re
 from schemas.quarantine import Reason
 
 NOT_HTTP = "not_http"
+REFUSED = "refused_address"
 DEADLINE = "deadline"
 CUT_SHORT = "cut_short"
 NOT_WRITTEN = "not_written"  # img2dataset passes over what its own writer chokes on
 
 _KINDS = (
-    (r"refused [\w-]+ address", "refused_address"),
+    (r"refused [\w-]+ address", REFUSED),
     (r"deadline", DEADLINE),
     (r"too large", "too_large"),
     (r"hash mismatch", "hash_mismatch"),
@@ -41,6 +42,11 @@ def may_pass(kind: str) -> bool:
         code = int(kind.removeprefix("http_"))
         return code >= 500 or code in _PASSING_CODES
     return is_unanswered(kind) or kind == CUT_SHORT
+
+
+def may_pass_or_be_admitted(kind: str) -> bool:
+    """The same where hosts are allowed by name: those that were refused may be among them by now."""
+    return may_pass(kind) or kind == REFUSED
 
 
 def can_be_asked(kind: str) -> bool:

@@ -1,6 +1,5 @@
 """Which engines there are, what each still needs on this machine, and the command that gets it."""
 
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -44,8 +43,6 @@ def build(name: str) -> str:
     """Builds an environment, if it isn't there; returns its folder. Raises `ShardloomError`: pip could not."""
     if name not in ENVIRONMENTS:
         raise UsageError(f"there is no environment {name!r}: {', '.join(ENVIRONMENTS)}")
-    if not mark_of(name).exists():
-        print(f"building {name} in {environment_of(name)}, which may take minutes", file=sys.stderr, flush=True)
     python_of(name)
     return str(environment_of(name))
 

@@ -5,6 +5,7 @@ run is taken up again; `run` holds what can't (workers, patience) and may differ
 """
 
 import hashlib
+import re
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
 
 from pydantic import (
@@ -27,6 +28,8 @@ from schemas.errors import UsageError
 from schemas.options import Globs, Options
 from schemas.recipe_file import RECIPE_FILE, dump_yaml, held_recipe, read_recipe, validated
 from schemas.storage import Folder
+
+NAMED = 3  # differences between two recipes that a line tells of
 
 TOKENIZER = "a tokenizer.json, its folder, or a name on the hub; without it tokens are not counted"
 
@@ -239,6 +242,14 @@ class DownloadPatience(Options):
         1800.0, gt=0, description="of one shard: the last hundredth can take longer than all others together"
     )
 
+    @field_validator("allow_hosts")
+    @classmethod
+    def _names(cls, hosts: list[str]) -> list[str]:
+        for host in hosts:
+            if not host or "/" in host or re.fullmatch(r"[^:]*:\d*|\[.*\]:\d*", host):
+                raise ValueError(f"{host!r} is no host's name: leave out scheme, port and path")
+        return hosts
+
 
 class DownloadOptions(DownloadPatience, DownloadedImages):
     """How images are downloaded by their addresses."""
@@ -341,16 +352,25 @@ def load_recipe(model: type[R], path: str | None, held: dict[str, Any] | None = 
 
 def claim(output: Folder, recipe: Recipe) -> None:
     """Makes the folder this recipe's. Raises `UsageError` when it is another's."""
-    asked = recipe.resolved()
+    if not holds_recipe(output, recipe):
+        output.write_new(RECIPE_FILE, dump_yaml(recipe.resolved()))
+
+
+def holds_recipe(output: Folder, recipe: Recipe) -> bool:
+    """Whether the folder is this recipe's already; else it is free. Raises `UsageError` when it is another's."""
     if output.exists(RECIPE_FILE):
-        held = _differences(held_recipe(output), asked)
-        differing = [f"{name} is {there!r} there and {here!r} here" for name, there, here in held]
-        if differing:
-            raise UsageError(f"{output.url} holds another recipe ({'; '.join(differing)}): take a new output folder")
-        return
+        held, asked = held_recipe(output), recipe.resolved()
+        if isinstance(kind := held.get("kind"), str) and kind != recipe.kind:
+            raise UsageError(f"{output.url} is {_a(kind)} set, not {_a(recipe.kind)} set: take a new output folder")
+        found = [f"{name} is {there!r} there and {here!r} here" for name, there, here in _differences(held, asked)]
+        if found:
+            more = [f"and {len(found) - NAMED} more"] if len(found) > NAMED else []
+            differing = "; ".join(found[:NAMED] + more)
+            raise UsageError(f"{output.url} holds another recipe ({differing}): take a new output folder")
+        return True
     if output.exists() and output.names():
         raise UsageError(f"{output.url} is not empty and holds no {RECIPE_FILE}: take a new output folder")
-    output.write_new(RECIPE_FILE, dump_yaml(asked))
+    return False
 
 
 def _overlay(values: dict[str, Any], flags: dict[str, Any]) -> None:
@@ -367,6 +387,10 @@ def _overlay(values: dict[str, Any], flags: dict[str, Any]) -> None:
             _overlay(values[name], given)
         elif value is not None:
             values[name] = value
+
+
+def _a(kind: str) -> str:
+    return f"{'an' if kind[:1] in 'aeiou' else 'a'} {kind}"
 
 
 def _differences(held: Any, asked: Any, name: str = "") -> list[tuple[str, Any, Any]]:

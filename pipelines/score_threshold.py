@@ -46,12 +46,13 @@ class Threshold:
 def find_threshold(recipe: SelectRecipe, inputs: Sequence[InputShard], fraction: float, quiet: bool) -> Threshold:
     """The score of rank `rows * fraction`, as DataComp takes it. Raises `UsageError` when there is no score at all."""
     column = recipe.rules.top_column
-    with Progress("score threshold", 2 * len(inputs), "files", quiet) as progress:
+    with Progress("score threshold", 2 * len(inputs), "files read", quiet) as progress:
 
         def total(first: int | None) -> Counts:
             result = np.zeros(HALF, np.int64)
             for counts in map_units(functools.partial(count_scores, column, first), inputs, recipe.run):
                 result += counts
+                progress.items += 1  # each file is read twice
                 progress.advance(1)
             return result
 

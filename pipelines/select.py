@@ -13,7 +13,7 @@ from curation.selection_rules import Kind, holds
 from pipelines.inputs import InputShard, input_shards
 from pipelines.output import begun, commit
 from pipelines.progress import Progress
-from pipelines.recipe import SelectRecipe
+from pipelines.recipe import SelectRecipe, holds_recipe
 from pipelines.selection import Selection, check_unchanged, selection_of
 from pipelines.stats import RunClock, Totals, totals
 from pipelines.units import map_units, runs_alone
@@ -26,6 +26,7 @@ from schemas.storage import Folder, matching, split
 def select(recipe: SelectRecipe, output: str, quiet: bool = False) -> Totals:
     """Writes the chosen rows of every file that is not committed yet, and then the subset file, if one is asked for."""
     folder = Folder(output)
+    holds_recipe(folder, recipe)  # before the scores, which may take minutes
     inputs = input_shards(recipe.input, ".parquet")
     check_columns(inputs, recipe.rules.columns())
     check_place(folder, recipe, inputs)
@@ -50,7 +51,10 @@ def select(recipe: SelectRecipe, output: str, quiet: bool = False) -> Totals:
             clock.stop(folder)
         if recipe.run.subset is not None:
             write_uids(folder, recipe.run.subset, quiet)
-        return totals(folder)
+        result = totals(folder)
+    if not result.rows_out and not quiet:
+        print("nothing was chosen", file=sys.stderr)
+    return result
 
 
 def write_uids(output: Folder, path: str, quiet: bool) -> None:

@@ -20,17 +20,21 @@ from schemas.storage import split
 UIDS = np.dtype("u8,u8")
 PIECE = 1 << 20  # uids looked at or written at once
 
+_MAGIC = b"\x93NUMPY"
+
 
 def open_subset(path: str) -> NDArray[Any]:
     """The uids. Of an object store's file there is a copy on this machine's disk for as long as they are in use."""
     with _local(path) as local:
         try:
-            uids = np.load(local, mmap_mode="r", allow_pickle=False)
+            with local.open("rb") as file:  # numpy takes what begins otherwise for a pickle
+                if file.read(len(_MAGIC)) != _MAGIC:
+                    raise UsageError(f"{path} is no .npy file: it does not begin as one does")
+            uids: NDArray[Any] = np.load(local, mmap_mode="r", allow_pickle=False)
         except (ValueError, EOFError, OSError) as error:
             raise UsageError(f"{path} is no .npy file: {' '.join(str(error).split())[:200]}") from None
-    if not isinstance(uids, np.ndarray) or uids.dtype != UIDS or uids.ndim != 1:
-        kind = getattr(uids, "dtype", "several arrays")
-        raise UsageError(f"{path} is no subset file: it holds {kind}, not one row of 'u8,u8'")
+    if uids.dtype != UIDS or uids.ndim != 1:
+        raise UsageError(f"{path} is no subset file: it holds {uids.dtype}, not one row of 'u8,u8'")
     return uids
 
 

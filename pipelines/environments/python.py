@@ -35,6 +35,7 @@ def python_of(name: str) -> Path:
     with _locked(folder.with_suffix(".lock")):
         if complete.exists():  # another process made it meanwhile
             return python
+        print(f"building {name} in {folder}, once: it may take minutes", file=sys.stderr, flush=True)
         shutil.rmtree(folder, ignore_errors=True)  # what a killed one left
         try:
             venv.create(folder, with_pip=True)

@@ -95,6 +95,8 @@ class StandIn:
                     continue
                 elif end.startswith("http_"):
                     details |= {"status": "failed_to_download", "error_message": f"HTTP Error {end[5:]}: No"}
+                elif end == "refused":
+                    details |= {"status": "failed_to_download", "error_message": "refused private address 10.0.0.7"}
                 else:
                     details |= {"status": "failed_to_resize", "error_message": "Image decoding\nerror"}
                 side.append({name: details[name] for name in ("key", "status", "error_message")})

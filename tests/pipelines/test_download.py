@@ -458,3 +458,40 @@ def test_the_command_tells_what_came_of_it(
     said = capsys.readouterr()
     assert json.loads(said.out)["reasons"] == {"http_404": 1}
     assert said.err == ""
+
+
+def test_hosts_that_are_allowed_by_now_are_worth_asking_again(
+    stand_in: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = recipe_of(write_metadata(tmp_path / "a.parquet", urls("refused", "refused", "http_404")))
+    output = str(tmp_path / "out")
+    download(recipe, output)
+    hint = "2 refused_address: --allow-host NAME lets a host of a private network be asked, with --retry-failed\n"
+    assert capsys.readouterr().err == hint
+    download(recipe, output, retry_failed=True)
+    found = "nothing to ask again: 2 refused_address, 1 http_404 (--retry-all asks for all)\n"
+    assert capsys.readouterr().err == found + hint
+    stand_in.asked.clear()
+    stand_in.is_mended = True
+    allowed = recipe.model_copy(update={"run": DownloadRun(workers=1, allow_hosts=["host0.example"])})
+    totals = download(allowed, output, retry_failed=True)
+    assert ([url.rpartition("/")[2] for url in stand_in.asked], totals.reasons) == (["refused"] * 2, {"http_404": 1})
+    assert download(recipe, output, retry_all=True).reasons == {}
+    assert capsys.readouterr().err == ""
+    download(recipe, output, retry_all=True)
+    assert capsys.readouterr().err == "nothing to ask again: no image failed\n"
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_folder_of_another_recipe_is_refused_before_the_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pipelines.progress.LINE_SECONDS", 0.0)
+    path = write_metadata(tmp_path / "a.parquet", urls("1.jpg"))
+    download(recipe_of(path), str(tmp_path / "out"))
+    assert capsys.readouterr().err.startswith("plan: 100%, 1 files, ")
+    with pytest.raises(UsageError, match=r"\(image_size is 512 there and 256 here\): take a new output folder"):
+        download(recipe_of(path, image_size=256), str(tmp_path / "out"))
+    with pytest.raises(UsageError, match="out is a download set, not a select set: take a new output folder"):
+        select(SelectRecipe(input=[path], rules={"top_fraction": 0.5}), str(tmp_path / "out"))
+    assert capsys.readouterr().err == ""

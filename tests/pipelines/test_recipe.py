@@ -16,6 +16,7 @@ from pipelines.output import begun
 from pipelines.recipe import (
     AnnotateRecipe,
     AnnotateRun,
+    DownloadRecipe,
     Recipe,
     RenderRecipe,
     RunOptions,
@@ -158,7 +159,10 @@ def test_a_folder_is_claimed_once(tmp_path: Path) -> None:
         (RenderRecipe(input="b"), "input is 'a' there and 'b' here"),
         (RenderRecipe(input="a", granularities=[0]), r"granularities is \[0, 1, 2, 3, 4, 5\] there and \[0\] here"),
         (RenderRecipe(input="b", min_lines=2), "input is 'a' there and 'b' here; min_lines is 1 there and 2 here"),
-        (ShardRecipe(images=["a"], captions="b"), "kind is 'render' there and 'shard' here; .*"),
+        (
+            RenderRecipe(input="b", granularities=[0], min_lines=2, min_confidence=0.5),
+            r"(\w+ is .* there and .* here; ){3}and 1 more",
+        ),
     ],
 )
 def test_another_recipe_is_refused_by_field(tmp_path: Path, other: Recipe, named: str) -> None:
@@ -168,6 +172,22 @@ def test_another_recipe_is_refused_by_field(tmp_path: Path, other: Recipe, named
     with pytest.raises(UsageError) as error:
         claim(folder, other)
     assert re.fullmatch(line, str(error.value)), str(error.value)
+
+
+def test_a_set_of_another_kind_is_named(tmp_path: Path) -> None:
+    claim(Folder(str(tmp_path)), RenderRecipe(input="a"))
+    with pytest.raises(UsageError) as error:
+        claim(Folder(str(tmp_path)), AnnotateRecipe.model_validate(ANNOTATE))
+    assert str(error.value) == f"{tmp_path} is a render set, not an annotate set: take a new output folder"
+
+
+@pytest.mark.parametrize("name", ["http://host", "host:8080", "host/path", "127.0.0.1:80", "[::1]:80", ""])
+def test_an_allowed_host_is_a_name_alone(name: str) -> None:
+    with pytest.raises(UsageError) as error:
+        load_recipe(DownloadRecipe, None, input=["a"], run={"allow_hosts": [name]})
+    assert str(error.value) == f"recipe: run.allow_hosts: {name!r} is no host's name: leave out scheme, port and path"
+    names = ["host", "10.0.0.7", "::1", "[::1]"]
+    assert load_recipe(DownloadRecipe, None, input=["a"], run={"allow_hosts": names}).run.allow_hosts == names
 
 
 def test_a_nested_difference_is_named(tmp_path: Path) -> None:

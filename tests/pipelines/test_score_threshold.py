@@ -58,6 +58,18 @@ def test_as_datacomp_takes_it(
     assert threshold_of(folder, files, fraction) == top_threshold(scores, fraction)
 
 
+def test_progress_counts_each_reading_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pipelines.progress.LINE_SECONDS", 0.0)
+    pq.write_table(pa.table({"clip_l14_similarity_score": [0.5]}), tmp_path / "a.parquet")
+    recipe = SelectRecipe(input=[f"{tmp_path}/*.parquet"], run=SelectRun(workers=1))
+    find_threshold(recipe, input_shards(recipe.input, ".parquet"), 0.5, quiet=False)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("score threshold: 50%, 1 files read, ")
+    assert second.startswith("score threshold: 100%, 2 files read, ")
+
+
 def test_rows_without_a_score_do_not_count(tmp_path: Path) -> None:
     assert threshold_of(tmp_path, [[0.5, None, math.nan, 0.25], [None, 0.125]], 0.5) == 0.25
 

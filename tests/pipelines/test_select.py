@@ -18,6 +18,7 @@ from pipelines.stats import Totals
 from pipelines.verify import verify
 from schemas.errors import ShardloomError, UsageError
 from schemas.output_set import committed
+from schemas.recipe_file import read_recipe
 from schemas.storage import Folder
 from schemas.subset_file import UIDS
 from tests.pipelines.drivers import hashes
@@ -398,3 +399,14 @@ def test_the_command(metadata: Path, tmp_path: Path) -> None:
     assert shardloom("verify", out).stdout == f"{out}: 4 outputs are as they were committed\n"
     words = shardloom("select", f"{metadata}/*", "-o", tmp_path / "top", "--top-fraction", "0.3", "--workers", "1")
     assert re.match(r"the top 0\.3 of 414 rows: clip_l14_similarity_score >= 0\.\d+\n", words.stderr)
+
+
+def test_a_choice_of_nothing_is_said(metadata: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = SelectRecipe(input=[f"{metadata}/*.parquet"], rules={"min_width": 10**6}, run=SelectRun(workers=1))
+    assert select(recipe, str(tmp_path / "out")).rows_out == 0
+    assert capsys.readouterr().err == "nothing was chosen\n"
+
+
+def test_languages_may_be_in_capitals(metadata: Path, tmp_path: Path) -> None:
+    chosen(metadata, tmp_path / "out", rules={"languages": ["EN"]})
+    assert read_recipe(str(tmp_path / "out/recipe.yaml"))["rules"]["languages"] == ["en"]
