@@ -31,6 +31,8 @@ bench: .venv/ready
 	$(BIN)/python benchmarks/loader.py
 	$(BIN)/python benchmarks/train_step.py
 	$(BIN)/python benchmarks/ocr_quality.py
+	$(BIN)/python -m benchmarks.driver
+	$(BIN)/python -m benchmarks.soak
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Self
 
-from pipelines.download_failures import REFUSED, can_be_asked, may_pass, may_pass_or_be_admitted
+from pipelines.download_failures import REFUSED, can_be_asked, may_pass
 from pipelines.download_part import Part, PartWork
 from pipelines.download_rows import metadata_reader
 from pipelines.environments.python import mark_of, python_of
@@ -48,8 +48,7 @@ def download(
     """
     folder = Folder(output)
     holds_recipe(folder, recipe)  # before the plan, which may take minutes
-    worth_it = may_pass_or_be_admitted if recipe.run.allow_hosts else may_pass
-    wanted = can_be_asked if retry_all else worth_it
+    wanted = can_be_asked if retry_all else may_pass
     parts = plan(recipe, quiet)
     with begun(folder, recipe):
         done = committed(folder)
@@ -69,7 +68,7 @@ def download(
     if passing:
         print(f"{passing:,} of the images that failed may be had later: --retry-failed asks again", file=sys.stderr)
     if refused := result.reasons[REFUSED]:
-        how = "--allow-host NAME lets a host of a private network be asked, with --retry-failed"
+        how = "--allow-host NAME lets a host of a private network be asked, with --retry-all"
         print(f"{refused:,} {REFUSED}: {how}", file=sys.stderr)
     return result
 

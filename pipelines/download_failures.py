@@ -44,11 +44,6 @@ def may_pass(kind: str) -> bool:
     return is_unanswered(kind) or kind == CUT_SHORT
 
 
-def may_pass_or_be_admitted(kind: str) -> bool:
-    """The same where hosts are allowed by name: those that were refused may be among them by now."""
-    return may_pass(kind) or kind == REFUSED
-
-
 def can_be_asked(kind: str) -> bool:
     """Whether there is an address at all, and nothing that speaks against asking for it."""
     return kind not in (NOT_HTTP, Reason.MALFORMED_ROW)

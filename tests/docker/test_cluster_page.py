@@ -48,7 +48,12 @@ def test_the_settings_are_those_of_the_manifest() -> None:
         ("| 0.29 images/s | 191,571 |", IMAGES / 0.29 / 3600),
         ("a week on 132 cores", IMAGES / 2.5 / (7 * 86_400)),
         ("At 50 images/s, an assumption, that is 1,111", IMAGES / 50 / 3600),
-        ("a chunk is 13 minutes", IMAGES / 256 * 1e-3 / 60),
+        ("589 core hours", IMAGES * 10.6e-3 / 3600),
+        ("34.5 chunks/s = 8,830 images/s", (1 - 0.069) / 0.0270 * 256),
+        ("177 GPUs at 50 images/s each", (1 - 0.069) / 0.0270 * 256 / 50),
+        ("3,532 cores of OCR at 2.5", (1 - 0.069) / 0.0270 * 256 / 2.5),
+        ("5.9 core hours", IMAGES / 256 * 0.0270 / 3600),
+        ("1.6 GB of memory at the 2.0 kB a chunk", IMAGES / 256 * 2.0e3 / 1e9),
     ],
 )
 def test_arithmetic(text: str, figure: float) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.download_failures import kind_of, may_pass, may_pass_or_be_admitted
+from pipelines.download_failures import kind_of, may_pass
 
 
 @pytest.mark.parametrize(
@@ -37,4 +37,3 @@ def test_what_may_pass_is_asked_again() -> None:
     lasting = {"http_404", "http_403", "http_410", "http_302", "not_an_image", "too_large", "refused_address"}
     lasting |= {"hash_mismatch", "forbidden_by_host", "not_http", "bad_address", "bad_certificate", "malformed_row"}
     assert {kind for kind in passing | lasting if may_pass(kind)} == passing
-    assert {kind for kind in passing | lasting if may_pass_or_be_admitted(kind)} == passing | {"refused_address"}
