@@ -100,7 +100,7 @@ def job_cluster(cpus: int, **variables: str) -> Iterator[Jobs]:
     finally:
         head.terminate()  # not `ray stop`, which would stop every other Ray on this machine too
         with contextlib.suppress(subprocess.TimeoutExpired):
-            head.wait(timeout=30)
+            head.wait(timeout=10)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(head.pid, signal.SIGKILL)
         head.communicate()
