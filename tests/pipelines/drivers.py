@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +19,10 @@ from tests.conftest import REPOSITORY
 
 TIMEOUT = 600.0  # of a hang: a busy machine takes its time
 NO_TOKEN = {"RAY_AUTH_MODE": "disabled"}  # clusters of tests listen on this machine alone
+
+
+AGENT_PORTS = ("dashboard-agent-grpc-port", "dashboard-agent-listen-port", "runtime-env-agent-port")
+"""Of a node's helpers, whose node waits 15 seconds at most for those that choose them: too little on a busy machine."""
 
 
 class Driver:
@@ -104,6 +109,7 @@ def cluster_of(cpus: int, **variables: str) -> Iterator[str]:
     environment = os.environ | {"PYTHONPATH": paths} | NO_TOKEN | variables
     ray = Path(sys.executable).parent / "ray"
     start = [ray, "start", "--head", "--block", f"--port={port}", f"--num-cpus={cpus}", "--include-dashboard=false"]
+    start += [f"--{name}={own}" for name, own in zip(AGENT_PORTS, free_ports(len(AGENT_PORTS)), strict=True)]
     # Not `ray stop` in the end, which would stop every other Ray on this machine too.
     with subprocess.Popen(start, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as head:
         assert head.stdout is not None
@@ -115,6 +121,15 @@ def cluster_of(cpus: int, **variables: str) -> Iterator[str]:
         finally:
             head.terminate()
             head.wait(timeout=60)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on."""
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
 
 
 def wait_until(ready: Callable[[], bool], seconds: float = TIMEOUT) -> None:

@@ -6,7 +6,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,12 +15,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.conftest import REPOSITORY
-from tests.pipelines.drivers import TIMEOUT
+from tests.pipelines.drivers import AGENT_PORTS, TIMEOUT, free_ports
 
 RAY = Path(sys.executable).parent / "ray"
 PORTS = (
-    *("port", "dashboard-port", "dashboard-agent-listen-port", "dashboard-agent-grpc-port", "runtime-env-agent-port"),
-    *("metrics-export-port", "node-manager-port", "object-manager-port", "ray-client-server-port"),
+    *AGENT_PORTS,
+    *("port", "dashboard-port", "metrics-export-port", "node-manager-port"),
+    *("object-manager-port", "ray-client-server-port"),
 )
 
 
@@ -105,12 +105,3 @@ def job_cluster(cpus: int, **variables: str) -> Iterator[Jobs]:
             os.killpg(head.pid, signal.SIGKILL)
         head.communicate()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]

@@ -11,8 +11,7 @@ from ray.cluster_utils import Cluster
 
 from pipelines.verify import verify
 from tests.conftest import REPOSITORY
-from tests.pipelines.drivers import NO_TOKEN, TIMEOUT, Driver, hashes, wait_until
-from tests.pipelines.jobs import free_ports
+from tests.pipelines.drivers import NO_TOKEN, TIMEOUT, Driver, free_ports, hashes, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray"), pytest.mark.slow]
 
@@ -59,7 +58,7 @@ class ThreeNodes:
 
 
 def agent_ports() -> dict[str, int]:
-    """Where a node's helpers listen: one that must ask them for it waits 15 seconds at most."""
+    """As `AGENT_PORTS`, by their names here."""
     names = ("metrics_agent_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
     return dict(zip(names, free_ports(len(names)), strict=True))
 
