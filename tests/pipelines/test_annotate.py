@@ -228,7 +228,7 @@ sys.stdin.read()
 """Another job, which holds the cluster's cores."""
 
 
-@pytest.mark.parametrize("workers", [1, 16])
+@pytest.mark.parametrize("workers", [1, pytest.param(16, marks=pytest.mark.slow)])
 def test_default_settings_never_starve(make_shards: Callable[..., str], tmp_path: Path, workers: int) -> None:
     """On one core, and with the workers that a machine of 16 cores would start."""
     driver = Driver(tmp_path, make_shards(tmp_path / "images", shards=2), workers=workers)

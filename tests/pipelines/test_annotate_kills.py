@@ -92,7 +92,7 @@ def test_kill_of_a_worker_that_writes(images: str, undisturbed: dict[str, str], 
     finish(driver, undisturbed, kills=1)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGINT])
 def test_a_stopped_run_says_so_and_goes_on(
     images: str, undisturbed: dict[str, str], tmp_path: Path, number: signal.Signals
 ) -> None:

@@ -101,7 +101,7 @@ WRONG_USE = {
     "render ocr {a} -o {out} --raw-caption no": "recipe: raw_caption: input should be 'with', 'without' .*",
     "render ocr {a} -o {out} --min-confidence 2": "recipe: min_confidence: .*, not 2.0",
     "render ocr {a} --preview x": "{a} has no annotation with the key or uid 'x'",
-    "render ocr {a} -o {a}": r"{a} holds another recipe \(kind is .*",
+    "render ocr {a} -o {a}": "{a} is an annotate set, not a render set: take a new output folder",
     "shard --images {i}/*.tar --captions {n} -o {out}": r"{n} holds no captions \(\*\.parquet\)",
     "shard --images {i}/*.tar --captions {a} -o {out}": "{a} is no caption set, .*",
     "shard --images {n} --captions {c} -o {out}": "no file matches {n}",

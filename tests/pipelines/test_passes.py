@@ -145,6 +145,7 @@ def test_an_image_whose_boxes_fail_keeps_its_text(
             assert (len(row["boxes"]), row["failures"]) == (1, [])
 
 
+@pytest.mark.slow
 def test_an_image_whose_text_fails_keeps_its_boxes(vocabulary: str, tmp_path: Path) -> None:
     images = with_one_wide(tmp_path / "images")
     given = engines(vocabulary) | {"ocr": {"engine": f"{TESTS}:KillerOcr", "settings": {"width": 80}}}
@@ -183,6 +184,7 @@ def test_hostile_files_cost_no_neighbour(data: Path, vocabulary: str, tmp_path: 
     assert kept == [(row["key"], row["ocr"]) for row in rows(tmp_path / "ocr")]
 
 
+@pytest.mark.slow
 def test_engines_added_later_give_the_bytes_of_one_pass(data: Path, vocabulary: str, tmp_path: Path) -> None:
     """Over samples of all kinds: good ones, one that every engine failed on, a repeated key, and hostile ones."""
     images = with_one_wide(tmp_path / "images")
@@ -275,6 +277,7 @@ def boxed(driver: Driver) -> list[str]:
     return (driver.folder / "boxes.log").read_text().splitlines()
 
 
+@pytest.mark.slow
 def test_kills_of_the_workers_of_every_pool(killed: Driver, vocabulary: str, tmp_path: Path) -> None:
     """The box engine's scores depend on what else is in a batch: a retry must not cut batches anew."""
     driver = three_engines(tmp_path, str(killed.folder / "images/*.tar"), vocabulary)
