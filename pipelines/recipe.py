@@ -128,7 +128,7 @@ class AnnotateRecipe(Recipe):
     """Annotates the images of WebDataset shards."""
 
     kind: ClassVar[str] = "annotate"
-    input: Globs = Field(description="globs of img2dataset / DataComp tars")
+    input: Globs = Field(min_length=1, description="globs of img2dataset / DataComp tars")
     engines: dict[EngineKind, EngineSpec] = Field(min_length=1)
     decode: DecodeLimits = DecodeLimits()
     filters: AnnotateFilters = AnnotateFilters()
@@ -186,7 +186,7 @@ class ShardRecipe(Recipe):
     """Joins image shards with a caption set into training shards."""
 
     kind: ClassVar[str] = "shard"
-    images: Globs = Field(description="globs of the image shards")
+    images: Globs = Field(min_length=1, description="globs of the image shards")
     captions: str = Field(description="the caption set's folder")
     format: Literal["webdataset", "parquet"] = "webdataset"
     samples_per_shard: int = Field(10_000, gt=0, le=1_000_000, description="DataComp's own; about 1 GB at 512 pixels")
@@ -212,7 +212,9 @@ class SelectRecipe(Recipe):
     """Chooses rows of DataComp's metadata."""
 
     kind: ClassVar[str] = "select"
-    input: Globs = Field(description="globs of Parquet files with `uid`, `url` and what the rules look at")
+    input: Globs = Field(
+        min_length=1, description="globs of Parquet files with `uid`, `url` and what the rules look at"
+    )
     rules: SelectionRules = SelectionRules()
     uids: Globs = Field([], description="globs of subset files (.npy): rows stay whose uid is in one of them")
     exclude: Globs = Field([], description="the same: rows stay whose uid is in none, as those of a test set")
@@ -267,7 +269,9 @@ class DownloadRecipe(DownloadedImages, Recipe):
     """Downloads the images of DataComp's metadata."""
 
     kind: ClassVar[str] = "download"
-    input: Globs = Field(description="globs of Parquet files with `url`, and `text`, `uid`, `face_bboxes`, `sha256`")
+    input: Globs = Field(
+        min_length=1, description="globs of Parquet files with `url`, and `text`, `uid`, `face_bboxes`, `sha256`"
+    )
     blur_faces: bool = Field(True, description="blurs what `face_bboxes` names, where there is such a column")
     verify_hash: bool = Field(
         False, description="leaves out images that are not of `sha256`: some 14 % of DataComp's, mostly coded anew"
@@ -291,7 +295,7 @@ class IngestRecipe(Recipe):
 
     kind: ClassVar[str] = "ingest"
     source: str = Field(description="which set it is; a name from `curation.sources`")
-    input: Globs = Field(description="globs of the set's files")
+    input: Globs = Field(min_length=1, description="globs of the set's files")
     images: Globs = Field([], description="where images that are addresses lie: see `pipelines.image_store`")
     download: DownloadOptions | None = Field(None, description="asks for them at their addresses; `{}` as by default")
     name: str | None = Field(

@@ -235,3 +235,9 @@ def test_the_recipe_that_ships_holds_every_option_at_its_default() -> None:
     assert written.keys() - {"kind"} == AnnotateRecipe.model_fields.keys() - {"input"}
     assert written["chunk"].keys() == ChunkOptions.model_fields.keys()
     assert written["run"].keys() == AnnotateRun.model_fields.keys() - {"output"}
+
+
+def test_a_list_of_no_globs_is_refused() -> None:
+    with pytest.raises(UsageError) as error:
+        load_recipe(AnnotateRecipe, None, ANNOTATE | {"input": []})
+    assert str(error.value) == "recipe: input: list should have at least 1 item after validation, not 0, not []"
