@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Self
 
+from pipelines.claim import holds_recipe
 from pipelines.download_failures import REFUSED, can_be_asked, may_pass
 from pipelines.download_part import Part, PartWork
 from pipelines.download_rows import metadata_reader
@@ -22,7 +23,7 @@ from pipelines.environments.python import mark_of, python_of
 from pipelines.img2dataset import asked_so_far
 from pipelines.output import begun, commit
 from pipelines.progress import Progress
-from pipelines.recipe import DownloadRecipe, RunOptions, holds_recipe
+from pipelines.recipe import DownloadRecipe, RunOptions
 from pipelines.source_files import Stretch, cut_file, source_files
 from pipelines.stats import RunClock, Totals, totals
 from pipelines.units import map_units, runs_alone

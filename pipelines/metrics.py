@@ -77,13 +77,13 @@ class Exporter:
     """Tells the values of one run. Of a counter it is given what it stands at."""
 
     def __init__(self, output: str) -> None:
-        self._run = output.encode("ascii", "backslashreplace").decode()  # Ray takes no other letters in labels
+        self.run = output.encode("ascii", "backslashreplace").decode()  # Ray takes no other letters in labels
         self._made: dict[str, Any] = {}
         self._told: dict[tuple[Metric, str], float] = {}
 
     def tell(self, metric: Metric, value: float, of: str = "") -> None:
         """The metric's value, of a stage, an engine or an outcome."""
-        tags = {RUN: self._run} | ({metric.label: of} if metric.label else {})
+        tags = {RUN: self.run} | ({metric.label: of} if metric.label else {})
         before, self._told[metric, of] = self._told.get((metric, of), 0), value
         if metric.kind == "gauge":
             self._of_ray(metric).set(value, tags)

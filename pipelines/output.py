@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.recipe import Recipe, claim
+from pipelines.claim import claim
+from pipelines.recipe import Recipe
 from schemas.errors import UsageError
 from schemas.manifest import Manifest, OutputFile
 from schemas.output_set import MANIFESTS

@@ -26,10 +26,7 @@ from curation.sources import SOURCES, ReadOptions
 from pipelines.chunks import ChunkOptions
 from schemas.errors import UsageError
 from schemas.options import Globs, Options
-from schemas.recipe_file import RECIPE_FILE, dump_yaml, held_recipe, read_recipe, validated
-from schemas.storage import Folder
-
-NAMED = 3  # differences between two recipes that a line tells of
+from schemas.recipe_file import dump_yaml, read_recipe, validated
 
 TOKENIZER = "a tokenizer.json, its folder, or a name on the hub; without it tokens are not counted"
 
@@ -354,29 +351,6 @@ def load_recipe(model: type[R], path: str | None, held: dict[str, Any] | None = 
     return validated(model, values, path)
 
 
-def claim(output: Folder, recipe: Recipe) -> None:
-    """Makes the folder this recipe's. Raises `UsageError` when it is another's."""
-    if not holds_recipe(output, recipe):
-        output.write_new(RECIPE_FILE, dump_yaml(recipe.resolved()))
-
-
-def holds_recipe(output: Folder, recipe: Recipe) -> bool:
-    """Whether the folder is this recipe's already; else it is free. Raises `UsageError` when it is another's."""
-    if output.exists(RECIPE_FILE):
-        held, asked = held_recipe(output), recipe.resolved()
-        if isinstance(kind := held.get("kind"), str) and kind != recipe.kind:
-            raise UsageError(f"{output.url} is {_a(kind)} set, not {_a(recipe.kind)} set: take a new output folder")
-        found = [f"{name} is {there!r} there and {here!r} here" for name, there, here in _differences(held, asked)]
-        if found:
-            more = [f"and {len(found) - NAMED} more"] if len(found) > NAMED else []
-            differing = "; ".join(found[:NAMED] + more)
-            raise UsageError(f"{output.url} holds another recipe ({differing}): take a new output folder")
-        return True
-    if output.exists() and output.names():
-        raise UsageError(f"{output.url} is not empty and holds no {RECIPE_FILE}: take a new output folder")
-    return False
-
-
 def _overlay(values: dict[str, Any], flags: dict[str, Any]) -> None:
     """Lays flags over a recipe's values; nested ones are merged key by key."""
     for name, value in flags.items():
@@ -391,18 +365,3 @@ def _overlay(values: dict[str, Any], flags: dict[str, Any]) -> None:
             _overlay(values[name], given)
         elif value is not None:
             values[name] = value
-
-
-def _a(kind: str) -> str:
-    return f"{'an' if kind[:1] in 'aeiou' else 'a'} {kind}"
-
-
-def _differences(held: Any, asked: Any, name: str = "") -> list[tuple[str, Any, Any]]:
-    if isinstance(held, dict) and isinstance(asked, dict):
-        keys = list(dict.fromkeys([*held, *asked]))
-        return [
-            difference
-            for key in keys
-            for difference in _differences(held.get(key), asked.get(key), f"{name}.{key}".lstrip("."))
-        ]
-    return [] if held == asked else [(name, held, asked)]

@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.selection_rules import Kind, holds
+from pipelines.claim import holds_recipe
 from pipelines.inputs import InputShard, input_shards
 from pipelines.output import begun, commit
 from pipelines.progress import Progress
-from pipelines.recipe import SelectRecipe, holds_recipe
+from pipelines.recipe import SelectRecipe
 from pipelines.selection import Selection, check_unchanged, selection_of
 from pipelines.stats import RunClock, Totals, totals
 from pipelines.units import map_units, runs_alone

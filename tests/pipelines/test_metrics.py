@@ -146,11 +146,20 @@ def units(address: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("name", ["s3://bucket/Übung", 'a "b"\\c\n{d}', "half a character: \udc80", ""])
-def test_a_run_may_have_any_name(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("s3://bucket/Übung", r"s3://bucket/\xdcbung"),
+        ('a "b"\\c\n{d}', 'a "b"\\c\n{d}'),
+        ("half a character: \udc80", r"half a character: \udc80"),
+        ("", ""),
+    ],
+)
+def test_a_run_may_have_any_name(name: str, label: str) -> None:
     exporter = Exporter(name)
-    exporter.tell(ROWS, 3, "annotated")
+    exporter.tell(ROWS, 3, "annotated")  # raises for a label that Ray doesn't take
     exporter.tell(SHARDS_LEFT, 2)
+    assert exporter.run == label
 
 
 def test_names() -> None:

@@ -11,6 +11,7 @@ from curation.engines.caption_tags import CaptionTagSettings
 from curation.engines.grounding_dino import GroundingDinoSettings
 from curation.engines.rapidocr import RapidOcrSettings
 from pipelines.chunks import ChunkOptions
+from pipelines.claim import claim
 from pipelines.engine_flags import engines_of
 from pipelines.output import begun
 from pipelines.recipe import (
@@ -21,7 +22,6 @@ from pipelines.recipe import (
     RenderRecipe,
     RunOptions,
     ShardRecipe,
-    claim,
     load_recipe,
 )
 from schemas.errors import UsageError
