@@ -20,6 +20,7 @@ from schemas.caption import Caption
 from schemas.errors import ShardloomError, UsageError
 from schemas.manifest import InputFile
 from schemas.output_set import DATA, MANIFESTS, committed
+from schemas.parquet import read_table
 from schemas.recipe_file import held_recipe
 from schemas.storage import Folder
 
@@ -134,7 +135,7 @@ class CaptionSet:
             data = self.folder.read(name)
             if hashlib.sha256(data).hexdigest() != self.hashes[name]:
                 raise ShardloomError(f"{self.folder.path(name)} is not as it was committed: verify the set")
-            return Captions(pq.read_table(io.BytesIO(data), columns=COLUMNS).to_pylist())
+            return Captions(read_table(io.BytesIO(data), COLUMNS).to_pylist())
         return Captions(self._search(identities()))
 
     def _family(self) -> Family:

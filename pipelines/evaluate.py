@@ -23,6 +23,7 @@ from schemas.box import BOXES, Detection
 from schemas.errors import ShardloomError, UsageError
 from schemas.ground_truth import BoxTruth, TextTruth, TrueBox, read_box_truth, read_index, read_text_truth
 from schemas.output_set import DATA, QUARANTINE, committed
+from schemas.parquet import read_table
 from schemas.quarantine import Reason
 from schemas.recipe_file import held_recipe
 from schemas.storage import Folder, StorageError, split
@@ -165,7 +166,7 @@ def _annotated(folder: Folder, column: pa.Field, uids: Sequence[str]) -> Annotat
     if (kind := held_recipe(folder).get("kind")) != AnnotateRecipe.kind:
         raise UsageError(f"{folder.url} is no annotation set, but one of kind {kind!r}")
     found = Annotated({}, {})
-    asked = pc.field("uid").isin(pa.array(uids, pa.string()))
+    asked = pa.array(uids, pa.string())
     for path in (output.path for manifest in committed(folder).values() for output in manifest.outputs):
         if path.startswith(f"{QUARANTINE}/"):
             rows = _rows(folder, path, asked, ["uid", "reason"], [])
@@ -176,7 +177,7 @@ def _annotated(folder: Folder, column: pa.Field, uids: Sequence[str]) -> Annotat
     return found
 
 
-def _rows(folder: Folder, path: str, asked: pc.Expression, columns: list[str], more: list[str]) -> list[Row]:
+def _rows(folder: Folder, path: str, asked: pa.Array, columns: list[str], more: list[str]) -> list[Row]:
     """The rows asked for, with `columns`, and `more` where the file has them."""
     try:
         with folder.open(path) as file:
@@ -185,7 +186,8 @@ def _rows(folder: Folder, path: str, asked: pc.Expression, columns: list[str], m
                 name = missing.pop()
                 raise UsageError(f"{folder.url} has no {name}: annotate {_HOW.get(name, name)} first")
             wanted = columns + [name for name in more if name in held]
-            rows: list[Row] = pq.read_table(file, columns=wanted, filters=asked).to_pylist()
+            table = read_table(file, wanted)
+            rows: list[Row] = table.filter(pc.is_in(table["uid"], asked)).to_pylist()
             return rows
     except (pa.ArrowException, UnicodeDecodeError):  # an OSError is told by the folder
         raise ShardloomError(f"{folder.path(path)} is not as it was committed: verify the set") from None

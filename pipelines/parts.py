@@ -19,6 +19,7 @@ from schemas.errors import ShardloomError
 from schemas.fingerprint import EngineFingerprint
 from schemas.manifest import InputFile, Manifest
 from schemas.output_set import DATA, PARTS, QUARANTINE
+from schemas.parquet import read_table
 from schemas.quarantine import QUARANTINE as QUARANTINE_SCHEMA
 from schemas.storage import Folder
 
@@ -65,7 +66,7 @@ def fingerprints_of(output: Folder, name: str) -> dict[str, EngineFingerprint]:
 def commit_shard(output: Folder, end: ShardEnd, recipe_sha256: str) -> Manifest:
     """Joins a shard's parts into its outputs, in the order of the input, and writes the manifest last."""
     names = [f"{PARTS}/{part_name(end.shard, index)}" for index in range(len(end.digests))]
-    tables = [pq.read_table(io.BytesIO(part)) for part in output.at_once(output.read, names)]
+    tables = [read_table(io.BytesIO(part)) for part in output.at_once(output.read, names)]
     good = [table.filter(pc.is_null(table["reason"])).drop_columns(VERDICTS) for table in tables]
     bad = [table.filter(pc.is_valid(table["reason"])).select(QUARANTINE_SCHEMA.names) for table in tables]
     rows_out, rows_bad = sum(t.num_rows for t in good), sum(t.num_rows for t in bad)

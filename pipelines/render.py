@@ -23,6 +23,7 @@ from schemas.caption import Caption
 from schemas.errors import ShardloomError, UsageError
 from schemas.manifest import InputFile, Manifest
 from schemas.output_set import DATA, MANIFESTS, QUARANTINE, committed
+from schemas.parquet import read_table
 from schemas.quarantine import QUARANTINE as QUARANTINE_SCHEMA
 from schemas.quarantine import Rejected
 from schemas.recipe_file import held_recipe
@@ -190,8 +191,8 @@ def preview_record(recipe: AnyRenderRecipe, key: str) -> list[Caption]:
             continue
         with annotations.open(data_name(manifest)) as file:
             columns = [name for name in COLUMNS[recipe.family] if name in pq.read_schema(file).names]
-            match = (pc.field("key") == wanted) | (pc.field("uid") == wanted)
-            table = pq.read_table(file, columns=columns, filters=match)
+            table = read_table(file, columns)
+        table = table.filter(pc.or_kleene(pc.equal(table["key"], wanted), pc.equal(table["uid"], wanted)))
         if table.num_rows:
             schema = caption_schema(recipe, bases, manifest)
             return captions_of(table.slice(0, 1), recipe, schema, bases)

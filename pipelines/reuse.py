@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines.chunks import READ, VERDICT_COLUMNS
 from pipelines.engines import COLUMNS
@@ -21,6 +20,7 @@ from schemas.errors import UsageError
 from schemas.failure import FAILURES
 from schemas.fingerprint import EngineFingerprint
 from schemas.output_set import DATA, QUARANTINE, committed, read_manifest
+from schemas.parquet import read_table
 from schemas.recipe_file import held_recipe
 from schemas.storage import Folder
 
@@ -77,7 +77,7 @@ class ReusedShard:
         data = self.reuse.folder.read(path)
         if hashlib.sha256(data).hexdigest() != files[path]:
             raise UsageError(f"{self.reuse.folder.path(path)} is not what was committed: verify that set")
-        return list(pq.read_table(io.BytesIO(data)).to_pylist())
+        return list(read_table(io.BytesIO(data)).to_pylist())
 
     def check(self, sha256: str) -> None:
         """Raises `UsageError` when the shard is not the one that was annotated; known once it has been read."""

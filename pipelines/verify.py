@@ -11,6 +11,7 @@ from pipelines.training_writer import span
 from schemas.errors import ShardloomError, UsageError
 from schemas.manifest import Manifest, OutputFile, unseal
 from schemas.output_set import DATA, INDEX, MANIFESTS, PARTS, QUARANTINE, STATS, read_manifest
+from schemas.parquet import read_table
 from schemas.recipe_file import RECIPE_FILE
 from schemas.storage import Folder
 from schemas.tar_reader import TarReader
@@ -81,7 +82,7 @@ def output_faults(folder: Folder, manifest: Manifest) -> Iterator[str]:
         yield from index_faults(folder, index, map(expected_in_tar, spans))
     elif index in sound and f"{shard}.parquet" in sound:
         with folder.open(f"{shard}.parquet") as file:
-            keys = pq.read_table(file, columns=["key"])["key"].to_pylist()
+            keys = read_table(file, ["key"])["key"].to_pylist()
         nowhere = {"offset": None, "size": None, "members": None}
         yield from index_faults(folder, index, ({"key": key} | nowhere for key in keys))
 
@@ -122,7 +123,7 @@ def rows_of(folder: Folder, out: OutputFile) -> int:
 
 def index_faults(folder: Folder, index: str, expected: Iterable[dict[str, Any]]) -> Iterator[str]:
     """The first sample that does not lie where its index says."""
-    rows = pq.read_table(io.BytesIO(folder.read(index))).to_pylist()
+    rows = read_table(io.BytesIO(folder.read(index))).to_pylist()
     for row, there in zip(rows, expected, strict=False):
         if any(row.get(name) != value for name, value in there.items()):
             yield f"{folder.path(index)}: {row.get('key')} is not where it says"

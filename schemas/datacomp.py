@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from schemas.parquet import read_table
 from schemas.quarantine import Reason, Rejected
 from schemas.tar_reader import Member, TarSample
 
@@ -81,7 +82,7 @@ def downloaded_keys(side_parquet: BinaryIO) -> list[str] | None:
     schema = pq.read_schema(side_parquet)
     if not {"key", "status"} <= set(schema.names):
         return None
-    table = pq.read_table(side_parquet, columns=["key", "status"])
+    table = read_table(side_parquet, ["key", "status"])
     pairs = zip(table["key"].to_pylist(), table["status"].to_pylist(), strict=True)
     return [str(key) for key, status in pairs if status == "success"]
 

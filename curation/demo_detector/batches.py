@@ -31,6 +31,8 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Example:
+    """One scene: pixels of 3 x height x width, the prompt, boxes as centre, width and height from 0 to 1."""
+
     pixel_values: torch.Tensor
     input_ids: list[int]
     boxes: list[Box]

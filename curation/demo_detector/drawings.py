@@ -55,6 +55,7 @@ def bounds(parts: Sequence[Part]) -> tuple[float, float, float, float]:
 
 
 def turned(points: Sequence[Point], degrees: float) -> list[Point]:
+    """The points turned about the origin."""
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     return [(x * cos - y * sin, x * sin + y * cos) for x, y in points]
 

@@ -57,10 +57,12 @@ def configuration() -> GroundingDinoConfig:
 
 
 def tokenizer() -> BertTokenizer:
+    """The tokenizer of its few words."""
     return BertTokenizer(vocab={piece: index for index, piece in enumerate(wordpieces())})
 
 
 def processor() -> GroundingDinoImageProcessorPil:
+    """Sizes of 80 to 112 pixels, values of -2 to 2."""
     return GroundingDinoImageProcessorPil(
         size={"shortest_edge": 80, "longest_edge": 112}, image_mean=[0.5, 0.5, 0.5], image_std=[0.25, 0.25, 0.25]
     )

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curation.mixture.shards import ShardRows
@@ -26,6 +25,7 @@ from schemas.fingerprint import EngineFingerprint
 from schemas.manifest import InputFile, Manifest, OutputFile
 from schemas.output_set import DATA, PARTS, committed
 from schemas.output_set import INDEX as INDEX_FOLDER
+from schemas.parquet import read_table
 from schemas.recipe_file import held_recipe
 from schemas.shard_index import INDEX, tokenizer_of
 from schemas.storage import Folder, StorageError, matching
@@ -178,7 +178,7 @@ def _index(name: str, shard: SourceShard) -> pa.Table:
         raise UsageError(f"source {name}: {error}") from None
     if hashlib.sha256(data).hexdigest() != shard.index.sha256:
         raise UsageError(f"source {name}: {path} is not as it was committed: verify the set")
-    table = pq.read_table(io.BytesIO(data))
+    table = read_table(io.BytesIO(data))
     if table.schema.names != INDEX.names or table.num_rows != shard.data.rows:
         raise UsageError(f"source {name}: {path} is an index of another version: make the set anew")
     return table

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
-import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
 from pipelines.terminal import visible
 from schemas.output_set import DATA, INDEX
+from schemas.parquet import read_table
 from schemas.storage import Folder
 
 RECIPES = Path(__file__).parents[2] / "recipes/train"
@@ -94,7 +94,7 @@ def _captions(output: str, model: str) -> list[Said]:
 
 def first_sample(folder: Folder) -> tuple[bytes, str]:
     """The image and the caption of a set's first sample, by the index."""
-    (row,) = pq.read_table(io.BytesIO(folder.read(f"{INDEX}/00000000.parquet"))).slice(0, 1).to_pylist()
+    (row,) = read_table(io.BytesIO(folder.read(f"{INDEX}/00000000.parquet"))).slice(0, 1).to_pylist()
     spans = [(member["offset"], member["offset"] + member["size"]) for member in row["members"]]
     image, _, text = (folder.read_range(f"{DATA}/00000000.tar", *span) for span in spans)
     return image, text.decode()

@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import ray
 import yaml
+from ray.cluster_utils import Cluster
 
 from tests.conftest import REPOSITORY
 
@@ -147,3 +149,16 @@ def hashes(output: Path) -> dict[str, str]:
         for path in sorted(output.rglob("*"))
         if path.is_file() and path.name != "stats.json"
     }
+
+
+@contextlib.contextmanager
+def cluster_that_offers(resource: str) -> Iterator[Cluster]:
+    """A head, and a node that offers to run one pool."""
+    ray.shutdown()
+    started = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    try:
+        started.add_node(num_cpus=2, resources={resource: 100})
+        yield started
+    finally:
+        ray.shutdown()
+        started.shutdown()

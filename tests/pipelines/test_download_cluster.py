@@ -12,6 +12,7 @@ from pipelines.environments.python import mark_of
 from pipelines.recipe import DownloadRun
 from pipelines.units import map_units
 from schemas.errors import UsageError
+from tests.pipelines.drivers import cluster_that_offers
 
 pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
 
@@ -19,14 +20,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
     """A head, and a node that offers to download."""
-    ray.shutdown()
-    started = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
-    try:
-        started.add_node(num_cpus=2, resources={"shardloom-download": 100})
+    with cluster_that_offers("shardloom-download") as started:
         yield started
-    finally:
-        ray.shutdown()
-        started.shutdown()
 
 
 def offers(_: int) -> list[str]:

@@ -23,6 +23,7 @@ from schemas.output_set import committed
 from schemas.storage import Folder
 from schemas.text_line import TextLine
 from tests.conftest import write_shard
+from tests.pipelines.drivers import cluster_that_offers
 
 pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
 
@@ -65,14 +66,8 @@ def texts(output: Path) -> list[list[str]]:
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
     """A head, and a node that offers to read texts."""
-    ray.shutdown()
-    started = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
-    try:
-        started.add_node(num_cpus=2, resources={"shardloom-ocr": 100})
+    with cluster_that_offers("shardloom-ocr") as started:
         yield started
-    finally:
-        ray.shutdown()
-        started.shutdown()
 
 
 @BUILT

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
 
+from pipelines.claim import claim
 from pipelines.cli import main
-from pipelines.recipe import RenderGroundingRecipe, RenderRecipe, RunOptions, claim
+from pipelines.recipe import RenderGroundingRecipe, RenderRecipe, RunOptions
 from pipelines.render import preview_record, render_set
 from pipelines.render_batch import render_batch
 from pipelines.verify import verify
