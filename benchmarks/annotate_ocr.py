@@ -20,7 +20,7 @@ from curation.engines.rapidocr import RapidOcr, RapidOcrSettings
 from pipelines.annotate import annotate
 from pipelines.chunks import ChunkOptions
 from pipelines.demo.shards import write_shards
-from pipelines.recipe import AnnotateRecipe, AnnotateRun, EngineSpec
+from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineSpec
 from pipelines.stats import read_times
 from schemas.storage import Folder
 

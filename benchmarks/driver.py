@@ -29,7 +29,7 @@ from ray.cluster_utils import Cluster
 
 from curation.decode import RgbImage
 from pipelines.annotate import annotate
-from pipelines.recipe import AnnotateRecipe
+from pipelines.recipes.annotate import AnnotateRecipe
 from schemas.box import Detection
 from schemas.fingerprint import EngineFingerprint
 from schemas.tar_writer import TarWriter

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from pipelines.ingest import ingest
-from pipelines.recipe import IngestRecipe, IngestRun
+from pipelines.recipes.ingest import IngestRecipe, IngestRun
 from schemas.tar_writer import TarWriter
 
 FILES = 4

@@ -135,7 +135,7 @@ def prepare(images: str, folder: Path) -> None:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     from pipelines.ingest import ingest
-    from pipelines.recipe import IngestRecipe
+    from pipelines.recipes.ingest import IngestRecipe
     from schemas.storage import matching
     from schemas.tar_reader import TarReader
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.annotate_ocr import bare_rate, images_of
 from pipelines.annotate import annotate
 from pipelines.demo.flow import annotate_recipe, write_pictures
-from pipelines.recipe import AnnotateRun
+from pipelines.recipes.annotate import AnnotateRun
 from pipelines.stats import read_times
 from schemas.storage import Folder
 

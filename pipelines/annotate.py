@@ -34,7 +34,7 @@ from pipelines.placement import check_environments, placements
 from pipelines.pool_worker import PoolWorker
 from pipelines.pools import Pool, plan_pools
 from pipelines.progress import Progress
-from pipelines.recipe import AnnotateRecipe
+from pipelines.recipes.annotate import AnnotateRecipe
 from pipelines.repeats import repeated_keys
 from pipelines.reuse import Reuse, find_reuse
 from pipelines.room import READING_CPUS

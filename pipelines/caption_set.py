@@ -14,7 +14,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.recipe import Family, RenderRecipe, ShardRecipe
+from pipelines.recipes.render import Family, RenderRecipe
+from pipelines.recipes.shard import ShardRecipe
 from schemas import blip3_grounding, blip3_ocr
 from schemas.caption import Caption
 from schemas.errors import ShardloomError, UsageError

@@ -23,7 +23,8 @@ from pipelines.environments.python import mark_of, python_of
 from pipelines.img2dataset import asked_so_far
 from pipelines.output import begun, commit
 from pipelines.progress import Progress
-from pipelines.recipe import DownloadRecipe, RunOptions
+from pipelines.recipe import RunOptions
+from pipelines.recipes.download import DownloadRecipe
 from pipelines.source_files import Stretch, cut_file, source_files
 from pipelines.stats import RunClock, Totals, totals
 from pipelines.units import map_units, runs_alone

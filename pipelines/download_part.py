@@ -20,7 +20,7 @@ from pipelines.download_failures import NOT_WRITTEN, is_unanswered, kind_of
 from pipelines.download_rows import MetadataRow, has_boxes, metadata_reader, row_of, write_urls
 from pipelines.img2dataset import images_of_addresses, scratch_folder
 from pipelines.output import parquet_bytes, put
-from pipelines.recipe import DownloadRecipe
+from pipelines.recipes.download import DownloadRecipe
 from pipelines.source_files import Stretch, StretchReader
 from pipelines.training_writer import put_quarantine
 from schemas.datacomp import MAX_JSON, side_schema

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from curation.sources import SourceReader
 from pipelines.download_failures import NOT_HTTP
 from pipelines.img2dataset import URLS, is_web_address
-from pipelines.recipe import DownloadRecipe
+from pipelines.recipes.download import DownloadRecipe
 from pipelines.source_files import Item
 from schemas.document import CaptionDraft
 from schemas.quarantine import Reason, Rejected

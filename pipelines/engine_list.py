@@ -6,7 +6,7 @@ from typing import Any
 
 from pipelines.engines import DEFAULT_ENGINES, ENGINES, OWN_ENVIRONMENTS, check_engines, environment
 from pipelines.environments.python import environment_of, mark_of, python_of
-from pipelines.recipe import EngineKind, EngineSpec
+from pipelines.recipes.annotate import EngineKind, EngineSpec
 from schemas.errors import UsageError
 
 ENVIRONMENTS = ("paddleocr", "paddleocr-gpu", "groundingdino-py", "img2dataset")

@@ -15,7 +15,7 @@ from curation.engines.groundingdino_py import check_weights as check_package_wei
 from curation.engines.paddle_ocr import find_weights
 from curation.engines.siglip_weights import check_weights
 from curation.engines.vocabulary import read_vocabulary
-from pipelines.recipe import EngineKind, EngineSpec
+from pipelines.recipes.annotate import EngineKind, EngineSpec
 from schemas.box import BOXES, detection_to_arrow
 from schemas.errors import UsageError
 from schemas.fingerprint import EngineFingerprint

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from curation.bootstrap import CONFIDENCE, DRAWS, SEED
 from curation.box_error import BoxScores, match, one_spelling, score_boxes
 from curation.text_error import TextScores, picture_errors, score_texts
-from pipelines.recipe import AnnotateRecipe
+from pipelines.recipes.annotate import AnnotateRecipe
 from schemas.box import BOXES, Detection
 from schemas.errors import ShardloomError, UsageError
 from schemas.ground_truth import BoxTruth, TextTruth, TrueBox, read_box_truth, read_index, read_text_truth

@@ -21,7 +21,7 @@ import polars as pl
 
 from pipelines.download_failures import DEADLINE
 from pipelines.environments.python import python_of
-from pipelines.recipe import DownloadOptions
+from pipelines.recipes.download import DownloadOptions
 from schemas.datacomp import read_sample
 from schemas.errors import ShardloomError
 from schemas.output_set import PARTS

@@ -15,7 +15,7 @@ from pipelines.ingest_repeats import repeated_images
 from pipelines.ingest_unit import Unit, UnitWork, images_of, read_draft
 from pipelines.output import begun, commit
 from pipelines.progress import Progress
-from pipelines.recipe import IngestRecipe
+from pipelines.recipes.ingest import IngestRecipe
 from pipelines.row_watch import RETRIES, row_watch
 from pipelines.source_files import Stretch, StretchReader, cut_file, source_files
 from pipelines.stats import RunClock, Totals, check_damage, totals

@@ -19,7 +19,7 @@ from curation.sources import SOURCES
 from pipelines.img2dataset import is_web_address
 from pipelines.ingest_unit import Unit, images_of, read_draft
 from pipelines.progress import Progress
-from pipelines.recipe import IngestRecipe
+from pipelines.recipes.ingest import IngestRecipe
 from pipelines.row_watch import RETRIES, RowWatch
 from pipelines.source_files import StretchReader
 from pipelines.units import map_units

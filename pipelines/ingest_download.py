@@ -22,7 +22,7 @@ from pipelines.ingest_receipts import IMAGES, Receipt, fetch, held_receipt
 from pipelines.ingest_unit import Unit
 from pipelines.inputs import InputShard
 from pipelines.progress import Progress
-from pipelines.recipe import IngestRecipe
+from pipelines.recipes.ingest import IngestRecipe
 from pipelines.row_watch import RowWatch
 from pipelines.units import map_units
 from schemas.storage import Folder

@@ -10,7 +10,7 @@ import polars as pl
 from pipelines import img2dataset
 from pipelines.download_failures import NOT_WRITTEN, kind_of
 from pipelines.ingest_addresses import URLS, Part
-from pipelines.recipe import DownloadOptions
+from pipelines.recipes.download import DownloadOptions
 from schemas.errors import ShardloomError
 from schemas.manifest import seal, unseal
 from schemas.storage import Folder

@@ -18,7 +18,7 @@ from curation.decode import DecodeLimits, decode
 from curation.document_filters import perceptual_hash
 from pipelines.near_hashes import repeated
 from pipelines.progress import Progress
-from pipelines.recipe import IngestRecipe
+from pipelines.recipes.ingest import IngestRecipe
 from pipelines.row_watch import RETRIES
 from pipelines.units import map_units
 from schemas.quarantine import Rejected

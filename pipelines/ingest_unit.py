@@ -12,7 +12,7 @@ from curation.sources import SOURCES
 from curation.tokens import TokenCounter
 from pipelines.image_store import ImageStore, find
 from pipelines.ingest_repeats import Repeats
-from pipelines.recipe import IngestRecipe
+from pipelines.recipes.ingest import IngestRecipe
 from pipelines.row_watch import RowWatch
 from pipelines.source_files import Item, Stretch, StretchReader
 from pipelines.training_writer import Sample, ShardWriter, put_quarantine

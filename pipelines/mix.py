@@ -24,7 +24,7 @@ from curation.mixture.summary import Summary, summarise
 from pipelines.mix_writer import MixWriter
 from pipelines.output import begun, commit
 from pipelines.progress import Progress
-from pipelines.recipe import MixRecipe
+from pipelines.recipes.mix import MixRecipe
 from pipelines.stats import RunClock, Totals, totals, with_shares
 from pipelines.units import map_units
 from schemas.errors import UsageError

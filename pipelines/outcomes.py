@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from curation.decode import RgbImage
 from pipelines.chunks import VERDICT_COLUMNS
-from pipelines.recipe import EngineKind
+from pipelines.recipes.annotate import EngineKind
 from schemas.failure import FAILURES, failure_to_arrow
 from schemas.quarantine import Reason, Rejected
 

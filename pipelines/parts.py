@@ -13,7 +13,7 @@ from pipelines.chunks import VERDICT_COLUMNS
 from pipelines.engines import COLUMNS
 from pipelines.messages import Chunk, ShardEnd
 from pipelines.output import commit, parquet_bytes, put
-from pipelines.recipe import EngineKind
+from pipelines.recipes.annotate import EngineKind
 from schemas.annotation import annotation_schema
 from schemas.errors import ShardloomError
 from schemas.fingerprint import EngineFingerprint

@@ -24,7 +24,7 @@ import schemas
 from pipelines.cluster import joins
 from pipelines.engines import environment
 from pipelines.environments.python import interpreter_of, mark_of
-from pipelines.recipe import AnnotateRecipe, EngineKind, PoolName
+from pipelines.recipes.annotate import AnnotateRecipe, EngineKind, PoolName
 from schemas.errors import ShardloomError, UsageError
 
 LEAST = 0.0001  # of a resource that only says where: Ray's smallest amount

@@ -29,7 +29,7 @@ from pipelines.outcomes import (
 )
 from pipelines.parts import ENGINE, write_part
 from pipelines.pools import Pool
-from pipelines.recipe import AnnotateRecipe
+from pipelines.recipes.annotate import AnnotateRecipe
 from schemas.errors import ShardloomError, UsageError
 from schemas.fingerprint import EngineFingerprint
 from schemas.quarantine import Reason, Rejected

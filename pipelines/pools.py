@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pipelines.cluster import joins, nodes
 from pipelines.engines import needs_pixels
-from pipelines.recipe import AnnotateRecipe, EngineKind, PoolName, PoolOptions
+from pipelines.recipes.annotate import AnnotateRecipe, EngineKind, PoolName, PoolOptions
 from pipelines.room import EXACT, READING_CPUS, Node, Request, nodes_for
 
 DECODE_BATCH = 16  # images that are decoded in a row where decoding has a pool of its own

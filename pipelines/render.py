@@ -13,7 +13,8 @@ from pipelines.base_captions import BaseCaptions
 from pipelines.caption_set import PARSERS
 from pipelines.output import begun, commit, parquet_bytes, put
 from pipelines.progress import Progress
-from pipelines.recipe import AnnotateRecipe, Family, RenderGroundingRecipe
+from pipelines.recipes.annotate import AnnotateRecipe
+from pipelines.recipes.render import Family, RenderGroundingRecipe
 from pipelines.render_batch import COLUMNS, ENGINES, AnyRenderRecipe, render_batch
 from pipelines.stats import RunClock, Totals, totals
 from pipelines.units import map_units

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.captions import grounding, ocr
-from pipelines.recipe import Family, RenderGroundingRecipe, RenderRecipe
+from pipelines.recipes.render import Family, RenderGroundingRecipe, RenderRecipe
 from schemas.quarantine import Reason, Rejected
 
 AnyRenderRecipe = RenderRecipe | RenderGroundingRecipe

@@ -15,7 +15,8 @@ from pipelines.chunks import READ, VERDICT_COLUMNS
 from pipelines.engines import COLUMNS
 from pipelines.inputs import InputShard
 from pipelines.parts import ENGINE
-from pipelines.recipe import AnnotateRecipe, EngineKind, load_recipe
+from pipelines.recipe import load_recipe
+from pipelines.recipes.annotate import AnnotateRecipe, EngineKind
 from schemas.errors import UsageError
 from schemas.failure import FAILURES
 from schemas.fingerprint import EngineFingerprint

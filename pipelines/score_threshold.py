@@ -22,7 +22,7 @@ from curation.selection_rules import SelectionRules
 from pipelines.inputs import InputShard
 from pipelines.parquet_rows import PAGE_BUFFER
 from pipelines.progress import Progress
-from pipelines.recipe import SelectRecipe
+from pipelines.recipes.select import SelectRecipe
 from pipelines.units import map_units
 from schemas.errors import ShardloomError, UsageError
 from schemas.fingerprint import EngineFingerprint

@@ -14,7 +14,7 @@ from pipelines.claim import holds_recipe
 from pipelines.inputs import InputShard, input_shards
 from pipelines.output import begun, commit
 from pipelines.progress import Progress
-from pipelines.recipe import SelectRecipe
+from pipelines.recipes.select import SelectRecipe
 from pipelines.selection import Selection, check_unchanged, selection_of
 from pipelines.stats import RunClock, Totals, totals
 from pipelines.units import map_units, runs_alone

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipelines.inputs import InputShard
-from pipelines.recipe import SelectRecipe
+from pipelines.recipes.select import SelectRecipe
 from pipelines.score_threshold import Threshold, find_threshold, fingerprint, held_threshold, pool_sha256
 from schemas.errors import UsageError
 from schemas.fingerprint import EngineFingerprint

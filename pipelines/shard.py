@@ -10,7 +10,7 @@ from pipelines.inputs import input_shards
 from pipelines.join import Joined, JoinedShard
 from pipelines.output import begun, commit
 from pipelines.progress import Progress
-from pipelines.recipe import ShardRecipe
+from pipelines.recipes.shard import ShardRecipe
 from pipelines.shard_plan import Unit, check_unchanged, cut_units, take_census
 from pipelines.stats import RunClock, Totals, check_damage, totals
 from pipelines.training_writer import Sample, ShardWriter, put_quarantine

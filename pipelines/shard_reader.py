@@ -9,7 +9,7 @@ from pipelines.chunks import cut, digest_of, samples_table, size_of
 from pipelines.inputs import InputShard
 from pipelines.messages import Chunk, Failure, ShardEnd, Written, to_row
 from pipelines.parts import is_valid, part_name
-from pipelines.recipe import AnnotateRecipe
+from pipelines.recipes.annotate import AnnotateRecipe
 from pipelines.reuse import Reuse, ReusedShard
 from schemas.datacomp import downloaded_keys
 from schemas.errors import ShardloomError

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from curation.mixture.weights import shares
-from pipelines.recipe import MixRecipe
+from pipelines.recipes.mix import MixRecipe
 from schemas.errors import ShardloomError
 from schemas.manifest import Manifest, seal, unseal
 from schemas.output_set import STATS, committed

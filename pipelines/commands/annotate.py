@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines import recipe as recipes
 from pipelines.commands.flags import (
     Address,
     AllowDamaged,
@@ -18,6 +17,8 @@ from pipelines.commands.flags import (
     report,
     run_flags,
 )
+from pipelines.recipe import load_recipe
+from pipelines.recipes.annotate import AnnotateRecipe
 from schemas.errors import UsageError
 from schemas.recipe_file import held_recipe, read_recipe
 from schemas.storage import Folder
@@ -71,8 +72,8 @@ def annotate(
     elif recipe is not None:
         values = read_recipe(recipe)
     held = held_engines(values, what if add is None else None)
-    loaded = recipes.load_recipe(
-        recipes.AnnotateRecipe,
+    loaded = load_recipe(
+        AnnotateRecipe,
         recipe,
         values,
         input=input or None,

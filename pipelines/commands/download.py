@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
-from pipelines import recipe as recipes
 from pipelines.commands.flags import Address, Json, Output, RecipeFile, Workers, output_of, report, run_flags
+from pipelines.recipe import load_recipe
+from pipelines.recipes.download import DownloadRecipe
 from schemas.errors import UsageError
 from schemas.recipe_file import read_recipe
 
@@ -55,8 +56,8 @@ def download(
             raise UsageError(f"{metadata[0]} and --recipe {recipe}: pass one recipe")
         recipe, metadata = metadata[0], None
     patience = {"allow_hosts": allow_host or None, "timeout": timeout, "retries": retries, "deadline_seconds": deadline}
-    loaded = recipes.load_recipe(
-        recipes.DownloadRecipe,
+    loaded = load_recipe(
+        DownloadRecipe,
         recipe,
         {} if recipe is None else read_recipe(recipe),
         input=metadata or None,

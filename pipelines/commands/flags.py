@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines import recipe as recipes
+from pipelines.recipe import Recipe
 from pipelines.terminal import visible
 from schemas.errors import UsageError
 
@@ -41,7 +41,7 @@ def named(option: str, values: list[str] | None) -> dict[str, Any]:
     return named
 
 
-def output_of(recipe: recipes.Recipe) -> str:
+def output_of(recipe: Recipe) -> str:
     """The output set's folder. Raises `UsageError` when neither flag nor recipe names it, or a job would lose it."""
     output = recipe.run.output
     if output is None:

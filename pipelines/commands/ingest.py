@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from pipelines import recipe as recipes
 from pipelines.commands.flags import (
     Address,
     AllowDamaged,
@@ -18,6 +17,8 @@ from pipelines.commands.flags import (
     report,
     run_flags,
 )
+from pipelines.recipe import load_recipe
+from pipelines.recipes.ingest import IngestRecipe
 from schemas.errors import UsageError
 from schemas.recipe_file import read_recipe
 
@@ -75,8 +76,8 @@ def ingest(
     values = {} if recipe is None else read_recipe(recipe)
     if allow_host and not download and values.get("download") is None:
         raise UsageError("--allow-host is for --download")
-    loaded = recipes.load_recipe(
-        recipes.IngestRecipe,
+    loaded = load_recipe(
+        IngestRecipe,
         recipe,
         values,
         source=source,

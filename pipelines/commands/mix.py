@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from pipelines import recipe as recipes
 from pipelines.commands.flags import Address, Json, Output, Workers, named, output_of, report, run_flags
+from pipelines.recipe import load_recipe
+from pipelines.recipes.mix import MixRecipe
 from pipelines.terminal import print_mixture
 
 
@@ -30,8 +31,8 @@ def mix(
     from pipelines.mix import mix as run
     from pipelines.mix import preview
 
-    loaded = recipes.load_recipe(
-        recipes.MixRecipe,
+    loaded = load_recipe(
+        MixRecipe,
         recipe,
         sources=named("--source", source),
         format=format,

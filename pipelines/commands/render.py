@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines import recipe as recipes
 from pipelines.commands.flags import Address, Json, Output, RecipeFile, Workers, output_of, report, run_flags
+from pipelines.recipe import load_recipe
+from pipelines.recipes.render import RenderGroundingRecipe, RenderRecipe
 from pipelines.terminal import print_captions
 from schemas.errors import UsageError
 
@@ -55,11 +56,11 @@ def render(
         "min_boxes": min_boxes,
         "run": run_flags(output, workers, address, None),
     }
-    loaded: recipes.RenderRecipe | recipes.RenderGroundingRecipe
+    loaded: RenderRecipe | RenderGroundingRecipe
     if family == "ocr":
-        loaded = recipes.load_recipe(recipes.RenderRecipe, recipe, **flags)
+        loaded = load_recipe(RenderRecipe, recipe, **flags)
     elif family == "grounding":
-        loaded = recipes.load_recipe(recipes.RenderGroundingRecipe, recipe, **flags)
+        loaded = load_recipe(RenderGroundingRecipe, recipe, **flags)
     else:
         raise UsageError(f"there is no family of captions {family!r}: use ocr or grounding")
     if preview is None:

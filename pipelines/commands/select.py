@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
-from pipelines import recipe as recipes
 from pipelines.commands.flags import Address, Json, Output, RecipeFile, Workers, output_of, report, run_flags
+from pipelines.recipe import load_recipe
+from pipelines.recipes.select import SelectRecipe
 from schemas.errors import UsageError
 from schemas.recipe_file import read_recipe
 
@@ -56,8 +57,8 @@ def select(
         if recipe is not None:
             raise UsageError(f"{metadata[0]} and --recipe {recipe}: pass one recipe")
         recipe, metadata = metadata[0], None
-    loaded = recipes.load_recipe(
-        recipes.SelectRecipe,
+    loaded = load_recipe(
+        SelectRecipe,
         recipe,
         {} if recipe is None else read_recipe(recipe),
         input=metadata or None,

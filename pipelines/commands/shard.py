@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from pipelines import recipe as recipes
 from pipelines.commands.flags import (
     Address,
     AllowDamaged,
@@ -18,6 +17,8 @@ from pipelines.commands.flags import (
     report,
     run_flags,
 )
+from pipelines.recipe import load_recipe
+from pipelines.recipes.shard import ShardRecipe
 
 
 def shard(
@@ -43,8 +44,8 @@ def shard(
     """Join image shards with captions into training shards, each with an index to plan from."""
     from pipelines.shard import shard as run
 
-    loaded = recipes.load_recipe(
-        recipes.ShardRecipe,
+    loaded = load_recipe(
+        ShardRecipe,
         recipe,
         images=images or None,
         captions=captions,

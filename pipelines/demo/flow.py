@@ -18,19 +18,12 @@ from pipelines.demo.training import Learnt, show, train_model
 from pipelines.evaluate import evaluate_boxes, evaluate_ocr
 from pipelines.ingest import ingest
 from pipelines.mix import mix
-from pipelines.recipe import (
-    AnnotateRecipe,
-    AnnotateRun,
-    EngineSpec,
-    IngestRecipe,
-    IngestRun,
-    MixRecipe,
-    RenderGroundingRecipe,
-    RenderRecipe,
-    RunOptions,
-    ShardRecipe,
-    load_recipe,
-)
+from pipelines.recipe import RunOptions, load_recipe
+from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineSpec
+from pipelines.recipes.ingest import IngestRecipe, IngestRun
+from pipelines.recipes.mix import MixRecipe
+from pipelines.recipes.render import RenderGroundingRecipe, RenderRecipe
+from pipelines.recipes.shard import ShardRecipe
 from pipelines.render import preview_record, render_set
 from pipelines.shard import shard
 from pipelines.stats import Totals, read_times, stats

@@ -8,7 +8,7 @@ from typer.main import get_command
 
 from pipelines.cli import app
 from pipelines.engine_list import ENVIRONMENTS
-from pipelines.recipe import AnnotateRun
+from pipelines.recipes.annotate import AnnotateRun
 from tests.conftest import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "cluster.md").read_text()

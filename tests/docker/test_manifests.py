@@ -11,7 +11,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from ray.scripts.scripts import start
 
-from pipelines.recipe import AnnotateRecipe
+from pipelines.recipes.annotate import AnnotateRecipe
 from tests.conftest import REPOSITORY
 from tests.docker.files import DOCKER, MANIFESTS, clusters, documents, offered, pins
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.download_rows import MetadataRow
-from pipelines.recipe import DownloadOptions
+from pipelines.recipes.download import DownloadOptions
 from tests.conftest import jpeg
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from pipelines.ingest import ingest
-from pipelines.recipe import IngestRecipe, IngestRun
+from pipelines.recipes.ingest import IngestRecipe, IngestRun
 from pipelines.stats import Totals
 from schemas.tar_writer import TarWriter
 from tests.conftest import jpeg

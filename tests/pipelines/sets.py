@@ -18,15 +18,9 @@ from pipelines.messages import Chunk, ShardEnd
 from pipelines.outcomes import Outcome, with_decoded, with_values
 from pipelines.output import begun
 from pipelines.parts import commit_shard, write_part
-from pipelines.recipe import (
-    AnnotateRecipe,
-    AnnotateRun,
-    EngineKind,
-    EngineSpec,
-    RenderGroundingRecipe,
-    RenderRecipe,
-    ShardRecipe,
-)
+from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineKind, EngineSpec
+from pipelines.recipes.render import RenderGroundingRecipe, RenderRecipe
+from pipelines.recipes.shard import ShardRecipe
 from pipelines.render import render_set
 from pipelines.shard import shard
 from pipelines.stats import Totals

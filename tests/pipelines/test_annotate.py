@@ -19,7 +19,7 @@ from PIL import Image
 from curation.decode import DecodeLimits, decode
 from pipelines.annotate import annotate
 from pipelines.chunks import ChunkOptions
-from pipelines.recipe import AnnotateFilters, AnnotateRecipe, AnnotateRun, EngineSpec
+from pipelines.recipes.annotate import AnnotateFilters, AnnotateRecipe, AnnotateRun, EngineSpec
 from pipelines.stats import DamagedInput, Totals
 from pipelines.verify import verify
 from schemas.errors import ShardloomError, UsageError

@@ -12,7 +12,7 @@ import pytest
 from curation.sources import SOURCES
 from pipelines.cli import main
 from pipelines.output import begun
-from pipelines.recipe import RenderRecipe
+from pipelines.recipes.render import RenderRecipe
 from schemas.storage import Folder
 from tests.conftest import REPOSITORY
 from tests.pipelines.sets import annotation_set, caption_set, shardloom, small_disk

@@ -20,7 +20,9 @@ from pipelines.cli import main
 from pipelines.download import Tally, download
 from pipelines.img2dataset import _salvage
 from pipelines.progress import Progress
-from pipelines.recipe import DownloadRecipe, DownloadRun, SelectRecipe, load_recipe
+from pipelines.recipe import load_recipe
+from pipelines.recipes.download import DownloadRecipe, DownloadRun
+from pipelines.recipes.select import SelectRecipe
 from pipelines.select import select
 from pipelines.shard_reader import missing_downloads
 from pipelines.stats import Totals, stats

@@ -9,7 +9,7 @@ from ray.cluster_utils import Cluster
 
 from pipelines.download import placement
 from pipelines.environments.python import mark_of
-from pipelines.recipe import DownloadRun
+from pipelines.recipes.download import DownloadRun
 from pipelines.units import map_units
 from schemas.errors import UsageError
 from tests.pipelines.drivers import cluster_that_offers

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from pipelines.download_rows import MAX_BOXES, MAX_TEXT, MetadataRow, has_boxes, row_of, write_urls
-from pipelines.recipe import DownloadRecipe
+from pipelines.recipes.download import DownloadRecipe
 from pipelines.source_files import Item
 from schemas.quarantine import Reason, Rejected
 

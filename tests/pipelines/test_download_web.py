@@ -25,7 +25,8 @@ from PIL import Image
 from pipelines.annotate import annotate
 from pipelines.download import download
 from pipelines.environments.python import mark_of, python_of
-from pipelines.recipe import AnnotateRecipe, AnnotateRun, DownloadRecipe, DownloadRun, EngineSpec
+from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineSpec
+from pipelines.recipes.download import DownloadRecipe, DownloadRun
 from pipelines.stats import stats
 from pipelines.verify import verify
 from schemas.tar_reader import TarReader, TarSample

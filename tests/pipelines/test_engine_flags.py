@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from pipelines.engine_flags import engines_of, held_engines
-from pipelines.recipe import AnnotateRecipe, load_recipe
+from pipelines.recipe import load_recipe
+from pipelines.recipes.annotate import AnnotateRecipe
 from schemas.errors import UsageError
 
 

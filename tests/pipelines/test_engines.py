@@ -3,7 +3,7 @@
 import pytest
 
 from pipelines.engines import check_engines, load_engine
-from pipelines.recipe import EngineSpec
+from pipelines.recipes.annotate import EngineSpec
 from schemas.errors import UsageError
 
 

@@ -16,7 +16,8 @@ from curation.text_error import ErrorCounts, TextScores
 from pipelines.cli import main
 from pipelines.evaluate import evaluate_boxes, evaluate_ocr
 from pipelines.output import begun, commit, parquet_bytes, put
-from pipelines.recipe import AnnotateRecipe, EngineSpec, RenderRecipe
+from pipelines.recipes.annotate import AnnotateRecipe, EngineSpec
+from pipelines.recipes.render import RenderRecipe
 from schemas.annotation import IMAGE_COLUMNS
 from schemas.box import BOXES, Detection, detection_to_arrow
 from schemas.ground_truth import TextTruth, TrueBox, read_box_truth, read_index, read_text_truth

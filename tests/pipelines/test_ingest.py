@@ -19,7 +19,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from pipelines.cli import main
-from pipelines.recipe import IngestRun
+from pipelines.recipes.ingest import IngestRun
 from pipelines.stats import DamagedInput
 from pipelines.verify import verify
 from schemas.document import Document, from_members, from_row

@@ -12,7 +12,8 @@ from pipelines.ingest import plan
 from pipelines.ingest_addresses import address_hash, listed
 from pipelines.ingest_unit import Unit
 from pipelines.progress import Progress
-from pipelines.recipe import DownloadOptions, IngestRecipe, IngestRun
+from pipelines.recipes.download import DownloadOptions
+from pipelines.recipes.ingest import IngestRecipe, IngestRun
 from pipelines.row_watch import RowWatch
 from schemas.storage import Folder
 from tests.pipelines.published import write_text

@@ -25,7 +25,8 @@ from pipelines.environments.python import environment_of, python_of
 from pipelines.ingest import ingest
 from pipelines.ingest_addresses import Part
 from pipelines.ingest_receipts import Receipt
-from pipelines.recipe import DownloadOptions, IngestRecipe, IngestRun
+from pipelines.recipes.download import DownloadOptions
+from pipelines.recipes.ingest import IngestRecipe, IngestRun
 from pipelines.verify import verify
 from schemas.errors import ShardloomError
 from schemas.manifest import seal, unseal

@@ -9,7 +9,7 @@ import pytest
 from pipelines.ingest_addresses import Part
 from pipelines.ingest_losses import Losses
 from pipelines.ingest_receipts import Receipt, held_receipt
-from pipelines.recipe import DownloadOptions
+from pipelines.recipes.download import DownloadOptions
 from schemas.manifest import seal
 from schemas.quarantine import Rejected
 from schemas.storage import Folder

@@ -10,7 +10,7 @@ import pytest
 
 from curation.mixture.sources import open_source
 from pipelines.cli import main
-from pipelines.recipe import IngestRun
+from pipelines.recipes.ingest import IngestRun
 from pipelines.verify import verify
 from schemas.errors import UsageError
 from schemas.output_set import committed

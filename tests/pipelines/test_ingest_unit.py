@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipelines.image_store import open_stores
 from pipelines.ingest_unit import LeftOut, Shards, Unit, UnitWork
-from pipelines.recipe import IngestRecipe
+from pipelines.recipes.ingest import IngestRecipe
 from pipelines.row_watch import RowWatch
 from pipelines.source_files import cut_file
 from pipelines.training_writer import put_quarantine

@@ -25,7 +25,9 @@ from curation.mixture import reader
 from curation.mixture.sources import open_source
 from pipelines.ingest import ingest
 from pipelines.mix import mix, preview
-from pipelines.recipe import IngestRecipe, IngestRun, MixRecipe, RunOptions
+from pipelines.recipe import RunOptions
+from pipelines.recipes.ingest import IngestRecipe, IngestRun
+from pipelines.recipes.mix import MixRecipe
 from pipelines.stats import Totals, stats
 from pipelines.verify import verify
 from schemas.document import from_members

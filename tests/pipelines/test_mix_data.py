@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from pipelines.mix import mix
-from pipelines.recipe import MixRecipe, RunOptions
+from pipelines.recipe import RunOptions
+from pipelines.recipes.mix import MixRecipe
 from pipelines.verify import verify
 from tests.pipelines.drivers import hashes
 from tests.pipelines.sets import ALONE, rows

@@ -19,7 +19,7 @@ from datasets import Features, Value, load_dataset
 from PIL import Image, ImageChops
 
 from pipelines.mix import mix
-from pipelines.recipe import MixRecipe
+from pipelines.recipes.mix import MixRecipe
 from pipelines.verify import verify
 from schemas.tar_writer import TarWriter
 from tests.conftest import jpeg

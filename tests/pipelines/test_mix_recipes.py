@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from curation.mixture.weights import whole_weights
-from pipelines.recipe import MixRecipe, load_recipe
+from pipelines.recipe import load_recipe
+from pipelines.recipes.mix import MixRecipe
 from schemas.errors import UsageError
 from schemas.recipe_file import dump_yaml
 from tests.conftest import REPOSITORY

@@ -14,7 +14,7 @@ from curation.demo_detector.vocabulary import LABELS
 from pipelines.annotate import annotate
 from pipelines.chunks import ChunkOptions
 from pipelines.demo.shards import write_shards
-from pipelines.recipe import AnnotateFilters, AnnotateRecipe, AnnotateRun, EngineKind
+from pipelines.recipes.annotate import AnnotateFilters, AnnotateRecipe, AnnotateRun, EngineKind
 from pipelines.stats import read_times
 from pipelines.verify import verify
 from schemas.errors import UsageError

@@ -15,7 +15,7 @@ from curation.decode import RgbImage
 from pipelines.annotate import annotate
 from pipelines.environments.python import mark_of
 from pipelines.placement import placements
-from pipelines.recipe import AnnotateRecipe, AnnotateRun, EngineSpec
+from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineSpec
 from pipelines.verify import verify
 from schemas.errors import UsageError
 from schemas.fingerprint import EngineFingerprint

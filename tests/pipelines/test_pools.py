@@ -4,7 +4,8 @@ import pytest
 
 from pipelines import pools as pools_module
 from pipelines.pools import Pool, plan_pools
-from pipelines.recipe import AnnotateRecipe, AnnotateRun, load_recipe
+from pipelines.recipe import load_recipe
+from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun
 from pipelines.room import Node, Request, lacking
 from schemas.errors import UsageError
 

@@ -1,4 +1,4 @@
-"""Recipes: every wrong key and value named in one line, flags over files, one folder for one recipe."""
+"""Recipes: every wrong key and value named in one line, flags over files, defaults as shipped."""
 
 import re
 from pathlib import Path
@@ -11,22 +11,14 @@ from curation.engines.caption_tags import CaptionTagSettings
 from curation.engines.grounding_dino import GroundingDinoSettings
 from curation.engines.rapidocr import RapidOcrSettings
 from pipelines.chunks import ChunkOptions
-from pipelines.claim import claim
 from pipelines.engine_flags import engines_of
-from pipelines.output import begun
-from pipelines.recipe import (
-    AnnotateRecipe,
-    AnnotateRun,
-    DownloadRecipe,
-    Recipe,
-    RenderRecipe,
-    RunOptions,
-    ShardRecipe,
-    load_recipe,
-)
+from pipelines.recipe import RunOptions, load_recipe
+from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun
+from pipelines.recipes.download import DownloadRecipe
+from pipelines.recipes.render import RenderRecipe
+from pipelines.recipes.shard import ShardRecipe
 from schemas.errors import UsageError
-from schemas.recipe_file import dump_yaml, held_recipe
-from schemas.storage import Folder
+from schemas.recipe_file import dump_yaml
 from tests.conftest import REPOSITORY
 
 SHIPPED = REPOSITORY / "recipes/annotate.yaml"
@@ -143,44 +135,6 @@ def test_what_cannot_alter_a_byte_is_not_in_the_hash() -> None:
     assert one.sha256() != RenderRecipe(input="b").sha256()
 
 
-def test_a_folder_is_claimed_once(tmp_path: Path) -> None:
-    folder = Folder(str(tmp_path / "out"))
-    recipe = RenderRecipe(input="a", min_confidence=0.5)
-    claim(folder, recipe)
-    assert held_recipe(folder) == recipe.resolved()
-    before = (tmp_path / "out/recipe.yaml").stat().st_mtime_ns
-    claim(folder, recipe.model_copy(update={"run": RunOptions(workers=7)}))
-    assert (tmp_path / "out/recipe.yaml").stat().st_mtime_ns == before
-
-
-@pytest.mark.parametrize(
-    ("other", "named"),
-    [
-        (RenderRecipe(input="b"), "input is 'a' there and 'b' here"),
-        (RenderRecipe(input="a", granularities=[0]), r"granularities is \[0, 1, 2, 3, 4, 5\] there and \[0\] here"),
-        (RenderRecipe(input="b", min_lines=2), "input is 'a' there and 'b' here; min_lines is 1 there and 2 here"),
-        (
-            RenderRecipe(input="b", granularities=[0], min_lines=2, min_confidence=0.5),
-            r"(\w+ is .* there and .* here; ){3}and 1 more",
-        ),
-    ],
-)
-def test_another_recipe_is_refused_by_field(tmp_path: Path, other: Recipe, named: str) -> None:
-    folder = Folder(str(tmp_path))
-    claim(folder, RenderRecipe(input="a"))
-    line = rf"{re.escape(str(tmp_path))} holds another recipe \({named}\): take a new output folder"
-    with pytest.raises(UsageError) as error:
-        claim(folder, other)
-    assert re.fullmatch(line, str(error.value)), str(error.value)
-
-
-def test_a_set_of_another_kind_is_named(tmp_path: Path) -> None:
-    claim(Folder(str(tmp_path)), RenderRecipe(input="a"))
-    with pytest.raises(UsageError) as error:
-        claim(Folder(str(tmp_path)), AnnotateRecipe.model_validate(ANNOTATE))
-    assert str(error.value) == f"{tmp_path} is a render set, not an annotate set: take a new output folder"
-
-
 @pytest.mark.parametrize("name", ["http://host", "host:8080", "host/path", "127.0.0.1:80", "[::1]:80", ""])
 def test_an_allowed_host_is_a_name_alone(name: str) -> None:
     with pytest.raises(UsageError) as error:
@@ -188,39 +142,6 @@ def test_an_allowed_host_is_a_name_alone(name: str) -> None:
     assert str(error.value) == f"recipe: run.allow_hosts: {name!r} is no host's name: leave out scheme, port and path"
     names = ["host", "10.0.0.7", "::1", "[::1]"]
     assert load_recipe(DownloadRecipe, None, input=["a"], run={"allow_hosts": names}).run.allow_hosts == names
-
-
-def test_a_nested_difference_is_named(tmp_path: Path) -> None:
-    recipes = [AnnotateRecipe.model_validate(ANNOTATE | {"chunk": {"samples": samples}}) for samples in (4, 8)]
-    claim(Folder(str(tmp_path)), recipes[0])
-    with pytest.raises(UsageError, match=r"\(chunk\.samples is 4 there and 8 here\)"):
-        claim(Folder(str(tmp_path)), recipes[1])
-
-
-def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "photo.jpg").write_bytes(b"?")
-    with pytest.raises(UsageError, match=r"is not empty and holds no recipe\.yaml: take a new output folder"):
-        claim(Folder(str(tmp_path)), RenderRecipe(input="a"))
-    assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
-
-
-@pytest.mark.parametrize("damaged", [b"", b"kind: [", b"\xff\xfe", b"- a list"])
-def test_a_damaged_recipe_is_named(tmp_path: Path, damaged: bytes) -> None:
-    (tmp_path / "recipe.yaml").write_bytes(damaged)
-    with pytest.raises(UsageError, match=r"/recipe\.yaml is not what was written there"):
-        claim(Folder(str(tmp_path)), RenderRecipe(input="a"))
-
-
-def test_two_runs_may_not_write_to_one_folder(tmp_path: Path) -> None:
-    folder, recipe = Folder(str(tmp_path / "out")), RenderRecipe(input="a")
-    with (
-        begun(folder, recipe),
-        pytest.raises(UsageError, match=r"another run is writing to .*/out"),
-        begun(folder, recipe),
-    ):
-        pass
-    with begun(folder, recipe):
-        pass
 
 
 def test_the_recipe_that_ships_holds_every_option_at_its_default() -> None:

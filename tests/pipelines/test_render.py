@@ -12,7 +12,8 @@ import pytest
 from datasets import load_dataset
 
 from pipelines.cli import main
-from pipelines.recipe import RenderRecipe, RunOptions
+from pipelines.recipe import RunOptions
+from pipelines.recipes.render import RenderRecipe
 from pipelines.render import preview_record, render_set
 from pipelines.verify import verify
 from schemas.blip3_ocr import parse_captions, parse_metadata, parse_segments

@@ -14,7 +14,8 @@ from datasets import load_dataset
 
 from pipelines.claim import claim
 from pipelines.cli import main
-from pipelines.recipe import RenderGroundingRecipe, RenderRecipe, RunOptions
+from pipelines.recipe import RunOptions
+from pipelines.recipes.render import RenderGroundingRecipe, RenderRecipe
 from pipelines.render import preview_record, render_set
 from pipelines.render_batch import render_batch
 from pipelines.verify import verify

@@ -23,7 +23,10 @@ from pipelines.demo.documents import FILE, URLS, write_documents
 from pipelines.image_store import FolderStore, files_below
 from pipelines.ingest import ingest
 from pipelines.mix import mix
-from pipelines.recipe import IngestRecipe, IngestRun, MixRecipe, RenderRecipe, ShardRecipe
+from pipelines.recipes.ingest import IngestRecipe, IngestRun
+from pipelines.recipes.mix import MixRecipe
+from pipelines.recipes.render import RenderRecipe
+from pipelines.recipes.shard import ShardRecipe
 from pipelines.render import render_set
 from pipelines.shard import shard
 from pipelines.stats import stats

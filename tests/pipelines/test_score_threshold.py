@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.inputs import input_shards
-from pipelines.recipe import SelectRecipe, SelectRun
+from pipelines.recipes.select import SelectRecipe, SelectRun
 from pipelines.score_threshold import find_threshold, number_of, ordered_bits
 from schemas.errors import UsageError
 from tests.pipelines.selections import top_threshold

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import pipelines.select_file
-from pipelines.recipe import SelectRecipe, SelectRun
+from pipelines.recipes.select import SelectRecipe, SelectRun
 from pipelines.select import select
 from pipelines.stats import Totals
 from pipelines.verify import verify

@@ -17,7 +17,8 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
-from pipelines.recipe import RunOptions, ShardRecipe
+from pipelines.recipe import RunOptions
+from pipelines.recipes.shard import ShardRecipe
 from pipelines.shard import shard
 from pipelines.stats import DamagedInput
 from pipelines.verify import verify

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pipelines.inputs import InputShard
 from pipelines.messages import Chunk, ShardEnd, from_row
-from pipelines.recipe import AnnotateRecipe
+from pipelines.recipes.annotate import AnnotateRecipe
 from pipelines.shard_reader import ShardReader, shard_row
 from schemas.resent import untold
 from schemas.storage import Folder

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from pipelines.demo.documents import FILE, LOST, URLS, write_documents
 from pipelines.ingest import ingest
-from pipelines.recipe import IngestRecipe, IngestRun
+from pipelines.recipes.ingest import IngestRecipe, IngestRun
 from schemas.document import from_members
 from schemas.storage import Folder
 from tests.pipelines.sets import every_file

@@ -7,7 +7,8 @@ import pytest
 
 from pipelines.demo.flow import ingest_documents, mix_everything
 from pipelines.demo.training import train_model
-from pipelines.recipe import MixRecipe, load_recipe
+from pipelines.recipe import load_recipe
+from pipelines.recipes.mix import MixRecipe
 from pipelines.stats import stats
 from pipelines.verify import verify
 from schemas.box import Detection

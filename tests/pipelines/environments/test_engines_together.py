@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pipelines.annotate import annotate
 from pipelines.environments.python import mark_of
-from pipelines.recipe import AnnotateRecipe, AnnotateRun, EngineKind, EngineSpec
+from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineKind, EngineSpec
 from pipelines.verify import verify
 from schemas.output_set import committed
 from schemas.storage import Folder

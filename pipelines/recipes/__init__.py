@@ -1,0 +1,1 @@
+"""Recipes of each kind, a file each."""

@@ -1,0 +1,95 @@
+"""What an annotate run is asked to do: engines, filters, and the pools that its stages run in."""
+
+from typing import Any, ClassVar, Literal, Self, get_args
+
+from pydantic import Field, NonNegativeFloat, PositiveInt, field_validator, model_validator
+
+from curation.decode import DecodeLimits
+from curation.filters import ImageFilters
+from pipelines.chunks import ChunkOptions
+from pipelines.recipe import Recipe, RunOptions
+from schemas.options import Globs, Options
+
+EngineKind = Literal["ocr", "tags", "boxes"]
+"""What an engine annotates, and the column of it. In this order, whatever the recipe's: so are the columns' bytes."""
+
+
+PoolName = Literal["decode", "ocr", "tags", "boxes"]
+
+
+class EngineSpec(Options):
+    """An engine and its settings; what settings there are is the engine's to say."""
+
+    engine: str = Field(description="a name from `pipelines.engines`, or your own as `package.module:Class`")
+    settings: dict[str, str | int | float | bool | None] = Field({})
+    batch_size: PositiveInt = Field(16, description="images it is given at once, and that a crash makes suspects")
+
+
+class AnnotateFilters(ImageFilters):
+    """Images to leave out before an engine sees them."""
+
+    repeated_images: bool = Field(
+        False, description="leave out all but the first of equal bytes; reads every shard twice"
+    )
+
+
+class PoolOptions(Options):
+    """The workers of one pool of actors. What is not given is shared out by `pipelines.pools`.
+
+    An engine's `batch_size` is no such option: it can alter a last digit, so it stands with the engine.
+    """
+
+    workers: PositiveInt | None = Field(None, description="processes; default: `run.workers`, one for what is cheap")
+    min: PositiveInt | None = Field(None, description="processes that a pool starts with, in place of `workers`")
+    max: PositiveInt | None = Field(None, description="processes that it grows to while others leave room")
+    cpus: float | None = Field(None, gt=0, description="cores of each; default: a fair share of one")
+    gpus: NonNegativeFloat = Field(0.0, description="a fraction lets several workers share a GPU")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_engine(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "batch_size" in values:
+            raise ValueError("batch_size can alter the output: it stands in engines, beside the engine's settings")
+        return values
+
+    @model_validator(mode="after")
+    def _fits_itself(self) -> Self:
+        if self.workers and (self.min or self.max):
+            raise ValueError("workers is min and max in one: leave it out, or these")
+        if self.min and self.max and self.min > self.max:
+            raise ValueError(f"min {self.min} is more than max {self.max}")
+        if self.gpus > 1 and self.gpus % 1:
+            raise ValueError(f"gpus {self.gpus:g}: a worker has a fraction of one GPU, or whole ones")
+        return self
+
+
+class AnnotateRun(RunOptions):
+    """How an annotate run is carried out."""
+
+    resources: dict[PoolName, PoolOptions] = Field({})
+    reuse: str | None = Field(None, description="an annotation set of the same images: its engines are not run again")
+    recycle_images: PositiveInt | None = Field(
+        None, description="a worker is replaced after about so many: what its engine's native code leaks goes with it"
+    )
+
+
+class AnnotateRecipe(Recipe):
+    """Annotates the images of WebDataset shards."""
+
+    kind: ClassVar[str] = "annotate"
+    input: Globs = Field(min_length=1, description="globs of img2dataset / DataComp tars")
+    engines: dict[EngineKind, EngineSpec] = Field(min_length=1)
+    decode: DecodeLimits = DecodeLimits()
+    filters: AnnotateFilters = AnnotateFilters()
+    chunk: ChunkOptions = ChunkOptions()
+    max_engine_errors: float = Field(
+        0.05, ge=0, le=1, description="a larger share means a broken engine, not bad images"
+    )
+    run: AnnotateRun = AnnotateRun()
+
+    @field_validator("engines")
+    @classmethod
+    def _in_order(cls, engines: dict[EngineKind, EngineSpec]) -> dict[EngineKind, EngineSpec]:
+        if "boxes" in engines and "tags" not in engines:
+            raise ValueError("boxes are looked for by tags: annotate tags,boxes")
+        return {kind: engines[kind] for kind in get_args(EngineKind) if kind in engines}

@@ -1,0 +1,58 @@
+"""How a published set becomes training shards."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, PositiveInt, ValidationInfo, field_validator
+
+from curation.document_filters import DocumentFilters
+from curation.sources import SOURCES, ReadOptions
+from pipelines.recipe import TOKENIZER, Recipe, RunOptions
+from pipelines.recipes.download import DownloadOptions
+from schemas.options import Globs
+
+
+class IngestRun(RunOptions):
+    """How an ingest run is carried out."""
+
+    download_threads: int = Field(32, gt=0, le=1024, description="connections at once, of each worker")
+
+
+class IngestRecipe(Recipe):
+    """Makes training shards of a published set."""
+
+    kind: ClassVar[str] = "ingest"
+    source: str = Field(description="which set it is; a name from `curation.sources`")
+    input: Globs = Field(min_length=1, description="globs of the set's files")
+    images: Globs = Field([], description="where images that are addresses lie: see `pipelines.image_store`")
+    download: DownloadOptions | None = Field(None, description="asks for them at their addresses; `{}` as by default")
+    name: str | None = Field(
+        None,
+        pattern=r"^[\w.-]+$",
+        description="the set's name in the index, by which mixtures are weighted; default: that of `source`",
+    )
+    format: Literal["webdataset", "parquet"] = "webdataset"
+    samples_per_shard: int = Field(10_000, gt=0, le=1_000_000, description="the most; also the rows of a unit of work")
+    bytes_per_shard: PositiveInt = Field(1 << 30, description="the most, but for one sample that alone is larger")
+    tokenizer: str | None = Field(None, description=TOKENIZER)
+    read: ReadOptions = ReadOptions()
+    filters: DocumentFilters = DocumentFilters()
+    repeated_images: Literal["keep", "exact", "alike"] = Field(
+        "keep",
+        description="images that came before anywhere in the input, byte for byte or by perceptual hash, are dropped; "
+        "reads everything twice",
+    )
+    run: IngestRun = IngestRun()
+
+    @field_validator("source")
+    @classmethod
+    def _known(cls, source: str) -> str:
+        if source not in SOURCES:
+            raise ValueError(f"there is no source {source!r}: use one of {', '.join(SOURCES)}")
+        return source
+
+    @field_validator("download")
+    @classmethod
+    def _alone(cls, download: DownloadOptions | None, info: ValidationInfo) -> DownloadOptions | None:
+        if download is not None and info.data.get("images"):
+            raise ValueError("not beside images: those need not be asked for")
+        return download

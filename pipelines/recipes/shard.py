@@ -1,0 +1,28 @@
+"""How images and captions are joined into training shards."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from pipelines.recipe import TOKENIZER, Recipe
+from schemas.options import Globs
+
+
+class ShardRecipe(Recipe):
+    """Joins image shards with a caption set into training shards."""
+
+    kind: ClassVar[str] = "shard"
+    images: Globs = Field(min_length=1, description="globs of the image shards")
+    captions: str = Field(description="the caption set's folder")
+    format: Literal["webdataset", "parquet"] = "webdataset"
+    samples_per_shard: int = Field(10_000, gt=0, le=1_000_000, description="DataComp's own; about 1 GB at 512 pixels")
+    source: str | None = Field(
+        None,
+        description="the data set's name in the index, by which mixtures are weighted; "
+        "default: blip3-ocr or blip3-grounding",
+    )
+    granularity: Annotated[int, Field(ge=0, le=5)] = Field(
+        0, description="the caption that becomes the .txt; BLIP-3 trains on 0"
+    )
+    raw_caption: bool = Field(False, description="whether that caption begins with the alt text")
+    tokenizer: str | None = Field(None, description=TOKENIZER)
