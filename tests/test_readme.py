@@ -28,8 +28,7 @@ def commands(section: str) -> list[str]:
     return [line.split("  #")[0].strip() for line in block[1].splitlines() if line.strip()]
 
 
-@pytest.mark.ray
-@pytest.mark.xdist_group("ray")
+@pytest.mark.ray  # each command has a cluster of its own, and the tests of one group take longest of all
 def test_every_command_runs(tmp_path: Path) -> None:
     write_shards(Folder(str(tmp_path / "images")), count=12, per_shard=12)
     weights = shutil.ignore_patterns("demonstration.json")  # so that they pass for real ones
