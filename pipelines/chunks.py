@@ -12,6 +12,7 @@ from curation.decode import DecodeLimits, image_size
 from schemas.datacomp import read_sample, uid_of
 from schemas.failure import FAILURES
 from schemas.quarantine import Rejected
+from schemas.tar_header import BLOCK
 from schemas.tar_reader import TarReader, TarSample
 
 READ = "read"
@@ -73,6 +74,11 @@ def cut(reader: TarReader, options: ChunkOptions) -> Iterator[list[TarSample]]:
 def size_of(sample: TarSample) -> int:
     """Bytes of the sample's members."""
     return sum(len(member.data) for member in sample.members.values())
+
+
+def tar_size_of(sample: TarSample) -> int:
+    """Bytes that the sample takes of its tar: a header for each member, and its data in whole blocks."""
+    return sum(BLOCK + -(-len(member.data) // BLOCK) * BLOCK for member in sample.members.values())
 
 
 def pixels_of(sample: TarSample) -> int:

@@ -13,29 +13,26 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Self
+from typing import Self
 
 from pipelines.claim import holds_recipe
 from pipelines.download_failures import REFUSED, can_be_asked, may_pass
 from pipelines.download_part import Part, PartWork
+from pipelines.download_placement import download_placement
 from pipelines.download_rows import metadata_reader
-from pipelines.environments.python import mark_of, python_of
 from pipelines.img2dataset import asked_so_far
 from pipelines.output import begun, commit
 from pipelines.progress import Progress
-from pipelines.recipe import RunOptions
 from pipelines.recipes.download import DownloadRecipe
 from pipelines.source_files import Stretch, cut_file, source_files
 from pipelines.stats import RunClock, Totals, totals
-from pipelines.units import map_units, runs_alone
+from pipelines.units import map_units
 from schemas.errors import UsageError
 from schemas.manifest import Manifest
 from schemas.output_set import DATA, PARTS, UNFINISHED, committed
 from schemas.storage import Folder
 
-ENVIRONMENT = "img2dataset"
 TALLY_SECONDS = 2.0
-OFFER = "shardloom-download"  # the resource of nodes that are there for it
 
 _ROUND = "retry-"  # before the number of a round of asking again, in a mark's name
 
@@ -140,7 +137,7 @@ class Run:
 
     def fetch(self, parts: list[Part], rows: int, mark: str) -> None:
         """Downloads these parts, of so many rows, and commits each as it is done. The mark lies there until all are."""
-        where = placement(self.recipe.run, len(parts))
+        where = download_placement(self.recipe.run, len(parts))
         self.output.clear(PARTS)  # half a shard each that killed runs have left
         self.output.write(mark, b"")
         clock = RunClock()
@@ -194,33 +191,6 @@ def nothing_to_ask(failed: Counter[str], wanted: Callable[[str], bool]) -> str:
     found = ", ".join(f"{count:,} {kind}" for kind, count in failed.most_common())
     more = " (--retry-all asks for all)" if wanted is not can_be_asked and any(map(can_be_asked, failed)) else ""
     return f"nothing to ask again: {found or 'no image failed'}{more}"
-
-
-def placement(run: RunOptions, parts: int) -> dict[str, Any]:
-    """What to tell Ray of the nodes that download: those that offer `shardloom-download`, where any does, else all.
-
-    Makes img2dataset's environment on this machine, if it isn't there. Raises `UsageError` for a cluster's nodes
-    without it.
-    """
-    if not runs_alone(run, parts):
-        from pipelines.cluster import connect, joins  # here, with all of Ray
-
-        if joins(run):
-            import ray
-
-            from pipelines.placement import LEAST, nodes_without
-
-            connect(run, 0)
-            nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
-            offering = [node for node in nodes if node["Resources"].get(OFFER)]
-            if lacking := nodes_without(offering or nodes, mark_of(ENVIRONMENT)):
-                raise UsageError(
-                    f"{ENVIRONMENT} runs in an environment of its own, which is not on {len(lacking)} of the "
-                    f"{len(offering or nodes)} nodes for it ({lacking[0]}): shardloom engines --build {ENVIRONMENT}"
-                )
-            return {"resources": {OFFER: LEAST}} if offering else {}
-    python_of(ENVIRONMENT)
-    return {}
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 from pipelines.engines import DEFAULT_ENGINES, ENGINES, OWN_ENVIRONMENTS, check_engines, environment
 from pipelines.environments.python import environment_of, mark_of, python_of
@@ -29,7 +29,9 @@ class ListedEngine:
 
 
 def list_engines(weights: Mapping[str, str]) -> list[ListedEngine]:
-    """All engines; those of a kind in `weights` are looked at with that folder."""
+    """All engines; those of a kind in `weights` are looked at with that folder. `UsageError`: there is no such kind."""
+    if unknown := sorted(set(weights) - set(get_args(EngineKind))):
+        raise UsageError(f"--weights: there is no {unknown[0]!r}: use one of {', '.join(get_args(EngineKind))}")
     listed = [_listed(kind, name, weights.get(kind)) for kind, name in ENGINES]
     return [*listed, _downloader("img2dataset")]
 

@@ -14,7 +14,7 @@ import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-from pipelines.environments.python import python_of
+from pipelines.download_placement import download_placement
 from pipelines.image_store import ImageStore, ShardStore
 from pipelines.ingest_addresses import Part, listed
 from pipelines.ingest_losses import Losses
@@ -55,12 +55,11 @@ def fetched(recipe: IngestRecipe, output: Folder, parts: list[Part], quiet: bool
         held = list(pool.map(functools.partial(held_receipt, output, recipe.download), parts))
     receipts = [receipt for receipt in held if receipt is not None]
     todo = [part for part, receipt in zip(parts, held, strict=True) if receipt is None]
-    if todo:
-        python_of("img2dataset")  # here first: no worker has to wait for another one that makes it
+    where = download_placement(recipe.run, len(todo)) if todo else {}
     with Progress("download", len(parts), "images", quiet) as progress:
         progress.advance(len(receipts))
         work = functools.partial(fetch, output, recipe.download, recipe.run.download_threads)
-        for receipt in map_units(work, todo, recipe.run):
+        for receipt in map_units(work, todo, recipe.run, placement=where):
             receipts.append(receipt)
             progress.advance(1)
             progress.show(sum(receipt.downloaded for receipt in receipts))

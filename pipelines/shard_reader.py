@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from pipelines.chunks import cut, digest_of, samples_table, size_of
+from pipelines.chunks import cut, digest_of, samples_table, tar_size_of
 from pipelines.inputs import InputShard
 from pipelines.messages import Chunk, Failure, ShardEnd, Written, to_row
 from pipelines.parts import is_valid, part_name
@@ -50,7 +50,7 @@ class ShardReader:
                 # What was reused is part of what a part depends on: without it, it must not pass for valid.
                 digests.append(digest_of(samples) + (f" {reused.input_sha256}" if reused else ""))
                 keys += [sample.key for sample in samples]
-                size = sum(map(size_of, samples))
+                size = sum(map(tar_size_of, samples))
                 if self._is_done(shard.name, index, digests[-1]):
                     yield to_row(Written(shard.name, index, size))
                 else:

@@ -62,12 +62,18 @@ def dump_yaml(values: dict[str, Any]) -> bytes:
 
 
 def _fault(fault: dict[str, Any]) -> str:
-    where = ".".join(str(part) for part in fault["loc"])
+    *path, last = fault["loc"] or ("",)
+    if last == "[key]":  # of a mapping whose keys are fixed
+        return f"unknown key {'.'.join(map(str, path))}: use {fault['ctx']['expected']}"
+    where = ".".join(map(str, fault["loc"]))
     if fault["type"] == "extra_forbidden":
         return f"unknown key {where}"
     if fault["type"] == "missing":
         return f"{where}: {fault['msg'].lower()}"
+    if fault["type"] == "too_short":  # no list that we have may be, and any other may be of one
+        return f"{where} is empty"
     if fault["type"] == "value_error":  # one of our own
         return f"{where}: {fault['ctx']['error']}"
     found = repr(fault["input"])
-    return f"{where}: {fault['msg'].lower()}, not {found if len(found) <= MAX_SHOWN else found[:MAX_SHOWN] + '...'}"
+    wanted = "input should be a mapping" if fault["type"] in ("model_type", "dict_type") else fault["msg"].lower()
+    return f"{where}: {wanted}, not {found if len(found) <= MAX_SHOWN else found[:MAX_SHOWN] + '...'}"

@@ -53,13 +53,13 @@ def output_of(recipe: Recipe) -> str:
     return output
 
 
-def report(totals: Any, output: str, as_json: bool) -> None:
-    """Prints what an output set holds now."""
+def report(totals: Any, output: str, as_json: bool, without: str = "quarantined") -> None:
+    """Prints what an output set holds now, and what is `without`."""
     if as_json:
         print(json.dumps(totals.to_dict()))
         return
     reasons = ", ".join(f"{count} {reason}" for reason, count in totals.reasons.most_common())
-    line = f"{output}: {totals.rows_in:,} rows in, {totals.rows_out:,} out, {totals.quarantined:,} quarantined"
+    line = f"{output}: {totals.rows_in:,} rows in, {totals.rows_out:,} out, {totals.quarantined:,} {without}"
     line += f" ({reasons})" if reasons else ""
     lost = totals.counts["lost_images"]  # of samples that are kept
     print(visible(line + (f", {lost:,} images lost" if lost else "")))

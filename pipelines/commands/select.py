@@ -83,4 +83,4 @@ def select(
         exclude=exclude or None,
         run=run_flags(output, workers, address, None) | {"subset": subset},
     )
-    report(run(loaded, output_of(loaded), quiet=json_), output_of(loaded), json_)
+    report(run(loaded, output_of(loaded), quiet=json_), output_of(loaded), json_, without="left out")

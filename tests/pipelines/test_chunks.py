@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.chunks import ChunkOptions, cut, pixels_of, size_of
+from pipelines.chunks import ChunkOptions, cut, pixels_of, size_of, tar_size_of
+from schemas.tar_header import BLOCK, RECORD
 from schemas.tar_reader import TarReader, TarSample
 from tests.conftest import jpeg, write_shard
 
@@ -32,6 +33,14 @@ def test_a_chunk_ends_before_the_sample_that_goes_over_a_limit(tmp_path: Path) -
     assert chunks(path, pixels=2 * 64 * 48) == [2, 2, 2, 1]
     assert chunks(path, pixels=1) == [1] * 7
     assert chunks(path, bytes=size_of(found[0]) + size_of(found[1]))[0] == 2
+
+
+def test_samples_take_all_of_their_tar_but_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "00000000.tar"
+    found = samples(path, [jpeg(number) for number in range(7)])
+    assert found[-1].start == sum(map(tar_size_of, found[:-1]))
+    end = 2 * BLOCK
+    assert path.stat().st_size == -(-(sum(map(tar_size_of, found)) + end) // RECORD) * RECORD
 
 
 @pytest.mark.parametrize(("side", "pixels"), [(9_000, 81_000_000), (13_378, 0)])

@@ -50,7 +50,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     """In the place of img2dataset, and of its environment."""
     made = StandIn()
     monkeypatch.setattr(download_part, "images_of_addresses", made)
-    monkeypatch.setattr("pipelines.download.python_of", lambda _: None)
+    monkeypatch.setattr("pipelines.download_placement.python_of", lambda _: None)
     return made
 
 

@@ -46,17 +46,17 @@ def write(folder: Path, values: Any) -> str:
         ({"engines": {"ocr": {"engine": "rapidocr", "side": 4}}}, "unknown key engines.ocr.side"),
         ({"engines": engine(batch_size="many")}, "engines.ocr.batch_size: input should be a valid .*, not 'many'"),
         ({"engines": engine(batch_size=0)}, "engines.ocr.batch_size: input should be greater than 0, not 0"),
-        ({"chunk": 5}, "chunk: input should be a valid dictionary or instance of chunkoptions, not 5"),
-        ({"chunk": None}, "chunk: input should be a valid dictionary or instance of chunkoptions, not None"),
+        ({"chunk": 5}, "chunk: input should be a mapping, not 5"),
+        ({"chunk": None}, "chunk: input should be a mapping, not None"),
         ({"input": {"glob": "x"}}, "input: input should be a valid list, not {'glob': 'x'}"),
         ({"max_engine_errors": 2}, "max_engine_errors: input should be less than or equal to 1, not 2"),
-        ({"engines": {}}, r"engines: dictionary should have at least 1 item after validation, not 0, not {}"),
-        ({"engines": {"text": {"engine": "x"}}}, r"engines.text.\[key\]: input should be .* 'boxes', not 'text'"),
+        ({"engines": {}}, "engines is empty"),
+        ({"engines": {"text": {"engine": "x"}}}, "unknown key engines.text: use 'ocr', 'tags' or 'boxes'"),
         (
             {"engines": {"boxes": {"engine": "x"}}},
             "engines: boxes are looked for by tags: annotate tags,boxes",
         ),
-        ({"run": {"resources": {"gpu": {}}}}, r"run.resources.gpu.\[key\]: input should be 'decode', .*, not 'gpu'"),
+        ({"run": {"resources": {"gpu": {}}}}, "unknown key run.resources.gpu: use 'decode', 'ocr', 'tags' or 'boxes'"),
         ({1: "x"}, "1: keys should be strings, not 1"),
         ({"max_engine_errors": "x" * 500}, "max_engine_errors: .*, not 'x{79}..."),
     ],
@@ -161,4 +161,4 @@ def test_the_recipe_that_ships_holds_every_option_at_its_default() -> None:
 def test_a_list_of_no_globs_is_refused() -> None:
     with pytest.raises(UsageError) as error:
         load_recipe(AnnotateRecipe, None, ANNOTATE | {"input": []})
-    assert str(error.value) == "recipe: input: list should have at least 1 item after validation, not 0, not []"
+    assert str(error.value) == "recipe: input is empty"

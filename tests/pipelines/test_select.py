@@ -399,6 +399,7 @@ def test_the_command(metadata: Path, tmp_path: Path) -> None:
     assert shardloom("verify", out).stdout == f"{out}: 4 outputs are as they were committed\n"
     words = shardloom("select", f"{metadata}/*", "-o", tmp_path / "top", "--top-fraction", "0.3", "--workers", "1")
     assert re.match(r"the top 0\.3 of 414 rows: clip_l14_similarity_score >= 0\.\d+\n", words.stderr)
+    assert re.fullmatch(r"\S+: 415 rows in, \d+ out, \d+ left out \(.*\)\n", words.stdout)
 
 
 def test_a_choice_of_nothing_is_said(metadata: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

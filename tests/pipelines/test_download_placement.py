@@ -7,9 +7,11 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from pipelines.download import placement
+from pipelines.download_placement import download_placement
 from pipelines.environments.python import mark_of
-from pipelines.recipes.download import DownloadRun
+from pipelines.ingest import ingest
+from pipelines.recipes.download import DownloadOptions, DownloadRun
+from pipelines.recipes.ingest import IngestRecipe, IngestRun
 from pipelines.units import map_units
 from schemas.errors import UsageError
 from tests.pipelines.drivers import cluster_that_offers
@@ -36,14 +38,23 @@ def test_downloads_run_where_they_are_offered(
 ) -> None:
     monkeypatch.setenv("SHARDLOOM_ENVIRONMENTS", str(tmp_path))
     run = DownloadRun(address=cluster.address, workers=2)
-    with pytest.raises(UsageError) as error:
-        placement(run, 6)
-    assert str(error.value) == (
+    table = tmp_path / "set.tsv"
+    table.write_text("http://example.org/1.jpg\ta caption\n")
+    ingesting = IngestRecipe(
+        source="cc12m", input=[str(table)], download=DownloadOptions(), run=IngestRun(address=cluster.address)
+    )
+    line = (
         "img2dataset runs in an environment of its own, which is not on 1 of the 1 nodes for it "
         f"({cluster.head_node.node_ip_address}): shardloom engines --build img2dataset"
     )
+    with pytest.raises(UsageError) as error:
+        download_placement(run, 6)
+    assert str(error.value) == line
+    with pytest.raises(UsageError) as error:
+        ingest(ingesting, str(tmp_path / "out"), quiet=True)
+    assert str(error.value) == line
     mark_of("img2dataset").parent.mkdir()
     mark_of("img2dataset").touch()
-    where = placement(run, 6)
+    where = download_placement(run, 6)
     assert where == {"resources": {"shardloom-download": 0.0001}}
     assert list(map_units(offers, range(6), run, placement=where)) == [["shardloom-download"]] * 6
