@@ -144,7 +144,7 @@ class CaptionSet:
         for name in self.files:
             try:
                 with self.folder.open(name) as file:
-                    for batch in pq.ParquetFile(file).iter_batches(64, columns=["captions"]):
+                    for batch in pq.ParquetFile(file, pre_buffer=False).iter_batches(64, columns=["captions"]):
                         for captions in batch.to_pydict().get("captions", []):
                             if captions and (opening := re.match(r"\s*\[\s*([{\[(])", captions)):
                                 return "ocr" if opening[1] == "{" else "grounding"

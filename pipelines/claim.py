@@ -28,7 +28,7 @@ def holds_recipe(output: Folder, recipe: Recipe) -> bool:
             differing = "; ".join(found[:NAMED] + more)
             raise UsageError(f"{output.url} holds another recipe ({differing}): take a new output folder")
         return True
-    if output.exists() and output.names():
+    if not output.is_empty():
         raise UsageError(f"{output.url} is not empty and holds no {RECIPE_FILE}: take a new output folder")
     return False
 

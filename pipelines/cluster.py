@@ -8,6 +8,7 @@ import queue
 import signal
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import ray
@@ -20,8 +21,30 @@ from schemas.storage import OPTIONS
 
 START_SECONDS = 180.0  # two tries of Ray's own on a busy machine: each waits 30 seconds for a node to be heard of
 STORE_SHARE = 0.3  # of a machine's memory, Ray's own default
-_own_cpus: int | None = None  # what a cluster of our own was started with
-_own_store = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """To a cluster that was started here, or joined at its address."""
+
+    job: str
+    address: str | None
+    cpus: int  # of a cluster of our own, and bytes of its object store
+    store: int
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether it is what Ray uses now: not, if our caller has started or joined one since."""
+        return ray.is_initialized() and _job() == self.job
+
+
+_connection: Connection | None = None
+
+
+def _job() -> str:
+    """What Ray calls this process while it is connected."""
+    context = ray.get_runtime_context()
+    return f"{context.gcs_address} {context.get_job_id()}"
 
 
 def nodes(run: RunOptions) -> list[Node]:
@@ -38,7 +61,9 @@ def default_workers(run: RunOptions) -> int:
 
 def joins(run: RunOptions) -> bool:
     """Whether the run uses a cluster that is not our own."""
-    return bool(run.address or os.environ.get("RAY_ADDRESS")) or (ray.is_initialized() and _own_cpus is None)
+    if run.address or os.environ.get("RAY_ADDRESS"):
+        return True
+    return ray.is_initialized() and not (_connection is not None and _connection.is_in_use)
 
 
 def _cores() -> int:
@@ -66,14 +91,19 @@ def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None
     A cluster of our own has the cores we say: enough for the `cpus` that all workers ask for and for the reading, so
     that no stage can ever wait for a core that it won't get (ray.md trap 1).
     """
-    global _own_cpus, _own_store
+    global _connection
     store = min(object_store_bytes, int(STORE_SHARE * _memory()))
     wanted = math.ceil(max(_cores(), run.workers or 1, cpus) + READING_CPUS)
-    if ray.is_initialized():
-        if _own_cpus is None or (_own_cpus >= wanted and _own_store >= store):
-            return
-        ray.shutdown()  # an earlier run of this process asked for less
     address = run.address or os.environ.get("RAY_ADDRESS")
+    if ray.is_initialized():
+        if _connection is None or not _connection.is_in_use:  # it is our caller's
+            if run.address not in (None, "auto", here := ray.get_runtime_context().gcs_address):
+                raise UsageError(f"this process uses Ray at {here}, and the run asks for {run.address}")
+            return
+        fits = _connection.cpus >= wanted and _connection.store >= store
+        if address == _connection.address and (address or fits):
+            return
+        ray.shutdown()  # an earlier run of this process asked for less, or for another cluster
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray reports harmless things as errors; set it to see all
     logging.getLogger("ray").setLevel(logging.ERROR)
     options: dict[str, object] = {"address": address}
@@ -87,7 +117,7 @@ def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None
     on_term = signal.getsignal(signal.SIGTERM)
     try:
         _start(options, tries=1 if address else 2)
-        _own_cpus, _own_store = None if address else wanted, store
+        _connection = Connection(_job(), address, wanted, store)
     except Exception as error:  # noqa: BLE001 - Ray has no class of its own for a node that is too slow to start
         raise ShardloomError(
             f"cannot use Ray at {address or 'this machine'}: {' '.join(str(error).split())[:300]}"

@@ -138,8 +138,8 @@ class Run:
     def fetch(self, parts: list[Part], rows: int, mark: str) -> None:
         """Downloads these parts, of so many rows, and commits each as it is done. The mark lies there until all are."""
         where = download_placement(self.recipe.run, len(parts))
-        self.output.clear(PARTS)  # half a shard each that killed runs have left
         self.output.write(mark, b"")
+        self.output.clear(PARTS, but=mark.removeprefix(f"{PARTS}/"))  # half a shard each that killed runs have left
         clock = RunClock()
         with Progress("download", rows, "addresses", self.quiet) as progress, Tally(progress, self.output) as tally:
             work = PartWork(self.recipe, self.output, self.wanted)

@@ -1,8 +1,12 @@
 """Why an image could not be had: a word to count it by, and whether it is worth asking again."""
 
 import re
+from collections import Counter
 
+from schemas.errors import ShardloomError
 from schemas.quarantine import Reason
+
+SILENCE = 100  # addresses: when none of so many has been answered, there is no network
 
 NOT_HTTP = "not_http"
 REFUSED = "refused_address"
@@ -41,7 +45,7 @@ def may_pass(kind: str) -> bool:
     if kind.startswith("http_"):
         code = int(kind.removeprefix("http_"))
         return code >= 500 or code in _PASSING_CODES
-    return is_unanswered(kind) or kind == CUT_SHORT
+    return kind in _UNANSWERED or kind == CUT_SHORT
 
 
 def can_be_asked(kind: str) -> bool:
@@ -49,6 +53,10 @@ def can_be_asked(kind: str) -> bool:
     return kind not in (NOT_HTTP, Reason.MALFORMED_ROW)
 
 
-def is_unanswered(kind: str) -> bool:
-    """Whether nobody answered: of every address in a row, it says that there is no network."""
-    return kind in _UNANSWERED
+def check_answers(part: str, had: int, failures: Counter[str]) -> None:
+    """Raises `ShardloomError` when nobody has answered: the images of such a part are not to be given up."""
+    if not had and failures.total() >= SILENCE and all(kind in _UNANSWERED for kind in failures):
+        raise ShardloomError(
+            f"{part}: none of {failures.total():,} addresses was answered ({failures.most_common(1)[0][0]}): "
+            "is there a network, and a name server that keeps up? What is done is kept, the same command goes on"
+        )

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import polars as pl
 import pyarrow as pa
 
-from pipelines.download_failures import NOT_WRITTEN, is_unanswered, kind_of
+from pipelines.download_failures import NOT_WRITTEN, check_answers, kind_of
 from pipelines.download_rows import MetadataRow, has_boxes, metadata_reader, row_of, write_urls
 from pipelines.img2dataset import images_of_addresses, scratch_folder
 from pipelines.output import parquet_bytes, put
@@ -24,14 +24,11 @@ from pipelines.recipes.download import DownloadRecipe
 from pipelines.source_files import Stretch, StretchReader
 from pipelines.training_writer import put_quarantine
 from schemas.datacomp import MAX_JSON, side_schema
-from schemas.errors import ShardloomError
 from schemas.manifest import Manifest, OutputFile
 from schemas.output_set import DATA, QUARANTINE
 from schemas.storage import Folder
 from schemas.tar_reader import TarReader
 from schemas.tar_writer import TarWriter
-
-SILENCE = 100  # addresses: when none of so many has been answered, there is no network
 
 _STAGE = "download"
 
@@ -88,7 +85,7 @@ class PartWork:
             made = self.fetched(folder, asked)
             had, lost = found_in(made, asked) if made else ({}, {})
             if not part.attempt:
-                check_answers(part, had, lost)
+                check_answers(part.stretch.label, len(had), Counter(loss.kind for loss in lost.values()))
             lost |= {row.key: Lost(row.fault[0], ": ".join(row.fault)) for row in rows if row.fault is not None}
             tar = write_tar(self.output, part.name, made.get(".tar"), had)
         outputs = [
@@ -145,16 +142,6 @@ def found_in(made: dict[str, Path], asked: list[MetadataRow]) -> tuple[dict[str,
         if row.key not in had and row.key not in lost:
             lost[row.key] = Lost(NOT_WRITTEN, "img2dataset could not write it")
     return had, lost
-
-
-def check_answers(part: Part, had: dict[str, Had], lost: dict[str, Lost]) -> None:
-    """Raises `ShardloomError` when nobody has answered: such a part is not to be committed as lost."""
-    kinds = Counter(loss.kind for loss in lost.values())
-    if not had and kinds.total() >= SILENCE and all(map(is_unanswered, kinds)):
-        raise ShardloomError(
-            f"{part.stretch.label}: none of {kinds.total():,} addresses was answered ({kinds.most_common(1)[0][0]}): "
-            "is there a network, and a name server that keeps up? What is done is kept, the same command goes on"
-        )
 
 
 def write_tar(output: Folder, name: str, made: Path | None, had: dict[str, Had]) -> OutputFile:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 import polars as pl
 
 from pipelines import img2dataset
-from pipelines.download_failures import NOT_WRITTEN, kind_of
+from pipelines.download_failures import NOT_WRITTEN, check_answers, kind_of
 from pipelines.ingest_addresses import URLS, Part
 from pipelines.recipes.download import DownloadOptions
 from schemas.errors import ShardloomError
@@ -33,19 +33,20 @@ class Receipt:
 
 
 def fetch(output: Folder, options: DownloadOptions, threads: int, part: Part) -> Receipt:
-    """Downloads a part; what came of it."""
+    """Downloads a part; what came of it. Raises `ShardloomError` when nobody has answered: it is asked for again."""
     with img2dataset.scratch_folder(output, part.name) as folder:
         (folder / img2dataset.URLS).write_bytes(output.read(f"{URLS}/{part.name}.parquet"))
         made = img2dataset.images_of_addresses(folder, part.urls, options, threads)
         side = pl.read_parquet(made[".parquet"], columns=["url", "status", "error_message"])
+        failures = Counter(kind_of(status, message) for _, status, message in failed(side))
+        downloaded = side.height - failures.total()
+        if part.urls > side.height:
+            failures[NOT_WRITTEN] = part.urls - side.height
+        check_answers(output.path(f"{URLS}/{part.name}.parquet"), downloaded, failures)
         for ending, path in made.items():
             with path.open("rb") as source, output.create(f"{IMAGES}/{part.name}{ending}") as target:
                 shutil.copyfileobj(source, target, 1 << 20)
         size = made[".tar"].stat().st_size
-    failures = Counter(kind_of(status, message) for _, status, message in failed(side))
-    downloaded = side.height - failures.total()
-    if part.urls > side.height:
-        failures[NOT_WRITTEN] = part.urls - side.height
     asked = options.model_dump(mode="json")
     receipt = Receipt(part.name, part.sha256, asked, size, downloaded, dict(sorted(failures.items())))
     output.write(f"{_RECEIPTS}/{part.name}.json", seal(asdict(receipt)))

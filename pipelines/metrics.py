@@ -63,7 +63,7 @@ BYTES_LEFT = Metric("shardloom_bytes_left", "gauge", None, "bytes of samples sti
 SHARDS = Metric("shardloom_shards", "counter", None, "shards committed")
 SHARDS_LEFT = Metric("shardloom_shards_left", "gauge", None, "shards still to commit")
 RESENT = Metric("shardloom_requests_resent", "counter", None, "requests to the object store that were sent again")
-UNITS = Metric("shardloom_units", "counter", "stage", "units done by ingest, render, shard or mix")
+UNITS = Metric("shardloom_units", "counter", "stage", "units done by any other command than annotate")
 UNITS_LEFT = Metric("shardloom_units_left", "gauge", "stage", "units of these still to come")
 
 METRICS = [

@@ -194,8 +194,8 @@ def scratch(output: Folder) -> Iterator[Path]:
 
     The output is marked as not finished, until `mix` is through: nothing may take what there is for the whole.
     """
-    output.clear(PARTS)  # of a run that was killed
     output.write(UNFINISHED, b"")
+    output.clear(PARTS, but=UNFINISHED.removeprefix(f"{PARTS}/"))  # of a run that was killed
     if not output.is_local:
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder)

@@ -45,9 +45,14 @@ def _group_bytes(group: Any) -> tuple[int, int]:
     return min(begins, default=0), max(ends, default=0)
 
 
-def rows(file: BinaryIO, reader: SourceReader, path: str, start: int, stop: int) -> Iterator[dict[str, Any] | Rejected]:
-    """The file's rows from `start` to `stop`, with the columns that the reader wants."""
-    parquet = _opened(file, path)
+def rows(
+    file: BinaryIO, reader: SourceReader, path: str, start: int, stop: int, is_local: bool
+) -> Iterator[dict[str, Any] | Rejected]:
+    """The file's rows from `start` to `stop`, with the columns that the reader wants.
+
+    Of a local file pages are held; of a store's whole column chunks, which it would else be asked for page by page.
+    """
+    parquet = _opened(file, path, pre_buffer=not is_local)
     names = parquet.schema_arrow.names
     wanted = [n for n in names if reader.optional is None or n in reader.columns or n in reader.optional]
     begin = 0
@@ -120,8 +125,8 @@ def _explained(error: Exception) -> str:
     return f"a value that cannot be read: {' '.join(str(error).split())[:200]}"
 
 
-def _opened(file: BinaryIO, path: str) -> Any:
+def _opened(file: BinaryIO, path: str, pre_buffer: bool = False) -> Any:
     try:
-        return pq.ParquetFile(file, buffer_size=PAGE_BUFFER)
+        return pq.ParquetFile(file, buffer_size=PAGE_BUFFER, pre_buffer=pre_buffer)
     except pa.ArrowException as error:
         raise UsageError(f"{path} is no Parquet file: {' '.join(str(error).split())[:200]}") from None

@@ -8,7 +8,6 @@ import contextlib
 import functools
 import hashlib
 import io
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -26,6 +25,7 @@ from pipelines.inputs import InputShard
 from pipelines.parquet_rows import PAGE_BUFFER, mapped
 from pipelines.selection import Selection
 from schemas.errors import ShardloomError
+from schemas.local_copy import local_copy, size_and_hash
 from schemas.manifest import InputFile, Manifest, OutputFile
 from schemas.output_set import DATA, QUARANTINE
 from schemas.quarantine import QUARANTINE as QUARANTINE_SCHEMA
@@ -54,7 +54,8 @@ def select_rows(selection: Selection, output: Folder, shard: InputShard) -> Mani
     data, quarantine = f"{DATA}/{shard.name}.parquet", f"{QUARANTINE}/{shard.name}.parquet"
     judge, counts = Judge(selection), np.zeros(len(ORDER) + 1, np.int64)
     folder, name = shard.folder()
-    with local_copy(folder, name) as (path, size, sha256):
+    with local_copy(folder, name) as path:
+        size, sha256 = size_and_hash(path)
         if size != shard.size():
             raise ShardloomError(f"{shard.path} has changed since the run began: run again")
         with output.create(data) as data_file, output.create(quarantine) as quarantine_file:
@@ -210,22 +211,6 @@ class Hashed(io.RawIOBase):
     def tell(self) -> int:
         """Bytes so far."""
         return self._size
-
-
-@contextlib.contextmanager
-def local_copy(folder: Folder, name: str) -> Iterator[tuple[Path, int, str]]:
-    """The file on this machine's disk, its size and hash. Columns lie apart in it: a store would be asked for pages."""
-    if folder.is_local:
-        yield folder.local_path(name), *folder.sha256(name)
-        return
-    digest = hashlib.sha256()
-    with tempfile.NamedTemporaryFile(prefix="shardloom-") as copy:
-        with folder.open(name) as distant:
-            while data := distant.read(8 << 20):
-                digest.update(data)
-                copy.write(data)
-        copy.flush()
-        yield Path(copy.name), copy.tell(), digest.hexdigest()
 
 
 def schema_of(path: Path, shown: str) -> pa.Schema:

@@ -101,7 +101,8 @@ class StretchReader:
                 yield from self._tar_items(file)
                 return
             if stretch.path.endswith(".parquet"):
-                items: Iterator[Any] = parquet_rows.rows(file, self.reader, stretch.path, stretch.start, stretch.stop)
+                bounds = stretch.start, stretch.stop
+                items: Iterator[Any] = parquet_rows.rows(file, self.reader, stretch.path, *bounds, folder.is_local)
             elif stretch.path.endswith(".json"):
                 items = itertools.islice(_json_items(file, self.reader, stretch.path), stretch.start, stretch.stop)
             else:

@@ -49,7 +49,7 @@ def held_recipe(output: Folder) -> dict[str, Any]:
         raise UsageError(f"{output.url} is no output set: it holds no {RECIPE_FILE}")
     try:
         held = yaml.safe_load(output.read(RECIPE_FILE))
-    except (yaml.YAMLError, ValueError):
+    except (yaml.YAMLError, ValueError, RecursionError):
         held = None
     if not isinstance(held, dict):
         raise UsageError(f"{output.path(RECIPE_FILE)} is not what was written there")

@@ -164,6 +164,13 @@ class Folder:
                 found = [entry["name"] for entry in self._listed(root) if entry["type"] == "file"]
         return sorted(name for path in found if (name := path.rsplit("/", 1)[-1]) and TEMPORARY not in name)
 
+    def is_empty(self) -> bool:
+        """Whether there is neither a file in it nor a folder, but for temporary files; also when it isn't there."""
+        self._fs.invalidate_cache()
+        with self._errors("list", ""):
+            found = [entry["name"].rstrip("/") for entry in self._listed(self._root)]
+        return all(TEMPORARY in path.rsplit("/", 1)[-1] for path in found if path != self._root.rstrip("/"))
+
     def sizes_below(self) -> dict[str, int]:
         """Bytes of each file in it and its sub-folders, by their names from here."""
         with self._errors("list", ""):
@@ -186,10 +193,14 @@ class Folder:
         with self._errors("remove", name), contextlib.suppress(FileNotFoundError):
             self._fs.rm_file(f"{self._root}/{name}")
 
-    def clear(self, below: str) -> None:
-        """Removes a sub-folder with all that is in it."""
+    def clear(self, below: str, but: str | None = None) -> None:
+        """Removes a sub-folder with all that is in it, but for one file."""
+        self._fs.invalidate_cache()
+        root = f"{self._root}/{below}"
         with self._errors("remove", below), contextlib.suppress(FileNotFoundError):
-            self._fs.rm(f"{self._root}/{below}", recursive=True)
+            for path in [root] if but is None else self._fs.ls(root, detail=False):
+                if but is None or path.rsplit("/", 1)[-1] != but:
+                    self._fs.rm(path, recursive=True)
 
     def make(self) -> None:
         """Makes a local folder, if it isn't there."""
@@ -282,6 +293,8 @@ def sizes_of_matching(pattern: str) -> dict[str, int]:
         found = {}
     except OSError as error:
         raise UsageError(f"cannot list {pattern}: {_reason(error)}") from None
+    except ValueError as error:  # `a**`, a whole store
+        raise UsageError(f"{pattern}: {' '.join(str(error).split())}") from None
     if not found:
         raise UsageError(f"no file matches {pattern}")
     if not protocol and not pattern.startswith("/"):  # keep relative what was asked for relatively

@@ -4,9 +4,6 @@ A uid is 32 hexadecimal digits; in such a file it is two unsigned numbers of 64 
 The files are as large as 22 GB, so they are mapped into memory and searched, never read into it.
 """
 
-import contextlib
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import UsageError
+from schemas.local_copy import local_copy, size_and_hash
 from schemas.manifest import InputFile
 from schemas.storage import split
 
@@ -25,14 +23,18 @@ _MAGIC = b"\x93NUMPY"
 
 def open_subset(path: str) -> NDArray[Any]:
     """The uids. Of an object store's file there is a copy on this machine's disk for as long as they are in use."""
-    with _local(path) as local:
-        try:
-            with local.open("rb") as file:  # numpy takes what begins otherwise for a pickle
-                if file.read(len(_MAGIC)) != _MAGIC:
-                    raise UsageError(f"{path} is no .npy file: it does not begin as one does")
-            uids: NDArray[Any] = np.load(local, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
-            raise UsageError(f"{path} is no .npy file: {' '.join(str(error).split())[:200]}") from None
+    with local_copy(*split(path)) as local:
+        return _mapped(local, path)
+
+
+def _mapped(local: Path, path: str) -> NDArray[Any]:
+    try:
+        with local.open("rb") as file:  # numpy takes what begins otherwise for a pickle
+            if file.read(len(_MAGIC)) != _MAGIC:
+                raise UsageError(f"{path} is no .npy file: it does not begin as one does")
+        uids: NDArray[Any] = np.load(local, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise UsageError(f"{path} is no .npy file: {' '.join(str(error).split())[:200]}") from None
     if uids.dtype != UIDS or uids.ndim != 1:
         raise UsageError(f"{path} is no subset file: it holds {uids.dtype}, not one row of 'u8,u8'")
     return uids
@@ -40,14 +42,14 @@ def open_subset(path: str) -> NDArray[Any]:
 
 def check_subset(path: str) -> InputFile:
     """The file as it is. Raises `UsageError` when it is not sorted: a search in it would miss uids."""
-    uids = open_subset(path)
+    with local_copy(*split(path)) as local:
+        uids = _mapped(local, path)
+        size, sha256 = size_and_hash(local)
     for start in range(0, len(uids), PIECE):
         piece = uids[start : start + PIECE + 1]
         high, low = piece["f0"], piece["f1"]
         if ((high[1:] < high[:-1]) | ((high[1:] == high[:-1]) & (low[1:] < low[:-1]))).any():
             raise UsageError(f"{path} is not sorted: numpy.save(FILE, numpy.sort(numpy.load(FILE))) sorts one")
-    folder, name = split(path)
-    size, sha256 = folder.sha256(name)
     return InputFile(path=path, size=size, sha256=sha256)
 
 
@@ -108,17 +110,3 @@ def _order(uids: NDArray[Any]) -> NDArray[np.intp]:
     order = np.argsort(high, kind="stable")
     ordered = high[order]
     return np.lexsort((uids["f1"], high)) if (ordered[1:] == ordered[:-1]).any() else order
-
-
-@contextlib.contextmanager
-def _local(path: str) -> Iterator[Path]:
-    """The file on this machine's disk. A mapping of a copy outlives its name."""
-    folder, name = split(path)
-    if folder.is_local:
-        yield folder.local_path(name)
-        return
-    with folder.open(name) as distant, tempfile.NamedTemporaryFile(prefix="shardloom-") as copy:
-        while data := distant.read(8 << 20):
-            copy.write(data)
-        copy.flush()
-        yield Path(copy.name)

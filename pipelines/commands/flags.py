@@ -46,11 +46,14 @@ def output_of(recipe: Recipe) -> str:
     output = recipe.run.output
     if output is None:
         raise UsageError("no output folder: pass --output, or set run.output in the recipe")
-    if JOB_FOLDER in f"{Path.cwd()}/" and "://" not in output and not Path(output).is_absolute():
-        raise UsageError(
-            f"the output {output} would go when this job's copy of its folder goes: give a full path or URL"
-        )
-    return output
+    return kept("output", output)
+
+
+def kept(what: str, path: str) -> str:
+    """The path. Raises `UsageError` for one that a Ray job would lose."""
+    if JOB_FOLDER in f"{Path.cwd()}/" and "://" not in path and not Path(path).is_absolute():
+        raise UsageError(f"the {what} {path} would go when this job's copy of its folder goes: give a full path or URL")
+    return path
 
 
 def report(totals: Any, output: str, as_json: bool, without: str = "quarantined") -> None:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands.flags import Address, Json, Output, RecipeFile, Workers, output_of, report, run_flags
+from pipelines.commands.flags import Address, Json, Output, RecipeFile, Workers, kept, output_of, report, run_flags
 from pipelines.recipe import load_recipe
 from pipelines.recipes.select import SelectRecipe
 from schemas.errors import UsageError
@@ -83,4 +83,6 @@ def select(
         exclude=exclude or None,
         run=run_flags(output, workers, address, None) | {"subset": subset},
     )
+    if loaded.run.subset is not None:
+        kept("subset", loaded.run.subset)
     report(run(loaded, output_of(loaded), quiet=json_), output_of(loaded), json_, without="left out")

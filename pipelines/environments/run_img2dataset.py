@@ -113,6 +113,16 @@ def _host(name: str) -> str:
     return name.strip("[]").rstrip(".").lower()
 
 
+class Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirections unread: the library would read to its end whatever comes with one."""
+
+    def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
+        fp.read = lambda *_: b""
+        return super().http_error_302(req, fp, code, msg, headers)
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
+
 class Opener:
     """`urllib.request.urlopen` within limits: http and https alone, no proxy, so many bytes, until a point in time.
 
@@ -130,7 +140,7 @@ class Opener:
         for handler in (
             urllib.request.HTTPHandler,  # a proxy would look names up itself, where nobody judges the answer
             urllib.request.HTTPSHandler,
-            urllib.request.HTTPRedirectHandler,
+            Redirects,
             urllib.request.HTTPDefaultErrorHandler,
             urllib.request.HTTPErrorProcessor,
             urllib.request.UnknownHandler,
@@ -186,8 +196,10 @@ def quoted(address: str) -> str:
     if address.isascii() and " " not in address:
         return address
     parts = urlsplit(address)
+    host = parts.hostname or ""
+    netloc = parts.netloc if host.isascii() else parts.netloc.lower().replace(host, host.encode("idna").decode())
     path, query = (quote(part, safe=string.punctuation) for part in (parts.path, parts.query))
-    return urlunsplit(parts._replace(path=path, query=query))
+    return urlunsplit(parts._replace(netloc=netloc, path=path, query=query))
 
 
 def guard(job: dict[str, Any]) -> None:

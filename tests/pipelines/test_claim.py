@@ -62,14 +62,23 @@ def test_a_nested_difference_is_named(tmp_path: Path) -> None:
         claim(Folder(str(tmp_path)), recipes[1])
 
 
-def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "photo.jpg").write_bytes(b"?")
+@pytest.mark.parametrize("name", ["photo.jpg", "parts/photo.jpg"])
+def test_a_folder_of_something_else_is_refused(tmp_path: Path, name: str) -> None:
+    theirs = tmp_path / name
+    theirs.parent.mkdir(exist_ok=True)
+    theirs.write_bytes(b"?")
     with pytest.raises(UsageError, match=r"is not empty and holds no recipe\.yaml: take a new output folder"):
         claim(Folder(str(tmp_path)), RenderRecipe(input="a"))
-    assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [theirs]
 
 
-@pytest.mark.parametrize("damaged", [b"", b"kind: [", b"\xff\xfe", b"- a list"])
+def test_an_empty_folder_may_be_taken(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg.tmp-1234").touch()  # of a writer that was killed
+    claim(Folder(str(tmp_path)), RenderRecipe(input="a"))
+    assert (tmp_path / "recipe.yaml").exists()
+
+
+@pytest.mark.parametrize("damaged", [b"", b"kind: [", b"\xff\xfe", b"- a list", b"[" * 5000])
 def test_a_damaged_recipe_is_named(tmp_path: Path, damaged: bytes) -> None:
     (tmp_path / "recipe.yaml").write_bytes(damaged)
     with pytest.raises(UsageError, match=r"/recipe\.yaml is not what was written there"):

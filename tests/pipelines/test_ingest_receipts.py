@@ -6,10 +6,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from pipelines import img2dataset
 from pipelines.ingest_addresses import Part
 from pipelines.ingest_losses import Losses
-from pipelines.ingest_receipts import Receipt, held_receipt
+from pipelines.ingest_receipts import Receipt, fetch, held_receipt
 from pipelines.recipes.download import DownloadOptions
+from schemas.errors import ShardloomError
 from schemas.manifest import seal
 from schemas.quarantine import Rejected
 from schemas.storage import Folder
@@ -47,6 +49,27 @@ def test_a_whole_part_is_not_asked_for_again(tmp_path: Path) -> None:
     whole_part(output, options)
     assert held_receipt(output, options, replace(part, sha256="b" * 64)) is None
     assert held_receipt(output, DownloadOptions(image_size=256), part) is None
+
+
+def test_without_a_network_no_image_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(folder: Path, urls: int, *_: object) -> dict[str, Path]:
+        made = {ending: folder / f"made{ending}" for ending in (".tar", ".parquet")}
+        made[".tar"].touch()
+        error = "<urlopen error [Errno -3] Temporary failure in name resolution>"
+        side = {"url": ["http://a/1"] * urls, "status": ["failed_to_download"] * urls, "error_message": [error] * urls}
+        pl.DataFrame(side).write_parquet(made[".parquet"])
+        return made
+
+    monkeypatch.setattr(img2dataset, "images_of_addresses", nobody)
+    output, options = Folder(str(tmp_path)), DownloadOptions()
+    output.write("downloads/urls/downloaded_00000000.parquet", b"")
+    with pytest.raises(ShardloomError) as lost:
+        fetch(output, options, 1, Part(0, 100, 0, "a" * 64))
+    assert str(lost.value).startswith(
+        f"{tmp_path}/downloads/urls/downloaded_00000000.parquet: none of 100 addresses was answered (unknown_host): "
+    )
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["downloaded_00000000.parquet"]
+    assert fetch(output, options, 1, Part(0, 99, 0, "a" * 64)).failures == {"unknown_host": 99}
 
 
 def test_a_lost_image_says_why(tmp_path: Path) -> None:

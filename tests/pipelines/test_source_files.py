@@ -2,9 +2,12 @@
 
 import datetime
 import hashlib
+import io
 import itertools
 import json
+import random
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.sources import SOURCES, ReadOptions
+from pipelines.parquet_rows import rows
 from pipelines.source_files import Item, Stretch, StretchReader, cut_file, source_files
 from schemas.errors import ShardloomError, UsageError
 from schemas.quarantine import Reason, Rejected
@@ -55,6 +59,30 @@ def test_parquet_is_cut_at_row_groups(
     assert [(stretch.start, stretch.stop) for stretch in found] == expected
     rows = [item for stretch in found for item in read(stretch)[1]]
     assert rows == [Item(str(row), {"text": str(row)}) for row in range(sum(groups))]
+
+
+class Counted(io.FileIO):
+    """A file that counts what is read of it."""
+
+    count = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        self.count += len(data)
+        return data
+
+
+def test_of_a_local_row_group_only_pages_are_held(tmp_path: Path) -> None:
+    """It may have gigabytes of images. A store would be asked for page by page, so there it is read at once."""
+    path = tmp_path / "a.parquet"
+    table = pa.table({"text": [random.Random(row).randbytes(1 << 16).hex() for row in range(256)]})
+    pq.write_table(table, path, compression="none", use_dictionary=False, data_page_size=1 << 17, write_batch_size=1)
+    shares = []
+    for is_local in (True, False):
+        with Counted(path) as file:
+            next(rows(cast(BinaryIO, file), TEXT, str(path), 0, 256, is_local))
+            shares.append(file.count / path.stat().st_size)
+    assert shares[0] < 0.5 < 1 <= shares[1]
 
 
 def test_an_input_is_told_by_what_was_read_of_it(tmp_path: Path) -> None:

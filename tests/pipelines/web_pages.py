@@ -111,6 +111,14 @@ class Pages(BaseHTTPRequestHandler):
 
     def _endless(self, number: str) -> None:
         self.send_response(200)
+        self._without_end()
+
+    def _wordy(self, number: str) -> None:
+        self.send_response(302)
+        self.send_header("Location", f"/good/{number}.jpg")
+        self._without_end()
+
+    def _without_end(self) -> None:
         self.send_header("Connection", "close")
         self.end_headers()
         while True:

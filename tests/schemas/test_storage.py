@@ -20,6 +20,7 @@ def files(folder: Path) -> list[str]:
 def test_what_is_written_is_read(tmp_path: Path, protocol: str) -> None:
     folder = pickle.loads(pickle.dumps(Folder(f"{protocol}{tmp_path}/out/")))  # noqa: S301  our own bytes
     assert not folder.exists()
+    assert folder.is_empty()
     assert folder.names("data") == []
     folder.write("data/a", b"one")
     folder.write("data/a", b"three")
@@ -29,11 +30,17 @@ def test_what_is_written_is_read(tmp_path: Path, protocol: str) -> None:
     assert (folder.read("data/a"), folder.read("data/b"), folder.size("data/a")) == (b"three", b"two", 5)
     assert folder.names("data") == ["a", "b"]
     assert folder.names() == []
+    assert not folder.is_empty()
     assert folder.sha256("data/b")[0] == 3
     assert folder.path("data/a") == f"{protocol}{tmp_path}/out/data/a"
     folder.remove("data/a")
     folder.remove("data/a")
     assert folder.names("data") == ["b"]
+    folder.write("data/c", b"four")
+    folder.write("data/more/d", b"five")
+    folder.clear("data", but="b")
+    assert folder.sizes_below() == {"data/b": 3}
+    folder.clear("nothing", but="b")
     folder.clear("data")
     folder.clear("data")
     assert folder.names("data") == []
@@ -116,6 +123,8 @@ def test_globs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert matching("*.tar") == ["a.tar", "b.tar"]
     with pytest.raises(UsageError, match=r"no file matches \*\.webp"):
         matching("*.webp")
+    with pytest.raises(UsageError, match=r"^a\*\*b/\*\.tar: Invalid pattern: '\*\*' can only be "):
+        matching("a**b/*.tar")
 
 
 def test_split(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.environments import run_img2dataset
-from pipelines.environments.run_img2dataset import AddressGuard, Refused, refusal
+from pipelines.environments.run_img2dataset import AddressGuard, Refused, quoted, refusal
 from tests.conftest import jpeg
 from tests.pipelines.web_pages import HUGE, Site, served_pages
 
@@ -172,6 +172,7 @@ def test_answers_keep_to_the_limits(server: str) -> None:
         f"{server}/short/1": f"IncompleteRead({len(jpeg(1)) - 50} bytes read, 50 more expected)",
         f"{server}/page/1": len(b"<html>no picture</html>"),
         f"{server}/to/good": len(jpeg(3)),
+        f"{server}/wordy/4": len(jpeg(4)),
         f"{server}/to/http://10.255.0.1/x.jpg": "<urlopen error refused private address 10.255.0.1>",
         f"{server}/to/http://127.0.0.2:{port}/good/1.jpg": "<urlopen error refused loopback address 127.0.0.2>",
         f"{server}/to/ftp://127.0.0.1/x": "<urlopen error unknown url type: ftp>",
@@ -198,6 +199,13 @@ def test_addresses_are_asked_for_as_browsers_do(site: Site) -> None:
     assert site.requests["/page/%C3%A9"] == 1
     (error,) = asked(["http://127.0.0.1:x/1.jpg"])
     assert error == "nonnumeric port: 'x'"
+
+
+def test_hosts_may_be_of_any_script() -> None:
+    assert quoted("http://Пример.рф:8080/\u00e9?q=a b") == "http://xn--e1afmkfd.xn--p1ai:8080/%C3%A9?q=a%20b"
+    assert quoted("http://b\u00fccher.example/\u00e9") == "http://xn--bcher-kva.example/%C3%A9"
+    with pytest.raises(UnicodeError, match="codec failed"):
+        quoted("http://" + "\u00fc" * 64 + ".example/")
 
 
 def test_redirections_in_a_circle_end(server: str) -> None:
