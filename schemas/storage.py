@@ -165,11 +165,10 @@ class Folder:
         return sorted(name for path in found if (name := path.rsplit("/", 1)[-1]) and TEMPORARY not in name)
 
     def is_empty(self) -> bool:
-        """Whether there is neither a file in it nor a folder, but for temporary files; also when it isn't there."""
+        """Whether there is no file in it or its sub-folders, but for temporary ones; also when it isn't there."""
         self._fs.invalidate_cache()
         with self._errors("list", ""):
-            found = [entry["name"].rstrip("/") for entry in self._listed(self._root)]
-        return all(TEMPORARY in path.rsplit("/", 1)[-1] for path in found if path != self._root.rstrip("/"))
+            return all(TEMPORARY in name for _, _, names in self._fs.walk(self._root) for name in names if name)
 
     def sizes_below(self) -> dict[str, int]:
         """Bytes of each file in it and its sub-folders, by their names from here."""

@@ -91,5 +91,5 @@ def test_engines_that_are_added_leave_the_others() -> None:
 
 def test_engines_that_are_none_are_left_for_the_recipe_to_refuse() -> None:
     values = {"input": "x", "engines": ["ocr"]}
-    with pytest.raises(UsageError, match=r"^recipe: engines: input should be a valid dictionary, not \['ocr'\]$"):
+    with pytest.raises(UsageError, match=r"^recipe: engines: input should be a mapping, not \['ocr'\]$"):
         load_recipe(AnnotateRecipe, None, values, engines=engines_of("ocr", held=held_engines(values, "ocr")))
