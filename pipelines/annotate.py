@@ -10,9 +10,9 @@ import logging
 import os
 import sys
 import time
+import uuid
 import warnings
 from collections.abc import Iterator
-from typing import Any
 
 import pyarrow as pa
 import ray
@@ -37,10 +37,10 @@ from pipelines.progress import Progress
 from pipelines.recipes.annotate import AnnotateRecipe
 from pipelines.repeats import repeated_keys
 from pipelines.reuse import Reuse, find_reuse
-from pipelines.room import READING_CPUS
+from pipelines.room import READER_CPUS
 from pipelines.shard_reader import ShardReader, shard_row
 from pipelines.stats import RunClock, RunTimes, Totals, check_damage, totals
-from pipelines.units import outcome
+from pipelines.units import is_any_at_work, marked
 from pipelines.watch import TICK_SECONDS, follow, note
 from schemas.errors import ShardloomError, UsageError
 from schemas.manifest import Manifest
@@ -106,13 +106,30 @@ class Run:
         self.expected = next((manifest.engines for manifest in done.values() if manifest.engines), {})
         self.expected = self.expected or next(filter(None, (fingerprints_of(output, name) for name in self.parts)), {})
         self.repeats = repeated_keys(shards, recipe.run) if recipe.filters.repeated_images else {}
-        self.prepared = {pool.name: prepared(recipe, pool, self.placements[pool.name]) for pool in self.pools}
+        self.mark = uuid.uuid4().hex
+        self.prepared = {pool.name: self.begin_preparing(pool) for pool in self.pools}
+
+    def begin_preparing(self, pool: Pool) -> ray.ObjectRef | None:
+        """What all workers of an engine share, worked out once, by a task with what one worker has."""
+        recipe, request = self.recipe, pool.request
+        if pool.engine is None or not needs_preparing(pool.engine, recipe.engines[pool.engine]):
+            return None
+        task = ray.remote(num_cpus=request.cpus, num_gpus=request.gpus, **self.placements[pool.name])(marked)
+        work = functools.partial(prepare, pool.engine, sees_gpus=request.gpus > 0)
+        return task.remote(work, f"{self.mark}-{pool.name}", recipe.engines[pool.engine])
 
     def prepare(self, progress: Progress) -> None:
         """Waits for what engines share: embedding a vocabulary may take minutes, in which no worker can say a word."""
+        patience = self.recipe.run.stall_seconds
         for name, task in self.prepared.items():
+            since = time.monotonic()
             while task is not None and not ray.wait([task], timeout=TICK_SECONDS)[0]:
                 progress.show(0, f"preparing {name}")
+                if time.monotonic() - since > patience and not is_any_at_work([f"{self.mark}-{name}"]):
+                    raise ShardloomError(
+                        f"no progress for {patience:g} s: what {name} asks for is nowhere free to prepare its engine; "
+                        "the same command goes on"
+                    )
 
     def to_the_end(self, progress: Progress, clock: RunClock) -> None:
         """Runs the graph and commits each shard as soon as all its chunks are there."""
@@ -167,7 +184,7 @@ class Run:
         graph = ray.data.from_arrow([shard_row(shard) for shard in self.shards]).map_batches(
             reader.__call__,
             compute=ray.data.TaskPoolStrategy(size=readers),
-            num_cpus=READING_CPUS / readers,
+            num_cpus=READER_CPUS,
             **batches,
         )
         for pool in self.pools:
@@ -209,15 +226,6 @@ def store_bytes(recipe: AnnotateRecipe, pools: list[Pool]) -> int:
     held = 4 + 2 * sum(pool.request.max_workers for pool in pools)
     pixels = 3 * recipe.chunk.pixels if any(pool.keeps_pixels for pool in pools) else 0
     return max(1 << 30, held * (recipe.chunk.bytes + pixels))
-
-
-def prepared(recipe: AnnotateRecipe, pool: Pool, placement: dict[str, Any]) -> ray.ObjectRef | None:
-    """What all workers of an engine share, worked out once, by a task with what one worker has."""
-    if pool.engine is None or not needs_preparing(pool.engine, recipe.engines[pool.engine]):
-        return None
-    task = ray.remote(num_cpus=pool.request.cpus, num_gpus=pool.request.gpus, **placement)(outcome)
-    work = functools.partial(prepare, pool.engine, sees_gpus=pool.request.gpus > 0)
-    return task.remote(work, recipe.engines[pool.engine])
 
 
 def set_up_ray_data() -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private.runtime_env.packaging import pin_runtime_env_uri
 from ray._private.runtime_env.py_modules import upload_py_modules_if_needed
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -29,6 +30,7 @@ from schemas.errors import ShardloomError, UsageError
 
 LEAST = 0.0001  # of a resource that only says where: Ray's smallest amount
 LOOK_SECONDS = 60.0
+KEPT_SECONDS = 30 * 86_400  # of our packages on a cluster: longer than runs take; Ray counts to 49 days
 
 # Ours, without what no engine of another environment loads: uploaded at each start.
 _OURS = [str(Path(package.__path__[0])) for package in (schemas, curation, pipelines)]
@@ -93,4 +95,6 @@ def _runtime_env(name: str) -> dict[str, Any]:
     """Ray uploads folders for whole jobs only, and this is for one pool of one: so it is done here."""
     found = {"py_modules": list(_OURS), "excludes": _LEFT_OUT}
     uploaded = upload_py_modules_if_needed(found, include_gitignore=False)
+    for uri in uploaded["py_modules"]:  # by itself it is dropped after ten minutes, and nodes that come later lack it
+        pin_runtime_env_uri(uri, expiration_s=KEPT_SECONDS)
     return {"py_executable": str(interpreter_of(name)), "py_modules": uploaded["py_modules"]}

@@ -6,12 +6,12 @@ single engine's workers decode for themselves, which saves a hop. What needs no 
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipelines.cluster import joins, nodes
 from pipelines.engines import needs_pixels
 from pipelines.recipes.annotate import AnnotateRecipe, EngineKind, PoolName, PoolOptions
-from pipelines.room import EXACT, READING_CPUS, Node, Request, nodes_for
+from pipelines.room import EXACT, READING_CPUS, Node, Request, lacking, nodes_for
 
 DECODE_BATCH = 16  # images that are decoded in a row where decoding has a pool of its own
 CHEAP_CPUS = 0.1  # of a worker that mostly waits: decoding is under 2 % of OCR's work, matching captions nothing
@@ -87,6 +87,21 @@ def _requests(recipe: AnnotateRecipe, names: list[PoolName], heavy: Sequence[Poo
     for name in (name for name in names if name not in heavy):
         fewest, most = _sizes(options[name], None, max(1, math.ceil(decoders)) if name == "decode" else 1)
         requests[name] = Request(name, fewest, most, options[name].cpus or CHEAP_CPUS, options[name].gpus)
+    if joins(recipe.run) and recipe.run.workers is None:
+        free = [name for name in heavy if not (options[name].workers or options[name].min)]
+        return _fitting({name: requests[name] for name in names}, free, there)
+    return requests
+
+
+def _fitting(
+    requests: dict[PoolName, Request], free: Sequence[PoolName], there: Sequence[Node]
+) -> dict[PoolName, Request]:
+    """The requests with fewer workers of pools whose sizes are free to choose, until all fit as they are spread."""
+    while lacking(list(requests.values()), there) and any(requests[name].min_workers > 1 for name in free):
+        for name in free:
+            many = max(1, requests[name].min_workers * 9 // 10)
+            most = many if requests[name].max_workers == requests[name].min_workers else requests[name].max_workers
+            requests[name] = replace(requests[name], min_workers=many, max_workers=most)
     return requests
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import ray
 
 EXACT = 1e-6  # sums of fractions of cores are not
-READING_CPUS = 1.0  # of all tasks that read shards: they wait for disks more than they compute
+READING_CPUS = 1.0  # left to all tasks that read shards: they wait for disks more than they compute
+READER_CPUS = 0.001  # that one of them asks for: so it has a place, whatever the pools leave of each node
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +103,22 @@ class _Left:
 
 
 def _placed(requests: Sequence[Request], nodes: Sequence[Node]) -> dict[str, int]:
-    """How many of each stage's fewest workers have room. First come those with the least choice, then the largest."""
+    """How many of each stage's fewest workers have room, as Ray Data spreads them: in turn over the nodes with room."""
     left = [_Left(node) for node in nodes]
-    placed: dict[str, int] = {}
-    by_need = sorted((READING, *requests), key=lambda one: (len(nodes_for(one.stage, nodes)), -one.gpus, -one.cpus))
-    for request in by_need:
+    room = sum(node.cpus for node in nodes) - READING_CPUS  # on whatever nodes: tasks that read ask for crumbs
+    placed = {READING.stage: int(room + EXACT >= 0)}
+    turn = 0
+    for request in requests:
         choice = set(nodes_for(request.stage, nodes))
-        missing = request.min_workers
-        for spot in sorted(left, key=lambda spot: (sum(spot.gpus), spot.cpus)):  # what is nearly full is filled up
-            if spot.node in choice:
-                workers = min(missing, spot.fit(request.cpus, request.gpus))
-                spot.take(workers, request.cpus, request.gpus)
-                missing -= workers
-        placed[request.stage] = request.min_workers - missing
+        placed[request.stage] = 0
+        for _ in range(request.min_workers):
+            places = (place % len(left) for place in range(turn, turn + len(left)))
+            spots = (spot for spot in places if left[spot].node in choice)
+            found = next((spot for spot in spots if left[spot].fit(request.cpus, request.gpus)), None)
+            if found is None or room + EXACT < request.cpus:
+                break
+            left[found].take(1, request.cpus, request.gpus)
+            room -= request.cpus
+            turn = found + 1
+            placed[request.stage] += 1
     return placed

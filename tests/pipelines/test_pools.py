@@ -196,9 +196,35 @@ def test_what_does_not_fit_is_named() -> None:
     )
 
 
-def test_reading_needs_a_core_of_one_node() -> None:
-    """The sum would do, and the run would wait for ever."""
-    assert lacking([ask("ocr", 2, 1.5)], [Node(2.0), Node(2.0)]) == (
-        f"stage read asks for 1 workers of 1 CPUs and 0 GPUs, {NOTHING}; "
+def test_reading_needs_a_core_on_whatever_nodes() -> None:
+    assert lacking([ask("ocr", 2, 1.5)], [Node(2.0), Node(2.0)]) is None
+    assert lacking([ask("ocr", 2, 1.6)], [Node(2.0), Node(2.0)]) == (
+        "stage ocr asks for 2 workers of 1.6 CPUs and 0 GPUs, and there is room for 1; "
         "the cluster is 2 x (2 CPUs, 0 GPUs), 1 CPU of it for reading"
     )
+    assert str(lacking([], [Node(0.5)])).startswith(f"stage read asks for 1 workers of 1 CPUs and 0 GPUs, {NOTHING}")
+
+
+def test_workers_are_spread() -> None:
+    """As Ray Data has it: a fraction of each GPU leaves none that is whole."""
+    four = [Node(16.0, 1)] * 4
+    assert lacking([ask("ocr", 4, 1, 0.25), ask("boxes", 3, 1, 1)], four) == (
+        f"stage boxes asks for 3 workers of 1 CPUs and 1 GPUs, {NOTHING}; "
+        "the cluster is 4 x (16 CPUs, 1 GPUs), 1 CPU of it for reading"
+    )
+    groups = [Node(16.0, 1, frozenset({"ocr"})), *[Node(16.0, 1, frozenset({"boxes"}))] * 3]
+    assert lacking([ask("ocr", 4, 1, 0.25), ask("boxes", 3, 1, 1)], groups) is None
+
+
+@pytest.mark.parametrize("there", [[Node(4.0)] * 2, [Node(2.0)] * 2, [Node(1.5)] * 3, [Node(16.0, 1)] * 4])
+def test_defaults_fit_as_they_are_spread(there: list[Node], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools_module, "joins", lambda _: True)
+    monkeypatch.setattr(pools_module, "nodes", lambda _: there)
+    for kinds in (["ocr"], ["tags", "ocr"], ["tags", "ocr", "boxes"]):
+        for options in ({}, {kinds[-1]: {"gpus": 1}}) if there[0].gpus else ({},):
+            engines = {kind: ENGINES[kind] for kind in kinds}
+            values = {"input": "x", "engines": engines, "run": {"resources": options}}
+            requests = [pool.request for pool in plan_pools(AnnotateRecipe.model_validate(values))]
+            assert lacking(requests, there) is None
+            taken = sum(request.min_workers * request.cpus for request in requests)
+            assert options or taken > sum(node.cpus for node in there) / 3
