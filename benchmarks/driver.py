@@ -2,7 +2,7 @@
 
     python -m benchmarks.driver [--chunks 10_000] [--workers 32] [--nodes 4] [--speed 500]
 
-Engines sleep what a chunk of 256 images costs on a core (docs/cluster.md), `--speed` times faster, and look at no
+Engines sleep what a chunk of 162 images costs on a core (docs/cluster.md), `--speed` times faster, and look at no
 pixel; OCR and boxes share the workers so that both are busy. A chunk has 4 small pictures, padded so that its blocks
 lie in the object store as large ones do; shards have 40 chunks as DataComp's have. All else is as in any run: reading,
 hashing, decoding, parts, commits. CPU seconds are those of all threads of a process, between the first and the last
@@ -35,7 +35,7 @@ from schemas.fingerprint import EngineFingerprint
 from schemas.tar_writer import TarWriter
 from schemas.text_line import TextLine
 
-IMAGES = 256  # of a real chunk
+IMAGES = 162  # of 512 x 384 pixels in a chunk, by its default limits
 OCR_SECONDS, BOXES_SECONDS = 1 / 2.5, 1 / 0.29  # an image on one core
 SAMPLES, SHARD_CHUNKS = 4, 40
 SIDE, IMAGE_BYTES = 192, 40_000  # 4 of them are over 100 kB, below which Ray puts no block into its store

@@ -17,12 +17,17 @@ EngineKind = Literal["ocr", "tags", "boxes"]
 PoolName = Literal["decode", "ocr", "tags", "boxes"]
 
 
+BOXES_BATCH = 4  # a core may take half a minute for them, and only the end of a batch is a sign of life
+
+
 class EngineSpec(Options):
     """An engine and its settings; what settings there are is the engine's to say."""
 
     engine: str = Field(description="a name from `pipelines.engines`, or your own as `package.module:Class`")
     settings: dict[str, str | int | float | bool | None] = Field({})
-    batch_size: PositiveInt = Field(16, description="images it is given at once, and that a crash makes suspects")
+    batch_size: PositiveInt = Field(
+        16, description="images it is given at once, and that a crash makes suspects; of boxes 4"
+    )
 
 
 class AnnotateFilters(ImageFilters):
@@ -92,4 +97,6 @@ class AnnotateRecipe(Recipe):
     def _in_order(cls, engines: dict[EngineKind, EngineSpec]) -> dict[EngineKind, EngineSpec]:
         if "boxes" in engines and "tags" not in engines:
             raise ValueError("boxes are looked for by tags: annotate tags,boxes")
+        if "boxes" in engines and "batch_size" not in engines["boxes"].model_fields_set:
+            engines = engines | {"boxes": engines["boxes"].model_copy(update={"batch_size": BOXES_BATCH})}
         return {kind: engines[kind] for kind in get_args(EngineKind) if kind in engines}

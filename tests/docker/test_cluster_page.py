@@ -6,6 +6,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
+from pipelines.chunks import ChunkOptions
 from pipelines.cli import app
 from pipelines.engine_list import ENVIRONMENTS
 from pipelines.recipes.annotate import AnnotateRun
@@ -13,6 +14,7 @@ from tests.conftest import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "cluster.md").read_text()
 IMAGES = 200_000_000
+CHUNK = ChunkOptions().pixels // (512 * 384)
 
 
 def test_files_and_commands_exist() -> None:
@@ -39,7 +41,7 @@ def test_the_settings_are_those_of_the_manifest() -> None:
     [
         ("about 26 TB", IMAGES * 131e3 / 1e12),
         ("20,000 tars", IMAGES / 10_000),
-        ("781,250 chunks", IMAGES / 256),
+        ("1,234,568 chunks", IMAGES / CHUNK),
         ("331 images a second", IMAGES / (7 * 86_400)),
         ("43 MB/s", IMAGES / (7 * 86_400) * 131e3 / 1e6),
         ("415 bytes an image where images have 8.6 lines: 83 GB", IMAGES * 415 / 1e9),
@@ -50,11 +52,13 @@ def test_the_settings_are_those_of_the_manifest() -> None:
         ("At 50 images/s, an assumption, that is 1,111", IMAGES / 50 / 3600),
         ("589 core hours", IMAGES * 10.6e-3 / 3600),
         ("34.5 chunks/s", (1 - 0.069) / 0.0270),
-        ("34.5 chunks/s = 8,830 images/s", (1 - 0.069) / 0.0270 * 256),
-        ("177 GPUs at 50 images/s each", (1 - 0.069) / 0.0270 * 256 / 50),
-        ("3,532 cores of OCR at 2.5", (1 - 0.069) / 0.0270 * 256 / 2.5),
-        ("5.9 core hours", IMAGES / 256 * 0.0270 / 3600),
-        ("1.6 GB of memory at the 2.0 kB a chunk", IMAGES / 256 * 2.0e3 / 1e9),
+        ("34.5 chunks/s = 5,586 images/s", (1 - 0.069) / 0.0270 * CHUNK),
+        ("112 GPUs at 50 images/s each", (1 - 0.069) / 0.0270 * CHUNK / 50),
+        ("2,234 cores of OCR at 2.5", (1 - 0.069) / 0.0270 * CHUNK / 2.5),
+        ("9.3 core hours", IMAGES / CHUNK * 0.0270 / 3600),
+        ("2.5 GB of memory at the 2.0 kB a chunk", IMAGES / CHUNK * 2.0e3 / 1e9),
+        ("162 pictures of 512 x 384", CHUNK),
+        ("331 / 162 = 2.0 chunks/s", IMAGES / (7 * 86_400) / CHUNK),
     ],
 )
 def test_arithmetic(text: str, figure: float) -> None:
