@@ -127,7 +127,10 @@ def test_real_engines_in_one_pass(tmp_path: Path) -> None:
     ("boxes", "reason", "detail"),
     [
         ("FailingBoxes", "engine_error", "RuntimeError: no boxes today"),
-        ("KillerBoxes", "worker_killed", "2 workers died while they were at work on this sample alone"),
+        pytest.param(
+            *("KillerBoxes", "worker_killed", "2 workers died while they were at work on this sample alone"),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_an_image_whose_boxes_fail_keeps_its_text(
