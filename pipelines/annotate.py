@@ -5,12 +5,10 @@ driver, shard by shard)
 """
 
 import contextlib
-import functools
 import logging
 import os
 import sys
 import time
-import uuid
 import warnings
 from collections.abc import Iterator
 
@@ -23,7 +21,7 @@ from ray.data._internal.logical.rules import FuseOperators
 
 from pipelines.block_stats import Forgetful
 from pipelines.cluster import check, connect, joins
-from pipelines.engines import check_engines, needs_preparing, prepare
+from pipelines.engines import check_engines
 from pipelines.inputs import InputShard, input_shards
 from pipelines.ledger import Snapshot, start_ledger
 from pipelines.messages import Chunk, Failure, Message, ShardEnd, Written, from_row
@@ -33,6 +31,7 @@ from pipelines.parts import commit_shard, fingerprints_of
 from pipelines.placement import check_environments, placements
 from pipelines.pool_worker import PoolWorker
 from pipelines.pools import Pool, plan_pools
+from pipelines.preparation import Preparation
 from pipelines.progress import Progress
 from pipelines.recipes.annotate import AnnotateRecipe
 from pipelines.repeats import repeated_keys
@@ -40,8 +39,7 @@ from pipelines.reuse import Reuse, find_reuse
 from pipelines.room import READER_CPUS
 from pipelines.shard_reader import ShardReader, shard_row
 from pipelines.stats import RunClock, RunTimes, Totals, check_damage, totals
-from pipelines.units import is_any_at_work, marked
-from pipelines.watch import TICK_SECONDS, follow, note
+from pipelines.watch import follow, note
 from schemas.errors import ShardloomError, UsageError
 from schemas.manifest import Manifest
 from schemas.output_set import PARTS, committed
@@ -106,34 +104,11 @@ class Run:
         self.expected = next((manifest.engines for manifest in done.values() if manifest.engines), {})
         self.expected = self.expected or next(filter(None, (fingerprints_of(output, name) for name in self.parts)), {})
         self.repeats = repeated_keys(shards, recipe.run) if recipe.filters.repeated_images else {}
-        self.mark = uuid.uuid4().hex
-        self.prepared = {pool.name: self.begin_preparing(pool) for pool in self.pools}
-
-    def begin_preparing(self, pool: Pool) -> ray.ObjectRef | None:
-        """What all workers of an engine share, worked out once, by a task with what one worker has."""
-        recipe, request = self.recipe, pool.request
-        if pool.engine is None or not needs_preparing(pool.engine, recipe.engines[pool.engine]):
-            return None
-        task = ray.remote(num_cpus=request.cpus, num_gpus=request.gpus, **self.placements[pool.name])(marked)
-        work = functools.partial(prepare, pool.engine, sees_gpus=request.gpus > 0)
-        return task.remote(work, f"{self.mark}-{pool.name}", recipe.engines[pool.engine])
-
-    def prepare(self, progress: Progress) -> None:
-        """Waits for what engines share: embedding a vocabulary may take minutes, in which no worker can say a word."""
-        patience = self.recipe.run.stall_seconds
-        for name, task in self.prepared.items():
-            since = time.monotonic()
-            while task is not None and not ray.wait([task], timeout=TICK_SECONDS)[0]:
-                progress.show(0, f"preparing {name}")
-                if time.monotonic() - since > patience and not is_any_at_work([f"{self.mark}-{name}"]):
-                    raise ShardloomError(
-                        f"no progress for {patience:g} s: what {name} asks for is nowhere free to prepare its engine; "
-                        "the same command goes on"
-                    )
+        self.preparation = Preparation(recipe, self.pools, self.placements)
 
     def to_the_end(self, progress: Progress, clock: RunClock) -> None:
         """Runs the graph and commits each shard as soon as all its chunks are there."""
-        self.prepare(progress)
+        self.preparation.wait(progress)
         committer = Committer(self.recipe, self.output, progress, clock)
         last = self.pools[-1].name
 
@@ -188,7 +163,7 @@ class Run:
             **batches,
         )
         for pool in self.pools:
-            shared = (self.output, self.expected, self.ledger, self.repeats, self.prepared[pool.name])
+            shared = (self.output, self.expected, self.ledger, self.repeats, self.preparation.tasks[pool.name])
             graph = graph.map_batches(
                 PoolWorker,
                 fn_constructor_args=(self.recipe, pool, *shared),

@@ -17,7 +17,7 @@ from pipelines.environments.python import mark_of
 from pipelines.placement import placements
 from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineSpec
 from pipelines.verify import verify
-from schemas.errors import ShardloomError, UsageError
+from schemas.errors import UsageError
 from schemas.fingerprint import EngineFingerprint
 from schemas.output_set import committed
 from schemas.storage import Folder
@@ -45,31 +45,6 @@ class PlaceOcr:
         return [[TextLine(offered or "nothing", (0.0,) * 8, (0, 0, 1, 1), 1.0)]] * len(images)
 
 
-class PreparedOcr(PlaceOcr):
-    """Reads what was prepared for all of its workers."""
-
-    def __init__(self, prepared: str) -> None:
-        super().__init__()
-        self.prepared = prepared
-
-    @staticmethod
-    def prepare() -> str:
-        """Names itself."""
-        return "prepared once"
-
-    def annotate(self, images: Sequence[RgbImage]) -> list[list[TextLine]]:
-        return [[TextLine(self.prepared, (0.0,) * 8, (0, 0, 1, 1), 1.0)]] * len(images)
-
-
-@ray.remote
-class Occupant:
-    """Takes what it asks for, as another job does."""
-
-    def is_there(self) -> bool:
-        """Once it is."""
-        return True
-
-
 def shard(folder: Path, *texts: str) -> str:
     """Pictures of texts in a shard; its glob."""
     files = []
@@ -93,26 +68,6 @@ def cluster() -> Iterator[Cluster]:
     """A head, and a node that offers to read texts."""
     with cluster_that_offers("shardloom-ocr") as started:
         yield started
-
-
-def test_what_engines_share_is_prepared_where_there_is_room(cluster: Cluster, tmp_path: Path) -> None:
-    recipe = AnnotateRecipe(
-        input=[shard(tmp_path / "images", "a", "b")],
-        engines={"ocr": EngineSpec(engine="tests.pipelines.test_placement:PreparedOcr")},
-        run=AnnotateRun(address=cluster.address, resources={"ocr": {"workers": 1, "cpus": 1}}, stall_seconds=3),
-    )
-    ray.init(address=cluster.address)
-    occupant = Occupant.options(num_cpus=2, resources={"shardloom-ocr": 1}).remote()
-    assert ray.get(occupant.is_there.remote())
-    with pytest.raises(ShardloomError) as error:
-        annotate(recipe, str(tmp_path / "out"), quiet=True)
-    assert str(error.value) == (
-        "no progress for 3 s: what ocr asks for is nowhere free to prepare its engine; the same command goes on"
-    )
-    ray.kill(occupant)
-    patient = recipe.model_copy(update={"run": recipe.run.model_copy(update={"stall_seconds": 100.0})})
-    assert annotate(patient, str(tmp_path / "out"), quiet=True).rows_out == 2
-    assert texts(tmp_path / "out") == [["prepared once"]] * 2
 
 
 @BUILT
