@@ -101,6 +101,7 @@ def _f1(right: int, wrong: int, missed: int) -> float:
 
 
 def main() -> None:
+    """The command."""
     parser = argparse.ArgumentParser(description="Scores a demo detector on scenes that it hasn't seen.")
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
     parser.add_argument("--scenes", type=int, default=500)

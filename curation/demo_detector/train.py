@@ -125,6 +125,7 @@ def _report(step: int, steps: int, done: float, elapsed: float, losses: list[flo
 
 
 def main() -> None:
+    """The command."""
     parser = argparse.ArgumentParser(description="Trains the demo detector from nothing on scenes drawn as it goes.")
     parser.add_argument("--output", type=Path, required=True, help="folder for the weights")
     parser.add_argument("--steps", type=int, default=STEPS)

@@ -84,6 +84,7 @@ def _check_files(folder: Path) -> None:
 
 
 def check_tokenizer(folder: Path, tokenizer: Any, vocabulary: int) -> None:
+    """Raises `UsageError` when the tokenizer is none of a model with so many words, or parts names otherwise."""
     separators = tuple(tokenizer.convert_tokens_to_ids(["[CLS]", "[SEP]", ".", "?"]))
     if separators != SEPARATORS:  # the model would take the names for one long phrase
         raise GROUNDING_DINO.unfit(

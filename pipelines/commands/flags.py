@@ -27,6 +27,7 @@ RecipeFile = Annotated[str | None, typer.Option("--recipe", "-r", help="a YAML r
 def run_flags(
     output: str | None, workers: int | None, address: str | None, allow_damaged: bool | None
 ) -> dict[str, Any]:
+    """What every run may be told, as the recipe's `run`; None is what was not given."""
     return {"output": output, "workers": workers, "address": address, "allow_damaged": allow_damaged}
 
 
