@@ -15,14 +15,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from curation.decode import DecodeLimits, decode
-from curation.engines.rapidocr import RapidOcr, RapidOcrSettings
-from pipelines.annotate import annotate
-from pipelines.chunks import ChunkOptions
+from curation.engines.ocr.rapidocr import RapidOcr, RapidOcrSettings
+from curation.images.decode import DecodeLimits, decode
+from pipelines.annotate.run import annotate
 from pipelines.demo.shards import write_shards
-from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineSpec
-from pipelines.stats import read_times
-from schemas.storage import Folder
+from pipelines.output.totals import read_times
+from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, ChunkOptions, EngineSpec
+from schemas.storage.folder import Folder
 
 WARM_UP = 4  # images before the clock starts
 

@@ -27,13 +27,13 @@ import psutil
 from PIL import Image
 from ray.cluster_utils import Cluster
 
-from curation.decode import RgbImage
-from pipelines.annotate import annotate
+from curation.images.decode import RgbImage
+from pipelines.annotate.run import annotate
 from pipelines.recipes.annotate import AnnotateRecipe
-from schemas.box import Detection
-from schemas.fingerprint import EngineFingerprint
-from schemas.tar_writer import TarWriter
-from schemas.text_line import TextLine
+from schemas.records.box import Detection
+from schemas.records.fingerprint import EngineFingerprint
+from schemas.records.text_line import TextLine
+from schemas.tar.writer import TarWriter
 
 IMAGES = 162  # of 512 x 384 pixels in a chunk, by its default limits
 OCR_SECONDS, BOXES_SECONDS = 1 / 2.5, 1 / 0.29  # an image on one core

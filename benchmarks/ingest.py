@@ -24,9 +24,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from pipelines.ingest import ingest
+from pipelines.ingest.run import ingest
 from pipelines.recipes.ingest import IngestRecipe, IngestRun
-from schemas.tar_writer import TarWriter
+from schemas.tar.writer import TarWriter
 
 FILES = 4
 PER_DOCUMENT = 3

@@ -134,10 +134,10 @@ def prepare(images: str, folder: Path) -> None:
     """The training shards, and a tokenizer of their captions' words."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-    from pipelines.ingest import ingest
+    from pipelines.ingest.run import ingest
     from pipelines.recipes.ingest import IngestRecipe
-    from schemas.storage import matching
-    from schemas.tar_reader import TarReader
+    from schemas.storage.folder import matching
+    from schemas.tar.reader import TarReader
 
     texts = []
     for path in matching(images):

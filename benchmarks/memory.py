@@ -19,12 +19,12 @@ import psutil
 import yaml
 
 from benchmarks.processes import held
-from curation.decode import RgbImage
+from curation.images.decode import RgbImage
 from pipelines.demo.pictures import draw
-from schemas.box import Detection
-from schemas.fingerprint import EngineFingerprint
-from schemas.tar_writer import TarWriter
-from schemas.text_line import TextLine
+from schemas.records.box import Detection
+from schemas.records.fingerprint import EngineFingerprint
+from schemas.records.text_line import TextLine
+from schemas.tar.writer import TarWriter
 
 SAMPLE_SECONDS = 0.25
 SHARD_BYTES = 125 << 20

@@ -17,11 +17,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from curation.decode import DecodeLimits, RgbImage, decode
-from curation.engines.rapidocr import RapidOcr, RapidOcrSettings
-from curation.text_error import ErrorCounts, picture_errors
-from schemas.ground_truth import COLLECTIONS, TextTruth, read_text_truth
-from schemas.text_line import TextLine
+from curation.engines.ocr.rapidocr import RapidOcr, RapidOcrSettings
+from curation.images.decode import DecodeLimits, RgbImage, decode
+from curation.scores.text import ErrorCounts, picture_errors
+from schemas.records.ground_truth import COLLECTIONS, TextTruth, read_text_truth
+from schemas.records.text_line import TextLine
 
 SETTINGS = [(512, 1.0), (736, 3.0), (960, 2.0), (960, 3.0), (1280, 3.0)]  # detect_side, max_enlargement
 FLOORS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9)

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import webdataset
 
-from schemas.tar_reader import TarReader
-from schemas.tar_writer import TarWriter
+from schemas.tar.reader import TarReader
+from schemas.tar.writer import TarWriter
 
 Members = list[tuple[str, bytes]]
 

@@ -20,9 +20,9 @@ import pyarrow as pa
 
 from curation.captions import grounding
 from curation.captions.ocr import render
-from schemas.blip3_ocr import POSITIONS
-from schemas.box import BOXES
-from schemas.text_line import OCR
+from schemas.layouts.blip3_ocr import POSITIONS
+from schemas.records.box import BOXES
+from schemas.records.text_line import OCR
 
 WORDS = "OPEN SALE Café 24h www.example.com No. 7 NEW Fresh coffee MACK SHOP R&D 5% off Bäckerei 北京 EXIT".split()  # noqa: SIM905
 ALT_TEXTS = ("A street with shops and signs", "Vintage poster, 1950s.", 'The "Grand" hotel at night', "")

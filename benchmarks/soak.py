@@ -29,10 +29,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.processes import DRIVER, RAY, WORKER, Held, ObjectStore, held, is_alive, shared_memory_files
 from pipelines.demo.sheet import CITIES
-from pipelines.stats import read_times
-from pipelines.verify import verify
-from schemas.storage import Folder
-from schemas.tar_writer import TarWriter
+from pipelines.output.totals import read_times
+from pipelines.verify.run import verify
+from schemas.storage.folder import Folder
+from schemas.tar.writer import TarWriter
 
 SHARD = 1000  # images
 CHUNK = 64  # images: many chunks make much of what is kept for each of them
@@ -118,7 +118,14 @@ class Soak:
         }
         (self.folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
         (self.folder / "tmp").mkdir()
-        command = [sys.executable, "-m", "pipelines.annotate", f"{self.folder}/recipe.yaml", "--output", self.output]
+        command = [
+            sys.executable,
+            "-m",
+            "pipelines.annotate.run",
+            f"{self.folder}/recipe.yaml",
+            "--output",
+            self.output,
+        ]
         os.environ["RAY_AUTH_MODE"] = "disabled"  # for the command as for us, who ask its raylet
         temporary = {"RAY_TMPDIR": str(self.folder), "TMPDIR": str(self.folder / "tmp")}
         started, samples = time.monotonic(), []

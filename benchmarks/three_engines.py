@@ -12,11 +12,11 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.annotate_ocr import bare_rate, images_of
-from pipelines.annotate import annotate
+from pipelines.annotate.run import annotate
 from pipelines.demo.flow import annotate_recipe, write_pictures
+from pipelines.output.totals import read_times
 from pipelines.recipes.annotate import AnnotateRun
-from pipelines.stats import read_times
-from schemas.storage import Folder
+from schemas.storage.folder import Folder
 
 
 def main() -> None:

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
-from schemas.errors import UsageError
-from schemas.fingerprint import EngineFingerprint
-from schemas.storage import StorageError, split
+from schemas.errors import StorageError, UsageError
+from schemas.records.fingerprint import EngineFingerprint
+from schemas.storage.folder import split
 
 FILE = "tokenizer.json"
 

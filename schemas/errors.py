@@ -11,3 +11,7 @@ class UsageError(ShardloomError):
     """The call or the recipe is wrong; found before any work is done."""
 
     exit_code = 2
+
+
+class StorageError(ShardloomError):
+    """A disk or an object store refused. What is committed stays valid; the same command goes on later."""

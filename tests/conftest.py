@@ -13,11 +13,11 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
-from schemas.tar_writer import TarWriter
+from schemas.tar.writer import TarWriter
 
 if TYPE_CHECKING:
-    from tests.s3.bucket import Bucket
-    from tests.s3.store import Store
+    from tests.support.s3.bucket import Bucket
+    from tests.support.s3.store import Store
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -73,7 +73,7 @@ def make_shards() -> Callable[..., str]:
 @pytest.fixture(scope="session")
 def store() -> "Iterator[Store]":
     """An object store."""
-    from tests.s3.store import running_store  # here, for moto takes a second to import
+    from tests.support.s3.store import running_store  # here, for moto takes a second to import
 
     with running_store() as running:
         yield running
@@ -82,7 +82,7 @@ def store() -> "Iterator[Store]":
 @pytest.fixture
 def bucket(store: "Store", monkeypatch: pytest.MonkeyPatch) -> "Iterator[Bucket]":
     """An empty bucket in it, which this process and those it starts reach through a proxy that spoils nothing yet."""
-    from tests.s3.bucket import fresh_bucket
+    from tests.support.s3.bucket import fresh_bucket
 
     with fresh_bucket(store, monkeypatch) as made:
         yield made

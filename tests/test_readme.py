@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from curation.engines.grounding_dino_weights import SHIPPED
+from curation.engines.boxes.grounding_dino_weights import SHIPPED
 from pipelines.demo.shards import write_shards
 from pipelines.environments.python import mark_of
-from schemas.storage import Folder
+from schemas.storage.folder import Folder
 from tests.conftest import REPOSITORY, jpeg
-from tests.pipelines.metadata import write_metadata
+from tests.pipelines.support.metadata import write_metadata
 
 README = (REPOSITORY / "README.md").read_text()
 

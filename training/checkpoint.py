@@ -33,7 +33,7 @@ from torch.distributed.checkpoint.state_dict_loader import load as load_distribu
 from torch.distributed.checkpoint.state_dict_saver import save as save_distributed
 
 from schemas.errors import ShardloomError, UsageError
-from schemas.storage import TEMPORARY, Folder
+from schemas.storage.folder import TEMPORARY, Folder
 from training.optimiser import moments, trainable
 from training.parallel import Ranks
 from training.recipe import CheckpointOptions

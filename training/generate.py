@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 
 from schemas.errors import ShardloomError, UsageError
-from schemas.quarantine import Rejected
-from schemas.storage import split
+from schemas.records.quarantine import Rejected
+from schemas.storage.folder import split
 from training.data.chat import ChatTemplate
 from training.model.config import ModelOptions, PromptOptions
 from training.model.generate import GenerateOptions, Prompt, generate

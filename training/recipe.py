@@ -1,7 +1,7 @@
 """A training run's recipe: everything that it is asked to be, typed, with the reason for each default beside it.
 
-As in `pipelines.recipe` one half decides what comes out, is written to `OUT/recipe.yaml` and must be the same when a
-run is taken up again. What is left out of that half (`FREE`) may differ: it moves a result by rounding at most.
+As in `pipelines.recipes.base` one half decides what comes out, is written to `OUT/recipe.yaml` and must be the same
+when a run is taken up again. What is left out of that half (`FREE`) may differ: it moves a result by rounding at most.
 """
 
 from pathlib import Path
@@ -11,8 +11,8 @@ import yaml
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationInfo, field_validator
 
 from schemas.errors import UsageError
-from schemas.options import Options
-from schemas.recipe_file import dump_yaml, read_recipe, validated
+from schemas.output_set.options import Options
+from schemas.output_set.recipe_file import dump_yaml, read_recipe, validated
 from training.data.options import DataOptions
 from training.model.config import ModelOptions
 

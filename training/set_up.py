@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
 from schemas.errors import ShardloomError, UsageError
-from schemas.recipe_file import RECIPE_FILE, dump_yaml, held_recipe
-from schemas.storage import Folder
+from schemas.output_set.recipe_file import RECIPE_FILE, dump_yaml, held_recipe
+from schemas.storage.folder import Folder
 from training.checkpoint import Checkpoint, RunState, latest, names, opened
 from training.data.build import build_data
 from training.data.plan import PackPlan, check_unchanged

@@ -6,7 +6,7 @@ quotes it is text that stands in the image, and in the raw caption it is someone
 
 import re
 
-from schemas.blip3_ocr import PLACES, QUOTED, TAGGED, sentence_starts
+from schemas.layouts.blip3_ocr import PLACES, QUOTED, TAGGED, sentence_starts
 
 _FILLER = r"the text\s+"
 _LEAD_IN = r"The image contains\s+"

@@ -12,7 +12,7 @@ The base caption is the alt text or another data set's caption:
     another        that caption with places, the sentence   the alt text as it is, then the same
 
 A caption is a pure function of (annotation, base caption, template). Any text will do: what looks like markup in it is
-escaped (`schemas.blip3_grounding.escape_marked`), and reading undoes that.
+escaped (`schemas.layouts.blip3_grounding.escape_marked`), and reading undoes that.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -26,14 +26,14 @@ import pyarrow.compute as pc
 from curation.captions.atoms import SENTENCE_MARKS, THOUSANDTHS, RawCaption, as_json, positions, raw_flags, thousandths
 from curation.captions.lists import has_few, keep_above, offsets, whole
 from curation.captions.mentions import Mention, find_mentions
-from schemas.blip3_grounding import (
+from schemas.layouts.blip3_grounding import (
     BOX_FORMAT,
     GRANULARITIES,
     escape_listed,
     escape_marked,
     reads_as_tail,
 )
-from schemas.blip3_ocr import LEAD_IN, POSITIONS
+from schemas.layouts.blip3_ocr import LEAD_IN, POSITIONS
 
 WORDINGS = (
     "{name} ({position})",
@@ -71,12 +71,12 @@ def render(
 ) -> GroundingColumns:
     """The `captions` and `metadata` columns of images with these things in them and these alt texts.
 
-    `boxes` and `tags` are of the types of `schemas.box.BOXES` and `schemas.tag.TAGS`; columns of tables (chunked) will
-    do. Without `base_captions` the alt text is the base caption; then mentions that the tags tell of count as well as
-    the labels that `find_mentions` finds. Boxes and scores are clipped to [0, 1] and rounded to thousandths. The
-    captions of a row are ordered by granularity, first all without the raw caption, then all with it. White space at
-    the end of a caption goes, a null caption is an empty one, and so is the sentence of an image without boxes.
-    ValueError: unequal lengths, an unknown choice, a NaN.
+    `boxes` and `tags` are of the types of `schemas.records.box.BOXES` and `schemas.records.tag.TAGS`; columns of tables
+    (chunked) will do. Without `base_captions` the alt text is the base caption; then mentions that the tags tell of
+    count as well as the labels that `find_mentions` finds. Boxes and scores are clipped to [0, 1] and rounded to
+    thousandths. The captions of a row are ordered by granularity, first all without the raw caption, then all with it.
+    White space at the end of a caption goes, a null caption is an empty one, and so is the sentence of an image without
+    boxes. ValueError: unequal lengths, an unknown choice, a NaN.
     """
     columns = [column for column in (boxes, raw_captions, tags, base_captions) if column is not None]
     if len({len(column) for column in columns}) > 1:

@@ -29,9 +29,17 @@ from curation.captions.atoms import (
     thousandths,
 )
 from curation.captions.lists import has_few, keep_above, offsets, whole
-from schemas.blip3_ocr import FILLER, GRANULARITIES, LEAD_IN, POSITIONS, escape_quoted, escape_tagged, parse_captions
-from schemas.caption import Caption
-from schemas.text_line import OCR, TextLine, line_to_arrow
+from schemas.layouts.blip3_ocr import (
+    FILLER,
+    GRANULARITIES,
+    LEAD_IN,
+    POSITIONS,
+    escape_quoted,
+    escape_tagged,
+    parse_captions,
+)
+from schemas.records.caption import Caption
+from schemas.records.text_line import OCR, TextLine, line_to_arrow
 
 WORDINGS = (
     '"{text}"',
@@ -115,11 +123,11 @@ def render(
 ) -> OcrColumns:
     """The `captions` and `metadata` columns of images with these lines of text, alt texts and uids.
 
-    `ocr` is of the type of `schemas.text_line.OCR`; columns of tables (chunked) will do as well as arrays. Boxes and
-    confidences are clipped to [0, 1] and rounded to thousandths, from which all else is worked out. The captions of a
-    row are ordered by granularity, first all without the raw caption, then all with it: consumers of the released files
-    find granularity 4 second to last. An image without lines has empty sentences, a null alt text is an empty one.
-    ValueError: unequal lengths, an unknown choice, a NaN.
+    `ocr` is of the type of `schemas.records.text_line.OCR`; columns of tables (chunked) will do as well as arrays.
+    Boxes and confidences are clipped to [0, 1] and rounded to thousandths, from which all else is worked out. The
+    captions of a row are ordered by granularity, first all without the raw caption, then all with it: consumers of the
+    released files find granularity 4 second to last. An image without lines has empty sentences, a null alt text is an
+    empty one. ValueError: unequal lengths, an unknown choice, a NaN.
     """
     if not len(ocr) == len(raw_captions) == len(uids):
         raise ValueError(f"unequal lengths: {len(ocr)} ocr, {len(raw_captions)} raw captions, {len(uids)} uids")

@@ -7,7 +7,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from curation.mixture.weights import shares
 from schemas.errors import UsageError
-from schemas.options import Globs, Options
+from schemas.output_set.options import Globs, Options
 
 Count = Annotated[int, Field(gt=0, strict=True)]  # `true` is no 1
 

@@ -7,8 +7,8 @@ from curation.mixture.options import MixtureOptions, source_name
 from curation.mixture.plan import Mixture, Plan, Source, plan_mixture
 from curation.mixture.sources import Numbers, SourceSet, open_source, read_numbers
 from schemas.errors import UsageError
-from schemas.fingerprint import EngineFingerprint
-from schemas.manifest import InputFile
+from schemas.output_set.manifest import InputFile
+from schemas.records.fingerprint import EngineFingerprint
 
 Follow = Callable[[Sequence[SourceSet]], Iterable[SourceSet]]
 

@@ -17,12 +17,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas import document
-from schemas.document import Document
 from schemas.errors import ShardloomError
-from schemas.storage import Folder, split
-from schemas.tar_header import BLOCK
-from schemas.training_shard import CaptionedImage
+from schemas.records import document
+from schemas.records.document import Document
+from schemas.records.training_shard import CaptionedImage
+from schemas.storage.folder import Folder, split
+from schemas.tar.header import BLOCK
 
 STRETCH = 256 << 20  # bytes of samples that are held; one that is larger is held alone
 OPEN = 64  # files of a worker that stay open

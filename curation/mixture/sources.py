@@ -20,15 +20,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curation.mixture.shards import ShardRows
-from schemas.errors import ShardloomError, UsageError
-from schemas.fingerprint import EngineFingerprint
-from schemas.manifest import InputFile, Manifest, OutputFile
-from schemas.output_set import DATA, PARTS, committed
-from schemas.output_set import INDEX as INDEX_FOLDER
-from schemas.parquet import read_table
-from schemas.recipe_file import held_recipe
-from schemas.shard_index import INDEX, tokenizer_of
-from schemas.storage import Folder, StorageError, matching
+from schemas.errors import ShardloomError, StorageError, UsageError
+from schemas.output_set.layout import DATA, PARTS, committed
+from schemas.output_set.layout import INDEX as INDEX_FOLDER
+from schemas.output_set.manifest import InputFile, Manifest, OutputFile
+from schemas.output_set.recipe_file import held_recipe
+from schemas.output_set.shard_index import INDEX, tokenizer_of
+from schemas.records.fingerprint import EngineFingerprint
+from schemas.storage.folder import Folder, matching
+from schemas.storage.parquet import read_table
 
 MEASURES = ("tokens", "images", "characters")
 READERS = 8  # threads that read indexes: small files, far away perhaps

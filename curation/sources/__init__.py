@@ -24,7 +24,7 @@ from curation.sources import (
     visual_genome,
 )
 from curation.sources.options import ReadOptions
-from schemas.document import CaptionDraft, Draft
+from schemas.records.document import CaptionDraft, Draft
 
 __all__ = ["SOURCES", "ReadOptions", "SourceReader"]
 

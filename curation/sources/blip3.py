@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from curation.sources.fields import as_json, caption_image, json_object, malformed, optional_text
+from curation.sources.formats.fields import as_json, caption_image, json_object, malformed, optional_text
 from curation.sources.options import ReadOptions
-from schemas import blip3_grounding, blip3_ocr
-from schemas.caption import Caption
-from schemas.document import CaptionDraft
-from schemas.quarantine import Reason, Rejected
+from schemas.layouts import blip3_grounding, blip3_ocr
+from schemas.records.caption import Caption
+from schemas.records.document import CaptionDraft
+from schemas.records.quarantine import Reason, Rejected
 
 COLUMNS = ("url", "captions")
 OPTIONAL = ("uid", "metadata")

@@ -1,13 +1,13 @@
 """CC12M (Conceptual 12M): TSV, URL and caption, in this order, no header (reference: formats.md §7).
 
-A header line as img2dataset's guide puts it in front is passed over. See `curation.sources.tsv` for what becomes of a
-file with the columns of CC3M.
+A header line as img2dataset's guide puts it in front is passed over. See `curation.sources.formats.tsv` for what
+becomes of a file with the columns of CC3M.
 """
 
 from collections.abc import Sequence
 
-from curation.sources import tsv
-from schemas.document import CaptionDraft
+from curation.sources.formats import tsv
+from schemas.records.document import CaptionDraft
 
 HEADER = "url\tcaption"
 

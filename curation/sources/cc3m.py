@@ -1,13 +1,13 @@
 """CC3M (Conceptual Captions): TSV, caption and URL, in this order, no header (reference: formats.md §7).
 
-The header line that img2dataset's guide puts in front of it is passed over. See `curation.sources.tsv` for what becomes
-of a file with the columns of CC12M.
+The header line that img2dataset's guide puts in front of it is passed over. See `curation.sources.formats.tsv` for what
+becomes of a file with the columns of CC12M.
 """
 
 from collections.abc import Sequence
 
-from curation.sources import tsv
-from schemas.document import CaptionDraft
+from curation.sources.formats import tsv
+from schemas.records.document import CaptionDraft
 
 HEADER = "caption\turl"
 

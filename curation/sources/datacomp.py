@@ -4,10 +4,10 @@ Any other set that img2dataset has downloaded lies so too. A sample without a ca
 without an image, or of which the shard has lost a part, is left out.
 """
 
-from curation.sources.fields import as_json, optional_text, others
-from schemas.datacomp import read_sample
-from schemas.document import CaptionDraft, DraftImage
-from schemas.tar_reader import TarSample
+from curation.sources.formats.fields import as_json, optional_text, others
+from schemas.layouts.datacomp import read_sample
+from schemas.records.document import CaptionDraft, DraftImage
+from schemas.tar.reader import TarSample
 
 _KNOWN = ("uid", "url", "caption", "key", "status", "error_message", "width", "height", "exif")
 

@@ -7,8 +7,8 @@ columns are kept in the metadata.
 from collections.abc import Mapping
 from typing import Any
 
-from curation.sources.fields import as_json, caption_image, caption_text, optional_text, others
-from schemas.document import CaptionDraft
+from curation.sources.formats.fields import as_json, caption_image, caption_text, optional_text, others
+from schemas.records.document import CaptionDraft
 
 COLUMNS = ("url", "caption")
 

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any, BinaryIO
 
-from curation.sources.fields import as_json, json_object, malformed, optional_list, optional_text, others
-from curation.sources.json_list import entries
-from schemas.document import Draft, DraftImage, Part, Role
+from curation.sources.formats.fields import as_json, json_object, malformed, optional_list, optional_text, others
+from curation.sources.formats.json_list import entries
+from schemas.records.document import Draft, DraftImage, Part, Role
 
 _MARKER = re.compile(r"\s*<image>\s*")  # with the line breaks that set it apart, which say nothing
 _ROLES: dict[str, Role] = {

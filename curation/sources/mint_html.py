@@ -9,9 +9,9 @@ group and by column: its nested lists have broken readers that take whole chunke
 from collections.abc import Mapping
 from typing import Any
 
-from curation.sources.fields import interleaved, json_value, optional_list, optional_text, web_image
-from schemas.document import Draft
-from schemas.quarantine import Rejected
+from curation.sources.formats.fields import interleaved, json_value, optional_list, optional_text, web_image
+from schemas.records.document import Draft
+from schemas.records.quarantine import Rejected
 
 COLUMNS = ("texts", "images")
 OPTIONAL = ("image_hashes", "images_metadata", "metadata", "url", "cc_dump")

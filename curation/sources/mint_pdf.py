@@ -9,12 +9,12 @@ nothing tells which frame is whose, and the images are lost; so are those of a d
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from curation.sources import tiff
-from curation.sources.fields import as_json, interleaved, json_object, optional_list, optional_text, others
+from curation.sources.formats import tiff
+from curation.sources.formats.fields import as_json, interleaved, json_object, optional_list, optional_text, others
 from curation.sources.options import ReadOptions
-from schemas.document import Draft, DraftImage, ImageSource
-from schemas.quarantine import Reason, Rejected
-from schemas.tar_reader import TarSample
+from schemas.records.document import Draft, DraftImage, ImageSource
+from schemas.records.quarantine import Reason, Rejected
+from schemas.tar.reader import TarSample
 
 _TOLD = ("texts", "images", "image_metadata", "url")
 

@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from curation.sources.fields import interleaved, json_value, malformed, optional_list, optional_text, web_image
-from schemas.document import Draft, DraftImage
+from curation.sources.formats.fields import interleaved, json_value, malformed, optional_list, optional_text, web_image
+from schemas.records.document import Draft, DraftImage
 
 COLUMNS = ("texts", "images")
 OPTIONAL = ("metadata", "general_metadata")

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from curation.decode import DecodeLimits
+from curation.images.decode import DecodeLimits
 
 
 class ReadOptions(BaseModel):

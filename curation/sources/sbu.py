@@ -6,9 +6,9 @@ Other arrays of the same length (the real file has some, of which nothing is kno
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
-from curation.sources.fields import as_json, caption_image, caption_text, others
-from schemas.document import CaptionDraft, parse_object
+from curation.sources.formats.fields import as_json, caption_image, caption_text, others
 from schemas.errors import UsageError
+from schemas.records.document import CaptionDraft, parse_object
 
 MAX_FILE = 1 << 30  # bytes; the real one has under 200 MB, and is held whole
 

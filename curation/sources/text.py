@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from curation.sources.fields import as_json, json_object, malformed, optional_text, others
-from schemas.document import Draft
+from curation.sources.formats.fields import as_json, json_object, malformed, optional_text, others
+from schemas.records.document import Draft
 
 COLUMNS = ("text",)
 OPTIONAL = ("id", "uid", "url")

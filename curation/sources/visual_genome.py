@@ -12,10 +12,10 @@ stops; the regions are in the metadata, where a trainer may choose others.
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
-from curation.sources.fields import as_json, malformed, optional_list, optional_text
-from curation.sources.json_list import entries
-from schemas.document import CaptionDraft, DraftImage
-from schemas.quarantine import Reason, Rejected
+from curation.sources.formats.fields import as_json, malformed, optional_list, optional_text
+from curation.sources.formats.json_list import entries
+from schemas.records.document import CaptionDraft, DraftImage
+from schemas.records.quarantine import Reason, Rejected
 
 _BOX = ("x", "y", "width", "height")
 

@@ -2,6 +2,6 @@
 
 import sys
 
-from pipelines.cli import main
+from pipelines.cli.app import main
 
 main(["demo", *sys.argv[1:]])

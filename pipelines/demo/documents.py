@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from pipelines.demo.pictures import Picture, draw
 from pipelines.demo.sheet import CITIES, MONTHS, PLACES, REMARKS, TITLES
-from pipelines.output import parquet_bytes
-from schemas.storage import Folder
+from pipelines.output.output_set import parquet_bytes
+from schemas.storage.folder import Folder
 
 FILE, URLS = "documents.parquet", "urls.json"
 FIRST_PICTURE = 1_000_000  # of the endless series: none that the image shards have

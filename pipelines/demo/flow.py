@@ -8,30 +8,31 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from curation.box_error import BoxScores
 from curation.demo_detector.vocabulary import LABELS
-from curation.text_error import TextScores
-from pipelines.annotate import annotate
+from curation.scores.boxes import BoxScores
+from curation.scores.text import TextScores
+from pipelines.annotate.run import annotate
 from pipelines.demo.documents import FILE, URLS, write_documents
 from pipelines.demo.shards import write_shards
 from pipelines.demo.training import Learnt, show, train_model
-from pipelines.evaluate import evaluate_boxes, evaluate_ocr
-from pipelines.ingest import ingest
-from pipelines.mix import mix
-from pipelines.recipe import RunOptions, load_recipe
+from pipelines.evaluate.run import evaluate_boxes, evaluate_ocr
+from pipelines.ingest.run import ingest
+from pipelines.mix.run import mix
+from pipelines.output.totals import Totals, read_times
 from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineSpec
+from pipelines.recipes.base import RunOptions, load_recipe
 from pipelines.recipes.ingest import IngestRecipe, IngestRun
 from pipelines.recipes.mix import MixRecipe
 from pipelines.recipes.render import RenderGroundingRecipe, RenderRecipe
 from pipelines.recipes.shard import ShardRecipe
-from pipelines.render import preview_record, render_set
-from pipelines.shard import shard
-from pipelines.stats import Totals, read_times, stats
-from pipelines.terminal import cell, print_mixture
-from pipelines.verify import verify
-from schemas.caption import Caption
+from pipelines.render.run import preview_record, render_set
+from pipelines.shard.run import shard
+from pipelines.stats.run import stats
+from pipelines.terminal.tables import cell, print_mixture
+from pipelines.verify.run import verify
 from schemas.errors import ShardloomError
-from schemas.storage import Folder
+from schemas.records.caption import Caption
+from schemas.storage.folder import Folder
 
 SHOWN = 3  # captions printed of each family
 PER_DOCUMENT = 8  # pictures drawn for each interleaved document that is made

@@ -12,8 +12,8 @@ from PIL import ImageFilter
 from curation.demo_detector.scenes import draw_scene
 from pipelines.demo.layouts import KINDS
 from pipelines.demo.sheet import FOREIGN, PLACES, SHOPS, Quad, Size
-from schemas.box import Box
-from schemas.text_line import TextLine
+from schemas.records.box import Box
+from schemas.records.text_line import TextLine
 
 SCENE = "scene"
 SCENE_EVERY, SCENE_FIRST = 4, 1  # of the series: one in four

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from curation.demo_detector.vocabulary import LABELS
 from pipelines.demo.pictures import SCENE, Picture, draw
-from schemas.storage import Folder
+from schemas.storage.folder import Folder
 
 KEYS_PER_SHARD = 10_000  # as DataComp numbers its keys, however many rows a shard has
 

@@ -12,10 +12,10 @@ from statistics import fmean
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.terminal import visible
-from schemas.output_set import DATA, INDEX
-from schemas.parquet import read_table
-from schemas.storage import Folder
+from pipelines.terminal.tables import visible
+from schemas.output_set.layout import DATA, INDEX
+from schemas.storage.folder import Folder
+from schemas.storage.parquet import read_table
 
 RECIPES = Path(__file__).parents[2] / "recipes/train"
 ENDS = 20  # steps at either end of the run over which a loss is averaged

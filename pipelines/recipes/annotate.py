@@ -4,11 +4,10 @@ from typing import Any, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, NonNegativeFloat, PositiveInt, field_validator, model_validator
 
-from curation.decode import DecodeLimits
-from curation.filters import ImageFilters
-from pipelines.chunks import ChunkOptions
-from pipelines.recipe import Recipe, RunOptions
-from schemas.options import Globs, Options
+from curation.images.decode import DecodeLimits
+from curation.images.filters import ImageFilters
+from pipelines.recipes.base import Recipe, RunOptions
+from schemas.output_set.options import Globs, Options
 
 EngineKind = Literal["ocr", "tags", "boxes"]
 """What an engine annotates, and the column of it. In this order, whatever the recipe's: so are the columns' bytes."""
@@ -20,10 +19,22 @@ PoolName = Literal["decode", "ocr", "tags", "boxes"]
 BOXES_BATCH = 4  # a core may take half a minute for them, and only the end of a batch is a sign of life
 
 
+class ChunkOptions(Options):
+    """How shards are cut. Part of the recipe: other cuts give other row groups, so not the same bytes."""
+
+    samples: PositiveInt = Field(
+        256, description="at most so many samples: under a minute of OCR, the work a kill costs"
+    )
+    bytes: PositiveInt = Field(32 << 20, description="at most so many bytes of files: bounds what is held of them")
+    pixels: PositiveInt = Field(
+        32_000_000, description="at most so many pixels: decoded, a chunk is 96 MB on its way from pool to pool"
+    )
+
+
 class EngineSpec(Options):
     """An engine and its settings; what settings there are is the engine's to say."""
 
-    engine: str = Field(description="a name from `pipelines.engines`, or your own as `package.module:Class`")
+    engine: str = Field(description="a name from `pipelines.engines.registry`, or your own as `package.module:Class`")
     settings: dict[str, str | int | float | bool | None] = Field({})
     batch_size: PositiveInt = Field(
         16, description="images it is given at once, and that a crash makes suspects; of boxes 4"
@@ -39,7 +50,7 @@ class AnnotateFilters(ImageFilters):
 
 
 class PoolOptions(Options):
-    """The workers of one pool of actors. What is not given is shared out by `pipelines.pools`.
+    """The workers of one pool of actors. What is not given is shared out by `pipelines.annotate.pools`.
 
     An engine's `batch_size` is no such option: it can alter a last digit, so it stands with the engine.
     """

@@ -5,8 +5,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt, field_validator
 
-from pipelines.recipe import Recipe, RunOptions
-from schemas.options import Globs, Options
+from pipelines.recipes.base import Recipe, RunOptions
+from schemas.output_set.options import Globs, Options
 
 
 class DownloadedImages(Options):

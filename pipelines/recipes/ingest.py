@@ -4,11 +4,11 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 
-from curation.document_filters import DocumentFilters
+from curation.documents.filters import DocumentFilters
 from curation.sources import SOURCES, ReadOptions
-from pipelines.recipe import TOKENIZER, Recipe, RunOptions
+from pipelines.recipes.base import TOKENIZER, Recipe, RunOptions
 from pipelines.recipes.download import DownloadOptions
-from schemas.options import Globs
+from schemas.output_set.options import Globs
 
 
 class IngestRun(RunOptions):
@@ -23,7 +23,7 @@ class IngestRecipe(Recipe):
     kind: ClassVar[str] = "ingest"
     source: str = Field(description="which set it is; a name from `curation.sources`")
     input: Globs = Field(min_length=1, description="globs of the set's files")
-    images: Globs = Field([], description="where images that are addresses lie: see `pipelines.image_store`")
+    images: Globs = Field([], description="where images that are addresses lie: see `pipelines.ingest.stores.shards`")
     download: DownloadOptions | None = Field(None, description="asks for them at their addresses; `{}` as by default")
     name: str | None = Field(
         None,

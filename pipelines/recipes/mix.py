@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from curation.mixture.options import MixtureOptions
-from pipelines.recipe import Recipe
+from pipelines.recipes.base import Recipe
 
 
 class MixRecipe(MixtureOptions, Recipe):

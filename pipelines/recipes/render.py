@@ -4,10 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from pipelines.recipe import Recipe
-
-Family = Literal["ocr", "grounding"]
-"""A family of captions: what they tell of, and how their published layout holds them."""
+from pipelines.recipes.base import Recipe
 
 
 class RenderRecipe(Recipe):

@@ -4,9 +4,9 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from curation.selection_rules import SelectionRules
-from pipelines.recipe import Recipe, RunOptions
-from schemas.options import Globs
+from curation.selection.rules import SelectionRules
+from pipelines.recipes.base import Recipe, RunOptions
+from schemas.output_set.options import Globs
 
 
 class SelectRun(RunOptions):

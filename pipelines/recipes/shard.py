@@ -4,8 +4,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pipelines.recipe import TOKENIZER, Recipe
-from schemas.options import Globs
+from pipelines.recipes.base import TOKENIZER, Recipe
+from schemas.output_set.options import Globs
 
 
 class ShardRecipe(Recipe):

@@ -6,10 +6,9 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from pipelines.chunks import ChunkOptions
-from pipelines.cli import app
-from pipelines.engine_list import ENVIRONMENTS
-from pipelines.recipes.annotate import AnnotateRun
+from pipelines.cli.app import app
+from pipelines.engines.listing import ENVIRONMENTS
+from pipelines.recipes.annotate import AnnotateRun, ChunkOptions
 from tests.conftest import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "cluster.md").read_text()

@@ -5,8 +5,8 @@ import json
 import re
 from typing import Any
 
-from pipelines.metrics import COUNTS, METRICS
-from tests.docker.files import DOCKER
+from pipelines.cluster.prometheus import COUNTS, METRICS
+from tests.docker.support.files import DOCKER
 
 DASHBOARD: dict[str, Any] = json.loads((DOCKER / "grafana" / "shardloom.json").read_text())
 PANELS: list[dict[str, Any]] = DASHBOARD["panels"]

@@ -9,10 +9,10 @@ import pytest
 from ray.scripts.scripts import cli as ray
 from typer.main import get_command
 
-from pipelines.cli import app
-from pipelines.engine_list import ENVIRONMENTS
+from pipelines.cli.app import app
+from pipelines.engines.listing import ENVIRONMENTS
 from tests.conftest import REPOSITORY
-from tests.docker.files import DOCKER, DOCKERFILES, MANIFESTS, documents, examples, instructions, pins, runs
+from tests.docker.support.files import DOCKER, DOCKERFILES, MANIFESTS, documents, examples, instructions, pins, runs
 
 OURS = pins(REPOSITORY / "constraints.txt")
 [TESTED] = re.findall(r"on Python (\S+)\.", (REPOSITORY / "constraints.txt").read_text())

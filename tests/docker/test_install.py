@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.docker.files import DOCKER, instructions, pins
+from tests.docker.support.files import DOCKER, instructions, pins
 
 ASKED = os.environ.get("SHARDLOOM_INSTALL", "").split(",")
 PROBE = """

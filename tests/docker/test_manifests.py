@@ -13,7 +13,7 @@ from ray.scripts.scripts import start
 
 from pipelines.recipes.annotate import AnnotateRecipe
 from tests.conftest import REPOSITORY
-from tests.docker.files import DOCKER, MANIFESTS, clusters, documents, offered, pins
+from tests.docker.support.files import DOCKER, MANIFESTS, clusters, documents, offered, pins
 
 HERE = Path(__file__).parent
 SCHEMA = Draft202012Validator(yaml.safe_load((HERE / "kuberay.yaml").read_text()))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.model import tiny
+from tests.training.support import tiny
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from schemas.errors import ShardloomError, UsageError
-from tests.pipelines.sets import small_disk
-from tests.training import runs
+from tests.pipelines.support.sets import small_disk
+from tests.training.support import runs
 from training.checkpoint import COMMIT, RunState, Saver, latest, load, name_of, names, opened, tensors
 from training.parallel import Ranks
 from training.recipe import CheckpointOptions

@@ -7,9 +7,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from schemas.errors import UsageError
-from tests.training import runs
-from tests.training.model import tiny
-from tests.training.model.tiny import pack
+from tests.training.support import runs, tiny
+from tests.training.support.tiny import pack
 from training.dry_run import dry_run, in_words
 from training.model.pretrained import build_model, save_pretrained
 from training.model.tokens import load_tokenizer

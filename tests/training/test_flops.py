@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.training import runs
-from tests.training.model import tiny
+from tests.training.support import runs, tiny
 from training.batch import Batch, stack
 from training.flops import flops_of, non_embedding, pairs, tokens
 from training.memory import memory_of

@@ -7,8 +7,8 @@ import torch
 
 from schemas.errors import UsageError
 from tests.conftest import jpeg
-from tests.training.data.sets import document
-from tests.training.model import tiny
+from tests.training.support import tiny
+from tests.training.support.sets import document
 from training.data.markup import Markup
 from training.data.options import SYSTEM, DataOptions, SourceText
 from training.data.pieces import Piece

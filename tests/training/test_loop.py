@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from schemas.errors import ShardloomError, UsageError
-from schemas.recipe_file import RECIPE_FILE
-from tests.training import runs
-from tests.training.data.sets import captioned, document, write_set
+from schemas.output_set.recipe_file import RECIPE_FILE
+from tests.training.support import runs
+from tests.training.support.sets import captioned, document, write_set
 from training.checkpoint import load, opened
 from training.loop import TrainResult, train
 from training.metrics import read_metrics

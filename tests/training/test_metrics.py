@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training import runs
+from tests.training.support import runs
 from training.data.assemble import Fault
 from training.flops import flops_of
 from training.metrics import FAULTS, METRICS, Metrics, Tally, _flat, keep_until, rates_of, read_metrics

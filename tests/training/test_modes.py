@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from schemas.errors import UsageError
-from tests.training import runs
+from tests.training.support import runs
 from training.parallel import Ranks, joined, spread
 from training.set_up import prepared
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tests.training import runs
+from tests.training.support import runs
 from training import objective
 from training.batch import IGNORED, stack
 from training.objective import labelled, loss

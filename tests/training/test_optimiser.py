@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from schemas.errors import UsageError
-from tests.training import runs
+from tests.training.support import runs
 from training.flops import non_embedding
 from training.optimiser import freeze, make_optimiser, mm1_rate, rates, set_rates, trainable
 from training.recipe import LearningRates, OptimiserOptions

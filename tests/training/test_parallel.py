@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from tests.training import runs
+from tests.training.support import runs
 from training.checkpoint import latest, load, tensors
 from training.parallel import Ranks
 
-RANKS = Path(__file__).with_name("ranks.py")
+RANKS = Path(__file__).parent / "support/ranks.py"
 
 
 def of_one(tokenizer: Path) -> tuple[runs.Trainer, list[list[float]]]:

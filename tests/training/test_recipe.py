@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from schemas.errors import UsageError
-from tests.training import runs
+from tests.training.support import runs
 from training.model.config import ResamplerOptions
 from training.recipe import TrainRecipe, check_output, differences, load_recipe
 from training.set_up import check_batch

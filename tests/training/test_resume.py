@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training import runs
+from tests.training.support import runs
 from training.recipe import TrainRecipe
 
 STEPS, EVERY = 40, 10

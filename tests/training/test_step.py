@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from schemas.errors import ShardloomError
-from tests.training import runs
-from tests.training.model import tiny
+from tests.training.support import runs, tiny
 from training.batch import stack
 from training.step import Outcome, _not_finite
 

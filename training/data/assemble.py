@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from curation.mixture.reader import Found, Row, ShardFiles, SpoiltSample, record_of
-from schemas.quarantine import Rejected
+from schemas.records.quarantine import Rejected
 from training.batch import IGNORED, PADDING, Batch, SampleName
 from training.data.pieces import Piece
 from training.data.plan import PackPlan, PackUnit, tiles_of

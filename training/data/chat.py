@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from schemas.document import ROLES, Role
+from schemas.records.document import ROLES, Role
 from training.model.tokens import TextTokenizer
 
 Ids = tuple[int, ...]

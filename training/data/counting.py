@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curation.mixture.sources import SourceSet, SourceShard, read_indexes
-from schemas.document import MAX_JSON, parse_object
 from schemas.errors import ShardloomError
-from schemas.shard_index import INDEX, tokenizer_of
+from schemas.output_set.shard_index import INDEX, tokenizer_of
+from schemas.records.document import MAX_JSON, parse_object
 from training.data.options import SourceText
 from training.data.texts import alt_text_of, caption, document_text
 from training.model.tokens import TextTokenizer

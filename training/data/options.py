@@ -3,7 +3,7 @@
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 
 from curation.mixture.options import MixtureOptions
-from schemas.options import Options
+from schemas.output_set.options import Options
 
 SYSTEM = (
     "A chat between a curious user and an artificial intelligence assistant. "

@@ -11,8 +11,8 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.document import Document, Role
-from schemas.training_shard import CaptionedImage
+from schemas.records.document import Document, Role
+from schemas.records.training_shard import CaptionedImage
 from training.batch import IGNORED
 from training.data.markup import Markup
 from training.data.options import SourceText

@@ -29,7 +29,7 @@ from curation.mixture.reader import Row
 from curation.mixture.shards import ShardRows
 from curation.mixture.sources import SourceSet
 from schemas.errors import UsageError
-from schemas.shard_index import INDEX
+from schemas.output_set.shard_index import INDEX
 from training.data.counting import NO_TEXT, Counter, counted
 from training.data.images import ImageShape
 from training.data.markup import Markup

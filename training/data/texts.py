@@ -4,8 +4,8 @@ import hashlib
 from typing import Any
 
 from curation.captions.filler import strip_filler
-from schemas.document import MAX_JSON, Document, parse_json, parse_object
-from schemas.training_shard import CaptionedImage
+from schemas.records.document import MAX_JSON, Document, parse_json, parse_object
+from schemas.records.training_shard import CaptionedImage
 from training.data.options import SourceText
 
 

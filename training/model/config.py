@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from schemas.options import Options
+from schemas.output_set.options import Options
 
 Grid = tuple[int, int]
 """Columns and rows of tiles."""

@@ -13,7 +13,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 
 from schemas.errors import UsageError
-from schemas.options import Options
+from schemas.output_set.options import Options
 from training.batch import IGNORED, PADDING, Batch, SampleName
 from training.model.lmm import ResamplerLMM
 from training.model.tiles import Picture, cut

@@ -1,7 +1,5 @@
 """The whole model: what the tower sees, resampled into tokens, takes its places among the tokens of the text."""
 
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
 
@@ -52,13 +50,6 @@ class ResamplerLMM(nn.Module):
             language = LanguageModel(lm, tokenizer.base_length, tokenizer.length, options.head_bias)
             resampler = PerceiverResampler(vision.width, language.width, options.resampler)
         return cls(vision, resampler, language, tokenizer.special, options)
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path) -> "ResamplerLMM":
-        """As `save_pretrained` wrote it; `load_pretrained` gives the tokenizer, too."""
-        from training.model.pretrained import load_pretrained
-
-        return load_pretrained(folder)[0]
 
     def forward(self, batch: Batch, at: Tensor | None = None) -> Tensor:
         """Logits [n, vocabulary] at the n positions where `at`, bool [B, T], is True, row by row; None: [B, T, ...].

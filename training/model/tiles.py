@@ -22,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from curation.decode import DecodeLimits, RgbImage
-from curation.decode import decode as decode_whole
+from curation.images.decode import DecodeLimits, RgbImage
+from curation.images.decode import decode as decode_whole
 from training.model.anyres import Size, layout, valid_cells
 from training.model.config import AnyResolutionOptions, Grid
 
@@ -51,7 +51,7 @@ class Picture:
 
 
 def decode(data: bytes, want: int) -> Picture:
-    """The picture in an image file, upright, RGB, by the rules of `curation.decode`; raises its `Rejected`.
+    """The picture in an image file, upright, RGB, by the rules of `curation.images.decode`; raises its `Rejected`.
 
     It may come smaller than it is stored, but large enough for one of `want` x `want` pixels to be made of it.
     """

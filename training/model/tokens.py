@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from curation.tokens import FILE, TokenCounter, token_counter
-from schemas.errors import UsageError
-from schemas.storage import Folder, StorageError, split
+from schemas.errors import StorageError, UsageError
+from schemas.storage.folder import Folder, split
 from training.model.config import ModelOptions
 
 CONFIG_FILE = "tokenizer_config.json"

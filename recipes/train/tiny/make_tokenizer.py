@@ -14,7 +14,7 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 
-from schemas.tar_reader import TarReader
+from schemas.tar.reader import TarReader
 
 ENTRIES = 2048  # the markers and all bytes among them
 MARKERS = ("<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")  # those of Phi-3's conversations

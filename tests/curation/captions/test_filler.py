@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from curation.captions.filler import strip_filler
 from curation.captions.ocr import preview
-from schemas.blip3_ocr import parse_segments
-from schemas.text_line import TextLine
+from schemas.layouts.blip3_ocr import parse_segments
+from schemas.records.text_line import TextLine
 
 PIECES = ["the text ", "The image contains ", '"', "\\", ", ", "<ocr>", "now", "\n", "“", "”", ". ", "NY", "</ocr>"]
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=6).map("".join) | st.text(max_size=10)

@@ -14,10 +14,16 @@ from hypothesis import strategies as st
 from curation.captions.atoms import SENTENCE_MARKS, RawCaption
 from curation.captions.grounding import has_few_boxes, keep_sure, render
 from curation.captions.mentions import Mention, find_mentions
-from schemas.blip3_grounding import GRANULARITIES, blip3_grounding_schema, parse_captions, parse_metadata, parse_text
-from schemas.box import BOXES, Box, Detection, detection_to_arrow
-from schemas.caption import Caption
-from schemas.tag import TAGS, Tag, tag_to_arrow
+from schemas.layouts.blip3_grounding import (
+    GRANULARITIES,
+    blip3_grounding_schema,
+    parse_captions,
+    parse_metadata,
+    parse_text,
+)
+from schemas.records.box import BOXES, Box, Detection, detection_to_arrow
+from schemas.records.caption import Caption
+from schemas.records.tag import TAGS, Tag, tag_to_arrow
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "grounding_captions.json").read_text("utf-8"))
 CENTRE = (0.25, 0.25, 0.75, 0.75)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from curation.captions import ocr as ocr_captions
 from curation.captions.ocr import has_few_lines, keep_confident, preview, render
-from schemas.blip3_ocr import Segment, blip3_ocr_schema, parse_captions, parse_metadata, parse_segments
-from schemas.box import Box
-from schemas.text_line import OCR, TextLine, line_to_arrow
+from schemas.layouts.blip3_ocr import Segment, blip3_ocr_schema, parse_captions, parse_metadata, parse_segments
+from schemas.records.box import Box
+from schemas.records.text_line import OCR, TextLine, line_to_arrow
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "ocr_captions.json").read_text("utf-8"))
 MACK_SHOP = (0.192, 0.037, 0.817, 0.203)

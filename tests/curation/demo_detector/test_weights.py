@@ -13,8 +13,8 @@ from transformers import GroundingDinoForObjectDetection
 from curation.demo_detector import model as small
 from curation.demo_detector.score import WEIGHTS, Score, score
 from curation.demo_detector.vocabulary import LABELS
-from curation.engines.grounding_dino import GroundingDino
-from schemas.box import Detection
+from curation.engines.boxes.grounding_dino import GroundingDino
+from schemas.records.box import Detection
 
 
 def lines(path: Path) -> list[str]:

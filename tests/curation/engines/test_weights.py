@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from curation.engines.siglip_tags import SiglipTagSettings
-from curation.engines.siglip_weights import check_weights
+from curation.engines.tags.siglip_settings import SiglipTagSettings
+from curation.engines.tags.siglip_weights import check_weights
 from curation.engines.weights import WeightsFormat, files_sha256, weights_sha256
 from schemas.errors import UsageError
 
@@ -84,8 +84,8 @@ def test_siglip_folders_are_checked(tmp_path: Path) -> None:
 def test_siglip_is_checked_without_torch() -> None:
     program = (
         "import sys\n"
-        "from curation.engines.siglip_tags import SiglipTagSettings\n"
-        "from curation.engines.siglip_weights import check_weights\n"
+        "from curation.engines.tags.siglip import SiglipTagSettings\n"
+        "from curation.engines.tags.siglip_weights import check_weights\n"
         "check_weights(SiglipTagSettings(weights='nobody/nothing', allow_download=True))\n"
         "assert not {'torch', 'transformers', 'huggingface_hub'} & set(sys.modules)\n"
     )

@@ -18,7 +18,7 @@ from curation.mixture.shards import ShardRows
 from curation.mixture.summary import summarise
 from curation.mixture.weights import shares
 from schemas.errors import UsageError
-from schemas.tar_reader import TarReader
+from schemas.tar.reader import TarReader
 
 TREE = {"mint": {"weight": 65, "of": {"html": 7, "pdf": 5, "arxiv": 1}}, "obelics": 35}
 NAMES = ["mint.html", "mint.pdf", "mint.arxiv", "obelics"]

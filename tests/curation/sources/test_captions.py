@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.sources import SOURCES, ReadOptions
-from schemas.document import CaptionDraft
 from schemas.errors import UsageError
-from schemas.quarantine import Rejected
-from schemas.tar_reader import Member, TarSample
+from schemas.records.document import CaptionDraft
+from schemas.records.quarantine import Rejected
+from schemas.tar.reader import Member, TarSample
 
 URL = "https://example.org/cat.jpg"
 

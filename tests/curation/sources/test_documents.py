@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from curation.sources import SOURCES, ReadOptions, tiff
+from curation.sources import SOURCES, ReadOptions
+from curation.sources.formats import tiff
 from curation.sources.obelics import SENTINEL
-from schemas.document import Draft
-from schemas.quarantine import Reason, Rejected
-from schemas.tar_reader import Member, TarSample
+from schemas.records.document import Draft
+from schemas.records.quarantine import Reason, Rejected
+from schemas.tar.reader import Member, TarSample
 
 A, B, C = (f"https://example.org/{name}.jpg" for name in "abc")
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.decode import DecodeLimits
-from curation.document_filters import DocumentFilters, filtered
+from curation.documents.filters import DocumentFilters, filtered
+from curation.images.decode import DecodeLimits
 from curation.sources import SOURCES, ReadOptions
-from schemas.document import Draft, from_members, to_members
-from schemas.quarantine import Rejected
+from schemas.records.document import Draft, from_members, to_members
+from schemas.records.quarantine import Rejected
 from tests.conftest import jpeg
 
 

@@ -15,12 +15,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from curation.decode import DecodeLimits, decode
-from curation.document_filters import DocumentFilters, filtered
-from curation.filters import ImageFilters
+from curation.documents.filters import DocumentFilters, filtered
+from curation.images.decode import DecodeLimits, decode
+from curation.images.filters import ImageFilters
 from curation.sources import SOURCES, ReadOptions
-from schemas.document import Draft, from_members, to_members
-from schemas.tar_reader import TarReader
+from schemas.records.document import Draft, from_members, to_members
+from schemas.tar.reader import TarReader
 
 LIMITS = DecodeLimits()
 OFF = DocumentFilters(max_images=None, image=ImageFilters(min_side=None, max_aspect=None), repeated_image="keep")

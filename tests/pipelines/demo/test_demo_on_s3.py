@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from schemas.output_set import MANIFESTS, PARTS
-from schemas.storage import OPTIONS
+from schemas.output_set.layout import MANIFESTS, PARTS
+from schemas.storage.folder import OPTIONS
 from tests.conftest import REPOSITORY
-from tests.pipelines.drivers import hashes
-from tests.s3.bucket import Bucket
-from tests.s3.faults import KINDS, Request, one_in_ten
-from tests.s3.watch import half_written, watched
+from tests.pipelines.support.drivers import hashes
+from tests.support.s3.bucket import Bucket
+from tests.support.s3.faults import KINDS, Request, one_in_ten
+from tests.support.s3.watch import half_written, watched
 
 HASTY = json.dumps({"patience": 120, "config_kwargs": {"read_timeout": 2}})  # less than what the proxy's delay is
 ON_DISK = ("model/checkpoints/", "model/metrics.jsonl", "model/recipe.yaml")  # of the training, which needs a disk

@@ -7,11 +7,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from pipelines.demo.documents import FILE, LOST, URLS, write_documents
-from pipelines.ingest import ingest
+from pipelines.ingest.run import ingest
 from pipelines.recipes.ingest import IngestRecipe, IngestRun
-from schemas.document import from_members
-from schemas.storage import Folder
-from tests.pipelines.sets import every_file
+from schemas.records.document import from_members
+from schemas.storage.folder import Folder
+from tests.pipelines.support.sets import every_file
 
 COUNT = 9
 

@@ -7,14 +7,14 @@ import pytest
 
 from pipelines.demo.flow import ingest_documents, mix_everything
 from pipelines.demo.training import train_model
-from pipelines.recipe import load_recipe
+from pipelines.recipes.base import load_recipe
 from pipelines.recipes.mix import MixRecipe
-from pipelines.stats import stats
-from pipelines.verify import verify
-from schemas.box import Detection
-from schemas.tag import Tag
+from pipelines.stats.run import stats
+from pipelines.verify.run import verify
+from schemas.records.box import Detection
+from schemas.records.tag import Tag
 from tests.conftest import REPOSITORY
-from tests.pipelines.sets import ALONE, annotation_set, caption_set, grounding_caption_set, grounding_set, join
+from tests.pipelines.support.sets import ALONE, annotation_set, caption_set, grounding_caption_set, grounding_set, join
 from training.recipe import load_recipe as load_training
 
 

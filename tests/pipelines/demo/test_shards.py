@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from pipelines.demo.pictures import SCENE, draw
 from pipelines.demo.shards import HTML, REPEAT, REPEATED, SIDE, TRUNCATED, write_shards
-from schemas.storage import Folder
+from schemas.storage.folder import Folder
 
 COUNT, PER_SHARD, SEED = 40, 16, 5
 

@@ -10,14 +10,14 @@ import pytest
 import rapidocr
 from PIL import Image, ImageDraw, ImageFont
 
-from pipelines.annotate import annotate
+from pipelines.annotate.run import annotate
 from pipelines.environments.python import mark_of
 from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineKind, EngineSpec
-from pipelines.verify import verify
-from schemas.output_set import committed
-from schemas.storage import Folder
-from schemas.tar_writer import TarWriter
-from tests.curation.engines.test_groundingdino_py import weights
+from pipelines.verify.run import verify
+from schemas.output_set.layout import committed
+from schemas.storage.folder import Folder
+from schemas.tar.writer import TarWriter
+from tests.curation.engines.boxes.test_groundingdino_py import weights
 
 __all__ = ["weights"]  # the fixture: random weights, as transformers saves them
 

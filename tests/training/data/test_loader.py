@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from schemas.errors import ShardloomError
-from tests.training.data.sets import LATENTS, TILE, captioned, mixed, plan, tokenizer, write_set
+from tests.training.support.sets import LATENTS, TILE, captioned, mixed, plan, tokenizer, write_set
 from training.batch import IGNORED, PADDING, Batch, SampleName
 from training.data.assemble import Assembler, Fault
 from training.data.loader import PackLoader, StepData

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.training.data.sets import LATENTS, document, tokenizer
+from tests.training.support.sets import LATENTS, document, tokenizer
 from training.data.markup import Markup
 from training.data.options import DataOptions, SourceText
 from training.data.pieces import PartSize, Piece, Sized, cut

@@ -10,7 +10,7 @@ import pytest
 
 from curation.mixture.plan import Drawn, Mixture, Plan, Source, plan_mixture
 from schemas.errors import UsageError
-from tests.training.data.sets import LATENTS, captioned, document, mixed, plan, tokenizer, write_set
+from tests.training.support.sets import LATENTS, captioned, document, mixed, plan, tokenizer, write_set
 from training.data.options import SourceText
 from training.data.plan import Cursor, PackPlan, PackUnit, Sources, check_unchanged
 from training.data.tables import Table

@@ -5,16 +5,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from curation.decode import DecodeLimits
-from curation.document_filters import DocumentFilters, captioned, filtered
+from curation.documents.filters import DocumentFilters, captioned, filtered
+from curation.images.decode import DecodeLimits
 from curation.sources import SOURCES, ReadOptions
-from pipelines.image_store import find, open_stores
-from pipelines.source_files import StretchReader, cut_file
-from schemas.document import CaptionDraft, Document, DraftImage
-from schemas.quarantine import Rejected
-from schemas.storage import matching
-from schemas.training_shard import CaptionedImage
-from tests.training.data.sets import plan, tokenizer, write_set
+from pipelines.ingest.stores.open import open_stores
+from pipelines.ingest.stores.store import find
+from pipelines.inputs.source_files import StretchReader, cut_file
+from schemas.records.document import CaptionDraft, Document, DraftImage
+from schemas.records.quarantine import Rejected
+from schemas.records.training_shard import CaptionedImage
+from schemas.storage.folder import matching
+from tests.training.support.sets import plan, tokenizer, write_set
 from training.batch import PADDING
 from training.data.loader import PackLoader
 

@@ -9,9 +9,9 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
-from schemas.document import Document
-from schemas.training_shard import CaptionedImage
-from tests.training.data.sets import LATENTS, captioned, document, tokenizer
+from schemas.records.document import Document
+from schemas.records.training_shard import CaptionedImage
+from tests.training.support.sets import LATENTS, captioned, document, tokenizer
 from training.batch import IGNORED
 from training.data.chat import ChatTemplate
 from training.data.markup import Markup

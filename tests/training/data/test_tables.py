@@ -10,7 +10,7 @@ import pytest
 from curation.mixture.reader import ShardFiles, record_of
 from curation.mixture.sources import open_source
 from schemas.errors import UsageError
-from tests.training.data.sets import LATENTS, PATCH, TILE, captioned, document, tokenizer, write_set
+from tests.training.support.sets import LATENTS, PATCH, TILE, captioned, document, tokenizer, write_set
 from training.data.counting import NO_CAPTION, NO_TEXT, UNREADABLE, Counter
 from training.data.images import ImageShape
 from training.data.markup import Markup

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 
-from tests.training.data.sets import captioned, document
+from tests.training.support.sets import captioned, document
 from training.data.options import SourceText
 from training.data.texts import caption, parts_of
 

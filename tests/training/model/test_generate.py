@@ -8,8 +8,8 @@ from PIL import Image
 from torch.nn import functional
 
 from schemas.errors import UsageError
-from tests.training.model import tiny
-from tests.training.model.tiny import END, pack, picture
+from tests.training.support import tiny
+from tests.training.support.tiny import END, pack, picture
 from training.batch import IGNORED, Batch
 from training.model.generate import GenerateOptions, Prompt, generate, generate_batch, prompt_batch
 from training.model.lmm import ResamplerLMM

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM, Phi3Config, Phi3ForCausalLM
 
 from schemas.errors import UsageError
-from tests.training.model import tiny
+from tests.training.support import tiny
 from training.model.config import PartOptions
 from training.model.language import LanguageModel, causal_model
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from schemas.errors import ShardloomError
-from tests.training.model import tiny
-from tests.training.model.tiny import END, IMAGE, pack, picture
+from tests.training.support import tiny
+from tests.training.support.tiny import END, IMAGE, pack, picture
 from training.batch import IGNORED, PADDING, Batch
 from training.model.anyres import reference_groups
 from training.model.lmm import ResamplerLMM

@@ -12,10 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from schemas.errors import ShardloomError, UsageError
 from tests.conftest import REPOSITORY
-from tests.training.model import tiny
-from tests.training.model.tiny import pack, picture
+from tests.training.support import tiny
+from tests.training.support.tiny import pack, picture
 from training.model import pretrained
-from training.model.lmm import ResamplerLMM
 from training.model.pretrained import build_model, load_pretrained, save_pretrained
 from training.model.tokens import load_tokenizer
 
@@ -30,8 +29,8 @@ SCRIPT = """
 import sys, torch
 from safetensors.torch import load_file
 from tests.training.model.test_pretrained import BATCH
-from training.model.lmm import ResamplerLMM
-model = ResamplerLMM.from_pretrained(sys.argv[1])
+from training.model.pretrained import load_pretrained
+model = load_pretrained(sys.argv[1])[0]
 assert torch.equal(model(BATCH), load_file(sys.argv[2])["logits"])
 print(sum(parameter.numel() for parameter in model.parameters()), model.training, model.vision.frozen)
 """
@@ -104,7 +103,7 @@ def test_large_models_are_several_files(saved: Path, tmp_path: Path, monkeypatch
     save_pretrained(model, tokenizer, tmp_path / "model")
     names = sorted(path.name for path in (tmp_path / "model").glob("*.safetensors"))
     assert names == [f"model-{number:05d}-of-00004.safetensors" for number in (1, 2, 3, 4)]
-    assert torch.equal(ResamplerLMM.from_pretrained(tmp_path / "model")(BATCH), model(BATCH))
+    assert torch.equal(load_pretrained(tmp_path / "model")[0](BATCH), model(BATCH))
     (tmp_path / "model" / names[1]).unlink()
     with pytest.raises(
         UsageError, match=r"^model: cannot read .*model-00002-of-00004\.safetensors: .*; pass a folder of"
@@ -118,13 +117,13 @@ def test_a_state_from_elsewhere(saved: Path, tmp_path: Path) -> None:
     state = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     state["resampler.latents"] += 1
     save_pretrained(model, tokenizer, tmp_path / "model", state)
-    assert torch.equal(ResamplerLMM.from_pretrained(tmp_path / "model").resampler.latents, model.resampler.latents + 1)
+    assert torch.equal(load_pretrained(tmp_path / "model")[0].resampler.latents, model.resampler.latents + 1)
 
 
 def test_weights_of_an_earlier_stage(saved: Path) -> None:
     options = tiny.options(saved, seed=9, any_resolution={"enabled": True})
     model = build_model(options, weights=str(saved))
-    assert torch.equal(model(BATCH), ResamplerLMM.from_pretrained(saved)(BATCH))
+    assert torch.equal(model(BATCH), load_pretrained(saved)[0](BATCH))
     assert model.options == options
     dropping = {"config": tiny.PHI3 | {"attention_dropout": 0.1}}
     build_model(tiny.options(saved, language=dropping), weights=str(saved))

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from curation.decode import decode as decode_whole
-from schemas.quarantine import Reason, Rejected
+from curation.images.decode import decode as decode_whole
+from schemas.records.quarantine import Reason, Rejected
 from tests.conftest import jpeg
 from training.model.anyres import valid_cells
 from training.model.config import AnyResolutionOptions

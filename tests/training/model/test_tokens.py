@@ -11,7 +11,7 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from curation.tokens import token_counter
 from schemas.errors import UsageError
-from tests.training.model import tiny
+from tests.training.support import tiny
 from training.model.tokens import SpecialTokens, TextTokenizer, load_tokenizer
 
 

@@ -14,7 +14,7 @@ from transformers import SiglipVisionModel
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from schemas.errors import UsageError
-from tests.curation.engines.tiny_siglip import save_tiny_siglip, set_json
+from tests.curation.engines.support.tiny_siglip import save_tiny_siglip, set_json
 from training.model.vision import VisionTower
 
 TINY = {

@@ -8,8 +8,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from schemas.errors import UsageError
-from tests.training.model import tiny
 from tests.training.model.test_lmm import SO400M
+from tests.training.support import tiny
 from training.model.config import PartOptions
 from training.model.lmm import ResamplerLMM
 from training.model.pretrained import build_model

@@ -1,0 +1,96 @@
+"""A folder of Grounding-DINO weights: found, checked, loaded. Checking needs no torch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from curation.engines.boxes.prompts import SEPARATORS
+from curation.engines.weights import WeightsFormat, files_sha256
+
+SHIPPED = Path(__file__).parents[2] / "demo_detector" / "weights"
+"""The demonstration weights: a small detector of a few drawn things."""
+
+_MODELS = {
+    "grounding-dino": "GroundingDinoForObjectDetection",
+    "mm-grounding-dino": "MMGroundingDinoForObjectDetection",
+}
+_TOKENIZER = ("tokenizer.json", "vocab.txt")
+_IMAGES = ("preprocessor_config.json", "processor_config.json")
+_CONFIGURATION = ("config.json", *_IMAGES, *_TOKENIZER, "tokenizer_config.json", "special_tokens_map.json")
+
+GROUNDING_DINO = WeightsFormat(
+    engine="grounding_dino",
+    needed=f"config.json, *.safetensors, {' or '.join(_TOKENIZER)}, {' or '.join(_IMAGES)}",
+    fetched=("*.json", "*.txt", "*.safetensors"),
+)
+
+
+@dataclass(frozen=True)
+class Detector:
+    """What a folder holds. transformers' classes, which are not typed."""
+
+    model: Any
+    tokenizer: Any
+    image_processor: Any
+
+
+def weights_folder(weights: str | None, allow_download: bool) -> Path:
+    """The folder that holds the weights, fetched from the hub if need be. Raises `UsageError`."""
+    if weights is not None:
+        folder = GROUNDING_DINO.local_folder(weights, allow_download) or GROUNDING_DINO.fetch(weights)
+    elif SHIPPED.is_dir():
+        folder = SHIPPED
+    else:
+        raise GROUNDING_DINO.unfit(
+            f"no demonstration weights at {SHIPPED}; pass weights=FOLDER with {GROUNDING_DINO.needed}"
+        )
+    _check_files(folder)
+    return folder
+
+
+def configuration_sha256(folder: Path) -> str:
+    """Of the files that say how the weights are used: sizes of images, vocabulary."""
+    return files_sha256(folder, sorted(_CONFIGURATION))
+
+
+def load_detector(folder: Path) -> Detector:
+    """Model (float32, on the CPU), tokenizer and image processor. Raises `UsageError` for a folder that is unfit."""
+    import transformers
+    from transformers.models.grounding_dino.image_processing_pil_grounding_dino import GroundingDinoImageProcessorPil
+
+    architecture = getattr(transformers, _MODELS[GROUNDING_DINO.model_type(folder)])
+    model = GROUNDING_DINO.load_model(folder, architecture)
+    # Not the class without "Pil", which asks for torchvision; `vocab_file=` would give 5 tokens in silence.
+    image_processor = GROUNDING_DINO.load(folder, GroundingDinoImageProcessorPil)
+    tokenizer = GROUNDING_DINO.load(folder, transformers.BertTokenizer)
+    size = image_processor.size
+    if image_processor.do_resize and not (size.shortest_edge or (size.height and size.width)):
+        raise GROUNDING_DINO.unfit(
+            f"{folder}: its image processor resizes to neither a shortest_edge nor a height and width"
+        )
+    check_tokenizer(folder, tokenizer, model.config.text_config.vocab_size)
+    return Detector(model, tokenizer, image_processor)
+
+
+def _check_files(folder: Path) -> None:
+    model_type = GROUNDING_DINO.model_type(folder)
+    if model_type not in _MODELS:
+        raise GROUNDING_DINO.unfit(f"{folder} holds a model of type {model_type!r}; pass one of {' or '.join(_MODELS)}")
+    for kind, names in (("tokenizer", _TOKENIZER), ("image processor", _IMAGES)):
+        if not any((folder / name).is_file() for name in names):
+            raise GROUNDING_DINO.unfit(f"{folder} holds no {kind}; pass weights=FOLDER with {GROUNDING_DINO.needed}")
+    if not any(folder.glob("*.safetensors")):
+        raise GROUNDING_DINO.unfit(f"{folder} holds no *.safetensors; pass weights=FOLDER with {GROUNDING_DINO.needed}")
+
+
+def check_tokenizer(folder: Path, tokenizer: Any, vocabulary: int) -> None:
+    """Raises `UsageError` when the tokenizer is none of a model with so many words, or parts names otherwise."""
+    separators = tuple(tokenizer.convert_tokens_to_ids(["[CLS]", "[SEP]", ".", "?"]))
+    if separators != SEPARATORS:  # the model would take the names for one long phrase
+        raise GROUNDING_DINO.unfit(
+            f"{folder}: its tokenizer has [CLS] [SEP] . ? as {separators}, not {SEPARATORS}; pass another folder"
+        )
+    if len(tokenizer) > vocabulary:
+        raise GROUNDING_DINO.unfit(
+            f"{folder}: {len(tokenizer)} tokens in its tokenizer, {vocabulary} in its model; pass another folder"
+        )

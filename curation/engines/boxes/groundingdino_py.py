@@ -1,0 +1,232 @@
+"""Boxes by Grounding DINO as its authors' package has it (groundingdino-py), beside `GroundingDino` of transformers.
+
+The package needs an older transformers, and torchvision: it runs in an environment of its own
+(`pipelines/environments/groundingdino-py.txt`). Prompts, sizes of images, thresholds and suppression are those of
+`GroundingDino`, and so are the weights: a folder as transformers saves it (the published ones are there as that, and no
+pickle), whose tensors are given the package's names. Same weights, same boxes: see `tests/curation/engines`.
+
+The package's custom CUDA kernel for deformable attention isn't in its wheel; it computes that in plain torch.
+"""
+
+# mypy: disable-error-code="import-not-found"
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from curation.engines.boxes.grounding_dino import GroundingDino, GroundingDinoSettings
+from curation.engines.boxes.grounding_dino_weights import GROUNDING_DINO, Detector, check_tokenizer, weights_folder
+from curation.engines.boxes.groundingdino_names import package_tensors
+from curation.engines.boxes.prompts import SEPARATORS
+from schemas.errors import UsageError
+
+WIDTH = 256  # written into the package's code
+
+# What transformers' file does not hold and the package makes itself.
+_MADE = ("relative_position_index", "position_ids", "bert.pooler.dense.weight", "bert.pooler.dense.bias")
+
+
+class GroundingDinoPySettings(GroundingDinoSettings):
+    """As `GroundingDinoSettings`, but `weights` are the user's to name."""
+
+
+def check_weights(settings: GroundingDinoPySettings) -> None:
+    """Raises `UsageError` for weights that are missing or unfit. Loads and fetches nothing."""
+    if settings.weights is None:
+        raise UsageError(f"groundingdino-py: no weights; pass --weights boxes=FOLDER with {GROUNDING_DINO.needed}")
+    if GROUNDING_DINO.local_folder(settings.weights, settings.allow_download) is not None:
+        weights_folder(settings.weights, allow_download=False)
+
+
+class GroundingDinoPy(GroundingDino):
+    """A `BoxEngine`."""
+
+    name = "groundingdino-py"
+    packages = ("groundingdino-py", "transformers", "torch", "torchvision", "pillow")
+
+    def __init__(self, settings: GroundingDinoPySettings) -> None:
+        check_weights(settings)
+        super().__init__(settings)
+
+    def _load(self, folder: Path) -> Detector:
+        try:
+            import groundingdino  # noqa: F401
+        except ImportError as error:
+            raise GROUNDING_DINO.unfit(f"{error}; groundingdino-py needs an environment of its own") from None
+        return load_package_detector(folder)
+
+
+def load_package_detector(folder: Path) -> Detector:
+    """The package's model with the folder's weights (float32, on the CPU), its tokenizer and its image processor.
+
+    Raises `UsageError` for a folder that is unfit.
+    """
+    import transformers
+    from transformers.models.grounding_dino import GroundingDinoConfig
+
+    if GROUNDING_DINO.model_type(folder) != "grounding-dino":
+        raise GROUNDING_DINO.unfit(f"{folder} holds a model that groundingdino-py has not; pass another folder")
+    config = GROUNDING_DINO.load(folder, GroundingDinoConfig)
+    if config.d_model != WIDTH:
+        raise GROUNDING_DINO.unfit(
+            f"groundingdino-py takes a d_model of {WIDTH} and {folder} has {config.d_model}; pass another folder"
+        )
+    tokenizer = GROUNDING_DINO.load(folder, getattr(transformers, "BertTokenizerFast"))  # noqa: B009  gone in 5
+    check_tokenizer(folder, tokenizer, config.text_config.vocab_size)
+    model = _built(config)
+    _fill(model, folder)
+    return Detector(_AsTransformers(model.eval(), config), tokenizer, _ImageProcessor(folder))
+
+
+def _built(config: Any) -> Any:
+    """The package's model, of the sizes that transformers' configuration has."""
+    from groundingdino.models.GroundingDINO.backbone.backbone import Joiner
+    from groundingdino.models.GroundingDINO.backbone.position_encoding import build_position_encoding
+    from groundingdino.models.GroundingDINO.backbone.swin_transformer import SwinTransformer
+    from groundingdino.models.GroundingDINO.groundingdino import GroundingDINO
+    from groundingdino.models.GroundingDINO.transformer import Transformer
+
+    swin = config.backbone_config
+    stages = tuple(stage - 1 for stage in swin.out_indices)  # the package counts without the stem
+    vision = SwinTransformer(
+        pretrain_img_size=swin.image_size,
+        patch_size=swin.patch_size,
+        embed_dim=swin.embed_dim,
+        depths=list(swin.depths),
+        num_heads=list(swin.num_heads),
+        window_size=swin.window_size,
+        mlp_ratio=swin.mlp_ratio,
+        qkv_bias=swin.qkv_bias,
+        out_indices=stages,
+    )
+    temperature = config.positional_embedding_temperature
+    positions = build_position_encoding(
+        SimpleNamespace(
+            hidden_dim=config.d_model,
+            position_embedding="sine",
+            pe_temperatureH=temperature,
+            pe_temperatureW=temperature,
+        )
+    )
+    backbone = Joiner(vision, positions)
+    backbone.num_channels = [vision.num_features[stage] for stage in stages]
+    transformer = Transformer(
+        d_model=config.d_model,
+        nhead=config.encoder_attention_heads,
+        num_queries=config.num_queries,
+        num_encoder_layers=config.encoder_layers,
+        num_decoder_layers=config.decoder_layers,
+        dim_feedforward=config.encoder_ffn_dim,
+        activation=config.activation_function,
+        return_intermediate_dec=True,
+        query_dim=config.query_dim,
+        num_feature_levels=config.num_feature_levels,
+        enc_n_points=config.encoder_n_points,
+        dec_n_points=config.decoder_n_points,
+        learnable_tgt_init=True,
+        two_stage_type="standard",
+        embed_init_tgt=config.embedding_init_target,
+        use_text_enhancer=True,
+        use_fusion_layer=True,
+        use_text_cross_attention=True,
+        text_dropout=0.0,
+        fusion_dropout=0.0,
+        fusion_droppath=0.1,  # a layer scale hangs on it; nothing is dropped in eval
+    )
+    with _text_encoder(config.text_config):
+        return GroundingDINO(
+            backbone,
+            transformer,
+            num_queries=config.num_queries,
+            iter_update=True,
+            query_dim=config.query_dim,
+            num_feature_levels=config.num_feature_levels,
+            nheads=config.encoder_attention_heads,
+            two_stage_type="standard",
+            dec_pred_bbox_embed_share=config.decoder_bbox_embed_share,
+            two_stage_class_embed_share=False,
+            two_stage_bbox_embed_share=config.two_stage_bbox_embed_share,
+            max_text_len=config.max_text_len,
+        )
+
+
+@contextlib.contextmanager
+def _text_encoder(config: Any) -> Iterator[None]:
+    """Gives the package an empty BERT; it would fetch one by its name, whose weights are then overwritten."""
+    from groundingdino.util import get_tokenlizer as source
+    from transformers import BertModel
+
+    had = source.get_tokenlizer, source.get_pretrained_language_model
+    tokenizer = SimpleNamespace(convert_tokens_to_ids=lambda _: list(SEPARATORS))
+    source.get_tokenlizer = lambda _: tokenizer
+    source.get_pretrained_language_model = lambda _: BertModel(config)
+    try:
+        yield
+    finally:
+        source.get_tokenlizer, source.get_pretrained_language_model = had
+
+
+def _fill(model: Any, folder: Path) -> None:
+    """Puts the folder's weights into the model; every tensor of either has its place."""
+    import torch
+    from safetensors.torch import load_file
+
+    files = [load_file(path) for path in sorted(folder.glob("*.safetensors"))]
+    held = {name: tensor for file in files for name, tensor in file.items()}
+    tensors = package_tensors(held, lambda parts: torch.cat(list(parts)))
+    missing, unexpected = model.load_state_dict(tensors, strict=False)
+    state = model.state_dict(keep_vars=True)
+    filled = {id(state[name]) for name in tensors if name in state}  # one tensor may have several names
+    absent = [name for name in missing if not name.endswith(_MADE) and id(state[name]) not in filled]
+    if absent or unexpected:
+        what = f"lacks {absent[0]}" if absent else f"holds {unexpected[0]}, which the package has no place for"
+        raise GROUNDING_DINO.unfit(f"{folder} {what}; pass another folder")
+
+
+class _AsTransformers:
+    """The package's model as `GroundingDino` calls one."""
+
+    def __init__(self, model: Any, config: Any) -> None:
+        self.model, self.config = model, config
+        model.tokenizer = self._tokens  # the prompt is tokens already
+        self._ready: Any = None
+
+    def to(self, device: str) -> "_AsTransformers":
+        self.model.to(device)
+        return self
+
+    def __call__(self, pixel_values: Any, input_ids: Any, attention_mask: Any) -> SimpleNamespace:
+        import torch
+        from groundingdino.util.misc import NestedTensor
+        from transformers import BatchEncoding
+
+        self._ready = BatchEncoding(
+            {
+                "input_ids": input_ids,
+                "token_type_ids": torch.zeros_like(input_ids),
+                "attention_mask": attention_mask,
+            }
+        )
+        size = (len(pixel_values), *pixel_values.shape[-2:])
+        nothing_padded = torch.zeros(size, dtype=torch.bool, device=pixel_values.device)
+        found = self.model(NestedTensor(pixel_values, nothing_padded), captions=[""] * len(pixel_values))
+        return SimpleNamespace(logits=found["pred_logits"], pred_boxes=found["pred_boxes"])
+
+    def _tokens(self, captions: list[str], **_: object) -> Any:
+        return self._ready
+
+
+class _ImageProcessor:
+    """transformers' of this environment, with its sizes as attributes, as the newer one has them."""
+
+    def __init__(self, folder: Path) -> None:
+        from transformers.models.grounding_dino.image_processing_grounding_dino import GroundingDinoImageProcessor
+
+        self._processor = GROUNDING_DINO.load(folder, GroundingDinoImageProcessor)
+        names = ("height", "width", "shortest_edge", "longest_edge")
+        self.size = SimpleNamespace(**{name: self._processor.size.get(name) for name in names})
+        self.do_resize = self._processor.do_resize
+
+    def __call__(self, **options: Any) -> Any:
+        return self._processor(**options)

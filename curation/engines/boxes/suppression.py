@@ -1,0 +1,53 @@
+"""Which of a detector's boxes stay: shape, size, and one box for each thing of a label."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.records.box import Box, Detection
+
+
+def in_order(found: Iterable[Detection]) -> list[Detection]:
+    """The surest first; equals by label, then box, so that the order never depends on that of the input."""
+    return sorted(found, key=lambda one: (-one.score, one.label, one.box, one.phrase))
+
+
+def well_formed(found: Iterable[Detection], min_side: float, max_area: float) -> list[Detection]:
+    """Those with an area, no side below `min_side` and an area of at most `max_area` (parts of the image)."""
+    return [one for one in found if _is_well_formed(one.box, min_side, max_area)]
+
+
+def suppressed(found: Iterable[Detection], max_overlap: float) -> list[Detection]:
+    """Non-maximum suppression within each label: of two boxes whose overlap (intersection over union) is above
+    `max_overlap` only the surer stays. In order."""
+    by_label: dict[str, list[Detection]] = defaultdict(list)
+    for one in in_order(found):
+        by_label[one.label].append(one)
+    return in_order(one for same in by_label.values() for one in _without_repeats(same, max_overlap))
+
+
+def overlaps(box: Box, others: Sequence[Box]) -> NDArray[np.float64]:
+    """Intersection over union of a box with each of the others."""
+    x1, y1, x2, y2 = np.array(others, np.float64).reshape(-1, 4).T
+    width = np.minimum(x2, box[2]) - np.maximum(x1, box[0])
+    height = np.minimum(y2, box[3]) - np.maximum(y1, box[1])
+    shared = np.maximum(width, 0) * np.maximum(height, 0)
+    return np.asarray(shared / ((x2 - x1) * (y2 - y1) + (box[2] - box[0]) * (box[3] - box[1]) - shared), np.float64)
+
+
+def _is_well_formed(box: Box, min_side: float, max_area: float) -> bool:
+    width, height = box[2] - box[0], box[3] - box[1]
+    return min(width, height) > 0 and min(width, height) >= min_side and width * height <= max_area
+
+
+def _without_repeats(found: Sequence[Detection], max_overlap: float) -> list[Detection]:
+    kept: list[Detection] = []
+    rest = list(found)
+    while rest:
+        first, *rest = rest
+        kept.append(first)
+        overlap = overlaps(first.box, [one.box for one in rest])
+        rest = [one for one, shared in zip(rest, overlap, strict=True) if shared <= max_overlap]
+    return kept

@@ -1,0 +1,246 @@
+"""OCR by PaddleOCR 3: on ONNX Runtime where the weights are ONNX files, else by paddlepaddle, which is for GPUs.
+
+It runs in an environment of its own (`pipelines/environments/paddleocr.txt`), for it pins what ours has newer: its
+library is imported only where an engine is made, so that settings and weights can be checked anywhere.
+
+Pictures are sized as `RapidOcr` sizes them, and given one at a time: the lines of a picture are the same whatever else
+is in its batch. The classifiers of orientation are off, for they turn upright text over.
+"""
+
+import contextlib
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from curation.images.decode import RgbImage
+from schemas.errors import UsageError
+from schemas.records.fingerprint import EngineFingerprint
+from schemas.records.text_line import TextLine
+
+NEEDED = (
+    "det/ and rec/ as PaddleOCR has them (inference.yml, and inference.onnx or inference.pdiparams), "
+    "or with *det*.onnx and *rec*.onnx as RapidOCR has them"
+)
+
+_LAYOUTS = (
+    ("inference.onnx",),
+    ("inference.json", "inference.pdiparams"),
+    ("inference.pdmodel", "inference.pdiparams"),
+)
+
+# What RapidOCR runs its weights with; PaddleOCR's own come with an inference.yml that says it.
+_AS_RAPIDOCR = {"text_det_thresh": 0.3, "text_det_box_thresh": 0.5, "text_det_unclip_ratio": 1.6}
+_DETECTOR = {
+    "Global": {"model_name": "PP-OCRv6_small_det"},
+    "PreProcess": {
+        "transform_ops": [
+            {"DecodeImage": {"channel_first": False, "img_mode": "BGR"}},
+            {"DetResizeForTest": {}},
+            {"NormalizeImage": {"mean": [0.5] * 3, "std": [0.5] * 3, "scale": 1 / 255, "order": "hwc"}},
+            {"ToCHWImage": None},
+        ]
+    },
+    "PostProcess": {"name": "DBPostProcess", "use_dilation": True, "score_mode": "fast", "max_candidates": 1000},
+}
+_RECOGNISER = {
+    "Global": {"model_name": "PP-OCRv6_small_rec"},
+    "PreProcess": {
+        "transform_ops": [
+            {"DecodeImage": {"channel_first": False, "img_mode": "BGR"}},
+            {"RecResizeImg": {"image_shape": [3, 48, 320]}},
+        ]
+    },
+    "PostProcess": {"name": "CTCLabelDecode"},
+}
+
+
+class PaddleOcrSettings(BaseModel):
+    """How `PaddleOcr` reads. The reasons for sizes and floors are `RapidOcrSettings`'."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # Folder, see `NEEDED`. PaddleOCR would fetch some by itself; which, and from where, is not for a run to decide.
+    weights: Path | None = None
+    detect_side: int = Field(default=960, ge=32, le=4000)  # PaddleOCR's own limit
+    max_enlargement: float = Field(default=3.0, ge=1)
+    max_side: int = Field(default=2000, ge=32, lt=2**15)
+    min_confidence: float = Field(default=0.5, ge=0, le=1)
+    # Lines of one picture that the recogniser takes at once, padded to the widest: 1 gives the same as lines alone. A
+    # GPU wants 16 or more. They are never lines of two pictures.
+    lines_per_pass: int = Field(default=1, ge=1)
+    # auto: a GPU where paddlepaddle has one, else the CPU. ONNX Runtime is the CPU's here.
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = Field(default=1, ge=1)  # of a CPU; more workers gain more
+
+
+@dataclass(frozen=True)
+class PaddleWeights:
+    """A folder of weights: the files that are read, in the order in which they are."""
+
+    files: tuple[Path, ...]
+    is_onnx: bool
+    is_rapidocr: bool  # its files alone, without PaddleOCR's inference.yml
+
+
+def find_weights(folder: Path | None) -> PaddleWeights:
+    """What the folder holds. Raises `UsageError` for one that lacks something. Needs no PaddleOCR."""
+    if folder is None:
+        raise UsageError(f"paddleocr: no weights; pass --weights ocr=FOLDER with {NEEDED}")
+    if not folder.is_dir():
+        raise UsageError(f"paddleocr: no folder {folder}; pass --weights ocr=FOLDER with {NEEDED}")
+    models = [folder / "det", folder / "rec"]
+    for names in _LAYOUTS:
+        files = [model / name for model in models for name in (*names, "inference.yml")]
+        if all(file.is_file() for file in files):
+            return PaddleWeights(tuple(files), is_onnx=len(names) == 1, is_rapidocr=False)
+    found = [sorted(folder.glob(f"*{kind}*.onnx")) for kind in ("det", "rec")]
+    if all(len(files) == 1 for files in found):
+        return PaddleWeights((found[0][0], found[1][0]), is_onnx=True, is_rapidocr=True)
+    raise UsageError(f"paddleocr: no weights, or more than one set, in {folder}; pass a folder with {NEEDED}")
+
+
+class PaddleOcr:
+    """An `OcrEngine`. The same image gives the same lines and floats, whatever else is in its batch."""
+
+    def __init__(self, settings: PaddleOcrSettings | None = None) -> None:
+        """Loads the weights, from disk only. Raises `UsageError` for what is missing."""
+        self.settings = settings or PaddleOcrSettings()
+        weights = find_weights(self.settings.weights)
+        # It keeps files in the home folder else, which a container's user may not have.
+        os.environ.setdefault("PADDLE_PDX_CACHE_HOME", str(Path(tempfile.gettempdir()) / f"paddlex-{os.getuid()}"))
+        try:
+            import cv2
+            from paddleocr import PaddleOCR  # type: ignore[import-not-found]
+        except ImportError as error:
+            raise UsageError(f"paddleocr: {error}; it needs an environment of its own: shardloom engines") from None
+        cv2.setNumThreads(self.settings.threads)
+        self.device = self._device(weights)
+        with _layout(weights, self.settings.weights) as folder:
+            self._reader = PaddleOCR(**self._parameters(weights, folder))
+        self.fingerprint = EngineFingerprint(
+            name="paddleocr",
+            version=_versions(weights),
+            weights_sha256=hashlib.sha256(b"".join(file.read_bytes() for file in weights.files)).hexdigest(),
+            settings=self.settings.model_dump(exclude={"weights"}) | {"device": self.device},
+        )
+
+    def annotate(self, images: Sequence[RgbImage]) -> list[list[TextLine]]:
+        """The lines of each image in reading order, one list an image, empty where there is no text."""
+        return [self._lines(image) for image in images]
+
+    def _lines(self, image: RgbImage) -> list[TextLine]:
+        import cv2
+
+        from curation.engines.ocr.text_lines import STRIDE, lines_of, within
+
+        bgr = cv2.cvtColor(within(image, self.settings.max_side), cv2.COLOR_RGB2BGR)
+        height, width = bgr.shape[:2]
+        side = min(self.settings.detect_side, round(self.settings.max_enlargement * max(height, width)))
+        [found] = self._reader.predict(
+            bgr, text_det_limit_side_len=max(STRIDE, side), text_det_limit_type="resize_long"
+        )
+        return lines_of(found["rec_texts"], found["rec_polys"], found["rec_scores"], (width, height))
+
+    def _device(self, weights: PaddleWeights) -> str:
+        has_gpu = False
+        if not weights.is_onnx:
+            try:
+                import paddle  # type: ignore[import-not-found]
+            except ImportError:
+                raise UsageError(
+                    "paddleocr: these weights need paddlepaddle, which is not in this environment; "
+                    "see shardloom engines, or pass ONNX files"
+                ) from None
+            has_gpu = paddle.device.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
+        if self.settings.device == "cuda" and not has_gpu:
+            raise UsageError("paddleocr: no GPU for these weights here; pass device=cpu or device=auto")
+        return "cuda" if has_gpu and self.settings.device != "cpu" else "cpu"
+
+    def _parameters(self, weights: PaddleWeights, folder: Path) -> dict[str, Any]:
+        threads = self.settings.threads
+        on_onnx = {
+            "engine": "onnxruntime",
+            "engine_config": {"intra_op_num_threads": threads, "inter_op_num_threads": 1},
+        }
+        on_paddle = {"engine": "paddle_static", "enable_mkldnn": False, "cpu_threads": threads}
+        return {
+            "text_detection_model_dir": str(folder / "det"),
+            "text_detection_model_name": _model_name(folder / "det"),
+            "text_recognition_model_dir": str(folder / "rec"),
+            "text_recognition_model_name": _model_name(folder / "rec"),
+            "text_recognition_batch_size": self.settings.lines_per_pass,
+            "text_rec_score_thresh": self.settings.min_confidence,
+            "use_doc_orientation_classify": False,
+            "use_doc_unwarping": False,
+            "use_textline_orientation": False,
+            "device": "gpu:0" if self.device == "cuda" else "cpu",
+            **(_AS_RAPIDOCR if weights.is_rapidocr else {}),
+            **(on_onnx if weights.is_onnx else on_paddle),
+        }
+
+
+@contextlib.contextmanager
+def _layout(weights: PaddleWeights, folder: Path | None) -> Iterator[Path]:
+    """A folder as PaddleOCR reads it: the user's own, or one made for RapidOCR's files, gone after the loading."""
+    if not weights.is_rapidocr:
+        assert folder is not None
+        yield folder
+        return
+    import yaml
+
+    with tempfile.TemporaryDirectory() as made:
+        detector, recogniser = weights.files
+        for name, file, configuration in (
+            ("det", detector, _DETECTOR),
+            ("rec", recogniser, _with_characters(recogniser)),
+        ):
+            model = Path(made) / name
+            model.mkdir()
+            (model / "inference.onnx").symlink_to(file.absolute())
+            (model / "inference.yml").write_text(yaml.safe_dump(configuration), "ascii")
+        yield Path(made)
+
+
+def _with_characters(recogniser: Path) -> dict[str, Any]:
+    """The recogniser's configuration, with the characters that RapidOCR keeps in the file's metadata."""
+    import onnxruntime
+
+    model = onnxruntime.InferenceSession(str(recogniser), providers=["CPUExecutionProvider"]).get_modelmeta()
+    characters = model.custom_metadata_map.get("character")
+    if characters is None:
+        raise UsageError(f"paddleocr: {recogniser} holds no characters; take one converted for rapidocr")
+    decode: dict[str, Any] = {"name": "CTCLabelDecode", "character_dict": characters.splitlines()}
+    return _RECOGNISER | {"PostProcess": decode}
+
+
+def _model_name(model: Path) -> str:
+    """What the model's configuration calls it; PaddleOCR takes no folder without the right name."""
+    text = (model / "inference.yml").read_text("utf-8", "replace")
+    name = re.search(
+        r"^\s*model_name:\s*['\"]?([\w.-]+)", text, re.MULTILINE
+    )  # parsing 18,000 characters takes seconds
+    if name is None:
+        raise UsageError(f"paddleocr: {model / 'inference.yml'} names no model; pass another folder")
+    return name[1]
+
+
+def _versions(weights: PaddleWeights) -> str:
+    names = ["paddleocr", "paddlex", "onnxruntime"] if weights.is_onnx else ["paddleocr", "paddlex", *_paddle()]
+    return ", ".join(f"{name} {version(name)}" for name in (*names, "opencv-contrib-python"))
+
+
+def _paddle() -> list[str]:
+    """The distribution that brought paddlepaddle."""
+    for name in ("paddlepaddle-gpu", "paddlepaddle"):
+        with contextlib.suppress(PackageNotFoundError):
+            version(name)
+            return [name]
+    return []

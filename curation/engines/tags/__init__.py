@@ -1,0 +1,1 @@
+"""Engines that name things."""

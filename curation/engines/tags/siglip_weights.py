@@ -1,0 +1,68 @@
+"""A folder of SigLIP weights: found, checked, loaded. None ship.
+
+Checking needs no torch, so that a recipe is known to be wrong before any work is started.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curation.engines.weights import WeightsFormat, files_sha256
+
+if TYPE_CHECKING:
+    from curation.engines.tags.siglip_settings import SiglipTagSettings
+
+_CONFIGURATION = ("config.json", "tokenizer.json", "tokenizer_config.json")
+_IMAGES = ("preprocessor_config.json", "processor_config.json")  # the image processor's: either
+
+SIGLIP = WeightsFormat(
+    engine="siglip",
+    needed=f"*.safetensors, {', '.join(_CONFIGURATION)}, {' or '.join(_IMAGES)}",
+    fetched=("*.json", "*.safetensors"),
+)
+
+
+def check_weights(settings: "SiglipTagSettings") -> None:
+    """Raises `UsageError` for weights that are missing or unfit. Loads and fetches nothing, and so trusts the hub."""
+    folder = _local_folder(settings)
+    if folder is not None:
+        _check_files(folder)
+
+
+def weights_folder(settings: "SiglipTagSettings") -> Path:
+    """The folder that holds the weights, fetched from the hub if need be. Raises `UsageError`."""
+    folder = _local_folder(settings) or SIGLIP.fetch(str(settings.weights))
+    _check_files(folder)
+    return folder
+
+
+def configuration_sha256(folder: Path) -> str:
+    """Of the files that say how the weights are used: sizes of images, vocabulary."""
+    return files_sha256(folder, (*_CONFIGURATION, *_IMAGES))
+
+
+def load_model(folder: Path, threads: int, device: str) -> Any:
+    """The model in float32, on this device and, if that is the CPU, so many threads of it. Raises `UsageError`."""
+    import torch
+    from transformers import SiglipModel
+
+    torch.set_num_threads(threads)
+    return SIGLIP.load_model(folder, SiglipModel).to(device).eval()
+
+
+def _local_folder(settings: "SiglipTagSettings") -> Path | None:
+    if settings.weights is None:
+        raise SIGLIP.unfit(f"no weights ship; pass weights=FOLDER with {SIGLIP.needed}")
+    return SIGLIP.local_folder(settings.weights, settings.allow_download)
+
+
+def _check_files(folder: Path) -> None:
+    absent = [name for name in _CONFIGURATION if not (folder / name).is_file()]
+    if not any((folder / name).is_file() for name in _IMAGES):
+        absent.append(_IMAGES[0])
+    if not any(folder.glob("*.safetensors")):
+        absent.append("*.safetensors")
+    if absent:
+        raise SIGLIP.unfit(f"{folder} holds no {' and no '.join(absent)}; pass weights=FOLDER with {SIGLIP.needed}")
+    model_type = SIGLIP.model_type(folder)
+    if model_type != "siglip":  # of SigLIP 2, all but the models of flexible resolution call themselves that
+        raise SIGLIP.unfit(f"{folder} holds a model of type {model_type!r}; pass one of type 'siglip'")

@@ -1,0 +1,128 @@
+"""Tag vocabularies, the words that they and captions are made of, and the file that holds one.
+
+A vocabulary is a text file in UTF-8: one tag a line, empty lines and lines that begin with `#` left out. The one that
+ships here, `vocabulary.txt`, was written for this project.
+"""
+
+import hashlib
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from schemas.errors import StorageError, UsageError
+from schemas.storage.folder import split
+
+SHIPPED = Path(__file__).with_name("vocabulary.txt")
+
+_MAX_CHARACTERS = 100  # longer lines are prose or another kind of file; SigLIP reads 64 tokens, prompt and all
+
+# What a word of a vocabulary may be joined to the next with, apart from spaces: "t-shirt", "red_car_2", "dog's".
+_JOINERS = "-_'’\u2010\u2011"  # hyphens, not dashes
+# Ideographs and kana are written without spaces: each is a word of its own.
+_ALONE = "\u3005-\u3007\u3021-\u3029\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
+_ALONE += "\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9d"
+_ALONE_FAR = "\U0001aff0-\U0001b16f\U00020000-\U0003ffff"
+# They belong to the letter before them: soft hyphens, joiners of Persian and Indic words, voicing of narrow kana.
+_MARKS = "\xad\u200c\u200d\uff9e\uff9f"
+_SILENT = dict.fromkeys(map(ord, "\xad\u200c\u200d"))
+
+_LAST_NEAR = "\uffff"
+
+_ASCII_WORD = re.compile(rf"[A-Za-z0-9]+|(?!(?<=[A-Za-z0-9])[{_JOINERS}](?=[A-Za-z0-9]))\S")
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The tags that an engine can give, in the order of their file."""
+
+    names: tuple[str, ...]  # as the file spells them; no two consist of the same words
+    sha256: str  # of the file's bytes
+
+
+def read_vocabulary(path: str | Path | None = None) -> Vocabulary:
+    """Reads and checks a file, None for the one that ships here. Raises `UsageError` with the line at fault."""
+    path = SHIPPED if path is None else path
+    try:
+        if "://" in str(path):
+            folder, file = split(str(path))
+            data = folder.read(file)
+        else:
+            data = Path(path).read_bytes()
+    except StorageError as error:
+        raise UsageError(f"vocabulary: {error}") from None
+    except (OSError, ValueError) as error:  # ValueError: a null character
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"vocabulary {path}: {reason}; pass a text file with one tag a line") from None
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        number = data.count(b"\n", 0, error.start) + 1
+        raise UsageError(f"vocabulary {path}, line {number}: not UTF-8; save the file as UTF-8") from None
+    lines: dict[tuple[str, ...], int] = {}
+    names = []
+    for number, line in enumerate(text.split("\n"), 1):
+        name = line.strip()
+        if not name or name.startswith("#"):
+            continue
+        words = split_words(name)
+        problem = _problem(name, words, lines)
+        if problem:
+            raise UsageError(f"vocabulary {path}, line {number}: {problem}")
+        lines[tuple(words)] = number
+        names.append(name)
+    if not names:
+        raise UsageError(f"vocabulary {path}: no tags in it; put one on each line")
+    return Vocabulary(tuple(names), hashlib.sha256(data).hexdigest())
+
+
+def _problem(name: str, words: list[str], lines: dict[tuple[str, ...], int]) -> str | None:
+    if len(name) > _MAX_CHARACTERS:
+        return f"a tag of {len(name)} characters, {_MAX_CHARACTERS} at most; put one tag on each line"
+    if any(unicodedata.category(character) == "Cc" for character in name):  # a table's tabs, a binary file
+        return f"{name!a} holds a tab or a control character; put one tag on each line and nothing else"
+    if not any(word[0].isalnum() for word in words if word):
+        return f"{name!a} holds no word; begin comments with #"
+    if tuple(words) in lines:
+        return f"{name!r} is on line {lines[tuple(words)]} already; take one out"
+    return None
+
+
+def split_words(text: str) -> list[str]:
+    """The words of a text in the form in which they are compared: letter case and width, ligatures, accents as one.
+
+    A word is a longest run of letters and digits with the marks on them, or one ideograph or kana. Any other character
+    but spaces and the joiner between two words counts as a word too, so that no tag reaches over a comma.
+    """
+    if text.isascii():
+        return _ASCII_WORD.findall(text.lower())
+    return [_compared(word) for word in _any_word().findall(text)]
+
+
+def word_spans(text: str) -> list[tuple[int, int]]:
+    """Where the words that `split_words` gives start and end in the text, in characters."""
+    pattern = _ASCII_WORD if text.isascii() else _any_word()
+    return [match.span() for match in pattern.finditer(text)]
+
+
+def _compared(word: str) -> str:
+    if word.isascii():
+        return word.lower()
+    folded = unicodedata.normalize("NFKC", word.translate(_SILENT)).casefold()
+    return unicodedata.normalize("NFKC", folded)  # folding takes characters apart: 'ΐ'
+
+
+@cache
+def _any_word() -> re.Pattern[str]:
+    """`_ASCII_WORD` for all scripts; `re` knows no class for marks."""
+    codes = (*range(0x300, 0x20000), *range(0xE0100, 0xE01F0))
+    marks = [chr(code) for code in codes if unicodedata.category(chr(code))[0] == "M"]
+    # Beyond U+FFFF a class is a list that is gone through in turn, so it is kept out of most characters' way.
+    near = f"[{_MARKS}{''.join(mark for mark in marks if mark <= _LAST_NEAR)}]"
+    far = f"(?=[^\0-{_LAST_NEAR}])[{''.join(mark for mark in marks if mark > _LAST_NEAR)}]"
+    mark = f"(?:{near}|{far})"
+    alone = f"(?:[{_ALONE}]|[{_ALONE_FAR}])"
+    letter = rf"[^\W_{_ALONE}{_ALONE_FAR}]"
+    word = rf"(?:[^\W_]|{near}|{far})"
+    return re.compile(rf"{letter}+(?:{mark}+{letter}*)*|{alone}{mark}*|(?!(?<={word})[{_JOINERS}](?={word}))\S")

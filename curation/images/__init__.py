@@ -1,0 +1,1 @@
+"""Images: decoding, and filters on their sizes."""

@@ -1,0 +1,210 @@
+"""Bytes of an image file to upright 8-bit RGB, or a `Rejected` that says why not.
+
+Annotations are made on, and their coordinates refer to, the picture that `decode` returns. One rule for each case:
+
+| in the file                          | what comes out                                                              |
+|--------------------------------------|-----------------------------------------------------------------------------|
+| EXIF (or XMP, irot/imir) orientation | applied, so that text is upright; an unreadable EXIF block is ignored       |
+| palette                              | looked up                                                                   |
+| transparency of any kind             | laid over white, the background that web pages mostly have                  |
+| greyscale, black and white           | repeated in the three channels                                              |
+| CMYK, YCCK                           | Pillow's plain formula, Adobe's inversion undone; no ICC profile is applied |
+| LAB                                  | sRGB by littleCMS                                                           |
+| 16-bit (or 12-bit) grey              | scaled to 8 bit by its white level (plain conversion would clip it)         |
+| 16-bit colour                        | the high byte of each sample                                                |
+| 32-bit and floating-point samples    | `unsupported_format`: no white level is agreed                              |
+| animation, several pages or views    | the first frame                                                             |
+| truncated or corrupt                 | `decode_error`, even where some or all of the pixels could be had           |
+| ICO, PSD, EPS, WMF, SVG, HEIF, ...   | `unsupported_format`, told by the first bytes; no decoder ever sees it      |
+| anything else, nothing               | `not_an_image`                                                              |
+
+ICO is refused because the sizes of the pictures inside are known only once they are decoded, and an icon holds no text.
+"""
+
+import contextlib
+import io
+import logging
+import re
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.records.quarantine import Reason, Rejected
+
+RgbImage = NDArray[np.uint8]
+"""Height x width x 3, RGB, 0 to 255, C-contiguous, read-only: all engines of a pass share it."""
+
+ALLOWED = frozenset({"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP"})
+
+# What a file begins with, after at most one wild stretch (RIFF and ISO media boxes begin with their length).
+_SIGNATURES: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
+    (re.compile(pattern, re.DOTALL), kind)
+    for pattern, kind in (
+        (rb"\xff\xd8\xff", "JPEG"),
+        (rb"\x89PNG\r\n\x1a\n", "PNG"),
+        (rb"GIF8[79]a", "GIF"),
+        (rb"RIFF....WEBP", "WEBP"),
+        (rb"BM....\0\0\0\0", "BMP"),
+        (rb"II[*+]\0|MM\0[*+]", "TIFF"),
+        (rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"),
+        (rb"P[1-6][\s#]", "PPM"),
+        (rb"....ftyp(?:.{4}){0,12}?avi[fs]", "AVIF"),
+        (rb"....ftyp(?:hei|hev|mif1|msf1)", "HEIF"),
+        (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL"),
+        (rb"\0\0[\x01\x02]\0", "ICO"),
+        (rb"8BPS", "PSD"),
+        (rb"%!PS|\xc5\xd0\xd3\xc6", "EPS"),
+        (rb"\xd7\xcd\xc6\x9a\0\0", "WMF"),
+        (rb"\x01\0\0\0.{36} EMF", "EMF"),
+        (rb"\x01\xda[\0\x01][\x01\x02]", "SGI"),
+        (rb"icns", "ICNS"),
+        (rb"DDS ", "DDS"),
+        (rb"qoif", "QOI"),
+        (rb"gimp xcf", "XCF"),
+        (rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml.*?<svg|<svg)", "SVG"),
+    )
+)
+_HEAD = 1024  # bytes that a signature may need: an SVG's prologue is the longest
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIDEWAYS = (5, 6, 7, 8)
+_ORIENTATION = 0x0112  # the EXIF tag
+
+# Pillow warns of, and logs, every odd tag of a web picture. `warnings.catch_warnings` is not safe with threads, so
+# it is silenced once, and only there: what matters is in the `Rejected`.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+
+class DecodeLimits(BaseModel):
+    """What `decode` takes on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # Phone cameras end at 50 million; at 64 million a decode holds about 450 MB (4 bytes a pixel in Pillow, 3 in the
+    # array). Pillow itself refuses anything above the upper bound.
+    max_pixels: int = Field(default=64_000_000, gt=0, le=178_956_970)
+
+
+def decode(data: bytes, limits: DecodeLimits) -> RgbImage:
+    """The picture in `data`, by the rules above. Raises nothing but `Rejected` (and `MemoryError`)."""
+    with _opened(data, limits) as image:
+        _load(image, limits)
+        upright = _UPRIGHT.get(_orientation(image))
+        rgb = _to_rgb(image)
+        return np.asarray(rgb if upright is None else rgb.transpose(upright))
+
+
+def decoded_size(data: bytes, limits: DecodeLimits) -> tuple[int, int]:
+    """Width and height of what `decode` gives. Raises as it does, but makes no array, which saves a sixth."""
+    with _opened(data, limits) as image:
+        _load(image, limits)
+        if image.mode != "RGB":
+            _to_rgb(image)
+        return _upright_size(image)
+
+
+def image_size(data: bytes, limits: DecodeLimits) -> tuple[int, int]:
+    """Width and height that `decode` would give, from the header alone: the pixels may still turn out corrupt."""
+    with _opened(data, limits) as image:
+        return _upright_size(image)
+
+
+def _load(image: Image.Image, limits: DecodeLimits) -> None:
+    image.load()
+    _check_size(image, limits)
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    width, height = image.size
+    return (height, width) if _orientation(image) in _SIDEWAYS else (width, height)
+
+
+@contextlib.contextmanager
+def _opened(data: bytes, limits: DecodeLimits) -> Iterator[Image.Image]:
+    """The image, its header read and its size checked. Turns all that goes wrong in the block into `Rejected`."""
+    kind = _kind(data)
+    if kind is None:
+        raise Rejected(Reason.NOT_AN_IMAGE, f"{len(data)} bytes that begin as no image format does")
+    if kind not in ALLOWED:
+        raise Rejected(Reason.UNSUPPORTED_FORMAT, kind)
+    try:
+        with Image.open(io.BytesIO(data), formats=[kind]) as image:
+            _check_size(image, limits)
+            yield image
+    except (Rejected, MemoryError):
+        raise
+    except Image.DecompressionBombError as error:
+        raise Rejected(Reason.TOO_MANY_PIXELS, _one_line(error)) from None
+    except UnidentifiedImageError:  # its message holds an address in memory
+        raise Rejected(Reason.DECODE_ERROR, f"{kind}: its header makes no sense") from None
+    except Exception as error:  # noqa: BLE001 - Pillow's plugins raise what they like on bytes that they don't expect
+        raise Rejected(Reason.DECODE_ERROR, f"{kind}: {_one_line(error)}") from None
+
+
+def _kind(data: bytes) -> str | None:
+    head = data[:_HEAD]
+    return next((kind for signature, kind in _SIGNATURES if signature.match(head)), None)
+
+
+def _check_size(image: Image.Image, limits: DecodeLimits) -> None:
+    """Checks what the header claims, and again after loading, when a few formats turn out larger."""
+    width, height = image.size
+    if width < 1 or height < 1:
+        raise Rejected(Reason.DECODE_ERROR, f"{image.format}: {width} x {height} pixels")
+    tags = getattr(image, "tag_v2", {})  # a TIFF is decoded tile by tile, and a tile may be larger than the picture
+    tile = int(tags.get(322, 0)) * int(tags.get(323, 0))
+    if width * height > limits.max_pixels or tile > limits.max_pixels:
+        what = f"{width} x {height} pixels" if width * height >= tile else f"tiles of {tile} pixels"
+        raise Rejected(Reason.TOO_MANY_PIXELS, f"{what}, the limit is {limits.max_pixels}")
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation (1 to 8) of a loaded image; 1 where there is none or its block is broken."""
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # noqa: BLE001 - a bad EXIF block is no reason to lose good pixels
+        return 1
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        return _deep_grey_to_rgb(image)
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    rgba = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+
+
+def _deep_grey_to_rgb(image: Image.Image) -> Image.Image:
+    """Grey of more than 8 bits, scaled so that its white is 255, to the nearest."""
+    tags = getattr(image, "tag_v2", {})
+    if not (image.mode.startswith("I;16") or (image.format == "PPM" and image.mode == "I")):
+        raise Rejected(Reason.UNSUPPORTED_FORMAT, f"{image.format} with samples of mode {image.mode}")
+    white = 4095 if tags.get(258) == (12,) else 65535  # BitsPerSample; Pillow leaves 12-bit samples as they are
+    values = np.asarray(image).astype(np.uint32)
+    grey = ((values * 255 + white // 2) // white).astype(np.uint8)
+    if tags.get(262) == 0:  # PhotometricInterpretation: white is zero; Pillow undoes this for 8 bits only
+        grey = 255 - grey
+    clear = image.info.get("transparency")  # PNG: one value that stands for "nothing here"
+    if isinstance(clear, int):
+        grey[values == clear] = 255
+    return Image.fromarray(grey).convert("RGB")
+
+
+def _one_line(error: Exception) -> str:
+    """The message as ASCII without line breaks or addresses in memory: a stored reason is the same on every machine."""
+    text = re.sub(r" at 0x[0-9A-Fa-f]+", "", f"{type(error).__name__}: {error}")
+    return " ".join(text.encode("ascii", "backslashreplace").decode().split())[:200]

@@ -1,0 +1,209 @@
+"""How well things were found: precision, recall, F1 and average precision by class, with 95 % intervals.
+
+In each image and class, detections are taken the surest first, and each is matched with the truth not yet taken that
+it overlaps most, if their intersection over union is the threshold or more. Then, as VOC does it:
+
+- a detection without a match is wrong if the image's truth is exhaustive for its class; else nobody knows, and it is
+  left out of all counts;
+- a `difficult` truth need not be found; detections that match one, and no other truth, are left out as well.
+
+Average precision is the area under the precision-recall curve, interpolated at all points (VOC from 2010 on), not at
+COCO's 101. Detections of one class with the very same score are let in together, so their order is of no consequence.
+It is a little too high for few images, and higher still in draws that repeat some: simulated, its interval held the
+value of the whole population 91 times in 100 for one class in 40 images, and 80 times for the mean of 20 classes, most
+of them rare, in 80 images.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curation.scores.bootstrap import Estimate, Floats, draws, estimate, ratio
+from schemas.records.box import Box, Detection
+from schemas.records.ground_truth import TrueBox
+
+SPELLINGS = {  # VOC's, where they differ, to those of COCO and of everyday text
+    "aeroplane": "airplane",
+    "motorbike": "motorcycle",
+    "diningtable": "dining table",
+    "pottedplant": "potted plant",
+    "tvmonitor": "television",
+    "tv": "television",
+    "sofa": "couch",
+}
+
+INTERPOLATION = "all points"
+BLOCK = 4_000_000  # numbers held at once while curves are drawn: 32 MB an array
+
+
+def one_spelling(label: str, aliases: Mapping[str, str]) -> str:
+    """The class of a label: in small letters, by `aliases` (in small letters), then by `SPELLINGS`."""
+    label = label.casefold().strip()
+    label = aliases.get(label, label)
+    return SPELLINGS.get(label, label)
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """What became of one class in one image. `overlaps[i]` is that of detection i with its truth; 0 for a wrong one."""
+
+    objects: int
+    asked: bool  # whether the detector was asked for the class
+    scores: tuple[float, ...] = ()
+    overlaps: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClassScore:
+    """The figures of one class, or of all."""
+
+    label: str
+    images: int  # that show it, or were said to
+    objects: int
+    found: int
+    wrong: int
+    missed: int
+    precision: Estimate
+    recall: Estimate
+    f1: Estimate
+    ap: Estimate  # of all: the mean over the classes that have objects
+    mean_iou: Estimate  # of the objects found
+    asked: int  # objects in images for which the detector was asked for their class
+    recall_asked: Estimate  # of those
+
+
+@dataclass(frozen=True, slots=True)
+class BoxScores:
+    """The figures of an evaluation, classes in alphabetical order."""
+
+    iou: float
+    interpolation: str
+    classes: list[ClassScore]
+    total: ClassScore
+
+
+def overlap(one: Box, other: Box) -> float:
+    """Intersection over union, 0 to 1."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    both = width * height
+    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
+    return both / (areas - both)
+
+
+def match(
+    truth: Sequence[TrueBox],
+    found: Sequence[Detection],
+    exhaustive: AbstractSet[str],
+    asked: AbstractSet[str],
+    iou: float,
+) -> dict[str, Matches]:
+    """Matches one image, class by class; labels must be in one spelling. Classes with nothing to count are left out."""
+    matches = {}
+    for label in {box.label for box in truth} | {one.label for one in found}:
+        boxes = [box for box in truth if box.label == label]
+        detections = sorted((one for one in found if one.label == label), key=lambda one: (-one.score, one.box))
+        counted = _match_class(boxes, detections, label in exhaustive, iou)
+        objects = sum(not box.difficult for box in boxes)
+        if objects or counted:
+            scores, overlaps = [one[0] for one in counted], [one[1] for one in counted]
+            matches[label] = Matches(objects, label in asked, tuple(scores), tuple(overlaps))
+    return matches
+
+
+def _match_class(
+    boxes: list[TrueBox], detections: list[Detection], exhaustive: bool, iou: float
+) -> list[tuple[float, float]]:
+    """Score and overlap of each detection that counts."""
+    counted = []
+    easy = [box.box for box in boxes if not box.difficult]
+    for detection in detections:
+        best = max(easy, key=lambda box: overlap(box, detection.box), default=None)
+        if best is not None and overlap(best, detection.box) >= iou:
+            easy.remove(best)
+            counted.append((detection.score, overlap(best, detection.box)))
+        elif exhaustive and not any(box.difficult and overlap(box.box, detection.box) >= iou for box in boxes):
+            counted.append((detection.score, 0.0))
+    return counted
+
+
+def score_boxes(images: Sequence[Mapping[str, Matches]], iou: float) -> BoxScores:
+    """All figures of matched images. For 80 images of 20 classes the 1,000 draws take a fraction of a second."""
+    drawn = draws(len(images))
+    total = np.zeros((len(drawn), len(COUNTED)))
+    classes, curves = [], []
+    for label in sorted({label for image in images for label in image}):
+        shown = [(place, image[label]) for place, image in enumerate(images) if label in image]
+        sums = drawn[:, [place for place, _ in shown]] @ np.array([_counts(one) for _, one in shown])
+        curves.append(_average_precision(shown, drawn, sums[:, 0]))
+        classes.append(_figures(label, len(shown), sums, curves[-1]))
+        total += sums
+    mean = _mean_of_known(curves, len(drawn))
+    return BoxScores(iou, INTERPOLATION, classes, _figures("total", len(images), total, mean))
+
+
+COUNTED = ("objects", "found", "wrong", "overlap", "asked", "asked and found")
+
+
+def _counts(one: Matches) -> tuple[float, ...]:
+    found = sum(overlap > 0 for overlap in one.overlaps)
+    asked = (one.objects, found) if one.asked else (0, 0)
+    return one.objects, found, len(one.overlaps) - found, float(sum(one.overlaps)), *asked
+
+
+def _figures(label: str, images: int, sums: Floats, curve: Floats) -> ClassScore:
+    objects, found, wrong, overlaps, asked, asked_found = sums.T
+    return ClassScore(
+        label,
+        images,
+        objects=int(objects[0]),
+        found=int(found[0]),
+        wrong=int(wrong[0]),
+        missed=int(objects[0] - found[0]),
+        precision=estimate(ratio(found, found + wrong), images),
+        recall=estimate(ratio(found, objects), images),
+        f1=estimate(ratio(2 * found, objects + found + wrong), images),
+        ap=estimate(curve, images),
+        mean_iou=estimate(ratio(overlaps, found), images),
+        asked=int(asked[0]),
+        recall_asked=estimate(ratio(asked_found, asked), images),
+    )
+
+
+def _average_precision(shown: Iterable[tuple[int, Matches]], drawn: Floats, objects: Floats) -> Floats:
+    """The average precision of one class in each draw, (draws,); nan in those without an object of it."""
+    listed = [
+        (score, overlap > 0, place)
+        for place, one in shown
+        for score, overlap in zip(one.scores, one.overlaps, strict=True)
+    ]
+    if not listed:
+        return np.where(objects > 0, 0.0, np.nan)
+    scores, hits, places = (np.array(column) for column in zip(*listed, strict=True))
+    order = np.argsort(-scores, kind="stable")
+    scores, hits, places = scores[order], hits[order], places[order]
+    ends = np.flatnonzero(np.append(np.diff(scores) != 0, True))
+    rows = max(1, BLOCK // len(order))
+    areas = [_areas(drawn[at : at + rows, places], hits, ends) for at in range(0, len(drawn), rows)]
+    return ratio(np.concatenate(areas), objects)
+
+
+def _areas(times: Floats, hits: NDArray[np.bool_], ends: NDArray[np.intp]) -> Floats:
+    """Areas under the curves times the number of objects; `times[draw, i]` is how often detection i was drawn."""
+    right = np.cumsum(times * hits, axis=1)[:, ends]
+    precision = np.nan_to_num(ratio(right, np.cumsum(times, axis=1)[:, ends]))
+    best_from_here = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    area: Floats = (np.diff(right, axis=1, prepend=0) * best_from_here).sum(axis=1)
+    return area
+
+
+def _mean_of_known(curves: Sequence[Floats], rows: int) -> Floats:
+    if not curves:
+        return np.full(rows, np.nan)
+    known = ~np.isnan(curves)
+    return ratio(np.where(known, curves, 0.0).sum(axis=0), known.sum(axis=0).astype(np.float64))

@@ -1,0 +1,200 @@
+"""Character and word error rates of OCR, without punishing a reader for another order or another cut into lines.
+
+Texts are compared in Unicode form NFC; a run of white space parts words and is itself no character. Two cases:
+
+- `page_errors`: the truth is complete. The words of truth and of what was found are two bags. Equal words are paired
+  off; the words left over are paired greedily, most alike first (edit distance over the longer length). Characters in
+  error: the edit distances of the pairs plus the lengths of the words without a partner. Words in error: the greater
+  of the two numbers of words left over. So one wrong letter costs one character and one word, a missed or an invented
+  word costs its letters and one word, and the rates of an empty reading are exactly 1.
+- `asserted_errors`: only some lines of the truth are known. Each is looked for anywhere in the reading: its characters
+  in error are the least edit distance to any stretch of it (Sellers, 1980), its words in error those that the reading
+  lacks. What else was found costs nothing.
+
+`picture_errors` takes the one that the truth allows. Counts add up (`+`), so a rate of many pictures is one of sums,
+not a mean of rates.
+"""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass
+
+import numpy as np
+from rapidfuzz.distance import Levenshtein
+from rapidfuzz.process import cdist
+
+from curation.scores.bootstrap import Estimate, Floats, draws, estimate, ratio
+from schemas.records.box import Box
+from schemas.records.ground_truth import TextTruth
+from schemas.records.text_line import TextLine
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorCounts:
+    """Characters and words of the truth, and how many of them are in error (more than all, where text was invented).
+
+    `places` are boxes of text of which the truth doesn't say what it is; those are found whose centre lies in a line.
+    """
+
+    characters: int = 0
+    character_errors: int = 0
+    words: int = 0
+    word_errors: int = 0
+    places: int = 0
+    places_found: int = 0
+
+    def __add__(self, other: "ErrorCounts") -> "ErrorCounts":
+        return ErrorCounts(
+            self.characters + other.characters,
+            self.character_errors + other.character_errors,
+            self.words + other.words,
+            self.word_errors + other.word_errors,
+            self.places + other.places,
+            self.places_found + other.places_found,
+        )
+
+    @property
+    def cer(self) -> float:
+        """Character error rate, 0 and up; nan where the truth has no text."""
+        return self.character_errors / self.characters if self.characters else float("nan")
+
+    @property
+    def wer(self) -> float:
+        """Word error rate, 0 and up; nan where the truth has no text."""
+        return self.word_errors / self.words if self.words else float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class TextScore:
+    """The figures of one collection of pictures, or of all."""
+
+    source: str
+    images: int
+    counts: ErrorCounts
+    cer: Estimate
+    wer: Estimate
+    places_found: Estimate  # share
+
+
+@dataclass(frozen=True, slots=True)
+class TextScores:
+    """The figures of an evaluation, collections in alphabetical order."""
+
+    sources: list[TextScore]
+    total: TextScore
+
+
+def picture_errors(truth: TextTruth, lines: Iterable[TextLine]) -> ErrorCounts:
+    """Compares what was read in one picture with its truth, in the way that the truth allows."""
+    lines = outside(lines, truth.ignored)
+    if truth.boxes_only:
+        found = sum(any(_holds(line.box, place) for line in lines) for place in truth.places)
+        return ErrorCounts(places=len(truth.places), places_found=found)
+    texts = [line.text for line in lines]
+    ignore_case = truth.case_insensitive or truth.collection.ignore_case
+    if truth.complete:
+        return page_errors(truth.texts, texts, ignore_case=ignore_case, spaces=truth.collection.spaces)
+    return asserted_errors(truth.texts, texts, ignore_case=ignore_case)
+
+
+def score_texts(pictures: Sequence[tuple[str, ErrorCounts]]) -> TextScores:
+    """All figures of pictures, each with the name of its collection."""
+    drawn = draws(len(pictures))
+    sources = sorted({source for source, _ in pictures})
+    places = {name: [at for at, (source, _) in enumerate(pictures) if source == name] for name in sources}
+    counts = [errors for _, errors in pictures]
+    scores = [_figures(name, counts, drawn, places[name]) for name in sources]
+    return TextScores(scores, _figures("total", counts, drawn, list(range(len(pictures)))))
+
+
+def _figures(source: str, counts: Sequence[ErrorCounts], drawn: Floats, places: list[int]) -> TextScore:
+    columns = np.array([astuple(counts[at]) for at in places], np.float64).reshape(
+        len(places), len(ErrorCounts.__slots__)
+    )
+    characters, character_errors, words, word_errors, boxes, boxes_found = (drawn[:, places] @ columns).T
+    rates = ((character_errors, characters), (word_errors, words), (boxes_found, boxes))
+    cer, wer, found = (estimate(ratio(part, whole), len(places)) for part, whole in rates)
+    total = sum((counts[at] for at in places), ErrorCounts())
+    return TextScore(source, len(places), total, cer, wer, found)
+
+
+def page_errors(
+    truth: Iterable[str], found: Iterable[str], *, ignore_case: bool = False, spaces: bool = True
+) -> ErrorCounts:
+    """Compares a reading with the complete text of a picture; lines in any order.
+
+    `spaces=False` is for truths that are written without them: there, a line counts as one word.
+    """
+    true_words = Counter(_words(truth, ignore_case, spaces))
+    found_words = Counter(_words(found, ignore_case, spaces))
+    missed = sorted((true_words - found_words).elements())
+    extra = sorted((found_words - true_words).elements())
+    return ErrorCounts(
+        characters=sum(map(len, true_words.elements())),
+        character_errors=_character_errors(missed, extra),
+        words=true_words.total(),
+        word_errors=max(len(missed), len(extra)),
+    )
+
+
+def asserted_errors(truth: Iterable[str], found: Iterable[str], *, ignore_case: bool = False) -> ErrorCounts:
+    """Looks for each line of the truth in a reading that may hold more; nothing is counted for the rest."""
+    reading = " ".join(_words(found, ignore_case, spaces=True))
+    counts = ErrorCounts()
+    for line in truth:
+        words = _words([line], ignore_case, spaces=True)
+        missed = Counter(words) - Counter(reading.split())
+        wanted, text = "".join(words), reading.replace(" ", "")
+        counts += ErrorCounts(len(wanted), _distance_to_stretch(wanted, text), len(words), missed.total())
+    return counts
+
+
+def outside(lines: Iterable[TextLine], ignored: Sequence[Box]) -> list[TextLine]:
+    """The lines whose centre lies in no ignored box (text marked illegible may be read or not, at no cost)."""
+
+    return [line for line in lines if not any(_holds(box, line.box) for box in ignored)]
+
+
+def _holds(outer: Box, inner: Box) -> bool:
+    """Whether the inner box's centre lies in the outer one."""
+    x, y = (inner[0] + inner[2]) / 2, (inner[1] + inner[3]) / 2
+    return outer[0] <= x <= outer[2] and outer[1] <= y <= outer[3]
+
+
+def _words(lines: Iterable[str], ignore_case: bool, spaces: bool) -> list[str]:
+    words = []
+    for line in lines:
+        text = unicodedata.normalize("NFC", line.casefold() if ignore_case else line)
+        parts = text.split()
+        words += parts if spaces or not parts else ["".join(parts)]
+    return words
+
+
+def _character_errors(missed: Sequence[str], extra: Sequence[str]) -> int:
+    """The cost of pairing two lists of words greedily, most alike first, plus the words that stay alone."""
+    if not missed or not extra:
+        return sum(map(len, missed)) + sum(map(len, extra))
+    distances = cdist(missed, extra, scorer=Levenshtein.distance, dtype=np.int32)
+    longer = np.maximum.outer([len(word) for word in missed], [len(word) for word in extra])
+    left, right = set(range(len(missed))), set(range(len(extra)))
+    errors = 0
+    for flat in np.argsort(distances / longer, axis=None, kind="stable"):
+        i, j = divmod(int(flat), len(extra))
+        if i in left and j in right:
+            left.remove(i)
+            right.remove(j)
+            errors += int(distances[i, j])
+    return errors + sum(len(missed[i]) for i in left) + sum(len(extra[j]) for j in right)
+
+
+def _distance_to_stretch(wanted: str, text: str) -> int:
+    """The least edit distance between `wanted` and any stretch of `text`, the empty one included."""
+    best = list(range(len(wanted) + 1))  # best[i]: of wanted[:i] to a stretch that ends here
+    least = best[-1]
+    for character in text:
+        diagonal, best[0] = best[0], 0
+        for i, own in enumerate(wanted, 1):
+            diagonal, best[i] = best[i], min(best[i] + 1, best[i - 1] + 1, diagonal + (own != character))
+        least = min(least, best[-1])
+    return least

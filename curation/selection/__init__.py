@@ -1,0 +1,1 @@
+"""Which rows of metadata are chosen."""

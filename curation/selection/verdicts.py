@@ -1,0 +1,113 @@
+"""Which rows of metadata are left out, and by which rule: one polars expression, and what an expression can't tell.
+
+Imports polars, which counts its threads then: see `pipelines.select.run`.
+"""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from curation.selection.rules import HEIGHT, SCORES, TEXT, UID, URL, WIDTH, SelectionRules
+from schemas.layouts.subset_file import UIDS
+from schemas.records.quarantine import Reason
+
+ORDER = (
+    Reason.MALFORMED_ROW,
+    Reason.MALFORMED_UID,
+    Reason.MISSING_URL,
+    Reason.MISSING_VALUE,
+    Reason.LOW_SIMILARITY,
+    Reason.BELOW_TOP_FRACTION,
+    Reason.TOO_SMALL,
+    Reason.TOO_LARGE,
+    Reason.EXTREME_ASPECT,
+    Reason.TOO_SHORT,
+    Reason.TOO_LONG,
+    Reason.TOO_FEW_WORDS,
+    Reason.TOO_MANY_WORDS,
+    Reason.NOT_IN_SUBSET,
+    Reason.EXCLUDED,
+    Reason.OTHER_LANGUAGE,
+    Reason.DUPLICATE_UID,
+)
+"""A row is left out by the first of these that holds: what costs most is asked last, and of fewest rows."""
+
+CODES = {reason: number for number, reason in enumerate(ORDER)}
+STAYS = len(ORDER)
+"""A verdict on a row is a reason's place in the order, or this."""
+
+HEX_UID = r"^[0-9a-fA-F]{32}$"
+
+
+def verdict(rules: SelectionRules, threshold: float | None) -> pl.Expr:
+    """The verdict of all rules but those on languages. `threshold` is the least score of `top_fraction`."""
+    width, height = pl.col(WIDTH).cast(pl.Float64), pl.col(HEIGHT).cast(pl.Float64)
+    shorter, longer = pl.min_horizontal(width, height), pl.max_horizontal(width, height)
+    caption = pl.col(TEXT).fill_null("")
+    characters, words = caption.str.len_chars(), caption.str.count_matches(r"\S+")
+    numbers = [pl.col(name) for name, kind in rules.columns().items() if kind == "number"]
+    checks: list[tuple[Reason, pl.Expr | None]] = [
+        (Reason.MALFORMED_UID, pl.col(UID).str.contains(HEX_UID).fill_null(False).not_()),
+        (Reason.MISSING_URL, pl.col(URL).fill_null("").str.strip_chars() == ""),
+        (Reason.MISSING_VALUE, pl.any_horizontal(_is_missing(number) for number in numbers) if numbers else None),
+        *((Reason.LOW_SIMILARITY, _below(name, getattr(rules, f"min_{name}"))) for name in SCORES),
+        (Reason.BELOW_TOP_FRACTION, _below(rules.top_by, threshold)),
+        (Reason.TOO_SMALL, None if rules.min_width is None else width < rules.min_width),
+        (Reason.TOO_SMALL, None if rules.min_height is None else height < rules.min_height),
+        (Reason.TOO_SMALL, None if rules.min_side is None else shorter < rules.min_side),
+        (Reason.TOO_LARGE, None if rules.max_width is None else width > rules.max_width),
+        (Reason.TOO_LARGE, None if rules.max_height is None else height > rules.max_height),
+        (Reason.EXTREME_ASPECT, None if rules.max_aspect is None else longer > rules.max_aspect * shorter),
+        (Reason.TOO_SHORT, None if rules.min_characters is None else characters < rules.min_characters),
+        (Reason.TOO_LONG, None if rules.max_characters is None else characters > rules.max_characters),
+        (Reason.TOO_FEW_WORDS, None if rules.min_words is None else words < rules.min_words),
+        (Reason.TOO_MANY_WORDS, None if rules.max_words is None else words > rules.max_words),
+    ]
+    reasons = [pl.when(check).then(_code(CODES[reason])) for reason, check in checks if check is not None]
+    return pl.coalesce([*reasons, _code(STAYS)])
+
+
+def uids_of(frame: pl.DataFrame) -> NDArray[Any]:
+    """The uids as subset files have them; all of them must be well-formed."""
+    found = np.empty(frame.height, UIDS)
+    for half, name in enumerate(("f0", "f1")):
+        digits = pl.col(UID).str.slice(16 * half, 16)
+        found[name] = frame.select(digits.str.to_integer(base=16, dtype=pl.UInt64)).to_series().to_numpy()
+    return found
+
+
+def sound_text(column: pa.Array) -> tuple[pa.Array, NDArray[np.bool_] | None]:
+    """A column of strings, null where it holds what is no text; and where that is. Parquet's readers do not look."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    try:
+        column.validate(full=True)
+        return column, None
+    except pa.ArrowInvalid:
+        values = column.cast(pa.large_binary()).to_pylist()
+        texts = [None if value is None else _decoded(value) for value in values]
+        broken = [text is None and value is not None for text, value in zip(texts, values, strict=True)]
+        return pa.array(texts, pa.large_string()), np.array(broken)
+
+
+def _is_missing(number: pl.Expr) -> pl.Expr:
+    return number.is_null() | number.cast(pl.Float64).is_nan()
+
+
+def _below(score: str, least: float | None) -> pl.Expr | None:
+    """Compared as float32, which scores are: 0.3 keeps what is stored for 0.3."""
+    return None if least is None else pl.col(SCORES[score]).cast(pl.Float32) < pl.lit(least, pl.Float32)
+
+
+def _code(code: int) -> pl.Expr:
+    return pl.lit(code, pl.UInt8)
+
+
+def _decoded(value: bytes) -> str | None:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return None

@@ -1,0 +1,137 @@
+"""The fields of a row, checked: one of another type than the set has it in leaves the row out, and is named."""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from schemas.records.document import MAX_JSON, Draft, DraftImage, ImageSource, parse_json, parse_object
+from schemas.records.quarantine import Reason, Rejected
+
+MAX_PARTS = 100_000  # of one document; the longest books on the web have a few thousand paragraphs
+
+_WEB = re.compile(r"https?://[^\s/]\S*", re.IGNORECASE)
+
+
+def malformed(detail: str) -> Rejected:
+    """What a reader raises of a row that is not laid out as its set is."""
+    return Rejected(Reason.MALFORMED_ROW, detail)
+
+
+def is_web_address(text: str) -> bool:
+    """Whether this is an http(s) URL."""
+    return _WEB.fullmatch(text) is not None
+
+
+def web_image(value: Any, metadata: Any = None) -> DraftImage:
+    """The image that a URL stands for; one that is lost when it is no http(s) URL (`data:`, a relative path ...)."""
+    url = optional_text(value, "the image's url") or ""
+    source: ImageSource = url if is_web_address(url) else Rejected(Reason.LOST_IMAGE, f"no web address: {url[:100]!r}")
+    return DraftImage(source, url or None, as_json(metadata or {}))
+
+
+def caption_image(value: Any) -> DraftImage:
+    """As `web_image`, for a row that is worth nothing without its one image."""
+    image = web_image(value)
+    if isinstance(image.source, Rejected):
+        raise Rejected(Reason.MISSING_IMAGE, image.source.detail if value else "there is no url")
+    return image
+
+
+def caption_text(value: Any) -> str:
+    """A caption without the space around it. Raises `Rejected(no_caption)` when nothing is left."""
+    text = (optional_text(value, "the caption") or "").strip()
+    if not text:
+        raise Rejected(Reason.NO_CAPTION, "the caption is empty")
+    return text
+
+
+def optional_text(value: Any, name: str) -> str | None:
+    """A text that can be stored (JSON may carry lone surrogates), or None for null."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise malformed(f"{name} is a {type(value).__name__}, not a text")
+    return value if value.isascii() else value.encode("utf-8", "replace").decode()
+
+
+def optional_list(value: Any, name: str) -> list[Any]:
+    """A list; null is an empty one."""
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise malformed(f"{name} is a {type(value).__name__}, not a list")
+    if len(value) > MAX_PARTS:
+        raise malformed(f"{name} has {len(value)} entries; at most {MAX_PARTS} are read")
+    return value
+
+
+def json_object(value: str | bytes, name: str) -> dict[str, Any]:
+    """The JSON object that a string holds."""
+    try:
+        return parse_object(value, name, MAX_JSON)
+    except ValueError as error:
+        raise malformed(str(error)) from None
+
+
+def json_value(value: Any, name: str) -> Any:
+    """What a string of JSON holds; None for null. A value that is no string has been parsed already."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return parse_json(value, name, MAX_JSON) if value.strip() else None
+    except ValueError as error:
+        raise malformed(str(error)) from None
+
+
+def as_json(value: Mapping[str, Any]) -> str:
+    """The JSON of what a source says besides: what JSON has no word for is written as text, NaN and bytes as null."""
+    return json.dumps(_plain(value, 0), ensure_ascii=False).encode("utf-8", "replace").decode()
+
+
+def others(row: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
+    """The row's other fields, as far as they say something."""
+    left_out = set(known)
+    return {str(name): value for name, value in row.items() if name not in left_out and value is not None}
+
+
+def interleaved(
+    uid: str | None,
+    url: str | None,
+    texts: list[Any],
+    images: list[DraftImage | None],
+    metadata: Mapping[str, Any],
+) -> Draft:
+    """The document of two lists of one length that have, at each place, either a text or an image.
+
+    A place at which both are null holds nothing, and is passed over; so is a list that is not there.
+    """
+    if texts and images and len(texts) != len(images):
+        raise malformed(f"{len(texts)} texts and {len(images)} images: not one at each place")
+    places = max(len(texts), len(images))
+    parts: list[str | int] = []
+    shown: list[DraftImage] = []
+    for place, (text, image) in enumerate(zip(texts or [None] * places, images or [None] * places, strict=True)):
+        if text is not None and image is not None:
+            raise malformed(f"part {place}: both a text and an image")
+        if text is not None:
+            parts.append(optional_text(text, f"part {place}") or "")
+        elif image is not None:
+            parts.append(len(shown))
+            shown.append(image)
+    return Draft(uid, url, tuple(parts), tuple(shown), as_json(metadata))
+
+
+def _plain(value: Any, depth: int) -> Any:
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, bytes) or depth > 50:
+        return None
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item, depth + 1) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, depth + 1) for item in value]
+    return str(value)

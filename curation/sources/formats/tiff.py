@@ -1,0 +1,97 @@
+"""The frames of a multi-frame TIFF, each as an image file of its own.
+
+MINT-1T keeps all the images of a PDF or paper in one TIFF. A frame that holds JPEG streams becomes a JPEG of the same
+codes where that shows the same pixels, and a PNG otherwise: no frame is coded anew with a loss. A frame that can't be
+read is told as such, and its neighbours are read all the same.
+"""
+
+import io
+import struct
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from curation.images.decode import DecodeLimits, RgbImage, decode, image_size
+from curation.sources.formats import jpeg_strips
+from schemas.records.quarantine import Reason, Rejected
+
+MAX_FRAMES = 1000  # of one file; a document has up to 50 pages, and images on them by the dozen
+MAX_FULL = 8  # times the pixels of the largest picture, of all frames together: 50 pages scanned at 300 dpi
+
+_JPEG = 7  # TIFF's Compression
+_EXACT = ("1", "L", "LA", "P", "RGBA")  # modes that PNG holds as they are, and RGB does not
+
+# how a file begins -> byte order, and whether its numbers are those of BigTIFF
+_KINDS = {b"II*\0": ("<", False), b"MM\0*": (">", False), b"II+\0": ("<", True), b"MM\0+": (">", True)}
+_TABLES, _OFFSETS, _SIZES, _PHOTOMETRIC, _COMPRESSION = 347, 273, 279, 262, 259  # TIFF's tags
+
+
+def links(data: bytes) -> list[bytes]:
+    """What leads to each frame, in their order; none of them is read. Raises `Rejected`: this is no TIFF."""
+    order, is_big = _KINDS.get(data[:4], ("", False))
+    if not order:
+        raise Rejected(Reason.NOT_AN_IMAGE, f"{len(data)} bytes that do not begin as a TIFF does")
+    place, link, count, entry = (8, f"{order}Q", f"{order}Q", 20) if is_big else (4, f"{order}I", f"{order}H", 12)
+    found: list[bytes] = []
+    seen: set[int] = set()
+    try:
+        offset = struct.unpack_from(link, data, place)[0]
+        while offset and offset not in seen:
+            if len(seen) == MAX_FRAMES:
+                raise Rejected(Reason.DECODE_ERROR, f"a TIFF of more than {MAX_FRAMES} frames")
+            seen.add(offset)
+            found.append(struct.pack(link, offset))
+            entries = struct.unpack_from(count, data, offset)[0]
+            offset = struct.unpack_from(link, data, offset + struct.calcsize(count) + entries * entry)[0]
+    except (struct.error, OverflowError):
+        found = found or [b""]  # an end that comes early: the last frame's own reading will tell
+    return found
+
+
+def frames(data: bytes, links: Sequence[bytes], limits: DecodeLimits) -> list[bytes | Rejected]:
+    """The frames that these links lead to, each as the bytes of a JPEG or PNG file, or why it can't be had.
+
+    Frames may share their pixels, so that a small file holds any number of them: there is a limit for all together.
+    """
+    found: list[bytes | Rejected] = []
+    left = MAX_FULL * limits.max_pixels
+    for link in links:
+        place = 8 if _KINDS[data[:4]][1] else 4
+        single = data[:place] + link + data[place + len(link) :]  # the file as one that begins with this frame
+        try:
+            width, height = image_size(single, limits)
+            left -= width * height
+            if left < 0:
+                most = MAX_FULL * limits.max_pixels
+                raise Rejected(Reason.TOO_MANY_PIXELS, f"the frames up to it have more than {most} pixels together")
+            found.append(_frame(single, limits))
+        except Rejected as fault:
+            found.append(fault)
+    return found
+
+
+def _frame(single: bytes, limits: DecodeLimits) -> bytes:
+    pixels = decode(single, limits)
+    with Image.open(io.BytesIO(single), formats=["TIFF"]) as image:
+        if image.tag_v2.get(_COMPRESSION) == _JPEG:  # type: ignore[attr-defined]
+            jpeg = _jpeg(single, image)
+            if jpeg is not None and _shows(jpeg, pixels, limits):
+                return jpeg
+        file = io.BytesIO()
+        (image if image.mode in _EXACT else Image.fromarray(pixels)).save(file, "PNG")
+        return file.getvalue()
+
+
+def _jpeg(single: bytes, image: Image.Image) -> bytes | None:
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    places = zip(tags.get(_OFFSETS, ()), tags.get(_SIZES, ()), strict=False)
+    strips = [single[offset : offset + size] for offset, size in places]
+    return jpeg_strips.joined(tags.get(_TABLES, b""), strips, image.size[1], tags.get(_PHOTOMETRIC, 0))
+
+
+def _shows(jpeg: bytes, pixels: RgbImage, limits: DecodeLimits) -> bool:
+    try:
+        return np.array_equal(decode(jpeg, limits), pixels)
+    except Rejected:
+        return False

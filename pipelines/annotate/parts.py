@@ -1,0 +1,125 @@
+"""Finished chunks that wait for their shard: one Parquet file each, and the commit that joins them."""
+
+import io
+import json
+from collections import Counter
+from typing import get_args
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipelines.annotate.chunks import VERDICT_COLUMNS
+from pipelines.annotate.messages import Chunk, ShardEnd
+from pipelines.engines.registry import COLUMNS
+from pipelines.output.output_set import commit, parquet_bytes, put
+from pipelines.recipes.annotate import EngineKind
+from schemas.errors import ShardloomError
+from schemas.output_set.layout import DATA, PARTS, QUARANTINE
+from schemas.output_set.manifest import InputFile, Manifest
+from schemas.records.annotation import annotation_schema
+from schemas.records.fingerprint import EngineFingerprint
+from schemas.records.quarantine import QUARANTINE as QUARANTINE_SCHEMA
+from schemas.storage.folder import Folder
+from schemas.storage.parquet import read_table
+
+VERDICTS = [field.name for field in VERDICT_COLUMNS]
+COUNTED = {"text_lines": "ocr", "tags": "tags", "boxes": "boxes", "failures": "failures"}
+ENGINE = "engine."  # prefix of the metadata keys that hold fingerprints
+
+
+def part_name(shard: str, index: int) -> str:
+    """A part's name is its chunk's."""
+    return f"{shard}-{index:06d}.parquet"
+
+
+def write_part(output: Folder, chunk: Chunk, recipe_sha256: str) -> None:
+    """Puts a finished chunk in place: good and bad rows in the order of the input; the commit separates them."""
+    assert chunk.table is not None
+    columns = [COLUMNS[kind] for kind in get_args(EngineKind) if kind in chunk.table.column_names]
+    wanted = pa.schema([*annotation_schema(columns), *VERDICT_COLUMNS])
+    metadata = (chunk.table.schema.metadata or {}) | {
+        b"digest": chunk.digest.encode(),
+        b"recipe": recipe_sha256.encode(),
+    }
+    table = chunk.table.select(wanted.names).cast(wanted).replace_schema_metadata(metadata)
+    output.write(f"{PARTS}/{part_name(chunk.shard, chunk.index)}", parquet_bytes([table], table.schema))
+
+
+def is_valid(output: Folder, name: str, digest: str, recipe_sha256: str) -> bool:
+    """Whether the part was made from these samples by this recipe, and is whole."""
+    try:
+        metadata = pq.read_schema(io.BytesIO(output.read(f"{PARTS}/{name}"))).metadata or {}
+    except pa.ArrowInvalid:
+        return False
+    return metadata.get(b"digest") == digest.encode() and metadata.get(b"recipe") == recipe_sha256.encode()
+
+
+def fingerprints_of(output: Folder, name: str) -> dict[str, EngineFingerprint]:
+    """The engines that made a part; none when the part can't be read."""
+    try:
+        return _fingerprints(pq.read_schema(io.BytesIO(output.read(f"{PARTS}/{name}"))))
+    except pa.ArrowInvalid:
+        return {}
+
+
+def commit_shard(output: Folder, end: ShardEnd, recipe_sha256: str) -> Manifest:
+    """Joins a shard's parts into its outputs, in the order of the input, and writes the manifest last."""
+    names = [f"{PARTS}/{part_name(end.shard, index)}" for index in range(len(end.digests))]
+    tables = [read_table(io.BytesIO(part)) for part in output.at_once(output.read, names)]
+    good = [table.filter(pc.is_null(table["reason"])).drop_columns(VERDICTS) for table in tables]
+    bad = [table.filter(pc.is_valid(table["reason"])).select(QUARANTINE_SCHEMA.names) for table in tables]
+    rows_out, rows_bad = sum(t.num_rows for t in good), sum(t.num_rows for t in bad)
+    schema = tables[0].schema if tables else None
+    check_engines_agree(output, end.shard, tables)
+    outputs = []
+    if schema is not None:
+        kept = pa.schema([field for field in schema if field.name not in VERDICTS])
+        data = parquet_bytes([table.cast(kept) for table in good], kept)
+        outputs.append(put(output, f"{DATA}/{end.shard}.parquet", data, rows_out))
+    quarantine = parquet_bytes([table.cast(QUARANTINE_SCHEMA) for table in bad], QUARANTINE_SCHEMA)
+    outputs.append(put(output, f"{QUARANTINE}/{end.shard}.parquet", quarantine, rows_bad))
+    reasons = Counter(reason for table in bad for reason in table["reason"].to_pylist())
+    manifest = Manifest(
+        name=end.shard,
+        recipe_sha256=recipe_sha256,
+        inputs=[InputFile(path=end.path, size=end.size, sha256=end.sha256)],
+        rows_in=end.samples,
+        rows_out=rows_out,
+        reasons=dict(sorted(reasons.items())),
+        counts=counts_of(good),
+        outputs=outputs,
+        engines=_fingerprints(schema) if schema is not None else {},
+        damage=end.damage,
+    )
+    commit(output, manifest)
+    output.at_once(output.remove, names)
+    return manifest
+
+
+def check_engines_agree(output: Folder, shard: str, tables: list[pa.Table]) -> None:
+    """Raises when a shard's chunks were worked on by engines that are not the same, as on unlike machines."""
+    made_by = {json.dumps([print_.model_dump() for print_ in _fingerprints(table.schema).values()]) for table in tables}
+    if len(made_by) > 1:
+        raise ShardloomError(
+            f"{shard} was annotated by engines that differ ({' and '.join(sorted(made_by))[:600]}): give all workers "
+            f"the same device, precision and versions, remove {output.path(PARTS)} and run it again"
+        )
+
+
+def counts_of(tables: list[pa.Table]) -> dict[str, int]:
+    """What is worth adding up over all shards."""
+    if not tables:
+        return {}
+    table = pa.concat_tables(tables)
+    found = {name: pc.list_value_length(table[of]) for name, of in COUNTED.items() if of in table.column_names}
+    counted = {"empty_captions": pc.equal(table["caption"], "")} | found
+    return {name: pc.sum(values).as_py() or 0 for name, values in counted.items()}
+
+
+def _fingerprints(schema: pa.Schema) -> dict[str, EngineFingerprint]:
+    return {
+        key.decode().removeprefix(ENGINE): EngineFingerprint.model_validate_json(value)
+        for key, value in sorted((schema.metadata or {}).items())
+        if key.startswith(ENGINE.encode())
+    }

@@ -1,0 +1,82 @@
+"""Where a pool's workers run: in which Python environment, and on which of the cluster's nodes.
+
+An engine whose packages can't be installed beside ours has an environment of its own, made by plain pip from pins
+(`pipelines/environments`) or found in a container's image; its workers are Ray's, run by that environment's Python
+(`runtime_env`'s `py_executable`). Our own packages go there with the run, as `py_modules`: they are the driver's,
+byte for byte, whatever is installed on the node.
+
+Where a node offers the resource `shardloom-ocr` (or `-tags`, `-boxes`, `-decode`), that pool runs on such nodes only:
+so each engine has its group of nodes, with the image and the GPUs that it wants.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray._private.runtime_env.packaging import pin_runtime_env_uri
+from ray._private.runtime_env.py_modules import upload_py_modules_if_needed
+
+import curation
+import pipelines
+import schemas
+from pipelines.cluster.connection import joins
+from pipelines.cluster.nodes import LEAST, nodes_without
+from pipelines.engines.registry import environment
+from pipelines.environments.python import interpreter_of, mark_of
+from pipelines.recipes.annotate import AnnotateRecipe, EngineKind, PoolName
+from schemas.errors import UsageError
+
+KEPT_SECONDS = 30 * 86_400  # of our packages on a cluster: longer than runs take; Ray counts to 49 days
+
+# Ours, without what no engine of another environment loads: uploaded at each start.
+_OURS = [str(Path(package.__path__[0])) for package in (schemas, curation, pipelines)]
+_LEFT_OUT = ["demo_detector/weights", "__pycache__"]
+
+
+def check_environments(recipe: AnnotateRecipe) -> None:
+    """Raises `UsageError` for an environment that this machine needs and lacks. A cluster is looked at later."""
+    if joins(recipe.run):
+        return
+    for kind, name in _environments(recipe, recipe.engines).items():
+        if not mark_of(name).exists():
+            raise UsageError(_missing(recipe, kind, name, "is not built"))
+
+
+def placements(recipe: AnnotateRecipe, pools: Iterable[PoolName]) -> dict[PoolName, dict[str, Any]]:
+    """What to say to Ray of each pool beside its cores. Raises `UsageError` for nodes without the environment."""
+    pools = list(pools)
+    environments = _environments(recipe, [kind for kind in recipe.engines if kind in pools])
+    told: dict[PoolName, dict[str, Any]] = {name: {} for name in pools}
+    for pool in pools:
+        nodes = [node for node in ray.nodes() if node["Alive"]]
+        if offering := [node for node in nodes if node["Resources"].get(f"shardloom-{pool}")]:
+            told[pool]["resources"] = {f"shardloom-{pool}": LEAST}
+        if pool in environments and pool != "decode":
+            name = environments[pool]
+            if lacking := nodes_without(offering or nodes, mark_of(name)):
+                where = f"is not on {len(lacking)} of the {len(offering or nodes)} nodes for it ({lacking[0]})"
+                raise UsageError(_missing(recipe, pool, name, where))
+            told[pool]["runtime_env"] = _runtime_env(name)
+    return told
+
+
+def _environments(recipe: AnnotateRecipe, kinds: Iterable[EngineKind]) -> Mapping[EngineKind, str]:
+    named = ((kind, environment(kind, recipe.engines[kind])) for kind in kinds)
+    return {kind: name for kind, name in named if name is not None}
+
+
+def _missing(recipe: AnnotateRecipe, kind: EngineKind, name: str, what: str) -> str:
+    return (
+        f"engines.{kind}: {recipe.engines[kind].engine} runs in an environment of its own, which {what}: "
+        f"shardloom engines --build {name}"
+    )
+
+
+def _runtime_env(name: str) -> dict[str, Any]:
+    """Ray uploads folders for whole jobs only, and this is for one pool of one: so it is done here."""
+    found = {"py_modules": list(_OURS), "excludes": _LEFT_OUT}
+    uploaded = upload_py_modules_if_needed(found, include_gitignore=False)
+    for uri in uploaded["py_modules"]:  # by itself it is dropped after ten minutes, and nodes that come later lack it
+        pin_runtime_env_uri(uri, expiration_s=KEPT_SECONDS)
+    return {"py_executable": str(interpreter_of(name)), "py_modules": uploaded["py_modules"]}

@@ -1,0 +1,117 @@
+"""Which pools of actors a run has, what each does to a chunk, and what each gets of the cluster.
+
+One engine is one pool. Decoding has a pool of its own where a recipe has several engines, which share its pixels; a
+single engine's workers decode for themselves, which saves a hop. What needs no pixels comes before the decoding.
+"""
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from pipelines.cluster.capacity import EXACT, READING_CPUS, Node, Request, lacking, nodes_for
+from pipelines.cluster.connection import joins, nodes
+from pipelines.engines.registry import needs_pixels
+from pipelines.recipes.annotate import AnnotateRecipe, EngineKind, PoolName, PoolOptions
+
+DECODE_BATCH = 16  # images that are decoded in a row where decoding has a pool of its own
+CHEAP_CPUS = 0.1  # of a worker that mostly waits: decoding is under 2 % of OCR's work, matching captions nothing
+DECODERS_A_CPU_WORKER = 1 / 32  # a core decodes 200 pictures of 512 pixels a second; OCR reads two or three
+DECODERS_A_GPU_WORKER = 1 / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """One stage of the graph: what it does to a chunk, and its workers."""
+
+    name: PoolName
+    engine: EngineKind | None
+    decodes: bool
+    keeps_pixels: bool  # for pools that come later
+    is_last: bool
+    is_alone: bool  # the recipe's one engine: a sample that it fails on has nothing to stay for
+    batch_size: int
+    request: Request
+
+
+def plan_pools(recipe: AnnotateRecipe, reused: Collection[EngineKind] = ()) -> list[Pool]:
+    """The pools in their order; engines whose annotations are there already get none."""
+    engines = [kind for kind in recipe.engines if kind not in reused]
+    blind = [kind for kind in engines if not needs_pixels(recipe.engines[kind])]
+    seeing = [kind for kind in engines if kind not in blind]
+    is_alone = len(recipe.engines) == 1
+    names: list[PoolName] = [*engines] if is_alone and engines else [*blind, "decode", *seeing]
+    requests = _requests(recipe, names, heavy=seeing or (engines if is_alone else []))
+    return [
+        Pool(
+            name,
+            engine := None if name == "decode" else name,
+            decodes=is_alone or name == "decode",
+            keeps_pixels=any(later in seeing for later in names[place + 1 :]) and name not in blind,
+            is_last=place == len(names) - 1,
+            is_alone=is_alone,
+            batch_size=recipe.engines[engine].batch_size if engine else DECODE_BATCH,
+            request=requests[name],
+        )
+        for place, name in enumerate(names)
+    ]
+
+
+def _requests(recipe: AnnotateRecipe, names: list[PoolName], heavy: Sequence[PoolName]) -> dict[PoolName, Request]:
+    """What the pools ask of the cluster.
+
+    Engines share cores: each has a worker on every one, so that the slowest takes what the others leave, whatever
+    their speeds are. Pools on GPUs share these alike, with as many workers as fit. What nodes offer to run one pool
+    alone is shared by those that run there.
+    """
+    options = {name: recipe.run.resources.get(name, PoolOptions()) for name in names}
+    there = nodes(recipe.run)
+    places = {name: nodes_for(name, there) for name in names}
+    spare = READING_CPUS + (CHEAP_CPUS * (len(names) - len(heavy)) if joins(recipe.run) else 0)
+    requests: dict[PoolName, Request] = {}
+    for name in heavy:
+        sharing = [other for other in heavy if set(places[other]) & set(places[name])]
+        cpus, gpus = options[name].cpus or 1.0 / len(sharing), options[name].gpus
+        many = sum(node.fit(cpus, gpus) for node in places[name])
+        taken = cpus
+        if gpus:
+            many //= sum(options[other].gpus > 0 for other in sharing)
+            taken += CHEAP_CPUS * DECODERS_A_GPU_WORKER if "decode" in names else 0
+        if not gpus or joins(recipe.run):  # a cluster of our own gets the cores that workers on its GPUs ask for
+            many = min(many, int((_cpus(places[name]) - spare) / len(sharing) / taken + EXACT))
+        fewest, most = _sizes(options[name], recipe.run.workers, max(1, many))
+        requests[name] = Request(name, fewest, most, cpus, gpus)
+    decoders = sum(
+        request.max_workers * (DECODERS_A_GPU_WORKER if request.gpus else DECODERS_A_CPU_WORKER)
+        for request in requests.values()
+    )
+    for name in (name for name in names if name not in heavy):
+        fewest, most = _sizes(options[name], None, max(1, math.ceil(decoders)) if name == "decode" else 1)
+        requests[name] = Request(name, fewest, most, options[name].cpus or CHEAP_CPUS, options[name].gpus)
+    if joins(recipe.run) and recipe.run.workers is None:
+        free = [name for name in heavy if not (options[name].workers or options[name].min)]
+        return _fitting({name: requests[name] for name in names}, free, there)
+    return requests
+
+
+def _fitting(
+    requests: dict[PoolName, Request], free: Sequence[PoolName], there: Sequence[Node]
+) -> dict[PoolName, Request]:
+    """The requests with fewer workers of pools whose sizes are free to choose, until all fit as they are spread."""
+    while lacking(list(requests.values()), there) and any(requests[name].min_workers > 1 for name in free):
+        for name in free:
+            many = max(1, requests[name].min_workers * 9 // 10)
+            most = many if requests[name].max_workers == requests[name].min_workers else requests[name].max_workers
+            requests[name] = replace(requests[name], min_workers=many, max_workers=most)
+    return requests
+
+
+def _sizes(options: PoolOptions, workers: int | None, many: int) -> tuple[int, int]:
+    """The fewest and the most workers of a pool, of which `many` are its share of the cluster."""
+    if options.min is not None or options.max is not None:
+        fewest = options.min or 1
+        return fewest, options.max or max(fewest, many)
+    return (options.workers or workers or many,) * 2
+
+
+def _cpus(there: Sequence[Node]) -> float:
+    return sum(node.cpus for node in there)

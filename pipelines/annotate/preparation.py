@@ -1,0 +1,48 @@
+"""What all workers of an engine share, such as an embedded vocabulary: worked out once a run, by a task of its own."""
+
+import functools
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ray
+
+from pipelines.annotate.pools import Pool
+from pipelines.annotate.watch import TICK_SECONDS
+from pipelines.cluster.map_units import is_any_at_work, marked
+from pipelines.engines.registry import needs_preparing, prepare
+from pipelines.recipes.annotate import AnnotateRecipe, PoolName
+from pipelines.terminal.progress import Progress
+from schemas.errors import ShardloomError
+
+
+class Preparation:
+    """The tasks of those engines that need one, each with what a worker of its pool has."""
+
+    def __init__(
+        self, recipe: AnnotateRecipe, pools: Sequence[Pool], placements: Mapping[PoolName, dict[str, Any]]
+    ) -> None:
+        self.recipe, self.mark = recipe, uuid.uuid4().hex
+        self.tasks = {pool.name: self._begun(pool, placements[pool.name]) for pool in pools}
+
+    def _begun(self, pool: Pool, placement: dict[str, Any]) -> ray.ObjectRef | None:
+        request = pool.request
+        if pool.engine is None or not needs_preparing(pool.engine, self.recipe.engines[pool.engine]):
+            return None
+        task = ray.remote(num_cpus=request.cpus, num_gpus=request.gpus, **placement)(marked)
+        work = functools.partial(prepare, pool.engine, sees_gpus=request.gpus > 0)
+        return task.remote(work, f"{self.mark}-{pool.name}", self.recipe.engines[pool.engine])
+
+    def wait(self, progress: Progress) -> None:
+        """Until all is there: it may take minutes, in which no worker can say a word. Raises `ShardloomError`."""
+        patience = self.recipe.run.stall_seconds
+        for name, task in self.tasks.items():
+            since = time.monotonic()
+            while task is not None and not ray.wait([task], timeout=TICK_SECONDS)[0]:
+                progress.show(0, f"preparing {name}")
+                if time.monotonic() - since > patience and not is_any_at_work([f"{self.mark}-{name}"]):
+                    raise ShardloomError(
+                        f"no progress for {patience:g} s: what {name} asks for is nowhere free to prepare its engine; "
+                        "the same command goes on"
+                    )

@@ -1,0 +1,68 @@
+"""The source of the graph: shards in, chunks out, each shard read once from its start to its end."""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from pipelines.annotate.chunks import cut, digest_of, samples_table, tar_size_of
+from pipelines.annotate.messages import Chunk, ShardEnd, Written, to_row
+from pipelines.annotate.parts import is_valid, part_name
+from pipelines.annotate.reuse import Reuse, ReusedShard
+from pipelines.cluster.failure import Failure
+from pipelines.inputs.shards import InputShard, missing_downloads
+from pipelines.recipes.annotate import AnnotateRecipe
+from schemas.errors import ShardloomError
+from schemas.storage.folder import Folder
+from schemas.storage.retries import untold
+from schemas.tar.reader import TarReader
+
+SHARD = pa.schema([("name", pa.string()), ("path", pa.string())])
+
+
+def shard_row(shard: InputShard) -> pa.Table:
+    """A shard as a block of Ray Data."""
+    return pa.table({"name": [shard.name], "path": [shard.path]}, schema=SHARD)
+
+
+class ShardReader:
+    """Cuts shards into chunks; of those that have a valid part in the output it only says so."""
+
+    def __init__(self, recipe: AnnotateRecipe, output: Folder, parts: list[str], reuse: Reuse | None = None) -> None:
+        self.recipe, self.output, self.parts, self.reuse = recipe, output, frozenset(parts), reuse
+        self.recipe_sha256 = recipe.sha256()
+
+    def __call__(self, row: pa.Table) -> Iterator[pa.Table]:
+        """The rows of one shard's chunks, then the row of its end."""
+        try:
+            yield from self._read(InputShard(row["name"][0].as_py(), row["path"][0].as_py()))
+        except ShardloomError as error:
+            yield to_row(Failure.of(error))
+
+    def _read(self, shard: InputShard) -> Iterator[pa.Table]:
+        folder, file_name = shard.folder()
+        reused = ReusedShard(self.reuse, shard.name) if self.reuse else None
+        digests: list[str] = []
+        keys: list[str] = []
+        with folder.open(file_name) as file:
+            reader = TarReader(file)
+            for index, samples in enumerate(cut(reader, self.recipe.chunk)):
+                # What was reused is part of what a part depends on: without it, it must not pass for valid.
+                digests.append(digest_of(samples) + (f" {reused.input_sha256}" if reused else ""))
+                keys += [sample.key for sample in samples]
+                size = sum(map(tar_size_of, samples))
+                if self._is_done(shard.name, index, digests[-1]):
+                    yield to_row(Written(shard.name, index, size))
+                else:
+                    table = samples_table(samples)
+                    table = reused.with_annotations(table) if reused else table
+                    yield to_row(Chunk(shard.name, index, digests[-1], size, table))
+        if reused:
+            reused.check(reader.sha256)
+        damage = [f"byte {damage.offset}: {damage.what}" for damage in reader.damage]
+        damage += missing_downloads(folder, shard.name, keys)
+        read = (shard.name, shard.path, reader.size, reader.sha256, digests, len(keys), damage)
+        yield to_row(ShardEnd(*read, untold()))
+
+    def _is_done(self, shard: str, index: int, digest: str) -> bool:
+        name = part_name(shard, index)
+        return name in self.parts and is_valid(self.output, name, digest, self.recipe_sha256)

@@ -1,0 +1,118 @@
+"""Annotations that are there already: a set of the same images, to which a recipe adds engines.
+
+The new set is a set of its own, with the bytes that all engines in one pass would have given; the old one is only read.
+Engines are taken for the same by their recipes: nothing is loaded to look at the weights or words behind a path anew.
+"""
+
+import hashlib
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.annotate.chunks import READ, VERDICT_COLUMNS
+from pipelines.annotate.parts import ENGINE
+from pipelines.engines.registry import COLUMNS
+from pipelines.inputs.shards import InputShard
+from pipelines.recipes.annotate import AnnotateRecipe, EngineKind
+from pipelines.recipes.base import load_recipe
+from schemas.errors import UsageError
+from schemas.output_set.layout import DATA, QUARANTINE, committed, read_manifest
+from schemas.output_set.recipe_file import held_recipe
+from schemas.records.failure import FAILURES
+from schemas.records.fingerprint import EngineFingerprint
+from schemas.storage.folder import Folder
+from schemas.storage.parquet import read_table
+
+
+@dataclass(frozen=True, slots=True)
+class Reuse:
+    """What a run takes from an earlier set."""
+
+    folder: Folder
+    kinds: list[EngineKind]
+    fingerprints: dict[str, EngineFingerprint]
+
+
+def find_reuse(recipe: AnnotateRecipe, shards: list[InputShard]) -> Reuse | None:
+    """The engines whose annotations can be taken over, None without `run.reuse`. Raises `UsageError` if none can."""
+    if recipe.run.reuse is None:
+        return None
+    folder = Folder(recipe.run.reuse)
+    held = load_recipe(AnnotateRecipe, None, held_recipe(folder))
+    for name in ("decode", "filters", "chunk", *(["input"] if recipe.filters.repeated_images else [])):
+        was, now = getattr(held, name), getattr(recipe, name)
+        if was != now:
+            raise UsageError(f"{folder.url}: {name} is {was!r} there and {now!r} here")
+    kinds = [kind for kind, spec in recipe.engines.items() if held.engines.get(kind) == spec]
+    if "tags" not in kinds and "boxes" in kinds:
+        kinds.remove("boxes")  # they were looked for by other tags
+    if not kinds:
+        raise UsageError(f"{folder.url} holds nothing of the engines that are asked for")
+    if len(kinds) == len(recipe.engines):
+        raise UsageError(f"{folder.url} holds all that is asked for: there is nothing to add")
+    manifests = committed(folder)
+    if missing := [shard.name for shard in shards if shard.name not in manifests]:
+        raise UsageError(f"{folder.url} is not finished: it lacks {len(missing)} shards ({', '.join(missing[:3])})")
+    engines = next((manifest.engines for manifest in manifests.values() if manifest.engines), {})
+    return Reuse(folder, kinds, {kind: engines[kind] for kind in kinds if kind in engines})
+
+
+class ReusedShard:
+    """The annotations of one shard by key."""
+
+    def __init__(self, reuse: Reuse, name: str) -> None:
+        self.reuse, self.name = reuse, name
+        manifest = read_manifest(reuse.folder, f"{name}.json")
+        files = {out.path: out.sha256 for out in manifest.outputs}
+        self.input_sha256 = manifest.inputs[0].sha256
+        good = self._rows(f"{DATA}/{name}.parquet", files)
+        rejected = self._rows(f"{QUARANTINE}/{name}.parquet", files)
+        self.good = {row["key"]: row for row in good}
+        self.bad = {row["key"]: row for row in rejected if row["stage"] != READ}  # reading gives its verdicts anew
+
+    def _rows(self, path: str, files: dict[str, str]) -> list[dict[str, Any]]:
+        if path not in files:
+            return []
+        data = self.reuse.folder.read(path)
+        if hashlib.sha256(data).hexdigest() != files[path]:
+            raise UsageError(f"{self.reuse.folder.path(path)} is not what was committed: verify that set")
+        return list(read_table(io.BytesIO(data)).to_pylist())
+
+    def check(self, sha256: str) -> None:
+        """Raises `UsageError` when the shard is not the one that was annotated; known once it has been read."""
+        if sha256 != self.input_sha256:
+            raise self._changed()
+
+    def _changed(self) -> UsageError:
+        return UsageError(f"shard {self.name} has changed since {self.reuse.folder.url} was made from it")
+
+    def with_annotations(self, samples: pa.Table) -> pa.Table:
+        """A chunk's samples with the columns, the failures and the verdicts that they had."""
+        names = ["key", "sha256", "caption", FAILURES.name, *(field.name for field in VERDICT_COLUMNS)]
+        rows = samples.select(names).to_pylist()
+        for row in rows:
+            row |= dict.fromkeys(self.reuse.kinds)
+            if row["reason"] is None:
+                self._annotate(row)
+        fields = [COLUMNS[kind] for kind in self.reuse.kinds]
+        found = pa.Table.from_pylist(rows, schema=pa.schema([FAILURES, *VERDICT_COLUMNS, *fields]))
+        samples = samples.drop_columns([name for name in found.column_names if name in samples.column_names])
+        for field in found.schema:
+            samples = samples.append_column(field, found[field.name])
+        metadata = {f"{ENGINE}{kind}": print_.model_dump_json() for kind, print_ in self.reuse.fingerprints.items()}
+        return samples.replace_schema_metadata(metadata)
+
+    def _annotate(self, row: dict[str, Any]) -> None:
+        """What became of one readable sample. Raises `UsageError` when it is not the one that was annotated."""
+        good, bad = self.good.get(row["key"]), self.bad.get(row["key"])
+        if good is not None and (good["sha256"], good["caption"]) == (row["sha256"], row["caption"]):
+            row |= {kind: good[kind] for kind in self.reuse.kinds}
+            row[FAILURES.name] = [failure for failure in good[FAILURES.name] if failure["engine"] in self.reuse.kinds]
+        elif bad is not None and bad["stage"] in self.reuse.kinds:  # it was the only engine
+            row[FAILURES.name] = [{"engine": bad["stage"], "reason": bad["reason"], "detail": bad["detail"]}]
+        elif bad is not None:
+            row |= {field.name: bad[field.name] for field in VERDICT_COLUMNS}
+        else:
+            raise self._changed()

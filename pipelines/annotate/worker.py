@@ -1,0 +1,277 @@
+"""The actor that works on chunks: decodes, or runs an engine, or both; in the last pool it writes the part."""
+
+import contextlib
+import math
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import NoReturn
+
+import numpy as np
+import pyarrow as pa
+import ray
+
+from curation.images.decode import RgbImage, decode
+from curation.images.filters import image_fault
+from pipelines.annotate.messages import Chunk, Written, from_row, to_row
+from pipelines.annotate.outcomes import (
+    PIXELS,
+    Outcome,
+    errors_by_engine,
+    rows_by_reason,
+    with_decoded,
+    with_values,
+    with_verdicts,
+)
+from pipelines.annotate.parts import ENGINE, write_part
+from pipelines.annotate.pools import Pool
+from pipelines.cluster.attempts import DEATHS, Attempts
+from pipelines.cluster.failure import Failure
+from pipelines.engines.registry import Batch, Engine, load_engine, needs_pixels
+from pipelines.recipes.annotate import AnnotateRecipe
+from schemas.errors import ShardloomError, UsageError
+from schemas.records.fingerprint import EngineFingerprint
+from schemas.records.quarantine import Reason, Rejected
+from schemas.records.tag import TAGS
+from schemas.storage.folder import Folder
+from schemas.storage.retries import untold
+
+BEAT_SECONDS = 2.0
+LOADING_BEAT_SECONDS, LOADING_SECONDS = 5.0, 1800.0
+LEAVING_SECONDS = 30.0  # until Ray, asked to end a process, has done so
+
+
+class PoolWorker:
+    """One process, one instance; every call is one chunk.
+
+    With `run.recycle_images` a process ends by itself once it has seen so many: what an engine's native code has leaked
+    goes with it. It ends when it is given its next chunk, before it begins it, so that no work is lost or done twice:
+    Ray starts another process in its place, and that is given the chunk.
+    """
+
+    def __init__(
+        self,
+        recipe: AnnotateRecipe,
+        pool: Pool,
+        output: Folder,
+        expected: dict[str, EngineFingerprint],
+        ledger: ray.actor.ActorHandle,
+        repeats: dict[str, list[str]],
+        prepared: ray.ObjectRef | None,
+    ) -> None:
+        self.recipe, self.pool, self.output, self.ledger = recipe, pool, output, ledger
+        self.recipe_sha256 = recipe.sha256()
+        self.repeats = {shard: set(keys) for shard, keys in repeats.items()}
+        self.engine: Engine | None = None
+        self.failure: ShardloomError | None = None
+        self.images = 0  # that this process has worked on
+        try:
+            if pool.engine is not None:
+                with heard(ledger):
+                    self._load(expected.get(pool.engine), None if prepared is None else ray.get(prepared))
+        except ShardloomError as error:
+            self.failure = error
+        except Exception as error:  # noqa: BLE001  an engine may raise anything
+            self.failure = ShardloomError(f"the {pool.name} engine can't start: {one_line(error)}")
+        ledger.start.remote(pool.name)
+
+    def _load(self, expected: EngineFingerprint | None, prepared: object) -> None:
+        assert self.pool.engine is not None
+        if isinstance(prepared, Failure):
+            raise prepared.error()
+        spec = self.recipe.engines[self.pool.engine]
+        self.engine = load_engine(self.pool.engine, spec, prepared, sees_gpus=self.pool.request.gpus > 0)
+        self.sees = needs_pixels(spec)
+        if expected is not None:
+            check_fingerprint(self.pool.engine, expected, self.engine.fingerprint)
+
+    def __call__(self, row: pa.Table) -> pa.Table:
+        """Works on a chunk and hands it on, or puts its part in place and says so. Other messages pass through."""
+        if self.failure is not None:
+            return to_row(Failure.of(self.failure))
+        chunk = from_row(row)
+        if not isinstance(chunk, Chunk):
+            return row
+        if self.images >= (self.recipe.run.recycle_images or math.inf):
+            self._leave()
+        try:
+            return self._worked_on(chunk)
+        except ShardloomError as error:
+            return to_row(Failure.of(error))
+
+    def _worked_on(self, chunk: Chunk) -> pa.Table:
+        assert chunk.table is not None
+        label = f"{chunk.shard}/{chunk.index}"
+        attempts: Attempts = ray.get(self.ledger.begin.remote(self.pool.name, label, chunk.table.num_rows))
+        samples = Samples(chunk.table, self.repeats.get(chunk.shard, set()))
+        table = self._with(chunk.table, self._outcomes(samples, label, attempts))
+        done: Chunk | Written = replace(chunk, table=table)
+        if isinstance(done, Chunk) and self.pool.is_last:
+            write_part(self.output, done, self.recipe_sha256)
+            counted = (table.num_rows, rows_by_reason(table), errors_by_engine(table), untold())
+            done = Written(chunk.shard, chunk.index, chunk.size, *counted)
+        row = to_row(done)  # the most memory is held here: a worker that dies of it has not finished
+        self.ledger.finish.remote(self.pool.name, label)
+        self.images += table.num_rows
+        return row
+
+    def _leave(self) -> NoReturn:
+        """Ends this process. Ray ends it for us: of a process that ends by itself it tells the user as of a crash."""
+        with contextlib.suppress(ray.exceptions.RayError):  # a ledger that is gone has nothing to count
+            ray.get(self.ledger.recycle.remote(self.pool.name))
+        ray.kill(ray.get_runtime_context().current_actor, no_restart=False)
+        time.sleep(LEAVING_SECONDS)
+        os._exit(1)
+
+    def _with(self, table: pa.Table, outcomes: list[Outcome]) -> pa.Table:
+        """The table with what this pool has found out, without what no later pool needs."""
+        if self.pool.decodes:
+            table = with_decoded(table, outcomes, self.pool.keeps_pixels)
+        elif not self.pool.keeps_pixels and PIXELS.name in table.column_names:
+            table = table.drop_columns([PIXELS.name])
+        if self.engine is not None:
+            table = with_values(table, outcomes, self.pool.name, self.engine.column)
+            fingerprint = {f"{ENGINE}{self.pool.name}": self.engine.fingerprint.model_dump_json()}
+            table = table.replace_schema_metadata((table.schema.metadata or {}) | fingerprint)
+        return with_verdicts(table, outcomes)
+
+    def _outcomes(self, samples: "Samples", label: str, attempts: Attempts) -> list[Outcome]:
+        outcomes = [Outcome() for _ in samples.keys]
+        for killer in attempts.killers:
+            detail = f"{DEATHS} workers died while they were at work on this sample alone"
+            self._give_up(outcomes[killer], Rejected(Reason.WORKER_KILLED, detail))
+        done, since = 0, time.monotonic()
+        for start, stop in attempts.ranges(len(outcomes), self.pool.batch_size):
+            if attempts.careful:
+                ray.get(self.ledger.enter.remote(self.pool.name, label, (start, stop)))
+            self._work(samples, [place for place in range(start, stop) if samples.is_good[place]], outcomes)
+            done += stop - start
+            if (now := time.monotonic()) - since >= BEAT_SECONDS or stop == len(outcomes):
+                self.ledger.beat.remote(self.pool.name, done, now - since)
+                done, since = 0, now
+        return outcomes
+
+    def _work(self, samples: "Samples", places: list[int], outcomes: list[Outcome]) -> None:
+        """One batch."""
+        if self.pool.decodes:
+            places = [place for place in places if self._decode(samples, place, outcomes[place])]
+        if self.engine is not None:
+            if self.pool.engine == "boxes":
+                places = [place for place in places if self._has_tags(samples, place, outcomes[place])]
+            self._annotate(samples, places, outcomes)
+        if not self.pool.keeps_pixels:
+            for place in places:
+                outcomes[place].pixels = None
+
+    def _decode(self, samples: "Samples", place: int, outcome: Outcome) -> bool:
+        outcome.stage = "decode"
+        if samples.keys[place] in samples.repeated:
+            outcome.fault = Rejected(Reason.REPEATED_IMAGE, "the same bytes came before in this data set")
+            return False
+        try:
+            outcome.pixels = decode(samples.table["image"][place].as_py(), self.recipe.decode)
+        except Rejected as fault:
+            outcome.fault = fault
+        except MemoryError:
+            outcome.fault = Rejected(Reason.DECODE_ERROR, "out of memory")
+        else:
+            outcome.height, outcome.width = outcome.pixels.shape[:2]
+            outcome.fault = image_fault(outcome.width, outcome.height, self.recipe.filters)
+        if outcome.fault is not None:
+            outcome.pixels = None
+        return outcome.fault is None
+
+    def _has_tags(self, samples: "Samples", place: int, outcome: Outcome) -> bool:
+        if samples.table[TAGS.name][place].is_valid:
+            return True
+        self._give_up(outcome, Rejected(Reason.NO_TAGS, "nothing to look for: the tag engine failed"))
+        return False
+
+    def _annotate(self, samples: "Samples", places: Sequence[int], outcomes: list[Outcome]) -> None:
+        """Runs the engine on the batch; if it raises, on each image alone: one bad image costs no neighbour."""
+        if not places:
+            return
+        assert self.engine is not None
+        batch = Batch(
+            images=[self._pixels(samples, place, outcomes[place]) for place in places] if self.sees else [],
+            captions=[samples.captions[place] for place in places],
+            names=[samples.names(place) for place in places] if self.pool.engine == "boxes" else [],
+        )
+        try:
+            values = self.engine.annotate(batch)
+            if len(values) != len(places):
+                raise ValueError(f"{len(values)} results for {len(places)} images")
+        except Exception as error:  # noqa: BLE001  an engine may raise anything; the row says what
+            if len(places) == 1:
+                self._give_up(outcomes[places[0]], Rejected(Reason.ENGINE_ERROR, one_line(error)))
+                return
+            for place in places:
+                self._annotate(samples, [place], outcomes)
+            return
+        for place, value in zip(places, values, strict=True):
+            outcomes[place].value = value
+
+    def _pixels(self, samples: "Samples", place: int, outcome: Outcome) -> RgbImage:
+        return samples.pixels(place) if outcome.pixels is None else outcome.pixels
+
+    def _give_up(self, outcome: Outcome, fault: Rejected) -> None:
+        """Leaves the sample out, or stays with what the other engines make of it."""
+        if self.engine is None or self.pool.is_alone:
+            outcome.fault, outcome.stage = fault, self.pool.name
+        else:
+            outcome.failure = fault
+
+
+@contextlib.contextmanager
+def heard(ledger: ray.actor.ActorHandle) -> Iterator[None]:
+    """Gives signs of life while an engine loads or fetches its weights, for half an hour at most."""
+    done = threading.Event()
+
+    def beat() -> None:
+        for _ in range(int(LOADING_SECONDS / LOADING_BEAT_SECONDS)):
+            if done.wait(LOADING_BEAT_SECONDS):
+                return
+            ledger.alive.remote()
+
+    threading.Thread(target=beat, daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
+
+
+class Samples:
+    """A chunk's rows as a pool looks at them."""
+
+    def __init__(self, table: pa.Table, repeated: set[str]) -> None:
+        self.table, self.repeated = table, repeated
+        self.keys: list[str] = table["key"].to_pylist()
+        self.captions: list[str] = table["caption"].to_pylist()
+        self.is_good = [reason is None for reason in table["reason"].to_pylist()]
+
+    def pixels(self, place: int) -> RgbImage:
+        """The image as a pool before this one has decoded it, without a copy."""
+        width, height = (self.table[name][place].as_py() for name in ("width", "height"))
+        pixels = np.frombuffer(self.table[PIXELS.name][place].as_buffer(), np.uint8).reshape(height, width, 3)
+        pixels.flags.writeable = False  # it is shared memory, and the next engine's picture too
+        return pixels
+
+    def names(self, place: int) -> list[str]:
+        """The names of the image's tags, each once, in their order."""
+        return list(dict.fromkeys(tag["name"] for tag in self.table[TAGS.name][place].as_py()))
+
+
+def one_line(error: Exception) -> str:
+    """An error as the detail of a row."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:500]
+
+
+def check_fingerprint(name: str, expected: EngineFingerprint, actual: EngineFingerprint) -> None:
+    """Refuses to go on with another engine than the one that began."""
+    if expected == actual:
+        return
+    was, now = expected.model_dump(), actual.model_dump()
+    differing = ", ".join(f"{key} was {was[key]!r}, is {now[key]!r}" for key in was if was[key] != now[key])
+    raise UsageError(f"the output was begun with another {name} engine ({differing}): take a new output folder")

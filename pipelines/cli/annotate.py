@@ -1,0 +1,86 @@
+"""`shardloom annotate`."""
+
+import contextlib
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from pipelines.cli.flags import (
+    Address,
+    AllowDamaged,
+    Json,
+    Output,
+    RecipeFile,
+    Workers,
+    output_of,
+    report,
+    run_flags,
+)
+from pipelines.recipes.annotate import AnnotateRecipe
+from pipelines.recipes.base import load_recipe
+from schemas.errors import UsageError
+from schemas.output_set.recipe_file import held_recipe, read_recipe
+from schemas.storage.folder import Folder
+
+
+def annotate(
+    what: Annotated[
+        str | None, typer.Argument(help="engines (ocr, tags, tags:siglip, boxes), a recipe file, or a set to --add to")
+    ] = None,
+    input: Annotated[
+        list[str] | None, typer.Option("--input", "-i", help="glob of image shards; may be repeated")
+    ] = None,
+    output: Output = None,
+    recipe: RecipeFile = None,
+    add: Annotated[str | None, typer.Option(help="engines to add to those of a set; what it holds is reused")] = None,
+    weights: Annotated[
+        list[str] | None, typer.Option(metavar="ENGINE=FOLDER", help="weights, as boxes=FOLDER; may be repeated")
+    ] = None,
+    vocabulary: Annotated[str | None, typer.Option(metavar="FILE", help="the tags, one a line")] = None,
+    allow_download: Annotated[
+        bool | None, typer.Option("--allow-download", help="weights may be a name on the Hugging Face hub")
+    ] = None,
+    allow_out_of_vocabulary: Annotated[
+        bool | None, typer.Option("--allow-out-of-vocabulary", help="demonstration weights for things they don't know")
+    ] = None,
+    chunk: Annotated[int | None, typer.Option(help="samples a unit of work")] = None,
+    workers: Workers = None,
+    address: Address = None,
+    allow_damaged: AllowDamaged = None,
+    json_: Json = False,
+) -> None:
+    """Annotate image shards: text, tags and boxes in one pass, committed shard by shard.
+
+    The same command takes up a killed run.
+    """
+    from pipelines.annotate.run import annotate as run
+    from pipelines.engines.flags import engines_of, held_engines
+
+    if what is not None and add is None and what.endswith((".yaml", ".yml")):
+        if recipe is not None:
+            raise UsageError(f"{what} and --recipe {recipe}: pass one recipe")
+        recipe, what = what, None
+    values: dict[str, Any] = {}
+    reuse = None
+    if add is not None:
+        if recipe is not None:
+            raise UsageError("--add goes by the set's own recipe: leave out --recipe")
+        if what is None:
+            raise UsageError("--add: name the annotation set, as: shardloom annotate SET --add boxes --output NEW")
+        values, reuse, what = held_recipe(Folder(what)), what, add
+    elif recipe is not None:
+        values = read_recipe(recipe)
+    held = held_engines(values, what if add is None else None)
+    loaded = load_recipe(
+        AnnotateRecipe,
+        recipe,
+        values,
+        input=input or None,
+        engines=engines_of(what, weights, vocabulary, allow_download, allow_out_of_vocabulary, held),
+        chunk={"samples": chunk},
+        run=run_flags(output, workers, address, allow_damaged) | {"reuse": reuse},
+    )
+    with contextlib.redirect_stdout(sys.stderr):  # where Ray's words on lost workers belong as well
+        totals = run(loaded, output_of(loaded), quiet=json_)
+    report(totals, output_of(loaded), json_)

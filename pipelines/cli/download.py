@@ -1,0 +1,71 @@
+"""`shardloom download`."""
+
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.flags import Address, Json, Output, RecipeFile, Workers, output_of, report, run_flags
+from pipelines.recipes.base import load_recipe
+from pipelines.recipes.download import DownloadRecipe
+from schemas.errors import UsageError
+from schemas.output_set.recipe_file import read_recipe
+
+
+def download(
+    metadata: Annotated[
+        list[str] | None,
+        typer.Argument(help="globs of Parquet files, DataComp's or a selection's; or a recipe file"),
+    ] = None,
+    output: Output = None,
+    recipe: RecipeFile = None,
+    image_size: Annotated[int | None, typer.Option(help="pixels of the longer side; default: 512")] = None,
+    blur_faces: Annotated[
+        bool | None, typer.Option("--blur-faces/--no-blur-faces", help="blur what face_bboxes names; default: do")
+    ] = None,
+    verify_hash: Annotated[
+        bool | None, typer.Option("--verify-hash", help="leave out images that are not of the metadata's sha256")
+    ] = None,
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="ask again for what failed and may be had by now"),
+    ] = False,
+    retry_all: Annotated[bool, typer.Option("--retry-all", help="ask again for all that failed")] = False,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="a host of a private network that may be asked; may be repeated"),
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="connections at once, of each worker; default: 64")] = None,
+    timeout: Annotated[float | None, typer.Option(help="seconds without a byte; default: 10")] = None,
+    retries: Annotated[int | None, typer.Option(help="of each address, at once; default: 2")] = None,
+    deadline: Annotated[
+        float | None, typer.Option(help="seconds in which a shard is done, whatever it lacks; default: 1800")
+    ] = None,
+    urls_per_shard: Annotated[int | None, typer.Option(help="the most; default: 10000")] = None,
+    workers: Workers = None,
+    address: Address = None,
+    json_: Json = False,
+) -> None:
+    """Download the images of DataComp metadata into shards that annotate reads. The same command goes on.
+
+    Private addresses are never asked. What failed is in quarantine/, with its reason, and in each shard's .parquet.
+    """
+    from pipelines.download.run import download as run
+
+    if metadata is not None and len(metadata) == 1 and metadata[0].endswith((".yaml", ".yml")):
+        if recipe is not None:
+            raise UsageError(f"{metadata[0]} and --recipe {recipe}: pass one recipe")
+        recipe, metadata = metadata[0], None
+    patience = {"allow_hosts": allow_host or None, "timeout": timeout, "retries": retries, "deadline_seconds": deadline}
+    loaded = load_recipe(
+        DownloadRecipe,
+        recipe,
+        {} if recipe is None else read_recipe(recipe),
+        input=metadata or None,
+        image_size=image_size,
+        urls_per_shard=urls_per_shard,
+        blur_faces=blur_faces,
+        verify_hash=verify_hash,
+        run=run_flags(output, workers, address, None) | patience | {"threads": threads},
+    )
+    folder = output_of(loaded)
+    report(run(loaded, folder, retry_failed, retry_all, quiet=json_), folder, json_)

@@ -1,0 +1,32 @@
+"""`shardloom engines`."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.flags import Json, named
+
+
+def engines(
+    build: Annotated[str | None, typer.Option(metavar="ENVIRONMENT", help="build what an engine runs in")] = None,
+    weights: Annotated[
+        list[str] | None, typer.Option(metavar="ENGINE=FOLDER", help="look at these weights, as ocr=FOLDER")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """List the engines by kind: what is ready on this machine, what is missing, and how to get it."""
+    from pipelines.engines.listing import as_dicts, list_engines
+    from pipelines.engines.listing import build as run
+    from pipelines.terminal.tables import print_engines
+
+    if build is not None:
+        folder = run(build)
+        print(json.dumps({"environment": build, "folder": folder}) if json_ else folder)
+        return
+    given = {kind: folders[-1] for kind, folders in named("--weights", weights).items()}
+    listed = as_dicts(list_engines(given))
+    if json_:
+        print(json.dumps(listed))
+        return
+    print_engines(listed)

@@ -1,0 +1,36 @@
+"""`shardloom evaluate`."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.flags import Json
+from schemas.errors import UsageError
+
+
+def evaluate(
+    what: Annotated[str, typer.Argument(help="boxes or ocr")],
+    annotations: Annotated[str, typer.Argument(help="the annotation set's folder")],
+    truth: Annotated[str, typer.Option(help="the ground truth, JSONL")],
+    index: Annotated[str | None, typer.Option(help="JSONL that gives the uid of each of the truth's files")] = None,
+    iou: Annotated[float | None, typer.Option(help="boxes: the overlap from which they match; default: 0.5")] = None,
+    aliases: Annotated[str | None, typer.Option(help="boxes: JSON object of names to what they mean")] = None,
+    json_: Json = False,
+) -> None:
+    """Compare annotations with a ground truth: precision, recall, F1, AP, or CER and WER, with 95 % intervals."""
+    from pipelines.evaluate.run import IOU, evaluate_boxes, evaluate_ocr
+    from pipelines.terminal.tables import print_evaluation
+
+    if what == "boxes":
+        found = evaluate_boxes(annotations, truth, index, IOU if iou is None else iou, aliases)
+    elif what != "ocr":
+        raise UsageError(f"{what!r} can't be evaluated: use boxes or ocr")
+    elif iou is not None or aliases is not None:
+        raise UsageError("--iou and --aliases are for boxes, not for ocr")
+    else:
+        found = evaluate_ocr(annotations, truth, index)
+    if json_:
+        print(json.dumps(found.to_dict()))
+        return
+    print_evaluation(found.to_dict())

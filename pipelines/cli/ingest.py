@@ -1,0 +1,97 @@
+"""`shardloom ingest`."""
+
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.flags import (
+    Address,
+    AllowDamaged,
+    AllowDownload,
+    Json,
+    Output,
+    RecipeFile,
+    Tokenizer,
+    Workers,
+    output_of,
+    report,
+    run_flags,
+)
+from pipelines.recipes.base import load_recipe
+from pipelines.recipes.ingest import IngestRecipe
+from schemas.errors import UsageError
+from schemas.output_set.recipe_file import read_recipe
+
+
+def ingest(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            help="mint-html, mint-pdf, mint-arxiv, obelics, kale, cc3m, cc12m, sbu, visual-genome, datacomp, "
+            "blip3-ocr, blip3-grounding, llava or text"
+        ),
+    ] = None,
+    input: Annotated[
+        list[str] | None, typer.Option("--input", "-i", help="glob of the set's files; may be repeated")
+    ] = None,
+    images: Annotated[
+        list[str] | None,
+        typer.Option(help="images by URL: glob of img2dataset tars, map (.json) or folder; may be repeated"),
+    ] = None,
+    download: Annotated[
+        bool | None,
+        typer.Option("--download", help="have the images by their URLs, with img2dataset; keeps its shards"),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="a host of a private network that may be asked; may be repeated"),
+    ] = None,
+    output: Output = None,
+    recipe: RecipeFile = None,
+    format: Annotated[str | None, typer.Option(help="webdataset or parquet")] = None,
+    name: Annotated[str | None, typer.Option(help="the set's name in the index; default: that of the source")] = None,
+    tokenizer: Tokenizer = None,
+    allow_download: AllowDownload = None,
+    samples_per_shard: Annotated[int | None, typer.Option(help="the most samples of a shard")] = None,
+    bytes_per_shard: Annotated[int | None, typer.Option(help="the most bytes of a shard")] = None,
+    lost_image: Annotated[str | None, typer.Option(help="drop_image or drop_document")] = None,
+    repeated_images: Annotated[
+        str | None, typer.Option(help="images that came before anywhere: keep, or drop the exact or the alike")
+    ] = None,
+    granularity: Annotated[int | None, typer.Option(help="blip3 sets: the caption that becomes the text")] = None,
+    raw_caption: Annotated[
+        bool | None, typer.Option("--raw-caption", help="blip3 sets: the one that begins with the alt text")
+    ] = None,
+    workers: Workers = None,
+    address: Address = None,
+    allow_damaged: AllowDamaged = None,
+    json_: Json = False,
+) -> None:
+    """Make training shards of a published set of documents, captions or texts. The same command takes up a killed run.
+
+    More filters (number and size of images, length of texts) are set in a recipe, under `filters`.
+    """
+    from pipelines.ingest.run import ingest as run
+
+    values = {} if recipe is None else read_recipe(recipe)
+    if allow_host and not download and values.get("download") is None:
+        raise UsageError("--allow-host is for --download")
+    loaded = load_recipe(
+        IngestRecipe,
+        recipe,
+        values,
+        source=source,
+        input=input or None,
+        images=images or None,
+        download={"by": "img2dataset" if download else None, "allow_hosts": allow_host or None},
+        format=format,
+        name=name,
+        tokenizer=tokenizer,
+        samples_per_shard=samples_per_shard,
+        bytes_per_shard=bytes_per_shard,
+        filters={"lost_image": lost_image},
+        repeated_images=repeated_images,
+        read={"granularity": granularity, "raw_caption": raw_caption},
+        run=run_flags(output, workers, address, allow_damaged) | {"allow_download": allow_download},
+    )
+    report(run(loaded, output_of(loaded), quiet=json_), output_of(loaded), json_)

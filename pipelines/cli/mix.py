@@ -1,0 +1,57 @@
+"""`shardloom mix`."""
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.flags import Address, Json, Output, Workers, named, output_of, report, run_flags
+from pipelines.recipes.base import load_recipe
+from pipelines.recipes.mix import MixRecipe
+from pipelines.terminal.tables import print_mixture
+
+
+def mix(
+    recipe: Annotated[str, typer.Argument(help="a YAML recipe: sources, weights, and what they count")],
+    output: Output = None,
+    plan: Annotated[bool, typer.Option("--plan", help="only tell what would come of it; nothing is written")] = False,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=FOLDER", help="where a source of the recipe lies, or a glob; may be repeated"),
+    ] = None,
+    format: Annotated[str | None, typer.Option(help="webdataset or parquet")] = None,
+    samples_per_shard: Annotated[int | None, typer.Option(help="samples in each but the last shard")] = None,
+    seed: Annotated[int | None, typer.Option(help="another one gives another order")] = None,
+    workers: Workers = None,
+    address: Address = None,
+    json_: Json = False,
+) -> None:
+    """Mix sets of training shards into new ones, with exact shares at every prefix. The same command goes on."""
+    from pipelines.mix.run import mix as run
+    from pipelines.mix.run import preview
+
+    loaded = load_recipe(
+        MixRecipe,
+        recipe,
+        sources=named("--source", source),
+        format=format,
+        samples_per_shard=samples_per_shard,
+        seed=seed,
+        run=run_flags(output, workers, address, None),
+    )
+    if not plan:
+        totals = run(loaded, output_of(loaded), quiet=json_)
+        report(totals, output_of(loaded), json_)
+        if isinstance(loaded.stop, int) and totals.rows_out < loaded.stop:
+            print(
+                f"only {totals.rows_out:,} of {loaded.stop:,} samples: sources ran out, --plan tells which; "
+                "allow repeats, or stop sooner",
+                file=sys.stderr,
+            )
+        return
+    found = preview(loaded, quiet=json_)
+    if json_:
+        print(json.dumps(found))
+        return
+    print_mixture(found)

@@ -1,0 +1,88 @@
+"""`shardloom select`."""
+
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.flags import Address, Json, Output, RecipeFile, Workers, kept, output_of, report, run_flags
+from pipelines.recipes.base import load_recipe
+from pipelines.recipes.select import SelectRecipe
+from schemas.errors import UsageError
+from schemas.output_set.recipe_file import read_recipe
+
+
+def select(
+    metadata: Annotated[
+        list[str] | None, typer.Argument(help="globs of DataComp's metadata, Parquet; or a recipe")
+    ] = None,
+    output: Output = None,
+    recipe: RecipeFile = None,
+    min_clip_b32: Annotated[float | None, typer.Option(help="least similarity of image and caption, by B/32")] = None,
+    min_clip_l14: Annotated[float | None, typer.Option(help="the same by L/14")] = None,
+    top_fraction: Annotated[
+        float | None, typer.Option(help="of all rows those with the highest similarity; DataComp: 0.3")
+    ] = None,
+    top_by: Annotated[str | None, typer.Option(help="which: clip_l14 or clip_b32; default: clip_l14")] = None,
+    min_width: Annotated[int | None, typer.Option(help="pixels")] = None,
+    max_width: Annotated[int | None, typer.Option(help="pixels")] = None,
+    min_height: Annotated[int | None, typer.Option(help="pixels")] = None,
+    max_height: Annotated[int | None, typer.Option(help="pixels")] = None,
+    min_side: Annotated[int | None, typer.Option(help="pixels of the shorter side; DataComp: 200")] = None,
+    max_aspect: Annotated[float | None, typer.Option(help="longer over shorter side; DataComp: 3")] = None,
+    min_characters: Annotated[int | None, typer.Option(help="of the caption; DataComp: 6")] = None,
+    max_characters: Annotated[int | None, typer.Option(help="of the caption")] = None,
+    min_words: Annotated[int | None, typer.Option(help="of the caption; DataComp: 3")] = None,
+    max_words: Annotated[int | None, typer.Option(help="of the caption")] = None,
+    language: Annotated[
+        list[str] | None, typer.Option(metavar="CODE", help="of the caption, ISO 639; may be repeated; DataComp: en")
+    ] = None,
+    uids: Annotated[
+        list[str] | None, typer.Option(metavar="FILE.npy", help="subset file: only its uids; may be repeated")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(metavar="FILE.npy", help="subset file: none of its uids; may be repeated")
+    ] = None,
+    subset: Annotated[str | None, typer.Option(metavar="FILE.npy", help="also write the uids as a subset file")] = None,
+    workers: Workers = None,
+    address: Address = None,
+    json_: Json = False,
+) -> None:
+    """Choose rows of DataComp metadata, for download. Every row left out is counted by the first rule that does so.
+
+    All rules are optional. The same command goes on, and repeats no file that is committed.
+    """
+    from pipelines.select.run import select as run
+
+    if metadata is not None and len(metadata) == 1 and metadata[0].endswith((".yaml", ".yml")):
+        if recipe is not None:
+            raise UsageError(f"{metadata[0]} and --recipe {recipe}: pass one recipe")
+        recipe, metadata = metadata[0], None
+    loaded = load_recipe(
+        SelectRecipe,
+        recipe,
+        {} if recipe is None else read_recipe(recipe),
+        input=metadata or None,
+        rules={
+            "min_clip_b32": min_clip_b32,
+            "min_clip_l14": min_clip_l14,
+            "top_fraction": top_fraction,
+            "top_by": top_by,
+            "min_width": min_width,
+            "max_width": max_width,
+            "min_height": min_height,
+            "max_height": max_height,
+            "min_side": min_side,
+            "max_aspect": max_aspect,
+            "min_characters": min_characters,
+            "max_characters": max_characters,
+            "min_words": min_words,
+            "max_words": max_words,
+            "languages": language or None,
+        },
+        uids=uids or None,
+        exclude=exclude or None,
+        run=run_flags(output, workers, address, None) | {"subset": subset},
+    )
+    if loaded.run.subset is not None:
+        kept("subset", loaded.run.subset)
+    report(run(loaded, output_of(loaded), quiet=json_), output_of(loaded), json_, without="left out")

@@ -1,0 +1,59 @@
+"""`shardloom shard`."""
+
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.flags import (
+    Address,
+    AllowDamaged,
+    AllowDownload,
+    Json,
+    Output,
+    RecipeFile,
+    Tokenizer,
+    Workers,
+    output_of,
+    report,
+    run_flags,
+)
+from pipelines.recipes.base import load_recipe
+from pipelines.recipes.shard import ShardRecipe
+
+
+def shard(
+    images: Annotated[
+        list[str] | None, typer.Option("--images", "-i", help="glob of image shards; may be repeated")
+    ] = None,
+    captions: Annotated[str | None, typer.Option("--captions", "-c", help="the caption set's folder")] = None,
+    output: Output = None,
+    recipe: RecipeFile = None,
+    format: Annotated[str | None, typer.Option(help="webdataset or parquet")] = None,
+    samples_per_shard: Annotated[int | None, typer.Option(help="samples in each but the last shard")] = None,
+    granularity: Annotated[int | None, typer.Option(help="the caption that becomes the .txt")] = None,
+    raw_caption: Annotated[
+        bool | None, typer.Option("--raw-caption", help="begin that caption with the alt text")
+    ] = None,
+    tokenizer: Tokenizer = None,
+    allow_download: AllowDownload = None,
+    workers: Workers = None,
+    address: Address = None,
+    allow_damaged: AllowDamaged = None,
+    json_: Json = False,
+) -> None:
+    """Join image shards with captions into training shards, each with an index to plan from."""
+    from pipelines.shard.run import shard as run
+
+    loaded = load_recipe(
+        ShardRecipe,
+        recipe,
+        images=images or None,
+        captions=captions,
+        format=format,
+        samples_per_shard=samples_per_shard,
+        granularity=granularity,
+        raw_caption=raw_caption,
+        tokenizer=tokenizer,
+        run=run_flags(output, workers, address, allow_damaged) | {"allow_download": allow_download},
+    )
+    report(run(loaded, output_of(loaded), quiet=json_), output_of(loaded), json_)

@@ -1,0 +1,20 @@
+"""`shardloom stats`."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.flags import Json
+from pipelines.terminal.tables import print_stats
+
+
+def stats(output: Annotated[str, typer.Argument(help="an output set's folder")], json_: Json = False) -> None:
+    """Print what an output set holds, what was left out and why, and how long it took."""
+    from pipelines.stats.run import stats as run
+
+    found = run(output)
+    if json_:
+        print(json.dumps(found))
+        return
+    print_stats(found)

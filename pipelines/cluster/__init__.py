@@ -1,0 +1,1 @@
+"""Where work runs: clusters, their capacity, units of work on them, what they report."""

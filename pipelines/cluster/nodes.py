@@ -1,0 +1,30 @@
+"""Looks on all nodes of a cluster for what a run needs there."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from schemas.errors import ShardloomError
+
+LEAST = 0.0001  # of a resource that only says where: Ray's smallest amount
+
+
+LOOK_SECONDS = 60.0
+
+
+def nodes_without(nodes: list[dict[str, Any]], file: Path) -> list[str]:
+    """The addresses of those of the nodes that have not got this file. Raises `ShardloomError`: no answer."""
+    looks = [
+        ray.remote(os.path.exists)
+        .options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False))
+        .remote(str(file))
+        for node in nodes
+    ]
+    try:
+        there = ray.get(looks, timeout=LOOK_SECONDS)
+    except ray.exceptions.GetTimeoutError:
+        raise ShardloomError(f"the cluster's nodes did not answer within {LOOK_SECONDS:g} s; run again") from None
+    return [str(node["NodeManagerAddress"]) for node, found in zip(nodes, there, strict=True) if not found]

@@ -1,0 +1,1 @@
+"""Engines as recipes and the command line name them."""

@@ -1,0 +1,238 @@
+"""How good annotations are: an annotation set compared with a ground truth, as `shardloom evaluate` prints it.
+
+Entries of the truth are tied to images by uid: their own, or what an index file says. What an image is stored at does
+not matter, since boxes are compared normalised; an image that is stored in another shape than the truth's is left out,
+for its boxes mean other places. An image without annotations through a fault of the engine counts as one in which
+nothing was found; one that was quarantined for another reason (its file, a filter) is counted and left out.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curation.scores.bootstrap import CONFIDENCE, DRAWS, SEED
+from curation.scores.boxes import BoxScores, match, one_spelling, score_boxes
+from curation.scores.text import TextScores, picture_errors, score_texts
+from pipelines.recipes.annotate import AnnotateRecipe
+from schemas.errors import ShardloomError, StorageError, UsageError
+from schemas.output_set.layout import DATA, QUARANTINE, committed
+from schemas.output_set.recipe_file import held_recipe
+from schemas.records.box import BOXES, Detection
+from schemas.records.ground_truth import BoxTruth, TextTruth, TrueBox, read_box_truth, read_index, read_text_truth
+from schemas.records.quarantine import Reason
+from schemas.records.tag import TAGS
+from schemas.records.text_line import OCR, TextLine
+from schemas.storage.folder import Folder, split
+from schemas.storage.parquet import read_table
+
+IOU = 0.5  # VOC's threshold, and the first of COCO's
+ENGINE_FAULTS = {Reason.ENGINE_ERROR.value, Reason.WORKER_KILLED.value}
+
+Row = dict[str, Any]
+E = TypeVar("E", bound=BoxTruth | TextTruth)
+B = TypeVar("B", TrueBox, Detection)
+
+
+@dataclass(slots=True)
+class ImageCounts:
+    """What became of the entries of a truth. `scored` are those that the figures are of."""
+
+    truth: int = 0
+    without_boxes: int = 0  # only a class of the whole picture is known
+    untied: int = 0  # no uid is known
+    absent: int = 0  # the set doesn't hold that uid
+    quarantined: int = 0  # left out of the set, by no fault of an engine
+    other_shape: int = 0  # the stored image is no scaled copy of the picture that the truth is of
+    annotated: int = 0
+    failed: int = 0  # the engine failed: nothing was found
+
+    @property
+    def tied(self) -> int:
+        """Entries whose image went into the annotation run."""
+        return self.quarantined + self.other_shape + self.annotated + self.failed
+
+    @property
+    def scored(self) -> int:
+        """Entries that count."""
+        return self.annotated + self.failed
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Figures, and what they are of."""
+
+    what: str
+    annotations: str
+    truth: str
+    index: str | None
+    images: ImageCounts
+    scores: BoxScores | TextScores
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        counts = asdict(self.images) | {"tied": self.images.tied, "scored": self.images.scored}
+        sources = {"what": self.what, "annotations": self.annotations, "truth": self.truth, "index": self.index}
+        interval = {"confidence": CONFIDENCE, "draws": DRAWS, "seed": SEED, "method": "percentile bootstrap of images"}
+        return sources | {"images": counts, "interval": interval} | asdict(self.scores)
+
+
+@dataclass(frozen=True, slots=True)
+class Annotated:
+    """The rows of an annotation set that a truth asks for, by uid."""
+
+    rows: dict[str, Row]
+    quarantined: dict[str, str]  # the reason
+
+
+def evaluate_boxes(
+    annotations: str, truth: str, index: str | None = None, iou: float = IOU, aliases: str | None = None
+) -> Evaluation:
+    """Compares boxes with a truth. Raises `UsageError` for files that are none, and when nothing can be compared.
+
+    A match takes the same class, by `aliases` (a JSON file of names to the names that they mean), and an intersection
+    over union of `iou` or more.
+    """
+    if not 0 < iou <= 1:
+        raise UsageError(f"--iou {iou:g}: must be over 0 and at most 1")
+    names = _aliases(aliases)
+    entries = read_box_truth(_file(truth), truth)
+    counts = ImageCounts(len(entries), without_boxes=sum(not entry.has_boxes for entry in entries))
+    images = []
+    for entry, row in _tied([entry for entry in entries if entry.has_boxes], annotations, truth, index, BOXES, counts):
+        boxes = [_spelt(box, names) for box in entry.boxes]
+        found = [_spelt(_detection(one), names) for one in row.get(BOXES.name) or ()]
+        asked = {one_spelling(tag["name"], names) for tag in row.get(TAGS.name) or ()}
+        exhaustive = {one_spelling(label, names) for label in entry.exhaustive_for}
+        images.append(match(boxes, found, exhaustive, asked, iou))
+    return Evaluation("boxes", annotations, truth, index, counts, score_boxes(images, iou))
+
+
+def evaluate_ocr(annotations: str, truth: str, index: str | None = None) -> Evaluation:
+    """Compares lines of text with a truth. Raises `UsageError` for files that are none, and when nothing compares."""
+    entries = read_text_truth(_file(truth), truth)
+    counts = ImageCounts(len(entries))
+    pictures = []
+    for entry, row in _tied(entries, annotations, truth, index, OCR, counts):
+        lines = [_line(one) for one in row.get(OCR.name) or ()]
+        pictures.append((entry.collection.name, picture_errors(entry, lines)))
+    return Evaluation("ocr", annotations, truth, index, counts, score_texts(pictures))
+
+
+def _tied(
+    entries: Sequence[E], annotations: str, truth: str, index: str | None, column: pa.Field, counts: ImageCounts
+) -> Iterator[tuple[E, Row]]:
+    """The entries that count, each with the row of its image; the row is empty where an engine failed."""
+    ties = read_index(_file(index), index) if index is not None else {}
+    uids = {entry.file: [*([entry.uid] if entry.uid else []), *ties.get(entry.file, [])] for entry in entries}
+    owners: dict[str, str] = {}
+    for file, some in uids.items():
+        for uid in some:
+            if (owner := owners.setdefault(uid, file)) != file:
+                both = truth if index is None else f"{truth} with {index}"
+                raise UsageError(f"{both}: {owner!r} and {file!r} both have the uid {uid!r}")
+    known = sorted(owners)
+    found = _annotated(Folder(annotations), column, known)
+    for entry in entries:
+        rows = [found.rows[uid] for uid in uids[entry.file] if uid in found.rows]
+        reasons = {found.quarantined[uid] for uid in uids[entry.file] if uid in found.quarantined}
+        row = next((row for row in rows if row[column.name] is not None), rows[0] if rows else None)
+        if row is not None and not _same_shape(entry, row):
+            counts.other_shape += 1
+        elif row is not None:
+            counts.annotated += row[column.name] is not None
+            counts.failed += row[column.name] is None
+            yield entry, row
+        elif reasons & ENGINE_FAULTS:
+            counts.failed += 1
+            yield entry, {}
+        elif reasons:
+            counts.quarantined += 1
+        elif uids[entry.file]:
+            counts.absent += 1
+        else:
+            counts.untied += 1
+    if not counts.tied:
+        advice = "does the truth belong to it?" if known else "pass --index, a file that gives the uid of each"
+        raise UsageError(f"{truth}: none of its {len(entries)} images is known in {annotations}: {advice}")
+
+
+def _annotated(folder: Folder, column: pa.Field, uids: Sequence[str]) -> Annotated:
+    """Looks the uids up. Raises `UsageError` when the folder is no annotation set, or lacks the column."""
+    if (kind := held_recipe(folder).get("kind")) != AnnotateRecipe.kind:
+        raise UsageError(f"{folder.url} is no annotation set, but one of kind {kind!r}")
+    found = Annotated({}, {})
+    asked = pa.array(uids, pa.string())
+    for path in (output.path for manifest in committed(folder).values() for output in manifest.outputs):
+        if path.startswith(f"{QUARANTINE}/"):
+            rows = _rows(folder, path, asked, ["uid", "reason"], [])
+            found.quarantined.update((row["uid"], row["reason"]) for row in rows)
+        elif path.startswith(f"{DATA}/"):
+            for row in _rows(folder, path, asked, ["uid", "width", "height", column.name], [TAGS.name]):
+                found.rows.setdefault(row["uid"], row)
+    return found
+
+
+def _rows(folder: Folder, path: str, asked: pa.Array, columns: list[str], more: list[str]) -> list[Row]:
+    """The rows asked for, with `columns`, and `more` where the file has them."""
+    try:
+        with folder.open(path) as file:
+            held = pq.read_schema(file).names
+            if missing := set(columns) - set(held):
+                name = missing.pop()
+                raise UsageError(f"{folder.url} has no {name}: annotate {_HOW.get(name, name)} first")
+            wanted = columns + [name for name in more if name in held]
+            table = read_table(file, wanted)
+            rows: list[Row] = table.filter(pc.is_in(table["uid"], asked)).to_pylist()
+            return rows
+    except (pa.ArrowException, UnicodeDecodeError):  # an OSError is told by the folder
+        raise ShardloomError(f"{folder.path(path)} is not as it was committed: verify the set") from None
+
+
+_HOW = {BOXES.name: "tags,boxes"}
+
+
+def _same_shape(entry: BoxTruth | TextTruth, row: Row) -> bool:
+    """Whether the stored image is the truth's picture scaled, its sides rounded to pixels."""
+    width, height = int(row["width"]), int(row["height"])
+    return (
+        abs(width * entry.height / entry.width - height) <= 1 or abs(height * entry.width / entry.height - width) <= 1
+    )
+
+
+def _detection(one: Row) -> Detection:
+    return Detection(one["label"], one["phrase"], (one["x1"], one["y1"], one["x2"], one["y2"]), one["score"])
+
+
+def _line(one: Row) -> TextLine:
+    box = (one["x1"], one["y1"], one["x2"], one["y2"])
+    return TextLine(one["text"], tuple(one["polygon"]), box, one["confidence"])
+
+
+def _spelt(thing: B, aliases: Mapping[str, str]) -> B:
+    return replace(thing, label=one_spelling(thing.label, aliases))
+
+
+def _file(path: str) -> bytes:
+    folder, name = split(path)
+    try:
+        return folder.read(name)
+    except StorageError as error:
+        raise UsageError(str(error)) from None
+
+
+def _aliases(path: str | None) -> dict[str, str]:
+    """Names to the names that they mean, in small letters."""
+    if path is None:
+        return {}
+    try:
+        names = json.loads(_file(path))
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is no JSON: {error}") from None
+    if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+        raise UsageError(f"{path} is no JSON object of names to names")
+    return {name.casefold().strip(): other.casefold().strip() for name, other in names.items()}

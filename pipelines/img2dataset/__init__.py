@@ -1,0 +1,1 @@
+"""img2dataset, run in an environment of its own."""

@@ -1,0 +1,62 @@
+"""Why an image could not be had: a word to count it by, and whether it is worth asking again."""
+
+import re
+from collections import Counter
+
+from schemas.errors import ShardloomError
+from schemas.records.quarantine import Reason
+
+SILENCE = 100  # addresses: when none of so many has been answered, there is no network
+
+NOT_HTTP = "not_http"
+REFUSED = "refused_address"
+DEADLINE = "deadline"
+CUT_SHORT = "cut_short"
+NOT_WRITTEN = "not_written"  # img2dataset passes over what its own writer chokes on
+
+_KINDS = (
+    (r"refused [\w-]+ address", REFUSED),
+    (r"deadline", DEADLINE),
+    (r"too large", "too_large"),
+    (r"hash mismatch", "hash_mismatch"),
+    (r"timed out", "timed_out"),
+    (r"unknown url type", NOT_HTTP),
+    (r"X-Robots-Tag", "forbidden_by_host"),
+    (r"Name or service not known|name resolution|No address associated", "unknown_host"),
+    (r"CERTIFICATE|certificate", "bad_certificate"),
+    (r"control characters|codec can't encode|nonnumeric port|no host given|Invalid IPv6|codec failed", "bad_address"),
+    (r"IncompleteRead", CUT_SHORT),
+)
+_UNANSWERED = {DEADLINE, "timed_out", "unknown_host", "no_answer"}
+_PASSING_CODES = {408, 425, 429}  # of HTTP, beside those from 500 on: later, or not so many at once
+
+
+def kind_of(status: str, message: str) -> str:
+    """One word for why an image could not be had; both are img2dataset's."""
+    if status == "failed_to_resize":
+        return "too_many_pixels" if "MAX_IMAGE_PIXELS" in message else "not_an_image"
+    if error := re.search(r"HTTP Error (\d{3})", message):
+        return f"http_{error[1]}"
+    return next((kind for pattern, kind in _KINDS if re.search(pattern, message)), "no_answer")
+
+
+def may_pass(kind: str) -> bool:
+    """Whether it is worth asking again: hosts that are busy or away, names that can't be looked up, too little time."""
+    if kind.startswith("http_"):
+        code = int(kind.removeprefix("http_"))
+        return code >= 500 or code in _PASSING_CODES
+    return kind in _UNANSWERED or kind == CUT_SHORT
+
+
+def can_be_asked(kind: str) -> bool:
+    """Whether there is an address at all, and nothing that speaks against asking for it."""
+    return kind not in (NOT_HTTP, Reason.MALFORMED_ROW)
+
+
+def check_answers(part: str, had: int, failures: Counter[str]) -> None:
+    """Raises `ShardloomError` when nobody has answered: the images of such a part are not to be given up."""
+    if not had and failures.total() >= SILENCE and all(kind in _UNANSWERED for kind in failures):
+        raise ShardloomError(
+            f"{part}: none of {failures.total():,} addresses was answered ({failures.most_common(1)[0][0]}): "
+            "is there a network, and a name server that keeps up? What is done is kept, the same command goes on"
+        )

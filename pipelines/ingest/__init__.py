@@ -1,0 +1,3 @@
+"""Makes training shards of published sets."""
+
+from pipelines.ingest.run import ingest as ingest

@@ -1,0 +1,1 @@
+"""Downloads the images of a set that has addresses in their place."""

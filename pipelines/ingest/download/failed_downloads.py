@@ -1,0 +1,52 @@
+"""The store that stands behind the downloaded shards: it has no image, but says why each is not there."""
+
+import hashlib
+import io
+import json
+from bisect import bisect_right
+from dataclasses import asdict
+
+import polars as pl
+
+from pipelines.img2dataset.failures import kind_of
+from pipelines.img2dataset.process import is_web_address
+from pipelines.ingest.download.parts import IMAGES, Receipt, failed
+from pipelines.ingest.download.urls import Part, address_hash
+from pipelines.recipes.base import RunOptions
+from schemas.output_set.manifest import InputFile
+from schemas.records.quarantine import Reason, Rejected
+from schemas.storage.folder import Folder
+
+PARTS_IN_MEMORY = 8  # of whose failures a worker remembers the reasons
+
+
+class Losses:
+    """The addresses that could not be had, an `ImageStore`."""
+
+    def __init__(self, output: Folder, parts: list[Part], receipts: list[Receipt]) -> None:
+        self._output, self._parts = output, parts
+        self._firsts = [part.first for part in parts]
+        self._reasons: dict[str, dict[str, str]] = {}  # of the parts that were asked last: address -> reason
+        state = json.dumps([asdict(receipt) for receipt in receipts], sort_keys=True)
+        self.revision = InputFile(
+            path=output.path(IMAGES), size=len(state), sha256=hashlib.sha256(state.encode()).hexdigest()
+        )
+
+    def prepare(self, output: Folder, run: RunOptions) -> None:
+        """Nothing."""
+
+    def get(self, address: str) -> bytes | None:
+        """Raises `Rejected`, always."""
+        reason = "no http or https address"
+        if is_web_address(address) and self._parts:
+            part = self._parts[max(0, bisect_right(self._firsts, address_hash(address)) - 1)]
+            reason = self._reasons_of(part.name).get(address, "downloaded, but none that its shard has whole")
+        raise Rejected(Reason.LOST_IMAGE, f"{address[:200]}: {reason}")
+
+    def _reasons_of(self, part: str) -> dict[str, str]:
+        if part not in self._reasons:
+            if len(self._reasons) >= PARTS_IN_MEMORY:
+                self._reasons.pop(next(iter(self._reasons)))
+            side = pl.read_parquet(io.BytesIO(self._output.read(f"{IMAGES}/{part}.parquet")))
+            self._reasons[part] = {url: f"{kind_of(status, why)}: {why[:200]}" for url, status, why in failed(side)}
+        return self._reasons[part]

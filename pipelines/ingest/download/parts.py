@@ -1,0 +1,74 @@
+"""One part of the addresses becomes one img2dataset shard with a receipt; what has one is never asked for again."""
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+
+import polars as pl
+
+from pipelines.img2dataset import process as img2dataset
+from pipelines.img2dataset.failures import NOT_WRITTEN, check_answers, kind_of
+from pipelines.ingest.download.urls import URLS, Part
+from pipelines.recipes.download import DownloadOptions
+from schemas.errors import ShardloomError
+from schemas.output_set.manifest import seal, unseal
+from schemas.storage.folder import Folder
+
+IMAGES = "downloads/images"
+
+_RECEIPTS = "downloads/receipts"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What came of a part."""
+
+    part: str
+    urls_sha256: str
+    options: dict[str, object]
+    tar_size: int
+    downloaded: int
+    failures: dict[str, int]  # by `kind_of`
+
+
+def fetch(output: Folder, options: DownloadOptions, threads: int, part: Part) -> Receipt:
+    """Downloads a part; what came of it. Raises `ShardloomError` when nobody has answered: it is asked for again."""
+    with img2dataset.scratch_folder(output, part.name) as folder:
+        (folder / img2dataset.URLS).write_bytes(output.read(f"{URLS}/{part.name}.parquet"))
+        made = img2dataset.images_of_addresses(folder, part.urls, options, threads)
+        side = pl.read_parquet(made[".parquet"], columns=["url", "status", "error_message"])
+        failures = Counter(kind_of(status, message) for _, status, message in failed(side))
+        downloaded = side.height - failures.total()
+        if part.urls > side.height:
+            failures[NOT_WRITTEN] = part.urls - side.height
+        check_answers(output.path(f"{URLS}/{part.name}.parquet"), downloaded, failures)
+        for ending, path in made.items():
+            with path.open("rb") as source, output.create(f"{IMAGES}/{part.name}{ending}") as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+        size = made[".tar"].stat().st_size
+    asked = options.model_dump(mode="json")
+    receipt = Receipt(part.name, part.sha256, asked, size, downloaded, dict(sorted(failures.items())))
+    output.write(f"{_RECEIPTS}/{part.name}.json", seal(asdict(receipt)))
+    return receipt
+
+
+def failed(side: pl.DataFrame) -> Iterator[tuple[str, str, str]]:
+    """Address, status and message, in one line, of each image that img2dataset's table of a shard lacks."""
+    message = pl.col("error_message").fill_null("").str.replace_all(r"\s+", " ").str.strip_chars()
+    return side.filter(pl.col("status") != "success").select("url", "status", message).iter_rows()
+
+
+def held_receipt(output: Folder, options: DownloadOptions, part: Part) -> Receipt | None:
+    """Of an earlier run, if it is of these addresses and options, and its files are whole."""
+    name = f"{_RECEIPTS}/{part.name}.json"
+    if not output.exists(name):
+        return None
+    asked = options.model_dump(mode="json")
+    try:
+        receipt = Receipt(**unseal(output.read(name)))
+        is_same = replace(receipt, urls_sha256=part.sha256, options=asked) == receipt
+        is_whole = output.size(f"{IMAGES}/{part.name}.tar") == receipt.tar_size
+        return receipt if is_same and is_whole and output.exists(f"{IMAGES}/{part.name}.parquet") else None
+    except (ValueError, TypeError, ShardloomError):
+        return None

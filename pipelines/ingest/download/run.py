@@ -1,0 +1,78 @@
+"""Downloads the images of a set that only has their addresses, by img2dataset, whose shards are kept and read as such.
+
+Below the output folder:
+
+- `downloads/urls/`: all http and https addresses of the input, each once, in Parquet files that are a part each.
+- `downloads/images/`: what img2dataset writes of each part: a tar, a Parquet file that has its failures too, counts.
+- `downloads/receipts/`: written last; a part that has one is never asked for again.
+- `downloads/summary.json`: how many images were had, and how many were not, by reason.
+"""
+
+import functools
+import json
+import sys
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+from pipelines.cluster.map_units import map_units
+from pipelines.img2dataset.placement import download_placement
+from pipelines.ingest.download.failed_downloads import Losses
+from pipelines.ingest.download.parts import IMAGES, Receipt, fetch, held_receipt
+from pipelines.ingest.download.urls import Part, listed
+from pipelines.ingest.row_watch import RowWatch
+from pipelines.ingest.stores.shards import ShardStore
+from pipelines.ingest.stores.store import ImageStore
+from pipelines.ingest.unit import Unit
+from pipelines.inputs.shards import InputShard
+from pipelines.recipes.ingest import IngestRecipe
+from pipelines.terminal.progress import Progress
+from schemas.storage.folder import Folder
+
+READERS = 8  # threads that read receipts: small files, far away perhaps
+
+_SUMMARY = "downloads/summary.json"
+
+
+def downloaded_stores(
+    recipe: IngestRecipe, output: Folder, units: list[Unit], watch: RowWatch, quiet: bool
+) -> list[ImageStore]:
+    """Downloads what is not there yet. The images, and behind them a store that says why an image is none of them."""
+    with Progress("find addresses", len(units), "addresses", quiet) as progress:
+        parts = listed(recipe, output, units, watch, progress)
+    receipts = fetched(recipe, output, parts, quiet)
+    summarise(output, parts, receipts, quiet)
+    losses = Losses(output, parts, receipts)
+    if not any(receipt.tar_size for receipt in receipts):
+        return [losses]
+    names = [name for name in output.names(IMAGES) if name.endswith(".tar")]  # the output's own name may be no glob
+    tars = [InputShard(name.removesuffix(".tar"), output.path(f"{IMAGES}/{name}")) for name in names]
+    return [ShardStore(tars), losses]
+
+
+def fetched(recipe: IngestRecipe, output: Folder, parts: list[Part], quiet: bool) -> list[Receipt]:
+    """What came of each part, in their order."""
+    assert recipe.download is not None
+    with ThreadPoolExecutor(READERS) as pool:
+        held = list(pool.map(functools.partial(held_receipt, output, recipe.download), parts))
+    receipts = [receipt for receipt in held if receipt is not None]
+    todo = [part for part, receipt in zip(parts, held, strict=True) if receipt is None]
+    where = download_placement(recipe.run, len(todo)) if todo else {}
+    with Progress("download", len(parts), "images", quiet) as progress:
+        progress.advance(len(receipts))
+        work = functools.partial(fetch, output, recipe.download, recipe.run.download_threads)
+        for receipt in map_units(work, todo, recipe.run, placement=where):
+            receipts.append(receipt)
+            progress.advance(1)
+            progress.show(sum(receipt.downloaded for receipt in receipts))
+    return sorted(receipts, key=lambda receipt: receipt.part)
+
+
+def summarise(output: Folder, parts: list[Part], receipts: list[Receipt], quiet: bool) -> None:
+    """Writes how many images were had and were not, by reason, and says so."""
+    failures = sum((Counter(receipt.failures) for receipt in receipts), Counter[str]())
+    had, asked = sum(receipt.downloaded for receipt in receipts), sum(part.urls for part in parts)
+    summary = {"urls": asked, "downloaded": had, "failures": dict(failures.most_common())}
+    output.write(_SUMMARY, json.dumps(summary, indent=1).encode() + b"\n")
+    if not quiet:
+        why = ", ".join(f"{count} {kind}" for kind, count in failures.most_common())
+        print(f"download: {had:,} of {asked:,} images" + (f" ({why})" if why else ""), file=sys.stderr)

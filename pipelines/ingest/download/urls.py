@@ -1,0 +1,115 @@
+"""The addresses of a set's images: each once, in parts of equal size that only the input decides.
+
+They are sorted by a hash: so a part has something of all hosts, none of which is asked for thousands of images in a
+row, and a part is found by the address alone.
+"""
+
+import contextlib
+import functools
+import hashlib
+import io
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+import polars as pl
+
+from curation.sources import SOURCES
+from pipelines.cluster.map_units import map_units
+from pipelines.img2dataset.process import is_web_address
+from pipelines.ingest.row_watch import RETRIES, RowWatch
+from pipelines.ingest.unit import Unit, images_of, read_draft
+from pipelines.inputs.source_files import StretchReader
+from pipelines.recipes.ingest import IngestRecipe
+from pipelines.terminal.progress import Progress
+from schemas.output_set.layout import PARTS
+from schemas.output_set.manifest import seal, unseal
+from schemas.records.quarantine import Rejected
+from schemas.storage.folder import Folder
+
+URLS = "downloads/urls"
+SORTED_AT_ONCE = 5_000_000  # addresses in memory, some 150 bytes each
+
+_LIST, _FOUND = "downloads/urls.json", f"{PARTS}/urls"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some of the addresses: one shard of img2dataset."""
+
+    number: int
+    urls: int
+    first: int  # the hash of its first address
+    sha256: str  # of its file
+
+    @property
+    def name(self) -> str:
+        """Of its files."""
+        return f"downloaded_{self.number:08d}"
+
+
+def listed(recipe: IngestRecipe, output: Folder, units: list[Unit], watch: RowWatch, progress: Progress) -> list[Part]:
+    """The parts, from the list of an earlier run if the input and the size of the parts are still the same."""
+    assert recipe.download is not None
+    size = recipe.download.urls_per_shard
+    state = json.dumps([size, recipe.source, [[unit.stretch.label, unit.stretch.size] for unit in units]])
+    revision = hashlib.sha256(state.encode()).hexdigest()
+    if output.exists(_LIST):
+        with contextlib.suppress(ValueError):
+            held = unseal(output.read(_LIST))
+            if held["revision"] == revision:
+                return [Part(**part) for part in held["parts"]]
+    total = 0
+    for count in map_units(functools.partial(unit_addresses, recipe, output, watch), units, recipe.run, RETRIES):
+        total += count
+        progress.advance(1)
+        progress.show(total)
+    output.clear(URLS)
+    parts = []
+    for number, frame in enumerate(_cut(output, total, size)):
+        data = _parquet(frame.select("url"))
+        part = Part(number, frame.height, frame["hash"][0], hashlib.sha256(data).hexdigest())
+        output.write(f"{URLS}/{part.name}.parquet", data)
+        parts.append(part)
+    output.clear(_FOUND)
+    output.write(_LIST, seal({"revision": revision, "parts": [asdict(part) for part in parts]}))
+    return parts
+
+
+def unit_addresses(recipe: IngestRecipe, output: Folder, watch: RowWatch, unit: Unit) -> int:
+    """Writes the distinct addresses of a unit's images, sorted; their number."""
+    urls: set[str] = set()
+    rows = StretchReader(SOURCES[recipe.source], unit.stretch)
+    for item in watch.rows("addresses", unit.name, unit.stretch, rows):
+        draft = read_draft(recipe, item)
+        if not isinstance(draft, Rejected):
+            urls.update(image.source for image in images_of(draft) if isinstance(image.source, str))
+    found = sorted((address_hash(url), url) for url in urls if is_web_address(url))
+    frame = pl.DataFrame(found, {"hash": pl.UInt64, "url": pl.String}, orient="row")
+    output.write(f"{_FOUND}/{unit.number:08d}.parquet", _parquet(frame))
+    return len(found)
+
+
+def address_hash(address: str) -> int:
+    """By which addresses are sorted, 64 bits."""
+    return int.from_bytes(hashlib.blake2b(address.encode(), digest_size=8).digest(), "big")
+
+
+def _cut(output: Folder, total: int, size: int) -> Iterator[pl.DataFrame]:
+    """All addresses, each once, by their hashes, in frames of at most `size`; a share of the hashes at a time."""
+    files = output.names(_FOUND)
+    shares = total // SORTED_AT_ONCE + 1
+    bounds = [(share << 64) // shares for share in range(shares + 1)]
+    for first, end in itertools.pairwise(bounds):
+        inside = pl.col("hash").is_between(pl.lit(first, pl.UInt64), pl.lit(end - 1, pl.UInt64))
+        frames = (pl.read_parquet(io.BytesIO(output.read(f"{_FOUND}/{name}"))) for name in files)
+        found = [frame.filter(inside) for frame in frames]
+        if found:
+            yield from pl.concat(found).unique().sort("hash", "url").iter_slices(size)
+
+
+def _parquet(frame: pl.DataFrame) -> bytes:
+    sink = io.BytesIO()
+    frame.write_parquet(sink)
+    return sink.getvalue()

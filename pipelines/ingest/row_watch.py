@@ -1,0 +1,59 @@
+"""Finds the row of a unit that kills its worker, so that it is left out as any other bad row is.
+
+As for annotation (`pipelines.cluster.attempts`), but row by row, for here no row depends on another: a unit whose
+worker has died is begun anew by one that says which row it is about to work on, and a row at which two have died is
+left out. A run in one process has nobody to find out: there, a crash is the end of it.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pipelines.cluster.attempts import DEATHS, Attempts
+from pipelines.cluster.map_units import runs_alone
+from pipelines.inputs.source_files import Item, Stretch
+from pipelines.recipes.base import RunOptions
+from schemas.records.quarantine import Reason, Rejected
+
+RETRIES = 20  # of a unit: one death tells that there is a killer, and two more which row it is: so nine are found
+
+_STAGES = ["addresses", "repeats", "ingest"]
+_UNKNOWN = 1 << 62  # rows of a tar that has not been read
+
+
+@dataclass(frozen=True, slots=True)
+class RowWatch:
+    """What has killed workers so far, and what they are at. Pickles, for Ray workers."""
+
+    ledger: Any  # the actor of `pipelines.cluster.ledger`; None for a run in one process
+
+    def rows(self, stage: str, unit: str, stretch: Stretch, items: Iterable[Item]) -> Iterator[Item]:
+        """The unit's items in their order, of killers only the name. Each is worked on until the next is asked for."""
+        if self.ledger is None:
+            yield from items
+            return
+        import ray
+
+        rows = _UNKNOWN if stretch.stop is None else stretch.stop - stretch.start
+        attempts: Attempts = ray.get(self.ledger.begin.remote(stage, unit, rows))
+        killers = set(attempts.killers)
+        for row, item in enumerate(items):
+            if row in killers:
+                fault = Rejected(Reason.WORKER_KILLED, f"{DEATHS} workers died while they were at work on this row")
+                yield replace(item, content=fault)
+                continue
+            if attempts.careful:
+                ray.get(self.ledger.enter.remote(stage, unit, (row, row + 1)))
+            yield item
+        self.ledger.finish.remote(stage, unit)
+
+
+def row_watch(run: RunOptions, units: int) -> RowWatch:
+    """The watch of a run over so many units."""
+    if runs_alone(run, units):
+        return RowWatch(None)
+    from pipelines.cluster.connection import connect
+    from pipelines.cluster.ledger import start_ledger
+
+    connect(run, object_store_bytes=1 << 30)
+    return RowWatch(start_ledger(_STAGES))

@@ -1,0 +1,1 @@
+"""Where images are found by their addresses."""

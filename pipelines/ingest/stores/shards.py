@@ -1,0 +1,131 @@
+"""Images in img2dataset shards, found by their URLs.
+
+The table of URLs is made once a run and stays in the output's `parts/` until the run is through: 32 bytes an image,
+sorted by a hash of the URL, mapped into memory by all workers of a machine.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.cluster.map_units import map_units
+from pipelines.inputs.shards import InputShard
+from pipelines.recipes.base import RunOptions
+from schemas.layouts.datacomp import read_sample
+from schemas.output_set.layout import PARTS
+from schemas.output_set.manifest import InputFile
+from schemas.records.quarantine import Rejected
+from schemas.storage.folder import Folder, split
+from schemas.tar.reader import TarReader
+
+_TABLE = f"{PARTS}/images.arrow"
+_ROW = np.dtype([("high", "<u8"), ("low", "<u8"), ("offset", "<i8"), ("size", "<u4"), ("tar", "<u4")])
+
+
+class ShardStore:
+    """Members of img2dataset shards by the URLs in their .json."""
+
+    def __init__(self, tars: list[InputShard]) -> None:
+        self._tars = tars
+        state = [[tar.path, tar.size()] for tar in tars]
+        self.revision = InputFile(
+            path=f"{len(tars)} tars from {tars[0].path}",
+            size=sum(tar.size() for tar in tars),
+            sha256=hashlib.sha256(json.dumps(state).encode()).hexdigest(),
+        )
+        self._folder: Folder | None = None  # which holds the table
+        self._table: _Table | None = None  # opened where it is needed first
+
+    def prepare(self, output: Folder, run: RunOptions) -> None:
+        """Makes the table, if it isn't there from a run that was stopped. Reads all the shards once."""
+        self._folder = output
+        if output.exists(_TABLE) and _Table(output).revision == self.revision:
+            return
+        order = {tar.path: number for number, tar in enumerate(self._tars)}
+        found = sorted(map_units(addresses_of, self._tars, run), key=lambda each: order[each[0]])
+        rows = np.concatenate([_numbered(rows, order[path]) for path, rows in found])
+        rows = rows[np.lexsort((rows["low"], rows["high"]))]  # stable: the first of one URL stays the first
+        _write_table(output, rows, list(order), self.revision)
+
+    def get(self, address: str) -> bytes | None:
+        """See `ImageStore`."""
+        if self._table is None:
+            assert self._folder is not None, "prepare was not called"
+            self._table = _Table(self._folder)
+        return self._table.get(address)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_table": None, "_tars": []}  # the table has their names as well
+
+
+class _Table:
+    """The rows of `_ROW` by the hash of the URL, and the tars that they lie in."""
+
+    def __init__(self, output: Folder) -> None:
+        name = _TABLE
+        source = pa.memory_map(str(output.local_path(name))) if output.is_local else pa.BufferReader(output.read(name))
+        table = pa.ipc.open_file(source).read_all()
+        told = json.loads(table.schema.metadata[b"images"])
+        self.revision = InputFile(**told["revision"])
+        self._tars: list[str] = told["tars"]
+        self._opened: dict[int, tuple[Folder, str]] = {}  # folders and names of tars; finding out takes a while
+        self._columns = {
+            column: table[column].chunk(0).to_numpy() if table.num_rows else np.zeros(0, _ROW[column])
+            for column in _ROW.names or ()
+        }
+
+    def get(self, address: str) -> bytes | None:
+        high, low = _hash(address)
+        highs, lows = self._columns["high"], self._columns["low"]
+        at = int(np.searchsorted(highs, np.uint64(high)))
+        while at < len(highs) and highs[at] == high:
+            if lows[at] == low:
+                offset, size = int(self._columns["offset"][at]), int(self._columns["size"][at])
+                tar = int(self._columns["tar"][at])
+                if tar not in self._opened:
+                    self._opened[tar] = split(self._tars[tar])
+                folder, name = self._opened[tar]
+                return folder.read_range(name, offset, offset + size)
+            at += 1
+        return None
+
+
+def addresses_of(tar: InputShard) -> tuple[str, Any]:
+    """The tar's path, and rows of `_ROW` for its sound samples that have a URL."""
+    folder, name = tar.folder()
+    with folder.open(name) as file:
+        rows = np.array(list(_addresses(TarReader(file, hashing=False))), dtype=_ROW)
+    return tar.path, rows
+
+
+def _addresses(reader: TarReader) -> Iterator[tuple[int, int, int, int, int]]:
+    for sample in reader:
+        try:
+            found = read_sample(sample)
+        except Rejected:
+            continue  # an image that nothing refers to is no loss, and one that something does is lost there
+        if found.url:
+            yield (*_hash(found.url), found.image.offset, len(found.image.data), 0)
+
+
+def _hash(address: str) -> tuple[int, int]:
+    digest = hashlib.blake2b(address.encode("utf-8", "replace"), digest_size=16).digest()
+    return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
+
+
+def _numbered(rows: Any, tar: int) -> Any:
+    rows = rows.copy()  # what Ray hands over is read-only
+    rows["tar"] = tar
+    return rows
+
+
+def _write_table(output: Folder, rows: Any, tars: list[str], revision: InputFile) -> None:
+    told = json.dumps({"revision": revision.model_dump(), "tars": tars}).encode()
+    table = pa.table({name: np.ascontiguousarray(rows[name]) for name in _ROW.names or ()})
+    table = table.replace_schema_metadata({"images": told})
+    with output.create(_TABLE) as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)

@@ -1,0 +1,245 @@
+"""The work on one unit of an ingest: rows become samples, or are left out with a reason; samples go to shards that fit.
+
+The outputs of unit 7 are `00000007`, then `00000007_001` and so on where the samples don't fit into one.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from curation.documents.filters import captioned, filtered
+from curation.sources import SOURCES
+from curation.tokens import TokenCounter
+from pipelines.ingest.repeats import Repeats
+from pipelines.ingest.row_watch import RowWatch
+from pipelines.ingest.stores.store import ImageStore, find
+from pipelines.inputs.source_files import Item, Stretch, StretchReader
+from pipelines.output.training_shards import Sample, ShardWriter, put_quarantine
+from pipelines.recipes.ingest import IngestRecipe
+from schemas.layouts.datacomp import uid_of
+from schemas.output_set.manifest import Manifest
+from schemas.records.document import CaptionDraft, Draft, DraftImage
+from schemas.records.quarantine import Reason, Rejected
+from schemas.storage.folder import Folder
+from schemas.tar.reader import TarSample
+
+_FILTERED = {Reason.TOO_SMALL, Reason.EXTREME_ASPECT, Reason.REPEATED_IMAGE, Reason.REPEATED_IMAGE_IN_DOCUMENT}
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One stretch of the input, and which of its images came before."""
+
+    number: int
+    stretch: Stretch
+    repeats: Repeats = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Of its first output; the keys of its samples begin with it."""
+        return f"{self.number:08d}"
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A row that does not become a sample."""
+
+    key: str
+    uid: str | None
+    fault: Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A sample, and how many of its images were left out, by reason."""
+
+    sample: Sample
+    dropped: Counter[Reason]
+
+
+class UnitWork:
+    """The work on one unit. Pickles, with all that the units share, once for all of them."""
+
+    def __init__(
+        self,
+        recipe: IngestRecipe,
+        output: Folder,
+        stores: list[ImageStore],
+        counter: TokenCounter | None,
+        watch: RowWatch,
+    ) -> None:
+        self.recipe, self.output, self.stores, self.watch = recipe, output, stores, watch
+        self.reader = SOURCES[recipe.source]
+        self.name = recipe.name or recipe.source
+        self.writer = ShardWriter(output, recipe.format, self.reader.is_captions, self.name, counter)
+        self.engines = {} if counter is None else {"tokenizer": counter.fingerprint}
+        self.recipe_sha256 = recipe.sha256()
+
+    def __call__(self, unit: Unit) -> list[Manifest]:
+        """Writes the unit's outputs; they count once their manifests are written."""
+        rows = StretchReader(self.reader, unit.stretch)
+        shards = Shards(self.outcomes(unit, rows), self.recipe.samples_per_shard, self.recipe.bytes_per_shard)
+        manifests: list[Manifest] = []
+        while not shards.are_done:
+            name = unit.name if not manifests else f"{unit.name}_{len(manifests):03d}"
+            written = self.writer.write(name, shards.next())
+            outputs = [written.data, written.index, put_quarantine(self.output, name, shards.left_out_rows)]
+            account = shards.account()
+            manifests.append(
+                Manifest(
+                    name=name,
+                    recipe_sha256=self.recipe_sha256,
+                    inputs=[],
+                    rows_in=account.rows,
+                    rows_out=written.data.rows,
+                    reasons=account.reasons,
+                    counts=dict(sorted((written.counts | account.counts).items())),
+                    outputs=outputs,
+                    engines=self.engines,
+                )
+            )
+        inputs = [rows.input, *(store.revision for store in self.stores)]  # known now that all is read
+        first, *others = (manifest.model_copy(update={"inputs": inputs}) for manifest in manifests)
+        return [first.model_copy(update={"damage": rows.damage}), *others]
+
+    def outcomes(self, unit: Unit, rows: StretchReader) -> Iterator[Made | LeftOut]:
+        """What becomes of each row, in their order."""
+        shard = unit.stretch.path.rpartition("/")[2].rpartition(".")[0]
+        for row, item in enumerate(self.watch.rows("ingest", unit.name, unit.stretch, rows)):
+            draft = read_draft(self.recipe, item)
+            if isinstance(draft, Rejected):
+                uid = uid_of(item.content) if isinstance(item.content, TarSample) else None
+                yield LeftOut(item.key, uid, draft)
+                continue
+            try:
+                draft = self.without_repeats(self.looked_up(draft), unit.repeats.get(row, frozenset()))
+                yield self.made(draft, f"{unit.name}{row:06d}", shard, item.key)
+            except Rejected as fault:
+                yield LeftOut(item.key, draft.uid, fault)
+
+    def made(self, draft: Draft | CaptionDraft, key: str, shard: str, source_key: str) -> Made:
+        """The sample that the draft makes. Raises `Rejected`."""
+        filters, limits = self.recipe.filters, self.recipe.read.limits
+        try:
+            if isinstance(draft, CaptionDraft):
+                return Made(Sample.of(captioned(draft, key, shard, source_key, filters, limits)), Counter())
+            found = filtered(draft, key, self.name, filters, limits)
+            return Made(Sample.of(found.document), found.dropped)
+        except ValueError as error:  # what no reader should let through
+            raise Rejected(Reason.MALFORMED_ROW, str(error)) from None
+
+    def looked_up(self, draft: Draft | CaptionDraft) -> Draft | CaptionDraft:
+        """The draft with its addresses replaced by what the stores have there."""
+        if isinstance(draft, CaptionDraft):
+            return replace(draft, image=self._found(draft.image))
+        return replace(draft, images=tuple(map(self._found, draft.images)))
+
+    def without_repeats(self, draft: Draft | CaptionDraft, repeats: frozenset[int]) -> Draft | CaptionDraft:
+        """The draft, in which images that came before are lost. Raises `Rejected` where that leaves nothing."""
+        if not repeats:
+            return draft
+        fault = Rejected(Reason.REPEATED_IMAGE, "came before in the input")
+        if isinstance(draft, CaptionDraft) or self.recipe.filters.repeated_image == "drop_document":
+            raise fault
+        return replace(
+            draft,
+            images=tuple(
+                replace(image, source=fault) if number in repeats else image
+                for number, image in enumerate(draft.images)
+            ),
+        )
+
+    def images(self, unit: Unit) -> Iterator[tuple[int, int, bytes]]:
+        """Row in the unit, number in the row, and file, of each of its images that is there."""
+        rows = StretchReader(self.reader, unit.stretch)
+        for row, item in enumerate(self.watch.rows("repeats", unit.name, unit.stretch, rows)):
+            draft = read_draft(self.recipe, item)
+            if isinstance(draft, Rejected):
+                continue
+            for number, image in enumerate(images_of(self.looked_up(draft))):
+                if isinstance(image.source, bytes):
+                    yield row, number, image.source
+
+    def _found(self, image: DraftImage) -> DraftImage:
+        if not isinstance(image.source, str):
+            return image
+        try:
+            return replace(image, source=find(self.stores, image.source))
+        except Rejected as loss:
+            return replace(image, source=loss)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What one output holds, beside its samples' own counts."""
+
+    rows: int
+    reasons: dict[str, int]
+    counts: dict[str, int]
+
+
+class Shards:
+    """Cuts a stream of outcomes into shards: a sample that doesn't fit begins the next; one at least is in each."""
+
+    def __init__(self, outcomes: Iterator[Made | LeftOut], samples: int, size: int) -> None:
+        self._outcomes, self._samples, self._size = outcomes, samples, size
+        self._made: list[tuple[Counter[Reason], int]] = []
+        self._left_out: list[LeftOut] = []
+        self._held: Made | None = None  # the sample that begins the next shard
+        self.are_done = False
+
+    def next(self) -> Iterator[Sample]:
+        """The samples of the next shard; the accounts are its own until the one after it is begun."""
+        self._made, self._left_out = [], []
+        size = 0
+        while (outcome := self._held or next(self._outcomes, None)) is not None:
+            self._held = None
+            if isinstance(outcome, LeftOut):
+                self._left_out.append(outcome)
+                continue
+            size += outcome.sample.size
+            if self._made and (len(self._made) == self._samples or size > self._size):
+                self._held = outcome
+                return
+            self._made.append((outcome.dropped, len(outcome.sample.texts)))
+            yield outcome.sample
+        self.are_done = True
+
+    @property
+    def left_out_rows(self) -> list[dict[str, str | None]]:
+        """Rows of the quarantine."""
+        return [
+            {
+                "key": row.key,
+                "uid": row.uid,
+                "stage": "ingest",
+                "reason": row.fault.reason.value,
+                "detail": row.fault.detail.encode("utf-8", "replace").decode(),  # a row can't be lost over its fault
+            }
+            for row in self._left_out
+        ]
+
+    def account(self) -> Account:
+        """Of the shard that has been written."""
+        dropped: Counter[Reason] = sum((dropped for dropped, _ in self._made), Counter())
+        counts = {f"dropped_{reason.value}": count for reason, count in dropped.items()}
+        counts["lost_images"] = sum(count for reason, count in dropped.items() if reason not in _FILTERED)
+        counts["texts"] = sum(texts for _, texts in self._made)
+        counts["documents"] = len(self._made)
+        reasons = Counter(row.fault.reason.value for row in self._left_out)
+        return Account(len(self._made) + len(self._left_out), dict(sorted(reasons.items())), counts)
+
+
+def read_draft(recipe: IngestRecipe, item: Item) -> Draft | CaptionDraft | Rejected:
+    """What the source's reader makes of an item."""
+    if isinstance(item.content, Rejected):
+        return item.content
+    try:
+        return SOURCES[recipe.source].read(item.content, recipe.read)
+    except Rejected as fault:
+        return fault
+
+
+def images_of(draft: Draft | CaptionDraft) -> tuple[DraftImage, ...]:
+    """The images of either kind of draft."""
+    return (draft.image,) if isinstance(draft, CaptionDraft) else draft.images

@@ -1,0 +1,1 @@
+"""Input files, cut into units of work."""

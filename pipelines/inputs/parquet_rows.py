@@ -1,0 +1,132 @@
+"""Rows of Parquet files, cut at row groups where they are small enough, and read as a stream of Python objects."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curation.sources import SourceReader
+from schemas.errors import ShardloomError, UsageError
+from schemas.records.quarantine import Reason, Rejected
+
+BATCH = 64  # rows that are Python objects at once
+PAGE_BUFFER = 1 << 20  # bytes; without one, Arrow reads whole column chunks
+
+
+def row_bounds(file: BinaryIO, reader: SourceReader, most: int, path: str) -> Iterator[tuple[int, int, int, int]]:
+    """Runs of row groups of up to so many rows together; a larger group is cut by rows."""
+    metadata = _opened(file, path).metadata
+    absent = [name for name in reader.columns if name not in metadata.schema.to_arrow_schema().names]
+    if absent:
+        raise UsageError(f"{path} has no column {' and no '.join(absent)}: is it another set's?")
+    start = 0
+    run: list[tuple[int, int, int]] = []  # rows of row groups, and where they begin and end in the file
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        if run and sum(rows for rows, _, _ in run) + group.num_rows > most:
+            yield from _parts_of(run, start, most)
+            start, run = start + sum(rows for rows, _, _ in run), []
+        run.append((group.num_rows, *_group_bytes(group)))
+    yield from _parts_of(run, start, most)
+
+
+def _parts_of(run: list[tuple[int, int, int]], start: int, most: int) -> Iterator[tuple[int, int, int, int]]:
+    stop = start + sum(rows for rows, _, _ in run)
+    for begin in range(start, stop, most):
+        yield begin, min(begin + most, stop), min(first for _, first, _ in run), max(last for _, _, last in run)
+
+
+def _group_bytes(group: Any) -> tuple[int, int]:
+    """Where the columns of a row group begin and end in the file."""
+    columns = [group.column(number) for number in range(group.num_columns)]
+    begins = [min(filter(None, (column.dictionary_page_offset, column.data_page_offset))) for column in columns]
+    ends = [begin + column.total_compressed_size for begin, column in zip(begins, columns, strict=True)]
+    return min(begins, default=0), max(ends, default=0)
+
+
+def rows(
+    file: BinaryIO, reader: SourceReader, path: str, start: int, stop: int, is_local: bool
+) -> Iterator[dict[str, Any] | Rejected]:
+    """The file's rows from `start` to `stop`, with the columns that the reader wants.
+
+    Of a local file pages are held; of a store's whole column chunks, which it would else be asked for page by page.
+    """
+    parquet = _opened(file, path, pre_buffer=not is_local)
+    names = parquet.schema_arrow.names
+    wanted = [n for n in names if reader.optional is None or n in reader.columns or n in reader.optional]
+    begin = 0
+    groups: list[int] = []
+    skipped = 0
+    for number in range(parquet.num_row_groups):
+        end = begin + parquet.metadata.row_group(number).num_rows
+        if end > start and begin < stop:
+            skipped = skipped if groups else start - begin
+            groups.append(number)
+        begin = end
+    try:
+        for batch in parquet.iter_batches(BATCH, row_groups=groups, columns=wanted):
+            table = batch.slice(min(skipped, batch.num_rows))
+            skipped -= batch.num_rows - table.num_rows
+            yield from _as_python(table)
+    except pa.ArrowException as error:
+        raise ShardloomError(f"cannot read {path}: {' '.join(str(error).split())[:200]}") from None
+
+
+def _as_python(batch: pa.RecordBatch) -> list[dict[str, Any] | Rejected]:
+    """The rows; one with a value that Python has nothing for, such as a string that is no text, costs no neighbour."""
+    try:
+        found: list[dict[str, Any] | Rejected] = _without_times(batch).to_pylist()
+        return found
+    except (ValueError, OverflowError, pa.ArrowException) as error:
+        if batch.num_rows == 1:
+            return [Rejected(Reason.MALFORMED_ROW, _explained(error))]
+        return [row for at in range(batch.num_rows) for row in _as_python(batch.slice(at, 1))]
+
+
+def _without_times(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with dates and times as text, of zones in UTC: Python has no year 10,000, no nanoseconds, few zones."""
+    columns = batch.columns
+    for form in (_of_no_zone, _as_text):
+        columns = [_cast(column, mapped(column.type, form)) for column in columns]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    return column if column.type == kind else column.cast(kind)
+
+
+def _of_no_zone(kind: pa.DataType) -> pa.DataType:
+    return pa.timestamp(kind.unit) if pa.types.is_timestamp(kind) else kind
+
+
+def _as_text(kind: pa.DataType) -> pa.DataType:
+    return pa.string() if pa.types.is_temporal(kind) and not pa.types.is_interval(kind) else kind
+
+
+def mapped(kind: pa.DataType, form: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
+    """The type with another in the place of each that it is made of."""
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(mapped(field.type, form)) for field in kind])
+    if pa.types.is_map(kind):
+        return pa.map_(*(field.with_type(mapped(field.type, form)) for field in (kind.key_field, kind.item_field)))
+    for is_list, list_of in _LISTS:
+        if is_list(kind):
+            return list_of(kind.value_field.with_type(mapped(kind.value_type, form)))
+    return form(kind)
+
+
+_LISTS = ((pa.types.is_list, pa.list_), (pa.types.is_large_list, pa.large_list))
+
+
+def _explained(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"not UTF-8: {error.reason} at byte {error.start}"
+    return f"a value that cannot be read: {' '.join(str(error).split())[:200]}"
+
+
+def _opened(file: BinaryIO, path: str, pre_buffer: bool = False) -> Any:
+    try:
+        return pq.ParquetFile(file, buffer_size=PAGE_BUFFER, pre_buffer=pre_buffer)
+    except pa.ArrowException as error:
+        raise UsageError(f"{path} is no Parquet file: {' '.join(str(error).split())[:200]}") from None

@@ -1,0 +1,195 @@
+"""The files of a published set, cut into units of work, and the items of each unit, read as a stream.
+
+A unit is a stretch of one file's rows: a run of whole row groups of Parquet, of lines, or of a JSON list's items, of no
+more rows than a training shard has samples; or a whole tar. The cut is a function of the file and of that number alone.
+"""
+
+import hashlib
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from curation.sources import SourceReader
+from pipelines.inputs import parquet_rows
+from pipelines.inputs.shards import missing_downloads
+from schemas.errors import ShardloomError, UsageError
+from schemas.output_set.manifest import InputFile
+from schemas.records.document import MAX_JSON
+from schemas.records.quarantine import Reason, Rejected
+from schemas.storage.folder import matching, split
+from schemas.tar.reader import TarReader
+
+CHECKED_LINES = 100  # at the start of a file, by which one of another set is told
+
+_BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Rows `start` to `stop` of one file, which lie in its bytes `first` to `last`. `stop` is None for a whole tar."""
+
+    path: str
+    start: int
+    stop: int | None
+    first: int
+    last: int
+    is_whole: bool
+
+    @property
+    def label(self) -> str:
+        """The input's name in a manifest: the file's path, with the rows if they are not all."""
+        return self.path if self.is_whole else f"{self.path}#rows={self.start}-{self.stop}"
+
+    @property
+    def size(self) -> int:
+        """Bytes of it."""
+        return self.last - self.first
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What a reader is given, and what it is called in its file: a tar's own key, or the number of the row."""
+
+    key: str
+    content: Any  # a `Rejected` when it can't be given to a reader
+
+
+def source_files(patterns: Sequence[str], source: str, reader: SourceReader) -> list[str]:
+    """The files that the globs match, in the order of their paths. `UsageError`: none, or one of another kind."""
+    paths = sorted({path for pattern in patterns for path in matching(pattern)})
+    for path in paths:
+        if not path.endswith(reader.endings):
+            raise UsageError(
+                f"{path} is no {' or '.join(reader.endings)} file: the glob should match files of {source} alone"
+            )
+    return paths
+
+
+def cut_file(reader: SourceReader, rows: int, path: str) -> list[Stretch]:
+    """The units of one file, of at most `rows` rows each. Raises `UsageError` for a file that is not this set's."""
+    folder, name = split(path)
+    size = folder.size(name)
+    if path.endswith(".tar"):
+        return [Stretch(path, 0, None, 0, size, is_whole=True)]
+    with folder.open(name) as file:
+        if path.endswith(".parquet"):
+            bounds = list(parquet_rows.row_bounds(file, reader, rows, path))
+        elif path.endswith(".json"):
+            count = sum(1 for _ in _json_items(file, reader, path))
+            bounds = [(start, min(start + rows, count), 0, size) for start in range(0, count, rows)]
+        else:
+            _check_lines(file, reader, path)
+            bounds = list(_line_bounds(file, reader, rows, size))
+    is_whole = len(bounds) == 1
+    return [Stretch(path, *((*bound[:2], 0, size) if is_whole else bound), is_whole) for bound in bounds]
+
+
+class StretchReader:
+    """The items of a stretch. After an iteration `damage` is known, and `input`, with the hash of what was read."""
+
+    def __init__(self, reader: SourceReader, stretch: Stretch) -> None:
+        self.reader, self.stretch = reader, stretch
+        self.input: InputFile
+        self.damage: list[str] = []
+
+    def __iter__(self) -> Iterator[Item]:
+        stretch = self.stretch
+        folder, name = split(stretch.path)
+        with folder.open(name) as file:
+            if stretch.stop is None:
+                yield from self._tar_items(file)
+                return
+            if stretch.path.endswith(".parquet"):
+                bounds = stretch.start, stretch.stop
+                items: Iterator[Any] = parquet_rows.rows(file, self.reader, stretch.path, *bounds, folder.is_local)
+            elif stretch.path.endswith(".json"):
+                items = itertools.islice(_json_items(file, self.reader, stretch.path), stretch.start, stretch.stop)
+            else:
+                items = (_text(line) for _, line in _lines(file, self.reader, stretch.first, stretch.last))
+            due = iter(range(stretch.start, stretch.stop))
+            for item, row in zip(items, due, strict=False):
+                yield Item(str(row), item)
+            if next(due, None) is not None:
+                raise ShardloomError(f"{stretch.path} has become shorter since the run began: run again")
+            self.input = InputFile(path=stretch.label, size=stretch.size, sha256=_digest(file, stretch))
+
+    def _tar_items(self, file: BinaryIO) -> Iterator[Item]:
+        reader = TarReader(file)
+        keys: list[str] = []
+        for sample in reader:
+            keys.append(sample.key)
+            yield Item(sample.key, sample)
+        self.input = InputFile(path=self.stretch.path, size=reader.size, sha256=reader.sha256)
+        folder, name = split(self.stretch.path)
+        self.damage = [f"{name}: byte {found.offset}: {found.what}" for found in reader.damage]
+        self.damage += [f"{name}: {what}" for what in missing_downloads(folder, name.removesuffix(".tar"), keys)]
+
+
+def _json_items(file: BinaryIO, reader: SourceReader, path: str) -> Iterator[Any]:
+    assert reader.items is not None  # all readers of .json have it
+    try:
+        yield from reader.items(file)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def _check_lines(file: BinaryIO, reader: SourceReader, path: str) -> None:
+    if reader.check is None:
+        return
+    lines = (line for _, line in _lines(file, reader, 0, 1 << 62) if line is not None)
+    try:
+        reader.check([line.decode("utf-8", "replace") for line in itertools.islice(lines, CHECKED_LINES)])
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def _line_bounds(file: BinaryIO, reader: SourceReader, rows: int, size: int) -> Iterator[tuple[int, int, int, int]]:
+    """Runs of so many lines. Lines that are no rows belong to the run before them, and to the first if none is."""
+    count = begin = start = 0
+    for offset, _ in _lines(file, reader, 0, size):
+        if count and count % rows == 0:
+            yield start, count, begin, offset
+            start, begin = count, offset
+        count += 1
+    if count:
+        yield start, count, begin, size
+
+
+def _lines(file: BinaryIO, reader: SourceReader, first: int, last: int) -> Iterator[tuple[int, bytes | None]]:
+    """Offset and bytes of each line that is a row: not a blank one, nor a header. None for one that is too long."""
+    file.seek(first)
+    offset = first
+    while offset < last and (line := file.readline(min(last - offset, MAX_JSON))):
+        begin, is_long = offset, False
+        offset += len(line)
+        while not line.endswith(b"\n") and offset < last and (more := file.readline(min(last - offset, MAX_JSON))):
+            is_long = True
+            offset += len(more)
+            line = more[-1:]
+        if is_long:
+            yield begin, None
+            continue
+        line = line.removeprefix(_BOM) if begin == 0 else line
+        if line.strip() and not (begin == 0 and reader.header and line.strip() == reader.header.encode()):
+            yield begin, line
+
+
+def _text(line: bytes | None) -> str | Rejected:
+    if line is None:
+        return Rejected(Reason.MALFORMED_ROW, f"a line of over {MAX_JSON} bytes")
+    try:
+        return line.decode()
+    except UnicodeDecodeError as error:
+        return Rejected(Reason.MALFORMED_ROW, f"not UTF-8: {error.reason} at byte {error.start}")
+
+
+def _digest(file: BinaryIO, stretch: Stretch) -> str:
+    """The hash of the stretch's bytes, which have just been read and lie in the machine's cache."""
+    digest = hashlib.sha256()
+    file.seek(stretch.first)
+    left = stretch.size
+    while left and (data := file.read(min(left, 8 << 20))):
+        digest.update(data)
+        left -= len(data)
+    return digest.hexdigest()

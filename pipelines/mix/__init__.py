@@ -1,0 +1,3 @@
+"""Mixes sets of training shards into one."""
+
+from pipelines.mix.run import mix as mix

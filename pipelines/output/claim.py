@@ -1,0 +1,48 @@
+"""An output folder is one recipe's: what is committed there must all be of the same settings."""
+
+from typing import Any
+
+from pipelines.recipes.base import Recipe
+from schemas.errors import UsageError
+from schemas.output_set.recipe_file import RECIPE_FILE, dump_yaml, held_recipe
+from schemas.storage.folder import Folder
+
+NAMED = 3  # differences between two recipes that a line tells of
+
+
+def claim(output: Folder, recipe: Recipe) -> None:
+    """Makes the folder this recipe's. Raises `UsageError` when it is another's."""
+    if not holds_recipe(output, recipe):
+        output.write_new(RECIPE_FILE, dump_yaml(recipe.resolved()))
+
+
+def holds_recipe(output: Folder, recipe: Recipe) -> bool:
+    """Whether the folder is this recipe's already; else it is free. Raises `UsageError` when it is another's."""
+    if output.exists(RECIPE_FILE):
+        held, asked = held_recipe(output), recipe.resolved()
+        if isinstance(kind := held.get("kind"), str) and kind != recipe.kind:
+            raise UsageError(f"{output.url} is {_a(kind)} set, not {_a(recipe.kind)} set: take a new output folder")
+        found = [f"{name} is {there!r} there and {here!r} here" for name, there, here in _differences(held, asked)]
+        if found:
+            more = [f"and {len(found) - NAMED} more"] if len(found) > NAMED else []
+            differing = "; ".join(found[:NAMED] + more)
+            raise UsageError(f"{output.url} holds another recipe ({differing}): take a new output folder")
+        return True
+    if not output.is_empty():
+        raise UsageError(f"{output.url} is not empty and holds no {RECIPE_FILE}: take a new output folder")
+    return False
+
+
+def _a(kind: str) -> str:
+    return f"{'an' if kind[:1] in 'aeiou' else 'a'} {kind}"
+
+
+def _differences(held: Any, asked: Any, name: str = "") -> list[tuple[str, Any, Any]]:
+    if isinstance(held, dict) and isinstance(asked, dict):
+        keys = list(dict.fromkeys([*held, *asked]))
+        return [
+            difference
+            for key in keys
+            for difference in _differences(held.get(key), asked.get(key), f"{name}.{key}".lstrip("."))
+        ]
+    return [] if held == asked else [(name, held, asked)]

@@ -1,0 +1,3 @@
+"""Chooses rows of DataComp's metadata."""
+
+from pipelines.select.run import select as select

@@ -1,0 +1,252 @@
+"""Chooses the rows of one metadata file, in one pass: the rules judge a batch, and what stays is written as it came.
+
+Arrow reads and writes, a few pages at a time, and polars judges. polars' own scan takes up to whole row groups of all
+columns, which may be whole files, and gives strings another type; a file with one string that is no text it gives up.
+"""
+
+import contextlib
+import functools
+import hashlib
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from curation.selection.language import language_of
+from curation.selection.rules import TEXT, UID, holds
+from curation.selection.verdicts import CODES, ORDER, STAYS, sound_text, uids_of, verdict
+from pipelines.inputs.parquet_rows import PAGE_BUFFER, mapped
+from pipelines.inputs.shards import InputShard
+from pipelines.select.selection import Selection
+from schemas.errors import ShardloomError
+from schemas.layouts.subset_file import FirstSeen, contains, open_subset
+from schemas.output_set.layout import DATA, QUARANTINE
+from schemas.output_set.manifest import InputFile, Manifest, OutputFile
+from schemas.records.quarantine import QUARANTINE as QUARANTINE_SCHEMA
+from schemas.records.quarantine import Reason
+from schemas.storage.folder import Folder
+from schemas.storage.local_copy import local_copy, size_and_hash
+
+Stays = Callable[[pl.DataFrame], NDArray[np.bool_]]
+"""Which of these rows a rule lets stay."""
+
+BATCH = 1 << 16  # rows judged at once: some 16 MB
+GROUP = 1 << 16  # rows of a row group: what a reader of the output holds
+
+FAULTS = {
+    Reason.MALFORMED_ROW: "a string that is not UTF-8",
+    Reason.MALFORMED_UID: "the uid is not 32 hexadecimal digits",
+    Reason.MISSING_URL: "no address",
+    Reason.DUPLICATE_UID: "the file had this uid before",
+}
+"""Of the rows themselves: these are quarantined. What a rule leaves out is only counted: the recipe finds it again, and
+a row for each of a billion would outweigh what stays."""
+
+
+def select_rows(selection: Selection, output: Folder, shard: InputShard) -> Manifest:
+    """Writes the rows that stay; they count once the manifest is written. `ShardloomError` for a damaged file."""
+    data, quarantine = f"{DATA}/{shard.name}.parquet", f"{QUARANTINE}/{shard.name}.parquet"
+    judge, counts = Judge(selection), np.zeros(len(ORDER) + 1, np.int64)
+    folder, name = shard.folder()
+    with local_copy(folder, name) as path:
+        size, sha256 = size_and_hash(path)
+        if size != shard.size():
+            raise ShardloomError(f"{shard.path} has changed since the run began: run again")
+        with output.create(data) as data_file, output.create(quarantine) as quarantine_file:
+            schema = schema_of(path, shard.path)
+            with RowWriter(data_file, schema) as kept, RowWriter(quarantine_file, QUARANTINE_SCHEMA) as faulty:
+                row = 0
+                for batch in batches(path, shard.path):
+                    verdicts = judge(batch)
+                    counts += np.bincount(verdicts, minlength=len(counts))
+                    kept.write(pa.Table.from_batches([batch]).filter(pa.array(verdicts == STAYS)))
+                    faulty.write(quarantined(batch, verdicts, row))
+                    row += batch.num_rows
+                outputs = [kept.finish(data), faulty.finish(quarantine)]
+    left_out = {reason.value: int(count) for reason, count in zip(ORDER, counts, strict=False) if count}
+    return Manifest(
+        name=shard.name,
+        recipe_sha256=selection.recipe.sha256(),
+        inputs=[InputFile(path=shard.path, size=size, sha256=sha256), *selection.uids, *selection.exclude],
+        rows_in=int(counts.sum()),
+        rows_out=outputs[0].rows,
+        reasons=dict(sorted(left_out.items())),
+        outputs=outputs,
+        engines=selection.engines,
+    )
+
+
+class Judge:
+    """Gives verdicts on the rows of a file, a batch at a time and in their order."""
+
+    def __init__(self, selection: Selection) -> None:
+        rules = selection.recipe.rules
+        self._columns = list(rules.columns())
+        self._verdict = verdict(rules, selection.threshold)
+        self._later: list[tuple[Reason, Stays]] = []
+        if selection.uids:
+            wanted = [held_subset(file) for file in selection.uids]
+            self._later.append((Reason.NOT_IN_SUBSET, lambda rows: within(wanted, uids_of(rows))))
+        if selection.exclude:
+            unwanted = [held_subset(file) for file in selection.exclude]
+            self._later.append((Reason.EXCLUDED, lambda rows: ~within(unwanted, uids_of(rows))))
+        if rules.languages:
+            codes = frozenset(rules.languages)
+            self._later.append((Reason.OTHER_LANGUAGE, lambda rows: in_language(codes, rows)))
+        first_seen = FirstSeen()
+        self._later.append((Reason.DUPLICATE_UID, lambda rows: first_seen(uids_of(rows))))
+
+    def __call__(self, batch: pa.RecordBatch) -> NDArray[np.uint8]:
+        """The verdict on each row: a place in `ORDER`, or `STAYS`."""
+        frame, broken = sound_frame(batch, self._columns)
+        verdicts = frame.lazy().select(self._verdict).collect().to_series().to_numpy().copy()
+        verdicts[broken] = CODES[Reason.MALFORMED_ROW]
+        frame = frame.select(pl.col(name) for name in self._columns if name in (UID, TEXT))
+        for reason, stays in self._later:
+            rows = np.flatnonzero(verdicts == STAYS)
+            verdicts[rows[~stays(frame[rows])]] = CODES[reason]
+        return verdicts
+
+
+def in_language(codes: frozenset[str], rows: pl.DataFrame) -> NDArray[np.bool_]:
+    """Whose caption is in one of the languages."""
+    return np.array([language_of(text or "") in codes for text in rows[TEXT].to_list()], bool)
+
+
+@functools.cache
+def held_subset(file: InputFile) -> NDArray[Any]:
+    """The uids of a subset file, mapped once a process: of an object store's file that is a copy of all of it."""
+    return open_subset(file.path)
+
+
+def within(subsets: list[NDArray[Any]], uids: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which uids are in one of the subsets."""
+    found = np.zeros(len(uids), bool)
+    for subset in subsets:
+        found |= contains(subset, uids)
+    return found
+
+
+def sound_frame(batch: pa.RecordBatch, columns: list[str]) -> tuple[pl.DataFrame, NDArray[np.bool_]]:
+    """These columns for polars, which takes any string for text; and which rows have one, anywhere, that is none."""
+    broken = np.zeros(batch.num_rows, bool)
+    values = {name: batch[name] for name in columns}
+    for field in batch.schema:
+        if holds(field.type, "text"):
+            text, faults = sound_text(batch[field.name])
+            broken |= False if faults is None else faults
+            if field.name in values:
+                values[field.name] = text
+    return pl.DataFrame(pl.from_arrow(pa.table(values))), broken
+
+
+def quarantined(batch: pa.RecordBatch, verdicts: NDArray[np.uint8], first: int) -> pa.Table:
+    """The rows that have a fault of their own. Their key is their number in the file."""
+    rows = []
+    for at in np.flatnonzero(np.isin(verdicts, [CODES[reason] for reason in FAULTS])):
+        reason = ORDER[verdicts[at]]
+        uid = None if reason is Reason.MALFORMED_ROW else batch[UID][int(at)].as_py()
+        key = str(first + int(at))
+        rows.append({"key": key, "uid": uid, "stage": "select", "reason": reason.value, "detail": FAULTS[reason]})
+    return pa.Table.from_pylist(rows, schema=QUARANTINE_SCHEMA)
+
+
+class RowWriter:
+    """Writes a Parquet file in row groups of equal size, whatever the sizes in which rows come: so the same bytes."""
+
+    def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
+        self._file = Hashed(file)
+        self._writer = pq.ParquetWriter(self._file, schema, compression="zstd")
+        self._held = schema.empty_table()
+        self.rows = 0
+
+    def write(self, table: pa.Table) -> None:
+        """Appends rows."""
+        self.rows += table.num_rows
+        self._held = pa.concat_tables([self._held, table])
+        while self._held.num_rows >= GROUP:
+            self._write(self._held.slice(0, GROUP))
+            self._held = self._held.slice(GROUP).combine_chunks()
+
+    def finish(self, name: str) -> OutputFile:
+        """Writes what is left; what the file is. The file below stays open."""
+        if self._held.num_rows:
+            self._write(self._held)
+        self._writer.close()
+        return OutputFile(path=name, rows=self.rows, size=self._file.tell(), sha256=self._file.digest.hexdigest())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()  # of a file that is given up as well: left alone, it would write when that is closed
+
+    def _write(self, table: pa.Table) -> None:
+        self._writer.write_table(table.combine_chunks().unify_dictionaries(), row_group_size=GROUP)
+
+
+class Hashed(io.RawIOBase):
+    """A file that is written from its start to its end, with the hash of what was handed over."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._size, self.digest = file, 0, hashlib.sha256()
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Appends."""
+        self.digest.update(data)
+        self._file.write(data)
+        self._size += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        """Bytes so far."""
+        return self._size
+
+
+def schema_of(path: Path, shown: str) -> pa.Schema:
+    """The columns of a Parquet file, as they are kept."""
+    with errors_of(shown):
+        return kept_schema(pq.read_schema(path))
+
+
+def batches(path: Path, shown: str) -> Iterator[pa.RecordBatch]:
+    """The rows of a Parquet file."""
+    with errors_of(shown), pq.ParquetFile(path, buffer_size=PAGE_BUFFER, pre_buffer=False) as parquet:
+        for batch in parquet.iter_batches(BATCH):
+            kept = kept_schema(batch.schema)
+            yield batch if kept == batch.schema else batch.cast(kept)
+
+
+def kept_schema(schema: pa.Schema) -> pa.Schema:
+    """The same, with types that Arrow can choose and join rows of. What a Parquet file holds is alike for both."""
+    fields = [field.with_type(mapped(field.type, _kept_type)) for field in schema]
+    return pa.schema(fields, schema.metadata)
+
+
+def _kept_type(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_string_view(kind):
+        return pa.large_string()
+    if pa.types.is_binary_view(kind):
+        return pa.large_binary()
+    if pa.types.is_dictionary(kind) and kind.index_type.bit_width < 32:  # many row groups together have more values
+        return pa.dictionary(pa.int32(), kind.value_type, kind.ordered)
+    return kind
+
+
+@contextlib.contextmanager
+def errors_of(shown: str) -> Iterator[None]:
+    """Makes one line of what Arrow says of a damaged file."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise ShardloomError(f"cannot read {shown}: {' '.join(str(error).split())[:200]}") from None

@@ -1,0 +1,63 @@
+"""The uids of a selection as one of DataComp's subset files: sorted on disk, so that memory is no limit.
+
+uids are spread evenly (they are hashes), so that by their first digits they fall into piles of equal size; each is
+sorted in memory, and they are written one after the other.
+"""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from curation.selection.rules import UID
+from curation.selection.verdicts import uids_of
+from schemas.layouts.subset_file import UIDS, sorted_uids
+from schemas.output_set.layout import DATA, committed
+from schemas.storage.folder import Folder, split
+
+PILES = 256  # of 1.4 billion uids each takes 88 MB
+
+
+def write_subset(selection: Folder, path: str) -> tuple[int, int]:
+    """Writes the uids of all that is committed. How many they are, and how many rows have one that came before."""
+    folder, name = split(path)
+    rows = 0
+    with contextlib.ExitStack() as open_files:
+        piles = [open_files.enter_context(tempfile.TemporaryFile(prefix="shardloom-")) for _ in range(PILES)]
+        for uids in read_uids(selection):
+            rows += len(uids)
+            first_digits = uids["f0"] >> np.uint64(56)
+            order = np.argsort(first_digits, kind="stable")
+            ends = np.searchsorted(first_digits[order], np.arange(PILES + 1))
+            for pile, start, stop in zip(piles, ends, ends[1:], strict=False):
+                pile.write(uids[order[start:stop]].tobytes())
+        with folder.create(name) as file:
+            write_header(file, 0)
+            written = 0
+            for pile in piles:
+                pile.seek(0)
+                found = sorted_uids(np.frombuffer(pile.read(), UIDS))
+                file.write(found.tobytes())
+                written += len(found)
+            file.seek(0)
+            write_header(file, written)  # of the same length: NumPy leaves room for the number
+    return written, rows - written
+
+
+def read_uids(selection: Folder) -> Iterator[NDArray[Any]]:
+    """The uids of all that is committed."""
+    for name in committed(selection):
+        with selection.open(f"{DATA}/{name}.parquet") as file:
+            for batch in pq.ParquetFile(file).iter_batches(1 << 16, columns=[UID]):
+                yield uids_of(pl.DataFrame(pl.from_arrow(batch)).with_columns(pl.col(UID).cast(pl.String)))
+
+
+def write_header(file: BinaryIO, uids: int) -> None:
+    """That of an .npy file of so many."""
+    description = {"descr": np.lib.format.dtype_to_descr(UIDS), "fortran_order": False, "shape": (uids,)}
+    np.lib.format.write_array_header_1_0(file, description)

@@ -1,0 +1,126 @@
+"""The least score of the top fraction of all input: exact, the same for any number of workers, in a megabyte.
+
+A float32's bits, with the sign turned round, are in the order of the numbers. So the score of a given rank is found by
+counting twice: by the first 16 bits, then by the last 16 of those scores that have the first 16 of the one that is
+looked for. Only the scores' column is read.
+"""
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from curation.selection.rules import SelectionRules
+from pipelines.cluster.map_units import map_units
+from pipelines.inputs.parquet_rows import PAGE_BUFFER
+from pipelines.inputs.shards import InputShard
+from pipelines.recipes.select import SelectRecipe
+from pipelines.terminal.progress import Progress
+from schemas.errors import ShardloomError, UsageError
+from schemas.records.fingerprint import EngineFingerprint
+
+HALF = 1 << 16  # values of 16 bits
+ROWS = 1 << 20  # read at once
+
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """Rows stay whose score is this or more."""
+
+    column: str
+    fraction: float
+    value: float
+    rows: int  # of the input that have a score
+
+
+def find_threshold(recipe: SelectRecipe, inputs: Sequence[InputShard], fraction: float, quiet: bool) -> Threshold:
+    """The score of rank `rows * fraction`, as DataComp takes it. Raises `UsageError` when there is no score at all."""
+    column = recipe.rules.top_column
+    with Progress("score threshold", 2 * len(inputs), "files read", quiet) as progress:
+
+        def total(first: int | None) -> Counts:
+            result = np.zeros(HALF, np.int64)
+            for counts in map_units(functools.partial(count_scores, column, first), inputs, recipe.run):
+                result += counts
+                progress.items += 1  # each file is read twice
+                progress.advance(1)
+            return result
+
+        counts = total(None)
+        rows = int(counts.sum())
+        if not rows:
+            raise UsageError(f"no row of the input has a {column}: leave out top_fraction")
+        first, rank = place(counts, min(int(rows * fraction), rows - 1))
+        last, _ = place(total(first), rank)
+    return Threshold(column, fraction, number_of(first * HALF + last), rows)
+
+
+def count_scores(column: str, first: int | None, shard: InputShard) -> Counts:
+    """How many scores of a file have each value of the first 16 bits; or of the last 16, of those with these first."""
+    counts = np.zeros(HALF, np.int64)
+    for scores in read_scores(column, shard):
+        bits = ordered_bits(scores)
+        halves = bits >> 16 if first is None else bits[bits >> 16 == first] & (HALF - 1)
+        counts += np.bincount(halves, minlength=HALF)
+    return counts
+
+
+def read_scores(column: str, shard: InputShard) -> Iterator[NDArray[np.float32]]:
+    """The scores of a file, without those that are null or no number. Raises `ShardloomError` where it is damaged."""
+    folder, name = shard.folder()
+    with folder.open(name) as file:
+        try:
+            parquet = pq.ParquetFile(file, buffer_size=PAGE_BUFFER, pre_buffer=False)
+            for batch in parquet.iter_batches(ROWS, columns=[column]):
+                scores = pc.cast(batch[column], pa.float32(), safe=False).drop_null().to_numpy(zero_copy_only=False)
+                yield scores[~np.isnan(scores)]
+        except (pa.ArrowException, OSError) as error:
+            raise ShardloomError(f"cannot read {shard.path}: {' '.join(str(error).split())[:200]}") from None
+
+
+def ordered_bits(scores: NDArray[np.float32]) -> NDArray[np.uint32]:
+    """Numbers in the order of the scores."""
+    bits = (scores + np.float32(0)).view(np.uint32)  # of two zeros there is one
+    return np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
+
+
+def number_of(bits: int) -> float:
+    """The score that has these."""
+    back = bits & ~(1 << 31) if bits >> 31 else ~bits & 0xFFFFFFFF
+    return float(np.uint32(back).view(np.float32))
+
+
+def place(counts: Counts, rank: int) -> tuple[int, int]:
+    """The value that the score of this rank from the top, 0 the highest, has; and its rank among those that have it."""
+    above = np.cumsum(counts[::-1])
+    steps = int(np.searchsorted(above, rank, "right"))
+    return len(counts) - 1 - steps, rank - (int(above[steps - 1]) if steps else 0)
+
+
+def fingerprint(threshold: Threshold, pool: str) -> EngineFingerprint:
+    """What the manifests say of it: another input has another threshold, and may not be mixed with this one."""
+    settings: dict[str, Any] = {"fraction": threshold.fraction, "least": threshold.value, "rows": threshold.rows}
+    return EngineFingerprint(name=threshold.column, version="1", weights_sha256=pool, settings=settings)
+
+
+def held_threshold(found: EngineFingerprint | None, rules: SelectionRules, pool: str) -> Threshold | None:
+    """That of an earlier run by this rule over the same input: it need not be looked for again."""
+    if found is None or (found.name, found.weights_sha256) != (rules.top_column, pool):
+        return None
+    fraction, least, rows = (cast(float, found.settings[name]) for name in ("fraction", "least", "rows"))
+    return Threshold(found.name, fraction, least, int(rows)) if fraction == rules.top_fraction else None
+
+
+def pool_sha256(inputs: Sequence[InputShard]) -> str:
+    """Tells two states of the input apart by its files' names and sizes."""
+    return hashlib.sha256(json.dumps([(shard.name, shard.size()) for shard in inputs]).encode()).hexdigest()

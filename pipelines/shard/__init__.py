@@ -1,0 +1,3 @@
+"""Joins image shards with captions into training shards."""
+
+from pipelines.shard.run import shard as shard

@@ -1,0 +1,168 @@
+"""Captions looked up for the images of a shard: by uid, or by URL where there is no uid; never by key.
+
+An img2dataset key depends on how a download was cut into shards, so it means nothing in another one (formats.md §4).
+"""
+
+import hashlib
+import io
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curation.captions.families import GRANULARITIES, PARSERS, Family
+from pipelines.recipes.render import RenderRecipe
+from pipelines.recipes.shard import ShardRecipe
+from schemas.errors import ShardloomError, UsageError
+from schemas.output_set.layout import DATA, MANIFESTS, committed
+from schemas.output_set.manifest import InputFile
+from schemas.output_set.recipe_file import held_recipe
+from schemas.records.caption import Caption
+from schemas.storage.folder import Folder
+from schemas.storage.parquet import read_table
+
+COLUMNS = ["uid", "url", "sha256", "captions", "metadata"]
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionRow:
+    """What a caption set says of one image: the strings of its published layout."""
+
+    captions: str
+    metadata: str
+    sha256: str | None  # of the image's bytes; None when the set doesn't say
+
+
+class Captions:
+    """Rows of a caption set, to be looked up. Of several rows of one image the first counts."""
+
+    def __init__(self, rows: Iterable[dict[str, Any]]) -> None:
+        self._by_uid: dict[str, CaptionRow] = {}
+        self._by_url: dict[str, CaptionRow] = {}
+        self._without_uid: dict[str, CaptionRow] = {}
+        for row in rows:
+            if row["captions"] is None:
+                continue
+            found = CaptionRow(row["captions"], row.get("metadata") or "{}", row.get("sha256"))
+            if uid := row.get("uid"):
+                self._by_uid.setdefault(uid, found)
+            if url := row.get("url"):
+                self._by_url.setdefault(url, found)
+                if not uid:
+                    self._without_uid.setdefault(url, found)
+
+    def find(self, uid: str | None, url: str | None) -> CaptionRow | None:
+        """By uid where both sides have one: other rows of the same URL may be of another alt text, or another day."""
+        if uid and uid in self._by_uid:
+            return self._by_uid[uid]
+        return (self._without_uid if uid else self._by_url).get(url or "")
+
+
+class CaptionSet:
+    """A set that `shardloom render` wrote, or any folder of Parquet files in a published layout of BLIP3's.
+
+    `revision` tells two states of the set apart, by the hashes of its files, or by their sizes if it is not our own.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.folder = Folder(url)
+        self.own = self.folder.exists(MANIFESTS)
+        self.hashes: dict[str, str] = {}  # of our own files
+        self.images: dict[str, set[str]] = {}  # file -> hashes of what it was made from, the image shard among them
+        if self.own:
+            self.rendered = held_recipe(self.folder)
+            if self.rendered.get("kind") != RenderRecipe.kind:
+                raise UsageError(f"{url} is no caption set, but one of kind {self.rendered.get('kind')!r}: render it")
+            sizes = {}
+            for manifest in committed(self.folder).values():
+                for out in manifest.outputs:
+                    if out.path == f"{DATA}/{manifest.name}.parquet":
+                        sizes[out.path], self.hashes[out.path] = out.size, out.sha256
+                        self.images[out.path] = {file.sha256 for file in manifest.inputs}
+        else:
+            sizes = {name: self.folder.size(name) for name in self.folder.names() if name.endswith(".parquet")}
+        if not sizes:
+            raise UsageError(f"{url} holds no captions (*.parquet)")
+        self.files = sorted(sizes)
+        self.family: Family = self.rendered.get("family", "ocr") if self.own else self._family()
+        state = [[name, sizes[name], self.hashes.get(name)] for name in self.files]
+        digest = hashlib.sha256(json.dumps(state).encode()).hexdigest()
+        self.revision = InputFile(path=url, size=sum(sizes.values()), sha256=digest)
+
+    def resolved(self, recipe: ShardRecipe) -> ShardRecipe:
+        """The recipe with the name of the source. Raises `UsageError` when what is to become the text is not there."""
+        raw = "with" if recipe.raw_caption else "without"
+        numbers = GRANULARITIES[self.family]
+        if recipe.granularity not in numbers:
+            raise UsageError(f"granularity: {self.family} captions have 0 to {numbers[-1]}, not {recipe.granularity}")
+        if self.own and recipe.granularity not in self.rendered["granularities"]:
+            has = ", ".join(map(str, self.rendered["granularities"]))
+            raise UsageError(f"granularity: {self.folder.url} holds {has} and not {recipe.granularity}")
+        if self.own and self.rendered["raw_caption"] not in (raw, "both"):
+            raise UsageError(f"raw_caption: {self.folder.url} holds no captions {raw} the alt text")
+        return recipe.model_copy(update={"source": recipe.source or f"blip3-{self.family}"})
+
+    def parse(self, captions: str) -> list[Caption]:
+        """The captions of one row. ValueError says what is wrong with them."""
+        return PARSERS[self.family](captions)
+
+    def namesake(self, shard: str) -> str | None:
+        """The file that was rendered from annotations of a shard of this name, if there is one."""
+        name = f"{DATA}/{shard}.parquet"
+        return name if name in self.hashes else None
+
+    def is_of(self, shard: str, sha256: str) -> bool:
+        """Whether the namesake has all captions of the shard with these bytes: the name alone says little."""
+        name = self.namesake(shard)
+        return name is not None and sha256 in self.images[name]
+
+    def of_shard(self, shard: str, is_own: bool, identities: Callable[[], set[str]]) -> Captions:
+        """Captions of the images in a shard at least.
+
+        The namesake is read alone if the shard `is_own`. Else the whole set is searched for `identities`, uids and
+        URLs, which is slow for a large one: render it from annotations of these very shards.
+        """
+        name = self.namesake(shard)
+        if is_own and name is not None:
+            data = self.folder.read(name)
+            if hashlib.sha256(data).hexdigest() != self.hashes[name]:
+                raise ShardloomError(f"{self.folder.path(name)} is not as it was committed: verify the set")
+            return Captions(read_table(io.BytesIO(data), COLUMNS).to_pylist())
+        return Captions(self._search(identities()))
+
+    def _family(self) -> Family:
+        """Of another's set, by its first captions: OCR captions are JSON objects, grounding captions Python lists."""
+        for name in self.files:
+            try:
+                with self.folder.open(name) as file:
+                    for batch in pq.ParquetFile(file, pre_buffer=False).iter_batches(64, columns=["captions"]):
+                        for captions in batch.to_pydict().get("captions", []):
+                            if captions and (opening := re.match(r"\s*\[\s*([{\[(])", captions)):
+                                return "ocr" if opening[1] == "{" else "grounding"
+                        break
+            except (pa.ArrowException, TypeError) as error:
+                raise ShardloomError(f"cannot read captions in {self.folder.path(name)}: {str(error)[:300]}") from None
+        return "ocr"
+
+    def _search(self, identities: set[str]) -> list[dict[str, Any]]:
+        import polars as pl  # here alone, so that what needs no search starts fast
+
+        ids, found, is_known = sorted(identities), list[dict[str, Any]](), False
+        try:
+            for file in self.files:  # one after another: those of an object store are held in memory
+                lazy = pl.scan_parquet(self.folder.source(file), glob=False)
+                names = [name for name in COLUMNS if name in lazy.collect_schema().names()]
+                keys = [name for name in names if name in ("uid", "url")]
+                if keys and "captions" in names:
+                    wanted = pl.any_horizontal(pl.col(name).is_in(ids) for name in keys)
+                    found += lazy.select(names).filter(wanted).collect().to_dicts()
+                    is_known = True
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise ShardloomError(f"cannot read captions in {self.folder.url}: {str(error)[:300]}") from None
+        if not is_known:
+            raise UsageError(f"{self.folder.url}: the files have no columns `captions` and `uid` or `url`")
+        return found

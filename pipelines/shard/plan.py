@@ -1,0 +1,96 @@
+"""Which samples of which input shards each training shard is made from.
+
+The samples of all input shards, in order, are one sequence; output k is the stretch of it that holds samples k·N to
+(k+1)·N of those that have captions, with the ones left out among them in its quarantine. So every row is accounted for
+in exactly one output, whatever the lengths of the inputs.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.inputs.shards import InputShard
+from pipelines.shard.caption_set import CaptionSet
+from pipelines.shard.join import Joined, JoinedShard
+from schemas.errors import UsageError
+from schemas.output_set.layout import DATA
+from schemas.output_set.manifest import Manifest
+from schemas.storage.folder import Folder
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """What a first pass over one input has found."""
+
+    shard: InputShard
+    is_own: bool  # whether the captions of all its samples lie in the file of its name
+    good: NDArray[np.bool_]  # for each sample, whether it has captions
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Samples `start` to `stop` of one input."""
+
+    shard: InputShard
+    is_own: bool
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One output shard."""
+
+    name: str
+    stretches: list[Stretch]
+
+    @property
+    def rows(self) -> int:
+        """Samples in it, good or not."""
+        return sum(stretch.stop - stretch.start for stretch in self.stretches)
+
+
+def check_unchanged(output: Folder, units: dict[str, Unit], done: dict[str, Manifest], captions: CaptionSet) -> None:
+    """Refuses to go on over inputs that have changed: what is committed would overlap with what is to come."""
+    for name, manifest in done.items():
+        stretches = units[name].stretches if name in units else []
+        expected = [(stretch.shard.path, stretch.shard.size()) for stretch in stretches]
+        read = [(file.path, file.size) for file in manifest.inputs if file != captions.revision]
+        if captions.revision not in manifest.inputs or expected != read or units[name].rows != manifest.rows_in:
+            raise UsageError(
+                f"the images or captions have changed since {output.path(DATA)}/{name} was committed: "
+                "take a new output folder"
+            )
+
+
+def take_census(captions: CaptionSet, shard: InputShard) -> Census:
+    """Which samples of a shard have captions. Only its hash, known at the end, shows if the namesake was enough."""
+    is_own = captions.namesake(shard.name) is not None
+    while True:
+        joined = JoinedShard(shard, captions, is_own)
+        good = np.array([isinstance(sample, Joined) for sample in joined.samples()], bool)
+        if not is_own or captions.is_of(shard.name, joined.reader.sha256):
+            return Census(shard, is_own, good)
+        is_own = False
+
+
+def cut_units(censuses: list[Census], samples: int) -> list[Unit]:
+    """The outputs: each ends with its `samples`-th good sample, the last one with the last sample of all."""
+    units: list[Unit] = []
+    stretches: list[Stretch] = []
+    held = 0
+    for census in censuses:
+        start = 0
+        ends = np.flatnonzero(census.good) + 1  # a cut may be made behind each good sample
+        while held + len(ends) > samples:  # more to come than fits: this output ends inside this shard
+            stop = int(ends[samples - held - 1]) if held < samples else start
+            if stop > start:
+                stretches.append(Stretch(census.shard, census.is_own, start, stop))
+            units.append(Unit(f"{len(units):08d}", stretches))
+            ends, start, stretches, held = ends[samples - held :], stop, [], 0
+        stretches.append(Stretch(census.shard, census.is_own, start, len(census.good)))
+        held += len(ends)
+    if stretches:
+        units.append(Unit(f"{len(units):08d}", stretches))
+    return units

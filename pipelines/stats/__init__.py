@@ -1,0 +1,3 @@
+"""Counts and times of output sets."""
+
+from pipelines.stats.run import stats as stats

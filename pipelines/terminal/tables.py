@@ -1,0 +1,152 @@
+"""What the command line prints. Text that came from images, files or the web is made harmless first."""
+
+import unicodedata
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from schemas.records.caption import Caption
+
+_UNSAFE = frozenset(("Cc", "Cs", "Zl", "Zp"))  # controls (ANSI escapes begin with one), half pairs, line ends
+_TURNING = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"))  # they reorder what follows
+
+
+def visible(text: str) -> str:
+    r"""The text with all that would steer a terminal written out, as `\x1b`; every script stays as it is."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        char.encode("unicode_escape").decode()
+        if unicodedata.category(char) in _UNSAFE or unicodedata.bidirectional(char) in _TURNING
+        else char
+        for char in text
+    )
+
+
+def cell(text: str) -> Text:
+    """A cell of a table: no markup, no emoji codes, no control characters."""
+    return Text(visible(text))
+
+
+def print_captions(captions: list[Caption]) -> None:
+    """All captions of one record."""
+    table = Table("granularity", "alt text", "caption", show_lines=True)
+    for caption in captions:
+        raw = "with" if caption.include_datacomp_raw_cap else "without"
+        table.add_row(str(caption.granularity), raw, cell(caption.text))
+    Console().print(table)
+
+
+def print_stats(found: dict[str, Any]) -> None:
+    """What `pipelines.stats.run.stats` has found."""
+    table = Table(show_header=False, box=None)
+    for name in ("outputs", "rows_in", "rows_out", "quarantined"):
+        table.add_row(name.replace("_", " "), f"{found[name]:,}")
+        for reason, count in found["reasons"].items() if name == "quarantined" else ():
+            table.add_row(f"  {reason}", f"{count:,}")
+    for name, count in found["counts"].items():
+        if "mixture" not in found or "." not in name:
+            table.add_row(name.replace("_", " "), f"{count:,}")
+    for name, damage in found["damaged"].items():
+        table.add_row(cell(f"damaged {name}"), cell("; ".join(damage)))
+    times = found["times"]
+    table.add_row("seconds", f"{times['seconds']:,.1f} in {times['runs']} runs")
+    for stage, counters in times["stages"].items():
+        rate = counters.get("images", 0) / max(counters.get("working_seconds", 0), 1e-9)
+        told = f"{counters.get('images', 0):,.0f} images, {rate:.2f}/s, workers busy {busy_share(counters):.0%}"
+        told += "".join(f", {count:,} {name}" for name in ("deaths", "recycled") if (count := counters.get(name)))
+        table.add_row(cell(f"stage {stage}"), told)
+    for engine, errors in times["engine_errors"].items():
+        table.add_row(cell(f"errors of {engine}"), f"{errors:,} images")
+    if times["resent"]:
+        table.add_row("sent again", f"{times['resent']:,} requests")
+    Console().print(table)
+    if "mixture" in found:
+        print_mixture(found["mixture"])
+
+
+def print_engines(listed: list[dict[str, Any]]) -> None:
+    """What `pipelines.engines.listing` has found, the engine that a kind alone stands for with a star."""
+    for one in listed:
+        name = one["engine"] + " *" * one["is_default"]
+        print(f"{one['kind']:8}{name:20}{'ready' if one['is_ready'] else 'not ready'}")
+        told = [f"missing: {what}" for what in one["missing"]] + [one["note"]] * bool(one["note"])
+        for line in told + [f"get it:  {one['get']}"] * bool(one["get"]):
+            print(visible(f"{'':8}{line}"))
+
+
+def print_mixture(found: dict[str, Any]) -> None:
+    """What there is of each source, or would be: what `mix.shares.mixture` or `mix.run.preview` has found."""
+    is_plan, unit, totals = "epochs" in found["sources"][0], found["unit"], found["totals"]
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("source", overflow="fold")
+    for title in (f"asked\n% {unit}", *totals, *(("epochs", "runs out at") if is_plan else ())):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in found["sources"]:
+        name = f"{row['group']}.{row['source']}".lstrip(".")
+        parts = [f"{row['counts'][measure]:,}\n{100 * row['got'][measure]:.4g} %" for measure in totals]
+        end = "-" if row.get("runs_out_at") is None else f"{row['runs_out_at']:,}"
+        epochs = [f"{row['epochs']:.3g}", end] if is_plan else []
+        is_last = row is found["sources"][-1]
+        table.add_row(cell(name), f"\n{100 * row['asked']:.4g} %", *parts, *epochs, end_section=is_last)
+    table.add_row("total", "", *(f"{total:,}" for total in totals.values()), *([""] * 2 * is_plan))
+    Console().print(table)
+
+
+_FIGURES = {
+    "boxes": {
+        "precision": "precision",
+        "recall": "recall",
+        "recall_asked": "recall\n(asked)",
+        "f1": "F1",
+        "ap": "AP",
+        "mean_iou": "IoU",
+    },
+    "ocr": {"cer": "CER", "wer": "WER", "places_found": "places\nfound"},
+}
+
+
+def busy_share(counters: dict[str, float]) -> float:
+    """The part of the time from its first chunk to its last in which a stage's workers were at work on a batch."""
+    return min(1.0, counters.get("busy_seconds", 0) / max(counters.get("offered_seconds", 0), 1e-9))
+
+
+def print_evaluation(found: dict[str, Any]) -> None:
+    """What `pipelines.evaluate.run` has found, as `Evaluation.to_dict` gives it."""
+    console = Console(soft_wrap=True)
+    console.print(_evaluation_table(found), soft_wrap=False)
+    if found["what"] == "boxes":
+        how = f"AP interpolated at {found['interpolation']}, in total the mean of the classes'"
+        console.print(f"matched from IoU {found['iou']:g} on; {how}")
+    interval, images = found["interval"], dict(found["images"])
+    part = f"{interval['confidence']:.0%} interval"
+    console.print(f"figures in %, below each its {part}, from {interval['draws']:,} draws of the images")
+    total, scored = images.pop("truth"), images.pop("scored")
+    rest = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in images.items() if count)
+    console.print(f"{scored:,} of {total:,} images of the truth count ({rest})")
+
+
+def _evaluation_table(found: dict[str, Any]) -> Table:
+    """A row a class or source, and their total. Columns of which there is nothing to say are left out."""
+    boxes, total = found["what"] == "boxes", found["total"]
+    name, count, rows = ("label", "objects", found["classes"]) if boxes else ("source", "images", found["sources"])
+    titles = {figure: title for figure, title in _FIGURES[found["what"]].items() if total[figure]["value"] is not None}
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("class" if boxes else name, overflow="fold")
+    for title in (count, *titles.values()):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in [*rows, total]:
+        figures = [_estimate(row[figure]) for figure in titles]
+        table.add_row(cell(row[name]), f"{row[count]:,}", *figures, end_section=row is (rows or [None])[-1])
+    return table
+
+
+def _estimate(figure: dict[str, float | None]) -> str:
+    value, *ends = (None if part is None else 100 * part for part in figure.values())
+    if value is None:
+        return "-"
+    interval = "-".join(f"{end:.1f}" if end < 9.95 else f"{end:.0f}" for end in ends if end is not None)
+    return f"{value:.1f}\n{interval}"

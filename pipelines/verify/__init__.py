@@ -1,0 +1,3 @@
+"""Checks output sets."""
+
+from pipelines.verify.run import verify as verify

@@ -1,0 +1,284 @@
+"""The published BLIP3-GROUNDING-50M layout: its columns, what its strings hold, and how a caption's text is read back.
+
+`captions` is a string that holds a Python literal, a list of [caption, granularity, include_datacomp_raw_cap];
+`metadata` is one that holds JSON; `cogvlm_caption` is the caption that the places were put into. Every published
+spelling is read; one is written, and the schema's metadata says which. Source: Figures 3 and 4 of BLIP-3 (arXiv
+2408.08872v4), and what is known of the released files, which hold "upto" for the paper's "up to".
+"""
+
+import ast
+import json
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from schemas.layouts.blip3_ocr import LEAD_IN, POSITIONS, escape_tagged, unescape_tagged
+from schemas.records.box import Box
+from schemas.records.caption import Caption
+
+TEMPLATE_VERSION = "1"  # goes up with every change of the bytes that one annotation renders to
+GRANULARITIES = range(3)
+BOX_FORMAT = "norm_xyxy_3dp"  # x1, y1, x2, y2 in [0, 1], printed to three decimals
+
+MAX_CHARACTERS = 1 << 26  # of one string that is read; a page-long caption, six times over, needs less than 2 ** 16
+MAX_CAPTIONS = 64  # of one row, of which the released files are said to hold six at most
+
+# The shape of the literal, checked before Python reads it: a syntax tree takes 500 bytes a character of what is none.
+_STRING = r"""(?:'(?:[^'\\\r\n]++|\\.)*+'|"(?:[^"\\\r\n]++|\\.)*+")"""
+_OPENING = re.compile(r"\s*+\[\s*+")
+_ITEM = re.compile(
+    rf"[\[(]\s*+{_STRING}\s*+,\s*+-?[0-9]{{1,9}}\s*+,\s*+(?:True|False)\s*+,?\s*+[\])]\s*+(?:,\s*+|(?=\]))", re.DOTALL
+)
+_CLOSING = re.compile(r"\]\s*+\Z")
+
+_NUMBER = r"\s*+(-?[0-9]{1,9}(?:\.[0-9]{1,17})?)\s*+"  # possessive here and below: no text may take quadratic time
+_POINT = rf"[\[(]{_NUMBER},{_NUMBER}[\])]"
+_PLACES = (rf"({'|'.join(POSITIONS)})", rf"starts at {_POINT} and extends up ?to {_POINT}")
+_NAME = r"((?:[^<]++|<(?!/?(?:object|bbox)>))*+)"
+_OBJECT = rf"<object>{_NAME}</object>\s*+<bbox>(?:{_POINT}\s*+{_POINT}|{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER})</bbox>"
+_MARKED = (*(re.compile(rf" \({place}\)") for place in _PLACES), re.compile(_OBJECT))
+_LISTED = (*(re.compile(rf"(.*?) \({place}\)", re.DOTALL) for place in _PLACES), re.compile(_OBJECT))
+_NEXT = re.compile(r"\s*+,\s?")  # one space: a name may begin with another
+_END = re.compile(r"\s*+(?:\.\s*+)?\Z")
+
+_LEAD = LEAD_IN.rstrip()
+_BRACKETS = tuple((re.compile(rf"(\(|&(?:amp;)*#40;)(?={place}\))"), "&#40;") for place in _PLACES)
+_LEADS = (re.compile(rf"({_LEAD[0]}|&(?:amp;)*#84;)(?={_LEAD[1:]})"), "&#84;")
+
+
+@dataclass(frozen=True, slots=True)
+class GroundingEntry:
+    """One detection as `metadata` tells it. The box and the confidence may be missing in others' files."""
+
+    category: str
+    box: Box | None
+    confidence: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One thing as a caption tells it."""
+
+    name: str | None
+    """None for a mention in granularities 0 and 1, where nothing shows how far back its name goes."""
+    end: int | None
+    """Where the mention ends in `GroundedText.caption`, in characters; None in the tail sentence."""
+    position: str | None = None
+    """Granularity 0: one of `schemas.layouts.blip3_ocr.POSITIONS`."""
+    box: Box | None = None
+    """Granularities 1 and 2."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroundedText:
+    """A caption's text, taken apart."""
+
+    caption: str
+    """What is left without markup and tail. Before a tail it ends as a sentence does: what was added can't be told."""
+    mentions: list[Place]
+    tail: list[Place]
+
+
+def blip3_grounding_schema(source_revision: str, base_caption: str) -> pa.Schema:
+    """The fixed Arrow schema of a caption set; `source_revision` names the annotations that it was rendered from.
+
+    `base_caption` says what the places were put into: `alt_text`, or the column of another data set.
+    """
+    return pa.schema(
+        [
+            pa.field("uid", pa.string()),
+            pa.field("url", pa.string()),
+            pa.field("key", pa.string(), nullable=False),
+            pa.field("sha256", pa.string(), nullable=False),
+            pa.field("cogvlm_caption", pa.string(), nullable=False),
+            pa.field("captions", pa.string(), nullable=False),
+            pa.field("metadata", pa.string(), nullable=False),
+        ],
+        metadata={
+            b"template_version": TEMPLATE_VERSION.encode(),
+            b"wording": b"upto",  # as released; the paper has "up to", and readers take both
+            b"coord": BOX_FORMAT.encode(),
+            b"source_revision": source_revision.encode(),
+            b"base_caption": base_caption.encode(),
+        },
+    )
+
+
+def escape_marked(text: str, granularity: int) -> str:
+    """What stands for a caption's own words: the first character of what looks like our markup becomes `&#40;`, `&lt;`.
+
+    An escaped look-alike is escaped once more. Text without look-alikes, all but all there is, stands as it came.
+    """
+    if "&" not in text and ("<" if granularity == 2 else "(") not in text:  # nearly always, and it takes no time
+        return text
+    return escape_tagged(text) if granularity == 2 else _escape(text, *_BRACKETS[granularity])
+
+
+def escape_listed(name: str, granularity: int) -> str:
+    """What stands for a thing's name in the tail sentence, where a name must not look like a lead-in either."""
+    escaped = escape_marked(name, granularity)
+    return _escape(escaped, *_LEADS) if _LEAD[1:] in escaped else escaped
+
+
+def reads_as_tail(caption: str, end: int, before: str = "") -> bool:
+    """Whether a caption whose last place is at `end` would be taken for one with a tail sentence, if it has none.
+
+    `before` is another caption that may stand before it.
+    """
+    return (_LEAD in caption or _LEAD in before) and _END.match(caption, end) is not None
+
+
+def parse_captions(captions: str) -> list[Caption]:
+    """The `captions` column of one row. Select by `granularity`, never by position. ValueError says what is wrong."""
+    if len(captions) > MAX_CHARACTERS:
+        raise ValueError(f"captions has {len(captions)} characters; at most {MAX_CHARACTERS} are read")
+    _check_shape(captions)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of backslashes that escape nothing, which Python lets stand as we do
+            items = ast.literal_eval(captions.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+        raise ValueError(f"captions is no Python literal: {' '.join(str(error).split())}") from None
+    return [_caption(item, f"captions[{number}]") for number, item in enumerate(items)]
+
+
+def parse_metadata(metadata: str) -> list[GroundingEntry]:
+    """The entries of the `metadata` column of one row. ValueError says what is wrong.
+
+    `length` is not compared with the entries, nor `format` with ours: what the released files hold is not known.
+    """
+    if len(metadata) > MAX_CHARACTERS:
+        raise ValueError(f"metadata has {len(metadata)} characters; at most {MAX_CHARACTERS} are read")
+    try:
+        value = json.loads(metadata)
+    except ValueError as error:
+        raise ValueError(f"metadata is not JSON: {error}") from None
+    except RecursionError:
+        raise ValueError("metadata is nested too deep") from None
+    entries = value.get("entries") if isinstance(value, dict) else None
+    if not isinstance(entries, list):
+        raise ValueError("metadata has no list named entries")
+    return [_entry(item, f"metadata entries[{number}]") for number, item in enumerate(entries)]
+
+
+def parse_text(text: str, granularity: int) -> GroundedText:
+    """Takes one caption's text apart. Every text can be: what has no markup is a caption without places.
+
+    Takes `up to` and `upto`, `[]` and `()`, and both forms of `<bbox>`. The tail sentence is the one behind the last
+    "The image contains" if that is from end to end a list of places. ValueError: an unknown granularity, a text too
+    long.
+    """
+    if granularity not in GRANULARITIES:
+        raise ValueError(f"granularity {granularity} is not one of 0 to 2")
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(f"caption has {len(text)} characters; at most {MAX_CHARACTERS} are read")
+    start = text.rfind(LEAD_IN)
+    tail = _parse_list(text, start + len(LEAD_IN), granularity) if start >= 0 else None
+    body = text if tail is None else text[:start].removesuffix(" ")
+    parts: list[str] = []
+    mentions: list[Place] = []
+    position = length = 0
+    for match in _MARKED[granularity].finditer(body):
+        before, printed = unescape_marked(body[position : match.start()], granularity), match.groups()
+        name = unescape_marked(match[1], granularity) if granularity == 2 else None
+        parts += [before, name or ""]
+        length += len(before) + len(name or "")
+        mentions.append(_place(name, length, granularity, printed if name is None else printed[1:]))
+        position = match.end()
+    parts.append(unescape_marked(body[position:], granularity))
+    return GroundedText("".join(parts), mentions, tail or [])
+
+
+def strip_markup(text: str, granularity: int) -> str:
+    """The caption without markup and tail sentence, as `GroundedText.caption` has it."""
+    return parse_text(text, granularity).caption
+
+
+def unescape_marked(text: str, granularity: int) -> str:
+    """Undoes `escape_marked`."""
+    return unescape_tagged(text) if granularity == 2 else _unescape(text, *_BRACKETS[granularity])
+
+
+def _escape(text: str, look_alike: re.Pattern[str], entity: str) -> str:
+    return look_alike.sub(lambda found: entity if len(found[1]) == 1 else "&amp;" + found[1][1:], text)
+
+
+def _unescape(text: str, look_alike: re.Pattern[str], entity: str) -> str:
+    character = chr(int(entity[2:-1]))
+    return look_alike.sub(
+        lambda found: (
+            character if found[1] == entity else found[1] if len(found[1]) == 1 else "&" + found[1][len("&amp;") :]
+        ),
+        text,
+    )
+
+
+def _parse_list(text: str, position: int, granularity: int) -> list[Place] | None:
+    """The places from `position` to the text's end, or None if anything else stands there."""
+    places: list[Place] = []
+    while match := _LISTED[granularity].match(text, position):
+        name = unescape_marked(_unescape(match[1], *_LEADS), granularity)
+        places.append(_place(name, None, granularity, match.groups()[1:]))
+        if _END.match(text, match.end()):
+            return places
+        following = _NEXT.match(text, match.end())
+        if not following:
+            return None
+        position = following.end()
+    return None
+
+
+def _place(name: str | None, end: int | None, granularity: int, printed: Sequence[str | None]) -> Place:
+    values = [value for value in printed if value is not None]  # a box has groups for each of its forms
+    if granularity == 0:
+        return Place(name, end, position=values[0])
+    x1, y1, x2, y2 = map(float, values)
+    return Place(name, end, box=(x1, y1, x2, y2))
+
+
+def _check_shape(captions: str) -> None:
+    """Raises `ValueError` unless the text is a flat list of a few short lists or tuples, however it is spaced."""
+    opening = _OPENING.match(captions)
+    position = opening.end() if opening else 0
+    items = 0
+    while items < MAX_CAPTIONS and opening and (item := _ITEM.match(captions, position)):
+        position, items = item.end(), items + 1
+    if not opening or not _CLOSING.match(captions, position):
+        found = captions[position : position + 40]
+        raise ValueError(
+            "captions is no Python list of [caption, granularity, include_datacomp_raw_cap], "
+            f"{MAX_CAPTIONS} at most: from character {position} on: {found!r}"
+        )
+
+
+def _caption(item: Any, place: str) -> Caption:
+    text, granularity, with_raw = item
+    if re.search("[\ud800-\udfff]", text):  # could be stored nowhere
+        raise ValueError(f"{place} has half of a surrogate pair in its text")
+    if granularity not in GRANULARITIES:
+        raise ValueError(f"{place} has the granularity {granularity!r}, not one of 0 to 2")
+    return Caption(text, granularity, with_raw)
+
+
+def _entry(item: Any, place: str) -> GroundingEntry:
+    category = item.get("category") if isinstance(item, dict) else None
+    if not isinstance(category, str):
+        raise ValueError(f"{place} has no category")
+    box, confidence = item.get("bbox"), item.get("confidence")
+    if box is not None and not (isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))):
+        raise ValueError(f"{place} has a bbox that is not four numbers")
+    if confidence is not None and not _is_number(confidence):
+        raise ValueError(f"{place} has a confidence that is not a number")
+    return GroundingEntry(
+        category,
+        None if box is None else (float(box[0]), float(box[1]), float(box[2]), float(box[3])),
+        None if confidence is None else float(confidence),
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is float or type(value) is int

@@ -1,0 +1,262 @@
+"""The published BLIP3-OCR-200M layout: its columns, what its JSON strings hold, and how a caption's text is read back.
+
+`captions` and `metadata` are strings that hold JSON. Every published spelling is read; one is written, and the schema's
+metadata says which. Source: the layout and Figure 4 of BLIP-3 (arXiv 2408.08872v4), whose "Level" is granularity + 1.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import pyarrow as pa
+
+from schemas.records.box import Box
+from schemas.records.caption import Caption
+
+TEMPLATE_VERSION = "1"  # goes up with every change of the bytes that one annotation renders to
+GRANULARITIES = range(6)
+LEAD_IN = "The image contains "
+FILLER = "the text "
+POSITIONS = (
+    "at the top left corner",
+    "above the center",
+    "at the top right corner",
+    "to the left of the center",
+    "in the center",
+    "to the right of the center",
+    "at the bottom left corner",
+    "below the center",
+    "at the bottom right corner",
+)
+"""The words of granularity 1: the 3 x 3 grid on a box's centre, row by row."""
+
+MAX_CHARACTERS = 1 << 26  # of one JSON string or caption that is read; a page of dense print needs less than 2 ** 20
+
+_MAX_LEAD_INS = 16  # places at which a sentence after a raw caption is looked for
+_TAG = r"/?(?:ocr|bbox|object)>"
+_NUMBER = r"\s*+(-?[0-9]{1,9}(?:\.[0-9]{1,17})?)\s*+"  # possessive here and below: no text may take quadratic time
+_POINT = rf"[\[(]{_NUMBER},{_NUMBER}[\])]"
+_SHARE = r"([0-9]{1,9}(?:/[1-9][0-9]{0,8})?)"
+
+QUOTED = r'(?:"((?>[^"\\]*(?:\\.[^"\\]*)*))"|“([^”]*)”)'
+"""Pattern (DOTALL) of a text in quotes, in which a backslash escapes; curly quotes, as in print, escape nothing."""
+TAGGED = rf"<ocr>(?>(.*?)</ocr>)\s*+<bbox>(?:{_POINT}\s*+{_POINT}|{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER})</bbox>"
+"""Pattern (DOTALL) of a text and its box in tags."""
+
+PLACES = (
+    rf" \(?(?:located )?({'|'.join(POSITIONS)})\)?",
+    rf" \(?located at {_SHARE} of the image from top to bottom and {_SHARE} of the image from left to right\)?",
+    rf" \(?approximately starts at {_POINT} and extends up ?to {_POINT}\)?",
+    rf" \(?starts at {_POINT} and extends up ?to {_POINT}\)?",
+)
+"""Patterns of what follows the quoted text in granularities 1 to 4."""
+
+_SEGMENTS = (
+    *(re.compile(QUOTED + place, re.DOTALL) for place in ("", *PLACES)),
+    re.compile(f'["“]?{TAGGED}["”]?', re.DOTALL),
+)
+_START = re.compile(r"(?:The image contains\s+)?(?:the text\s+)?", re.IGNORECASE)
+_NEXT = re.compile(r"\s*+,\s*+(?:the text\s+)?", re.IGNORECASE)
+_END = re.compile(r"\s*+(?:\.\s*+)?\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class OcrEntry:
+    """One line of text as `metadata` tells it. The box and the confidence may be missing in others' files."""
+
+    text: str
+    box: Box | None
+    confidence: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One line of text as a caption tells it; which of the last three fields is set depends on the granularity."""
+
+    text: str
+    position: str | None = None
+    """Granularity 1: one of `POSITIONS`."""
+    centre: tuple[Fraction, Fraction] | None = None
+    """Granularity 2: the box's centre from top to bottom, then from left to right, each 0 to 1."""
+    box: Box | None = None
+    """Granularities 3 (to one decimal), 4 and 5 (to three)."""
+
+
+def blip3_ocr_schema(source_revision: str) -> pa.Schema:
+    """The fixed Arrow schema of a caption set; `source_revision` names the annotations that it was rendered from."""
+    return pa.schema(
+        [
+            pa.field("uid", pa.string()),
+            pa.field("url", pa.string()),
+            pa.field("key", pa.string(), nullable=False),
+            pa.field("sha256", pa.string(), nullable=False),
+            pa.field("captions", pa.string(), nullable=False),
+            pa.field("metadata", pa.string(), nullable=False),
+        ],
+        metadata={
+            b"template_version": TEMPLATE_VERSION.encode(),
+            b"wording": b"up to",  # the released files are said to hold "upto"; readers take both
+            b"coord": b"norm_xyxy_3dp",
+            b"source_revision": source_revision.encode(),
+        },
+    )
+
+
+def escape_quoted(text: str) -> str:
+    r"""What stands for `text` between double quotes: `\` becomes `\\`, `"` becomes `\"`."""
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def unescape_quoted(text: str) -> str:
+    """Undoes `escape_quoted`; any other use of a backslash, as in others' files, is left as it stands."""
+    return re.sub(r'\\([\\"])', r"\1", text)
+
+
+def escape_tagged(text: str) -> str:
+    """What stands for `text` inside `<ocr>`: only the first character of what looks like a tag, or an escaped one."""
+    return re.sub(rf"(<|&(?:amp;)*lt;)(?={_TAG})", lambda m: "&lt;" if m[1] == "<" else "&amp;" + m[1][1:], text)
+
+
+def unescape_tagged(text: str) -> str:
+    """Undoes `escape_tagged`."""
+    return re.sub(rf"&((?:amp;)*)lt;(?={_TAG})", lambda m: "&" + m[1][4:] + "lt;" if m[1] else "<", text)
+
+
+def parse_captions(captions: str) -> list[Caption]:
+    """The `captions` column of one row. Select by `granularity`, never by position. ValueError says what is wrong."""
+    items = _load(captions, "captions", list)
+    return [_caption(item, f"captions[{number}]") for number, item in enumerate(items)]
+
+
+def parse_metadata(metadata: str) -> list[OcrEntry]:
+    """The entries of the `metadata` column of one row. ValueError says what is wrong.
+
+    `length` is not compared with the entries: what the released files count in it is not known.
+    """
+    entries = _load(metadata, "metadata", dict).get("entries")
+    if not isinstance(entries, list):
+        raise ValueError("metadata has no list named entries")
+    return [_entry(item, f"metadata entries[{number}]") for number, item in enumerate(entries)]
+
+
+def parse_segments(text: str, granularity: int) -> list[Segment]:
+    """Reads one caption's text back into what it says of each line of text.
+
+    Takes `up to` and `upto`, `[]` and `()`, both forms of `<bbox>`, straight and curly quotes (none are needed round
+    tags), and text with or without the lead-in and "the text". What stands before a lead-in is taken for the raw
+    caption and skipped. An empty text has no segments. ValueError says from which character on a text can't be read.
+    """
+    if granularity not in GRANULARITIES:
+        raise ValueError(f"granularity {granularity} is not one of 0 to 5")
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(f"caption has {len(text)} characters; at most {MAX_CHARACTERS} are read")
+    if not text:
+        return []
+    furthest = 0
+    for start in sentence_starts(text):
+        read = _read_list(text, start, granularity)
+        if isinstance(read, list):
+            return read
+        furthest = max(furthest, read)
+    found = text[furthest : furthest + 40]
+    raise ValueError(f"granularity {granularity} caption can't be read from character {furthest} on: {found!r}")
+
+
+def sentence_starts(text: str) -> Iterator[int]:
+    """Where the rendered sentence may begin: at the start, or, behind a raw caption, at a lead-in."""
+    yield 0
+    start = -1
+    for _ in range(_MAX_LEAD_INS):
+        start = text.find(LEAD_IN, start + 1)
+        if start < 0:
+            return
+        yield start
+
+
+def _read_list(text: str, start: int, granularity: int) -> list[Segment] | int:
+    """The segments from `start` to the text's end, or where reading came to nothing."""
+    segments: list[Segment] = []
+    opening = _START.match(text, start)
+    while opening:
+        match = _SEGMENTS[granularity].match(text, opening.end())
+        if not match:
+            return opening.end()
+        segments.append(_segment(match, granularity))
+        if _END.match(text, match.end()):
+            return segments
+        start, opening = match.end(), _NEXT.match(text, match.end())
+    return start
+
+
+def _segment(match: re.Match[str], granularity: int) -> Segment:
+    if granularity == 5:
+        box = [float(number) for number in match.groups()[1:] if number is not None]
+        return Segment(unescape_tagged(match[1]), box=(box[0], box[1], box[2], box[3]))
+    straight, curly, *rest = match.groups()
+    text = unescape_quoted(straight) if straight is not None else curly
+    match granularity:
+        case 0:
+            return Segment(text)
+        case 1:
+            return Segment(text, position=rest[0])
+        case 2:
+            return Segment(text, centre=(Fraction(rest[0]), Fraction(rest[1])))
+        case _:
+            x1, y1, x2, y2 = map(float, rest)
+            return Segment(text, box=(x1, y1, x2, y2))
+
+
+def _load(column: str, name: str, kind: type) -> Any:
+    """The JSON value of a column, or a ValueError of one line: json's own errors, too deep, or of another kind."""
+    if len(column) > MAX_CHARACTERS:
+        raise ValueError(f"{name} has {len(column)} characters; at most {MAX_CHARACTERS} are read")
+    try:
+        value = json.loads(column)
+    except ValueError as error:
+        raise ValueError(f"{name} is not JSON: {error}") from None
+    except RecursionError:
+        raise ValueError(f"{name} is nested too deep") from None
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} holds a {type(value).__name__}, not a {kind.__name__}")
+    return value
+
+
+def _text(item: Any, place: str) -> str:
+    """An item's `text`; a lone surrogate in it, which JSON can hold, could be stored nowhere."""
+    text = item.get("text") if isinstance(item, dict) else None
+    if not isinstance(text, str):
+        raise ValueError(f"{place} has no text")
+    if re.search("[\ud800-\udfff]", text):
+        raise ValueError(f"{place} has half of a surrogate pair in its text")
+    return text
+
+
+def _caption(item: Any, place: str) -> Caption:
+    text = _text(item, place)
+    granularity, with_raw = item.get("granularity"), item.get("include_datacomp_raw_cap")
+    if type(granularity) is not int or granularity not in GRANULARITIES:
+        raise ValueError(f"{place} has the granularity {granularity!r}, not one of 0 to 5")
+    if not isinstance(with_raw, bool):
+        raise ValueError(f"{place} has the include_datacomp_raw_cap {with_raw!r}, neither true nor false")
+    return Caption(text, granularity, with_raw)
+
+
+def _entry(item: Any, place: str) -> OcrEntry:
+    text = _text(item, place)
+    box, confidence = item.get("bbox"), item.get("confidence")
+    if box is not None and not (isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))):
+        raise ValueError(f"{place} has a bbox that is not four numbers")
+    if confidence is not None and not _is_number(confidence):
+        raise ValueError(f"{place} has a confidence that is not a number")
+    return OcrEntry(
+        text,
+        None if box is None else (float(box[0]), float(box[1]), float(box[2]), float(box[3])),
+        None if confidence is None else float(confidence),
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is float or type(value) is int

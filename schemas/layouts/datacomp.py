@@ -1,0 +1,100 @@
+"""The img2dataset / DataComp shard layout (reference: formats.md §4).
+
+A sample is `{key}.jpg`, `{key}.json` and `{key}.txt`; beside `00000000.tar` lie `00000000.parquet`, which also lists
+the rows that failed to download, and `00000000_stats.json`.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.records.quarantine import Reason, Rejected
+from schemas.storage.parquet import read_table
+from schemas.tar.reader import Member, TarSample
+
+IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif")
+MAX_JSON = 4 << 20  # bytes; the real ones have under 10 KiB, EXIF included
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSample:
+    """A captioned image as a shard holds it. `metadata` is its .json member, untouched."""
+
+    key: str
+    uid: str | None
+    url: str | None
+    caption: str  # empty when there is none
+    extension: str
+    image: Member
+    metadata: dict[str, Any]
+
+
+def read_sample(sample: TarSample) -> ImageSample:
+    """The sample's image, ids and caption. Raises `Rejected`: its own fault, `missing_image` or `missing_metadata`."""
+    if sample.fault is not None:
+        raise sample.fault
+    extension = next((ending for ending in IMAGE_EXTENSIONS if ending in sample.members), None)
+    if extension is None:
+        raise Rejected(Reason.MISSING_IMAGE, f"members: {', '.join(sorted(sample.members)) or 'none'}")
+    metadata = read_metadata(sample)
+    text = sample.members.get("txt")
+    caption = text.data.decode("utf-8", "replace") if text is not None else metadata.get("caption")
+    return ImageSample(
+        key=sample.key,
+        uid=_text(metadata.get("uid")),
+        url=_text(metadata.get("url")),
+        caption=_text(caption) or "",
+        extension=extension,
+        image=sample.members[extension],
+        metadata=metadata,
+    )
+
+
+def read_metadata(sample: TarSample) -> dict[str, Any]:
+    """The .json member as an object. Raises `Rejected(missing_metadata)`."""
+    member = sample.members.get("json")
+    if member is None:
+        raise Rejected(Reason.MISSING_METADATA, "no .json member")
+    if len(member.data) > MAX_JSON:
+        raise Rejected(Reason.MISSING_METADATA, f"the .json member has {len(member.data)} bytes")
+    try:
+        metadata = json.loads(member.data)
+    except (ValueError, RecursionError) as error:
+        raise Rejected(Reason.MISSING_METADATA, f"the .json member does not parse: {error}") from None
+    if not isinstance(metadata, dict):
+        raise Rejected(Reason.MISSING_METADATA, "the .json member is no object")
+    return metadata
+
+
+def uid_of(sample: TarSample) -> str | None:
+    """The sample's uid if it can be read at all: a quarantined row should still be found by it."""
+    try:
+        return _text(read_metadata(sample).get("uid"))
+    except Rejected:
+        return None
+
+
+def downloaded_keys(side_parquet: BinaryIO) -> list[str] | None:
+    """Keys of the rows that the side Parquet lists as downloaded; None when it is not img2dataset's."""
+    schema = pq.read_schema(side_parquet)
+    if not {"key", "status"} <= set(schema.names):
+        return None
+    table = read_table(side_parquet, ["key", "status"])
+    pairs = zip(table["key"].to_pylist(), table["status"].to_pylist(), strict=True)
+    return [str(key) for key, status in pairs if status == "success"]
+
+
+def side_schema(has_boxes: bool) -> pa.Schema:
+    """The side Parquet's columns, which are the fields of a .json too; `face_bboxes` only where they were blurred."""
+    boxes = [("face_bboxes", pa.list_(pa.list_(pa.float64())))] if has_boxes else []
+    texts = [(name, pa.string()) for name in ("caption", "url", "key", "status", "error_message")]
+    sizes = [(name, pa.int32()) for name in ("width", "height", "original_width", "original_height")]
+    return pa.schema([("uid", pa.string()), *boxes, *texts, *sizes, ("exif", pa.string()), ("sha256", pa.string())])
+
+
+def _text(value: object) -> str | None:
+    """A string that Arrow can hold (JSON may carry lone surrogates), or None for anything else."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None

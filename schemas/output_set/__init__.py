@@ -1,0 +1,1 @@
+"""The folder that every command writes."""

@@ -1,0 +1,88 @@
+"""The commit of one output: what went in, what came out, and the hash of every byte of it. Only a manifest counts."""
+
+import hashlib
+import json
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, NonNegativeInt
+
+from schemas.errors import ShardloomError
+from schemas.records.fingerprint import EngineFingerprint
+
+
+class InputFile(BaseModel):
+    """An input as it was read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    size: NonNegativeInt  # bytes
+    sha256: str
+
+
+class OutputFile(BaseModel):
+    """An output file, by its name in the output folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    rows: NonNegativeInt
+    size: NonNegativeInt  # bytes
+    sha256: str
+
+
+class Manifest(BaseModel):
+    """Everything about one output that does not differ between two runs of the same recipe over the same input."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1] = 1
+    name: str
+    recipe_sha256: str
+    inputs: list[InputFile]
+    rows_in: NonNegativeInt
+    rows_out: NonNegativeInt
+    reasons: dict[str, int]  # rows quarantined, by reason
+    counts: dict[str, int] = {}  # more that is worth adding up over outputs: text lines, captions, empty alt texts
+    outputs: list[OutputFile]
+    engines: dict[str, EngineFingerprint] = {}
+    retried: dict[str, int] = {}  # rows that earlier outputs have left out, by their reason there: they count here now
+    damage: list[str] = []  # of the input: what could not be read, and where
+
+    def model_post_init(self, context: Any) -> None:
+        """Raises when rows are not accounted for: nothing may be lost in silence."""
+        quarantined = sum(self.reasons.values())
+        if self.rows_in != self.rows_out + quarantined:
+            raise ShardloomError(
+                f"{self.name}: {self.rows_in} rows in, but {self.rows_out} out and {quarantined} quarantined"
+            )
+
+    def to_json(self) -> bytes:
+        """The file's bytes: sealed, so that a change of any byte is found."""
+        return seal(self.model_dump(mode="json"))
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Self:
+        """Reads the file; raises `ValueError` when it is not what was written."""
+        return cls.model_validate(unseal(data))
+
+
+def seal(values: dict[str, Any]) -> bytes:
+    """JSON with a last field that holds the hash of all the others."""
+    digest = hashlib.sha256(_canonical(values)).hexdigest()
+    return json.dumps(values | {"seal": digest}, indent=1, ensure_ascii=False).encode() + b"\n"
+
+
+def unseal(data: bytes) -> dict[str, Any]:
+    """The fields of sealed JSON; raises `ValueError` when the seal is broken."""
+    values = json.loads(data)
+    if not isinstance(values, dict) or "seal" not in values:
+        raise ValueError("no sealed JSON")
+    expected = values.pop("seal")
+    if hashlib.sha256(_canonical(values)).hexdigest() != expected or seal(values) != data:
+        raise ValueError("the seal is broken")
+    return values
+
+
+def _canonical(values: dict[str, Any]) -> bytes:
+    return json.dumps(values, sort_keys=True, ensure_ascii=False).encode()

@@ -1,0 +1,79 @@
+"""Recipes as files: YAML that becomes typed options, or one line that names what is wrong with it."""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from schemas.errors import StorageError, UsageError
+from schemas.storage.folder import Folder, split
+
+RECIPE_FILE = "recipe.yaml"  # in an output set: what it was made by
+MAX_SHOWN = 80  # characters of a wrong value: an error is one line
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def validated(model: type[M], values: dict[str, Any], path: str | None) -> M:
+    """The options that a recipe's values are. `UsageError` names every field that is wrong."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        faults = "; ".join(_fault(dict(fault)) for fault in error.errors())
+        raise UsageError(f"recipe{' ' + path if path else ''}: {faults}") from None
+
+
+def read_recipe(path: str) -> dict[str, Any]:
+    """What a YAML file says, a local one or one at a URL. Raises `UsageError` when it is no mapping."""
+    try:
+        if "://" in path:
+            folder, name = split(path)
+            values = yaml.safe_load(folder.read(name)) or {}
+        else:
+            values = yaml.safe_load(Path(path).read_text()) or {}
+    except StorageError as error:
+        raise UsageError(f"recipe: {error}") from None
+    except OSError as error:
+        raise UsageError(f"cannot read recipe {path}: {error.strerror}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no text, a date that is none
+        raise UsageError(f"recipe {path} is no YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise UsageError(f"recipe {path} is no mapping")
+    return values
+
+
+def held_recipe(output: Folder) -> dict[str, Any]:
+    """What an output set was made by. Raises `UsageError` when the folder is none, or doesn't say."""
+    if not output.exists(RECIPE_FILE):
+        raise UsageError(f"{output.url} is no output set: it holds no {RECIPE_FILE}")
+    try:
+        held = yaml.safe_load(output.read(RECIPE_FILE))
+    except (yaml.YAMLError, ValueError, RecursionError):
+        held = None
+    if not isinstance(held, dict):
+        raise UsageError(f"{output.path(RECIPE_FILE)} is not what was written there")
+    return held
+
+
+def dump_yaml(values: dict[str, Any]) -> bytes:
+    """YAML with the order of keys kept."""
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode()
+
+
+def _fault(fault: dict[str, Any]) -> str:
+    *path, last = fault["loc"] or ("",)
+    if last == "[key]":  # of a mapping whose keys are fixed
+        return f"unknown key {'.'.join(map(str, path))}: use {fault['ctx']['expected']}"
+    where = ".".join(map(str, fault["loc"]))
+    if fault["type"] == "extra_forbidden":
+        return f"unknown key {where}"
+    if fault["type"] == "missing":
+        return f"{where}: {fault['msg'].lower()}"
+    if fault["type"] == "too_short":  # no list that we have may be, and any other may be of one
+        return f"{where} is empty"
+    if fault["type"] == "value_error":  # one of our own
+        return f"{where}: {fault['ctx']['error']}"
+    found = repr(fault["input"])
+    wanted = "input should be a mapping" if fault["type"] in ("model_type", "dict_type") else fault["msg"].lower()
+    return f"{where}: {wanted}, not {found if len(found) <= MAX_SHOWN else found[:MAX_SHOWN] + '...'}"

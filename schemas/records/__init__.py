@@ -1,0 +1,1 @@
+"""Records: one type a file, with its Arrow schema."""

@@ -1,0 +1,23 @@
+"""What an engine could not do with an image that stays in the set for what the other engines did."""
+
+from typing import Any
+
+import pyarrow as pa
+
+from schemas.records.quarantine import Rejected
+
+FAILURE = pa.struct(
+    [
+        pa.field("engine", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),  # a code of `schemas.records.quarantine.Reason`
+        pa.field("detail", pa.string(), nullable=False),
+    ]
+)
+
+FAILURES = pa.field("failures", pa.list_(pa.field("item", FAILURE, nullable=False)), nullable=False)
+"""The column that tells of them, empty as a rule. An engine that is named there has a null in its own column."""
+
+
+def failure_to_arrow(engine: str, fault: Rejected) -> dict[str, Any]:
+    """The dict that `pa.array(..., type=FAILURES.type)` takes for one failure."""
+    return {"engine": engine, "reason": fault.reason.value, "detail": fault.detail}

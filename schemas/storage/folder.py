@@ -1,0 +1,297 @@
+"""A folder on a local disk or any fsspec URL, written so that a file is there whole or not at all.
+
+Credentials of object stores come from where their own tools have them (AWS_PROFILE, AWS_ENDPOINT_URL, roles ...). What
+else fsspec's file system takes is told by `use_options`, and travels to workers in an environment variable.
+"""
+
+import contextlib
+import errno
+import hashlib
+import io
+import json
+import os
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar, cast
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from schemas.errors import StorageError, UsageError
+
+TEMPORARY = ".tmp-"
+OPTIONS = "SHARDLOOM_STORAGE_OPTIONS"  # variable with a JSON object of options of fsspec's file system
+READ_BYTES = 8 << 20  # of an object, at least, by one request: what object stores serve best
+REQUESTS = 16  # under way at once
+
+T = TypeVar("T")
+
+
+def use_options(given: Sequence[str]) -> None:
+    """Takes KEY=VALUE for all stores but local disks, here and in processes started from here; values may be JSON."""
+    options = _options()
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not name or not equals:
+            raise UsageError(f"--storage-option: {each!r} is not KEY=VALUE")
+        try:
+            options[name] = json.loads(value)
+        except ValueError:
+            options[name] = value
+    if given:
+        os.environ[OPTIONS] = json.dumps(options)
+
+
+class Folder:
+    """One folder. Names are relative to it and use `/`. Pickles, so that Ray workers can take it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/") or url
+        self._fs, self._root = _file_system(self.url)
+        self.is_local = isinstance(self._fs, LocalFileSystem)
+
+    def __truediv__(self, name: str) -> "Folder":
+        return Folder(f"{self.url}/{name}")
+
+    def path(self, name: str) -> str:
+        """The full path or URL, for messages and for libraries that open files themselves."""
+        return f"{self.url}/{name}" if name else self.url
+
+    def write(self, name: str, data: bytes) -> None:
+        """Puts the file in place in one step: a rename on a local disk, a single PUT on an object store."""
+        if self.is_local:
+            with self.create(name) as file:
+                file.write(data)
+        else:
+            with self._errors("write", name):
+                self._fs.pipe_file(f"{self._root}/{name}", data)
+
+    def write_new(self, name: str, data: bytes) -> None:
+        """As `write`, where no other process may have put that file. `StorageError` when one has.
+
+        The store itself sees to it, where it has conditional writes; on a local disk the set's lock does.
+        """
+        if self.is_local:
+            self.write(name, data)
+            return
+        with self._errors("write", name):
+            try:
+                self._fs.pipe_file(f"{self._root}/{name}", data, mode="create")
+                return
+            except FileExistsError:
+                raise StorageError(
+                    f"{self.path(name)} is there already: another run is writing to this output; let it, or stop it "
+                    "and run this again"
+                ) from None
+            except (NotImplementedError, TypeError):
+                pass
+            except OSError as error:
+                if error.errno != errno.ENOSYS:
+                    raise
+            self._fs.pipe_file(f"{self._root}/{name}", data)  # a store without conditions
+
+    @contextlib.contextmanager
+    def create(self, name: str) -> Iterator[BinaryIO]:
+        """A file to be written in pieces, which is put in place in one step when the block ends without an error."""
+        with self._errors("write", name):
+            if not self.is_local:  # first to a disk here: so an error sends nothing, and an upload can be sent again
+                with tempfile.NamedTemporaryFile(prefix="shardloom-") as file:
+                    yield cast(BinaryIO, file)
+                    file.flush()
+                    self._fs.put_file(file.name, f"{self._root}/{name}")
+                return
+            target = Path(self._root, name)
+            temporary = target.with_name(f"{target.name}{TEMPORARY}{uuid.uuid4().hex[:8]}")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with temporary.open("wb", buffering=1 << 20) as file:
+                    yield file
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.replace(target)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+
+    def read(self, name: str) -> bytes:
+        """The file's bytes."""
+        with self._errors("read", name):
+            return cast(bytes, self._fs.cat_file(f"{self._root}/{name}"))
+
+    def read_range(self, name: str, start: int, stop: int) -> bytes:
+        """The file's bytes from `start` to `stop`, by one request."""
+        with self._errors("read", name):
+            return cast(bytes, self._fs.cat_file(f"{self._root}/{name}", start=start, end=stop))
+
+    def at_once(self, work: Callable[[str], T], names: Sequence[str]) -> list[T]:
+        """What `work` gives for each of the files, in their order; on an object store many of them at a time."""
+        if self.is_local or len(names) < 2:
+            return [work(name) for name in names]
+        with ThreadPoolExecutor(REQUESTS) as pool:
+            return list(pool.map(work, names))
+
+    @contextlib.contextmanager
+    def open(self, name: str) -> Iterator[BinaryIO]:
+        """The file, to be read in pieces; of an object `READ_BYTES` at least are asked for at once."""
+        with self._errors("read", name):
+            if self.is_local:
+                with self._fs.open(f"{self._root}/{name}", "rb") as file:
+                    yield file
+            else:
+                distant = self._fs.open(f"{self._root}/{name}", "rb", cache_type="none")
+                with io.BufferedReader(distant, READ_BYTES) as file:
+                    yield cast(BinaryIO, file)
+
+    def source(self, name: str) -> str | io.BytesIO:
+        """The file for libraries that open local files themselves: its path, or its bytes if it is not local."""
+        return self.path(name) if self.is_local else io.BytesIO(self.read(name))
+
+    def local_path(self, name: str) -> Path:
+        """The file's path on this machine's disk; only where `is_local`."""
+        return Path(self._root, name)
+
+    def names(self, below: str = "") -> list[str]:
+        """Names of the files in a sub-folder, sorted; empty when it isn't there. Temporary files are not listed."""
+        self._fs.invalidate_cache()
+        root = f"{self._root}/{below}".rstrip("/")
+        with self._errors("list", below):
+            if self.is_local:
+                found = self._fs.find(root, maxdepth=1) if self._fs.isdir(root) else []
+            else:
+                found = [entry["name"] for entry in self._listed(root) if entry["type"] == "file"]
+        return sorted(name for path in found if (name := path.rsplit("/", 1)[-1]) and TEMPORARY not in name)
+
+    def is_empty(self) -> bool:
+        """Whether there is no file in it or its sub-folders, but for temporary ones; also when it isn't there."""
+        self._fs.invalidate_cache()
+        with self._errors("list", ""):
+            return all(TEMPORARY in name for _, _, names in self._fs.walk(self._root) for name in names if name)
+
+    def sizes_below(self) -> dict[str, int]:
+        """Bytes of each file in it and its sub-folders, by their names from here."""
+        with self._errors("list", ""):
+            found = self._fs.find(self._root, detail=True)
+        return {path.removeprefix(self._root).lstrip("/"): int(each["size"] or 0) for path, each in found.items()}
+
+    def size(self, name: str) -> int:
+        """The file's size in bytes."""
+        with self._errors("read", name):
+            return int(self._fs.size(f"{self._root}/{name}"))
+
+    def exists(self, name: str = "") -> bool:
+        """Whether the file or folder is there."""
+        self._fs.invalidate_cache()
+        with self._errors("read", name):
+            return bool(self._fs.exists(f"{self._root}/{name}" if name else self._root))
+
+    def remove(self, name: str) -> None:
+        """Removes one file; it may be gone already."""
+        with self._errors("remove", name), contextlib.suppress(FileNotFoundError):
+            self._fs.rm_file(f"{self._root}/{name}")
+
+    def clear(self, below: str, but: str | None = None) -> None:
+        """Removes a sub-folder with all that is in it, but for one file."""
+        self._fs.invalidate_cache()
+        root = f"{self._root}/{below}"
+        with self._errors("remove", below), contextlib.suppress(FileNotFoundError):
+            for path in [root] if but is None else self._fs.ls(root, detail=False):
+                if but is None or path.rsplit("/", 1)[-1] != but:
+                    self._fs.rm(path, recursive=True)
+
+    def make(self) -> None:
+        """Makes a local folder, if it isn't there."""
+        with self._errors("make", ""):
+            Path(self._root).mkdir(parents=True, exist_ok=True)
+
+    def clear_temporary(self) -> None:
+        """Removes what killed writers have left on a local disk; object stores show nothing that is not complete."""
+        with self._errors("clear", ""):
+            for leftover in Path(self._root).rglob(f"*{TEMPORARY}*"):
+                leftover.unlink(missing_ok=True)
+
+    def sha256(self, name: str) -> tuple[int, str]:
+        """Size in bytes and hash of a file."""
+        digest, size = hashlib.sha256(), 0
+        with self.open(name) as file:
+            while data := file.read(8 << 20):
+                digest.update(data)
+                size += len(data)
+        return size, digest.hexdigest()
+
+    def _listed(self, root: str) -> list[dict[str, Any]]:
+        try:
+            return cast(list[dict[str, Any]], self._fs.ls(root, detail=True))
+        except FileNotFoundError:
+            return []
+
+    @contextlib.contextmanager
+    def _errors(self, verb: str, name: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StorageError(f"cannot {verb} {self.path(name)}: {_reason(error)}") from None
+
+
+def _file_system(url: str) -> tuple[Any, str]:
+    protocol = url.partition("://")[0] if "://" in url else "file"
+    options = {} if protocol in ("file", "local") else _options()
+    try:
+        if protocol in ("s3", "s3a"):
+            from schemas.storage.s3 import PatientS3  # here, because it takes a while to import
+
+            return PatientS3(**options), PatientS3._strip_protocol(url)
+        fs, root = fsspec.core.url_to_fs(url, **options)
+    except (ValueError, TypeError, ImportError) as error:  # unknown protocols and options, packages that are missing
+        raise UsageError(f"{url}: {error}") from None
+    return fs, root
+
+
+def _options() -> dict[str, Any]:
+    try:
+        options = json.loads(os.environ.get(OPTIONS, "{}"))
+    except ValueError:
+        options = None
+    if not isinstance(options, dict):
+        raise UsageError(f"{OPTIONS} is no JSON object")
+    return options
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):  # which object stores have other words for
+        return os.strerror(errno.ENOENT)
+    return error.strerror or str(error) or type(error).__name__
+
+
+def split(path: str) -> tuple[Folder, str]:
+    """The folder of a file's path or URL, and the file's name in it."""
+    parent, _, name = path.rpartition("/")
+    return Folder(parent or "."), name
+
+
+def matching(pattern: str) -> list[str]:
+    """Paths or URLs that match a glob, sorted. Raises `UsageError` when there is none."""
+    return sorted(sizes_of_matching(pattern))
+
+
+def sizes_of_matching(pattern: str) -> dict[str, int]:
+    """The same, with the sizes in bytes that the listing tells: asking for each would take hours for many shards."""
+    fs, root = _file_system(pattern)
+    protocol = pattern.split("://", 1)[0] + "://" if "://" in pattern else ""
+    # Otherwise a listing that is refused is an empty one. What goes through no folders raises by itself.
+    options = {"on_error": "raise"} if set(root) & set("*?[") and "**" not in root else {}
+    try:
+        found = fs.glob(root, detail=True, **options)
+    except FileNotFoundError:
+        found = {}
+    except OSError as error:
+        raise UsageError(f"cannot list {pattern}: {_reason(error)}") from None
+    except ValueError as error:  # `a**`, a whole store
+        raise UsageError(f"{pattern}: {' '.join(str(error).split())}") from None
+    if not found:
+        raise UsageError(f"no file matches {pattern}")
+    if not protocol and not pattern.startswith("/"):  # keep relative what was asked for relatively
+        found = {os.path.relpath(path): entry for path, entry in found.items()}
+    return {protocol + path: int(entry["size"] or 0) for path, entry in found.items()}

@@ -1,0 +1,210 @@
+"""Strict streaming reader of WebDataset tars.
+
+Python's `tarfile` stops without an error at a header that makes no sense and reads on over a cut end; a shard that lost
+half of its samples then looks like a short one. This reader checks every header's sum, the end marker and the byte
+count, goes on after a damaged stretch at the next sound header, and says what it passed over. A sample that may have
+lost a member there is marked; no other is. It never follows a member's path: links, devices and names that leave their
+folder spoil their sample and nothing else.
+
+Grouping follows webdataset: a sample is a run of adjacent members that share the path up to the first dot of the
+basename; the rest of the name is the extension (reference: webdataset `tariterators.base_plus_ext`). A member that has
+no stem or no dot, which webdataset passes over, is a sample of its own: what is left out should be counted. The first
+run of a key stands; one that comes later, or repeats an extension, is marked.
+"""
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from schemas.records.quarantine import Reason, Rejected
+from schemas.tar import header
+from schemas.tar.header import BLOCK, RECORD, Header
+from schemas.tar.sample import Damage, Gap, Member, TarSample
+from schemas.tar.stream import TarStream
+
+__all__ = ["Damage", "Member", "TarReader", "TarSample"]
+
+MAX_DAMAGE = 1000  # entries; what comes after is as bad, and a hostile file must not fill the memory
+SALVAGE = 8 * BLOCK  # bytes behind a damaged header in which a long name is looked for
+
+_ZEROS = bytes(BLOCK)
+
+
+class TarReader:
+    """Iterates over the samples of one tar. After the iteration `damage`, `size` and `sha256` are known."""
+
+    def __init__(self, file: BinaryIO, hashing: bool = True) -> None:
+        self.damage: list[Damage] = []
+        self._stream = TarStream(file, hashing)
+
+    @property
+    def size(self) -> int:
+        """Bytes read so far; the file's size after the iteration."""
+        return self._stream.position
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the whole file, as `sha256sum` prints it; only after the iteration, and only when hashing."""
+        return self._stream.digest.hexdigest() if self._stream.digest is not None else ""
+
+    def __iter__(self) -> Iterator[TarSample]:
+        gap: Gap | None = None
+        held: TarSample | None = None  # the sample before a gap; judged when that behind it is known
+        usual: frozenset[str] = frozenset()
+        for sample, behind in self._grouped():
+            if gap is not None:
+                gap.judge(held, sample, usual)
+                if held is not None:
+                    yield held
+            if behind is None and sample is not None:
+                usual = frozenset(sample.members)
+                yield sample
+            gap, held = behind, sample
+        if gap is not None:
+            gap.judge(held, None, usual)
+            if held is not None:
+                yield held
+
+    def _grouped(self) -> Iterator[tuple[TarSample | None, Gap | None]]:
+        """Samples, each with the gap that follows it, if one does."""
+        sample: TarSample | None = None
+        gap: Gap | None = None
+        seen: set[str] = set()
+        for start, found in self._members():
+            if isinstance(found, Gap):
+                gap = found if gap is None else gap + found
+                continue
+            name, member = found
+            key, extension = split_name(name)
+            if sample is None or key != sample.key or extension in sample.members:
+                if sample is not None or gap is not None:
+                    yield sample, gap
+                sample = TarSample(key, start)
+                if key in seen:
+                    sample.spoil(Reason.DUPLICATE_KEY, f"key {key!r} came before in this shard")
+                seen.add(key)
+            elif gap is not None:
+                sample.spoil(Reason.INCOMPLETE, f"the tar is damaged inside it, at byte {gap.offset}")
+            gap = None
+            if isinstance(member, Rejected):
+                sample.spoil(member.reason, member.detail)
+            else:
+                sample.members[extension] = member
+        if sample is not None or gap is not None:
+            yield sample, gap
+
+    def _members(self) -> Iterator[tuple[int, tuple[str, Member | Rejected] | Gap]]:
+        """(offset of the header, the member's name and the member or what is wrong with it), and gaps between them."""
+        stream = self._stream
+        fields: dict[str, bytes] = {}  # of the extended headers before the member
+        while len(block := stream.read(BLOCK)) == BLOCK:
+            start = stream.position - BLOCK
+            gap: Gap | None = None
+            info = header.parse(block, fields)
+            if info is None:
+                if block == _ZEROS:
+                    gap, fields = self._pass_zeros(start, fields), {}
+                else:
+                    gap, fields = self._resynchronise(start, block, fields)
+                if gap is not None:
+                    yield start, gap
+                if not stream.ahead(1):
+                    return
+                continue
+            if info.kind == header.SPARSE:
+                self._pass_sparse_map(block)
+            offset = stream.position
+            data = stream.read(info.size)
+            if info.kind in header.EXTENDED:
+                more = self._extended(start, info, data)
+                if more is None:
+                    yield start, Gap(start)
+                fields = fields | more if more is not None else {}
+            else:
+                if info.kind != header.DIRECTORY:
+                    yield start, (info.name, _judge(info, fields, Member(info.name, offset, data)))
+                fields = {}
+            if len(data) < info.size or len(stream.read(-info.size % BLOCK)) < -info.size % BLOCK:
+                self._damaged(stream.position, f"the tar ends inside the member at byte {start}")
+                break
+        else:
+            self._damaged(stream.position - len(block), "the tar ends without an end marker")
+            fields.setdefault("path", header.written_name(block))
+        yield stream.position, Gap(stream.position, tuple(filter(None, [fields.get("path")])), is_end=True)
+
+    def _pass_zeros(self, start: int, fields: dict[str, bytes]) -> Gap | None:
+        """After the first zero block: another, and nothing but zeros up to the end of the file, or there is a gap."""
+        zeros = 1
+        while (block := self._stream.read(BLOCK)) == _ZEROS:
+            zeros += 1
+        if fields:
+            self._damaged(start, "an extended header without a member")
+        if not block.strip(b"\0"):
+            if zeros == 1:
+                self._damaged(start, "half an end marker")
+            return Gap(start, is_end=True) if zeros == 1 or fields else None
+        self._stream.give_back(block)
+        self._damaged(start, "data after the end marker (two tars in one file?)")
+        # A second tar begins at a full record. Anywhere else, zeros may have been written over members.
+        if zeros > 1 and self._stream.position % RECORD == 0 and header.parse(block) and not fields:
+            return None
+        return Gap(start, is_end=zeros > 1)
+
+    def _resynchronise(self, start: int, block: bytes, fields: dict[str, bytes]) -> tuple[Gap | None, dict[str, bytes]]:
+        """Passes over what is no header, up to the next sound one; the gap, and the fields for what comes next."""
+        stream = self._stream
+        behind = stream.ahead(SALVAGE)
+        stream.give_back(block)
+        stream.read(1)
+        names = [fields.get("path") or header.written_name(block)]
+        # Only with the magic: the body of a member may hold anything, and the sum alone is a weak check.
+        while len(found := stream.to_magic()) == BLOCK and header.parse(found) is None:
+            names[1:] = [header.written_name(found)]
+            stream.read(1)
+        if len(found) < BLOCK:
+            stream.read(BLOCK)
+        what = f"no sound header in {stream.position - start} bytes"
+        if start == 0:
+            what += ": not a tar, or a compressed one (decompress it first)"
+        self._damaged(start, what)
+        if not header.is_like_header(block):
+            return Gap(start), {}
+        if len(names) == 1 and len(found) == BLOCK:
+            salvaged = header.salvaged_fields(block, behind)
+            if salvaged is not None or (block[156:157] == header.DIRECTORY and names[0].endswith(b"/")):
+                return None, salvaged or {}
+        return Gap(start, tuple(names)), {}
+
+    def _pass_sparse_map(self, block: bytes) -> None:
+        """A GNU sparse file has more of its map between its header and its data."""
+        is_more = block[482] > 0
+        while is_more and len(block := self._stream.read(BLOCK)) == BLOCK:
+            is_more = block[504] > 0
+
+    def _extended(self, start: int, info: Header, data: bytes) -> dict[str, bytes] | None:
+        fields = header.pax_fields(info.kind, data) if len(data) <= header.MAX_EXTENDED_HEADER else None
+        if fields is None and len(data) == info.size:
+            self._damaged(start, "an extended header that makes no sense")
+        return fields if len(data) == info.size else None
+
+    def _damaged(self, offset: int, what: str) -> None:
+        if len(self.damage) < MAX_DAMAGE:
+            self.damage.append(Damage(offset, what))
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Key and lower-case extension of a member's name. A name without a stem or a dot is a key of its own."""
+    stem, dot, extension = name[name.rfind("/") + 1 :].partition(".")
+    return (name[: len(name) - len(extension) - 1], extension.lower()) if stem and dot else (name, "")
+
+
+def _judge(info: Header, fields: dict[str, bytes], member: Member) -> Member | Rejected:
+    name = info.name
+    if len(member.data) < info.size:
+        return Rejected(Reason.INCOMPLETE, f"the tar ends {len(member.data)} bytes into {name!r}")
+    if info.kind == header.SPARSE or any(field.startswith("GNU.sparse") for field in fields):
+        return Rejected(Reason.UNSAFE_MEMBER, f"{name!r} is a sparse file")
+    if info.kind not in header.REGULAR:
+        return Rejected(Reason.UNSAFE_MEMBER, f"{name!r} is a link or a device")
+    if name.startswith("/") or ".." in name.split("/") or "\0" in name:
+        return Rejected(Reason.UNSAFE_MEMBER, f"{name!r} leaves its folder")
+    return member

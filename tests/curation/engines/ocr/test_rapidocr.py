@@ -1,0 +1,157 @@
+"""The real engine on pictures of known text."""
+
+import hashlib
+import logging
+import random
+import shutil
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rapidocr
+from PIL import Image, ImageDraw, ImageFont
+from pydantic import ValidationError
+from rapidocr.utils.output import RapidOCROutput
+
+from curation.engines.ocr.rapidocr import RapidOcr, RapidOcrSettings
+from curation.engines.ocr.text_lines import in_reading_order
+from curation.images.decode import DecodeLimits, RgbImage, decode
+from schemas.errors import UsageError
+from schemas.records.text_line import TextLine
+
+MODELS = Path(rapidocr.__file__).parent / "models"
+
+
+@pytest.fixture(scope="module")
+def engine() -> RapidOcr:
+    return RapidOcr()
+
+
+def drawn(*texts: tuple[int, int, str, str], size: tuple[int, int] = (500, 300)) -> RgbImage:
+    """White paper with text of 36 pixels, each at x, y in a colour."""
+    image = Image.new("RGB", size, "white")
+    for x, y, text, colour in texts:
+        ImageDraw.Draw(image).text((x, y), text, fill=colour, font=ImageFont.load_default(size=36))
+    return np.asarray(image)
+
+
+PAGE = drawn((20, 30, "SHARDLOOM", "black"), (300, 34, "OPEN 24h", "black"), (40, 180, "Reads Text 123", "#c80000"))
+BLANK = np.full((100, 160, 3), 255, np.uint8)
+
+
+def test_text_order_and_places(engine: RapidOcr) -> None:
+    [lines] = engine.annotate([PAGE])
+    assert [line.text for line in lines] == ["SHARDLOOM", "OPEN 24h", "Reads Text 123"]
+    drawn_at = [(20, 30, 249, 75), (300, 34, 468, 79), (40, 180, 292, 225)]
+    for line, place in zip(lines, drawn_at, strict=True):
+        assert line.confidence > 0.99
+        pixels = np.array(line.box) * (500, 300, 500, 300)
+        assert np.abs(pixels - place).max() <= 12, (line.text, pixels)
+        xs, ys = line.polygon[::2], line.polygon[1::2]
+        assert line.box == (min(xs), min(ys), max(xs), max(ys))
+        assert xs[0] < xs[1], "clockwise from the top left"
+        assert ys[0] < ys[3]
+        assert all(0 <= value <= 1 for value in line.polygon)
+
+
+def test_no_text_is_no_line(engine: RapidOcr) -> None:
+    strips = [np.zeros((h, w, 3), np.uint8) for h, w in [(1, 1), (20, 9000), (9000, 2), (31, 33)]]
+    assert engine.annotate([BLANK, *strips]) == [[], [], [], [], []]
+    assert engine.annotate([]) == []
+
+
+def test_neighbours_and_repetition_change_nothing(engine: RapidOcr) -> None:
+    small = drawn((5, 5, "EXIT", "black"), size=(110, 60))
+    [page], [exit_sign] = engine.annotate([PAGE]), engine.annotate([small])
+    assert engine.annotate([small, BLANK, PAGE, small]) == [exit_sign, [], page, exit_sign]
+    assert RapidOcr().annotate([PAGE]) == [page]
+
+
+def test_the_networks_are_given_bgr(engine: RapidOcr, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[list[int]] = []
+
+    def read(image: RgbImage) -> RapidOCROutput:
+        given.append(image[0, 0].tolist())
+        return RapidOCROutput()
+
+    monkeypatch.setattr(engine, "_reader", read)
+    assert engine.annotate([np.full((64, 64, 3), (1, 2, 3), np.uint8)]) == [[]]
+    assert given == [[3, 2, 1]]
+
+
+def test_boxes_do_not_depend_on_scale(engine: RapidOcr) -> None:
+    large = np.asarray(Image.fromarray(PAGE).resize((3000, 1800), Image.Resampling.LANCZOS))
+    [lines], [enlarged] = engine.annotate([PAGE]), engine.annotate([large])
+    assert [line.text for line in lines] == [line.text for line in enlarged]
+    for line, other in zip(lines, enlarged, strict=True):
+        assert np.abs(np.array(line.box) - other.box).max() < 0.02
+
+
+def test_confidence_floor(engine: RapidOcr) -> None:
+    noisy = np.asarray(Image.fromarray(PAGE).resize((60, 36)))
+    assert all(line.confidence >= 0.5 for line in engine.annotate([noisy])[0])
+    assert RapidOcr(RapidOcrSettings(min_confidence=1.0)).annotate([PAGE]) == [[]]
+
+
+def test_fingerprint(engine: RapidOcr) -> None:
+    mark = engine.fingerprint
+    weights = (MODELS / "PP-OCRv6_det_small.onnx").read_bytes() + (MODELS / "PP-OCRv6_rec_small.onnx").read_bytes()
+    assert mark.weights_sha256 == hashlib.sha256(weights).hexdigest()
+    assert mark.name == "rapidocr"
+    assert mark.version.startswith("3.10.")
+    assert "onnxruntime 1." in mark.version
+    assert mark.settings == RapidOcrSettings().model_dump(exclude={"weights"})
+
+
+def test_own_weights(engine: RapidOcr, tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"no weights at .*det\.onnx; pass weights=FOLDER with det\.onnx and rec\.onnx"
+    ):
+        RapidOcr(RapidOcrSettings(weights=tmp_path))
+    shutil.copy(MODELS / "PP-OCRv6_det_small.onnx", tmp_path / "det.onnx")
+    shutil.copy(MODELS / "PP-OCRv6_det_small.onnx", tmp_path / "rec.onnx")
+    with pytest.raises(UsageError, match="holds no characters"):
+        RapidOcr(RapidOcrSettings(weights=tmp_path))
+    shutil.copy(MODELS / "PP-OCRv6_rec_small.onnx", tmp_path / "rec.onnx")
+    own = RapidOcr(RapidOcrSettings(weights=tmp_path))
+    assert own.fingerprint == engine.fingerprint, "the same weights, wherever they lie"
+    assert own.annotate([PAGE]) == engine.annotate([PAGE])
+
+
+def test_settings_are_checked() -> None:
+    for wrong in ({"detect_side": 0}, {"min_confidence": 2}, {"use_cls": True}):
+        with pytest.raises(ValidationError):
+            RapidOcrSettings.model_validate(wrong)
+
+
+def test_quiet_and_offline(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("the engine opened a socket")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    RapidOcr().annotate([BLANK, PAGE])
+    assert capfd.readouterr() == ("", "")
+    assert logging.getLogger("RapidOCR").level >= logging.ERROR
+
+
+def test_reading_order_ignores_the_order_given() -> None:
+    def line(text: str, x: float, y: float, height: float = 0.1) -> TextLine:
+        box = (x, y, x + 0.2, y + height)
+        return TextLine(text, (box[0], box[1], box[2], box[1], box[2], box[3], box[0], box[3]), box, 0.9)
+
+    lines = [line("a", 0.1, 0.1), line("b", 0.4, 0.13), line("c", 0.7, 0.08), line("d", 0.1, 0.3), line("e", 0.4, 0.3)]
+    tall = line("tall", 0.9, 0.1, 0.8)  # a vertical line beside them draws nothing into its row
+    for seed in range(20):
+        shuffled = random.Random(seed).sample([*lines, tall], 6)
+        assert [one.text for one in in_reading_order(shuffled)] == ["a", "b", "c", "d", "e", "tall"]
+
+
+def test_real_photos(engine: RapidOcr, data: Path) -> None:
+    def texts(name: str) -> list[str]:
+        image = decode((data / "ocr" / name).read_bytes(), DecodeLimits())
+        return [line.text for line in engine.annotate([image])[0]]
+
+    assert texts("calamari__train_010011.bin.png") == ["General Terms:"]
+    assert texts("RapidOCR__empty_black.jpg") == []
+    assert "我是中国人" in texts("RapidOCR__img_exif_orientation.jpg"), "read upright"

@@ -1,0 +1,243 @@
+"""The main job over good, odd and hostile input: every row accounted for, every fault named, the same bytes always."""
+
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import PIPE
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from curation.images.decode import DecodeLimits, decode
+from pipelines.annotate.run import annotate
+from pipelines.output.totals import DamagedInput, Totals
+from pipelines.recipes.annotate import AnnotateFilters, AnnotateRecipe, AnnotateRun, ChunkOptions, EngineSpec
+from pipelines.verify.run import verify
+from schemas.errors import ShardloomError, UsageError
+from schemas.output_set.layout import committed
+from schemas.output_set.manifest import seal
+from schemas.records.quarantine import Rejected
+from schemas.storage.folder import Folder
+from tests.conftest import jpeg, write_shard
+from tests.pipelines.support.drivers import NO_TOKEN, Driver, cluster_of, hashes
+
+pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
+
+NO_FILTERS = AnnotateFilters(min_side=None, max_aspect=None)
+
+
+def recipe(
+    images: str, engine: str = "PixelOcr", *, run: AnnotateRun | None = None, **options: object
+) -> AnnotateRecipe:
+    settings = options.pop("settings", {})
+    spec = EngineSpec.model_validate({"engine": f"tests.pipelines.support.engines:{engine}", "settings": settings})
+    values = {"chunk": ChunkOptions(samples=8), "filters": NO_FILTERS} | options
+    return AnnotateRecipe(input=[images], engines={"ocr": spec}, run=run or AnnotateRun(workers=2), **values)  # type: ignore[arg-type]
+
+
+def rows(output: Path, folder: str) -> list[dict[str, object]]:
+    return [row for path in sorted((output / folder).glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+
+
+def test_real_shards_are_accounted_for(data: Path, tmp_path: Path) -> None:
+    totals = annotate(recipe(f"{data}/datacomp_small/*.tar"), str(tmp_path / "out"))
+    assert (totals.rows_in, totals.rows_out, totals.quarantined) == (223, 223, 0)
+    manifests = committed(Folder(str(tmp_path / "out")))
+    assert {name: manifest.rows_in for name, manifest in manifests.items()} == {
+        "00000000": 56,
+        "00000001": 56,
+        "00000002": 55,
+        "00000003": 56,
+    }
+    assert verify(str(tmp_path / "out")) == (4, [])
+    assert not list((tmp_path / "out").rglob("*.tmp-*"))
+    assert not (tmp_path / "out/parts").exists()
+
+
+def test_workers_and_order_do_not_change_a_byte(make_shards: Callable[..., str], tmp_path: Path) -> None:
+    images = make_shards(tmp_path / "images", shards=3, samples=20)
+    outputs = []
+    for workers in (1, 2):
+        output = tmp_path / f"out{workers}"
+        annotate(recipe(images, run=AnnotateRun(workers=workers)), str(output))
+        outputs.append(hashes(output))
+    assert outputs[0] == outputs[1]
+    assert {name.split("/")[0] for name in outputs[0]} == {"data", "quarantine", "manifests", "recipe.yaml"}
+
+
+def test_rows_keep_the_order_of_the_shard(make_shards: Callable[..., str], tmp_path: Path) -> None:
+    images = make_shards(tmp_path / "images", shards=2, samples=20)
+    annotate(recipe(images), str(tmp_path / "out"))
+    keys = [row["key"] for row in rows(tmp_path / "out", "data")]
+    assert keys == [f"{shard * 10_000 + number:012d}" for shard in range(2) for number in range(20)]
+
+
+def test_hostile_files_cost_no_neighbour(data: Path, tmp_path: Path) -> None:
+    hostile = sorted(path for path in (data / "hostile").iterdir() if path.name != "expected.json")
+    images: list[bytes] = []
+    for number, path in enumerate(hostile):
+        images += [jpeg(number), path.read_bytes()]
+    write_shard(tmp_path / "00000000.tar", images)
+    totals = annotate(recipe(f"{tmp_path}/*.tar"), str(tmp_path / "out"))
+    assert totals.rows_in == 2 * len(hostile) == 160
+
+    expected: dict[str, str] = {}
+    for number, path in enumerate(hostile):
+        try:
+            decode(path.read_bytes(), DecodeLimits())
+        except Rejected as fault:
+            expected[f"{2 * number + 1:012d}"] = fault.reason.value
+    quarantined = {row["key"]: row["reason"] for row in rows(tmp_path / "out", "quarantine")}
+    assert quarantined == expected
+    verdicts = json.loads((data / "hostile/expected.json").read_text())["files"]
+    must_go = {Path(entry["file"]).name for entry in verdicts if entry["expected"] == "must_be_rejected"}
+    assert len(must_go) == 28
+    assert must_go <= {hostile[int(str(key)) // 2].name for key in quarantined}
+    kept = {row["key"] for row in rows(tmp_path / "out", "data")}
+    assert {f"{2 * number:012d}" for number in range(len(hostile))} <= kept
+
+
+def test_damaged_archives_are_found_out(data: Path, tmp_path: Path) -> None:
+    output = str(tmp_path / "out")
+    with pytest.raises(DamagedInput, match="2 shards are damaged"):
+        annotate(recipe(f"{data}/hostile_archives/*.tar"), output)
+    manifests = committed(Folder(output))
+    assert "ends inside the member" in manifests["cut_00000001"].damage[0]
+    assert "no sound header" in manifests["bad_header_00000001"].damage[0]
+    assert manifests["compressed"].reasons == {"missing_image": 3}
+    assert manifests["cut_00000001"].rows_out == 3
+    assert manifests["bad_header_00000001"].rows_out > 3  # samples behind the damage too
+    allowed = recipe(f"{data}/hostile_archives/*.tar", run=AnnotateRun(workers=2, allow_damaged=True))
+    assert annotate(allowed, output).rows_in == sum(manifest.rows_in for manifest in manifests.values())
+    assert verify(output) == (3, [])
+
+
+def test_a_tar_shorter_than_its_side_parquet_is_damaged(data: Path, tmp_path: Path) -> None:
+    shutil.copy(data / "datacomp_small/00000001.parquet", tmp_path / "00000000.parquet")
+    shutil.copy(data / "datacomp_small/00000000.tar", tmp_path / "00000000.tar")
+    with pytest.raises(DamagedInput, match=r"56 samples that 00000000\.parquet lists are not in the tar"):
+        annotate(recipe(f"{tmp_path}/*.tar"), str(tmp_path / "out"))
+
+
+def killer_shard(folder: Path, killers: set[int], samples: int = 20) -> None:
+    """A shard in which the samples at these places are 80 pixels wide, the others 64."""
+    write_shard(folder / "00000000.tar", [jpeg(n, width=80 if n in killers else 64) for n in range(samples)])
+
+
+def test_samples_that_kill_their_worker_are_quarantined(tmp_path: Path) -> None:
+    killer_shard(tmp_path, {5, 13})
+    totals = annotate(recipe(f"{tmp_path}/*.tar", "KillerOcr", settings={"width": 80}), str(tmp_path / "out"))
+    assert totals.reasons == {"worker_killed": 2}
+    assert [row["key"] for row in rows(tmp_path / "out", "quarantine")] == [f"{n:012d}" for n in (5, 13)]
+    assert totals.rows_out == 18
+
+
+def test_an_engine_error_costs_one_image(tmp_path: Path) -> None:
+    killer_shard(tmp_path, {5})
+    totals = annotate(recipe(f"{tmp_path}/*.tar", "FailingOcr", settings={"width": 80}), str(tmp_path / "out"))
+    assert totals.reasons == {"engine_error": 1}
+    assert rows(tmp_path / "out", "quarantine")[0]["detail"] == "RuntimeError: the engine's own message"
+
+
+def test_a_broken_engine_stops_the_run(tmp_path: Path) -> None:
+    killer_shard(tmp_path, set(), samples=24)
+    with pytest.raises(ShardloomError, match="the ocr engine failed on"):
+        annotate(recipe(f"{tmp_path}/*.tar", "FailingOcr", settings={"width": 0}), str(tmp_path / "out"))
+
+
+def test_another_engine_may_not_go_on(make_shards: Callable[..., str], tmp_path: Path) -> None:
+    make_shards(tmp_path / "images", shards=1)
+    annotate(recipe(f"{tmp_path}/images/*.tar"), str(tmp_path / "out"))
+    make_shards(tmp_path / "images", shards=2)
+    with pytest.raises(UsageError, match=r"engines\.ocr\.engine is .*PixelOcr.* there and .*HangingOcr.* here"):
+        annotate(recipe(f"{tmp_path}/images/*.tar", "HangingOcr"), str(tmp_path / "out"))
+    manifest = tmp_path / "out/manifests/00000000.json"
+    other = manifest.read_text().replace('"version": "1"', '"version": "0"')
+    values = json.loads(other)
+    values.pop("seal")
+    manifest.write_bytes(seal(values))
+    with pytest.raises(UsageError, match=r"begun with another ocr engine .version was '0', is '1'"):
+        annotate(recipe(f"{tmp_path}/images/*.tar"), str(tmp_path / "out"))
+
+
+def test_repeated_images_never_reach_the_engine(tmp_path: Path) -> None:
+    log = tmp_path / "calls.log"
+    write_shard(tmp_path / "00000000.tar", [jpeg(n) for n in (1, 2, 1, 3)])
+    write_shard(tmp_path / "00000001.tar", [jpeg(n) for n in (4, 2, 5)], first=10_000)
+    filters = AnnotateFilters(min_side=None, max_aspect=None, repeated_images=True)
+    asked = recipe(f"{tmp_path}/*.tar", filters=filters, settings={"log": str(log)})
+    assert annotate(asked, str(tmp_path / "out")).reasons == {"repeated_image": 2}
+    assert [row["key"] for row in rows(tmp_path / "out", "quarantine")] == ["000000000002", "000000010001"]
+    assert len(log.read_text().splitlines()) == 5
+
+
+def test_filters_leave_out_with_a_reason(tmp_path: Path) -> None:
+    strip = io.BytesIO()
+    Image.fromarray(np.zeros((40, 2400, 3), np.uint8)).save(strip, "PNG")
+    write_shard(tmp_path / "00000000.tar", [jpeg(1), jpeg(2, width=64, height=8), strip.getvalue()])
+    totals = annotate(recipe(f"{tmp_path}/*.tar", filters=AnnotateFilters(min_side=16)), str(tmp_path / "out"))
+    assert totals.reasons == {"too_small": 1, "extreme_aspect": 1}
+
+
+def test_a_run_that_hangs_names_its_stage(make_shards: Callable[..., str], tmp_path: Path) -> None:
+    driver = Driver(tmp_path, make_shards(tmp_path / "images", shards=1), "HangingOcr", stall_seconds=15)
+    finished = driver.run()
+    assert finished.returncode == 1
+    line = r"error: no progress for \d+ s: stage ocr has been at shard-chunk 00000000/\d, samples \d+ to \d+; .*"
+    assert re.fullmatch(line, finished.stderr.splitlines()[-1]), finished.stderr
+
+
+def test_a_stage_that_cannot_get_its_cpus_is_named(make_shards: Callable[..., str], tmp_path: Path) -> None:
+    images = make_shards(tmp_path / "images", shards=1)
+    with cluster_of(cpus=2) as address:
+        finished = Driver(tmp_path / "two", images, address=address).run()
+        assert finished.returncode == 2
+        assert re.fullmatch(r"error: stage ocr asks for 2 workers of 1 CPUs .*\n", finished.stderr), finished.stderr
+        command, environment = [sys.executable, "-c", HOLDER, address], os.environ | NO_TOKEN
+        with subprocess.Popen(command, env=environment, stdin=PIPE, stdout=PIPE, text=True) as holder:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "holding\n"
+            finished = Driver(tmp_path / "one", images, address=address, workers=1, stall_seconds=8).run()
+            holder.kill()
+        assert finished.returncode == 1
+        assert "no worker of stage ocr has started" in finished.stderr
+        assert finished.stderr.splitlines()[-1].startswith("error: ")
+
+
+HOLDER = """
+import ray, sys
+
+class Holder:
+    def hold(self):
+        return "holding"
+
+ray.init(address=sys.argv[1], log_to_driver=False)
+holder = ray.remote(num_cpus=1.5)(Holder).remote()
+print(ray.get(holder.hold.remote()), flush=True)
+sys.stdin.read()
+"""
+"""Another job, which holds the cluster's cores."""
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(16, marks=pytest.mark.slow)])
+def test_default_settings_never_starve(make_shards: Callable[..., str], tmp_path: Path, workers: int) -> None:
+    """On one core, and with the workers that a machine of 16 cores would start."""
+    driver = Driver(tmp_path, make_shards(tmp_path / "images", shards=2), workers=workers)
+    finished = driver.run()
+    assert finished.returncode == 0, finished.stderr
+    assert driver.calls() == 40
+
+
+def test_an_empty_shard_is_a_shard(tmp_path: Path) -> None:
+    write_shard(tmp_path / "00000000.tar", [])
+    totals: Totals = annotate(recipe(f"{tmp_path}/*.tar"), str(tmp_path / "out"))
+    assert (totals.outputs, totals.rows_in) == (1, 0)
+    assert verify(str(tmp_path / "out")) == (1, [])

@@ -1,0 +1,151 @@
+"""Commands as Ray jobs on a running cluster that asks for its token: the laptop's bytes, and a status that tells."""
+
+import json
+import re
+import tarfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from pipelines.verify.run import verify
+from schemas.output_set.layout import committed
+from schemas.storage.folder import OPTIONS, Folder
+from tests.pipelines.support.drivers import Driver, hashes, wait_until
+from tests.pipelines.support.jobs import Jobs, job_cluster
+from tests.pipelines.support.sets import annotation_set, shardloom
+
+pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray"), pytest.mark.slow]
+
+SAMPLES = 6  # of each of the first two real shards: real engines read two a second
+CHUNK, WORKERS = 4, 2
+ENGINES = {
+    "ocr": {"engine": "rapidocr"},
+    "tags": {"engine": "caption"},
+    "boxes": {"engine": "grounding_dino", "settings": {"allow_out_of_vocabulary": True}},
+}
+NO_WEIGHTS = {"ocr": {"engine": "rapidocr", "settings": {"weights": "/nowhere"}}}
+NO_ROOM = {"resources": {"ocr": {"gpus": 1}}}
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What test engines write their calls to."""
+    return tmp_path_factory.mktemp("calls") / "calls.log"
+
+
+@pytest.fixture(scope="module")
+def jobs(log: Path) -> Iterator[Jobs]:
+    with job_cluster(cpus=4, CALL_LOG=str(log)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def images(data: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The first samples of two real shards."""
+    folder = tmp_path_factory.mktemp("images")
+    for name in ("00000000.tar", "00000001.tar"):
+        with tarfile.open(data / "datacomp_small" / name) as whole, tarfile.open(folder / name, "w") as part:
+            members = {member: member.name.partition(".")[0] for member in whole.getmembers()}
+            keys = list(dict.fromkeys(members.values()))[:SAMPLES]
+            for member in (member for member, key in members.items() if key in keys):
+                part.addfile(member, whole.extractfile(member))
+    return f"{folder}/*.tar"
+
+
+def test_ocr_tags_and_boxes(jobs: Jobs, images: str, tmp_path: Path) -> None:
+    laptop, job = (Driver(tmp_path / name, images, engines=ENGINES, chunk=3) for name in ("laptop", "job"))
+    finished = laptop.run()
+    assert finished.returncode == 0, finished.stderr
+    done = jobs.submit("whole", "pipelines.annotate.run", str(job.recipe))
+    assert (done.returncode, jobs.status("whole")) == (0, "SUCCEEDED"), done.stdout
+    assert f"{job.output}: 12 rows in, 12 out, 0 quarantined\n" in jobs.log("whole")
+    assert verify(str(job.output)) == (2, [])
+    assert hashes(job.output) == hashes(laptop.output)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "line"),
+    [
+        ("key", {"ocr": {}}, r"error: recipe \S*recipe\.yaml: unknown key ocr"),
+        (
+            "weights",
+            {"engines": NO_WEIGHTS},
+            r"error: rapidocr: no weights at /nowhere/det\.onnx; pass weights=FOLDER .*",
+        ),
+        ("room", {"run": NO_ROOM}, r"error: stage ocr asks for 3 workers of 1 CPUs and 1 GPUs, and .* room for 0; .*"),
+    ],
+)
+def test_what_fails_says_so_in_one_line(
+    jobs: Jobs, images: str, tmp_path: Path, name: str, change: dict[str, dict[str, object]], line: str
+) -> None:
+    job = Driver(tmp_path, images, workers=3)
+    recipe = yaml.safe_load(job.recipe.read_text())
+    for half, values in change.items():
+        recipe[half] = recipe.get(half, {}) | values
+    job.recipe.write_text(yaml.safe_dump(recipe))
+    done = jobs.submit(name, "pipelines.annotate.run", str(job.recipe))
+    assert (done.returncode, jobs.status(name)) == (1, "FAILED")
+    printed = jobs.log(name)
+    assert re.fullmatch(line, printed.splitlines()[-1]), printed
+    assert "Traceback" not in printed
+
+
+def test_a_stopped_job_goes_on(jobs: Jobs, log: Path, make_shards: Callable[..., str], tmp_path: Path) -> None:
+    images = make_shards(tmp_path / "images", shards=3, samples=20)
+    options = {"engine": "PlacedOcr", "chunk": CHUNK, "workers": WORKERS}
+    laptop, job = (Driver(tmp_path / name, images, **options) for name in ("laptop", "job"))  # type: ignore[arg-type]
+    assert laptop.run().returncode == 0
+    command = ("pipelines.annotate.run", str(job.recipe))
+    jobs.submit("stopped", *command, wait=False, CALL_SECONDS="0.5")
+    wait_until(lambda: re.search(r"^annotate: \d+%, \d+ images, [\d.]+/s", jobs.log("stopped"), re.M) is not None)
+    wait_until(lambda: len(committed(Folder(str(job.output)))) >= 1)
+    stop = jobs.ray("stop", "stopped")
+    assert (stop.returncode, jobs.status("stopped")) == (0, "STOPPED"), stop.stdout
+    assert jobs.log("stopped").splitlines()[-1] == "stopped: what is done is kept, the same command goes on"
+    workers = {int(line.split(" ")[1]) for line in log.read_text().splitlines()}
+    wait_until(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
+    kept = {
+        lines[0]["text"] for path in (job.output / "data").iterdir() for lines in pq.read_table(path)["ocr"].to_pylist()
+    }
+    done = jobs.submit("resumed", *command)
+    assert (done.returncode, jobs.status("resumed")) == (0, "SUCCEEDED"), done.stdout
+    assert hashes(job.output) == hashes(laptop.output)
+    calls = Counter(line.split(" ")[0] for line in log.read_text().splitlines())
+    assert kept
+    assert {calls[image] for image in kept} == {1}, "what is committed is not done again"
+    assert 0 < calls.total() - 60 <= WORKERS * 2 * CHUNK
+
+
+def test_storage_options_come_with_the_job(jobs: Jobs, make_shards: Callable[..., str], tmp_path: Path) -> None:
+    """They are handed on to the workers, and are not printed."""
+    job = Driver(tmp_path, make_shards(tmp_path / "images", shards=1, samples=4))
+    secret = {OPTIONS: json.dumps({"secret": "0123-4567"})}
+    done = jobs.submit("options", "pipelines.annotate.run", str(job.recipe), **secret)
+    assert (done.returncode, jobs.status("options")) == (0, "SUCCEEDED"), done.stdout
+    assert "0123-4567" not in jobs.log("options")
+
+
+def test_other_commands_are_jobs(jobs: Jobs, make_shards: Callable[..., str], tmp_path: Path) -> None:
+    images = make_shards(tmp_path / "images", shards=3, samples=8)
+    annotations = annotation_set(images, tmp_path / "annotations")
+    mixture = {"kind": "mix", "sources": {"plain": f"{tmp_path}/laptop-ingest"}, "weights": {"plain": 1}}
+    (tmp_path / "mix.yaml").write_text(yaml.safe_dump(mixture))
+    captions = f"{tmp_path}/laptop-render"
+    commands = {
+        "render": ["ocr", str(annotations)],
+        "shard": ["--images", images, "--captions", captions, "--samples-per-shard", "5"],
+        "ingest": ["datacomp", "--input", images, "--samples-per-shard", "5"],
+        "mix": [f"{tmp_path}/mix.yaml", "--samples-per-shard", "5"],
+    }
+    for name, arguments in commands.items():
+        alone, job = tmp_path / f"laptop-{name}", tmp_path / f"job-{name}"
+        finished = shardloom(name, *arguments, "--output", alone, "--workers", "1")
+        assert finished.returncode == 0, finished.stderr
+        done = jobs.submit(name, f"pipelines.{name}", *arguments, "--output", str(job), "--workers", "2")
+        assert (done.returncode, jobs.status(name)) == (0, "SUCCEEDED"), done.stdout
+        assert hashes(job) == hashes(alone)
+        assert len(committed(Folder(str(job)))) >= 3

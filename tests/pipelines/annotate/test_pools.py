@@ -1,0 +1,230 @@
+"""Pools: their order, what each does, and what each asks of the cluster."""
+
+import pytest
+
+from pipelines.annotate import pools as pools_module
+from pipelines.annotate.pools import Pool, plan_pools
+from pipelines.cluster.capacity import Node, Request, lacking
+from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun
+from pipelines.recipes.base import load_recipe
+from schemas.errors import UsageError
+
+ENGINES = {
+    "boxes": {"engine": "tests.pipelines.support.engines:PixelBoxes", "batch_size": 4},
+    "ocr": {"engine": "tests.pipelines.support.engines:PixelOcr"},
+    "tags": {"engine": "caption"},
+}
+
+
+def plan(*kinds: str, reused: tuple[str, ...] = (), **engines: object) -> list[Pool]:
+    given = {kind: ENGINES[kind] for kind in kinds} | engines
+    recipe = AnnotateRecipe.model_validate({"input": "x", "engines": given, "run": {"workers": 2}})
+    return plan_pools(recipe, reused)  # type: ignore[arg-type]
+
+
+def test_one_engine_decodes_for_itself() -> None:
+    for kind in ("ocr", "tags"):
+        (pool,) = plan(kind)
+        assert (pool.name, pool.engine, pool.decodes, pool.keeps_pixels, pool.is_last) == (
+            kind,
+            kind,
+            True,
+            False,
+            True,
+        )
+        assert pool.request == Request(kind, 2, 2, 1.0, 0.0)
+
+
+def test_several_engines_share_one_decode() -> None:
+    pools = plan("boxes", "ocr", "tags")
+    assert [pool.name for pool in pools] == ["tags", "decode", "ocr", "boxes"]
+    assert [pool.decodes for pool in pools] == [False, True, False, False]
+    assert [pool.keeps_pixels for pool in pools] == [False, True, True, False]
+    assert [pool.is_last for pool in pools] == [False, False, False, True]
+    assert [pool.batch_size for pool in pools] == [16, 16, 16, 4]
+    requests = [(pool.request.max_workers, pool.request.cpus) for pool in pools]
+    assert requests == [(1, 0.1), (1, 0.1), (2, 0.5), (2, 0.5)]
+
+
+def test_an_engine_that_sees_comes_after_the_decoding() -> None:
+    pools = plan("ocr", tags={"engine": "siglip", "settings": {"weights": "there"}})
+    assert [pool.name for pool in pools] == ["decode", "ocr", "tags"]
+    pools = plan("ocr", "tags")
+    assert [(pool.name, pool.keeps_pixels) for pool in pools] == [("tags", False), ("decode", True), ("ocr", False)]
+
+
+def test_engines_that_are_reused_get_no_pool() -> None:
+    assert [pool.name for pool in plan("ocr", "tags", "boxes", reused=("ocr", "tags"))] == ["decode", "boxes"]
+    assert [pool.name for pool in plan("ocr", "tags", reused=("ocr",))] == ["tags", "decode"]
+    (pool,) = plan("ocr", "tags", reused=("ocr", "tags"))
+    assert (pool.name, pool.engine, pool.decodes, pool.keeps_pixels, pool.is_last) == (
+        "decode",
+        None,
+        True,
+        False,
+        True,
+    )
+
+
+@pytest.mark.parametrize(("gpus", "workers"), [(0.25, 3), (0.0, 3)])
+def test_resources_are_as_asked(gpus: float, workers: int) -> None:
+    resources = {"boxes": {"workers": workers, "cpus": 0.75, "gpus": gpus}}
+    run = AnnotateRun.model_validate({"workers": 2, "resources": resources})
+    pools = plan_pools(AnnotateRecipe.model_validate({"input": "x", "engines": ENGINES, "run": run}))
+    assert pools[-1].request == Request("boxes", workers, workers, 0.75, gpus)
+    assert pools[-2].request == Request("ocr", 2, 2, 0.5, 0.0)
+
+
+def sizes(resources: dict[str, dict[str, float]], **run: int) -> dict[str, tuple[int, int]]:
+    """The fewest and the most workers of each pool of all three engines."""
+    values = {"input": "x", "engines": ENGINES, "run": {"resources": resources} | run}
+    pools = plan_pools(AnnotateRecipe.model_validate(values))
+    return {pool.name: (pool.request.min_workers, pool.request.max_workers) for pool in pools}
+
+
+def test_defaults_fit_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """16 cores and 2 GPUs, the reading apart: what a run gets that says nothing of workers."""
+    monkeypatch.setattr(pools_module, "nodes", lambda _: [Node(17.0, 2)])
+
+    def workers(**resources: dict[str, float]) -> dict[str, int]:
+        assert all(fewest == most for fewest, most in sizes(resources).values()), "they don't grow unasked"
+        return {name: most for name, (_, most) in sizes(resources).items()}
+
+    assert workers() == {"tags": 1, "decode": 1, "ocr": 16, "boxes": 16}
+    assert workers(ocr={"cpus": 2}) == {"tags": 1, "decode": 1, "ocr": 4, "boxes": 16}
+    assert workers(boxes={"gpus": 1}) == {"tags": 1, "decode": 2, "ocr": 16, "boxes": 2}
+    assert workers(boxes={"gpus": 0.4}) == {"tags": 1, "decode": 3, "ocr": 16, "boxes": 4}  # a fraction is of one GPU
+    assert workers(ocr={"gpus": 0.5}, boxes={"gpus": 0.5}) == {"tags": 1, "decode": 2, "ocr": 2, "boxes": 2}
+    assert workers(boxes={"gpus": 2}) == {"tags": 1, "decode": 1, "ocr": 16, "boxes": 1}
+
+
+def test_defaults_fit_the_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker lies on one node, and a pool that nodes offer to run on these alone."""
+    monkeypatch.setattr(pools_module, "nodes", lambda _: [Node(1.5, 1)] * 4)
+    assert sizes({"boxes": {"cpus": 1}})["boxes"] == (2, 2)
+    assert sizes({"boxes": {"gpus": 2}})["boxes"] == (1, 1), "it fits nowhere, which the check then says"
+    monkeypatch.setattr(pools_module, "nodes", lambda _: [Node(17.0), Node(8.0, 4, frozenset({"boxes"}))])
+    assert sizes({"boxes": {"gpus": 0.5}}) == {"tags": (1, 1), "decode": (5, 5), "ocr": (24, 24), "boxes": (8, 8)}
+
+
+def test_defaults_leave_cores_to_gpu_workers_of_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GPUs that many workers can share do not make cores: what is planned must pass the check."""
+    monkeypatch.setattr(pools_module, "joins", lambda _: True)
+    for node, resources, found in (
+        (
+            Node(16.0, 4),
+            {"boxes": {"gpus": 0.25}},
+            {"tags": (1, 1), "decode": (7, 7), "ocr": (14, 14), "boxes": (13, 13)},
+        ),
+        (Node(8.0, 4), {"boxes": {"gpus": 0.25}}, {"tags": (1, 1), "decode": (4, 4), "ocr": (6, 6), "boxes": (6, 6)}),
+        (Node(8.0, 4), {"boxes": {"gpus": 1}}, {"tags": (1, 1), "decode": (3, 3), "ocr": (6, 6), "boxes": (4, 4)}),
+    ):
+        monkeypatch.setattr(pools_module, "nodes", lambda _, there=node: [there])
+        assert sizes(resources) == found
+        values = {"input": "x", "engines": ENGINES, "run": {"resources": resources}}
+        requests = [pool.request for pool in plan_pools(AnnotateRecipe.model_validate(values))]
+        assert lacking(requests, [node]) is None
+
+
+def test_pools_that_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools_module, "nodes", lambda _: [Node(17.0, 2)])
+    assert sizes({"ocr": {"min": 2, "max": 40}, "tags": {"max": 3}}) == {
+        "tags": (1, 3),
+        "decode": (2, 2),
+        "ocr": (2, 40),
+        "boxes": (16, 16),
+    }
+    assert sizes({"ocr": {"min": 2}, "boxes": {"min": 20}}, workers=5) == {
+        "tags": (1, 1),
+        "decode": (2, 2),
+        "ocr": (2, 16),
+        "boxes": (20, 20),
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        ({"min": 3, "max": 2}, "min 3 is more than max 2"),
+        ({"workers": 3, "max": 3}, "workers is min and max in one: leave it out, or these"),
+        ({"gpus": 1.5}, "gpus 1.5: a worker has a fraction of one GPU, or whole ones"),
+        ({"batch_size": 8}, "batch_size can alter the output: it stands in engines, beside the engine's settings"),
+    ],
+)
+def test_resources_that_make_no_sense(options: dict[str, float], fault: str) -> None:
+    values = {"input": "x", "engines": ENGINES, "run": {"resources": {"boxes": options}}}
+    with pytest.raises(UsageError) as error:
+        load_recipe(AnnotateRecipe, None, values)
+    assert str(error.value) == f"recipe: run.resources.boxes: {fault}"
+
+
+def ask(stage: str, workers: int, cpus: float, gpus: float = 0.0) -> Request:
+    return Request(stage, workers, 100 * workers, cpus, gpus)
+
+
+def test_what_fits() -> None:
+    pair = [Node(4.0, 2), Node(2.0)]
+    assert lacking([ask("ocr", 5, 1)], pair) is None
+    assert lacking([ask("ocr", 3, 1), ask("tags", 2, 0.5), ask("boxes", 2, 0.5, 1)], pair) is None
+    assert lacking([ask("ocr", 6, 0.1, 0.3)], pair) is None
+    assert lacking([ask("ocr", 1, 0.1, 0.5), ask("tags", 2, 0.1, 0.25), ask("boxes", 1, 1, 1)], pair) is None
+    offering = [Node(2.0, 1), Node(2.0, 1, frozenset({"ocr"}))]
+    assert lacking([ask("boxes", 1, 1, 1), ask("ocr", 4, 0.25, 0.25)], offering) is None
+    assert lacking([ask("ocr", 40, 1 / 3)], [Node(40 / 3), Node(1.0)]) is None, "sums of fractions"
+
+
+NOTHING = "and there is room for 0"
+PAIR = "the cluster is 1 x (4 CPUs, 2 GPUs) and 1 x (2 CPUs, 0 GPUs), 1 CPU of it for reading"
+
+
+def test_what_does_not_fit_is_named() -> None:
+    pair = [Node(4.0, 2), Node(2.0)]
+    assert lacking([ask("ocr", 6, 1)], pair) == (
+        f"stage ocr asks for 6 workers of 1 CPUs and 0 GPUs, and there is room for 5; {PAIR}"
+    )
+    assert lacking([ask("ocr", 1, 5), ask("tags", 2, 0.1), ask("boxes", 3, 0.1, 0.6)], pair) == (
+        f"stage ocr asks for 1 workers of 5 CPUs and 0 GPUs, {NOTHING}; "
+        f"stage boxes asks for 3 workers of 0.1 CPUs and 0.6 GPUs, and there is room for 2; {PAIR}"
+    )
+    assert lacking([ask("boxes", 1, 1, 2)], [Node(4.0, 1), Node(4.0, 1)]) == (
+        f"stage boxes asks for 1 workers of 1 CPUs and 2 GPUs, {NOTHING}; "
+        "the cluster is 2 x (4 CPUs, 1 GPUs), 1 CPU of it for reading"
+    )
+    assert lacking([ask("ocr", 3, 1), ask("boxes", 1, 1)], [Node(8.0), Node(2.0, 0, frozenset({"ocr"}))]) == (
+        "stage ocr asks for 3 workers of 1 CPUs and 0 GPUs, and there is room for 2; "
+        "the cluster is 1 x (8 CPUs, 0 GPUs) and 1 x (2 CPUs, 0 GPUs, for ocr), 1 CPU of it for reading"
+    )
+
+
+def test_reading_needs_a_core_on_whatever_nodes() -> None:
+    assert lacking([ask("ocr", 2, 1.5)], [Node(2.0), Node(2.0)]) is None
+    assert lacking([ask("ocr", 2, 1.6)], [Node(2.0), Node(2.0)]) == (
+        "stage ocr asks for 2 workers of 1.6 CPUs and 0 GPUs, and there is room for 1; "
+        "the cluster is 2 x (2 CPUs, 0 GPUs), 1 CPU of it for reading"
+    )
+    assert str(lacking([], [Node(0.5)])).startswith(f"stage read asks for 1 workers of 1 CPUs and 0 GPUs, {NOTHING}")
+
+
+def test_workers_are_spread() -> None:
+    """As Ray Data has it: a fraction of each GPU leaves none that is whole."""
+    four = [Node(16.0, 1)] * 4
+    assert lacking([ask("ocr", 4, 1, 0.25), ask("boxes", 3, 1, 1)], four) == (
+        f"stage boxes asks for 3 workers of 1 CPUs and 1 GPUs, {NOTHING}; "
+        "the cluster is 4 x (16 CPUs, 1 GPUs), 1 CPU of it for reading"
+    )
+    groups = [Node(16.0, 1, frozenset({"ocr"})), *[Node(16.0, 1, frozenset({"boxes"}))] * 3]
+    assert lacking([ask("ocr", 4, 1, 0.25), ask("boxes", 3, 1, 1)], groups) is None
+
+
+@pytest.mark.parametrize("there", [[Node(4.0)] * 2, [Node(2.0)] * 2, [Node(1.5)] * 3, [Node(16.0, 1)] * 4])
+def test_defaults_fit_as_they_are_spread(there: list[Node], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools_module, "joins", lambda _: True)
+    monkeypatch.setattr(pools_module, "nodes", lambda _: there)
+    for kinds in (["ocr"], ["tags", "ocr"], ["tags", "ocr", "boxes"]):
+        for options in ({}, {kinds[-1]: {"gpus": 1}}) if there[0].gpus else ({},):
+            engines = {kind: ENGINES[kind] for kind in kinds}
+            values = {"input": "x", "engines": engines, "run": {"resources": options}}
+            requests = [pool.request for pool in plan_pools(AnnotateRecipe.model_validate(values))]
+            assert lacking(requests, there) is None
+            taken = sum(request.min_workers * request.cpus for request in requests)
+            assert options or taken > sum(node.cpus for node in there) / 3

@@ -1,0 +1,67 @@
+"""What the workers of an engine share is prepared once, and where there is no room for it the run ends."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import ray
+
+from curation.images.decode import RgbImage
+from pipelines.annotate.run import annotate
+from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineSpec
+from schemas.errors import ShardloomError
+from schemas.records.fingerprint import EngineFingerprint
+from schemas.records.text_line import TextLine
+from tests.conftest import jpeg, write_shard
+from tests.pipelines.support.drivers import cluster_that_offers
+
+pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
+
+
+class PreparedOcr:
+    """Reads what was prepared for all of its workers."""
+
+    def __init__(self, prepared: str) -> None:
+        self.prepared = prepared
+        self.fingerprint = EngineFingerprint(name="prepared", version="1", weights_sha256="", settings={})
+
+    @staticmethod
+    def prepare() -> str:
+        """Names itself."""
+        return "prepared once"
+
+    def annotate(self, images: Sequence[RgbImage]) -> list[list[TextLine]]:
+        return [[TextLine(self.prepared, (0.0,) * 8, (0, 0, 1, 1), 1.0)]] * len(images)
+
+
+@ray.remote
+class Occupant:
+    """Takes what it asks for, as another job does."""
+
+    def is_there(self) -> bool:
+        """Once it is."""
+        return True
+
+
+def test_what_engines_share_is_prepared_where_there_is_room(tmp_path: Path) -> None:
+    with cluster_that_offers("shardloom-ocr") as cluster:
+        write_shard(tmp_path / "00000000.tar", [jpeg(0), jpeg(1)])
+        recipe = AnnotateRecipe(
+            input=[f"{tmp_path}/*.tar"],
+            engines={"ocr": EngineSpec(engine="tests.pipelines.annotate.test_preparation:PreparedOcr")},
+            run=AnnotateRun(address=cluster.address, resources={"ocr": {"workers": 1, "cpus": 1}}, stall_seconds=3),
+        )
+        ray.init(address=cluster.address)
+        occupant = Occupant.options(num_cpus=2, resources={"shardloom-ocr": 1}).remote()
+        assert ray.get(occupant.is_there.remote())
+        with pytest.raises(ShardloomError) as error:
+            annotate(recipe, str(tmp_path / "out"), quiet=True)
+        assert str(error.value) == (
+            "no progress for 3 s: what ocr asks for is nowhere free to prepare its engine; the same command goes on"
+        )
+        ray.kill(occupant)
+        patient = recipe.model_copy(update={"run": recipe.run.model_copy(update={"stall_seconds": 100.0})})
+        assert annotate(patient, str(tmp_path / "out"), quiet=True).rows_out == 2
+        found = pq.read_table(tmp_path / "out/data/00000000.parquet")["ocr"].to_pylist()
+        assert [[line["text"] for line in lines] for lines in found] == [["prepared once"]] * 2

@@ -1,0 +1,109 @@
+"""A run that comes to a halt says what it waits for, and names the stage that holds it up long before."""
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from curation.images.decode import RgbImage
+from pipelines.annotate.watch import halt, note, stuck
+from pipelines.cluster.ledger import Snapshot, StageCounts, StageState
+from schemas.records.box import Detection
+from tests.pipelines.support.drivers import Driver
+from tests.pipelines.support.engines import PixelBoxes
+
+KEPT = "what is done is kept, the same command goes on"
+CHUNK = "shard-chunk 00000000/1, samples 0 to 3"
+STAGES = ("tags", "ocr", "boxes")
+
+NOTHING = StageState()
+AT_WORK = StageState(at_work=1, still_seconds=40, longest=CHUNK)
+HELD_UP = StageState(queued=2, still_seconds=40)
+"""Chunks in its queue, and none at work: those that it has done are not taken from it."""
+BUSY = StageState(at_work=1, queued=2, still_seconds=3)
+
+
+def snapshot(workers: tuple[int, ...], *states: StageState) -> Snapshot:
+    stages = {stage: StageCounts(workers=count) for stage, count in zip(STAGES, workers, strict=True)}
+    return Snapshot(stages, dict(zip(STAGES, states, strict=True)))
+
+
+@pytest.mark.parametrize(
+    ("workers", "states", "lacks", "line"),
+    [
+        ((1, 2, 2), (HELD_UP, HELD_UP, AT_WORK), None, f"stage boxes has been at {CHUNK}"),
+        ((1, 2, 2), (HELD_UP, AT_WORK, NOTHING), None, f"stage ocr has been at {CHUNK}"),
+        ((1, 2, 0), (HELD_UP, AT_WORK, NOTHING), None, f"stage ocr has been at {CHUNK}"),
+        (
+            (1, 2, 0),
+            (HELD_UP, HELD_UP, HELD_UP),
+            None,
+            "no worker of stage boxes has started (are there CPUs and GPUs left on the cluster?)",
+        ),
+        (
+            (1, 0, 2),
+            (NOTHING, NOTHING, NOTHING),
+            None,
+            "no worker of stage ocr has started (are there CPUs and GPUs left on the cluster?)",
+        ),
+        ((1, 2, 2), (HELD_UP, HELD_UP, HELD_UP), None, "stage boxes takes up none of its 2 chunks"),
+        ((1, 2, 2), (NOTHING, NOTHING, NOTHING), None, "stage tags waits for shards to be read"),
+        (
+            (1, 2, 2),
+            (HELD_UP, HELD_UP, AT_WORK),
+            "there is no room",
+            f"stage boxes has been at {CHUNK}; there is no room",
+        ),
+    ],
+)
+def test_a_halt(workers: tuple[int, ...], states: tuple[StageState, ...], lacks: str | None, line: str) -> None:
+    assert halt(snapshot(workers, *states), 99.6, lacks) == f"no progress for 100 s: {line}; {KEPT}"
+
+
+def test_the_stage_that_hangs_is_named_and_not_its_victims() -> None:
+    workers = (1, 1, 1)
+    assert stuck(snapshot(workers, HELD_UP, HELD_UP, AT_WORK), 30) == "boxes"
+    assert stuck(snapshot(workers, HELD_UP, HELD_UP, BUSY), 30) is None  # they wait for one that is slow
+    assert stuck(snapshot(workers, HELD_UP, AT_WORK, BUSY), 30) == "ocr"  # the next one still has work
+    assert stuck(snapshot(workers, BUSY, HELD_UP, NOTHING), 30) == "ocr"
+    assert stuck(snapshot(workers, HELD_UP, HELD_UP, AT_WORK), 41) is None
+
+
+def test_a_note_comes_at_a_third_of_the_patience() -> None:
+    found = snapshot((1, 1, 1), HELD_UP, HELD_UP, AT_WORK)
+    assert note(found, 100) == "no progress of stage boxes for 40 s"
+    assert note(found, 600) == ""
+    assert note(snapshot((1, 1, 0), HELD_UP, HELD_UP, HELD_UP), 100) == ""  # "starting workers of boxes" is said
+
+
+class HangingBoxes(PixelBoxes):
+    """Never comes back."""
+
+    def annotate(self, images: Sequence[RgbImage], names: Sequence[Sequence[str]]) -> list[list[Detection]]:
+        time.sleep(3600)
+        return super().annotate(images, names)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.xdist_group("ray")
+def test_the_last_stage_hangs_and_the_others_go_on_for_a_while(make_shards: Callable[..., str], tmp_path: Path) -> None:
+    images = make_shards(tmp_path / "images", shards=2, samples=20)
+    (tmp_path / "words.txt").write_text("picture\n")
+    engines = {
+        "tags": {"engine": "caption", "settings": {"vocabulary": str(tmp_path / "words.txt")}},
+        "ocr": {"engine": "tests.pipelines.support.engines:PixelOcr"},
+        "boxes": {"engine": "tests.pipelines.annotate.test_watch:HangingBoxes"},
+    }
+    driver = Driver(tmp_path, images, engines=engines, workers=1, stall_seconds=60)  # a note from 20 s on
+    finished = driver.run()
+    assert finished.returncode == 1
+    *progress, last = finished.stderr.splitlines()
+    said = r"error: no progress for \d+ s: stage boxes has been at shard-chunk 0000000\d/\d, samples 0 to 3; .*"
+    assert re.fullmatch(said, last), finished.stderr
+    notes = [line for line in progress if "no progress" in line]
+    assert notes
+    said = r"annotate: 0%, 0 images, .*; no progress of stage boxes for \d+ s"
+    assert all(re.fullmatch(said, line) for line in notes), notes

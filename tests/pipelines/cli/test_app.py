@@ -1,0 +1,220 @@
+"""The command line as a user meets it: exit codes, one line for an error, help with examples, JSON for scripts."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from curation.sources import SOURCES
+from pipelines.cli.app import main
+from pipelines.output.output_set import begun
+from pipelines.recipes.render import RenderRecipe
+from schemas.storage.folder import Folder
+from tests.conftest import REPOSITORY
+from tests.pipelines.support.sets import annotation_set, caption_set, shardloom, small_disk
+
+COMMANDS = (
+    "annotate",
+    "render",
+    "shard",
+    "ingest",
+    "download",
+    "mix",
+    "verify",
+    "stats",
+    "evaluate",
+    "engines",
+    "generate",
+    "demo",
+)
+
+
+@pytest.fixture(scope="module")
+def made(make_shards: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with images, annotations and captions."""
+    folder = tmp_path_factory.mktemp("cli")
+    images = make_shards(folder / "images", shards=1, samples=6)
+    caption_set(annotation_set(images, folder / "annotations"), folder / "captions")
+    (folder / "empty").mkdir()
+    (folder / "list.yaml").write_text("- input")
+    (folder / "ocr.yaml").write_text("input: x\nengines: {ocr: {engine: rapidocr}}")
+    (folder / "broken.yaml").write_text("input: [")
+    (folder / "unknown.yaml").write_text("input: x\nchunk: {sampels: 4}\nengines: {ocr: {engine: rapidocr}}")
+    (folder / "shard.yaml").write_text("kind: shard")
+    return folder
+
+
+def run(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[object, str, str]:
+    """Exit code, output and errors of the command, in this process; any other exception than the exit is a fault."""
+    with pytest.raises(SystemExit) as done:
+        main(list(arguments))
+    return done.value.code, *capsys.readouterr()
+
+
+ANNOTATE = "annotate ocr --input {i}/*.tar"
+WRONG_USE = {
+    "annotate ocr --input {n}/*.tar -o {out}": r"no file matches {n}/\*\.tar",
+    "annotate ocr --input {made}/*.yaml -o {out}": r"{made}/broken\.yaml is no \.tar file: the glob should .*",
+    "annotate ocr --input nowhere://x -o {out}": "nowhere://x: Protocol not known: nowhere",
+    "annotate ocr -o {out}": "recipe: input: field required",
+    "annotate text --input {i}/*.tar -o {out}": r"recipe: unknown key engines\.text: use 'ocr', 'tags' or 'boxes'",
+    "annotate boxes --input {i}/*.tar -o {out}": "recipe: engines: boxes are looked for by tags: annotate tags,boxes",
+    "annotate ocr:paddle --input {i}/*.tar -o {out}": r"engines\.ocr: no engine is named 'paddle': .*, or .*",
+    "annotate ocr:paddleocr --input {i}/*.tar -o {out}": "paddleocr: no weights; pass --weights ocr=FOLDER with .*",
+    "annotate tags,boxes --input {i}/*.tar -o {out}": r"engines\.boxes: the demonstration weights know 76 things, .*",
+    "annotate tags,boxes --weights {n} -o {out}": "--weights {n}: say whose they are, as boxes={n}",
+    "annotate tags,boxes --weights boxes={n} -i {i}/*.tar -o {out}": "grounding_dino: no folder {n}; pass .*",
+    "annotate tags:siglip --weights tags={n} -i {i}/*.tar -o {out}": ".*siglip.*: no folder {n}; pass .*",
+    "annotate tags --vocabulary {n} --input {i}/*.tar -o {out}": ".*{n}.*",
+    "annotate --add boxes -o {out}": "--add: name the annotation set, as: shardloom annotate SET --add boxes .*",
+    "annotate {n} --add boxes -o {out}": r"{n} is no output set: it holds no recipe\.yaml",
+    "annotate {c} --add boxes -o {out}": "recipe of that set is not of the kind 'annotate'",
+    "annotate {a} --add text -o {out}": r"recipe: unknown key engines\.text: use 'ocr', .*",
+    "annotate {a} --add boxes -r {made}/ocr.yaml -o {out}": "--add goes by the set's own recipe: leave out --recipe",
+    "annotate {made}/ocr.yaml -r x.yaml -o {out}": r"{made}/ocr\.yaml and --recipe x\.yaml: pass one recipe",
+    "annotate boxes -r {made}/ocr.yaml -o {out}": r"recipe {made}/ocr\.yaml: engines: boxes are looked for by tags: .*",
+    "annotate -r {made}/ocr.yaml --weights boxes=x -o {out}": "--weights boxes=x: boxes is not among the engines",
+    "annotate ocr --vocabulary x -i x -o {out}": "--vocabulary: tags is not among the engines",
+    "annotate tags --allow-download -i x -o {out}": "--allow-download: pass --weights ENGINE=NAME with it",
+    "annotate {made}/unknown.yaml -o {out}": r"recipe {made}/unknown\.yaml: unknown key chunk\.sampels",
+    "annotate {made}/broken.yaml -o {out}": r"recipe {made}/broken\.yaml is no YAML: while parsing .*",
+    "annotate {made}/list.yaml -o {out}": r"recipe {made}/list\.yaml is no mapping",
+    "annotate {made}/shard.yaml -o {out}": r"recipe {made}/shard\.yaml is not of the kind 'annotate'",
+    "annotate {n}.yaml -o {out}": r"cannot read recipe {n}\.yaml: No such file or directory",
+    ANNOTATE: "no output folder: pass --output, or set run.output in the recipe",
+    ANNOTATE + " -o {a}": r"{a} holds another recipe \(engines.ocr.engine is .*",
+    ANNOTATE + " -o {made}": r"{made} is not empty and holds no recipe\.yaml: take a new output folder",
+    ANNOTATE + " --chunk 0 -o {out}": r"recipe: chunk\.samples: input should be greater than 0, not 0",
+    ANNOTATE + " --chunk x -o {out}": r"Invalid value for '--chunk': .* \(--help tells more\)",
+    ANNOTATE + " --speed 9 -o {out}": r"No such option: --speed.* \(--help tells more\)",
+    "render": r"Missing argument '.*'\. \(--help tells more\)",
+    "render tags {a} -o {out}": "there is no family of captions 'tags': use ocr or grounding",
+    "render ocr -o {out}": "recipe: input: field required",
+    "render ocr {n} -o {out}": r"{n} is no output set: it holds no recipe\.yaml",
+    "render ocr {i} -o {out}": r"{i} is no output set: it holds no recipe\.yaml",
+    "render ocr {c} -o {out}": "{c} is no annotation set, but one of kind 'render'",
+    "render ocr {a} -o {out} --granularity 6": r"recipe: granularities\.0: input should be less .* 5, not 6",
+    "render ocr {a} -o {out} --raw-caption no": "recipe: raw_caption: input should be 'with', 'without' .*",
+    "render ocr {a} -o {out} --min-confidence 2": "recipe: min_confidence: .*, not 2.0",
+    "render ocr {a} --preview x": "{a} has no annotation with the key or uid 'x'",
+    "render ocr {a} -o {a}": "{a} is an annotate set, not a render set: take a new output folder",
+    "shard --images {i}/*.tar --captions {n} -o {out}": r"{n} holds no captions \(\*\.parquet\)",
+    "shard --images {i}/*.tar --captions {a} -o {out}": "{a} is no caption set, .*",
+    "shard --images {n} --captions {c} -o {out}": "no file matches {n}",
+    "shard --images {i}/*.tar -o {out}": "recipe: captions: field required",
+    "shard --captions {c} -o {out} --format zip --images x": "recipe: format: input should be 'webdataset' .*",
+    "verify {made}/empty": r"{made}/empty is no output set: it holds no recipe\.yaml",
+    "verify": r"Missing argument '.*'\. \(--help tells more\)",
+    "stats {n}": r"{n} is no output set: it holds no recipe\.yaml",
+    "nonsense": r"No such command 'nonsense'\. \(--help tells more\)",
+}
+
+
+@pytest.mark.parametrize("command", WRONG_USE)
+def test_wrong_use_is_one_line_and_2(
+    made: Path, tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = {"made": str(made), "out": str(tmp_path / "out"), "i": f"{made}/images", "a": f"{made}/annotations"}
+    names |= {"c": f"{made}/captions", "n": f"{made}/none"}
+    code, out, err = run(*(word.format_map(names) for word in command.split()), capsys=capsys)
+    line = re.sub(r"\{(\w+)\}", lambda name: re.escape(names[name[1]]), WRONG_USE[command])
+    assert (code, out) == (2, "")
+    assert re.fullmatch(f"error: {line}\n", err), err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_another_run_writes_to(made: Path, tmp_path: Path) -> None:
+    """In a process of its own, and while the other has written no more than its recipe."""
+    recipe = RenderRecipe(input=f"{made}/annotations")
+    with begun(Folder(str(tmp_path)), recipe):
+        done = shardloom("render", "ocr", f"{made}/annotations", "-o", tmp_path)
+    assert (done.returncode, done.stderr) == (2, f"error: another run is writing to {tmp_path}\n")
+    assert shardloom("render", "ocr", f"{made}/annotations", "-o", tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("command", ["annotate ocr -i {made}/images/*.tar", "render ocr {made}/annotations"])
+def test_a_read_only_disk_is_one_line_and_1(
+    made: Path, tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [word.format(made=made) for word in command.split()]
+    with small_disk(tmp_path / "disk", 256 << 10, read_only=True) as disk:
+        code, out, err = run(*arguments, "-o", f"{disk}/out", "--workers", "1", capsys=capsys)
+        assert (code, out, err) == (1, "", f"error: cannot make {disk}/out: Read-only file system\n")
+        code, out, err = run(*arguments, "-o", str(disk), "--workers", "1", capsys=capsys)
+        assert (code, out, err) == (1, "", f"error: cannot write {disk}/recipe.yaml: Read-only file system\n")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    code, out, err = run(command, "--help", capsys=capsys)
+    assert (code, err) == (0, "")
+    assert f"Example: shardloom {command}" in out
+    if command == "ingest":
+        assert all(source in out for source in SOURCES)
+
+
+def test_the_trainers_help_is_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run("train", "--help", capsys=capsys)
+    assert (code, err) == (0, "")
+    assert out.startswith("usage: shardloom train ")
+    assert "examples:" in out
+    code, out, err = run("train", "absent.yaml", capsys=capsys)
+    assert (code, out, err) == (2, "", "error: cannot read recipe absent.yaml: No such file or directory\n")
+
+
+def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys=capsys)
+    assert code == 2
+    assert all(f" {command} " in out for command in COMMANDS)
+
+
+def test_json_is_for_scripts(made: Path, tmp_path: Path) -> None:
+    """What is printed to the standard output is one JSON value and nothing else."""
+    rendered = shardloom("render", "ocr", f"{made}/annotations", "-o", tmp_path / "c", "--json", "--workers", "1")
+    expected = {"outputs": 1, "rows_in": 6, "rows_out": 4, "quarantined": 2, "reasons": {"too_few_lines": 2}}
+    assert json.loads(rendered.stdout) == expected | {"counts": {"captions": 48}, "damaged": {}}
+    joined = shardloom(
+        *("shard", "--images", f"{made}/images/*.tar", "--captions", tmp_path / "c", "-o", tmp_path / "t"),
+        *("--samples-per-shard", "3", "--json", "--workers", "1"),
+    )
+    found = json.loads(joined.stdout)
+    assert (found["outputs"], found["rows_in"], found["rows_out"], found["reasons"]) == (2, 6, 4, {"no_caption": 2})
+    checked = shardloom("verify", tmp_path / "t", "--json")
+    assert json.loads(checked.stdout) == {"outputs": 2, "faults": []}
+    (tmp_path / "t/data/00000001.tar").unlink()
+    checked = shardloom("verify", tmp_path / "t", "--json")
+    assert checked.returncode == 1
+    assert json.loads(checked.stdout)["faults"] == [f"{tmp_path}/t/data/00000001.tar: is missing"]
+    told = json.loads(shardloom("stats", tmp_path / "t", "--json").stdout)
+    assert (told["kind"], told["rows_in"], told["times"]["runs"]) == ("shard", 6, 1)
+    for done in (rendered, joined):
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_is_said_when_all_went_well(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    annotations = str(made / "annotations")
+    assert run("verify", annotations, capsys=capsys) == (
+        *(0, f"{annotations}: 1 outputs are as they were committed\n", ""),
+    )
+    code, out, err = run("stats", str(made / "captions"), capsys=capsys)
+    assert (code, err) == (0, "")
+    lines = [" ".join(text.split()) for text in out.splitlines()]
+    head = ["outputs 1", "rows in 6", "rows out 4", "quarantined 2", "too_few_lines 2", "captions 48"]
+    assert lines[:-1] == head
+    assert re.fullmatch(r"seconds \d+\.\d in 1 runs", lines[-1])
+
+
+def test_commands_start_fast() -> None:
+    """Neither Ray nor polars nor an engine is imported for help, verify or stats."""
+    heavy = "{'ray', 'polars', 'onnxruntime', 'rapidocr', 'torch', 'cv2', 'datasets'}"
+    modules = (
+        "import pipelines.cli.app, pipelines.verify.run, pipelines.stats.run, pipelines.render.run, pipelines.shard.run"
+    )
+    script = f"{modules}, sys; print(sorted({heavy} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

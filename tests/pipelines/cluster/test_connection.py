@@ -1,0 +1,42 @@
+"""Which cluster a run uses: its own, the one at its address, or what its caller uses already."""
+
+import pytest
+import ray
+
+from pipelines.cluster.connection import connect, joins
+from pipelines.recipes.base import RunOptions
+from schemas.errors import UsageError
+from tests.pipelines.support.drivers import cluster_that_offers
+
+pytestmark = pytest.mark.ray  # beside the tests of the group: it takes what clusters take to start
+
+STORE = 100 << 20
+
+
+def here() -> str:
+    """The cluster in use."""
+    return str(ray.get_runtime_context().gcs_address)
+
+
+def test_a_run_is_where_it_asks_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with cluster_that_offers("something") as cluster:
+        own, joining = RunOptions(workers=1), RunOptions(address=cluster.address)
+        connect(own, STORE)
+        first = here()
+        assert first != cluster.address
+        connect(own, STORE)
+        assert (here(), joins(own)) == (first, False)
+        connect(joining, STORE)
+        assert (here(), joins(joining)) == (cluster.address, True)
+        assert not joins(own)
+
+        ray.shutdown()
+        ray.init(address=cluster.address)
+        assert joins(own)
+        connect(own, STORE)
+        connect(joining, STORE)
+        assert here() == cluster.address
+        with pytest.raises(UsageError) as error:
+            connect(RunOptions(address="10.0.0.1:6379"), STORE)
+        assert str(error.value) == f"this process uses Ray at {cluster.address}, and the run asks for 10.0.0.1:6379"

@@ -1,0 +1,117 @@
+"""What the ledger makes of what workers report."""
+
+import pytest
+
+from pipelines.cluster.ledger import Ledger, StageCounts, StageState
+
+
+class Clock:
+    """A clock that stands still until it is told otherwise."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr("pipelines.cluster.ledger.time", made)
+    return made
+
+
+def chunk(ledger: Ledger, stage: str, name: str, images: int = 4, seconds: float = 2.0) -> None:
+    ledger.begin(stage, name, images)
+    ledger.beat(stage, images, seconds)
+    ledger.finish(stage, name)
+
+
+def test_counts_and_queues(clock: Clock) -> None:
+    ledger = Ledger(["decode", "ocr"])
+    ledger.start("decode")
+    ledger.start("ocr")
+    for name in ("a/0", "a/1", "a/2"):
+        chunk(ledger, "decode", name)
+    assert ledger.snapshot().states == {"decode": StageState(), "ocr": StageState(queued=3)}
+    ledger.begin("ocr", "a/1", 4)
+    clock.now += 5
+    ledger.begin("ocr", "a/0", 4)
+    clock.now += 3
+    found = ledger.snapshot()
+    longest = "shard-chunk a/1, samples 0 to 3"
+    assert found.states["ocr"] == StageState(2, 1, still_seconds=3, longest_seconds=8, longest=longest)
+    assert (found.idle_seconds, found.stages["decode"]) == (3, StageCounts(1, 12, 3, busy_seconds=6))
+    ledger.finish("ocr", "a/1")
+    assert ledger.snapshot().states["ocr"].longest == "shard-chunk a/0, samples 0 to 3"
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_chunk_that_is_done_twice_waits_once() -> None:
+    ledger = Ledger(["decode", "ocr"])
+    for _ in range(2):  # its worker died after it had said that it was done
+        chunk(ledger, "decode", "a/0")
+    assert ledger.snapshot().states["ocr"].queued == 1
+    ledger.begin("ocr", "a/0", 4)
+    assert ledger.snapshot().states["ocr"].queued == 0
+
+
+def test_time_without_progress_counts_while_there_is_work(clock: Clock) -> None:
+    ledger = Ledger(["decode", "ocr"])
+    clock.now += 100
+    assert [state.still_seconds for state in ledger.snapshot().states.values()] == [0, 0]
+    chunk(ledger, "decode", "a/0")
+    clock.now += 1
+    chunk(ledger, "decode", "a/1")
+    clock.now += 1
+    assert ledger.snapshot().states["ocr"].still_seconds == 2  # since it has had work at all
+    assert ledger.snapshot().states["decode"].still_seconds == 0  # nothing at work, and nobody knows what is to come
+
+
+def test_deaths_and_recycled_workers(clock: Clock) -> None:
+    ledger = Ledger(["ocr"])
+    for _ in range(2):
+        ledger.start("ocr")
+    clock.now += 60  # nothing to do yet
+    ledger.begin("ocr", "a/0", 4)
+    ledger.begin("ocr", "a/1", 4)
+    clock.now += 10
+    ledger.start("ocr")  # in place of the one that died
+    attempts = ledger.begin("ocr", "a/0", 4)
+    assert (attempts.careful, attempts.deaths) == (True, {(0, 4): 1})
+    ledger.enter("ocr", "a/0", (2, 3))
+    assert ledger.snapshot().states["ocr"].longest == "shard-chunk a/1, samples 0 to 3"
+    ledger.finish("ocr", "a/1")
+    ledger.recycle("ocr")
+    assert ledger.snapshot().states["ocr"].longest == "shard-chunk a/0, samples 2 to 2"
+    clock.now += 10
+    ledger.finish("ocr", "a/0")
+    counts = StageCounts(1, 0, 2, deaths=1, recycled=1, offered_seconds=2 * 10 + 1 * 10, working_seconds=20)
+    assert ledger.snapshot().stages["ocr"] == counts
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_ledger_that_has_started_again() -> None:
+    """It hears of chunks that it knows nothing of."""
+    ledger = Ledger(["decode", "ocr"])
+    ledger.enter("decode", "a/0", (1, 2))
+    ledger.finish("decode", "a/0")
+    ledger.finish("ocr", "a/1")
+    found = ledger.snapshot()
+    assert [counts.chunks for counts in found.stages.values()] == [1, 1]
+    assert found.states == {"decode": StageState(), "ocr": StageState(queued=1)}
+
+
+def test_workers_of_a_ledger_that_has_started_again(clock: Clock) -> None:
+    """They are counted as they are seen, and are never fewer than none."""
+    ledger = Ledger(["ocr"])
+    ledger.recycle("ocr")
+    assert ledger.snapshot().stages["ocr"].workers == 0
+    ledger.begin("ocr", "a/0", 4)
+    ledger.begin("ocr", "a/1", 4)
+    clock.now += 10
+    ledger.finish("ocr", "a/0")
+    ledger.begin("ocr", "a/2", 4)
+    counts = StageCounts(2, 0, 1, recycled=1, offered_seconds=2 * 10, working_seconds=10)
+    assert ledger.snapshot().stages["ocr"] == counts

@@ -1,0 +1,74 @@
+"""Work that no worker begins ends the run; work that takes long does not."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from pipelines.cluster.map_units import runs_alone
+from pipelines.recipes.base import RunOptions
+from tests.conftest import REPOSITORY
+from tests.pipelines.support.drivers import NO_TOKEN, TIMEOUT, cluster_of
+
+SCRIPT = """
+import sys, time
+from pipelines.recipes.base import RunOptions
+from pipelines.cluster.map_units import map_units
+from schemas.errors import ShardloomError
+
+def slowly(seconds):
+    time.sleep(seconds)
+    return seconds
+
+def run(units, stall_seconds):
+    return sorted(map_units(slowly, units, RunOptions(address=sys.argv[1], stall_seconds=stall_seconds)))
+
+print(run([0, 1], 1e9), run([9], 4))  # the worker is up when the limit counts
+import ray
+
+@ray.remote(num_cpus=1)
+class Other:
+    def ready(self):
+        pass
+
+other = Other.remote()
+ray.get(other.ready.remote())
+try:
+    run([0], 4)
+except ShardloomError as error:
+    print(error)
+from ray.experimental.internal_kv import _internal_kv_list
+print(_internal_kv_list("", namespace="shardloom"))
+"""
+
+
+def test_a_job_works_on_its_cluster_on_one_unit_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    run, joining, one = RunOptions(), RunOptions(address="head:6379"), RunOptions(workers=1)
+    assert [runs_alone(run, units) for units in (0, 1)] == [True, True]
+    assert [runs_alone(joining, units) for units in (0, 1, 2)] == [True, False, False]
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    assert [runs_alone(run, units) for units in (0, 1, 2)] == [True, False, False]
+    assert [runs_alone(one, units) for units in (0, 1, 2)] == [True, True, True]
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.xdist_group("ray")
+def test_a_cluster_without_a_free_cpu_ends_the_run_and_a_long_unit_does_not() -> None:
+    with cluster_of(cpus=1) as address:
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT, address],
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY)} | NO_TOKEN,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+        )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "[0, 1] [9]",
+        "no progress for 4 s: no worker has started (are there CPUs left on the cluster?); what is done is kept, "
+        "the same command goes on",
+        "[]",
+    ]

@@ -1,0 +1,64 @@
+"""The addresses of a set are listed once each, in parts that the input alone decides."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from curation.sources import SOURCES
+from pipelines.img2dataset.process import is_web_address
+from pipelines.ingest.download import urls as ingest_addresses
+from pipelines.ingest.download.urls import address_hash, listed
+from pipelines.ingest.row_watch import RowWatch
+from pipelines.ingest.run import plan
+from pipelines.ingest.unit import Unit
+from pipelines.recipes.download import DownloadOptions
+from pipelines.recipes.ingest import IngestRecipe, IngestRun
+from pipelines.terminal.progress import Progress
+from schemas.storage.folder import Folder
+from tests.pipelines.support.published import write_text
+
+ALONE = RowWatch(None)
+
+
+def test_only_http_is_asked_for() -> None:
+    asked = ["http://a/b", "HTTPS://a", "ftp://a", "file:///etc/passwd", "a.jpg", "", "http://\ud800"]
+    assert [is_web_address(address) for address in asked] == [True, True] + [False] * 5
+
+
+def units_of(recipe: IngestRecipe) -> list[Unit]:
+    """Its units of work."""
+    with Progress("plan", 1, quiet=True) as progress:
+        return plan(recipe, SOURCES[recipe.source], recipe.input, progress)
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 1000])
+def test_each_address_is_listed_once_in_parts_that_the_input_decides(
+    tmp_path: Path, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest_addresses, "SORTED_AT_ONCE", at_once)
+    urls = [f"http://host{number % 3}.example/{number % 17}.jpg" for number in range(40)]
+    lines = "".join(f"{url}\ta caption\n" for url in [*urls, "ftp://a.example/1.jpg"])
+    recipe = IngestRecipe(
+        source="cc12m",
+        input=[write_text(tmp_path / "set.tsv", lines)],
+        download=DownloadOptions(urls_per_shard=6),
+        samples_per_shard=5,
+        run=IngestRun(workers=1),
+    )
+    output = Folder(str(tmp_path / "out"))
+    with Progress("list", 1, quiet=True) as progress:
+        parts = listed(recipe, output, units_of(recipe), ALONE, progress)
+    paths = sorted((tmp_path / "out/downloads/urls").iterdir())
+    held = [pl.read_parquet(path)["url"].to_list() for path in paths]
+    assert [path.stem for path in paths] == [part.name for part in parts]
+    assert [len(each) for each in held] == [part.urls for part in parts]
+    assert max(map(len, held)) <= 6
+    assert sorted(url for each in held for url in each) == sorted({*urls})
+    hashes = [address_hash(url) for each in held for url in each]
+    assert hashes == sorted(hashes)
+    assert [part.first for part in parts] == [address_hash(each[0]) for each in held]
+    with Progress("list", 1, quiet=True) as progress:
+        assert listed(recipe, output, [], ALONE, progress) != parts  # of another input
+        assert listed(recipe, output, units_of(recipe), ALONE, progress) == parts
+        assert progress.items == len({*urls})

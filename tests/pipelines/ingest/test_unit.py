@@ -1,0 +1,63 @@
+"""The work on one unit by itself: what it leaves out is written down, whatever is wrong with it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from pipelines.ingest.row_watch import RowWatch
+from pipelines.ingest.stores.open import open_stores
+from pipelines.ingest.unit import LeftOut, Shards, Unit, UnitWork
+from pipelines.inputs.source_files import cut_file
+from pipelines.output.training_shards import put_quarantine
+from pipelines.recipes.ingest import IngestRecipe
+from schemas.records.quarantine import Reason, Rejected
+from schemas.storage.folder import Folder
+from tests.conftest import jpeg
+from tests.pipelines.support.published import ROWS, mint_pdf
+from tests.pipelines.support.sets import rows
+
+
+def work(tmp_path: Path, source: str, files: str, **options: object) -> tuple[UnitWork, Unit]:
+    """The work on the first unit of a set, with images beside it."""
+    recipe = IngestRecipe.model_validate({"source": source, "input": [files], "images": [str(tmp_path)]} | options)
+    found = UnitWork(recipe, Folder(str(tmp_path / "out")), open_stores(recipe.images), None, RowWatch(None))
+    return found, Unit(0, cut_file(found.reader, 100, files)[0])
+
+
+def conversation(*images: str) -> str:
+    """A line of a LLaVA set."""
+    asked = "<image>" * len(images) + " what?"
+    turns = [{"from": "human", "value": asked}, {"from": "gpt", "value": "x"}]
+    return json.dumps({"image": list(images), "conversations": turns}) + "\n"
+
+
+def test_a_path_that_can_be_stored_nowhere_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(jpeg(1))
+    (tmp_path / "a.jsonl").write_text(conversation("b\ud83d.jpg") + conversation("a.jpg"))
+    found, unit = work(tmp_path, "llava", str(tmp_path / "a.jsonl"))
+    (manifest,) = found(unit)
+    assert (manifest.rows_in, manifest.rows_out) == (2, 1)
+    (row,) = rows(tmp_path / "out", "quarantine")
+    assert (row["reason"], row["detail"]) == ("lost_image", "image 0: b?.jpg is in no store")
+
+
+def test_a_fault_that_can_be_stored_nowhere_is_written_all_the_same(tmp_path: Path) -> None:
+    shards = Shards(iter([LeftOut("1", None, Rejected(Reason.MALFORMED_ROW, "a\udc00"))]), 5, 100)
+    assert list(shards.next()) == []
+    put_quarantine(Folder(str(tmp_path)), "00000000", shards.left_out_rows)
+    assert [row["detail"] for row in rows(tmp_path, "quarantine")] == ["a?"]
+
+
+def test_images_that_came_before_cost_no_document_that_may_lose_none(tmp_path: Path) -> None:
+    """Documents do without them; a conversation, whose answers hang on it, is left out."""
+    files = mint_pdf(tmp_path)
+    found, unit = work(tmp_path, "mint-pdf", files, repeated_images="exact", filters={"lost_image": "drop_document"})
+    (manifest,) = found(replace(unit, repeats={0: frozenset({0}), 5: frozenset({0, 1})}))
+    assert (manifest.rows_out, manifest.reasons) == (ROWS, {})
+    assert (manifest.counts["dropped_repeated_image"], manifest.counts["lost_images"]) == (3, 0)
+
+    (tmp_path / "a.jpg").write_bytes(jpeg(1))
+    (tmp_path / "a.jsonl").write_text(conversation("a.jpg", "a.jpg") * 2)
+    found, unit = work(tmp_path, "llava", str(tmp_path / "a.jsonl"), repeated_images="exact")
+    (manifest,) = found(replace(unit, repeats={1: frozenset({0, 1})}))
+    assert (manifest.rows_out, manifest.reasons) == (1, {"repeated_image": 1})

@@ -1,0 +1,218 @@
+"""Every row of a file is in one unit, none in two; a unit holds no more than was asked; its bytes and hash are told."""
+
+import datetime
+import hashlib
+import io
+import itertools
+import json
+import random
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curation.sources import SOURCES, ReadOptions
+from pipelines.inputs.parquet_rows import rows
+from pipelines.inputs.source_files import Item, Stretch, StretchReader, cut_file, source_files
+from schemas.errors import ShardloomError, UsageError
+from schemas.records.quarantine import Reason, Rejected
+
+TEXT = SOURCES["text"]
+
+
+def read(stretch: Stretch) -> tuple[StretchReader, list[Item]]:
+    reader = StretchReader(TEXT, stretch)
+    return reader, list(reader)
+
+
+def parquet(path: Path, groups: list[int]) -> str:
+    """Rows numbered from 0, in row groups of these lengths."""
+    rows = iter(range(sum(groups)))
+    schema = pa.schema([("text", pa.string()), ("other", pa.int64())])
+    with pq.ParquetWriter(path, schema) as writer:
+        for length in groups:
+            writer.write_table(pa.Table.from_pylist([{"text": str(next(rows))} for _ in range(length)], schema=schema))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("groups", "most", "expected"),
+    [
+        ([5], 10, [(0, 5)]),
+        ([4, 4, 4], 8, [(0, 8), (8, 12)]),
+        ([4, 4, 4], 9, [(0, 8), (8, 12)]),
+        ([4, 4, 4], 3, [(0, 3), (3, 4), (4, 7), (7, 8), (8, 11), (11, 12)]),
+        ([2, 9, 2, 1], 4, [(0, 2), (2, 6), (6, 10), (10, 11), (11, 14)]),
+        ([0, 3, 0], 4, [(0, 3)]),
+        ([], 4, []),
+    ],
+)
+def test_parquet_is_cut_at_row_groups(
+    tmp_path: Path, groups: list[int], most: int, expected: list[tuple[int, int]]
+) -> None:
+    path = parquet(tmp_path / "a.parquet", groups)
+    found = cut_file(TEXT, most, path)
+    assert [(stretch.start, stretch.stop) for stretch in found] == expected
+    rows = [item for stretch in found for item in read(stretch)[1]]
+    assert rows == [Item(str(row), {"text": str(row)}) for row in range(sum(groups))]
+
+
+class Counted(io.FileIO):
+    """A file that counts what is read of it."""
+
+    count = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        self.count += len(data)
+        return data
+
+
+def test_of_a_local_row_group_only_pages_are_held(tmp_path: Path) -> None:
+    """It may have gigabytes of images. A store would be asked for page by page, so there it is read at once."""
+    path = tmp_path / "a.parquet"
+    table = pa.table({"text": [random.Random(row).randbytes(1 << 16).hex() for row in range(256)]})
+    pq.write_table(table, path, compression="none", use_dictionary=False, data_page_size=1 << 17, write_batch_size=1)
+    shares = []
+    for is_local in (True, False):
+        with Counted(path) as file:
+            next(rows(cast(BinaryIO, file), TEXT, str(path), 0, 256, is_local))
+            shares.append(file.count / path.stat().st_size)
+    assert shares[0] < 0.5 < 1 <= shares[1]
+
+
+def test_an_input_is_told_by_what_was_read_of_it(tmp_path: Path) -> None:
+    path = parquet(tmp_path / "a.parquet", [70, 70, 70])
+    data = Path(path).read_bytes()
+    (whole,) = cut_file(TEXT, 1000, path)
+    assert read(whole)[0].input.model_dump() == {
+        "path": path,
+        "size": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+    first, second, third = cut_file(TEXT, 70, path)
+    found = [read(stretch)[0].input for stretch in (first, second, third)]
+    assert [file.path for file in found] == [f"{path}#rows={start}-{start + 70}" for start in (0, 70, 140)]
+    assert (first.first, first.last, second.last) == (4, second.first, third.first)
+    for stretch, file in zip((first, second, third), found, strict=True):
+        assert file.size == stretch.last - stretch.first
+        assert file.sha256 == hashlib.sha256(data[stretch.first : stretch.last]).hexdigest()
+
+
+@given(
+    lines=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=30), max_size=30),
+    most=st.integers(1, 12),
+    ends=st.booleans(),
+)
+def test_lines_are_in_one_unit_each(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[str], most: int, ends: bool
+) -> None:
+    path = tmp_path_factory.mktemp("lines") / "a.jsonl"
+    path.write_bytes("\n".join(lines).encode() + (b"\n" if ends else b""))
+    found = cut_file(TEXT, most, str(path))
+    items = [item for stretch in found for item in read(stretch)[1]]
+    expected = [line for line in path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n") if line.strip()]
+    assert [item.content.rstrip("\n").encode() for item in items] == expected
+    assert [item.key for item in items] == [str(row) for row in range(len(expected))]
+    assert all(stretch.stop - stretch.start == most for stretch in found[:-1] if stretch.stop is not None)
+    if found:
+        assert (found[0].first, found[-1].last) == (0, path.stat().st_size)
+        assert all(one.last == after.first for one, after in itertools.pairwise(found))
+
+
+def test_lists_are_cut_by_items(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps([{"id": number} for number in range(7)]))
+    reader = SOURCES["visual-genome"]
+    found = cut_file(reader, 3, str(path))
+    assert [(stretch.start, stretch.stop) for stretch in found] == [(0, 3), (3, 6), (6, 7)]
+    items = [item.content["id"] for stretch in found for item in StretchReader(reader, stretch)]
+    assert items == list(range(7))
+    path.write_text(path.read_text()[:-5])
+    with pytest.raises(UsageError, match=rf"{path}: "):
+        cut_file(reader, 3, str(path))
+
+
+def test_a_string_that_is_no_text_costs_no_neighbour(tmp_path: Path) -> None:
+    texts = pa.array([b"one", b"\xff\xfe", b"three"]).view(pa.string())
+    pq.write_table(pa.table({"text": texts}), tmp_path / "a.parquet")
+    (stretch,) = cut_file(TEXT, 10, str(tmp_path / "a.parquet"))
+    fault = Rejected(Reason.MALFORMED_ROW, "not UTF-8: invalid start byte at byte 0")
+    assert [item.content for item in read(stretch)[1]] == [{"text": "one"}, fault, {"text": "three"}]
+
+
+def test_times_are_read_as_text_and_cost_no_row(tmp_path: Path) -> None:
+    """Years of six digits and zones that nobody knows are nothing for Python; nested or not."""
+    far = pa.array([1, 2**50, None])
+    zoned = far.cast(pa.timestamp("ms", "Mars/Base"))
+    columns = {
+        "url": pa.array(["http://u"] * 3),
+        "caption": pa.array(["c"] * 3),
+        "seen": zoned,
+        "day": pa.array([1, 2**31 - 1, None], pa.int32()).view(pa.date32()),
+        "exact": pa.array([1, 2, None]).cast(pa.timestamp("ns")),
+        "each": pa.ListArray.from_arrays([0, 2, 2, 3], zoned),
+        "about": pa.StructArray.from_arrays([zoned, far], ["at", "n"]),
+        "by_name": pa.MapArray.from_arrays([0, 1, 2, 3], ["a", "b", "c"], zoned),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    kale = SOURCES["kale"]
+    (stretch,) = cut_file(kale, 10, str(tmp_path / "a.parquet"))
+    first, second, third = (item.content for item in StretchReader(kale, stretch))
+    at, later = "1970-01-01 00:00:00.001", f"<value out of range: {2**50}>"
+    fixed = {"url": "http://u", "caption": "c"}
+    assert first == fixed | {
+        "seen": at,
+        "day": "1970-01-02",
+        "exact": "1970-01-01 00:00:00.000000001",
+        "each": [at, later],
+        "about": {"at": at, "n": 1},
+        "by_name": [("a", at)],
+    }
+    assert (second["seen"], second["about"]) == (later, {"at": later, "n": 2**50})
+    assert (third["seen"], third["each"], third["by_name"]) == (None, [None], [("c", None)])
+    json.loads(kale.read(first, ReadOptions()).metadata)
+
+
+def test_what_cannot_be_read_costs_no_neighbour(tmp_path: Path) -> None:
+    """Lists of a fixed length, which no set has, are taken as Arrow gives them."""
+    days = pa.array([1, 2**31 - 1], pa.int32()).view(pa.date32())
+    pq.write_table(pa.table({"text": pa.FixedSizeListArray.from_arrays(days, 1)}), tmp_path / "a.parquet")
+    (stretch,) = cut_file(TEXT, 10, str(tmp_path / "a.parquet"))
+    first, second = (item.content for item in read(stretch)[1])
+    assert first == {"text": [datetime.date(1970, 1, 2)]}
+    assert second == Rejected(
+        Reason.MALFORMED_ROW, "a value that cannot be read: days=2147483647; must have magnitude <= 999999999"
+    )
+
+
+def test_a_broken_page_is_told_with_its_file(tmp_path: Path) -> None:
+    path = Path(parquet(tmp_path / "a.parquet", [1000]))
+    data = bytearray(path.read_bytes())
+    (stretch,) = cut_file(TEXT, 1000, str(path))
+    data[4:200] = bytes(196)
+    path.write_bytes(data)
+    with pytest.raises(ShardloomError, match=r"cannot read .*a\.parquet: "):
+        read(stretch)
+
+
+def test_a_file_that_has_shrunk_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text("{}\n" * 5)
+    (stretch,) = cut_file(TEXT, 10, str(path))
+    path.write_text("{}\n" * 4)
+    with pytest.raises(ShardloomError, match=r"a\.jsonl has become shorter since the run began"):
+        read(stretch)
+
+
+def test_only_files_of_the_set_are_taken(tmp_path: Path) -> None:
+    for name in ("b.jsonl", "a.parquet", "c.txt"):
+        (tmp_path / name).touch()
+    found = source_files([f"{tmp_path}/*l", f"{tmp_path}/*.parquet", f"{tmp_path}/b*"], "text", TEXT)
+    assert found == [f"{tmp_path}/a.parquet", f"{tmp_path}/b.jsonl"]
+    with pytest.raises(UsageError, match=r"c\.txt is no \.jsonl or \.parquet file: the glob should match files of"):
+        source_files([f"{tmp_path}/*"], "text", TEXT)

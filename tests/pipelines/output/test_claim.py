@@ -1,0 +1,97 @@
+"""One folder for one recipe: what it holds is named where it is another's."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pipelines.output.claim import claim
+from pipelines.output.output_set import begun
+from pipelines.recipes.annotate import AnnotateRecipe
+from pipelines.recipes.base import Recipe, RunOptions
+from pipelines.recipes.render import RenderRecipe
+from schemas.errors import UsageError
+from schemas.output_set.recipe_file import held_recipe
+from schemas.storage.folder import Folder
+
+ANNOTATE = {"input": "shards/*.tar", "engines": {"ocr": {"engine": "rapidocr"}}}
+
+
+def test_a_folder_is_claimed_once(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path / "out"))
+    recipe = RenderRecipe(input="a", min_confidence=0.5)
+    claim(folder, recipe)
+    assert held_recipe(folder) == recipe.resolved()
+    before = (tmp_path / "out/recipe.yaml").stat().st_mtime_ns
+    claim(folder, recipe.model_copy(update={"run": RunOptions(workers=7)}))
+    assert (tmp_path / "out/recipe.yaml").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        (RenderRecipe(input="b"), "input is 'a' there and 'b' here"),
+        (RenderRecipe(input="a", granularities=[0]), r"granularities is \[0, 1, 2, 3, 4, 5\] there and \[0\] here"),
+        (RenderRecipe(input="b", min_lines=2), "input is 'a' there and 'b' here; min_lines is 1 there and 2 here"),
+        (
+            RenderRecipe(input="b", granularities=[0], min_lines=2, min_confidence=0.5),
+            r"(\w+ is .* there and .* here; ){3}and 1 more",
+        ),
+    ],
+)
+def test_another_recipe_is_refused_by_field(tmp_path: Path, other: Recipe, named: str) -> None:
+    folder = Folder(str(tmp_path))
+    claim(folder, RenderRecipe(input="a"))
+    line = rf"{re.escape(str(tmp_path))} holds another recipe \({named}\): take a new output folder"
+    with pytest.raises(UsageError) as error:
+        claim(folder, other)
+    assert re.fullmatch(line, str(error.value)), str(error.value)
+
+
+def test_a_set_of_another_kind_is_named(tmp_path: Path) -> None:
+    claim(Folder(str(tmp_path)), RenderRecipe(input="a"))
+    with pytest.raises(UsageError) as error:
+        claim(Folder(str(tmp_path)), AnnotateRecipe.model_validate(ANNOTATE))
+    assert str(error.value) == f"{tmp_path} is a render set, not an annotate set: take a new output folder"
+
+
+def test_a_nested_difference_is_named(tmp_path: Path) -> None:
+    recipes = [AnnotateRecipe.model_validate(ANNOTATE | {"chunk": {"samples": samples}}) for samples in (4, 8)]
+    claim(Folder(str(tmp_path)), recipes[0])
+    with pytest.raises(UsageError, match=r"\(chunk\.samples is 4 there and 8 here\)"):
+        claim(Folder(str(tmp_path)), recipes[1])
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "parts/photo.jpg"])
+def test_a_folder_of_something_else_is_refused(tmp_path: Path, name: str) -> None:
+    theirs = tmp_path / name
+    theirs.parent.mkdir(exist_ok=True)
+    theirs.write_bytes(b"?")
+    with pytest.raises(UsageError, match=r"is not empty and holds no recipe\.yaml: take a new output folder"):
+        claim(Folder(str(tmp_path)), RenderRecipe(input="a"))
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [theirs]
+
+
+def test_an_empty_folder_may_be_taken(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg.tmp-1234").touch()  # of a writer that was killed
+    claim(Folder(str(tmp_path)), RenderRecipe(input="a"))
+    assert (tmp_path / "recipe.yaml").exists()
+
+
+@pytest.mark.parametrize("damaged", [b"", b"kind: [", b"\xff\xfe", b"- a list", b"[" * 5000])
+def test_a_damaged_recipe_is_named(tmp_path: Path, damaged: bytes) -> None:
+    (tmp_path / "recipe.yaml").write_bytes(damaged)
+    with pytest.raises(UsageError, match=r"/recipe\.yaml is not what was written there"):
+        claim(Folder(str(tmp_path)), RenderRecipe(input="a"))
+
+
+def test_two_runs_may_not_write_to_one_folder(tmp_path: Path) -> None:
+    folder, recipe = Folder(str(tmp_path / "out")), RenderRecipe(input="a")
+    with (
+        begun(folder, recipe),
+        pytest.raises(UsageError, match=r"another run is writing to .*/out"),
+        begun(folder, recipe),
+    ):
+        pass
+    with begun(folder, recipe):
+        pass

@@ -1,0 +1,43 @@
+"""Cutting input shards into outputs: whatever is good and whatever the length, no sample is lost or doubled."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.inputs.shards import InputShard
+from pipelines.shard.plan import Census, cut_units
+
+GOODS = st.lists(st.lists(st.booleans(), max_size=12), max_size=8)
+
+
+def censuses(goods: list[list[bool]]) -> list[Census]:
+    return [
+        Census(InputShard(f"{number:08d}", f"{number:08d}.tar"), True, np.array(good, bool))
+        for number, good in enumerate(goods)
+    ]
+
+
+@given(GOODS, st.integers(1, 15))
+def test_every_sample_is_in_exactly_one_unit(goods: list[list[bool]], samples: int) -> None:
+    units = cut_units(censuses(goods), samples)
+    places = [
+        (stretch.shard.name, position)
+        for unit in units
+        for stretch in unit.stretches
+        for position in range(stretch.start, stretch.stop)
+    ]
+    assert places == [(f"{number:08d}", at) for number, good in enumerate(goods) for at in range(len(good))]
+    held = [sum(sum(goods[int(part.shard.name)][part.start : part.stop]) for part in unit.stretches) for unit in units]
+    total = sum(map(sum, goods))
+    assert held[:-1] == [samples] * (len(units) - 1)
+    assert sum(held) == total
+    assert len(units) == max(-(-total // samples), min(1, len(goods)))
+    assert [unit.name for unit in units] == [f"{number:08d}" for number in range(len(units))]
+    assert sum(unit.rows for unit in units) == len(places)
+
+
+@given(GOODS, st.integers(1, 15))
+def test_every_input_is_read_for_its_damage(goods: list[list[bool]], samples: int) -> None:
+    units = cut_units(censuses(goods), samples)
+    read = {stretch.shard.name for unit in units for stretch in unit.stretches}
+    assert read == {f"{number:08d}" for number in range(len(goods))}

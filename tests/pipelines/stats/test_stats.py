@@ -1,0 +1,64 @@
+"""Counts and times of runs, added up and printed."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from pipelines.annotate.messages import Written
+from pipelines.cluster.ledger import Snapshot, StageCounts
+from pipelines.output.totals import RunClock, RunTimes, read_times
+from pipelines.terminal.tables import print_stats
+from schemas.output_set.layout import STATS
+from schemas.output_set.manifest import seal
+from schemas.storage.folder import Folder
+
+
+def test_chunks_are_counted_by_outcome() -> None:
+    times = RunTimes()
+    times.take(Written("a", 0, 100, 5, {"decode_error": 1, "too_small": 2}, {}))
+    times.take(Written("a", 1, 50, 3, {"decode_error": 1}, {"ocr": 2}))
+    times.take(Written("b", 0, 50, 2, {}, {"ocr": 1, "boxes": 1}))
+    assert times.rows == {"annotated": 6, "decode_error": 2, "too_small": 2}
+    assert times.engine_errors == {"ocr": 3, "boxes": 1}
+    assert times.bytes == 200
+
+
+def test_runs_add_up(tmp_path: Path) -> None:
+    output = Folder(str(tmp_path))
+    counts = StageCounts(2, 8, 2, deaths=1, recycled=3, busy_seconds=1.5, offered_seconds=4, working_seconds=2)
+    for shards in (1, 2):
+        clock = RunClock()
+        clock.times.take(Written("a", 0, 100, 8, {"too_small": 1}, {"ocr": 1}))
+        clock.times.shards = shards
+        clock.times.resent = 5
+        clock.stages(Snapshot({"ocr": counts}))
+        clock.stop(output)
+    both = read_times(output)
+    assert (both.runs, both.rows, both.engine_errors) == (2, {"annotated": 14, "too_small": 2}, {"ocr": 2})
+    assert (both.bytes, both.shards, both.resent) == (200, 3, 10)
+    assert both.stages == {"ocr": {name: 2 * value for name, value in asdict(counts).items()}}
+
+
+def test_a_file_of_an_older_release(tmp_path: Path) -> None:
+    stages = {"ocr": {"workers": 1, "images": 4}}
+    old = {"runs": 1, "seconds": 2.0, "commit_seconds": 0.5, "stages": stages}
+    (tmp_path / STATS).write_bytes(seal(old))
+    assert read_times(Folder(str(tmp_path))) == RunTimes(1, 2.0, 0.5, stages)
+
+
+def test_what_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    well = StageCounts(2, 1000, 10, busy_seconds=15, offered_seconds=20, working_seconds=10)
+    badly = StageCounts(2, 990, 10, deaths=2, recycled=4, busy_seconds=5, offered_seconds=20, working_seconds=10)
+    times = RunTimes(1, 12.0, 0.5, {"decode": asdict(well), "ocr": asdict(badly)}, {"annotated": 990}, {"ocr": 7})
+    times.resent = 12
+    found = {"outputs": 1, "rows_in": 1000, "rows_out": 990, "quarantined": 10, "reasons": {"decode_error": 10}}
+    print_stats(found | {"counts": {}, "damaged": {}, "times": asdict(times)})
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert lines[5:] == [
+        "seconds 12.0 in 1 runs",
+        "stage decode 1,000 images, 100.00/s, workers busy 75%",
+        "stage ocr 990 images, 99.00/s, workers busy 25%, 2 deaths, 4 recycled",
+        "errors of ocr 7 images",
+        "sent again 12 requests",
+    ]

@@ -1,0 +1,164 @@
+"""Runs the annotate command as a process of its own, to be killed at chosen points of its progress."""
+
+import contextlib
+import hashlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import ray
+import yaml
+from ray.cluster_utils import Cluster
+
+from tests.conftest import REPOSITORY
+
+TIMEOUT = 600.0  # of a hang: a busy machine takes its time
+NO_TOKEN = {"RAY_AUTH_MODE": "disabled"}  # clusters of tests listen on this machine alone
+
+
+AGENT_PORTS = ("dashboard-agent-grpc-port", "dashboard-agent-listen-port", "runtime-env-agent-port")
+"""Of a node's helpers, whose node waits 15 seconds at most for those that choose them: too little on a busy machine."""
+
+
+class Driver:
+    """An annotate command with a test engine that logs every image it is given."""
+
+    def __init__(
+        self,
+        folder: Path,
+        images: str,
+        engine: str = "PixelOcr",
+        *,
+        address: str = "",
+        workers: int = 2,
+        stall_seconds: float = 100,
+        engines: Mapping[Any, Any] | None = None,
+        chunk: int = 4,
+        resources: Mapping[str, Mapping[str, float]] | None = None,
+        **settings: object,
+    ) -> None:
+        self.folder, self.output = folder, folder / "out"
+        self.log, self.order = folder / "calls.log", folder / "kill-order"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.log.touch()
+        spec = {"engine": f"tests.pipelines.support.engines:{engine}", "settings": settings, "batch_size": 2}
+        recipe = {
+            "input": images,
+            "engines": dict(engines or {"ocr": spec}),
+            "chunk": {"samples": chunk},
+            "run": {
+                "output": str(self.output),
+                "workers": workers,
+                "address": address or None,
+                "stall_seconds": stall_seconds,
+                "resources": dict(resources or {}),
+            },
+        }
+        self.recipe = folder / "recipe.yaml"
+        self.recipe.write_text(yaml.safe_dump(recipe))
+        self.environment = os.environ | {
+            "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests/pipelines/support/kill_site'}",
+            "KILL_ORDER": str(self.order),
+            "CALL_LOG": str(self.log),
+            **(NO_TOKEN if address else {}),
+        }
+
+    def start(self, *flags: str) -> "subprocess.Popen[str]":
+        """The command, running."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "pipelines.annotate", str(self.recipe), *flags],
+            cwd=REPOSITORY,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *flags: str) -> "subprocess.CompletedProcess[str]":
+        """The command, run to its end."""
+        process = self.start(*flags)
+        out, err = process.communicate(timeout=TIMEOUT)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def calls(self) -> int:
+        """Images that engines have been given so far, over all runs."""
+        return len(self.log.read_text().splitlines())
+
+    def kill_when(self, ready: Callable[[], bool]) -> bool:
+        """Starts the command and kills it as soon as `ready`; whether it was alive to be killed."""
+        process = self.start()
+        try:
+            wait_until(lambda: ready() or process.poll() is not None)
+            alive = process.poll() is None
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+        return alive
+
+
+@contextlib.contextmanager
+def cluster_of(cpus: int, **variables: str) -> Iterator[str]:
+    """A running cluster, as drivers of Ray jobs find it; its address."""
+    port = 20_000 + os.getpid() % 20_000
+    paths = f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests/pipelines/support/kill_site'}"
+    environment = os.environ | {"PYTHONPATH": paths} | NO_TOKEN | variables
+    ray = Path(sys.executable).parent / "ray"
+    start = [ray, "start", "--head", "--block", f"--port={port}", f"--num-cpus={cpus}", "--include-dashboard=false"]
+    start += [f"--{name}={own}" for name, own in zip(AGENT_PORTS, free_ports(len(AGENT_PORTS)), strict=True)]
+    # Not `ray stop` in the end, which would stop every other Ray on this machine too.
+    with subprocess.Popen(start, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as head:
+        assert head.stdout is not None
+        started = any("Ray runtime started" in line for line in head.stdout)
+        assert started, "no cluster"
+        threading.Thread(target=head.stdout.read, daemon=True).start()
+        try:
+            yield f"127.0.0.1:{port}"
+        finally:
+            head.terminate()
+            head.wait(timeout=60)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on."""
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
+
+
+def wait_until(ready: Callable[[], bool], seconds: float = TIMEOUT) -> None:
+    """Waits for progress; fails the test when there is none."""
+    end = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < end, "no progress"
+        time.sleep(0.005)
+
+
+def hashes(output: Path) -> dict[str, str]:
+    """Every file of an output set that must be the same in every run: all but the timings."""
+    return {
+        str(path.relative_to(output)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(output.rglob("*"))
+        if path.is_file() and path.name != "stats.json"
+    }
+
+
+@contextlib.contextmanager
+def cluster_that_offers(resource: str) -> Iterator[Cluster]:
+    """A head, and a node that offers to run one pool."""
+    ray.shutdown()
+    started = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    try:
+        started.add_node(num_cpus=2, resources={resource: 100})
+        yield started
+    finally:
+        ray.shutdown()
+        started.shutdown()

@@ -1,0 +1,136 @@
+"""Files are there whole or not at all: on full disks, on read-only ones, after errors, on object stores."""
+
+import errno
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import StorageError, UsageError
+from schemas.storage.folder import Folder, matching, split
+from tests.pipelines.support.sets import small_disk
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("protocol", ["", "file://", "memory://"])
+def test_what_is_written_is_read(tmp_path: Path, protocol: str) -> None:
+    folder = pickle.loads(pickle.dumps(Folder(f"{protocol}{tmp_path}/out/")))  # noqa: S301  our own bytes
+    assert not folder.exists()
+    assert folder.is_empty()
+    assert folder.names("data") == []
+    folder.write("data/a", b"one")
+    folder.write("data/a", b"three")
+    with folder.create("data/b") as file:
+        file.write(b"t")
+        file.write(b"wo")
+    assert (folder.read("data/a"), folder.read("data/b"), folder.size("data/a")) == (b"three", b"two", 5)
+    assert folder.names("data") == ["a", "b"]
+    assert folder.names() == []
+    assert not folder.is_empty()
+    assert folder.sha256("data/b")[0] == 3
+    assert folder.path("data/a") == f"{protocol}{tmp_path}/out/data/a"
+    folder.remove("data/a")
+    folder.remove("data/a")
+    assert folder.names("data") == ["b"]
+    folder.write("data/c", b"four")
+    folder.write("data/more/d", b"five")
+    folder.clear("data", but="b")
+    assert folder.sizes_below() == {"data/b": 3}
+    folder.clear("nothing", but="b")
+    folder.clear("data")
+    folder.clear("data")
+    assert folder.names("data") == []
+
+
+def test_an_error_in_the_middle_leaves_what_was_there(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path))
+    folder.write("a", b"old")
+    with pytest.raises(ZeroDivisionError), folder.create("a") as file:
+        file.writelines(bytes(1_000_000 // left) for left in (2, 1, 0))
+    assert files(tmp_path) == ["a"]
+    assert folder.read("a") == b"old"
+
+
+def test_what_a_kill_leaves_is_not_listed_and_goes(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path))
+    folder.write("data/a", b"1")
+    (tmp_path / "data/b.tmp-01234567").write_bytes(b"half")
+    assert folder.names("data") == ["a"]
+    folder.clear_temporary()
+    assert files(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("size", [400_000, 3_000_000])
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, size: int) -> None:
+    """One file that fails when it is flushed, one that fails before."""
+    with small_disk(tmp_path / "disk", 256 << 10) as disk:
+        folder = Folder(f"{disk}/out")
+        folder.write("a", b"old")
+        with pytest.raises(StorageError) as error:
+            folder.write("a", bytes(size))
+        assert str(error.value) == f"cannot write {disk}/out/a: {os.strerror(errno.ENOSPC)}"
+        with pytest.raises(StorageError, match=r"cannot write .*/out/b: No space left"), folder.create("b") as file:
+            file.writelines(bytes(100_000) for _ in range(size // 100_000))
+        assert files(disk) == ["a"]
+        assert folder.read("a") == b"old"
+        folder.write("a", b"new")
+        assert folder.read("a") == b"new"
+
+
+def test_a_read_only_disk_is_named(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 256 << 10, read_only=True) as disk:
+        reason = os.strerror(errno.EROFS)
+        with pytest.raises(StorageError) as error:
+            Folder(str(disk)).write("data/a", b"1")
+        assert str(error.value) == f"cannot write {disk}/data/a: {reason}"
+        with pytest.raises(StorageError) as error:
+            Folder(f"{disk}/new").make()
+        assert str(error.value) == f"cannot make {disk}/new: {reason}"
+
+
+def test_errors_name_the_path(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path))
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError, match=r"cannot read .*/nothing: No such file or directory"):
+        folder.read("nothing")
+    with (
+        pytest.raises(StorageError, match=r"cannot read .*/nothing: No such file or directory"),
+        folder.open("nothing"),
+    ):
+        pass
+    with pytest.raises(StorageError, match=r"cannot write .*/file/a: (File exists|Not a directory)"):
+        folder.write("file/a", b"1")
+    with pytest.raises(StorageError, match=r"cannot make .*/file: File exists"):
+        (folder / "file").make()
+
+
+@pytest.mark.parametrize("use", [Folder, matching])
+def test_unknown_protocols_are_wrong_use(use: type) -> None:
+    with pytest.raises(UsageError, match=r"nowhere://x.*Protocol not known: nowhere"):
+        use("nowhere://x/*.tar")
+
+
+def test_globs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("b.tar", "a.tar", "a.json"):
+        (tmp_path / name).write_bytes(b"")
+    assert matching(f"{tmp_path}/*.tar") == [f"{tmp_path}/a.tar", f"{tmp_path}/b.tar"]
+    assert matching(f"file://{tmp_path}/*.tar") == [f"file://{tmp_path}/a.tar", f"file://{tmp_path}/b.tar"]
+    monkeypatch.chdir(tmp_path)
+    assert matching("*.tar") == ["a.tar", "b.tar"]
+    with pytest.raises(UsageError, match=r"no file matches \*\.webp"):
+        matching("*.webp")
+    with pytest.raises(UsageError, match=r"^a\*\*b/\*\.tar: Invalid pattern: '\*\*' can only be "):
+        matching("a**b/*.tar")
+
+
+def test_split(tmp_path: Path) -> None:
+    for path, parent in (("a.tar", "."), ("x/a.tar", "x"), ("memory://x/a.tar", "memory://x")):
+        folder, name = split(path)
+        assert (folder.url, name) == (parent, "a.tar")
+    (tmp_path / "a").write_bytes(b"1")
+    folder, name = split(f"{tmp_path}/a")
+    assert folder.read(name) == b"1"

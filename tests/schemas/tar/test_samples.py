@@ -1,0 +1,106 @@
+"""How the tar reader groups members into samples, and which faults it gives them."""
+
+import tarfile
+
+import pytest
+
+from schemas.records.quarantine import Reason
+from schemas.tar.header import parse
+from schemas.tar.reader import TarSample, split_name
+from tests.schemas.support.tars import contents, files, read, special, tar_of, with_sum
+
+
+def faults(samples: list[TarSample]) -> dict[str, Reason]:
+    return {sample.key: sample.fault.reason for sample in samples if sample.fault is not None}
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "extension"),
+    [
+        ("a.jpg", "a", "jpg"),
+        ("a.0.JPG", "a", "0.jpg"),
+        ("d.1/e/a.jpg", "d.1/e/a", "jpg"),
+        ("./a.jpg", "./a", "jpg"),
+        ("a.", "a", ""),
+        ("README", "README", ""),
+        ("d.1/README", "d.1/README", ""),
+        ("d/.hidden", "d/.hidden", ""),
+    ],
+)
+def test_a_key_ends_at_the_first_dot_of_the_basename(name: str, key: str, extension: str) -> None:
+    assert split_name(name) == (key, extension)
+
+
+@pytest.mark.parametrize("kind", [b"1", b"2", b"3", b"4", b"6", b"S", b"V"])
+@pytest.mark.parametrize("size", [0, 5000])
+def test_what_is_no_file_spoils_its_sample_and_nothing_else(kind: bytes, size: int) -> None:
+    member = special("b.jpg", kind, size)
+    body = bytes(-(-size // 512) * 512) if kind in b"SV" else b""
+    head = member.tobuf(tarfile.USTAR_FORMAT)
+    reader, samples = read(tar_of(*files("a"))[: 3 * 1024] + head + body + tar_of(*files("c")))
+    assert list(contents(samples)) == ["a", "c"]
+    assert faults(samples) == {"b": Reason.UNSAFE_MEMBER}
+    assert reader.damage == []
+
+
+@pytest.mark.parametrize("name", ["../b.jpg", "/b.jpg", "d/../../b.jpg"])
+def test_a_name_that_leaves_its_folder_is_not_used(name: str) -> None:
+    _, samples = read(tar_of(*files("a"), (name, b"x"), *files("c")))
+    assert list(contents(samples)) == ["a", "c"]
+    assert list(faults(samples).values()) == [Reason.UNSAFE_MEMBER]
+
+
+def test_directories_are_passed_over_and_empty_files_are_files() -> None:
+    reader, samples = read(tar_of(special("d", b"5"), ("d/a.jpg", b""), ("d/a.txt", b"x")))
+    assert contents(samples) == {"d/a": {"jpg": b"", "txt": b"x"}}
+    assert reader.damage == []
+
+
+def test_the_first_run_of_a_key_stands() -> None:
+    again = [("a.jpg", b"other"), ("a.json", b"{}")]
+    for members in ([*files("a", "b"), *again], [*files("a"), *again, *files("b")]):
+        _, samples = read(tar_of(*members))
+        assert contents(samples) == contents(read(tar_of(*files("a", "b")))[1])
+        assert [sample.fault.reason for sample in samples if sample.fault] == [Reason.DUPLICATE_KEY]
+
+
+def test_names_that_are_not_utf8_stay_apart() -> None:
+    tar = tar_of(("x\udcff.jpg", b"1"), ("x\udcfe.json", b"2"))
+    _, samples = read(tar)
+    assert len(contents(samples)) == 2
+    assert all(sample.key.encode() for sample in samples)
+
+
+@pytest.mark.parametrize(
+    "size", [b"-0000000005\0", b"1_0", b"0o7", b"9" * 11 + b"\0", b"\xff" * 12, b"\x80" + b"\x7f" * 11]
+)
+def test_a_size_that_makes_no_sense_is_damage(size: bytes) -> None:
+    data = tar_of(*files("a", "b", "c"))
+    start = 4 * 1024  # b.json
+    head = data[start : start + 512]
+    head = with_sum(head[:124] + size.ljust(12, b"\0") + head[136:])
+    reader, samples = read(data[:start] + head + data[start + 512 :])
+    assert list(contents(samples)) == ["a", "c"]
+    assert faults(samples) == {"b": Reason.INCOMPLETE}
+    assert reader.damage
+
+
+def test_a_size_in_base_256_counts() -> None:
+    head = tar_of(("a.jpg", b"12345"))[:512]
+    info = parse(with_sum(head[:124] + b"\x80" + bytes(10) + b"\x05" + head[136:]))
+    assert info is not None
+    assert info.size == 5
+
+
+@pytest.mark.parametrize("size", [b"5", b"9" * 9000, b"-5", b"5x"])
+def test_the_size_of_a_pax_header_counts_if_it_makes_sense(size: bytes) -> None:
+    for length in range(len(size) + 7, len(size) + 14):
+        record = b"%d size=%s\n" % (length, size)
+        if len(record) == length:
+            break
+    head = with_sum(special("pax", b"x", len(record)).tobuf(tarfile.USTAR_FORMAT))
+    body = tar_of(("b.jpg", b"12345"))[:1024]
+    start = tar_of(*files("a"))[: 3 * 1024]
+    reader, samples = read(start + head + record + bytes(-len(record) % 512) + body + tar_of(*files("c")))
+    assert {"a", "c"} - contents(samples).keys() <= ({"a", "c"} if reader.damage else set())
+    assert ("b" in contents(samples)) == (size == b"5") == (not reader.damage)

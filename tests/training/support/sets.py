@@ -1,0 +1,115 @@
+"""Sets of training shards made on the spot, as `ingest` writes them, and the plans of mixtures of them."""
+
+import hashlib
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pipelines.output.output_set import commit
+from pipelines.output.training_shards import Sample, ShardWriter
+from schemas.output_set.manifest import Manifest
+from schemas.output_set.recipe_file import RECIPE_FILE, dump_yaml
+from schemas.records.document import Document, DocumentImage, Role
+from schemas.records.training_shard import CaptionedImage
+from schemas.storage.folder import Folder
+from tests.conftest import jpeg
+from tests.training.support import tiny
+from training.data.build import build_data
+from training.data.options import DataOptions
+from training.data.plan import PackPlan
+from training.model.config import ModelOptions
+from training.model.tokens import TextTokenizer, load_tokenizer
+
+TILE, PATCH, LATENTS = 56, 14, 4
+Size = tuple[int, int]
+
+
+def captioned(number: int, text: str, size: Size = (64, 48), **changes: Any) -> CaptionedImage:
+    """A captioned image of this number."""
+    image = jpeg(number, *size)
+    known = {"key": f"c{number:06d}", "uid": "", "url": "", "source_shard": "0", "source_key": str(number)}
+    more = {"alt_text": "", "captions": "[]", "metadata": "{}", "extension": "jpg"} | changes
+    sha256 = hashlib.sha256(image).hexdigest()
+    return CaptionedImage(**known, width=size[0], height=size[1], sha256=sha256, text=text, image=image, **more)
+
+
+def document(
+    number: int, parts: Sequence[str | Size], roles: Sequence[Role] | None = None, source: str = "docs"
+) -> Document:
+    """A document of texts and of images of these sizes."""
+    images, ordered = [], []
+    for place, part in enumerate(parts):
+        if isinstance(part, str):
+            ordered.append(part)
+            continue
+        data = jpeg(1000 * number + place, *part)
+        ordered.append(len(images))
+        images.append(DocumentImage(data, "jpg", *part, hashlib.sha256(data).hexdigest(), None, "{}"))
+    told = None if roles is None else tuple(roles)
+    return Document(f"d{number:06d}", None, source, None, tuple(ordered), tuple(images), "{}", told)
+
+
+def write_set(
+    folder: Path,
+    records: Sequence[CaptionedImage | Document],
+    tokenizer: TextTokenizer | None = None,
+    form: Literal["webdataset", "parquet"] = "webdataset",
+    shard: int = 4,
+    renamed: bool = False,
+) -> str:
+    """A finished set of these records, so many a shard; its folder. `renamed`: under new keys, as `mix` writes them."""
+    output = Folder(str(folder))
+    output.make()
+    output.write(RECIPE_FILE, dump_yaml({"kind": "ingest"}))
+    writer = ShardWriter(output, form, isinstance(records[0], CaptionedImage), folder.name, tokenizer)
+    for number, first in enumerate(range(0, len(records), shard)):
+        samples = [Sample.of(record) for record in records[first : first + shard]]
+        if renamed:
+            samples = [replace(one, record=replace(one.record, key=f"new-{one.record.key}")) for one in samples]
+        written = writer.write(f"{number:08d}", samples)
+        outputs = [written.data, written.index]
+        commit(
+            output,
+            Manifest(
+                name=f"{number:08d}",
+                recipe_sha256="0" * 64,
+                inputs=[],
+                rows_in=len(samples),
+                rows_out=len(samples),
+                reasons={},
+                outputs=outputs,
+            ),
+        )
+    return str(folder)
+
+
+def tokenizer(folder: Path) -> tuple[TextTokenizer, ModelOptions]:
+    """Of bytes, so that a text has as many tokens as letters; with a tiny model's options."""
+    model = tiny.options(tiny.write_tokenizer(folder / "tokenizer"))
+    return load_tokenizer(model), model
+
+
+def plan(folder: Path, sources: dict[str, str], any_resolution: bool = False, **options: Any) -> PackPlan:
+    """The plan over these sets, weighted alike, in sequences of 64 unless the options say otherwise."""
+    words, model = tokenizer(folder)
+    model = model.model_copy(
+        update={"any_resolution": model.any_resolution.model_copy(update={"enabled": any_resolution})}
+    )
+    given = {"weights": dict.fromkeys(sources, 1), "stop": "all_exhausted", "sequence_length": 64, "system": None}
+    asked = {"sources": sources, "cache": str(folder / "cache")} | given | options
+    return build_data(DataOptions.model_validate(asked), model, words, TILE, PATCH, LATENTS, quiet=True)
+
+
+def mixed(folder: Path, words: TextTokenizer | None) -> dict[str, str]:
+    """Three sources of 24 samples each: captions, documents and texts."""
+    letters = itertools.cycle("abcdefghijklmnopqrstuvwxyz")
+    captions = [captioned(n, next(letters) * (5 + n % 7)) for n in range(24)]
+    docs = [document(n, [next(letters) * (3 + n % 11), (48, 64), f"{n} ends"]) for n in range(24)]
+    texts = [document(100 + n, [next(letters) * (1 + 2 * n)]) for n in range(24)]
+    return {
+        "captions": write_set(folder / "captions", captions, words),
+        "docs": write_set(folder / "docs", docs, words),
+        "text": write_set(folder / "text", texts, words),
+    }
