@@ -1,8 +1,7 @@
-"""Finished chunks that wait for their shard: one Parquet file each, and the commit that joins them."""
+"""Finished chunks that wait for their shard: one Parquet file each, and how they are joined."""
 
 import io
 import json
-from collections import Counter
 from typing import get_args
 
 import pyarrow as pa
@@ -12,7 +11,7 @@ import pyarrow.parquet as pq
 from pipelines.annotate.chunks import VERDICT_COLUMNS
 from pipelines.annotate.messages import Chunk, ShardEnd
 from pipelines.engines.registry import COLUMNS
-from pipelines.output.output_set import commit, parquet_bytes, put
+from pipelines.output.output_set import parquet_bytes, put
 from pipelines.recipes.annotate import EngineKind
 from schemas.errors import ShardloomError
 from schemas.output_set.layout import DATA, PARTS, QUARANTINE
@@ -63,38 +62,42 @@ def fingerprints_of(output: Folder, name: str) -> dict[str, EngineFingerprint]:
         return {}
 
 
-def commit_shard(output: Folder, end: ShardEnd, recipe_sha256: str) -> Manifest:
-    """Joins a shard's parts into its outputs, in the order of the input, and writes the manifest last."""
-    names = [f"{PARTS}/{part_name(end.shard, index)}" for index in range(len(end.digests))]
-    tables = [read_table(io.BytesIO(part)) for part in output.at_once(output.read, names)]
+def join_parts(output: Folder, end: ShardEnd, recipe_sha256: str) -> Manifest:
+    """Joins a shard's parts into its outputs, in the order of the input; they count once the manifest is written."""
+    tables = [read_table(io.BytesIO(part)) for part in output.at_once(output.read, part_paths(end))]
     good = [table.filter(pc.is_null(table["reason"])).drop_columns(VERDICTS) for table in tables]
     bad = [table.filter(pc.is_valid(table["reason"])).select(QUARANTINE_SCHEMA.names) for table in tables]
     rows_out, rows_bad = sum(t.num_rows for t in good), sum(t.num_rows for t in bad)
     schema = tables[0].schema if tables else None
     check_engines_agree(output, end.shard, tables)
-    outputs = []
+    data = None
     if schema is not None:
         kept = pa.schema([field for field in schema if field.name not in VERDICTS])
-        data = parquet_bytes([table.cast(kept) for table in good], kept)
-        outputs.append(put(output, f"{DATA}/{end.shard}.parquet", data, rows_out))
+        table = parquet_bytes([table.cast(kept) for table in good], kept)
+        data = put(output, f"{DATA}/{end.shard}.parquet", table, rows_out)
     quarantine = parquet_bytes([table.cast(QUARANTINE_SCHEMA) for table in bad], QUARANTINE_SCHEMA)
-    outputs.append(put(output, f"{QUARANTINE}/{end.shard}.parquet", quarantine, rows_bad))
-    reasons = Counter(reason for table in bad for reason in table["reason"].to_pylist())
-    manifest = Manifest(
-        name=end.shard,
-        recipe_sha256=recipe_sha256,
+    return Manifest.build(
+        end.shard,
+        recipe_sha256,
         inputs=[InputFile(path=end.path, size=end.size, sha256=end.sha256)],
         rows_in=end.samples,
-        rows_out=rows_out,
-        reasons=dict(sorted(reasons.items())),
+        data=data,
+        others=[put(output, f"{QUARANTINE}/{end.shard}.parquet", quarantine, rows_bad)],
+        reasons=[reason for table in bad for reason in table["reason"].to_pylist()],
         counts=counts_of(good),
-        outputs=outputs,
-        engines=_fingerprints(schema) if schema is not None else {},
+        fingerprints=_fingerprints(schema) if schema is not None else {},
         damage=end.damage,
     )
-    commit(output, manifest)
-    output.at_once(output.remove, names)
-    return manifest
+
+
+def remove_parts(output: Folder, end: ShardEnd) -> None:
+    """Removes the parts of a shard that is committed."""
+    output.at_once(output.remove, part_paths(end))
+
+
+def part_paths(end: ShardEnd) -> list[str]:
+    """A shard's parts, in the order of the input."""
+    return [f"{PARTS}/{part_name(end.shard, index)}" for index in range(len(end.digests))]
 
 
 def check_engines_agree(output: Folder, shard: str, tables: list[pa.Table]) -> None:

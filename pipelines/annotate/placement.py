@@ -20,8 +20,8 @@ from ray._private.runtime_env.py_modules import upload_py_modules_if_needed
 import curation
 import pipelines
 import schemas
-from pipelines.cluster.connection import joins
 from pipelines.cluster.nodes import LEAST, nodes_without
+from pipelines.cluster.runner import Runner
 from pipelines.engines.registry import environment
 from pipelines.environments.python import interpreter_of, mark_of
 from pipelines.recipes.annotate import AnnotateRecipe, EngineKind, PoolName
@@ -34,9 +34,9 @@ _OURS = [str(Path(package.__path__[0])) for package in (schemas, curation, pipel
 _LEFT_OUT = ["demo_detector/weights", "__pycache__"]
 
 
-def check_environments(recipe: AnnotateRecipe) -> None:
+def check_environments(recipe: AnnotateRecipe, runner: Runner) -> None:
     """Raises `UsageError` for an environment that this machine needs and lacks. A cluster is looked at later."""
-    if joins(recipe.run):
+    if runner.is_joined:
         return
     for kind, name in _environments(recipe, recipe.engines).items():
         if not mark_of(name).exists():

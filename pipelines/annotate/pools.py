@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from pipelines.cluster.capacity import EXACT, READING_CPUS, Node, Request, lacking, nodes_for
-from pipelines.cluster.connection import joins, nodes
+from pipelines.cluster.runner import Runner
 from pipelines.engines.registry import needs_pixels
 from pipelines.recipes.annotate import AnnotateRecipe, EngineKind, PoolName, PoolOptions
 
@@ -33,14 +33,14 @@ class Pool:
     request: Request
 
 
-def plan_pools(recipe: AnnotateRecipe, reused: Collection[EngineKind] = ()) -> list[Pool]:
+def plan_pools(recipe: AnnotateRecipe, runner: Runner, reused: Collection[EngineKind] = ()) -> list[Pool]:
     """The pools in their order; engines whose annotations are there already get none."""
     engines = [kind for kind in recipe.engines if kind not in reused]
     blind = [kind for kind in engines if not needs_pixels(recipe.engines[kind])]
     seeing = [kind for kind in engines if kind not in blind]
     is_alone = len(recipe.engines) == 1
     names: list[PoolName] = [*engines] if is_alone and engines else [*blind, "decode", *seeing]
-    requests = _requests(recipe, names, heavy=seeing or (engines if is_alone else []))
+    requests = _requests(recipe, runner, names, heavy=seeing or (engines if is_alone else []))
     return [
         Pool(
             name,
@@ -56,7 +56,9 @@ def plan_pools(recipe: AnnotateRecipe, reused: Collection[EngineKind] = ()) -> l
     ]
 
 
-def _requests(recipe: AnnotateRecipe, names: list[PoolName], heavy: Sequence[PoolName]) -> dict[PoolName, Request]:
+def _requests(
+    recipe: AnnotateRecipe, runner: Runner, names: list[PoolName], heavy: Sequence[PoolName]
+) -> dict[PoolName, Request]:
     """What the pools ask of the cluster.
 
     Engines share cores: each has a worker on every one, so that the slowest takes what the others leave, whatever
@@ -64,9 +66,9 @@ def _requests(recipe: AnnotateRecipe, names: list[PoolName], heavy: Sequence[Poo
     alone is shared by those that run there.
     """
     options = {name: recipe.run.resources.get(name, PoolOptions()) for name in names}
-    there = nodes(recipe.run)
+    there = runner.nodes()
     places = {name: nodes_for(name, there) for name in names}
-    spare = READING_CPUS + (CHEAP_CPUS * (len(names) - len(heavy)) if joins(recipe.run) else 0)
+    spare = READING_CPUS + (CHEAP_CPUS * (len(names) - len(heavy)) if runner.is_joined else 0)
     requests: dict[PoolName, Request] = {}
     for name in heavy:
         sharing = [other for other in heavy if set(places[other]) & set(places[name])]
@@ -76,7 +78,7 @@ def _requests(recipe: AnnotateRecipe, names: list[PoolName], heavy: Sequence[Poo
         if gpus:
             many //= sum(options[other].gpus > 0 for other in sharing)
             taken += CHEAP_CPUS * DECODERS_A_GPU_WORKER if "decode" in names else 0
-        if not gpus or joins(recipe.run):  # a cluster of our own gets the cores that workers on its GPUs ask for
+        if not gpus or runner.is_joined:  # a cluster of our own gets the cores that workers on its GPUs ask for
             many = min(many, int((_cpus(places[name]) - spare) / len(sharing) / taken + EXACT))
         fewest, most = _sizes(options[name], recipe.run.workers, max(1, many))
         requests[name] = Request(name, fewest, most, cpus, gpus)
@@ -87,7 +89,7 @@ def _requests(recipe: AnnotateRecipe, names: list[PoolName], heavy: Sequence[Poo
     for name in (name for name in names if name not in heavy):
         fewest, most = _sizes(options[name], None, max(1, math.ceil(decoders)) if name == "decode" else 1)
         requests[name] = Request(name, fewest, most, options[name].cpus or CHEAP_CPUS, options[name].gpus)
-    if joins(recipe.run) and recipe.run.workers is None:
+    if runner.is_joined and recipe.run.workers is None:
         free = [name for name in heavy if not (options[name].workers or options[name].min)]
         return _fitting({name: requests[name] for name in names}, free, there)
     return requests

@@ -8,19 +8,18 @@ import hashlib
 
 import polars as pl
 
-from pipelines.cluster.map_units import map_units
+from pipelines.cluster.runner import Runner
 from pipelines.inputs.shards import InputShard
-from pipelines.recipes.base import RunOptions
 from schemas.layouts.datacomp import read_sample
 from schemas.records.quarantine import Rejected
 from schemas.tar.reader import TarReader
 
 
-def repeated_keys(shards: list[InputShard], run: RunOptions) -> dict[str, list[str]]:
+def repeated_keys(shards: list[InputShard], runner: Runner) -> dict[str, list[str]]:
     """Keys to leave out, by shard. Costs a pass over all shards and about 100 bytes an image on the driver."""
     order = {shard.name: position for position, shard in enumerate(shards)}
     repeated = (
-        pl.concat(map_units(image_hashes, shards, run))
+        pl.concat(runner.map(image_hashes, shards))
         .with_columns(position=pl.col("shard").replace_strict(order, return_dtype=pl.Int64))
         .sort("position", "row")
         .filter(~pl.col("sha256").is_first_distinct())

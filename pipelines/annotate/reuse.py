@@ -55,7 +55,7 @@ def find_reuse(recipe: AnnotateRecipe, shards: list[InputShard]) -> Reuse | None
     manifests = committed(folder)
     if missing := [shard.name for shard in shards if shard.name not in manifests]:
         raise UsageError(f"{folder.url} is not finished: it lacks {len(missing)} shards ({', '.join(missing[:3])})")
-    engines = next((manifest.engines for manifest in manifests.values() if manifest.engines), {})
+    engines = next((manifest.fingerprints for manifest in manifests.values() if manifest.fingerprints), {})
     return Reuse(folder, kinds, {kind: engines[kind] for kind in kinds if kind in engines})
 
 

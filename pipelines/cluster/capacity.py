@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import ray
 
+from schemas.errors import UsageError
+
 EXACT = 1e-6  # sums of fractions of cores are not
 READING_CPUS = 1.0  # left to all tasks that read shards: they wait for disks more than they compute
 READER_CPUS = 0.001  # that one of them asks for: so it has a place, whatever the pools leave of each node
@@ -73,6 +75,12 @@ def lacking(requests: Sequence[Request], nodes: Sequence[Node]) -> str | None:
     ]
     has = " and ".join(f"{count} x {node}" for node, count in Counter(nodes).items())
     return f"{'; '.join(faults)}; the cluster is {has or 'gone'}, 1 CPU of it for reading" if faults else None
+
+
+def check(requests: Sequence[Request]) -> None:
+    """Raises `UsageError` naming every stage whose workers don't fit on the cluster."""
+    if fault := lacking(requests, cluster_nodes()):
+        raise UsageError(f"{fault}: lower workers or min in run.resources")
 
 
 class _Left:

@@ -7,82 +7,36 @@ import os
 import queue
 import signal
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 
 import ray
 
 from pipelines import GRAPH_THREAD
-from pipelines.cluster.capacity import READING_CPUS, Node, Request, cluster_nodes, lacking
+from pipelines.cluster.capacity import READING_CPUS
+from pipelines.cluster.machine import cores, memory
 from pipelines.recipes.base import RunOptions
 from schemas.errors import ShardloomError, UsageError
 from schemas.storage.folder import OPTIONS
 
+NAMESPACE, OWN = "shardloom:", "own"  # Ray's namespace of our connections: the address that was asked for, or our own
 START_SECONDS = 180.0  # two tries of Ray's own on a busy machine: each waits 30 seconds for a node to be heard of
 STORE_SHARE = 0.3  # of a machine's memory, Ray's own default
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """To a cluster that was started here, or joined at its address."""
-
-    job: str
-    address: str | None
-    cpus: int  # of a cluster of our own, and bytes of its object store
-    store: int
-
-    @property
-    def is_in_use(self) -> bool:
-        """Whether it is what Ray uses now: not, if our caller has started or joined one since."""
-        return ray.is_initialized() and _job() == self.job
+def is_callers() -> bool:
+    """Whether Ray is in use in this process by somebody else than us: our work joins that cluster."""
+    return ray.is_initialized() and not _namespace().startswith(NAMESPACE)
 
 
-_connection: Connection | None = None
+def _namespace() -> str:
+    """What connections are told by. Ray keeps it, so that nothing here has to remember what it has started."""
+    return str(ray.get_runtime_context().namespace)
 
 
-def _job() -> str:
-    """What Ray calls this process while it is connected."""
-    context = ray.get_runtime_context()
-    return f"{context.gcs_address} {context.get_job_id()}"
-
-
-def nodes(run: RunOptions) -> list[Node]:
-    """What there is for workers and for reading; before a cluster of our own is started, what this machine has."""
-    if ray.is_initialized() and joins(run):
-        return cluster_nodes()
-    return [Node(_cores() + READING_CPUS, _gpus())]  # a cluster of our own says that it has a core more
-
-
-def default_workers(run: RunOptions) -> int:
-    """The workers asked for; by default one a core."""
-    return run.workers or max(1, int(sum(node.cpus for node in nodes(run)) - READING_CPUS))
-
-
-def joins(run: RunOptions) -> bool:
-    """Whether the run uses a cluster that is not our own."""
-    if run.address or os.environ.get("RAY_ADDRESS"):
-        return True
-    return ray.is_initialized() and not (_connection is not None and _connection.is_in_use)
-
-
-def _cores() -> int:
-    """The cores that this process may use: a container's share, not the host's."""
-    return len(os.sched_getaffinity(0))
-
-
-def _memory() -> int:
-    """Bytes of this machine's memory."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def _gpus() -> int:
-    """The GPUs that this process may use."""
-    if not Path("/proc/driver/nvidia").exists():  # torch takes a second to import
-        return 0
-    import torch
-
-    return torch.cuda.device_count()
+def _fits(cpus: int, store: int) -> bool:
+    """Whether the cluster of our own that is running has so much."""
+    has = ray.cluster_resources()
+    return bool(has.get("CPU", 0) >= cpus and has.get("object_store_memory", 0) >= store)
 
 
 def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None:
@@ -91,33 +45,30 @@ def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None
     A cluster of our own has the cores we say: enough for the `cpus` that all workers ask for and for the reading, so
     that no stage can ever wait for a core that it won't get (ray.md trap 1).
     """
-    global _connection
-    store = min(object_store_bytes, int(STORE_SHARE * _memory()))
-    wanted = math.ceil(max(_cores(), run.workers or 1, cpus) + READING_CPUS)
+    store = min(object_store_bytes, int(STORE_SHARE * memory()))
+    wanted = math.ceil(max(cores(), run.workers or 1, cpus) + READING_CPUS)
     address = run.address or os.environ.get("RAY_ADDRESS")
+    namespace = f"{NAMESPACE}{address or OWN}"
     if ray.is_initialized():
-        if _connection is None or not _connection.is_in_use:  # it is our caller's
+        if is_callers():
             if run.address not in (None, "auto", here := ray.get_runtime_context().gcs_address):
                 raise UsageError(f"this process uses Ray at {here}, and the run asks for {run.address}")
             return
-        fits = _connection.cpus >= wanted and _connection.store >= store
-        if address == _connection.address and (address or fits):
+        if _namespace() == namespace and (address or _fits(wanted, store)):
             return
         ray.shutdown()  # an earlier run of this process asked for less, or for another cluster
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray reports harmless things as errors; set it to see all
     logging.getLogger("ray").setLevel(logging.ERROR)
-    options: dict[str, object] = {"address": address}
+    options: dict[str, object] = {"address": address, "namespace": namespace}
     if storage := os.environ.get(OPTIONS):  # workers on other machines know nothing of our command line
         options["runtime_env"] = {"env_vars": {OPTIONS: storage}}
         # A Ray job may have been given them, too. Ray would not start, and would print them to say why.
         os.environ.setdefault("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")
     if not address:
-        options = {"address": "local", "num_cpus": wanted, "object_store_memory": store}
-        options |= {"include_dashboard": False}
+        options |= {"address": "local", "num_cpus": wanted, "object_store_memory": store, "include_dashboard": False}
     on_term = signal.getsignal(signal.SIGTERM)
     try:
         _start(options, tries=1 if address else 2)
-        _connection = Connection(_job(), address, wanted, store)
     except Exception as error:  # noqa: BLE001 - Ray has no class of its own for a node that is too slow to start
         raise ShardloomError(
             f"cannot use Ray at {address or 'this machine'}: {' '.join(str(error).split())[:300]}"
@@ -176,9 +127,3 @@ def _no_stderr() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
-
-
-def check(requests: Sequence[Request]) -> None:
-    """Raises `UsageError` naming every stage whose workers don't fit on the cluster."""
-    if fault := lacking(requests, cluster_nodes()):
-        raise UsageError(f"{fault}: lower workers or min in run.resources")

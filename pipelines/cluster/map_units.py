@@ -1,14 +1,14 @@
-"""Runs a pure function over units of work: in this process for one worker, as Ray tasks for more."""
+"""Runs a pure function over units of work as Ray tasks, and tells work that takes long from work that never began."""
 
-import os
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, TypeVar
 
+import ray
+
+from pipelines.cluster.connection import explained
 from pipelines.cluster.failure import Failure
 from pipelines.cluster.prometheus import UNITS, UNITS_LEFT, Exporter
-from pipelines.recipes.base import RunOptions
 from schemas.errors import ShardloomError
 
 U = TypeVar("U")
@@ -17,49 +17,21 @@ T = TypeVar("T")
 _MARKS = "shardloom"  # namespace in the cluster's own table of keys and values
 
 
-def runs_alone(run: RunOptions, units: int) -> bool:
-    """Whether so many units are worked on in this process."""
-    if units == 0:
-        return True
-    if run.address is not None:
-        return False
-    if run.workers == 1:
-        return True
-    if os.environ.get("RAY_ADDRESS"):  # a job's, whose own machine may be the smallest of its cluster
-        return False
-    if units == 1:
-        return True
-    from pipelines.cluster.connection import (
-        default_workers,  # here: it imports Ray, which takes longer than small sets to render
-    )
-
-    return default_workers(run) == 1
-
-
 def map_units(
     function: Callable[[U], T],
     units: Sequence[U],
-    run: RunOptions,
-    retries: int = 3,
-    placement: Mapping[str, Any] = MappingProxyType({}),
+    workers: int,
+    stall_seconds: float,
+    exporter: Exporter | None,
+    retries: int,
+    placement: Mapping[str, Any],
 ) -> Iterator[T]:
-    """Results in whatever order they are done. When a worker dies its unit is done again, so many times at most.
+    """Results in whatever order they are done, by so many workers of the cluster that this process is connected to.
 
-    `placement` is what Ray is told of where the work may be done, as `pipelines.annotate.placement` has it.
-    Raises `ShardloomError` when for `stall_seconds` no unit is done and none is worked on.
+    See `pipelines.cluster.runner.Runner.map`.
     """
-    if runs_alone(run, len(units)):
-        yield from map(function, units)
-        return
-    import ray
-
-    from pipelines.cluster.connection import connect, default_workers, explained, joins
-
-    connect(run, object_store_bytes=1 << 30)
-    exporter = Exporter((run.output or "").rstrip("/")) if joins(run) else None
     plain = getattr(function, "func", function)
     stage = getattr(plain, "__name__", type(plain).__name__)  # work may be an object that is called
-    workers = min(len(units), default_workers(run))
     task = ray.remote(num_cpus=1, max_retries=retries, **placement)(lambda mark, unit: marked(function, mark, unit))
     waiting, done_units = iter(units), 0
     running: dict[Any, str] = {}  # references to results, and the marks of who works on them
@@ -70,7 +42,7 @@ def map_units(
                 running[task.remote(mark, unit)] = mark
             if not running:
                 return
-            done = first_done(running, run.stall_seconds)
+            done = first_done(running, stall_seconds)
             forget([running.pop(done)])
             try:
                 result = ray.get(done)
@@ -90,8 +62,6 @@ def map_units(
 
 def first_done(running: dict[Any, str], stall_seconds: float) -> Any:
     """The first of the references that is done. A unit may take as long as it likes, if only a worker has begun it."""
-    import ray
-
     while True:
         done, _ = ray.wait(list(running), num_returns=1, timeout=stall_seconds)
         if done:
@@ -109,7 +79,6 @@ def marked(function: Callable[[U], T], mark: str, unit: U) -> T | Failure:
     In the cluster's own table, where it costs one small message: an actor would need a process of its own, and what
     Ray lists of its tasks a dashboard.
     """
-    import ray
     from ray.experimental.internal_kv import _internal_kv_put
 
     _internal_kv_put(mark, ray.get_runtime_context().get_node_id(), namespace=_MARKS)
@@ -118,7 +87,6 @@ def marked(function: Callable[[U], T], mark: str, unit: U) -> T | Failure:
 
 def is_any_at_work(marks: Collection[str]) -> bool:
     """Whether a worker has begun one of these units, on a node that is still there."""
-    import ray
     from ray.experimental.internal_kv import _internal_kv_get
 
     alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}

@@ -9,11 +9,7 @@ Counters begin at 0 with every run; a run that is taken up again has the same la
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
-
-if TYPE_CHECKING:
-    from pipelines.cluster.ledger import Snapshot  # comes with Ray
-    from pipelines.output.totals import RunTimes
+from typing import Any, Literal
 
 RUN = "run"
 """Label that all have: the output set's folder, in ASCII."""
@@ -89,22 +85,6 @@ class Exporter:
             self._of_ray(metric).set(value, tags)
         elif more := value - before if value >= before else value:  # a ledger that has died begins at 0 again
             self._of_ray(metric).inc(more, tags)
-
-    def tell_run(self, snapshot: "Snapshot", times: "RunTimes") -> None:
-        """All that is known of an annotation run, but for what is left to do."""
-        for stage, counts in snapshot.stages.items():
-            for name, metric in COUNTS.items():
-                self.tell(metric, getattr(counts, name), stage)
-        for stage, state in snapshot.states.items():
-            for name, metric in STATES.items():
-                self.tell(metric, getattr(state, name), stage)
-        for outcome, rows in times.rows.items():
-            self.tell(ROWS, rows, outcome)
-        for engine, errors in times.engine_errors.items():
-            self.tell(ENGINE_ERRORS, errors, engine)
-        self.tell(BYTES, times.bytes)
-        self.tell(SHARDS, times.shards)
-        self.tell(RESENT, times.resent)
 
     def end(self) -> None:
         """There are no stages any more, though this process may go on."""

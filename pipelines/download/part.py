@@ -20,12 +20,12 @@ from pipelines.download.rows import MetadataRow, has_boxes, metadata_reader, row
 from pipelines.img2dataset.failures import NOT_WRITTEN, check_answers, kind_of
 from pipelines.img2dataset.process import images_of_addresses, scratch_folder
 from pipelines.inputs.source_files import Stretch, StretchReader
-from pipelines.output.output_set import parquet_bytes, put
-from pipelines.output.training_shards import put_quarantine
+from pipelines.output.output_set import parquet_bytes, put, put_quarantine
 from pipelines.recipes.download import DownloadRecipe
 from schemas.layouts.datacomp import MAX_JSON, side_schema
 from schemas.output_set.layout import DATA, QUARANTINE
 from schemas.output_set.manifest import Manifest, OutputFile
+from schemas.records.quarantine import QuarantinedRow
 from schemas.storage.folder import Folder
 from schemas.tar.reader import TarReader
 from schemas.tar.writer import TarWriter
@@ -88,22 +88,23 @@ class PartWork:
                 check_answers(part.stretch.label, len(had), Counter(loss.kind for loss in lost.values()))
             lost |= {row.key: Lost(row.fault[0], ": ".join(row.fault)) for row in rows if row.fault is not None}
             tar = write_tar(self.output, part.name, made.get(".tar"), had)
-        outputs = [
-            tar,
+        others = [
             put(self.output, f"{DATA}/{part.name}.parquet", side_parquet(rows, had, lost), len(rows)),
             put(self.output, f"{DATA}/{part.name}_stats.json", stats_json(rows, had, lost), 0),
-            put_quarantine(self.output, part.name, [_left_out(row, lost[row.key]) for row in rows if row.key in lost]),
+            put_quarantine(
+                self.output, part.name, [_quarantined(row, lost[row.key]) for row in rows if row.key in lost]
+            ),
         ]
-        return Manifest(
-            name=part.name,
-            recipe_sha256=self.recipe_sha256,
+        return Manifest.build(
+            part.name,
+            self.recipe_sha256,
             inputs=[items.input],
             rows_in=len(rows),
-            rows_out=len(had),
-            reasons=dict(sorted(Counter(loss.kind for loss in lost.values()).items())),
+            data=tar,
+            others=others,
+            reasons=[loss.kind for loss in lost.values()],
             counts={"blurred_images": sum(bool(image.details.get("face_bboxes")) for image in had.values())},
-            outputs=outputs,
-            retried=dict(sorted(Counter(asked_again.values()).items())),
+            retried=Counter(asked_again.values()),
         )
 
     def fetched(self, folder: Path, asked: list[MetadataRow]) -> dict[str, Path]:
@@ -204,7 +205,5 @@ def stats_json(rows: list[MetadataRow], had: dict[str, Had], lost: dict[str, Los
     return json.dumps(counts, indent=4).encode()
 
 
-def _left_out(row: MetadataRow, loss: Lost) -> dict[str, str | None]:
-    """A row of the quarantine."""
-    detail = f"{(row.url or '')[:200]}: {loss.message[:200]}"
-    return {"key": row.key, "uid": row.uid, "stage": _STAGE, "reason": loss.kind, "detail": detail}
+def _quarantined(row: MetadataRow, loss: Lost) -> QuarantinedRow:
+    return QuarantinedRow(row.key, row.uid, _STAGE, loss.kind, f"{(row.url or '')[:200]}: {loss.message[:200]}")

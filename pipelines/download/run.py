@@ -7,34 +7,131 @@ was killed leaves a mark, by which the same command goes on with it.
 """
 
 import functools
-import re
 import sys
 import threading
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Self
 
-from pipelines.cluster.map_units import map_units
 from pipelines.download.part import Part, PartWork
 from pipelines.download.rows import metadata_reader
 from pipelines.img2dataset.failures import REFUSED, can_be_asked, may_pass
 from pipelines.img2dataset.placement import download_placement
 from pipelines.img2dataset.process import asked_so_far
 from pipelines.inputs.source_files import Stretch, cut_file, source_files
-from pipelines.output.claim import holds_recipe
-from pipelines.output.output_set import begun, commit
-from pipelines.output.totals import RunClock, Totals, totals
+from pipelines.output.job import Commits, Context, Job, run_job
+from pipelines.output.totals import Totals
 from pipelines.recipes.download import DownloadRecipe
 from pipelines.terminal.progress import Progress
 from schemas.errors import UsageError
-from schemas.output_set.layout import DATA, PARTS, UNFINISHED, committed
+from schemas.output_set.layout import PARTS, UNFINISHED
 from schemas.output_set.manifest import Manifest
 from schemas.storage.folder import Folder
 
 TALLY_SECONDS = 2.0
 
 _ROUND = "retry-"  # before the number of a round of asking again, in a mark's name
+
+
+class DownloadJob(Job[Part]):
+    """Metadata in, image shards as img2dataset writes them out."""
+
+    title = "download"
+    items = "addresses"
+
+    def __init__(self, recipe: DownloadRecipe, wanted: Callable[[str], bool]) -> None:
+        """`wanted` tells by the kind of a failure whether a later attempt asks again."""
+        self.recipe: DownloadRecipe = recipe
+        self.wanted = wanted
+
+    def plan(self, context: Context) -> list[Part]:
+        """See `Job`."""
+        return plan(self.recipe, context)
+
+    def unit_name(self, manifest: Manifest) -> str:
+        """See `Job`. Later attempts at part 7 are `00000007-r1` and so on."""
+        return manifest.name.partition("-")[0]
+
+    def changed(self, unit: Part | None, manifest: Manifest) -> str:
+        """See `Job`. Keys and shards would be other rows'."""
+        was = manifest.inputs[0]
+        is_same = unit is not None and (unit.stretch.label, unit.stretch.size) == (was.path, was.size)
+        return "" if is_same else "the metadata has"
+
+    def size(self, unit: Part) -> int:
+        """See `Job`: the rows of its stretch."""
+        assert unit.stretch.stop is not None  # which is for tars alone
+        return unit.stretch.stop - unit.stretch.start
+
+    def prepare(self, context: Context, todo: list[Part]) -> list[Part]:
+        """See `Job`."""
+        context.output.clear(PARTS, but=UNFINISHED.removeprefix(f"{PARTS}/"))  # half a shard each of killed runs
+        return todo
+
+    def work(self, context: Context) -> PartWork:
+        """See `Job`."""
+        return PartWork(self.recipe, context.output, self.wanted)
+
+    def carry_out(self, context: Context, todo: list[Part], commits: Commits) -> None:
+        """See `Job`. Progress is told while parts are at work, of which each may take half an hour."""
+        where = download_placement(context.runner, len(todo))
+        with Tally(commits.progress, context.output) as tally:
+            for manifest in context.runner.map(self.work(context), todo, placement=where):
+                commits.commit(manifest)
+                tally.committed += manifest.rows_in
+
+    def clean(self, output: Folder) -> None:
+        """See `Job`. The mark of a round of asking again stays, for the same command to go on with it."""
+        if any(name.startswith(_ROUND) for name in output.names(PARTS)):
+            output.remove(UNFINISHED)
+        else:
+            output.clear(PARTS)
+
+
+class RetryJob(DownloadJob):
+    """A round over all parts that asks again for what has failed: the one that was begun, or else the next one."""
+
+    def plan(self, context: Context) -> list[Part]:
+        """See `Job`: the parts of the round that have something to ask for, with what they ask for."""
+        attempts: dict[str, dict[int, Manifest]] = defaultdict(dict)
+        for manifest in context.done.values():
+            name, _, attempt = manifest.name.partition("-r")
+            attempts[name][int(attempt or 0)] = manifest
+        begun = [name for name in context.output.names(PARTS) if name.startswith(_ROUND)]
+        last = max(number for of_part in attempts.values() for number in of_part)
+        self._round = int(begun[0].removeprefix(_ROUND)) if begun else last + 1
+        self._rows: dict[str, int] = {}
+        failed, units = Counter[str](), []
+        for part in plan(self.recipe, context):
+            earlier = [attempts[part.name][number] for number in sorted(attempts[part.name]) if number < self._round]
+            lost = left(earlier)
+            failed += lost
+            unit = replace(part, attempt=self._round, earlier=tuple(manifest.name for manifest in earlier))
+            if asked := sum(count for kind, count in lost.items() if self.wanted(kind)):
+                self._rows[unit.name] = asked
+                units.append(unit)
+        if not units and not begun and not context.quiet:
+            print(nothing_to_ask(failed, self.wanted), file=sys.stderr)
+        return units
+
+    def check_unchanged(self, context: Context, units: Mapping[str, Part]) -> None:
+        """See `Job`: the download before this round has checked."""
+
+    def size(self, unit: Part) -> int:
+        """See `Job`: the rows that are asked for."""
+        return self._rows[unit.name]
+
+    def prepare(self, context: Context, todo: list[Part]) -> list[Part]:
+        """See `Job`."""
+        mark = f"{_ROUND}{self._round}"
+        context.output.write(f"{PARTS}/{mark}", b"")
+        context.output.clear(PARTS, but=mark)
+        return todo
+
+    def clean(self, output: Folder) -> None:
+        """See `Job`."""
+        output.clear(PARTS)
 
 
 def download(
@@ -45,40 +142,31 @@ def download(
     `retry_failed` asks for what may be had by now (`download_failures.may_pass`), `retry_all` for whatever can be asked
     for. Raises `ShardloomError` when it can't be done to the end.
     """
-    folder = Folder(output)
-    holds_recipe(folder, recipe)  # before the plan, which may take minutes
     wanted = can_be_asked if retry_all else may_pass
-    parts = plan(recipe, quiet)
-    with begun(folder, recipe):
-        done = committed(folder)
-        check_unchanged(folder, parts, done)
-        run = Run(recipe, folder, wanted, quiet)
-        todo = [part for part in parts if part.name not in done]
-        if todo:
-            run.fetch(todo, sum(rows_of(part) for part in todo), UNFINISHED)
-        else:
-            folder.remove(UNFINISHED)  # of a run that was killed after its last commit
-        if retry_failed or retry_all:
-            retry(run, parts)
-        result = totals(folder)
-    if quiet:
-        return result
-    passing = sum(count for kind, count in result.reasons.items() if may_pass(kind))
-    if passing:
+    result = run_job(DownloadJob(recipe, wanted), output, quiet)
+    if retry_failed or retry_all:
+        result = run_job(RetryJob(recipe, wanted), output, quiet)
+    if not quiet:
+        advise(result)
+    return result
+
+
+def advise(result: Totals) -> None:
+    """Says what can be done about images that were not had."""
+    if passing := sum(count for kind, count in result.reasons.items() if may_pass(kind)):
         print(f"{passing:,} of the images that failed may be had later: --retry-failed asks again", file=sys.stderr)
     if refused := result.reasons[REFUSED]:
         how = "--allow-host NAME lets a host of a private network be asked, with --retry-all"
         print(f"{refused:,} {REFUSED}: {how}", file=sys.stderr)
-    return result
 
 
-def plan(recipe: DownloadRecipe, quiet: bool) -> list[Part]:
+def plan(recipe: DownloadRecipe, context: Context) -> list[Part]:
     """All parts, in the order of the files and of the rows in them."""
     reader = metadata_reader(recipe)
     files = source_files(recipe.input, "metadata", reader)
     stretches: list[Stretch] = []
-    with Progress("plan", len(files), "files", quiet) as progress:
-        for found in map_units(functools.partial(cut_file, reader, recipe.urls_per_shard), files, recipe.run):
+    with context.progress("plan", len(files), "files") as progress:
+        for found in context.runner.map(functools.partial(cut_file, reader, recipe.urls_per_shard), files):
             stretches += found
             progress.items += 1
             progress.advance(1)
@@ -86,23 +174,6 @@ def plan(recipe: DownloadRecipe, quiet: bool) -> list[Part]:
         raise UsageError(f"there is no row in {', '.join(recipe.input)}")
     stretches.sort(key=lambda stretch: (stretch.path, stretch.start))
     return [Part(number, stretch) for number, stretch in enumerate(stretches)]
-
-
-def rows_of(part: Part) -> int:
-    """Rows of its stretch."""
-    assert part.stretch.stop is not None  # which is for tars alone
-    return part.stretch.stop - part.stretch.start
-
-
-def check_unchanged(output: Folder, parts: list[Part], done: dict[str, Manifest]) -> None:
-    """Refuses to go on over metadata that has changed: keys and shards would be other rows'."""
-    stretches = {part.name: part.stretch for part in parts}
-    for name, manifest in done.items():
-        stretch = stretches.get(name.partition("-")[0])
-        if stretch is None or (stretch.label, stretch.size) != (manifest.inputs[0].path, manifest.inputs[0].size):
-            raise UsageError(
-                f"the metadata has changed since {output.path(DATA)}/{name} was committed: take a new output folder"
-            )
 
 
 class Tally:
@@ -127,54 +198,6 @@ class Tally:
             rows = self.committed + asked_so_far(self._output)
             self._progress.done = min(rows, self._progress.total)
             self._progress.show(self._progress.done)
-
-
-class Run:
-    """What all parts of a run share."""
-
-    def __init__(self, recipe: DownloadRecipe, output: Folder, wanted: Callable[[str], bool], quiet: bool) -> None:
-        self.recipe, self.output, self.wanted, self.quiet = recipe, output, wanted, quiet
-
-    def fetch(self, parts: list[Part], rows: int, mark: str) -> None:
-        """Downloads these parts, of so many rows, and commits each as it is done. The mark lies there until all are."""
-        where = download_placement(self.recipe.run, len(parts))
-        self.output.write(mark, b"")
-        self.output.clear(PARTS, but=mark.removeprefix(f"{PARTS}/"))  # half a shard each that killed runs have left
-        clock = RunClock()
-        with Progress("download", rows, "addresses", self.quiet) as progress, Tally(progress, self.output) as tally:
-            work = PartWork(self.recipe, self.output, self.wanted)
-            for manifest in map_units(work, parts, self.recipe.run, placement=where):
-                commit(self.output, manifest)
-                tally.committed += manifest.rows_in
-        self.output.clear(PARTS)
-        clock.stop(self.output)
-
-
-def retry(run: Run, parts: list[Part]) -> None:
-    """Asks again for what has failed: goes on with the round that was begun, or begins the next one."""
-    done = committed(run.output)
-    attempts: dict[str, dict[int, Manifest]] = {part.name: {} for part in parts}
-    for name, manifest in done.items():
-        found = re.fullmatch(r"(\d+)(?:-r(\d+))?", name)
-        assert found is not None, name
-        attempts[found[1]][int(found[2] or 0)] = manifest
-    begun_before = [name for name in run.output.names(PARTS) if name.startswith(_ROUND)]
-    last = max(number for of_part in attempts.values() for number in of_part)
-    this = int(begun_before[0].removeprefix(_ROUND)) if begun_before else last + 1
-    todo, rows, failed = [], 0, Counter[str]()
-    for part in parts:
-        earlier = [attempts[part.name][number] for number in sorted(attempts[part.name])]
-        lost = left(earlier)
-        failed += lost
-        asked = sum(count for kind, count in lost.items() if run.wanted(kind))
-        if asked and this not in attempts[part.name]:
-            todo.append(replace(part, attempt=this, earlier=tuple(manifest.name for manifest in earlier)))
-            rows += asked
-    if todo:
-        run.fetch(todo, rows, f"{PARTS}/{_ROUND}{this}")
-    elif not begun_before and not run.quiet:
-        print(nothing_to_ask(failed, run.wanted), file=sys.stderr)
-    run.output.clear(PARTS)
 
 
 def left(earlier: list[Manifest]) -> Counter[str]:

@@ -2,37 +2,33 @@
 
 from typing import Any
 
-from pipelines.cluster.map_units import runs_alone
+from pipelines.cluster.runner import Runner
 from pipelines.environments.python import mark_of, python_of
-from pipelines.recipes.base import RunOptions
 from schemas.errors import UsageError
 
 ENVIRONMENT = "img2dataset"
 OFFER = "shardloom-download"  # the resource of nodes that are there for it
 
 
-def download_placement(run: RunOptions, parts: int) -> dict[str, Any]:
+def download_placement(runner: Runner, parts: int) -> dict[str, Any]:
     """What to tell Ray of the nodes that download: those that offer `shardloom-download`, where any does, else all.
 
     Makes img2dataset's environment on this machine, if it isn't there. Raises `UsageError` for a cluster's nodes
     without it.
     """
-    if not runs_alone(run, parts):
-        from pipelines.cluster.connection import connect, joins  # here, with all of Ray
+    if not runner.is_joined or runner.works_here(parts):
+        python_of(ENVIRONMENT)
+        return {}
+    import ray
 
-        if joins(run):
-            import ray
+    from pipelines.cluster.nodes import LEAST, nodes_without
 
-            from pipelines.cluster.nodes import LEAST, nodes_without
-
-            connect(run, 0)
-            nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
-            offering = [node for node in nodes if node["Resources"].get(OFFER)]
-            if lacking := nodes_without(offering or nodes, mark_of(ENVIRONMENT)):
-                raise UsageError(
-                    f"{ENVIRONMENT} runs in an environment of its own, which is not on {len(lacking)} of the "
-                    f"{len(offering or nodes)} nodes for it ({lacking[0]}): shardloom engines --build {ENVIRONMENT}"
-                )
-            return {"resources": {OFFER: LEAST}} if offering else {}
-    python_of(ENVIRONMENT)
-    return {}
+    runner.connect()
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    offering = [node for node in nodes if node["Resources"].get(OFFER)]
+    if lacking := nodes_without(offering or nodes, mark_of(ENVIRONMENT)):
+        raise UsageError(
+            f"{ENVIRONMENT} runs in an environment of its own, which is not on {len(lacking)} of the "
+            f"{len(offering or nodes)} nodes for it ({lacking[0]}): shardloom engines --build {ENVIRONMENT}"
+        )
+    return {"resources": {OFFER: LEAST}} if offering else {}

@@ -16,7 +16,7 @@ import polars as pl
 
 from curation.documents.filters import perceptual_hash
 from curation.images.decode import DecodeLimits, decode
-from pipelines.cluster.map_units import map_units
+from pipelines.cluster.runner import Runner
 from pipelines.ingest.near_hashes import repeated
 from pipelines.ingest.row_watch import RETRIES
 from pipelines.recipes.ingest import IngestRecipe
@@ -40,7 +40,9 @@ Images = Callable[[U], Iterator[tuple[int, int, bytes]]]
 """Row, number in the row, and file, of each image of a unit."""
 
 
-def repeated_images(images: Images[U], units: list[U], recipe: IngestRecipe, progress: Progress) -> dict[int, Repeats]:
+def repeated_images(
+    images: Images[U], units: list[U], recipe: IngestRecipe, runner: Runner, progress: Progress
+) -> dict[int, Repeats]:
     """The images to leave out, by the number of their unit. Costs a pass over all units.
 
     And here, at ten million images, 200 bytes and 2 microseconds each; 4 microseconds by perceptual hash.
@@ -48,7 +50,7 @@ def repeated_images(images: Images[U], units: list[U], recipe: IngestRecipe, pro
     limits = recipe.read.limits if recipe.repeated_images == "alike" else None
     tables = []
     found = 0
-    for table in map_units(functools.partial(image_hashes, images, limits), units, recipe.run, RETRIES):
+    for table in runner.map(functools.partial(image_hashes, images, limits), units, RETRIES):
         tables.append(table)
         found += table.height
         progress.advance(1)

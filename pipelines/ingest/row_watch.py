@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipelines.cluster.attempts import DEATHS, Attempts
-from pipelines.cluster.map_units import runs_alone
+from pipelines.cluster.runner import Runner
 from pipelines.inputs.source_files import Item, Stretch
-from pipelines.recipes.base import RunOptions
 from schemas.records.quarantine import Reason, Rejected
 
 RETRIES = 20  # of a unit: one death tells that there is a killer, and two more which row it is: so nine are found
@@ -48,12 +47,11 @@ class RowWatch:
         self.ledger.finish.remote(stage, unit)
 
 
-def row_watch(run: RunOptions, units: int) -> RowWatch:
+def row_watch(runner: Runner, units: int) -> RowWatch:
     """The watch of a run over so many units."""
-    if runs_alone(run, units):
+    if runner.works_here(units):
         return RowWatch(None)
-    from pipelines.cluster.connection import connect
     from pipelines.cluster.ledger import start_ledger
 
-    connect(run, object_store_bytes=1 << 30)
+    runner.connect()
     return RowWatch(start_ledger(_STAGES))

@@ -1,31 +1,27 @@
-"""Makes training shards of a published set: its files cut into units of work, each unit one shard, or a few large ones.
-
-Of a unit's outputs the first is committed last: a unit is done when its first output is.
-"""
+"""Makes training shards of a published set: its files are cut into units, each of which is one shard, or a few."""
 
 import functools
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 
 from curation.sources import SOURCES, SourceReader
 from curation.tokens import token_counter
-from pipelines.cluster.map_units import map_units
+from pipelines.cluster.runner import Runner
 from pipelines.ingest.download.run import downloaded_stores
 from pipelines.ingest.repeats import repeated_images
 from pipelines.ingest.row_watch import RETRIES, row_watch
 from pipelines.ingest.stores.open import open_stores
 from pipelines.ingest.unit import Unit, UnitWork, images_of, read_draft
 from pipelines.inputs.source_files import Stretch, StretchReader, cut_file, source_files
-from pipelines.output.output_set import begun, commit
-from pipelines.output.totals import RunClock, Totals, check_damage, totals
+from pipelines.output.job import Context, Job, run_job
+from pipelines.output.totals import Totals
 from pipelines.recipes.ingest import IngestRecipe
 from pipelines.terminal.progress import Progress
 from schemas.errors import UsageError
-from schemas.output_set.layout import DATA, PARTS, UNFINISHED, committed
 from schemas.output_set.manifest import Manifest
 from schemas.records.document import CaptionDraft
 from schemas.records.quarantine import Reason, Rejected
-from schemas.storage.folder import Folder
 
 FIRST_ROWS = 20  # none of which looks like the source's: then the rest won't either
 
@@ -33,54 +29,78 @@ _GIVE_STORES = "pass --images with img2dataset shards of them, a map of URLs to 
 _NOT_OF_THE_SET = {Reason.MALFORMED_ROW, Reason.MISSING_METADATA, Reason.MISSING_IMAGE}
 
 
+class IngestJob(Job[Unit]):
+    """Files of a published set in, training shards out."""
+
+    title = "ingest"
+    retries = RETRIES
+
+    def __init__(self, recipe: IngestRecipe) -> None:
+        self.recipe: IngestRecipe = recipe
+        self._work: UnitWork
+
+    def plan(self, context: Context) -> list[Unit]:
+        """See `Job`."""
+        recipe, reader = self.recipe, SOURCES[self.recipe.source]
+        files = source_files(recipe.input, recipe.source, reader)
+        self._counter = token_counter(recipe.tokenizer, recipe.run.allow_download) if recipe.tokenizer else None
+        self._stores = open_stores(recipe.images)
+        with context.progress("plan", len(files), "files") as progress:
+            units = plan(recipe, reader, files, context.runner, progress)
+        check_first_rows(recipe, units[0])
+        self._units = units
+        return units
+
+    def check_unchanged(self, context: Context, units: Mapping[str, Unit]) -> None:
+        """See `Job`. Downloads the images first, if told to: they are among the inputs."""
+        todo = [unit for unit in units.values() if unit.name not in context.done]
+        watch = row_watch(context.runner, len(units) if todo else 0)
+        if self.recipe.download is not None:
+            self._stores = downloaded_stores(self.recipe, context, list(units.values()), watch)
+        self._work = UnitWork(self.recipe, context.output, self._stores, self._counter, watch)
+        super().check_unchanged(context, units)
+
+    def unit_name(self, manifest: Manifest) -> str:
+        """See `Job`. The further outputs of unit 7 are `00000007_001` and so on."""
+        return manifest.name.partition("_")[0]
+
+    def changed(self, unit: Unit | None, manifest: Manifest) -> str:
+        """See `Job`."""
+        expected = None if unit is None else (unit.stretch.label, unit.stretch.size)
+        stores = [store.revision for store in self._stores]
+        if [(file.path, file.size) for file in manifest.inputs[:1]] != [expected] or manifest.inputs[1:] != stores:
+            return "the input or its images have"
+        return "" if manifest.fingerprints == self._work.fingerprints else "the tokenizer has"
+
+    def prepare(self, context: Context, todo: list[Unit]) -> list[Unit]:
+        """See `Job`. Images that came before are looked for in all units, also in those that are committed."""
+        for store in self._stores:
+            store.prepare(context.output, context.runner)
+        if self.recipe.repeated_images == "keep":
+            return todo
+        units = self._units
+        with context.progress("find repeats", len(units)) as progress:
+            repeats = repeated_images(self._work.images, units, self.recipe, context.runner, progress)
+        return [replace(unit, repeats=repeats.get(unit.number, {})) for unit in todo]
+
+    def work(self, context: Context) -> UnitWork:
+        """See `Job`."""
+        return self._work
+
+
 def ingest(recipe: IngestRecipe, output: str, quiet: bool = False) -> Totals:
     """Writes the shards of all units that are not committed yet."""
-    folder = Folder(output)
-    reader = SOURCES[recipe.source]
-    files = source_files(recipe.input, recipe.source, reader)
-    counter = token_counter(recipe.tokenizer, recipe.run.allow_download) if recipe.tokenizer else None
-    stores = open_stores(recipe.images)
-    with Progress("plan", len(files), "files", quiet) as progress:
-        units = plan(recipe, reader, files, progress)
-    check_first_rows(recipe, units[0])
-    with begun(folder, recipe):
-        done = committed(folder)
-        todo = [unit for unit in units if unit.name not in done]
-        watch = row_watch(recipe.run, len(units) if todo else 0)
-        if recipe.download is not None:
-            stores = downloaded_stores(recipe, folder, units, watch, quiet)
-        work = UnitWork(recipe, folder, stores, counter, watch)
-        check_unchanged(work, units, done)
-        clock = RunClock()
-        if todo:
-            folder.write(UNFINISHED, b"")
-            for store in stores:
-                store.prepare(folder, recipe.run)
-        if todo and recipe.repeated_images != "keep":
-            with Progress("find repeats", len(units), "images", quiet) as progress:
-                repeats = repeated_images(work.images, units, recipe, progress)
-            todo = [replace(unit, repeats=repeats.get(unit.number, {})) for unit in todo]
-        with Progress("ingest", len(todo), "samples", quiet) as progress:
-            samples = 0
-            for manifests in map_units(work, todo, recipe.run, RETRIES):
-                for manifest in reversed(manifests):
-                    commit(folder, manifest)
-                    samples += manifest.rows_out
-                progress.advance(1)
-                progress.show(samples)
-        folder.clear(PARTS)
-        if todo:
-            clock.stop(folder)
-        result = totals(folder)
+    result = run_job(IngestJob(recipe), output, quiet)
     warn_of_addresses(recipe, result)
-    check_damage(result, recipe.run.allow_damaged)
     return result
 
 
-def plan(recipe: IngestRecipe, reader: SourceReader, files: list[str], progress: Progress) -> list[Unit]:
+def plan(
+    recipe: IngestRecipe, reader: SourceReader, files: list[str], runner: Runner, progress: Progress
+) -> list[Unit]:
     """All units, in the order of the files and of the rows in them."""
     stretches: list[Stretch] = []
-    for found in map_units(functools.partial(cut_file, reader, recipe.samples_per_shard), files, recipe.run):
+    for found in runner.map(functools.partial(cut_file, reader, recipe.samples_per_shard), files):
         stretches += found
         progress.advance(1)
     if not stretches:
@@ -126,22 +146,3 @@ def warn_of_addresses(recipe: IngestRecipe, result: Totals) -> None:
             "into a new output folder",
             file=sys.stderr,
         )
-
-
-def check_unchanged(work: UnitWork, units: list[Unit], done: dict[str, Manifest]) -> None:
-    """Refuses to go on over inputs that have changed: what is committed would overlap with what is to come."""
-    names = {unit.name: unit for unit in units}
-    stores = [store.revision for store in work.stores]
-    for name, manifest in done.items():
-        unit = names.get(name.partition("_")[0])
-        expected = None if unit is None else (unit.stretch.label, unit.stretch.size)
-        if [(file.path, file.size) for file in manifest.inputs[:1]] != [expected] or manifest.inputs[1:] != stores:
-            raise UsageError(
-                f"the input or its images have changed since {work.output.path(DATA)}/{name} was committed: "
-                "take a new output folder"
-            )
-        if manifest.engines != work.engines:
-            raise UsageError(
-                f"the tokenizer has changed since {work.output.path(DATA)}/{name} was committed: "
-                "take a new output folder"
-            )

@@ -14,14 +14,17 @@ from pipelines.ingest.repeats import Repeats
 from pipelines.ingest.row_watch import RowWatch
 from pipelines.ingest.stores.store import ImageStore, find
 from pipelines.inputs.source_files import Item, Stretch, StretchReader
-from pipelines.output.training_shards import Sample, ShardWriter, put_quarantine
+from pipelines.output.output_set import put_quarantine
+from pipelines.output.training_shards import Record, Sample, ShardWriter, counts_of, parts_of, sample_of
 from pipelines.recipes.ingest import IngestRecipe
 from schemas.layouts.datacomp import uid_of
 from schemas.output_set.manifest import Manifest
 from schemas.records.document import CaptionDraft, Draft, DraftImage
-from schemas.records.quarantine import Reason, Rejected
+from schemas.records.quarantine import QuarantinedRow, Reason, Rejected
 from schemas.storage.folder import Folder
 from schemas.tar.reader import TarSample
+
+STAGE = "ingest"
 
 _FILTERED = {Reason.TOO_SMALL, Reason.EXTREME_ASPECT, Reason.REPEATED_IMAGE, Reason.REPEATED_IMAGE_IN_DOCUMENT}
 
@@ -41,19 +44,11 @@ class Unit:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
-    """A row that does not become a sample."""
-
-    key: str
-    uid: str | None
-    fault: Rejected
-
-
-@dataclass(frozen=True, slots=True)
 class Made:
-    """A sample, and how many of its images were left out, by reason."""
+    """A sample, how many texts it has, and how many of its images were left out, by reason."""
 
     sample: Sample
+    texts: int
     dropped: Counter[Reason]
 
 
@@ -71,8 +66,9 @@ class UnitWork:
         self.recipe, self.output, self.stores, self.watch = recipe, output, stores, watch
         self.reader = SOURCES[recipe.source]
         self.name = recipe.name or recipe.source
-        self.writer = ShardWriter(output, recipe.format, self.reader.is_captions, self.name, counter)
-        self.engines = {} if counter is None else {"tokenizer": counter.fingerprint}
+        self.counter, tokenizer = counter, None if counter is None else counter.fingerprint
+        self.writer = ShardWriter(output, recipe.format, self.reader.is_captions, tokenizer)
+        self.fingerprints = {} if tokenizer is None else {"tokenizer": tokenizer}
         self.recipe_sha256 = recipe.sha256()
 
     def __call__(self, unit: Unit) -> list[Manifest]:
@@ -83,50 +79,54 @@ class UnitWork:
         while not shards.are_done:
             name = unit.name if not manifests else f"{unit.name}_{len(manifests):03d}"
             written = self.writer.write(name, shards.next())
-            outputs = [written.data, written.index, put_quarantine(self.output, name, shards.left_out_rows)]
             account = shards.account()
+            counts = counts_of(written.rows, with_tokens=self.counter is not None)
             manifests.append(
-                Manifest(
-                    name=name,
-                    recipe_sha256=self.recipe_sha256,
+                Manifest.build(
+                    name,
+                    self.recipe_sha256,
                     inputs=[],
                     rows_in=account.rows,
-                    rows_out=written.data.rows,
-                    reasons=account.reasons,
-                    counts=dict(sorted((written.counts | account.counts).items())),
-                    outputs=outputs,
-                    engines=self.engines,
+                    data=written.data,
+                    others=[written.index, put_quarantine(self.output, name, account.left_out)],
+                    reasons=[row.reason for row in account.left_out],
+                    counts=dict(sorted((counts | account.counts).items())),
+                    fingerprints=self.fingerprints,
                 )
             )
         inputs = [rows.input, *(store.revision for store in self.stores)]  # known now that all is read
         first, *others = (manifest.model_copy(update={"inputs": inputs}) for manifest in manifests)
         return [first.model_copy(update={"damage": rows.damage}), *others]
 
-    def outcomes(self, unit: Unit, rows: StretchReader) -> Iterator[Made | LeftOut]:
+    def outcomes(self, unit: Unit, rows: StretchReader) -> Iterator[Made | QuarantinedRow]:
         """What becomes of each row, in their order."""
         shard = unit.stretch.path.rpartition("/")[2].rpartition(".")[0]
         for row, item in enumerate(self.watch.rows("ingest", unit.name, unit.stretch, rows)):
             draft = read_draft(self.recipe, item)
             if isinstance(draft, Rejected):
                 uid = uid_of(item.content) if isinstance(item.content, TarSample) else None
-                yield LeftOut(item.key, uid, draft)
+                yield QuarantinedRow.of(item.key, uid, STAGE, draft)
                 continue
             try:
                 draft = self.without_repeats(self.looked_up(draft), unit.repeats.get(row, frozenset()))
                 yield self.made(draft, f"{unit.name}{row:06d}", shard, item.key)
             except Rejected as fault:
-                yield LeftOut(item.key, draft.uid, fault)
+                yield QuarantinedRow.of(item.key, draft.uid, STAGE, fault)
 
     def made(self, draft: Draft | CaptionDraft, key: str, shard: str, source_key: str) -> Made:
         """The sample that the draft makes. Raises `Rejected`."""
         filters, limits = self.recipe.filters, self.recipe.read.limits
         try:
             if isinstance(draft, CaptionDraft):
-                return Made(Sample.of(captioned(draft, key, shard, source_key, filters, limits)), Counter())
+                return self._made(captioned(draft, key, shard, source_key, filters, limits), Counter())
             found = filtered(draft, key, self.name, filters, limits)
-            return Made(Sample.of(found.document), found.dropped)
+            return self._made(found.document, found.dropped)
         except ValueError as error:  # what no reader should let through
             raise Rejected(Reason.MALFORMED_ROW, str(error)) from None
+
+    def _made(self, record: Record, dropped: Counter[Reason]) -> Made:
+        texts = sum(isinstance(part, str) for part in parts_of(record))
+        return Made(sample_of(record, self.name, self.counter), texts, dropped)
 
     def looked_up(self, draft: Draft | CaptionDraft) -> Draft | CaptionDraft:
         """The draft with its addresses replaced by what the stores have there."""
@@ -173,18 +173,18 @@ class UnitWork:
 class Account:
     """What one output holds, beside its samples' own counts."""
 
-    rows: int
-    reasons: dict[str, int]
+    rows: int  # made or left out
+    left_out: list[QuarantinedRow]
     counts: dict[str, int]
 
 
 class Shards:
     """Cuts a stream of outcomes into shards: a sample that doesn't fit begins the next; one at least is in each."""
 
-    def __init__(self, outcomes: Iterator[Made | LeftOut], samples: int, size: int) -> None:
+    def __init__(self, outcomes: Iterator[Made | QuarantinedRow], samples: int, size: int) -> None:
         self._outcomes, self._samples, self._size = outcomes, samples, size
         self._made: list[tuple[Counter[Reason], int]] = []
-        self._left_out: list[LeftOut] = []
+        self._left_out: list[QuarantinedRow] = []
         self._held: Made | None = None  # the sample that begins the next shard
         self.are_done = False
 
@@ -194,30 +194,16 @@ class Shards:
         size = 0
         while (outcome := self._held or next(self._outcomes, None)) is not None:
             self._held = None
-            if isinstance(outcome, LeftOut):
+            if isinstance(outcome, QuarantinedRow):
                 self._left_out.append(outcome)
                 continue
             size += outcome.sample.size
             if self._made and (len(self._made) == self._samples or size > self._size):
                 self._held = outcome
                 return
-            self._made.append((outcome.dropped, len(outcome.sample.texts)))
+            self._made.append((outcome.dropped, outcome.texts))
             yield outcome.sample
         self.are_done = True
-
-    @property
-    def left_out_rows(self) -> list[dict[str, str | None]]:
-        """Rows of the quarantine."""
-        return [
-            {
-                "key": row.key,
-                "uid": row.uid,
-                "stage": "ingest",
-                "reason": row.fault.reason.value,
-                "detail": row.fault.detail.encode("utf-8", "replace").decode(),  # a row can't be lost over its fault
-            }
-            for row in self._left_out
-        ]
 
     def account(self) -> Account:
         """Of the shard that has been written."""
@@ -226,8 +212,7 @@ class Shards:
         counts["lost_images"] = sum(count for reason, count in dropped.items() if reason not in _FILTERED)
         counts["texts"] = sum(texts for _, texts in self._made)
         counts["documents"] = len(self._made)
-        reasons = Counter(row.fault.reason.value for row in self._left_out)
-        return Account(len(self._made) + len(self._left_out), dict(sorted(reasons.items())), counts)
+        return Account(len(self._made) + len(self._left_out), self._left_out, counts)
 
 
 def read_draft(recipe: IngestRecipe, item: Item) -> Draft | CaptionDraft | Rejected:

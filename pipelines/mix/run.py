@@ -7,7 +7,7 @@ the plan is, and the rows of the index that tell where they lie go with the unit
 import contextlib
 import functools
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,60 +19,88 @@ from numpy.typing import NDArray
 
 from curation.mixture.options import source_name
 from curation.mixture.planned import Follow, Planned, plan_of
-from curation.mixture.sources import MEASURES, Located, SourceSet
+from curation.mixture.sources import MEASURES, SourceSet
+from curation.mixture.sources import Located as LocatedSource
 from curation.mixture.summary import Summary, summarise
-from pipelines.cluster.map_units import map_units
+from pipelines.mix.samples import counts_by_source, mixed_samples
 from pipelines.mix.shares import with_shares
-from pipelines.mix.writer import MixWriter
-from pipelines.output.output_set import begun, commit
-from pipelines.output.totals import RunClock, Totals, totals
+from pipelines.output.job import Commits, Context, Job, run_job
+from pipelines.output.totals import Totals
+from pipelines.output.training_shards import ShardWriter
 from pipelines.recipes.mix import MixRecipe
 from pipelines.terminal.progress import Progress
-from schemas.errors import UsageError
-from schemas.output_set.layout import DATA, PARTS, UNFINISHED, committed
+from schemas.output_set.layout import PARTS, UNFINISHED
 from schemas.output_set.manifest import InputFile, Manifest
 from schemas.storage.folder import Folder
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One output shard: the index rows of its samples, in its order, as `MixWriter` takes them."""
+    """One output shard, by its number."""
+
+    number: int
+
+    @property
+    def name(self) -> str:
+        """Of its output; the keys of its samples begin with it."""
+        return f"{self.number:08d}"
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """An output shard with the index rows of its samples, in its order, as `mixed_samples` takes them."""
 
     name: str
     samples: pa.Table
 
 
+class MixJob(Job[Unit]):
+    """Sets of training shards in, one set out."""
+
+    title = "mix"
+
+    def __init__(self, recipe: MixRecipe) -> None:
+        self.recipe: MixRecipe = recipe
+        self._planned: Planned
+        self._indexes: Path
+
+    def plan(self, context: Context) -> list[Unit]:
+        """See `Job`."""
+        recipe = self.recipe
+        measures = () if recipe.unit == "samples" else (recipe.unit,)
+        self._planned = plan_of(recipe, measures, shown(context.quiet))
+        return [Unit(number) for number in range(-(-self._planned.plan.length // recipe.samples_per_shard))]
+
+    def changed(self, unit: Unit | None, manifest: Manifest) -> str:
+        """See `Job`."""
+        revisions = self._planned.revisions
+        if manifest.inputs == revisions:
+            return ""
+        names = {revision.path: source.name for source in self._planned.sets for revision in source.revisions}
+        changed = [revision.path for revision in revisions if revision not in manifest.inputs]
+        which = ", ".join(f"{names[path]} ({path})" for path in changed) or "there are other ones, and some"
+        return f"the sources have ({which})"
+
+    def work(self, context: Context) -> Callable[[Located], Manifest]:
+        """See `Job`."""
+        planned = self._planned
+        is_captions = not any(numbers.has_documents for numbers in planned.numbers)
+        writer = ShardWriter(context.output, self.recipe.format, is_captions, planned.tokenizer)
+        return functools.partial(write_unit, writer, self.recipe.sha256(), planned.revisions)
+
+    def load(self, todo: list[Unit]) -> "Units":
+        """See `Job`."""
+        return Units(self._planned, self.recipe.samples_per_shard, todo, self._indexes)
+
+    def carry_out(self, context: Context, todo: list[Unit], commits: Commits) -> None:
+        """See `Job`. The sources' indexes are laid out on this machine for as long as the work lasts."""
+        with scratch(context.output) as self._indexes:
+            super().carry_out(context, todo, commits)
+
+
 def mix(recipe: MixRecipe, output: str, quiet: bool = False) -> Totals:
     """Writes the shards of the mixture that are not committed yet."""
-    folder = Folder(output)
-    planned = plan_of(recipe, () if recipe.unit == "samples" else (recipe.unit,), shown(quiet))
-    with begun(folder, recipe):
-        done = committed(folder)
-        check_unchanged(folder, planned, done)
-        shards = range(-(-planned.plan.length // recipe.samples_per_shard))
-        todo = [number for number in shards if unit_name(number) not in done]
-        if todo:
-            clock = RunClock()
-            with scratch(folder) as place:
-                write_shards(recipe, folder, Units(planned, recipe.samples_per_shard, todo, place), quiet)
-            clock.stop(folder)
-        folder.clear(PARTS)  # also of a run that was killed after its last commit
-        return totals(folder)
-
-
-def write_shards(recipe: MixRecipe, output: Folder, units: "Units", quiet: bool) -> None:
-    """Writes and commits these units."""
-    planned = units.planned
-    is_captions = not any(numbers.has_documents for numbers in planned.numbers)
-    writer = MixWriter(output, recipe.format, is_captions, planned.tokenizer)
-    work = functools.partial(write_unit, writer, recipe.sha256(), planned.revisions)
-    with Progress("mix", len(units), "samples", quiet) as progress:
-        samples = 0
-        for manifest in map_units(work, units, recipe.run):
-            commit(output, manifest)
-            samples += manifest.rows_out
-            progress.advance(1)
-            progress.show(samples)
+    return run_job(MixJob(recipe), output, quiet)
 
 
 def preview(recipe: MixRecipe, quiet: bool = False) -> dict[str, Any]:
@@ -114,37 +142,24 @@ def shown(quiet: bool) -> Follow:
     return follow
 
 
-def check_unchanged(output: Folder, planned: Planned, done: dict[str, Manifest]) -> None:
-    """Refuses to go on over sources that have changed: what is committed would overlap with what is to come."""
-    names = {revision.path: source.name for source in planned.sets for revision in source.revisions}
-    for name, manifest in done.items():
-        if manifest.inputs == planned.revisions:
-            continue
-        changed = [revision.path for revision in planned.revisions if revision not in manifest.inputs]
-        which = ", ".join(f"{names[path]} ({path})" for path in changed) or "some"
-        raise UsageError(
-            f"sources have changed since {output.path(DATA)}/{name} was committed: {which}: take a new output folder"
-        )
+class Units(Sequence[Located]):
+    """The units with their samples, each made when it is asked for. Lays out the indexes in the folder `place`."""
 
-
-class Units(Sequence[Unit]):
-    """The units of these numbers, each made when it is asked for. Lays out the indexes in the folder `place`."""
-
-    def __init__(self, planned: Planned, samples: int, numbers: Sequence[int], place: Path) -> None:
-        self.planned, self._samples, self._numbers = planned, samples, numbers
-        self._located = [Located(source, place) for source in planned.sets]
+    def __init__(self, planned: Planned, samples: int, units: Sequence[Unit], place: Path) -> None:
+        self.planned, self._samples, self._units = planned, samples, units
+        self._indexes = [LocatedSource(source, place) for source in planned.sets]
 
     def __len__(self) -> int:
-        return len(self._numbers)
+        return len(self._units)
 
     def __getitem__(self, at: Any) -> Any:
-        return self._unit(self._numbers[at])
+        return self._unit(self._units[at])
 
-    def __iter__(self) -> Iterator[Unit]:
-        return map(self._unit, self._numbers)  # that of `Sequence` would take any IndexError for the end
+    def __iter__(self) -> Iterator[Located]:
+        return map(self._unit, self._units)  # that of `Sequence` would take any IndexError for the end
 
-    def _unit(self, number: int) -> Unit:
-        start = number * self._samples
+    def _unit(self, unit: Unit) -> Located:
+        start = unit.number * self._samples
         stop = min(start + self._samples, self.planned.plan.length)
         sources, samples = self.planned.plan.take(start, stop)
         parts, order = [], []
@@ -153,11 +168,11 @@ class Units(Sequence[Unit]):
             parts.append(self._rows(int(source), samples[places]))
             order.append(places)
         back = np.argsort(np.concatenate(order))
-        return Unit(unit_name(number), pa.concat_tables(parts).combine_chunks().take(pa.array(back)))
+        return Located(unit.name, pa.concat_tables(parts).combine_chunks().take(pa.array(back)))
 
     def _rows(self, source: int, samples: NDArray[np.int64]) -> pa.Table:
         """The samples' rows of the index, and what a worker needs beside them."""
-        found, drawn_from = self._located[source].take(samples), self.planned.sets[source]
+        found, drawn_from = self._indexes[source].take(samples), self.planned.sets[source]
         shards = found["shard"].combine_chunks()
         means = pa.array([shard.data.size // max(1, shard.data.rows) for shard in drawn_from.shards], pa.int64())
         return (
@@ -168,34 +183,24 @@ class Units(Sequence[Unit]):
         )
 
 
-def unit_name(number: int) -> str:
-    """The name of a unit's output."""
-    return f"{number:08d}"
-
-
-def write_unit(writer: MixWriter, recipe_sha256: str, revisions: list[InputFile], unit: Unit) -> Manifest:
+def write_unit(writer: ShardWriter, recipe_sha256: str, revisions: list[InputFile], unit: Located) -> Manifest:
     """Writes one shard and its index; they count once the manifest is written."""
-    written = writer.write(unit.name, unit.samples)
-    return Manifest(
-        name=unit.name,
-        recipe_sha256=recipe_sha256,
+    written = writer.write(unit.name, mixed_samples(writer, unit.name, unit.samples))
+    return Manifest.build(
+        unit.name,
+        recipe_sha256,
         inputs=revisions,
         rows_in=unit.samples.num_rows,
-        rows_out=written.data.rows,
-        reasons={},
-        counts=written.counts,
-        outputs=[written.data, written.index],
-        engines={} if writer.tokenizer is None else {"tokenizer": writer.tokenizer},
+        data=written.data,
+        others=[written.index],
+        counts=counts_by_source(written.rows),
+        fingerprints={} if writer.tokenizer is None else {"tokenizer": writer.tokenizer},
     )
 
 
 @contextlib.contextmanager
 def scratch(output: Folder) -> Iterator[Path]:
-    """A folder on this machine for as long as the run lasts: in the output, where that is local.
-
-    The output is marked as not finished, until `mix` is through: nothing may take what there is for the whole.
-    """
-    output.write(UNFINISHED, b"")
+    """A folder on this machine for as long as the run lasts: in the output, where that is local."""
     output.clear(PARTS, but=UNFINISHED.removeprefix(f"{PARTS}/"))  # of a run that was killed
     if not output.is_local:
         with tempfile.TemporaryDirectory() as folder:

@@ -3,21 +3,20 @@
 import functools
 import hashlib
 import io
-from collections import Counter
+from collections.abc import Callable, Iterable
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation.captions.families import PARSERS, Family
-from pipelines.cluster.map_units import map_units
-from pipelines.output.output_set import begun, commit, parquet_bytes, put
-from pipelines.output.totals import RunClock, Totals, totals
+from pipelines.output.job import Context, Job, run_job
+from pipelines.output.output_set import parquet_bytes, put
+from pipelines.output.totals import Totals
 from pipelines.recipes.annotate import AnnotateRecipe
 from pipelines.recipes.render import RenderGroundingRecipe
 from pipelines.render.base_captions import BaseCaptions
 from pipelines.render.batch import COLUMNS, ENGINES, AnyRenderRecipe, render_batch
-from pipelines.terminal.progress import Progress
 from schemas.errors import ShardloomError, UsageError
 from schemas.layouts.blip3_grounding import blip3_grounding_schema
 from schemas.layouts.blip3_ocr import blip3_ocr_schema
@@ -26,34 +25,47 @@ from schemas.output_set.manifest import InputFile, Manifest
 from schemas.output_set.recipe_file import held_recipe
 from schemas.records.caption import Caption
 from schemas.records.quarantine import QUARANTINE as QUARANTINE_SCHEMA
-from schemas.records.quarantine import Rejected
+from schemas.records.quarantine import QuarantinedRow, Rejected, quarantine_table
 from schemas.storage.folder import Folder
 from schemas.storage.parquet import read_table
 
 ROWS = 8192  # rendered at once
 
 
+class RenderJob(Job[Manifest]):
+    """Annotations in, captions out: a unit is a committed annotation file."""
+
+    title = "render"
+    items = "captions"
+
+    def __init__(self, recipe: AnyRenderRecipe) -> None:
+        self.recipe: AnyRenderRecipe = recipe
+        self._annotations = Folder(recipe.input)
+
+    def plan(self, context: Context) -> list[Manifest]:
+        """See `Job`."""
+        sources = annotation_manifests(self._annotations, self.recipe.family)
+        self._bases = base_captions(self.recipe)
+        return sources
+
+    def changed(self, unit: Manifest | None, manifest: Manifest) -> str:
+        """See `Job`. Captions of annotations that are there no more stay."""
+        if unit is None or inputs_of(unit, self._bases) == manifest.inputs:
+            return ""
+        return "the annotations" + (" have" if self._bases is None else " or the captions that they are put into have")
+
+    def work(self, context: Context) -> Callable[[Manifest], Manifest]:
+        """See `Job`."""
+        return functools.partial(render_file, self.recipe, context.output, self._annotations, self._bases)
+
+    def count(self, manifests: Iterable[Manifest]) -> int:
+        """See `Job`."""
+        return sum(manifest.counts["captions"] for manifest in manifests)
+
+
 def render_set(recipe: AnyRenderRecipe, output: str, quiet: bool = False) -> Totals:
     """Renders every committed annotation file that has no committed captions yet."""
-    folder, annotations = Folder(output), Folder(recipe.input)
-    sources = annotation_manifests(annotations, recipe.family)
-    bases = base_captions(recipe)
-    with begun(folder, recipe):
-        done = committed(folder)
-        check_unchanged(folder, sources, done, bases)
-        todo = [manifest for manifest in sources if manifest.name not in done]
-        clock = RunClock()
-        work = functools.partial(render_file, recipe, folder, annotations, bases)
-        with Progress("render", len(todo), "captions", quiet) as progress:
-            captions = 0
-            for manifest in map_units(work, todo, recipe.run):
-                commit(folder, manifest)
-                captions += manifest.counts["captions"]
-                progress.advance(1)
-                progress.show(captions)
-        if todo:
-            clock.stop(folder)
-        return totals(folder)
+    return run_job(RenderJob(recipe), output, quiet)
 
 
 def annotation_manifests(annotations: Folder, family: Family) -> list[Manifest]:
@@ -64,7 +76,7 @@ def annotation_manifests(annotations: Folder, family: Family) -> list[Manifest]:
     if not manifests:
         raise UsageError(f"{annotations.url} holds no committed annotations ({MANIFESTS}/*.json)")
     engine = ENGINES[family]
-    if not any(engine in manifest.engines for manifest in manifests):
+    if not any(engine in manifest.fingerprints for manifest in manifests):
         engines = {"ocr": "ocr", "boxes": "tags,boxes"}[engine]
         raise UsageError(f"{annotations.url} was annotated without {engine}: run annotate {engines}")
     return manifests
@@ -79,19 +91,6 @@ def base_captions(recipe: AnyRenderRecipe) -> BaseCaptions | None:
             raise UsageError("caption_column: there are no files to take it from: pass caption_from as well")
         return None
     return BaseCaptions.open(recipe.caption_from, recipe.caption_column)
-
-
-def check_unchanged(
-    output: Folder, sources: list[Manifest], done: dict[str, Manifest], bases: BaseCaptions | None
-) -> None:
-    """Refuses to go on over inputs that are not what they were when captions of them were committed."""
-    for source in sources:
-        if source.name in done and inputs_of(source, bases) != done[source.name].inputs:
-            changed = "annotations have" if bases is None else "annotations or the captions that they are put into have"
-            raise UsageError(
-                f"the {changed} changed since {output.path(DATA)}/{source.name}.parquet was committed: "
-                "take a new output folder"
-            )
 
 
 def inputs_of(source: Manifest, bases: BaseCaptions | None) -> list[InputFile]:
@@ -127,26 +126,23 @@ def render_file(
     rows_out = sum(table.num_rows for table in rendered)
     rows_rejected = sum(table.num_rows for table in rejected)
     per_row = len(set(recipe.granularities)) * (2 if recipe.raw_caption == "both" else 1)
-    outputs = [
-        put(output, f"{DATA}/{source.name}.parquet", parquet_bytes(rendered, schema), rows_out),
-        put(
-            output,
-            f"{QUARANTINE}/{source.name}.parquet",
-            parquet_bytes(rejected, QUARANTINE_SCHEMA),
-            rows_rejected,
-        ),
-    ]
-    reasons = Counter(reason for table in rejected for reason in table["reason"].to_pylist())
-    return Manifest(
-        name=source.name,
-        recipe_sha256=recipe.sha256(),
+    return Manifest.build(
+        source.name,
+        recipe.sha256(),
         inputs=inputs_of(source, bases),
         rows_in=rows_out + rows_rejected,
-        rows_out=rows_out,
-        reasons=dict(sorted(reasons.items())),
+        data=put(output, data_name(source), parquet_bytes(rendered, schema), rows_out),
+        others=[
+            put(
+                output,
+                f"{QUARANTINE}/{source.name}.parquet",
+                parquet_bytes(rejected, QUARANTINE_SCHEMA),
+                rows_rejected,
+            )
+        ],
+        reasons=[reason for table in rejected for reason in table["reason"].to_pylist()],
         counts={"captions": rows_out * per_row},
-        outputs=outputs,
-        engines=source.engines,
+        fingerprints=source.fingerprints,
     )
 
 
@@ -172,11 +168,11 @@ def read_data(annotations: Folder, source: Manifest) -> bytes | None:
 def quarantined(table: pa.Table, faults: list[Rejected | None]) -> pa.Table:
     """The rows with a fault."""
     rows = [
-        {"key": key, "uid": uid, "stage": "render", "reason": fault.reason.value, "detail": fault.detail}
+        QuarantinedRow.of(key, uid, "render", fault)
         for key, uid, fault in zip(table["key"].to_pylist(), table["uid"].to_pylist(), faults, strict=True)
         if fault is not None
     ]
-    return pa.Table.from_pylist(rows, schema=QUARANTINE_SCHEMA)
+    return quarantine_table(rows)
 
 
 def preview_record(recipe: AnyRenderRecipe, key: str) -> list[Caption]:

@@ -29,7 +29,7 @@ from schemas.layouts.subset_file import FirstSeen, contains, open_subset
 from schemas.output_set.layout import DATA, QUARANTINE
 from schemas.output_set.manifest import InputFile, Manifest, OutputFile
 from schemas.records.quarantine import QUARANTINE as QUARANTINE_SCHEMA
-from schemas.records.quarantine import Reason
+from schemas.records.quarantine import QuarantinedRow, Reason, quarantine_table
 from schemas.storage.folder import Folder
 from schemas.storage.local_copy import local_copy, size_and_hash
 
@@ -70,15 +70,15 @@ def select_rows(selection: Selection, output: Folder, shard: InputShard) -> Mani
                     row += batch.num_rows
                 outputs = [kept.finish(data), faulty.finish(quarantine)]
     left_out = {reason.value: int(count) for reason, count in zip(ORDER, counts, strict=False) if count}
-    return Manifest(
-        name=shard.name,
-        recipe_sha256=selection.recipe.sha256(),
+    return Manifest.build(
+        shard.name,
+        selection.recipe.sha256(),
         inputs=[InputFile(path=shard.path, size=size, sha256=sha256), *selection.uids, *selection.exclude],
         rows_in=int(counts.sum()),
-        rows_out=outputs[0].rows,
-        reasons=dict(sorted(left_out.items())),
-        outputs=outputs,
-        engines=selection.engines,
+        data=outputs[0],
+        others=outputs[1:],
+        reasons=left_out,
+        fingerprints=selection.fingerprints,
     )
 
 
@@ -153,8 +153,8 @@ def quarantined(batch: pa.RecordBatch, verdicts: NDArray[np.uint8], first: int) 
         reason = ORDER[verdicts[at]]
         uid = None if reason is Reason.MALFORMED_ROW else batch[UID][int(at)].as_py()
         key = str(first + int(at))
-        rows.append({"key": key, "uid": uid, "stage": "select", "reason": reason.value, "detail": FAULTS[reason]})
-    return pa.Table.from_pylist(rows, schema=QUARANTINE_SCHEMA)
+        rows.append(QuarantinedRow(key, uid, "select", reason.value, FAULTS[reason]))
+    return quarantine_table(rows)
 
 
 class RowWriter:

@@ -4,55 +4,71 @@ import functools
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.selection.rules import Kind, holds
-from pipelines.cluster.map_units import map_units, runs_alone
 from pipelines.inputs.shards import InputShard, input_shards
-from pipelines.output.claim import holds_recipe
-from pipelines.output.output_set import begun, commit
-from pipelines.output.totals import RunClock, Totals, totals
+from pipelines.output.job import Context, Job, run_job
+from pipelines.output.totals import Totals
 from pipelines.recipes.select import SelectRecipe
-from pipelines.select.selection import Selection, check_unchanged, selection_of
-from pipelines.terminal.progress import Progress
+from pipelines.select.selection import Selection, changed, selection_of
 from schemas.errors import UsageError
-from schemas.output_set.layout import PARTS, UNFINISHED, committed
 from schemas.output_set.manifest import Manifest
 from schemas.storage.folder import Folder, matching, split
 
 
+class SelectJob(Job[InputShard]):
+    """Files of metadata in, files of the chosen rows out."""
+
+    title = "select"
+    items = "rows"
+
+    def __init__(self, recipe: SelectRecipe) -> None:
+        self.recipe: SelectRecipe = recipe
+        self._selection: Selection
+        self._threads: int | None = None
+
+    def plan(self, context: Context) -> list[InputShard]:
+        """See `Job`."""
+        inputs = input_shards(self.recipe.input, ".parquet")
+        check_columns(inputs, self.recipe.rules.columns())
+        check_place(context.output, self.recipe, inputs)
+        self._selection = selection_of(self.recipe, inputs, context)
+        return inputs
+
+    def changed(self, unit: InputShard | None, manifest: Manifest) -> str:
+        """See `Job`."""
+        return changed(unit, self._selection, manifest)
+
+    def size(self, unit: InputShard) -> int:
+        """See `Job`."""
+        return unit.size()
+
+    def prepare(self, context: Context, todo: list[InputShard]) -> list[InputShard]:
+        """See `Job`."""
+        self._threads = None if context.runner.works_here(len(todo)) else 1
+        return todo
+
+    def work(self, context: Context) -> Callable[[InputShard], Manifest]:
+        """See `Job`."""
+        return functools.partial(select_file, self._selection, context.output, self._threads)
+
+    def count(self, manifests: Iterable[Manifest]) -> int:
+        """See `Job`: the rows that were looked at."""
+        return sum(manifest.rows_in for manifest in manifests)
+
+    def finish(self, context: Context) -> None:
+        """See `Job`."""
+        if self.recipe.run.subset is not None:
+            write_uids(context.output, self.recipe.run.subset, context.quiet)
+
+
 def select(recipe: SelectRecipe, output: str, quiet: bool = False) -> Totals:
     """Writes the chosen rows of every file that is not committed yet, and then the subset file, if one is asked for."""
-    folder = Folder(output)
-    holds_recipe(folder, recipe)  # before the scores, which may take minutes
-    inputs = input_shards(recipe.input, ".parquet")
-    check_columns(inputs, recipe.rules.columns())
-    check_place(folder, recipe, inputs)
-    selection = selection_of(recipe, inputs, committed(folder), quiet)
-    with begun(folder, recipe):
-        done = committed(folder)
-        check_unchanged(folder, inputs, selection, done)
-        todo = [shard for shard in inputs if shard.name not in done]
-        clock = RunClock()
-        if todo:
-            folder.write(UNFINISHED, b"")
-        threads = None if runs_alone(recipe.run, len(todo)) else 1
-        work = functools.partial(select_file, selection, folder, threads)
-        with Progress("select", sum(shard.size() for shard in todo), "rows", quiet) as progress:
-            sizes = {shard.name: shard.size() for shard in todo}
-            for manifest in map_units(work, todo, recipe.run):
-                commit(folder, manifest)
-                progress.items += manifest.rows_in
-                progress.advance(sizes[manifest.name])
-        folder.clear(PARTS)
-        if todo:
-            clock.stop(folder)
-        if recipe.run.subset is not None:
-            write_uids(folder, recipe.run.subset, quiet)
-        result = totals(folder)
+    result = run_job(SelectJob(recipe), output, quiet)
     if not result.rows_out and not quiet:
         print("nothing was chosen", file=sys.stderr)
     return result

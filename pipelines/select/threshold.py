@@ -19,11 +19,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curation.selection.rules import SelectionRules
-from pipelines.cluster.map_units import map_units
 from pipelines.inputs.parquet_rows import PAGE_BUFFER
 from pipelines.inputs.shards import InputShard
+from pipelines.output.job import Context
 from pipelines.recipes.select import SelectRecipe
-from pipelines.terminal.progress import Progress
 from schemas.errors import ShardloomError, UsageError
 from schemas.records.fingerprint import EngineFingerprint
 
@@ -43,14 +42,14 @@ class Threshold:
     rows: int  # of the input that have a score
 
 
-def find_threshold(recipe: SelectRecipe, inputs: Sequence[InputShard], fraction: float, quiet: bool) -> Threshold:
+def find_threshold(recipe: SelectRecipe, inputs: Sequence[InputShard], fraction: float, context: Context) -> Threshold:
     """The score of rank `rows * fraction`, as DataComp takes it. Raises `UsageError` when there is no score at all."""
     column = recipe.rules.top_column
-    with Progress("score threshold", 2 * len(inputs), "files read", quiet) as progress:
+    with context.progress("score threshold", 2 * len(inputs), "files read") as progress:
 
         def total(first: int | None) -> Counts:
             result = np.zeros(HALF, np.int64)
-            for counts in map_units(functools.partial(count_scores, column, first), inputs, recipe.run):
+            for counts in context.runner.map(functools.partial(count_scores, column, first), inputs):
                 result += counts
                 progress.items += 1  # each file is read twice
                 progress.advance(1)

@@ -13,10 +13,7 @@ from numpy.typing import NDArray
 from pipelines.inputs.shards import InputShard
 from pipelines.shard.caption_set import CaptionSet
 from pipelines.shard.join import Joined, JoinedShard
-from schemas.errors import UsageError
-from schemas.output_set.layout import DATA
 from schemas.output_set.manifest import Manifest
-from schemas.storage.folder import Folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +48,13 @@ class Unit:
         return sum(stretch.stop - stretch.start for stretch in self.stretches)
 
 
-def check_unchanged(output: Folder, units: dict[str, Unit], done: dict[str, Manifest], captions: CaptionSet) -> None:
-    """Refuses to go on over inputs that have changed: what is committed would overlap with what is to come."""
-    for name, manifest in done.items():
-        stretches = units[name].stretches if name in units else []
-        expected = [(stretch.shard.path, stretch.shard.size()) for stretch in stretches]
-        read = [(file.path, file.size) for file in manifest.inputs if file != captions.revision]
-        if captions.revision not in manifest.inputs or expected != read or units[name].rows != manifest.rows_in:
-            raise UsageError(
-                f"the images or captions have changed since {output.path(DATA)}/{name} was committed: "
-                "take a new output folder"
-            )
+def changed(unit: Unit | None, manifest: Manifest, captions: CaptionSet) -> bool:
+    """Whether a committed output was made of other images or captions: it would overlap with what is to come."""
+    if unit is None:
+        return True
+    expected = [(stretch.shard.path, stretch.shard.size()) for stretch in unit.stretches]
+    read = [(file.path, file.size) for file in manifest.inputs if file != captions.revision]
+    return captions.revision not in manifest.inputs or expected != read or unit.rows != manifest.rows_in
 
 
 def take_census(captions: CaptionSet, shard: InputShard) -> Census:

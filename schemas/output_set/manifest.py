@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, NonNegativeInt
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, NonNegativeInt
 
 from schemas.errors import ShardloomError
 from schemas.records.fingerprint import EngineFingerprint
@@ -45,9 +47,47 @@ class Manifest(BaseModel):
     reasons: dict[str, int]  # rows quarantined, by reason
     counts: dict[str, int] = {}  # more that is worth adding up over outputs: text lines, captions, empty alt texts
     outputs: list[OutputFile]
-    engines: dict[str, EngineFingerprint] = {}
+    fingerprints: dict[str, EngineFingerprint] = Field(  # of engines, tokenizers and all else that was not in `inputs`
+        {},
+        validation_alias=AliasChoices("fingerprints", "engines"),  # the latter in manifests of before
+    )
     retried: dict[str, int] = {}  # rows that earlier outputs have left out, by their reason there: they count here now
     damage: list[str] = []  # of the input: what could not be read, and where
+
+    @classmethod
+    def build(
+        cls,
+        name: str,
+        recipe_sha256: str,
+        *,
+        inputs: Sequence[InputFile],
+        rows_in: int,
+        data: OutputFile | None,
+        others: Sequence[OutputFile],
+        reasons: Iterable[str] | Mapping[str, int] = (),
+        counts: Mapping[str, int] | None = None,
+        fingerprints: Mapping[str, EngineFingerprint] | None = None,
+        damage: Sequence[str] = (),
+        retried: Mapping[str, int] | None = None,
+    ) -> Self:
+        """The manifest of an output with the file `data` (None: it has no rows) and `others` beside it.
+
+        `reasons` are those of the quarantined rows, one a row or counted. Raises `ShardloomError` when `rows_in` are
+        not those of `data` and of `reasons`.
+        """
+        return cls(
+            name=name,
+            recipe_sha256=recipe_sha256,
+            inputs=list(inputs),
+            rows_in=rows_in,
+            rows_out=0 if data is None else data.rows,
+            reasons=dict(sorted(Counter(reasons).items())),
+            counts=dict(counts or {}),
+            outputs=[*([] if data is None else [data]), *others],
+            fingerprints=dict(fingerprints or {}),
+            damage=list(damage),
+            retried=dict(sorted((retried or {}).items())),
+        )
 
     def model_post_init(self, context: Any) -> None:
         """Raises when rows are not accounted for: nothing may be lost in silence."""

@@ -1,7 +1,9 @@
 """A row that was left out, and why. Rows in = rows out + rows quarantined, always."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Self
 
 import pyarrow as pa
 
@@ -69,6 +71,22 @@ class Rejected(Exception):
         return f"{self.reason}: {self.detail}"
 
 
+@dataclass(frozen=True, slots=True)
+class QuarantinedRow:
+    """A row that a command leaves out. `key` and `uid` are those of its sample, `stage` is where the fault was found."""
+
+    key: str
+    uid: str | None
+    stage: str
+    reason: str
+    detail: str
+
+    @classmethod
+    def of(cls, key: str, uid: str | None, stage: str, fault: Rejected) -> Self:
+        """The row of a sample that was rejected. What is no text in the detail is written as `?`."""
+        return cls(key, uid, stage, fault.reason.value, fault.detail.encode("utf-8", "replace").decode())
+
+
 QUARANTINE = pa.schema(
     [
         pa.field("key", pa.string(), nullable=False),
@@ -78,3 +96,8 @@ QUARANTINE = pa.schema(
         pa.field("detail", pa.string(), nullable=False),
     ]
 )
+
+
+def quarantine_table(rows: Iterable[QuarantinedRow]) -> pa.Table:
+    """The rows as they are stored."""
+    return pa.Table.from_pylist([asdict(row) for row in rows], schema=QUARANTINE)

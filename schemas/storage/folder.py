@@ -181,6 +181,14 @@ class Folder:
         with self._errors("read", name):
             return int(self._fs.size(f"{self._root}/{name}"))
 
+    def modified(self, name: str) -> float | None:
+        """When the file was last written, in seconds since 1970 by the store's clock; None where it isn't told."""
+        self._fs.invalidate_cache()
+        try:
+            return float(self._fs.modified(f"{self._root}/{name}").timestamp())
+        except (FileNotFoundError, NotImplementedError):
+            return None
+
     def exists(self, name: str = "") -> bool:
         """Whether the file or folder is there."""
         self._fs.invalidate_cache()
@@ -209,7 +217,7 @@ class Folder:
     def clear_temporary(self) -> None:
         """Removes what killed writers have left on a local disk; object stores show nothing that is not complete."""
         with self._errors("clear", ""):
-            for leftover in Path(self._root).rglob(f"*{TEMPORARY}*"):
+            for leftover in Path(self._root).rglob(f"?*{TEMPORARY}*"):
                 leftover.unlink(missing_ok=True)
 
     def sha256(self, name: str) -> tuple[int, str]:

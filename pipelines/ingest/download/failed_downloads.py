@@ -8,11 +8,11 @@ from dataclasses import asdict
 
 import polars as pl
 
+from pipelines.cluster.runner import Runner
 from pipelines.img2dataset.failures import kind_of
 from pipelines.img2dataset.process import is_web_address
 from pipelines.ingest.download.parts import IMAGES, Receipt, failed
 from pipelines.ingest.download.urls import Part, address_hash
-from pipelines.recipes.base import RunOptions
 from schemas.output_set.manifest import InputFile
 from schemas.records.quarantine import Reason, Rejected
 from schemas.storage.folder import Folder
@@ -32,7 +32,7 @@ class Losses:
             path=output.path(IMAGES), size=len(state), sha256=hashlib.sha256(state.encode()).hexdigest()
         )
 
-    def prepare(self, output: Folder, run: RunOptions) -> None:
+    def prepare(self, output: Folder, runner: Runner) -> None:
         """Nothing."""
 
     def get(self, address: str) -> bytes | None:

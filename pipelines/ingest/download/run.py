@@ -14,7 +14,6 @@ import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-from pipelines.cluster.map_units import map_units
 from pipelines.img2dataset.placement import download_placement
 from pipelines.ingest.download.failed_downloads import Losses
 from pipelines.ingest.download.parts import IMAGES, Receipt, fetch, held_receipt
@@ -24,8 +23,8 @@ from pipelines.ingest.stores.shards import ShardStore
 from pipelines.ingest.stores.store import ImageStore
 from pipelines.ingest.unit import Unit
 from pipelines.inputs.shards import InputShard
+from pipelines.output.job import Context
 from pipelines.recipes.ingest import IngestRecipe
-from pipelines.terminal.progress import Progress
 from schemas.storage.folder import Folder
 
 READERS = 8  # threads that read receipts: small files, far away perhaps
@@ -33,14 +32,13 @@ READERS = 8  # threads that read receipts: small files, far away perhaps
 _SUMMARY = "downloads/summary.json"
 
 
-def downloaded_stores(
-    recipe: IngestRecipe, output: Folder, units: list[Unit], watch: RowWatch, quiet: bool
-) -> list[ImageStore]:
+def downloaded_stores(recipe: IngestRecipe, context: Context, units: list[Unit], watch: RowWatch) -> list[ImageStore]:
     """Downloads what is not there yet. The images, and behind them a store that says why an image is none of them."""
-    with Progress("find addresses", len(units), "addresses", quiet) as progress:
-        parts = listed(recipe, output, units, watch, progress)
-    receipts = fetched(recipe, output, parts, quiet)
-    summarise(output, parts, receipts, quiet)
+    output = context.output
+    with context.progress("find addresses", len(units), "addresses") as progress:
+        parts = listed(recipe, context, units, watch, progress)
+    receipts = fetched(recipe, context, parts)
+    summarise(output, parts, receipts, context.quiet)
     losses = Losses(output, parts, receipts)
     if not any(receipt.tar_size for receipt in receipts):
         return [losses]
@@ -49,18 +47,19 @@ def downloaded_stores(
     return [ShardStore(tars), losses]
 
 
-def fetched(recipe: IngestRecipe, output: Folder, parts: list[Part], quiet: bool) -> list[Receipt]:
+def fetched(recipe: IngestRecipe, context: Context, parts: list[Part]) -> list[Receipt]:
     """What came of each part, in their order."""
     assert recipe.download is not None
+    output = context.output
     with ThreadPoolExecutor(READERS) as pool:
         held = list(pool.map(functools.partial(held_receipt, output, recipe.download), parts))
     receipts = [receipt for receipt in held if receipt is not None]
     todo = [part for part, receipt in zip(parts, held, strict=True) if receipt is None]
-    where = download_placement(recipe.run, len(todo)) if todo else {}
-    with Progress("download", len(parts), "images", quiet) as progress:
+    where = download_placement(context.runner, len(todo)) if todo else {}
+    with context.progress("download", len(parts)) as progress:
         progress.advance(len(receipts))
         work = functools.partial(fetch, output, recipe.download, recipe.run.download_threads)
-        for receipt in map_units(work, todo, recipe.run, placement=where):
+        for receipt in context.runner.map(work, todo, placement=where):
             receipts.append(receipt)
             progress.advance(1)
             progress.show(sum(receipt.downloaded for receipt in receipts))

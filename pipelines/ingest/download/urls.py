@@ -16,11 +16,11 @@ from dataclasses import asdict, dataclass
 import polars as pl
 
 from curation.sources import SOURCES
-from pipelines.cluster.map_units import map_units
 from pipelines.img2dataset.process import is_web_address
 from pipelines.ingest.row_watch import RETRIES, RowWatch
 from pipelines.ingest.unit import Unit, images_of, read_draft
 from pipelines.inputs.source_files import StretchReader
+from pipelines.output.job import Context
 from pipelines.recipes.ingest import IngestRecipe
 from pipelines.terminal.progress import Progress
 from schemas.output_set.layout import PARTS
@@ -49,9 +49,12 @@ class Part:
         return f"downloaded_{self.number:08d}"
 
 
-def listed(recipe: IngestRecipe, output: Folder, units: list[Unit], watch: RowWatch, progress: Progress) -> list[Part]:
+def listed(
+    recipe: IngestRecipe, context: Context, units: list[Unit], watch: RowWatch, progress: Progress
+) -> list[Part]:
     """The parts, from the list of an earlier run if the input and the size of the parts are still the same."""
     assert recipe.download is not None
+    output = context.output
     size = recipe.download.urls_per_shard
     state = json.dumps([size, recipe.source, [[unit.stretch.label, unit.stretch.size] for unit in units]])
     revision = hashlib.sha256(state.encode()).hexdigest()
@@ -61,7 +64,7 @@ def listed(recipe: IngestRecipe, output: Folder, units: list[Unit], watch: RowWa
             if held["revision"] == revision:
                 return [Part(**part) for part in held["parts"]]
     total = 0
-    for count in map_units(functools.partial(unit_addresses, recipe, output, watch), units, recipe.run, RETRIES):
+    for count in context.runner.map(functools.partial(unit_addresses, recipe, output, watch), units, RETRIES):
         total += count
         progress.advance(1)
         progress.show(total)

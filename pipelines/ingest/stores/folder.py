@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipelines.cluster.runner import Runner
 from pipelines.ingest.stores.store import revision_of
-from pipelines.recipes.base import RunOptions
 from schemas.output_set.recipe_file import RECIPE_FILE
 from schemas.records.quarantine import Reason, Rejected
 from schemas.storage.folder import Folder
@@ -23,7 +23,7 @@ class FolderStore:
         self._folder = Folder(url)
         self.revision = revision_of(url, files_below(self._folder))
 
-    def prepare(self, output: Folder, run: RunOptions) -> None:
+    def prepare(self, output: Folder, runner: Runner) -> None:
         """Nothing."""
 
     def get(self, address: str) -> bytes | None:

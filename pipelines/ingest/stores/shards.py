@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.cluster.map_units import map_units
+from pipelines.cluster.runner import Runner
 from pipelines.inputs.shards import InputShard
-from pipelines.recipes.base import RunOptions
 from schemas.layouts.datacomp import read_sample
 from schemas.output_set.layout import PARTS
 from schemas.output_set.manifest import InputFile
@@ -40,13 +39,13 @@ class ShardStore:
         self._folder: Folder | None = None  # which holds the table
         self._table: _Table | None = None  # opened where it is needed first
 
-    def prepare(self, output: Folder, run: RunOptions) -> None:
+    def prepare(self, output: Folder, runner: Runner) -> None:
         """Makes the table, if it isn't there from a run that was stopped. Reads all the shards once."""
         self._folder = output
         if output.exists(_TABLE) and _Table(output).revision == self.revision:
             return
         order = {tar.path: number for number, tar in enumerate(self._tars)}
-        found = sorted(map_units(addresses_of, self._tars, run), key=lambda each: order[each[0]])
+        found = sorted(runner.map(addresses_of, self._tars), key=lambda each: order[each[0]])
         rows = np.concatenate([_numbered(rows, order[path]) for path, rows in found])
         rows = rows[np.lexsort((rows["low"], rows["high"]))]  # stable: the first of one URL stays the first
         _write_table(output, rows, list(order), self.revision)

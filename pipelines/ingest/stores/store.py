@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from pipelines.recipes.base import RunOptions
+from pipelines.cluster.runner import Runner
 from schemas.output_set.manifest import InputFile
 from schemas.records.quarantine import Reason, Rejected
 from schemas.storage.folder import Folder
@@ -17,7 +17,7 @@ class ImageStore(Protocol):
     revision: InputFile
     """Tells two states of the store apart, by names and sizes."""
 
-    def prepare(self, output: Folder, run: RunOptions) -> None:
+    def prepare(self, output: Folder, runner: Runner) -> None:
         """What has to be done once a run, before the first `get`."""
 
     def get(self, address: str) -> bytes | None:

@@ -3,9 +3,9 @@
 import hashlib
 from typing import Any
 
+from pipelines.cluster.runner import Runner
 from pipelines.ingest.stores.folder import local_size, read_below
 from pipelines.ingest.stores.store import revision_of
-from pipelines.recipes.base import RunOptions
 from schemas.errors import UsageError
 from schemas.output_set.manifest import InputFile
 from schemas.records.document import parse_object
@@ -40,7 +40,7 @@ class MapStore:
             sizes = [(file, local_size(self._folder, file)) for file in files]
             self.revision = revision_of(path, [(self.revision.sha256, len(data)), *sizes])
 
-    def prepare(self, output: Folder, run: RunOptions) -> None:
+    def prepare(self, output: Folder, runner: Runner) -> None:
         """Nothing."""
 
     def get(self, address: str) -> bytes | None:

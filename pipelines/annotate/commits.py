@@ -1,0 +1,70 @@
+"""Joins the parts of each shard when all its chunks are done, and commits it."""
+
+import time
+
+from pipelines.annotate.messages import Chunk, Message, ShardEnd, Written
+from pipelines.annotate.parts import join_parts, remove_parts
+from pipelines.cluster.failure import Failure
+from pipelines.inputs.shards import InputShard
+from pipelines.output.job import Commits
+from pipelines.recipes.annotate import AnnotateRecipe
+from schemas.errors import ShardloomError
+from schemas.output_set.layout import PARTS
+from schemas.storage.folder import Folder
+from schemas.storage.retries import untold
+
+
+class Committer:
+    """Takes the graph's results in whatever order they come and commits each shard when its chunks are all there."""
+
+    def __init__(self, recipe: AnnotateRecipe, output: Folder, commits: Commits) -> None:
+        self.recipe, self.output, self.commits = recipe, output, commits
+        self.recipe_sha256 = recipe.sha256()
+        self.chunks: dict[str, set[int]] = {}
+        self.ends: dict[str, ShardEnd] = {}
+        self.committed: set[str] = set()
+
+    def take(self, message: Message) -> None:
+        """One result of the graph."""
+        match message:
+            case Failure():
+                raise message.error()
+            case Written(shard=shard, index=index):
+                self.chunks.setdefault(shard, set()).add(index)
+                self._count(message)
+            case ShardEnd(shard=shard):
+                self.ends[shard] = message
+            case Chunk():
+                raise AssertionError("the graph's last stage hands on no chunks")
+        end = self.ends.get(shard)
+        if end is not None and len(self.chunks.get(shard, ())) == len(end.digests):
+            started = time.monotonic()
+            self.commits.commit(join_parts(self.output, end, self.recipe_sha256))
+            remove_parts(self.output, end)
+            self.commits.times.commit_seconds += time.monotonic() - started
+            self.commits.times.shards += 1
+            self.committed.add(shard)
+            del self.ends[shard]
+            self.chunks.pop(shard, None)
+        self.commits.times.resent += message.resent + untold()
+
+    def check_complete(self, shards: list[InputShard]) -> None:
+        """Raises when the graph has ended and a shard is not committed: nothing may be lost in silence."""
+        if missing := [shard.name for shard in shards if shard.name not in self.committed]:
+            raise ShardloomError(
+                f"the run ended without {len(missing)} shards ({', '.join(missing[:5])}): run it again"
+            )
+
+    def _count(self, written: Written) -> None:
+        self.commits.progress.advance(written.size)
+        if not written.rows:
+            return
+        times = self.commits.times
+        times.add_chunk(written.rows, written.reasons, written.engine_errors, written.size)
+        for engine, errors in times.engine_errors.items():
+            rows = sum(times.rows.values())
+            if errors > max(10, self.recipe.max_engine_errors * rows):
+                raise ShardloomError(
+                    f"the {engine} engine failed on {errors} of {rows} images: see the details in "
+                    f"{self.output.path(PARTS)}, or raise max_engine_errors"
+                )

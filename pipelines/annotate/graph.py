@@ -1,0 +1,169 @@
+"""The graph of a run: what Ray Data carries out, from image shards to the parts of their annotations."""
+
+import contextlib
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import pyarrow as pa
+import ray
+import ray.data
+from ray.data._internal.execution import streaming_executor_state
+from ray.data._internal.logical.optimizers import get_physical_ruleset
+from ray.data._internal.logical.rules import FuseOperators
+
+from pipelines.annotate.commits import Committer
+from pipelines.annotate.messages import from_row
+from pipelines.annotate.metrics import tell_run
+from pipelines.annotate.parts import fingerprints_of
+from pipelines.annotate.placement import placements
+from pipelines.annotate.pools import Pool, plan_pools
+from pipelines.annotate.preparation import Preparation
+from pipelines.annotate.ray_data import Forgetful
+from pipelines.annotate.reader import ShardReader, shard_row
+from pipelines.annotate.repeats import repeated_keys
+from pipelines.annotate.reuse import Reuse
+from pipelines.annotate.watch import follow, note
+from pipelines.annotate.worker import PoolWorker
+from pipelines.cluster.capacity import READER_CPUS
+from pipelines.cluster.ledger import Snapshot, start_ledger
+from pipelines.cluster.prometheus import BYTES_LEFT, SHARDS_LEFT
+from pipelines.cluster.runner import Runner
+from pipelines.inputs.shards import InputShard
+from pipelines.output.job import Commits, Context
+from pipelines.output.totals import RunTimes
+from pipelines.recipes.annotate import AnnotateRecipe
+from pipelines.terminal.progress import Progress
+from schemas.output_set.layout import PARTS
+
+SCHEDULING_SECONDS = 0.3
+WORKERS_PER_READER = 8  # one reader feeds that many OCR workers many times over; more only opens more shards at once
+
+
+class GraphRun:
+    """One run of the graph over the shards that are not committed."""
+
+    def __init__(self, recipe: AnnotateRecipe, context: Context, shards: list[InputShard], reuse: Reuse | None) -> None:
+        self.recipe, self.output, self.shards, self.reuse = recipe, context.output, shards, reuse
+        self.pools = started_pools(recipe, context.runner, reuse)
+        self.placements = placements(recipe, [pool.name for pool in self.pools])
+        self.ledger = start_ledger([pool.name for pool in self.pools])
+        self.exporter = context.runner.exporter()
+        self.parts = [name for name in self.output.names(PARTS) if name.endswith(".parquet")]
+        self.expected = next((found.fingerprints for found in context.done.values() if found.fingerprints), {})
+        if not self.expected:
+            self.expected = next(filter(None, (fingerprints_of(self.output, name) for name in self.parts)), {})
+        self.repeats = repeated_keys(shards, context.runner) if recipe.filters.repeated_images else {}
+        self.preparation = Preparation(recipe, self.pools, self.placements)
+
+    def carry_out(self, commits: Commits) -> None:
+        """Runs the graph and commits each shard as soon as all its chunks are there."""
+        progress, times = commits.progress, commits.times
+        self.preparation.wait(progress)
+        committer = Committer(self.recipe, self.output, commits)
+        last = self.pools[-1].name
+
+        def on_tick(snapshot: Snapshot) -> None:
+            images = snapshot.stages[last].images
+            if not images:
+                progress.restart_clock()
+            waiting = [stage for stage, counts in snapshot.stages.items() if not counts.workers]
+            doing = f"starting workers of {', '.join(waiting)}" if waiting else ""
+            progress.show(images, doing, note(snapshot, self.recipe.run.stall_seconds))
+            self.tell(snapshot, progress, times)
+
+        requests = [pool.request for pool in self.pools]
+        results = follow(self.rows, self.ledger, requests, self.recipe.run.stall_seconds, on_tick)
+        try:
+            with contextlib.closing(results):
+                for row in results:
+                    committer.take(from_row(row))
+            snapshot = ray.get(self.ledger.snapshot.remote())
+            times.stages = {stage: asdict(counts) for stage, counts in snapshot.stages.items()}
+            self.tell(snapshot, progress, times)
+        finally:
+            if self.exporter is not None:
+                self.exporter.end()
+        ray.kill(self.ledger)
+        committer.check_complete(self.shards)
+
+    def tell(self, snapshot: Snapshot, progress: Progress, times: RunTimes) -> None:
+        """Tells Prometheus how the run stands."""
+        if self.exporter is not None:
+            tell_run(self.exporter, snapshot, times)
+            self.exporter.tell(SHARDS_LEFT, len(self.shards) - times.shards)
+            self.exporter.tell(BYTES_LEFT, progress.total - progress.done)
+
+    def rows(self) -> Iterator[pa.Table]:
+        """The graph's results, each block by itself: batching them would take threads, and thrice the driver's time."""
+        for bundle in self.graph().iter_internal_ref_bundles():
+            for block in bundle.block_refs:
+                yield ray.get(block)
+
+    def graph(self) -> ray.data.Dataset:
+        """The graph. A chunk is one row, and a block is one row: `target_max_block_size` of one byte keeps it so."""
+        set_up_ray_data()
+        batches = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
+        reader = ShardReader(self.recipe, self.output, self.parts, self.reuse)
+        most = max(pool.request.max_workers for pool in self.pools)
+        readers = min(len(self.shards), -(-most // WORKERS_PER_READER))
+        graph = ray.data.from_arrow([shard_row(shard) for shard in self.shards]).map_batches(
+            reader.__call__,
+            compute=ray.data.TaskPoolStrategy(size=readers),
+            num_cpus=READER_CPUS,
+            **batches,
+        )
+        for pool in self.pools:
+            shared = (self.output, self.expected, self.ledger, self.repeats, self.preparation.tasks[pool.name])
+            graph = graph.map_batches(
+                PoolWorker,
+                fn_constructor_args=(self.recipe, pool, *shared),
+                compute=ray.data.ActorPoolStrategy(
+                    min_size=pool.request.min_workers, max_size=pool.request.max_workers
+                ),
+                num_cpus=pool.request.cpus,
+                num_gpus=pool.request.gpus or None,
+                **self.placements[pool.name],
+                **batches,
+            )
+        return graph
+
+
+def started_pools(recipe: AnnotateRecipe, runner: Runner, reuse: Reuse | None) -> list[Pool]:
+    """The pools, on a cluster that has room for them."""
+    reused = reuse.kinds if reuse else []
+    if recipe.run.recycle_images:  # or Ray calls every worker that is replaced a failed task; of deaths it tells still
+        os.environ.setdefault("RAY_enable_output_error_log_if_still_retry", "0")
+    pools = plan_pools(recipe, runner, reused)
+    cpus = sum(pool.request.max_workers * pool.request.cpus for pool in pools)
+    runner.connect(store_bytes(recipe, pools), cpus)
+    runner.check([pool.request for pool in pools])
+    if (gpus := ray.cluster_resources().get("GPU", 0)) and not any(pool.request.gpus for pool in pools):
+        print(f"{gpus:g} GPUs are here and no pool asks for one: see run.resources", file=sys.stderr, flush=True)
+    return pools
+
+
+def store_bytes(recipe: AnnotateRecipe, pools: list[Pool]) -> int:
+    """What chunks on their way may take of a laptop's memory: each worker holds one, and has the next at hand."""
+    held = 4 + 2 * sum(pool.request.max_workers for pool in pools)
+    pixels = 3 * recipe.chunk.pixels if any(pool.keeps_pixels for pool in pools) else 0
+    return max(1 << 30, held * (recipe.chunk.bytes + pixels))
+
+
+def set_up_ray_data() -> None:
+    """Settings of Ray Data for graphs of one-row blocks."""
+    context = ray.data.DataContext.get_current()
+    context.target_max_block_size = 1
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.custom_execution_callback_classes = [Forgetful]
+    warnings.filterwarnings("ignore", module=r"ray\.data")  # of pools larger than a small input needs
+    # Its loop looks at everything ten times a second, which costs a laptop more than one percent of its cores. Workers
+    # hold the next chunk already, so that looking less often starves none of them.
+    streaming_executor_state.WAIT_FOR_TASK_COMPLETION_TIMEOUT_S = SCHEDULING_SECONDS
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # it logs pages of counters at every step of its loop
+    if FuseOperators in (rules := get_physical_ruleset()):
+        rules.remove(FuseOperators)  # one reader and one worker of a core would be one stage, and a shard one task

@@ -1,0 +1,172 @@
+"""The run of a command, the same for all of them: plan the units, work on those that are not committed, commit each.
+
+A command says in a `Job` what its units are and what is done to one. `run_job` owns all else: the folder and its lock,
+the recipe, what is committed already, the mark of an unfinished set, progress, times, clean-up, totals and damage.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from pipelines.cluster.runner import Runner
+from pipelines.output.claim import claim, holds_recipe
+from pipelines.output.output_set import commit
+from pipelines.output.totals import RunClock, RunTimes, Totals, check_damage, totals
+from pipelines.recipes.base import Recipe
+from pipelines.terminal.progress import Progress
+from schemas.errors import UsageError
+from schemas.output_set.layout import DATA, PARTS, UNFINISHED, committed
+from schemas.output_set.lock import Lock, locked
+from schemas.output_set.manifest import Manifest
+from schemas.storage.folder import Folder
+
+
+class Named(Protocol):
+    """A unit of work; its output is named after it."""
+
+    @property
+    def name(self) -> str:
+        """Of its output, or of the first of several."""
+        ...
+
+
+U = TypeVar("U", bound=Named)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a job has at hand while it is run."""
+
+    output: Folder
+    runner: Runner
+    done: Mapping[str, Manifest]
+    """What was committed when the run began, by name."""
+    quiet: bool
+
+    def progress(self, title: str, total: int, items: str = "images") -> Progress:
+        """Shows a step of the run on the terminal."""
+        return Progress(title, total, items, self.quiet)
+
+
+class Commits:
+    """Commits the outputs of a run, and shows how far it is."""
+
+    def __init__(self, output: Folder, lock: Lock, progress: Progress, times: RunTimes) -> None:
+        self.progress, self.times = progress, times
+        self._output, self._lock = output, lock
+
+    def commit(self, manifest: Manifest) -> None:
+        """Makes an output count. Raises `ShardloomError` when another run has taken the folder over."""
+        self._lock.check()
+        commit(self._output, manifest)
+
+
+class Job(ABC, Generic[U]):
+    """What differs between commands."""
+
+    recipe: Recipe
+    title: str
+    """What the command does, for the progress."""
+    items: str = "samples"
+    """What progress counts."""
+    needs_cluster: bool = False
+
+    @abstractmethod
+    def plan(self, context: Context) -> Sequence[U]:
+        """All units, in their order, whether they are committed or not. Raises `UsageError` for a wrong input."""
+
+    def check_unchanged(self, context: Context, units: Mapping[str, U]) -> None:
+        """Raises `UsageError` when `context.done` was made of other inputs than these units are."""
+        for manifest in context.done.values():
+            if what := self.changed(units.get(self.unit_name(manifest)), manifest):
+                raise UsageError(
+                    f"{what} changed since {context.output.path(DATA)}/{manifest.name} was committed: "
+                    "take a new output folder"
+                )
+
+    def unit_name(self, manifest: Manifest) -> str:
+        """The name of the unit that a committed output is of."""
+        return manifest.name
+
+    @abstractmethod
+    def changed(self, unit: U | None, manifest: Manifest) -> str:
+        """What is not as it was when the unit was committed, as `the images have`; empty when nothing is.
+
+        The unit is None when the input has it no more.
+        """
+
+    def size(self, unit: U) -> int:
+        """How much of the progress the unit is."""
+        return 1
+
+    def prepare(self, context: Context, todo: list[U]) -> list[U]:
+        """Does what is needed once before the work begins, not at all when there is none; the units to work on."""
+        return todo
+
+    @abstractmethod
+    def work(self, context: Context) -> Callable[[Any], Manifest | Sequence[Manifest]]:
+        """The function that works on one unit as `load` gives it, and puts its files in place.
+
+        It is sent to workers, so it is small.
+
+        Of several manifests the first is committed last: a unit is done when its first output is.
+        """
+
+    def load(self, todo: list[U]) -> Sequence[Any]:
+        """The units as `work` takes them, each made when its turn comes."""
+        return todo
+
+    retries: int = 3
+    """Of a unit whose worker has died."""
+
+    def carry_out(self, context: Context, todo: list[U], commits: Commits) -> None:
+        """Works on these units and commits them."""
+        sizes = {unit.name: self.size(unit) for unit in todo}
+        for found in context.runner.map(self.work(context), self.load(todo), self.retries):
+            manifests = [found] if isinstance(found, Manifest) else list(found)
+            for manifest in reversed(manifests):
+                commits.commit(manifest)
+            commits.progress.items += self.count(manifests)
+            commits.progress.advance(sizes[self.unit_name(manifests[0])])
+
+    def count(self, manifests: Iterable[Manifest]) -> int:
+        """The items that a unit's outputs hold."""
+        return sum(manifest.rows_out for manifest in manifests)
+
+    def clean(self, output: Folder) -> None:
+        """Removes what work in progress has left, once all units are committed."""
+        output.clear(PARTS)
+
+    def finish(self, context: Context) -> None:
+        """Does what is left to do when all units are committed."""
+
+
+def run_job(job: Job[U], output: str, quiet: bool = False) -> Totals:
+    """Runs a command into an output folder; what is committed there already is not made again.
+
+    Raises `UsageError` before any work for a folder of another recipe or in use by another run, for a wrong input and
+    for one that has changed; `DamagedInput` at the end; `ShardloomError` when the run can't go on.
+    """
+    folder, run = Folder(output), job.recipe.run
+    holds_recipe(folder, job.recipe)  # before all that may take minutes
+    with locked(folder, job.recipe.kind) as lock:
+        done = committed(folder)
+        context = Context(folder, Runner.open(run, needs_cluster=job.needs_cluster), done, quiet)
+        units = job.plan(context)
+        claim(folder, job.recipe)
+        if folder.is_local:
+            folder.clear_temporary()
+        job.check_unchanged(context, {unit.name: unit for unit in units})
+        if todo := [unit for unit in units if unit.name not in done]:
+            clock = RunClock()
+            folder.write(UNFINISHED, b"")
+            todo = job.prepare(context, todo)
+            with context.progress(job.title, sum(map(job.size, todo)), job.items) as progress:
+                job.carry_out(context, todo, Commits(folder, lock, progress, clock.times))
+            clock.stop(folder)
+        job.clean(folder)  # also after a run that was killed behind its last commit
+        job.finish(context)
+        result = totals(folder)
+    check_damage(result, run.allow_damaged)
+    return result
