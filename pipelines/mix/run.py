@@ -78,8 +78,8 @@ class MixJob(Job[Unit]):
             return ""
         names = {revision.path: source.name for source in self._planned.sets for revision in source.revisions}
         changed = [revision.path for revision in revisions if revision not in manifest.inputs]
-        which = ", ".join(f"{names[path]} ({path})" for path in changed) or "there are other ones, and some"
-        return f"the sources have ({which})"
+        which = ", ".join(f"{names[path]}: {path}" for path in changed) or "one is gone"
+        return f"sources ({which}) have"
 
     def work(self, context: Context) -> Callable[[Located], Manifest]:
         """See `Job`."""

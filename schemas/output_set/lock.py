@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from schemas.errors import ShardloomError, StorageError, UsageError
@@ -23,6 +23,7 @@ from schemas.storage.folder import TEMPORARY, Folder
 LOCK_FILE = f"{TEMPORARY}lock.json"  # passed over by listings, as all temporary files are
 LEASE_SECONDS = 60.0  # without a renewal until another run may take the folder over
 RENEW_SECONDS = 10.0
+_HELD: set[str] = set()  # ids of this process: a lease whose removal a store has refused is left behind
 _READ_SECONDS = 1.0  # for the holder of a lock to say who it is
 
 
@@ -37,9 +38,11 @@ class Holder:
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def is_dead(self) -> bool:
-        """Whether its process was on this machine and has ended."""
+        """Whether its process was on this machine and has ended, or is this one and holds it no more."""
         if self.boot != _boot_id() or self.host != socket.gethostname():
             return False
+        if self.pid == os.getpid():
+            return self.id not in _HELD
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:
@@ -76,10 +79,16 @@ def locked(output: Folder, doing: str) -> Iterator[Lock]:
     once, with host and process of the other run, when another one has the folder.
     """
     holder = Holder(doing)
-    if not output.is_local:
-        with _leased(output, holder) as lock:
+    _HELD.add(holder.id)
+    try:
+        with _leased(output, holder) if not output.is_local else _locked_on_disk(output, holder) as lock:
             yield lock
-        return
+    finally:
+        _HELD.discard(holder.id)
+
+
+@contextlib.contextmanager
+def _locked_on_disk(output: Folder, holder: Holder) -> Iterator[Lock]:
     is_new = not output.exists()
     output.make()
     descriptor = os.open(output.local_path(""), os.O_RDONLY | os.O_DIRECTORY)
@@ -138,9 +147,9 @@ def _leased(output: Folder, holder: Holder) -> Iterator[Lock]:
 
 
 def _take_lease(output: Folder, holder: Holder) -> None:
-    found = _read(output)
-    if found is not None:
-        if not found.is_dead() and _age(output) < LEASE_SECONDS:
+    if output.exists(LOCK_FILE):
+        found = _read(output)
+        if (found is None or not found.is_dead()) and _age(output) < LEASE_SECONDS:
             raise _in_use(output, found)
         output.remove(LOCK_FILE)
     try:
@@ -184,9 +193,10 @@ def _named_holder(output: Folder) -> Holder | None:
 
 def _read(output: Folder) -> Holder | None:
     """What the file says; None where there is none, or none of ours."""
-    with contextlib.suppress(StorageError, ValueError, TypeError):
+    with contextlib.suppress(StorageError, ValueError, TypeError, KeyError):
         if output.exists(LOCK_FILE):
-            return Holder(**json.loads(output.read(LOCK_FILE)))
+            found = json.loads(output.read(LOCK_FILE))
+            return Holder(**{each.name: found[each.name] for each in fields(Holder)})
     return None
 
 

@@ -73,7 +73,7 @@ class Rejected(Exception):
 
 @dataclass(frozen=True, slots=True)
 class QuarantinedRow:
-    """A row that a command leaves out. `key` and `uid` are those of its sample, `stage` is where the fault was found."""
+    """A row that a command leaves out. `key` and `uid` are those of its sample, `stage` says where the fault was."""
 
     key: str
     uid: str | None

@@ -85,7 +85,7 @@ def test_one_pass_with_three_engines(make_shards: Callable[..., str], vocabulary
     assert (int(row["boxes"][0]["x1"] * 512), int(row["boxes"][0]["y1"] * 512)) == (red, green)  # of the same pixels
     (manifest, _) = committed(Folder(str(tmp_path / "out1"))).values()
     assert manifest.counts == {"empty_captions": 0, "text_lines": 20, "tags": 20, "boxes": 20, "failures": 0}
-    assert sorted(manifest.engines) == ["boxes", "ocr", "tags"]
+    assert sorted(manifest.fingerprints) == ["boxes", "ocr", "tags"]
     assert verify(str(tmp_path / "out1")) == (2, [])
 
 

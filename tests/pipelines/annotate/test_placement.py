@@ -79,8 +79,8 @@ def test_paddleocr_in_its_environment_beside_our_engines(tmp_path: Path) -> None
     assert verify(str(tmp_path / "out")) == (1, [])
     assert texts(tmp_path / "out") == [["SHARDLOOM"], ["OPEN 24h"]]
     [manifest] = committed(Folder(str(tmp_path / "out"))).values()
-    assert manifest.engines["ocr"].name == "paddleocr"
-    assert manifest.engines["ocr"].version.endswith("opencv-contrib-python 4.10.0.84"), "another than ours"
+    assert manifest.fingerprints["ocr"].name == "paddleocr"
+    assert manifest.fingerprints["ocr"].version.endswith("opencv-contrib-python 4.10.0.84"), "another than ours"
 
 
 def test_pools_run_where_they_are_offered(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,14 @@
 """Pools: their order, what each does, and what each asks of the cluster."""
 
+from dataclasses import dataclass
+
 import pytest
 
-from pipelines.annotate import pools as pools_module
 from pipelines.annotate.pools import Pool, plan_pools
 from pipelines.cluster.capacity import Node, Request, lacking
+from pipelines.cluster.runner import Place, Runner
 from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun
-from pipelines.recipes.base import load_recipe
+from pipelines.recipes.base import RunOptions, load_recipe
 from schemas.errors import UsageError
 
 ENGINES = {
@@ -16,10 +18,26 @@ ENGINES = {
 }
 
 
+@dataclass(frozen=True)
+class Fixed(Runner):
+    """A runner at this place, on these nodes."""
+
+    there: tuple[Node, ...] = (Node(3.0),)
+
+    def nodes(self) -> list[Node]:
+        return list(self.there)
+
+
+def at(*there: Node, joined: bool = False) -> Fixed:
+    """A runner on these nodes, or on two cores."""
+    place = Place.JOINED_CLUSTER if joined else Place.OWN_CLUSTER
+    return Fixed(RunOptions(), place, there or (Node(3.0),))
+
+
 def plan(*kinds: str, reused: tuple[str, ...] = (), **engines: object) -> list[Pool]:
     given = {kind: ENGINES[kind] for kind in kinds} | engines
     recipe = AnnotateRecipe.model_validate({"input": "x", "engines": given, "run": {"workers": 2}})
-    return plan_pools(recipe, reused)  # type: ignore[arg-type]
+    return plan_pools(recipe, at(), reused)  # type: ignore[arg-type]
 
 
 def test_one_engine_decodes_for_itself() -> None:
@@ -70,25 +88,25 @@ def test_engines_that_are_reused_get_no_pool() -> None:
 def test_resources_are_as_asked(gpus: float, workers: int) -> None:
     resources = {"boxes": {"workers": workers, "cpus": 0.75, "gpus": gpus}}
     run = AnnotateRun.model_validate({"workers": 2, "resources": resources})
-    pools = plan_pools(AnnotateRecipe.model_validate({"input": "x", "engines": ENGINES, "run": run}))
+    pools = plan_pools(AnnotateRecipe.model_validate({"input": "x", "engines": ENGINES, "run": run}), at())
     assert pools[-1].request == Request("boxes", workers, workers, 0.75, gpus)
     assert pools[-2].request == Request("ocr", 2, 2, 0.5, 0.0)
 
 
-def sizes(resources: dict[str, dict[str, float]], **run: int) -> dict[str, tuple[int, int]]:
+def sizes(runner: Runner, resources: dict[str, dict[str, float]], **run: int) -> dict[str, tuple[int, int]]:
     """The fewest and the most workers of each pool of all three engines."""
     values = {"input": "x", "engines": ENGINES, "run": {"resources": resources} | run}
-    pools = plan_pools(AnnotateRecipe.model_validate(values))
+    pools = plan_pools(AnnotateRecipe.model_validate(values), runner)
     return {pool.name: (pool.request.min_workers, pool.request.max_workers) for pool in pools}
 
 
-def test_defaults_fit_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_defaults_fit_the_cluster() -> None:
     """16 cores and 2 GPUs, the reading apart: what a run gets that says nothing of workers."""
-    monkeypatch.setattr(pools_module, "nodes", lambda _: [Node(17.0, 2)])
 
     def workers(**resources: dict[str, float]) -> dict[str, int]:
-        assert all(fewest == most for fewest, most in sizes(resources).values()), "they don't grow unasked"
-        return {name: most for name, (_, most) in sizes(resources).items()}
+        found = sizes(at(Node(17.0, 2)), resources)
+        assert all(fewest == most for fewest, most in found.values()), "they don't grow unasked"
+        return {name: most for name, (_, most) in found.items()}
 
     assert workers() == {"tags": 1, "decode": 1, "ocr": 16, "boxes": 16}
     assert workers(ocr={"cpus": 2}) == {"tags": 1, "decode": 1, "ocr": 4, "boxes": 16}
@@ -98,18 +116,22 @@ def test_defaults_fit_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     assert workers(boxes={"gpus": 2}) == {"tags": 1, "decode": 1, "ocr": 16, "boxes": 1}
 
 
-def test_defaults_fit_the_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_defaults_fit_the_nodes() -> None:
     """A worker lies on one node, and a pool that nodes offer to run on these alone."""
-    monkeypatch.setattr(pools_module, "nodes", lambda _: [Node(1.5, 1)] * 4)
-    assert sizes({"boxes": {"cpus": 1}})["boxes"] == (2, 2)
-    assert sizes({"boxes": {"gpus": 2}})["boxes"] == (1, 1), "it fits nowhere, which the check then says"
-    monkeypatch.setattr(pools_module, "nodes", lambda _: [Node(17.0), Node(8.0, 4, frozenset({"boxes"}))])
-    assert sizes({"boxes": {"gpus": 0.5}}) == {"tags": (1, 1), "decode": (5, 5), "ocr": (24, 24), "boxes": (8, 8)}
+    small = at(*[Node(1.5, 1)] * 4)
+    assert sizes(small, {"boxes": {"cpus": 1}})["boxes"] == (2, 2)
+    assert sizes(small, {"boxes": {"gpus": 2}})["boxes"] == (1, 1), "it fits nowhere, which the check then says"
+    grouped = at(Node(17.0), Node(8.0, 4, frozenset({"boxes"})))
+    assert sizes(grouped, {"boxes": {"gpus": 0.5}}) == {
+        "tags": (1, 1),
+        "decode": (5, 5),
+        "ocr": (24, 24),
+        "boxes": (8, 8),
+    }
 
 
-def test_defaults_leave_cores_to_gpu_workers_of_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_defaults_leave_cores_to_gpu_workers_of_a_cluster() -> None:
     """GPUs that many workers can share do not make cores: what is planned must pass the check."""
-    monkeypatch.setattr(pools_module, "joins", lambda _: True)
     for node, resources, found in (
         (
             Node(16.0, 4),
@@ -119,22 +141,22 @@ def test_defaults_leave_cores_to_gpu_workers_of_a_cluster(monkeypatch: pytest.Mo
         (Node(8.0, 4), {"boxes": {"gpus": 0.25}}, {"tags": (1, 1), "decode": (4, 4), "ocr": (6, 6), "boxes": (6, 6)}),
         (Node(8.0, 4), {"boxes": {"gpus": 1}}, {"tags": (1, 1), "decode": (3, 3), "ocr": (6, 6), "boxes": (4, 4)}),
     ):
-        monkeypatch.setattr(pools_module, "nodes", lambda _, there=node: [there])
-        assert sizes(resources) == found
+        runner = at(node, joined=True)
+        assert sizes(runner, resources) == found
         values = {"input": "x", "engines": ENGINES, "run": {"resources": resources}}
-        requests = [pool.request for pool in plan_pools(AnnotateRecipe.model_validate(values))]
+        requests = [pool.request for pool in plan_pools(AnnotateRecipe.model_validate(values), runner)]
         assert lacking(requests, [node]) is None
 
 
-def test_pools_that_grow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pools_module, "nodes", lambda _: [Node(17.0, 2)])
-    assert sizes({"ocr": {"min": 2, "max": 40}, "tags": {"max": 3}}) == {
+def test_pools_that_grow() -> None:
+    runner = at(Node(17.0, 2))
+    assert sizes(runner, {"ocr": {"min": 2, "max": 40}, "tags": {"max": 3}}) == {
         "tags": (1, 3),
         "decode": (2, 2),
         "ocr": (2, 40),
         "boxes": (16, 16),
     }
-    assert sizes({"ocr": {"min": 2}, "boxes": {"min": 20}}, workers=5) == {
+    assert sizes(runner, {"ocr": {"min": 2}, "boxes": {"min": 20}}, workers=5) == {
         "tags": (1, 1),
         "decode": (2, 2),
         "ocr": (2, 16),
@@ -217,14 +239,13 @@ def test_workers_are_spread() -> None:
 
 
 @pytest.mark.parametrize("there", [[Node(4.0)] * 2, [Node(2.0)] * 2, [Node(1.5)] * 3, [Node(16.0, 1)] * 4])
-def test_defaults_fit_as_they_are_spread(there: list[Node], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pools_module, "joins", lambda _: True)
-    monkeypatch.setattr(pools_module, "nodes", lambda _: there)
+def test_defaults_fit_as_they_are_spread(there: list[Node]) -> None:
     for kinds in (["ocr"], ["tags", "ocr"], ["tags", "ocr", "boxes"]):
         for options in ({}, {kinds[-1]: {"gpus": 1}}) if there[0].gpus else ({},):
             engines = {kind: ENGINES[kind] for kind in kinds}
             values = {"input": "x", "engines": engines, "run": {"resources": options}}
-            requests = [pool.request for pool in plan_pools(AnnotateRecipe.model_validate(values))]
+            recipe = AnnotateRecipe.model_validate(values)
+            requests = [pool.request for pool in plan_pools(recipe, at(*there, joined=True))]
             assert lacking(requests, there) is None
             taken = sum(request.min_workers * request.cpus for request in requests)
             assert options or taken > sum(node.cpus for node in there) / 3

@@ -1,7 +1,9 @@
 """The command line as a user meets it: exit codes, one line for an error, help with examples, JSON for scripts."""
 
 import json
+import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,11 +13,10 @@ import pytest
 
 from curation.sources import SOURCES
 from pipelines.cli.app import main
-from pipelines.output.output_set import begun
 from pipelines.recipes.render import RenderRecipe
 from schemas.storage.folder import Folder
 from tests.conftest import REPOSITORY
-from tests.pipelines.support.sets import annotation_set, caption_set, shardloom, small_disk
+from tests.pipelines.support.sets import annotation_set, caption_set, opened, shardloom, small_disk
 
 COMMANDS = (
     "annotate",
@@ -130,9 +131,13 @@ def test_wrong_use_is_one_line_and_2(
 def test_a_folder_that_another_run_writes_to(made: Path, tmp_path: Path) -> None:
     """In a process of its own, and while the other has written no more than its recipe."""
     recipe = RenderRecipe(input=f"{made}/annotations")
-    with begun(Folder(str(tmp_path)), recipe):
+    with opened(Folder(str(tmp_path)), recipe):
         done = shardloom("render", "ocr", f"{made}/annotations", "-o", tmp_path)
-    assert (done.returncode, done.stderr) == (2, f"error: another run is writing to {tmp_path}\n")
+    line = (
+        f"error: test (process {os.getpid()} on {socket.gethostname()}) is writing to {tmp_path}: "
+        "wait for it, stop it, or take another output folder\n"
+    )
+    assert (done.returncode, done.stderr) == (2, line)
     assert shardloom("render", "ocr", f"{made}/annotations", "-o", tmp_path).returncode == 0
 
 

@@ -78,14 +78,14 @@ def test_a_full_disk(made: Path, tmp_path: Path, kind: str, pages: int, capsys: 
 
 SIGNALLING = """
 import os, signal, sys
-import pipelines.render.run, pipelines.shard.run
+import pipelines.output.job
 from pipelines.cli.app import main
 
-def commit(output, manifest, before=pipelines.render.run.commit):
+def commit(output, manifest, before=pipelines.output.job.commit):
     before(output, manifest)
     os.kill(os.getpid(), int(sys.argv[1]))
 
-pipelines.render.run.commit = pipelines.shard.run.commit = commit
+pipelines.output.job.commit = commit
 main(sys.argv[2:])
 """
 

@@ -3,7 +3,8 @@
 import pytest
 import ray
 
-from pipelines.cluster.connection import connect, joins
+from pipelines.cluster.connection import connect
+from pipelines.cluster.runner import Runner
 from pipelines.recipes.base import RunOptions
 from schemas.errors import UsageError
 from tests.pipelines.support.drivers import cluster_that_offers
@@ -18,6 +19,11 @@ def here() -> str:
     return str(ray.get_runtime_context().gcs_address)
 
 
+def joined(run: RunOptions) -> bool:
+    """Whether a run of these options would use a cluster that is not our own."""
+    return Runner.open(run, needs_cluster=True).is_joined
+
+
 def test_a_run_is_where_it_asks_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with cluster_that_offers("something") as cluster:
@@ -26,14 +32,14 @@ def test_a_run_is_where_it_asks_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
         first = here()
         assert first != cluster.address
         connect(own, STORE)
-        assert (here(), joins(own)) == (first, False)
+        assert (here(), joined(own)) == (first, False)
         connect(joining, STORE)
-        assert (here(), joins(joining)) == (cluster.address, True)
-        assert not joins(own)
+        assert (here(), joined(joining)) == (cluster.address, True)
+        assert not joined(own)
 
         ray.shutdown()
         ray.init(address=cluster.address)
-        assert joins(own)
+        assert joined(own)
         connect(own, STORE)
         connect(joining, STORE)
         assert here() == cluster.address

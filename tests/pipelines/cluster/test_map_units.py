@@ -6,15 +6,13 @@ import sys
 
 import pytest
 
-from pipelines.cluster.map_units import runs_alone
-from pipelines.recipes.base import RunOptions
 from tests.conftest import REPOSITORY
 from tests.pipelines.support.drivers import NO_TOKEN, TIMEOUT, cluster_of
 
 SCRIPT = """
 import sys, time
 from pipelines.recipes.base import RunOptions
-from pipelines.cluster.map_units import map_units
+from pipelines.cluster.runner import Runner
 from schemas.errors import ShardloomError
 
 def slowly(seconds):
@@ -22,7 +20,7 @@ def slowly(seconds):
     return seconds
 
 def run(units, stall_seconds):
-    return sorted(map_units(slowly, units, RunOptions(address=sys.argv[1], stall_seconds=stall_seconds)))
+    return sorted(Runner.open(RunOptions(address=sys.argv[1], stall_seconds=stall_seconds)).map(slowly, units))
 
 print(run([0, 1], 1e9), run([9], 4))  # the worker is up when the limit counts
 import ray
@@ -41,16 +39,6 @@ except ShardloomError as error:
 from ray.experimental.internal_kv import _internal_kv_list
 print(_internal_kv_list("", namespace="shardloom"))
 """
-
-
-def test_a_job_works_on_its_cluster_on_one_unit_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    run, joining, one = RunOptions(), RunOptions(address="head:6379"), RunOptions(workers=1)
-    assert [runs_alone(run, units) for units in (0, 1)] == [True, True]
-    assert [runs_alone(joining, units) for units in (0, 1, 2)] == [True, False, False]
-    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
-    assert [runs_alone(run, units) for units in (0, 1, 2)] == [True, False, False]
-    assert [runs_alone(one, units) for units in (0, 1, 2)] == [True, True, True]
 
 
 @pytest.mark.slow

@@ -25,12 +25,12 @@ UNITS = """
 import sys
 import ray
 from pipelines.recipes.base import RunOptions
-from pipelines.cluster.map_units import map_units
+from pipelines.cluster.runner import Runner
 
 def double(number):
     return 2 * number
 
-assert sorted(map_units(double, [1, 2, 3], RunOptions(address=sys.argv[1], output="units"))) == [2, 4, 6]
+assert sorted(Runner.open(RunOptions(address=sys.argv[1], output="units")).map(double, [1, 2, 3])) == [2, 4, 6]
 print(ray.nodes()[0]["MetricsExportPort"])
 """
 """A command of another kind, which tells where the endpoint is as well."""

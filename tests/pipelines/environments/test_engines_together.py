@@ -67,7 +67,7 @@ def test_two_foreign_environments_at_once(weights: Path, tmp_path: Path) -> None
     foreign = rows("foreign", EngineSpec(engine="paddleocr", settings={"weights": MODELS}), "groundingdino-py")
     ours = rows("ours", EngineSpec(engine="rapidocr"), "grounding_dino")
     [manifest] = committed(Folder(str(tmp_path / "foreign"))).values()
-    versions = {kind: engine.version for kind, engine in manifest.engines.items()}
+    versions = {kind: engine.version for kind, engine in manifest.fingerprints.items()}
     assert "opencv-contrib-python 4.10.0.84" in versions["ocr"]
     assert "transformers 4.57.6" in versions["boxes"]
     assert [[line["text"] for line in row["ocr"]] for row in foreign] == [[text] for text in TEXTS]

@@ -15,7 +15,7 @@ from curation.scores.boxes import BoxScores
 from curation.scores.text import ErrorCounts, TextScores
 from pipelines.cli.app import main
 from pipelines.evaluate.run import evaluate_boxes, evaluate_ocr
-from pipelines.output.output_set import begun, commit, parquet_bytes, put
+from pipelines.output.output_set import commit, parquet_bytes, put
 from pipelines.recipes.annotate import AnnotateRecipe, EngineSpec
 from pipelines.recipes.render import RenderRecipe
 from schemas.output_set.layout import DATA, QUARANTINE
@@ -27,6 +27,7 @@ from schemas.records.quarantine import QUARANTINE as QUARANTINE_SCHEMA
 from schemas.records.tag import TAGS, Tag, tag_to_arrow
 from schemas.records.text_line import OCR, TextLine, line_to_arrow
 from schemas.storage.folder import Folder
+from tests.pipelines.support.sets import opened
 
 Row = dict[str, Any]
 
@@ -44,7 +45,7 @@ def annotation_set(
     ]
     left_out = pa.Table.from_pylist(quarantined, QUARANTINE_SCHEMA)
     output = Folder(str(folder))
-    with begun(output, recipe):
+    with opened(output, recipe):
         outputs = [
             put(output, f"{DATA}/00000000.parquet", parquet_bytes([data], schema), data.num_rows),
             put(
@@ -380,7 +381,7 @@ def test_wrong_use_is_one_line_and_2(
     deep = tmp_path / "deep"
     deep.write_text("[" * 100_000)
     captions = tmp_path / "captions"
-    with begun(Folder(str(captions)), RenderRecipe(input="x")):
+    with opened(Folder(str(captions)), RenderRecipe(input="x")):
         pass
     unknown = f"{stranger}: none of its 1 images is known in {annotations}"
     for arguments, line in {

@@ -7,7 +7,7 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from pipelines.cluster.map_units import map_units
+from pipelines.cluster.runner import Runner
 from pipelines.environments.python import mark_of
 from pipelines.img2dataset.placement import download_placement
 from pipelines.ingest.run import ingest
@@ -38,6 +38,7 @@ def test_downloads_run_where_they_are_offered(
 ) -> None:
     monkeypatch.setenv("SHARDLOOM_ENVIRONMENTS", str(tmp_path))
     run = DownloadRun(address=cluster.address, workers=2)
+    runner = Runner.open(run)
     table = tmp_path / "set.tsv"
     table.write_text("http://example.org/1.jpg\ta caption\n")
     ingesting = IngestRecipe(
@@ -48,13 +49,13 @@ def test_downloads_run_where_they_are_offered(
         f"({cluster.head_node.node_ip_address}): shardloom engines --build img2dataset"
     )
     with pytest.raises(UsageError) as error:
-        download_placement(run, 6)
+        download_placement(runner, 6)
     assert str(error.value) == line
     with pytest.raises(UsageError) as error:
         ingest(ingesting, str(tmp_path / "out"), quiet=True)
     assert str(error.value) == line
     mark_of("img2dataset").parent.mkdir()
     mark_of("img2dataset").touch()
-    where = download_placement(run, 6)
+    where = download_placement(runner, 6)
     assert where == {"resources": {"shardloom-download": 0.0001}}
-    assert list(map_units(offers, range(6), run, placement=where)) == [["shardloom-download"]] * 6
+    assert list(runner.map(offers, range(6), placement=where)) == [["shardloom-download"]] * 6

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from pipelines.ingest.row_watch import RowWatch
 from pipelines.ingest.stores.open import open_stores
-from pipelines.ingest.unit import LeftOut, Shards, Unit, UnitWork
+from pipelines.ingest.unit import Shards, Unit, UnitWork
 from pipelines.inputs.source_files import cut_file
-from pipelines.output.training_shards import put_quarantine
+from pipelines.output.output_set import put_quarantine
 from pipelines.recipes.ingest import IngestRecipe
-from schemas.records.quarantine import Reason, Rejected
+from schemas.records.quarantine import QuarantinedRow, Reason, Rejected
 from schemas.storage.folder import Folder
 from tests.conftest import jpeg
 from tests.pipelines.support.published import ROWS, mint_pdf
@@ -42,9 +42,10 @@ def test_a_path_that_can_be_stored_nowhere_is_left_out(tmp_path: Path) -> None:
 
 
 def test_a_fault_that_can_be_stored_nowhere_is_written_all_the_same(tmp_path: Path) -> None:
-    shards = Shards(iter([LeftOut("1", None, Rejected(Reason.MALFORMED_ROW, "a\udc00"))]), 5, 100)
+    row = QuarantinedRow.of("1", None, "ingest", Rejected(Reason.MALFORMED_ROW, "a\udc00"))
+    shards = Shards(iter([row]), 5, 100)
     assert list(shards.next()) == []
-    put_quarantine(Folder(str(tmp_path)), "00000000", shards.left_out_rows)
+    put_quarantine(Folder(str(tmp_path)), "00000000", shards.account().left_out)
     assert [row["detail"] for row in rows(tmp_path, "quarantine")] == ["a?"]
 
 

@@ -242,7 +242,7 @@ def test_small_stretches_and_few_open_files_give_the_same(
     monkeypatch.setattr(reader, "OPEN", 2)
     for limit in (1, 20_000):
         read = functools.partial(reader.read_samples, stretch=limit)
-        monkeypatch.setattr("pipelines.mix.writer.read_samples", read)
+        monkeypatch.setattr("pipelines.mix.samples.read_samples", read)
         mixed(sources, tmp_path / f"out{limit}")
         assert hashes(tmp_path / f"out{limit}") == hashes(made)
 
@@ -408,7 +408,7 @@ def test_sources_that_have_changed_are_refused_by_name(made: Path, sources: dict
     with pytest.raises(UsageError) as error:
         mixed(copies, tmp_path / "out")
     assert str(error.value) == (
-        f"sources have changed since {tmp_path}/out/data/00000000 was committed: text ({tmp_path}/text): "
+        f"sources (text: {tmp_path}/text) have changed since {tmp_path}/out/data/00000000 was committed: "
         "take a new output folder"
     )
     shutil.rmtree(tmp_path / "text")

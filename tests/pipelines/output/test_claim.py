@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from pipelines.output.claim import claim
-from pipelines.output.output_set import begun
 from pipelines.recipes.annotate import AnnotateRecipe
 from pipelines.recipes.base import Recipe, RunOptions
 from pipelines.recipes.render import RenderRecipe
 from schemas.errors import UsageError
 from schemas.output_set.recipe_file import held_recipe
 from schemas.storage.folder import Folder
+from tests.pipelines.support.sets import opened
 
 ANNOTATE = {"input": "shards/*.tar", "engines": {"ocr": {"engine": "rapidocr"}}}
 
@@ -88,10 +88,10 @@ def test_a_damaged_recipe_is_named(tmp_path: Path, damaged: bytes) -> None:
 def test_two_runs_may_not_write_to_one_folder(tmp_path: Path) -> None:
     folder, recipe = Folder(str(tmp_path / "out")), RenderRecipe(input="a")
     with (
-        begun(folder, recipe),
-        pytest.raises(UsageError, match=r"another run is writing to .*/out"),
-        begun(folder, recipe),
+        opened(folder, recipe),
+        pytest.raises(UsageError, match=r"is writing to .*/out: wait for it"),
+        opened(folder, recipe),
     ):
         pass
-    with begun(folder, recipe):
+    with opened(folder, recipe):
         pass

@@ -120,7 +120,7 @@ def test_what_plain_python_would_choose(metadata: Path, tmp_path: Path) -> None:
         counts = Counter(fault for fault in faults if fault is not None)
         assert manifests[name].reasons == dict(sorted(counts.items()))
         assert (manifests[name].rows_in, manifests[name].rows_out) == (len(held), len(kept))
-        assert manifests[name].engines["top_fraction"].settings["least"] == others[0]
+        assert manifests[name].fingerprints["top_fraction"].settings["least"] == others[0]
         assert quarantine(tmp_path / "out", name) == [
             (str(at), found["uid"], fault)
             for at, (found, fault) in enumerate(zip(held, faults, strict=True))
@@ -194,11 +194,11 @@ def test_a_changed_input_is_refused(tmp_path: Path) -> None:
     write_metadata(folder / "e.parquet", [row(9000)])
     assert chosen(folder, tmp_path / "all", uids=subset, rules={}).outputs == 4  # what is new is added
     save(tmp_path / "subset.npy", [uid_of(2)])
-    with pytest.raises(UsageError, match=r"subset files have changed since .*/data/a\.parquet was committed"):
+    with pytest.raises(UsageError, match=r"subset files have changed since .*/data/a was committed"):
         chosen(folder, tmp_path / "all", uids=subset, rules={})
     save(tmp_path / "subset.npy", [uid_of(1)])
     write_metadata(folder / "b.parquet", FILES["b"][1:])
-    with pytest.raises(UsageError, match=r"the metadata has changed since .*/data/b\.parquet was committed"):
+    with pytest.raises(UsageError, match=r"the metadata has changed since .*/data/b was committed"):
         chosen(folder, tmp_path / "all", uids=subset, rules={})
 
 
@@ -364,13 +364,13 @@ def test_a_damaged_file_is_named_and_the_others_are_kept(tmp_path: Path, flags: 
 
 def test_a_file_that_changes_in_between_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_metadata(tmp_path / "in/a.parquet", FILES["a"])
-    check = pipelines.select.run.check_unchanged
+    selection_of = pipelines.select.run.selection_of
 
-    def meanwhile(*arguments: Any) -> None:
+    def meanwhile(*arguments: Any) -> Any:
         write_metadata(tmp_path / "in/a.parquet", FILES["b"])
-        check(*arguments)
+        return selection_of(*arguments)
 
-    monkeypatch.setattr("pipelines.select.run.check_unchanged", meanwhile)
+    monkeypatch.setattr("pipelines.select.run.selection_of", meanwhile)
     with pytest.raises(ShardloomError, match=r"in/a\.parquet has changed since the run began: run again"):
         chosen(tmp_path / "in", tmp_path / "out")
 

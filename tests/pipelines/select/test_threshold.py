@@ -15,6 +15,8 @@ from pipelines.inputs.shards import input_shards
 from pipelines.recipes.select import SelectRecipe, SelectRun
 from pipelines.select.threshold import find_threshold, number_of, ordered_bits
 from schemas.errors import UsageError
+from schemas.storage.folder import Folder
+from tests.pipelines.support.contexts import context_of
 from tests.pipelines.support.selections import top_threshold
 
 FLOATS = st.floats(width=32, allow_nan=False)
@@ -29,7 +31,9 @@ def threshold_of(folder: Path, files: list[list[float | None]], fraction: float,
         rules={"top_fraction": fraction, "top_by": "clip_b32"},
         run=SelectRun(workers=1),
     )
-    found = find_threshold(recipe, input_shards(recipe.input, ".parquet"), fraction, quiet=True)
+    found = find_threshold(
+        recipe, input_shards(recipe.input, ".parquet"), fraction, context_of(Folder(str(folder)), recipe.run)
+    )
     assert (found.column, found.fraction) == ("clip_b32_similarity_score", fraction)
     return found.value
 
@@ -64,7 +68,9 @@ def test_progress_counts_each_reading_of_a_file(
     monkeypatch.setattr("pipelines.terminal.progress.LINE_SECONDS", 0.0)
     pq.write_table(pa.table({"clip_l14_similarity_score": [0.5]}), tmp_path / "a.parquet")
     recipe = SelectRecipe(input=[f"{tmp_path}/*.parquet"], run=SelectRun(workers=1))
-    find_threshold(recipe, input_shards(recipe.input, ".parquet"), 0.5, quiet=False)
+    find_threshold(
+        recipe, input_shards(recipe.input, ".parquet"), 0.5, context_of(Folder(str(tmp_path)), recipe.run, quiet=False)
+    )
     first, second = capsys.readouterr().err.splitlines()
     assert first.startswith("score threshold: 50%, 1 files read, ")
     assert second.startswith("score threshold: 100%, 2 files read, ")

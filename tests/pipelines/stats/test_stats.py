@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.annotate.messages import Written
-from pipelines.cluster.ledger import Snapshot, StageCounts
+from pipelines.cluster.ledger import StageCounts
 from pipelines.output.totals import RunClock, RunTimes, read_times
 from pipelines.terminal.tables import print_stats
 from schemas.output_set.layout import STATS
@@ -16,9 +15,9 @@ from schemas.storage.folder import Folder
 
 def test_chunks_are_counted_by_outcome() -> None:
     times = RunTimes()
-    times.take(Written("a", 0, 100, 5, {"decode_error": 1, "too_small": 2}, {}))
-    times.take(Written("a", 1, 50, 3, {"decode_error": 1}, {"ocr": 2}))
-    times.take(Written("b", 0, 50, 2, {}, {"ocr": 1, "boxes": 1}))
+    times.add_chunk(5, {"decode_error": 1, "too_small": 2}, {}, 100)
+    times.add_chunk(3, {"decode_error": 1}, {"ocr": 2}, 50)
+    times.add_chunk(2, {}, {"ocr": 1, "boxes": 1}, 50)
     assert times.rows == {"annotated": 6, "decode_error": 2, "too_small": 2}
     assert times.engine_errors == {"ocr": 3, "boxes": 1}
     assert times.bytes == 200
@@ -29,10 +28,10 @@ def test_runs_add_up(tmp_path: Path) -> None:
     counts = StageCounts(2, 8, 2, deaths=1, recycled=3, busy_seconds=1.5, offered_seconds=4, working_seconds=2)
     for shards in (1, 2):
         clock = RunClock()
-        clock.times.take(Written("a", 0, 100, 8, {"too_small": 1}, {"ocr": 1}))
+        clock.times.add_chunk(8, {"too_small": 1}, {"ocr": 1}, 100)
         clock.times.shards = shards
         clock.times.resent = 5
-        clock.stages(Snapshot({"ocr": counts}))
+        clock.times.stages = {"ocr": asdict(counts)}
         clock.stop(output)
     both = read_times(output)
     assert (both.runs, both.rows, both.engine_errors) == (2, {"annotated": 14, "too_small": 2}, {"ocr": 2})

@@ -15,15 +15,18 @@ import pytest
 from pipelines.annotate.chunks import cut, digest_of, samples_table
 from pipelines.annotate.messages import Chunk, ShardEnd
 from pipelines.annotate.outcomes import Outcome, with_decoded, with_values
-from pipelines.annotate.parts import commit_shard, write_part
+from pipelines.annotate.parts import join_parts, write_part
 from pipelines.inputs.shards import input_shards
-from pipelines.output.output_set import begun
+from pipelines.output.claim import claim
+from pipelines.output.output_set import commit
 from pipelines.output.totals import Totals
 from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineKind, EngineSpec
+from pipelines.recipes.base import Recipe
 from pipelines.recipes.render import RenderGroundingRecipe, RenderRecipe
 from pipelines.recipes.shard import ShardRecipe
 from pipelines.render.run import render_set
 from pipelines.shard.run import shard
+from schemas.output_set.lock import locked
 from schemas.records.box import BOXES, Detection, detection_to_arrow
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.records.quarantine import Reason, Rejected
@@ -45,6 +48,14 @@ def lines_of(key: str) -> list[TextLine]:
     """None for every fifth key, else one to three lines of confidence 0.25, 0.5 and 0.75."""
     number = int(key)
     return [line(f"{key} {at}", at / 4) for at in range(1, number % 3 + 2)] if number % 5 else []
+
+
+@contextlib.contextmanager
+def opened(output: Folder, recipe: Recipe) -> Iterator[None]:
+    """The output set of this recipe, kept to this process as by a run."""
+    with locked(output, "test"):
+        claim(output, recipe)
+        yield
 
 
 def annotation_set(images: str, output: Path, lines: Callable[[str], list[TextLine]] = lines_of) -> Path:
@@ -76,7 +87,7 @@ def annotated(images: str, output: Path, columns: dict[EngineKind, tuple[pa.Fiel
     recipe = AnnotateRecipe(input=[images], engines=dict.fromkeys(columns, spec), run=ALONE)
     fingerprint = EngineFingerprint(name="pixel", version="1", weights_sha256="", settings={}).model_dump_json()
     folder = Folder(str(output))
-    with begun(folder, recipe):
+    with opened(folder, recipe):
         for shard in input_shards(recipe.input, ".tar"):
             digests, keys = [], []
             with Path(shard.path).open("rb") as file:
@@ -96,7 +107,7 @@ def annotated(images: str, output: Path, columns: dict[EngineKind, tuple[pa.Fiel
                     write_part(folder, Chunk(shard.name, index, digests[-1], 0, table), recipe.sha256())
             damage = [f"byte {found.offset}: {found.what}" for found in reader.damage]
             end = ShardEnd(shard.name, shard.path, reader.size, reader.sha256, digests, len(keys), damage)
-            commit_shard(folder, end, recipe.sha256())
+            commit(folder, join_parts(folder, end, recipe.sha256()))
         folder.clear("parts")
     return output
 

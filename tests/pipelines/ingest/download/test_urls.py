@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from curation.sources import SOURCES
+from pipelines.cluster.runner import Runner
 from pipelines.img2dataset.process import is_web_address
 from pipelines.ingest.download import urls as ingest_addresses
 from pipelines.ingest.download.urls import address_hash, listed
@@ -16,6 +17,7 @@ from pipelines.recipes.download import DownloadOptions
 from pipelines.recipes.ingest import IngestRecipe, IngestRun
 from pipelines.terminal.progress import Progress
 from schemas.storage.folder import Folder
+from tests.pipelines.support.contexts import context_of
 from tests.pipelines.support.published import write_text
 
 ALONE = RowWatch(None)
@@ -29,7 +31,7 @@ def test_only_http_is_asked_for() -> None:
 def units_of(recipe: IngestRecipe) -> list[Unit]:
     """Its units of work."""
     with Progress("plan", 1, quiet=True) as progress:
-        return plan(recipe, SOURCES[recipe.source], recipe.input, progress)
+        return plan(recipe, SOURCES[recipe.source], recipe.input, Runner.open(recipe.run), progress)
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 1000])
@@ -46,9 +48,9 @@ def test_each_address_is_listed_once_in_parts_that_the_input_decides(
         samples_per_shard=5,
         run=IngestRun(workers=1),
     )
-    output = Folder(str(tmp_path / "out"))
+    context = context_of(Folder(str(tmp_path / "out")), recipe.run)
     with Progress("list", 1, quiet=True) as progress:
-        parts = listed(recipe, output, units_of(recipe), ALONE, progress)
+        parts = listed(recipe, context, units_of(recipe), ALONE, progress)
     paths = sorted((tmp_path / "out/downloads/urls").iterdir())
     held = [pl.read_parquet(path)["url"].to_list() for path in paths]
     assert [path.stem for path in paths] == [part.name for part in parts]
@@ -59,6 +61,6 @@ def test_each_address_is_listed_once_in_parts_that_the_input_decides(
     assert hashes == sorted(hashes)
     assert [part.first for part in parts] == [address_hash(each[0]) for each in held]
     with Progress("list", 1, quiet=True) as progress:
-        assert listed(recipe, output, [], ALONE, progress) != parts  # of another input
-        assert listed(recipe, output, units_of(recipe), ALONE, progress) == parts
+        assert listed(recipe, context, [], ALONE, progress) != parts  # of another input
+        assert listed(recipe, context, units_of(recipe), ALONE, progress) == parts
         assert progress.items == len({*urls})

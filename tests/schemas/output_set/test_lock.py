@@ -1,0 +1,138 @@
+"""An output folder is one run's at a time, on a local disk and on an object store."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import ShardloomError, UsageError
+from schemas.output_set import lock as lock_module
+from schemas.output_set.lock import LOCK_FILE, Holder, locked
+from schemas.storage.folder import Folder
+from tests.conftest import REPOSITORY
+from tests.support.s3.bucket import Bucket
+
+HOLDING = """
+import sys, time
+from schemas.output_set.lock import locked
+from schemas.storage.folder import Folder
+
+with locked(Folder(sys.argv[1]), "annotate"):
+    print("holding", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture(params=["disk", "bucket"])
+def output(request: pytest.FixtureRequest, tmp_path: Path, bucket: Bucket) -> Folder:
+    """A folder that is not there yet."""
+    return Folder(str(tmp_path / "out") if request.param == "disk" else f"{bucket.url}/out")
+
+
+@pytest.fixture
+def other(output: Folder) -> Iterator["subprocess.Popen[str]"]:
+    """Another process, which has the folder."""
+    command = [sys.executable, "-c", HOLDING, output.url]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "holding\n"
+        yield process
+        process.kill()
+
+
+def test_another_process_is_named_at_once(output: Folder, other: "subprocess.Popen[str]") -> None:
+    who = f"annotate (process {other.pid} on {socket.gethostname()})"
+    line = f"{who} is writing to {output.url}: wait for it, stop it, or take another output folder"
+    with pytest.raises(UsageError, match=re.escape(line)), locked(output, "render"):
+        pass
+
+
+def test_a_process_that_was_killed_holds_nothing(output: Folder, other: "subprocess.Popen[str]") -> None:
+    other.send_signal(signal.SIGKILL)
+    other.wait()
+    assert output.exists(LOCK_FILE)
+    with locked(output, "render") as lock:
+        lock.check()
+        assert json.loads(output.read(LOCK_FILE))["pid"] == os.getpid()
+    assert not output.exists(LOCK_FILE)
+
+
+def test_two_runs_of_one_process(output: Folder) -> None:
+    with locked(output, "first"), pytest.raises(UsageError, match=r"^first \(process "), locked(output, "second"):
+        pass
+    with locked(output, "second"):
+        pass
+
+
+def test_nothing_is_left_of_a_run_that_wrote_nothing(output: Folder) -> None:
+    with locked(output, "test"):
+        assert output.is_empty()
+        assert output.names() == []
+    assert not output.exists()
+
+
+def test_a_folder_that_was_there_stays(tmp_path: Path) -> None:
+    with locked(Folder(str(tmp_path)), "test"):
+        pass
+    assert tmp_path.is_dir()
+
+
+@pytest.mark.parametrize(("age", "is_taken"), [(59, False), (61, True)])
+def test_a_lease_of_another_machine_is_taken_over_once_it_has_lapsed(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, age: float, is_taken: bool
+) -> None:
+    output = Folder(f"{bucket.url}/out")
+    theirs = replace(Holder("shard"), host="elsewhere", boot="another", pid=7)
+    output.write(LOCK_FILE, json.dumps(asdict(theirs)).encode())
+    real = Folder.modified
+    monkeypatch.setattr(
+        Folder, "modified", lambda self, name: (real(self, name) or 0.0) + (0 if name == LOCK_FILE else age)
+    )
+    if is_taken:
+        with locked(output, "render"):
+            assert json.loads(output.read(LOCK_FILE))["doing"] == "render"
+    else:
+        with pytest.raises(UsageError, match=r"^shard \(process 7 on elsewhere\) is writing to "), locked(output, "x"):
+            pass
+
+
+def test_a_run_whose_lease_was_taken_over_commits_nothing_more(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock_module, "RENEW_SECONDS", 0.01)
+    output = Folder(f"{bucket.url}/out")
+    theirs = replace(Holder("shard"), host="elsewhere", boot="another", pid=7)
+    with locked(output, "render") as lock:
+        lock.check()
+        line = "shard (process 7 on elsewhere) has taken the output over: this run ends, what is committed is kept"
+        with pytest.raises(ShardloomError, match=f"^{re.escape(line)}$"):
+            while True:  # a renewal under way may overwrite it
+                output.write(LOCK_FILE, json.dumps(asdict(theirs)).encode())
+                lock.check()
+    assert json.loads(output.read(LOCK_FILE)) == asdict(theirs), "it is not ours to remove"
+
+
+def test_a_lease_is_renewed(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock_module, "RENEW_SECONDS", 0.01)
+    with locked(Folder(f"{bucket.url}/out"), "render"):
+        while sum(each.method == "PUT" and LOCK_FILE in each.path for each in bucket.proxy.requests) < 3:
+            pass
+
+
+@pytest.mark.parametrize("damaged", [b"", b"{", b"[]", b'{"doing": "x"}', b'{"other": 1}'])
+def test_a_damaged_lock_file(output: Folder, damaged: bytes) -> None:
+    """On a disk it says nothing. On an object store somebody may have written it just now."""
+    output.write(LOCK_FILE, damaged)
+    if output.is_local:
+        with locked(output, "test"):
+            assert json.loads(output.read(LOCK_FILE))["doing"] == "test"
+    else:
+        with pytest.raises(UsageError, match=r"^another run is writing to "), locked(output, "test"):
+            pass
