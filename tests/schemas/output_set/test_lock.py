@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 
 from schemas.errors import ShardloomError, UsageError
 from schemas.output_set import lock as lock_module
-from schemas.output_set.lock import LOCK_FILE, Holder, locked
+from schemas.output_set.lock import LOCK_FILE, Holder, Lock, locked
 from schemas.storage.folder import Folder
 from tests.conftest import REPOSITORY
 from tests.support.s3.bucket import Bucket
@@ -105,6 +106,14 @@ def test_a_lease_of_another_machine_is_taken_over_once_it_has_lapsed(
             pass
 
 
+def overwrite_until_lost(output: Folder, theirs: Holder, lock: Lock) -> None:
+    """A renewal under way may overwrite what another machine writes."""
+    while True:
+        output.write(LOCK_FILE, json.dumps(asdict(theirs)).encode())
+        time.sleep(0.1)
+        lock.check()
+
+
 def test_a_run_whose_lease_was_taken_over_commits_nothing_more(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock_module, "RENEW_SECONDS", 0.01)
     output = Folder(f"{bucket.url}/out")
@@ -113,9 +122,7 @@ def test_a_run_whose_lease_was_taken_over_commits_nothing_more(bucket: Bucket, m
         lock.check()
         line = "shard (process 7 on elsewhere) has taken the output over: this run ends, what is committed is kept"
         with pytest.raises(ShardloomError, match=f"^{re.escape(line)}$"):
-            while True:  # a renewal under way may overwrite it
-                output.write(LOCK_FILE, json.dumps(asdict(theirs)).encode())
-                lock.check()
+            overwrite_until_lost(output, theirs, lock)
     assert json.loads(output.read(LOCK_FILE)) == asdict(theirs), "it is not ours to remove"
 
 
