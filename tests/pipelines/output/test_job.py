@@ -1,0 +1,115 @@
+"""The skeleton of every command's run, with a job that copies numbers into files."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pipelines.output.job import Context, Job, run_job
+from pipelines.output.output_set import put
+from pipelines.output.totals import DamagedInput, read_times
+from pipelines.recipes.base import RunOptions
+from pipelines.recipes.render import RenderRecipe
+from schemas.errors import ShardloomError, UsageError
+from schemas.output_set.layout import UNFINISHED, committed
+from schemas.output_set.manifest import InputFile, Manifest
+from schemas.storage.folder import Folder
+
+ALONE = RunOptions(workers=1)
+
+
+@dataclass(frozen=True)
+class Number:
+    """A unit: `value` rows out of so many and one more."""
+
+    name: str
+    value: int
+
+
+class CopyJob(Job[Number]):
+    """Writes each number's rows; remembers what it was asked to do."""
+
+    title = "copy"
+
+    def __init__(self, values: dict[str, int], fails_at: str = "", damage: Sequence[str] = (), **run: object) -> None:
+        self.recipe = RenderRecipe(input="x", run=RunOptions.model_validate({"workers": 1} | run))
+        self.values, self.fails_at, self.damage = values, fails_at, damage
+        self.worked: list[str] = []
+
+    def plan(self, context: Context) -> list[Number]:
+        if not self.values:
+            raise UsageError("no numbers")
+        return [Number(name, value) for name, value in self.values.items()]
+
+    def changed(self, unit: Number | None, manifest: Manifest) -> str:
+        return "" if unit is not None and unit.value == manifest.inputs[0].size else "the number has"
+
+    def work(self, context: Context) -> Callable[[Number], Manifest]:
+        def copy(unit: Number) -> Manifest:
+            assert context.output.exists(UNFINISHED)
+            self.worked.append(unit.name)
+            if unit.name == self.fails_at:
+                raise ShardloomError("no luck")
+            return Manifest.build(
+                unit.name,
+                self.recipe.sha256(),
+                inputs=[InputFile(path=unit.name, size=unit.value, sha256="")],
+                rows_in=unit.value + 1,
+                data=put(context.output, f"data/{unit.name}.txt", b"x", unit.value),
+                others=[],
+                reasons=["too_small"],
+                damage=self.damage,
+            )
+
+        return copy
+
+
+def test_what_is_committed_is_not_made_again(tmp_path: Path) -> None:
+    failing = CopyJob({"a": 1, "b": 2, "c": 3}, fails_at="b")
+    with pytest.raises(ShardloomError, match=r"^no luck$"):
+        run_job(failing, str(tmp_path / "out"), quiet=True)
+    output = Folder(str(tmp_path / "out"))
+    assert (list(committed(output)), output.exists(UNFINISHED)) == (["a"], True)
+    again = CopyJob({"a": 1, "b": 2, "c": 3})
+    totals = run_job(again, output.url, quiet=True)
+    assert (again.worked, output.exists(UNFINISHED)) == (["b", "c"], False)
+    assert (totals.rows_in, totals.rows_out, dict(totals.reasons)) == (9, 6, {"too_small": 3})
+    assert read_times(output).runs == 1, "a run that failed has no times"
+
+
+def test_a_finished_set_is_left_as_it_is(tmp_path: Path) -> None:
+    output = str(tmp_path / "out")
+    run_job(CopyJob({"a": 1}), output, quiet=True)
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    job = CopyJob({"a": 1})
+    assert run_job(job, output, quiet=True).rows_out == 1
+    assert job.worked == []
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == {
+        path: time for path, time in files.items() if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("values", [{"a": 2, "b": 1}, {"b": 1}])
+def test_an_input_that_has_changed_is_refused(tmp_path: Path, values: dict[str, int]) -> None:
+    output = str(tmp_path / "out")
+    run_job(CopyJob({"a": 1}), output, quiet=True)
+    job = CopyJob(values)
+    with pytest.raises(UsageError) as error:
+        run_job(job, output, quiet=True)
+    line = f"the number has changed since {output}/data/a was committed: take a new output folder"
+    assert (str(error.value), job.worked) == (line, [])
+
+
+def test_a_wrong_input_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"^no numbers$"):
+        run_job(CopyJob({}), str(tmp_path / "out"), quiet=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_damage_is_told_when_all_is_committed(tmp_path: Path) -> None:
+    job = CopyJob({"a": 1, "b": 2}, damage=["byte 7: cut"])
+    with pytest.raises(DamagedInput, match=r"^2 shards are damaged \(a: byte 7: cut; b: byte 7: cut\)"):
+        run_job(job, str(tmp_path / "out"), quiet=True)
+    allowed = CopyJob({"a": 1, "b": 2}, allow_damaged=True)
+    assert run_job(allowed, str(tmp_path / "out"), quiet=True).damaged == {"a": ["byte 7: cut"], "b": ["byte 7: cut"]}
