@@ -7,7 +7,7 @@ import yaml
 
 from schemas.errors import UsageError
 from tests.training.support import runs
-from training.model.config import ResamplerOptions
+from training.model.connectors.perceiver import PerceiverOptions
 from training.recipe import TrainRecipe, check_output, differences, load_recipe
 from training.set_up import check_batch
 
@@ -94,5 +94,5 @@ def test_pre_training_is_the_papers() -> None:
     theirs = yaml.safe_load(mixed.read_text())
     assert found.data.sources == {name: [folder] for name, folder in sorted(theirs["sources"].items())}
     assert found.data.weights == theirs["weights"]
-    assert found.model.resampler == ResamplerOptions()
+    assert found.model.connector == PerceiverOptions()
     assert round(found.steps * found.sequences * found.data.sequence_length / 1e9) == 101
