@@ -95,6 +95,6 @@ def moments(model: nn.Module, optimiser: torch.optim.AdamW) -> dict[str, dict[st
 
 
 def _undecayed(model: nn.Module) -> set[str]:
-    """The matrices that the connector wants left out of weight decay."""
+    """Names the matrices that the connector leaves out of weight decay."""
     connectors = (module for module in model.modules() if isinstance(module, Connector))
     return {f"connector.{name}" for connector in connectors for name in connector.undecayed}

@@ -1,4 +1,4 @@
-"""What packed sequences are made of and how large they are: the same for all of a run."""
+"""The format of packed sequences says how large they are and what they are made of; a run has one."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from training.model.tokens import TextTokenizer
 
 @dataclass(frozen=True, slots=True)
 class SequenceFormat:
-    """The two budgets of a sequence, and what turns samples into its positions."""
+    """A sequence has two budgets, positions and tiles; the rest turns samples into positions."""
 
     max_tokens: int  # positions
     max_tiles: int

@@ -53,7 +53,7 @@ class ResamplerLMM(nn.Module):
 
     @property
     def tokens_per_tile(self) -> int:
-        """Positions that a tile of an image takes in a sequence."""
+        """How many positions a tile of an image takes in a sequence."""
         return self.options.connector.tokens_per_tile(self.vision.cells)
 
     @property

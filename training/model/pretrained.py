@@ -138,7 +138,7 @@ def _of_a_model(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def _exported_options(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The `ModelOptions` in a config.json, under today's names."""
+    """Returns the `ModelOptions` of a config.json under today's names."""
     options = dict(config["model"])
     if _OLD_NAME in options:
         options["connector"] = {"kind": "perceiver", **options.pop(_OLD_NAME)}
@@ -146,7 +146,7 @@ def _exported_options(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _exported_tensors(folder: Path, bare: bool = False) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of a folder of `save_pretrained`, under today's keys."""
+    """Yields the tensors of a folder of `save_pretrained` under today's keys."""
     for key, tensor in tensors_of(folder, bare):
         part, dot, name = key.partition(".")
         yield f"connector{dot}{name}" if part == _OLD_NAME else key, tensor

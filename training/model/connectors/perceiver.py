@@ -17,7 +17,7 @@ from training.model.connector import Connector, ConnectorOptions
 
 
 class PerceiverOptions(ConnectorOptions):
-    """The perceiver resampler; it works at the tower's width."""
+    """Options of the perceiver resampler, which works at the tower's width."""
 
     kind: Literal["perceiver"] = "perceiver"
     depth: PositiveInt = 6
@@ -27,11 +27,11 @@ class PerceiverOptions(ConnectorOptions):
     ff_mult: PositiveInt = 4
 
     def tokens_per_tile(self, cells: int) -> int:
-        """As many as there are latents, whatever the cells."""
+        """Counts the latents, whatever the cells."""
         return self.latents
 
     def build(self, cells: int, width: int, out_width: int) -> "PerceiverResampler":
-        """The resampler, with new weights; it takes any number of cells."""
+        """Makes the resampler; it takes any number of cells."""
         return PerceiverResampler(width, out_width, self)
 
 
@@ -63,7 +63,7 @@ class PerceiverResampler(Connector):
         return projected
 
     def flops_per_tile(self, cells: int) -> float:
-        """Operations forwards: of the linear layers, and of the pairs of a latent and what it looks at."""
+        """Counts the linear layers, and the pairs of a latent and what it looks at."""
         options, width = self.options, self.width
         inner, seen = options.heads * options.head_dim, cells + options.latents
         of_latents = 2 * width * inner + 2 * width * width * options.ff_mult
@@ -71,7 +71,7 @@ class PerceiverResampler(Connector):
         return 2.0 * (options.depth * layer + options.latents * width * self.out_width)
 
     def activations_per_tile(self, cells: int, recompute: bool) -> int:
-        """Numbers kept for the way back."""
+        """Counts the inputs of all products, and the queries, keys and values."""
         options, width = self.options, self.width
         inner, seen = options.heads * options.head_dim, cells + options.latents
         of_latents = options.latents * (6 * width + 2 * inner + 2 * options.ff_mult * width)
