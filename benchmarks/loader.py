@@ -20,7 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-SIDE, PATCH, LATENTS = 384, 14, 128
+SIDE, PATCH = 384, 14
+TOKENS_PER_TILE = 128  # of the default connector
 LENGTH, SEQUENCES = 4096, 4
 TEXT = 64  # tokens that the other pads captions to, or cuts them at
 Counted = tuple[int, int]
@@ -47,8 +48,8 @@ def ours(folder: Path, workers: int, samples: int) -> Iterator[Counted]:
     )
     part = {"config": {"unused": 0}}
     model = ModelOptions.model_validate({"vision": part, "language": part, "tokenizer": str(folder)})
-    plan = build_data(options, model, load_tokenizer(model), SIDE, PATCH, LATENTS, quiet=True)
-    loader = PackLoader(plan, 0, 1, SEQUENCES, 1, workers, options.prefetch)
+    plan = build_data(options, model, load_tokenizer(model), SIDE, PATCH, quiet=True)
+    loader = PackLoader(plan, sequences=SEQUENCES, workers=workers, prefetch=options.prefetch)
     try:
         for step in loader.steps():
             tokens = sum(int((batch.segments != PADDING).sum()) for batch in step.batches)
@@ -94,7 +95,7 @@ def other(folder: Path, workers: int, samples: int) -> Iterator[Counted]:
     for _, (images, texts) in zip(
         range(samples // size), DataLoader(data, batch_size=None, num_workers=workers), strict=False
     ):
-        yield len(images), int(texts[:, 1].sum()) + LATENTS * len(images)
+        yield len(images), int(texts[:, 1].sum()) + TOKENS_PER_TILE * len(images)
 
 
 LOADERS = {"ours": ours, "webdataset": other}

@@ -2,7 +2,7 @@
 
     python benchmarks/train_step.py [--model tiny|4b] [--device cpu|cuda] [--steps 10] [--micro 1] [--sequences 2]
 
-`tiny` is recipes/train/tiny.yaml as it is, `4b` SigLIP-so400m, the resampler and Phi-3-mini with random weights, in
+`tiny` is recipes/train/tiny.yaml as it is, `4b` SigLIP-so400m, the perceiver and Phi-3-mini with random weights, in
 bf16 at 4,096 positions, its tower frozen. Batches are made up, in memory: packs of samples of one picture and a text,
 as full as a packer makes them. What is timed is a whole step: forwards, backwards, clipping, AdamW. The floor is the
 time that the step's arithmetic (`training.flops`: nothing that is done twice to save memory) takes at the rate of a
@@ -58,15 +58,15 @@ def recipe_of(name: str, scratch: Path, options: argparse.Namespace) -> TrainRec
 
 def made_up(recipe: TrainRecipe, image: int, side: int, cells: int, text: int) -> Batch:
     """A micro-batch of sequences full of samples: a picture, then so many tokens of text, which are learnt."""
-    latents, length = recipe.model.resampler.latents, recipe.data.sequence_length
-    sample, rows = latents + text, recipe.micro
+    tile, length = recipe.model.connector.tokens_per_tile(cells), recipe.data.sequence_length
+    sample, rows = tile + text, recipe.micro
     number = torch.arange(length) // sample
     place = torch.arange(length) % sample
-    is_image = (place < latents) & (number < length // sample)
+    is_image = (place < tile) & (number < length // sample)
     pictures = length // sample
     words = torch.randint(5, 2000, (rows, length))
     ids = words.where(~is_image, image)
-    labels = ids.roll(-1, dims=1).where((place < sample - 1) & (place >= latents - 1), IGNORED)
+    labels = ids.roll(-1, dims=1).where((place < sample - 1) & (place >= tile - 1), IGNORED)
     names = tuple(SampleName("made up", "none", str(each)) for each in range(pictures + 1))
     return Batch(
         tokens=ids,

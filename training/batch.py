@@ -27,7 +27,7 @@ class Batch:
     """B packed sequences of T positions; K tiles of all their images, in the order in which they are read.
 
     A position that holds one of an image's tokens has the token `image` of the vocabulary; the model puts the
-    resampler's output there: those of the first tile in the first such positions, and so on, row after row.
+    connector's output there: those of the first tile in the first such positions, and so on, row after row.
     """
 
     tokens: Tensor  # int64 [B, T]

@@ -36,7 +36,7 @@ def dry_run(recipe: TrainRecipe, ranks: int = 1) -> Iterator[str]:
     lines = [*_sizes(model), "", *_memory(memory_of(model, recipe, ranks, kind), ranks, kind), ""]
     yield "\n".join([*lines, *_steps(recipe, model), ""])
     plan = plan_of(recipe, model, tokenizer, quiet=False)
-    first = next(iter(PackLoader(plan, 0, 1, 1, 1, 0, 1).steps(Cursor(0, 0))), None)
+    first = next(iter(PackLoader(plan, sequences=1).steps(Cursor(0, 0))), None)
     if first is None:
         raise UsageError("data: the mixture has no sample that fits a sequence; look at data.sources")
     batch = first.batches[0]

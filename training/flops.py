@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from training.batch import PADDING, Batch
-from training.model.resampler import LatentAttention
 from training.objective import labelled
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ class Flops:
     """Operations forwards, from the model's shapes; `times` for those of a step."""
 
     tile_tower: float
-    tile_resampler: float
+    tile_connector: float
     token: float  # in the decoder layers, without attention
     pair: float  # of positions, one of which sees the other
     label: float  # of a position whose logits are needed
@@ -38,7 +37,7 @@ class Flops:
         """Operations of a step with these micro-batches."""
         return sum(
             self.tower_times * self.tile_tower * len(batch.tiles)
-            + BACKWARD * self.tile_resampler * len(batch.tiles)
+            + BACKWARD * self.tile_connector * len(batch.tiles)
             + self.language_times * (self.token * tokens(batch) + self.pair * pairs(batch))
             + self.language_times * self.label * int(labelled(batch).sum())
             for batch in batches
@@ -47,27 +46,18 @@ class Flops:
 
 def flops_of(model: "ResamplerLMM") -> Flops:
     """From a model that is whole: before it is sharded. The shapes are enough."""
-    tower, resampler, language = model.vision, model.resampler, model.language
+    tower, language = model.vision, model.language
     config = tower.model.config
-    cells, latents = tower.cells, len(resampler.latents)
+    cells = tower.cells
     embedding = sum(p.numel() for n, p in tower.model.embeddings.named_parameters() if n.startswith("patch"))
     tile_tower = 2.0 * cells * (_weights(tower.model.encoder) + embedding)
     tile_tower += 4.0 * cells * cells * config.hidden_size * config.num_hidden_layers
-    tile_resampler = 2.0 * latents * resampler.projection.weight.numel()
-    for layer in resampler.layers:
-        assert isinstance(layer, nn.ModuleList)
-        attention, feed_forward = layer
-        assert isinstance(attention, LatentAttention)
-        inner = attention.to_q.out_features
-        of_latents = attention.to_q.weight.numel() + attention.to_out.weight.numel() + _weights(feed_forward)
-        tile_resampler += 2.0 * (latents * of_latents + (cells + latents) * attention.to_kv.weight.numel())
-        tile_resampler += 4.0 * latents * (cells + latents) * inner
     text = language.lm.config
     heads = text.num_attention_heads * (getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads)
     frozen = not any(parameter.requires_grad for parameter in language.parameters())
     return Flops(
         tile_tower=tile_tower,
-        tile_resampler=tile_resampler,
+        tile_connector=model.connector.flops_per_tile(cells),
         token=2.0 * _weights(language.layers),
         pair=4.0 * heads * text.num_hidden_layers,
         label=2.0 * language.width * language.vocabulary,

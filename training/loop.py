@@ -45,8 +45,11 @@ def train(recipe: TrainRecipe, resume: str | None = None, quiet: bool = False) -
     what is found to be wrong before work begins, `ShardloomError` for what ends it; checkpoints stay.
     """
     folder = check_output(recipe)
-    with joined(recipe.run, recipe.parallel) as ranks, Stopping(quiet or not ranks.is_first) as stopping:
-        claim(folder, recipe, resume, ranks)
+    with (
+        joined(recipe.run, recipe.parallel) as ranks,
+        Stopping(quiet or not ranks.is_first) as stopping,
+        claim(folder, recipe, resume, ranks),
+    ):
         run = set_up(folder, recipe, ranks, quiet)
         trainer, step, cursor, seen = run.trainer, 0, Cursor(0, 0), dict.fromkeys(_SEEN, 0)
         if checkpoint := found_checkpoint(resume, folder, ranks):
@@ -114,7 +117,13 @@ class Steps:
         recipe, ranks, options = run.trainer.recipe, run.trainer.ranks, run.trainer.recipe.data
         self.waited = 0.0  # seconds
         self._loader = PackLoader(
-            run.plan, ranks.rank, ranks.count, recipe.sequences, recipe.micro, options.workers, options.prefetch
+            run.plan,
+            sequences=recipe.sequences,
+            micro=recipe.micro,
+            rank=ranks.rank,
+            ranks=ranks.count,
+            workers=options.workers,
+            prefetch=options.prefetch,
         )
         self._steps = self._loader.steps(cursor)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 FP32, BF16 = 4, 2
 MOMENTS = 2  # that Adam keeps of each weight
-TITLES = {"tower": "vision tower", "connector": "resampler", "language": "language model"}
+TITLES = {"tower": "vision tower", "connector": "connector", "language": "language model"}
 
 _LAYER = {"fp32": (54, 16), "bf16": (46, 12), "bf16 fsdp": (31, 8)}
 """Bytes that a decoder layer keeps for the way back, a position: so many times its width and its inner width. Measured
@@ -77,12 +77,9 @@ def _activations(model: "ResamplerLMM", recipe: TrainRecipe, kind: str) -> int:
     layer = positions * (of_width * text.hidden_size + of_inner * text.intermediate_size)
     decoder = _kept(layer, positions * text.hidden_size * size, len(model.language.layers), recipe)
     masks = positions * recipe.data.sequence_length  # a byte a pair
-    options, width, cells = model.options.resampler, model.vision.width, model.vision.cells
-    inner, seen = options.heads * options.head_dim, cells + options.latents
-    of_latents = options.latents * (6 * width + 2 * inner + 2 * options.ff_mult * width)
-    resampling = tiles * size * (seen * (width + 2 * inner) + of_latents)
-    connector = _kept(resampling, tiles * options.latents * width * size, options.depth, recipe)
-    features = tiles * cells * width * size
+    cells = model.vision.cells
+    connector = tiles * size * model.connector.activations_per_tile(cells, recipe.activation_checkpointing)
+    features = tiles * cells * model.vision.width * size
     logits = min(positions, ROWS) * model.language.vocabulary * 2 * FP32
     logits += positions * model.language.vocabulary * 2 * size
     return int(decoder + masks + connector + features + logits)
@@ -96,7 +93,7 @@ def _gathered(model: "ResamplerLMM", recipe: TrainRecipe) -> int:
     """Two decoder layers at once, one in use and one on its way, and what belongs to no layer."""
     size = BF16 if recipe.precision == "bf16" else FP32
     layers = model.language.layers
-    return size * (2 * _count(layers[0]) + _count(model.language) - _count(layers) + _count(model.resampler))
+    return size * (2 * _count(layers[0]) + _count(model.language) - _count(layers) + _count(model.connector))
 
 
 def _count(module: nn.Module) -> int:

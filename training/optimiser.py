@@ -7,12 +7,13 @@ import torch
 from torch import nn
 
 from schemas.errors import UsageError
+from training.model.connector import Connector
 from training.recipe import Group, LearningRates, OptimiserOptions
 
 if TYPE_CHECKING:
     from training.model.lmm import ResamplerLMM
 
-PREFIXES: dict[str, Group] = {"vision": "tower", "resampler": "connector", "language": "language"}
+PREFIXES: dict[str, Group] = {"vision": "tower", "connector": "connector", "language": "language"}
 
 
 def mm1_rate(parameters: int) -> float:
@@ -42,7 +43,7 @@ def freeze(model: "ResamplerLMM", lr: LearningRates) -> None:
         model.vision.frozen = False
         for part in (model.vision.model.embeddings, model.vision.model.encoder, model.vision.model.post_layernorm):
             part.requires_grad_(True)  # all but the pooling head, which nothing uses
-    for module, rate in ((model.resampler, lr.connector), (model.language, lr.language)):
+    for module, rate in ((model.connector, lr.connector), (model.language, lr.language)):
         module.requires_grad_(rate > 0)
 
 
@@ -57,10 +58,11 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
 
 def make_optimiser(model: nn.Module, options: OptimiserOptions, lr: LearningRates) -> torch.optim.AdamW:
     """AdamW with a group for each part, and in it for what decays and what doesn't; `peak` is its highest rate."""
-    highest = lr.model_dump()
+    highest, undecayed = lr.model_dump(), _undecayed(model)
     groups: dict[tuple[Group, float], list[nn.Parameter]] = {}
     for name, parameter in trainable(model).items():
-        decay = options.weight_decay if options.decay == "all" or _is_matrix(name, parameter) else 0.0
+        is_matrix = parameter.ndim >= 2 and name not in undecayed
+        decay = options.weight_decay if options.decay == "all" or is_matrix else 0.0
         groups.setdefault((group_of(name), decay), []).append(parameter)
     settings: list[dict[str, Any]] = [
         {"params": held, "part": part, "peak": highest[part], "lr": highest[part], "weight_decay": decay}
@@ -92,5 +94,7 @@ def moments(model: nn.Module, optimiser: torch.optim.AdamW) -> dict[str, dict[st
     return found
 
 
-def _is_matrix(name: str, parameter: nn.Parameter) -> bool:
-    return parameter.ndim >= 2 and not name.endswith("latents")
+def _undecayed(model: nn.Module) -> set[str]:
+    """Names the matrices that the connector leaves out of weight decay."""
+    connectors = (module for module in model.modules() if isinstance(module, Connector))
+    return {f"connector.{name}" for connector in connectors for name in connector.undecayed}

@@ -136,7 +136,7 @@ def spread(model: "ResamplerLMM", recipe: TrainRecipe, ranks: Ranks) -> nn.Modul
     if recipe.precision == "bf16":  # what never learns needs no more; the rest is cast where it is used
         for parameter in model.vision.parameters() if model.vision.frozen else ():
             parameter.data = parameter.data.to(torch.bfloat16)
-    layered = [model.language.layers, model.resampler.layers]
+    layered = [model.language.layers, model.connector.layers]
     if recipe.activation_checkpointing:
         _recompute(layered)
     if recipe.compile:
@@ -205,7 +205,7 @@ def _recompute(layered: list[nn.ModuleList]) -> None:
 
 
 def _sharded(model: "ResamplerLMM", precision: str, ranks: Ranks) -> nn.Module:
-    """FSDP2: a group of each decoder layer, of the resampler, and of all else; a frozen tower is whole on every rank.
+    """FSDP2: a group of each decoder layer, of the connector, and of all else; a frozen tower is whole on every rank.
 
     It is neither learnt nor gathered then: 0.86 GB a GPU in bf16 against a gather of as much at every step.
     """
@@ -219,8 +219,8 @@ def _sharded(model: "ResamplerLMM", precision: str, ranks: Ranks) -> nn.Module:
         model.vision.to(ranks.device)
     for layer in model.language.layers:
         fully_shard(layer, mesh=mesh, mp_policy=policy)
-    fully_shard(model.resampler, mesh=mesh, mp_policy=policy)
-    # what the resampler returns is changed by nobody in place, which the warning is about
+    fully_shard(model.connector, mesh=mesh, mp_policy=policy)
+    # what the connector returns is changed by nobody in place, which the warning is about
     warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view", UserWarning)
     fully_shard(model, mesh=mesh, mp_policy=policy, ignored_params=tower)
     for module in model.modules():

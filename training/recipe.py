@@ -49,7 +49,7 @@ class OptimiserOptions(Options):
         0.0, description="of xGen-MM's fine-tuning; OpenFlamingo pre-trains with 0.1"
     )
     decay: Literal["matrices", "all"] = Field(
-        "matrices", description="not norms, biases and latents, which have no scale to be kept small; xGen-MM: all"
+        "matrices", description="not norms, biases and learned queries: they have no scale to keep small; xGen-MM: all"
     )
     clip: PositiveFloat | None = Field(1.0, description="the gradient's norm, once a step; xGen-MM: every micro-batch")
 
@@ -99,7 +99,7 @@ class TrainRecipe(Options):
     precision: Literal["fp32", "bf16"] = Field("bf16", description="bf16: weights, gradients and sums stay in fp32")
     parallel: Literal["auto", "none", "ddp", "fsdp"] = Field("auto", description="auto: fsdp for more ranks than one")
     activation_checkpointing: bool = Field(False, description="a third more work for the layers, little memory")
-    compile: bool = Field(False, description="torch.compile of every decoder and resampler layer")
+    compile: bool = Field(False, description="torch.compile of every decoder and connector layer")
     multipliers: dict[str, NonNegativeFloat] = Field({}, description="of the loss, by source; 1 for those not named")
     checkpoint: CheckpointOptions = CheckpointOptions()
     seed: int = Field(
@@ -142,6 +142,9 @@ def load_recipe(path: str, overrides: list[str] | None = None, output: str | Non
         _lay_over(values, override)
     if output is not None:
         _lay_over(values, f"run.output={yaml.safe_dump(output)}")
+    if isinstance(values.get("model"), dict) and "resampler" in values["model"]:  # as recipes once had it
+        said = "unknown key model.resampler: write model.connector: {kind: perceiver, ...}"
+        raise UsageError(f"recipe {path}: {said}")
     return validated(TrainRecipe, values, path)
 
 

@@ -1,6 +1,8 @@
 """What has to be there before the first step: the model on its devices, the optimiser, the plan of the data."""
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -80,8 +82,8 @@ def prepared(recipe: TrainRecipe, device: str = "cpu") -> ResamplerLMM:
 
 def plan_of(recipe: TrainRecipe, model: ResamplerLMM, tokenizer: TextTokenizer, quiet: bool) -> PackPlan:
     """The plan of the data for this model."""
-    tower, latents = model.vision, recipe.model.resampler.latents
-    return build_data(recipe.data, recipe.model, tokenizer, tower.image_size, tower.patch_size, latents, quiet)
+    tower = model.vision
+    return build_data(recipe.data, recipe.model, tokenizer, tower.image_size, tower.patch_size, quiet)
 
 
 def check_batch(recipe: TrainRecipe, ranks: int) -> None:
@@ -103,13 +105,18 @@ def check_length(recipe: TrainRecipe, model: ResamplerLMM) -> None:
         )
 
 
-def claim(folder: Path, recipe: TrainRecipe, resume: str | None, ranks: Ranks) -> None:
-    """Makes the folder this run's. Raises `UsageError` on all ranks when it is another's, or holds a run already."""
+@contextlib.contextmanager
+def claim(folder: Path, recipe: TrainRecipe, resume: str | None, ranks: Ranks) -> Iterator[None]:
+    """Makes the folder this run's, for as long as the block takes.
+
+    Raises `UsageError` on all ranks when it is another's, or holds a run already.
+    """
     fault = _not_ours(folder, recipe, resume) if ranks.is_first else ""
     if fault := ranks.told("claim", fault):
         raise UsageError(fault)
     if ranks.is_first and not (folder / RECIPE_FILE).exists():
         Folder(str(folder)).write(RECIPE_FILE, dump_yaml(recipe.resolved()))
+    yield
 
 
 def _not_ours(folder: Path, recipe: TrainRecipe, resume: str | None) -> str:

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None, program: str = PROGRAM) -> NoRe
 
 
 def _run(asked: argparse.Namespace, program: str) -> None:
-    from training.recipe import load_recipe  # torch, which takes seconds, is imported below
+    from training.recipe import load_recipe  # imports torch, which takes seconds
 
     recipe = load_recipe(asked.recipe, asked.overrides, asked.output)
     if asked.ranks is not None and not asked.dry_run:

@@ -49,7 +49,7 @@ def test_what_is_saved_is_what_was_then(held: runs.Trainer, tokenizer: Path, tmp
     found = tensors(loaded.model, loaded.optimiser)
     assert found.keys() == before.keys()
     assert all(torch.equal(found[name], tensor) for name, tensor in before.items())
-    assert {name.split(".")[1] for name in found} == {"resampler", "language"}  # the frozen tower is not saved
+    assert {name.split(".")[1] for name in found} == {"connector", "language"}  # the frozen tower is not saved
 
 
 def test_no_pickle(held: runs.Trainer, tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_leftovers_are_cleared(held: runs.Trainer, tmp_path: Path) -> None:
 def test_another_model(held: runs.Trainer, tokenizer: Path, tmp_path: Path) -> None:
     save(held, tmp_path, 1)
     checkpoint = opened(tmp_path / name_of(1), ALONE)
-    larger = held.model.options.model_dump() | {"resampler": {"depth": 2, "heads": 2, "head_dim": 16, "latents": 4}}
+    larger = held.model.options.model_dump() | {"connector": {"depth": 2, "heads": 2, "head_dim": 16, "latents": 4}}
     other = runs.trainer(runs.recipe(tokenizer, model=larger))
     with pytest.raises(ShardloomError, match=r"does not fit this model: .*Missing key"):
         load(checkpoint, other.model, other.optimiser, ALONE)

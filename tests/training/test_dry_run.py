@@ -37,7 +37,7 @@ def test_the_report(tokenizer: Path, tmp_path: Path) -> None:
     told = "\n".join(dry_run(asked, ranks=2)).splitlines()
     assert told[0] == "parameters  177,523, of which 132,499 learn"
     assert told[2] == "memory per device, sharded over 2:"
-    assert told[5].split() == ["resampler", "14,784", "14,784", "29.6", "kB", "59.1", "kB", "59.1", "kB"]
+    assert told[5].split() == ["connector", "14,784", "14,784", "29.6", "kB", "59.1", "kB", "59.1", "kB"]
     assert told[6].startswith("  language model          117,715        117,715")
     assert "a step      4 sequences of 128: 512 tokens at most" in told
     assert "steps       1,500: 768,000 tokens at most" in told
@@ -67,12 +67,12 @@ def test_a_start_that_cannot_be(tokenizer: Path, tmp_path: Path) -> None:
     save_pretrained(build_model(options), load_tokenizer(options), tmp_path / "model")
     started = runs.recipe(tokenizer, start=str(tmp_path / "model"), data=data(256))
     assert "parameters  177,523" in next(dry_run(started))
-    other = tiny.options(tokenizer, resampler=tiny.RESAMPLER | {"latents": 8}).model_dump()
-    with pytest.raises(UsageError, match=r"resampler\.latents is 4 there and 8 here; make the recipe's the same$"):
+    other = tiny.options(tokenizer, connector=tiny.CONNECTOR | {"latents": 8}).model_dump()
+    with pytest.raises(UsageError, match=r"connector\.latents is 4 there and 8 here; make the recipe's the same$"):
         next(dry_run(runs.recipe(tokenizer, start=str(tmp_path / "model"), data=data(256), model=other)))
     whole = load_file(tmp_path / "model/model.safetensors")
-    save_file({key: whole[key] for key in whole if key != "resampler.norm.bias"}, tmp_path / "model/model.safetensors")
-    with pytest.raises(UsageError, match=r"lacks 1 tensors, resampler\.norm\.bias for one; pass whole weights$"):
+    save_file({key: whole[key] for key in whole if key != "connector.norm.bias"}, tmp_path / "model/model.safetensors")
+    with pytest.raises(UsageError, match=r"lacks 1 tensors, connector\.norm\.bias for one; pass whole weights$"):
         next(dry_run(started))
 
 

@@ -46,7 +46,7 @@ def test_what_is_counted(tokenizer: Path) -> None:
     assert flops.pair == 4 * 64 * 2
     assert flops.label == 2 * 64 * 265
     assert (flops.tower_times, flops.language_times) == (1, 3)
-    step = flops.tile_tower + 3 * flops.tile_resampler + 3 * flops.token * tokens(batch) + 3 * flops.pair * pairs(batch)
+    step = flops.tile_tower + 3 * flops.tile_connector + 3 * flops.token * tokens(batch) + 3 * flops.pair * pairs(batch)
     assert flops.of([batch]) == step + 3 * flops.label * int(labelled(batch).sum())
 
 
@@ -56,7 +56,7 @@ def test_the_papers_model(tmp_path: Path) -> None:
         tiny.write_phi3_tokenizer(tmp_path),
         vision={"config": {"hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 27,
                            "num_attention_heads": 16, "image_size": 384, "patch_size": 14}},
-        resampler={},
+        connector={},
         language={"config": {"model_type": "phi3", "sliding_window": 2047}},
     )  # fmt: skip
     asked = runs.recipe(tmp_path, model=options.model_dump(), precision="bf16")

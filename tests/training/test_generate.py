@@ -45,7 +45,7 @@ def reader(tokenizer: TextTokenizer, prompts: PromptOptions) -> SampleReader:
             "end_of_chunk": prompts.end_of_chunk,
         }
     )
-    return SampleReader(tokenizer, Markup.of(tokenizer, options, tiny.RESAMPLER["latents"]), 0)
+    return SampleReader(tokenizer, Markup.of(tokenizer, options, tiny.TOKENS_PER_TILE), 0)
 
 
 def pictures(folder: Path, model: ResamplerLMM) -> list[Picture]:

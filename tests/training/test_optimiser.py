@@ -34,7 +34,7 @@ def test_parameters_of_the_law(tokenizer: Path) -> None:
 def test_a_rate_of_zero_freezes(tokenizer: Path) -> None:
     asked = runs.recipe(tokenizer, optimiser={"lr": {"language": 0}})
     model = prepared(asked)
-    assert {name.split(".")[0] for name in trainable(model)} == {"resampler"}
+    assert {name.split(".")[0] for name in trainable(model)} == {"connector"}
     with pytest.raises(UsageError, match="every part is frozen; give one of them a rate above 0"):
         freeze(model, LearningRates(connector=0, language=0))
 
@@ -60,7 +60,7 @@ def test_groups(tokenizer: Path) -> None:
         for group in optimiser.param_groups
     }
     assert found.keys() == {(part, decay) for part in ("connector", "language") for decay in (0.0, 0.1)}
-    assert "resampler.latents" in found["connector", 0.0]
+    assert "connector.latents" in found["connector", 0.0]
     assert all(name.endswith(("weight",)) and "norm" not in name for name in found["language", 0.1])
     assert set_rates(optimiser, 0.5) == {"connector": 5e-4, "language": 1e-3}
     every = make_optimiser(model, options.model_copy(update={"decay": "all"}), options.lr)

@@ -7,7 +7,7 @@ import yaml
 
 from schemas.errors import UsageError
 from tests.training.support import runs
-from training.model.config import ResamplerOptions
+from training.model.connectors.perceiver import PerceiverOptions
 from training.recipe import TrainRecipe, check_output, differences, load_recipe
 from training.set_up import check_batch
 
@@ -41,6 +41,12 @@ def test_overrides(path: str) -> None:
         ("steps={", "steps: '{' is no YAML"),
         ("multipliers={cats: 2}", "multipliers: there is no source 'cats'"),
         ("kind=mix", "kind: input should be 'train', not 'mix'"),
+        ("model.resampler.latents=4", "unknown key model.resampler: write model.connector: {kind: perceiver, ...}"),
+        ("model.connector.latent=4", "unknown key model.connector.latent"),
+        ("model.connector.depth=0", "model.connector.depth: input should be greater than 0, not 0"),
+        ("model.connector.kind=xdp", "model.connector: there is no kind 'xdp': use perceiver"),
+        ("model.connector.kind=[xdp]", "model.connector: there is no kind ['xdp']: use perceiver"),
+        ("model.connector=4", "model.connector: input should be a mapping, not 4"),
         ("optimiser.lr.language=-1", "optimiser.lr.language: input should be greater than or equal to 0, not -1"),
     ],
 )
@@ -49,6 +55,12 @@ def test_what_is_refused(path: str, override: str, said: str) -> None:
         load_recipe(path, [override])
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_a_recipe_with_the_connectors_old_key(path: str) -> None:
+    Path(path).write_text(Path(path).read_text().replace("  connector:", "  resampler:"))
+    with pytest.raises(UsageError, match=r"unknown key model\.resampler: write model\.connector: \{kind: perceiver, "):
+        load_recipe(path)
 
 
 def test_a_recipe_of_another_kind() -> None:
@@ -94,5 +106,5 @@ def test_pre_training_is_the_papers() -> None:
     theirs = yaml.safe_load(mixed.read_text())
     assert found.data.sources == {name: [folder] for name, folder in sorted(theirs["sources"].items())}
     assert found.data.weights == theirs["weights"]
-    assert found.model.resampler == ResamplerOptions()
+    assert found.model.connector == PerceiverOptions()
     assert round(found.steps * found.sequences * found.data.sequence_length / 1e9) == 101

@@ -51,13 +51,13 @@ def test_clipping(tokenizer: Path) -> None:
 def test_nan_in_a_weight(tokenizer: Path) -> None:
     held = runs.trainer(runs.recipe(tokenizer))
     with torch.no_grad():
-        held.model.get_parameter("resampler.projection.weight")[0, 0] = torch.nan
+        held.model.get_parameter("connector.projection.weight")[0, 0] = torch.nan
     before = weights(held)
     with pytest.raises(ShardloomError) as raised:
         runs.step(held, [runs.batch(1, images=False), runs.batch(2)], 11)
     assert str(raised.value) == (
         "step 12, rank 0: the loss is nan, nothing was learnt from it: tiny 0.tar 0, tiny 0.tar 1; "
-        "the weight resampler.projection.weight was not finite before it: go back to an earlier checkpoint"
+        "the weight connector.projection.weight was not finite before it: go back to an earlier checkpoint"
     )
     assert all(torch.equal(one, other) or one.isnan().any() for one, other in zip(before, weights(held), strict=True))
 
@@ -71,7 +71,7 @@ def test_nan_in_samples_of_another_rank(tokenizer: Path) -> None:
 
 def test_gradient_that_overflows(tokenizer: Path) -> None:
     held = runs.trainer(runs.recipe(tokenizer))
-    held.model.get_parameter("resampler.latents").register_hook(lambda gradient: gradient * torch.inf)
+    held.model.get_parameter("connector.latents").register_hook(lambda gradient: gradient * torch.inf)
     before = weights(held)
     with pytest.raises(ShardloomError, match=r"step 1, rank 0: the gradient is not finite.*all weights were finite"):
         runs.step(held, [runs.batch(1)])

@@ -12,7 +12,7 @@ from training.batch import IGNORED, PADDING, Batch, SampleName
 from training.data.pieces import Piece
 from training.data.plan import PackPlan, PackUnit, tiles_of
 from training.data.samples import SampleReader
-from training.model.config import Grid
+from training.model.anyres import Grid
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Assembler:
 
     def __init__(self, plan: PackPlan) -> None:
         self.plan = plan
-        self.reader = SampleReader(plan.tokenizer, plan.markup, plan.plan.mixture.seed)
+        self.reader = SampleReader(plan.form.tokenizer, plan.form.markup, plan.plan.mixture.seed)
         self.files = ShardFiles()
 
     def sequence(self, unit: PackUnit) -> tuple[Batch, list[Fault]]:
@@ -74,7 +74,7 @@ class Assembler:
             return found
 
     def _made(self, found: Found, unit: PackUnit, place: int) -> Made:
-        source, planned = int(unit.sources[place]), tiles_of(self.plan.shape, found.row)
+        source, planned = int(unit.sources[place]), tiles_of(self.plan.form.shape, found.row)
         try:
             record = record_of(found.row, found.members, found.row["key"])
         except SpoiltSample:
@@ -88,7 +88,7 @@ class Assembler:
         cuts = []
         for number in segment.images:
             try:
-                cuts.append(self.plan.shape.cut(files[number]))
+                cuts.append(self.plan.form.shape.cut(files[number]))
             except Rejected as fault:
                 raise _Unfit(f"image {number}: {fault}") from None
             if len(cuts[-1][0]) != planned[number]:
@@ -101,10 +101,10 @@ class Assembler:
         return self.plan.sources.names[int(unit.sources[place])]
 
     def _batch(self, made: list[Made]) -> Batch:
-        room, shape = self.plan.room, self.plan.shape
-        rows = {name: np.full((1, room), PADDING, np.int64) for name in ("segments", "sources")}
-        rows |= {"tokens": np.full((1, room), self.plan.markup.pad, np.int64)}
-        rows |= {"labels": np.full((1, room), IGNORED, np.int64), "positions": np.zeros((1, room), np.int64)}
+        form, length = self.plan.form, self.plan.form.max_tokens
+        rows = {name: np.full((1, length), PADDING, np.int64) for name in ("segments", "sources")}
+        rows |= {"tokens": np.full((1, length), form.markup.pad, np.int64)}
+        rows |= {"labels": np.full((1, length), IGNORED, np.int64), "positions": np.zeros((1, length), np.int64)}
         begin = 0
         for number, sample in enumerate(made):
             end = begin + len(sample.ids)
@@ -117,11 +117,11 @@ class Assembler:
         tiles = [tile for sample in made for tile in sample.tiles]
         valid = [cells for sample in made for cells in sample.valid]
         grids = [grid for sample in made for grid in sample.grids]
-        empty = np.zeros((0, 3, shape.tile, shape.tile), np.uint8)
+        empty = np.zeros((0, 3, form.shape.tile, form.shape.tile), np.uint8)
         return Batch(
             **{name: torch.from_numpy(array) for name, array in rows.items()},
             tiles=torch.from_numpy(np.concatenate(tiles) if tiles else empty),
-            valid=torch.from_numpy(np.concatenate(valid) if valid else np.zeros((0, shape.cells), np.bool_)),
+            valid=torch.from_numpy(np.concatenate(valid) if valid else np.zeros((0, form.shape.cells), np.bool_)),
             grids=torch.tensor(grids, dtype=torch.int64).reshape(-1, 2),
             samples=(tuple(sample.name for sample in made),),
         )

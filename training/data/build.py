@@ -13,6 +13,7 @@ from training.data.images import ImageShape
 from training.data.markup import Markup
 from training.data.options import DataOptions, SourceText
 from training.data.plan import PackPlan, Sources
+from training.data.sequence import SequenceFormat
 from training.data.tables import TableMaker
 from training.model.config import ModelOptions
 from training.model.tokens import TextTokenizer
@@ -26,15 +27,15 @@ def build_data(
     tokenizer: TextTokenizer,
     image_size: int,
     patch_size: int,
-    latents: int,
     quiet: bool = False,
 ) -> PackPlan:
     """The plan of a run. Raises `UsageError` naming the source that is none, or not finished, or has no samples.
 
     Where a source's lengths are not known yet they are found first; `quiet` says nothing of it.
     """
-    markup = Markup.of(tokenizer, options, latents)
-    shape = ImageShape(model.any_resolution, image_size, patch_size, latents)
+    tokens_per_tile = model.connector.tokens_per_tile((image_size // patch_size) ** 2)
+    markup = Markup.of(tokenizer, options, tokens_per_tile)
+    shape = ImageShape(model.any_resolution, image_size, patch_size, tokens_per_tile)
     names = list(options.sources)
     sets = [open_source(name, options.sources[name]) for name in names]
     rules = [options.texts.get(name, _STORED) for name in names]
@@ -59,17 +60,15 @@ def build_data(
         "the packing": _hash([options.sequence_length, options.tiles_per_sequence, options.window]),
         "the text": _hash([repr(markup), [rule.model_dump(mode="json") for rule in rules]]),
     }
-    return PackPlan(
-        plan,
-        Sources(names, tables, rules, np.asarray(numbers, np.int64)),
-        tokenizer,
-        markup,
-        shape,
-        options.sequence_length,
-        options.tiles_per_sequence,
-        options.window,
-        fingerprint,
+    form = SequenceFormat(
+        max_tokens=options.sequence_length,
+        max_tiles=options.tiles_per_sequence,
+        window=options.window,
+        tokenizer=tokenizer,
+        markup=markup,
+        shape=shape,
     )
+    return PackPlan(plan, Sources(names, tables, rules, np.asarray(numbers, np.int64)), form, fingerprint)
 
 
 def _hash(value: object) -> str:

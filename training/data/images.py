@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.model.anyres import tile_counts
-from training.model.config import AnyResolutionOptions, Grid
+from training.model.anyres import AnyResolutionOptions, Grid, tile_counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +15,7 @@ class ImageShape:
     options: AnyResolutionOptions
     tile: int  # pixels of a side
     patch: int
-    latents: int  # tokens of a tile
+    tokens_per_tile: int
 
     @property
     def cells(self) -> int:
@@ -36,4 +35,4 @@ class ImageShape:
     @property
     def fingerprint(self) -> str:
         """Of all that an image's length hangs on."""
-        return f"{self.options.model_dump_json()} {self.tile} {self.latents}"
+        return f"{self.options.model_dump_json()} {self.tile} {self.tokens_per_tile}"

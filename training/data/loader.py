@@ -40,7 +40,15 @@ class PackLoader:
     """The steps of one rank."""
 
     def __init__(
-        self, plan: PackPlan, rank: int, ranks: int, sequences: int, micro: int, workers: int, prefetch: int
+        self,
+        plan: PackPlan,
+        *,
+        sequences: int,
+        micro: int = 1,
+        rank: int = 0,
+        ranks: int = 1,
+        workers: int = 0,
+        prefetch: int = 1,
     ) -> None:
         """`sequences` a step over all ranks, `micro` of them a micro-batch; `prefetch` micro-batches a worker ahead.
 

@@ -18,7 +18,7 @@ class Markup:
     """The tokens of a document besides its texts."""
 
     image: int
-    latents: int  # tokens of a tile
+    tokens_per_tile: int  # of an image
     end_of_chunk: Ids  # one, or none
     joint: Ids  # between two texts
     end: int
@@ -26,12 +26,12 @@ class Markup:
     chat: ChatTemplate
 
     @classmethod
-    def of(cls, tokenizer: TextTokenizer, options: DataOptions, latents: int) -> "Markup":
-        """Of a tokenizer, and an image's tokens a tile."""
+    def of(cls, tokenizer: TextTokenizer, options: DataOptions, tokens_per_tile: int) -> "Markup":
+        """By a tokenizer, and how many tokens a tile becomes."""
         special = tokenizer.special
         return cls(
             image=special.image,
-            latents=latents,
+            tokens_per_tile=tokens_per_tile,
             end_of_chunk=(special.end_of_chunk,) if options.end_of_chunk else (),
             joint=tuple(tokenizer.encode("\n")),
             end=special.end,

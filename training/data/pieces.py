@@ -53,7 +53,7 @@ def cut(parts: Sequence[PartSize], markup: Markup, room: int, most_tiles: int) -
     for number, part in enumerate(parts):
         end = closing if number == len(parts) - 1 else 0
         if part.tiles:
-            size = part.tiles * markup.latents + end
+            size = part.tiles * markup.tokens_per_tile + end
             if size > room or part.tiles > most_tiles:
                 return []
             gap = len(markup.end_of_chunk) if cutter.tiles else 0

@@ -18,12 +18,11 @@ from curation.mixture.shuffle import Shuffle
 from schemas.errors import UsageError
 from training.data.counting import NO_CAPTION, NO_TEXT, UNREADABLE
 from training.data.images import ImageShape
-from training.data.markup import Markup
 from training.data.options import SourceText
 from training.data.packing import pack
 from training.data.pieces import PartSize, Piece, Sized, cut
+from training.data.sequence import SequenceFormat
 from training.data.tables import Table
-from training.model.tokens import TextTokenizer
 
 _REASONS = {NO_CAPTION: "no_caption", UNREADABLE: "unreadable", NO_TEXT: "no_text"}
 
@@ -65,24 +64,12 @@ class Sources:
 class PackPlan:
     """Which samples make up which sequence."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        sources: Sources,
-        tokenizer: TextTokenizer,
-        markup: Markup,
-        shape: ImageShape,
-        room: int,
-        most_tiles: int,
-        window: int,
-        fingerprint: Mapping[str, str],
-    ) -> None:
-        """`room` positions and `most_tiles` tiles a sequence; `window` positions of the mixture packed together."""
-        self.plan, self.sources, self.tokenizer, self.markup, self.shape = plan, sources, tokenizer, markup, shape
-        self.room, self.most_tiles, self.window_size = room, most_tiles, window
+    def __init__(self, plan: Plan, sources: Sources, form: SequenceFormat, fingerprint: Mapping[str, str]) -> None:
+        """`plan` orders the samples of the `sources`, and `form` is what their sequences are like."""
+        self.plan, self.sources, self.form = plan, sources, form
         self.fingerprint = dict(fingerprint)
-        """Of all that the sequence hangs on, by what it is; see `check_unchanged`."""
-        self.windows = -(-plan.length // window)
+        """Of all that the sequence depends on, by what it is; see `check_unchanged`."""
+        self.windows = -(-plan.length // form.window)
 
     def packs(self, cursor: Cursor = Cursor()) -> Iterator[PackUnit]:
         """The packs from there on, to the end of the mixture."""
@@ -91,12 +78,13 @@ class PackPlan:
 
     def window(self, number: int) -> list[PackUnit]:
         """The packs of a window, in their order; one of nothing where no sample of it can be learnt from."""
-        start = number * self.window_size
-        drawn = self.plan.take(start, min(start + self.window_size, self.plan.length))
+        form = self.form
+        start = number * form.window
+        drawn = self.plan.take(start, min(start + form.window, self.plan.length))
         items = _Items(self.sources.numbers[drawn.sources], drawn.samples)
         left_out, split = self._fill(items)
         lengths, tiles = np.asarray(items.lengths, np.int64), np.asarray(items.tiles, np.int64)
-        packs: list[list[int]] = pack(lengths, tiles, self.room, self.most_tiles) or [[]]
+        packs: list[list[int]] = pack(lengths, tiles, form.max_tokens, form.max_tiles) or [[]]
         order = Shuffle.of(len(packs), self.plan.mixture.seed, f"packs of window {number}").samples(
             np.arange(len(packs))
         )
@@ -122,14 +110,14 @@ class PackPlan:
 
     def _fill(self, items: "_Items") -> tuple[Counter[str], Counter[str]]:
         """Puts what is to be packed into `items`; returns what is left out, and what was cut."""
-        count = len(items.samples)
+        form, count = self.form, len(items.samples)
         words, tiles = np.empty(count, np.int64), np.empty(count, np.int64)
         for source in np.flatnonzero(np.bincount(items.sources)).tolist():
             places = np.flatnonzero(items.sources == source)
             numbers, samples = self.sources.tables[source].numbers, items.samples[places]
             words[places], tiles[places] = numbers["words"][samples], numbers["tiles"][samples]
-        lengths = words + tiles * self.markup.latents
-        fits = (words > 0) & (lengths <= self.room) & (tiles <= self.most_tiles)
+        lengths = words + tiles * form.markup.tokens_per_tile
+        fits = (words > 0) & (lengths <= form.max_tokens) & (tiles <= form.max_tiles)
         left_out: Counter[str] = Counter()
         split: Counter[str] = Counter()
         large = {}
@@ -151,14 +139,14 @@ class PackPlan:
 
     def _cut(self, row: Row) -> list[Sized] | str:
         """The pieces of a sample that is too large, or why there are none."""
-        counts = tiles_of(self.shape, row)
-        if any(count > self.most_tiles or count * self.markup.latents >= self.room for count in counts):
+        form, counts = self.form, tiles_of(self.form.shape, row)
+        if any(count > form.max_tiles or count * form.markup.tokens_per_tile >= form.max_tokens for count in counts):
             return "image_too_large"
         if row["kind"] == "conversation":
-            return "too_many_images" if sum(counts) > self.most_tiles else "too_long"
+            return "too_many_images" if sum(counts) > form.max_tiles else "too_long"
         left = iter(counts)
         parts = [PartSize(0, next(left)) if tokens is None else PartSize(tokens, 0) for tokens in row["part_tokens"]]
-        return cut(parts, self.markup, self.room, self.most_tiles) or "image_too_large"
+        return cut(parts, form.markup, form.max_tokens, form.max_tiles) or "image_too_large"
 
 
 class _Items:

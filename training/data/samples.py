@@ -102,4 +102,4 @@ class SampleReader:
 
     def _add_image(self, segment: Segment, number: int, tiles: list[int]) -> None:
         segment.images.append(number)
-        segment.add([self.markup.image] * (tiles[number] * self.markup.latents), False)
+        segment.add([self.markup.image] * (tiles[number] * self.markup.tokens_per_tile), False)

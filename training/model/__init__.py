@@ -1,1 +1,1 @@
-"""The model: vision tower, resampler, language model, and how images come into a sequence. Knows no data sets."""
+"""The model: vision tower, connector, language model, and how images come into a sequence. Knows no data sets."""

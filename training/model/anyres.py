@@ -8,18 +8,34 @@ xGen-MM (LAVIS, open_flamingo/train/any_res_data_utils.py), truncations included
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from training.model.config import AnyResolutionOptions, Grid
+from schemas.output_set.options import Options
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Size = tuple[int, int]
 """Width and height in pixels."""
+
+Grid = tuple[int, int]
+"""Columns and rows of tiles."""
+
+XGEN_GRIDS: tuple[Grid, ...] = ((1, 2), (2, 1), (2, 2), (3, 1), (1, 3))
+
+
+class AnyResolutionOptions(Options):
+    """Tiles for images larger than the tower's, each connected by itself, after a thumbnail of the whole."""
+
+    enabled: bool = Field(False, description="off in pre-training, on in fine-tuning, as in the paper")
+    grids: tuple[Grid, ...] = Field(XGEN_GRIDS, min_length=1)
+    tile_order: Literal["true_tile", "reference"] = Field(
+        "true_tile", description="reference: cells scrambled as the released weights were trained with"
+    )
 
 
 @dataclass(frozen=True, slots=True)

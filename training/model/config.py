@@ -2,14 +2,12 @@
 
 from typing import Any, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from schemas.output_set.options import Options
-
-Grid = tuple[int, int]
-"""Columns and rows of tiles."""
-
-XGEN_GRIDS: tuple[Grid, ...] = ((1, 2), (2, 1), (2, 2), (3, 1), (1, 3))
+from training.model.anyres import AnyResolutionOptions
+from training.model.connectors.perceiver import PerceiverOptions
+from training.model.connectors.table import AnyConnectorOptions
 
 
 class PartOptions(Options):
@@ -25,26 +23,6 @@ class PartOptions(Options):
         return self
 
 
-class ResamplerOptions(Options):
-    """The perceiver resampler; it works at the tower's width."""
-
-    depth: PositiveInt = 6
-    heads: PositiveInt = 16
-    head_dim: PositiveInt = Field(96, description="times heads: 1536, wider than the tower's 1152")
-    latents: PositiveInt = Field(128, description="tokens of a tile; 64 cost a third of TextVQA's gain")
-    ff_mult: PositiveInt = 4
-
-
-class AnyResolutionOptions(Options):
-    """Tiles for images larger than the tower's, each resampled by itself, after a thumbnail of the whole."""
-
-    enabled: bool = Field(False, description="off in pre-training, on in fine-tuning, as in the paper")
-    grids: tuple[Grid, ...] = Field(XGEN_GRIDS, min_length=1)
-    tile_order: Literal["true_tile", "reference"] = Field(
-        "true_tile", description="reference: cells scrambled as the released weights were trained with"
-    )
-
-
 class PromptOptions(Options):
     """What a model's training has put around the texts of its samples; an export keeps it, and prompts are put so."""
 
@@ -56,7 +34,7 @@ class ModelOptions(Options):
     """The whole model."""
 
     vision: PartOptions
-    resampler: ResamplerOptions = ResamplerOptions()
+    connector: AnyConnectorOptions = PerceiverOptions()
     language: PartOptions
     tokenizer: str | None = Field(
         None, description="folder or file with a tokenizer.json; default: language.pretrained"

@@ -60,7 +60,7 @@ def generate_batch(
     training = model.training
     model.eval()
     try:
-        return _answers(model, tokenizer, batch.to(model.resampler.latents.device), options)
+        return _answers(model, tokenizer, batch.to(model.device), options)
     finally:
         model.train(training)
 
@@ -78,7 +78,7 @@ def prompt_batch(model: ResamplerLMM, tokenizer: TextTokenizer, prompts: Sequenc
             else:
                 any_resolution, vision = model.options.any_resolution, model.vision
                 pieces.append(cut(part, any_resolution, vision.image_size, vision.patch_size))
-                row += [tokenizer.special.image] * (len(pieces[-1][0]) * model.options.resampler.latents)
+                row += [tokenizer.special.image] * (len(pieces[-1][0]) * model.tokens_per_tile)
         if not row:
             raise UsageError(f"generate: prompt {number} is empty; pass a text or an image")
         rows.append(row)

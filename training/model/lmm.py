@@ -1,4 +1,4 @@
-"""The whole model: what the tower sees, resampled into tokens, takes its places among the tokens of the text."""
+"""The whole model: what the tower sees becomes tokens, which take their places among the tokens of the text."""
 
 import torch
 from torch import Tensor, nn
@@ -7,9 +7,9 @@ from schemas.errors import ShardloomError
 from training.batch import Batch
 from training.model.anyres import reference_groups
 from training.model.config import ModelOptions
+from training.model.connector import Connector
 from training.model.language import LanguageModel, causal_model
 from training.model.parts import described
-from training.model.resampler import PerceiverResampler
 from training.model.tokens import SpecialTokens, TextTokenizer, load_tokenizer
 from training.model.vision import VisionTower
 
@@ -17,18 +17,18 @@ _NAMED = 3  # samples in an error
 
 
 class ResamplerLMM(nn.Module):
-    """Vision tower, perceiver resampler and causal language model. The tower is frozen unless set free."""
+    """Vision tower, connector and causal language model. The tower is frozen unless set free."""
 
     def __init__(
         self,
         vision: VisionTower,
-        resampler: PerceiverResampler,
+        connector: Connector,
         language: LanguageModel,
         special: SpecialTokens,
         options: ModelOptions,
     ) -> None:
         super().__init__()
-        self.vision, self.resampler, self.language = vision, resampler, language
+        self.vision, self.connector, self.language = vision, connector, language
         self.special, self.options = special, options
         self.vision.freeze()
 
@@ -48,8 +48,18 @@ class ResamplerLMM(nn.Module):
             vision = _vision(parts)
             lm = causal_model(parts.language, options.attention, options.allow_download)
             language = LanguageModel(lm, tokenizer.base_length, tokenizer.length, options.head_bias)
-            resampler = PerceiverResampler(vision.width, language.width, options.resampler)
-        return cls(vision, resampler, language, tokenizer.special, options)
+            connector = options.connector.build(vision.cells, vision.width, language.width)
+        return cls(vision, connector, language, tokenizer.special, options)
+
+    @property
+    def tokens_per_tile(self) -> int:
+        """How many positions a tile of an image takes in a sequence."""
+        return self.options.connector.tokens_per_tile(self.vision.cells)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is, as long as it is whole."""
+        return next(self.parameters()).device
 
     def forward(self, batch: Batch, at: Tensor | None = None) -> Tensor:
         """Logits [n, vocabulary] at the n positions where `at`, bool [B, T], is True, row by row; None: [B, T, ...].
@@ -62,25 +72,25 @@ class ResamplerLMM(nn.Module):
         return self.language.logits(hidden if at is None else hidden[at])
 
     def image_tokens(self, batch: Batch) -> Tensor:
-        """[K * latents, width of the language model], tile after tile.
+        """[K * tokens of a tile, width of the language model], tile after tile.
 
-        Without any tile a frozen tower is not run, but the resampler is, for nothing: so each rank of a sharded model
+        Without any tile a frozen tower is not run, but the connector is, for nothing: so each rank of a sharded model
         does the same whatever its batch holds, and each parameter has a gradient.
         """
         features, valid = self.vision(batch.tiles), batch.valid
         if len(features) == 0:
             nothing = features.new_zeros((1, *features.shape[1:]))
-            return self.resampler(torch.cat((features, nothing)), None).flatten(0, 1)[:0]  # type: ignore[no-any-return]
+            return self.connector(torch.cat((features, nothing)), None).flatten(0, 1)[:0]  # type: ignore[no-any-return]
         if self.options.any_resolution.tile_order == "reference":
             features, valid = _regrouped(features, batch.grids), _regrouped(valid, batch.grids)
-        tokens: Tensor = self.resampler(features, None if bool(valid.all()) else valid)
+        tokens: Tensor = self.connector(features, None if bool(valid.all()) else valid)
         return tokens.flatten(0, 1)
 
     def splice(self, embeddings: Tensor, image_tokens: Tensor, batch: Batch) -> Tensor:
         """The embeddings [B, T, d] with the image tokens, in their order, where the batch has the token of an image."""
         places = batch.tokens == self.special.image
         if int(places.sum()) != len(image_tokens):
-            raise _mismatch(places, len(image_tokens), batch, self.options.resampler.latents)
+            raise _mismatch(places, len(image_tokens), batch, self.tokens_per_tile)
         return embeddings.masked_scatter(places[..., None], image_tokens.to(embeddings.dtype))
 
 
@@ -98,9 +108,9 @@ def _regrouped(cells: Tensor, grids: Tensor) -> Tensor:
     return torch.cat([reference_groups(image, size) for image, size in zip(images, sizes, strict=True)])
 
 
-def _mismatch(places: Tensor, tokens: int, batch: Batch, latents: int) -> ShardloomError:
+def _mismatch(places: Tensor, tokens: int, batch: Batch, tokens_per_tile: int) -> ShardloomError:
     counts = places.sum(dim=1).tolist()
-    odd = [row for row, count in enumerate(counts) if count % latents] or [
+    odd = [row for row, count in enumerate(counts) if count % tokens_per_tile] or [
         row for row, count in enumerate(counts) if count
     ]
     names = [f"{name.shard} {name.key}" for row in odd for name in batch.samples[row]]

@@ -1,7 +1,8 @@
 """A trained model as a folder: weights as safetensors, configuration and tokenizer, loaded again without any script.
 
 `config.json` holds the `ModelOptions` with each part's full configuration in place of a name, so that nothing but the
-folder is needed, and the `PromptOptions`; the keys of the tensors are those of `ResamplerLMM`.
+folder is needed, and the `PromptOptions`; the keys of the tensors are those of `ResamplerLMM`. Folders in which the
+connector is still called `resampler` are read as well.
 """
 
 import json
@@ -30,6 +31,8 @@ MODEL_TYPE = "shardloom_resampler_lmm"
 _SHARD = "5GB"  # of a file: what the hub's own folders have
 _ASIDE = frozenset(("use_cache", "initializer_range", "bos_token_id", "eos_token_id", "pad_token_id"))
 """Settings that say nothing of what weights mean; nor do dropouts."""
+_FIRST = ("model_type", "kind")  # of settings that differ, the ones to name first
+_OLD_NAME = "resampler"  # of the connector, when perceivers were the only ones
 
 
 def build_model(options: ModelOptions, device: str = "cpu", weights: str | None = None) -> ResamplerLMM:
@@ -50,7 +53,7 @@ def build_model(options: ModelOptions, device: str = "cpu", weights: str | None 
     model = blank_model(options, tokenizer, first)
     if kind == MODEL_TYPE:
         _check_alike(model, tokenizer, path)
-        fill(model, tensors_of(path, device == "meta"), str(path))
+        fill(model, _exported_tensors(path, device == "meta"), str(path))
     else:
         load_xgen_mm(model, path)
     return model.to(device)
@@ -95,7 +98,7 @@ def load_pretrained(folder: str | Path) -> tuple[ResamplerLMM, TextTokenizer]:
     options = read_options(folder)
     tokenizer = load_tokenizer(options)
     model = blank_model(options, tokenizer)
-    fill(model, tensors_of(folder), str(folder))
+    fill(model, _exported_tensors(folder), str(folder))
     return model.eval(), tokenizer
 
 
@@ -104,7 +107,7 @@ def read_options(folder: Path) -> ModelOptions:
     if (kind := _model_type(folder)) != MODEL_TYPE:
         raise UsageError(f"model: {folder / CONFIG_FILE} is of a {kind}; pass a folder of save_pretrained")
     with _of_a_model(folder) as config:
-        return ModelOptions.model_validate(config["model"] | {"tokenizer": str(folder)})
+        return ModelOptions.model_validate(_exported_options(config) | {"tokenizer": str(folder)})
 
 
 def read_prompts(folder: str | Path) -> PromptOptions:
@@ -134,6 +137,21 @@ def _of_a_model(folder: Path) -> Iterator[dict[str, Any]]:
         raise UsageError(f"model: {folder / CONFIG_FILE} is no model's: {what}; pass another folder") from None
 
 
+def _exported_options(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the `ModelOptions` of a config.json under today's names."""
+    options = dict(config["model"])
+    if _OLD_NAME in options:
+        options["connector"] = {"kind": "perceiver", **options.pop(_OLD_NAME)}
+    return options
+
+
+def _exported_tensors(folder: Path, bare: bool = False) -> Iterator[tuple[str, Tensor]]:
+    """Yields the tensors of a folder of `save_pretrained` under today's keys."""
+    for key, tensor in tensors_of(folder, bare):
+        part, dot, name = key.partition(".")
+        yield f"connector{dot}{name}" if part == _OLD_NAME else key, tensor
+
+
 def _write(
     folder: Path, model: ResamplerLMM, tokenizer: TextTokenizer, state: Mapping[str, Tensor], prompts: PromptOptions
 ) -> None:
@@ -156,7 +174,7 @@ def _check_alike(model: ResamplerLMM, tokenizer: TextTokenizer, folder: Path) ->
     Of settings that one of the two lacks nothing is said: another version of transformers may have more.
     """
     with _of_a_model(folder) as config:
-        held, here = _meaning(config["model"]), _meaning(_whole_options(model))
+        held, here = _meaning(_exported_options(config)), _meaning(_whole_options(model))
     unlike = [name for name in here if name in held and held[name] != here[name]]
     if faults := [f"{name} is {held[name]!r} there and {here[name]!r} here" for name in unlike]:
         raise UsageError(f"model: {folder} is another model: {'; '.join(faults[:3])}; make the recipe's the same")
@@ -167,18 +185,18 @@ def _check_alike(model: ResamplerLMM, tokenizer: TextTokenizer, folder: Path) ->
 
 def _meaning(whole: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of `_whole_options` that weights have no meaning without, by name."""
-    parts = {name: whole[name]["config"] for name in ("language", "vision")} | {"resampler": whole["resampler"]}
+    parts = {name: whole[name]["config"] for name in ("language", "vision")} | {"connector": whole["connector"]}
     return {
         f"{part}.{name}": value
         for part, settings in parts.items()
-        for name, value in sorted(settings.items(), key=lambda setting: setting[0] != "model_type")
+        for name, value in sorted(settings.items(), key=lambda setting: setting[0] not in _FIRST)
         if name not in _ASIDE and "drop" not in name
     }
 
 
 def _whole_options(model: ResamplerLMM) -> dict[str, Any]:
     """The options that make it what it is, with the full configuration of each part where they have a name."""
-    options = model.options.model_dump(mode="json", include={"resampler", "any_resolution", "head_bias"})
+    options = model.options.model_dump(mode="json", include={"connector", "any_resolution", "head_bias"})
     parts = {"vision": model.vision.model.config, "language": model.language.lm.config}
     return {name: {"config": settings_of(config)} for name, config in parts.items()} | options
 

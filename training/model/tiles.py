@@ -24,8 +24,7 @@ from PIL import Image
 
 from curation.images.decode import DecodeLimits, RgbImage
 from curation.images.decode import decode as decode_whole
-from training.model.anyres import Size, layout, valid_cells
-from training.model.config import AnyResolutionOptions, Grid
+from training.model.anyres import AnyResolutionOptions, Grid, Size, layout, valid_cells
 
 Cut = tuple[NDArray[np.uint8], NDArray[np.bool_], Grid]
 """Tiles [k, 3, S, S], thumbnail first; valid cells [k, cells]; columns and rows, 0, 0 where there are no others."""

@@ -21,7 +21,7 @@ from training.model.weights import fill, own_keys, tensors_of
 
 _PREFIXES = (
     ("vision.model.", "vision_encoder."),
-    ("resampler.", "vision_tokenizer."),
+    ("connector.", "vision_tokenizer."),
     ("language.lm.", "lang_model."),
     ("language.added_embeddings.", "lang_model.model.embed_tokens.additional_embedding."),
     ("language.added_head.", "lang_model.lm_head.additional_fc."),
@@ -48,13 +48,10 @@ def load_xgen_mm(model: ResamplerLMM, path: str | Path) -> None:
     """
     path = Path(path)
     ours = {released_key(key): key for key in own_keys(model)}
-    tensors = (
-        tensors_of(path, model.resampler.latents.is_meta)
-        if path.is_dir()
-        else _of_checkpoint(path, _tower(model, ours))
-    )
-    bare = ((_WRAPPERS.sub("", key), tensor) for key, tensor in tensors if not key.endswith(_BUFFERS))
-    fill(model, ((ours.get(key, key), tensor) for key, tensor in bare), str(path))
+    bare = model.device.type == "meta"
+    tensors = tensors_of(path, bare) if path.is_dir() else _of_checkpoint(path, _tower(model, ours))
+    named = ((_WRAPPERS.sub("", key), tensor) for key, tensor in tensors if not key.endswith(_BUFFERS))
+    fill(model, ((ours.get(key, key), tensor) for key, tensor in named), str(path))
 
 
 def _tower(model: ResamplerLMM, ours: dict[str, str]) -> dict[str, Tensor]:

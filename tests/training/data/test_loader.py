@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from schemas.errors import ShardloomError
-from tests.training.support.sets import LATENTS, TILE, captioned, mixed, plan, tokenizer, write_set
+from tests.training.support.sets import TILE, TOKENS_PER_TILE, captioned, mixed, plan, tokenizer, write_set
 from training.batch import IGNORED, PADDING, Batch, SampleName
 from training.data.assemble import Assembler, Fault
 from training.data.loader import PackLoader, StepData
@@ -27,7 +27,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> PackPlan:
 
 
 def steps(plan: PackPlan, cursor: Cursor = Cursor(), rank: int = 0, ranks: int = 1, **changes: Any) -> list[StepData]:  # noqa: B008
-    loader = PackLoader(plan, rank, ranks, **{"sequences": 4, "micro": 1, "workers": 0, "prefetch": 2} | changes)
+    loader = PackLoader(plan, rank=rank, ranks=ranks, **{"sequences": 4, "prefetch": 2} | changes)
     found = list(loader.steps(cursor))
     loader.close()
     return found
@@ -111,10 +111,10 @@ def test_a_batch_is_what_its_samples_are(small: PackPlan) -> None:
         held = batch.segments != PADDING
         assert torch.equal(held, batch.sources != PADDING)
         assert (batch.labels[~held] == IGNORED).all()
-        assert (batch.tokens[~held] == small.markup.pad).all()
-        images = batch.tokens == small.markup.image
-        assert int(images.sum()) == LATENTS * len(batch.tiles)
-        assert not (batch.labels == small.markup.image).any()
+        assert (batch.tokens[~held] == small.form.markup.pad).all()
+        images = batch.tokens == small.form.markup.image
+        assert int(images.sum()) == TOKENS_PER_TILE * len(batch.tiles)
+        assert not (batch.labels == small.form.markup.image).any()
         assert batch.tiles.shape[1:] == (3, TILE, TILE)
         assert batch.grids.tolist() == [[0, 0]] * len(batch.tiles)
         assert batch.valid.all()
@@ -141,7 +141,7 @@ def test_the_last_step_is_filled_up(small: PackPlan) -> None:
 
 def test_workers_hear_of_no_signal(small: PackPlan) -> None:
     """It often goes to all processes of a run; how to end is the trainer's to say."""
-    loader = PackLoader(small, 0, 1, 4, 1, 2, 2)
+    loader = PackLoader(small, sequences=4, workers=2, prefetch=2)
     found = loader.steps()
     next(found)
     for worker in multiprocessing.active_children():
@@ -153,7 +153,7 @@ def test_workers_hear_of_no_signal(small: PackPlan) -> None:
 
 
 def test_a_worker_that_is_stuck_is_ended(small: PackPlan) -> None:
-    loader = PackLoader(small, 0, 1, 4, 1, 1, 2)
+    loader = PackLoader(small, sequences=4, workers=1, prefetch=2)
     next(loader.steps())
     (worker,) = multiprocessing.active_children()
     os.kill(worker.ident or 0, signal.SIGSTOP)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.training.support.sets import LATENTS, document, tokenizer
+from tests.training.support.sets import TOKENS_PER_TILE, document, tokenizer
 from training.data.markup import Markup
 from training.data.options import DataOptions, SourceText
 from training.data.pieces import PartSize, Piece, Sized, cut
@@ -23,7 +23,7 @@ def _reader() -> SampleReader:
     with TemporaryDirectory() as folder:
         words, _ = tokenizer(Path(folder))
     options = DataOptions.model_validate({"sources": {"a": "a"}, "weights": {"a": 1}})
-    return SampleReader(words, Markup.of(words, options, LATENTS), 0)
+    return SampleReader(words, Markup.of(words, options, TOKENS_PER_TILE), 0)
 
 
 @pytest.fixture

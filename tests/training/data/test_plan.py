@@ -10,7 +10,7 @@ import pytest
 
 from curation.mixture.plan import Drawn, Mixture, Plan, Source, plan_mixture
 from schemas.errors import UsageError
-from tests.training.support.sets import LATENTS, captioned, document, mixed, plan, tokenizer, write_set
+from tests.training.support.sets import TOKENS_PER_TILE, captioned, document, mixed, plan, tokenizer, write_set
 from training.data.options import SourceText
 from training.data.plan import Cursor, PackPlan, PackUnit, Sources, check_unchanged
 from training.data.tables import Table
@@ -180,11 +180,12 @@ def test_a_late_cursor_costs_one_window(small: PackPlan) -> None:
     counting = _Counting(made.mixture, made.sources, made.phases, made.counts)
     table = Table(numbers, None)  # type: ignore[arg-type]
     sources = Sources(["a", "b"], [table, table], [SourceText()] * 2, np.arange(2))
-    markup = replace(small.markup, latents=128)
-    packs = PackPlan(counting, sources, small.tokenizer, markup, small.shape, 4096, 32, window, {})
+    markup = replace(small.form.markup, tokens_per_tile=128)
+    form = replace(small.form, markup=markup, max_tokens=4096, max_tiles=32, window=window)
+    packs = PackPlan(counting, sources, form, {})
     for cursor in (Cursor(0, 7), Cursor(20_000, 3)):
         counting.asked = 0
         first = next(packs.packs(cursor))
         assert counting.asked == window
         assert first.cursor == Cursor(cursor.window, cursor.pack + 1)
-    assert small.markup.latents == LATENTS
+    assert small.form.markup.tokens_per_tile == TOKENS_PER_TILE

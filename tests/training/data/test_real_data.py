@@ -56,7 +56,7 @@ def test_every_sample_reads_as_planned(data: Path, tmp_path: Path) -> None:
     words, _ = tokenizer(tmp_path)
     sources = {name: write_set(tmp_path / name, list(records(data, name)), words, shard=20) for name in COUNTS}
     made = plan(tmp_path, sources, sequence_length=8192, tiles_per_sequence=64)
-    loader = PackLoader(made, 0, 1, 1, 1, 0, 1)
+    loader = PackLoader(made, sequences=1)
     read: dict[str, set[str]] = {name: set() for name in COUNTS}
     filled = positions = 0
     for step in loader.steps():

@@ -11,7 +11,7 @@ from tokenizers.pre_tokenizers import Whitespace
 
 from schemas.records.document import Document
 from schemas.records.training_shard import CaptionedImage
-from tests.training.support.sets import LATENTS, captioned, document, tokenizer
+from tests.training.support.sets import TOKENS_PER_TILE, captioned, document, tokenizer
 from training.batch import IGNORED
 from training.data.chat import ChatTemplate
 from training.data.markup import Markup
@@ -20,7 +20,7 @@ from training.data.pieces import Piece
 from training.data.samples import SampleReader, Segment
 from training.model.tokens import TextTokenizer
 
-SHOWN = "<image>" * LATENTS
+SHOWN = "<image>" * TOKENS_PER_TILE
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def words(tmp_path: Path) -> TextTokenizer:
 
 def reader(words: TextTokenizer, **changes: Any) -> SampleReader:
     options = DataOptions.model_validate({"sources": {"a": "a"}, "weights": {"a": 1}, "system": None} | changes)
-    return SampleReader(words, Markup.of(words, options, LATENTS), 0)
+    return SampleReader(words, Markup.of(words, options, TOKENS_PER_TILE), 0)
 
 
 def segment(words: TextTokenizer, record: CaptionedImage | Document, **changes: Any) -> Segment:
@@ -60,7 +60,7 @@ def test_a_captioned_image(words: TextTokenizer) -> None:
     found = segment(words, captioned(1, "A cat."))
     assert words.decode(found.ids) == f"{SHOWN}A cat.<|endofchunk|><|endoftext|>"
     assert learnt(words, found) == "A cat.<|endofchunk|><|endoftext|>"
-    assert found.labels()[LATENTS - 1] == ord("A")  # the last of an image's positions says the first word
+    assert found.labels()[TOKENS_PER_TILE - 1] == ord("A")  # the last of an image's positions says the first word
     assert words.decode(segment(words, captioned(1, "A"), end_of_chunk=False).ids) == f"{SHOWN}A<|endoftext|>"
 
 
@@ -124,4 +124,6 @@ def test_overhead_is_what_the_template_adds(words: TextTokenizer) -> None:
         talk = document(1, ["abc"] * len(roles) + [(64, 48)], [*roles, "user"])
         found = segment(words, talk, system="Be kind.")
         chat = reader(words, system="Be kind.").markup.chat
-        assert len(found.ids) == 3 * len(roles) + LATENTS + chat.overhead(json.loads(json.dumps([*roles, "user"])), 1)
+        assert len(found.ids) == 3 * len(roles) + TOKENS_PER_TILE + chat.overhead(
+            json.loads(json.dumps([*roles, "user"])), 1
+        )

@@ -10,7 +10,7 @@ import pytest
 from curation.mixture.reader import ShardFiles, record_of
 from curation.mixture.sources import open_source
 from schemas.errors import UsageError
-from tests.training.support.sets import LATENTS, PATCH, TILE, captioned, document, tokenizer, write_set
+from tests.training.support.sets import PATCH, TILE, TOKENS_PER_TILE, captioned, document, tokenizer, write_set
 from training.data.counting import NO_CAPTION, NO_TEXT, UNREADABLE, Counter
 from training.data.images import ImageShape
 from training.data.markup import Markup
@@ -19,7 +19,7 @@ from training.data.pieces import Piece
 from training.data.plan import tiles_of
 from training.data.samples import SampleReader
 from training.data.tables import NUMBERS, Table, TableMaker
-from training.model.config import AnyResolutionOptions
+from training.model.anyres import AnyResolutionOptions
 
 RECORDS = [
     document(0, ["Hello", "there", (200, 50), "und Tschüß"]),
@@ -35,9 +35,13 @@ STORED = SourceText()
 def maker(folder: Path, rule: SourceText = STORED, **changes: Any) -> TableMaker:
     words, _ = tokenizer(folder)
     options = DataOptions.model_validate({"sources": {"a": "a"}, "weights": {"a": 1}, "system": "Be kind."} | changes)
-    shape = ImageShape(AnyResolutionOptions(enabled=True), TILE, PATCH, LATENTS)
+    shape = ImageShape(AnyResolutionOptions(enabled=True), TILE, PATCH, TOKENS_PER_TILE)
     return TableMaker(
-        Counter(words, rule, options.seed), Markup.of(words, options, LATENTS), shape, str(folder / "cache"), True
+        Counter(words, rule, options.seed),
+        Markup.of(words, options, TOKENS_PER_TILE),
+        shape,
+        str(folder / "cache"),
+        True,
     )
 
 
@@ -66,7 +70,7 @@ def test_lengths_are_those_of_the_segments(
         record = record_of(found.row, found.members, found.row["key"])
         segment = reader.segment(record, STORED, Piece(), tiles_of(own.shape, found.row))
         assert segment is not None
-        assert len(segment.ids) == numbers["words"][number] + numbers["tiles"][number] * LATENTS
+        assert len(segment.ids) == numbers["words"][number] + numbers["tiles"][number] * TOKENS_PER_TILE
     files.close()
 
 

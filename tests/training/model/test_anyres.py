@@ -9,10 +9,20 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.model.anyres import Layout, choose_grid, layout, reference_groups, tile_count, tile_counts, valid_cells
-from training.model.config import XGEN_GRIDS, AnyResolutionOptions, Grid
+from training.model.anyres import (
+    XGEN_GRIDS,
+    AnyResolutionOptions,
+    Grid,
+    Layout,
+    choose_grid,
+    layout,
+    reference_groups,
+    tile_count,
+    tile_counts,
+    valid_cells,
+)
 
-TILE, SIDE, LATENTS = 384, 27, 128
+TILE, SIDE, TOKENS_PER_TILE = 384, 27, 128
 ANY = AnyResolutionOptions(enabled=True)
 
 # size, canvas in pixels, tokens, valid cells of each group as the released code has them
@@ -49,7 +59,7 @@ grids = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 4)), min_size=1, ma
 def test_golden_table(size: tuple[int, int], canvas: tuple[int, int], tokens: int, cells: list[int]) -> None:
     grid = choose_grid(size, XGEN_GRIDS, TILE)
     assert (grid[0] * TILE, grid[1] * TILE) == canvas
-    assert tile_count(size, ANY, TILE) * LATENTS == tokens
+    assert tile_count(size, ANY, TILE) * TOKENS_PER_TILE == tokens
     valid = valid_cells(size, grid, SIDE)
     grouped = reference_groups(torch.from_numpy(valid), grid)
     assert grouped.sum(1).tolist() == [SIDE * SIDE, *cells]
@@ -112,7 +122,7 @@ def test_counts_of_a_whole_neighbourhood() -> None:
 
 
 def test_a_sliver_leaves_the_thumbnail() -> None:
-    """The released rule: of 20,000 x 1 no cell is left, and the resampler must bear it."""
+    """The released rule: of 20,000 x 1 no cell is left, and the connector must bear it."""
     valid = valid_cells((20_000, 1), choose_grid((20_000, 1), XGEN_GRIDS, TILE), SIDE)
     assert valid.sum(1).tolist() == [729, 0, 0]
 

@@ -35,7 +35,7 @@ def learnt(tmp_path_factory: pytest.TempPathFactory) -> tuple[ResamplerLMM, list
     model = ResamplerLMM.build(options)
     samples: list[tiny.Sample] = [[picture(n), PROMPT, answer, END] for n, answer in enumerate(ANSWERS)]
     batch = pack([samples[:4], samples[4:]])
-    asked = len(PROMPT) + tiny.RESAMPLER["latents"] - 1
+    asked = len(PROMPT) + tiny.TOKENS_PER_TILE - 1
     at = (batch.labels != IGNORED) & (batch.positions >= asked)
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3, weight_decay=0)
     losses = []

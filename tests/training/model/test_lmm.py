@@ -47,13 +47,13 @@ def test_parameters_of_the_papers_model(tmp_path: Path) -> None:
     options = tiny.options(
         tiny.write_phi3_tokenizer(tmp_path),
         vision={"config": SO400M},
-        resampler={},
+        connector={},
         language={"config": {"model_type": "phi3", "sliding_window": 2047}},
     )
     model = ResamplerLMM.build(options, "meta")
     assert sum(parameter.numel() for parameter in model.parameters()) == 4_359_257_219
     assert sum(parameter.numel() for parameter in model.vision.parameters()) == 428_225_600
-    assert sum(parameter.numel() for parameter in model.resampler.parameters()) == 109_901_568
+    assert sum(parameter.numel() for parameter in model.connector.parameters()) == 109_901_568
     assert model.language.lm.num_parameters() == 3_821_079_552
     assert sum(parameter.numel() for parameter in model.language.parameters()) - 3_821_079_552 == 50_499
     assert sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad) == 3_931_031_619
@@ -65,7 +65,7 @@ def test_a_seed_is_a_model(tokenizer: Path) -> None:
     one, same = (ResamplerLMM.build(tiny.options(tokenizer)) for _ in range(2))
     other = ResamplerLMM.build(tiny.options(tokenizer, seed=1))
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), same.parameters(), strict=True))
-    assert not torch.equal(one.resampler.latents, other.resampler.latents)
+    assert not torch.equal(one.connector.latents, other.connector.latents)
     drawn = torch.rand(1)
     torch.manual_seed(5)
     assert torch.equal(drawn, torch.rand(1))  # the caller's own numbers are not used up
@@ -157,7 +157,7 @@ def test_a_sample_does_not_alter_its_neighbours(tokenizer: Path, attention: str,
         logits, loss = model(batch), losses(model, batch)[rest.flatten()]
         model.zero_grad()
         loss.sum().backward()
-        gradients = [p.grad.clone() for p in model.resampler.parameters() if p.grad is not None]
+        gradients = [p.grad.clone() for p in model.connector.parameters() if p.grad is not None]
         outcomes.append([logits[rest], loss.detach(), *gradients])
         own.append(logits[batch.segments == 0])
     for before, after in zip(*outcomes, strict=True):
@@ -209,8 +209,8 @@ def test_batches_with_and_without_images_have_gradients_alike(tokenizer: Path) -
     assert gradients["text"].keys() == {name for name, p in model.named_parameters() if p.requires_grad}
     for name, gradient in gradients["text"].items():
         assert gradient.isfinite().all()
-        assert not name.startswith("resampler.") or not gradient.any()
-    assert all(gradients["image"][name].any() for name in gradients["image"] if name.startswith("resampler."))
+        assert not name.startswith("connector.") or not gradient.any()
+    assert all(gradients["image"][name].any() for name in gradients["image"] if name.startswith("connector."))
 
 
 def test_a_batch_of_text_does_not_touch_a_frozen_tower(tokenizer: Path) -> None:
@@ -238,7 +238,7 @@ def test_cells_without_a_picture_are_not_looked_at(model: ResamplerLMM) -> None:
     assert not torch.equal(tokens[1], changed[1])
     torch.testing.assert_close(tokens[2], changed[2], atol=1e-6, rtol=0)
     features = model.vision(batch.tiles)
-    assert torch.equal(model.resampler(features, valid).flatten(0, 1), model.image_tokens(masked))
+    assert torch.equal(model.connector(features, valid).flatten(0, 1), model.image_tokens(masked))
 
 
 def test_the_released_weights_order_of_cells(tokenizer: Path, model: ResamplerLMM) -> None:
@@ -253,7 +253,7 @@ def test_the_released_weights_order_of_cells(tokenizer: Path, model: ResamplerLM
     features = model.vision(wide.tiles)
     groups = torch.cat((features[:1], reference_groups(features[1:], (2, 2))))
     seen = torch.cat((valid[:1], reference_groups(valid[1:], (2, 2))))
-    assert torch.equal(reference.image_tokens(wide), model.resampler(groups, seen).flatten(0, 1))
+    assert torch.equal(reference.image_tokens(wide), model.connector(groups, seen).flatten(0, 1))
     assert not torch.equal(reference.image_tokens(wide), model.image_tokens(wide))
 
 

@@ -102,11 +102,11 @@ def test_large_models_are_several_files(saved: Path, tmp_path: Path, monkeypatch
     model, tokenizer = load_pretrained(saved)
     save_pretrained(model, tokenizer, tmp_path / "model")
     names = sorted(path.name for path in (tmp_path / "model").glob("*.safetensors"))
-    assert names == [f"model-{number:05d}-of-00004.safetensors" for number in (1, 2, 3, 4)]
+    assert names == [f"model-{number:05d}-of-00005.safetensors" for number in (1, 2, 3, 4, 5)]
     assert torch.equal(load_pretrained(tmp_path / "model")[0](BATCH), model(BATCH))
     (tmp_path / "model" / names[1]).unlink()
     with pytest.raises(
-        UsageError, match=r"^model: cannot read .*model-00002-of-00004\.safetensors: .*; pass a folder of"
+        UsageError, match=r"^model: cannot read .*model-00002-of-00005\.safetensors: .*; pass a folder of"
     ):
         load_pretrained(tmp_path / "model")
 
@@ -115,9 +115,9 @@ def test_a_state_from_elsewhere(saved: Path, tmp_path: Path) -> None:
     """As of a model whose own tensors are shards."""
     model, tokenizer = load_pretrained(saved)
     state = {key: tensor.clone() for key, tensor in model.state_dict().items()}
-    state["resampler.latents"] += 1
+    state["connector.latents"] += 1
     save_pretrained(model, tokenizer, tmp_path / "model", state)
-    assert torch.equal(load_pretrained(tmp_path / "model")[0].resampler.latents, model.resampler.latents + 1)
+    assert torch.equal(load_pretrained(tmp_path / "model")[0].connector.latents, model.connector.latents + 1)
 
 
 def test_weights_of_an_earlier_stage(saved: Path) -> None:
@@ -133,9 +133,9 @@ def test_weights_of_another_model(saved: Path, copy: Path) -> None:
     """Though all tensors have the same shapes."""
     turned = tiny.PHI3 | {"num_attention_heads": 2, "num_key_value_heads": 2, "rope_parameters": {"rope_theta": 5e5}}
     others = {
-        r"resampler\.latents is 4 there and 8 here": {"resampler": tiny.RESAMPLER | {"latents": 8}},
-        r"resampler\.heads is 2 there and 4 here; resampler\.head_dim is 16 there and 8 here": {
-            "resampler": tiny.RESAMPLER | {"heads": 4, "head_dim": 8}
+        r"connector\.latents is 4 there and 8 here": {"connector": tiny.CONNECTOR | {"latents": 8}},
+        r"connector\.heads is 2 there and 4 here; connector\.head_dim is 16 there and 8 here": {
+            "connector": tiny.CONNECTOR | {"heads": 4, "head_dim": 8}
         },
         r"language\.model_type is 'phi3' there and 'llama' here; .*": {
             "language": {"config": tiny.PHI3 | {"model_type": "llama"}}
@@ -195,24 +195,24 @@ def test_a_model_is_replaced_when_the_new_one_is_whole(copy: Path, saved: Path, 
     whole = model.state_dict()
     before = {path.name: path.read_bytes() for path in copy.iterdir()}
     with pytest.raises(KeyError):  # while it is written
-        save_pretrained(model, tokenizer, copy, {"resampler.latents": whole["resampler.latents"]}, replace=True)
+        save_pretrained(model, tokenizer, copy, {"connector.latents": whole["connector.latents"]}, replace=True)
     assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
-    save_pretrained(model, tokenizer, copy, whole | {"resampler.latents": model.resampler.latents + 1}, replace=True)
-    assert torch.equal(load_pretrained(copy)[0].resampler.latents, model.resampler.latents + 1)
+    save_pretrained(model, tokenizer, copy, whole | {"connector.latents": model.connector.latents + 1}, replace=True)
+    assert torch.equal(load_pretrained(copy)[0].connector.latents, model.connector.latents + 1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy"]
 
 
 def test_missing_and_left_over_tensors(copy: Path) -> None:
     whole = load_file(copy / "model.safetensors")
-    lacking = {key: tensor for key, tensor in whole.items() if key != "resampler.norm.bias"}
+    lacking = {key: tensor for key, tensor in whole.items() if key != "connector.norm.bias"}
     save_file(lacking, copy / "model.safetensors")
     with pytest.raises(
-        UsageError, match=r"^model: .*copy lacks 1 tensors, resampler\.norm\.bias for one; pass whole w"
+        UsageError, match=r"^model: .*copy lacks 1 tensors, connector\.norm\.bias for one; pass whole w"
     ):
         load_pretrained(copy)
-    save_file(whole | {"resampler.extra": torch.zeros(1)}, copy / "model.safetensors")
+    save_file(whole | {"connector.extra": torch.zeros(1)}, copy / "model.safetensors")
     with pytest.raises(
-        UsageError, match=r"^model: .*copy has resampler\.extra, which is none of this model's tensors; p"
+        UsageError, match=r"^model: .*copy has connector\.extra, which is none of this model's tensors; p"
     ):
         load_pretrained(copy)
 

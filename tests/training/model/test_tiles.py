@@ -14,8 +14,7 @@ from PIL import Image
 from curation.images.decode import decode as decode_whole
 from schemas.records.quarantine import Reason, Rejected
 from tests.conftest import jpeg
-from training.model.anyres import valid_cells
-from training.model.config import AnyResolutionOptions
+from training.model.anyres import AnyResolutionOptions, valid_cells
 from training.model.tiles import LIMITS, Picture, cut, decode, read
 
 FIXED, ANY = AnyResolutionOptions(), AnyResolutionOptions(enabled=True)

@@ -118,7 +118,7 @@ def test_the_whole_model_shape_by_shape(tmp_path: Path) -> None:
     options = tiny.options(
         tiny.write_phi3_tokenizer(tmp_path),
         vision={"config": SO400M},
-        resampler={},
+        connector={},
         language={"config": {"model_type": "phi3"}},
     )
     model = build_model(options, "meta")
@@ -167,7 +167,7 @@ def test_missing_and_left_over(model: ResamplerLMM, tmp_path: Path) -> None:
     for content, message in (
         (
             {key: tensor for key, tensor in state.items() if key != "vision_tokenizer.norm.bias"},
-            r"^model: .*checkpoint\.pt lacks 1 tensors, resampler\.norm\.bias for one; pass whole weights$",
+            r"^model: .*checkpoint\.pt lacks 1 tensors, connector\.norm\.bias for one; pass whole weights$",
         ),
         (
             {key: tensor for key, tensor in state.items() if not key.startswith("vision_encoder.head.")},
@@ -179,7 +179,7 @@ def test_missing_and_left_over(model: ResamplerLMM, tmp_path: Path) -> None:
         ),
         (
             state | {"vision_tokenizer.latents": torch.zeros(8, 32)},
-            r"^model: resampler\.latents is \[8, 32\], here \[4, 32\] in .*checkpoint\.pt; pass fitting weights$",
+            r"^model: connector\.latents is \[8, 32\], here \[4, 32\] in .*checkpoint\.pt; pass fitting weights$",
         ),
         ({"epoch": 3}, r"^xgen-mm: epoch of .*checkpoint\.pt is no tensor; pass a folder of safetensors, or a check"),
         ([1], r"^xgen-mm: cannot read .*checkpoint\.pt: AttributeError: "),

@@ -22,7 +22,7 @@ from training.data.plan import PackPlan
 from training.model.config import ModelOptions
 from training.model.tokens import TextTokenizer, load_tokenizer
 
-TILE, PATCH, LATENTS = 56, 14, 4
+TILE, PATCH, TOKENS_PER_TILE = 56, 14, tiny.TOKENS_PER_TILE
 Size = tuple[int, int]
 
 
@@ -99,7 +99,7 @@ def plan(folder: Path, sources: dict[str, str], any_resolution: bool = False, **
     )
     given = {"weights": dict.fromkeys(sources, 1), "stop": "all_exhausted", "sequence_length": 64, "system": None}
     asked = {"sources": sources, "cache": str(folder / "cache")} | given | options
-    return build_data(DataOptions.model_validate(asked), model, words, TILE, PATCH, LATENTS, quiet=True)
+    return build_data(DataOptions.model_validate(asked), model, words, TILE, PATCH, quiet=True)
 
 
 def mixed(folder: Path, words: TextTokenizer | None) -> dict[str, str]:

@@ -28,7 +28,8 @@ VISION = {
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
 }
-RESAMPLER = {"depth": 1, "heads": 2, "head_dim": 16, "latents": 4}
+CONNECTOR = {"kind": "perceiver", "depth": 1, "heads": 2, "head_dim": 16, "latents": 4}
+TOKENS_PER_TILE = 4
 PHI3 = {
     "model_type": "phi3",
     "vocab_size": 272,  # more rows than tokens, as Phi-3 itself
@@ -64,7 +65,7 @@ def write_phi3_tokenizer(folder: Path) -> Path:
 
 def options(tokenizer: Path, **changes: Any) -> ModelOptions:
     """A model of about 100,000 parameters; `changes` as in `ModelOptions`."""
-    plain = {"vision": {"config": VISION}, "resampler": RESAMPLER, "language": {"config": PHI3}}
+    plain = {"vision": {"config": VISION}, "connector": CONNECTOR, "language": {"config": PHI3}}
     return ModelOptions.model_validate(plain | {"tokenizer": str(tokenizer)} | changes)
 
 
@@ -89,7 +90,7 @@ def pack(rows: list[list[Sample]], length: int | None = None, left: bool = False
             for part in sample:
                 if isinstance(part, Tensor):
                     images.append(part)
-                    ids += [IMAGE] * (len(part) * RESAMPLER["latents"])
+                    ids += [IMAGE] * (len(part) * TOKENS_PER_TILE)
                 else:
                     ids += [part] if isinstance(part, int) else list(part.encode())
             row += ids

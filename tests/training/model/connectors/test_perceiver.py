@@ -6,11 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.model.config import ResamplerOptions
-from training.model.resampler import PerceiverResampler
+from training.model.connectors.perceiver import PerceiverOptions, PerceiverResampler
 
 WIDTH, OUT = 20, 14
-OPTIONS = ResamplerOptions(depth=3, heads=4, head_dim=6, latents=5, ff_mult=4)
+OPTIONS = PerceiverOptions(depth=3, heads=4, head_dim=6, latents=5, ff_mult=4)
 
 KEYS_OF_A_LAYER = [
     *("0.norm_media.weight", "0.norm_media.bias", "0.norm_latents.weight", "0.norm_latents.bias"),
@@ -127,7 +126,7 @@ def test_bf16_tower_and_fp32_resampler() -> None:
 @pytest.mark.parametrize(("latents", "parameters"), [(128, 109_901_568), (64, 109_827_840)])
 def test_parameter_counts_of_xgen_mm(latents: int, parameters: int) -> None:
     with torch.device("meta"):
-        resampler = PerceiverResampler(1152, 3072, ResamplerOptions(latents=latents))
+        resampler = PerceiverResampler(1152, 3072, PerceiverOptions(latents=latents))
     assert sum(parameter.numel() for parameter in resampler.parameters()) == parameters
     assert sum(parameter.numel() for parameter in resampler.layers[0].parameters()) == 17_701_632
 
@@ -151,7 +150,7 @@ def test_made_alike_from_the_same_seed() -> None:
 
 def test_latents_are_standard_normal() -> None:
     torch.manual_seed(0)
-    latents = PerceiverResampler(1152, 8, ResamplerOptions(depth=1, heads=1, head_dim=8)).latents
+    latents = PerceiverResampler(1152, 8, PerceiverOptions(depth=1, heads=1, head_dim=8)).latents
     assert latents.shape == (128, 1152)
     assert latents.mean().abs() < 0.01  # 2.6 standard errors of 147,456 draws
     assert (latents.std() - 1).abs() < 0.01

@@ -6,42 +6,83 @@ the keys of a state dict are those of the released weights (below their prefix):
 each layer `layers.0.0.to_q`, `.0.norm_media`, `.1.3` and so on.
 """
 
+from typing import Literal
+
 import torch
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.model.config import ResamplerOptions
+from training.model.connector import Connector, ConnectorOptions
 
 
-class PerceiverResampler(nn.Module):
+class PerceiverOptions(ConnectorOptions):
+    """Options of the perceiver resampler, which works at the tower's width."""
+
+    kind: Literal["perceiver"] = "perceiver"
+    depth: PositiveInt = 6
+    heads: PositiveInt = 16
+    head_dim: PositiveInt = Field(96, description="times heads: 1536, wider than the tower's 1152")
+    latents: PositiveInt = Field(128, description="tokens of a tile; 64 cost a third of TextVQA's gain")
+    ff_mult: PositiveInt = 4
+
+    def tokens_per_tile(self, cells: int) -> int:
+        """Counts the latents, whatever the cells."""
+        return self.latents
+
+    def build(self, cells: int, width: int, out_width: int) -> "PerceiverResampler":
+        """Makes the resampler; it takes any number of cells."""
+        return PerceiverResampler(width, out_width, self)
+
+
+class PerceiverResampler(Connector):
     """Latents that look at a tile's cells, layer after layer; then one projection."""
 
-    def __init__(self, width: int, out_width: int, options: ResamplerOptions) -> None:
+    undecayed = frozenset(("latents",))
+
+    def __init__(self, width: int, out_width: int, options: PerceiverOptions) -> None:
         super().__init__()
+        self.width, self.out_width, self.options = width, out_width, options
         self.latents = nn.Parameter(torch.randn(options.latents, width))
         self.layers = nn.ModuleList(ResamplerLayer(width, options) for _ in range(options.depth))
         self.norm = nn.LayerNorm(width)
         self.projection = nn.Linear(width, out_width)
 
-    def forward(self, media: Tensor, valid: Tensor | None) -> Tensor:
+    def forward(self, features: Tensor, valid: Tensor | None) -> Tensor:
         """[K, latents, out_width] from [K, N, width]; `valid`, bool [K, N], is False for cells that are not looked at.
 
         None in place of a mask that is all True gives the same, and on a GPU lets faster kernels in. A tile without
         any valid cell gives finite values: the latents still see one another. There are no positions: the order of the
         cells does not matter (the tower has put their places into them).
         """
-        media = media.to(self.latents.dtype)
+        media = features.to(self.latents.dtype)
         latents = self.latents.expand(len(media), -1, -1)
         for layer in self.layers:
             latents = layer(media, latents, valid)
         projected: Tensor = self.projection(self.norm(latents))
         return projected
 
+    def flops_per_tile(self, cells: int) -> float:
+        """Counts the linear layers, and the pairs of a latent and what it looks at."""
+        options, width = self.options, self.width
+        inner, seen = options.heads * options.head_dim, cells + options.latents
+        of_latents = 2 * width * inner + 2 * width * width * options.ff_mult
+        layer = options.latents * of_latents + seen * 2 * width * inner + 2 * options.latents * seen * inner
+        return 2.0 * (options.depth * layer + options.latents * width * self.out_width)
+
+    def activations_per_tile(self, cells: int, recompute: bool) -> int:
+        """Counts the inputs of all products, and the queries, keys and values."""
+        options, width = self.options, self.width
+        inner, seen = options.heads * options.head_dim, cells + options.latents
+        of_latents = options.latents * (6 * width + 2 * inner + 2 * options.ff_mult * width)
+        layer, entering = seen * (width + 2 * inner) + of_latents, options.latents * width
+        return layer + options.depth * entering if recompute else options.depth * layer
+
 
 class ResamplerLayer(nn.ModuleList):
     """Attention and a feed-forward network, both residual. A list with a `forward`, because of the keys."""
 
-    def __init__(self, width: int, options: ResamplerOptions) -> None:
+    def __init__(self, width: int, options: PerceiverOptions) -> None:
         inner = width * options.ff_mult
         feed_forward = nn.Sequential(
             nn.LayerNorm(width),
@@ -61,7 +102,7 @@ class ResamplerLayer(nn.ModuleList):
 class LatentAttention(nn.Module):
     """The latents ask; the cells and the latents themselves answer."""
 
-    def __init__(self, width: int, options: ResamplerOptions) -> None:
+    def __init__(self, width: int, options: PerceiverOptions) -> None:
         super().__init__()
         inner = options.heads * options.head_dim
         self.heads, self.head_dim = options.heads, options.head_dim

@@ -1,0 +1,58 @@
+"""A connector turns what the tower sees of a tile into tokens of the language model.
+
+Each connector has a file of its own in `training/model/connectors`, with its options and its module. All that the
+trainer needs to know of a connector it asks these two: tokens, arithmetic, memory. A recipe names one by its `kind`.
+"""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from schemas.output_set.options import Options
+
+
+class ConnectorOptions(Options):
+    """Options of a connector are a subclass of these, with a `kind` of its own."""
+
+    kind: str
+
+    @abstractmethod
+    def tokens_per_tile(self, cells: int) -> int:
+        """Counts the tokens of a tile of so many cells. The data is planned with it, before there is a model."""
+
+    @abstractmethod
+    def build(self, cells: int, width: int, out_width: int) -> "Connector":
+        """Makes the connector for tiles of so many cells, with weights drawn from torch's random numbers.
+
+        `width` is the tower's, `out_width` the language model's.
+        """
+
+
+class Connector(nn.Module, ABC):
+    """A connector maps features to tokens; its parameters take the learning rate `optimiser.lr.connector`."""
+
+    layers: nn.ModuleList
+    """Modules that are compiled one by one, and recomputed one by one in the backward pass; may be empty."""
+
+    undecayed: ClassVar[frozenset[str]] = frozenset()
+    """Names of matrices that have no scale to be kept small: weight decay leaves them out, like norms and biases."""
+
+    @abstractmethod
+    def forward(self, features: Tensor, valid: Tensor | None) -> Tensor:
+        """Returns the tokens [K, tokens of a tile, out_width] of features [K, cells, width].
+
+        `valid`, bool [K, cells], is False for cells that show no picture; None: all do. Each call reaches every
+        parameter, so that each has a gradient.
+        """
+
+    @abstractmethod
+    def flops_per_tile(self, cells: int) -> float:
+        """Counts the operations of the forward pass as `training.flops` does."""
+
+    @abstractmethod
+    def activations_per_tile(self, cells: int, recompute: bool) -> int:
+        """Counts the numbers that are kept for the backward pass.
+
+        With `recompute` these are one layer's, and the input of each of the layers.
+        """

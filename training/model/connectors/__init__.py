@@ -1,0 +1,1 @@
+"""The connectors, each in its own file; `table` has all of them by their kinds."""

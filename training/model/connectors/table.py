@@ -1,0 +1,27 @@
+"""Finds the options of a connector by the `kind` that a recipe names."""
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, SerializeAsAny
+
+from training.model.connector import ConnectorOptions
+from training.model.connectors.perceiver import PerceiverOptions
+
+CONNECTORS: dict[str, type[ConnectorOptions]] = {
+    "perceiver": PerceiverOptions,
+}
+DEFAULT = "perceiver"
+
+
+def _of_its_kind(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    kind = value.get("kind", DEFAULT)
+    if not isinstance(kind, str) or kind not in CONNECTORS:
+        raise ValueError(f"there is no kind {kind!r}: use {' or '.join(CONNECTORS)}")
+    return CONNECTORS[kind].model_validate(value)
+
+
+AnyConnectorOptions = Annotated[SerializeAsAny[ConnectorOptions], BeforeValidator(_of_its_kind)]
+"""A union that `kind` tells apart. One of pydantic's own would need two members, and put `kind` into the path of every
+error."""
