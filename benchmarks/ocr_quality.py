@@ -2,9 +2,9 @@
 
     python benchmarks/ocr_quality.py [--data ../shared/data]
 
-Character / word error rates (definitions: curation/text_error.py) on the pictures as they are and shrunk to 512 pixels,
-as DataComp's are. `boxes` is the share of legible scene words whose centre lies in a found line. Images/s counts the
-processor time of the one thread in use. It takes about nine minutes.
+Character / word error rates (definitions: curation/scores/text.py) on the pictures as they are and shrunk to 512
+pixels, as DataComp's are. `boxes` is the share of legible scene words whose centre lies in a found line. Images/s
+counts the processor time of the one thread in use. It takes about nine minutes.
 """
 
 import argparse

@@ -118,14 +118,8 @@ class Soak:
         }
         (self.folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
         (self.folder / "tmp").mkdir()
-        command = [
-            sys.executable,
-            "-m",
-            "pipelines.annotate.run",
-            f"{self.folder}/recipe.yaml",
-            "--output",
-            self.output,
-        ]
+        recipe_file = f"{self.folder}/recipe.yaml"
+        command = [sys.executable, "-m", "pipelines.annotate", recipe_file, "--output", self.output]
         os.environ["RAY_AUTH_MODE"] = "disabled"  # for the command as for us, who ask its raylet
         temporary = {"RAY_TMPDIR": str(self.folder), "TMPDIR": str(self.folder / "tmp")}
         started, samples = time.monotonic(), []

@@ -13,7 +13,7 @@ from pipelines import GRAPH_THREAD
 from pipelines.cluster.capacity import Request, cluster_nodes, lacking
 from pipelines.cluster.connection import explained
 from pipelines.cluster.ledger import Snapshot
-from schemas.errors import ShardloomError
+from schemas.errors import ShardloomError, UsageError
 
 TICK_SECONDS = 1.0
 NOTE_SHARE = 1 / 3  # of the time without progress that ends a run: then the stage is named, while the run goes on
@@ -89,6 +89,8 @@ def _snapshot(ledger: ray.actor.ActorHandle, patience: float) -> Snapshot:
     try:
         snapshot: Snapshot = ray.get(ledger.snapshot.remote(), timeout=patience)
     except ray.exceptions.RayError as error:
+        if isinstance(fault := explained(error), UsageError):
+            raise fault from None
         raise ShardloomError(f"the run's ledger does not answer: {type(error).__name__}") from None
     return snapshot
 

@@ -5,9 +5,12 @@ import logging
 import math
 import os
 import queue
+import re
 import signal
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import ray
 
@@ -16,6 +19,7 @@ from pipelines.cluster.capacity import READING_CPUS
 from pipelines.cluster.machine import cores, memory
 from pipelines.recipes.base import RunOptions
 from schemas.errors import ShardloomError, UsageError
+from schemas.own_packages import FOUND_FIRST, strange_package
 from schemas.storage.folder import OPTIONS
 
 NAMESPACE, OWN = "shardloom:", "own"  # Ray's namespace of our connections: the address that was asked for, or our own
@@ -45,6 +49,8 @@ def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None
     A cluster of our own has the cores we say: enough for the `cpus` that all workers ask for and for the reading, so
     that no stage can ever wait for a core that it won't get (ray.md trap 1).
     """
+    if fault := strange_package([str(Path.cwd()), *sys.path]):  # Ray puts the working folder first for all workers
+        raise UsageError(fault)
     store = min(object_store_bytes, int(STORE_SHARE * memory()))
     wanted = math.ceil(max(cores(), run.workers or 1, cpus) + READING_CPUS)
     address = run.address or os.environ.get("RAY_ADDRESS")
@@ -110,6 +116,8 @@ def _start(options: dict[str, object], tries: int) -> None:
 
 def explained(error: BaseException) -> BaseException:
     """A foreseen error for what clusters do (nodes and workers that are lost); a bug of ours is left as it is."""
+    if fault := re.search(f"ImportError: (.* {FOUND_FIRST} .*)", str(error)):
+        return UsageError(f"on a worker's machine, {fault[1]}")
     if isinstance(error, ray.exceptions.RayError) and not isinstance(error, ray.exceptions.RayTaskError):
         text = " ".join(str(error).split())[:300]
         return ShardloomError(f"Ray gave up ({type(error).__name__}: {text}); the same command goes on")

@@ -23,7 +23,8 @@ def test_files_and_commands_exist() -> None:
     assert set(re.findall(r"shardloom (\w+)", PAGE.replace("ray job", ""))) <= set(commands)
     assert set(re.findall(r"--build ([\w-]+)", PAGE)) <= set(ENVIRONMENTS)
     for module in re.findall(r"-m ([\w.]+)", PAGE):
-        assert (REPOSITORY / f"{module.replace('.', '/')}.py").is_file()
+        path = REPOSITORY / module.replace(".", "/")
+        assert (path / "__main__.py").is_file() or path.with_suffix(".py").is_file(), module
 
 
 def test_the_settings_are_those_of_the_manifest() -> None:

@@ -123,5 +123,5 @@ def test_commands_exist() -> None:
                 flags = {flag.partition("=")[0] for flag in words[place + 2 :] if flag.startswith("--")}
                 assert flags <= known, words
             if word.startswith("pipelines."):
-                assert (REPOSITORY / f"{word.replace('.', '/')}.py").is_file(), word
+                assert (REPOSITORY / word.replace(".", "/") / "__main__.py").is_file(), word
     assert {"annotate", "engines"} <= seen
