@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationInfo, field_validator
 
-from schemas.errors import UsageError
+from schemas.errors import UsageError, one_line
 from schemas.output_set.options import Options
 from schemas.output_set.recipe_file import dump_yaml, read_recipe, validated
 from training.data.options import DataOptions
@@ -152,7 +152,7 @@ def _lay_over(values: dict[str, Any], override: str) -> None:
     try:
         value = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UsageError(f"{key}: {text!r} is no YAML: {' '.join(str(error).split())}") from None
+        raise UsageError(f"{key}: {text!r} is no YAML: {one_line(error)}") from None
     *parents, last = key.split(".")
     for name in parents:
         below = values.get(name)

@@ -16,7 +16,7 @@ import ray
 from pipelines import GRAPH_THREAD
 from pipelines.cluster.capacity import READING_CPUS, Node, Request, cluster_nodes, lacking
 from pipelines.recipes.base import RunOptions
-from schemas.errors import ShardloomError, UsageError
+from schemas.errors import ShardloomError, UsageError, one_line
 from schemas.storage.folder import OPTIONS
 
 START_SECONDS = 180.0  # two tries of Ray's own on a busy machine: each waits 30 seconds for a node to be heard of
@@ -119,9 +119,7 @@ def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None
         _start(options, tries=1 if address else 2)
         _connection = Connection(_job(), address, wanted, store)
     except Exception as error:  # noqa: BLE001 - Ray has no class of its own for a node that is too slow to start
-        raise ShardloomError(
-            f"cannot use Ray at {address or 'this machine'}: {' '.join(str(error).split())[:300]}"
-        ) from None
+        raise ShardloomError(f"cannot use Ray at {address or 'this machine'}: {one_line(error)}") from None
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, on_term)  # Ray's own handler would print a native stack
@@ -160,8 +158,7 @@ def _start(options: dict[str, object], tries: int) -> None:
 def explained(error: BaseException) -> BaseException:
     """A foreseen error for what clusters do (nodes and workers that are lost); a bug of ours is left as it is."""
     if isinstance(error, ray.exceptions.RayError) and not isinstance(error, ray.exceptions.RayTaskError):
-        text = " ".join(str(error).split())[:300]
-        return ShardloomError(f"Ray gave up ({type(error).__name__}: {text}); the same command goes on")
+        return ShardloomError(f"Ray gave up ({one_line(error, with_type=True)}); the same command goes on")
     return error
 
 

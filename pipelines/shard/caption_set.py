@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from curation.captions.families import GRANULARITIES, PARSERS, Family
 from pipelines.recipes.render import RenderRecipe
 from pipelines.recipes.shard import ShardRecipe
-from schemas.errors import ShardloomError, UsageError
+from schemas.errors import ShardloomError, UsageError, one_line
 from schemas.output_set.layout import DATA, MANIFESTS, committed
 from schemas.output_set.manifest import InputFile
 from schemas.output_set.recipe_file import held_recipe
@@ -145,7 +145,7 @@ class CaptionSet:
                                 return "ocr" if opening[1] == "{" else "grounding"
                         break
             except (pa.ArrowException, TypeError) as error:
-                raise ShardloomError(f"cannot read captions in {self.folder.path(name)}: {str(error)[:300]}") from None
+                raise ShardloomError(f"cannot read captions in {self.folder.path(name)}: {one_line(error)}") from None
         return "ocr"
 
     def _search(self, identities: set[str]) -> list[dict[str, Any]]:
@@ -162,7 +162,7 @@ class CaptionSet:
                     found += lazy.select(names).filter(wanted).collect().to_dicts()
                     is_known = True
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise ShardloomError(f"cannot read captions in {self.folder.url}: {str(error)[:300]}") from None
+            raise ShardloomError(f"cannot read captions in {self.folder.url}: {one_line(error)}") from None
         if not is_known:
             raise UsageError(f"{self.folder.url}: the files have no columns `captions` and `uid` or `url`")
         return found

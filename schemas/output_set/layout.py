@@ -1,6 +1,6 @@
 """The folder that every command writes (DESIGN.md §4), as it is read. Only a manifest counts."""
 
-from schemas.errors import UsageError
+from schemas.errors import UsageError, one_line
 from schemas.output_set.manifest import Manifest
 from schemas.storage.folder import Folder
 
@@ -21,7 +21,7 @@ def read_manifest(output: Folder, name: str) -> Manifest:
     try:
         manifest = Manifest.from_json(output.read(path))
     except ValueError as error:
-        raise UsageError(f"{output.path(path)}: {' '.join(str(error).split())}") from None
+        raise UsageError(f"{output.path(path)}: {one_line(error)}") from None
     if name != f"{manifest.name}.json":
         raise UsageError(f"{output.path(path)}: is the manifest of {manifest.name}")
     return manifest

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from schemas.errors import StorageError, UsageError
+from schemas.errors import StorageError, UsageError, one_line
 from schemas.storage.folder import Folder, split
 
 RECIPE_FILE = "recipe.yaml"  # in an output set: what it was made by
@@ -37,7 +37,7 @@ def read_recipe(path: str) -> dict[str, Any]:
     except OSError as error:
         raise UsageError(f"cannot read recipe {path}: {error.strerror}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no text, a date that is none
-        raise UsageError(f"recipe {path} is no YAML: {' '.join(str(error).split())}") from None
+        raise UsageError(f"recipe {path} is no YAML: {one_line(error)}") from None
     if not isinstance(values, dict):
         raise UsageError(f"recipe {path} is no mapping")
     return values
