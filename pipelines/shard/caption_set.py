@@ -18,7 +18,7 @@ from curation.captions.families import GRANULARITIES, PARSERS, Family
 from pipelines.recipes.render import RenderRecipe
 from pipelines.recipes.shard import ShardRecipe
 from schemas.errors import ShardloomError, UsageError, one_line
-from schemas.output_set.layout import DATA, MANIFESTS, committed
+from schemas.output_set.layout import DATA, MANIFESTS, committed, read_output
 from schemas.output_set.manifest import InputFile
 from schemas.output_set.recipe_file import held_recipe
 from schemas.records.caption import Caption
@@ -128,9 +128,7 @@ class CaptionSet:
         """
         name = self.namesake(shard)
         if is_own and name is not None:
-            data = self.folder.read(name)
-            if hashlib.sha256(data).hexdigest() != self.hashes[name]:
-                raise ShardloomError(f"{self.folder.path(name)} is not as it was committed: verify the set")
+            data = read_output(self.folder, name, self.hashes[name])
             return Captions(read_table(io.BytesIO(data), COLUMNS).to_pylist())
         return Captions(self._search(identities()))
 
