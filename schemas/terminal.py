@@ -1,4 +1,4 @@
-"""Text that came from images, files or the web, made harmless before a terminal shows it."""
+"""Text for a terminal: what came from images, files or the web is made harmless first."""
 
 import unicodedata
 
@@ -16,3 +16,9 @@ def visible(text: str) -> str:
         else char
         for char in text
     )
+
+
+def duration(seconds: float) -> str:
+    """Returns whole hours, minutes and seconds, as `1:05:09`."""
+    whole = int(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"

@@ -1,8 +1,8 @@
-"""Tests of what a terminal is shown of texts from the web."""
+"""Tests of what a terminal is shown."""
 
 import pytest
 
-from schemas.terminal import visible
+from schemas.terminal import duration, visible
 
 
 @pytest.mark.parametrize(
@@ -19,3 +19,8 @@ from schemas.terminal import visible
 )
 def test_nothing_steers_the_terminal_and_every_script_stays(text: str, shown: str) -> None:
     assert visible(text) == shown
+
+
+def test_durations_have_no_end() -> None:
+    shown = ["0:00:00", "0:01:05", "1:05:09", "100:00:00"]
+    assert [duration(seconds) for seconds in (0.9, 65, 3909.5, 360_000)] == shown
