@@ -15,6 +15,7 @@ import ray
 
 from pipelines import GRAPH_THREAD
 from pipelines.cluster.capacity import READING_CPUS, Node, Request, cluster_nodes, lacking
+from pipelines.cluster.ray_internals import prefer_the_drivers_environment, silence_native_log
 from pipelines.recipes.base import RunOptions
 from schemas.errors import ShardloomError, UsageError, one_line
 from schemas.storage.folder import OPTIONS
@@ -104,13 +105,12 @@ def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None
         if address == _connection.address and (address or fits):
             return
         ray.shutdown()  # an earlier run of this process asked for less, or for another cluster
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray reports harmless things as errors; set it to see all
+    silence_native_log()
     logging.getLogger("ray").setLevel(logging.ERROR)
     options: dict[str, object] = {"address": address}
     if storage := os.environ.get(OPTIONS):  # workers on other machines know nothing of our command line
         options["runtime_env"] = {"env_vars": {OPTIONS: storage}}
-        # A Ray job may have been given them, too. Ray would not start, and would print them to say why.
-        os.environ.setdefault("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")
+        prefer_the_drivers_environment()
     if not address:
         options = {"address": "local", "num_cpus": wanted, "object_store_memory": store}
         options |= {"include_dashboard": False}

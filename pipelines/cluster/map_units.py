@@ -8,13 +8,12 @@ from typing import Any, TypeVar
 
 from pipelines.cluster.failure import Failure
 from pipelines.cluster.prometheus import UNITS, UNITS_LEFT, Exporter
+from pipelines.cluster.ray_internals import get_value, put_value, remove_value
 from pipelines.recipes.base import RunOptions
 from schemas.errors import ShardloomError
 
 U = TypeVar("U")
 T = TypeVar("T")
-
-_MARKS = "shardloom"  # namespace in the cluster's own table of keys and values
 
 
 def runs_alone(run: RunOptions, units: int) -> bool:
@@ -110,28 +109,23 @@ def marked(function: Callable[[U], T], mark: str, unit: U) -> T | Failure:
     Ray lists of its tasks a dashboard.
     """
     import ray
-    from ray.experimental.internal_kv import _internal_kv_put
 
-    _internal_kv_put(mark, ray.get_runtime_context().get_node_id(), namespace=_MARKS)
+    put_value(mark, ray.get_runtime_context().get_node_id())
     return outcome(function, unit)
 
 
 def is_any_at_work(marks: Collection[str]) -> bool:
     """Whether a worker has begun one of these units, on a node that is still there."""
     import ray
-    from ray.experimental.internal_kv import _internal_kv_get
 
     alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-    nodes = (_internal_kv_get(mark, namespace=_MARKS) for mark in marks)
-    return any(node is not None and node.decode() in alive for node in nodes)
+    return any(get_value(mark) in alive for mark in marks)
 
 
 def forget(marks: Collection[str]) -> None:
     """Removes these marks."""
-    from ray.experimental.internal_kv import _internal_kv_del
-
     for mark in marks:
-        _internal_kv_del(mark, namespace=_MARKS)
+        remove_value(mark)
 
 
 def outcome(function: Callable[[U], T], unit: U) -> T | Failure:
