@@ -20,7 +20,7 @@ from pipelines.cluster.map_units import map_units
 from pipelines.img2dataset.process import is_web_address
 from pipelines.ingest.row_watch import RETRIES, RowWatch
 from pipelines.ingest.unit import Unit, images_of, read_draft
-from pipelines.inputs.source_files import StretchReader
+from pipelines.inputs.source_files import stretch_items
 from pipelines.recipes.ingest import IngestRecipe
 from pipelines.terminal.progress import Progress
 from schemas.output_set.layout import PARTS
@@ -80,7 +80,7 @@ def listed(recipe: IngestRecipe, output: Folder, units: list[Unit], watch: RowWa
 def unit_addresses(recipe: IngestRecipe, output: Folder, watch: RowWatch, unit: Unit) -> int:
     """Writes the distinct addresses of a unit's images, sorted; their number."""
     urls: set[str] = set()
-    rows = StretchReader(SOURCES[recipe.source], unit.stretch)
+    rows = stretch_items(SOURCES[recipe.source], unit.stretch)
     for item in watch.rows("addresses", unit.name, unit.stretch, rows):
         draft = read_draft(recipe, item)
         if not isinstance(draft, Rejected):
