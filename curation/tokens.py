@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
-from schemas.errors import StorageError, UsageError
+from schemas.errors import StorageError, UsageError, one_line
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.storage.folder import split
 
@@ -29,7 +29,7 @@ class TokenCounter:
         try:
             self._tokenizer = Tokenizer.from_buffer(data)
         except Exception as error:  # noqa: BLE001 - the library raises what it likes
-            raise ValueError(" ".join(str(error).split())[:200]) from None
+            raise ValueError(one_line(error)) from None
         self._tokenizer.no_truncation()  # a file may ask for both: a count is of the whole text and of nothing else
         self._tokenizer.no_padding()
         self._tokenizer.encode_special_tokens = True  # their names in a text are text: a trainer lets none speak
@@ -77,5 +77,5 @@ def _downloaded(name: str, allow_download: bool, switch: str) -> Path:
     try:
         return Path(huggingface_hub.hf_hub_download(name, FILE))
     except Exception as error:  # noqa: BLE001 - no such name, no network, no space, ...
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        reason = one_line(error, with_type=True)
         raise UsageError(f"tokenizer: cannot fetch {name} from the hub: {reason}; pass a {FILE}") from None

@@ -15,3 +15,12 @@ class UsageError(ShardloomError):
 
 class StorageError(ShardloomError):
     """A disk or an object store refused. What is committed stays valid; the same command goes on later."""
+
+
+def one_line(error: BaseException | str, limit: int = 300, with_type: bool = False) -> str:
+    """Returns an error's message as one line of at most `limit` characters.
+
+    `with_type` puts the name of the error's class before it, for libraries whose messages say little by themselves.
+    """
+    text = f"{type(error).__name__}: {error}" if with_type else str(error)
+    return " ".join(text.split())[:limit]

@@ -32,7 +32,7 @@ from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
 from torch.distributed.checkpoint.state_dict_loader import load as load_distributed
 from torch.distributed.checkpoint.state_dict_saver import save as save_distributed
 
-from schemas.errors import ShardloomError, UsageError
+from schemas.errors import ShardloomError, UsageError, one_line
 from schemas.storage.folder import TEMPORARY, Folder
 from training.optimiser import moments, trainable
 from training.parallel import Ranks
@@ -317,7 +317,7 @@ def _cause(error: BaseException) -> str:
         return str(error)
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}{f': {error.filename}' if error.filename else ''}"
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+    return one_line(error, with_type=True)
 
 
 @contextlib.contextmanager

@@ -1,10 +1,10 @@
 """What a run would be: sizes, memory, and the first packed sequence in words. Nothing is trained, nothing written."""
 
-import unicodedata
 from collections.abc import Iterator
 from itertools import pairwise
 
 from schemas.errors import UsageError
+from schemas.terminal import visible
 from training.batch import PADDING, Batch
 from training.data.loader import PackLoader
 from training.data.plan import Cursor
@@ -16,9 +16,6 @@ from training.optimiser import rates
 from training.parallel import kind_of
 from training.recipe import TrainRecipe
 from training.set_up import check_batch, check_length, plan_of, prepared
-
-_STEERING = frozenset(("Cc", "Cs", "Zl", "Zp"))  # categories: controls, half pairs, line ends
-_TURNING = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"))  # they reorder what follows
 
 
 def dry_run(recipe: TrainRecipe, ranks: int = 1) -> Iterator[str]:
@@ -67,13 +64,7 @@ def _text(tokens: list[int], name: str, tokenizer: TextTokenizer) -> str:
         is_image = tokens[at] == image
         parts.append(f"[image {end - at} tokens: {name}]" if is_image else tokenizer.decode(tokens[at:end]))
         at = end
-    return "".join(_shown(letter) for letter in "".join(parts))
-
-
-def _shown(letter: str) -> str:
-    """A letter of a text from the web; one that would steer a terminal is written out."""
-    steers = unicodedata.category(letter) in _STEERING or unicodedata.bidirectional(letter) in _TURNING
-    return letter.encode("unicode_escape").decode() if steers and letter != "\n" else letter
+    return "\n".join(map(visible, "".join(parts).split("\n")))
 
 
 def _sizes(model: ResamplerLMM) -> list[str]:

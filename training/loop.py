@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from schemas.errors import ShardloomError
+from schemas.errors import ShardloomError, one_line
 from training.checkpoint import Saver, forget_later, load
 from training.data.loader import PackLoader, StepData
 from training.data.plan import Cursor
@@ -150,7 +150,7 @@ class Steps:
 
 
 def _reader_gone(error: Exception) -> ShardloomError:
-    what = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+    what = one_line(error, with_type=True)
     return ShardloomError(f"data: a process that reads is gone, for want of memory perhaps: {what}")
 
 

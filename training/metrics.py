@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from schemas.errors import ShardloomError, UsageError
+from schemas.terminal import duration
 from training.batch import Batch
 from training.data.assemble import Fault
 from training.flops import Flops, tokens
@@ -158,9 +159,8 @@ class Metrics:
     def _show(self, line: dict[str, Any]) -> None:
         step, steps, now = line["step"], self.recipe.steps, time.monotonic()
         rate = (now - self._started) / max(step - self.first, 1)
-        told = (
-            f"loss {line['loss']:.4f}, {line['tokens_per_second']:,.0f} tokens/s, {_clock(rate * (steps - step))} left"
-        )
+        left = duration(rate * (steps - step))
+        told = f"loss {line['loss']:.4f}, {line['tokens_per_second']:,.0f} tokens/s, {left} left"
         if self._bar is not None:
             self._bar.update(self._task, completed=step, told=f"step {step:,}/{steps:,}, {told}")
         elif not self._quiet and (now - self._line >= LINE_SECONDS or step == steps):
@@ -253,8 +253,3 @@ class _Wandb:
 
 def _board(name: str, folder: Path, recipe: TrainRecipe) -> _TensorBoard | _Wandb:
     return _TensorBoard(folder) if name == "tensorboard" else _Wandb(folder, recipe)
-
-
-def _clock(seconds: float) -> str:
-    whole = int(seconds)
-    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"

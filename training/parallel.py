@@ -21,7 +21,7 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.rendezvous import rendezvous
 
-from schemas.errors import ShardloomError, UsageError
+from schemas.errors import ShardloomError, UsageError, one_line
 from training.recipe import TrainRecipe, TrainRun
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Ranks:
         try:
             dist.all_reduce(numbers, group=self.control)
         except RuntimeError as error:
-            raise ShardloomError(f"rank {self.rank}: {doing}: {self._absent(doing)} ({_reason(error)})") from None
+            raise ShardloomError(f"rank {self.rank}: {doing}: {self._absent(doing)} ({one_line(error)})") from None
         found: list[float] = numbers.tolist()
         return found
 
@@ -81,7 +81,7 @@ class Ranks:
         try:
             return str(self.store.get(f"told/{key}").decode())
         except RuntimeError as error:
-            raise ShardloomError(f"rank {self.rank}: {key}: rank 0 does not answer ({_reason(error)})") from None
+            raise ShardloomError(f"rank {self.rank}: {key}: rank 0 does not answer ({one_line(error)})") from None
 
     def _absent(self, doing: str) -> str:
         """Who is elsewhere, and where, by what each has last said."""
@@ -191,7 +191,7 @@ def _met(rank: int, count: int, patience: timedelta) -> Store:
         store, _, _ = next(rendezvous("env://", rank, count, timeout=patience))
     except (RuntimeError, ValueError) as error:
         what = f"no meeting with the others at {address} (MASTER_ADDR:MASTER_PORT)"
-        raise ShardloomError(f"rank {rank} of {count}: {what}: {_reason(error)}") from None
+        raise ShardloomError(f"rank {rank} of {count}: {what}: {one_line(error)}") from None
     assert isinstance(store, Store)
     return store
 
@@ -244,7 +244,3 @@ def _sum(_state: None, bucket: GradBucket) -> torch.futures.Future[Tensor]:
     work = dist.all_reduce(bucket.buffer(), async_op=True)
     assert work is not None
     return work.get_future().then(lambda done: done.value()[0])  # type: ignore[no-any-return]
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:160]

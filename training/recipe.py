@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationInfo, field_validator
 
-from schemas.errors import UsageError
+from schemas.errors import UsageError, one_line
+from schemas.output_set import recipe_file
 from schemas.output_set.options import Options
-from schemas.output_set.recipe_file import dump_yaml, read_recipe, validated
+from schemas.output_set.recipe_file import dump_yaml, option_group, read_recipe, validated
 from training.data.options import DataOptions
 from training.model.config import ModelOptions
 
@@ -155,16 +156,9 @@ def _lay_over(values: dict[str, Any], override: str) -> None:
     try:
         value = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UsageError(f"{key}: {text!r} is no YAML: {' '.join(str(error).split())}") from None
-    *parents, last = key.split(".")
-    for name in parents:
-        below = values.get(name)
-        if below is None:
-            below = values[name] = {}
-        if not isinstance(below, dict):
-            raise UsageError(f"{key}: {name} is no group of options")
-        values = below
-    values[last] = value
+        raise UsageError(f"{key}: {text!r} is no YAML: {one_line(error)}") from None
+    path = key.split(".")
+    option_group(values, path)[path[-1]] = value
 
 
 def check_output(recipe: TrainRecipe) -> Path:
@@ -177,13 +171,6 @@ def check_output(recipe: TrainRecipe) -> Path:
     return Path(output)
 
 
-def differences(held: Any, asked: Any, name: str = "") -> list[str]:
+def differences(held: dict[str, Any], asked: dict[str, Any]) -> list[str]:
     """What a run's folder holds and what is asked, where the two differ; what is free counts for nothing."""
-    if name in _FREE_KEYS:
-        return []
-    if isinstance(held, dict) and isinstance(asked, dict):
-        keys = dict.fromkeys([*held, *asked])
-        return [
-            found for key in keys for found in differences(held.get(key), asked.get(key), f"{name}.{key}".lstrip("."))
-        ]
-    return [] if held == asked else [f"{name} is {held!r} there and {asked!r} here"]
+    return recipe_file.differences(held, asked, _FREE_KEYS)

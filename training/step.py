@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from schemas.errors import ShardloomError
+from schemas.errors import ShardloomError, one_line
 from training.batch import Batch
 from training.objective import Loss, labelled, loss
 from training.optimiser import trainable
@@ -57,7 +57,7 @@ def take_step(trainer: Trainer, batches: list[Batch], total: int, step: int) -> 
     try:
         return _step(trainer, batches, total, step)
     except torch.OutOfMemoryError as error:
-        place, what = f"step {step + 1}, rank {trainer.ranks.rank}", " ".join(str(error).split())[:160]
+        place, what = f"step {step + 1}, rank {trainer.ranks.rank}", one_line(error)
         advice = "smaller micro, activation_checkpointing=true or more ranks; --dry-run reckons what is needed"
         raise ShardloomError(f"{place}: the GPU's memory is full ({what}): {advice}") from None
 

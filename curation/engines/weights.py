@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import UsageError
+from schemas.errors import UsageError, one_line
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
@@ -45,7 +45,9 @@ class WeightsFormat:
         try:
             return Path(huggingface_hub.snapshot_download(name, allow_patterns=list(self.fetched)))
         except Exception as error:  # noqa: BLE001  no such name, no network, no space, ...
-            raise self.unfit(f"cannot fetch {name} from the hub: {_one_line(error)}; pass {self.key}=FOLDER") from None
+            raise self.unfit(
+                f"cannot fetch {name} from the hub: {one_line(error, with_type=True)}; pass {self.key}=FOLDER"
+            ) from None
 
     def model_type(self, folder: Path) -> str:
         """What its config.json calls the model."""
@@ -55,7 +57,7 @@ class WeightsFormat:
             raise self.unfit(f"{folder} holds no config.json; pass {self.key}=FOLDER with {self.needed}") from None
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:  # a folder, brackets without end
             raise self.unfit(
-                f"{folder / 'config.json'} is no model's: {_one_line(error)}; pass another folder"
+                f"{folder / 'config.json'} is no model's: {one_line(error, with_type=True)}; pass another folder"
             ) from None
 
     def load(self, folder: Path, kind: Any, **options: Any) -> Any:
@@ -64,7 +66,7 @@ class WeightsFormat:
         try:
             return kind.from_pretrained(folder, local_files_only=True, **options)
         except Exception as error:  # noqa: BLE001  transformers raises what it likes on damaged files
-            raise self.unfit(f"cannot load {folder}: {_one_line(error)}; pass another folder") from None
+            raise self.unfit(f"cannot load {folder}: {one_line(error, with_type=True)}; pass another folder") from None
 
     def load_model(self, folder: Path, architecture: Any) -> Any:
         """The model with all its tensors, in float32 and on the CPU."""
@@ -129,7 +131,3 @@ def _silence() -> None:
 
     transformers_logging.set_verbosity(logging.CRITICAL)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # the hub's, too
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict, Field
 
+from schemas.errors import one_line
 from schemas.records.quarantine import Reason, Rejected
 
 RgbImage = NDArray[np.uint8]
@@ -147,11 +148,11 @@ def _opened(data: bytes, limits: DecodeLimits) -> Iterator[Image.Image]:
     except (Rejected, MemoryError):
         raise
     except Image.DecompressionBombError as error:
-        raise Rejected(Reason.TOO_MANY_PIXELS, _one_line(error)) from None
+        raise Rejected(Reason.TOO_MANY_PIXELS, _as_ascii(error)) from None
     except UnidentifiedImageError:  # its message holds an address in memory
         raise Rejected(Reason.DECODE_ERROR, f"{kind}: its header makes no sense") from None
     except Exception as error:  # noqa: BLE001 - Pillow's plugins raise what they like on bytes that they don't expect
-        raise Rejected(Reason.DECODE_ERROR, f"{kind}: {_one_line(error)}") from None
+        raise Rejected(Reason.DECODE_ERROR, f"{kind}: {_as_ascii(error)}") from None
 
 
 def _kind(data: bytes) -> str | None:
@@ -204,7 +205,7 @@ def _deep_grey_to_rgb(image: Image.Image) -> Image.Image:
     return Image.fromarray(grey).convert("RGB")
 
 
-def _one_line(error: Exception) -> str:
+def _as_ascii(error: Exception) -> str:
     """The message as ASCII without line breaks or addresses in memory: a stored reason is the same on every machine."""
     text = re.sub(r" at 0x[0-9A-Fa-f]+", "", f"{type(error).__name__}: {error}")
-    return " ".join(text.encode("ascii", "backslashreplace").decode().split())[:200]
+    return one_line(text.encode("ascii", "backslashreplace").decode(), limit=200)

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.errors import ShardloomError
+from schemas.errors import ShardloomError, one_line
 from schemas.records import document
 from schemas.records.document import Document
 from schemas.records.training_shard import CaptionedImage
@@ -135,7 +135,7 @@ class ShardFiles:
                             yield members_of_record(rows[at], group.slice(rows[at]["row"] - first, 1).to_pylist()[0])
                             at += 1
                 except (pa.ArrowException, ValueError, IndexError) as error:
-                    raise ShardloomError(f"cannot read {path}: {' '.join(str(error).split())[:300]}") from None
+                    raise ShardloomError(f"cannot read {path}: {one_line(error)}") from None
 
 
 def neighbours(rows: list[Row]) -> Iterator[list[Row]]:

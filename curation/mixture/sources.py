@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from curation.mixture.shards import ShardRows
 from schemas.errors import ShardloomError, StorageError, UsageError
-from schemas.output_set.layout import DATA, PARTS, committed
+from schemas.output_set.layout import DATA, PARTS, committed, read_output
 from schemas.output_set.layout import INDEX as INDEX_FOLDER
 from schemas.output_set.manifest import InputFile, Manifest, OutputFile
 from schemas.output_set.recipe_file import held_recipe
@@ -173,11 +173,9 @@ def read_indexes(source: SourceSet) -> Iterator[pa.Table]:
 def _index(name: str, shard: SourceShard) -> pa.Table:
     path = shard.folder.path(shard.index.path)
     try:
-        data = shard.folder.read(shard.index.path)
+        data = read_output(shard.folder, shard.index.path, shard.index.sha256)
     except ShardloomError as error:
         raise UsageError(f"source {name}: {error}") from None
-    if hashlib.sha256(data).hexdigest() != shard.index.sha256:
-        raise UsageError(f"source {name}: {path} is not as it was committed: verify the set")
     table = read_table(io.BytesIO(data))
     if table.schema.names != INDEX.names or table.num_rows != shard.data.rows:
         raise UsageError(f"source {name}: {path} is an index of another version: make the set anew")

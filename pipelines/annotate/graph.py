@@ -1,19 +1,13 @@
 """The graph of a run: what Ray Data carries out, from image shards to the parts of their annotations."""
 
 import contextlib
-import logging
-import os
 import sys
-import warnings
 from collections.abc import Iterator
 from dataclasses import asdict
 
 import pyarrow as pa
 import ray
 import ray.data
-from ray.data._internal.execution import streaming_executor_state
-from ray.data._internal.logical.optimizers import get_physical_ruleset
-from ray.data._internal.logical.rules import FuseOperators
 
 from pipelines.annotate.commits import Committer
 from pipelines.annotate.messages import from_row
@@ -22,7 +16,6 @@ from pipelines.annotate.parts import fingerprints_of
 from pipelines.annotate.placement import placements
 from pipelines.annotate.pools import Pool, plan_pools
 from pipelines.annotate.preparation import Preparation
-from pipelines.annotate.ray_data import Forgetful
 from pipelines.annotate.reader import ShardReader, shard_row
 from pipelines.annotate.repeats import repeated_keys
 from pipelines.annotate.reuse import Reuse
@@ -31,6 +24,8 @@ from pipelines.annotate.worker import PoolWorker
 from pipelines.cluster.capacity import READER_CPUS
 from pipelines.cluster.ledger import Snapshot, start_ledger
 from pipelines.cluster.prometheus import BYTES_LEFT, SHARDS_LEFT
+from pipelines.cluster.ray_data_internals import iterate_blocks, set_up_ray_data
+from pipelines.cluster.ray_internals import silence_retried_errors
 from pipelines.cluster.runner import Runner
 from pipelines.inputs.shards import InputShard
 from pipelines.output.job import Commits, Context
@@ -39,7 +34,6 @@ from pipelines.recipes.annotate import AnnotateRecipe
 from pipelines.terminal.progress import Progress
 from schemas.output_set.layout import PARTS
 
-SCHEDULING_SECONDS = 0.3
 WORKERS_PER_READER = 8  # one reader feeds that many OCR workers many times over; more only opens more shards at once
 
 
@@ -98,10 +92,8 @@ class GraphRun:
             self.exporter.tell(BYTES_LEFT, progress.total - progress.done)
 
     def rows(self) -> Iterator[pa.Table]:
-        """The graph's results, each block by itself: batching them would take threads, and thrice the driver's time."""
-        for bundle in self.graph().iter_internal_ref_bundles():
-            for block in bundle.block_refs:
-                yield ray.get(block)
+        """The graph's results as they come."""
+        return iterate_blocks(self.graph())
 
     def graph(self) -> ray.data.Dataset:
         """The graph. A chunk is one row, and a block is one row: `target_max_block_size` of one byte keeps it so."""
@@ -136,7 +128,7 @@ def started_pools(recipe: AnnotateRecipe, runner: Runner, reuse: Reuse | None) -
     """The pools, on a cluster that has room for them."""
     reused = reuse.kinds if reuse else []
     if recipe.run.recycle_images:  # or Ray calls every worker that is replaced a failed task; of deaths it tells still
-        os.environ.setdefault("RAY_enable_output_error_log_if_still_retry", "0")
+        silence_retried_errors()
     pools = plan_pools(recipe, runner, reused)
     cpus = sum(pool.request.max_workers * pool.request.cpus for pool in pools)
     runner.connect(store_bytes(recipe, pools), cpus)
@@ -151,19 +143,3 @@ def store_bytes(recipe: AnnotateRecipe, pools: list[Pool]) -> int:
     held = 4 + 2 * sum(pool.request.max_workers for pool in pools)
     pixels = 3 * recipe.chunk.pixels if any(pool.keeps_pixels for pool in pools) else 0
     return max(1 << 30, held * (recipe.chunk.bytes + pixels))
-
-
-def set_up_ray_data() -> None:
-    """Settings of Ray Data for graphs of one-row blocks."""
-    context = ray.data.DataContext.get_current()
-    context.target_max_block_size = 1
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    context.custom_execution_callback_classes = [Forgetful]
-    warnings.filterwarnings("ignore", module=r"ray\.data")  # of pools larger than a small input needs
-    # Its loop looks at everything ten times a second, which costs a laptop more than one percent of its cores. Workers
-    # hold the next chunk already, so that looking less often starves none of them.
-    streaming_executor_state.WAIT_FOR_TASK_COMPLETION_TIMEOUT_S = SCHEDULING_SECONDS
-    logging.getLogger("ray.data").setLevel(logging.ERROR)  # it logs pages of counters at every step of its loop
-    if FuseOperators in (rules := get_physical_ruleset()):
-        rules.remove(FuseOperators)  # one reader and one worker of a core would be one stage, and a shard one task

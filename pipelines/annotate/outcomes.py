@@ -50,19 +50,23 @@ def _taken(outcome: Outcome) -> bytes | None:
 
 
 def with_values(table: pa.Table, outcomes: Sequence[Outcome], engine: str, column: pa.Field) -> pa.Table:
-    """An engine's column, and its failures."""
+    """The table with an engine's column, and with its failures if there are any."""
+    table = table.append_column(column, pa.array([outcome.value for outcome in outcomes], column.type))
+    if all(outcome.failure is None for outcome in outcomes):
+        return table
     failures = table[FAILURES.name].to_pylist()
     for held, outcome in zip(failures, outcomes, strict=True):
         if outcome.failure is not None:
             held.append(failure_to_arrow(engine, outcome.failure))
             held.sort(key=lambda failure: ENGINE_KINDS.index(failure["engine"]))  # whichever pool came first
-    table = table.append_column(column, pa.array([outcome.value for outcome in outcomes], column.type))
     place = table.column_names.index(FAILURES.name)
     return table.set_column(place, FAILURES, pa.array(failures, FAILURES.type))
 
 
 def with_verdicts(table: pa.Table, outcomes: Sequence[Outcome]) -> pa.Table:
-    """The verdicts on samples that are left out."""
+    """The table with the verdicts on samples that are left out, if there are any."""
+    if all(outcome.fault is None for outcome in outcomes):
+        return table
     verdicts = table.select([field.name for field in VERDICT_COLUMNS]).to_pylist()
     for verdict, outcome in zip(verdicts, outcomes, strict=True):
         if outcome.fault is not None:

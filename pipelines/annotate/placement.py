@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private.runtime_env.packaging import pin_runtime_env_uri
-from ray._private.runtime_env.py_modules import upload_py_modules_if_needed
 
 import curation
 import pipelines
 import schemas
 from pipelines.cluster.nodes import LEAST, nodes_without
+from pipelines.cluster.ray_internals import upload_packages
 from pipelines.cluster.runner import Runner
 from pipelines.engines.registry import environment
 from pipelines.environments.python import interpreter_of, mark_of
@@ -74,9 +73,5 @@ def _missing(recipe: AnnotateRecipe, kind: EngineKind, name: str, what: str) -> 
 
 
 def _runtime_env(name: str) -> dict[str, Any]:
-    """Ray uploads folders for whole jobs only, and this is for one pool of one: so it is done here."""
-    found = {"py_modules": list(_OURS), "excludes": _LEFT_OUT}
-    uploaded = upload_py_modules_if_needed(found, include_gitignore=False)
-    for uri in uploaded["py_modules"]:  # by itself it is dropped after ten minutes, and nodes that come later lack it
-        pin_runtime_env_uri(uri, expiration_s=KEPT_SECONDS)
-    return {"py_executable": str(interpreter_of(name)), "py_modules": uploaded["py_modules"]}
+    """Ray's `runtime_env` for one pool: the environment's Python, and our packages as the driver has them."""
+    return {"py_executable": str(interpreter_of(name)), "py_modules": upload_packages(_OURS, _LEFT_OUT, KEPT_SECONDS)}

@@ -49,7 +49,7 @@ class ShardReader:
                 # What was reused is part of what a part depends on: without it, it must not pass for valid.
                 digests.append(digest_of(samples) + (f" {reused.input_sha256}" if reused else ""))
                 keys += [sample.key for sample in samples]
-                size = sum(map(tar_size_of, samples))
+                size = sum(tar_size_of(sample.tar) for sample in samples)
                 if self._is_done(shard.name, index, digests[-1]):
                     yield to_row(Written(shard.name, index, size))
                 else:

@@ -4,7 +4,6 @@ The new set is a set of its own, with the bytes that all engines in one pass wou
 Engines are taken for the same by their recipes: nothing is loaded to look at the weights or words behind a path anew.
 """
 
-import hashlib
 import io
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,7 @@ from pipelines.inputs.shards import InputShard
 from pipelines.recipes.annotate import AnnotateRecipe, EngineKind
 from pipelines.recipes.base import load_recipe
 from schemas.errors import UsageError
-from schemas.output_set.layout import DATA, QUARANTINE, committed, read_manifest
+from schemas.output_set.layout import DATA, QUARANTINE, committed, read_manifest, read_output
 from schemas.output_set.recipe_file import held_recipe
 from schemas.records.failure import FAILURES
 from schemas.records.fingerprint import EngineFingerprint
@@ -75,10 +74,7 @@ class ReusedShard:
     def _rows(self, path: str, files: dict[str, str]) -> list[dict[str, Any]]:
         if path not in files:
             return []
-        data = self.reuse.folder.read(path)
-        if hashlib.sha256(data).hexdigest() != files[path]:
-            raise UsageError(f"{self.reuse.folder.path(path)} is not what was committed: verify that set")
-        return list(read_table(io.BytesIO(data)).to_pylist())
+        return list(read_table(io.BytesIO(read_output(self.reuse.folder, path, files[path]))).to_pylist())
 
     def check(self, sha256: str) -> None:
         """Raises `UsageError` when the shard is not the one that was annotated; known once it has been read."""

@@ -31,7 +31,7 @@ from pipelines.cluster.attempts import DEATHS, Attempts
 from pipelines.cluster.failure import Failure
 from pipelines.engines.registry import Batch, Engine, load_engine, needs_pixels
 from pipelines.recipes.annotate import AnnotateRecipe
-from schemas.errors import ShardloomError, UsageError
+from schemas.errors import ShardloomError, UsageError, one_line
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.records.quarantine import Reason, Rejected
 from schemas.records.tag import TAGS
@@ -74,7 +74,7 @@ class PoolWorker:
         except ShardloomError as error:
             self.failure = error
         except Exception as error:  # noqa: BLE001  an engine may raise anything
-            self.failure = ShardloomError(f"the {pool.name} engine can't start: {one_line(error)}")
+            self.failure = ShardloomError(f"the {pool.name} engine can't start: {_told(error)}")
         ledger.start.remote(pool.name)
 
     def _load(self, expected: EngineFingerprint | None, prepared: object) -> None:
@@ -205,7 +205,7 @@ class PoolWorker:
                 raise ValueError(f"{len(values)} results for {len(places)} images")
         except Exception as error:  # noqa: BLE001  an engine may raise anything; the row says what
             if len(places) == 1:
-                self._give_up(outcomes[places[0]], Rejected(Reason.ENGINE_ERROR, one_line(error)))
+                self._give_up(outcomes[places[0]], Rejected(Reason.ENGINE_ERROR, _told(error)))
                 return
             for place in places:
                 self._annotate(samples, [place], outcomes)
@@ -263,9 +263,9 @@ class Samples:
         return list(dict.fromkeys(tag["name"] for tag in self.table[TAGS.name][place].as_py()))
 
 
-def one_line(error: Exception) -> str:
-    """An error as the detail of a row."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:500]
+def _told(error: Exception) -> str:
+    """Returns what an engine raised, as the detail of a row."""
+    return one_line(error, limit=500, with_type=True)
 
 
 def check_fingerprint(name: str, expected: EngineFingerprint, actual: EngineFingerprint) -> None:

@@ -24,9 +24,9 @@ from pipelines.cli.shard import shard
 from pipelines.cli.stats import stats
 from pipelines.cli.train import train
 from pipelines.cli.verify import verify
-from pipelines.terminal.tables import visible
 from schemas.errors import ShardloomError, UsageError
 from schemas.storage.folder import use_options
+from schemas.terminal import visible
 
 app = typer.Typer(
     name="shardloom",

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from pipelines.recipes.base import Recipe
-from pipelines.terminal.tables import visible
 from schemas.errors import UsageError
+from schemas.terminal import visible
 
 JOB_FOLDER = "/runtime_resources/working_dir_files/"  # where Ray puts the copy of a job's --working-dir
 

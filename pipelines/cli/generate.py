@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from pipelines.cli.flags import Json
-from pipelines.terminal.tables import visible
+from schemas.terminal import visible
 
 
 def generate(

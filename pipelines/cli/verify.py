@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.flags import Json
-from pipelines.terminal.tables import visible
 from schemas.errors import ShardloomError
+from schemas.terminal import visible
 
 
 def verify(output: Annotated[str, typer.Argument(help="an output set's folder")], json_: Json = False) -> None:

@@ -17,8 +17,9 @@ import ray
 from pipelines import GRAPH_THREAD
 from pipelines.cluster.capacity import READING_CPUS
 from pipelines.cluster.machine import cores, memory
+from pipelines.cluster.ray_internals import prefer_the_drivers_environment, silence_native_log
 from pipelines.recipes.base import RunOptions
-from schemas.errors import ShardloomError, UsageError
+from schemas.errors import ShardloomError, UsageError, one_line
 from schemas.own_packages import FOUND_FIRST, strange_package
 from schemas.storage.folder import OPTIONS
 
@@ -63,22 +64,19 @@ def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None
         if _namespace() == namespace and (address or _fits(wanted, store)):
             return
         ray.shutdown()  # an earlier run of this process asked for less, or for another cluster
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray reports harmless things as errors; set it to see all
+    silence_native_log()
     logging.getLogger("ray").setLevel(logging.ERROR)
     options: dict[str, object] = {"address": address, "namespace": namespace}
     if storage := os.environ.get(OPTIONS):  # workers on other machines know nothing of our command line
         options["runtime_env"] = {"env_vars": {OPTIONS: storage}}
-        # A Ray job may have been given them, too. Ray would not start, and would print them to say why.
-        os.environ.setdefault("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")
+        prefer_the_drivers_environment()
     if not address:
         options |= {"address": "local", "num_cpus": wanted, "object_store_memory": store, "include_dashboard": False}
     on_term = signal.getsignal(signal.SIGTERM)
     try:
         _start(options, tries=1 if address else 2)
     except Exception as error:  # noqa: BLE001 - Ray has no class of its own for a node that is too slow to start
-        raise ShardloomError(
-            f"cannot use Ray at {address or 'this machine'}: {' '.join(str(error).split())[:300]}"
-        ) from None
+        raise ShardloomError(f"cannot use Ray at {address or 'this machine'}: {one_line(error)}") from None
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, on_term)  # Ray's own handler would print a native stack
@@ -119,8 +117,7 @@ def explained(error: BaseException) -> BaseException:
     if fault := re.search(f"ImportError: (.* {FOUND_FIRST} .*)", str(error)):
         return UsageError(f"on a worker's machine, {fault[1]}")
     if isinstance(error, ray.exceptions.RayError) and not isinstance(error, ray.exceptions.RayTaskError):
-        text = " ".join(str(error).split())[:300]
-        return ShardloomError(f"Ray gave up ({type(error).__name__}: {text}); the same command goes on")
+        return ShardloomError(f"Ray gave up ({one_line(error, with_type=True)}); the same command goes on")
     return error
 
 

@@ -9,12 +9,11 @@ import ray
 from pipelines.cluster.connection import explained
 from pipelines.cluster.failure import Failure
 from pipelines.cluster.prometheus import UNITS, UNITS_LEFT, Exporter
+from pipelines.cluster.ray_internals import get_value, put_value, remove_value
 from schemas.errors import ShardloomError
 
 U = TypeVar("U")
 T = TypeVar("T")
-
-_MARKS = "shardloom"  # namespace in the cluster's own table of keys and values
 
 
 def map_units(
@@ -79,27 +78,20 @@ def marked(function: Callable[[U], T], mark: str, unit: U) -> T | Failure:
     In the cluster's own table, where it costs one small message: an actor would need a process of its own, and what
     Ray lists of its tasks a dashboard.
     """
-    from ray.experimental.internal_kv import _internal_kv_put
-
-    _internal_kv_put(mark, ray.get_runtime_context().get_node_id(), namespace=_MARKS)
+    put_value(mark, ray.get_runtime_context().get_node_id())
     return outcome(function, unit)
 
 
 def is_any_at_work(marks: Collection[str]) -> bool:
     """Whether a worker has begun one of these units, on a node that is still there."""
-    from ray.experimental.internal_kv import _internal_kv_get
-
     alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-    nodes = (_internal_kv_get(mark, namespace=_MARKS) for mark in marks)
-    return any(node is not None and node.decode() in alive for node in nodes)
+    return any(get_value(mark) in alive for mark in marks)
 
 
 def forget(marks: Collection[str]) -> None:
     """Removes these marks."""
-    from ray.experimental.internal_kv import _internal_kv_del
-
     for mark in marks:
-        _internal_kv_del(mark, namespace=_MARKS)
+        remove_value(mark)
 
 
 def outcome(function: Callable[[U], T], unit: U) -> T | Failure:

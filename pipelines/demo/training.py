@@ -12,10 +12,10 @@ from statistics import fmean
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.terminal.tables import visible
 from schemas.output_set.layout import DATA, INDEX
 from schemas.storage.folder import Folder
 from schemas.storage.parquet import read_table
+from schemas.terminal import visible
 
 RECIPES = Path(__file__).parents[2] / "recipes/train"
 ENDS = 20  # steps at either end of the run over which a loss is averaged

@@ -19,7 +19,8 @@ import pyarrow as pa
 from pipelines.download.rows import MetadataRow, has_boxes, metadata_reader, row_of, write_urls
 from pipelines.img2dataset.failures import NOT_WRITTEN, check_answers, kind_of
 from pipelines.img2dataset.process import images_of_addresses, scratch_folder
-from pipelines.inputs.source_files import Stretch, StretchReader
+from pipelines.inputs.source_files import Stretch, read_stretch
+from pipelines.inputs.summarised import Summarised
 from pipelines.output.output_set import parquet_bytes, put, put_quarantine
 from pipelines.recipes.download import DownloadRecipe
 from schemas.layouts.datacomp import MAX_JSON, side_schema
@@ -74,7 +75,7 @@ class PartWork:
 
     def __call__(self, part: Part) -> Manifest:
         """Writes the part's outputs; they count once the manifest is written. Raises `ShardloomError`."""
-        items = StretchReader(self.reader, part.stretch)
+        items = Summarised(read_stretch(self.reader, part.stretch))
         width = len(str(self.recipe.urls_per_shard - 1))
         rows = [row_of(f"{part.number:08d}{number:0{width}d}", item) for number, item in enumerate(items)]
         asked_again = self.failed(part) if part.attempt else {}
@@ -98,7 +99,7 @@ class PartWork:
         return Manifest.build(
             part.name,
             self.recipe_sha256,
-            inputs=[items.input],
+            inputs=[items.summary.input],
             rows_in=len(rows),
             data=tar,
             others=others,

@@ -5,18 +5,17 @@ but only on its workers, anew for each cluster, and not at all for a run in one 
 once on each machine, and stay until their pins change.
 """
 
-import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from schemas.errors import ShardloomError
+from schemas.storage.file_lock import acquire_file_lock
 
 FOLDER = "SHARDLOOM_ENVIRONMENTS"  # the variable that says where they lie
 
@@ -32,7 +31,7 @@ def python_of(name: str) -> Path:
     python, complete, pins = interpreter_of(name), mark_of(name), _HERE / f"{name}.txt"
     if complete.exists():
         return python
-    with _locked(folder.with_suffix(".lock")):
+    with _lock(folder.with_suffix(".lock")):
         if complete.exists():  # another process made it meanwhile
             return python
         print(f"building {name} in {folder}, once: it may take minutes", file=sys.stderr, flush=True)
@@ -77,14 +76,8 @@ def environment_of(name: str) -> Path:
     return root.absolute() / f"{name}-{hashlib.sha256(state).hexdigest()[:12]}"
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Lets one process of this machine in at a time."""
+def _lock(path: Path) -> TextIO:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w")
+        return acquire_file_lock(path)
     except OSError as error:
         raise ShardloomError(f"cannot write {path}: {error.strerror}; set {FOLDER} to a folder that can") from None
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

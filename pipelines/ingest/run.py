@@ -13,7 +13,7 @@ from pipelines.ingest.repeats import repeated_images
 from pipelines.ingest.row_watch import RETRIES, row_watch
 from pipelines.ingest.stores.open import open_stores
 from pipelines.ingest.unit import Unit, UnitWork, images_of, read_draft
-from pipelines.inputs.source_files import Stretch, StretchReader, cut_file, source_files
+from pipelines.inputs.source_files import Stretch, cut_file, source_files, stretch_items
 from pipelines.output.job import Context, Job, run_job
 from pipelines.output.totals import Totals
 from pipelines.recipes.ingest import IngestRecipe
@@ -114,7 +114,7 @@ def check_first_rows(recipe: IngestRecipe, unit: Unit) -> None:
     """Refuses a set that can't be the one it is called, or whose images are addresses that nothing is known of."""
     faults: list[str] = []
     is_sound = False  # one row at least: even so, the images of a later one may be addresses
-    rows = iter(StretchReader(SOURCES[recipe.source], unit.stretch))
+    rows = stretch_items(SOURCES[recipe.source], unit.stretch)
     for number, item in zip(range(FIRST_ROWS), rows, strict=False):
         draft = read_draft(recipe, item)
         if isinstance(draft, Rejected):

@@ -4,7 +4,7 @@ The outputs of unit 7 are `00000007`, then `00000007_001` and so on where the sa
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from curation.documents.filters import captioned, filtered
@@ -13,7 +13,8 @@ from curation.tokens import TokenCounter
 from pipelines.ingest.repeats import Repeats
 from pipelines.ingest.row_watch import RowWatch
 from pipelines.ingest.stores.store import ImageStore, find
-from pipelines.inputs.source_files import Item, Stretch, StretchReader
+from pipelines.inputs.source_files import Item, Stretch, read_stretch, stretch_items
+from pipelines.inputs.summarised import Summarised
 from pipelines.output.output_set import put_quarantine
 from pipelines.output.training_shards import Record, Sample, ShardWriter, counts_of, parts_of, sample_of
 from pipelines.recipes.ingest import IngestRecipe
@@ -73,7 +74,7 @@ class UnitWork:
 
     def __call__(self, unit: Unit) -> list[Manifest]:
         """Writes the unit's outputs; they count once their manifests are written."""
-        rows = StretchReader(self.reader, unit.stretch)
+        rows = Summarised(read_stretch(self.reader, unit.stretch))
         shards = Shards(self.outcomes(unit, rows), self.recipe.samples_per_shard, self.recipe.bytes_per_shard)
         manifests: list[Manifest] = []
         while not shards.are_done:
@@ -94,11 +95,11 @@ class UnitWork:
                     fingerprints=self.fingerprints,
                 )
             )
-        inputs = [rows.input, *(store.revision for store in self.stores)]  # known now that all is read
+        inputs = [rows.summary.input, *(store.revision for store in self.stores)]  # known now that all is read
         first, *others = (manifest.model_copy(update={"inputs": inputs}) for manifest in manifests)
-        return [first.model_copy(update={"damage": rows.damage}), *others]
+        return [first.model_copy(update={"damage": rows.summary.damage}), *others]
 
-    def outcomes(self, unit: Unit, rows: StretchReader) -> Iterator[Made | QuarantinedRow]:
+    def outcomes(self, unit: Unit, rows: Iterable[Item]) -> Iterator[Made | QuarantinedRow]:
         """What becomes of each row, in their order."""
         shard = unit.stretch.path.rpartition("/")[2].rpartition(".")[0]
         for row, item in enumerate(self.watch.rows("ingest", unit.name, unit.stretch, rows)):
@@ -151,7 +152,7 @@ class UnitWork:
 
     def images(self, unit: Unit) -> Iterator[tuple[int, int, bytes]]:
         """Row in the unit, number in the row, and file, of each of its images that is there."""
-        rows = StretchReader(self.reader, unit.stretch)
+        rows = stretch_items(self.reader, unit.stretch)
         for row, item in enumerate(self.watch.rows("repeats", unit.name, unit.stretch, rows)):
             draft = read_draft(self.recipe, item)
             if isinstance(draft, Rejected):

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.sources import SourceReader
-from schemas.errors import ShardloomError, UsageError
+from schemas.errors import ShardloomError, UsageError, one_line
 from schemas.records.quarantine import Reason, Rejected
 
 BATCH = 64  # rows that are Python objects at once
@@ -70,7 +70,7 @@ def rows(
             skipped -= batch.num_rows - table.num_rows
             yield from _as_python(table)
     except pa.ArrowException as error:
-        raise ShardloomError(f"cannot read {path}: {' '.join(str(error).split())[:200]}") from None
+        raise ShardloomError(f"cannot read {path}: {one_line(error)}") from None
 
 
 def _as_python(batch: pa.RecordBatch) -> list[dict[str, Any] | Rejected]:
@@ -122,11 +122,11 @@ _LISTS = ((pa.types.is_list, pa.list_), (pa.types.is_large_list, pa.large_list))
 def _explained(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return f"not UTF-8: {error.reason} at byte {error.start}"
-    return f"a value that cannot be read: {' '.join(str(error).split())[:200]}"
+    return f"a value that cannot be read: {one_line(error, 200)}"
 
 
 def _opened(file: BinaryIO, path: str, pre_buffer: bool = False) -> Any:
     try:
         return pq.ParquetFile(file, buffer_size=PAGE_BUFFER, pre_buffer=pre_buffer)
     except pa.ArrowException as error:
-        raise UsageError(f"{path} is no Parquet file: {' '.join(str(error).split())[:200]}") from None
+        raise UsageError(f"{path} is no Parquet file: {one_line(error)}") from None

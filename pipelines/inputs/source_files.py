@@ -6,7 +6,7 @@ more rows than a training shard has samples; or a whole tar. The cut is a functi
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -85,45 +85,54 @@ def cut_file(reader: SourceReader, rows: int, path: str) -> list[Stretch]:
     return [Stretch(path, *((*bound[:2], 0, size) if is_whole else bound), is_whole) for bound in bounds]
 
 
-class StretchReader:
-    """The items of a stretch. After an iteration `damage` is known, and `input`, with the hash of what was read."""
+@dataclass(frozen=True, slots=True)
+class StretchSummary:
+    """What a manifest says of a stretch that was read to its end."""
 
-    def __init__(self, reader: SourceReader, stretch: Stretch) -> None:
-        self.reader, self.stretch = reader, stretch
-        self.input: InputFile
-        self.damage: list[str] = []
+    input: InputFile  # with the hash of what was read
+    damage: list[str]
 
-    def __iter__(self) -> Iterator[Item]:
-        stretch = self.stretch
-        folder, name = split(stretch.path)
-        with folder.open(name) as file:
-            if stretch.stop is None:
-                yield from self._tar_items(file)
-                return
-            if stretch.path.endswith(".parquet"):
-                bounds = stretch.start, stretch.stop
-                items: Iterator[Any] = parquet_rows.rows(file, self.reader, stretch.path, *bounds, folder.is_local)
-            elif stretch.path.endswith(".json"):
-                items = itertools.islice(_json_items(file, self.reader, stretch.path), stretch.start, stretch.stop)
-            else:
-                items = (_text(line) for _, line in _lines(file, self.reader, stretch.first, stretch.last))
-            due = iter(range(stretch.start, stretch.stop))
-            for item, row in zip(items, due, strict=False):
-                yield Item(str(row), item)
-            if next(due, None) is not None:
-                raise ShardloomError(f"{stretch.path} has become shorter since the run began: run again")
-            self.input = InputFile(path=stretch.label, size=stretch.size, sha256=_digest(file, stretch))
 
-    def _tar_items(self, file: BinaryIO) -> Iterator[Item]:
-        reader = TarReader(file)
+def read_stretch(reader: SourceReader, stretch: Stretch) -> Generator[Item, None, StretchSummary]:
+    """Yields the items of a stretch and returns its summary."""
+    folder, name = split(stretch.path)
+    with folder.open(name) as file:
+        if stretch.stop is not None:
+            yield from _row_items(file, folder.is_local, reader, stretch, stretch.stop)
+            digest = _digest(file, stretch)
+            return StretchSummary(InputFile(path=stretch.label, size=stretch.size, sha256=digest), [])
+        tar = TarReader(file)
         keys: list[str] = []
-        for sample in reader:
+        for sample in tar:
             keys.append(sample.key)
             yield Item(sample.key, sample)
-        self.input = InputFile(path=self.stretch.path, size=reader.size, sha256=reader.sha256)
-        folder, name = split(self.stretch.path)
-        self.damage = [f"{name}: byte {found.offset}: {found.what}" for found in reader.damage]
-        self.damage += [f"{name}: {what}" for what in missing_downloads(folder, name.removesuffix(".tar"), keys)]
+    damage = [f"{name}: byte {found.offset}: {found.what}" for found in tar.damage]
+    damage += [f"{name}: {what}" for what in missing_downloads(folder, name.removesuffix(".tar"), keys)]
+    return StretchSummary(InputFile(path=stretch.path, size=tar.size, sha256=tar.sha256), damage)
+
+
+def stretch_items(reader: SourceReader, stretch: Stretch) -> Iterator[Item]:
+    """Yields the same items for a pass that needs no summary: nothing is hashed and no side file is read."""
+    folder, name = split(stretch.path)
+    with folder.open(name) as file:
+        if stretch.stop is not None:
+            yield from _row_items(file, folder.is_local, reader, stretch, stretch.stop)
+        else:
+            yield from (Item(sample.key, sample) for sample in TarReader(file, hashing=False))
+
+
+def _row_items(file: BinaryIO, is_local: bool, reader: SourceReader, stretch: Stretch, stop: int) -> Iterator[Item]:
+    if stretch.path.endswith(".parquet"):
+        items: Iterator[Any] = parquet_rows.rows(file, reader, stretch.path, stretch.start, stop, is_local)
+    elif stretch.path.endswith(".json"):
+        items = itertools.islice(_json_items(file, reader, stretch.path), stretch.start, stop)
+    else:
+        items = (_text(line) for _, line in _lines(file, reader, stretch.first, stretch.last))
+    due = iter(range(stretch.start, stop))
+    for item, row in zip(items, due, strict=False):
+        yield Item(str(row), item)
+    if next(due, None) is not None:
+        raise ShardloomError(f"{stretch.path} has become shorter since the run began: run again")
 
 
 def _json_items(file: BinaryIO, reader: SourceReader, path: str) -> Iterator[Any]:

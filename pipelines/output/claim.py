@@ -1,10 +1,8 @@
 """An output folder is one recipe's: what is committed there must all be of the same settings."""
 
-from typing import Any
-
 from pipelines.recipes.base import Recipe
 from schemas.errors import UsageError
-from schemas.output_set.recipe_file import RECIPE_FILE, dump_yaml, held_recipe
+from schemas.output_set.recipe_file import RECIPE_FILE, differences, dump_yaml, held_recipe
 from schemas.storage.folder import Folder
 
 NAMED = 3  # differences between two recipes that a line tells of
@@ -22,8 +20,7 @@ def holds_recipe(output: Folder, recipe: Recipe) -> bool:
         held, asked = held_recipe(output), recipe.resolved()
         if isinstance(kind := held.get("kind"), str) and kind != recipe.kind:
             raise UsageError(f"{output.url} is {_a(kind)} set, not {_a(recipe.kind)} set: take a new output folder")
-        found = [f"{name} is {there!r} there and {here!r} here" for name, there, here in _differences(held, asked)]
-        if found:
+        if found := differences(held, asked):
             more = [f"and {len(found) - NAMED} more"] if len(found) > NAMED else []
             differing = "; ".join(found[:NAMED] + more)
             raise UsageError(f"{output.url} holds another recipe ({differing}): take a new output folder")
@@ -35,14 +32,3 @@ def holds_recipe(output: Folder, recipe: Recipe) -> bool:
 
 def _a(kind: str) -> str:
     return f"{'an' if kind[:1] in 'aeiou' else 'a'} {kind}"
-
-
-def _differences(held: Any, asked: Any, name: str = "") -> list[tuple[str, Any, Any]]:
-    if isinstance(held, dict) and isinstance(asked, dict):
-        keys = list(dict.fromkeys([*held, *asked]))
-        return [
-            difference
-            for key in keys
-            for difference in _differences(held.get(key), asked.get(key), f"{name}.{key}".lstrip("."))
-        ]
-    return [] if held == asked else [(name, held, asked)]

@@ -7,13 +7,14 @@ run is taken up again; `run` holds what can't (workers, patience) and may differ
 """
 
 import hashlib
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field, PositiveInt
 
 from schemas.errors import UsageError
 from schemas.output_set.options import Options
-from schemas.output_set.recipe_file import dump_yaml, read_recipe, validated
+from schemas.output_set.recipe_file import dump_yaml, option_group, read_recipe, validated
 
 TOKENIZER = "a tokenizer.json, its folder, or a name on the hub; without it tokens are not counted"
 
@@ -57,21 +58,18 @@ def load_recipe(model: type[R], path: str | None, held: dict[str, Any] | None = 
     values = read_recipe(path) if held is None and path is not None else held or {}
     if values.pop("kind", model.kind) != model.kind:
         raise UsageError(f"recipe {path or 'of that set'} is not of the kind {model.kind!r}")
-    _overlay(values, flags)
+    for keys, flag in _given(flags):
+        group = option_group(values, keys)
+        if keys[-1] == "engine" and group.get("engine") != flag:
+            group.pop("settings", None)  # they are the other engine's
+        group[keys[-1]] = flag
     return validated(model, values, path)
 
 
-def _overlay(values: dict[str, Any], flags: dict[str, Any]) -> None:
-    """Lays flags over a recipe's values; nested ones are merged key by key."""
-    for name, value in flags.items():
-        if isinstance(value, dict):
-            given = {key: flag for key, flag in value.items() if flag is not None}
-            held = values.get(name)
-            if not given or not isinstance(held, dict | None):  # what is no mapping is left for the model to refuse
-                continue
-            values[name] = dict(held or {})
-            if given.get("engine", values[name].get("engine")) != values[name].get("engine"):
-                values[name].pop("settings", None)  # they are the other engine's
-            _overlay(values[name], given)
-        elif value is not None:
-            values[name] = value
+def _given(flags: Mapping[str, Any], *above: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yields the path of keys and the value of each flag that is not None; nested ones lie in groups of options."""
+    for name, flag in flags.items():
+        if isinstance(flag, dict):
+            yield from _given(flag, *above, name)
+        elif flag is not None:
+            yield (*above, name), flag

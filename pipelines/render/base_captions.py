@@ -9,7 +9,7 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.errors import ShardloomError, UsageError
+from schemas.errors import ShardloomError, UsageError, one_line
 from schemas.output_set.manifest import InputFile
 from schemas.storage.folder import matching, split
 
@@ -58,7 +58,7 @@ class BaseCaptions:
             try:
                 found = rows.collect()
             except (pl.exceptions.PolarsError, OSError) as error:
-                raise ShardloomError(f"cannot read captions in {file}: {' '.join(str(error).split())[:300]}") from None
+                raise ShardloomError(f"cannot read captions in {file}: {one_line(error)}") from None
             for uid, caption in found.iter_rows():
                 captions.setdefault(uid, caption)
         return captions

@@ -1,7 +1,6 @@
 """Renders captions from an annotation set: one caption file an annotation file, no engine, no image."""
 
 import functools
-import hashlib
 import io
 from collections.abc import Callable, Iterable
 
@@ -20,7 +19,7 @@ from pipelines.render.batch import COLUMNS, ENGINES, AnyRenderRecipe, render_bat
 from schemas.errors import ShardloomError, UsageError
 from schemas.layouts.blip3_grounding import blip3_grounding_schema
 from schemas.layouts.blip3_ocr import blip3_ocr_schema
-from schemas.output_set.layout import DATA, MANIFESTS, QUARANTINE, committed
+from schemas.output_set.layout import DATA, MANIFESTS, QUARANTINE, committed, read_output
 from schemas.output_set.manifest import InputFile, Manifest
 from schemas.output_set.recipe_file import held_recipe
 from schemas.records.caption import Caption
@@ -158,10 +157,7 @@ def read_data(annotations: Folder, source: Manifest) -> bytes | None:
     """The annotation file, as it was committed; None when the shard was empty."""
     for file in source.outputs:
         if file.path == data_name(source):
-            data = annotations.read(file.path)
-            if hashlib.sha256(data).hexdigest() != file.sha256:
-                raise ShardloomError(f"{annotations.path(file.path)} is not as it was committed: verify the set")
-            return data
+            return read_output(annotations, file.path, file.sha256)
     return None
 
 

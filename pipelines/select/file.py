@@ -24,7 +24,7 @@ from curation.selection.verdicts import CODES, ORDER, STAYS, sound_text, uids_of
 from pipelines.inputs.parquet_rows import PAGE_BUFFER, mapped
 from pipelines.inputs.shards import InputShard
 from pipelines.select.selection import Selection
-from schemas.errors import ShardloomError
+from schemas.errors import ShardloomError, one_line
 from schemas.layouts.subset_file import FirstSeen, contains, open_subset
 from schemas.output_set.layout import DATA, QUARANTINE
 from schemas.output_set.manifest import InputFile, Manifest, OutputFile
@@ -249,4 +249,4 @@ def errors_of(shown: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:
-        raise ShardloomError(f"cannot read {shown}: {' '.join(str(error).split())[:200]}") from None
+        raise ShardloomError(f"cannot read {shown}: {one_line(error)}") from None

@@ -15,7 +15,7 @@ from pipelines.output.job import Context, Job, run_job
 from pipelines.output.totals import Totals
 from pipelines.recipes.select import SelectRecipe
 from pipelines.select.selection import Selection, changed, selection_of
-from schemas.errors import UsageError
+from schemas.errors import UsageError, one_line
 from schemas.output_set.manifest import Manifest
 from schemas.storage.folder import Folder, matching, split
 
@@ -115,7 +115,7 @@ def schema_of(path: str) -> pa.Schema:
         try:
             return pq.read_schema(file)
         except (pa.ArrowException, UnicodeDecodeError) as error:  # the latter: a column's name
-            raise UsageError(f"{path} is no Parquet file: {' '.join(str(error).split())[:200]}") from None
+            raise UsageError(f"{path} is no Parquet file: {one_line(error)}") from None
 
 
 def check_place(output: Folder, recipe: SelectRecipe, inputs: Sequence[InputShard]) -> None:

@@ -23,7 +23,7 @@ from pipelines.inputs.parquet_rows import PAGE_BUFFER
 from pipelines.inputs.shards import InputShard
 from pipelines.output.job import Context
 from pipelines.recipes.select import SelectRecipe
-from schemas.errors import ShardloomError, UsageError
+from schemas.errors import ShardloomError, UsageError, one_line
 from schemas.records.fingerprint import EngineFingerprint
 
 HALF = 1 << 16  # values of 16 bits
@@ -84,7 +84,7 @@ def read_scores(column: str, shard: InputShard) -> Iterator[NDArray[np.float32]]
                 scores = pc.cast(batch[column], pa.float32(), safe=False).drop_null().to_numpy(zero_copy_only=False)
                 yield scores[~np.isnan(scores)]
         except (pa.ArrowException, OSError) as error:
-            raise ShardloomError(f"cannot read {shard.path}: {' '.join(str(error).split())[:200]}") from None
+            raise ShardloomError(f"cannot read {shard.path}: {one_line(error)}") from None
 
 
 def ordered_bits(scores: NDArray[np.float32]) -> NDArray[np.uint32]:

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from curation.captions.families import GRANULARITIES, PARSERS, Family
 from pipelines.recipes.render import RenderRecipe
 from pipelines.recipes.shard import ShardRecipe
-from schemas.errors import ShardloomError, UsageError
-from schemas.output_set.layout import DATA, MANIFESTS, committed
+from schemas.errors import ShardloomError, UsageError, one_line
+from schemas.output_set.layout import DATA, MANIFESTS, committed, read_output
 from schemas.output_set.manifest import InputFile
 from schemas.output_set.recipe_file import held_recipe
 from schemas.records.caption import Caption
@@ -128,9 +128,7 @@ class CaptionSet:
         """
         name = self.namesake(shard)
         if is_own and name is not None:
-            data = self.folder.read(name)
-            if hashlib.sha256(data).hexdigest() != self.hashes[name]:
-                raise ShardloomError(f"{self.folder.path(name)} is not as it was committed: verify the set")
+            data = read_output(self.folder, name, self.hashes[name])
             return Captions(read_table(io.BytesIO(data), COLUMNS).to_pylist())
         return Captions(self._search(identities()))
 
@@ -145,7 +143,7 @@ class CaptionSet:
                                 return "ocr" if opening[1] == "{" else "grounding"
                         break
             except (pa.ArrowException, TypeError) as error:
-                raise ShardloomError(f"cannot read captions in {self.folder.path(name)}: {str(error)[:300]}") from None
+                raise ShardloomError(f"cannot read captions in {self.folder.path(name)}: {one_line(error)}") from None
         return "ocr"
 
     def _search(self, identities: set[str]) -> list[dict[str, Any]]:
@@ -162,7 +160,7 @@ class CaptionSet:
                     found += lazy.select(names).filter(wanted).collect().to_dicts()
                     is_known = True
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise ShardloomError(f"cannot read captions in {self.folder.url}: {str(error)[:300]}") from None
+            raise ShardloomError(f"cannot read captions in {self.folder.url}: {one_line(error)}") from None
         if not is_known:
             raise UsageError(f"{self.folder.url}: the files have no columns `captions` and `uid` or `url`")
         return found

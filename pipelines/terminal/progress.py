@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from schemas.terminal import duration
+
 LINE_SECONDS = 10.0
 
 
@@ -58,10 +60,5 @@ class Progress:
         elif not self.quiet and time.monotonic() - self._line >= LINE_SECONDS:
             self._line = time.monotonic()
             share = self.done / self.total
-            left = f", {_clock(seconds * (1 - share) / share)} left" if share > 0 and not doing else ""
+            left = f", {duration(seconds * (1 - share) / share)} left" if share > 0 and not doing else ""
             print(f"{self.title}: {share:.0%}, {rate}{left}{note}", file=sys.stderr, flush=True)
-
-
-def _clock(seconds: float) -> str:
-    minutes, hours = int(seconds) // 60, int(seconds) // 3600
-    return f"{hours}:{minutes % 60:02d}:{int(seconds) % 60:02d}"

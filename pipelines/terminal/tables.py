@@ -1,6 +1,5 @@
-"""What the command line prints. Text that came from images, files or the web is made harmless first."""
+"""What the command line prints. Text that came from elsewhere is made harmless first (`visible`)."""
 
-import unicodedata
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -9,21 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from schemas.records.caption import Caption
-
-_UNSAFE = frozenset(("Cc", "Cs", "Zl", "Zp"))  # controls (ANSI escapes begin with one), half pairs, line ends
-_TURNING = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"))  # they reorder what follows
-
-
-def visible(text: str) -> str:
-    r"""The text with all that would steer a terminal written out, as `\x1b`; every script stays as it is."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(
-        char.encode("unicode_escape").decode()
-        if unicodedata.category(char) in _UNSAFE or unicodedata.bidirectional(char) in _TURNING
-        else char
-        for char in text
-    )
+from schemas.terminal import visible
 
 
 def cell(text: str) -> Text:

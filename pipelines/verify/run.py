@@ -3,7 +3,7 @@
 import hashlib
 import io
 from collections.abc import Iterable, Iterator
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -66,15 +66,15 @@ def output_faults(folder: Folder, manifest: Manifest) -> Iterator[str]:
         if not folder.exists(out.path):
             yield f"{folder.path(out.path)}: is missing"
             continue
-        with folder.open(out.path) as file:
-            size, sha256 = read_tar(file, spans) if out.path.endswith(".tar") else read_hash(file)
+        is_tar = out.path.endswith(".tar")
+        size, sha256 = read_tar(folder, out.path, spans) if is_tar else folder.sha256(out.path)
         if (size, sha256) != (out.size, out.sha256):
             yield (
                 f"{folder.path(out.path)}: has {size} bytes of sha256 {sha256[:12]}..., "
                 f"not {out.size} of {out.sha256[:12]}..."
             )
             continue
-        sound[out.path] = len(spans) if out.path.endswith(".tar") else rows_of(folder, out)
+        sound[out.path] = len(spans) if is_tar else rows_of(folder, out)
         if sound[out.path] != out.rows:
             yield f"{folder.path(out.path)}: holds {sound[out.path]} rows, not {out.rows}"
     index, shard = f"{INDEX}/{manifest.name}.parquet", f"{DATA}/{manifest.name}"
@@ -87,12 +87,13 @@ def output_faults(folder: Folder, manifest: Manifest) -> Iterator[str]:
         yield from index_faults(folder, index, ({"key": key} | nowhere for key in keys))
 
 
-def read_tar(file: BinaryIO, spans: list[Span]) -> tuple[int, str]:
+def read_tar(folder: Folder, path: str, spans: list[Span]) -> tuple[int, str]:
     """Size and hash of a tar in one pass, in which it is gathered where its samples lie."""
-    reader = TarReader(file)
-    for sample in reader:
-        members = [{"name": m.name, "offset": m.offset, "size": len(m.data)} for m in sample.members.values()]
-        spans.append((sample.start, members))
+    with folder.open(path) as file:
+        reader = TarReader(file)
+        for sample in reader:
+            members = [{"name": m.name, "offset": m.offset, "size": len(m.data)} for m in sample.members.values()]
+            spans.append((sample.start, members))
     return reader.size, reader.sha256
 
 
@@ -102,15 +103,6 @@ def expected_in_tar(found: Span) -> dict[str, Any]:
     key = members[0]["name"].partition(".")[0]
     parts = [{"ending": m["name"].removeprefix(f"{key}."), "offset": m["offset"], "size": m["size"]} for m in members]
     return {"key": key} | span(start, parts)
-
-
-def read_hash(file: BinaryIO) -> tuple[int, str]:
-    """Size and hash of any other file."""
-    digest, size = hashlib.sha256(), 0
-    while data := file.read(8 << 20):
-        digest.update(data)
-        size += len(data)
-    return size, digest.hexdigest()
 
 
 def rows_of(folder: Folder, out: OutputFile) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from schemas.errors import one_line
 from schemas.layouts.blip3_ocr import LEAD_IN, POSITIONS, escape_tagged, unescape_tagged
 from schemas.records.box import Box
 from schemas.records.caption import Caption
@@ -142,7 +143,7 @@ def parse_captions(captions: str) -> list[Caption]:
             warnings.simplefilter("ignore")  # of backslashes that escape nothing, which Python lets stand as we do
             items = ast.literal_eval(captions.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
-        raise ValueError(f"captions is no Python literal: {' '.join(str(error).split())}") from None
+        raise ValueError(f"captions is no Python literal: {one_line(error)}") from None
     return [_caption(item, f"captions[{number}]") for number, item in enumerate(items)]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import UsageError
+from schemas.errors import UsageError, one_line
 from schemas.output_set.manifest import InputFile
 from schemas.storage.folder import split
 from schemas.storage.local_copy import local_copy, size_and_hash
@@ -34,7 +34,7 @@ def _mapped(local: Path, path: str) -> NDArray[Any]:
                 raise UsageError(f"{path} is no .npy file: it does not begin as one does")
         uids: NDArray[Any] = np.load(local, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        raise UsageError(f"{path} is no .npy file: {' '.join(str(error).split())[:200]}") from None
+        raise UsageError(f"{path} is no .npy file: {one_line(error)}") from None
     if uids.dtype != UIDS or uids.ndim != 1:
         raise UsageError(f"{path} is no subset file: it holds {uids.dtype}, not one row of 'u8,u8'")
     return uids

@@ -1,6 +1,8 @@
 """The folder that every command writes (DESIGN.md §4), as it is read. Only a manifest counts."""
 
-from schemas.errors import UsageError
+import hashlib
+
+from schemas.errors import ShardloomError, UsageError, one_line
 from schemas.output_set.manifest import Manifest
 from schemas.storage.folder import Folder
 
@@ -21,7 +23,15 @@ def read_manifest(output: Folder, name: str) -> Manifest:
     try:
         manifest = Manifest.from_json(output.read(path))
     except ValueError as error:
-        raise UsageError(f"{output.path(path)}: {' '.join(str(error).split())}") from None
+        raise UsageError(f"{output.path(path)}: {one_line(error)}") from None
     if name != f"{manifest.name}.json":
         raise UsageError(f"{output.path(path)}: is the manifest of {manifest.name}")
     return manifest
+
+
+def read_output(output: Folder, path: str, sha256: str) -> bytes:
+    """Reads an output file, whose manifest has this hash of it. Raises `ShardloomError` for any other bytes."""
+    data = output.read(path)
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise ShardloomError(f"{output.path(path)} is not as it was committed: verify the set")
+    return data

@@ -1,12 +1,13 @@
 """Recipes as files: YAML that becomes typed options, or one line that names what is wrong with it."""
 
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from schemas.errors import StorageError, UsageError
+from schemas.errors import StorageError, UsageError, one_line
 from schemas.storage.folder import Folder, split
 
 RECIPE_FILE = "recipe.yaml"  # in an output set: what it was made by
@@ -37,7 +38,7 @@ def read_recipe(path: str) -> dict[str, Any]:
     except OSError as error:
         raise UsageError(f"cannot read recipe {path}: {error.strerror}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no text, a date that is none
-        raise UsageError(f"recipe {path} is no YAML: {' '.join(str(error).split())}") from None
+        raise UsageError(f"recipe {path} is no YAML: {one_line(error)}") from None
     if not isinstance(values, dict):
         raise UsageError(f"recipe {path} is no mapping")
     return values
@@ -59,6 +60,35 @@ def held_recipe(output: Folder) -> dict[str, Any]:
 def dump_yaml(values: dict[str, Any]) -> bytes:
     """YAML with the order of keys kept."""
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode()
+
+
+def option_group(values: dict[str, Any], path: Sequence[str]) -> dict[str, Any]:
+    """Returns the mapping that holds the option at a path of keys, for a caller that overrides the option.
+
+    Groups that are missing or empty are made; those on the way are copied, so that the caller's own values stay as
+    they are. Raises `UsageError` where a plain value stands in the place of a group.
+    """
+    group = values
+    for name in path[:-1]:
+        below = group.get(name)
+        if not isinstance(below, dict | None):
+            raise UsageError(f"{'.'.join(path)}: {name} is no group of options")
+        below = group[name] = dict(below or {})
+        group = below
+    return group
+
+
+def differences(held: Any, asked: Any, free: Collection[str] = (), name: str = "") -> list[str]:
+    """Names each option that differs between two recipes, with both values.
+
+    `free` are dotted names of options and groups that may differ. `name` is that of the group which is compared.
+    """
+    if name in free:
+        return []
+    if isinstance(held, dict) and isinstance(asked, dict):
+        below = [(key, f"{name}.{key}".lstrip(".")) for key in dict.fromkeys([*held, *asked])]
+        return [line for key, inner in below for line in differences(held.get(key), asked.get(key), free, inner)]
+    return [] if held == asked else [f"{name} is {held!r} there and {asked!r} here"]
 
 
 def _fault(fault: dict[str, Any]) -> str:

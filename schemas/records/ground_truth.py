@@ -23,7 +23,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from schemas.errors import UsageError
+from schemas.errors import UsageError, one_line
 from schemas.records.box import Box
 
 Pixel = Annotated[float, Field(allow_inf_nan=False)]
@@ -227,5 +227,5 @@ def _lines(model: type[L], data: bytes, path: str) -> Iterator[tuple[int, L]]:
         except ValidationError as error:
             fault = error.errors(include_input=False, include_url=False)[0]
             where = ".".join(map(str, fault["loc"]))
-            message = " ".join(fault["msg"].split())
+            message = one_line(fault["msg"])
             raise UsageError(f"{path}, line {number}: {f'{where}: ' if where else ''}{message}") from None

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from schemas.errors import StorageError, UsageError
+from schemas.errors import StorageError, UsageError, one_line
 
 TEMPORARY = ".tmp-"
 OPTIONS = "SHARDLOOM_STORAGE_OPTIONS"  # variable with a JSON object of options of fsspec's file system
@@ -297,7 +297,7 @@ def sizes_of_matching(pattern: str) -> dict[str, int]:
     except OSError as error:
         raise UsageError(f"cannot list {pattern}: {_reason(error)}") from None
     except ValueError as error:  # `a**`, a whole store
-        raise UsageError(f"{pattern}: {' '.join(str(error).split())}") from None
+        raise UsageError(f"{pattern}: {one_line(error)}") from None
     if not found:
         raise UsageError(f"no file matches {pattern}")
     if not protocol and not pattern.startswith("/"):  # keep relative what was asked for relatively

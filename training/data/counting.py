@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curation.mixture.sources import SourceSet, SourceShard, read_indexes
-from schemas.errors import ShardloomError
+from schemas.errors import ShardloomError, one_line
 from schemas.output_set.shard_index import INDEX, tokenizer_of
 from schemas.records.document import MAX_JSON, parse_object
 from training.data.options import SourceText
@@ -145,4 +145,4 @@ def _table_parts(counter: Counter, shard: SourceShard) -> Iterator[list[str | No
                     else:
                         yield counter.documents(row["texts"], row["metadata"])
         except (pa.ArrowException, ValueError) as error:
-            raise ShardloomError(f"cannot read {shard.path}: {' '.join(str(error).split())[:200]}") from None
+            raise ShardloomError(f"cannot read {shard.path}: {one_line(error)}") from None

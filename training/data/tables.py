@@ -5,8 +5,6 @@ from there: a start takes no time, and five hundred million samples take no Pyth
 all that it hangs on; one that is there is whole, because it is put there by a rename.
 """
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -14,7 +12,6 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +27,7 @@ from curation.mixture.shards import ShardRows
 from curation.mixture.sources import SourceSet
 from schemas.errors import UsageError
 from schemas.output_set.shard_index import INDEX
+from schemas.storage.file_lock import acquire_file_lock
 from training.data.counting import NO_TEXT, Counter, counted
 from training.data.images import ImageShape
 from training.data.markup import Markup
@@ -84,8 +82,7 @@ class TableMaker:
         folder = self._cache / self.key(source)
         try:
             if not folder.is_dir():
-                self._cache.mkdir(parents=True, exist_ok=True)
-                with _locked(folder.with_suffix(".lock")):
+                with acquire_file_lock(folder.with_suffix(".lock")):
                     if not folder.is_dir():
                         self._make(source, folder)
         except OSError as error:
@@ -213,12 +210,3 @@ def _sums(values: NDArray[Any], starts: NDArray[np.int64], ends: NDArray[np.int6
 
 def _cache_home() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Holds a lock on a file, which goes with the process that holds it; none where the file system knows none."""
-    with path.open("w") as file:
-        with contextlib.suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from curation.engines.weights import WeightsFormat
-from schemas.errors import UsageError
+from schemas.errors import UsageError, one_line
 from training.model.attention import Implementation, packed_mask
 from training.model.config import PartOptions
 
@@ -157,7 +157,7 @@ def _config(settings: dict[str, Any]) -> "PreTrainedConfig":
     try:
         return AutoConfig.for_model(**settings)
     except Exception as error:  # noqa: BLE001  no model_type, one it doesn't know, values that can't be
-        what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        what = one_line(error, with_type=True)
         raise UsageError(f"language: no model can be made of language.config: {what}") from None
 
 
@@ -169,7 +169,7 @@ def _new(config: "PreTrainedConfig", attention: Implementation) -> "PreTrainedMo
             config, attn_implementation=attention, dtype=torch.float32, trust_remote_code=False
         )
     except (ValueError, TypeError, ImportError) as error:
-        what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        what = one_line(error, with_type=True)
         raise UsageError(f"language: no causal model can be made of language.config: {what}") from None
     return _checked(model)
 

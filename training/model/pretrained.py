@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from schemas.errors import ShardloomError, UsageError
+from schemas.errors import ShardloomError, UsageError, one_line
 from training.model.config import ModelOptions, PromptOptions
 from training.model.lmm import ResamplerLMM
 from training.model.parts import described, settings_of
@@ -86,7 +86,7 @@ def save_pretrained(
         unfinished.replace(folder)
         shutil.rmtree(old, ignore_errors=True)
     except (OSError, SafetensorError) as error:
-        what = " ".join(str(error).split())
+        what = one_line(error)
         raise ShardloomError(f"export: cannot write {folder}: {what}; make room, and save the model again") from None
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -133,7 +133,7 @@ def _of_a_model(folder: Path) -> Iterator[dict[str, Any]]:
     try:
         yield json.loads((folder / CONFIG_FILE).read_text("utf-8"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # pydantic's, too, is a ValueError
-        what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        what = one_line(error, with_type=True)
         raise UsageError(f"model: {folder / CONFIG_FILE} is no model's: {what}; pass another folder") from None
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from curation.engines.weights import WeightsFormat
-from schemas.errors import UsageError
+from schemas.errors import UsageError, one_line
 
 if TYPE_CHECKING:
     from transformers import SiglipVisionModel
@@ -53,7 +53,7 @@ class VisionTower(nn.Module):
         try:
             model = SiglipVisionModel(SiglipVisionConfig(**config))
         except Exception as error:  # noqa: BLE001  transformers' checks raise what they like
-            what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            what = one_line(error, with_type=True)
             raise UsageError(f"vision: no tower can be made of vision.config: {what}") from None
         return cls(model)
 

@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from schemas.errors import UsageError
+from schemas.errors import UsageError, one_line
 
 WEIGHTS_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
 
@@ -46,7 +46,7 @@ def tensors_of(folder: Path, bare: bool = False) -> Iterator[tuple[str, Tensor]]
                     else:
                         yield key, opened.get_tensor(key)
         except (OSError, SafetensorError) as error:
-            what = " ".join(str(error).split())
+            what = one_line(error)
             raise UsageError(f"model: cannot read {file}: {what}; pass a folder of whole weights") from None
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from schemas.errors import UsageError
+from schemas.errors import UsageError, one_line
 from training.model.lmm import ResamplerLMM
 from training.model.weights import fill, own_keys, tensors_of
 
@@ -67,7 +67,7 @@ def _of_checkpoint(path: Path, tower: dict[str, Tensor]) -> Iterator[tuple[str, 
         content: Any = torch.load(path, map_location="cpu", mmap=True, weights_only=True)  # runs no code of the file's
         state = dict(content.get("model_state_dict", content))
     except Exception as error:  # noqa: BLE001  torch raises what it likes on damaged files
-        what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        what = one_line(error, with_type=True)
         raise UsageError(
             f"xgen-mm: cannot read {path}: {what}; pass a folder of safetensors, or a checkpoint"
         ) from None

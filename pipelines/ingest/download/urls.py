@@ -19,7 +19,7 @@ from curation.sources import SOURCES
 from pipelines.img2dataset.process import is_web_address
 from pipelines.ingest.row_watch import RETRIES, RowWatch
 from pipelines.ingest.unit import Unit, images_of, read_draft
-from pipelines.inputs.source_files import StretchReader
+from pipelines.inputs.source_files import stretch_items
 from pipelines.output.job import Context
 from pipelines.recipes.ingest import IngestRecipe
 from pipelines.terminal.progress import Progress
@@ -83,7 +83,7 @@ def listed(
 def unit_addresses(recipe: IngestRecipe, output: Folder, watch: RowWatch, unit: Unit) -> int:
     """Writes the distinct addresses of a unit's images, sorted; their number."""
     urls: set[str] = set()
-    rows = StretchReader(SOURCES[recipe.source], unit.stretch)
+    rows = stretch_items(SOURCES[recipe.source], unit.stretch)
     for item in watch.rows("addresses", unit.name, unit.stretch, rows):
         draft = read_draft(recipe, item)
         if not isinstance(draft, Rejected):

@@ -17,16 +17,27 @@ from hypothesis import strategies as st
 
 from curation.sources import SOURCES, ReadOptions
 from pipelines.inputs.parquet_rows import rows
-from pipelines.inputs.source_files import Item, Stretch, StretchReader, cut_file, source_files
+from pipelines.inputs.source_files import (
+    Item,
+    Stretch,
+    StretchSummary,
+    cut_file,
+    read_stretch,
+    source_files,
+    stretch_items,
+)
+from pipelines.inputs.summarised import Summarised
 from schemas.errors import ShardloomError, UsageError
 from schemas.records.quarantine import Reason, Rejected
 
 TEXT = SOURCES["text"]
 
 
-def read(stretch: Stretch) -> tuple[StretchReader, list[Item]]:
-    reader = StretchReader(TEXT, stretch)
-    return reader, list(reader)
+def read(stretch: Stretch) -> tuple[StretchSummary, list[Item]]:
+    rows = Summarised(read_stretch(TEXT, stretch))
+    items = list(rows)
+    assert [item.key for item in stretch_items(TEXT, stretch)] == [item.key for item in items]
+    return rows.summary, items
 
 
 def parquet(path: Path, groups: list[int]) -> str:
@@ -130,7 +141,7 @@ def test_lists_are_cut_by_items(tmp_path: Path) -> None:
     reader = SOURCES["visual-genome"]
     found = cut_file(reader, 3, str(path))
     assert [(stretch.start, stretch.stop) for stretch in found] == [(0, 3), (3, 6), (6, 7)]
-    items = [item.content["id"] for stretch in found for item in StretchReader(reader, stretch)]
+    items = [item.content["id"] for stretch in found for item in stretch_items(reader, stretch)]
     assert items == list(range(7))
     path.write_text(path.read_text()[:-5])
     with pytest.raises(UsageError, match=rf"{path}: "):
@@ -162,7 +173,7 @@ def test_times_are_read_as_text_and_cost_no_row(tmp_path: Path) -> None:
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
     kale = SOURCES["kale"]
     (stretch,) = cut_file(kale, 10, str(tmp_path / "a.parquet"))
-    first, second, third = (item.content for item in StretchReader(kale, stretch))
+    first, second, third = (item.content for item in stretch_items(kale, stretch))
     at, later = "1970-01-01 00:00:00.001", f"<value out of range: {2**50}>"
     fixed = {"url": "http://u", "caption": "c"}
     assert first == fixed | {

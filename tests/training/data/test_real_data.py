@@ -10,7 +10,7 @@ from curation.images.decode import DecodeLimits
 from curation.sources import SOURCES, ReadOptions
 from pipelines.ingest.stores.open import open_stores
 from pipelines.ingest.stores.store import find
-from pipelines.inputs.source_files import StretchReader, cut_file
+from pipelines.inputs.source_files import cut_file, stretch_items
 from schemas.records.document import CaptionDraft, Document, DraftImage
 from schemas.records.quarantine import Rejected
 from schemas.records.training_shard import CaptionedImage
@@ -38,7 +38,7 @@ def records(data: Path, source: str) -> Iterator[CaptionedImage | Document]:
 
     paths = matching(f"{folder}/*.{'parquet' if source in ('obelics', 'mint-html') else 'tar'}")
     stretches = [stretch for path in paths for stretch in cut_file(SOURCES[source], 1000, path)]
-    items = (item.content for stretch in stretches for item in StretchReader(SOURCES[source], stretch))
+    items = (item.content for stretch in stretches for item in stretch_items(SOURCES[source], stretch))
     for number, item in enumerate(items):
         with contextlib.suppress(Rejected):
             if isinstance(item, Rejected):

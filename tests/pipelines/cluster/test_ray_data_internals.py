@@ -9,9 +9,8 @@ from ray.data._internal.execution.execution_callback import ExecutionCallback
 from ray.data._internal.execution.operators.map_operator import MapOperator
 from ray.data._internal.execution.streaming_executor import StreamingExecutor
 
-from pipelines.annotate.ray_data import Forgetful
-from pipelines.annotate.run import set_up_ray_data
 from pipelines.cluster.connection import connect
+from pipelines.cluster.ray_data_internals import Forgetful, set_up_ray_data
 from pipelines.recipes.base import RunOptions
 
 CHUNKS = 20

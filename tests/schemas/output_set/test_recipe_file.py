@@ -1,0 +1,41 @@
+"""Tests of how a recipe's options are overridden and compared."""
+
+from typing import Any
+
+import pytest
+
+from schemas.errors import UsageError
+from schemas.output_set.recipe_file import differences, option_group
+
+
+def test_a_group_is_made_where_there_is_none() -> None:
+    values: dict[str, Any] = {"run": None}
+    option_group(values, ["run", "workers"])["workers"] = 2
+    option_group(values, ["a", "b", "c"])["c"] = 3
+    option_group(values, ["seed"])["seed"] = 4
+    assert values == {"run": {"workers": 2}, "a": {"b": {"c": 3}}, "seed": 4}
+
+
+def test_an_override_leaves_the_callers_values_alone() -> None:
+    mine = {"samples": 4, "bytes": 1000}
+    values = {"chunk": mine}
+    option_group(values, ["chunk", "samples"])["samples"] = 8
+    assert values == {"chunk": {"samples": 8, "bytes": 1000}}
+    assert mine == {"samples": 4, "bytes": 1000}
+
+
+def test_a_value_is_no_group() -> None:
+    with pytest.raises(UsageError) as error:
+        option_group({"steps": 7}, ["steps", "more"])
+    assert str(error.value) == "steps.more: steps is no group of options"
+
+
+def test_differences_are_named_in_order_but_for_those_that_are_free() -> None:
+    held = {"seed": 0, "data": {"seed": 0, "workers": 2}, "run": {"output": "a"}, "gone": 1}
+    asked = {"seed": 0, "data": {"seed": 4, "workers": 3}, "run": {"output": "b"}, "new": 2}
+    assert differences(held, asked, {"run", "data.workers"}) == [
+        "data.seed is 0 there and 4 here",
+        "gone is 1 there and None here",
+        "new is None there and 2 here",
+    ]
+    assert differences(held, held) == []

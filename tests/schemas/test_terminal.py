@@ -1,0 +1,26 @@
+"""Tests of what a terminal is shown."""
+
+import pytest
+
+from schemas.terminal import duration, visible
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("STOP 24 h", "STOP 24 h"),
+        ("出口 مخرج é", "出口 مخرج é"),
+        ("\x1b[2J", r"\x1b[2J"),
+        ("a\nb\tc", r"a\nb\tc"),
+        ("\u202eevil", r"\u202eevil"),
+        ("\ud83d", r"\ud83d"),
+        ("a\u2028b", r"a\u2028b"),
+    ],
+)
+def test_nothing_steers_the_terminal_and_every_script_stays(text: str, shown: str) -> None:
+    assert visible(text) == shown
+
+
+def test_durations_have_no_end() -> None:
+    shown = ["0:00:00", "0:01:05", "1:05:09", "100:00:00"]
+    assert [duration(seconds) for seconds in (0.9, 65, 3909.5, 360_000)] == shown
