@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from string import Formatter
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pydantic import Field, PositiveInt
 
 from curation.captions.atoms import (
     SENTENCE_MARKS,
@@ -28,17 +29,20 @@ from curation.captions.atoms import (
     raw_flags,
     thousandths,
 )
-from curation.captions.lists import has_few, keep_above, offsets, whole
+from curation.captions.family import CaptionFamily, CaptionOptions, Columns, Enough
+from curation.captions.lists import offsets, whole
 from schemas.layouts.blip3_ocr import (
     FILLER,
     GRANULARITIES,
     LEAD_IN,
     POSITIONS,
+    blip3_ocr_schema,
     escape_quoted,
     escape_tagged,
     parse_captions,
 )
 from schemas.records.caption import Caption
+from schemas.records.quarantine import Reason
 from schemas.records.text_line import OCR, TextLine, line_to_arrow
 
 WORDINGS = (
@@ -158,16 +162,6 @@ def preview(
     return parse_captions(columns.captions[0].as_py())
 
 
-def keep_confident(ocr: pa.ListArray | pa.ChunkedArray, min_confidence: float) -> pa.ListArray:
-    """The lists without the lines whose confidence (0 to 1) is below the floor. A null stays null."""
-    return keep_above(ocr, "confidence", min_confidence)
-
-
-def has_few_lines(ocr: pa.ListArray | pa.ChunkedArray, min_lines: int) -> pa.BooleanArray:
-    """Which rows have less than `min_lines` lines of text; a null has none."""
-    return has_few(ocr, min_lines)
-
-
 def _slices(ocr: pa.ListArray, raw_captions: pa.StringArray) -> Iterator[slice]:
     """Cuts the rows so that no slice outgrows an Arrow array: twelve captions, at worst six bytes for a character."""
     starts = offsets(ocr)
@@ -265,3 +259,36 @@ def _metadata(lines: _Lines, uids: pa.StringArray) -> pa.StringArray:
     return pc.binary_join_element_wise(
         '{"entries": [', lines.entries(), '], "length": ', count, ', "uid": ', uid, "}", ""
     )
+
+
+class OcrOptions(CaptionOptions):
+    """What may be asked for of OCR captions."""
+
+    granularities: list[Annotated[int, Field(ge=0, le=5)]] = Field([0, 1, 2, 3, 4, 5], min_length=1)
+    min_confidence: float = Field(
+        0.0, ge=0, le=1, description="the engine's own floor stands; raise it here at no cost"
+    )
+    min_lines: PositiveInt = Field(1, description="an image without text has no OCR caption")
+
+
+def _render_annotations(table: pa.Table, options: OcrOptions, _: pa.StringArray | None) -> Columns:
+    return render(table["ocr"], table["caption"], table["uid"], options.granularities, options.raw_caption)._asdict()
+
+
+def _schema(revision: str, _: str) -> pa.Schema:
+    return blip3_ocr_schema(revision)
+
+
+FAMILY = CaptionFamily(
+    name="ocr",
+    column="ocr",
+    columns=("ocr",),
+    granularities=GRANULARITIES,
+    enough=Enough("lines", "confidence", floor="min_confidence", least="min_lines", reason=Reason.TOO_FEW_LINES),
+    options=OcrOptions,
+    render=_render_annotations,
+    schema=_schema,
+    parse=parse_captions,
+    source="blip3-ocr",
+    item_openings="{",
+)

@@ -69,7 +69,9 @@ class JoinedShard:
             captions = self.captions.parse(row.captions)
         except ValueError as error:
             raise Rejected(Reason.NO_CAPTION, f"its captions can't be read: {error}") from None
-        if self.captions.family != "ocr":  # training shards have one form for all families: the JSON of OCR captions
+        if (
+            not self.captions.family.has_training_form
+        ):  # training shards have one form for all families: the JSON of OCR captions
             row = replace(row, captions=json.dumps([asdict(caption) for caption in captions], ensure_ascii=False))
         return Joined(self.shard.name, image, width, height, sha256, row, captions)
 

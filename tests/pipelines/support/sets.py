@@ -20,7 +20,7 @@ from pipelines.inputs.shards import input_shards
 from pipelines.output.output_set import begun
 from pipelines.output.totals import Totals
 from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineKind, EngineSpec
-from pipelines.recipes.render import RenderGroundingRecipe, RenderRecipe
+from pipelines.recipes.render import RenderRecipe
 from pipelines.recipes.shard import ShardRecipe
 from pipelines.render.run import render_set
 from pipelines.shard.run import shard
@@ -109,7 +109,7 @@ def caption_set(annotations: Path, output: Path, **options: Any) -> Path:
 
 def grounding_caption_set(annotations: Path, output: Path, **options: Any) -> Path:
     """The grounding captions of an annotation set."""
-    render_set(RenderGroundingRecipe(input=str(annotations), run=ALONE, **options), str(output))
+    render_set(RenderRecipe(family="grounding", input=str(annotations), run=ALONE, **options), str(output))
     return output
 
 
