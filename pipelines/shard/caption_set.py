@@ -22,7 +22,6 @@ from schemas.errors import ShardloomError, UsageError
 from schemas.output_set.layout import DATA, MANIFESTS, committed
 from schemas.output_set.manifest import InputFile
 from schemas.output_set.recipe_file import held_recipe
-from schemas.records.caption import Caption
 from schemas.storage.folder import Folder
 from schemas.storage.parquet import read_table
 
@@ -106,10 +105,6 @@ class CaptionSet:
         if self.own and self.rendered["raw_caption"] not in (raw, "both"):
             raise UsageError(f"raw_caption: {self.folder.url} holds no captions {raw} the alt text")
         return recipe.model_copy(update={"source": recipe.source or self.family.source})
-
-    def parse(self, captions: str) -> list[Caption]:
-        """The captions of one row. ValueError says what is wrong with them."""
-        return self.family.parse(captions)
 
     def namesake(self, shard: str) -> str | None:
         """The file that was rendered from annotations of a shard of this name, if there is one."""
