@@ -13,7 +13,7 @@ GOODS = st.lists(st.lists(st.booleans(), max_size=12), max_size=8)
 
 def censuses(goods: list[list[bool]]) -> list[Census]:
     return [
-        Census(InputShard(f"{number:08d}", f"{number:08d}.tar"), True, np.array(good, bool), 0, "", [], [], [0])
+        Census(InputShard(f"{number:08d}", f"{number:08d}.tar"), True, np.array(good, bool), 0, "", [], b"", None)
         for number, good in enumerate(goods)
     ]
 
