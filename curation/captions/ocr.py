@@ -1,16 +1,13 @@
 """OCR captions in six granularities, rendered a column at a time.
 
-A caption is a pure function of (annotation, template). Each template is cut into atoms once: the strings that can stand
-between two texts, numbers and words already in them. Rendering then looks up which atom stands where and gathers them
-in one pass (`pyarrow.compute.take`), with no Python a row. The atoms are JSON already: nothing is escaped row by row.
+A caption is a pure function of (annotation, template). The templates are compiled (`curation.captions.templates`), so
+that no Python runs for a row.
 """
 
 import json
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
-from string import Formatter
 from typing import Annotated, NamedTuple
 
 import numpy as np
@@ -31,6 +28,7 @@ from curation.captions.atoms import (
 )
 from curation.captions.family import CaptionFamily, CaptionOptions, Columns, Enough
 from curation.captions.lists import offsets, whole
+from curation.captions.templates import compile_template, gather
 from schemas.layouts.blip3_ocr import (
     FILLER,
     GRANULARITIES,
@@ -81,41 +79,8 @@ class OcrColumns(NamedTuple):
     metadata: pa.ChunkedArray
 
 
-@dataclass(frozen=True, slots=True)
-class _Form:
-    """A template cut into atoms. A line of text is one atom from each column, in their order."""
-
-    atoms: pa.StringArray
-    columns: tuple[tuple[str, int], ...]
-    """The field that picks the atom, and where the field's atoms start. Texts stand after all other atoms."""
-
-
-def _compile(template: str, first: str, following: str, is_json: bool) -> _Form:
-    """Cuts a template for lines of which the first begins with `first` and every other one with `following`."""
-    literal = ""
-    columns: list[tuple[str, list[str]]] = [("is_following", [first, following])]
-    for before, field, _, _ in Formatter().parse(template):
-        literal += before
-        if field == "text":
-            columns = [("is_following", [lead + literal for lead in (first, following)]), ("text", [])]
-        elif field:
-            columns.append((field, [literal + value for value in _TABLES[field]]))
-        literal = "" if field else literal
-    if columns[-1][0] == "text":
-        columns.append(("end", [literal]))
-    else:
-        columns[-1] = (columns[-1][0], [value + literal for value in columns[-1][1]])
-    atoms: list[str] = []
-    starts: list[tuple[str, int]] = []
-    for field, values in columns:
-        starts.append((field, len(atoms)))
-        atoms += values
-    starts[1] = ("text", len(atoms))
-    return _Form(pa.array(atoms if is_json else map(as_json, atoms), pa.string()), tuple(starts))
-
-
-_SENTENCES = [_compile(wording, LEAD_IN + FILLER, ", " + FILLER, is_json=False) for wording in WORDINGS]
-_ENTRIES = _compile(_ENTRY, "", ", ", is_json=True)
+_SENTENCES = [compile_template(wording, _TABLES, LEAD_IN + FILLER, ", " + FILLER) for wording in WORDINGS]
+_ENTRIES = compile_template(_ENTRY, _TABLES, "", ", ", is_json=True)
 
 
 def render(
@@ -189,24 +154,13 @@ class _Lines:
 
     def sentences(self, granularity: int) -> pa.StringArray:
         """One sentence a row, JSON-escaped; empty where there is no line."""
-        return self._gather(_SENTENCES[granularity], self.tagged if granularity == 5 else self.quoted)
+        return gather(
+            _SENTENCES[granularity], self.picks, self.tagged if granularity == 5 else self.quoted, self.offsets
+        )
 
     def entries(self) -> pa.StringArray:
         """What stands between the brackets of each row's `entries`."""
-        return self._gather(_ENTRIES, self.plain)
-
-    def _gather(self, form: _Form, texts: pa.StringArray) -> pa.StringArray:
-        if not len(texts):
-            return pa.array([""] * len(self.counts), pa.string())
-        atom = np.empty((len(texts), len(form.columns)), np.int32)
-        for number, (field, start) in enumerate(form.columns):
-            np.add(self.picks[field], start, out=atom[:, number])
-        # out of bounds is out of the question, and looking costs a tenth
-        gathered = pc.take(pa.concat_arrays([form.atoms, texts]), pa.array(atom.ravel()), boundscheck=False)
-        _, ends, characters = gathered.buffers()
-        # a row's atoms lie one after another, so that its string is there already: only the offsets between go
-        row_offsets = np.frombuffer(ends, np.int32)[self.offsets * len(form.columns)]
-        return pa.StringArray.from_buffers(len(self.counts), pa.py_buffer(row_offsets), characters)
+        return gather(_ENTRIES, self.picks, self.plain, self.offsets)
 
 
 def _picks(lines: pa.StructArray) -> dict[str, Index]:
