@@ -15,7 +15,9 @@ import yaml
 from curation.captions.families import FAMILIES
 from pipelines.cli.app import main
 from schemas.layouts.blip3_ocr import parse_captions
+from tests.conftest import REPOSITORY
 from tests.pipelines.support.drivers import hashes
+from tests.pipelines.support.jobs import job_cluster
 from tests.pipelines.support.sets import annotation_set, lines_of, rows, shardloom
 
 FAMILY = Path(__file__).with_name("line_counts.py")
@@ -190,3 +192,23 @@ def test_two_workers_give_the_same_bytes(home: Path, captions: Path) -> None:
     done = render(home, "two", *TRUST, "--workers", "2")
     assert done.returncode == 0, done.stderr
     assert hashes(home / "two") == hashes(captions)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.xdist_group("ray")
+def test_jobs_give_the_same_bytes(home: Path, tmp_path: Path) -> None:
+    """On a cluster that is joined, where the family comes with the job's working folder."""
+    trust = ("--trust-code", "tests.extending.line_counts:LINE_COUNTS")
+    commands = {
+        "render": ("line-counts", str(home / "annotations"), *trust),
+        "shard": ("--images", f"{home}/images/*.tar", "--captions", f"{tmp_path}/render", *trust),
+    }
+    with job_cluster(cpus=4) as jobs:
+        for name, arguments in commands.items():
+            here, there = tmp_path / name, tmp_path / f"job-{name}"
+            alone = shardloom(name, *arguments, "--output", here, "--workers", "1", cwd=REPOSITORY)
+            assert alone.returncode == 0, alone.stderr
+            done = jobs.submit(name, f"pipelines.{name}", *arguments, "--output", str(there), "--workers", "2")
+            assert (done.returncode, jobs.status(name)) == (0, "SUCCEEDED"), done.stdout
+            assert hashes(there) == hashes(here)
