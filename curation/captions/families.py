@@ -1,16 +1,16 @@
-"""The families of captions: what they tell of, and how their published layouts hold them."""
+"""The families of captions, by name: those that ship, and those of users."""
 
-from collections.abc import Callable
-from typing import Literal
+import importlib
 
-from schemas.layouts import blip3_grounding, blip3_ocr
-from schemas.records.caption import Caption
+from curation.captions.family import CaptionFamily
+from curation.registry import Registry
 
-Family = Literal["ocr", "grounding"]
+SHIPPED = ("ocr", "grounding")
+"""Names of the families that ship, each declared as `FAMILY` in the module of its name."""
 
-GRANULARITIES: dict[Family, range] = {"ocr": blip3_ocr.GRANULARITIES, "grounding": blip3_grounding.GRANULARITIES}
 
-PARSERS: dict[Family, Callable[[str], list[Caption]]] = {
-    "ocr": blip3_ocr.parse_captions,
-    "grounding": blip3_grounding.parse_captions,
-}
+def _find_shipped() -> list[CaptionFamily]:
+    return [importlib.import_module(f"curation.captions.{name}").FAMILY for name in SHIPPED]
+
+
+FAMILIES = Registry("family of captions", CaptionFamily, "shardloom.captions", _find_shipped)

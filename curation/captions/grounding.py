@@ -18,22 +18,27 @@ escaped (`schemas.layouts.blip3_grounding.escape_marked`), and reading undoes th
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, repeat
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import Field, PositiveInt
 
 from curation.captions.atoms import SENTENCE_MARKS, THOUSANDTHS, RawCaption, as_json, positions, raw_flags, thousandths
-from curation.captions.lists import has_few, keep_above, offsets, whole
+from curation.captions.family import BaseCaptionOptions, CaptionFamily, Columns, Enough
+from curation.captions.lists import offsets, whole
 from curation.captions.mentions import Mention, find_mentions
 from schemas.layouts.blip3_grounding import (
     BOX_FORMAT,
     GRANULARITIES,
+    blip3_grounding_schema,
     escape_listed,
     escape_marked,
+    parse_captions,
     reads_as_tail,
 )
 from schemas.layouts.blip3_ocr import LEAD_IN, POSITIONS
+from schemas.records.quarantine import Reason
 
 WORDINGS = (
     "{name} ({position})",
@@ -101,16 +106,6 @@ def render(
         entries = ", ".join(thing.entry for thing in things)
         metadata.append(f'{{"entries": [{entries}], "format": "{BOX_FORMAT}", "length": {len(things)}}}')
     return GroundingColumns(pa.array(captions, pa.string()), pa.array(metadata, pa.string()))
-
-
-def keep_sure(boxes: pa.ListArray | pa.ChunkedArray, min_score: float) -> pa.ListArray:
-    """The lists without the things whose score (0 to 1) is below the floor. A null stays null."""
-    return keep_above(boxes, "score", min_score)
-
-
-def has_few_boxes(boxes: pa.ListArray | pa.ChunkedArray, min_boxes: int) -> pa.BooleanArray:
-    """Which rows have less than `min_boxes` things; a null has none."""
-    return has_few(boxes, min_boxes)
 
 
 def _texts_of(
@@ -218,3 +213,32 @@ def _tagged(tags: pa.ListArray | pa.ChunkedArray) -> Iterator[list[Mention]]:
             for name, source, first, last in found[start:stop]
             if source == "caption" and first is not None and last is not None
         ]
+
+
+class GroundingOptions(BaseCaptionOptions):
+    """What may be asked for of grounding captions."""
+
+    granularities: list[Annotated[int, Field(ge=0, le=2)]] = Field([0, 1, 2], min_length=1)
+    min_score: float = Field(0.0, ge=0, le=1, description="the detector's own floor stands; raise it here at no cost")
+    min_boxes: PositiveInt = Field(1, description="an image in which nothing was found has no grounding caption")
+
+
+def _render_annotations(table: pa.Table, options: GroundingOptions, bases: pa.StringArray | None) -> Columns:
+    tags = table["tags"] if "tags" in table.column_names else None
+    columns = render(table["boxes"], table["caption"], tags, bases, options.granularities, options.raw_caption)
+    return {"cogvlm_caption": table["caption"] if bases is None else bases} | columns._asdict()
+
+
+FAMILY = CaptionFamily(
+    name="grounding",
+    column="boxes",
+    columns=("tags", "boxes"),
+    granularities=GRANULARITIES,
+    enough=Enough("boxes", "score", floor="min_score", least="min_boxes", reason=Reason.TOO_FEW_BOXES),
+    options=GroundingOptions,
+    render=_render_annotations,
+    schema=blip3_grounding_schema,
+    parse=parse_captions,
+    source="blip3-grounding",
+    item_openings="[(",
+)

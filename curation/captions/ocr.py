@@ -1,22 +1,20 @@
 """OCR captions in six granularities, rendered a column at a time.
 
-A caption is a pure function of (annotation, template). Each template is cut into atoms once: the strings that can stand
-between two texts, numbers and words already in them. Rendering then looks up which atom stands where and gathers them
-in one pass (`pyarrow.compute.take`), with no Python a row. The atoms are JSON already: nothing is escaped row by row.
+A caption is a pure function of (annotation, template). The templates are compiled (`curation.captions.templates`), so
+that no Python runs for a row.
 """
 
 import json
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
-from string import Formatter
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pydantic import Field, PositiveInt
 
 from curation.captions.atoms import (
     SENTENCE_MARKS,
@@ -28,17 +26,21 @@ from curation.captions.atoms import (
     raw_flags,
     thousandths,
 )
-from curation.captions.lists import has_few, keep_above, offsets, whole
+from curation.captions.family import CaptionFamily, CaptionOptions, Columns, Enough
+from curation.captions.lists import offsets, whole
+from curation.captions.templates import compile_template, gather
 from schemas.layouts.blip3_ocr import (
     FILLER,
     GRANULARITIES,
     LEAD_IN,
     POSITIONS,
+    blip3_ocr_schema,
     escape_quoted,
     escape_tagged,
     parse_captions,
 )
 from schemas.records.caption import Caption
+from schemas.records.quarantine import Reason
 from schemas.records.text_line import OCR, TextLine, line_to_arrow
 
 WORDINGS = (
@@ -77,41 +79,8 @@ class OcrColumns(NamedTuple):
     metadata: pa.ChunkedArray
 
 
-@dataclass(frozen=True, slots=True)
-class _Form:
-    """A template cut into atoms. A line of text is one atom from each column, in their order."""
-
-    atoms: pa.StringArray
-    columns: tuple[tuple[str, int], ...]
-    """The field that picks the atom, and where the field's atoms start. Texts stand after all other atoms."""
-
-
-def _compile(template: str, first: str, following: str, is_json: bool) -> _Form:
-    """Cuts a template for lines of which the first begins with `first` and every other one with `following`."""
-    literal = ""
-    columns: list[tuple[str, list[str]]] = [("is_following", [first, following])]
-    for before, field, _, _ in Formatter().parse(template):
-        literal += before
-        if field == "text":
-            columns = [("is_following", [lead + literal for lead in (first, following)]), ("text", [])]
-        elif field:
-            columns.append((field, [literal + value for value in _TABLES[field]]))
-        literal = "" if field else literal
-    if columns[-1][0] == "text":
-        columns.append(("end", [literal]))
-    else:
-        columns[-1] = (columns[-1][0], [value + literal for value in columns[-1][1]])
-    atoms: list[str] = []
-    starts: list[tuple[str, int]] = []
-    for field, values in columns:
-        starts.append((field, len(atoms)))
-        atoms += values
-    starts[1] = ("text", len(atoms))
-    return _Form(pa.array(atoms if is_json else map(as_json, atoms), pa.string()), tuple(starts))
-
-
-_SENTENCES = [_compile(wording, LEAD_IN + FILLER, ", " + FILLER, is_json=False) for wording in WORDINGS]
-_ENTRIES = _compile(_ENTRY, "", ", ", is_json=True)
+_SENTENCES = [compile_template(wording, _TABLES, LEAD_IN + FILLER, ", " + FILLER) for wording in WORDINGS]
+_ENTRIES = compile_template(_ENTRY, _TABLES, "", ", ", is_json=True)
 
 
 def render(
@@ -158,16 +127,6 @@ def preview(
     return parse_captions(columns.captions[0].as_py())
 
 
-def keep_confident(ocr: pa.ListArray | pa.ChunkedArray, min_confidence: float) -> pa.ListArray:
-    """The lists without the lines whose confidence (0 to 1) is below the floor. A null stays null."""
-    return keep_above(ocr, "confidence", min_confidence)
-
-
-def has_few_lines(ocr: pa.ListArray | pa.ChunkedArray, min_lines: int) -> pa.BooleanArray:
-    """Which rows have less than `min_lines` lines of text; a null has none."""
-    return has_few(ocr, min_lines)
-
-
 def _slices(ocr: pa.ListArray, raw_captions: pa.StringArray) -> Iterator[slice]:
     """Cuts the rows so that no slice outgrows an Arrow array: twelve captions, at worst six bytes for a character."""
     starts = offsets(ocr)
@@ -195,24 +154,13 @@ class _Lines:
 
     def sentences(self, granularity: int) -> pa.StringArray:
         """One sentence a row, JSON-escaped; empty where there is no line."""
-        return self._gather(_SENTENCES[granularity], self.tagged if granularity == 5 else self.quoted)
+        return gather(
+            _SENTENCES[granularity], self.picks, self.tagged if granularity == 5 else self.quoted, self.offsets
+        )
 
     def entries(self) -> pa.StringArray:
         """What stands between the brackets of each row's `entries`."""
-        return self._gather(_ENTRIES, self.plain)
-
-    def _gather(self, form: _Form, texts: pa.StringArray) -> pa.StringArray:
-        if not len(texts):
-            return pa.array([""] * len(self.counts), pa.string())
-        atom = np.empty((len(texts), len(form.columns)), np.int32)
-        for number, (field, start) in enumerate(form.columns):
-            np.add(self.picks[field], start, out=atom[:, number])
-        # out of bounds is out of the question, and looking costs a tenth
-        gathered = pc.take(pa.concat_arrays([form.atoms, texts]), pa.array(atom.ravel()), boundscheck=False)
-        _, ends, characters = gathered.buffers()
-        # a row's atoms lie one after another, so that its string is there already: only the offsets between go
-        row_offsets = np.frombuffer(ends, np.int32)[self.offsets * len(form.columns)]
-        return pa.StringArray.from_buffers(len(self.counts), pa.py_buffer(row_offsets), characters)
+        return gather(_ENTRIES, self.picks, self.plain, self.offsets)
 
 
 def _picks(lines: pa.StructArray) -> dict[str, Index]:
@@ -265,3 +213,36 @@ def _metadata(lines: _Lines, uids: pa.StringArray) -> pa.StringArray:
     return pc.binary_join_element_wise(
         '{"entries": [', lines.entries(), '], "length": ', count, ', "uid": ', uid, "}", ""
     )
+
+
+class OcrOptions(CaptionOptions):
+    """What may be asked for of OCR captions."""
+
+    granularities: list[Annotated[int, Field(ge=0, le=5)]] = Field([0, 1, 2, 3, 4, 5], min_length=1)
+    min_confidence: float = Field(
+        0.0, ge=0, le=1, description="the engine's own floor stands; raise it here at no cost"
+    )
+    min_lines: PositiveInt = Field(1, description="an image without text has no OCR caption")
+
+
+def _render_annotations(table: pa.Table, options: OcrOptions, _: pa.StringArray | None) -> Columns:
+    return render(table["ocr"], table["caption"], table["uid"], options.granularities, options.raw_caption)._asdict()
+
+
+def _schema(revision: str, _: str) -> pa.Schema:
+    return blip3_ocr_schema(revision)
+
+
+FAMILY = CaptionFamily(
+    name="ocr",
+    column="ocr",
+    columns=("ocr",),
+    granularities=GRANULARITIES,
+    enough=Enough("lines", "confidence", floor="min_confidence", least="min_lines", reason=Reason.TOO_FEW_LINES),
+    options=OcrOptions,
+    render=_render_annotations,
+    schema=_schema,
+    parse=parse_captions,
+    source="blip3-ocr",
+    item_openings="{",
+)

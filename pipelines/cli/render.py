@@ -5,16 +5,24 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
+import yaml
 
-from pipelines.cli.flags import Address, Json, Output, RecipeFile, Workers, output_of, report, run_flags
+from curation.captions.families import FAMILIES, SHIPPED
+from pipelines.cli.flags import Address, Json, Output, RecipeFile, TrustCode, Workers, output_of, report, run_flags
 from pipelines.recipes.base import load_recipe
-from pipelines.recipes.render import RenderGroundingRecipe, RenderRecipe
+from pipelines.recipes.render import RenderRecipe
 from pipelines.terminal.tables import print_captions
 from schemas.errors import UsageError
+from schemas.output_set.recipe_file import read_recipe
 
 
 def render(
-    family: Annotated[str, typer.Argument(help="the family of captions: ocr or grounding")],
+    family: Annotated[
+        str,
+        typer.Argument(
+            help=f"the family of captions: {', '.join(SHIPPED)}, that of an installed package, or one of --trust-code"
+        ),
+    ],
     annotations: Annotated[str | None, typer.Argument(help="the annotation set's folder")] = None,
     output: Output = None,
     recipe: RecipeFile = None,
@@ -36,6 +44,10 @@ def render(
     ] = None,
     min_score: Annotated[float | None, typer.Option(help="grounding: leave out boxes below it, 0 to 1")] = None,
     min_boxes: Annotated[int | None, typer.Option(help="grounding: leave out images with fewer boxes")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="any option of the family; may be repeated")
+    ] = None,
+    trust_code: TrustCode = None,
     preview: Annotated[str | None, typer.Option(metavar="KEY", help="print the captions of one key or uid")] = None,
     workers: Workers = None,
     address: Address = None,
@@ -44,6 +56,7 @@ def render(
     """Render captions from annotations. Calls no engine, reads no image, leaves the annotations as they are."""
     from pipelines.render.run import preview_record, render_set
 
+    FAMILIES.trust(*trust_code or [])
     flags: dict[str, Any] = {
         "input": annotations,
         "granularities": granularity or None,
@@ -56,13 +69,7 @@ def render(
         "min_boxes": min_boxes,
         "run": run_flags(output, workers, address, None),
     }
-    loaded: RenderRecipe | RenderGroundingRecipe
-    if family == "ocr":
-        loaded = load_recipe(RenderRecipe, recipe, **flags)
-    elif family == "grounding":
-        loaded = load_recipe(RenderGroundingRecipe, recipe, **flags)
-    else:
-        raise UsageError(f"there is no family of captions {family!r}: use ocr or grounding")
+    loaded = load_recipe(RenderRecipe, recipe, _values(recipe, option, FAMILIES.find(family).name), **flags)
     if preview is None:
         report(render_set(loaded, output_of(loaded), quiet=json_), output_of(loaded), json_)
         return
@@ -71,3 +78,25 @@ def render(
         print(json.dumps([asdict(caption) for caption in captions]))
         return
     print_captions(captions)
+
+
+def _values(recipe: str | None, options: list[str] | None, family: str) -> dict[str, Any]:
+    """What the recipe file and the options say. Raises `UsageError` when the file is of another family."""
+    values = (read_recipe(recipe) if recipe is not None else {}) | parse_options(options)
+    if values.setdefault("family", family) != family:
+        raise UsageError(f"recipe {recipe}: family: it is {values['family']!r} there, and {family!r} was asked for")
+    return values
+
+
+def parse_options(given: list[str] | None) -> dict[str, Any]:
+    """Reads options that are given as KEY=VALUE, with values as YAML has them. Raises `UsageError`."""
+    options: dict[str, Any] = {}
+    for each in given or []:
+        key, equals, value = each.partition("=")
+        if not key or not equals:
+            raise UsageError(f"--option: {each!r} is not KEY=VALUE")
+        try:
+            options[key] = yaml.safe_load(value)
+        except (yaml.YAMLError, ValueError, RecursionError):
+            raise UsageError(f"--option {key}: {value!r} is no YAML value") from None
+    return options

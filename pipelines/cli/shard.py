@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from curation.captions.families import FAMILIES
 from pipelines.cli.flags import (
     Address,
     AllowDamaged,
@@ -12,6 +13,7 @@ from pipelines.cli.flags import (
     Output,
     RecipeFile,
     Tokenizer,
+    TrustCode,
     Workers,
     output_of,
     report,
@@ -35,6 +37,7 @@ def shard(
         bool | None, typer.Option("--raw-caption", help="begin that caption with the alt text")
     ] = None,
     tokenizer: Tokenizer = None,
+    trust_code: TrustCode = None,
     allow_download: AllowDownload = None,
     workers: Workers = None,
     address: Address = None,
@@ -44,6 +47,7 @@ def shard(
     """Join image shards with captions into training shards, each with an index to plan from."""
     from pipelines.shard.run import shard as run
 
+    FAMILIES.trust(*trust_code or [])
     loaded = load_recipe(
         ShardRecipe,
         recipe,

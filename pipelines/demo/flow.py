@@ -23,7 +23,7 @@ from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineSpec
 from pipelines.recipes.base import RunOptions, load_recipe
 from pipelines.recipes.ingest import IngestRecipe, IngestRun
 from pipelines.recipes.mix import MixRecipe
-from pipelines.recipes.render import RenderGroundingRecipe, RenderRecipe
+from pipelines.recipes.render import RenderRecipe
 from pipelines.recipes.shard import ShardRecipe
 from pipelines.render.run import preview_record, render_set
 from pipelines.shard.run import shard
@@ -117,12 +117,9 @@ def annotate_recipe(images: str, run: AnnotateRun) -> AnnotateRecipe:
     return recipe.model_copy(update={"filters": filters, "chunk": chunk})
 
 
-def render_recipes(annotations: str, run: AnnotateRun) -> dict[str, RenderRecipe | RenderGroundingRecipe]:
+def render_recipes(annotations: str, run: AnnotateRun) -> dict[str, RenderRecipe]:
     """Both families of captions, with all their granularities."""
-    return {
-        "ocr": RenderRecipe(input=annotations, run=run),
-        "grounding": RenderGroundingRecipe(input=annotations, run=run),
-    }
+    return {family: RenderRecipe(family=family, input=annotations, run=run) for family in ("ocr", "grounding")}
 
 
 def ingest_documents(output: str, count: int, run: AnnotateRun, seed: int = 0) -> Totals:
@@ -171,7 +168,7 @@ def scores(console: Console, annotations: str, truth: str) -> tuple[TextScores, 
     return texts, boxes
 
 
-def show_captions(console: Console, truth: bytes, families: dict[str, RenderRecipe | RenderGroundingRecipe]) -> None:
+def show_captions(console: Console, truth: bytes, families: dict[str, RenderRecipe]) -> None:
     """Prints pictures of different kinds, with every granularity."""
     rows = [row for row in map(json.loads, truth.splitlines()) if not row["fault"]]
     for family, recipe in families.items():

@@ -1,39 +1,41 @@
-"""What captions a render is asked for, of each family."""
+"""What captions a render is asked for."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Any, ClassVar
 
-from pydantic import Field, PositiveInt
+from pydantic import ConfigDict, Field, PrivateAttr, field_validator
 
+from curation.captions.families import FAMILIES
+from curation.captions.family import CaptionOptions
 from pipelines.recipes.base import Recipe
 
 
 class RenderRecipe(Recipe):
-    """Renders the OCR captions of an annotation set."""
+    """Renders one family of captions from an annotation set.
+
+    All further keys are the family's options, as in `RenderRecipe(family="grounding", input="set", min_boxes=2)`.
+    """
+
+    model_config = ConfigDict(extra="allow")
 
     kind: ClassVar[str] = "render"
-    family: Literal["ocr"] = "ocr"
+    family: str = Field("ocr", description="the name of a family of captions")
     input: str = Field(description="the annotation set's folder")
-    granularities: list[Annotated[int, Field(ge=0, le=5)]] = Field([0, 1, 2, 3, 4, 5], min_length=1)
-    raw_caption: Literal["with", "without", "both"] = "both"
-    min_confidence: float = Field(
-        0.0, ge=0, le=1, description="the engine's own floor stands; raise it here at no cost"
-    )
-    min_lines: PositiveInt = Field(1, description="an image without text has no OCR caption")
+    _options: CaptionOptions = PrivateAttr()
 
+    @field_validator("family")
+    @classmethod
+    def _known(cls, family: str) -> str:
+        return FAMILIES.find(family).name
 
-class RenderGroundingRecipe(Recipe):
-    """Renders the grounding captions of an annotation set."""
+    def model_post_init(self, context: Any) -> None:
+        """Checks the options. What is wrong with them is an error of the recipe's own keys."""
+        self._options = FAMILIES.find(self.family).options.model_validate(self.model_extra)
 
-    kind: ClassVar[str] = "render"
-    family: Literal["grounding"] = "grounding"
-    input: str = Field(description="the annotation set's folder")
-    granularities: list[Annotated[int, Field(ge=0, le=2)]] = Field([0, 1, 2], min_length=1)
-    raw_caption: Literal["with", "without", "both"] = "both"
-    caption_from: str | None = Field(
-        None,
-        description="glob of Parquet files with uid and a caption to put the places into; default: the alt text. "
-        "Every annotation file scans all of these",
-    )
-    caption_column: str | None = Field(None, description="of these files; default: caption, else cogvlm_caption")
-    min_score: float = Field(0.0, ge=0, le=1, description="the detector's own floor stands; raise it here at no cost")
-    min_boxes: PositiveInt = Field(1, description="an image in which nothing was found has no grounding caption")
+    @property
+    def options(self) -> CaptionOptions:
+        """The family's options, with the defaults of those that were not given."""
+        return self._options
+
+    def resolved(self) -> dict[str, Any]:
+        """Everything that can alter the output, as plain data: the options stand beside the other keys."""
+        return {"kind": self.kind, "family": self.family, "input": self.input} | self.options.model_dump(mode="json")

@@ -1,8 +1,8 @@
 """How images and captions are joined into training shards."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 
 from pipelines.recipes.base import TOKENIZER, Recipe
 from schemas.output_set.options import Globs
@@ -19,10 +19,8 @@ class ShardRecipe(Recipe):
     source: str | None = Field(
         None,
         description="the data set's name in the index, by which mixtures are weighted; "
-        "default: blip3-ocr or blip3-grounding",
+        "default: that of the captions' family, as blip3-ocr",
     )
-    granularity: Annotated[int, Field(ge=0, le=5)] = Field(
-        0, description="the caption that becomes the .txt; BLIP-3 trains on 0"
-    )
+    granularity: NonNegativeInt = Field(0, description="the caption that becomes the .txt; BLIP-3 trains on 0")
     raw_caption: bool = Field(False, description="whether that caption begins with the alt text")
     tokenizer: str | None = Field(None, description=TOKENIZER)

@@ -8,17 +8,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curation.captions.families import PARSERS, Family
+from curation.captions.families import FAMILIES
+from curation.captions.family import BaseCaptionOptions, CaptionFamily
 from pipelines.output.job import Context, Job, run_job
 from pipelines.output.output_set import parquet_bytes, put
 from pipelines.output.totals import Totals
 from pipelines.recipes.annotate import AnnotateRecipe
-from pipelines.recipes.render import RenderGroundingRecipe
+from pipelines.recipes.render import RenderRecipe
 from pipelines.render.base_captions import BaseCaptions
-from pipelines.render.batch import COLUMNS, ENGINES, AnyRenderRecipe, render_batch
+from pipelines.render.batch import columns_of, render_batch
 from schemas.errors import ShardloomError, UsageError
-from schemas.layouts.blip3_grounding import blip3_grounding_schema
-from schemas.layouts.blip3_ocr import blip3_ocr_schema
 from schemas.output_set.layout import DATA, MANIFESTS, QUARANTINE, committed, read_output
 from schemas.output_set.manifest import InputFile, Manifest
 from schemas.output_set.recipe_file import held_recipe
@@ -37,13 +36,14 @@ class RenderJob(Job[Manifest]):
     title = "render"
     items = "captions"
 
-    def __init__(self, recipe: AnyRenderRecipe) -> None:
-        self.recipe: AnyRenderRecipe = recipe
+    def __init__(self, recipe: RenderRecipe) -> None:
+        self.recipe: RenderRecipe = recipe
+        self._family = FAMILIES.find(recipe.family)
         self._annotations = Folder(recipe.input)
 
     def plan(self, context: Context) -> list[Manifest]:
         """See `Job`."""
-        sources = annotation_manifests(self._annotations, self.recipe.family)
+        sources = annotation_manifests(self._annotations, self._family)
         self._bases = base_captions(self.recipe)
         return sources
 
@@ -55,41 +55,41 @@ class RenderJob(Job[Manifest]):
 
     def work(self, context: Context) -> Callable[[Manifest], Manifest]:
         """See `Job`."""
-        return functools.partial(render_file, self.recipe, context.output, self._annotations, self._bases)
+        return functools.partial(render_file, self.recipe, self._family, context.output, self._annotations, self._bases)
 
     def count(self, manifests: Iterable[Manifest]) -> int:
         """See `Job`."""
         return sum(manifest.counts["captions"] for manifest in manifests)
 
 
-def render_set(recipe: AnyRenderRecipe, output: str, quiet: bool = False) -> Totals:
+def render_set(recipe: RenderRecipe, output: str, quiet: bool = False) -> Totals:
     """Renders every committed annotation file that has no committed captions yet."""
     return run_job(RenderJob(recipe), output, quiet)
 
 
-def annotation_manifests(annotations: Folder, family: Family) -> list[Manifest]:
+def annotation_manifests(annotations: Folder, family: CaptionFamily) -> list[Manifest]:
     """The manifests of an annotation set. Raises `UsageError` when it is none, or not what the family is made of."""
     if (kind := held_recipe(annotations).get("kind")) != AnnotateRecipe.kind:
         raise UsageError(f"{annotations.url} is no annotation set, but one of kind {kind!r}")
     manifests = list(committed(annotations).values())
     if not manifests:
         raise UsageError(f"{annotations.url} holds no committed annotations ({MANIFESTS}/*.json)")
-    engine = ENGINES[family]
-    if not any(engine in manifest.fingerprints for manifest in manifests):
-        engines = {"ocr": "ocr", "boxes": "tags,boxes"}[engine]
-        raise UsageError(f"{annotations.url} was annotated without {engine}: run annotate {engines}")
+    if not any(family.column in manifest.fingerprints for manifest in manifests):
+        engines = ",".join(family.columns)
+        raise UsageError(f"{annotations.url} was annotated without {family.column}: run annotate {engines}")
     return manifests
 
 
-def base_captions(recipe: AnyRenderRecipe) -> BaseCaptions | None:
+def base_captions(recipe: RenderRecipe) -> BaseCaptions | None:
     """The captions that places are put into, if they are not the alt texts."""
-    if not isinstance(recipe, RenderGroundingRecipe):
+    options = recipe.options
+    if not isinstance(options, BaseCaptionOptions):
         return None
-    if recipe.caption_from is None:
-        if recipe.caption_column is not None:
+    if options.caption_from is None:
+        if options.caption_column is not None:
             raise UsageError("caption_column: there are no files to take it from: pass caption_from as well")
         return None
-    return BaseCaptions.open(recipe.caption_from, recipe.caption_column)
+    return BaseCaptions.open(options.caption_from, options.caption_column)
 
 
 def inputs_of(source: Manifest, bases: BaseCaptions | None) -> list[InputFile]:
@@ -107,24 +107,29 @@ def data_name(source: Manifest) -> str:
 
 
 def render_file(
-    recipe: AnyRenderRecipe, output: Folder, annotations: Folder, bases: BaseCaptions | None, source: Manifest
+    recipe: RenderRecipe,
+    family: CaptionFamily,
+    output: Folder,
+    annotations: Folder,
+    bases: BaseCaptions | None,
+    source: Manifest,
 ) -> Manifest:
     """Renders one annotation file; its outputs are in place when this returns, and count once they are committed."""
     data = read_data(annotations, source)
-    schema = caption_schema(recipe, bases, source)
+    schema = caption_schema(family, bases, source)
     rendered: list[pa.Table] = []
     rejected: list[pa.Table] = []
     if data is not None:
         file = pq.ParquetFile(io.BytesIO(data))
         found = None if bases is None else bases.of(file.read(["uid"])["uid"].to_pylist())
-        for batch in file.iter_batches(ROWS, columns=COLUMNS[recipe.family]):
+        for batch in file.iter_batches(ROWS, columns=columns_of(family)):
             table = pa.Table.from_batches([batch])
-            captions, faults = render_batch(table, recipe, schema, found)
+            captions, faults = render_batch(table, family, recipe.options, schema, found)
             rendered.append(captions)
             rejected.append(quarantined(table, faults))
     rows_out = sum(table.num_rows for table in rendered)
     rows_rejected = sum(table.num_rows for table in rejected)
-    per_row = len(set(recipe.granularities)) * (2 if recipe.raw_caption == "both" else 1)
+    per_row = len(set(recipe.options.granularities)) * (2 if recipe.options.raw_caption == "both" else 1)
     return Manifest.build(
         source.name,
         recipe.sha256(),
@@ -145,12 +150,10 @@ def render_file(
     )
 
 
-def caption_schema(recipe: AnyRenderRecipe, bases: BaseCaptions | None, source: Manifest) -> pa.Schema:
+def caption_schema(family: CaptionFamily, bases: BaseCaptions | None, source: Manifest) -> pa.Schema:
     """The family's layout. It names the annotations by their bytes, which are the same wherever they lie."""
     revision = next((file.sha256 for file in source.outputs if file.path == data_name(source)), "")
-    if recipe.family == "ocr":
-        return blip3_ocr_schema(revision)
-    return blip3_grounding_schema(revision, "alt_text" if bases is None else bases.column)
+    return family.schema(revision, "alt_text" if bases is None else bases.column)
 
 
 def read_data(annotations: Folder, source: Manifest) -> bytes | None:
@@ -171,11 +174,12 @@ def quarantined(table: pa.Table, faults: list[Rejected | None]) -> pa.Table:
     return quarantine_table(rows)
 
 
-def preview_record(recipe: AnyRenderRecipe, key: str) -> list[Caption]:
+def preview_record(recipe: RenderRecipe, key: str) -> list[Caption]:
     """All captions of one record, found by uid, key or `file/key`. Nothing is written."""
     annotations = Folder(recipe.input)
     wanted_file, _, wanted = key.rpartition("/")
-    manifests = annotation_manifests(annotations, recipe.family)
+    family = FAMILIES.find(recipe.family)
+    manifests = annotation_manifests(annotations, family)
     bases = base_captions(recipe)
     for manifest in manifests:
         if wanted_file not in ("", manifest.name) or not any(
@@ -183,23 +187,22 @@ def preview_record(recipe: AnyRenderRecipe, key: str) -> list[Caption]:
         ):
             continue
         with annotations.open(data_name(manifest)) as file:
-            columns = [name for name in COLUMNS[recipe.family] if name in pq.read_schema(file).names]
+            columns = [name for name in columns_of(family) if name in pq.read_schema(file).names]
             table = read_table(file, columns)
         table = table.filter(pc.or_kleene(pc.equal(table["key"], wanted), pc.equal(table["uid"], wanted)))
         if table.num_rows:
-            schema = caption_schema(recipe, bases, manifest)
-            return captions_of(table.slice(0, 1), recipe, schema, bases)
+            schema = caption_schema(family, bases, manifest)
+            return captions_of(table.slice(0, 1), recipe, family, schema, bases)
     raise UsageError(f"{recipe.input} has no annotation with the key or uid {key!r}")
 
 
 def captions_of(
-    table: pa.Table, recipe: AnyRenderRecipe, schema: pa.Schema, bases: BaseCaptions | None
+    table: pa.Table, recipe: RenderRecipe, family: CaptionFamily, schema: pa.Schema, bases: BaseCaptions | None
 ) -> list[Caption]:
     """All captions of a one-row table, by the same code that renders whole sets; also of too few lines or boxes."""
-    recipe = recipe.model_copy(update={"min_lines" if recipe.family == "ocr" else "min_boxes": 0})
     found = None if bases is None else bases.of(table["uid"].to_pylist())
-    captions, faults = render_batch(table, recipe, schema, found)
+    captions, faults = render_batch(table, family, recipe.options, schema, found, least=0)
     for fault in faults:
         if fault is not None:
             raise ShardloomError(f"{recipe.input}: {table['key'][0].as_py()} gets no captions: {fault}")
-    return PARSERS[recipe.family](captions["captions"][0].as_py())
+    return family.parse(captions["captions"][0].as_py())

@@ -14,14 +14,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation.captions.families import GRANULARITIES, PARSERS, Family
+from curation.captions.families import FAMILIES
+from curation.captions.family import CaptionFamily
 from pipelines.recipes.render import RenderRecipe
 from pipelines.recipes.shard import ShardRecipe
 from schemas.errors import ShardloomError, UsageError, one_line
 from schemas.output_set.layout import DATA, MANIFESTS, committed, read_output
 from schemas.output_set.manifest import InputFile
 from schemas.output_set.recipe_file import held_recipe
-from schemas.records.caption import Caption
 from schemas.storage.folder import Folder
 from schemas.storage.parquet import read_table
 
@@ -88,7 +88,7 @@ class CaptionSet:
         if not sizes:
             raise UsageError(f"{url} holds no captions (*.parquet)")
         self.files = sorted(sizes)
-        self.family: Family = self.rendered.get("family", "ocr") if self.own else self._family()
+        self.family = self._own_family() if self.own else self._published_family()
         state = [[name, sizes[name], self.hashes.get(name)] for name in self.files]
         digest = hashlib.sha256(json.dumps(state).encode()).hexdigest()
         self.revision = InputFile(path=url, size=sum(sizes.values()), sha256=digest)
@@ -96,19 +96,15 @@ class CaptionSet:
     def resolved(self, recipe: ShardRecipe) -> ShardRecipe:
         """The recipe with the name of the source. Raises `UsageError` when what is to become the text is not there."""
         raw = "with" if recipe.raw_caption else "without"
-        numbers = GRANULARITIES[self.family]
+        name, numbers = self.family.name, self.family.granularities
         if recipe.granularity not in numbers:
-            raise UsageError(f"granularity: {self.family} captions have 0 to {numbers[-1]}, not {recipe.granularity}")
+            raise UsageError(f"granularity: {name} captions have 0 to {numbers[-1]}, not {recipe.granularity}")
         if self.own and recipe.granularity not in self.rendered["granularities"]:
             has = ", ".join(map(str, self.rendered["granularities"]))
             raise UsageError(f"granularity: {self.folder.url} holds {has} and not {recipe.granularity}")
         if self.own and self.rendered["raw_caption"] not in (raw, "both"):
             raise UsageError(f"raw_caption: {self.folder.url} holds no captions {raw} the alt text")
-        return recipe.model_copy(update={"source": recipe.source or f"blip3-{self.family}"})
-
-    def parse(self, captions: str) -> list[Caption]:
-        """The captions of one row. ValueError says what is wrong with them."""
-        return PARSERS[self.family](captions)
+        return recipe.model_copy(update={"source": recipe.source or self.family.source})
 
     def namesake(self, shard: str) -> str | None:
         """The file that was rendered from annotations of a shard of this name, if there is one."""
@@ -132,19 +128,29 @@ class CaptionSet:
             return Captions(read_table(io.BytesIO(data), COLUMNS).to_pylist())
         return Captions(self._search(identities()))
 
-    def _family(self) -> Family:
-        """Of another's set, by its first captions: OCR captions are JSON objects, grounding captions Python lists."""
+    def _own_family(self) -> CaptionFamily:
+        """The family that the set was rendered as, looked up by its name. Raises `UsageError`."""
+        name = self.rendered.get("family", "ocr")
+        if name not in FAMILIES.names():
+            raise UsageError(
+                f"{self.folder.url} holds captions of the family {name!r}, which is not known here: install what "
+                "declares it, or pass --trust-code package.module:Name"
+            )
+        return FAMILIES.find(name)
+
+    def _published_family(self) -> CaptionFamily:
+        """The family of another's set, by its first captions: OCR's are JSON objects, grounding's Python lists."""
         for name in self.files:
             try:
                 with self.folder.open(name) as file:
                     for batch in pq.ParquetFile(file, pre_buffer=False).iter_batches(64, columns=["captions"]):
                         for captions in batch.to_pydict().get("captions", []):
-                            if captions and (opening := re.match(r"\s*\[\s*([{\[(])", captions)):
-                                return "ocr" if opening[1] == "{" else "grounding"
+                            if captions and (family := published_as(captions)):
+                                return family
                         break
             except (pa.ArrowException, TypeError) as error:
                 raise ShardloomError(f"cannot read captions in {self.folder.path(name)}: {one_line(error)}") from None
-        return "ocr"
+        return FAMILIES.find("ocr")
 
     def _search(self, identities: set[str]) -> list[dict[str, Any]]:
         import polars as pl  # here alone, so that what needs no search starts fast
@@ -164,3 +170,10 @@ class CaptionSet:
         if not is_known:
             raise UsageError(f"{self.folder.url}: the files have no columns `captions` and `uid` or `url`")
         return found
+
+
+def published_as(captions: str) -> CaptionFamily | None:
+    """The family whose list of captions this may be; None for what is no list, or an empty one."""
+    opening = re.match(r"\s*\[\s*(\S)", captions)
+    families = FAMILIES.shipped.values() if opening else ()
+    return next((family for family in families if opening and opening[1] in family.item_openings), None)

@@ -1,30 +1,35 @@
-"""The samples of an image shard, each with its captions or the reason why it is left out."""
+"""A sample of an image shard finds its captions, or the reason why it is left out."""
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 from curation.images.decode import DecodeLimits, image_size
-from pipelines.inputs.shards import InputShard
-from pipelines.shard.caption_set import CaptionRow, CaptionSet
-from schemas.layouts.datacomp import ImageSample, read_metadata, read_sample, uid_of
+from pipelines.shard.caption_set import CaptionRow, Captions, CaptionSet
+from schemas.layouts.datacomp import ImageSample, read_sample, uid_of
 from schemas.records.caption import Caption
 from schemas.records.quarantine import Reason, Rejected
-from schemas.tar.reader import TarReader
+from schemas.tar.reader import TarSample
 
 
 @dataclass(frozen=True, slots=True)
-class Joined:
-    """An image with its captions, as they are stored and as they are read."""
+class Matched:
+    """An image and its row of the caption set."""
 
-    shard: str
     image: ImageSample
     width: int
     height: int
     sha256: str
     row: CaptionRow
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The same, with its captions as they are read, and as training shards store them."""
+
+    matched: Matched
     captions: list[Caption]
+    captions_json: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,52 +41,31 @@ class LeftOut:
     fault: Rejected
 
 
-class JoinedShard:
-    """The samples of a shard. After an iteration `reader` knows the shard's size, hash and damage."""
-
-    def __init__(self, shard: InputShard, captions: CaptionSet, is_own: bool) -> None:
-        self.shard, self.captions, self.is_own = shard, captions, is_own
-        self.folder, self.file_name = shard.folder()
-        self.reader: TarReader
-
-    def samples(self, start: int = 0, stop: int | None = None) -> Iterator[Joined | LeftOut]:
-        """The samples at these places. The shard is read to its end all the same, for its hash."""
-        captions = self.captions.of_shard(self.shard.name, self.is_own, self._identities)
-        with self.folder.open(self.file_name) as file:
-            self.reader = TarReader(file)
-            for position, sample in enumerate(self.reader):
-                if position < start or (stop is not None and position >= stop):
-                    continue
-                try:
-                    image = read_sample(sample)
-                    yield self._joined(image, captions.find(image.uid, image.url))
-                except Rejected as fault:
-                    yield LeftOut(sample.key, uid_of(sample), fault)
-
-    def _joined(self, image: ImageSample, row: CaptionRow | None) -> Joined:
+def match(sample: TarSample, rows: Captions, captions: CaptionSet) -> Matched | LeftOut:
+    """Looks the sample up among rows of the caption set, and checks that they are of this very image."""
+    try:
+        image = read_sample(sample)
+        row = rows.find(image.uid, image.url)
         if row is None:
             raise Rejected(Reason.NO_CAPTION, f"uid {image.uid}, url {image.url}")
         width, height = image_size(image.image.data, DecodeLimits())
         sha256 = hashlib.sha256(image.image.data).hexdigest()
-        if self.captions.own and row.sha256 not in (None, sha256):
+        if captions.own and row.sha256 not in (None, sha256):
             raise Rejected(Reason.MISALIGNED, f"captions of bytes {row.sha256}, image of {sha256}")
-        try:
-            captions = self.captions.parse(row.captions)
-        except ValueError as error:
-            raise Rejected(Reason.NO_CAPTION, f"its captions can't be read: {error}") from None
-        if self.captions.family != "ocr":  # training shards have one form for all families: the JSON of OCR captions
-            row = replace(row, captions=json.dumps([asdict(caption) for caption in captions], ensure_ascii=False))
-        return Joined(self.shard.name, image, width, height, sha256, row, captions)
+    except Rejected as fault:
+        return LeftOut(sample.key, uid_of(sample), fault)
+    return Matched(image, width, height, sha256, row)
 
-    def _identities(self) -> set[str]:
-        """What the shard's images are looked up by."""
-        identities: set[str] = set()
-        with self.folder.open(self.file_name) as file:
-            for sample in TarReader(file, hashing=False):
-                try:
-                    metadata = read_metadata(sample)
-                except Rejected:
-                    continue
-                values = (metadata.get("uid"), metadata.get("url"))
-                identities |= {value for value in values if isinstance(value, str) and value}
-        return identities
+
+def join(found: Matched | LeftOut, captions: CaptionSet) -> Joined | LeftOut:
+    """Reads the captions of what was matched."""
+    if isinstance(found, LeftOut):
+        return found
+    try:
+        parsed = captions.family.parse(found.row.captions)
+    except ValueError as error:
+        fault = Rejected(Reason.NO_CAPTION, f"its captions can't be read: {error}")
+        return LeftOut(found.image.key, found.image.uid, fault)
+    if captions.family.has_training_form:
+        return Joined(found, parsed, found.row.captions)
+    return Joined(found, parsed, json.dumps([asdict(caption) for caption in parsed], ensure_ascii=False))

@@ -8,31 +8,25 @@ in exactly one output, whatever the lengths of the inputs.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipelines.inputs.shards import InputShard
 from pipelines.shard.caption_set import CaptionSet
-from pipelines.shard.join import Joined, JoinedShard
-from schemas.output_set.manifest import Manifest
-
-
-@dataclass(frozen=True, slots=True)
-class Census:
-    """What a first pass over one input has found."""
-
-    shard: InputShard
-    is_own: bool  # whether the captions of all its samples lie in the file of its name
-    good: NDArray[np.bool_]  # for each sample, whether it has captions
+from pipelines.shard.census import Census
+from schemas.output_set.manifest import InputFile, Manifest
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
     """Samples `start` to `stop` of one input."""
 
-    shard: InputShard
-    is_own: bool
+    census: Census
     start: int
     stop: int
+
+    @property
+    def shard(self) -> InputShard:
+        """The input."""
+        return self.census.shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +41,19 @@ class Unit:
         """Samples in it, good or not."""
         return sum(stretch.stop - stretch.start for stretch in self.stretches)
 
+    @property
+    def inputs(self) -> list[InputFile]:
+        """The image shards, as the census has read them."""
+        return [
+            InputFile(path=stretch.shard.path, size=stretch.census.size, sha256=stretch.census.sha256)
+            for stretch in self.stretches
+        ]
+
+    @property
+    def damage(self) -> list[str]:
+        """What could not be read of them."""
+        return [f"{stretch.shard.name}: {each}" for stretch in self.stretches for each in stretch.census.damage]
+
 
 def changed(unit: Unit | None, manifest: Manifest, captions: CaptionSet) -> bool:
     """Whether a committed output was made of other images or captions: it would overlap with what is to come."""
@@ -55,17 +62,6 @@ def changed(unit: Unit | None, manifest: Manifest, captions: CaptionSet) -> bool
     expected = [(stretch.shard.path, stretch.shard.size()) for stretch in unit.stretches]
     read = [(file.path, file.size) for file in manifest.inputs if file != captions.revision]
     return captions.revision not in manifest.inputs or expected != read or unit.rows != manifest.rows_in
-
-
-def take_census(captions: CaptionSet, shard: InputShard) -> Census:
-    """Which samples of a shard have captions. Only its hash, known at the end, shows if the namesake was enough."""
-    is_own = captions.namesake(shard.name) is not None
-    while True:
-        joined = JoinedShard(shard, captions, is_own)
-        good = np.array([isinstance(sample, Joined) for sample in joined.samples()], bool)
-        if not is_own or captions.is_of(shard.name, joined.reader.sha256):
-            return Census(shard, is_own, good)
-        is_own = False
 
 
 def cut_units(censuses: list[Census], samples: int) -> list[Unit]:
@@ -79,10 +75,10 @@ def cut_units(censuses: list[Census], samples: int) -> list[Unit]:
         while held + len(ends) > samples:  # more to come than fits: this output ends inside this shard
             stop = int(ends[samples - held - 1]) if held < samples else start
             if stop > start:
-                stretches.append(Stretch(census.shard, census.is_own, start, stop))
+                stretches.append(Stretch(census, start, stop))
             units.append(Unit(f"{len(units):08d}", stretches))
             ends, start, stretches, held = ends[samples - held :], stop, [], 0
-        stretches.append(Stretch(census.shard, census.is_own, start, len(census.good)))
+        stretches.append(Stretch(census, start, len(census.good)))
         held += len(ends)
     if stretches:
         units.append(Unit(f"{len(units):08d}", stretches))

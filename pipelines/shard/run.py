@@ -11,9 +11,10 @@ from pipelines.output.totals import Totals
 from pipelines.output.training_shards import ShardWriter, counts_of, sample_of
 from pipelines.recipes.shard import ShardRecipe
 from pipelines.shard.caption_set import CaptionSet
-from pipelines.shard.join import Joined, JoinedShard
-from pipelines.shard.plan import Unit, changed, cut_units, take_census
-from schemas.output_set.manifest import InputFile, Manifest
+from pipelines.shard.census import take_census
+from pipelines.shard.join import Joined
+from pipelines.shard.plan import Unit, changed, cut_units
+from schemas.output_set.manifest import Manifest
 from schemas.records.caption import Caption
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.records.quarantine import QuarantinedRow
@@ -68,71 +69,55 @@ def write_unit(
     recipe: ShardRecipe, output: Folder, captions: CaptionSet, counter: TokenCounter | None, unit: Unit
 ) -> Manifest:
     """Writes one shard, its index and its quarantine; they count once the manifest is written."""
-    visit = Visit(captions, unit)
-    assert recipe.source is not None  # the caption set has filled it in
     source, tokenizer = recipe.source, None if counter is None else counter.fingerprint
-    writer = ShardWriter(output, recipe.format, is_captions=True, tokenizer=tokenizer)
-    written = writer.write(
-        unit.name,
-        (
-            sample_of(captioned_image(recipe, unit.name, row, joined), source, counter)
-            for row, joined in enumerate(visit)
-        ),
+    assert source is not None  # the caption set has filled it in
+    left_out: list[QuarantinedRow] = []
+    records = (
+        captioned_image(recipe, f"{unit.name}{row:06d}", shard, joined)
+        for row, (shard, joined) in enumerate(joined_samples(captions, unit, left_out))
     )
+    writer = ShardWriter(output, recipe.format, is_captions=True, tokenizer=tokenizer)
+    written = writer.write(unit.name, (sample_of(record, source, counter) for record in records))
     return Manifest.build(
         unit.name,
         recipe.sha256(),
-        inputs=visit.inputs,
-        rows_in=visit.rows_in,
+        inputs=[captions.revision, *unit.inputs],
+        rows_in=unit.rows,
         data=written.data,
-        others=[written.index, put_quarantine(output, unit.name, visit.left_out)],
-        reasons=[row.reason for row in visit.left_out],
+        others=[written.index, put_quarantine(output, unit.name, left_out)],
+        reasons=[row.reason for row in left_out],
         counts=counts_of(written.rows, with_tokens=counter is not None),
-        damage=visit.damage,
+        damage=unit.damage,
         fingerprints=fingerprints_of(counter),
     )
 
 
-class Visit:
-    """Goes through a unit's stretches: hands on the good samples, keeps account of everything else."""
-
-    def __init__(self, captions: CaptionSet, unit: Unit) -> None:
-        self.captions, self.unit = captions, unit
-        self.inputs: list[InputFile] = [captions.revision]
-        self.damage: list[str] = []
-        self.left_out: list[QuarantinedRow] = []
-        self.rows_in = 0
-
-    def __iter__(self) -> Iterator[Joined]:
-        for stretch in self.unit.stretches:
-            joined = JoinedShard(stretch.shard, self.captions, stretch.is_own)
-            for sample in joined.samples(stretch.start, stretch.stop):
-                self.rows_in += 1
-                if isinstance(sample, Joined):
-                    yield sample
-                else:
-                    self.left_out.append(QuarantinedRow.of(sample.key, sample.uid, "shard", sample.fault))
-            reader = joined.reader
-            self.inputs.append(InputFile(path=stretch.shard.path, size=reader.size, sha256=reader.sha256))
-            self.damage += [f"{stretch.shard.name}: byte {found.offset}: {found.what}" for found in reader.damage]
+def joined_samples(captions: CaptionSet, unit: Unit, left_out: list[QuarantinedRow]) -> Iterator[tuple[str, Joined]]:
+    """Reads a unit's samples. Yields those with captions, each with its shard; appends the others to `left_out`."""
+    for stretch in unit.stretches:
+        for sample in stretch.census.samples(captions, stretch.start, stretch.stop):
+            if isinstance(sample, Joined):
+                yield stretch.shard.name, sample
+            else:
+                left_out.append(QuarantinedRow.of(sample.key, sample.uid, "shard", sample.fault))
 
 
-def captioned_image(recipe: ShardRecipe, unit: str, row: int, joined: Joined) -> CaptionedImage:
+def captioned_image(recipe: ShardRecipe, key: str, shard: str, joined: Joined) -> CaptionedImage:
     """The training sample. Its key is new, because keys of several input shards may be equal."""
-    image = joined.image
+    image, matched = joined.matched.image, joined.matched
     return CaptionedImage(
-        key=f"{unit}{row:06d}",
+        key=key,
         uid=image.uid or "",
         url=image.url or "",
-        source_shard=joined.shard,
+        source_shard=shard,
         source_key=image.key,
-        width=joined.width,
-        height=joined.height,
-        sha256=joined.sha256,
+        width=matched.width,
+        height=matched.height,
+        sha256=matched.sha256,
         alt_text=image.caption,
         text=chosen_caption(joined.captions, recipe),
-        captions=joined.row.captions,
-        metadata=joined.row.metadata,
+        captions=joined.captions_json,
+        metadata=matched.row.metadata,
         extension={"jpeg": "jpg", "tiff": "tif"}.get(image.extension, image.extension),
         image=image.image.data,
     )

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.captions.atoms import SENTENCE_MARKS, RawCaption
-from curation.captions.grounding import has_few_boxes, keep_sure, render
+from curation.captions.grounding import render
+from curation.captions.lists import has_few, keep_above
 from curation.captions.mentions import Mention, find_mentions
 from schemas.layouts.blip3_grounding import (
     GRANULARITIES,
@@ -282,11 +283,11 @@ def test_wrong_use_is_said_in_one_line(change: dict[str, Any], message: str) -> 
 
 def test_score_floor() -> None:
     rows = [[thing("a", 0.9), thing("b", 0.89)], [thing("c", float("nan"))], None, []]
-    kept = keep_sure(box_array([[thing("x")], *rows])[1:], 0.9)
+    kept = keep_above(box_array([[thing("x")], *rows])[1:], "score", 0.9)
     kept.validate(full=True)
     assert kept.type == BOXES.type
     assert [row and [each["label"] for each in row] for row in kept.to_pylist()] == [["a"], [], None, []]
-    assert has_few_boxes(kept, 1).to_pylist() == [False, True, True, True]
+    assert has_few(kept, 1).to_pylist() == [False, True, True, True]
 
 
 @given(FOUND, TEXTS, TEXTS | st.none())

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.captions import ocr as ocr_captions
-from curation.captions.ocr import has_few_lines, keep_confident, preview, render
+from curation.captions.lists import has_few, keep_above
+from curation.captions.ocr import preview, render
 from schemas.layouts.blip3_ocr import Segment, blip3_ocr_schema, parse_captions, parse_metadata, parse_segments
 from schemas.records.box import Box
 from schemas.records.text_line import OCR, TextLine, line_to_arrow
@@ -214,12 +215,12 @@ def test_wrong_use_is_said_in_one_line(change: dict[str, Any], message: str) -> 
 def test_confidence_floor() -> None:
     rows = [[line("a", confidence=0.9), line("b", confidence=0.89)], [line("c", confidence=float("nan"))], None, []]
     padded = ocr_array([[line("x")], *rows])[1:]
-    kept = keep_confident(padded, 0.9)
+    kept = keep_above(padded, "confidence", 0.9)
     kept.validate(full=True)
     assert kept.type == OCR.type
     assert [row and [each["text"] for each in row] for row in kept.to_pylist()] == [["a"], [], None, []]
-    assert has_few_lines(kept, 1).to_pylist() == [False, True, True, True]
-    assert has_few_lines(kept, 0).to_pylist() == [False] * 4
+    assert has_few(kept, 1).to_pylist() == [False, True, True, True]
+    assert has_few(kept, 0).to_pylist() == [False] * 4
 
 
 @given(LINES)

@@ -93,7 +93,7 @@ WRONG_USE = {
     ANNOTATE + " --chunk x -o {out}": r"Invalid value for '--chunk': .* \(--help tells more\)",
     ANNOTATE + " --speed 9 -o {out}": r"No such option: --speed.* \(--help tells more\)",
     "render": r"Missing argument '.*'\. \(--help tells more\)",
-    "render tags {a} -o {out}": "there is no family of captions 'tags': use ocr or grounding",
+    "render tags {a} -o {out}": "no family of captions is named 'tags': use one of ocr, grounding",
     "render ocr -o {out}": "recipe: input: field required",
     "render ocr {n} -o {out}": r"{n} is no output set: it holds no recipe\.yaml",
     "render ocr {i} -o {out}": r"{i} is no output set: it holds no recipe\.yaml",

@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
 
+from curation.captions.grounding import FAMILY, GroundingOptions
 from pipelines.cli.app import main
 from pipelines.output.claim import claim
 from pipelines.recipes.base import RunOptions
-from pipelines.recipes.render import RenderGroundingRecipe, RenderRecipe
+from pipelines.recipes.render import RenderRecipe
 from pipelines.render.batch import render_batch
 from pipelines.render.run import preview_record, render_set
 from pipelines.verify.run import verify
@@ -119,7 +120,7 @@ def test_rows_without_boxes_are_quarantined_with_the_reason(captions: Path) -> N
 
 @pytest.mark.parametrize(("floor", "least"), [(0.5, 1), (0.6, 2), (0.8, 1), (0.0, 3)])
 def test_floors(annotations: Path, tmp_path: Path, floor: float, least: int) -> None:
-    recipe = RenderGroundingRecipe(input=str(annotations), min_score=floor, min_boxes=least, run=ALONE)
+    recipe = RenderRecipe(family="grounding", input=str(annotations), min_score=floor, min_boxes=least, run=ALONE)
     totals = render_set(recipe, str(tmp_path / "out"))
     kept = {key: [each.label for each in boxes_of(key) or [] if each.score >= floor] for key in KEYS}
     expected = [key for key in KEYS if len(kept[key]) >= least]
@@ -152,7 +153,7 @@ def test_captions_of_another_data_set(annotations: Path, tmp_path: Path) -> None
     assert (left_out[0]["uid"], left_out[0]["detail"]) == (three, f"no caption of its uid in {files}")
     assert pq.read_schema(out / "data/00000000.parquet").metadata[b"base_caption"] == b"caption"
     assert verify(str(out)) == (SHARDS, [])
-    recipe = RenderGroundingRecipe(input=str(annotations), caption_from=files, granularities=[0])
+    recipe = RenderRecipe(family="grounding", input=str(annotations), caption_from=files, granularities=[0])
     assert [item.text for item in preview_record(recipe, one)] == texts
     with pytest.raises(ShardloomError, match=f"{GOOD[2]} gets no captions: no_caption: no caption of its uid in"):
         preview_record(recipe, three)
@@ -232,7 +233,7 @@ def test_one_family_is_not_the_other(annotations: Path, captions: Path) -> None:
 
 
 def test_preview_is_what_the_bulk_writes(annotations: Path, captions: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    recipe = RenderGroundingRecipe(input=str(annotations))
+    recipe = RenderRecipe(family="grounding", input=str(annotations))
     for row in rows(captions)[::7]:
         for key in (row["key"], row["uid"], f"{KEYS.index(row['key']) // SAMPLES:08d}/{row['key']}"):
             assert preview_record(recipe, key) == parse_captions(row["captions"])
@@ -253,7 +254,9 @@ def test_rendering_again_gives_the_same_bytes(annotations: Path, captions: Path,
 def test_two_workers_give_the_same_bytes(annotations: Path, tmp_path: Path) -> None:
     files = other_captions(tmp_path / "kale.parquet", [(uid_of(annotations, key), f"A {key}") for key in GOOD])
     for workers in (1, 2):
-        recipe = RenderGroundingRecipe(input=str(annotations), caption_from=files, run=RunOptions(workers=workers))
+        recipe = RenderRecipe(
+            family="grounding", input=str(annotations), caption_from=files, run=RunOptions(workers=workers)
+        )
         render_set(recipe, str(tmp_path / f"out{workers}"))
     assert hashes(tmp_path / "out1") == hashes(tmp_path / "out2")
 
@@ -262,7 +265,7 @@ def test_sets_without_tags_or_failures_will_do(annotations: Path, captions: Path
     """A column that is not there is one that tells of nothing."""
     table = pq.read_table(annotations / "data/00000000.parquet").drop_columns(["tags", "failures"])
     schema = blip3_grounding_schema("r", "alt_text")
-    batch = render_batch(table, RenderGroundingRecipe(input="x"), schema, None)
+    batch = render_batch(table, FAMILY, GroundingOptions(), schema, None)
     assert (
         batch.captions["captions"].to_pylist() == [row["captions"] for row in rows(captions)][: batch.captions.num_rows]
     )

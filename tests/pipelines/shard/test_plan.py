@@ -5,14 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.inputs.shards import InputShard
-from pipelines.shard.plan import Census, cut_units
+from pipelines.shard.census import Census
+from pipelines.shard.plan import cut_units
 
 GOODS = st.lists(st.lists(st.booleans(), max_size=12), max_size=8)
 
 
 def censuses(goods: list[list[bool]]) -> list[Census]:
     return [
-        Census(InputShard(f"{number:08d}", f"{number:08d}.tar"), True, np.array(good, bool))
+        Census(InputShard(f"{number:08d}", f"{number:08d}.tar"), True, np.array(good, bool), 0, "", [], b"", None)
         for number, good in enumerate(goods)
     ]
 

@@ -22,7 +22,7 @@ from pipelines.output.output_set import commit
 from pipelines.output.totals import Totals
 from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineKind, EngineSpec
 from pipelines.recipes.base import Recipe
-from pipelines.recipes.render import RenderGroundingRecipe, RenderRecipe
+from pipelines.recipes.render import RenderRecipe
 from pipelines.recipes.shard import ShardRecipe
 from pipelines.render.run import render_set
 from pipelines.shard.run import shard
@@ -120,7 +120,7 @@ def caption_set(annotations: Path, output: Path, **options: Any) -> Path:
 
 def grounding_caption_set(annotations: Path, output: Path, **options: Any) -> Path:
     """The grounding captions of an annotation set."""
-    render_set(RenderGroundingRecipe(input=str(annotations), run=ALONE, **options), str(output))
+    render_set(RenderRecipe(family="grounding", input=str(annotations), run=ALONE, **options), str(output))
     return output
 
 

@@ -1,0 +1,75 @@
+"""Templates compiled to Arrow kernels: captions of a whole column without any Python a row.
+
+Each template is cut into atoms once: the strings that can stand between two texts, numbers and words already in them.
+Rendering then looks up which atom stands where and gathers them in one pass (`pyarrow.compute.take`). The atoms are
+JSON already: nothing is escaped row by row.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from string import Formatter
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from curation.captions.atoms import Index, as_json
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A template cut into atoms. A line of text is one atom from each column, in their order."""
+
+    atoms: pa.StringArray
+    columns: tuple[tuple[str, int], ...]
+    """The field that picks the atom, and where the field's atoms start. Texts stand after all other atoms."""
+
+
+def compile_template(
+    template: str, tables: Mapping[str, Sequence[str]], first: str, following: str, *, is_json: bool = False
+) -> Template:
+    """Cuts a template for lines of which the first begins with `first` and every other one with `following`.
+
+    `tables` have all values that each of its fields can take, but for `text`, which comes first.
+    """
+    literal = ""
+    columns: list[tuple[str, list[str]]] = [("is_following", [first, following])]
+    for before, field, _, _ in Formatter().parse(template):
+        literal += before
+        if field == "text":
+            columns = [("is_following", [lead + literal for lead in (first, following)]), ("text", [])]
+        elif field:
+            columns.append((field, [literal + value for value in tables[field]]))
+        literal = "" if field else literal
+    if columns[-1][0] == "text":
+        columns.append(("end", [literal]))
+    else:
+        columns[-1] = (columns[-1][0], [value + literal for value in columns[-1][1]])
+    atoms: list[str] = []
+    starts: list[tuple[str, int]] = []
+    for field, values in columns:
+        starts.append((field, len(atoms)))
+        atoms += values
+    starts[1] = ("text", len(atoms))
+    return Template(pa.array(atoms if is_json else map(as_json, atoms), pa.string()), tuple(starts))
+
+
+def gather(
+    template: Template, picks: Mapping[str, Index], texts: pa.StringArray, offsets: NDArray[np.int64]
+) -> pa.StringArray:
+    """Renders lines of text, JSON-escaped; a row has those between two offsets, and is empty without any.
+
+    `picks` say for each field which entry of its table each line takes.
+    """
+    if not len(texts):
+        return pa.array([""] * (len(offsets) - 1), pa.string())
+    atom = np.empty((len(texts), len(template.columns)), np.int32)
+    for number, (field, start) in enumerate(template.columns):
+        np.add(picks[field], start, out=atom[:, number])
+    # out of bounds is out of the question, and looking costs a tenth
+    gathered = pc.take(pa.concat_arrays([template.atoms, texts]), pa.array(atom.ravel()), boundscheck=False)
+    _, ends, characters = gathered.buffers()
+    # a row's atoms lie one after another, so that its string is there already: only the offsets between go
+    row_offsets = np.frombuffer(ends, np.int32)[offsets * len(template.columns)]
+    return pa.StringArray.from_buffers(len(offsets) - 1, pa.py_buffer(row_offsets), characters)

@@ -1,0 +1,31 @@
+"""Adjacent samples of a tar, read as a tar of their own."""
+
+import io
+from typing import BinaryIO, cast
+
+from schemas.tar.header import BLOCK
+
+
+def open_part(file: BinaryIO, start: int, stop: int) -> BinaryIO:
+    """Returns a tar of the bytes from `start` to `stop`: a member must begin at the one and end at the other."""
+    file.seek(start)
+    return cast(BinaryIO, _Part(file, stop - start))
+
+
+class _Part(io.RawIOBase):
+    """So many bytes from where the file stands, and an end marker."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file, self._left, self._end = file, size, bytes(2 * BLOCK)
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Reads at most `size` bytes; none at the end. Where the file ends early, the part does."""
+        size = self._left + len(self._end) if size < 0 else size
+        data = self._file.read(min(size, self._left)) if self._left else b""
+        self._left = self._left - len(data) if data else 0
+        if not data:
+            data, self._end = self._end[:size], self._end[size:]
+        return data
