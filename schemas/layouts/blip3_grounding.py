@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from schemas.errors import one_line
-from schemas.layouts.blip3_ocr import LEAD_IN, POSITIONS, escape_tagged, unescape_tagged
+from schemas.layouts.blip3_ocr import LEAD_IN, POSITIONS, box_and_confidence, escape_tagged, unescape_tagged
 from schemas.records.box import Box
 from schemas.records.caption import Caption
 
@@ -269,17 +269,4 @@ def _entry(item: Any, place: str) -> GroundingEntry:
     category = item.get("category") if isinstance(item, dict) else None
     if not isinstance(category, str):
         raise ValueError(f"{place} has no category")
-    box, confidence = item.get("bbox"), item.get("confidence")
-    if box is not None and not (isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))):
-        raise ValueError(f"{place} has a bbox that is not four numbers")
-    if confidence is not None and not _is_number(confidence):
-        raise ValueError(f"{place} has a confidence that is not a number")
-    return GroundingEntry(
-        category,
-        None if box is None else (float(box[0]), float(box[1]), float(box[2]), float(box[3])),
-        None if confidence is None else float(confidence),
-    )
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) is float or type(value) is int
+    return GroundingEntry(category, *box_and_confidence(item, place))

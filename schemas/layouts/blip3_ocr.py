@@ -245,14 +245,20 @@ def _caption(item: Any, place: str) -> Caption:
 
 
 def _entry(item: Any, place: str) -> OcrEntry:
-    text = _text(item, place)
+    return OcrEntry(_text(item, place), *box_and_confidence(item, place))
+
+
+def box_and_confidence(item: dict[str, Any], place: str) -> tuple[Box | None, float | None]:
+    """Returns what an entry of either layout's metadata says of where it is and how sure it is.
+
+    Either may be missing. Raises `ValueError`, which names the entry by its `place`, for what is neither.
+    """
     box, confidence = item.get("bbox"), item.get("confidence")
     if box is not None and not (isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))):
         raise ValueError(f"{place} has a bbox that is not four numbers")
     if confidence is not None and not _is_number(confidence):
         raise ValueError(f"{place} has a confidence that is not a number")
-    return OcrEntry(
-        text,
+    return (
         None if box is None else (float(box[0]), float(box[1]), float(box[2]), float(box[3])),
         None if confidence is None else float(confidence),
     )
