@@ -291,7 +291,7 @@ def test_score_floor() -> None:
 
 
 @given(FOUND, TEXTS, TEXTS | st.none())
-@settings(max_examples=400)
+@settings(max_examples=150)
 def test_markup_is_balanced_and_removing_it_gives_the_caption_back(
     found: list[Detection], raw: str, base: str | None
 ) -> None:

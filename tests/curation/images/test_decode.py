@@ -244,7 +244,7 @@ def test_what_is_no_image(junk: bytes) -> None:
 STARTS = [b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"II*\0", b"MM\0*", b"P5 ", b"RIFF\0\0\0\0WEBP"]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.sampled_from(STARTS), st.binary(max_size=300))
 def test_arbitrary_bytes_raise_nothing_else(start: bytes, rest: bytes) -> None:
     decode_or_reject(start + rest)
@@ -256,7 +256,7 @@ SEEDS = {
 }
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     st.sampled_from(sorted(SEEDS)),
     st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=8),

@@ -16,7 +16,7 @@ from pipelines.cli.app import main
 from pipelines.recipes.render import RenderRecipe
 from schemas.storage.folder import Folder
 from tests.conftest import REPOSITORY
-from tests.pipelines.support.sets import annotation_set, caption_set, opened, shardloom, small_disk
+from tests.pipelines.support.sets import annotation_set, caption_set, in_process, opened, shardloom, small_disk
 
 COMMANDS = (
     "annotate",
@@ -138,7 +138,7 @@ def test_a_folder_that_another_run_writes_to(made: Path, tmp_path: Path) -> None
         "wait for it, stop it, or take another output folder\n"
     )
     assert (done.returncode, done.stderr) == (2, line)
-    assert shardloom("render", "ocr", f"{made}/annotations", "-o", tmp_path).returncode == 0
+    assert in_process("render", "ocr", f"{made}/annotations", "-o", tmp_path).returncode == 0
 
 
 @pytest.mark.parametrize("command", ["annotate ocr -i {made}/images/*.tar", "render ocr {made}/annotations"])
@@ -183,19 +183,19 @@ def test_json_is_for_scripts(made: Path, tmp_path: Path) -> None:
     rendered = shardloom("render", "ocr", f"{made}/annotations", "-o", tmp_path / "c", "--json", "--workers", "1")
     expected = {"outputs": 1, "rows_in": 6, "rows_out": 4, "quarantined": 2, "reasons": {"too_few_lines": 2}}
     assert json.loads(rendered.stdout) == expected | {"counts": {"captions": 48}, "damaged": {}}
-    joined = shardloom(
+    joined = in_process(
         *("shard", "--images", f"{made}/images/*.tar", "--captions", tmp_path / "c", "-o", tmp_path / "t"),
         *("--samples-per-shard", "3", "--json", "--workers", "1"),
     )
     found = json.loads(joined.stdout)
     assert (found["outputs"], found["rows_in"], found["rows_out"], found["reasons"]) == (2, 6, 4, {"no_caption": 2})
-    checked = shardloom("verify", tmp_path / "t", "--json")
+    checked = in_process("verify", tmp_path / "t", "--json")
     assert json.loads(checked.stdout) == {"outputs": 2, "faults": []}
     (tmp_path / "t/data/00000001.tar").unlink()
-    checked = shardloom("verify", tmp_path / "t", "--json")
+    checked = in_process("verify", tmp_path / "t", "--json")
     assert checked.returncode == 1
     assert json.loads(checked.stdout)["faults"] == [f"{tmp_path}/t/data/00000001.tar: is missing"]
-    told = json.loads(shardloom("stats", tmp_path / "t", "--json").stdout)
+    told = json.loads(in_process("stats", tmp_path / "t", "--json").stdout)
     assert (told["kind"], told["rows_in"], told["times"]["runs"]) == ("shard", 6, 1)
     for done in (rendered, joined):
         assert (done.returncode, done.stderr) == (0, "")

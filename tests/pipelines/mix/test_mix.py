@@ -38,7 +38,7 @@ from schemas.records.document import from_members
 from schemas.storage.folder import Folder
 from tests.conftest import jpeg
 from tests.pipelines.support.drivers import hashes
-from tests.pipelines.support.sets import ALONE, annotation_set, caption_set, join, rows, shardloom
+from tests.pipelines.support.sets import ALONE, annotation_set, caption_set, in_process, join, rows
 
 # 48 captioned images, 21 documents of two images, 30 texts
 WEIGHTS = {"ocr": {"weight": 6}, "interleaved": {"weight": 4, "of": {"docs": 3, "text": 1}}}
@@ -506,17 +506,17 @@ def test_the_command(sources: dict[str, str], made: Path, tmp_path: Path) -> Non
     }
     path.write_text(yaml.safe_dump(values))
     where = [part for name, folder in sources.items() for part in ("--source", f"{name}={folder}")]
-    planned = shardloom("mix", path, *where, "--plan")
+    planned = in_process("mix", path, *where, "--plan")
     assert planned.returncode == 0, planned.stderr
     shares = r"\n +30 % +30\.43 % +50\.6 % +20\.76 % *\n"
     assert re.search(rf"interleaved\.docs +21 +42 +885 +1 +69 *{shares}", planned.stdout), planned.stdout
-    told = json.loads(shardloom("mix", path, *where, "--plan", "--json").stdout)
+    told = json.loads(in_process("mix", path, *where, "--plan", "--json").stdout)
     assert [row["source"] for row in told["sources"]] == ["docs", "text", "ocr"]
     assert [row["runs_out_at"] for row in told["sources"]] == [69, None, None]
-    done = shardloom("mix", path, *where, "--output", tmp_path / "out", "--workers", 1)
+    done = in_process("mix", path, *where, "--output", tmp_path / "out", "--workers", 1)
     assert done.stdout == f"{tmp_path}/out: 69 rows in, 69 out, 0 quarantined\n", done.stderr
     assert hashes(tmp_path / "out/data") == hashes(made / "data")
-    shown = shardloom("stats", tmp_path / "out").stdout
+    shown = in_process("stats", tmp_path / "out").stdout
     assert re.search(rf"interleaved\.docs +21 +42 +885 *{shares}", shown), shown
     wrong = [
         (["--source", "ocr"], "error: --source: 'ocr' is not NAME=FOLDER"),
@@ -524,7 +524,7 @@ def test_the_command(sources: dict[str, str], made: Path, tmp_path: Path) -> Non
         ([], "error: source docs: nowhere is no output set: it holds no recipe.yaml"),
     ]
     for flags, line in wrong:
-        failed = shardloom("mix", path, *flags, "--plan")
+        failed = in_process("mix", path, *flags, "--plan")
         assert (failed.returncode, failed.stderr) == (2, f"{line}\n")
 
 

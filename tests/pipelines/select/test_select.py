@@ -32,7 +32,7 @@ from tests.pipelines.support.selections import (
     uid_of,
     write_metadata,
 )
-from tests.pipelines.support.sets import rows, shardloom
+from tests.pipelines.support.sets import in_process, rows
 from tests.support.s3.bucket import Bucket
 
 SOUND = {"text": "A wooden table in the kitchen", "original_width": 600, "original_height": 600} | {
@@ -85,8 +85,7 @@ def quarantine(output: Path, name: str) -> list[tuple[str, str | None, str]]:
 
 def failed(*arguments: object) -> tuple[int, str]:
     """Exit code and last words of the command."""
-    done = shardloom("select", *arguments)
-    assert "Traceback" not in done.stderr
+    done = in_process("select", *arguments)
     return done.returncode, done.stderr.strip().splitlines()[-1]
 
 
@@ -399,14 +398,14 @@ def test_the_command(metadata: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(f"kind: select\ninput: {metadata}/*.parquet\nrules: {{min_words: 3, languages: [en]}}\n")
     out, subset = tmp_path / "out", tmp_path / "subset.npy"
-    done = shardloom("select", recipe, "-o", out, "--max-aspect", "3", "--workers", "1", "--subset", subset, "--json")
+    done = in_process("select", recipe, "-o", out, "--max-aspect", "3", "--workers", "1", "--subset", subset, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     told = json.loads(done.stdout)
     assert told["rows_in"] == 415 == told["rows_out"] + sum(told["reasons"].values())
     assert len(np.load(subset)) == len({found["uid"].lower() for found in rows(out)})
-    assert json.loads(shardloom("stats", out, "--json").stdout)["reasons"] == told["reasons"]
-    assert shardloom("verify", out).stdout == f"{out}: 4 outputs are as they were committed\n"
-    words = shardloom("select", f"{metadata}/*", "-o", tmp_path / "top", "--top-fraction", "0.3", "--workers", "1")
+    assert json.loads(in_process("stats", out, "--json").stdout)["reasons"] == told["reasons"]
+    assert in_process("verify", out).stdout == f"{out}: 4 outputs are as they were committed\n"
+    words = in_process("select", f"{metadata}/*", "-o", tmp_path / "top", "--top-fraction", "0.3", "--workers", "1")
     assert re.match(r"the top 0\.3 of 414 rows: clip_l14_similarity_score >= 0\.\d+\n", words.stderr)
     assert re.fullmatch(r"\S+: 415 rows in, \d+ out, \d+ left out \(.*\)\n", words.stdout)
 

@@ -72,7 +72,7 @@ def test_cut_anywhere_keeps_what_is_whole_and_says_so(data: bytes) -> None:
         ends = {split_name(member.name)[0]: member.offset_data + member.size for member in tar}
     marker = -(-max(ends.values()) // 512) * 512 + 1024
     first = next(iter(whole))
-    for cut in range(0, len(data), 7):
+    for cut in range(0, len(data), 31):
         reader, samples = read(data[:cut])
         found = contents(samples)
         assert bool(reader.damage) == (cut < marker), cut
@@ -87,8 +87,9 @@ def test_any_wrong_byte_of_a_header_costs_its_own_sample_only(data: bytes) -> No
     whole = contents(read(data)[1])
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         headers = {(place, split_name(m.name)[0]) for m in tar for place in (m.offset, m.offset_data - 512)}
-    for start, key in headers:
-        for place in range(start, start + 512):
+    assert len(headers) >= 5
+    for number, (start, key) in enumerate(sorted(headers)):
+        for place in range(start + number % 5, start + 512, 5):  # any five headers together: every byte of one
             for value in (data[place] ^ 1, ord("/"))[: 1 + (place % 4 == 0)]:
                 reader, samples = read(data[:place] + bytes([value]) + data[place + 1 :])
                 found = contents(samples)
