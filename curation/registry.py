@@ -1,0 +1,181 @@
+"""A registry of what may be added to the program by declaring it: engines, data set sources, caption families.
+
+Three kinds of declarations are known: those that ship, those of installed entry points, and those that the user trusts
+by `--trust-code package.module:Name`. A name in a recipe or a data set is only ever looked up among them. Nothing but
+an installed entry point's own reference, and what the user has typed, is imported.
+"""
+
+import importlib
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from schemas.errors import UsageError
+
+TRUST_CODE = "--trust-code"
+
+_NAME = re.compile(r"[\w.-]+")  # a colon would make it look like a reference, a comma ends a word on the command line
+_SHOWN = 200  # characters of another's exception
+
+
+class Declaration(Protocol):
+    """What can be registered."""
+
+    @property
+    def name(self) -> str:
+        """The name by which recipes know it."""
+        ...
+
+
+D = TypeVar("D", bound=Declaration)
+
+
+@dataclass(frozen=True, slots=True)
+class Registered(Generic[D]):
+    """One entry of a registry's list."""
+
+    name: str
+    origin: str | None  # the distribution or the trusted reference that it comes from; None: it ships
+    declaration: D | None
+    fault: str | None = None  # why there is no declaration
+
+
+class Registry(Generic[D]):
+    """All declarations of one class, by name."""
+
+    def __init__(self, what: str, declaration: type[D], group: str, find_shipped: Callable[[], Iterable[D]]) -> None:
+        """Makes a registry of `what`, a noun for errors. `group` is that of its entry points.
+
+        `find_shipped` is called at the first look-up.
+        """
+        self.what, self.group = what, group
+        self._class, self._find_shipped = declaration, find_shipped
+        self._trusted: dict[str, D] = {}  # by reference
+        self._loaded: dict[str, D] = {}  # of entry points, by name
+
+    @cached_property
+    def shipped(self) -> Mapping[str, D]:
+        """The declarations that ship, by name."""
+        return {declaration.name: declaration for declaration in self._find_shipped()}
+
+    def names(self) -> list[str]:
+        """Every name that can be looked up, those that ship first. Imports no plug-in."""
+        trusted = [declaration.name for declaration in self._trusted.values()]
+        return list(dict.fromkeys([*self.shipped, *trusted, *self._installed()]))
+
+    def find(self, name: str) -> D:
+        """Returns the declaration of this name or trusted reference. Raises `UsageError`."""
+        if name in self.shipped:
+            return self.shipped[name]
+        for reference, declaration in self._trusted.items():
+            if name in (reference, declaration.name):
+                return declaration
+        if found := self._installed().get(name):
+            return self._load(name, found)
+        if ":" in name:
+            raise UsageError(f"no {self.what} is named {name!r}: pass {TRUST_CODE} {name} if you trust that code")
+        raise UsageError(f"no {self.what} is named {name!r}: use one of {', '.join(self.names())}")
+
+    def trust(self, *references: str) -> None:
+        """Imports what the user has named as `package.module:Name` and registers it. Raises `UsageError`.
+
+        It is then found by its name and by the reference. Trusting a reference again does nothing.
+        """
+        for reference in references:
+            if reference not in self._trusted:
+                self._trusted[reference] = self._import(reference)
+
+    def reference_of(self, name: str) -> str | None:
+        """Returns the reference that another process must trust to find this name; None where it need not."""
+        for reference, declaration in self._trusted.items():
+            if name in (reference, declaration.name) and name not in self.shipped:
+                return reference
+        return None
+
+    def listed(self) -> list[Registered[D]]:
+        """Returns everything that is registered. Loads all entry points; those that are broken say why."""
+        listed = [Registered(name, None, declaration) for name, declaration in self.shipped.items()]
+        for reference, declaration in self._trusted.items():
+            listed.append(Registered(declaration.name, f"{TRUST_CODE} {reference}", declaration))
+        trusted = {declaration.name for declaration in self._trusted.values()}
+        for name, found in self._installed().items():
+            origin = " and ".join(map(_distribution, found))
+            if name in self.shipped or name in trusted:
+                listed.append(Registered(name, origin, None, f"another {self.what} has this name and is used"))
+                continue
+            try:
+                listed.append(Registered(name, origin, self._load(name, found)))
+            except UsageError as error:
+                listed.append(Registered(name, origin, None, str(error)))
+        return listed
+
+    def _import(self, reference: str) -> D:
+        where = f"{TRUST_CODE} {reference}"
+        module, _, attribute = reference.partition(":")
+        if not module or not attribute:
+            raise UsageError(f"{where}: name the code as package.module:Name")
+        folder = str(Path.cwd())
+        if folder not in sys.path:
+            sys.path.append(folder)  # last, so that no file there takes the place of an installed module
+        try:
+            home = importlib.import_module(module)
+        except Exception as error:  # noqa: BLE001  a module may raise anything
+            hint = ""
+            if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+                hint = "; it must be in the working folder, on PYTHONPATH or installed"
+            raise UsageError(f"{where}: cannot import {module}: {_one_line(error)}{hint}") from None
+        if not hasattr(home, attribute):
+            raise UsageError(f"{where}: {module} has no {attribute}")
+        declaration = self._checked(getattr(home, attribute), where)
+        if declaration.name in self.shipped:
+            raise UsageError(f"{where}: the {self.what} {declaration.name} ships with Shardloom: take another name")
+        for other, registered in self._trusted.items():
+            if registered.name == declaration.name and registered is not declaration:
+                raise UsageError(f"{where}: {other} has the name {declaration.name} as well: take another name")
+        return declaration
+
+    def _installed(self) -> dict[str, list[EntryPoint]]:
+        """The entry points by name; more than one where distributions contradict each other."""
+        found: dict[str, list[EntryPoint]] = {}
+        for entry in entry_points(group=self.group):
+            same = found.setdefault(entry.name, [])
+            if all(_distribution(entry) != _distribution(other) for other in same):  # one may be met twice on the path
+                same.append(entry)
+        return dict(sorted(found.items()))
+
+    def _load(self, name: str, found: list[EntryPoint]) -> D:
+        if name in self._loaded:
+            return self._loaded[name]
+        where = f"{self.what} {name} of {' and '.join(map(_distribution, found))}"
+        if len(found) > 1:
+            raise UsageError(f"{where}: uninstall all but one of them")
+        try:
+            value = found[0].load()
+        except Exception as error:  # noqa: BLE001  a module may raise anything
+            raise UsageError(f"{where}: cannot load {found[0].value}: {_one_line(error)}") from None
+        declaration = self._checked(value, where)
+        if declaration.name != name:
+            raise UsageError(f"{where}: {found[0].value} declares the name {declaration.name!r}")
+        self._loaded[name] = declaration
+        return declaration
+
+    def _checked(self, value: Any, where: str) -> D:
+        """Returns the value if it is a declaration; nothing of it is called before that is known."""
+        if not isinstance(value, self._class):
+            raise UsageError(f"{where}: it must be of class {self._class.__name__}, not {type(value).__name__}")
+        if not isinstance(value.name, str) or not _NAME.fullmatch(value.name):
+            raise UsageError(f"{where}: {value.name!r} is no name: use letters, digits, '.', '-' and '_'")
+        return value
+
+
+def _distribution(entry: EntryPoint) -> str:
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else entry.value
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:_SHOWN]
