@@ -35,7 +35,7 @@ class Declaration(Protocol):
 D = TypeVar("D", bound=Declaration)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Registered(Generic[D]):
     """One entry of a registry's list."""
 

@@ -36,7 +36,7 @@ from pipelines.cluster.connection import check, connect, joins
 from pipelines.cluster.failure import Failure
 from pipelines.cluster.ledger import Snapshot, start_ledger
 from pipelines.cluster.prometheus import BYTES_LEFT, SHARDS_LEFT, Exporter
-from pipelines.engines.registry import check_engines
+from pipelines.engines.chosen import check_engines
 from pipelines.inputs.shards import InputShard, input_shards
 from pipelines.output.output_set import begun
 from pipelines.output.totals import RunClock, RunTimes, Totals, check_damage, totals

@@ -21,6 +21,10 @@ AllowDownload = Annotated[
     bool | None, typer.Option("--allow-download", help="the tokenizer may be a name on the Hugging Face hub")
 ]
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
+TrustCode = Annotated[
+    list[str] | None,
+    typer.Option("--trust-code", metavar="MODULE:NAME", help="code of your own to import and run; may be repeated"),
+]
 RecipeFile = Annotated[str | None, typer.Option("--recipe", "-r", help="a YAML recipe; flags are laid over it")]
 
 

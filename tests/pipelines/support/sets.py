@@ -19,7 +19,7 @@ from pipelines.annotate.parts import commit_shard, write_part
 from pipelines.inputs.shards import input_shards
 from pipelines.output.output_set import begun
 from pipelines.output.totals import Totals
-from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineKind, EngineSpec
+from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineKind, EngineOptions
 from pipelines.recipes.render import RenderGroundingRecipe, RenderRecipe
 from pipelines.recipes.shard import ShardRecipe
 from pipelines.render.run import render_set
@@ -72,7 +72,7 @@ Values = Callable[[str], list[Any] | None]
 
 def annotated(images: str, output: Path, columns: dict[EngineKind, tuple[pa.Field, Values]]) -> Path:
     """An annotation set with these columns."""
-    spec = EngineSpec(engine="tests.pipelines.support.engines:PixelOcr")
+    spec = EngineOptions(engine="PixelOcr")
     recipe = AnnotateRecipe(input=[images], engines=dict.fromkeys(columns, spec), run=ALONE)
     fingerprint = EngineFingerprint(name="pixel", version="1", weights_sha256="", settings={}).model_dump_json()
     folder = Folder(str(output))
