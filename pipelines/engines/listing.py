@@ -45,7 +45,8 @@ def list_engines(weights: Mapping[str, str]) -> list[ListedEngine]:
             broken = ListedEngine(BROKEN, found.name, False, None, [found.fault or ""], None, None, found.origin)
             listed.append(broken)
         else:
-            listed.append(replace(_listed(engine, weights.get(engine.kind.name)), origin=found.origin))
+            one = _listed(engine, weights.get(engine.kind.name))
+            listed.append(replace(one, is_default=one.is_default and found.origin is None, origin=found.origin))
     return [*listed, _downloader("img2dataset")]
 
 
