@@ -119,4 +119,4 @@ def _named(kind: EngineKind, options: EngineOptions) -> Iterator[None]:
         raise
     except Exception as error:  # an engine may raise anything
         text = " ".join(f"{type(error).__name__}: {error}".split())[:_SHOWN]
-        raise ShardloomError(f"engines.{kind}: the engine {options.engine} failed to start: {text}") from error
+        raise ShardloomError(f"engines.{kind}: the engine {options.engine} failed: {text}") from error

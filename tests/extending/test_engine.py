@@ -171,7 +171,7 @@ def test_one_that_can_not_be_made(folder: Path, make_shards: Callable[..., str],
     done = shardloom(*command, "--trust-code", "broken_ocr:IT", cwd=folder)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1] == (
-        "error: engines.ocr: the engine hoarse failed to start: ValueError: no voice"
+        "error: engines.ocr: the engine hoarse failed: ValueError: no voice"
     )
 
 

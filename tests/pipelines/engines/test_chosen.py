@@ -119,5 +119,5 @@ def test_what_an_engine_raises_is_one_line(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(engines.PixelOcr, "__init__", broken)
     with pytest.raises(ShardloomError) as error:
         load_engine("ocr", EngineOptions(engine="PixelOcr"))
-    assert str(error.value) == "engines.ocr: the engine PixelOcr failed to start: ValueError: two lines"
+    assert str(error.value) == "engines.ocr: the engine PixelOcr failed: ValueError: two lines"
     assert error.value.exit_code == 1
