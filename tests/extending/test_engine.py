@@ -170,9 +170,7 @@ def test_one_that_can_not_be_made(folder: Path, make_shards: Callable[..., str],
     command = ("annotate", "ocr:hoarse", "-i", images, "-o", "out", "--workers", 1, "--json")
     done = shardloom(*command, "--trust-code", "broken_ocr:IT", cwd=folder)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.splitlines()[-1] == (
-        "error: engines.ocr: the engine hoarse failed: ValueError: no voice"
-    )
+    assert done.stderr.splitlines()[-1] == ("error: engines.ocr: the engine hoarse failed: ValueError: no voice")
 
 
 @pytest.mark.ray
