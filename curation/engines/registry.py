@@ -30,13 +30,13 @@ ENGINES: Registry[EngineDeclaration[Any, Any]] = Registry(
 
 def find_engine(kind: EngineKind, name: str) -> EngineDeclaration[Any, Any]:
     """Returns the engine of this name or trusted reference. Raises `UsageError` for none, and for another kind's."""
-    if name not in ENGINES.names() and ":" not in name:
-        known = [engine.name for engine in engines_of(kind)]
-        raise UsageError(f"engines.{kind}: no engine is named {name!r}: use one of {', '.join(known)}")
     try:
         engine = ENGINES.find(name)
     except UsageError as error:
-        raise UsageError(f"engines.{kind}: {error}") from None
+        if ":" in name or name in ENGINES.names():  # the latter is installed and broken
+            raise UsageError(f"engines.{kind}: {error}") from None
+        known = ", ".join(engine.name for engine in engines_of(kind))
+        raise UsageError(f"engines.{kind}: no engine is named {name!r}: use one of {known}") from None
     if engine.kind.name != kind:
         raise UsageError(f"engines.{kind}: the engine {engine.name} annotates {engine.kind.name}")
     return engine
