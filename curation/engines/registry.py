@@ -35,14 +35,14 @@ def find_engine(kind: EngineKind, name: str) -> EngineDeclaration[Any, Any]:
     except UsageError as error:
         if ":" in name or name in ENGINES.names():  # the latter is installed and broken
             raise UsageError(f"engines.{kind}: {error}") from None
-        known = ", ".join(engine.name for engine in engines_of(kind))
+        known = ", ".join(engine.name for engine in find_engines(kind))
         raise UsageError(f"engines.{kind}: no engine is named {name!r}: use one of {known}") from None
     if engine.kind.name != kind:
         raise UsageError(f"engines.{kind}: the engine {engine.name} annotates {engine.kind.name}")
     return engine
 
 
-def engines_of(kind: EngineKind) -> list[EngineDeclaration[Any, Any]]:
+def find_engines(kind: EngineKind) -> list[EngineDeclaration[Any, Any]]:
     """Returns all engines of a kind, plug-ins as well, less those that are broken."""
     found = [entry.declaration for entry in ENGINES.listed()]
     return [engine for engine in found if engine is not None and engine.kind.name == kind]

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from curation.engines.registry import ENGINES, default_engine, engines_of, find_engine
+from curation.engines.registry import ENGINES, default_engine, find_engine, find_engines
 from schemas.errors import UsageError
 from tests.conftest import REPOSITORY
 
@@ -23,7 +23,7 @@ def test_the_engines_that_ship() -> None:
         ("boxes", "grounding_dino", True),
         ("boxes", "groundingdino-py", False),
     ]
-    assert [engine.name for engine in engines_of("tags")] == ["caption", "siglip"]
+    assert [engine.name for engine in find_engines("tags")] == ["caption", "siglip"]
     assert default_engine("boxes") == "grounding_dino"
     assert [name for name, engine in ENGINES.shipped.items() if not engine.needs_pixels] == ["caption"]
 
