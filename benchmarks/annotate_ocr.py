@@ -15,12 +15,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from curation.engines.ocr.rapidocr import RapidOcr, RapidOcrSettings
+from curation.engines.ocr.rapidocr_settings import RapidOcrSettings
+from curation.engines.ocr.runtime.rapidocr import RapidOcr
 from curation.images.decode import DecodeLimits, decode
 from pipelines.annotate.run import annotate
 from pipelines.demo.shards import write_shards
 from pipelines.output.totals import read_times
-from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, ChunkOptions, EngineSpec
+from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, ChunkOptions, EngineOptions
 from schemas.storage.folder import Folder
 
 WARM_UP = 4  # images before the clock starts
@@ -82,7 +83,7 @@ def pipeline_rate(folder: Path, workers: int, chunk: int) -> tuple[float, int]:
     """Images a second of the pipeline, start-up apart, and how many there were."""
     recipe = AnnotateRecipe(
         input=[f"{folder}/images/*.tar"],
-        engines={"ocr": EngineSpec(engine="rapidocr")},
+        engines={"ocr": EngineOptions(engine="rapidocr")},
         chunk=ChunkOptions(samples=chunk),
         run=AnnotateRun(workers=workers),
     )

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
-from curation.engines.tags.caption import CaptionTags, caption_patterns
+from curation.engines.tags.runtime.caption import CaptionTags, caption_patterns
 
 OTHERS = """
     the of in with and a on white beautiful vintage large from for stock best new 2019 view free shipping luxury how to

@@ -27,9 +27,13 @@ import psutil
 from PIL import Image
 from ray.cluster_utils import Cluster
 
+from curation.engines.declaration import EngineDeclaration
+from curation.engines.kinds import BOXES, OCR
+from curation.engines.registry import ENGINES
 from curation.images.decode import RgbImage
 from pipelines.annotate.run import annotate
 from pipelines.recipes.annotate import AnnotateRecipe
+from schemas.output_set.options import Options
 from schemas.records.box import Detection
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.records.text_line import TextLine
@@ -43,13 +47,19 @@ PAUSE_SECONDS, QUIET_SECONDS, READING_SECONDS = 40.0, 20.0, 1.0
 STORE_BYTES = 256 << 20
 
 
+class SleepSettings(Options):
+    """How long an image takes."""
+
+    seconds: float
+
+
 class SleepingOcr:
     """Sees nothing, as slowly as asked."""
 
     fingerprint = EngineFingerprint(name="sleep", version="1", weights_sha256="", settings={})
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds, self.pause = seconds, PAUSE_SECONDS
+    def __init__(self, settings: SleepSettings) -> None:
+        self.seconds, self.pause = settings.seconds, PAUSE_SECONDS
 
     def annotate(self, images: Sequence[RgbImage]) -> list[list[TextLine]]:
         time.sleep(self.seconds * len(images) + self.pause)
@@ -62,12 +72,16 @@ class SleepingBoxes:
 
     fingerprint = EngineFingerprint(name="sleep", version="1", weights_sha256="", settings={})
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+    def __init__(self, settings: SleepSettings) -> None:
+        self.seconds = settings.seconds
 
     def annotate(self, images: Sequence[RgbImage], names: Sequence[Sequence[str]]) -> list[list[Detection]]:
         time.sleep(self.seconds * len(images))
         return [[] for _ in images]
+
+
+SLEEPING_OCR = EngineDeclaration(name="sleeping-ocr", kind=OCR, settings=SleepSettings, make=SleepingOcr)
+SLEEPING_BOXES = EngineDeclaration(name="sleeping-boxes", kind=BOXES, settings=SleepSettings, make=SleepingBoxes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +195,8 @@ def recipe_of(folder: Path, address: str, workers: int, speed: float) -> Annotat
     readers = max(1, round(workers * OCR_SECONDS / (OCR_SECONDS + BOXES_SECONDS)))
     engines = {
         "tags": {"engine": "caption"},
-        "ocr": {"engine": "benchmarks.driver:SleepingOcr", "settings": {"seconds": OCR_SECONDS * scale}},
-        "boxes": {"engine": "benchmarks.driver:SleepingBoxes", "settings": {"seconds": BOXES_SECONDS * scale}},
+        "ocr": {"engine": "benchmarks.driver:SLEEPING_OCR", "settings": {"seconds": OCR_SECONDS * scale}},
+        "boxes": {"engine": "benchmarks.driver:SLEEPING_BOXES", "settings": {"seconds": BOXES_SECONDS * scale}},
     }
     resources = {"ocr": {"workers": readers, "cpus": 1}, "boxes": {"workers": workers - readers, "cpus": 1}}
     return AnnotateRecipe.model_validate(
@@ -218,6 +232,7 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=4)
     parser.add_argument("--speed", type=float, default=500)
     options = parser.parse_args()
+    ENGINES.trust("benchmarks.driver:SLEEPING_OCR", "benchmarks.driver:SLEEPING_BOXES")
     with tempfile.TemporaryDirectory() as name, cluster_of(options.nodes, options.workers) as address:
         folder, output = Path(name), Path(name, "out")
         write_shards(folder, options.chunks)

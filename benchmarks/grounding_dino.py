@@ -25,7 +25,8 @@ from transformers import BertTokenizer, GroundingDinoConfig, GroundingDinoForObj
 from transformers.models.grounding_dino.image_processing_pil_grounding_dino import GroundingDinoImageProcessorPil
 from transformers.utils import logging
 
-from curation.engines.boxes.grounding_dino import GroundingDino, GroundingDinoSettings
+from curation.engines.boxes.grounding_dino import GroundingDino
+from curation.engines.boxes.grounding_dino_settings import GroundingDinoSettings
 from curation.images.decode import RgbImage
 
 MATRIX = {"cpu": 1024, "cuda": 8192}  # sides of the matrices whose product gives the rate

@@ -17,7 +17,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from curation.engines.ocr.rapidocr import RapidOcr, RapidOcrSettings
+from curation.engines.ocr.rapidocr_settings import RapidOcrSettings
+from curation.engines.ocr.runtime.rapidocr import RapidOcr
 from curation.images.decode import DecodeLimits, RgbImage, decode
 from curation.scores.text import ErrorCounts, picture_errors
 from schemas.records.ground_truth import COLLECTIONS, TextTruth, read_text_truth

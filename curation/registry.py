@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, distributions
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -35,7 +35,7 @@ class Declaration(Protocol):
 D = TypeVar("D", bound=Declaration)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Registered(Generic[D]):
     """One entry of a registry's list."""
 
@@ -140,12 +140,18 @@ class Registry(Generic[D]):
         return declaration
 
     def _installed(self) -> dict[str, list[EntryPoint]]:
-        """The entry points by name; more than one where distributions contradict each other."""
+        """The entry points by name; more than one where distributions contradict each other.
+
+        Those in the working folder are not installed: it may be a data set's.
+        """
+        here = Path.cwd()
+        path = [folder for folder in sys.path if Path(folder).resolve() != here]
         found: dict[str, list[EntryPoint]] = {}
-        for entry in entry_points(group=self.group):
-            same = found.setdefault(entry.name, [])
-            if all(_distribution(entry) != _distribution(other) for other in same):  # one may be met twice on the path
-                same.append(entry)
+        for entry in (entry for one in distributions(path=path) for entry in one.entry_points):
+            if entry.group == self.group:
+                same = found.setdefault(entry.name, [])
+                if all(_distribution(entry) != _distribution(other) for other in same):  # one may be on the path twice
+                    same.append(entry)
         return dict(sorted(found.items()))
 
     def _load(self, name: str, found: list[EntryPoint]) -> D:

@@ -18,7 +18,8 @@ import numpy as np
 from curation.demo_detector.batches import absent_phrases
 from curation.demo_detector.scenes import draw_scene
 from curation.demo_detector.vocabulary import noun
-from curation.engines.boxes.grounding_dino import GroundingDino, GroundingDinoSettings
+from curation.engines.boxes.grounding_dino import GroundingDino
+from curation.engines.boxes.grounding_dino_settings import GroundingDinoSettings
 from schemas.records.box import Box, Detection
 
 WEIGHTS = Path(__file__).parent / "weights"

@@ -21,7 +21,8 @@ from curation.demo_detector import model as small
 from curation.demo_detector.batches import Batch, SceneBatches
 from curation.demo_detector.losses import loss, predictions
 from curation.demo_detector.score import score
-from curation.engines.boxes.grounding_dino import GroundingDino, GroundingDinoSettings
+from curation.engines.boxes.grounding_dino import GroundingDino
+from curation.engines.boxes.grounding_dino_settings import GroundingDinoSettings
 
 SEED: Final = 20
 STEPS: Final = 4000

@@ -12,6 +12,7 @@ from typing import Any
 
 from curation.sources.formats.fields import as_json, caption_image, json_object, malformed, optional_text
 from curation.sources.options import ReadOptions
+from curation.sources.reader import SourceReader
 from schemas.layouts import blip3_grounding, blip3_ocr
 from schemas.records.caption import Caption
 from schemas.records.document import CaptionDraft
@@ -68,3 +69,9 @@ def _metadata(metadata: str | None) -> str:
     except Rejected:
         return as_json({"metadata": metadata})
     return metadata
+
+
+OCR_SOURCE = SourceReader("blip3-ocr", read_ocr, (".parquet",), is_captions=True, columns=COLUMNS, optional=OPTIONAL)
+GROUNDING_SOURCE = SourceReader(
+    "blip3-grounding", read_grounding, (".parquet",), is_captions=True, columns=COLUMNS, optional=OPTIONAL_GROUNDING
+)

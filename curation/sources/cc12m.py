@@ -7,6 +7,7 @@ becomes of a file with the columns of CC3M.
 from collections.abc import Sequence
 
 from curation.sources.formats import tsv
+from curation.sources.reader import SourceReader, without_options
 from schemas.records.document import CaptionDraft
 
 HEADER = "url\tcaption"
@@ -22,3 +23,6 @@ def read(line: str) -> CaptionDraft:
 def check(lines: Sequence[str]) -> None:
     """Refuses a file that begins with these lines, if they are CC3M's. UsageError."""
     tsv.check(lines, _URL, _CAPTION, "cc3m")
+
+
+SOURCE = SourceReader("cc12m", without_options(read), (".tsv",), is_captions=True, header=HEADER, check=check)

@@ -5,6 +5,7 @@ without an image, or of which the shard has lost a part, is left out.
 """
 
 from curation.sources.formats.fields import as_json, optional_text, others
+from curation.sources.reader import SourceReader, without_options
 from schemas.layouts.datacomp import read_sample
 from schemas.records.document import CaptionDraft, DraftImage
 from schemas.tar.reader import TarSample
@@ -24,3 +25,6 @@ def read(sample: TarSample) -> CaptionDraft:
         alt_text=caption,
         metadata=as_json(others(found.metadata, _KNOWN)),
     )
+
+
+SOURCE = SourceReader("datacomp", without_options(read), (".tar",), is_captions=True)

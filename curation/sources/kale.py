@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from curation.sources.formats.fields import as_json, caption_image, caption_text, optional_text, others
+from curation.sources.reader import SourceReader, without_options
 from schemas.records.document import CaptionDraft
 
 COLUMNS = ("url", "caption")
@@ -23,3 +24,6 @@ def read(row: Mapping[str, Any]) -> CaptionDraft:
         text=caption_text(row.get("caption")),
         metadata=as_json(others(row, (*COLUMNS, "uid"))),
     )
+
+
+SOURCE = SourceReader("kale", without_options(read), (".parquet",), is_captions=True, columns=COLUMNS, optional=None)

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 from curation.sources.formats.fields import as_json, json_object, malformed, optional_list, optional_text, others
 from curation.sources.formats.json_list import entries
+from curation.sources.reader import SourceReader, without_options
 from schemas.records.document import Draft, DraftImage, Part, Role
 
 _MARKER = re.compile(r"\s*<image>\s*")  # with the line breaks that set it apart, which say nothing
@@ -100,3 +101,6 @@ def _check_turns(turns: list[tuple[Role, str]]) -> None:
     for number, (one, other) in enumerate(pairwise(said)):
         if one == other:
             raise malformed(f"turns {number} and {number + 1} are both the {one}'s")
+
+
+SOURCE = SourceReader("llava", without_options(read), (".json", ".jsonl"), items=items)

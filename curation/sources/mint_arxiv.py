@@ -5,5 +5,9 @@ empty document. Images without a page and an xref are counted off against the fr
 """
 
 from curation.sources.mint_pdf import read
+from curation.sources.reader import SourceReader
 
 __all__ = ["read"]
+
+
+SOURCE = SourceReader("mint-arxiv", read, (".tar",))

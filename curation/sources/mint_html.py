@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from curation.sources.formats.fields import interleaved, json_value, optional_list, optional_text, web_image
+from curation.sources.reader import SourceReader, without_options
 from schemas.records.document import Draft
 from schemas.records.quarantine import Rejected
 
@@ -43,3 +44,6 @@ def _lenient(value: Any, name: str) -> Any:
         return json_value(value, name)
     except Rejected:
         return value
+
+
+SOURCE = SourceReader("mint-html", without_options(read), (".parquet",), columns=COLUMNS, optional=OPTIONAL)

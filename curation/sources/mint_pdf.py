@@ -12,6 +12,7 @@ from typing import Any
 from curation.sources.formats import tiff
 from curation.sources.formats.fields import as_json, interleaved, json_object, optional_list, optional_text, others
 from curation.sources.options import ReadOptions
+from curation.sources.reader import SourceReader
 from schemas.records.document import Draft, DraftImage, ImageSource
 from schemas.records.quarantine import Reason, Rejected
 from schemas.tar.reader import TarSample
@@ -79,3 +80,6 @@ def _frames(sample: TarSample, due: int, numbers: list[int], options: ReadOption
         return dict.fromkeys(numbers, fault)
     found = tiff.frames(member.data, [links[number] for number in numbers], options.limits)
     return dict(zip(numbers, found, strict=True))
+
+
+SOURCE = SourceReader("mint-pdf", read, (".tar",))

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from curation.sources.formats.fields import interleaved, json_value, malformed, optional_list, optional_text, web_image
+from curation.sources.reader import SourceReader, without_options
 from schemas.records.document import Draft, DraftImage
 
 COLUMNS = ("texts", "images")
@@ -50,3 +51,6 @@ def _joined(text: Any) -> Any:
     if not isinstance(text, str) or SENTINEL not in text:
         return text
     return _SENTINELS.sub("\n\n", text).strip()
+
+
+SOURCE = SourceReader("obelics", without_options(read), (".parquet",), columns=COLUMNS, optional=OPTIONAL)

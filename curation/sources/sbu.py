@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 from curation.sources.formats.fields import as_json, caption_image, caption_text, others
+from curation.sources.reader import SourceReader, without_options
 from schemas.errors import UsageError
 from schemas.records.document import CaptionDraft, parse_object
 
@@ -41,3 +42,6 @@ def read(row: Mapping[str, Any]) -> CaptionDraft:
         text=caption_text(row.get("captions")),
         metadata=as_json(others(row, _COLUMNS)),
     )
+
+
+SOURCE = SourceReader("sbu", without_options(read), (".json",), is_captions=True, items=items)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from curation.sources.formats.fields import as_json, json_object, malformed, optional_text, others
+from curation.sources.reader import SourceReader, without_options
 from schemas.records.document import Draft
 
 COLUMNS = ("text",)
@@ -22,3 +23,6 @@ def read(row: Mapping[str, Any] | str | bytes) -> Draft:
     name = row.get("uid", row.get("id"))
     uid = str(name) if isinstance(name, int) else optional_text(name, "id")
     return Draft(uid, optional_text(row.get("url"), "url"), (text,), metadata=as_json(others(row, _KNOWN)))
+
+
+SOURCE = SourceReader("text", without_options(read), (".jsonl", ".parquet"), columns=COLUMNS, optional=OPTIONAL)

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 from curation.sources.formats.fields import as_json, malformed, optional_list, optional_text
 from curation.sources.formats.json_list import entries
+from curation.sources.reader import SourceReader, without_options
 from schemas.records.document import CaptionDraft, DraftImage
 from schemas.records.quarantine import Reason, Rejected
 
@@ -57,3 +58,6 @@ def _region(region: Any, place: int) -> dict[str, Any]:
         raise malformed(f"region {place} has a box that is not four numbers")
     phrase = " ".join((optional_text(region.get("phrase"), f"region {place}'s phrase") or "").split())
     return {"region_id": region.get("region_id"), "phrase": phrase} | dict(zip(_BOX, box, strict=True))
+
+
+SOURCE = SourceReader("visual-genome", without_options(read), (".json",), is_captions=True, items=items)

@@ -2,17 +2,15 @@
 
 import io
 import json
-from typing import get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curation.engines.kinds import KINDS
 from pipelines.annotate.chunks import VERDICT_COLUMNS
 from pipelines.annotate.messages import Chunk, ShardEnd
-from pipelines.engines.registry import COLUMNS
 from pipelines.output.output_set import parquet_bytes, put
-from pipelines.recipes.annotate import EngineKind
 from schemas.errors import ShardloomError
 from schemas.output_set.layout import DATA, PARTS, QUARANTINE
 from schemas.output_set.manifest import InputFile, Manifest
@@ -35,7 +33,7 @@ def part_name(shard: str, index: int) -> str:
 def write_part(output: Folder, chunk: Chunk, recipe_sha256: str) -> None:
     """Puts a finished chunk in place: good and bad rows in the order of the input; the commit separates them."""
     assert chunk.table is not None
-    columns = [COLUMNS[kind] for kind in get_args(EngineKind) if kind in chunk.table.column_names]
+    columns = [kind.column for kind in KINDS.values() if kind.name in chunk.table.column_names]
     wanted = pa.schema([*annotation_schema(columns), *VERDICT_COLUMNS])
     metadata = (chunk.table.schema.metadata or {}) | {
         b"digest": chunk.digest.encode(),

@@ -18,12 +18,13 @@ import ray
 import curation
 import pipelines
 import schemas
+from curation.engines.kinds import EngineKind
 from pipelines.cluster.nodes import LEAST, nodes_without
 from pipelines.cluster.ray_internals import upload_packages
 from pipelines.cluster.runner import Runner
-from pipelines.engines.registry import environment
+from pipelines.engines.chosen import environment
 from pipelines.environments.python import interpreter_of, mark_of
-from pipelines.recipes.annotate import AnnotateRecipe, EngineKind, PoolName
+from pipelines.recipes.annotate import AnnotateRecipe, PoolName
 from schemas.errors import UsageError
 
 KEPT_SECONDS = 30 * 86_400  # of our packages on a cluster: longer than runs take; Ray counts to 49 days

@@ -8,10 +8,12 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+from curation.engines.kinds import EngineKind
+from curation.engines.registry import ENGINES
 from pipelines.cluster.capacity import EXACT, READING_CPUS, Node, Request, lacking, nodes_for
 from pipelines.cluster.runner import Runner
-from pipelines.engines.registry import needs_pixels
-from pipelines.recipes.annotate import AnnotateRecipe, EngineKind, PoolName, PoolOptions
+from pipelines.engines.chosen import needs_pixels
+from pipelines.recipes.annotate import AnnotateRecipe, PoolName, PoolOptions
 
 DECODE_BATCH = 16  # images that are decoded in a row where decoding has a pool of its own
 CHEAP_CPUS = 0.1  # of a worker that mostly waits: decoding is under 2 % of OCR's work, matching captions nothing
@@ -25,6 +27,7 @@ class Pool:
 
     name: PoolName
     engine: EngineKind | None
+    trusted: str | None  # the reference that its workers trust, where the user's own code is the engine
     decodes: bool
     keeps_pixels: bool  # for pools that come later
     is_last: bool
@@ -36,7 +39,7 @@ class Pool:
 def plan_pools(recipe: AnnotateRecipe, runner: Runner, reused: Collection[EngineKind] = ()) -> list[Pool]:
     """The pools in their order; engines whose annotations are there already get none."""
     engines = [kind for kind in recipe.engines if kind not in reused]
-    blind = [kind for kind in engines if not needs_pixels(recipe.engines[kind])]
+    blind = [kind for kind in engines if not needs_pixels(kind, recipe.engines[kind])]
     seeing = [kind for kind in engines if kind not in blind]
     is_alone = len(recipe.engines) == 1
     names: list[PoolName] = [*engines] if is_alone and engines else [*blind, "decode", *seeing]
@@ -45,6 +48,7 @@ def plan_pools(recipe: AnnotateRecipe, runner: Runner, reused: Collection[Engine
         Pool(
             name,
             engine := None if name == "decode" else name,
+            ENGINES.reference_of(recipe.engines[engine].engine) if engine else None,
             decodes=is_alone or name == "decode",
             keeps_pixels=any(later in seeing for later in names[place + 1 :]) and name not in blind,
             is_last=place == len(names) - 1,

@@ -11,7 +11,7 @@ import ray
 from pipelines.annotate.pools import Pool
 from pipelines.annotate.watch import TICK_SECONDS
 from pipelines.cluster.map_units import is_any_at_work, marked
-from pipelines.engines.registry import needs_preparing, prepare
+from pipelines.engines.chosen import needs_preparing, prepare
 from pipelines.recipes.annotate import AnnotateRecipe, PoolName
 from pipelines.terminal.progress import Progress
 from schemas.errors import ShardloomError
@@ -31,7 +31,7 @@ class Preparation:
         if pool.engine is None or not needs_preparing(pool.engine, self.recipe.engines[pool.engine]):
             return None
         task = ray.remote(num_cpus=request.cpus, num_gpus=request.gpus, **placement)(marked)
-        work = functools.partial(prepare, pool.engine, sees_gpus=request.gpus > 0)
+        work = functools.partial(prepare, pool.engine, trusted=pool.trusted, sees_gpus=request.gpus > 0)
         return task.remote(work, f"{self.mark}-{pool.name}", self.recipe.engines[pool.engine])
 
     def wait(self, progress: Progress) -> None:

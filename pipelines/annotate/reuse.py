@@ -10,11 +10,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from curation.engines.kinds import KINDS, EngineKind
 from pipelines.annotate.chunks import READ, VERDICT_COLUMNS
 from pipelines.annotate.parts import ENGINE
-from pipelines.engines.registry import COLUMNS
 from pipelines.inputs.shards import InputShard
-from pipelines.recipes.annotate import AnnotateRecipe, EngineKind
+from pipelines.recipes.annotate import AnnotateRecipe
 from pipelines.recipes.base import load_recipe
 from schemas.errors import UsageError
 from schemas.output_set.layout import DATA, QUARANTINE, committed, read_manifest, read_output
@@ -92,7 +92,7 @@ class ReusedShard:
             row |= dict.fromkeys(self.reuse.kinds)
             if row["reason"] is None:
                 self._annotate(row)
-        fields = [COLUMNS[kind] for kind in self.reuse.kinds]
+        fields = [KINDS[kind].column for kind in self.reuse.kinds]
         found = pa.Table.from_pylist(rows, schema=pa.schema([FAILURES, *VERDICT_COLUMNS, *fields]))
         samples = samples.drop_columns([name for name in found.column_names if name in samples.column_names])
         for field in found.schema:

@@ -11,7 +11,7 @@ from typing import Any
 from pipelines.annotate.graph import GraphRun
 from pipelines.annotate.placement import check_environments
 from pipelines.annotate.reuse import Reuse, find_reuse
-from pipelines.engines.registry import check_engines
+from pipelines.engines.chosen import check_engines
 from pipelines.inputs.shards import InputShard, input_shards
 from pipelines.output.job import Commits, Context, Job, run_job
 from pipelines.output.totals import Totals

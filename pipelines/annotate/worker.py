@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import ray
 
+from curation.engines.kinds import KINDS, Batch, EngineKind
 from curation.images.decode import RgbImage, decode
 from curation.images.filters import image_fault
 from pipelines.annotate.messages import Chunk, Written, from_row, to_row
@@ -29,7 +30,7 @@ from pipelines.annotate.parts import ENGINE, write_part
 from pipelines.annotate.pools import Pool
 from pipelines.cluster.attempts import DEATHS, Attempts
 from pipelines.cluster.failure import Failure
-from pipelines.engines.registry import Batch, Engine, load_engine, needs_pixels
+from pipelines.engines.chosen import Engine, load_engine, needs_pixels
 from pipelines.recipes.annotate import AnnotateRecipe
 from schemas.errors import ShardloomError, UsageError, one_line
 from schemas.records.fingerprint import EngineFingerprint
@@ -70,22 +71,22 @@ class PoolWorker:
         try:
             if pool.engine is not None:
                 with heard(ledger):
-                    self._load(expected.get(pool.engine), None if prepared is None else ray.get(prepared))
+                    shared = None if prepared is None else ray.get(prepared)
+                    self._load(pool.engine, expected.get(pool.engine), shared)
         except ShardloomError as error:
             self.failure = error
         except Exception as error:  # noqa: BLE001  an engine may raise anything
             self.failure = ShardloomError(f"the {pool.name} engine can't start: {_told(error)}")
         ledger.start.remote(pool.name)
 
-    def _load(self, expected: EngineFingerprint | None, prepared: object) -> None:
-        assert self.pool.engine is not None
+    def _load(self, kind: EngineKind, expected: EngineFingerprint | None, prepared: object) -> None:
         if isinstance(prepared, Failure):
             raise prepared.error()
-        spec = self.recipe.engines[self.pool.engine]
-        self.engine = load_engine(self.pool.engine, spec, prepared, sees_gpus=self.pool.request.gpus > 0)
-        self.sees = needs_pixels(spec)
+        options, sees_gpus = self.recipe.engines[kind], self.pool.request.gpus > 0
+        self.engine = load_engine(kind, options, prepared, trusted=self.pool.trusted, sees_gpus=sees_gpus)
+        self.sees, self.needs_tags = needs_pixels(kind, options), KINDS[kind].needs_tags
         if expected is not None:
-            check_fingerprint(self.pool.engine, expected, self.engine.fingerprint)
+            check_fingerprint(kind, expected, self.engine.fingerprint)
 
     def __call__(self, row: pa.Table) -> pa.Table:
         """Works on a chunk and hands it on, or puts its part in place and says so. Other messages pass through."""
@@ -158,7 +159,7 @@ class PoolWorker:
         if self.pool.decodes:
             places = [place for place in places if self._decode(samples, place, outcomes[place])]
         if self.engine is not None:
-            if self.pool.engine == "boxes":
+            if self.needs_tags:
                 places = [place for place in places if self._has_tags(samples, place, outcomes[place])]
             self._annotate(samples, places, outcomes)
         if not self.pool.keeps_pixels:
@@ -197,7 +198,7 @@ class PoolWorker:
         batch = Batch(
             images=[self._pixels(samples, place, outcomes[place]) for place in places] if self.sees else [],
             captions=[samples.captions[place] for place in places],
-            names=[samples.names(place) for place in places] if self.pool.engine == "boxes" else [],
+            names=[samples.names(place) for place in places] if self.needs_tags else [],
         )
         try:
             values = self.engine.annotate(batch)

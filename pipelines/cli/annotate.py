@@ -12,6 +12,7 @@ from pipelines.cli.flags import (
     Json,
     Output,
     RecipeFile,
+    TrustCode,
     Workers,
     output_of,
     report,
@@ -45,6 +46,7 @@ def annotate(
         bool | None, typer.Option("--allow-out-of-vocabulary", help="demonstration weights for things they don't know")
     ] = None,
     chunk: Annotated[int | None, typer.Option(help="samples a unit of work")] = None,
+    trust_code: TrustCode = None,
     workers: Workers = None,
     address: Address = None,
     allow_damaged: AllowDamaged = None,
@@ -54,9 +56,11 @@ def annotate(
 
     The same command takes up a killed run.
     """
+    from curation.engines.registry import ENGINES
     from pipelines.annotate.run import annotate as run
     from pipelines.engines.flags import engines_of, held_engines
 
+    ENGINES.trust(*trust_code or ())
     if what is not None and add is None and what.endswith((".yaml", ".yml")):
         if recipe is not None:
             raise UsageError(f"{what} and --recipe {recipe}: pass one recipe")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.flags import Json, named
+from pipelines.cli.flags import Json, TrustCode, named
 
 
 def engines(
@@ -13,9 +13,11 @@ def engines(
     weights: Annotated[
         list[str] | None, typer.Option(metavar="ENGINE=FOLDER", help="look at these weights, as ocr=FOLDER")
     ] = None,
+    trust_code: TrustCode = None,
     json_: Json = False,
 ) -> None:
     """List the engines by kind: what is ready on this machine, what is missing, and how to get it."""
+    from curation.engines.registry import ENGINES
     from pipelines.engines.listing import as_dicts, list_engines
     from pipelines.engines.listing import build as run
     from pipelines.terminal.tables import print_engines
@@ -24,6 +26,7 @@ def engines(
         folder = run(build)
         print(json.dumps({"environment": build, "folder": folder}) if json_ else folder)
         return
+    ENGINES.trust(*trust_code or ())
     given = {kind: folders[-1] for kind, folders in named("--weights", weights).items()}
     listed = as_dicts(list_engines(given))
     if json_:

@@ -23,7 +23,7 @@ AllowDownload = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 TrustCode = Annotated[
     list[str] | None,
-    typer.Option(metavar="package.module:Name", help="code of your own that is imported and run; may be repeated"),
+    typer.Option("--trust-code", metavar="MODULE:NAME", help="code of your own to import and run; may be repeated"),
 ]
 RecipeFile = Annotated[str | None, typer.Option("--recipe", "-r", help="a YAML recipe; flags are laid over it")]
 

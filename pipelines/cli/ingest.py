@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from curation.sources import SOURCES
 from pipelines.cli.flags import (
     Address,
     AllowDamaged,
@@ -12,6 +13,7 @@ from pipelines.cli.flags import (
     Output,
     RecipeFile,
     Tokenizer,
+    TrustCode,
     Workers,
     output_of,
     report,
@@ -26,10 +28,7 @@ from schemas.output_set.recipe_file import read_recipe
 def ingest(
     source: Annotated[
         str | None,
-        typer.Argument(
-            help="mint-html, mint-pdf, mint-arxiv, obelics, kale, cc3m, cc12m, sbu, visual-genome, datacomp, "
-            "blip3-ocr, blip3-grounding, llava or text"
-        ),
+        typer.Argument(help=f"{', '.join(SOURCES.shipped)}, or one of your own with --trust-code"),
     ] = None,
     input: Annotated[
         list[str] | None, typer.Option("--input", "-i", help="glob of the set's files; may be repeated")
@@ -62,6 +61,7 @@ def ingest(
     raw_caption: Annotated[
         bool | None, typer.Option("--raw-caption", help="blip3 sets: the one that begins with the alt text")
     ] = None,
+    trust_code: TrustCode = None,
     workers: Workers = None,
     address: Address = None,
     allow_damaged: AllowDamaged = None,
@@ -73,6 +73,7 @@ def ingest(
     """
     from pipelines.ingest.run import ingest as run
 
+    SOURCES.trust(*trust_code or ())
     values = {} if recipe is None else read_recipe(recipe)
     if allow_host and not download and values.get("download") is None:
         raise UsageError("--allow-host is for --download")

@@ -19,7 +19,7 @@ from pipelines.evaluate.run import evaluate_boxes, evaluate_ocr
 from pipelines.ingest.run import ingest
 from pipelines.mix.run import mix
 from pipelines.output.totals import Totals, read_times
-from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineSpec
+from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineOptions
 from pipelines.recipes.base import RunOptions, load_recipe
 from pipelines.recipes.ingest import IngestRecipe, IngestRun
 from pipelines.recipes.mix import MixRecipe
@@ -106,9 +106,9 @@ def annotate_recipe(images: str, run: AnnotateRun) -> AnnotateRecipe:
     recipe = AnnotateRecipe(
         input=[f"{images}/*.tar"],
         engines={
-            "ocr": EngineSpec(engine="rapidocr"),
-            "tags": EngineSpec(engine="caption", settings={"vocabulary": f"{images}/{WORDS}"}),
-            "boxes": EngineSpec(engine="grounding_dino"),
+            "ocr": EngineOptions(engine="rapidocr"),
+            "tags": EngineOptions(engine="caption", settings={"vocabulary": f"{images}/{WORDS}"}),
+            "boxes": EngineOptions(engine="grounding_dino"),
         },
         run=run,
     )

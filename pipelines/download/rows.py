@@ -49,7 +49,7 @@ def metadata_reader(recipe: DownloadRecipe) -> SourceReader:
     """How the files are cut and read."""
     columns = ("url", "sha256") if recipe.verify_hash else ("url",)
     optional = ("uid", *_CAPTIONS, *(("face_bboxes",) if recipe.blur_faces else ()))
-    return SourceReader(_no_draft, (".parquet",), is_captions=True, columns=columns, optional=optional)
+    return SourceReader("metadata", _no_draft, (".parquet",), is_captions=True, columns=columns, optional=optional)
 
 
 def row_of(key: str, item: Item) -> MetadataRow:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.engines.registry import DEFAULT_ENGINES
+from curation.engines.kinds import KINDS
+from curation.engines.registry import default_engine
 from schemas.errors import UsageError
 
 
@@ -24,7 +25,9 @@ def engines_of(
     specs: dict[str, dict[str, Any]] = {}
     for word in words.split(",") if words else ():
         kind, _, engine = word.partition(":")
-        default = None if kind in held else DEFAULT_ENGINES.get(kind, "")  # type: ignore[call-overload]  # any word
+        default = None  # the one that is held
+        if kind not in held:
+            default = default_engine(kind) if kind in KINDS else ""  # left for the recipe to refuse
         specs[kind] = {"engine": engine or default}
     if allow_download and not weights:
         raise UsageError("--allow-download: pass --weights ENGINE=NAME with it")

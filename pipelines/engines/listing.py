@@ -2,22 +2,28 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, get_args
+from typing import Any
 
-from pipelines.engines.registry import DEFAULT_ENGINES, ENGINES, OWN_ENVIRONMENTS, check_engines, environment
+from pydantic import ValidationError
+
+from curation.engines.declaration import EngineDeclaration
+from curation.engines.kinds import KINDS
+from curation.engines.registry import ENGINES
+from pipelines.engines.chosen import check_engines
 from pipelines.environments.python import environment_of, mark_of, python_of
-from pipelines.recipes.annotate import EngineKind, EngineSpec
-from schemas.errors import UsageError
+from pipelines.recipes.annotate import EngineOptions
+from schemas.errors import ShardloomError, UsageError
 
 ENVIRONMENTS = ("paddleocr", "paddleocr-gpu", "groundingdino-py", "img2dataset")
 """What `pipelines/environments` has pins of."""
 
-_WITHOUT_CHOICE = ("rapidocr", "caption")  # ready as they are: no weights, or those of a wheel
+BROKEN = "broken"
+"""The kind of a plug-in that can't be loaded."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListedEngine:
-    """An engine and what it lacks here. `kind` is what it annotates, or `images` for what fetches them."""
+    """An engine and what it lacks here. `kind` is what it annotates, `images` for what fetches them, or `broken`."""
 
     kind: str
     engine: str
@@ -26,13 +32,21 @@ class ListedEngine:
     missing: list[str]  # nothing: it is ready
     get: str | None  # the command that gets the first thing that is missing
     note: str | None
+    origin: str | None = None  # of a plug-in: its distribution, or the reference that the user trusts
 
 
 def list_engines(weights: Mapping[str, str]) -> list[ListedEngine]:
     """All engines; those of a kind in `weights` are looked at with that folder. `UsageError`: there is no such kind."""
-    if unknown := sorted(set(weights) - set(get_args(EngineKind))):
-        raise UsageError(f"--weights: there is no {unknown[0]!r}: use one of {', '.join(get_args(EngineKind))}")
-    listed = [_listed(kind, name, weights.get(kind)) for kind, name in ENGINES]
+    if unknown := sorted(set(weights) - set(KINDS)):
+        raise UsageError(f"--weights: there is no {unknown[0]!r}: use one of {', '.join(KINDS)}")
+    listed = []
+    for found in ENGINES.listed():
+        if (engine := found.declaration) is None:
+            broken = ListedEngine(BROKEN, found.name, False, None, [found.fault or ""], None, None, found.origin)
+            listed.append(broken)
+        else:
+            one = _listed(engine, weights.get(engine.kind.name))
+            listed.append(replace(one, is_default=one.is_default and found.origin is None, origin=found.origin))
     return [*listed, _downloader("img2dataset")]
 
 
@@ -61,19 +75,19 @@ def _environment(name: str) -> str:
     return f"its environment, {name}"
 
 
-def _listed(kind: EngineKind, name: str, weights: str | None) -> ListedEngine:
-    is_default = DEFAULT_ENGINES[kind] == name
-    spec = EngineSpec(engine=name, settings={} if weights is None or name in _WITHOUT_CHOICE else {"weights": weights})
+def _listed(engine: EngineDeclaration[Any, Any], weights: str | None) -> ListedEngine:
+    kind, name = engine.kind.name, engine.name
+    takes_weights = "weights" in engine.settings.model_fields
+    options = EngineOptions(engine=name, settings={"weights": weights} if takes_weights and weights else {})
     missing: list[str] = []
-    get = note = None
-    own = OWN_ENVIRONMENTS.get((kind, name))
+    get = note = own = None
     try:
-        own = environment(kind, spec)
-        note = next(iter(check_engines({kind: spec})), None)
-    except UsageError as error:
-        missing.append(str(error))
-        get = f"shardloom annotate {kind}:{name} --weights {kind}=FOLDER"
+        own = engine.environment_for(engine.settings.model_validate(options.settings))
+        note = next(iter(check_engines({kind: options})), None)
+    except (ShardloomError, ValidationError) as error:
+        missing.append(" ".join(str(error).split()))
+        get = f"shardloom annotate {kind}:{name} --weights {kind}=FOLDER" if takes_weights else None
     if own is not None and not mark_of(own).exists():
         missing.insert(0, _environment(own))
-        get = f"shardloom engines --build {own}"
-    return ListedEngine(kind, name, is_default, own, missing, get, note)
+        get = f"shardloom engines --build {own}" if own in ENVIRONMENTS else None
+    return ListedEngine(kind, name, engine.is_default, own, missing, get, note)

@@ -41,13 +41,13 @@ class IngestJob(Job[Unit]):
 
     def plan(self, context: Context) -> list[Unit]:
         """See `Job`."""
-        recipe, reader = self.recipe, SOURCES[self.recipe.source]
+        recipe, reader = self.recipe, SOURCES.find(self.recipe.source)
         files = source_files(recipe.input, recipe.source, reader)
         self._counter = token_counter(recipe.tokenizer, recipe.run.allow_download) if recipe.tokenizer else None
         self._stores = open_stores(recipe.images)
         with context.progress("plan", len(files), "files") as progress:
             units = plan(recipe, reader, files, context.runner, progress)
-        check_first_rows(recipe, units[0])
+        check_first_rows(recipe, reader, units[0])
         self._units = units
         return units
 
@@ -110,13 +110,13 @@ def plan(
     return [Unit(number, stretch) for number, stretch in enumerate(stretches)]
 
 
-def check_first_rows(recipe: IngestRecipe, unit: Unit) -> None:
+def check_first_rows(recipe: IngestRecipe, reader: SourceReader, unit: Unit) -> None:
     """Refuses a set that can't be the one it is called, or whose images are addresses that nothing is known of."""
     faults: list[str] = []
     is_sound = False  # one row at least: even so, the images of a later one may be addresses
-    rows = stretch_items(SOURCES[recipe.source], unit.stretch)
+    rows = stretch_items(reader, unit.stretch)
     for number, item in zip(range(FIRST_ROWS), rows, strict=False):
-        draft = read_draft(recipe, item)
+        draft = read_draft(reader, recipe, item)
         if isinstance(draft, Rejected):
             is_sound |= draft.reason not in _NOT_OF_THE_SET
             faults.append(f"row {number}: {draft}")
@@ -140,7 +140,7 @@ def has_store(recipe: IngestRecipe) -> bool:
 def warn_of_addresses(recipe: IngestRecipe, result: Totals) -> None:
     """Says that images were lost for want of a store: those of a set whose first rows have none are met too late."""
     lost = result.counts[f"dropped_{Reason.LOST_IMAGE}"] + result.reasons[Reason.LOST_IMAGE]
-    if lost and not has_store(recipe) and ".tar" not in SOURCES[recipe.source].endings:  # tars hold their images
+    if lost and not has_store(recipe) and ".tar" not in SOURCES.find(recipe.source).endings:  # tars hold their images
         print(
             f"warning: {lost:,} images were addresses that nothing was known of: {_GIVE_STORES}; "
             "into a new output folder",

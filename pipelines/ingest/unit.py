@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from curation.documents.filters import captioned, filtered
-from curation.sources import SOURCES
+from curation.sources import SOURCES, SourceReader
 from curation.tokens import TokenCounter
 from pipelines.ingest.repeats import Repeats
 from pipelines.ingest.row_watch import RowWatch
@@ -54,7 +54,10 @@ class Made:
 
 
 class UnitWork:
-    """The work on one unit. Pickles, with all that the units share, once for all of them."""
+    """The work on one unit. Pickles, with all that the units share, once for all of them.
+
+    The source travels along, so that a worker needs no registry; of a trusted one it must be able to import the module.
+    """
 
     def __init__(
         self,
@@ -65,8 +68,8 @@ class UnitWork:
         watch: RowWatch,
     ) -> None:
         self.recipe, self.output, self.stores, self.watch = recipe, output, stores, watch
-        self.reader = SOURCES[recipe.source]
-        self.name = recipe.name or recipe.source
+        self.reader = SOURCES.find(recipe.source)
+        self.name = recipe.name or self.reader.name
         self.counter, tokenizer = counter, None if counter is None else counter.fingerprint
         self.writer = ShardWriter(output, recipe.format, self.reader.is_captions, tokenizer)
         self.fingerprints = {} if tokenizer is None else {"tokenizer": tokenizer}
@@ -103,7 +106,7 @@ class UnitWork:
         """What becomes of each row, in their order."""
         shard = unit.stretch.path.rpartition("/")[2].rpartition(".")[0]
         for row, item in enumerate(self.watch.rows("ingest", unit.name, unit.stretch, rows)):
-            draft = read_draft(self.recipe, item)
+            draft = read_draft(self.reader, self.recipe, item)
             if isinstance(draft, Rejected):
                 uid = uid_of(item.content) if isinstance(item.content, TarSample) else None
                 yield QuarantinedRow.of(item.key, uid, STAGE, draft)
@@ -154,7 +157,7 @@ class UnitWork:
         """Row in the unit, number in the row, and file, of each of its images that is there."""
         rows = stretch_items(self.reader, unit.stretch)
         for row, item in enumerate(self.watch.rows("repeats", unit.name, unit.stretch, rows)):
-            draft = read_draft(self.recipe, item)
+            draft = read_draft(self.reader, self.recipe, item)
             if isinstance(draft, Rejected):
                 continue
             for number, image in enumerate(images_of(self.looked_up(draft))):
@@ -216,12 +219,12 @@ class Shards:
         return Account(len(self._made) + len(self._left_out), self._left_out, counts)
 
 
-def read_draft(recipe: IngestRecipe, item: Item) -> Draft | CaptionDraft | Rejected:
+def read_draft(reader: SourceReader, recipe: IngestRecipe, item: Item) -> Draft | CaptionDraft | Rejected:
     """What the source's reader makes of an item."""
     if isinstance(item.content, Rejected):
         return item.content
     try:
-        return SOURCES[recipe.source].read(item.content, recipe.read)
+        return reader.read(item.content, recipe.read)
     except Rejected as fault:
         return fault
 

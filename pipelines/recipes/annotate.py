@@ -4,14 +4,11 @@ from typing import Any, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, NonNegativeFloat, PositiveInt, field_validator, model_validator
 
+from curation.engines.kinds import EngineKind as EngineKind
 from curation.images.decode import DecodeLimits
 from curation.images.filters import ImageFilters
 from pipelines.recipes.base import Recipe, RunOptions
 from schemas.output_set.options import Globs, Options
-
-EngineKind = Literal["ocr", "tags", "boxes"]
-"""What an engine annotates, and the column of it. In this order, whatever the recipe's: so are the columns' bytes."""
-
 
 PoolName = Literal["decode", "ocr", "tags", "boxes"]
 
@@ -31,10 +28,10 @@ class ChunkOptions(Options):
     )
 
 
-class EngineSpec(Options):
+class EngineOptions(Options):
     """An engine and its settings; what settings there are is the engine's to say."""
 
-    engine: str = Field(description="a name from `pipelines.engines.registry`, or your own as `package.module:Class`")
+    engine: str = Field(description="a name that `shardloom engines` lists; of your own, with --trust-code")
     settings: dict[str, str | int | float | bool | None] = Field({})
     batch_size: PositiveInt = Field(
         16, description="images it is given at once, and that a crash makes suspects; of boxes 4"
@@ -94,7 +91,7 @@ class AnnotateRecipe(Recipe):
 
     kind: ClassVar[str] = "annotate"
     input: Globs = Field(min_length=1, description="globs of img2dataset / DataComp tars")
-    engines: dict[EngineKind, EngineSpec] = Field(min_length=1)
+    engines: dict[EngineKind, EngineOptions] = Field(min_length=1)
     decode: DecodeLimits = DecodeLimits()
     filters: AnnotateFilters = AnnotateFilters()
     chunk: ChunkOptions = ChunkOptions()
@@ -105,7 +102,7 @@ class AnnotateRecipe(Recipe):
 
     @field_validator("engines")
     @classmethod
-    def _in_order(cls, engines: dict[EngineKind, EngineSpec]) -> dict[EngineKind, EngineSpec]:
+    def _in_order(cls, engines: dict[EngineKind, EngineOptions]) -> dict[EngineKind, EngineOptions]:
         if "boxes" in engines and "tags" not in engines:
             raise ValueError("boxes are looked for by tags: annotate tags,boxes")
         if "boxes" in engines and "batch_size" not in engines["boxes"].model_fields_set:

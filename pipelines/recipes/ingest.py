@@ -8,6 +8,7 @@ from curation.documents.filters import DocumentFilters
 from curation.sources import SOURCES, ReadOptions
 from pipelines.recipes.base import TOKENIZER, Recipe, RunOptions
 from pipelines.recipes.download import DownloadOptions
+from schemas.errors import UsageError
 from schemas.output_set.options import Globs
 
 
@@ -21,7 +22,7 @@ class IngestRecipe(Recipe):
     """Makes training shards of a published set."""
 
     kind: ClassVar[str] = "ingest"
-    source: str = Field(description="which set it is; a name from `curation.sources`")
+    source: str = Field(description=f"which set it is: {', '.join(SOURCES.shipped)}, or a plug-in's name")
     input: Globs = Field(min_length=1, description="globs of the set's files")
     images: Globs = Field([], description="where images that are addresses lie: see `pipelines.ingest.stores.shards`")
     download: DownloadOptions | None = Field(None, description="asks for them at their addresses; `{}` as by default")
@@ -46,8 +47,10 @@ class IngestRecipe(Recipe):
     @field_validator("source")
     @classmethod
     def _known(cls, source: str) -> str:
-        if source not in SOURCES:
-            raise ValueError(f"there is no source {source!r}: use one of {', '.join(SOURCES)}")
+        try:
+            SOURCES.find(source)
+        except UsageError as error:
+            raise ValueError(str(error)) from None
         return source
 
     @field_validator("download")

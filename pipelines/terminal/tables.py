@@ -57,8 +57,9 @@ def print_engines(listed: list[dict[str, Any]]) -> None:
     """What `pipelines.engines.listing` has found, the engine that a kind alone stands for with a star."""
     for one in listed:
         name = one["engine"] + " *" * one["is_default"]
-        print(f"{one['kind']:8}{name:20}{'ready' if one['is_ready'] else 'not ready'}")
-        told = [f"missing: {what}" for what in one["missing"]] + [one["note"]] * bool(one["note"])
+        print(visible(f"{one['kind']:8}{name:20}{'ready' if one['is_ready'] else 'not ready'}"))
+        told = [f"from:    {one['origin']}"] * bool(one["origin"]) + [f"missing: {what}" for what in one["missing"]]
+        told += [one["note"]] * bool(one["note"])
         for line in told + [f"get it:  {one['get']}"] * bool(one["get"]):
             print(visible(f"{'':8}{line}"))
 

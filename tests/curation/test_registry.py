@@ -165,6 +165,16 @@ def test_installed_declarations_are_loaded_when_they_are_asked_for(install: Call
     ]
 
 
+def test_nothing_is_installed_in_the_working_folder(
+    install: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be a data set's, and be on the path all the same."""
+    install("animal_wolf", declares("wolf"), wolf="animal_wolf:IT")
+    assert animals().names() == ["cat", "wolf"]
+    monkeypatch.chdir(tmp_path / "animal_wolf")
+    assert animals().names() == ["cat"]
+
+
 def test_installed_names_that_clash(install: Callable[..., None]) -> None:
     install("animal_one", declares("cat"), cat="animal_one:IT", emu="animal_one:IT")
     install("animal_two", declares("emu"), emu="animal_two:IT", yak="animal_two:IT", dog="animal_two:IT")

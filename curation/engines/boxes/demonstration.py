@@ -2,15 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from curation.engines.boxes.grounding_dino_settings import GroundingDinoSettings
 from curation.engines.boxes.grounding_dino_weights import GROUNDING_DINO, weights_folder
+from curation.engines.declaration import Others
+from schemas.errors import UsageError
 
-if TYPE_CHECKING:
-    from curation.engines.boxes.grounding_dino import GroundingDinoSettings
 
-
-def demonstration_words(settings: "GroundingDinoSettings") -> frozenset[str] | None:
+def demonstration_words(settings: GroundingDinoSettings) -> frozenset[str] | None:
     """The words that the settings' weights know if they are demonstration weights, else None. Loads no weights.
 
     Demonstration weights are those with a `demonstration.json` beside them, `{"words": [...]}`. Raises `UsageError` for
@@ -25,3 +24,26 @@ def demonstration_words(settings: "GroundingDinoSettings") -> frozenset[str] | N
         return frozenset(map(str, json.loads(path.read_text("utf-8"))["words"]))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise GROUNDING_DINO.unfit(f"{path} has no list of words ({type(error).__name__})") from None
+
+
+def check_demonstration(settings: GroundingDinoSettings, others: Others) -> list[str]:
+    """Returns a notice for demonstration weights, which know a few words and would box anything for all others.
+
+    Raises `UsageError` for a vocabulary with other words, or one that is not known, unless the settings allow them.
+    """
+    words = demonstration_words(settings)
+    if words is None:
+        return []
+    if others.vocabulary is None and not settings.allow_out_of_vocabulary:
+        raise UsageError(
+            f"engines.boxes: the demonstration weights know {len(words)} things, and engines.tags is an engine whose "
+            "vocabulary is not known: pass --weights boxes=FOLDER with real ones, or --allow-out-of-vocabulary"
+        )
+    unknown = [name for name in others.vocabulary or () if name not in words]
+    if unknown and not settings.allow_out_of_vocabulary:
+        raise UsageError(
+            f"engines.boxes: the demonstration weights know {len(words)} things, and the tag vocabulary has "
+            f"{len(unknown)} others ({', '.join(unknown[:3])}, ...): pass --weights boxes=FOLDER with real ones, "
+            "--vocabulary FILE with things that they know, or --allow-out-of-vocabulary"
+        )
+    return [f"boxes: demonstration weights, which know {len(words)} drawn things; pass --weights boxes=FOLDER for real"]

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
+from curation.engines.boxes.demonstration import check_demonstration
+from curation.engines.boxes.grounding_dino_settings import GroundingDinoSettings
 from curation.engines.boxes.grounding_dino_weights import (
     GROUNDING_DINO,
     Detector,
@@ -31,49 +32,14 @@ from curation.engines.boxes.grounding_dino_weights import (
 )
 from curation.engines.boxes.prompts import Prompt, ground, is_name_token, name_tokens, pack
 from curation.engines.boxes.suppression import suppressed, well_formed
+from curation.engines.declaration import EngineDeclaration
+from curation.engines.kinds import BOXES
 from curation.engines.weights import weights_sha256
 from curation.images.decode import RgbImage
 from schemas.records.box import Detection
 from schemas.records.fingerprint import EngineFingerprint
 
 _PIXELS_A_QUERY = 4096 / 85  # the four levels hold 1/64 + 1/256 + 1/1024 + 1/4096 proposals a pixel
-
-
-class GroundingDinoSettings(BaseModel):
-    """How `GroundingDino` looks, and what it keeps."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    # A folder as save_pretrained writes it, or with `allow_download` a name on the hub
-    # (IDEA-Research/grounding-dino-tiny); None takes the demonstration weights that ship.
-    weights: str | None = None
-    allow_download: bool = False
-    # Demonstration weights know a few words. Nothing here reads this: the pipeline refuses other words without it.
-    allow_out_of_vocabulary: bool = False
-    # The authors' demonstration has 0.3 and 0.25. Rendering can raise the first at no cost.
-    box_threshold: float = Field(default=0.3, ge=0, le=1)
-    text_threshold: float = Field(default=0.25, ge=0, le=1)
-    # Tokens a prompt, with its separators. The published models take 256; one that takes fewer is given fewer.
-    max_tokens: int = Field(default=256, ge=4)
-    # Boxes of one label that overlap more are one thing. 0.5 is what Grounded-SAM labels images with.
-    nms_iou: float = Field(default=0.5, ge=0, le=1)
-    # Larger boxes (part of the image) are the whole image; readers of the published captions drop them from 0.9 on.
-    max_area: float = Field(default=0.9, gt=0, le=1)
-    # Boxes with a shorter side (part of the image) are dropped: it is one pixel of 500.
-    min_side: float = Field(default=0.002, ge=0, lt=1)
-    # Prompts in one forward pass. At 1, not a bit of a box depends on its neighbours, and a run that is killed and
-    # resumed gives the same bytes. More is for GPUs. In fp32 that gives the same boxes to 1e-5; not in bf16, whose
-    # rounding depends on the neighbours: queries that were nearly equal change ranks, and with them their boxes.
-    rows_per_pass: int = Field(default=1, ge=1)
-    # The network's image has sides that are multiples of this, to the nearest. 1 is as published; 32 lets pictures of
-    # nearly equal shape share a pass (600 x 800 and 599 x 800), about 2 % out of proportion at the published size.
-    side_step: int = Field(default=1, ge=1)
-    # auto: a CUDA device if there is one, in bf16 if it has it; else the CPU in fp32. What is taken goes into the
-    # fingerprint. bf16 is autocast: weights cast to it give boxes of NaN.
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    # CPU threads. With one, a machine's number of cores alters no bit, and as many workers as cores lose nothing.
-    threads: int = Field(default=1, ge=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,3 +189,13 @@ def network_size(size: tuple[int, int], image_processor: Any, side_step: int, qu
     height, width = (max(side_step, round(side / side_step) * side_step) for side in size)
     least = int(queries * _PIXELS_A_QUERY / max(height, width)) + 1
     return max(height, least), max(width, least)
+
+
+ENGINE = EngineDeclaration(
+    name="grounding_dino",
+    kind=BOXES,
+    settings=GroundingDinoSettings,
+    make=GroundingDino,
+    check=check_demonstration,
+    is_default=True,
+)

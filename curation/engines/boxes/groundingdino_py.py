@@ -15,10 +15,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from curation.engines.boxes.grounding_dino import GroundingDino, GroundingDinoSettings
+from curation.engines.boxes.grounding_dino import GroundingDino
+from curation.engines.boxes.grounding_dino_settings import GroundingDinoSettings
 from curation.engines.boxes.grounding_dino_weights import GROUNDING_DINO, Detector, check_tokenizer, weights_folder
 from curation.engines.boxes.groundingdino_names import package_tensors
 from curation.engines.boxes.prompts import SEPARATORS
+from curation.engines.declaration import EngineDeclaration, Others
+from curation.engines.kinds import BOXES
 from schemas.errors import UsageError
 
 WIDTH = 256  # written into the package's code
@@ -37,6 +40,12 @@ def check_weights(settings: GroundingDinoPySettings) -> None:
         raise UsageError(f"groundingdino-py: no weights; pass --weights boxes=FOLDER with {GROUNDING_DINO.needed}")
     if GROUNDING_DINO.local_folder(settings.weights, settings.allow_download) is not None:
         weights_folder(settings.weights, allow_download=False)
+
+
+def check(settings: GroundingDinoPySettings, _: Others) -> list[str]:
+    """Checks the weights before a run. Raises `UsageError`."""
+    check_weights(settings)
+    return []
 
 
 class GroundingDinoPy(GroundingDino):
@@ -230,3 +239,13 @@ class _ImageProcessor:
 
     def __call__(self, **options: Any) -> Any:
         return self._processor(**options)
+
+
+ENGINE = EngineDeclaration(
+    name="groundingdino-py",
+    kind=BOXES,
+    settings=GroundingDinoPySettings,
+    make=GroundingDinoPy,
+    environment="groundingdino-py",
+    check=check,
+)

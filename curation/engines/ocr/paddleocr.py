@@ -20,6 +20,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from curation.engines.declaration import EngineDeclaration, Others
+from curation.engines.kinds import OCR
 from curation.images.decode import RgbImage
 from schemas.errors import UsageError
 from schemas.records.fingerprint import EngineFingerprint
@@ -107,6 +109,21 @@ def find_weights(folder: Path | None) -> PaddleWeights:
     raise UsageError(f"paddleocr: no weights, or more than one set, in {folder}; pass a folder with {NEEDED}")
 
 
+def environment(settings: PaddleOcrSettings) -> str:
+    """Returns the environment that has what these weights run on; of those that are missing, `check` tells."""
+    try:
+        is_onnx = find_weights(settings.weights).is_onnx
+    except UsageError:
+        is_onnx = True
+    return "paddleocr" if is_onnx else "paddleocr-gpu"
+
+
+def check(settings: PaddleOcrSettings, _: Others) -> list[str]:
+    """Checks the weights before a run. Raises `UsageError`."""
+    find_weights(settings.weights)
+    return []
+
+
 class PaddleOcr:
     """An `OcrEngine`. The same image gives the same lines and floats, whatever else is in its batch."""
 
@@ -139,7 +156,7 @@ class PaddleOcr:
     def _lines(self, image: RgbImage) -> list[TextLine]:
         import cv2
 
-        from curation.engines.ocr.text_lines import STRIDE, lines_of, within
+        from curation.engines.ocr.runtime.text_lines import STRIDE, lines_of, within
 
         bgr = cv2.cvtColor(within(image, self.settings.max_side), cv2.COLOR_RGB2BGR)
         height, width = bgr.shape[:2]
@@ -244,3 +261,8 @@ def _paddle() -> list[str]:
             version(name)
             return [name]
     return []
+
+
+ENGINE = EngineDeclaration(
+    name="paddleocr", kind=OCR, settings=PaddleOcrSettings, make=PaddleOcr, environment=environment, check=check
+)

@@ -17,9 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.engines.tags.caption import CaptionTags, CaptionTagSettings
+from curation.engines.declaration import EngineDeclaration, Others
+from curation.engines.kinds import TAGS, TagEngine
+from curation.engines.tags.caption import make as make_caption_tags
+from curation.engines.tags.caption_settings import CaptionTagSettings
 from curation.engines.tags.siglip_settings import SiglipTagSettings
-from curation.engines.tags.siglip_weights import SIGLIP, configuration_sha256, load_model, weights_folder
+from curation.engines.tags.siglip_weights import SIGLIP, check_weights, configuration_sha256, load_model, weights_folder
 from curation.engines.tags.vocabulary import read_vocabulary
 from curation.engines.weights import weights_sha256
 from curation.images.decode import RgbImage
@@ -57,9 +60,9 @@ class SiglipTags:
         self.vocabulary = read_vocabulary(self.settings.vocabulary)
         self.device, self.precision = SIGLIP.resolved(self.settings.device, self.settings.precision)
         self.images_per_pass = self.settings.images_per_pass or (32 if self.device == "cuda" else 1)
-        self._captions: CaptionTags | None = None
+        self._captions: TagEngine | None = None
         if self.settings.caption:
-            self._captions = CaptionTags(CaptionTagSettings(vocabulary=self.settings.vocabulary))
+            self._captions = make_caption_tags(CaptionTagSettings(vocabulary=self.settings.vocabulary))
         self.fingerprint = self._fingerprint(folder)
         self._model = load_model(folder, self.settings.threads, self.device)
         # Not the class without "Pil", which asks for torchvision.
@@ -166,3 +169,25 @@ def _canonical(text: str, folder: Path) -> str:
 def _of_length_1(features: Any) -> Any:
     """In fp32, whatever the model computes in."""
     return features.float() / features.float().norm(dim=-1, keepdim=True)
+
+
+def find_names(settings: SiglipTagSettings) -> Sequence[str]:
+    """Returns the names of the vocabulary. Raises `UsageError` for one that can't be used."""
+    return read_vocabulary(settings.vocabulary).names
+
+
+def check(settings: SiglipTagSettings, _: Others) -> list[str]:
+    """Checks the weights before a run. Raises `UsageError`."""
+    check_weights(settings)
+    return []
+
+
+ENGINE = EngineDeclaration(
+    name="siglip",
+    kind=TAGS,
+    settings=SiglipTagSettings,
+    make=SiglipTags,
+    check=check,
+    prepare=SiglipTags.prepare,
+    vocabulary=find_names,
+)

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 
 import polars as pl
 
-from curation.sources import SOURCES
+from curation.sources import SOURCES, SourceReader
 from pipelines.img2dataset.process import is_web_address
 from pipelines.ingest.row_watch import RETRIES, RowWatch
 from pipelines.ingest.unit import Unit, images_of, read_draft
@@ -64,7 +64,8 @@ def listed(
             if held["revision"] == revision:
                 return [Part(**part) for part in held["parts"]]
     total = 0
-    for count in context.runner.map(functools.partial(unit_addresses, recipe, output, watch), units, RETRIES):
+    work = functools.partial(unit_addresses, recipe, SOURCES.find(recipe.source), output, watch)
+    for count in context.runner.map(work, units, RETRIES):
         total += count
         progress.advance(1)
         progress.show(total)
@@ -80,12 +81,12 @@ def listed(
     return parts
 
 
-def unit_addresses(recipe: IngestRecipe, output: Folder, watch: RowWatch, unit: Unit) -> int:
+def unit_addresses(recipe: IngestRecipe, reader: SourceReader, output: Folder, watch: RowWatch, unit: Unit) -> int:
     """Writes the distinct addresses of a unit's images, sorted; their number."""
     urls: set[str] = set()
-    rows = stretch_items(SOURCES[recipe.source], unit.stretch)
+    rows = stretch_items(reader, unit.stretch)
     for item in watch.rows("addresses", unit.name, unit.stretch, rows):
-        draft = read_draft(recipe, item)
+        draft = read_draft(reader, recipe, item)
         if not isinstance(draft, Rejected):
             urls.update(image.source for image in images_of(draft) if isinstance(image.source, str))
     found = sorted((address_hash(url), url) for url in urls if is_web_address(url))

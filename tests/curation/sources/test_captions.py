@@ -19,14 +19,14 @@ URL = "https://example.org/cat.jpg"
 
 
 def read(name: str, item: Any, **options: Any) -> CaptionDraft:
-    draft = SOURCES[name].read(item, ReadOptions(**options))
+    draft = SOURCES.find(name).read(item, ReadOptions(**options))
     assert isinstance(draft, CaptionDraft)
     return draft
 
 
 def reason(name: str, item: Any, **options: Any) -> str:
     with pytest.raises(Rejected) as error:
-        SOURCES[name].read(item, ReadOptions(**options))
+        SOURCES.find(name).read(item, ReadOptions(**options))
     return str(error.value)
 
 
@@ -39,7 +39,7 @@ def test_kale_keeps_what_it_does_not_know() -> None:
     draft = read("kale", row)
     assert (draft.url, draft.image.source, draft.text, draft.uid) == (URL, URL, "A tabby.", None)
     assert json.loads(draft.metadata) == {"cogvlm_caption": "a cat", "width": 512, "score": None}
-    assert SOURCES["kale"].optional is None
+    assert SOURCES.find("kale").optional is None
 
 
 @pytest.mark.parametrize(
@@ -101,25 +101,25 @@ def test_swapped_files_are_refused() -> None:
         ("cc3m", captions_first, urls_first, "cc12m"),
         ("cc12m", urls_first, captions_first, "cc3m"),
     ):
-        check = SOURCES[name].check
+        check = SOURCES.find(name).check
         assert check is not None
         check(good)
         check([])
         check([*good, bad[0], "odd"])
-        check([SOURCES[name].header or "", *good])
+        check([SOURCES.find(name).header or "", *good])
         with pytest.raises(UsageError, match=f"5 of its first 5 lines have a URL for the caption: is it {other}?"):
             check(bad)
 
 
 def test_headers_are_as_img2dataset_writes_them() -> None:
-    assert [SOURCES[name].header for name in ("cc3m", "cc12m")] == ["caption\turl", "url\tcaption"]
+    assert [SOURCES.find(name).header for name in ("cc3m", "cc12m")] == ["caption\turl", "url\tcaption"]
 
 
 # SBU
 
 
 def items(name: str, content: bytes) -> list[Any]:
-    found = SOURCES[name].items
+    found = SOURCES.find(name).items
     assert found is not None
     return list(found(io.BytesIO(content)))
 
@@ -266,7 +266,7 @@ NAMES = ("url", "caption", "captions", "image_urls", "metadata", "uid", "text", 
 @given(row=st.dictionaries(st.sampled_from(NAMES), values | st.just(URL) | st.just(json.dumps(OCR))))
 def test_nothing_but_rejected_comes_of_any_row(name: str, row: dict[str, Any]) -> None:
     with contextlib.suppress(Rejected):
-        draft = SOURCES[name].read(row, ReadOptions())
+        draft = SOURCES.find(name).read(row, ReadOptions())
         assert isinstance(json.loads(draft.metadata), dict)
 
 

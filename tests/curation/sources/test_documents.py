@@ -21,14 +21,14 @@ A, B, C = (f"https://example.org/{name}.jpg" for name in "abc")
 
 
 def read(name: str, item: Any) -> Draft:
-    draft = SOURCES[name].read(item, ReadOptions())
+    draft = SOURCES.find(name).read(item, ReadOptions())
     assert isinstance(draft, Draft)
     return draft
 
 
 def reason(name: str, item: Any) -> str:
     with pytest.raises(Rejected) as error:
-        SOURCES[name].read(item, ReadOptions())
+        SOURCES.find(name).read(item, ReadOptions())
     return str(error.value)
 
 

@@ -19,7 +19,7 @@ from tests.conftest import jpeg
 
 
 def read(item: Any) -> Draft:
-    draft = SOURCES["llava"].read(item, ReadOptions())
+    draft = SOURCES.find("llava").read(item, ReadOptions())
     assert isinstance(draft, Draft)
     return draft
 
@@ -127,7 +127,7 @@ def test_nothing_but_rejected_comes_of_any_row(row: dict[str, Any], said: list[A
 
 
 def test_a_file_is_a_list() -> None:
-    items = SOURCES["llava"].items
+    items = SOURCES.find("llava").items
     assert items is not None
     assert list(items(io.BytesIO(b'[{"id": 1}, {"id": 2}]'))) == [{"id": 1}, {"id": 2}]
 

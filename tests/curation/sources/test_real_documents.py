@@ -31,7 +31,7 @@ Pixels = NDArray[np.uint8]
 
 
 def read_parquet(name: str, folder: Path) -> list[Draft]:
-    reader = SOURCES[name]
+    reader = SOURCES.find(name)
     drafts = []
     for path in sorted(folder.glob("*.parquet")):
         file = pq.ParquetFile(path)
@@ -52,7 +52,7 @@ def read_tars(name: str, folder: Path) -> list[Draft]:
     for path in sorted(folder.glob("*.tar")):
         with path.open("rb") as file:
             for sample in TarReader(file):
-                draft = SOURCES[name].read(sample, ReadOptions())
+                draft = SOURCES.find(name).read(sample, ReadOptions())
                 assert isinstance(draft, Draft)
                 drafts.append(draft)
     return drafts
@@ -196,7 +196,7 @@ def test_datacomp_shards_as_they_lie(data: Path) -> None:
             files = {member.name: tar.extractfile(member).read() for member in tar.getmembers()}  # type: ignore[union-attr]
         with path.open("rb") as file:
             for sample in TarReader(file):
-                draft = SOURCES["datacomp"].read(sample, ReadOptions())
+                draft = SOURCES.find("datacomp").read(sample, ReadOptions())
                 about = json.loads(files[f"{sample.key}.json"])
                 assert draft.image.source == files[f"{sample.key}.jpg"]  # type: ignore[union-attr]
                 assert draft.text == files[f"{sample.key}.txt"].decode()  # type: ignore[union-attr]

@@ -19,7 +19,7 @@ from PIL import Image
 from curation.images.decode import DecodeLimits, decode
 from pipelines.annotate.run import annotate
 from pipelines.output.totals import DamagedInput, Totals
-from pipelines.recipes.annotate import AnnotateFilters, AnnotateRecipe, AnnotateRun, ChunkOptions, EngineSpec
+from pipelines.recipes.annotate import AnnotateFilters, AnnotateRecipe, AnnotateRun, ChunkOptions, EngineOptions
 from pipelines.verify.run import verify
 from schemas.errors import ShardloomError, UsageError
 from schemas.output_set.layout import committed
@@ -29,7 +29,7 @@ from schemas.storage.folder import Folder
 from tests.conftest import jpeg, write_shard
 from tests.pipelines.support.drivers import NO_TOKEN, Driver, cluster_of, hashes
 
-pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
+pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray"), pytest.mark.usefixtures("own_engines")]
 
 NO_FILTERS = AnnotateFilters(min_side=None, max_aspect=None)
 
@@ -38,7 +38,7 @@ def recipe(
     images: str, engine: str = "PixelOcr", *, run: AnnotateRun | None = None, **options: object
 ) -> AnnotateRecipe:
     settings = options.pop("settings", {})
-    spec = EngineSpec.model_validate({"engine": f"tests.pipelines.support.engines:{engine}", "settings": settings})
+    spec = EngineOptions.model_validate({"engine": engine, "settings": settings})
     values = {"chunk": ChunkOptions(samples=8), "filters": NO_FILTERS} | options
     return AnnotateRecipe(input=[images], engines={"ocr": spec}, run=run or AnnotateRun(workers=2), **values)  # type: ignore[arg-type]
 

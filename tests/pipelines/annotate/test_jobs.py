@@ -60,7 +60,7 @@ def test_ocr_tags_and_boxes(jobs: Jobs, images: str, tmp_path: Path) -> None:
     laptop, job = (Driver(tmp_path / name, images, engines=ENGINES, chunk=3) for name in ("laptop", "job"))
     finished = laptop.run()
     assert finished.returncode == 0, finished.stderr
-    done = jobs.submit("whole", "pipelines.annotate", str(job.recipe))
+    done = jobs.submit("whole", "pipelines.annotate", *job.arguments)
     assert (done.returncode, jobs.status("whole")) == (0, "SUCCEEDED"), done.stdout
     assert f"{job.output}: 12 rows in, 12 out, 0 quarantined\n" in jobs.log("whole")
     assert verify(str(job.output)) == (2, [])
@@ -87,7 +87,7 @@ def test_what_fails_says_so_in_one_line(
     for half, values in change.items():
         recipe[half] = recipe.get(half, {}) | values
     job.recipe.write_text(yaml.safe_dump(recipe))
-    done = jobs.submit(name, "pipelines.annotate", str(job.recipe))
+    done = jobs.submit(name, "pipelines.annotate", *job.arguments)
     assert (done.returncode, jobs.status(name)) == (1, "FAILED")
     printed = jobs.log(name)
     assert re.fullmatch(line, printed.splitlines()[-1]), printed
@@ -99,7 +99,7 @@ def test_a_stopped_job_goes_on(jobs: Jobs, log: Path, make_shards: Callable[...,
     options = {"engine": "PlacedOcr", "chunk": CHUNK, "workers": WORKERS}
     laptop, job = (Driver(tmp_path / name, images, **options) for name in ("laptop", "job"))  # type: ignore[arg-type]
     assert laptop.run().returncode == 0
-    command = ("pipelines.annotate", str(job.recipe))
+    command = ("pipelines.annotate", *job.arguments)
     jobs.submit("stopped", *command, wait=False, CALL_SECONDS="0.5")
     wait_until(lambda: re.search(r"^annotate: \d+%, \d+ images, [\d.]+/s", jobs.log("stopped"), re.M) is not None)
     wait_until(lambda: len(committed(Folder(str(job.output)))) >= 1)
@@ -124,7 +124,7 @@ def test_storage_options_come_with_the_job(jobs: Jobs, make_shards: Callable[...
     """They are handed on to the workers, and are not printed."""
     job = Driver(tmp_path, make_shards(tmp_path / "images", shards=1, samples=4))
     secret = {OPTIONS: json.dumps({"secret": "0123-4567"})}
-    done = jobs.submit("options", "pipelines.annotate", str(job.recipe), **secret)
+    done = jobs.submit("options", "pipelines.annotate", *job.arguments, **secret)
     assert (done.returncode, jobs.status("options")) == (0, "SUCCEEDED"), done.stdout
     assert "0123-4567" not in jobs.log("options")
 

@@ -25,9 +25,8 @@ from tests.curation.engines.support.tiny_siglip import NAMES, save_tiny_siglip
 from tests.pipelines.support.drivers import Driver, hashes, wait_until
 from tests.pipelines.support.sets import rows
 
-pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
+pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray"), pytest.mark.usefixtures("own_engines")]
 
-TESTS = "tests.pipelines.support.engines"
 NO_FILTERS = AnnotateFilters(min_side=None, max_aspect=None)
 
 
@@ -41,9 +40,9 @@ def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def engines(vocabulary: str, boxes: str = "PixelBoxes", **settings: Any) -> dict[EngineKind, Any]:
     return {
-        "ocr": {"engine": f"{TESTS}:PixelOcr"},
+        "ocr": {"engine": "PixelOcr"},
         "tags": {"engine": "caption", "settings": {"vocabulary": vocabulary}},
-        "boxes": {"engine": f"{TESTS}:{boxes}", "settings": settings, "batch_size": 3},
+        "boxes": {"engine": boxes, "settings": settings, "batch_size": 3},
     }
 
 
@@ -150,7 +149,7 @@ def test_an_image_whose_boxes_fail_keeps_its_text(
 @pytest.mark.slow
 def test_an_image_whose_text_fails_keeps_its_boxes(vocabulary: str, tmp_path: Path) -> None:
     images = with_one_wide(tmp_path / "images")
-    given = engines(vocabulary) | {"ocr": {"engine": f"{TESTS}:KillerOcr", "settings": {"width": 80}}}
+    given = engines(vocabulary) | {"ocr": {"engine": "KillerOcr", "settings": {"width": 80}}}
     assert annotate(recipe(images, given), str(tmp_path / "out")).rows_out == 12
     row = rows(tmp_path / "out")[5]
     assert (row["ocr"], len(row["boxes"]), row["width"]) == (None, 1, 80)
@@ -160,8 +159,8 @@ def test_an_image_whose_text_fails_keeps_its_boxes(vocabulary: str, tmp_path: Pa
 def test_without_tags_there_is_nothing_to_box(tmp_path: Path) -> None:
     images = with_one_wide(tmp_path / "images")
     given = {
-        "tags": {"engine": f"{TESTS}:FailingTags", "settings": {"caption": "picture 000000000003"}},
-        "boxes": {"engine": f"{TESTS}:PixelBoxes"},
+        "tags": {"engine": "FailingTags", "settings": {"caption": "picture 000000000003"}},
+        "boxes": {"engine": "PixelBoxes"},
     }
     annotate(recipe(images, given), str(tmp_path / "out"))  # type: ignore[arg-type]
     row = rows(tmp_path / "out")[3]
@@ -179,7 +178,7 @@ def test_hostile_files_cost_no_neighbour(data: Path, vocabulary: str, tmp_path: 
     asked = recipe(f"{tmp_path}/*.tar", engines(vocabulary))
     totals = annotate(asked, str(tmp_path / "all"))
     assert (totals.rows_in, totals.counts["failures"]) == (160, 0)
-    alone = recipe(f"{tmp_path}/*.tar", {"ocr": {"engine": f"{TESTS}:PixelOcr"}})
+    alone = recipe(f"{tmp_path}/*.tar", {"ocr": {"engine": "PixelOcr"}})
     assert annotate(alone, str(tmp_path / "ocr")).reasons == totals.reasons
     assert rows(tmp_path / "all", "quarantine") == rows(tmp_path / "ocr", "quarantine")
     kept = [(row["key"], row["ocr"]) for row in rows(tmp_path / "all")]
@@ -194,8 +193,8 @@ def test_engines_added_later_give_the_bytes_of_one_pass(data: Path, vocabulary: 
     write_shard(tmp_path / "images/00000002.tar", [b"no image", jpeg(1), jpeg(2)], first=20_000)
     write_key_twice(tmp_path / "images/00000003.tar")
     given = engines(vocabulary) | {
-        "ocr": {"engine": f"{TESTS}:FailingOcr", "settings": {"width": 80, "log": str(tmp_path / "calls.log")}},
-        "tags": {"engine": f"{TESTS}:FailingTags", "settings": {"caption": "picture 000000000005"}},
+        "ocr": {"engine": "FailingOcr", "settings": {"width": 80, "log": str(tmp_path / "calls.log")}},
+        "tags": {"engine": "FailingTags", "settings": {"caption": "picture 000000000005"}},
     }
     totals = annotate(recipe(images, given), str(tmp_path / "once"))
     assert totals.reasons == {"missing_image": 3, "not_an_image": 1, "duplicate_key": 1}

@@ -11,14 +11,18 @@ import ray
 from PIL import Image, ImageDraw, ImageFont
 from ray.cluster_utils import Cluster
 
+from curation.engines.declaration import EngineDeclaration
+from curation.engines.kinds import OCR
+from curation.engines.registry import ENGINES
 from curation.images.decode import RgbImage
 from pipelines.annotate.placement import placements
 from pipelines.annotate.run import annotate
 from pipelines.environments.python import mark_of
-from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineSpec
+from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineOptions
 from pipelines.verify.run import verify
 from schemas.errors import UsageError
 from schemas.output_set.layout import committed
+from schemas.output_set.options import Options
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.records.text_line import TextLine
 from schemas.storage.folder import Folder
@@ -28,14 +32,14 @@ from tests.pipelines.support.drivers import cluster_that_offers
 pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
 
 MODELS = str(Path(rapidocr.__file__).parent / "models")
-PADDLE = EngineSpec(engine="paddleocr", settings={"weights": MODELS})
+PADDLE = EngineOptions(engine="paddleocr", settings={"weights": MODELS})
 BUILT = pytest.mark.skipif(not mark_of("paddleocr").exists(), reason="shardloom engines --build paddleocr")
 
 
 class PlaceOcr:
     """Reads what the node that it runs on offers."""
 
-    def __init__(self) -> None:
+    def __init__(self, _: Options) -> None:
         self.fingerprint = EngineFingerprint(name="place", version="1", weights_sha256="", settings={})
 
     def annotate(self, images: Sequence[RgbImage]) -> list[list[TextLine]]:
@@ -43,6 +47,9 @@ class PlaceOcr:
         [node] = [node for node in ray.nodes() if node["NodeID"] == here]
         offered = ",".join(sorted(name for name in node["Resources"] if name.startswith("shardloom-")))
         return [[TextLine(offered or "nothing", (0.0,) * 8, (0, 0, 1, 1), 1.0)]] * len(images)
+
+
+PLACE = EngineDeclaration(name="place", kind=OCR, settings=Options, make=PlaceOcr)
 
 
 def shard(folder: Path, *texts: str) -> str:
@@ -73,7 +80,7 @@ def cluster() -> Iterator[Cluster]:
 @BUILT
 def test_paddleocr_in_its_environment_beside_our_engines(tmp_path: Path) -> None:
     images = shard(tmp_path / "in", "SHARDLOOM", "OPEN 24h")
-    engines = {"tags": EngineSpec(engine="caption"), "ocr": PADDLE}
+    engines = {"tags": EngineOptions(engine="caption"), "ocr": PADDLE}
     recipe = AnnotateRecipe(input=[images], engines=engines, run=AnnotateRun(workers=1))
     annotate(recipe, str(tmp_path / "out"), quiet=True)
     assert verify(str(tmp_path / "out")) == (1, [])
@@ -85,9 +92,10 @@ def test_paddleocr_in_its_environment_beside_our_engines(tmp_path: Path) -> None
 
 def test_pools_run_where_they_are_offered(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = shard(tmp_path / "in", "one", "two", "three")
-    place = EngineSpec(engine=f"{__name__}:PlaceOcr")
+    ENGINES.trust(f"{__name__}:PLACE")
+    place = EngineOptions(engine="place")
     run = AnnotateRun(address=cluster.address, workers=1)
-    recipe = AnnotateRecipe(input=[images], engines={"ocr": place, "tags": EngineSpec(engine="caption")}, run=run)
+    recipe = AnnotateRecipe(input=[images], engines={"ocr": place, "tags": EngineOptions(engine="caption")}, run=run)
     annotate(recipe, str(tmp_path / "out"), quiet=True)
     assert texts(tmp_path / "out") == [["shardloom-ocr"]] * 3
     assert placements(recipe, ["tags", "decode", "ocr"]) == {

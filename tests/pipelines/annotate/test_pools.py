@@ -11,9 +11,11 @@ from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun
 from pipelines.recipes.base import RunOptions, load_recipe
 from schemas.errors import UsageError
 
+pytestmark = pytest.mark.usefixtures("own_engines")
+
 ENGINES = {
-    "boxes": {"engine": "tests.pipelines.support.engines:PixelBoxes", "batch_size": 4},
-    "ocr": {"engine": "tests.pipelines.support.engines:PixelOcr"},
+    "boxes": {"engine": "PixelBoxes", "batch_size": 4},
+    "ocr": {"engine": "PixelOcr"},
     "tags": {"engine": "caption"},
 }
 

@@ -7,10 +7,14 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 
+from curation.engines.declaration import EngineDeclaration
+from curation.engines.kinds import OCR
+from curation.engines.registry import ENGINES
 from curation.images.decode import RgbImage
 from pipelines.annotate.run import annotate
-from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineSpec
+from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineOptions
 from schemas.errors import ShardloomError
+from schemas.output_set.options import Options
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.records.text_line import TextLine
 from tests.conftest import jpeg, write_shard
@@ -22,17 +26,20 @@ pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
 class PreparedOcr:
     """Reads what was prepared for all of its workers."""
 
-    def __init__(self, prepared: str) -> None:
+    def __init__(self, _: Options, prepared: str) -> None:
         self.prepared = prepared
         self.fingerprint = EngineFingerprint(name="prepared", version="1", weights_sha256="", settings={})
 
     @staticmethod
-    def prepare() -> str:
+    def prepare(_: Options) -> str:
         """Names itself."""
         return "prepared once"
 
     def annotate(self, images: Sequence[RgbImage]) -> list[list[TextLine]]:
         return [[TextLine(self.prepared, (0.0,) * 8, (0, 0, 1, 1), 1.0)]] * len(images)
+
+
+PREPARED = EngineDeclaration(name="prepared", kind=OCR, settings=Options, make=PreparedOcr, prepare=PreparedOcr.prepare)
 
 
 @ray.remote
@@ -45,11 +52,12 @@ class Occupant:
 
 
 def test_what_engines_share_is_prepared_where_there_is_room(tmp_path: Path) -> None:
+    ENGINES.trust(f"{__name__}:PREPARED")
     with cluster_that_offers("shardloom-ocr") as cluster:
         write_shard(tmp_path / "00000000.tar", [jpeg(0), jpeg(1)])
         recipe = AnnotateRecipe(
             input=[f"{tmp_path}/*.tar"],
-            engines={"ocr": EngineSpec(engine="tests.pipelines.annotate.test_preparation:PreparedOcr")},
+            engines={"ocr": EngineOptions(engine=f"{__name__}:PREPARED")},
             run=AnnotateRun(address=cluster.address, resources={"ocr": {"workers": 1, "cpus": 1}}, stall_seconds=3),
         )
         ray.init(address=cluster.address)

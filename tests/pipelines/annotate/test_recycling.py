@@ -20,9 +20,9 @@ RECYCLE = 7  # is reached with the second chunk of each process
 KILLER, KILLER_WIDTH = 5, 80
 
 POOLS = {
-    "ocr": {"engine": "tests.pipelines.support.engines:PixelOcr", "batch_size": 2},
+    "ocr": {"engine": "PixelOcr", "batch_size": 2},
     "tags": {"engine": "caption"},
-    "boxes": {"engine": "tests.pipelines.support.engines:PixelBoxes", "batch_size": 2},
+    "boxes": {"engine": "PixelBoxes", "batch_size": 2},
 }
 
 

@@ -18,9 +18,9 @@ pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray"), pytest.mark.slow]
 SHARDS, SAMPLES, CHUNK = 3, 24, 4
 IMAGES = SHARDS * SAMPLES
 ENGINES = {
-    "ocr": {"engine": "tests.pipelines.support.engines:PlacedOcr", "batch_size": 2},
+    "ocr": {"engine": "PlacedOcr", "batch_size": 2},
     "tags": {"engine": "caption"},
-    "boxes": {"engine": "tests.pipelines.support.engines:PlacedBoxes", "batch_size": 2},
+    "boxes": {"engine": "PlacedBoxes", "batch_size": 2},
 }
 
 

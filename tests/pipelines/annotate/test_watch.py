@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from curation.engines.declaration import EngineDeclaration
+from curation.engines.kinds import BOXES
 from curation.images.decode import RgbImage
 from pipelines.annotate.watch import halt, note, stuck
 from pipelines.cluster.ledger import Snapshot, StageCounts, StageState
+from schemas.output_set.options import Options
 from schemas.records.box import Detection
 from tests.pipelines.support.drivers import Driver
 from tests.pipelines.support.engines import PixelBoxes
@@ -86,6 +89,9 @@ class HangingBoxes(PixelBoxes):
         return super().annotate(images, names)
 
 
+HANGING_BOXES = EngineDeclaration(name="HangingBoxes", kind=BOXES, settings=Options, make=HangingBoxes)
+
+
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.xdist_group("ray")
@@ -94,8 +100,8 @@ def test_the_last_stage_hangs_and_the_others_go_on_for_a_while(make_shards: Call
     (tmp_path / "words.txt").write_text("picture\n")
     engines = {
         "tags": {"engine": "caption", "settings": {"vocabulary": str(tmp_path / "words.txt")}},
-        "ocr": {"engine": "tests.pipelines.support.engines:PixelOcr"},
-        "boxes": {"engine": "tests.pipelines.annotate.test_watch:HangingBoxes"},
+        "ocr": {"engine": "PixelOcr"},
+        "boxes": {"engine": f"{__name__}:HANGING_BOXES"},
     }
     driver = Driver(tmp_path, images, engines=engines, workers=1, stall_seconds=60)  # a note from 20 s on
     finished = driver.run()

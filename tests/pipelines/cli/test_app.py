@@ -64,7 +64,7 @@ WRONG_USE = {
     "annotate ocr -o {out}": "recipe: input: field required",
     "annotate text --input {i}/*.tar -o {out}": r"recipe: unknown key engines\.text: use 'ocr', 'tags' or 'boxes'",
     "annotate boxes --input {i}/*.tar -o {out}": "recipe: engines: boxes are looked for by tags: annotate tags,boxes",
-    "annotate ocr:paddle --input {i}/*.tar -o {out}": r"engines\.ocr: no engine is named 'paddle': .*, or .*",
+    "annotate ocr:paddle --input {i}/*.tar -o {out}": r"engines\.ocr: no engine is named 'paddle': use .* paddleocr",
     "annotate ocr:paddleocr --input {i}/*.tar -o {out}": "paddleocr: no weights; pass --weights ocr=FOLDER with .*",
     "annotate tags,boxes --input {i}/*.tar -o {out}": r"engines\.boxes: the demonstration weights know 76 things, .*",
     "annotate tags,boxes --weights {n} -o {out}": "--weights {n}: say whose they are, as boxes={n}",
@@ -160,7 +160,7 @@ def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str], m
     assert (code, err) == (0, "")
     assert f"Example: shardloom {command}" in out
     if command == "ingest":
-        assert all(source in out for source in SOURCES)
+        assert all(source in out for source in SOURCES.shipped)
 
 
 def test_the_trainers_help_is_its_own(capsys: pytest.CaptureFixture[str]) -> None:

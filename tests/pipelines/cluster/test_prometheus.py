@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from curation.engines.declaration import EngineDeclaration
+from curation.engines.kinds import OCR
 from curation.images.decode import RgbImage
 from pipelines.cluster.prometheus import COUNTS, METRICS, ROWS, RUN, SHARDS_LEFT, STATES, Exporter
 from pipelines.output.totals import read_times
@@ -17,7 +19,7 @@ from schemas.records.text_line import TextLine
 from schemas.storage.folder import Folder
 from tests.conftest import REPOSITORY, jpeg, write_shard
 from tests.pipelines.support.drivers import NO_TOKEN, TIMEOUT, Driver, cluster_of, wait_until
-from tests.pipelines.support.engines import FailingOcr
+from tests.pipelines.support.engines import FailingOcr, WidthSettings
 
 EVERY_SECOND = {"RAY_metrics_report_interval_ms": "1000"}  # ten by default
 
@@ -36,12 +38,19 @@ print(ray.nodes()[0]["MetricsExportPort"])
 """A command of another kind, which tells where the endpoint is as well."""
 
 
+class MortalSettings(WidthSettings):
+    """Of the engine below."""
+
+    deadly: int
+    marker: str
+
+
 class MortalOcr(FailingOcr):
     """Fails on images of one width, and dies at one of another, but only once."""
 
-    def __init__(self, width: int, deadly: int, marker: str) -> None:
-        super().__init__(width)
-        self.deadly, self.marker = deadly, Path(marker)
+    def __init__(self, settings: MortalSettings) -> None:
+        super().__init__(settings)
+        self.deadly, self.marker = settings.deadly, Path(settings.marker)
 
     def read(self, image: RgbImage) -> list[TextLine]:
         if image.shape[1] == self.deadly and not self.marker.exists():
@@ -49,6 +58,8 @@ class MortalOcr(FailingOcr):
             os.kill(os.getpid(), signal.SIGKILL)
         return super().read(image)
 
+
+MORTAL_OCR = EngineDeclaration(name="MortalOcr", kind=OCR, settings=MortalSettings, make=MortalOcr)
 
 Values = dict[tuple[str, ...], float]
 """Name as exported, run and, where there is one, stage, engine or outcome -> value."""
@@ -79,7 +90,7 @@ def mortal(tmp_path: Path, address: str) -> Driver:
         write_shard(tmp_path / f"images/{shard:08d}.tar", images, first=10 * shard)
     settings = {"width": 80, "deadly": 72, "marker": str(tmp_path / "has-died")}
     engines = {
-        "ocr": {"engine": "tests.pipelines.cluster.test_prometheus:MortalOcr", "settings": settings, "batch_size": 2},
+        "ocr": {"engine": f"{__name__}:MORTAL_OCR", "settings": settings, "batch_size": 2},
         "tags": {"engine": "caption", "settings": {"vocabulary": str(tmp_path / "words.txt")}},
     }
     (tmp_path / "words.txt").write_text("picture\n")

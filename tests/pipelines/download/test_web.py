@@ -25,7 +25,7 @@ from PIL import Image
 from pipelines.annotate.run import annotate
 from pipelines.download.run import download
 from pipelines.environments.python import mark_of, python_of
-from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineSpec
+from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineOptions
 from pipelines.recipes.download import DownloadRecipe, DownloadRun
 from pipelines.stats.run import stats
 from pipelines.verify.run import verify
@@ -38,7 +38,7 @@ from tests.pipelines.support.web_pages import Site, noise, served_pages
 PATIENCE = 600.0  # seconds: a busy machine is no failure
 ENDLESS = 20.0  # seconds after which what never comes to an end is given up
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("environment")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("environment", "own_engines")]
 
 
 @pytest.fixture
@@ -188,7 +188,7 @@ def test_of_300_addresses_every_one_is_had_or_accounted_for(site: Site, tmp_path
     printed = stats(str(output))
     assert (printed["rows_in"], printed["rows_out"], printed["reasons"]) == (ROWS, had + ill, dict(lasting))
 
-    engine = EngineSpec(engine="tests.pipelines.support.engines:PixelOcr")
+    engine = EngineOptions(engine="PixelOcr")
     annotated = annotate(
         AnnotateRecipe(input=[f"{output}/data/*.tar"], engines={"ocr": engine}, run=AnnotateRun(workers=1)),
         str(tmp_path / "annotations"),

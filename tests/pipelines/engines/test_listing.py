@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import rapidocr
 
+from curation.engines.registry import ENGINES
 from pipelines.cli.app import main
 from pipelines.engines.listing import ENVIRONMENTS, as_dicts, list_engines
-from pipelines.engines.registry import ENGINES, OWN_ENVIRONMENTS
 from pipelines.environments.python import mark_of
 from tests.conftest import REPOSITORY
 
@@ -29,7 +29,15 @@ def run(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[object, st
 @pytest.mark.usefixtures("nothing_built")
 def test_what_is_missing_and_the_command_that_gets_it() -> None:
     found = {one["engine"]: one for one in as_dicts(list_engines({}))}
-    assert list(found) == [*(name for _, name in ENGINES), "img2dataset"]
+    assert list(found) == [
+        "rapidocr",
+        "paddleocr",
+        "caption",
+        "siglip",
+        "grounding_dino",
+        "groundingdino-py",
+        "img2dataset",
+    ]
     assert [name for name, one in found.items() if one["is_ready"]] == ["rapidocr", "caption", "grounding_dino"]
     assert [name for name, one in found.items() if one["is_default"]] == [
         "rapidocr",
@@ -92,7 +100,7 @@ def test_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_environment_has_exact_pins() -> None:
     pins = {path.stem for path in (REPOSITORY / "pipelines" / "environments").glob("*.txt")}
     assert pins == set(ENVIRONMENTS)
-    assert set(OWN_ENVIRONMENTS.values()) <= pins
+    assert {name for engine in ENGINES.shipped.values() if isinstance(name := engine.environment, str)} <= pins
     for name in pins:
         lines = (REPOSITORY / "pipelines" / "environments" / f"{name}.txt").read_text().splitlines()
         assert all("==" in line for line in lines if not line.startswith("#"))

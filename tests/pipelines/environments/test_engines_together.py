@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pipelines.annotate.run import annotate
 from pipelines.environments.python import mark_of
-from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineKind, EngineSpec
+from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineKind, EngineOptions
 from pipelines.verify.run import verify
 from schemas.output_set.layout import committed
 from schemas.storage.folder import Folder
@@ -53,19 +53,19 @@ def test_two_foreign_environments_at_once(weights: Path, tmp_path: Path) -> None
         writer.close()
     (tmp_path / "words.txt").write_text("cat\nhouse\n")  # which the tiny tokenizer knows
 
-    def rows(name: str, ocr: EngineSpec, boxes: str) -> list[dict[str, Any]]:
-        engines: dict[EngineKind, EngineSpec] = {
-            "tags": EngineSpec(engine="caption", settings={"vocabulary": str(tmp_path / "words.txt")}),
+    def rows(name: str, ocr: EngineOptions, boxes: str) -> list[dict[str, Any]]:
+        engines: dict[EngineKind, EngineOptions] = {
+            "tags": EngineOptions(engine="caption", settings={"vocabulary": str(tmp_path / "words.txt")}),
             "ocr": ocr,
-            "boxes": EngineSpec(engine=boxes, settings=ALL | {"weights": str(weights)}),
+            "boxes": EngineOptions(engine=boxes, settings=ALL | {"weights": str(weights)}),
         }
         recipe = AnnotateRecipe(input=[f"{tmp_path}/in/*.tar"], engines=engines, run=AnnotateRun(workers=1))
         annotate(recipe, str(tmp_path / name), quiet=True)
         assert verify(str(tmp_path / name)) == (1, [])
         return pq.read_table(tmp_path / name / "data" / "00000000.parquet").to_pylist()
 
-    foreign = rows("foreign", EngineSpec(engine="paddleocr", settings={"weights": MODELS}), "groundingdino-py")
-    ours = rows("ours", EngineSpec(engine="rapidocr"), "grounding_dino")
+    foreign = rows("foreign", EngineOptions(engine="paddleocr", settings={"weights": MODELS}), "groundingdino-py")
+    ours = rows("ours", EngineOptions(engine="rapidocr"), "grounding_dino")
     [manifest] = committed(Folder(str(tmp_path / "foreign"))).values()
     versions = {kind: engine.version for kind, engine in manifest.fingerprints.items()}
     assert "opencv-contrib-python 4.10.0.84" in versions["ocr"]

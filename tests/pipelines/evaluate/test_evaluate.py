@@ -16,7 +16,7 @@ from curation.scores.text import ErrorCounts, TextScores
 from pipelines.cli.app import main
 from pipelines.evaluate.run import evaluate_boxes, evaluate_ocr
 from pipelines.output.output_set import commit, parquet_bytes, put
-from pipelines.recipes.annotate import AnnotateRecipe, EngineSpec
+from pipelines.recipes.annotate import AnnotateRecipe, EngineOptions
 from pipelines.recipes.render import RenderRecipe
 from schemas.output_set.layout import DATA, QUARANTINE
 from schemas.output_set.manifest import Manifest
@@ -36,7 +36,7 @@ def annotation_set(
     folder: Path, rows: Iterable[Row], columns: list[pa.Field], lost: dict[str, str] | None = None
 ) -> str:
     """An annotation set of one shard; of a row it takes `uid`, `width`, `height` and these columns."""
-    recipe = AnnotateRecipe(input=["x"], engines={"ocr": EngineSpec(engine="rapidocr")})
+    recipe = AnnotateRecipe(input=["x"], engines={"ocr": EngineOptions(engine="rapidocr")})
     schema = pa.schema([*IMAGE_COLUMNS, *columns])
     data = pa.Table.from_pylist([{"key": "0", "caption": "", "sha256": "", **row} for row in rows], schema)
     quarantined = [

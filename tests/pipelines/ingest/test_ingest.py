@@ -360,7 +360,7 @@ def test_wrong_use_is_one_line(store: str, tmp_path: Path, capsys: pytest.Captur
     out = ("-o", tmp_path / "out")
     tsv, html, tar = SETS["cc3m"](tmp_path), SETS["mint-html"](tmp_path), SETS["datacomp"](tmp_path)
     found = error_of(capsys, "laion", "-i", tsv, *out)
-    assert found.startswith("recipe: source: there is no source 'laion': use one of mint-html, mint-pdf, mint-arxiv, ")
+    assert found.startswith("recipe: source: no source is named 'laion': use one of mint-html, mint-pdf, mint-arxiv, ")
     nothing = f"{tmp_path}/none/*.tar"
     assert error_of(capsys, "datacomp", "-i", nothing, *out) == f"no file matches {nothing}"
     assert error_of(capsys, "obelics", "-i", tsv, *out) == (

@@ -30,7 +30,7 @@ from pipelines.inputs.summarised import Summarised
 from schemas.errors import ShardloomError, UsageError
 from schemas.records.quarantine import Reason, Rejected
 
-TEXT = SOURCES["text"]
+TEXT = SOURCES.find("text")
 
 
 def read(stretch: Stretch) -> tuple[StretchSummary, list[Item]]:
@@ -138,7 +138,7 @@ def test_lines_are_in_one_unit_each(
 def test_lists_are_cut_by_items(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text(json.dumps([{"id": number} for number in range(7)]))
-    reader = SOURCES["visual-genome"]
+    reader = SOURCES.find("visual-genome")
     found = cut_file(reader, 3, str(path))
     assert [(stretch.start, stretch.stop) for stretch in found] == [(0, 3), (3, 6), (6, 7)]
     items = [item.content["id"] for stretch in found for item in stretch_items(reader, stretch)]
@@ -171,7 +171,7 @@ def test_times_are_read_as_text_and_cost_no_row(tmp_path: Path) -> None:
         "by_name": pa.MapArray.from_arrays([0, 1, 2, 3], ["a", "b", "c"], zoned),
     }
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
-    kale = SOURCES["kale"]
+    kale = SOURCES.find("kale")
     (stretch,) = cut_file(kale, 10, str(tmp_path / "a.parquet"))
     first, second, third = (item.content for item in stretch_items(kale, stretch))
     at, later = "1970-01-01 00:00:00.001", f"<value out of range: {2**50}>"

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from curation.engines.boxes.grounding_dino import GroundingDinoSettings
-from curation.engines.ocr.rapidocr import RapidOcrSettings
-from curation.engines.tags.caption import CaptionTagSettings
+from curation.engines.boxes.grounding_dino_settings import GroundingDinoSettings
+from curation.engines.ocr.rapidocr_settings import RapidOcrSettings
+from curation.engines.tags.caption_settings import CaptionTagSettings
 from pipelines.engines.flags import engines_of
 from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, ChunkOptions
 from pipelines.recipes.base import RunOptions, load_recipe

@@ -18,6 +18,7 @@ import yaml
 from ray.cluster_utils import Cluster
 
 from tests.conftest import REPOSITORY
+from tests.pipelines.support.engines import trust_flags
 
 TIMEOUT = 600.0  # of a hang: a busy machine takes its time
 NO_TOKEN = {"RAY_AUTH_MODE": "disabled"}  # clusters of tests listen on this machine alone
@@ -48,8 +49,8 @@ class Driver:
         self.log, self.order = folder / "calls.log", folder / "kill-order"
         folder.mkdir(parents=True, exist_ok=True)
         self.log.touch()
-        spec = {"engine": f"tests.pipelines.support.engines:{engine}", "settings": settings, "batch_size": 2}
-        recipe = {
+        spec = {"engine": engine, "settings": settings, "batch_size": 2}
+        recipe: dict[str, Any] = {
             "input": images,
             "engines": dict(engines or {"ocr": spec}),
             "chunk": {"samples": chunk},
@@ -62,6 +63,7 @@ class Driver:
             },
         }
         self.recipe = folder / "recipe.yaml"
+        self.arguments = [str(self.recipe), *trust_flags(*(one["engine"] for one in recipe["engines"].values()))]
         self.recipe.write_text(yaml.safe_dump(recipe))
         self.environment = os.environ | {
             "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests/pipelines/support/kill_site'}",
@@ -73,7 +75,7 @@ class Driver:
     def start(self, *flags: str) -> "subprocess.Popen[str]":
         """The command, running."""
         return subprocess.Popen(
-            [sys.executable, "-m", "pipelines.annotate", str(self.recipe), *flags],
+            [sys.executable, "-m", "pipelines.annotate", *self.arguments, *flags],
             cwd=REPOSITORY,
             env=self.environment,
             stdout=subprocess.PIPE,

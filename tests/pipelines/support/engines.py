@@ -1,4 +1,4 @@
-"""Engines for tests: real in all that the pipeline sees of an engine, but for the reading."""
+"""Engines for tests: real in all that the pipeline sees of an engine, but for the reading. They are trusted code."""
 
 import os
 import signal
@@ -9,11 +9,33 @@ from pathlib import Path
 import numpy as np
 import ray
 
+from curation.engines.declaration import EngineDeclaration
+from curation.engines.kinds import BOXES, OCR, TAGS
 from curation.images.decode import RgbImage
+from schemas.output_set.options import Options
 from schemas.records.box import Detection
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.records.tag import Tag
 from schemas.records.text_line import TextLine
+
+
+class PixelSettings(Options):
+    """Of the readers."""
+
+    log: str = ""
+    seconds: float = 0.0
+
+
+class WidthSettings(PixelSettings):
+    """Of those that something becomes of at images of one width."""
+
+    width: int
+
+
+class CaptionSettings(Options):
+    """Of the tagger that fails."""
+
+    caption: str
 
 
 class PixelOcr:
@@ -22,8 +44,9 @@ class PixelOcr:
     CALL_SECONDS makes it slower without being another recipe.
     """
 
-    def __init__(self, log: str = "", seconds: float = 0.0) -> None:
-        self.log, self.seconds = log or os.environ.get("CALL_LOG", ""), float(os.environ.get("CALL_SECONDS", seconds))
+    def __init__(self, settings: PixelSettings) -> None:
+        self.log = settings.log or os.environ.get("CALL_LOG", "")
+        self.seconds = float(os.environ.get("CALL_SECONDS", settings.seconds))
         self.fingerprint = EngineFingerprint(name="pixel", version="1", weights_sha256="", settings={})
 
     def annotate(self, images: Sequence[RgbImage]) -> list[list[TextLine]]:
@@ -54,9 +77,9 @@ class PlacedOcr(PixelOcr):
 class KillerOcr(PixelOcr):
     """Dies, as by a native crash, on images of one width."""
 
-    def __init__(self, width: int, log: str = "") -> None:
-        super().__init__(log)
-        self.width = width
+    def __init__(self, settings: WidthSettings) -> None:
+        super().__init__(settings)
+        self.width = settings.width
 
     def read(self, image: RgbImage) -> list[TextLine]:
         if image.shape[1] == self.width:
@@ -67,9 +90,9 @@ class KillerOcr(PixelOcr):
 class FailingOcr(PixelOcr):
     """Raises on images of one width, or on all when it is 0."""
 
-    def __init__(self, width: int, log: str = "") -> None:
-        super().__init__(log)
-        self.width = width
+    def __init__(self, settings: WidthSettings) -> None:
+        super().__init__(settings)
+        self.width = settings.width
 
     def read(self, image: RgbImage) -> list[TextLine]:
         if self.width in (0, image.shape[1]):
@@ -91,7 +114,7 @@ class PixelBoxes:
     BOX_LOG gets a line for every image; BOX_SECONDS makes it slower without being another recipe.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Options) -> None:
         self.log, self.seconds = os.environ.get("BOX_LOG", ""), float(os.environ.get("BOX_SECONDS", 0))
         self.fingerprint = EngineFingerprint(name="pixel boxes", version="1", weights_sha256="", settings={})
 
@@ -123,9 +146,9 @@ class PlacedBoxes(PixelBoxes):
 class KillerBoxes(PixelBoxes):
     """Dies on images of one width."""
 
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.width = width
+    def __init__(self, settings: WidthSettings) -> None:
+        super().__init__(settings)
+        self.width = settings.width
 
     def find(self, image: RgbImage, names: Sequence[str], together: float) -> list[Detection]:
         if image.shape[1] == self.width:
@@ -136,9 +159,9 @@ class KillerBoxes(PixelBoxes):
 class FailingBoxes(PixelBoxes):
     """Raises on images of one width."""
 
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.width = width
+    def __init__(self, settings: WidthSettings) -> None:
+        super().__init__(settings)
+        self.width = settings.width
 
     def find(self, image: RgbImage, names: Sequence[str], together: float) -> list[Detection]:
         if image.shape[1] == self.width:
@@ -149,11 +172,36 @@ class FailingBoxes(PixelBoxes):
 class FailingTags:
     """Raises on one caption."""
 
-    def __init__(self, caption: str) -> None:
-        self.caption = caption
+    def __init__(self, settings: CaptionSettings) -> None:
+        self.caption = settings.caption
         self.fingerprint = EngineFingerprint(name="failing tags", version="1", weights_sha256="", settings={})
 
     def annotate(self, images: Sequence[RgbImage], captions: Sequence[str]) -> list[list[Tag]]:
         if self.caption in captions:
             raise RuntimeError("no tags today")
         return [[Tag(caption, 1.0, "caption", 0, len(caption))] for caption in captions]
+
+
+PIXEL_OCR = EngineDeclaration(name="PixelOcr", kind=OCR, settings=PixelSettings, make=PixelOcr)
+PLACED_OCR = EngineDeclaration(name="PlacedOcr", kind=OCR, settings=PixelSettings, make=PlacedOcr)
+KILLER_OCR = EngineDeclaration(name="KillerOcr", kind=OCR, settings=WidthSettings, make=KillerOcr)
+FAILING_OCR = EngineDeclaration(name="FailingOcr", kind=OCR, settings=WidthSettings, make=FailingOcr)
+HANGING_OCR = EngineDeclaration(name="HangingOcr", kind=OCR, settings=PixelSettings, make=HangingOcr)
+PIXEL_BOXES = EngineDeclaration(name="PixelBoxes", kind=BOXES, settings=Options, make=PixelBoxes)
+PLACED_BOXES = EngineDeclaration(name="PlacedBoxes", kind=BOXES, settings=Options, make=PlacedBoxes)
+KILLER_BOXES = EngineDeclaration(name="KillerBoxes", kind=BOXES, settings=WidthSettings, make=KillerBoxes)
+FAILING_BOXES = EngineDeclaration(name="FailingBoxes", kind=BOXES, settings=WidthSettings, make=FailingBoxes)
+FAILING_TAGS = EngineDeclaration(name="FailingTags", kind=TAGS, settings=CaptionSettings, make=FailingTags)
+
+REFERENCES = {
+    declaration.name: f"{__name__}:{constant}"
+    for constant, declaration in list(globals().items())
+    if isinstance(declaration, EngineDeclaration)
+}
+"""What to trust for an engine of this name."""
+
+
+def trust_flags(*names: str) -> list[str]:
+    """What the command line must be told to find these engines: nothing for those that ship."""
+    references = {REFERENCES.get(name, name) for name in names}
+    return [word for reference in sorted(references) if ":" in reference for word in ("--trust-code", reference)]

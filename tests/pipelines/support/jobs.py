@@ -44,10 +44,10 @@ class Jobs:
         )
 
     def submit(
-        self, name: str, *command: str, wait: bool = True, **variables: str
+        self, name: str, *command: str, wait: bool = True, working_dir: Path = Path(), **variables: str
     ) -> "subprocess.CompletedProcess[str]":
         """Runs `python -m` with these arguments as a job with these environment variables. Its log is in the output."""
-        flags = ["--submission-id", name, "--working-dir", ".", *([] if wait else ["--no-wait"])]
+        flags = ["--submission-id", name, "--working-dir", str(working_dir), *([] if wait else ["--no-wait"])]
         flags += ["--runtime-env-json", json.dumps({"env_vars": variables})]
         return self.ray("submit", *flags, "--", "python", "-m", *command)
 

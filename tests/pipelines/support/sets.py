@@ -22,7 +22,7 @@ from pipelines.inputs.shards import input_shards
 from pipelines.output.claim import claim
 from pipelines.output.output_set import commit
 from pipelines.output.totals import Totals
-from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineKind, EngineSpec
+from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineKind, EngineOptions
 from pipelines.recipes.base import Recipe
 from pipelines.recipes.render import RenderRecipe
 from pipelines.recipes.shard import ShardRecipe
@@ -85,7 +85,7 @@ Values = Callable[[str], list[Any] | None]
 
 def annotated(images: str, output: Path, columns: dict[EngineKind, tuple[pa.Field, Values]]) -> Path:
     """An annotation set with these columns."""
-    spec = EngineSpec(engine="tests.pipelines.support.engines:PixelOcr")
+    spec = EngineOptions(engine="PixelOcr")
     recipe = AnnotateRecipe(input=[images], engines=dict.fromkeys(columns, spec), run=ALONE)
     fingerprint = EngineFingerprint(name="pixel", version="1", weights_sha256="", settings={}).model_dump_json()
     folder = Folder(str(output))

@@ -37,13 +37,13 @@ def records(data: Path, source: str) -> Iterator[CaptionedImage | Document]:
             return replace(image, source=loss)
 
     paths = matching(f"{folder}/*.{'parquet' if source in ('obelics', 'mint-html') else 'tar'}")
-    stretches = [stretch for path in paths for stretch in cut_file(SOURCES[source], 1000, path)]
-    items = (item.content for stretch in stretches for item in stretch_items(SOURCES[source], stretch))
+    stretches = [stretch for path in paths for stretch in cut_file(SOURCES.find(source), 1000, path)]
+    items = (item.content for stretch in stretches for item in stretch_items(SOURCES.find(source), stretch))
     for number, item in enumerate(items):
         with contextlib.suppress(Rejected):
             if isinstance(item, Rejected):
                 continue
-            draft = SOURCES[source].read(item, ReadOptions())
+            draft = SOURCES.find(source).read(item, ReadOptions())
             if isinstance(draft, CaptionDraft):
                 image = looked_up(draft.image)
                 yield captioned(replace(draft, image=image), f"{number:06d}", "0", "0", FILTERS, LIMITS)

@@ -28,7 +28,8 @@ from transformers.models.grounding_dino.image_processing_pil_grounding_dino impo
 from transformers.utils import logging
 
 from curation.engines.boxes.demonstration import demonstration_words
-from curation.engines.boxes.grounding_dino import GroundingDino, GroundingDinoSettings, network_size
+from curation.engines.boxes.grounding_dino import GroundingDino, network_size
+from curation.engines.boxes.grounding_dino_settings import GroundingDinoSettings
 from curation.engines.boxes.grounding_dino_weights import SHIPPED
 from curation.images.decode import RgbImage
 from schemas.errors import UsageError
@@ -464,7 +465,7 @@ def test_recipes_are_checked_without_torch(copy: Path) -> None:
     program = (
         "import sys\n"
         "from curation.engines.boxes.demonstration import demonstration_words\n"
-        "from curation.engines.boxes.grounding_dino import GroundingDinoSettings\n"
+        "from curation.engines.boxes.grounding_dino_settings import GroundingDinoSettings\n"
         f"print(*demonstration_words(GroundingDinoSettings(weights={str(copy)!r})))\n"
         "assert not {'torch', 'transformers', 'huggingface_hub'} & set(sys.modules)\n"
     )

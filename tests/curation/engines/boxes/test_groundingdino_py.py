@@ -11,7 +11,8 @@ import pytest
 import torch
 from transformers import BertConfig, GroundingDinoConfig, GroundingDinoForObjectDetection, SwinConfig
 
-from curation.engines.boxes.grounding_dino import GroundingDino, GroundingDinoSettings
+from curation.engines.boxes.grounding_dino import GroundingDino
+from curation.engines.boxes.grounding_dino_settings import GroundingDinoSettings
 from curation.engines.boxes.grounding_dino_weights import SHIPPED
 from curation.engines.boxes.groundingdino_names import package_tensors
 from curation.engines.boxes.groundingdino_py import GroundingDinoPySettings, check_weights

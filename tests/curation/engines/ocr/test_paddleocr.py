@@ -14,7 +14,7 @@ import rapidocr
 from PIL import Image, ImageDraw, ImageFont
 
 from curation.engines.ocr.paddleocr import find_weights
-from curation.engines.ocr.rapidocr import RapidOcr
+from curation.engines.ocr.runtime.rapidocr import RapidOcr
 from curation.images.decode import RgbImage
 from pipelines.environments.python import interpreter_of, mark_of
 from schemas.errors import UsageError

@@ -31,7 +31,7 @@ def test_only_http_is_asked_for() -> None:
 def units_of(recipe: IngestRecipe) -> list[Unit]:
     """Its units of work."""
     with Progress("plan", 1, quiet=True) as progress:
-        return plan(recipe, SOURCES[recipe.source], recipe.input, Runner.open(recipe.run), progress)
+        return plan(recipe, SOURCES.find(recipe.source), recipe.input, Runner.open(recipe.run), progress)
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 1000])

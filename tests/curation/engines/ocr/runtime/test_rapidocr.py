@@ -14,8 +14,9 @@ from PIL import Image, ImageDraw, ImageFont
 from pydantic import ValidationError
 from rapidocr.utils.output import RapidOCROutput
 
-from curation.engines.ocr.rapidocr import RapidOcr, RapidOcrSettings
-from curation.engines.ocr.text_lines import in_reading_order
+from curation.engines.ocr.rapidocr_settings import RapidOcrSettings
+from curation.engines.ocr.runtime.rapidocr import RapidOcr
+from curation.engines.ocr.runtime.text_lines import in_reading_order
 from curation.images.decode import DecodeLimits, RgbImage, decode
 from schemas.errors import UsageError
 from schemas.records.text_line import TextLine

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.captions.mentions import find_mentions
-from curation.engines.tags.caption import CaptionTags, CaptionTagSettings
+from curation.engines.tags.caption_settings import CaptionTagSettings
+from curation.engines.tags.runtime.caption import CaptionTags
 from curation.engines.tags.vocabulary import read_vocabulary, split_words
 from schemas.records.tag import Tag
 

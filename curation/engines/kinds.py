@@ -1,0 +1,90 @@
+"""The kinds of engines: what an engine of each is given, what it returns, and the column that this fills."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+import pyarrow as pa
+
+from curation.images.decode import RgbImage
+from schemas.records import box, tag, text_line
+from schemas.records.box import Detection
+from schemas.records.fingerprint import EngineFingerprint
+from schemas.records.tag import Tag
+from schemas.records.text_line import TextLine
+
+EngineKind = Literal["ocr", "tags", "boxes"]
+"""What an engine annotates, and the column of it. In this order, whatever the recipe's: so are the columns' bytes."""
+
+
+class Fingerprinted(Protocol):
+    """What every engine has. Made once a process; called from one thread."""
+
+    fingerprint: EngineFingerprint
+
+
+class OcrEngine(Fingerprinted, Protocol):
+    """Reads text in images."""
+
+    def annotate(self, images: Sequence[RgbImage]) -> list[list[TextLine]]:
+        """Returns the lines of each image in reading order, one list an image, empty where there is no text."""
+        ...
+
+
+class TagEngine(Fingerprinted, Protocol):
+    """Says which entries of a vocabulary an image shows."""
+
+    def annotate(self, images: Sequence[RgbImage], captions: Sequence[str]) -> list[list[Tag]]:
+        """Returns the tags of each image and its alt text, one list an image, empty where there are none."""
+        ...
+
+
+class BoxEngine(Fingerprinted, Protocol):
+    """Finds things in images by their names."""
+
+    def annotate(self, images: Sequence[RgbImage], names: Sequence[Sequence[str]]) -> list[list[Detection]]:
+        """Returns where each image shows the things of these names (without repeats), the surest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What an engine may look at. One entry an image in each; no pixels for engines that need none."""
+
+    images: Sequence[RgbImage]
+    captions: Sequence[str]
+    names: Sequence[Sequence[str]]  # of the image's tags, without repeats; only where the kind needs tags
+
+
+E = TypeVar("E", bound=Fingerprinted)
+
+
+@dataclass(frozen=True)
+class Kind(Generic[E]):
+    """One kind of engines, whose class is E."""
+
+    name: EngineKind
+    column: pa.Field
+    annotate: Callable[[E, Batch], list[Any]]
+    """Runs an engine on a batch; returns the column's values, one an image."""
+    needs_tags: bool = False
+    """Whether an engine is given the image's tags."""
+
+
+def _read(engine: OcrEngine, batch: Batch) -> list[Any]:
+    return [list(map(text_line.line_to_arrow, lines)) for lines in engine.annotate(batch.images)]
+
+
+def _name(engine: TagEngine, batch: Batch) -> list[Any]:
+    return [list(map(tag.tag_to_arrow, tags)) for tags in engine.annotate(batch.images, batch.captions)]
+
+
+def _find(engine: BoxEngine, batch: Batch) -> list[Any]:
+    return [list(map(box.detection_to_arrow, found)) for found in engine.annotate(batch.images, batch.names)]
+
+
+OCR = Kind[OcrEngine]("ocr", text_line.OCR, _read)
+TAGS = Kind[TagEngine]("tags", tag.TAGS, _name)
+BOXES = Kind[BoxEngine]("boxes", box.BOXES, _find, needs_tags=True)
+
+KINDS: dict[EngineKind, Kind[Any]] = {kind.name: kind for kind in (OCR, TAGS, BOXES)}

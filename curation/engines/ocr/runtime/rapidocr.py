@@ -1,0 +1,104 @@
+"""OCR on a CPU: PP-OCR's networks, whose weights come in rapidocr's wheel, run by ONNX Runtime.
+
+The angle classifier is off: it turns upright lines over ('EXIT' becomes '1IX3'), for eight times the errors.
+All runs on one thread: a second one gains nothing, more workers do. Lines are recognised one by one, so that padding to
+a neighbour's width alters no confidence; it is no slower.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnxruntime
+import rapidocr
+from numpy.typing import NDArray
+from rapidocr.ch_ppocr_det.utils import DetPreProcess
+
+from curation.engines.ocr.rapidocr_settings import RapidOcrSettings
+from curation.engines.ocr.runtime.text_lines import STRIDE, lines_of, within
+from curation.images.decode import RgbImage
+from schemas.errors import UsageError
+from schemas.records.fingerprint import EngineFingerprint
+from schemas.records.text_line import TextLine
+
+_SHIPPED = ("PP-OCRv6_det_small.onnx", "PP-OCRv6_rec_small.onnx")
+_OWN = ("det.onnx", "rec.onnx")
+
+
+class RapidOcr:
+    """An `OcrEngine`. The same image gives the same lines and floats, whatever else is in its batch."""
+
+    def __init__(self, settings: RapidOcrSettings | None = None) -> None:
+        """Loads the weights, from disk only. Raises `UsageError` for weights that are missing or unfit."""
+        self.settings = settings or RapidOcrSettings()
+        detector, recogniser = _weight_files(self.settings.weights)
+        self.fingerprint = EngineFingerprint(
+            name="rapidocr",
+            version=f"{version('rapidocr')}, onnxruntime {onnxruntime.__version__}, opencv {cv2.__version__}",
+            weights_sha256=hashlib.sha256(detector.read_bytes() + recogniser.read_bytes()).hexdigest(),
+            settings=self.settings.model_dump(exclude={"weights"}),  # where they lie is no part of what they are
+        )
+        cv2.setNumThreads(1)
+        self._reader = rapidocr.RapidOCR(params=_parameters(self.settings, detector, recogniser))
+        self._reader._load_rec_model()  # now rather than at the first image, as it is for the detector
+        network = self._reader._load_det_model()
+        to_input = _DetectorInput(self.settings, network.mean, network.std)
+        network.get_preprocess = lambda: to_input
+
+    def annotate(self, images: Sequence[RgbImage]) -> list[list[TextLine]]:
+        """The lines of each image in reading order, one list an image, empty where there is no text."""
+        return [self._lines(image) for image in images]
+
+    def _lines(self, image: RgbImage) -> list[TextLine]:
+        bgr = cv2.cvtColor(within(image, self.settings.max_side), cv2.COLOR_RGB2BGR)
+        found = self._reader(bgr)
+        if found.boxes is None:
+            return []
+        return lines_of(found.txts, found.boxes, found.scores, (bgr.shape[1], bgr.shape[0]))
+
+
+class _DetectorInput(DetPreProcess):  # type: ignore[misc]  # rapidocr is not typed
+    """Sizes a picture for the detector; rapidocr's own rule enlarges a strip of text of 1500 x 40 pixels 18 times."""
+
+    def __init__(self, settings: RapidOcrSettings, mean: Any, std: Any) -> None:
+        super().__init__(mean=mean, std=std)
+        self.settings = settings
+
+    def resize(self, img: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        height, width = img.shape[:2]
+        factor = min(self.settings.detect_side / max(height, width), self.settings.max_enlargement)
+        size = [max(STRIDE, round(side * factor / STRIDE) * STRIDE) for side in (width, height)]
+        return np.asarray(cv2.resize(img, size), np.uint8)
+
+
+def _weight_files(folder: Path | None) -> tuple[Path, Path]:
+    """The detector's and the recogniser's file, in the order in which they are loaded."""
+    names = _SHIPPED if folder is None else _OWN
+    folder = folder or Path(rapidocr.__file__).parent / "models"
+    detector, recogniser = (folder / name for name in names)
+    for path in (detector, recogniser):
+        if not path.is_file():
+            raise UsageError(f"rapidocr: no weights at {path}; pass weights=FOLDER with {_OWN[0]} and {_OWN[1]} in it")
+    if names is _OWN:
+        model = onnxruntime.InferenceSession(str(recogniser), providers=["CPUExecutionProvider"]).get_modelmeta()
+        if "character" not in model.custom_metadata_map:  # rapidocr would try to download a list
+            raise UsageError(f"rapidocr: {recogniser} holds no characters; take one converted for rapidocr")
+    return detector, recogniser
+
+
+def _parameters(settings: RapidOcrSettings, detector: Path, recogniser: Path) -> dict[str, Any]:
+    return {
+        "Global.log_level": "critical",  # it warns of every picture without text
+        "Global.use_cls": False,
+        "Global.use_preprocess_img": False,  # `within` does it, with true proportions
+        "Global.text_score": settings.min_confidence,
+        "Det.model_path": str(detector),  # with a path given, it never looks for a download
+        "Rec.model_path": str(recogniser),
+        "Rec.rec_batch_num": 1,
+        "EngineConfig.onnxruntime.intra_op_num_threads": 1,
+        "EngineConfig.onnxruntime.inter_op_num_threads": 1,
+    }

@@ -1,0 +1,53 @@
+"""All engines: those that ship are the modules of `curation.engines.{ocr,tags,boxes}` that have an `ENGINE`."""
+
+import importlib
+import pkgutil
+from typing import Any
+
+import curation.engines
+from curation.engines.declaration import EngineDeclaration
+from curation.engines.kinds import KINDS, EngineKind
+from curation.registry import Registry
+from schemas.errors import UsageError
+
+
+def find_shipped() -> list[EngineDeclaration[Any, Any]]:
+    """Returns the engines that ship, kind by kind, of each first the default. Imports no heavy library."""
+    found: list[EngineDeclaration[Any, Any]] = []
+    for kind in KINDS:
+        package = f"{curation.engines.__name__}.{kind}"
+        modules = pkgutil.iter_modules(importlib.import_module(package).__path__)
+        names = sorted(module.name for module in modules if not module.ispkg)
+        declared = [getattr(importlib.import_module(f"{package}.{name}"), "ENGINE", None) for name in names]
+        found += sorted(filter(None, declared), key=lambda engine: (not engine.is_default, engine.name))
+    return found
+
+
+ENGINES: Registry[EngineDeclaration[Any, Any]] = Registry(
+    "engine", EngineDeclaration, "shardloom.engines", find_shipped
+)
+
+
+def find_engine(kind: EngineKind, name: str) -> EngineDeclaration[Any, Any]:
+    """Returns the engine of this name or trusted reference. Raises `UsageError` for none, and for another kind's."""
+    try:
+        engine = ENGINES.find(name)
+    except UsageError as error:
+        if ":" in name or name in ENGINES.names():  # the latter is installed and broken
+            raise UsageError(f"engines.{kind}: {error}") from None
+        known = ", ".join(engine.name for engine in find_engines(kind))
+        raise UsageError(f"engines.{kind}: no engine is named {name!r}: use one of {known}") from None
+    if engine.kind.name != kind:
+        raise UsageError(f"engines.{kind}: the engine {engine.name} annotates {engine.kind.name}")
+    return engine
+
+
+def find_engines(kind: EngineKind) -> list[EngineDeclaration[Any, Any]]:
+    """Returns all engines of a kind, plug-ins as well, less those that are broken."""
+    found = [entry.declaration for entry in ENGINES.listed()]
+    return [engine for engine in found if engine is not None and engine.kind.name == kind]
+
+
+def default_engine(kind: EngineKind) -> str:
+    """Returns the name of the engine that a kind alone stands for: one that a laptop runs, with weights at hand."""
+    return next(name for name, engine in ENGINES.shipped.items() if engine.kind.name == kind and engine.is_default)

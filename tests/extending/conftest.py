@@ -1,0 +1,33 @@
+"""What the tests of plug-ins need: a command in this process that leaves nothing of them behind."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from curation.engines.registry import ENGINES
+from curation.sources import SOURCES
+from pipelines.cli.app import main
+
+Run = Callable[..., tuple[int, str, str]]
+"""Runs a command; returns its exit code and what it has printed."""
+
+
+@pytest.fixture
+def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command in `folder`, which knows nothing yet of what the commands before it were told to trust."""
+    monkeypatch.chdir(folder)
+
+    def command(*arguments: object) -> tuple[int, str, str]:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "path", list(sys.path))
+            patch.setattr(sys, "modules", dict(sys.modules))
+            for registry in (ENGINES, SOURCES):
+                patch.setattr(registry, "_trusted", {})
+                patch.setattr(registry, "_loaded", {})
+            with pytest.raises(SystemExit) as done:
+                main([str(argument) for argument in arguments])
+        return int(done.value.code or 0), *capsys.readouterr()
+
+    return command

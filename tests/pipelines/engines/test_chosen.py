@@ -1,0 +1,123 @@
+"""From recipes to engines: what is wrong is said before anything is loaded, and nothing that is named is imported."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from curation.engines.registry import ENGINES
+from pipelines.engines.chosen import check_engines, environment, load_engine, needs_pixels
+from pipelines.recipes.annotate import EngineOptions
+from schemas.errors import ShardloomError, UsageError
+
+pytestmark = pytest.mark.usefixtures("own_engines")
+
+PIXEL_OCR = "tests.pipelines.support.engines:PIXEL_OCR"
+
+
+@pytest.mark.parametrize(
+    ("engine", "settings", "line"),
+    [
+        ("caption", {}, "engines.ocr: the engine caption annotates tags"),
+        (
+            "no.such.module:Ocr",
+            {},
+            "engines.ocr: no engine is named 'no.such.module:Ocr': "
+            "pass --trust-code no.such.module:Ocr if you trust that code",
+        ),
+        ("rapidocr", {"side": 5}, "engines.ocr.settings: side: Extra inputs are not permitted"),
+        (
+            "rapidocr",
+            {"detect_side": "wide"},
+            "engines.ocr.settings: detect_side: Input should be a valid integer, unable to parse string as an integer",
+        ),
+        ("PixelOcr", {"height": 5}, "engines.ocr.settings: height: Extra inputs are not permitted"),
+        (PIXEL_OCR, {"seconds": "long"}, "engines.ocr.settings: seconds: Input should be a valid number"),
+    ],
+)
+def test_wrong_engines_are_named(engine: str, settings: dict[str, str], line: str) -> None:
+    with pytest.raises(UsageError) as error:
+        check_engines({"ocr": EngineOptions.model_validate({"engine": engine, "settings": settings})})
+    assert str(error.value).startswith(line)
+
+
+def test_an_unknown_name_is_answered_with_those_of_its_kind() -> None:
+    with pytest.raises(UsageError) as error:
+        check_engines({"tags": EngineOptions(engine="captoin")})
+    assert str(error.value) == ("engines.tags: no engine is named 'captoin': use one of caption, siglip, FailingTags")
+
+
+def test_code_that_a_recipe_names_is_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not as an engine, and neither by preparing, placing or loading it."""
+    called: list[object] = []
+    monkeypatch.setattr(os, "system", called.append)
+    options = EngineOptions.model_validate({"engine": "os:system", "settings": {"command": "true"}})
+    for use in (load_engine, environment, needs_pixels):
+        with pytest.raises(UsageError, match=r"^engines\.ocr: no engine is named 'os:system': pass --trust-code "):
+            use("ocr", options)  # type: ignore[operator]
+    with pytest.raises(UsageError) as error:
+        load_engine("ocr", options, trusted="os:system")
+    assert str(error.value) == (
+        "--trust-code os:system: it must be of class EngineDeclaration, not builtin_function_or_method"
+    )
+    assert called == []
+    assert "os:system" not in ENGINES.names()
+
+
+def test_missing_weights_are_named() -> None:
+    with pytest.raises(UsageError, match=r"rapidocr: no weights at /nowhere/det\.onnx"):
+        load_engine("ocr", EngineOptions(engine="rapidocr", settings={"weights": "/nowhere"}))
+
+
+def test_missing_siglip_weights_are_named_before_anything_is_loaded() -> None:
+    with pytest.raises(UsageError, match=r"^siglip: no folder /nowhere; pass weights=FOLDER with ") as raised:
+        check_engines({"tags": EngineOptions(engine="siglip", settings={"weights": "/nowhere"})})
+    assert raised.value.exit_code == 2
+    on_the_hub = {"weights": "nobody/nothing", "allow_download": True}
+    assert check_engines({"tags": EngineOptions(engine="siglip", settings=on_the_hub)}) == []
+
+
+def test_demonstration_weights_take_tags_of_an_unknown_vocabulary_with_permission_only(tmp_path: Path) -> None:
+    tags = EngineOptions(engine="FailingTags", settings={"caption": "x"})
+    with pytest.raises(UsageError) as error:
+        check_engines({"tags": tags, "boxes": EngineOptions(engine="grounding_dino")})
+    assert str(error.value) == (
+        "engines.boxes: the demonstration weights know 76 things, and engines.tags is an engine whose vocabulary is "
+        "not known: pass --weights boxes=FOLDER with real ones, or --allow-out-of-vocabulary"
+    )
+    allowed = EngineOptions(engine="grounding_dino", settings={"allow_out_of_vocabulary": True})
+    notice = "boxes: demonstration weights, which know 76 drawn things; pass --weights boxes=FOLDER for real"
+    assert check_engines({"tags": tags, "boxes": allowed}) == [notice]
+    assert check_engines({"tags": tags, "boxes": EngineOptions(engine="PixelBoxes")}) == []
+    (tmp_path / "words.txt").write_text("zeppelin\n")
+    known = EngineOptions(engine="caption", settings={"vocabulary": str(tmp_path / "words.txt")})
+    with pytest.raises(UsageError, match=r"the tag vocabulary has 1 others \(zeppelin, \.\.\.\): pass --weights"):
+        check_engines({"tags": known, "boxes": EngineOptions(engine="grounding_dino")})
+
+
+def test_an_engine_of_ones_own() -> None:
+    for name in ("PixelOcr", PIXEL_OCR):
+        engine = load_engine("ocr", EngineOptions(engine=name))
+        assert (engine.fingerprint.name, engine.column.name) == ("pixel", "ocr")
+
+
+def test_an_engine_is_trusted_where_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a worker, whose registry knows nothing yet."""
+    monkeypatch.setattr(ENGINES, "_trusted", {})
+    with pytest.raises(UsageError, match=r"^engines\.ocr: no engine is named 'PixelOcr': use one of rapidocr, "):
+        load_engine("ocr", EngineOptions(engine="PixelOcr"))
+    engine = load_engine("ocr", EngineOptions(engine="PixelOcr"), trusted=PIXEL_OCR)
+    assert engine.fingerprint.name == "pixel"
+
+
+def test_what_an_engine_raises_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.pipelines.support import engines
+
+    def broken(_: object, __: object) -> None:
+        raise ValueError("two\nlines")
+
+    monkeypatch.setattr(engines.PixelOcr, "__init__", broken)
+    with pytest.raises(ShardloomError) as error:
+        load_engine("ocr", EngineOptions(engine="PixelOcr"))
+    assert str(error.value) == "engines.ocr: the engine PixelOcr failed: ValueError: two lines"
+    assert error.value.exit_code == 1
