@@ -161,13 +161,13 @@ def test_what_is_no_tar_is_damage(data: bytes) -> None:
 def test_time_is_linear_in_hostile_input() -> None:
     path = b"11 path=%s\n" % (b"/" * 2)
     names = b"".join(b"%d path=%s\n" % (len(b) + 12, b) for b in [b"/" * 900_000])
-    start = time.perf_counter()
+    start = time.process_time()
     for records in (path * 90_000, names, b"9" * 1_000_000 + b" ", b"1 " * 500_000):
         header = with_sum(special("x", b"x", len(records)).tobuf(tarfile.USTAR_FORMAT))
         read(header + records + bytes(-len(records) % 512) + FORMS["ustar"])
     rubbish = (b"ustar" * 200 + FORMS["ustar"][:600]) * 2000
     reader, _ = read(rubbish)
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20
     assert 0 < len(reader.damage) <= 1000
 
 
