@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
 from schemas.errors import ShardloomError, UsageError
+from schemas.output_set.lock import locked
 from schemas.output_set.recipe_file import RECIPE_FILE, dump_yaml, held_recipe
 from schemas.storage.folder import Folder
 from training.checkpoint import Checkpoint, RunState, latest, names, opened
@@ -109,14 +110,21 @@ def check_length(recipe: TrainRecipe, model: ResamplerLMM) -> None:
 def claim(folder: Path, recipe: TrainRecipe, resume: str | None, ranks: Ranks) -> Iterator[None]:
     """Makes the folder this run's, for as long as the block takes.
 
-    Raises `UsageError` on all ranks when it is another's, or holds a run already.
+    Raises `UsageError` on all ranks when it is another's, holds a run already, or another process is at work in it.
     """
-    fault = _not_ours(folder, recipe, resume) if ranks.is_first else ""
-    if fault := ranks.told("claim", fault):
-        raise UsageError(fault)
-    if ranks.is_first and not (folder / RECIPE_FILE).exists():
-        Folder(str(folder)).write(RECIPE_FILE, dump_yaml(recipe.resolved()))
-    yield
+    fault = ""
+    with contextlib.ExitStack() as held:
+        if ranks.is_first:
+            try:
+                held.enter_context(locked(Folder(str(folder)), "train"))
+                fault = _not_ours(folder, recipe, resume)
+            except UsageError as error:
+                fault = str(error)
+        if fault := ranks.told("claim", fault):
+            raise UsageError(fault)
+        if ranks.is_first and not (folder / RECIPE_FILE).exists():
+            Folder(str(folder)).write(RECIPE_FILE, dump_yaml(recipe.resolved()))
+        yield
 
 
 def _not_ours(folder: Path, recipe: TrainRecipe, resume: str | None) -> str:
@@ -126,7 +134,7 @@ def _not_ours(folder: Path, recipe: TrainRecipe, resume: str | None) -> str:
             return f"{folder} holds another run ({'; '.join(faults[:4])}): take a new --output"
         if resume is None and (names(folder / CHECKPOINTS) or output.exists(METRICS)):
             return f"{folder} holds this run already: --resume auto goes on with it, a new --output begins again"
-    elif output.exists() and any(folder.iterdir()):
+    elif not output.is_empty():
         return f"{folder} is not empty and holds no {RECIPE_FILE}: take a new --output"
     return ""
 

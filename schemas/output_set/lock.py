@@ -24,7 +24,17 @@ LOCK_FILE = f"{TEMPORARY}lock.json"  # passed over by listings, as all temporary
 LEASE_SECONDS = 60.0  # without a renewal until another run may take the folder over
 RENEW_SECONDS = 10.0
 _HELD: set[str] = set()  # ids of this process: a lease whose removal a store has refused is left behind
+_DESCRIPTORS: set[int] = set()  # of folders that this process has locked
 _READ_SECONDS = 1.0  # for the holder of a lock to say who it is
+
+
+def _close_inherited() -> None:
+    """Leaves the locks to the parent: a forked process that outlives it must not keep the folder."""
+    while _DESCRIPTORS:
+        os.close(_DESCRIPTORS.pop())
+
+
+os.register_at_fork(after_in_child=_close_inherited)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +102,7 @@ def _locked_on_disk(output: Folder, holder: Holder) -> Iterator[Lock]:
     is_new = not output.exists()
     output.make()
     descriptor = os.open(output.local_path(""), os.O_RDONLY | os.O_DIRECTORY)
+    _DESCRIPTORS.add(descriptor)
     try:
         if _flock(descriptor, output):
             with _signed(output, holder):
@@ -103,6 +114,7 @@ def _locked_on_disk(output: Folder, holder: Holder) -> Iterator[Lock]:
         if is_new:
             with contextlib.suppress(OSError):  # not empty
                 output.local_path("").rmdir()
+        _DESCRIPTORS.discard(descriptor)
         os.close(descriptor)
 
 

@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from schemas.errors import ShardloomError, UsageError
+from schemas.output_set.lock import locked
 from schemas.output_set.recipe_file import RECIPE_FILE
+from schemas.storage.folder import Folder
 from tests.training.support import runs
 from tests.training.support.sets import captioned, document, write_set
 from training.checkpoint import load, opened
@@ -108,6 +110,16 @@ def test_the_folder_of_a_run_is_its_own(done: TrainResult, asked: TrainRecipe, t
     elsewhere = changed(asked, steps=9, run={"output": str(tmp_path / "new")})
     with pytest.raises(UsageError, match=r"step-00000006 is of another run: steps is 6 there and 9 here"):
         train(elsewhere, resume=str(done.folder / "checkpoints/step-00000006"), quiet=True)
+
+
+def test_a_folder_that_another_run_writes_to(done: TrainResult, asked: TrainRecipe) -> None:
+    with (
+        locked(Folder(str(done.folder)), "train"),
+        pytest.raises(
+            UsageError, match=rf"^train \(process {os.getpid()} on .*\) is writing to {done.folder}: wait for it"
+        ),
+    ):
+        train(asked, resume="auto", quiet=True)
 
 
 def test_data_that_runs_out(asked: TrainRecipe, tmp_path: Path) -> None:

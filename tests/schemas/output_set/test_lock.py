@@ -1,6 +1,7 @@
 """An output folder is one run's at a time, on a local disk and on an object store."""
 
 import json
+import multiprocessing
 import os
 import re
 import signal
@@ -72,6 +73,18 @@ def test_two_runs_of_one_process(output: Folder) -> None:
         pass
     with locked(output, "second"):
         pass
+
+
+def test_a_forked_process_holds_nothing(tmp_path: Path) -> None:
+    """As the readers of a trainer that was killed, which live on for some seconds."""
+    with locked(Folder(str(tmp_path)), "train"):
+        reader = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+        reader.start()
+    try:
+        with locked(Folder(str(tmp_path)), "train"):
+            assert reader.is_alive()
+    finally:
+        reader.kill()
 
 
 def test_nothing_is_left_of_a_run_that_wrote_nothing(output: Folder) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipelines.output.output_set import commit
-from pipelines.output.training_shards import Sample, ShardWriter
+from pipelines.output.training_shards import ShardWriter, sample_of
 from schemas.output_set.manifest import Manifest
 from schemas.output_set.recipe_file import RECIPE_FILE, dump_yaml
 from schemas.records.document import Document, DocumentImage, Role
@@ -63,23 +63,24 @@ def write_set(
     output = Folder(str(folder))
     output.make()
     output.write(RECIPE_FILE, dump_yaml({"kind": "ingest"}))
-    writer = ShardWriter(output, form, isinstance(records[0], CaptionedImage), folder.name, tokenizer)
+    counted_by = None if tokenizer is None else tokenizer.fingerprint
+    writer = ShardWriter(output, form, isinstance(records[0], CaptionedImage), counted_by)
     for number, first in enumerate(range(0, len(records), shard)):
-        samples = [Sample.of(record) for record in records[first : first + shard]]
+        samples = [sample_of(record, folder.name, tokenizer) for record in records[first : first + shard]]
         if renamed:
-            samples = [replace(one, record=replace(one.record, key=f"new-{one.record.key}")) for one in samples]
+            samples = [
+                replace(one, key=f"new-{one.key}", index={**one.index, "key": f"new-{one.key}"}) for one in samples
+            ]
         written = writer.write(f"{number:08d}", samples)
-        outputs = [written.data, written.index]
         commit(
             output,
-            Manifest(
-                name=f"{number:08d}",
-                recipe_sha256="0" * 64,
+            Manifest.build(
+                f"{number:08d}",
+                "0" * 64,
                 inputs=[],
                 rows_in=len(samples),
-                rows_out=len(samples),
-                reasons={},
-                outputs=outputs,
+                data=written.data,
+                others=[written.index],
             ),
         )
     return str(folder)
