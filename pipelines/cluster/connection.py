@@ -7,10 +7,8 @@ import os
 import queue
 import re
 import signal
-import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import ray
 
@@ -20,7 +18,7 @@ from pipelines.cluster.machine import cores, memory
 from pipelines.cluster.ray_internals import prefer_the_drivers_environment, silence_native_log
 from pipelines.recipes.base import RunOptions
 from schemas.errors import ShardloomError, UsageError, one_line
-from schemas.own_packages import FOUND_FIRST, strange_package
+from schemas.own_packages import FOUND_FIRST
 from schemas.storage.folder import OPTIONS
 
 NAMESPACE, OWN = "shardloom:", "own"  # Ray's namespace of our connections: the address that was asked for, or our own
@@ -50,8 +48,6 @@ def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None
     A cluster of our own has the cores we say: enough for the `cpus` that all workers ask for and for the reading, so
     that no stage can ever wait for a core that it won't get (ray.md trap 1).
     """
-    if fault := strange_package([str(Path.cwd()), *sys.path]):  # Ray puts the working folder first for all workers
-        raise UsageError(fault)
     store = min(object_store_bytes, int(STORE_SHARE * memory()))
     wanted = math.ceil(max(cores(), run.workers or 1, cpus) + READING_CPUS)
     address = run.address or os.environ.get("RAY_ADDRESS")

@@ -9,12 +9,15 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pipelines.cluster.machine import cores, gpus
 from pipelines.cluster.prometheus import Exporter
 from pipelines.recipes.base import RunOptions
+from schemas.errors import UsageError
+from schemas.own_packages import strange_package
 
 if TYPE_CHECKING:
     from pipelines.cluster.capacity import Node, Request
@@ -42,8 +45,15 @@ class Runner:
 
     @classmethod
     def open(cls, run: RunOptions, *, needs_cluster: bool = False) -> Self:
-        """Decides where the work of these options runs; a command of Ray Data graphs `needs_cluster`."""
-        return cls(run, _place(run, needs_cluster))
+        """Decides where the work of these options runs; a command of Ray Data graphs `needs_cluster`.
+
+        Raises `UsageError` for a working folder with a package of the name of one of ours: workers would import that.
+        """
+        place = _place(run, needs_cluster)
+        # Ray puts the working folder first for all workers.
+        if place is not Place.IN_PROCESS and (fault := strange_package([str(Path.cwd()), *sys.path])):
+            raise UsageError(fault)
+        return cls(run, place)
 
     @property
     def is_joined(self) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cluster.connection import connect
+from pipelines.cluster.runner import Runner
 from pipelines.recipes.base import RunOptions
 from schemas.errors import UsageError
 from schemas.own_packages import PACKAGES, strange_package
@@ -103,7 +103,7 @@ def test_workers_would_find_it_first(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """The driver is imported by now; its workers start in the working folder. Ray is not started."""
     monkeypatch.chdir(package(tmp_path, "pipelines"))
     with pytest.raises(UsageError) as error:
-        connect(RunOptions(workers=2), object_store_bytes=1 << 30)
+        Runner.open(RunOptions(workers=2))
     assert str(error.value) == line(tmp_path, "pipelines")
 
 
