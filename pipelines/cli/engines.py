@@ -16,9 +16,11 @@ def engines(
     trust_code: TrustCode = None,
     json_: Json = False,
 ) -> None:
-    """List the engines by kind: what is ready on this machine, what is missing, and how to get it."""
-    from curation.engines.registry import ENGINES
-    from pipelines.engines.listing import as_dicts, list_engines
+    """List the engines by kind: what is ready on this machine, what is missing, and how to get it.
+
+    Sources and families of captions that are not ours are listed after them.
+    """
+    from pipelines.engines.listing import as_dicts, list_engines, trust
     from pipelines.engines.listing import build as run
     from pipelines.terminal.tables import print_engines
 
@@ -26,7 +28,7 @@ def engines(
         folder = run(build)
         print(json.dumps({"environment": build, "folder": folder}) if json_ else folder)
         return
-    ENGINES.trust(*trust_code or ())
+    trust(trust_code or ())
     given = {kind: folders[-1] for kind, folders in named("--weights", weights).items()}
     listed = as_dicts(list_engines(given))
     if json_:

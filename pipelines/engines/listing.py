@@ -1,14 +1,17 @@
 """Which engines there are, what each still needs on this machine, and the command that gets it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
 
+from curation.captions.families import FAMILIES
 from curation.engines.declaration import EngineDeclaration
 from curation.engines.kinds import KINDS
 from curation.engines.registry import ENGINES
+from curation.registry import Registry
+from curation.sources import SOURCES
 from pipelines.engines.chosen import check_engines
 from pipelines.environments.python import environment_of, mark_of, python_of
 from pipelines.recipes.annotate import EngineOptions
@@ -18,12 +21,18 @@ ENVIRONMENTS = ("paddleocr", "paddleocr-gpu", "groundingdino-py", "img2dataset")
 """What `pipelines/environments` has pins of."""
 
 BROKEN = "broken"
-"""The kind of a plug-in that can't be loaded."""
+"""The kind of an engine that can't be loaded."""
+
+OTHER_PLUGINS: dict[str, Registry[Any]] = {"source": SOURCES, "captions": FAMILIES}
+"""What a user can add beside engines. What ships of these is always ready, and is told by the help of its command."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListedEngine:
-    """An engine and what it lacks here. `kind` is what it annotates, `images` for what fetches them, or `broken`."""
+    """An engine and what it lacks here. `kind` is what it annotates, `images` for what fetches them, or `broken`.
+
+    Plug-ins of other kinds are listed with it, as `source` or `captions`.
+    """
 
     kind: str
     engine: str
@@ -47,7 +56,26 @@ def list_engines(weights: Mapping[str, str]) -> list[ListedEngine]:
         else:
             one = _listed(engine, weights.get(engine.kind.name))
             listed.append(replace(one, is_default=one.is_default and found.origin is None, origin=found.origin))
+    for kind, registry in OTHER_PLUGINS.items():
+        for plugin in registry.listed():
+            if plugin.origin is not None:
+                missing = [] if plugin.fault is None else [plugin.fault]
+                listed.append(ListedEngine(kind, plugin.name, False, None, missing, None, None, plugin.origin))
     return [*listed, _downloader("img2dataset")]
+
+
+def trust(references: Sequence[str]) -> None:
+    """Registers what the user has named, whether it declares an engine, a source or a family of captions."""
+    for reference in references:
+        faults = []
+        for registry in (ENGINES, *OTHER_PLUGINS.values()):
+            try:
+                registry.trust(reference)
+                break
+            except UsageError as error:
+                faults.append(error)
+        else:
+            raise faults[0]
 
 
 def as_dicts(listed: list[ListedEngine]) -> list[dict[str, Any]]:

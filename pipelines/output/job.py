@@ -23,11 +23,11 @@ from schemas.storage.folder import Folder
 
 
 class Named(Protocol):
-    """A unit of work; its output is named after it."""
+    """A unit of work, which gives its output a name."""
 
     @property
     def name(self) -> str:
-        """Of its output, or of the first of several."""
+        """The name of its output, or of the first of several."""
         ...
 
 
@@ -36,7 +36,7 @@ U = TypeVar("U", bound=Named)
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a job has at hand while it is run."""
+    """Holds what a job needs while it runs."""
 
     output: Folder
     runner: Runner
@@ -50,20 +50,20 @@ class Context:
 
 
 class Commits:
-    """Commits the outputs of a run, and shows how far it is."""
+    """Commits the outputs of a run, and keeps its progress and its times."""
 
     def __init__(self, output: Folder, lock: Lock, progress: Progress, times: RunTimes) -> None:
         self.progress, self.times = progress, times
         self._output, self._lock = output, lock
 
     def commit(self, manifest: Manifest) -> None:
-        """Makes an output count. Raises `ShardloomError` when another run has taken the folder over."""
+        """Commits an output. Raises `ShardloomError` when another run has taken the folder over."""
         self._lock.check()
         commit(self._output, manifest)
 
 
 class Job(ABC, Generic[U]):
-    """What differs between commands."""
+    """Says what differs between commands."""
 
     recipe: Recipe
     title: str
@@ -74,7 +74,7 @@ class Job(ABC, Generic[U]):
 
     @abstractmethod
     def plan(self, context: Context) -> Sequence[U]:
-        """All units, in their order, whether they are committed or not. Raises `UsageError` for a wrong input."""
+        """Returns all units in their order, committed or not. Raises `UsageError` for a wrong input."""
 
     def check_unchanged(self, context: Context, units: Mapping[str, U]) -> None:
         """Raises `UsageError` when `context.done` was made of other inputs than these units are."""
@@ -86,42 +86,41 @@ class Job(ABC, Generic[U]):
                 )
 
     def unit_name(self, manifest: Manifest) -> str:
-        """The name of the unit that a committed output is of."""
+        """Returns the name of the unit that a committed output belongs to."""
         return manifest.name
 
     @abstractmethod
     def changed(self, unit: U | None, manifest: Manifest) -> str:
-        """What is not as it was when the unit was committed, as `the images have`; empty when nothing is.
+        """Names what has changed since the unit was committed, as "the images have"; empty when nothing has.
 
-        The unit is None when the input has it no more.
+        The unit is None when the input no longer has it.
         """
 
     def size(self, unit: U) -> int:
-        """How much of the progress the unit is."""
+        """Returns the unit's share of the progress."""
         return 1
 
     def prepare(self, context: Context, todo: list[U]) -> list[U]:
-        """Does what is needed once before the work begins, not at all when there is none; the units to work on."""
+        """Does what is needed once before any unit is worked on. Returns the units to work on."""
         return todo
 
     @abstractmethod
     def work(self, context: Context) -> Callable[[Any], Manifest | Sequence[Manifest]]:
-        """The function that works on one unit as `load` gives it, and puts its files in place.
+        """Returns the function that works on one unit, as `load` gives it, and puts its files in place.
 
-        It is sent to workers, so it is small.
-
-        Of several manifests the first is committed last: a unit is done when its first output is.
+        It is sent to workers, so keep it small. Of several manifests the first is committed last: a unit is done when
+        its first output is.
         """
 
     def load(self, todo: list[U]) -> Sequence[Any]:
-        """The units as `work` takes them, each made when its turn comes."""
+        """Returns the units as `work` takes them, each made when its turn comes."""
         return todo
 
     retries: int = 3
-    """Of a unit whose worker has died."""
+    """How often a unit whose worker has died is tried again."""
 
     def carry_out(self, context: Context, todo: list[U], commits: Commits) -> None:
-        """Works on these units and commits them."""
+        """Works on these units and commits their outputs."""
         sizes = {unit.name: self.size(unit) for unit in todo}
         for found in context.runner.map(self.work(context), self.load(todo), self.retries):
             manifests = [found] if isinstance(found, Manifest) else list(found)
@@ -131,7 +130,7 @@ class Job(ABC, Generic[U]):
             commits.progress.advance(sizes[self.unit_name(manifests[0])])
 
     def count(self, manifests: Iterable[Manifest]) -> int:
-        """The items that a unit's outputs hold."""
+        """Returns the number of items in a unit's outputs."""
         return sum(manifest.rows_out for manifest in manifests)
 
     def clean(self, output: Folder) -> None:

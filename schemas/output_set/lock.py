@@ -39,7 +39,7 @@ os.register_at_fork(after_in_child=_close_inherited)
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A run that has a folder. `boot` tells machines of one name, and restarts, apart."""
+    """Names the run that has a folder. `boot` tells machines of one name, and restarts, apart."""
 
     doing: str
     host: str = field(default_factory=socket.gethostname)
@@ -66,7 +66,7 @@ class Holder:
 
 
 class Lock:
-    """The right to write to a folder, for as long as nobody has taken it over."""
+    """Allows its holder to write to a folder, until another run has taken it over."""
 
     def __init__(self) -> None:
         self._lost_to = ""

@@ -96,6 +96,12 @@ def test_its_captions_are_rendered(captions: Path) -> None:
     assert sorted(metadata) == [b"source_revision", b"template_version"]
 
 
+def test_it_is_listed(here: Here) -> None:
+    _, printed, _ = here("engines", *TRUST, "--json")
+    [found] = [one for one in json.loads(printed) if one["kind"] == "captions"]
+    assert (found["engine"], found["origin"], found["is_ready"]) == ("line-counts", " ".join(TRUST), True)
+
+
 def test_one_record_is_previewed_with_its_options(here: Here) -> None:
     flags = (*TRUST, "--option", "noun=row", "--granularity", "0", "--raw-caption", "without", "--json")
     code, out, err = here("render", "line-counts", "annotations", *flags, "--preview", "000000000002")

@@ -43,6 +43,13 @@ def test_it_is_ingested(folder: Path, run: Run) -> None:
 
 @pytest.mark.ray
 @pytest.mark.xdist_group("ray")
+def test_it_is_listed(run: Run) -> None:
+    _, printed, _ = run("engines", *TRUST)
+    lines = printed.splitlines()
+    place = lines.index("source  lines               ready")
+    assert lines[place + 1] == "        from:    --trust-code lines_source:LINES"
+
+
 def test_workers_need_its_file_only(folder: Path) -> None:
     for workers in (1, 2):
         command = ("ingest", "lines", "-i", "*.tsv", "-o", f"out-{workers}", "--workers", workers)
