@@ -15,7 +15,7 @@ from importlib.metadata import EntryPoint, distributions
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from schemas.errors import UsageError
+from schemas.errors import UsageError, one_line
 
 TRUST_CODE = "--trust-code"
 
@@ -128,7 +128,9 @@ class Registry(Generic[D]):
             hint = ""
             if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
                 hint = "; it must be in the working folder, on PYTHONPATH or installed"
-            raise UsageError(f"{where}: cannot import {module}: {_one_line(error)}{hint}") from None
+            raise UsageError(
+                f"{where}: cannot import {module}: {one_line(error, _SHOWN, with_type=True)}{hint}"
+            ) from None
         if not hasattr(home, attribute):
             raise UsageError(f"{where}: {module} has no {attribute}")
         declaration = self._checked(getattr(home, attribute), where)
@@ -163,7 +165,9 @@ class Registry(Generic[D]):
         try:
             value = found[0].load()
         except Exception as error:  # noqa: BLE001  a module may raise anything
-            raise UsageError(f"{where}: cannot load {found[0].value}: {_one_line(error)}") from None
+            raise UsageError(
+                f"{where}: cannot load {found[0].value}: {one_line(error, _SHOWN, with_type=True)}"
+            ) from None
         declaration = self._checked(value, where)
         if declaration.name != name:
             raise UsageError(f"{where}: {found[0].value} declares the name {declaration.name!r}")
@@ -181,7 +185,3 @@ class Registry(Generic[D]):
 
 def _distribution(entry: EntryPoint) -> str:
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else entry.value
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:_SHOWN]

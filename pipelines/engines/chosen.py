@@ -14,7 +14,7 @@ from curation.engines.declaration import EngineDeclaration, Others
 from curation.engines.kinds import Batch, EngineKind
 from curation.engines.registry import ENGINES, find_engine
 from pipelines.recipes.annotate import EngineOptions
-from schemas.errors import ShardloomError, UsageError
+from schemas.errors import ShardloomError, UsageError, one_line
 from schemas.records.fingerprint import EngineFingerprint
 
 _SHOWN = 200  # characters of an engine's own exception
@@ -118,5 +118,5 @@ def _named(kind: EngineKind, options: EngineOptions) -> Iterator[None]:
     except ShardloomError:
         raise
     except Exception as error:  # an engine may raise anything
-        text = " ".join(f"{type(error).__name__}: {error}".split())[:_SHOWN]
+        text = one_line(error, _SHOWN, with_type=True)
         raise ShardloomError(f"engines.{kind}: the engine {options.engine} failed: {text}") from error

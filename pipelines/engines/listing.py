@@ -15,7 +15,7 @@ from curation.sources import SOURCES
 from pipelines.engines.chosen import check_engines
 from pipelines.environments.python import environment_of, mark_of, python_of
 from pipelines.recipes.annotate import EngineOptions
-from schemas.errors import ShardloomError, UsageError
+from schemas.errors import ShardloomError, UsageError, one_line
 
 ENVIRONMENTS = ("paddleocr", "paddleocr-gpu", "groundingdino-py", "img2dataset")
 """What `pipelines/environments` has pins of."""
@@ -113,7 +113,7 @@ def _listed(engine: EngineDeclaration[Any, Any], weights: str | None) -> ListedE
         own = engine.environment_for(engine.settings.model_validate(options.settings))
         note = next(iter(check_engines({kind: options})), None)
     except (ShardloomError, ValidationError) as error:
-        missing.append(" ".join(str(error).split()))
+        missing.append(one_line(error))
         get = f"shardloom annotate {kind}:{name} --weights {kind}=FOLDER" if takes_weights else None
     if own is not None and not mark_of(own).exists():
         missing.insert(0, _environment(own))

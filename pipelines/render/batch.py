@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 
 from curation.captions.family import BaseCaptionOptions, CaptionFamily, CaptionOptions, Columns
 from curation.captions.lists import has_few, keep_above
-from schemas.errors import ShardloomError
+from schemas.errors import ShardloomError, one_line
 from schemas.records.quarantine import Reason, Rejected
 
 
@@ -77,5 +77,5 @@ def published(table: pa.Table, family: CaptionFamily, columns: Columns, schema: 
     try:
         return pa.table({name: table[name] for name in ("uid", "url", "key", "sha256")} | dict(columns), schema=schema)
     except (pa.ArrowException, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error, 200)
         raise ShardloomError(f"the family {family.name} renders other columns than its layout has: {reason}") from None

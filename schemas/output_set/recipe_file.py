@@ -69,10 +69,10 @@ def option_group(values: dict[str, Any], path: Sequence[str]) -> dict[str, Any]:
     they are. Raises `UsageError` where a plain value stands in the place of a group.
     """
     group = values
-    for name in path[:-1]:
+    for depth, name in enumerate(path[:-1], 1):
         below = group.get(name)
         if not isinstance(below, dict | None):
-            raise UsageError(f"{'.'.join(path)}: {name} is no group of options")
+            raise UsageError(f"recipe: {'.'.join(path[:depth])}: input should be a mapping, not {_shown(below)}")
         below = group[name] = dict(below or {})
         group = below
     return group
@@ -104,6 +104,10 @@ def _fault(fault: dict[str, Any]) -> str:
         return f"{where} is empty"
     if fault["type"] == "value_error":  # one of our own
         return f"{where}: {fault['ctx']['error']}"
-    found = repr(fault["input"])
     wanted = "input should be a mapping" if fault["type"] in ("model_type", "dict_type") else fault["msg"].lower()
-    return f"{where}: {wanted}, not {found if len(found) <= MAX_SHOWN else found[:MAX_SHOWN] + '...'}"
+    return f"{where}: {wanted}, not {_shown(fault['input'])}"
+
+
+def _shown(value: Any) -> str:
+    found = repr(value)
+    return found if len(found) <= MAX_SHOWN else f"{found[:MAX_SHOWN]}..."

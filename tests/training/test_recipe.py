@@ -37,7 +37,7 @@ def test_overrides(path: str) -> None:
         ("steps=many", "steps: input should be a valid integer, unable to parse string as an integer, not 'many'"),
         ("steps", "'steps' is not key=value, such as steps=100 or optimiser.lr.language=1e-4"),
         ("optimiser..lr=1", "'optimiser..lr=1' is not key=value, such as steps=100 or optimiser.lr.language=1e-4"),
-        ("steps.more=1", "steps.more: steps is no group of options"),
+        ("steps.more=1", "recipe: steps: input should be a mapping, not 4"),
         ("steps={", "steps: '{' is no YAML"),
         ("multipliers={cats: 2}", "multipliers: there is no source 'cats'"),
         ("kind=mix", "kind: input should be 'train', not 'mix'"),

@@ -271,7 +271,7 @@ def test_tokens_are_counted_by_the_named_tokenizer(form: str, store: str, tmp_pa
     assert {row["tokens"] for row in rows(tmp_path / "out", "index")} == {6}
     fingerprint = tokenizer_of(pq.read_schema(tmp_path / "out/index/00000000.parquet"))
     assert fingerprint is not None
-    assert committed(Folder(str(tmp_path / "out")))["00000000"].engines == {"tokenizer": fingerprint}
+    assert committed(Folder(str(tmp_path / "out")))["00000000"].fingerprints == {"tokenizer": fingerprint}
     tokenizer.add_tokens(["before"])
     tokenizer.save(name)
     with pytest.raises(UsageError, match=r"the tokenizer has changed since .*/data/00000000 was committed"):

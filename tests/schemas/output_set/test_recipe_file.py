@@ -27,7 +27,7 @@ def test_an_override_leaves_the_callers_values_alone() -> None:
 def test_a_value_is_no_group() -> None:
     with pytest.raises(UsageError) as error:
         option_group({"steps": 7}, ["steps", "more"])
-    assert str(error.value) == "steps.more: steps is no group of options"
+    assert str(error.value) == "recipe: steps: input should be a mapping, not 7"
 
 
 def test_differences_are_named_in_order_but_for_those_that_are_free() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipelines.output.output_set import commit
-from pipelines.output.training_shards import ShardWriter, sample_of
+from pipelines.output.training_shards import Sample, ShardWriter, row_of, sample_of
 from schemas.output_set.manifest import Manifest
 from schemas.output_set.recipe_file import RECIPE_FILE, dump_yaml
 from schemas.records.document import Document, DocumentImage, Role
@@ -51,6 +51,12 @@ def document(
     return Document(f"d{number:06d}", None, source, None, tuple(ordered), tuple(images), "{}", told)
 
 
+def with_new_key(sample: Sample, record: CaptionedImage | Document) -> Sample:
+    """The sample as `mix` writes it: its members say what they said, under another name."""
+    key = f"new-{sample.key}"
+    return replace(sample, key=key, index={**sample.index, "key": key}, row=lambda: row_of(replace(record, key=key)))
+
+
 def write_set(
     folder: Path,
     records: Sequence[CaptionedImage | Document],
@@ -68,9 +74,7 @@ def write_set(
     for number, first in enumerate(range(0, len(records), shard)):
         samples = [sample_of(record, folder.name, tokenizer) for record in records[first : first + shard]]
         if renamed:
-            samples = [
-                replace(one, key=f"new-{one.key}", index={**one.index, "key": f"new-{one.key}"}) for one in samples
-            ]
+            samples = [with_new_key(one, record) for one, record in zip(samples, records[first:], strict=False)]
         written = writer.write(f"{number:08d}", samples)
         commit(
             output,

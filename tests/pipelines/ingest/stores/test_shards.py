@@ -9,6 +9,7 @@ import fsspec
 import numpy as np
 import pytest
 
+from pipelines.cluster.runner import Runner
 from pipelines.ingest.stores.folder import FolderStore
 from pipelines.ingest.stores.open import image_tars, open_stores
 from pipelines.ingest.stores.shards import _ROW, ShardStore, _numbered
@@ -31,7 +32,7 @@ def url(shard: int, number: int) -> str:
 def opened(pattern: str, output: Path) -> ShardStore:
     """A store of these shards, as a worker gets it."""
     store = ShardStore(image_tars([pattern]))
-    store.prepare(Folder(str(output)), ALONE)
+    store.prepare(Folder(str(output)), Runner.open(ALONE))
     copy: ShardStore = pickle.loads(pickle.dumps(store))  # noqa: S301  our own bytes
     return copy
 
@@ -83,7 +84,7 @@ def test_two_downloads_have_tars_of_the_same_names(make_shards: Callable[..., st
     make_shards(tmp_path / "b", shards=2, samples=2)
     (store,) = open_stores([f"{tmp_path}/a/*.tar", f"{tmp_path}/b/*.tar", f"{tmp_path}/*/00000000.tar"])
     assert store.revision.path == f"3 tars from {tmp_path}/a/00000000.tar"
-    store.prepare(Folder(str(tmp_path / "out")), ALONE)
+    store.prepare(Folder(str(tmp_path / "out")), Runner.open(ALONE))
     assert [store.get(url(0, 1)), store.get(url(1, 1)), store.get(url(2, 1))] == [jpeg(1), jpeg(1001), None]
 
 
@@ -155,7 +156,7 @@ def test_the_first_store_that_has_it_counts(make_shards: Callable[..., str], tmp
     (tmp_path / "two/second.jpg").write_bytes(b"second")
     stores = open_stores([pattern, str(tmp_path / "one"), str(tmp_path / "two")])
     for store in stores:
-        store.prepare(Folder(str(tmp_path / "out")), ALONE)
+        store.prepare(Folder(str(tmp_path / "out")), Runner.open(ALONE))
     assert find(stores, "both.jpg") == b"one"
     assert find(stores, "second.jpg") == b"second"
     assert find(stores, url(0, 1)) == jpeg(1)
