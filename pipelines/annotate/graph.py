@@ -45,7 +45,7 @@ class GraphRun:
         self.pools = started_pools(recipe, context.runner, reuse)
         self.placements = placements(recipe, [pool.name for pool in self.pools])
         self.ledger = start_ledger([pool.name for pool in self.pools])
-        self.exporter = context.runner.exporter()
+        self.exporter = context.runner.exporter(context.output.url)
         self.parts = [name for name in self.output.names(PARTS) if name.endswith(".parquet")]
         self.expected = next((found.fingerprints for found in context.done.values() if found.fingerprints), {})
         if not self.expected:

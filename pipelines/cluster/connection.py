@@ -37,9 +37,9 @@ def _namespace() -> str:
 
 
 def _fits(cpus: int, store: int) -> bool:
-    """Whether the cluster of our own that is running has so much."""
+    """Whether the cluster of our own that is running has so much; Ray may round its store down."""
     has = ray.cluster_resources()
-    return bool(has.get("CPU", 0) >= cpus and has.get("object_store_memory", 0) >= store)
+    return bool(has.get("CPU", 0) >= cpus and has.get("object_store_memory", 0) >= 0.99 * store)
 
 
 def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None:

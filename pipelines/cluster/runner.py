@@ -93,9 +93,9 @@ class Runner:
 
         check(requests)
 
-    def exporter(self) -> Exporter | None:
+    def exporter(self, output: str) -> Exporter | None:
         """What tells Prometheus of the run; None on a cluster of our own, which nobody scrapes."""
-        return Exporter((self.run.output or "").rstrip("/")) if self.is_joined else None
+        return Exporter(output.rstrip("/")) if self.is_joined else None
 
     def map(
         self,
@@ -115,8 +115,8 @@ class Runner:
         from pipelines.cluster.map_units import map_units
 
         self.connect()
-        workers = min(len(units), self.workers())
-        yield from map_units(function, units, workers, self.run.stall_seconds, self.exporter(), retries, placement)
+        workers, exporter = min(len(units), self.workers()), self.exporter(self.run.output or "")
+        yield from map_units(function, units, workers, self.run.stall_seconds, exporter, retries, placement)
 
 
 def _place(run: RunOptions, needs_cluster: bool) -> Place:
