@@ -29,7 +29,7 @@ STORE_BYTES = 1 << 30  # of a cluster's object store: what units and their resul
 
 
 class Place(Enum):
-    """Where work can run."""
+    """Names where work can run."""
 
     IN_PROCESS = "in process"
     OWN_CLUSTER = "own cluster"
@@ -57,11 +57,11 @@ class Runner:
 
     @property
     def is_joined(self) -> bool:
-        """Whether the work runs on a cluster that is not our own."""
+        """Says whether the work runs on a cluster that is not our own."""
         return self.place is Place.JOINED_CLUSTER
 
     def works_here(self, units: int) -> bool:
-        """Whether so many units are worked on in this process: one unit is no work for a cluster of our own."""
+        """Says whether so many units are worked on in this process: one unit needs no cluster of our own."""
         return self.place is Place.IN_PROCESS or units == 0 or (units == 1 and not self.is_joined)
 
     def connect(self, object_store_bytes: int = STORE_BYTES, cpus: float = 0.0) -> None:
@@ -71,7 +71,7 @@ class Runner:
         connect(self.run, object_store_bytes, cpus)
 
     def nodes(self) -> "list[Node]":
-        """What there is for workers and for reading; of a cluster of our own, what this machine has."""
+        """Returns the nodes with what they have for workers and for reading; of our own cluster, this machine."""
         from pipelines.cluster.capacity import READING_CPUS, Node, cluster_nodes
 
         if self.is_joined:
@@ -80,7 +80,7 @@ class Runner:
         return [Node(cores() + READING_CPUS, gpus())]  # a cluster of our own says that it has a core more
 
     def workers(self) -> int:
-        """The workers asked for; by default one a core."""
+        """Returns the number of workers asked for; by default one a core."""
         if self.run.workers is not None or not self.is_joined:
             return self.run.workers or cores()
         from pipelines.cluster.capacity import READING_CPUS
@@ -94,7 +94,7 @@ class Runner:
         check(requests)
 
     def exporter(self, output: str) -> Exporter | None:
-        """What tells Prometheus of the run; None on a cluster of our own, which nobody scrapes."""
+        """Returns what tells Prometheus of the run; None on a cluster of our own, which nobody scrapes."""
         return Exporter(output.rstrip("/")) if self.is_joined else None
 
     def map(
@@ -104,7 +104,7 @@ class Runner:
         retries: int = 3,
         placement: Mapping[str, Any] = MappingProxyType({}),
     ) -> Iterator[T]:
-        """Results of a pure function in whatever order they are done.
+        """Yields the results of a pure function over units, in the order in which they are done.
 
         When a worker dies its unit is done again, `retries` times at most. `placement` is what Ray is told of where the
         work may be done. Raises `ShardloomError` when for `stall_seconds` no unit is done and none is worked on.

@@ -1,4 +1,4 @@
-"""The run of a command, the same for all of them: plan the units, work on those that are not committed, commit each.
+"""Runs any command: plans its units, works on those that are not committed yet, and commits each.
 
 A command says in a `Job` what its units are and what is done to one. `run_job` owns all else: the folder and its lock,
 the recipe, what is committed already, the mark of an unfinished set, progress, times, clean-up, totals and damage.
@@ -41,11 +41,11 @@ class Context:
     output: Folder
     runner: Runner
     done: Mapping[str, Manifest]
-    """What was committed when the run began, by name."""
+    """The manifests that were committed when the run began, by name."""
     quiet: bool
 
     def progress(self, title: str, total: int, items: str = "images") -> Progress:
-        """Shows a step of the run on the terminal."""
+        """Returns the display of a step of the run, which has `total` parts and counts `items`."""
         return Progress(title, total, items, self.quiet)
 
 

@@ -48,7 +48,7 @@ class Holder:
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def is_dead(self) -> bool:
-        """Whether its process was on this machine and has ended, or is this one and holds it no more."""
+        """Says whether its process was on this machine and has ended, or is this one and holds it no more."""
         if self.boot != _boot_id() or self.host != socket.gethostname():
             return False
         if self.pid == os.getpid():
@@ -72,7 +72,7 @@ class Lock:
         self._lost_to = ""
 
     def lose(self, to: str) -> None:
-        """Says that another run has the folder now."""
+        """Records that another run has the folder now."""
         self._lost_to = to
 
     def check(self) -> None:
