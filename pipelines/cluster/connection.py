@@ -9,6 +9,7 @@ import re
 import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import ray
 
@@ -21,7 +22,7 @@ from schemas.errors import ShardloomError, UsageError, one_line
 from schemas.own_packages import FOUND_FIRST
 from schemas.storage.folder import OPTIONS
 
-NAMESPACE, OWN = "shardloom:", "own"  # Ray's namespace of our connections: the address that was asked for, or our own
+NAMESPACE = "shardloom:"  # begins Ray's namespace of our connections
 START_SECONDS = 180.0  # two tries of Ray's own on a busy machine: each waits 30 seconds for a node to be heard of
 STORE_SHARE = 0.3  # of a machine's memory, Ray's own default
 
@@ -51,7 +52,7 @@ def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None
     store = min(object_store_bytes, int(STORE_SHARE * memory()))
     wanted = math.ceil(max(cores(), run.workers or 1, cpus) + READING_CPUS)
     address = run.address or os.environ.get("RAY_ADDRESS")
-    namespace = f"{NAMESPACE}{address or OWN}"
+    namespace = f"{NAMESPACE}{address or Path.cwd()}"  # of our own: workers stay in the folder that it was started in
     if ray.is_initialized():
         if is_callers():
             if run.address not in (None, "auto", here := ray.get_runtime_context().gcs_address):

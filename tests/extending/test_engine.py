@@ -45,7 +45,7 @@ def test_it_annotates(folder: Path, run: Run, make_shards: Callable[..., str], t
     held = yaml.safe_load((tmp_path / "out/recipe.yaml").read_text())
     assert held["engines"] == {"ocr": {"engine": "shout", "settings": {}, "batch_size": 16}}
     [manifest] = (tmp_path / "out/manifests").glob("*.json")
-    assert json.loads(manifest.read_text())["engines"]["ocr"] == {
+    assert json.loads(manifest.read_text())["fingerprints"]["ocr"] == {
         "name": "shout",
         "version": "1",
         "weights_sha256": "",

@@ -1,5 +1,7 @@
 """Which cluster a run uses: its own, the one at its address, or what its caller uses already."""
 
+from pathlib import Path
+
 import pytest
 import ray
 
@@ -46,3 +48,14 @@ def test_a_run_is_where_it_asks_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(UsageError) as error:
             connect(RunOptions(address="10.0.0.1:6379"), STORE)
         assert str(error.value) == f"this process uses Ray at {cluster.address}, and the run asks for 10.0.0.1:6379"
+
+
+@pytest.mark.xdist_group("ray")
+def test_workers_of_a_cluster_of_our_own_are_where_the_run_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or relative paths would be others for them than for the driver."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    run = RunOptions(workers=2)
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        assert list(Runner.open(run).map(lambda _: str(Path.cwd()), [0, 1])) == [str(tmp_path / name)] * 2
