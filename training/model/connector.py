@@ -1,32 +1,14 @@
 """A connector turns what the tower sees of a tile into tokens of the language model.
 
-Each connector has a file of its own in `training/model/connectors`, with its options and its module. All that the
-trainer needs to know of a connector it asks these two: tokens, arithmetic, memory. A recipe names one by its `kind`.
+Each connector has two files in `training/model/connectors`: its options, which a recipe names by their `kind` and which
+are read without torch, and its module. The trainer asks these two for all that it needs to know of a connector: tokens,
+arithmetic, memory.
 """
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from torch import Tensor, nn
-
-from schemas.output_set.options import Options
-
-
-class ConnectorOptions(Options):
-    """Options of a connector are a subclass of these, with a `kind` of its own."""
-
-    kind: str
-
-    @abstractmethod
-    def tokens_per_tile(self, cells: int) -> int:
-        """Counts the tokens of a tile of so many cells. The data is planned with it, before there is a model."""
-
-    @abstractmethod
-    def build(self, cells: int, width: int, out_width: int) -> "Connector":
-        """Makes the connector for tiles of so many cells, with weights drawn from torch's random numbers.
-
-        `width` is the tower's, `out_width` the language model's.
-        """
 
 
 class Connector(nn.Module, ABC):

@@ -73,6 +73,7 @@ def local_size(folder: Folder, name: str) -> int:
 
 
 def is_folder(pattern: str) -> bool:
+    """Says whether a path or URL is that of a folder, not a glob."""
     folder = Folder(pattern)
     if folder.is_local:
         return folder.local_path("").is_dir()

@@ -13,7 +13,8 @@ from training.flops import flops_of
 from training.loop import train
 from training.memory import memory_of
 from training.model.config import ModelOptions
-from training.model.connector import Connector, ConnectorOptions
+from training.model.connector import Connector
+from training.model.connectors.options import ConnectorOptions
 from training.model.connectors.table import CONNECTORS
 from training.model.generate import GenerateOptions, generate
 from training.model.pretrained import load_pretrained

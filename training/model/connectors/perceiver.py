@@ -1,23 +1,17 @@
-"""The perceiver resampler of xGen-MM: a fixed number of tokens from all cells of a tile.
+"""Options of the perceiver resampler, which works at the tower's width."""
 
-It is that of OpenFlamingo with three differences: 16 heads of 96 in place of 8 of 64, a mask over cells that show no
-picture, and a projection to the language model's width after the layers, not before. The submodules are named so that
-the keys of a state dict are those of the released weights (below their prefix): `latents`, `norm`, `projection`, and of
-each layer `layers.0.0.to_q`, `.0.norm_media`, `.1.3` and so on.
-"""
+from typing import TYPE_CHECKING, Literal
 
-from typing import Literal
-
-import torch
 from pydantic import Field, PositiveInt
-from torch import Tensor, nn
-from torch.nn import functional
 
-from training.model.connector import Connector, ConnectorOptions
+from training.model.connectors.options import ConnectorOptions
+
+if TYPE_CHECKING:
+    from training.model.connectors.perceiver_resampler import PerceiverResampler
 
 
 class PerceiverOptions(ConnectorOptions):
-    """Options of the perceiver resampler, which works at the tower's width."""
+    """Sizes of the perceiver resampler."""
 
     kind: Literal["perceiver"] = "perceiver"
     depth: PositiveInt = 6
@@ -32,97 +26,6 @@ class PerceiverOptions(ConnectorOptions):
 
     def build(self, cells: int, width: int, out_width: int) -> "PerceiverResampler":
         """Makes the resampler; it takes any number of cells."""
-        return PerceiverResampler(width, out_width, self)
+        from training.model.connectors.perceiver_resampler import PerceiverResampler, PerceiverShape
 
-
-class PerceiverResampler(Connector):
-    """Latents that look at a tile's cells, layer after layer; then one projection."""
-
-    undecayed = frozenset(("latents",))
-
-    def __init__(self, width: int, out_width: int, options: PerceiverOptions) -> None:
-        super().__init__()
-        self.width, self.out_width, self.options = width, out_width, options
-        self.latents = nn.Parameter(torch.randn(options.latents, width))
-        self.layers = nn.ModuleList(ResamplerLayer(width, options) for _ in range(options.depth))
-        self.norm = nn.LayerNorm(width)
-        self.projection = nn.Linear(width, out_width)
-
-    def forward(self, features: Tensor, valid: Tensor | None) -> Tensor:
-        """[K, latents, out_width] from [K, N, width]; `valid`, bool [K, N], is False for cells that are not looked at.
-
-        None in place of a mask that is all True gives the same, and on a GPU lets faster kernels in. A tile without
-        any valid cell gives finite values: the latents still see one another. There are no positions: the order of the
-        cells does not matter (the tower has put their places into them).
-        """
-        media = features.to(self.latents.dtype)
-        latents = self.latents.expand(len(media), -1, -1)
-        for layer in self.layers:
-            latents = layer(media, latents, valid)
-        projected: Tensor = self.projection(self.norm(latents))
-        return projected
-
-    def flops_per_tile(self, cells: int) -> float:
-        """Counts the linear layers, and the pairs of a latent and what it looks at."""
-        options, width = self.options, self.width
-        inner, seen = options.heads * options.head_dim, cells + options.latents
-        of_latents = 2 * width * inner + 2 * width * width * options.ff_mult
-        layer = options.latents * of_latents + seen * 2 * width * inner + 2 * options.latents * seen * inner
-        return 2.0 * (options.depth * layer + options.latents * width * self.out_width)
-
-    def activations_per_tile(self, cells: int, recompute: bool) -> int:
-        """Counts the inputs of all products, and the queries, keys and values."""
-        options, width = self.options, self.width
-        inner, seen = options.heads * options.head_dim, cells + options.latents
-        of_latents = options.latents * (6 * width + 2 * inner + 2 * options.ff_mult * width)
-        layer, entering = seen * (width + 2 * inner) + of_latents, options.latents * width
-        return layer + options.depth * entering if recompute else options.depth * layer
-
-
-class ResamplerLayer(nn.ModuleList):
-    """Attention and a feed-forward network, both residual. A list with a `forward`, because of the keys."""
-
-    def __init__(self, width: int, options: PerceiverOptions) -> None:
-        inner = width * options.ff_mult
-        feed_forward = nn.Sequential(
-            nn.LayerNorm(width),
-            nn.Linear(width, inner, bias=False),
-            nn.GELU(),
-            nn.Linear(inner, width, bias=False),
-        )
-        super().__init__([LatentAttention(width, options), feed_forward])
-
-    def forward(self, media: Tensor, latents: Tensor, valid: Tensor | None) -> Tensor:
-        attention, feed_forward = self
-        latents = attention(media, latents, valid) + latents
-        changed: Tensor = feed_forward(latents) + latents
-        return changed
-
-
-class LatentAttention(nn.Module):
-    """The latents ask; the cells and the latents themselves answer."""
-
-    def __init__(self, width: int, options: PerceiverOptions) -> None:
-        super().__init__()
-        inner = options.heads * options.head_dim
-        self.heads, self.head_dim = options.heads, options.head_dim
-        self.norm_media = nn.LayerNorm(width)
-        self.norm_latents = nn.LayerNorm(width)
-        self.to_q = nn.Linear(width, inner, bias=False)
-        self.to_kv = nn.Linear(width, 2 * inner, bias=False)
-        self.to_out = nn.Linear(inner, width, bias=False)
-
-    def forward(self, media: Tensor, latents: Tensor, valid: Tensor | None) -> Tensor:
-        latents = self.norm_latents(latents)
-        seen = torch.cat((self.norm_media(media), latents), dim=1)
-        keys, values = self.to_kv(seen).chunk(2, dim=-1)
-        query, keys, values = (self._by_head(tensor) for tensor in (self.to_q(latents), keys, values))
-        mask = None
-        if valid is not None:  # [K, 1, 1, N + latents]: a latent is always seen, so that no row of it is all False
-            mask = functional.pad(valid, (0, latents.shape[1]), value=True)[:, None, None]
-        attended = functional.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
-        out: Tensor = self.to_out(attended.transpose(1, 2).flatten(2))
-        return out
-
-    def _by_head(self, tensor: Tensor) -> Tensor:
-        return tensor.view(*tensor.shape[:2], self.heads, self.head_dim).transpose(1, 2)
+        return PerceiverResampler(width, out_width, PerceiverShape(**self.model_dump(exclude={"kind"})))

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, SerializeAsAny
 
-from training.model.connector import ConnectorOptions
+from training.model.connectors.options import ConnectorOptions
 from training.model.connectors.perceiver import PerceiverOptions
 
 CONNECTORS: dict[str, type[ConnectorOptions]] = {

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.model.connectors.perceiver import PerceiverOptions, PerceiverResampler
+from training.model.connectors.perceiver import PerceiverOptions
+from training.model.connectors.perceiver_resampler import PerceiverResampler
 
 WIDTH, OUT = 20, 14
 OPTIONS = PerceiverOptions(depth=3, heads=4, head_dim=6, latents=5, ff_mult=4)
@@ -22,7 +23,7 @@ KEYS_OF_A_LAYER = [
 def resampler() -> PerceiverResampler:
     """In float64, every parameter away from its special initial value."""
     torch.manual_seed(0)
-    made = PerceiverResampler(WIDTH, OUT, OPTIONS).double()
+    made = OPTIONS.build(1, WIDTH, OUT).double()
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.2)
@@ -118,7 +119,7 @@ def test_gradients_reach_everything(resampler: PerceiverResampler) -> None:
 
 
 def test_bf16_tower_and_fp32_resampler() -> None:
-    resampler = PerceiverResampler(WIDTH, OUT, OPTIONS)
+    resampler = OPTIONS.build(1, WIDTH, OUT)
     assert resampler(media().bfloat16(), mask()).dtype == torch.float32
     assert resampler.bfloat16()(media().float(), mask()).dtype == torch.bfloat16
 
@@ -126,7 +127,7 @@ def test_bf16_tower_and_fp32_resampler() -> None:
 @pytest.mark.parametrize(("latents", "parameters"), [(128, 109_901_568), (64, 109_827_840)])
 def test_parameter_counts_of_xgen_mm(latents: int, parameters: int) -> None:
     with torch.device("meta"):
-        resampler = PerceiverResampler(1152, 3072, PerceiverOptions(latents=latents))
+        resampler = PerceiverOptions(latents=latents).build(1, 1152, 3072)
     assert sum(parameter.numel() for parameter in resampler.parameters()) == parameters
     assert sum(parameter.numel() for parameter in resampler.layers[0].parameters()) == 17_701_632
 
@@ -143,14 +144,14 @@ def test_made_alike_from_the_same_seed() -> None:
     made = []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
-        made.append(PerceiverResampler(WIDTH, OUT, OPTIONS).state_dict())
+        made.append(OPTIONS.build(1, WIDTH, OUT).state_dict())
     assert all(torch.equal(made[0][key], made[1][key]) for key in made[0])
     assert not torch.equal(made[0]["latents"], made[2]["latents"])
 
 
 def test_latents_are_standard_normal() -> None:
     torch.manual_seed(0)
-    latents = PerceiverResampler(1152, 8, PerceiverOptions(depth=1, heads=1, head_dim=8)).latents
+    latents = PerceiverOptions(depth=1, heads=1, head_dim=8).build(1, 1152, 8).latents
     assert latents.shape == (128, 1152)
     assert latents.mean().abs() < 0.01  # 2.6 standard errors of 147,456 draws
     assert (latents.std() - 1).abs() < 0.01
