@@ -218,8 +218,8 @@ def test_commands_start_fast() -> None:
     """Neither Ray nor polars nor torch is imported for help, verify or stats, or to refuse a wrong recipe."""
     heavy = "{'ray', 'polars', 'onnxruntime', 'rapidocr', 'torch', 'cv2', 'datasets'}"
     modules = (
-        "import pipelines.cli.app, pipelines.verify.run, pipelines.stats.run, pipelines.render.run, pipelines.shard.run, "
-        "training.recipe"
+        "import pipelines.cli.app, pipelines.verify.run, pipelines.stats.run, pipelines.render.run, "
+        "pipelines.shard.run, training.recipe"
     )
     script = f"{modules}, sys; print(sorted({heavy} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True)
