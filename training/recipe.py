@@ -14,6 +14,7 @@ from schemas.errors import UsageError, one_line
 from schemas.output_set import recipe_file
 from schemas.output_set.options import Options
 from schemas.output_set.recipe_file import dump_yaml, option_group, read_recipe, validated
+from schemas.strict_yaml import load_yaml
 from training.data.options import DataOptions
 from training.model.config import ModelOptions
 
@@ -154,8 +155,8 @@ def _lay_over(values: dict[str, Any], override: str) -> None:
     if not equals or not all(key.split(".")):
         raise UsageError(f"{override!r} is not key=value, such as steps=100 or optimiser.lr.language=1e-4")
     try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        value = load_yaml(text)
+    except (yaml.YAMLError, ValueError) as error:
         raise UsageError(f"{key}: {text!r} is no YAML: {one_line(error)}") from None
     path = key.split(".")
     option_group(values, path)[path[-1]] = value

@@ -14,6 +14,7 @@ from pipelines.recipes.render import RenderRecipe
 from pipelines.terminal.tables import print_captions
 from schemas.errors import UsageError
 from schemas.output_set.recipe_file import read_recipe
+from schemas.strict_yaml import load_yaml
 
 
 def render(
@@ -96,7 +97,7 @@ def parse_options(given: list[str] | None) -> dict[str, Any]:
         if not key or not equals:
             raise UsageError(f"--option: {each!r} is not KEY=VALUE")
         try:
-            options[key] = yaml.safe_load(value)
-        except (yaml.YAMLError, ValueError, RecursionError):
+            options[key] = load_yaml(value)
+        except (yaml.YAMLError, ValueError):
             raise UsageError(f"--option {key}: {value!r} is no YAML value") from None
     return options

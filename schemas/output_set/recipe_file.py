@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from schemas.errors import StorageError, UsageError, one_line
 from schemas.storage.folder import Folder, split
+from schemas.strict_yaml import RefusedYaml, load_yaml
 
 RECIPE_FILE = "recipe.yaml"  # in an output set: what it was made by
 MAX_SHOWN = 80  # characters of a wrong value: an error is one line
@@ -30,14 +31,16 @@ def read_recipe(path: str) -> dict[str, Any]:
     try:
         if "://" in path:
             folder, name = split(path)
-            values = yaml.safe_load(folder.read(name)) or {}
+            values = load_yaml(folder.read(name)) or {}
         else:
-            values = yaml.safe_load(Path(path).read_text()) or {}
+            values = load_yaml(Path(path).read_text()) or {}
     except StorageError as error:
         raise UsageError(f"recipe: {error}") from None
     except OSError as error:
         raise UsageError(f"cannot read recipe {path}: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no text, a date that is none
+    except RefusedYaml as error:
+        raise UsageError(f"recipe {path}, {error}") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: no text, a date that is none
         raise UsageError(f"recipe {path} is no YAML: {one_line(error)}") from None
     if not isinstance(values, dict):
         raise UsageError(f"recipe {path} is no mapping")
@@ -49,8 +52,8 @@ def held_recipe(output: Folder) -> dict[str, Any]:
     if not output.exists(RECIPE_FILE):
         raise UsageError(f"{output.url} is no output set: it holds no {RECIPE_FILE}")
     try:
-        held = yaml.safe_load(output.read(RECIPE_FILE))
-    except (yaml.YAMLError, ValueError, RecursionError):
+        held = load_yaml(output.read(RECIPE_FILE))
+    except (yaml.YAMLError, ValueError):
         held = None
     if not isinstance(held, dict):
         raise UsageError(f"{output.path(RECIPE_FILE)} is not what was written there")

@@ -1,11 +1,13 @@
 """Tests of how a recipe's options are overridden and compared."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from schemas.errors import UsageError
-from schemas.output_set.recipe_file import differences, option_group
+from schemas.output_set.recipe_file import differences, held_recipe, option_group, read_recipe
+from schemas.storage.folder import Folder
 
 
 def test_a_group_is_made_where_there_is_none() -> None:
@@ -39,3 +41,20 @@ def test_differences_are_named_in_order_but_for_those_that_are_free() -> None:
         "new is None there and 2 here",
     ]
     assert differences(held, held) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("kind: mix\nseed: 1\nseed: 2\n", "line 3: the key 'seed' stands twice: leave one of them out"),
+        ("a: &a {}\nb: *a\n", "line 2: aliases (*name) are not taken: write the value out"),
+    ],
+)
+def test_what_would_count_silently_is_refused(tmp_path: Path, text: str, line: str) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError) as error:
+        read_recipe(str(path))
+    assert str(error.value) == f"recipe {path}, {line}"
+    with pytest.raises(UsageError, match=r"recipe\.yaml is not what was written there$"):
+        held_recipe(Folder(str(tmp_path)))
