@@ -137,7 +137,7 @@ def prepare(images: str, folder: Path) -> None:
 
     from pipelines.ingest.run import ingest
     from pipelines.recipes.ingest import IngestRecipe
-    from schemas.storage.folder import matching
+    from schemas.storage.matching import matching
     from schemas.tar.reader import TarReader
 
     texts = []

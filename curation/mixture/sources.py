@@ -27,7 +27,8 @@ from schemas.output_set.manifest import InputFile, Manifest, OutputFile
 from schemas.output_set.recipe_file import held_recipe
 from schemas.output_set.shard_index import INDEX, tokenizer_of
 from schemas.records.fingerprint import EngineFingerprint
-from schemas.storage.folder import Folder, matching
+from schemas.storage.folder import Folder
+from schemas.storage.matching import matching
 from schemas.storage.parquet import read_table
 
 MEASURES = ("tokens", "images", "characters")

@@ -8,7 +8,8 @@ import pyarrow as pa
 
 from schemas.errors import UsageError
 from schemas.layouts.datacomp import downloaded_keys
-from schemas.storage.folder import Folder, sizes_of_matching, split
+from schemas.storage.folder import Folder, split
+from schemas.storage.matching import sizes_of_matching
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from schemas.errors import ShardloomError, UsageError
 from schemas.output_set.manifest import InputFile
 from schemas.records.document import MAX_JSON
 from schemas.records.quarantine import Reason, Rejected
-from schemas.storage.folder import matching, split
+from schemas.storage.folder import split
+from schemas.storage.matching import matching
 from schemas.tar.reader import TarReader
 
 CHECKED_LINES = 100  # at the start of a file, by which one of another set is told

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from schemas.errors import ShardloomError, UsageError, one_line
 from schemas.output_set.manifest import InputFile
-from schemas.storage.folder import matching, split
+from schemas.storage.folder import split
+from schemas.storage.matching import matching
 
 COLUMNS = ("caption", "cogvlm_caption")
 """Where a caption is looked for when the recipe doesn't say: KALE's column, then the released grounding set's."""

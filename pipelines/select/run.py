@@ -17,7 +17,8 @@ from pipelines.recipes.select import SelectRecipe
 from pipelines.select.selection import Selection, changed, selection_of
 from schemas.errors import UsageError, one_line
 from schemas.output_set.manifest import Manifest
-from schemas.storage.folder import Folder, matching, split
+from schemas.storage.folder import Folder, split
+from schemas.storage.matching import matching
 
 
 class SelectJob(Job[InputShard]):

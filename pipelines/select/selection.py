@@ -14,7 +14,7 @@ from pipelines.select.threshold import Threshold, find_threshold, fingerprint, h
 from schemas.layouts.subset_file import check_subset
 from schemas.output_set.manifest import InputFile, Manifest
 from schemas.records.fingerprint import EngineFingerprint
-from schemas.storage.folder import matching
+from schemas.storage.matching import matching
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from schemas.errors import StorageError, UsageError, one_line
+from schemas.errors import StorageError, UsageError
 
 TEMPORARY = ".tmp-"
 OPTIONS = "SHARDLOOM_STORAGE_OPTIONS"  # variable with a JSON object of options of fsspec's file system
@@ -50,7 +50,7 @@ class Folder:
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/") or url
-        self._fs, self._root = _file_system(self.url)
+        self._fs, self._root = file_system(self.url)
         self.is_local = isinstance(self._fs, LocalFileSystem)
 
     def __truediv__(self, name: str) -> "Folder":
@@ -240,10 +240,11 @@ class Folder:
         try:
             yield
         except OSError as error:
-            raise StorageError(f"cannot {verb} {self.path(name)}: {_reason(error)}") from None
+            raise StorageError(f"cannot {verb} {self.path(name)}: {reason_of(error)}") from None
 
 
-def _file_system(url: str) -> tuple[Any, str]:
+def file_system(url: str) -> tuple[Any, str]:
+    """Returns fsspec's file system of a path or URL, and its name there. Raises `UsageError` when there is none."""
     protocol = url.partition("://")[0] if "://" in url else "file"
     options = {} if protocol in ("file", "local") else _options()
     try:
@@ -267,7 +268,8 @@ def _options() -> dict[str, Any]:
     return options
 
 
-def _reason(error: OSError) -> str:
+def reason_of(error: OSError) -> str:
+    """Returns an error of a disk or a store in its own words."""
     if isinstance(error, FileNotFoundError):  # which object stores have other words for
         return os.strerror(errno.ENOENT)
     return error.strerror or str(error) or type(error).__name__
@@ -277,29 +279,3 @@ def split(path: str) -> tuple[Folder, str]:
     """The folder of a file's path or URL, and the file's name in it."""
     parent, _, name = path.rpartition("/")
     return Folder(parent or "."), name
-
-
-def matching(pattern: str) -> list[str]:
-    """Paths or URLs that match a glob, sorted. Raises `UsageError` when there is none."""
-    return sorted(sizes_of_matching(pattern))
-
-
-def sizes_of_matching(pattern: str) -> dict[str, int]:
-    """The same, with the sizes in bytes that the listing tells: asking for each would take hours for many shards."""
-    fs, root = _file_system(pattern)
-    protocol = pattern.split("://", 1)[0] + "://" if "://" in pattern else ""
-    # Otherwise a listing that is refused is an empty one. What goes through no folders raises by itself.
-    options = {"on_error": "raise"} if set(root) & set("*?[") and "**" not in root else {}
-    try:
-        found = fs.glob(root, detail=True, **options)
-    except FileNotFoundError:
-        found = {}
-    except OSError as error:
-        raise UsageError(f"cannot list {pattern}: {_reason(error)}") from None
-    except ValueError as error:  # `a**`, a whole store
-        raise UsageError(f"{pattern}: {one_line(error)}") from None
-    if not found:
-        raise UsageError(f"no file matches {pattern}")
-    if not protocol and not pattern.startswith("/"):  # keep relative what was asked for relatively
-        found = {os.path.relpath(path): entry for path, entry in found.items()}
-    return {protocol + path: int(entry["size"] or 0) for path, entry in found.items()}

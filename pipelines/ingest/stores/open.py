@@ -16,7 +16,7 @@ from pipelines.ingest.stores.store import ImageStore
 from pipelines.ingest.stores.url_map import MapStore
 from pipelines.inputs.shards import InputShard
 from schemas.errors import UsageError
-from schemas.storage.folder import matching
+from schemas.storage.matching import matching
 
 
 def open_stores(patterns: Sequence[str]) -> list[ImageStore]:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import StorageError, UsageError
-from schemas.storage.folder import Folder, matching, split
+from schemas.storage.folder import Folder, split
+from schemas.storage.matching import matching
 from tests.pipelines.support.sets import small_disk
 
 

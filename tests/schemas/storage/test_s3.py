@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from schemas.errors import StorageError, UsageError
-from schemas.storage.folder import OPTIONS, READ_BYTES, Folder, matching, sizes_of_matching, use_options
+from schemas.storage.folder import OPTIONS, READ_BYTES, Folder, use_options
+from schemas.storage.matching import matching, sizes_of_matching
 from tests.support.s3.bucket import Bucket
 from tests.support.s3.faults import KINDS
 

@@ -14,7 +14,7 @@ from pipelines.inputs.source_files import cut_file, stretch_items
 from schemas.records.document import CaptionDraft, Document, DraftImage
 from schemas.records.quarantine import Rejected
 from schemas.records.training_shard import CaptionedImage
-from schemas.storage.folder import matching
+from schemas.storage.matching import matching
 from tests.training.support.sets import plan, tokenizer, write_set
 from training.batch import PADDING
 from training.data.loader import PackLoader

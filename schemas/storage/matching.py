@@ -1,0 +1,96 @@
+"""Finds the files that a pattern names: a path, or a glob as a shell has it, with braces."""
+
+import itertools
+import os
+from typing import Any
+
+from braceexpand import UnbalancedBracesError, braceexpand  # type: ignore[attr-defined]  # it has no types
+
+from schemas.errors import UsageError, one_line
+from schemas.storage.folder import file_system, reason_of
+
+MAX_EXPANDED = 1_000_000  # patterns that braces stand for
+_MAGIC = set("*?[")
+
+
+def matching(pattern: str) -> list[str]:
+    """Returns the paths or URLs that a pattern names, sorted. Raises `UsageError` when there is none."""
+    return sorted(sizes_of_matching(pattern))
+
+
+def sizes_of_matching(pattern: str) -> dict[str, int]:
+    """Returns the same with their sizes in bytes, which the listing tells: to ask for each takes hours for many shards.
+
+    A path that is there is taken as it stands, whatever characters it has. Else `{000..127}` and `{a,b}` stand for
+    several patterns, each of which must match; and `*` matches no hidden file, as in a shell: those are metadata of
+    other programs (`._0.tar`, `.nfs...`).
+    """
+    fs, root = file_system(pattern)
+    if set(root) & {*_MAGIC, "{"} and _is_file(fs, root, pattern):
+        return _named_as_asked(pattern, {root: fs.info(root)})
+    sizes: dict[str, int] = {}
+    for one in _expanded(pattern):
+        sizes |= _sizes_of_glob(one)
+    return sizes
+
+
+def _expanded(pattern: str) -> list[str]:
+    try:
+        found = list(itertools.islice(braceexpand(pattern, escape=False), MAX_EXPANDED + 1))
+    except UnbalancedBracesError:
+        return [pattern]
+    if len(found) > MAX_EXPANDED:
+        raise UsageError(f"{pattern}: its braces stand for more than {MAX_EXPANDED:,} paths: use a glob")
+    return found
+
+
+def _sizes_of_glob(pattern: str) -> dict[str, int]:
+    fs, root = file_system(pattern)
+    try:
+        found = _glob(fs, root)
+    except FileNotFoundError:
+        found = {}
+    except OSError as error:
+        raise UsageError(f"cannot list {pattern}: {reason_of(error)}") from None
+    except ValueError as error:  # `a**`, a whole store
+        raise UsageError(f"{pattern}: {one_line(error)}") from None
+    found = {path: entry for path, entry in found.items() if entry["type"] == "file" and not _is_hidden(path, root)}
+    if not found:
+        raise UsageError(f"no file matches {pattern}")
+    return _named_as_asked(pattern, found)
+
+
+def _glob(fs: Any, root: str) -> dict[str, Any]:
+    """Returns what a glob matches; a listing that is refused is an error, and not an empty one, as fsspec has it."""
+    if not set(root) & _MAGIC or "**" in root:  # these raise by themselves
+        return dict(fs.glob(root, detail=True))
+    try:
+        return dict(fs.glob(root, detail=True, on_error="raise"))
+    except TypeError:  # s3fs hands the option on to where it is none, if the name begins with plain characters
+        found = dict(fs.glob(root, detail=True))
+    if not found:
+        fs.ls(root[: min(root.index(char) for char in _MAGIC & set(root))].rpartition("/")[0])
+    return found
+
+
+def _is_file(fs: Any, root: str, pattern: str) -> bool:
+    try:
+        return bool(fs.isfile(root))
+    except OSError as error:
+        raise UsageError(f"cannot list {pattern}: {reason_of(error)}") from None
+
+
+def _is_hidden(path: str, root: str) -> bool:
+    """Says whether a wildcard has matched a name that begins with a dot; a pattern may ask for one by its dot."""
+    parts = root.split("/")
+    plain = next((number for number, part in enumerate(parts) if set(part) & _MAGIC), len(parts))
+    if any(part.startswith(".") for part in parts[plain:]):
+        return False
+    return any(part.startswith(".") for part in path.split("/")[plain:])
+
+
+def _named_as_asked(pattern: str, found: dict[str, Any]) -> dict[str, int]:
+    protocol = pattern.split("://", 1)[0] + "://" if "://" in pattern else ""
+    if not protocol and not pattern.startswith("/"):  # keep relative what was asked for relatively
+        found = {os.path.relpath(path): entry for path, entry in found.items()}
+    return {protocol + path: int(entry["size"] or 0) for path, entry in found.items()}
