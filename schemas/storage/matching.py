@@ -11,6 +11,7 @@ from schemas.storage.folder import file_system, reason_of
 
 MAX_EXPANDED = 1_000_000  # patterns that braces stand for
 _MAGIC = set("*?[")
+_IN_NAMES = set("[{?")  # what names of files have, too: a store is asked whether there is one. None has a star
 
 
 def matching(pattern: str) -> list[str]:
@@ -21,12 +22,12 @@ def matching(pattern: str) -> list[str]:
 def sizes_of_matching(pattern: str) -> dict[str, int]:
     """Returns the same with their sizes in bytes, which the listing tells: to ask for each takes hours for many shards.
 
-    A path that is there is taken as it stands, whatever characters it has. Else `{000..127}` and `{a,b}` stand for
+    A path that is there is taken as it stands, also with brackets or braces in it. Else `{000..127}` and `{a,b}` stand for
     several patterns, each of which must match; and `*` matches no hidden file, as in a shell: those are metadata of
     other programs (`._0.tar`, `.nfs...`).
     """
     fs, root = file_system(pattern)
-    if set(root) & {*_MAGIC, "{"} and _is_file(fs, root, pattern):
+    if set(root) & _IN_NAMES and _is_file(fs, root, pattern):
         return _named_as_asked(pattern, {root: fs.info(root)})
     sizes: dict[str, int] = {}
     for one in _expanded(pattern):
