@@ -22,8 +22,8 @@ def matching(pattern: str) -> list[str]:
 def sizes_of_matching(pattern: str) -> dict[str, int]:
     """Returns the same with their sizes in bytes, which the listing tells: to ask for each takes hours for many shards.
 
-    A path that is there is taken as it stands, also with brackets or braces in it. Else `{000..127}` and `{a,b}` stand for
-    several patterns, each of which must match; and `*` matches no hidden file, as in a shell: those are metadata of
+    A path that is there is taken as it stands, also with brackets or braces in it. Else `{000..127}` and `{a,b}` stand
+    for several patterns, each of which must match; and `*` matches no hidden file, as in a shell: those are metadata of
     other programs (`._0.tar`, `.nfs...`).
     """
     fs, root = file_system(pattern)
