@@ -1,4 +1,4 @@
-"""Finds the files that a pattern names: a path, or a glob as a shell has it, with braces."""
+"""Finds the files and folders that a pattern names: a path, or a glob as a shell has it, with braces."""
 
 import itertools
 import os
@@ -55,7 +55,7 @@ def _sizes_of_glob(pattern: str) -> dict[str, int]:
         raise UsageError(f"cannot list {pattern}: {reason_of(error)}") from None
     except ValueError as error:  # `a**`, a whole store
         raise UsageError(f"{pattern}: {one_line(error)}") from None
-    found = {path: entry for path, entry in found.items() if entry["type"] == "file" and not _is_hidden(path, root)}
+    found = {path: entry for path, entry in found.items() if not _is_hidden(path, root)}
     if not found:
         raise UsageError(f"no file matches {pattern}")
     return _named_as_asked(pattern, found)

@@ -30,7 +30,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, bucket: Bucket, monkey
     [
         ("*.tar", ["0.tar", "1.tar", "9.tar", "{0,1}.tar"]),
         ("**/*.tar", ["0.tar", "1.tar", "9.tar", "set [v1]/0.tar", "sub/2.tar", "{0,1}.tar"]),
-        (".*", [".DS_Store", "._0.tar"]),
+        (".[D_]*", [".DS_Store", "._0.tar"]),
         (".cache/*", [".cache/0.tar"]),
         ("set [v1]/0.tar", ["set [v1]/0.tar"]),
         ("{0,1}.tar", ["{0,1}.tar"]),  # it is there
