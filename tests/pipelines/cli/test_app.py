@@ -64,7 +64,7 @@ WRONG_USE = {
     "annotate ocr -o {out}": "recipe: input: field required",
     "annotate text --input {i}/*.tar -o {out}": r"recipe: unknown key engines\.text: use 'ocr', 'tags' or 'boxes'",
     "annotate boxes --input {i}/*.tar -o {out}": "recipe: engines: boxes are looked for by tags: annotate tags,boxes",
-    "annotate ocr:paddle --input {i}/*.tar -o {out}": r"engines\.ocr: no engine is named 'paddle': use .* paddleocr",
+    "annotate ocr:paddle --input {i}/*.tar -o {out}": r"engines\.ocr: no engine is named 'paddle': use one of .*",
     "annotate ocr:paddleocr --input {i}/*.tar -o {out}": "paddleocr: no weights; pass --weights ocr=FOLDER with .*",
     "annotate tags,boxes --input {i}/*.tar -o {out}": r"engines\.boxes: the demonstration weights know 76 things, .*",
     "annotate tags,boxes --weights {n} -o {out}": "--weights {n}: say whose they are, as boxes={n}",
