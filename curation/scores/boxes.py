@@ -119,9 +119,9 @@ def match(
 def _match_class(
     boxes: list[TrueBox], detections: list[Detection], exhaustive: bool, iou: float
 ) -> list[tuple[float, float]]:
-    """Score and overlap of each detection that counts."""
+    """Score and overlap of each detection that counts. Of boxes that overlap it alike it gets the first by coordinates."""
     counted = []
-    easy = [box.box for box in boxes if not box.difficult]
+    easy = sorted(box.box for box in boxes if not box.difficult)  # so that no order of the truth changes a figure
     for detection in detections:
         best = max(easy, key=lambda box: overlap(box, detection.box), default=None)
         if best is not None and overlap(best, detection.box) >= iou:

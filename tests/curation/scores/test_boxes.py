@@ -190,13 +190,13 @@ def slow_outcomes(images: list[Picture], label: str, iou: Fraction) -> list[tupl
     outcomes = []
     for score, at, cells in seen:
         over = [
-            (slow_overlap(box, cells), -number, hard)
+            (slow_overlap(box, cells), [-side for side in box], -number, hard)
             for number, (name, box, hard) in enumerate(images[at][0])
             if name == label and (at, number) not in taken and slow_overlap(box, cells) >= iou
         ]
-        easy = [one for one in over if not one[2]]
+        easy = [one for one in over if not one[3]]
         if easy:
-            taken.add((at, -max(easy)[1]))
+            taken.add((at, -max(easy)[2]))
             outcomes.append((score, True))
         elif not over and label in images[at][2]:
             outcomes.append((score, False))
@@ -249,6 +249,15 @@ def test_no_order_is_of_consequence(images: list[Picture], shuffle: random.Rando
         assert (one.found, one.wrong, one.missed) == (other.found, other.wrong, other.missed)
         assert one.ap.value == pytest.approx(other.ap.value, abs=1e-12)
         assert one.mean_iou.value == pytest.approx(other.mean_iou.value, abs=1e-12)
+
+
+def test_boxes_that_overlap_alike_are_taken_in_one_order() -> None:
+    """The first detection overlaps two boxes by a half; the second can only have the lower one."""
+    upper, lower, both = (0, 0, 4, 2), (0, 2, 4, 4), (0, 0, 4, 4)
+    seen: list[tuple[str, Cells, float]] = [("cat", both, 0.9), ("cat", lower, 0.8)]
+    for boxes in ([upper, lower], [lower, upper]):
+        (score,) = evaluated([([("cat", box, False) for box in boxes], seen, set())], 0.5).classes
+        assert (score.found, score.wrong, score.missed) == (2, 0, 0)
 
 
 def test_intervals_are_those_of_images_repeated() -> None:
