@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).parents[1]
 
 # A busy machine is no failure. Fifty examples are half of the usual, for there are sixty such tests.
-settings.register_profile("shardloom", settings.default, deadline=None, max_examples=50)
+# The same ones in every run, so that a rare find stops no unrelated change; SHARDLOOM_EXPLORE=1 draws others.
+settings.register_profile(
+    "shardloom",
+    settings.default,
+    deadline=None,
+    max_examples=50,
+    derandomize="SHARDLOOM_EXPLORE" not in os.environ,
+)
 settings.load_profile("shardloom")
 
 

@@ -119,7 +119,7 @@ def match(
 def _match_class(
     boxes: list[TrueBox], detections: list[Detection], exhaustive: bool, iou: float
 ) -> list[tuple[float, float]]:
-    """Score and overlap of each detection that counts. Of boxes that overlap it alike it gets the first by coordinates."""
+    """Score and overlap of each detection that counts. Among boxes of equal overlap the first by coordinates counts."""
     counted = []
     easy = sorted(box.box for box in boxes if not box.difficult)  # so that no order of the truth changes a figure
     for detection in detections:
