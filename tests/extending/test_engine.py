@@ -158,6 +158,7 @@ def test_its_settings_are_checked(folder: Path, run: Run) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.xdist_group("ray")
 def test_one_that_can_not_be_made(folder: Path, make_shards: Callable[..., str], tmp_path: Path) -> None:

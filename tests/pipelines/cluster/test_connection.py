@@ -50,6 +50,7 @@ def test_a_run_is_where_it_asks_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
         assert str(error.value) == f"this process uses Ray at {cluster.address}, and the run asks for 10.0.0.1:6379"
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("ray")
 def test_workers_of_a_cluster_of_our_own_are_where_the_run_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Or relative paths would be others for them than for the driver."""
