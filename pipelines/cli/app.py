@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, NoReturn
 
 import typer
@@ -30,12 +31,19 @@ from schemas.terminal import visible
 
 app = typer.Typer(
     name="shardloom",
-    add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
 )
 
 INTERRUPTED = 130  # what Typer makes of an interrupt; a SIGTERM may reach us as Ray's exit with the signal's number
+
+
+def _print_version() -> None:
+    try:
+        print(f"shardloom {version('shardloom')}")
+    except PackageNotFoundError:  # run from a folder, as Ray jobs are
+        print("shardloom, not installed")
 
 
 @app.callback(invoke_without_command=True)
@@ -45,8 +53,12 @@ def shardloom(
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="of the object store, as endpoint_url=https://...; may be repeated"),
     ] = None,
+    show_version: Annotated[bool, typer.Option("--version", help="print the version and exit")] = False,
 ) -> None:
     """Annotates web-scale image shards and turns them into training shards for large multimodal models."""
+    if show_version:
+        _print_version()
+        raise typer.Exit
     use_options(storage_option or [])
     if context.invoked_subcommand is None:
         context.get_help()

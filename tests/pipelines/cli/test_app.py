@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,15 @@ def test_a_read_only_disk_is_one_line_and_1(
         assert (code, out, err) == (1, "", f"error: cannot make {disk}/out: Read-only file system\n")
         code, out, err = run(*arguments, "-o", str(disk), "--workers", "1", capsys=capsys)
         assert (code, out, err) == (1, "", f"error: cannot write {disk}/recipe.yaml: Read-only file system\n")
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--version", capsys=capsys) == (0, f"shardloom {version('shardloom')}\n", "")
+
+
+def test_h_is_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ([], ["render"], ["train"]):
+        assert run(*command, "-h", capsys=capsys) == run(*command, "--help", capsys=capsys)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
