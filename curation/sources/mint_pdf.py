@@ -62,8 +62,8 @@ def _sources(sample: TarSample, names: list[str], entries: list[Any], options: R
         return [fault] * len(names)
     by_name = named_entries(entries)
     if not by_name and len(names) not in (len(links), len(entries) or len(names)):
-        fault = Rejected(Reason.LOST_IMAGE, f"{len(names)} images, {len(entries)} entries without page and xref")
-        return [fault] * len(names)
+        what = f"{len(names)} images, {len(entries)} entries without page and xref"
+        return [Rejected(Reason.LOST_IMAGE, what)] * len(names)
     size_of = cache(lambda number: tiff.size(data, links[number], options.limits))
     numbers = frames_of(names, by_name, len(links), size_of)
     wanted = sorted({number for number in numbers if isinstance(number, int)})

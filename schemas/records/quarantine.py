@@ -37,6 +37,8 @@ class Reason(StrEnum):
     MISALIGNED = "misaligned"  # the caption was made from other bytes than the image's
     # reading published sets
     MALFORMED_ROW = "malformed_row"  # not laid out as its set is
+    UNSUPPORTED_MEDIA = "unsupported_media"  # a video or a sound, without which its text would teach to invent
+    TOO_SLOW = "too_slow"  # work on this row took longer than a row may
     LOST_IMAGE = "lost_image"  # an image that its document or caption refers to is nowhere to be had
     # documents: filters set in the recipe
     EMPTY_DOCUMENT = "empty_document"  # neither text nor images are left
