@@ -10,7 +10,7 @@ from curation.tokens import token_counter
 from pipelines.cluster.runner import Runner
 from pipelines.ingest.download.run import downloaded_stores
 from pipelines.ingest.repeats import repeated_images
-from pipelines.ingest.row_watch import RETRIES, row_watch
+from pipelines.ingest.row_watch import RETRIES, RowWatch, row_watch
 from pipelines.ingest.stores.open import open_stores
 from pipelines.ingest.unit import Unit, UnitWork, images_of, read_draft
 from pipelines.inputs.source_files import Stretch, cut_file, source_files, stretch_items
@@ -54,7 +54,7 @@ class IngestJob(Job[Unit]):
     def check_unchanged(self, context: Context, units: Mapping[str, Unit]) -> None:
         """See `Job`. Downloads the images first, if told to: they are among the inputs."""
         todo = [unit for unit in units.values() if unit.name not in context.done]
-        watch = row_watch(context.runner, len(units) if todo else 0)
+        watch = row_watch(context.runner, len(units) if todo else 0, self.recipe.run.row_seconds)
         if self.recipe.download is not None:
             self._stores = downloaded_stores(self.recipe, context, list(units.values()), watch)
         self._work = UnitWork(self.recipe, context.output, self._stores, self._counter, watch)
@@ -116,7 +116,7 @@ def check_first_rows(recipe: IngestRecipe, reader: SourceReader, unit: Unit) -> 
     is_sound = False  # one row at least: even so, the images of a later one may be addresses
     rows = stretch_items(reader, unit.stretch)
     for number, item in zip(range(FIRST_ROWS), rows, strict=False):
-        draft = read_draft(reader, recipe, item)
+        draft = read_draft(reader, recipe, item, RowWatch(None, recipe.run.row_seconds))
         if isinstance(draft, Rejected):
             is_sound |= draft.reason not in _NOT_OF_THE_SET
             faults.append(f"row {number}: {draft}")
