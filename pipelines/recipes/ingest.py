@@ -11,8 +11,8 @@ from pipelines.recipes.download import DownloadOptions
 from schemas.errors import UsageError
 from schemas.output_set.options import Globs
 
-ROW_SECONDS = 120.0
-"""A document of the most pixels that are taken, eight times `max_pixels`, takes about half of it."""
+ROW_SECONDS = 300.0
+"""A document of the most pixels that are taken, eight times `max_pixels`, took 200 s on a slow core as PNG."""
 
 
 class IngestRun(RunOptions):
