@@ -13,7 +13,7 @@ its phrase, and what its box says stands there as it came.
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
-from curation.sources.formats.fields import as_json, malformed, optional_list, optional_text
+from curation.sources.formats.fields import as_json, malformed, optional_list, trained_text
 from curation.sources.formats.json_list import entries
 from curation.sources.reader import SourceReader, without_options
 from schemas.records.document import CaptionDraft, DraftImage
@@ -57,7 +57,7 @@ def _region(region: Any, place: int) -> Any:
     """What is kept of a region: a phrase without a box is a phrase, and what is no object has none."""
     if not isinstance(region, Mapping):
         return region
-    phrase = " ".join((optional_text(region.get("phrase"), f"region {place}'s phrase") or "").split())
+    phrase = " ".join((trained_text(region.get("phrase"), f"region {place}'s phrase") or "").split())
     box = {name: region.get(name) for name in _BOX}
     return {"region_id": region.get("region_id"), "phrase": phrase} | box
 

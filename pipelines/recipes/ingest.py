@@ -19,7 +19,9 @@ class IngestRun(RunOptions):
     """How an ingest run is carried out."""
 
     download_threads: int = Field(32, gt=0, le=1024, description="connections at once, of each worker")
-    row_seconds: float = Field(ROW_SECONDS, gt=0, description="CPU seconds of one row, after which it is left out")
+    row_seconds: float = Field(
+        ROW_SECONDS, gt=0, le=86_400, description="CPU seconds of one row, after which it is left out"
+    )
 
 
 class IngestRecipe(Recipe):

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from curation.sources.formats.fields import malformed, optional_list, optional_text
+from curation.sources.formats.fields import malformed, optional_list, trained_text
 from curation.sources.formats.row_images import image_of, is_there
 from schemas.records.document import DraftImage, Role, speaker
 from schemas.records.quarantine import Reason, Rejected
@@ -89,7 +89,7 @@ def row_turns(row: Mapping[str, Any]) -> list[Turn]:
 
 
 def _system(row: Mapping[str, Any]) -> Turn | None:
-    texts = {optional_text(row[name], name) or "" for name in SYSTEM_FIELDS if is_there(row.get(name))}
+    texts = {trained_text(row[name], name) or "" for name in SYSTEM_FIELDS if is_there(row.get(name))}
     if len(texts) > 1:
         raise malformed("system and system_prompt differ")
     text = next(iter(texts), "")
@@ -116,7 +116,7 @@ def _turn(value: Any, number: int) -> Turn:
     if isinstance(content, list):
         pieces = [piece for part in content for piece in _part(part, role, f"turn {number}")]
     else:
-        pieces = list(_placed(optional_text(content, f"turn {number}") or "", role))
+        pieces = list(_placed(trained_text(content, f"turn {number}") or "", role))
     return Turn("context" if role == "assistant" and _is_unlearnt(value) else role, tuple(_joined(pieces)))
 
 
@@ -131,7 +131,7 @@ def _part(part: Any, role: Role, place: str) -> Iterator[str | Place]:
         part = {"type": "text", "text": part}
     kind = part.get("type") if isinstance(part, Mapping) else None
     if kind in _TEXT_PARTS:
-        yield from _placed(optional_text(part.get("text"), place) or "", role)
+        yield from _placed(trained_text(part.get("text"), place) or "", role)
     elif kind in _IMAGE_PARTS:
         image = next((part[name] for name in ("image_url", "image", "url", "path") if is_there(part.get(name))), None)
         yield Place(image=None if image is None else image_of(image, f"{place}'s image"))

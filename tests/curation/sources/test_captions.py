@@ -185,7 +185,11 @@ def test_visual_genome_joins_phrases_and_keeps_boxes() -> None:
         ({"id": 7, "regions": []}, "no_caption: no region has a phrase"),
         ({"id": 7, "regions": {}}, "malformed_row: regions is a dict, not a list"),
         ({"id": 7, "regions": [3]}, "no_caption: no region has a phrase"),
-        ({"id": 7, "regions": [region(0, 3)]}, "malformed_row: region 0's phrase is a int, not a text"),
+        ({"id": 7, "regions": [region(0, ["a"])]}, "malformed_row: region 0's phrase is a list, not a text"),
+        (
+            {"id": 7, "regions": [region(0, "\ud83d")]},
+            "not_text: region 0's phrase: half of a surrogate pair at character 0",
+        ),
     ],
 )
 def test_visual_genome_objects_that_are_left_out(item: Any, fault: str) -> None:
@@ -196,6 +200,7 @@ def test_a_bad_box_costs_visual_genome_no_phrase() -> None:
     """A region of a null width, one without a box, one that is none: the others stay as they are."""
     bare = {"region_id": 3, "phrase": "bare"}
     regions = [region(0, "one"), region(1, "two", width=None), region(2, "three", x="1"), bare, None, 5, [1]]
+    assert read("visual-genome", {"id": 7, "regions": [*regions, region(4, 12)]}).text == "one. two. three. bare. 12"
     draft = read("visual-genome", {"id": 7.0, "regions": regions})
     assert (draft.text, draft.uid, draft.image.source) == ("one. two. three. bare", "7", "7.jpg")
     box = {"x": 0, "y": 5, "width": 30, "height": 40}

@@ -399,10 +399,13 @@ def test_samples_without_json_or_with_a_fault_are_left_out() -> None:
     assert reason("mint-pdf", damaged) == "incomplete: cut"
 
 
-def test_lone_surrogates_can_be_stored() -> None:
-    draft = read("mint-pdf", sample(b'{"texts": ["a\\ud83d"], "images": [null], "x": "\\udc00"}'))
-    assert draft.parts == ("a?",)
-    assert draft.metadata == '{"x": "?"}'
+def test_lone_surrogates_leave_a_text_out_but_not_what_is_said_about_it() -> None:
+    fault = "not_text: part 0: half of a surrogate pair at character 1"
+    for name in ("mint-pdf", "mint-html", "obelics"):
+        row = b'{"texts": ["a\\ud83d"], "images": [null]}'
+        assert reason(name, sample(row) if name == "mint-pdf" else json.loads(row)) == fault
+    draft = read("mint-pdf", sample(b'{"texts": ["\\ufeffa"], "images": [null], "x": "\\udc00"}'))
+    assert (draft.parts, draft.metadata) == (("a",), '{"x": "?"}')
 
 
 # text

@@ -288,6 +288,17 @@ def test_the_cauldron_has_exchanges_and_its_images_first() -> None:
     assert draft.metadata == '{"sources": ["s", "t"]}'
 
 
+def test_what_is_said_is_kept_as_it_is_or_named() -> None:
+    assert read({"conversations": [*turns("\ufeffHow many?", "x")[:1], {"from": "gpt", "value": 42}]}).parts == (
+        "How many?",
+        "42",
+    )
+    for bad in ("a\ud83d", ["\udc00"]):
+        with pytest.raises(Rejected) as error:
+            read({"conversations": [turns("Hi")[0], {"role": "assistant", "content": bad}]})
+        assert str(error.value).startswith("not_text: turn 1: half of a surrogate pair")
+
+
 @pytest.mark.parametrize(("uid", "stored"), [(7.0, "7"), ("x", "x"), (None, None), ([1], None), (1.5, None)])
 def test_no_row_is_lost_for_its_id(uid: Any, stored: str | None) -> None:
     draft = read({"id": uid, "conversations": turns("a", "b")})
