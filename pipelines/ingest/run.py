@@ -24,6 +24,7 @@ from schemas.records.document import CaptionDraft
 from schemas.records.quarantine import Reason, Rejected
 
 FIRST_ROWS = 20  # none of which looks like the source's: then the rest won't either
+FIRST_SECONDS = 10.0  # of each: one that takes longer is judged when its unit is worked on
 
 _GIVE_STORES = "pass --images with img2dataset shards of them, a map of URLs to files, or a folder; or --download"
 _NOT_OF_THE_SET = {Reason.MALFORMED_ROW, Reason.MISSING_METADATA, Reason.MISSING_IMAGE}
@@ -114,9 +115,10 @@ def check_first_rows(recipe: IngestRecipe, reader: SourceReader, unit: Unit) -> 
     """Refuses a set that can't be the one it is called, or whose images are addresses that nothing is known of."""
     faults: list[str] = []
     is_sound = False  # one row at least: even so, the images of a later one may be addresses
+    watch = RowWatch(None, min(FIRST_SECONDS, recipe.run.row_seconds))
     rows = stretch_items(reader, unit.stretch)
     for number, item in zip(range(FIRST_ROWS), rows, strict=False):
-        draft = read_draft(reader, recipe, item, RowWatch(None, recipe.run.row_seconds))
+        draft = read_draft(reader, recipe, item, watch)
         if isinstance(draft, Rejected):
             is_sound |= draft.reason not in _NOT_OF_THE_SET
             faults.append(f"row {number}: {draft}")
