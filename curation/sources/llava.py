@@ -1,106 +1,145 @@
-"""Conversations about images as LLaVA has them: JSON or JSONL (reference: formats.md §8). ShareGPT4V, Mantis, MMDU too.
+"""Conversations about images as LLaVA has them: JSON, JSONL or Parquet (reference: formats.md §8).
 
 `{"id", "image": "coco/train2017/0.jpg", "conversations": [{"from": "human", "value": "<image>\\nWhat is it?"}, ...]}`.
-`image` is a path below an image root, or a list of them; without it the conversation is text. Mantis has `images`
-(objects with a `path`), `conversation`, and `role` and `content` in each turn; MMDU calls the human `user`.
+`image` is a path below an image root, or a list of them; without it the conversation is text. ShareGPT4V, Mantis, MMDU,
+the Cauldron and OpenAI's `messages` are read too: `formats.chat_turns` says what a turn may be, `formats.row_images`
+what an image may be.
 
-Images stand where `<image>` does. Some rows have one image and no marker: then it comes first. Any other difference
-between the two numbers means that nobody knows which image goes where, and leaves the row out.
+Images stand where `<image>` does, also as `<img>PATH</img>` and between `<im_start>` and `<im_end>`. Some rows have one
+image and no marker: then it comes first, as all images of the Cauldron do. Any other difference between the two numbers
+means that nobody knows which image goes where, and leaves the row out. So does a turn that says nothing: left out
+itself, it would make one of its two neighbours.
 """
 
-import re
+import json
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any, BinaryIO
 
-from curation.sources.formats.fields import as_json, json_object, malformed, optional_list, optional_text, others
+from curation.sources.formats.chat_turns import (
+    EXCHANGES,
+    SYSTEM_FIELDS,
+    TURN_FIELDS,
+    Place,
+    Turn,
+    check_media,
+    row_turns,
+    turn_field,
+)
+from curation.sources.formats.fields import as_json, json_object, malformed, others
 from curation.sources.formats.json_list import entries
+from curation.sources.formats.remarks import text_remark
+from curation.sources.formats.row_images import IMAGE_FIELDS, is_there, row_images
 from curation.sources.reader import SourceReader, without_options
-from schemas.records.document import Draft, DraftImage, Part, Role
-
-_MARKER = re.compile(r"\s*<image>\s*")  # with the line breaks that set it apart, which say nothing
-_ROLES: dict[str, Role] = {
-    "human": "user",
-    "user": "user",
-    "gpt": "assistant",
-    "assistant": "assistant",
-    "system": "system",
-}
-_KNOWN = ("id", "image", "images", "conversations", "conversation")
+from schemas.records.document import Draft, DraftImage, Part, Role, speaker
 
 
 def items(file: BinaryIO) -> Iterator[Any]:
-    """The objects of a .json file. UsageError, to which the caller adds which file it is: it is no list."""
+    """Yields the objects of a .json file. Raises `UsageError`, to which the caller adds which file it is: no list."""
     return entries(file)
 
 
 def read(item: Any) -> Draft:
-    """The conversation of one object, or of one line of JSONL."""
+    """Returns the conversation of one object, of one line of JSONL, or of one row of Parquet. Raises `Rejected`."""
     if isinstance(item, str | bytes):
         item = json_object(item, "the line")
     if not isinstance(item, Mapping):
         raise malformed(f"a {type(item).__name__}, not an object")
-    images = _images(item)
-    turns = [_turn(turn, number) for number, turn in enumerate(_turns(item))]
+    check_media(item)
+    images, turns = row_images(item), row_turns(item)
     _check_turns(turns)
-    markers = sum(len(_MARKER.findall(text)) for role, text in turns if role != "assistant")
-    if markers == 0 and len(images) == 1:
-        first = next(number for number, (role, _) in enumerate(turns) if role == "user")
-        turns[first] = ("user", f"<image>{turns[first][1]}")
-    elif markers != len(images):
-        raise malformed(f"{len(images)} images and {markers} <image> markers")
-    parts: list[Part] = []
-    roles: list[Role] = []
-    shown = 0
-    for role, text in turns:
-        for number, piece in enumerate([text] if role == "assistant" else _MARKER.split(text)):
-            if number:
-                parts.append(shown)
-                shown += 1
-            if piece.strip():
-                parts.append(piece.strip())
-            roles += [role] * (len(parts) - len(roles))
-    name = item.get("id")
-    uid = str(name) if isinstance(name, int) else optional_text(name, "id")
-    return Draft(uid or None, None, tuple(parts), images, as_json(others(item, _KNOWN)), tuple(roles))
+    turns = _shown_first(turns, len(images), turn_field(item))
+    for number, turn in enumerate(turns):
+        if not turn.says_something:
+            raise malformed(f"turn {number} says nothing")
+    shown = _placed_images([piece for turn in turns for piece in turn.pieces if isinstance(piece, Place)], images)
+    uid, no_uid = _uid(item.get("id"))
+    parts, roles = _parts(turns)
+    return Draft(uid or None, None, parts, shown, as_json(_about(item) | no_uid), roles)
 
 
-def _images(item: Mapping[str, Any]) -> tuple[DraftImage, ...]:
-    value = item.get("image", item.get("images"))
-    paths = []
-    for number, image in enumerate([value] if isinstance(value, str) else optional_list(value, "image")):
-        path = image.get("path") if isinstance(image, Mapping) else image
-        if not isinstance(path, str) or not path:
-            raise malformed(f"image {number} is no path")
-        paths.append(optional_text(path, f"image {number}") or "")
-    return tuple(DraftImage(path, metadata=as_json({"path": path})) for path in paths)
-
-
-def _turns(item: Mapping[str, Any]) -> list[Any]:
-    return optional_list(item.get("conversations", item.get("conversation")), "conversations")
-
-
-def _turn(turn: Any, number: int) -> tuple[Role, str]:
-    if not isinstance(turn, Mapping):
-        raise malformed(f"turn {number} is no object")
-    name = turn.get("from", turn.get("role"))
-    if not isinstance(name, str) or name not in _ROLES:
-        raise malformed(f"turn {number} is from {str(name)[:50]!r}: neither human nor gpt nor system")
-    text = optional_text(turn.get("value", turn.get("content")), f"turn {number}")
-    if text is None:
-        raise malformed(f"turn {number} says nothing")
-    return _ROLES[name], text
-
-
-def _check_turns(turns: list[tuple[Role, str]]) -> None:
-    if not any(role == "assistant" and text.strip() for role, text in turns):
+def _check_turns(turns: list[Turn]) -> None:
+    if not any(turn.role == "assistant" and turn.says_something for turn in turns):
         raise malformed("nobody answers")
-    if all(role != "user" for role, _ in turns):
+    if all(turn.role != "user" for turn in turns):
         raise malformed("nobody asks")
-    said = [role for role, _ in turns if role != "system"]
+    said = [speaker(turn.role) for turn in turns if turn.role != "system"]
     for number, (one, other) in enumerate(pairwise(said)):
         if one == other:
             raise malformed(f"turns {number} and {number + 1} are both the {one}'s")
+    for number, (turn, following) in enumerate(pairwise(turns)):
+        if turn.role == following.role:
+            raise malformed(f"turns {number} and {number + 1} are both the {turn.role}'s")
 
 
-SOURCE = SourceReader("llava", without_options(read), (".json", ".jsonl"), items=items)
+def _shown_first(turns: list[Turn], images: int, field: str) -> list[Turn]:
+    """The turns, with the images before the first question if no marker says where they stand."""
+    if any(isinstance(piece, Place) for turn in turns for piece in turn.pieces) or (images != 1 and field != EXCHANGES):
+        return turns
+    first = next(number for number, turn in enumerate(turns) if turn.role == "user")
+    asking = Turn("user", (*[Place()] * images, *turns[first].pieces))
+    return [*turns[:first], asking, *turns[first + 1 :]]
+
+
+def _placed_images(places: list[Place], images: list[DraftImage]) -> tuple[DraftImage, ...]:
+    """The images in the order in which they are read: each place has its own, or the next of the row."""
+    due = [place for place in places if place.image is None]
+    if len(due) != len(images):
+        raise malformed(f"{len(images)} images and {len(due)} <image> markers")
+    names = [json.loads(image.metadata).get("path", "") for image in images]
+    paths = [place.path for place in due if place.path is not None]
+    if sorted(paths) == sorted(names):
+        images = [images[names.index(path)] for path in paths]
+    else:
+        for place, name in zip(due, names, strict=True):
+            if place.path not in (None, name):
+                raise malformed(f"a place for {(place.path or '')[:100]!r} where {name[:100]!r} is due")
+    following = iter(images)
+    return tuple(next(following) if place.image is None else place.image for place in places)
+
+
+def _parts(turns: list[Turn]) -> tuple[tuple[Part, ...], tuple[Role, ...]]:
+    """Parts and their roles. Only an answer's own white space says something: code is indented by it."""
+    parts: list[Part] = []
+    roles: list[Role] = []
+    shown = 0
+    for turn in turns:
+        for piece in turn.pieces:
+            if isinstance(piece, Place):
+                parts.append(shown)
+                shown += 1
+            elif text := _answer(piece) if speaker(turn.role) == "assistant" else piece.strip():
+                parts.append(text)
+            roles += [turn.role] * (len(parts) - len(roles))
+    return tuple(parts), tuple(roles)
+
+
+def _answer(text: str) -> str:
+    """The answer without the blank lines before it and the white space behind it."""
+    text = text.rstrip()
+    begin = len(text) - len(text.lstrip())
+    return text[max(text.rfind(mark, 0, begin) for mark in "\r\n") + 1 :]
+
+
+def _uid(value: Any) -> tuple[str | None, dict[str, Any]]:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return (str(value), {}) if isinstance(value, int) else text_remark(value, "id")
+
+
+def _about(item: Mapping[str, Any]) -> dict[str, Any]:
+    """What the row says besides; of the Cauldron's exchanges, where they are from."""
+    used = turn_field(item)
+    unused = [name for name in (*TURN_FIELDS, EXCHANGES) if name != used and is_there(item.get(name))]
+    known = {"id", *IMAGE_FIELDS, *SYSTEM_FIELDS, *TURN_FIELDS, EXCHANGES} - set(unused)
+    about = others(item, known)
+    if used == EXCHANGES:
+        sources = [exchange.get("source") for exchange in item[used] if isinstance(exchange, Mapping)]
+        if any(sources):
+            about["sources"] = sources
+    return about
+
+
+SOURCE = SourceReader(
+    "llava", without_options(read), (".json", ".jsonl", ".parquet"), optional=None, items=items, is_list=True
+)

@@ -9,10 +9,10 @@ group and by column: its nested lists have broken readers that take whole chunke
 from collections.abc import Mapping
 from typing import Any
 
-from curation.sources.formats.fields import interleaved, json_value, optional_list, optional_text, web_image
+from curation.sources.formats.fields import interleaved, optional_list, web_image
+from curation.sources.formats.remarks import remark, text_remark
 from curation.sources.reader import SourceReader, without_options
 from schemas.records.document import Draft
-from schemas.records.quarantine import Rejected
 
 COLUMNS = ("texts", "images")
 OPTIONAL = ("image_hashes", "images_metadata", "metadata", "url", "cc_dump")
@@ -23,9 +23,9 @@ def read(row: Mapping[str, Any]) -> Draft:
     texts, urls = (optional_list(row.get(name), name) for name in COLUMNS)
     shown = sum(url is not None for url in urls)
     of_images: list[dict[str, Any]] = [{} for _ in range(shown)]
-    of_document = {"metadata": _lenient(row.get("metadata"), "metadata"), "cc_dump": row.get("cc_dump")}
+    of_document = {"metadata": remark(row.get("metadata"), "metadata"), "cc_dump": row.get("cc_dump")}
     for name, word in (("image_hashes", "hash"), ("images_metadata", "metadata")):
-        values = _lenient(row.get(name), name)
+        values = remark(row.get(name), name)
         if isinstance(values, list) and len(values) == shown:
             for about, value in zip(of_images, values, strict=True):
                 about[word] = value
@@ -34,16 +34,9 @@ def read(row: Mapping[str, Any]) -> Draft:
 
     told = iter(of_images)
     images = [None if url is None else web_image(url, next(told)) for url in urls]
-    kept = {name: value for name, value in of_document.items() if value not in (None, "", [])}
-    return interleaved(None, optional_text(row.get("url"), "url"), texts, images, kept)
-
-
-def _lenient(value: Any, name: str) -> Any:
-    """A string of JSON, parsed; one that is none stands as it is: no document should go for what is said about it."""
-    try:
-        return json_value(value, name)
-    except Rejected:
-        return value
+    url, no_url = text_remark(row.get("url"), "url")
+    kept = {name: value for name, value in (of_document | no_url).items() if value not in (None, "", [])}
+    return interleaved(None, url, texts, images, kept)
 
 
 SOURCE = SourceReader("mint-html", without_options(read), (".parquet",), columns=COLUMNS, optional=OPTIONAL)

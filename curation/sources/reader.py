@@ -34,6 +34,8 @@ class SourceReader:
     """TSV: raises a UsageError, in which the file isn't named, of a file's first lines (a hundred will do)."""
     items: Callable[[BinaryIO], Iterator[Any]] | None = None
     """JSON: the items of a file; raises a UsageError, in which the file isn't named."""
+    is_list: bool = False
+    """JSON: whether the items are the entries of the file's list, so that reading may begin at any of them."""
 
 
 def without_options(read: Callable[[Any], Draft | CaptionDraft]) -> Callable[[Any, ReadOptions], Draft | CaptionDraft]:

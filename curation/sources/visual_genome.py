@@ -6,13 +6,14 @@ and the size, in pixels of the image as published; the image is `{id}.jpg`, in o
 
 An image has some fifty phrases, each of a few words about one region: as samples of their own they would outweigh every
 other set fifty times over. So the caption is all of them, in the order of the file and each but once, joined by full
-stops; the regions are in the metadata, where a trainer may choose others.
+stops; the regions are in the metadata, where a trainer may choose others. A region whose box is no four numbers keeps
+its phrase, and what its box says stands there as it came.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
-from curation.sources.formats.fields import as_json, malformed, optional_list, optional_text
+from curation.sources.formats.fields import as_json, malformed, optional_list, trained_text
 from curation.sources.formats.json_list import entries
 from curation.sources.reader import SourceReader, without_options
 from schemas.records.document import CaptionDraft, DraftImage
@@ -30,13 +31,15 @@ def read(item: Any) -> CaptionDraft:
     """The captioned image of one object."""
     if not isinstance(item, Mapping):
         raise malformed(f"a {type(item).__name__}, not an object")
-    number = item.get("id", item.get("image_id"))
+    number = next((item[name] for name in ("id", "image_id") if item.get(name) is not None), None)
+    if isinstance(number, float) and number.is_integer():
+        number = int(number)
     if type(number) is not int:
         raise malformed("its id is not a whole number")
     regions = [_region(region, place) for place, region in enumerate(optional_list(item.get("regions"), "regions"))]
     phrases: dict[str, str] = {}
     for region in regions:
-        phrase = region["phrase"].rstrip(" .")
+        phrase = (region["phrase"] if isinstance(region, dict) else "").rstrip(" .")
         if phrase:
             phrases.setdefault(phrase.casefold(), phrase)
     if not phrases:
@@ -50,14 +53,13 @@ def read(item: Any) -> CaptionDraft:
     )
 
 
-def _region(region: Any, place: int) -> dict[str, Any]:
+def _region(region: Any, place: int) -> Any:
+    """What is kept of a region: a phrase without a box is a phrase, and what is no object has none."""
     if not isinstance(region, Mapping):
-        raise malformed(f"region {place} is no object")
-    box = [region.get(name) for name in _BOX]
-    if any(isinstance(value, bool) or not isinstance(value, int | float) for value in box):
-        raise malformed(f"region {place} has a box that is not four numbers")
-    phrase = " ".join((optional_text(region.get("phrase"), f"region {place}'s phrase") or "").split())
-    return {"region_id": region.get("region_id"), "phrase": phrase} | dict(zip(_BOX, box, strict=True))
+        return region
+    phrase = " ".join((trained_text(region.get("phrase"), f"region {place}'s phrase") or "").split())
+    box = {name: region.get(name) for name in _BOX}
+    return {"region_id": region.get("region_id"), "phrase": phrase} | box
 
 
-SOURCE = SourceReader("visual-genome", without_options(read), (".json",), is_captions=True, items=items)
+SOURCE = SourceReader("visual-genome", without_options(read), (".json",), is_captions=True, items=items, is_list=True)

@@ -10,7 +10,7 @@ from curation.tokens import token_counter
 from pipelines.cluster.runner import Runner
 from pipelines.ingest.download.run import downloaded_stores
 from pipelines.ingest.repeats import repeated_images
-from pipelines.ingest.row_watch import RETRIES, row_watch
+from pipelines.ingest.row_watch import RETRIES, RowWatch, row_watch
 from pipelines.ingest.stores.open import open_stores
 from pipelines.ingest.unit import Unit, UnitWork, images_of, read_draft
 from pipelines.inputs.source_files import Stretch, cut_file, source_files, stretch_items
@@ -24,6 +24,7 @@ from schemas.records.document import CaptionDraft
 from schemas.records.quarantine import Reason, Rejected
 
 FIRST_ROWS = 20  # none of which looks like the source's: then the rest won't either
+FIRST_SECONDS = 10.0  # of each: one that takes longer is judged when its unit is worked on
 
 _GIVE_STORES = "pass --images with img2dataset shards of them, a map of URLs to files, or a folder; or --download"
 _NOT_OF_THE_SET = {Reason.MALFORMED_ROW, Reason.MISSING_METADATA, Reason.MISSING_IMAGE}
@@ -54,7 +55,7 @@ class IngestJob(Job[Unit]):
     def check_unchanged(self, context: Context, units: Mapping[str, Unit]) -> None:
         """See `Job`. Downloads the images first, if told to: they are among the inputs."""
         todo = [unit for unit in units.values() if unit.name not in context.done]
-        watch = row_watch(context.runner, len(units) if todo else 0)
+        watch = row_watch(context.runner, len(units) if todo else 0, self.recipe.run.row_seconds)
         if self.recipe.download is not None:
             self._stores = downloaded_stores(self.recipe, context, list(units.values()), watch)
         self._work = UnitWork(self.recipe, context.output, self._stores, self._counter, watch)
@@ -114,9 +115,10 @@ def check_first_rows(recipe: IngestRecipe, reader: SourceReader, unit: Unit) -> 
     """Refuses a set that can't be the one it is called, or whose images are addresses that nothing is known of."""
     faults: list[str] = []
     is_sound = False  # one row at least: even so, the images of a later one may be addresses
+    watch = RowWatch(None, min(FIRST_SECONDS, recipe.run.row_seconds))
     rows = stretch_items(reader, unit.stretch)
     for number, item in zip(range(FIRST_ROWS), rows, strict=False):
-        draft = read_draft(reader, recipe, item)
+        draft = read_draft(reader, recipe, item, watch)
         if isinstance(draft, Rejected):
             is_sound |= draft.reason not in _NOT_OF_THE_SET
             faults.append(f"row {number}: {draft}")

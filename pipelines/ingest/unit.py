@@ -3,6 +3,7 @@
 The outputs of unit 7 are `00000007`, then `00000007_001` and so on where the samples don't fit into one.
 """
 
+import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -106,16 +107,24 @@ class UnitWork:
         """What becomes of each row, in their order."""
         shard = unit.stretch.path.rpartition("/")[2].rpartition(".")[0]
         for row, item in enumerate(self.watch.rows("ingest", unit.name, unit.stretch, rows)):
-            draft = read_draft(self.reader, self.recipe, item)
+            draft = read_draft(self.reader, self.recipe, item, self.watch)
             if isinstance(draft, Rejected):
                 uid = uid_of(item.content) if isinstance(item.content, TarSample) else None
                 yield QuarantinedRow.of(item.key, uid, STAGE, draft)
                 continue
+            repeats, key = unit.repeats.get(row, frozenset()), f"{unit.name}{row:06d}"
+            work = functools.partial(self._sample, draft, repeats, key, shard, item.key)
             try:
-                draft = self.without_repeats(self.looked_up(draft), unit.repeats.get(row, frozenset()))
-                yield self.made(draft, f"{unit.name}{row:06d}", shard, item.key)
+                made = self.watch.within(work)
             except Rejected as fault:
                 yield QuarantinedRow.of(item.key, draft.uid, STAGE, fault)
+            else:
+                yield made
+
+    def _sample(
+        self, draft: Draft | CaptionDraft, repeats: frozenset[int], key: str, shard: str, source_key: str
+    ) -> Made:
+        return self.made(self.without_repeats(self.looked_up(draft), repeats), key, shard, source_key)
 
     def made(self, draft: Draft | CaptionDraft, key: str, shard: str, source_key: str) -> Made:
         """The sample that the draft makes. Raises `Rejected`."""
@@ -157,7 +166,7 @@ class UnitWork:
         """Row in the unit, number in the row, and file, of each of its images that is there."""
         rows = stretch_items(self.reader, unit.stretch)
         for row, item in enumerate(self.watch.rows("repeats", unit.name, unit.stretch, rows)):
-            draft = read_draft(self.reader, self.recipe, item)
+            draft = read_draft(self.reader, self.recipe, item, self.watch)
             if isinstance(draft, Rejected):
                 continue
             for number, image in enumerate(images_of(self.looked_up(draft))):
@@ -219,12 +228,14 @@ class Shards:
         return Account(len(self._made) + len(self._left_out), self._left_out, counts)
 
 
-def read_draft(reader: SourceReader, recipe: IngestRecipe, item: Item) -> Draft | CaptionDraft | Rejected:
-    """What the source's reader makes of an item."""
+def read_draft(
+    reader: SourceReader, recipe: IngestRecipe, item: Item, watch: RowWatch
+) -> Draft | CaptionDraft | Rejected:
+    """What the source's reader makes of an item, in the time that a row may take."""
     if isinstance(item.content, Rejected):
         return item.content
     try:
-        return reader.read(item.content, recipe.read)
+        return watch.within(lambda: reader.read(item.content, recipe.read))
     except Rejected as fault:
         return fault
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from curation.sources import SourceReader
+from curation.sources.formats import json_list
 from pipelines.inputs import parquet_rows
 from pipelines.inputs.shards import missing_downloads
 from schemas.errors import ShardloomError, UsageError
@@ -36,6 +37,7 @@ class Stretch:
     first: int
     last: int
     is_whole: bool
+    begin: int = 0  # of a JSON list: the byte at which its first row begins; 0: at the beginning of the list
 
     @property
     def label(self) -> str:
@@ -77,13 +79,24 @@ def cut_file(reader: SourceReader, rows: int, path: str) -> list[Stretch]:
         if path.endswith(".parquet"):
             bounds = list(parquet_rows.row_bounds(file, reader, rows, path))
         elif path.endswith(".json"):
-            count = sum(1 for _ in _json_items(file, reader, path))
-            bounds = [(start, min(start + rows, count), 0, size) for start in range(0, count, rows)]
+            return _cut_json(file, reader, rows, path, size)
         else:
             _check_lines(file, reader, path)
             bounds = list(_line_bounds(file, reader, rows, size))
     is_whole = len(bounds) == 1
     return [Stretch(path, *((*bound[:2], 0, size) if is_whole else bound), is_whole) for bound in bounds]
+
+
+def _cut_json(file: BinaryIO, reader: SourceReader, rows: int, path: str, size: int) -> list[Stretch]:
+    """Cuts a JSON file by its items; where those are a list's entries, each unit begins to read at its own."""
+    begins = [0]
+    count = 0
+    for count, place in enumerate(_json_places(file, reader, path), start=1):
+        if count > 1 and count % rows == 1 % rows:
+            begins.append(place)
+    stops = [min(start + rows, count) for start in range(0, count, rows)]
+    bounds = zip(range(0, count, rows), stops, begins, strict=False)
+    return [Stretch(path, start, stop, 0, size, count <= rows, begin) for start, stop, begin in bounds]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +139,7 @@ def _row_items(file: BinaryIO, is_local: bool, reader: SourceReader, stretch: St
     if stretch.path.endswith(".parquet"):
         items: Iterator[Any] = parquet_rows.rows(file, reader, stretch.path, stretch.start, stop, is_local)
     elif stretch.path.endswith(".json"):
-        items = itertools.islice(_json_items(file, reader, stretch.path), stretch.start, stop)
+        items = _json_items(file, reader, stretch, stop)
     else:
         items = (_text(line) for _, line in _lines(file, reader, stretch.first, stretch.last))
     due = iter(range(stretch.start, stop))
@@ -136,12 +149,24 @@ def _row_items(file: BinaryIO, is_local: bool, reader: SourceReader, stretch: St
         raise ShardloomError(f"{stretch.path} has become shorter since the run began: run again")
 
 
-def _json_items(file: BinaryIO, reader: SourceReader, path: str) -> Iterator[Any]:
+def _json_places(file: BinaryIO, reader: SourceReader, path: str) -> Iterator[int]:
+    """Yields where each item of a JSON file begins: its byte, or 0 where an item has none of its own."""
     assert reader.items is not None  # all readers of .json have it
     try:
-        yield from reader.items(file)
+        yield from json_list.places(file) if reader.is_list else (0 for _ in reader.items(file))
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
+
+
+def _json_items(file: BinaryIO, reader: SourceReader, stretch: Stretch, stop: int) -> Iterator[Any]:
+    assert reader.items is not None
+    try:
+        if reader.is_list:
+            yield from itertools.islice(json_list.entries(file, stretch.begin, stretch.start), stop - stretch.start)
+        else:
+            yield from itertools.islice(reader.items(file), stretch.start, stop)
+    except UsageError as error:
+        raise UsageError(f"{stretch.path}: {error}") from None
 
 
 def _check_lines(file: BinaryIO, reader: SourceReader, path: str) -> None:

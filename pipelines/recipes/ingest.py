@@ -11,11 +11,17 @@ from pipelines.recipes.download import DownloadOptions
 from schemas.errors import UsageError
 from schemas.output_set.options import Globs
 
+ROW_SECONDS = 300.0
+"""A document of the most pixels that are taken, eight times `max_pixels`, took 200 s on a slow core as PNG."""
+
 
 class IngestRun(RunOptions):
     """How an ingest run is carried out."""
 
     download_threads: int = Field(32, gt=0, le=1024, description="connections at once, of each worker")
+    row_seconds: float = Field(
+        ROW_SECONDS, gt=0, le=86_400, description="CPU seconds of one row, after which it is left out"
+    )
 
 
 class IngestRecipe(Recipe):

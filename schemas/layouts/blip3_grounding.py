@@ -17,7 +17,15 @@ from typing import Any
 import pyarrow as pa
 
 from schemas.errors import one_line
-from schemas.layouts.blip3_ocr import LEAD_IN, POSITIONS, box_and_confidence, escape_tagged, unescape_tagged
+from schemas.layouts.blip3_ocr import (
+    BOX,
+    LEAD_IN,
+    POSITION,
+    box_and_confidence,
+    escape_tagged,
+    position_of,
+    unescape_tagged,
+)
 from schemas.records.box import Box
 from schemas.records.caption import Caption
 
@@ -38,11 +46,13 @@ _CLOSING = re.compile(r"\]\s*+\Z")
 
 _NUMBER = r"\s*+(-?[0-9]{1,9}(?:\.[0-9]{1,17})?)\s*+"  # possessive here and below: no text may take quadratic time
 _POINT = rf"[\[(]{_NUMBER},{_NUMBER}[\])]"
-_PLACES = (rf"({'|'.join(POSITIONS)})", rf"starts at {_POINT} and extends up ?to {_POINT}")
+_PLACES = (f"({POSITION})", rf"starts at {_POINT} and extends up ?to {_POINT}")
 _NAME = r"((?:[^<]++|<(?!/?(?:object|bbox)>))*+)"
-_OBJECT = rf"<object>{_NAME}</object>\s*+<bbox>(?:{_POINT}\s*+{_POINT}|{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER})</bbox>"
-_MARKED = (*(re.compile(rf" \({place}\)") for place in _PLACES), re.compile(_OBJECT))
-_LISTED = (*(re.compile(rf"(.*?) \({place}\)", re.DOTALL) for place in _PLACES), re.compile(_OBJECT))
+_OBJECT = rf"<object>{_NAME}</object>\s*+{BOX}"
+_BRACKET = rf"\(\s*+{BOX}\s*+\)"  # as in the body of the paper, where no tag shows how far back the name goes
+_BARE = rf"((?:[^<(]++|<(?!/?(?:object|bbox)>)|\((?!\s*+<bbox>))++){_BRACKET}"
+_MARKED = (*(re.compile(rf" \({place}\)") for place in _PLACES), re.compile(f"{_OBJECT}| {_BRACKET}"))
+_LISTED = (*(re.compile(rf"(.*?) \({place}\)", re.DOTALL) for place in _PLACES), re.compile(f"{_OBJECT}|{_BARE}"))
 _NEXT = re.compile(r"\s*+,\s?")  # one space: a name may begin with another
 _END = re.compile(r"\s*+(?:\.\s*+)?\Z")
 
@@ -65,7 +75,7 @@ class Place:
     """One thing as a caption tells it."""
 
     name: str | None
-    """None for a mention in granularities 0 and 1, where nothing shows how far back its name goes."""
+    """None for a mention that has no tags, where nothing shows how far back its name goes."""
     end: int | None
     """Where the mention ends in `GroundedText.caption`, in characters; None in the tail sentence."""
     position: str | None = None
@@ -169,9 +179,10 @@ def parse_metadata(metadata: str) -> list[GroundingEntry]:
 def parse_text(text: str, granularity: int) -> GroundedText:
     """Takes one caption's text apart. Every text can be: what has no markup is a caption without places.
 
-    Takes `up to` and `upto`, `[]` and `()`, and both forms of `<bbox>`. The tail sentence is the one behind the last
-    "The image contains" if that is from end to end a list of places. ValueError: an unknown granularity, a text too
-    long.
+    Takes `up to` and `upto`, `[]` and `()`, both forms of `<bbox>`, and both forms that the body of the paper has:
+    `dog (<bbox>x1, y1, x2, y2</bbox>)` and `dog (top-left corner of the image)`. The tail sentence is the one behind
+    the last "The image contains" if that is from end to end a list of places. ValueError: an unknown granularity, a
+    text too long.
     """
     if granularity not in GRANULARITIES:
         raise ValueError(f"granularity {granularity} is not one of 0 to 2")
@@ -185,10 +196,10 @@ def parse_text(text: str, granularity: int) -> GroundedText:
     position = length = 0
     for match in _MARKED[granularity].finditer(body):
         before, printed = unescape_marked(body[position : match.start()], granularity), match.groups()
-        name = unescape_marked(match[1], granularity) if granularity == 2 else None
+        name = unescape_marked(match[1], granularity) if granularity == 2 and match[1] is not None else None
         parts += [before, name or ""]
         length += len(before) + len(name or "")
-        mentions.append(_place(name, length, granularity, printed if name is None else printed[1:]))
+        mentions.append(_place(name, length, granularity, printed[1:] if granularity == 2 else printed))
         position = match.end()
     parts.append(unescape_marked(body[position:], granularity))
     return GroundedText("".join(parts), mentions, tail or [])
@@ -222,8 +233,10 @@ def _parse_list(text: str, position: int, granularity: int) -> list[Place] | Non
     """The places from `position` to the text's end, or None if anything else stands there."""
     places: list[Place] = []
     while match := _LISTED[granularity].match(text, position):
-        name = unescape_marked(_unescape(match[1], *_LEADS), granularity)
-        places.append(_place(name, None, granularity, match.groups()[1:]))
+        name, *printed = (group for group in match.groups() if group is not None)
+        is_bare = granularity == 2 and match[1] is None
+        name = unescape_marked(_unescape(name.rstrip() if is_bare else name, *_LEADS), granularity)
+        places.append(_place(name, None, granularity, printed))
         if _END.match(text, match.end()):
             return places
         following = _NEXT.match(text, match.end())
@@ -236,7 +249,7 @@ def _parse_list(text: str, position: int, granularity: int) -> list[Place] | Non
 def _place(name: str | None, end: int | None, granularity: int, printed: Sequence[str | None]) -> Place:
     values = [value for value in printed if value is not None]  # a box has groups for each of its forms
     if granularity == 0:
-        return Place(name, end, position=values[0])
+        return Place(name, end, position=position_of(values[0]))
     x1, y1, x2, y2 = map(float, values)
     return Place(name, end, box=(x1, y1, x2, y2))
 

@@ -33,6 +33,19 @@ POSITIONS = (
 )
 """The words of granularity 1: the 3 x 3 grid on a box's centre, row by row."""
 
+_IMAGE_POSITIONS = (
+    r"(?:at the )?top[- ]left corner",
+    r"(?:at the )?top(?: cent(?:er|re))?",
+    r"(?:at the )?top[- ]right corner",
+    r"(?:on the )?left(?: side)?",
+    r"(?:in the )?cent(?:er|re)",
+    r"(?:on the )?right(?: side)?",
+    r"(?:at the )?bottom[- ]left corner",
+    r"(?:at the )?bottom(?: cent(?:er|re))?",
+    r"(?:at the )?bottom[- ]right corner",
+)
+"""Patterns of what stands before "of the image" in the paper's body ("top-left corner"), for each of `POSITIONS`."""
+
 MAX_CHARACTERS = 1 << 26  # of one JSON string or caption that is read; a page of dense print needs less than 2 ** 20
 
 _MAX_LEAD_INS = 16  # places at which a sentence after a raw caption is looked for
@@ -43,11 +56,16 @@ _SHARE = r"([0-9]{1,9}(?:/[1-9][0-9]{0,8})?)"
 
 QUOTED = r'(?:"((?>[^"\\]*(?:\\.[^"\\]*)*))"|“([^”]*)”)'
 """Pattern (DOTALL) of a text in quotes, in which a backslash escapes; curly quotes, as in print, escape nothing."""
-TAGGED = rf"<ocr>(?>(.*?)</ocr>)\s*+<bbox>(?:{_POINT}\s*+{_POINT}|{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER})</bbox>"
+BOX = rf"<bbox>(?:{_POINT}\s*+{_POINT}|{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER})</bbox>"
+"""Pattern of a box in tags, as two points (Figure 4) or four numbers (the body of the paper)."""
+TAGGED = rf"<ocr>(?>(.*?)</ocr>)\s*+{BOX}"
 """Pattern (DOTALL) of a text and its box in tags."""
 
+POSITION = rf"(?:{'|'.join(POSITIONS)}|(?i:(?:{'|'.join(_IMAGE_POSITIONS)}) of the image))"
+"""Pattern of the words of granularity 1, as `position_of` takes them."""
+
 PLACES = (
-    rf" \(?(?:located )?({'|'.join(POSITIONS)})\)?",
+    rf" \(?(?:located )?({POSITION})\)?",
     rf" \(?located at {_SHARE} of the image from top to bottom and {_SHARE} of the image from left to right\)?",
     rf" \(?approximately starts at {_POINT} and extends up ?to {_POINT}\)?",
     rf" \(?starts at {_POINT} and extends up ?to {_POINT}\)?",
@@ -58,6 +76,15 @@ _SEGMENTS = (
     *(re.compile(QUOTED + place, re.DOTALL) for place in ("", *PLACES)),
     re.compile(f'["“]?{TAGGED}["”]?', re.DOTALL),
 )
+# The body of the paper puts what is known in brackets behind a text that needs no quotes. It ends at the bracket, holds
+# no tag, and no lead-in: what stands before one is the raw caption.
+_BRACKETED = {
+    granularity: re.compile(
+        rf"(?:{QUOTED}\s*+|(?![\"“])((?:[^<(T]++|<(?!{_TAG})|T(?!{LEAD_IN[1:]})|\((?!{place}\)))++))\({place}\)",
+        re.DOTALL,
+    )
+    for granularity, place in ((1, rf"\s*+({POSITION})\s*+"), (5, rf"\s*+{BOX}\s*+"))
+}
 _START = re.compile(r"(?:The image contains\s+)?(?:the text\s+)?", re.IGNORECASE)
 _NEXT = re.compile(r"\s*+,\s*+(?:the text\s+)?", re.IGNORECASE)
 _END = re.compile(r"\s*+(?:\.\s*+)?\Z")
@@ -146,7 +173,8 @@ def parse_segments(text: str, granularity: int) -> list[Segment]:
     """Reads one caption's text back into what it says of each line of text.
 
     Takes `up to` and `upto`, `[]` and `()`, both forms of `<bbox>`, straight and curly quotes (none are needed round
-    tags), and text with or without the lead-in and "the text". What stands before a lead-in is taken for the raw
+    tags, nor before brackets that hold a `<bbox>` or "top-left corner of the image", as in the body of the paper), and
+    text with or without the lead-in and "the text". What stands before a lead-in is taken for the raw
     caption and skipped. An empty text has no segments. ValueError says from which character on a text can't be read.
     """
     if granularity not in GRANULARITIES:
@@ -181,10 +209,12 @@ def _read_list(text: str, start: int, granularity: int) -> list[Segment] | int:
     segments: list[Segment] = []
     opening = _START.match(text, start)
     while opening:
-        match = _SEGMENTS[granularity].match(text, opening.end())
+        match, read = _SEGMENTS[granularity].match(text, opening.end()), _segment
+        if not match and granularity in _BRACKETED:
+            match, read = _BRACKETED[granularity].match(text, opening.end()), _bracketed
         if not match:
             return opening.end()
-        segments.append(_segment(match, granularity))
+        segments.append(read(match, granularity))
         if _END.match(text, match.end()):
             return segments
         start, opening = match.end(), _NEXT.match(text, match.end())
@@ -201,12 +231,32 @@ def _segment(match: re.Match[str], granularity: int) -> Segment:
         case 0:
             return Segment(text)
         case 1:
-            return Segment(text, position=rest[0])
+            return Segment(text, position=position_of(rest[0]))
         case 2:
             return Segment(text, centre=(Fraction(rest[0]), Fraction(rest[1])))
         case _:
             x1, y1, x2, y2 = map(float, rest)
             return Segment(text, box=(x1, y1, x2, y2))
+
+
+def _bracketed(match: re.Match[str], granularity: int) -> Segment:
+    straight, curly, *others = match.groups()
+    groups = [group for group in others if group is not None]  # a box has groups for each of its forms
+    text = unescape_quoted(straight) if straight is not None else curly
+    if text is None:
+        text = groups.pop(0).rstrip()
+    if granularity == 1:
+        return Segment(text, position=position_of(groups[-1]))
+    x1, y1, x2, y2 = map(float, groups)
+    return Segment(text, box=(x1, y1, x2, y2))
+
+
+def position_of(words: str) -> str:
+    """Returns which of `POSITIONS` words are that `POSITION` matches."""
+    for place, position in zip(_IMAGE_POSITIONS, POSITIONS, strict=True):
+        if re.fullmatch(f"{place} of the image", words, re.IGNORECASE):
+            return position
+    return words
 
 
 def _load(column: str, name: str, kind: type) -> Any:

@@ -27,10 +27,12 @@ from schemas.records.quarantine import Rejected
 Part = str | int
 """A text, or the number of an image, from 0."""
 
-Role = Literal["system", "user", "assistant"]
-"""Who speaks in a part of a conversation. What the assistant says is what a trainer learns."""
+Role = Literal["system", "user", "assistant", "context"]
+"""Who speaks in a part of a conversation. A trainer learns what the assistant says; "context" is the assistant, too, in
+a turn that is not to be learnt."""
 
 ROLES: tuple[Role, ...] = ("system", "user", "assistant")
+"""Those who speak."""
 
 ImageSource = bytes | str | Rejected
 """An image's file; or the address (URL or file name) that a store has it under; or why it is lost."""
@@ -104,6 +106,11 @@ class CaptionDraft:
     alt_text: str = ""
     captions: str = "[]"  # JSON list of {text, granularity, include_datacomp_raw_cap}
     metadata: str = "{}"
+
+
+def speaker(role: Role) -> Role:
+    """Returns who speaks in a part of this role: one of `ROLES`."""
+    return "assistant" if role == "context" else role
 
 
 def validate(document: Document) -> None:
@@ -330,7 +337,7 @@ def _check_roles(roles: tuple[Role, ...], parts: int) -> None:
     if len(roles) != parts:
         raise ValueError(f"roles: {len(roles)} of {parts} parts")
     for number, role in enumerate(roles):
-        if role not in ROLES:
+        if speaker(role) not in ROLES:
             raise ValueError(f"part {number}: its role {role!r} is not one of {', '.join(ROLES)}")
 
 

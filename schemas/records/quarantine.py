@@ -17,6 +17,8 @@ class Reason(StrEnum):
     DUPLICATE_KEY = "duplicate_key"  # the shard had this key before, or the sample has a member twice
     UNSAFE_MEMBER = "unsafe_member"  # a link, a device, or a name that leaves its folder
     INCOMPLETE = "incomplete"  # the shard ends, or stops making sense, inside this sample
+    # its caption or another text to train on
+    NOT_TEXT = "not_text"  # a list, an object, bytes that are not UTF-8, half of a surrogate pair
     # the image
     NOT_AN_IMAGE = "not_an_image"
     UNSUPPORTED_FORMAT = "unsupported_format"  # an image, of a kind that web data should not hold (PSD, EPS, ...)
@@ -37,6 +39,8 @@ class Reason(StrEnum):
     MISALIGNED = "misaligned"  # the caption was made from other bytes than the image's
     # reading published sets
     MALFORMED_ROW = "malformed_row"  # not laid out as its set is
+    UNSUPPORTED_MEDIA = "unsupported_media"  # a video or a sound, without which its text would teach to invent
+    TOO_SLOW = "too_slow"  # work on this row took longer than a row may
     LOST_IMAGE = "lost_image"  # an image that its document or caption refers to is nowhere to be had
     # documents: filters set in the recipe
     EMPTY_DOCUMENT = "empty_document"  # neither text nor images are left

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from schemas.records.document import ROLES, Role
+from schemas.records.document import ROLES, Role, speaker
 from training.model.tokens import TextTokenizer
 
 Ids = tuple[int, ...]
@@ -41,9 +41,13 @@ class ChatTemplate:
         words = () if system is None else (*openings["system"], *tokenizer.encode(system), *closing)
         return cls(openings, closing, newline, words)
 
+    def opening(self, role: Role) -> Ids:
+        """Returns what stands before a turn of this role."""
+        return self.openings[speaker(role)]
+
     def overhead(self, roles: Sequence[Role], images: int) -> int:
         """Tokens of a conversation besides its texts and images."""
         turns = [role for role, _ in groupby(roles)]
-        around = sum(len(self.openings[role]) + len(self.closing) for role in turns)
+        around = sum(len(self.opening(role)) + len(self.closing) for role in turns)
         system = 0 if turns[:1] == ["system"] else len(self.system)
         return system + around + images * len(self.after_image)

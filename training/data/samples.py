@@ -90,7 +90,7 @@ class SampleReader:
         turns = groupby(zip(roles, parts, strict=True), key=lambda spoken: spoken[0])
         for role, spoken in turns:
             is_learnt = role == "assistant"
-            segment.add(chat.openings[role], False)
+            segment.add(chat.opening(role), False)
             for _, part in spoken:
                 if isinstance(part, int):
                     self._add_image(segment, part, tiles)

@@ -1,4 +1,8 @@
-"""The entries of a long JSON list, one by one: a file of a gigabyte would take several as Python's objects."""
+"""Reads the entries of a long JSON list one by one: a file of a gigabyte would take several as Python's objects.
+
+It refuses what `json.loads` refuses of the same bytes, wherever the file is cut into pieces as it is read; besides, it
+refuses what is not UTF-8 and an entry of over `MAX_JSON` characters.
+"""
 
 import codecs
 import json
@@ -11,31 +15,46 @@ from schemas.records.document import MAX_JSON
 
 PIECE = 1 << 20  # bytes read at once
 
-_AFTER = tuple(",] \t\r\n")
 _SPACE = re.compile(r"[ \t\r\n]*+")
+_REST_OF_NUMBER = re.compile(r"[-+.0-9eE]*+\Z")
 
 
-def entries(file: BinaryIO) -> Iterator[Any]:
-    """The entries, in order. UsageError, to which the caller adds which file it is: it is no list, or one cut short."""
+def entries(file: BinaryIO, start: int = 0, number: int = 0) -> Iterator[Any]:
+    """Yields the entries in their order.
+
+    `start` is the byte at which entry `number` begins, as `places` gives it; 0 is the beginning of the list. Raises
+    `UsageError`, to which the caller adds which file it is: it is no list, or not one from end to end.
+    """
+    return (value for _, value in _placed(file, start, number))
+
+
+def places(file: BinaryIO) -> Iterator[int]:
+    """Yields the byte at which each entry begins; reads, checks and raises as `entries` does."""
+    return (place for place, _ in _placed(file, 0, 0))
+
+
+def _placed(file: BinaryIO, start: int, number: int) -> Iterator[tuple[int, Any]]:
     decoder = json.JSONDecoder(parse_constant=lambda _: None)
-    text = _Text(file)
-    if text.next_character() != "[":
-        raise UsageError("it does not begin as a JSON list does")
-    text.at += 1
-    number = 0
-    if text.next_character() == "]":
+    text = _Text(file, start)
+    if start == 0:
+        if text.next_character() == "\ufeff" and text.place() == 0:
+            text.at += 1
+        if text.next_character() != "[":
+            raise UsageError("it does not begin as a JSON list does")
+        text.at += 1
+    mark = text.next_character()
+    if start == 0 and mark == "]":
         text.at += 1
     else:
-        while True:
-            yield text.value(decoder, number)
+        while mark != "]":
+            yield text.place(), text.value(decoder, number)
             number += 1
             mark = text.next_character()
             text.at += 1
-            if mark == "]":
-                break
-            if mark != ",":
+            if mark not in ("]", ","):
                 raise UsageError(f"its JSON list breaks off after entry {number - 1}")
-            text.next_character()
+            if mark == ",":
+                text.next_character()
     if text.next_character():
         raise UsageError("something comes after its JSON list")
 
@@ -43,12 +62,20 @@ def entries(file: BinaryIO) -> Iterator[Any]:
 class _Text:
     """A file's text, read as it is asked for; `at` is where the next character lies in what is held."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self._decoder = file, codecs.getincrementaldecoder("utf-8-sig")()
+    def __init__(self, file: BinaryIO, start: int) -> None:
+        file.seek(start)
+        self._file, self._decoder = file, codecs.getincrementaldecoder("utf-8")()
         self.held, self.at = "", 0
+        self._known, self._place = 0, start  # a character of what is held, and the byte of the file at which it lies
+
+    def place(self) -> int:
+        """Returns the byte of the file at which the next character lies."""
+        self._place += len(self.held[self._known : self.at].encode())
+        self._known = self.at
+        return self._place
 
     def next_character(self) -> str:
-        """The next character that is no space, still unread; empty at the end."""
+        """Returns the next character that is no space, still unread; empty at the end."""
         while True:
             space = _SPACE.match(self.held, self.at)
             self.at = space.end() if space else self.at
@@ -58,30 +85,35 @@ class _Text:
                 return ""
 
     def value(self, decoder: json.JSONDecoder, number: int) -> Any:
-        """The value that begins here; afterwards the text goes on behind it."""
+        """Returns the value that begins here; afterwards the text goes on behind it."""
         while True:
             fault: ValueError | None = None
-            value, end = None, 0
+            value, length = None, 0  # in characters, for what is held moves when more is read
             try:
                 value, end = decoder.raw_decode(self.held, self.at)
+                length = end - self.at
             except RecursionError:
                 raise UsageError(f"entry {number} of its JSON list is nested too deep") from None
             except ValueError as error:
                 fault = error
-            if fault is None and self.held[end : end + 1] in _AFTER:  # a number may go on: "1" and "1." with "1.5"
-                self.at = end
+            if fault is None and not self._may_go_on(value, self.at + length):
+                self.at += length
                 return value
-            length = len(self.held) - self.at
-            if length > MAX_JSON:
+            held = len(self.held) - self.at
+            if held > MAX_JSON:
                 raise UsageError(f"entry {number} of its JSON list has over {MAX_JSON} characters")
             # twice as much each time: all tries together then cost no more than the last one, twice
-            while len(self.held) - self.at < 2 * length and self._more():
+            while len(self.held) - self.at < 2 * held and self._more():
                 pass
-            if len(self.held) - self.at == length:
+            if len(self.held) - self.at == held:  # the file has ended
                 if fault is not None:
                     raise UsageError(f"entry {number} of its JSON list makes no sense: {fault}")
-                self.at = end
+                self.at += length
                 return value
+
+    def _may_go_on(self, value: Any, end: int) -> bool:
+        """Says whether what is read next may belong to a number that ends here: to "1" and "1." with "1.5"."""
+        return isinstance(value, int | float) and _REST_OF_NUMBER.match(self.held, end) is not None
 
     def _more(self) -> bool:
         piece = self._file.read(PIECE)
@@ -89,5 +121,6 @@ class _Text:
             text = self._decoder.decode(piece, final=not piece)
         except UnicodeDecodeError:
             raise UsageError("it is not UTF-8") from None
-        self.held, self.at = self.held[self.at :] + text, 0
+        self.place()
+        self.held, self.at, self._known = self.held[self.at :] + text, 0, 0
         return bool(piece)

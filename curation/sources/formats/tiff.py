@@ -57,8 +57,7 @@ def frames(data: bytes, links: Sequence[bytes], limits: DecodeLimits) -> list[by
     found: list[bytes | Rejected] = []
     left = MAX_FULL * limits.max_pixels
     for link in links:
-        place = 8 if _KINDS[data[:4]][1] else 4
-        single = data[:place] + link + data[place + len(link) :]  # the file as one that begins with this frame
+        single = _single(data, link)
         try:
             width, height = image_size(single, limits)
             left -= width * height
@@ -69,6 +68,20 @@ def frames(data: bytes, links: Sequence[bytes], limits: DecodeLimits) -> list[by
         except Rejected as fault:
             found.append(fault)
     return found
+
+
+def size(data: bytes, link: bytes, limits: DecodeLimits) -> tuple[int, int] | None:
+    """Returns width and height of the frame that the link leads to, in pixels; None if its header cannot be read."""
+    try:
+        return image_size(_single(data, link), limits)
+    except Rejected:
+        return None
+
+
+def _single(data: bytes, link: bytes) -> bytes:
+    """The file as one that begins with this frame."""
+    place = 8 if _KINDS[data[:4]][1] else 4
+    return data[:place] + link + data[place + len(link) :]
 
 
 def _frame(single: bytes, limits: DecodeLimits) -> bytes:

@@ -86,7 +86,7 @@ def unit_addresses(recipe: IngestRecipe, reader: SourceReader, output: Folder, w
     urls: set[str] = set()
     rows = stretch_items(reader, unit.stretch)
     for item in watch.rows("addresses", unit.name, unit.stretch, rows):
-        draft = read_draft(reader, recipe, item)
+        draft = read_draft(reader, recipe, item, watch)
         if not isinstance(draft, Rejected):
             urls.update(image.source for image in images_of(draft) if isinstance(image.source, str))
     found = sorted((address_hash(url), url) for url in urls if is_web_address(url))

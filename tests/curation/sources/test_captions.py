@@ -184,13 +184,34 @@ def test_visual_genome_joins_phrases_and_keeps_boxes() -> None:
         ({"id": "../../x", "regions": []}, "malformed_row: its id is not a whole number"),
         ({"id": 7, "regions": []}, "no_caption: no region has a phrase"),
         ({"id": 7, "regions": {}}, "malformed_row: regions is a dict, not a list"),
-        ({"id": 7, "regions": [3]}, "malformed_row: region 0 is no object"),
-        ({"id": 7, "regions": [region(0, 3)]}, "malformed_row: region 0's phrase is a int, not a text"),
-        ({"id": 7, "regions": [region(0, "a", x="1")]}, "malformed_row: region 0 has a box that is not four numbers"),
+        ({"id": 7, "regions": [3]}, "no_caption: no region has a phrase"),
+        ({"id": 7, "regions": [region(0, ["a"])]}, "malformed_row: region 0's phrase is a list, not a text"),
+        (
+            {"id": 7, "regions": [region(0, "\ud83d")]},
+            "not_text: region 0's phrase: half of a surrogate pair at character 0",
+        ),
     ],
 )
 def test_visual_genome_objects_that_are_left_out(item: Any, fault: str) -> None:
     assert reason("visual-genome", item) == fault
+
+
+def test_a_bad_box_costs_visual_genome_no_phrase() -> None:
+    """A region of a null width, one without a box, one that is none: the others stay as they are."""
+    bare = {"region_id": 3, "phrase": "bare"}
+    regions = [region(0, "one"), region(1, "two", width=None), region(2, "three", x="1"), bare, None, 5, [1]]
+    assert read("visual-genome", {"id": 7, "regions": [*regions, region(4, 12)]}).text == "one. two. three. bare. 12"
+    draft = read("visual-genome", {"id": 7.0, "regions": regions})
+    assert (draft.text, draft.uid, draft.image.source) == ("one. two. three. bare", "7", "7.jpg")
+    box = {"x": 0, "y": 5, "width": 30, "height": 40}
+    assert json.loads(draft.metadata)["regions"] == [
+        {"region_id": 0, "phrase": "one"} | box,
+        {"region_id": 1, "phrase": "two"} | box | {"x": 10, "width": None},
+        {"region_id": 2, "phrase": "three"} | box | {"x": "1"},
+        {"region_id": 3, "phrase": "bare"} | dict.fromkeys(box),
+        *[None, 5, [1]],
+    ]
+    assert read("visual-genome", {"id": None, "image_id": 8, "regions": [bare]}).uid == "8"
 
 
 # DataComp

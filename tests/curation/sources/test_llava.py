@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +27,9 @@ def read(item: Any) -> Draft:
 
 def turns(*texts: str) -> list[dict[str, str]]:
     return [{"from": ("human", "gpt")[number % 2], "value": text} for number, text in enumerate(texts)]
+
+
+SYSTEM = {"from": "system", "value": "Be short."}
 
 
 def test_one_image_where_its_marker_is() -> None:
@@ -89,6 +93,55 @@ def test_text_alone_and_the_spellings_of_mantis_and_mmdu() -> None:
         ({"conversations": ["a"]}, "turn 0 is no object"),
         ({"conversations": "a"}, "conversations is a str, not a list"),
         ({"image": [3], "conversations": turns("a", "b")}, "image 0 is no path"),
+        ({"image": [{"bytes": b"", "path": None}], "conversations": turns("a", "b")}, "image 0 is no path"),
+        (
+            {"image": "data:image/png;base64,?", "conversations": turns("a", "b")},
+            "image 0 is a data: URL without base64",
+        ),
+        ({"conversations": turns("Q1?", "", "Q2?", "A2.")}, "turn 1 says nothing"),
+        ({"conversations": turns("Q1?", " \n", "Q2?", "A2.")}, "turn 1 says nothing"),
+        ({"conversations": turns("Q1?", "A1.", "\t", "A2.")}, "turn 2 says nothing"),
+        ({"conversations": turns("Q1?", "A1.", "Q2?", "")}, "turn 3 says nothing"),
+        ({"conversations": turns("Q1?", " <image>\n", "Q2?", "A2.")}, "turn 1 says nothing"),
+        (
+            {"conversations": [SYSTEM, {"from": "system", "value": ""}, *turns("a", "b")]},
+            "turns 0 and 1 are both the system's",
+        ),
+        ({"conversations": [SYSTEM, SYSTEM, *turns("a", "b")]}, "turns 0 and 1 are both the system's"),
+        ({"conversations": [{"from": "system", "value": " "}, *turns("a", "b")]}, "turn 0 says nothing"),
+        ({"conversations": [turns("a")[0], SYSTEM, *turns("a", "b")]}, "turns 0 and 1 are both the user's"),
+        ({"system": "s", "system_prompt": "t", "conversations": turns("a", "b")}, "system and system_prompt differ"),
+        (
+            {"system": "s", "conversations": [SYSTEM, *turns("a", "b")]},
+            "the row's system prompt is not that of its first turn",
+        ),
+        ({"system": 3, "conversations": turns("a", "b")}, "system is a int, not a text"),
+        (
+            {"image": "a", "images": ["b"], "conversations": turns("a", "b")},
+            "image and images differ: 1 and 1 images, or others",
+        ),
+        ({"conversations": turns("<Image> ?", "x")}, "0 images and 1 <image> markers"),
+        ({"conversations": turns("<img>a.jpg</img> ?", "x")}, "0 images and 1 <image> markers"),
+        ({"conversations": turns("<im_start><image><im_end> ?", "x")}, "0 images and 1 <image> markers"),
+        (
+            {"image": "a.jpg", "conversations": turns("<img>b.jpg</img> ?", "x")},
+            "a place for 'b.jpg' where 'a.jpg' is due",
+        ),
+        (
+            {"image": ["a.jpg", "b.jpg"], "conversations": turns("<image><img>a.jpg</img> ?", "x")},
+            "a place for 'a.jpg' where 'b.jpg' is due",
+        ),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "file"}]}]},
+            "turn 0 has a part of the type 'file': neither text nor image",
+        ),
+        (
+            {"messages": [{"role": "user", "content": [3]}]},
+            "turn 0 has a part of the type 'None': neither text nor image",
+        ),
+        ({"conversations": [turns("a")[0], {"from": "gpt", "value": "b", "loss": False}]}, "nobody answers"),
+        ({"texts": ["a"]}, "exchange 0 is no object"),
+        ({"texts": [{"user": "a"}]}, "turn 1 says nothing"),
         ({}, "nobody answers"),
         (["a"], "a list, not an object"),
         ("[", "the line is not JSON: Expecting value: line 1 column 2 (char 1)"),
@@ -98,6 +151,168 @@ def test_rows_that_are_left_out(row: Any, fault: str) -> None:
     with pytest.raises(Rejected) as error:
         read(row)
     assert str(error.value) == f"malformed_row: {fault}"
+
+
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        ({"video": "a.mp4"}, "the row has video"),
+        ({"videos": ["a.mp4"], "image": "a.jpg"}, "the row has videos"),
+        ({"audio": {"path": "a.wav"}}, "the row has audio"),
+        ({"audios": [None, "a.wav"]}, "the row has audios"),
+        ({"conversations": turns("<video>\nWhat happens?", "A fall.")}, "the text has the marker <video>"),
+        ({"conversations": turns("Hear: <Audio>", "A bell.")}, "the text has the marker <Audio>"),
+        (
+            {"conversations": [{"role": "user", "content": [{"type": "video_url", "video_url": {"url": "x"}}]}]},
+            "turn 0 has a part of the type video_url",
+        ),
+    ],
+)
+def test_videos_and_sounds_are_unsupported(row: dict[str, Any], fault: str) -> None:
+    with pytest.raises(Rejected) as error:
+        read({"conversations": turns("What?", "That.")} | row)
+    assert str(error.value) == f"unsupported_media: {fault}"
+
+
+@pytest.mark.parametrize("name", ["video", "videos", "audio", "audios"])
+@pytest.mark.parametrize("value", [None, "", [], [None], {}, False])
+def test_a_field_that_says_nothing_is_no_video(name: str, value: Any) -> None:
+    assert read({name: value, "conversations": turns("What?", "That.")}).parts == ("What?", "That.")
+
+
+@pytest.mark.parametrize("row", [{"system": " Be short.\n"}, {"system_prompt": "Be short.", "system": None}])
+def test_the_system_prompt_of_a_row_is_its_first_turn(row: dict[str, Any]) -> None:
+    draft = read(row | {"conversations": turns("a", "b")})
+    assert (draft.parts, draft.roles) == (("Be short.", "a", "b"), ("system", "user", "assistant"))
+    assert draft.metadata == "{}"
+
+
+def test_a_system_prompt_that_stands_twice_is_one() -> None:
+    draft = read({"system": "Be short.", "system_prompt": "", "conversations": [SYSTEM, *turns("a", "b")]})
+    assert draft.parts == ("Be short.", "a", "b")
+
+
+@pytest.mark.parametrize("mark", [{"loss": False}, {"train": False}, {"weight": 0}])
+def test_a_turn_that_is_not_to_be_learnt_is_context(mark: dict[str, Any]) -> None:
+    said = turns("a", "b", "c", "d")
+    said[1] |= mark
+    said[0] |= mark
+    draft = read({"conversations": said})
+    assert (draft.parts, draft.roles) == (("a", "b", "c", "d"), ("user", "context", "user", "assistant"))
+    said[1] |= {"loss": True, "train": True, "weight": 1}
+    assert read({"conversations": said}).roles == ("user", "assistant", "user", "assistant")
+
+
+@pytest.mark.parametrize(
+    ("answer", "stored"),
+    [
+        ("    return x\n", "    return x"),
+        (" A cat.", " A cat."),
+        ("A cat.\n\n", "A cat."),
+        ("\n \n\tindented\r\n  more\n", "\tindented\r\n  more"),
+        ("\r\n  x", "  x"),
+        ("See <image> here", "See <image> here"),
+    ],
+)
+def test_an_answer_keeps_its_indent(answer: str, stored: str) -> None:
+    assert read({"conversations": turns(" ask ", answer)}).parts == ("ask", stored)
+
+
+@pytest.mark.parametrize("row", [{"image": ""}, {"image": None}, {"image": []}, {"images": ""}, {"image": [None, ""]}])
+def test_an_empty_image_is_none(row: dict[str, Any]) -> None:
+    draft = read(row | {"conversations": turns("a", "b")})
+    assert (draft.images, draft.parts) == ((), ("a", "b"))
+
+
+@pytest.mark.parametrize("row", [{"image": None}, {"image": ""}, {"image": ["a.jpg"]}, {"image": "a.jpg"}])
+def test_images_are_taken_where_image_says_nothing_else(row: dict[str, Any]) -> None:
+    draft = read(row | {"images": ["a.jpg"], "conversations": turns("<image> a", "b")})
+    assert ([image.source for image in draft.images], draft.parts) == (["a.jpg"], (0, "a", "b"))
+
+
+@pytest.mark.parametrize(
+    "marker",
+    ["<image>", "<Image>", "<IMAGE>", "<img>a.jpg</img>", "<img> a.jpg </img>", "<im_start> <image>\n<im_end>"],
+)
+def test_markers_in_all_spellings(marker: str) -> None:
+    draft = read({"image": "a.jpg", "conversations": turns(f"See {marker}\n here", f"b {marker}")})
+    assert draft.parts == ("See", 0, "here", f"b {marker}")
+
+
+def test_paths_in_markers_say_which_image_it_is() -> None:
+    asked = "First <img>b.jpg</img>, then <img>a.jpg</img>"
+    draft = read({"image": ["a.jpg", "b.jpg"], "conversations": turns(asked, "x")})
+    assert [image.source for image in draft.images] == ["b.jpg", "a.jpg"]
+    assert draft.parts == ("First", 0, ", then", 1, "x")
+
+
+def test_roles_in_capitals() -> None:
+    said = [{"from": "Human", "value": "a"}, {"from": "GPT", "value": "b"}, {"from": "User", "value": "c"}]
+    assert read({"conversations": said}).roles == ("user", "assistant", "user")
+    assert read(
+        {"conversations": [{"from": None, "role": "human", "value": None, "content": "a"}, *turns("", "b")[1:]]}
+    )
+
+
+def test_messages_with_lists_of_parts() -> None:
+    """In Parquet each part has all fields, most of them null. Texts side by side stand on lines of their own."""
+    asked = [
+        {"type": "text", "text": "Look:", "image_url": None},
+        {"type": "image_url", "text": None, "image_url": {"url": "https://example.org/a.jpg"}},
+        {"type": "text", "text": "one", "image_url": None},
+        {"type": "text", "text": "two", "image_url": None},
+    ]
+    said = [{"role": "developer", "content": "s"}, {"role": "user", "content": asked}]
+    said.append({"role": "assistant", "content": [{"type": "text", "text": " b\n"}]})
+    draft = read({"messages": said})
+    assert (draft.parts, draft.roles) == (("s", "Look:", 0, "one\ntwo", " b"), ("system", *["user"] * 3, "assistant"))
+    assert [image.source for image in draft.images] == ["https://example.org/a.jpg"]
+    asked[1] = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}}
+    assert read({"messages": said}).images[0].source == b"hi"
+    asked[1] = {"type": "image"}
+    assert read({"messages": said, "images": [{"bytes": b"x", "path": "p.png"}]}).images[0].source == b"x"
+
+
+def test_images_that_lie_in_the_row() -> None:
+    mantis = {"images": [{"bytes": b"1", "path": "m.png"}, {"bytes": b"2", "path": None}]}
+    draft = read(mantis | {"conversation": [{"role": "user", "content": "<image> <image> ?"}, *turns("", "!")[1:]]})
+    assert [(image.source, image.metadata) for image in draft.images] == [(b"1", '{"path": "m.png"}'), (b"2", "{}")]
+    assert read({"image": b"3", "conversations": turns("?", "!")}).images[0].source == b"3"
+
+
+def test_the_cauldron_has_exchanges_and_its_images_first() -> None:
+    exchanges = [{"user": "a?", "assistant": "A.", "source": "s"}, {"user": "b?", "assistant": "B.", "source": "t"}]
+    draft = read({"images": [{"bytes": b"1", "path": None}, {"bytes": b"2", "path": None}], "texts": exchanges})
+    assert draft.parts == (0, 1, "a?", "A.", "b?", "B.")
+    assert draft.roles == (*["user"] * 3, "assistant", "user", "assistant")
+    assert draft.metadata == '{"sources": ["s", "t"]}'
+
+
+def test_what_is_said_is_kept_as_it_is_or_named() -> None:
+    assert read({"conversations": [*turns("\ufeffHow many?", "x")[:1], {"from": "gpt", "value": 42}]}).parts == (
+        "How many?",
+        "42",
+    )
+    for bad in ("a\ud83d", ["\udc00"]):
+        with pytest.raises(Rejected) as error:
+            read({"conversations": [turns("Hi")[0], {"role": "assistant", "content": bad}]})
+        assert str(error.value).startswith("not_text: turn 1: half of a surrogate pair")
+
+
+@pytest.mark.parametrize(("uid", "stored"), [(7.0, "7"), ("x", "x"), (None, None), ([1], None), (1.5, None)])
+def test_no_row_is_lost_for_its_id(uid: Any, stored: str | None) -> None:
+    draft = read({"id": uid, "conversations": turns("a", "b")})
+    assert (draft.uid, draft.metadata) == (stored, "{}" if stored or uid is None else json.dumps({"id": uid}))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [" " * 4_000_000 + "<image", "<im_start>" + " " * 4_000_000, ("<im_start>" + " " * 99) * 40_000, "<img>" * 800_000],
+)
+def test_a_row_of_megabytes_takes_linear_time(text: str) -> None:
+    begin = time.process_time()
+    assert read({"conversations": turns(text, "x")}).parts[1] == "x"
+    assert time.process_time() - begin < 10
 
 
 def test_a_path_that_can_be_stored_nowhere_is_one_of_no_file() -> None:

@@ -126,8 +126,9 @@ def test_two_workers_give_the_same_bytes(made: Path, tmp_path: Path, form: str) 
 @pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.xdist_group("ray")
-def test_rows_that_kill_their_workers_are_left_out(tmp_path: Path) -> None:
-    """Two of one unit, each found by two deaths, after one that tells that there are any."""
+@pytest.mark.parametrize("how", ["kill", "hang"])
+def test_rows_that_kill_their_workers_are_left_out(tmp_path: Path, how: str) -> None:
+    """Two of one unit, each found by two deaths, after one that tells that there are any. A hang is such a death."""
     (tmp_path / "in").mkdir()
     killer = b"the decoder writes beyond its memory here"
     for shard in range(2):
@@ -140,10 +141,14 @@ def test_rows_that_kill_their_workers_are_left_out(tmp_path: Path) -> None:
         "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{KILL_SITE}",
         "KILL_BYTES": killer.decode(),
         "KILL_LOG": str(tmp_path / "log"),
+        "KILL_HOW": how,
     }
+    (tmp_path / "recipe.yaml").write_text("run: {row_seconds: 2}\n")
     arguments = [
         "ingest",
         "datacomp",
+        "--recipe",
+        f"{tmp_path}/recipe.yaml",
         "--input",
         f"{tmp_path}/in/*.tar",
         "--workers",

@@ -70,6 +70,46 @@ def test_position_words_are_read(words: str) -> None:
     assert parse_text(text, 0) == GroundedText("A dog barks.", [Place(None, 5, position=words)], expected)
 
 
+BODY_POSITIONS = {
+    "top-left corner of the image": "at the top left corner",
+    "Top-left corner of the image": "at the top left corner",
+    "at the top left corner of the image": "at the top left corner",
+    "top center of the image": "above the center",
+    "top-right corner of the image": "at the top right corner",
+    "left side of the image": "to the left of the center",
+    "center of the image": "in the center",
+    "in the centre of the image": "in the center",
+    "right of the image": "to the right of the center",
+    "bottom-left corner of the image": "at the bottom left corner",
+    "bottom of the image": "below the center",
+    "bottom-right corner of the image": "at the bottom right corner",
+}
+
+
+@pytest.mark.parametrize("words", BODY_POSITIONS)
+def test_position_words_of_the_papers_body_are_read(words: str) -> None:
+    text = f"A dog ({words}) barks. The image contains cat ({words}), hot dog (in the center)"
+    position = BODY_POSITIONS[words]
+    expected = [Place("cat", None, position=position), Place("hot dog", None, position="in the center")]
+    assert parse_text(text, 0) == GroundedText("A dog barks.", [Place(None, 5, position=position)], expected)
+
+
+@pytest.mark.parametrize(
+    "box", ["0.015,0.005,0.845,0.993", " 0.015, 0.005, 0.845, 0.993 ", "[0.015, 0.005][0.845, 0.993]"]
+)
+def test_boxes_of_the_papers_body_are_read(box: str) -> None:
+    """Nothing shows how far back the name of a mention goes; in the tail it is all that stands before the bracket."""
+    place = f"(<bbox>{box}</bbox>)"
+    cat = "<object>cat</object><bbox>[0.015, 0.005][0.845, 0.993]</bbox>"
+    text = f"A dog {place} chases a {cat}. The image contains hot (old) dog {place}, {cat}, tree ( {place[1:-1]} )."
+    assert parse_text(text, 2) == GroundedText(
+        "A dog chases a cat.",
+        [Place(None, 5, box=BOX), Place("cat", 18, box=BOX)],
+        [Place(name, None, box=BOX) for name in ("hot (old) dog", "cat", "tree")],
+    )
+    assert parse_text(text, 0).mentions == []
+
+
 def test_the_papers_figures_are_read() -> None:
     caption = (
         "This image showcases a <object>football player</object><bbox>[0.015, 0.005][0.845, 0.993]</bbox> in action, "
@@ -101,7 +141,9 @@ def test_what_is_no_markup_is_the_caption() -> None:
         parse_text("", 3)
 
 
-@pytest.mark.parametrize("piece", ["<object>", "<object>x</object>", " (in the center", " (starts at [0.1,", "(", ", "])
+@pytest.mark.parametrize(
+    "piece", ["<object>", "<object>x</object>", " (in the center", " (starts at [0.1,", "(", ", ", " (<bbox>", "(top"]
+)
 def test_no_text_takes_quadratic_time(piece: str) -> None:
     text = piece * 100_000
     for granularity in range(3):
@@ -193,8 +235,10 @@ def test_sizes_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
         (0, "dog (in the center)", "dog &#40;in the center)"),
         (0, "dog &#40;in the center)", "dog &amp;#40;in the center)"),
         (0, "dog &amp;amp;#40;in the center)", "dog &amp;amp;amp;#40;in the center)"),
+        (0, "dog (top-left corner of the image)", "dog &#40;top-left corner of the image)"),
         (1, "(in the center)", "(in the center)"),
         (1, "(starts at [0.1, 0.2] and extends upto [0, 1])", "&#40;starts at [0.1, 0.2] and extends upto [0, 1])"),
+        (2, "dog (<bbox>0,0,1,1</bbox>)", "dog (&lt;bbox>0,0,1,1&lt;/bbox>)"),
         (2, "(in the center) <b> </object>", "(in the center) <b> &lt;/object>"),
     ],
 )

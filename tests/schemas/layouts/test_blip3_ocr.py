@@ -52,6 +52,11 @@ def test_schema_is_fixed_and_says_how_it_is_worded() -> None:
         (5, "“<ocr>NY</ocr><bbox>(0.192, 0.037)(0.817, 0.203)</bbox>”"),
         (5, "<ocr>NY</ocr><bbox>0.192,0.037,0.817,0.203</bbox>"),
         (5, "<ocr>NY</ocr><bbox> 0.192, 0.037, 0.817, 0.203 </bbox>"),
+        (5, "NY (<bbox> 0.192, 0.037, 0.817, 0.203 </bbox>)"),
+        (5, "NY (<bbox>0.192,0.037,0.817,0.203</bbox>)"),
+        (5, "NY ( <bbox>[0.192, 0.037][0.817, 0.203]</bbox> )"),
+        (5, '"NY" (<bbox> 0.192, 0.037, 0.817, 0.203 </bbox>)'),
+        (5, "“NY” (<bbox> 0.192, 0.037, 0.817, 0.203 </bbox>)"),
     ],
 )
 def test_every_published_spelling_is_read(granularity: int, text: str) -> None:
@@ -75,6 +80,39 @@ def test_each_granularity_fills_its_own_field() -> None:
     negative = '"NY" starts at [-0.002, 0.0] and extends up to [1, 1.01]'
     assert parse_segments(negative, 4) == [Segment("NY", box=(-0.002, 0.0, 1.0, 1.01))]
     assert parse_segments("", 3) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "position"),
+    [
+        ("top-left corner of the image", "at the top left corner"),
+        ("Bottom right corner of the image", "at the bottom right corner"),
+        ("top of the image", "above the center"),
+        ("center of the image", "in the center"),
+        ("on the left side of the image", "to the left of the center"),
+        ("below the center", "below the center"),
+    ],
+)
+def test_positions_of_the_papers_body_are_read(words: str, position: str) -> None:
+    expected = [Segment("NY", position=position), Segment("A, (b)", position="in the center")]
+    for text in (f"NY ({words}), A, (b) (in the center)", f'"NY" ({words}), the text "A, (b)" (in the center).'):
+        for start in ("", "the text ", "A dog (old). The image contains the text "):
+            assert parse_segments(start + text, 1) == expected
+
+
+def test_brackets_of_the_papers_body_end_a_text_that_has_no_quotes() -> None:
+    text = "Fish, (fresh) <b> (<bbox>0,0,1,1</bbox>), <ocr>x</ocr><bbox>[0, 0][1, 1]</bbox>, y (<bbox>0,0,1,1</bbox>)"
+    assert [segment.text for segment in parse_segments(text, 5)] == ["Fish, (fresh) <b>", "x", "y"]
+    for bad in ("NY (<bbox>0,0,1</bbox>)", "(<bbox>0,0,1,1</bbox>)", '"NY (<bbox>0,0,1,1</bbox>)'):
+        with pytest.raises(ValueError, match="granularity 5 caption can't be read from character 0 on"):
+            parse_segments(bad, 5)
+
+
+@pytest.mark.parametrize("piece", ["(", "(top", "(<bbox>", "T", "The image contains ", "a (<bbox>0,0,0,0</bbox>), "])
+def test_no_text_takes_quadratic_time(piece: str) -> None:
+    for granularity in (1, 5):
+        with pytest.raises(ValueError, match="can't be read"):
+            parse_segments(piece * 30_000 + "x", granularity)
 
 
 def test_a_raw_caption_may_hold_quotes_and_lead_ins() -> None:

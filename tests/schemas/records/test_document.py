@@ -290,3 +290,9 @@ def test_too_much_json_is_refused_unread() -> None:
     with pytest.raises(ValueError, match="it has a length of 3; at most 2 is read"):
         parse_object("{} ", "it", 2)
     assert parse_object(b'{"a": NaN}', "it", 99) == {"a": None}
+
+
+def test_a_turn_that_is_not_learnt_is_stored_and_read_back() -> None:
+    document = replace(DOCUMENT, roles=("user", "user", "context", "assistant"))
+    assert from_members(document.key, dict(to_members(document))) == document
+    assert from_row(to_row(document)) == document

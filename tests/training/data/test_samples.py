@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
-from schemas.records.document import Document
+from schemas.records.document import Document, Role
 from schemas.records.training_shard import CaptionedImage
 from tests.training.support.sets import TOKENS_PER_TILE, captioned, document, tokenizer
 from training.batch import IGNORED
@@ -108,6 +108,16 @@ def test_one_turn_and_three_and_none(words: TextTokenizer) -> None:
     three = segment(words, document(1, turns, ["user", "assistant"] * 3))
     assert learnt(words, three) == "b<|end|>\n|d<|end|>\n|f<|end|>\n"
     assert learnt(words, segment(words, document(1, ["a"], ["user"]))) == ""
+
+
+def test_context_is_the_assistants_and_not_learnt(words: TextTokenizer) -> None:
+    roles: list[Role] = ["user", "context", "user", "assistant"]
+    found = segment(words, document(1, ["a", "b", "c", "d"], roles))
+    plain = segment(words, document(1, ["a", "b", "c", "d"], ["user", "assistant"] * 2))
+    assert found.ids == plain.ids
+    assert (learnt(words, plain), learnt(words, found)) == ("b<|end|>\n|d<|end|>\n", "d<|end|>\n")
+    chat = reader(words, system=None).markup.chat
+    assert chat.overhead(roles, 1) == chat.overhead(["user", "assistant"] * 2, 1)
 
 
 def test_roles_by_name_where_the_tokenizer_has_no_markers(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 The file named by KILL_ORDER holds a pattern; the first process that is about to put a matching file in place takes the
 order and is gone, as by SIGKILL from outside. Every process that opens an image with KILL_BYTES in its file dies of it,
-as decoders do that write beyond their memory, and leaves a line in the file named by KILL_LOG.
+as decoders do that write beyond their memory, and leaves a line in the file named by KILL_LOG. Where KILL_HOW is
+"hang", it works on without end instead, and no signal that can be handled reaches it.
 """
 
 import os
@@ -36,6 +37,10 @@ if _bytes := os.environ.get("KILL_BYTES", "").encode():
         if _bytes in file.getvalue():
             with open(os.environ["KILL_LOG"], "a") as log:  # noqa: PTH123
                 log.write(f"{os.getpid()}\n")
+            if os.environ.get("KILL_HOW") == "hang":
+                signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM, signal.SIGPROF])
+                while True:
+                    pass
             os.kill(os.getpid(), signal.SIGKILL)
         return _open(file, *arguments, **options)
 

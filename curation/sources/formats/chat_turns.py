@@ -1,0 +1,174 @@
+"""Reads the turns of a conversation's row: who speaks, what is said, and where images stand in it.
+
+A turn is `{"from", "value"}` (LLaVA) or `{"role", "content"}` (Mantis, OpenAI), below `conversations`, `conversation`
+or `messages`; what is said is a text, or OpenAI's list of parts. The Cauldron has exchanges, `{"user", "assistant"}`,
+below `texts`. A row's own `system` or `system_prompt` is the first turn.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from curation.sources.formats.fields import malformed, optional_list, trained_text
+from curation.sources.formats.row_images import image_of, is_there
+from schemas.records.document import DraftImage, Role, speaker
+from schemas.records.quarantine import Reason, Rejected
+
+SYSTEM_FIELDS = ("system", "system_prompt")
+TURN_FIELDS = ("conversations", "conversation", "messages")
+EXCHANGES = "texts"
+
+_ROLES: dict[str, Role] = {
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "assistant": "assistant",
+    "system": "system",
+    "developer": "system",  # OpenAI's name for it since 2025
+}
+
+# No alternative can be begun at a second place of the text that an earlier one has looked at: so the time is linear.
+_MARKER = re.compile(r"<im_start>\s*+<image>\s*+<im_end>|<image>|<img>([^<]*+)</img>", re.IGNORECASE)
+_MEDIA = ("video", "videos", "audio", "audios")
+_MEDIA_MARKER = re.compile(r"<(?:video|audio|speech|sound)>", re.IGNORECASE)
+_MEDIA_PARTS = ("video", "video_url", "audio", "audio_url", "input_audio")
+_IMAGE_PARTS = ("image", "image_url", "input_image")
+_TEXT_PARTS = ("text", "input_text", "output_text")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Stands where an image does: the next of the row, the one that it names, or one that it holds itself."""
+
+    path: str | None = None
+    image: DraftImage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one of them says, in pieces."""
+
+    role: Role
+    pieces: tuple[str | Place, ...]
+
+    @property
+    def says_something(self) -> bool:
+        """Whether there is more than space; of an answer, more than space and markers."""
+        texts = [piece for piece in self.pieces if isinstance(piece, str)]
+        if speaker(self.role) == "assistant":
+            return any(_MARKER.sub("", text).strip() for text in texts)
+        return len(texts) < len(self.pieces) or any(text.strip() for text in texts)
+
+
+def check_media(row: Mapping[str, Any]) -> None:
+    """Raises `Rejected` for a row that is about a video or a sound: without it, it would teach to invent."""
+    found = next((name for name in _MEDIA if is_there(row.get(name))), None)
+    if found is not None:
+        raise Rejected(Reason.UNSUPPORTED_MEDIA, f"the row has {found}")
+
+
+def turn_field(row: Mapping[str, Any]) -> str:
+    """Returns the field that holds the row's turns."""
+    return next((name for name in (*TURN_FIELDS, EXCHANGES) if is_there(row.get(name))), TURN_FIELDS[0])
+
+
+def row_turns(row: Mapping[str, Any]) -> list[Turn]:
+    """Returns the turns in their order. Raises `Rejected` for what is none, and for two turns that would be one."""
+    field = turn_field(row)
+    said = optional_list(row.get(field), field)
+    if field == EXCHANGES:
+        said = [turn for number, exchange in enumerate(said) for turn in _exchange(exchange, number)]
+    turns = [_turn(turn, number) for number, turn in enumerate(said)]
+    system = _system(row)
+    if system is not None and turns[:1] != [system]:
+        if turns and turns[0].role == "system":
+            raise malformed("the row's system prompt is not that of its first turn")
+        turns.insert(0, system)
+    return turns
+
+
+def _system(row: Mapping[str, Any]) -> Turn | None:
+    texts = {trained_text(row[name], name) or "" for name in SYSTEM_FIELDS if is_there(row.get(name))}
+    if len(texts) > 1:
+        raise malformed("system and system_prompt differ")
+    text = next(iter(texts), "")
+    return Turn("system", tuple(_placed(text, "system"))) if text.strip() else None
+
+
+def _exchange(value: Any, number: int) -> Iterator[dict[str, Any]]:
+    if not isinstance(value, Mapping):
+        raise malformed(f"exchange {number} is no object")
+    for role in ("user", "assistant"):
+        yield {"role": role, "content": value.get(role)}
+
+
+def _turn(value: Any, number: int) -> Turn:
+    if not isinstance(value, Mapping):
+        raise malformed(f"turn {number} is no object")
+    name = _first(value, "from", "role")
+    role = _ROLES.get(name.strip().casefold()) if isinstance(name, str) else None
+    if role is None:
+        raise malformed(f"turn {number} is from {str(name)[:50]!r}: neither human nor gpt nor system")
+    content = _first(value, "value", "content")
+    if content is None:
+        raise malformed(f"turn {number} says nothing")
+    if isinstance(content, list):
+        pieces = [piece for part in content for piece in _part(part, role, f"turn {number}")]
+    else:
+        pieces = list(_placed(trained_text(content, f"turn {number}") or "", role))
+    return Turn("context" if role == "assistant" and _is_unlearnt(value) else role, tuple(_joined(pieces)))
+
+
+def _is_unlearnt(value: Mapping[str, Any]) -> bool:
+    """Whether the row says that nobody learns this turn: `loss` (ms-swift), `train` (axolotl), `weight` (OpenAI)."""
+    return value.get("loss") is False or value.get("train") is False or value.get("weight") in (0, False)
+
+
+def _part(part: Any, role: Role, place: str) -> Iterator[str | Place]:
+    """The pieces of one part of OpenAI's lists. In Parquet each part has the fields of all kinds, most of them null."""
+    if isinstance(part, str):
+        part = {"type": "text", "text": part}
+    kind = part.get("type") if isinstance(part, Mapping) else None
+    if kind in _TEXT_PARTS:
+        yield from _placed(trained_text(part.get("text"), place) or "", role)
+    elif kind in _IMAGE_PARTS:
+        image = next((part[name] for name in ("image_url", "image", "url", "path") if is_there(part.get(name))), None)
+        yield Place(image=None if image is None else image_of(image, f"{place}'s image"))
+    elif kind in _MEDIA_PARTS:
+        raise Rejected(Reason.UNSUPPORTED_MEDIA, f"{place} has a part of the type {kind}")
+    else:
+        raise malformed(f"{place} has a part of the type {str(kind)[:50]!r}: neither text nor image")
+
+
+def _placed(text: str, role: Role) -> Iterator[str | Place]:
+    """The text, cut where images stand. An answer is taken as it is: a marker in it is what somebody has said."""
+    if role == "assistant":
+        yield text
+        return
+    if found := _MEDIA_MARKER.search(text):
+        raise Rejected(Reason.UNSUPPORTED_MEDIA, f"the text has the marker {found[0]}")
+    begin = 0
+    for marker in _MARKER.finditer(text):
+        yield text[begin : marker.start()]
+        yield Place(path=None if marker[1] is None else marker[1].strip())
+        begin = marker.end()
+    yield text[begin:]
+
+
+def _joined(pieces: list[str | Place]) -> Iterator[str | Place]:
+    """The pieces with neighbouring texts as one, of two lines: side by side their words would run together."""
+    held: list[str] = []
+    for piece in pieces:
+        if isinstance(piece, str):
+            held += [piece] * bool(piece)
+            continue
+        yield "\n".join(held)
+        held = []
+        yield piece
+    yield "\n".join(held)
+
+
+def _first(value: Mapping[str, Any], *names: str) -> Any:
+    found = [value[name] for name in names if value.get(name) is not None]
+    return next(filter(is_there, found), found[0] if found else None)

@@ -1,0 +1,98 @@
+"""Finds which frame of a MINT-1T document is which of its images (reference: formats.md §5).
+
+Frames come in the order in which `images` names them; entries of `image_metadata` are found by page and xref, and those
+of one page may stand in another order. Where the sizes of a page's frames contradict the first order, the frames may
+have come in the second: it is taken if it fits all images of the page, and else these are lost.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from schemas.records.quarantine import Reason, Rejected
+
+Size = tuple[int, int]
+SizeOf = Callable[[int], Size | None]
+"""Width and height of a frame in pixels; None for one whose header cannot be read."""
+
+Entries = Mapping[str, Mapping[str, Any]]
+"""What the metadata says of an image, by the name that `images` has for it; in the order of the metadata."""
+
+
+def named_entries(entries: Sequence[Any]) -> dict[str, Mapping[str, Any]]:
+    """Returns the entries that have a page and an xref; of two for one image, the first."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for entry in entries:
+        if isinstance(entry, Mapping) and "page" in entry and "xref" in entry:
+            found.setdefault(f"page_{entry['page']}_image_{entry['xref']}", entry)
+    return found
+
+
+def frames_of(names: Sequence[str], entries: Entries, frames: int, size_of: SizeOf) -> list[int | Rejected]:
+    """Returns the number of each name's frame, of so many, or why its image is lost.
+
+    A name that stands twice is one image, whether it has one frame or two. Images that the metadata leaves out may have
+    no frame; those that it alone names have their frame where the metadata has them.
+    """
+    distinct = list(dict.fromkeys(names))
+    orders = (list(names), distinct, [name for name in distinct if name in entries])
+    order = next((order for order in orders if len(order) == frames), None)
+    found: dict[str, int | Rejected] = {}
+    if order is not None:
+        for number, name in enumerate(order):
+            found.setdefault(name, number)
+        for page in _pages(found, entries):
+            found |= _checked(page, [name for name in entries if name in page], order, entries, size_of)
+    elif frames == len(entries):
+        places = {name: number for number, name in enumerate(entries)}
+        for page in _pages(places, entries):
+            found |= _told_by_size(page, entries, size_of)
+    else:
+        return [Rejected(Reason.LOST_IMAGE, f"{frames} frames for {len(names)} images")] * len(names)
+    return [found.get(name, Rejected(Reason.LOST_IMAGE, f"no entry for {name[:100]!r}")) for name in names]
+
+
+def _pages(found: Mapping[str, int | Rejected], entries: Entries) -> list[dict[str, int]]:
+    """The names of each page that have an entry, with their frames."""
+    pages: dict[str, dict[str, int]] = defaultdict(dict)
+    for name, number in found.items():
+        if name in entries and isinstance(number, int):
+            pages[str(entries[name]["page"])][name] = number
+    return list(pages.values())
+
+
+def _checked(
+    page: Mapping[str, int], listed: Sequence[str], order: Sequence[str], entries: Entries, size_of: SizeOf
+) -> dict[str, int | Rejected]:
+    """The frames of one page: in their order, or else in the order in which they are listed, if one of them fits."""
+    if all(_fits(size_of(number), entries[name]) for name, number in page.items()):
+        return dict(page)
+    other = dict(zip(listed, sorted(page.values()), strict=True))
+    is_alone = all(order.count(name) == 1 for name in page)
+    if is_alone and all(_fits(size_of(number), entries[name]) for name, number in other.items()):
+        return dict(other)
+    odd = next(name for name, number in page.items() if not _fits(size_of(number), entries[name]))
+    sizes = [f"{width} x {height}" for width, height in filter(None, (size_of(page[odd]), _size(entries[odd])))]
+    fault = Rejected(Reason.LOST_IMAGE, f"frame {page[odd]} has {sizes[0]} pixels, {odd[:100]!r} has {sizes[1]}")
+    return dict.fromkeys(page, fault)
+
+
+def _told_by_size(page: Mapping[str, int], entries: Entries, size_of: SizeOf) -> dict[str, int | Rejected]:
+    """The frames of one page whose order is not known, because `images` leaves some of them out."""
+    if all(_fits(size_of(number), entries[name]) for name, number in page.items()) and len(page) == 1:
+        return dict(page)
+    by_size = {size_of(number): number for number in page.values()}
+    found = {name: by_size[size] for name in page if (size := _size(entries[name])) in by_size}
+    if len(page) > 1 and sorted(found.values()) == sorted(page.values()):
+        return dict(found)
+    fault = Rejected(Reason.LOST_IMAGE, f"sizes do not tell which of {len(page)} frames of its page is which image")
+    return dict.fromkeys(page, fault)
+
+
+def _fits(size: Size | None, entry: Mapping[str, Any]) -> bool:
+    return size is None or _size(entry) in (None, size)
+
+
+def _size(entry: Mapping[str, Any]) -> Size | None:
+    width, height = entry.get("width"), entry.get("height")
+    return (width, height) if type(width) is int and type(height) is int else None

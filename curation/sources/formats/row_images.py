@@ -1,0 +1,60 @@
+"""Reads the images of a conversation's row: paths, addresses, or files that lie in the row itself.
+
+A path; a `data:` URL; bytes; or an object with `bytes`, `path` or `url`, as Hugging Face `datasets` stores images. One
+of them under `image`, or a list of them there or under `images`.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from curation.sources.formats.fields import as_json, malformed, optional_list, optional_text
+from schemas.records.document import DraftImage
+
+IMAGE_FIELDS = ("image", "images")
+
+_DATA_URL = re.compile(r"data:image/[^,;]{0,100};base64,", re.IGNORECASE)
+
+
+def is_there(value: Any) -> bool:
+    """Says whether a field says anything: not null, an empty text or list, or a list of nothing but such."""
+    return any(map(_is_set, value)) if isinstance(value, list) else _is_set(value)
+
+
+def _is_set(value: Any) -> bool:
+    return value is not None and value is not False and value not in ("", b"", {}, [])
+
+
+def row_images(row: Mapping[str, Any]) -> list[DraftImage]:
+    """Returns the images in their order. Raises `Rejected` where the two fields differ, and for what is no image."""
+    found = [_listed(row[name], name) for name in IMAGE_FIELDS if is_there(row.get(name))]
+    if len(found) == 2 and found[0] != found[1]:
+        raise malformed(f"image and images differ: {len(found[0])} and {len(found[1])} images, or others")
+    return found[0] if found else []
+
+
+def image_of(value: Any, name: str) -> DraftImage:
+    """Returns the image that a value of any of the forms is. Raises `Rejected`, which calls it by its name."""
+    if isinstance(value, Mapping):
+        data, path = value.get("bytes"), next((value[key] for key in ("path", "url") if value.get(key)), None)
+    else:
+        data, path = (value, None) if isinstance(value, bytes) else (None, value)
+    if isinstance(data, bytes) and data:
+        told = optional_text(path, name) if isinstance(path, str) else None
+        return DraftImage(data, metadata=as_json({"path": told} if told else {}))
+    if not isinstance(path, str) or not path:
+        raise malformed(f"{name} is no path")
+    if head := _DATA_URL.match(path):
+        try:
+            return DraftImage(base64.b64decode(path[head.end() :], validate=True))
+        except (binascii.Error, ValueError):
+            raise malformed(f"{name} is a data: URL without base64") from None
+    address = optional_text(path, name) or ""
+    return DraftImage(address, metadata=as_json({"path": address}))
+
+
+def _listed(value: Any, name: str) -> list[DraftImage]:
+    values = [value] if isinstance(value, str | bytes | Mapping) else optional_list(value, name)
+    return [image_of(value, f"image {number}") for number, value in enumerate(values)]
