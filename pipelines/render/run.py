@@ -19,6 +19,7 @@ from pipelines.recipes.render import RenderRecipe
 from pipelines.render.base_captions import BaseCaptions, Bases, identities_of
 from pipelines.render.batch import columns_of, render_batch
 from schemas.errors import ShardloomError, UsageError
+from schemas.layouts.blip3_grounding import ALT_TEXT
 from schemas.output_set.layout import DATA, MANIFESTS, QUARANTINE, committed, read_output
 from schemas.output_set.manifest import InputFile, Manifest
 from schemas.output_set.recipe_file import held_recipe
@@ -160,7 +161,7 @@ def keys_of(rendered: list[pa.Table]) -> list[str]:
 def caption_schema(family: CaptionFamily, bases: BaseCaptions | None, source: Manifest) -> pa.Schema:
     """The family's layout. It names the annotations by their bytes, which are the same wherever they lie."""
     revision = next((file.sha256 for file in source.outputs if file.path == data_name(source)), "")
-    return family.schema(revision, "alt_text" if bases is None else bases.column)
+    return family.schema(revision, ALT_TEXT if bases is None else bases.column)
 
 
 def read_data(annotations: Folder, source: Manifest) -> bytes | None:

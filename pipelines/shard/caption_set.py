@@ -18,6 +18,7 @@ from pipelines.inputs.shards import InputShard
 from pipelines.recipes.render import RenderRecipe
 from pipelines.recipes.shard import ShardRecipe
 from schemas.errors import ShardloomError, UsageError, one_line
+from schemas.layouts.blip3_grounding import ALT_TEXT
 from schemas.output_set.layout import DATA, MANIFESTS, committed, read_output
 from schemas.output_set.manifest import InputFile
 from schemas.output_set.recipe_file import held_recipe
@@ -86,8 +87,12 @@ class CaptionSet:
         self.revision = InputFile(path=url, size=sum(sizes.values()), sha256=digest)
 
     def resolved(self, recipe: ShardRecipe) -> ShardRecipe:
-        """The recipe with the name of the source. Raises `UsageError` when what is to become the text is not there."""
-        raw = "with" if recipe.raw_caption else "without"
+        """Returns the recipe with the name of the source, and with the caption that becomes the text.
+
+        Raises `UsageError` when that is not there.
+        """
+        with_raw = self._is_over_alt_text() if recipe.raw_caption is None else recipe.raw_caption
+        raw = "with" if with_raw else "without"
         name, numbers = self.family.name, self.family.granularities
         if recipe.granularity not in numbers:
             raise UsageError(f"granularity: {name} captions have 0 to {numbers[-1]}, not {recipe.granularity}")
@@ -95,8 +100,17 @@ class CaptionSet:
             has = ", ".join(map(str, self.rendered["granularities"]))
             raise UsageError(f"granularity: {self.folder.url} holds {has} and not {recipe.granularity}")
         if self.own and self.rendered["raw_caption"] not in (raw, "both"):
-            raise UsageError(f"raw_caption: {self.folder.url} holds no captions {raw} the alt text")
-        return recipe.model_copy(update={"source": recipe.source or self.family.source})
+            bare = ", or take its bare lists with --no-raw-caption" if recipe.raw_caption is None and with_raw else ""
+            remedy = f": render it with --raw-caption both{bare}"
+            raise UsageError(f"raw_caption: {self.folder.url} holds no captions {raw} the alt text{remedy}")
+        return recipe.model_copy(update={"source": recipe.source or self.family.source, "raw_caption": with_raw})
+
+    def _is_over_alt_text(self) -> bool:
+        """Whether the set's places were put into the alt texts. Published sets have captions of their own for that."""
+        if self.own:
+            return self.family.fills_captions and self.rendered.get("caption_from") is None
+        with self.folder.open(self.files[0]) as file:  # perhaps a copy of one of ours, which says so
+            return (pq.read_schema(file).metadata or {}).get(b"base_caption") == ALT_TEXT.encode()
 
     def likely_file(self, shard: InputShard) -> str | None:
         """Guesses by size which file has the captions of a shard: that of its name, else the first that may be it.
