@@ -8,7 +8,7 @@ download was cut into shards, and mean nothing here (formats.md §4).
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, Literal, TypeVar
 
 from schemas.records.identity import Identity
@@ -21,8 +21,8 @@ By = Literal["key", "uid", "url", "sha256"]
 ATTRIBUTES: tuple[Attribute, ...] = ("uid", "url", "sha256")
 """What rows of others' sets are found by, the surest first."""
 
-JOINED_BY_IMAGE, AMBIGUOUS = "joined_by_image", "ambiguous_captions"
-"""The counts of `Found.counts`."""
+JOINED_BY_IMAGE, OTHER_IDS, AMBIGUOUS = "joined_by_image", "joined_from_other_ids", "ambiguous_captions"
+"""The counts of `Found.counts`. The second is a part of the first: another sample of this image, its alt text too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,14 @@ class Found(Generic[T]):
     by: By
     is_ambiguous: bool = False
     """Whether the set says something else of the same uid, too. Its first row counts."""
+    has_other_ids: bool = False
+    """Whether the row of this image has another uid or URL than the sample."""
 
     @property
     def counts(self) -> dict[str, int]:
         """What a manifest tells of a row that wasn't found in its usual place, or that wasn't the only one."""
-        counts = {JOINED_BY_IMAGE: 1} if self.by == "sha256" else {}
-        return counts | ({AMBIGUOUS: 1} if self.is_ambiguous else {})
+        told = {JOINED_BY_IMAGE: self.by == "sha256", OTHER_IDS: self.has_other_ids, AMBIGUOUS: self.is_ambiguous}
+        return {name: 1 for name, is_so in told.items() if is_so}
 
 
 class Lookup(Generic[T]):
@@ -74,7 +76,8 @@ class Lookup(Generic[T]):
         if rows := self._having("sha256", sample):
             for name in ("uid", "url", "shard", "key"):
                 rows = agreeing(rows, sample, name)
-            return only(rows, "sha256")
+            found = only(rows, "sha256")
+            return replace(found, has_other_ids=contradicts(found.row.identity, sample))
         other = next(iter(self._having("uid", sample) or self._comparable("url", sample)), None)
         if other is None and in_place is not None and not contradicts(in_place.identity, sample):
             other = in_place

@@ -63,9 +63,7 @@ class CaptionSet:
         self.folder = Folder(url)
         self.own = self.folder.exists(MANIFESTS)
         self.hashes: dict[str, str] = {}  # of our own files
-        self._made_from: dict[
-            str, dict[str, int]
-        ] = {}  # file -> hashes and sizes of inputs, the image shard among them
+        self._made_from: dict[str, dict[str, int]] = {}  # file -> hash -> bytes of its inputs, as the image shard
         if self.own:
             self.rendered = held_recipe(self.folder)
             if self.rendered.get("kind") != RenderRecipe.kind:

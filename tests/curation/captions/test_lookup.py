@@ -54,9 +54,12 @@ def test_our_own_rows_of_an_image_that_lies_elsewhere_are_counted() -> None:
     # the key agrees, and is asked last
     assert own(rows, shard="9", key="a", sha256="1", uid="y") == ("second", image)
     assert own(rows, shard="9", key="a", sha256="1") == ("first", image)
+    # another sample of the picture: its caption is right, its alt text may not be
+    others = image | {"joined_from_other_ids": 1}
+    assert own(lookup(({"sha256": "1", "uid": "x"}, "x")), shard="0", key="b", sha256="1", uid="y") == ("x", others)
     ambiguous = "ambiguous_caption: 2 rows of its image say different things"
     assert own(rows, shard="9", key="z", sha256="1", url="U") == ambiguous
-    assert own(lookup(({"sha256": "1"}, "same"), ({"sha256": "1"}, "same")), sha256="1") == ("same", image)
+    assert own(lookup(({"sha256": "1"}, "same"), ({"sha256": "1"}, "same")), key="a", sha256="1") == ("same", image)
 
 
 def test_our_own_rows_of_other_bytes_are_misaligned() -> None:

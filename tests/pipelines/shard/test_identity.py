@@ -82,8 +82,9 @@ def test_inputs_of_one_name_and_renamed_ones(tmp_path: Path) -> None:
 
 
 def test_an_input_of_a_shard_s_name_gets_none_of_its_captions(tmp_path: Path) -> None:
-    images = write_samples(tmp_path / "a/0.tar", PLAIN)
-    other: list[Sample] = [(key, image, alt, {"uid": f"u{key}"}) for key, image, alt, _ in OTHERS[:2]]
+    named: list[Sample] = [(key, image, alt, {"uid": f"a{key}"}) for key, image, alt, _ in PLAIN[:2]]
+    images = write_samples(tmp_path / "a/0.tar", named + PLAIN[2:])
+    other: list[Sample] = [(key, image, alt, {"uid": f"b{key}"}) for key, image, alt, _ in OTHERS[:2]]
     write_samples(tmp_path / "b/0.tar", other + OTHERS[2:])
     captions = captions_of(images, tmp_path)
     totals, found = sharded(f"{tmp_path}/[ab]/0.tar", captions, tmp_path / "out")
