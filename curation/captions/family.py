@@ -83,6 +83,11 @@ class CaptionFamily:
             raise ValueError(f"{self.name}: {self.column} is not among the columns {', '.join(self.columns)}")
 
     @property
+    def fills_captions(self) -> bool:
+        """Whether the family writes into captions: into the alt text, unless it is given others."""
+        return issubclass(self.options, BaseCaptionOptions)
+
+    @property
     def has_training_form(self) -> bool:
         """Whether `captions` are stored as training shards have them: the JSON of OCR captions."""
         return self.parse is blip3_ocr.parse_captions

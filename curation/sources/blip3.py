@@ -1,8 +1,10 @@
 """BLIP3-OCR-200M and BLIP3-GROUNDING-50M, or caption sets in their layouts: Parquet (reference: formats.md §1, §2).
 
 `captions` is a string in both: of JSON in the one, of a Python literal in the other. The caption is chosen by its
-granularity, never by its place. Of the other columns only `url` is known for sure; `metadata` is kept as it stands.
-"Filler" such as "the text" stays: taking it out is the trainer's part.
+granularity, never by its place. A grounding caption has its places written into it: where the one without the alt text
+is a bare list of things, as in sets whose places were put into the alt texts, the one with it is taken. Of the other
+columns only `url` is known for sure; `metadata` is kept as it stands. "Filler" such as "the text" stays: taking it out
+is the trainer's part.
 """
 
 import json
@@ -25,15 +27,20 @@ OPTIONAL_GROUNDING = (*OPTIONAL, "cogvlm_caption")
 
 def read_ocr(row: Mapping[str, Any], options: ReadOptions) -> CaptionDraft:
     """The captioned image of one row of BLIP3-OCR."""
-    return _read(row, options, blip3_ocr.parse_captions)
+    return _read(row, options, blip3_ocr.parse_captions, _chosen)
 
 
 def read_grounding(row: Mapping[str, Any], options: ReadOptions) -> CaptionDraft:
     """The captioned image of one row of BLIP3-GROUNDING."""
-    return _read(row, options, blip3_grounding.parse_captions)
+    return _read(row, options, blip3_grounding.parse_captions, _chosen_grounding)
 
 
-def _read(row: Mapping[str, Any], options: ReadOptions, parse: Callable[[str], list[Caption]]) -> CaptionDraft:
+def _read(
+    row: Mapping[str, Any],
+    options: ReadOptions,
+    parse: Callable[[str], list[Caption]],
+    choose: Callable[[list[Caption], int, bool], str],
+) -> CaptionDraft:
     image = caption_image(row.get("url"))
     try:
         captions = parse(optional_text(row.get("captions"), "captions") or "")
@@ -43,21 +50,31 @@ def _read(row: Mapping[str, Any], options: ReadOptions, parse: Callable[[str], l
         uid=optional_text(row.get("uid"), "uid"),
         url=image.url,
         image=image,
-        text=_chosen(captions, options),
+        text=choose(captions, options.granularity, options.raw_caption),
         alt_text=optional_text(row.get("cogvlm_caption"), "cogvlm_caption") or "",
         captions=json.dumps([asdict(caption) for caption in captions], ensure_ascii=False),
         metadata=_metadata(optional_text(row.get("metadata"), "metadata")),
     )
 
 
-def _chosen(captions: list[Caption], options: ReadOptions) -> str:
+def _chosen(captions: list[Caption], granularity: int, with_raw: bool) -> str:
     for caption in captions:
-        if (caption.granularity, caption.include_datacomp_raw_cap) == (options.granularity, options.raw_caption):
+        if (caption.granularity, caption.include_datacomp_raw_cap) == (granularity, with_raw):
             if caption.text:
                 return caption.text
             break
-    raw = "with" if options.raw_caption else "without"
-    raise Rejected(Reason.NO_CAPTION, f"none of granularity {options.granularity} {raw} the raw caption")
+    raw = "with" if with_raw else "without"
+    raise Rejected(Reason.NO_CAPTION, f"none of granularity {granularity} {raw} the raw caption")
+
+
+def _chosen_grounding(captions: list[Caption], granularity: int, with_raw: bool) -> str:
+    text = _chosen(captions, granularity, with_raw)
+    if with_raw or not blip3_grounding.is_bare_list(text, granularity):
+        return text
+    try:
+        return _chosen(captions, granularity, with_raw=True)
+    except Rejected:  # the set has no other
+        return text
 
 
 def _metadata(metadata: str | None) -> str:

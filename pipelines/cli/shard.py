@@ -34,7 +34,11 @@ def shard(
     samples_per_shard: Annotated[int | None, typer.Option(help="samples in each but the last shard")] = None,
     granularity: Annotated[int | None, typer.Option(help="the caption that becomes the .txt")] = None,
     raw_caption: Annotated[
-        bool | None, typer.Option("--raw-caption", help="begin that caption with the alt text")
+        bool | None,
+        typer.Option(
+            "--raw-caption/--no-raw-caption",
+            help="begin that caption with the alt text, or not; default: where places were put into the alt texts",
+        ),
     ] = None,
     tokenizer: Tokenizer = None,
     trust_code: TrustCode = None,

@@ -22,5 +22,9 @@ class ShardRecipe(Recipe):
         "default: that of the captions' family, as blip3-ocr",
     )
     granularity: NonNegativeInt = Field(0, description="the caption that becomes the .txt; BLIP-3 trains on 0")
-    raw_caption: bool = Field(False, description="whether that caption begins with the alt text")
+    raw_caption: bool | None = Field(
+        None,
+        description="whether that caption begins with the alt text; default: where places were put into the alt texts, "
+        "as BLIP-3 has them: without these it is a bare list of things",
+    )
     tokenizer: str | None = Field(None, description=TOKENIZER)

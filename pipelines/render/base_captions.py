@@ -1,17 +1,26 @@
-"""Captions of other data sets (KALE's, the released grounding set's own) to put places into: looked up by uid."""
+"""Captions of other data sets (KALE's, the released grounding set's own) to put places into."""
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.errors import ShardloomError, UsageError, one_line
+from curation.captions.lookup import ATTRIBUTES, Found, Lookup, Row
+from pipelines.inputs.caption_rows import IDENTITY, Texts, find_rows
+from pipelines.recipes.annotate import AnnotateRecipe
+from pipelines.recipes.render import RenderRecipe
+from schemas.errors import UsageError
+from schemas.output_set.layout import DATA, MANIFESTS
 from schemas.output_set.manifest import InputFile
-from schemas.storage.folder import split
+from schemas.output_set.recipe_file import RECIPE_FILE, held_recipe
+from schemas.records.identity import Identity
+from schemas.records.quarantine import Reason, Rejected
+from schemas.storage.folder import Folder, split
 from schemas.storage.matching import matching
 
 COLUMNS = ("caption", "cogvlm_caption")
@@ -19,10 +28,31 @@ COLUMNS = ("caption", "cogvlm_caption")
 
 
 @dataclass(frozen=True, slots=True)
+class Bases:
+    """The base captions of one annotation file."""
+
+    found: dict[str, Found[Texts]]  # by key
+    faults: dict[str, Rejected]  # why others have none, beside those of which there is no caption
+
+    def caption(self, key: str) -> str | None:
+        """Returns the caption of a sample, if there is one."""
+        return self.found[key].row.value[0] if key in self.found else None
+
+    def counts(self, keys: Iterable[str]) -> dict[str, int]:
+        """Counts among some samples the captions that were found otherwise than by a place or an id of their own."""
+        return dict(sorted(sum((Counter(self.found[key].counts) for key in keys), Counter[str]()).items()))
+
+
+@dataclass(frozen=True, slots=True)
 class BaseCaptions:
-    """Parquet files with a uid and a caption in each row. Of several captions of one uid the first counts."""
+    """Parquet files with a caption in each row, and what it is found by: a uid, a URL or the image's hash.
+
+    Files of annotation and caption sets of ours are joined by shard and key, checked by the image's hash.
+    """
 
     files: tuple[str, ...]
+    shards: tuple[str | None, ...]
+    """What shard each file is about; None for a file that is not ours."""
     column: str
     revision: InputFile
     """Tells two states of the files apart by their sizes: hashing some hundred gigabytes would take longer than
@@ -35,34 +65,75 @@ class BaseCaptions:
         names = [schema_of(file) for file in files]
         columns = COLUMNS if column is None else (column,)
         chosen = next((name for name in columns if name in names[0]), None)
-        lacking = next((file for file, has in zip(files, names, strict=True) if not {"uid", chosen} <= set(has)), None)
+        lacking = next(
+            (
+                file
+                for file, has in zip(files, names, strict=True)
+                if chosen not in has or not set(ATTRIBUTES) & set(has)
+            ),
+            None,
+        )
         if chosen is None or lacking is not None:
             raise UsageError(
                 f"{lacking or files[0]} has no column uid, or no {' or '.join(columns)}: "
-                "pass --caption-column, or files that have both"
+                "pass --caption-column, or files that have both (url or sha256 will do for uid)"
             )
         sizes = [(file, size_of(file)) for file in files]
         digest = hashlib.sha256(json.dumps([chosen, sizes]).encode()).hexdigest()
-        return cls(tuple(files), chosen, InputFile(path=pattern, size=sum(size for _, size in sizes), sha256=digest))
+        revision = InputFile(path=pattern, size=sum(size for _, size in sizes), sha256=digest)
+        return cls(tuple(files), shards_of(files), chosen, revision)
 
-    def of(self, uids: Iterable[str | None]) -> dict[str, str]:
-        """The captions of these uids, as far as there are any. Goes through all files, and holds what is asked for."""
-        import polars as pl  # here alone, so that what needs no search starts fast
-
-        wanted = sorted({uid for uid in uids if uid})
-        captions: dict[str, str] = {}
-        for file in self.files if wanted else ():
-            columns = [pl.col("uid").cast(pl.String), pl.col(self.column).cast(pl.String).alias("caption")]
-            folder, name = split(file)
-            rows = pl.scan_parquet(folder.source(name), glob=False).select(columns)
-            rows = rows.filter(pl.col("uid").is_in(wanted) & pl.col("caption").is_not_null())
+    def of(self, samples: Collection[Identity]) -> Bases:
+        """Finds the captions of samples of one shard. Goes through all files, and holds what is asked for."""
+        own, others = list[Row[Texts]](), list[Row[Texts]]()
+        for file, shard in zip(self.files, self.shards, strict=True) if samples else ():
+            rows = find_rows(*split(file), [self.column], samples, shard)
+            (others if shard is None else own).extend(rows or [])
+        ours, theirs = Lookup(own), Lookup(others)
+        bases = Bases({}, {})
+        for sample in samples:
+            assert sample.key is not None
             try:
-                found = rows.collect()
-            except (pl.exceptions.PolarsError, OSError) as error:
-                raise ShardloomError(f"cannot read captions in {file}: {one_line(error)}") from None
-            for uid, caption in found.iter_rows():
-                captions.setdefault(uid, caption)
-        return captions
+                if (found := ours.find_own(sample) or theirs.find_other(sample)) is not None:
+                    bases.found[sample.key] = found
+            except Rejected as fault:
+                bases.faults[sample.key] = fault
+        return bases
+
+
+def identities_of(table: pa.Table, shard: str) -> list[Identity]:
+    """What tells the rows of an annotation file from all others."""
+    columns = (table[name].to_pylist() for name in IDENTITY)
+    return [
+        Identity(shard, key, sha256, uid or None, url or None) for key, uid, url, sha256 in zip(*columns, strict=True)
+    ]
+
+
+def no_caption(sample: Identity, pattern: str | None) -> Rejected:
+    """Why a sample has no base caption: there is none."""
+    by = "uid" if sample.uid else "url" if sample.url else "image"
+    return Rejected(Reason.NO_CAPTION, f"no caption of its {by} in {pattern}")
+
+
+def shards_of(files: Sequence[str]) -> tuple[str | None, ...]:
+    """Returns for each file of an annotation or caption set of ours the shard that it is about; None for any other."""
+    own: dict[str, bool] = {}
+    shards: list[str | None] = []
+    for file in files:
+        folder, name = split(file)
+        if folder.url not in own:
+            own[folder.url] = is_own(folder)
+        shards.append(name.removesuffix(".parquet") if own[folder.url] else None)
+    return tuple(shards)
+
+
+def is_own(data: Folder) -> bool:
+    """Tells whether a folder is the data of a set of ours whose rows are the images of a shard."""
+    above, _, name = data.url.rstrip("/").rpartition("/")
+    output = Folder(above or ".")
+    if name != DATA or not output.exists(MANIFESTS) or not output.exists(RECIPE_FILE):
+        return False
+    return held_recipe(output).get("kind") in (AnnotateRecipe.kind, RenderRecipe.kind)
 
 
 def schema_of(file: str) -> list[str]:

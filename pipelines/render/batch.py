@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 
 from curation.captions.family import BaseCaptionOptions, CaptionFamily, CaptionOptions, Columns
 from curation.captions.lists import has_few, keep_above
+from pipelines.render.base_captions import Bases, identities_of, no_caption
 from schemas.errors import ShardloomError, one_line
 from schemas.records.quarantine import Reason, Rejected
 
@@ -28,13 +29,13 @@ def render_batch(
     family: CaptionFamily,
     options: CaptionOptions,
     schema: pa.Schema,
-    bases: dict[str, str] | None,
+    bases: Bases | None,
     least: int | None = None,
 ) -> Batch:
     """Renders a batch.
 
-    `bases` are the captions of other data sets by uid; None for captions over the alt text. `least` overrides the
-    option that says how many items an image must have.
+    `bases` are the captions of another data set for these images; None for captions over the alt text. `least`
+    overrides the option that says how many items an image must have.
     """
     enough = family.enough
     floor = getattr(options, enough.floor)
@@ -45,9 +46,10 @@ def render_batch(
     lay_over(faults, has_few(items, least), Rejected(enough.reason, few))
     found: pa.StringArray | None = None
     if bases is not None and isinstance(options, BaseCaptionOptions):
-        found = pa.array([bases.get(uid) for uid in table["uid"].to_pylist()], pa.string())
-        missing = Rejected(Reason.NO_CAPTION, f"no caption of its uid in {options.caption_from}")
-        lay_over(faults, pc.is_null(found), missing)
+        found = pa.array(map(bases.caption, table["key"].to_pylist()), pa.string())
+        for row in pc.indices_nonzero(pc.is_null(found)).to_pylist():
+            sample = identities_of(table.slice(row, 1), "")[0]
+            faults[row] = faults[row] or bases.faults.get(sample.key or "") or no_caption(sample, options.caption_from)
     table = table.set_column(table.schema.get_field_index(family.column), family.column, items)
     good = pa.array([fault is None for fault in faults], pa.bool_())
     table = table.filter(good)

@@ -10,14 +10,16 @@ import pyarrow.parquet as pq
 
 from curation.captions.families import FAMILIES
 from curation.captions.family import BaseCaptionOptions, CaptionFamily
+from pipelines.inputs.caption_rows import IDENTITY
 from pipelines.output.job import Context, Job, run_job
 from pipelines.output.output_set import parquet_bytes, put
 from pipelines.output.totals import Totals
 from pipelines.recipes.annotate import AnnotateRecipe
 from pipelines.recipes.render import RenderRecipe
-from pipelines.render.base_captions import BaseCaptions
+from pipelines.render.base_captions import BaseCaptions, Bases, identities_of
 from pipelines.render.batch import columns_of, render_batch
 from schemas.errors import ShardloomError, UsageError
+from schemas.layouts.blip3_grounding import ALT_TEXT
 from schemas.output_set.layout import DATA, MANIFESTS, QUARANTINE, committed, read_output
 from schemas.output_set.manifest import InputFile, Manifest
 from schemas.output_set.recipe_file import held_recipe
@@ -117,11 +119,12 @@ def render_file(
     """Renders one annotation file; its outputs are in place when this returns, and count once they are committed."""
     data = read_data(annotations, source)
     schema = caption_schema(family, bases, source)
+    found: Bases | None = None
     rendered: list[pa.Table] = []
     rejected: list[pa.Table] = []
     if data is not None:
         file = pq.ParquetFile(io.BytesIO(data))
-        found = None if bases is None else bases.of(file.read(["uid"])["uid"].to_pylist())
+        found = None if bases is None else bases.of(identities_of(file.read(list(IDENTITY)), source.name))
         for batch in file.iter_batches(ROWS, columns=columns_of(family)):
             table = pa.Table.from_batches([batch])
             captions, faults = render_batch(table, family, recipe.options, schema, found)
@@ -145,15 +148,20 @@ def render_file(
             )
         ],
         reasons=[reason for table in rejected for reason in table["reason"].to_pylist()],
-        counts={"captions": rows_out * per_row},
+        counts={"captions": rows_out * per_row} | ({} if found is None else found.counts(keys_of(rendered))),
         fingerprints=source.fingerprints,
     )
+
+
+def keys_of(rendered: list[pa.Table]) -> list[str]:
+    """The keys of the images that have captions."""
+    return [key for table in rendered for key in table["key"].to_pylist()]
 
 
 def caption_schema(family: CaptionFamily, bases: BaseCaptions | None, source: Manifest) -> pa.Schema:
     """The family's layout. It names the annotations by their bytes, which are the same wherever they lie."""
     revision = next((file.sha256 for file in source.outputs if file.path == data_name(source)), "")
-    return family.schema(revision, "alt_text" if bases is None else bases.column)
+    return family.schema(revision, ALT_TEXT if bases is None else bases.column)
 
 
 def read_data(annotations: Folder, source: Manifest) -> bytes | None:
@@ -192,16 +200,17 @@ def preview_record(recipe: RenderRecipe, key: str) -> list[Caption]:
         table = table.filter(pc.or_kleene(pc.equal(table["key"], wanted), pc.equal(table["uid"], wanted)))
         if table.num_rows:
             schema = caption_schema(family, bases, manifest)
-            return captions_of(table.slice(0, 1), recipe, family, schema, bases)
+            table = table.slice(0, 1)
+            found = None if bases is None else bases.of(identities_of(table, manifest.name))
+            return captions_of(table, recipe, family, schema, found)
     raise UsageError(f"{recipe.input} has no annotation with the key or uid {key!r}")
 
 
 def captions_of(
-    table: pa.Table, recipe: RenderRecipe, family: CaptionFamily, schema: pa.Schema, bases: BaseCaptions | None
+    table: pa.Table, recipe: RenderRecipe, family: CaptionFamily, schema: pa.Schema, bases: Bases | None
 ) -> list[Caption]:
     """All captions of a one-row table, by the same code that renders whole sets; also of too few lines or boxes."""
-    found = None if bases is None else bases.of(table["uid"].to_pylist())
-    captions, faults = render_batch(table, family, recipe.options, schema, found, least=0)
+    captions, faults = render_batch(table, family, recipe.options, schema, bases, least=0)
     for fault in faults:
         if fault is not None:
             raise ShardloomError(f"{recipe.input}: {table['key'][0].as_py()} gets no captions: {fault}")

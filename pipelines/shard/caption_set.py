@@ -1,31 +1,32 @@
-"""Captions looked up for the images of a shard: by uid, or by URL where there is no uid; never by key.
-
-An img2dataset key depends on how a download was cut into shards, so it means nothing in another one (formats.md §4).
-"""
+"""Captions looked up for the images of a shard, in a set of ours or in a published one."""
 
 import hashlib
 import io
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.captions.families import FAMILIES
 from curation.captions.family import CaptionFamily
+from curation.captions.lookup import Found, Lookup, Row
+from pipelines.inputs.caption_rows import IDENTITY, Texts, find_rows
+from pipelines.inputs.shards import InputShard
 from pipelines.recipes.render import RenderRecipe
 from pipelines.recipes.shard import ShardRecipe
 from schemas.errors import ShardloomError, UsageError, one_line
+from schemas.layouts.blip3_grounding import ALT_TEXT
 from schemas.output_set.layout import DATA, MANIFESTS, committed, read_output
 from schemas.output_set.manifest import InputFile
 from schemas.output_set.recipe_file import held_recipe
+from schemas.records.identity import Identity
 from schemas.storage.folder import Folder
 from schemas.storage.parquet import read_table
 
-COLUMNS = ["uid", "url", "sha256", "captions", "metadata"]
+COLUMNS = ("captions", "metadata")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,32 +35,22 @@ class CaptionRow:
 
     captions: str
     metadata: str
-    sha256: str | None  # of the image's bytes; None when the set doesn't say
 
 
 class Captions:
-    """Rows of a caption set, to be looked up. Of several rows of one image the first counts."""
+    """Rows of a caption set, to be looked up; of a set of ours (`is_own`) or of another's."""
 
-    def __init__(self, rows: Iterable[dict[str, Any]]) -> None:
-        self._by_uid: dict[str, CaptionRow] = {}
-        self._by_url: dict[str, CaptionRow] = {}
-        self._without_uid: dict[str, CaptionRow] = {}
-        for row in rows:
-            if row["captions"] is None:
-                continue
-            found = CaptionRow(row["captions"], row.get("metadata") or "{}", row.get("sha256"))
-            if uid := row.get("uid"):
-                self._by_uid.setdefault(uid, found)
-            if url := row.get("url"):
-                self._by_url.setdefault(url, found)
-                if not uid:
-                    self._without_uid.setdefault(url, found)
+    def __init__(self, rows: Iterable[Row[Texts]], *, is_own: bool) -> None:
+        self._lookup = Lookup(Row(row.identity, _row(*row.value)) for row in rows)
+        self._is_own = is_own
 
-    def find(self, uid: str | None, url: str | None) -> CaptionRow | None:
-        """By uid where both sides have one: other rows of the same URL may be of another alt text, or another day."""
-        if uid and uid in self._by_uid:
-            return self._by_uid[uid]
-        return (self._without_uid if uid else self._by_url).get(url or "")
+    def find(self, sample: Identity) -> Found[CaptionRow] | None:
+        """Returns the row of a sample, or None. Raises `Rejected` for one of other bytes, or several that differ."""
+        return self._lookup.find_own(sample) if self._is_own else self._lookup.find_other(sample)
+
+
+def _row(captions: str | None, metadata: str | None) -> CaptionRow:
+    return CaptionRow(captions or "", metadata or "{}")
 
 
 class CaptionSet:
@@ -72,7 +63,7 @@ class CaptionSet:
         self.folder = Folder(url)
         self.own = self.folder.exists(MANIFESTS)
         self.hashes: dict[str, str] = {}  # of our own files
-        self.images: dict[str, set[str]] = {}  # file -> hashes of what it was made from, the image shard among them
+        self._made_from: dict[str, dict[str, int]] = {}  # file -> hash -> bytes of its inputs, as the image shard
         if self.own:
             self.rendered = held_recipe(self.folder)
             if self.rendered.get("kind") != RenderRecipe.kind:
@@ -82,7 +73,7 @@ class CaptionSet:
                 for out in manifest.outputs:
                     if out.path == f"{DATA}/{manifest.name}.parquet":
                         sizes[out.path], self.hashes[out.path] = out.size, out.sha256
-                        self.images[out.path] = {file.sha256 for file in manifest.inputs}
+                        self._made_from[out.path] = {file.sha256: file.size for file in manifest.inputs}
         else:
             sizes = {name: self.folder.size(name) for name in self.folder.names() if name.endswith(".parquet")}
         if not sizes:
@@ -94,8 +85,12 @@ class CaptionSet:
         self.revision = InputFile(path=url, size=sum(sizes.values()), sha256=digest)
 
     def resolved(self, recipe: ShardRecipe) -> ShardRecipe:
-        """The recipe with the name of the source. Raises `UsageError` when what is to become the text is not there."""
-        raw = "with" if recipe.raw_caption else "without"
+        """Returns the recipe with the name of the source, and with the caption that becomes the text.
+
+        Raises `UsageError` when that is not there.
+        """
+        with_raw = self._is_over_alt_text() if recipe.raw_caption is None else recipe.raw_caption
+        raw = "with" if with_raw else "without"
         name, numbers = self.family.name, self.family.granularities
         if recipe.granularity not in numbers:
             raise UsageError(f"granularity: {name} captions have 0 to {numbers[-1]}, not {recipe.granularity}")
@@ -103,30 +98,51 @@ class CaptionSet:
             has = ", ".join(map(str, self.rendered["granularities"]))
             raise UsageError(f"granularity: {self.folder.url} holds {has} and not {recipe.granularity}")
         if self.own and self.rendered["raw_caption"] not in (raw, "both"):
-            raise UsageError(f"raw_caption: {self.folder.url} holds no captions {raw} the alt text")
-        return recipe.model_copy(update={"source": recipe.source or self.family.source})
+            bare = ", or take its bare lists with --no-raw-caption" if recipe.raw_caption is None and with_raw else ""
+            remedy = f": render it with --raw-caption both{bare}"
+            raise UsageError(f"raw_caption: {self.folder.url} holds no captions {raw} the alt text{remedy}")
+        return recipe.model_copy(update={"source": recipe.source or self.family.source, "raw_caption": with_raw})
 
-    def namesake(self, shard: str) -> str | None:
-        """The file that was rendered from annotations of a shard of this name, if there is one."""
-        name = f"{DATA}/{shard}.parquet"
-        return name if name in self.hashes else None
+    def _is_over_alt_text(self) -> bool:
+        """Whether the set's places were put into the alt texts. Published sets have captions of their own for that."""
+        if self.own:
+            return self.family.fills_captions and self.rendered.get("caption_from") is None
+        with self.folder.open(self.files[0]) as file:  # perhaps a copy of one of ours, which says so
+            return (pq.read_schema(file).metadata or {}).get(b"base_caption") == ALT_TEXT.encode()
 
-    def is_of(self, shard: str, sha256: str) -> bool:
-        """Whether the namesake has all captions of the shard with these bytes: the name alone says little."""
-        name = self.namesake(shard)
-        return name is not None and sha256 in self.images[name]
+    def likely_file(self, shard: InputShard) -> str | None:
+        """Guesses by size which file has the captions of a shard: that of its name, else the first that may be it.
 
-    def of_shard(self, shard: str, is_own: bool, identities: Callable[[], set[str]]) -> Captions:
-        """Captions of the images in a shard at least.
-
-        The namesake is read alone if the shard `is_own`. Else the whole set is searched for `identities`, uids and
-        URLs, which is slow for a large one: render it from annotations of these very shards.
+        Returns None when no shard of this size was rendered: then it isn't one of those.
         """
-        name = self.namesake(shard)
-        if is_own and name is not None:
-            data = read_output(self.folder, name, self.hashes[name])
-            return Captions(read_table(io.BytesIO(data), COLUMNS).to_pylist())
-        return Captions(self._search(identities()))
+        size = shard.size()
+        return self._first(shard.name, (name for name, made in self._made_from.items() if size in made.values()))
+
+    def file_of(self, shard: str, sha256: str) -> str | None:
+        """Returns the file with all captions of the shard with these bytes, whatever its name is now; None: no file."""
+        return self._first(shard, (name for name, made in self._made_from.items() if sha256 in made))
+
+    def of_file(self, file: str, shard: str) -> Captions:
+        """Reads the captions that were rendered from a shard, which is called `shard` now."""
+        data = read_output(self.folder, file, self.hashes[file])
+        table = read_table(io.BytesIO(data), [*IDENTITY, *COLUMNS])
+        identities = zip(*(table[name].to_pylist() for name in IDENTITY), strict=True)
+        texts = zip(*(table[name].to_pylist() for name in COLUMNS), strict=True)
+        rows = (
+            Row(Identity(shard, key, sha256, uid, url), said)
+            for (key, uid, url, sha256), said in zip(identities, texts, strict=True)
+        )
+        return Captions(rows, is_own=True)
+
+    def of_samples(self, samples: Collection[Identity]) -> Captions:
+        """Searches the whole set for some samples.
+
+        This is slow for a large set of ours: render it from annotations of these very shards.
+        """
+        return Captions(self._search(samples), is_own=self.own)
+
+    def _first(self, shard: str, files: Iterable[str]) -> str | None:
+        return min(files, key=lambda name: (name != f"{DATA}/{shard}.parquet", name), default=None)
 
     def _own_family(self) -> CaptionFamily:
         """The family that the set was rendered as, looked up by its name. Raises `UsageError`."""
@@ -152,24 +168,16 @@ class CaptionSet:
                 raise ShardloomError(f"cannot read captions in {self.folder.path(name)}: {one_line(error)}") from None
         return FAMILIES.find("ocr")
 
-    def _search(self, identities: set[str]) -> list[dict[str, Any]]:
-        import polars as pl  # here alone, so that what needs no search starts fast
-
-        ids, found, is_known = sorted(identities), list[dict[str, Any]](), False
-        try:
-            for file in self.files:  # one after another: those of an object store are held in memory
-                lazy = pl.scan_parquet(self.folder.source(file), glob=False)
-                names = [name for name in COLUMNS if name in lazy.collect_schema().names()]
-                keys = [name for name in names if name in ("uid", "url")]
-                if keys and "captions" in names:
-                    wanted = pl.any_horizontal(pl.col(name).is_in(ids) for name in keys)
-                    found += lazy.select(names).filter(wanted).collect().to_dicts()
-                    is_known = True
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise ShardloomError(f"cannot read captions in {self.folder.url}: {one_line(error)}") from None
+    def _search(self, samples: Collection[Identity]) -> Iterator[Row[Texts]]:
+        is_known = False
+        for file in self.files:  # one after another: those of an object store are held in memory
+            shard = file.removeprefix(f"{DATA}/").removesuffix(".parquet") if self.own else None
+            rows = find_rows(self.folder, file, COLUMNS, samples, shard)
+            is_known = is_known or rows is not None
+            yield from rows or []
         if not is_known:
-            raise UsageError(f"{self.folder.url}: the files have no columns `captions` and `uid` or `url`")
-        return found
+            columns = "`captions` and `uid` or `url`, nor `sha256`"
+            raise UsageError(f"{self.folder.url}: the files have no columns {columns}")
 
 
 def published_as(captions: str) -> CaptionFamily | None:

@@ -6,7 +6,7 @@ what each block holds: an output that finds anything else stops, because its cut
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from pipelines.inputs.shards import InputShard
 from pipelines.output.training_shards import padded
 from pipelines.shard.caption_set import Captions, CaptionSet
-from pipelines.shard.join import Joined, LeftOut, Matched, join, match
+from pipelines.shard.join import Joined, LeftOut, Matched, identity_of, join, match
 from schemas.errors import ShardloomError
-from schemas.layouts.datacomp import read_metadata
+from schemas.layouts.datacomp import read_sample
+from schemas.records.identity import Identity
 from schemas.records.quarantine import Rejected
 from schemas.tar.part import open_part
 from schemas.tar.reader import TarReader, TarSample
@@ -31,7 +32,7 @@ class Census:
     """What a first pass over one input has found. `size` is in bytes, `damage` what could not be read, and where."""
 
     shard: InputShard
-    is_own: bool  # whether the captions of all its samples lie in the file of its name
+    file: str | None  # of the caption set, with the captions of all samples of these very bytes; None: there is none
     good: NDArray[np.bool_]  # for each sample, whether it has captions
     size: int
     sha256: str
@@ -62,7 +63,7 @@ class Census:
         rows = self._rows(captions, first, last)
         digest, checked = new_digest(), first
         for position, sample in self.blocks(first, last):
-            found = match(sample, rows, captions)
+            found = match(sample, self.shard.name, rows)
             digest.update(evidence(found))
             if start <= position < stop:
                 yield join(found, captions)
@@ -74,29 +75,29 @@ class Census:
             raise ShardloomError(f"{self.shard.path} has changed since this run began: run the same command again")
 
     def _rows(self, captions: CaptionSet, first: int, last: int) -> Captions:
-        return captions.of_shard(
-            self.shard.name, self.is_own, lambda: identities(sample for _, sample in self.blocks(first, last))
-        )
+        if self.file is not None:
+            return captions.of_file(self.file, self.shard.name)
+        return captions.of_samples(identities(self.shard, (sample for _, sample in self.blocks(first, last))))
 
 
 def take_census(captions: CaptionSet, shard: InputShard) -> Census:
-    """Looks through a shard. Only its hash, known at the end, shows if the captions of its name were enough."""
-    is_own = captions.namesake(shard.name) is not None
+    """Looks through a shard. Only its hash, known at the end, shows if the captions were those of its bytes."""
+    file = captions.likely_file(shard)
     while True:
-        census = _look_through(captions, shard, is_own)
-        if not is_own or captions.is_of(shard.name, census.sha256):
+        census = _look_through(captions, shard, file)
+        known = captions.file_of(shard.name, census.sha256)
+        if known == file:
             return census
-        is_own = False
+        file = known
 
 
-def _look_through(captions: CaptionSet, shard: InputShard, is_own: bool) -> Census:
+def _look_through(captions: CaptionSet, shard: InputShard, caption_file: str | None) -> Census:
     folder, name = shard.folder()
-
-    def all_identities() -> set[str]:
+    if caption_file is not None:
+        rows = captions.of_file(caption_file, shard.name)
+    else:
         with folder.open(name) as file:
-            return identities(TarReader(file, hashing=False))
-
-    rows = captions.of_shard(shard.name, is_own, all_identities)
+            rows = captions.of_samples(identities(shard, TarReader(file, hashing=False)))
     good: list[bool] = []
     digests = bytearray()
     starts, end = [0], 0
@@ -105,7 +106,7 @@ def _look_through(captions: CaptionSet, shard: InputShard, is_own: bool) -> Cens
     with folder.open(name) as file:
         reader = TarReader(file)
         for sample in reader:
-            found = match(sample, rows, captions)
+            found = match(sample, shard.name, rows)
             # what we rendered can be read
             good.append(isinstance(found if captions.own else join(found, captions), Matched | Joined))
             digest.update(evidence(found))
@@ -120,19 +121,17 @@ def _look_through(captions: CaptionSet, shard: InputShard, is_own: bool) -> Cens
         starts.append(end)
     damage = [f"byte {each.offset}: {each.what}" for each in reader.damage]
     known = np.array(starts) if is_plain and not damage else None
-    return Census(shard, is_own, np.array(good, bool), reader.size, reader.sha256, damage, bytes(digests), known)
+    return Census(shard, caption_file, np.array(good, bool), reader.size, reader.sha256, damage, bytes(digests), known)
 
 
-def identities(samples: Iterator[TarSample] | TarReader) -> set[str]:
-    """Collects what images are looked up by: their uids and URLs."""
-    found: set[str] = set()
+def identities(shard: InputShard, samples: Iterable[TarSample]) -> list[Identity]:
+    """Collects what images are looked up by."""
+    found = []
     for sample in samples:
         try:
-            metadata = read_metadata(sample)
+            found.append(identity_of(read_sample(sample), shard.name))
         except Rejected:
             continue
-        values = (metadata.get("uid"), metadata.get("url"))
-        found |= {value for value in values if isinstance(value, str) and value}
     return found
 
 

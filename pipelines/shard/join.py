@@ -4,10 +4,12 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
+from curation.captions.lookup import Found
 from curation.images.decode import DecodeLimits, image_size
 from pipelines.shard.caption_set import CaptionRow, Captions, CaptionSet
 from schemas.layouts.datacomp import ImageSample, read_sample, uid_of
 from schemas.records.caption import Caption
+from schemas.records.identity import Identity
 from schemas.records.quarantine import Reason, Rejected
 from schemas.tar.reader import TarSample
 
@@ -20,7 +22,12 @@ class Matched:
     width: int
     height: int
     sha256: str
-    row: CaptionRow
+    found: Found[CaptionRow]
+
+    @property
+    def row(self) -> CaptionRow:
+        """What the set says of the image."""
+        return self.found.row.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +48,25 @@ class LeftOut:
     fault: Rejected
 
 
-def match(sample: TarSample, rows: Captions, captions: CaptionSet) -> Matched | LeftOut:
-    """Looks the sample up among rows of the caption set, and checks that they are of this very image."""
+def match(sample: TarSample, shard: str, rows: Captions) -> Matched | LeftOut:
+    """Looks a sample of a shard up among rows of the caption set, and checks that they are of this very image."""
     try:
         image = read_sample(sample)
-        row = rows.find(image.uid, image.url)
-        if row is None:
+        identity = identity_of(image, shard)
+        found = rows.find(identity)
+        if found is None:
             raise Rejected(Reason.NO_CAPTION, f"uid {image.uid}, url {image.url}")
         width, height = image_size(image.image.data, DecodeLimits())
-        sha256 = hashlib.sha256(image.image.data).hexdigest()
-        if captions.own and row.sha256 not in (None, sha256):
-            raise Rejected(Reason.MISALIGNED, f"captions of bytes {row.sha256}, image of {sha256}")
     except Rejected as fault:
         return LeftOut(sample.key, uid_of(sample), fault)
-    return Matched(image, width, height, sha256, row)
+    assert identity.sha256 is not None
+    return Matched(image, width, height, identity.sha256, found)
+
+
+def identity_of(image: ImageSample, shard: str) -> Identity:
+    """What tells an image of a shard from all others."""
+    sha256 = hashlib.sha256(image.image.data).hexdigest()
+    return Identity(shard, image.key, sha256, image.uid, image.url)
 
 
 def join(found: Matched | LeftOut, captions: CaptionSet) -> Joined | LeftOut:

@@ -52,7 +52,7 @@ class Unit:
     @property
     def damage(self) -> list[str]:
         """What could not be read of them."""
-        return [f"{stretch.shard.name}: {each}" for stretch in self.stretches for each in stretch.census.damage]
+        return [f"{stretch.shard.source}: {each}" for stretch in self.stretches for each in stretch.census.damage]
 
 
 def changed(unit: Unit | None, manifest: Manifest, captions: CaptionSet) -> bool:

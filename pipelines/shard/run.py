@@ -1,10 +1,11 @@
 """Joins image shards with a caption set into training shards of equal length, each with its index."""
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from curation.tokens import TokenCounter, token_counter
-from pipelines.inputs.shards import input_shards
+from pipelines.inputs.shards import shards_of_any_folder
 from pipelines.output.job import Context, Job, run_job
 from pipelines.output.output_set import put_quarantine
 from pipelines.output.totals import Totals
@@ -34,15 +35,15 @@ class ShardJob(Job[Unit]):
     def plan(self, context: Context) -> list[Unit]:
         """See `Job`."""
         recipe = self.recipe
-        inputs = input_shards(recipe.images, ".tar")
+        inputs = shards_of_any_folder(recipe.images, ".tar")
         self._counter = token_counter(recipe.tokenizer, recipe.run.allow_download) if recipe.tokenizer else None
         with context.progress("join", len(inputs), "samples") as progress:
             censuses = []
             for census in context.runner.map(functools.partial(take_census, self._captions), inputs):
                 censuses.append(census)
                 progress.advance(1)
-        order = {shard.name: position for position, shard in enumerate(inputs)}
-        return cut_units(sorted(censuses, key=lambda census: order[census.shard.name]), recipe.samples_per_shard)
+        order = {shard.path: position for position, shard in enumerate(inputs)}
+        return cut_units(sorted(censuses, key=lambda census: order[census.shard.path]), recipe.samples_per_shard)
 
     def changed(self, unit: Unit | None, manifest: Manifest) -> str:
         """See `Job`."""
@@ -72,9 +73,10 @@ def write_unit(
     source, tokenizer = recipe.source, None if counter is None else counter.fingerprint
     assert source is not None  # the caption set has filled it in
     left_out: list[QuarantinedRow] = []
+    found: Counter[str] = Counter()
     records = (
         captioned_image(recipe, f"{unit.name}{row:06d}", shard, joined)
-        for row, (shard, joined) in enumerate(joined_samples(captions, unit, left_out))
+        for row, (shard, joined) in enumerate(joined_samples(captions, unit, left_out, found))
     )
     writer = ShardWriter(output, recipe.format, is_captions=True, tokenizer=tokenizer)
     written = writer.write(unit.name, (sample_of(record, source, counter) for record in records))
@@ -86,18 +88,24 @@ def write_unit(
         data=written.data,
         others=[written.index, put_quarantine(output, unit.name, left_out)],
         reasons=[row.reason for row in left_out],
-        counts=counts_of(written.rows, with_tokens=counter is not None),
+        counts=counts_of(written.rows, with_tokens=counter is not None) | dict(sorted(found.items())),
         damage=unit.damage,
         fingerprints=fingerprints_of(counter),
     )
 
 
-def joined_samples(captions: CaptionSet, unit: Unit, left_out: list[QuarantinedRow]) -> Iterator[tuple[str, Joined]]:
-    """Reads a unit's samples. Yields those with captions, each with its shard; appends the others to `left_out`."""
+def joined_samples(
+    captions: CaptionSet, unit: Unit, left_out: list[QuarantinedRow], found: Counter[str]
+) -> Iterator[tuple[str, Joined]]:
+    """Reads a unit's samples. Yields those with captions, each with its shard.
+
+    Appends the others to `left_out`, and counts in `found` captions that were not found by shard and key alone.
+    """
     for stretch in unit.stretches:
         for sample in stretch.census.samples(captions, stretch.start, stretch.stop):
             if isinstance(sample, Joined):
-                yield stretch.shard.name, sample
+                found.update(sample.matched.found.counts)
+                yield stretch.shard.source, sample
             else:
                 left_out.append(QuarantinedRow.of(sample.key, sample.uid, "shard", sample.fault))
 

@@ -31,6 +31,7 @@ from schemas.records.caption import Caption
 
 TEMPLATE_VERSION = "1"  # goes up with every change of the bytes that one annotation renders to
 GRANULARITIES = range(3)
+ALT_TEXT = "alt_text"  # what a set's metadata says of places that were put into the alt texts
 BOX_FORMAT = "norm_xyxy_3dp"  # x1, y1, x2, y2 in [0, 1], printed to three decimals
 
 MAX_CHARACTERS = 1 << 26  # of one string that is read; a page-long caption, six times over, needs less than 2 ** 16
@@ -97,7 +98,7 @@ class GroundedText:
 def blip3_grounding_schema(source_revision: str, base_caption: str) -> pa.Schema:
     """The fixed Arrow schema of a caption set; `source_revision` names the annotations that it was rendered from.
 
-    `base_caption` says what the places were put into: `alt_text`, or the column of another data set.
+    `base_caption` says what the places were put into: `ALT_TEXT`, or the column of another data set.
     """
     return pa.schema(
         [
@@ -203,6 +204,12 @@ def parse_text(text: str, granularity: int) -> GroundedText:
         position = match.end()
     parts.append(unescape_marked(body[position:], granularity))
     return GroundedText("".join(parts), mentions, tail or [])
+
+
+def is_bare_list(text: str, granularity: int) -> bool:
+    """Whether a caption's text is the tail sentence alone: a list of things, put into no caption."""
+    found = parse_text(text, granularity)
+    return bool(found.tail) and not found.caption
 
 
 def strip_markup(text: str, granularity: int) -> str:

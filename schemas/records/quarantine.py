@@ -37,6 +37,7 @@ class Reason(StrEnum):
     # joining images with captions
     NO_CAPTION = "no_caption"
     MISALIGNED = "misaligned"  # the caption was made from other bytes than the image's
+    AMBIGUOUS_CAPTION = "ambiguous_caption"  # several captions might be its own, and say different things
     # reading published sets
     MALFORMED_ROW = "malformed_row"  # not laid out as its set is
     UNSUPPORTED_MEDIA = "unsupported_media"  # a video or a sound, without which its text would teach to invent

@@ -265,6 +265,18 @@ def test_blip3_grounding_is_a_python_literal() -> None:
     assert read("blip3-grounding", row, granularity=1, raw_caption=True).text == "it's"
 
 
+def test_a_grounding_set_over_alt_texts_keeps_them() -> None:
+    """Its captions without the alt text are bare lists: what is learnt is the alt text with the places in it."""
+    lists = [("The image contains dog (in the center)", 0, False), ("a dog (in the center) runs", 0, True)]
+    row = {"url": URL, "captions": repr(lists), "cogvlm_caption": "a dog runs"}
+    assert read("blip3-grounding", row).text == "a dog (in the center) runs"
+    # with places in the caption, or with nothing to put them into, it is the one that was asked for
+    row["captions"] = repr([("a dog (in the center)", 0, False), ("alt. a dog (in the center)", 0, True)])
+    assert read("blip3-grounding", row).text == "a dog (in the center)"
+    row["captions"] = repr(lists[:1])
+    assert read("blip3-grounding", row).text == lists[0][0]
+
+
 def test_blip3_sets_are_not_taken_for_each_other() -> None:
     assert reason("blip3-ocr", {"url": URL, "captions": LITERAL}).startswith("malformed_row: captions is not JSON")
     fault = reason("blip3-grounding", {"url": URL, "captions": json.dumps(OCR)})

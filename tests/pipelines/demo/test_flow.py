@@ -46,6 +46,7 @@ def test_everything_is_mixed(make_shards: Callable[..., str], tmp_path: Path, mo
     assert sorted(learnt.first) == sorted(counts)
     assert [said.source for said in learnt.said] == ["ocr", "grounding"]
     assert learnt.said[0].caption.startswith('The image contains the text "')
+    assert learnt.said[1].caption == "picture (in the center) 000000000000"
     assert train_model(str(tmp_path), steps=2) == learnt
     trained = load_training(str(REPOSITORY / "recipes/train/tiny.yaml"))
     assert trained.data.sources == {name: [f"demo-output/training/{name}"] for name in sorted(counts)}

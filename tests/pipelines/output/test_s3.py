@@ -34,6 +34,7 @@ from pipelines.verify.run import verify
 from schemas.errors import UsageError
 from schemas.output_set.layout import committed
 from schemas.output_set.recipe_file import read_recipe
+from schemas.records.identity import Identity
 from schemas.storage.folder import OPTIONS, Folder
 from tests.conftest import REPOSITORY
 from tests.pipelines.support.drivers import NO_TOKEN, Driver, cluster_of, hashes
@@ -194,7 +195,9 @@ def test_what_is_looked_up(made: Path, bucket: Bucket, tmp_path: Path) -> None:
     }
     pq.write_table(pa.table({"uid": ["a", "b"], "caption": ["one", "two"]}), tmp_path / "kale.parquet")
     bucket.store.put(f"{bucket.url}/kale/0.parquet", (tmp_path / "kale.parquet").read_bytes())
-    assert BaseCaptions.open(f"{bucket.url}/kale/*.parquet", None).of(["b", "c"]) == {"b": "two"}
+    samples = [Identity("0", f"key of {uid}", None, uid, None) for uid in ("b", "c")]
+    bases = BaseCaptions.open(f"{bucket.url}/kale/*.parquet", None).of(samples)
+    assert {key: bases.caption(key) for key in bases.found} == {"key of b": "two"}
     bucket.store.put(f"{bucket.url}/words.txt", b"cat\ndog\n")
     assert read_vocabulary(f"{bucket.url}/words.txt").names == ("cat", "dog")
     bucket.store.put(f"{bucket.url}/recipe.yaml", b"kind: mix\n")

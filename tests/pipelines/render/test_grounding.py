@@ -25,6 +25,7 @@ from schemas.layouts.blip3_grounding import blip3_grounding_schema, parse_captio
 from schemas.records.box import Detection
 from schemas.records.tag import Tag
 from schemas.storage.folder import Folder
+from schemas.strict_yaml import load_yaml
 from tests.conftest import jpeg, write_shard
 from tests.pipelines.support.drivers import hashes
 from tests.pipelines.support.sets import ALONE, annotation_set, grounding_caption_set, grounding_set, join, rows
@@ -333,6 +334,44 @@ def test_shard_joins_our_own(captions: Path, images: str, tmp_path: Path) -> Non
         ]
         assert sample["metadata"] == row["metadata"]
     assert verify(str(tmp_path / "out"))[1] == []
+
+
+def test_training_shards_have_the_places_in_the_caption(
+    annotations: Path, captions: Path, images: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Over the alt texts that is the caption with the alt text, over others' captions it is the one without."""
+    join(images, captions, tmp_path / "out", format="parquet")
+    assert load_yaml((tmp_path / "out/recipe.yaml").read_bytes())["raw_caption"] is True
+    texts = {row["source_key"]: row["text"] for row in rows(tmp_path / "out")}
+    assert texts[GOOD[0]].startswith(f"picture (in the center) {GOOD[0]}")
+    assert [parse_text(text, 0).caption.removesuffix(".") for text in texts.values()] == [f"picture {k}" for k in GOOD]
+    # the bare list is what is asked for by name
+    bare = ["shard", "--images", images, "--captions", captions, "--no-raw-caption", "--format", "parquet"]
+    code, _, _ = run(*bare, "-o", tmp_path / "bare", "--json", capsys=capsys)
+    assert code == 0
+    listed = {row["source_key"]: row["text"] for row in rows(tmp_path / "bare")}
+    things = ", ".join(f"{each.label} (in the center)" for each in boxes_of(GOOD[0]) or [])
+    assert listed[GOOD[0]] == f"The image contains {things}"
+    # a copy of the files alone says what its places were put into, too
+    (tmp_path / "copy").mkdir()
+    for file in sorted((captions / "data").iterdir()):
+        (tmp_path / "copy" / file.name).write_bytes(file.read_bytes())
+    join(images, tmp_path / "copy", tmp_path / "copied", format="parquet")
+    assert {row["source_key"]: row["text"] for row in rows(tmp_path / "copied")} == texts
+    # captions of others have the places without any alt text
+    files = other_captions(tmp_path / "kale.parquet", [(uid_of(annotations, key), f"A picture, {key}") for key in GOOD])
+    over = grounding_caption_set(annotations, tmp_path / "over", caption_from=files)
+    join(images, over, tmp_path / "third", format="parquet")
+    assert load_yaml((tmp_path / "third/recipe.yaml").read_bytes())["raw_caption"] is False
+    assert rows(tmp_path / "third")[0]["text"].startswith(f"A picture (in the center), {GOOD[0]}")
+
+
+def test_a_set_of_bare_lists_is_refused_unless_asked_for(annotations: Path, images: str, tmp_path: Path) -> None:
+    lists = grounding_caption_set(annotations, tmp_path / "lists", raw_caption="without")
+    with pytest.raises(UsageError, match=r"no captions with the alt text: .* bare lists with --no-raw-caption"):
+        join(images, lists, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert join(images, lists, tmp_path / "out", raw_caption=False).counts["empty_texts"] == 0
 
 
 @pytest.mark.parametrize("identity", ["uid", "url"])

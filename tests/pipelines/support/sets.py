@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import io
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -36,6 +37,7 @@ from schemas.records.tag import TAGS, Tag, tag_to_arrow
 from schemas.records.text_line import OCR, TextLine, line_to_arrow
 from schemas.storage.folder import Folder
 from schemas.tar.reader import TarReader
+from schemas.tar.writer import TarWriter
 
 ALONE = AnnotateRun(workers=1)
 COMMAND = Path(sys.executable).with_name("shardloom")
@@ -50,6 +52,19 @@ def lines_of(key: str) -> list[TextLine]:
     """None for every fifth key, else one to three lines of confidence 0.25, 0.5 and 0.75."""
     number = int(key)
     return [line(f"{key} {at}", at / 4) for at in range(1, number % 3 + 2)] if number % 5 else []
+
+
+def write_samples(path: Path, samples: list[tuple[str, bytes, str, dict[str, Any]]]) -> str:
+    """A home-made tar: key, image, alt text and the other fields of each sample, of which there may be none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        writer = TarWriter(file)
+        for key, image, alt_text, details in samples:
+            writer.add(f"{key}.jpg", image)
+            writer.add(f"{key}.txt", alt_text.encode())
+            writer.add(f"{key}.json", json.dumps(details).encode())
+        writer.close()
+    return str(path)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,135 @@
+"""Finds the row of a caption set that is about a sample: by identity in our own sets, in others' by what they have.
+
+Two samples may share a URL (COCO has five captions of each picture), and a sample may have neither URL nor uid. So rows
+of our own sets are found by shard and key, with the image's hash as the check, or by the hash alone where the sample
+was packed into another shard. Other sets know the sample by its uid, its URL or its image: their keys depend on how a
+download was cut into shards, and mean nothing here (formats.md §4).
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Generic, Literal, TypeVar
+
+from schemas.records.identity import Identity
+from schemas.records.quarantine import Reason, Rejected
+
+T = TypeVar("T")
+Attribute = Literal["uid", "url", "sha256"]
+By = Literal["key", "uid", "url", "sha256"]
+
+ATTRIBUTES: tuple[Attribute, ...] = ("uid", "url", "sha256")
+"""What rows of others' sets are found by, the surest first."""
+
+JOINED_BY_IMAGE, OTHER_IDS, AMBIGUOUS = "joined_by_image", "joined_from_other_ids", "ambiguous_captions"
+"""The counts of `Found.counts`. The second is a part of the first: another sample of this image, its alt text too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row(Generic[T]):
+    """One row of a set: what it says, and of which sample."""
+
+    identity: Identity
+    value: T
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Generic[T]):
+    """The row of a sample."""
+
+    row: Row[T]
+    by: By
+    is_ambiguous: bool = False
+    """Whether the set says something else of the same uid, too. Its first row counts."""
+    has_other_ids: bool = False
+    """Whether the row of this image has another uid or URL than the sample."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What a manifest tells of a row that wasn't found in its usual place, or that wasn't the only one."""
+        told = {JOINED_BY_IMAGE: self.by == "sha256", OTHER_IDS: self.has_other_ids, AMBIGUOUS: self.is_ambiguous}
+        return {name: 1 for name, is_so in told.items() if is_so}
+
+
+class Lookup(Generic[T]):
+    """Rows to be looked up by their samples. Their order counts."""
+
+    def __init__(self, rows: Iterable[Row[T]]) -> None:
+        self._by_key: dict[tuple[str | None, str | None], Row[T]] = {}
+        self._by: dict[Attribute, defaultdict[str, list[Row[T]]]] = {name: defaultdict(list) for name in ATTRIBUTES}
+        for row in rows:
+            self._by_key.setdefault((row.identity.shard, row.identity.key), row)
+            for name in ATTRIBUTES:
+                if value := getattr(row.identity, name):
+                    self._by[name][value].append(row)
+
+    def find_own(self, sample: Identity) -> Found[T] | None:
+        """Returns the sample's row of a set of ours; None when there is none.
+
+        Of several rows of the same image, the one that agrees with the sample's uid, then its URL, shard and key
+        counts. Raises `Rejected`: `ambiguous_caption` when several such say different things, `misaligned` when the
+        row is of other bytes.
+        """
+        in_place = self._by_key.get((sample.shard, sample.key))
+        if in_place is not None and in_place.identity.sha256 == sample.sha256:
+            return Found(in_place, "key")
+        if rows := self._having("sha256", sample):
+            for name in ("uid", "url", "shard", "key"):
+                rows = agreeing(rows, sample, name)
+            found = only(rows, "sha256")
+            return replace(found, has_other_ids=contradicts(found.row.identity, sample))
+        other = next(iter(self._having("uid", sample) or self._comparable("url", sample)), None)
+        if other is None and in_place is not None and not contradicts(in_place.identity, sample):
+            other = in_place
+        if other is not None:
+            was = other.identity.sha256
+            raise Rejected(Reason.MISALIGNED, f"captions of bytes {was}, image of {sample.sha256}")
+        return None
+
+    def find_other(self, sample: Identity) -> Found[T] | None:
+        """Returns the sample's row of another's set, by uid where both sides have one; None when there is none.
+
+        A uid is of one sample: of several rows the first counts, and says so. An address, or an image, is not: raises
+        `Rejected` (`ambiguous_caption`) when several rows of it say different things.
+        """
+        for place, name in enumerate(ATTRIBUTES):
+            if rows := self._comparable(name, sample):
+                for later in ATTRIBUTES[place + 1 :]:
+                    rows = agreeing(rows, sample, later)
+                if name == "uid":
+                    return Found(rows[0], name, any(row.value != rows[0].value for row in rows))
+                return only(rows, name)
+        return None
+
+    def _having(self, name: Attribute, sample: Identity) -> list[Row[T]]:
+        value = getattr(sample, name)
+        return self._by[name].get(value, []) if value else []
+
+    def _comparable(self, name: Attribute, sample: Identity) -> list[Row[T]]:
+        """The rows that have this attribute of the sample, and none that is surer: that would be another one."""
+        surer = ATTRIBUTES[: ATTRIBUTES.index(name)]
+        return [
+            row
+            for row in self._having(name, sample)
+            if not any(getattr(row.identity, each) and getattr(sample, each) for each in surer)
+        ]
+
+
+def agreeing(rows: Sequence[Row[T]], sample: Identity, name: str) -> list[Row[T]]:
+    """Returns the rows with the sample's value of an attribute, or all if there is none."""
+    value = getattr(sample, name)
+    return [row for row in rows if value and getattr(row.identity, name) == value] or list(rows)
+
+
+def only(rows: Sequence[Row[T]], by: Attribute) -> Found[T]:
+    """Returns what all rows say. Raises `Rejected` (`ambiguous_caption`) when they don't agree."""
+    if any(row.value != rows[0].value for row in rows):
+        what = {"uid": "uid", "url": "URL", "sha256": "image"}[by]
+        raise Rejected(Reason.AMBIGUOUS_CAPTION, f"{len(rows)} rows of its {what} say different things")
+    return Found(rows[0], by)
+
+
+def contradicts(row: Identity, sample: Identity) -> bool:
+    """Tells whether a row names another uid or URL than the sample."""
+    pairs = ((row.uid, sample.uid), (row.url, sample.url))
+    return any(one and other and one != other for one, other in pairs)
