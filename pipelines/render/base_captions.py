@@ -6,13 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from schemas.errors import ShardloomError, UsageError, one_line
 from schemas.output_set.manifest import InputFile
 from schemas.storage.folder import split
 from schemas.storage.matching import matching
+from schemas.storage.parquet import check_sizes, open_parquet, parquet_schema
 
 COLUMNS = ("caption", "cogvlm_caption")
 """Where a caption is looked for when the recipe doesn't say: KALE's column, then the released grounding set's."""
@@ -41,6 +39,8 @@ class BaseCaptions:
                 f"{lacking or files[0]} has no column uid, or no {' or '.join(columns)}: "
                 "pass --caption-column, or files that have both"
             )
+        for file in files:
+            check_size(file, ["uid", chosen])
         sizes = [(file, size_of(file)) for file in files]
         digest = hashlib.sha256(json.dumps([chosen, sizes]).encode()).hexdigest()
         return cls(tuple(files), chosen, InputFile(path=pattern, size=sum(size for _, size in sizes), sha256=digest))
@@ -54,7 +54,7 @@ class BaseCaptions:
         for file in self.files if wanted else ():
             columns = [pl.col("uid").cast(pl.String), pl.col(self.column).cast(pl.String).alias("caption")]
             folder, name = split(file)
-            rows = pl.scan_parquet(folder.source(name), glob=False).select(columns)
+            rows = pl.scan_parquet(folder.source(name), glob=False).select(columns)  # noqa: TID251  `open` has checked
             rows = rows.filter(pl.col("uid").is_in(wanted) & pl.col("caption").is_not_null())
             try:
                 found = rows.collect()
@@ -66,13 +66,17 @@ class BaseCaptions:
 
 
 def schema_of(file: str) -> list[str]:
-    """Names of the columns. Raises `UsageError` for what is no Parquet file."""
+    """Names of the columns. Raises `UsageError` for what is no Parquet file, or is encrypted."""
     folder, name = split(file)
     with folder.open(name) as opened:
-        try:
-            return list(pq.read_schema(opened).names)
-        except (pa.ArrowException, UnicodeDecodeError):  # the latter: a column's name
-            raise UsageError(f"{file} is no Parquet file") from None
+        return list(parquet_schema(opened, file).names)
+
+
+def check_size(file: str, columns: list[str]) -> None:
+    """Raises `UsageError` for a file of which these columns expand over the budget."""
+    folder, name = split(file)
+    with folder.open(name) as opened:
+        check_sizes(open_parquet(opened, file), columns)
 
 
 def size_of(file: str) -> int:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curation.captions.families import FAMILIES
 from curation.captions.family import CaptionFamily
@@ -23,7 +22,7 @@ from schemas.output_set.layout import DATA, MANIFESTS, committed, read_output
 from schemas.output_set.manifest import InputFile
 from schemas.output_set.recipe_file import held_recipe
 from schemas.storage.folder import Folder
-from schemas.storage.parquet import read_table
+from schemas.storage.parquet import batches_of, check_sizes, open_parquet, read_table
 
 COLUMNS = ["uid", "url", "sha256", "captions", "metadata"]
 
@@ -143,7 +142,7 @@ class CaptionSet:
         for name in self.files:
             try:
                 with self.folder.open(name) as file:
-                    for batch in pq.ParquetFile(file, pre_buffer=False).iter_batches(64, columns=["captions"]):
+                    for batch in batches_of(open_parquet(file, self.folder.path(name)), 64, ["captions"]):
                         for captions in batch.to_pydict().get("captions", []):
                             if captions and (family := published_as(captions)):
                                 return family
@@ -158,7 +157,9 @@ class CaptionSet:
         ids, found, is_known = sorted(identities), list[dict[str, Any]](), False
         try:
             for file in self.files:  # one after another: those of an object store are held in memory
-                lazy = pl.scan_parquet(self.folder.source(file), glob=False)
+                with self.folder.open(file) as opened:
+                    check_sizes(open_parquet(opened, self.folder.path(file)), COLUMNS)
+                lazy = pl.scan_parquet(self.folder.source(file), glob=False)  # noqa: TID251  checked above
                 names = [name for name in COLUMNS if name in lazy.collect_schema().names()]
                 keys = [name for name in names if name in ("uid", "url")]
                 if keys and "captions" in names:

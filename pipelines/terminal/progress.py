@@ -5,11 +5,11 @@ import time
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console  # noqa: TID251  for a bar
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from schemas.terminal import duration
+from schemas.terminal import duration, say
 
 LINE_SECONDS = 10.0
 
@@ -61,4 +61,4 @@ class Progress:
             self._line = time.monotonic()
             share = self.done / self.total
             left = f", {duration(seconds * (1 - share) / share)} left" if share > 0 and not doing else ""
-            print(f"{self.title}: {share:.0%}, {rate}{left}{note}", file=sys.stderr, flush=True)
+            say(f"{self.title}: {share:.0%}, {rate}{left}{note}")
