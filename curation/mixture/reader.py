@@ -64,6 +64,7 @@ class ShardFiles:
 
     def __init__(self) -> None:
         self._descriptors: OrderedDict[str, int] = OrderedDict()
+        self._sizes: dict[str, int] = {}
         self._folders: dict[str, Folder] = {}
 
     def read(self, rows: list[Row]) -> list[Found]:
@@ -107,7 +108,10 @@ class ShardFiles:
                 name = path.rpartition("/")[2]
                 self._folder(row).check_inside(name)
                 self._descriptors[path] = os.open(self._folder(row).local_path(name), os.O_RDONLY)
+                self._sizes[path] = os.fstat(self._descriptors[path]).st_size
             self._descriptors.move_to_end(path)
+            if not 0 <= row["offset"] <= row["offset"] + row["size"] <= self._sizes[path]:  # memory comes before bytes
+                raise spoilt(row)
             return os.pread(self._descriptors[path], row["size"], row["offset"])
         except OSError as error:
             raise ShardloomError(f"cannot read {path}: {error.strerror}") from None
@@ -124,6 +128,7 @@ class ShardFiles:
         at = 0
         while at < len(rows):
             path = rows[at]["path"]
+            self._folder(rows[at]).check_inside(path.rpartition("/")[2])
             with self._folder(rows[at]).open(path.rpartition("/")[2]) as file:
                 try:
                     table = open_parquet(file, path)

@@ -6,6 +6,7 @@ import typer
 
 from pipelines.cli.flags import Json
 from schemas.errors import ShardloomError
+from schemas.storage.folder import Folder
 from schemas.terminal import say, say_json
 
 
@@ -21,14 +22,17 @@ def verify(
     if repair:
         _repair(output, json_)
         return
-    from pipelines.verify.run import verify as run
+    from pipelines.verify.inspection import inspect
 
-    outputs, faults = run(output)
+    inspection = inspect(Folder(output))
+    outputs, faults = len(inspection.names), [fault.line for fault in inspection.faults]
     if json_:
         say_json({"outputs": outputs, "faults": faults})
     _name(faults)
     if faults:
-        raise ShardloomError(f"{output}: {len(faults)} faults in {outputs} outputs; --repair removes damaged outputs")
+        is_damaged = any(fault.output is not None for fault in inspection.faults)
+        more = "; --repair removes what is damaged, for the command that made it to make it again" if is_damaged else ""
+        raise ShardloomError(f"{output}: {len(faults)} faults in {outputs} outputs{more}")
     if not json_:
         say(f"{output}: {outputs} outputs are as they were committed", is_result=True)
 

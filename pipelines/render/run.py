@@ -185,6 +185,7 @@ def preview_record(recipe: RenderRecipe, key: str) -> list[Caption]:
             file.path == data_name(manifest) for file in manifest.outputs
         ):
             continue
+        annotations.check_inside(data_name(manifest))
         with annotations.open(data_name(manifest)) as file:
             path = annotations.path(data_name(manifest))
             held = parquet_schema(file, path).names

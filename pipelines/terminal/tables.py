@@ -35,6 +35,8 @@ def print_stats(found: dict[str, Any]) -> None:
     for name, count in found["counts"].items():
         if "mixture" not in found or "." not in name:
             table.add_row(cell(name.replace("_", " ")), f"{count:,}")
+    for name in found.get("missing", ()):
+        table.add_row(cell(f"missing {name}"), "run the command that made the set again")
     for name, damage in found["damaged"].items():
         table.add_row(cell(f"damaged {name}"), cell("; ".join(damage)))
     times = found["times"]

@@ -6,11 +6,21 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+)
 
 from schemas.errors import ShardloomError
 from schemas.records.fingerprint import EngineFingerprint
 
+MAX_SHOWN = 80  # characters of a field's name: an error is one line
 FOLDERS = ("data", "index", "quarantine")
 """Sub-folders of a set in which a manifest's files lie."""
 
@@ -124,7 +134,12 @@ class Manifest(BaseModel):
     @classmethod
     def from_json(cls, data: bytes) -> Self:
         """Reads the file; raises `ValueError` when it is not what was written."""
-        return cls.model_validate(unseal(data))
+        try:
+            return cls.model_validate(unseal(data))
+        except ValidationError as error:
+            fault = error.errors(include_url=False)[0]
+            field = ".".join(map(str, fault["loc"]))[:MAX_SHOWN]
+            raise ValueError(f"{field}: {fault['msg'].removeprefix('Value error, ')}") from None
 
 
 def seal(values: dict[str, Any]) -> bytes:

@@ -98,6 +98,7 @@ def _is_told(counter: Counter, schema: pa.Schema) -> bool:
 
 
 def _schema(shard: SourceShard) -> pa.Schema:
+    shard.folder.check_inside(shard.index.path)
     with shard.folder.open(shard.index.path) as file:
         return parquet_schema(file, shard.folder.path(shard.index.path))
 
@@ -113,6 +114,7 @@ def _with_counts(index: pa.Table, counts: Future[Counts] | Counts | None) -> tup
 
 def _tar_parts(counter: Counter, shard: SourceShard, index: pa.Table) -> Iterator[list[str | None] | int | None]:
     name = shard.data.path
+    shard.folder.check_inside(name)
     with shard.folder.open(name) as file:
 
         def member(row: dict[str, Any], ending: str) -> bytes:
@@ -134,6 +136,7 @@ def _tar_parts(counter: Counter, shard: SourceShard, index: pa.Table) -> Iterato
 
 
 def _table_parts(counter: Counter, shard: SourceShard) -> Iterator[list[str | None] | int | None]:
+    shard.folder.check_inside(shard.data.path)
     with shard.folder.open(shard.data.path) as file:
         try:
             table = open_parquet(file, shard.path)
