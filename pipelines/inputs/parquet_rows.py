@@ -69,7 +69,7 @@ def rows(
             table = batch.slice(min(skipped, batch.num_rows))
             skipped -= batch.num_rows - table.num_rows
             yield from _as_python(table)
-    except (pa.ArrowException, OSError) as error:  # the latter: of a page that does not unpack
+    except pa.ArrowException as error:  # an OSError is told by the folder
         raise ShardloomError(f"cannot read {path}: {one_line(error)}") from None
 
 

@@ -59,7 +59,7 @@ def read_uids(selection: Folder) -> Iterator[NDArray[Any]]:
             try:
                 for batch in batches_of(open_parquet(file, selection.path(path)), columns=[UID]):
                     yield uids_of(pl.DataFrame(pl.from_arrow(batch)).with_columns(pl.col(UID).cast(pl.String)))
-            except (pa.ArrowException, OSError, UnreadableParquet):
+            except (pa.ArrowException, UnreadableParquet):  # an OSError is told by the folder
                 told = f"{selection.path(path)} is not as it was committed: {remedy(selection)}"
                 raise ShardloomError(told) from None
 

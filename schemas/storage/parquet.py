@@ -175,7 +175,10 @@ def _metadata(source: BinaryIO | Path) -> Any:
         footer = footer_of(source)
     if footer is None:
         return None
-    metadata = pq.read_metadata(io.BytesIO(MAGIC + footer + len(footer).to_bytes(4, "little") + MAGIC))
+    try:
+        metadata = pq.read_metadata(io.BytesIO(MAGIC + footer + len(footer).to_bytes(4, "little") + MAGIC))
+    except OSError as error:  # as Arrow calls a footer that is none
+        raise ValueError(str(error)) from None
     if names := encrypted_columns(footer, metadata.serialized_size):
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         raise _Encrypted(f"columns {', '.join(names[:3])}{more}")

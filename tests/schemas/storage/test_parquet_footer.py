@@ -38,7 +38,7 @@ def test_columns_are_named(crypto: bytes, names: list[str], signature: int) -> N
     assert encrypted_columns(found + b"\x7f" * signature, len(found)) == names
 
 
-@pytest.mark.parametrize("end", range(20, 34))
+@pytest.mark.parametrize("end", range(20, 30))
 def test_a_footer_that_is_cut(end: int) -> None:
     with pytest.raises(ValueError, match=r"^(its footer is cut|a number of over 64 bits)$"):
         encrypted_columns(footer(COLUMN_KEY)[:end], 0)
