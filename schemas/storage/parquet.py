@@ -244,12 +244,12 @@ def _chunks(parquet: Parquet, group: int, columns: Sequence[str] | None) -> list
 def _bound(parquet: Parquet, group: int, columns: Sequence[str] | None) -> int:
     """Bytes that a row group takes in memory at most. What repeats is looked at where the footer leaves that open."""
     chunks = _chunks(parquet, group, columns)
-    bound = sum(chunk.size + chunk.values * chunk.stored * chunk.repeats for chunk in chunks)
-    if bound <= BATCH_BYTES:
-        return bound
-    return sum(
-        chunk.size + (chunk.values * _longest(parquet, group, chunk) if chunk.repeats else 0) for chunk in chunks
-    )
+    sizes = {chunk: chunk.size + chunk.values * chunk.stored * chunk.repeats for chunk in chunks}
+    for chunk in sorted((chunk for chunk in chunks if chunk.repeats), key=lambda chunk: -sizes[chunk]):
+        if sum(sizes.values()) <= BATCH_BYTES or sizes[chunk] <= BATCH_BYTES // len(chunks):
+            break
+        sizes[chunk] = chunk.size + chunk.values * _longest(parquet, group, chunk)
+    return sum(sizes.values())
 
 
 def _longest(parquet: Parquet, group: int, chunk: _Chunk) -> int:

@@ -17,7 +17,7 @@ _ROW_GROUPS, _COLUMNS, _METADATA, _PATH, _CRYPTO = 4, 1, 3, 3, 8  # numbers of f
 _COLUMN_KEY = 2
 
 # How the field `crypto_metadata` of a column begins, with one of its two members; other bytes may look like it.
-_MAY_BE_ENCRYPTED = re.compile(rb"[\x1c-\xfc](?:\x2c\x19|\x1c\x00\x00)", re.DOTALL)
+_MAY_BE_ENCRYPTED = re.compile(rb"[\x1c\x2c\x3c\x4c\x5c\x6c\x7c\x8c](?:\x2c\x19|\x1c\x00\x00)")
 
 
 def footer_of(file: BinaryIO) -> bytes | None:
