@@ -9,7 +9,7 @@ from rich.console import Console  # noqa: TID251  for a bar
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from schemas.terminal import duration, say
+from schemas.terminal import duration, say, visible
 
 LINE_SECONDS = 10.0
 
@@ -24,7 +24,9 @@ class Progress:
         self._bar: Bar | None = None
         if not quiet and sys.stderr.isatty():
             columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-            self._bar = Bar(*columns, TextColumn("{task.fields[rate]}"), console=Console(stderr=True), transient=True)
+            self._bar = Bar(
+                *columns, TextColumn("{task.fields[rate]}", markup=False), console=Console(stderr=True), transient=True
+            )
             self._task = self._bar.add_task(title, total=self.total, rate="")
 
     def __enter__(self) -> Self:
@@ -56,7 +58,7 @@ class Progress:
         rate = doing or f"{self.items:,} {self.unit}, {self.items / seconds:.1f}/s"
         note = f"; {note}" if note else ""
         if self._bar is not None:
-            self._bar.update(self._task, completed=self.done, rate=rate + note)
+            self._bar.update(self._task, completed=self.done, rate=visible(rate + note))
         elif not self.quiet and time.monotonic() - self._line >= LINE_SECONDS:
             self._line = time.monotonic()
             share = self.done / self.total
