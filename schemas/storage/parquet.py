@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from schemas.errors import UsageError, one_line
-from schemas.storage.parquet_footer import MAGIC, encrypted_columns, footer_of
+from schemas.storage.parquet_footer import MAGIC, Encrypted, encrypted_columns, footer_of
 
 PAGE_BUFFER = 1 << 20
 """Bytes; without one, Arrow reads whole column chunks."""
@@ -94,7 +94,7 @@ def open_parquet(source: BinaryIO | Path, path: str, pre_buffer: bool = False) -
         _ = file.schema_arrow.names  # which may be no text
     except (pa.ArrowException, ValueError) as error:
         raise UnreadableParquet(f"{path} is no Parquet file: {one_line(error)}") from None
-    except _Encrypted as error:
+    except Encrypted as error:
         raise UnreadableParquet(f"{path} is encrypted ({error}): decrypt it first") from None
     return Parquet(path, file, source)
 
@@ -181,12 +181,8 @@ def _metadata(source: BinaryIO | Path) -> Any:
         raise ValueError(str(error)) from None
     if names := encrypted_columns(footer, metadata.serialized_size):
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        raise _Encrypted(f"columns {', '.join(names[:3])}{more}")
+        raise Encrypted(f"columns {', '.join(names[:3])}{more}")
     return metadata
-
-
-class _Encrypted(Exception):
-    """Names the columns."""
 
 
 def _batches(parquet: Parquet, rows: int, columns: Sequence[str] | None, groups: list[int]) -> Iterator[pa.RecordBatch]:

@@ -10,6 +10,7 @@ import re
 from typing import Any, BinaryIO
 
 MAGIC = b"PAR1"
+ENCRYPTED_MAGIC = b"PARE"  # of a file whose footer is encrypted
 TAIL_BYTES = 64 << 10  # read at once from the end of a file, as Arrow does
 MAX_DEPTH = 64  # of values within one another; a footer has seven
 
@@ -20,12 +21,21 @@ _COLUMN_KEY = 2
 _MAY_BE_ENCRYPTED = re.compile(rb"[\x1c\x2c\x3c\x4c\x5c\x6c\x7c\x8c](?:\x2c\x19|\x1c\x00\x00)")
 
 
+class Encrypted(Exception):
+    """Names what is encrypted in a file."""
+
+
 def footer_of(file: BinaryIO) -> bytes | None:
-    """Returns the footer's bytes, without the length and the magic behind it. None where there is none in plain."""
+    """Returns the footer's bytes, without the length and the magic behind it. None where there is none.
+
+    Raises `Encrypted` where it is not in plain.
+    """
     size = file.seek(0, 2)
     file.seek(max(0, size - TAIL_BYTES))
     tail = file.read(TAIL_BYTES)
     length = int.from_bytes(tail[-8:-4], "little")
+    if tail[-4:] == ENCRYPTED_MAGIC:
+        raise Encrypted("its footer")
     if tail[-4:] != MAGIC or length > size - 12:
         return None
     if length + 8 > len(tail):

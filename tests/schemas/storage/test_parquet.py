@@ -14,6 +14,7 @@ import pytest
 
 from schemas.storage import parquet
 from schemas.storage.parquet import UnreadableParquet, batches_of, check_sizes, open_parquet, read_group, read_table
+from tests.schemas.support.encrypted import write_encrypted
 
 MIB = 1 << 20
 BUDGETS = {"BATCH_BYTES": 4 * MIB, "ROW_BYTES": 8 * MIB, "EXPANDED_BYTES": 16 * MIB}
@@ -160,6 +161,16 @@ def test_encrypted_columns_are_named_before_any_is_touched(data: Path) -> None:
         assert str(error.value) == line
     with pytest.raises(UnreadableParquet):
         read_table(io.BytesIO(path.read_bytes()), ["boolean_field"])
+
+
+@pytest.mark.parametrize("plain_footer", [True, False])
+def test_a_file_encrypted_by_arrow_is_named(tmp_path: Path, plain_footer: bool) -> None:
+    table = pa.table({"id": [1, 2], "text": ["a", "b"], "nested": [{"a": 1}, {"a": 2}]})
+    write_encrypted(tmp_path / "a.parquet", table, ["text", "nested.a"], plain_footer)
+    what = "columns text, nested.a" if plain_footer else "its footer"
+    with pytest.raises(UnreadableParquet) as error:
+        open_parquet(tmp_path / "a.parquet", "a.parquet")
+    assert str(error.value) == f"a.parquet is encrypted ({what}): decrypt it first"
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1\0\0\0\0PAR1", b"PAR1" + b"\xff" * 40 + b"PAR1", b"no" * 50])
