@@ -54,7 +54,7 @@ def test_a_file_that_expands_is_refused_before_any_work(monkeypatch: pytest.Monk
 def test_an_encrypted_file_is_named(tmp_path: Path, command: str, plain_footer: bool) -> None:
     """Under a plain footer Arrow ended the process by SIGABRT, without a word of which file it was."""
     path, columns = tmp_path / "a.parquet", ("uid", "url", "text", "caption")
-    write_encrypted(path, pa.table(dict.fromkeys(columns, ["a", "b"])), ["text", "caption"], plain_footer)
+    write_encrypted(path, pa.table({name: ["a", "b"] for name in columns}), ["text", "caption"], plain_footer)
     done = in_process(*command.split(), path, "--output", tmp_path / "out")
     what = "columns text, caption" if plain_footer else "its footer"
     assert (done.returncode, done.stderr) == (2, f"error: {path} is encrypted ({what}): decrypt it first\n")

@@ -94,7 +94,7 @@ def test_times_that_are_none_are_no_times(tmp_path: Path, times: dict[str, objec
 
 
 @pytest.mark.parametrize(
-    "recipe", ["{kind: mix}", "{kind: mix, weights: 3, unit: samples}", "{kind: mix, weights: []}"]
+    "recipe", ["{kind: mix}", "{kind: mix, weights: 3, unit: samples}", "{kind: mix, weights: {a: 1}}"]
 )
 def test_a_mixture_that_is_none_is_named(tmp_path: Path, recipe: str) -> None:
     (tmp_path / "recipe.yaml").write_text(recipe)
