@@ -22,7 +22,7 @@ def check_imports() -> None:
     if fault is None:
         return
     if sys.argv[:1] == ["-m"] or Path(*sys.argv[:1]).name == "shardloom":  # "-m" while Python looks the module up
-        print(f"error: {fault}", file=sys.stderr, flush=True)
+        print(f"error: {fault}", file=sys.stderr, flush=True)  # noqa: T201  nothing but the standard library
         sys.exit(WRONG_USE)
     raise ImportError(fault)
 

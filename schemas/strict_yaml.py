@@ -15,6 +15,10 @@ MAX_NODES = 100_000
 """Keys, values and collections; recipes have hundreds."""
 
 
+MAX_SHOWN = 80
+"""Characters of a key in an error's line."""
+
+
 class RefusedYaml(yaml.MarkedYAMLError):
     """Says why YAML that is well formed is refused, and in which line."""
 
@@ -51,7 +55,8 @@ class _Loader(yaml.SafeLoader):
             if isinstance(key, str | int | float | bool | None):
                 if key in keys:
                     raise RefusedYaml(
-                        problem=f"the key {key!r} stands twice: leave one of them out", problem_mark=key_node.start_mark
+                        problem=f"the key {repr(key)[:MAX_SHOWN]} stands twice: leave one of them out",
+                        problem_mark=key_node.start_mark,
                     )
                 keys.add(key)
         return super().construct_mapping(node, deep)

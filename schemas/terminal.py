@@ -1,6 +1,9 @@
 """Text for a terminal: what came from images, files or the web is made harmless first."""
 
+import json
+import sys
 import unicodedata
+from typing import Any
 
 _UNSAFE = frozenset(("Cc", "Cs", "Zl", "Zp"))  # controls (ANSI escapes begin with one), half pairs, line ends
 _TURNING = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"))  # they reorder what follows
@@ -16,6 +19,19 @@ def visible(text: str) -> str:
         else char
         for char in text
     )
+
+
+def say(line: str, *, is_result: bool = False) -> None:
+    """Prints a line that may hold text from anywhere: what a command does to stderr, its result to stdout.
+
+    All printing of text goes through here, or through a table's `cell`; `print` is refused by the linter.
+    """
+    print(visible(line), file=sys.stdout if is_result else sys.stderr, flush=True)
+
+
+def say_json(value: Any) -> None:
+    """Prints a command's result for a script. In JSON all but ASCII is written out, escapes as well."""
+    print(json.dumps(value), flush=True)  # noqa: T201
 
 
 def duration(seconds: float) -> str:

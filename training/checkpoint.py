@@ -15,7 +15,6 @@ import contextlib
 import json
 import os
 import shutil
-import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -34,6 +33,7 @@ from torch.distributed.checkpoint.state_dict_saver import save as save_distribut
 
 from schemas.errors import ShardloomError, UsageError, one_line
 from schemas.storage.folder import TEMPORARY, Folder
+from schemas.terminal import say
 from training.optimiser import moments, trainable
 from training.parallel import Ranks
 from training.recipe import CheckpointOptions
@@ -127,7 +127,7 @@ class Saver:
             if self.ranks.is_first:
                 shutil.rmtree(self.folder / _temporary(state.step), ignore_errors=True)
                 last = "the last one stays" if names(self.folder) else "there is none yet"
-                print(f"{self.failed}; {last}, training goes on", file=sys.stderr, flush=True)
+                say(f"{self.failed}; {last}, training goes on")
             return
         self.failed, self._saved = None, state.step
         if self.ranks.is_first:
@@ -156,7 +156,7 @@ def latest(folder: Path, ranks: Ranks) -> Checkpoint | None:
         if checkpoint is not None:
             return checkpoint
         if ranks.is_first:
-            print(f"{folder / name} is damaged and left out: {fault}", file=sys.stderr, flush=True)
+            say(f"{folder / name} is damaged and left out: {fault}")
     if found:
         raise ShardloomError(f"{folder}: none of {len(found)} checkpoints is whole; begin again with another --output")
     return None
@@ -173,7 +173,7 @@ def opened(path: Path, ranks: Ranks) -> Checkpoint:
 def forget_later(folder: Path, step: int) -> None:
     """Takes away the checkpoints of a run that has gone back to an earlier step: the newest is where it goes on."""
     for name in (name for name in names(folder) if name > name_of(step)):
-        print(f"{folder / name} is removed: the run goes on from step {step:,}", file=sys.stderr, flush=True)
+        say(f"{folder / name} is removed: the run goes on from step {step:,}")
         shutil.rmtree(folder / name, ignore_errors=True)
 
 

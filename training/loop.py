@@ -2,7 +2,6 @@
 
 import contextlib
 import signal
-import sys
 import threading
 import time
 from collections import Counter
@@ -12,6 +11,7 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from schemas.errors import ShardloomError, one_line
+from schemas.terminal import say
 from training.checkpoint import Saver, forget_later, load
 from training.data.loader import PackLoader, StepData
 from training.data.plan import Cursor
@@ -107,7 +107,7 @@ class Stopping:
             raise KeyboardInterrupt
         self.asked = True
         if not self._quiet:
-            print("training: stopping after this step, with a checkpoint", file=sys.stderr, flush=True)
+            say("training: stopping after this step, with a checkpoint")
 
 
 class Steps:

@@ -17,11 +17,11 @@ from types import TracebackType
 from typing import Any, Self
 
 import torch
-from rich.console import Console
+from rich.console import Console  # noqa: TID251  for a bar of numbers
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from schemas.errors import ShardloomError, UsageError
-from schemas.terminal import duration
+from schemas.terminal import duration, say
 from training.batch import Batch
 from training.data.assemble import Fault
 from training.flops import Flops, tokens
@@ -135,7 +135,7 @@ class Metrics:
             self._file.write(text)
         except OSError as error:
             if not self._lost:
-                print(f"{self.folder / METRICS} is not written on: {error.strerror}; training goes on", file=sys.stderr)
+                say(f"{self.folder / METRICS} is not written on: {error.strerror}; training goes on")
             self._lost = True
 
     def tell_faults(self, step: int, faults: list[Fault], seen: dict[str, int], ranks: Ranks) -> None:
@@ -150,7 +150,7 @@ class Metrics:
         if seen["faults"] <= most * max(seen["samples"], FEW):
             return
         for fault in faults[:1]:
-            print(f"rank {ranks.rank}: {fault.source} {fault.shard} {fault.key}: {fault.reason}", file=sys.stderr)
+            say(f"rank {ranks.rank}: {fault.source} {fault.shard} {fault.key}: {fault.reason}")
         raise ShardloomError(
             f"{seen['faults']:,} of {seen['samples']:,} samples can't be read, more than data.max_faults ({most:g}): "
             f"{self.folder / FAULTS} names them; with a higher one --resume auto goes on"
@@ -165,7 +165,7 @@ class Metrics:
             self._bar.update(self._task, completed=step, told=f"step {step:,}/{steps:,}, {told}")
         elif not self._quiet and (now - self._line >= LINE_SECONDS or step == steps):
             self._line = now
-            print(f"training: step {step:,}/{steps:,}, {told}", file=sys.stderr, flush=True)
+            say(f"training: step {step:,}/{steps:,}, {told}")
 
 
 def rates_of(tally: Tally, seconds: float, ranks: int, peak: float) -> dict[str, float]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from schemas.errors import ShardloomError, UsageError
+from schemas.terminal import say
 
 EXAMPLES = """examples:
   python -m training.train recipes/train/tiny.yaml --output run
@@ -49,7 +50,8 @@ def _run(asked: argparse.Namespace, program: str) -> None:
         from training.dry_run import dry_run
 
         for part in dry_run(recipe, 1 if asked.ranks is None else asked.ranks):
-            print(part, flush=True)
+            for line in part.split("\n"):
+                say(line, is_result=True)
         return
     from training.loop import of_kind, train
 
@@ -58,16 +60,19 @@ def _run(asked: argparse.Namespace, program: str) -> None:
         return
     losses = ", ".join(f"{name} {loss:.4f}" for name, loss in result.losses.items())
     seen = f"{result.seen['tokens']:,} tokens, {result.seen['images']:,} images"
-    print(f"{result.ended} after step {result.step:,} of {recipe.steps:,}: {seen}; loss: {losses or 'none'}")
+    say(
+        f"{result.ended} after step {result.step:,} of {recipe.steps:,}: {seen}; loss: {losses or 'none'}",
+        is_result=True,
+    )
     for kind in ("left_out", "split"):
         if counts := of_kind(result.seen, kind):
             told = ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()))
-            print(f"{kind.replace('_', ' ')}: {told}")
+            say(f"{kind.replace('_', ' ')}: {told}", is_result=True)
     if result.model is None:
         again = [asked.recipe, *asked.overrides, "--output", str(result.folder), "--resume", "auto"]
-        print(f"go on with: {program} {shlex.join(again)}")
+        say(f"go on with: {program} {shlex.join(again)}", is_result=True)
     else:
-        print(f"model: {result.model}")
+        say(f"model: {result.model}", is_result=True)
 
 
 def _parser(program: str) -> argparse.ArgumentParser:
@@ -102,7 +107,7 @@ def _is_first() -> bool:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(message, file=sys.stderr, flush=True)
+    say(message)
     sys.exit(code)
 
 

@@ -23,6 +23,7 @@ from curation.demo_detector.losses import loss, predictions
 from curation.demo_detector.score import score
 from curation.engines.boxes.grounding_dino import GroundingDino
 from curation.engines.boxes.grounding_dino_settings import GroundingDinoSettings
+from schemas.terminal import say
 
 SEED: Final = 20
 STEPS: Final = 4000
@@ -67,11 +68,14 @@ def _train_share(rank: int, processes: int, meeting: str, output: Path, steps: i
         if rank == 0 and (step % CHECK == 0 or done >= 1):
             small.save(model, output)
             found = score(GroundingDino(GroundingDinoSettings(weights=str(output))), 100, seed=0)
-            print(f"step {step}  F1 {found.f1:.3f}  mean IoU {found.mean_overlap:.3f} on 100 scenes", flush=True)
+            say(f"step {step}  F1 {found.f1:.3f}  mean IoU {found.mean_overlap:.3f} on 100 scenes", is_result=True)
         if done >= 1 or os.getppid() != parent:  # nobody is left to train for
             break
     if rank == 0:
-        print(f"{(time.monotonic() - start) / 60:.1f} min, {processes} x {time.process_time() / 60:.1f} min of CPU")
+        say(
+            f"{(time.monotonic() - start) / 60:.1f} min, {processes} x {time.process_time() / 60:.1f} min of CPU",
+            is_result=True,
+        )
     if processes > 1:
         dist.destroy_process_group()
 
@@ -121,7 +125,7 @@ def _cosine(done: float) -> float:
 
 def _report(step: int, steps: int, done: float, elapsed: float, losses: list[float]) -> None:
     mean, rate, left = sum(losses) / len(losses), step * BATCH / elapsed, elapsed * (1 / done - 1) / 60
-    print(f"step {step}/{steps}  loss {mean:.3f}  {rate:.0f} scenes/s  {left:.1f} min left", flush=True)
+    say(f"step {step}/{steps}  loss {mean:.3f}  {rate:.0f} scenes/s  {left:.1f} min left", is_result=True)
     losses.clear()
 
 

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from schemas.errors import ShardloomError, one_line
 from schemas.records import document
 from schemas.records.document import Document
 from schemas.records.training_shard import CaptionedImage
 from schemas.storage.folder import Folder, split
+from schemas.storage.parquet import open_parquet, read_group
 from schemas.tar.header import BLOCK
 
 STRETCH = 256 << 20  # bytes of samples that are held; one that is larger is held alone
@@ -64,6 +64,7 @@ class ShardFiles:
 
     def __init__(self) -> None:
         self._descriptors: OrderedDict[str, int] = OrderedDict()
+        self._sizes: dict[str, int] = {}
         self._folders: dict[str, Folder] = {}
 
     def read(self, rows: list[Row]) -> list[Found]:
@@ -105,8 +106,12 @@ class ShardFiles:
                 if len(self._descriptors) == OPEN:
                     os.close(self._descriptors.popitem(last=False)[1])
                 name = path.rpartition("/")[2]
+                self._folder(row).check_inside(name)
                 self._descriptors[path] = os.open(self._folder(row).local_path(name), os.O_RDONLY)
+                self._sizes[path] = os.fstat(self._descriptors[path]).st_size
             self._descriptors.move_to_end(path)
+            if not 0 <= row["offset"] <= row["offset"] + row["size"] <= self._sizes[path]:  # memory comes before bytes
+                raise spoilt(row)
             return os.pread(self._descriptors[path], row["size"], row["offset"])
         except OSError as error:
             raise ShardloomError(f"cannot read {path}: {error.strerror}") from None
@@ -123,13 +128,14 @@ class ShardFiles:
         at = 0
         while at < len(rows):
             path = rows[at]["path"]
+            self._folder(rows[at]).check_inside(path.rpartition("/")[2])
             with self._folder(rows[at]).open(path.rpartition("/")[2]) as file:
                 try:
-                    table = pq.ParquetFile(file)
-                    ends = np.cumsum([table.metadata.row_group(i).num_rows for i in range(table.num_row_groups)])
+                    table = open_parquet(file, path)
+                    ends = np.cumsum([table.group_rows(number) for number in table.groups])
                     while at < len(rows) and rows[at]["path"] == path:
                         number = int(np.searchsorted(ends, rows[at]["row"], side="right"))
-                        group = table.read_row_group(number)
+                        group = read_group(table, number)
                         first = int(ends[number]) - group.num_rows
                         while at < len(rows) and rows[at]["path"] == path and rows[at]["row"] < ends[number]:
                             yield members_of_record(rows[at], group.slice(rows[at]["row"] - first, 1).to_pylist()[0])

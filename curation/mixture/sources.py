@@ -20,18 +20,20 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curation.mixture.shards import ShardRows
-from schemas.errors import ShardloomError, StorageError, UsageError
+from schemas.errors import ShardloomError, StorageError, UsageError, one_line
 from schemas.output_set.layout import DATA, PARTS, committed, read_output
 from schemas.output_set.layout import INDEX as INDEX_FOLDER
 from schemas.output_set.manifest import InputFile, Manifest, OutputFile
-from schemas.output_set.recipe_file import held_recipe
+from schemas.output_set.recipe_file import held_recipe, shown
 from schemas.output_set.shard_index import INDEX, tokenizer_of
+from schemas.output_set.unit_outputs import lost_outputs
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.storage.folder import Folder
 from schemas.storage.matching import matching
-from schemas.storage.parquet import read_table
+from schemas.storage.parquet import UnreadableParquet, read_table
 
 MEASURES = ("tokens", "images", "characters")
+INDEX_BYTES = 256 << 20  # of one index in memory; that of 10,000 documents has some 30 MB
 READERS = 8  # threads that read indexes: small files, far away perhaps
 
 # Where a sample lies: a number in `SourceSet.shards`, and a number of a row in that shard.
@@ -86,6 +88,8 @@ def open_source(name: str, patterns: Sequence[str]) -> SourceSet:
             manifests = committed(folder)
         except UsageError as error:
             raise UsageError(f"source {name}: {error}") from None
+        if lost := lost_outputs(manifests):
+            raise UsageError(f"source {name}: {url} lacks the output {lost[0]}: the command that makes it goes on")
         if folder.names(PARTS):
             raise UsageError(f"source {name}: {url} is not finished: the command that makes it goes on")
         shards += [_shard(name, kind, folder, manifest) for manifest in manifests.values()]
@@ -174,10 +178,13 @@ def read_indexes(source: SourceSet) -> Iterator[pa.Table]:
 def _index(name: str, shard: SourceShard) -> pa.Table:
     path = shard.folder.path(shard.index.path)
     try:
-        data = read_output(shard.folder, shard.index.path, shard.index.sha256)
+        data = read_output(shard.folder, shard.index.path, shard.index.sha256, shard.index.size)
     except ShardloomError as error:
         raise UsageError(f"source {name}: {error}") from None
-    table = read_table(io.BytesIO(data))
+    try:
+        table = read_table(io.BytesIO(data), path=path, most=INDEX_BYTES)
+    except (pa.ArrowException, OSError, UnreadableParquet) as error:
+        raise UsageError(f"source {name}: {one_line(error)}") from None
     if table.schema.names != INDEX.names or table.num_rows != shard.data.rows:
         raise UsageError(f"source {name}: {path} is an index of another version: make the set anew")
     return table
@@ -188,5 +195,7 @@ def _shard(name: str, kind: Any, folder: Folder, manifest: Manifest) -> SourceSh
     index = outputs.get(f"{INDEX_FOLDER}/{manifest.name}.parquet")
     data = next((out for path, out in outputs.items() if path.startswith(f"{DATA}/{manifest.name}.")), None)
     if index is None or data is None:
-        raise UsageError(f"source {name}: {folder.url} has no index: it is of kind {kind!r}, no set of training shards")
+        raise UsageError(
+            f"source {name}: {folder.url} has no index: it is of kind {shown(kind)}, no set of training shards"
+        )
     return SourceShard(folder, data, index)

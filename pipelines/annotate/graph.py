@@ -1,7 +1,6 @@
 """The graph of a run: what Ray Data carries out, from image shards to the parts of their annotations."""
 
 import contextlib
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 
@@ -33,6 +32,7 @@ from pipelines.output.totals import RunTimes
 from pipelines.recipes.annotate import AnnotateRecipe
 from pipelines.terminal.progress import Progress
 from schemas.output_set.layout import PARTS
+from schemas.terminal import say
 
 WORKERS_PER_READER = 8  # one reader feeds that many OCR workers many times over; more only opens more shards at once
 
@@ -134,7 +134,7 @@ def started_pools(recipe: AnnotateRecipe, runner: Runner, reuse: Reuse | None) -
     runner.connect(store_bytes(recipe, pools), cpus)
     runner.check([pool.request for pool in pools])
     if (gpus := ray.cluster_resources().get("GPU", 0)) and not any(pool.request.gpus for pool in pools):
-        print(f"{gpus:g} GPUs are here and no pool asks for one: see run.resources", file=sys.stderr, flush=True)
+        say(f"{gpus:g} GPUs are here and no pool asks for one: see run.resources")
     return pools
 
 

@@ -5,7 +5,6 @@ import json
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from curation.engines.kinds import KINDS
 from pipelines.annotate.chunks import VERDICT_COLUMNS
@@ -18,7 +17,7 @@ from schemas.records.annotation import annotation_schema
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.records.quarantine import QUARANTINE as QUARANTINE_SCHEMA
 from schemas.storage.folder import Folder
-from schemas.storage.parquet import read_table
+from schemas.storage.parquet import UnreadableParquet, parquet_schema, read_table
 
 VERDICTS = [field.name for field in VERDICT_COLUMNS]
 COUNTED = {"text_lines": "ocr", "tags": "tags", "boxes": "boxes", "failures": "failures"}
@@ -46,8 +45,8 @@ def write_part(output: Folder, chunk: Chunk, recipe_sha256: str) -> None:
 def is_valid(output: Folder, name: str, digest: str, recipe_sha256: str) -> bool:
     """Whether the part was made from these samples by this recipe, and is whole."""
     try:
-        metadata = pq.read_schema(io.BytesIO(output.read(f"{PARTS}/{name}"))).metadata or {}
-    except pa.ArrowInvalid:
+        metadata = parquet_schema(io.BytesIO(output.read(f"{PARTS}/{name}")), name).metadata or {}
+    except UnreadableParquet:
         return False
     return metadata.get(b"digest") == digest.encode() and metadata.get(b"recipe") == recipe_sha256.encode()
 
@@ -55,8 +54,8 @@ def is_valid(output: Folder, name: str, digest: str, recipe_sha256: str) -> bool
 def fingerprints_of(output: Folder, name: str) -> dict[str, EngineFingerprint]:
     """The engines that made a part; none when the part can't be read."""
     try:
-        return _fingerprints(pq.read_schema(io.BytesIO(output.read(f"{PARTS}/{name}"))))
-    except pa.ArrowInvalid:
+        return _fingerprints(parquet_schema(io.BytesIO(output.read(f"{PARTS}/{name}")), name))
+    except UnreadableParquet:
         return {}
 
 

@@ -18,6 +18,7 @@ from pipelines.recipes.annotate import AnnotateRecipe
 from pipelines.recipes.base import load_recipe
 from schemas.errors import UsageError
 from schemas.output_set.layout import DATA, QUARANTINE, committed, read_manifest, read_output
+from schemas.output_set.manifest import OutputFile
 from schemas.output_set.recipe_file import held_recipe
 from schemas.records.failure import FAILURES
 from schemas.records.fingerprint import EngineFingerprint
@@ -64,17 +65,18 @@ class ReusedShard:
     def __init__(self, reuse: Reuse, name: str) -> None:
         self.reuse, self.name = reuse, name
         manifest = read_manifest(reuse.folder, f"{name}.json")
-        files = {out.path: out.sha256 for out in manifest.outputs}
+        files = {out.path: out for out in manifest.outputs}
         self.input_sha256 = manifest.inputs[0].sha256
         good = self._rows(f"{DATA}/{name}.parquet", files)
         rejected = self._rows(f"{QUARANTINE}/{name}.parquet", files)
         self.good = {row["key"]: row for row in good}
         self.bad = {row["key"]: row for row in rejected if row["stage"] != READ}  # reading gives its verdicts anew
 
-    def _rows(self, path: str, files: dict[str, str]) -> list[dict[str, Any]]:
+    def _rows(self, path: str, files: dict[str, OutputFile]) -> list[dict[str, Any]]:
         if path not in files:
             return []
-        return list(read_table(io.BytesIO(read_output(self.reuse.folder, path, files[path]))).to_pylist())
+        data = read_output(self.reuse.folder, path, files[path].sha256, files[path].size)
+        return list(read_table(io.BytesIO(data)).to_pylist())
 
     def check(self, sha256: str) -> None:
         """Raises `UsageError` when the shard is not the one that was annotated; known once it has been read."""

@@ -4,7 +4,6 @@ read (one task a shard) -> decode, tags, ocr, boxes (an actor pool each; the las
 driver, shard by shard)
 """
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,7 @@ from pipelines.output.job import Commits, Context, Job, run_job
 from pipelines.output.totals import Totals
 from pipelines.recipes.annotate import AnnotateRecipe
 from schemas.output_set.manifest import Manifest
+from schemas.terminal import say
 
 
 class AnnotateJob(Job[InputShard]):
@@ -34,7 +34,7 @@ class AnnotateJob(Job[InputShard]):
         """See `Job`."""
         shards = input_shards(self.recipe.input, ".tar")
         for notice in check_engines(self.recipe.engines):
-            print(notice, file=sys.stderr, flush=True)
+            say(notice)
         check_environments(self.recipe, context.runner)
         self._reuse = find_reuse(self.recipe, shards)
         return shards

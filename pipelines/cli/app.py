@@ -25,9 +25,9 @@ from pipelines.cli.shard import shard
 from pipelines.cli.stats import stats
 from pipelines.cli.train import train
 from pipelines.cli.verify import verify
-from schemas.errors import ShardloomError, UsageError
+from schemas.errors import ShardloomError, UsageError, one_line
 from schemas.storage.folder import use_options
-from schemas.terminal import visible
+from schemas.terminal import say
 
 app = typer.Typer(
     name="shardloom",
@@ -36,14 +36,15 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
+LINE = 4000  # characters of an error: it may name a dozen paths, and no more than what is shown of a hostile value
 INTERRUPTED = 130  # what Typer makes of an interrupt; a SIGTERM may reach us as Ray's exit with the signal's number
 
 
 def _print_version() -> None:
     try:
-        print(f"shardloom {version('shardloom')}")
+        say(f"shardloom {version('shardloom')}", is_result=True)
     except PackageNotFoundError:  # run from a folder, as Ray jobs are
-        print("shardloom, not installed")
+        say("shardloom, not installed", is_result=True)
 
 
 @app.callback(invoke_without_command=True)
@@ -110,7 +111,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _fail(line: str, code: int) -> NoReturn:
-    print(visible(" ".join(line.split())), file=sys.stderr, flush=True)
+    say(one_line(line, LINE))
     if any(thread.name == GRAPH_THREAD for thread in threading.enumerate()):
         os._exit(code)  # a graph at a halt can't be stopped, and Ray's own exit would wait for it
     sys.exit(code)

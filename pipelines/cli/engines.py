@@ -1,11 +1,11 @@
 """`shardloom engines`."""
 
-import json
 from typing import Annotated
 
 import typer
 
 from pipelines.cli.flags import Json, TrustCode, named
+from schemas.terminal import say, say_json
 
 
 def engines(
@@ -26,12 +26,15 @@ def engines(
 
     if build is not None:
         folder = run(build)
-        print(json.dumps({"environment": build, "folder": folder}) if json_ else folder)
+        if json_:
+            say_json({"environment": build, "folder": folder})
+        else:
+            say(folder, is_result=True)
         return
     trust(trust_code or ())
     given = {kind: folders[-1] for kind, folders in named("--weights", weights).items()}
     listed = as_dicts(list_engines(given))
     if json_:
-        print(json.dumps(listed))
+        say_json(listed)
         return
     print_engines(listed)

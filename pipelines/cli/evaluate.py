@@ -1,12 +1,12 @@
 """`shardloom evaluate`."""
 
-import json
 from typing import Annotated
 
 import typer
 
 from pipelines.cli.flags import Json
 from schemas.errors import UsageError
+from schemas.terminal import say_json
 
 
 def evaluate(
@@ -31,6 +31,6 @@ def evaluate(
     else:
         found = evaluate_ocr(annotations, truth, index)
     if json_:
-        print(json.dumps(found.to_dict()))
+        say_json(found.to_dict())
         return
     print_evaluation(found.to_dict())

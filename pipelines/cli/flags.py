@@ -1,6 +1,5 @@
 """What several commands have: flags, and the line in the end."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,7 +7,7 @@ import typer
 
 from pipelines.recipes.base import Recipe
 from schemas.errors import UsageError
-from schemas.terminal import visible
+from schemas.terminal import say, say_json
 
 JOB_FOLDER = "/runtime_resources/working_dir_files/"  # where Ray puts the copy of a job's --working-dir
 
@@ -64,10 +63,10 @@ def kept(what: str, path: str) -> str:
 def report(totals: Any, output: str, as_json: bool, without: str = "quarantined") -> None:
     """Prints what an output set holds now, and what is `without`."""
     if as_json:
-        print(json.dumps(totals.to_dict()))
+        say_json(totals.to_dict())
         return
     reasons = ", ".join(f"{count} {reason}" for reason, count in totals.reasons.most_common())
     line = f"{output}: {totals.rows_in:,} rows in, {totals.rows_out:,} out, {totals.quarantined:,} {without}"
     line += f" ({reasons})" if reasons else ""
     lost = totals.counts["lost_images"]  # of samples that are kept
-    print(visible(line + (f", {lost:,} images lost" if lost else "")))
+    say(line + (f", {lost:,} images lost" if lost else ""), is_result=True)

@@ -1,12 +1,11 @@
 """`shardloom generate`."""
 
-import json
 from typing import Annotated, Literal
 
 import typer
 
 from pipelines.cli.flags import Json
-from schemas.terminal import visible
+from schemas.terminal import say, say_json
 
 
 def generate(
@@ -33,4 +32,7 @@ def generate(
 
     options = GenerateOptions(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
     said = answer(model, prompt, image or [], options, chat, device)
-    print(json.dumps({"answer": said}) if json_ else visible(said))
+    if json_:
+        say_json({"answer": said})
+    else:
+        say(said, is_result=True)

@@ -1,7 +1,5 @@
 """`shardloom mix`."""
 
-import json
-import sys
 from typing import Annotated
 
 import typer
@@ -10,6 +8,7 @@ from pipelines.cli.flags import Address, Json, Output, Workers, named, output_of
 from pipelines.recipes.base import load_recipe
 from pipelines.recipes.mix import MixRecipe
 from pipelines.terminal.tables import print_mixture
+from schemas.terminal import say, say_json
 
 
 def mix(
@@ -44,14 +43,13 @@ def mix(
         totals = run(loaded, output_of(loaded), quiet=json_)
         report(totals, output_of(loaded), json_)
         if isinstance(loaded.stop, int) and totals.rows_out < loaded.stop:
-            print(
+            say(
                 f"only {totals.rows_out:,} of {loaded.stop:,} samples: sources ran out, --plan tells which; "
-                "allow repeats, or stop sooner",
-                file=sys.stderr,
+                "allow repeats, or stop sooner"
             )
         return
     found = preview(loaded, quiet=json_)
     if json_:
-        print(json.dumps(found))
+        say_json(found)
         return
     print_mixture(found)

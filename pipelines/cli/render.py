@@ -1,6 +1,5 @@
 """`shardloom render`."""
 
-import json
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -15,6 +14,7 @@ from pipelines.terminal.tables import print_captions
 from schemas.errors import UsageError
 from schemas.output_set.recipe_file import read_recipe
 from schemas.strict_yaml import load_yaml
+from schemas.terminal import say_json
 
 
 def render(
@@ -76,7 +76,7 @@ def render(
         return
     captions = preview_record(loaded, preview)
     if json_:
-        print(json.dumps([asdict(caption) for caption in captions]))
+        say_json([asdict(caption) for caption in captions])
         return
     print_captions(captions)
 

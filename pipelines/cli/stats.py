@@ -1,12 +1,12 @@
 """`shardloom stats`."""
 
-import json
 from typing import Annotated
 
 import typer
 
 from pipelines.cli.flags import Json
 from pipelines.terminal.tables import print_stats
+from schemas.terminal import say_json
 
 
 def stats(output: Annotated[str, typer.Argument(help="an output set's folder")], json_: Json = False) -> None:
@@ -15,6 +15,6 @@ def stats(output: Annotated[str, typer.Argument(help="an output set's folder")],
 
     found = run(output)
     if json_:
-        print(json.dumps(found))
+        say_json(found)
         return
     print_stats(found)

@@ -1,26 +1,58 @@
 """`shardloom verify`."""
 
-import json
-import sys
 from typing import Annotated
 
 import typer
 
 from pipelines.cli.flags import Json
 from schemas.errors import ShardloomError
-from schemas.terminal import visible
+from schemas.storage.folder import Folder
+from schemas.terminal import say, say_json
 
 
-def verify(output: Annotated[str, typer.Argument(help="an output set's folder")], json_: Json = False) -> None:
+def verify(
+    output: Annotated[str, typer.Argument(help="an output set's folder")],
+    json_: Json = False,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="remove damaged outputs; the command that made the set then makes them again"),
+    ] = False,
+) -> None:
     """Check every byte, count and offset of an output set. Exits 1 and names the files when one is not as committed."""
-    from pipelines.verify.run import verify as run
+    if repair:
+        _repair(output, json_)
+        return
+    from pipelines.verify.inspection import inspect
 
-    outputs, faults = run(output)
+    inspection = inspect(Folder(output))
+    outputs, faults = len(inspection.names), [fault.line for fault in inspection.faults]
     if json_:
-        print(json.dumps({"outputs": outputs, "faults": faults}))
-    for fault in faults:
-        print(visible(fault), file=sys.stderr)
+        say_json({"outputs": outputs, "faults": faults})
+    _name(faults)
     if faults:
-        raise ShardloomError(f"{output}: {len(faults)} faults in {outputs} outputs")
+        is_damaged = any(fault.output is not None for fault in inspection.faults)
+        more = "; --repair removes what is damaged, for the command that made it to make it again" if is_damaged else ""
+        raise ShardloomError(f"{output}: {len(faults)} faults in {outputs} outputs{more}")
     if not json_:
-        print(f"{output}: {outputs} outputs are as they were committed")
+        say(f"{output}: {outputs} outputs are as they were committed", is_result=True)
+
+
+def _repair(output: str, json_: bool) -> None:
+    from pipelines.verify.repair import repair
+
+    done = repair(output)
+    if json_:
+        say_json({"outputs": done.outputs, "removed": done.removed, "faults": done.faults})
+    _name(done.faults)
+    if not json_ and not done.removed and not done.faults:
+        say(f"{output}: {done.outputs} outputs are as they were committed", is_result=True)
+    elif not json_ and done.removed:
+        again = "run the command that made the set, it makes them again"
+        say(f"{output}: removed {len(done.removed)} outputs ({', '.join(done.removed)}): {again}", is_result=True)
+    if done.faults:
+        raise ShardloomError(f"{output}: {len(done.faults)} faults are left that --repair does not mend")
+
+
+def _name(faults: list[str]) -> None:
+    for fault in faults:
+        say(fault)

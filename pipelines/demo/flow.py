@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console  # noqa: TID251  for tables of cells
 from rich.table import Table
 
 from curation.demo_detector.vocabulary import LABELS
@@ -33,6 +33,7 @@ from pipelines.verify.run import verify
 from schemas.errors import ShardloomError
 from schemas.records.caption import Caption
 from schemas.storage.folder import Folder
+from schemas.terminal import say
 
 SHOWN = 3  # captions printed of each family
 PER_DOCUMENT = 8  # pictures drawn for each interleaved document that is made
@@ -64,31 +65,32 @@ def demo(
     images, annotations = f"{output}/images", f"{output}/annotations"
     started = time.monotonic()
     names = write_pictures(images, pictures, seed)
-    console.print(f"{pictures} pictures drawn, in {len(names)} shards: {images} ({time.monotonic() - started:.1f} s)")
+    took = time.monotonic() - started
+    say(f"{pictures} pictures drawn, in {len(names)} shards: {images} ({took:.1f} s)", is_result=True)
     annotated = annotate(annotate_recipe(images, run), annotations)
     rate = read_times(Folder(annotations)).stages["boxes"]
     images_per_second = rate["images"] / max(rate["working_seconds"], 1e-9)
-    say(console, "annotated", annotated, f"{images_per_second:.1f} images/s")
+    say_totals("annotated", annotated, f"{images_per_second:.1f} images/s")
     sets = [annotations]
     rendered, sharded = {}, {}
     for family, asked in render_recipes(annotations, run).items():
         captions, training = f"{output}/captions/{family}", f"{output}/training/{family}"
         rendered[family] = render_set(asked, captions)
-        say(console, f"{family} captions", rendered[family], f"{rendered[family].counts['captions']:,} captions")
+        say_totals(f"{family} captions", rendered[family], f"{rendered[family].counts['captions']:,} captions")
         joined = ShardRecipe(images=[f"{images}/*.tar"], captions=captions, samples_per_shard=100, run=run)
         sharded[family] = shard(joined, training)
-        say(console, f"{family} training shards", sharded[family], f"{sharded[family].outputs} shards")
+        say_totals(f"{family} training shards", sharded[family], f"{sharded[family].outputs} shards")
         sets += [captions, training]
     ingested = ingest_documents(output, max(4, pictures // PER_DOCUMENT), run, seed)
-    say(console, "documents", ingested, f"{ingested.counts['images']} images, {ingested.counts['lost_images']} lost")
+    say_totals("documents", ingested, f"{ingested.counts['images']} images, {ingested.counts['lost_images']} lost")
     mixed = mix_everything(output, run)
-    say(console, "mixture", mixed, f"{mixed.outputs} shards")
+    say_totals("mixture", mixed, f"{mixed.outputs} shards")
     print_mixture(stats(f"{output}/mixed")["mixture"])
     for folder in [*sets, f"{output}/training/documents", f"{output}/mixed"]:
         if faults := verify(folder)[1]:
             raise ShardloomError(faults[0])
-    console.print(f"verified: {len(sets) + 2} sets in {output}")
-    texts, boxes = scores(console, annotations, f"{images}/truth.jsonl")
+    say(f"verified: {len(sets) + 2} sets in {output}", is_result=True)
+    texts, boxes = scores(annotations, f"{images}/truth.jsonl")
     show_captions(console, Folder(images).read("truth.jsonl"), render_recipes(annotations, run))
     learnt = train_model(output, steps)
     show(console, learnt)
@@ -144,26 +146,28 @@ def mix_everything(output: str, run: AnnotateRun) -> Totals:
     return mix(alike, f"{output}/mixed")
 
 
-def say(console: Console, what: str, totals: Totals, rate: str) -> None:
+def say_totals(what: str, totals: Totals, rate: str) -> None:
     """One line on a step."""
     reasons = ", ".join(f"{count} {reason}" for reason, count in totals.reasons.most_common())
     rows = f"{totals.rows_in:,} in, {totals.rows_out:,} out, {totals.quarantined:,} quarantined"
-    console.print(f"{what}: {rows}{f' ({reasons})' if reasons else ''}; {rate}")
+    say(f"{what}: {rows}{f' ({reasons})' if reasons else ''}; {rate}", is_result=True)
 
 
-def scores(console: Console, annotations: str, truth: str) -> tuple[TextScores, BoxScores]:
+def scores(annotations: str, truth: str) -> tuple[TextScores, BoxScores]:
     """What the engines got right of what was drawn."""
     texts, boxes = evaluate_ocr(annotations, truth).scores, evaluate_boxes(annotations, truth).scores
     assert isinstance(texts, TextScores)
     assert isinstance(boxes, BoxScores)
     read, found = texts.total, boxes.total
-    console.print(
+    say(
         f"text: character error rate {read.cer.value:.2%}, word error rate {read.wer.value:.2%}, "
-        f"of {read.counts.words:,} words"
+        f"of {read.counts.words:,} words",
+        is_result=True,
     )
-    console.print(
+    say(
         f"boxes: F1 {found.f1.value:.3f} (precision {found.precision.value:.3f}, recall {found.recall.value:.3f}) at "
-        f"IoU {boxes.iou:g}, mean IoU {found.mean_iou.value:.3f}, of {found.objects:,} things"
+        f"IoU {boxes.iou:g}, mean IoU {found.mean_iou.value:.3f}, of {found.objects:,} things",
+        is_result=True,
     )
     return texts, boxes
 
@@ -186,7 +190,7 @@ def show_captions(console: Console, truth: bytes, families: dict[str, RenderReci
 
 def caption_table(title: str, captions: list[Caption]) -> Table:
     """The captions of one picture."""
-    table = Table("granularity", "caption", title=title, title_justify="left")
+    table = Table("granularity", "caption", title=cell(title), title_justify="left")
     for caption in captions:
         table.add_row(str(caption.granularity), cell(caption.text))
     return table

@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
-from rich.console import Console
+from rich.console import Console  # noqa: TID251  for tables of cells
 from rich.table import Table
 
+from pipelines.terminal.tables import cell
 from schemas.output_set.layout import DATA, INDEX
 from schemas.storage.folder import Folder
 from schemas.storage.parquet import read_table
-from schemas.terminal import visible
+from schemas.terminal import say
 
 RECIPES = Path(__file__).parents[2] / "recipes/train"
 ENDS = 20  # steps at either end of the run over which a loss is averaged
@@ -104,9 +105,9 @@ def show(console: Console, learnt: Learnt) -> None:
     """Prints what was learnt."""
     table = Table("source", "loss at first", "at last", title="training", title_justify="left")
     for name, loss in learnt.first.items():
-        table.add_row(name, f"{loss:.3f}", f"{learnt.last[name]:.3f}")
+        table.add_row(cell(name), f"{loss:.3f}", f"{learnt.last[name]:.3f}")
     console.print(table)
     for said in learnt.said:
-        console.print(f"a picture of {said.source}, which it has learnt from: {visible(said.caption)}")
-        console.print(f"the model says: {visible(said.answer)}", markup=False)
-    console.print(f"the model: {learnt.model}")
+        say(f"a picture of {said.source}, which it has learnt from: {said.caption}", is_result=True)
+        say(f"the model says: {said.answer}", is_result=True)
+    say(f"the model: {learnt.model}", is_result=True)

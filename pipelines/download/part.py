@@ -23,11 +23,13 @@ from pipelines.inputs.source_files import Stretch, read_stretch
 from pipelines.inputs.summarised import Summarised
 from pipelines.output.output_set import parquet_bytes, put, put_quarantine
 from pipelines.recipes.download import DownloadRecipe
+from schemas.errors import ShardloomError
 from schemas.layouts.datacomp import MAX_JSON, side_schema
-from schemas.output_set.layout import DATA, QUARANTINE
+from schemas.output_set.layout import DATA, QUARANTINE, remedy
 from schemas.output_set.manifest import Manifest, OutputFile
 from schemas.records.quarantine import QuarantinedRow
 from schemas.storage.folder import Folder
+from schemas.storage.parquet import UnreadableParquet, read_table
 from schemas.tar.reader import TarReader
 from schemas.tar.writer import TarWriter
 
@@ -119,12 +121,20 @@ class PartWork:
         """Keys of the rows that are still to be had and worth asking for, with the reason of their last failure."""
         left: dict[str, str] = {}
         for name in part.earlier:
-            asked = pl.read_parquet(io.BytesIO(self.output.read(f"{DATA}/{name}.parquet")), columns=["key"])
-            lost = pl.read_parquet(io.BytesIO(self.output.read(f"{QUARANTINE}/{name}.parquet")))
+            asked = self._committed(f"{DATA}/{name}.parquet").select("key")
+            lost = self._committed(f"{QUARANTINE}/{name}.parquet")
             for key in asked["key"]:
                 left.pop(key, None)
             left |= dict(zip(lost["key"], lost["reason"], strict=True))
         return {key: kind for key, kind in left.items() if self.wanted(kind)}
+
+    def _committed(self, path: str) -> pl.DataFrame:
+        """The table of an earlier attempt. Raises `ShardloomError` when it is not what was written."""
+        try:
+            return pl.DataFrame(pl.from_arrow(read_table(io.BytesIO(self.output.read(path)), path=path)))
+        except (pa.ArrowException, OSError, UnreadableParquet):
+            told = f"{self.output.path(path)} is not as it was committed: {remedy(self.output)}"
+            raise ShardloomError(told) from None
 
 
 def found_in(made: dict[str, Path], asked: list[MetadataRow]) -> tuple[dict[str, Had], dict[str, Lost]]:
@@ -136,7 +146,7 @@ def found_in(made: dict[str, Path], asked: list[MetadataRow]) -> tuple[dict[str,
             details = json.loads(sample.members["json"].data) | {"key": asked[int(sample.key)].key}
             spans = {ending: (member.offset, len(member.data)) for ending, member in sample.members.items()}
             had[asked[int(sample.key)].key] = Had(details, spans)
-    side = pl.read_parquet(made[".parquet"], columns=["key", "status", "error_message"])
+    side = pl.read_parquet(made[".parquet"], columns=["key", "status", "error_message"])  # noqa: TID251  made here
     for key, status, message in side.filter(pl.col("status") != "success").iter_rows():
         said = " ".join((message or "").split())
         lost[asked[int(key)].key] = Lost(kind_of(status, said), said, status)

@@ -7,7 +7,6 @@ was killed leaves a mark, by which the same command goes on with it.
 """
 
 import functools
-import sys
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
@@ -28,6 +27,7 @@ from schemas.errors import UsageError
 from schemas.output_set.layout import PARTS, UNFINISHED
 from schemas.output_set.manifest import Manifest
 from schemas.storage.folder import Folder
+from schemas.terminal import say
 
 TALLY_SECONDS = 2.0
 
@@ -48,10 +48,6 @@ class DownloadJob(Job[Part]):
     def plan(self, context: Context) -> list[Part]:
         """See `Job`."""
         return plan(self.recipe, context)
-
-    def unit_name(self, manifest: Manifest) -> str:
-        """See `Job`. Later attempts at part 7 are `00000007-r1` and so on."""
-        return manifest.name.partition("-")[0]
 
     def changed(self, unit: Part | None, manifest: Manifest) -> str:
         """See `Job`. Keys and shards would be other rows'."""
@@ -112,7 +108,7 @@ class RetryJob(DownloadJob):
                 self._rows[unit.name] = asked
                 units.append(unit)
         if not units and not begun and not context.quiet:
-            print(nothing_to_ask(failed, self.wanted), file=sys.stderr)
+            say(nothing_to_ask(failed, self.wanted))
         return units
 
     def check_unchanged(self, context: Context, units: Mapping[str, Part]) -> None:
@@ -154,10 +150,10 @@ def download(
 def advise(result: Totals) -> None:
     """Says what can be done about images that were not had."""
     if passing := sum(count for kind, count in result.reasons.items() if may_pass(kind)):
-        print(f"{passing:,} of the images that failed may be had later: --retry-failed asks again", file=sys.stderr)
+        say(f"{passing:,} of the images that failed may be had later: --retry-failed asks again")
     if refused := result.reasons[REFUSED]:
         how = "--allow-host NAME lets a host of a private network be asked, with --retry-all"
-        print(f"{refused:,} {REFUSED}: {how}", file=sys.stderr)
+        say(f"{refused:,} {REFUSED}: {how}")
 
 
 def plan(recipe: DownloadRecipe, context: Context) -> list[Part]:

@@ -16,6 +16,7 @@ from typing import TextIO
 
 from schemas.errors import ShardloomError
 from schemas.storage.file_lock import acquire_file_lock
+from schemas.terminal import say
 
 FOLDER = "SHARDLOOM_ENVIRONMENTS"  # the variable that says where they lie
 
@@ -34,7 +35,7 @@ def python_of(name: str) -> Path:
     with _lock(folder.with_suffix(".lock")):
         if complete.exists():  # another process made it meanwhile
             return python
-        print(f"building {name} in {folder}, once: it may take minutes", file=sys.stderr, flush=True)
+        say(f"building {name} in {folder}, once: it may take minutes")
         shutil.rmtree(folder, ignore_errors=True)  # what a killed one left
         try:
             venv.create(folder, with_pip=True)

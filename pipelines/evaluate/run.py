@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from curation.scores.bootstrap import CONFIDENCE, DRAWS, SEED
 from curation.scores.boxes import BoxScores, match, one_spelling, score_boxes
@@ -21,14 +20,14 @@ from curation.scores.text import TextScores, picture_errors, score_texts
 from pipelines.recipes.annotate import AnnotateRecipe
 from schemas.errors import ShardloomError, StorageError, UsageError
 from schemas.output_set.layout import DATA, QUARANTINE, committed
-from schemas.output_set.recipe_file import held_recipe
+from schemas.output_set.recipe_file import held_recipe, shown
 from schemas.records.box import BOXES, Detection
 from schemas.records.ground_truth import BoxTruth, TextTruth, TrueBox, read_box_truth, read_index, read_text_truth
 from schemas.records.quarantine import Reason
 from schemas.records.tag import TAGS
 from schemas.records.text_line import OCR, TextLine
 from schemas.storage.folder import Folder, split
-from schemas.storage.parquet import read_table
+from schemas.storage.parquet import UnreadableParquet, parquet_schema, read_table
 
 IOU = 0.5  # VOC's threshold, and the first of COCO's
 ENGINE_FAULTS = {Reason.ENGINE_ERROR.value, Reason.WORKER_KILLED.value}
@@ -164,7 +163,7 @@ def _tied(
 def _annotated(folder: Folder, column: pa.Field, uids: Sequence[str]) -> Annotated:
     """Looks the uids up. Raises `UsageError` when the folder is no annotation set, or lacks the column."""
     if (kind := held_recipe(folder).get("kind")) != AnnotateRecipe.kind:
-        raise UsageError(f"{folder.url} is no annotation set, but one of kind {kind!r}")
+        raise UsageError(f"{folder.url} is no annotation set, but one of kind {shown(kind)}")
     found = Annotated({}, {})
     asked = pa.array(uids, pa.string())
     for path in (output.path for manifest in committed(folder).values() for output in manifest.outputs):
@@ -180,16 +179,17 @@ def _annotated(folder: Folder, column: pa.Field, uids: Sequence[str]) -> Annotat
 def _rows(folder: Folder, path: str, asked: pa.Array, columns: list[str], more: list[str]) -> list[Row]:
     """The rows asked for, with `columns`, and `more` where the file has them."""
     try:
+        folder.check_inside(path)
         with folder.open(path) as file:
-            held = pq.read_schema(file).names
+            held = parquet_schema(file, path).names
             if missing := set(columns) - set(held):
                 name = missing.pop()
                 raise UsageError(f"{folder.url} has no {name}: annotate {_HOW.get(name, name)} first")
             wanted = columns + [name for name in more if name in held]
-            table = read_table(file, wanted)
+            table = read_table(file, wanted, folder.path(path))
             rows: list[Row] = table.filter(pc.is_in(table["uid"], asked)).to_pylist()
             return rows
-    except (pa.ArrowException, UnicodeDecodeError):  # an OSError is told by the folder
+    except (pa.ArrowException, UnreadableParquet):  # an OSError is told by the folder
         raise ShardloomError(f"{folder.path(path)} is not as it was committed: verify the set") from None
 
 

@@ -1,7 +1,7 @@
 """Makes training shards of a published set: its files are cut into units, each of which is one shard, or a few."""
 
 import functools
-import sys
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -20,8 +20,10 @@ from pipelines.recipes.ingest import IngestRecipe
 from pipelines.terminal.progress import Progress
 from schemas.errors import UsageError
 from schemas.output_set.manifest import Manifest
+from schemas.output_set.unit_outputs import nth_output, unit_of
 from schemas.records.document import CaptionDraft
 from schemas.records.quarantine import Reason, Rejected
+from schemas.terminal import say
 
 FIRST_ROWS = 20  # none of which looks like the source's: then the rest won't either
 FIRST_SECONDS = 10.0  # of each: one that takes longer is judged when its unit is worked on
@@ -39,6 +41,7 @@ class IngestJob(Job[Unit]):
     def __init__(self, recipe: IngestRecipe) -> None:
         self.recipe: IngestRecipe = recipe
         self._work: UnitWork
+        self._outputs: dict[str, list[str]] | None = None  # committed when the run began, by the names of their units
 
     def plan(self, context: Context) -> list[Unit]:
         """See `Job`."""
@@ -54,16 +57,30 @@ class IngestJob(Job[Unit]):
 
     def check_unchanged(self, context: Context, units: Mapping[str, Unit]) -> None:
         """See `Job`. Downloads the images first, if told to: they are among the inputs."""
-        todo = [unit for unit in units.values() if unit.name not in context.done]
+        todo = [unit for unit in units.values() if not self.is_done(context, unit)]
         watch = row_watch(context.runner, len(units) if todo else 0, self.recipe.run.row_seconds)
         if self.recipe.download is not None:
             self._stores = downloaded_stores(self.recipe, context, list(units.values()), watch)
         self._work = UnitWork(self.recipe, context.output, self._stores, self._counter, watch)
         super().check_unchanged(context, units)
 
-    def unit_name(self, manifest: Manifest) -> str:
-        """See `Job`. The further outputs of unit 7 are `00000007_001` and so on."""
-        return manifest.name.partition("_")[0]
+    def is_done(self, context: Context, unit: Unit) -> bool:
+        """See `Job`. Older manifests don't tell how many outputs a unit has: then rows that are missed do."""
+        names = self.leftovers(context, unit)
+        if not names or names != [nth_output(unit.name, number) for number in range(len(names))]:
+            return False
+        if len(names) < context.done[unit.name].unit_outputs:
+            return False
+        rows = sum(context.done[name].rows_in for name in names)
+        return unit.stretch.stop is None or rows >= unit.stretch.stop - unit.stretch.start
+
+    def leftovers(self, context: Context, unit: Unit) -> list[str]:
+        """See `Job`: all that there is of the unit, the first output first."""
+        if self._outputs is None:
+            self._outputs = defaultdict(list)
+            for name in sorted(context.done, key=lambda name: (len(name), name)):
+                self._outputs[unit_of(self.recipe.kind, name)].append(name)
+        return self._outputs[unit.name]
 
     def changed(self, unit: Unit | None, manifest: Manifest) -> str:
         """See `Job`."""
@@ -143,8 +160,7 @@ def warn_of_addresses(recipe: IngestRecipe, result: Totals) -> None:
     """Says that images were lost for want of a store: those of a set whose first rows have none are met too late."""
     lost = result.counts[f"dropped_{Reason.LOST_IMAGE}"] + result.reasons[Reason.LOST_IMAGE]
     if lost and not has_store(recipe) and ".tar" not in SOURCES.find(recipe.source).endings:  # tars hold their images
-        print(
+        say(
             f"warning: {lost:,} images were addresses that nothing was known of: {_GIVE_STORES}; "
-            "into a new output folder",
-            file=sys.stderr,
+            "into a new output folder"
         )

@@ -21,6 +21,7 @@ from pipelines.output.training_shards import Record, Sample, ShardWriter, counts
 from pipelines.recipes.ingest import IngestRecipe
 from schemas.layouts.datacomp import uid_of
 from schemas.output_set.manifest import Manifest
+from schemas.output_set.unit_outputs import nth_output
 from schemas.records.document import CaptionDraft, Draft, DraftImage
 from schemas.records.quarantine import QuarantinedRow, Reason, Rejected
 from schemas.storage.folder import Folder
@@ -82,7 +83,7 @@ class UnitWork:
         shards = Shards(self.outcomes(unit, rows), self.recipe.samples_per_shard, self.recipe.bytes_per_shard)
         manifests: list[Manifest] = []
         while not shards.are_done:
-            name = unit.name if not manifests else f"{unit.name}_{len(manifests):03d}"
+            name = nth_output(unit.name, len(manifests))
             written = self.writer.write(name, shards.next())
             account = shards.account()
             counts = counts_of(written.rows, with_tokens=self.counter is not None)
@@ -101,7 +102,8 @@ class UnitWork:
             )
         inputs = [rows.summary.input, *(store.revision for store in self.stores)]  # known now that all is read
         first, *others = (manifest.model_copy(update={"inputs": inputs}) for manifest in manifests)
-        return [first.model_copy(update={"damage": rows.summary.damage}), *others]
+        told = {"damage": rows.summary.damage, "unit_outputs": len(manifests)}
+        return [first.model_copy(update=told), *others]
 
     def outcomes(self, unit: Unit, rows: Iterable[Item]) -> Iterator[Made | QuarantinedRow]:
         """What becomes of each row, in their order."""

@@ -7,6 +7,7 @@ from curation.captions.lookup import ATTRIBUTES, Row
 from schemas.errors import ShardloomError, one_line
 from schemas.records.identity import Identity
 from schemas.storage.folder import Folder
+from schemas.storage.parquet import check_sizes, open_parquet
 
 if TYPE_CHECKING:
     import polars as pl
@@ -29,7 +30,9 @@ def find_rows(
     import polars as pl  # here alone, so that what needs no search starts fast
 
     try:
-        lazy = pl.scan_parquet(folder.source(name), glob=False)
+        with folder.open(name) as opened:
+            check_sizes(open_parquet(opened, folder.path(name)), [*IDENTITY, *columns])
+        lazy = pl.scan_parquet(folder.source(name), glob=False)  # noqa: TID251  checked above
         schema = lazy.collect_schema()
         has = [each for each in IDENTITY if each in schema and _is_text_like(schema[each])]
         if columns[0] not in schema or not set(ATTRIBUTES) & set(has):

@@ -4,22 +4,23 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curation.sources import SourceReader
 from schemas.errors import ShardloomError, UsageError, one_line
 from schemas.records.quarantine import Reason, Rejected
+from schemas.storage.parquet import batches_of, check_sizes, open_parquet
 
 BATCH = 64  # rows that are Python objects at once
-PAGE_BUFFER = 1 << 20  # bytes; without one, Arrow reads whole column chunks
 
 
 def row_bounds(file: BinaryIO, reader: SourceReader, most: int, path: str) -> Iterator[tuple[int, int, int, int]]:
     """Runs of row groups of up to so many rows together; a larger group is cut by rows."""
-    metadata = _opened(file, path).metadata
-    absent = [name for name in reader.columns if name not in metadata.schema.to_arrow_schema().names]
+    parquet = open_parquet(file, path)
+    absent = [name for name in reader.columns if name not in parquet.schema.names]
     if absent:
         raise UsageError(f"{path} has no column {' and no '.join(absent)}: is it another set's?")
+    check_sizes(parquet, wanted_columns(parquet.schema.names, reader))
+    metadata = parquet.file.metadata
     start = 0
     run: list[tuple[int, int, int]] = []  # rows of row groups, and where they begin and end in the file
     for number in range(metadata.num_row_groups):
@@ -52,25 +53,29 @@ def rows(
 
     Of a local file pages are held; of a store's whole column chunks, which it would else be asked for page by page.
     """
-    parquet = _opened(file, path, pre_buffer=not is_local)
-    names = parquet.schema_arrow.names
-    wanted = [n for n in names if reader.optional is None or n in reader.columns or n in reader.optional]
+    parquet = open_parquet(file, path, pre_buffer=not is_local)
+    wanted = wanted_columns(parquet.schema.names, reader)
     begin = 0
     groups: list[int] = []
     skipped = 0
-    for number in range(parquet.num_row_groups):
-        end = begin + parquet.metadata.row_group(number).num_rows
+    for number in parquet.groups:
+        end = begin + parquet.group_rows(number)
         if end > start and begin < stop:
             skipped = skipped if groups else start - begin
             groups.append(number)
         begin = end
     try:
-        for batch in parquet.iter_batches(BATCH, row_groups=groups, columns=wanted):
+        for batch in batches_of(parquet, BATCH, wanted, groups):
             table = batch.slice(min(skipped, batch.num_rows))
             skipped -= batch.num_rows - table.num_rows
             yield from _as_python(table)
-    except pa.ArrowException as error:
+    except pa.ArrowException as error:  # an OSError is told by the folder
         raise ShardloomError(f"cannot read {path}: {one_line(error)}") from None
+
+
+def wanted_columns(names: list[str], reader: SourceReader) -> list[str]:
+    """The columns of a file that the reader looks at."""
+    return [name for name in names if reader.optional is None or name in reader.columns or name in reader.optional]
 
 
 def _as_python(batch: pa.RecordBatch) -> list[dict[str, Any] | Rejected]:
@@ -123,10 +128,3 @@ def _explained(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return f"not UTF-8: {error.reason} at byte {error.start}"
     return f"a value that cannot be read: {one_line(error, 200)}"
-
-
-def _opened(file: BinaryIO, path: str, pre_buffer: bool = False) -> Any:
-    try:
-        return pq.ParquetFile(file, buffer_size=PAGE_BUFFER, pre_buffer=pre_buffer)
-    except pa.ArrowException as error:
-        raise UsageError(f"{path} is no Parquet file: {one_line(error)}") from None

@@ -11,6 +11,7 @@ from schemas.errors import UsageError
 from schemas.layouts.datacomp import downloaded_keys
 from schemas.storage.folder import Folder, split
 from schemas.storage.matching import sizes_of_matching
+from schemas.storage.parquet import UnreadableParquet
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def missing_downloads(folder: Folder, name: str, keys: list[str]) -> list[str]:
         return []
     try:
         listed = downloaded_keys(io.BytesIO(folder.read(side)))
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError, UnreadableParquet) as error:
         return [f"{side} can't be read: {error}"]
     missing = sorted(set(listed or []) - set(keys))
     if not missing:

@@ -16,9 +16,10 @@ from pipelines.output.totals import RunClock, RunTimes, Totals, check_damage, to
 from pipelines.recipes.base import Recipe
 from pipelines.terminal.progress import Progress
 from schemas.errors import UsageError
-from schemas.output_set.layout import DATA, PARTS, UNFINISHED, committed
+from schemas.output_set.layout import DATA, MANIFESTS, PARTS, UNFINISHED, committed
 from schemas.output_set.lock import Lock, locked
 from schemas.output_set.manifest import Manifest
+from schemas.output_set.unit_outputs import unit_of
 from schemas.storage.folder import Folder
 
 
@@ -87,7 +88,15 @@ class Job(ABC, Generic[U]):
 
     def unit_name(self, manifest: Manifest) -> str:
         """Returns the name of the unit that a committed output belongs to."""
-        return manifest.name
+        return unit_of(self.recipe.kind, manifest.name)
+
+    def is_done(self, context: Context, unit: U) -> bool:
+        """Says whether all outputs of the unit are committed."""
+        return unit.name in context.done
+
+    def leftovers(self, context: Context, unit: U) -> list[str]:
+        """Names the committed outputs of a unit that is not done: it is made again as a whole, the first one last."""
+        return []
 
     @abstractmethod
     def changed(self, unit: U | None, manifest: Manifest) -> str:
@@ -157,9 +166,11 @@ def run_job(job: Job[U], output: str, quiet: bool = False) -> Totals:
         if folder.is_local:
             folder.clear_temporary()
         job.check_unchanged(context, {unit.name: unit for unit in units})
-        if todo := [unit for unit in units if unit.name not in done]:
+        if todo := [unit for unit in units if not job.is_done(context, unit)]:
             clock = RunClock()
             folder.write(UNFINISHED, b"")
+            for name in (name for unit in todo for name in job.leftovers(context, unit)):
+                folder.remove(f"{MANIFESTS}/{name}.json")
             todo = job.prepare(context, todo)
             with context.progress(job.title, sum(map(job.size, todo)), job.items) as progress:
                 job.carry_out(context, todo, Commits(folder, lock, progress, clock.times))

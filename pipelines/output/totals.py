@@ -2,11 +2,14 @@
 
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self, TypeVar
 
+from pydantic import TypeAdapter
+
 from schemas.errors import ShardloomError
-from schemas.output_set.layout import STATS, committed
+from schemas.output_set.layout import MAX_MANIFEST, STATS, committed
 from schemas.output_set.manifest import Manifest, seal, unseal
 from schemas.storage.folder import Folder
 
@@ -113,8 +116,13 @@ class DamagedInput(ShardloomError):
 
 def totals(output: Folder) -> Totals:
     """The totals of an output set."""
+    return totals_of(committed(output).values())
+
+
+def totals_of(manifests: Iterable[Manifest]) -> Totals:
+    """The totals of outputs."""
     result = Totals()
-    for manifest in committed(output).values():
+    for manifest in manifests:
         result.add(manifest)
     result.reasons = +result.reasons  # without those of which all rows were had later
     return result
@@ -122,8 +130,11 @@ def totals(output: Folder) -> Totals:
 
 def read_times(output: Folder) -> RunTimes:
     """The timings kept in an output set; zeros when there are none or they are not what was written."""
+    if not output.exists(STATS):
+        return RunTimes()
+    text = output.read_inside(STATS, MAX_MANIFEST)
     try:
-        return RunTimes(**unseal(output.read(STATS))) if output.exists(STATS) else RunTimes()
+        return TypeAdapter(RunTimes).validate_python(unseal(text))
     except (ValueError, TypeError):
         return RunTimes()
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Self
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curation.captions.lookup import ATTRIBUTES, Found, Lookup, Row
 from pipelines.inputs.caption_rows import IDENTITY, Texts, find_rows
@@ -22,6 +21,7 @@ from schemas.records.identity import Identity
 from schemas.records.quarantine import Reason, Rejected
 from schemas.storage.folder import Folder, split
 from schemas.storage.matching import matching
+from schemas.storage.parquet import check_sizes, open_parquet, parquet_schema
 
 COLUMNS = ("caption", "cogvlm_caption")
 """Where a caption is looked for when the recipe doesn't say: KALE's column, then the released grounding set's."""
@@ -78,6 +78,8 @@ class BaseCaptions:
                 f"{lacking or files[0]} has no column uid, or no {' or '.join(columns)}: "
                 "pass --caption-column, or files that have both (url or sha256 will do for uid)"
             )
+        for file in files:
+            check_size(file, [*IDENTITY, chosen])
         sizes = [(file, size_of(file)) for file in files]
         digest = hashlib.sha256(json.dumps([chosen, sizes]).encode()).hexdigest()
         revision = InputFile(path=pattern, size=sum(size for _, size in sizes), sha256=digest)
@@ -137,13 +139,17 @@ def is_own(data: Folder) -> bool:
 
 
 def schema_of(file: str) -> list[str]:
-    """Names of the columns. Raises `UsageError` for what is no Parquet file."""
+    """Names of the columns. Raises `UsageError` for what is no Parquet file, or is encrypted."""
     folder, name = split(file)
     with folder.open(name) as opened:
-        try:
-            return list(pq.read_schema(opened).names)
-        except (pa.ArrowException, UnicodeDecodeError):  # the latter: a column's name
-            raise UsageError(f"{file} is no Parquet file") from None
+        return list(parquet_schema(opened, file).names)
+
+
+def check_size(file: str, columns: list[str]) -> None:
+    """Raises `UsageError` for a file of which these columns expand over the budget."""
+    folder, name = split(file)
+    with folder.open(name) as opened:
+        check_sizes(open_parquet(opened, file), columns)
 
 
 def size_of(file: str) -> int:

@@ -6,11 +6,9 @@ from collections.abc import Callable, Iterable
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from curation.captions.families import FAMILIES
 from curation.captions.family import BaseCaptionOptions, CaptionFamily
-from pipelines.inputs.caption_rows import IDENTITY
 from pipelines.output.job import Context, Job, run_job
 from pipelines.output.output_set import parquet_bytes, put
 from pipelines.output.totals import Totals
@@ -22,12 +20,12 @@ from schemas.errors import ShardloomError, UsageError
 from schemas.layouts.blip3_grounding import ALT_TEXT
 from schemas.output_set.layout import DATA, MANIFESTS, QUARANTINE, committed, read_output
 from schemas.output_set.manifest import InputFile, Manifest
-from schemas.output_set.recipe_file import held_recipe
+from schemas.output_set.recipe_file import held_recipe, shown
 from schemas.records.caption import Caption
 from schemas.records.quarantine import QUARANTINE as QUARANTINE_SCHEMA
 from schemas.records.quarantine import QuarantinedRow, Rejected, quarantine_table
 from schemas.storage.folder import Folder
-from schemas.storage.parquet import read_table
+from schemas.storage.parquet import parquet_schema, read_table
 
 ROWS = 8192  # rendered at once
 
@@ -72,7 +70,7 @@ def render_set(recipe: RenderRecipe, output: str, quiet: bool = False) -> Totals
 def annotation_manifests(annotations: Folder, family: CaptionFamily) -> list[Manifest]:
     """The manifests of an annotation set. Raises `UsageError` when it is none, or not what the family is made of."""
     if (kind := held_recipe(annotations).get("kind")) != AnnotateRecipe.kind:
-        raise UsageError(f"{annotations.url} is no annotation set, but one of kind {kind!r}")
+        raise UsageError(f"{annotations.url} is no annotation set, but one of kind {shown(kind)}")
     manifests = list(committed(annotations).values())
     if not manifests:
         raise UsageError(f"{annotations.url} holds no committed annotations ({MANIFESTS}/*.json)")
@@ -123,10 +121,10 @@ def render_file(
     rendered: list[pa.Table] = []
     rejected: list[pa.Table] = []
     if data is not None:
-        file = pq.ParquetFile(io.BytesIO(data))
-        found = None if bases is None else bases.of(identities_of(file.read(list(IDENTITY)), source.name))
-        for batch in file.iter_batches(ROWS, columns=columns_of(family)):
-            table = pa.Table.from_batches([batch])
+        rows = read_table(io.BytesIO(data), columns_of(family), annotations.path(data_name(source)))
+        found = None if bases is None else bases.of(identities_of(rows, source.name))
+        for first in range(0, rows.num_rows, ROWS):
+            table = rows.slice(first, ROWS).combine_chunks()
             captions, faults = render_batch(table, family, recipe.options, schema, found)
             rendered.append(captions)
             rejected.append(quarantined(table, faults))
@@ -168,7 +166,7 @@ def read_data(annotations: Folder, source: Manifest) -> bytes | None:
     """The annotation file, as it was committed; None when the shard was empty."""
     for file in source.outputs:
         if file.path == data_name(source):
-            return read_output(annotations, file.path, file.sha256)
+            return read_output(annotations, file.path, file.sha256, file.size)
     return None
 
 
@@ -194,9 +192,11 @@ def preview_record(recipe: RenderRecipe, key: str) -> list[Caption]:
             file.path == data_name(manifest) for file in manifest.outputs
         ):
             continue
+        annotations.check_inside(data_name(manifest))
         with annotations.open(data_name(manifest)) as file:
-            columns = [name for name in columns_of(family) if name in pq.read_schema(file).names]
-            table = read_table(file, columns)
+            path = annotations.path(data_name(manifest))
+            held = parquet_schema(file, path).names
+            table = read_table(file, [name for name in columns_of(family) if name in held], path)
         table = table.filter(pc.or_kleene(pc.equal(table["key"], wanted), pc.equal(table["uid"], wanted)))
         if table.num_rows:
             schema = caption_schema(family, bases, manifest)

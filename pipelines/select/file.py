@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from curation.selection.language import language_of
 from curation.selection.rules import TEXT, UID, holds
 from curation.selection.verdicts import CODES, ORDER, STAYS, sound_text, uids_of, verdict
-from pipelines.inputs.parquet_rows import PAGE_BUFFER, mapped
+from pipelines.inputs.parquet_rows import mapped
 from pipelines.inputs.shards import InputShard
 from pipelines.select.selection import Selection
 from schemas.errors import ShardloomError, one_line
@@ -32,6 +32,7 @@ from schemas.records.quarantine import QUARANTINE as QUARANTINE_SCHEMA
 from schemas.records.quarantine import QuarantinedRow, Reason, quarantine_table
 from schemas.storage.folder import Folder
 from schemas.storage.local_copy import local_copy, size_and_hash
+from schemas.storage.parquet import batches_of, open_parquet, parquet_schema
 
 Stays = Callable[[pl.DataFrame], NDArray[np.bool_]]
 """Which of these rows a rule lets stay."""
@@ -163,7 +164,8 @@ class RowWriter:
     def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
         self._file = Hashed(file)
         self._writer = pq.ParquetWriter(self._file, schema, compression="zstd")
-        self._held = schema.empty_table()
+        # not `schema.empty_table()`, which Arrow does not make of a UUID within a list or a struct
+        self._held = pa.Table.from_batches([], schema)
         self.rows = 0
 
     def write(self, table: pa.Table) -> None:
@@ -216,13 +218,13 @@ class Hashed(io.RawIOBase):
 def schema_of(path: Path, shown: str) -> pa.Schema:
     """The columns of a Parquet file, as they are kept."""
     with errors_of(shown):
-        return kept_schema(pq.read_schema(path))
+        return kept_schema(parquet_schema(path, shown))
 
 
 def batches(path: Path, shown: str) -> Iterator[pa.RecordBatch]:
     """The rows of a Parquet file."""
-    with errors_of(shown), pq.ParquetFile(path, buffer_size=PAGE_BUFFER, pre_buffer=False) as parquet:
-        for batch in parquet.iter_batches(BATCH):
+    with errors_of(shown):
+        for batch in batches_of(open_parquet(path, shown), BATCH):
             kept = kept_schema(batch.schema)
             yield batch if kept == batch.schema else batch.cast(kept)
 

@@ -2,12 +2,10 @@
 
 import functools
 import os
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curation.selection.rules import Kind, holds
 from pipelines.inputs.shards import InputShard, input_shards
@@ -15,10 +13,12 @@ from pipelines.output.job import Context, Job, run_job
 from pipelines.output.totals import Totals
 from pipelines.recipes.select import SelectRecipe
 from pipelines.select.selection import Selection, changed, selection_of
-from schemas.errors import UsageError, one_line
+from schemas.errors import UsageError
 from schemas.output_set.manifest import Manifest
 from schemas.storage.folder import Folder, split
 from schemas.storage.matching import matching
+from schemas.storage.parquet import check_sizes, open_parquet
+from schemas.terminal import say
 
 
 class SelectJob(Job[InputShard]):
@@ -71,7 +71,7 @@ def select(recipe: SelectRecipe, output: str, quiet: bool = False) -> Totals:
     """Writes the chosen rows of every file that is not committed yet, and then the subset file, if one is asked for."""
     result = run_job(SelectJob(recipe), output, quiet)
     if not result.rows_out and not quiet:
-        print("nothing was chosen", file=sys.stderr)
+        say("nothing was chosen")
     return result
 
 
@@ -82,7 +82,7 @@ def write_uids(output: Folder, path: str, quiet: bool) -> None:
     written, repeats = write_subset(output, path)
     if not quiet:
         more = f"; {repeats:,} rows have the uid of a row in another file" if repeats else ""
-        print(f"{path}: {written:,} uids{more}", file=sys.stderr)
+        say(f"{path}: {written:,} uids{more}")
 
 
 def select_file(selection: Selection, output: Folder, threads: int | None, shard: InputShard) -> Manifest:
@@ -110,13 +110,12 @@ def check_columns(inputs: Sequence[InputShard], needed: dict[str, Kind]) -> None
 
 
 def schema_of(path: str) -> pa.Schema:
-    """The columns of a Parquet file. Raises `UsageError` for another file."""
+    """The columns of a Parquet file. Raises `UsageError` for another file, and one that expands over the budget."""
     folder, name = split(path)
     with folder.open(name) as file:
-        try:
-            return pq.read_schema(file)
-        except (pa.ArrowException, UnicodeDecodeError) as error:  # the latter: a column's name
-            raise UsageError(f"{path} is no Parquet file: {one_line(error)}") from None
+        parquet = open_parquet(file, path)
+        check_sizes(parquet)
+        return parquet.schema
 
 
 def check_place(output: Folder, recipe: SelectRecipe, inputs: Sequence[InputShard]) -> None:

@@ -3,7 +3,6 @@
 Knows nothing of polars, which counts its threads when it is imported: in a worker that is told before how many.
 """
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from schemas.layouts.subset_file import check_subset
 from schemas.output_set.manifest import InputFile, Manifest
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.storage.matching import matching
+from schemas.terminal import say
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def top_threshold(recipe: SelectRecipe, inputs: Sequence[InputShard], context: C
     held = next((manifest.fingerprints.get("top_fraction") for manifest in context.done.values()), None)
     found = held_threshold(held, recipe.rules, pool_sha256(inputs)) or find_threshold(recipe, inputs, fraction, context)
     if not context.quiet:
-        print(f"the top {fraction:g} of {found.rows:,} rows: {found.column} >= {found.value:.7g}", file=sys.stderr)
+        say(f"the top {fraction:g} of {found.rows:,} rows: {found.column} >= {found.value:.7g}")
     return found
 
 

@@ -11,14 +11,16 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import polars as pl
-import pyarrow.parquet as pq
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from curation.selection.rules import UID
 from curation.selection.verdicts import uids_of
+from schemas.errors import ShardloomError
 from schemas.layouts.subset_file import UIDS, sorted_uids
-from schemas.output_set.layout import DATA, committed
+from schemas.output_set.layout import DATA, committed, remedy
 from schemas.storage.folder import Folder, split
+from schemas.storage.parquet import UnreadableParquet, batches_of, open_parquet
 
 PILES = 256  # of 1.4 billion uids each takes 88 MB
 
@@ -52,9 +54,14 @@ def write_subset(selection: Folder, path: str) -> tuple[int, int]:
 def read_uids(selection: Folder) -> Iterator[NDArray[Any]]:
     """The uids of all that is committed."""
     for name in committed(selection):
-        with selection.open(f"{DATA}/{name}.parquet") as file:
-            for batch in pq.ParquetFile(file).iter_batches(1 << 16, columns=[UID]):
-                yield uids_of(pl.DataFrame(pl.from_arrow(batch)).with_columns(pl.col(UID).cast(pl.String)))
+        path = f"{DATA}/{name}.parquet"
+        with selection.open(path) as file:
+            try:
+                for batch in batches_of(open_parquet(file, selection.path(path)), columns=[UID]):
+                    yield uids_of(pl.DataFrame(pl.from_arrow(batch)).with_columns(pl.col(UID).cast(pl.String)))
+            except (pa.ArrowException, UnreadableParquet):  # an OSError is told by the folder
+                told = f"{selection.path(path)} is not as it was committed: {remedy(selection)}"
+                raise ShardloomError(told) from None
 
 
 def write_header(file: BinaryIO, uids: int) -> None:

@@ -15,16 +15,15 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curation.selection.rules import SelectionRules
-from pipelines.inputs.parquet_rows import PAGE_BUFFER
 from pipelines.inputs.shards import InputShard
 from pipelines.output.job import Context
 from pipelines.recipes.select import SelectRecipe
 from schemas.errors import ShardloomError, UsageError, one_line
 from schemas.records.fingerprint import EngineFingerprint
+from schemas.storage.parquet import batches_of, open_parquet
 
 HALF = 1 << 16  # values of 16 bits
 ROWS = 1 << 20  # read at once
@@ -79,8 +78,7 @@ def read_scores(column: str, shard: InputShard) -> Iterator[NDArray[np.float32]]
     folder, name = shard.folder()
     with folder.open(name) as file:
         try:
-            parquet = pq.ParquetFile(file, buffer_size=PAGE_BUFFER, pre_buffer=False)
-            for batch in parquet.iter_batches(ROWS, columns=[column]):
+            for batch in batches_of(open_parquet(file, shard.path), ROWS, [column]):
                 scores = pc.cast(batch[column], pa.float32(), safe=False).drop_null().to_numpy(zero_copy_only=False)
                 yield scores[~np.isnan(scores)]
         except (pa.ArrowException, OSError) as error:

@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curation.captions.families import FAMILIES
 from curation.captions.family import CaptionFamily
@@ -24,7 +23,7 @@ from schemas.output_set.manifest import InputFile
 from schemas.output_set.recipe_file import held_recipe
 from schemas.records.identity import Identity
 from schemas.storage.folder import Folder
-from schemas.storage.parquet import read_table
+from schemas.storage.parquet import batches_of, open_parquet, parquet_schema, read_table
 
 COLUMNS = ("captions", "metadata")
 
@@ -108,7 +107,8 @@ class CaptionSet:
         if self.own:
             return self.family.fills_captions and self.rendered.get("caption_from") is None
         with self.folder.open(self.files[0]) as file:  # perhaps a copy of one of ours, which says so
-            return (pq.read_schema(file).metadata or {}).get(b"base_caption") == ALT_TEXT.encode()
+            metadata = parquet_schema(file, self.folder.path(self.files[0])).metadata
+            return (metadata or {}).get(b"base_caption") == ALT_TEXT.encode()
 
     def likely_file(self, shard: InputShard) -> str | None:
         """Guesses by size which file has the captions of a shard: that of its name, else the first that may be it.
@@ -159,7 +159,7 @@ class CaptionSet:
         for name in self.files:
             try:
                 with self.folder.open(name) as file:
-                    for batch in pq.ParquetFile(file, pre_buffer=False).iter_batches(64, columns=["captions"]):
+                    for batch in batches_of(open_parquet(file, self.folder.path(name)), 64, ["captions"]):
                         for captions in batch.to_pydict().get("captions", []):
                             if captions and (family := published_as(captions)):
                                 return family

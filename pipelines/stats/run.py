@@ -1,22 +1,33 @@
 """Counts and timings of runs: added up while they go, kept in `stats.json`, printed by `shardloom stats`."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipelines.mix.shares import mixture
-from pipelines.output.totals import read_times, totals
+from pipelines.output.totals import read_times, totals_of
 from pipelines.recipes.mix import MixRecipe
-from schemas.output_set.recipe_file import held_recipe
+from schemas.errors import UsageError
+from schemas.output_set.layout import committed
+from schemas.output_set.recipe_file import RECIPE_FILE, held_recipe
+from schemas.output_set.unit_outputs import lost_outputs
 from schemas.storage.folder import Folder
-
-if TYPE_CHECKING:
-    pass
 
 
 def stats(output: str) -> dict[str, Any]:
-    """Counts and times of an output set as plain data. Raises `UsageError` when the folder is none."""
+    """Counts and times of an output set as plain data. Raises `UsageError` when the folder is none.
+
+    `missing` is there for a set of which outputs are lost: what is counted is the rest.
+    """
     folder = Folder(output)
     recipe = held_recipe(folder)
-    result = totals(folder)
+    manifests = committed(folder)
+    result = totals_of(manifests.values())
     found = {"kind": recipe.get("kind")} | result.to_dict() | {"times": asdict(read_times(folder))}
-    return found | ({"mixture": mixture(recipe, result.counts)} if recipe.get("kind") == MixRecipe.kind else {})
+    if missing := lost_outputs(manifests):
+        found["missing"] = missing
+    if recipe.get("kind") == MixRecipe.kind:
+        try:
+            found["mixture"] = mixture(recipe, result.counts)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise UsageError(f"{folder.path(RECIPE_FILE)} is not what was written there") from None
+    return found

@@ -5,11 +5,11 @@ import time
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console  # noqa: TID251  for a bar
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from schemas.terminal import duration
+from schemas.terminal import duration, say, visible
 
 LINE_SECONDS = 10.0
 
@@ -24,7 +24,9 @@ class Progress:
         self._bar: Bar | None = None
         if not quiet and sys.stderr.isatty():
             columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-            self._bar = Bar(*columns, TextColumn("{task.fields[rate]}"), console=Console(stderr=True), transient=True)
+            self._bar = Bar(
+                *columns, TextColumn("{task.fields[rate]}", markup=False), console=Console(stderr=True), transient=True
+            )
             self._task = self._bar.add_task(title, total=self.total, rate="")
 
     def __enter__(self) -> Self:
@@ -56,9 +58,9 @@ class Progress:
         rate = doing or f"{self.items:,} {self.unit}, {self.items / seconds:.1f}/s"
         note = f"; {note}" if note else ""
         if self._bar is not None:
-            self._bar.update(self._task, completed=self.done, rate=rate + note)
+            self._bar.update(self._task, completed=self.done, rate=visible(rate + note))
         elif not self.quiet and time.monotonic() - self._line >= LINE_SECONDS:
             self._line = time.monotonic()
             share = self.done / self.total
             left = f", {duration(seconds * (1 - share) / share)} left" if share > 0 and not doing else ""
-            print(f"{self.title}: {share:.0%}, {rate}{left}{note}", file=sys.stderr, flush=True)
+            say(f"{self.title}: {share:.0%}, {rate}{left}{note}")

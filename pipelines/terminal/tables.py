@@ -3,12 +3,12 @@
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console  # noqa: TID251  for tables of cells
 from rich.table import Table
 from rich.text import Text
 
 from schemas.records.caption import Caption
-from schemas.terminal import visible
+from schemas.terminal import say, visible
 
 
 def cell(text: str) -> Text:
@@ -31,10 +31,12 @@ def print_stats(found: dict[str, Any]) -> None:
     for name in ("outputs", "rows_in", "rows_out", "quarantined"):
         table.add_row(name.replace("_", " "), f"{found[name]:,}")
         for reason, count in found["reasons"].items() if name == "quarantined" else ():
-            table.add_row(f"  {reason}", f"{count:,}")
+            table.add_row(cell(f"  {reason}"), f"{count:,}")
     for name, count in found["counts"].items():
         if "mixture" not in found or "." not in name:
-            table.add_row(name.replace("_", " "), f"{count:,}")
+            table.add_row(cell(name.replace("_", " ")), f"{count:,}")
+    for name in found.get("missing", ()):
+        table.add_row(cell(f"missing {name}"), "run the command that made the set again")
     for name, damage in found["damaged"].items():
         table.add_row(cell(f"damaged {name}"), cell("; ".join(damage)))
     times = found["times"]
@@ -43,7 +45,7 @@ def print_stats(found: dict[str, Any]) -> None:
         rate = counters.get("images", 0) / max(counters.get("working_seconds", 0), 1e-9)
         told = f"{counters.get('images', 0):,.0f} images, {rate:.2f}/s, workers busy {busy_share(counters):.0%}"
         told += "".join(f", {count:,} {name}" for name in ("deaths", "recycled") if (count := counters.get(name)))
-        table.add_row(cell(f"stage {stage}"), told)
+        table.add_row(cell(f"stage {stage}"), cell(told))
     for engine, errors in times["engine_errors"].items():
         table.add_row(cell(f"errors of {engine}"), f"{errors:,} images")
     if times["resent"]:
@@ -57,11 +59,11 @@ def print_engines(listed: list[dict[str, Any]]) -> None:
     """What `pipelines.engines.listing` has found, the engine that a kind alone stands for with a star."""
     for one in listed:
         name = one["engine"] + " *" * one["is_default"]
-        print(visible(f"{one['kind']:8}{name:20}{'ready' if one['is_ready'] else 'not ready'}"))
+        say(f"{one['kind']:8}{name:20}{'ready' if one['is_ready'] else 'not ready'}", is_result=True)
         told = [f"from:    {one['origin']}"] * bool(one["origin"]) + [f"missing: {what}" for what in one["missing"]]
         told += [one["note"]] * bool(one["note"])
         for line in told + [f"get it:  {one['get']}"] * bool(one["get"]):
-            print(visible(f"{'':8}{line}"))
+            say(f"{'':8}{line}", is_result=True)
 
 
 def print_mixture(found: dict[str, Any]) -> None:
@@ -69,7 +71,8 @@ def print_mixture(found: dict[str, Any]) -> None:
     is_plan, unit, totals = "epochs" in found["sources"][0], found["unit"], found["totals"]
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("source", overflow="fold")
-    for title in (f"asked\n% {unit}", *totals, *(("epochs", "runs out at") if is_plan else ())):
+    titles = [Text.assemble("asked\n% ", cell(str(unit))), *map(cell, totals)]
+    for title in (*titles, *(("epochs", "runs out at") if is_plan else ())):
         table.add_column(title, justify="right", no_wrap=True)
     for row in found["sources"]:
         name = f"{row['group']}.{row['source']}".lstrip(".")
@@ -102,17 +105,16 @@ def busy_share(counters: dict[str, float]) -> float:
 
 def print_evaluation(found: dict[str, Any]) -> None:
     """What `pipelines.evaluate.run` has found, as `Evaluation.to_dict` gives it."""
-    console = Console(soft_wrap=True)
-    console.print(_evaluation_table(found), soft_wrap=False)
+    Console().print(_evaluation_table(found))
     if found["what"] == "boxes":
         how = f"AP interpolated at {found['interpolation']}, in total the mean of the classes'"
-        console.print(f"matched from IoU {found['iou']:g} on; {how}")
+        say(f"matched from IoU {found['iou']:g} on; {how}", is_result=True)
     interval, images = found["interval"], dict(found["images"])
     part = f"{interval['confidence']:.0%} interval"
-    console.print(f"figures in %, below each its {part}, from {interval['draws']:,} draws of the images")
+    say(f"figures in %, below each its {part}, from {interval['draws']:,} draws of the images", is_result=True)
     total, scored = images.pop("truth"), images.pop("scored")
     rest = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in images.items() if count)
-    console.print(f"{scored:,} of {total:,} images of the truth count ({rest})")
+    say(f"{scored:,} of {total:,} images of the truth count ({rest})", is_result=True)
 
 
 def _evaluation_table(found: dict[str, Any]) -> Table:

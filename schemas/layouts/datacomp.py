@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from schemas.records.quarantine import Reason, Rejected
-from schemas.storage.parquet import read_table
+from schemas.storage.parquet import parquet_schema, read_table
 from schemas.tar.reader import Member, TarSample
 
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif")
@@ -79,10 +78,10 @@ def uid_of(sample: TarSample) -> str | None:
 
 def downloaded_keys(side_parquet: BinaryIO) -> list[str] | None:
     """Keys of the rows that the side Parquet lists as downloaded; None when it is not img2dataset's."""
-    schema = pq.read_schema(side_parquet)
+    schema = parquet_schema(side_parquet, "it")
     if not {"key", "status"} <= set(schema.names):
         return None
-    table = read_table(side_parquet, ["key", "status"])
+    table = read_table(side_parquet, ["key", "status"], "it")
     pairs = zip(table["key"].to_pylist(), table["status"].to_pylist(), strict=True)
     return [str(key) for key, status in pairs if status == "success"]
 

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from schemas.errors import ShardloomError, UsageError, one_line
+from schemas.errors import ShardloomError, StorageError, UsageError, one_line
 from schemas.output_set.manifest import Manifest
 from schemas.storage.folder import Folder
 
@@ -10,28 +10,53 @@ DATA, INDEX, QUARANTINE, MANIFESTS, PARTS = "data", "index", "quarantine", "mani
 STATS = "stats.json"
 UNFINISHED = f"{PARTS}/unfinished"  # from before the first commit until after the last: such a set is no source yet
 
+MAX_MANIFEST = 64 << 20
+"""Bytes of a manifest or of `stats.json`, far more than any has: one of 10,000 inputs has 2 MB."""
+
+
+class DamagedManifest(UsageError):
+    """A manifest is not what was written there."""
+
 
 def committed(output: Folder) -> dict[str, Manifest]:
     """The manifests of an output set by name. Raises `UsageError` for one that is not what was written."""
-    manifests = output.at_once(lambda name: read_manifest(output, name), output.names(MANIFESTS))
+    try:
+        manifests = output.at_once(lambda name: read_manifest(output, name), output.names(MANIFESTS))
+    except DamagedManifest as error:
+        raise UsageError(f"{error}: {remedy(output)}") from None
     return {manifest.name: manifest for manifest in manifests}
 
 
+def remedy(output: Folder) -> str:
+    """Says what is to be done about a set with a damaged file."""
+    return (
+        f"`shardloom verify --repair {output.url}` removes the outputs that are damaged, and the command that made the "
+        "set makes them again"
+    )
+
+
 def read_manifest(output: Folder, name: str) -> Manifest:
-    """One manifest by its file's name. Raises `UsageError` when it is not what was written there."""
+    """One manifest by its file's name. Raises `DamagedManifest` when it is not what was written there."""
     path = f"{MANIFESTS}/{name}"
     try:
-        manifest = Manifest.from_json(output.read(path))
+        manifest = Manifest.from_json(output.read_inside(path, MAX_MANIFEST))
+    except StorageError as error:
+        raise DamagedManifest(str(error)) from None
     except ValueError as error:
-        raise UsageError(f"{output.path(path)}: {one_line(error)}") from None
+        raise DamagedManifest(f"{output.path(path)}: {one_line(error)}") from None
     if name != f"{manifest.name}.json":
-        raise UsageError(f"{output.path(path)}: is the manifest of {manifest.name}")
+        raise DamagedManifest(f"{output.path(path)}: is the manifest of {manifest.name}")
     return manifest
 
 
-def read_output(output: Folder, path: str, sha256: str) -> bytes:
-    """Reads an output file, whose manifest has this hash of it. Raises `ShardloomError` for any other bytes."""
-    data = output.read(path)
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise ShardloomError(f"{output.path(path)} is not as it was committed: verify the set")
-    return data
+def read_output(output: Folder, path: str, sha256: str, size: int | None = None) -> bytes:
+    """Reads an output file, whose manifest has this hash of it. Raises `ShardloomError` for any other bytes.
+
+    A file of another `size` in bytes is not read, nor one that is no regular file of the set.
+    """
+    output.check_inside(path)
+    if size is None or output.size(path) == size:
+        data = output.read(path)
+        if hashlib.sha256(data).hexdigest() == sha256:
+            return data
+    raise ShardloomError(f"{output.path(path)} is not as it was committed: verify the set")

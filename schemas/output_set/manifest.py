@@ -4,12 +4,40 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, NonNegativeInt
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+)
 
 from schemas.errors import ShardloomError
 from schemas.records.fingerprint import EngineFingerprint
+
+MAX_SHOWN = 80  # characters of a field's name: an error is one line
+FOLDERS = ("data", "index", "quarantine")
+"""Sub-folders of a set in which a manifest's files lie."""
+
+
+def _file_name(name: str) -> str:
+    """Returns the name of an output. Raises `ValueError` for one that would lead out of a folder."""
+    if not name or name in (".", "..") or "/" in name or "\0" in name:
+        raise ValueError("is no name of an output")
+    return name
+
+
+def _path_in_set(path: str) -> str:
+    """Returns the path of an output file. Raises `ValueError` for one that leads anywhere but into `FOLDERS`."""
+    folder, *names = path.split("/")
+    if folder not in FOLDERS or not names or "\0" in path or any(name in ("", ".", "..") for name in names):
+        raise ValueError(f"leads out of the set: its files lie in {', '.join(FOLDERS[:-1])} and {FOLDERS[-1]}")
+    return path
 
 
 class InputFile(BaseModel):
@@ -27,7 +55,7 @@ class OutputFile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    path: str
+    path: Annotated[str, AfterValidator(_path_in_set)]
     rows: NonNegativeInt
     size: NonNegativeInt  # bytes
     sha256: str
@@ -39,7 +67,7 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: Literal[1] = 1
-    name: str
+    name: Annotated[str, AfterValidator(_file_name)]
     recipe_sha256: str
     inputs: list[InputFile]
     rows_in: NonNegativeInt
@@ -53,6 +81,8 @@ class Manifest(BaseModel):
     )
     retried: dict[str, int] = {}  # rows that earlier outputs have left out, by their reason there: they count here now
     damage: list[str] = []  # of the input: what could not be read, and where
+    # in the first of several outputs of one unit: how many these are, so that a lost one is missed; else not written
+    unit_outputs: PositiveInt = Field(1, exclude_if=lambda outputs: outputs == 1)
 
     @classmethod
     def build(
@@ -104,7 +134,12 @@ class Manifest(BaseModel):
     @classmethod
     def from_json(cls, data: bytes) -> Self:
         """Reads the file; raises `ValueError` when it is not what was written."""
-        return cls.model_validate(unseal(data))
+        try:
+            return cls.model_validate(unseal(data))
+        except ValidationError as error:
+            fault = error.errors(include_url=False)[0]
+            field = ".".join(map(str, fault["loc"]))[:MAX_SHOWN]
+            raise ValueError(f"{field}: {fault['msg'].removeprefix('Value error, ')}") from None
 
 
 def seal(values: dict[str, Any]) -> bytes:
@@ -115,7 +150,10 @@ def seal(values: dict[str, Any]) -> bytes:
 
 def unseal(data: bytes) -> dict[str, Any]:
     """The fields of sealed JSON; raises `ValueError` when the seal is broken."""
-    values = json.loads(data)
+    try:
+        values = json.loads(data)
+    except RecursionError:
+        raise ValueError("lists within lists without end") from None
     if not isinstance(values, dict) or "seal" not in values:
         raise ValueError("no sealed JSON")
     expected = values.pop("seal")

@@ -13,6 +13,8 @@ from schemas.strict_yaml import RefusedYaml, load_yaml
 
 RECIPE_FILE = "recipe.yaml"  # in an output set: what it was made by
 MAX_SHOWN = 80  # characters of a wrong value: an error is one line
+MAX_FAULTS = 20  # fields that one line names
+MAX_RECIPE = 16 << 20  # bytes; the longest have some hundred kilobytes, of thousands of sources
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -22,8 +24,10 @@ def validated(model: type[M], values: dict[str, Any], path: str | None) -> M:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        faults = "; ".join(_fault(dict(fault)) for fault in error.errors())
-        raise UsageError(f"recipe{' ' + path if path else ''}: {faults}") from None
+        found = error.errors()
+        faults = [_fault(dict(fault)) for fault in found[:MAX_FAULTS]]
+        faults += [f"and {len(found) - MAX_FAULTS:,} more"] if len(found) > MAX_FAULTS else []
+        raise UsageError(f"recipe{' ' + path if path else ''}: {'; '.join(faults)}") from None
 
 
 def read_recipe(path: str) -> dict[str, Any]:
@@ -51,8 +55,9 @@ def held_recipe(output: Folder) -> dict[str, Any]:
     """What an output set was made by. Raises `UsageError` when the folder is none, or doesn't say."""
     if not output.exists(RECIPE_FILE):
         raise UsageError(f"{output.url} is no output set: it holds no {RECIPE_FILE}")
+    text = output.read_inside(RECIPE_FILE, MAX_RECIPE)
     try:
-        held = load_yaml(output.read(RECIPE_FILE))
+        held = load_yaml(text)
     except (yaml.YAMLError, ValueError):
         held = None
     if not isinstance(held, dict):
@@ -75,7 +80,7 @@ def option_group(values: dict[str, Any], path: Sequence[str]) -> dict[str, Any]:
     for depth, name in enumerate(path[:-1], 1):
         below = group.get(name)
         if not isinstance(below, dict | None):
-            raise UsageError(f"recipe: {'.'.join(path[:depth])}: input should be a mapping, not {_shown(below)}")
+            raise UsageError(f"recipe: {'.'.join(path[:depth])}: input should be a mapping, not {shown(below)}")
         below = group[name] = dict(below or {})
         group = below
     return group
@@ -91,14 +96,16 @@ def differences(held: Any, asked: Any, free: Collection[str] = (), name: str = "
     if isinstance(held, dict) and isinstance(asked, dict):
         below = [(key, f"{name}.{key}".lstrip(".")) for key in dict.fromkeys([*held, *asked])]
         return [line for key, inner in below for line in differences(held.get(key), asked.get(key), free, inner)]
-    return [] if held == asked else [f"{name} is {held!r} there and {asked!r} here"]
+    return [] if held == asked else [f"{name} is {shown(held)} there and {shown(asked)} here"]
 
 
 def _fault(fault: dict[str, Any]) -> str:
-    *path, last = fault["loc"] or ("",)
+    *path, last = [str(name) if len(str(name)) <= MAX_SHOWN else f"{name[:MAX_SHOWN]}..." for name in fault["loc"]] or [
+        ""
+    ]
     if last == "[key]":  # of a mapping whose keys are fixed
-        return f"unknown key {'.'.join(map(str, path))}: use {fault['ctx']['expected']}"
-    where = ".".join(map(str, fault["loc"]))
+        return f"unknown key {'.'.join(path)}: use {fault['ctx']['expected']}"
+    where = ".".join([*path, last])
     if fault["type"] == "extra_forbidden":
         return f"unknown key {where}"
     if fault["type"] == "missing":
@@ -108,9 +115,10 @@ def _fault(fault: dict[str, Any]) -> str:
     if fault["type"] == "value_error":  # one of our own
         return f"{where}: {fault['ctx']['error']}"
     wanted = "input should be a mapping" if fault["type"] in ("model_type", "dict_type") else fault["msg"].lower()
-    return f"{where}: {wanted}, not {_shown(fault['input'])}"
+    return f"{where}: {wanted}, not {shown(fault['input'])}"
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Returns a value of a recipe for an error's line: its first `MAX_SHOWN` characters."""
     found = repr(value)
     return found if len(found) <= MAX_SHOWN else f"{found[:MAX_SHOWN]}..."

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import stat
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -120,6 +121,32 @@ class Folder:
         """The file's bytes."""
         with self._errors("read", name):
             return cast(bytes, self._fs.cat_file(f"{self._root}/{name}"))
+
+    def read_inside(self, name: str, most: int) -> bytes:
+        """The bytes of a regular file of this folder. Raises `StorageError` for another, or one of over `most` bytes.
+
+        For files that others may have put there: a link may lead anywhere, and a device has no end.
+        """
+        self.check_inside(name)
+        if (size := self.size(name)) > most:
+            raise StorageError(f"cannot read {self.path(name)}: it has {size:,} bytes, more than {most:,}")
+        return self.read(name)
+
+    def check_inside(self, name: str) -> None:
+        """Raises `StorageError` for what is no regular file, or not in this folder. Object stores have nothing else."""
+        if not self.is_local:
+            return
+        with self._errors("read", name):
+            is_regular = stat.S_ISREG(Path(self._root, name).lstat().st_mode)
+        if not is_regular or not self.holds(name.rpartition("/")[0]):
+            raise StorageError(
+                f"cannot read {self.path(name)}: only regular files in the folder itself are read, no links and devices"
+            )
+
+    def holds(self, below: str) -> bool:
+        """Whether a sub-folder lies in this folder; one that is a link may lie elsewhere."""
+        root = Path(self._root).resolve()
+        return not self.is_local or Path(self._root, below).resolve().is_relative_to(root)
 
     def read_range(self, name: str, start: int, stop: int) -> bytes:
         """The file's bytes from `start` to `stop`, by one request."""

@@ -1,16 +1,294 @@
-"""A Parquet file as a table, read on the calling thread."""
+"""Parquet files, read on the calling thread and by decompressed bytes: a few kilobytes may hold gigabytes.
 
-from collections.abc import Sequence
-from typing import BinaryIO
+All files are opened here, whoever has written them. A string that stands a million times is stored once, and zeros
+shrink a thousandfold; so batches are cut by what they take in memory, and what no batch can hold is refused by name.
+"""
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from schemas.errors import UsageError, one_line
+from schemas.storage.parquet_footer import MAGIC, Encrypted, encrypted_columns, footer_of
 
-def read_table(file: BinaryIO, columns: Sequence[str] | None = None) -> pa.Table:
-    """All rows, of some columns or of all. Raises what Arrow does of a file that is no Parquet.
+PAGE_BUFFER = 1 << 20
+"""Bytes; without one, Arrow reads whole column chunks."""
+
+BATCH_ROWS = 1 << 16
+"""Rows of a batch, if they are small."""
+
+BATCH_BYTES = 128 << 20
+"""Decompressed bytes of a batch that has more than one row: two such batches and their Python objects fit anywhere."""
+
+ROW_BYTES = 512 << 20
+"""Of one row: eight times the longest document that is taken (`MAX_JSON`), with its images."""
+
+TABLE_BYTES = 1 << 30
+"""Of a table that is held as a whole: such as a shard's annotations, which have some 200 MB for 10,000 images."""
+
+EXPANDED_BYTES = 512 << 20
+"""Of one column of a row group, from which on it is looked at how far it expands."""
+
+EXPANSION = 100
+"""The most that data of that size expands by: texts do by 3 to 10 times, logs by 30."""
+
+_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}  # bytes of a value
+_REPEATING = {"PLAIN_DICTIONARY", "RLE_DICTIONARY", "DELTA_BYTE_ARRAY"}  # encodings that store what repeats once
+_PER_VALUE = 8  # bytes of offsets, levels and validity
+_LONG = 64 << 10  # bytes of a value in a list from which on rows are measured before they are read
+
+
+class UnreadableParquet(UsageError):
+    """The file is no Parquet file, or one that is not read: it is encrypted, or expands over the budget."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parquet:
+    """An open Parquet file."""
+
+    path: str
+    """As errors name it."""
+    file: Any
+    _source: BinaryIO | Path
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Its columns."""
+        return self.file.schema_arrow
+
+    @property
+    def rows(self) -> int:
+        """Its rows, by the footer."""
+        return int(self.file.metadata.num_rows)
+
+    @property
+    def groups(self) -> range:
+        """The numbers of its row groups."""
+        return range(self.file.metadata.num_row_groups)
+
+    def group_rows(self, group: int) -> int:
+        """Rows of a row group."""
+        return int(self.file.metadata.row_group(group).num_rows)
+
+    def dictionaries(self, leaf: str) -> Any:
+        """Returns the file with a column of strings as Arrow's dictionaries, in which what repeats is held once."""
+        return pq.ParquetFile(
+            self._source, metadata=self.file.metadata, read_dictionary=[leaf], buffer_size=PAGE_BUFFER, pre_buffer=False
+        )
+
+
+def open_parquet(source: BinaryIO | Path, path: str, pre_buffer: bool = False) -> Parquet:
+    """Opens a file. Raises `UnreadableParquet` for what is no Parquet file, and where a column is encrypted.
+
+    `pre_buffer` reads whole column chunks, for stores that would else be asked for each page.
+    """
+    try:
+        metadata = _metadata(source)
+        file = pq.ParquetFile(source, metadata=metadata, buffer_size=PAGE_BUFFER, pre_buffer=pre_buffer)
+        _ = file.schema_arrow.names  # which may be no text
+    except (pa.ArrowException, ValueError) as error:
+        raise UnreadableParquet(f"{path} is no Parquet file: {one_line(error)}") from None
+    except Encrypted as error:
+        raise UnreadableParquet(f"{path} is encrypted ({error}): decrypt it first") from None
+    return Parquet(path, file, source)
+
+
+def parquet_schema(source: BinaryIO | Path, path: str) -> pa.Schema:
+    """The columns of a file. Raises `UnreadableParquet`."""
+    return open_parquet(source, path).schema
+
+
+def check_sizes(parquet: Parquet, columns: Sequence[str] | None = None, groups: Sequence[int] | None = None) -> None:
+    """Raises `UnreadableParquet` for a row group that expands over the budget, by the footer alone."""
+    for group in parquet.groups if groups is None else groups:
+        _chunks(parquet, group, columns)
+
+
+def batches_of(
+    parquet: Parquet,
+    rows: int = BATCH_ROWS,
+    columns: Sequence[str] | None = None,
+    groups: Sequence[int] | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """Yields batches of up to `rows` rows and about `BATCH_BYTES`; one that is larger has one row.
+
+    Raises `UnreadableParquet` for a row over `ROW_BYTES`, and what Arrow does for a file that is damaged.
+    """
+    run: list[int] = []  # row groups that are small, together
+    for group in parquet.groups if groups is None else groups:
+        bound = _bound(parquet, group, columns)
+        if bound <= EXPANDED_BYTES and bound * rows <= BATCH_BYTES * parquet.group_rows(group):
+            run.append(group)
+            continue
+        yield from _batches(parquet, rows, columns, run)
+        run = []
+        if bound <= BATCH_BYTES:
+            yield from _batches(parquet, rows, columns, [group])
+        else:
+            yield from _growing_batches(parquet, rows, columns, group, bound)
+    yield from _batches(parquet, rows, columns, run)
+
+
+def read_table(
+    source: BinaryIO | Path, columns: Sequence[str] | None = None, path: str = "the file", most: int = TABLE_BYTES
+) -> pa.Table:
+    """All rows, of some columns or of all. Raises `UnreadableParquet`, also for a table of over `most` bytes in memory.
 
     Arrow's own `read_table` leaves threads that hold the Python file, and where the interpreter ends before they have
     let go of it, the process dies by `std::terminate` once all its work is done: 25 of 400 did on a busy machine.
     """
-    return pq.ParquetFile(file, pre_buffer=False).read(columns, use_threads=False)
+    parquet = open_parquet(source, path)
+    if sum(_bound(parquet, group, columns) for group in parquet.groups) <= most:
+        return parquet.file.read(None if columns is None else list(columns), use_threads=False)
+    return _gathered(parquet, batches_of(parquet, columns=columns), most)
+
+
+def read_group(parquet: Parquet, group: int) -> pa.Table:
+    """All rows of a row group. Raises `UnreadableParquet` for one that takes more than `TABLE_BYTES`."""
+    if _bound(parquet, group, None) <= TABLE_BYTES:
+        return parquet.file.read_row_group(group, use_threads=False)
+    return _gathered(parquet, batches_of(parquet, groups=[group]), TABLE_BYTES)
+
+
+def _gathered(parquet: Parquet, batches: Iterator[pa.RecordBatch], most: int) -> pa.Table:
+    found, size = [], 0
+    for batch in batches:
+        size += batch.nbytes
+        if size > most:
+            raise _over(parquet, "its rows take more memory", most)
+        found.append(batch)
+    return pa.Table.from_batches(found)
+
+
+def _metadata(source: BinaryIO | Path) -> Any:
+    """Returns the file's metadata, no column of which is encrypted; None lets Arrow say what is wrong with the file."""
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            footer = footer_of(file)
+    else:
+        footer = footer_of(source)
+    if footer is None:
+        return None
+    try:
+        metadata = pq.read_metadata(io.BytesIO(MAGIC + footer + len(footer).to_bytes(4, "little") + MAGIC))
+    except OSError as error:  # as Arrow calls a footer that is none
+        raise ValueError(str(error)) from None
+    if names := encrypted_columns(footer, metadata.serialized_size):
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        raise Encrypted(f"columns {', '.join(names[:3])}{more}")
+    return metadata
+
+
+def _batches(parquet: Parquet, rows: int, columns: Sequence[str] | None, groups: list[int]) -> Iterator[pa.RecordBatch]:
+    if groups:
+        chosen = None if columns is None else list(columns)
+        yield from parquet.file.iter_batches(rows, row_groups=groups, columns=chosen, use_threads=False)
+
+
+def _growing_batches(
+    parquet: Parquet, rows: int, columns: Sequence[str] | None, group: int, bound: int
+) -> Iterator[pa.RecordBatch]:
+    """Yields batches that grow from one row, as long as they fit: what few rows take is known once they are read."""
+    most = min(rows, max(1, BATCH_BYTES * parquet.group_rows(group) // bound))
+    now, chosen = 1, None if columns is None else list(columns)
+    for batch in parquet.file.iter_batches(now, row_groups=[group], columns=chosen, use_threads=False):
+        if batch.num_rows == 1 and batch.nbytes > ROW_BYTES:
+            raise _over(parquet, f"a row of row group {group} has {batch.nbytes:,} bytes", ROW_BYTES)
+        yield batch
+        now = max(1, min(2 * now, most, BATCH_BYTES * batch.num_rows // max(batch.nbytes, 1)))
+        parquet.file.reader.set_batch_size(now)  # Arrow goes by it from the next batch on
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """What the footer says of a column of a row group."""
+
+    leaf: str
+    values: int
+    size: int  # bytes in memory at most, if none of its values stands more often than it is stored
+    stored: int  # bytes of its pages, uncompressed; no value is longer
+    repeats: bool
+    is_nested: bool
+
+
+def _chunks(parquet: Parquet, group: int, columns: Sequence[str] | None) -> list[_Chunk]:
+    """The columns of a row group. Raises `UnreadableParquet` for one that expands over the budget."""
+    found = []
+    metadata = parquet.file.metadata.row_group(group)
+    for number in range(metadata.num_columns):
+        column, leaf = metadata.column(number), parquet.file.metadata.schema.column(number)
+        if columns is not None and not any(leaf.path == name or leaf.path.startswith(f"{name}.") for name in columns):
+            continue
+        stored, packed, values = column.total_uncompressed_size, column.total_compressed_size, column.num_values
+        if stored > EXPANDED_BYTES and stored > EXPANSION * packed:
+            what = f"column {leaf.path} of row group {group} expands from {packed:,} to {stored:,} bytes"
+            raise _over(parquet, what, EXPANDED_BYTES)
+        is_text = column.physical_type == "BYTE_ARRAY"
+        width = leaf.length if column.physical_type == "FIXED_LEN_BYTE_ARRAY" else _WIDTHS.get(column.physical_type, 0)
+        repeats = is_text and not _REPEATING.isdisjoint(column.encodings)
+        size = _PER_VALUE * values + (stored if is_text else width * values)
+        found.append(_Chunk(leaf.path, values, size, stored, repeats, leaf.max_repetition_level > 0))
+    return found
+
+
+def _bound(parquet: Parquet, group: int, columns: Sequence[str] | None) -> int:
+    """Bytes that a row group takes in memory at most. What repeats is looked at where the footer leaves that open."""
+    chunks = _chunks(parquet, group, columns)
+    sizes = {chunk: chunk.size + chunk.values * chunk.stored * chunk.repeats for chunk in chunks}
+    for chunk in sorted((chunk for chunk in chunks if chunk.repeats), key=lambda chunk: -sizes[chunk]):
+        if sum(sizes.values()) <= BATCH_BYTES or sizes[chunk] <= BATCH_BYTES // len(chunks):
+            break
+        sizes[chunk] = chunk.size + chunk.values * _longest(parquet, group, chunk)
+    return sum(sizes.values())
+
+
+def _longest(parquet: Parquet, group: int, chunk: _Chunk) -> int:
+    """Bytes of the longest value that may repeat. Raises `UnreadableParquet` where a row of them is over the budget."""
+    file = parquet.dictionaries(chunk.leaf)
+    try:
+        first = next(iter(file.iter_batches(1, row_groups=[group], columns=[chunk.leaf], use_threads=False)), None)
+        kept = None if first is None else _dictionary(first.column(0))
+        if kept is None:
+            return chunk.stored
+        longest = pc.max(pc.binary_length(kept.dictionary)).as_py() or 0
+    except (pa.ArrowException, OSError, NotImplementedError):  # an encoding that knows no dictionary
+        return chunk.stored
+    if longest > ROW_BYTES:
+        raise _over(parquet, f"column {chunk.leaf} of row group {group} has a value of {longest:,} bytes", ROW_BYTES)
+    if chunk.is_nested and longest > _LONG and longest * chunk.values > ROW_BYTES:
+        _check_rows(parquet, group, chunk, file)
+    return int(longest)
+
+
+def _check_rows(parquet: Parquet, group: int, chunk: _Chunk, file: Any) -> None:
+    """Raises `UnreadableParquet` where a row has a list of strings that is over the budget; none is written out."""
+    for batch in file.iter_batches(1, row_groups=[group], columns=[chunk.leaf], use_threads=False):
+        kept = _dictionary(batch.column(0))
+        lengths = None if kept is None else pc.binary_length(kept.dictionary).take(kept.indices)
+        size = 0 if lengths is None else pc.sum(lengths.cast(pa.int64())).as_py() or 0
+        if size > ROW_BYTES:
+            raise _over(parquet, f"column {chunk.leaf} of row group {group} has a row of {size:,} bytes", ROW_BYTES)
+
+
+def _dictionary(values: pa.Array) -> pa.DictionaryArray | None:
+    """The one column of strings that an array of lists and structs is made of."""
+    while not pa.types.is_dictionary(values.type):
+        if pa.types.is_struct(values.type):
+            values = values.flatten()[0]
+        elif pa.types.is_map(values.type):
+            return None
+        elif hasattr(values, "flatten") and pa.types.is_nested(values.type):
+            values = values.flatten()
+        else:
+            return None
+    return values
+
+
+def _over(parquet: Parquet, what: str, most: int) -> UnreadableParquet:
+    return UnreadableParquet(f"{parquet.path}: {what}, more than the {most >> 20:,} MiB that are allowed")

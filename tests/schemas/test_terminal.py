@@ -2,7 +2,7 @@
 
 import pytest
 
-from schemas.terminal import duration, visible
+from schemas.terminal import duration, say, say_json, visible
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,12 @@ def test_nothing_steers_the_terminal_and_every_script_stays(text: str, shown: st
 def test_durations_have_no_end() -> None:
     shown = ["0:00:00", "0:01:05", "1:05:09", "100:00:00"]
     assert [duration(seconds) for seconds in (0.9, 65, 3909.5, 360_000)] == shown
+
+
+def test_what_is_printed_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    say("key \x1b]0;owned\x07\r of a set")
+    say("\x1b[2J", is_result=True)
+    say_json({"\x1b[2J": "\u202e"})
+    printed = capsys.readouterr()
+    assert printed.err == "key \\x1b]0;owned\\x07\\r of a set\n"
+    assert printed.out == '\\x1b[2J\n{"\\u001b[2J": "\\u202e"}\n'

@@ -183,3 +183,12 @@ def test_stopped_by_a_signal(tokenizer: Path, tmp_path: Path) -> None:
     assert out.startswith(f"stopped after step {step:,} of 10,000: ")
     again = f"{recipe} data.workers=1 'checkpoint={{every: 1000, keep: 3}}' --output {tmp_path / 'run'} --resume auto"
     assert out.endswith(f"go on with: python -m training.train {again}\n")
+
+
+def test_names_of_checkpoints_steer_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "step-\x1b[2J").mkdir()
+    with pytest.raises(ShardloomError):
+        latest(tmp_path, ALONE)
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"{tmp_path}/step-\\x1b[2J is damaged and left out: ")
+    assert "\x1b" not in shown

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from schemas.errors import ShardloomError
 from tests.training.support import runs
 from training.data.assemble import Fault
 from training.flops import flops_of
@@ -70,3 +71,13 @@ def test_lines_now_and_then(tokenizer: Path, tmp_path: Path, capsys: pytest.Capt
             metrics.log({"step": step, "loss": 8.0 / step, "tokens_per_second": 1234.5})
     assert [line["step"] for line in read_metrics(tmp_path)] == [3, 6, 7]
     assert capsys.readouterr().err == "training: step 7/7, loss 1.1429, 1,234 tokens/s, 0:00:00 left\n"
+
+
+def test_names_of_samples_steer_no_terminal(
+    tokenizer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A key is what a shard of others says."""
+    fault = Fault("docs", "0.tar", "\x1b]0;owned\x07", "bad\r\x1b[2J")
+    with Metrics(tmp_path, runs.recipe(tokenizer), 0, True, True) as metrics, pytest.raises(ShardloomError):
+        metrics.tell_faults(1, [fault], {"faults": 1000, "samples": 1000}, Ranks())
+    assert capsys.readouterr().err == "rank 0: docs 0.tar \\x1b]0;owned\\x07: bad\\r\\x1b[2J\n"

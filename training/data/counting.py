@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curation.mixture.sources import SourceSet, SourceShard, read_indexes
 from schemas.errors import ShardloomError, one_line
 from schemas.output_set.shard_index import INDEX, tokenizer_of
 from schemas.records.document import MAX_JSON, parse_object
+from schemas.storage.parquet import batches_of, open_parquet, parquet_schema
 from training.data.options import SourceText
 from training.data.texts import alt_text_of, caption, document_text
 from training.model.tokens import TextTokenizer
@@ -98,8 +98,9 @@ def _is_told(counter: Counter, schema: pa.Schema) -> bool:
 
 
 def _schema(shard: SourceShard) -> pa.Schema:
+    shard.folder.check_inside(shard.index.path)
     with shard.folder.open(shard.index.path) as file:
-        return pq.read_schema(file)
+        return parquet_schema(file, shard.folder.path(shard.index.path))
 
 
 def _with_counts(index: pa.Table, counts: Future[Counts] | Counts | None) -> tuple[pa.Table, NDArray[np.int32]]:
@@ -113,6 +114,7 @@ def _with_counts(index: pa.Table, counts: Future[Counts] | Counts | None) -> tup
 
 def _tar_parts(counter: Counter, shard: SourceShard, index: pa.Table) -> Iterator[list[str | None] | int | None]:
     name = shard.data.path
+    shard.folder.check_inside(name)
     with shard.folder.open(name) as file:
 
         def member(row: dict[str, Any], ending: str) -> bytes:
@@ -134,11 +136,12 @@ def _tar_parts(counter: Counter, shard: SourceShard, index: pa.Table) -> Iterato
 
 
 def _table_parts(counter: Counter, shard: SourceShard) -> Iterator[list[str | None] | int | None]:
+    shard.folder.check_inside(shard.data.path)
     with shard.folder.open(shard.data.path) as file:
         try:
-            table = pq.ParquetFile(file)
-            is_captions = "texts" not in table.schema_arrow.names
-            for batch in table.iter_batches(1024, columns=_OF_CAPTIONS if is_captions else _OF_DOCUMENTS):
+            table = open_parquet(file, shard.path)
+            is_captions = "texts" not in table.schema.names
+            for batch in batches_of(table, 1024, _OF_CAPTIONS if is_captions else _OF_DOCUMENTS):
                 for row in batch.to_pylist():
                     if is_captions:
                         yield counter.captioned(row["key"], row["text"], row)

@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from curation.mixture.sources import SourceSet
 from schemas.errors import UsageError
 from schemas.output_set.shard_index import INDEX
 from schemas.storage.file_lock import acquire_file_lock
+from schemas.terminal import say
 from training.data.counting import NO_TEXT, Counter, counted
 from training.data.images import ImageShape
 from training.data.markup import Markup
@@ -188,11 +188,9 @@ class _Progress:
         if not self._quiet and now - self._told > self.EVERY:
             self._told = now
             rate = self._samples / (now - self._begun)
-            print(
+            say(
                 f"source {self._name}: lengths of {self._samples:,} samples, "
-                f"{self._done:,} of {self._shards:,} shards, {rate:,.0f} samples/s",
-                file=sys.stderr,
-                flush=True,
+                f"{self._done:,} of {self._shards:,} shards, {rate:,.0f} samples/s"
             )
 
 

@@ -47,6 +47,6 @@ class Losses:
         if part not in self._reasons:
             if len(self._reasons) >= PARTS_IN_MEMORY:
                 self._reasons.pop(next(iter(self._reasons)))
-            side = pl.read_parquet(io.BytesIO(self._output.read(f"{IMAGES}/{part}.parquet")))
+            side = pl.read_parquet(io.BytesIO(self._output.read(f"{IMAGES}/{part}.parquet")))  # noqa: TID251  made here
             self._reasons[part] = {url: f"{kind_of(status, why)}: {why[:200]}" for url, status, why in failed(side)}
         return self._reasons[part]

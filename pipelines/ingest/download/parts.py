@@ -37,7 +37,7 @@ def fetch(output: Folder, options: DownloadOptions, threads: int, part: Part) ->
     with img2dataset.scratch_folder(output, part.name) as folder:
         (folder / img2dataset.URLS).write_bytes(output.read(f"{URLS}/{part.name}.parquet"))
         made = img2dataset.images_of_addresses(folder, part.urls, options, threads)
-        side = pl.read_parquet(made[".parquet"], columns=["url", "status", "error_message"])
+        side = pl.read_parquet(made[".parquet"], columns=["url", "status", "error_message"])  # noqa: TID251  made here
         failures = Counter(kind_of(status, message) for _, status, message in failed(side))
         downloaded = side.height - failures.total()
         if part.urls > side.height:

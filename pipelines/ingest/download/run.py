@@ -10,7 +10,6 @@ Below the output folder:
 
 import functools
 import json
-import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -26,6 +25,7 @@ from pipelines.inputs.shards import InputShard
 from pipelines.output.job import Context
 from pipelines.recipes.ingest import IngestRecipe
 from schemas.storage.folder import Folder
+from schemas.terminal import say
 
 READERS = 8  # threads that read receipts: small files, far away perhaps
 
@@ -74,4 +74,4 @@ def summarise(output: Folder, parts: list[Part], receipts: list[Receipt], quiet:
     output.write(_SUMMARY, json.dumps(summary, indent=1).encode() + b"\n")
     if not quiet:
         why = ", ".join(f"{count} {kind}" for kind, count in failures.most_common())
-        print(f"download: {had:,} of {asked:,} images" + (f" ({why})" if why else ""), file=sys.stderr)
+        say(f"download: {had:,} of {asked:,} images" + (f" ({why})" if why else ""))

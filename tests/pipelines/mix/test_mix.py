@@ -33,6 +33,7 @@ from pipelines.stats.run import stats
 from pipelines.verify.run import verify
 from schemas.errors import ShardloomError, UsageError
 from schemas.output_set.layout import committed
+from schemas.output_set.manifest import seal, unseal
 from schemas.output_set.shard_index import tokenizer_of
 from schemas.records.document import from_members
 from schemas.storage.folder import Folder
@@ -494,6 +495,52 @@ def test_what_is_no_source_is_named(sources: dict[str, str], captions: tuple[str
     for folder in ("parts", "manifests"):
         shutil.rmtree(copy / folder)
     assert fault(copy) == f"source text: there is no sample in {copy}"
+
+
+@pytest.mark.parametrize("path", ["../../../../../../dev/zero", "/etc/passwd", "manifests/00000000.json"])
+def test_a_manifest_that_leads_out_of_its_set_is_refused(sources: dict[str, str], tmp_path: Path, path: str) -> None:
+    copy = Path(shutil.copytree(sources["text"], tmp_path / "copy"))
+    manifest = copy / "manifests/00000000.json"
+    values = unseal(manifest.read_bytes())
+    values["outputs"][0]["path"] = path
+    manifest.write_bytes(seal(values))
+    with pytest.raises(UsageError) as error:
+        preview(recipe(sources | {"text": str(copy)}))
+    told = "outputs.0.path: leads out of the set: its files lie in data, index and quarantine"
+    assert str(error.value).startswith(f"source text: {manifest}: {told}")
+    assert verify(str(copy))[1][0] == f"{manifest}: {told}"
+
+
+@pytest.mark.parametrize("name", ["data/00000000.tar", "index/00000000.parquet"])
+def test_a_link_in_a_set_is_not_followed(sources: dict[str, str], tmp_path: Path, name: str) -> None:
+    copy = Path(shutil.copytree(sources["text"], tmp_path / "copy"))
+    (copy / name).rename(tmp_path / "outside")
+    (copy / name).symlink_to(tmp_path / "outside")
+    with pytest.raises(ShardloomError, match=f"{copy / name}: only regular files in the folder itself are read"):
+        mixed(sources | {"text": str(copy)}, tmp_path / "out")
+
+
+def test_an_index_that_expands_is_refused(
+    sources: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An index of some kilobytes in which one key of a megabyte stands for all samples, with the right hash."""
+    copy = Path(shutil.copytree(sources["text"], tmp_path / "copy"))
+    index, manifest = copy / "index/00000000.parquet", copy / "manifests/00000000.json"
+    table = pq.read_table(index)
+    rows = table.to_pylist()
+    long = pa.Table.from_pylist([row | {"key": "k" * (1 << 20)} for row in rows], schema=table.schema)
+    pq.write_table(long, index, compression="zstd")
+    values = unseal(manifest.read_bytes())
+    for out in values["outputs"]:
+        if out["path"] == "index/00000000.parquet":
+            out |= {"size": index.stat().st_size, "sha256": hashlib.sha256(index.read_bytes()).hexdigest()}
+    manifest.write_bytes(seal(values))
+    assert index.stat().st_size < 20_000
+    monkeypatch.setattr("curation.mixture.sources.INDEX_BYTES", 2 << 20)
+    with pytest.raises(UsageError) as error:
+        preview(recipe(sources | {"text": str(copy)}))
+    told = f"source text: {index}: its rows take more memory, more than the 2 MiB that are allowed"
+    assert str(error.value) == told
 
 
 def test_the_command(sources: dict[str, str], made: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -419,3 +420,40 @@ def test_a_choice_of_nothing_is_said(metadata: Path, tmp_path: Path, capsys: pyt
 def test_languages_may_be_in_capitals(metadata: Path, tmp_path: Path) -> None:
     chosen(metadata, tmp_path / "out", rules={"languages": ["EN"]})
     assert read_recipe(str(tmp_path / "out/recipe.yaml"))["rules"]["languages"] == ["en"]
+
+
+def test_columns_of_uuids_are_kept_as_they_are(tmp_path: Path) -> None:
+    """Within structs, lists and maps too, of which Arrow makes no empty table."""
+    found = [row(number, **SOUND) for number in range(5)]
+    write_metadata(tmp_path / "plain.parquet", found)
+    table = pq.read_table(tmp_path / "plain.parquet")
+    ids = pa.array([bytes([number]) * 16 for number in range(5)], pa.uuid())
+    ends = pa.array(range(6), pa.int32())
+    added = {
+        "id": ids,
+        "var": pa.StructArray.from_arrays([ids, pa.array(["x"] * 5).dictionary_encode()], ["typed_value", "kind"]),
+        "ids": pa.ListArray.from_arrays(ends, ids),
+        "by_name": pa.MapArray.from_arrays(ends, pa.array(["a"] * 5), ids),
+    }
+    for name, column in added.items():
+        table = table.append_column(name, column)
+    (tmp_path / "in").mkdir()
+    pq.write_table(table, tmp_path / "in/a.parquet")
+    assert chosen(tmp_path / "in", tmp_path / "out", rules={}).rows_out == 5
+    kept = pq.read_table(tmp_path / "out/data/a.parquet")
+    assert kept.schema.field("var").type == table.schema.field("var").type
+    assert kept.select(list(added)).to_pylist() == table.select(list(added)).to_pylist()
+
+
+@pytest.mark.parametrize(
+    "name", ["encrypt_columns_plaintext_footer.parquet.encrypted", "shredded_variant_case-037.parquet"]
+)
+def test_files_of_others_end_in_one_line(data: Path, tmp_path: Path, name: str) -> None:
+    """The first aborted the process, the second had no row for it."""
+    copy = shutil.copy(data / "corpora" / name, tmp_path / "a.parquet")
+    done = in_process("select", copy, "--output", tmp_path / "out")
+    told = {
+        "e": f"error: {copy} is encrypted (columns float_field, double_field): decrypt it first\n",
+        "s": f"error: {copy} has no column uid, but id, var\n",
+    }
+    assert (done.returncode, done.stderr) == (2, told[name[0]])

@@ -7,9 +7,11 @@ import pytest
 
 from pipelines.cluster.ledger import StageCounts
 from pipelines.output.totals import RunClock, RunTimes, read_times
+from pipelines.stats.run import stats
 from pipelines.terminal.tables import print_stats
+from schemas.errors import UsageError
 from schemas.output_set.layout import STATS
-from schemas.output_set.manifest import seal
+from schemas.output_set.manifest import Manifest, seal
 from schemas.storage.folder import Folder
 
 
@@ -61,3 +63,40 @@ def test_what_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         "errors of ocr 7 images",
         "sent again 12 requests",
     ]
+
+
+def test_names_from_a_set_steer_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Reasons, counts, outputs, stages and engines are what the set's files say."""
+    evil = "\x1b]0;owned\x07[red]"
+    (tmp_path / "recipe.yaml").write_text("kind: render\n")
+    (tmp_path / "manifests").mkdir()
+    made = Manifest.build(evil, "", inputs=[], rows_in=1, data=None, others=[], reasons=[evil], counts={evil: 3})
+    made = made.model_copy(update={"damage": [evil], "unit_outputs": 2})
+    (tmp_path / f"manifests/{evil}.json").write_bytes(made.to_json())
+    times = asdict(RunTimes(1, 1.0, 0.0, {evil: {"images": 1.0, "deaths": 1.0}}, engine_errors={evil: 2}))
+    (tmp_path / STATS).write_bytes(seal(times))
+    found = stats(str(tmp_path))
+    assert found["missing"] == [f"{evil}_001"]
+    print_stats(found)
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert "\x07" not in shown
+    for what in ("", "damaged ", "missing ", "stage ", "errors of "):
+        assert f"{what}\\x1b]0;owned\\x07[red]" in shown, what
+
+
+@pytest.mark.parametrize(
+    "times", [{"stages": []}, {"rows": {"a": "b"}}, {"runs": "many"}, {"stages": {"ocr": 3}}, {"seconds": None}]
+)
+def test_times_that_are_none_are_no_times(tmp_path: Path, times: dict[str, object]) -> None:
+    (tmp_path / STATS).write_bytes(seal(times))
+    assert read_times(Folder(str(tmp_path))) == RunTimes()
+
+
+@pytest.mark.parametrize(
+    "recipe", ["{kind: mix}", "{kind: mix, weights: 3, unit: samples}", "{kind: mix, weights: {a: 1}}"]
+)
+def test_a_mixture_that_is_none_is_named(tmp_path: Path, recipe: str) -> None:
+    (tmp_path / "recipe.yaml").write_text(recipe)
+    with pytest.raises(UsageError, match=r"recipe\.yaml is not what was written there$"):
+        stats(str(tmp_path))

@@ -9,6 +9,7 @@ import pytest
 
 from schemas.layouts.datacomp import IMAGE_EXTENSIONS, MAX_JSON, downloaded_keys, read_metadata, read_sample, uid_of
 from schemas.records.quarantine import Reason, Rejected
+from schemas.storage.parquet import UnreadableParquet
 from schemas.tar.reader import Member, TarSample
 
 METADATA = {"uid": "335db346a49045476677662a0067ce68", "url": "https://example.com/a.jpg", "caption": "a cat"}
@@ -123,5 +124,5 @@ def test_another_parquet_beside_the_shard_lists_nothing() -> None:
 
 
 def test_a_side_parquet_that_is_damaged_says_so() -> None:
-    with pytest.raises(pa.ArrowException):
+    with pytest.raises(UnreadableParquet, match=r"^it is no Parquet file: Parquet magic bytes not found"):
         downloaded_keys(io.BytesIO(b"PAR1 no Parquet"))

@@ -1,12 +1,15 @@
 """Tests of how the files of an output set are read."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
 
-from schemas.errors import ShardloomError
-from schemas.output_set.layout import read_output
+from schemas.errors import ShardloomError, StorageError, UsageError
+from schemas.output_set import layout
+from schemas.output_set.layout import committed, read_output
+from schemas.output_set.recipe_file import held_recipe
 from schemas.storage.folder import Folder
 
 
@@ -19,3 +22,50 @@ def test_an_output_that_was_changed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ShardloomError) as error:
         read_output(folder, "data/a.parquet", sha256)
     assert str(error.value) == f"{tmp_path}/data/a.parquet is not as it was committed: verify the set"
+
+
+@pytest.mark.parametrize("kind", ["link out", "link in", "device", "pipe", "folder", "linked folder"])
+def test_only_regular_files_of_the_set_are_read(tmp_path: Path, kind: str) -> None:
+    """Neither a device, which has no end, nor a pipe, which nobody writes to, nor a file that lies elsewhere."""
+    folder, path = Folder(str(tmp_path / "set")), tmp_path / "set/data/a.parquet"
+    path.parent.mkdir(parents=True)
+    (tmp_path / "outside").write_bytes(b"rows")
+    (path.parent / "b").write_bytes(b"rows")
+    if kind == "linked folder":
+        path.parent.rename(tmp_path / "elsewhere")
+        path.parent.symlink_to(tmp_path / "elsewhere")
+        (tmp_path / "elsewhere/a.parquet").write_bytes(b"rows")
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to({"link out": tmp_path / "outside", "link in": "b", "device": "/dev/zero"}[kind])
+    with pytest.raises(StorageError) as error:
+        read_output(folder, "data/a.parquet", hashlib.sha256(b"rows").hexdigest())
+    assert str(error.value) == (
+        f"cannot read {path}: only regular files in the folder itself are read, no links and devices"
+    )
+
+
+def test_a_file_of_another_size_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Folder(str(tmp_path))
+    folder.write("data/a.parquet", b"rows")
+    monkeypatch.setattr(Folder, "read", lambda *_: pytest.fail("it was read"))
+    with pytest.raises(ShardloomError, match="is not as it was committed: verify the set"):
+        read_output(folder, "data/a.parquet", hashlib.sha256(b"rows").hexdigest(), 3)
+
+
+def test_manifests_and_recipes_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "manifests").mkdir()
+    (tmp_path / "manifests/a.json").symlink_to("/dev/zero")
+    with pytest.raises(UsageError, match=r"a\.json: only regular files .*: `shardloom verify --repair "):
+        committed(Folder(str(tmp_path)))
+    (tmp_path / "manifests/a.json").unlink()
+    monkeypatch.setattr(layout, "MAX_MANIFEST", 10)
+    (tmp_path / "manifests/a.json").write_bytes(b" " * 11)
+    with pytest.raises(UsageError, match=r"a\.json: it has 11 bytes, more than 10"):
+        committed(Folder(str(tmp_path)))
+    (tmp_path / "recipe.yaml").symlink_to("/dev/zero")
+    with pytest.raises(StorageError, match=r"recipe\.yaml: only regular files"):
+        held_recipe(Folder(str(tmp_path)))

@@ -37,3 +37,47 @@ def test_a_manifest_of_before_is_read() -> None:
     values = built().model_dump(mode="json")
     values["engines"] = values.pop("fingerprints")
     assert Manifest.from_json(seal(values)) == built()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../../dev/zero",
+        "/etc/passwd",
+        "data/../../x",
+        "data//x",
+        "data/./x",
+        "data/..",
+        "data/",
+        "data",
+        "",
+        "manifests/a.json",
+        "recipe.yaml",
+        "s3://bucket/data/x",
+        "data/a\0b",
+    ],
+)
+def test_a_path_that_leads_out_of_the_set_is_refused(path: str) -> None:
+    values = built().model_dump(mode="json")
+    values["outputs"][0]["path"] = path
+    with pytest.raises(ValueError, match="leads out of the set: its files lie in data, index and quarantine"):
+        Manifest.from_json(seal(values))
+
+
+@pytest.mark.parametrize("name", ["", "..", ".", "../a", "/a", "a/b"])
+def test_a_name_that_leads_out_of_the_set_is_refused(name: str) -> None:
+    values = built().model_dump(mode="json") | {"name": name}
+    with pytest.raises(ValueError, match="is no name of an output"):
+        Manifest.from_json(seal(values))
+
+
+def test_the_number_of_outputs_is_told_only_of_several() -> None:
+    """So that the manifests of all other sets have the bytes that they had."""
+    assert b"unit_outputs" not in built().to_json()
+    several = built().model_copy(update={"unit_outputs": 3})
+    assert Manifest.from_json(several.to_json()) == several
+
+
+def test_a_manifest_without_end_is_refused() -> None:
+    with pytest.raises(ValueError, match="lists within lists without end"):
+        Manifest.from_json(b"[" * 100_000)

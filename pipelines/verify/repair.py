@@ -1,0 +1,76 @@
+"""Takes damaged outputs out of a set, so that the command which made the set makes them again."""
+
+from dataclasses import dataclass
+
+from pipelines.verify.inspection import Inspection, inspect
+from schemas.errors import UsageError
+from schemas.output_set.layout import DATA, INDEX, MANIFESTS, PARTS, QUARANTINE, STATS, UNFINISHED
+from schemas.output_set.lock import locked
+from schemas.output_set.recipe_file import held_recipe
+from schemas.output_set.unit_outputs import unit_of
+from schemas.storage.folder import Folder
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What was checked, what was taken away, and what is still wrong."""
+
+    outputs: int
+    removed: list[str]
+    """Names of the outputs that are to be made again."""
+    faults: list[str]
+
+
+def repair(output: str) -> Repair:
+    """Removes the damaged outputs of a set, each with all outputs of its unit, and marks the set as unfinished.
+
+    Files that no manifest tells of stay where they are. Raises `UsageError` when the folder is no set, or another run
+    is writing to it.
+    """
+    folder = Folder(output)
+    inspection = inspect(folder)
+    if not inspection.faults:
+        return Repair(len(inspection.names), [], [])
+    with locked(folder, "verify --repair"):
+        inspection = inspect(folder)
+        removed = damaged_outputs(folder, inspection)
+        if removed:
+            folder.write(UNFINISHED, b"")  # from now on it is no source
+        for name in removed:
+            remove_output(folder, inspection, name)
+        if any(fault.line.startswith(folder.path(STATS)) for fault in inspection.faults):
+            folder.remove(STATS)
+        unfinished = f"{folder.path(PARTS)}: "  # as it is meant to be now
+        left = [fault.line for fault in inspect(folder).faults if not fault.line.startswith(unfinished)]
+    return Repair(len(inspection.names), removed, left)
+
+
+def damaged_outputs(folder: Folder, inspection: Inspection) -> list[str]:
+    """Names the outputs with a fault and the others of their units, the first of each unit before the rest."""
+    try:
+        kind = held_recipe(folder).get("kind")
+    except UsageError:
+        kind = None
+    damaged = {fault.output for fault in inspection.faults if fault.output is not None}
+    units = {unit_of(kind, name) for name in damaged}
+    known = damaged | set(inspection.manifests)
+    return sorted((name for name in known if unit_of(kind, name) in units), key=lambda name: (len(name), name))
+
+
+def remove_output(folder: Folder, inspection: Inspection, name: str) -> None:
+    """Removes the manifest of an output, then its files; without a manifest, those of its name."""
+    remove_file(folder, f"{MANIFESTS}/{name}.json")
+    if name in inspection.manifests:
+        paths = [out.path for out in inspection.manifests[name].outputs]
+    else:
+        kept = {out.path for manifest in inspection.manifests.values() for out in manifest.outputs}
+        below = [f"{place}/{file}" for place in (DATA, INDEX, QUARANTINE) for file in folder.names(place)]
+        paths = [path for path in below if path.rpartition("/")[2].rpartition(".")[0] == name and path not in kept]
+    for path in paths:
+        remove_file(folder, path)
+
+
+def remove_file(folder: Folder, path: str) -> None:
+    """Removes a file of the set; a link itself, but nothing that lies behind a linked folder."""
+    if folder.holds(path.rpartition("/")[0]):
+        folder.remove(path)

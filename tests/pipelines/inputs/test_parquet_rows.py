@@ -1,0 +1,90 @@
+"""Every reader of Parquet says in one line what it does not read; rows come by decompressed bytes."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from curation.sources import SOURCES
+from pipelines.cli.app import main
+from pipelines.inputs.parquet_rows import row_bounds, rows
+from pipelines.inputs.shards import missing_downloads
+from pipelines.shard.caption_set import CaptionSet
+from schemas.errors import UsageError
+from schemas.storage import parquet
+from schemas.storage.folder import Folder
+from tests.pipelines.support.sets import annotation_set, caption_set, in_process
+from tests.schemas.support.encrypted import write_encrypted
+
+MIB = 1 << 20
+
+
+def test_rows_that_expand_are_read_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "BATCH_BYTES", 4 * MIB)
+    file = io.BytesIO()
+    pq.write_table(pa.table({"text": ["x" * MIB] * 48}), file, compression="zstd")
+    sizes: list[int] = []
+
+    def measured(*arguments: object) -> object:
+        for batch in parquet.batches_of(*arguments):  # type: ignore[arg-type]
+            sizes.append(batch.nbytes)
+            yield batch
+
+    monkeypatch.setattr("pipelines.inputs.parquet_rows.batches_of", measured)
+    reader = SOURCES.find("text")
+    assert [bound[:2] for bound in row_bounds(file, reader, 20, "a.parquet")] == [(0, 20), (20, 40), (40, 48)]
+    found = list(rows(file, reader, "a.parquet", 20, 40, is_local=True))
+    assert [len(row["text"]) for row in found[:20]] == [MIB] * 20  # type: ignore[index]
+    assert max(sizes) <= 4 * MIB
+
+
+def test_a_file_that_expands_is_refused_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "EXPANDED_BYTES", 4 * MIB)
+    file = io.BytesIO()
+    pq.write_table(pa.table({"text": ["x" * MIB] * 48}), file, compression="zstd", use_dictionary=False)
+    with pytest.raises(UsageError, match=r"a\.parquet: column text of row group 0 expands from"):
+        list(row_bounds(file, SOURCES.find("text"), 20, "a.parquet"))
+
+
+@pytest.mark.parametrize("command", ["ingest text --input", "ingest kale --input", "select", "download"])
+@pytest.mark.parametrize("plain_footer", [True, False])
+def test_an_encrypted_file_is_named(tmp_path: Path, command: str, plain_footer: bool) -> None:
+    """Under a plain footer Arrow ended the process by SIGABRT, without a word of which file it was."""
+    path, columns = tmp_path / "a.parquet", ("uid", "url", "text", "caption")
+    write_encrypted(path, pa.table({name: ["a", "b"] for name in columns}), ["text", "caption"], plain_footer)
+    done = in_process(*command.split(), path, "--output", tmp_path / "out")
+    what = "columns text, caption" if plain_footer else "its footer"
+    assert (done.returncode, done.stderr) == (2, f"error: {path} is encrypted ({what}): decrypt it first\n")
+    assert not (tmp_path / "out").exists()
+
+
+def test_encrypted_captions_are_named(
+    data: Path, tmp_path: Path, make_shards: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those of other sets, to put places into or to join; and what a set of ours may hold."""
+    path = tmp_path / "captions/a.parquet"
+    path.parent.mkdir()
+    path.write_bytes((data / "corpora/encrypt_columns_plaintext_footer.parquet.encrypted").read_bytes())
+    line = f"{path} is encrypted (columns float_field, double_field): decrypt it first"
+    with pytest.raises(UsageError) as error:
+        CaptionSet(str(path.parent))
+    assert str(error.value) == line
+    images = make_shards(tmp_path / "images", shards=1, samples=4)
+    annotations = annotation_set(images, tmp_path / "annotations")
+    captions = caption_set(annotations, tmp_path / "own")
+    assert CaptionSet(str(captions)).files == ["data/00000000.parquet"]
+    with pytest.raises(SystemExit) as done:
+        main(["render", "grounding", str(annotations), "--caption-from", str(path), "--output", str(tmp_path / "out")])
+    assert done.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_side_file_that_is_encrypted_is_damage(data: Path, tmp_path: Path) -> None:
+    content = (data / "corpora/encrypt_columns_plaintext_footer.parquet.encrypted").read_bytes()
+    (tmp_path / "00000.parquet").write_bytes(content)
+    assert missing_downloads(Folder(str(tmp_path)), "00000", []) == [
+        "00000.parquet can't be read: it is encrypted (columns float_field, double_field): decrypt it first"
+    ]
