@@ -75,7 +75,7 @@ def option_group(values: dict[str, Any], path: Sequence[str]) -> dict[str, Any]:
     for depth, name in enumerate(path[:-1], 1):
         below = group.get(name)
         if not isinstance(below, dict | None):
-            raise UsageError(f"recipe: {'.'.join(path[:depth])}: input should be a mapping, not {_shown(below)}")
+            raise UsageError(f"recipe: {'.'.join(path[:depth])}: input should be a mapping, not {shown(below)}")
         below = group[name] = dict(below or {})
         group = below
     return group
@@ -108,9 +108,10 @@ def _fault(fault: dict[str, Any]) -> str:
     if fault["type"] == "value_error":  # one of our own
         return f"{where}: {fault['ctx']['error']}"
     wanted = "input should be a mapping" if fault["type"] in ("model_type", "dict_type") else fault["msg"].lower()
-    return f"{where}: {wanted}, not {_shown(fault['input'])}"
+    return f"{where}: {wanted}, not {shown(fault['input'])}"
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Returns a value as an error shows it: on one line, and not all of a long one."""
     found = repr(value)
     return found if len(found) <= MAX_SHOWN else f"{found[:MAX_SHOWN]}..."

@@ -264,5 +264,11 @@ def _paddle() -> list[str]:
 
 
 ENGINE = EngineDeclaration(
-    name="paddleocr", kind=OCR, settings=PaddleOcrSettings, make=PaddleOcr, environment=environment, check=check
+    name="paddleocr",
+    kind=OCR,
+    settings=PaddleOcrSettings,
+    make=PaddleOcr,
+    environment=environment,
+    check=check,
+    outside=("weights",),
 )
