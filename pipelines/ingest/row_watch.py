@@ -9,12 +9,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from curation.images.cpu_bound import end_process_after
 from pipelines.cluster.attempts import DEATHS, Attempts
 from pipelines.cluster.runner import Runner
 from pipelines.inputs.source_files import Item, Stretch
 from schemas.records.quarantine import Reason, Rejected
 
 RETRIES = 20  # of a unit: one death tells that there is a killer, and two more which row it is: so nine are found
+
+IMAGE_SECONDS = 60.0  # of CPU time that decoding an image may take: twice what `DecodeLimits` allow to begin with
 
 _STAGES = ["addresses", "repeats", "ingest"]
 _UNKNOWN = 1 << 62  # rows of a tar that has not been read
@@ -33,6 +36,7 @@ class RowWatch:
             return
         import ray
 
+        end_process_after(IMAGE_SECONDS)  # a native decoder that comes to no end is found as a crash is
         rows = _UNKNOWN if stretch.stop is None else stretch.stop - stretch.start
         attempts: Attempts = ray.get(self.ledger.begin.remote(stage, unit, rows))
         killers = set(attempts.killers)
