@@ -36,8 +36,8 @@ class Attempts:
     @property
     def killers(self) -> list[int]:
         """Samples that have killed often enough while they were at work alone, or at which one worker hung."""
-        found = [single for single, deaths in self.deaths.items() if deaths >= DEATHS or single in self.hangs]
-        return [start for start, stop in found if stop - start == 1]
+        found = self.hangs | {at_work for at_work, deaths in self.deaths.items() if deaths >= DEATHS}
+        return sorted(start for start, stop in found if stop - start == 1)
 
     def fault(self, killer: int) -> str:
         """Returns what a killer has done, for the detail of its row."""

@@ -25,17 +25,22 @@ def test_what_is_bounded_by_which_clock(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("pipelines.annotate.hang_watch.time.clock_gettime", lambda _: cpu[0])
     watch = HangWatch(None, "ocr", 100, DecodeLimits())  # type: ignore[arg-type]
     assert (watch.work_seconds, watch.decode_seconds) == (70, 40)
-    for is_decoding in (False, True):
-        clock[0], cpu[0] = 1000, 10
-        with watch.at_work("a/0", (3, 4), is_decoding):
-            found = watch._at_work
-            assert found is not None
-            assert not watch.is_hung(found)
-            cpu[0] += 37
-            assert watch.is_hung(found) == is_decoding, "an engine may take what it likes, but for the clock"
-            cpu[0], clock[0] = 10, 1071
-            assert watch.is_hung(found)
-        assert watch._at_work is None
+    with watch.at_work("a/0", (0, 4)):
+        engine = watch._at_work
+    with watch.at_work("a/0", (3, 4), is_decoding=True):
+        decoding = watch._at_work
+    assert engine is not None
+    assert decoding is not None
+    assert watch._at_work is None
+
+    def hung(seconds: float, cpu_seconds: float) -> tuple[bool, bool]:
+        clock[0], cpu[0] = 1000 + seconds, 10 + cpu_seconds
+        return watch.is_hung(engine), watch.is_hung(decoding)
+
+    assert hung(35, 35) == (False, False)
+    assert hung(37, 37) == (False, True), "an engine may take what it likes, but for the clock"
+    assert hung(71, 35) == (True, False), "a busy machine makes no image slow"
+    assert hung(71, 1) == (True, True), "it waits for something"
 
 
 def test_the_bounds_are_below_the_patience_of_the_run() -> None:

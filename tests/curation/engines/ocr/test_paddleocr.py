@@ -180,9 +180,7 @@ def test_the_folder_that_paddleocr_keeps_files_in_is_this_users_alone(tmp_path: 
     assert (folder.parent, stat.S_IMODE(folder.stat().st_mode)) == (tmp_path, 0o700)
     assert private_cache(tmp_path) == folder
     folder.chmod(0o777)
-    with pytest.raises(
-        UsageError, match=r"^paddleocr: .*/paddlex-\d+ is not this user's alone; set PADDLE_PDX_"
-    ):
+    with pytest.raises(UsageError, match=r"^paddleocr: .*/paddlex-\d+ is not this user's alone; set PADDLE_PDX_"):
         private_cache(tmp_path)
     folder.rmdir()
     (tmp_path / "elsewhere").mkdir()
