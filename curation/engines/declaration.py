@@ -1,6 +1,6 @@
 """How an engine is declared: the one object that its file has to have."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Concatenate, Generic, TypeVar
 
@@ -42,6 +42,8 @@ class EngineDeclaration(Generic[E, S]):
     """Works out what all workers share, once a run and on a worker of its own."""
     vocabulary: Callable[[S], Sequence[str]] | None = None
     """A tag engine's: the names that it can give, where they are known."""
+    outside: Collection[str] | None = None
+    """The settings that name files or allow a download, which a data set's own recipe can't give. None: all of them."""
     is_default: bool = False
     """Whether the kind alone stands for it. Only engines that ship are asked."""
 

@@ -62,6 +62,7 @@ class WeightsFormat:
 
     def load(self, folder: Path, kind: Any, **options: Any) -> Any:
         """What transformers makes of the folder; `kind` is one of its classes."""
+        self._refuse_kernels(folder)
         _silence()
         try:
             return kind.from_pretrained(folder, local_files_only=True, **options)
@@ -100,6 +101,25 @@ class WeightsFormat:
             has_bf16 = device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
             precision = "bf16" if has_bf16 else "fp32"
         return device, precision
+
+    def _refuse_kernels(self, folder: Path) -> None:
+        """Raises for a config.json that names a repository for attention or experts.
+
+        transformers would fetch such a kernel from the hub and run it, whatever it is told of remote code.
+        """
+        try:
+            config = json.loads((folder / "config.json").read_text("utf-8"))
+        except (OSError, ValueError, RecursionError):  # for others to say
+            return
+        waiting = [config]
+        while waiting:
+            group = waiting.pop()
+            for name, value in group.items() if isinstance(group, dict) else ():
+                if name.endswith(("attn_implementation", "experts_implementation")) and "/" in str(value):
+                    raise self.unfit(
+                        f"{folder / 'config.json'} asks for code from the hub ({name}: {value}); take that out of it"
+                    )
+                waiting.append(value)
 
     def unfit(self, message: str) -> UsageError:
         """The error for weights that are missing or of no use here."""

@@ -15,6 +15,7 @@ Annotations are made on, and their coordinates refer to, the picture that `decod
 | 32-bit and floating-point samples    | `unsupported_format`: no white level is agreed                              |
 | animation, several pages or views    | the first frame                                                             |
 | truncated or corrupt                 | `decode_error`, even where some or all of the pixels could be had           |
+| more than 100 scans; no end in sight | `decode_error`: time is bounded, by scans of a JPEG and by CPU seconds      |
 | ICO, PSD, EPS, WMF, SVG, HEIF, ...   | `unsupported_format`, told by the first bytes; no decoder ever sees it      |
 | anything else, nothing               | `not_an_image`                                                              |
 
@@ -33,6 +34,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict, Field
 
+from curation.images.cpu_bound import OutOfTime, cpu_bound
+from curation.images.jpeg_scans import MAX_SCANS, count_scans, has_too_many_scans
 from schemas.errors import one_line
 from schemas.records.quarantine import Reason, Rejected
 
@@ -98,6 +101,11 @@ class DecodeLimits(BaseModel):
     # array). Pillow itself refuses anything above the upper bound.
     max_pixels: int = Field(default=64_000_000, gt=0, le=178_956_970)
 
+    @property
+    def max_seconds(self) -> float:
+        """CPU seconds that one image may take: twice what JPEG 2000 does, the slowest, at 0.25 s a million pixels."""
+        return max(30.0, self.max_pixels / 2_000_000)
+
 
 def decode(data: bytes, limits: DecodeLimits) -> RgbImage:
     """The picture in `data`, by the rules above. Raises nothing but `Rejected` (and `MemoryError`)."""
@@ -141,10 +149,14 @@ def _opened(data: bytes, limits: DecodeLimits) -> Iterator[Image.Image]:
         raise Rejected(Reason.NOT_AN_IMAGE, f"{len(data)} bytes that begin as no image format does")
     if kind not in ALLOWED:
         raise Rejected(Reason.UNSUPPORTED_FORMAT, kind)
+    if kind == "JPEG" and has_too_many_scans(data):
+        raise Rejected(Reason.DECODE_ERROR, f"JPEG: {count_scans(data)} scans, the limit is {MAX_SCANS}")
     try:
-        with Image.open(io.BytesIO(data), formats=[kind]) as image:
+        with cpu_bound(limits.max_seconds), Image.open(io.BytesIO(data), formats=[kind]) as image:
             _check_size(image, limits)
             yield image
+    except OutOfTime as error:
+        raise Rejected(Reason.DECODE_ERROR, f"{kind}: {error}") from None
     except (Rejected, MemoryError):
         raise
     except Image.DecompressionBombError as error:

@@ -5,6 +5,7 @@ Engines are taken for the same by their recipes: nothing is loaded to look at th
 """
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +15,12 @@ from curation.engines.kinds import KINDS, EngineKind
 from pipelines.annotate.chunks import READ, VERDICT_COLUMNS
 from pipelines.annotate.parts import ENGINE
 from pipelines.inputs.shards import InputShard
-from pipelines.recipes.annotate import AnnotateRecipe
+from pipelines.recipes.annotate import AnnotateRecipe, EngineOptions
 from pipelines.recipes.base import load_recipe
 from schemas.errors import UsageError
 from schemas.output_set.layout import DATA, QUARANTINE, committed, read_manifest, read_output
 from schemas.output_set.manifest import OutputFile
-from schemas.output_set.recipe_file import held_recipe
+from schemas.output_set.recipe_file import RECIPE_FILE, held_recipe
 from schemas.records.failure import FAILURES
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.storage.folder import Folder
@@ -35,19 +36,40 @@ class Reuse:
     fingerprints: dict[str, EngineFingerprint]
 
 
+def set_recipe(folder: Folder) -> dict[str, Any]:
+    """Returns what a set says that it was made by. Raises `UsageError` where that says how to run as well.
+
+    No set of ours holds a `run`. One that did could name the cluster to join, which would run what it likes here.
+    """
+    values = held_recipe(folder)
+    if "run" in values:
+        raise UsageError(
+            f"{folder.path(RECIPE_FILE)} holds `run`, which no set's own recipe does: take it out of there"
+        )
+    return values
+
+
+def reused_kinds(
+    held: Mapping[EngineKind, EngineOptions], asked: Mapping[EngineKind, EngineOptions]
+) -> list[EngineKind]:
+    """Returns the engines that are asked for and need not run again where a set holds annotations of these."""
+    kinds = [kind for kind, spec in asked.items() if held.get(kind) == spec]
+    if "tags" not in kinds and "boxes" in kinds:
+        kinds.remove("boxes")  # they were looked for by other tags
+    return kinds
+
+
 def find_reuse(recipe: AnnotateRecipe, shards: list[InputShard]) -> Reuse | None:
     """The engines whose annotations can be taken over, None without `run.reuse`. Raises `UsageError` if none can."""
     if recipe.run.reuse is None:
         return None
     folder = Folder(recipe.run.reuse)
-    held = load_recipe(AnnotateRecipe, None, held_recipe(folder))
+    held = load_recipe(AnnotateRecipe, None, set_recipe(folder))
     for name in ("decode", "filters", "chunk", *(["input"] if recipe.filters.repeated_images else [])):
         was, now = getattr(held, name), getattr(recipe, name)
         if was != now:
             raise UsageError(f"{folder.url}: {name} is {was!r} there and {now!r} here")
-    kinds = [kind for kind, spec in recipe.engines.items() if held.engines.get(kind) == spec]
-    if "tags" not in kinds and "boxes" in kinds:
-        kinds.remove("boxes")  # they were looked for by other tags
+    kinds = reused_kinds(held.engines, recipe.engines)
     if not kinds:
         raise UsageError(f"{folder.url} holds nothing of the engines that are asked for")
     if len(kinds) == len(recipe.engines):

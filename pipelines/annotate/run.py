@@ -10,7 +10,7 @@ from typing import Any
 from pipelines.annotate.graph import GraphRun
 from pipelines.annotate.placement import check_environments
 from pipelines.annotate.reuse import Reuse, find_reuse
-from pipelines.engines.chosen import check_engines
+from pipelines.engines.chosen import check_engines, check_settings
 from pipelines.inputs.shards import InputShard, input_shards
 from pipelines.output.job import Commits, Context, Job, run_job
 from pipelines.output.totals import Totals
@@ -33,10 +33,11 @@ class AnnotateJob(Job[InputShard]):
     def plan(self, context: Context) -> list[InputShard]:
         """See `Job`."""
         shards = input_shards(self.recipe.input, ".tar")
-        for notice in check_engines(self.recipe.engines):
+        check_settings(self.recipe.engines)
+        self._reuse = find_reuse(self.recipe, shards)
+        for notice in check_engines(self.recipe.engines, self._reuse.kinds if self._reuse else ()):
             say(notice)
         check_environments(self.recipe, context.runner)
-        self._reuse = find_reuse(self.recipe, shards)
         return shards
 
     def changed(self, unit: InputShard | None, manifest: Manifest) -> str:

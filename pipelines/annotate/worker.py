@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 import numpy as np
@@ -16,6 +16,7 @@ import ray
 from curation.engines.kinds import KINDS, Batch, EngineKind
 from curation.images.decode import RgbImage, decode
 from curation.images.filters import image_fault
+from pipelines.annotate.hang_watch import HangWatch
 from pipelines.annotate.messages import Chunk, Written, from_row, to_row
 from pipelines.annotate.outcomes import (
     PIXELS,
@@ -28,7 +29,7 @@ from pipelines.annotate.outcomes import (
 )
 from pipelines.annotate.parts import ENGINE, write_part
 from pipelines.annotate.pools import Pool
-from pipelines.cluster.attempts import DEATHS, Attempts
+from pipelines.cluster.attempts import Attempts, Range
 from pipelines.cluster.failure import Failure
 from pipelines.engines.chosen import Engine, load_engine, needs_pixels
 from pipelines.recipes.annotate import AnnotateRecipe
@@ -77,6 +78,8 @@ class PoolWorker:
             self.failure = error
         except Exception as error:  # noqa: BLE001  an engine may raise anything
             self.failure = ShardloomError(f"the {pool.name} engine can't start: {_told(error)}")
+        self.watch = HangWatch(ledger, pool.name, recipe.run.stall_seconds, recipe.decode)
+        self.watch.start()
         ledger.start.remote(pool.name)
 
     def _load(self, kind: EngineKind, expected: EngineFingerprint | None, prepared: object) -> None:
@@ -140,39 +143,48 @@ class PoolWorker:
 
     def _outcomes(self, samples: "Samples", label: str, attempts: Attempts) -> list[Outcome]:
         outcomes = [Outcome() for _ in samples.keys]
-        for killer in attempts.killers:
-            detail = f"{DEATHS} workers died while they were at work on this sample alone"
-            self._give_up(outcomes[killer], Rejected(Reason.WORKER_KILLED, detail))
+        killers = set(attempts.killers)
+        for killer in killers:
+            self._give_up(outcomes[killer], Rejected(Reason.WORKER_KILLED, attempts.fault(killer)))
         done, since = 0, time.monotonic()
         for start, stop in attempts.ranges(len(outcomes), self.pool.batch_size):
-            if attempts.careful:
-                ray.get(self.ledger.enter.remote(self.pool.name, label, (start, stop)))
-            self._work(samples, [place for place in range(start, stop) if samples.is_good[place]], outcomes)
+            batch = Places(label, (start, stop), attempts.careful)
+            places = [place for place in range(start, stop) if samples.is_good[place] and place not in killers]
+            self._work(samples, batch, places, outcomes)
             done += stop - start
             if (now := time.monotonic()) - since >= BEAT_SECONDS or stop == len(outcomes):
                 self.ledger.beat.remote(self.pool.name, done, now - since)
                 done, since = 0, now
         return outcomes
 
-    def _work(self, samples: "Samples", places: list[int], outcomes: list[Outcome]) -> None:
-        """One batch."""
+    def _work(self, samples: "Samples", batch: "Places", places: list[int], outcomes: list[Outcome]) -> None:
+        """Works on those of a batch that are any good."""
         if self.pool.decodes:
-            places = [place for place in places if self._decode(samples, place, outcomes[place])]
+            places = [place for place in places if self._decode(samples, batch, place, outcomes[place])]
+        self._enter(batch)
         if self.engine is not None:
             if self.needs_tags:
                 places = [place for place in places if self._has_tags(samples, place, outcomes[place])]
-            self._annotate(samples, places, outcomes)
+            self._annotate(samples, batch, places, outcomes)
         if not self.pool.keeps_pixels:
             for place in places:
                 outcomes[place].pixels = None
 
-    def _decode(self, samples: "Samples", place: int, outcome: Outcome) -> bool:
+    def _enter(self, batch: "Places") -> None:
+        """Says what is at work from now on, if a worker has died of this chunk before."""
+        if batch.is_careful:
+            ray.get(self.ledger.enter.remote(self.pool.name, batch.chunk, batch.range))
+
+    def _decode(self, samples: "Samples", batch: "Places", place: int, outcome: Outcome) -> bool:
         outcome.stage = "decode"
         if samples.keys[place] in samples.repeated:
             outcome.fault = Rejected(Reason.REPEATED_IMAGE, "the same bytes came before in this data set")
             return False
+        alone = batch.only(place)
+        self._enter(alone)
         try:
-            outcome.pixels = decode(samples.table["image"][place].as_py(), self.recipe.decode)
+            with self.watch.at_work(alone.chunk, alone.range, is_decoding=True):
+                outcome.pixels = decode(samples.table["image"][place].as_py(), self.recipe.decode)
         except Rejected as fault:
             outcome.fault = fault
         except MemoryError:
@@ -190,7 +202,7 @@ class PoolWorker:
         self._give_up(outcome, Rejected(Reason.NO_TAGS, "nothing to look for: the tag engine failed"))
         return False
 
-    def _annotate(self, samples: "Samples", places: Sequence[int], outcomes: list[Outcome]) -> None:
+    def _annotate(self, samples: "Samples", at: "Places", places: Sequence[int], outcomes: list[Outcome]) -> None:
         """Runs the engine on the batch; if it raises, on each image alone: one bad image costs no neighbour."""
         if not places:
             return
@@ -201,7 +213,8 @@ class PoolWorker:
             names=[samples.names(place) for place in places] if self.needs_tags else [],
         )
         try:
-            values = self.engine.annotate(batch)
+            with self.watch.at_work(at.chunk, at.range):
+                values = self.engine.annotate(batch)
             if len(values) != len(places):
                 raise ValueError(f"{len(values)} results for {len(places)} images")
         except Exception as error:  # noqa: BLE001  an engine may raise anything; the row says what
@@ -209,7 +222,7 @@ class PoolWorker:
                 self._give_up(outcomes[places[0]], Rejected(Reason.ENGINE_ERROR, _told(error)))
                 return
             for place in places:
-                self._annotate(samples, [place], outcomes)
+                self._annotate(samples, at.only(place), [place], outcomes)
             return
         for place, value in zip(places, values, strict=True):
             outcomes[place].value = value
@@ -241,6 +254,19 @@ def heard(ledger: ray.actor.ActorHandle) -> Iterator[None]:
         yield
     finally:
         done.set()
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Those of a chunk's samples that are at work together."""
+
+    chunk: str
+    range: Range
+    is_careful: bool  # a worker has died of this chunk: the ledger must know what the next one is at
+
+    def only(self, place: int) -> "Places":
+        """Returns one of them."""
+        return replace(self, range=(place, place + 1))
 
 
 class Samples:

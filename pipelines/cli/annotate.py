@@ -21,7 +21,7 @@ from pipelines.cli.flags import (
 from pipelines.recipes.annotate import AnnotateRecipe
 from pipelines.recipes.base import load_recipe
 from schemas.errors import UsageError
-from schemas.output_set.recipe_file import held_recipe, read_recipe
+from schemas.output_set.recipe_file import RECIPE_FILE, read_recipe
 from schemas.storage.folder import Folder
 
 
@@ -57,8 +57,10 @@ def annotate(
     The same command takes up a killed run.
     """
     from curation.engines.registry import ENGINES
+    from pipelines.annotate.reuse import reused_kinds, set_recipe
     from pipelines.annotate.run import annotate as run
     from pipelines.engines.flags import engines_of, held_engines
+    from pipelines.engines.named_by_set import refuse_unnamed
 
     ENGINES.trust(*trust_code or ())
     if what is not None and add is None and what.endswith((".yaml", ".yml")):
@@ -72,19 +74,23 @@ def annotate(
             raise UsageError("--add goes by the set's own recipe: leave out --recipe")
         if what is None:
             raise UsageError("--add: name the annotation set, as: shardloom annotate SET --add boxes --output NEW")
-        values, reuse, what = held_recipe(Folder(what)), what, add
+        values, reuse, what = set_recipe(Folder(what)), what, add
     elif recipe is not None:
         values = read_recipe(recipe)
     held = held_engines(values, what if add is None else None)
+    given = engines_of(what, weights, vocabulary, allow_download, allow_out_of_vocabulary, held)
     loaded = load_recipe(
         AnnotateRecipe,
         recipe,
         values,
         input=input or None,
-        engines=engines_of(what, weights, vocabulary, allow_download, allow_out_of_vocabulary, held),
+        engines=given,
         chunk={"samples": chunk},
         run=run_flags(output, workers, address, allow_damaged) | {"reuse": reuse},
     )
+    if reuse is not None:
+        kinds = reused_kinds(load_recipe(AnnotateRecipe, None, set_recipe(Folder(reuse))).engines, loaded.engines)
+        refuse_unnamed(Folder(reuse).path(RECIPE_FILE), loaded.engines, kinds, given)
     with contextlib.redirect_stdout(sys.stderr):  # where Ray's words on lost workers belong as well
         totals = run(loaded, output_of(loaded), quiet=json_)
     report(totals, output_of(loaded), json_)

@@ -25,6 +25,7 @@ from pipelines.cli.shard import shard
 from pipelines.cli.stats import stats
 from pipelines.cli.train import train
 from pipelines.cli.verify import verify
+from pipelines.cluster.private_files import remove_private_folders
 from schemas.errors import ShardloomError, UsageError, one_line
 from schemas.storage.folder import use_options
 from schemas.terminal import say
@@ -113,5 +114,6 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 def _fail(line: str, code: int) -> NoReturn:
     say(one_line(line, LINE))
     if any(thread.name == GRAPH_THREAD for thread in threading.enumerate()):
+        remove_private_folders()
         os._exit(code)  # a graph at a halt can't be stopped, and Ray's own exit would wait for it
     sys.exit(code)

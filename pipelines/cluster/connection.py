@@ -1,5 +1,6 @@
 """The Ray cluster that a run uses: a running one, or one of our own on this machine."""
 
+import atexit
 import contextlib
 import logging
 import math
@@ -16,7 +17,18 @@ import ray
 from pipelines import GRAPH_THREAD
 from pipelines.cluster.capacity import READING_CPUS
 from pipelines.cluster.machine import cores, memory
-from pipelines.cluster.ray_internals import prefer_the_drivers_environment, silence_native_log
+from pipelines.cluster.private_files import (
+    holds_private_folder,
+    make_private_folder,
+    protect_token,
+    remove_private_folders,
+)
+from pipelines.cluster.ray_internals import (
+    files_below,
+    prefer_the_drivers_environment,
+    silence_native_log,
+    staying_on_this_machine,
+)
 from pipelines.recipes.base import RunOptions
 from schemas.errors import ShardloomError, UsageError, one_line
 from schemas.own_packages import FOUND_FIRST
@@ -61,6 +73,7 @@ def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None
         if _namespace() == namespace and (address or _fits(wanted, store)):
             return
         ray.shutdown()  # an earlier run of this process asked for less, or for another cluster
+        remove_private_folders()
     silence_native_log()
     logging.getLogger("ray").setLevel(logging.ERROR)
     options: dict[str, object] = {"address": address, "namespace": namespace}
@@ -69,14 +82,27 @@ def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None
         prefer_the_drivers_environment()
     if not address:
         options |= {"address": "local", "num_cpus": wanted, "object_store_memory": store, "include_dashboard": False}
+        options |= files_below(make_private_folder())
+        protect_token()
     on_term = signal.getsignal(signal.SIGTERM)
     try:
-        _start(options, tries=1 if address else 2)
+        with contextlib.nullcontext() if address else staying_on_this_machine():
+            _start(options, tries=1 if address else 2)
     except Exception as error:  # noqa: BLE001 - Ray has no class of its own for a node that is too slow to start
         raise ShardloomError(f"cannot use Ray at {address or 'this machine'}: {one_line(error)}") from None
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, on_term)  # Ray's own handler would print a native stack
+
+
+@atexit.register  # runs before Ray's own, which was registered when Ray was imported
+def _end_own_cluster() -> None:
+    """Ends the cluster of our own and removes its files. Does nothing in workers, which have started none."""
+    if not holds_private_folder():
+        return
+    if ray.is_initialized() and not is_callers():
+        ray.shutdown()
+    remove_private_folders()
 
 
 def _start(options: dict[str, object], tries: int) -> None:

@@ -13,6 +13,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipelines.cluster.attempts import Attempts, Range
 
+MAX_HANGS = 12  # of engines, one after another: halving finds a sample of 256 in nine
+
 
 @dataclass(slots=True)
 class StageCounts:
@@ -58,6 +60,7 @@ class Ledger:
         self._queues: dict[str, set[str]] = {stage: set() for stage in stages}  # sets, for a chunk may be done twice
         self._attempts: dict[str, dict[str, Attempts]] = {stage: {} for stage in stages}
         self._since: dict[tuple[str, str], float] = {}  # when a chunk at work was begun
+        self._hangs = dict.fromkeys(stages, 0)  # since an image was last done
         self._heard = now
         self._moved = dict.fromkeys(stages, now)
         self._began: dict[str, float] = {}
@@ -102,10 +105,25 @@ class Ledger:
         if chunk in self._attempts[stage]:  # a ledger that has started again knows nothing of it
             self._attempts[stage][chunk].at_work = at_work
 
+    def hang(self, stage: str, chunk: str, at_work: Range, is_decoding: bool) -> bool:
+        """A worker is at these samples without end. Says whether it is to end, so that the sample is found.
+
+        Not where an engine has done no image at all, or none between so many hangs: then it is no sample's fault, and
+        the run is to end.
+        """
+        attempts = self._attempts[stage].get(chunk)
+        if attempts is None or (not is_decoding and not self._stages[stage].images) or self._hangs[stage] >= MAX_HANGS:
+            return False
+        self._move(stage)
+        self._hangs[stage] += not is_decoding
+        attempts.hung(at_work, is_decoding)
+        return True
+
     def beat(self, stage: str, images: int, busy_seconds: float) -> None:
         """Images done since the last beat, and the time that they took."""
         self._move(stage)
         self._stages[stage].images += images
+        self._hangs[stage] = 0 if images else self._hangs[stage]
         self._stages[stage].busy_seconds += busy_seconds
 
     def finish(self, stage: str, chunk: str) -> None:

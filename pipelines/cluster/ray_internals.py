@@ -5,7 +5,10 @@ test looks each name up in the installed Ray. Ray is imported in the functions: 
 jobs take to run.
 """
 
+import contextlib
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 TESTED_FROM, TESTED_BELOW = "2.60", "2.64"
 """The versions of Ray that this was tested with: from the first on, up to the second, which is not one of them."""
@@ -39,6 +42,27 @@ def prefer_the_drivers_environment() -> None:
 def silence_retried_errors() -> None:
     """Keeps Ray from logging each task that it sends to another worker as failed."""
     os.environ.setdefault(LOG_RETRIED_ERRORS, "0")
+
+
+@contextlib.contextmanager
+def staying_on_this_machine() -> Iterator[None]:
+    """Lets a cluster that is started meanwhile listen on the loopback interface alone.
+
+    Ray turns a loopback address that it is given into the machine's own; this is how it keeps laptops' firewalls still.
+    """
+    from ray._private import ray_constants
+
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+def files_below(folder: Path) -> dict[str, object]:
+    """Returns the option of `ray.init` that keeps the files of a new cluster in this folder."""
+    return {"_temp_dir": str(folder)}
 
 
 def put_value(key: str, value: str) -> None:

@@ -1,7 +1,7 @@
 """The engines that a recipe chooses: looked up, checked before a run, and made in a worker."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -72,19 +72,27 @@ def needs_pixels(kind: EngineKind, options: EngineOptions) -> bool:
     return find_engine(kind, options.engine).needs_pixels
 
 
-def check_engines(chosen: Mapping[EngineKind, EngineOptions]) -> list[str]:
+def check_settings(chosen: Mapping[EngineKind, EngineOptions]) -> None:
+    """Raises `UsageError` for engines that there are not, and for settings that they don't take. Reads no file."""
+    for kind, options in chosen.items():
+        _chosen(kind, options)
+
+
+def check_engines(chosen: Mapping[EngineKind, EngineOptions], reused: Collection[EngineKind] = ()) -> list[str]:
     """Raises `UsageError` for what is wrong with engines before any work is done. Loads no weights.
 
-    Returns what the user should be told of the engines.
+    Of engines that are `reused`, because their annotations are there already, nothing needs to be at hand. Returns what
+    the user should be told of the others.
     """
     engines = {kind: _chosen(kind, options) for kind, options in chosen.items()}
     others = Others()
-    if "tags" in engines:
+    is_checked = any(declaration.check and kind not in reused for kind, (declaration, _) in engines.items())
+    if "tags" in engines and ("tags" not in reused or is_checked):
         declaration, settings = engines["tags"]
         others = Others(None if declaration.vocabulary is None else declaration.vocabulary(settings))
     notices: list[str] = []
     for kind, (declaration, settings) in engines.items():
-        if declaration.check is not None:
+        if declaration.check is not None and kind not in reused:
             with _named(kind, chosen[kind]):
                 notices += declaration.check(settings, others)
     return notices

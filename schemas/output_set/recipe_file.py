@@ -119,6 +119,6 @@ def _fault(fault: dict[str, Any]) -> str:
 
 
 def shown(value: Any) -> str:
-    """Returns a value of a recipe for an error's line: its first `MAX_SHOWN` characters."""
+    """Returns a value as an error shows it: on one line, and not all of a long one."""
     found = repr(value)
     return found if len(found) <= MAX_SHOWN else f"{found[:MAX_SHOWN]}..."

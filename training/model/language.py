@@ -4,6 +4,7 @@ The tables of a published model stay as they are. The new tokens' rows lie apart
 wide: 32012 of Phi-3's 32064 rows (those for which there are tokens), and three of their own.
 """
 
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,12 @@ _WEIGHTS = WeightsFormat(
     switch="model.allow_download=true",
 )
 _SCALES = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # what some models do to logits after the head
+
+
+_EXPERTS = re.compile(r"(?:moe_)?n(?:um)?_(?:local_|routed_)?experts")
+"""The settings that say how many experts a layer has."""
+_EXPERT_MODULE = re.compile(r"(?:^|[._])(?:experts?|moe|router)(?:[._]|$)")
+"""Matches the paths of a mixture's modules."""
 
 
 class LanguageModel(nn.Module):
@@ -130,12 +137,13 @@ class LanguageModel(nn.Module):
 
 def causal_model(options: PartOptions, attention: Implementation, allow_download: bool) -> "PreTrainedModel":
     """The model itself, in float32: loaded, or new by torch's random numbers. `UsageError` says what is wrong."""
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     if options.pretrained is None:
         return _new(_config(options.config), attention)
     folder = _WEIGHTS.local_folder(options.pretrained, allow_download) or _WEIGHTS.fetch(options.pretrained)
     _WEIGHTS.model_type(folder)
+    _refuse_mixture(_WEIGHTS.load(folder, AutoConfig, trust_remote_code=False))  # before gigabytes are read
     model, loaded = _WEIGHTS.load(
         folder,
         AutoModelForCausalLM,
@@ -164,6 +172,7 @@ def _config(settings: dict[str, Any]) -> "PreTrainedConfig":
 def _new(config: "PreTrainedConfig", attention: Implementation) -> "PreTrainedModel":
     from transformers import AutoModelForCausalLM
 
+    _refuse_mixture(config)
     try:
         model: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
             config, attn_implementation=attention, dtype=torch.float32, trust_remote_code=False
@@ -182,7 +191,23 @@ def _checked(model: "PreTrainedModel") -> "PreTrainedModel":
         raise UsageError(f"language: {model.config.model_type} keeps its layers elsewhere; pass another model")
     if other := set(getattr(model.config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}:
         raise UsageError(f"language: {model.config.model_type} has layers of {other.pop()}; pass another model")
+    if next((name for name, _ in model.named_modules() if _EXPERT_MODULE.search(name)), None) is not None:
+        raise _of_experts(model.config.model_type)
     return model
+
+
+def _refuse_mixture(config: "PreTrainedConfig") -> None:
+    """Raises `UsageError` for a mixture of experts.
+
+    Their auxiliary losses are not added here, and FLOPs and learning rates by size would count all experts as used.
+    """
+    for name, value in config.get_text_config().to_dict().items():
+        if _EXPERTS.fullmatch(name) and isinstance(value, int) and value > 1:
+            raise _of_experts(config.model_type)
+
+
+def _of_experts(kind: str) -> UsageError:
+    return UsageError(f"language: {kind} is a mixture of experts, which can't be trained here yet; pass a dense model")
 
 
 def _tables(lm: "PreTrainedModel") -> tuple[nn.Embedding, nn.Linear]:

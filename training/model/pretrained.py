@@ -107,7 +107,14 @@ def read_options(folder: Path) -> ModelOptions:
     if (kind := _model_type(folder)) != MODEL_TYPE:
         raise UsageError(f"model: {folder / CONFIG_FILE} is of a {kind}; pass a folder of save_pretrained")
     with _of_a_model(folder) as config:
-        return ModelOptions.model_validate(_exported_options(config) | {"tokenizer": str(folder)})
+        options = ModelOptions.model_validate(_exported_options(config) | {"tokenizer": str(folder)})
+    parts = {"vision": options.vision, "language": options.language}
+    if outside := [f"{name}.pretrained" for name, part in parts.items() if part.pretrained is not None]:
+        raise UsageError(
+            f"model: {folder / CONFIG_FILE} names weights elsewhere ({' and '.join(outside)}), which no export does; "
+            "pass another folder"
+        )
+    return options.model_copy(update={"allow_download": False})  # a folder of weights makes nothing be fetched
 
 
 def read_prompts(folder: str | Path) -> PromptOptions:

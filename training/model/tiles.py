@@ -22,8 +22,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from curation.images.cpu_bound import OutOfTime, cpu_bound
 from curation.images.decode import DecodeLimits, RgbImage
 from curation.images.decode import decode as decode_whole
+from curation.images.jpeg_scans import has_too_many_scans
 from training.model.anyres import AnyResolutionOptions, Grid, Size, layout, valid_cells
 
 Cut = tuple[NDArray[np.uint8], NDArray[np.bool_], Grid]
@@ -100,10 +102,10 @@ def _decode(data: bytes, needed: Callable[[Size], Size]) -> Picture:
 
 def _reduced(data: bytes, needed: Callable[[Size], Size]) -> Picture | None:
     """A JPEG decoded at a fraction of its size; None where that can't be, with all that is out of the ordinary."""
-    if not data.startswith(b"\xff\xd8\xff"):
+    if not data.startswith(b"\xff\xd8\xff") or has_too_many_scans(data):
         return None
     try:
-        with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+        with cpu_bound(LIMITS.max_seconds), Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
             size = image.size
             want = [math.ceil(_MARGIN * side) for side in needed(size)]
             if min(size[0] // want[0], size[1] // want[1]) < 2 or size[0] * size[1] > LIMITS.max_pixels:
@@ -113,7 +115,7 @@ def _reduced(data: bytes, needed: Callable[[Size], Size]) -> Picture | None:
                 return None
             drafted = image.draft(None, (want[0], want[1]))
             return None if drafted is None else Picture(_pixels(image), size, drafted[1][2:])
-    except Exception:  # noqa: BLE001 - what is wrong with it is for the full decoder to say
+    except (OutOfTime, Exception):  # noqa: BLE001 - what is wrong with it is for the full decoder to say
         return None
 
 

@@ -21,6 +21,7 @@ _WEIGHTS = WeightsFormat(
     key="model.vision.pretrained",
     switch="model.allow_download=true",
 )
+_MODEL_TYPE = "siglip_vision_model"
 _OTHER_HALF = ("text_model.", "logit_scale", "logit_bias")  # of a whole SigLIP
 
 
@@ -47,6 +48,8 @@ class VisionTower(nn.Module):
         """With random weights; `config` as in `SiglipVisionConfig`. Raises `UsageError` for what is none."""
         from transformers import SiglipVisionConfig, SiglipVisionModel
 
+        if (kind := config.get("model_type", _MODEL_TYPE)) != _MODEL_TYPE:  # SiglipVisionConfig would take no notice
+            raise UsageError(f"vision: vision.config is of a {kind!r}; only {_MODEL_TYPE!r} can be made")
         known = SiglipVisionConfig().to_dict()
         if unknown := sorted(config.keys() - known.keys()):  # transformers would take and ignore them
             raise UsageError(f"vision: no setting of a SigLIP tower: {', '.join(unknown)}; correct vision.config")
@@ -67,7 +70,7 @@ class VisionTower(nn.Module):
 
         folder = _WEIGHTS.local_folder(name, allow_download) or _WEIGHTS.fetch(name)
         model_type = _WEIGHTS.model_type(folder)
-        if model_type not in ("siglip", "siglip_vision_model"):
+        if model_type not in ("siglip", _MODEL_TYPE):
             raise _WEIGHTS.unfit(f"{folder} holds a model of type {model_type!r}; pass one of type 'siglip'")
         model, loaded = _WEIGHTS.load(
             folder,

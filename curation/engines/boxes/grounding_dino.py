@@ -197,5 +197,6 @@ ENGINE = EngineDeclaration(
     settings=GroundingDinoSettings,
     make=GroundingDino,
     check=check_demonstration,
+    outside=("weights", "allow_download"),
     is_default=True,
 )

@@ -248,4 +248,5 @@ ENGINE = EngineDeclaration(
     make=GroundingDinoPy,
     environment="groundingdino-py",
     check=check,
+    outside=("weights", "allow_download"),
 )

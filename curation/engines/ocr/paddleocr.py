@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -124,6 +125,20 @@ def check(settings: PaddleOcrSettings, _: Others) -> list[str]:
     return []
 
 
+def private_cache(root: Path) -> Path:
+    """Makes the folder below `root` that PaddleOCR keeps files in, or takes the one of the last run.
+
+    Raises `UsageError` for one that another user has made there, or may write to: its name can be foreseen.
+    """
+    folder = root / f"paddlex-{os.getuid()}"
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise UsageError(f"paddleocr: {folder} is not this user's alone; set PADDLE_PDX_CACHE_HOME to a folder that is")
+    return folder
+
+
 class PaddleOcr:
     """An `OcrEngine`. The same image gives the same lines and floats, whatever else is in its batch."""
 
@@ -132,7 +147,7 @@ class PaddleOcr:
         self.settings = settings or PaddleOcrSettings()
         weights = find_weights(self.settings.weights)
         # It keeps files in the home folder else, which a container's user may not have.
-        os.environ.setdefault("PADDLE_PDX_CACHE_HOME", str(Path(tempfile.gettempdir()) / f"paddlex-{os.getuid()}"))
+        os.environ.setdefault("PADDLE_PDX_CACHE_HOME", str(private_cache(Path(tempfile.gettempdir()))))
         try:
             import cv2
             from paddleocr import PaddleOCR  # type: ignore[import-not-found]
@@ -264,5 +279,11 @@ def _paddle() -> list[str]:
 
 
 ENGINE = EngineDeclaration(
-    name="paddleocr", kind=OCR, settings=PaddleOcrSettings, make=PaddleOcr, environment=environment, check=check
+    name="paddleocr",
+    kind=OCR,
+    settings=PaddleOcrSettings,
+    make=PaddleOcr,
+    environment=environment,
+    check=check,
+    outside=("weights",),
 )

@@ -12,4 +12,6 @@ def make(settings: RapidOcrSettings) -> OcrEngine:
     return RapidOcr(settings)
 
 
-ENGINE = EngineDeclaration(name="rapidocr", kind=OCR, settings=RapidOcrSettings, make=make, is_default=True)
+ENGINE = EngineDeclaration(
+    name="rapidocr", kind=OCR, settings=RapidOcrSettings, make=make, outside=("weights",), is_default=True
+)

@@ -27,5 +27,6 @@ ENGINE = EngineDeclaration(
     make=make,
     needs_pixels=False,
     vocabulary=find_names,
+    outside=("vocabulary",),
     is_default=True,
 )

@@ -190,4 +190,5 @@ ENGINE = EngineDeclaration(
     check=check,
     prepare=SiglipTags.prepare,
     vocabulary=find_names,
+    outside=("weights", "allow_download", "vocabulary"),
 )

@@ -1,5 +1,9 @@
 """Which cluster a run uses: its own, the one at its address, or what its caller uses already."""
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +13,7 @@ from pipelines.cluster.connection import connect
 from pipelines.cluster.runner import Runner
 from pipelines.recipes.base import RunOptions
 from schemas.errors import UsageError
+from tests.conftest import REPOSITORY
 from tests.pipelines.support.drivers import cluster_that_offers
 
 pytestmark = pytest.mark.ray  # beside the tests of the group: it takes what clusters take to start
@@ -48,6 +53,62 @@ def test_a_run_is_where_it_asks_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(UsageError) as error:
             connect(RunOptions(address="10.0.0.1:6379"), STORE)
         assert str(error.value) == f"this process uses Ray at {cluster.address}, and the run asks for 10.0.0.1:6379"
+
+
+PRIVATE = """
+import json, os, ray
+from pathlib import Path
+from pipelines.cluster.connection import connect
+from pipelines.recipes.base import RunOptions
+
+def descendants(pid):
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            yield child
+            yield from descendants(child)
+
+def listening():
+    inodes = {}
+    for name in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A":
+                inodes[f"socket:[{fields[9]}]"] = fields[1].partition(":")[0]
+    held = set()
+    for pid in ["self", *descendants(os.getpid())]:
+        try:
+            held |= {os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()}
+        except OSError:
+            continue
+    return sorted({inodes[link] for link in held if link in inodes})
+
+connect(RunOptions(workers=1), 100 << 20)
+assert ray.get(ray.remote(lambda: 7).remote()) == 7
+folder = Path(ray._private.worker._global_node.get_session_dir_path()).parents[1]
+token = Path.home() / ".ray/auth_token"
+print(json.dumps([str(folder), oct(folder.stat().st_mode), oct(token.stat().st_mode), listening()]))
+"""
+LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F"}  # 127.0.0.1, as the kernel lists it
+
+
+@pytest.mark.xdist_group("ray")
+def test_a_cluster_of_our_own_is_nobody_elses(tmp_path: Path) -> None:
+    """On a shared machine: it listens to no other machine, its files are private, and none stays."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    done = subprocess.run(
+        [sys.executable, "-c", PRIVATE],
+        cwd=REPOSITORY,
+        env=environment | {"HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    folder, folder_mode, token_mode, listening = json.loads(done.stdout)
+    assert (folder_mode, token_mode) == ("0o40700", "0o100600")
+    assert listening
+    assert set(listening) <= LOOPBACK
+    assert not Path(folder).exists()
 
 
 @pytest.mark.slow

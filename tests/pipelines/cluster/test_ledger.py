@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.cluster.ledger import Ledger, StageCounts, StageState
+from pipelines.cluster.ledger import MAX_HANGS, Ledger, StageCounts, StageState
 
 
 class Clock:
@@ -115,3 +115,33 @@ def test_workers_of_a_ledger_that_has_started_again(clock: Clock) -> None:
     ledger.begin("ocr", "a/2", 4)
     counts = StageCounts(2, 0, 1, recycled=1, offered_seconds=2 * 10, working_seconds=10)
     assert ledger.snapshot().stages["ocr"] == counts
+
+
+def test_a_worker_that_hangs_is_ended_where_that_helps(clock: Clock) -> None:
+    ledger = Ledger(["decode", "ocr"])
+    ledger.begin("decode", "a/0", 4)
+    ledger.begin("ocr", "a/0", 4)
+    clock.now += 50
+    assert not ledger.hang("ocr", "a/0", (0, 4), is_decoding=False), "the engine has done nothing yet: it may be broken"
+    assert ledger.snapshot().idle_seconds == 50, "so that the run ends"
+    assert ledger.hang("decode", "a/0", (2, 3), is_decoding=True)
+    assert ledger.snapshot().idle_seconds == 0
+    attempts = ledger.begin("decode", "a/0", 4)
+    assert (attempts.killers, attempts.careful, ledger.snapshot().stages["decode"].deaths) == ([2], True, 1)
+    chunk(ledger, "ocr", "a/1")
+    assert ledger.hang("ocr", "a/0", (0, 4), is_decoding=False)
+    assert ledger.begin("ocr", "a/0", 4).ranges(4, 4) == [(0, 2), (2, 4)]
+    assert not ledger.hang("ocr", "b/0", (0, 4), is_decoding=False), "a chunk that it knows nothing of"
+
+
+@pytest.mark.usefixtures("clock")
+def test_an_engine_that_hangs_at_everything_ends_the_run() -> None:
+    ledger = Ledger(["ocr"])
+    chunk(ledger, "ocr", "a/0")
+    ledger.begin("ocr", "a/1", 4)
+    for _ in range(2):
+        assert [ledger.hang("ocr", "a/1", (0, 4), is_decoding=False) for _ in range(MAX_HANGS + 1)] == [
+            *([True] * MAX_HANGS),
+            False,
+        ]
+        ledger.beat("ocr", 1, 1.0)

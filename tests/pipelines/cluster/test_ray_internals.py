@@ -36,6 +36,8 @@ MEMBERS = [  # of classes and modules, where an import tells nothing of them
     ("ray.data._internal.execution.streaming_executor", "StreamingExecutor", "self._topology"),
     ("ray.data._internal.execution.operators.map_operator", "MapOperator", "self._output_blocks_stats"),
     ("ray.data._internal.execution", "streaming_executor_state", "timeout=WAIT_FOR_TASK_COMPLETION_TIMEOUT_S"),
+    ("ray._private", "services", "if not ray_constants.ENABLE_RAY_CLUSTER:"),
+    ("ray._private", "worker", 'kwargs.pop("_temp_dir"'),
     ("ray._private.runtime_env.packaging", "pin_runtime_env_uri", "expiration_s"),
     ("ray._private.runtime_env.py_modules", "upload_py_modules_if_needed", "include_gitignore"),
 ]

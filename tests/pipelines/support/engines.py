@@ -108,6 +108,19 @@ class HangingOcr(PixelOcr):
         return super().read(image)
 
 
+class HangingWideOcr(PixelOcr):
+    """Never comes back from images of one width."""
+
+    def __init__(self, settings: WidthSettings) -> None:
+        super().__init__(settings)
+        self.width = settings.width
+
+    def read(self, image: RgbImage) -> list[TextLine]:
+        if image.shape[1] == self.width:
+            time.sleep(3600)
+        return super().read(image)
+
+
 class PixelBoxes:
     """Boxes every name by the mean colour of its image, and scores it by what else is in the batch.
 
@@ -187,6 +200,7 @@ PLACED_OCR = EngineDeclaration(name="PlacedOcr", kind=OCR, settings=PixelSetting
 KILLER_OCR = EngineDeclaration(name="KillerOcr", kind=OCR, settings=WidthSettings, make=KillerOcr)
 FAILING_OCR = EngineDeclaration(name="FailingOcr", kind=OCR, settings=WidthSettings, make=FailingOcr)
 HANGING_OCR = EngineDeclaration(name="HangingOcr", kind=OCR, settings=PixelSettings, make=HangingOcr)
+HANGING_WIDE_OCR = EngineDeclaration(name="HangingWideOcr", kind=OCR, settings=WidthSettings, make=HangingWideOcr)
 PIXEL_BOXES = EngineDeclaration(name="PixelBoxes", kind=BOXES, settings=Options, make=PixelBoxes)
 PLACED_BOXES = EngineDeclaration(name="PlacedBoxes", kind=BOXES, settings=Options, make=PlacedBoxes)
 KILLER_BOXES = EngineDeclaration(name="KillerBoxes", kind=BOXES, settings=WidthSettings, make=KillerBoxes)

@@ -1,5 +1,6 @@
 """The tables' new rows, apart from the published ones; one behaviour for all of transformers' models."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,32 @@ def test_from_a_folder(tmp_path: Path) -> None:
     assert model.config._attn_implementation == "eager"
     for key, tensor in saved.state_dict().items():
         assert torch.equal(model.state_dict()[key], tensor.float())
+
+
+MIXTURES = {
+    "mixtral": {"num_local_experts": 2},
+    "qwen2_moe": {"num_experts": 2, "moe_intermediate_size": 32, "shared_expert_intermediate_size": 32},
+    "granitemoe": {"num_local_experts": 2},
+    "deepseek_v3": {"n_routed_experts": 2, "n_group": 1, "topk_group": 1, "first_k_dense_replace": 1},
+}
+
+
+@pytest.mark.parametrize("kind", MIXTURES)
+def test_mixtures_of_experts_are_refused(kind: str, tmp_path: Path) -> None:
+    """By their settings, before any weight is read; by their modules where settings of another name say so."""
+    line = f"^language: {kind} is a mixture of experts, which can't be trained here yet; pass a dense model$"
+    config = tiny.PHI3 | {"model_type": kind} | MIXTURES[kind]
+    with pytest.raises(UsageError, match=line):
+        causal_model(PartOptions(config=config), "sdpa", False)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UsageError, match=line):
+        causal_model(PartOptions(pretrained=str(tmp_path)), "sdpa", False)
+
+
+def test_a_mixture_is_known_by_its_modules() -> None:
+    config = tiny.PHI3 | {"model_type": "mixtral", "num_local_experts": 1, "num_experts_per_tok": 1}
+    with pytest.raises(UsageError, match=r"^language: mixtral is a mixture of experts"):
+        causal_model(PartOptions(config=config), "sdpa", False)
 
 
 def test_what_is_wrong_is_one_line(tmp_path: Path) -> None:

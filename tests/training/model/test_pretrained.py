@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -15,7 +16,7 @@ from tests.conftest import REPOSITORY
 from tests.training.support import tiny
 from tests.training.support.tiny import pack, picture
 from training.model import pretrained
-from training.model.pretrained import build_model, load_pretrained, save_pretrained
+from training.model.pretrained import build_model, load_pretrained, read_options, save_pretrained
 from training.model.tokens import load_tokenizer
 
 CONFIGS = {
@@ -237,3 +238,20 @@ def test_damaged_folders(copy: Path, tmp_path: Path) -> None:
             load_pretrained(copy)
     with pytest.raises(UsageError, match=r"^model: cannot read .*none/config\.json: No such file or directory; pass a"):
         load_pretrained(tmp_path / "none")
+
+
+def test_an_export_names_nothing_elsewhere(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No folder makes weights be loaded from another, nor anything be fetched."""
+    asked: list[str] = []
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **_: asked.append(name))
+    config = json.loads((copy / "config.json").read_text())
+    elsewhere = {"language": {"pretrained": "someone/weights"}, "allow_download": True}
+    (copy / "config.json").write_text(json.dumps(config | {"model": config["model"] | elsewhere}))
+    with pytest.raises(
+        UsageError,
+        match=r"^model: .*config\.json names weights elsewhere \(language\.pretrained\), which no export does",
+    ):
+        load_pretrained(copy)
+    (copy / "config.json").write_text(json.dumps(config | {"model": config["model"] | {"allow_download": True}}))
+    assert read_options(copy).allow_download is False
+    assert asked == []

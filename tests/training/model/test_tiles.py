@@ -14,6 +14,7 @@ from PIL import Image
 from curation.images.decode import decode as decode_whole
 from schemas.records.quarantine import Reason, Rejected
 from tests.conftest import jpeg
+from tests.curation.images.support.many_scans import many_scans
 from training.model.anyres import AnyResolutionOptions, valid_cells
 from training.model.tiles import LIMITS, Picture, cut, decode, read
 
@@ -198,6 +199,12 @@ def test_bad_images_are_rejected_as_ever() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of odd tags
+def test_a_jpeg_of_thousands_of_scans_is_refused_before_it_is_decoded() -> None:
+    with pytest.raises(Rejected) as fault:
+        decode(many_scans(5000, side=4000), 384)
+    assert (fault.value.reason, fault.value.detail) == (Reason.DECODE_ERROR, "JPEG: 5000 scans, the limit is 100")
+
+
 def test_hostile_files_end_as_with_the_full_decoder(data: Path) -> None:
     for entry in json.loads((data / "hostile/expected.json").read_text())["files"]:
         content = (data / entry["file"]).read_bytes()

@@ -158,6 +158,11 @@ def test_made_alike_from_the_same_seed() -> None:
             "vision: no tower can be made of vision.config: ValueError: embed_dim must",
         ),
         (TINY | {"hidden_size": "x"}, "vision: no tower can be made of vision.config: Strict"),
+        (
+            TINY | {"model_type": "clip_vision_model"},
+            "vision: vision.config is of a 'clip_vision_model'; only 'siglip_vision_model' can be made$",
+        ),
+        (TINY | {"model_type": "siglip2_vision_model"}, "vision: vision.config is of a 'siglip2_vision_model'; only "),
     ],
 )
 def test_configurations_of_no_tower(config: dict[str, Any], message: str) -> None:
@@ -191,6 +196,21 @@ def test_another_kind_of_model(siglip: Path, tmp_path: Path) -> None:
     set_json(tmp_path / "clip/config.json", model_type="clip")
     with pytest.raises(UsageError, match="holds a model of type 'clip'; pass one of type 'siglip'"):
         VisionTower.load(str(tmp_path / "clip"), allow_download=False)
+
+
+def test_a_tower_of_its_own_name_is_made() -> None:
+    assert VisionTower.new(TINY | {"model_type": "siglip_vision_model"}).cells == VisionTower.new(TINY).cells == 16
+
+
+def test_code_from_the_hub_is_never_asked_for(siglip: Path, tmp_path: Path) -> None:
+    """transformers takes an attention named by a repository for code to fetch, in parts of a configuration as well."""
+    folder = Path(shutil.copytree(siglip, tmp_path / "kernel"))
+    vision = json.loads((siglip / "config.json").read_text())["vision_config"]
+    for fault in ({"attn_implementation": "some/kernel"}, {"vision_config": vision | {"attn_implementation": "a/b:c"}}):
+        shutil.copy(siglip / "config.json", folder)
+        set_json(folder / "config.json", **fault)
+        with pytest.raises(UsageError, match=r"^vision: .*config\.json asks for code from the hub \(attn_impl.*: \w+/"):
+            VisionTower.load(str(folder), allow_download=False)
 
 
 def test_pickled_weights_are_never_read(siglip: Path, tmp_path: Path) -> None:

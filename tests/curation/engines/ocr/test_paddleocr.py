@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+import stat
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 import rapidocr
 from PIL import Image, ImageDraw, ImageFont
 
-from curation.engines.ocr.paddleocr import find_weights
+from curation.engines.ocr.paddleocr import find_weights, private_cache
 from curation.engines.ocr.runtime.rapidocr import RapidOcr
 from curation.images.decode import RgbImage
 from pipelines.environments.python import interpreter_of, mark_of
@@ -172,3 +173,17 @@ def test_weights_that_need_paddlepaddle_say_so(tmp_path: Path) -> None:
     own = files(tmp_path, *(f"{m}/inference.{end}" for m in ("det", "rec") for end in ("json", "pdiparams", "yml")))
     with pytest.raises(AssertionError, match="UsageError: paddleocr: these weights need paddlepaddle, which is not in"):
         read(interpreter_of("paddleocr"), tmp_path, [], weights=str(own))
+
+
+def test_the_folder_that_paddleocr_keeps_files_in_is_this_users_alone(tmp_path: Path) -> None:
+    folder = private_cache(tmp_path)
+    assert (folder.parent, stat.S_IMODE(folder.stat().st_mode)) == (tmp_path, 0o700)
+    assert private_cache(tmp_path) == folder
+    folder.chmod(0o777)
+    with pytest.raises(UsageError, match=r"^paddleocr: .*/paddlex-\d+ is not this user's alone; set PADDLE_PDX_"):
+        private_cache(tmp_path)
+    folder.rmdir()
+    (tmp_path / "elsewhere").mkdir()
+    folder.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match="is not this user's alone"):
+        private_cache(tmp_path)

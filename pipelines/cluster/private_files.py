@@ -1,0 +1,86 @@
+"""What a cluster of our own leaves on a machine that others use too: files that they can't read, for no longer than it.
+
+Ray itself would keep logs and sockets in `/tmp/ray`, which everyone may enter, and leave a folder a run there. The
+token that its processes know each other by it writes for everyone to read.
+"""
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import TextIO
+
+PREFIX = "shardloom-"
+LOCK = "lock"
+TOKEN_FILE = ".ray/auth_token"  # in the home folder
+OLD_SECONDS = 60.0  # a folder that is younger may not be locked yet
+LONGEST_ROOT = 20  # characters: sockets below it have names of 107 at most
+
+_held: dict[Path, TextIO] = {}  # this process's folders, with their locks
+
+
+def make_private_folder() -> Path:
+    """Makes a folder for the cluster's files, below one that nobody else can enter.
+
+    Ray lets everyone into the folder that it is given. Removes what runs that were killed have left.
+    """
+    root = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
+    if len(str(root)) > LONGEST_ROOT:
+        root = Path("/tmp")
+    _remove_left(root)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=root))
+    lock = (folder / LOCK).open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    _held[folder] = lock
+    return folder / "ray"
+
+
+def holds_private_folder() -> bool:
+    """Says whether this process has made one that is still there."""
+    return bool(_held)
+
+
+def remove_private_folders() -> None:
+    """Removes this process's folders, whose cluster has ended or is about to."""
+    for folder, lock in list(_held.items()):
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.close()
+        del _held[folder]
+
+
+def protect_token() -> None:
+    """Makes Ray's token readable by nobody else, before Ray makes it or as it was made by an earlier version.
+
+    Leaves one alone that the user passes by a variable, and lets Ray say what it can't write.
+    """
+    if os.environ.get("RAY_AUTH_MODE", "token") != "token" or "RAY_AUTH_TOKEN" in os.environ:
+        return
+    told = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    path = Path(told) if told else Path.home() / TOKEN_FILE
+    with contextlib.suppress(OSError):
+        if told is None:
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            with contextlib.suppress(FileExistsError), open(path, "x", opener=_open_private) as file:
+                file.write(secrets.token_hex(32))  # as Ray makes it
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _remove_left(root: Path) -> None:
+    """Removes our user's folders that no process holds any more."""
+    for folder in root.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):  # another user's, or gone meanwhile
+            found = folder.lstat()
+            if found.st_uid != os.getuid() or time.time() - found.st_mtime < OLD_SECONDS or folder in _held:
+                continue
+            with (folder / LOCK).open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,54 @@
+"""What a data set's own recipe may not decide when engines are added to the set: what is read, and what is fetched.
+
+Such a recipe comes with the data, which may be another's. Engines whose annotations are there already don't run, and
+need nothing of what it names. One that runs takes weights, word lists and the leave to download from the user alone.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from curation.engines.kinds import EngineKind
+from curation.engines.registry import find_engine
+from pipelines.recipes.annotate import EngineOptions
+from schemas.errors import UsageError
+from schemas.output_set.recipe_file import shown
+
+_FLAGS = {
+    "weights": "--weights {kind}={value}",
+    "allow_download": "--weights {kind}=NAME --allow-download",
+    "vocabulary": "--vocabulary {value}",
+}
+
+
+def refuse_unnamed(
+    where: str,
+    engines: Mapping[EngineKind, EngineOptions],
+    reused: Collection[EngineKind],
+    given: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Raises `UsageError` where an engine would use what only the set's recipe, at `where`, names.
+
+    `engines` are those of the set with what the user has `given` laid over them, `reused` those that will not run.
+    """
+    for kind, options in engines.items():
+        for name in _outside(kind, options, reused, "boxes" in engines and "boxes" not in reused):
+            value = options.settings.get(name)
+            if value in (None, False) or name in (given.get(kind, {}).get("settings") or {}):
+                continue
+            flag = _FLAGS[name].format(kind=kind, value=value) if name in _FLAGS else "a recipe with run.reuse"
+            raise UsageError(
+                f"{where} sets {name} of {kind} to {shown(value)}, and a set does not decide that: "
+                f"pass {flag} if you want it"
+            )
+
+
+def _outside(
+    kind: EngineKind, options: EngineOptions, reused: Collection[EngineKind], adds_boxes: bool
+) -> Collection[str]:
+    """Returns the settings that the user has to name if they are to be used."""
+    declaration = find_engine(kind, options.engine)
+    names = options.settings if declaration.outside is None else declaration.outside
+    if kind not in reused:
+        return list(names)
+    needs_words = adds_boxes and declaration.vocabulary is not None  # demonstration weights are checked against them
+    return [name for name in names if needs_words and name not in ("weights", "allow_download")]

@@ -1,0 +1,97 @@
+"""Workers that never come back are ended, and the sample that holds them is found; a broken engine ends the run."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from curation.images.decode import DecodeLimits
+from pipelines.annotate.chunks import chunk_sample
+from pipelines.annotate.hang_watch import HangWatch
+from pipelines.annotate.run import annotate
+from pipelines.recipes.annotate import AnnotateRecipe
+from pipelines.recipes.shard import ShardRecipe
+from pipelines.shard.run import shard
+from pipelines.verify.run import verify
+from schemas.tar.reader import TarReader
+from tests.conftest import jpeg, write_shard
+from tests.curation.images.support.many_scans import many_scans
+from tests.pipelines.support.sets import ALONE, annotation_set, caption_set, rows
+
+
+def test_what_is_bounded_by_which_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, cpu = [1000.0], [10.0]
+    monkeypatch.setattr("pipelines.annotate.hang_watch.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("pipelines.annotate.hang_watch.time.clock_gettime", lambda _: cpu[0])
+    watch = HangWatch(None, "ocr", 100, DecodeLimits())  # type: ignore[arg-type]
+    assert (watch.work_seconds, watch.decode_seconds) == (70, 40)
+    with watch.at_work("a/0", (0, 4)):
+        engine = watch._at_work
+    with watch.at_work("a/0", (3, 4), is_decoding=True):
+        decoding = watch._at_work
+    assert engine is not None
+    assert decoding is not None
+    assert watch._at_work is None
+
+    def hung(seconds: float, cpu_seconds: float) -> tuple[bool, bool]:
+        clock[0], cpu[0] = 1000 + seconds, 10 + cpu_seconds
+        return watch.is_hung(engine), watch.is_hung(decoding)
+
+    assert hung(35, 35) == (False, False)
+    assert hung(37, 37) == (False, True), "an engine may take what it likes, but for the clock"
+    assert hung(71, 35) == (True, False), "a busy machine makes no image slow"
+    assert hung(71, 1) == (True, True), "it waits for something"
+
+
+def test_the_bounds_are_below_the_patience_of_the_run() -> None:
+    watch = HangWatch(None, "decode", 15, DecodeLimits(max_pixels=170_000_000))  # type: ignore[arg-type]
+    assert watch.work_seconds == watch.decode_seconds == 10.5
+    assert HangWatch(None, "decode", 300, DecodeLimits(max_pixels=170_000_000)).decode_seconds == 106.25  # type: ignore[arg-type]
+
+
+def test_images_of_thousands_of_scans_are_left_out_where_shards_are_read_and_joined(tmp_path: Path) -> None:
+    poison = many_scans(3000, side=5000)
+    write_shard(tmp_path / "00000000.tar", [jpeg(0), poison, jpeg(2)])
+    before = time.process_time()
+    with (tmp_path / "00000000.tar").open("rb") as file:
+        assert [chunk_sample(sample).pixels for sample in TarReader(file)] == [64 * 48, 0, 64 * 48]
+    captions = caption_set(annotation_set(f"{tmp_path}/*.tar", tmp_path / "annotations"), tmp_path / "captions")
+    recipe = ShardRecipe(images=[f"{tmp_path}/*.tar"], captions=str(captions), run=ALONE)
+    totals = shard(recipe, str(tmp_path / "training"))
+    assert (totals.rows_in, totals.rows_out, totals.reasons) == (3, 2, {"decode_error": 1})
+    [row] = rows(tmp_path / "training", "quarantine")
+    assert (row["key"], row["detail"]) == ("000000000001", "JPEG: 3000 scans, the limit is 100")
+    assert time.process_time() - before < 20
+
+
+def hung_shard(folder: Path, hung: set[int], samples: int = 12) -> str:
+    """A shard in which the samples at these places are 80 pixels wide, the others 64."""
+    folder.mkdir()
+    write_shard(folder / "00000000.tar", [jpeg(n, width=80 if n in hung else 64) for n in range(samples)])
+    return f"{folder}/*.tar"
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.xdist_group("ray")
+@pytest.mark.usefixtures("own_engines")
+def test_a_sample_at_which_an_engine_hangs_is_quarantined_and_its_neighbours_stay(tmp_path: Path) -> None:
+    """And so is an image that no decoder would come to the end of."""
+    images = hung_shard(tmp_path / "images", {9})
+    write_shard(tmp_path / "images/00000001.tar", [jpeg(20), many_scans(5000, side=6000), jpeg(22)], first=20)
+    recipe = AnnotateRecipe.model_validate(
+        {
+            "input": images,
+            "engines": {"ocr": {"engine": "HangingWideOcr", "settings": {"width": 80}, "batch_size": 4}},
+            "chunk": {"samples": 4},
+            "run": {"workers": 1, "stall_seconds": 15},
+        }
+    )
+    totals = annotate(recipe, str(tmp_path / "out"))
+    assert (totals.rows_in, totals.rows_out) == (15, 13)
+    assert totals.reasons == {"worker_killed": 1, "decode_error": 1}
+    assert [(row["key"], row["stage"], row["detail"]) for row in rows(tmp_path / "out", "quarantine")] == [
+        ("000000000009", "ocr", "a worker at work on this sample alone came to no end, and was ended"),
+        ("000000000021", "decode", "JPEG: 5000 scans, the limit is 100"),
+    ]
+    assert verify(str(tmp_path / "out")) == (2, [])
