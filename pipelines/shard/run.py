@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable, Iterator
 
+from curation.documents.filters import stored_extension
 from curation.tokens import TokenCounter, token_counter
 from pipelines.inputs.shards import input_shards
 from pipelines.output.job import Context, Job, run_job
@@ -118,7 +119,7 @@ def captioned_image(recipe: ShardRecipe, key: str, shard: str, joined: Joined) -
         text=chosen_caption(joined.captions, recipe),
         captions=joined.captions_json,
         metadata=matched.row.metadata,
-        extension={"jpeg": "jpg", "tiff": "tif"}.get(image.extension, image.extension),
+        extension=stored_extension(image.extension, image.image.data),
         image=image.image.data,
     )
 

@@ -17,6 +17,8 @@ class Reason(StrEnum):
     DUPLICATE_KEY = "duplicate_key"  # the shard had this key before, or the sample has a member twice
     UNSAFE_MEMBER = "unsafe_member"  # a link, a device, or a name that leaves its folder
     INCOMPLETE = "incomplete"  # the shard ends, or stops making sense, inside this sample
+    # its caption or another text to train on
+    NOT_TEXT = "not_text"  # a list, an object, bytes that are not UTF-8, half of a surrogate pair
     # the image
     NOT_AN_IMAGE = "not_an_image"
     UNSUPPORTED_FORMAT = "unsupported_format"  # an image, of a kind that web data should not hold (PSD, EPS, ...)

@@ -8,6 +8,7 @@ from typing import Any
 
 from schemas.records.document import MAX_JSON, Draft, DraftImage, ImageSource, parse_json, parse_object
 from schemas.records.quarantine import Reason, Rejected
+from schemas.records.training_text import is_number, training_text
 
 MAX_PARTS = 100_000  # of one document; the longest books on the web have a few thousand paragraphs
 
@@ -41,19 +42,48 @@ def caption_image(value: Any) -> DraftImage:
 
 def caption_text(value: Any) -> str:
     """A caption without the space around it. Raises `Rejected(no_caption)` when nothing is left."""
-    text = (optional_text(value, "the caption") or "").strip()
+    text = (trained_text(value, "the caption") or "").strip().lstrip("\ufeff").lstrip()
     if not text:
         raise Rejected(Reason.NO_CAPTION, "the caption is empty")
     return text
 
 
+def trained_text(value: Any, name: str) -> str | None:
+    """A text that a trainer learns, as it stands but for a byte order mark; a number is one, null and NaN are none.
+
+    Raises `Rejected`: `malformed_row` for a value of another kind, `not_text` for what no text can hold.
+    """
+    if value is not None and not isinstance(value, str | bytes | float) and not is_number(value):
+        raise malformed(f"{name} is a {type(value).__name__}, not a text")
+    try:
+        return training_text(value)
+    except Rejected as fault:
+        raise Rejected(fault.reason, f"{name}: {fault.detail}") from None
+
+
 def optional_text(value: Any, name: str) -> str | None:
-    """A text that can be stored (JSON may carry lone surrogates), or None for null."""
+    """What is said about a sample, in a form that can be stored: half of a surrogate pair becomes `?`. None for null.
+
+    Not for text that is trained on: see `trained_text`.
+    """
     if value is None:
         return None
+    if isinstance(value, bytes):  # Parquet files of Spark and Hive may not say that a column is text
+        try:
+            return value.decode()
+        except UnicodeDecodeError as error:
+            raise malformed(f"{name} is not UTF-8: {error.reason} at byte {error.start}") from None
     if not isinstance(value, str):
         raise malformed(f"{name} is a {type(value).__name__}, not a text")
     return value if value.isascii() else value.encode("utf-8", "replace").decode()
+
+
+def lenient_text(value: Any, name: str) -> str | None:
+    """As `optional_text`, for what costs no sample where it makes no sense: it is None then."""
+    try:
+        return optional_text(value, name)
+    except Rejected:
+        return None
 
 
 def optional_list(value: Any, name: str) -> list[Any]:
@@ -116,7 +146,9 @@ def interleaved(
         if text is not None and image is not None:
             raise malformed(f"part {place}: both a text and an image")
         if text is not None:
-            parts.append(optional_text(text, f"part {place}") or "")
+            if not isinstance(text, str | bytes):
+                raise malformed(f"part {place} is a {type(text).__name__}, not a text")
+            parts.append(trained_text(text, f"part {place}") or "")
         elif image is not None:
             parts.append(len(shown))
             shown.append(image)

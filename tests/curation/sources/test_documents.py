@@ -287,10 +287,13 @@ def test_samples_without_json_or_with_a_fault_are_left_out() -> None:
     assert reason("mint-pdf", damaged) == "incomplete: cut"
 
 
-def test_lone_surrogates_can_be_stored() -> None:
-    draft = read("mint-pdf", sample(b'{"texts": ["a\\ud83d"], "images": [null], "x": "\\udc00"}'))
-    assert draft.parts == ("a?",)
-    assert draft.metadata == '{"x": "?"}'
+def test_lone_surrogates_leave_a_text_out_but_not_what_is_said_about_it() -> None:
+    fault = "not_text: part 0: half of a surrogate pair at character 1"
+    for name in ("mint-pdf", "mint-html", "obelics"):
+        row = b'{"texts": ["a\\ud83d"], "images": [null]}'
+        assert reason(name, sample(row) if name == "mint-pdf" else json.loads(row)) == fault
+    draft = read("mint-pdf", sample(b'{"texts": ["\\ufeffa"], "images": [null], "x": "\\udc00"}'))
+    assert (draft.parts, draft.metadata) == (("a",), '{"x": "?"}')
 
 
 # text
@@ -304,10 +307,23 @@ def test_text_is_a_document_of_one_part() -> None:
         assert json.loads(draft.metadata) == {"language": "de"}
 
 
+def test_text_is_kept_whatever_is_beside_it() -> None:
+    for item, parts, uid in (
+        ({"text": 5, "id": 12.0, "url": ["x"]}, ("5",), "12"),
+        ({"text": b"a", "uid": {"$oid": "a"}, "id": "b"}, ("a",), "b"),
+        ("\ufeff" + json.dumps({"text": "\ufeff a", "uid": 3, "url": "\ud800"}), (" a",), "3"),
+    ):
+        draft = read("text", item)
+        assert (draft.parts, draft.uid) == (parts, uid)
+
+
 @pytest.mark.parametrize(
     ("item", "fault"),
     [
         ({"text": None}, "malformed_row: there is no text"),
+        ({"text": True}, "malformed_row: text is a bool, not a text"),
+        ({"text": b"caf\xe9"}, "not_text: text: not UTF-8: unexpected end of data at byte 3"),
+        (r'{"text": "a\ud83d"}', "not_text: text: half of a surrogate pair at character 1"),
         ({"content": "a"}, "malformed_row: there is no text"),
         ({"text": ["a"]}, "malformed_row: text is a list, not a text"),
         ("", "malformed_row: the line is not JSON: Expecting value: line 1 column 1 (char 0)"),
