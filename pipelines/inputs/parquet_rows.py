@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.sources import SourceReader
+from schemas.compression import START, check_uncompressed
 from schemas.errors import ShardloomError, UsageError, one_line
 from schemas.records.quarantine import Reason, Rejected
 
@@ -129,4 +130,6 @@ def _opened(file: BinaryIO, path: str, pre_buffer: bool = False) -> Any:
     try:
         return pq.ParquetFile(file, buffer_size=PAGE_BUFFER, pre_buffer=pre_buffer)
     except pa.ArrowException as error:
+        file.seek(0)
+        check_uncompressed(path, file.read(START))
         raise UsageError(f"{path} is no Parquet file: {one_line(error)}") from None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from schemas.compression import check_uncompressed
 from schemas.errors import UsageError
 from schemas.layouts.datacomp import downloaded_keys
 from schemas.storage.folder import Folder, split
@@ -39,6 +40,7 @@ def input_shards(patterns: Sequence[str], ending: str) -> list[InputShard]:
     for path in sorted(sizes):
         name = path.rsplit("/", 1)[-1]
         if not name.endswith(ending):
+            check_uncompressed(path)
             raise UsageError(f"{path} is no {ending} file: the glob should match shards alone")
         shard = InputShard(name.removesuffix(ending), path, sizes[path])
         if shard.name in shards:
@@ -55,11 +57,12 @@ def missing_downloads(folder: Folder, name: str, keys: list[str]) -> list[str]:
     side = f"{name}.parquet"
     if not folder.exists(side):
         return []
+    there = {key.rpartition("/")[2] for key in keys}  # tars that were packed anew may have `./` before their keys
     try:
-        listed = downloaded_keys(io.BytesIO(folder.read(side)))
+        listed = downloaded_keys(io.BytesIO(folder.read(side)), max(map(len, there), default=0))
     except pa.ArrowException as error:
         return [f"{side} can't be read: {error}"]
-    missing = sorted(set(listed or []) - set(keys))
+    missing = sorted(set(listed or []) - there)
     if not missing:
         return []
     some = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")

@@ -11,6 +11,8 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, NonNegativeInt
 from schemas.errors import ShardloomError
 from schemas.records.fingerprint import EngineFingerprint
 
+HIDDEN_FILES = "hidden_files"  # among the counts, where there are any: files of other programs in the input's tars
+
 
 class InputFile(BaseModel):
     """An input as it was read."""

@@ -56,6 +56,16 @@ def test_an_error_in_the_middle_leaves_what_was_there(tmp_path: Path) -> None:
     assert folder.read("a") == b"old"
 
 
+@pytest.mark.parametrize("protocol", ["", "memory://"])
+def test_hidden_files_are_not_listed_and_fill_no_folder(tmp_path: Path, protocol: str) -> None:
+    folder = Folder(f"{protocol}{tmp_path}/hidden")
+    for name in (".DS_Store", "data/.DS_Store", "data/._a", "data/.nfs0000000000c0ffee"):
+        folder.write(name, b"x")
+    assert (folder.names(), folder.names("data"), folder.is_empty()) == ([], [], True)
+    folder.write("data/a", b"1")
+    assert (folder.names("data"), folder.is_empty()) == (["a"], False)
+
+
 def test_what_a_kill_leaves_is_not_listed_and_goes(tmp_path: Path) -> None:
     folder = Folder(str(tmp_path))
     folder.write("data/a", b"1")
