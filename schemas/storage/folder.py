@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -210,7 +211,20 @@ class Folder:
         with self._errors("remove", below), contextlib.suppress(FileNotFoundError):
             for path in [root] if but is None else self._fs.ls(root, detail=False):
                 if but is None or path.rsplit("/", 1)[-1] != but:
-                    self._fs.rm(path, recursive=True)
+                    self._remove_tree(path)
+
+    def _remove_tree(self, path: str) -> None:
+        """Removes a file or a sub-folder. A hidden file that won't go, as NFS's of one that is open, is left."""
+        try:
+            self._fs.rm(path, recursive=True)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            if not self.is_local:
+                raise
+            shutil.rmtree(path, ignore_errors=True)
+            if not Path(path).is_dir() or any(_is_listed(name) for *_, names in os.walk(path) for name in names):
+                raise
 
     def make(self) -> None:
         """Makes a local folder, if it isn't there."""

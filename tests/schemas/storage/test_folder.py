@@ -4,6 +4,7 @@ import errno
 import os
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,6 +65,27 @@ def test_hidden_files_are_not_listed_and_fill_no_folder(tmp_path: Path, protocol
     assert (folder.names(), folder.names("data"), folder.is_empty()) == ([], [], True)
     folder.write("data/a", b"1")
     assert (folder.names("data"), folder.is_empty()) == (["a"], False)
+
+
+def test_a_hidden_file_that_is_in_use_stops_no_clearing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NFS keeps a file that another process has open under such a name, and removes it only then."""
+    folder, unlink = Folder(str(tmp_path)), os.unlink
+
+    def busy(path: str, **options: Any) -> None:
+        if Path(path).name in held:
+            raise OSError(errno.EBUSY, "Device or resource busy", path)
+        unlink(path, **options)
+
+    held = [".nfs0000000000c0ffee"]
+    monkeypatch.setattr(os, "unlink", busy)
+    for name in ("a", *held, "z"):
+        folder.write(f"parts/{name}", b"x")
+    folder.clear("parts")
+    assert files(tmp_path) == held
+    folder.write("parts/a", b"x")
+    held.append("a")
+    with pytest.raises(StorageError, match=r"cannot remove .*/parts: Device or resource busy"):
+        folder.clear("parts")
 
 
 def test_what_a_kill_leaves_is_not_listed_and_goes(tmp_path: Path) -> None:
