@@ -40,6 +40,7 @@ class Census:
     starts: NDArray[np.int64] | None
     """The byte at which each block starts, and at which the last one ends. None where a sample's meaning depends on
     what comes before it, as in a damaged shard: that is read from its start."""
+    hidden: int = 0  # files of other programs, which were passed over
 
     def blocks(self, first: int, last: int) -> Iterator[tuple[int, TarSample]]:
         """Reads these blocks. Yields their samples, each with its position in the shard."""
@@ -120,7 +121,9 @@ def _look_through(captions: CaptionSet, shard: InputShard, is_own: bool) -> Cens
         starts.append(end)
     damage = [f"byte {each.offset}: {each.what}" for each in reader.damage]
     known = np.array(starts) if is_plain and not damage else None
-    return Census(shard, is_own, np.array(good, bool), reader.size, reader.sha256, damage, bytes(digests), known)
+    return Census(
+        shard, is_own, np.array(good, bool), reader.size, reader.sha256, damage, bytes(digests), known, reader.hidden
+    )
 
 
 def identities(samples: Iterator[TarSample] | TarReader) -> set[str]:

@@ -15,7 +15,7 @@ from pipelines.shard.caption_set import CaptionSet
 from pipelines.shard.census import take_census
 from pipelines.shard.join import Joined
 from pipelines.shard.plan import Unit, changed, cut_units
-from schemas.output_set.manifest import Manifest
+from schemas.output_set.manifest import HIDDEN_FILES, Manifest
 from schemas.records.caption import Caption
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.records.quarantine import QuarantinedRow
@@ -87,7 +87,8 @@ def write_unit(
         data=written.data,
         others=[written.index, put_quarantine(output, unit.name, left_out)],
         reasons=[row.reason for row in left_out],
-        counts=counts_of(written.rows, with_tokens=counter is not None),
+        counts=counts_of(written.rows, with_tokens=counter is not None)
+        | ({HIDDEN_FILES: unit.hidden} if unit.hidden else {}),
         damage=unit.damage,
         fingerprints=fingerprints_of(counter),
     )
