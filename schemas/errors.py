@@ -22,5 +22,7 @@ def one_line(error: BaseException | str, limit: int = 300, with_type: bool = Fal
 
     `with_type` puts the name of the error's class before it, for libraries whose messages say little by themselves.
     """
-    text = f"{type(error).__name__}: {error}" if with_type else str(error)
+    text = str(error)
+    if with_type:
+        text = f"{type(error).__name__}: {text.strip() or 'without a message'}"
     return " ".join(text.split())[:limit]

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from curation.images.decode import DecodeLimits, RgbImage, decoded_size, image_size
 from curation.images.filters import ImageFilters, image_fault
 from schemas.records.document import (
+    EXTENSIONS,
     CaptionDraft,
     Document,
     DocumentImage,
@@ -169,6 +170,12 @@ _EXTENSIONS = tuple(
 def extension_of(data: bytes) -> str:
     """What the file of an image that `decode` takes is called, whatever its address says it is."""
     return next(extension for start, extension in _EXTENSIONS if start.match(data))
+
+
+def stored_extension(ending: str, data: bytes) -> str:
+    """What an image that `decode` takes is called in a training shard: as it was, where that is a usual name."""
+    usual = {"jpeg": "jpg", "tiff": "tif"}.get(ending, ending)
+    return usual if usual in EXTENSIONS else extension_of(data)
 
 
 def perceptual_hash(image: RgbImage) -> int:

@@ -128,7 +128,7 @@ class WeightsFormat:
 
 def weights_sha256(folder: Path) -> str:
     """Of the bytes of all weight files, in the order of their names."""
-    return _sha256(sorted(folder.glob("*.safetensors")))
+    return _sha256(sorted(folder.glob("[!.]*.safetensors")))
 
 
 def files_sha256(folder: Path, names: Iterable[str]) -> str:

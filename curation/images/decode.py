@@ -16,7 +16,7 @@ Annotations are made on, and their coordinates refer to, the picture that `decod
 | animation, several pages or views    | the first frame                                                             |
 | truncated or corrupt                 | `decode_error`, even where some or all of the pixels could be had           |
 | more than 100 scans; no end in sight | `decode_error`: time is bounded, by scans of a JPEG and by CPU seconds      |
-| ICO, PSD, EPS, WMF, SVG, HEIF, ...   | `unsupported_format`, told by the first bytes; no decoder ever sees it      |
+| ICO, PSD, EPS, WMF, SVG, HEIC, ...   | `unsupported_format`, told by the first bytes; no decoder ever sees it      |
 | anything else, nothing               | `not_an_image`                                                              |
 
 ICO is refused because the sizes of the pictures inside are known only once they are decoded, and an icon holds no text.
@@ -52,14 +52,15 @@ _SIGNATURES: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
         (rb"\x89PNG\r\n\x1a\n", "PNG"),
         (rb"GIF8[79]a", "GIF"),
         (rb"RIFF....WEBP", "WEBP"),
-        (rb"BM....\0\0\0\0", "BMP"),
+        # two reserved numbers, which ought to be zero, or where they are not, the size of a header that there is
+        (rb"BM(?:....\0\0\0\0|.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0)", "BMP"),
         (rb"II[*+]\0|MM\0[*+]", "TIFF"),
         (rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"),
         (rb"P[1-6][\s#]", "PPM"),
         (rb"....ftyp(?:.{4}){0,12}?avi[fs]", "AVIF"),
         (rb"....ftyp(?:hei|hev|mif1|msf1)", "HEIF"),
         (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL"),
-        (rb"\0\0[\x01\x02]\0", "ICO"),
+        (rb"\0\0[\x01\x02]\0(?!\0\0)", "ICO"),
         (rb"8BPS", "PSD"),
         (rb"%!PS|\xc5\xd0\xd3\xc6", "EPS"),
         (rb"\xd7\xcd\xc6\x9a\0\0", "WMF"),
@@ -70,6 +71,12 @@ _SIGNATURES: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
         (rb"qoif", "QOI"),
         (rb"gimp xcf", "XCF"),
         (rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml.*?<svg|<svg)", "SVG"),
+        # no magic: kinds of colour map and picture, which must agree, and bits of a pixel
+        (
+            rb".(?:\0[\x02\x03\x0a\x0b]\0{5}|\x01[\x01\x02\x09\x0a].{4}[\x0f\x10\x18\x20])"
+            rb".{8}[\x01\x08\x0f\x10\x18\x20]",
+            "TGA",
+        ),
     )
 )
 _HEAD = 1024  # bytes that a signature may need: an SVG's prologue is the longest
@@ -138,7 +145,9 @@ def _load(image: Image.Image, limits: DecodeLimits) -> None:
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:
     width, height = image.size
-    return (height, width) if _orientation(image) in _SIDEWAYS else (width, height)
+    # Pillow turns the sides of a TIFF by its own tag on opening, the pixels on loading. What XMP says comes later.
+    is_turned = image.format == "TIFF" and _ORIENTATION in getattr(image, "tag_v2", {})
+    return (height, width) if not is_turned and _orientation(image) in _SIDEWAYS else (width, height)
 
 
 @contextlib.contextmanager
@@ -197,6 +206,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return _deep_grey_to_rgb(image)
     if not image.has_transparency_data:
         return image.convert("RGB")
+    if image.mode == "La":  # multiplied by its alpha, which Pillow converts to nothing else
+        image = image.convert("LA")
     rgba = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
 
@@ -220,4 +231,6 @@ def _deep_grey_to_rgb(image: Image.Image) -> Image.Image:
 def _as_ascii(error: Exception) -> str:
     """The message as ASCII without line breaks or addresses in memory: a stored reason is the same on every machine."""
     text = re.sub(r" at 0x[0-9A-Fa-f]+", "", f"{type(error).__name__}: {error}")
+    if not str(error).strip():
+        text = f"its data makes no sense to the decoder ({type(error).__name__})"
     return one_line(text.encode("ascii", "backslashreplace").decode(), limit=200)

@@ -12,13 +12,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from curation.sources.formats.fields import as_json, caption_image, json_object, malformed, optional_text
+from curation.sources.formats.fields import (
+    as_json,
+    caption_image,
+    json_object,
+    lenient_text,
+    malformed,
+    trained_text,
+)
 from curation.sources.options import ReadOptions
 from curation.sources.reader import SourceReader
 from schemas.layouts import blip3_grounding, blip3_ocr
 from schemas.records.caption import Caption
 from schemas.records.document import CaptionDraft
 from schemas.records.quarantine import Reason, Rejected
+from schemas.records.uid import uid_text
 
 COLUMNS = ("url", "captions")
 OPTIONAL = ("uid", "metadata")
@@ -43,25 +51,25 @@ def _read(
 ) -> CaptionDraft:
     image = caption_image(row.get("url"))
     try:
-        captions = parse(optional_text(row.get("captions"), "captions") or "")
+        captions = parse(trained_text(row.get("captions"), "captions") or "")
     except ValueError as error:
         raise malformed(str(error)) from None
     return CaptionDraft(
-        uid=optional_text(row.get("uid"), "uid"),
+        uid=uid_text(row.get("uid")),
         url=image.url,
         image=image,
         text=choose(captions, options.granularity, options.raw_caption),
-        alt_text=optional_text(row.get("cogvlm_caption"), "cogvlm_caption") or "",
+        alt_text=trained_text(row.get("cogvlm_caption"), "cogvlm_caption") or "",
         captions=json.dumps([asdict(caption) for caption in captions], ensure_ascii=False),
-        metadata=_metadata(optional_text(row.get("metadata"), "metadata")),
+        metadata=_metadata(row.get("metadata")),
     )
 
 
 def _chosen(captions: list[Caption], granularity: int, with_raw: bool) -> str:
     for caption in captions:
         if (caption.granularity, caption.include_datacomp_raw_cap) == (granularity, with_raw):
-            if caption.text:
-                return caption.text
+            if text := trained_text(caption.text, "the caption"):
+                return text
             break
     raw = "with" if with_raw else "without"
     raise Rejected(Reason.NO_CAPTION, f"none of granularity {granularity} {raw} the raw caption")
@@ -77,10 +85,11 @@ def _chosen_grounding(captions: list[Caption], granularity: int, with_raw: bool)
         return text
 
 
-def _metadata(metadata: str | None) -> str:
+def _metadata(value: Any) -> str:
     """The column, if it is a JSON object; of the released grounding set that is not known."""
+    metadata = lenient_text(value, "metadata")
     if metadata is None:
-        return "{}"
+        return "{}" if value is None else as_json({"metadata": value})
     try:
         json_object(metadata, "metadata")
     except Rejected:

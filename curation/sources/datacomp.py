@@ -4,7 +4,7 @@ Any other set that img2dataset has downloaded lies so too. A sample without a ca
 without an image, or of which the shard has lost a part, is left out.
 """
 
-from curation.sources.formats.fields import as_json, optional_text, others
+from curation.sources.formats.fields import as_json, others
 from curation.sources.reader import SourceReader, without_options
 from schemas.layouts.datacomp import read_sample
 from schemas.records.document import CaptionDraft, DraftImage
@@ -16,13 +16,12 @@ _KNOWN = ("uid", "url", "caption", "key", "status", "error_message", "width", "h
 def read(sample: TarSample) -> CaptionDraft:
     """The captioned image of one sample, its image as bytes."""
     found = read_sample(sample)
-    caption = optional_text(found.caption, "the caption") or ""
     return CaptionDraft(
         uid=found.uid,
         url=found.url,
         image=DraftImage(found.image.data, found.url),
-        text=caption,
-        alt_text=caption,
+        text=found.caption,
+        alt_text=found.caption,
         metadata=as_json(others(found.metadata, _KNOWN)),
     )
 

@@ -7,9 +7,10 @@ columns are kept in the metadata.
 from collections.abc import Mapping
 from typing import Any
 
-from curation.sources.formats.fields import as_json, caption_image, caption_text, optional_text, others
+from curation.sources.formats.fields import as_json, caption_image, caption_text, others
 from curation.sources.reader import SourceReader, without_options
 from schemas.records.document import CaptionDraft
+from schemas.records.uid import uid_text
 
 COLUMNS = ("url", "caption")
 
@@ -18,7 +19,7 @@ def read(row: Mapping[str, Any]) -> CaptionDraft:
     """The captioned image of one row."""
     image = caption_image(row.get("url"))
     return CaptionDraft(
-        uid=optional_text(row.get("uid"), "uid"),
+        uid=uid_text(row.get("uid")),
         url=image.url,
         image=image,
         text=caption_text(row.get("caption")),

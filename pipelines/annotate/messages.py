@@ -51,6 +51,7 @@ class ShardEnd:
     samples: int
     damage: list[str] = field(default_factory=list)
     resent: int = 0  # as of `Written`
+    hidden: int = 0  # files of other programs in the tar, which were passed over
 
 
 Message = Chunk | Written | ShardEnd | Failure

@@ -12,7 +12,7 @@ from pipelines.annotate.messages import Chunk, ShardEnd
 from pipelines.output.output_set import parquet_bytes, put
 from schemas.errors import ShardloomError
 from schemas.output_set.layout import DATA, PARTS, QUARANTINE
-from schemas.output_set.manifest import InputFile, Manifest
+from schemas.output_set.manifest import HIDDEN_FILES, InputFile, Manifest
 from schemas.records.annotation import annotation_schema
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.records.quarantine import QUARANTINE as QUARANTINE_SCHEMA
@@ -81,7 +81,7 @@ def join_parts(output: Folder, end: ShardEnd, recipe_sha256: str) -> Manifest:
         data=data,
         others=[put(output, f"{QUARANTINE}/{end.shard}.parquet", quarantine, rows_bad)],
         reasons=[reason for table in bad for reason in table["reason"].to_pylist()],
-        counts=counts_of(good),
+        counts=counts_of(good) | ({HIDDEN_FILES: end.hidden} if end.hidden else {}),
         fingerprints=_fingerprints(schema) if schema is not None else {},
         damage=end.damage,
     )

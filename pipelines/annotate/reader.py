@@ -61,7 +61,7 @@ class ShardReader:
         damage = [f"byte {damage.offset}: {damage.what}" for damage in reader.damage]
         damage += missing_downloads(folder, shard.name, keys)
         read = (shard.name, shard.path, reader.size, reader.sha256, digests, len(keys), damage)
-        yield to_row(ShardEnd(*read, untold()))
+        yield to_row(ShardEnd(*read, untold(), reader.hidden))
 
     def _is_done(self, shard: str, index: int, digest: str) -> bool:
         name = part_name(shard, index)

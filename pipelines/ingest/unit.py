@@ -20,7 +20,7 @@ from pipelines.output.output_set import put_quarantine
 from pipelines.output.training_shards import Record, Sample, ShardWriter, counts_of, parts_of, sample_of
 from pipelines.recipes.ingest import IngestRecipe
 from schemas.layouts.datacomp import uid_of
-from schemas.output_set.manifest import Manifest
+from schemas.output_set.manifest import HIDDEN_FILES, Manifest
 from schemas.output_set.unit_outputs import nth_output
 from schemas.records.document import CaptionDraft, Draft, DraftImage
 from schemas.records.quarantine import QuarantinedRow, Reason, Rejected
@@ -102,7 +102,12 @@ class UnitWork:
             )
         inputs = [rows.summary.input, *(store.revision for store in self.stores)]  # known now that all is read
         first, *others = (manifest.model_copy(update={"inputs": inputs}) for manifest in manifests)
-        told = {"damage": rows.summary.damage, "unit_outputs": len(manifests)}
+        hidden = {HIDDEN_FILES: rows.summary.hidden} if rows.summary.hidden else {}
+        told = {
+            "damage": rows.summary.damage,
+            "counts": dict(sorted((first.counts | hidden).items())),
+            "unit_outputs": len(manifests),
+        }
         return [first.model_copy(update=told), *others]
 
     def outcomes(self, unit: Unit, rows: Iterable[Item]) -> Iterator[Made | QuarantinedRow]:

@@ -6,16 +6,17 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from curation.sources import SourceReader
+from schemas.compression import START, check_uncompressed
 from schemas.errors import ShardloomError, UsageError, one_line
 from schemas.records.quarantine import Reason, Rejected
-from schemas.storage.parquet import batches_of, check_sizes, open_parquet
+from schemas.storage.parquet import Parquet, UnreadableParquet, batches_of, check_sizes, open_parquet
 
 BATCH = 64  # rows that are Python objects at once
 
 
 def row_bounds(file: BinaryIO, reader: SourceReader, most: int, path: str) -> Iterator[tuple[int, int, int, int]]:
     """Runs of row groups of up to so many rows together; a larger group is cut by rows."""
-    parquet = open_parquet(file, path)
+    parquet = _opened(file, path)
     absent = [name for name in reader.columns if name not in parquet.schema.names]
     if absent:
         raise UsageError(f"{path} has no column {' and no '.join(absent)}: is it another set's?")
@@ -53,7 +54,7 @@ def rows(
 
     Of a local file pages are held; of a store's whole column chunks, which it would else be asked for page by page.
     """
-    parquet = open_parquet(file, path, pre_buffer=not is_local)
+    parquet = _opened(file, path, pre_buffer=not is_local)
     wanted = wanted_columns(parquet.schema.names, reader)
     begin = 0
     groups: list[int] = []
@@ -128,3 +129,12 @@ def _explained(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return f"not UTF-8: {error.reason} at byte {error.start}"
     return f"a value that cannot be read: {one_line(error, 200)}"
+
+
+def _opened(file: BinaryIO, path: str, pre_buffer: bool = False) -> Parquet:
+    try:
+        return open_parquet(file, path, pre_buffer)
+    except UnreadableParquet:
+        file.seek(0)
+        check_uncompressed(path, file.read(START))
+        raise

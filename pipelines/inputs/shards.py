@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from schemas.compression import check_uncompressed
 from schemas.errors import UsageError
 from schemas.layouts.datacomp import downloaded_keys
 from schemas.storage.folder import Folder, split
@@ -60,6 +61,7 @@ def shards_of_any_folder(patterns: Sequence[str], ending: str) -> list[InputShar
     for path in sorted(sizes):
         name = path.rsplit("/", 1)[-1]
         if not name.endswith(ending):
+            check_uncompressed(path)
             raise UsageError(f"{path} is no {ending} file: the glob should match shards alone")
         names.setdefault(name.removesuffix(ending), []).append(path)
     labels: dict[str, str] = {}
@@ -98,11 +100,12 @@ def missing_downloads(folder: Folder, name: str, keys: list[str]) -> list[str]:
     side = f"{name}.parquet"
     if not folder.exists(side):
         return []
+    there = {key.rpartition("/")[2] for key in keys}  # tars that were packed anew may have `./` before their keys
     try:
-        listed = downloaded_keys(io.BytesIO(folder.read(side)))
+        listed = downloaded_keys(io.BytesIO(folder.read(side)), max(map(len, there), default=0))
     except (pa.ArrowException, OSError, UnreadableParquet) as error:
         return [f"{side} can't be read: {error}"]
-    missing = sorted(set(listed or []) - set(keys))
+    missing = sorted(set(listed or []) - there)
     if not missing:
         return []
     some = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")

@@ -14,6 +14,7 @@ from curation.sources import SourceReader
 from curation.sources.formats import json_list
 from pipelines.inputs import parquet_rows
 from pipelines.inputs.shards import missing_downloads
+from schemas.compression import START, check_uncompressed
 from schemas.errors import ShardloomError, UsageError
 from schemas.output_set.manifest import InputFile
 from schemas.records.document import MAX_JSON
@@ -23,7 +24,6 @@ from schemas.storage.matching import matching
 from schemas.tar.reader import TarReader
 
 CHECKED_LINES = 100  # at the start of a file, by which one of another set is told
-
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -63,6 +63,7 @@ def source_files(patterns: Sequence[str], source: str, reader: SourceReader) -> 
     paths = sorted({path for pattern in patterns for path in matching(pattern)})
     for path in paths:
         if not path.endswith(reader.endings):
+            check_uncompressed(path)
             raise UsageError(
                 f"{path} is no {' or '.join(reader.endings)} file: the glob should match files of {source} alone"
             )
@@ -78,11 +79,17 @@ def cut_file(reader: SourceReader, rows: int, path: str) -> list[Stretch]:
     with folder.open(name) as file:
         if path.endswith(".parquet"):
             bounds = list(parquet_rows.row_bounds(file, reader, rows, path))
-        elif path.endswith(".json"):
+            return _stretches(path, bounds, size)
+        check_uncompressed(path, file.read(START))
+        file.seek(0)
+        if path.endswith(".json"):
             return _cut_json(file, reader, rows, path, size)
-        else:
-            _check_lines(file, reader, path)
-            bounds = list(_line_bounds(file, reader, rows, size))
+        _check_lines(file, reader, path)
+        bounds = list(_line_bounds(file, reader, rows, size))
+    return _stretches(path, bounds, size)
+
+
+def _stretches(path: str, bounds: list[tuple[int, int, int, int]], size: int) -> list[Stretch]:
     is_whole = len(bounds) == 1
     return [Stretch(path, *((*bound[:2], 0, size) if is_whole else bound), is_whole) for bound in bounds]
 
@@ -105,6 +112,7 @@ class StretchSummary:
 
     input: InputFile  # with the hash of what was read
     damage: list[str]
+    hidden: int = 0  # files of other programs in a tar, which were passed over
 
 
 def read_stretch(reader: SourceReader, stretch: Stretch) -> Generator[Item, None, StretchSummary]:
@@ -122,7 +130,7 @@ def read_stretch(reader: SourceReader, stretch: Stretch) -> Generator[Item, None
             yield Item(sample.key, sample)
     damage = [f"{name}: byte {found.offset}: {found.what}" for found in tar.damage]
     damage += [f"{name}: {what}" for what in missing_downloads(folder, name.removesuffix(".tar"), keys)]
-    return StretchSummary(InputFile(path=stretch.path, size=tar.size, sha256=tar.sha256), damage)
+    return StretchSummary(InputFile(path=stretch.path, size=tar.size, sha256=tar.sha256), damage, tar.hidden)
 
 
 def stretch_items(reader: SourceReader, stretch: Stretch) -> Iterator[Item]:

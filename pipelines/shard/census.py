@@ -41,6 +41,7 @@ class Census:
     starts: NDArray[np.int64] | None
     """The byte at which each block starts, and at which the last one ends. None where a sample's meaning depends on
     what comes before it, as in a damaged shard: that is read from its start."""
+    hidden: int = 0  # files of other programs, which were passed over
 
     def blocks(self, first: int, last: int) -> Iterator[tuple[int, TarSample]]:
         """Reads these blocks. Yields their samples, each with its position in the shard."""
@@ -121,7 +122,10 @@ def _look_through(captions: CaptionSet, shard: InputShard, caption_file: str | N
         starts.append(end)
     damage = [f"byte {each.offset}: {each.what}" for each in reader.damage]
     known = np.array(starts) if is_plain and not damage else None
-    return Census(shard, caption_file, np.array(good, bool), reader.size, reader.sha256, damage, bytes(digests), known)
+    good_rows = np.array(good, bool)
+    return Census(
+        shard, caption_file, good_rows, reader.size, reader.sha256, damage, bytes(digests), known, reader.hidden
+    )
 
 
 def identities(shard: InputShard, samples: Iterable[TarSample]) -> list[Identity]:

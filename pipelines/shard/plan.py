@@ -54,6 +54,11 @@ class Unit:
         """What could not be read of them."""
         return [f"{stretch.shard.source}: {each}" for stretch in self.stretches for each in stretch.census.damage]
 
+    @property
+    def hidden(self) -> int:
+        """Files of other programs in the inputs that begin in it."""
+        return sum(stretch.census.hidden for stretch in self.stretches if stretch.start == 0)
+
 
 def changed(unit: Unit | None, manifest: Manifest, captions: CaptionSet) -> bool:
     """Whether a committed output was made of other images or captions: it would overlap with what is to come."""

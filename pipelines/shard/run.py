@@ -4,6 +4,7 @@ import functools
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from curation.documents.filters import stored_extension
 from curation.tokens import TokenCounter, token_counter
 from pipelines.inputs.shards import shards_of_any_folder
 from pipelines.output.job import Context, Job, run_job
@@ -15,7 +16,7 @@ from pipelines.shard.caption_set import CaptionSet
 from pipelines.shard.census import take_census
 from pipelines.shard.join import Joined
 from pipelines.shard.plan import Unit, changed, cut_units
-from schemas.output_set.manifest import Manifest
+from schemas.output_set.manifest import HIDDEN_FILES, Manifest
 from schemas.records.caption import Caption
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.records.quarantine import QuarantinedRow
@@ -88,7 +89,9 @@ def write_unit(
         data=written.data,
         others=[written.index, put_quarantine(output, unit.name, left_out)],
         reasons=[row.reason for row in left_out],
-        counts=counts_of(written.rows, with_tokens=counter is not None) | dict(sorted(found.items())),
+        counts=counts_of(written.rows, with_tokens=counter is not None)
+        | ({HIDDEN_FILES: unit.hidden} if unit.hidden else {})
+        | dict(sorted(found.items())),
         damage=unit.damage,
         fingerprints=fingerprints_of(counter),
     )
@@ -126,7 +129,7 @@ def captioned_image(recipe: ShardRecipe, key: str, shard: str, joined: Joined) -
         text=chosen_caption(joined.captions, recipe),
         captions=joined.captions_json,
         metadata=matched.row.metadata,
-        extension={"jpeg": "jpg", "tiff": "tif"}.get(image.extension, image.extension),
+        extension=stored_extension(image.extension, image.image.data),
         image=image.image.data,
     )
 

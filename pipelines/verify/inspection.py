@@ -26,6 +26,7 @@ from schemas.storage.folder import Folder
 from schemas.storage.parquet import batches_of, open_parquet
 from schemas.tar.reader import TarReader
 
+CARD = "README.md"  # a user's own words on the set
 Span = tuple[int, list[dict[str, Any]]]
 """Offset of a sample's first header in its tar; name, offset and size of each of its members."""
 
@@ -194,7 +195,7 @@ def index_faults(folder: Folder, index: str, expected: Iterable[dict[str, Any]])
 
 def stray_faults(folder: Folder, manifests: dict[str, Manifest], unread: set[str]) -> Iterator[str]:
     """Files of the set that no manifest tells of; those whose own manifest can't be read are not blamed for it."""
-    known = {RECIPE_FILE, STATS} | {out.path for manifest in manifests.values() for out in manifest.outputs}
+    known = {RECIPE_FILE, STATS, CARD} | {out.path for manifest in manifests.values() for out in manifest.outputs}
     for below in ("", DATA, INDEX, QUARANTINE):
         for name in folder.names(below):
             path = f"{below}/{name}" if below else name

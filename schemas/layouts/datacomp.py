@@ -1,7 +1,8 @@
 """The img2dataset / DataComp shard layout (reference: formats.md §4).
 
 A sample is `{key}.jpg`, `{key}.json` and `{key}.txt`; beside `00000000.tar` lie `00000000.parquet`, which also lists
-the rows that failed to download, and `00000000_stats.json`.
+the rows that failed to download, and `00000000_stats.json`. Shards of `{key}.jpg` and `{key}.txt` alone, which
+open_clip takes as well, are read too: their samples have no ids.
 """
 
 import json
@@ -11,10 +12,18 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from schemas.records.quarantine import Reason, Rejected
+from schemas.records.training_text import training_text
+from schemas.records.uid import uid_text
 from schemas.storage.parquet import parquet_schema, read_table
 from schemas.tar.reader import Member, TarSample
 
-IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif")
+# Of all formats that are decoded, the usual one first, and of HEIC, which the decoder refuses by its name.
+IMAGE_EXTENSIONS = (
+    *("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"),
+    *("jpe", "jfif", "pjpeg", "pjp", "apng", "dib", "avifs", "img", "image"),
+    *("jp2", "j2k", "jpx", "jpf", "j2c", "jpc", "jpm", "jpeg2000", "ppm", "pgm", "pbm", "pnm"),
+    *("heic", "heif", "hif", "heics"),
+)
 MAX_JSON = 4 << 20  # bytes; the real ones have under 10 KiB, EXIF included
 
 
@@ -32,24 +41,39 @@ class ImageSample:
 
 
 def read_sample(sample: TarSample) -> ImageSample:
-    """The sample's image, ids and caption. Raises `Rejected`: its own fault, `missing_image` or `missing_metadata`."""
+    """Reads a sample's image, ids and caption.
+
+    Raises `Rejected`: the sample's own fault, `missing_image`, `missing_metadata`, or `not_text` for its caption.
+    """
+    extension, image, metadata = read_image(sample)
+    text = sample.members.get("txt")
+    try:
+        caption = training_text(metadata.get("caption") if text is None else text.data)
+    except Rejected as fault:
+        raise Rejected(fault.reason, f"the caption: {fault.detail}") from None
+    return ImageSample(
+        key=sample.key,
+        uid=uid_text(metadata.get("uid")),
+        url=_text(metadata.get("url")),
+        caption=caption or "",
+        extension=extension,
+        image=image,
+        metadata=metadata,
+    )
+
+
+def read_image(sample: TarSample) -> tuple[str, Member, dict[str, Any]]:
+    """Reads the extension and member of a sample's image, and what its .json says: nothing where it has a .txt alone.
+
+    Raises `Rejected`: the sample's own fault, `missing_image` or `missing_metadata`.
+    """
     if sample.fault is not None:
         raise sample.fault
     extension = next((ending for ending in IMAGE_EXTENSIONS if ending in sample.members), None)
     if extension is None:
         raise Rejected(Reason.MISSING_IMAGE, f"members: {', '.join(sorted(sample.members)) or 'none'}")
-    metadata = read_metadata(sample)
-    text = sample.members.get("txt")
-    caption = text.data.decode("utf-8", "replace") if text is not None else metadata.get("caption")
-    return ImageSample(
-        key=sample.key,
-        uid=_text(metadata.get("uid")),
-        url=_text(metadata.get("url")),
-        caption=_text(caption) or "",
-        extension=extension,
-        image=sample.members[extension],
-        metadata=metadata,
-    )
+    has_text_alone = "json" not in sample.members and "txt" in sample.members
+    return extension, sample.members[extension], {} if has_text_alone else read_metadata(sample)
 
 
 def read_metadata(sample: TarSample) -> dict[str, Any]:
@@ -71,19 +95,23 @@ def read_metadata(sample: TarSample) -> dict[str, Any]:
 def uid_of(sample: TarSample) -> str | None:
     """The sample's uid if it can be read at all: a quarantined row should still be found by it."""
     try:
-        return _text(read_metadata(sample).get("uid"))
+        return uid_text(read_metadata(sample).get("uid"))
     except Rejected:
         return None
 
 
-def downloaded_keys(side_parquet: BinaryIO) -> list[str] | None:
-    """Keys of the rows that the side Parquet lists as downloaded; None when it is not img2dataset's."""
+def downloaded_keys(side_parquet: BinaryIO, width: int = 0) -> list[str] | None:
+    """Keys of the rows that the side Parquet lists as downloaded; None when it is not img2dataset's.
+
+    Where pandas has made numbers of the keys, they get back their leading zeros, up to `width` digits.
+    """
     schema = parquet_schema(side_parquet, "it")
     if not {"key", "status"} <= set(schema.names):
         return None
     table = read_table(side_parquet, ["key", "status"], "it")
     pairs = zip(table["key"].to_pylist(), table["status"].to_pylist(), strict=True)
-    return [str(key) for key, status in pairs if status == "success"]
+    keys = [key for key, status in pairs if status == "success"]
+    return [key if isinstance(key, str) else (uid_text(key) or str(key)).zfill(width) for key in keys]
 
 
 def side_schema(has_boxes: bool) -> pa.Schema:

@@ -20,6 +20,7 @@ from pydantic import (
 from schemas.errors import ShardloomError
 from schemas.records.fingerprint import EngineFingerprint
 
+HIDDEN_FILES = "hidden_files"  # among the counts, where there are any: files of other programs in the input's tars
 MAX_SHOWN = 80  # characters of a field's name: an error is one line
 FOLDERS = ("data", "index", "quarantine")
 """Sub-folders of a set in which a manifest's files lie."""

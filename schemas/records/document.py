@@ -283,6 +283,8 @@ def parse_json(text: str | bytes, name: str, most: int) -> Any:
     """What `text` holds; ValueError, of one line, when it is not JSON and when there is more than `most` of it."""
     if len(text) > most:
         raise ValueError(f"{name} has a length of {len(text)}; at most {most} is read")
+    if isinstance(text, str):
+        text = text.removeprefix("\ufeff")  # a byte order mark, which `json` passes over in bytes alone
     try:
         return json.loads(text, parse_constant=lambda _: None)  # NaN, which only Python takes for JSON
     except ValueError as error:

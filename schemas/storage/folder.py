@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import stat
 import tempfile
 import uuid
@@ -181,7 +182,10 @@ class Folder:
         return Path(self._root, name)
 
     def names(self, below: str = "") -> list[str]:
-        """Names of the files in a sub-folder, sorted; empty when it isn't there. Temporary files are not listed."""
+        """Names of the files in a sub-folder, sorted; empty when it isn't there.
+
+        Temporary files are not listed, nor are hidden ones, which other programs leave: `.DS_Store`, `.nfs...`, `._x`.
+        """
         self._fs.invalidate_cache()
         root = f"{self._root}/{below}".rstrip("/")
         with self._errors("list", below):
@@ -189,13 +193,13 @@ class Folder:
                 found = self._fs.find(root, maxdepth=1) if self._fs.isdir(root) else []
             else:
                 found = [entry["name"] for entry in self._listed(root) if entry["type"] == "file"]
-        return sorted(name for path in found if (name := path.rsplit("/", 1)[-1]) and TEMPORARY not in name)
+        return sorted(name for path in found if (name := path.rsplit("/", 1)[-1]) and _is_listed(name))
 
     def is_empty(self) -> bool:
-        """Whether there is no file in it or its sub-folders, but for temporary ones; also when it isn't there."""
+        """Whether there is no file in it or its sub-folders that `names` lists; also when it isn't there."""
         self._fs.invalidate_cache()
         with self._errors("list", ""):
-            return all(TEMPORARY in name for _, _, names in self._fs.walk(self._root) for name in names if name)
+            return not any(_is_listed(name) for _, _, names in self._fs.walk(self._root) for name in names if name)
 
     def sizes_below(self) -> dict[str, int]:
         """Bytes of each file in it and its sub-folders, by their names from here."""
@@ -234,7 +238,20 @@ class Folder:
         with self._errors("remove", below), contextlib.suppress(FileNotFoundError):
             for path in [root] if but is None else self._fs.ls(root, detail=False):
                 if but is None or path.rsplit("/", 1)[-1] != but:
-                    self._fs.rm(path, recursive=True)
+                    self._remove_tree(path)
+
+    def _remove_tree(self, path: str) -> None:
+        """Removes a file or a sub-folder. A hidden file that won't go, as NFS's of one that is open, is left."""
+        try:
+            self._fs.rm(path, recursive=True)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            if not self.is_local:
+                raise
+            shutil.rmtree(path, ignore_errors=True)
+            if not Path(path).is_dir() or any(_is_listed(name) for *_, names in os.walk(path) for name in names):
+                raise
 
     def make(self) -> None:
         """Makes a local folder, if it isn't there."""
@@ -283,6 +300,10 @@ def file_system(url: str) -> tuple[Any, str]:
     except (ValueError, TypeError, ImportError) as error:  # unknown protocols and options, packages that are missing
         raise UsageError(f"{url}: {error}") from None
     return fs, root
+
+
+def _is_listed(name: str) -> bool:
+    return TEMPORARY not in name and not name.startswith(".")
 
 
 def _options() -> dict[str, Any]:

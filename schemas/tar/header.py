@@ -13,6 +13,7 @@ BLOCK = 512
 RECORD = 20 * BLOCK  # what `tar` and Python's `tarfile` pad a whole archive to
 MAX_EXTENDED_HEADER = 1 << 20  # a long name or a pax header of more than 1 MiB is hostile
 MAX_MEMBER = 1 << 30  # a header that promises more than 1 GiB for one file of a sample is taken for a damaged one
+MAX_DIGITS = 24  # of the length of a pax record, in which leading zeros are allowed
 MAGIC, MAGIC_OFFSET = b"ustar", 257
 NAME_LENGTH = 100
 USTAR = MAGIC + b"\0"
@@ -80,7 +81,7 @@ def pax_fields(kind: bytes, data: bytes) -> dict[str, bytes] | None:
     fields: dict[str, bytes] = {}
     at = 0
     while kind in PAX and at < len(data) and data[at]:
-        space = data.find(b" ", at, at + 8)
+        space = data.find(b" ", at, at + MAX_DIGITS + 1)
         digits = data[at:space] if space > 0 else b""
         end = at + int(digits) if digits.isdigit() else 0
         if not space < end <= len(data) or data[end - 1] != ord("\n"):
@@ -122,7 +123,8 @@ def _pax_size(fields: Mapping[str, bytes], size: int | None) -> int | None:
     digits = fields.get("size", b"")
     if not digits:
         return size
-    return int(digits) if digits.isdigit() and len(digits) <= 10 else None
+    significant = digits.lstrip(b"0") or b"0"  # some writers fill a field of a fixed width
+    return int(significant) if digits.isdigit() and len(significant) <= 10 else None
 
 
 def _signed(block: bytes, total: int) -> int:

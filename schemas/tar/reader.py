@@ -8,13 +8,16 @@ folder spoil their sample and nothing else.
 
 Grouping follows webdataset: a sample is a run of adjacent members that share the path up to the first dot of the
 basename; the rest of the name is the extension (reference: webdataset `tariterators.base_plus_ext`). A member that has
-no stem or no dot, which webdataset passes over, is a sample of its own: what is left out should be counted. The first
-run of a key stands; one that comes later, or repeats an extension, is marked.
+no dot, which webdataset passes over, is a sample of its own: what is left out should be counted. The first run of a key
+stands; one that comes later, or repeats an extension, is marked. Hidden files (`._0.jpg`, in which macOS keeps a file's
+attributes, `.DS_Store`, all below `__MACOSX/`) are other programs' and no part of the data: they are counted, and split
+no sample.
 """
 
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from schemas.compression import compression_of
 from schemas.records.quarantine import Reason, Rejected
 from schemas.tar import header
 from schemas.tar.header import BLOCK, RECORD, Header
@@ -26,14 +29,16 @@ __all__ = ["Damage", "Member", "TarReader", "TarSample"]
 MAX_DAMAGE = 1000  # entries; what comes after is as bad, and a hostile file must not fill the memory
 SALVAGE = 8 * BLOCK  # bytes behind a damaged header in which a long name is looked for
 
+_ASIDE = {"__MACOSX", ".AppleDouble"}  # folders of copies' attributes
 _ZEROS = bytes(BLOCK)
 
 
 class TarReader:
-    """Iterates over the samples of one tar. After the iteration `damage`, `size` and `sha256` are known."""
+    """Iterates over the samples of one tar. After the iteration `damage`, `hidden`, `size` and `sha256` are known."""
 
     def __init__(self, file: BinaryIO, hashing: bool = True) -> None:
         self.damage: list[Damage] = []
+        self.hidden = 0  # files that were passed over
         self._stream = TarStream(file, hashing)
 
     @property
@@ -74,6 +79,9 @@ class TarReader:
                 gap = found if gap is None else gap + found
                 continue
             name, member = found
+            if is_hidden(name):
+                self.hidden += 1
+                continue
             key, extension = split_name(name)
             if sample is None or key != sample.key or extension in sample.members:
                 if sample is not None or gap is not None:
@@ -127,7 +135,9 @@ class TarReader:
                 self._damaged(stream.position, f"the tar ends inside the member at byte {start}")
                 break
         else:
-            self._damaged(stream.position - len(block), "the tar ends without an end marker")
+            packed = compression_of(block) if stream.position == len(block) else None
+            what = f"compressed by {packed} (decompress it first)" if packed else "the tar ends without an end marker"
+            self._damaged(stream.position - len(block), what)
             fields.setdefault("path", header.written_name(block))
         yield stream.position, Gap(stream.position, tuple(filter(None, [fields.get("path")])), is_end=True)
 
@@ -164,7 +174,8 @@ class TarReader:
             stream.read(BLOCK)
         what = f"no sound header in {stream.position - start} bytes"
         if start == 0:
-            what += ": not a tar, or a compressed one (decompress it first)"
+            packed = compression_of(block)
+            what += f": compressed by {packed} (decompress it first)" if packed else ": not a tar"
         self._damaged(start, what)
         if not header.is_like_header(block):
             return Gap(start), {}
@@ -195,6 +206,16 @@ def split_name(name: str) -> tuple[str, str]:
     """Key and lower-case extension of a member's name. A name without a stem or a dot is a key of its own."""
     stem, dot, extension = name[name.rfind("/") + 1 :].partition(".")
     return (name[: len(name) - len(extension) - 1], extension.lower()) if stem and dot else (name, "")
+
+
+def is_hidden(name: str) -> bool:
+    """Says whether a member is another program's: its file's name begins with a dot, or macOS has put it aside.
+
+    Names that leave their folder are none: they are told as what they are.
+    """
+    *folders, file = name.split("/")
+    is_safe = not name.startswith("/") and ".." not in folders
+    return is_safe and ((file.startswith(".") and file not in (".", "..")) or not _ASIDE.isdisjoint(folders))
 
 
 def _judge(info: Header, fields: dict[str, bytes], member: Member) -> Member | Rejected:

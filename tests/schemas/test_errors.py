@@ -16,6 +16,7 @@ def test_it_may_begin_with_the_class_and_has_an_end() -> None:
     assert one_line(KeyError("image"), with_type=True) == "KeyError: 'image'"
     assert one_line(KeyError("image"), limit=9, with_type=True) == "KeyError:"
     assert len(one_line(OSError("x" * 1000))) == 300
+    assert one_line(AssertionError(), with_type=True) == "AssertionError: without a message"
 
 
 def test_no_other_function_writes_it_out() -> None:

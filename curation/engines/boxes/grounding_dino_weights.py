@@ -79,7 +79,7 @@ def _check_files(folder: Path) -> None:
     for kind, names in (("tokenizer", _TOKENIZER), ("image processor", _IMAGES)):
         if not any((folder / name).is_file() for name in names):
             raise GROUNDING_DINO.unfit(f"{folder} holds no {kind}; pass weights=FOLDER with {GROUNDING_DINO.needed}")
-    if not any(folder.glob("*.safetensors")):
+    if not any(folder.glob("[!.]*.safetensors")):
         raise GROUNDING_DINO.unfit(f"{folder} holds no *.safetensors; pass weights=FOLDER with {GROUNDING_DINO.needed}")
 
 

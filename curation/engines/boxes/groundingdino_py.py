@@ -181,7 +181,7 @@ def _fill(model: Any, folder: Path) -> None:
     import torch
     from safetensors.torch import load_file
 
-    files = [load_file(path) for path in sorted(folder.glob("*.safetensors"))]
+    files = [load_file(path) for path in sorted(folder.glob("[!.]*.safetensors"))]
     held = {name: tensor for file in files for name, tensor in file.items()}
     tensors = package_tensors(held, lambda parts: torch.cat(list(parts)))
     missing, unexpected = model.load_state_dict(tensors, strict=False)

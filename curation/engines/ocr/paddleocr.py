@@ -104,7 +104,8 @@ def find_weights(folder: Path | None) -> PaddleWeights:
         files = [model / name for model in models for name in (*names, "inference.yml")]
         if all(file.is_file() for file in files):
             return PaddleWeights(tuple(files), is_onnx=len(names) == 1, is_rapidocr=False)
-    found = [sorted(folder.glob(f"*{kind}*.onnx")) for kind in ("det", "rec")]
+    files = [path for path in sorted(folder.glob("*.onnx")) if not path.name.startswith(".")]
+    found = [[path for path in files if kind in path.name] for kind in ("det", "rec")]
     if all(len(files) == 1 for files in found):
         return PaddleWeights((found[0][0], found[1][0]), is_onnx=True, is_rapidocr=True)
     raise UsageError(f"paddleocr: no weights, or more than one set, in {folder}; pass a folder with {NEEDED}")

@@ -59,7 +59,7 @@ def _check_files(folder: Path) -> None:
     absent = [name for name in _CONFIGURATION if not (folder / name).is_file()]
     if not any((folder / name).is_file() for name in _IMAGES):
         absent.append(_IMAGES[0])
-    if not any(folder.glob("*.safetensors")):
+    if not any(folder.glob("[!.]*.safetensors")):
         absent.append("*.safetensors")
     if absent:
         raise SIGLIP.unfit(f"{folder} holds no {' and no '.join(absent)}; pass weights=FOLDER with {SIGLIP.needed}")

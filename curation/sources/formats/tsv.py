@@ -17,7 +17,7 @@ def read(line: str, url: int, caption: int) -> CaptionDraft:
     """The captioned image of one line, from the columns of these numbers."""
     if len(line) > MAX_LINE:
         raise malformed(f"a line of {len(line)} characters; at most {MAX_LINE} are read")
-    columns = line.rstrip("\r\n").split("\t")
+    columns = line.lstrip("\ufeff").rstrip("\r\n").split("\t")  # files that were joined have their marks inside
     if len(columns) != 2:
         raise malformed(f"{len(columns)} columns, not 2")
     if _is_swapped(columns, url, caption):

@@ -32,36 +32,46 @@ class FolderStore:
 
 
 def read_below(folder: Folder, name: str) -> bytes | None:
-    """A file of a folder, None when it isn't there. Raises `Rejected` for a name that leads out of it."""
+    """A file of a folder, None when it isn't there. Raises `Rejected` for a name that leads out of it.
+
+    Names come from data, and may not leave the folder. Links below it do not: whoever has made the folder put them
+    there, as people do whose images lie on several disks.
+    """
     parts = name.split("/")
     if not name or name.startswith("/") or ".." in parts or "\\" in name or "\0" in name or "://" in name:
         raise Rejected(Reason.LOST_IMAGE, f"{name[:200]!r} is no name of a file below {folder.url}")
     if not folder.exists(name):
         return None
-    if folder.is_local:
-        path, root = folder.local_path(name).resolve(), folder.local_path("").resolve()
-        if not path.is_file() or not path.is_relative_to(root):
-            raise Rejected(Reason.LOST_IMAGE, f"{name[:200]!r} is no file below {folder.url}")
+    if folder.is_local and not folder.local_path(name).is_file():  # a folder, a device
+        raise Rejected(Reason.LOST_IMAGE, f"{name[:200]!r} is no file below {folder.url}")
     return folder.read(name)
 
 
 def files_below(folder: Folder) -> Iterator[tuple[str, int]]:
-    """Name below the folder, and bytes, of each file, in one order; not those of output sets."""
+    """Name below the folder, and bytes, of each file, in one order; not those of output sets, nor hidden files."""
     if not folder.is_local:
         sizes = folder.sizes_below()
         sets = tuple(name.removesuffix(RECIPE_FILE) for name in sizes if f"/{name}".endswith(f"/{RECIPE_FILE}"))
-        yield from ((name, sizes[name]) for name in sorted(sizes) if not name.startswith(sets))
+        yield from ((name, sizes[name]) for name in sorted(sizes) if not name.startswith(sets) and not _is_hidden(name))
         return
     top = folder.local_path("")
-    for place, folders, names in os.walk(top):
-        if RECIPE_FILE in names:
+    walked: set[str] = set()  # links may lead back to where they are
+    for place, folders, names in os.walk(top, followlinks=True):
+        real = os.path.realpath(place)
+        if RECIPE_FILE in names or real in walked:
             folders.clear()
             continue
+        walked.add(real)
         folders.sort()
         inside = Path(place).relative_to(top).as_posix()
         for name in sorted(names):
-            below = f"{inside}/{name}"
-            yield below, local_size(folder, below)
+            if not _is_hidden(name):
+                below = f"{inside}/{name}"
+                yield below, local_size(folder, below)
+
+
+def _is_hidden(name: str) -> bool:
+    return name.rpartition("/")[2].startswith(".")
 
 
 def local_size(folder: Folder, name: str) -> int:

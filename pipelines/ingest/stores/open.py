@@ -15,6 +15,7 @@ from pipelines.ingest.stores.shards import ShardStore
 from pipelines.ingest.stores.store import ImageStore
 from pipelines.ingest.stores.url_map import MapStore
 from pipelines.inputs.shards import InputShard
+from schemas.compression import check_uncompressed
 from schemas.errors import UsageError
 from schemas.storage.matching import matching
 
@@ -41,5 +42,6 @@ def image_tars(patterns: Sequence[str]) -> list[InputShard]:
     paths = sorted({path for pattern in patterns for path in matching(pattern)})
     wrong = next((path for path in paths if not path.endswith(".tar")), None)
     if wrong is not None:
+        check_uncompressed(wrong)
         raise UsageError(f"images: {wrong} is no .tar file: the glob should match img2dataset's shards alone")
     return [InputShard(path.rsplit("/", 1)[-1].removesuffix(".tar"), path) for path in paths]

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from pipelines.cluster.runner import Runner
 from pipelines.inputs.shards import InputShard
-from schemas.layouts.datacomp import read_sample
+from schemas.layouts.datacomp import read_image
 from schemas.output_set.layout import PARTS
 from schemas.output_set.manifest import InputFile
 from schemas.records.quarantine import Rejected
@@ -104,11 +104,11 @@ def addresses_of(tar: InputShard) -> tuple[str, Any]:
 def _addresses(reader: TarReader) -> Iterator[tuple[int, int, int, int, int]]:
     for sample in reader:
         try:
-            found = read_sample(sample)
+            _, image, metadata = read_image(sample)
         except Rejected:
             continue  # an image that nothing refers to is no loss, and one that something does is lost there
-        if found.url:
-            yield (*_hash(found.url), found.image.offset, len(found.image.data), 0)
+        if isinstance(url := metadata.get("url"), str) and url:
+            yield (*_hash(url), image.offset, len(image.data), 0)
 
 
 def _hash(address: str) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from curation.images.decode import DecodeLimits, decode, decoded_size
+from curation.images.decode import DecodeLimits, decode, decoded_size, image_size
 from schemas.records.quarantine import Reason, Rejected
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pytest turns Pillow's back on
@@ -145,6 +145,11 @@ def test_orientation_is_applied(orientation: int) -> None:
         options = {"lossless": True} if kind == "WEBP" else {}
         data = encoded(Image.fromarray(np.ascontiguousarray(stored)), kind, exif=exif, **options)
         assert decode(data, LIMITS).tolist() == upright.tolist(), kind
+        assert (image_size(data, LIMITS), decoded_size(data, LIMITS)) == ((3, 2), (3, 2)), kind
+    xmp = f'<x:xmpmeta><rdf:Description tiff:Orientation="{orientation}"/></x:xmpmeta>'.encode()
+    data = encoded(Image.fromarray(np.ascontiguousarray(stored)), "TIFF", tiffinfo={700: xmp})
+    assert decode(data, LIMITS).tolist() == upright.tolist()
+    assert (image_size(data, LIMITS), decoded_size(data, LIMITS)) == ((3, 2), (3, 2))
 
 
 def test_bad_exif_costs_nothing() -> None:
@@ -165,6 +170,58 @@ def test_palette_and_alpha_over_white() -> None:
     assert decode(encoded(rgba, "PNG"), LIMITS).tolist() == [[[204, 204, 204]]]
     grey_alpha = Image.new("LA", (1, 1), (100, 0))
     assert decode(encoded(grey_alpha, "PNG"), LIMITS).tolist() == [[[255, 255, 255]]]
+
+
+def test_grey_that_is_multiplied_by_its_alpha() -> None:
+    """TIFF: grey and alpha, ExtraSamples 1. Opaque, half opaque and clear."""
+    tags = {256: (4, 3), 257: (4, 1), 258: (3, 8 << 16 | 8), 259: (3, 1), 262: (3, 1), 273: (4, 8)}
+    tags |= {277: (3, 2), 278: (4, 1), 279: (4, 6), 284: (3, 1), 338: (3, 1)}
+    entries = b"".join(
+        struct.pack("<HHII", tag, kind, 2 if tag == 258 else 1, value) for tag, (kind, value) in tags.items()
+    )
+    pixels = bytes([100, 255, 50, 128, 0, 0])
+    data = b"II*\0" + struct.pack("<I", 14) + pixels + struct.pack("<H", len(tags)) + entries + bytes(4)
+    assert decode(data, LIMITS)[0, :, 0].tolist() == [100, 177, 255]
+    assert decoded_size(data, LIMITS) == image_size(data, LIMITS) == (3, 1)
+
+
+def test_bmp_with_reserved_bytes_that_are_not_zero() -> None:
+    plain = encoded(Image.effect_noise((7, 5), 80), "BMP")
+    assert decode(plain[:6] + b"\x15\0\x10\0" + plain[10:], LIMITS).tolist() == decode(plain, LIMITS).tolist()
+    assert reason(b"BM and what comes after it is no picture") is Reason.NOT_AN_IMAGE
+
+
+def test_files_of_other_test_suites(data: Path) -> None:
+    corpora = data / "corpora"
+    sizes = {
+        "g4_orientation_6.tif": (590, 88),
+        "minisblack-2c-8b-alpha.tiff": (64, 64),
+        "subsubifds.tif": (32, 32),
+        "pal8os2-hs.bmp": (127, 64),
+    }
+    for name, size in sizes.items():
+        content = (corpora / name).read_bytes()
+        assert image_size(content, LIMITS) == decoded_size(content, LIMITS) == size, name
+        assert decode(content, LIMITS).shape == (*size[::-1], 3), name
+    for name, fault in {
+        "b5-attrib.tga": "unsupported_format: TGA",
+        "zune_1a657c5c_palette_without_PLTE.png": (
+            "decode_error: PNG: its data makes no sense to the decoder (AssertionError)"
+        ),
+    }.items():
+        with pytest.raises(Rejected) as caught:
+            decode((corpora / name).read_bytes(), LIMITS)
+        assert str(caught.value) == fault
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGB", "RGBA"])
+@pytest.mark.parametrize("rle", [False, True])
+def test_tga_is_named(mode: str, rle: bool) -> None:
+    with pytest.raises(Rejected) as fault:
+        decode(encoded(Image.new(mode, (9, 5)), "TGA", rle=rle), LIMITS)
+    assert str(fault.value) == "unsupported_format: TGA"
+    with pytest.raises(Rejected, match="unsupported_format: ICO"):
+        decode(encoded(Image.new("RGBA", (16, 16)), "ICO"), LIMITS)
 
 
 def test_cmyk() -> None:

@@ -62,6 +62,44 @@ def test_kale_rows_that_are_left_out(row: dict[str, Any], fault: str) -> None:
     assert reason("kale", row) == fault
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (7, "7"),
+        (2.5, "2.5"),
+        ("\ufeffa", "a"),
+        (" \ufeff a", "a"),
+        (b"\xef\xbb\xbfB\xc3\xa4r", "Bär"),
+    ],
+)
+def test_captions_are_kept_by_all_readers_alike(value: Any, text: str) -> None:
+    assert read("kale", {"url": URL, "caption": value}).text == text
+    if not isinstance(value, bytes):  # as JSON and TSV can't have it
+        (row,) = items("sbu", json.dumps({"image_urls": [URL], "captions": [value]}).encode())
+        assert read("sbu", row).text == text
+        assert read("cc3m", f"{value}\t{URL}").text == read("cc12m", f"{URL}\t{value}").text == text
+    member = json.dumps({"caption": value}).encode() if isinstance(value, int | float) else b"{}"
+    text_member = (
+        {} if isinstance(value, int | float) else {"txt": value if isinstance(value, bytes) else value.encode()}
+    )
+    assert read("datacomp", sample("0", {"jpg": b"x", "json": member} | text_member)).text.strip("\ufeff ") == text
+
+
+@pytest.mark.parametrize("value", ["x\ud83d", b"caf\xe9"])
+def test_captions_that_no_text_can_hold_are_left_out_by_all_readers_alike(value: Any) -> None:
+    assert reason("kale", {"url": URL, "caption": value}).startswith("not_text: the caption: ")
+    if isinstance(value, str):
+        assert reason("sbu", {"image_urls": URL, "captions": value}).startswith("not_text: the caption: ")
+        assert reason("cc3m", f"{value}\t{URL}").startswith("not_text: the caption: ")
+
+
+def test_no_row_goes_for_its_uid() -> None:
+    captions = {"kale": {"caption": "a"}, "blip3-ocr": {"captions": json.dumps(OCR)}}
+    for name, columns in captions.items():
+        for value, uid in ((7, "7"), (7.0, "7"), (b"ab", "ab"), ([7], None), ({"a": 1}, None), (float("nan"), None)):
+            assert read(name, {"url": URL, "uid": value} | columns).uid == uid
+
+
 # CC3M and CC12M
 
 
@@ -228,6 +266,11 @@ def test_datacomp_takes_the_image_as_it_is() -> None:
     assert reason("datacomp", sample("0", members)) == "missing_image: members: json, txt"
 
 
+def test_datacomp_takes_images_with_texts_alone() -> None:
+    draft = read("datacomp", sample("0", {"jfif": b"\xff\xd8\xff", "txt": b"a cat"}))
+    assert (draft.uid, draft.url, draft.text, draft.alt_text, draft.metadata) == (None, None, "a cat", "a cat", "{}")
+
+
 def sample(key: str, members: dict[str, bytes]) -> TarSample:
     return TarSample(key, 0, {name: Member(f"{key}.{name}", 0, data) for name, data in members.items()})
 
@@ -261,6 +304,7 @@ def test_blip3_grounding_is_a_python_literal() -> None:
     draft = read("blip3-grounding", row)
     assert (draft.uid, draft.text, draft.alt_text) == (None, "a cat (in the center)", "a cat")
     assert draft.metadata == """{"metadata": "{'entries': []}"}"""
+    assert read("blip3-grounding", row | {"metadata": {"entries": []}}).metadata == '{"metadata": {"entries": []}}'
     assert json.loads(draft.captions)[1]["granularity"] == 2
     assert read("blip3-grounding", row, granularity=1, raw_caption=True).text == "it's"
 

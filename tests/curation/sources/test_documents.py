@@ -419,10 +419,23 @@ def test_text_is_a_document_of_one_part() -> None:
         assert json.loads(draft.metadata) == {"language": "de"}
 
 
+def test_text_is_kept_whatever_is_beside_it() -> None:
+    for item, parts, uid in (
+        ({"text": 5, "id": 12.0, "url": ["x"]}, ("5",), "12"),
+        ({"text": b"a", "uid": {"$oid": "a"}, "id": "b"}, ("a",), "b"),
+        ("\ufeff" + json.dumps({"text": "\ufeff a", "uid": 3, "url": "\ud800"}), (" a",), "3"),
+    ):
+        draft = read("text", item)
+        assert (draft.parts, draft.uid) == (parts, uid)
+
+
 @pytest.mark.parametrize(
     ("item", "fault"),
     [
         ({"text": None}, "malformed_row: there is no text"),
+        ({"text": True}, "malformed_row: text is a bool, not a text"),
+        ({"text": b"caf\xe9"}, "not_text: text: not UTF-8: unexpected end of data at byte 3"),
+        (r'{"text": "a\ud83d"}', "not_text: text: half of a surrogate pair at character 1"),
         ({"content": "a"}, "malformed_row: there is no text"),
         ({"text": ["a"]}, "malformed_row: text is a list, not a text"),
         ("", "malformed_row: the line is not JSON: Expecting value: line 1 column 1 (char 0)"),

@@ -4,11 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipelines.annotate.messages import Chunk, ShardEnd, from_row
+from pipelines.annotate.parts import join_parts
 from pipelines.annotate.reader import ShardReader, shard_row
 from pipelines.inputs.shards import InputShard
 from pipelines.recipes.annotate import AnnotateRecipe
 from schemas.storage.folder import Folder
 from schemas.storage.retries import untold
+from tests.conftest import jpeg
+from tests.schemas.support.tars import tar_of
 from tests.support.s3.bucket import Bucket
 
 
@@ -25,3 +28,23 @@ def test_requests_that_are_sent_again_are_told(make_shards: Callable[..., str], 
         assert isinstance(chunk, Chunk)
         assert isinstance(end, ShardEnd)
         assert (end.samples, end.resent) == (3, throttled)
+
+
+def test_hidden_files_are_passed_over_and_counted(tmp_path: Path) -> None:
+    """Captions that no text can hold leave their sample out; a tar needs no .json."""
+    members = [("1.jpg", jpeg(1)), ("._1.txt", b"Mac"), ("1.txt", b"\xef\xbb\xbfa cat"), (".DS_Store", b"x")]
+    (tmp_path / "a.tar").write_bytes(tar_of(*members, ("2.jpg", jpeg(2)), ("2.txt", b"caf\xe9")))
+    recipe = AnnotateRecipe.model_validate({"input": str(tmp_path), "engines": {"ocr": {"engine": "rapidocr"}}})
+    shard = InputShard("a", str(tmp_path / "a.tar"))
+    reader = ShardReader(recipe, Folder(str(tmp_path / "out")), parts=[])
+    chunk, end = map(from_row, reader(shard_row(shard)))
+    assert isinstance(chunk, Chunk)
+    assert chunk.table is not None
+    assert chunk.table.select(["key", "uid", "url", "caption", "reason"]).to_pylist() == [
+        {"key": "1", "uid": None, "url": None, "caption": "a cat", "reason": None},
+        {"key": "2", "uid": None, "url": None, "caption": "", "reason": "not_text"},
+    ]
+    assert isinstance(end, ShardEnd)
+    assert (end.samples, end.hidden) == (2, 2)
+    empty = ShardEnd("a", shard.path, end.size, end.sha256, digests=[], samples=0, hidden=2)
+    assert join_parts(Folder(str(tmp_path / "out")), empty, recipe.sha256()).counts == {"hidden_files": 2}

@@ -1,6 +1,7 @@
 """Every row of a file is in one unit, none in two; a unit holds no more than was asked; its bytes and hash are told."""
 
 import datetime
+import gzip
 import hashlib
 import io
 import itertools
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from curation.sources import SOURCES, ReadOptions
 from pipelines.inputs.parquet_rows import rows
+from pipelines.inputs.shards import missing_downloads
 from pipelines.inputs.source_files import (
     Item,
     Stretch,
@@ -29,6 +31,8 @@ from pipelines.inputs.source_files import (
 from pipelines.inputs.summarised import Summarised
 from schemas.errors import ShardloomError, UsageError
 from schemas.records.quarantine import Reason, Rejected
+from schemas.storage.folder import Folder
+from tests.schemas.support.tars import files, tar_of
 
 TEXT = SOURCES.find("text")
 
@@ -227,3 +231,39 @@ def test_only_files_of_the_set_are_taken(tmp_path: Path) -> None:
     assert found == [f"{tmp_path}/a.parquet", f"{tmp_path}/b.jsonl"]
     with pytest.raises(UsageError, match=r"c\.txt is no \.jsonl or \.parquet file: the glob should match files of"):
         source_files([f"{tmp_path}/*"], "text", TEXT)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.jsonl.gz", "gzip"), ("a.jsonl.zst", "zstd"), ("a.parquet.xz", "xz")])
+def test_compressed_files_are_told_by_their_names(tmp_path: Path, name: str, kind: str) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(UsageError, match=rf"{name} is compressed by {kind}, which is not read: decompress it first"):
+        source_files([f"{tmp_path}/a*"], "text", TEXT)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet"])
+def test_compressed_files_are_told_by_their_bytes(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(gzip.compress(b'{"text": "a"}' * 99))
+    with pytest.raises(UsageError, match=rf"{name} is compressed by gzip, which is not read: decompress it first"):
+        cut_file(TEXT, 10, str(tmp_path / name))
+
+
+def test_hidden_files_of_a_tar_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(tar_of(*files("1")[:2], ("._1.txt", b"Mac"), *files("1")[2:], *files("2")))
+    reader = SOURCES.find("datacomp")
+    (stretch,) = cut_file(reader, 10, str(tmp_path / "a.tar"))
+    items = Summarised(read_stretch(reader, stretch))
+    assert [item.key for item in items] == ["1", "2"]
+    assert (items.summary.hidden, items.summary.damage) == (1, [])
+
+
+def test_a_side_file_that_pandas_has_rewritten_tells_of_no_loss(tmp_path: Path) -> None:
+    """It makes numbers of keys, which then lack their zeros; a row that is missing is missing all the same."""
+    folder = Folder(str(tmp_path))
+    keys = ["000000000", "000000017"]
+    for column in (pa.array([0, 17]), pa.array([0.0, 17.0]), pa.array(keys)):
+        pq.write_table(pa.table({"key": column, "status": ["success"] * 2}), tmp_path / "a.parquet")
+        assert (
+            missing_downloads(folder, "a", keys) == missing_downloads(folder, "a", [f"./{key}" for key in keys]) == []
+        )
+        told = "1 samples that a.parquet lists are not in the tar: 000000017"
+        assert missing_downloads(folder, "a", keys[:1]) == [told]

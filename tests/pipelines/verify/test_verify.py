@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.cli.app import main
+from pipelines.stats.run import stats
 from pipelines.verify.run import verify
 from schemas.errors import UsageError
 from schemas.output_set.layout import committed
@@ -113,6 +114,17 @@ def test_missing_files_are_named(copy: Path, capsys: pytest.CaptureFixture[str])
         else:
             assert faults_of(copy, capsys) == [f"{path}: is missing"]
         path.write_bytes(sound)
+
+
+@pytest.mark.parametrize("copy", KINDS, indirect=True)
+def test_files_of_others_stop_nothing(copy: Path) -> None:
+    """A desktop's, a file server's, macOS's, and the user's own words on the set."""
+    for below in ("", "data", "manifests", "quarantine", "index", "parts"):
+        for name in (".DS_Store", "._00000000.json", ".nfs0000000000c0ffee", *(("README.md",) if not below else ())):
+            (copy / below).mkdir(exist_ok=True)
+            (copy / below / name).write_bytes(b"\0\5\x16\7")
+    assert verify(str(copy)) == (2, [])
+    assert len(committed(Folder(str(copy)))) == stats(str(copy))["outputs"] == 2
 
 
 @pytest.mark.parametrize("copy", ["webdataset"], indirect=True)

@@ -2,12 +2,21 @@
 
 import io
 import json
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from schemas.layouts.datacomp import IMAGE_EXTENSIONS, MAX_JSON, downloaded_keys, read_metadata, read_sample, uid_of
+from schemas.layouts.datacomp import (
+    IMAGE_EXTENSIONS,
+    MAX_JSON,
+    downloaded_keys,
+    read_image,
+    read_metadata,
+    read_sample,
+    uid_of,
+)
 from schemas.records.quarantine import Reason, Rejected
 from schemas.storage.parquet import UnreadableParquet
 from schemas.tar.reader import Member, TarSample
@@ -43,22 +52,60 @@ def test_the_caption_is_that_of_the_text_member_else_of_the_metadata_else_empty(
     assert read_sample(sample_of(jpg=b"", json=said)).caption == "a cat"
     assert read_sample(sample_of(jpg=b"", json=said, txt=b"")).caption == ""
     assert read_sample(sample_of(jpg=b"", json=b"{}")).caption == ""
-    for odd in (b'{"caption": null}', b'{"caption": 5}', b'{"caption": ["a"]}'):
-        assert read_sample(sample_of(jpg=b"", json=odd)).caption == ""
-    assert read_sample(sample_of(jpg=b"", json=b"{}", txt=b"caf\xe9")).caption == "caf\ufffd"
+    for nothing in (b'{"caption": null}', b'{"caption": NaN}'):
+        assert read_sample(sample_of(jpg=b"", json=nothing)).caption == ""
 
 
-def test_ids_that_are_no_strings_are_none() -> None:
-    image = read_sample(sample_of(jpg=b"", json=b'{"uid": 5, "url": {"a": 1}}'))
-    assert (image.uid, image.url) == (None, None)
+def test_a_caption_that_is_a_number_or_has_a_byte_order_mark_is_kept() -> None:
+    assert read_sample(sample_of(jpg=b"", json=b'{"caption": 5}')).caption == "5"
+    assert read_sample(sample_of(jpg=b"", json=b'{"caption": 2.5}')).caption == "2.5"
+    assert read_sample(sample_of(jpg=b"", json=b'{"caption": "\\ufeffa"}')).caption == "a"
+    assert read_sample(sample_of(jpg=b"", json=b"\xef\xbb\xbf{}", txt=b"\xef\xbb\xbfa cat")).caption == "a cat"
+    assert read_sample(sample_of(jpg=b"", json=b"{}", txt="ein Bär".encode("utf-16"))).caption == "ein Bär"
 
 
-def test_lone_surrogates_become_what_arrow_can_hold() -> None:
-    said = rb'{"uid": "\ud800a", "url": "\udfff", "caption": "x\ud83d"}'
+@pytest.mark.parametrize(
+    ("members", "fault"),
+    [
+        ({"json": b'{"caption": ["a"]}'}, "not_text: the caption: a list, not a text"),
+        ({"json": b'{"caption": {"en": "a"}}'}, "not_text: the caption: a dict, not a text"),
+        ({"json": b'{"caption": true}'}, "not_text: the caption: a bool, not a text"),
+        ({"json": rb'{"caption": "x\ud83d"}'}, "not_text: the caption: half of a surrogate pair at character 1"),
+        ({"json": b"{}", "txt": b"caf\xe9"}, "not_text: the caption: not UTF-8: unexpected end of data at byte 3"),
+        ({"txt": b"caf\xe9"}, "not_text: the caption: not UTF-8: unexpected end of data at byte 3"),
+    ],
+)
+def test_a_caption_that_would_have_to_be_changed_is_told(members: dict[str, bytes], fault: str) -> None:
+    sample = sample_of(jpg=b"x", **members)
+    with pytest.raises(Rejected) as caught:
+        read_sample(sample)
+    assert str(caught.value) == fault
+    assert read_image(sample)[:2] == ("jpg", sample.members["jpg"]), "the image itself is sound"
+
+
+def test_images_and_texts_alone_are_samples_without_ids() -> None:
+    found = read_sample(sample_of(png=b"x", txt=b"a cat"))
+    assert (found.uid, found.url, found.caption, found.extension, found.metadata) == (None, None, "a cat", "png", {})
+
+
+def test_ids_that_are_numbers_become_text() -> None:
+    for said, uid in ((b"5", "5"), (b"5.0", "5"), (b"null", None), (b"[5]", None), (b"NaN", None)):
+        sample = sample_of(jpg=b"", json=b'{"url": {"a": 1}, "uid": ' + said + b"}")
+        assert (read_sample(sample).uid, read_sample(sample).url) == (uid, None)
+        assert uid_of(sample) == uid
+
+
+def test_lone_surrogates_in_names_become_what_arrow_can_hold() -> None:
+    said = rb'{"uid": "\ud800a", "url": "\udfff", "caption": "x"}'
     image = read_sample(sample_of(jpg=b"", json=said))
-    assert (image.uid, image.url, image.caption) == ("?a", "?", "x?")
+    assert (image.uid, image.url) == ("?a", "?")
     assert uid_of(sample_of(json=said)) == "?a"
-    pa.array([image.uid, image.url, image.caption], pa.string()).validate(full=True)
+    pa.array([image.uid, image.url], pa.string()).validate(full=True)
+
+
+@pytest.mark.parametrize("extension", ["jpe", "jfif", "jp2", "j2k", "ppm", "pgm", "pbm", "img", "image", "heic"])
+def test_less_usual_endings_of_images_are_known(extension: str) -> None:
+    assert extension in IMAGE_EXTENSIONS
 
 
 def test_a_sample_without_an_image_is_missing_it() -> None:
@@ -104,7 +151,7 @@ def test_the_fault_of_the_shard_comes_first_and_the_uid_is_still_found() -> None
     assert uid_of(sample) == METADATA["uid"]
 
 
-def side_parquet(**columns: list[str | int | None]) -> io.BytesIO:
+def side_parquet(**columns: Any) -> io.BytesIO:
     """A side Parquet as it lies beside a shard."""
     file = io.BytesIO()
     pq.write_table(pa.table(columns), file)
@@ -113,10 +160,17 @@ def side_parquet(**columns: list[str | int | None]) -> io.BytesIO:
 
 
 def test_the_side_parquet_lists_what_was_downloaded() -> None:
-    status: list[str | int | None] = ["success", "failed_to_download", "failed_to_resize", "success", None]
+    status = ["success", "failed_to_download", "failed_to_resize", "success", None]
     assert downloaded_keys(side_parquet(key=["0", "1", "2", "3", "4"], status=status, url=["u"] * 5)) == ["0", "3"]
     assert downloaded_keys(side_parquet(key=[0, 1], status=["success", "success"])) == ["0", "1"]
     assert downloaded_keys(side_parquet(key=[], status=[])) == []
+
+
+def test_keys_that_pandas_has_made_numbers_get_their_zeros_back() -> None:
+    status = ["success", "success"]
+    for key in ([0, 17], [0.0, 17.0]):
+        assert downloaded_keys(side_parquet(key=key, status=status), 5) == ["00000", "00017"]
+    assert downloaded_keys(side_parquet(key=["0", "17"], status=status), 5) == ["0", "17"]
 
 
 def test_another_parquet_beside_the_shard_lists_nothing() -> None:

@@ -4,6 +4,7 @@ import errno
 import os
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,6 +55,37 @@ def test_an_error_in_the_middle_leaves_what_was_there(tmp_path: Path) -> None:
         file.writelines(bytes(1_000_000 // left) for left in (2, 1, 0))
     assert files(tmp_path) == ["a"]
     assert folder.read("a") == b"old"
+
+
+@pytest.mark.parametrize("protocol", ["", "memory://"])
+def test_hidden_files_are_not_listed_and_fill_no_folder(tmp_path: Path, protocol: str) -> None:
+    folder = Folder(f"{protocol}{tmp_path}/hidden")
+    for name in (".DS_Store", "data/.DS_Store", "data/._a", "data/.nfs0000000000c0ffee"):
+        folder.write(name, b"x")
+    assert (folder.names(), folder.names("data"), folder.is_empty()) == ([], [], True)
+    folder.write("data/a", b"1")
+    assert (folder.names("data"), folder.is_empty()) == (["a"], False)
+
+
+def test_a_hidden_file_that_is_in_use_stops_no_clearing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NFS keeps a file that another process has open under such a name, and removes it only then."""
+    folder, unlink = Folder(str(tmp_path)), os.unlink
+
+    def busy(path: str, **options: Any) -> None:
+        if Path(path).name in held:
+            raise OSError(errno.EBUSY, "Device or resource busy", path)
+        unlink(path, **options)
+
+    held = [".nfs0000000000c0ffee"]
+    monkeypatch.setattr(os, "unlink", busy)
+    for name in ("a", *held, "z"):
+        folder.write(f"parts/{name}", b"x")
+    folder.clear("parts")
+    assert files(tmp_path) == held
+    folder.write("parts/a", b"x")
+    held.append("a")
+    with pytest.raises(StorageError, match=r"cannot remove .*/parts: Device or resource busy"):
+        folder.clear("parts")
 
 
 def test_what_a_kill_leaves_is_not_listed_and_goes(tmp_path: Path) -> None:

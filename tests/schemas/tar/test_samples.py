@@ -1,6 +1,8 @@
 """How the tar reader groups members into samples, and which faults it gives them."""
 
+import gzip
 import tarfile
+from pathlib import Path
 
 import pytest
 
@@ -92,7 +94,7 @@ def test_a_size_in_base_256_counts() -> None:
     assert info.size == 5
 
 
-@pytest.mark.parametrize("size", [b"5", b"9" * 9000, b"-5", b"5x"])
+@pytest.mark.parametrize("size", [b"5", b"000000000000000000000005", b"0" * 5000 + b"5", b"9" * 9000, b"-5", b"5x"])
 def test_the_size_of_a_pax_header_counts_if_it_makes_sense(size: bytes) -> None:
     for length in range(len(size) + 7, len(size) + 14):
         record = b"%d size=%s\n" % (length, size)
@@ -103,4 +105,57 @@ def test_the_size_of_a_pax_header_counts_if_it_makes_sense(size: bytes) -> None:
     start = tar_of(*files("a"))[: 3 * 1024]
     reader, samples = read(start + head + record + bytes(-len(record) % 512) + body + tar_of(*files("c")))
     assert {"a", "c"} - contents(samples).keys() <= ({"a", "c"} if reader.damage else set())
-    assert ("b" in contents(samples)) == (size == b"5") == (not reader.damage)
+    assert ("b" in contents(samples)) == (size.lstrip(b"0") == b"5") == (not reader.damage)
+
+
+def test_the_length_of_a_pax_record_may_have_leading_zeros() -> None:
+    record = b"000000000000000030 path=d.jpg\n"
+    head = with_sum(special("pax", b"x", len(record)).tobuf(tarfile.USTAR_FORMAT))
+    reader, samples = read(head + record + bytes(-len(record) % 512) + tar_of(("b.jpg", b"12345")))
+    assert (contents(samples), reader.damage) == ({"d": {"jpg": b"12345"}}, [])
+
+
+def test_a_real_pax_size_with_leading_zeros(data: Path) -> None:
+    reader, (sample,) = read((data / "corpora/pax-pos-size-file.tar").read_bytes())
+    assert (sample.key, sample.fault, len(sample.members[""].data)) == ("foo", None, 999)
+    assert [found.what for found in reader.damage] == ["the tar ends without an end marker"]  # it has none
+
+
+HIDDEN = (
+    *("._b.jpg", "d/._b.jpg", ".DS_Store", "d/.DS_Store", ".nfs0000000000c0ffee"),
+    *("__MACOSX/._b.jpg", "__MACOSX/b.jpg", "d/__MACOSX/e/b.json", "./.AppleDouble/b.jpg"),
+)
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_hidden_files_split_no_sample_and_are_counted(name: str) -> None:
+    plain = files("b", "c")
+    whole = contents(read(tar_of(*plain))[1])
+    for step in (1, 2, 3):
+        members = [each for at, member in enumerate(plain) for each in ([(name, b"Mac")] * (at % step == 0) + [member])]
+        reader, samples = read(tar_of(*members, (name, b"")))
+        assert contents(samples) == whole
+        assert [sample.fault for sample in samples] == [None, None]
+        assert (reader.hidden, reader.damage) == (len(members) - len(plain) + 1, [])
+
+
+@pytest.mark.parametrize("name", ["../._b.jpg", "/.b.jpg", "__MACOSX/../b.jpg", ".b/c.jpg", "__MACOSX", "a_.b"])
+def test_what_is_not_hidden_is_told(name: str) -> None:
+    reader, samples = read(tar_of((name, b"x")))
+    assert (len(samples), reader.hidden) == (1, 0)
+
+
+def test_a_loss_beside_a_hidden_file_is_still_a_loss() -> None:
+    tar = bytearray(tar_of(*files("a"), ("._b.jpg", b"Mac"), *files("b")))
+    at = tar.index(b"a.txt")
+    tar[at : at + 512] = bytes(range(256)) * 2
+    reader, samples = read(bytes(tar))
+    assert [sample.fault and sample.fault.reason for sample in samples] == [Reason.INCOMPLETE, Reason.INCOMPLETE]
+    assert (reader.hidden, len(reader.damage)) == (1, 1)
+
+
+def test_a_compressed_tar_is_named() -> None:
+    for packed in (gzip.compress(tar_of(*files(*map(str, range(99))))), gzip.compress(b"")):
+        reader, samples = read(packed)
+        assert samples == []
+        assert "compressed by gzip (decompress it first)" in reader.damage[0].what

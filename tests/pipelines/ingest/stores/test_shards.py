@@ -113,6 +113,8 @@ def test_two_states_of_a_folder_or_of_a_map_are_told_apart(tmp_path: Path) -> No
     first = states()
     Folder(str(images)).write("out/recipe.yaml", b"a set of our own")
     Folder(str(images)).write("out/data/0.tar", b"that grows")
+    for name in (".DS_Store", "in/.nfs0000000000c0ffee", "in/._a.jpg"):
+        Folder(str(images)).write(name, b"another program's")
     assert states() == first
     (images / "in/a.jpg").write_bytes(b"aa")
     larger = states()
@@ -130,12 +132,11 @@ def test_what_is_no_map_is_refused(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["/etc/passwd", "../secret", "in/../../secret", "in\\secret", "link", "file:///secret", "in", "a\0b"]
+    "name", ["/etc/passwd", "../secret", "in/../../secret", "in\\secret", "file:///secret", "in", "a\0b"]
 )
 def test_no_name_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
     (tmp_path / "secret").write_bytes(b"secret")
     (tmp_path / "folder/in").mkdir(parents=True)
-    (tmp_path / "folder/link").symlink_to(tmp_path / "secret")
     (tmp_path / "folder/map.json").write_text(json.dumps({"https://a": name}))
     with pytest.raises(Rejected) as fault:
         MapStore(str(tmp_path / "folder/map.json")).get("https://a")
@@ -178,3 +179,47 @@ def test_tables_of_other_processes_are_numbered() -> None:
     rows.flags.writeable = False
     assert _numbered(rows, 3)["tar"].tolist() == [3, 3]
     assert rows["tar"].tolist() == [0, 0]
+
+
+def test_links_that_lie_below_the_folder_are_followed(tmp_path: Path) -> None:
+    """To files, to folders and back to where they are; to what is no file, and to nothing, there is no way."""
+    elsewhere, folder = tmp_path / "disk", tmp_path / "folder"
+    (elsewhere / "coco").mkdir(parents=True)
+    folder.mkdir()
+    (elsewhere / "coco/a.jpg").write_bytes(b"a")
+    before = FolderStore(str(folder)).revision
+    (folder / "coco").symlink_to(elsewhere / "coco")
+    (folder / "a.jpg").symlink_to(elsewhere / "coco/a.jpg")
+    (folder / "gone.jpg").symlink_to(elsewhere / "gone.jpg")
+    (folder / "device.jpg").symlink_to("/dev/zero")
+    (folder / "loop").symlink_to(folder)
+    store = FolderStore(str(folder))
+    assert [store.get(name) for name in ("coco/a.jpg", "a.jpg", "gone.jpg", "loop/a.jpg")] == [b"a", b"a", None, b"a"]
+    for name in ("device.jpg", "coco", "coco/../a.jpg", str(elsewhere / "coco/a.jpg")):
+        with pytest.raises(Rejected, match="lost_image"):
+            store.get(name)
+    assert store.revision.sha256 != before.sha256
+    (elsewhere / "coco/a.jpg").write_bytes(b"aa")
+    assert FolderStore(str(folder)).revision.sha256 != store.revision.sha256
+    (tmp_path / "root").symlink_to(folder)
+    assert FolderStore(str(tmp_path / "root")).get("coco/a.jpg") == b"aa"
+
+
+def test_a_caption_costs_no_image_of_a_store(tmp_path: Path) -> None:
+    """Nor does its ending, as what is stored there is what is asked for."""
+    with (tmp_path / "a.tar").open("wb") as file:
+        writer = TarWriter(file)
+        for key, ending, more in (("1", "jpg", {"caption": ["a"]}), ("2", "jfif", {})):
+            writer.add(f"{key}.{ending}", ending.encode())
+            writer.add(f"{key}.json", json.dumps({"url": f"https://example.org/{key}"} | more).encode())
+        writer.add("3.jpg", b"x")
+        writer.add("3.txt", b"caf\xe9")
+        writer.close()
+    store = opened(f"{tmp_path}/a.tar", tmp_path / "out")
+    assert [store.get(f"https://example.org/{key}") for key in (1, 2)] == [b"jpg", b"jfif"]
+
+
+def test_compressed_tars_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.tar.gz").touch()
+    with pytest.raises(UsageError, match=r"a\.tar\.gz is compressed by gzip, which is not read: decompress it first"):
+        image_tars([f"{tmp_path}/a*"])

@@ -1,0 +1,82 @@
+"""Tars that people make: no .json, hidden files of macOS, captions that are no text. No row goes silently."""
+
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from pipelines.verify.run import verify
+from schemas.output_set.layout import committed
+from schemas.storage.folder import Folder
+from tests.conftest import jpeg
+from tests.pipelines.support.published import take_in
+from tests.pipelines.support.sets import rows
+from tests.schemas.support.tars import tar_of
+
+
+def set_of(folder: Path, *members: tuple[str, bytes] | tarfile.TarInfo) -> str:
+    """A tar of these members."""
+    (folder / "a.tar").write_bytes(tar_of(*members))
+    return str(folder / "a.tar")
+
+
+def made(output: Path) -> list[tuple[str, str, str]]:
+    """Text, uid and the ending of the image of each sample."""
+    return [(row["text"], row["uid"], row["image"]["path"].rpartition(".")[2]) for row in rows(output)]
+
+
+def test_images_and_texts_alone_with_the_attributes_of_macos(tmp_path: Path) -> None:
+    members: list[tuple[str, bytes]] = [(".DS_Store", b"x")]
+    for number, ending in enumerate(("jpg", "jfif", "jpe", "img", "image")):
+        for name, data in ((f"{number}.{ending}", jpeg(number)), (f"{number}.txt", f"picture {number}".encode())):
+            members += [(f"._{name}", b"Mac OS X"), (f"__MACOSX/._{name}", b"Mac OS X"), (name, data)]
+    totals = take_in("datacomp", set_of(tmp_path, *members), tmp_path / "out", format="parquet")
+    assert (totals.rows_in, totals.rows_out, totals.reasons) == (5, 5, {})
+    assert made(tmp_path / "out") == [(f"picture {number}", "", "jpg") for number in range(5)]
+    assert totals.counts["hidden_files"] == 21
+    assert verify(str(tmp_path / "out")) == (1, [])
+
+
+def test_captions_that_are_no_text_are_told_and_numbers_are_kept(tmp_path: Path) -> None:
+    captions = [b"caf\xe9", None, None, None, None, b"\xef\xbb\xbfa cat"]
+    details = [{}, {"caption": ["a"]}, {"caption": 7, "uid": 12.0}, {"caption": "a\ud83d"}, {"caption": {}}, {}]
+    members = []
+    for number, (text, about) in enumerate(zip(captions, details, strict=True)):
+        members += [(f"{number}.jpg", jpeg(number)), (f"{number}.json", json.dumps(about).encode())]
+        members += [] if text is None else [(f"{number}.txt", text)]
+    totals = take_in("datacomp", set_of(tmp_path, *members), tmp_path / "out", format="parquet")
+    assert (totals.rows_in, totals.rows_out, totals.reasons) == (6, 2, {"not_text": 4})
+    assert "hidden_files" not in totals.counts
+    assert made(tmp_path / "out") == [("7", "12", "jpg"), ("a cat", "", "jpg")]
+    assert [(row["key"], row["detail"]) for row in rows(tmp_path / "out", "quarantine")] == [
+        ("0", "the caption: not UTF-8: unexpected end of data at byte 3"),
+        ("1", "the caption: a list, not a text"),
+        ("3", "the caption: half of a surrogate pair at character 1"),
+        ("4", "the caption: a dict, not a text"),
+    ]
+
+
+def test_heic_is_named(tmp_path: Path) -> None:
+    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64)
+    members = [("0.heic", heic), ("0.txt", b"a"), ("1.jpg", jpeg(1)), ("1.txt", b"b")]
+    totals = take_in("datacomp", set_of(tmp_path, *members), tmp_path / "out")
+    assert totals.reasons == {"unsupported_format": 1}
+
+
+@pytest.mark.parametrize("below", ["", "data", "index", "manifests", "quarantine", "parts"])
+def test_hidden_files_in_a_set_stop_no_resume(tmp_path: Path, below: str) -> None:
+    files = set_of(tmp_path, ("0.jpg", jpeg(0)), ("0.txt", b"a"), ("1.jpg", jpeg(1)), ("1.txt", b"b"))
+    first = take_in("datacomp", files, tmp_path / "out")
+    (tmp_path / "out" / below).mkdir(exist_ok=True)
+    for name in (".DS_Store", "._00000000.json", ".nfs0000000000c0ffee"):
+        (tmp_path / "out" / below / name).write_bytes(b"another program's")
+    assert take_in("datacomp", files, tmp_path / "out") == first
+    assert len(committed(Folder(str(tmp_path / "out")))) == 1
+
+
+def test_an_output_folder_that_a_desktop_has_looked_into_is_free(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/.DS_Store").write_bytes(b"Bud1")
+    files = set_of(tmp_path, ("0.jpg", jpeg(0)), ("0.txt", b"a"))
+    assert take_in("datacomp", files, tmp_path / "out").rows_out == 1

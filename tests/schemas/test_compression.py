@@ -1,0 +1,47 @@
+"""Compressed inputs are refused, and told by what has compressed them."""
+
+import bz2
+import gzip
+import lzma
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from schemas.compression import check_uncompressed, compression_by_name, compression_of
+from schemas.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.jsonl.gz", "gzip"),
+        ("s3://b/a.tar.zst", "zstd"),
+        ("a.TGZ", "gzip"),
+        ("a.tar.bz2", "bzip2"),
+        ("a.tar.xz", "xz"),
+        ("a.zip", None),  # an archive, which is told as a file of another kind
+        ("a.tar", None),
+        ("gz/a.parquet", None),
+        ("gz", None),
+        (".gz/a", None),
+    ],
+)
+def test_names_tell(name: str, kind: str | None) -> None:
+    assert compression_by_name(name) == kind
+
+
+def test_first_bytes_tell(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr("a", "a")
+    found = [gzip.compress(b"a"), bz2.compress(b"a"), lzma.compress(b"a"), (tmp_path / "a.zip").read_bytes()]
+    assert [compression_of(data) for data in found] == ["gzip", "bzip2", "xz", "zip"]
+    assert [compression_of(data) for data in (b"\x28\xb5\x2f\xfd\x04", b"", b'{"text": "a"}')] == ["zstd", None, None]
+
+
+def test_the_message_names_the_file_and_what_to_do() -> None:
+    check_uncompressed("a.jsonl", b"{}")
+    for path, start in (("a.jsonl.gz", b""), ("a.jsonl", b"\x1f\x8b\x08")):
+        with pytest.raises(UsageError) as error:
+            check_uncompressed(path, start)
+        assert str(error.value) == f"{path} is compressed by gzip, which is not read: decompress it first"
