@@ -15,7 +15,9 @@ from schemas.output_set.options import Globs
 class IngestRun(RunOptions):
     """How an ingest run is carried out."""
 
-    download_threads: int = Field(32, gt=0, le=1024, description="connections at once, of each worker")
+    download_threads: int = Field(
+        32, gt=0, le=1024, description="connections at once, of each worker; to one host, half of them at most"
+    )
 
 
 class IngestRecipe(Recipe):
