@@ -25,7 +25,7 @@ from pipelines.cli.stats import stats
 from pipelines.cli.train import train
 from pipelines.cli.verify import verify
 from schemas.errors import ShardloomError, UsageError
-from schemas.storage.folder import use_options
+from schemas.storage.folder import refuse_secrets, use_options
 from schemas.terminal import visible
 
 app = typer.Typer(
@@ -43,10 +43,13 @@ def shardloom(
     context: typer.Context,
     storage_option: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="of the object store, as endpoint_url=https://...; may be repeated"),
+        typer.Option(
+            metavar="KEY=VALUE", help="of the object store, as endpoint_url=https://..., but no secret; may be repeated"
+        ),
     ] = None,
 ) -> None:
     """Annotates web-scale image shards and turns them into training shards for large multimodal models."""
+    refuse_secrets(storage_option or [])
     use_options(storage_option or [])
     if context.invoked_subcommand is None:
         context.get_help()

@@ -8,6 +8,7 @@ import typer
 
 from pipelines.cli.flags import Json
 from schemas.errors import ShardloomError
+from schemas.masking import masked
 from schemas.terminal import visible
 
 
@@ -15,7 +16,8 @@ def verify(output: Annotated[str, typer.Argument(help="an output set's folder")]
     """Check every byte, count and offset of an output set. Exits 1 and names the files when one is not as committed."""
     from pipelines.verify.run import verify as run
 
-    outputs, faults = run(output)
+    outputs, found = run(output)
+    faults = [masked(fault) for fault in found]
     if json_:
         print(json.dumps({"outputs": outputs, "faults": faults}))
     for fault in faults:
@@ -23,4 +25,4 @@ def verify(output: Annotated[str, typer.Argument(help="an output set's folder")]
     if faults:
         raise ShardloomError(f"{output}: {len(faults)} faults in {outputs} outputs")
     if not json_:
-        print(f"{output}: {outputs} outputs are as they were committed")
+        print(f"{masked(output)}: {outputs} outputs are as they were committed")

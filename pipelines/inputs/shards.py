@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from schemas.errors import UsageError
 from schemas.layouts.datacomp import downloaded_keys
+from schemas.masking import masked
 from schemas.storage.folder import Folder, split
 from schemas.storage.matching import sizes_of_matching
 
@@ -19,6 +20,11 @@ class InputShard:
     name: str
     path: str
     listed: int | None = None  # bytes, where they were listed: an object store would be asked once a shard
+
+    @property
+    def label(self) -> str:
+        """What manifests call it: its path, without a URL's secrets."""
+        return masked(self.path)
 
     def folder(self) -> tuple[Folder, str]:
         """The folder it lies in and its file name there."""

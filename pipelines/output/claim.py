@@ -2,6 +2,7 @@
 
 from pipelines.recipes.base import Recipe
 from schemas.errors import UsageError
+from schemas.masking import masked_values
 from schemas.output_set.recipe_file import RECIPE_FILE, differences, dump_yaml, held_recipe
 from schemas.storage.folder import Folder
 
@@ -17,7 +18,7 @@ def claim(output: Folder, recipe: Recipe) -> None:
 def holds_recipe(output: Folder, recipe: Recipe) -> bool:
     """Whether the folder is this recipe's already; else it is free. Raises `UsageError` when it is another's."""
     if output.exists(RECIPE_FILE):
-        held, asked = held_recipe(output), recipe.resolved()
+        held, asked = masked_values(held_recipe(output)), recipe.resolved()  # those of before may hold secrets
         if isinstance(kind := held.get("kind"), str) and kind != recipe.kind:
             raise UsageError(f"{output.url} is {_a(kind)} set, not {_a(recipe.kind)} set: take a new output folder")
         if found := differences(held, asked):

@@ -16,6 +16,7 @@ from pipelines.output.totals import Totals
 from pipelines.recipes.select import SelectRecipe
 from pipelines.select.selection import Selection, changed, selection_of
 from schemas.errors import UsageError, one_line
+from schemas.masking import masked
 from schemas.output_set.manifest import Manifest
 from schemas.storage.folder import Folder, split
 from schemas.storage.matching import matching
@@ -82,7 +83,7 @@ def write_uids(output: Folder, path: str, quiet: bool) -> None:
     written, repeats = write_subset(output, path)
     if not quiet:
         more = f"; {repeats:,} rows have the uid of a row in another file" if repeats else ""
-        print(f"{path}: {written:,} uids{more}", file=sys.stderr)
+        print(f"{masked(path)}: {written:,} uids{more}", file=sys.stderr)
 
 
 def select_file(selection: Selection, output: Folder, threads: int | None, shard: InputShard) -> Manifest:

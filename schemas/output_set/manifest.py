@@ -4,20 +4,21 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, NonNegativeInt
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, NonNegativeInt
 
 from schemas.errors import ShardloomError
+from schemas.masking import masked
 from schemas.records.fingerprint import EngineFingerprint
 
 
 class InputFile(BaseModel):
-    """An input as it was read."""
+    """An input as it was read. The path holds no URL's password or query: many may read a manifest."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    path: str
+    path: Annotated[str, AfterValidator(masked)]
     size: NonNegativeInt  # bytes
     sha256: str
 
