@@ -51,11 +51,18 @@ class Files(BaseHTTPRequestHandler):
         return 206, data[first : last + 1], {"Content-Range": f"bytes {first}-{last}/{len(data)}"}
 
 
+class Server(ThreadingHTTPServer):
+    """Says nothing of clients that leave before they have all."""
+
+    def handle_error(self, *_: object) -> None:
+        """Nothing."""
+
+
 @contextlib.contextmanager
 def served_files(folder: Path, gives_parts: bool = True) -> Iterator[str]:
     """The address of a running server of these files."""
     handler = type("Served", (Files,), {"folder": folder, "gives_parts": gives_parts})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = Server(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
