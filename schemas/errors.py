@@ -1,10 +1,15 @@
 """Errors that a user sees: one line that says what, where and what to do. All others are bugs and keep their trace."""
 
+from schemas.masking import masked
+
 
 class ShardloomError(Exception):
-    """Something went wrong that the program foresaw. `exit_code` is the process's."""
+    """Something went wrong that the program foresaw. `exit_code` is the process's. Its text shows no URL's secrets."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return masked(super().__str__())
 
 
 class UsageError(ShardloomError):

@@ -5,6 +5,8 @@ import sys
 import unicodedata
 from typing import Any
 
+from schemas.masking import masked
+
 _UNSAFE = frozenset(("Cc", "Cs", "Zl", "Zp"))  # controls (ANSI escapes begin with one), half pairs, line ends
 _TURNING = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"))  # they reorder what follows
 
@@ -24,9 +26,11 @@ def visible(text: str) -> str:
 def say(line: str, *, is_result: bool = False) -> None:
     """Prints a line that may hold text from anywhere: what a command does to stderr, its result to stdout.
 
+    No secret of a URL in it is shown.
+
     All printing of text goes through here, or through a table's `cell`; `print` is refused by the linter.
     """
-    print(visible(line), file=sys.stdout if is_result else sys.stderr, flush=True)
+    print(masked(visible(line)), file=sys.stdout if is_result else sys.stderr, flush=True)
 
 
 def say_json(value: Any) -> None:

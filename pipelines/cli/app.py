@@ -27,7 +27,7 @@ from pipelines.cli.train import train
 from pipelines.cli.verify import verify
 from pipelines.cluster.private_files import remove_private_folders
 from schemas.errors import ShardloomError, UsageError, one_line
-from schemas.storage.folder import use_options
+from schemas.storage.folder import refuse_secrets, use_options
 from schemas.terminal import say
 
 app = typer.Typer(
@@ -53,7 +53,9 @@ def shardloom(
     context: typer.Context,
     storage_option: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="of the object store, as endpoint_url=https://...; may be repeated"),
+        typer.Option(
+            metavar="KEY=VALUE", help="of the object store, as endpoint_url=https://..., but no secret; may be repeated"
+        ),
     ] = None,
     show_version: Annotated[bool, typer.Option("--version", help="print the version and exit")] = False,
 ) -> None:
@@ -61,6 +63,7 @@ def shardloom(
     if show_version:
         _print_version()
         raise typer.Exit
+    refuse_secrets(storage_option or [])
     use_options(storage_option or [])
     if context.invoked_subcommand is None:
         context.get_help()

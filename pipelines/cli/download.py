@@ -40,6 +40,9 @@ def download(
     deadline: Annotated[
         float | None, typer.Option(help="seconds in which a shard is done, whatever it lacks; default: 1800")
     ] = None,
+    min_success: Annotated[
+        float | None, typer.Option(help="share of all images, 0 to 1; with less the run fails; default: 0")
+    ] = None,
     urls_per_shard: Annotated[int | None, typer.Option(help="the most; default: 10000")] = None,
     workers: Workers = None,
     address: Address = None,
@@ -65,7 +68,7 @@ def download(
         urls_per_shard=urls_per_shard,
         blur_faces=blur_faces,
         verify_hash=verify_hash,
-        run=run_flags(output, workers, address, None) | patience | {"threads": threads},
+        run=run_flags(output, workers, address, None) | patience | {"threads": threads, "min_success": min_success},
     )
     folder = output_of(loaded)
     report(run(loaded, folder, retry_failed, retry_all, quiet=json_), folder, json_)

@@ -1,10 +1,12 @@
 """What several commands have: flags, and the line in the end."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from pipelines.output.totals import Totals, check_any_out
 from pipelines.recipes.base import Recipe
 from schemas.errors import UsageError
 from schemas.terminal import say, say_json
@@ -60,11 +62,18 @@ def kept(what: str, path: str) -> str:
     return path
 
 
-def report(totals: Any, output: str, as_json: bool, without: str = "quarantined") -> None:
-    """Prints what an output set holds now, and what is `without`."""
+def report(totals: Totals, output: str, as_json: bool, without: str = "quarantined") -> None:
+    """Prints what an output set holds now, and what is `without`. Raises `NothingOutError` when no row came out."""
     if as_json:
         say_json(totals.to_dict())
-        return
+    else:
+        print_totals(totals, output, without)
+    sys.stdout.flush()
+    check_any_out(totals, output)
+
+
+def print_totals(totals: Totals, output: str, without: str) -> None:
+    """Prints a line of what an output set holds now."""
     reasons = ", ".join(f"{count} {reason}" for reason, count in totals.reasons.most_common())
     line = f"{output}: {totals.rows_in:,} rows in, {totals.rows_out:,} out, {totals.quarantined:,} {without}"
     line += f" ({reasons})" if reasons else ""

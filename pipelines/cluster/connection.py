@@ -9,7 +9,7 @@ import queue
 import re
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import ray
@@ -78,7 +78,7 @@ def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None
     logging.getLogger("ray").setLevel(logging.ERROR)
     options: dict[str, object] = {"address": address, "namespace": namespace}
     if storage := os.environ.get(OPTIONS):  # workers on other machines know nothing of our command line
-        options["runtime_env"] = {"env_vars": {OPTIONS: storage}}
+        options["runtime_env"] = {"worker_process_setup_hook": storage_hook(storage)}
         prefer_the_drivers_environment()
     if not address:
         options |= {"address": "local", "num_cpus": wanted, "object_store_memory": store, "include_dashboard": False}
@@ -93,6 +93,21 @@ def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, on_term)  # Ray's own handler would print a native stack
+
+
+def storage_hook(storage: str) -> Callable[[], None]:
+    """Returns what gives a worker, as its process starts, the options of stores.
+
+    They may be keys. Ray prints variables of a `runtime_env` in its logs and in answers of its dashboard, for all who
+    use the machine. Of a hook it prints the name; the function itself is an object in the cluster's own table. It is
+    a function within one, so that it travels as code, and needs nothing of ours where it runs.
+    """
+    name = OPTIONS
+
+    def give_storage_options() -> None:
+        os.environ[name] = storage
+
+    return give_storage_options
 
 
 @atexit.register  # runs before Ray's own, which was registered when Ray was imported

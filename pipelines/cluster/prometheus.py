@@ -11,6 +11,8 @@ Counters begin at 0 with every run; a run that is taken up again has the same la
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from schemas.masking import masked
+
 RUN = "run"
 """Label that all have: the output set's folder, in ASCII."""
 
@@ -73,7 +75,7 @@ class Exporter:
     """Tells the values of one run. Of a counter it is given what it stands at."""
 
     def __init__(self, output: str) -> None:
-        self.run = output.encode("ascii", "backslashreplace").decode()  # Ray takes no other letters in labels
+        self.run = masked(output).encode("ascii", "backslashreplace").decode()  # Ray takes no other letters in labels
         self._made: dict[str, Any] = {}
         self._told: dict[tuple[Metric, str], float] = {}
 

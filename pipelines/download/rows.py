@@ -14,11 +14,12 @@ import pyarrow.parquet as pq
 
 from curation.sources import SourceReader
 from pipelines.img2dataset.failures import NOT_HTTP
-from pipelines.img2dataset.process import URLS, is_web_address
+from pipelines.img2dataset.process import URLS
 from pipelines.inputs.source_files import Item
 from pipelines.recipes.download import DownloadRecipe
 from schemas.records.document import CaptionDraft
 from schemas.records.quarantine import Reason, Rejected
+from schemas.web_address import is_web_address
 
 MAX_TEXT = 1 << 17  # bytes of a caption, an address or a uid: a .json of all three is one that readers take
 MAX_BOXES = 1000  # of one image; each is a pass over its pixels

@@ -23,7 +23,7 @@ from pipelines.output.job import Commits, Context, Job, run_job
 from pipelines.output.totals import Totals
 from pipelines.recipes.download import DownloadRecipe
 from pipelines.terminal.progress import Progress
-from schemas.errors import UsageError
+from schemas.errors import ShardloomError, UsageError
 from schemas.output_set.layout import PARTS, UNFINISHED
 from schemas.output_set.manifest import Manifest
 from schemas.storage.folder import Folder
@@ -32,6 +32,10 @@ from schemas.terminal import say
 TALLY_SECONDS = 2.0
 
 _ROUND = "retry-"  # before the number of a round of asking again, in a mark's name
+
+
+class TooFewImagesError(ShardloomError):
+    """Less images were had than `min_success` asks for."""
 
 
 class DownloadJob(Job[Part]):
@@ -136,7 +140,7 @@ def download(
     """Downloads every part that is not committed yet; then, if told to, asks again for what has failed so far.
 
     `retry_failed` asks for what may be had by now (`download_failures.may_pass`), `retry_all` for whatever can be asked
-    for. Raises `ShardloomError` when it can't be done to the end.
+    for. Raises `ShardloomError` when it can't be done to the end, and `TooFewImagesError` for less than `min_success`.
     """
     wanted = can_be_asked if retry_all else may_pass
     result = run_job(DownloadJob(recipe, wanted), output, quiet)
@@ -144,7 +148,18 @@ def download(
         result = run_job(RetryJob(recipe, wanted), output, quiet)
     if not quiet:
         advise(result)
+    check_success(result, recipe.run.min_success)
     return result
+
+
+def check_success(result: Totals, least: float) -> None:
+    """Raises `TooFewImagesError` when less than this share of all images was had."""
+    if result.rows_out < least * result.rows_in:
+        reasons = ", ".join(f"{count:,} {kind}" for kind, count in result.reasons.most_common())
+        raise TooFewImagesError(
+            f"{result.rows_out:,} of {result.rows_in:,} images were had, less than the {least:g} of all that "
+            f"min_success asks for ({reasons}); what is done is kept"
+        )
 
 
 def advise(result: Totals) -> None:

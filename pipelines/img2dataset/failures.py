@@ -12,6 +12,7 @@ NOT_HTTP = "not_http"
 REFUSED = "refused_address"
 DEADLINE = "deadline"
 CUT_SHORT = "cut_short"
+SLOW_IMAGE = "slow_image"  # takes longer to decode than any honest one
 NOT_WRITTEN = "not_written"  # img2dataset passes over what its own writer chokes on
 
 _KINDS = (
@@ -24,8 +25,17 @@ _KINDS = (
     (r"X-Robots-Tag", "forbidden_by_host"),
     (r"Name or service not known|name resolution|No address associated", "unknown_host"),
     (r"CERTIFICATE|certificate", "bad_certificate"),
-    (r"control characters|codec can't encode|nonnumeric port|no host given|Invalid IPv6|codec failed", "bad_address"),
+    (
+        r"control characters|codec can't encode|nonnumeric port|no host given|Invalid IPv6|codec failed"
+        r"|under NFKC normalization|does not appear to be an IP",
+        "bad_address",
+    ),
     (r"IncompleteRead", CUT_SHORT),
+)
+_DECODING = (
+    ("MAX_IMAGE_PIXELS", "too_many_pixels"),
+    ("s to decode", SLOW_IMAGE),
+    ("killed its decoder", Reason.WORKER_KILLED.value),
 )
 _UNANSWERED = {DEADLINE, "timed_out", "unknown_host", "no_answer"}
 _PASSING_CODES = {408, 425, 429}  # of HTTP, beside those from 500 on: later, or not so many at once
@@ -34,7 +44,7 @@ _PASSING_CODES = {408, 425, 429}  # of HTTP, beside those from 500 on: later, or
 def kind_of(status: str, message: str) -> str:
     """One word for why an image could not be had; both are img2dataset's."""
     if status == "failed_to_resize":
-        return "too_many_pixels" if "MAX_IMAGE_PIXELS" in message else "not_an_image"
+        return next((kind for words, kind in _DECODING if words in message), "not_an_image")
     if error := re.search(r"HTTP Error (\d{3})", message):
         return f"http_{error[1]}"
     return next((kind for pattern, kind in _KINDS if re.search(pattern, message)), "no_answer")

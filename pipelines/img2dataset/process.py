@@ -29,9 +29,11 @@ from schemas.records.quarantine import Rejected
 from schemas.storage.folder import Folder
 from schemas.tar.reader import TarReader, TarSample
 from schemas.tar.writer import TarWriter
+from schemas.web_address import is_web_address as is_web_address
 
 URLS = "urls.parquet"
 TALLY = "asked"  # file of the number of addresses that were asked for so far
+IMAGE_SECONDS = 20  # of a processor: an image of 64 million pixels takes up to ten to decode, turn and make smaller
 GRACE = 60.0  # seconds after the deadline until img2dataset is killed: it ends by itself once all connections have
 
 _IMAGES = "images"
@@ -63,14 +65,6 @@ def _number(file: Path) -> int:
         return 0
 
 
-def is_web_address(address: str) -> bool:
-    """Whether it can be asked for: http or https, and text."""
-    try:
-        return address.lower().startswith(("http://", "https://")) and bool(address.encode())
-    except UnicodeEncodeError:  # half a character
-        return False
-
-
 def images_of_addresses(
     folder: Path, urls: int, options: DownloadOptions, threads: int, more: Mapping[str, object] | None = None
 ) -> dict[str, Path]:
@@ -99,6 +93,7 @@ def _job(folder: Path, urls: int, options: DownloadOptions, threads: int) -> dic
         "max_bytes": options.max_bytes,
         "answer_seconds": options.answer_seconds,
         "deadline": time.time() + options.deadline_seconds,
+        "image_seconds": IMAGE_SECONDS,
         "tally": str(folder / TALLY),
         "img2dataset": {
             "url_list": str(folder / URLS),

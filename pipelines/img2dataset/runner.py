@@ -5,9 +5,12 @@
 The addresses come from the web, and so does what they redirect to: a URL in a data set may name the machine's own
 services, its network's, or the cloud's metadata. So every connection of the process is judged by the address that it
 really goes to, after names are looked up and at each redirect, and answers that are too long or too late are cut off.
-img2dataset starts processes which import this file anew: what guards them is set up as it is imported.
+img2dataset starts processes which import this file anew: what guards them is set up as it is imported. The files that
+the program has beside this one are imported where they are used, for our own environment has them under other names.
 """
 
+import contextlib
+import functools
 import http.client
 import ipaddress
 import json
@@ -17,9 +20,8 @@ import socket
 import string
 import sys
 import threading
-import time
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -28,6 +30,9 @@ from urllib.parse import quote, urlsplit, urlunsplit
 CHUNK = 1 << 16  # bytes of an answer between two looks at the clock
 TALLY_SECONDS = 2.0  # between two counts of what was asked for
 PASSING = (408, 425, 429)  # of the codes from 400 to 499, those by which a host says that it may answer later
+
+_AROUND = "".join(map(chr, range(0x21)))  # what browsers leave out of an address: at its ends, and in its midst
+_WITHIN = str.maketrans("", "", "\t\n\r")
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -122,6 +127,12 @@ class Redirects(urllib.request.HTTPRedirectHandler):
 
     http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
+    def redirect_request(self, req: Any, *arguments: Any) -> Any:
+        """The next request, within the same limit."""
+        if (new := super().redirect_request(req, *arguments)) is not None:
+            new.limit = req.limit  # type: ignore[attr-defined]
+        return new
+
 
 class Opener:
     """`urllib.request.urlopen` within limits: http and https alone, no proxy, so many bytes, until a point in time.
@@ -131,15 +142,18 @@ class Opener:
     """
 
     def __init__(self, max_bytes: int, answer_seconds: float, deadline: float, tally: Path) -> None:
-        self.max_bytes, self.answer_seconds, self.deadline = max_bytes, answer_seconds, deadline
+        from connections import AnswerLimit, LimitedHttp, LimitedHttps  # type: ignore[import-not-found]
+
+        self.max_bytes = max_bytes
+        self._limit: Any = functools.partial(AnswerLimit, deadline, answer_seconds, max_bytes)
         self._tally = tally  # is told how many addresses have been asked for
         self._asked: set[str] = set()
         self._told = 0.0
         self._answered: dict[str, str] = {}  # address -> what the host has said for good
         self._opener = urllib.request.OpenerDirector()
         for handler in (
-            urllib.request.HTTPHandler,  # a proxy would look names up itself, where nobody judges the answer
-            urllib.request.HTTPSHandler,
+            LimitedHttp,  # a proxy would look names up itself, where nobody judges the answer
+            LimitedHttps,
             Redirects,
             urllib.request.HTTPDefaultErrorHandler,
             urllib.request.HTTPErrorProcessor,
@@ -149,26 +163,29 @@ class Opener:
 
     def __call__(self, url: Any, data: Any = None, timeout: float = 10.0, **_: Any) -> Any:
         """The answer, whose `read` keeps the limits."""
-        begun = time.time()
-        if begun >= self.deadline:
-            raise URLError("deadline")
-        address = url.full_url
-        self._tell(address, begun)
-        if address in self._answered:
-            raise OSError(self._answered[address])
-        url.full_url = quoted(address)
+        url.limit = limit = self._limit()
+        with late_as_url_error():
+            limit.seconds_left()
+            address = url.full_url
+            self._tell(address, limit.begun)
+            if address in self._answered:
+                raise OSError(self._answered[address])
+            url.full_url = quoted(address)
+            answer = self._asked_of(url, data, timeout, address)
+        if int(answer.headers.get("Content-Length") or 0) > self.max_bytes:
+            answer.close()
+            raise URLError(f"too large: {answer.headers['Content-Length']} bytes")
+        answer.read = lambda: self._read(answer, limit)
+        return answer
+
+    def _asked_of(self, url: Any, data: Any, timeout: float, address: str) -> Any:
         try:
-            answer = self._opener.open(url, data, min(timeout, self.deadline - begun))
+            return self._opener.open(url, data, timeout)
         except HTTPError as error:
             error.close()
             if 400 <= error.code < 500 and error.code not in PASSING:
                 self._answered[address] = str(error)
             raise
-        if int(answer.headers.get("Content-Length") or 0) > self.max_bytes:
-            answer.close()
-            raise URLError(f"too large: {answer.headers['Content-Length']} bytes")
-        answer.read = lambda: self._read(answer, begun)
-        return answer
 
     def _tell(self, address: str, now: float) -> None:
         self._asked.add(address)
@@ -176,34 +193,64 @@ class Opener:
             self._told = now
             self._tally.write_text(str(len(self._asked)))
 
-    def _read(self, answer: Any, begun: float) -> bytes:
+    def _read(self, answer: Any, limit: Any) -> bytes:
         data, expected = bytearray(), answer.length or 0
-        while piece := answer.read1(CHUNK):
-            data += piece
-            if len(data) > self.max_bytes:
-                raise URLError(f"too large: over {self.max_bytes} bytes")
-            if time.time() >= self.deadline:
-                raise URLError("deadline")
-            if time.time() - begun > self.answer_seconds:
-                raise URLError(f"timed out: not all there after {self.answer_seconds:g} s")
+        with late_as_url_error():
+            while piece := answer.read1(CHUNK):
+                data += piece
+                if len(data) > self.max_bytes:
+                    raise URLError(f"too large: over {self.max_bytes} bytes")
+                limit.seconds_left()
         if len(data) < expected:
             raise http.client.IncompleteRead(bytes(data), expected - len(data))
         return bytes(data)
 
 
+@contextlib.contextmanager
+def late_as_url_error() -> Iterator[None]:
+    """Lets an answer that is late read the same wherever it is: as it connects, in a header, in its body."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise URLError(error) from None
+
+
 def quoted(address: str) -> str:
-    """The address as a browser would ask for it, where it has spaces, or letters of other scripts."""
-    if address.isascii() and " " not in address:
+    """Returns the address as a browser would ask for it, where it has spaces, or letters of other scripts.
+
+    What no browser can make sense of is returned as it is, for the connection to refuse.
+    """
+    address = address.strip(_AROUND).translate(_WITHIN)
+    if address.isascii() and address.isprintable() and " " not in address:
         return address
-    parts = urlsplit(address)
-    host = parts.hostname or ""
-    netloc = parts.netloc if host.isascii() else parts.netloc.lower().replace(host, host.encode("idna").decode())
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # brackets that hold no IPv6 address
+        return address
+    user, at, place = parts.netloc.rpartition("@")
+    if not place.isascii():
+        host, colon, port = place.partition(":")
+        place = ascii_host(host) + colon + port
     path, query = (quote(part, safe=string.punctuation) for part in (parts.path, parts.query))
-    return urlunsplit(parts._replace(netloc=netloc, path=path, query=query))
+    return urlunsplit(parts._replace(netloc=user + at + place, path=path, query=query))
+
+
+def ascii_host(host: str) -> str:
+    """Returns a host's name of any script as name servers know it: by IDNA 2008, else 2003; else as it is."""
+    import idna
+
+    try:
+        return idna.encode(host, uts46=True).decode()
+    except (idna.IDNAError, UnicodeError):  # pictographs, which only the older rules take, or too long a name
+        try:
+            return host.lower().encode("idna").decode()
+        except UnicodeError:
+            return host
 
 
 def guard(job: dict[str, Any]) -> None:
     """Puts the limits in place."""
+    sys.path.append(str(Path(__file__).parent))
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it asks the package index as it is imported
     AddressGuard(job["allow_hosts"]).install()
     urllib.request.urlopen = Opener(  # type: ignore[assignment]
@@ -230,3 +277,7 @@ if __name__ in ("__main__", "__mp_main__"):  # the second is what it is called i
     guard(_JOB)
     if __name__ == "__main__":
         main(_JOB)
+    else:
+        from adaptation import adapt_img2dataset  # type: ignore[import-not-found]
+
+        adapt_img2dataset(_JOB["deadline"], _JOB["image_seconds"])

@@ -10,6 +10,7 @@ import pyarrow as pa
 from schemas.compression import check_uncompressed
 from schemas.errors import UsageError
 from schemas.layouts.datacomp import downloaded_keys
+from schemas.masking import masked
 from schemas.storage.folder import Folder, split
 from schemas.storage.matching import sizes_of_matching
 from schemas.storage.parquet import UnreadableParquet
@@ -22,12 +23,17 @@ class InputShard:
     name: str
     path: str
     listed: int | None = None  # bytes, where they were listed: an object store would be asked once a shard
-    label: str = ""  # what tells it from another input of its name; else empty
+    longer_name: str = ""  # what tells it from another input of its name; else empty
 
     @property
     def source(self) -> str:
         """What outputs that several inputs go into call it."""
-        return self.label or self.name
+        return self.longer_name or self.name
+
+    @property
+    def label(self) -> str:
+        """What manifests call it: its path, without a URL's secrets."""
+        return masked(self.path)
 
     def folder(self) -> tuple[Folder, str]:
         """The folder it lies in and its file name there."""

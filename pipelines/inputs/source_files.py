@@ -16,6 +16,7 @@ from pipelines.inputs import parquet_rows
 from pipelines.inputs.shards import missing_downloads
 from schemas.compression import START, check_uncompressed
 from schemas.errors import ShardloomError, UsageError
+from schemas.masking import masked
 from schemas.output_set.manifest import InputFile
 from schemas.records.document import MAX_JSON
 from schemas.records.quarantine import Reason, Rejected
@@ -42,7 +43,8 @@ class Stretch:
     @property
     def label(self) -> str:
         """The input's name in a manifest: the file's path, with the rows if they are not all."""
-        return self.path if self.is_whole else f"{self.path}#rows={self.start}-{self.stop}"
+        path = masked(self.path)
+        return path if self.is_whole else f"{path}#rows={self.start}-{self.stop}"
 
     @property
     def size(self) -> int:

@@ -2,6 +2,7 @@
 
 from pipelines.recipes.base import Recipe
 from schemas.errors import UsageError
+from schemas.masking import masked_values
 from schemas.output_set.layout import committed
 from schemas.output_set.recipe_file import RECIPE_FILE, differences, dump_yaml, held_recipe
 from schemas.storage.folder import Folder
@@ -23,7 +24,7 @@ def holds_recipe(output: Folder, recipe: Recipe) -> bool:
     """
     if output.exists(RECIPE_FILE):
         try:
-            held, asked = held_recipe(output), recipe.resolved()
+            held, asked = masked_values(held_recipe(output)), recipe.resolved()  # those of before may hold secrets
         except UsageError:
             if _is_made_by(output, recipe):
                 return False

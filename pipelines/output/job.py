@@ -157,6 +157,7 @@ def run_job(job: Job[U], output: str, quiet: bool = False) -> Totals:
     for one that has changed; `DamagedInput` at the end; `ShardloomError` when the run can't go on.
     """
     folder, run = Folder(output), job.recipe.run
+    folder.check_output()
     holds_recipe(folder, job.recipe)  # before all that may take minutes
     with locked(folder, job.recipe.kind) as lock:
         done = committed(folder)

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 from pydantic import TypeAdapter
 
 from schemas.errors import ShardloomError
-from schemas.output_set.layout import MAX_MANIFEST, STATS, committed
+from schemas.output_set.layout import MAX_MANIFEST, QUARANTINE, STATS, committed
 from schemas.output_set.manifest import Manifest, seal, unseal
 from schemas.storage.folder import Folder
 
@@ -137,6 +137,20 @@ def read_times(output: Folder) -> RunTimes:
         return TypeAdapter(RunTimes).validate_python(unseal(text))
     except (ValueError, TypeError):
         return RunTimes()
+
+
+class NothingOutError(ShardloomError):
+    """Rows went into an output set, and none came out."""
+
+
+def check_any_out(result: Totals, output: str) -> None:
+    """Raises `NothingOutError` with the reasons by count, where rows went in and all were left out."""
+    if result.rows_in > 0 and result.rows_out == 0:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in result.reasons.most_common())
+        raise NothingOutError(
+            f"{output}: none of {result.rows_in:,} rows came out ({reasons or 'no reason is held'}): "
+            f"{QUARANTINE}/ there has the details of each"
+        )
 
 
 def check_damage(result: Totals, allow: bool) -> None:

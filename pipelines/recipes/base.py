@@ -13,6 +13,7 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import Field, PositiveInt
 
 from schemas.errors import UsageError
+from schemas.masking import masked_values
 from schemas.output_set.options import Options
 from schemas.output_set.recipe_file import dump_yaml, option_group, read_recipe, validated
 
@@ -39,8 +40,8 @@ class Recipe(Options):
     run: RunOptions = RunOptions()
 
     def resolved(self) -> dict[str, Any]:
-        """The half that can alter the output, as plain data."""
-        return {"kind": self.kind} | self.model_dump(mode="json", exclude={"run"})
+        """The half that can alter the output, as plain data. No URL's password or query is in it: it is stored."""
+        return masked_values({"kind": self.kind} | self.model_dump(mode="json", exclude={"run"}))  # type: ignore[no-any-return]
 
     def sha256(self) -> str:
         """Hash of that half."""

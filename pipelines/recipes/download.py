@@ -50,7 +50,12 @@ class DownloadOptions(DownloadPatience, DownloadedImages):
 class DownloadRun(DownloadPatience, RunOptions):
     """How a download is carried out. Nothing that comes from the web is sure: patience is none of its recipe."""
 
-    threads: int = Field(64, gt=0, le=1024, description="connections at once, of each worker")
+    threads: int = Field(
+        64, gt=0, le=1024, description="connections at once, of each worker; to one host, half of them at most"
+    )
+    min_success: float = Field(
+        0.0, ge=0, le=1, description="share of all images; with less the run fails, and keeps what it has"
+    )
 
 
 class DownloadRecipe(DownloadedImages, Recipe):

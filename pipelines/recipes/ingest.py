@@ -18,7 +18,9 @@ ROW_SECONDS = 300.0
 class IngestRun(RunOptions):
     """How an ingest run is carried out."""
 
-    download_threads: int = Field(32, gt=0, le=1024, description="connections at once, of each worker")
+    download_threads: int = Field(
+        32, gt=0, le=1024, description="connections at once, of each worker; to one host, half of them at most"
+    )
     row_seconds: float = Field(
         ROW_SECONDS, gt=0, le=86_400, description="CPU seconds of one row, after which it is left out"
     )

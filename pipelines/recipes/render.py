@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, PrivateAttr, field_validator
 from curation.captions.families import FAMILIES
 from curation.captions.family import CaptionOptions
 from pipelines.recipes.base import Recipe
+from schemas.masking import masked_values
 
 
 class RenderRecipe(Recipe):
@@ -38,4 +39,5 @@ class RenderRecipe(Recipe):
 
     def resolved(self) -> dict[str, Any]:
         """Everything that can alter the output, as plain data: the options stand beside the other keys."""
-        return {"kind": self.kind, "family": self.family, "input": self.input} | self.options.model_dump(mode="json")
+        values = {"kind": self.kind, "family": self.family, "input": self.input} | self.options.model_dump(mode="json")
+        return masked_values(values)  # type: ignore[no-any-return]

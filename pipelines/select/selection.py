@@ -64,7 +64,7 @@ def top_threshold(recipe: SelectRecipe, inputs: Sequence[InputShard], context: C
 def changed(shard: InputShard | None, selection: Selection, manifest: Manifest) -> str:
     """What is not as it was when the rows of a file were chosen; empty when all is."""
     metadata, *subsets = manifest.inputs
-    if shard is None or (metadata.path, metadata.size) != (shard.path, shard.size()):
+    if shard is None or (metadata.path, metadata.size) != (shard.label, shard.size()):
         return "the metadata has"
     if subsets != [*selection.uids, *selection.exclude]:
         return "subset files have"

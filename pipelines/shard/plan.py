@@ -64,7 +64,7 @@ def changed(unit: Unit | None, manifest: Manifest, captions: CaptionSet) -> bool
     """Whether a committed output was made of other images or captions: it would overlap with what is to come."""
     if unit is None:
         return True
-    expected = [(stretch.shard.path, stretch.shard.size()) for stretch in unit.stretches]
+    expected = [(stretch.shard.label, stretch.shard.size()) for stretch in unit.stretches]
     read = [(file.path, file.size) for file in manifest.inputs if file != captions.revision]
     return captions.revision not in manifest.inputs or expected != read or unit.rows != manifest.rows_in
 

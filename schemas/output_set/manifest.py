@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from schemas.errors import ShardloomError
+from schemas.masking import masked
 from schemas.records.fingerprint import EngineFingerprint
 
 HIDDEN_FILES = "hidden_files"  # among the counts, where there are any: files of other programs in the input's tars
@@ -42,11 +43,11 @@ def _path_in_set(path: str) -> str:
 
 
 class InputFile(BaseModel):
-    """An input as it was read."""
+    """An input as it was read. The path holds no URL's password or query: many may read a manifest."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    path: str
+    path: Annotated[str, AfterValidator(masked)]
     size: NonNegativeInt  # bytes
     sha256: str
 

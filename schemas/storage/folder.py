@@ -1,7 +1,7 @@
 """A folder on a local disk or any fsspec URL, written so that a file is there whole or not at all.
 
 Credentials of object stores come from where their own tools have them (AWS_PROFILE, AWS_ENDPOINT_URL, roles ...). What
-else fsspec's file system takes is told by `use_options`, and travels to workers in an environment variable.
+else fsspec's file system takes is told by `use_options`, and is an environment variable of every process that works.
 """
 
 import contextlib
@@ -22,7 +22,8 @@ from typing import Any, BinaryIO, TypeVar, cast
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from schemas.errors import StorageError, UsageError
+from schemas.errors import StorageError, UsageError, one_line
+from schemas.masking import MASK, secret_name
 
 TEMPORARY = ".tmp-"
 OPTIONS = "SHARDLOOM_STORAGE_OPTIONS"  # variable with a JSON object of options of fsspec's file system
@@ -47,6 +48,21 @@ def use_options(given: Sequence[str]) -> None:
         os.environ[OPTIONS] = json.dumps(options)
 
 
+def refuse_secrets(given: Sequence[str]) -> None:
+    """Raises `UsageError` for a KEY=VALUE of a command line that is a secret: `ps` shows it to all of the machine."""
+    for each in given:
+        name, _, value = each.partition("=")
+        try:
+            found = secret_name(name, json.loads(value))
+        except ValueError:
+            found = secret_name(name, value)
+        if found is not None:
+            raise UsageError(
+                f"--storage-option {found}: all users of the machine can read a command line, so it takes no secret: "
+                f"use what the store's own tools use (AWS_PROFILE, a role, a file of keys), or the variable {OPTIONS}"
+            )
+
+
 class Folder:
     """One folder. Names are relative to it and use `/`. Pickles, so that Ray workers can take it."""
 
@@ -54,6 +70,7 @@ class Folder:
         self.url = url.rstrip("/") or url
         self._fs, self._root = file_system(self.url)
         self.is_local = isinstance(self._fs, LocalFileSystem)
+        self._is_web = self.url.lower().startswith(("http://", "https://"))
 
     def __truediv__(self, name: str) -> "Folder":
         return Folder(f"{self.url}/{name}")
@@ -152,7 +169,8 @@ class Folder:
     def read_range(self, name: str, start: int, stop: int) -> bytes:
         """The file's bytes from `start` to `stop`, by one request."""
         with self._errors("read", name):
-            return cast(bytes, self._fs.cat_file(f"{self._root}/{name}", start=start, end=stop))
+            data = cast(bytes, self._fs.cat_file(f"{self._root}/{name}", start=start, end=stop))
+            return data if len(data) <= stop - start else data[start:stop]  # of a server that gives whole files alone
 
     def at_once(self, work: Callable[[str], T], names: Sequence[str]) -> list[T]:
         """What `work` gives for each of the files, in their order; on an object store many of them at a time."""
@@ -169,9 +187,16 @@ class Folder:
                 with self._fs.open(f"{self._root}/{name}", "rb") as file:
                     yield file
             else:
-                distant = self._fs.open(f"{self._root}/{name}", "rb", cache_type="none")
-                with io.BufferedReader(distant, READ_BYTES) as file:
-                    yield cast(BinaryIO, file)
+                with self._opened(f"{self._root}/{name}") as file:
+                    yield file
+
+    def _opened(self, path: str) -> BinaryIO:
+        if self._is_web and not self._fs.info(path).get("partial"):  # a server that gives whole files alone
+            copy = tempfile.TemporaryFile(prefix="shardloom-")  # noqa: SIM115  the reader closes it
+            self._fs.get_file(path, copy)
+            copy.seek(0)
+            return cast(BinaryIO, copy)
+        return cast(BinaryIO, io.BufferedReader(self._fs.open(path, "rb", cache_type="none"), READ_BYTES))
 
     def source(self, name: str) -> str | io.BytesIO:
         """The file for libraries that open local files themselves: its path, or its bytes if it is not local."""
@@ -194,6 +219,11 @@ class Folder:
             else:
                 found = [entry["name"] for entry in self._listed(root) if entry["type"] == "file"]
         return sorted(name for path in found if (name := path.rsplit("/", 1)[-1]) and _is_listed(name))
+
+    def check_output(self) -> None:
+        """Raises `UsageError` for a folder that nothing can be written to."""
+        if self._is_web:
+            raise UsageError(f"{self.url}: a web server takes no output: give a path, or the URL of a store")
 
     def is_empty(self) -> bool:
         """Whether there is no file in it or its sub-folders that `names` lists; also when it isn't there."""
@@ -285,12 +315,18 @@ class Folder:
             yield
         except OSError as error:
             raise StorageError(f"cannot {verb} {self.path(name)}: {reason_of(error)}") from None
+        except Exception as error:
+            if not type(error).__module__.startswith("aiohttp."):  # a web server's refusals are no OSError
+                raise
+            raise StorageError(f"cannot {verb} {self.path(name)}: {one_line(error)}") from None
 
 
 def file_system(url: str) -> tuple[Any, str]:
     """Returns fsspec's file system of a path or URL, and its name there. Raises `UsageError` when there is none."""
     protocol = url.partition("://")[0] if "://" in url else "file"
     options = {} if protocol in ("file", "local") else _options()
+    if f"://{MASK}@" in url or url.endswith(f"?{MASK}"):
+        raise UsageError(f"{url}: its secret was left out where it is stored; give the URL anew")
     try:
         if protocol in ("s3", "s3a"):
             from schemas.storage.s3 import PatientS3  # here, because it takes a while to import

@@ -28,7 +28,7 @@ def sizes_of_matching(pattern: str) -> dict[str, int]:
     """
     fs, root = file_system(pattern)
     if set(root) & _IN_NAMES and _is_file(fs, root, pattern):
-        return _named_as_asked(pattern, {root: fs.info(root)})
+        return _named_as_asked(fs, pattern, {root: fs.info(root)})
     sizes: dict[str, int] = {}
     for one in _expanded(pattern):
         sizes |= _sizes_of_glob(one)
@@ -58,7 +58,7 @@ def _sizes_of_glob(pattern: str) -> dict[str, int]:
     found = {path: entry for path, entry in found.items() if not _is_hidden(path, root)}
     if not found:
         raise UsageError(f"no file matches {pattern}")
-    return _named_as_asked(pattern, found)
+    return _named_as_asked(fs, pattern, found)
 
 
 def _glob(fs: Any, root: str) -> dict[str, Any]:
@@ -90,8 +90,18 @@ def _is_hidden(path: str, root: str) -> bool:
     return any(part.startswith(".") for part in path.split("/")[plain:])
 
 
-def _named_as_asked(pattern: str, found: dict[str, Any]) -> dict[str, int]:
+def _named_as_asked(fs: Any, pattern: str, found: dict[str, Any]) -> dict[str, int]:
     protocol = pattern.split("://", 1)[0] + "://" if "://" in pattern else ""
     if not protocol and not pattern.startswith("/"):  # keep relative what was asked for relatively
         found = {os.path.relpath(path): entry for path, entry in found.items()}
-    return {protocol + path: int(entry["size"] or 0) for path, entry in found.items()}
+    # names on web servers are whole URLs
+    return {path if "://" in path else protocol + path: _size(fs, path, entry) for path, entry in found.items()}
+
+
+def _size(fs: Any, path: str, entry: Any) -> int:
+    """Returns a file's size in bytes; where a listing doesn't tell it, as those of web servers, each file is asked."""
+    if entry["size"] is None and "://" in path:
+        entry = fs.info(path)
+        if entry["size"] is None:
+            raise UsageError(f"{path}: its server doesn't say how large it is: copy it to a disk or a store first")
+    return int(entry["size"] or 0)

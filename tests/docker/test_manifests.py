@@ -60,6 +60,29 @@ def test_versions_and_authentication() -> None:
         assert cluster["authOptions"] == {"mode": "token"}
 
 
+def test_no_container_may_do_more_than_its_work() -> None:
+    """The schema has the same; a fault in it is seen here."""
+    pods = [
+        spec["template"]["spec"]
+        for _, cluster in clusters()
+        for spec in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])
+    ]
+    assert len(pods) == 10
+    for pod in pods:
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        for container in pod["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+            }
+    [compose] = documents(DOCKER / "compose.yaml")
+    for service in compose["services"].values():
+        assert (service["security_opt"], service["cap_drop"]) == (["no-new-privileges:true"], ["ALL"])
+        assert "privileged" not in service
+
+
 def groups(cluster: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """A cluster's groups by the pools that they offer to run."""
     found = {}

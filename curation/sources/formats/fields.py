@@ -2,27 +2,20 @@
 
 import json
 import math
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from schemas.records.document import MAX_JSON, Draft, DraftImage, ImageSource, parse_json, parse_object
 from schemas.records.quarantine import Reason, Rejected
 from schemas.records.training_text import is_number, training_text
+from schemas.web_address import is_web_address
 
 MAX_PARTS = 100_000  # of one document; the longest books on the web have a few thousand paragraphs
-
-_WEB = re.compile(r"https?://[^\s/]\S*", re.IGNORECASE)
 
 
 def malformed(detail: str) -> Rejected:
     """What a reader raises of a row that is not laid out as its set is."""
     return Rejected(Reason.MALFORMED_ROW, detail)
-
-
-def is_web_address(text: str) -> bool:
-    """Whether this is an http(s) URL."""
-    return _WEB.fullmatch(text) is not None
 
 
 def web_image(value: Any, metadata: Any = None) -> DraftImage:

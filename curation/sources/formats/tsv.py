@@ -6,9 +6,10 @@ out, and a file that begins with such lines is refused: which set it is should b
 
 from collections.abc import Sequence
 
-from curation.sources.formats.fields import caption_image, caption_text, is_web_address, malformed
+from curation.sources.formats.fields import caption_image, caption_text, malformed
 from schemas.errors import UsageError
 from schemas.records.document import CaptionDraft
+from schemas.web_address import is_web_address
 
 MAX_LINE = 1 << 20  # characters; the longest captions have some thousand
 

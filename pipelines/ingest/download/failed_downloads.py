@@ -10,12 +10,12 @@ import polars as pl
 
 from pipelines.cluster.runner import Runner
 from pipelines.img2dataset.failures import kind_of
-from pipelines.img2dataset.process import is_web_address
 from pipelines.ingest.download.parts import IMAGES, Receipt, failed
 from pipelines.ingest.download.urls import Part, address_hash
 from schemas.output_set.manifest import InputFile
 from schemas.records.quarantine import Reason, Rejected
 from schemas.storage.folder import Folder
+from schemas.web_address import is_web_address
 
 PARTS_IN_MEMORY = 8  # of whose failures a worker remembers the reasons
 

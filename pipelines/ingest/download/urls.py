@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass
 import polars as pl
 
 from curation.sources import SOURCES, SourceReader
-from pipelines.img2dataset.process import is_web_address
 from pipelines.ingest.row_watch import RETRIES, RowWatch
 from pipelines.ingest.unit import Unit, images_of, read_draft
 from pipelines.inputs.source_files import stretch_items
@@ -27,6 +26,7 @@ from schemas.output_set.layout import PARTS
 from schemas.output_set.manifest import seal, unseal
 from schemas.records.quarantine import Rejected
 from schemas.storage.folder import Folder
+from schemas.web_address import is_web_address
 
 URLS = "downloads/urls"
 SORTED_AT_ONCE = 5_000_000  # addresses in memory, some 150 bytes each

@@ -33,7 +33,7 @@ from schemas.tar.reader import TarReader, TarSample
 from tests.conftest import REPOSITORY, jpeg
 from tests.pipelines.support.drivers import hashes, wait_until
 from tests.pipelines.support.metadata import uid_of, write_metadata
-from tests.pipelines.support.web_pages import Site, noise, served_pages
+from tests.pipelines.support.web_pages import TRICKLES, Site, noise, served_pages
 
 PATIENCE = 600.0  # seconds: a busy machine is no failure
 ENDLESS = 20.0  # seconds after which what never comes to an end is given up
@@ -260,6 +260,24 @@ def test_a_shard_has_a_deadline(site: Site, tmp_path: Path) -> None:
     site.is_mended = True
     totals = download(recipe, output, retry_failed=True, quiet=True)
     assert (totals.rows_out, totals.reasons) == (61, {})
+
+
+def test_an_image_that_takes_for_ever_costs_itself_alone(site: Site, tmp_path: Path) -> None:
+    """It comes first, and is decoded in the process that all others of its shard wait for."""
+    urls = [f"{site.address}/scans/0"] + [f"{site.address}/good/{number}.jpg" for number in range(1, 12)]
+    totals = download(recipe_of(write_metadata(tmp_path / "a.parquet", list(urls))), str(tmp_path / "out"), quiet=True)
+    assert (totals.rows_in, totals.rows_out, totals.reasons) == (12, 11, {"slow_image": 1})
+    assert reasons(tmp_path / "out") == {"000000000000": "slow_image"}
+
+
+def test_answers_that_trickle_cost_themselves_alone(site: Site, tmp_path: Path) -> None:
+    """More of them than there are threads; at the deadline what is there is kept."""
+    slow = [f"{site.address}/trickle/{where}/{number}" for where in TRICKLES for number in range(3)]
+    urls = slow + [f"{site.address}/good/{number}.jpg" for number in range(40)]
+    metadata = write_metadata(tmp_path / "a.parquet", list(urls))
+    totals = download(recipe_of(metadata, seconds=10.0), str(tmp_path / "out"), quiet=True)
+    assert (totals.rows_in, totals.rows_out, totals.reasons) == (61, 40, {"timed_out": 21})
+    assert verify(str(tmp_path / "out")) == (1, [])
 
 
 def test_a_killed_download_goes_on_and_so_does_a_killed_retry(site: Site, tmp_path: Path) -> None:

@@ -16,9 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.img2dataset import runner
+from pipelines.img2dataset.connections import OVERHEAD_BYTES, AnswerLimit
+from pipelines.img2dataset.failures import kind_of
 from pipelines.img2dataset.runner import AddressGuard, Refused, quoted, refusal
 from tests.conftest import jpeg
-from tests.pipelines.support.web_pages import HUGE, Site, served_pages
+from tests.pipelines.support.web_pages import HUGE, TRICKLES, Site, served_pages
 
 PATIENCE = 600.0  # seconds: a busy machine is no failure
 
@@ -204,8 +206,32 @@ def test_addresses_are_asked_for_as_browsers_do(site: Site) -> None:
 def test_hosts_may_be_of_any_script() -> None:
     assert quoted("http://Пример.рф:8080/\u00e9?q=a b") == "http://xn--e1afmkfd.xn--p1ai:8080/%C3%A9?q=a%20b"
     assert quoted("http://b\u00fccher.example/\u00e9") == "http://xn--bcher-kva.example/%C3%A9"
-    with pytest.raises(UnicodeError, match="codec failed"):
-        quoted("http://" + "\u00fc" * 64 + ".example/")
+    assert quoted("http://fa\u00df.example/\u00e9") == "http://xn--fa-hia.example/%C3%A9", "not fass.example"
+    assert quoted("http://\u2615.example/") == "http://xn--53h.example/"
+    assert quoted("http://User:Pass@B\u00fccher.example/x") == "http://User:Pass@xn--bcher-kva.example/x"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://" + "\u00fc" * 64 + ".example/",
+        "http://\u05d0a\u05d0.example/",
+        "http://\u00fc..example/",
+        "http://a\u2100b.example/\u00e9",
+        "http://[::1/\u00e9",
+        "http://[\u00fc]/",
+        "http://\ufffd\u200d.example/",
+    ],
+)
+def test_hosts_that_no_name_server_knows_cost_their_address_alone(address: str) -> None:
+    assert quoted(address)
+    (error,) = asked([address], allow_hosts=[])
+    assert kind_of("failed_to_download", str(error)) == "bad_address", error
+
+
+def test_space_around_an_address_is_none_of_it() -> None:
+    assert quoted(" \thttp://a.example/b\n.jpg \r\n") == "http://a.example/b.jpg"
+    assert quoted("http://a.example/\x00b c") == "http://a.example/%00b%20c"
 
 
 def test_redirections_in_a_circle_end(server: str) -> None:
@@ -220,6 +246,24 @@ def test_no_answer_is_waited_for_without_end(server: str) -> None:
     assert asked([f"{server}/drip/1"], answer_seconds=0) == [
         "<urlopen error timed out: not all there after 0 s>",
     ]
+
+
+@pytest.mark.parametrize("page", [*(f"trickle/{where}" for where in TRICKLES), "round/1"])
+def test_the_whole_of_an_answer_has_one_limit(server: str, page: str) -> None:
+    """No wait of theirs is long; those of a redirection to the next add up as well."""
+    assert asked([f"{server}/{page}"], answer_seconds=0.5) == ["<urlopen error timed out: not all there after 0.5 s>"]
+    assert asked([f"{server}/{page}"], deadline=time.time() + 1.5) == ["<urlopen error deadline>"]
+
+
+def test_an_answer_in_pieces_within_its_limit_is_had(server: str) -> None:
+    assert asked([f"{server}/good/1.jpg"] * 2, answer_seconds=PATIENCE) == [len(jpeg(1))] * 2
+
+
+def test_what_is_around_a_body_is_limited_as_well() -> None:
+    limit = AnswerLimit(time.time() + PATIENCE, PATIENCE, 100)
+    limit.count(100 + OVERHEAD_BYTES)
+    with pytest.raises(OSError, match=r"^too large: over 100 bytes with all that is around them"):
+        limit.count(1)
 
 
 def test_without_a_name_that_is_allowed_the_machine_itself_is_refused(server: str) -> None:

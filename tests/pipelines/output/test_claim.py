@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.output.claim import claim
+from pipelines.output.claim import claim, holds_recipe
 from pipelines.recipes.annotate import AnnotateRecipe
 from pipelines.recipes.base import Recipe, RunOptions
 from pipelines.recipes.render import RenderRecipe
+from pipelines.recipes.select import SelectRecipe
 from schemas.errors import UsageError
-from schemas.output_set.recipe_file import held_recipe
+from schemas.output_set.recipe_file import RECIPE_FILE, held_recipe
 from schemas.storage.folder import Folder
 from tests.pipelines.support.sets import opened
 
@@ -95,3 +96,15 @@ def test_two_runs_may_not_write_to_one_folder(tmp_path: Path) -> None:
         pass
     with opened(folder, recipe):
         pass
+
+
+def test_no_secret_of_a_url_is_stored_and_older_sets_that_hold_one_go_on(tmp_path: Path) -> None:
+    """A password that was changed since is no other recipe."""
+    for recipe in (RenderRecipe(input="sftp://me:hidden@host/a"), SelectRecipe(input=["https://host/a?sig=hidden"])):
+        output = Folder(str(tmp_path / recipe.kind))
+        claim(output, recipe)
+        assert b"hidden" not in output.read(RECIPE_FILE)
+        held = output.read(RECIPE_FILE).replace(b"***@", b"me:older@").replace(b"?***", b"?sig=older")
+        assert b"older" in held
+        output.write(RECIPE_FILE, held)
+        assert holds_recipe(output, recipe)

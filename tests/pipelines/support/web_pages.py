@@ -16,6 +16,18 @@ from tests.conftest import jpeg
 HUGE = 300_000
 
 
+TRICKLES = {
+    "status": (b"HTTP/1.1 200 ", b"O"),
+    "header": (b"HTTP/1.1 200 OK\r\nX-A: ", b"b"),
+    "headers": (b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n"),
+    "continue": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "extension": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;a=", b"b"),
+    "chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+    "trailer": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n", b"X-A: b\r\n"),
+}
+"""How an answer begins, and what it goes on with for ever."""
+
+
 @cache
 def bomb() -> bytes:
     """A small file of 100 million pixels."""
@@ -31,6 +43,16 @@ def noise(width: int, height: int) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).convert("RGB").save(file, "PNG")
     return file.getvalue()
+
+
+@cache
+def scans(repeats: int = 30_000, side: int = 3000) -> bytes:
+    """A progressive JPEG of under a megabyte whose last scan is there many times: it takes minutes to decode."""
+    file = io.BytesIO()
+    Image.new("L", (side, side), 128).save(file, "JPEG", progressive=True)
+    data = file.getvalue()
+    last = data.rindex(b"\xff\xda")
+    return data[:-2] + data[last:-2] * repeats + data[-2:]
 
 
 class Site(ThreadingHTTPServer):
@@ -102,6 +124,20 @@ class Pages(BaseHTTPRequestHandler):
         self.end_headers()
         while not self.server.done.wait(0.05):
             self.wfile.write(b"x")
+
+    def _trickle(self, where: str) -> None:
+        """An answer that is always about to go on, at a place that no body's limit sees."""
+        begun, more = TRICKLES[where.partition("/")[0]]
+        self.wfile.write(begun)
+        while not self.server.done.wait(0.05):
+            self.wfile.write(more)
+
+    def _round(self, number: str) -> None:
+        self.server.done.wait(0.3)
+        self._to(f"/round/{number}x")
+
+    def _scans(self, number: str) -> None:
+        self._send(scans())
 
     def _page(self, number: str) -> None:
         self._send(b"<html>no picture</html>", "text/html")

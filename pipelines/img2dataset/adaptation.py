@@ -1,0 +1,58 @@
+"""Changes img2dataset where one file or one host can cost a whole shard; part of the program that `runner.py` is.
+
+What is changed is named here, and is that of the one version which `environments/img2dataset.txt` pins.
+"""
+
+import tarfile
+from types import SimpleNamespace
+from typing import Any
+
+from decoding import Decoder  # type: ignore[import-not-found]  # beside this file, as the next
+from host_pool import HostPool  # type: ignore[import-not-found]
+
+
+class NoBound:
+    """Stands in for the semaphore that bounds how far img2dataset reads ahead: `HostPool` must see all hosts."""
+
+    def __init__(self, _: int) -> None:
+        pass
+
+    def acquire(self) -> None:
+        """Does nothing."""
+
+    def release(self) -> None:
+        """Does nothing."""
+
+
+def adapt_img2dataset(deadline: float, image_seconds: int) -> None:
+    """Makes img2dataset's downloader fair to hosts, bounded in time, and safe from files that decoders choke on."""
+    from img2dataset import downloader, resizer, writer  # type: ignore[import-not-found]  # of the other environment
+
+    decoder = Decoder(image_seconds)
+
+    def resize(self: Any, img_stream: Any, blurring_bbox_list: Any = None) -> tuple[Any, ...]:
+        img_stream.seek(0)
+        return decoder.resize(self, img_stream.read(), blurring_bbox_list)  # type: ignore[no-any-return]
+
+    resizer.Resizer.__call__ = resize
+    downloader.exifread = SimpleNamespace(process_file=lambda *_, **__: decoder.exif())
+    downloader.ThreadPool = lambda threads: HostPool(threads, deadline)
+    downloader.Semaphore = NoBound
+    write_through(writer.WebDatasetSampleWriter)
+
+
+def write_through(writer: Any) -> None:
+    """Makes a class of writers keep nothing back: what is in the tar survives a process that is killed."""
+    begin, write = writer.__init__, writer.write
+
+    def begin_tar(self: Any, *arguments: Any, **options: Any) -> None:
+        begin(self, *arguments, **options)
+        self.tarwriter.tarstream = tarfile.open(  # noqa: SIM115  the writer closes it
+            fileobj=self.tar_fd, mode="w", format=tarfile.USTAR_FORMAT
+        )
+
+    def write_sample(self: Any, *arguments: Any, **options: Any) -> None:
+        write(self, *arguments, **options)
+        self.tar_fd.flush()
+
+    writer.__init__, writer.write = begin_tar, write_sample

@@ -1,0 +1,93 @@
+"""Has images decoded by a process that can be killed; part of the program that `runner.py` is.
+
+A file of 420 kB may take minutes to decode (a progressive JPEG of thousands of scans), and one that a decoder chokes on
+takes its process with it. img2dataset decodes in the process that writes the shard, so that either costs all images of
+the shard. Here it costs itself.
+"""
+
+import contextlib
+import os
+import pickle
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from decoder import receive, send  # type: ignore[import-not-found]  # beside this file
+
+WAIT_FACTOR, START_SECONDS = 10, 300.0  # of waiting, to what may be worked: machines are busy, and loading takes long
+
+_PROGRAM = Path(__file__).with_name("decoder.py")
+
+
+class KilledDecoderError(Exception):
+    """The process that decoded an image has died, or was killed."""
+
+
+class Decoder:
+    """Decodes one image after the other in a process of its own, and starts another one when that has died."""
+
+    def __init__(self, seconds: int) -> None:
+        """`seconds` are those of a processor's time that one image may take."""
+        self._seconds = seconds
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def resize(self, resizer: Any, image: bytes, boxes: Any) -> tuple[Any, ...]:
+        """Returns what img2dataset's `Resizer` does: the new file, four sizes, and what is wrong."""
+        try:
+            said, made = self._ask(resizer, {"what": "resize", "boxes": boxes}, image)
+        except KilledDecoderError as error:
+            return None, None, None, None, None, str(error)
+        return made if said["error"] is None else None, *said["sizes"], said["error"]
+
+    def exif(self) -> dict[str, str]:
+        """Returns the EXIF of the image that was resized last. Raises `KilledDecoderError` where it can't be read."""
+        found = None if self._process is None else self._ask(None, {"what": "exif"}, b"")[0]
+        if found is None:
+            raise KilledDecoderError("there is no EXIF that can be read")
+        return dict(found)
+
+    def _ask(self, resizer: Any, question: dict[str, Any], image: bytes) -> tuple[Any, bytes]:
+        process = self._process or self._start(resizer)
+        assert process.stdin is not None
+        try:
+            send(process.stdin, question, image)
+            return self._answer(process, WAIT_FACTOR * self._seconds)
+        except (EOFError, OSError):
+            raise KilledDecoderError(self._end()) from None
+
+    def _start(self, resizer: Any) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-I", str(_PROGRAM), str(self._seconds)]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert process.stdin is not None
+        try:
+            send(process.stdin, None, pickle.dumps(resizer))
+            self._answer(process, START_SECONDS)
+        except (EOFError, OSError):
+            print("the decoder of images does not start", flush=True)  # noqa: T201  to the run's log
+            os.killpg(os.getpgrp(), signal.SIGKILL)  # or each image would be lost, one by one, for no fault of its own
+        self._process = process
+        return process
+
+    def _answer(self, process: subprocess.Popen[bytes], seconds: float) -> tuple[Any, bytes]:
+        """Reads one message. Raises `EOFError` for a process that has died, `TimeoutError` for one that is silent."""
+        assert process.stdout is not None
+        if not select.select([process.stdout], [], [], seconds)[0]:
+            raise TimeoutError
+        return receive(process.stdout)  # type: ignore[no-any-return]
+
+    def _end(self) -> str:
+        """Ends the process. Returns what that says of the image."""
+        process, self._process = self._process, None
+        assert process is not None
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it has died, or is about to
+            process.wait(1)
+        is_silent = process.poll() is None
+        process.kill()
+        with contextlib.suppress(OSError):  # what it was not sent
+            process.communicate()
+        if is_silent or process.returncode == -signal.SIGXCPU:
+            return f"took over {self._seconds} s to decode"
+        return f"killed its decoder (exit {process.returncode})"

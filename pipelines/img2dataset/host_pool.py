@@ -1,0 +1,112 @@
+"""The threads that ask for a shard's addresses; part of the program that `runner.py` is.
+
+img2dataset hands addresses to its threads in their order, and waits for every one that it has handed out. A few hosts
+that hardly answer then hold all threads, and the shard's other images are never asked for. Here no host has more than
+its share of the threads, hosts take turns, and at the deadline nobody is waited for.
+"""
+
+import queue
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+DECODING_SECONDS = 30.0  # after the deadline, for images that are here already
+
+Task = tuple[Any, str]
+"""A key and an address."""
+Answer = tuple[Any, Any, str | None]
+"""A key, the file that was had, and why there is none."""
+
+
+def host_of(address: str) -> str:
+    """Returns the host that an address names; empty for one that names none."""
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
+
+
+class HostPool:
+    """Stands in for the `ThreadPool` of img2dataset's downloader, as far as that uses it."""
+
+    def __init__(self, threads: int, deadline: float) -> None:
+        """`deadline` is in seconds since 1970."""
+        self._count, self._deadline = threads, deadline
+        self._host_share = max(1, threads // 2)  # so that one slow host leaves as many for all others
+        self._waiting: dict[str, deque[Task]] = defaultdict(deque)
+        self._turns: deque[str] = deque()  # hosts that have an address waiting, and less at work than their share
+        self._at_work: dict[str, int] = defaultdict(int)
+        self._changed = threading.Condition()
+        self._is_closed = False
+        self._answers: queue.Queue[Answer] = queue.Queue(2 * threads)  # files that wait to be decoded: memory
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.terminate()
+
+    def imap_unordered(self, function: Callable[[Task], Answer], tasks: Iterable[Task]) -> Iterator[Answer]:
+        """Yields what the function gives for each task, as it comes; for those that are late, the word `deadline`."""
+        left: dict[Any, None] = {}
+        for key, address in tasks:
+            left[key] = None
+            self._waiting[host_of(address)].append((key, address))
+        self._turns.extend(self._waiting)
+        for _ in range(min(self._count, len(left))):
+            threading.Thread(target=self._ask, args=(function,), daemon=True).start()
+        while left and (answer := self._next_answer()) is not None:
+            left.pop(answer[0])
+            yield answer
+        self.terminate()
+        yield from ((key, None, "deadline") for key in left)
+
+    def _next_answer(self) -> Answer | None:
+        """Waits for an answer until the deadline; later it takes those that are here already, for a while."""
+        now = time.time()
+        if now >= self._deadline:
+            self.terminate()
+        try:
+            if now < self._deadline:
+                return self._answers.get(timeout=self._deadline - now)
+            return self._answers.get_nowait() if now < self._deadline + DECODING_SECONDS else None
+        except queue.Empty:
+            return self._next_answer() if now < self._deadline else None
+
+    def _ask(self, function: Callable[[Task], Answer]) -> None:
+        while (task := self._next_task()) is not None:
+            answer = function(task)
+            self._give_back(host_of(task[1]))
+            self._answers.put(answer)
+
+    def _next_task(self) -> Task | None:
+        with self._changed:
+            while not self._turns and not self._is_closed:
+                self._changed.wait()
+            if self._is_closed:
+                return None
+            host = self._turns.popleft()
+            task = self._waiting[host].popleft()
+            self._at_work[host] += 1
+            if self._waiting[host] and self._at_work[host] < self._host_share:
+                self._turns.append(host)
+            return task
+
+    def _give_back(self, host: str) -> None:
+        with self._changed:
+            self._at_work[host] -= 1
+            if self._waiting[host] and self._at_work[host] == self._host_share - 1:  # else it is in turn already
+                self._turns.append(host)
+                self._changed.notify()
+
+    def terminate(self) -> None:
+        """Lets no thread begin anything more."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+
+    def join(self) -> None:
+        """Waits for nobody: a name may be looked up for ever. The process ends, whatever its threads are at."""

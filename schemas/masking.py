@@ -1,0 +1,69 @@
+"""Keeps secrets out of what is shown and stored: of a URL, the user's password and the query, which may be a signature.
+
+A path without a protocol is left as it is, and so is a `?` of a glob.
+"""
+
+import contextlib
+import re
+from pathlib import Path
+from typing import Any
+
+MASK = "***"
+
+_NAMED_BEFORE_AT = {"abfs", "abfss", "wasb", "wasbs", "az", "adl"}  # CONTAINER@ACCOUNT: no user, and no secret
+_REFERENCES = ("anon", "cloud", "browser", "google_default")  # `token`s of gcsfs
+_USER = re.compile(  # a password may hold an `@`, and a `/`, although it should not
+    r"\b([a-z][a-z0-9+.-]*)://([^\s/'\"]*|[^\s/'\":@\[]*:(?!\d*/)[^\s'\"]*)@", re.IGNORECASE
+)
+_QUERY = re.compile(  # in the names of stores, a `?` is a glob's
+    r"(\bhttps?://[^\s?'\"]*)\?[^\s'\"#]*[^\s'\"#:;,.)\]]"
+    r"|(\b[a-z][a-z0-9+.-]*://[^\s?'\"]*)\?[^\s'\"#]*=[^\s'\"#]*[^\s'\"#:;,.)\]]",
+    re.IGNORECASE,
+)
+_SECRET = re.compile(
+    r"secret|passw|passphrase|token|credential|connection_string|signature|authori[sz]ation|cookie|private"
+    r"|(^|_)(sas|auth|pwd)(_|$)|key$",
+    re.IGNORECASE,
+)
+
+
+def masked(text: str) -> str:
+    """Returns a text without the users and queries of the URLs in it: `sftp://***@host/a`, `https://host/a?***`."""
+    if "://" not in text:
+        return text
+    return _QUERY.sub(lambda found: f"{found[1] or found[2]}?{MASK}", _USER.sub(_without_user, text))
+
+
+def _without_user(found: re.Match[str]) -> str:
+    protocol, user = found.groups()
+    return found[0] if protocol.lower() in _NAMED_BEFORE_AT and ":" not in user else f"{protocol}://{MASK}@"
+
+
+def masked_values(value: Any) -> Any:
+    """Returns plain data with every text in it `masked`."""
+    if isinstance(value, dict):
+        return {key: masked_values(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [masked_values(inner) for inner in value]
+    return masked(value) if isinstance(value, str) else value
+
+
+def secret_name(name: str, value: Any) -> str | None:
+    """Returns the name of the first option, of those in it too, that is a secret by its name or value; None for none.
+
+    What stands for a secret is none: `profile`, `key_filename`, a `token` that is a file's path, or `cloud`.
+    """
+    if isinstance(value, dict):
+        found = (secret_name(str(key), inner) for key, inner in value.items())
+        return next((f"{name}.{inner}" for inner in found if inner is not None), None)
+    if isinstance(value, str) and masked(value) != value:
+        return name
+    return name if _SECRET.search(name) and not _is_reference(value) else None
+
+
+def _is_reference(value: Any) -> bool:
+    if not isinstance(value, str):
+        return value is None or isinstance(value, bool)
+    with contextlib.suppress(OSError, ValueError):
+        return value in _REFERENCES or Path(value).expanduser().is_file()
+    return False

@@ -1,0 +1,57 @@
+"""What is read from a web server gives the same bytes as from a disk, and no secret of its address is kept."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from curation.selection.rules import SelectionRules
+from pipelines.recipes.base import RunOptions
+from pipelines.recipes.select import SelectRecipe, SelectRun
+from pipelines.recipes.shard import ShardRecipe
+from pipelines.select.run import select
+from pipelines.shard.run import shard
+from schemas.errors import UsageError
+from tests.pipelines.support.metadata import write_metadata
+from tests.pipelines.support.sets import annotation_set, caption_set
+from tests.schemas.support.web_files import served_files
+
+
+def data_of(output: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (output / "data").iterdir()}
+
+
+def test_shards_and_metadata_may_lie_on_a_web_server(make_shards: Callable[..., str], tmp_path: Path) -> None:
+    images = make_shards(tmp_path / "www/images", shards=2, samples=5)
+    write_metadata(tmp_path / "www/a.parquet", [f"https://a.example/{number}" for number in range(5)])
+    captions = str(caption_set(annotation_set(images, tmp_path / "annotations"), tmp_path / "captions"))
+    with served_files(tmp_path / "www") as server:
+        for name, root in (("here", f"{tmp_path}/www"), ("there", server.replace("//", "//me:hidden@"))):
+            shard(
+                ShardRecipe(images=[f"{root}/images/*.tar"], captions=captions, run=RunOptions(workers=1)),
+                str(tmp_path / name),
+                quiet=True,
+            )
+            rules = SelectionRules(min_side=10)
+            recipe = SelectRecipe(input=[f"{root}/a.parquet"], rules=rules, run=SelectRun(workers=1))
+            for _ in range(2):  # the second finds its input unchanged
+                select(recipe, str(tmp_path / f"{name}_chosen"), quiet=True)
+    for name in ("", "_chosen"):
+        assert data_of(tmp_path / f"here{name}") == data_of(tmp_path / f"there{name}")
+        kept = [path for path in (tmp_path / f"there{name}").rglob("*") if path.is_file()]
+        assert kept
+        assert [path for path in kept if b"hidden" in path.read_bytes()] == []
+    manifest = json.loads((tmp_path / "there_chosen/manifests/a.json").read_bytes())
+    assert manifest["inputs"][0]["path"] == f"{server.replace('//', '//***@')}/a.parquet"
+
+
+def test_nothing_is_written_to_a_web_server(tmp_path: Path) -> None:
+    path = write_metadata(tmp_path / "a.parquet", ["https://a.example/1"])
+    with pytest.raises(UsageError, match=r"^https://\*\*\*@a\.example/out: a web server takes no output"):
+        select(SelectRecipe(input=[path], run=SelectRun(workers=1)), "https://me:x@a.example/out", quiet=True)
+
+
+def test_a_secret_that_was_left_out_is_asked_for() -> None:
+    with pytest.raises(UsageError, match=r"^https://\*\*\*@a\.example/x: its secret was left out where it is stored"):
+        select(SelectRecipe(input=["https://***@a.example/x"], run=SelectRun(workers=1)), "/tmp/none", quiet=True)
