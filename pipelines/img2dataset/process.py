@@ -23,7 +23,7 @@ from pipelines.environments.python import python_of
 from pipelines.img2dataset.failures import DEADLINE
 from pipelines.recipes.download import DownloadOptions
 from schemas.errors import ShardloomError
-from schemas.layouts.datacomp import read_sample
+from schemas.layouts.datacomp import read_metadata, read_sample
 from schemas.output_set.layout import PARTS
 from schemas.records.quarantine import Rejected
 from schemas.storage.folder import Folder
@@ -169,5 +169,6 @@ def _sound(tar: Path) -> Iterator[TarSample]:
     with tar.open("rb") as file:
         for sample in TarReader(file, hashing=False):
             with contextlib.suppress(Rejected):
+                read_metadata(sample)  # which a shard of img2dataset always has
                 read_sample(sample)
                 yield sample

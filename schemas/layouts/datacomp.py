@@ -6,6 +6,7 @@ open_clip takes as well, are read too: their samples have no ids.
 """
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -17,13 +18,15 @@ from schemas.records.uid import uid_text
 from schemas.storage.parquet import parquet_schema, read_table
 from schemas.tar.reader import Member, TarSample
 
-# Of all formats that are decoded, the usual one first, and of HEIC, which the decoder refuses by its name.
+HEIC_EXTENSIONS = ("heic", "heif", "hif", "heics")
+# Of all formats that are decoded, the usual one first, and of HEIC, so that it can be named.
 IMAGE_EXTENSIONS = (
     *("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"),
     *("jpe", "jfif", "pjpeg", "pjp", "apng", "dib", "avifs", "img", "image"),
     *("jp2", "j2k", "jpx", "jpf", "j2c", "jpc", "jpm", "jpeg2000", "ppm", "pgm", "pbm", "pnm"),
-    *("heic", "heif", "hif", "heics"),
+    *HEIC_EXTENSIONS,
 )
+_HEIC = re.compile(rb"....ftyp(?:hei|hev|mif1|msf1)", re.DOTALL)
 MAX_JSON = 4 << 20  # bytes; the real ones have under 10 KiB, EXIF included
 
 
@@ -43,9 +46,12 @@ class ImageSample:
 def read_sample(sample: TarSample) -> ImageSample:
     """Reads a sample's image, ids and caption.
 
-    Raises `Rejected`: the sample's own fault, `missing_image`, `missing_metadata`, or `not_text` for its caption.
+    Raises `Rejected`: the sample's own fault, `missing_image`, `missing_metadata`, `unsupported_format` for HEIC, or
+    `not_text` for its caption.
     """
     extension, image, metadata = read_image(sample)
+    if extension in HEIC_EXTENSIONS and _HEIC.match(image.data):
+        raise Rejected(Reason.UNSUPPORTED_FORMAT, f"HEIC (.{extension}): convert such images first")
     text = sample.members.get("txt")
     try:
         caption = training_text(metadata.get("caption") if text is None else text.data)

@@ -175,7 +175,8 @@ class TarReader:
         what = f"no sound header in {stream.position - start} bytes"
         if start == 0:
             packed = compression_of(block)
-            what += f": compressed by {packed} (decompress it first)" if packed else ": not a tar"
+            is_none = ": not a tar" if len(found) < BLOCK else ""
+            what += f": compressed by {packed} (decompress it first)" if packed else is_none
         self._damaged(start, what)
         if not header.is_like_header(block):
             return Gap(start), {}

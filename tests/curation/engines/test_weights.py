@@ -91,3 +91,11 @@ def test_siglip_is_checked_without_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_hidden_files_are_no_weights(tmp_path: Path) -> None:
+    """macOS leaves a `._NAME` beside each file that it copies to a disk of another kind."""
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    sha256 = weights_sha256(tmp_path)
+    (tmp_path / "._model.safetensors").write_bytes(b"Mac OS X")
+    assert weights_sha256(tmp_path) == sha256

@@ -62,6 +62,9 @@ def test_heic_is_named(tmp_path: Path) -> None:
     members = [("0.heic", heic), ("0.txt", b"a"), ("1.jpg", jpeg(1)), ("1.txt", b"b")]
     totals = take_in("datacomp", set_of(tmp_path, *members), tmp_path / "out")
     assert totals.reasons == {"unsupported_format": 1}
+    assert [row["detail"] for row in rows(tmp_path / "out", "quarantine")] == [
+        "HEIC (.heic): convert such images first"
+    ]
 
 
 @pytest.mark.parametrize("below", ["", "data", "index", "manifests", "quarantine", "parts"])

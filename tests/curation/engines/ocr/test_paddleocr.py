@@ -66,6 +66,8 @@ def test_layouts_of_weights(tmp_path: Path) -> None:
     rapid = find_weights(MODELS)
     assert [path.name for path in rapid.files] == ["PP-OCRv6_det_small.onnx", "PP-OCRv6_rec_small.onnx"]
     assert (rapid.is_onnx, rapid.is_rapidocr) == (True, True)
+    copied = files(tmp_path / "copied", *(name for path in rapid.files for name in (path.name, f"._{path.name}")))
+    assert [path.name for path in find_weights(copied).files] == [path.name for path in rapid.files]
 
 
 def test_missing_weights_are_named(tmp_path: Path) -> None:
