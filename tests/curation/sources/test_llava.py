@@ -115,7 +115,7 @@ def test_text_alone_and_the_spellings_of_mantis_and_mmdu() -> None:
             {"system": "s", "conversations": [SYSTEM, *turns("a", "b")]},
             "the row's system prompt is not that of its first turn",
         ),
-        ({"system": 3, "conversations": turns("a", "b")}, "system is a int, not a text"),
+        ({"system": ["s"], "conversations": turns("a", "b")}, "system is a list, not a text"),
         (
             {"image": "a", "images": ["b"], "conversations": turns("a", "b")},
             "image and images differ: 1 and 1 images, or others",

@@ -118,8 +118,8 @@ def test_any_cut_of_a_json_list_holds_all_rows(tmp_path: Path, samples: int) -> 
 
 @pytest.mark.parametrize("place", [0, 39, 40, 99])
 def test_a_stray_character_stops_the_run_before_any_work(tmp_path: Path, place: int) -> None:
-    content = [json.dumps(spoken(number)) for number in range(100)]
-    content[place] += " ?"
+    content = [json.dumps(spoken(1) | {"id": f"{number:03d}"}) for number in range(100)]
+    content[place] += "?"
     (tmp_path / "a.json").write_text(f"[{', '.join(content)}]")
     with pytest.raises(UsageError) as error:
         take_in("llava", str(tmp_path / "a.json"), tmp_path / "out")

@@ -82,11 +82,15 @@ def test_other_threads_and_the_signals_of_others_are_left_alone() -> None:
 
 def test_native_code_ends_its_process_where_that_is_looked_into() -> None:
     """Code that no signal reaches: here, because it is blocked."""
-    script = (
-        "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM]);"
-        "from tests.pipelines.ingest.test_row_time import spin; from pipelines.ingest.row_time import within;"
-        "within(0.2, spin, ends_process=True)"
-    )
+    script = """if True:
+        import signal
+        from pipelines.ingest.row_time import within
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+        def spin():
+            while True:
+                pass
+        within(0.2, spin, ends_process=True)
+    """
     done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, timeout=60)
     assert done.returncode == -signal.SIGVTALRM, done.stderr
 

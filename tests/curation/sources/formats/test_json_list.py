@@ -114,8 +114,9 @@ def test_one_byte_more_less_or_other_is_read_as_json_reads_it(most: int) -> None
         assert found(data, most) == expected(data), data
 
 
+@pytest.mark.parametrize("most", [5, 1 << 20])
 @pytest.mark.parametrize(("name", "data"), [("llava", LLAVA), ("visual-genome", VG), ("sbu", SBU)])
-def test_sources_refuse_what_json_refuses(name: str, data: bytes) -> None:
+def test_sources_refuse_what_json_refuses(name: str, data: bytes, most: int) -> None:
     items = SOURCES.find(name).items
     assert items is not None
     refused = 0
@@ -125,7 +126,7 @@ def test_sources_refuse_what_json_refuses(name: str, data: bytes) -> None:
         except ValueError:
             value = None
         try:
-            rows = list(items(Slow(edited, 5)) if name != "sbu" else items(io.BytesIO(edited)))
+            rows = list(items(Slow(edited, most)) if name != "sbu" else items(io.BytesIO(edited)))
         except UsageError:
             refused += 1
             continue
@@ -136,8 +137,8 @@ def test_sources_refuse_what_json_refuses(name: str, data: bytes) -> None:
 
 def test_a_stray_character_loses_no_entry_without_a_word() -> None:
     """The case that was read with 40 of 100 entries lost."""
-    content = [json.dumps({"id": number, "text": "x" * 50}) for number in range(100)]
-    data = ("[" + ", ".join(content[:40]) + "? , " + ", ".join(content[40:]) + "]").encode()
+    content = [json.dumps({"id": f"{number:03d}", "text": "x" * 50}) for number in range(100)]
+    data = ("[" + ", ".join(content[:40]) + "?, " + ", ".join(content[40:]) + "]").encode()
     for most in (1, 64, 1000, 1 << 20):
         with pytest.raises(UsageError) as error:
             list(entries(data, most))
