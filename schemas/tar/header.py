@@ -84,7 +84,7 @@ def pax_fields(kind: bytes, data: bytes) -> dict[str, bytes] | None:
         space = data.find(b" ", at, at + MAX_DIGITS + 1)
         digits = data[at:space] if space > 0 else b""
         end = at + int(digits) if digits.isdigit() else 0
-        if not space < end <= len(data) or data[end - 1] != ord("\n"):
+        if not at <= space < end <= len(data) or data[end - 1] != ord("\n"):  # no length, or one that leads back
             return None
         keyword, _, value = data[space + 1 : end - 1].partition(b"=")
         if keyword in (b"path", b"size") or keyword.startswith(b"GNU.sparse"):

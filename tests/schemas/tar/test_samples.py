@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from schemas.records.quarantine import Reason
-from schemas.tar.header import parse
+from schemas.tar.header import parse, pax_fields
 from schemas.tar.reader import TarSample, split_name
 from tests.schemas.support.tars import contents, files, read, special, tar_of, with_sum
 
@@ -113,6 +113,11 @@ def test_the_length_of_a_pax_record_may_have_leading_zeros() -> None:
     head = with_sum(special("pax", b"x", len(record)).tobuf(tarfile.USTAR_FORMAT))
     reader, samples = read(head + record + bytes(-len(record) % 512) + tar_of(("b.jpg", b"12345")))
     assert (contents(samples), reader.damage) == ({"d": {"jpg": b"12345"}}, [])
+
+
+@pytest.mark.parametrize("record", [b"no length at all\n", b"0" * 40 + b" a\n", b"0 a\n", b" 3\n", b"\n", b"00 "])
+def test_a_pax_record_that_leads_nowhere_comes_to_an_end(record: bytes) -> None:
+    assert pax_fields(b"x", record) is None
 
 
 def test_a_real_pax_size_with_leading_zeros(data: Path) -> None:
