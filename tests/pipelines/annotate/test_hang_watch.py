@@ -84,7 +84,7 @@ def test_a_sample_at_which_an_engine_hangs_is_quarantined_and_its_neighbours_sta
             "input": images,
             "engines": {"ocr": {"engine": "HangingWideOcr", "settings": {"width": 80}, "batch_size": 4}},
             "chunk": {"samples": 4},
-            "run": {"workers": 1, "stall_seconds": 15},
+            "run": {"workers": 1, "stall_seconds": 30},
         }
     )
     totals = annotate(recipe, str(tmp_path / "out"))
