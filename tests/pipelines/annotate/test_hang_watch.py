@@ -16,7 +16,7 @@ from pipelines.verify.run import verify
 from schemas.tar.reader import TarReader
 from tests.conftest import jpeg, write_shard
 from tests.curation.images.support.many_scans import many_scans
-from tests.pipelines.support.sets import ALONE, annotation_set, caption_set, rows
+from tests.pipelines.support.sets import ALONE, annotation_set, caption_set, line, rows
 
 
 def test_what_is_bounded_by_which_clock(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +55,8 @@ def test_images_of_thousands_of_scans_are_left_out_where_shards_are_read_and_joi
     before = time.process_time()
     with (tmp_path / "00000000.tar").open("rb") as file:
         assert [chunk_sample(sample).pixels for sample in TarReader(file)] == [64 * 48, 0, 64 * 48]
-    captions = caption_set(annotation_set(f"{tmp_path}/*.tar", tmp_path / "annotations"), tmp_path / "captions")
+    annotations = annotation_set(f"{tmp_path}/*.tar", tmp_path / "annotations", lambda _: [line("OPEN")])
+    captions = caption_set(annotations, tmp_path / "captions")
     recipe = ShardRecipe(images=[f"{tmp_path}/*.tar"], captions=str(captions), run=ALONE)
     totals = shard(recipe, str(tmp_path / "training"))
     assert (totals.rows_in, totals.rows_out, totals.reasons) == (3, 2, {"decode_error": 1})
@@ -84,7 +85,7 @@ def test_a_sample_at_which_an_engine_hangs_is_quarantined_and_its_neighbours_sta
             "input": images,
             "engines": {"ocr": {"engine": "HangingWideOcr", "settings": {"width": 80}, "batch_size": 4}},
             "chunk": {"samples": 4},
-            "run": {"workers": 1, "stall_seconds": 15},
+            "run": {"workers": 1, "stall_seconds": 30},
         }
     )
     totals = annotate(recipe, str(tmp_path / "out"))
