@@ -17,13 +17,14 @@ from schemas.output_set.layout import (
     PARTS,
     QUARANTINE,
     STATS,
+    DamagedManifest,
     read_manifest,
 )
 from schemas.output_set.manifest import Manifest, OutputFile, unseal
 from schemas.output_set.recipe_file import MAX_RECIPE, RECIPE_FILE
 from schemas.output_set.unit_outputs import lost_outputs
-from schemas.storage.folder import Folder
-from schemas.storage.parquet import batches_of, open_parquet
+from schemas.storage.folder import Folder, StrangeFile
+from schemas.storage.parquet import UnreadableParquet, batches_of, open_parquet
 from schemas.tar.reader import TarReader
 
 CARD = "README.md"  # a user's own words on the set
@@ -61,7 +62,7 @@ def inspect(folder: Folder) -> Inspection:
     for name in names:
         try:
             manifests[name.removesuffix(".json")] = read_manifest(folder, name)
-        except ShardloomError as error:
+        except DamagedManifest as error:
             faults.append(Fault(str(error), name.removesuffix(".json") if name.endswith(".json") else None))
     faults += recipe_faults(folder, list(manifests.values()))
     for manifest in manifests.values():
@@ -85,7 +86,7 @@ def recipe_faults(folder: Folder, manifests: list[Manifest]) -> Iterator[Fault]:
         return
     try:
         sha256 = hashlib.sha256(folder.read_inside(RECIPE_FILE, MAX_RECIPE)).hexdigest()
-    except StorageError as error:
+    except StrangeFile as error:
         yield Fault(str(error))
         return
     others = [manifest.name for manifest in manifests if manifest.recipe_sha256 != sha256]
@@ -99,7 +100,7 @@ def stats_faults(folder: Folder) -> Iterator[str]:
     try:
         if folder.exists(STATS):
             unseal(folder.read_inside(STATS, MAX_MANIFEST))
-    except StorageError as error:
+    except StrangeFile as error:
         yield str(error)
     except ValueError as error:
         yield f"{folder.path(STATS)}: {error}"
@@ -118,7 +119,7 @@ def output_faults(folder: Folder, manifest: Manifest) -> Iterator[str]:
             if (size := folder.size(out.path)) != out.size:
                 yield f"{folder.path(out.path)}: has {size} bytes, not {out.size}"
                 continue
-        except StorageError as error:
+        except StrangeFile as error:
             yield str(error)
             continue
         is_tar = out.path.endswith(".tar")
@@ -131,8 +132,8 @@ def output_faults(folder: Folder, manifest: Manifest) -> Iterator[str]:
             continue
         try:
             sound[out.path] = len(spans) if is_tar else rows_of(folder, out)
-        except ShardloomError as error:
-            yield f"{folder.path(out.path)}: {error}"
+        except UnreadableParquet as error:
+            yield str(error)
             continue
         if sound[out.path] != out.rows:
             yield f"{folder.path(out.path)}: holds {sound[out.path]} rows, not {out.rows}"
@@ -143,6 +144,8 @@ def output_faults(folder: Folder, manifest: Manifest) -> Iterator[str]:
         elif index in sound and f"{shard}.parquet" in sound:
             yield from index_faults(folder, index, expected_in_table(folder, f"{shard}.parquet"))
     except (ShardloomError, pa.ArrowException, ValueError, TypeError) as error:
+        if isinstance(error, StorageError) and not folder.is_local:
+            raise  # a store that does not answer is no fault of the set's
         yield f"{folder.path(index)}: {one_line(error)}"
 
 

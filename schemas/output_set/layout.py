@@ -2,9 +2,9 @@
 
 import hashlib
 
-from schemas.errors import ShardloomError, StorageError, UsageError, one_line
+from schemas.errors import ShardloomError, UsageError, one_line
 from schemas.output_set.manifest import Manifest
-from schemas.storage.folder import Folder
+from schemas.storage.folder import Folder, StrangeFile
 
 DATA, INDEX, QUARANTINE, MANIFESTS, PARTS = "data", "index", "quarantine", "manifests", "parts"
 STATS = "stats.json"
@@ -40,7 +40,7 @@ def read_manifest(output: Folder, name: str) -> Manifest:
     path = f"{MANIFESTS}/{name}"
     try:
         manifest = Manifest.from_json(output.read_inside(path, MAX_MANIFEST))
-    except StorageError as error:
+    except StrangeFile as error:
         raise DamagedManifest(str(error)) from None
     except ValueError as error:
         raise DamagedManifest(f"{output.path(path)}: {one_line(error)}") from None
@@ -52,10 +52,10 @@ def read_manifest(output: Folder, name: str) -> Manifest:
 def read_output(output: Folder, path: str, sha256: str, size: int | None = None) -> bytes:
     """Reads an output file, whose manifest has this hash of it. Raises `ShardloomError` for any other bytes.
 
-    A file of another `size` in bytes is not read, nor one that is no regular file of the set.
+    A local file of another `size` in bytes is not read, nor one that is no regular file of the set.
     """
     output.check_inside(path)
-    if size is None or output.size(path) == size:
+    if size is None or not output.is_local or output.size(path) == size:
         data = output.read(path)
         if hashlib.sha256(data).hexdigest() == sha256:
             return data

@@ -63,6 +63,10 @@ def refuse_secrets(given: Sequence[str]) -> None:
             )
 
 
+class StrangeFile(StorageError):
+    """A file of a folder is none that its writer has put there: a link, a device, or one that is far too large."""
+
+
 class Folder:
     """One folder. Names are relative to it and use `/`. Pickles, so that Ray workers can take it."""
 
@@ -141,23 +145,24 @@ class Folder:
             return cast(bytes, self._fs.cat_file(f"{self._root}/{name}"))
 
     def read_inside(self, name: str, most: int) -> bytes:
-        """The bytes of a regular file of this folder. Raises `StorageError` for another, or one of over `most` bytes.
+        """The bytes of a regular file of this folder. Raises `StrangeFile` for another, or one of over `most` bytes.
 
-        For files that others may have put there: a link may lead anywhere, and a device has no end.
+        For files that others may have put there: a link may lead anywhere, and a device has no end. An object store
+        has neither, and would be asked twice for a size.
         """
         self.check_inside(name)
-        if (size := self.size(name)) > most:
-            raise StorageError(f"cannot read {self.path(name)}: it has {size:,} bytes, more than {most:,}")
+        if self.is_local and (size := self.size(name)) > most:
+            raise StrangeFile(f"cannot read {self.path(name)}: it has {size:,} bytes, more than {most:,}")
         return self.read(name)
 
     def check_inside(self, name: str) -> None:
-        """Raises `StorageError` for what is no regular file, or not in this folder. Object stores have nothing else."""
+        """Raises `StrangeFile` for what is no regular file, or not in this folder. Object stores have nothing else."""
         if not self.is_local:
             return
         with self._errors("read", name):
             is_regular = stat.S_ISREG(Path(self._root, name).lstat().st_mode)
         if not is_regular or not self.holds(name.rpartition("/")[0]):
-            raise StorageError(
+            raise StrangeFile(
                 f"cannot read {self.path(name)}: only regular files in the folder itself are read, no links and devices"
             )
 
