@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from schemas.records.quarantine import Reason
-from schemas.tar.header import parse
+from schemas.tar.header import parse, pax_fields
 from schemas.tar.reader import TarSample, split_name
 from tests.schemas.support.tars import contents, files, read, special, tar_of, with_sum
 
@@ -113,6 +113,12 @@ def test_the_length_of_a_pax_record_may_have_leading_zeros() -> None:
     head = with_sum(special("pax", b"x", len(record)).tobuf(tarfile.USTAR_FORMAT))
     reader, samples = read(head + record + bytes(-len(record) % 512) + tar_of(("b.jpg", b"12345")))
     assert (contents(samples), reader.damage) == ({"d": {"jpg": b"12345"}}, [])
+
+
+@pytest.mark.parametrize("data", [b"1" * 30 + b" path=d.jpg\n", b"13 path=a.b\n" + b"0" * 40 + b"\n", b"x\n", b" \n"])
+def test_a_pax_record_without_a_length_ends(data: bytes) -> None:
+    """The reader once went round and round on it."""
+    assert pax_fields(b"x", data) is None
 
 
 def test_a_real_pax_size_with_leading_zeros(data: Path) -> None:
