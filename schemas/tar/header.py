@@ -82,9 +82,11 @@ def pax_fields(kind: bytes, data: bytes) -> dict[str, bytes] | None:
     at = 0
     while kind in PAX and at < len(data) and data[at]:
         space = data.find(b" ", at, at + MAX_DIGITS + 1)
-        digits = data[at:space] if space > 0 else b""
-        end = at + int(digits) if digits.isdigit() else 0
-        if not at <= space < end <= len(data) or data[end - 1] != ord("\n"):  # no length, or one that leads back
+        digits = data[at:space] if space > at else b""
+        if not digits.isdigit():  # a record without a length would be passed over for ever
+            return None
+        end = at + int(digits)
+        if not space < end <= len(data) or data[end - 1] != ord("\n"):
             return None
         keyword, _, value = data[space + 1 : end - 1].partition(b"=")
         if keyword in (b"path", b"size") or keyword.startswith(b"GNU.sparse"):
