@@ -19,6 +19,8 @@ from pipelines.inputs.source_files import Item
 from pipelines.recipes.download import DownloadRecipe
 from schemas.records.document import CaptionDraft
 from schemas.records.quarantine import Reason, Rejected
+from schemas.records.training_text import training_text
+from schemas.records.uid import uid_text
 from schemas.web_address import is_web_address
 
 MAX_TEXT = 1 << 17  # bytes of a caption, an address or a uid: a .json of all three is one that readers take
@@ -60,13 +62,15 @@ def row_of(key: str, item: Item) -> MetadataRow:
     found = item.content
     caption = next((found[name] for name in _CAPTIONS if name in found), None)
     try:
-        uid, url, caption = map(_text, (found.get("uid"), found["url"], caption))
+        uid, url, caption = map(_text, (uid_text(found.get("uid")), found["url"], training_text(caption)))
         sha256 = _text(found.get("sha256")) or ""  # no hash is none that any file has
         boxes = _boxes(found["face_bboxes"]) if "face_bboxes" in found else None
+    except Rejected as fault:
+        return MetadataRow(key, fault=(fault.reason.value, fault.detail))
     except (ValueError, TypeError) as error:
         return MetadataRow(key, fault=(Reason.MALFORMED_ROW.value, str(error)))
-    fault = None if url and is_web_address(url) else (NOT_HTTP, "no http or https address")
-    return MetadataRow(key, uid, url, caption, boxes, sha256.lower(), fault)
+    wrong = None if url and is_web_address(url) else (NOT_HTTP, "no http or https address")
+    return MetadataRow(key, uid, url, caption, boxes, sha256.lower(), wrong)
 
 
 def _text(value: Any) -> str | None:

@@ -25,6 +25,17 @@ def test_rows_are_taken_as_they_are() -> None:
     assert row_of("9", Item("2", {"url": URL, "face_bboxes": None})).face_bboxes == []
 
 
+@pytest.mark.parametrize(("uid", "text"), [(5, "5"), (5.0, "5"), (["a"], None), (float("nan"), None)])
+def test_no_row_goes_for_its_uid(uid: Any, text: str | None) -> None:
+    row = row_of("7", Item("0", {"url": URL, "uid": uid}))
+    assert (row.uid, row.fault) == (text, None)
+
+
+def test_a_caption_that_is_a_number_is_its_digits_and_a_list_is_none() -> None:
+    assert row_of("7", Item("0", {"url": URL, "text": 1984})).caption == "1984"
+    assert row_of("7", Item("0", {"url": URL, "text": ["a"]})).fault == ("not_text", "a list, not a text")
+
+
 @pytest.mark.parametrize("url", [None, "", "ftp://a/1.jpg", "file:///etc/passwd", "a.jpg", "javascript:alert(1)"])
 def test_what_is_no_web_address_is_not_asked_for(url: str | None) -> None:
     row = row_of("7", Item("0", {"url": url, "uid": "ab"}))
@@ -36,10 +47,8 @@ def test_what_is_no_web_address_is_not_asked_for(url: str | None) -> None:
     [
         {"url": b"https://a.example"},
         {"url": {"a": 1}},
-        {"url": URL, "uid": 5},
         {"url": URL, "text": "x" * (MAX_TEXT + 1)},
         {"url": URL + "é" * MAX_TEXT},
-        {"url": URL, "text": ["a"]},
         {"url": URL, "sha256": b"ab"},
         {"url": URL, "face_bboxes": "everywhere"},
         {"url": URL, "face_bboxes": [[0, 0, 1]]},
