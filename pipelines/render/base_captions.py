@@ -10,7 +10,7 @@ from schemas.errors import ShardloomError, UsageError, one_line
 from schemas.output_set.manifest import InputFile
 from schemas.storage.folder import split
 from schemas.storage.matching import matching
-from schemas.storage.parquet import check_sizes, open_parquet, parquet_schema
+from schemas.storage.parquet import NoParquet, check_sizes, open_parquet, parquet_schema
 
 COLUMNS = ("caption", "cogvlm_caption")
 """Where a caption is looked for when the recipe doesn't say: KALE's column, then the released grounding set's."""
@@ -69,7 +69,10 @@ def schema_of(file: str) -> list[str]:
     """Names of the columns. Raises `UsageError` for what is no Parquet file, or is encrypted."""
     folder, name = split(file)
     with folder.open(name) as opened:
-        return list(parquet_schema(opened, file).names)
+        try:
+            return list(parquet_schema(opened, file).names)
+        except NoParquet:
+            raise UsageError(f"{file} is no Parquet file") from None
 
 
 def check_size(file: str, columns: list[str]) -> None:
