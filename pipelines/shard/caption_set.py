@@ -22,7 +22,7 @@ from schemas.output_set.layout import DATA, MANIFESTS, committed, read_output
 from schemas.output_set.manifest import InputFile
 from schemas.output_set.recipe_file import held_recipe
 from schemas.storage.folder import Folder
-from schemas.storage.parquet import batches_of, check_sizes, open_parquet, read_table
+from schemas.storage.parquet import NoParquet, batches_of, check_sizes, open_parquet, read_table
 
 COLUMNS = ["uid", "url", "sha256", "captions", "metadata"]
 
@@ -147,7 +147,7 @@ class CaptionSet:
                             if captions and (family := published_as(captions)):
                                 return family
                         break
-            except (pa.ArrowException, TypeError) as error:
+            except (pa.ArrowException, NoParquet, TypeError) as error:
                 raise ShardloomError(f"cannot read captions in {self.folder.path(name)}: {one_line(error)}") from None
         return FAMILIES.find("ocr")
 
@@ -166,7 +166,7 @@ class CaptionSet:
                     wanted = pl.any_horizontal(pl.col(name).is_in(ids) for name in keys)
                     found += lazy.select(names).filter(wanted).collect().to_dicts()
                     is_known = True
-        except (pl.exceptions.PolarsError, OSError) as error:
+        except (pl.exceptions.PolarsError, NoParquet, OSError) as error:
             raise ShardloomError(f"cannot read captions in {self.folder.url}: {one_line(error)}") from None
         if not is_known:
             raise UsageError(f"{self.folder.url}: the files have no columns `captions` and `uid` or `url`")
