@@ -6,12 +6,11 @@
 # torch from PyPI brings 3 GB of CUDA libraries; --build-arg EXTRA_INDEX=URL with the index of CPU builds that PyTorch's
 # install page names leaves them out. What is installed is the same in every image: constraints.txt.
 #
-# The Python that the pins were tested with. Its tag may be moved by who builds it: --build-arg DIGEST=@sha256:... takes
-# the very image, as `docker buildx imagetools inspect python:3.11.7-slim-bookworm` names it.
+# PYTHON is the very one that the pins were tested with. Who builds the base may move its tag;
+# --build-context python:3.11.7-slim-bookworm=docker-image://python@sha256:... takes the image of a digest.
 ARG PYTHON=3.11.7
-ARG DIGEST=""
 
-FROM python:${PYTHON}-slim-bookworm${DIGEST} AS build
+FROM python:${PYTHON}-slim-bookworm AS build
 ARG EXTRA_INDEX=""
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_EXTRA_INDEX_URL=${EXTRA_INDEX}
 WORKDIR /src
@@ -24,7 +23,7 @@ COPY recipes recipes
 RUN python -m venv /opt/shardloom/venv
 RUN /opt/shardloom/venv/bin/pip install --constraint constraints.txt .
 
-FROM python:${PYTHON}-slim-bookworm${DIGEST}
+FROM python:${PYTHON}-slim-bookworm
 # KubeRay's probes ask Ray's agents with wget.
 RUN apt-get update && apt-get install --yes --no-install-recommends wget && rm -rf /var/lib/apt/lists/*
 RUN useradd --uid 1000 --create-home shardloom

@@ -1,4 +1,4 @@
-"""The trainer of a resampler LMM: data, model, objective, loop, checkpoints (DESIGN.md §8).
+"""The trainer of a resampler LMM: data, model, objective, loop, checkpoints (docs/design.md).
 
 Knows no Ray and nothing of `pipelines`: it reads training shards by their indexes, in the order that
 `curation.mixture` plans. `training/train.py` is the way in, `training/loop.py` the main job from its start to its end.

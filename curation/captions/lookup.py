@@ -3,7 +3,7 @@
 Two samples may share a URL (COCO has five captions of each picture), and a sample may have neither URL nor uid. So rows
 of our own sets are found by shard and key, with the image's hash as the check, or by the hash alone where the sample
 was packed into another shard. Other sets know the sample by its uid, its URL or its image: their keys depend on how a
-download was cut into shards, and mean nothing here (formats.md §4).
+download was cut into shards, and mean nothing here (docs/formats.md §4).
 """
 
 from collections import defaultdict

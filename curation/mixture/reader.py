@@ -21,7 +21,7 @@ from schemas.records import document
 from schemas.records.document import Document
 from schemas.records.training_shard import CaptionedImage
 from schemas.storage.folder import Folder, split
-from schemas.storage.parquet import open_parquet, read_group
+from schemas.storage.parquet import UnreadableParquet, open_parquet, read_group
 from schemas.tar.header import BLOCK
 
 STRETCH = 256 << 20  # bytes of samples that are held; one that is larger is held alone
@@ -140,7 +140,7 @@ class ShardFiles:
                         while at < len(rows) and rows[at]["path"] == path and rows[at]["row"] < ends[number]:
                             yield members_of_record(rows[at], group.slice(rows[at]["row"] - first, 1).to_pylist()[0])
                             at += 1
-                except (pa.ArrowException, ValueError, IndexError) as error:
+                except (pa.ArrowException, UnreadableParquet, ValueError, IndexError) as error:
                     raise ShardloomError(f"cannot read {path}: {one_line(error)}") from None
 
 

@@ -1,4 +1,4 @@
-"""BLIP3-OCR-200M and BLIP3-GROUNDING-50M, or caption sets in their layouts: Parquet (reference: formats.md §1, §2).
+"""BLIP3-OCR-200M and BLIP3-GROUNDING-50M, or caption sets in their layouts: Parquet (docs/formats.md §1, §2).
 
 `captions` is a string in both: of JSON in the one, of a Python literal in the other. The caption is chosen by its
 granularity, never by its place. A grounding caption has its places written into it: where the one without the alt text

@@ -1,4 +1,4 @@
-"""CC12M (Conceptual 12M): TSV, URL and caption, in this order, no header (reference: formats.md §7).
+"""CC12M (Conceptual 12M): TSV, URL and caption, in this order, no header (docs/formats.md §7).
 
 A header line as img2dataset's guide puts it in front is passed over. See `curation.sources.formats.tsv` for what
 becomes of a file with the columns of CC3M.

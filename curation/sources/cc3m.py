@@ -1,4 +1,4 @@
-"""CC3M (Conceptual Captions): TSV, caption and URL, in this order, no header (reference: formats.md §7).
+"""CC3M (Conceptual Captions): TSV, caption and URL, in this order, no header (docs/formats.md §7).
 
 The header line that img2dataset's guide puts in front of it is passed over. See `curation.sources.formats.tsv` for what
 becomes of a file with the columns of CC12M.

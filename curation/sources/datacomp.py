@@ -1,4 +1,4 @@
-"""DataComp with its own captions: shards as img2dataset writes them (reference: formats.md §4).
+"""DataComp with its own captions: shards as img2dataset writes them (docs/formats.md §4).
 
 Any other set that img2dataset has downloaded lies so too. A sample without a caption stays, with an empty one; a sample
 without an image, or of which the shard has lost a part, is left out.

@@ -1,4 +1,4 @@
-"""BLIP3-KALE: Parquet, a URL and a caption a row (reference: formats.md §3).
+"""BLIP3-KALE: Parquet, a URL and a caption a row (docs/formats.md §3).
 
 Only `caption`, the one with knowledge put in, is known for sure; `url` is what the images must come from. All other
 columns are kept in the metadata.

@@ -1,4 +1,4 @@
-"""Conversations about images as LLaVA has them: JSON, JSONL or Parquet (reference: formats.md §8).
+"""Conversations about images as LLaVA has them: JSON, JSONL or Parquet (docs/formats.md §8).
 
 `{"id", "image": "coco/train2017/0.jpg", "conversations": [{"from": "human", "value": "<image>\\nWhat is it?"}, ...]}`.
 `image` is a path below an image root, or a list of them; without it the conversation is text. ShareGPT4V, Mantis, MMDU,

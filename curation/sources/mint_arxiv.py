@@ -1,4 +1,4 @@
-"""MINT-1T ArXiv: laid out as MINT-1T PDF is (reference: formats.md §5), as far as is known.
+"""MINT-1T ArXiv: laid out as MINT-1T PDF is (docs/formats.md §5), as far as is known.
 
 Of its json only `texts` is known for sure. A paper without figures has no tiff; `texts` may be null, which leaves an
 empty document. Images without a page and an xref are counted off against the frames.

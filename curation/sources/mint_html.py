@@ -1,4 +1,4 @@
-"""MINT-1T HTML: Parquet, images as URLs (reference: formats.md §5).
+"""MINT-1T HTML: Parquet, images as URLs (docs/formats.md §5).
 
 `texts` and `images` have one entry a part, one of them null. `image_hashes` and `images_metadata` (a string of JSON)
 have one entry an *image*, and are shorter: zipped with `images` they would go to the wrong ones. What they hold is told

@@ -1,4 +1,4 @@
-"""MINT-1T PDF: WebDataset, `{key}.json` and `{key}.tiff` with a frame for each image (reference: formats.md §5).
+"""MINT-1T PDF: WebDataset, `{key}.json` and `{key}.tiff` with a frame for each image (docs/formats.md §5).
 
 In the json, `texts` and `images` have one entry a part, one of them null; an image is `page_{page}_image_{xref}`, and
 frame i is the i-th of them. What `image_metadata` says of it is found by its `page` and `xref`, and its size is checked

@@ -1,4 +1,4 @@
-"""OBELICS: Parquet, images as URLs (reference: formats.md §6).
+"""OBELICS: Parquet, images as URLs (docs/formats.md §6).
 
 `texts`, `images` and `metadata` (a string of JSON) have one entry a part: the first is null where an image stands, the
 other two where a text does; images may follow each other. `images[i]` is `metadata[i]["src"]`: a row in which it isn't

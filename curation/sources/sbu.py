@@ -1,4 +1,4 @@
-"""SBU Captions: one JSON object of parallel arrays, `image_urls` and `captions` (reference: formats.md §7).
+"""SBU Captions: one JSON object of parallel arrays, `image_urls` and `captions` (docs/formats.md §7).
 
 Other arrays of the same length (the real file has some, of which nothing is known) go to each row's metadata.
 """

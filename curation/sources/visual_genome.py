@@ -1,4 +1,4 @@
-"""Visual Genome: `region_descriptions.json`, a list with one object an image (reference: formats.md §7).
+"""Visual Genome: `region_descriptions.json`, a list with one object an image (docs/formats.md §7).
 
 `{"id", "regions": [{"region_id", "image_id", "x", "y", "width", "height", "phrase"}]}`. A box is the top left corner
 and the size, in pixels of the image as published; the image is `{id}.jpg`, in one of the two folders `VG_100K` and

@@ -1,6 +1,6 @@
 """Images whose bytes came before: found over all shards at once, so that an engine never sees them.
 
-Error pages stand under thousands of URLs of a crawl (reference: formats.md trap 12). Which one is kept is a function of
+Error pages stand under thousands of URLs of a crawl. Which one is kept is a function of
 the input alone: the first in the order of the shards' paths and of the samples in them.
 """
 

@@ -31,7 +31,7 @@ def follow(
     """Results of the graph as they come. Raises `ShardloomError` when the graph fails or makes no progress.
 
     The graph is consumed in a thread of its own, because waiting for it can't be interrupted: this way a halt is seen
-    even when Ray itself waits for ever (ray.md trap 1).
+    even when Ray itself waits for ever.
     """
     results: queue.Queue[Any] = queue.Queue()
     stop = threading.Event()

@@ -59,7 +59,7 @@ def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None
     """Joins the cluster at `run.address` or RAY_ADDRESS, or starts one that ends with this process.
 
     A cluster of our own has the cores we say: enough for the `cpus` that all workers ask for and for the reading, so
-    that no stage can ever wait for a core that it won't get (ray.md trap 1).
+    that no stage can ever wait for a core that it won't get: Ray would wait without end and without a word.
     """
     store = min(object_store_bytes, int(STORE_SHARE * memory()))
     wanted = math.ceil(max(cores(), run.workers or 1, cpus) + READING_CPUS)

@@ -7,7 +7,7 @@ from curation.captions.lookup import ATTRIBUTES, Row
 from schemas.errors import ShardloomError, one_line
 from schemas.records.identity import Identity
 from schemas.storage.folder import Folder
-from schemas.storage.parquet import check_sizes, open_parquet
+from schemas.storage.parquet import NoParquet, check_sizes, open_parquet
 
 if TYPE_CHECKING:
     import polars as pl
@@ -47,7 +47,7 @@ def find_rows(
             if each != "key" or shard is not None
         )
         found = lazy.filter(wanted & pl.col(f"text.{columns[0]}").is_not_null()).collect()
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pl.exceptions.PolarsError, NoParquet, OSError) as error:
         raise ShardloomError(f"cannot read captions in {folder.path(name)}: {one_line(error)}") from None
     return [
         Row(

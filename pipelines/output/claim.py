@@ -13,7 +13,8 @@ NAMED = 3  # differences between two recipes that a line tells of
 def claim(output: Folder, recipe: Recipe) -> None:
     """Makes the folder this recipe's. Raises `UsageError` when it is another's."""
     if not holds_recipe(output, recipe):
-        output.remove(RECIPE_FILE)  # one that is damaged
+        if output.exists(RECIPE_FILE):
+            output.remove(RECIPE_FILE)  # it is damaged
         output.write_new(RECIPE_FILE, dump_yaml(recipe.resolved()))
 
 

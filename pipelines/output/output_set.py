@@ -1,4 +1,4 @@
-"""Writes the files of an output set (DESIGN.md §4). Only a manifest counts."""
+"""Writes the files of an output set (docs/design.md). Only a manifest counts."""
 
 import hashlib
 import io

@@ -21,7 +21,7 @@ from schemas.records.identity import Identity
 from schemas.records.quarantine import Reason, Rejected
 from schemas.storage.folder import Folder, split
 from schemas.storage.matching import matching
-from schemas.storage.parquet import check_sizes, open_parquet, parquet_schema
+from schemas.storage.parquet import NoParquet, check_sizes, open_parquet, parquet_schema
 
 COLUMNS = ("caption", "cogvlm_caption")
 """Where a caption is looked for when the recipe doesn't say: KALE's column, then the released grounding set's."""
@@ -142,7 +142,10 @@ def schema_of(file: str) -> list[str]:
     """Names of the columns. Raises `UsageError` for what is no Parquet file, or is encrypted."""
     folder, name = split(file)
     with folder.open(name) as opened:
-        return list(parquet_schema(opened, file).names)
+        try:
+            return list(parquet_schema(opened, file).names)
+        except NoParquet:
+            raise UsageError(f"{file} is no Parquet file") from None
 
 
 def check_size(file: str, columns: list[str]) -> None:

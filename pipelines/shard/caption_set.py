@@ -164,7 +164,7 @@ class CaptionSet:
                             if captions and (family := published_as(captions)):
                                 return family
                         break
-            except (pa.ArrowException, TypeError) as error:
+            except (pa.ArrowException, NoParquet, TypeError) as error:
                 raise ShardloomError(f"cannot read captions in {self.folder.path(name)}: {one_line(error)}") from None
         return FAMILIES.find("ocr")
 

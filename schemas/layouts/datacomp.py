@@ -1,4 +1,4 @@
-"""The img2dataset / DataComp shard layout (reference: formats.md §4).
+"""The img2dataset / DataComp shard layout (docs/formats.md §4).
 
 A sample is `{key}.jpg`, `{key}.json` and `{key}.txt`; beside `00000000.tar` lie `00000000.parquet`, which also lists
 the rows that failed to download, and `00000000_stats.json`. Shards of `{key}.jpg` and `{key}.txt` alone, which

@@ -1,4 +1,4 @@
-"""DataComp's subset files: `.npy` of the uids that belong to a subset, sorted (reference: formats.md §4).
+"""DataComp's subset files: `.npy` of the uids that belong to a subset, sorted (docs/formats.md §4).
 
 A uid is 32 hexadecimal digits; in such a file it is two unsigned numbers of 64 bits, its first 16 digits and its last.
 The files are as large as 22 GB, so they are mapped into memory and searched, never read into it.

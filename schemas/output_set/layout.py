@@ -1,4 +1,4 @@
-"""The folder that every command writes (DESIGN.md §4), as it is read. Only a manifest counts."""
+"""The folder that every command writes (docs/design.md), as it is read. Only a manifest counts."""
 
 import hashlib
 

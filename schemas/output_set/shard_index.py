@@ -1,4 +1,4 @@
-"""The index beside each training shard: what a trainer plans from without opening the shard (DESIGN.md §7).
+"""The index beside each training shard: what a trainer plans from without opening the shard (docs/design.md).
 
 `index/{shard}.parquet` has one row a sample, in the order of the shard: in a folder of its own, because globs over data
 folders pick up side files. One layout serves all kinds of samples, so that a mixture of them is planned from one table.

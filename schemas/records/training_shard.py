@@ -1,4 +1,4 @@
-"""A captioned image as it lies in a training shard: WebDataset members, or a row of Parquet (DESIGN.md §7).
+"""A captioned image as it lies in a training shard: WebDataset members, or a row of Parquet (docs/design.md).
 
 WebDataset: `{key}.jpg`, `{key}.json`, `{key}.txt`, in this order and always all three, because Hugging Face `datasets`
 takes its features from the first samples. Values of the JSON have fixed types for the same reason: strings are empty

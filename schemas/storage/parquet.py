@@ -48,6 +48,10 @@ class UnreadableParquet(UsageError):
     """The file is no Parquet file, or one that is not read: it is encrypted, or expands over the budget."""
 
 
+class NoParquet(UnreadableParquet):
+    """The file is no Parquet file, or a damaged one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parquet:
     """An open Parquet file."""
@@ -84,7 +88,7 @@ class Parquet:
 
 
 def open_parquet(source: BinaryIO | Path, path: str, pre_buffer: bool = False) -> Parquet:
-    """Opens a file. Raises `UnreadableParquet` for what is no Parquet file, and where a column is encrypted.
+    """Opens a file. Raises `NoParquet` for what is none, and `UnreadableParquet` where a column is encrypted.
 
     `pre_buffer` reads whole column chunks, for stores that would else be asked for each page.
     """
@@ -93,7 +97,7 @@ def open_parquet(source: BinaryIO | Path, path: str, pre_buffer: bool = False) -
         file = pq.ParquetFile(source, metadata=metadata, buffer_size=PAGE_BUFFER, pre_buffer=pre_buffer)
         _ = file.schema_arrow.names  # which may be no text
     except (pa.ArrowException, ValueError) as error:
-        raise UnreadableParquet(f"{path} is no Parquet file: {one_line(error)}") from None
+        raise NoParquet(f"{path} is no Parquet file: {one_line(error)}") from None
     except Encrypted as error:
         raise UnreadableParquet(f"{path} is encrypted ({error}): decrypt it first") from None
     return Parquet(path, file, source)

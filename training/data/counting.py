@@ -20,7 +20,7 @@ from curation.mixture.sources import SourceSet, SourceShard, read_indexes
 from schemas.errors import ShardloomError, one_line
 from schemas.output_set.shard_index import INDEX, tokenizer_of
 from schemas.records.document import MAX_JSON, parse_object
-from schemas.storage.parquet import batches_of, open_parquet, parquet_schema
+from schemas.storage.parquet import UnreadableParquet, batches_of, open_parquet, parquet_schema
 from training.data.options import SourceText
 from training.data.texts import alt_text_of, caption, document_text
 from training.model.tokens import TextTokenizer
@@ -147,5 +147,5 @@ def _table_parts(counter: Counter, shard: SourceShard) -> Iterator[list[str | No
                         yield counter.captioned(row["key"], row["text"], row)
                     else:
                         yield counter.documents(row["texts"], row["metadata"])
-        except (pa.ArrowException, ValueError) as error:
+        except (pa.ArrowException, UnreadableParquet, ValueError) as error:
             raise ShardloomError(f"cannot read {shard.path}: {one_line(error)}") from None

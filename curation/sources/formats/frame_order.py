@@ -1,4 +1,4 @@
-"""Finds which frame of a MINT-1T document is which of its images (reference: formats.md §5).
+"""Finds which frame of a MINT-1T document is which of its images (docs/formats.md §5).
 
 Frames come in the order in which `images` names them; entries of `image_metadata` are found by page and xref, and those
 of one page may stand in another order. Where the sizes of a page's frames contradict the first order, the frames may

@@ -1,4 +1,4 @@
-"""Tab-separated caption sets: CC3M and CC12M, alike but for the order of their two columns (reference: formats.md §7).
+"""Tab-separated caption sets: CC3M and CC12M, alike but for the order of their two columns (docs/formats.md §7).
 
 Neither has a header, and read as the other each would give URLs for captions. So a line whose caption is a URL is left
 out, and a file that begins with such lines is refused: which set it is should be said, not guessed.

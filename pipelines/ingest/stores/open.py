@@ -1,8 +1,8 @@
 """Opens the stores of images that `ingest --images` names: img2dataset shards, a map of URLs to files, or folders.
 
 A folder holds files by their names (Visual Genome's two), a `.json` is a map, anything else is a glob of tars as
-img2dataset writes them, joined on the URL; never on its keys, which mean nothing outside of one download (formats.md
-trap 11). Several may be given; the first that has an address counts, the shards last.
+img2dataset writes them, joined on the URL; never on its keys, which mean nothing outside of one download
+(docs/formats.md §4). Several may be given; the first that has an address counts, the shards last.
 
 Images that no store has are lost, with their reason. A step that downloads them belongs before this one: it gives
 shards like those of img2dataset, which are read here.

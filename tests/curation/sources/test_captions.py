@@ -1,4 +1,4 @@
-"""Caption sets: what each row gives, and every trap that formats.md names."""
+"""Caption sets: what each row gives, and every trap that docs/formats.md names."""
 
 import contextlib
 import io

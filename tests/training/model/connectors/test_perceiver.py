@@ -39,7 +39,7 @@ def mask(tiles: int = 3, cells: int = 11) -> Tensor:
 
 
 def by_the_equations(state: dict[str, Tensor], media: Tensor, valid: Tensor) -> Tensor:
-    """One tile [N, width]: model.md's equations, as sums over named indices."""
+    """One tile [N, width]: the resampler's equations (Flamingo, arXiv 2204.14198), as sums over named indices."""
 
     def normed(x: Tensor, name: str) -> Tensor:
         mean = x.mean(-1, keepdim=True)
