@@ -23,7 +23,7 @@ from schemas.output_set.manifest import InputFile
 from schemas.output_set.recipe_file import held_recipe
 from schemas.records.identity import Identity
 from schemas.storage.folder import Folder
-from schemas.storage.parquet import batches_of, open_parquet, parquet_schema, read_table
+from schemas.storage.parquet import NoParquet, batches_of, open_parquet, parquet_schema, read_table
 
 COLUMNS = ("captions", "metadata")
 
