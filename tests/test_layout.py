@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import REPOSITORY
 
 PACKAGES = ("schemas", "curation", "pipelines", "training")
-OWN_FOLDERS = ("extending", "docker", "support", "golden")  # of the tests, which mirror nothing
+OWN_FOLDERS = ("extending", "docker", "docs", "support", "golden")  # of the tests, which mirror nothing
 COMMANDS = ("annotate", "demo", "download", "evaluate", "ingest", "mix", "render", "select", "shard", "stats", "verify")
 FUNCTIONS = (
     *("annotate.annotate", "download.download", "evaluate.evaluate_boxes", "evaluate.evaluate_ocr", "ingest.ingest"),

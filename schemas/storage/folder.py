@@ -51,7 +51,9 @@ def use_options(given: Sequence[str]) -> None:
 def refuse_secrets(given: Sequence[str]) -> None:
     """Raises `UsageError` for a KEY=VALUE of a command line that is a secret: `ps` shows it to all of the machine."""
     for each in given:
-        name, _, value = each.partition("=")
+        name, has_value, value = each.partition("=")
+        if not has_value:
+            continue  # `use_options` says so
         try:
             found = secret_name(name, json.loads(value))
         except ValueError:
