@@ -10,9 +10,9 @@ from training.recipe import TrainRun
 
 
 def main(folder: str) -> None:
-    """The first rank waits three seconds for the second, which has gone to sleep a step before."""
+    """The first rank waits ten seconds for the second, which has gone to sleep a step before. Ranks start apart."""
     said = Path(folder, "said.txt")
-    with joined(TrainRun(patience=3), "ddp") as ranks:
+    with joined(TrainRun(patience=10), "ddp") as ranks:
         ranks.sums([1.0], "step 1")
         if not ranks.is_first:
             while not said.exists():
