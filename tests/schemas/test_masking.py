@@ -68,12 +68,12 @@ def test_secrets_are_told_by_their_names(name: str, value: Any) -> None:
 
 def test_secrets_are_refused_as_flags() -> None:
     refuse_secrets(["patience=3", "profile=mine", "key", "=x", 'config_kwargs={"read_timeout": 2}'])
-    for given, name in (
+    for flag, name in (
         ("secret=x", "secret"),
         ('client_kwargs={"headers": {"Cookie": "x"}}', "client_kwargs.headers"),
     ):
         with pytest.raises(UsageError, match=rf"^--storage-option {name}.*: all users of the machine can read a"):
-            refuse_secrets(["patience=3", given])
+            refuse_secrets(["patience=3", flag])
 
 
 def test_what_stands_for_a_secret_is_none(tmp_path: Path) -> None:
