@@ -51,14 +51,12 @@ def use_options(given: Sequence[str]) -> None:
 def refuse_secrets(given: Sequence[str]) -> None:
     """Raises `UsageError` for a KEY=VALUE of a command line that is a secret: `ps` shows it to all of the machine."""
     for each in given:
-        name, has_value, value = each.partition("=")
-        if not has_value:
-            continue  # `use_options` says so
+        name, equals, value = each.partition("=")
         try:
             found = secret_name(name, json.loads(value))
         except ValueError:
             found = secret_name(name, value)
-        if found is not None:
+        if equals and found is not None:
             raise UsageError(
                 f"--storage-option {found}: all users of the machine can read a command line, so it takes no secret: "
                 f"use what the store's own tools use (AWS_PROFILE, a role, a file of keys), or the variable {OPTIONS}"

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.errors import ShardloomError, StorageError
+from schemas.errors import ShardloomError, StorageError, UsageError
 from schemas.masking import masked, masked_values, secret_name
 from schemas.output_set.manifest import InputFile
+from schemas.storage.folder import refuse_secrets
 
 SHOWN = {
     "cannot read sftp://me:p@ss@host/a/b@c: gone": "cannot read sftp://***@host/a/b@c: gone",
@@ -63,6 +64,16 @@ def test_secrets_are_told_by_their_names(name: str, value: Any) -> None:
     found = secret_name(name, value)
     assert found is not None
     assert found.split(".")[0] == name
+
+
+def test_secrets_are_refused_as_flags() -> None:
+    refuse_secrets(["patience=3", "profile=mine", "key", "=x", 'config_kwargs={"read_timeout": 2}'])
+    for flag, name in (
+        ("secret=x", "secret"),
+        ('client_kwargs={"headers": {"Cookie": "x"}}', "client_kwargs.headers"),
+    ):
+        with pytest.raises(UsageError, match=rf"^--storage-option {name}.*: all users of the machine can read a"):
+            refuse_secrets(["patience=3", flag])
 
 
 def test_what_stands_for_a_secret_is_none(tmp_path: Path) -> None:
