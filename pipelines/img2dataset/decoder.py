@@ -65,7 +65,6 @@ def serve(requests: BinaryIO, answers: BinaryIO, seconds: int) -> None:
             asked, data = receive(requests)
         except EOFError:
             return
-        image = data or image
         allow(seconds)
         if asked["what"] == "exif":
             try:
@@ -73,6 +72,7 @@ def serve(requests: BinaryIO, answers: BinaryIO, seconds: int) -> None:
             except Exception:  # noqa: BLE001  whatever a stranger's EXIF does
                 send(answers, None)
             continue
+        image = data
         made, *sizes, error = resizer(io.BytesIO(image), asked["boxes"])
         send(answers, {"sizes": sizes, "error": error}, made or b"")
 

@@ -40,6 +40,7 @@ def decoder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def test_a_file_that_costs_its_decoder_costs_no_other(decoder: Any) -> None:
     ask = Resizer()
     assert decoder.resize(ask, b"abc", [[0.1, 0.2, 0.3, 0.4]]) == (b"cba", 3, 1, 3, 4, None)
+    assert decoder.resize(ask, b"", None) == (b"", 0, 0, 3, 4, None), "an empty file is not the image before it"
     first = decoder._process.pid
     assert decoder.resize(ask, b"no image", None)[5] == "Image decoding error"
     assert decoder._process.pid == first
