@@ -159,6 +159,8 @@ def test_slipped_metadata_is_found() -> None:
     fault = "malformed_row: 3 images and 2 entries of metadata: not one at each place"
     assert reason("obelics", row | {"metadata": json.dumps(told[1:])}) == fault
     assert about(read("obelics", row | {"metadata": None})) == [{}, {}]
+    no_source = json.dumps([None, {"src": None}, told[2]])
+    assert about(read("obelics", row | {"metadata": no_source})) == [{"src": None}, told[2]]
 
 
 @pytest.mark.parametrize("told", ["[" * 100_000, "{'single': 'quotes'}", "x", 3, '{"a": 1}', '"x"'])
