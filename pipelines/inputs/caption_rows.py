@@ -102,7 +102,7 @@ def _as_text(name: str, kind: "pl.DataType") -> "pl.Expr":
     import polars as pl
 
     column = pl.col(name)
-    if kind.is_float():
+    if kind.is_float() or kind.is_decimal():
         whole = column.cast(pl.Int64, strict=False).cast(pl.String)
         return pl.when(column == column.floor()).then(whole).otherwise(column.cast(pl.String))
     return column.cast(pl.String, strict=str(kind) != "Binary")  # a hash may be stored as bytes, and then tells nothing
