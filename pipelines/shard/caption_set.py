@@ -17,13 +17,12 @@ from pipelines.inputs.shards import InputShard
 from pipelines.recipes.render import RenderRecipe
 from pipelines.recipes.shard import ShardRecipe
 from schemas.errors import ShardloomError, UsageError, one_line
-from schemas.layouts.blip3_grounding import ALT_TEXT, is_bare_list, parse_captions
+from schemas.layouts.blip3_grounding import ALT_TEXT
 from schemas.output_set.layout import DATA, MANIFESTS, committed, read_output
 from schemas.output_set.manifest import InputFile
 from schemas.output_set.recipe_file import held_recipe
 from schemas.records.identity import Identity
 from schemas.records.quarantine import Rejected
-from schemas.records.training_text import training_text
 from schemas.storage.folder import Folder
 from schemas.storage.parquet import NoParquet, batches_of, open_parquet, parquet_schema, read_table
 
@@ -112,12 +111,8 @@ class CaptionSet:
         if self.own:
             return self.family.fills_captions and self.rendered.get("caption_from") is None
         with self.folder.open(self.files[0]) as file:  # perhaps a copy of one of ours, which says so
-            path = self.folder.path(self.files[0])
-            base = (parquet_schema(file, path).metadata or {}).get(b"base_caption")
-            if base is not None or not self.family.fills_captions:
-                return base == ALT_TEXT.encode()
-            first = next(batches_of(open_parquet(file, path), 64, ["captions"]), None)  # or one that was written anew
-            return first is not None and are_bare_lists(first.to_pydict()["captions"])
+            metadata = parquet_schema(file, self.folder.path(self.files[0])).metadata
+            return (metadata or {}).get(b"base_caption") == ALT_TEXT.encode()
 
     def likely_file(self, shard: InputShard) -> str | None:
         """Guesses by size which file has the captions of a shard: that of its name, else the first that may be it.
@@ -188,20 +183,6 @@ class CaptionSet:
         if not is_known:
             columns = "`captions` and `uid` or `url`, nor `sha256`"
             raise UsageError(f"{self.folder.url}: the files have no columns {columns}")
-
-
-def are_bare_lists(captions: Iterable[object]) -> bool:
-    """Says whether all these have a bare list of things where others have a caption, and another over an alt text."""
-    is_bare = []
-    for literal in captions:
-        try:
-            parsed = parse_captions(training_text(literal) or "[]")
-        except (ValueError, Rejected):
-            continue
-        texts = {each.include_datacomp_raw_cap: each.text for each in parsed if each.granularity == 0}
-        if len(texts) == 2:
-            is_bare.append(is_bare_list(texts[False], 0))
-    return bool(is_bare) and all(is_bare)
 
 
 def published_as(captions: str) -> CaptionFamily | None:

@@ -15,13 +15,10 @@ from pipelines.output.totals import Totals
 from pipelines.shard.caption_set import CaptionSet
 from pipelines.shard.census import take_census
 from schemas.errors import ShardloomError, UsageError
-from schemas.records.box import Detection
 from tests.conftest import jpeg
 from tests.pipelines.support.sets import (
     annotation_set,
     caption_set,
-    grounding_caption_set,
-    grounding_set,
     join,
     line,
     rows,
@@ -232,23 +229,6 @@ def test_a_set_of_others_that_is_no_text_is_refused_in_one_line(tmp_path: Path) 
     pq.write_table(pa.table({"uid": ["a"], "captions": latin}), tmp_path / "theirs/0.parquet")
     with pytest.raises(ShardloomError, match=r"cannot read captions in .*theirs/0\.parquet: "):
         join(images, tmp_path / "theirs", tmp_path / "out")
-
-
-def test_a_grounding_set_that_was_written_anew_still_gives_captions(tmp_path: Path) -> None:
-    """Pandas and others leave out what the file says of its captions; a set over other captions stays as it is."""
-    images = write_samples(tmp_path / "images/0.tar", [("0", IMAGES[0], "A dog", {"uid": "u"})])
-    thing = [Detection("dog", "dog", (0.25, 0.25, 0.75, 0.75), 0.75)]
-    boxes = grounding_set(images, tmp_path / "boxes", lambda _: thing, lambda _: [])
-    captions = grounding_caption_set(boxes, tmp_path / "c")
-    (tmp_path / "anew").mkdir()
-    table = pq.read_table(captions / "data/0.parquet").replace_schema_metadata(None)
-    pq.write_table(table, tmp_path / "anew/0.parquet")
-    join(images, tmp_path / "anew", tmp_path / "out", format="parquet")
-    assert [row["text"] for row in rows(tmp_path / "out")] == ["A dog (in the center)"]
-    other = repr([["A cat (in the center)", 0, False], ["A dog (in the center)", 0, True]])
-    pq.write_table(pa.table({"uid": ["u"], "captions": [other]}), tmp_path / "anew/0.parquet")
-    join(images, tmp_path / "anew", tmp_path / "other", format="parquet")
-    assert [row["text"] for row in rows(tmp_path / "other")] == ["A cat (in the center)"]
 
 
 def test_ids_that_became_decimals_are_found(tmp_path: Path) -> None:
