@@ -124,7 +124,8 @@ def _answer(text: str) -> str:
 def _uid(value: Any) -> tuple[str | None, dict[str, Any]]:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return (str(value), {}) if isinstance(value, int) else text_remark(value, "id")
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return (str(value), {}) if is_number else text_remark(value, "id")
 
 
 def _about(item: Mapping[str, Any]) -> dict[str, Any]:

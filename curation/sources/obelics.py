@@ -54,7 +54,7 @@ def _check_slip(urls: list[Any], told: list[Any]) -> None:
         if not isinstance(entry, dict):
             if is_told_of_none:
                 raise malformed(f"part {place}: an image without an entry of metadata")
-        elif entry.get("src", url) != url:
+        elif isinstance(source := entry.get("src"), str) and source != url:
             raise malformed(f"part {place}: the image is not the one of its metadata")
 
 

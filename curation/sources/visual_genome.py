@@ -18,6 +18,7 @@ from curation.sources.formats.json_list import entries
 from curation.sources.reader import SourceReader, without_options
 from schemas.records.document import CaptionDraft, DraftImage
 from schemas.records.quarantine import Reason, Rejected
+from schemas.records.uid import uid_text
 
 _BOX = ("x", "y", "width", "height")
 
@@ -32,9 +33,8 @@ def read(item: Any) -> CaptionDraft:
     if not isinstance(item, Mapping):
         raise malformed(f"a {type(item).__name__}, not an object")
     number = next((item[name] for name in ("id", "image_id") if item.get(name) is not None), None)
-    if isinstance(number, float) and number.is_integer():
-        number = int(number)
-    if type(number) is not int:
+    name = uid_text(number) or ""
+    if not (name.isascii() and name.isdigit()):
         raise malformed("its id is not a whole number")
     regions = [_region(region, place) for place, region in enumerate(optional_list(item.get("regions"), "regions"))]
     phrases: dict[str, str] = {}
@@ -45,9 +45,9 @@ def read(item: Any) -> CaptionDraft:
     if not phrases:
         raise Rejected(Reason.NO_CAPTION, "no region has a phrase")
     return CaptionDraft(
-        uid=str(number),
+        uid=name,
         url=None,
-        image=DraftImage(f"{number}.jpg"),
+        image=DraftImage(f"{name}.jpg"),
         text=". ".join(phrases.values()),
         metadata=as_json({"regions": regions}),
     )

@@ -4,8 +4,11 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from curation.captions.lookup import ATTRIBUTES, Row
+from curation.sources.formats.fields import as_json, lenient_text
 from schemas.errors import ShardloomError, one_line
 from schemas.records.identity import Identity
+from schemas.records.quarantine import Rejected
+from schemas.records.training_text import training_text
 from schemas.storage.folder import Folder
 from schemas.storage.parquet import NoParquet, check_sizes, open_parquet
 
@@ -15,8 +18,11 @@ if TYPE_CHECKING:
 IDENTITY = ("key", *ATTRIBUTES)
 """The columns that tell which sample a row is about."""
 
-Texts = tuple[str | None, ...]
-"""What a row says: the text of each column that was asked for, None for one that the file doesn't have."""
+Texts = tuple[str | Rejected | None, ...]
+"""What a row says: the text of each column that was asked for, None for one that the file doesn't have.
+
+Only the first is one that is trained on: it may be why there is no such text.
+"""
 
 
 def find_rows(
@@ -38,7 +44,7 @@ def find_rows(
         if columns[0] not in schema or not set(ATTRIBUTES) & set(has):
             return None
         lazy = lazy.select(
-            *(pl.col(each).cast(pl.String).alias(f"text.{each}") for each in columns if each in schema),
+            *(_as_value(each, schema[each]).alias(f"text.{each}") for each in columns if each in schema),
             *(_as_text(each, schema[each]).alias(f"sample.{each}") for each in has),
         )
         wanted = pl.any_horizontal(
@@ -49,13 +55,28 @@ def find_rows(
         found = lazy.filter(wanted & pl.col(f"text.{columns[0]}").is_not_null()).collect()
     except (pl.exceptions.PolarsError, NoParquet, OSError) as error:
         raise ShardloomError(f"cannot read captions in {folder.path(name)}: {one_line(error)}") from None
-    return [
-        Row(
-            Identity(shard, **{each: row.get(f"sample.{each}") or None for each in IDENTITY}),
-            tuple(row.get(f"text.{each}") for each in columns),
-        )
-        for row in found.iter_rows(named=True)
-    ]
+    rows: list[Row[Texts]] = []
+    for row in found.iter_rows(named=True):
+        said, *others = (row.get(f"text.{each}") for each in columns)
+        if (text := _trained(said)) is not None:
+            identity = Identity(shard, **{each: row.get(f"sample.{each}") or None for each in IDENTITY})
+            rows.append(Row(identity, (text, *map(_remark, others))))
+    return rows
+
+
+def _trained(value: object) -> str | Rejected | None:
+    """The text, or why it is none: it becomes no other."""
+    try:
+        return training_text(value)
+    except Rejected as fault:
+        return fault
+
+
+def _remark(value: object) -> str | None:
+    """What is said besides: text as it stands, anything else as JSON."""
+    if isinstance(value, str | bytes | None):
+        return lenient_text(value, "it")
+    return as_json(value if isinstance(value, dict) else {"value": value})
 
 
 def _values(samples: Collection[Identity], name: str, shard: str | None) -> list[str]:
@@ -65,8 +86,15 @@ def _values(samples: Collection[Identity], name: str, shard: str | None) -> list
 
 
 def _is_text_like(kind: "pl.DataType") -> bool:
-    """Whether a column can be read as text: a hash may be stored as bytes, and then tells nothing."""
-    return not kind.is_nested() and str(kind) != "Binary"
+    """Whether a column can be read as text."""
+    return not kind.is_nested()
+
+
+def _as_value(name: str, kind: "pl.DataType") -> "pl.Expr":
+    """The column as Python has it, but for times, which are text."""
+    import polars as pl
+
+    return pl.col(name).cast(pl.String) if kind.is_temporal() else pl.col(name)
 
 
 def _as_text(name: str, kind: "pl.DataType") -> "pl.Expr":
@@ -74,7 +102,7 @@ def _as_text(name: str, kind: "pl.DataType") -> "pl.Expr":
     import polars as pl
 
     column = pl.col(name)
-    if kind.is_float():
+    if kind.is_float() or kind.is_decimal():
         whole = column.cast(pl.Int64, strict=False).cast(pl.String)
         return pl.when(column == column.floor()).then(whole).otherwise(column.cast(pl.String))
-    return column.cast(pl.String)
+    return column.cast(pl.String, strict=str(kind) != "Binary")  # a hash may be stored as bytes, and then tells nothing

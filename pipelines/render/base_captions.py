@@ -36,7 +36,8 @@ class Bases:
 
     def caption(self, key: str) -> str | None:
         """Returns the caption of a sample, if there is one."""
-        return self.found[key].row.value[0] if key in self.found else None
+        said = self.found[key].row.value[0] if key in self.found else None
+        return said if isinstance(said, str) else None
 
     def counts(self, keys: Iterable[str]) -> dict[str, int]:
         """Counts among some samples the captions that were found otherwise than by a place or an id of their own."""
@@ -97,6 +98,8 @@ class BaseCaptions:
             assert sample.key is not None
             try:
                 if (found := ours.find_own(sample) or theirs.find_other(sample)) is not None:
+                    if isinstance(said := found.row.value[0], Rejected):
+                        raise Rejected(said.reason, f"its caption: {said.detail}")
                     bases.found[sample.key] = found
             except Rejected as fault:
                 bases.faults[sample.key] = fault

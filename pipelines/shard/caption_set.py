@@ -22,6 +22,7 @@ from schemas.output_set.layout import DATA, MANIFESTS, committed, read_output
 from schemas.output_set.manifest import InputFile
 from schemas.output_set.recipe_file import held_recipe
 from schemas.records.identity import Identity
+from schemas.records.quarantine import Rejected
 from schemas.storage.folder import Folder
 from schemas.storage.parquet import NoParquet, batches_of, open_parquet, parquet_schema, read_table
 
@@ -32,7 +33,7 @@ COLUMNS = ("captions", "metadata")
 class CaptionRow:
     """What a caption set says of one image: the strings of its published layout."""
 
-    captions: str
+    captions: str | Rejected
     metadata: str
 
 
@@ -45,11 +46,14 @@ class Captions:
 
     def find(self, sample: Identity) -> Found[CaptionRow] | None:
         """Returns the row of a sample, or None. Raises `Rejected` for one of other bytes, or several that differ."""
-        return self._lookup.find_own(sample) if self._is_own else self._lookup.find_other(sample)
+        found = self._lookup.find_own(sample) if self._is_own else self._lookup.find_other(sample)
+        if found is not None and isinstance(fault := found.row.value.captions, Rejected):
+            raise Rejected(fault.reason, f"its captions: {fault.detail}")
+        return found
 
 
-def _row(captions: str | None, metadata: str | None) -> CaptionRow:
-    return CaptionRow(captions or "", metadata or "{}")
+def _row(captions: str | Rejected | None, metadata: str | Rejected | None) -> CaptionRow:
+    return CaptionRow(captions or "", metadata if isinstance(metadata, str) and metadata else "{}")
 
 
 class CaptionSet:
@@ -161,10 +165,11 @@ class CaptionSet:
                 with self.folder.open(name) as file:
                     for batch in batches_of(open_parquet(file, self.folder.path(name)), 64, ["captions"]):
                         for captions in batch.to_pydict().get("captions", []):
-                            if captions and (family := published_as(captions)):
+                            text = captions.decode("utf-8", "replace") if isinstance(captions, bytes) else captions
+                            if isinstance(text, str) and (family := published_as(text)):
                                 return family
                         break
-            except (pa.ArrowException, NoParquet, TypeError) as error:
+            except (pa.ArrowException, NoParquet, TypeError, UnicodeDecodeError) as error:
                 raise ShardloomError(f"cannot read captions in {self.folder.path(name)}: {one_line(error)}") from None
         return FAMILIES.find("ocr")
 

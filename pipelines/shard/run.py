@@ -21,6 +21,7 @@ from schemas.records.caption import Caption
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.records.quarantine import QuarantinedRow
 from schemas.records.training_shard import CaptionedImage
+from schemas.records.training_text import training_text
 from schemas.storage.folder import Folder
 
 
@@ -138,5 +139,5 @@ def chosen_caption(captions: list[Caption], recipe: ShardRecipe) -> str:
     """The text of the granularity that the recipe asks for; empty, and counted as such, when there is none."""
     for caption in captions:
         if (caption.granularity, caption.include_datacomp_raw_cap) == (recipe.granularity, recipe.raw_caption):
-            return caption.text
+            return training_text(caption.text) or ""  # parsed, so that there is no more to mend than a byte order mark
     return ""

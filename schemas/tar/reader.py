@@ -29,7 +29,8 @@ __all__ = ["Damage", "Member", "TarReader", "TarSample"]
 MAX_DAMAGE = 1000  # entries; what comes after is as bad, and a hostile file must not fill the memory
 SALVAGE = 8 * BLOCK  # bytes behind a damaged header in which a long name is looked for
 
-_ASIDE = {"__MACOSX", ".AppleDouble"}  # folders of copies' attributes
+_ASIDE = {"__MACOSX", ".AppleDouble", "@eaDir"}  # folders of copies' attributes; the last is Synology's
+_OF_WINDOWS = {"thumbs.db", "desktop.ini"}  # hidden there by a flag that a tar doesn't hold
 _ZEROS = bytes(BLOCK)
 
 
@@ -210,13 +211,14 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def is_hidden(name: str) -> bool:
-    """Says whether a member is another program's: its file's name begins with a dot, or macOS has put it aside.
+    """Says whether a member is another program's: its file's name begins with a dot, or a system keeps it for itself.
 
     Names that leave their folder are none: they are told as what they are.
     """
     *folders, file = name.split("/")
     is_safe = not name.startswith("/") and ".." not in folders
-    return is_safe and ((file.startswith(".") and file not in (".", "..")) or not _ASIDE.isdisjoint(folders))
+    is_own = (file.startswith(".") and file not in (".", "..")) or file.lower() in _OF_WINDOWS
+    return is_safe and (is_own or not _ASIDE.isdisjoint(folders))
 
 
 def _judge(info: Header, fields: dict[str, bytes], member: Member) -> Member | Rejected:

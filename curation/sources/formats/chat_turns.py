@@ -30,8 +30,9 @@ _ROLES: dict[str, Role] = {
 
 # No alternative can be begun at a second place of the text that an earlier one has looked at: so the time is linear.
 _MARKER = re.compile(r"<im_start>\s*+<image>\s*+<im_end>|<image>|<img>([^<]*+)</img>", re.IGNORECASE)
-_MEDIA = ("video", "videos", "audio", "audios")
-_MEDIA_MARKER = re.compile(r"<(?:video|audio|speech|sound)>", re.IGNORECASE)
+_MEDIA = re.compile(r"(?:(?:video|audio|sound)s?|speech)(?:_(?:path|file|url)s?)?", re.IGNORECASE)
+# also as Qwen (<|video_pad|>, <|AUDIO|>), XComposer (<VideoHere>) and numbering (<video_0>) have them
+_MEDIA_MARKER = re.compile(r"<\|?(?:video|audio|speech|sound)(?:[_ ]?(?:pad|here|\d{1,4}))?\|?>", re.IGNORECASE)
 _MEDIA_PARTS = ("video", "video_url", "audio", "audio_url", "input_audio")
 _IMAGE_PARTS = ("image", "image_url", "input_image")
 _TEXT_PARTS = ("text", "input_text", "output_text")
@@ -63,7 +64,7 @@ class Turn:
 
 def check_media(row: Mapping[str, Any]) -> None:
     """Raises `Rejected` for a row that is about a video or a sound: without it, it would teach to invent."""
-    found = next((name for name in _MEDIA if is_there(row.get(name))), None)
+    found = next((name for name, value in row.items() if _MEDIA.fullmatch(name) and is_there(value)), None)
     if found is not None:
         raise Rejected(Reason.UNSUPPORTED_MEDIA, f"the row has {found}")
 
@@ -122,7 +123,7 @@ def _turn(value: Any, number: int) -> Turn:
 
 def _is_unlearnt(value: Mapping[str, Any]) -> bool:
     """Whether the row says that nobody learns this turn: `loss` (ms-swift), `train` (axolotl), `weight` (OpenAI)."""
-    return value.get("loss") is False or value.get("train") is False or value.get("weight") in (0, False)
+    return any(value.get(name) in (0, "false") for name in ("loss", "train", "weight"))  # False is 0
 
 
 def _part(part: Any, role: Role, place: str) -> Iterator[str | Place]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from schemas.records.quarantine import Reason, Rejected
+from schemas.records.uid import uid_text
 
 Size = tuple[int, int]
 SizeOf = Callable[[int], Size | None]
@@ -24,7 +25,8 @@ def named_entries(entries: Sequence[Any]) -> dict[str, Mapping[str, Any]]:
     found: dict[str, Mapping[str, Any]] = {}
     for entry in entries:
         if isinstance(entry, Mapping) and "page" in entry and "xref" in entry:
-            found.setdefault(f"page_{entry['page']}_image_{entry['xref']}", entry)
+            page, xref = (uid_text(entry[name]) or entry[name] for name in ("page", "xref"))
+            found.setdefault(f"page_{page}_image_{xref}", entry)
     return found
 
 
@@ -57,7 +59,7 @@ def _pages(found: Mapping[str, int | Rejected], entries: Entries) -> list[dict[s
     pages: dict[str, dict[str, int]] = defaultdict(dict)
     for name, number in found.items():
         if name in entries and isinstance(number, int):
-            pages[str(entries[name]["page"])][name] = number
+            pages[name.rpartition("_image_")[0]][name] = number
     return list(pages.values())
 
 
@@ -94,5 +96,7 @@ def _fits(size: Size | None, entry: Mapping[str, Any]) -> bool:
 
 
 def _size(entry: Mapping[str, Any]) -> Size | None:
-    width, height = entry.get("width"), entry.get("height")
-    return (width, height) if type(width) is int and type(height) is int else None
+    """What the metadata tells; numbers may be floats, or text."""
+    told = [uid_text(entry.get(name)) or "" for name in ("width", "height")]
+    width, height = (int(side) if side.isdecimal() and len(side) < 10 else None for side in told)
+    return None if width is None or height is None else (width, height)

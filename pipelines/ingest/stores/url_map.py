@@ -6,6 +6,7 @@ from typing import Any
 from pipelines.cluster.runner import Runner
 from pipelines.ingest.stores.folder import local_size, read_below
 from pipelines.ingest.stores.store import revision_of
+from schemas.compression import START, check_uncompressed
 from schemas.errors import UsageError
 from schemas.output_set.manifest import InputFile
 from schemas.records.document import parse_object
@@ -24,6 +25,7 @@ class MapStore:
     def __init__(self, path: str) -> None:
         self._folder, name = split(path)
         data = self._folder.read(name)
+        check_uncompressed(path, data[:START])
         try:
             entries = parse_object(data, "it", MAX_MAP)
         except ValueError as error:

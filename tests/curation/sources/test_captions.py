@@ -214,6 +214,12 @@ def test_visual_genome_joins_phrases_and_keeps_boxes() -> None:
     assert regions[2] == {"region_id": 2, "phrase": "two men walking", "x": 20, "y": 5, "width": 30, "height": 40}
 
 
+@pytest.mark.parametrize("number", [7, 7.0, "7"])
+def test_visual_genome_ids_in_any_form(number: Any) -> None:
+    draft = read("visual-genome", {"id": number, "regions": [region(0, "trees")]})
+    assert (draft.uid, draft.image.source) == ("7", "7.jpg")
+
+
 @pytest.mark.parametrize(
     ("item", "fault"),
     [

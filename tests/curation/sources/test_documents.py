@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -159,6 +160,8 @@ def test_slipped_metadata_is_found() -> None:
     fault = "malformed_row: 3 images and 2 entries of metadata: not one at each place"
     assert reason("obelics", row | {"metadata": json.dumps(told[1:])}) == fault
     assert about(read("obelics", row | {"metadata": None})) == [{}, {}]
+    no_source = json.dumps([None, {"src": None}, told[2]])
+    assert about(read("obelics", row | {"metadata": no_source})) == [{"src": None}, told[2]]
 
 
 @pytest.mark.parametrize("told", ["[" * 100_000, "{'single': 'quotes'}", "x", 3, '{"a": 1}', '"x"'])
@@ -277,6 +280,17 @@ def test_images_of_one_page_in_either_order(frames: tuple[tuple[int, int], ...])
     draft = read("mint-pdf", sample(content, sized(*frames)))
     assert reds(draft) == ([10, 20] if frames == (TALL, WIDE) else [20, 10])
     assert [(told["xref"], told["width"]) for told in about(draft)] == [(5, 8), (3, 16)]
+
+
+@pytest.mark.parametrize("form", [float, str, lambda number: number])
+def test_sizes_and_places_in_any_form_tell_the_order(form: Callable[[int], Any]) -> None:
+    content = of_pages(TWO, [(0, 3, *WIDE), (0, 5, *TALL)])
+    content["image_metadata"] = [{name: form(told) for name, told in e.items()} for e in content["image_metadata"]]
+    assert reds(read("mint-pdf", sample(content, sized(WIDE, TALL)))) == [20, 10]
+    for height in ("?", "9" * 5000):  # that tells nothing
+        for entry in content["image_metadata"]:
+            entry["height"] = height
+        assert reds(read("mint-pdf", sample(content, sized(WIDE, TALL)))) == [10, 20]
 
 
 def test_images_of_equal_size_come_in_the_order_of_the_images() -> None:

@@ -160,6 +160,10 @@ def test_rows_that_are_left_out(row: Any, fault: str) -> None:
         ({"videos": ["a.mp4"], "image": "a.jpg"}, "the row has videos"),
         ({"audio": {"path": "a.wav"}}, "the row has audio"),
         ({"audios": [None, "a.wav"]}, "the row has audios"),
+        ({"Video_Path": "a.mp4"}, "the row has Video_Path"),
+        ({"sound": "a.wav"}, "the row has sound"),
+        ({"conversations": turns("<|video_pad|>\nWhat?", "A fall.")}, "the text has the marker <|video_pad|>"),
+        ({"conversations": turns("<video_0> What?", "A fall.")}, "the text has the marker <video_0>"),
         ({"conversations": turns("<video>\nWhat happens?", "A fall.")}, "the text has the marker <video>"),
         ({"conversations": turns("Hear: <Audio>", "A bell.")}, "the text has the marker <Audio>"),
         (
@@ -192,7 +196,7 @@ def test_a_system_prompt_that_stands_twice_is_one() -> None:
     assert draft.parts == ("Be short.", "a", "b")
 
 
-@pytest.mark.parametrize("mark", [{"loss": False}, {"train": False}, {"weight": 0}])
+@pytest.mark.parametrize("mark", [{"loss": False}, {"loss": 0}, {"loss": "false"}, {"train": False}, {"weight": 0}])
 def test_a_turn_that_is_not_to_be_learnt_is_context(mark: dict[str, Any]) -> None:
     said = turns("a", "b", "c", "d")
     said[1] |= mark

@@ -96,3 +96,28 @@ def test_files_need_something_to_be_found_by(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"key\.parquet has no column uid, or no caption or cogvlm_caption: .*url"):
         rendered(annotations, by_key, tmp_path / "no")
     assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.parametrize(
+    ("captions", "said", "reasons"),
+    [
+        (
+            ["\ufeffA dog", None, ""],
+            ["A dog (in the center)", "The image contains dog (in the center)"],
+            {"no_caption": 1},
+        ),
+        ([b"A dog", b"caf\xe9", None], ["A dog (in the center)"], {"not_text": 1, "no_caption": 1}),
+        ([1.5, float("nan"), None], ["1.5. The image contains dog (in the center)"], {"no_caption": 2}),
+        ([True, False, None], [], {"not_text": 2, "no_caption": 1}),
+        ([["A dog"], [], None], [], {"not_text": 2, "no_caption": 1}),
+        ([{"a": "A dog"}, {"a": "b"}, None], [], {"not_text": 2, "no_caption": 1}),
+    ],
+)
+def test_captions_of_others_stay_what_they_are_or_are_none(
+    tmp_path: Path, captions: list[Any], said: list[str], reasons: dict[str, int]
+) -> None:
+    samples: list[tuple[str, bytes, str, dict[str, Any]]] = [(str(n), jpeg(n), "", {"uid": f"u{n}"}) for n in range(3)]
+    annotations = boxes(write_samples(tmp_path / "images/0.tar", samples), tmp_path / "boxes")
+    files = theirs(tmp_path / "a.parquet", {"uid": [b"u0", b"u1", b"u2"], "caption": captions})
+    totals, found = rendered(annotations, files, tmp_path / "out")
+    assert (list(found.values()), totals.reasons) == (said, reasons)

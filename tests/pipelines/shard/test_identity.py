@@ -14,9 +14,16 @@ from pipelines.inputs.shards import InputShard
 from pipelines.output.totals import Totals
 from pipelines.shard.caption_set import CaptionSet
 from pipelines.shard.census import take_census
-from schemas.errors import UsageError
+from schemas.errors import ShardloomError, UsageError
 from tests.conftest import jpeg
-from tests.pipelines.support.sets import annotation_set, caption_set, join, line, rows, write_samples
+from tests.pipelines.support.sets import (
+    annotation_set,
+    caption_set,
+    join,
+    line,
+    rows,
+    write_samples,
+)
 
 Sample = tuple[str, bytes, str, dict[str, Any]]
 URL = {"url": "https://example.org/coco.jpg"}
@@ -198,3 +205,37 @@ def test_a_renamed_shard_s_captions_are_read_from_one_file(tmp_path: Path) -> No
     renamed = shutil.copy(tmp_path / "images/1.tar", tmp_path / "renamed.tar")
     census = take_census(captions, InputShard("renamed", str(renamed)))
     assert (census.file, census.good.tolist()) == ("data/1.parquet", [True] * 4)
+
+
+def test_captions_of_others_are_text_or_named(tmp_path: Path) -> None:
+    """A byte order mark goes, bytes are UTF-8 or none, and odd metadata costs no row."""
+    samples: list[Sample] = [(key, image, "", {"uid": key}) for key, image in zip(KEYS, IMAGES, strict=True)]
+    images = write_samples(tmp_path / "images/0.tar", samples)
+    said = [json.dumps([{"text": text, "granularity": 0, "include_datacomp_raw_cap": False}]) for text in "ab"]
+    marked = said[1].replace('"b"', '"\\ufeffb"')
+    captions = [said[0].encode(), marked.encode(), '["caf\xe9"]'.encode("latin-1"), None]
+    (tmp_path / "theirs").mkdir()
+    table = pa.table({"uid": KEYS, "captions": captions, "metadata": [b"\xff", b"{}", None, b""]})
+    pq.write_table(table, tmp_path / "theirs/0.parquet")
+    totals = join(images, tmp_path / "theirs", tmp_path / "out", format="parquet")
+    assert [(row["text"], row["metadata"]) for row in rows(tmp_path / "out")] == [("a", "{}"), ("b", "{}")]
+    assert totals.reasons == {"not_text": 1, "no_caption": 1}
+
+
+def test_a_set_of_others_that_is_no_text_is_refused_in_one_line(tmp_path: Path) -> None:
+    images = write_samples(tmp_path / "images/0.tar", PLAIN)
+    (tmp_path / "theirs").mkdir()
+    latin = pa.Array.from_buffers(pa.string(), 1, [None, *pa.array([b"caf\xe9"]).buffers()[1:]])
+    pq.write_table(pa.table({"uid": ["a"], "captions": latin}), tmp_path / "theirs/0.parquet")
+    with pytest.raises(ShardloomError, match=r"cannot read captions in .*theirs/0\.parquet: "):
+        join(images, tmp_path / "theirs", tmp_path / "out")
+
+
+def test_ids_that_became_decimals_are_found(tmp_path: Path) -> None:
+    images = write_samples(tmp_path / "images/0.tar", [("0", IMAGES[0], "", {"uid": 7})])
+    (tmp_path / "theirs").mkdir()
+    said = json.dumps([{"text": "a", "granularity": 0, "include_datacomp_raw_cap": False}])
+    uids = pa.array([7], pa.decimal128(10, 2))
+    pq.write_table(pa.table({"uid": uids, "captions": [said]}), tmp_path / "theirs/0.parquet")
+    join(images, tmp_path / "theirs", tmp_path / "out", format="parquet")
+    assert [(row["uid"], row["text"]) for row in rows(tmp_path / "out")] == [("7", "a")]

@@ -132,6 +132,7 @@ def test_a_real_pax_size_with_leading_zeros(data: Path) -> None:
 HIDDEN = (
     *("._b.jpg", "d/._b.jpg", ".DS_Store", "d/.DS_Store", ".nfs0000000000c0ffee"),
     *("__MACOSX/._b.jpg", "__MACOSX/b.jpg", "d/__MACOSX/e/b.json", "./.AppleDouble/b.jpg"),
+    *("Thumbs.db", "d/desktop.ini", "@eaDir/b.jpg@SynoResource"),
 )
 
 
