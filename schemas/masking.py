@@ -21,8 +21,8 @@ _QUERY = re.compile(  # in the names of stores, a `?` is a glob's
     re.IGNORECASE,
 )
 _SECRET = re.compile(
-    r"secret|passw|passphrase|token|credential|connection_string|signature|authori[sz]ation|cookie|private"
-    r"|(^|_)(sas|auth|pwd)(_|$)|key$",
+    r"secret|passw|passphrase|token|credential|connection_string|signature|authori[sz]ation|cookie|private|bearer"
+    r"|(^|[_-])(sas|auth|pass|pwd|jwt|pat)([_-]|$)|key$",
     re.IGNORECASE,
 )
 
@@ -56,6 +56,8 @@ def secret_name(name: str, value: Any) -> str | None:
     if isinstance(value, dict):
         found = (secret_name(str(key), inner) for key, inner in value.items())
         return next((f"{name}.{inner}" for inner in found if inner is not None), None)
+    if isinstance(value, list):
+        return next((inner for each in value if (inner := secret_name(name, each)) is not None), None)
     if isinstance(value, str) and masked(value) != value:
         return name
     return name if _SECRET.search(name) and not _is_reference(value) else None

@@ -23,7 +23,7 @@ def stats(output: str) -> dict[str, Any]:
     manifests = committed(folder)
     result = totals_of(manifests.values())
     found = {"kind": recipe.get("kind")} | result.to_dict() | {"times": asdict(read_times(folder))}
-    if missing := lost_outputs(manifests):
+    if missing := lost_outputs(manifests, recipe.get("kind")):
         found["missing"] = missing
     if recipe.get("kind") == MixRecipe.kind:
         try:

@@ -21,8 +21,8 @@ from schemas.output_set.layout import (
     read_manifest,
 )
 from schemas.output_set.manifest import Manifest, OutputFile, unseal
-from schemas.output_set.recipe_file import MAX_RECIPE, RECIPE_FILE
-from schemas.output_set.unit_outputs import lost_outputs
+from schemas.output_set.recipe_file import MAX_RECIPE, RECIPE_FILE, held_recipe
+from schemas.output_set.unit_outputs import lost_outputs, unit_of
 from schemas.storage.folder import Folder, StrangeFile
 from schemas.storage.parquet import UnreadableParquet, batches_of, open_parquet
 from schemas.tar.reader import TarReader
@@ -68,15 +68,25 @@ def inspect(folder: Folder) -> Inspection:
     for manifest in manifests.values():
         faults += [Fault(line, manifest.name) for line in output_faults(folder, manifest)]
     unread = {name.removesuffix(".json") for name in names} - set(manifests)
-    for name in lost_outputs(manifests):
+    kind = kind_of(folder)
+    for name in lost_outputs(manifests, kind):
         if name not in unread:
-            first = name.partition("_")[0]
+            others = (other for other in manifests if unit_of(kind, other) == unit_of(kind, name))
+            first = min(others, key=lambda other: (len(other), other), default=name.partition("_")[0])
             faults.append(Fault(f"{folder.path(MANIFESTS)}/{name}.json: is missing, {first} tells of it", name))
     faults += map(Fault, stray_faults(folder, manifests, unread))
     if folder.names(PARTS):
         faults.append(Fault(f"{folder.path(PARTS)}: the run is not finished; the same command goes on"))
     faults += map(Fault, stats_faults(folder))
     return Inspection(names, manifests, faults)
+
+
+def kind_of(folder: Folder) -> object:
+    """The kind of a set's recipe; None where that does not say."""
+    try:
+        return held_recipe(folder).get("kind")
+    except ShardloomError:
+        return None
 
 
 def recipe_faults(folder: Folder, manifests: list[Manifest]) -> Iterator[Fault]:

@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass
 
-from pipelines.verify.inspection import Inspection, inspect
-from schemas.errors import UsageError
+from pipelines.verify.inspection import Inspection, inspect, kind_of
 from schemas.output_set.layout import DATA, INDEX, MANIFESTS, PARTS, QUARANTINE, STATS, UNFINISHED
 from schemas.output_set.lock import locked
-from schemas.output_set.recipe_file import held_recipe
 from schemas.output_set.unit_outputs import unit_of
 from schemas.storage.folder import Folder
 
@@ -47,10 +45,7 @@ def repair(output: str) -> Repair:
 
 def damaged_outputs(folder: Folder, inspection: Inspection) -> list[str]:
     """Names the outputs with a fault and the others of their units, the first of each unit before the rest."""
-    try:
-        kind = held_recipe(folder).get("kind")
-    except UsageError:
-        kind = None
+    kind = kind_of(folder)
     damaged = {fault.output for fault in inspection.faults if fault.output is not None}
     units = {unit_of(kind, name) for name in damaged}
     known = damaged | set(inspection.manifests)

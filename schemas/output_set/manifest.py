@@ -22,6 +22,7 @@ from schemas.masking import masked
 from schemas.records.fingerprint import EngineFingerprint
 
 HIDDEN_FILES = "hidden_files"  # among the counts, where there are any: files of other programs in the input's tars
+MAX_OUTPUTS = 1_000_000  # of a unit, which has some thousand rows: all of them are looked for
 MAX_SHOWN = 80  # characters of a field's name: an error is one line
 FOLDERS = ("data", "index", "quarantine")
 """Sub-folders of a set in which a manifest's files lie."""
@@ -84,7 +85,7 @@ class Manifest(BaseModel):
     retried: dict[str, int] = {}  # rows that earlier outputs have left out, by their reason there: they count here now
     damage: list[str] = []  # of the input: what could not be read, and where
     # in the first of several outputs of one unit: how many these are, so that a lost one is missed; else not written
-    unit_outputs: PositiveInt = Field(1, exclude_if=lambda outputs: outputs == 1)
+    unit_outputs: PositiveInt = Field(1, le=MAX_OUTPUTS, exclude_if=lambda outputs: outputs == 1)
 
     @classmethod
     def build(

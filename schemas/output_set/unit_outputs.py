@@ -22,8 +22,12 @@ def nth_output(unit: str, number: int) -> str:
     return f"{unit}_{number:03d}" if number else unit
 
 
-def lost_outputs(manifests: Mapping[str, Manifest]) -> list[str]:
-    """Names the outputs that the first output of their unit tells of, and that are not committed."""
+def lost_outputs(manifests: Mapping[str, Manifest], kind: object = None) -> list[str]:
+    """Names the outputs that others of their unit tell of, and that are not committed; `kind` is that of the recipe.
+
+    The first output of a unit says of how many it is one. That the first is lost, the names of the others say.
+    """
     several = [manifest for manifest in manifests.values() if manifest.unit_outputs > 1]
     names = [nth_output(first.name, number) for first in several for number in range(first.unit_outputs)]
+    names += dict.fromkeys(unit_of(kind, name) for name in manifests)
     return [name for name in names if name not in manifests]

@@ -321,6 +321,8 @@ class Folder:
         except OSError as error:
             raise StorageError(f"cannot {verb} {self.path(name)}: {reason_of(error)}") from None
         except Exception as error:
+            if isinstance(error, TypeError) and "keyword argument" in str(error) and not self.is_local:
+                raise UsageError(f"{self.url}: it takes no such --storage-option: {one_line(error)}") from None
             if not type(error).__module__.startswith("aiohttp."):  # a web server's refusals are no OSError
                 raise
             raise StorageError(f"cannot {verb} {self.path(name)}: {one_line(error)}") from None

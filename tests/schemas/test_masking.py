@@ -58,6 +58,8 @@ def test_text_without_a_url_stays_as_it_is(text: str) -> None:
         ("endpoint_url", "https://me:x@store"),
         ("client_kwargs", {"headers": {"Authorization": "x"}}),
         ("s3_additional_kwargs", {"SSECustomerKey": "x"}),
+        ("config_kwargs", [{"retries": 3}, {"proxies": {"pass": "x"}}]),
+        *(("headers", {"X-Auth": "x"}), ("bearer", "x"), ("jwt", "x")),
     ],
 )
 def test_secrets_are_told_by_their_names(name: str, value: Any) -> None:

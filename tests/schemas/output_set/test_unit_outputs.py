@@ -1,6 +1,8 @@
 """Which outputs belong to one unit of work, and which of them are lost."""
 
-from schemas.output_set.manifest import Manifest
+import pytest
+
+from schemas.output_set.manifest import Manifest, seal, unseal
 from schemas.output_set.unit_outputs import lost_outputs, nth_output, unit_of
 
 
@@ -26,3 +28,18 @@ def test_lost_outputs_are_named() -> None:
     ]
     held = {made.name: made for made in (manifest("a", 4), manifest("a_002"), manifest("b"), manifest("c_001"))}
     assert lost_outputs(held) == ["a_001", "a_003"]
+
+
+def test_that_the_first_output_is_lost_the_others_say() -> None:
+    """Where the kind of the set is that of names which say it."""
+    held = {made.name: made for made in (manifest("00000000_001"), manifest("00000000_002"), manifest("00000001"))}
+    assert lost_outputs(held, "ingest") == ["00000000"]
+    assert lost_outputs(held, "annotate") == []
+
+
+def test_a_unit_has_so_many_outputs_at_most() -> None:
+    """All of them are looked for."""
+    values = unseal(manifest("a", 2).to_json())
+    assert Manifest.from_json(seal(values | {"unit_outputs": 1_000_000})).unit_outputs == 1_000_000
+    with pytest.raises(ValueError, match="unit_outputs: Input should be less than or equal to 1000000"):
+        Manifest.from_json(seal(values | {"unit_outputs": 10**12}))

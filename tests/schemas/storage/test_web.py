@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import StorageError, UsageError
-from schemas.storage.folder import Folder, split
+from schemas.storage.folder import OPTIONS, Folder, split
 from schemas.storage.local_copy import local_copy
 from schemas.storage.matching import sizes_of_matching
 from tests.schemas.support.web_files import served_files
@@ -53,3 +53,10 @@ def test_refusals_are_one_line(server: str) -> None:
         sizes_of_matching(f"{server}/below/c*")
     with pytest.raises(UsageError, match=rf"^{server}/out: a web server takes no output: give a path"):
         Folder(f"{server}/out").check_output()
+
+
+def test_an_option_that_no_web_server_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """fsspec hands it on, to where it is refused only when it is used."""
+    monkeypatch.setenv(OPTIONS, '{"patience": 3}')
+    with pytest.raises(UsageError, match=r"^http://127\.0\.0\.1:9/x: it takes no such --storage-option: .*'patience'$"):
+        Folder("http://127.0.0.1:9/x").read("a.tar")
