@@ -73,11 +73,13 @@ def join(found: Matched | LeftOut, captions: CaptionSet) -> Joined | LeftOut:
     """Reads the captions of what was matched."""
     if isinstance(found, LeftOut):
         return found
+    text = found.row.captions
+    assert isinstance(text, str), "`match` leaves out what is no text"
     try:
-        parsed = captions.family.parse(found.row.captions)
+        parsed = captions.family.parse(text)
     except ValueError as error:
         fault = Rejected(Reason.NO_CAPTION, f"its captions can't be read: {error}")
         return LeftOut(found.image.key, found.image.uid, fault)
     if captions.family.has_training_form:
-        return Joined(found, parsed, found.row.captions)
+        return Joined(found, parsed, text)
     return Joined(found, parsed, json.dumps([asdict(caption) for caption in parsed], ensure_ascii=False))
