@@ -11,6 +11,7 @@ from schemas.errors import ShardloomError, UsageError, one_line
 from schemas.records.quarantine import Reason, Rejected
 from schemas.storage.parquet import Parquet, UnreadableParquet, batches_of, check_sizes, open_parquet
 
+MAX_ENTRIES = 1_000_000  # of the lists in a row; those of a document have a few thousand
 BATCH = 64  # rows that are Python objects at once
 
 
@@ -81,6 +82,10 @@ def wanted_columns(names: list[str], reader: SourceReader) -> list[str]:
 
 def _as_python(batch: pa.RecordBatch) -> list[dict[str, Any] | Rejected]:
     """The rows; one with a value that Python has nothing for, such as a string that is no text, costs no neighbour."""
+    if (entries := max(map(_entries, batch.columns), default=0)) > MAX_ENTRIES:  # Python takes 50 times Arrow's bytes
+        if batch.num_rows == 1:
+            return [Rejected(Reason.MALFORMED_ROW, f"a list of {entries:,} entries; at most {MAX_ENTRIES:,} are read")]
+        return [row for at in range(batch.num_rows) for row in _as_python(batch.slice(at, 1))]
     try:
         found: list[dict[str, Any] | Rejected] = _without_times(batch).to_pylist()
         return found
@@ -88,6 +93,16 @@ def _as_python(batch: pa.RecordBatch) -> list[dict[str, Any] | Rejected]:
         if batch.num_rows == 1:
             return [Rejected(Reason.MALFORMED_ROW, _explained(error))]
         return [row for at in range(batch.num_rows) for row in _as_python(batch.slice(at, 1))]
+
+
+def _entries(values: pa.Array) -> int:
+    """Entries of the lists in a column, of those on the level that has the most."""
+    if pa.types.is_struct(values.type):
+        return max(map(_entries, values.flatten()), default=0)
+    if any(is_list(values.type) for is_list, _ in _LISTS):
+        inner = values.flatten()
+        return max(len(inner), _entries(inner))
+    return 0
 
 
 def _without_times(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ from pipelines.inputs.parquet_rows import row_bounds, rows
 from pipelines.inputs.shards import missing_downloads
 from pipelines.shard.caption_set import CaptionSet
 from schemas.errors import UsageError
+from schemas.records.quarantine import Rejected
 from schemas.storage import parquet
 from schemas.storage.folder import Folder
 from tests.pipelines.support.sets import annotation_set, caption_set, in_process
@@ -88,3 +90,17 @@ def test_a_side_file_that_is_encrypted_is_damage(data: Path, tmp_path: Path) -> 
     assert missing_downloads(Folder(str(tmp_path)), "00000", []) == [
         "00000.parquet can't be read: it is encrypted (columns float_field, double_field): decrypt it first"
     ]
+
+
+def test_a_list_of_millions_is_no_row(tmp_path: Path) -> None:
+    """It repeats, so the file is small, and Arrow takes little; Python would take gigabytes for its objects."""
+    turns = pa.StructArray.from_arrays([pa.nulls(2_000_001, pa.string())], ["value"])
+    lists = pa.ListArray.from_arrays([0, 2_000_000, 2_000_001], turns)
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": ["a", "b"], "turns": lists}), path)
+    reader = replace(SOURCES.find("text"), columns=("text", "turns"), optional=())
+    with path.open("rb") as file:
+        found = list(rows(file, reader, str(path), 0, 2, True))
+    assert isinstance(found[0], Rejected)
+    assert found[0].detail == "a list of 2,000,000 entries; at most 1,000,000 are read"
+    assert found[1] == {"text": "b", "turns": [{"value": None}]}
