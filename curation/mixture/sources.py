@@ -88,10 +88,10 @@ def open_source(name: str, patterns: Sequence[str]) -> SourceSet:
             manifests = committed(folder)
         except UsageError as error:
             raise UsageError(f"source {name}: {error}") from None
-        if lost := lost_outputs(manifests, kind):
-            raise UsageError(f"source {name}: {url} lacks the output {lost[0]}: the command that makes it goes on")
         if folder.names(PARTS):
             raise UsageError(f"source {name}: {url} is not finished: the command that makes it goes on")
+        if lost := lost_outputs(manifests, kind):
+            raise UsageError(f"source {name}: {url} lacks the output {lost[0]}: the command that makes it goes on")
         shards += [_shard(name, kind, folder, manifest) for manifest in manifests.values()]
         revisions.append(revision_of(url, manifests))
     source = SourceSet(name, tuple(shards), tuple(revisions))
