@@ -276,7 +276,9 @@ def test_answers_that_trickle_cost_themselves_alone(site: Site, tmp_path: Path) 
     urls = slow + [f"{site.address}/good/{number}.jpg" for number in range(40)]
     metadata = write_metadata(tmp_path / "a.parquet", list(urls))
     totals = download(recipe_of(metadata, seconds=10.0), str(tmp_path / "out"), quiet=True)
-    assert (totals.rows_in, totals.rows_out, totals.reasons) == (61, 40, {"timed_out": 21})
+    assert (totals.rows_in, totals.rows_out, totals.reasons.total()) == (61, 40, 21)
+    assert totals.reasons["timed_out"] >= 18  # Python takes up to 100 headers: their answer may end before its time
+    assert totals.reasons.keys() <= {"timed_out", "no_answer"}
     assert verify(str(tmp_path / "out")) == (1, [])
 
 
