@@ -22,22 +22,24 @@ Annotations are made on, and their coordinates refer to, the picture that `decod
 ICO is refused because the sizes of the pictures inside are known only once they are decoded, and an icon holds no text.
 """
 
-import contextlib
 import io
 import logging
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict, Field
 
-from curation.images.cpu_bound import OutOfTime, cpu_bound
+from curation.cpu_limit import CpuLimitExceeded, run_within
 from curation.images.jpeg_scans import MAX_SCANS, count_scans, has_too_many_scans
 from schemas.errors import one_line
 from schemas.records.quarantine import Reason, Rejected
+
+T = TypeVar("T")
 
 RgbImage = NDArray[np.uint8]
 """Height x width x 3, RGB, 0 to 255, C-contiguous, read-only: all engines of a pass share it."""
@@ -116,26 +118,31 @@ class DecodeLimits(BaseModel):
 
 def decode(data: bytes, limits: DecodeLimits) -> RgbImage:
     """The picture in `data`, by the rules above. Raises nothing but `Rejected` (and `MemoryError`)."""
-    with _opened(data, limits) as image:
+
+    def upright_pixels(image: Image.Image) -> RgbImage:
         _load(image, limits)
         upright = _UPRIGHT.get(_orientation(image))
         rgb = _to_rgb(image)
         return np.asarray(rgb if upright is None else rgb.transpose(upright))
 
+    return _read(data, limits, upright_pixels)
+
 
 def decoded_size(data: bytes, limits: DecodeLimits) -> tuple[int, int]:
     """Width and height of what `decode` gives. Raises as it does, but makes no array, which saves a sixth."""
-    with _opened(data, limits) as image:
+
+    def loaded_size(image: Image.Image) -> tuple[int, int]:
         _load(image, limits)
         if image.mode != "RGB":
             _to_rgb(image)
         return _upright_size(image)
 
+    return _read(data, limits, loaded_size)
+
 
 def image_size(data: bytes, limits: DecodeLimits) -> tuple[int, int]:
     """Width and height that `decode` would give, from the header alone: the pixels may still turn out corrupt."""
-    with _opened(data, limits) as image:
-        return _upright_size(image)
+    return _read(data, limits, _upright_size)
 
 
 def _load(image: Image.Image, limits: DecodeLimits) -> None:
@@ -150,9 +157,8 @@ def _upright_size(image: Image.Image) -> tuple[int, int]:
     return (height, width) if not is_turned and _orientation(image) in _SIDEWAYS else (width, height)
 
 
-@contextlib.contextmanager
-def _opened(data: bytes, limits: DecodeLimits) -> Iterator[Image.Image]:
-    """The image, its header read and its size checked. Turns all that goes wrong in the block into `Rejected`."""
+def _read(data: bytes, limits: DecodeLimits, read: Callable[[Image.Image], T]) -> T:
+    """Returns what `read` makes of the image whose header is read. Turns all that goes wrong into `Rejected`."""
     kind = _kind(data)
     if kind is None:
         raise Rejected(Reason.NOT_AN_IMAGE, f"{len(data)} bytes that begin as no image format does")
@@ -160,14 +166,18 @@ def _opened(data: bytes, limits: DecodeLimits) -> Iterator[Image.Image]:
         raise Rejected(Reason.UNSUPPORTED_FORMAT, kind)
     if kind == "JPEG" and has_too_many_scans(data):
         raise Rejected(Reason.DECODE_ERROR, f"JPEG: {count_scans(data)} scans, the limit is {MAX_SCANS}")
-    try:
-        with cpu_bound(limits.max_seconds), Image.open(io.BytesIO(data), formats=[kind]) as image:
+
+    def work() -> T:
+        with Image.open(io.BytesIO(data), formats=[kind]) as image:
             _check_size(image, limits)
-            yield image
-    except OutOfTime as error:
-        raise Rejected(Reason.DECODE_ERROR, f"{kind}: {error}") from None
+            return read(image)
+
+    try:
+        return run_within(limits.max_seconds, work)
     except (Rejected, MemoryError):
         raise
+    except CpuLimitExceeded as error:
+        raise Rejected(Reason.DECODE_ERROR, f"{kind}: {error}") from None
     except Image.DecompressionBombError as error:
         raise Rejected(Reason.TOO_MANY_PIXELS, _as_ascii(error)) from None
     except UnidentifiedImageError:  # its message holds an address in memory

@@ -6,7 +6,7 @@ interrupted: another worker takes up the chunk, leaves out the image whose decod
 which an engine hung until one sample stands alone.
 
 Code that keeps Python's lock for itself stops this thread as well. While an image is decoded the kernel's timer ends
-the process then (`curation.images.cpu_bound`); in an engine the run ends, as it does where one hangs at every image.
+the process then (`curation.cpu_limit`); in an engine the run ends, as it does where one hangs at every image.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from typing import Any
 
 import ray
 
-from curation.images.cpu_bound import end_process_after
+from curation.cpu_limit import end_process_after
 from curation.images.decode import DecodeLimits
 from pipelines.cluster.attempts import Range
 

@@ -24,15 +24,15 @@ class NoBound:
         """Does nothing."""
 
 
-def adapt_img2dataset(deadline: float, image_seconds: int) -> None:
+def adapt_img2dataset(deadline: float, image_seconds: int, options: dict[str, Any]) -> None:
     """Makes img2dataset's downloader fair to hosts, bounded in time, and safe from files that decoders choke on."""
     from img2dataset import downloader, resizer, writer  # type: ignore[import-not-found]  # of the other environment
 
-    decoder = Decoder(image_seconds)
+    decoder = Decoder(image_seconds, options)
 
-    def resize(self: Any, img_stream: Any, blurring_bbox_list: Any = None) -> tuple[Any, ...]:
+    def resize(_: Any, img_stream: Any, blurring_bbox_list: Any = None) -> tuple[Any, ...]:
         img_stream.seek(0)
-        return decoder.resize(self, img_stream.read(), blurring_bbox_list)  # type: ignore[no-any-return]
+        return decoder.resize(img_stream.read(), blurring_bbox_list)  # type: ignore[no-any-return]
 
     resizer.Resizer.__call__ = resize
     downloader.exifread = SimpleNamespace(process_file=lambda *_, **__: decoder.exif())

@@ -2,15 +2,15 @@
 
     python decoder.py CPU_SECONDS
 
-It is sent one `Resizer` of img2dataset's, pickled, and then images. For each it may take so much of a processor's time;
-the kernel ends it when it takes more, wherever it is, which nothing within a process can do.
+It is sent the arguments of `img2dataset.download`, and then images. For each it may take so many CPU seconds; the
+kernel ends it when it takes more, wherever it is, which nothing within a process can do.
 """
 
+import inspect
 import io
 import json
 import math
 import os
-import pickle
 import resource
 import struct
 import sys
@@ -40,7 +40,7 @@ def receive(file: BinaryIO) -> tuple[Any, bytes]:
 
 
 def allow(seconds: int) -> None:
-    """Gives this process so much time of a processor from here on."""
+    """Limits the CPU seconds of this process from here on."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     _, most = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(used.ru_utime + used.ru_stime) + seconds, most))
@@ -54,10 +54,18 @@ def exif_of(image: bytes) -> dict[str, str]:
     return {name: str(value).strip() for name, value in found.items() if value is not None}
 
 
+def make_resizer(options: dict[str, Any]) -> Any:
+    """Returns the `Resizer` that `img2dataset.download` makes of these arguments."""
+    from img2dataset.blurrer import BoundingBoxBlurrer  # type: ignore[import-not-found]
+    from img2dataset.resizer import Resizer  # type: ignore[import-not-found]
+
+    own = {name: options[name] for name in inspect.signature(Resizer).parameters if name in options}
+    return Resizer(**own, blurrer=None if options.get("bbox_col") is None else BoundingBoxBlurrer())
+
+
 def serve(requests: BinaryIO, answers: BinaryIO, seconds: int) -> None:
     """Answers until nobody asks any more."""
-    _, pickled = receive(requests)
-    resizer = pickle.loads(pickled)  # noqa: S301  our own bytes
+    resizer = make_resizer(receive(requests)[0])
     send(answers, "ready")
     image = b""
     while True:

@@ -7,7 +7,6 @@ the shard. Here it costs itself.
 
 import contextlib
 import os
-import pickle
 import select
 import signal
 import subprocess
@@ -29,28 +28,28 @@ class KilledDecoderError(Exception):
 class Decoder:
     """Decodes one image after the other in a process of its own, and starts another one when that has died."""
 
-    def __init__(self, seconds: int) -> None:
-        """`seconds` are those of a processor's time that one image may take."""
-        self._seconds = seconds
+    def __init__(self, seconds: int, options: dict[str, Any]) -> None:
+        """`seconds` are the CPU seconds that one image may take, `options` the arguments of `img2dataset.download`."""
+        self._seconds, self._options = seconds, options
         self._process: subprocess.Popen[bytes] | None = None
 
-    def resize(self, resizer: Any, image: bytes, boxes: Any) -> tuple[Any, ...]:
+    def resize(self, image: bytes, boxes: Any) -> tuple[Any, ...]:
         """Returns what img2dataset's `Resizer` does: the new file, four sizes, and what is wrong."""
         try:
-            said, made = self._ask(resizer, {"what": "resize", "boxes": boxes}, image)
+            said, made = self._ask({"what": "resize", "boxes": boxes}, image)
         except KilledDecoderError as error:
             return None, None, None, None, None, str(error)
         return made if said["error"] is None else None, *said["sizes"], said["error"]
 
     def exif(self) -> dict[str, str]:
         """Returns the EXIF of the image that was resized last. Raises `KilledDecoderError` where it can't be read."""
-        found = None if self._process is None else self._ask(None, {"what": "exif"}, b"")[0]
+        found = None if self._process is None else self._ask({"what": "exif"}, b"")[0]
         if found is None:
             raise KilledDecoderError("there is no EXIF that can be read")
         return dict(found)
 
-    def _ask(self, resizer: Any, question: dict[str, Any], image: bytes) -> tuple[Any, bytes]:
-        process = self._process or self._start(resizer)
+    def _ask(self, question: dict[str, Any], image: bytes) -> tuple[Any, bytes]:
+        process = self._process or self._start()
         assert process.stdin is not None
         try:
             send(process.stdin, question, image)
@@ -58,12 +57,12 @@ class Decoder:
         except (EOFError, OSError):
             raise KilledDecoderError(self._end()) from None
 
-    def _start(self, resizer: Any) -> subprocess.Popen[bytes]:
+    def _start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-I", str(_PROGRAM), str(self._seconds)]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert process.stdin is not None
         try:
-            send(process.stdin, None, pickle.dumps(resizer))
+            send(process.stdin, self._options)
             self._answer(process, START_SECONDS)
         except (EOFError, OSError):
             print("the decoder of images does not start", flush=True)  # noqa: T201  to the run's log

@@ -280,4 +280,4 @@ if __name__ in ("__main__", "__mp_main__"):  # the second is what it is called i
     else:
         from adaptation import adapt_img2dataset  # type: ignore[import-not-found]
 
-        adapt_img2dataset(_JOB["deadline"], _JOB["image_seconds"])
+        adapt_img2dataset(_JOB["deadline"], _JOB["image_seconds"], _JOB["img2dataset"])

@@ -5,21 +5,23 @@ worker has died is begun anew by one that says which row it is about to work on,
 left out. A run in one process has nobody to find out: there, a crash is the end of it.
 
 A row that takes too long is left out at once where that can be raised; where it can't, it kills its worker
-(`pipelines.ingest.row_time`).
+(`curation.cpu_limit`).
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from curation.cpu_limit import CpuLimitExceeded, end_process_after, run_within
 from pipelines.cluster.attempts import DEATHS, Attempts
 from pipelines.cluster.runner import Runner
-from pipelines.ingest.row_time import within
 from pipelines.inputs.source_files import Item, Stretch
 from pipelines.recipes.ingest import ROW_SECONDS
 from schemas.records.quarantine import Reason, Rejected
 
 RETRIES = 20  # of a unit: one death tells that there is a killer, and two more which row it is: so nine are found
+
+PROCESS_SHARE = 2  # times the seconds of a row, after which the process ends: what can be raised comes first
 
 T = TypeVar("T")
 
@@ -36,7 +38,12 @@ class RowWatch:
 
     def within(self, work: Callable[[], T]) -> T:
         """Returns what the work on one row does. Raises `Rejected(too_slow)` where it takes too long."""
-        return within(self.row_seconds, work, ends_process=self.ledger is not None)
+        if self.ledger is not None:
+            end_process_after(PROCESS_SHARE * self.row_seconds)
+        try:
+            return run_within(self.row_seconds, work)
+        except CpuLimitExceeded as error:
+            raise Rejected(Reason.TOO_SLOW, str(error)) from None
 
     def rows(self, stage: str, unit: str, stretch: Stretch, items: Iterable[Item]) -> Iterator[Item]:
         """The unit's items in their order, of killers only the name. Each is worked on until the next is asked for."""

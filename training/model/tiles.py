@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from curation.images.cpu_bound import OutOfTime, cpu_bound
+from curation.cpu_limit import run_within
 from curation.images.decode import DecodeLimits, RgbImage
 from curation.images.decode import decode as decode_whole
 from curation.images.jpeg_scans import has_too_many_scans
@@ -105,18 +105,22 @@ def _reduced(data: bytes, needed: Callable[[Size], Size]) -> Picture | None:
     if not data.startswith(b"\xff\xd8\xff") or has_too_many_scans(data):
         return None
     try:
-        with cpu_bound(LIMITS.max_seconds), Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
-            size = image.size
-            want = [math.ceil(_MARGIN * side) for side in needed(size)]
-            if min(size[0] // want[0], size[1] // want[1]) < 2 or size[0] * size[1] > LIMITS.max_pixels:
-                return None
-            # Turning it would move the part of a pixel that is beyond its border to the other side.
-            if image.mode not in ("RGB", "L") or image.getexif().get(_ORIENTATION, 1) != 1:
-                return None
-            drafted = image.draft(None, (want[0], want[1]))
-            return None if drafted is None else Picture(_pixels(image), size, drafted[1][2:])
-    except (OutOfTime, Exception):  # noqa: BLE001 - what is wrong with it is for the full decoder to say
+        return run_within(LIMITS.max_seconds, lambda: _draft(data, needed))
+    except Exception:  # noqa: BLE001 - what is wrong with it is for the full decoder to say
         return None
+
+
+def _draft(data: bytes, needed: Callable[[Size], Size]) -> Picture | None:
+    with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+        size = image.size
+        want = [math.ceil(_MARGIN * side) for side in needed(size)]
+        if min(size[0] // want[0], size[1] // want[1]) < 2 or size[0] * size[1] > LIMITS.max_pixels:
+            return None
+        # Turning it would move the part of a pixel that is beyond its border to the other side.
+        if image.mode not in ("RGB", "L") or image.getexif().get(_ORIENTATION, 1) != 1:
+            return None
+        drafted = image.draft(None, (want[0], want[1]))
+        return None if drafted is None else Picture(_pixels(image), size, drafted[1][2:])
 
 
 def _pixels(image: Image.Image) -> RgbImage:
