@@ -12,7 +12,7 @@ import pyarrow as pa
 from schemas.layouts.blip3_grounding import blip3_grounding_schema
 from schemas.layouts.blip3_ocr import blip3_ocr_schema
 from schemas.output_set.shard_index import INDEX
-from schemas.records import document, training_shard
+from schemas.records import document_storage, training_shard
 from schemas.records.annotation import annotation_schema
 from schemas.records.box import BOXES
 from schemas.records.quarantine import QUARANTINE
@@ -25,7 +25,7 @@ SCHEMAS = {
     "OCR captions": blip3_ocr_schema(""),
     "Grounding captions": blip3_grounding_schema("", ""),
     "Captioned images, as Parquet": training_shard.PARQUET,
-    "Documents and conversations, as Parquet": document.PARQUET,
+    "Documents and conversations, as Parquet": document_storage.PARQUET,
     "Index of a training shard": INDEX,
     "Quarantine": QUARANTINE,
 }

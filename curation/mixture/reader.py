@@ -17,8 +17,9 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.errors import ShardloomError, one_line
-from schemas.records import document
+from schemas.json_text import MAX_JSON, parse_object
 from schemas.records.document import Document
+from schemas.records.document_storage import from_members, from_row, to_members
 from schemas.records.training_shard import CaptionedImage
 from schemas.storage.folder import Folder, split
 from schemas.storage.parquet import UnreadableParquet, open_parquet, read_group
@@ -177,7 +178,7 @@ def members_of_record(row: Row, stored: dict[str, Any]) -> Members:
     """The members that a row of a Parquet shard has in a tar."""
     try:
         if "texts" in stored:
-            members = document.to_members(document.from_row(stored))
+            members = to_members(from_row(stored))
         else:
             image = stored.pop("image")
             extension = image["path"].rpartition(".")[2]
@@ -195,9 +196,9 @@ def record_of(row: Row, members: Members, key: str) -> CaptionedImage | Document
     by_ending = dict(members)
     try:
         if row["kind"] != "captioned_image":
-            return document.from_members(key, by_ending)
+            return from_members(key, by_ending)
         extension, image = members[0]
-        details = document.parse_object(by_ending["json"], "the .json member", document.MAX_JSON) | {"key": key}
+        details = parse_object(by_ending["json"], "the .json member", MAX_JSON) | {"key": key}
         return CaptionedImage(**details, text=by_ending["txt"].decode(), extension=extension, image=image)
     except (ValueError, TypeError, KeyError):
         raise spoilt(row) from None

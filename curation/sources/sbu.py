@@ -9,7 +9,8 @@ from typing import Any, BinaryIO
 from curation.sources.formats.fields import as_json, caption_image, caption_text, others
 from curation.sources.reader import SourceReader, without_options
 from schemas.errors import UsageError
-from schemas.records.document import CaptionDraft, parse_object
+from schemas.json_text import parse_object
+from schemas.records.document import CaptionDraft
 
 MAX_FILE = 1 << 30  # bytes; the real one has under 200 MB, and is held whole
 

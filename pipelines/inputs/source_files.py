@@ -16,9 +16,9 @@ from pipelines.inputs import parquet_rows
 from pipelines.inputs.shards import missing_downloads
 from schemas.compression import START, check_uncompressed
 from schemas.errors import ShardloomError, UsageError
+from schemas.json_text import MAX_JSON
 from schemas.masking import masked
 from schemas.output_set.manifest import InputFile
-from schemas.records.document import MAX_JSON
 from schemas.records.quarantine import Reason, Rejected
 from schemas.storage.folder import split
 from schemas.storage.matching import matching

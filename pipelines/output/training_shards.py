@@ -12,8 +12,9 @@ from pipelines.output.output_set import parquet_bytes, put
 from schemas.output_set.layout import DATA, INDEX
 from schemas.output_set.manifest import OutputFile
 from schemas.output_set.shard_index import Kind, index_schema
-from schemas.records import document, training_shard
-from schemas.records.document import Document, Part, to_members, to_row
+from schemas.records import document_storage, training_shard
+from schemas.records.document import Document, Part
+from schemas.records.document_storage import to_members, to_row
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.records.training_shard import CaptionedImage
 from schemas.storage.folder import Folder
@@ -91,7 +92,7 @@ class ShardWriter:
         return OutputFile(path=path, rows=len(rows), size=writer.size, sha256=sha256)
 
     def _write_parquet(self, path: str, samples: Iterable[Sample], rows: list[dict[str, Any]]) -> OutputFile:
-        schema = training_shard.PARQUET if self.is_captions else document.PARQUET
+        schema = training_shard.PARQUET if self.is_captions else document_storage.PARQUET
         # images don't compress; dictionaries and statistics of theirs cost time and tell nothing
         options = {"compression": "none", "use_dictionary": False, "write_statistics": ["key"]}
         with self.output.create(path) as file, pq.ParquetWriter(file, schema, **options) as writer:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from curation.mixture.sources import SourceSet, SourceShard, read_indexes
 from schemas.errors import ShardloomError, one_line
+from schemas.json_text import MAX_JSON, parse_object
 from schemas.output_set.shard_index import INDEX, tokenizer_of
-from schemas.records.document import MAX_JSON, parse_object
 from schemas.storage.parquet import UnreadableParquet, batches_of, open_parquet, parquet_schema
 from training.data.options import SourceText
 from training.data.texts import alt_text_of, caption, document_text

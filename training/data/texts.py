@@ -4,7 +4,8 @@ import hashlib
 from typing import Any
 
 from curation.captions.filler import strip_filler
-from schemas.records.document import MAX_JSON, Document, parse_json, parse_object
+from schemas.json_text import MAX_JSON, parse_json, parse_object
+from schemas.records.document import Document
 from schemas.records.training_shard import CaptionedImage
 from training.data.options import SourceText
 

@@ -5,7 +5,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from schemas.records.document import MAX_JSON, Draft, DraftImage, ImageSource, parse_json, parse_object
+from schemas.json_text import MAX_JSON, parse_json, parse_object
+from schemas.records.document import Draft, DraftImage, ImageSource
 from schemas.records.quarantine import Reason, Rejected
 from schemas.records.training_text import is_number, training_text
 from schemas.web_address import is_web_address

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from schemas.errors import UsageError
-from schemas.records.document import MAX_JSON
+from schemas.json_text import MAX_JSON
 
 PIECE = 1 << 20  # bytes read at once
 

@@ -8,8 +8,8 @@ from pipelines.ingest.stores.folder import local_size, read_below
 from pipelines.ingest.stores.store import revision_of
 from schemas.compression import START, check_uncompressed
 from schemas.errors import UsageError
+from schemas.json_text import parse_object
 from schemas.output_set.manifest import InputFile
-from schemas.records.document import parse_object
 from schemas.storage.folder import Folder, split
 
 MAX_MAP = 1 << 30  # bytes of a map's file; it is held as a dict, so that millions of URLs are better kept in shards

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from curation.documents.filters import DocumentFilters, filtered
 from curation.images.decode import DecodeLimits
 from curation.sources import SOURCES, ReadOptions
-from schemas.records.document import Draft, from_members, to_members
+from schemas.records.document import Draft
+from schemas.records.document_storage import from_members, to_members
 from schemas.records.quarantine import Rejected
 from tests.conftest import jpeg
 

@@ -19,7 +19,8 @@ from curation.documents.filters import DocumentFilters, filtered
 from curation.images.decode import DecodeLimits, decode
 from curation.images.filters import ImageFilters
 from curation.sources import SOURCES, ReadOptions
-from schemas.records.document import Draft, from_members, to_members
+from schemas.records.document import Draft
+from schemas.records.document_storage import from_members, to_members
 from schemas.tar.reader import TarReader
 
 LIMITS = DecodeLimits()

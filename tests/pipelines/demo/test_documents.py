@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from pipelines.demo.documents import FILE, LOST, URLS, write_documents
 from pipelines.ingest.run import ingest
 from pipelines.recipes.ingest import IngestRecipe, IngestRun
-from schemas.records.document import from_members
+from schemas.records.document_storage import from_members
 from schemas.storage.folder import Folder
 from tests.pipelines.support.sets import every_file
 

@@ -13,7 +13,8 @@ from curation.sources.formats import json_list
 from pipelines.inputs.source_files import cut_file
 from schemas.errors import UsageError
 from schemas.output_set.layout import committed
-from schemas.records.document import Document, from_row
+from schemas.records.document import Document
+from schemas.records.document_storage import from_row
 from schemas.storage.folder import Folder
 from tests.conftest import jpeg
 from tests.pipelines.support.published import take_in

@@ -25,7 +25,8 @@ from pipelines.verify.run import verify
 from schemas.errors import UsageError
 from schemas.output_set.layout import committed
 from schemas.output_set.shard_index import tokenizer_of
-from schemas.records.document import Document, from_members, from_row
+from schemas.records.document import Document
+from schemas.records.document_storage import from_members, from_row
 from schemas.storage.folder import Folder
 from tests.pipelines.support.drivers import hashes
 from tests.pipelines.support.published import (

@@ -18,7 +18,7 @@ from PIL import Image
 from curation.documents.filters import DocumentFilters
 from curation.images.filters import ImageFilters
 from pipelines.verify.run import verify
-from schemas.records.document import from_row
+from schemas.records.document_storage import from_row
 from tests.pipelines.ingest.test_ingest import documents_of, samples_of
 from tests.pipelines.support.drivers import hashes
 from tests.pipelines.support.published import take_in

@@ -35,7 +35,7 @@ from schemas.errors import ShardloomError, UsageError
 from schemas.output_set.layout import committed
 from schemas.output_set.manifest import seal, unseal
 from schemas.output_set.shard_index import tokenizer_of
-from schemas.records.document import from_members
+from schemas.records.document_storage import from_members
 from schemas.storage.folder import Folder
 from tests.conftest import jpeg
 from tests.pipelines.support.drivers import hashes

@@ -18,19 +18,14 @@ from hypothesis import strategies as st
 
 from schemas.records.document import (
     EXTENSIONS,
-    PARQUET,
     ROLES,
     Document,
     DocumentImage,
-    from_members,
-    from_row,
-    parse_object,
-    to_members,
-    to_row,
     validate,
     without_blanks,
     without_images,
 )
+from schemas.records.document_storage import PARQUET, from_members, from_row, to_members, to_row
 from schemas.tar.reader import TarReader
 from schemas.tar.writer import TarWriter
 from tests.conftest import jpeg
@@ -284,12 +279,6 @@ def test_wrong_rows_are_named(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as error:  # noqa: PT011
         from_row(to_row(DOCUMENT) | changes)
     assert str(error.value).startswith(message)
-
-
-def test_too_much_json_is_refused_unread() -> None:
-    with pytest.raises(ValueError, match="it has a length of 3; at most 2 is read"):
-        parse_object("{} ", "it", 2)
-    assert parse_object(b'{"a": NaN}', "it", 99) == {"a": None}
 
 
 def test_a_turn_that_is_not_learnt_is_stored_and_read_back() -> None:
