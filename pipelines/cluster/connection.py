@@ -28,6 +28,7 @@ from pipelines.cluster.ray_internals import (
     prefer_the_drivers_environment,
     silence_native_log,
     staying_on_this_machine,
+    without_monitors,
 )
 from pipelines.recipes.base import RunOptions
 from schemas.errors import ShardloomError, UsageError, one_line
@@ -86,7 +87,10 @@ def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None
         protect_token()
     on_term = signal.getsignal(signal.SIGTERM)
     try:
-        with contextlib.nullcontext() if address else staying_on_this_machine():
+        with contextlib.ExitStack() as stack:
+            if not address:
+                stack.enter_context(staying_on_this_machine())
+                stack.enter_context(without_monitors())
             _start(options, tries=1 if address else 2)
     except Exception as error:  # noqa: BLE001 - Ray has no class of its own for a node that is too slow to start
         raise ShardloomError(f"cannot use Ray at {address or 'this machine'}: {one_line(error)}") from None

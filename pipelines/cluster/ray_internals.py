@@ -60,6 +60,26 @@ def staying_on_this_machine() -> Iterator[None]:
         ray_constants.ENABLE_RAY_CLUSTER = before
 
 
+@contextlib.contextmanager
+def without_monitors() -> Iterator[None]:
+    """Starts a cluster meanwhile without the processes that serve people who look at it, and those that add machines.
+
+    A cluster that lives as long as one command has no use for a dashboard, for its autoscaler, or for one who collects
+    logs that nobody prints: 5 of the 13 CPU seconds that starting it takes.
+    """
+    from ray._private.node import Node
+
+    names = ("start_monitor", "start_log_monitor", "start_api_server")
+    before = {name: getattr(Node, name) for name in names}
+    for name in names:
+        setattr(Node, name, lambda *_, **__: None)
+    try:
+        yield
+    finally:
+        for name, method in before.items():
+            setattr(Node, name, method)
+
+
 def files_below(folder: Path) -> dict[str, object]:
     """Returns the option of `ray.init` that keeps the files of a new cluster in this folder."""
     return {"_temp_dir": str(folder)}
