@@ -65,6 +65,7 @@ def test_killed_and_taken_up_again(whole: Path, killed: Path, recipe: Path, tmp_
     assert weights(again) == weights(whole)
 
 
+@pytest.mark.slow
 def test_taken_up_by_two_ranks(whole: Path, killed: Path, recipe: Path, tmp_path: Path) -> None:
     again = resumed(killed, tmp_path, recipe, ranks=2)
     assert runs.packs(again) == runs.packs(whole)

@@ -64,6 +64,7 @@ def kill_ten_times(driver: Driver) -> None:
         kills += 1
 
 
+@pytest.mark.slow
 def test_kill_of_a_driver_with_its_own_cluster(images: str, undisturbed: dict[str, str], tmp_path: Path) -> None:
     driver = Driver(tmp_path, images, seconds=0.05)
     driver.environment["CALL_SECONDS"] = SLOW
@@ -92,7 +93,8 @@ def test_kill_of_a_worker_that_writes(images: str, undisturbed: dict[str, str], 
     finish(driver, undisturbed, kills=1)
 
 
-@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGINT])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_run_says_so_and_goes_on(
     images: str, undisturbed: dict[str, str], tmp_path: Path, number: signal.Signals
 ) -> None:

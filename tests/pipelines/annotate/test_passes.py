@@ -156,6 +156,7 @@ def test_an_image_whose_text_fails_keeps_its_boxes(vocabulary: str, tmp_path: Pa
     assert [(failure["engine"], failure["reason"]) for failure in row["failures"]] == [("ocr", "worker_killed")]
 
 
+@pytest.mark.slow
 def test_without_tags_there_is_nothing_to_box(tmp_path: Path) -> None:
     images = with_one_wide(tmp_path / "images")
     given = {
@@ -171,6 +172,7 @@ def test_without_tags_there_is_nothing_to_box(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_hostile_files_cost_no_neighbour(data: Path, vocabulary: str, tmp_path: Path) -> None:
     hostile = sorted(path for path in (data / "hostile").iterdir() if path.name != "expected.json")
     pictures = [picture for number, path in enumerate(hostile) for picture in (jpeg(number), path.read_bytes())]
