@@ -10,11 +10,10 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationInfo, field_validator
 
-from schemas.errors import UsageError, one_line
+from schemas.errors import UsageError
 from schemas.output_set import recipe_file
 from schemas.output_set.options import Options
-from schemas.output_set.recipe_file import dump_yaml, option_group, read_recipe, validated
-from schemas.strict_yaml import load_yaml
+from schemas.output_set.recipe_file import apply_override, dump_yaml, read_recipe, validated
 from training.data.options import DataOptions
 from training.model.config import ModelOptions
 
@@ -141,25 +140,13 @@ def load_recipe(path: str, overrides: list[str] | None = None, output: str | Non
     if values.get("kind", "train") != "train":
         raise UsageError(f"recipe {path} is of the kind {values['kind']!r}, not 'train'")
     for override in overrides or []:
-        _lay_over(values, override)
+        apply_override(values, override)
     if output is not None:
-        _lay_over(values, f"run.output={yaml.safe_dump(output)}")
+        apply_override(values, f"run.output={yaml.safe_dump(output)}")
     if isinstance(values.get("model"), dict) and "resampler" in values["model"]:  # as recipes once had it
         said = "unknown key model.resampler: write model.connector: {kind: perceiver, ...}"
         raise UsageError(f"recipe {path}: {said}")
     return validated(TrainRecipe, values, path)
-
-
-def _lay_over(values: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not all(key.split(".")):
-        raise UsageError(f"{override!r} is not key=value, such as steps=100 or optimiser.lr.language=1e-4")
-    try:
-        value = load_yaml(text)
-    except (yaml.YAMLError, ValueError) as error:
-        raise UsageError(f"{key}: {text!r} is no YAML: {one_line(error)}") from None
-    path = key.split(".")
-    option_group(values, path)[path[-1]] = value
 
 
 def check_output(recipe: TrainRecipe) -> Path:

@@ -19,6 +19,7 @@ from pipelines.cli.evaluate import evaluate
 from pipelines.cli.generate import generate
 from pipelines.cli.ingest import ingest
 from pipelines.cli.mix import mix
+from pipelines.cli.recipe import recipe
 from pipelines.cli.render import render
 from pipelines.cli.select import select
 from pipelines.cli.shard import shard
@@ -87,6 +88,7 @@ EXAMPLES: dict[Callable[..., None], str] = {
 }
 for command, example in EXAMPLES.items():
     app.command(epilog=f"Example: shardloom {example}")(command)
+app.add_typer(recipe, name="recipe")
 app.command(
     add_help_option=False,  # the trainer has its own, which torchrun reaches as well
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},

@@ -35,9 +35,9 @@ def read_recipe(path: str) -> dict[str, Any]:
     try:
         if "://" in path:
             folder, name = split(path)
-            values = load_yaml(folder.read(name)) or {}
+            values = load_yaml(folder.read(name))
         else:
-            values = load_yaml(Path(path).read_text()) or {}
+            values = load_yaml(Path(path).read_text())
     except StorageError as error:
         raise UsageError(f"recipe: {error}") from None
     except OSError as error:
@@ -46,9 +46,9 @@ def read_recipe(path: str) -> dict[str, Any]:
         raise UsageError(f"recipe {path}, {error}") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: no text, a date that is none
         raise UsageError(f"recipe {path} is no YAML: {one_line(error)}") from None
-    if not isinstance(values, dict):
+    if not isinstance(values, dict | None):
         raise UsageError(f"recipe {path} is no mapping")
-    return values
+    return values or {}
 
 
 def held_recipe(output: Folder) -> dict[str, Any]:
@@ -84,6 +84,19 @@ def option_group(values: dict[str, Any], path: Sequence[str]) -> dict[str, Any]:
         below = group[name] = dict(below or {})
         group = below
     return group
+
+
+def apply_override(values: dict[str, Any], override: str) -> None:
+    """Sets the option that `key=value` names: keys are dotted, values as YAML has them. Raises `UsageError`."""
+    key, equals, text = override.partition("=")
+    if not equals or not all(key.split(".")):
+        raise UsageError(f"{override!r} is not key=value, such as run.workers=4")
+    try:
+        value = load_yaml(text)
+    except (yaml.YAMLError, ValueError) as error:
+        raise UsageError(f"{key}: {text!r} is no YAML: {one_line(error)}") from None
+    path = key.split(".")
+    option_group(values, path)[path[-1]] = value
 
 
 def differences(held: Any, asked: Any, free: Collection[str] = (), name: str = "") -> list[str]:

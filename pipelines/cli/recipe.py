@@ -1,0 +1,127 @@
+"""`shardloom recipe`: what a recipe may say, and what one says."""
+
+import importlib
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import BaseModel
+
+from schemas.errors import ShardloomError, UsageError
+from schemas.masking import masked_values
+from schemas.output_set.recipe_file import apply_override, dump_yaml, read_recipe, validated
+from schemas.terminal import say, say_json
+
+SHIPPED = Path(__file__).parents[2] / "recipes"
+
+MODELS = {
+    "select": "pipelines.recipes.select:SelectRecipe",
+    "download": "pipelines.recipes.download:DownloadRecipe",
+    "annotate": "pipelines.recipes.annotate:AnnotateRecipe",
+    "render": "pipelines.recipes.render:RenderRecipe",
+    "shard": "pipelines.recipes.shard:ShardRecipe",
+    "ingest": "pipelines.recipes.ingest:IngestRecipe",
+    "mix": "pipelines.recipes.mix:MixRecipe",
+    "train": "training.recipe:TrainRecipe",
+}
+"""Where the options of each kind are: imported when they are asked for, because some import torch."""
+
+Kind = Annotated[str, typer.Argument(metavar="KIND", help=", ".join(MODELS))]
+RecipePath = Annotated[str, typer.Argument(metavar="RECIPE", help="a YAML recipe: a path or a URL")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="key=value", help="override an option, as input='images/*.tar'")
+]
+
+recipe = typer.Typer(
+    help="Print what recipes may hold, check one, or copy one that ships.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@recipe.command(epilog="Example: shardloom recipe schema annotate > annotate.schema.json")
+def schema(kind: Kind) -> None:
+    """Print the JSON Schema of a kind of recipe, with the reason for each default. Editors check and complete by it."""
+    say_json(find_model(kind).model_json_schema())
+
+
+@recipe.command(epilog="Example: shardloom recipe show recipes/annotate.yaml input='images/*.tar'")
+def show(path: RecipePath, overrides: Overrides = None) -> None:
+    """Print a recipe with all options, those at their default too, as YAML."""
+    found = load(path, overrides)
+    options = {"kind": found.kind} | masked_values(found.model_dump(mode="json"))
+    for line in dump_yaml(options).decode().splitlines():
+        say(line, is_result=True)
+
+
+@recipe.command(epilog="Example: shardloom recipe check mixture.yaml")
+def check(path: RecipePath, overrides: Overrides = None) -> None:
+    """Check a recipe's keys and values without running it. Exits 2 and names what is wrong."""
+    say(f"{path}: a valid recipe of the kind {load(path, overrides).kind}", is_result=True)
+
+
+@recipe.command(epilog="Example: shardloom recipe copy train/tiny")
+def copy(
+    name: Annotated[str | None, typer.Argument(help="a recipe that ships; without it they are listed")] = None,
+    folder: Annotated[str, typer.Option("--output", "-o", metavar="FOLDER", help="where to")] = ".",
+) -> None:
+    """Copy a recipe that ships into the working folder, with the files that it names, to be changed there."""
+    shipped = find_shipped()
+    if name is None:
+        for known, path in shipped.items():
+            say(f"{known:24}{first_comment(path)}", is_result=True)
+        return
+    wanted = name.removesuffix(".yaml")
+    if wanted not in shipped:
+        raise UsageError(f"no recipe {name!r} ships: use one of {', '.join(shipped)}")
+    for path in copy_shipped(shipped[wanted], Path(folder)):
+        say(str(path), is_result=True)
+
+
+def find_model(kind: str) -> Any:
+    """Returns the class of a kind's options. Raises `UsageError`."""
+    if kind not in MODELS:
+        raise UsageError(f"no recipe is of the kind {kind!r}: use one of {', '.join(MODELS)}")
+    module, _, name = MODELS[kind].partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def load(path: str, overrides: list[str] | None) -> Any:
+    """Returns a recipe's options, by the kind that it names, with overrides applied. Raises `UsageError`."""
+    values = read_recipe(path)
+    for override in overrides or ():
+        apply_override(values, override)
+    if "kind" not in values:
+        raise UsageError(f"recipe {path} names no kind: add `kind: KIND`, one of {', '.join(MODELS)}")
+    model: type[BaseModel] = find_model(str(values.pop("kind")))
+    return validated(model, values, path)
+
+
+def find_shipped() -> dict[str, Path]:
+    """Returns the recipes that ship, by name: the path in their folder without its ending."""
+    return {str(path.relative_to(SHIPPED).with_suffix("")): path for path in sorted(SHIPPED.rglob("*.yaml"))}
+
+
+def first_comment(path: Path) -> str:
+    """Returns the first line of a recipe, which says what it is."""
+    return path.read_text().partition("\n")[0].lstrip("# ")
+
+
+def copy_shipped(path: Path, target: Path) -> list[Path]:
+    """Copies a recipe and the folder of its name, if it has one, with the files that it needs. Returns the new files.
+
+    Raises `UsageError` where one of them is there already: it may have been changed.
+    """
+    sources = [path, *sorted(path.with_suffix("").rglob("*.json"))]
+    copies = [target / source.relative_to(path.parent) for source in sources]
+    for copy in copies:
+        if copy.exists():
+            raise UsageError(f"{copy} is there already: remove it, or pass another --output")
+    try:
+        for source, copy in zip(sources, copies, strict=True):
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, copy)
+    except OSError as error:
+        raise ShardloomError(f"cannot write to {target}: {error.strerror}") from None
+    return copies

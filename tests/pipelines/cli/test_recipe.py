@@ -1,0 +1,70 @@
+"""What a recipe may say, what one says, and a copy of one that ships."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from pipelines.cli.app import app
+from pipelines.cli.recipe import MODELS
+from schemas.errors import UsageError
+from tests.conftest import REPOSITORY
+
+SHIPPED = sorted(path for path in (REPOSITORY / "recipes").rglob("*.yaml"))
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["recipe", *arguments])
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_schema_names_every_option(kind: str) -> None:
+    found = json.loads(call("schema", kind).stdout)
+    assert found["additionalProperties"] is (kind == "render"), "a family of captions has options of its own"
+    assert {"run"} <= found["properties"].keys()
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_recipe_that_ships_is_valid_and_shown_whole(path: Path, tmp_path: Path) -> None:
+    kind = yaml.safe_load(path.read_text())["kind"]
+    given = ["input=x/*"] if kind in ("annotate", "download") else []  # which name none
+    assert call("check", str(path), *given).stdout == f"{path}: a valid recipe of the kind {kind}\n"
+    (tmp_path / "shown.yaml").write_text(call("show", str(path), *given).stdout)
+    assert call("show", str(tmp_path / "shown.yaml")).stdout == (tmp_path / "shown.yaml").read_text()
+    assert yaml.safe_load((tmp_path / "shown.yaml").read_text())["run"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("kind: mix\nweigths: {}\n", "unknown key weigths"),
+        ("kind: mixture\n", "no recipe is of the kind 'mixture': use one of select, .*, train"),
+        ("weights: {}\n", "names no kind: add `kind: KIND`, one of select, .*, train"),
+        ("[]", "is no mapping"),
+        ("kind: download\nimage_size: big\n", "image_size: .*, not 'big'"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=message):
+        CliRunner().invoke(app, ["recipe", "check", str(path)], catch_exceptions=False, standalone_mode=False)
+
+
+def test_a_recipe_that_ships_is_copied_with_what_it_names(tmp_path: Path) -> None:
+    listed = [line.split()[0] for line in call("copy").stdout.splitlines()]
+    assert listed == [str(path.relative_to(REPOSITORY / "recipes").with_suffix("")) for path in SHIPPED]
+    done = call("copy", "train/tiny", "--output", str(tmp_path / "new"))
+    assert done.stdout.split() == [f"{tmp_path}/new/tiny.yaml", f"{tmp_path}/new/tiny/tokenizer.json"]
+    assert (tmp_path / "new/tiny.yaml").read_bytes() == (REPOSITORY / "recipes/train/tiny.yaml").read_bytes()
+    with pytest.raises(UsageError, match=r"tiny\.yaml is there already: remove it, or pass another --output"):
+        CliRunner().invoke(
+            app,
+            ["recipe", "copy", "train/tiny", "-o", str(tmp_path / "new")],
+            catch_exceptions=False,
+            standalone_mode=False,
+        )
+    with pytest.raises(UsageError, match=r"no recipe '\.\./\.\./etc/passwd' ships: use one of annotate, .*"):
+        CliRunner().invoke(app, ["recipe", "copy", "../../etc/passwd"], catch_exceptions=False, standalone_mode=False)
