@@ -24,13 +24,13 @@ from curation.cpu_limit import end_process_after
 from curation.images.decode import DecodeLimits
 from pipelines.cluster.attempts import Range
 
-WORK_SHARE = 0.7  # of `stall_seconds`, which end the run: the seconds that a batch may take
-DECODE_SHARE = 1.25  # of `max_seconds`, where decoding raises if it can: CPU seconds until the kernel kills
-FIRST_SHARE = 0.9  # of those CPU seconds: this watch acts first, because it knows the image
-LEAST_SHARE = 0.05  # of a core: decoding that uses less over the seconds of a batch waits in vain
-SLOW_SHARE = 0.2  # of the seconds that a batch may take: decoding one image for longer sends heartbeats
-LOOK_SHARE = 0.01  # of `stall_seconds`: the interval between two looks
-TELL_SECONDS = 10.0  # until the ledger must have answered
+WORK_SHARE = 0.7  # a batch may take this share of `stall_seconds`, after which the run would end
+DECODE_SHARE = 1.25  # the kernel ends the process at this share of `max_seconds`, where decoding raises if it can
+FIRST_SHARE = 0.9  # this watch ends it before, at this share of that bound, because it knows the image
+LEAST_SHARE = 0.05  # decoding that gets a smaller share of a core, for as long as a batch may take, waits in vain
+SLOW_SHARE = 0.2  # decoding one image sends heartbeats from this share of a batch's time on
+LOOK_SHARE = 0.01  # the watch looks once in this share of `stall_seconds`
+TELL_SECONDS = 10.0  # within which the ledger must answer
 
 
 @dataclass(frozen=True, slots=True)

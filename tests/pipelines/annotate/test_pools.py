@@ -198,7 +198,7 @@ def test_what_fits() -> None:
 
 
 NOTHING = "but there is capacity for 0"
-PAIR = "the cluster has 1 x (4 CPUs, 2 GPUs) and 1 x (2 CPUs, 0 GPUs), of which 1 CPU is for reading"
+PAIR = "the cluster has 1 x (4 CPUs, 2 GPUs) and 1 x (2 CPUs, 0 GPUs), 1 CPU of it for reading"
 
 
 def test_what_does_not_fit_is_named() -> None:
@@ -212,11 +212,11 @@ def test_what_does_not_fit_is_named() -> None:
     )
     assert lacking([ask("boxes", 1, 1, 2)], [Node(4.0, 1), Node(4.0, 1)]) == (
         f"stage boxes asks for 1 workers of 1 CPUs and 2 GPUs, {NOTHING}; "
-        "the cluster has 2 x (4 CPUs, 1 GPUs), of which 1 CPU is for reading"
+        "the cluster has 2 x (4 CPUs, 1 GPUs), 1 CPU of it for reading"
     )
     assert lacking([ask("ocr", 3, 1), ask("boxes", 1, 1)], [Node(8.0), Node(2.0, 0, frozenset({"ocr"}))]) == (
         "stage ocr asks for 3 workers of 1 CPUs and 0 GPUs, but there is capacity for 2; "
-        "the cluster has 1 x (8 CPUs, 0 GPUs) and 1 x (2 CPUs, 0 GPUs, for ocr), of which 1 CPU is for reading"
+        "the cluster has 1 x (8 CPUs, 0 GPUs) and 1 x (2 CPUs, 0 GPUs, for ocr), 1 CPU of it for reading"
     )
 
 
@@ -224,7 +224,7 @@ def test_reading_needs_a_core_on_whatever_nodes() -> None:
     assert lacking([ask("ocr", 2, 1.5)], [Node(2.0), Node(2.0)]) is None
     assert lacking([ask("ocr", 2, 1.6)], [Node(2.0), Node(2.0)]) == (
         "stage ocr asks for 2 workers of 1.6 CPUs and 0 GPUs, but there is capacity for 1; "
-        "the cluster has 2 x (2 CPUs, 0 GPUs), of which 1 CPU is for reading"
+        "the cluster has 2 x (2 CPUs, 0 GPUs), 1 CPU of it for reading"
     )
     assert str(lacking([], [Node(0.5)])).startswith(f"stage read asks for 1 workers of 1 CPUs and 0 GPUs, {NOTHING}")
 
@@ -234,7 +234,7 @@ def test_workers_are_spread() -> None:
     four = [Node(16.0, 1)] * 4
     assert lacking([ask("ocr", 4, 1, 0.25), ask("boxes", 3, 1, 1)], four) == (
         f"stage boxes asks for 3 workers of 1 CPUs and 1 GPUs, {NOTHING}; "
-        "the cluster has 4 x (16 CPUs, 1 GPUs), of which 1 CPU is for reading"
+        "the cluster has 4 x (16 CPUs, 1 GPUs), 1 CPU of it for reading"
     )
     groups = [Node(16.0, 1, frozenset({"ocr"})), *[Node(16.0, 1, frozenset({"boxes"}))] * 3]
     assert lacking([ask("ocr", 4, 1, 0.25), ask("boxes", 3, 1, 1)], groups) is None

@@ -164,7 +164,7 @@ def test_no_node_is_left_for_a_pool(images: str, undisturbed: dict[str, str], th
     assert process.returncode == 1
     lacks = (
         "stage ocr asks for 4 workers of 0.25 CPUs and 0.5 GPUs, but there is capacity for 0; "
-        "the cluster has 1 x (3 CPUs, 0 GPUs, for boxes), of which 1 CPU is for reading"
+        "the cluster has 1 x (3 CPUs, 0 GPUs, for boxes), 1 CPU of it for reading"
     )
     where = (
         r"stage ocr (has been working on shard-chunk 0000000\d/\d, samples 0 to 3|starts none of its \d+ queued chunks)"
