@@ -125,7 +125,7 @@ def note(snapshot: Snapshot, stall_seconds: float) -> str:
 
 
 def halt(snapshot: Snapshot, idle: float, lacks: str | None) -> str:
-    """Explains what a stalled run waits for. `lacks` is what its cluster has lost, as of `_lacks`."""
+    """Explains what a stalled run waits for. `lacks` is what its cluster has lost, from `_lacks`."""
     where = _where(snapshot) + (f"; {lacks}" if lacks else "")
     return f"no progress for {idle:.0f} s: {where}; what is done is kept; the same command resumes the run"
 

@@ -1,4 +1,4 @@
-"""Runs a pure function over units of work as Ray tasks, and tells slow work from work that never started."""
+"""Runs a pure function over units of work as Ray tasks, and distinguishes slow work from unstarted work."""
 
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence

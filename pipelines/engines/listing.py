@@ -45,7 +45,7 @@ class ListedEngine:
 
 
 def list_engines(weights: Mapping[str, str]) -> list[ListedEngine]:
-    """Returns all engines. Checks those of a kind in `weights` with that folder. Raises `UsageError` for other kinds."""
+    """Returns all engines. Checks those of a kind in `weights` with its folder. Raises `UsageError` for other kinds."""
     if unknown := sorted(set(weights) - set(KINDS)):
         raise UsageError(f"--weights: there is no {unknown[0]!r}: use one of {', '.join(KINDS)}")
     listed = []

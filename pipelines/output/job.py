@@ -95,9 +95,9 @@ class Job(ABC, Generic[U]):
         return unit.name in context.done
 
     def leftovers(self, context: Context, unit: U) -> list[str]:
-        """Returns the names of an unfinished unit's committed outputs, the first output last.
+        """Returns the names of an unfinished unit's committed outputs, the first output first.
 
-        `run_job` removes them in this order, because the unit is made again as a whole.
+        `run_job` removes them in this order. The unit is made again as a whole, and its first output committed last.
         """
         return []
 

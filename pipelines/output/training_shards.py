@@ -65,7 +65,7 @@ class ShardWriter:
 
     output: Folder
     format: ShardFormat
-    is_captions: bool  # else documents; said here, because a shard without samples needs a schema too
+    is_captions: bool  # else documents: a shard without samples needs a schema too
     tokenizer: EngineFingerprint | None  # that counted the index's tokens; None where they are not counted
 
     def write(self, name: str, samples: Iterable[Sample]) -> Written:
