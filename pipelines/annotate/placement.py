@@ -27,7 +27,7 @@ from pipelines.environments.python import interpreter_of, mark_of
 from pipelines.recipes.annotate import AnnotateRecipe, PoolName
 from schemas.errors import UsageError
 
-KEPT_SECONDS = 30 * 86_400  # a cluster keeps the uploaded packages: longer than runs take; Ray allows up to 49 days
+KEPT_SECONDS = 30 * 86_400  # how long a cluster keeps uploaded packages: longer than any run; Ray allows 49 days
 
 # Shardloom's packages, uploaded at each start, without the files that no engine in another environment loads.
 _OURS = [str(Path(package.__path__[0])) for package in (schemas, curation, pipelines)]
