@@ -1,13 +1,13 @@
-"""How work runs at scale: recipes, units of work, Ray Data graphs, sinks, the command line."""
+"""Runs work at scale: recipes, units of work, Ray Data graphs, sinks and the command line."""
 
 import runpy
 from pathlib import Path
 
-# By its path, and before all else: the working folder may have a `schemas` of its own.
+# Loaded by its path and first, because the working folder may hold another package named `schemas`.
 runpy.run_path(str(Path(__file__).parents[1] / "schemas" / "own_packages.py"))["check_imports"]()
 
 from pipelines.cluster.ray_internals import never_start_unasked  # noqa: E402
 
 never_start_unasked()
 
-GRAPH_THREAD = "graph"  # the thread that waits for Ray Data: alive after a run only if that run came to a halt
+GRAPH_THREAD = "graph"  # names the thread that waits for Ray Data; it outlives a run only if that run stalled

@@ -1,4 +1,4 @@
-"""Annotates image shards: text, tags and boxes in one pass over the images."""
+"""Annotates image shards with text, tags, boxes and captions, in one pass over the images."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -7,7 +7,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """Imports `annotate` when it is asked for: each process of a worker imports this folder, and needs half of it."""
+    """Imports `annotate` on first use: every worker process imports this package and needs only half of it."""
     if name != "annotate":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from pipelines.annotate.run import annotate

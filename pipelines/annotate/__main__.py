@@ -1,4 +1,4 @@
-"""`python -m pipelines.annotate`, as Ray jobs are submitted."""
+"""Runs `python -m pipelines.annotate`, the form in which a Ray job is submitted."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The unit of work: a chunk is a run of consecutive samples of one shard, cut the same way always."""
+"""Cuts a shard into chunks, the unit of work: consecutive samples of one shard, always cut at the same places."""
 
 import hashlib
 import json
@@ -17,10 +17,10 @@ from schemas.tar.header import BLOCK
 from schemas.tar.reader import TarReader, TarSample
 
 READ = "read"
-"""The stage of verdicts that are found while a shard is read."""
+"""The stage of a verdict that the reader of shards gives."""
 
 VERDICT_COLUMNS = [pa.field("stage", pa.string()), pa.field("reason", pa.string()), pa.field("detail", pa.string())]
-"""Null while a sample is good; else where and why it was left out."""
+"""The verdict on a sample: null while it is good, else the stage that left it out, the reason and the detail."""
 
 SAMPLES = pa.schema(
     [
@@ -28,17 +28,17 @@ SAMPLES = pa.schema(
         pa.field("uid", pa.string()),
         pa.field("url", pa.string()),
         pa.field("caption", pa.string(), nullable=False),
-        pa.field("sha256", pa.string(), nullable=False),  # of the image's bytes; empty when there is none
+        pa.field("sha256", pa.string(), nullable=False),  # of the image's bytes, as hex; empty without an image
         pa.field("image", pa.large_binary()),
         *VERDICT_COLUMNS,
         FAILURES,
     ]
 )
-"""A chunk as the reader hands it on. Pools add columns, and take away those that no later pool needs."""
+"""The schema of a chunk as the reader forwards it. Pools add columns and drop those that no later pool needs."""
 
 
 ANY_SIZE = DecodeLimits(max_pixels=178_956_970)
-"""The most that any recipe may allow, so that cuts don't depend on it; an image over it is never decoded."""
+"""The largest limit that a recipe may set, so that cuts don't depend on the recipe. Larger images are never decoded."""
 
 
 _EMPTY: dict[str, Any] = {"caption": "", "sha256": "", FAILURES.name: []}
@@ -46,20 +46,20 @@ _EMPTY: dict[str, Any] = {"caption": "", "sha256": "", FAILURES.name: []}
 
 @dataclass(frozen=True, slots=True)
 class ChunkSample:
-    """A sample as its shard has it, with what its .json says: that is parsed once."""
+    """Holds a sample of a shard, with its `.json` already parsed."""
 
     tar: TarSample
-    row: dict[str, Any]  # of `SAMPLES`, but for the hash of the image
-    pixels: int  # of the image, by its header; none where there is no image that could be decoded
+    row: dict[str, Any]  # a row of `SAMPLES`, without the image's hash
+    pixels: int  # width times height by the image's header; 0 without a decodable image
 
     @property
     def key(self) -> str:
-        """The sample's key in its shard."""
+        """Returns the sample's key in its shard."""
         return self.tar.key
 
 
 def chunk_sample(sample: TarSample) -> ChunkSample:
-    """Reads what a chunk needs of a sample; one that can't be used gets its verdict, and no image."""
+    """Reads what a chunk needs of a sample. An unusable sample gets a verdict and no image."""
     try:
         found = read_sample(sample)
     except Rejected as fault:
@@ -72,7 +72,10 @@ def chunk_sample(sample: TarSample) -> ChunkSample:
 
 
 def cut(reader: TarReader, options: ChunkOptions) -> Iterator[list[ChunkSample]]:
-    """The samples of a shard in chunks: a chunk ends before the sample that would go over one of the limits."""
+    """Yields the chunks of a shard. A chunk ends before the sample that would exceed a limit.
+
+    `options` limits samples, bytes of the members and decoded pixels. A sample over a limit alone is a chunk by itself.
+    """
     chunk: list[ChunkSample] = []
     size = pixels = 0
     for sample in map(chunk_sample, reader):
@@ -87,17 +90,17 @@ def cut(reader: TarReader, options: ChunkOptions) -> Iterator[list[ChunkSample]]
 
 
 def size_of(sample: TarSample) -> int:
-    """Bytes of the sample's members."""
+    """Returns the bytes of the sample's members."""
     return sum(len(member.data) for member in sample.members.values())
 
 
 def tar_size_of(sample: TarSample) -> int:
-    """Bytes that the sample takes of its tar: a header for each member, and its data in whole blocks."""
+    """Returns the bytes that the sample takes in its tar: a header a member, and the data padded to whole blocks."""
     return sum(BLOCK + -(-len(member.data) // BLOCK) * BLOCK for member in sample.members.values())
 
 
 def pixels_of(image: bytes) -> int:
-    """Pixels of an image, by its header; none where it could not be decoded."""
+    """Returns width times height of an image, by its header; 0 where it could not be decoded."""
     try:
         width, height = image_size(image, ANY_SIZE)
     except (Rejected, MemoryError):
@@ -106,7 +109,7 @@ def pixels_of(image: bytes) -> int:
 
 
 def digest_of(samples: Sequence[ChunkSample]) -> str:
-    """Hash over keys, members and faults: what the result of a chunk depends on."""
+    """Returns a SHA-256, as hex, over keys, members and faults: all that a chunk's result depends on."""
     digest = hashlib.sha256()
     for sample in (one.tar for one in samples):
         sizes = {extension: len(member.data) for extension, member in sample.members.items()}
@@ -117,7 +120,7 @@ def digest_of(samples: Sequence[ChunkSample]) -> str:
 
 
 def samples_table(samples: Sequence[ChunkSample]) -> pa.Table:
-    """The samples as Arrow rows, those that can't be used with their verdict and without an image."""
+    """Returns the samples as a table of `SAMPLES`. Unusable ones have a verdict and no image."""
     return pa.Table.from_pylist([_hashed(sample.row) for sample in samples], schema=SAMPLES)
 
 

@@ -1,4 +1,4 @@
-"""Joins the parts of each shard when all its chunks are done, and commits it."""
+"""Joins the parts of each shard once all its chunks are done, and commits the shard."""
 
 import time
 
@@ -15,7 +15,7 @@ from schemas.storage.retries import untold
 
 
 class Committer:
-    """Takes the graph's results in whatever order they come and commits each shard when its chunks are all there."""
+    """Takes the graph's results in any order and commits each shard once all its chunks are written."""
 
     def __init__(self, recipe: AnnotateRecipe, output: Folder, commits: Commits) -> None:
         self.recipe, self.output, self.commits = recipe, output, commits
@@ -25,7 +25,10 @@ class Committer:
         self.committed: set[str] = set()
 
     def take(self, message: Message) -> None:
-        """One result of the graph."""
+        """Takes one result of the graph, and commits its shard if that is complete.
+
+        Raises `ShardloomError` for a `Failure`, and where an engine fails on more than `max_engine_errors` of the rows.
+        """
         match message:
             case Failure():
                 raise message.error()
@@ -35,7 +38,7 @@ class Committer:
             case ShardEnd(shard=shard):
                 self.ends[shard] = message
             case Chunk():
-                raise AssertionError("the graph's last stage hands on no chunks")
+                raise AssertionError("the graph's last stage forwards no chunks")
         end = self.ends.get(shard)
         if end is not None and len(self.chunks.get(shard, ())) == len(end.digests):
             started = time.monotonic()
@@ -49,10 +52,10 @@ class Committer:
         self.commits.times.resent += message.resent + untold()
 
     def check_complete(self, shards: list[InputShard]) -> None:
-        """Raises when the graph has ended and a shard is not committed: nothing may be lost in silence."""
+        """Raises `ShardloomError` when the graph has ended and a shard is not committed: no loss may be silent."""
         if missing := [shard.name for shard in shards if shard.name not in self.committed]:
             raise ShardloomError(
-                f"the run ended without {len(missing)} shards ({', '.join(missing[:5])}): run it again"
+                f"the run ended without committing {len(missing)} shards ({', '.join(missing[:5])}): run it again"
             )
 
     def _count(self, written: Written) -> None:

@@ -1,4 +1,4 @@
-"""The graph of a run: what Ray Data carries out, from image shards to the parts of their annotations."""
+"""Builds and runs the Ray Data graph of an annotation run, from image shards to the parts of their annotations."""
 
 import contextlib
 from collections.abc import Iterator
@@ -34,11 +34,11 @@ from pipelines.terminal.progress import Progress
 from schemas.output_set.layout import PARTS
 from schemas.terminal import say
 
-WORKERS_PER_READER = 8  # one reader feeds that many OCR workers many times over; more only opens more shards at once
+WORKERS_PER_READER = 8  # a reader is many times faster than 8 OCR workers; more readers would only open more shards
 
 
 class GraphRun:
-    """One run of the graph over the shards that are not committed."""
+    """Runs the graph once, over the shards that are not committed."""
 
     def __init__(self, recipe: AnnotateRecipe, context: Context, shards: list[InputShard], reuse: Reuse | None) -> None:
         self.recipe, self.output, self.shards, self.reuse = recipe, context.output, shards, reuse
@@ -54,7 +54,7 @@ class GraphRun:
         self.preparation = Preparation(recipe, self.pools, self.placements)
 
     def carry_out(self, commits: Commits) -> None:
-        """Runs the graph and commits each shard as soon as all its chunks are there."""
+        """Runs the graph and commits each shard as soon as all its chunks are written."""
         progress, times = commits.progress, commits.times
         self.preparation.wait(progress)
         committer = Committer(self.recipe, self.output, commits)
@@ -85,18 +85,18 @@ class GraphRun:
         committer.check_complete(self.shards)
 
     def tell(self, snapshot: Snapshot, progress: Progress, times: RunTimes) -> None:
-        """Tells Prometheus how the run stands."""
+        """Exports the state of the run to Prometheus, if the run has an exporter."""
         if self.exporter is not None:
             tell_run(self.exporter, snapshot, times)
             self.exporter.tell(SHARDS_LEFT, len(self.shards) - times.shards)
             self.exporter.tell(BYTES_LEFT, progress.total - progress.done)
 
     def rows(self) -> Iterator[pa.Table]:
-        """The graph's results as they come."""
+        """Yields the graph's results as they arrive, one row a table."""
         return iterate_blocks(self.graph())
 
     def graph(self) -> ray.data.Dataset:
-        """The graph. A chunk is one row, and a block is one row: `target_max_block_size` of one byte keeps it so."""
+        """Builds the graph. A chunk is one row, and a `target_max_block_size` of one byte makes each row one block."""
         set_up_ray_data()
         batches = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
         reader = ShardReader(self.recipe, self.output, self.parts, self.reuse)
@@ -125,21 +125,24 @@ class GraphRun:
 
 
 def started_pools(recipe: AnnotateRecipe, runner: Runner, reuse: Reuse | None) -> list[Pool]:
-    """The pools, on a cluster that has room for them."""
+    """Plans the pools and connects to a cluster. Raises `UsageError` where the cluster lacks capacity for them."""
     reused = reuse.kinds if reuse else []
-    if recipe.run.recycle_images:  # or Ray calls every worker that is replaced a failed task; of deaths it tells still
+    if recipe.run.recycle_images:  # else Ray logs each replaced worker as a failed task; it still logs deaths
         silence_retried_errors()
     pools = plan_pools(recipe, runner, reused)
     cpus = sum(pool.request.max_workers * pool.request.cpus for pool in pools)
     runner.connect(store_bytes(recipe, pools), cpus)
     runner.check([pool.request for pool in pools])
     if (gpus := ray.cluster_resources().get("GPU", 0)) and not any(pool.request.gpus for pool in pools):
-        say(f"{gpus:g} GPUs are here and no pool asks for one: see run.resources")
+        say(f"{gpus:g} GPUs are available and no pool asks for one: see run.resources")
     return pools
 
 
 def store_bytes(recipe: AnnotateRecipe, pools: list[Pool]) -> int:
-    """What chunks on their way may take of a laptop's memory: each worker holds one, and has the next at hand."""
+    """Returns the bytes that the object store of a local cluster needs for chunks between pools.
+
+    Each worker holds the chunk that it works on and the next one.
+    """
     held = 4 + 2 * sum(pool.request.max_workers for pool in pools)
     pixels = 3 * recipe.chunk.pixels if any(pool.keeps_pixels for pool in pools) else 0
     return max(1 << 30, held * (recipe.chunk.bytes + pixels))

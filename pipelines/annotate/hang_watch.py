@@ -1,12 +1,12 @@
-"""Ends a worker whose work on a sample never comes back, so that the sample is found as one that kills is.
+"""Ends a worker that hangs on a sample, so that the sample is found in the same way as a poison sample.
 
-A thread of the worker looks at what is at work. Decoding is bounded by CPU seconds, an engine's batch by seconds on the
-clock. It says to the run's ledger which samples these were and then kills its own process, for native code can't be
-interrupted: another worker takes up the chunk, leaves out the image whose decoding had no end, or halves the batch in
-which an engine hung until one sample stands alone.
+A thread of the worker watches the samples in progress. Decoding is bounded by CPU seconds, an engine's batch by wall
+time. The thread reports the samples to the run's ledger and then kills its own process, because native code can't be
+interrupted. Another worker restarts the chunk: it leaves out the image whose decoding hung, or halves the batch on
+which an engine hung, until one sample stands alone.
 
-Code that keeps Python's lock for itself stops this thread as well. While an image is decoded the kernel's timer ends
-the process then (`curation.cpu_limit`); in an engine the run ends, as it does where one hangs at every image.
+Code that never releases the GIL stops this thread as well. While an image is decoded, the kernel's timer then ends the
+process (`curation.cpu_limit`). In an engine the run ends, as it does where an engine hangs on every image.
 """
 
 import contextlib
@@ -24,29 +24,29 @@ from curation.cpu_limit import end_process_after
 from curation.images.decode import DecodeLimits
 from pipelines.cluster.attempts import Range
 
-WORK_SHARE = 0.7  # of the time without progress that ends a run: seconds that a batch may take
-DECODE_SHARE = 1.25  # of the CPU seconds after which decoding an image raises, if it can: then the process ends
-FIRST_SHARE = 0.9  # of those: then this watch ends it, which knows the image
-LEAST_SHARE = 0.05  # of a core: decoding that gets less for so long waits for something that never comes
-SLOW_SHARE = 0.2  # of the seconds that a batch may take: from then on decoding one image gives signs of life
-LOOK_SHARE = 0.01  # of the time without progress: from look to look
-TELL_SECONDS = 10.0  # for the ledger to answer
+WORK_SHARE = 0.7  # a batch may take this share of `stall_seconds`, after which the run would end
+DECODE_SHARE = 1.25  # the kernel ends the process at this share of `max_seconds`, where decoding raises if it can
+FIRST_SHARE = 0.9  # this watch ends it before, at this share of that bound, because it knows the image
+LEAST_SHARE = 0.05  # decoding that gets a smaller share of a core, for as long as a batch may take, waits in vain
+SLOW_SHARE = 0.2  # decoding one image sends heartbeats from this share of a batch's time on
+LOOK_SHARE = 0.01  # the watch looks once in this share of `stall_seconds`
+TELL_SECONDS = 10.0  # within which the ledger must answer
 
 
 @dataclass(frozen=True, slots=True)
 class AtWork:
-    """What the worker is doing."""
+    """Describes what the worker is doing."""
 
     chunk: str
     samples: Range
     is_decoding: bool
     since: float
-    cpu_clock: int  # of the thread that works
+    cpu_clock: int  # the clock of the working thread
     cpu_since: float
 
 
 class HangWatch:
-    """Watches one worker of a stage."""
+    """Watches one worker of a stage. `patience` is the run's `stall_seconds`."""
 
     def __init__(self, ledger: ray.actor.ActorHandle, stage: str, patience: float, limits: DecodeLimits) -> None:
         self.ledger, self.stage = ledger, stage
@@ -56,13 +56,13 @@ class HangWatch:
         self._at_work: AtWork | None = None
 
     def start(self) -> None:
-        """Begins to watch, in a thread that ends with the process."""
+        """Starts the watching thread, which ends with the process."""
         end_process_after(self.decode_seconds)
         threading.Thread(target=self._watch, daemon=True, name="hang-watch").start()
 
     @contextlib.contextmanager
     def at_work(self, chunk: str, samples: Range, is_decoding: bool = False) -> Iterator[None]:
-        """While these samples are at work: one alone where it is decoded."""
+        """Marks these samples as in progress inside a `with` block: a single sample where it is decoded."""
         clock = time.pthread_getcpuclockid(threading.get_ident())
         self._at_work = AtWork(chunk, samples, is_decoding, time.monotonic(), clock, time.clock_gettime(clock))
         try:
@@ -71,7 +71,7 @@ class HangWatch:
             self._at_work = None
 
     def is_hung(self, found: AtWork) -> bool:
-        """Says whether this takes too long. Decoding that gets little of a busy core does not: it needs CPU time."""
+        """Returns whether this takes too long. Decoding on a busy core does not: its limit is CPU time."""
         seconds = time.monotonic() - found.since
         if not found.is_decoding:
             return seconds > self.work_seconds
@@ -89,10 +89,13 @@ class HangWatch:
                 if self._may_end(found) and self._at_work is found:
                     os.kill(os.getpid(), signal.SIGKILL)
             elif found.is_decoding and time.monotonic() - found.since > SLOW_SHARE * self.work_seconds:
-                self.ledger.alive.remote()  # so that the run doesn't end before the bound is reached
+                self.ledger.alive.remote()  # a heartbeat, so that the run does not stall before the bound is reached
 
     def _may_end(self, found: AtWork) -> bool:
-        """Asks the ledger, which says no where it wouldn't help. Then it is asked again: others may get on."""
+        """Asks the ledger whether to end this process. It refuses where that would not help.
+
+        The next look asks again, because other workers may have made progress.
+        """
         answer: Any = self.ledger.hang.remote(self.stage, found.chunk, found.samples, found.is_decoding)
         with contextlib.suppress(ray.exceptions.RayError):
             return bool(ray.get(answer, timeout=TELL_SECONDS))

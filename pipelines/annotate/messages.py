@@ -1,8 +1,8 @@
-"""What travels through the graph, each as ONE row of Ray Data.
+"""Defines the messages of the graph and encodes each as ONE row of Ray Data.
 
-Ray Data splits and merges blocks by rows and bytes as it sees fit; a single row it can do neither to, so one chunk
-stays one block from reader to sink. Its samples are an Arrow stream in a binary column, whose size Ray's memory
-accounting knows (object columns it doesn't: they look empty to it).
+Ray Data splits and merges blocks by rows and bytes. It can't split a single row, so one chunk stays one block from
+reader to sink. Its samples are an Arrow IPC stream in a binary column, because Ray's memory accounting knows the size
+of a binary column; an object column looks empty to it.
 """
 
 import json
@@ -17,41 +17,41 @@ ROW = pa.schema([pa.field("message", pa.string(), nullable=False), pa.field("sam
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Samples to work on, with what has become of them so far."""
+    """Holds samples to work on and what the pools have added to them so far."""
 
     shard: str
     index: int
-    digest: str  # of the samples' bytes: a part is valid for these and no others
-    size: int  # bytes of the samples: what progress is measured in
-    table: pa.Table | None = None  # always set, but for the moment in which it is encoded
+    digest: str  # of the samples' bytes: a part is valid for these samples only
+    size: int  # bytes of the samples in their tar, the unit of progress
+    table: pa.Table | None = None  # None only while the message is encoded
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A chunk whose part is in place."""
+    """Reports a chunk whose part is written."""
 
     shard: str
     index: int
     size: int
-    rows: int = 0  # worked on in this run: none when the part was there already
-    reasons: dict[str, int] = field(default_factory=dict)  # for leaving rows out -> rows
+    rows: int = 0  # worked on in this run; 0 when the part already existed
+    reasons: dict[str, int] = field(default_factory=dict)  # reason for leaving rows out -> rows
     engine_errors: dict[str, int] = field(default_factory=dict)  # engine -> images that it failed on
-    resent: int = 0  # requests to the object store that were sent again since this worker said so last
+    resent: int = 0  # retries of requests to the object store since this worker's last message
 
 
 @dataclass(frozen=True, slots=True)
 class ShardEnd:
-    """What is known of a shard once it has been read to its end."""
+    """Reports what the reader knows of a shard at its end."""
 
     shard: str
     path: str
     size: int
     sha256: str
-    digests: list[str]  # of its chunks, in order
+    digests: list[str]  # of its chunks, in their order
     samples: int
     damage: list[str] = field(default_factory=list)
-    resent: int = 0  # as of `Written`
-    hidden: int = 0  # files of other programs in the tar, which were passed over
+    resent: int = 0  # as in `Written`
+    hidden: int = 0  # hidden files in the tar, which the reader skipped
 
 
 Message = Chunk | Written | ShardEnd | Failure
@@ -60,7 +60,7 @@ _KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in (Chunk, Writ
 
 
 def to_row(message: Message) -> pa.Table:
-    """The message as a block of one row."""
+    """Encodes a message as a block of one row of `ROW`."""
     samples = pa.nulls(1, pa.large_binary())
     if isinstance(message, Chunk) and message.table is not None:
         sink = pa.BufferOutputStream()
@@ -75,7 +75,7 @@ def to_row(message: Message) -> pa.Table:
 
 
 def from_row(row: pa.Table) -> Message:
-    """The message in a block; a chunk's table shares the block's memory."""
+    """Decodes the message in a block. A chunk's table shares the block's memory."""
     assert row.num_rows == 1, "a message is one row is one block"
     kind, fields = json.loads(row["message"][0].as_py())
     message = _KINDS[kind](**fields)

@@ -1,4 +1,4 @@
-"""What an annotation run tells Prometheus."""
+"""Exports the metrics of an annotation run to Prometheus."""
 
 from pipelines.cluster.ledger import Snapshot
 from pipelines.cluster.prometheus import BYTES, COUNTS, ENGINE_ERRORS, RESENT, ROWS, SHARDS, STATES, Exporter
@@ -6,7 +6,7 @@ from pipelines.output.totals import RunTimes
 
 
 def tell_run(exporter: Exporter, snapshot: Snapshot, times: RunTimes) -> None:
-    """Tells all that is known of a run, but for what is left to do."""
+    """Exports all counters and gauges of a run, except the shards and bytes that are left."""
     for stage, counts in snapshot.stages.items():
         for name, metric in COUNTS.items():
             exporter.tell(metric, getattr(counts, name), stage)

@@ -1,4 +1,4 @@
-"""What a pool makes of each sample of a chunk, and the chunk's table with that added."""
+"""Holds a pool's outcome for each sample of a chunk and adds the outcomes to the chunk's table."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,26 +15,26 @@ from schemas.records.quarantine import Reason, Rejected
 
 ENGINE_KINDS = get_args(EngineKind)
 PIXELS = pa.field("pixels", pa.large_binary())
-"""Height x width x 3 bytes of a decoded image, on its way from pool to pool."""
+"""The column that carries a decoded image from pool to pool: height x width x 3 bytes, RGB, row by row."""
 
 SIZES = [pa.field("width", pa.int32(), nullable=False), pa.field("height", pa.int32(), nullable=False)]
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of one sample in one pool."""
+    """Holds the outcome of one sample in one pool."""
 
     pixels: RgbImage | None = None
     width: int = 0
     height: int = 0
-    value: list[Any] | None = None  # of the engine's column
-    fault: Rejected | None = None  # for which the sample is left out
-    stage: str = ""  # where it was found
-    failure: Rejected | None = None  # of the engine alone: the sample stays
+    value: list[Any] | None = None  # in the engine's column
+    fault: Rejected | None = None  # the reason to leave the sample out
+    stage: str = ""  # that found the fault
+    failure: Rejected | None = None  # of the engine only: the sample stays
 
 
 def with_decoded(table: pa.Table, outcomes: Sequence[Outcome], keep_pixels: bool) -> pa.Table:
-    """Sizes, and pixels if a later pool needs them, in place of the files' bytes."""
+    """Replaces the bytes of the image files by sizes and, with `keep_pixels`, by pixels. Takes the outcomes' pixels."""
     sizes = [[outcome.width for outcome in outcomes], [outcome.height for outcome in outcomes]]
     for field, values in zip(SIZES, sizes, strict=True):
         table = table.append_column(field, pa.array(values, field.type))
@@ -44,13 +44,13 @@ def with_decoded(table: pa.Table, outcomes: Sequence[Outcome], keep_pixels: bool
 
 
 def _taken(outcome: Outcome) -> bytes | None:
-    """The pixels as bytes; the array is let go, so that a chunk is held once and not twice."""
+    """Returns the pixels as bytes and drops the array, so that memory holds a chunk once and not twice."""
     pixels, outcome.pixels = outcome.pixels, None
     return None if pixels is None else pixels.tobytes()
 
 
 def with_values(table: pa.Table, outcomes: Sequence[Outcome], engine: str, column: pa.Field) -> pa.Table:
-    """The table with an engine's column, and with its failures if there are any."""
+    """Adds an engine's column to the table, and its failures if there are any."""
     table = table.append_column(column, pa.array([outcome.value for outcome in outcomes], column.type))
     if all(outcome.failure is None for outcome in outcomes):
         return table
@@ -58,13 +58,13 @@ def with_values(table: pa.Table, outcomes: Sequence[Outcome], engine: str, colum
     for held, outcome in zip(failures, outcomes, strict=True):
         if outcome.failure is not None:
             held.append(failure_to_arrow(engine, outcome.failure))
-            held.sort(key=lambda failure: ENGINE_KINDS.index(failure["engine"]))  # whichever pool came first
+            held.sort(key=lambda failure: ENGINE_KINDS.index(failure["engine"]))  # independent of the pools' order
     place = table.column_names.index(FAILURES.name)
     return table.set_column(place, FAILURES, pa.array(failures, FAILURES.type))
 
 
 def with_verdicts(table: pa.Table, outcomes: Sequence[Outcome]) -> pa.Table:
-    """The table with the verdicts on samples that are left out, if there are any."""
+    """Adds the verdicts on samples that are left out to the table, if there are any."""
     if all(outcome.fault is None for outcome in outcomes):
         return table
     verdicts = table.select([field.name for field in VERDICT_COLUMNS]).to_pylist()
@@ -78,12 +78,12 @@ def with_verdicts(table: pa.Table, outcomes: Sequence[Outcome]) -> pa.Table:
 
 
 def rows_by_reason(table: pa.Table) -> dict[str, int]:
-    """Rows of a finished chunk that are left out."""
+    """Returns how many rows of a finished chunk are left out, by reason."""
     return dict(Counter(filter(None, table["reason"].to_pylist())))
 
 
 def errors_by_engine(table: pa.Table) -> dict[str, int]:
-    """Images of a finished chunk that engines failed on, for whatever reason but the death of a worker."""
+    """Returns how many images of a finished chunk each engine failed on, apart from deaths of workers."""
     errors = Counter(
         failure["engine"]
         for failures in table[FAILURES.name].to_pylist()

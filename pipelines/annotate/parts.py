@@ -1,4 +1,4 @@
-"""Finished chunks that wait for their shard: one Parquet file each, and how they are joined."""
+"""Writes finished chunks as parts, one Parquet file each, and joins the parts of a shard into its outputs."""
 
 import io
 import json
@@ -25,12 +25,12 @@ ENGINE = "engine."  # prefix of the metadata keys that hold fingerprints
 
 
 def part_name(shard: str, index: int) -> str:
-    """A part's name is its chunk's."""
+    """Returns the file name of a chunk's part."""
     return f"{shard}-{index:06d}.parquet"
 
 
 def write_part(output: Folder, chunk: Chunk, recipe_sha256: str) -> None:
-    """Puts a finished chunk in place: good and bad rows in the order of the input; the commit separates them."""
+    """Writes a finished chunk: good and bad rows, in the order of the input. The commit separates them."""
     assert chunk.table is not None
     columns = [kind.column for kind in KINDS.values() if kind.name in chunk.table.column_names]
     wanted = pa.schema([*annotation_schema(columns), *VERDICT_COLUMNS])
@@ -43,7 +43,7 @@ def write_part(output: Folder, chunk: Chunk, recipe_sha256: str) -> None:
 
 
 def is_valid(output: Folder, name: str, digest: str, recipe_sha256: str) -> bool:
-    """Whether the part was made from these samples by this recipe, and is whole."""
+    """Returns whether the part is readable and was made from these samples by this recipe."""
     try:
         metadata = parquet_schema(io.BytesIO(output.read(f"{PARTS}/{name}")), name).metadata or {}
     except UnreadableParquet:
@@ -52,7 +52,7 @@ def is_valid(output: Folder, name: str, digest: str, recipe_sha256: str) -> bool
 
 
 def fingerprints_of(output: Folder, name: str) -> dict[str, EngineFingerprint]:
-    """The engines that made a part; none when the part can't be read."""
+    """Returns the fingerprints of the engines that made a part, by kind; empty when the part can't be read."""
     try:
         return _fingerprints(parquet_schema(io.BytesIO(output.read(f"{PARTS}/{name}")), name))
     except UnreadableParquet:
@@ -60,7 +60,10 @@ def fingerprints_of(output: Folder, name: str) -> dict[str, EngineFingerprint]:
 
 
 def join_parts(output: Folder, end: ShardEnd, recipe_sha256: str) -> Manifest:
-    """Joins a shard's parts into its outputs, in the order of the input; they count once the manifest is written."""
+    """Joins a shard's parts into its outputs, in the order of the input. They count once the manifest is written.
+
+    Raises `ShardloomError` when different engines made the parts.
+    """
     tables = [read_table(io.BytesIO(part)) for part in output.at_once(output.read, part_paths(end))]
     good = [table.filter(pc.is_null(table["reason"])).drop_columns(VERDICTS) for table in tables]
     bad = [table.filter(pc.is_valid(table["reason"])).select(QUARANTINE_SCHEMA.names) for table in tables]
@@ -88,27 +91,27 @@ def join_parts(output: Folder, end: ShardEnd, recipe_sha256: str) -> Manifest:
 
 
 def remove_parts(output: Folder, end: ShardEnd) -> None:
-    """Removes the parts of a shard that is committed."""
+    """Removes the parts of a committed shard."""
     output.at_once(output.remove, part_paths(end))
 
 
 def part_paths(end: ShardEnd) -> list[str]:
-    """A shard's parts, in the order of the input."""
+    """Returns the paths of a shard's parts, in the order of the input."""
     return [f"{PARTS}/{part_name(end.shard, index)}" for index in range(len(end.digests))]
 
 
 def check_engines_agree(output: Folder, shard: str, tables: list[pa.Table]) -> None:
-    """Raises when a shard's chunks were worked on by engines that are not the same, as on unlike machines."""
+    """Raises `ShardloomError` when different engines worked on a shard's chunks, as on unequal machines."""
     made_by = {json.dumps([print_.model_dump() for print_ in _fingerprints(table.schema).values()]) for table in tables}
     if len(made_by) > 1:
         raise ShardloomError(
-            f"{shard} was annotated by engines that differ ({' and '.join(sorted(made_by))[:600]}): give all workers "
+            f"{shard} was annotated by different engines ({' and '.join(sorted(made_by))[:600]}): give all workers "
             f"the same device, precision and versions, remove {output.path(PARTS)} and run it again"
         )
 
 
 def counts_of(tables: list[pa.Table]) -> dict[str, int]:
-    """What is worth adding up over all shards."""
+    """Returns the counts of a manifest: lines, tags, boxes, failures and empty captions, summed over the tables."""
     if not tables:
         return {}
     table = pa.concat_tables(tables)

@@ -1,12 +1,12 @@
-"""Where a pool's workers run: in which Python environment, and on which of the cluster's nodes.
+"""Decides where a pool's workers run: in which Python environment and on which nodes of the cluster.
 
-An engine whose packages can't be installed beside ours has an environment of its own, made by plain pip from pins
-(`pipelines/environments`) or found in a container's image; its workers are Ray's, run by that environment's Python
-(`runtime_env`'s `py_executable`). Our own packages go there with the run, as `py_modules`: they are the driver's,
-byte for byte, whatever is installed on the node.
+An engine whose packages conflict with Shardloom's has a separate environment, which plain pip makes from pins
+(`pipelines/environments`) or which a container's image holds. Ray starts its workers with that environment's Python
+(`runtime_env`'s `py_executable`). The run brings Shardloom's own packages there as `py_modules`: they are the driver's,
+byte for byte, and override what is installed on the node.
 
-Where a node offers the resource `shardloom-ocr` (or `-tags`, `-boxes`, `-decode`), that pool runs on such nodes only:
-so each engine has its group of nodes, with the image and the GPUs that it wants.
+Where a node offers the resource `shardloom-ocr` (or `-tags`, `-boxes`, `-decode`), that pool runs on such nodes only.
+So each engine can have a group of nodes with the image and the GPUs that it needs.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,15 +27,15 @@ from pipelines.environments.python import interpreter_of, mark_of
 from pipelines.recipes.annotate import AnnotateRecipe, PoolName
 from schemas.errors import UsageError
 
-KEPT_SECONDS = 30 * 86_400  # of our packages on a cluster: longer than runs take; Ray counts to 49 days
+KEPT_SECONDS = 30 * 86_400  # how long a cluster keeps uploaded packages: longer than any run; Ray allows 49 days
 
-# Ours, without what no engine of another environment loads: uploaded at each start.
+# Shardloom's packages, uploaded at each start, without the files that no engine in another environment loads.
 _OURS = [str(Path(package.__path__[0])) for package in (schemas, curation, pipelines)]
 _LEFT_OUT = ["demo_detector/weights", "__pycache__"]
 
 
 def check_environments(recipe: AnnotateRecipe, runner: Runner) -> None:
-    """Raises `UsageError` for an environment that this machine needs and lacks. A cluster is looked at later."""
+    """Raises `UsageError` for an environment that is not built here. `placements` checks an external cluster."""
     if runner.is_joined:
         return
     for kind, name in _environments(recipe, recipe.engines).items():
@@ -44,7 +44,7 @@ def check_environments(recipe: AnnotateRecipe, runner: Runner) -> None:
 
 
 def placements(recipe: AnnotateRecipe, pools: Iterable[PoolName]) -> dict[PoolName, dict[str, Any]]:
-    """What to say to Ray of each pool beside its cores. Raises `UsageError` for nodes without the environment."""
+    """Returns each pool's options for Ray, apart from its cores. Raises `UsageError` if nodes miss its environment."""
     pools = list(pools)
     environments = _environments(recipe, [kind for kind in recipe.engines if kind in pools])
     told: dict[PoolName, dict[str, Any]] = {name: {} for name in pools}
@@ -74,5 +74,5 @@ def _missing(recipe: AnnotateRecipe, kind: EngineKind, name: str, what: str) -> 
 
 
 def _runtime_env(name: str) -> dict[str, Any]:
-    """Ray's `runtime_env` for one pool: the environment's Python, and our packages as the driver has them."""
+    """Returns Ray's `runtime_env` for one pool: the environment's Python, and the driver's copy of our packages."""
     return {"py_executable": str(interpreter_of(name)), "py_modules": upload_packages(_OURS, _LEFT_OUT, KEPT_SECONDS)}

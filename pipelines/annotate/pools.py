@@ -1,7 +1,8 @@
-"""Which pools of actors a run has, what each does to a chunk, and what each gets of the cluster.
+"""Plans a run's pools of actors: what each does to a chunk and which share of the cluster it gets.
 
-One engine is one pool. Decoding has a pool of its own where a recipe has several engines, which share its pixels; a
-single engine's workers decode for themselves, which saves a hop. What needs no pixels comes before the decoding.
+Each engine is one pool. Where a recipe has several engines, a separate pool decodes and the engines share its pixels.
+The workers of a single engine decode for themselves, which saves a hop. Engines that need no pixels run before
+decoding.
 """
 
 import math
@@ -15,29 +16,29 @@ from pipelines.cluster.runner import Runner
 from pipelines.engines.chosen import needs_pixels
 from pipelines.recipes.annotate import AnnotateRecipe, PoolName, PoolOptions
 
-DECODE_BATCH = 16  # images that are decoded in a row where decoding has a pool of its own
-CHEAP_CPUS = 0.1  # of a worker that mostly waits: decoding is under 2 % of OCR's work, matching captions nothing
-DECODERS_A_CPU_WORKER = 1 / 32  # a core decodes 200 pictures of 512 pixels a second; OCR reads two or three
+DECODE_BATCH = 16  # images that a worker decodes in a row where decoding has a separate pool
+CHEAP_CPUS = 0.1  # of a worker that mostly waits: decoding is under 2 % of OCR's work, caption matching is free
+DECODERS_A_CPU_WORKER = 1 / 32  # a core decodes 200 images of 512 x 512 pixels a second; OCR reads two or three
 DECODERS_A_GPU_WORKER = 1 / 2
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """One stage of the graph: what it does to a chunk, and its workers."""
+    """Describes one stage of the graph: what it does to a chunk, and its workers."""
 
     name: PoolName
     engine: EngineKind | None
-    trusted: str | None  # the reference that its workers trust, where the user's own code is the engine
+    trusted: str | None  # the reference that its workers trust, where the engine is the user's code
     decodes: bool
-    keeps_pixels: bool  # for pools that come later
+    keeps_pixels: bool  # for later pools
     is_last: bool
-    is_alone: bool  # the recipe's one engine: a sample that it fails on has nothing to stay for
+    is_alone: bool  # the recipe's only engine: a sample that it fails on is left out
     batch_size: int
     request: Request
 
 
 def plan_pools(recipe: AnnotateRecipe, runner: Runner, reused: Collection[EngineKind] = ()) -> list[Pool]:
-    """The pools in their order; engines whose annotations are there already get none."""
+    """Returns the pools in their order. Engines in `reused`, whose annotations exist already, get none."""
     engines = [kind for kind in recipe.engines if kind not in reused]
     blind = [kind for kind in engines if not needs_pixels(kind, recipe.engines[kind])]
     seeing = [kind for kind in engines if kind not in blind]
@@ -63,11 +64,11 @@ def plan_pools(recipe: AnnotateRecipe, runner: Runner, reused: Collection[Engine
 def _requests(
     recipe: AnnotateRecipe, runner: Runner, names: list[PoolName], heavy: Sequence[PoolName]
 ) -> dict[PoolName, Request]:
-    """What the pools ask of the cluster.
+    """Returns the workers that each pool requests of the cluster.
 
-    Engines share cores: each has a worker on every one, so that the slowest takes what the others leave, whatever
-    their speeds are. Pools on GPUs share these alike, with as many workers as fit. What nodes offer to run one pool
-    alone is shared by those that run there.
+    Engines share cores: each has a worker on every core, so that the slowest engine gets what the others leave idle.
+    Pools on GPUs share the GPUs equally, with as many workers as fit. Nodes that offer to run certain pools are shared
+    by those pools.
     """
     options = {name: recipe.run.resources.get(name, PoolOptions()) for name in names}
     there = runner.nodes()
@@ -82,7 +83,7 @@ def _requests(
         if gpus:
             many //= sum(options[other].gpus > 0 for other in sharing)
             taken += CHEAP_CPUS * DECODERS_A_GPU_WORKER if "decode" in names else 0
-        if not gpus or runner.is_joined:  # a cluster of our own gets the cores that workers on its GPUs ask for
+        if not gpus or runner.is_joined:  # a local cluster is started with the cores that its GPU workers request
             many = min(many, int((_cpus(places[name]) - spare) / len(sharing) / taken + EXACT))
         fewest, most = _sizes(options[name], recipe.run.workers, max(1, many))
         requests[name] = Request(name, fewest, most, cpus, gpus)
@@ -102,7 +103,7 @@ def _requests(
 def _fitting(
     requests: dict[PoolName, Request], free: Sequence[PoolName], there: Sequence[Node]
 ) -> dict[PoolName, Request]:
-    """The requests with fewer workers of pools whose sizes are free to choose, until all fit as they are spread."""
+    """Lowers the workers of the `free` pools by tenths until all requests fit on the nodes as Ray spreads them."""
     while lacking(list(requests.values()), there) and any(requests[name].min_workers > 1 for name in free):
         for name in free:
             many = max(1, requests[name].min_workers * 9 // 10)
@@ -112,7 +113,7 @@ def _fitting(
 
 
 def _sizes(options: PoolOptions, workers: int | None, many: int) -> tuple[int, int]:
-    """The fewest and the most workers of a pool, of which `many` are its share of the cluster."""
+    """Returns the minimum and the maximum of a pool's workers; its share of the cluster is `many`."""
     if options.min is not None or options.max is not None:
         fewest = options.min or 1
         return fewest, options.max or max(fewest, many)

@@ -1,4 +1,4 @@
-"""What all workers of an engine share, such as an embedded vocabulary: worked out once a run, by a task of its own."""
+"""Prepares what all workers of an engine share, such as an embedded vocabulary, once a run in a separate Ray task."""
 
 import functools
 import time
@@ -18,7 +18,7 @@ from schemas.errors import ShardloomError
 
 
 class Preparation:
-    """The tasks of those engines that need one, each with what a worker of its pool has."""
+    """Starts a task for each engine that needs one, with the resources and the placement of a worker of its pool."""
 
     def __init__(
         self, recipe: AnnotateRecipe, pools: Sequence[Pool], placements: Mapping[PoolName, dict[str, Any]]
@@ -35,7 +35,10 @@ class Preparation:
         return task.remote(work, f"{self.mark}-{pool.name}", self.recipe.engines[pool.engine])
 
     def wait(self, progress: Progress) -> None:
-        """Until all is there: it may take minutes, in which no worker can say a word. Raises `ShardloomError`."""
+        """Waits for all tasks and shows the progress. It may take minutes, in which no worker sends a heartbeat.
+
+        Raises `ShardloomError` when a task has not started within `run.stall_seconds`.
+        """
         patience = self.recipe.run.stall_seconds
         for name, task in self.tasks.items():
             since = time.monotonic()
@@ -43,6 +46,6 @@ class Preparation:
                 progress.show(0, f"preparing {name}")
                 if time.monotonic() - since > patience and not is_any_at_work([f"{self.mark}-{name}"]):
                     raise ShardloomError(
-                        f"no progress for {patience:g} s: what {name} asks for is nowhere free to prepare its engine; "
-                        "the same command goes on"
+                        f"no progress for {patience:g} s: no node has the CPUs or GPUs free that {name} needs to "
+                        "prepare its engine; the same command resumes the run"
                     )

@@ -1,4 +1,4 @@
-"""The source of the graph: shards in, chunks out, each shard read once from its start to its end."""
+"""Reads shards and yields chunks, as the source of the graph. Each shard is read once, from start to end."""
 
 from collections.abc import Iterator
 
@@ -20,19 +20,19 @@ SHARD = pa.schema([("name", pa.string()), ("path", pa.string())])
 
 
 def shard_row(shard: InputShard) -> pa.Table:
-    """A shard as a block of Ray Data."""
+    """Returns a shard as a block of Ray Data."""
     return pa.table({"name": [shard.name], "path": [shard.path]}, schema=SHARD)
 
 
 class ShardReader:
-    """Cuts shards into chunks; of those that have a valid part in the output it only says so."""
+    """Cuts shards into chunks. For a chunk with a valid part in the output it only yields a `Written`."""
 
     def __init__(self, recipe: AnnotateRecipe, output: Folder, parts: list[str], reuse: Reuse | None = None) -> None:
         self.recipe, self.output, self.parts, self.reuse = recipe, output, frozenset(parts), reuse
         self.recipe_sha256 = recipe.sha256()
 
     def __call__(self, row: pa.Table) -> Iterator[pa.Table]:
-        """The rows of one shard's chunks, then the row of its end."""
+        """Yields one row for each chunk of a shard, then one for its `ShardEnd`; a `Failure` for a foreseen error."""
         try:
             yield from self._read(InputShard(row["name"][0].as_py(), row["path"][0].as_py()))
         except ShardloomError as error:
@@ -46,7 +46,7 @@ class ShardReader:
         with folder.open(file_name) as file:
             reader = TarReader(file)
             for index, samples in enumerate(cut(reader, self.recipe.chunk)):
-                # What was reused is part of what a part depends on: without it, it must not pass for valid.
+                # A part depends on the reused annotations: without them it must not count as valid.
                 digests.append(digest_of(samples) + (f" {reused.input_sha256}" if reused else ""))
                 keys += [sample.key for sample in samples]
                 size = sum(tar_size_of(sample.tar) for sample in samples)

@@ -1,7 +1,7 @@
-"""Images whose bytes came before: found over all shards at once, so that an engine never sees them.
+"""Finds images whose bytes occur earlier in the input, over all shards, so that engines never see them.
 
-Error pages stand under thousands of URLs of a crawl. Which one is kept is a function of
-the input alone: the first in the order of the shards' paths and of the samples in them.
+A crawl has the same error page under thousands of URLs. Which image is kept depends on the input alone: it is the first
+in the order of the shards' paths and of the samples in each.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from schemas.tar.reader import TarReader
 
 
 def repeated_keys(shards: list[InputShard], runner: Runner) -> dict[str, list[str]]:
-    """Keys to leave out, by shard. Costs a pass over all shards and about 100 bytes an image on the driver."""
+    """Returns the keys to leave out, by shard. Reads all shards once; the driver holds about 100 bytes an image."""
     order = {shard.name: position for position, shard in enumerate(shards)}
     repeated = (
         pl.concat(runner.map(image_hashes, shards))
@@ -30,7 +30,7 @@ def repeated_keys(shards: list[InputShard], runner: Runner) -> dict[str, list[st
 
 
 def image_hashes(shard: InputShard) -> pl.DataFrame:
-    """shard, row, key and sha256 of each image in a shard."""
+    """Returns a frame with shard, row, key and sha256 (32 bytes) of each readable image in a shard."""
     folder, file_name = shard.folder()
     rows: list[tuple[int, str, bytes]] = []
     with folder.open(file_name) as file:
@@ -38,6 +38,6 @@ def image_hashes(shard: InputShard) -> pl.DataFrame:
             try:
                 rows.append((position, sample.key, hashlib.sha256(read_sample(sample).image.data).digest()))
             except Rejected:
-                continue  # the annotating pass gives it its reason
+                continue  # the annotating pass records the reason
     frame = pl.DataFrame(rows, {"row": pl.Int64, "key": pl.String, "sha256": pl.Binary}, orient="row")
     return frame.with_columns(shard=pl.lit(shard.name))

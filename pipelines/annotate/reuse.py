@@ -1,7 +1,7 @@
-"""Annotations that are there already: a set of the same images, to which a recipe adds engines.
+"""Reuses the annotations of an earlier set of the same images, to which a recipe adds engines.
 
-The new set is a set of its own, with the bytes that all engines in one pass would have given; the old one is only read.
-Engines are taken for the same by their recipes: nothing is loaded to look at the weights or words behind a path anew.
+The new set is a separate one, with the bytes that all engines in one pass would have written; the old set is only read.
+Two engines count as the same if their recipes are equal: the weights or words behind a path are not compared.
 """
 
 import io
@@ -29,7 +29,7 @@ from schemas.storage.parquet import read_table
 
 @dataclass(frozen=True, slots=True)
 class Reuse:
-    """What a run takes from an earlier set."""
+    """Holds what a run takes from an earlier set."""
 
     folder: Folder
     kinds: list[EngineKind]
@@ -37,14 +37,14 @@ class Reuse:
 
 
 def set_recipe(folder: Folder) -> dict[str, Any]:
-    """Returns what a set says that it was made by. Raises `UsageError` where that says how to run as well.
+    """Returns the stored recipe of a set. Raises `UsageError` where that has a `run` section.
 
-    No set of ours holds a `run`. One that did could name the cluster to join, which would run what it likes here.
+    Shardloom never stores `run` in a set. A set with one could name an external cluster, which would run its code here.
     """
     values = held_recipe(folder)
     if "run" in values:
         raise UsageError(
-            f"{folder.path(RECIPE_FILE)} holds `run`, which no set's own recipe does: take it out of there"
+            f"{folder.path(RECIPE_FILE)} has a `run`, which the recipe of a set never has: remove it there"
         )
     return values
 
@@ -52,15 +52,19 @@ def set_recipe(folder: Folder) -> dict[str, Any]:
 def reused_kinds(
     held: Mapping[EngineKind, EngineOptions], asked: Mapping[EngineKind, EngineOptions]
 ) -> list[EngineKind]:
-    """Returns the engines that are asked for and need not run again where a set holds annotations of these."""
+    """Returns the requested engines that need not run again, because the set holds their annotations."""
     kinds = [kind for kind, spec in asked.items() if held.get(kind) == spec]
     if "tags" not in kinds and "boxes" in kinds:
-        kinds.remove("boxes")  # they were looked for by other tags
+        kinds.remove("boxes")  # those boxes were found with other tags
     return kinds
 
 
 def find_reuse(recipe: AnnotateRecipe, shards: list[InputShard]) -> Reuse | None:
-    """The engines whose annotations can be taken over, None without `run.reuse`. Raises `UsageError` if none can."""
+    """Returns the engines whose annotations can be reused; None without `run.reuse`.
+
+    Raises `UsageError` where no annotation or every one can be reused, where the settings differ, or where the earlier
+    set is not finished.
+    """
     if recipe.run.reuse is None:
         return None
     folder = Folder(recipe.run.reuse)
@@ -71,18 +75,18 @@ def find_reuse(recipe: AnnotateRecipe, shards: list[InputShard]) -> Reuse | None
             raise UsageError(f"{folder.url}: {name} is {was!r} there and {now!r} here")
     kinds = reused_kinds(held.engines, recipe.engines)
     if not kinds:
-        raise UsageError(f"{folder.url} holds nothing of the engines that are asked for")
+        raise UsageError(f"{folder.url} holds no annotations of the engines in this recipe")
     if len(kinds) == len(recipe.engines):
-        raise UsageError(f"{folder.url} holds all that is asked for: there is nothing to add")
+        raise UsageError(f"{folder.url} already holds all annotations of this recipe: there is nothing to add")
     manifests = committed(folder)
     if missing := [shard.name for shard in shards if shard.name not in manifests]:
-        raise UsageError(f"{folder.url} is not finished: it lacks {len(missing)} shards ({', '.join(missing[:3])})")
+        raise UsageError(f"{folder.url} is not finished: {len(missing)} shards are missing ({', '.join(missing[:3])})")
     engines = next((manifest.fingerprints for manifest in manifests.values() if manifest.fingerprints), {})
     return Reuse(folder, kinds, {kind: engines[kind] for kind in kinds if kind in engines})
 
 
 class ReusedShard:
-    """The annotations of one shard by key."""
+    """Holds the annotations of one shard, by key."""
 
     def __init__(self, reuse: Reuse, name: str) -> None:
         self.reuse, self.name = reuse, name
@@ -92,7 +96,7 @@ class ReusedShard:
         good = self._rows(f"{DATA}/{name}.parquet", files)
         rejected = self._rows(f"{QUARANTINE}/{name}.parquet", files)
         self.good = {row["key"]: row for row in good}
-        self.bad = {row["key"]: row for row in rejected if row["stage"] != READ}  # reading gives its verdicts anew
+        self.bad = {row["key"]: row for row in rejected if row["stage"] != READ}  # the reader gives its verdicts again
 
     def _rows(self, path: str, files: dict[str, OutputFile]) -> list[dict[str, Any]]:
         if path not in files:
@@ -101,7 +105,7 @@ class ReusedShard:
         return list(read_table(io.BytesIO(data)).to_pylist())
 
     def check(self, sha256: str) -> None:
-        """Raises `UsageError` when the shard is not the one that was annotated; known once it has been read."""
+        """Raises `UsageError` when `sha256`, of the shard just read, is not that of the annotated shard."""
         if sha256 != self.input_sha256:
             raise self._changed()
 
@@ -109,7 +113,7 @@ class ReusedShard:
         return UsageError(f"shard {self.name} has changed since {self.reuse.folder.url} was made from it")
 
     def with_annotations(self, samples: pa.Table) -> pa.Table:
-        """A chunk's samples with the columns, the failures and the verdicts that they had."""
+        """Adds the reused columns, failures and verdicts to a chunk's samples."""
         names = ["key", "sha256", "caption", FAILURES.name, *(field.name for field in VERDICT_COLUMNS)]
         rows = samples.select(names).to_pylist()
         for row in rows:
@@ -125,12 +129,12 @@ class ReusedShard:
         return samples.replace_schema_metadata(metadata)
 
     def _annotate(self, row: dict[str, Any]) -> None:
-        """What became of one readable sample. Raises `UsageError` when it is not the one that was annotated."""
+        """Adds what the earlier set holds of one readable sample. Raises `UsageError` when that is another sample."""
         good, bad = self.good.get(row["key"]), self.bad.get(row["key"])
         if good is not None and (good["sha256"], good["caption"]) == (row["sha256"], row["caption"]):
             row |= {kind: good[kind] for kind in self.reuse.kinds}
             row[FAILURES.name] = [failure for failure in good[FAILURES.name] if failure["engine"] in self.reuse.kinds]
-        elif bad is not None and bad["stage"] in self.reuse.kinds:  # it was the only engine
+        elif bad is not None and bad["stage"] in self.reuse.kinds:  # the earlier set's only engine failed on it
             row[FAILURES.name] = [{"engine": bad["stage"], "reason": bad["reason"], "detail": bad["detail"]}]
         elif bad is not None:
             row |= {field.name: bad[field.name] for field in VERDICT_COLUMNS}

@@ -1,4 +1,4 @@
-"""The main job: image shards in, an annotation set out.
+"""Runs the main job, which turns image shards into an annotation set.
 
 read (one task a shard) -> decode, tags, ocr, boxes (an actor pool each; the last writes a part a chunk) -> commit (the
 driver, shard by shard)
@@ -20,7 +20,7 @@ from schemas.terminal import say
 
 
 class AnnotateJob(Job[InputShard]):
-    """Image shards in, annotations out."""
+    """Annotates image shards."""
 
     title = "annotate"
     items = "images"
@@ -41,7 +41,7 @@ class AnnotateJob(Job[InputShard]):
         return shards
 
     def changed(self, unit: InputShard | None, manifest: Manifest) -> str:
-        """See `Job`. Annotations of shards that are not asked for any more stay."""
+        """See `Job`. Annotations of shards that are no longer in the input stay."""
         if unit is None or unit.size() == (size := manifest.inputs[0].size):
             return ""
         return f"{unit.path}, which had {size} bytes and has {unit.size()}, has"
@@ -51,8 +51,8 @@ class AnnotateJob(Job[InputShard]):
         return unit.size()
 
     def work(self, context: Context) -> Callable[[Any], Manifest]:
-        """Not used: the work is a graph of Ray Data."""
-        raise AssertionError("annotate carries out a graph")
+        """Raises `AssertionError`: the work is a graph of Ray Data, see `carry_out`."""
+        raise AssertionError("annotate runs a graph")
 
     def carry_out(self, context: Context, todo: list[InputShard], commits: Commits) -> None:
         """See `Job`."""
@@ -60,5 +60,5 @@ class AnnotateJob(Job[InputShard]):
 
 
 def annotate(recipe: AnnotateRecipe, output: str, quiet: bool = False) -> Totals:
-    """Annotates every shard that is not committed yet. Raises `ShardloomError` when it can't be done to the end."""
+    """Annotates every shard that is not committed yet. Raises `ShardloomError` when the run can't finish."""
     return run_job(AnnotateJob(recipe), output, quiet)

@@ -1,4 +1,4 @@
-"""Follows a running graph: hands on its results, shows progress, and ends a run that has come to a halt."""
+"""Follows a running graph: forwards its results, shows progress and ends a stalled run."""
 
 import queue
 import threading
@@ -16,8 +16,8 @@ from pipelines.cluster.ledger import Snapshot
 from schemas.errors import ShardloomError, UsageError
 
 TICK_SECONDS = 1.0
-NOTE_SHARE = 1 / 3  # of the time without progress that ends a run: then the stage is named, while the run goes on
-STOP_SECONDS = 10.0  # for the graph to notice that it is no longer wanted; one at a halt never does
+NOTE_SHARE = 1 / 3  # of `stall_seconds`: a stage without progress for longer is named, and the run continues
+STOP_SECONDS = 10.0  # for the graph to notice that it must stop; a stalled graph never does
 _END = object()
 
 
@@ -28,10 +28,10 @@ def follow(
     stall_seconds: float,
     on_tick: Callable[[Snapshot], None],
 ) -> Generator[pa.Table, None, None]:
-    """Results of the graph as they come. Raises `ShardloomError` when the graph fails or makes no progress.
+    """Yields the graph's results as they arrive. Raises `ShardloomError` when the graph fails or stalls.
 
-    The graph is consumed in a thread of its own, because waiting for it can't be interrupted: this way a halt is seen
-    even when Ray itself waits for ever.
+    A separate thread consumes the graph, because waiting for Ray can't be interrupted: so a stall is detected even when
+    Ray itself waits for ever.
     """
     results: queue.Queue[Any] = queue.Queue()
     stop = threading.Event()
@@ -41,9 +41,9 @@ def follow(
             for row in rows():
                 results.put(row)
                 if stop.is_set():
-                    return  # leaving the loop drops the iterator, and with it Ray Data ends the execution
+                    return  # leaving the loop drops the iterator, upon which Ray Data ends the execution
             results.put(_END)
-        except BaseException as error:  # noqa: BLE001  handed to the thread that waits
+        except BaseException as error:  # noqa: BLE001  raised in the waiting thread
             results.put(error)
 
     graph = threading.Thread(target=consume, daemon=True, name=GRAPH_THREAD)
@@ -76,11 +76,11 @@ def _results(
         if result is not None:
             yield result
             last = time.monotonic()
-        if time.monotonic() - looked >= TICK_SECONDS:  # not for every chunk: asking takes longer than committing it
+        if time.monotonic() - looked >= TICK_SECONDS:  # not for every chunk: a snapshot takes longer than a commit
             snapshot = _snapshot(ledger, stall_seconds)
             on_tick(snapshot)
             looked = time.monotonic()
-            idle = min(snapshot.idle_seconds, looked - last)  # finished chunks pass unheard
+            idle = min(snapshot.idle_seconds, looked - last)  # chunks done in an earlier run bypass the ledger
             if idle > stall_seconds:
                 raise ShardloomError(halt(snapshot, idle, _lacks(requests, nodes)))
 
@@ -96,17 +96,17 @@ def _snapshot(ledger: ray.actor.ActorHandle, patience: float) -> Snapshot:
 
 
 def _lacks(requests: Sequence[Request], before: int) -> str | None:
-    """What the cluster has lost since it had so many nodes, and what has no room any more."""
+    """Returns which nodes the cluster has lost since it had `before`, and which requests no longer fit; else None."""
     nodes = cluster_nodes()
-    gone = f"{before - len(nodes)} of {before} nodes are gone" if len(nodes) < before else None
+    gone = f"{before - len(nodes)} of {before} nodes are lost" if len(nodes) < before else None
     return "; ".join(filter(None, (gone, lacking(requests, nodes)))) or None
 
 
 def stuck(snapshot: Snapshot, seconds: float) -> str | None:
-    """The stage that has work and for so long has made no progress, if there is one.
+    """Returns the last stage that has work and has made no progress for `seconds`; None if there is none.
 
-    The last of them: those before a stage that hangs have nowhere to put what they make, and wait for it with chunks
-    in their queues, but with none at work.
+    The last, because stages before a hanging stage can't pass on their chunks: they wait with chunks in their queues,
+    but with none in progress.
     """
     is_held_up = False
     for stage, state in reversed(snapshot.states.items()):
@@ -117,26 +117,26 @@ def stuck(snapshot: Snapshot, seconds: float) -> str | None:
 
 
 def note(snapshot: Snapshot, stall_seconds: float) -> str:
-    """A word on the stage that holds up the run, long before that ends it; empty while there is none."""
+    """Names the stage that holds up the run, long before the stall ends it; empty while there is none."""
     stage = stuck(snapshot, NOTE_SHARE * stall_seconds)
-    if stage is None or not snapshot.stages[stage].workers:  # those that start are told of already
+    if stage is None or not snapshot.stages[stage].workers:  # the progress already names stages that start
         return ""
     return f"no progress of stage {stage} for {snapshot.states[stage].still_seconds:.0f} s"
 
 
 def halt(snapshot: Snapshot, idle: float, lacks: str | None) -> str:
-    """What a run that makes no progress waits for: `lacks` is what its cluster has no more."""
+    """Explains what a stalled run waits for. `lacks` is what its cluster has lost, from `_lacks`."""
     where = _where(snapshot) + (f"; {lacks}" if lacks else "")
-    return f"no progress for {idle:.0f} s: {where}; what is done is kept, the same command goes on"
+    return f"no progress for {idle:.0f} s: {where}; what is done is kept; the same command resumes the run"
 
 
 def _where(snapshot: Snapshot) -> str:
     stage = stuck(snapshot, 0)
     if stage is not None and snapshot.states[stage].at_work:
-        return f"stage {stage} has been at {snapshot.states[stage].longest}"
+        return f"stage {stage} has been working on {snapshot.states[stage].longest}"
     for missing in [stage] if stage is not None else snapshot.stages:
         if snapshot.stages[missing].workers == 0:
             return f"no worker of stage {missing} has started (are there CPUs and GPUs left on the cluster?)"
     if stage is not None:
-        return f"stage {stage} takes up none of its {snapshot.states[stage].queued} chunks"
+        return f"stage {stage} starts none of its {snapshot.states[stage].queued} queued chunks"
     return f"stage {next(iter(snapshot.stages))} waits for shards to be read"

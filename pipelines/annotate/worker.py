@@ -1,4 +1,4 @@
-"""The actor that works on chunks: decodes, or runs an engine, or both; in the last pool it writes the part."""
+"""Defines the actor that works on chunks: it decodes, runs an engine, or both. In the last pool it writes the part."""
 
 import contextlib
 import math
@@ -42,15 +42,15 @@ from schemas.storage.retries import untold
 
 BEAT_SECONDS = 2.0
 LOADING_BEAT_SECONDS, LOADING_SECONDS = 5.0, 1800.0
-LEAVING_SECONDS = 30.0  # until Ray, asked to end a process, has done so
+LEAVING_SECONDS = 30.0  # for Ray to end a process that it was asked to end
 
 
 class PoolWorker:
-    """One process, one instance; every call is one chunk.
+    """Works on chunks, one a call. Each process has one instance.
 
-    With `run.recycle_images` a process ends by itself once it has seen so many: what an engine's native code has leaked
-    goes with it. It ends when it is given its next chunk, before it begins it, so that no work is lost or done twice:
-    Ray starts another process in its place, and that is given the chunk.
+    With `run.recycle_images` a process ends itself after about that number of images, which frees what an engine's
+    native code has leaked. It ends when it gets its next chunk, before it starts on it, so that no work is lost or done
+    twice: Ray starts another process in its place and gives that the chunk.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class PoolWorker:
         self.repeats = {shard: set(keys) for shard, keys in repeats.items()}
         self.engine: Engine | None = None
         self.failure: ShardloomError | None = None
-        self.images = 0  # that this process has worked on
+        self.images = 0  # worked on by this process
         try:
             if pool.engine is not None:
                 with heard(ledger):
@@ -92,7 +92,10 @@ class PoolWorker:
             check_fingerprint(kind, expected, self.engine.fingerprint)
 
     def __call__(self, row: pa.Table) -> pa.Table:
-        """Works on a chunk and hands it on, or puts its part in place and says so. Other messages pass through."""
+        """Works on a chunk and forwards it; in the last pool, writes its part and returns a `Written`.
+
+        Forwards other messages unchanged. Returns a foreseen error as a `Failure`.
+        """
         if self.failure is not None:
             return to_row(Failure.of(self.failure))
         chunk = from_row(row)
@@ -116,21 +119,21 @@ class PoolWorker:
             write_part(self.output, done, self.recipe_sha256)
             counted = (table.num_rows, rows_by_reason(table), errors_by_engine(table), untold())
             done = Written(chunk.shard, chunk.index, chunk.size, *counted)
-        row = to_row(done)  # the most memory is held here: a worker that dies of it has not finished
+        row = to_row(done)  # memory peaks here: a worker that dies of it has not finished the chunk
         self.ledger.finish.remote(self.pool.name, label)
         self.images += table.num_rows
         return row
 
     def _leave(self) -> NoReturn:
-        """Ends this process. Ray ends it for us: of a process that ends by itself it tells the user as of a crash."""
-        with contextlib.suppress(ray.exceptions.RayError):  # a ledger that is gone has nothing to count
+        """Ends this process through Ray, which reports a process that ends by itself as a crash."""
+        with contextlib.suppress(ray.exceptions.RayError):  # a dead ledger counts nothing
             ray.get(self.ledger.recycle.remote(self.pool.name))
         ray.kill(ray.get_runtime_context().current_actor, no_restart=False)
         time.sleep(LEAVING_SECONDS)
         os._exit(1)
 
     def _with(self, table: pa.Table, outcomes: list[Outcome]) -> pa.Table:
-        """The table with what this pool has found out, without what no later pool needs."""
+        """Adds this pool's outcomes to the table, and drops what no later pool needs."""
         if self.pool.decodes:
             table = with_decoded(table, outcomes, self.pool.keeps_pixels)
         elif not self.pool.keeps_pixels and PIXELS.name in table.column_names:
@@ -158,7 +161,7 @@ class PoolWorker:
         return outcomes
 
     def _work(self, samples: "Samples", batch: "Places", places: list[int], outcomes: list[Outcome]) -> None:
-        """Works on those of a batch that are any good."""
+        """Works on the usable samples of a batch."""
         if self.pool.decodes:
             places = [place for place in places if self._decode(samples, batch, place, outcomes[place])]
         self._enter(batch)
@@ -171,7 +174,7 @@ class PoolWorker:
                 outcomes[place].pixels = None
 
     def _enter(self, batch: "Places") -> None:
-        """Says what is at work from now on, if a worker has died of this chunk before."""
+        """Reports the range that starts now to the ledger, if a worker has died on this chunk before."""
         if batch.is_careful:
             ray.get(self.ledger.enter.remote(self.pool.name, batch.chunk, batch.range))
 
@@ -203,7 +206,7 @@ class PoolWorker:
         return False
 
     def _annotate(self, samples: "Samples", at: "Places", places: Sequence[int], outcomes: list[Outcome]) -> None:
-        """Runs the engine on the batch; if it raises, on each image alone: one bad image costs no neighbour."""
+        """Runs the engine on the batch; if it raises, on each image alone, so that one bad image costs no neighbour."""
         if not places:
             return
         assert self.engine is not None
@@ -217,7 +220,7 @@ class PoolWorker:
                 values = self.engine.annotate(batch)
             if len(values) != len(places):
                 raise ValueError(f"{len(values)} results for {len(places)} images")
-        except Exception as error:  # noqa: BLE001  an engine may raise anything; the row says what
+        except Exception as error:  # noqa: BLE001  an engine may raise anything; the row has it
             if len(places) == 1:
                 self._give_up(outcomes[places[0]], Rejected(Reason.ENGINE_ERROR, _told(error)))
                 return
@@ -231,7 +234,7 @@ class PoolWorker:
         return samples.pixels(place) if outcome.pixels is None else outcome.pixels
 
     def _give_up(self, outcome: Outcome, fault: Rejected) -> None:
-        """Leaves the sample out, or stays with what the other engines make of it."""
+        """Leaves the sample out; where there are other engines, keeps it and records the failure."""
         if self.engine is None or self.pool.is_alone:
             outcome.fault, outcome.stage = fault, self.pool.name
         else:
@@ -240,7 +243,7 @@ class PoolWorker:
 
 @contextlib.contextmanager
 def heard(ledger: ray.actor.ActorHandle) -> Iterator[None]:
-    """Gives signs of life while an engine loads or fetches its weights, for half an hour at most."""
+    """Sends heartbeats while an engine loads or fetches its weights, for half an hour at most."""
     done = threading.Event()
 
     def beat() -> None:
@@ -258,19 +261,19 @@ def heard(ledger: ray.actor.ActorHandle) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Those of a chunk's samples that are at work together."""
+    """Names a range of a chunk's samples that are worked on together."""
 
     chunk: str
     range: Range
-    is_careful: bool  # a worker has died of this chunk: the ledger must know what the next one is at
+    is_careful: bool  # a worker has died on this chunk: the ledger must know the range that the next one works on
 
     def only(self, place: int) -> "Places":
-        """Returns one of them."""
+        """Returns the range of one sample alone."""
         return replace(self, range=(place, place + 1))
 
 
 class Samples:
-    """A chunk's rows as a pool looks at them."""
+    """Gives a pool access to the rows of a chunk."""
 
     def __init__(self, table: pa.Table, repeated: set[str]) -> None:
         self.table, self.repeated = table, repeated
@@ -279,26 +282,26 @@ class Samples:
         self.is_good = [reason is None for reason in table["reason"].to_pylist()]
 
     def pixels(self, place: int) -> RgbImage:
-        """The image as a pool before this one has decoded it, without a copy."""
+        """Returns the image that an earlier pool decoded, height x width x 3 in uint8, read-only and without a copy."""
         width, height = (self.table[name][place].as_py() for name in ("width", "height"))
         pixels = np.frombuffer(self.table[PIXELS.name][place].as_buffer(), np.uint8).reshape(height, width, 3)
-        pixels.flags.writeable = False  # it is shared memory, and the next engine's picture too
+        pixels.flags.writeable = False  # it is shared memory, which the next engine reads too
         return pixels
 
     def names(self, place: int) -> list[str]:
-        """The names of the image's tags, each once, in their order."""
+        """Returns the names of the image's tags, each once, in their order."""
         return list(dict.fromkeys(tag["name"] for tag in self.table[TAGS.name][place].as_py()))
 
 
 def _told(error: Exception) -> str:
-    """Returns what an engine raised, as the detail of a row."""
+    """Returns an engine's exception as the detail of a row: one line of at most 500 characters."""
     return one_line(error, limit=500, with_type=True)
 
 
 def check_fingerprint(name: str, expected: EngineFingerprint, actual: EngineFingerprint) -> None:
-    """Refuses to go on with another engine than the one that began."""
+    """Raises `UsageError` when the engine is not the one that the output was started with."""
     if expected == actual:
         return
     was, now = expected.model_dump(), actual.model_dump()
     differing = ", ".join(f"{key} was {was[key]!r}, is {now[key]!r}" for key in was if was[key] != now[key])
-    raise UsageError(f"the output was begun with another {name} engine ({differing}): take a new output folder")
+    raise UsageError(f"the output was started with another {name} engine ({differing}): take a new output folder")

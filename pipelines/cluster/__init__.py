@@ -1,1 +1,1 @@
-"""Where work runs: clusters, their capacity, units of work on them, what they report."""
+"""Runs units of work on clusters: connects to them, knows their capacity and reports their progress."""

@@ -1,13 +1,13 @@
-"""Finds the sample that kills its worker: batch by batch, then by halving.
+"""Finds the poison sample that kills its worker by bisection: batch by batch, then by halving.
 
-A native crash or the out-of-memory killer takes the whole process, so the process can't say which image did it. When a
-chunk is begun that was begun before and never finished, the next attempt says beforehand which batch it is about to
-work on; a batch in which workers died twice is cut in two, until one sample stands alone and has killed twice. Twice,
-because a worker may also die for reasons that are not the sample's. Batches are kept whole until then, because an
-engine's last digits may depend on what else is in a batch: a worker that is killed from outside must not alter them.
+A native crash or the out-of-memory killer ends the whole process, so the process can't report which image did it. After
+a death the next attempt at the chunk is isolating: it reports each batch before it starts on it. A batch in which
+workers died twice is cut in two, until one sample stands alone and has killed twice. Twice, because a worker may also
+die for reasons that are not the sample's. Until then batches stay whole, because the last digits of an engine's output
+may depend on the rest of the batch: killing a worker from outside must not alter them.
 
-A worker that never comes back is ended, which is a death like others (`pipelines.annotate.hang_watch`). One is enough
-then, because it is known what the worker was at, and that it was this.
+A worker that hangs is killed, and counts as dead (`pipelines.annotate.hang_watch`). One such death is enough, because
+it is known that this sample caused it.
 """
 
 import itertools
@@ -17,42 +17,42 @@ from dataclasses import dataclass, field
 DEATHS = 2
 
 Range = tuple[int, int]
-"""start, stop of a run of samples in a chunk."""
+"""A row range of samples in a chunk: start, and stop, which is not included."""
 
 
 @dataclass(slots=True)
 class Attempts:
-    """What the attempts at one chunk have taught."""
+    """Records what earlier attempts at one chunk have shown."""
 
     at_work: Range
-    deaths: Counter[Range] = field(default_factory=Counter)  # by the range that was at work
-    hangs: set[Range] = field(default_factory=set)  # at which a worker was ended
+    deaths: Counter[Range] = field(default_factory=Counter)  # by the range that was being worked on
+    hangs: set[Range] = field(default_factory=set)  # on which a worker hung
 
     @property
     def careful(self) -> bool:
-        """Whether a worker has died, so that the next one must say what it works on."""
+        """Returns whether a worker has died. Then the next is isolating: it reports each range before it starts."""
         return bool(self.deaths)
 
     @property
     def killers(self) -> list[int]:
-        """Samples that have killed often enough while they were at work alone, or at which one worker hung."""
+        """Returns the poison samples: each killed `DEATHS` workers while worked on alone, or made one worker hang."""
         found = self.hangs | {at_work for at_work, deaths in self.deaths.items() if deaths >= DEATHS}
         return sorted(start for start, stop in found if stop - start == 1)
 
     def fault(self, killer: int) -> str:
-        """Returns what a killer has done, for the detail of its row."""
+        """Returns what a poison sample has done, for the detail of its row."""
         if (killer, killer + 1) in self.hangs:
             return "a worker at work on this sample alone came to no end, and was ended"
         return f"{DEATHS} workers died while they were at work on this sample alone"
 
     def died(self) -> None:
-        """The attempt before this one ended with the death of its worker."""
+        """Records that the previous attempt ended with the death of its worker."""
         self.deaths[self.at_work] += 1
 
     def hung(self, at_work: Range, is_decoding: bool) -> None:
-        """The worker is ended, for it has been at these samples without end. Its death is still to be counted.
+        """Records that the worker hangs on these samples and is about to be killed. `died` counts its death later.
 
-        Of a decoder's batch the others can stay together; that of an engine is to be halved.
+        The rest of a decoder's batch can stay together; an engine's batch must be halved.
         """
         self.at_work = at_work
         self.hangs.add(at_work)
@@ -60,9 +60,9 @@ class Attempts:
             self.deaths[at_work] = max(self.deaths[at_work], DEATHS - 1)
 
     def ranges(self, rows: int, batch: int) -> list[Range]:
-        """The batches to work on, in order, cut finer where workers died again and again.
+        """Returns the batches of a chunk of `rows` samples, in order, cut finer where workers died `DEATHS` times.
 
-        Killers that stand alone are left out; those that are still in a batch are for the caller to pass over.
+        Poison samples that stand alone are left out; the caller skips those that are still in a batch.
         """
         cuts = {*range(0, rows, batch), rows}
         for (start, stop), deaths in self.deaths.items():

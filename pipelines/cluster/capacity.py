@@ -1,7 +1,7 @@
-"""What a cluster has room for: its nodes, and how many workers of each stage fit on them.
+"""Computes a cluster's capacity: how many workers of each stage fit on its nodes.
 
-By sums of cores and GPUs a run can seem to fit that never starts: a worker lies on one node, a fraction of a GPU on
-one GPU, and a pool that some nodes offer to run on these alone.
+Sums of cores and GPUs are not enough. A run can fit by its sums and never start, because a worker needs one node, a
+fraction of a GPU needs one GPU, and a pool that some nodes offer to run needs these nodes.
 """
 
 from collections import Counter
@@ -12,14 +12,14 @@ import ray
 
 from schemas.errors import UsageError
 
-EXACT = 1e-6  # sums of fractions of cores are not
-READING_CPUS = 1.0  # left to all tasks that read shards: they wait for disks more than they compute
-READER_CPUS = 0.001  # that one of them asks for: so it has a place, whatever the pools leave of each node
+EXACT = 1e-6  # tolerance: sums of fractions of cores are not exact
+READING_CPUS = 1.0  # for all tasks that read shards together: they wait for disks more than they compute
+READER_CPUS = 0.001  # of one such task: so small that it fits on any node, however little the pools leave
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The workers that a stage asks for: the fewest that it goes on with, the most that it grows to."""
+    """Describes the workers that a stage requests: the minimum to run, the maximum to grow to, and the size of each."""
 
     stage: str
     min_workers: int
@@ -30,7 +30,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """What a node has for workers."""
+    """Describes what a node has for workers."""
 
     cpus: float
     gpus: int = 0
@@ -41,7 +41,7 @@ class Node:
         return f"({self.cpus:g} CPUs, {self.gpus} GPUs{offers})"
 
     def fit(self, cpus: float, gpus: float) -> int:
-        """How many workers of this size have room on it at once."""
+        """Returns how many workers of this size fit on the node at once. A request of several GPUs takes whole ones."""
         return _Left(self).fit(cpus, gpus)
 
 
@@ -49,7 +49,7 @@ READING = Request("read", 1, 1, READING_CPUS, 0.0)
 
 
 def cluster_nodes() -> list[Node]:
-    """The nodes of the cluster that this process has joined, without those that are gone."""
+    """Returns the live nodes of the cluster that this process is connected to."""
     found = []
     for node in ray.nodes():
         if node["Alive"]:
@@ -60,21 +60,21 @@ def cluster_nodes() -> list[Node]:
 
 
 def nodes_for(stage: str, nodes: Sequence[Node]) -> list[Node]:
-    """The nodes that a stage runs on: those that offer it, or all where none does."""
+    """Returns the nodes that a stage runs on: those that offer it, or all where none does."""
     return [node for node in nodes if stage in node.offers] or list(nodes)
 
 
 def lacking(requests: Sequence[Request], nodes: Sequence[Node]) -> str | None:
-    """What doesn't fit on the nodes, in one line: each stage with what it asks for and how much of it has room."""
+    """Names each stage that does not fit on the nodes, its request and its capacity, in one line; None if all fit."""
     placed = _placed(requests, nodes)
     faults = [
         f"stage {request.stage} asks for {request.min_workers} workers of {request.cpus:g} CPUs and {request.gpus:g} "
-        f"GPUs, and there is room for {placed[request.stage]}"
+        f"GPUs, but there is capacity for {placed[request.stage]}"
         for request in (READING, *requests)
         if placed[request.stage] < request.min_workers
     ]
     has = " and ".join(f"{count} x {node}" for node, count in Counter(nodes).items())
-    return f"{'; '.join(faults)}; the cluster is {has or 'gone'}, 1 CPU of it for reading" if faults else None
+    return f"{'; '.join(faults)}; the cluster has {has or 'no nodes'}, 1 CPU of it for reading" if faults else None
 
 
 def check(requests: Sequence[Request]) -> None:
@@ -84,13 +84,13 @@ def check(requests: Sequence[Request]) -> None:
 
 
 class _Left:
-    """What is left of a node as workers are placed on it."""
+    """Tracks what is left of a node as workers are placed on it."""
 
     def __init__(self, node: Node) -> None:
         self.node, self.cpus, self.gpus = node, node.cpus, [1.0] * node.gpus
 
     def fit(self, cpus: float, gpus: float) -> int:
-        """How many workers of this size have room."""
+        """Returns how many workers of this size fit."""
         by_cpus = int((self.cpus + EXACT) / cpus)
         if not gpus:
             return by_cpus
@@ -99,7 +99,7 @@ class _Left:
         return min(by_cpus, sum(int((gpu + EXACT) / gpus) for gpu in self.gpus))
 
     def take(self, workers: int, cpus: float, gpus: float) -> None:
-        """Places so many workers, which fit."""
+        """Places `workers` workers, which must fit."""
         self.cpus -= workers * cpus
         if gpus > 1:
             for _ in range(int(workers * gpus)):
@@ -111,9 +111,9 @@ class _Left:
 
 
 def _placed(requests: Sequence[Request], nodes: Sequence[Node]) -> dict[str, int]:
-    """How many of each stage's fewest workers have room, as Ray Data spreads them: in turn over the nodes with room."""
+    """Returns how many of each stage's minimum of workers fit, placed round-robin over the nodes as Ray Data does."""
     left = [_Left(node) for node in nodes]
-    room = sum(node.cpus for node in nodes) - READING_CPUS  # on whatever nodes: tasks that read ask for crumbs
+    room = sum(node.cpus for node in nodes) - READING_CPUS  # on any nodes: readers make fractional CPU requests
     placed = {READING.stage: int(room + EXACT >= 0)}
     turn = 0
     for request in requests:

@@ -1,4 +1,4 @@
-"""The Ray cluster that a run uses: a running one, or one of our own on this machine."""
+"""Connects a run to a Ray cluster: an external one, or a local cluster that it starts on this machine."""
 
 import atexit
 import contextlib
@@ -35,37 +35,39 @@ from schemas.errors import ShardloomError, UsageError, one_line
 from schemas.own_packages import FOUND_FIRST
 from schemas.storage.folder import OPTIONS
 
-NAMESPACE = "shardloom:"  # begins Ray's namespace of our connections
-START_SECONDS = 180.0  # two tries of Ray's own on a busy machine: each waits 30 seconds for a node to be heard of
-STORE_SHARE = 0.3  # of a machine's memory, Ray's own default
+NAMESPACE = "shardloom:"  # prefix of the Ray namespace of Shardloom's connections
+START_SECONDS = 180.0  # two of Ray's own tries on a busy machine: each waits 30 seconds for a node to register
+STORE_SHARE = 0.3  # of a machine's memory: Ray's default
 
 
 def is_callers() -> bool:
-    """Whether Ray is in use in this process by somebody else than us: our work joins that cluster."""
+    """Returns whether the caller has connected this process to Ray already: then the work uses that cluster."""
     return ray.is_initialized() and not _namespace().startswith(NAMESPACE)
 
 
 def _namespace() -> str:
-    """What connections are told by. Ray keeps it, so that nothing here has to remember what it has started."""
+    """Returns the namespace, which identifies the connection. Ray keeps it, so that no state is needed here."""
     return str(ray.get_runtime_context().namespace)
 
 
 def _fits(cpus: int, store: int) -> bool:
-    """Whether the cluster of our own that is running has so much; Ray may round its store down."""
+    """Returns whether the running local cluster has these cores and this store; Ray may round the store down."""
     has = ray.cluster_resources()
     return bool(has.get("CPU", 0) >= cpus and has.get("object_store_memory", 0) >= 0.99 * store)
 
 
 def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None:
-    """Joins the cluster at `run.address` or RAY_ADDRESS, or starts one that ends with this process.
+    """Connects to the cluster at `run.address` or RAY_ADDRESS, or starts a local one that ends with this process.
 
-    A cluster of our own has the cores we say: enough for the `cpus` that all workers ask for and for the reading, so
-    that no stage can ever wait for a core that it won't get: Ray would wait without end and without a word.
+    A local cluster gets enough cores for the `cpus` that all workers request and for reading, so that no stage waits
+    for a core that it never gets: Ray would wait for ever, silently. `object_store_bytes` sizes its object store, up
+    to `STORE_SHARE` of the memory. Raises `UsageError` where this process uses another cluster than `run.address`, and
+    `ShardloomError` where Ray can't start or be reached.
     """
     store = min(object_store_bytes, int(STORE_SHARE * memory()))
     wanted = math.ceil(max(cores(), run.workers or 1, cpus) + READING_CPUS)
     address = run.address or os.environ.get("RAY_ADDRESS")
-    namespace = f"{NAMESPACE}{address or Path.cwd()}"  # of our own: workers stay in the folder that it was started in
+    namespace = f"{NAMESPACE}{address or Path.cwd()}"  # local: workers stay in the folder where the cluster started
     if ray.is_initialized():
         if is_callers():
             if run.address not in (None, "auto", here := ray.get_runtime_context().gcs_address):
@@ -73,12 +75,12 @@ def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None
             return
         if _namespace() == namespace and (address or _fits(wanted, store)):
             return
-        ray.shutdown()  # an earlier run of this process asked for less, or for another cluster
+        ray.shutdown()  # an earlier run of this process needed less, or another cluster
         remove_private_folders()
     silence_native_log()
     logging.getLogger("ray").setLevel(logging.ERROR)
     options: dict[str, object] = {"address": address, "namespace": namespace}
-    if storage := os.environ.get(OPTIONS):  # workers on other machines know nothing of our command line
+    if storage := os.environ.get(OPTIONS):  # workers on other machines do not see the command line
         options["runtime_env"] = {"worker_process_setup_hook": storage_hook(storage)}
         prefer_the_drivers_environment()
     if not address:
@@ -92,7 +94,7 @@ def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None
                 stack.enter_context(staying_on_this_machine())
                 stack.enter_context(without_monitors())
             _start(options, tries=1 if address else 2)
-    except Exception as error:  # noqa: BLE001 - Ray has no class of its own for a node that is too slow to start
+    except Exception as error:  # noqa: BLE001 - Ray has no exception class for a node that is too slow to start
         raise ShardloomError(f"cannot use Ray at {address or 'this machine'}: {one_line(error)}") from None
     finally:
         if threading.current_thread() is threading.main_thread():
@@ -100,11 +102,11 @@ def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None
 
 
 def storage_hook(storage: str) -> Callable[[], None]:
-    """Returns what gives a worker, as its process starts, the options of stores.
+    """Returns a function that gives a worker the storage options as its process starts.
 
-    They may be keys. Ray prints variables of a `runtime_env` in its logs and in answers of its dashboard, for all who
-    use the machine. Of a hook it prints the name; the function itself is an object in the cluster's own table. It is
-    a function within one, so that it travels as code, and needs nothing of ours where it runs.
+    The options may contain keys. Ray prints the variables of a `runtime_env` in its logs and its dashboard, for every
+    user of the machine. Of a hook Ray prints only the name; it stores the function in the cluster's own table. The hook
+    is a nested function, so that Ray pickles its code and it needs no Shardloom package where it runs.
     """
     name = OPTIONS
 
@@ -114,9 +116,9 @@ def storage_hook(storage: str) -> Callable[[], None]:
     return give_storage_options
 
 
-@atexit.register  # runs before Ray's own, which was registered when Ray was imported
+@atexit.register  # runs before Ray's handler, which was registered when Ray was imported
 def _end_own_cluster() -> None:
-    """Ends the cluster of our own and removes its files. Does nothing in workers, which have started none."""
+    """Ends the local cluster and removes its files. Does nothing in workers, which have started none."""
     if not holds_private_folder():
         return
     if ray.is_initialized() and not is_callers():
@@ -125,17 +127,18 @@ def _end_own_cluster() -> None:
 
 
 def _start(options: dict[str, object], tries: int) -> None:
-    """Ray gives a node's processes 15 seconds to start. They load quicker when they have been loaded before.
+    """Starts Ray, up to `tries` times. Raises `TimeoutError` after `START_SECONDS`, or Ray's own exception.
 
-    In a thread of its own, for a node that dies as it starts is waited for without end, in native code. That thread
-    stays: the node's processes are told to end with the one that has started them.
+    Ray gives a node's processes 15 seconds to start, and a second try loads them faster. A separate thread starts Ray,
+    because Ray waits for ever, in native code, for a node that dies as it starts. That thread stays, because the node's
+    processes end with the thread that has started them.
     """
     result: queue.Queue[Exception | None] = queue.Queue()
 
     def init() -> None:
         try:
             ray.init(**options, logging_level=logging.ERROR, log_to_driver=False)
-        except Exception as error:  # noqa: BLE001  handed to the thread that waits
+        except Exception as error:  # noqa: BLE001  raised in the waiting thread
             result.put(error)
             return
         threading.current_thread().name = "ray"
@@ -155,17 +158,17 @@ def _start(options: dict[str, object], tries: int) -> None:
 
 
 def explained(error: BaseException) -> BaseException:
-    """A foreseen error for what clusters do (nodes and workers that are lost); a bug of ours is left as it is."""
+    """Returns a foreseen error for a failure of the cluster, such as a lost node; any other exception unchanged."""
     if fault := re.search(f"ImportError: (.* {FOUND_FIRST} .*)", str(error)):
         return UsageError(f"on a worker's machine, {fault[1]}")
     if isinstance(error, ray.exceptions.RayError) and not isinstance(error, ray.exceptions.RayTaskError):
-        return ShardloomError(f"Ray gave up ({one_line(error, with_type=True)}); the same command goes on")
+        return ShardloomError(f"Ray gave up ({one_line(error, with_type=True)}); the same command resumes the run")
     return error
 
 
 @contextlib.contextmanager
 def _no_stderr() -> Iterator[None]:
-    """Silences what Ray's native code prints as it starts, which no setting does."""
+    """Silences what Ray's native code prints to stderr as it starts, for which Ray has no setting."""
     kept = os.dup(2)
     try:
         with open(os.devnull, "w") as nothing:  # noqa: PTH123

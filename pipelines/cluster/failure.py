@@ -1,4 +1,4 @@
-"""A foreseen error as data: as an exception it would reach the driver as the text of a stack."""
+"""Carries a foreseen error as data: as an exception it would reach the driver as the text of a traceback."""
 
 from dataclasses import dataclass
 
@@ -7,15 +7,16 @@ from schemas.errors import ShardloomError, UsageError
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A foreseen error of a worker, for the driver to raise: Ray keeps the text of an exception, but not its cause."""
+    """Carries a worker's foreseen error for the driver to raise: Ray keeps an exception's text, but not its cause."""
 
     message: str
     exit_code: int
 
     @classmethod
     def of(cls, error: ShardloomError) -> "Failure":
+        """Returns the failure for an error."""
         return cls(str(error), error.exit_code)
 
     def error(self) -> ShardloomError:
-        """The error, as it was raised."""
+        """Returns the error as it was raised: a `UsageError` or a `ShardloomError`."""
         return UsageError(self.message) if self.exit_code == UsageError.exit_code else ShardloomError(self.message)

@@ -1,4 +1,4 @@
-"""Runs a pure function over units of work as Ray tasks, and tells work that takes long from work that never began."""
+"""Runs a pure function over units of work as Ray tasks, and distinguishes slow work from unstarted work."""
 
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -25,15 +25,15 @@ def map_units(
     retries: int,
     placement: Mapping[str, Any],
 ) -> Iterator[T]:
-    """Results in whatever order they are done, by so many workers of the cluster that this process is connected to.
+    """Yields the results in the order in which they are done, by `workers` workers of the connected cluster.
 
     See `pipelines.cluster.runner.Runner.map`.
     """
     plain = getattr(function, "func", function)
-    stage = getattr(plain, "__name__", type(plain).__name__)  # work may be an object that is called
+    stage = getattr(plain, "__name__", type(plain).__name__)  # the function may be a callable object
     task = ray.remote(num_cpus=1, max_retries=retries, **placement)(lambda mark, unit: marked(function, mark, unit))
     waiting, done_units = iter(units), 0
-    running: dict[Any, str] = {}  # references to results, and the marks of who works on them
+    running: dict[Any, str] = {}  # reference to a result -> mark of its unit
     try:
         while True:
             while len(running) < 2 * workers and (unit := next(waiting, None)) is not None:
@@ -60,7 +60,10 @@ def map_units(
 
 
 def first_done(running: dict[Any, str], stall_seconds: float) -> Any:
-    """The first of the references that is done. A unit may take as long as it likes, if only a worker has begun it."""
+    """Returns the first reference that is done. A unit that a worker has started may take any time.
+
+    Raises `ShardloomError` when none is done for `stall_seconds` and no worker on a live node has started one.
+    """
     while True:
         done, _ = ray.wait(list(running), num_returns=1, timeout=stall_seconds)
         if done:
@@ -68,34 +71,34 @@ def first_done(running: dict[Any, str], stall_seconds: float) -> Any:
         if not is_any_at_work(running.values()):
             raise ShardloomError(
                 f"no progress for {stall_seconds:g} s: no worker has started (are there CPUs left on the cluster?); "
-                "what is done is kept, the same command goes on"
+                "what is done is kept; the same command resumes the run"
             )
 
 
 def marked(function: Callable[[U], T], mark: str, unit: U) -> T | Failure:
-    """Runs in the worker. Tells the driver first that it has begun, and on which node.
+    """Runs the function in the worker. First reports to the driver that it has started, and on which node.
 
-    In the cluster's own table, where it costs one small message: an actor would need a process of its own, and what
-    Ray lists of its tasks a dashboard.
+    It reports through the cluster's own table, at the cost of one small message: an actor would need a process, and
+    Ray's list of tasks would need a dashboard.
     """
     put_value(mark, ray.get_runtime_context().get_node_id())
     return outcome(function, unit)
 
 
 def is_any_at_work(marks: Collection[str]) -> bool:
-    """Whether a worker has begun one of these units, on a node that is still there."""
+    """Returns whether a worker on a live node has started one of these units."""
     alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
     return any(get_value(mark) in alive for mark in marks)
 
 
 def forget(marks: Collection[str]) -> None:
-    """Removes these marks."""
+    """Removes these marks from the cluster's table."""
     for mark in marks:
         remove_value(mark)
 
 
 def outcome(function: Callable[[U], T], unit: U) -> T | Failure:
-    """The result, or a foreseen error as data: as an exception it would reach the driver as the text of a stack."""
+    """Returns the result, or a foreseen error as a `Failure`."""
     try:
         return function(unit)
     except ShardloomError as error:

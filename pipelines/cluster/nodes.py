@@ -1,4 +1,4 @@
-"""Looks on all nodes of a cluster for what a run needs there."""
+"""Checks all nodes of a cluster for files that a run needs there."""
 
 import os
 from pathlib import Path
@@ -9,14 +9,14 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from schemas.errors import ShardloomError
 
-LEAST = 0.0001  # of a resource that only says where: Ray's smallest amount
+LEAST = 0.0001  # of a resource that only selects nodes: Ray's smallest amount
 
 
 LOOK_SECONDS = 60.0
 
 
 def nodes_without(nodes: list[dict[str, Any]], file: Path) -> list[str]:
-    """The addresses of those of the nodes that have not got this file. Raises `ShardloomError`: no answer."""
+    """Returns the addresses of the nodes without this file. Raises `ShardloomError` if a node does not answer."""
     looks = [
         ray.remote(os.path.exists)
         .options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False))

@@ -1,7 +1,7 @@
-"""What a cluster of our own leaves on a machine that others use too: files that they can't read, for no longer than it.
+"""Keeps a local cluster's files from other users of the machine, and removes them with the cluster.
 
-Ray itself would keep logs and sockets in `/tmp/ray`, which everyone may enter, and leave a folder a run there. The
-token that its processes know each other by it writes for everyone to read.
+By default Ray keeps logs and sockets in `/tmp/ray`, which everyone may enter, and leaves a folder a run there. It makes
+the token by which its processes authenticate readable by everyone.
 """
 
 import contextlib
@@ -17,16 +17,16 @@ from typing import TextIO
 PREFIX = "shardloom-"
 LOCK = "lock"
 TOKEN_FILE = ".ray/auth_token"  # in the home folder
-OLD_SECONDS = 60.0  # a folder that is younger may not be locked yet
-LONGEST_ROOT = 20  # characters: sockets below it have names of 107 at most
+OLD_SECONDS = 60.0  # a younger folder may not be locked yet
+LONGEST_ROOT = 20  # characters: a socket's path has at most 107
 
 _held: dict[Path, TextIO] = {}  # this process's folders, with their locks
 
 
 def make_private_folder() -> Path:
-    """Makes a folder for the cluster's files, below one that nobody else can enter.
+    """Makes a folder for the cluster's files, below one that no other user can enter. Returns its path.
 
-    Ray lets everyone into the folder that it is given. Removes what runs that were killed have left.
+    The parent is needed because Ray opens the folder that it is given to everyone. Removes the folders of killed runs.
     """
     root = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
     if len(str(root)) > LONGEST_ROOT:
@@ -40,12 +40,12 @@ def make_private_folder() -> Path:
 
 
 def holds_private_folder() -> bool:
-    """Says whether this process has made one that is still there."""
+    """Returns whether this process has made a private folder and not yet removed it."""
     return bool(_held)
 
 
 def remove_private_folders() -> None:
-    """Removes this process's folders, whose cluster has ended or is about to."""
+    """Removes this process's folders, whose cluster has ended or is about to end."""
     for folder, lock in list(_held.items()):
         shutil.rmtree(folder, ignore_errors=True)
         lock.close()
@@ -53,9 +53,9 @@ def remove_private_folders() -> None:
 
 
 def protect_token() -> None:
-    """Makes Ray's token readable by nobody else, before Ray makes it or as it was made by an earlier version.
+    """Makes Ray's token readable by this user only. Creates it before Ray does; mends one that an earlier version made.
 
-    Leaves one alone that the user passes by a variable, and lets Ray say what it can't write.
+    Leaves a token alone that the user passes in a variable. Ray reports a file that can't be written.
     """
     if os.environ.get("RAY_AUTH_MODE", "token") != "token" or "RAY_AUTH_TOKEN" in os.environ:
         return
@@ -65,7 +65,7 @@ def protect_token() -> None:
         if told is None:
             path.parent.mkdir(mode=0o700, exist_ok=True)
             with contextlib.suppress(FileExistsError), open(path, "x", opener=_open_private) as file:
-                file.write(secrets.token_hex(32))  # as Ray makes it
+                file.write(secrets.token_hex(32))  # the form of Ray's own token
         if path.stat().st_mode & 0o077:
             path.chmod(0o600)
 
@@ -75,9 +75,9 @@ def _open_private(path: str, flags: int) -> int:
 
 
 def _remove_left(root: Path) -> None:
-    """Removes our user's folders that no process holds any more."""
+    """Removes this user's folders whose lock no process holds any more."""
     for folder in root.glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError):  # another user's, or gone meanwhile
+        with contextlib.suppress(OSError):  # another user's, or removed meanwhile
             found = folder.lstat()
             if found.st_uid != os.getuid() or time.time() - found.st_mtime < OLD_SECONDS or folder in _held:
                 continue

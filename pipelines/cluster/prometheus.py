@@ -1,11 +1,11 @@
-"""What a run on a cluster tells Prometheus, through the endpoint that Ray has on every node.
+"""Exports the metrics of a run to Prometheus, through the endpoint that Ray has on every node of a cluster.
 
-One process tells it all, the driver, which has the counts of all workers anyway: there are as many series as a run has
-stages, engines and outcomes, however many workers it has. Ray sends them on every ten seconds and when the driver
-ends. Then counters stay at the endpoint for as long as its node, and gauges for twenty seconds, so that a scrape every
-fifteen sees the last of them. A cluster of our own has nobody who scrapes it, and gets none.
+Only the driver exports, because it has the counts of all workers. So the number of series depends on the run's stages,
+engines and outcomes, not on its workers. Ray forwards the values every ten seconds and when the driver ends. Afterwards
+counters stay at the endpoint for as long as its node, and gauges for twenty seconds, so that a scrape every fifteen
+seconds sees their last value. A local cluster exports nothing, because nobody scrapes it.
 
-Counters begin at 0 with every run; a run that is taken up again has the same label, so that they add up.
+Counters start at 0 in every run. A resumed run has the same label, so that they add up.
 """
 
 from dataclasses import dataclass
@@ -14,45 +14,45 @@ from typing import Any, Literal
 from schemas.masking import masked
 
 RUN = "run"
-"""Label that all have: the output set's folder, in ASCII."""
+"""The label that all metrics have: the output set's folder, in ASCII."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One name, and what its values are of."""
+    """Describes one metric: its name, kind, label and help text."""
 
     name: str
     kind: Literal["counter", "gauge"]
-    label: str | None  # beside `run`
+    label: str | None  # in addition to `run`
     text: str
 
     @property
     def exported(self) -> str:
-        """The name as Prometheus gets it from Ray."""
+        """Returns the name as Ray exports it to Prometheus."""
         return f"ray_{self.name}" + ("_total" if self.kind == "counter" else "")
 
 
 COUNTS = {
     "images": Metric("shardloom_images", "counter", "stage", "images done"),
     "chunks": Metric("shardloom_chunks", "counter", "stage", "chunks done"),
-    "busy_seconds": Metric("shardloom_busy_seconds", "counter", "stage", "time at work, added up over workers"),
-    "deaths": Metric("shardloom_worker_deaths", "counter", "stage", "attempts at a chunk that ended with the worker's"),
+    "busy_seconds": Metric("shardloom_busy_seconds", "counter", "stage", "busy time, summed over workers"),
+    "deaths": Metric("shardloom_worker_deaths", "counter", "stage", "attempts at a chunk in which the worker died"),
     "recycled": Metric("shardloom_workers_recycled", "counter", "stage", "workers replaced by fresh ones"),
-    "workers": Metric("shardloom_workers", "gauge", "stage", "workers that are ready or at work"),
+    "workers": Metric("shardloom_workers", "gauge", "stage", "workers that are ready or busy"),
 }
-"""By fields of `StageCounts`."""
+"""The metrics of `StageCounts`, by field."""
 
 STATES = {
-    "at_work": Metric("shardloom_chunks_at_work", "gauge", "stage", "chunks that workers are at"),
-    "queued": Metric("shardloom_chunks_queued", "gauge", "stage", "chunks done by the stage before and not yet begun"),
+    "at_work": Metric("shardloom_chunks_at_work", "gauge", "stage", "chunks in progress"),
+    "queued": Metric("shardloom_chunks_queued", "gauge", "stage", "chunks done by the previous stage, not yet started"),
     "still_seconds": Metric(
-        "shardloom_seconds_without_progress", "gauge", "stage", "since its last sign of progress, while it has work"
+        "shardloom_seconds_without_progress", "gauge", "stage", "time since its last progress, while it has work"
     ),
     "longest_seconds": Metric(
-        "shardloom_longest_chunk_seconds", "gauge", "stage", "for which the oldest chunk has been at work"
+        "shardloom_longest_chunk_seconds", "gauge", "stage", "time for which the oldest chunk has been in progress"
     ),
 }
-"""By fields of `StageState`."""
+"""The metrics of `StageState`, by field."""
 
 ROWS = Metric("shardloom_rows", "counter", "outcome", "samples annotated, or left out for this reason")
 ENGINE_ERRORS = Metric("shardloom_engine_errors", "counter", "engine", "images that an engine failed on")
@@ -60,8 +60,8 @@ BYTES = Metric("shardloom_bytes", "counter", None, "bytes of samples worked on")
 BYTES_LEFT = Metric("shardloom_bytes_left", "gauge", None, "bytes of samples still to come")
 SHARDS = Metric("shardloom_shards", "counter", None, "shards committed")
 SHARDS_LEFT = Metric("shardloom_shards_left", "gauge", None, "shards still to commit")
-RESENT = Metric("shardloom_requests_resent", "counter", None, "requests to the object store that were sent again")
-UNITS = Metric("shardloom_units", "counter", "stage", "units done by any other command than annotate")
+RESENT = Metric("shardloom_requests_resent", "counter", None, "retries of requests to the object store")
+UNITS = Metric("shardloom_units", "counter", "stage", "units done by commands other than annotate")
 UNITS_LEFT = Metric("shardloom_units_left", "gauge", "stage", "units of these still to come")
 
 METRICS = [
@@ -72,24 +72,24 @@ METRICS = [
 
 
 class Exporter:
-    """Tells the values of one run. Of a counter it is given what it stands at."""
+    """Exports the values of one run. It takes a counter's total, not its increment."""
 
     def __init__(self, output: str) -> None:
-        self.run = masked(output).encode("ascii", "backslashreplace").decode()  # Ray takes no other letters in labels
+        self.run = masked(output).encode("ascii", "backslashreplace").decode()  # Ray accepts only ASCII in labels
         self._made: dict[str, Any] = {}
         self._told: dict[tuple[Metric, str], float] = {}
 
     def tell(self, metric: Metric, value: float, of: str = "") -> None:
-        """The metric's value, of a stage, an engine or an outcome."""
+        """Sets a metric's value. `of` names the stage, engine or outcome that its label is for."""
         tags = {RUN: self.run} | ({metric.label: of} if metric.label else {})
         before, self._told[metric, of] = self._told.get((metric, of), 0), value
         if metric.kind == "gauge":
             self._of_ray(metric).set(value, tags)
-        elif more := value - before if value >= before else value:  # a ledger that has died begins at 0 again
+        elif more := value - before if value >= before else value:  # a restarted ledger counts from 0 again
             self._of_ray(metric).inc(more, tags)
 
     def end(self) -> None:
-        """There are no stages any more, though this process may go on."""
+        """Sets the gauges of all stages to 0 at the end of a run, because this process may continue."""
         for metric, of in list(self._told):
             if metric.kind == "gauge" and metric.label == "stage":
                 self.tell(metric, 0, of)

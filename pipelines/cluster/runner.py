@@ -1,7 +1,7 @@
-"""Where the work of one command runs: in this process, on a Ray cluster of our own, or on one that is joined.
+"""Runs the work of one command in process, on a local Ray cluster, or on an external one.
 
-It is decided once, when the command starts. Small sets are done before Ray has been imported, so nothing here imports
-it before there is something to do on a cluster.
+The place is decided once, when the command starts. A small set is finished in less time than importing Ray takes, so
+this module imports Ray only when there is work for a cluster.
 """
 
 import os
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 U = TypeVar("U")
 T = TypeVar("T")
 
-STORE_BYTES = 1 << 30  # of a cluster's object store: what units and their results need
+STORE_BYTES = 1 << 30  # of a cluster's object store: enough for units and their results
 
 
 class Place(Enum):
-    """Names where work can run."""
+    """Names the places where work can run."""
 
     IN_PROCESS = "in process"
     OWN_CLUSTER = "own cluster"
@@ -38,49 +38,49 @@ class Place(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """Runs a command's work at its place."""
+    """Runs the work of a command at one place."""
 
     run: RunOptions
     place: Place
 
     @classmethod
     def open(cls, run: RunOptions, *, needs_cluster: bool = False) -> Self:
-        """Decides where the work of these options runs; a command of Ray Data graphs `needs_cluster`.
+        """Decides where work with these options runs. A command with a Ray Data graph `needs_cluster`.
 
-        Raises `UsageError` for a working folder with a package of the name of one of ours: workers would import that.
+        Raises `UsageError` for a working folder with a package named like one of Shardloom's: workers would import it.
         """
         place = _place(run, needs_cluster)
-        # Ray puts the working folder first for all workers.
+        # Ray puts the working folder first in every worker's path.
         if place is not Place.IN_PROCESS and (fault := strange_package([str(Path.cwd()), *sys.path])):
             raise UsageError(fault)
         return cls(run, place)
 
     @property
     def is_joined(self) -> bool:
-        """Says whether the work runs on a cluster that is not our own."""
+        """Returns whether the work runs on an external cluster."""
         return self.place is Place.JOINED_CLUSTER
 
     def works_here(self, units: int) -> bool:
-        """Says whether so many units are worked on in this process: one unit needs no cluster of our own."""
+        """Returns whether this process works on `units` units itself: a single unit is not worth a local cluster."""
         return self.place is Place.IN_PROCESS or units == 0 or (units == 1 and not self.is_joined)
 
     def connect(self, object_store_bytes: int = STORE_BYTES, cpus: float = 0.0) -> None:
-        """Joins the cluster, or starts one that has at least so much; raises `ShardloomError` when that fails."""
+        """Connects to the external cluster, or starts a local one of this size at least. Raises `ShardloomError`."""
         from pipelines.cluster.connection import connect
 
         connect(self.run, object_store_bytes, cpus)
 
     def nodes(self) -> "list[Node]":
-        """Returns the nodes with what they have for workers and for reading; of our own cluster, this machine."""
+        """Returns the nodes with their capacity for workers and for reading; for a local cluster, this machine."""
         from pipelines.cluster.capacity import READING_CPUS, Node, cluster_nodes
 
         if self.is_joined:
             self.connect()
             return cluster_nodes()
-        return [Node(cores() + READING_CPUS, gpus())]  # a cluster of our own says that it has a core more
+        return [Node(cores() + READING_CPUS, gpus())]  # a local cluster declares one core more
 
     def workers(self) -> int:
-        """Returns the number of workers asked for; by default one a core."""
+        """Returns the number of workers of the recipe; by default one a core."""
         if self.run.workers is not None or not self.is_joined:
             return self.run.workers or cores()
         from pipelines.cluster.capacity import READING_CPUS
@@ -94,7 +94,7 @@ class Runner:
         check(requests)
 
     def exporter(self, output: str) -> Exporter | None:
-        """Returns what tells Prometheus of the run; None on a cluster of our own, which nobody scrapes."""
+        """Returns the exporter of the run to Prometheus; None on a local cluster, which nobody scrapes."""
         return Exporter(output.rstrip("/")) if self.is_joined else None
 
     def map(
@@ -106,8 +106,8 @@ class Runner:
     ) -> Iterator[T]:
         """Yields the results of a pure function over units, in the order in which they are done.
 
-        When a worker dies its unit is done again, `retries` times at most. `placement` is what Ray is told of where the
-        work may be done. Raises `ShardloomError` when for `stall_seconds` no unit is done and none is worked on.
+        When a worker dies its unit is retried, at most `retries` times. `placement` holds Ray's options for where tasks
+        may run. Raises `ShardloomError` when for `stall_seconds` no unit is done and none has started.
         """
         if self.works_here(len(units)):
             yield from map(function, units)
@@ -124,7 +124,7 @@ def _place(run: RunOptions, needs_cluster: bool) -> Place:
         return Place.JOINED_CLUSTER
     if run.workers == 1 and not needs_cluster:
         return Place.IN_PROCESS
-    if os.environ.get("RAY_ADDRESS"):  # a job's, whose own machine may be the smallest of its cluster
+    if os.environ.get("RAY_ADDRESS"):  # set in a Ray job, whose node may be the cluster's smallest
         return Place.JOINED_CLUSTER
     if "ray" in sys.modules:
         from pipelines.cluster.connection import is_callers

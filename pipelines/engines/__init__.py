@@ -1,1 +1,1 @@
-"""Engines as recipes and the command line name them."""
+"""Looks up the engines that recipes and the command line name."""

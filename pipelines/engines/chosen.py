@@ -1,4 +1,4 @@
-"""The engines that a recipe chooses: looked up, checked before a run, and made in a worker."""
+"""Looks up the engines that a recipe chooses, checks them before a run, and creates them in a worker."""
 
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -17,12 +17,12 @@ from pipelines.recipes.annotate import EngineOptions
 from schemas.errors import ShardloomError, UsageError, one_line
 from schemas.records.fingerprint import EngineFingerprint
 
-_SHOWN = 200  # characters of an engine's own exception
+_SHOWN = 200  # characters of an engine's exception in a message
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """An engine as the pipeline uses it: images in, values of its column out."""
+    """Holds an engine as the pipeline uses it: a function from a batch to the values of a column."""
 
     fingerprint: EngineFingerprint
     column: pa.Field
@@ -37,9 +37,10 @@ def load_engine(
     trusted: str | None = None,
     sees_gpus: bool = True,
 ) -> Engine:
-    """Makes the engine, with its weights loaded. Raises `UsageError` for unknown engines and settings.
+    """Creates the engine with its weights loaded. Raises `UsageError` for unknown engines and settings.
 
-    `trusted` is the reference that the user trusts, where the engine comes by one.
+    `prepared` is the result of `prepare`. `trusted` is the reference that the user trusts, if the engine comes from
+    one. Raises `ShardloomError` for any other exception of the engine's code.
     """
     _hide_gpus(sees_gpus)
     declaration, settings = _chosen(kind, options, trusted)
@@ -49,7 +50,7 @@ def load_engine(
 
 
 def prepare(kind: EngineKind, options: EngineOptions, *, trusted: str | None = None, sees_gpus: bool = True) -> Any:
-    """Works out what all workers of an engine share, once a run; None for most."""
+    """Returns what all workers of an engine share, computed once a run; None for most engines."""
     _hide_gpus(sees_gpus)
     declaration, settings = _chosen(kind, options, trusted)
     with _named(kind, options):
@@ -57,32 +58,31 @@ def prepare(kind: EngineKind, options: EngineOptions, *, trusted: str | None = N
 
 
 def needs_preparing(kind: EngineKind, options: EngineOptions) -> bool:
-    """Says whether `prepare` has anything to do."""
+    """Returns whether `prepare` has anything to compute."""
     return find_engine(kind, options.engine).prepare is not None
 
 
 def environment(kind: EngineKind, options: EngineOptions) -> str | None:
-    """Returns the name of the environment that the engine runs in; None for ours."""
+    """Returns the name of the separate environment that the engine runs in; None for Shardloom's own."""
     declaration, settings = _chosen(kind, options)
     return declaration.environment_for(settings)
 
 
 def needs_pixels(kind: EngineKind, options: EngineOptions) -> bool:
-    """Says whether the engine looks at images at all."""
+    """Returns whether the engine needs images."""
     return find_engine(kind, options.engine).needs_pixels
 
 
 def check_settings(chosen: Mapping[EngineKind, EngineOptions]) -> None:
-    """Raises `UsageError` for engines that there are not, and for settings that they don't take. Reads no file."""
+    """Raises `UsageError` for unknown engines and invalid settings. Reads no file."""
     for kind, options in chosen.items():
         _chosen(kind, options)
 
 
 def check_engines(chosen: Mapping[EngineKind, EngineOptions], reused: Collection[EngineKind] = ()) -> list[str]:
-    """Raises `UsageError` for what is wrong with engines before any work is done. Loads no weights.
+    """Checks engines before any work and returns notices for the user. Raises `UsageError`. Loads no weights.
 
-    Of engines that are `reused`, because their annotations are there already, nothing needs to be at hand. Returns what
-    the user should be told of the others.
+    Engines in `reused`, whose annotations exist already, are not checked: their weights may be missing.
     """
     engines = {kind: _chosen(kind, options) for kind, options in chosen.items()}
     others = Others()
@@ -101,7 +101,7 @@ def check_engines(chosen: Mapping[EngineKind, EngineOptions], reused: Collection
 def _chosen(
     kind: EngineKind, options: EngineOptions, trusted: str | None = None
 ) -> tuple[EngineDeclaration[Any, Any], BaseModel]:
-    """Returns the engine's declaration and its settings, which are checked. Raises `UsageError`."""
+    """Returns the engine's declaration and its validated settings. Raises `UsageError` if they are invalid."""
     if trusted is not None:
         ENGINES.trust(trusted)
     declaration = find_engine(kind, options.engine)
@@ -113,14 +113,14 @@ def _chosen(
 
 
 def _hide_gpus(sees_gpus: bool) -> None:
-    """Ray hides no GPU from a worker that asked for none: each would take the first."""
+    """Hides all GPUs from a worker that requested none. Ray does not, so that each such worker would use the first."""
     if not sees_gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 @contextmanager
 def _named(kind: EngineKind, options: EngineOptions) -> Iterator[None]:
-    """Makes one line of whatever an engine's own code raises, but for what it says to the user by itself."""
+    """Turns any exception of an engine's code into one line. A `ShardloomError` is written for users and passes."""
     try:
         yield
     except ShardloomError:

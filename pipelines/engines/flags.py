@@ -1,4 +1,4 @@
-"""Engines as the command line names them, as the `engines` of a recipe."""
+"""Translates the command line's engine flags into the `engines` of a recipe."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,27 +16,27 @@ def engines_of(
     allow_out_of_vocabulary: bool | None = None,
     held: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """`ocr,tags:siglip` as specs, with their settings, to be laid over the engines that are `held`.
+    """Returns words such as `ocr,tags:siglip` and the flags' settings as specs that override the engines in `held`.
 
-    A kind alone stands for the engine that is held, or else for the one that runs on a laptop. Raises `UsageError` for
-    settings of an engine that is neither asked for nor held.
+    A kind without an engine stands for the stored engine of that kind, else for the kind's default, which runs on a
+    laptop. Raises `UsageError` for settings of an engine that is neither requested nor stored.
     """
     held = held or {}
     specs: dict[str, dict[str, Any]] = {}
     for word in words.split(",") if words else ():
         kind, _, engine = word.partition(":")
-        default = None  # the one that is held
+        default = None  # keep the stored engine
         if kind not in held:
-            default = default_engine(kind) if kind in KINDS else ""  # left for the recipe to refuse
+            default = default_engine(kind) if kind in KINDS else ""  # the recipe refuses it
         specs[kind] = {"engine": engine or default}
     if allow_download and not weights:
         raise UsageError("--allow-download: pass --weights ENGINE=NAME with it")
     settings: dict[str, dict[str, Any]] = {}
-    flags: dict[str, str] = {}  # the first that is a kind's
+    flags: dict[str, str] = {}  # kind -> the first flag for it
     for word in weights or ():
         kind, found, folder = word.partition("=")
         if not found:
-            raise UsageError(f"--weights {word}: say whose they are, as boxes={word}")
+            raise UsageError(f"--weights {word}: name the engine that they are for, as boxes={word}")
         settings[kind] = {"weights": folder} | ({"allow_download": True} if allow_download else {})
         flags.setdefault(kind, f"--weights {word}")
     if vocabulary is not None:
@@ -53,9 +53,9 @@ def engines_of(
 
 
 def held_engines(values: dict[str, Any], words: str | None = None) -> dict[str, Any]:
-    """The engines in a recipe's values; with `words`, as `engines_of` takes them, all others are taken out of it."""
+    """Returns the engines in a recipe's values. With `words`, as of `engines_of`, removes all others from these."""
     held = values.get("engines")
-    if not isinstance(held, dict):  # left for the recipe to refuse
+    if not isinstance(held, dict):  # the recipe refuses it
         return {}
     if words is not None:
         asked = {word.partition(":")[0] for word in words.split(",")}

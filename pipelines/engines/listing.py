@@ -1,4 +1,4 @@
-"""Which engines there are, what each still needs on this machine, and the command that gets it."""
+"""Lists the engines, what each still needs on this machine, and the command that gets it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,18 +18,18 @@ from pipelines.recipes.annotate import EngineOptions
 from schemas.errors import ShardloomError, UsageError, one_line
 
 ENVIRONMENTS = ("paddleocr", "paddleocr-gpu", "groundingdino-py", "img2dataset")
-"""What `pipelines/environments` has pins of."""
+"""The environments for which `pipelines/environments` has pins."""
 
 BROKEN = "broken"
 """The kind of an engine that can't be loaded."""
 
 OTHER_PLUGINS: dict[str, Registry[Any]] = {"source": SOURCES, "captions": FAMILIES}
-"""What a user can add beside engines. What ships of these is always ready, and is told by the help of its command."""
+"""The plug-ins beside engines. Those that ship are always ready, and their command's help lists them."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListedEngine:
-    """An engine and what it lacks here. `kind` is what it annotates, `images` for what fetches them, or `broken`.
+    """Describes an engine and what it needs here. `kind` is what it annotates, `images` for a downloader, or `broken`.
 
     Plug-ins of other kinds are listed with it, as `source` or `captions`.
     """
@@ -37,15 +37,15 @@ class ListedEngine:
     kind: str
     engine: str
     is_default: bool
-    environment: str | None  # its own, by name
-    missing: list[str]  # nothing: it is ready
-    get: str | None  # the command that gets the first thing that is missing
+    environment: str | None  # the name of its separate environment
+    missing: list[str]  # empty when it is ready
+    get: str | None  # the command that gets the first missing thing
     note: str | None
     origin: str | None = None  # of a plug-in: its distribution, or the reference that the user trusts
 
 
 def list_engines(weights: Mapping[str, str]) -> list[ListedEngine]:
-    """All engines; those of a kind in `weights` are looked at with that folder. `UsageError`: there is no such kind."""
+    """Returns all engines. Checks those of a kind in `weights` with its folder. Raises `UsageError` for other kinds."""
     if unknown := sorted(set(weights) - set(KINDS)):
         raise UsageError(f"--weights: there is no {unknown[0]!r}: use one of {', '.join(KINDS)}")
     listed = []
@@ -65,7 +65,10 @@ def list_engines(weights: Mapping[str, str]) -> list[ListedEngine]:
 
 
 def trust(references: Sequence[str]) -> None:
-    """Registers what the user has named, whether it declares an engine, a source or a family of captions."""
+    """Registers the user's references, each of an engine, a source or a family of captions.
+
+    Raises `UsageError` for a reference that no registry accepts.
+    """
     for reference in references:
         faults = []
         for registry in (ENGINES, *OTHER_PLUGINS.values()):
@@ -79,12 +82,12 @@ def trust(references: Sequence[str]) -> None:
 
 
 def as_dicts(listed: list[ListedEngine]) -> list[dict[str, Any]]:
-    """The list as scripts read it."""
+    """Returns the list as the rows of `--json`, with `is_ready`."""
     return [asdict(one) | {"is_ready": not one.missing} for one in listed]
 
 
 def build(name: str) -> str:
-    """Builds an environment, if it isn't there; returns its folder. Raises `ShardloomError`: pip could not."""
+    """Builds an environment if it doesn't exist, and returns its folder. Raises `ShardloomError` if pip fails."""
     if name not in ENVIRONMENTS:
         raise UsageError(f"there is no environment {name!r}: {', '.join(ENVIRONMENTS)}")
     python_of(name)

@@ -1,7 +1,8 @@
-"""What a data set's own recipe may not decide when engines are added to the set: what is read, and what is fetched.
+"""Keeps a data set's stored recipe from deciding what is read or downloaded when engines are added to the set.
 
-Such a recipe comes with the data, which may be another's. Engines whose annotations are there already don't run, and
-need nothing of what it names. One that runs takes weights, word lists and the leave to download from the user alone.
+The recipe comes with the data, which may come from somebody else. Engines whose annotations exist already do not run
+and read nothing that it names. An engine that runs takes weights, word lists and permission to download from the user
+alone.
 """
 
 from collections.abc import Collection, Mapping
@@ -26,9 +27,9 @@ def refuse_unnamed(
     reused: Collection[EngineKind],
     given: Mapping[str, Mapping[str, Any]],
 ) -> None:
-    """Raises `UsageError` where an engine would use what only the set's recipe, at `where`, names.
+    """Raises `UsageError` where an engine would use a resource that only the set's recipe, at `where`, names.
 
-    `engines` are those of the set with what the user has `given` laid over them, `reused` those that will not run.
+    `engines` are those of the set, overridden by the user's `given` ones; those in `reused` will not run.
     """
     for kind, options in engines.items():
         for name in _outside(kind, options, reused, "boxes" in engines and "boxes" not in reused):
@@ -45,7 +46,7 @@ def refuse_unnamed(
 def _outside(
     kind: EngineKind, options: EngineOptions, reused: Collection[EngineKind], adds_boxes: bool
 ) -> Collection[str]:
-    """Returns the settings that the user has to name if they are to be used."""
+    """Returns the settings that are used only if the user names them."""
     declaration = find_engine(kind, options.engine)
     names = options.settings if declaration.outside is None else declaration.outside
     if kind not in reused:

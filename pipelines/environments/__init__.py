@@ -1,1 +1,1 @@
-"""Programs that run in environments of their own, whose packages ours can't be installed beside; and their pins."""
+"""Builds separate environments from pins, for programs whose packages conflict with Shardloom's."""

@@ -1,8 +1,8 @@
-"""Virtual environments for programs whose packages can't be installed beside ours.
+"""Builds virtual environments for programs whose packages conflict with Shardloom's.
 
-img2dataset wants webdataset below 0.3 and pandas below 3, we neither. Ray could make environments too (`runtime_env`),
-but only on its workers, anew for each cluster, and not at all for a run in one process; these are made by plain pip,
-once on each machine, and stay until their pins change. What pip installs is known by its hash.
+img2dataset needs webdataset below 0.3 and pandas below 3; Shardloom does not. Ray can build environments too
+(`runtime_env`), but only on its workers, again for each cluster, and never for a run in process. Plain pip builds these
+once on each machine, and they stay until their pins change. pip checks the hash of each file that it installs.
 """
 
 import hashlib
@@ -20,26 +20,26 @@ from schemas.errors import ShardloomError
 from schemas.storage.file_lock import acquire_file_lock
 from schemas.terminal import say
 
-FOLDER = "SHARDLOOM_ENVIRONMENTS"  # the variable that says where they lie
+FOLDER = "SHARDLOOM_ENVIRONMENTS"  # the variable that names the folder of all environments
 
 _HERE = Path(__file__).parent
-_SOURCES = ("groundingdino-py==0.4.0",)  # of which there is no wheel
+_SOURCES = ("groundingdino-py==0.4.0",)  # releases without a wheel
 
 
 def python_of(name: str) -> Path:
-    """The interpreter of the environment that `name`.txt pins; takes a minute or two the first time.
+    """Returns the interpreter of the environment that `name`.txt pins. Builds it first if needed, in a minute or two.
 
-    Raises `ShardloomError`: pip could not install it.
+    Raises `ShardloomError` if the environment can't be made or pip can't install it.
     """
     folder = environment_of(name)
     python, complete = interpreter_of(name), mark_of(name)
     if complete.exists():
         return python
     with _lock(folder.with_suffix(".lock")):
-        if complete.exists():  # another process made it meanwhile
+        if complete.exists():  # another process has built it meanwhile
             return python
         say(f"building {name} in {folder}, once: it may take minutes")
-        shutil.rmtree(folder, ignore_errors=True)  # what a killed one left
+        shutil.rmtree(folder, ignore_errors=True)  # the rest of a killed build
         try:
             venv.create(folder, with_pip=True)
         except (OSError, subprocess.CalledProcessError) as error:
@@ -52,17 +52,17 @@ def python_of(name: str) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Names releases that pip installs at once, as lines of a requirements file, and how it does."""
+    """Lists the releases that one pip call installs, as lines of a requirements file, and the options of the call."""
 
     options: tuple[str, ...]
     lines: list[str]
 
 
 def steps_of(name: str) -> list[Step]:
-    """Returns the steps that the environment is built in.
+    """Returns the steps that build the environment.
 
-    Only files with a hash that we know are taken, and no dependency that isn't pinned. What PyPI does not have comes
-    last, from the index that the user names: its hash is not known here.
+    pip accepts only files with a hash in `hashes.txt`, and only pinned dependencies. Releases that PyPI does not have
+    come last, from the index that the user names, without a known hash.
     """
     known = release_hashes()
     lines = (_HERE / f"{name}.txt").read_text().splitlines()
@@ -73,14 +73,14 @@ def steps_of(name: str) -> list[Step]:
     by_hash = ("--require-hashes", "--no-deps")
     steps = [
         Step((*by_hash, "--only-binary", ":all:"), _with_hashes(wheels, known)),
-        Step((*by_hash, "--no-build-isolation"), _with_hashes(sources, known)),  # built by what is here by now
+        Step((*by_hash, "--no-build-isolation"), _with_hashes(sources, known)),  # built with these wheels
         Step(("--constraint", str(_HERE / f"{name}.txt")), others),
     ]
     return [step for step in steps if step.lines]
 
 
 def release_hashes() -> dict[str, list[str]]:
-    """Returns the hashes of each release that is pinned and on PyPI, as `sha256:...`, by `name==version`."""
+    """Returns the hashes, as `sha256:...`, of each pinned release that PyPI has, by `name==version`."""
     found: dict[str, list[str]] = {}
     release = ""
     for line in (_HERE / "hashes.txt").read_text().splitlines():
@@ -94,40 +94,42 @@ def release_hashes() -> dict[str, list[str]]:
 
 
 def _normalised(line: str) -> str:
-    """The names of packages are told in many ways: `huggingface_hub`, `Jinja2`."""
+    """Returns the line with a normalised package name (PEP 503): `huggingface_hub` and `Jinja2` are common forms."""
     name, _, version = line.partition("==")
     return f"{re.sub(r'[-_.]+', '-', name).lower()}=={version}"
 
 
 def _with_hashes(releases: list[str], known: dict[str, list[str]]) -> list[str]:
-    """`===` is the very release: no other build of it (`+cpu`), whose hash would be another."""
+    """Pins each release with `===` and its hashes. `==` would also match another build (`+cpu`), with another hash."""
     return [" ".join([line.replace("==", "==="), *(f"--hash={each}" for each in known[line])]) for line in releases]
 
 
 def _install(name: str, folder: Path, number: int, step: Step) -> None:
-    """Raises `ShardloomError` in pip's own words."""
+    """Runs pip for one step. Raises `ShardloomError` with pip's own message."""
     listed = folder / f"step-{number}.txt"
     listed.write_text("\n".join(step.lines) + "\n")
     pip = [str(interpreter_of(name)), "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
     command = [*pip, *step.options, "--requirement", str(listed)]
     made = subprocess.run(command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL)
     if made.returncode:
-        said = next((line for line in made.stderr.splitlines() if line.startswith("ERROR")), "see pip's own words")
-        raise ShardloomError(f"cannot install {name} for {folder}: {said[:200]}; {FOLDER} may name one made before")
+        said = next((line for line in made.stderr.splitlines() if line.startswith("ERROR")), "pip names no error")
+        raise ShardloomError(
+            f"cannot install {name} for {folder}: {said[:200]}; or set {FOLDER} to a folder that has it already"
+        )
 
 
 def interpreter_of(name: str) -> Path:
-    """The interpreter of the environment, whether it is made or not."""
+    """Returns the path of the environment's interpreter, built or not."""
     return environment_of(name) / "bin" / "python"
 
 
 def mark_of(name: str) -> Path:
-    """The file that is there when all of the environment is."""
+    """Returns the path of the file that marks the environment as complete."""
     return environment_of(name) / "complete"
 
 
 def environment_of(name: str) -> Path:
-    """The folder of the environment, whether it is made or not: another one for other pins or another Python."""
+    """Returns the folder of the environment, built or not. Its name holds a hash of the pins and the Python version."""
     told = os.environ.get(FOLDER)
     root = Path(told) if told else Path.home() / ".cache" / "shardloom" / "environments"
     state = f"{sys.version_info[:2]}{sys.platform}".encode() + (_HERE / f"{name}.txt").read_bytes()
@@ -138,4 +140,4 @@ def _lock(path: Path) -> TextIO:
     try:
         return acquire_file_lock(path)
     except OSError as error:
-        raise ShardloomError(f"cannot write {path}: {error.strerror}; set {FOLDER} to a folder that can") from None
+        raise ShardloomError(f"cannot write {path}: {error.strerror}; set {FOLDER} to a writable folder") from None

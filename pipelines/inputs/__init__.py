@@ -1,1 +1,1 @@
-"""Input files, cut into units of work."""
+"""Finds input files and cuts them into units of work."""

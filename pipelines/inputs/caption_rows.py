@@ -1,4 +1,4 @@
-"""Reads of a Parquet file of captions the rows that may be about some samples."""
+"""Finds the rows of a Parquet file of captions that may be about given samples."""
 
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
     import polars as pl
 
 IDENTITY = ("key", *ATTRIBUTES)
-"""The columns that tell which sample a row is about."""
+"""The columns that identify the sample that a row is about."""
 
 Texts = tuple[str | Rejected | None, ...]
-"""What a row says: the text of each column that was asked for, None for one that the file doesn't have.
+"""The texts of a row, one for each requested column; None for a column that the file doesn't have.
 
-Only the first is one that is trained on: it may be why there is no such text.
+Training uses only the first, which is a `Rejected` where it is not usable text.
 """
 
 
 def find_rows(
     folder: Folder, name: str, columns: Sequence[str], samples: Collection[Identity], shard: str | None
 ) -> list[Row[Texts]] | None:
-    """Returns the rows that share an attribute with a sample, without those that have a null in the first column.
+    """Returns the rows that share an attribute with a sample, except those with a null in the first column.
 
-    In the file of a set of ours, which is about the images of `shard`, a row may share the key alone. Returns None when
-    the file has no such column, or nothing that rows are found by. Raises `ShardloomError` when it can't be read.
+    In a file of Shardloom's own, which is about the images of `shard`, a shared key is enough. Returns None when the
+    file lacks the first column or all attributes. Raises `ShardloomError` when it can't be read.
     """
-    import polars as pl  # here alone, so that what needs no search starts fast
+    import polars as pl  # imported here, so that commands without a search start fast
 
     try:
         with folder.open(name) as opened:
@@ -65,7 +65,7 @@ def find_rows(
 
 
 def _trained(value: object) -> str | Rejected | None:
-    """The text, or why it is none: it becomes no other."""
+    """Returns the text unchanged, or the `Rejected` that says why it can't be used; None for no text."""
     try:
         return training_text(value)
     except Rejected as fault:
@@ -73,36 +73,36 @@ def _trained(value: object) -> str | Rejected | None:
 
 
 def _remark(value: object) -> str | None:
-    """What is said besides: text as it stands, anything else as JSON."""
+    """Returns the value of a further column: text unchanged, anything else as JSON."""
     if isinstance(value, str | bytes | None):
         return lenient_text(value, "it")
     return as_json(value if isinstance(value, dict) else {"value": value})
 
 
 def _values(samples: Collection[Identity], name: str, shard: str | None) -> list[str]:
-    """The values of an attribute; of keys, those in the shard."""
+    """Returns the samples' values of an attribute, sorted; of keys, only those in the shard."""
     chosen = samples if name != "key" else [sample for sample in samples if sample.shard == shard]
     return sorted({value for sample in chosen if (value := getattr(sample, name))})
 
 
 def _is_text_like(kind: "pl.DataType") -> bool:
-    """Whether a column can be read as text."""
+    """Returns whether a column can be read as text."""
     return not kind.is_nested()
 
 
 def _as_value(name: str, kind: "pl.DataType") -> "pl.Expr":
-    """The column as Python has it, but for times, which are text."""
+    """Returns the column unchanged, but dates and times as text."""
     import polars as pl
 
     return pl.col(name).cast(pl.String) if kind.is_temporal() else pl.col(name)
 
 
 def _as_text(name: str, kind: "pl.DataType") -> "pl.Expr":
-    """The column as text. Whole numbers stay whole: pandas makes floats of ids where one is missing."""
+    """Returns the column as text. Whole floats become integers: pandas turns ids into floats where one is missing."""
     import polars as pl
 
     column = pl.col(name)
     if kind.is_float() or kind.is_decimal():
         whole = column.cast(pl.Int64, strict=False).cast(pl.String)
         return pl.when(column == column.floor()).then(whole).otherwise(column.cast(pl.String))
-    return column.cast(pl.String, strict=str(kind) != "Binary")  # a hash may be stored as bytes, and then tells nothing
+    return column.cast(pl.String, strict=str(kind) != "Binary")  # a hash may be stored as bytes, which match nothing

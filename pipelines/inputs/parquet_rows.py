@@ -1,4 +1,4 @@
-"""Rows of Parquet files, cut at row groups where they are small enough, and read as a stream of Python objects."""
+"""Cuts Parquet files into row ranges, at row groups where these are small enough, and streams the rows of a range."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
@@ -11,12 +11,16 @@ from schemas.errors import ShardloomError, UsageError, one_line
 from schemas.records.quarantine import Reason, Rejected
 from schemas.storage.parquet import Parquet, UnreadableParquet, batches_of, check_sizes, open_parquet
 
-MAX_ENTRIES = 1_000_000  # of the lists in a row; those of a document have a few thousand
-BATCH = 64  # rows that are Python objects at once
+MAX_ENTRIES = 1_000_000  # in the lists of a row; a document's have a few thousand
+BATCH = 64  # rows converted to Python objects at once
 
 
 def row_bounds(file: BinaryIO, reader: SourceReader, most: int, path: str) -> Iterator[tuple[int, int, int, int]]:
-    """Runs of row groups of up to so many rows together; a larger group is cut by rows."""
+    """Yields row ranges as (start, stop, first byte, last byte), of at most `most` rows each.
+
+    A range is a run of whole row groups; a larger group is cut by rows. Raises `UsageError` for a file without a column
+    that the reader needs.
+    """
     parquet = _opened(file, path)
     absent = [name for name in reader.columns if name not in parquet.schema.names]
     if absent:
@@ -41,7 +45,7 @@ def _parts_of(run: list[tuple[int, int, int]], start: int, most: int) -> Iterato
 
 
 def _group_bytes(group: Any) -> tuple[int, int]:
-    """Where the columns of a row group begin and end in the file."""
+    """Returns the bytes at which the columns of a row group begin and end in the file."""
     columns = [group.column(number) for number in range(group.num_columns)]
     begins = [min(filter(None, (column.dictionary_page_offset, column.data_page_offset))) for column in columns]
     ends = [begin + column.total_compressed_size for begin, column in zip(begins, columns, strict=True)]
@@ -51,9 +55,10 @@ def _group_bytes(group: Any) -> tuple[int, int]:
 def rows(
     file: BinaryIO, reader: SourceReader, path: str, start: int, stop: int, is_local: bool
 ) -> Iterator[dict[str, Any] | Rejected]:
-    """The file's rows from `start` to `stop`, with the columns that the reader wants.
+    """Yields the rows from `start` to `stop`, with the columns that the reader wants; a `Rejected` for a malformed row.
 
-    Of a local file pages are held; of a store's whole column chunks, which it would else be asked for page by page.
+    Buffers single pages of a local file. From an object store it reads whole column chunks, because page by page would
+    take a request for each page. Raises `ShardloomError` for a file that can't be read.
     """
     parquet = _opened(file, path, pre_buffer=not is_local)
     wanted = wanted_columns(parquet.schema.names, reader)
@@ -71,17 +76,17 @@ def rows(
             table = batch.slice(min(skipped, batch.num_rows))
             skipped -= batch.num_rows - table.num_rows
             yield from _as_python(table)
-    except pa.ArrowException as error:  # an OSError is told by the folder
+    except pa.ArrowException as error:  # the folder reports an OSError
         raise ShardloomError(f"cannot read {path}: {one_line(error)}") from None
 
 
 def wanted_columns(names: list[str], reader: SourceReader) -> list[str]:
-    """The columns of a file that the reader looks at."""
+    """Returns the columns of a file that the reader uses."""
     return [name for name in names if reader.optional is None or name in reader.columns or name in reader.optional]
 
 
 def _as_python(batch: pa.RecordBatch) -> list[dict[str, Any] | Rejected]:
-    """The rows; one with a value that Python has nothing for, such as a string that is no text, costs no neighbour."""
+    """Returns the rows as Python objects. A row with a value that Python can't represent is rejected alone."""
     if (entries := max(map(_entries, batch.columns), default=0)) > MAX_ENTRIES:  # Python takes 50 times Arrow's bytes
         if batch.num_rows == 1:
             return [Rejected(Reason.MALFORMED_ROW, f"a list of {entries:,} entries; at most {MAX_ENTRIES:,} are read")]
@@ -96,7 +101,7 @@ def _as_python(batch: pa.RecordBatch) -> list[dict[str, Any] | Rejected]:
 
 
 def _entries(values: pa.Array) -> int:
-    """Entries of the lists in a column, of those on the level that has the most."""
+    """Returns the number of list entries in a column, at the nesting level that has the most."""
     if pa.types.is_struct(values.type):
         return max(map(_entries, values.flatten()), default=0)
     if any(is_list(values.type) for is_list, _ in _LISTS):
@@ -106,7 +111,7 @@ def _entries(values: pa.Array) -> int:
 
 
 def _without_times(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch with dates and times as text, of zones in UTC: Python has no year 10,000, no nanoseconds, few zones."""
+    """Returns the batch with dates and times as text, in UTC: Python has no year 10,000, no nanoseconds, few zones."""
     columns = batch.columns
     for form in (_of_no_zone, _as_text):
         columns = [_cast(column, mapped(column.type, form)) for column in columns]
@@ -126,7 +131,7 @@ def _as_text(kind: pa.DataType) -> pa.DataType:
 
 
 def mapped(kind: pa.DataType, form: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
-    """The type with another in the place of each that it is made of."""
+    """Returns the type with `form` applied to each leaf type that it is made of."""
     if pa.types.is_struct(kind):
         return pa.struct([field.with_type(mapped(field.type, form)) for field in kind])
     if pa.types.is_map(kind):

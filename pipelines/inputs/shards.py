@@ -1,4 +1,4 @@
-"""The input shards of a run: their paths, names and sizes."""
+"""Finds the input shards of a run, with their paths, names and sizes."""
 
 import io
 import os
@@ -18,29 +18,29 @@ from schemas.storage.parquet import UnreadableParquet
 
 @dataclass(frozen=True, slots=True)
 class InputShard:
-    """One input file. `name` is its file name without the ending: outputs are named after it."""
+    """Describes one input file. `name` is its file name without the ending; outputs are named after it."""
 
     name: str
     path: str
-    listed: int | None = None  # bytes, where they were listed: an object store would be asked once a shard
-    longer_name: str = ""  # what tells it from another input of its name; else empty
+    listed: int | None = None  # bytes, from the listing: otherwise an object store gets one request a shard
+    longer_name: str = ""  # distinguishes it from a same-named file; else empty
 
     @property
     def source(self) -> str:
-        """What outputs that several inputs go into call it."""
+        """Returns its name in an output that several inputs go into."""
         return self.longer_name or self.name
 
     @property
     def label(self) -> str:
-        """What manifests call it: its path, without a URL's secrets."""
+        """Returns its name in manifests: its path, without a URL's secrets."""
         return masked(self.path)
 
     def folder(self) -> tuple[Folder, str]:
-        """The folder it lies in and its file name there."""
+        """Returns the file's folder and its name there."""
         return split(self.path)
 
     def size(self) -> int:
-        """Its size in bytes."""
+        """Returns the file's size in bytes."""
         if self.listed is not None:
             return self.listed
         folder, file_name = self.folder()
@@ -48,7 +48,7 @@ class InputShard:
 
 
 def input_shards(patterns: Sequence[str], ending: str) -> list[InputShard]:
-    """The files that the globs match, in the order of their paths; each name may occur once."""
+    """Returns the files that the globs match, in the order of their paths. Raises `UsageError` for same-named files."""
     shards: dict[str, InputShard] = {}
     for shard in shards_of_any_folder(patterns, ending):
         if shard.name in shards:
@@ -61,7 +61,10 @@ def input_shards(patterns: Sequence[str], ending: str) -> list[InputShard]:
 
 
 def shards_of_any_folder(patterns: Sequence[str], ending: str) -> list[InputShard]:
-    """Finds the same for outputs with names of their own: inputs of one name get labels. No file may occur twice."""
+    """Returns the files that the globs match, for outputs that are not named after them. Same-named files get labels.
+
+    Raises `UsageError` for a file without the ending, or one that two paths name.
+    """
     sizes = {path: size for pattern in patterns for path, size in sizes_of_matching(pattern).items()}
     names: dict[str, list[str]] = {}
     for path in sorted(sizes):
@@ -82,7 +85,7 @@ def shards_of_any_folder(patterns: Sequence[str], ending: str) -> list[InputShar
 
 
 def refuse_repeated(paths: Sequence[str]) -> None:
-    """Raises `UsageError` when two paths lead to one file: its samples would be there twice."""
+    """Raises `UsageError` when two paths name one file, whose samples would occur twice."""
     files: dict[str, str] = {}
     for path in paths:
         file = path if "://" in path else os.path.realpath(path)
@@ -92,7 +95,7 @@ def refuse_repeated(paths: Sequence[str]) -> None:
 
 
 def labels_of(paths: Sequence[str]) -> dict[str, str]:
-    """Cuts paths to the ends that tell them apart: `images/a/0.tar` and `images/b/0.tar` to `a/0.tar` and `b/0.tar`."""
+    """Cuts paths to their shortest distinct ends: `images/a/0.tar` and `images/b/0.tar` to `a/0.tar` and `b/0.tar`."""
     parts = {path: path.split("/") for path in paths}
     for depth in range(1, max(map(len, parts.values()))):
         labels = {path: "/".join(each[-depth:]) for path, each in parts.items()}
@@ -102,11 +105,11 @@ def labels_of(paths: Sequence[str]) -> dict[str, str]:
 
 
 def missing_downloads(folder: Folder, name: str, keys: list[str]) -> list[str]:
-    """What the side Parquet lists as downloaded and the tar does not hold."""
+    """Returns the damage of a tar: the samples that its side Parquet file lists as downloaded and the tar lacks."""
     side = f"{name}.parquet"
     if not folder.exists(side):
         return []
-    there = {key.rpartition("/")[2] for key in keys}  # tars that were packed anew may have `./` before their keys
+    there = {key.rpartition("/")[2] for key in keys}  # repacked tars may have `./` before their keys
     try:
         listed = downloaded_keys(io.BytesIO(folder.read(side)), max(map(len, there), default=0))
     except (pa.ArrowException, OSError, UnreadableParquet) as error:

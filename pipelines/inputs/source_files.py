@@ -1,7 +1,7 @@
-"""The files of a published set, cut into units of work, and the items of each unit, read as a stream.
+"""Cuts the files of a published set into units of work and streams the items of a unit.
 
-A unit is a stretch of one file's rows: a run of whole row groups of Parquet, of lines, or of a JSON list's items, of no
-more rows than a training shard has samples; or a whole tar. The cut is a function of the file and of that number alone.
+A unit is a row range of one file: whole row groups of Parquet, lines, or items of a JSON list, with at most as many
+rows as a training shard has samples. A tar is one unit. The cut depends on the file and on that number alone.
 """
 
 import hashlib
@@ -24,13 +24,13 @@ from schemas.storage.folder import split
 from schemas.storage.matching import matching
 from schemas.tar.reader import TarReader
 
-CHECKED_LINES = 100  # at the start of a file, by which one of another set is told
+CHECKED_LINES = 100  # at the start of a file, to recognise a file of another set
 _BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Rows `start` to `stop` of one file, which lie in its bytes `first` to `last`. `stop` is None for a whole tar."""
+    """Describes rows `start` to `stop` of a file, in its bytes `first` to `last`. `stop` is None for a whole tar."""
 
     path: str
     start: int
@@ -38,30 +38,30 @@ class Stretch:
     first: int
     last: int
     is_whole: bool
-    begin: int = 0  # of a JSON list: the byte at which its first row begins; 0: at the beginning of the list
+    begin: int = 0  # of a JSON list: the byte at which its first row begins; 0 is the beginning of the list
 
     @property
     def label(self) -> str:
-        """The input's name in a manifest: the file's path, with the rows if they are not all."""
+        """Returns the input's name in a manifest: the file's path, with the row range if that is not the whole file."""
         path = masked(self.path)
         return path if self.is_whole else f"{path}#rows={self.start}-{self.stop}"
 
     @property
     def size(self) -> int:
-        """Bytes of it."""
+        """Returns its size in bytes."""
         return self.last - self.first
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What a reader is given, and what it is called in its file: a tar's own key, or the number of the row."""
+    """Holds the content for a reader and its key in the file: a tar's own key, or the number of the row."""
 
     key: str
-    content: Any  # a `Rejected` when it can't be given to a reader
+    content: Any  # a `Rejected` when no reader can take it
 
 
 def source_files(patterns: Sequence[str], source: str, reader: SourceReader) -> list[str]:
-    """The files that the globs match, in the order of their paths. `UsageError`: none, or one of another kind."""
+    """Returns the files that the globs match, sorted by path. Raises `UsageError` for none, or for another ending."""
     paths = sorted({path for pattern in patterns for path in matching(pattern)})
     for path in paths:
         if not path.endswith(reader.endings):
@@ -73,7 +73,7 @@ def source_files(patterns: Sequence[str], source: str, reader: SourceReader) -> 
 
 
 def cut_file(reader: SourceReader, rows: int, path: str) -> list[Stretch]:
-    """The units of one file, of at most `rows` rows each. Raises `UsageError` for a file that is not this set's."""
+    """Returns the units of one file, of at most `rows` rows each. Raises `UsageError` for a file of another set."""
     folder, name = split(path)
     size = folder.size(name)
     if path.endswith(".tar"):
@@ -97,7 +97,7 @@ def _stretches(path: str, bounds: list[tuple[int, int, int, int]], size: int) ->
 
 
 def _cut_json(file: BinaryIO, reader: SourceReader, rows: int, path: str, size: int) -> list[Stretch]:
-    """Cuts a JSON file by its items; where those are a list's entries, each unit begins to read at its own."""
+    """Cuts a JSON file by its items. Where these are a list's entries, each unit starts to read at its first entry."""
     begins = [0]
     count = 0
     for count, place in enumerate(_json_places(file, reader, path), start=1):
@@ -110,15 +110,15 @@ def _cut_json(file: BinaryIO, reader: SourceReader, rows: int, path: str, size: 
 
 @dataclass(frozen=True, slots=True)
 class StretchSummary:
-    """What a manifest says of a stretch that was read to its end."""
+    """Holds what a manifest records of a row range that was read to its end."""
 
-    input: InputFile  # with the hash of what was read
+    input: InputFile  # with the hash of the bytes that were read
     damage: list[str]
-    hidden: int = 0  # files of other programs in a tar, which were passed over
+    hidden: int = 0  # hidden files in a tar, which the reader skipped
 
 
 def read_stretch(reader: SourceReader, stretch: Stretch) -> Generator[Item, None, StretchSummary]:
-    """Yields the items of a stretch and returns its summary."""
+    """Yields the items of a row range and returns its summary."""
     folder, name = split(stretch.path)
     with folder.open(name) as file:
         if stretch.stop is not None:
@@ -136,7 +136,7 @@ def read_stretch(reader: SourceReader, stretch: Stretch) -> Generator[Item, None
 
 
 def stretch_items(reader: SourceReader, stretch: Stretch) -> Iterator[Item]:
-    """Yields the same items for a pass that needs no summary: nothing is hashed and no side file is read."""
+    """Yields the items of a row range without a summary: hashes nothing and reads no side file."""
     folder, name = split(stretch.path)
     with folder.open(name) as file:
         if stretch.stop is not None:
@@ -160,8 +160,8 @@ def _row_items(file: BinaryIO, is_local: bool, reader: SourceReader, stretch: St
 
 
 def _json_places(file: BinaryIO, reader: SourceReader, path: str) -> Iterator[int]:
-    """Yields where each item of a JSON file begins: its byte, or 0 where an item has none of its own."""
-    assert reader.items is not None  # all readers of .json have it
+    """Yields the byte at which each item of a JSON file begins, or 0 where the items are not a list's entries."""
+    assert reader.items is not None  # every reader of .json has it
     try:
         yield from json_list.places(file) if reader.is_list else (0 for _ in reader.items(file))
     except UsageError as error:
@@ -190,7 +190,7 @@ def _check_lines(file: BinaryIO, reader: SourceReader, path: str) -> None:
 
 
 def _line_bounds(file: BinaryIO, reader: SourceReader, rows: int, size: int) -> Iterator[tuple[int, int, int, int]]:
-    """Runs of so many lines. Lines that are no rows belong to the run before them, and to the first if none is."""
+    """Yields ranges of `rows` lines. Lines that are not rows belong to the range before, or else to the first one."""
     count = begin = start = 0
     for offset, _ in _lines(file, reader, 0, size):
         if count and count % rows == 0:
@@ -202,7 +202,7 @@ def _line_bounds(file: BinaryIO, reader: SourceReader, rows: int, size: int) -> 
 
 
 def _lines(file: BinaryIO, reader: SourceReader, first: int, last: int) -> Iterator[tuple[int, bytes | None]]:
-    """Offset and bytes of each line that is a row: not a blank one, nor a header. None for one that is too long."""
+    """Yields the offset and bytes of each line, except blank ones and the header; None for a line over `MAX_JSON`."""
     file.seek(first)
     offset = first
     while offset < last and (line := file.readline(min(last - offset, MAX_JSON))):
@@ -230,7 +230,7 @@ def _text(line: bytes | None) -> str | Rejected:
 
 
 def _digest(file: BinaryIO, stretch: Stretch) -> str:
-    """The hash of the stretch's bytes, which have just been read and lie in the machine's cache."""
+    """Returns the SHA-256 of the row range's bytes, which were just read and so are in the page cache."""
     digest = hashlib.sha256()
     file.seek(stretch.first)
     left = stretch.size

@@ -1,4 +1,4 @@
-"""A stream with what is known of it at its end."""
+"""Wraps a stream that has a summary at its end."""
 
 from collections.abc import Generator, Iterator
 from typing import Generic, TypeVar
@@ -10,7 +10,7 @@ _UNKNOWN = object()
 
 
 class Summarised(Generic[T, S]):
-    """Iterates once over a generator, and has what the generator returns."""
+    """Iterates once over a generator and keeps the value that it returns."""
 
     def __init__(self, generator: Generator[T, None, S]) -> None:
         self._generator = generator
@@ -21,6 +21,6 @@ class Summarised(Generic[T, S]):
 
     @property
     def summary(self) -> S:
-        """What the generator has returned. Raises `AssertionError` before all of the stream is read."""
+        """Returns the generator's return value. Raises `AssertionError` before the whole stream is read."""
         assert self._summary is not _UNKNOWN, "the stream is not read to its end"
         return self._summary  # type: ignore[return-value]

@@ -1,1 +1,1 @@
-"""Output sets as they are written."""
+"""Writes output sets."""

@@ -1,4 +1,4 @@
-"""An output folder is one recipe's: what is committed there must all be of the same settings."""
+"""Claims an output folder for one recipe, because all outputs in a set must have the same settings."""
 
 from pipelines.recipes.base import Recipe
 from schemas.errors import UsageError
@@ -7,25 +7,25 @@ from schemas.output_set.layout import committed
 from schemas.output_set.recipe_file import RECIPE_FILE, differences, dump_yaml, held_recipe
 from schemas.storage.folder import Folder
 
-NAMED = 3  # differences between two recipes that a line tells of
+NAMED = 3  # differences between two recipes that a message names
 
 
 def claim(output: Folder, recipe: Recipe) -> None:
-    """Makes the folder this recipe's. Raises `UsageError` when it is another's."""
+    """Writes the recipe into the folder, if it is not there. Raises `UsageError` when the folder has another recipe."""
     if not holds_recipe(output, recipe):
         if output.exists(RECIPE_FILE):
-            output.remove(RECIPE_FILE)  # it is damaged
+            output.remove(RECIPE_FILE)  # a damaged one
         output.write_new(RECIPE_FILE, dump_yaml(recipe.resolved()))
 
 
 def holds_recipe(output: Folder, recipe: Recipe) -> bool:
-    """Whether the folder is this recipe's already; else it is free. Raises `UsageError` when it is another's.
+    """Returns whether the folder has this recipe; if not, it is free. Raises `UsageError` when it has another one.
 
-    A recipe file that is lost or damaged is written anew where the manifests say that they are of this recipe.
+    A folder with a lost or damaged recipe file counts as free where all its manifests name this recipe.
     """
     if output.exists(RECIPE_FILE):
         try:
-            held, asked = masked_values(held_recipe(output)), recipe.resolved()  # those of before may hold secrets
+            held, asked = masked_values(held_recipe(output)), recipe.resolved()  # older recipe files may hold secrets
         except UsageError:
             if _is_made_by(output, recipe):
                 return False
@@ -43,7 +43,7 @@ def holds_recipe(output: Folder, recipe: Recipe) -> bool:
 
 
 def _is_made_by(output: Folder, recipe: Recipe) -> bool:
-    """Says whether the folder holds outputs, all of which were made by this recipe."""
+    """Returns whether the folder has outputs and this recipe made all of them."""
     recipes = {manifest.recipe_sha256 for manifest in committed(output).values()}
     return recipes == {recipe.sha256()}
 

@@ -1,7 +1,7 @@
 """Runs any command: plans its units, works on those that are not committed yet, and commits each.
 
-A command says in a `Job` what its units are and what is done to one. `run_job` owns all else: the folder and its lock,
-the recipe, what is committed already, the mark of an unfinished set, progress, times, clean-up, totals and damage.
+A command's `Job` defines its units and the work on one. `run_job` does everything else: the folder and its lock, the
+recipe, the earlier commits, the mark of an unfinished set, progress, times, clean-up, totals and damage.
 """
 
 from abc import ABC, abstractmethod
@@ -24,11 +24,11 @@ from schemas.storage.folder import Folder
 
 
 class Named(Protocol):
-    """A unit of work, which gives its output a name."""
+    """Describes a unit of work, after which its output is named."""
 
     @property
     def name(self) -> str:
-        """The name of its output, or of the first of several."""
+        """Returns the name of its output, or of the first of several."""
         ...
 
 
@@ -46,39 +46,39 @@ class Context:
     quiet: bool
 
     def progress(self, title: str, total: int, items: str = "images") -> Progress:
-        """Returns the display of a step of the run, which has `total` parts and counts `items`."""
+        """Returns the progress display of a step of the run, of the size `total`, which counts `items`."""
         return Progress(title, total, items, self.quiet)
 
 
 class Commits:
-    """Commits the outputs of a run, and keeps its progress and its times."""
+    """Commits the outputs of a run and holds its progress and its times."""
 
     def __init__(self, output: Folder, lock: Lock, progress: Progress, times: RunTimes) -> None:
         self.progress, self.times = progress, times
         self._output, self._lock = output, lock
 
     def commit(self, manifest: Manifest) -> None:
-        """Commits an output. Raises `ShardloomError` when another run has taken the folder over."""
+        """Commits an output. Raises `ShardloomError` when another run has taken the folder's lock."""
         self._lock.check()
         commit(self._output, manifest)
 
 
 class Job(ABC, Generic[U]):
-    """Says what differs between commands."""
+    """Defines what differs between commands."""
 
     recipe: Recipe
     title: str
-    """What the command does, for the progress."""
+    """What the command does, as the progress display shows it."""
     items: str = "samples"
-    """What progress counts."""
+    """What the progress display counts."""
     needs_cluster: bool = False
 
     @abstractmethod
     def plan(self, context: Context) -> Sequence[U]:
-        """Returns all units in their order, committed or not. Raises `UsageError` for a wrong input."""
+        """Returns all units in their order, committed or not. Raises `UsageError` for an invalid input."""
 
     def check_unchanged(self, context: Context, units: Mapping[str, U]) -> None:
-        """Raises `UsageError` when `context.done` was made of other inputs than these units are."""
+        """Raises `UsageError` when the committed outputs, `context.done`, were made from other inputs than `units`."""
         for manifest in context.done.values():
             if what := self.changed(units.get(self.unit_name(manifest)), manifest):
                 raise UsageError(
@@ -91,16 +91,19 @@ class Job(ABC, Generic[U]):
         return unit_of(self.recipe.kind, manifest.name)
 
     def is_done(self, context: Context, unit: U) -> bool:
-        """Says whether all outputs of the unit are committed."""
+        """Returns whether all outputs of the unit are committed."""
         return unit.name in context.done
 
     def leftovers(self, context: Context, unit: U) -> list[str]:
-        """Names the committed outputs of a unit that is not done: it is made again as a whole, the first one last."""
+        """Returns the names of an unfinished unit's committed outputs, the first output first.
+
+        `run_job` removes them in this order. The unit is made again as a whole, and its first output committed last.
+        """
         return []
 
     @abstractmethod
     def changed(self, unit: U | None, manifest: Manifest) -> str:
-        """Names what has changed since the unit was committed, as "the images have"; empty when nothing has.
+        """Returns what has changed since the unit was committed, as "the images have"; empty when nothing has.
 
         The unit is None when the input no longer has it.
         """
@@ -110,23 +113,23 @@ class Job(ABC, Generic[U]):
         return 1
 
     def prepare(self, context: Context, todo: list[U]) -> list[U]:
-        """Does what is needed once before any unit is worked on. Returns the units to work on."""
+        """Prepares the run once, before the work on any unit. Returns the units to work on."""
         return todo
 
     @abstractmethod
     def work(self, context: Context) -> Callable[[Any], Manifest | Sequence[Manifest]]:
-        """Returns the function that works on one unit, as `load` gives it, and puts its files in place.
+        """Returns the function that works on one unit, as `load` returns it, and writes its files.
 
-        It is sent to workers, so keep it small. Of several manifests the first is committed last: a unit is done when
-        its first output is.
+        Ray sends the function to workers, so keep it small. The first of several manifests is committed last: a unit is
+        done when its first output is.
         """
 
     def load(self, todo: list[U]) -> Sequence[Any]:
-        """Returns the units as `work` takes them, each made when its turn comes."""
+        """Returns the units as `work` takes them. The sequence may make each unit when its turn comes."""
         return todo
 
     retries: int = 3
-    """How often a unit whose worker has died is tried again."""
+    """How often a unit whose worker has died is retried."""
 
     def carry_out(self, context: Context, todo: list[U], commits: Commits) -> None:
         """Works on these units and commits their outputs."""
@@ -143,22 +146,22 @@ class Job(ABC, Generic[U]):
         return sum(manifest.rows_out for manifest in manifests)
 
     def clean(self, output: Folder) -> None:
-        """Removes what work in progress has left, once all units are committed."""
+        """Removes the files of work in progress, once all units are committed."""
         output.clear(PARTS)
 
     def finish(self, context: Context) -> None:
-        """Does what is left to do when all units are committed."""
+        """Completes the set when all units are committed."""
 
 
 def run_job(job: Job[U], output: str, quiet: bool = False) -> Totals:
-    """Runs a command into an output folder; what is committed there already is not made again.
+    """Runs a command into an output folder. Outputs that are committed there are not made again.
 
-    Raises `UsageError` before any work for a folder of another recipe or in use by another run, for a wrong input and
-    for one that has changed; `DamagedInput` at the end; `ShardloomError` when the run can't go on.
+    Before any work, raises `UsageError` for a folder with another recipe or in use by another run, and for an invalid
+    or changed input. Raises `ShardloomError` when the run can't continue, and `DamagedInput` at the end.
     """
     folder, run = Folder(output), job.recipe.run
     folder.check_output()
-    holds_recipe(folder, job.recipe)  # before all that may take minutes
+    holds_recipe(folder, job.recipe)  # before steps that may take minutes
     with locked(folder, job.recipe.kind) as lock:
         done = committed(folder)
         context = Context(folder, Runner.open(run, needs_cluster=job.needs_cluster), done, quiet)
@@ -176,7 +179,7 @@ def run_job(job: Job[U], output: str, quiet: bool = False) -> Totals:
             with context.progress(job.title, sum(map(job.size, todo)), job.items) as progress:
                 job.carry_out(context, todo, Commits(folder, lock, progress, clock.times))
             clock.stop(folder)
-        job.clean(folder)  # also after a run that was killed behind its last commit
+        job.clean(folder)  # also for an earlier run that was killed after its last commit
         job.finish(context)
         result = totals(folder)
     check_damage(result, run.allow_damaged)

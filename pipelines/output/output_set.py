@@ -1,4 +1,4 @@
-"""Writes the files of an output set (docs/design.md). Only a manifest counts."""
+"""Writes the files of an output set (docs/design.md). Files count only once a manifest names them."""
 
 import hashlib
 import io
@@ -15,24 +15,24 @@ from schemas.storage.folder import Folder
 
 
 def commit(output: Folder, manifest: Manifest) -> None:
-    """Makes an output count. Its files must be in place. Raises `StorageError` when another run has committed it."""
+    """Commits an output, whose files exist, by its manifest. Raises `StorageError` if another run has committed it."""
     output.write_new(f"{MANIFESTS}/{manifest.name}.json", manifest.to_json())
 
 
 def put(output: Folder, name: str, data: bytes, rows: int) -> OutputFile:
-    """Writes one output file and says what it is. Hashes what was handed over, not what a disk gives back."""
+    """Writes one output file and returns its manifest entry. Hashes `data` itself, not what the disk reads back."""
     output.write(name, data)
     return OutputFile(path=name, rows=rows, size=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
 def put_quarantine(output: Folder, name: str, rows: Sequence[QuarantinedRow]) -> OutputFile:
-    """Writes the rows that an output has left out."""
+    """Writes the rows that an output has left out, with their reasons."""
     data = parquet_bytes([quarantine_table(rows)], QUARANTINE_SCHEMA)
     return put(output, f"{QUARANTINE}/{name}.parquet", data, len(rows))
 
 
 def parquet_bytes(groups: list[pa.Table], schema: pa.Schema) -> bytes:
-    """A Parquet file with one row group a table. The same tables give the same bytes."""
+    """Returns a Parquet file, compressed by zstd, with one row group a table. The same tables give the same bytes."""
     sink = io.BytesIO()
     with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
         for table in groups:

@@ -1,4 +1,4 @@
-"""Counts and timings of runs: added up while they go, kept in `stats.json`, read by `shardloom stats`."""
+"""Adds up the counts and timings of runs, and keeps them in `stats.json`, which `shardloom stats` reads."""
 
 import time
 from collections import Counter
@@ -22,7 +22,7 @@ ANNOTATED = "annotated"
 
 @dataclass(slots=True)
 class RunTimes:
-    """Timings of runs into one output set, and what they have done. They add up: `a + b` is what both took."""
+    """Holds timings and counts of runs into one output set. `a + b` is the sum of both."""
 
     runs: int = 0
     seconds: float = 0.0
@@ -31,9 +31,9 @@ class RunTimes:
     # Of annotation:
     rows: dict[str, int] = field(default_factory=dict)  # "annotated", or the reason for leaving it out -> rows
     engine_errors: dict[str, int] = field(default_factory=dict)  # engine -> images that it failed on
-    bytes: int = 0  # of the samples that were worked on
+    bytes: int = 0  # of the samples worked on
     shards: int = 0  # committed
-    resent: int = 0  # requests to the object store that were sent again
+    resent: int = 0  # retries of requests to the object store
 
     def __add__(self, other: Self) -> Self:
         stages = {
@@ -64,21 +64,21 @@ def _added(one: dict[str, Number], other: dict[str, Number]) -> dict[str, Number
 
 
 class RunClock:
-    """Times one run."""
+    """Measures the time of one run."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
         self.times = RunTimes(runs=1)
 
     def stop(self, output: Folder) -> None:
-        """Adds this run's times to those of the output set."""
+        """Adds this run's times to those that the output set stores."""
         self.times.seconds = time.monotonic() - self._started
         output.write(STATS, seal(asdict(read_times(output) + self.times)))
 
 
 @dataclass(slots=True)
 class Totals:
-    """What an output set holds, added up over its manifests."""
+    """Holds the counts of an output set, summed over its manifests."""
 
     outputs: int = 0
     rows_in: int = 0
@@ -88,7 +88,7 @@ class Totals:
     damaged: dict[str, list[str]] = field(default_factory=dict)  # output -> what is wrong with its input
 
     def add(self, manifest: Manifest) -> None:
-        """One output more."""
+        """Adds the counts of one output."""
         self.outputs += 1
         self.rows_in += manifest.rows_in - sum(manifest.retried.values())
         self.rows_out += manifest.rows_out
@@ -100,36 +100,36 @@ class Totals:
 
     @property
     def quarantined(self) -> int:
-        """Rows left out, whatever the reason."""
+        """Returns the number of rows left out, for any reason."""
         return self.reasons.total()
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data."""
+        """Returns the totals as plain data."""
         counters = {"reasons": dict(self.reasons), "counts": dict(self.counts), "damaged": self.damaged}
         rows = {"outputs": self.outputs, "rows_in": self.rows_in, "rows_out": self.rows_out}
         return rows | {"quarantined": self.quarantined} | counters
 
 
 class DamagedInput(ShardloomError):
-    """Everything readable is committed, but some of the input could not be read."""
+    """Reports that some of the input could not be read; everything readable is committed."""
 
 
 def totals(output: Folder) -> Totals:
-    """The totals of an output set."""
+    """Returns the totals of an output set."""
     return totals_of(committed(output).values())
 
 
 def totals_of(manifests: Iterable[Manifest]) -> Totals:
-    """The totals of outputs."""
+    """Returns the totals of these outputs."""
     result = Totals()
     for manifest in manifests:
         result.add(manifest)
-    result.reasons = +result.reasons  # without those of which all rows were had later
+    result.reasons = +result.reasons  # without reasons whose rows all succeeded later
     return result
 
 
 def read_times(output: Folder) -> RunTimes:
-    """The timings kept in an output set; zeros when there are none or they are not what was written."""
+    """Returns the timings that an output set stores; zeros when the file is missing or damaged."""
     if not output.exists(STATS):
         return RunTimes()
     text = output.read_inside(STATS, MAX_MANIFEST)
@@ -140,21 +140,21 @@ def read_times(output: Folder) -> RunTimes:
 
 
 class NothingOutError(ShardloomError):
-    """Rows went into an output set, and none came out."""
+    """Reports that rows went into an output set and none came out."""
 
 
 def check_any_out(result: Totals, output: str) -> None:
-    """Raises `NothingOutError` with the reasons by count, where rows went in and all were left out."""
+    """Raises `NothingOutError` with the count of each reason, if rows went in and all were left out."""
     if result.rows_in > 0 and result.rows_out == 0:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in result.reasons.most_common())
         raise NothingOutError(
-            f"{output}: none of {result.rows_in:,} rows came out ({reasons or 'no reason is held'}): "
-            f"{QUARANTINE}/ there has the details of each"
+            f"{output}: none of {result.rows_in:,} rows came out ({reasons or 'no reason is recorded'}): "
+            f"see {QUARANTINE}/ there for the details of each"
         )
 
 
 def check_damage(result: Totals, allow: bool) -> None:
-    """Raises `DamagedInput` naming the damaged shards, unless that is allowed."""
+    """Raises `DamagedInput` with the names of damaged shards, unless `allow` accepts them."""
     if result.damaged and not allow:
         some = "; ".join(f"{name}: {damage[0]}" for name, damage in list(result.damaged.items())[:3])
         raise DamagedInput(

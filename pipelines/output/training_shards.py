@@ -1,4 +1,4 @@
-"""Writes training shards of captioned images, documents or texts, each with its index: WebDataset tars, or Parquet."""
+"""Writes training shards of captioned images, documents or texts, as WebDataset tars or Parquet, each with an index."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,35 +24,35 @@ from schemas.tar.writer import TarWriter
 ShardFormat = Literal["webdataset", "parquet"]
 Record = CaptionedImage | Document
 
-# What a reader of Parquet must hold to get at one sample.
+# Bounds of a row group, which a reader of Parquet must hold to read one sample.
 GROUP_ROWS = 64
 GROUP_BYTES = 32 << 20
 
-_NOWHERE = {"offset": None, "size": None, "members": None}  # what the index of Parquet says of where a sample lies
+_NOWHERE = {"offset": None, "size": None, "members": None}  # a sample's place in the index of a Parquet shard
 _DETAILS = ("width", "height", "sha256")
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A sample as it is stored: what a shard of either format, and its index, need of it."""
+    """Holds a sample in its stored form, for a shard of either format and for the index."""
 
     key: str
     members: Sequence[tuple[str, bytes]]
-    """Endings and bytes, in their order in a tar."""
+    """The endings and bytes of its members, in their order in a tar."""
     index: Mapping[str, Any]
-    """Its row of the index, but for where it lies."""
+    """Its row of the index, without its place in the shard."""
     row: Callable[[], dict[str, Any]]
-    """Its row in Parquet."""
+    """Returns its row in Parquet."""
 
     @property
     def size(self) -> int:
-        """Bytes that it takes in a tar; in Parquet, about as many."""
+        """Returns the bytes that it takes in a tar; in Parquet it takes about as many."""
         return sum(BLOCK + padded(len(data)) for _, data in self.members)
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a writer has written: the shard, its index, and the rows of that."""
+    """Describes what a writer has written: the shard, its index, and the rows of the index."""
 
     data: OutputFile
     index: OutputFile
@@ -61,15 +61,15 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class ShardWriter:
-    """How the shards of a set are written."""
+    """Writes the shards of a set."""
 
     output: Folder
     format: ShardFormat
-    is_captions: bool  # captioned images, or documents: a shard without samples has a schema too
-    tokenizer: EngineFingerprint | None  # that has counted the tokens in the index; None where they are not counted
+    is_captions: bool  # else documents: a shard without samples needs a schema too
+    tokenizer: EngineFingerprint | None  # that counted the index's tokens; None where they are not counted
 
     def write(self, name: str, samples: Iterable[Sample]) -> Written:
-        """Writes one shard and its index; they count once a manifest says so."""
+        """Writes one shard and its index. They count once a manifest names them."""
         rows: list[dict[str, Any]] = []
         if self.format == "webdataset":
             data = self._write_tar(f"{DATA}/{name}.tar", samples, rows)
@@ -93,7 +93,7 @@ class ShardWriter:
 
     def _write_parquet(self, path: str, samples: Iterable[Sample], rows: list[dict[str, Any]]) -> OutputFile:
         schema = training_shard.PARQUET if self.is_captions else document_storage.PARQUET
-        # images don't compress; dictionaries and statistics of theirs cost time and tell nothing
+        # images don't compress, and their dictionaries and statistics cost time for no use
         options = {"compression": "none", "use_dictionary": False, "write_statistics": ["key"]}
         with self.output.create(path) as file, pq.ParquetWriter(file, schema, **options) as writer:
             for group in groups(samples):
@@ -104,7 +104,10 @@ class ShardWriter:
 
 
 def sample_of(record: Record, source: str, counter: TokenCounter | None) -> Sample:
-    """The sample that a record of the set `source` is. Raises `ValueError` for a document that is none."""
+    """Returns the stored form of a record of the set `source`. Raises `ValueError` for an invalid document.
+
+    The index gets token counts only where there is a `counter`.
+    """
     parts = parts_of(record)
     texts = [part for part in parts if isinstance(part, str)]
     images = record.images if isinstance(record, Document) else [record]
@@ -128,14 +131,14 @@ def sample_of(record: Record, source: str, counter: TokenCounter | None) -> Samp
 
 
 def parts_of(record: Record) -> tuple[Part, ...]:
-    """A record's texts and the numbers of its images, in the order in which they are read."""
+    """Returns a record's texts and the numbers of its images, in reading order."""
     if isinstance(record, Document):
         return record.parts
     return (0, record.text) if record.text else (0,)
 
 
 def kind_of(record: Record) -> Kind:
-    """What the index calls a record."""
+    """Returns the index's name for the kind of a record."""
     if isinstance(record, CaptionedImage):
         return "captioned_image"
     if record.roles is not None:
@@ -144,30 +147,30 @@ def kind_of(record: Record) -> Kind:
 
 
 def row_of(record: Record) -> dict[str, Any]:
-    """A record's row in Parquet."""
+    """Returns a record's row in Parquet."""
     return to_row(record) if isinstance(record, Document) else record.row()
 
 
 def counts_of(rows: list[dict[str, Any]], *, with_tokens: bool) -> dict[str, int]:
-    """The measures of a shard's index, added up over its samples."""
+    """Returns the measures of a shard's index, summed over its samples."""
     counted = ["characters", "images", *(["tokens"] if with_tokens else [])]
     counts = {name: sum(row[name] for row in rows) for name in counted}
     return counts | {"empty_texts": sum(not row["characters"] for row in rows)}
 
 
 def span(start: int, members: list[dict[str, Any]]) -> dict[str, Any]:
-    """Where a sample lies in a tar, from its first header, at `start`, to the end of its last member's padding."""
+    """Returns a sample's place in a tar, from its first header, at `start`, to the end of its last member's padding."""
     end = max(member["offset"] + padded(member["size"]) for member in members)
     return {"offset": start, "size": end - start, "members": members}
 
 
 def padded(size: int) -> int:
-    """Bytes that a file of this size takes in a tar, without its header."""
+    """Returns the bytes that a file of this size takes in a tar, without its header."""
     return size + -size % BLOCK
 
 
 def groups(samples: Iterable[Sample]) -> Iterator[list[Sample]]:
-    """Runs of samples that make a row group: at most `GROUP_ROWS`, and `GROUP_BYTES` unless one alone is larger."""
+    """Yields the samples of each row group: at most `GROUP_ROWS`, and `GROUP_BYTES` unless one sample is larger."""
     held: list[Sample] = []
     size = 0
     for sample in samples:

@@ -191,7 +191,9 @@ def test_a_run_that_hangs_names_its_stage(make_shards: Callable[..., str], tmp_p
     driver = Driver(tmp_path, make_shards(tmp_path / "images", shards=1), "HangingOcr", stall_seconds=15)
     finished = driver.run()
     assert finished.returncode == 1
-    line = r"error: no progress for \d+ s: stage ocr has been at shard-chunk 00000000/\d, samples \d+ to \d+; .*"
+    line = (
+        r"error: no progress for \d+ s: stage ocr has been working on shard-chunk 00000000/\d, samples \d+ to \d+; .*"
+    )
     assert re.fullmatch(line, finished.stderr.splitlines()[-1]), finished.stderr
 
 

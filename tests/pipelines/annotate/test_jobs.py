@@ -76,7 +76,11 @@ def test_ocr_tags_and_boxes(jobs: Jobs, images: str, tmp_path: Path) -> None:
             {"engines": NO_WEIGHTS},
             r"error: rapidocr: no weights at /nowhere/det\.onnx; pass weights=FOLDER .*",
         ),
-        ("room", {"run": NO_ROOM}, r"error: stage ocr asks for 3 workers of 1 CPUs and 1 GPUs, and .* room for 0; .*"),
+        (
+            "room",
+            {"run": NO_ROOM},
+            r"error: stage ocr asks for 3 workers of 1 CPUs and 1 GPUs, but .* capacity for 0; .*",
+        ),
     ],
 )
 def test_what_fails_says_so_in_one_line(

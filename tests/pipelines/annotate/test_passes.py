@@ -239,12 +239,12 @@ def test_what_cannot_be_added_to(make_shards: Callable[..., str], vocabulary: st
 
     with pytest.raises(UsageError, match=r"old: chunk is .* there and .* here"):
         add(chunk=ChunkOptions(samples=9))
-    with pytest.raises(UsageError, match="old holds nothing of the engines that are asked for"):
+    with pytest.raises(UsageError, match="old holds no annotations of the engines in this recipe"):
         add(engines={"tags": {"engine": "caption"}})
     make_shards(tmp_path / "images", shards=2)
-    with pytest.raises(UsageError, match="old holds all that is asked for: there is nothing to add"):
+    with pytest.raises(UsageError, match="old already holds all annotations of this recipe: there is nothing to add"):
         add(engines=ocr)
-    with pytest.raises(UsageError, match=r"old is not finished: it lacks 1 shards \(00000001\)"):
+    with pytest.raises(UsageError, match=r"old is not finished: 1 shards are missing \(00000001\)"):
         add()
     (tmp_path / "images/00000001.tar").unlink()
     write_shard(tmp_path / "images/00000000.tar", [jpeg(7)])

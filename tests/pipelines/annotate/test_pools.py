@@ -197,34 +197,34 @@ def test_what_fits() -> None:
     assert lacking([ask("ocr", 40, 1 / 3)], [Node(40 / 3), Node(1.0)]) is None, "sums of fractions"
 
 
-NOTHING = "and there is room for 0"
-PAIR = "the cluster is 1 x (4 CPUs, 2 GPUs) and 1 x (2 CPUs, 0 GPUs), 1 CPU of it for reading"
+NOTHING = "but there is capacity for 0"
+PAIR = "the cluster has 1 x (4 CPUs, 2 GPUs) and 1 x (2 CPUs, 0 GPUs), 1 CPU of it for reading"
 
 
 def test_what_does_not_fit_is_named() -> None:
     pair = [Node(4.0, 2), Node(2.0)]
     assert lacking([ask("ocr", 6, 1)], pair) == (
-        f"stage ocr asks for 6 workers of 1 CPUs and 0 GPUs, and there is room for 5; {PAIR}"
+        f"stage ocr asks for 6 workers of 1 CPUs and 0 GPUs, but there is capacity for 5; {PAIR}"
     )
     assert lacking([ask("ocr", 1, 5), ask("tags", 2, 0.1), ask("boxes", 3, 0.1, 0.6)], pair) == (
         f"stage ocr asks for 1 workers of 5 CPUs and 0 GPUs, {NOTHING}; "
-        f"stage boxes asks for 3 workers of 0.1 CPUs and 0.6 GPUs, and there is room for 2; {PAIR}"
+        f"stage boxes asks for 3 workers of 0.1 CPUs and 0.6 GPUs, but there is capacity for 2; {PAIR}"
     )
     assert lacking([ask("boxes", 1, 1, 2)], [Node(4.0, 1), Node(4.0, 1)]) == (
         f"stage boxes asks for 1 workers of 1 CPUs and 2 GPUs, {NOTHING}; "
-        "the cluster is 2 x (4 CPUs, 1 GPUs), 1 CPU of it for reading"
+        "the cluster has 2 x (4 CPUs, 1 GPUs), 1 CPU of it for reading"
     )
     assert lacking([ask("ocr", 3, 1), ask("boxes", 1, 1)], [Node(8.0), Node(2.0, 0, frozenset({"ocr"}))]) == (
-        "stage ocr asks for 3 workers of 1 CPUs and 0 GPUs, and there is room for 2; "
-        "the cluster is 1 x (8 CPUs, 0 GPUs) and 1 x (2 CPUs, 0 GPUs, for ocr), 1 CPU of it for reading"
+        "stage ocr asks for 3 workers of 1 CPUs and 0 GPUs, but there is capacity for 2; "
+        "the cluster has 1 x (8 CPUs, 0 GPUs) and 1 x (2 CPUs, 0 GPUs, for ocr), 1 CPU of it for reading"
     )
 
 
 def test_reading_needs_a_core_on_whatever_nodes() -> None:
     assert lacking([ask("ocr", 2, 1.5)], [Node(2.0), Node(2.0)]) is None
     assert lacking([ask("ocr", 2, 1.6)], [Node(2.0), Node(2.0)]) == (
-        "stage ocr asks for 2 workers of 1.6 CPUs and 0 GPUs, and there is room for 1; "
-        "the cluster is 2 x (2 CPUs, 0 GPUs), 1 CPU of it for reading"
+        "stage ocr asks for 2 workers of 1.6 CPUs and 0 GPUs, but there is capacity for 1; "
+        "the cluster has 2 x (2 CPUs, 0 GPUs), 1 CPU of it for reading"
     )
     assert str(lacking([], [Node(0.5)])).startswith(f"stage read asks for 1 workers of 1 CPUs and 0 GPUs, {NOTHING}")
 
@@ -234,7 +234,7 @@ def test_workers_are_spread() -> None:
     four = [Node(16.0, 1)] * 4
     assert lacking([ask("ocr", 4, 1, 0.25), ask("boxes", 3, 1, 1)], four) == (
         f"stage boxes asks for 3 workers of 1 CPUs and 1 GPUs, {NOTHING}; "
-        "the cluster is 4 x (16 CPUs, 1 GPUs), 1 CPU of it for reading"
+        "the cluster has 4 x (16 CPUs, 1 GPUs), 1 CPU of it for reading"
     )
     groups = [Node(16.0, 1, frozenset({"ocr"})), *[Node(16.0, 1, frozenset({"boxes"}))] * 3]
     assert lacking([ask("ocr", 4, 1, 0.25), ask("boxes", 3, 1, 1)], groups) is None

@@ -66,7 +66,8 @@ def test_what_engines_share_is_prepared_where_there_is_room(tmp_path: Path) -> N
         with pytest.raises(ShardloomError) as error:
             annotate(recipe, str(tmp_path / "out"), quiet=True)
         assert str(error.value) == (
-            "no progress for 3 s: what ocr asks for is nowhere free to prepare its engine; the same command goes on"
+            "no progress for 3 s: no node has the CPUs or GPUs free that ocr needs to "
+            "prepare its engine; the same command resumes the run"
         )
         ray.kill(occupant)
         patient = recipe.model_copy(update={"run": recipe.run.model_copy(update={"stall_seconds": 100.0})})

@@ -163,12 +163,14 @@ def test_no_node_is_left_for_a_pool(images: str, undisturbed: dict[str, str], th
     _, err = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 1
     lacks = (
-        "stage ocr asks for 4 workers of 0.25 CPUs and 0.5 GPUs, and there is room for 0; "
-        "the cluster is 1 x (3 CPUs, 0 GPUs, for boxes), 1 CPU of it for reading"
+        "stage ocr asks for 4 workers of 0.25 CPUs and 0.5 GPUs, but there is capacity for 0; "
+        "the cluster has 1 x (3 CPUs, 0 GPUs, for boxes), 1 CPU of it for reading"
     )
-    where = r"stage ocr (has been at shard-chunk 0000000\d/\d, samples 0 to 3|takes up none of its \d+ chunks)"
+    where = (
+        r"stage ocr (has been working on shard-chunk 0000000\d/\d, samples 0 to 3|starts none of its \d+ queued chunks)"
+    )
     halt = (
-        rf"error: no progress for \d+ s: {where}; 2 of 3 nodes are gone; {re.escape(lacks)}; what is done is kept, .*"
+        rf"error: no progress for \d+ s: {where}; 2 of 3 nodes are lost; {re.escape(lacks)}; what is done is kept; .*"
     )
     assert re.fullmatch(halt, err.splitlines()[-1]), err
     refused = driver.run()

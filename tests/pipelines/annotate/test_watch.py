@@ -17,7 +17,7 @@ from schemas.records.box import Detection
 from tests.pipelines.support.drivers import Driver
 from tests.pipelines.support.engines import PixelBoxes
 
-KEPT = "what is done is kept, the same command goes on"
+KEPT = "what is done is kept; the same command resumes the run"
 CHUNK = "shard-chunk 00000000/1, samples 0 to 3"
 STAGES = ("tags", "ocr", "boxes")
 
@@ -36,9 +36,9 @@ def snapshot(workers: tuple[int, ...], *states: StageState) -> Snapshot:
 @pytest.mark.parametrize(
     ("workers", "states", "lacks", "line"),
     [
-        ((1, 2, 2), (HELD_UP, HELD_UP, AT_WORK), None, f"stage boxes has been at {CHUNK}"),
-        ((1, 2, 2), (HELD_UP, AT_WORK, NOTHING), None, f"stage ocr has been at {CHUNK}"),
-        ((1, 2, 0), (HELD_UP, AT_WORK, NOTHING), None, f"stage ocr has been at {CHUNK}"),
+        ((1, 2, 2), (HELD_UP, HELD_UP, AT_WORK), None, f"stage boxes has been working on {CHUNK}"),
+        ((1, 2, 2), (HELD_UP, AT_WORK, NOTHING), None, f"stage ocr has been working on {CHUNK}"),
+        ((1, 2, 0), (HELD_UP, AT_WORK, NOTHING), None, f"stage ocr has been working on {CHUNK}"),
         (
             (1, 2, 0),
             (HELD_UP, HELD_UP, HELD_UP),
@@ -51,13 +51,13 @@ def snapshot(workers: tuple[int, ...], *states: StageState) -> Snapshot:
             None,
             "no worker of stage ocr has started (are there CPUs and GPUs left on the cluster?)",
         ),
-        ((1, 2, 2), (HELD_UP, HELD_UP, HELD_UP), None, "stage boxes takes up none of its 2 chunks"),
+        ((1, 2, 2), (HELD_UP, HELD_UP, HELD_UP), None, "stage boxes starts none of its 2 queued chunks"),
         ((1, 2, 2), (NOTHING, NOTHING, NOTHING), None, "stage tags waits for shards to be read"),
         (
             (1, 2, 2),
             (HELD_UP, HELD_UP, AT_WORK),
             "there is no room",
-            f"stage boxes has been at {CHUNK}; there is no room",
+            f"stage boxes has been working on {CHUNK}; there is no room",
         ),
     ],
 )
@@ -107,7 +107,7 @@ def test_the_last_stage_hangs_and_the_others_go_on_for_a_while(make_shards: Call
     finished = driver.run()
     assert finished.returncode == 1
     *progress, last = finished.stderr.splitlines()
-    said = r"error: no progress for \d+ s: stage boxes has been at shard-chunk 0000000\d/\d, samples 0 to 3; .*"
+    said = r"error: no progress for \d+ s: stage boxes has been working on shard-chunk 0000000\d/\d, samples 0 to 3; .*"
     assert re.fullmatch(said, last), finished.stderr
     notes = [line for line in progress if "no progress" in line]
     assert notes

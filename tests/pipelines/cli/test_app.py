@@ -68,7 +68,7 @@ WRONG_USE = {
     "annotate ocr:paddle --input {i}/*.tar -o {out}": r"engines\.ocr: no engine is named 'paddle': use one of .*",
     "annotate ocr:paddleocr --input {i}/*.tar -o {out}": "paddleocr: no weights; pass --weights ocr=FOLDER with .*",
     "annotate tags,boxes --input {i}/*.tar -o {out}": r"engines\.boxes: the demonstration weights know 76 things, .*",
-    "annotate tags,boxes --weights {n} -o {out}": "--weights {n}: say whose they are, as boxes={n}",
+    "annotate tags,boxes --weights {n} -o {out}": "--weights {n}: name the engine that they are for, as boxes={n}",
     "annotate tags,boxes --weights boxes={n} -i {i}/*.tar -o {out}": "grounding_dino: no folder {n}; pass .*",
     "annotate tags:siglip --weights tags={n} -i {i}/*.tar -o {out}": ".*siglip.*: no folder {n}; pass .*",
     "annotate tags --vocabulary {n} --input {i}/*.tar -o {out}": ".*{n}.*",

@@ -19,7 +19,7 @@ def test_reasons_are_told_by_count() -> None:
     with pytest.raises(NothingOutError) as error:
         check_any_out(totals, "out")
     assert str(error.value) == (
-        "out: none of 18 rows came out (12 incomplete, 6 no_caption): quarantine/ there has the details of each"
+        "out: none of 18 rows came out (12 incomplete, 6 no_caption): see quarantine/ there for the details of each"
     )
     check_any_out(Totals(1, 0, 0), "out")
     check_any_out(Totals(1, 18, 1, Counter({"no_caption": 17})), "out")

@@ -441,7 +441,7 @@ def test_no_environment_is_one_line(
     with pytest.raises(SystemExit) as stopped:
         main(["download", path, "--output", str(tmp_path / "out")])
     assert stopped.value.code == 1
-    assert capsys.readouterr().err.endswith("set SHARDLOOM_ENVIRONMENTS to a folder that can\n")
+    assert capsys.readouterr().err.endswith("set SHARDLOOM_ENVIRONMENTS to a writable folder\n")
 
 
 def test_the_command_tells_what_came_of_it(

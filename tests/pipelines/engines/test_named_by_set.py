@@ -84,7 +84,7 @@ def test_a_set_does_not_say_how_to_run(tmp_path: Path, capsys: pytest.CaptureFix
     folder = write_set(tmp_path / "set", {"ocr": {"engine": "rapidocr"}}, run={"address": "ray://elsewhere:10001"})
     with pytest.raises(SystemExit) as done:
         main(["annotate", str(folder), "--add", "tags", "-o", str(tmp_path / "out")])
-    line = f"error: {folder}/recipe.yaml holds `run`, which no set's own recipe does: take it out of there\n"
+    line = f"error: {folder}/recipe.yaml has a `run`, which the recipe of a set never has: remove it there\n"
     assert (done.value.code, capsys.readouterr().err) == (2, line)
 
 

@@ -102,7 +102,7 @@ def test_what_was_downloaded_needs_no_environment(tmp_path: Path, monkeypatch: p
     recipe = recipe_of(tmp_path, [f"https://example.org/{number:012d}.jpg" for number in range(3)])
     assert recipe.download is not None
     output = Folder(str(tmp_path / name))
-    with pytest.raises(ShardloomError, match="set SHARDLOOM_ENVIRONMENTS to a folder that can"):
+    with pytest.raises(ShardloomError, match="set SHARDLOOM_ENVIRONMENTS to a writable folder"):
         ingest(recipe, output.url, quiet=True)
     (part,) = (Part(**each) for each in unseal(output.read("downloads/urls.json"))["parts"])
     output.local_path("downloads/images").mkdir()
