@@ -1,7 +1,8 @@
 """Ends a worker that hangs on a sample, so that the sample is found in the same way as a poison sample.
 
-A thread of the worker watches the samples in progress. Decoding is bounded by CPU seconds, an engine's batch by wall
-time. The thread reports the samples to the run's ledger and then kills its own process, because native code can't be
+A thread of the worker watches the samples in progress. Decoding is bounded by CPU seconds. An engine's batch hangs when
+it has had its time on the clock and has spent all of it working or none of it: on a busy machine it may go on, and a
+heartbeat keeps the run from stalling. The thread reports the samples to the run's ledger and then kills its own process, because native code can't be
 interrupted. Another worker restarts the chunk: it leaves out the image whose decoding hung, or halves the batch on
 which an engine hung, until one sample stands alone.
 
@@ -27,8 +28,8 @@ from pipelines.cluster.attempts import Range
 WORK_SHARE = 0.7  # a batch may take this share of `stall_seconds`, after which the run would end
 DECODE_SHARE = 1.25  # the kernel ends the process at this share of `max_seconds`, where decoding raises if it can
 FIRST_SHARE = 0.9  # this watch ends it before, at this share of that bound, because it knows the image
-LEAST_SHARE = 0.05  # decoding that gets a smaller share of a core, for as long as a batch may take, waits in vain
-SLOW_SHARE = 0.2  # decoding one image sends heartbeats from this share of a batch's time on
+LEAST_SHARE = 0.05  # work that gets a smaller share of a core, for as long as a batch may take, waits in vain
+SLOW_SHARE = 0.2  # work sends heartbeats from this share of a batch's time on
 LOOK_SHARE = 0.01  # the watch looks once in this share of `stall_seconds`
 TELL_SECONDS = 10.0  # within which the ledger must answer
 
@@ -63,7 +64,8 @@ class HangWatch:
     @contextlib.contextmanager
     def at_work(self, chunk: str, samples: Range, is_decoding: bool = False) -> Iterator[None]:
         """Marks these samples as in progress inside a `with` block: a single sample where it is decoded."""
-        clock = time.pthread_getcpuclockid(threading.get_ident())
+        # an engine works in threads of its own, decoding in this one
+        clock = time.pthread_getcpuclockid(threading.get_ident()) if is_decoding else time.CLOCK_PROCESS_CPUTIME_ID
         self._at_work = AtWork(chunk, samples, is_decoding, time.monotonic(), clock, time.clock_gettime(clock))
         try:
             yield
@@ -71,13 +73,22 @@ class HangWatch:
             self._at_work = None
 
     def is_hung(self, found: AtWork) -> bool:
-        """Returns whether this takes too long. Decoding on a busy core does not: its limit is CPU time."""
-        seconds = time.monotonic() - found.since
-        if not found.is_decoding:
-            return seconds > self.work_seconds
-        cpu_seconds = time.clock_gettime(found.cpu_clock) - found.cpu_since
-        is_waiting = seconds > self.work_seconds and cpu_seconds < LEAST_SHARE * seconds
-        return is_waiting or cpu_seconds > FIRST_SHARE * self.decode_seconds
+        """Returns whether this takes too long. What gets little CPU time, on a busy machine, may go on."""
+        seconds, cpu_seconds = self._seconds(found)
+        if found.is_decoding and cpu_seconds > FIRST_SHARE * self.decode_seconds:
+            return True
+        is_waiting = cpu_seconds < LEAST_SHARE * seconds
+        return seconds > self.work_seconds and (is_waiting or cpu_seconds > self.work_seconds)
+
+    def is_slow(self, found: AtWork) -> bool:
+        """Returns whether this needs a heartbeat, so that the run does not stall before the bound is reached."""
+        seconds, cpu_seconds = self._seconds(found)
+        is_working = found.is_decoding or cpu_seconds >= LEAST_SHARE * seconds
+        return is_working and seconds > SLOW_SHARE * self.work_seconds
+
+    def _seconds(self, found: AtWork) -> tuple[float, float]:
+        """Returns the seconds since this began: on the clock, and of CPU time."""
+        return time.monotonic() - found.since, time.clock_gettime(found.cpu_clock) - found.cpu_since
 
     def _watch(self) -> None:
         while True:
@@ -88,8 +99,8 @@ class HangWatch:
             if self.is_hung(found):
                 if self._may_end(found) and self._at_work is found:
                     os.kill(os.getpid(), signal.SIGKILL)
-            elif found.is_decoding and time.monotonic() - found.since > SLOW_SHARE * self.work_seconds:
-                self.ledger.alive.remote()  # a heartbeat, so that the run does not stall before the bound is reached
+            elif self.is_slow(found):
+                self.ledger.alive.remote()
 
     def _may_end(self, found: AtWork) -> bool:
         """Asks the ledger whether to end this process. It refuses where that would not help.

@@ -33,14 +33,20 @@ def test_what_is_bounded_by_which_clock(monkeypatch: pytest.MonkeyPatch) -> None
     assert decoding is not None
     assert watch._at_work is None
 
-    def hung(seconds: float, cpu_seconds: float) -> tuple[bool, bool]:
+    def state(seconds: float, cpu_seconds: float) -> tuple[str, str]:
         clock[0], cpu[0] = 1000 + seconds, 10 + cpu_seconds
-        return watch.is_hung(engine), watch.is_hung(decoding)
+        return tuple(
+            "hung" if watch.is_hung(one) else "slow" if watch.is_slow(one) else "" for one in (engine, decoding)
+        )
 
-    assert hung(35, 35) == (False, False)
-    assert hung(37, 37) == (False, True), "an engine may take what it likes, but for the clock"
-    assert hung(71, 35) == (True, False), "a busy machine makes no image slow"
-    assert hung(71, 1) == (True, True), "it waits for something"
+    assert state(13, 13) == ("", "")
+    assert state(35, 35) == ("slow", "slow")
+    assert state(37, 37) == ("slow", "hung"), "an engine's batch may take longer than an image"
+    assert state(71, 71) == ("hung", "hung")
+    assert state(71, 35) == ("slow", "slow"), "a busy machine makes no image slow, and no batch"
+    assert state(400, 35) == ("slow", "slow")
+    assert state(60, 1) == ("", "slow")
+    assert state(71, 1) == ("hung", "hung"), "it waits for something"
 
 
 def test_the_bounds_are_below_the_patience_of_the_run() -> None:
