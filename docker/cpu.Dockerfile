@@ -21,7 +21,7 @@ COPY pipelines pipelines
 COPY training training
 COPY recipes recipes
 RUN python -m venv /opt/shardloom/venv
-RUN /opt/shardloom/venv/bin/pip install --constraint constraints.txt .
+RUN /opt/shardloom/venv/bin/pip install --constraint constraints.txt '.[all]'
 
 FROM python:${PYTHON}-slim-bookworm
 # KubeRay's probes ask Ray's agents with wget.

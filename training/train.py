@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from schemas.errors import ShardloomError, UsageError
+from schemas.extras import require_extra
 from schemas.terminal import say
 
 EXAMPLES = """examples:
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str] | None = None, program: str = PROGRAM) -> NoRe
 
 
 def _run(asked: argparse.Namespace, program: str) -> None:
+    require_extra("train", "training")
     from training.recipe import load_recipe  # imports torch, which takes seconds
 
     recipe = load_recipe(asked.recipe, asked.overrides, asked.output)

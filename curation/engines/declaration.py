@@ -34,6 +34,8 @@ class EngineDeclaration(Generic[E, S]):
     """Makes the engine, in each worker: of its settings and, if there is a `prepare`, of what this has returned."""
     environment: str | Callable[[S], str] | None = None
     """The environment that has its packages, where those can't be installed beside ours."""
+    extra: str | None = None
+    """The extra of the package that its libraries come with, one of `schemas.extras`."""
     needs_pixels: bool = True
     """Whether it looks at images at all; one that doesn't runs before they are decoded."""
     check: Callable[[S, Others], list[str]] | None = None

@@ -2,9 +2,9 @@
 
 A thread of the worker watches the samples in progress. Decoding is bounded by CPU seconds. An engine's batch hangs when
 it has had its time on the clock and has spent all of it working or none of it: on a busy machine it may go on, and a
-heartbeat keeps the run from stalling. The thread reports the samples to the run's ledger and then kills its own process,
-because native code can't be interrupted. Another worker restarts the chunk: it leaves out the image whose decoding
-hung, or halves the batch on which an engine hung, until one sample stands alone.
+heartbeat keeps the run from stalling. The thread reports the samples to the run's ledger and then kills its own
+process, because native code can't be interrupted. Another worker restarts the chunk: it leaves out the image whose
+decoding hung, or halves the batch on which an engine hung, until one sample stands alone.
 
 Code that never releases the GIL stops this thread as well. While an image is decoded, the kernel's timer then ends the
 process (`curation.cpu_limit`). In an engine the run ends, as it does where an engine hangs on every image.

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 from pipelines.cli.flags import Json
+from schemas.extras import require_extra
 from schemas.terminal import say, say_json
 
 
@@ -27,6 +28,7 @@ def generate(
     json_: Json = False,
 ) -> None:
     """Let a trained model go on after a text with images, or answer it."""
+    require_extra("train", "generate")
     from training.generate import answer
     from training.model.generate import GenerateOptions
 

@@ -15,6 +15,7 @@ from curation.engines.kinds import Batch, EngineKind
 from curation.engines.registry import ENGINES, find_engine
 from pipelines.recipes.annotate import EngineOptions
 from schemas.errors import ShardloomError, UsageError, one_line
+from schemas.extras import require_extra
 from schemas.records.fingerprint import EngineFingerprint
 
 _SHOWN = 200  # characters of an engine's exception in a message
@@ -85,6 +86,9 @@ def check_engines(chosen: Mapping[EngineKind, EngineOptions], reused: Collection
     Engines in `reused`, whose annotations exist already, are not checked: their weights may be missing.
     """
     engines = {kind: _chosen(kind, options) for kind, options in chosen.items()}
+    for kind, (declaration, settings) in engines.items():
+        if declaration.extra is not None and kind not in reused and declaration.environment_for(settings) is None:
+            require_extra(declaration.extra, f"{kind} by {declaration.name}")
     others = Others()
     is_checked = any(declaration.check and kind not in reused for kind, (declaration, _) in engines.items())
     if "tags" in engines and ("tags" not in reused or is_checked):

@@ -23,6 +23,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from schemas.errors import StorageError, UsageError, one_line
+from schemas.extras import require_extra
 from schemas.masking import MASK, secret_name
 
 TEMPORARY = ".tmp-"
@@ -336,6 +337,7 @@ def file_system(url: str) -> tuple[Any, str]:
         raise UsageError(f"{url}: its secret was left out where it is stored; give the URL anew")
     try:
         if protocol in ("s3", "s3a"):
+            require_extra("s3", url)
             from schemas.storage.s3 import PatientS3  # here, because it takes a while to import
 
             return PatientS3(**options), PatientS3._strip_protocol(url)

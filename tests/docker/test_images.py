@@ -38,7 +38,7 @@ def test_stages_and_user(path: Path) -> None:
 def test_only_pinned_packages_are_installed(path: Path) -> None:
     installs = [run for run in runs(path) if "pip install" in run]
     builds = [run for run in runs(path) if "engines --build" in run]
-    assert all("--constraint constraints.txt ." in run for run in installs)
+    assert all("--constraint constraints.txt '.[all]'" in run for run in installs)
     for base in (
         text.partition("FROM ")[2] for text in path.read_text().splitlines() if text.startswith("FROM python")
     ):

@@ -196,6 +196,7 @@ ENGINE = EngineDeclaration(
     kind=BOXES,
     settings=GroundingDinoSettings,
     make=GroundingDino,
+    extra="train",
     check=check_demonstration,
     outside=("weights", "allow_download"),
     is_default=True,

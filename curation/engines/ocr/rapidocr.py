@@ -13,5 +13,5 @@ def make(settings: RapidOcrSettings) -> OcrEngine:
 
 
 ENGINE = EngineDeclaration(
-    name="rapidocr", kind=OCR, settings=RapidOcrSettings, make=make, outside=("weights",), is_default=True
+    name="rapidocr", kind=OCR, settings=RapidOcrSettings, make=make, extra="ocr", outside=("weights",), is_default=True
 )

@@ -187,6 +187,7 @@ ENGINE = EngineDeclaration(
     kind=TAGS,
     settings=SiglipTagSettings,
     make=SiglipTags,
+    extra="train",
     check=check,
     prepare=SiglipTags.prepare,
     vocabulary=find_names,
