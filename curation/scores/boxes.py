@@ -122,7 +122,7 @@ def match(
 def _match_class(
     boxes: list[TrueBox], detections: list[Detection], exhaustive: bool, iou: float
 ) -> list[tuple[float, float]]:
-    """Returns score and overlap of each detection that counts. Boxes of equal overlap are taken in order of coordinates."""
+    """Returns score and overlap of each detection that counts. Ties in overlap go to the first box by coordinates."""
     counted = []
     easy = sorted(box.box for box in boxes if not box.difficult)  # so that the order of the truth changes no figure
     for detection in detections:
@@ -136,7 +136,7 @@ def _match_class(
 
 
 def score_boxes(images: Sequence[Mapping[str, Matches]], iou: float) -> BoxScores:
-    """Computes all figures of matched images. The 1,000 draws take a fraction of a second for 80 images of 20 classes."""
+    """Computes all figures of matched images; the draws take a fraction of a second for 80 images of 20 classes."""
     drawn = draws(len(images))
     total = np.zeros((len(drawn), len(COUNTED)))
     classes, curves = [], []
