@@ -187,5 +187,5 @@ def test_the_folder_that_paddleocr_keeps_files_in_is_this_users_alone(tmp_path: 
     folder.rmdir()
     (tmp_path / "elsewhere").mkdir()
     folder.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(UsageError, match="is not this user's alone"):
+    with pytest.raises(UsageError, match="is not private to you"):
         private_cache(tmp_path)
