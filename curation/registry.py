@@ -24,7 +24,7 @@ _SHOWN = 200  # characters shown of a plug-in's exception
 
 
 class Declaration(Protocol):
-    """Is anything that can be registered."""
+    """Describes what can be registered: any object with a name."""
 
     @property
     def name(self) -> str:

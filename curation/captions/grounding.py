@@ -126,7 +126,7 @@ def _place(
     things: Sequence[_Thing], base: str, raw: str, tagged: Sequence[Mention]
 ) -> tuple[list[tuple[Mention, _Thing]], list[_Thing]]:
     """Returns the mentions that get a place, and the remaining things. They are the same for all granularities."""
-    waiting: dict[str, list[_Thing]] = {}  # label -> its things, the least sure first
+    waiting: dict[str, list[_Thing]] = {}  # label -> its things, lowest score first
     for thing in reversed(things):
         waiting.setdefault(thing.label, []).append(thing)
     labels = list(dict.fromkeys(thing.label for thing in things))

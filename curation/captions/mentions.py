@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-# scripts that put no space between words: Thai, Lao, Burmese, Khmer, kana, Han
+# Scripts without spaces between words: Thai, Lao, Burmese, Khmer, kana, Han.
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
@@ -59,7 +59,7 @@ def find_mentions(text: str, labels: Sequence[str], tagged: Sequence[Mention] = 
     return sorted(mentions, key=lambda mention: mention.start)
 
 
-@lru_cache(maxsize=1 << 16)  # vocabularies have thousands of labels, phrases of detectors more
+@lru_cache(maxsize=1 << 16)  # vocabularies have thousands of labels, detectors' phrases are more
 def _pattern(label: str) -> tuple[str, re.Pattern[str] | None]:
     """Returns the label's first word in lower case and the pattern; None as the pattern for a label without words."""
     words = [word for word in _GAP.split(label) if word]

@@ -35,7 +35,7 @@ class EngineDeclaration(Generic[E, S]):
     environment: str | Callable[[S], str] | None = None
     """The environment that has the engine's packages, where these conflict with Shardloom's."""
     needs_pixels: bool = True
-    """Whether the engine reads images at all; one that does not runs before they are decoded."""
+    """Whether the engine reads images at all; if not, it runs before they are decoded."""
     check: Callable[[S, Others], list[str]] | None = None
     """Checks settings and weights before a run, and returns notices for the user. Loads and fetches nothing."""
     prepare: Callable[[S], Any] | None = None

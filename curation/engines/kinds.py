@@ -18,7 +18,7 @@ EngineKind = Literal["ocr", "tags", "boxes"]
 
 
 class Fingerprinted(Protocol):
-    """Has what every engine has. An engine is made once in each process, and called from one thread."""
+    """Gives every engine its fingerprint. An engine is made once in each process, and called from one thread."""
 
     fingerprint: EngineFingerprint
 

@@ -86,7 +86,7 @@ def _check_files(folder: Path) -> None:
 def check_tokenizer(folder: Path, tokenizer: Any, vocabulary: int) -> None:
     """Raises `UsageError` if the tokenizer has more tokens than the model, or separates names with other tokens."""
     separators = tuple(tokenizer.convert_tokens_to_ids(["[CLS]", "[SEP]", ".", "?"]))
-    if separators != SEPARATORS:  # the model would take the names for one long phrase
+    if separators != SEPARATORS:  # the model would treat the names as one long phrase
         raise GROUNDING_DINO.unfit(
             f"{folder}: its tokenizer has [CLS] [SEP] . ? as {separators}, not {SEPARATORS}; pass another folder"
         )

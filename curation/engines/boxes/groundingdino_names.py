@@ -82,4 +82,4 @@ def package_tensors(tensors: Mapping[str, Tensor], joined: Callable[[Sequence[Te
 def _renamed(name: str) -> str:
     for pattern, to in _RENAMED:
         name = pattern.sub(to, name)
-    return re.sub(r"\{(\d+)\}", lambda stage: str(int(stage[1]) - 1), name)  # stages count from one, norms from none
+    return re.sub(r"\{(\d+)\}", lambda stage: str(int(stage[1]) - 1), name)  # stages count from 1, norms from 0

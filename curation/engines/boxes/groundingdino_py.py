@@ -63,14 +63,14 @@ class GroundingDinoPy(GroundingDino):
         try:
             import groundingdino  # noqa: F401
         except ImportError as error:
-            raise GROUNDING_DINO.unfit(f"{error}; groundingdino-py needs an environment of its own") from None
+            raise GROUNDING_DINO.unfit(f"{error}; groundingdino-py needs a separate environment") from None
         return load_package_detector(folder)
 
 
 def load_package_detector(folder: Path) -> Detector:
-    """The package's model with the folder's weights (float32, on the CPU), its tokenizer and its image processor.
+    """Loads the package's model (float32, on the CPU), the tokenizer and the image processor from the folder.
 
-    Raises `UsageError` for a folder that is unfit.
+    Raises `UsageError` for an unfit folder.
     """
     import transformers
     from transformers.models.grounding_dino import GroundingDinoConfig
@@ -199,7 +199,7 @@ class _AsTransformers:
 
     def __init__(self, model: Any, config: Any) -> None:
         self.model, self.config = model, config
-        model.tokenizer = self._tokens  # the prompt is tokens already
+        model.tokenizer = self._tokens  # the prompt is tokenised already
         self._ready: Any = None
 
     def to(self, device: str) -> "_AsTransformers":
