@@ -55,7 +55,7 @@ class WeightsFormat:
             return str(json.loads((folder / "config.json").read_text("utf-8"))["model_type"])
         except FileNotFoundError:
             raise self.unfit(f"{folder} holds no config.json; pass {self.key}=FOLDER with {self.needed}") from None
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:  # such as a folder, or endlessly nested brackets
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:  # a folder, nested brackets
             raise self.unfit(
                 f"cannot read {folder / 'config.json'}: {one_line(error, with_type=True)}; pass another folder"
             ) from None
