@@ -1,10 +1,10 @@
-"""What is done to one record or one batch: decoding, engines, captions, filters, quality; and mixtures of sets.
+"""This package works on one record or one batch: decoding, engines, captions, filters, scores; and mixtures of sets.
 
-Knows no Ray.
+It does not import Ray.
 """
 
 import runpy
 from pathlib import Path
 
-# By its path, and before all else: the working folder may have a `schemas` of its own.
+# Run by its path and before any other import: the working folder may contain another package named `schemas`.
 runpy.run_path(str(Path(__file__).parents[1] / "schemas" / "own_packages.py"))["check_imports"]()

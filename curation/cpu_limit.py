@@ -1,9 +1,9 @@
-"""Limits the CPU seconds that work on one image or one row may take, whatever makes it slow.
+"""Limits the CPU seconds that work on one image or one row may take.
 
-CPU seconds, because a machine that is busy or suspended must not change what is left out. A timer of the process raises
-from its signal, which ends what is slow in Python. Native code doesn't notice a signal, so a second timer ends the
-process, but only in workers whose deaths are traced to a sample: see `end_process_after`. Setting both costs a few
-microseconds.
+The limit counts CPU seconds, because a busy or suspended machine must not change which samples are left out. A timer of
+the process raises an exception from its signal handler, which stops slow Python code. Native code does not notice a
+signal, so a second timer ends the process, but only in workers whose deaths are traced to a sample: see
+`end_process_after`. Setting both timers costs a few microseconds.
 """
 
 import signal
@@ -14,47 +14,50 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-RAISING_SHARE = 0.8  # of the seconds after which the process ends: what can be raised comes first
+RAISING_SHARE = 0.8  # of the seconds after which the process ends, so that the exception comes first
 
-_REPEAT_SECONDS = 0.1  # between two signals: the first may be lost where Python ignores exceptions, as in `__del__`
+_REPEAT_SECONDS = 0.1  # between two signals: the first is lost where Python ignores exceptions, as in `__del__`
 
 _process_seconds: float | None = None
 _limits: list["_Limit"] = []  # of the main thread, the innermost last
 
 
 class CpuLimitExceeded(Exception):
-    """Work took more CPU seconds than it may."""
+    """Says that work took more CPU seconds than its limit."""
 
 
 class _OutOfTime(BaseException):
-    """Ends the work. No `Exception`: libraries catch those on data that they don't expect."""
+    """Ends the work. It is not an `Exception`, because libraries catch those on unexpected data."""
 
     def __init__(self, limit: "_Limit") -> None:
         self.limit = limit
 
 
 class _Limit:
-    """The end of one piece of work, in CPU seconds of this process."""
+    """Holds the end of one piece of work, in CPU seconds of this process."""
 
     def __init__(self, seconds: float) -> None:
         self.end = time.process_time() + seconds
 
 
 def end_process_after(seconds: float | None) -> None:
-    """Lets work under a limit end this process after so many CPU seconds. For workers whose deaths are looked into."""
-    global _process_seconds  # one of a process, as its timers are
+    """Makes work under a limit end this process after this many CPU seconds; None switches that off.
+
+    Only for workers whose deaths are traced to a sample.
+    """
+    global _process_seconds  # the process has one, as it has one timer
     _process_seconds = seconds
 
 
 def run_within(seconds: float, work: Callable[[], T]) -> T:
-    """Returns what the work does. Raises `CpuLimitExceeded` where it takes more CPU seconds of this process.
+    """Runs `work` and returns its result. Raises `CpuLimitExceeded` if it takes more CPU seconds of this process.
 
-    Limits may be nested. Nothing is raised in a thread other than the main one, nor where the signal is taken, as it is
-    in a process that is profiled.
+    Limits may be nested. Nothing is raised in threads other than the main one, or where something else already handles
+    the signal, as in a process under a profiler.
     """
     if _process_seconds is None:
         return _raise_after(seconds, work)
-    before = signal.setitimer(signal.ITIMER_VIRTUAL, _process_seconds)  # nobody handles its signal, which then kills
+    before = signal.setitimer(signal.ITIMER_VIRTUAL, _process_seconds)  # its signal has no handler and so kills
     try:
         return _raise_after(min(seconds, round(RAISING_SHARE * _process_seconds, 3)), work)
     finally:
@@ -72,7 +75,7 @@ def _raise_after(seconds: float, work: Callable[[], T]) -> T:
         finally:
             _leave(limit)
     except _OutOfTime as error:
-        _leave(limit)  # it may have been raised before the first line of the first `_leave`
+        _leave(limit)  # it may have been raised before the first line of the `_leave` above
         if error.limit is not limit:
             raise
         raise CpuLimitExceeded(f"more than {seconds:g} s of CPU time") from None

@@ -1,8 +1,8 @@
-"""A registry of what may be added to the program by declaring it: engines, data set sources, caption families.
+"""Registers what users may add to the program by declaring it: engines, data set sources, caption families.
 
-Three kinds of declarations are known: those that ship, those of installed entry points, and those that the user trusts
-by `--trust-code package.module:Name`. A name in a recipe or a data set is only ever looked up among them. Nothing but
-an installed entry point's own reference, and what the user has typed, is imported.
+Declarations come from three places: those that ship, those of installed entry points, and those that the user trusts by
+`--trust-code package.module:Name`. A name in a recipe or a data set is only looked up among them. Nothing is imported
+but an installed entry point's own reference and what the user has typed.
 """
 
 import importlib
@@ -19,16 +19,16 @@ from schemas.errors import UsageError, one_line
 
 TRUST_CODE = "--trust-code"
 
-_NAME = re.compile(r"[\w.-]+")  # a colon would make it look like a reference, a comma ends a word on the command line
-_SHOWN = 200  # characters of another's exception
+_NAME = re.compile(r"[\w.-]+")  # no colon, which marks a reference; no comma, which separates names on a command line
+_SHOWN = 200  # characters shown of a plug-in's exception
 
 
 class Declaration(Protocol):
-    """What can be registered."""
+    """Describes what can be registered: any object with a name."""
 
     @property
     def name(self) -> str:
-        """The name by which recipes know it."""
+        """Returns the name by which recipes refer to it."""
         ...
 
 
@@ -37,19 +37,19 @@ D = TypeVar("D", bound=Declaration)
 
 @dataclass(frozen=True)
 class Registered(Generic[D]):
-    """One entry of a registry's list."""
+    """Describes one entry of a registry's list."""
 
     name: str
-    origin: str | None  # the distribution or the trusted reference that it comes from; None: it ships
+    origin: str | None  # the distribution or the trusted reference that it comes from; None if it ships
     declaration: D | None
     fault: str | None = None  # why there is no declaration
 
 
 class Registry(Generic[D]):
-    """All declarations of one class, by name."""
+    """Holds all declarations of one class, by name."""
 
     def __init__(self, what: str, declaration: type[D], group: str, find_shipped: Callable[[], Iterable[D]]) -> None:
-        """Makes a registry of `what`, a noun for errors. `group` is that of its entry points.
+        """Makes a registry of `what`, a noun for error messages. `group` is the group of its entry points.
 
         `find_shipped` is called at the first look-up.
         """
@@ -60,16 +60,16 @@ class Registry(Generic[D]):
 
     @cached_property
     def shipped(self) -> Mapping[str, D]:
-        """The declarations that ship, by name."""
+        """Returns the declarations that ship, by name."""
         return {declaration.name: declaration for declaration in self._find_shipped()}
 
     def names(self) -> list[str]:
-        """Every name that can be looked up, those that ship first. Imports no plug-in."""
+        """Returns every name that can be looked up, those that ship first. Imports no plug-in."""
         trusted = [declaration.name for declaration in self._trusted.values()]
         return list(dict.fromkeys([*self.shipped, *trusted, *self._installed()]))
 
     def find(self, name: str) -> D:
-        """Returns the declaration of this name or trusted reference. Raises `UsageError`."""
+        """Returns the declaration with this name or trusted reference. Raises `UsageError` if unknown or broken."""
         if name in self.shipped:
             return self.shipped[name]
         for reference, declaration in self._trusted.items():
@@ -82,23 +82,23 @@ class Registry(Generic[D]):
         raise UsageError(f"no {self.what} is named {name!r}: use one of {', '.join(self.names())}")
 
     def trust(self, *references: str) -> None:
-        """Imports what the user has named as `package.module:Name` and registers it. Raises `UsageError`.
+        """Imports and registers what the user has named as `package.module:Name`. Raises `UsageError`.
 
-        It is then found by its name and by the reference. Trusting a reference again does nothing.
+        It is then found by its name and by its reference. Trusting a reference again does nothing.
         """
         for reference in references:
             if reference not in self._trusted:
                 self._trusted[reference] = self._import(reference)
 
     def reference_of(self, name: str) -> str | None:
-        """Returns the reference that another process must trust to find this name; None where it need not."""
+        """Returns the reference that another process must trust to find this name, or None if it needs none."""
         for reference, declaration in self._trusted.items():
             if name in (reference, declaration.name) and name not in self.shipped:
                 return reference
         return None
 
     def listed(self) -> list[Registered[D]]:
-        """Returns everything that is registered. Loads all entry points; those that are broken say why."""
+        """Returns everything that is registered. Loads all entry points; a broken one is listed with its fault."""
         listed = [Registered(name, None, declaration) for name, declaration in self.shipped.items()]
         for reference, declaration in self._trusted.items():
             listed.append(Registered(declaration.name, f"{TRUST_CODE} {reference}", declaration))
@@ -121,7 +121,7 @@ class Registry(Generic[D]):
             raise UsageError(f"{where}: name the code as package.module:Name")
         folder = str(Path.cwd())
         if folder not in sys.path:
-            sys.path.append(folder)  # last, so that no file there takes the place of an installed module
+            sys.path.append(folder)  # last, so that no file there hides an installed module
         try:
             home = importlib.import_module(module)
         except Exception as error:  # noqa: BLE001  a module may raise anything
@@ -142,9 +142,9 @@ class Registry(Generic[D]):
         return declaration
 
     def _installed(self) -> dict[str, list[EntryPoint]]:
-        """The entry points by name; more than one where distributions contradict each other.
+        """Returns the entry points by name, more than one where distributions share a name.
 
-        Those in the working folder are not installed: it may be a data set's.
+        Those in the working folder do not count as installed: it may be the folder of a data set.
         """
         here = Path.cwd()
         path = [folder for folder in sys.path if Path(folder).resolve() != here]
@@ -175,11 +175,11 @@ class Registry(Generic[D]):
         return declaration
 
     def _checked(self, value: Any, where: str) -> D:
-        """Returns the value if it is a declaration; nothing of it is called before that is known."""
+        """Returns the value if it is a declaration. Calls nothing on it before its class is checked."""
         if not isinstance(value, self._class):
             raise UsageError(f"{where}: it must be of class {self._class.__name__}, not {type(value).__name__}")
         if not isinstance(value.name, str) or not _NAME.fullmatch(value.name):
-            raise UsageError(f"{where}: {value.name!r} is no name: use letters, digits, '.', '-' and '_'")
+            raise UsageError(f"{where}: {value.name!r} is not a valid name: use letters, digits, '.', '-' and '_'")
         return value
 
 

@@ -1,7 +1,7 @@
-"""How many tokens a text has, by a named tokenizer: what mixtures are weighted by and sequences are planned from.
+"""Counts the tokens of texts with a named tokenizer; mixtures are weighted and sequences are planned by these counts.
 
-Counts mean nothing without the tokenizer, so its fingerprint goes wherever they go. A text is counted by itself and
-without the special tokens that a trainer puts around it: only the trainer knows which.
+A count means nothing without its tokenizer, so the tokenizer's fingerprint is stored wherever its counts are. Each text
+is counted on its own and without the special tokens that a trainer adds: only the trainer knows which ones it adds.
 """
 
 import hashlib
@@ -20,19 +20,19 @@ _HUB_NAME = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)?")
 
 
 class TokenCounter:
-    """Counts by the tokenizer of a `tokenizer.json`. Pickles, so that Ray workers can take it."""
+    """Counts tokens with the tokenizer of a `tokenizer.json`. It can be pickled and sent to Ray workers."""
 
     def __init__(self, data: bytes) -> None:
-        """Of the file's bytes. Raises `ValueError` when they are no tokenizer's."""
-        from tokenizers import Tokenizer  # here, because it takes longer to import than most commands to run
+        """Loads the tokenizer from the bytes of its file. Raises `ValueError` if they are not a tokenizer."""
+        from tokenizers import Tokenizer  # imported here because the import takes longer than most commands run
 
         try:
             self._tokenizer = Tokenizer.from_buffer(data)
         except Exception as error:  # noqa: BLE001 - the library raises what it likes
             raise ValueError(one_line(error)) from None
-        self._tokenizer.no_truncation()  # a file may ask for both: a count is of the whole text and of nothing else
+        self._tokenizer.no_truncation()  # a file may ask for either, but a count covers the whole text and nothing else
         self._tokenizer.no_padding()
-        self._tokenizer.encode_special_tokens = True  # their names in a text are text: a trainer lets none speak
+        self._tokenizer.encode_special_tokens = True  # special tokens' names in a text count as plain text
         self._data = data
         sha256 = hashlib.sha256(data).hexdigest()
         self.fingerprint = EngineFingerprint(
@@ -43,14 +43,15 @@ class TokenCounter:
         return type(self), (self._data,)
 
     def count(self, texts: Iterable[str]) -> int:
-        """Tokens of all the texts together."""
+        """Returns the number of tokens of all the texts together."""
         return sum(len(self._tokenizer.encode(text, add_special_tokens=False)) for text in texts)
 
 
 def token_counter(name: str, allow_download: bool, switch: str = "allow_download") -> TokenCounter:
-    """The tokenizer in this file, folder or URL of a file, or of this name on the hub. `UsageError` says what to pass.
+    """Returns the counter for a tokenizer given as a file, a folder, the URL of a file, or a name on the hub.
 
-    `switch` is what allows a download, as the user names it.
+    `switch` is the name of the option that allows a download, as the user writes it. Raises `UsageError`, which says
+    what to pass, when there is no such tokenizer.
     """
     path = Path(name)
     if path.is_dir():
@@ -64,7 +65,7 @@ def token_counter(name: str, allow_download: bool, switch: str = "allow_download
     except StorageError as error:
         raise UsageError(f"tokenizer: {error}; pass a {FILE}, or its folder") from None
     except ValueError as error:
-        raise UsageError(f"tokenizer: {where} is no {FILE} of the tokenizers library: {error}") from None
+        raise UsageError(f"tokenizer: {where} is not a {FILE} of the tokenizers library: {error}") from None
 
 
 def _downloaded(name: str, allow_download: bool, switch: str) -> Path:

@@ -1,1 +1,1 @@
-"""Captions rendered from annotations. One module holds each family; one table in it holds the wordings."""
+"""This package renders captions from annotations. Each family has one module, with one table of its wordings."""

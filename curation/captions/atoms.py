@@ -1,4 +1,4 @@
-"""What the captions of both families are made of: numbers as they are printed, position words, ends of sentences."""
+"""Makes what the captions of both families consist of: printed numbers, position words, ends of sentences."""
 
 import json
 from typing import Literal
@@ -11,18 +11,18 @@ Index = NDArray[np.int32]
 
 RawCaption = Literal["with", "without", "both"]
 
-# Every number is one of 1001 thousandths, and every centre one of the 2001 sums of two of them, so all that can be
-# printed is known. A reader can thus work out each form of a box from the one that is printed to three decimals.
+# Every number is one of 1001 thousandths, and every centre one of the 2001 sums of two of them, so all possible outputs
+# are known in advance. A reader can thus compute each form of a box from the one that is printed to three decimals.
 THOUSANDTHS = [repr(number / 1000) for number in range(1001)]
 
 SENTENCE_MARKS = ".!?…。．｡！？؟۔।॥։።᙮‼⁇⁈⁉"
-"""What ends a sentence. Behind anything else a full stop goes before the next one begins."""
+"""Characters that end a sentence. After any other character, a full stop is inserted before the next sentence."""
 
 _JSON = json.JSONEncoder(ensure_ascii=False)
 
 
 def thousandths(numbers: pa.FloatArray) -> Index:
-    """Numbers, clipped to [0, 1], in thousandths. ValueError: a NaN."""
+    """Clips numbers to [0, 1] and returns them in thousandths. Raises `ValueError` for a NaN."""
     exact = numbers.to_numpy(zero_copy_only=False).astype(np.float64)
     if np.isnan(exact).any():
         raise ValueError("a box or a confidence is not a number (NaN)")
@@ -31,15 +31,15 @@ def thousandths(numbers: pa.FloatArray) -> Index:
 
 
 def positions(across: Index, down: Index) -> Index:
-    """Which of `POSITIONS` a centre has; its sums x1 + x2 and y1 + y2 are in thousandths."""
-    # thirds of the centre: a sum of thousandths is never exactly one
+    """Returns the index in `POSITIONS` of each centre; `across` is x1 + x2 and `down` is y1 + y2, in thousandths."""
+    # The limits are the thirds of the image, which no sum of thousandths equals exactly.
     row, column = ((3 * total > 2000).astype(np.int32) + (3 * total > 4000) for total in (down, across))
     position: Index = 3 * row + column
     return position
 
 
 def raw_flags(raw_caption: str) -> list[bool]:
-    """The values of `include_datacomp_raw_cap`, in their order in a row. ValueError: an unknown choice."""
+    """Returns the values of `include_datacomp_raw_cap`, in a row's order. Raises `ValueError` for an unknown choice."""
     flags = {"without": [False], "with": [True], "both": [False, True]}.get(raw_caption)
     if flags is None:
         raise ValueError(f"raw_caption is {raw_caption!r}, not with, without or both")
@@ -47,5 +47,5 @@ def raw_flags(raw_caption: str) -> list[bool]:
 
 
 def as_json(text: str) -> str:
-    """`text` as it stands between the quotes of a JSON string; other scripts stay readable."""
+    """Returns `text` as it stands between the quotes of a JSON string. Other scripts are not escaped."""
     return _JSON.encode(text)[1:-1]

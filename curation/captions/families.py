@@ -1,4 +1,4 @@
-"""The families of captions, by name: those that ship, and those of users."""
+"""Registers the families of captions by name: those that ship, and those of users."""
 
 import importlib
 
@@ -6,7 +6,7 @@ from curation.captions.family import CaptionFamily
 from curation.registry import Registry
 
 SHIPPED = ("ocr", "grounding")
-"""Names of the families that ship, each declared as `FAMILY` in the module of its name."""
+"""Names of the families that ship. Each is declared as `FAMILY` in the module of the same name."""
 
 
 def _find_shipped() -> list[CaptionFamily]:

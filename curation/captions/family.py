@@ -1,6 +1,6 @@
-"""What a family of captions declares of itself: what it is made of, how it is worded, how its sets are read back.
+"""Defines how a family of captions is declared: its annotations, wordings, layout and how its sets are read back.
 
-A family's file holds one `CaptionFamily`. Those that ship are listed in `curation.captions.families`; another one comes
+A family's file holds one `CaptionFamily`. Those that ship are listed in `curation.captions.families`; users add others
 by an installed entry point of the group `shardloom.captions`, or by `--trust-code package.module:Name`.
 """
 
@@ -21,61 +21,65 @@ Columns = Mapping[str, pa.Array | pa.ChunkedArray]
 
 
 class CaptionOptions(Options):
-    """The options that every family has. A family's own model narrows the granularities, and adds to them."""
+    """Holds the options that every family has. A family's own model narrows the granularities and adds options."""
 
     granularities: list[int] = Field(min_length=1)
     raw_caption: RawCaption = "both"
 
 
 class BaseCaptionOptions(CaptionOptions):
-    """The options of a family that can write into the captions of another data set."""
+    """Holds the options of a family that can write into the captions of another data set."""
 
     caption_from: str | None = Field(
         None,
-        description="glob of Parquet files with uid and a caption to put the places into; default: the alt text. "
-        "Every annotation file scans all of these",
+        description="glob of Parquet files with uid and a caption to write the places into; default: the alt text. "
+        "All of these files are scanned once for each annotation file",
     )
-    caption_column: str | None = Field(None, description="of these files; default: caption, else cogvlm_caption")
+    caption_column: str | None = Field(None, description="column of these files; default: caption, else cogvlm_caption")
 
 
 @dataclass(frozen=True, slots=True)
 class Enough:
-    """When an image has enough of what the captions tell of. One with less is left out."""
+    """Defines when an image has enough items to caption. An image with fewer is left out."""
 
-    items: str  # what is counted, for people: "lines"
-    score: str  # the field of an item that says how sure it is
-    floor: str  # the option that says how sure it must be to count
-    least: str  # the option that says how many must count
+    items: str  # the name of what is counted, in messages: "lines"
+    score: str  # the field of an item that holds its score
+    floor: str  # the option that holds the least score of an item that counts
+    least: str  # the option that holds the least number of items that count
     reason: Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptionFamily:
-    """One family of captions.
+    """Declares one family of captions.
 
-    `render` gets annotations with enough in them (`uid`, `url`, `key`, `caption`, `sha256` and `columns`, as far as the
-    set has these), without the items below the floor; the options; and the captions of another data set, or None. It
-    returns `captions`, `metadata` and what else the layout has beside `uid`, `url`, `key` and `sha256`. It must be a
-    pure function of them: a row has one caption for each granularity without the raw caption, then with it, as asked.
+    `render` gets three arguments: the annotations that have enough items (columns `uid`, `url`, `key`, `caption`,
+    `sha256` and `columns`, as far as the set has them), without the items below the floor; the options; and the
+    captions of another data set, or None. It returns `captions`, `metadata` and the other columns of the layout beside
+    `uid`, `url`, `key` and `sha256`. It must be a pure function of its arguments: a row has one caption for each
+    granularity, first all without the raw caption, then all with it, as the options ask.
     """
 
     name: str
-    column: str  # of the annotations: what the captions tell of. Its engine's failures leave an image out
-    columns: tuple[str, ...]  # all that are read, in the order in which `shardloom annotate` is asked for them
+    column: str  # the annotation column that the captions describe; images on which its engine failed are left out
+    columns: tuple[str, ...]  # all columns that are read, in the order in which the user names them to annotate
     granularities: range
     enough: Enough
     options: type[CaptionOptions]
     render: Callable[[pa.Table, Any, pa.StringArray | None], Columns]
     schema: Callable[[str, str], pa.Schema]
-    """The layout of revision (a hash of the annotations) and base caption (`alt_text`, or another set's column)."""
+    """Makes the layout from the revision (a hash of the annotations) and the base caption's name.
+
+    The name is `alt_text`, or a column of another set.
+    """
     parse: Callable[[str], list[Caption]] = blip3_ocr.parse_captions
-    """Reads `captions` of one row back. ValueError says what is wrong with it."""
-    source: str  # the name of its training shards in mixtures, unless their recipe says another
+    """Parses the `captions` of one row. Raises `ValueError`, which says what is wrong with it."""
+    source: str  # the source name of its training shards in mixtures, unless their recipe gives another
     item_openings: str = ""
-    """The characters that an item of the list `captions` may begin with in a published set, which says no family."""
+    """The characters with which an item of the list `captions` may begin in a published set, which names no family."""
 
     def __post_init__(self) -> None:
-        """Raises `ValueError` when the parts do not fit together."""
+        """Raises `ValueError` if the parts do not fit together."""
         for option in (self.enough.floor, self.enough.least):
             if option not in self.options.model_fields:
                 raise ValueError(f"{self.name}: {self.options.__name__} has no option {option}")
@@ -84,10 +88,10 @@ class CaptionFamily:
 
     @property
     def fills_captions(self) -> bool:
-        """Whether the family writes into captions: into the alt text, unless it is given others."""
+        """Says whether the family writes into captions: into the alt text, unless it is given other captions."""
         return issubclass(self.options, BaseCaptionOptions)
 
     @property
     def has_training_form(self) -> bool:
-        """Whether `captions` are stored as training shards have them: the JSON of OCR captions."""
+        """Says whether `captions` are stored in the form of training shards, the JSON of OCR captions."""
         return self.parse is blip3_ocr.parse_captions

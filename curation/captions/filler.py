@@ -1,7 +1,7 @@
-"""The filler rule: what a trainer takes out of an OCR caption before it learns from it.
+"""Implements the filler rule: which words a trainer removes from an OCR caption before it trains on it.
 
 BLIP-3 strips "the text" in its loader (arXiv 2408.08872v4, Figure 4), so the stored captions still have it. Between
-quotes it is text that stands in the image, and in the raw caption it is someone's sentence: both stay as they are.
+quotes it is text in the image, and in the raw caption it is someone's sentence: both stay unchanged.
 """
 
 import re
@@ -12,7 +12,7 @@ _FILLER = r"the text\s+"
 _LEAD_IN = r"The image contains\s+"
 _QUOTE = '(?=["“<])'
 _AFTER = rf"(?:\s*+,\s*+(?:{_FILLER})?{_QUOTE}|(?P<ending>\s*+(?:\.\s*+)?)\Z)"
-_FORMS = tuple(  # of a segment; a caption holds one of the two, never a mixture
+_FORMS = tuple(  # the two forms of a segment; a caption uses one of them throughout
     re.compile(f"(?P<segment>{segment}){_AFTER}", re.IGNORECASE | re.DOTALL)
     for segment in (f'(?:"{TAGGED}"|“{TAGGED}”|{TAGGED})', f"{QUOTED}(?:{'|'.join(PLACES)})?")
 )
@@ -23,11 +23,11 @@ _LOOSE_NEXT = re.compile(rf"((?:[\"”\])]|center|corner|right),\s+){_FILLER}{_Q
 
 
 def strip_filler(text: str, raw_caption: str = "") -> str:
-    """`text` without "the text " before each segment and without the lead-in "The image contains ".
+    """Returns `text` without "the text " before each segment and without the lead-in "The image contains ".
 
-    `raw_caption` is the alt text that the caption may begin with; given or not, it stays as it is, but only when given
-    can it hold anything whatever (a sentence just like ours, say). Published captions that escape no quotes can't be
-    told apart for sure: there the filler goes wherever it stands between two segments.
+    `raw_caption` is the alt text with which the caption may begin. It stays unchanged, given or not, but only if it is
+    given may it contain any text (for example a sentence just like a rendered one). Published captions that do not
+    escape quotes are ambiguous: there the filler is removed wherever it stands between two segments.
     """
     raw, body = raw_caption.rstrip(), 0
     if raw and text.startswith(raw):
@@ -40,7 +40,7 @@ def strip_filler(text: str, raw_caption: str = "") -> str:
 
 
 def _strip_list(sentence: str) -> str | None:
-    """The segments joined by commas, or None if this is not from end to end a list of segments."""
+    """Returns the segments joined by commas, or None if the whole sentence is not a list of segments."""
     opening = _START.match(sentence)
     for form in _FORMS:
         segments: list[str] = []

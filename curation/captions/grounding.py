@@ -1,18 +1,18 @@
-"""Grounding captions in three granularities: a caption with the places of things in it.
+"""Renders grounding captions in three granularities: a caption with the places of the things in it.
 
-Each thing that a detector found is told of once. If the base caption mentions it, its place goes behind that mention,
-or for granularity 2 into tags round it; the caption's own words stay as they are. What is not mentioned follows as one
-sentence, "The image contains garment (in the center), ...". A mention takes the surest box of its label that is left,
-so that a label with two boxes and one mention is in the sentence too.
+Each detected thing is described once. If the base caption mentions it, its place is written after that mention, or for
+granularity 2 into tags around it; the caption's own words stay unchanged. Things that are not mentioned follow in one
+sentence, "The image contains garment (in the center), ...". A mention takes the box with the highest score among the
+remaining boxes of its label, so a label with two boxes and one mention is in the sentence too.
 
 The base caption is the alt text or another data set's caption:
 
     base caption   without the raw caption                  with it
     alt text       the sentence, of all things              the alt text with places, the sentence
-    another        that caption with places, the sentence   the alt text as it is, then the same
+    another        that caption with places, the sentence   the alt text unchanged, then the same
 
-A caption is a pure function of (annotation, base caption, template). Any text will do: what looks like markup in it is
-escaped (`schemas.layouts.blip3_grounding.escape_marked`), and reading undoes that.
+A caption is a pure function of (annotation, base caption, template). Any text is accepted: text that looks like markup
+is escaped (`schemas.layouts.blip3_grounding.escape_marked`), and reading undoes that.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -45,13 +45,13 @@ WORDINGS = (
     "{name} (starts at [{x1}, {y1}] and extends upto [{x2}, {y2}])",
     "<object>{name}</object><bbox>[{x1}, {y1}][{x2}, {y2}]</bbox>",
 )
-"""What each granularity says of a thing (BLIP-3, arXiv 2408.08872v4, Figure 4), with the released data's "upto"."""
+"""Each granularity's wording for a thing (BLIP-3, arXiv 2408.08872v4, Figure 4), with the released data's "upto"."""
 
 _OPENINGS, _ENDINGS = zip(*(wording.split("{name}") for wording in WORDINGS), strict=True)
 
 
 class GroundingColumns(NamedTuple):
-    """Columns of the published layout: strings without nulls, a row for each image."""
+    """Holds columns of the published layout: strings without nulls, one row for each image."""
 
     captions: pa.StringArray
     metadata: pa.StringArray
@@ -59,10 +59,10 @@ class GroundingColumns(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Thing:
-    """A detection as it is printed."""
+    """Holds a detection as it is printed."""
 
     label: str
-    endings: tuple[str, ...]  # what stands behind its name in each granularity
+    endings: tuple[str, ...]  # the text after its name in each granularity
     entry: str  # JSON
 
 
@@ -74,14 +74,14 @@ def render(
     granularities: Collection[int] = GRANULARITIES,
     raw_caption: RawCaption = "both",
 ) -> GroundingColumns:
-    """The `captions` and `metadata` columns of images with these things in them and these alt texts.
+    """Returns the `captions` and `metadata` columns of images with these detections and alt texts.
 
-    `boxes` and `tags` are of the types of `schemas.records.box.BOXES` and `schemas.records.tag.TAGS`; columns of tables
-    (chunked) will do. Without `base_captions` the alt text is the base caption; then mentions that the tags tell of
-    count as well as the labels that `find_mentions` finds. Boxes and scores are clipped to [0, 1] and rounded to
-    thousandths. The captions of a row are ordered by granularity, first all without the raw caption, then all with it.
-    White space at the end of a caption goes, a null caption is an empty one, and so is the sentence of an image without
-    boxes. ValueError: unequal lengths, an unknown choice, a NaN.
+    `boxes` and `tags` have the types of `schemas.records.box.BOXES` and `schemas.records.tag.TAGS`; chunked columns of
+    tables are accepted. Without `base_captions` the alt text is the base caption; then the mentions in the tags count
+    as well as the labels that `find_mentions` finds. Boxes and scores are clipped to [0, 1] and rounded to thousandths.
+    The captions of a row are ordered by granularity, first all without the raw caption, then all with it. White space
+    at the end of a caption is removed. A null caption counts as an empty one, and an image without boxes has an empty
+    sentence. Raises `ValueError` for unequal lengths, an unknown choice or a NaN.
     """
     columns = [column for column in (boxes, raw_captions, tags, base_captions) if column is not None]
     if len({len(column) for column in columns}) > 1:
@@ -96,7 +96,7 @@ def render(
     captions, metadata = [], []
     for things, raw, base, mentions in zip(_things(whole(boxes)), raws, bases, tagged, strict=True):
         texts = list(_texts_of(things, raw, base, mentions, numbers))
-        # strings as JSON writes them, which Python reads as well: repr() writes some characters as its version knows
+        # The strings are JSON, which Python's parser reads too: repr() writes some characters differently by version.
         items = [
             f'["{as_json(pair[with_raw])}", {number}, {with_raw}]'
             for with_raw in flags
@@ -111,7 +111,7 @@ def render(
 def _texts_of(
     things: Sequence[_Thing], raw: str, base: str | None, tagged: Sequence[Mention], granularities: Sequence[int]
 ) -> Iterator[tuple[str, str]]:
-    """One image's captions of each granularity, without and with the raw caption."""
+    """Yields one image's caption of each granularity, without and with the raw caption."""
     caption = raw if base is None else base
     placed, rest = _place(things, caption, raw, tagged)
     for number in granularities:
@@ -125,8 +125,8 @@ def _texts_of(
 def _place(
     things: Sequence[_Thing], base: str, raw: str, tagged: Sequence[Mention]
 ) -> tuple[list[tuple[Mention, _Thing]], list[_Thing]]:
-    """The mentions that get a place, and the things that are left. It is the same for all granularities."""
-    waiting: dict[str, list[_Thing]] = {}  # label -> its things, the least sure first
+    """Returns the mentions that get a place, and the remaining things. They are the same for all granularities."""
+    waiting: dict[str, list[_Thing]] = {}  # label -> its things, lowest score first
     for thing in reversed(things):
         waiting.setdefault(thing.label, []).append(thing)
     labels = list(dict.fromkeys(thing.label for thing in things))
@@ -136,16 +136,16 @@ def _place(
         if waiting.get(mention.label)
     ]
     if placed and len(placed) == len(things) and reads_as_tail(base, placed[-1][0].end, before=raw):
-        placed.pop()  # its caption says "The image contains" itself: the sentence is where a reader looks for that
+        placed.pop()  # the caption itself says "The image contains", so a reader would expect the sentence there
     done = {id(thing) for _, thing in placed}
     return placed, [thing for thing in things if id(thing) not in done]
 
 
 def _marked(caption: str, placed: Sequence[tuple[Mention, _Thing]], granularity: int) -> str:
-    """A caption with places."""
+    """Returns a caption with the places of its mentions."""
     parts, position = [], 0
     for mention, thing in placed:
-        # where nothing opens a name, it is one piece with what stands before it: so it is read, and so it is escaped
+        # without an opening mark, a name and the text before it are read as one piece, so they are escaped as one
         start = mention.start if _OPENINGS[granularity] else position
         parts += [
             escape_marked(caption[position:start], granularity),
@@ -158,7 +158,7 @@ def _marked(caption: str, placed: Sequence[tuple[Mention, _Thing]], granularity:
 
 
 def _sentence(things: Sequence[_Thing], granularity: int) -> str:
-    """The sentence that lists things; empty without any."""
+    """Returns the sentence that lists the things; empty if there are none."""
     listed = (
         _OPENINGS[granularity] + escape_listed(thing.label, granularity) + thing.endings[granularity]
         for thing in things
@@ -167,7 +167,7 @@ def _sentence(things: Sequence[_Thing], granularity: int) -> str:
 
 
 def _joined(caption: str, rendered: str, following: str) -> str:
-    """A caption, as it is rendered, and what follows it; its own last character says if a full stop goes between."""
+    """Joins a rendered caption and what follows it; the original's last character says if a full stop goes between."""
     if not caption or not following:
         return rendered + following
     return rendered + (" " if caption[-1] in SENTENCE_MARKS else ". ") + following
@@ -178,7 +178,7 @@ def _stripped(column: pa.StringArray | pa.ChunkedArray) -> list[str]:
 
 
 def _things(boxes: pa.ListArray) -> Iterator[list[_Thing]]:
-    """The things of each row, the surest first."""
+    """Yields the things of each row, highest score first."""
     items = boxes.flatten()
     scores = pc.struct_field(items, "score")
     x1, y1, x2, y2, confidence = (
@@ -203,7 +203,7 @@ def _thing(label: str, position: str, x1: str, y1: str, x2: str, y2: str, confid
 
 
 def _tagged(tags: pa.ListArray | pa.ChunkedArray) -> Iterator[list[Mention]]:
-    """The mentions in each row's alt text that its tags tell of."""
+    """Yields the mentions in each row's alt text that its tags record."""
     tags = whole(tags)
     columns = (pc.struct_field(tags.flatten(), name).to_pylist() for name in ("name", "source", "start", "end"))
     found = list(zip(*columns, strict=True))
@@ -216,11 +216,11 @@ def _tagged(tags: pa.ListArray | pa.ChunkedArray) -> Iterator[list[Mention]]:
 
 
 class GroundingOptions(BaseCaptionOptions):
-    """What may be asked for of grounding captions."""
+    """Holds the options of grounding captions."""
 
     granularities: list[Annotated[int, Field(ge=0, le=2)]] = Field([0, 1, 2], min_length=1)
-    min_score: float = Field(0.0, ge=0, le=1, description="the detector's own floor stands; raise it here at no cost")
-    min_boxes: PositiveInt = Field(1, description="an image in which nothing was found has no grounding caption")
+    min_score: float = Field(0.0, ge=0, le=1, description="raises the detector's own floor, without new annotation")
+    min_boxes: PositiveInt = Field(1, description="images with fewer boxes get no grounding caption")
 
 
 def _render_annotations(table: pa.Table, options: GroundingOptions, bases: pa.StringArray | None) -> Columns:

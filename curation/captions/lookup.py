@@ -1,7 +1,7 @@
-"""Finds the row of a caption set that is about a sample: by identity in our own sets, in others' by what they have.
+"""Finds the row of a caption set for a sample: by identity in Shardloom's own sets, by attributes in others' sets.
 
 Two samples may share a URL (COCO has five captions of each picture), and a sample may have neither URL nor uid. So rows
-of our own sets are found by shard and key, with the image's hash as the check, or by the hash alone where the sample
+of Shardloom's own sets are found by shard and key, checked by the image's hash, or by the hash alone where the sample
 was packed into another shard. Other sets know the sample by its uid, its URL or its image: their keys depend on how a
 download was cut into shards, and mean nothing here (docs/formats.md §4).
 """
@@ -19,15 +19,15 @@ Attribute = Literal["uid", "url", "sha256"]
 By = Literal["key", "uid", "url", "sha256"]
 
 ATTRIBUTES: tuple[Attribute, ...] = ("uid", "url", "sha256")
-"""What rows of others' sets are found by, the surest first."""
+"""The attributes by which rows of others' sets are found, the most reliable first."""
 
 JOINED_BY_IMAGE, OTHER_IDS, AMBIGUOUS = "joined_by_image", "joined_from_other_ids", "ambiguous_captions"
-"""The counts of `Found.counts`. The second is a part of the first: another sample of this image, its alt text too."""
+"""The keys of `Found.counts`. The second is a part of the first: the row is of another sample of the same image."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row(Generic[T]):
-    """One row of a set: what it says, and of which sample."""
+    """Holds one row of a set: its value, and the identity of the sample that it describes."""
 
     identity: Identity
     value: T
@@ -35,24 +35,24 @@ class Row(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Found(Generic[T]):
-    """The row of a sample."""
+    """Holds the row that was found for a sample."""
 
     row: Row[T]
     by: By
     is_ambiguous: bool = False
-    """Whether the set says something else of the same uid, too. Its first row counts."""
+    """Whether the set has rows of the same uid with other values, too. The first row counts."""
     has_other_ids: bool = False
-    """Whether the row of this image has another uid or URL than the sample."""
+    """Whether the row, found by its image, has another uid or URL than the sample."""
 
     @property
     def counts(self) -> dict[str, int]:
-        """What a manifest tells of a row that wasn't found in its usual place, or that wasn't the only one."""
+        """Returns what a manifest counts for a row that was not found by its key, or was not the only one."""
         told = {JOINED_BY_IMAGE: self.by == "sha256", OTHER_IDS: self.has_other_ids, AMBIGUOUS: self.is_ambiguous}
         return {name: 1 for name, is_so in told.items() if is_so}
 
 
 class Lookup(Generic[T]):
-    """Rows to be looked up by their samples. Their order counts."""
+    """Finds rows by their samples. The order of the rows matters."""
 
     def __init__(self, rows: Iterable[Row[T]]) -> None:
         self._by_key: dict[tuple[str | None, str | None], Row[T]] = {}
@@ -64,11 +64,11 @@ class Lookup(Generic[T]):
                     self._by[name][value].append(row)
 
     def find_own(self, sample: Identity) -> Found[T] | None:
-        """Returns the sample's row of a set of ours; None when there is none.
+        """Returns the sample's row in one of Shardloom's own sets, or None if it has none.
 
-        Of several rows of the same image, the one that agrees with the sample's uid, then its URL, shard and key
-        counts. Raises `Rejected`: `ambiguous_caption` when several such say different things, `misaligned` when the
-        row is of other bytes.
+        Of several rows of the same image, the one that matches the sample's uid, then its URL, shard and key counts.
+        Raises `Rejected`: `ambiguous_caption` if several such rows have different values, `misaligned` if the row is of
+        other bytes.
         """
         in_place = self._by_key.get((sample.shard, sample.key))
         if in_place is not None and in_place.identity.sha256 == sample.sha256:
@@ -87,10 +87,10 @@ class Lookup(Generic[T]):
         return None
 
     def find_other(self, sample: Identity) -> Found[T] | None:
-        """Returns the sample's row of another's set, by uid where both sides have one; None when there is none.
+        """Returns the sample's row in another's set, by uid where both sides have one, or None if it has none.
 
-        A uid is of one sample: of several rows the first counts, and says so. An address, or an image, is not: raises
-        `Rejected` (`ambiguous_caption`) when several rows of it say different things.
+        A uid belongs to one sample: of several rows the first counts, and the result is marked ambiguous. A URL or an
+        image may belong to several: raises `Rejected` (`ambiguous_caption`) if their rows have different values.
         """
         for place, name in enumerate(ATTRIBUTES):
             if rows := self._comparable(name, sample):
@@ -106,7 +106,11 @@ class Lookup(Generic[T]):
         return self._by[name].get(value, []) if value else []
 
     def _comparable(self, name: Attribute, sample: Identity) -> list[Row[T]]:
-        """The rows that have this attribute of the sample, and none that is surer: that would be another one."""
+        """Returns the rows that share this attribute with the sample, without rows that have a more reliable attribute.
+
+        Where both sides have a more reliable attribute, it would have matched already, so such a row is of another
+        sample.
+        """
         surer = ATTRIBUTES[: ATTRIBUTES.index(name)]
         return [
             row
@@ -116,13 +120,13 @@ class Lookup(Generic[T]):
 
 
 def agreeing(rows: Sequence[Row[T]], sample: Identity, name: str) -> list[Row[T]]:
-    """Returns the rows with the sample's value of an attribute, or all if there is none."""
+    """Returns the rows that have the sample's value of an attribute, or all rows if none has it."""
     value = getattr(sample, name)
     return [row for row in rows if value and getattr(row.identity, name) == value] or list(rows)
 
 
 def only(rows: Sequence[Row[T]], by: Attribute) -> Found[T]:
-    """Returns what all rows say. Raises `Rejected` (`ambiguous_caption`) when they don't agree."""
+    """Returns what all rows say. Raises `Rejected` (`ambiguous_caption`) if they differ."""
     if any(row.value != rows[0].value for row in rows):
         what = {"uid": "uid", "url": "URL", "sha256": "image"}[by]
         raise Rejected(Reason.AMBIGUOUS_CAPTION, f"{len(rows)} rows of its {what} say different things")
@@ -130,6 +134,6 @@ def only(rows: Sequence[Row[T]], by: Attribute) -> Found[T]:
 
 
 def contradicts(row: Identity, sample: Identity) -> bool:
-    """Tells whether a row names another uid or URL than the sample."""
+    """Says whether a row names another uid or URL than the sample."""
     pairs = ((row.uid, sample.uid), (row.url, sample.url))
     return any(one and other and one != other for one, other in pairs)

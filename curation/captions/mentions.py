@@ -1,4 +1,4 @@
-"""Where a caption speaks of the things that are shown: whole words, the longest first, no two in one place."""
+"""Finds where a caption mentions the things that are shown: whole words, longest first, without overlaps."""
 
 import re
 import unicodedata
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-# scripts that put no space between words: Thai, Lao, Burmese, Khmer, kana, Han
+# Scripts without spaces between words: Thai, Lao, Burmese, Khmer, kana, Han.
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
@@ -15,7 +15,7 @@ _GAP = re.compile(r"[\s-]+")
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """A label, and where a text has it: `text[start:end]`."""
+    """Holds a label and its span in a text: `text[start:end]`."""
 
     label: str
     start: int
@@ -23,19 +23,19 @@ class Mention:
 
 
 def find_mentions(text: str, labels: Sequence[str], tagged: Sequence[Mention] = ()) -> list[Mention]:
-    """The mentions of labels in a text, in its order.
+    """Returns the mentions of labels in a text, in the order of the text.
 
-    A label is found whatever its case, as whole words with spaces or hyphens between them, and with a plural's "s" or
-    "es" as well. `tagged` are mentions that a tag engine has found in this very text, which knows more of words
-    ("knives"). Of those that overlap the longest counts, then the first, then the one that is spelt as it is, then the
-    label that comes first. So "dog" isn't found in "hot dog" if that is a label as well, or is tagged.
+    A label matches in any case, as whole words with spaces or hyphens between them, also with a plural "s" or "es".
+    `tagged` are mentions that a tag engine has found in the same text; it knows more word forms ("knives"). Of mentions
+    that overlap the longest counts, then the first, then the one in the label's own form, then the one whose label
+    comes first. So "dog" is not found in "hot dog" if "hot dog" is a label too, or is tagged.
     """
     order = {label: number for number, label in enumerate(labels)}
     found = [(mention, False) for mention in tagged if 0 <= mention.start < mention.end <= len(text)]
     lower = text.lower()
     for label in order:
         start, pattern = _pattern(label)
-        if pattern and start in lower:  # a search that ignores case is slow
+        if pattern and start in lower:  # checked first, because a search that ignores case is slow
             found += [
                 (Mention(label, match.start(), match.end()), match.lastgroup is not None)
                 for match in pattern.finditer(text)
@@ -59,9 +59,9 @@ def find_mentions(text: str, labels: Sequence[str], tagged: Sequence[Mention] = 
     return sorted(mentions, key=lambda mention: mention.start)
 
 
-@lru_cache(maxsize=1 << 16)  # vocabularies have thousands of labels, phrases of detectors more
+@lru_cache(maxsize=1 << 16)  # vocabularies have thousands of labels, detectors' phrases are more
 def _pattern(label: str) -> tuple[str, re.Pattern[str] | None]:
-    """The first word in small letters, and the pattern; none for a label without words."""
+    """Returns the label's first word in lower case and the pattern; None as the pattern for a label without words."""
     words = [word for word in _GAP.split(label) if word]
     if not words:
         return "", None
@@ -75,10 +75,10 @@ def _pattern(label: str) -> tuple[str, re.Pattern[str] | None]:
 
 
 def _is_spaced(character: str) -> bool:
-    """Whether a word that begins or ends with it must not go on."""
+    """Says whether a word that begins or ends with this character must stand apart from its neighbours."""
     return character.isalnum() and not _UNSPACED.match(character)
 
 
 def _is_mark(text: str, position: int) -> bool:
-    """Whether an accent or a vowel sign stands there, and belongs to the letter before it."""
+    """Says whether the character there is an accent or a vowel sign, which belongs to the letter before it."""
     return position < len(text) and not text[position].isascii() and unicodedata.category(text[position])[0] == "M"

@@ -1,7 +1,7 @@
-"""OCR captions in six granularities, rendered a column at a time.
+"""Renders OCR captions in six granularities, a column at a time.
 
 A caption is a pure function of (annotation, template). The templates are compiled (`curation.captions.templates`), so
-that no Python runs for a row.
+that no Python code runs for each row.
 """
 
 import json
@@ -51,12 +51,12 @@ WORDINGS = (
     '"{text}" starts at [{x1}, {y1}] and extends up to [{x2}, {y2}]',
     '"<ocr>{text}</ocr><bbox>[{x1}, {y1}][{x2}, {y2}]</bbox>"',
 )
-"""What each granularity says of one line of text (BLIP-3, arXiv 2408.08872v4, Figure 4). The text comes first."""
+"""Each granularity's wording for one line of text (BLIP-3, arXiv 2408.08872v4, Figure 4). The text comes first."""
 
 _ENTRY = '{{"text": "{text}", "bbox": [{x1}, {y1}, {x2}, {y2}], "confidence": {confidence}}}'
 
 _TENTHS = [repr(round(number / 1000, 1)) for number in range(1001)]
-_SHARES = [str(Fraction(total, 2000).limit_denominator(20)) for total in range(2001)]  # 20: reference values' own limit
+_SHARES = [str(Fraction(total, 2000).limit_denominator(20)) for total in range(2001)]  # 20: the limit in the reference
 _TABLES = {
     "position": list(POSITIONS),
     "down": _SHARES,
@@ -66,14 +66,14 @@ _TABLES = {
     **{f"{corner}_tenths": _TENTHS for corner in ("x1", "y1", "x2", "y2")},
 }
 
-_RARE = r'[\x00-\x1f"\\]|<[/ob]|&[al]'  # a text with none of these stands as it is in JSON, quotes and tags
+_RARE = r'[\x00-\x1f"\\]|<[/ob]|&[al]'  # a text with none of these needs no escaping in JSON, quotes and tags
 _SENTENCE_END = rf"[{SENTENCE_MARKS}]\z"
-_SLICE_ROWS = 4096  # rendered at once: what they need stays in a core's cache
-_SLICE_BYTES = 1 << 28  # and well below the 2 GiB that one Arrow string array can hold
+_SLICE_ROWS = 4096  # rows rendered at once, few enough to stay in a core's cache
+_SLICE_BYTES = 1 << 28  # rendered at once, well below the 2 GiB that one Arrow string array can hold
 
 
 class OcrColumns(NamedTuple):
-    """The JSON columns of the published layout: strings without nulls, a row for each image."""
+    """Holds the JSON columns of the published layout: strings without nulls, one row for each image."""
 
     captions: pa.ChunkedArray
     metadata: pa.ChunkedArray
@@ -90,13 +90,13 @@ def render(
     granularities: Collection[int] = GRANULARITIES,
     raw_caption: RawCaption = "both",
 ) -> OcrColumns:
-    """The `captions` and `metadata` columns of images with these lines of text, alt texts and uids.
+    """Returns the `captions` and `metadata` columns of images with these lines of text, alt texts and uids.
 
-    `ocr` is of the type of `schemas.records.text_line.OCR`; columns of tables (chunked) will do as well as arrays.
-    Boxes and confidences are clipped to [0, 1] and rounded to thousandths, from which all else is worked out. The
-    captions of a row are ordered by granularity, first all without the raw caption, then all with it: consumers of the
-    released files find granularity 4 second to last. An image without lines has empty sentences, a null alt text is an
-    empty one. ValueError: unequal lengths, an unknown choice, a NaN.
+    `ocr` has the type of `schemas.records.text_line.OCR`; chunked columns of tables are accepted. Boxes and confidences
+    are clipped to [0, 1] and rounded to thousandths, from which everything else is computed. The captions of a row are
+    ordered by granularity, first all without the raw caption, then all with it: consumers of the released files find
+    granularity 4 second to last. An image without lines has empty sentences; a null alt text counts as an empty one.
+    Raises `ValueError` for unequal lengths, an unknown choice or a NaN.
     """
     if not len(ocr) == len(raw_captions) == len(uids):
         raise ValueError(f"unequal lengths: {len(ocr)} ocr, {len(raw_captions)} raw captions, {len(uids)} uids")
@@ -121,14 +121,14 @@ def preview(
     granularities: Collection[int] = GRANULARITIES,
     raw_caption: RawCaption = "both",
 ) -> list[Caption]:
-    """The captions of one image: what `render` writes for it, read back."""
+    """Returns the captions of one image, parsed from what `render` writes for it."""
     ocr = pa.array([[line_to_arrow(line) for line in lines]], OCR.type)
     columns = render(ocr, pa.array([raw], pa.string()), pa.nulls(1, pa.string()), granularities, raw_caption)
     return parse_captions(columns.captions[0].as_py())
 
 
 def _slices(ocr: pa.ListArray, raw_captions: pa.StringArray) -> Iterator[slice]:
-    """Cuts the rows so that no slice outgrows an Arrow array: twelve captions, at worst six bytes for a character."""
+    """Cuts the rows so that no slice outgrows an Arrow array, for twelve captions at six bytes a character."""
     starts = offsets(ocr)
     text_bytes = pc.binary_length(pc.struct_field(ocr.flatten(), "text")).to_numpy(zero_copy_only=False)
     texts_before = np.concatenate([[0], np.cumsum(text_bytes, dtype=np.int64)])[starts]
@@ -140,7 +140,7 @@ def _slices(ocr: pa.ListArray, raw_captions: pa.StringArray) -> Iterator[slice]:
 
 
 class _Lines:
-    """The lines of text of a slice of rows, as what picks their atoms."""
+    """Holds the lines of text of a slice of rows as indices into the tables of atoms."""
 
     def __init__(self, ocr: pa.ListArray) -> None:
         lines = ocr.flatten()
@@ -153,18 +153,18 @@ class _Lines:
         self.picks["is_following"] = following
 
     def sentences(self, granularity: int) -> pa.StringArray:
-        """One sentence a row, JSON-escaped; empty where there is no line."""
+        """Returns one sentence for each row, JSON-escaped; empty where there is no line."""
         return gather(
             _SENTENCES[granularity], self.picks, self.tagged if granularity == 5 else self.quoted, self.offsets
         )
 
     def entries(self) -> pa.StringArray:
-        """What stands between the brackets of each row's `entries`."""
+        """Returns the text between the brackets of each row's `entries`."""
         return gather(_ENTRIES, self.picks, self.plain, self.offsets)
 
 
 def _picks(lines: pa.StructArray) -> dict[str, Index]:
-    """For each field of a template, which entry of its table each line takes."""
+    """Returns for each field of a template the index of each line's entry in the field's table."""
     picks = {name: thousandths(pc.struct_field(lines, name)) for name in ("x1", "y1", "x2", "y2", "confidence")}
     picks |= {f"{corner}_tenths": picks[corner] for corner in ("x1", "y1", "x2", "y2")}
     picks["across"], picks["down"] = picks["x1"] + picks["x2"], picks["y1"] + picks["y2"]
@@ -175,7 +175,7 @@ def _picks(lines: pa.StructArray) -> dict[str, Index]:
 
 
 def _escaped(texts: pa.StringArray) -> tuple[pa.StringArray, pa.StringArray, pa.StringArray]:
-    """The texts as JSON: as they are, as they stand between quotes, as they stand between tags."""
+    """Returns the texts as JSON in three forms: unquoted, between quotes, between tags."""
     rare = pc.match_substring_regex(texts, _RARE)
     if not rare.true_count:
         return texts, texts, texts
@@ -188,7 +188,7 @@ def _escaped(texts: pa.StringArray) -> tuple[pa.StringArray, pa.StringArray, pa.
 
 
 def _prefixes(raw_captions: pa.StringArray, counts: NDArray[np.int64]) -> pa.StringArray:
-    """What stands before the sentence in a row's captions with the raw caption, JSON-escaped."""
+    """Returns the JSON-escaped text before the sentence in a row's captions with the raw caption."""
     alone = pc.or_(pc.equal(raw_captions, ""), pa.array(counts == 0))
     ended = pc.match_substring_regex(raw_captions, _SENTENCE_END)
     glue = pc.if_else(alone, "", pc.if_else(ended, " ", ". "))
@@ -216,13 +216,11 @@ def _metadata(lines: _Lines, uids: pa.StringArray) -> pa.StringArray:
 
 
 class OcrOptions(CaptionOptions):
-    """What may be asked for of OCR captions."""
+    """Holds the options of OCR captions."""
 
     granularities: list[Annotated[int, Field(ge=0, le=5)]] = Field([0, 1, 2, 3, 4, 5], min_length=1)
-    min_confidence: float = Field(
-        0.0, ge=0, le=1, description="the engine's own floor stands; raise it here at no cost"
-    )
-    min_lines: PositiveInt = Field(1, description="an image without text has no OCR caption")
+    min_confidence: float = Field(0.0, ge=0, le=1, description="raises the engine's own floor, without new annotation")
+    min_lines: PositiveInt = Field(1, description="images with fewer lines get no OCR caption")
 
 
 def _render_annotations(table: pa.Table, options: OcrOptions, _: pa.StringArray | None) -> Columns:

@@ -1,8 +1,8 @@
-"""Templates compiled to Arrow kernels: captions of a whole column without any Python a row.
+"""Compiles templates to Arrow kernels, which render the captions of a whole column without Python code for each row.
 
-Each template is cut into atoms once: the strings that can stand between two texts, numbers and words already in them.
-Rendering then looks up which atom stands where and gathers them in one pass (`pyarrow.compute.take`). The atoms are
-JSON already: nothing is escaped row by row.
+Each template is cut once into atoms: all strings that can stand between two texts, with numbers and words filled in.
+Rendering looks up the atom for each place and gathers them in one pass (`pyarrow.compute.take`). The atoms are JSON
+already, so nothing is escaped row by row.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,19 +19,19 @@ from curation.captions.atoms import Index, as_json
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A template cut into atoms. A line of text is one atom from each column, in their order."""
+    """Holds a template cut into atoms. A rendered line is one atom from each column, in the columns' order."""
 
     atoms: pa.StringArray
     columns: tuple[tuple[str, int], ...]
-    """The field that picks the atom, and where the field's atoms start. Texts stand after all other atoms."""
+    """The field that picks the atom, and the index at which the field's atoms start. Texts come after all atoms."""
 
 
 def compile_template(
     template: str, tables: Mapping[str, Sequence[str]], first: str, following: str, *, is_json: bool = False
 ) -> Template:
-    """Cuts a template for lines of which the first begins with `first` and every other one with `following`.
+    """Cuts a template for lists of lines, of which the first begins with `first` and every other one with `following`.
 
-    `tables` have all values that each of its fields can take, but for `text`, which comes first.
+    `tables` hold all values that each field can take, except for `text`, which comes first in the template.
     """
     literal = ""
     columns: list[tuple[str, list[str]]] = [("is_following", [first, following])]
@@ -58,18 +58,18 @@ def compile_template(
 def gather(
     template: Template, picks: Mapping[str, Index], texts: pa.StringArray, offsets: NDArray[np.int64]
 ) -> pa.StringArray:
-    """Renders lines of text, JSON-escaped; a row has those between two offsets, and is empty without any.
+    """Renders lines of text, JSON-escaped. A row consists of the lines between two offsets and is empty without any.
 
-    `picks` say for each field which entry of its table each line takes.
+    `picks` give for each field the index of each line's entry in the field's table.
     """
     if not len(texts):
         return pa.array([""] * (len(offsets) - 1), pa.string())
     atom = np.empty((len(texts), len(template.columns)), np.int32)
     for number, (field, start) in enumerate(template.columns):
         np.add(picks[field], start, out=atom[:, number])
-    # out of bounds is out of the question, and looking costs a tenth
+    # The indices are within bounds by construction, and checking them costs a tenth of the time.
     gathered = pc.take(pa.concat_arrays([template.atoms, texts]), pa.array(atom.ravel()), boundscheck=False)
     _, ends, characters = gathered.buffers()
-    # a row's atoms lie one after another, so that its string is there already: only the offsets between go
+    # A row's atoms are adjacent, so its string exists already: only the offsets between its atoms are dropped.
     row_offsets = np.frombuffer(ends, np.int32)[offsets * len(template.columns)]
     return pa.StringArray.from_buffers(len(offsets) - 1, pa.py_buffer(row_offsets), characters)

@@ -1,5 +1,5 @@
-"""A small Grounding-DINO that ships with its recipe: drawn scenes, vocabulary, training, scores, weights.
+"""This package is a small Grounding-DINO that ships with its recipe: scenes, vocabulary, training, scores, weights.
 
-A demonstration and a test instrument: it knows what `scenes` draws and nothing else. The engine imports nothing from
-here: it loads `weights/` as it would load any other folder.
+It is a demonstration and a test instrument: it knows only what `scenes` draws. The engine imports nothing from here: it
+loads `weights/` like any other folder.
 """

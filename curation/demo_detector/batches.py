@@ -1,4 +1,4 @@
-"""Scenes as the model sees them in training: pixels with their padding, a prompt, and what each object answers to."""
+"""Makes training batches of scenes: pixels with their padding, a prompt, and the tokens that name each object."""
 
 import random
 from collections.abc import Iterable, Sequence
@@ -16,14 +16,14 @@ MAX_OBJECTS = 4
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """B scenes of H x W pixels, prompts of T tokens, at most M objects each."""
+    """Holds B scenes of H x W pixels, prompts of T tokens, at most M objects each."""
 
     pixel_values: torch.Tensor  # B, 3, H, W
     pixel_mask: torch.Tensor  # B, H, W: 1 where there is a picture
     input_ids: torch.Tensor  # B, T
     attention_mask: torch.Tensor  # B, T
     boxes: torch.Tensor  # B, M, 4: centre x and y, width, height, as shares of the picture without its padding
-    tokens: torch.Tensor  # B, M, T: 1 at the tokens that name the object; nothing but 0 where there is no object
+    tokens: torch.Tensor  # B, M, T: 1 at the tokens that name the object; all 0 where there is no object
 
     def to(self, device: torch.device) -> "Batch":
         return Batch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
@@ -31,18 +31,18 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One scene: pixels of 3 x height x width, the prompt, boxes as centre, width and height from 0 to 1."""
+    """Holds one scene: pixels of 3 x height x width, the prompt, boxes as x1, y1, x2, y2 from 0 to 1."""
 
     pixel_values: torch.Tensor
     input_ids: list[int]
     boxes: list[Box]
-    tokens: list[list[int]]  # of each object: the places in the prompt that name it
+    tokens: list[list[int]]  # for each object, the positions in the prompt that name it
 
 
 class SceneBatches:
-    """Batches that depend on the seed and their number alone, whoever draws which part of them.
+    """Draws batches that depend only on the seed and their number, whichever process draws which part of them.
 
-    Of five batches two are landscape and two portrait, which keeps padding small; in the fifth both meet.
+    Of five batches two are landscape and two portrait, which keeps padding small; the fifth has both.
     """
 
     def __init__(self, processor: GroundingDinoImageProcessorPil, tokenizer: BertTokenizer, seed: str) -> None:
@@ -51,7 +51,7 @@ class SceneBatches:
         self._seed = seed
 
     def draw(self, number: int, rows: Iterable[int]) -> Batch:
-        """These rows of the batch."""
+        """Returns these rows of the batch with this number."""
         return collate([self._example(number, row) for row in rows])
 
     def _example(self, number: int, row: int) -> Example:
@@ -69,14 +69,14 @@ class SceneBatches:
 
 
 class Pieces:
-    """Token ids of phrases, each spelt once."""
+    """Holds the token ids of phrases; each phrase is tokenised once."""
 
     def __init__(self, tokenizer: BertTokenizer) -> None:
         self._tokenizer = tokenizer
         self._known: dict[str, list[int]] = {}
 
     def prompt(self, phrases: Sequence[str]) -> tuple[list[int], list[range]]:
-        """The ids of "first. second." and where in them each phrase stands."""
+        """Returns the ids of "first. second." and the range of each phrase's ids in them."""
         ids, places = [101], []
         for phrase in phrases:
             if phrase not in self._known:
@@ -88,21 +88,22 @@ class Pieces:
 
 
 def answers(label: str, phrase: str) -> bool:
-    """Whether an object of this label is meant by the phrase: a red circle by "red circle" and by "circle"."""
+    """Says whether a phrase means an object with this label: "red circle" and "circle" both mean a red circle."""
     return phrase in (label, noun(label))
 
 
 def picture_size(rng: random.Random, landscape: bool) -> tuple[int, int]:
-    """Width and height of a picture, up to three times as large as the model's view."""
+    """Returns the width and height of a picture in pixels, up to three times as large as the model's input."""
     short = rng.randint(80, 240)
     long = round(short * rng.choice((1, rng.uniform(1, 1.4), 4 / 3, 1.5)))
     return (long, short) if landscape else (short, long)
 
 
 def training_phrases(rng: random.Random, labels: Sequence[str]) -> list[str]:
-    """Most of the labels, some without their colours, among up to six phrases for what isn't there, shuffled.
+    """Returns most of the labels, some without their colours, and up to six phrases for absent things, shuffled.
 
-    A label left out teaches that what a prompt doesn't name is nothing, rather than the likest thing that it names.
+    A label that is left out teaches the model to give no name to what the prompt does not name, instead of the most
+    similar one.
     """
     named = [label for label in labels if rng.random() < 0.8]
     wanted = {noun(label) if rng.random() < 0.25 else label for label in named}
@@ -115,7 +116,7 @@ def training_phrases(rng: random.Random, labels: Sequence[str]) -> list[str]:
 
 
 def absent_phrases(rng: random.Random, labels: Sequence[str], count: int) -> list[str]:
-    """Phrases that no object answers to; half of them, where they can be, differ from an object in colour alone."""
+    """Returns phrases that no object answers to; half of them, if possible, differ from an object only in colour."""
     phrases = []
     for _ in range(count):
         coloured = [label for label in labels if noun(label) != label]
@@ -131,7 +132,7 @@ def absent_phrases(rng: random.Random, labels: Sequence[str], count: int) -> lis
 
 
 def collate(examples: Sequence[Example]) -> Batch:
-    """Pads pictures to the right and below, prompts and objects at the end."""
+    """Stacks examples into a batch; pads pictures on the right and below, and prompts and objects at the end."""
     height, width = (max(one.pixel_values.shape[axis] for one in examples) for axis in (1, 2))
     length = max(len(one.input_ids) for one in examples)
     count = len(examples)

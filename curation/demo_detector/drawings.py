@@ -1,6 +1,6 @@
-"""The objects of the scenes as coloured polygons: bounds are exact, and a drawing is the same at every resolution.
+"""Draws the objects of the scenes as coloured polygons, so that bounds are exact and independent of the resolution.
 
-A drawing is a list of parts, painted in order, in coordinates of its own: x to the right, y down, any extent.
+A drawing is a list of parts, painted in order, in its own coordinates: x to the right, y down, any extent.
 """
 
 import math
@@ -29,7 +29,7 @@ _BROWN: Final = (122, 78, 42)
 
 
 def shape(rng: random.Random, name: str, colour: Colour) -> list[Part]:
-    """A plain shape, sometimes with an outline, turned a little; arrows point anywhere."""
+    """Draws a plain shape, sometimes with an outline, rotated a little; arrows point in any direction."""
     points = _SHAPES[name](rng)
     angle = rng.uniform(0, 360) if name == "arrow" else rng.uniform(-14, 14)
     points = turned(points, angle)
@@ -40,7 +40,7 @@ def shape(rng: random.Random, name: str, colour: Colour) -> list[Part]:
 
 
 def thing(rng: random.Random, name: str, colour: Colour) -> list[Part]:
-    """A simple object whose main part has the colour; it may be mirrored and leans a little."""
+    """Draws a simple object whose main part has this colour; it may be mirrored and is rotated a little."""
     parts = _THINGS[name](rng, colour)
     mirror = rng.choice((-1, 1))
     angle = rng.uniform(-7, 7)
@@ -48,20 +48,20 @@ def thing(rng: random.Random, name: str, colour: Colour) -> list[Part]:
 
 
 def bounds(parts: Sequence[Part]) -> tuple[float, float, float, float]:
-    """Left, top, right, bottom of all parts."""
+    """Returns the left, top, right and bottom of all parts."""
     xs = [x for _, points in parts for x, _ in points]
     ys = [y for _, points in parts for _, y in points]
     return min(xs), min(ys), max(xs), max(ys)
 
 
 def turned(points: Sequence[Point], degrees: float) -> list[Point]:
-    """The points turned about the origin."""
+    """Returns the points rotated about the origin."""
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     return [(x * cos - y * sin, x * sin + y * cos) for x, y in points]
 
 
 def ellipse(x: float, y: float, rx: float, ry: float, start: float = 0, end: float = 360) -> list[Point]:
-    """Centre and radii; from the start angle to the end angle, in degrees clockwise from the right."""
+    """Returns an arc of an ellipse by its centre and radii, from start to end in degrees clockwise from the right."""
     steps = 40
     angles = [math.radians(start + (end - start) * step / steps) for step in range(steps + 1)]
     return [(x + rx * math.cos(angle), y + ry * math.sin(angle)) for angle in angles]
@@ -72,7 +72,7 @@ def _box(x1: float, y1: float, x2: float, y2: float) -> list[Point]:
 
 
 def _star(points: int, inner: float, start: float = -90) -> list[Point]:
-    """Radius 1 at the tips and `inner` between them."""
+    """Returns a star with radius 1 at the tips and `inner` between them."""
     angles = [math.radians(start + 180 * step / points) for step in range(2 * points)]
     radii = (1.0, inner) * points
     return [(radius * math.cos(angle), radius * math.sin(angle)) for radius, angle in zip(radii, angles, strict=True)]

@@ -1,8 +1,8 @@
-"""What the demo detector is trained by: many places learn from each object, which a random start needs.
+"""Computes the demo detector's losses. Many places learn from each object, which training from random weights needs.
 
-The Hungarian matching of `transformers` gives one query of all an object to learn from, and 20 minutes of that on two
-cores find nothing. Here every place near an object's middle, and every query that has come near it, learns its box and
-its tokens; the engine's non-maximum suppression takes the copies out.
+The Hungarian matching of `transformers` lets only one query learn from an object; 20 minutes of that on two cores find
+nothing. Here every place near an object's middle, and every query near the object, learns its box and its tokens; the
+engine's non-maximum suppression removes the copies.
 """
 
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ from curation.demo_detector.model import STRIDES
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One stage's answer: N places or queries a picture."""
+    """Holds the output of one stage: N places or queries for each picture."""
 
     logits: torch.Tensor  # B, N, T
     boxes: torch.Tensor  # B, N, 4: centre x and y, width, height
 
 
 def predictions(model: GroundingDinoForObjectDetection, batch: Batch) -> list[Prediction]:
-    """The encoder's proposals at all places, then each decoder layer's queries, as the model's `forward` has them."""
+    """Returns the encoder's proposals at all places, then each decoder layer's queries, as `forward` computes them."""
     out = model.model(
         pixel_values=batch.pixel_values,
         pixel_mask=batch.pixel_mask,
@@ -44,7 +44,7 @@ def predictions(model: GroundingDinoForObjectDetection, batch: Batch) -> list[Pr
 
 
 def loss(stages: list[Prediction], batch: Batch) -> torch.Tensor:
-    """The sum over stages of token and box losses, an object's share."""
+    """Returns the sum of the stages' token and box losses, each divided by its number of (place, object) pairs."""
     present = batch.tokens.any(-1)
     encoder, *decoder = stages
     total = _stage_loss(encoder, _near_the_middle(batch), batch)
@@ -54,13 +54,13 @@ def loss(stages: list[Prediction], batch: Batch) -> torch.Tensor:
 
 
 def _stage_loss(stage: Prediction, learns: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """`learns`, B, N, M: whether a place learns from an object; at most one of a place's is true."""
+    """Computes one stage's loss. `learns`, B, N, M, says which object a place learns from, if any."""
     count = learns.sum().clamp(min=1)
     rows, places, objects = learns.nonzero(as_tuple=True)
     boxes, truth = stage.boxes[rows, places], batch.boxes[rows, objects]
     overlap, generalised = overlaps(boxes, truth)
     box_loss = 5 * (boxes - truth).abs().sum() + 2 * (1 - generalised).sum()
-    # A place is to be as sure as its box is good, so that the best of several copies survives.
+    # A place's confidence should grow with its box's overlap, so that the best of several copies survives.
     target = torch.zeros_like(stage.logits)
     target[rows, places] = batch.tokens[rows, objects] * (0.3 + 0.7 * overlap.detach().clamp(min=0))[:, None]
     real = batch.attention_mask.bool()[:, None].expand_as(target)
@@ -71,7 +71,10 @@ def _stage_loss(stage: Prediction, learns: torch.Tensor, batch: Batch) -> torch.
 
 
 def _near_the_middle(batch: Batch) -> torch.Tensor:
-    """B, N, M: the places of both feature maps within a quarter of an object's size, or half a step, of its middle."""
+    """Returns B, N, M: the places of both feature maps near an object's middle.
+
+    Near means within a quarter of the object's size, or half a stride.
+    """
     found = []
     for stride in STRIDES:
         height, width = (-(-side // stride) for side in batch.pixel_mask.shape[1:])
@@ -89,13 +92,13 @@ def _near_the_middle(batch: Batch) -> torch.Tensor:
 
 
 def _one_each(learns: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
-    """Of several objects a place learns from the smallest."""
+    """Lets each place learn only from the smallest of its objects."""
     area = (boxes[..., 2] * boxes[..., 3])[:, None].expand(learns.shape).masked_fill(~learns, torch.inf)
     return learns & functional.one_hot(area.argmin(-1), learns.shape[-1]).bool()
 
 
 def _overlapping(boxes: torch.Tensor, truth: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
-    """B, Q, M: the queries whose box shares half its union with an object; of each object the nearest in any case."""
+    """Returns B, Q, M: the queries whose box overlaps an object by more than half, and each object's nearest query."""
     overlap, generalised = overlaps(boxes[:, :, None], truth[:, None])
     generalised = generalised.masked_fill(~present[:, None], -torch.inf)
     nearest = functional.one_hot(generalised.argmax(1), boxes.shape[1]).bool().transpose(1, 2) & present[:, None]
@@ -105,7 +108,7 @@ def _overlapping(boxes: torch.Tensor, truth: torch.Tensor, present: torch.Tensor
 
 
 def overlaps(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Intersection over union, and the generalised one, of boxes given by centre and size."""
+    """Returns the intersection over union, and the generalised one (GIoU), of boxes given by centre and size."""
     a1, a2 = a[..., :2] - a[..., 2:] / 2, a[..., :2] + a[..., 2:] / 2
     b1, b2 = b[..., :2] - b[..., 2:] / 2, b[..., :2] + b[..., 2:] / 2
     shared = (torch.minimum(a2, b2) - torch.maximum(a1, b1)).clamp(min=0).prod(-1)

@@ -1,4 +1,4 @@
-"""The demo detector's configuration, its tokenizer and processor, and weights to start from."""
+"""Makes the demo detector's configuration, tokenizer, image processor and initial weights."""
 
 import json
 from pathlib import Path
@@ -18,11 +18,11 @@ from curation.demo_detector.vocabulary import LABELS, wordpieces
 
 STRIDES = (8, 16)  # of the feature maps, the last two stages of the backbone
 
-_PRIOR = 4.0  # logits start this far below zero: nearly every place shows nothing that the prompt names
+_PRIOR = 4.0  # logits start this far below zero, because nearly every place shows nothing that the prompt names
 
 
 def configuration() -> GroundingDinoConfig:
-    """2.8 million parameters, LayerNorm throughout; a Swin of three stages whose windows fit 80 pixels."""
+    """Returns the configuration: 2.8 million parameters, LayerNorm throughout, a Swin of three stages for 80 pixels."""
     return GroundingDinoConfig(
         backbone_config=SwinConfig(
             embed_dim=48,
@@ -57,19 +57,19 @@ def configuration() -> GroundingDinoConfig:
 
 
 def tokenizer() -> BertTokenizer:
-    """The tokenizer of its few words."""
+    """Returns the tokenizer of the detector's few words."""
     return BertTokenizer(vocab={piece: index for index, piece in enumerate(wordpieces())})
 
 
 def processor() -> GroundingDinoImageProcessorPil:
-    """Sizes of 80 to 112 pixels, values of -2 to 2."""
+    """Returns the image processor, which gives sides of 80 to 112 pixels and values of -2 to 2."""
     return GroundingDinoImageProcessorPil(
         size={"shortest_edge": 80, "longest_edge": 112}, image_mean=[0.5, 0.5, 0.5], image_std=[0.25, 0.25, 0.25]
     )
 
 
 def new_model(seed: int) -> GroundingDinoForObjectDetection:
-    """Random weights of a scale that trains: transformers' own are meant for loading others over them."""
+    """Returns a model with random weights of a scale that trains; transformers' own are meant to be overwritten."""
     torch.manual_seed(seed)
     model = GroundingDinoForObjectDetection(configuration())
     with torch.no_grad():
@@ -78,7 +78,7 @@ def new_model(seed: int) -> GroundingDinoForObjectDetection:
                 ("sampling_offsets", "attention_weights")
             ):
                 nn.init.trunc_normal_(module.weight, std=module.weight[0].numel() ** -0.5)
-        # Padding is 0, and a LayerNorm's gradient at a vector of equal values is without bounds.
+        # Padding is 0, and a LayerNorm's gradient at a vector of equal values is unbounded.
         nn.init.normal_(
             model.model.backbone.conv_encoder.model.swin.embeddings.patch_embeddings.projection.bias, std=0.1
         )
@@ -97,7 +97,7 @@ def new_model(seed: int) -> GroundingDinoForObjectDetection:
 
 
 def save(model: GroundingDinoForObjectDetection, folder: Path) -> None:
-    """Everything that loading takes, and the words it knows; the card is written by hand."""
+    """Writes all files that loading needs, and the list of known words. The model card is written by hand."""
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
     tokenizer().save_pretrained(folder)

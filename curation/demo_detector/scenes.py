@@ -1,7 +1,7 @@
-"""Scenes for the demo detector: coloured shapes and simple objects over varied backgrounds, with a caption.
+"""Draws scenes for the demo detector: coloured shapes and simple objects over varied backgrounds, with a caption.
 
-Everything is drawn from the generator that is passed in, in units of the picture's short side, so the same generator
-gives the same scene at every resolution.
+All randomness comes from the generator that is passed in, and all sizes are in units of the picture's short side, so
+the same generator gives the same scene at every resolution.
 """
 
 import math
@@ -17,7 +17,7 @@ from curation.demo_detector.vocabulary import COLOURS, NOUNS, SHAPES
 
 Box = tuple[float, float, float, float]
 
-_COUNTS: Final = (1, 2, 2, 3, 3, 4)  # objects in a scene, each as likely
+_COUNTS: Final = (1, 2, 2, 3, 3, 4)  # numbers of objects in a scene, drawn uniformly
 _SIZES: Final = (0.20, 0.58)  # longer side of an object, in short sides of the picture
 _FAR: Final = 110  # least distance between an object's main colour and the background's, out of 441
 _SEEN: Final = 60  # the same for each part that reaches the edge of the object's box
@@ -25,7 +25,7 @@ _SEEN: Final = 60  # the same for each part that reaches the edge of the object'
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A picture, its objects as (label, box), and a caption that names them all.
+    """Holds a picture, its objects as (label, box), and a caption that names them all.
 
     A box is x1, y1, x2, y2 as shares of the picture's width and height.
     """
@@ -36,7 +36,7 @@ class Scene:
 
 
 def draw_scene(rng: random.Random, size: tuple[int, int], count: int | None = None) -> Scene:
-    """A scene of width and height in pixels, at least 32 each, with one to four objects or just `count`."""
+    """Draws a scene of width and height in pixels, at least 32 each, with up to `count` objects, else one to four."""
     width, height = size
     unit = min(size)
     fine = 4 if unit < 112 else 2  # drawn this much larger, then reduced: smooth edges
@@ -79,7 +79,7 @@ def _drawn_object(rng: random.Random, backdrop: "_Backdrop") -> tuple[str, list[
 def _place(
     rng: random.Random, parts: list[Part], across: float, down: float, taken: list[Box]
 ) -> tuple[float, float, float] | None:
-    """Scale and offset that put the drawing inside the picture and clear of the others; none if there is no room."""
+    """Returns scale and offset that put the drawing inside the picture and clear of the others, or None."""
     x1, y1, x2, y2 = bounds(parts)
     longest = rng.uniform(*_SIZES)
     for attempt in range(40):
@@ -92,7 +92,7 @@ def _place(
 
 
 def _apart(a: Box, b: Box) -> bool:
-    """Whether less than a hundredth of a short side is shared, across or down."""
+    """Says whether two boxes overlap by less than a hundredth of a short side, across or down."""
     return min(a[2], b[2]) - max(a[0], b[0]) < 0.01 or min(a[3], b[3]) - max(a[1], b[1]) < 0.01
 
 
@@ -102,7 +102,7 @@ def _jittered(rng: random.Random, colour: Colour, by: int) -> Colour:
 
 
 class _Backdrop:
-    """Two colours and a way to fill the picture with them."""
+    """Fills the picture with two colours in one of several patterns."""
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = random.Random(rng.getrandbits(64))
@@ -116,7 +116,7 @@ class _Backdrop:
         return all(math.dist(colour, other) >= least for other in self._colours)
 
     def painted(self, size: tuple[int, int], fine: int) -> Image.Image:
-        """The backdrop, `fine` times as large as the size."""
+        """Returns the backdrop, `fine` times as large as `size`."""
         large = size[0] * fine, size[1] * fine
         kind = self._rng.choice(("plain", "gradient", "stripes", "patches", "speckles", "hills"))
         if kind == "gradient":
@@ -133,7 +133,7 @@ class _Backdrop:
         return ImageOps.colorize(mask, black, white).resize(large, Image.Resampling.NEAREST)
 
     def _banded(self, size: tuple[int, int], fine: int, kind: str) -> Image.Image:
-        """Flat, striped or hilly, in black and white."""
+        """Returns a flat, striped or hilly mask in black and white."""
         large = size[0] * fine, size[1] * fine
         unit = min(large)
         mask = Image.new("L", large, 0)
@@ -157,7 +157,7 @@ class _Backdrop:
 
 
 def _grained(rng: random.Random, image: Image.Image) -> Image.Image:
-    """Half the pictures as they are, half with the grain of a camera, about a hundred grains a short side."""
+    """Adds the grain of a camera to half of the pictures, about a hundred grains along a short side."""
     grain = random.Random(rng.getrandbits(64))
     if grain.random() < 0.5:
         return image
@@ -168,7 +168,7 @@ def _grained(rng: random.Random, image: Image.Image) -> Image.Image:
 
 
 def _caption(rng: random.Random, objects: tuple[tuple[str, Box], ...]) -> str:
-    """The objects as an alternative text would name them."""
+    """Names the objects as an alternative text would."""
     names = Counter(label for label, _ in objects)
     if len(objects) == 2 and len(names) == 2:
         (first, a), (second, b) = objects

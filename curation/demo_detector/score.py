@@ -1,8 +1,8 @@
-"""How well the demo detector finds what fresh scenes show: precision, recall, F1 and the overlap of what was found.
+"""Measures how well the demo detector finds things in new scenes: precision, recall, F1 and mean overlap.
 
 `python -m curation.demo_detector.score` scores the weights that ship, through the engine and its default settings.
-Prompts hold a scene's labels and up to four phrases for what isn't there. A box is right when it overlaps an object of
-its label, not yet found by a surer one, by half.
+Prompts hold a scene's labels and up to four phrases for absent things. A box is right if its overlap with an object of
+its label, not yet found by a box with a higher score, is at least 0.5.
 """
 
 import argparse
@@ -29,7 +29,7 @@ ABSENT = 4
 
 @dataclass(slots=True)
 class Score:
-    """Counts by label over scenes; `overlap` is the sum over the boxes that are right."""
+    """Counts detections by label over scenes; `overlap` is the sum over the boxes that are right."""
 
     right: Counter[str] = field(default_factory=Counter)
     wrong: Counter[str] = field(default_factory=Counter)
@@ -53,11 +53,11 @@ class Score:
         return self.overlap / max(1, self.right.total())
 
     def of(self, label: str) -> float:
-        """F1 of one label."""
+        """Returns the F1 of one label."""
         return _f1(self.right[label], self.wrong[label], self.missed[label])
 
     def add(self, objects: Sequence[tuple[str, Box]], found: Sequence[Detection]) -> None:
-        """Counts one scene; what was found is given the surest first."""
+        """Counts one scene. `found` must be in order of falling score."""
         left = list(objects)
         for one in found:
             pairs = [(overlap(one.box, box), place) for place, (label, box) in enumerate(left) if label == one.label]
@@ -72,7 +72,10 @@ class Score:
 
 
 def score(detector: GroundingDino, scenes: int, seed: int, plain: bool = False) -> Score:
-    """Scores so many scenes of the seed, pictures of 200 to 600 pixels. Where `plain`, shapes go without colours."""
+    """Scores this many scenes of the seed, in pictures of 200 to 600 pixels.
+
+    `plain` names shapes without their colours.
+    """
     result = Score()
     for index in range(scenes):
         rng = random.Random(f"score {seed}:{index}")
@@ -89,7 +92,7 @@ def score(detector: GroundingDino, scenes: int, seed: int, plain: bool = False) 
 
 
 def overlap(a: Box, b: Box) -> float:
-    """Intersection over union."""
+    """Returns the intersection over union, 0 to 1."""
     across, down = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     if across <= 0 or down <= 0:
         return 0.0
@@ -102,8 +105,8 @@ def _f1(right: int, wrong: int, missed: int) -> float:
 
 
 def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(description="Scores a demo detector on scenes that it hasn't seen.")
+    """Runs the command."""
+    parser = argparse.ArgumentParser(description="Scores a demo detector on scenes that it has not been trained on.")
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
     parser.add_argument("--scenes", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)

@@ -1,6 +1,7 @@
-"""Trains the demo detector from nothing: `python -m curation.demo_detector.train --output FOLDER`.
+"""Trains the demo detector from scratch: `python -m curation.demo_detector.train --output FOLDER`.
 
-One stage on scenes drawn as it goes, none of them twice. The result is what the last step leaves.
+It has one stage, on scenes that are drawn during training, none of them twice. The result is the model after the last
+step.
 """
 
 import argparse
@@ -28,18 +29,18 @@ from schemas.terminal import say
 SEED: Final = 20
 STEPS: Final = 4000
 BATCH: Final = 16
-RATE: Final = 6e-4  # of learning, at its highest
+RATE: Final = 6e-4  # peak learning rate
 WARM_UP: Final = 300  # steps
 REPORT: Final = 50  # steps between lines
 CHECK: Final = 1000  # steps between scores on 100 scenes
 
-# Two processes of one thread, half a batch each, wait for each other once a step; two threads of one process do so
-# thousands of times, and took half as long again on two cores that had other work.
+# Two processes of one thread, with half a batch each, wait for each other once a step. Two threads of one process do so
+# thousands of times, and took 1.5 times as long on two cores that were also running other work.
 PROCESSES: Final = 2
 
 
 def train(output: Path, steps: int = STEPS, minutes: float = math.inf, seed: int = SEED) -> None:
-    """Writes weights, tokenizer and processor to `output`, now and then on the way and at the end."""
+    """Trains and writes weights, tokenizer and processor to `output`, every `CHECK` steps and at the end."""
     if torch.cuda.is_available():
         _train_share(0, 1, "", output, steps, minutes, seed)
         return
@@ -49,7 +50,7 @@ def train(output: Path, steps: int = STEPS, minutes: float = math.inf, seed: int
 
 
 def _train_share(rank: int, processes: int, meeting: str, output: Path, steps: int, minutes: float, seed: int) -> None:
-    """One process's share of every batch; all end with the same weights, and the first reports and saves."""
+    """Trains on one process's share of every batch. All end with the same weights; the first reports and saves."""
     device = torch.device("cuda" if processes == 1 else "cpu")
     if processes > 1:
         torch.set_num_threads(1)
@@ -69,7 +70,7 @@ def _train_share(rank: int, processes: int, meeting: str, output: Path, steps: i
             small.save(model, output)
             found = score(GroundingDino(GroundingDinoSettings(weights=str(output))), 100, seed=0)
             say(f"step {step}  F1 {found.f1:.3f}  mean IoU {found.mean_overlap:.3f} on 100 scenes", is_result=True)
-        if done >= 1 or os.getppid() != parent:  # nobody is left to train for
+        if done >= 1 or os.getppid() != parent:  # the parent process has ended
             break
     if rank == 0:
         say(
@@ -81,7 +82,7 @@ def _train_share(rank: int, processes: int, meeting: str, output: Path, steps: i
 
 
 def _agreed(done: float, processes: int) -> float:
-    """The first process's figure, so that all take the same step and stop together."""
+    """Broadcasts the first process's figure, so that all take the same step and stop together."""
     if processes == 1:
         return done
     figure = torch.tensor(done, dtype=torch.float64)
@@ -103,7 +104,7 @@ def _step(
     share: float,
     processes: int = 1,
 ) -> float:
-    """One step at a share of the learning rate; this process's loss."""
+    """Takes one step at this share of the learning rate. Returns this process's loss."""
     for group in optimiser.param_groups:
         group["lr"] = RATE * share
     total = loss(predictions(model, batch), batch)
@@ -130,11 +131,11 @@ def _report(step: int, steps: int, done: float, elapsed: float, losses: list[flo
 
 
 def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(description="Trains the demo detector from nothing on scenes drawn as it goes.")
+    """Runs the command."""
+    parser = argparse.ArgumentParser(description="Trains the demo detector from scratch on scenes drawn as it goes.")
     parser.add_argument("--output", type=Path, required=True, help="folder for the weights")
     parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--minutes", type=float, default=math.inf, help="finish by then, with fewer steps")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="end after this time, with fewer steps")
     parser.add_argument("--seed", type=int, default=SEED)
     options = parser.parse_args()
     train(options.output, options.steps, options.minutes, options.seed)

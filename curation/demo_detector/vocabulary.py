@@ -1,4 +1,4 @@
-"""The words that the demo detector knows, and the WordPiece vocabulary that spells everything else."""
+"""Defines the words that the demo detector knows, and the WordPiece vocabulary that spells everything else."""
 
 from typing import Final
 
@@ -24,10 +24,10 @@ COLOURS: Final = ("red", "orange", "yellow", "green", "blue", "purple", "white",
 
 NOUNS: Final = SHAPES + THINGS
 
-# A shape goes by its colour or without it; a thing has whatever colours it likes.
+# A shape is named with or without its colour; a thing is named without it.
 LABELS: Final = NOUNS + tuple(f"{colour} {shape}" for shape in SHAPES for colour in COLOURS)
 
-# Grounding DINO splits a prompt into phrases at these ids, which transformers has as constants: they are BERT's.
+# Grounding DINO splits a prompt into phrases at ids that transformers hard-codes; they are those of BERT.
 _FIXED: Final = {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, "[MASK]": 103, ".": 1012, "?": 1029}
 
 _CHARACTERS: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -35,13 +35,13 @@ _PUNCTUATION: Final = "!\"#$%&'()*+,-/:;<=>@[]^_`{|}~"
 
 
 def noun(label: str) -> str:
-    """The label without its colour."""
+    """Returns the label without its colour."""
     colour, _, rest = label.partition(" ")
     return rest if colour in COLOURS else label
 
 
 def wordpieces() -> list[str]:
-    """The vocabulary in the order of its ids: fillers wherever neither a fixed piece nor a word is."""
+    """Returns the vocabulary in the order of its ids, with fillers at the ids that have no piece or word."""
     words = sorted({word for label in LABELS for word in label.split()})
     pieces = [*_PUNCTUATION, *_CHARACTERS, *(f"##{character}" for character in _CHARACTERS), *words]
     size = max(_FIXED.values()) + 1

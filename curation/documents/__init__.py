@@ -1,1 +1,1 @@
-"""Documents: filters."""
+"""This package filters documents."""

@@ -1,7 +1,7 @@
-"""From drafts to what is stored: images measured and checked, filters applied, all that is left out counted.
+"""Turns parsed documents into what is stored: measures and checks images, applies filters, counts all that is left out.
 
-A draft's addresses must have been looked up by now: one that is still there is a lost image. Repeats over a whole
-corpus need all of it, and are found elsewhere, by `DocumentImage.sha256` or by `perceptual_hash`.
+Image addresses must have been resolved before: an address that remains is a lost image. Repeats over a whole corpus are
+found elsewhere, because that needs the whole corpus: by `DocumentImage.sha256` or by `perceptual_hash`.
 """
 
 import hashlib
@@ -35,30 +35,31 @@ Policy = Literal["drop_image", "drop_document"]
 
 
 class DocumentFilters(BaseModel):
-    """Which documents and images are left out. None switches a filter off.
+    """Says which documents and images are left out. None switches a filter off.
 
-    The published sets were filtered by their makers, on images that were larger than most stores keep them: the
-    defaults only leave out what would harm.
+    The makers of the published sets have already filtered them, on images larger than most stores keep: the defaults
+    leave out only what would harm.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    # Texts belong to a mixture, and a paper whose figures are lost is one.
+    # No minimum: mixtures contain texts without images, and a paper that has lost its figures is such a text.
     min_images: int | None = Field(default=None, ge=0)
-    # As OBELICS and MINT-1T have it: above it, pages are galleries and catalogues.
+    # The limit of OBELICS and MINT-1T: pages with more images are galleries and catalogues.
     max_images: int | None = Field(default=30, ge=0)
-    min_characters: int | None = Field(default=None, ge=0)  # images without text are rare, and say little, but no harm
-    # A long book has 2 million; beyond it lie dumps of logs and tables, which one tokenizer call should not meet.
+    min_characters: int | None = Field(default=None, ge=0)  # images without text are rare and harmless
+    # A long book has 2 million. Longer texts are dumps of logs and tables, too long for one call of the tokenizer.
     max_characters: int | None = Field(default=4_000_000, ge=0)
-    # As for annotation: spacers, bullets, rulers.
+    # The same filters as for annotation: they leave out spacers, bullets and rulers.
     image: ImageFilters = ImageFilters()
-    # A bullet more or less changes no document.
+    # Dropping a bullet does not change a document.
     filtered_image: Policy = "drop_image"
-    # A third of the web's images are gone after a year: with `drop_document` hardly a long document would be left.
+    # A third of the web's images no longer exist after a year: `drop_document` would leave hardly any long document.
     lost_image: Policy = "drop_image"
-    # Logos and banners that come back on a page; the first stays. "keep" is for texts that refer to their figures.
+    # Drops logos and banners that are repeated on a page; the first stays. "keep" is for texts that refer to their
+    # figures.
     repeated_image: Policy | Literal["keep"] = "drop_image"
-    # A picture that is cut short would be found by the trainer instead; 2 ms for one of 512 pixels.
+    # Without it only the trainer would find truncated pictures. Takes 2 ms for a picture of 512 pixels.
     decode_images: bool = True
 
     @model_validator(mode="after")
@@ -66,21 +67,21 @@ class DocumentFilters(BaseModel):
         for least, most in (("min_images", "max_images"), ("min_characters", "max_characters")):
             low, high = getattr(self, least), getattr(self, most)
             if low is not None and high is not None and low > high:
-                raise ValueError(f"{least} is {low}, {most} only {high}")
+                raise ValueError(f"{least} is {low}, more than {most}, which is {high}")
         return self
 
 
 @dataclass(frozen=True, slots=True)
 class Filtered:
-    """What is stored of a document, and how many of its images are not, by reason."""
+    """Holds what is stored of a document, and the number of its images that are not, by reason."""
 
     document: Document
     dropped: Counter[Reason]
 
 
 def filtered(draft: Draft, key: str, source: str, filters: DocumentFilters, limits: DecodeLimits) -> Filtered:
-    """The document of this key and data set. Raises `Rejected`: the first filter that leaves it out as a whole."""
-    if draft.roles is not None:  # what is answered hangs on every image, and may be about one twice
+    """Returns the document with this key and data set. Raises `Rejected` with the reason to leave it out as a whole."""
+    if draft.roles is not None:  # the answers depend on every image, and may refer to one twice
         filters = filters.model_copy(update=_OF_CONVERSATIONS)
     faults: dict[int, Rejected] = {}
     images: list[DocumentImage] = []
@@ -88,7 +89,7 @@ def filtered(draft: Draft, key: str, source: str, filters: DocumentFilters, limi
     for number, drafted in enumerate(draft.images):
         image, fault, policy = _judged(drafted, seen, number, filters, limits)
         if fault is not None:
-            if fault.reason is Reason.REPEATED_IMAGE:  # found over the whole input: it is there, so it is not lost
+            if fault.reason is Reason.REPEATED_IMAGE:  # found over the whole input; the image exists, so it is not lost
                 policy = "drop_image" if draft.roles is None else "drop_document"
             if policy == "drop_document":
                 raise Rejected(fault.reason, f"image {number}: {fault.detail}")
@@ -111,9 +112,9 @@ def captioned(
     filters: DocumentFilters,
     limits: DecodeLimits,
 ) -> CaptionedImage:
-    """The captioned image of this key, made of this item of this input. Raises `Rejected`: why it is left out.
+    """Returns the captioned image with this key, made of one item of one input. Raises `Rejected` if it is left out.
 
-    Of the filters, those of images and text are applied.
+    Applies only the filters on images and on text length.
     """
     image = measured(draft.image, filters, limits)
     fault = image_fault(image.width, image.height, filters.image)
@@ -139,7 +140,7 @@ def captioned(
 
 
 def measured(drafted: DraftImage, filters: DocumentFilters, limits: DecodeLimits) -> DocumentImage:
-    """The image with its format, size and hash. Raises `Rejected`: it is lost, or none that can be decoded."""
+    """Returns the image with its format, size and hash. Raises `Rejected` if it is lost or cannot be decoded."""
     data = drafted.source
     if isinstance(data, Rejected):
         raise data
@@ -168,21 +169,21 @@ _EXTENSIONS = tuple(
 
 
 def extension_of(data: bytes) -> str:
-    """What the file of an image that `decode` takes is called, whatever its address says it is."""
+    """Returns the file extension of an image that `decode` accepts, by its first bytes and not by its address."""
     return next(extension for start, extension in _EXTENSIONS if start.match(data))
 
 
 def stored_extension(ending: str, data: bytes) -> str:
-    """What an image that `decode` takes is called in a training shard: as it was, where that is a usual name."""
+    """Returns an image's extension in a training shard: `ending` if that is usual, else the one of its first bytes."""
     usual = {"jpeg": "jpg", "tiff": "tif"}.get(ending, ending)
     return usual if usual in EXTENSIONS else extension_of(data)
 
 
 def perceptual_hash(image: RgbImage) -> int:
-    """64 bits that stay alike when a picture is resized or compressed anew; see `hamming`.
+    """Computes a DCT perceptual hash: 64 bits that change little when a picture is resized or recompressed.
 
-    A bit each for the 64 lowest frequencies of the grey picture at 32 x 32, row by row from the highest bit: whether it
-    is above their median. In whole numbers, so that it is the same on every machine.
+    Each bit says whether one of the 64 lowest frequencies of the grey picture at 32 x 32 is above their median, row by
+    row from the highest bit. The arithmetic is in integers, so the hash is the same on every machine. See `hamming`.
     """
     grey = np.asarray(Image.fromarray(image).convert("L").resize((32, 32), Image.Resampling.LANCZOS), dtype=np.int64)
     waves = _cosines()
@@ -192,13 +193,13 @@ def perceptual_hash(image: RgbImage) -> int:
 
 
 def hamming(one: int, other: int) -> int:
-    """In how many of the 64 bits two hashes differ: up to about 8 for one picture, some 32 for two."""
+    """Returns the number of bits in which two hashes differ: up to about 8 for one picture, some 32 for two."""
     return (one ^ other).bit_count()
 
 
 @cache
 def _cosines() -> NDArray[np.int64]:
-    """The 8 lowest waves of the DCT-II of 32 points, times 2 ** 14."""
+    """Returns the 8 lowest waves of the DCT-II of 32 points, times 2 ** 14."""
     waves = np.cos(np.pi * np.outer(np.arange(8), 2 * np.arange(32) + 1) / 64)
     return np.asarray(np.rint(waves * (1 << 14)), dtype=np.int64)
 
@@ -210,7 +211,7 @@ _NO_IMAGE = DocumentImage(b"", "", 0, 0, "", None, "{}")
 def _judged(
     drafted: DraftImage, seen: dict[str, int], number: int, filters: DocumentFilters, limits: DecodeLimits
 ) -> tuple[DocumentImage, Rejected | None, str]:
-    """The image, and what is against it, if anything is, with what to do about it."""
+    """Returns the image, the reason against it or None, and the policy that applies then."""
     try:
         image = measured(drafted, filters, limits)
     except Rejected as loss:

@@ -1,4 +1,4 @@
-"""How an engine is declared: the one object that its file has to have."""
+"""Defines how an engine is declared: by one object in the engine's file."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -14,41 +14,41 @@ S = TypeVar("S", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Others:
-    """What an engine's check may know of the recipe's other engines."""
+    """Holds what an engine's check may know about the recipe's other engines."""
 
     vocabulary: Sequence[str] | None = ()
-    """The names that the tag engine can give: none without a tag engine, None where they are not known."""
+    """The names that the tag engine can return: empty without a tag engine, None where they are not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineDeclaration(Generic[E, S]):
-    """An engine, before it is made. Its module is imported to list it: heavy libraries belong inside the functions.
+    """Declares an engine. Its module is imported to list it, so heavy libraries are imported inside the functions.
 
-    `check`, `prepare` and `make` are called with settings that have been validated; each may raise `UsageError`.
+    `check`, `prepare` and `make` are called with validated settings; each may raise `UsageError`.
     """
 
     name: str
     kind: Kind[E]
     settings: type[S]
     make: Callable[Concatenate[S, ...], E]
-    """Makes the engine, in each worker: of its settings and, if there is a `prepare`, of what this has returned."""
+    """Makes the engine in each worker, from its settings and, if there is a `prepare`, from its result."""
     environment: str | Callable[[S], str] | None = None
-    """The environment that has its packages, where those can't be installed beside ours."""
+    """The environment that has the engine's packages, where these conflict with Shardloom's."""
     extra: str | None = None
-    """The extra of the package that its libraries come with, one of `schemas.extras`."""
+    """The extra of the package that installs its libraries, one of `schemas.extras`."""
     needs_pixels: bool = True
-    """Whether it looks at images at all; one that doesn't runs before they are decoded."""
+    """Whether the engine reads images at all; if not, it runs before they are decoded."""
     check: Callable[[S, Others], list[str]] | None = None
-    """Looks for what is wrong before a run, and returns notices for the user. Loads and fetches nothing."""
+    """Checks settings and weights before a run, and returns notices for the user. Loads and fetches nothing."""
     prepare: Callable[[S], Any] | None = None
-    """Works out what all workers share, once a run and on a worker of its own."""
+    """Computes what all workers share, once for each run and on a separate worker."""
     vocabulary: Callable[[S], Sequence[str]] | None = None
-    """A tag engine's: the names that it can give, where they are known."""
+    """For a tag engine: returns the names that it can give, where they are known."""
     outside: Collection[str] | None = None
-    """The settings that name files or allow a download, which a data set's own recipe can't give. None: all of them."""
+    """The settings that name files or allow a download, which a data set's own recipe must not set. None: all."""
     is_default: bool = False
-    """Whether the kind alone stands for it. Only engines that ship are asked."""
+    """Whether it is used when a recipe names only the kind. Read only for engines that ship."""
 
     def environment_for(self, settings: S) -> str | None:
-        """Returns the name of the environment that it runs in with these settings; None for ours."""
+        """Returns the name of the environment in which it runs with these settings, or None for Shardloom's own."""
         return self.environment(settings) if callable(self.environment) else self.environment

@@ -1,4 +1,4 @@
-"""The kinds of engines: what an engine of each is given, what it returns, and the column that this fills."""
+"""Defines the kinds of engines: the input and output of an engine of each kind, and the column that it fills."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from schemas.records.tag import Tag
 from schemas.records.text_line import TextLine
 
 EngineKind = Literal["ocr", "tags", "boxes"]
-"""What an engine annotates, and the column of it. In this order, whatever the recipe's: so are the columns' bytes."""
+"""What an engine annotates, which is also its column's name. Columns are written in this order, not the recipe's."""
 
 
 class Fingerprinted(Protocol):
-    """What every engine has. Made once a process; called from one thread."""
+    """Gives every engine its fingerprint. An engine is made once in each process, and called from one thread."""
 
     fingerprint: EngineFingerprint
 
@@ -32,7 +32,7 @@ class OcrEngine(Fingerprinted, Protocol):
 
 
 class TagEngine(Fingerprinted, Protocol):
-    """Says which entries of a vocabulary an image shows."""
+    """Names the entries of a vocabulary that an image shows."""
 
     def annotate(self, images: Sequence[RgbImage], captions: Sequence[str]) -> list[list[Tag]]:
         """Returns the tags of each image and its alt text, one list an image, empty where there are none."""
@@ -43,13 +43,13 @@ class BoxEngine(Fingerprinted, Protocol):
     """Finds things in images by their names."""
 
     def annotate(self, images: Sequence[RgbImage], names: Sequence[Sequence[str]]) -> list[list[Detection]]:
-        """Returns where each image shows the things of these names (without repeats), the surest first."""
+        """Returns the boxes of the things with these names (without repeats) in each image, highest score first."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What an engine may look at. One entry an image in each; no pixels for engines that need none."""
+    """Holds the input of an engine, one entry for each image in each field; no pixels for engines that need none."""
 
     images: Sequence[RgbImage]
     captions: Sequence[str]
@@ -61,14 +61,14 @@ E = TypeVar("E", bound=Fingerprinted)
 
 @dataclass(frozen=True)
 class Kind(Generic[E]):
-    """One kind of engines, whose class is E."""
+    """Describes one kind of engine, whose class is E."""
 
     name: EngineKind
     column: pa.Field
     annotate: Callable[[E, Batch], list[Any]]
-    """Runs an engine on a batch; returns the column's values, one an image."""
+    """Runs an engine on a batch and returns the column's values, one for each image."""
     needs_tags: bool = False
-    """Whether an engine is given the image's tags."""
+    """Whether an engine of this kind receives the image's tags."""
 
 
 def _read(engine: OcrEngine, batch: Batch) -> list[Any]:

@@ -1,4 +1,4 @@
-"""All engines: those that ship are the modules of `curation.engines.{ocr,tags,boxes}` that have an `ENGINE`."""
+"""Registers all engines; those that ship are the modules of `curation.engines.{ocr,tags,boxes}` with an `ENGINE`."""
 
 import importlib
 import pkgutil
@@ -12,7 +12,7 @@ from schemas.errors import UsageError
 
 
 def find_shipped() -> list[EngineDeclaration[Any, Any]]:
-    """Returns the engines that ship, kind by kind, of each first the default. Imports no heavy library."""
+    """Returns the engines that ship, kind by kind, the default of each kind first. Imports no heavy library."""
     found: list[EngineDeclaration[Any, Any]] = []
     for kind in KINDS:
         package = f"{curation.engines.__name__}.{kind}"
@@ -29,11 +29,11 @@ ENGINES: Registry[EngineDeclaration[Any, Any]] = Registry(
 
 
 def find_engine(kind: EngineKind, name: str) -> EngineDeclaration[Any, Any]:
-    """Returns the engine of this name or trusted reference. Raises `UsageError` for none, and for another kind's."""
+    """Returns the engine with this name or trusted reference. Raises `UsageError` for none, or one of another kind."""
     try:
         engine = ENGINES.find(name)
     except UsageError as error:
-        if ":" in name or name in ENGINES.names():  # the latter is installed and broken
+        if ":" in name or name in ENGINES.names():  # a known name is of an installed, broken engine
             raise UsageError(f"engines.{kind}: {error}") from None
         known = ", ".join(engine.name for engine in find_engines(kind))
         raise UsageError(f"engines.{kind}: no engine is named {name!r}: use one of {known}") from None
@@ -43,11 +43,11 @@ def find_engine(kind: EngineKind, name: str) -> EngineDeclaration[Any, Any]:
 
 
 def find_engines(kind: EngineKind) -> list[EngineDeclaration[Any, Any]]:
-    """Returns all engines of a kind, plug-ins as well, less those that are broken."""
+    """Returns all engines of a kind, including plug-ins, without those that are broken."""
     found = [entry.declaration for entry in ENGINES.listed()]
     return [engine for engine in found if engine is not None and engine.kind.name == kind]
 
 
 def default_engine(kind: EngineKind) -> str:
-    """Returns the name of the engine that a kind alone stands for: one that a laptop runs, with weights at hand."""
+    """Returns the name of a kind's default engine: it runs on a laptop, with weights that ship."""
     return next(name for name, engine in ENGINES.shipped.items() if engine.kind.name == kind and engine.is_default)

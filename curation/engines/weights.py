@@ -1,6 +1,6 @@
-"""Folders of weights as `save_pretrained` writes them: found, fetched, hashed, loaded. What is wrong is one line.
+"""Finds, fetches, hashes and loads folders of weights as `save_pretrained` writes them. Every error is one line.
 
-torch and transformers, which take seconds to import, come in only where something is fetched or loaded.
+torch and transformers, which take seconds to import, are imported only where something is fetched or loaded.
 """
 
 import hashlib
@@ -19,16 +19,16 @@ _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 @dataclass(frozen=True, slots=True)
 class WeightsFormat:
-    """What one engine takes for weights. All its errors are `UsageError`s that begin with the engine's name."""
+    """Describes the weights that one engine accepts. All errors are `UsageError`s that begin with the engine's name."""
 
     engine: str
-    needed: str  # the files of a folder, as errors list them
-    fetched: tuple[str, ...]  # patterns of what is worth fetching: no weights in other formats
-    key: str = "weights"  # by which the user names the folder
-    switch: str = "allow_download=true"
+    needed: str  # the files that a folder must have, as errors list them
+    fetched: tuple[str, ...]  # patterns of the files to fetch, without weights in other formats
+    key: str = "weights"  # the option by which the user names the folder
+    switch: str = "allow_download=true"  # the option that allows a download
 
     def local_folder(self, weights: str, allow_download: bool) -> Path | None:
-        """The folder of this path; None for a name on the hub that may be fetched. Raises for all else."""
+        """Returns the folder at this path, or None for a name on the hub that may be fetched. Raises for all else."""
         if Path(weights).is_dir():
             return Path(weights)
         if not _HUB_NAME.fullmatch(weights):
@@ -38,39 +38,39 @@ class WeightsFormat:
         return None
 
     def fetch(self, name: str) -> Path:
-        """The folder into which the hub's files of this name were put, now or before."""
+        """Returns the folder that holds the hub's files of this name, and fetches them if they are not there yet."""
         import huggingface_hub
 
         _silence()
         try:
             return Path(huggingface_hub.snapshot_download(name, allow_patterns=list(self.fetched)))
-        except Exception as error:  # noqa: BLE001  no such name, no network, no space, ...
+        except Exception as error:  # noqa: BLE001  unknown name, no network, no space, ...
             raise self.unfit(
                 f"cannot fetch {name} from the hub: {one_line(error, with_type=True)}; pass {self.key}=FOLDER"
             ) from None
 
     def model_type(self, folder: Path) -> str:
-        """What its config.json calls the model."""
+        """Returns the model type that the folder's config.json gives."""
         try:
             return str(json.loads((folder / "config.json").read_text("utf-8"))["model_type"])
         except FileNotFoundError:
             raise self.unfit(f"{folder} holds no config.json; pass {self.key}=FOLDER with {self.needed}") from None
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:  # a folder, brackets without end
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:  # a folder, nested brackets
             raise self.unfit(
-                f"{folder / 'config.json'} is no model's: {one_line(error, with_type=True)}; pass another folder"
+                f"cannot read {folder / 'config.json'}: {one_line(error, with_type=True)}; pass another folder"
             ) from None
 
     def load(self, folder: Path, kind: Any, **options: Any) -> Any:
-        """What transformers makes of the folder; `kind` is one of its classes."""
+        """Returns the object that transformers loads from the folder; `kind` is one of its classes."""
         self._refuse_kernels(folder)
         _silence()
         try:
             return kind.from_pretrained(folder, local_files_only=True, **options)
-        except Exception as error:  # noqa: BLE001  transformers raises what it likes on damaged files
+        except Exception as error:  # noqa: BLE001  transformers raises any exception on damaged files
             raise self.unfit(f"cannot load {folder}: {one_line(error, with_type=True)}; pass another folder") from None
 
     def load_model(self, folder: Path, architecture: Any) -> Any:
-        """The model with all its tensors, in float32 and on the CPU."""
+        """Returns the model with all its tensors, in float32 and on the CPU."""
         import torch
 
         model, loaded = self.load(
@@ -78,18 +78,18 @@ class WeightsFormat:
             architecture,
             use_safetensors=True,
             trust_remote_code=False,
-            dtype=torch.float32,  # else that of the file: detectors in half precision give boxes of NaN
+            dtype=torch.float32,  # not the file's dtype: detectors in half precision return boxes of NaN
             output_loading_info=True,
         )
         absent = sorted(loaded["missing_keys"])
-        if absent:  # transformers makes them up
+        if absent:  # transformers would initialise them at random
             raise self.unfit(
-                f"{folder} lacks {len(absent)} of the model's tensors, {absent[0]} for one; pass another folder"
+                f"{folder} lacks {len(absent)} of the model's tensors, such as {absent[0]}; pass another folder"
             )
         return model
 
     def resolved(self, device: str, precision: str) -> tuple[str, str]:
-        """The device (cpu, cuda) and the precision (fp32, bf16) that `auto` stands for on this machine."""
+        """Returns the device (cpu, cuda) and precision (fp32, bf16) for this machine, with `auto` replaced."""
         import torch
 
         cuda = torch.cuda.is_available()
@@ -103,13 +103,13 @@ class WeightsFormat:
         return device, precision
 
     def _refuse_kernels(self, folder: Path) -> None:
-        """Raises for a config.json that names a repository for attention or experts.
+        """Raises for a config.json that names a hub repository for attention or experts.
 
-        transformers would fetch such a kernel from the hub and run it, whatever it is told of remote code.
+        transformers would fetch such a kernel from the hub and run it, even with `trust_remote_code=False`.
         """
         try:
             config = json.loads((folder / "config.json").read_text("utf-8"))
-        except (OSError, ValueError, RecursionError):  # for others to say
+        except (OSError, ValueError, RecursionError):  # reported elsewhere
             return
         waiting = [config]
         while waiting:
@@ -117,22 +117,22 @@ class WeightsFormat:
             for name, value in group.items() if isinstance(group, dict) else ():
                 if name.endswith(("attn_implementation", "experts_implementation")) and "/" in str(value):
                     raise self.unfit(
-                        f"{folder / 'config.json'} asks for code from the hub ({name}: {value}); take that out of it"
+                        f"{folder / 'config.json'} asks for code from the hub ({name}: {value}); remove that entry"
                     )
                 waiting.append(value)
 
     def unfit(self, message: str) -> UsageError:
-        """The error for weights that are missing or of no use here."""
+        """Returns the error for weights that are missing or unusable here."""
         return UsageError(f"{self.engine}: {message}")
 
 
 def weights_sha256(folder: Path) -> str:
-    """Of the bytes of all weight files, in the order of their names."""
+    """Returns the SHA-256 of the bytes of all weight files, in the order of their names."""
     return _sha256(sorted(folder.glob("[!.]*.safetensors")))
 
 
 def files_sha256(folder: Path, names: Iterable[str]) -> str:
-    """Of the bytes of those of the files that are there, in the order given."""
+    """Returns the SHA-256 of the bytes of those named files that exist, in the given order."""
     return _sha256(folder / name for name in names if (folder / name).is_file())
 
 
@@ -146,8 +146,8 @@ def _sha256(paths: Iterable[Path]) -> str:
 
 
 def _silence() -> None:
-    """No bars and lines of transformers' own in this process: what matters is raised."""
+    """Switches off transformers' log lines and progress bars in this process: errors are raised instead."""
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.set_verbosity(logging.CRITICAL)
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # the hub's, too
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # also the hub's

@@ -1,1 +1,1 @@
-"""Images: decoding, and filters on their sizes."""
+"""This package decodes images and filters them by size."""

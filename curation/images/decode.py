@@ -1,25 +1,25 @@
-"""Bytes of an image file to upright 8-bit RGB, or a `Rejected` that says why not.
+"""Decodes the bytes of an image file to upright 8-bit RGB, or raises a `Rejected` that says why it cannot.
 
-Annotations are made on, and their coordinates refer to, the picture that `decode` returns. One rule for each case:
+Annotations are made on the picture that `decode` returns, and their coordinates refer to it. Each case has one rule:
 
-| in the file                          | what comes out                                                              |
+| in the file                          | result                                                                      |
 |--------------------------------------|-----------------------------------------------------------------------------|
 | EXIF (or XMP, irot/imir) orientation | applied, so that text is upright; an unreadable EXIF block is ignored       |
 | palette                              | looked up                                                                   |
-| transparency of any kind             | laid over white, the background that web pages mostly have                  |
+| transparency of any kind             | composited over white, the most common background of web pages              |
 | greyscale, black and white           | repeated in the three channels                                              |
 | CMYK, YCCK                           | Pillow's plain formula, Adobe's inversion undone; no ICC profile is applied |
-| LAB                                  | sRGB by littleCMS                                                           |
+| LAB                                  | converted to sRGB by littleCMS                                              |
 | 16-bit (or 12-bit) grey              | scaled to 8 bit by its white level (plain conversion would clip it)         |
 | 16-bit colour                        | the high byte of each sample                                                |
-| 32-bit and floating-point samples    | `unsupported_format`: no white level is agreed                              |
+| 32-bit and floating-point samples    | `unsupported_format`: their white level is not standardised                 |
 | animation, several pages or views    | the first frame                                                             |
-| truncated or corrupt                 | `decode_error`, even where some or all of the pixels could be had           |
-| more than 100 scans; no end in sight | `decode_error`: time is bounded, by scans of a JPEG and by CPU seconds      |
-| ICO, PSD, EPS, WMF, SVG, HEIC, ...   | `unsupported_format`, told by the first bytes; no decoder ever sees it      |
-| anything else, nothing               | `not_an_image`                                                              |
+| truncated or corrupt                 | `decode_error`, even where some or all of the pixels could be decoded       |
+| more than 100 scans, endless decoding| `decode_error`: JPEG scans and CPU seconds are both limited                 |
+| ICO, PSD, EPS, WMF, SVG, HEIC, ...   | `unsupported_format`, recognised by the first bytes and never decoded       |
+| anything else, an empty file         | `not_an_image`                                                              |
 
-ICO is refused because the sizes of the pictures inside are known only once they are decoded, and an icon holds no text.
+ICO is refused because the sizes of the pictures inside are known only after they are decoded, and icons hold no text.
 """
 
 import io
@@ -42,11 +42,11 @@ from schemas.records.quarantine import Reason, Rejected
 T = TypeVar("T")
 
 RgbImage = NDArray[np.uint8]
-"""Height x width x 3, RGB, 0 to 255, C-contiguous, read-only: all engines of a pass share it."""
+"""An array of height x width x 3, RGB, 0 to 255, C-contiguous; read-only, because all engines of a pass share it."""
 
 ALLOWED = frozenset({"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP"})
 
-# What a file begins with, after at most one wild stretch (RIFF and ISO media boxes begin with their length).
+# The first bytes of each format. RIFF and ISO media boxes begin with their length, which the patterns skip.
 _SIGNATURES: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
     (re.compile(pattern, re.DOTALL), kind)
     for pattern, kind in (
@@ -54,7 +54,7 @@ _SIGNATURES: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
         (rb"\x89PNG\r\n\x1a\n", "PNG"),
         (rb"GIF8[79]a", "GIF"),
         (rb"RIFF....WEBP", "WEBP"),
-        # two reserved numbers, which ought to be zero, or where they are not, the size of a header that there is
+        # two reserved numbers, which should be zero; where they are not, the size of one of the known headers
         (rb"BM(?:....\0\0\0\0|.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0)", "BMP"),
         (rb"II[*+]\0|MM\0[*+]", "TIFF"),
         (rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"),
@@ -73,7 +73,7 @@ _SIGNATURES: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
         (rb"qoif", "QOI"),
         (rb"gimp xcf", "XCF"),
         (rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml.*?<svg|<svg)", "SVG"),
-        # no magic: kinds of colour map and picture, which must agree, and bits of a pixel
+        # TGA has no magic number: match the types of colour map and image, which must agree, and the bits per pixel
         (
             rb".(?:\0[\x02\x03\x0a\x0b]\0{5}|\x01[\x01\x02\x09\x0a].{4}[\x0f\x10\x18\x20])"
             rb".{8}[\x01\x08\x0f\x10\x18\x20]",
@@ -95,29 +95,32 @@ _UPRIGHT = {
 _SIDEWAYS = (5, 6, 7, 8)
 _ORIENTATION = 0x0112  # the EXIF tag
 
-# Pillow warns of, and logs, every odd tag of a web picture. `warnings.catch_warnings` is not safe with threads, so
-# it is silenced once, and only there: what matters is in the `Rejected`.
+# Pillow warns about, and logs, every odd tag of a web picture; what matters is in the `Rejected`. Its warnings are
+# silenced once, here, because `warnings.catch_warnings` is not thread-safe.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 class DecodeLimits(BaseModel):
-    """What `decode` takes on."""
+    """Sets the limits on what `decode` accepts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    # Phone cameras end at 50 million; at 64 million a decode holds about 450 MB (4 bytes a pixel in Pillow, 3 in the
+    # Phone cameras go up to 50 million. At 64 million a decode needs about 450 MB (4 bytes a pixel in Pillow, 3 in the
     # array). Pillow itself refuses anything above the upper bound.
     max_pixels: int = Field(default=64_000_000, gt=0, le=178_956_970)
 
     @property
     def max_seconds(self) -> float:
-        """CPU seconds that one image may take: twice what JPEG 2000 does, the slowest, at 0.25 s a million pixels."""
+        """Returns the CPU seconds that one image may take: at least 30, or 0.5 s for each million of `max_pixels`.
+
+        That is twice what JPEG 2000, the slowest format, takes: 0.25 s for each million pixels.
+        """
         return max(30.0, self.max_pixels / 2_000_000)
 
 
 def decode(data: bytes, limits: DecodeLimits) -> RgbImage:
-    """The picture in `data`, by the rules above. Raises nothing but `Rejected` (and `MemoryError`)."""
+    """Decodes `data` by the rules above. Raises nothing but `Rejected` (and `MemoryError`)."""
 
     def upright_pixels(image: Image.Image) -> RgbImage:
         _load(image, limits)
@@ -129,7 +132,10 @@ def decode(data: bytes, limits: DecodeLimits) -> RgbImage:
 
 
 def decoded_size(data: bytes, limits: DecodeLimits) -> tuple[int, int]:
-    """Width and height of what `decode` gives. Raises as it does, but makes no array, which saves a sixth."""
+    """Returns the width and height in pixels of the picture that `decode` returns, and raises what `decode` raises.
+
+    It decodes the pixels but makes no array, which saves a sixth of the time.
+    """
 
     def loaded_size(image: Image.Image) -> tuple[int, int]:
         _load(image, limits)
@@ -141,7 +147,7 @@ def decoded_size(data: bytes, limits: DecodeLimits) -> tuple[int, int]:
 
 
 def image_size(data: bytes, limits: DecodeLimits) -> tuple[int, int]:
-    """Width and height that `decode` would give, from the header alone: the pixels may still turn out corrupt."""
+    """Reads from the header alone the width and height that `decode` would return: the pixels may still be corrupt."""
     return _read(data, limits, _upright_size)
 
 
@@ -152,13 +158,13 @@ def _load(image: Image.Image, limits: DecodeLimits) -> None:
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:
     width, height = image.size
-    # Pillow turns the sides of a TIFF by its own tag on opening, the pixels on loading. What XMP says comes later.
+    # Pillow swaps a TIFF's sides by the TIFF's own tag on opening, and its pixels on loading. XMP is read later.
     is_turned = image.format == "TIFF" and _ORIENTATION in getattr(image, "tag_v2", {})
     return (height, width) if not is_turned and _orientation(image) in _SIDEWAYS else (width, height)
 
 
 def _read(data: bytes, limits: DecodeLimits, read: Callable[[Image.Image], T]) -> T:
-    """Returns what `read` makes of the image whose header is read. Turns all that goes wrong into `Rejected`."""
+    """Returns the result of `read` on the opened image, whose header is read. Turns every failure into `Rejected`."""
     kind = _kind(data)
     if kind is None:
         raise Rejected(Reason.NOT_AN_IMAGE, f"{len(data)} bytes that begin as no image format does")
@@ -180,9 +186,9 @@ def _read(data: bytes, limits: DecodeLimits, read: Callable[[Image.Image], T]) -
         raise Rejected(Reason.DECODE_ERROR, f"{kind}: {error}") from None
     except Image.DecompressionBombError as error:
         raise Rejected(Reason.TOO_MANY_PIXELS, _as_ascii(error)) from None
-    except UnidentifiedImageError:  # its message holds an address in memory
+    except UnidentifiedImageError:  # its message contains a memory address
         raise Rejected(Reason.DECODE_ERROR, f"{kind}: its header makes no sense") from None
-    except Exception as error:  # noqa: BLE001 - Pillow's plugins raise what they like on bytes that they don't expect
+    except Exception as error:  # noqa: BLE001 - Pillow's plugins raise any exception on unexpected bytes
         raise Rejected(Reason.DECODE_ERROR, f"{kind}: {_as_ascii(error)}") from None
 
 
@@ -192,11 +198,11 @@ def _kind(data: bytes) -> str | None:
 
 
 def _check_size(image: Image.Image, limits: DecodeLimits) -> None:
-    """Checks what the header claims, and again after loading, when a few formats turn out larger."""
+    """Checks the size that the header claims, and again after loading, when a few formats turn out larger."""
     width, height = image.size
     if width < 1 or height < 1:
         raise Rejected(Reason.DECODE_ERROR, f"{image.format}: {width} x {height} pixels")
-    tags = getattr(image, "tag_v2", {})  # a TIFF is decoded tile by tile, and a tile may be larger than the picture
+    tags = getattr(image, "tag_v2", {})  # a TIFF is decoded by tiles, which may be larger than the picture
     tile = int(tags.get(322, 0)) * int(tags.get(323, 0))
     if width * height > limits.max_pixels or tile > limits.max_pixels:
         what = f"{width} x {height} pixels" if width * height >= tile else f"tiles of {tile} pixels"
@@ -204,7 +210,7 @@ def _check_size(image: Image.Image, limits: DecodeLimits) -> None:
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation (1 to 8) of a loaded image; 1 where there is none or its block is broken."""
+    """Returns the EXIF orientation (1 to 8) of a loaded image, or 1 if it has none or its EXIF block is broken."""
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # noqa: BLE001 - a bad EXIF block is no reason to lose good pixels
@@ -216,14 +222,14 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return _deep_grey_to_rgb(image)
     if not image.has_transparency_data:
         return image.convert("RGB")
-    if image.mode == "La":  # multiplied by its alpha, which Pillow converts to nothing else
+    if image.mode == "La":  # premultiplied alpha, which Pillow converts only to LA
         image = image.convert("LA")
     rgba = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
 
 
 def _deep_grey_to_rgb(image: Image.Image) -> Image.Image:
-    """Grey of more than 8 bits, scaled so that its white is 255, to the nearest."""
+    """Scales grey of more than 8 bits so that its white is 255, rounding to the nearest value."""
     tags = getattr(image, "tag_v2", {})
     if not (image.mode.startswith("I;16") or (image.format == "PPM" and image.mode == "I")):
         raise Rejected(Reason.UNSUPPORTED_FORMAT, f"{image.format} with samples of mode {image.mode}")
@@ -232,14 +238,14 @@ def _deep_grey_to_rgb(image: Image.Image) -> Image.Image:
     grey = ((values * 255 + white // 2) // white).astype(np.uint8)
     if tags.get(262) == 0:  # PhotometricInterpretation: white is zero; Pillow undoes this for 8 bits only
         grey = 255 - grey
-    clear = image.info.get("transparency")  # PNG: one value that stands for "nothing here"
+    clear = image.info.get("transparency")  # PNG: the one grey value that is fully transparent
     if isinstance(clear, int):
         grey[values == clear] = 255
     return Image.fromarray(grey).convert("RGB")
 
 
 def _as_ascii(error: Exception) -> str:
-    """The message as ASCII without line breaks or addresses in memory: a stored reason is the same on every machine."""
+    """Returns the message in ASCII, without line breaks or memory addresses, to be the same on every machine."""
     text = re.sub(r" at 0x[0-9A-Fa-f]+", "", f"{type(error).__name__}: {error}")
     if not str(error).strip():
         text = f"its data makes no sense to the decoder ({type(error).__name__})"

@@ -1,6 +1,6 @@
-"""Filters on the decoded image, each a pure function that says why a picture is left out, or None.
+"""Filters images by their decoded size; each filter is a pure function that returns a `Rejected` or None.
 
-Filters on lines of text (confidence, number) belong to rendering, where changing them costs no new annotation.
+Filters on lines of text (confidence, number) belong to rendering, where changing them needs no new annotation.
 """
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,19 +9,20 @@ from schemas.records.quarantine import Reason, Rejected
 
 
 class ImageFilters(BaseModel):
-    """Which images are left out before an engine sees them. None switches a filter off."""
+    """Says which images are left out before an engine sees them. None switches a filter off."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    # Spacers, bullets and tracking pixels. Half of the detector's stride is the least that can hold a line; word crops
-    # of 17 pixels and up are read, and one in twenty web pictures has a side under 30.
+    # Pixels. Leaves out spacers, bullets and tracking pixels. Half of the detector's stride is the least that can hold
+    # a line; word crops of 17 pixels and more are read, and one in twenty web pictures has a side under 30.
     min_side: int | None = Field(default=16, gt=0)
-    # Rulers and borders. Lines cut from a page are real text, and up to 41 times as long as high in scanned sets.
+    # Longer over shorter side. Leaves out rulers and borders. Single lines cut from a page are real text, and in
+    # scanned sets they are up to 41 times as long as they are high.
     max_aspect: float | None = Field(default=50.0, ge=1)
 
 
 def image_fault(width: int, height: int, filters: ImageFilters) -> Rejected | None:
-    """The first filter that leaves out an image of `width` x `height` pixels, or None when it may stay."""
+    """Returns the first filter's reason to leave out an image of `width` x `height` pixels, or None to keep it."""
     return too_small(width, height, filters.min_side) or extreme_aspect(width, height, filters.max_aspect)
 
 

@@ -1,1 +1,1 @@
-"""How good annotations are."""
+"""This package measures how good annotations are."""

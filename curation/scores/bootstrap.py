@@ -1,8 +1,8 @@
-"""How far a measured rate can be trusted: 95 % intervals by the percentile bootstrap over images.
+"""Computes 95 % confidence intervals of measured rates by the percentile bootstrap over images.
 
-Images are drawn again, as many as there are, with replacement, and the rate is computed anew from each draw. Images are
-drawn whole since what is in one picture, and how well it is seen, hangs together. Draws are seeded: the same counts
-give the same interval.
+Each draw takes as many images as there are, with replacement, and the rate is computed again from it. Images are drawn
+whole, because what is in one picture, and how well it is recognised, is correlated. The draws are seeded: the same
+counts give the same interval.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-DRAWS = 1000  # moves an end of the interval by about a thousandth from seed to seed
+DRAWS = 1000  # with so many, the ends of the interval differ by about a thousandth between seeds
 SEED = 0
 CONFIDENCE = 0.95
 ENDS = (0.025, 0.975)  # quantiles
@@ -20,7 +20,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A value with the ends of its 95 % interval. None: nothing to divide by; no interval from fewer than 2 images."""
+    """Holds a value with the ends of its 95 % interval.
+
+    The value is None if its denominator is 0. The ends are None if fewer than 2 images contribute.
+    """
 
     value: float | None
     low: float | None = None
@@ -28,14 +31,18 @@ class Estimate:
 
 
 def draws(images: int) -> Floats:
-    """How often each image counts, (1 + DRAWS, images): once in the first row, which is the sample itself."""
+    """Returns how often each image counts in each draw, (1 + DRAWS, images). The first row, all ones, is the sample."""
     random = np.random.default_rng(SEED)
     drawn = random.multinomial(images, np.full(images, 1 / images), size=DRAWS) if images else np.zeros((DRAWS, 0))
     return np.vstack([np.ones(images), drawn])
 
 
 def estimate(values: Floats, images: int) -> Estimate:
-    """From a value for each row of `draws`, nan where there is none. `images`: how many had a share in it."""
+    """Returns the value of the first row of `draws` with the interval from the other rows.
+
+    `values` has one value for each row of `draws`, nan where there is none. `images` is the number of images that
+    contribute.
+    """
     if np.isnan(values[0]):
         return Estimate(None)
     drawn = values[1:][~np.isnan(values[1:])]
@@ -46,6 +53,6 @@ def estimate(values: Floats, images: int) -> Estimate:
 
 
 def ratio(part: Floats, whole: Floats) -> Floats:
-    """Element by element; nan where the whole is nothing."""
+    """Divides element by element; nan where the whole is 0."""
     rates: Floats = np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
     return rates

@@ -1,17 +1,17 @@
-"""How well things were found: precision, recall, F1 and average precision by class, with 95 % intervals.
+"""Scores detections: precision, recall, F1 and average precision by class, with 95 % intervals.
 
-In each image and class, detections are taken the surest first, and each is matched with the truth not yet taken that
-it overlaps most, if their intersection over union is the threshold or more. Then, as VOC does it:
+In each image and class, detections are matched in order of falling score, each with the truth not yet matched that it
+overlaps most, if their intersection over union reaches the threshold. Then, following VOC:
 
-- a detection without a match is wrong if the image's truth is exhaustive for its class; else nobody knows, and it is
-  left out of all counts;
+- a detection without a match is wrong if the image's truth is exhaustive for its class; otherwise nobody knows, and it
+  is left out of all counts;
 - a `difficult` truth need not be found; detections that match one, and no other truth, are left out as well.
 
 Average precision is the area under the precision-recall curve, interpolated at all points (VOC from 2010 on), not at
-COCO's 101. Detections of one class with the very same score are let in together, so their order is of no consequence.
-It is a little too high for few images, and higher still in draws that repeat some: simulated, its interval held the
-value of the whole population 91 times in 100 for one class in 40 images, and 80 times for the mean of 20 classes, most
-of them rare, in 80 images.
+COCO's 101. Detections of one class with equal scores enter the curve together, so their order does not matter. The
+average precision is slightly too high for few images, and higher still in draws that repeat some: in simulations, its
+interval held the value of the whole population 91 times in 100 for one class in 40 images, and 80 times for the mean of
+20 classes, most of them rare, in 80 images.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ from curation.scores.bootstrap import Estimate, Floats, draws, estimate, ratio
 from schemas.records.box import Box, Detection
 from schemas.records.ground_truth import TrueBox
 
-SPELLINGS = {  # VOC's, where they differ, to those of COCO and of everyday text
+SPELLINGS = {  # from VOC's class names to those of COCO and of everyday text, where they differ
     "aeroplane": "airplane",
     "motorbike": "motorcycle",
     "diningtable": "dining table",
@@ -36,11 +36,11 @@ SPELLINGS = {  # VOC's, where they differ, to those of COCO and of everyday text
 }
 
 INTERPOLATION = "all points"
-BLOCK = 4_000_000  # numbers held at once while curves are drawn: 32 MB an array
+BLOCK = 4_000_000  # numbers in memory at once while curves are computed: 32 MB an array
 
 
 def one_spelling(label: str, aliases: Mapping[str, str]) -> str:
-    """The class of a label: in small letters, by `aliases` (in small letters), then by `SPELLINGS`."""
+    """Returns the class of a label: in lower case, then mapped by `aliases` (lower case too), then by `SPELLINGS`."""
     label = label.casefold().strip()
     label = aliases.get(label, label)
     return SPELLINGS.get(label, label)
@@ -48,7 +48,10 @@ def one_spelling(label: str, aliases: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """What became of one class in one image. `overlaps[i]` is that of detection i with its truth; 0 for a wrong one."""
+    """Holds the matches of one class in one image.
+
+    `overlaps[i]` is the intersection over union of detection i with its truth, or 0 if the detection is wrong.
+    """
 
     objects: int
     asked: bool  # whether the detector was asked for the class
@@ -58,10 +61,10 @@ class Matches:
 
 @dataclass(frozen=True, slots=True)
 class ClassScore:
-    """The figures of one class, or of all."""
+    """Holds the figures of one class, or of all classes together."""
 
     label: str
-    images: int  # that show it, or were said to
+    images: int  # that show it or have a detection of it
     objects: int
     found: int
     wrong: int
@@ -69,15 +72,15 @@ class ClassScore:
     precision: Estimate
     recall: Estimate
     f1: Estimate
-    ap: Estimate  # of all: the mean over the classes that have objects
+    ap: Estimate  # for all classes together: the mean over the classes that have objects
     mean_iou: Estimate  # of the objects found
     asked: int  # objects in images for which the detector was asked for their class
-    recall_asked: Estimate  # of those
+    recall_asked: Estimate  # the recall of these objects
 
 
 @dataclass(frozen=True, slots=True)
 class BoxScores:
-    """The figures of an evaluation, classes in alphabetical order."""
+    """Holds the figures of an evaluation, with the classes in alphabetical order."""
 
     iou: float
     interpolation: str
@@ -86,7 +89,7 @@ class BoxScores:
 
 
 def overlap(one: Box, other: Box) -> float:
-    """Intersection over union, 0 to 1."""
+    """Returns the intersection over union of two boxes, 0 to 1."""
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
     if width <= 0 or height <= 0:
@@ -103,7 +106,7 @@ def match(
     asked: AbstractSet[str],
     iou: float,
 ) -> dict[str, Matches]:
-    """Matches one image, class by class; labels must be in one spelling. Classes with nothing to count are left out."""
+    """Matches one image, class by class. Labels must be in one spelling. Leaves out classes with nothing to count."""
     matches = {}
     for label in {box.label for box in truth} | {one.label for one in found}:
         boxes = [box for box in truth if box.label == label]
@@ -119,9 +122,9 @@ def match(
 def _match_class(
     boxes: list[TrueBox], detections: list[Detection], exhaustive: bool, iou: float
 ) -> list[tuple[float, float]]:
-    """Score and overlap of each detection that counts. Among boxes of equal overlap the first by coordinates counts."""
+    """Returns score and overlap of each detection that counts. Ties in overlap go to the first box by coordinates."""
     counted = []
-    easy = sorted(box.box for box in boxes if not box.difficult)  # so that no order of the truth changes a figure
+    easy = sorted(box.box for box in boxes if not box.difficult)  # so that the order of the truth changes no figure
     for detection in detections:
         best = max(easy, key=lambda box: overlap(box, detection.box), default=None)
         if best is not None and overlap(best, detection.box) >= iou:
@@ -133,7 +136,7 @@ def _match_class(
 
 
 def score_boxes(images: Sequence[Mapping[str, Matches]], iou: float) -> BoxScores:
-    """All figures of matched images. For 80 images of 20 classes the 1,000 draws take a fraction of a second."""
+    """Computes all figures of matched images; the draws take a fraction of a second for 80 images of 20 classes."""
     drawn = draws(len(images))
     total = np.zeros((len(drawn), len(COUNTED)))
     classes, curves = [], []
@@ -176,7 +179,7 @@ def _figures(label: str, images: int, sums: Floats, curve: Floats) -> ClassScore
 
 
 def _average_precision(shown: Iterable[tuple[int, Matches]], drawn: Floats, objects: Floats) -> Floats:
-    """The average precision of one class in each draw, (draws,); nan in those without an object of it."""
+    """Returns the average precision of one class in each draw, (draws,); nan in draws without an object of it."""
     listed = [
         (score, overlap > 0, place)
         for place, one in shown
@@ -194,7 +197,7 @@ def _average_precision(shown: Iterable[tuple[int, Matches]], drawn: Floats, obje
 
 
 def _areas(times: Floats, hits: NDArray[np.bool_], ends: NDArray[np.intp]) -> Floats:
-    """Areas under the curves times the number of objects; `times[draw, i]` is how often detection i was drawn."""
+    """Returns the areas under the curves times the number of objects; `times[draw, i]` counts detection i in a draw."""
     right = np.cumsum(times * hits, axis=1)[:, ends]
     precision = np.nan_to_num(ratio(right, np.cumsum(times, axis=1)[:, ends]))
     best_from_here = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]

@@ -1,18 +1,19 @@
-"""Character and word error rates of OCR, without punishing a reader for another order or another cut into lines.
+"""Computes character and word error rates of OCR without penalising a different order or division of lines.
 
-Texts are compared in Unicode form NFC; a run of white space parts words and is itself no character. Two cases:
+Texts are compared in Unicode form NFC; a run of white space separates words and is not a character. There are two
+cases:
 
-- `page_errors`: the truth is complete. The words of truth and of what was found are two bags. Equal words are paired
-  off; the words left over are paired greedily, most alike first (edit distance over the longer length). Characters in
-  error: the edit distances of the pairs plus the lengths of the words without a partner. Words in error: the greater
-  of the two numbers of words left over. So one wrong letter costs one character and one word, a missed or an invented
-  word costs its letters and one word, and the rates of an empty reading are exactly 1.
-- `asserted_errors`: only some lines of the truth are known. Each is looked for anywhere in the reading: its characters
-  in error are the least edit distance to any stretch of it (Sellers, 1980), its words in error those that the reading
-  lacks. What else was found costs nothing.
+- `page_errors`: the truth is complete. The words of the truth and of the reading are two multisets. Equal words are
+  paired off; the remaining words are paired greedily, most alike first (edit distance over the longer length). The
+  characters in error are the edit distances of the pairs plus the lengths of the unpaired words. The words in error are
+  the greater of the two numbers of remaining words. So one wrong letter costs one character and one word, a missed or
+  an invented word costs its letters and one word, and the rates of an empty reading are exactly 1.
+- `asserted_errors`: only some lines of the truth are known. Each is searched for anywhere in the reading: its
+  characters in error are the least edit distance to any substring of the reading (Sellers, 1980), its words in error
+  those that the reading lacks. Other text in the reading costs nothing.
 
-`picture_errors` takes the one that the truth allows. Counts add up (`+`), so a rate of many pictures is one of sums,
-not a mean of rates.
+`picture_errors` chooses the case that the truth allows. Counts add up (`+`), so a rate over many pictures is a ratio of
+sums, not a mean of rates.
 """
 
 import unicodedata
@@ -32,9 +33,10 @@ from schemas.records.text_line import TextLine
 
 @dataclass(frozen=True, slots=True)
 class ErrorCounts:
-    """Characters and words of the truth, and how many of them are in error (more than all, where text was invented).
+    """Counts the characters and words of the truth, and how many of them are in error (invented text can make it more).
 
-    `places` are boxes of text of which the truth doesn't say what it is; those are found whose centre lies in a line.
+    `places` are boxes of text whose content the truth does not give; a place is found if its centre lies in a read
+    line.
     """
 
     characters: int = 0
@@ -56,18 +58,18 @@ class ErrorCounts:
 
     @property
     def cer(self) -> float:
-        """Character error rate, 0 and up; nan where the truth has no text."""
+        """Returns the character error rate, 0 or more; nan where the truth has no text."""
         return self.character_errors / self.characters if self.characters else float("nan")
 
     @property
     def wer(self) -> float:
-        """Word error rate, 0 and up; nan where the truth has no text."""
+        """Returns the word error rate, 0 or more; nan where the truth has no text."""
         return self.word_errors / self.words if self.words else float("nan")
 
 
 @dataclass(frozen=True, slots=True)
 class TextScore:
-    """The figures of one collection of pictures, or of all."""
+    """Holds the figures of one collection of pictures, or of all pictures."""
 
     source: str
     images: int
@@ -79,7 +81,7 @@ class TextScore:
 
 @dataclass(frozen=True, slots=True)
 class TextScores:
-    """The figures of an evaluation, collections in alphabetical order."""
+    """Holds the figures of an evaluation, with the collections in alphabetical order."""
 
     sources: list[TextScore]
     total: TextScore
@@ -99,7 +101,7 @@ def picture_errors(truth: TextTruth, lines: Iterable[TextLine]) -> ErrorCounts:
 
 
 def score_texts(pictures: Sequence[tuple[str, ErrorCounts]]) -> TextScores:
-    """All figures of pictures, each with the name of its collection."""
+    """Computes all figures of pictures, each given with the name of its collection."""
     drawn = draws(len(pictures))
     sources = sorted({source for source, _ in pictures})
     places = {name: [at for at, (source, _) in enumerate(pictures) if source == name] for name in sources}
@@ -122,9 +124,9 @@ def _figures(source: str, counts: Sequence[ErrorCounts], drawn: Floats, places: 
 def page_errors(
     truth: Iterable[str], found: Iterable[str], *, ignore_case: bool = False, spaces: bool = True
 ) -> ErrorCounts:
-    """Compares a reading with the complete text of a picture; lines in any order.
+    """Compares a reading with the complete text of a picture; the order of lines does not matter.
 
-    `spaces=False` is for truths that are written without them: there, a line counts as one word.
+    `spaces=False` is for truths that are written without spaces: each line then counts as one word.
     """
     true_words = Counter(_words(truth, ignore_case, spaces))
     found_words = Counter(_words(found, ignore_case, spaces))
@@ -139,7 +141,7 @@ def page_errors(
 
 
 def asserted_errors(truth: Iterable[str], found: Iterable[str], *, ignore_case: bool = False) -> ErrorCounts:
-    """Looks for each line of the truth in a reading that may hold more; nothing is counted for the rest."""
+    """Searches for each line of the truth in a reading that may contain more; the rest of the reading costs nothing."""
     reading = " ".join(_words(found, ignore_case, spaces=True))
     counts = ErrorCounts()
     for line in truth:
@@ -151,13 +153,13 @@ def asserted_errors(truth: Iterable[str], found: Iterable[str], *, ignore_case: 
 
 
 def outside(lines: Iterable[TextLine], ignored: Sequence[Box]) -> list[TextLine]:
-    """The lines whose centre lies in no ignored box (text marked illegible may be read or not, at no cost)."""
+    """Returns the lines whose centre lies in no ignored box: text marked illegible may be read or not, at no cost."""
 
     return [line for line in lines if not any(_holds(box, line.box) for box in ignored)]
 
 
 def _holds(outer: Box, inner: Box) -> bool:
-    """Whether the inner box's centre lies in the outer one."""
+    """Says whether the inner box's centre lies in the outer one."""
     x, y = (inner[0] + inner[2]) / 2, (inner[1] + inner[3]) / 2
     return outer[0] <= x <= outer[2] and outer[1] <= y <= outer[3]
 
@@ -172,7 +174,7 @@ def _words(lines: Iterable[str], ignore_case: bool, spaces: bool) -> list[str]:
 
 
 def _character_errors(missed: Sequence[str], extra: Sequence[str]) -> int:
-    """The cost of pairing two lists of words greedily, most alike first, plus the words that stay alone."""
+    """Returns the cost of pairing two lists of words greedily, most alike first, plus the lengths of unpaired words."""
     if not missed or not extra:
         return sum(map(len, missed)) + sum(map(len, extra))
     distances = cdist(missed, extra, scorer=Levenshtein.distance, dtype=np.int32)
@@ -189,8 +191,8 @@ def _character_errors(missed: Sequence[str], extra: Sequence[str]) -> int:
 
 
 def _distance_to_stretch(wanted: str, text: str) -> int:
-    """The least edit distance between `wanted` and any stretch of `text`, the empty one included."""
-    best = list(range(len(wanted) + 1))  # best[i]: of wanted[:i] to a stretch that ends here
+    """Returns the least edit distance (Sellers) from `wanted` to any substring of `text`, the empty one included."""
+    best = list(range(len(wanted) + 1))  # best[i]: the distance of wanted[:i] to a substring that ends here
     least = best[-1]
     for character in text:
         diagonal, best[0] = best[0], 0

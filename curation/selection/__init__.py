@@ -1,1 +1,1 @@
-"""Which rows of metadata are chosen."""
+"""This package chooses rows of metadata."""

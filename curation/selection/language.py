@@ -1,7 +1,7 @@
-"""The language of a caption, by py3langid: its model comes in its wheel, without pickle, and it draws no lots.
+"""Identifies the language of a caption with py3langid, which is deterministic and whose wheel contains its model.
 
-Of the other libraries one has no wheel, no release since 2021 and draws lots (langdetect), one is a wheel of 96 MB
-(lingua), and fastText's, by which DataComp went, fetch their model when they are first used.
+The model needs no pickle. Of the alternatives, langdetect has no wheel, no release since 2021 and draws random numbers;
+lingua's wheel has 96 MB; fastText, which DataComp used, downloads its model at first use.
 """
 
 import hashlib
@@ -13,26 +13,29 @@ from typing import Any
 from schemas.errors import UsageError
 from schemas.records.fingerprint import EngineFingerprint
 
-UNKNOWN = "und"  # of a text in which nothing speaks for any language: digits, a file's name, nothing at all
+UNKNOWN = "und"  # for a text that gives no evidence of any language: digits, a file's name, an empty text
 
 
 def language_of(text: str) -> str:
-    """ISO 639 code of the language that the text is most likely in; some 30,000 captions a second and core."""
+    """Returns the ISO 639 code of the text's most likely language, or `UNKNOWN`.
+
+    It takes about 1 s for 30,000 captions on one core.
+    """
     model, nothing = _identifier()
     language, confidence = model.classify(text)
     return UNKNOWN if confidence == nothing else str(language)
 
 
 def check_languages(codes: list[str]) -> None:
-    """Raises `UsageError` for a code that no text could get."""
+    """Raises `UsageError` for a code that `language_of` never returns."""
     known = {UNKNOWN, *_identifier()[0].labels}
     for code in codes:
         if code not in known:
-            raise UsageError(f"languages: {code!r} is none that py3langid knows: use ISO 639 codes, such as en, de, zh")
+            raise UsageError(f"languages: py3langid does not know {code!r}: use ISO 639 codes, such as en, de, zh")
 
 
 def fingerprint() -> EngineFingerprint:
-    """Version and model, of which another may find other languages."""
+    """Returns the fingerprint of py3langid's version and model; another version or model may find other languages."""
     import py3langid.langid as package
 
     weights = Path(package.MODEL_DIR, package.MODEL_FILE).read_bytes()
@@ -42,6 +45,6 @@ def fingerprint() -> EngineFingerprint:
 
 @cache
 def _identifier() -> tuple[Any, float]:
-    import py3langid.langid as package  # here, for its model takes 0.7 s and 100 MB
+    import py3langid.langid as package  # imported here because its model takes 0.7 s and 100 MB
 
     return package.LanguageIdentifier.from_model_file(package.MODEL_FILE), package.RAW_FLOOR

@@ -1,7 +1,7 @@
-"""The rules by which rows of DataComp's metadata are chosen, and the columns that each looks at.
+"""Defines the rules that choose rows of DataComp's metadata, and the columns that each rule reads.
 
 DataComp's own baselines are sets of such rules. "Basic filtering": languages [en], min_words 3, min_characters 6,
-min_side 200, max_aspect 3 (its language is fastText's). "CLIP score, top 30 %": top_fraction 0.3, by L/14.
+min_side 200, max_aspect 3 (with fastText for the language). "CLIP score, top 30 %": top_fraction 0.3, by L/14.
 """
 
 from typing import Literal
@@ -21,25 +21,25 @@ _BOUNDS = [(f"min_{what}", f"max_{what}") for what in ("width", "height", "chara
 
 
 class SelectionRules(Options):
-    """Which rows stay. None, or no language, switches a rule off, as all are: each leaves out what others want."""
+    """Says which rows are kept. None, or an empty list of languages, switches a rule off; by default all are off."""
 
-    min_clip_b32: float | None = Field(None, ge=-1, le=1, description="cosine of image and caption, by CLIP's B/32")
-    min_clip_l14: float | None = Field(None, ge=-1, le=1, description="the same by L/14, the better judge")
+    min_clip_b32: float | None = Field(None, ge=-1, le=1, description="cosine of image and caption by CLIP B/32")
+    min_clip_l14: float | None = Field(None, ge=-1, le=1, description="the same by CLIP L/14, which is more accurate")
     top_fraction: float | None = Field(
-        None, gt=0, le=1, description="of all rows of the input that have a score, those with the highest; ties stay"
+        None, gt=0, le=1, description="keep this share of the scored input rows, by highest score; ties are kept"
     )
-    top_by: Score = Field("clip_l14", description="that score; DataComp's best baseline goes by this one")
+    top_by: Score = Field("clip_l14", description="the score of top_fraction; DataComp's best baseline uses clip_l14")
     min_width: PositiveInt | None = Field(None, description="pixels of the image on the web, before any download")
-    max_width: PositiveInt | None = Field(None, description="pixels; huge images cost downloads and are made small")
+    max_width: PositiveInt | None = Field(None, description="pixels; huge images cost downloads and are shrunk")
     min_height: PositiveInt | None = None
     max_height: PositiveInt | None = None
     min_side: PositiveInt | None = Field(None, description="pixels of the shorter side")
-    max_aspect: float | None = Field(None, ge=1, description="longer over shorter side: banners, rulers, borders")
-    min_characters: NonNegativeInt | None = Field(None, description="code points of the caption; none is an empty one")
-    max_characters: NonNegativeInt | None = Field(None, description="beyond some thousand lie dumps of whole pages")
-    min_words: NonNegativeInt | None = Field(None, description="runs of what is no white space; one or two are a name")
+    max_aspect: float | None = Field(None, ge=1, description="longer over shorter side; drops banners and rulers")
+    min_characters: NonNegativeInt | None = Field(None, description="code points of the caption; 0 if it is missing")
+    max_characters: NonNegativeInt | None = Field(None, description="captions of several thousand are dumps of pages")
+    min_words: NonNegativeInt | None = Field(None, description="separated by white space; one or two are a name")
     max_words: NonNegativeInt | None = None
-    languages: list[str] = Field([], description="ISO 639 codes that the caption's may be, as py3langid finds it")
+    languages: list[str] = Field([], description="ISO 639 codes to keep, as py3langid identifies the caption")
 
     @field_validator("languages")
     @classmethod
@@ -51,16 +51,16 @@ class SelectionRules(Options):
         for least, most in _BOUNDS:
             low, high = getattr(self, least), getattr(self, most)
             if low is not None and high is not None and low > high:
-                raise ValueError(f"{least} is {low}, {most} only {high}")
+                raise ValueError(f"{least} is {low}, more than {most}, which is {high}")
         return self
 
     @property
     def top_column(self) -> str:
-        """The column that `top_fraction` goes by."""
+        """Returns the name of the column that `top_fraction` ranks by."""
         return SCORES[self.top_by]
 
     def columns(self) -> dict[str, Kind]:
-        """What the rules look at. Without a uid or an address a row is of no use, whatever the rules."""
+        """Returns the columns that the rules read, and always uid and URL: a row without either is useless."""
         found: dict[str, Kind] = {UID: "text", URL: "text"}
         if self.languages or self._has("min_characters", "max_characters", "min_words", "max_words"):
             found[TEXT] = "text"
@@ -78,7 +78,7 @@ class SelectionRules(Options):
 
 
 def holds(found: pa.DataType, kind: Kind) -> bool:
-    """Whether a column of this type can be looked at by rules on such values."""
+    """Says whether a column of this type can hold values of this kind."""
     if pa.types.is_dictionary(found):
         return kind == "text" and holds(found.value_type, kind)
     of_kind = {

@@ -1,6 +1,6 @@
-"""Which rows of metadata are left out, and by which rule: one polars expression, and what an expression can't tell.
+"""Decides which rows of metadata are left out, and by which rule: one polars expression, and checks outside of it.
 
-Imports polars, which counts its threads then: see `pipelines.select.run`.
+Importing this module imports polars, which then fixes its number of threads: see `pipelines.select.run`.
 """
 
 from typing import Any
@@ -33,17 +33,17 @@ ORDER = (
     Reason.OTHER_LANGUAGE,
     Reason.DUPLICATE_UID,
 )
-"""A row is left out by the first of these that holds: what costs most is asked last, and of fewest rows."""
+"""A row is left out by the first of these that applies. The costliest come last, so that they see the fewest rows."""
 
 CODES = {reason: number for number, reason in enumerate(ORDER)}
 STAYS = len(ORDER)
-"""A verdict on a row is a reason's place in the order, or this."""
+"""A row's verdict is the place of a reason in `ORDER`, or this number for a row that is kept."""
 
 HEX_UID = r"^[0-9a-fA-F]{32}$"
 
 
 def verdict(rules: SelectionRules, threshold: float | None) -> pl.Expr:
-    """The verdict of all rules but those on languages. `threshold` is the least score of `top_fraction`."""
+    """Returns the verdict of all rules except languages. `threshold` is the least score within `top_fraction`."""
     width, height = pl.col(WIDTH).cast(pl.Float64), pl.col(HEIGHT).cast(pl.Float64)
     shorter, longer = pl.min_horizontal(width, height), pl.max_horizontal(width, height)
     caption = pl.col(TEXT).fill_null("")
@@ -71,7 +71,7 @@ def verdict(rules: SelectionRules, threshold: float | None) -> pl.Expr:
 
 
 def uids_of(frame: pl.DataFrame) -> NDArray[Any]:
-    """The uids as subset files have them; all of them must be well-formed."""
+    """Returns the uids in the form of subset files; all of them must be well-formed."""
     found = np.empty(frame.height, UIDS)
     for half, name in enumerate(("f0", "f1")):
         digits = pl.col(UID).str.slice(16 * half, 16)
@@ -80,7 +80,10 @@ def uids_of(frame: pl.DataFrame) -> NDArray[Any]:
 
 
 def sound_text(column: pa.Array) -> tuple[pa.Array, NDArray[np.bool_] | None]:
-    """A column of strings, null where it holds what is no text; and where that is. Parquet's readers do not look."""
+    """Returns a column of strings with null for values that are not UTF-8, and a mask of these rows, if any.
+
+    Parquet readers do not check this.
+    """
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     try:
@@ -98,7 +101,7 @@ def _is_missing(number: pl.Expr) -> pl.Expr:
 
 
 def _below(score: str, least: float | None) -> pl.Expr | None:
-    """Compared as float32, which scores are: 0.3 keeps what is stored for 0.3."""
+    """Compares as float32, the type of the scores, so that a least score of 0.3 keeps a stored 0.3."""
     return None if least is None else pl.col(SCORES[score]).cast(pl.Float32) < pl.lit(least, pl.Float32)
 
 

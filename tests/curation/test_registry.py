@@ -100,7 +100,7 @@ def test_a_trusted_declaration_is_found_by_its_name_and_its_reference() -> None:
         (f"{MODULE}:call_me", "it must be of class Animal, not function"),
         (f"{MODULE}:Animal", "it must be of class Animal, not type"),
         (f"{MODULE}:CAT", "the animal cat ships with Shardloom: take another name"),
-        (f"{MODULE}:NAMELESS", "'a:b' is no name: use letters, digits, '.', '-' and '_'"),
+        (f"{MODULE}:NAMELESS", "'a:b' is not a valid name: use letters, digits, '.', '-' and '_'"),
         ("os:system", "it must be of class Animal, not builtin_function_or_method"),
     ],
 )

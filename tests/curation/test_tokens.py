@@ -46,7 +46,7 @@ def test_what_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "tokenizer.json").write_text("{}")
     for name, message in (
-        (str(tmp_path / "tokenizer.json"), r"tokenizer\.json is no tokenizer\.json of the tokenizers library: "),
+        (str(tmp_path / "tokenizer.json"), r"tokenizer\.json is not a tokenizer\.json of the tokenizers library: "),
         (str(tmp_path / "empty"), r"tokenizer: cannot read .*empty/tokenizer\.json: No such file or directory; pass a"),
         (str(tmp_path / "none.json"), r"tokenizer: cannot read .*none\.json: No such file"),
         ("someone/something", r"tokenizer: no file or folder someone/something; pass a .*, or allow_download to fetch"),

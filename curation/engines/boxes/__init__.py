@@ -1,1 +1,1 @@
-"""Engines that find things."""
+"""This package holds the engines that find things."""

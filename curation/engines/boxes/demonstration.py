@@ -1,4 +1,4 @@
-"""Which weights are for demonstration, and the few words that they know. Needs no torch: it checks recipes."""
+"""Recognises demonstration weights and the few words that they know. It checks recipes, so it needs no torch."""
 
 import json
 from pathlib import Path
@@ -10,10 +10,10 @@ from schemas.errors import UsageError
 
 
 def demonstration_words(settings: GroundingDinoSettings) -> frozenset[str] | None:
-    """The words that the settings' weights know if they are demonstration weights, else None. Loads no weights.
+    """Returns the words that the settings' weights know if they are demonstration weights, else None. Loads no weights.
 
-    Demonstration weights are those with a `demonstration.json` beside them, `{"words": [...]}`. Raises `UsageError` for
-    weights that are missing or unfit. Fetches nothing: what is on the hub, and not yet here, is real.
+    Demonstration weights have a `demonstration.json` beside them, `{"words": [...]}`. Raises `UsageError` for weights
+    that are missing or unfit. Fetches nothing: weights that are still on the hub count as real ones.
     """
     if settings.allow_download and settings.weights is not None and not Path(settings.weights).is_dir():
         return None
@@ -27,9 +27,9 @@ def demonstration_words(settings: GroundingDinoSettings) -> frozenset[str] | Non
 
 
 def check_demonstration(settings: GroundingDinoSettings, others: Others) -> list[str]:
-    """Returns a notice for demonstration weights, which know a few words and would box anything for all others.
+    """Returns a notice for demonstration weights, which know a few words and box arbitrary things for any other word.
 
-    Raises `UsageError` for a vocabulary with other words, or one that is not known, unless the settings allow them.
+    Raises `UsageError` for a vocabulary that has other words or is not known, unless the settings allow that.
     """
     words = demonstration_words(settings)
     if words is None:
@@ -46,4 +46,4 @@ def check_demonstration(settings: GroundingDinoSettings, others: Others) -> list
             f"{len(unknown)} others ({', '.join(unknown[:3])}, ...): pass --weights boxes=FOLDER with real ones, "
             "--vocabulary FILE with things that they know, or --allow-out-of-vocabulary"
         )
-    return [f"boxes: demonstration weights, which know {len(words)} drawn things; pass --weights boxes=FOLDER for real"]
+    return [f"boxes: demonstration weights, which know {len(words)} drawn things; pass --weights boxes=FOLDER for more"]

@@ -1,13 +1,13 @@
-"""Boxes by Grounding DINO as transformers has it, of its own or MM-Grounding-DINO's weights.
+"""Finds boxes with the Grounding DINO of transformers, for Grounding DINO's or MM-Grounding-DINO's weights.
 
-Images share a forward pass only where their sizes, as the network sees them, are equal. Padding them to one size, as
-the published processor does, alters boxes although the padding is masked: the backbone's windows and the group norms
-behind it see it (random weights, 96 x 128 padded to 128 x 128: boxes off by up to 0.97). Padding of prompts is masked
-throughout, and costs a rounding error of 1e-5 at most.
+Images share a forward pass only if they have equal sizes as the network's input. Padding them to one size, as the
+published processor does, changes boxes although the padding is masked, because the backbone's windows and the group
+norms behind it see it (random weights, 96 x 128 padded to 128 x 128: boxes differ by up to 0.97). Padding of prompts is
+masked throughout, and costs a rounding error of 1e-5 at most.
 
-The names of a prompt see each other through the image's features, so how names are split over prompts alters scores a
-little. The split is a function of the names, their order and `max_tokens` alone: each prompt's boxes are those that it
-gives on its own.
+The names of a prompt influence each other through the image's features, so the division of names into prompts changes
+scores slightly. The division depends only on the names, their order and `max_tokens`, and each prompt's boxes do not
+depend on other prompts.
 """
 
 import functools
@@ -44,7 +44,7 @@ _PIXELS_A_QUERY = 4096 / 85  # the four levels hold 1/64 + 1/256 + 1/1024 + 1/40
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One prompt for one image (its number in the batch). `size` is height and width as the network sees it."""
+    """Holds one prompt for one image (its number in the batch). `size` is height and width of the network's input."""
 
     size: tuple[int, int]
     image: int
@@ -52,13 +52,13 @@ class _Row:
 
 
 class GroundingDino:
-    """A `BoxEngine`."""
+    """Implements `BoxEngine` with transformers' model."""
 
     name = "grounding_dino"
-    packages: tuple[str, ...] = ("transformers", "torch", "pillow")  # whose versions tell one engine from another
+    packages: tuple[str, ...] = ("transformers", "torch", "pillow")  # their versions are part of the fingerprint
 
     def __init__(self, settings: GroundingDinoSettings | None = None) -> None:
-        """Loads the weights. Raises `UsageError` for weights that are missing or unfit, and an absent device."""
+        """Loads the weights. Raises `UsageError` for weights that are missing or unfit, and for a missing device."""
         import torch
 
         self.settings = settings or GroundingDinoSettings()
@@ -71,21 +71,22 @@ class GroundingDino:
         self._decode = detector.tokenizer.decode
         self._tokens = name_tokens(detector.tokenizer)
         self._max_tokens = min(self.settings.max_tokens, self._model.config.max_text_len)
-        self._max_name_tokens = self._model.config.text_config.max_position_embeddings - 1  # counted anew for each name
+        # Positions restart with each name.
+        self._max_name_tokens = self._model.config.text_config.max_position_embeddings - 1
         self.fingerprint = EngineFingerprint(
             name=self.name,
             version=", ".join(f"{name} {version(name).split('+')[0]}" for name in self.packages),
             weights_sha256=weights_sha256(folder),
-            # Where weights lie and whether they may be fetched or tried on all words is no part of what they find.
+            # The path of the weights, and what the user allows, do not change which boxes they find.
             settings=self.settings.model_dump(exclude={"weights", "allow_download", "allow_out_of_vocabulary"})
             | {"device": self.device, "precision": self.precision, "configuration": configuration_sha256(folder)},
         )
 
     def annotate(self, images: Sequence[RgbImage], names: Sequence[Sequence[str]]) -> list[list[Detection]]:
-        """Where each image shows the things of these names, the surest first, one list an image.
+        """Returns where each image shows the things with these names, highest score first, one list for each image.
 
-        Names of which the vocabulary knows nothing are not found; of those that are the same to it, the first is.
-        Raises `ValueError` for a name that no prompt can hold, `RuntimeError` for boxes that are not finite.
+        Names without a known token are not found; of names with the same tokens only the first is. Raises `ValueError`
+        for a name that no prompt can hold, and `RuntimeError` for boxes that are not finite.
         """
         rows = [
             _Row(self._size(image), number, prompt)
@@ -111,7 +112,7 @@ class GroundingDino:
     def _outputs(
         self, images: Sequence[RgbImage], rows: Sequence[_Row]
     ) -> Iterator[tuple[_Row, NDArray[np.float32], NDArray[np.float32]]]:
-        """Each row with its token probabilities (queries x tokens) and boxes (queries x 4: centre, width, height)."""
+        """Yields each row, token probabilities (queries x tokens) and boxes (queries x 4: centre, width, height)."""
         import torch
 
         with (
@@ -134,7 +135,7 @@ class GroundingDino:
             size={"height": size[0], "width": size[1]},
             do_resize=True,
             do_pad=False,
-            input_data_format="channels_last",  # else guessed, and wrongly for a picture three pixels high
+            input_data_format="channels_last",  # else guessed, wrongly for a picture three pixels high
             return_tensors="pt",
         )
         return prepared["pixel_values"][0]
@@ -159,7 +160,7 @@ class GroundingDino:
     def _detections(
         self, prompt: Prompt, probabilities: NDArray[np.float32], boxes: NDArray[np.float32]
     ) -> list[Detection]:
-        """One prompt's boxes above the thresholds, as parts of the image, less those that are no boxes."""
+        """Returns one prompt's boxes above the thresholds, in image shares, without degenerate and oversized ones."""
         best = probabilities[:, is_name_token(prompt)].max(axis=1)
         found = []
         for query in np.flatnonzero(best > self.settings.box_threshold):
@@ -174,10 +175,11 @@ class GroundingDino:
 
 
 def network_size(size: tuple[int, int], image_processor: Any, side_step: int, queries: int) -> tuple[int, int]:
-    """Height and width to which the network's image is resized, of those of a picture.
+    """Returns the height and width to which the network's input is resized, for the height and width of a picture.
 
-    By the rule of the weights' image processor, except for strips: one thinner than 1 : 40 or so would have fewer
-    places than the network has queries, and none at all beyond 1 : 2666. They are widened to what it takes.
+    It follows the rule of the weights' image processor, except for strips: one thinner than about 1 : 40 would have
+    fewer places than the network has queries, and none at all beyond 1 : 2666. Strips are widened until they have
+    enough places.
     """
     from transformers.image_transforms import get_size_with_aspect_ratio
 

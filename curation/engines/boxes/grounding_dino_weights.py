@@ -1,4 +1,4 @@
-"""A folder of Grounding-DINO weights: found, checked, loaded. Checking needs no torch."""
+"""Finds, checks and loads a folder of Grounding-DINO weights. Checking needs no torch."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ from curation.engines.boxes.prompts import SEPARATORS
 from curation.engines.weights import WeightsFormat, files_sha256
 
 SHIPPED = Path(__file__).parents[2] / "demo_detector" / "weights"
-"""The demonstration weights: a small detector of a few drawn things."""
+"""The folder of the demonstration weights: a small detector of a few drawn things."""
 
 _MODELS = {
     "grounding-dino": "GroundingDinoForObjectDetection",
@@ -27,7 +27,7 @@ GROUNDING_DINO = WeightsFormat(
 
 @dataclass(frozen=True)
 class Detector:
-    """What a folder holds. transformers' classes, which are not typed."""
+    """Holds what is loaded from a folder, as objects of transformers' classes, which are not typed."""
 
     model: Any
     tokenizer: Any
@@ -35,7 +35,7 @@ class Detector:
 
 
 def weights_folder(weights: str | None, allow_download: bool) -> Path:
-    """The folder that holds the weights, fetched from the hub if need be. Raises `UsageError`."""
+    """Returns the folder of the weights, and fetches it from the hub if needed. Raises `UsageError`."""
     if weights is not None:
         folder = GROUNDING_DINO.local_folder(weights, allow_download) or GROUNDING_DINO.fetch(weights)
     elif SHIPPED.is_dir():
@@ -49,18 +49,18 @@ def weights_folder(weights: str | None, allow_download: bool) -> Path:
 
 
 def configuration_sha256(folder: Path) -> str:
-    """Of the files that say how the weights are used: sizes of images, vocabulary."""
+    """Returns the SHA-256 of the files that say how the weights are used: image sizes, vocabulary."""
     return files_sha256(folder, sorted(_CONFIGURATION))
 
 
 def load_detector(folder: Path) -> Detector:
-    """Model (float32, on the CPU), tokenizer and image processor. Raises `UsageError` for a folder that is unfit."""
+    """Loads model (float32, on the CPU), tokenizer and image processor. Raises `UsageError` for an unfit folder."""
     import transformers
     from transformers.models.grounding_dino.image_processing_pil_grounding_dino import GroundingDinoImageProcessorPil
 
     architecture = getattr(transformers, _MODELS[GROUNDING_DINO.model_type(folder)])
     model = GROUNDING_DINO.load_model(folder, architecture)
-    # Not the class without "Pil", which asks for torchvision; `vocab_file=` would give 5 tokens in silence.
+    # The class without "Pil" needs torchvision; with `vocab_file=` the tokenizer would silently have 5 tokens.
     image_processor = GROUNDING_DINO.load(folder, GroundingDinoImageProcessorPil)
     tokenizer = GROUNDING_DINO.load(folder, transformers.BertTokenizer)
     size = image_processor.size
@@ -84,9 +84,9 @@ def _check_files(folder: Path) -> None:
 
 
 def check_tokenizer(folder: Path, tokenizer: Any, vocabulary: int) -> None:
-    """Raises `UsageError` when the tokenizer is none of a model with so many words, or parts names otherwise."""
+    """Raises `UsageError` if the tokenizer has more tokens than the model, or separates names with other tokens."""
     separators = tuple(tokenizer.convert_tokens_to_ids(["[CLS]", "[SEP]", ".", "?"]))
-    if separators != SEPARATORS:  # the model would take the names for one long phrase
+    if separators != SEPARATORS:  # the model would treat the names as one long phrase
         raise GROUNDING_DINO.unfit(
             f"{folder}: its tokenizer has [CLS] [SEP] . ? as {separators}, not {SEPARATORS}; pass another folder"
         )

@@ -1,6 +1,7 @@
-"""Grounding DINO's weights under the names that its authors' package has for them, from those of transformers.
+"""Renames Grounding DINO's weights from transformers' names to those of its authors' package.
 
-The same tensors, but for attention: transformers has a query, a key and a value where the package has one of all three.
+The tensors are the same, except for attention: where transformers has a query, a key and a value, the package has one
+tensor of all three.
 """
 
 import re
@@ -61,7 +62,7 @@ _PART = re.compile(r"(.*)\.(query|key|value)\.(weight|bias)$")
 
 
 def package_tensors(tensors: Mapping[str, Tensor], joined: Callable[[Sequence[Tensor]], Tensor]) -> dict[str, Tensor]:
-    """The tensors by the package's names; `joined` puts three into one along their first side."""
+    """Returns the tensors under the package's names; `joined` concatenates three tensors along the first dimension."""
     found: dict[str, Tensor] = {}
     parts: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
@@ -81,4 +82,4 @@ def package_tensors(tensors: Mapping[str, Tensor], joined: Callable[[Sequence[Te
 def _renamed(name: str) -> str:
     for pattern, to in _RENAMED:
         name = pattern.sub(to, name)
-    return re.sub(r"\{(\d+)\}", lambda stage: str(int(stage[1]) - 1), name)  # stages count from one, norms from none
+    return re.sub(r"\{(\d+)\}", lambda stage: str(int(stage[1]) - 1), name)  # stages count from 1, norms from 0

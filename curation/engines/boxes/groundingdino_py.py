@@ -1,11 +1,12 @@
-"""Boxes by Grounding DINO as its authors' package has it (groundingdino-py), beside `GroundingDino` of transformers.
+"""Finds boxes with Grounding DINO's original package (groundingdino-py), beside `GroundingDino` of transformers.
 
-The package needs an older transformers, and torchvision: it runs in an environment of its own
-(`pipelines/environments/groundingdino-py.txt`). Prompts, sizes of images, thresholds and suppression are those of
-`GroundingDino`, and so are the weights: a folder as transformers saves it (the published ones are there as that, and no
-pickle), whose tensors are given the package's names. Same weights, same boxes: see `tests/curation/engines`.
+The package needs an older transformers, and torchvision, so it runs in a separate environment
+(`pipelines/environments/groundingdino-py.txt`). Prompts, image sizes, thresholds and suppression are those of
+`GroundingDino`, and so are the weights: a folder as transformers saves it (the published weights exist in that form,
+without pickle), whose tensors are renamed for the package. The same weights give the same boxes: see
+`tests/curation/engines`.
 
-The package's custom CUDA kernel for deformable attention isn't in its wheel; it computes that in plain torch.
+The package's custom CUDA kernel for deformable attention is not in its wheel; the package computes it in plain torch.
 """
 
 # mypy: disable-error-code="import-not-found"
@@ -24,14 +25,14 @@ from curation.engines.declaration import EngineDeclaration, Others
 from curation.engines.kinds import BOXES
 from schemas.errors import UsageError
 
-WIDTH = 256  # written into the package's code
+WIDTH = 256  # hard-coded in the package
 
-# What transformers' file does not hold and the package makes itself.
+# The tensors that transformers' file lacks and the package makes itself.
 _MADE = ("relative_position_index", "position_ids", "bert.pooler.dense.weight", "bert.pooler.dense.bias")
 
 
 class GroundingDinoPySettings(GroundingDinoSettings):
-    """As `GroundingDinoSettings`, but `weights` are the user's to name."""
+    """Has the settings of `GroundingDinoSettings`, but the user must name `weights`."""
 
 
 def check_weights(settings: GroundingDinoPySettings) -> None:
@@ -49,7 +50,7 @@ def check(settings: GroundingDinoPySettings, _: Others) -> list[str]:
 
 
 class GroundingDinoPy(GroundingDino):
-    """A `BoxEngine`."""
+    """Implements `BoxEngine` with the authors' package."""
 
     name = "groundingdino-py"
     packages = ("groundingdino-py", "transformers", "torch", "torchvision", "pillow")
@@ -62,26 +63,26 @@ class GroundingDinoPy(GroundingDino):
         try:
             import groundingdino  # noqa: F401
         except ImportError as error:
-            raise GROUNDING_DINO.unfit(f"{error}; groundingdino-py needs an environment of its own") from None
+            raise GROUNDING_DINO.unfit(f"{error}; groundingdino-py needs a separate environment") from None
         return load_package_detector(folder)
 
 
 def load_package_detector(folder: Path) -> Detector:
-    """The package's model with the folder's weights (float32, on the CPU), its tokenizer and its image processor.
+    """Loads the package's model (float32, on the CPU), the tokenizer and the image processor from the folder.
 
-    Raises `UsageError` for a folder that is unfit.
+    Raises `UsageError` for an unfit folder.
     """
     import transformers
     from transformers.models.grounding_dino import GroundingDinoConfig
 
     if GROUNDING_DINO.model_type(folder) != "grounding-dino":
-        raise GROUNDING_DINO.unfit(f"{folder} holds a model that groundingdino-py has not; pass another folder")
+        raise GROUNDING_DINO.unfit(f"{folder} holds a model that groundingdino-py lacks; pass another folder")
     config = GROUNDING_DINO.load(folder, GroundingDinoConfig)
     if config.d_model != WIDTH:
         raise GROUNDING_DINO.unfit(
             f"groundingdino-py takes a d_model of {WIDTH} and {folder} has {config.d_model}; pass another folder"
         )
-    tokenizer = GROUNDING_DINO.load(folder, getattr(transformers, "BertTokenizerFast"))  # noqa: B009  gone in 5
+    tokenizer = GROUNDING_DINO.load(folder, getattr(transformers, "BertTokenizerFast"))  # noqa: B009  removed in 5
     check_tokenizer(folder, tokenizer, config.text_config.vocab_size)
     model = _built(config)
     _fill(model, folder)
@@ -89,7 +90,7 @@ def load_package_detector(folder: Path) -> Detector:
 
 
 def _built(config: Any) -> Any:
-    """The package's model, of the sizes that transformers' configuration has."""
+    """Makes the package's model, with the sizes in transformers' configuration."""
     from groundingdino.models.GroundingDINO.backbone.backbone import Joiner
     from groundingdino.models.GroundingDINO.backbone.position_encoding import build_position_encoding
     from groundingdino.models.GroundingDINO.backbone.swin_transformer import SwinTransformer
@@ -141,7 +142,7 @@ def _built(config: Any) -> Any:
         use_text_cross_attention=True,
         text_dropout=0.0,
         fusion_dropout=0.0,
-        fusion_droppath=0.1,  # a layer scale hangs on it; nothing is dropped in eval
+        fusion_droppath=0.1,  # a layer scale depends on it; nothing is dropped in eval
     )
     with _text_encoder(config.text_config):
         return GroundingDINO(
@@ -162,7 +163,7 @@ def _built(config: Any) -> Any:
 
 @contextlib.contextmanager
 def _text_encoder(config: Any) -> Iterator[None]:
-    """Gives the package an empty BERT; it would fetch one by its name, whose weights are then overwritten."""
+    """Gives the package an untrained BERT, whose weights are overwritten later; it would fetch one by its name."""
     from groundingdino.util import get_tokenlizer as source
     from transformers import BertModel
 
@@ -177,7 +178,7 @@ def _text_encoder(config: Any) -> Iterator[None]:
 
 
 def _fill(model: Any, folder: Path) -> None:
-    """Puts the folder's weights into the model; every tensor of either has its place."""
+    """Copies the folder's weights into the model. Raises `UsageError` for a tensor that either of them lacks."""
     import torch
     from safetensors.torch import load_file
 
@@ -189,16 +190,16 @@ def _fill(model: Any, folder: Path) -> None:
     filled = {id(state[name]) for name in tensors if name in state}  # one tensor may have several names
     absent = [name for name in missing if not name.endswith(_MADE) and id(state[name]) not in filled]
     if absent or unexpected:
-        what = f"lacks {absent[0]}" if absent else f"holds {unexpected[0]}, which the package has no place for"
+        what = f"lacks {absent[0]}" if absent else f"holds {unexpected[0]}, which the package does not have"
         raise GROUNDING_DINO.unfit(f"{folder} {what}; pass another folder")
 
 
 class _AsTransformers:
-    """The package's model as `GroundingDino` calls one."""
+    """Wraps the package's model in the interface that `GroundingDino` calls."""
 
     def __init__(self, model: Any, config: Any) -> None:
         self.model, self.config = model, config
-        model.tokenizer = self._tokens  # the prompt is tokens already
+        model.tokenizer = self._tokens  # the prompt is tokenised already
         self._ready: Any = None
 
     def to(self, device: str) -> "_AsTransformers":
@@ -227,7 +228,7 @@ class _AsTransformers:
 
 
 class _ImageProcessor:
-    """transformers' of this environment, with its sizes as attributes, as the newer one has them."""
+    """Wraps the older transformers' image processor, with its sizes as attributes like those of the newer one."""
 
     def __init__(self, folder: Path) -> None:
         from transformers.models.grounding_dino.image_processing_grounding_dino import GroundingDinoImageProcessor

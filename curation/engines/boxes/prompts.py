@@ -1,8 +1,8 @@
-"""Names to a detector's prompts ("cat. traffic light."), and a box's token probabilities back to a name.
+"""Packs names into a detector's prompts ("cat. traffic light."), and maps a box's token probabilities to a name.
 
-Grounding DINO tells phrases apart by the token ids of `SEPARATORS`, so a name must hold none of them; they are left out
-of it ("st. bernard" is looked for as "st bernard"). Where each name's tokens stand is kept with the prompt, so that no
-box is given its name by comparing strings.
+Grounding DINO separates phrases by the token ids of `SEPARATORS`, so a name must not contain them; they are removed
+from it ("st. bernard" is searched for as "st bernard"). The position of each name's tokens is kept with the prompt, so
+that boxes are never named by comparing strings.
 """
 
 import functools
@@ -18,12 +18,12 @@ CLS, SEP, DOT, QUESTION = SEPARATORS = (101, 102, 1012, 1029)
 
 Tokens = tuple[int, ...]
 
-_CACHED_NAMES = 100_000  # a tag vocabulary is far smaller; captions may bring any number of names
+_CACHED_NAMES = 100_000  # a tag vocabulary is far smaller, but captions may contain any number of names
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Token ids with [CLS] first and [SEP] last, and for each name the positions of its tokens, as start and stop."""
+    """Holds token ids, [CLS] first and [SEP] last, and for each name the start and stop of its tokens."""
 
     ids: Tokens
     names: tuple[str, ...]
@@ -32,7 +32,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Grounded:
-    """The name of a box: its score is the highest probability of its tokens.
+    """Holds the name of a box. Its score is the highest probability of the name's tokens.
 
     `phrase` holds the tokens, of this name or others, that are above the text threshold.
     """
@@ -43,13 +43,15 @@ class Grounded:
 
 
 def name_tokens(tokenizer: Any) -> Callable[[str], Tokens]:
-    """Gives a name's tokens, in lower case and without separators; none for a name of which the vocabulary knows
-    nothing. Takes any string, tokenises each once."""
+    """Returns a function from a name to its tokens, in lower case and without separators.
+
+    It returns no tokens for a name that is unknown to the vocabulary. It accepts any string, and tokenises each once.
+    """
     dropped = {*SEPARATORS, *tokenizer.all_special_ids} - {tokenizer.unk_token_id}
 
     @functools.lru_cache(_CACHED_NAMES)
     def tokens(name: str) -> Tokens:
-        text = name.lower().encode("utf-8", "replace").decode()  # lone surrogates are no text to a tokenizer
+        text = name.lower().encode("utf-8", "replace").decode()  # a tokenizer rejects lone surrogates
         ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         kept = tuple(token for token in ids if token not in dropped)
         return kept if any(token != tokenizer.unk_token_id for token in kept) else ()
@@ -58,10 +60,10 @@ def name_tokens(tokenizer: Any) -> Callable[[str], Tokens]:
 
 
 def pack(names: Iterable[str], tokens: Callable[[str], Tokens], max_tokens: int, max_name_tokens: int) -> list[Prompt]:
-    """As few prompts of at most `max_tokens` tokens as the names, in their order, fill one after another.
+    """Packs names by next-fit, in their order, into prompts of at most `max_tokens` tokens.
 
     Names without tokens are left out; of names with the same tokens the first is kept. Raises `ValueError` for a name
-    that no prompt can hold: it is never cut.
+    that no prompt can hold: names are never cut.
     """
     prompts: list[Prompt] = []
     ids: list[int] = [CLS]
@@ -91,7 +93,7 @@ def pack(names: Iterable[str], tokens: Callable[[str], Tokens], max_tokens: int,
 
 
 def is_name_token(prompt: Prompt) -> NDArray[np.bool_]:
-    """Whether each of the prompt's tokens belongs to a name: a box whose best token is a separator is of no thing."""
+    """Says which of the prompt's tokens belong to names: a box whose best token is a separator shows nothing."""
     mask = np.zeros(len(prompt.ids), np.bool_)
     for start, stop in prompt.spans:
         mask[start:stop] = True
@@ -99,7 +101,7 @@ def is_name_token(prompt: Prompt) -> NDArray[np.bool_]:
 
 
 def ground(prompt: Prompt, probabilities: NDArray[np.float32], text_threshold: float) -> Grounded | None:
-    """The name of a box whose tokens have these probabilities (one for each of the prompt's tokens).
+    """Returns the name of a box, given the probability of each of the prompt's tokens, or None if it has none.
 
     It is the name with the highest mean probability among those with a token above the threshold, the first of equals.
     """

@@ -1,4 +1,4 @@
-"""Which of a detector's boxes stay: shape, size, and one box for each thing of a label."""
+"""Selects which of a detector's boxes stay: by shape, by size, and one box for each thing of a label."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -10,18 +10,20 @@ from schemas.records.box import Box, Detection
 
 
 def in_order(found: Iterable[Detection]) -> list[Detection]:
-    """The surest first; equals by label, then box, so that the order never depends on that of the input."""
+    """Sorts by falling score, equals by label, then box, so that the order of the input does not matter."""
     return sorted(found, key=lambda one: (-one.score, one.label, one.box, one.phrase))
 
 
 def well_formed(found: Iterable[Detection], min_side: float, max_area: float) -> list[Detection]:
-    """Those with an area, no side below `min_side` and an area of at most `max_area` (parts of the image)."""
+    """Returns the boxes with an area above 0 and at most `max_area`, and no side below `min_side` (image shares)."""
     return [one for one in found if _is_well_formed(one.box, min_side, max_area)]
 
 
 def suppressed(found: Iterable[Detection], max_overlap: float) -> list[Detection]:
-    """Non-maximum suppression within each label: of two boxes whose overlap (intersection over union) is above
-    `max_overlap` only the surer stays. In order."""
+    """Applies non-maximum suppression within each label, and sorts the rest as `in_order` does.
+
+    Of two boxes whose intersection over union is above `max_overlap`, only the one with the higher score stays.
+    """
     by_label: dict[str, list[Detection]] = defaultdict(list)
     for one in in_order(found):
         by_label[one.label].append(one)
@@ -29,7 +31,7 @@ def suppressed(found: Iterable[Detection], max_overlap: float) -> list[Detection
 
 
 def overlaps(box: Box, others: Sequence[Box]) -> NDArray[np.float64]:
-    """Intersection over union of a box with each of the others."""
+    """Returns the intersection over union of a box with each of the others, 0 to 1."""
     x1, y1, x2, y2 = np.array(others, np.float64).reshape(-1, 4).T
     width = np.minimum(x2, box[2]) - np.maximum(x1, box[0])
     height = np.minimum(y2, box[3]) - np.maximum(y1, box[1])

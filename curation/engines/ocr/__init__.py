@@ -1,1 +1,1 @@
-"""Engines that read text."""
+"""This package holds the engines that read text."""

@@ -1,10 +1,11 @@
-"""OCR by PaddleOCR 3: on ONNX Runtime where the weights are ONNX files, else by paddlepaddle, which is for GPUs.
+"""Reads text with PaddleOCR 3: on ONNX Runtime if the weights are ONNX files, else on paddlepaddle, which is for GPUs.
 
-It runs in an environment of its own (`pipelines/environments/paddleocr.txt`), for it pins what ours has newer: its
-library is imported only where an engine is made, so that settings and weights can be checked anywhere.
+It runs in a separate environment (`pipelines/environments/paddleocr.txt`), because it pins older versions of packages
+than Shardloom uses. Its library is imported only where an engine is made, so that settings and weights can be checked
+anywhere.
 
-Pictures are sized as `RapidOcr` sizes them, and given one at a time: the lines of a picture are the same whatever else
-is in its batch. The classifiers of orientation are off, for they turn upright text over.
+Pictures are sized as `RapidOcr` sizes them, and passed one at a time, so that the lines of a picture do not depend on
+its batch. The orientation classifiers are off, because they turn upright text upside down.
 """
 
 import contextlib
@@ -39,7 +40,7 @@ _LAYOUTS = (
     ("inference.pdmodel", "inference.pdiparams"),
 )
 
-# What RapidOCR runs its weights with; PaddleOCR's own come with an inference.yml that says it.
+# The thresholds that RapidOCR uses with its weights. PaddleOCR's own weights have them in their inference.yml.
 _AS_RAPIDOCR = {"text_det_thresh": 0.3, "text_det_box_thresh": 0.5, "text_det_unclip_ratio": 1.6}
 _DETECTOR = {
     "Global": {"model_name": "PP-OCRv6_small_det"},
@@ -66,35 +67,35 @@ _RECOGNISER = {
 
 
 class PaddleOcrSettings(BaseModel):
-    """How `PaddleOcr` reads. The reasons for sizes and floors are `RapidOcrSettings`'."""
+    """Says how `PaddleOcr` reads. `RapidOcrSettings` gives the reasons for its sizes and floors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    # Folder, see `NEEDED`. PaddleOCR would fetch some by itself; which, and from where, is not for a run to decide.
+    # A folder with the files in `NEEDED`. PaddleOCR could fetch weights itself, but a run must not choose them.
     weights: Path | None = None
     detect_side: int = Field(default=960, ge=32, le=4000)  # PaddleOCR's own limit
     max_enlargement: float = Field(default=3.0, ge=1)
     max_side: int = Field(default=2000, ge=32, lt=2**15)
     min_confidence: float = Field(default=0.5, ge=0, le=1)
-    # Lines of one picture that the recogniser takes at once, padded to the widest: 1 gives the same as lines alone. A
-    # GPU wants 16 or more. They are never lines of two pictures.
+    # Lines of one picture in one pass of the recogniser, padded to the widest. With 1, a line's result does not depend
+    # on other lines. A GPU needs 16 or more. Lines of two pictures never share a pass.
     lines_per_pass: int = Field(default=1, ge=1)
-    # auto: a GPU where paddlepaddle has one, else the CPU. ONNX Runtime is the CPU's here.
+    # auto: a GPU where paddlepaddle has one, else the CPU. ONNX Runtime uses only the CPU here.
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: int = Field(default=1, ge=1)  # of a CPU; more workers gain more
+    threads: int = Field(default=1, ge=1)  # on a CPU; more workers gain more than more threads
 
 
 @dataclass(frozen=True)
 class PaddleWeights:
-    """A folder of weights: the files that are read, in the order in which they are."""
+    """Lists the files of a folder of weights, in the order in which they are read."""
 
     files: tuple[Path, ...]
     is_onnx: bool
-    is_rapidocr: bool  # its files alone, without PaddleOCR's inference.yml
+    is_rapidocr: bool  # RapidOCR's files, without PaddleOCR's inference.yml
 
 
 def find_weights(folder: Path | None) -> PaddleWeights:
-    """What the folder holds. Raises `UsageError` for one that lacks something. Needs no PaddleOCR."""
+    """Finds the weights in a folder. Raises `UsageError` if something is missing. Does not need PaddleOCR."""
     if folder is None:
         raise UsageError(f"paddleocr: no weights; pass --weights ocr=FOLDER with {NEEDED}")
     if not folder.is_dir():
@@ -112,7 +113,7 @@ def find_weights(folder: Path | None) -> PaddleWeights:
 
 
 def environment(settings: PaddleOcrSettings) -> str:
-    """Returns the environment that has what these weights run on; of those that are missing, `check` tells."""
+    """Returns the name of the environment that these weights run in. `check` reports missing weights."""
     try:
         is_onnx = find_weights(settings.weights).is_onnx
     except UsageError:
@@ -127,33 +128,34 @@ def check(settings: PaddleOcrSettings, _: Others) -> list[str]:
 
 
 def private_cache(root: Path) -> Path:
-    """Makes the folder below `root` that PaddleOCR keeps files in, or takes the one of the last run.
+    """Makes the folder below `root` in which PaddleOCR keeps files, or returns the one of an earlier run.
 
-    Raises `UsageError` for one that another user has made there, or may write to: its name can be foreseen.
+    Its name is predictable, so another user may have made it: raises `UsageError` if another user owns it or may write
+    to it.
     """
     folder = root / f"paddlex-{os.getuid()}"
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
-        raise UsageError(f"paddleocr: {folder} is not this user's alone; set PADDLE_PDX_CACHE_HOME to a folder that is")
+        raise UsageError(f"paddleocr: {folder} is not private to you; set PADDLE_PDX_CACHE_HOME to a private folder")
     return folder
 
 
 class PaddleOcr:
-    """An `OcrEngine`. The same image gives the same lines and floats, whatever else is in its batch."""
+    """Implements `OcrEngine`. The same image gives the same lines and floats, whatever else is in its batch."""
 
     def __init__(self, settings: PaddleOcrSettings | None = None) -> None:
-        """Loads the weights, from disk only. Raises `UsageError` for what is missing."""
+        """Loads the weights, from disk only. Raises `UsageError` for missing weights or packages."""
         self.settings = settings or PaddleOcrSettings()
         weights = find_weights(self.settings.weights)
-        # It keeps files in the home folder else, which a container's user may not have.
+        # By default it keeps files in the home folder, which a container's user may lack.
         os.environ.setdefault("PADDLE_PDX_CACHE_HOME", str(private_cache(Path(tempfile.gettempdir()))))
         try:
             import cv2
             from paddleocr import PaddleOCR  # type: ignore[import-not-found]
         except ImportError as error:
-            raise UsageError(f"paddleocr: {error}; it needs an environment of its own: shardloom engines") from None
+            raise UsageError(f"paddleocr: {error}; it needs a separate environment: see shardloom engines") from None
         cv2.setNumThreads(self.settings.threads)
         self.device = self._device(weights)
         with _layout(weights, self.settings.weights) as folder:
@@ -166,7 +168,7 @@ class PaddleOcr:
         )
 
     def annotate(self, images: Sequence[RgbImage]) -> list[list[TextLine]]:
-        """The lines of each image in reading order, one list an image, empty where there is no text."""
+        """Returns the lines of each image in reading order, one list for each image, empty where there is no text."""
         return [self._lines(image) for image in images]
 
     def _lines(self, image: RgbImage) -> list[TextLine]:
@@ -222,7 +224,7 @@ class PaddleOcr:
 
 @contextlib.contextmanager
 def _layout(weights: PaddleWeights, folder: Path | None) -> Iterator[Path]:
-    """A folder as PaddleOCR reads it: the user's own, or one made for RapidOCR's files, gone after the loading."""
+    """Yields a folder as PaddleOCR reads it: the user's own, or a temporary one made from RapidOCR's files."""
     if not weights.is_rapidocr:
         assert folder is not None
         yield folder
@@ -243,19 +245,19 @@ def _layout(weights: PaddleWeights, folder: Path | None) -> Iterator[Path]:
 
 
 def _with_characters(recogniser: Path) -> dict[str, Any]:
-    """The recogniser's configuration, with the characters that RapidOCR keeps in the file's metadata."""
+    """Returns the recogniser's configuration, with the characters that RapidOCR keeps in the file's metadata."""
     import onnxruntime
 
     model = onnxruntime.InferenceSession(str(recogniser), providers=["CPUExecutionProvider"]).get_modelmeta()
     characters = model.custom_metadata_map.get("character")
     if characters is None:
-        raise UsageError(f"paddleocr: {recogniser} holds no characters; take one converted for rapidocr")
+        raise UsageError(f"paddleocr: {recogniser} holds no characters; pass one converted for rapidocr")
     decode: dict[str, Any] = {"name": "CTCLabelDecode", "character_dict": characters.splitlines()}
     return _RECOGNISER | {"PostProcess": decode}
 
 
 def _model_name(model: Path) -> str:
-    """What the model's configuration calls it; PaddleOCR takes no folder without the right name."""
+    """Returns the model's name in its configuration; PaddleOCR accepts no folder without the right name."""
     text = (model / "inference.yml").read_text("utf-8", "replace")
     name = re.search(
         r"^\s*model_name:\s*['\"]?([\w.-]+)", text, re.MULTILINE
@@ -271,7 +273,7 @@ def _versions(weights: PaddleWeights) -> str:
 
 
 def _paddle() -> list[str]:
-    """The distribution that brought paddlepaddle."""
+    """Returns the name of the installed distribution of paddlepaddle."""
     for name in ("paddlepaddle-gpu", "paddlepaddle"):
         with contextlib.suppress(PackageNotFoundError):
             version(name)

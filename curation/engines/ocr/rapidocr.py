@@ -1,4 +1,4 @@
-"""RapidOCR as an engine: PP-OCR's networks on ONNX Runtime, with weights that come in rapidocr's wheel."""
+"""Declares RapidOCR as an engine: PP-OCR's networks on ONNX Runtime, with weights that ship in rapidocr's wheel."""
 
 from curation.engines.declaration import EngineDeclaration
 from curation.engines.kinds import OCR, OcrEngine

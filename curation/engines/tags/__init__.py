@@ -1,1 +1,1 @@
-"""Engines that name things."""
+"""This package holds the engines that name things."""

@@ -1,4 +1,4 @@
-"""The caption tagger as an engine: it finds a vocabulary's entries in the alt text and looks at no pixel."""
+"""Declares the caption tagger as an engine: it finds a vocabulary's entries in the alt text and reads no pixels."""
 
 from collections.abc import Sequence
 
@@ -9,12 +9,12 @@ from curation.engines.tags.vocabulary import read_vocabulary
 
 
 def find_names(settings: CaptionTagSettings) -> Sequence[str]:
-    """Returns the names of the vocabulary. Raises `UsageError` for one that can't be used."""
+    """Returns the names in the vocabulary. Raises `UsageError` if it cannot be used."""
     return read_vocabulary(settings.vocabulary).names
 
 
 def make(settings: CaptionTagSettings) -> TagEngine:
-    """Reads the vocabulary. Raises `UsageError` for one that can't be used."""
+    """Makes the tagger and reads its vocabulary. Raises `UsageError` if it cannot be used."""
     from curation.engines.tags.runtime.caption import CaptionTags
 
     return CaptionTags(settings)

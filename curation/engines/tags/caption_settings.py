@@ -1,11 +1,11 @@
-"""Settings of the caption tagger, which its declaration and its matcher share."""
+"""Defines the settings of the caption tagger, which its declaration and its matcher share."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class CaptionTagSettings(BaseModel):
-    """What `CaptionTags` looks for."""
+    """Says what `CaptionTags` looks for."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    vocabulary: str | None = None  # path of a file, as `read_vocabulary` takes it; None for the one that ships here
+    vocabulary: str | None = None  # path of a file, see `read_vocabulary`; None for the one that ships

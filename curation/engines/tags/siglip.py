@@ -1,10 +1,10 @@
-"""Tags by the picture itself: how well a SigLIP model finds each entry of a vocabulary to describe it.
+"""Tags a picture with SigLIP, by how well each entry of a vocabulary describes it.
 
-SigLIP scores each pair of picture and text by itself (a sigmoid), so a tag's score doesn't depend on what else is in
-the vocabulary. The texts' embeddings are worked out once a run, by `prepare`, and shared by all workers, which drop the
-text half of the model. There are no weights here: what a tag's score is worth depends on those that the user passes.
+SigLIP scores each pair of picture and text independently (a sigmoid), so a tag's score does not depend on the rest of
+the vocabulary. `prepare` computes the texts' embeddings once for each run; all workers share them and drop the text
+half of the model. No weights ship: the quality of the scores depends on the user's weights.
 
-torch and transformers, which take seconds to import, come in only where weights are loaded.
+torch and transformers, which take seconds to import, are imported only where weights are loaded.
 """
 
 import json
@@ -30,17 +30,17 @@ from schemas.records.fingerprint import EngineFingerprint
 from schemas.records.tag import Tag
 
 _TEXTS_PER_PASS = 64
-_NOT_OF_SETTINGS = {"weights", "allow_download", "vocabulary"}  # where things lie is no part of what they are
+_NOT_OF_SETTINGS = {"weights", "allow_download", "vocabulary"}  # the paths of files do not identify them
 
 
 class SiglipTags:
-    """A `TagEngine`: the caption's mentions in their order, then what the picture shows, surest first."""
+    """Implements `TagEngine`: the caption's mentions come first, in their order, then the picture's tags by score."""
 
     @staticmethod
     def prepare(settings: SiglipTagSettings) -> NDArray[np.float32]:
-        """The embeddings of the vocabulary's prompts, names x width, each of length 1. Raises as the constructor.
+        """Returns the embeddings of the vocabulary's prompts, names x width, of length 1. Raises as the constructor.
 
-        On one thread of a CPU, a base model takes 0.13 s a prompt: seven minutes for the vocabulary that ships.
+        On one thread of a CPU, a base model takes 0.13 s for each prompt: seven minutes for the vocabulary that ships.
         """
         folder = weights_folder(settings)
         device, _ = SIGLIP.resolved(settings.device, settings.precision)
@@ -48,9 +48,9 @@ class SiglipTags:
         return _text_embeddings(load_model(folder, settings.threads, device), folder, settings.prompt, names)
 
     def __init__(self, settings: SiglipTagSettings | None = None, prepared: NDArray[np.float32] | None = None) -> None:
-        """Loads the weights; without `prepared`, what `prepare` gave for these settings, embeds the vocabulary.
+        """Loads the weights, and embeds the vocabulary unless `prepared` holds the result of `prepare` for them.
 
-        Raises `UsageError` for weights or a vocabulary that are missing or unfit, and an absent device.
+        Raises `UsageError` for weights or a vocabulary that are missing or unfit, and for a missing device.
         """
         import torch
         from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
@@ -65,23 +65,23 @@ class SiglipTags:
             self._captions = make_caption_tags(CaptionTagSettings(vocabulary=self.settings.vocabulary))
         self.fingerprint = self._fingerprint(folder)
         self._model = load_model(folder, self.settings.threads, self.device)
-        # Not the class without "Pil", which asks for torchvision.
+        # The class without "Pil" needs torchvision.
         self._image_processor = SIGLIP.load(folder, SiglipImageProcessorPil)
         if prepared is None:
             prepared = _text_embeddings(self._model, folder, self.settings.prompt, self.vocabulary.names)
         if prepared.shape != (len(self.vocabulary.names), self._model.config.text_config.projection_size):
             raise ValueError(f"prepared is {prepared.shape}, not of these weights and this vocabulary")
         self._texts = torch.tensor(prepared, device=self.device)
-        del self._model.text_model  # half of the model, and done
+        del self._model.text_model  # half of the model, and no longer needed
 
     def annotate(self, images: Sequence[RgbImage], captions: Sequence[str]) -> list[list[Tag]]:
-        """The tags of each image and its alt text. Raises `RuntimeError` for scores that are not finite."""
+        """Returns the tags of each image and its alt text. Raises `RuntimeError` for scores that are not finite."""
         mentions = self._captions.annotate(images, captions) if self._captions else [[] for _ in images]
         seen = [self._above_floor(scores) for scores in self.scores(images)]
         return [of_caption + of_image for of_caption, of_image in zip(mentions, seen, strict=True)]
 
     def scores(self, images: Sequence[RgbImage]) -> NDArray[np.float32]:
-        """How well each entry describes each image, 0 to 1, images x names."""
+        """Returns how well each entry describes each image, 0 to 1, images x names."""
         step = self.images_per_pass
         passes = [self._scores(images[start : start + step]) for start in range(0, len(images), step)]
         return np.concatenate(passes or [np.empty((0, len(self._texts)), np.float32)])
@@ -91,7 +91,7 @@ class SiglipTags:
 
         pixels = self._image_processor(
             images=list(images),
-            input_data_format="channels_last",  # else guessed, and wrongly for a picture three pixels high
+            input_data_format="channels_last",  # else guessed, wrongly for a picture three pixels high
             return_tensors="pt",
         )["pixel_values"]
         with (
@@ -129,14 +129,14 @@ class SiglipTags:
 
 
 def _text_embeddings(model: Any, folder: Path, prompt: str, names: Sequence[str]) -> NDArray[np.float32]:
-    """In fp32, names x width, each of length 1."""
+    """Returns the embeddings of the prompts in fp32, names x width, each of length 1."""
     import torch
     from transformers import PreTrainedTokenizerFast
 
-    tokenizer = SIGLIP.load(folder, PreTrainedTokenizerFast)  # SigLIP's own class asks for sentencepiece
+    tokenizer = SIGLIP.load(folder, PreTrainedTokenizerFast)  # SigLIP's own class needs sentencepiece
     config = model.config.text_config
     if len(tokenizer) > config.vocab_size or tokenizer.pad_token is None:
-        raise SIGLIP.unfit(f"the tokenizer in {folder} is not the model's or can't pad; pass another folder")
+        raise SIGLIP.unfit(f"the tokenizer in {folder} does not fit the model or cannot pad; pass another folder")
     texts = [_canonical(prompt.replace("{}", name), folder) for name in names]
     ids = tokenizer(texts, padding="max_length", max_length=config.max_position_embeddings).input_ids
     longest = max(range(len(names)), key=lambda n: len(ids[n]))
@@ -147,7 +147,7 @@ def _text_embeddings(model: Any, folder: Path, prompt: str, names: Sequence[str]
         )
     with torch.inference_mode():
         passes = [
-            # No attention mask: the model was trained without, and reads the padding too.
+            # No attention mask: the model was trained without one, and reads the padding too.
             model.get_text_features(input_ids=torch.tensor(ids[start : start + _TEXTS_PER_PASS]).to(model.device))
             for start in range(0, len(ids), _TEXTS_PER_PASS)
         ]
@@ -155,9 +155,9 @@ def _text_embeddings(model: Any, folder: Path, prompt: str, names: Sequence[str]
 
 
 def _canonical(text: str, folder: Path) -> str:
-    """The text as SigLIP's tokenizer makes it (lower case, no punctuation), and SigLIP 2's (lower case).
+    """Normalises a text as SigLIP's tokenizer does (lower case, no punctuation) or SigLIP 2's (lower case).
 
-    A tokenizer.json need not do it, and a second time does no harm.
+    A tokenizer.json need not do it, and doing it twice does no harm.
     """
     config = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
     text = text.lower()
@@ -167,12 +167,12 @@ def _canonical(text: str, folder: Path) -> str:
 
 
 def _of_length_1(features: Any) -> Any:
-    """In fp32, whatever the model computes in."""
+    """Scales features to length 1, in fp32 whatever the model computes in."""
     return features.float() / features.float().norm(dim=-1, keepdim=True)
 
 
 def find_names(settings: SiglipTagSettings) -> Sequence[str]:
-    """Returns the names of the vocabulary. Raises `UsageError` for one that can't be used."""
+    """Returns the names in the vocabulary. Raises `UsageError` if it cannot be used."""
     return read_vocabulary(settings.vocabulary).names
 
 

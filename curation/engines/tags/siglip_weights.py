@@ -1,6 +1,6 @@
-"""A folder of SigLIP weights: found, checked, loaded. None ship.
+"""Finds, checks and loads a folder of SigLIP weights. No weights ship.
 
-Checking needs no torch, so that a recipe is known to be wrong before any work is started.
+Checking needs no torch, so that an invalid recipe is reported before any work starts.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from curation.engines.tags.siglip_settings import SiglipTagSettings
 
 _CONFIGURATION = ("config.json", "tokenizer.json", "tokenizer_config.json")
-_IMAGES = ("preprocessor_config.json", "processor_config.json")  # the image processor's: either
+_IMAGES = ("preprocessor_config.json", "processor_config.json")  # of the image processor; one of them is enough
 
 SIGLIP = WeightsFormat(
     engine="siglip",
@@ -22,26 +22,26 @@ SIGLIP = WeightsFormat(
 
 
 def check_weights(settings: "SiglipTagSettings") -> None:
-    """Raises `UsageError` for weights that are missing or unfit. Loads and fetches nothing, and so trusts the hub."""
+    """Raises `UsageError` for weights that are missing or unfit. Loads and fetches nothing, so it trusts the hub."""
     folder = _local_folder(settings)
     if folder is not None:
         _check_files(folder)
 
 
 def weights_folder(settings: "SiglipTagSettings") -> Path:
-    """The folder that holds the weights, fetched from the hub if need be. Raises `UsageError`."""
+    """Returns the folder of the weights, and fetches it from the hub if needed. Raises `UsageError`."""
     folder = _local_folder(settings) or SIGLIP.fetch(str(settings.weights))
     _check_files(folder)
     return folder
 
 
 def configuration_sha256(folder: Path) -> str:
-    """Of the files that say how the weights are used: sizes of images, vocabulary."""
+    """Returns the SHA-256 of the files that say how the weights are used: image sizes, vocabulary."""
     return files_sha256(folder, (*_CONFIGURATION, *_IMAGES))
 
 
 def load_model(folder: Path, threads: int, device: str) -> Any:
-    """The model in float32, on this device and, if that is the CPU, so many threads of it. Raises `UsageError`."""
+    """Returns the model in float32 on this device, and sets the number of CPU threads. Raises `UsageError`."""
     import torch
     from transformers import SiglipModel
 
@@ -64,5 +64,5 @@ def _check_files(folder: Path) -> None:
     if absent:
         raise SIGLIP.unfit(f"{folder} holds no {' and no '.join(absent)}; pass weights=FOLDER with {SIGLIP.needed}")
     model_type = SIGLIP.model_type(folder)
-    if model_type != "siglip":  # of SigLIP 2, all but the models of flexible resolution call themselves that
+    if model_type != "siglip":  # SigLIP 2 has this type too, except its models of flexible resolution
         raise SIGLIP.unfit(f"{folder} holds a model of type {model_type!r}; pass one of type 'siglip'")

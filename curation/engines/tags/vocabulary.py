@@ -1,7 +1,7 @@
-"""Tag vocabularies, the words that they and captions are made of, and the file that holds one.
+"""Reads tag vocabularies, and splits vocabularies and captions into words.
 
-A vocabulary is a text file in UTF-8: one tag a line, empty lines and lines that begin with `#` left out. The one that
-ships here, `vocabulary.txt`, was written for this project.
+A vocabulary is a text file in UTF-8 with one tag on each line; empty lines and lines that begin with `#` are ignored.
+The one that ships, `vocabulary.txt`, was written for this project.
 """
 
 import hashlib
@@ -16,15 +16,16 @@ from schemas.storage.folder import split
 
 SHIPPED = Path(__file__).with_name("vocabulary.txt")
 
-_MAX_CHARACTERS = 100  # longer lines are prose or another kind of file; SigLIP reads 64 tokens, prompt and all
+_MAX_CHARACTERS = 100  # longer lines are prose or another kind of file; SigLIP reads 64 tokens, prompt included
 
-# What a word of a vocabulary may be joined to the next with, apart from spaces: "t-shirt", "red_car_2", "dog's".
+# Characters other than spaces that may join two words of a tag: "t-shirt", "red_car_2", "dog's".
 _JOINERS = "-_'’\u2010\u2011"  # hyphens, not dashes
-# Ideographs and kana are written without spaces: each is a word of its own.
+# Ideographs and kana are written without spaces, so each counts as one word.
 _ALONE = "\u3005-\u3007\u3021-\u3029\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
 _ALONE += "\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9d"
 _ALONE_FAR = "\U0001aff0-\U0001b16f\U00020000-\U0003ffff"
-# They belong to the letter before them: soft hyphens, joiners of Persian and Indic words, voicing of narrow kana.
+# Characters that belong to the letter before them: soft hyphens, joiners of Persian and Indic words, voicing of narrow
+# kana.
 _MARKS = "\xad\u200c\u200d\uff9e\uff9f"
 _SILENT = dict.fromkeys(map(ord, "\xad\u200c\u200d"))
 
@@ -35,14 +36,14 @@ _ASCII_WORD = re.compile(rf"[A-Za-z0-9]+|(?!(?<=[A-Za-z0-9])[{_JOINERS}](?=[A-Za
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The tags that an engine can give, in the order of their file."""
+    """Holds the tags that an engine can give, in the order of their file."""
 
-    names: tuple[str, ...]  # as the file spells them; no two consist of the same words
+    names: tuple[str, ...]  # as spelt in the file; no two consist of the same words
     sha256: str  # of the file's bytes
 
 
 def read_vocabulary(path: str | Path | None = None) -> Vocabulary:
-    """Reads and checks a file, None for the one that ships here. Raises `UsageError` with the line at fault."""
+    """Reads and checks a file, or for None the vocabulary that ships. Raises `UsageError` with the faulty line."""
     path = SHIPPED if path is None else path
     try:
         if "://" in str(path):
@@ -85,15 +86,15 @@ def _problem(name: str, words: list[str], lines: dict[tuple[str, ...], int]) -> 
     if not any(word[0].isalnum() for word in words if word):
         return f"{name!a} holds no word; begin comments with #"
     if tuple(words) in lines:
-        return f"{name!r} is on line {lines[tuple(words)]} already; take one out"
+        return f"{name!r} is on line {lines[tuple(words)]} already; remove one"
     return None
 
 
 def split_words(text: str) -> list[str]:
-    """The words of a text in the form in which they are compared: letter case and width, ligatures, accents as one.
+    """Splits a text into words normalised for comparison: letter case, width, ligatures and accents do not matter.
 
-    A word is a longest run of letters and digits with the marks on them, or one ideograph or kana. Any other character
-    but spaces and the joiner between two words counts as a word too, so that no tag reaches over a comma.
+    A word is a maximal run of letters and digits with the marks on them, or one ideograph or kana. Any other character
+    but spaces and the joiner between two words counts as a word too, so that no tag matches across a comma.
     """
     if text.isascii():
         return _ASCII_WORD.findall(text.lower())
@@ -101,7 +102,7 @@ def split_words(text: str) -> list[str]:
 
 
 def word_spans(text: str) -> list[tuple[int, int]]:
-    """Where the words that `split_words` gives start and end in the text, in characters."""
+    """Returns the start and end in the text, in characters, of each word that `split_words` returns."""
     pattern = _ASCII_WORD if text.isascii() else _any_word()
     return [match.span() for match in pattern.finditer(text)]
 
@@ -110,15 +111,15 @@ def _compared(word: str) -> str:
     if word.isascii():
         return word.lower()
     folded = unicodedata.normalize("NFKC", word.translate(_SILENT)).casefold()
-    return unicodedata.normalize("NFKC", folded)  # folding takes characters apart: 'ΐ'
+    return unicodedata.normalize("NFKC", folded)  # case folding decomposes characters such as 'ΐ'
 
 
 @cache
 def _any_word() -> re.Pattern[str]:
-    """`_ASCII_WORD` for all scripts; `re` knows no class for marks."""
+    """Returns the counterpart of `_ASCII_WORD` for all scripts; `re` has no class for marks."""
     codes = (*range(0x300, 0x20000), *range(0xE0100, 0xE01F0))
     marks = [chr(code) for code in codes if unicodedata.category(chr(code))[0] == "M"]
-    # Beyond U+FFFF a class is a list that is gone through in turn, so it is kept out of most characters' way.
+    # Beyond U+FFFF `re` searches a class linearly, so a look-ahead spares most characters that search.
     near = f"[{_MARKS}{''.join(mark for mark in marks if mark <= _LAST_NEAR)}]"
     far = f"(?=[^\0-{_LAST_NEAR}])[{''.join(mark for mark in marks if mark > _LAST_NEAR)}]"
     mark = f"(?:{near}|{far})"

@@ -57,12 +57,12 @@ def test_a_config_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as raised:
         FORMAT.model_type(tmp_path)
     reason = f"IsADirectoryError: [Errno 21] Is a directory: '{config}'"[:200]
-    assert str(raised.value) == f"seer: {config} is no model's: {reason}; pass another folder"
+    assert str(raised.value) == f"seer: cannot read {config}: {reason}; pass another folder"
     config.rmdir()
     config.write_text("[" * 100_000)
     with pytest.raises(UsageError) as raised:
         FORMAT.model_type(tmp_path)
-    assert str(raised.value).startswith(f"seer: {config} is no model's: RecursionError: maximum recursion depth ")
+    assert str(raised.value).startswith(f"seer: cannot read {config}: RecursionError: maximum recursion depth ")
     assert "\n" not in str(raised.value)
 
 

@@ -22,7 +22,7 @@ def test_language(text: str, language: str) -> None:
 
 def test_languages_that_no_text_can_have_are_refused() -> None:
     check_languages(["en", "de", "zh"])
-    with pytest.raises(UsageError, match="languages: 'english' is none that py3langid knows: use ISO 639 codes"):
+    with pytest.raises(UsageError, match="languages: py3langid does not know 'english': use ISO 639 codes"):
         check_languages(["en", "english"])
 
 

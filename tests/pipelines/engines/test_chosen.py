@@ -86,7 +86,7 @@ def test_demonstration_weights_take_tags_of_an_unknown_vocabulary_with_permissio
         "not known: pass --weights boxes=FOLDER with real ones, or --allow-out-of-vocabulary"
     )
     allowed = EngineOptions(engine="grounding_dino", settings={"allow_out_of_vocabulary": True})
-    notice = "boxes: demonstration weights, which know 76 drawn things; pass --weights boxes=FOLDER for real"
+    notice = "boxes: demonstration weights, which know 76 drawn things; pass --weights boxes=FOLDER for more"
     assert check_engines({"tags": tags, "boxes": allowed}) == [notice]
     assert check_engines({"tags": tags, "boxes": EngineOptions(engine="PixelBoxes")}) == []
     (tmp_path / "words.txt").write_text("zeppelin\n")

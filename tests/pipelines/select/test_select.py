@@ -329,7 +329,7 @@ def test_wrong_use_is_one_line(metadata: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert failed(f"{tmp_path}/nothing*", "-o", out) == (2, f"error: no file matches {tmp_path}/nothing*")
     assert failed(f"{metadata}/*", "-o", out, "--language", "english")[1] == (
-        "error: languages: 'english' is none that py3langid knows: use ISO 639 codes, such as en, de, zh"
+        "error: languages: py3langid does not know 'english': use ISO 639 codes, such as en, de, zh"
     )
     assert not out.exists()
     code, words = failed(f"{metadata}/*", "-o", out, "--top-fraction", "30")

@@ -1,1 +1,1 @@
-"""What loads heavy libraries: imported only in a process that runs one of these engines."""
+"""This package imports heavy libraries, so only a process that runs one of these engines imports it."""

@@ -1,8 +1,8 @@
-"""OCR on a CPU: PP-OCR's networks, whose weights come in rapidocr's wheel, run by ONNX Runtime.
+"""Reads text on a CPU with PP-OCR's networks, whose weights come in rapidocr's wheel, on ONNX Runtime.
 
-The angle classifier is off: it turns upright lines over ('EXIT' becomes '1IX3'), for eight times the errors.
-All runs on one thread: a second one gains nothing, more workers do. Lines are recognised one by one, so that padding to
-a neighbour's width alters no confidence; it is no slower.
+The angle classifier is off: it turns upright lines upside down ('EXIT' becomes '1IX3'), which makes eight times the
+errors. Everything runs on one thread: a second one gains nothing, more workers do. Lines are recognised one by one, so
+that padding to a neighbour's width changes no confidence; that is not slower.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ _OWN = ("det.onnx", "rec.onnx")
 
 
 class RapidOcr:
-    """An `OcrEngine`. The same image gives the same lines and floats, whatever else is in its batch."""
+    """Implements `OcrEngine`. The same image gives the same lines and floats, whatever else is in its batch."""
 
     def __init__(self, settings: RapidOcrSettings | None = None) -> None:
         """Loads the weights, from disk only. Raises `UsageError` for weights that are missing or unfit."""
@@ -40,17 +40,17 @@ class RapidOcr:
             name="rapidocr",
             version=f"{version('rapidocr')}, onnxruntime {onnxruntime.__version__}, opencv {cv2.__version__}",
             weights_sha256=hashlib.sha256(detector.read_bytes() + recogniser.read_bytes()).hexdigest(),
-            settings=self.settings.model_dump(exclude={"weights"}),  # where they lie is no part of what they are
+            settings=self.settings.model_dump(exclude={"weights"}),  # the path of the weights does not identify them
         )
         cv2.setNumThreads(1)
         self._reader = rapidocr.RapidOCR(params=_parameters(self.settings, detector, recogniser))
-        self._reader._load_rec_model()  # now rather than at the first image, as it is for the detector
+        self._reader._load_rec_model()  # now and not at the first image, like the detector
         network = self._reader._load_det_model()
         to_input = _DetectorInput(self.settings, network.mean, network.std)
         network.get_preprocess = lambda: to_input
 
     def annotate(self, images: Sequence[RgbImage]) -> list[list[TextLine]]:
-        """The lines of each image in reading order, one list an image, empty where there is no text."""
+        """Returns the lines of each image in reading order, one list for each image, empty where there is no text."""
         return [self._lines(image) for image in images]
 
     def _lines(self, image: RgbImage) -> list[TextLine]:
@@ -62,7 +62,7 @@ class RapidOcr:
 
 
 class _DetectorInput(DetPreProcess):  # type: ignore[misc]  # rapidocr is not typed
-    """Sizes a picture for the detector; rapidocr's own rule enlarges a strip of text of 1500 x 40 pixels 18 times."""
+    """Resizes a picture for the detector. rapidocr's own rule enlarges a strip of text of 1500 x 40 pixels 18 times."""
 
     def __init__(self, settings: RapidOcrSettings, mean: Any, std: Any) -> None:
         super().__init__(mean=mean, std=std)
@@ -76,7 +76,7 @@ class _DetectorInput(DetPreProcess):  # type: ignore[misc]  # rapidocr is not ty
 
 
 def _weight_files(folder: Path | None) -> tuple[Path, Path]:
-    """The detector's and the recogniser's file, in the order in which they are loaded."""
+    """Returns the detector's and the recogniser's file, in the order in which they are loaded."""
     names = _SHIPPED if folder is None else _OWN
     folder = folder or Path(rapidocr.__file__).parent / "models"
     detector, recogniser = (folder / name for name in names)
@@ -86,15 +86,15 @@ def _weight_files(folder: Path | None) -> tuple[Path, Path]:
     if names is _OWN:
         model = onnxruntime.InferenceSession(str(recogniser), providers=["CPUExecutionProvider"]).get_modelmeta()
         if "character" not in model.custom_metadata_map:  # rapidocr would try to download a list
-            raise UsageError(f"rapidocr: {recogniser} holds no characters; take one converted for rapidocr")
+            raise UsageError(f"rapidocr: {recogniser} holds no characters; pass one converted for rapidocr")
     return detector, recogniser
 
 
 def _parameters(settings: RapidOcrSettings, detector: Path, recogniser: Path) -> dict[str, Any]:
     return {
-        "Global.log_level": "critical",  # it warns of every picture without text
+        "Global.log_level": "critical",  # it warns about every picture without text
         "Global.use_cls": False,
-        "Global.use_preprocess_img": False,  # `within` does it, with true proportions
+        "Global.use_preprocess_img": False,  # `within` does it and keeps the proportions
         "Global.text_score": settings.min_confidence,
         "Det.model_path": str(detector),  # with a path given, it never looks for a download
         "Rec.model_path": str(recogniser),

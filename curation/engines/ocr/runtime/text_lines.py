@@ -1,4 +1,4 @@
-"""What OCR engines do alike before and after the reading: sizes of pictures, lines from polygons, their order."""
+"""Does what OCR engines share before and after reading: resizes pictures, makes lines from polygons, orders lines."""
 
 from collections.abc import Iterable
 
@@ -10,11 +10,11 @@ from curation.images.decode import RgbImage
 from schemas.records.text_line import TextLine
 
 STRIDE = 32
-"""The sides that a detector of text takes are multiples of it."""
+"""Text detectors accept sides that are multiples of this, in pixels."""
 
 
 def within(image: RgbImage, max_side: int) -> NDArray[np.uint8]:
-    """The image with its long side within `max_side` and, where that allows it, no side below the detector's stride."""
+    """Resizes an image so that its long side is at most `max_side`, without sides below `STRIDE` where possible."""
     height, width = image.shape[:2]
     factor = min(max(1.0, STRIDE / min(height, width)), max_side / max(height, width))
     if factor == 1.0:
@@ -27,8 +27,11 @@ def within(image: RgbImage, max_side: int) -> NDArray[np.uint8]:
 def lines_of(
     texts: Iterable[str], polygons: NDArray[np.float64], confidences: Iterable[float], size: tuple[int, int]
 ) -> list[TextLine]:
-    """Lines in reading order from their texts and corners (lines x 4 x 2, in pixels, clockwise from the text's top
-    left); `size` is the picture's width and height. Lines without text or area are left out."""
+    """Makes lines in reading order from texts, corners and confidences; leaves out lines without text or area.
+
+    The corners are lines x 4 x 2, in pixels, clockwise from the text's top left. `size` is the picture's width and
+    height.
+    """
     parts = np.clip(np.asarray(polygons, np.float64).reshape(-1, 4, 2) / size, 0.0, 1.0)
     lines = [
         _line(text.strip(), polygon, float(confidence))
@@ -38,10 +41,10 @@ def lines_of(
 
 
 def in_reading_order(lines: Iterable[TextLine]) -> list[TextLine]:
-    """Rows from top to bottom, each from left to right; the order of the input does not matter.
+    """Sorts lines into rows from top to bottom, each from left to right. The order of the input does not matter.
 
-    A line belongs to the row above it when its centre is at most half a height (of the lower of the two) below the
-    centre of that row's topmost line.
+    A line belongs to the row above it if its centre is at most half a height (of the lower of the two) below the centre
+    of that row's topmost line.
     """
     rows: list[list[TextLine]] = []
     for line in sorted(lines, key=lambda line: (line.box[1] + line.box[3], line.box, line.text)):

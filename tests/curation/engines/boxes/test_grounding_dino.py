@@ -394,7 +394,7 @@ NEEDED = r"pass weights=FOLDER with config\.json, \*\.safetensors, tokenizer\.js
     [
         (shutil.rmtree, rf"no folder .*copy; {NEEDED}"),
         (lambda folder: (folder / "config.json").unlink(), rf"copy holds no config\.json; {NEEDED}"),
-        (lambda folder: (folder / "config.json").write_text("{"), r"config\.json is no model's: JSONDecodeError"),
+        (lambda folder: (folder / "config.json").write_text("{"), r"cannot read .*config\.json: JSONDecodeError"),
         (spoil_config, r"copy holds a model of type 'bert'; pass one of grounding-dino or mm-grounding-dino"),
         (lambda folder: (folder / "model.safetensors").unlink(), rf"copy holds no \*\.safetensors; {NEEDED}"),
         (lambda folder: (folder / "tokenizer.json").unlink(), rf"copy holds no tokenizer; {NEEDED}"),
@@ -403,7 +403,7 @@ NEEDED = r"pass weights=FOLDER with config\.json, \*\.safetensors, tokenizer\.js
             lambda folder: (folder / "model.safetensors").write_bytes(b"\1" * 99),
             r"cannot load .*copy: .*; pass another",
         ),
-        (spoil_tensors, r"copy lacks 1 of the model's tensors, model\.level_embed for one; pass another folder"),
+        (spoil_tensors, r"copy lacks 1 of the model's tensors, such as model\.level_embed; pass another folder"),
         (
             spoil_vocabulary,
             r"its tokenizer has \[CLS\] \[SEP\] \. \? as .*, not \(101, 102, 1012, 1029\); pass another",

@@ -141,7 +141,7 @@ def test_what_is_wrong_with_weights_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "rec").mkdir()
     for name in ("det.onnx", "rec.onnx"):  # a detector has no characters
         shutil.copy(MODELS / "PP-OCRv6_det_small.onnx", tmp_path / name)
-    with pytest.raises(AssertionError, match=r"UsageError: paddleocr: \S+rec\.onnx holds no characters; take one "):
+    with pytest.raises(AssertionError, match=r"UsageError: paddleocr: \S+rec\.onnx holds no characters; pass one "):
         read(interpreter_of("paddleocr"), tmp_path, [], weights=str(tmp_path))
 
 
@@ -182,10 +182,10 @@ def test_the_folder_that_paddleocr_keeps_files_in_is_this_users_alone(tmp_path: 
     assert (folder.parent, stat.S_IMODE(folder.stat().st_mode)) == (tmp_path, 0o700)
     assert private_cache(tmp_path) == folder
     folder.chmod(0o777)
-    with pytest.raises(UsageError, match=r"^paddleocr: .*/paddlex-\d+ is not this user's alone; set PADDLE_PDX_"):
+    with pytest.raises(UsageError, match=r"^paddleocr: .*/paddlex-\d+ is not private to you; set PADDLE_PDX_"):
         private_cache(tmp_path)
     folder.rmdir()
     (tmp_path / "elsewhere").mkdir()
     folder.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(UsageError, match="is not this user's alone"):
+    with pytest.raises(UsageError, match="is not private to you"):
         private_cache(tmp_path)

@@ -193,20 +193,20 @@ def test_folders_that_are_unfit(weights: Path, vocabulary: Path, tmp_path: Path)
     set_json(tmp_path / "flexible/config.json", model_type="siglip2")
     assert problem("flexible") == "flexible holds a model of type 'siglip2'; pass one of type 'siglip'"
     (tmp_path / "broken/config.json").write_text("[")
-    assert problem("broken").startswith("broken/config.json is no model's: JSONDecodeError: ")
+    assert problem("broken").startswith("cannot read broken/config.json: JSONDecodeError: ")
     cut = tmp_path / "cut/model.safetensors"
     cut.write_bytes(cut.read_bytes()[:-100])
     assert problem("cut").startswith("cannot load cut: SafetensorError: ")
     lacking = load_file(tmp_path / "lacking/model.safetensors")
     del lacking["logit_scale"]
     save_file(lacking, tmp_path / "lacking/model.safetensors", {"format": "pt"})
-    assert problem("lacking") == "lacking lacks 1 of the model's tensors, logit_scale for one; pass another folder"
+    assert problem("lacking") == "lacking lacks 1 of the model's tensors, such as logit_scale; pass another folder"
     words = json.loads((tmp_path / "others/tokenizer.json").read_text())
     words["model"]["vocab"]["extra"] = len(WORDS)
     set_json(tmp_path / "others/tokenizer.json", **words)
     set_json(tmp_path / "unpadded/tokenizer_config.json", pad_token=None)
-    assert problem("unpadded") == "the tokenizer in unpadded is not the model's or can't pad; pass another folder"
-    assert problem("others") == "the tokenizer in others is not the model's or can't pad; pass another folder"
+    assert problem("unpadded") == "the tokenizer in unpadded does not fit the model or cannot pad; pass another folder"
+    assert problem("others") == "the tokenizer in others does not fit the model or cannot pad; pass another folder"
 
 
 def test_an_image_processor_within_a_processor(
