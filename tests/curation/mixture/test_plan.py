@@ -233,7 +233,7 @@ A, B = Source("a", 3, {"tokens": np.asarray([1, 2, 3])}), Source("b", 2)
             [A],
             "mixture: a: repeat is 0; it must be at least 1, or null for no limit",
         ),
-        (Mixture(shares({"a": 1})), [A, A], "mixture: two sources of one name"),
+        (Mixture(shares({"a": 1})), [A, A], "mixture: two sources have the same name"),
         (Mixture(shares({"a": 1}), stop=0), [A], "mixture: stop after 0 samples; it must be at least 1"),
         (Mixture(shares({"a": 1})), [Source("a", 0)], "mixture: a has no samples"),
         (
