@@ -27,7 +27,7 @@ def web_image(value: Any, metadata: Any = None) -> DraftImage:
 
 
 def caption_image(value: Any) -> DraftImage:
-    """Does as `web_image`, but raises `Rejected(missing_image)` for a lost image: the row is useless without it."""
+    """Works like `web_image`, but raises `Rejected(missing_image)` for a lost image: the row is useless without it."""
     image = web_image(value)
     if isinstance(image.source, Rejected):
         raise Rejected(Reason.MISSING_IMAGE, image.source.detail if value else "there is no url")
@@ -74,7 +74,7 @@ def optional_text(value: Any, name: str) -> str | None:
 
 
 def lenient_text(value: Any, name: str) -> str | None:
-    """Does as `optional_text`, but returns None for an invalid value, so that it does not cost the sample."""
+    """Works like `optional_text`, but returns None for an invalid value, so that it does not cost the sample."""
     try:
         return optional_text(value, name)
     except Rejected:
