@@ -1,6 +1,6 @@
-"""Mixtures: which sample of which source stands at position n.
+"""Plans mixtures: which sample of which source is at position n.
 
-The order is a pure function of (indexes, weights, seed): integers only, so that it is the same on every machine, and
-any position is found without walking there. numpy and nothing else: the trainer draws from it online, `shardloom mix`
-writes it out. Reading shards and recipes is not done here.
+The order is a pure function of (indexes, weights, seed). It is computed in integers, so that it is the same on every
+machine, and any position is found without walking there. The planning modules use only numpy and read neither shards
+nor recipes: the trainer draws from a plan online, `shardloom mix` writes it out.
 """

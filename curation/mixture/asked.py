@@ -1,4 +1,4 @@
-"""What is asked of a mixture, of which sources, and whether it can be had."""
+"""Defines the request for a mixture and its sources, and validates that it can be satisfied."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,41 +20,41 @@ Stop = Literal["first_exhausted", "all_exhausted"] | int
 
 @dataclass(frozen=True)
 class Source:
-    """A data set as its index tells of it."""
+    """Describes a data set by the figures of its index."""
 
-    name: str  # its dotted path in the weights: the key of its order, too
-    length: int  # samples, in the order of its shards; how they are cut into shards is no matter
+    name: str  # its dotted path in the weights; also seeds its order
+    length: int  # samples, numbered in the order of its shards; the sizes of the shards do not matter
     measures: Mapping[str, NDArray[np.integer[Any]]] = field(default_factory=dict)
-    """Of each sample, by name: tokens, images, characters. Any integers below 2**31; they may be memory-mapped."""
+    """Values of each sample by name (tokens, images, characters): integers from 0 to 2**31 - 1; may be mapped."""
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """What is asked for."""
+    """Holds the request: shares, repeats, the stop rule and the seed."""
 
-    shares: Mapping[str, Fraction]  # of each source, by name: see `weights.shares`
-    unit: Unit = "samples"  # what shares count
+    shares: Mapping[str, Fraction]  # the share of each source, by name: see `weights.shares`
+    unit: Unit = "samples"  # the unit in which shares are counted
     repeat: Mapping[str, int | None] = field(default_factory=dict)
-    """Times that a source is gone through, at most; None: without end. Once, for those not named."""
-    # The end: where the first source has nothing left to give; where all have given all (those without end fill up
-    # until then); or after so many samples, and sooner if there are no more.
+    """Maximum epochs of a source, by name; None: no limit. 1 for sources not named."""
+    # When the mixture ends: when the first source is exhausted; when all limited sources are exhausted (those without
+    # a limit fill up until then); or after a number of samples, or sooner if the sources have no more.
     stop: Stop = "all_exhausted"
     seed: int = 0
 
     def times(self, name: str) -> int | None:
-        """How often a source may be gone through; None: without end."""
+        """Returns the maximum number of epochs of a source; None: no limit."""
         return self.repeat.get(name, 1)
 
     def order(self, source: Source) -> Shuffle:
-        """The order in which a source's samples come."""
+        """Returns the order in which a source's samples are drawn."""
         return Shuffle.of(source.length, self.seed, source.name)
 
 
 def checked(mixture: Mixture, sources: Sequence[Source]) -> list[Source]:
-    """The sources in the order of the shares. Raises `UsageError` naming what is wrong."""
+    """Validates the request and returns the sources in the order of the shares. Raises `UsageError`."""
     by_name = {source.name: source for source in sources}
     if len(by_name) != len(sources):
-        raise UsageError("mixture: two sources of one name")
+        raise UsageError("mixture: two sources have the same name")
     for name in mixture.shares:
         if name not in by_name:
             raise UsageError(f"mixture: {name} has a weight but no samples; sources: {', '.join(by_name) or 'none'}")
@@ -89,7 +89,7 @@ def _check(source: Source, unit: Unit) -> None:
         raise UsageError(f"mixture: {source.name} has no samples")
     for name, values in source.measures.items():
         if values.shape != (source.length,) or values.dtype.kind not in "iu":
-            raise UsageError(f"mixture: {source.name}: {name} are no integers, one for each of {source.length} samples")
+            raise UsageError(f"mixture: {source.name}: {name} must be {source.length} integers, one for each sample")
     if unit == "samples":
         return
     if unit not in source.measures:

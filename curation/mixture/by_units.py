@@ -1,11 +1,12 @@
-"""The turns of sources weighted by tokens or images: they hang on every sample's size, so all are gone through once.
+"""Schedules sources weighted by tokens or images by WF2Q (`curation.mixture.rule`), with access to any position.
 
-That pass marks where it stands every few hundred turns; any position is then a search and a short walk away. It cuts
-the order into stretches and follows them all at once (`lanes.py`). Where a stretch begins isn't known before the one
-ahead of it is done, but the rule forgets: started a little earlier from about where it must be, it falls into the very
-same turns. So each stretch is begun that way, and those that are found not to begin where the one ahead ended are gone
-through again, until they come to where they were before. What comes out is the rule's order, turn for turn, however it
-was cut.
+The turns depend on the size of every sample, so a first pass goes through all samples once. It records its state (a
+mark) every few hundred turns; any position is then found by a search and a short walk from a mark. The pass splits the
+order into lanes of consecutive turns and advances all lanes at once (`curation.mixture.lanes`). The state at which a
+lane begins is known only when the lane before it is done. But the rule forgets its past: started some turns earlier
+from an approximate state, it converges to exactly the same turns. So each lane starts in that way. Lanes that turn out
+not to begin where the previous lane ended are repeated, until they reach a state that was recorded before. The result
+is exactly the rule's order, however the pass was split.
 """
 
 from collections.abc import Sequence
@@ -22,35 +23,35 @@ from curation.mixture.rule import Ints, ranks, walk
 from curation.mixture.shuffle import Shuffle
 from schemas.errors import UsageError
 
-_PIECE = 1 << 16  # sizes looked up at a time: they stay in the processor's cache
-_TOGETHER = 2048  # marks followed at a time
-_FEW = 8  # marks up to which walking on turn by turn is faster
-_MOST = 1 << 34  # turns that are gone through: half an hour's work, and 10 GB of marks
+_PIECE = 1 << 16  # sizes looked up at a time, so that they stay in the processor's cache
+_TOGETHER = 2048  # marks advanced at a time
+_FEW = 8  # up to this number of marks, walking turn by turn is faster
+_MOST = 1 << 34  # turns of a pass: they take half an hour and 10 GB of marks
 
 
 @dataclass(frozen=True)
 class Cut:
-    """How the first pass is cut up; what comes out is the same for any."""
+    """Says how to split the first pass. The result does not depend on it."""
 
-    turns: int = 1 << 22  # looked at together, about: some 40 bytes each
-    marks: int = 8  # of a stretch
-    mark: int = 256  # turns between marks, about; more of many sources, whose marks take more room
-    run_up: int = 128  # turns before a stretch
+    turns: int = 1 << 22  # processed together, approximately; about 40 bytes each
+    marks: int = 8  # per lane
+    mark: int = 256  # turns between marks, approximately; more for many sources, whose marks take more memory
+    run_up: int = 128  # turns before a lane, in which it converges
 
 
 @dataclass(frozen=True)
 class Draws:
-    """What a source has to give from here on."""
+    """Describes the draws that a source can still give."""
 
-    units: NDArray[np.integer[Any]] | None  # of each of its samples; None: 1
-    mean: float  # of them; only how the work is cut hangs on it
+    units: NDArray[np.integer[Any]] | None  # the units of each of its samples; None: 1 each
+    mean: float  # of the units; only the split of the work depends on it
     shuffle: Shuffle
     first: int  # how often it was drawn from before
-    left: int | None  # draws; None: as many as are asked for
+    left: int | None  # draws; None: no limit
     weight: int
 
     def sizes(self, first: int, stop: int) -> NDArray[np.int32]:
-        """The units of the draws from `first` to `stop`, counted from here."""
+        """Returns the units of the draws from `first` to `stop`, where 0 is the next draw."""
         sizes = np.ones(max(0, stop - first), np.int32)
         if self.units is None:
             return sizes
@@ -60,12 +61,15 @@ class Draws:
         return sizes
 
     def until(self, draws: int) -> int:
-        """So many draws, or what is left."""
+        """Returns `draws`, or the number of draws left if that is less."""
         return draws if self.left is None else min(draws, self.left)
 
 
 class ByUnits:
-    """The turns from where all sources have samples left until the first has none, or for `most` and a bit more."""
+    """Holds the turns of a phase: until the first source has no samples left, or for slightly more than `most` turns.
+
+    Raises `UsageError` if more than `_MOST` turns are needed.
+    """
 
     def __init__(self, sources: Sequence[Draws], most: int | None = None, cut: Cut | None = None) -> None:
         self._sources = sources
@@ -73,18 +77,18 @@ class ByUnits:
         cut = cut or Cut(mark=max(Cut.mark, 8 * len(sources)))
         counts, units = [np.zeros((1, len(sources)), np.int64)], [np.zeros((1, len(sources)), np.int64)]
         rates = np.asarray([source.weight / source.mean for source in sources])
-        rates /= rates.sum()  # draws a turn, on the whole
+        rates /= rates.sum()  # average draws per turn
         with ThreadPoolExecutor() as pool:
             ahead = [_Ahead(source, pool) for source in sources]
             while (left := min(source.left / rate for source, rate in zip(ahead, rates.tolist(), strict=True))) > 0:
                 if most is not None:
                     left = min(left, most - int(counts[-1][-1].sum()))
                 if left > _MOST:
-                    raise UsageError(f"mixture: about {left:.1e} samples to go through, too many: stop sooner")
+                    raise UsageError(f"mixture: about {left:.1e} samples to plan, too many: stop sooner")
                 if left <= 0:
                     break
                 draws = min(cut.turns, left) * rates
-                draws = (draws + 4 * np.sqrt(draws) + 1).astype(np.int64)  # sizes differ, so that it may take more
+                draws = (draws + 4 * np.sqrt(draws) + 1).astype(np.int64)  # a margin, because sizes vary
                 sizes = [a.sizes(count, left > cut.turns) for a, count in zip(ahead, draws.tolist(), strict=True)]
                 drawn, reached = marks(Runs(self._weights, units[-1][-1].tolist(), sizes), cut)
                 counts.append(counts[-1][-1] + drawn)
@@ -92,14 +96,14 @@ class ByUnits:
                 for source, moved in zip(ahead, drawn[-1].tolist(), strict=True):
                     source.move(moved)
         self._counts = np.concatenate(counts)
-        counts.clear()  # of large plans this is where memory runs high
+        counts.clear()  # in large plans, memory use peaks here
         self._units = np.concatenate(units)
         self._turns = self._counts.sum(axis=1)
         self.end = int(self._turns[-1]) if any(source.left == 0 for source in ahead) else None
-        """Turns until a source is used up; None: not within `most`."""
+        """Turns until the first source is exhausted; None: not within `most`."""
 
     def take(self, start: int, stop: int) -> tuple[NDArray[np.uint16], Ints]:
-        """The sources that have the turns from `start` to `stop`, and how often each was drawn from before."""
+        """Returns the source of each turn from `start` to `stop`, and how often it was drawn from before that turn."""
         low = int(np.searchsorted(self._turns, start, "right")) - 1
         high = int(np.searchsorted(self._turns, stop))
         sources, ordinals = np.empty(stop - start, np.uint16), np.empty(stop - start, np.int64)
@@ -112,7 +116,7 @@ class ByUnits:
         return sources, ordinals
 
     def drawn(self, turns: int) -> list[int]:
-        """How often each source is drawn from in the first so many turns."""
+        """Returns how often each source is drawn from in the first `turns` turns."""
         mark = int(np.searchsorted(self._turns, turns, "right")) - 1
         counts = self._counts[mark]
         if turns > self._turns[mark]:
@@ -120,7 +124,7 @@ class ByUnits:
         return [int(count) for count in counts]
 
     def _follow(self, first: int, last: int, stop: int) -> NDArray[np.uint16]:
-        """The turns from one mark to another one, or of few to `stop`."""
+        """Returns the turns from mark `first` to mark `last`; if these are few marks, only up to `stop`."""
         begin, end = self._counts[first], self._counts[last]
         sizes = _looked_up(self._sources, begin.tolist(), end.tolist())
         if last - first <= _FEW:
@@ -137,7 +141,7 @@ class ByUnits:
 
 
 class _Ahead:
-    """The sizes of a source's next samples. While they are gone through, those behind them are looked up."""
+    """Looks up the sizes of a source's next samples, and prefetches the following ones in a thread."""
 
     def __init__(self, source: Draws, pool: ThreadPoolExecutor) -> None:
         self._source, self._pool = source, pool
@@ -147,11 +151,11 @@ class _Ahead:
 
     @property
     def left(self) -> float:
-        """Draws; infinite, where as many may be had as are asked for."""
+        """The number of draws left; infinite without a limit."""
         return inf if self._source.left is None else self._source.left - self._count
 
     def sizes(self, draws: int, again: bool) -> NDArray[np.int32]:
-        """Those of so many draws, or of what is left. `again`: as many will be asked for next."""
+        """Returns the sizes of the next `draws` draws, or of those left. `again`: prefetch as many more."""
         parts = [self._sizes] if self._behind is None else [self._sizes, self._behind.result()]
         have, stop = self._count + sum(map(len, parts)), self._source.until(self._count + draws)
         parts.append(self._source.sizes(have, stop))
@@ -162,15 +166,16 @@ class _Ahead:
         return self._sizes[: stop - self._count]
 
     def move(self, draws: int) -> None:
-        """So many were drawn."""
+        """Moves on by `draws` draws."""
         self._count += draws
         self._sizes = self._sizes[draws:]
 
 
 def marks(runs: Runs, cut: Cut) -> tuple[Ints, Ints]:
-    """Where the rule stands in these runs, now and then: draws from each, and units drawn of each, marks x sources.
+    """Applies the rule to these runs and returns its state at marks.
 
-    The last mark is where the first run has no more, or not far before.
+    The two arrays, shape [marks, sources], are the draws from each source and the units drawn of each source. The last
+    mark is where the first run is exhausted, or shortly before.
     """
     begins = _begins(runs, cut)
     lengths = np.diff(begins.sum(axis=0), append=begins[:, -1].sum() + cut.marks * cut.mark)
@@ -179,13 +184,13 @@ def marks(runs: Runs, cut: Cut) -> tuple[Ints, Ints]:
     good = (places < runs.ends).all(axis=1)
     places = places[good]
     if not good.all():
-        left = int(lengths.max()) // cut.marks + 2  # turns, or less: not as many as lie between marks
+        left = int(lengths.max()) // cut.marks + 2  # an upper bound of the turns between two marks
         places = np.concatenate([places, runs.walked(places[-1], left)[None]])
     return places - runs.firsts, runs.units[places]
 
 
 def _begins(runs: Runs, cut: Cut) -> Ints:
-    """About where the rule stands when stretches begin, sources x stretches; of the first, where it does."""
+    """Returns the approximate state at which each lane begins, shape [sources, lanes]; that of the first is exact."""
     each = max(1, cut.mark // 4)
     begun = [runs.rows[first:end, 0] >> np.uint64(runs.bits) for first, end in zip(runs.firsts, runs.ends, strict=True)]
     times = np.sort(np.concatenate([times[each - 1 :: each] for times in begun]))
@@ -198,9 +203,9 @@ def _begins(runs: Runs, cut: Cut) -> Ints:
 
 
 def _followed(runs: Runs, begins: Ints, lengths: Ints, marks: int) -> Ints:
-    """The rows at the marks of stretches, (marks + 1) x sources x stretches, up to the first that comes to an end.
+    """Returns the rows at the marks of each lane, shape [marks + 1, sources, lanes], up to the first lane that ends.
 
-    Those that begin where the one ahead of them didn't end are followed again, to where they come to what was there.
+    Repeats the lanes that do not begin where the previous lane ended, up to a state that was recorded before.
     """
     turns = np.diff(np.arange(marks + 1)[:, None] * lengths // marks, axis=0)
     states = np.full((marks + 1, *begins.shape), -1)
@@ -221,7 +226,7 @@ def _followed(runs: Runs, begins: Ints, lengths: Ints, marks: int) -> Ints:
 
 
 def _looked_up(sources: Sequence[Draws], begin: Sequence[int], end: Sequence[int]) -> list[NDArray[np.int32]]:
-    """The sizes of these draws of each source and of one more; of few draws, with one shuffle for all sources."""
+    """Returns the sizes of these draws of each source and of one more; few draws use one shuffle for all sources."""
     ranges = [(first, source.until(last + 1)) for source, first, last in zip(sources, begin, end, strict=True)]
     counts = [last - first for first, last in ranges]
     if sum(counts) > _PIECE:

@@ -1,7 +1,7 @@
-"""The rule of `rule.py` for a thousand stretches of the order at once, a turn of each per step.
+"""Advances the rule of `curation.mixture.rule` in a thousand lanes at once, one turn of each lane per step.
 
-numpy has no loop of its own that would follow the rule turn by turn. Side by side, the stretches (lanes) cost a
-position some 30 to 40 ns with ten sources, thirty times less than one after another in Python.
+A lane is a range of consecutive turns. numpy has no loop that could follow the rule turn by turn. Side by side, lanes
+cost 30 to 40 ns per position with ten sources, thirty times less than a loop over turns in Python.
 """
 
 from collections.abc import Sequence
@@ -11,32 +11,33 @@ from numpy.typing import NDArray
 
 from curation.mixture.rule import Ints, tags, walk
 
-# Tags are counted from the least that is next, where all others are less than 2**52 ahead, as a sample takes less than
-# 2**51 (see `FINEST`). Samples that begin further ahead are left out of a run; all others are over before `_NEVER`.
+# Tags are relative to the smallest next tag. The other next tags are less than 2**52 ahead of it, because a sample
+# spans less than 2**51 (see `FINEST`). A run leaves out samples that begin further ahead; all others end before
+# `_NEVER`.
 FINEST = 1 << 51
-"""The most that the units of the largest sample times the sum of all weights may be."""
+"""The maximum of the units of the largest sample times the sum of all weights."""
 
 _FAR = 1 << 52
 _NEVER = (1 << 53) - 1
 _NOT_BEGUN = np.uint64(1 << 63)
-_FEW = 8  # lanes below which walking on one after another is faster
-_PIECE = 1 << 14  # rows filled at a time: they stay in the processor's cache
+_FEW = 8  # below this number of lanes, walking them one by one is faster
+_PIECE = 1 << 14  # rows filled at a time, so that they stay in the processor's cache
 
 
 class Runs:
-    """The samples that lanes draw from: of each source the next few, its run. Rows count through all runs."""
+    """Holds the samples that lanes draw from: a run of each source's next samples. Row numbers span all runs."""
 
     def __init__(self, weights: Sequence[int], units: Sequence[int], sizes: Sequence[NDArray[np.int32]]) -> None:
-        """`units` are those drawn of each source before its run, `sizes` those of the samples in it."""
+        """Computes the tags. `units` were drawn of each source before its run; `sizes` are the units of its samples."""
         self.weights = weights
         starts = np.cumsum([0, *(len(run) + 2 for run in sizes)])
         self.firsts: Ints = starts[:-1]
-        self.ends = np.empty_like(self.firsts)  # where runs have no sample left
+        self.ends = np.empty_like(self.firsts)  # the row at which each run has no sample left
         self.bits = len(weights).bit_length()
-        # A row has a tag with its source's number below, so that the smallest names both, and the size of the sample
-        # that ends a row before: when a sample is drawn, this one look-up tells its size and when the next is over.
+        # A row has a tag with its source's number in the low bits, so that the minimum identifies both, and the size of
+        # the sample that ends one row before: one look-up gives a drawn sample's size and when the next one is over.
         self.rows = np.zeros((int(starts[-1]), 2), np.uint64)
-        self.units = np.zeros(int(starts[-1]), np.int64)  # drawn of the source before the row's sample
+        self.units = np.zeros(int(starts[-1]), np.int64)  # units drawn of the source before the row's sample
         total = sum(weights)
         self.start = min(-(-unit * total // weight) for unit, weight in zip(units, weights, strict=True))
         for source, (first, run, unit) in enumerate(zip(self.firsts.tolist(), sizes, units, strict=True)):
@@ -55,7 +56,7 @@ class Runs:
             rows[2:, 1] = run
 
     def walked(self, places: Ints, most: int) -> Ints:
-        """The rows that are next after so many turns from those of one lane, or where the first run has no more."""
+        """Returns the next rows of one lane after `most` turns, or where the first run is exhausted."""
         ranges = zip(places.tolist(), self.ends.tolist(), strict=True)
         sizes = [self.rows[row + 2 : min(row + most, end) + 2, 1].tolist() for row, end in ranges]
         turns = walk(self.weights, self.units[places].tolist(), sizes, most)
@@ -63,17 +64,17 @@ class Runs:
 
 
 def advance(runs: Runs, places: Ints, turns: Ints, record: NDArray[np.uint16] | None = None) -> Ints:
-    """Takes so many turns of each lane. `places`, sources x lanes, are the rows of the samples that are next.
+    """Advances each lane by its number of turns and returns the new `places`.
 
-    A lane that comes to the end of a run is put at the ends of all, and stays there. `record`, turns x lanes, receives
-    the turns.
+    `places`, shape [sources, lanes], are the rows of the next samples. A lane that reaches the end of a run is set to
+    the ends of all runs, and stays there. `record`, shape [turns, lanes], receives the source of each turn.
     """
     turns = np.where((places < runs.ends[:, None]).all(axis=0), turns, 0)
     if record is None and 0 < len(turns) < _FEW:
         moved = np.stack([runs.walked(lane, most) for lane, most in zip(places.T, turns.tolist(), strict=True)], axis=1)
         moved[:, (moved >= runs.ends[:, None]).any(axis=0)] = runs.ends[:, None]
         return moved
-    order = np.argsort(-turns, kind="stable")  # those that are done first come last: the rest is narrowed down to
+    order = np.argsort(-turns, kind="stable")  # lanes with fewer turns come last, so that each step works on a prefix
     at = np.ascontiguousarray(places[:, order])
     lanes = at.shape[1]
     widths = np.searchsorted(-turns[order], -np.arange(turns.max(initial=0)))
@@ -84,7 +85,7 @@ def advance(runs: Runs, places: Ints, turns: Ints, record: NDArray[np.uint16] | 
     flat_at, flat_begun, flat_over = at.ravel(), begun.ravel(), over.ravel()
     for step, width in enumerate(widths.tolist()):
         key, best, done = keys[:, :width], least[:width], drawn[:width]
-        np.subtract(done, begun[:, :width], out=key)  # less than nothing, which sets the first bit, where not begun
+        np.subtract(done, begun[:, :width], out=key)  # underflow sets the top bit where not begun
         key &= _NOT_BEGUN
         key |= over[:, :width]
         np.minimum.reduce(key, axis=0, out=best)

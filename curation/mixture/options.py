@@ -1,4 +1,4 @@
-"""What a mixture is asked to be: of which sets, at which shares, until when."""
+"""Defines the options of a mixture: its sets, their shares, and when it stops."""
 
 from fractions import Fraction
 from typing import Annotated, Any, Literal
@@ -9,27 +9,33 @@ from curation.mixture.weights import shares
 from schemas.errors import UsageError
 from schemas.output_set.options import Globs, Options
 
-Count = Annotated[int, Field(gt=0, strict=True)]  # `true` is no 1
+Count = Annotated[int, Field(gt=0, strict=True)]  # strict: YAML's `true` is not 1
 
 
 class MixtureOptions(Options):
-    """A mixture of sets of training shards, written out by `mix` or drawn from by the trainer."""
+    """Describes a mixture of sets of training shards, which `mix` writes out or the trainer draws from."""
 
-    sources: dict[str, Globs] = Field(min_length=1, description="folders of training shards by name, or globs of them")
-    weights: dict[str, Any] = Field(description="of these names, in groups or not: see `curation.mixture.weights`")
-    unit: Literal["samples", "tokens", "images", "characters"] = Field("samples", description="what weights count")
+    sources: dict[str, Globs] = Field(
+        min_length=1, description="folders of training shards, or globs of folders, by name of the source"
+    )
+    weights: dict[str, Any] = Field(
+        description="weight of each source, by name, nested in groups or not: see `curation.mixture.weights`"
+    )
+    unit: Literal["samples", "tokens", "images", "characters"] = Field(
+        "samples", description="the unit in which weights are counted"
+    )
     repeats: dict[str, Count | None] = Field(
-        {}, description="times that a source may be gone through, null: without end; once, for those not named"
+        {}, description="maximum epochs of a source, by name; null: no limit; 1 for sources not named"
     )
     stop: Literal["first_exhausted", "all_exhausted"] | Count = Field(
         "first_exhausted",
-        description="as long as no source runs out the shares are those asked for; or a number of samples",
+        description="when the mixture ends: until a source is exhausted, the shares are exact; or a number of samples",
     )
     seed: int = 0
 
     @property
     def shares(self) -> dict[str, Fraction]:
-        """The share of each source, by its dotted path in the weights, which ends in its name."""
+        """The share of each source, by its dotted path in the weights; the path ends in the source's name."""
         return shares(self.weights)
 
     @field_validator("sources", "repeats")
@@ -47,7 +53,7 @@ class MixtureOptions(Options):
             names = [source_name(path) for path in shares(weights)]
         except UsageError as error:
             raise ValueError(str(error)) from None
-        sources = info.data.get("sources", names)  # they may be wrong themselves
+        sources = info.data.get("sources", names)  # absent if they are invalid themselves
         for name in names:
             if name not in sources:
                 raise ValueError(f"there is no source {name!r}; sources: {', '.join(sources)}")
@@ -55,13 +61,13 @@ class MixtureOptions(Options):
                 raise ValueError(f"{name} has two weights")
         for name in sources:
             if name not in names:
-                raise ValueError(f"source {name!r} has none")
+                raise ValueError(f"source {name!r} has no weight")
         ordered: dict[str, Any] = _in_order(weights)
         return ordered
 
 
 def source_name(path: str) -> str:
-    """The source's name, of its dotted path in the weights."""
+    """Returns the source's name, which is the last part of its dotted path in the weights."""
     return path.rpartition(".")[2]
 
 

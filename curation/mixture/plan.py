@@ -1,12 +1,13 @@
-"""The order of a mixture: which sample of which source stands at position n, from first to last.
+"""Plans the order of a mixture: which sample of which source is at position n.
 
     plan = plan_mixture(Mixture(shares({"ocr": 3, "text": 1}), repeat={"text": None}), sources)
     plan.at(10**8)                   # Position(source="ocr", epoch=0, sample=81237)
     plan.take(0, 10_000)             # arrays: which source, which of its samples
-    summarise(plan)                  # what comes of it: see `summary.py`
+    summarise(plan)                  # totals and shares: see `curation.mixture.summary`
 
-A plan has one phase for each set of sources that still have samples: when one runs out, the others go on in the same
-proportions among themselves, counted anew from there. Within a phase `rule.py` keeps every share exact.
+A plan has one phase for each set of sources that still have samples: when one source is exhausted, the others continue
+in the same proportions to each other, counted from zero. Within a phase, WF2Q (`curation.mixture.rule`) keeps every
+share exact to less than one sample.
 """
 
 import hashlib
@@ -29,20 +30,20 @@ from schemas.errors import UsageError
 __all__ = ["Drawn", "Mixture", "Phase", "Plan", "Position", "Source", "plan_mixture"]
 
 MAX_POSITIONS = 2**60
-_LONGEST_PERIOD = 1 << 20  # held as a table, and made in a third of a second
-_PIECE = 1 << 18  # positions looked up at a time: they stay in the processor's cache
+_LONGEST_PERIOD = 1 << 20  # turns, stored as a table; computing it takes a third of a second
+_PIECE = 1 << 18  # positions looked up at a time, so that they stay in the processor's cache
 
 
 class Position(NamedTuple):
-    """What stands at a position."""
+    """Names the sample at a position."""
 
     source: str
-    epoch: int  # which time the source is gone through, from 0
-    sample: int  # its number in the source, in the order of the shards
+    epoch: int  # epochs of the source completed before, from 0
+    sample: int  # its number in the source, in the order of the shards, from 0
 
 
 class Drawn(NamedTuple):
-    """What stands at a run of positions."""
+    """Names the samples at consecutive positions."""
 
     sources: NDArray[np.uint16]  # indices into `Plan.sources`
     samples: NDArray[np.int64]
@@ -50,18 +51,18 @@ class Drawn(NamedTuple):
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of the plan between two sources' ends."""
+    """Holds a range of positions during which the same sources have samples."""
 
     start: int
     stop: int
-    active: tuple[int, ...]  # sources
-    weights: tuple[int, ...]  # of these
-    counts: tuple[int, ...]  # draws of each source of the plan before it
+    active: tuple[int, ...]  # indices into `Plan.sources`
+    weights: tuple[int, ...]  # of the active sources
+    counts: tuple[int, ...]  # draws of each source of the plan before the phase
     turns: BySamples | ByUnits
 
 
 class Plan:
-    """The order of a mixture; made by `plan_mixture`."""
+    """Holds the order of a mixture; built by `plan_mixture`."""
 
     def __init__(
         self, mixture: Mixture, sources: Sequence[Source], phases: Sequence[Phase], counts: Sequence[int]
@@ -70,14 +71,17 @@ class Plan:
         self.sources = tuple(sources)
         self.phases = tuple(phases)
         self.counts = tuple(counts)
-        """Draws of each source."""
+        """The number of draws of each source."""
         self.length = phases[-1].stop
-        """Positions."""
+        """The number of positions."""
         self._starts = [phase.start for phase in phases]
         self._shuffles = [mixture.order(source) for source in sources]
 
     def at(self, position: int) -> Position:
-        """What stands there; in O(log positions); of tens of sources in under a millisecond. IndexError: not there."""
+        """Returns the sample at a position, in O(log positions): under a millisecond for tens of sources.
+
+        Raises `IndexError` if the plan has no such position.
+        """
         if not 0 <= position < self.length:
             raise IndexError(f"position {position} of {self.length}")
         sources, ordinals = self._turns(position, position + 1)
@@ -86,7 +90,7 @@ class Plan:
         return Position(self.sources[source].name, ordinal // self.sources[source].length, sample)
 
     def take(self, start: int, stop: int) -> Drawn:
-        """What stands at the positions from `start` up to `stop`. IndexError: they are not in the plan."""
+        """Returns the samples from position `start` up to `stop`. Raises `IndexError` outside the plan."""
         sources, ordinals = self._turns(start, stop)
         for first in range(0, len(ordinals), _PIECE):
             piece, of = ordinals[first : first + _PIECE], sources[first : first + _PIECE]
@@ -96,18 +100,18 @@ class Plan:
         return Drawn(sources, ordinals)
 
     def drawn(self, positions: int) -> tuple[int, ...]:
-        """How often each source is drawn from in the first so many positions."""
+        """Returns how often each source is drawn from in the first `positions` positions."""
         if positions == self.length:
             return self.counts
         phase = self.phases[bisect_right(self._starts, positions) - 1]
         return tuple(_added(phase.counts, phase.active, phase.turns.drawn(positions - phase.start)))
 
     def summed(self, source: int, measure: str, draws: int) -> int:
-        """The tokens, images or characters of a source's first so many draws."""
+        """Returns the sum of a measure (tokens, images or characters) over the first `draws` draws of a source."""
         values, length = self.sources[source].measures[measure], self.sources[source].length
         epochs, rest = divmod(draws, length)
         total = int(values.sum(dtype=np.int64)) if epochs or rest > length // 2 else 0
-        # of a broken epoch the shorter part is gone through
+        # of an incomplete epoch, sum the shorter part: the drawn samples or the others
         first, stop = (draws - rest, draws) if rest <= length // 2 else (draws, draws - rest + length)
         part = 0
         for piece in range(first, stop, 1 << 20):
@@ -117,7 +121,7 @@ class Plan:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of all that the order hangs on; plans of the same fingerprint are the same."""
+        """A SHA-256 of everything that the order depends on: plans with equal fingerprints are equal."""
         digest = hashlib.sha256(f"1 {self.mixture.unit} {self.mixture.seed} {self.length}\n".encode())
         for phase in self.phases:
             digest.update(f"{phase.active} {phase.weights}\n".encode())
@@ -131,7 +135,7 @@ class Plan:
         return digest.hexdigest()
 
     def _turns(self, start: int, stop: int) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
-        """The sources at these positions, and how often each was drawn from before."""
+        """Returns the source at each position, and how often it was drawn from before."""
         if not 0 <= start <= stop <= self.length:
             raise IndexError(f"positions {start} to {stop} of {self.length}")
         parts = [(np.zeros(0, np.uint16), np.zeros(0, np.int64))]
@@ -149,9 +153,9 @@ class Plan:
 
 
 def plan_mixture(mixture: Mixture, sources: Sequence[Source]) -> Plan:
-    """Finds the phases. By samples that is arithmetic; by tokens or images all samples are gone through once.
+    """Computes the phases: by arithmetic for weights by samples, else by one pass through all samples.
 
-    Raises `UsageError` when a source is missing, empty or without the unit, or when the stop rule can never be met.
+    Raises `UsageError` if a source is missing, empty or without the unit, or if the stop rule can never be met.
     """
     sources = checked(mixture, sources)
     largest, means = 1, [1.0] * len(sources)
@@ -191,7 +195,7 @@ def plan_mixture(mixture: Mixture, sources: Sequence[Source]) -> Plan:
 
 
 def _added(counts: Sequence[int], active: Sequence[int], drawn: Sequence[int]) -> list[int]:
-    """Counts of all sources with those of the active ones added."""
+    """Returns the counts of all sources after adding the draws of the active ones."""
     total = list(counts)
     for source, count in zip(active, drawn, strict=True):
         total[source] += count

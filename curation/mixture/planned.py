@@ -1,4 +1,4 @@
-"""A mixture's options made into a plan over the sets that they name."""
+"""Builds the plan of a mixture from its options and the sets that they name."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Follow = Callable[[Sequence[SourceSet]], Iterable[SourceSet]]
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan with the sets that it draws from, both in the order of the plan's sources."""
+    """Holds a plan, its sets and their measures, in the order of the plan's sources."""
 
     plan: Plan
     sets: list[SourceSet]
@@ -23,20 +23,20 @@ class Planned:
 
     @property
     def tokenizer(self) -> EngineFingerprint | None:
-        """The one by which tokens were counted. None: not all were, or not by the same."""
+        """The tokenizer that counted the tokens of all sources; None if some are not counted, or by another one."""
         known = [numbers.tokenizer for numbers in self.numbers]
         return known[0] if all(tokenizer == known[0] for tokenizer in known) else None
 
     @property
     def revisions(self) -> list[InputFile]:
-        """The states of all sets."""
+        """The revisions of all sets."""
         return [revision for source in self.sets for revision in source.revisions]
 
 
 def plan_of(options: MixtureOptions, measures: Sequence[str], follow: Follow = iter) -> Planned:
-    """The plan of a mixture. Raises `UsageError` when a source is none, or has not what the weights count.
+    """Builds the plan of a mixture. Raises `UsageError` for an invalid source, or one without the unit of the weights.
 
-    `follow` hands the sets on one by one as their indexes are read, and may show how far that is.
+    `follow` yields the sets one by one as their indexes are read, and may show progress.
     """
     paths = list(options.shares)
     sets = [open_source(name, options.sources[name]) for name in map(source_name, paths)]
@@ -52,7 +52,7 @@ def plan_of(options: MixtureOptions, measures: Sequence[str], follow: Follow = i
 
 
 def check_tokenizers(sets: list[SourceSet], numbers: list[Numbers]) -> None:
-    """Refuses weights by tokens that were not counted, or not alike."""
+    """Raises `UsageError` if a source's tokens are not counted, or if the sources' tokenizers differ."""
     for source, found in zip(sets, numbers, strict=True):
         if found.tokenizer is None:
             raise UsageError(

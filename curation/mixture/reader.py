@@ -1,7 +1,8 @@
-"""Samples read out of training shards by their index rows, wherever they lie: one range read each in tars.
+"""Reads samples from training shards by their index rows; in tars, each sample is one byte range.
 
-The order asked for is that of a mixture, in which neighbours lie in any shard of any source. So a stretch of it is read
-at a time, as long as fits in memory: shard by shard, from front to back, and handed on in the order asked for.
+The rows are in the order of a mixture, in which neighbouring samples may be in any shard of any source. So the reader
+takes as many rows at a time as fit in memory, reads their samples shard by shard from front to back, and returns them
+in the order of the rows.
 """
 
 import hashlib
@@ -25,29 +26,32 @@ from schemas.storage.folder import Folder, split
 from schemas.storage.parquet import UnreadableParquet, open_parquet, read_group
 from schemas.tar.header import BLOCK
 
-STRETCH = 256 << 20  # bytes of samples that are held; one that is larger is held alone
-OPEN = 64  # files of a worker that stay open
-CONNECTIONS = 16  # requests under way at once to an object store
-GAP = 256 << 10  # bytes between two samples of an object that are read along: less than what a request costs
-RANGE = 8 << 20  # bytes of samples read by one request, so that others can be under way
+STRETCH = 256 << 20  # bytes of samples in memory at once; a larger sample is read alone
+OPEN = 64  # files that a worker keeps open
+CONNECTIONS = 16  # parallel requests to an object store
+GAP = 256 << 10  # bytes between two samples of an object; reading them costs less than another request
+RANGE = 8 << 20  # bytes of samples per request, so that several requests run in parallel
 
 Members = list[tuple[str, bytes]]
-"""Endings and bytes of a sample's members, in their order in a tar."""
+"""The endings and bytes of a sample's members, in their order in a tar."""
 
 Row = dict[str, Any]
-"""An index row, with `path`, of the shard's data, `row`, the sample's number in it, and `bytes`, its size or about."""
+"""An index row with the shard's `path`, the sample's number in it (`row`) and approximate size (`bytes`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One sample, as its shard has it."""
+    """Holds one sample as stored in its shard, with its index row."""
 
     row: Row
     members: Members
 
 
 def read_samples(rows: pa.Table, stretch: int = STRETCH) -> Iterator[Found]:
-    """The samples of these rows, in order. Raises `ShardloomError` when one can't be read, or is not what it was."""
+    """Yields the samples of these rows, in order, with at most `stretch` bytes of them in memory.
+
+    Raises `ShardloomError` if a shard cannot be read, `SpoiltSample` if a sample differs from its index row.
+    """
     files = ShardFiles()
     try:
         start, ends = 0, np.cumsum(rows["bytes"].to_numpy())
@@ -61,7 +65,7 @@ def read_samples(rows: pa.Table, stretch: int = STRETCH) -> Iterator[Found]:
 
 
 class ShardFiles:
-    """The files of shards, of which those used last stay open."""
+    """Reads from shard files and keeps the most recently used local ones open."""
 
     def __init__(self) -> None:
         self._descriptors: OrderedDict[str, int] = OrderedDict()
@@ -69,7 +73,7 @@ class ShardFiles:
         self._folders: dict[str, Folder] = {}
 
     def read(self, rows: list[Row]) -> list[Found]:
-        """The samples of these rows, in their order; read in that of the shards."""
+        """Returns the samples of these rows in their order; reads them in the order of the shards."""
         found: dict[int, Members] = {}
         order = sorted(range(len(rows)), key=lambda at: (rows[at]["path"], rows[at]["row"]))
         tables = [at for at in order if rows[at]["offset"] is None]
@@ -89,7 +93,7 @@ class ShardFiles:
         return [Found(row, found[at]) for at, row in enumerate(rows)]
 
     def close(self) -> None:
-        """Closes what is open."""
+        """Closes all files."""
         for descriptor in self._descriptors.values():
             os.close(descriptor)
         self._descriptors.clear()
@@ -111,21 +115,22 @@ class ShardFiles:
                 self._descriptors[path] = os.open(self._folder(row).local_path(name), os.O_RDONLY)
                 self._sizes[path] = os.fstat(self._descriptors[path]).st_size
             self._descriptors.move_to_end(path)
-            if not 0 <= row["offset"] <= row["offset"] + row["size"] <= self._sizes[path]:  # memory comes before bytes
+            # `pread` allocates memory before it reads, so check the size first
+            if not 0 <= row["offset"] <= row["offset"] + row["size"] <= self._sizes[path]:
                 raise spoilt(row)
             return os.pread(self._descriptors[path], row["size"], row["offset"])
         except OSError as error:
             raise ShardloomError(f"cannot read {path}: {error.strerror}") from None
 
     def _distant_samples(self, rows: list[Row]) -> list[bytes]:
-        """Neighbours in one shard, by one request."""
+        """Reads neighbouring samples of one shard by one request."""
         name = rows[0]["path"].rpartition("/")[2]
         first = rows[0]["offset"]
         data = self._folder(rows[0]).read_range(name, first, max(row["offset"] + row["size"] for row in rows))
         return [data[row["offset"] - first : row["offset"] - first + row["size"]] for row in rows]
 
     def _table_rows(self, rows: list[Row]) -> Iterator[Members]:
-        """Rows of Parquet shards, which come in order: each row group is read once."""
+        """Yields the samples of rows of Parquet shards, sorted by shard: reads each row group once."""
         at = 0
         while at < len(rows):
             path = rows[at]["path"]
@@ -146,7 +151,7 @@ class ShardFiles:
 
 
 def neighbours(rows: list[Row]) -> Iterator[list[Row]]:
-    """Runs of rows, which come in the order of the shards, that are best read by one request."""
+    """Groups rows, sorted by shard and position, into runs that one request should read."""
     run: list[Row] = []
     for row in rows:
         if run and (
@@ -162,7 +167,7 @@ def neighbours(rows: list[Row]) -> Iterator[list[Row]]:
 
 
 def members_of(row: Row, data: bytes) -> Members:
-    """The members in what was read of a tar. They must be what the index says; images, to the last byte."""
+    """Extracts the members from a byte range of a tar. Raises `SpoiltSample` if they differ from the index row."""
     members = []
     for member in row["members"]:
         start = member["offset"] - row["offset"]
@@ -175,7 +180,7 @@ def members_of(row: Row, data: bytes) -> Members:
 
 
 def members_of_record(row: Row, stored: dict[str, Any]) -> Members:
-    """The members that a row of a Parquet shard has in a tar."""
+    """Converts a row of a Parquet shard into tar members. Raises `SpoiltSample` if it differs from the index row."""
     try:
         if "texts" in stored:
             members = to_members(from_row(stored))
@@ -192,7 +197,7 @@ def members_of_record(row: Row, stored: dict[str, Any]) -> Members:
 
 
 def record_of(row: Row, members: Members, key: str) -> CaptionedImage | Document:
-    """The record that the members hold, under a new key."""
+    """Builds the record of a sample's members, under a new key. Raises `SpoiltSample` if they cannot be parsed."""
     by_ending = dict(members)
     try:
         if row["kind"] != "captioned_image":
@@ -205,16 +210,16 @@ def record_of(row: Row, members: Members, key: str) -> CaptionedImage | Document
 
 
 class SpoiltSample(ShardloomError):
-    """One sample is not what the index says; its neighbours may be."""
+    """Says that one sample differs from its index row; its neighbours may be intact."""
 
 
 def spoilt(row: Row) -> SpoiltSample:
-    """The error for such a sample."""
+    """Returns the error for a sample that differs from its index row."""
     return SpoiltSample(f"{row['path']}: {row['key']} is not what the index says: verify the set")
 
 
 def _check_images(row: Row, members: Members) -> None:
-    """A mixture puts its own seal on what it copies, so what was spoilt before must not come into it."""
+    """Checks the SHA-256 of each image: a mixture hashes what it copies, which would certify corrupt images."""
     images = [data for ending, data in members if ending not in ("json", "txt")]
     hashes = [hashlib.sha256(data).hexdigest() for data in images]
     if hashes != [image["sha256"] for image in row["image_details"]]:

@@ -1,26 +1,26 @@
-"""The rule by which sources take turns, and why no source is ever a whole sample away from its share.
+"""Implements WF2Q, the rule by which sources take turns; it keeps every source within one sample of its share.
 
-Sizes count what the weights count: 1 for a sample, or its tokens, or its images. Let source i have the share p of all
-that is drawn, a / W in whole numbers. Were every source drawn from at once, each at its own rate, its sample that
-spans [T, T + s) of its units would begin when W T / a units were drawn in all and be over at W (T + s) / a. These
-times, rounded up to whole numbers, are the source's *tags*: sample j spans tags[j] to tags[j + 1]. The rule: **of the
-sources whose next sample has begun (tag <= D, the units drawn so far), draw from the one whose next sample is over
-first** (the first such source in the recipe, if several). There always is one: the T add up to D, so some T is at most
+WF2Q (Bennett and Zhang, 1996) is a packet scheduler; here every queue is always full. Sizes are in the unit of the
+weights: 1 for a sample, or its tokens, or its images. Let source i have the share p = a / W of all units drawn, with a
+and W whole numbers. If all sources were drawn from simultaneously, each at its own rate, then the sample that spans the
+units [T, T + s) of its source would begin when W T / a units were drawn in all, and be over at W (T + s) / a. These
+times, rounded up to whole numbers, are the source's *tags*: sample j spans tags[j] to tags[j + 1]. The rule: **among
+the sources whose next sample has begun (tag <= D, the units drawn so far), draw from the one whose next sample is over
+first** (if several, from the first of them in the recipe). One always exists: the T add up to D, so some T is at most
 p D.
 
-This is the packet scheduler WF2Q (Bennett and Zhang, 1996) with every queue full. With S the units of the largest
-sample of all sources, |T - p D| < S after every draw:
+Let S be the units of the largest sample of all sources. Then |T - p D| < S after every draw:
 
 - *Never too much.* A sample is drawn when T <= p D; after it, T + s - p (D + s) <= (1 - p) s < S.
-- *Never too little.* Take the draw of a sample that is over at F, rounded up. Let K, at D = t, be the last draw before
-  it of a sample that is over after F; if there is none, put t = 0 and leave K out. Of the other sources, no sample that
-  is over by F had begun at t, or it would have been taken; K's source has none left. So what is drawn after K, up to
-  and with our sample, lies in (t, F] of the sources' own times: at most (1 - p_K) (F - t), less than F - t units. It
-  is all drawn before t + S + (F - t) = F + S: in whole numbers by F + S - 1, and that is below W (T + s) / a + S. So
-  our draw starts at some D < W (T + s) / a + S - s, where p D < T + s + p (S - s) <= T + S. Until then T stays and
-  only p D grows.
+- *Never too little.* Consider the draw of a sample that is over at F, rounded up. Let K, at D = t, be the last draw
+  before it of a sample that is over after F; if there is none, set t = 0 and omit K. No other source had a sample that
+  had begun at t and is over by F, or the rule would have drawn it; K's source has none left. So the samples drawn after
+  K, up to and including ours, lie in (t, F] of the sources' own times: at most (1 - p_K) (F - t), less than F - t
+  units. They are all drawn before t + S + (F - t) = F + S: in whole numbers by F + S - 1, which is below
+  W (T + s) / a + S. So our draw starts at some D < W (T + s) / a + S - s, where p D < T + s + p (S - s) <= T + S.
+  Until then T is constant and only p D grows.
 
-Rounding tags up does no harm, as D is whole. Samples of 0 units are drawn as soon as they have begun.
+Rounding tags up does not change the order, because D is whole. Samples of 0 units are drawn as soon as they have begun.
 """
 
 from collections.abc import Sequence
@@ -33,17 +33,17 @@ Ints = NDArray[np.int64]
 
 
 def tags(units: Ints, weights: Ints | int, total: int) -> Ints:
-    """When sources whose first `units` were drawn have drawn their share `weights / total`, in units of all sources."""
-    # in two parts: units * total could pass 64 bits
+    """Returns the tags ceil(units * total / weights): the units of all sources drawn when a source is due `units`."""
+    # in two parts, because units * total could overflow 64 bits
     rounded: Ints = units // weights * total + (units % weights * total + weights - 1) // weights
     return rounded
 
 
 def walk(weights: Sequence[int], units: Sequence[int], sizes: Sequence[Sequence[int]], most: int) -> list[int]:
-    """The next turns, as indices of sources, when these units of each are drawn already: the rule as it is stated.
+    """Returns the next turns, as indices of sources, by a direct implementation of the rule.
 
-    `sizes` are those of each source's next samples, one at least. Ends after `most` turns, or with the first of them
-    that leaves its source none.
+    `units` were drawn of each source before. `sizes` are those of each source's next samples, at least one. Ends after
+    `most` turns, or with the first turn that draws a source's last sample.
     """
     total, drawn = sum(weights), sum(units)
     units, places = list(units), [0] * len(units)
@@ -69,20 +69,20 @@ def walk(weights: Sequence[int], units: Sequence[int], sizes: Sequence[Sequence[
 
 
 def period(weights: Sequence[int], most: int) -> NDArray[np.uint16]:
-    """The turns of sources that are weighted by samples: all, after which they begin again, or the first `most`.
+    """Returns the turns of sources weighted by samples: one period, after which they repeat, or its first `most` turns.
 
-    With S = 1 a sample is drawn before it is over, when the next of its source begins. So none waits for the one ahead
-    of it, and all are laid out beforehand.
+    With S = 1 a sample is drawn before it is over, which is when the next of its source begins. So no sample waits for
+    its predecessor, and the tags of all can be computed in advance.
     """
     total = sum(weights)
     most = min(most, total)
-    counts = (most - 1) * np.asarray(weights, np.int64) // total + 1  # that begin before the last turn
+    counts = (most - 1) * np.asarray(weights, np.int64) // total + 1  # samples that begin before the last turn
     sources = np.repeat(np.arange(len(weights)), counts)
     samples = np.arange(len(sources)) - np.repeat(np.cumsum(counts) - counts, counts)
     begun, over = (tags(samples + more, np.asarray(weights, np.int64)[sources], total) for more in (0, 1))
     order = np.argsort(begun, kind="stable")
     stamps = (over << 16 | sources)[order].tolist()
-    ends = np.searchsorted(begun[order], np.arange(most), "right").tolist()  # of those that have begun
+    ends = np.searchsorted(begun[order], np.arange(most), "right").tolist()  # samples that have begun by each turn
     ready: list[int] = []
     turns, next_ = np.empty(most, np.uint16), 0
     for turn, end in enumerate(ends):
@@ -94,7 +94,7 @@ def period(weights: Sequence[int], most: int) -> NDArray[np.uint16]:
 
 
 def ranks(turns: NDArray[np.uint16], drawn: Ints) -> Ints:
-    """For each turn, how often its source was drawn from before, when it was `drawn` times before the first."""
+    """Returns for each turn how often its source was drawn from before; `drawn` are the draws before the first turn."""
     order = np.argsort(turns, kind="stable")
     counts = np.bincount(turns, minlength=len(drawn))
     ranked = np.empty(len(turns), np.int64)

@@ -1,11 +1,12 @@
-"""A source's order: another permutation in each epoch, computed for any place of it, held nowhere.
+"""Shuffles a source by a cycle-walking permutation, another one in each epoch, computed for any position on demand.
 
-The permutation mixes numbers of as many bits as the length needs (multiply by an odd number, add, fold the upper half
-onto the lower: each can be undone, so no two numbers meet), again and again while the result is past the length. It is
-over the whole source, whatever its shards, and resuming takes no buffer. Keys come from the seed and the source's name:
-adding a source to a mixture leaves the order of the others as it was.
+The permutation mixes numbers of as many bits as the length needs. Each step (multiply by an odd number, add, XOR the
+upper half onto the lower) is invertible, so distinct numbers stay distinct. A result past the length is permuted again
+(cycle walking). The permutation spans the whole source, regardless of shards, and resuming needs no buffer. Keys are
+derived from the seed and the source's name: adding a source to a mixture does not change the order of the others.
 
-Sources of a handful are dealt by drawing lots: so few bits mix badly, and many passes past the length take their time.
+Sources of up to 64 samples are shuffled by sorting random numbers: so few bits mix badly, and cycle walking would take
+many passes.
 """
 
 import hashlib
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 ROUNDS = 4
 _HANDFUL = 64
-_PIECE = 1 << 16  # numbers mixed at a time: they stay in the processor's cache
+_PIECE = 1 << 16  # numbers mixed at a time, so that they stay in the processor's cache
 
 Ints = NDArray[np.int64]
 Words = NDArray[np.unsignedinteger[Any]]
@@ -25,21 +26,21 @@ Words = NDArray[np.unsignedinteger[Any]]
 
 @dataclass(frozen=True)
 class Shuffle:
-    """The order of a source of `length` samples; arrays of keys and lengths shuffle many sources in one call."""
+    """Defines the order of a source of `length` samples; arrays of lengths and keys shuffle many sources at once."""
 
     length: Ints
     key: Words
 
     @classmethod
     def of(cls, length: int, seed: int, name: str) -> "Shuffle":
-        """The order of the source of that name."""
+        """Returns the order of the source of this name."""
         digest = hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=8).digest()
         return cls(np.asarray(length, np.int64), np.asarray(int.from_bytes(digest, "little"), np.uint64))
 
     def samples(self, ordinals: Ints) -> Ints:
-        """The samples drawn at these places (0 the source's first draw, `length` the first of its second epoch).
+        """Returns the samples drawn at these ordinals (0 is the source's first draw, `length` the first of epoch 1).
 
-        Scalars `length` and `key` stand for all places; arrays hold those of each place.
+        Scalar `length` and `key` apply to all ordinals; arrays contain one value per ordinal.
         """
         samples = np.empty_like(ordinals)
         if self.length.ndim:
@@ -63,7 +64,7 @@ class Shuffle:
 
 
 def _dealt(ordinals: Ints, length: int, key: Words) -> Ints:
-    """The samples of a source of a handful, by lots that are drawn anew in each epoch."""
+    """Shuffles a small source by sorting random numbers, which are new in each epoch."""
     epochs, rows = np.unique(ordinals // length, return_inverse=True)
     with np.errstate(over="ignore"):
         lots = _mixed(key + (epochs[:, None] * _HANDFUL + np.arange(length)).astype(np.uint64) * _GOLDEN)
@@ -72,13 +73,13 @@ def _dealt(ordinals: Ints, length: int, key: Words) -> Ints:
 
 
 def _permuted(places: Ints, epochs: Ints, length: Ints, key: Words) -> Ints:
-    """Permutes places, each below its length, by the keys of their epochs."""
+    """Permutes places, each below its length, by the keys of their epochs, with cycle walking."""
     bits = np.frexp((length - 1).astype(np.float64))[1].astype(np.int64)
-    # numbers of up to 32 bits are mixed as such, at twice the speed: what falls off is masked away later anyhow
+    # up to 32 bits, 32-bit arithmetic is twice as fast; the bits that it drops would be masked out later
     kind: type[np.unsignedinteger[Any]] = np.uint32 if int(bits.max(initial=0)) <= 32 else np.uint64
     masks, shifts = ((1 << bits) - 1).astype(kind), ((bits + 1) >> 1).astype(kind)
     rounds = np.arange(ROUNDS).reshape(ROUNDS, *[1] * epochs.ndim)
-    with np.errstate(over="ignore"):  # numpy warns of wrapping for scalars only
+    with np.errstate(over="ignore"):  # numpy warns of overflow for scalars only
         words = _mixed(key + (epochs * ROUNDS + rounds).astype(np.uint64) * _GOLDEN)
     factors, addends = (words | np.uint64(1)).astype(kind), (words >> np.uint64(32)).astype(kind)
     numbers, limit = places.astype(kind), (length - 1).astype(kind)
@@ -93,7 +94,7 @@ def _permuted(places: Ints, epochs: Ints, length: Ints, key: Words) -> Ints:
 
 
 def _mix(numbers: Words, factors: Words, addends: Words, mask: Words, shift: Words) -> None:
-    """One pass of the permutation of all numbers within `mask`, in place."""
+    """Applies one pass of the permutation of the numbers up to `mask`, in place."""
     folded = np.empty_like(numbers)
     for factor, addend in zip(factors, addends, strict=True):
         numbers *= factor
@@ -107,12 +108,12 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def _mixed(words: Words) -> Words:
-    """SplitMix64's finaliser: near keys made unlike."""
+    """Applies SplitMix64's finaliser, which makes similar keys unlike."""
     words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return words ^ (words >> np.uint64(31))
 
 
 def _at(values: Words, indices: Ints, dimensions: int = 0) -> Words:
-    """Those of an array along its last axis; values that stand for all as they are."""
+    """Selects along the last axis. Values of at most `dimensions` axes apply to all indices and are returned as is."""
     return values[..., indices] if values.ndim > dimensions else values

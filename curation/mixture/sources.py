@@ -1,7 +1,8 @@
-"""The sources of a mixture: sets of training shards, known by their manifests and planned from by their indexes alone.
+"""Opens the sources of a mixture: sets of training shards, found by their manifests and planned by their indexes.
 
-What is planned from (tokens, images or characters of each sample) is held in memory, 4 bytes a sample. The rest of the
-indexes is needed a few rows at a time, in no order: it is laid out as Arrow, and mapped into memory, while a run lasts.
+The measures needed for planning (tokens, images or characters of each sample) are held in memory, 4 bytes per sample.
+The rest of the indexes is needed a few rows at a time, in random order: it is written to Arrow files, which are
+memory-mapped for the duration of a run.
 """
 
 import hashlib
@@ -33,16 +34,16 @@ from schemas.storage.matching import matching
 from schemas.storage.parquet import UnreadableParquet, read_table
 
 MEASURES = ("tokens", "images", "characters")
-INDEX_BYTES = 256 << 20  # of one index in memory; that of 10,000 documents has some 30 MB
-READERS = 8  # threads that read indexes: small files, far away perhaps
+INDEX_BYTES = 256 << 20  # of one index in memory; that of 10,000 documents has about 30 MB
+READERS = 8  # threads that read indexes: small files, perhaps in an object store
 
-# Where a sample lies: a number in `SourceSet.shards`, and a number of a row in that shard.
+# An index row with its location: the number of the shard in `SourceSet.shards`, and of the row in that shard.
 _LOCATED = INDEX.append(pa.field("shard", pa.int32())).append(pa.field("row", pa.int64()))
 
 
 @dataclass(frozen=True, slots=True)
 class SourceShard:
-    """One shard of a source."""
+    """Names the files of one shard of a source."""
 
     folder: Folder
     data: OutputFile
@@ -50,35 +51,35 @@ class SourceShard:
 
     @property
     def path(self) -> str:
-        """Of its data."""
+        """The path of its data file."""
         return self.folder.path(self.data.path)
 
 
 @dataclass(frozen=True, slots=True)
 class SourceSet:
-    """One source: a set, or several as one. Its samples are numbered through its shards."""
+    """Describes one source: one or more sets. Its samples are numbered through all its shards."""
 
     name: str
     shards: tuple[SourceShard, ...]
-    revisions: tuple[InputFile, ...]  # one a set: tells two states of it apart, by the hashes in its manifests
+    revisions: tuple[InputFile, ...]  # one per set: identifies its state by the hashes in its manifests
 
     @property
     def length(self) -> int:
-        """Samples."""
+        """The number of samples."""
         return sum(shard.data.rows for shard in self.shards)
 
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """What a source's samples are planned by."""
+    """Holds the measures of a source's samples, from which mixtures are planned."""
 
-    measures: dict[str, NDArray[np.int32]]  # those asked for; tokens only where they are counted
+    measures: dict[str, NDArray[np.int32]]  # the requested ones; tokens only if all are counted
     tokenizer: EngineFingerprint | None
-    has_documents: bool  # or texts: not captioned images alone
+    has_documents: bool  # or texts: not only captioned images
 
 
 def open_source(name: str, patterns: Sequence[str]) -> SourceSet:
-    """The sets in these folders, or that these globs match. Raises `UsageError` naming the source."""
+    """Opens the sets in these folders or globs as one source. Raises `UsageError`, which names the source."""
     shards: list[SourceShard] = []
     revisions: list[InputFile] = []
     for url in folders(name, patterns):
@@ -89,9 +90,9 @@ def open_source(name: str, patterns: Sequence[str]) -> SourceSet:
         except UsageError as error:
             raise UsageError(f"source {name}: {error}") from None
         if folder.names(PARTS):
-            raise UsageError(f"source {name}: {url} is not finished: the command that makes it goes on")
+            raise UsageError(f"source {name}: {url} is not finished: run its command again to resume it")
         if lost := lost_outputs(manifests, kind):
-            raise UsageError(f"source {name}: {url} lacks the output {lost[0]}: the command that makes it goes on")
+            raise UsageError(f"source {name}: {url} lacks the output {lost[0]}: run its command again")
         shards += [_shard(name, kind, folder, manifest) for manifest in manifests.values()]
         revisions.append(revision_of(url, manifests))
     source = SourceSet(name, tuple(shards), tuple(revisions))
@@ -101,7 +102,7 @@ def open_source(name: str, patterns: Sequence[str]) -> SourceSet:
 
 
 def folders(name: str, patterns: Sequence[str]) -> list[str]:
-    """The folders, each once however it is written, in the order of their paths."""
+    """Expands globs and normalises paths. Returns each folder once, sorted by path. Raises `UsageError`."""
     found: set[str] = set()
     for pattern in patterns:
         try:
@@ -113,14 +114,14 @@ def folders(name: str, patterns: Sequence[str]) -> list[str]:
 
 
 def revision_of(url: str, manifests: dict[str, Manifest]) -> InputFile:
-    """The state of a set."""
+    """Returns the revision of a set: its size, and a SHA-256 over all outputs in its manifests."""
     state = [[out.path, out.size, out.sha256] for manifest in manifests.values() for out in manifest.outputs]
     digest = hashlib.sha256(json.dumps(sorted(state)).encode()).hexdigest()
     return InputFile(path=url, size=sum(size for _, size, _ in state), sha256=digest)
 
 
 def read_numbers(source: SourceSet, measures: Collection[str]) -> Numbers:
-    """Reads all indexes of a source."""
+    """Reads the measures of all samples from a source's indexes. Raises `UsageError` for an invalid index."""
     values: dict[str, list[NDArray[np.int32]]] = {name: [] for name in measures}
     tokenizers: set[str] = set()
     uncounted = has_documents = False
@@ -141,11 +142,15 @@ def read_numbers(source: SourceSet, measures: Collection[str]) -> Numbers:
 
 
 class Located:
-    """Index rows of any samples of a source, each with its place. All are laid out in a file, a batch a shard."""
+    """Looks up the index rows of any samples of a source, with the shard and row of each.
+
+    Writes the index into one Arrow file, with one batch per shard, and memory-maps it. Raises `StorageError`.
+    """
 
     def __init__(self, source: SourceSet, scratch: Path) -> None:
         self._places = ShardRows([shard.data.rows for shard in source.shards])
-        path = scratch / f"{hashlib.sha256(source.name.encode()).hexdigest()[:16]}.arrow"  # names may hold anything
+        # hashed, because names may contain any character
+        path = scratch / f"{hashlib.sha256(source.name.encode()).hexdigest()[:16]}.arrow"
         try:
             with pa.ipc.new_file(str(path), INDEX) as file:
                 for table in read_indexes(source):
@@ -156,7 +161,7 @@ class Located:
             raise StorageError(f"cannot write {path}: {error.strerror or error}") from None
 
     def take(self, samples: NDArray[np.int64]) -> pa.Table:
-        """Their rows, in the order given."""
+        """Returns the index rows of these samples, in their order."""
         order = np.argsort(samples, kind="stable")
         shards, rows = self._places.find(samples[order])
         parts = []
@@ -169,7 +174,7 @@ class Located:
 
 
 def read_indexes(source: SourceSet) -> Iterator[pa.Table]:
-    """The indexes of all shards in order, a few of them read ahead."""
+    """Yields the indexes of all shards in order; reads some of them ahead. Raises `UsageError`."""
     with ThreadPoolExecutor(READERS) as pool:
         for first in range(0, len(source.shards), 4 * READERS):
             yield from pool.map(lambda shard: _index(source.name, shard), source.shards[first : first + 4 * READERS])
@@ -186,7 +191,7 @@ def _index(name: str, shard: SourceShard) -> pa.Table:
     except (pa.ArrowException, OSError, UnreadableParquet) as error:
         raise UsageError(f"source {name}: {one_line(error)}") from None
     if table.schema.names != INDEX.names or table.num_rows != shard.data.rows:
-        raise UsageError(f"source {name}: {path} is an index of another version: make the set anew")
+        raise UsageError(f"source {name}: {path} is an index of another version: create the set again")
     return table
 
 

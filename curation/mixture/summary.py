@@ -1,4 +1,4 @@
-"""What would come of a plan: `mix --plan` prints it before anything is written."""
+"""Summarises a plan: `mix --plan` prints the summary and writes nothing."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -9,26 +9,26 @@ from curation.mixture.plan import Plan
 
 @dataclass(frozen=True)
 class SourceTotals:
-    """One source's part."""
+    """Holds the figures of one source in a plan."""
 
     name: str
-    asked: Fraction  # share, as the weights say
-    used: Fraction  # share, as drawn by: another one only where the asked ones were too fine (weights.RESOLUTION)
-    got: Fraction  # share of all units of the plan: below or above where a source ran out
-    length: int  # samples that it has
+    asked: Fraction  # share that the weights ask for
+    used: Fraction  # share that the plan uses; differs from `asked` only if that is too fine (weights.RESOLUTION)
+    got: Fraction  # share of all units of the plan; differs from `used` if a source is exhausted early
+    length: int  # samples of the source
     samples: int  # samples drawn
-    totals: dict[str, int]  # tokens, images, characters drawn: what its index has
-    runs_out: int | None  # positions behind which it has nothing left to give; None: it has
+    totals: dict[str, int]  # tokens, images, characters drawn, as far as its index has them
+    runs_out: int | None  # position at which it is exhausted; None: never
 
     @property
     def epochs(self) -> Fraction:
-        """How often it is gone through."""
+        """The number of epochs drawn."""
         return Fraction(self.samples, self.length)
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A plan in figures."""
+    """Holds the figures of a plan."""
 
     positions: int
     unit: Unit
@@ -41,7 +41,7 @@ class Summary:
 
 
 def summarise(plan: Plan) -> Summary:
-    """Counts what is drawn, exactly. Of a source that ends within an epoch, up to half its samples are looked up."""
+    """Counts exactly what a plan draws. Looks up at most half the samples of a source that ends within an epoch."""
     totals = [
         {name: plan.summed(number, name, plan.counts[number]) for name in source.measures}
         for number, source in enumerate(plan.sources)

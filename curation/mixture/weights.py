@@ -1,8 +1,8 @@
-"""Nested weights, as a recipe states them, made into one exact share for each source.
+"""Computes the exact share of each source from the nested weights of a recipe.
 
     {"interleaved": {"weight": 50, "of": {"mint": {"of": {"html": 7, "pdf": 5, "arxiv": 1}}, "obelics": 1}}, "kale": 50}
 
-Weights count against their neighbours only: they need not add up to anything, and one that is left out is 1.
+A weight is relative to its neighbours: weights need not add up to any number, and a missing one is 1.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,22 +12,22 @@ from math import gcd, lcm
 from schemas.errors import UsageError
 
 RESOLUTION = 2**31 - 1
-"""The finest common denominator of shares, which keeps their arithmetic in 64 bits. Shares that ask for a finer one are
-rounded to it: they move by less than the number of sources in 2**31."""
+"""The largest common denominator of shares; it keeps their arithmetic within 64 bits. Shares that need a larger one are
+rounded to it, which changes them by less than (number of sources) / 2**31."""
 
 Weight = int | float | str | Fraction
-"""Above 0. Of a float the decimals count, as they are printed: 32.5 is 65/2. Strings may be fractions: 7/13."""
+"""A number above 0. A float counts as its printed decimals: 32.5 is 65/2. A string may be a fraction: "7/13"."""
 
 
 def shares(weights: Mapping[str, object]) -> dict[str, Fraction]:
-    """Each source's share, by its dotted path, in the recipe's order. `UsageError` names the path that is wrong."""
+    """Returns each source's share, by dotted path, in the recipe's order. Raises `UsageError`, which names the path."""
     return _shares(weights, "", Fraction(1))
 
 
 def whole_weights(parts: Sequence[Fraction], most: int = RESOLUTION) -> list[int]:
-    """Whole numbers in the same proportions, without a common divisor; their sum is at most `most`.
+    """Returns integers in the same proportions, without a common divisor, whose sum is at most `most`.
 
-    Finer shares are rounded, those cut the most upwards; none falls to 0.
+    Finer shares are rounded by the largest-remainder method; none becomes 0.
     """
     total = sum(parts, Fraction(0))
     exact = [part / total for part in parts]
@@ -39,7 +39,7 @@ def whole_weights(parts: Sequence[Fraction], most: int = RESOLUTION) -> list[int
     by_loss = sorted(range(len(parts)), key=lambda i: (wholes[i] - scaled[i], i))
     for i in by_loss[: max(0, most - sum(wholes))]:
         wholes[i] += 1
-    excess = max(0, sum(wholes) - most)  # of shares too small to count; the largest can spare it
+    excess = max(0, sum(wholes) - most)  # from shares that were raised to 1; the largest share gives it up
     wholes[wholes.index(max(wholes))] -= excess
     divisor = gcd(*wholes)
     return [whole // divisor for whole in wholes]
@@ -51,7 +51,7 @@ def _shares(level: Mapping[str, object], path: str, share: Fraction) -> dict[str
     weights = {}
     for name, node in level.items():
         if not isinstance(name, str) or not name or "." in name:
-            raise UsageError(f"{path or 'weights'}: {name!r} is no name: text without full stops")
+            raise UsageError(f"{path or 'weights'}: {name!r} is not a valid name: use text without full stops")
         weights[name] = _weight(node, f"{path}.{name}".lstrip("."))
     total = sum(weights.values(), Fraction(0))
     flat: dict[str, Fraction] = {}

@@ -1,7 +1,8 @@
-"""Readers of published data sets: one small file a set, which says how the set lies on disk and where it misleads.
+"""Holds one reader for each published data set, in a file that describes the set's layout and its pitfalls.
 
-A reader is a pure function of one item (a Parquet row as a dict, a tar sample, a line, a JSON value) and gives a draft
-of what it holds, or raises `Rejected`: the row is left out, its neighbours are not touched. Readers know no files.
+A reader is a pure function of one item (a Parquet row as a dict, a tar sample, a line, or a JSON value). It returns the
+parsed row (`Draft` or `CaptionDraft`), or raises `Rejected`, which leaves out this row and no other. Readers open no
+files.
 """
 
 from curation.registry import Registry
@@ -43,4 +44,4 @@ _SHIPPED = (
 )
 
 SOURCES = Registry("source", SourceReader, "shardloom.sources", lambda: _SHIPPED)
-"""By the names that `ingest` takes, in the order of its help."""
+"""The sources by the names that `ingest` accepts, in the order of its help text."""

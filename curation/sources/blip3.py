@@ -1,10 +1,10 @@
-"""BLIP3-OCR-200M and BLIP3-GROUNDING-50M, or caption sets in their layouts: Parquet (docs/formats.md §1, §2).
+"""Reads BLIP3-OCR-200M, BLIP3-GROUNDING-50M and caption sets in their layouts from Parquet (docs/formats.md §1, §2).
 
-`captions` is a string in both: of JSON in the one, of a Python literal in the other. The caption is chosen by its
-granularity, never by its place. A grounding caption has its places written into it: where the one without the alt text
-is a bare list of things, as in sets whose places were put into the alt texts, the one with it is taken. Of the other
-columns only `url` is known for sure; `metadata` is kept as it stands. "Filler" such as "the text" stays: taking it out
-is the trainer's part.
+Both sets store `captions` as a string: JSON in BLIP3-OCR, a Python literal in BLIP3-GROUNDING. The reader chooses the
+caption by its granularity, never by its position in the list. The locations of a grounding caption belong inside its
+sentences. In sets that wrote the locations into the alt texts, the caption without the alt text is a bare list of
+objects; the reader then takes the caption with the alt text. Of the other columns only `url` is certain to exist;
+`metadata` is kept unchanged. The reader keeps "filler" such as "the text": the trainer removes it.
 """
 
 import json
@@ -34,12 +34,12 @@ OPTIONAL_GROUNDING = (*OPTIONAL, "cogvlm_caption")
 
 
 def read_ocr(row: Mapping[str, Any], options: ReadOptions) -> CaptionDraft:
-    """The captioned image of one row of BLIP3-OCR."""
+    """Returns the captioned image of one row of BLIP3-OCR. Raises `Rejected`."""
     return _read(row, options, blip3_ocr.parse_captions, _chosen)
 
 
 def read_grounding(row: Mapping[str, Any], options: ReadOptions) -> CaptionDraft:
-    """The captioned image of one row of BLIP3-GROUNDING."""
+    """Returns the captioned image of one row of BLIP3-GROUNDING. Raises `Rejected`."""
     return _read(row, options, blip3_grounding.parse_captions, _chosen_grounding)
 
 
@@ -81,12 +81,12 @@ def _chosen_grounding(captions: list[Caption], granularity: int, with_raw: bool)
         return text
     try:
         return _chosen(captions, granularity, with_raw=True)
-    except Rejected:  # the set has no other
+    except Rejected:  # the set has no other caption of this granularity
         return text
 
 
 def _metadata(value: Any) -> str:
-    """The column, if it is a JSON object; of the released grounding set that is not known."""
+    """Returns the column if it is a JSON object, else wraps it in one: the released grounding set's form is unknown."""
     metadata = lenient_text(value, "metadata")
     if metadata is None:
         return "{}" if value is None else as_json({"metadata": value})

@@ -1,7 +1,7 @@
-"""CC12M (Conceptual 12M): TSV, URL and caption, in this order, no header (docs/formats.md §7).
+"""Reads CC12M (Conceptual 12M) from TSV: URL and caption, in this order, no header (docs/formats.md §7).
 
-A header line as img2dataset's guide puts it in front is passed over. See `curation.sources.formats.tsv` for what
-becomes of a file with the columns of CC3M.
+The reader skips the header line that img2dataset's guide adds. `curation.sources.formats.tsv` says how it treats a file
+whose columns are in the order of CC3M.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ _URL, _CAPTION = 0, 1
 
 
 def read(line: str) -> CaptionDraft:
-    """The captioned image of one line."""
+    """Returns the captioned image of one line. Raises `Rejected`."""
     return tsv.read(line, _URL, _CAPTION)
 
 
 def check(lines: Sequence[str]) -> None:
-    """Refuses a file that begins with these lines, if they are CC3M's. UsageError."""
+    """Raises `UsageError` if the first lines of a file have the columns in the order of CC3M."""
     tsv.check(lines, _URL, _CAPTION, "cc3m")
 
 

@@ -1,7 +1,7 @@
-"""CC3M (Conceptual Captions): TSV, caption and URL, in this order, no header (docs/formats.md §7).
+"""Reads CC3M (Conceptual Captions) from TSV: caption and URL, in this order, no header (docs/formats.md §7).
 
-The header line that img2dataset's guide puts in front of it is passed over. See `curation.sources.formats.tsv` for what
-becomes of a file with the columns of CC12M.
+The reader skips the header line that img2dataset's guide adds. `curation.sources.formats.tsv` says how it treats a file
+whose columns are in the order of CC12M.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ _CAPTION, _URL = 0, 1
 
 
 def read(line: str) -> CaptionDraft:
-    """The captioned image of one line."""
+    """Returns the captioned image of one line. Raises `Rejected`."""
     return tsv.read(line, _URL, _CAPTION)
 
 
 def check(lines: Sequence[str]) -> None:
-    """Refuses a file that begins with these lines, if they are CC12M's. UsageError."""
+    """Raises `UsageError` if the first lines of a file have the columns in the order of CC12M."""
     tsv.check(lines, _URL, _CAPTION, "cc12m")
 
 

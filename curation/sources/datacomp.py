@@ -1,7 +1,7 @@
-"""DataComp with its own captions: shards as img2dataset writes them (docs/formats.md §4).
+"""Reads DataComp with its own captions, from tar shards as img2dataset writes them (docs/formats.md §4).
 
-Any other set that img2dataset has downloaded lies so too. A sample without a caption stays, with an empty one; a sample
-without an image, or of which the shard has lost a part, is left out.
+Any other set that img2dataset has downloaded has the same layout. The reader keeps a sample without a caption, with an
+empty one. It leaves out a sample without an image, and one that has lost a member.
 """
 
 from curation.sources.formats.fields import as_json, others
@@ -14,7 +14,7 @@ _KNOWN = ("uid", "url", "caption", "key", "status", "error_message", "width", "h
 
 
 def read(sample: TarSample) -> CaptionDraft:
-    """The captioned image of one sample, its image as bytes."""
+    """Returns the captioned image of one sample, with the image as bytes. Raises `Rejected`."""
     found = read_sample(sample)
     return CaptionDraft(
         uid=found.uid,

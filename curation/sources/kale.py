@@ -1,7 +1,7 @@
-"""BLIP3-KALE: Parquet, a URL and a caption a row (docs/formats.md §3).
+"""Reads BLIP3-KALE from Parquet: a URL and a caption in each row (docs/formats.md §3).
 
-Only `caption`, the one with knowledge put in, is known for sure; `url` is what the images must come from. All other
-columns are kept in the metadata.
+Only `caption`, the knowledge-augmented caption, is certain to exist; the images must come from `url`. The reader keeps
+all other columns in the metadata.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ COLUMNS = ("url", "caption")
 
 
 def read(row: Mapping[str, Any]) -> CaptionDraft:
-    """The captioned image of one row."""
+    """Returns the captioned image of one row. Raises `Rejected`."""
     image = caption_image(row.get("url"))
     return CaptionDraft(
         uid=uid_text(row.get("uid")),

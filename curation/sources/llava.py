@@ -1,14 +1,14 @@
-"""Conversations about images as LLaVA has them: JSON, JSONL or Parquet (docs/formats.md §8).
+"""Reads conversations about images in LLaVA's layout from JSON, JSONL or Parquet (docs/formats.md §8).
 
 `{"id", "image": "coco/train2017/0.jpg", "conversations": [{"from": "human", "value": "<image>\\nWhat is it?"}, ...]}`.
-`image` is a path below an image root, or a list of them; without it the conversation is text. ShareGPT4V, Mantis, MMDU,
-the Cauldron and OpenAI's `messages` are read too: `formats.chat_turns` says what a turn may be, `formats.row_images`
-what an image may be.
+`image` is a path below an image root, or a list of paths; without it the conversation is text only. The reader also
+accepts ShareGPT4V, Mantis, MMDU, the Cauldron and OpenAI's `messages`: `formats.chat_turns` describes the forms of a
+turn, `formats.row_images` the forms of an image.
 
-Images stand where `<image>` does, also as `<img>PATH</img>` and between `<im_start>` and `<im_end>`. Some rows have one
-image and no marker: then it comes first, as all images of the Cauldron do. Any other difference between the two numbers
-means that nobody knows which image goes where, and leaves the row out. So does a turn that says nothing: left out
-itself, it would make one of its two neighbours.
+`<image>`, `<img>PATH</img>` or `<image>` between `<im_start>` and `<im_end>` marks the place of an image. If a row has
+one image and no marker, the image comes first, as all images of the Cauldron do. Any other difference between the
+number of images and the number of markers leaves the row out, because the places of the images are unknown. An empty
+turn also leaves the row out: without it, its two neighbours would become one turn.
 """
 
 import json
@@ -35,7 +35,7 @@ from schemas.records.document import Draft, DraftImage, Part, Role, speaker
 
 
 def items(file: BinaryIO) -> Iterator[Any]:
-    """Yields the objects of a .json file. Raises `UsageError`, to which the caller adds which file it is: no list."""
+    """Yields the objects of a .json file. Raises `UsageError` for a file that is no list; the caller adds its name."""
     return entries(file)
 
 
@@ -73,7 +73,7 @@ def _check_turns(turns: list[Turn]) -> None:
 
 
 def _shown_first(turns: list[Turn], images: int, field: str) -> list[Turn]:
-    """The turns, with the images before the first question if no marker says where they stand."""
+    """Returns the turns, with the images placed before the first question if the row has no marker."""
     if any(isinstance(piece, Place) for turn in turns for piece in turn.pieces) or (images != 1 and field != EXCHANGES):
         return turns
     first = next(number for number, turn in enumerate(turns) if turn.role == "user")
@@ -82,7 +82,7 @@ def _shown_first(turns: list[Turn], images: int, field: str) -> list[Turn]:
 
 
 def _placed_images(places: list[Place], images: list[DraftImage]) -> tuple[DraftImage, ...]:
-    """The images in the order in which they are read: each place has its own, or the next of the row."""
+    """Returns the images in reading order: a place holds its own image, or takes the row's next one."""
     due = [place for place in places if place.image is None]
     if len(due) != len(images):
         raise malformed(f"{len(images)} images and {len(due)} <image> markers")
@@ -99,7 +99,7 @@ def _placed_images(places: list[Place], images: list[DraftImage]) -> tuple[Draft
 
 
 def _parts(turns: list[Turn]) -> tuple[tuple[Part, ...], tuple[Role, ...]]:
-    """Parts and their roles. Only an answer's own white space says something: code is indented by it."""
+    """Returns the parts and their roles. Only answers keep their leading white space: it may indent code."""
     parts: list[Part] = []
     roles: list[Role] = []
     shown = 0
@@ -115,7 +115,7 @@ def _parts(turns: list[Turn]) -> tuple[tuple[Part, ...], tuple[Role, ...]]:
 
 
 def _answer(text: str) -> str:
-    """The answer without the blank lines before it and the white space behind it."""
+    """Returns the answer without leading blank lines and trailing white space."""
     text = text.rstrip()
     begin = len(text) - len(text.lstrip())
     return text[max(text.rfind(mark, 0, begin) for mark in "\r\n") + 1 :]
@@ -129,7 +129,7 @@ def _uid(value: Any) -> tuple[str | None, dict[str, Any]]:
 
 
 def _about(item: Mapping[str, Any]) -> dict[str, Any]:
-    """What the row says besides; of the Cauldron's exchanges, where they are from."""
+    """Returns the row's other fields, and the `source` of each of the Cauldron's exchanges."""
     used = turn_field(item)
     unused = [name for name in (*TURN_FIELDS, EXCHANGES) if name != used and is_there(item.get(name))]
     known = {"id", *IMAGE_FIELDS, *SYSTEM_FIELDS, *TURN_FIELDS, EXCHANGES} - set(unused)

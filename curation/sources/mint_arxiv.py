@@ -1,7 +1,7 @@
-"""MINT-1T ArXiv: laid out as MINT-1T PDF is (docs/formats.md §5), as far as is known.
+"""Reads MINT-1T ArXiv, whose layout is that of MINT-1T PDF as far as is known (docs/formats.md §5).
 
-Of its json only `texts` is known for sure. A paper without figures has no tiff; `texts` may be null, which leaves an
-empty document. Images without a page and an xref are counted off against the frames.
+Of its JSON only `texts` is certain to exist. A paper without figures has no .tiff member. `texts` may be null, which
+gives an empty document. Images without a page and an xref are matched with the frames in order.
 """
 
 from curation.sources.mint_pdf import read

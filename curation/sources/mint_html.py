@@ -1,9 +1,10 @@
-"""MINT-1T HTML: Parquet, images as URLs (docs/formats.md §5).
+"""Reads MINT-1T HTML from Parquet, with images as URLs (docs/formats.md §5).
 
-`texts` and `images` have one entry a part, one of them null. `image_hashes` and `images_metadata` (a string of JSON)
-have one entry an *image*, and are shorter: zipped with `images` they would go to the wrong ones. What they hold is told
-of each image; a list of another length can be told of none, and goes to the document as it is. Read the file by row
-group and by column: its nested lists have broken readers that take whole chunked columns.
+`texts` and `images` have one entry per part, of which one is null. `image_hashes` and `images_metadata` (a string of
+JSON) have one entry per *image* and are shorter: zipping them with `images` would assign their entries to the wrong
+images. The reader stores the entries in the metadata of their images. A list of any other length cannot be assigned, so
+it goes to the document's metadata unchanged. Read the file by row group and by column: its nested lists have broken
+readers that take whole chunked columns.
 """
 
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ OPTIONAL = ("image_hashes", "images_metadata", "metadata", "url", "cc_dump")
 
 
 def read(row: Mapping[str, Any]) -> Draft:
-    """The document of one row."""
+    """Returns the document of one row. Raises `Rejected`."""
     texts, urls = (optional_list(row.get(name), name) for name in COLUMNS)
     shown = sum(url is not None for url in urls)
     of_images: list[dict[str, Any]] = [{} for _ in range(shown)]

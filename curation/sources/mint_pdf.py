@@ -1,9 +1,10 @@
-"""MINT-1T PDF: WebDataset, `{key}.json` and `{key}.tiff` with a frame for each image (docs/formats.md §5).
+"""Reads MINT-1T PDF from WebDataset shards: `{key}.json`, and `{key}.tiff` with one frame per image.
 
-In the json, `texts` and `images` have one entry a part, one of them null; an image is `page_{page}_image_{xref}`, and
-frame i is the i-th of them. What `image_metadata` says of it is found by its `page` and `xref`, and its size is checked
-(`formats.frame_order`). Where the frames are not as many as the images, nothing tells which frame is whose, and the
-images are lost; so are those of a document without a tiff. The text stays.
+The layout is described in docs/formats.md §5. In the JSON, `texts` and `images` have one entry per part, of which one
+is null; an image is named `page_{page}_image_{xref}`, and frame i is the i-th image. The reader finds an image's entry
+in `image_metadata` by `page` and `xref`, and checks the frame's size against it (`formats.frame_order`). If the number
+of frames differs from the number of images, the images are lost, because the frames cannot be assigned; so are the
+images of a document without a TIFF. The text is kept.
 """
 
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ _TOLD = ("texts", "images", "image_metadata", "url")
 
 
 def read(sample: TarSample, options: ReadOptions) -> Draft:
-    """The document of one sample, its images as bytes."""
+    """Returns the document of one sample, with its images as bytes. Raises `Rejected`."""
     if sample.fault is not None:
         raise sample.fault
     if "json" not in sample.members:
@@ -42,17 +43,17 @@ def read(sample: TarSample, options: ReadOptions) -> Draft:
 
 
 def _images(sample: TarSample, names: list[str], entries: list[Any], options: ReadOptions) -> Iterator[DraftImage]:
-    """The image that each name stands for."""
+    """Yields the image of each name."""
     by_name = named_entries(entries)
     told: list[Any] = [by_name.get(name) for name in names]
-    if not by_name and len(entries) == len(names):  # a paper's: it has other names, and no `page` and `xref`
+    if not by_name and len(entries) == len(names):  # a paper: its entries have no `page` and `xref`
         told = entries
     for name, source, about in zip(names, _sources(sample, names, entries, options), told, strict=True):
         yield DraftImage(source, metadata=as_json({"reference": name} | (about if isinstance(about, dict) else {})))
 
 
 def _sources(sample: TarSample, names: list[str], entries: list[Any], options: ReadOptions) -> list[ImageSource]:
-    """The frame of each name, as a file, or why there is none. Frames that nothing names are not read."""
+    """Returns the frame of each name as an image file, or why it is lost. Reads no frame without a name."""
     member = sample.members.get("tiff") or sample.members.get("tif")
     try:
         if member is None:

@@ -1,10 +1,11 @@
-"""OBELICS: Parquet, images as URLs (docs/formats.md §6).
+"""Reads OBELICS from Parquet, with images as URLs (docs/formats.md §6).
 
-`texts`, `images` and `metadata` (a string of JSON) have one entry a part: the first is null where an image stands, the
-other two where a text does; images may follow each other. `images[i]` is `metadata[i]["src"]`: a row in which it isn't
-has slipped. `general_metadata`, JSON as well, has the page's URL. Either may be unreadable: the document stays. Where
-the makers joined two documents of a page, the text holds the paragraph `END_OF_DOCUMENT_TOKEN_TO_BE_REPLACED`: it
-becomes what stands between paragraphs.
+`texts`, `images` and `metadata` (a string of JSON) have one entry per part: `texts` is null at an image, the other two
+are null at a text. Images may follow each other. `images[i]` must equal `metadata[i]["src"]`; if it does not, the
+columns are misaligned and the reader rejects the row. `general_metadata`, also JSON, contains the page's URL. If
+`metadata` or `general_metadata` is unreadable, the reader keeps the document. Where the makers joined two documents of
+a page, the text contains the paragraph `END_OF_DOCUMENT_TOKEN_TO_BE_REPLACED`: the reader replaces it by a blank line,
+which is what separates paragraphs.
 """
 
 import re
@@ -25,7 +26,7 @@ _SENTINELS = re.compile(rf"(?<!\s)\s*+(?:{SENTINEL}\s*+)++")
 
 
 def read(row: Mapping[str, Any]) -> Draft:
-    """The document of one row."""
+    """Returns the document of one row. Raises `Rejected`."""
     texts, urls = (optional_list(row.get(name), name) for name in COLUMNS)
     about = remark(row.get("metadata"), "metadata")
     told = about if isinstance(about, list) else []
@@ -43,9 +44,9 @@ def read(row: Mapping[str, Any]) -> Draft:
 
 
 def _check_slip(urls: list[Any], told: list[Any]) -> None:
-    """Raises `Rejected` where the metadata has an image at another place: then nothing tells which column has slipped.
+    """Raises `Rejected` if an image is not that of its metadata: it is unknown which column is misaligned.
 
-    An image of which nothing is told is no slip, unless something is told of a place that has no image.
+    An image without an entry is accepted, unless a part without an image has an entry.
     """
     is_told_of_none = any(url is None and isinstance(entry, dict) for url, entry in zip(urls, told, strict=False))
     for place, (url, entry) in enumerate(zip(urls, told, strict=False)):
@@ -59,7 +60,7 @@ def _check_slip(urls: list[Any], told: list[Any]) -> None:
 
 
 def _joined(text: Any) -> Any:
-    """The text without sentinels; whatever is no text as it is."""
+    """Replaces the sentinels of a text by blank lines. Returns any other value unchanged."""
     if not isinstance(text, str) or SENTINEL not in text:
         return text
     return _SENTINELS.sub("\n\n", text).strip()

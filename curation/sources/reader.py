@@ -1,4 +1,4 @@
-"""How a source is declared: the one object that its file has to have."""
+"""Defines the object by which a source declares itself in its own file."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,34 +10,34 @@ from schemas.records.document import CaptionDraft, Draft
 
 @dataclass(frozen=True, slots=True)
 class SourceReader:
-    """A published set, and how it is read. What an item is depends on the file's ending.
+    """Declares a published set and how to read it. The type of an item depends on the file's ending.
 
-    `.parquet`: a row, as `to_pylist` gives it; `.tar`: a `TarSample`; `.tsv` and `.jsonl`: a line of text, without a
-    byte order mark; `.json`: whatever `items` finds.
+    `.parquet`: a row as a dict, as Arrow's `to_pylist` returns it; `.tar`: a `TarSample`; `.tsv` and `.jsonl`: a line
+    of text without a byte order mark; `.json`: each value that `items` yields.
     """
 
     name: str
-    """By which `ingest` takes it."""
+    """The name that the user passes to `ingest`."""
     read: Callable[[Any, ReadOptions], Draft | CaptionDraft]
-    """The draft of one item. Raises `Rejected` and nothing else."""
+    """Returns the parsed row of one item. Raises `Rejected` and nothing else."""
     endings: tuple[str, ...]
-    """Of its files."""
+    """The endings of its files."""
     is_captions: bool = False
-    """Whether it gives `CaptionDraft`s."""
+    """Whether `read` returns a `CaptionDraft`, not a `Draft`."""
     columns: tuple[str, ...] = ()
-    """Parquet: what must be there."""
+    """Parquet: the required columns."""
     optional: tuple[str, ...] | None = ()
-    """Parquet: what is read besides, where it is there; None is everything."""
+    """Parquet: the columns that are also read if the file has them; None: all columns."""
     header: str | None = None
-    """TSV: a first line that is no item."""
+    """TSV: a first line to skip."""
     check: Callable[[Sequence[str]], None] | None = None
-    """TSV: raises a UsageError, in which the file isn't named, of a file's first lines (a hundred will do)."""
+    """TSV: checks a file's first lines (100 suffice). Raises `UsageError`; the caller adds the file's name."""
     items: Callable[[BinaryIO], Iterator[Any]] | None = None
-    """JSON: the items of a file; raises a UsageError, in which the file isn't named."""
+    """JSON: yields the items of a file. Raises `UsageError`; the caller adds the file's name."""
     is_list: bool = False
-    """JSON: whether the items are the entries of the file's list, so that reading may begin at any of them."""
+    """JSON: whether the items are the entries of the file's list, so that reading can start at any entry."""
 
 
 def without_options(read: Callable[[Any], Draft | CaptionDraft]) -> Callable[[Any, ReadOptions], Draft | CaptionDraft]:
-    """Makes of a function that has no options one that is called as the others are."""
+    """Wraps a reader that takes no options, so that callers can pass them."""
     return lambda item, _: read(item)

@@ -1,6 +1,6 @@
-"""SBU Captions: one JSON object of parallel arrays, `image_urls` and `captions` (docs/formats.md §7).
+"""Reads SBU Captions from one JSON object of parallel arrays, `image_urls` and `captions` (docs/formats.md §7).
 
-Other arrays of the same length (the real file has some, of which nothing is known) go to each row's metadata.
+Other arrays of the same length (the real file has some, of unknown meaning) go to each row's metadata.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,13 +12,13 @@ from schemas.errors import UsageError
 from schemas.json_text import parse_object
 from schemas.records.document import CaptionDraft
 
-MAX_FILE = 1 << 30  # bytes; the real one has under 200 MB, and is held whole
+MAX_FILE = 1 << 30  # bytes; the real file has under 200 MB and is read into memory whole
 
 _COLUMNS = ("image_urls", "captions")
 
 
 def items(file: BinaryIO) -> Iterator[dict[str, Any]]:
-    """The rows of a file. UsageError, to which the caller adds which file it is: it is not laid out so."""
+    """Yields the rows of a file. Raises `UsageError` for a file of another layout; the caller adds its name."""
     try:
         arrays = parse_object(file.read(MAX_FILE + 1), "it", MAX_FILE)
     except ValueError as error:
@@ -27,14 +27,14 @@ def items(file: BinaryIO) -> Iterator[dict[str, Any]]:
     if not isinstance(urls, list) or not isinstance(captions, list):
         raise UsageError("it has no arrays image_urls and captions: is it sbu-captions-all.json?")
     if len(urls) != len(captions):
-        raise UsageError(f"it has {len(urls)} image_urls and {len(captions)} captions: they can't be told together")
+        raise UsageError(f"it has {len(urls)} image_urls and {len(captions)} captions: their numbers must be equal")
     lists = {name: values for name, values in arrays.items() if isinstance(values, list) and len(values) == len(urls)}
     for number in range(len(urls)):
         yield {name: values[number] for name, values in lists.items()}
 
 
 def read(row: Mapping[str, Any]) -> CaptionDraft:
-    """The captioned image of one row."""
+    """Returns the captioned image of one row. Raises `Rejected`."""
     image = caption_image(row.get("image_urls"))
     return CaptionDraft(
         uid=None,

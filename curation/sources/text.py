@@ -1,4 +1,4 @@
-"""Plain text: JSONL with a `text` in each object, or Parquet with such a column; each is a document without images."""
+"""Reads plain text from JSONL objects or Parquet rows with a field `text`: each is a document without images."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ _KNOWN = ("text", "id", "uid", "url")
 
 
 def read(row: Mapping[str, Any] | str | bytes) -> Draft:
-    """The document of one row, or of one line of JSONL."""
+    """Returns the document of one row, or of one line of JSONL. Raises `Rejected`."""
     if isinstance(row, str | bytes):
         row = json_object(row, "the line")
     text = trained_text(row.get("text"), "text")

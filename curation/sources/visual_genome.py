@@ -1,13 +1,13 @@
-"""Visual Genome: `region_descriptions.json`, a list with one object an image (docs/formats.md §7).
+"""Reads Visual Genome's `region_descriptions.json`, a list with one object per image (docs/formats.md §7).
 
 `{"id", "regions": [{"region_id", "image_id", "x", "y", "width", "height", "phrase"}]}`. A box is the top left corner
-and the size, in pixels of the image as published; the image is `{id}.jpg`, in one of the two folders `VG_100K` and
-`VG_100K_2`, which the file doesn't tell: its source is the bare file name, for the store to find.
+and the size, in pixels of the image as published. The image is `{id}.jpg` in one of the two folders `VG_100K` and
+`VG_100K_2`. The file does not say in which, so the reader returns the bare file name, and the image store looks it up.
 
-An image has some fifty phrases, each of a few words about one region: as samples of their own they would outweigh every
-other set fifty times over. So the caption is all of them, in the order of the file and each but once, joined by full
-stops; the regions are in the metadata, where a trainer may choose others. A region whose box is no four numbers keeps
-its phrase, and what its box says stands there as it came.
+An image has about fifty phrases, each of a few words about one region: as separate samples they would outweigh every
+other set fifty times. So the caption is all distinct phrases in the order of the file, joined by full stops. The
+metadata contains the regions, from which a trainer may choose others. A region whose box is not four numbers keeps its
+phrase, and the metadata keeps the values of its box unchanged.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,12 +24,12 @@ _BOX = ("x", "y", "width", "height")
 
 
 def items(file: BinaryIO) -> Iterator[Any]:
-    """The objects of a file. UsageError, to which the caller adds which file it is: it is not laid out so."""
+    """Yields the objects of a file. Raises `UsageError` for a file of another layout; the caller adds its name."""
     return entries(file)
 
 
 def read(item: Any) -> CaptionDraft:
-    """The captioned image of one object."""
+    """Returns the captioned image of one object. Raises `Rejected`."""
     if not isinstance(item, Mapping):
         raise malformed(f"a {type(item).__name__}, not an object")
     number = next((item[name] for name in ("id", "image_id") if item.get(name) is not None), None)
@@ -54,7 +54,7 @@ def read(item: Any) -> CaptionDraft:
 
 
 def _region(region: Any, place: int) -> Any:
-    """What is kept of a region: a phrase without a box is a phrase, and what is no object has none."""
+    """Returns the fields of a region that are kept; a value that is not an object unchanged."""
     if not isinstance(region, Mapping):
         return region
     phrase = " ".join((trained_text(region.get("phrase"), f"region {place}'s phrase") or "").split())

@@ -1,3 +1,3 @@
-"""Mixes sets of training shards into one."""
+"""Mixes sets of training shards into one set."""
 
 from pipelines.mix.run import mix as mix

@@ -1,4 +1,4 @@
-"""`python -m pipelines.mix`, as Ray jobs are submitted."""
+"""Runs `shardloom mix` as `python -m pipelines.mix`, for `ray job submit`."""
 
 import sys
 

@@ -1,7 +1,7 @@
-"""Mixes sets of training shards into new ones, in the order that `curation.mixture` plans; or tells what would come.
+"""Mixes sets of training shards into new shards, in the order that `curation.mixture` plans; or previews the mixture.
 
-A unit of work is one output shard: positions k·N to (k+1)·N of the plan. Which samples stand there is found out where
-the plan is, and the rows of the index that tell where they lie go with the unit, so that a worker needs nothing else.
+A unit of work is one output shard: positions k·N to (k+1)·N of the plan. The driver, which holds the plan, looks up
+the samples at these positions. It sends their index rows with the unit, so that a worker needs nothing else.
 """
 
 import contextlib
@@ -36,26 +36,26 @@ from schemas.storage.folder import Folder
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One output shard, by its number."""
+    """Identifies one output shard by its number, from 0."""
 
     number: int
 
     @property
     def name(self) -> str:
-        """Of its output; the keys of its samples begin with it."""
+        """The name of the output; the keys of its samples begin with it."""
         return f"{self.number:08d}"
 
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """An output shard with the index rows of its samples, in its order, as `mixed_samples` takes them."""
+    """Holds the index rows of an output shard's samples, in the order of the shard, as `mixed_samples` takes them."""
 
     name: str
     samples: pa.Table
 
 
 class MixJob(Job[Unit]):
-    """Sets of training shards in, one set out."""
+    """Mixes sets of training shards into one set."""
 
     title = "mix"
 
@@ -78,7 +78,7 @@ class MixJob(Job[Unit]):
             return ""
         names = {revision.path: source.name for source in self._planned.sets for revision in source.revisions}
         changed = [revision.path for revision in revisions if revision not in manifest.inputs]
-        which = ", ".join(f"{names[path]}: {path}" for path in changed) or "one is gone"
+        which = ", ".join(f"{names[path]}: {path}" for path in changed) or "one is missing"
         return f"sources ({which}) have"
 
     def work(self, context: Context) -> Callable[[Located], Manifest]:
@@ -93,24 +93,24 @@ class MixJob(Job[Unit]):
         return Units(self._planned, self.recipe.samples_per_shard, todo, self._indexes)
 
     def carry_out(self, context: Context, todo: list[Unit], commits: Commits) -> None:
-        """See `Job`. The sources' indexes are laid out on this machine for as long as the work lasts."""
+        """See `Job`. Keeps the sources' indexes in files on this machine while the work runs."""
         with scratch(context.output) as self._indexes:
             super().carry_out(context, todo, commits)
 
 
 def mix(recipe: MixRecipe, output: str, quiet: bool = False) -> Totals:
-    """Writes the shards of the mixture that are not committed yet."""
+    """Writes the shards of the mixture that are not committed yet. Returns the totals of the set."""
     return run_job(MixJob(recipe), output, quiet)
 
 
 def preview(recipe: MixRecipe, quiet: bool = False) -> dict[str, Any]:
-    """What would come of the mixture, as plain data. Writes nothing."""
+    """Returns the recipe and the figures of the planned mixture, as plain data. Writes nothing."""
     planned = plan_of(recipe, MEASURES, shown(quiet))
     return {"recipe": recipe.resolved()} | told(summarise(planned.plan))
 
 
 def told(summary: Summary) -> dict[str, Any]:
-    """Figures of a plan and of each of its sources."""
+    """Converts the summary of a plan into plain data, with figures for each source."""
     rows = [
         {
             "source": source_name(source.name),
@@ -128,7 +128,7 @@ def told(summary: Summary) -> dict[str, Any]:
 
 
 def shown(quiet: bool) -> Follow:
-    """Shows how far the indexes are read."""
+    """Returns a wrapper of sets that shows the progress of reading their indexes."""
 
     def follow(sets: Sequence[SourceSet]) -> Iterator[SourceSet]:
         with Progress("read indexes", len(sets), "samples", quiet) as progress:
@@ -143,7 +143,10 @@ def shown(quiet: bool) -> Follow:
 
 
 class Units(Sequence[Located]):
-    """The units with their samples, each made when it is asked for. Lays out the indexes in the folder `place`."""
+    """Holds the units with their samples, each built on access.
+
+    Writes the indexes of all sources into the local folder `place`.
+    """
 
     def __init__(self, planned: Planned, samples: int, units: Sequence[Unit], place: Path) -> None:
         self.planned, self._samples, self._units = planned, samples, units
@@ -156,7 +159,7 @@ class Units(Sequence[Located]):
         return self._unit(self._units[at])
 
     def __iter__(self) -> Iterator[Located]:
-        return map(self._unit, self._units)  # that of `Sequence` would take any IndexError for the end
+        return map(self._unit, self._units)  # the one of `Sequence` would treat any IndexError as the end
 
     def _unit(self, unit: Unit) -> Located:
         start = unit.number * self._samples
@@ -171,7 +174,7 @@ class Units(Sequence[Located]):
         return Located(unit.name, pa.concat_tables(parts).combine_chunks().take(pa.array(back)))
 
     def _rows(self, source: int, samples: NDArray[np.int64]) -> pa.Table:
-        """The samples' rows of the index, and what a worker needs beside them."""
+        """Returns the index rows of samples, with the columns `path`, `name` and `bytes` that a worker needs."""
         found, drawn_from = self._indexes[source].take(samples), self.planned.sets[source]
         shards = found["shard"].combine_chunks()
         means = pa.array([shard.data.size // max(1, shard.data.rows) for shard in drawn_from.shards], pa.int64())
@@ -184,7 +187,7 @@ class Units(Sequence[Located]):
 
 
 def write_unit(writer: ShardWriter, recipe_sha256: str, revisions: list[InputFile], unit: Located) -> Manifest:
-    """Writes one shard and its index; they count once the manifest is written."""
+    """Writes one shard and its index. They count once the caller has written the manifest."""
     written = writer.write(unit.name, mixed_samples(writer, unit.name, unit.samples))
     return Manifest.build(
         unit.name,
@@ -200,8 +203,8 @@ def write_unit(writer: ShardWriter, recipe_sha256: str, revisions: list[InputFil
 
 @contextlib.contextmanager
 def scratch(output: Folder) -> Iterator[Path]:
-    """A folder on this machine for as long as the run lasts: in the output, where that is local."""
-    output.clear(PARTS, but=UNFINISHED.removeprefix(f"{PARTS}/"))  # of a run that was killed
+    """Yields a temporary local folder for the duration of a run; it is inside the output if that is local."""
+    output.clear(PARTS, but=UNFINISHED.removeprefix(f"{PARTS}/"))  # leftovers of a killed run
     if not output.is_local:
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder)

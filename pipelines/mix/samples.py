@@ -1,7 +1,7 @@
-"""The samples of a mixture: members byte for byte as they were, and index rows carried over, under new keys.
+"""Copies samples into a mixture: their members byte for byte, and their index rows under new keys.
 
-In Parquet a set has one schema. So where there are documents among the sources, captioned images become documents as
-well: the image, then its caption.
+A Parquet set has one schema. So if any source contains documents, captioned images also become documents: the image,
+then its caption.
 """
 
 import json
@@ -17,11 +17,11 @@ from schemas.output_set.shard_index import INDEX as SCHEMA
 from schemas.records.document import Document, DocumentImage
 from schemas.records.training_shard import CaptionedImage
 
-DETAILS = ("source_shard", "source_key", "alt_text", "captions", "metadata")  # of a captioned image, in a document
+DETAILS = ("source_shard", "source_key", "alt_text", "captions", "metadata")  # go to a document's metadata
 
 
 def mixed_samples(writer: ShardWriter, name: str, located: pa.Table) -> Iterator[Sample]:
-    """The samples of the shard `name`, of rows as `read_samples` takes them, each with the `name` of its source."""
+    """Yields the samples of the shard `name`. `located` are rows for `read_samples`, each with the source as `name`."""
     for number, found in enumerate(read_samples(located)):
         yield _sample(writer, found, f"{name}{number:06d}")
 
@@ -30,7 +30,7 @@ def _sample(writer: ShardWriter, found: Found, key: str) -> Sample:
     row = {name: found.row[name] for name in SCHEMA.names} | {"key": key, "source": found.row["name"]}
     if writer.tokenizer is None:
         row |= {"tokens": None, "part_tokens": None}
-    if writer.format == "webdataset":  # nothing has to be read of what is only copied
+    if writer.format == "webdataset":  # members are copied without parsing
         return Sample(key, found.members, row, dict)
     record = record_of(found.row, found.members, key)
     if isinstance(record, CaptionedImage) and not writer.is_captions:
@@ -39,7 +39,7 @@ def _sample(writer: ShardWriter, found: Found, key: str) -> Sample:
 
 
 def as_document(image: CaptionedImage, source: str) -> Document:
-    """The image, then its caption if there is one; all else that is known of it is in the metadata."""
+    """Converts a captioned image into a document: the image, then its caption if any; `DETAILS` go to the metadata."""
     url = image.url or None
     shown = DocumentImage(image.image, image.extension, image.width, image.height, image.sha256, url, "{}")
     return Document(
@@ -54,7 +54,7 @@ def as_document(image: CaptionedImage, source: str) -> Document:
 
 
 def counts_by_source(rows: list[dict[str, Any]]) -> dict[str, int]:
-    """The measures of a shard's index over all its samples, and over those of each source, as `source.images`."""
+    """Sums the measures of a shard's index rows over all samples, and per source (keys such as `source.images`)."""
     counts: Counter[str] = Counter()
     for row in rows:
         measures = {name: row[name] for name in ("tokens", "images", "characters") if row[name] is not None}

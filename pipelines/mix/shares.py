@@ -1,4 +1,4 @@
-"""The shares of a mixture: what its recipe asks for, and what its set holds."""
+"""Computes the shares of a mixture: those that its recipe asks for, and those that its set has."""
 
 from collections import Counter
 from typing import Any
@@ -7,7 +7,7 @@ from curation.mixture.weights import shares
 
 
 def mixture(recipe: dict[str, Any], counts: Counter[str]) -> dict[str, Any]:
-    """What a mixture's set holds of each source, against what its recipe asks for."""
+    """Returns the counts and shares of each source in a mixture's set, beside the shares that its recipe asks for."""
     measures = ["samples", *(name for name in ("tokens", "images", "characters") if name in counts)]
     rows = []
     for path, share in shares(recipe["weights"]).items():
@@ -18,7 +18,7 @@ def mixture(recipe: dict[str, Any], counts: Counter[str]) -> dict[str, Any]:
 
 
 def with_shares(rows: list[dict[str, Any]], unit: str) -> dict[str, Any]:
-    """The sources of a mixture with their shares as got, and the totals, of all that is counted in each of them."""
+    """Adds to each source its actual shares, and returns the totals, of the measures that all sources have."""
     common = [name for name in rows[0]["counts"] if all(name in row["counts"] for row in rows)]
     totals = {name: sum(row["counts"][name] for row in rows) for name in common}
     got = [{name: row["counts"][name] / max(total, 1) for name, total in totals.items()} for row in rows]

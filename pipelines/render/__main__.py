@@ -1,4 +1,4 @@
-"""`python -m pipelines.render`, as Ray jobs are submitted."""
+"""Runs `shardloom render` as `python -m pipelines.render`, for `ray job submit`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Captions of other data sets (KALE's, the released grounding set's own) to put places into."""
+"""Looks up base captions: captions of other data sets (KALE, the released grounding set) to write locations into."""
 
 import hashlib
 import json
@@ -24,44 +24,44 @@ from schemas.storage.matching import matching
 from schemas.storage.parquet import NoParquet, check_sizes, open_parquet, parquet_schema
 
 COLUMNS = ("caption", "cogvlm_caption")
-"""Where a caption is looked for when the recipe doesn't say: KALE's column, then the released grounding set's."""
+"""The default columns of captions: KALE's column, then that of the released grounding set."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bases:
-    """The base captions of one annotation file."""
+    """Holds the base captions of one annotation file."""
 
     found: dict[str, Found[Texts]]  # by key
-    faults: dict[str, Rejected]  # why others have none, beside those of which there is no caption
+    faults: dict[str, Rejected]  # by key: why a caption is unusable; samples without one are in neither
 
     def caption(self, key: str) -> str | None:
-        """Returns the caption of a sample, if there is one."""
+        """Returns the caption of a sample, or None."""
         said = self.found[key].row.value[0] if key in self.found else None
         return said if isinstance(said, str) else None
 
     def counts(self, keys: Iterable[str]) -> dict[str, int]:
-        """Counts among some samples the captions that were found otherwise than by a place or an id of their own."""
+        """Counts the captions of these samples that were found by the image, with other ids, or ambiguously."""
         return dict(sorted(sum((Counter(self.found[key].counts) for key in keys), Counter[str]()).items()))
 
 
 @dataclass(frozen=True, slots=True)
 class BaseCaptions:
-    """Parquet files with a caption in each row, and what it is found by: a uid, a URL or the image's hash.
+    """Names Parquet files with a caption in each row, and a uid, a URL or the image's hash to find it by.
 
-    Files of annotation and caption sets of ours are joined by shard and key, checked by the image's hash.
+    Files of annotation and caption sets that Shardloom wrote are joined by shard and key, checked by the image's hash.
     """
 
     files: tuple[str, ...]
     shards: tuple[str | None, ...]
-    """What shard each file is about; None for a file that is not ours."""
+    """The shard that each file describes; None for a file that Shardloom did not write."""
     column: str
     revision: InputFile
-    """Tells two states of the files apart by their sizes: hashing some hundred gigabytes would take longer than
+    """Identifies the state of the files by their sizes: hashing a few hundred gigabytes would take longer than
     rendering."""
 
     @classmethod
     def open(cls, pattern: str, column: str | None) -> Self:
-        """Raises `UsageError` when no file matches, or one has not the columns."""
+        """Opens the files that match a glob. Raises `UsageError` if none matches, or one lacks the columns."""
         files = matching(pattern)
         names = [schema_of(file) for file in files]
         columns = COLUMNS if column is None else (column,)
@@ -87,7 +87,7 @@ class BaseCaptions:
         return cls(tuple(files), shards_of(files), chosen, revision)
 
     def of(self, samples: Collection[Identity]) -> Bases:
-        """Finds the captions of samples of one shard. Goes through all files, and holds what is asked for."""
+        """Finds the captions of samples of one shard. Scans all files, and keeps only the rows of these samples."""
         own, others = list[Row[Texts]](), list[Row[Texts]]()
         for file, shard in zip(self.files, self.shards, strict=True) if samples else ():
             rows = find_rows(*split(file), [self.column], samples, shard)
@@ -107,7 +107,7 @@ class BaseCaptions:
 
 
 def identities_of(table: pa.Table, shard: str) -> list[Identity]:
-    """What tells the rows of an annotation file from all others."""
+    """Returns the identities of the rows of an annotation file."""
     columns = (table[name].to_pylist() for name in IDENTITY)
     return [
         Identity(shard, key, sha256, uid or None, url or None) for key, uid, url, sha256 in zip(*columns, strict=True)
@@ -115,13 +115,13 @@ def identities_of(table: pa.Table, shard: str) -> list[Identity]:
 
 
 def no_caption(sample: Identity, pattern: str | None) -> Rejected:
-    """Why a sample has no base caption: there is none."""
+    """Returns the fault of a sample for which the files contain no caption."""
     by = "uid" if sample.uid else "url" if sample.url else "image"
     return Rejected(Reason.NO_CAPTION, f"no caption of its {by} in {pattern}")
 
 
 def shards_of(files: Sequence[str]) -> tuple[str | None, ...]:
-    """Returns for each file of an annotation or caption set of ours the shard that it is about; None for any other."""
+    """Returns the shard that each file describes; None for a file outside Shardloom's annotation and caption sets."""
     own: dict[str, bool] = {}
     shards: list[str | None] = []
     for file in files:
@@ -133,7 +133,7 @@ def shards_of(files: Sequence[str]) -> tuple[str | None, ...]:
 
 
 def is_own(data: Folder) -> bool:
-    """Tells whether a folder is the data of a set of ours whose rows are the images of a shard."""
+    """Returns whether a folder is the data folder of an annotation or caption set that Shardloom wrote."""
     above, _, name = data.url.rstrip("/").rpartition("/")
     output = Folder(above or ".")
     if name != DATA or not output.exists(MANIFESTS) or not output.exists(RECIPE_FILE):
@@ -142,7 +142,7 @@ def is_own(data: Folder) -> bool:
 
 
 def schema_of(file: str) -> list[str]:
-    """Names of the columns. Raises `UsageError` for what is no Parquet file, or is encrypted."""
+    """Returns the names of a file's columns. Raises `UsageError` if it is no Parquet file, or is encrypted."""
     folder, name = split(file)
     with folder.open(name) as opened:
         try:
@@ -152,13 +152,13 @@ def schema_of(file: str) -> list[str]:
 
 
 def check_size(file: str, columns: list[str]) -> None:
-    """Raises `UsageError` for a file of which these columns expand over the budget."""
+    """Raises `UsageError` for a file whose columns, of these, expand over the memory budget."""
     folder, name = split(file)
     with folder.open(name) as opened:
         check_sizes(open_parquet(opened, file), columns)
 
 
 def size_of(file: str) -> int:
-    """Bytes."""
+    """Returns the size of a file, in bytes."""
     folder, name = split(file)
     return folder.size(name)

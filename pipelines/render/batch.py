@@ -1,4 +1,4 @@
-"""What a family of captions makes of a batch of annotations: rows of its published layout, faults of the rest."""
+"""Renders a batch of annotations by a caption family: into rows of its published layout, and faults of other rows."""
 
 from typing import NamedTuple
 
@@ -13,14 +13,14 @@ from schemas.records.quarantine import Reason, Rejected
 
 
 class Batch(NamedTuple):
-    """Captions of the rows that have any, and for each row of the annotations what it lacks, if anything."""
+    """Holds the captions of the good rows, and for each annotation row its fault, or None."""
 
     captions: pa.Table
     faults: list[Rejected | None]
 
 
 def columns_of(family: CaptionFamily) -> list[str]:
-    """Names what is read of an annotation set."""
+    """Returns the names of the columns to read from an annotation set."""
     return ["uid", "url", "key", "caption", "sha256", *family.columns, "failures"]
 
 
@@ -32,10 +32,10 @@ def render_batch(
     bases: Bases | None,
     least: int | None = None,
 ) -> Batch:
-    """Renders a batch.
+    """Renders a batch. Raises `ShardloomError` if the family does not keep to its layout.
 
     `bases` are the captions of another data set for these images; None for captions over the alt text. `least`
-    overrides the option that says how many items an image must have.
+    overrides the option for the minimum number of items per image.
     """
     enough = family.enough
     floor = getattr(options, enough.floor)
@@ -58,7 +58,7 @@ def render_batch(
 
 
 def engine_faults(table: pa.Table, engine: str) -> list[Rejected | None]:
-    """For each row, why it has none of an engine's annotations, if so."""
+    """Returns for each row why an engine's annotations are missing; None if they are there."""
     faults: list[Rejected | None] = [None] * table.num_rows
     for row in pc.indices_nonzero(pc.is_null(table[engine])).to_pylist():
         faults[row] = Rejected(Reason.ENGINE_ERROR, f"{engine}: the engine failed on this image")
@@ -69,13 +69,13 @@ def engine_faults(table: pa.Table, engine: str) -> list[Rejected | None]:
 
 
 def lay_over(faults: list[Rejected | None], rows: pa.BooleanArray, fault: Rejected) -> None:
-    """Gives the fault to these rows as far as they have none."""
+    """Sets the fault of those of these rows that have none yet."""
     for row in pc.indices_nonzero(rows).to_pylist():
         faults[row] = faults[row] or fault
 
 
 def published(table: pa.Table, family: CaptionFamily, columns: Columns, schema: pa.Schema) -> pa.Table:
-    """Rows of the family's layout. Raises `ShardloomError` where a family of a user's doesn't keep to it."""
+    """Builds rows in the family's layout. Raises `ShardloomError` if a user's family does not keep to it."""
     try:
         return pa.table({name: table[name] for name in ("uid", "url", "key", "sha256")} | dict(columns), schema=schema)
     except (pa.ArrowException, KeyError, TypeError) as error:

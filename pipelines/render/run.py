@@ -1,4 +1,4 @@
-"""Renders captions from an annotation set: one caption file an annotation file, no engine, no image."""
+"""Renders captions from an annotation set: one caption file per annotation file, without engines or images."""
 
 import functools
 import io
@@ -31,7 +31,7 @@ ROWS = 8192  # rendered at once
 
 
 class RenderJob(Job[Manifest]):
-    """Annotations in, captions out: a unit is a committed annotation file."""
+    """Renders annotations into captions: a unit is a committed annotation file."""
 
     title = "render"
     items = "captions"
@@ -48,10 +48,10 @@ class RenderJob(Job[Manifest]):
         return sources
 
     def changed(self, unit: Manifest | None, manifest: Manifest) -> str:
-        """See `Job`. Captions of annotations that are there no more stay."""
+        """See `Job`. Captions remain valid if their annotations have been removed."""
         if unit is None or inputs_of(unit, self._bases) == manifest.inputs:
             return ""
-        return "the annotations" + (" have" if self._bases is None else " or the captions that they are put into have")
+        return "the annotations" + (" have" if self._bases is None else " or the base captions have")
 
     def work(self, context: Context) -> Callable[[Manifest], Manifest]:
         """See `Job`."""
@@ -63,12 +63,12 @@ class RenderJob(Job[Manifest]):
 
 
 def render_set(recipe: RenderRecipe, output: str, quiet: bool = False) -> Totals:
-    """Renders every committed annotation file that has no committed captions yet."""
+    """Renders every committed annotation file that has no committed captions yet. Returns the totals of the set."""
     return run_job(RenderJob(recipe), output, quiet)
 
 
 def annotation_manifests(annotations: Folder, family: CaptionFamily) -> list[Manifest]:
-    """The manifests of an annotation set. Raises `UsageError` when it is none, or not what the family is made of."""
+    """Returns the manifests of an annotation set. Raises `UsageError` for another set, or one of other engines."""
     if (kind := held_recipe(annotations).get("kind")) != AnnotateRecipe.kind:
         raise UsageError(f"{annotations.url} is no annotation set, but one of kind {shown(kind)}")
     manifests = list(committed(annotations).values())
@@ -81,7 +81,7 @@ def annotation_manifests(annotations: Folder, family: CaptionFamily) -> list[Man
 
 
 def base_captions(recipe: RenderRecipe) -> BaseCaptions | None:
-    """The captions that places are put into, if they are not the alt texts."""
+    """Opens the base captions that locations are written into; None if these are the alt texts."""
     options = recipe.options
     if not isinstance(options, BaseCaptionOptions):
         return None
@@ -93,7 +93,7 @@ def base_captions(recipe: RenderRecipe) -> BaseCaptions | None:
 
 
 def inputs_of(source: Manifest, bases: BaseCaptions | None) -> list[InputFile]:
-    """What captions are made from: the annotation file, the image shard behind it, by which joins know it, and more."""
+    """Returns the inputs of captions: the annotation file, its image shard (used by joins), and the base captions."""
     name = data_name(source)
     own = [
         InputFile(path=file.path, size=file.size, sha256=file.sha256) for file in source.outputs if file.path == name
@@ -102,7 +102,7 @@ def inputs_of(source: Manifest, bases: BaseCaptions | None) -> list[InputFile]:
 
 
 def data_name(source: Manifest) -> str:
-    """The annotation file of a manifest; that of an empty shard is not there."""
+    """Returns the path of a manifest's annotation file. An empty shard has no such file."""
     return f"{DATA}/{source.name}.parquet"
 
 
@@ -114,7 +114,7 @@ def render_file(
     bases: BaseCaptions | None,
     source: Manifest,
 ) -> Manifest:
-    """Renders one annotation file; its outputs are in place when this returns, and count once they are committed."""
+    """Renders one annotation file and writes the outputs. They count once the caller has written the manifest."""
     data = read_data(annotations, source)
     schema = caption_schema(family, bases, source)
     found: Bases | None = None
@@ -152,18 +152,18 @@ def render_file(
 
 
 def keys_of(rendered: list[pa.Table]) -> list[str]:
-    """The keys of the images that have captions."""
+    """Returns the keys of the images that have captions."""
     return [key for table in rendered for key in table["key"].to_pylist()]
 
 
 def caption_schema(family: CaptionFamily, bases: BaseCaptions | None, source: Manifest) -> pa.Schema:
-    """The family's layout. It names the annotations by their bytes, which are the same wherever they lie."""
+    """Returns the family's layout. It names the annotations by their SHA-256, which does not depend on their path."""
     revision = next((file.sha256 for file in source.outputs if file.path == data_name(source)), "")
     return family.schema(revision, ALT_TEXT if bases is None else bases.column)
 
 
 def read_data(annotations: Folder, source: Manifest) -> bytes | None:
-    """The annotation file, as it was committed; None when the shard was empty."""
+    """Reads the annotation file and checks it against its manifest. Returns None if the shard was empty."""
     for file in source.outputs:
         if file.path == data_name(source):
             return read_output(annotations, file.path, file.sha256, file.size)
@@ -171,7 +171,7 @@ def read_data(annotations: Folder, source: Manifest) -> bytes | None:
 
 
 def quarantined(table: pa.Table, faults: list[Rejected | None]) -> pa.Table:
-    """The rows with a fault."""
+    """Returns the quarantine rows of the rows with a fault."""
     rows = [
         QuarantinedRow.of(key, uid, "render", fault)
         for key, uid, fault in zip(table["key"].to_pylist(), table["uid"].to_pylist(), faults, strict=True)
@@ -181,7 +181,7 @@ def quarantined(table: pa.Table, faults: list[Rejected | None]) -> pa.Table:
 
 
 def preview_record(recipe: RenderRecipe, key: str) -> list[Caption]:
-    """All captions of one record, found by uid, key or `file/key`. Nothing is written."""
+    """Returns all captions of one record, found by uid, key or `file/key`. Writes nothing. Raises `UsageError`."""
     annotations = Folder(recipe.input)
     wanted_file, _, wanted = key.rpartition("/")
     family = FAMILIES.find(recipe.family)
@@ -209,7 +209,10 @@ def preview_record(recipe: RenderRecipe, key: str) -> list[Caption]:
 def captions_of(
     table: pa.Table, recipe: RenderRecipe, family: CaptionFamily, schema: pa.Schema, bases: Bases | None
 ) -> list[Caption]:
-    """All captions of a one-row table, by the same code that renders whole sets; also of too few lines or boxes."""
+    """Renders all captions of a one-row table, by the code that renders whole sets, even from too few lines or boxes.
+
+    Raises `ShardloomError` if the row has a fault.
+    """
     captions, faults = render_batch(table, family, recipe.options, schema, bases, least=0)
     for fault in faults:
         if fault is not None:

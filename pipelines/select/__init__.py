@@ -1,3 +1,3 @@
-"""Chooses rows of DataComp's metadata."""
+"""Selects rows of DataComp's metadata by rules."""
 
 from pipelines.select.run import select as select

@@ -1,4 +1,4 @@
-"""`python -m pipelines.select`, as Ray jobs are submitted."""
+"""Runs `shardloom select` as `python -m pipelines.select`, for `ray job submit`."""
 
 import sys
 

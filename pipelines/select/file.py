@@ -1,7 +1,8 @@
-"""Chooses the rows of one metadata file, in one pass: the rules judge a batch, and what stays is written as it came.
+"""Selects the rows of one metadata file in one pass: the rules judge each batch, and kept rows are written unchanged.
 
-Arrow reads and writes, a few pages at a time, and polars judges. polars' own scan takes up to whole row groups of all
-columns, which may be whole files, and gives strings another type; a file with one string that is no text it gives up.
+Arrow reads and writes a few pages at a time; polars evaluates the rules. polars' own scan reads up to whole row groups
+of all columns, which may be whole files, changes the type of strings, and fails on a file with one string that is not
+UTF-8.
 """
 
 import contextlib
@@ -35,10 +36,10 @@ from schemas.storage.local_copy import local_copy, size_and_hash
 from schemas.storage.parquet import batches_of, open_parquet, parquet_schema
 
 Stays = Callable[[pl.DataFrame], NDArray[np.bool_]]
-"""Which of these rows a rule lets stay."""
+"""Returns which of these rows a rule keeps."""
 
-BATCH = 1 << 16  # rows judged at once: some 16 MB
-GROUP = 1 << 16  # rows of a row group: what a reader of the output holds
+BATCH = 1 << 16  # rows judged at once, about 16 MB
+GROUP = 1 << 16  # rows per row group, which a reader of the output holds in memory
 
 FAULTS = {
     Reason.MALFORMED_ROW: "a string that is not UTF-8",
@@ -46,12 +47,15 @@ FAULTS = {
     Reason.MISSING_URL: "no address",
     Reason.DUPLICATE_UID: "the file had this uid before",
 }
-"""Of the rows themselves: these are quarantined. What a rule leaves out is only counted: the recipe finds it again, and
-a row for each of a billion would outweigh what stays."""
+"""Reasons for which a row is quarantined, with their details. Rows that a rule drops are only counted: the recipe can
+find them again, and a quarantined row for each of a billion would outweigh the kept rows."""
 
 
 def select_rows(selection: Selection, output: Folder, shard: InputShard) -> Manifest:
-    """Writes the rows that stay; they count once the manifest is written. `ShardloomError` for a damaged file."""
+    """Writes the kept rows and the quarantine of one file. They count once the caller has written the manifest.
+
+    Raises `ShardloomError` for a damaged file, and one that changed since the run began.
+    """
     data, quarantine = f"{DATA}/{shard.name}.parquet", f"{QUARANTINE}/{shard.name}.parquet"
     judge, counts = Judge(selection), np.zeros(len(ORDER) + 1, np.int64)
     folder, name = shard.folder()
@@ -84,7 +88,7 @@ def select_rows(selection: Selection, output: Folder, shard: InputShard) -> Mani
 
 
 class Judge:
-    """Gives verdicts on the rows of a file, a batch at a time and in their order."""
+    """Judges the rows of one file, batch by batch in order; it remembers the uids seen."""
 
     def __init__(self, selection: Selection) -> None:
         rules = selection.recipe.rules
@@ -104,7 +108,7 @@ class Judge:
         self._later.append((Reason.DUPLICATE_UID, lambda rows: first_seen(uids_of(rows))))
 
     def __call__(self, batch: pa.RecordBatch) -> NDArray[np.uint8]:
-        """The verdict on each row: a place in `ORDER`, or `STAYS`."""
+        """Returns the verdict on each row: an index into `ORDER`, or `STAYS`."""
         frame, broken = sound_frame(batch, self._columns)
         verdicts = frame.lazy().select(self._verdict).collect().to_series().to_numpy().copy()
         verdicts[broken] = CODES[Reason.MALFORMED_ROW]
@@ -116,18 +120,18 @@ class Judge:
 
 
 def in_language(codes: frozenset[str], rows: pl.DataFrame) -> NDArray[np.bool_]:
-    """Whose caption is in one of the languages."""
+    """Returns which rows have a caption in one of the languages."""
     return np.array([language_of(text or "") in codes for text in rows[TEXT].to_list()], bool)
 
 
 @functools.cache
 def held_subset(file: InputFile) -> NDArray[Any]:
-    """The uids of a subset file, mapped once a process: of an object store's file that is a copy of all of it."""
+    """Memory-maps the uids of a subset file, once per process; copies a file of an object store first."""
     return open_subset(file.path)
 
 
 def within(subsets: list[NDArray[Any]], uids: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which uids are in one of the subsets."""
+    """Returns which uids are in at least one of the subsets."""
     found = np.zeros(len(uids), bool)
     for subset in subsets:
         found |= contains(subset, uids)
@@ -135,7 +139,10 @@ def within(subsets: list[NDArray[Any]], uids: NDArray[Any]) -> NDArray[np.bool_]
 
 
 def sound_frame(batch: pa.RecordBatch, columns: list[str]) -> tuple[pl.DataFrame, NDArray[np.bool_]]:
-    """These columns for polars, which takes any string for text; and which rows have one, anywhere, that is none."""
+    """Returns these columns as a polars frame, and which rows have a string, in any column, that is not UTF-8.
+
+    polars does not check that strings are UTF-8.
+    """
     broken = np.zeros(batch.num_rows, bool)
     values = {name: batch[name] for name in columns}
     for field in batch.schema:
@@ -148,7 +155,7 @@ def sound_frame(batch: pa.RecordBatch, columns: list[str]) -> tuple[pl.DataFrame
 
 
 def quarantined(batch: pa.RecordBatch, verdicts: NDArray[np.uint8], first: int) -> pa.Table:
-    """The rows that have a fault of their own. Their key is their number in the file."""
+    """Returns the quarantine rows of a batch. Their key is the row number in the file; `first` is the batch's first."""
     rows = []
     for at in np.flatnonzero(np.isin(verdicts, [CODES[reason] for reason in FAULTS])):
         reason = ORDER[verdicts[at]]
@@ -159,12 +166,12 @@ def quarantined(batch: pa.RecordBatch, verdicts: NDArray[np.uint8], first: int) 
 
 
 class RowWriter:
-    """Writes a Parquet file in row groups of equal size, whatever the sizes in which rows come: so the same bytes."""
+    """Writes a Parquet file in row groups of equal size, so that its bytes do not depend on the sizes of batches."""
 
     def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
         self._file = Hashed(file)
         self._writer = pq.ParquetWriter(self._file, schema, compression="zstd")
-        # not `schema.empty_table()`, which Arrow does not make of a UUID within a list or a struct
+        # not `schema.empty_table()`, which fails for a UUID within a list or a struct
         self._held = pa.Table.from_batches([], schema)
         self.rows = 0
 
@@ -177,7 +184,7 @@ class RowWriter:
             self._held = self._held.slice(GROUP).combine_chunks()
 
     def finish(self, name: str) -> OutputFile:
-        """Writes what is left; what the file is. The file below stays open."""
+        """Writes the remaining rows. Returns the file's manifest entry. Does not close the underlying file."""
         if self._held.num_rows:
             self._write(self._held)
         self._writer.close()
@@ -187,42 +194,42 @@ class RowWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._writer.close()  # of a file that is given up as well: left alone, it would write when that is closed
+        self._writer.close()  # also after an error: an open writer would write to the file when it is closed
 
     def _write(self, table: pa.Table) -> None:
         self._writer.write_table(table.combine_chunks().unify_dictionaries(), row_group_size=GROUP)
 
 
 class Hashed(io.RawIOBase):
-    """A file that is written from its start to its end, with the hash of what was handed over."""
+    """Wraps a file that is written sequentially, and computes the SHA-256 of its bytes."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._size, self.digest = file, 0, hashlib.sha256()
 
     def writable(self) -> bool:
-        """It is."""
+        """Returns True."""
         return True
 
     def write(self, data: Any) -> int:
-        """Appends."""
+        """Appends data, and returns its number of bytes."""
         self.digest.update(data)
         self._file.write(data)
         self._size += len(data)
         return len(data)
 
     def tell(self) -> int:
-        """Bytes so far."""
+        """Returns the number of bytes written."""
         return self._size
 
 
 def schema_of(path: Path, shown: str) -> pa.Schema:
-    """The columns of a Parquet file, as they are kept."""
+    """Returns the schema in which the rows of a Parquet file are kept. `shown` names the file in errors."""
     with errors_of(shown):
         return kept_schema(parquet_schema(path, shown))
 
 
 def batches(path: Path, shown: str) -> Iterator[pa.RecordBatch]:
-    """The rows of a Parquet file."""
+    """Yields the rows of a Parquet file in batches. `shown` names the file in errors."""
     with errors_of(shown):
         for batch in batches_of(open_parquet(path, shown), BATCH):
             kept = kept_schema(batch.schema)
@@ -230,7 +237,7 @@ def batches(path: Path, shown: str) -> Iterator[pa.RecordBatch]:
 
 
 def kept_schema(schema: pa.Schema) -> pa.Schema:
-    """The same, with types that Arrow can choose and join rows of. What a Parquet file holds is alike for both."""
+    """Replaces types whose rows Arrow cannot filter or concatenate. The stored Parquet data is the same for both."""
     fields = [field.with_type(mapped(field.type, _kept_type)) for field in schema]
     return pa.schema(fields, schema.metadata)
 
@@ -240,14 +247,14 @@ def _kept_type(kind: pa.DataType) -> pa.DataType:
         return pa.large_string()
     if pa.types.is_binary_view(kind):
         return pa.large_binary()
-    if pa.types.is_dictionary(kind) and kind.index_type.bit_width < 32:  # many row groups together have more values
+    if pa.types.is_dictionary(kind) and kind.index_type.bit_width < 32:  # row groups together may have more values
         return pa.dictionary(pa.int32(), kind.value_type, kind.ordered)
     return kind
 
 
 @contextlib.contextmanager
 def errors_of(shown: str) -> Iterator[None]:
-    """Makes one line of what Arrow says of a damaged file."""
+    """Converts errors of Arrow into a `ShardloomError` of one line. `shown` names the file in it."""
     try:
         yield
     except (pa.ArrowException, OSError) as error:

@@ -1,4 +1,4 @@
-"""Chooses rows of DataComp's metadata: one file of those that stay for each file of the input, by rules alone."""
+"""Selects rows of DataComp's metadata by rules: writes one file of kept rows for each input file."""
 
 import functools
 import os
@@ -22,7 +22,7 @@ from schemas.terminal import say
 
 
 class SelectJob(Job[InputShard]):
-    """Files of metadata in, files of the chosen rows out."""
+    """Selects rows from files of metadata."""
 
     title = "select"
     items = "rows"
@@ -58,7 +58,7 @@ class SelectJob(Job[InputShard]):
         return functools.partial(select_file, self._selection, context.output, self._threads)
 
     def count(self, manifests: Iterable[Manifest]) -> int:
-        """See `Job`: the rows that were looked at."""
+        """See `Job`. Counts the rows that were judged."""
         return sum(manifest.rows_in for manifest in manifests)
 
     def finish(self, context: Context) -> None:
@@ -68,7 +68,7 @@ class SelectJob(Job[InputShard]):
 
 
 def select(recipe: SelectRecipe, output: str, quiet: bool = False) -> Totals:
-    """Writes the chosen rows of every file that is not committed yet, and then the subset file, if one is asked for."""
+    """Writes the chosen rows of every file that is not committed yet, then the subset file, if one is requested."""
     result = run_job(SelectJob(recipe), output, quiet)
     if not result.rows_out and not quiet:
         say("nothing was chosen")
@@ -76,7 +76,7 @@ def select(recipe: SelectRecipe, output: str, quiet: bool = False) -> Totals:
 
 
 def write_uids(output: Folder, path: str, quiet: bool) -> None:
-    """Writes the subset file."""
+    """Writes the subset file of all committed rows, and reports the number of uids."""
     from pipelines.select.subset import write_subset
 
     written, repeats = write_subset(output, path)
@@ -86,8 +86,8 @@ def write_uids(output: Folder, path: str, quiet: bool) -> None:
 
 
 def select_file(selection: Selection, output: Folder, threads: int | None, shard: InputShard) -> Manifest:
-    """Chooses the rows of one file; in a process beside others it has so many threads."""
-    if threads is not None:  # before polars is imported, which is why nothing here does that
+    """Selects the rows of one file. polars uses `threads` threads; None: its own default."""
+    if threads is not None:  # must precede the import of polars, so this module does not import it
         os.environ.setdefault("POLARS_MAX_THREADS", str(threads))
     from pipelines.select.file import select_rows
 
@@ -95,7 +95,7 @@ def select_file(selection: Selection, output: Folder, threads: int | None, shard
 
 
 def check_columns(inputs: Sequence[InputShard], needed: dict[str, Kind]) -> None:
-    """Raises `UsageError` for a file that is no Parquet, lacks a column that a rule looks at, or has one twice."""
+    """Raises `UsageError` for a file that is no Parquet file, lacks a column of a rule, or has a column twice."""
     folder, _ = inputs[0].folder()
     schemas = folder.at_once(schema_of, [shard.path for shard in inputs])
     for shard, schema in zip(inputs, schemas, strict=True):
@@ -110,7 +110,7 @@ def check_columns(inputs: Sequence[InputShard], needed: dict[str, Kind]) -> None
 
 
 def schema_of(path: str) -> pa.Schema:
-    """The columns of a Parquet file. Raises `UsageError` for another file, and one that expands over the budget."""
+    """Returns the schema of a file. Raises `UsageError` if it is not Parquet, or expands over the budget."""
     folder, name = split(path)
     with folder.open(name) as file:
         parquet = open_parquet(file, path)
@@ -119,18 +119,18 @@ def schema_of(path: str) -> pa.Schema:
 
 
 def check_place(output: Folder, recipe: SelectRecipe, inputs: Sequence[InputShard]) -> None:
-    """Refuses a subset file among the output's, of which no manifest would tell, or in the place of an input."""
+    """Raises `UsageError` for a subset file in the output set, where no manifest lists it, or in place of an input."""
     subset = recipe.run.subset
     if subset is None:
         return
     place = whole(subset)
     if f"{place}/".startswith(f"{whole(output.url)}/"):
-        raise UsageError(f"--subset {subset} lies in the output set {output.url}: put it beside the folder")
+        raise UsageError(f"--subset {subset} is inside the output set {output.url}: write it beside the folder")
     read = [shard.path for shard in inputs] + [path for glob in recipe.uids + recipe.exclude for path in matching(glob)]
     if place in map(whole, read):
         raise UsageError(f"--subset {subset} is a file of the input, which it would replace: give it another name")
 
 
 def whole(path: str) -> str:
-    """A local path from the root; a URL as it is."""
+    """Returns a local path as an absolute path with links resolved; a URL unchanged."""
     return path if "://" in path else os.path.realpath(path)

@@ -1,6 +1,6 @@
-"""What all files of a selection are chosen by, and whether it is still what it was.
+"""Resolves the criteria that apply to all files of a selection, and detects whether they have changed.
 
-Knows nothing of polars, which counts its threads when it is imported: in a worker that is told before how many.
+This module must not import polars, which reads its number of threads on import: a worker sets that number first.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from schemas.terminal import say
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What all files are chosen by."""
+    """Holds the resolved criteria that apply to all files."""
 
     recipe: SelectRecipe
     threshold: float | None  # the least score of `top_fraction`
@@ -29,7 +29,7 @@ class Selection:
 
 
 def selection_of(recipe: SelectRecipe, inputs: Sequence[InputShard], context: Context) -> Selection:
-    """What all files are chosen by. Goes through the scores of all input for the top fraction of them."""
+    """Resolves the criteria of a recipe. A top fraction needs a pass over the scores of all input."""
     fingerprints: dict[str, EngineFingerprint] = {}
     if recipe.rules.languages:
         from curation.selection.language import check_languages
@@ -45,12 +45,12 @@ def selection_of(recipe: SelectRecipe, inputs: Sequence[InputShard], context: Co
 
 
 def subset_files(globs: Sequence[str]) -> list[InputFile]:
-    """The subset files that the globs match, in the order of their paths."""
+    """Returns the subset files that match the globs, sorted by path."""
     return [check_subset(path) for path in sorted({path for pattern in globs for path in matching(pattern)})]
 
 
 def top_threshold(recipe: SelectRecipe, inputs: Sequence[InputShard], context: Context) -> Threshold | None:
-    """The least score of the top fraction, if there is such a rule."""
+    """Returns the threshold of the top fraction, from committed outputs or a new pass; None without such a rule."""
     fraction = recipe.rules.top_fraction
     if fraction is None:
         return None
@@ -62,7 +62,7 @@ def top_threshold(recipe: SelectRecipe, inputs: Sequence[InputShard], context: C
 
 
 def changed(shard: InputShard | None, selection: Selection, manifest: Manifest) -> str:
-    """What is not as it was when the rows of a file were chosen; empty when all is."""
+    """Names what has changed since the rows of a file were selected, as "the metadata has"; empty if nothing has."""
     metadata, *subsets = manifest.inputs
     if shard is None or (metadata.path, metadata.size) != (shard.label, shard.size()):
         return "the metadata has"
@@ -70,4 +70,4 @@ def changed(shard: InputShard | None, selection: Selection, manifest: Manifest) 
         return "subset files have"
     if manifest.fingerprints.get("top_fraction") != selection.fingerprints.get("top_fraction"):
         return "the metadata, and with it the least score of its top fraction, has"
-    return "" if manifest.fingerprints == selection.fingerprints else "what finds languages has"
+    return "" if manifest.fingerprints == selection.fingerprints else "the language detector has"

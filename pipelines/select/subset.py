@@ -1,7 +1,7 @@
-"""The uids of a selection as one of DataComp's subset files: sorted on disk, so that memory is no limit.
+"""Writes the uids of a selection as a DataComp subset file, by an external bucket sort that needs little memory.
 
-uids are spread evenly (they are hashes), so that by their first digits they fall into piles of equal size; each is
-sorted in memory, and they are written one after the other.
+uids are hashes and so evenly distributed: their first digits split them into buckets (piles) of about equal size on
+disk. Each pile is sorted in memory, and the piles are written one after the other.
 """
 
 import contextlib
@@ -22,11 +22,11 @@ from schemas.output_set.layout import DATA, committed, remedy
 from schemas.storage.folder import Folder, split
 from schemas.storage.parquet import UnreadableParquet, batches_of, open_parquet
 
-PILES = 256  # of 1.4 billion uids each takes 88 MB
+PILES = 256  # with 1.4 billion uids, each takes 88 MB
 
 
 def write_subset(selection: Folder, path: str) -> tuple[int, int]:
-    """Writes the uids of all that is committed. How many they are, and how many rows have one that came before."""
+    """Writes the uids of all committed rows. Returns the number of distinct uids, and of rows that repeat one."""
     folder, name = split(path)
     rows = 0
     with contextlib.ExitStack() as open_files:
@@ -47,24 +47,24 @@ def write_subset(selection: Folder, path: str) -> tuple[int, int]:
                 file.write(found.tobytes())
                 written += len(found)
             file.seek(0)
-            write_header(file, written)  # of the same length: NumPy leaves room for the number
+            write_header(file, written)  # same length: NumPy pads the header, so that the number fits
     return written, rows - written
 
 
 def read_uids(selection: Folder) -> Iterator[NDArray[Any]]:
-    """The uids of all that is committed."""
+    """Yields the uids of all committed rows, in batches. Raises `ShardloomError` for a damaged file."""
     for name in committed(selection):
         path = f"{DATA}/{name}.parquet"
         with selection.open(path) as file:
             try:
                 for batch in batches_of(open_parquet(file, selection.path(path)), columns=[UID]):
                     yield uids_of(pl.DataFrame(pl.from_arrow(batch)).with_columns(pl.col(UID).cast(pl.String)))
-            except (pa.ArrowException, UnreadableParquet):  # an OSError is told by the folder
+            except (pa.ArrowException, UnreadableParquet):  # the folder reports an OSError
                 told = f"{selection.path(path)} is not as it was committed: {remedy(selection)}"
                 raise ShardloomError(told) from None
 
 
 def write_header(file: BinaryIO, uids: int) -> None:
-    """That of an .npy file of so many."""
+    """Writes the header of an .npy file of `uids` uids."""
     description = {"descr": np.lib.format.dtype_to_descr(UIDS), "fortran_order": False, "shape": (uids,)}
     np.lib.format.write_array_header_1_0(file, description)

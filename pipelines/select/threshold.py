@@ -1,8 +1,8 @@
-"""The least score of the top fraction of all input: exact, the same for any number of workers, in a megabyte.
+"""Finds the lowest score of the top fraction of all input by radix selection: exact, and in one megabyte of memory.
 
-A float32's bits, with the sign turned round, are in the order of the numbers. So the score of a given rank is found by
-counting twice: by the first 16 bits, then by the last 16 of those scores that have the first 16 of the one that is
-looked for. Only the scores' column is read.
+The bits of a float32 can be mapped to integers that sort like the numbers. So two counting passes find the score of a
+given rank: the first counts the upper 16 bits of all scores; the second counts the lower 16 bits of those scores whose
+upper bits are the ones found. The result is the same for any number of workers. Only the scores' column is read.
 """
 
 import functools
@@ -25,24 +25,24 @@ from schemas.errors import ShardloomError, UsageError, one_line
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.storage.parquet import batches_of, open_parquet
 
-HALF = 1 << 16  # values of 16 bits
-ROWS = 1 << 20  # read at once
+HALF = 1 << 16  # the number of 16-bit values
+ROWS = 1 << 20  # rows read at once
 
 Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """Rows stay whose score is this or more."""
+    """Says that rows are kept whose score is at least `value`."""
 
     column: str
     fraction: float
     value: float
-    rows: int  # of the input that have a score
+    rows: int  # rows of the input that have a score
 
 
 def find_threshold(recipe: SelectRecipe, inputs: Sequence[InputShard], fraction: float, context: Context) -> Threshold:
-    """The score of rank `rows * fraction`, as DataComp takes it. Raises `UsageError` when there is no score at all."""
+    """Finds the score of rank `rows * fraction`, as DataComp does. Raises `UsageError` if no row has a score."""
     column = recipe.rules.top_column
     with context.progress("score threshold", 2 * len(inputs), "files read") as progress:
 
@@ -64,7 +64,10 @@ def find_threshold(recipe: SelectRecipe, inputs: Sequence[InputShard], fraction:
 
 
 def count_scores(column: str, first: int | None, shard: InputShard) -> Counts:
-    """How many scores of a file have each value of the first 16 bits; or of the last 16, of those with these first."""
+    """Counts the scores of a file by their upper 16 bits.
+
+    If `first` is given, counts by their lower 16 bits only the scores whose upper bits are `first`.
+    """
     counts = np.zeros(HALF, np.int64)
     for scores in read_scores(column, shard):
         bits = ordered_bits(scores)
@@ -74,7 +77,7 @@ def count_scores(column: str, first: int | None, shard: InputShard) -> Counts:
 
 
 def read_scores(column: str, shard: InputShard) -> Iterator[NDArray[np.float32]]:
-    """The scores of a file, without those that are null or no number. Raises `ShardloomError` where it is damaged."""
+    """Yields the scores of a file, without null and NaN. Raises `ShardloomError` for a damaged file."""
     folder, name = shard.folder()
     with folder.open(name) as file:
         try:
@@ -86,32 +89,32 @@ def read_scores(column: str, shard: InputShard) -> Iterator[NDArray[np.float32]]
 
 
 def ordered_bits(scores: NDArray[np.float32]) -> NDArray[np.uint32]:
-    """Numbers in the order of the scores."""
-    bits = (scores + np.float32(0)).view(np.uint32)  # of two zeros there is one
+    """Maps scores to integers that sort in the same order."""
+    bits = (scores + np.float32(0)).view(np.uint32)  # -0.0 becomes 0.0
     return np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
 
 
 def number_of(bits: int) -> float:
-    """The score that has these."""
+    """Returns the score of an integer of `ordered_bits`."""
     back = bits & ~(1 << 31) if bits >> 31 else ~bits & 0xFFFFFFFF
     return float(np.uint32(back).view(np.float32))
 
 
 def place(counts: Counts, rank: int) -> tuple[int, int]:
-    """The value that the score of this rank from the top, 0 the highest, has; and its rank among those that have it."""
+    """Returns the value at a rank from the top (0: the highest), and the rank among the scores with that value."""
     above = np.cumsum(counts[::-1])
     steps = int(np.searchsorted(above, rank, "right"))
     return len(counts) - 1 - steps, rank - (int(above[steps - 1]) if steps else 0)
 
 
 def fingerprint(threshold: Threshold, pool: str) -> EngineFingerprint:
-    """What the manifests say of it: another input has another threshold, and may not be mixed with this one."""
+    """Returns the threshold's fingerprint for manifests, which prevents mixing outputs of different thresholds."""
     settings: dict[str, Any] = {"fraction": threshold.fraction, "least": threshold.value, "rows": threshold.rows}
     return EngineFingerprint(name=threshold.column, version="1", weights_sha256=pool, settings=settings)
 
 
 def held_threshold(found: EngineFingerprint | None, rules: SelectionRules, pool: str) -> Threshold | None:
-    """That of an earlier run by this rule over the same input: it need not be looked for again."""
+    """Restores the threshold from a committed fingerprint; None if it is of another rule or input."""
     if found is None or (found.name, found.weights_sha256) != (rules.top_column, pool):
         return None
     fraction, least, rows = (cast(float, found.settings[name]) for name in ("fraction", "least", "rows"))
@@ -119,5 +122,5 @@ def held_threshold(found: EngineFingerprint | None, rules: SelectionRules, pool:
 
 
 def pool_sha256(inputs: Sequence[InputShard]) -> str:
-    """Tells two states of the input apart by its files' names and sizes."""
+    """Hashes the names and sizes of the input files, which identifies the state of the input."""
     return hashlib.sha256(json.dumps([(shard.name, shard.size()) for shard in inputs]).encode()).hexdigest()

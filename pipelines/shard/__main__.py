@@ -1,4 +1,4 @@
-"""`python -m pipelines.shard`, as Ray jobs are submitted."""
+"""Runs `shardloom shard` as `python -m pipelines.shard`, for `ray job submit`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Captions looked up for the images of a shard, in a set of ours or in a published one."""
+"""Looks up captions for the images of a shard, in a set that `shardloom render` wrote or in a published set."""
 
 import hashlib
 import io
@@ -31,21 +31,21 @@ COLUMNS = ("captions", "metadata")
 
 @dataclass(frozen=True, slots=True)
 class CaptionRow:
-    """What a caption set says of one image: the strings of its published layout."""
+    """Holds the columns of one image in a caption set, as strings in its published layout."""
 
     captions: str | Rejected
     metadata: str
 
 
 class Captions:
-    """Rows of a caption set, to be looked up; of a set of ours (`is_own`) or of another's."""
+    """Indexes rows of a caption set for look-ups. `is_own`: the set was written by `shardloom render`."""
 
     def __init__(self, rows: Iterable[Row[Texts]], *, is_own: bool) -> None:
         self._lookup = Lookup(Row(row.identity, _row(*row.value)) for row in rows)
         self._is_own = is_own
 
     def find(self, sample: Identity) -> Found[CaptionRow] | None:
-        """Returns the row of a sample, or None. Raises `Rejected` for one of other bytes, or several that differ."""
+        """Returns the row of a sample, or None. Raises `Rejected` if the image differs, or several rows disagree."""
         found = self._lookup.find_own(sample) if self._is_own else self._lookup.find_other(sample)
         if found is not None and isinstance(fault := found.row.value.captions, Rejected):
             raise Rejected(fault.reason, f"its captions: {fault.detail}")
@@ -57,15 +57,16 @@ def _row(captions: str | Rejected | None, metadata: str | Rejected | None) -> Ca
 
 
 class CaptionSet:
-    """A set that `shardloom render` wrote, or any folder of Parquet files in a published layout of BLIP3's.
+    """Opens a set that `shardloom render` wrote (`own`), or a folder of Parquet files in a published BLIP3 layout.
 
-    `revision` tells two states of the set apart, by the hashes of its files, or by their sizes if it is not our own.
+    `revision` identifies the state of the set by the hashes of its files, or by their sizes if it is not `own`. Raises
+    `UsageError` for a folder without captions.
     """
 
     def __init__(self, url: str) -> None:
         self.folder = Folder(url)
         self.own = self.folder.exists(MANIFESTS)
-        self.hashes: dict[str, str] = {}  # of our own files
+        self.hashes: dict[str, str] = {}  # of the files of an own set
         self._made_from: dict[str, dict[str, int]] = {}  # file -> hash -> bytes of its inputs, as the image shard
         if self.own:
             self.rendered = held_recipe(self.folder)
@@ -88,9 +89,9 @@ class CaptionSet:
         self.revision = InputFile(path=url, size=sum(sizes.values()), sha256=digest)
 
     def resolved(self, recipe: ShardRecipe) -> ShardRecipe:
-        """Returns the recipe with the name of the source, and with the caption that becomes the text.
+        """Returns the recipe with the name of the source and the choice of caption (`raw_caption`) filled in.
 
-        Raises `UsageError` when that is not there.
+        Raises `UsageError` if the set does not contain the chosen caption.
         """
         with_raw = self._is_over_alt_text() if recipe.raw_caption is None else recipe.raw_caption
         raw = "with" if with_raw else "without"
@@ -107,27 +108,27 @@ class CaptionSet:
         return recipe.model_copy(update={"source": recipe.source or self.family.source, "raw_caption": with_raw})
 
     def _is_over_alt_text(self) -> bool:
-        """Whether the set's places were put into the alt texts. Published sets have captions of their own for that."""
+        """Returns whether the locations were written into the alt texts; published sets have separate captions."""
         if self.own:
             return self.family.fills_captions and self.rendered.get("caption_from") is None
-        with self.folder.open(self.files[0]) as file:  # perhaps a copy of one of ours, which says so
+        with self.folder.open(self.files[0]) as file:  # a copy of a rendered set says so in its metadata
             metadata = parquet_schema(file, self.folder.path(self.files[0])).metadata
             return (metadata or {}).get(b"base_caption") == ALT_TEXT.encode()
 
     def likely_file(self, shard: InputShard) -> str | None:
-        """Guesses by size which file has the captions of a shard: that of its name, else the first that may be it.
+        """Guesses by size which file contains the captions of a shard: the one with its name, else the first match.
 
-        Returns None when no shard of this size was rendered: then it isn't one of those.
+        Returns None if no shard of this size was rendered, so that no file can be made from this shard.
         """
         size = shard.size()
         return self._first(shard.name, (name for name, made in self._made_from.items() if size in made.values()))
 
     def file_of(self, shard: str, sha256: str) -> str | None:
-        """Returns the file with all captions of the shard with these bytes, whatever its name is now; None: no file."""
+        """Returns the file with all captions of the shard with these bytes, even if it was renamed; None: no file."""
         return self._first(shard, (name for name, made in self._made_from.items() if sha256 in made))
 
     def of_file(self, file: str, shard: str) -> Captions:
-        """Reads the captions that were rendered from a shard, which is called `shard` now."""
+        """Reads the captions that were rendered from a shard; `shard` is its present name."""
         data = read_output(self.folder, file, self.hashes[file])
         table = read_table(io.BytesIO(data), [*IDENTITY, *COLUMNS])
         identities = zip(*(table[name].to_pylist() for name in IDENTITY), strict=True)
@@ -141,7 +142,7 @@ class CaptionSet:
     def of_samples(self, samples: Collection[Identity]) -> Captions:
         """Searches the whole set for some samples.
 
-        This is slow for a large set of ours: render it from annotations of these very shards.
+        This is slow for a large own set; it is not needed if the set was rendered from annotations of these shards.
         """
         return Captions(self._search(samples), is_own=self.own)
 
@@ -149,7 +150,7 @@ class CaptionSet:
         return min(files, key=lambda name: (name != f"{DATA}/{shard}.parquet", name), default=None)
 
     def _own_family(self) -> CaptionFamily:
-        """The family that the set was rendered as, looked up by its name. Raises `UsageError`."""
+        """Returns the caption family that the set was rendered with. Raises `UsageError` if it is not registered."""
         name = self.rendered.get("family", "ocr")
         if name not in FAMILIES.names():
             raise UsageError(
@@ -159,7 +160,7 @@ class CaptionSet:
         return FAMILIES.find(name)
 
     def _published_family(self) -> CaptionFamily:
-        """The family of another's set, by its first captions: OCR's are JSON objects, grounding's Python lists."""
+        """Detects the family of a published set by its first captions: OCR has JSON objects, grounding Python lists."""
         for name in self.files:
             try:
                 with self.folder.open(name) as file:
@@ -175,18 +176,18 @@ class CaptionSet:
 
     def _search(self, samples: Collection[Identity]) -> Iterator[Row[Texts]]:
         is_known = False
-        for file in self.files:  # one after another: those of an object store are held in memory
+        for file in self.files:  # one by one, because files of an object store are held in memory
             shard = file.removeprefix(f"{DATA}/").removesuffix(".parquet") if self.own else None
             rows = find_rows(self.folder, file, COLUMNS, samples, shard)
             is_known = is_known or rows is not None
             yield from rows or []
         if not is_known:
-            columns = "`captions` and `uid` or `url`, nor `sha256`"
-            raise UsageError(f"{self.folder.url}: the files have no columns {columns}")
+            columns = "`captions` and one of `uid`, `url` and `sha256`"
+            raise UsageError(f"{self.folder.url}: the files lack the columns {columns}")
 
 
 def published_as(captions: str) -> CaptionFamily | None:
-    """The family whose list of captions this may be; None for what is no list, or an empty one."""
+    """Returns the family whose list of captions begins like this string; None for an empty list or no list."""
     opening = re.match(r"\s*\[\s*(\S)", captions)
     families = FAMILIES.shipped.values() if opening else ()
     return next((family for family in families if opening and opening[1] in family.item_openings), None)

@@ -1,8 +1,8 @@
-"""A first pass over an image shard: which of its samples have captions, and what later passes need to know.
+"""Makes a first pass over an image shard: finds which samples have captions, and what later passes need.
 
-An output begins and ends anywhere in a shard, and where it does is known only when all shards were looked through. So
-the census keeps where each block of samples starts: an output reads its own blocks alone. It also keeps a digest of
-what each block holds: an output that finds anything else stops, because its cut was made for other samples.
+An output may begin and end anywhere in a shard, and where it does is known only after the first pass over all shards.
+So the census records where each block of samples starts, and an output reads only its own blocks. It also records a
+digest of each block: an output whose samples have another digest stops, because the plan was made for other samples.
 """
 
 import hashlib
@@ -23,28 +23,28 @@ from schemas.records.quarantine import Rejected
 from schemas.tar.part import open_part
 from schemas.tar.reader import TarReader, TarSample
 
-SAMPLES = 64  # of a block: the blocks of 200 million samples take 75 MB of the driver's memory
+SAMPLES = 64  # per block: the blocks of 200 million samples take 75 MB of the driver's memory
 DIGEST = 16  # bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """What a first pass over one input has found. `size` is in bytes, `damage` what could not be read, and where."""
+    """Holds the results of the first pass over one input. `size` is in bytes; `damage` lists unreadable places."""
 
     shard: InputShard
-    file: str | None  # of the caption set, with the captions of all samples of these very bytes; None: there is none
+    file: str | None  # the file of the caption set that was rendered from these bytes; None: no file was
     good: NDArray[np.bool_]  # for each sample, whether it has captions
     size: int
     sha256: str
     damage: list[str]
-    digests: bytes  # of the blocks, one behind the other
+    digests: bytes  # the digests of the blocks, concatenated
     starts: NDArray[np.int64] | None
-    """The byte at which each block starts, and at which the last one ends. None where a sample's meaning depends on
-    what comes before it, as in a damaged shard: that is read from its start."""
-    hidden: int = 0  # files of other programs, which were passed over
+    """The byte at which each block starts, and at which the last one ends. None if a sample depends on preceding bytes,
+    as in a damaged shard, which must be read from its start."""
+    hidden: int = 0  # hidden files of other programs, which were skipped
 
     def blocks(self, first: int, last: int) -> Iterator[tuple[int, TarSample]]:
-        """Reads these blocks. Yields their samples, each with its position in the shard."""
+        """Yields the samples of blocks `first` to `last` - 1, each with its position in the shard."""
         folder, name = self.shard.folder()
         with folder.open(name) as file:
             begin, source = 0, file
@@ -57,7 +57,7 @@ class Census:
                     yield position, sample
 
     def samples(self, captions: CaptionSet, start: int, stop: int) -> Iterator[Joined | LeftOut]:
-        """Reads the samples from `start` to `stop`. Raises `ShardloomError` when they are not what they were."""
+        """Yields the samples from `start` up to `stop`. Raises `ShardloomError` if they changed since the census."""
         if start == stop:
             return
         first, last = start // SAMPLES, -(-stop // SAMPLES)
@@ -82,7 +82,10 @@ class Census:
 
 
 def take_census(captions: CaptionSet, shard: InputShard) -> Census:
-    """Looks through a shard. Only its hash, known at the end, shows if the captions were those of its bytes."""
+    """Makes the first pass over a shard, and repeats it if it used the wrong caption file.
+
+    The file is guessed by the shard's size. The shard's hash, known at the end of a pass, says which file is right.
+    """
     file = captions.likely_file(shard)
     while True:
         census = _look_through(captions, shard, file)
@@ -108,7 +111,7 @@ def _look_through(captions: CaptionSet, shard: InputShard, caption_file: str | N
         reader = TarReader(file)
         for sample in reader:
             found = match(sample, shard.name, rows)
-            # what we rendered can be read
+            # captions of an own set always parse
             good.append(isinstance(found if captions.own else join(found, captions), Matched | Joined))
             digest.update(evidence(found))
             end = max((member.offset + padded(len(member.data)) for member in sample.members.values()), default=end)
@@ -129,7 +132,7 @@ def _look_through(captions: CaptionSet, shard: InputShard, caption_file: str | N
 
 
 def identities(shard: InputShard, samples: Iterable[TarSample]) -> list[Identity]:
-    """Collects what images are looked up by."""
+    """Returns the identities of the readable samples."""
     found = []
     for sample in samples:
         try:
@@ -140,7 +143,7 @@ def identities(shard: InputShard, samples: Iterable[TarSample]) -> list[Identity
 
 
 def evidence(found: Matched | LeftOut) -> bytes:
-    """Everything of a sample that an output depends on."""
+    """Serialises everything of a sample that an output depends on."""
     if isinstance(found, LeftOut):
         return repr((found.key, found.uid, str(found.fault))).encode()
     image = found.image
@@ -149,5 +152,5 @@ def evidence(found: Matched | LeftOut) -> bytes:
 
 
 def new_digest() -> "hashlib.blake2b":
-    """Makes the digest of one block."""
+    """Creates the digest of one block."""
     return hashlib.blake2b(digest_size=DIGEST)

@@ -1,4 +1,4 @@
-"""A sample of an image shard finds its captions, or the reason why it is left out."""
+"""Joins a sample of an image shard with its captions, or says why it is left out."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from schemas.tar.reader import TarSample
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """An image and its row of the caption set."""
+    """Holds an image and its row of the caption set."""
 
     image: ImageSample
     width: int
@@ -26,13 +26,13 @@ class Matched:
 
     @property
     def row(self) -> CaptionRow:
-        """What the set says of the image."""
+        """The image's row of the caption set."""
         return self.found.row.value
 
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """The same, with its captions as they are read, and as training shards store them."""
+    """Holds a matched image with its captions, both parsed and as the JSON that training shards store."""
 
     matched: Matched
     captions: list[Caption]
@@ -41,7 +41,7 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A sample without."""
+    """Describes a sample without usable captions, and why."""
 
     key: str
     uid: str | None
@@ -49,7 +49,7 @@ class LeftOut:
 
 
 def match(sample: TarSample, shard: str, rows: Captions) -> Matched | LeftOut:
-    """Looks a sample of a shard up among rows of the caption set, and checks that they are of this very image."""
+    """Looks up a sample of a shard in rows of the caption set, and checks that the row is of this image."""
     try:
         image = read_sample(sample)
         identity = identity_of(image, shard)
@@ -64,17 +64,17 @@ def match(sample: TarSample, shard: str, rows: Captions) -> Matched | LeftOut:
 
 
 def identity_of(image: ImageSample, shard: str) -> Identity:
-    """What tells an image of a shard from all others."""
+    """Returns the identity of an image of a shard, with the SHA-256 of its bytes."""
     sha256 = hashlib.sha256(image.image.data).hexdigest()
     return Identity(shard, image.key, sha256, image.uid, image.url)
 
 
 def join(found: Matched | LeftOut, captions: CaptionSet) -> Joined | LeftOut:
-    """Reads the captions of what was matched."""
+    """Parses the captions of a matched image."""
     if isinstance(found, LeftOut):
         return found
     text = found.row.captions
-    assert isinstance(text, str), "`match` leaves out what is no text"
+    assert isinstance(text, str), "`match` leaves out captions that are no text"
     try:
         parsed = captions.family.parse(text)
     except ValueError as error:

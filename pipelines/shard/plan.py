@@ -1,8 +1,8 @@
-"""Which samples of which input shards each training shard is made from.
+"""Plans which samples of which input shards go into each training shard.
 
-The samples of all input shards, in order, are one sequence; output k is the stretch of it that holds samples k·N to
-(k+1)·N of those that have captions, with the ones left out among them in its quarantine. So every row is accounted for
-in exactly one output, whatever the lengths of the inputs.
+The samples of all input shards, in order, form one sequence. Output k is the range of it that contains the samples k·N
+to (k+1)·N among those with captions; the samples left out between them go to its quarantine. So every row is in exactly
+one output, whatever the lengths of the inputs.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from schemas.output_set.manifest import InputFile, Manifest
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Samples `start` to `stop` of one input."""
+    """Describes a row range: samples `start` to `stop` - 1 of one input."""
 
     census: Census
     start: int
@@ -25,25 +25,25 @@ class Stretch:
 
     @property
     def shard(self) -> InputShard:
-        """The input."""
+        """The input shard."""
         return self.census.shard
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One output shard."""
+    """Describes one output shard."""
 
     name: str
     stretches: list[Stretch]
 
     @property
     def rows(self) -> int:
-        """Samples in it, good or not."""
+        """The number of samples in it, with and without captions."""
         return sum(stretch.stop - stretch.start for stretch in self.stretches)
 
     @property
     def inputs(self) -> list[InputFile]:
-        """The image shards, as the census has read them."""
+        """The image shards, as they were in the census."""
         return [
             InputFile(path=stretch.shard.path, size=stretch.census.size, sha256=stretch.census.sha256)
             for stretch in self.stretches
@@ -51,17 +51,17 @@ class Unit:
 
     @property
     def damage(self) -> list[str]:
-        """What could not be read of them."""
+        """What could not be read of the inputs."""
         return [f"{stretch.shard.source}: {each}" for stretch in self.stretches for each in stretch.census.damage]
 
     @property
     def hidden(self) -> int:
-        """Files of other programs in the inputs that begin in it."""
+        """The number of hidden files in those inputs whose first sample is in it."""
         return sum(stretch.census.hidden for stretch in self.stretches if stretch.start == 0)
 
 
 def changed(unit: Unit | None, manifest: Manifest, captions: CaptionSet) -> bool:
-    """Whether a committed output was made of other images or captions: it would overlap with what is to come."""
+    """Returns whether a committed output was made from other inputs: it would overlap with the outputs to come."""
     if unit is None:
         return True
     expected = [(stretch.shard.label, stretch.shard.size()) for stretch in unit.stretches]
@@ -70,14 +70,14 @@ def changed(unit: Unit | None, manifest: Manifest, captions: CaptionSet) -> bool
 
 
 def cut_units(censuses: list[Census], samples: int) -> list[Unit]:
-    """The outputs: each ends with its `samples`-th good sample, the last one with the last sample of all."""
+    """Splits the inputs into outputs: each ends with its `samples`-th good sample, the last with the last sample."""
     units: list[Unit] = []
     stretches: list[Stretch] = []
     held = 0
     for census in censuses:
         start = 0
-        ends = np.flatnonzero(census.good) + 1  # a cut may be made behind each good sample
-        while held + len(ends) > samples:  # more to come than fits: this output ends inside this shard
+        ends = np.flatnonzero(census.good) + 1  # an output may end after each good sample
+        while held + len(ends) > samples:  # the shard has more than fits: this output ends inside it
             stop = int(ends[samples - held - 1]) if held < samples else start
             if stop > start:
                 stretches.append(Stretch(census, start, stop))

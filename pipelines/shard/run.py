@@ -26,7 +26,7 @@ from schemas.storage.folder import Folder
 
 
 class ShardJob(Job[Unit]):
-    """Image shards and captions in, training shards out."""
+    """Joins image shards and captions into training shards."""
 
     title = "shard"
 
@@ -59,21 +59,21 @@ class ShardJob(Job[Unit]):
 
 
 def shard(recipe: ShardRecipe, output: str, quiet: bool = False) -> Totals:
-    """Writes the training shards that are not committed yet."""
+    """Writes the training shards that are not committed yet. Returns the totals of the set."""
     return run_job(ShardJob(recipe), output, quiet)
 
 
 def fingerprints_of(counter: TokenCounter | None) -> dict[str, EngineFingerprint]:
-    """What the manifests say of the tokenizer."""
+    """Returns the fingerprints for the manifests: that of the tokenizer, if any."""
     return {} if counter is None else {"tokenizer": counter.fingerprint}
 
 
 def write_unit(
     recipe: ShardRecipe, output: Folder, captions: CaptionSet, counter: TokenCounter | None, unit: Unit
 ) -> Manifest:
-    """Writes one shard, its index and its quarantine; they count once the manifest is written."""
+    """Writes one shard, its index and its quarantine. They count once the caller has written the manifest."""
     source, tokenizer = recipe.source, None if counter is None else counter.fingerprint
-    assert source is not None  # the caption set has filled it in
+    assert source is not None  # `CaptionSet.resolved` has filled it in
     left_out: list[QuarantinedRow] = []
     found: Counter[str] = Counter()
     records = (
@@ -101,9 +101,10 @@ def write_unit(
 def joined_samples(
     captions: CaptionSet, unit: Unit, left_out: list[QuarantinedRow], found: Counter[str]
 ) -> Iterator[tuple[str, Joined]]:
-    """Reads a unit's samples. Yields those with captions, each with its shard.
+    """Yields a unit's samples with captions, each with the name of its input shard.
 
-    Appends the others to `left_out`, and counts in `found` captions that were not found by shard and key alone.
+    Appends the other samples to `left_out`. Counts in `found` the captions that were found by the image, with other
+    ids, or ambiguously (`curation.captions.lookup.Found.counts`).
     """
     for stretch in unit.stretches:
         for sample in stretch.census.samples(captions, stretch.start, stretch.stop):
@@ -115,7 +116,7 @@ def joined_samples(
 
 
 def captioned_image(recipe: ShardRecipe, key: str, shard: str, joined: Joined) -> CaptionedImage:
-    """The training sample. Its key is new, because keys of several input shards may be equal."""
+    """Builds the training sample. Its key is new, because keys of several input shards may be equal."""
     image, matched = joined.matched.image, joined.matched
     return CaptionedImage(
         key=key,
@@ -136,8 +137,8 @@ def captioned_image(recipe: ShardRecipe, key: str, shard: str, joined: Joined) -
 
 
 def chosen_caption(captions: list[Caption], recipe: ShardRecipe) -> str:
-    """The text of the granularity that the recipe asks for; empty, and counted as such, when there is none."""
+    """Returns the caption of the granularity that the recipe asks for; if there is none, an empty text (counted)."""
     for caption in captions:
         if (caption.granularity, caption.include_datacomp_raw_cap) == (recipe.granularity, recipe.raw_caption):
-            return training_text(caption.text) or ""  # parsed, so that there is no more to mend than a byte order mark
+            return training_text(caption.text) or ""  # parsed before, so at most a byte order mark is removed
     return ""

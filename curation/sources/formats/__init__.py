@@ -1,1 +1,1 @@
-"""File formats that sources are written in."""
+"""Parses the file formats and field types that the published data sets share."""

@@ -1,8 +1,8 @@
-"""Reads the turns of a conversation's row: who speaks, what is said, and where images stand in it.
+"""Parses the turns of a conversation's row: the speaker, the text, and the places of images in it.
 
-A turn is `{"from", "value"}` (LLaVA) or `{"role", "content"}` (Mantis, OpenAI), below `conversations`, `conversation`
-or `messages`; what is said is a text, or OpenAI's list of parts. The Cauldron has exchanges, `{"user", "assistant"}`,
-below `texts`. A row's own `system` or `system_prompt` is the first turn.
+A turn is `{"from", "value"}` (LLaVA) or `{"role", "content"}` (Mantis, OpenAI), in the field `conversations`,
+`conversation` or `messages`. Its content is a text, or OpenAI's list of parts. The Cauldron has exchanges,
+`{"user", "assistant"}`, in the field `texts`. A row's own `system` or `system_prompt` becomes the first turn.
 """
 
 import re
@@ -28,10 +28,10 @@ _ROLES: dict[str, Role] = {
     "developer": "system",  # OpenAI's name for it since 2025
 }
 
-# No alternative can be begun at a second place of the text that an earlier one has looked at: so the time is linear.
+# Linear time: no alternative can start a second match inside text that an earlier attempt has scanned.
 _MARKER = re.compile(r"<im_start>\s*+<image>\s*+<im_end>|<image>|<img>([^<]*+)</img>", re.IGNORECASE)
 _MEDIA = re.compile(r"(?:(?:video|audio|sound)s?|speech)(?:_(?:path|file|url)s?)?", re.IGNORECASE)
-# also as Qwen (<|video_pad|>, <|AUDIO|>), XComposer (<VideoHere>) and numbering (<video_0>) have them
+# also the markers of Qwen (<|video_pad|>, <|AUDIO|>) and XComposer (<VideoHere>), and numbered ones (<video_0>)
 _MEDIA_MARKER = re.compile(r"<\|?(?:video|audio|speech|sound)(?:[_ ]?(?:pad|here|\d{1,4}))?\|?>", re.IGNORECASE)
 _MEDIA_PARTS = ("video", "video_url", "audio", "audio_url", "input_audio")
 _IMAGE_PARTS = ("image", "image_url", "input_image")
@@ -40,7 +40,7 @@ _TEXT_PARTS = ("text", "input_text", "output_text")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Stands where an image does: the next of the row, the one that it names, or one that it holds itself."""
+    """Marks the place of an image: the image that it holds (`image`) or names (`path`), else the row's next one."""
 
     path: str | None = None
     image: DraftImage | None = None
@@ -48,14 +48,14 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one of them says, in pieces."""
+    """Holds what one speaker says, as pieces of text and places of images."""
 
     role: Role
     pieces: tuple[str | Place, ...]
 
     @property
     def says_something(self) -> bool:
-        """Whether there is more than space; of an answer, more than space and markers."""
+        """Whether the turn contains more than white space; an answer must contain more than white space and markers."""
         texts = [piece for piece in self.pieces if isinstance(piece, str)]
         if speaker(self.role) == "assistant":
             return any(_MARKER.sub("", text).strip() for text in texts)
@@ -63,7 +63,7 @@ class Turn:
 
 
 def check_media(row: Mapping[str, Any]) -> None:
-    """Raises `Rejected` for a row that is about a video or a sound: without it, it would teach to invent."""
+    """Raises `Rejected` for a row about a video or a sound: without the media it would teach a model to invent."""
     found = next((name for name, value in row.items() if _MEDIA.fullmatch(name) and is_there(value)), None)
     if found is not None:
         raise Rejected(Reason.UNSUPPORTED_MEDIA, f"the row has {found}")
@@ -75,7 +75,7 @@ def turn_field(row: Mapping[str, Any]) -> str:
 
 
 def row_turns(row: Mapping[str, Any]) -> list[Turn]:
-    """Returns the turns in their order. Raises `Rejected` for what is none, and for two turns that would be one."""
+    """Returns the turns in order. Raises `Rejected` for a malformed turn and for contradicting system prompts."""
     field = turn_field(row)
     said = optional_list(row.get(field), field)
     if field == EXCHANGES:
@@ -122,12 +122,12 @@ def _turn(value: Any, number: int) -> Turn:
 
 
 def _is_unlearnt(value: Mapping[str, Any]) -> bool:
-    """Whether the row says that nobody learns this turn: `loss` (ms-swift), `train` (axolotl), `weight` (OpenAI)."""
-    return any(value.get(name) in (0, "false") for name in ("loss", "train", "weight"))  # False is 0
+    """Returns whether the turn is excluded from the loss: `loss` (ms-swift), `train` (axolotl), `weight` (OpenAI)."""
+    return any(value.get(name) in (0, "false") for name in ("loss", "train", "weight"))  # False equals 0
 
 
 def _part(part: Any, role: Role, place: str) -> Iterator[str | Place]:
-    """The pieces of one part of OpenAI's lists. In Parquet each part has the fields of all kinds, most of them null."""
+    """Yields the pieces of one part of OpenAI's lists. In Parquet a part has the fields of all kinds, most are null."""
     if isinstance(part, str):
         part = {"type": "text", "text": part}
     kind = part.get("type") if isinstance(part, Mapping) else None
@@ -143,7 +143,7 @@ def _part(part: Any, role: Role, place: str) -> Iterator[str | Place]:
 
 
 def _placed(text: str, role: Role) -> Iterator[str | Place]:
-    """The text, cut where images stand. An answer is taken as it is: a marker in it is what somebody has said."""
+    """Splits a text at its image markers. Leaves an answer whole: a marker in it is part of what was said."""
     if role == "assistant":
         yield text
         return
@@ -158,7 +158,7 @@ def _placed(text: str, role: Role) -> Iterator[str | Place]:
 
 
 def _joined(pieces: list[str | Place]) -> Iterator[str | Place]:
-    """The pieces with neighbouring texts as one, of two lines: side by side their words would run together."""
+    """Joins neighbouring texts by a line break, so that their words do not run together."""
     held: list[str] = []
     for piece in pieces:
         if isinstance(piece, str):

@@ -1,4 +1,4 @@
-"""The fields of a row, checked: one of another type than the set has it in leaves the row out, and is named."""
+"""Checks the fields of a row. A field of an unexpected type rejects the row, with an error that names the field."""
 
 import json
 import math
@@ -11,23 +11,23 @@ from schemas.records.quarantine import Reason, Rejected
 from schemas.records.training_text import is_number, training_text
 from schemas.web_address import is_web_address
 
-MAX_PARTS = 100_000  # of one document; the longest books on the web have a few thousand paragraphs
+MAX_PARTS = 100_000  # per document; the longest books on the web have a few thousand paragraphs
 
 
 def malformed(detail: str) -> Rejected:
-    """What a reader raises of a row that is not laid out as its set is."""
+    """Returns the error that a reader raises for a row that does not have the layout of its set."""
     return Rejected(Reason.MALFORMED_ROW, detail)
 
 
 def web_image(value: Any, metadata: Any = None) -> DraftImage:
-    """The image that a URL stands for; one that is lost when it is no http(s) URL (`data:`, a relative path ...)."""
+    """Returns the image of a URL; a lost image (`lost_image`) for any other address (`data:`, a relative path, ...)."""
     url = optional_text(value, "the image's url") or ""
     source: ImageSource = url if is_web_address(url) else Rejected(Reason.LOST_IMAGE, f"no web address: {url[:100]!r}")
     return DraftImage(source, url or None, as_json(metadata or {}))
 
 
 def caption_image(value: Any) -> DraftImage:
-    """As `web_image`, for a row that is worth nothing without its one image."""
+    """Works like `web_image`, but raises `Rejected(missing_image)` for a lost image: the row is useless without it."""
     image = web_image(value)
     if isinstance(image.source, Rejected):
         raise Rejected(Reason.MISSING_IMAGE, image.source.detail if value else "there is no url")
@@ -35,7 +35,7 @@ def caption_image(value: Any) -> DraftImage:
 
 
 def caption_text(value: Any) -> str:
-    """A caption without the space around it. Raises `Rejected(no_caption)` when nothing is left."""
+    """Returns a caption without surrounding white space. Raises `Rejected(no_caption)` if it is empty."""
     text = (trained_text(value, "the caption") or "").strip().lstrip("\ufeff").lstrip()
     if not text:
         raise Rejected(Reason.NO_CAPTION, "the caption is empty")
@@ -43,9 +43,9 @@ def caption_text(value: Any) -> str:
 
 
 def trained_text(value: Any, name: str) -> str | None:
-    """A text that a trainer learns, as it stands but for a byte order mark; a number is one, null and NaN are none.
+    """Returns a text to train on, unchanged but for a byte order mark; a number as text; None for null and NaN.
 
-    Raises `Rejected`: `malformed_row` for a value of another kind, `not_text` for what no text can hold.
+    Raises `Rejected`: `malformed_row` for a value of another type, `not_text` for bytes or characters that are no text.
     """
     if value is not None and not isinstance(value, str | bytes | float) and not is_number(value):
         raise malformed(f"{name} is a {type(value).__name__}, not a text")
@@ -56,13 +56,14 @@ def trained_text(value: Any, name: str) -> str | None:
 
 
 def optional_text(value: Any, name: str) -> str | None:
-    """What is said about a sample, in a form that can be stored: half of a surrogate pair becomes `?`. None for null.
+    """Returns a text about a sample, with each half of a surrogate pair replaced by `?`, so that it can be stored.
 
-    Not for text that is trained on: see `trained_text`.
+    Returns None for null. Raises `Rejected` for another type, or bytes that are not UTF-8. For text to train on, see
+    `trained_text`.
     """
     if value is None:
         return None
-    if isinstance(value, bytes):  # Parquet files of Spark and Hive may not say that a column is text
+    if isinstance(value, bytes):  # Spark and Hive may not declare a Parquet column as text
         try:
             return value.decode()
         except UnicodeDecodeError as error:
@@ -73,7 +74,7 @@ def optional_text(value: Any, name: str) -> str | None:
 
 
 def lenient_text(value: Any, name: str) -> str | None:
-    """As `optional_text`, for what costs no sample where it makes no sense: it is None then."""
+    """Works like `optional_text`, but returns None for an invalid value, so that it does not cost the sample."""
     try:
         return optional_text(value, name)
     except Rejected:
@@ -81,7 +82,7 @@ def lenient_text(value: Any, name: str) -> str | None:
 
 
 def optional_list(value: Any, name: str) -> list[Any]:
-    """A list; null is an empty one."""
+    """Returns a list of at most `MAX_PARTS` entries; an empty one for null. Raises `Rejected`."""
     if value is None:
         return []
     if not isinstance(value, list):
@@ -92,7 +93,7 @@ def optional_list(value: Any, name: str) -> list[Any]:
 
 
 def json_object(value: str | bytes, name: str) -> dict[str, Any]:
-    """The JSON object that a string holds."""
+    """Parses a string into a JSON object. Raises `Rejected`."""
     try:
         return parse_object(value, name, MAX_JSON)
     except ValueError as error:
@@ -100,7 +101,7 @@ def json_object(value: str | bytes, name: str) -> dict[str, Any]:
 
 
 def json_value(value: Any, name: str) -> Any:
-    """What a string of JSON holds; None for null. A value that is no string has been parsed already."""
+    """Parses a string of JSON; None if it is blank. Returns other values unchanged: they are parsed already."""
     if not isinstance(value, str):
         return value
     try:
@@ -110,12 +111,12 @@ def json_value(value: Any, name: str) -> Any:
 
 
 def as_json(value: Mapping[str, Any]) -> str:
-    """The JSON of what a source says besides: what JSON has no word for is written as text, NaN and bytes as null."""
+    """Returns the JSON of additional fields: values that JSON lacks are written as text, NaN and bytes as null."""
     return json.dumps(_plain(value, 0), ensure_ascii=False).encode("utf-8", "replace").decode()
 
 
 def others(row: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
-    """The row's other fields, as far as they say something."""
+    """Returns the row's fields that are neither `known` nor null."""
     left_out = set(known)
     return {str(name): value for name, value in row.items() if name not in left_out and value is not None}
 
@@ -127,9 +128,10 @@ def interleaved(
     images: list[DraftImage | None],
     metadata: Mapping[str, Any],
 ) -> Draft:
-    """The document of two lists of one length that have, at each place, either a text or an image.
+    """Builds a document from two lists of equal length that have either a text or an image at each position.
 
-    A place at which both are null holds nothing, and is passed over; so is a list that is not there.
+    Skips a position at which both are null. Either list may be empty. Raises `Rejected` for lists of different lengths,
+    a position with both a text and an image, and a text of another type.
     """
     if texts and images and len(texts) != len(images):
         raise malformed(f"{len(texts)} texts and {len(images)} images: not one at each place")

@@ -1,8 +1,8 @@
-"""Finds which frame of a MINT-1T document is which of its images (docs/formats.md §5).
+"""Assigns the frames of a MINT-1T document to its images (docs/formats.md §5).
 
-Frames come in the order in which `images` names them; entries of `image_metadata` are found by page and xref, and those
-of one page may stand in another order. Where the sizes of a page's frames contradict the first order, the frames may
-have come in the second: it is taken if it fits all images of the page, and else these are lost.
+Frames are normally in the order in which `images` names them. `image_metadata` identifies its entries by page and xref,
+and may list those of one page in another order. If the sizes of a page's frames contradict the first order, the frames
+may be in the second: it is used if it fits all images of the page, otherwise these images are lost.
 """
 
 from collections import defaultdict
@@ -14,14 +14,14 @@ from schemas.records.uid import uid_text
 
 Size = tuple[int, int]
 SizeOf = Callable[[int], Size | None]
-"""Width and height of a frame in pixels; None for one whose header cannot be read."""
+"""Returns the width and height of a frame in pixels; None if its header cannot be read."""
 
 Entries = Mapping[str, Mapping[str, Any]]
-"""What the metadata says of an image, by the name that `images` has for it; in the order of the metadata."""
+"""The metadata entry of each image, by the image's name in `images`; in the order of the metadata."""
 
 
 def named_entries(entries: Sequence[Any]) -> dict[str, Mapping[str, Any]]:
-    """Returns the entries that have a page and an xref; of two for one image, the first."""
+    """Returns the entries that have a page and an xref, by image name; the first entry of an image counts."""
     found: dict[str, Mapping[str, Any]] = {}
     for entry in entries:
         if isinstance(entry, Mapping) and "page" in entry and "xref" in entry:
@@ -31,10 +31,10 @@ def named_entries(entries: Sequence[Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def frames_of(names: Sequence[str], entries: Entries, frames: int, size_of: SizeOf) -> list[int | Rejected]:
-    """Returns the number of each name's frame, of so many, or why its image is lost.
+    """Returns the number of each name's frame (0 to `frames` - 1), or why its image is lost.
 
-    A name that stands twice is one image, whether it has one frame or two. Images that the metadata leaves out may have
-    no frame; those that it alone names have their frame where the metadata has them.
+    A repeated name is one image, whether it has one frame or two. An image without a metadata entry may have no frame.
+    If the metadata alone lists an image, the frames are in the order of the metadata.
     """
     distinct = list(dict.fromkeys(names))
     orders = (list(names), distinct, [name for name in distinct if name in entries])
@@ -55,7 +55,7 @@ def frames_of(names: Sequence[str], entries: Entries, frames: int, size_of: Size
 
 
 def _pages(found: Mapping[str, int | Rejected], entries: Entries) -> list[dict[str, int]]:
-    """The names of each page that have an entry, with their frames."""
+    """Groups by page the names that have an entry, with their frames."""
     pages: dict[str, dict[str, int]] = defaultdict(dict)
     for name, number in found.items():
         if name in entries and isinstance(number, int):
@@ -66,7 +66,7 @@ def _pages(found: Mapping[str, int | Rejected], entries: Entries) -> list[dict[s
 def _checked(
     page: Mapping[str, int], listed: Sequence[str], order: Sequence[str], entries: Entries, size_of: SizeOf
 ) -> dict[str, int | Rejected]:
-    """The frames of one page: in their order, or else in the order in which they are listed, if one of them fits."""
+    """Returns the frames of one page in their own order if it fits, else in the order `listed`, else lost images."""
     if all(_fits(size_of(number), entries[name]) for name, number in page.items()):
         return dict(page)
     other = dict(zip(listed, sorted(page.values()), strict=True))
@@ -80,7 +80,7 @@ def _checked(
 
 
 def _told_by_size(page: Mapping[str, int], entries: Entries, size_of: SizeOf) -> dict[str, int | Rejected]:
-    """The frames of one page whose order is not known, because `images` leaves some of them out."""
+    """Assigns the frames of one page by size: their order is unknown, because `images` leaves some of them out."""
     if all(_fits(size_of(number), entries[name]) for name, number in page.items()) and len(page) == 1:
         return dict(page)
     by_size = {size_of(number): number for number in page.values()}
@@ -96,7 +96,7 @@ def _fits(size: Size | None, entry: Mapping[str, Any]) -> bool:
 
 
 def _size(entry: Mapping[str, Any]) -> Size | None:
-    """What the metadata tells; numbers may be floats, or text."""
+    """Returns the width and height of an entry, which may be integers, floats or text; None if one is missing."""
     told = [uid_text(entry.get(name)) or "" for name in ("width", "height")]
     width, height = (int(side) if side.isdecimal() and len(side) < 10 else None for side in told)
     return None if width is None or height is None else (width, height)

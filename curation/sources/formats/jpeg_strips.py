@@ -1,11 +1,11 @@
-"""Makes one JPEG file of the strips of a JPEG-in-TIFF picture, without decoding it.
+"""Joins the strips of a JPEG-in-TIFF picture into one JPEG file, without decoding it.
 
-Such a picture is a row of strips, each a JPEG of its own that leaves out the tables, which the TIFF keeps once. A strip
-starts its differences afresh, just as a restart interval does: so the strips' codes, with a restart marker between each
-two, are the codes of the whole picture. Re-encoding it would cost quality as JPEG, and several times the bytes as PNG.
+Such a picture consists of strips, each a JPEG of its own without the tables, which the TIFF stores once. A strip resets
+the DC prediction, just as a restart interval does. So the strips' codes, with a restart marker between two strips, are
+the codes of the whole picture. Re-encoding would lose quality as JPEG, and take several times the bytes as PNG.
 
-Whether the file shows the same pixels is the caller's to check: a decoder that smooths subsampled colours does so
-across strips that it could not see across before.
+The caller must check that the file shows the same pixels: a decoder that smooths subsampled colours now also smooths
+them across the borders of strips.
 """
 
 import re
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 _START, _END = b"\xff\xd8", b"\xff\xd9"
 _DRI, _SOS, _APP14 = 0xDD, 0xDA, 0xEE
-_FRAMES = (0xC0, 0xC1)  # sequential, Huffman-coded; other kinds have several scans, or codes that go on over restarts
+_FRAMES = (0xC0, 0xC1)  # sequential, Huffman-coded; others have several scans, or codes that continue across restarts
 _MARKER = re.compile(rb"\xff[^\x00]", re.DOTALL)
 
 RGB, YCBCR = 2, 6  # TIFF's PhotometricInterpretation
@@ -23,7 +23,7 @@ Segment = tuple[int, bytes]
 
 
 def joined(tables: bytes, strips: Sequence[bytes], height: int, photometric: int) -> bytes | None:
-    """The strips as one JPEG `height` pixels high; None when they are not of a kind that can be joined."""
+    """Returns the strips as one JPEG `height` pixels high; None if they are of a kind that cannot be joined."""
     shared = _segments(tables) if tables else ([], b"")
     parts = [_segments(strip) for strip in strips]
     if shared is None or not parts or any(part is None for part in parts):
@@ -52,7 +52,7 @@ def joined(tables: bytes, strips: Sequence[bytes], height: int, photometric: int
 
 
 def _segments(stream: bytes) -> tuple[list[Segment], bytes] | None:
-    """A JPEG's segments up to its scan's header, and the codes of its one scan (none in a stream of tables)."""
+    """Returns a JPEG's segments up to the scan header, and the codes of its one scan; None if it is malformed."""
     if not stream.startswith(_START):
         return None
     segments: list[Segment] = []
@@ -75,12 +75,12 @@ def _without_height(segments: list[Segment]) -> list[Segment]:
 
 
 def _units(frame: bytes) -> int | None:
-    """The coded units (MCU) of a strip, from its frame header; None unless the next strip begins with a whole one."""
+    """Returns the number of coded units (MCU) of a strip; None if the strip does not end with a whole row of units."""
     height, width, components = struct.unpack_from(">HHB", frame, 1)
     sampling = [frame[7 + 3 * number] for number in range(components) if 7 + 3 * number < len(frame)]
     across = 8 * max((value >> 4 for value in sampling), default=0)
     down = 8 * max((value & 15 for value in sampling), default=0)
-    if components == 1:  # a scan of one component has units of 8 x 8, whatever it says
+    if components == 1:  # a scan of one component has units of 8 x 8, whatever its sampling factors
         across = down = 8
     if not across or not down or height % down:
         return None

@@ -1,7 +1,7 @@
-"""Reads the entries of a long JSON list one by one: a file of a gigabyte would take several as Python's objects.
+"""Parses a long JSON list entry by entry: as Python objects, a file of one gigabyte would take several of memory.
 
-It refuses what `json.loads` refuses of the same bytes, wherever the file is cut into pieces as it is read; besides, it
-refuses what is not UTF-8 and an entry of over `MAX_JSON` characters.
+It refuses all bytes that `json.loads` refuses, whatever the sizes of the pieces in which it reads the file. It also
+refuses bytes that are not UTF-8, and an entry of more than `MAX_JSON` characters.
 """
 
 import codecs
@@ -20,10 +20,10 @@ _REST_OF_NUMBER = re.compile(r"[-+.0-9eE]*+\Z")
 
 
 def entries(file: BinaryIO, start: int = 0, number: int = 0) -> Iterator[Any]:
-    """Yields the entries in their order.
+    """Yields the entries in order.
 
-    `start` is the byte at which entry `number` begins, as `places` gives it; 0 is the beginning of the list. Raises
-    `UsageError`, to which the caller adds which file it is: it is no list, or not one from end to end.
+    `start` is the byte at which entry `number` begins, as `places` yields it; 0 is the beginning of the list. Raises
+    `UsageError` if the file is not one complete JSON list; the caller adds the file's name.
     """
     return (value for _, value in _placed(file, start, number))
 
@@ -60,22 +60,22 @@ def _placed(file: BinaryIO, start: int, number: int) -> Iterator[tuple[int, Any]
 
 
 class _Text:
-    """A file's text, read as it is asked for; `at` is where the next character lies in what is held."""
+    """Reads a file's text on demand into the buffer `held`; `at` is the position of the next character in it."""
 
     def __init__(self, file: BinaryIO, start: int) -> None:
         file.seek(start)
         self._file, self._decoder = file, codecs.getincrementaldecoder("utf-8")()
         self.held, self.at = "", 0
-        self._known, self._place = 0, start  # a character of what is held, and the byte of the file at which it lies
+        self._known, self._place = 0, start  # a position in `held`, and its byte in the file
 
     def place(self) -> int:
-        """Returns the byte of the file at which the next character lies."""
+        """Returns the position of the next character in the file, in bytes."""
         self._place += len(self.held[self._known : self.at].encode())
         self._known = self.at
         return self._place
 
     def next_character(self) -> str:
-        """Returns the next character that is no space, still unread; empty at the end."""
+        """Skips white space and returns the next character without consuming it; empty at the end of the file."""
         while True:
             space = _SPACE.match(self.held, self.at)
             self.at = space.end() if space else self.at
@@ -85,10 +85,10 @@ class _Text:
                 return ""
 
     def value(self, decoder: json.JSONDecoder, number: int) -> Any:
-        """Returns the value that begins here; afterwards the text goes on behind it."""
+        """Parses the value that begins here and moves behind it. Raises `UsageError`, which names entry `number`."""
         while True:
             fault: ValueError | None = None
-            value, length = None, 0  # in characters, for what is held moves when more is read
+            value, length = None, 0  # in characters, because positions in `held` change when more is read
             try:
                 value, end = decoder.raw_decode(self.held, self.at)
                 length = end - self.at
@@ -102,17 +102,17 @@ class _Text:
             held = len(self.held) - self.at
             if held > MAX_JSON:
                 raise UsageError(f"entry {number} of its JSON list has over {MAX_JSON} characters")
-            # twice as much each time: all tries together then cost no more than the last one, twice
+            # Double the buffer each time, so that all attempts together cost at most twice the last one.
             while len(self.held) - self.at < 2 * held and self._more():
                 pass
             if len(self.held) - self.at == held:  # the file has ended
                 if fault is not None:
-                    raise UsageError(f"entry {number} of its JSON list makes no sense: {fault}")
+                    raise UsageError(f"entry {number} of its JSON list is not valid: {fault}")
                 self.at += length
                 return value
 
     def _may_go_on(self, value: Any, end: int) -> bool:
-        """Says whether what is read next may belong to a number that ends here: to "1" and "1." with "1.5"."""
+        """Returns whether a number that ends here may continue in text not read yet, as "1" and "1." do in "1.5"."""
         return isinstance(value, int | float) and _REST_OF_NUMBER.match(self.held, end) is not None
 
     def _more(self) -> bool:

@@ -1,6 +1,6 @@
-"""Reads what a row says *about* its document or image: no row is lost for it, whatever it is.
+"""Parses descriptive fields of a row, such as metadata; an invalid value never rejects the row.
 
-What is not laid out as its set has it stays as it stands, in the metadata.
+A value without the layout of its set is kept unchanged in the metadata.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ from schemas.records.quarantine import Rejected
 
 
 def remark(value: Any, name: str) -> Any:
-    """Returns what a string of JSON holds; one that is no JSON as it stands."""
+    """Parses a string of JSON. Returns an invalid one unchanged."""
     try:
         return json_value(value, name)
     except Rejected:
@@ -18,7 +18,7 @@ def remark(value: Any, name: str) -> Any:
 
 
 def text_remark(value: Any, name: str) -> tuple[str | None, dict[str, Any]]:
-    """Returns a text, such as a page's address, and what to keep in the metadata where it is none."""
+    """Returns a text, such as a page's address, and {}; for a value that is no text, None and {name: value}."""
     try:
         return optional_text(value, name), {}
     except Rejected:

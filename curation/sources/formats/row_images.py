@@ -1,7 +1,7 @@
-"""Reads the images of a conversation's row: paths, addresses, or files that lie in the row itself.
+"""Parses the images of a conversation's row: paths, addresses, or the bytes of image files.
 
-A path; a `data:` URL; bytes; or an object with `bytes`, `path` or `url`, as Hugging Face `datasets` stores images. One
-of them under `image`, or a list of them there or under `images`.
+An image is a path, a `data:` URL, bytes, or an object with `bytes`, `path` or `url`, as Hugging Face `datasets` stores
+images. The field `image` contains one image or a list of them, the field `images` a list.
 """
 
 import base64
@@ -19,7 +19,7 @@ _DATA_URL = re.compile(r"data:image/[^,;]{0,100};base64,", re.IGNORECASE)
 
 
 def is_there(value: Any) -> bool:
-    """Says whether a field says anything: not null, an empty text or list, or a list of nothing but such."""
+    """Returns whether a field has a value: not null, false, empty, or a list of nothing but such values."""
     return any(map(_is_set, value)) if isinstance(value, list) else _is_set(value)
 
 
@@ -28,7 +28,7 @@ def _is_set(value: Any) -> bool:
 
 
 def row_images(row: Mapping[str, Any]) -> list[DraftImage]:
-    """Returns the images in their order. Raises `Rejected` where the two fields differ, and for what is no image."""
+    """Returns the images in order. Raises `Rejected` if the two fields differ, or a value is no image."""
     found = [_listed(row[name], name) for name in IMAGE_FIELDS if is_there(row.get(name))]
     if len(found) == 2 and found[0] != found[1]:
         raise malformed(f"image and images differ: {len(found[0])} and {len(found[1])} images, or others")
@@ -36,7 +36,7 @@ def row_images(row: Mapping[str, Any]) -> list[DraftImage]:
 
 
 def image_of(value: Any, name: str) -> DraftImage:
-    """Returns the image that a value of any of the forms is. Raises `Rejected`, which calls it by its name."""
+    """Returns the image of a value in any of these forms. Raises `Rejected`, whose detail calls the image `name`."""
     if isinstance(value, Mapping):
         data, path = value.get("bytes"), next((value[key] for key in ("path", "url") if value.get(key)), None)
     else:

@@ -1,8 +1,8 @@
-"""The frames of a multi-frame TIFF, each as an image file of its own.
+"""Extracts the frames of a multi-frame TIFF, each as an image file of its own.
 
-MINT-1T keeps all the images of a PDF or paper in one TIFF. A frame that holds JPEG streams becomes a JPEG of the same
-codes where that shows the same pixels, and a PNG otherwise: no frame is coded anew with a loss. A frame that can't be
-read is told as such, and its neighbours are read all the same.
+MINT-1T stores all the images of a PDF or paper in one TIFF. A frame that contains JPEG streams becomes a JPEG of the
+same codes if that shows the same pixels, otherwise a PNG: no frame is re-encoded with a loss. A frame that cannot be
+read is returned as `Rejected`, and its neighbours are still read.
 """
 
 import io
@@ -16,19 +16,19 @@ from curation.images.decode import DecodeLimits, RgbImage, decode, image_size
 from curation.sources.formats import jpeg_strips
 from schemas.records.quarantine import Reason, Rejected
 
-MAX_FRAMES = 1000  # of one file; a document has up to 50 pages, and images on them by the dozen
-MAX_FULL = 8  # times the pixels of the largest picture, of all frames together: 50 pages scanned at 300 dpi
+MAX_FRAMES = 1000  # per file; a document has up to 50 pages with dozens of images
+MAX_FULL = 8  # total pixels of all frames, in multiples of `limits.max_pixels`: 50 pages scanned at 300 dpi
 
 _JPEG = 7  # TIFF's Compression
-_EXACT = ("1", "L", "LA", "P", "RGBA")  # modes that PNG holds as they are, and RGB does not
+_EXACT = ("1", "L", "LA", "P", "RGBA")  # modes that PNG stores exactly, and RGB does not
 
-# how a file begins -> byte order, and whether its numbers are those of BigTIFF
+# first four bytes of a file -> byte order, and whether its numbers are those of BigTIFF
 _KINDS = {b"II*\0": ("<", False), b"MM\0*": (">", False), b"II+\0": ("<", True), b"MM\0+": (">", True)}
 _TABLES, _OFFSETS, _SIZES, _PHOTOMETRIC, _COMPRESSION = 347, 273, 279, 262, 259  # TIFF's tags
 
 
 def links(data: bytes) -> list[bytes]:
-    """What leads to each frame, in their order; none of them is read. Raises `Rejected`: this is no TIFF."""
+    """Returns the link (packed offset) to each frame, in order. Raises `Rejected` if the data is no TIFF."""
     order, is_big = _KINDS.get(data[:4], ("", False))
     if not order:
         raise Rejected(Reason.NOT_AN_IMAGE, f"{len(data)} bytes that do not begin as a TIFF does")
@@ -45,14 +45,14 @@ def links(data: bytes) -> list[bytes]:
             entries = struct.unpack_from(count, data, offset)[0]
             offset = struct.unpack_from(link, data, offset + struct.calcsize(count) + entries * entry)[0]
     except (struct.error, OverflowError):
-        found = found or [b""]  # an end that comes early: the last frame's own reading will tell
+        found = found or [b""]  # the file is truncated: reading the last frame reports it
     return found
 
 
 def frames(data: bytes, links: Sequence[bytes], limits: DecodeLimits) -> list[bytes | Rejected]:
-    """The frames that these links lead to, each as the bytes of a JPEG or PNG file, or why it can't be had.
+    """Returns the frames at these links, each as the bytes of a JPEG or PNG file, or why it cannot be read.
 
-    Frames may share their pixels, so that a small file holds any number of them: there is a limit for all together.
+    Frames may share pixel data, so a small file may contain any number of them: their total pixels are limited.
     """
     found: list[bytes | Rejected] = []
     left = MAX_FULL * limits.max_pixels
@@ -71,7 +71,7 @@ def frames(data: bytes, links: Sequence[bytes], limits: DecodeLimits) -> list[by
 
 
 def size(data: bytes, link: bytes, limits: DecodeLimits) -> tuple[int, int] | None:
-    """Returns width and height of the frame that the link leads to, in pixels; None if its header cannot be read."""
+    """Returns the width and height of the frame at a link, in pixels; None if its header cannot be read."""
     try:
         return image_size(_single(data, link), limits)
     except Rejected:
@@ -79,7 +79,7 @@ def size(data: bytes, link: bytes, limits: DecodeLimits) -> tuple[int, int] | No
 
 
 def _single(data: bytes, link: bytes) -> bytes:
-    """The file as one that begins with this frame."""
+    """Returns a copy of the file whose first frame is this one."""
     place = 8 if _KINDS[data[:4]][1] else 4
     return data[:place] + link + data[place + len(link) :]
 

@@ -1,7 +1,8 @@
-"""Tab-separated caption sets: CC3M and CC12M, alike but for the order of their two columns (docs/formats.md §7).
+"""Parses the tab-separated caption sets CC3M and CC12M, which differ in the order of their two columns.
 
-Neither has a header, and read as the other each would give URLs for captions. So a line whose caption is a URL is left
-out, and a file that begins with such lines is refused: which set it is should be said, not guessed.
+The layout is described in docs/formats.md §7. Neither set has a header, and reading one as the other gives URLs for
+captions. So `read` rejects a line whose caption is a URL, and `check` refuses a file that begins with such lines: the
+user must say which set it is.
 """
 
 from collections.abc import Sequence
@@ -11,14 +12,14 @@ from schemas.errors import UsageError
 from schemas.records.document import CaptionDraft
 from schemas.web_address import is_web_address
 
-MAX_LINE = 1 << 20  # characters; the longest captions have some thousand
+MAX_LINE = 1 << 20  # characters; the longest captions have a few thousand
 
 
 def read(line: str, url: int, caption: int) -> CaptionDraft:
-    """The captioned image of one line, from the columns of these numbers."""
+    """Returns the captioned image of one line. `url` and `caption` are column numbers, 0 or 1. Raises `Rejected`."""
     if len(line) > MAX_LINE:
         raise malformed(f"a line of {len(line)} characters; at most {MAX_LINE} are read")
-    columns = line.lstrip("\ufeff").rstrip("\r\n").split("\t")  # files that were joined have their marks inside
+    columns = line.lstrip("\ufeff").rstrip("\r\n").split("\t")  # joined files have byte order marks inside
     if len(columns) != 2:
         raise malformed(f"{len(columns)} columns, not 2")
     if _is_swapped(columns, url, caption):
@@ -28,9 +29,9 @@ def read(line: str, url: int, caption: int) -> CaptionDraft:
 
 
 def check(lines: Sequence[str], url: int, caption: int, other: str) -> None:
-    """Refuses a file that begins with these lines when they have their columns as the set named `other` has them.
+    """Raises `UsageError` if most of a file's first lines have their columns in the order of the set named `other`.
 
-    UsageError; the caller adds which file it is.
+    The caller adds the file's name to the error.
     """
     found = [line.rstrip("\r\n").split("\t") for line in lines if "\t" in line]
     swapped = sum(_is_swapped(columns, url, caption) for columns in found)

@@ -233,7 +233,7 @@ A, B = Source("a", 3, {"tokens": np.asarray([1, 2, 3])}), Source("b", 2)
             [A],
             "mixture: a: repeat is 0; it must be at least 1, or null for no limit",
         ),
-        (Mixture(shares({"a": 1})), [A, A], "mixture: two sources of one name"),
+        (Mixture(shares({"a": 1})), [A, A], "mixture: two sources have the same name"),
         (Mixture(shares({"a": 1}), stop=0), [A], "mixture: stop after 0 samples; it must be at least 1"),
         (Mixture(shares({"a": 1})), [Source("a", 0)], "mixture: a has no samples"),
         (
@@ -244,7 +244,7 @@ A, B = Source("a", 3, {"tokens": np.asarray([1, 2, 3])}), Source("b", 2)
         (
             Mixture(shares({"a": 1}), "tokens", repeat={"a": None}, stop=10**12),
             [A],
-            "mixture: about 1.0e+12 samples to go through, too many: stop sooner",
+            "mixture: about 1.0e+12 samples to plan, too many: stop sooner",
         ),
         (
             Mixture(shares({"a": 1, "b": 1}), "tokens"),
@@ -264,7 +264,7 @@ A, B = Source("a", 3, {"tokens": np.asarray([1, 2, 3])}), Source("b", 2)
         (
             Mixture(shares({"a": 1})),
             [Source("a", 3, {"images": np.ones(2, np.int8)})],
-            "mixture: a: images are no integers, one for each of 3 samples",
+            "mixture: a: images must be 3 integers, one for each sample",
         ),
     ],
 )

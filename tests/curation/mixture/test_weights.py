@@ -62,7 +62,7 @@ def test_floats_count_as_printed() -> None:
         ({"a": {"of": {}}}, "a: names no source"),
         ({"a": {"of": 3}}, "a.of: must name sources and their weights"),
         ({}, "weights: names no source"),
-        ({"a.b": 1}, "weights: 'a.b' is no name: text without full stops"),
+        ({"a.b": 1}, "weights: 'a.b' is not a valid name: use text without full stops"),
     ],
 )
 def test_wrong_weights_are_named(weights: dict[str, object], message: str) -> None:

@@ -184,7 +184,7 @@ def test_sbu_is_one_object_of_arrays() -> None:
         (b"[]", "it is no JSON object"),
         (b"{", "it is not JSON: "),
         (b'{"captions": []}', "it has no arrays image_urls and captions: is it sbu-captions-all.json?"),
-        (b'{"captions": ["a"], "image_urls": []}', "it has 0 image_urls and 1 captions: they can't be told together"),
+        (b'{"captions": ["a"], "image_urls": []}', "it has 0 image_urls and 1 captions: their numbers must be equal"),
         (b'{"a":' * 100_000, "it is nested too deep"),
     ],
 )

@@ -68,7 +68,7 @@ def killed_once(made: Path, source: str, folder: Path, place: str) -> None:
     arguments = [sys.executable, "-c", script, *command(made, source, output)]
     killed = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=120)
     assert (killed.returncode, order.exists()) == (-9, False), killed.stderr
-    with pytest.raises(UsageError, match=f"source a: {output} is not finished: the command that makes it goes on"):
+    with pytest.raises(UsageError, match=f"source a: {output} is not finished: run its command again to resume it"):
         open_source("a", [str(output)])
     done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

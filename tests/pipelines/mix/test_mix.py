@@ -447,7 +447,7 @@ def test_what_failed_is_no_source_until_it_is_finished(sources: dict[str, str], 
     with pytest.raises(ShardloomError, match="verify the set"):
         mix(small, out, quiet=True)
     assert committed(Folder(out))
-    with pytest.raises(UsageError, match=f"source a: {out} is not finished: the command that makes it goes on"):
+    with pytest.raises(UsageError, match=f"source a: {out} is not finished: run its command again to resume it"):
         open_source("a", [out])
     path.write_bytes(data)
     mix(small, out, quiet=True)
@@ -491,7 +491,7 @@ def test_what_is_no_source_is_named(sources: dict[str, str], captions: tuple[str
     assert fault(copy) == f"source text: cannot read {index}: No such file or directory"
     (copy / "parts").mkdir()
     (copy / "parts/images.arrow").touch()
-    assert fault(copy) == f"source text: {copy} is not finished: the command that makes it goes on"
+    assert fault(copy) == f"source text: {copy} is not finished: run its command again to resume it"
     for folder in ("parts", "manifests"):
         shutil.rmtree(copy / folder)
     assert fault(copy) == f"source text: there is no sample in {copy}"
@@ -567,7 +567,7 @@ def test_the_command(sources: dict[str, str], made: Path, tmp_path: Path) -> Non
     assert re.search(rf"interleaved\.docs +21 +42 +885 *{shares}", shown), shown
     wrong = [
         (["--source", "ocr"], "error: --source: 'ocr' is not NAME=FOLDER"),
-        (["--source", "a=b"], f"error: recipe {path}: weights: source 'a' has none"),
+        (["--source", "a=b"], f"error: recipe {path}: weights: source 'a' has no weight"),
         ([], "error: source docs: nowhere is no output set: it holds no recipe.yaml"),
     ]
     for flags, line in wrong:

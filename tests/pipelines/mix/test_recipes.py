@@ -89,7 +89,7 @@ def test_what_is_held_is_read_back_as_it_was() -> None:
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
-        ({"weights": {"a": 1}}, "weights: source 'b' has none"),
+        ({"weights": {"a": 1}}, "weights: source 'b' has no weight"),
         ({"weights": {"a": 1, "b": 1, "c": 1}}, "weights: there is no source 'c'; sources: a, b"),
         ({"weights": {"a": 1, "g": {"of": {"a": 1, "b": 1}}}}, "weights: a has two weights"),
         (

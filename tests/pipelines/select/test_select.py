@@ -214,11 +214,11 @@ def test_the_subset_file_is_what_numpy_would_write(metadata: Path, tmp_path: Pat
 
 
 def test_a_subset_file_among_the_outputs_is_refused(metadata: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"--subset .*/out/subset\.npy lies in the output set"):
+    with pytest.raises(UsageError, match=r"--subset .*/out/subset\.npy is inside the output set"):
         chosen(metadata, tmp_path / "out", tmp_path / "out/subset.npy")
     assert not (tmp_path / "out").exists()
     (tmp_path / "link").symlink_to(tmp_path)
-    with pytest.raises(UsageError, match=r"--subset .*/link/out/subset\.npy lies in the output set"):
+    with pytest.raises(UsageError, match=r"--subset .*/link/out/subset\.npy is inside the output set"):
         chosen(metadata, tmp_path / "out", tmp_path / "link/out/subset.npy")
 
 

@@ -83,7 +83,7 @@ def test_captions_that_make_no_sense_cost_no_neighbour(made: Set, tmp_path: Path
 
 def test_captions_without_the_columns_are_refused(made: Set, tmp_path: Path) -> None:
     captions = foreign(tmp_path / "captions", rows(made[1], "data"), ("key", "captions"))
-    with pytest.raises(UsageError, match="have no columns `captions` and `uid` or `url`"):
+    with pytest.raises(UsageError, match="lack the columns `captions` and one of `uid`, `url`"):
         join(made[0], captions, tmp_path / "out")
     (captions / "001.parquet").write_bytes(b"PAR1 no Parquet PAR1")
     with pytest.raises(ShardloomError, match="cannot read captions in"):

@@ -86,7 +86,7 @@ def test_a_lost_manifest_of_a_unit_of_several_outputs(made: Path, copy: Callable
     (output / f"manifests/{name}.json").unlink()
     line = f"{output}/manifests/{name}.json: is missing, {'00000000' if number else '00000000_001'} tells of it"
     assert line in verify(str(output))[1]
-    with pytest.raises(UsageError, match=f"source a: {output} lacks the output {name}: the command that makes it"):
+    with pytest.raises(UsageError, match=f"source a: {output} lacks the output {name}: run its command again"):
         open_source("a", [str(output)])
     assert run(*command(made, "mint-pdf", output)) == 0
     assert hashes(output) == hashes(made / "mint-pdf.out")
