@@ -1,1 +1,1 @@
-"""Where images are found by their addresses."""
+"""Stores that return images by their URLs or file names."""

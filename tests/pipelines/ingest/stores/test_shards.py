@@ -127,7 +127,7 @@ def test_two_states_of_a_folder_or_of_a_map_are_told_apart(tmp_path: Path) -> No
 @pytest.mark.parametrize("text", ["", "[]", '{"https://a": 1}', '{"https://a": {}}', '{"https://a": ""}'])
 def test_what_is_no_map_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "map.json").write_text(text)
-    with pytest.raises(UsageError, match=r"images: .*map\.json is no map of URLs to files: "):
+    with pytest.raises(UsageError, match=r"images: .*map\.json is not a map of URLs to files: "):
         MapStore(str(tmp_path / "map.json"))
 
 
