@@ -169,7 +169,7 @@ def test_a_glob_without_files_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no file matches"):
         open_stores([f"{tmp_path}/*.tar"])
     (tmp_path / "x.zip").touch()
-    with pytest.raises(UsageError, match=r"x\.zip is no \.tar file"):
+    with pytest.raises(UsageError, match=r"x\.zip is not a \.tar file"):
         open_stores([f"{tmp_path}/*.zip"])
 
 
