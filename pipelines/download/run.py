@@ -157,7 +157,7 @@ def check_success(result: Totals, least: float) -> None:
     if result.rows_out < least * result.rows_in:
         reasons = ", ".join(f"{count:,} {kind}" for kind, count in result.reasons.most_common())
         raise TooFewImagesError(
-            f"only {result.rows_out:,} of {result.rows_in:,} images were downloaded, less than min_success, a share of "
+            f"only {result.rows_out:,} of {result.rows_in:,} images were downloaded, below min_success, "
             f"{least:g} ({reasons}); what was downloaded is kept"
         )
 

@@ -76,7 +76,7 @@ def test_a_download_may_be_told_what_is_too_little(
             main(["download", path, "-o", str(tmp_path / "out"), "--workers", "1", *flags])
         return done.value.code, capsys.readouterr().err.splitlines()[-1]
 
-    why = "only 1 of 2 images were downloaded, less than min_success, a share of 0.51 (1 http_503)"
+    why = "only 1 of 2 images were downloaded, below min_success, 0.51 (1 http_503)"
     assert code("--min-success", "0.51") == (1, f"error: {why}; what was downloaded is kept")
     assert code("--min-success", "0.5")[0] == 0
     assert code("--min-success", "1.5") == (
