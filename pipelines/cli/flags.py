@@ -67,7 +67,7 @@ def kept(what: str, path: str) -> str:
 
 
 def report(totals: Totals, output: str, as_json: bool, without: str = "quarantined") -> None:
-    """Prints the totals of an output set; `without` labels rejected rows. Raises `NothingOutError` if no row is left."""
+    """Prints the totals of an output set; `without` labels rejected rows. Raises `NothingOutError` if none is left."""
     if as_json:
         say_json(totals.to_dict())
     else:

@@ -233,7 +233,7 @@ def test_a_round_that_was_stopped_is_gone_on_with(stand_in: StandIn, tmp_path: P
     stand_in.parts_left = 2
     with pytest.raises(KeyboardInterrupt):
         download(recipe, str(output), quiet=True)
-    assert verify(str(output)) == (2, [f"{output}/parts: the run is not finished; the same command goes on"])
+    assert verify(str(output)) == (2, [f"{output}/parts: the run is not finished; the same command resumes it"])
     stand_in.parts_left = 2  # the third part, and the first of the round
     with pytest.raises(KeyboardInterrupt):
         download(recipe, str(output), retry_failed=True, quiet=True)
@@ -258,7 +258,7 @@ def test_a_run_that_was_killed_after_its_last_commit_is_finished_by_the_next(tmp
     download(recipe_of(path), str(output), quiet=True)
     (output / "parts").mkdir()
     (output / "parts/unfinished").touch()
-    assert verify(str(output)) == (1, [f"{output}/parts: the run is not finished; the same command goes on"])
+    assert verify(str(output)) == (1, [f"{output}/parts: the run is not finished; the same command resumes it"])
     assert download(recipe_of(path), str(output), quiet=True).rows_in == 2
     assert verify(str(output)) == (1, [])
 
