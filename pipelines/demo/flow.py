@@ -43,7 +43,7 @@ WORDS = "words.txt"  # vocabulary of the demo's detector, beside the images
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """The results and measurements of a demo."""
+    """Holds the results and measurements of a demo."""
 
     annotated: Totals
     rendered: dict[str, Totals]  # by caption family

@@ -22,7 +22,7 @@ SCENE_EVERY, SCENE_FIRST = 4, 1  # every fourth picture of the series is a scene
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A JPEG, the alt text that a web page might give it, and the ground truth."""
+    """Holds a JPEG, the alt text that a web page might give it, and the ground truth."""
 
     jpeg: bytes
     width: int

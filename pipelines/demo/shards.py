@@ -59,7 +59,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """The simulated response for one picture: the bytes, their fault if any, and the picture that they show."""
+    """Simulates the response for one picture: the bytes, their fault if any, and the picture that they show."""
 
     picture: Picture
     data: bytes

@@ -68,7 +68,7 @@ def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 class Sheet:
-    """A picture being drawn, with the quadrilateral of every line written so far, in pixels."""
+    """Holds a picture being drawn, with the quadrilateral of every line written so far, in pixels."""
 
     def __init__(self, ground: Image.Image) -> None:
         self.image = ground

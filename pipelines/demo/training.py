@@ -24,7 +24,7 @@ ENDS = 20  # steps over which a loss is averaged, at the start and at the end of
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A picture's caption in the training shards, and the model's answer."""
+    """Holds a picture's caption in the training shards and the model's answer."""
 
     source: str
     caption: str
@@ -33,7 +33,7 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
-    """The result of the training: the mean loss of each source at the start and the end, and example captions."""
+    """Holds the result of the training: each source's mean loss at the start and the end, and example captions."""
 
     first: dict[str, float]
     last: dict[str, float]

@@ -38,7 +38,7 @@ _STAGE = "download"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One row range of the metadata. A later attempt requests only the rows that the `earlier` outputs lack."""
+    """Represents one row range of the metadata. A later attempt requests only the rows that the `earlier` outputs lack."""
 
     number: int
     stretch: Stretch
@@ -47,13 +47,13 @@ class Part:
 
     @property
     def name(self) -> str:
-        """The name of its output."""
+        """Returns the name of its output."""
         return f"{self.number:08d}" + (f"-r{self.attempt}" if self.attempt else "")
 
 
 @dataclass(frozen=True, slots=True)
 class Had:
-    """A downloaded image: the content of its .json, and the positions of its other members in img2dataset's tar."""
+    """Describes a downloaded image: its .json, and where its other members are in img2dataset's tar."""
 
     details: dict[str, Any]
     spans: dict[str, tuple[int, int]]  # ending -> offset, size
@@ -61,7 +61,7 @@ class Had:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A row whose image was not downloaded; `status` and `message` are img2dataset's."""
+    """Describes a row whose image was not downloaded; `status` and `message` are img2dataset's."""
 
     kind: str
     message: str

@@ -33,7 +33,7 @@ _BOXES = pa.list_(pa.list_(pa.float64()))
 
 @dataclass(frozen=True, slots=True)
 class MetadataRow:
-    """One row. `fault` holds the reason code and the detail if it is not requested, else None."""
+    """Holds one row. `fault` has the reason code and the detail if it is not requested, else None."""
 
     key: str
     uid: str | None = None

@@ -35,7 +35,7 @@ _ROUND = "retry-"  # prefix of a marker's name, before the number of the retry r
 
 
 class TooFewImagesError(ShardloomError):
-    """Raised when the share of downloaded images is below `min_success`."""
+    """Reports that the share of downloaded images is below `min_success`."""
 
 
 class DownloadJob(Job[Part]):

@@ -52,18 +52,18 @@ class ImageCounts:
 
     @property
     def tied(self) -> int:
-        """The number of entries whose image was in the annotation run."""
+        """Returns the number of entries whose image was in the annotation run."""
         return self.quarantined + self.other_shape + self.annotated + self.failed
 
     @property
     def scored(self) -> int:
-        """The number of entries that the figures cover."""
+        """Returns the number of entries that the figures cover."""
         return self.annotated + self.failed
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The scores of an annotation set, with the inputs and counts that they are based on."""
+    """Holds the scores of an annotation set, with the inputs and counts that they are based on."""
 
     what: str
     annotations: str
@@ -82,7 +82,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Annotated:
-    """The rows of an annotation set that belong to a truth, by uid."""
+    """Holds the rows of an annotation set that belong to a truth, by uid."""
 
     rows: dict[str, Row]
     quarantined: dict[str, str]  # the reason

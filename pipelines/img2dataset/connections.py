@@ -19,7 +19,7 @@ OVERHEAD_BYTES = 1 << 20  # allowed for status lines, headers and chunk sizes, o
 
 
 class LateAnswer(TimeoutError):
-    """Raised when a response exceeds its time limit or the shard's deadline."""
+    """Reports that a response exceeds its time limit or the shard's deadline."""
 
 
 @dataclass(slots=True)
@@ -77,7 +77,7 @@ class LimitedReader(io.RawIOBase):
 
 
 class LimitedResponse(http.client.HTTPResponse):
-    """An HTTP response that is read within a limit, from the status line on."""
+    """Reads an HTTP response within a limit, from the status line on."""
 
     def __init__(
         self, sock: socket.socket, *arguments: Any, limit: AnswerLimit, timeout: float, **options: Any
@@ -88,7 +88,7 @@ class LimitedResponse(http.client.HTTPResponse):
 
 
 class LimitedConnection(http.client.HTTPConnection):
-    """An HTTP connection that connects and reads within a limit."""
+    """Connects and reads over HTTP within a limit."""
 
     def __init__(self, host: str, *, limit: AnswerLimit, timeout: float, **options: Any) -> None:
         super().__init__(host, timeout=timeout, **options)
@@ -120,7 +120,7 @@ class LimitedConnection(http.client.HTTPConnection):
 
 
 class LimitedTlsConnection(http.client.HTTPSConnection, LimitedConnection):
-    """An HTTPS connection that connects and reads within a limit."""
+    """Connects and reads over HTTPS within a limit."""
 
 
 class LimitedHttp(urllib.request.HTTPHandler):

@@ -23,7 +23,7 @@ _PROGRAM = Path(__file__).with_name("decoder.py")
 
 
 class KilledDecoderError(Exception):
-    """Raised when the process that decoded an image died or was killed."""
+    """Reports that the process that decoded an image died or was killed."""
 
 
 class Decoder:

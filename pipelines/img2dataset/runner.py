@@ -72,7 +72,7 @@ def _reached(ip: _Address) -> _Address:
 
 
 class Refused(OSError):
-    """Raised instead of connecting to a forbidden address."""
+    """Reports a connection to a forbidden address, which was not made."""
 
 
 class AddressGuard:

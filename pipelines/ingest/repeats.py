@@ -28,11 +28,11 @@ Repeats = Mapping[int, frozenset[int]]
 
 
 class Numbered(Protocol):
-    """A unit of work with a number."""
+    """Represents a unit of work that has a number."""
 
     @property
     def number(self) -> int:
-        """Its position among all units."""
+        """Returns its position among all units."""
 
 
 U = TypeVar("U", bound=Numbered)

@@ -34,7 +34,7 @@ _FILTERED = {Reason.TOO_SMALL, Reason.EXTREME_ASPECT, Reason.REPEATED_IMAGE, Rea
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One row range of the input, and which of its images repeat earlier ones."""
+    """Represents one row range of the input, and which of its images repeat earlier ones."""
 
     number: int
     stretch: Stretch
@@ -42,13 +42,13 @@ class Unit:
 
     @property
     def name(self) -> str:
-        """The name of its first output, with which the keys of its samples begin."""
+        """Returns the name of its first output, with which the keys of its samples begin."""
         return f"{self.number:08d}"
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A sample with the number of its texts, and of its images that were left out, by reason."""
+    """Holds a sample with the number of its texts, and of its images that were left out, by reason."""
 
     sample: Sample
     texts: int
@@ -192,7 +192,7 @@ class UnitWork:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The row count, quarantined rows and image counts of one output."""
+    """Holds the row count, quarantined rows and image counts of one output."""
 
     rows: int  # samples and quarantined rows
     left_out: list[QuarantinedRow]

@@ -17,7 +17,7 @@ BOXES_BATCH = 4  # a core may take half a minute for four, and a worker sends a 
 
 
 class ChunkOptions(Options):
-    """How shards are cut into chunks. Part of the recipe, since other cuts give other row groups and so other bytes."""
+    """Sets how shards are cut into chunks. It is part of the recipe, since other row groups give other bytes."""
 
     samples: PositiveInt = Field(
         256, description="most samples in a chunk: under a minute of OCR, which is the work that a kill costs"
@@ -29,7 +29,7 @@ class ChunkOptions(Options):
 
 
 class EngineOptions(Options):
-    """An engine and its settings. The engine defines which settings exist."""
+    """Names an engine and its settings. The engine defines which settings exist."""
 
     engine: str = Field(description="a name from `shardloom engines`, or that of your own engine with --trust-code")
     settings: dict[str, str | int | float | bool | None] = Field({})
@@ -77,7 +77,7 @@ class PoolOptions(Options):
 
 
 class AnnotateRun(RunOptions):
-    """How an annotate run is carried out. Nothing here can alter its output."""
+    """Sets how an annotate run is carried out. Nothing here can alter its output."""
 
     resources: dict[PoolName, PoolOptions] = Field({})
     reuse: str | None = Field(

@@ -21,7 +21,7 @@ TOKENIZER = "a tokenizer.json, its folder, or a name on the hub; default: tokens
 
 
 class RunOptions(Options):
-    """How a run is carried out; nothing here can alter its output."""
+    """Sets how a run is carried out; nothing here can alter its output."""
 
     output: str | None = Field(None, description="the output set's folder; --output on the command line")
     workers: PositiveInt | None = Field(None, description="worker processes; default: one per core")

@@ -10,7 +10,7 @@ from schemas.output_set.options import Globs, Options
 
 
 class DownloadedImages(Options):
-    """How downloaded images are stored. Size and quality are those of DataComp."""
+    """Sets how downloaded images are stored. Size and quality are those of DataComp."""
 
     urls_per_shard: int = Field(
         10_000, gt=0, le=1_000_000, description="URLs in a shard, which is also the unit of work"
@@ -24,7 +24,7 @@ class DownloadedImages(Options):
 
 
 class DownloadPatience(Options):
-    """Which hosts may be contacted, and for how long."""
+    """Sets which hosts may be contacted, and for how long."""
 
     allow_hosts: list[str] = Field(
         [], description="names of hosts that may be contacted although they are on this machine or a private network"
@@ -48,13 +48,13 @@ class DownloadPatience(Options):
 
 
 class DownloadOptions(DownloadPatience, DownloadedImages):
-    """How images are downloaded by their URLs: all options of both groups."""
+    """Sets how images are downloaded by their URLs: all options of both groups."""
 
     by: Literal["img2dataset"] = "img2dataset"
 
 
 class DownloadRun(DownloadPatience, RunOptions):
-    """How a download is carried out. Limits and retries are here, since the web's responses vary anyway."""
+    """Sets how a download is carried out. Limits and retries are here, since the web's responses vary anyway."""
 
     threads: int = Field(
         64, gt=0, le=1024, description="concurrent connections of each worker; at most half of them to one host"

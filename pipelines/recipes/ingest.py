@@ -16,7 +16,7 @@ ROW_SECONDS = 300.0
 
 
 class IngestRun(RunOptions):
-    """How an ingest run is carried out. Nothing here can alter its output, unless a row exceeds `row_seconds`."""
+    """Sets how an ingest run is carried out. Nothing here can alter its output, unless a row exceeds `row_seconds`."""
 
     download_threads: int = Field(
         32, gt=0, le=1024, description="concurrent connections of each worker; at most half of them to one host"

@@ -34,7 +34,7 @@ class RenderRecipe(Recipe):
 
     @property
     def options(self) -> CaptionOptions:
-        """The family's options, including defaults."""
+        """Returns the family's options, including defaults."""
         return self._options
 
     def resolved(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from schemas.output_set.options import Globs
 
 
 class SelectRun(RunOptions):
-    """How a selection is carried out. Nothing here can alter its output."""
+    """Sets how a selection is carried out. Nothing here can alter its output."""
 
     subset: str | None = Field(None, description="also write the uids, as a DataComp subset file (.npy)")
 

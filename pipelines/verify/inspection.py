@@ -34,7 +34,7 @@ Span = tuple[int, list[dict[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault of a set, as a line that names its file."""
+    """Describes one fault of a set, in a line that names its file."""
 
     line: str
     output: str | None = None
@@ -43,7 +43,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """The contents of a set and all its faults."""
+    """Holds the contents of a set and all its faults."""
 
     names: list[str]
     """Names of the files in the manifests' folder."""

@@ -11,7 +11,7 @@ from schemas.storage.folder import Folder
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """The result of a repair: the number of outputs checked, the outputs removed, and the faults that remain."""
+    """Holds the result of a repair: the number of outputs checked, the outputs removed, and the faults that remain."""
 
     outputs: int
     removed: list[str]

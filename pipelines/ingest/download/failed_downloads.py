@@ -21,7 +21,7 @@ PARTS_IN_MEMORY = 8  # parts whose failure reasons a worker keeps
 
 
 class Losses:
-    """An `ImageStore` of the URLs whose download failed: it raises the reason for each."""
+    """Raises the reason for each URL whose download failed: an `ImageStore` without images."""
 
     def __init__(self, output: Folder, parts: list[Part], receipts: list[Receipt]) -> None:
         self._output, self._parts = output, parts

@@ -22,7 +22,7 @@ _RECEIPTS = "downloads/receipts"
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The result of downloading one part, written as JSON after its files."""
+    """Records the result of downloading one part. It is written as JSON, after the part's files."""
 
     part: str
     urls_sha256: str

@@ -36,7 +36,7 @@ _LIST, _FOUND = "downloads/urls.json", f"{PARTS}/urls"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A range of the sorted URLs: one img2dataset shard."""
+    """Represents a range of the sorted URLs, which becomes one img2dataset shard."""
 
     number: int
     urls: int
@@ -45,7 +45,7 @@ class Part:
 
     @property
     def name(self) -> str:
-        """The name of its files, without ending."""
+        """Returns the name of its files, without ending."""
         return f"downloaded_{self.number:08d}"
 
 

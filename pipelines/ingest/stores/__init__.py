@@ -1,1 +1,1 @@
-"""Stores that return images by their URLs or file names."""
+"""Provides stores that return images by their URLs or file names."""

@@ -12,7 +12,7 @@ from schemas.storage.folder import Folder
 
 
 class FolderStore:
-    """An `ImageStore` of files, by their names or by paths below the folder.
+    """Finds files by their names, or by paths below the folder; an `ImageStore`.
 
     Its revision covers the names and sizes of all files in it, listed once per run: half a minute for a million on a
     local disk, a request for each thousand elsewhere. Nothing else should be written into it between a run and the one

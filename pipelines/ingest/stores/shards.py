@@ -26,7 +26,7 @@ _ROW = np.dtype([("high", "<u8"), ("low", "<u8"), ("offset", "<i8"), ("size", "<
 
 
 class ShardStore:
-    """An `ImageStore` of img2dataset shards, by the URLs in their .json members."""
+    """Finds images of img2dataset shards by the URLs in their .json members; an `ImageStore`."""
 
     def __init__(self, tars: list[InputShard]) -> None:
         self._tars = tars
@@ -62,7 +62,7 @@ class ShardStore:
 
 
 class _Table:
-    """The opened table: rows of `_ROW` sorted by the hash of the URL, and the paths of the tars."""
+    """Holds the opened table: rows of `_ROW` sorted by the hash of the URL, and the paths of the tars."""
 
     def __init__(self, output: Folder) -> None:
         name = _TABLE

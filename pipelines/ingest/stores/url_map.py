@@ -16,7 +16,7 @@ MAX_MAP = 1 << 30  # bytes of a map's file; it is kept as a dict, so use shards 
 
 
 class MapStore:
-    """An `ImageStore` that maps URLs to files beside its JSON: `{url: name}`, or `{url: {"file": name, ...}}`.
+    """Maps URLs to files beside a JSON object `{url: name}` or `{url: {"file": name, ...}}`; an `ImageStore`.
 
     Its revision covers the map and, on a local disk, the sizes of the files it names: half a minute per million. On an
     object store that would take one request per file; there, the replacement of a file is not detected.
