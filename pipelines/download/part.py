@@ -38,7 +38,7 @@ _STAGE = "download"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Represents one row range of the metadata. A later attempt requests only the rows that the `earlier` outputs lack."""
+    """Represents one row range of the metadata. A later attempt requests only rows that the `earlier` outputs lack."""
 
     number: int
     stretch: Stretch
