@@ -31,7 +31,7 @@ def download(
         bool,
         typer.Option("--retry-failed", help="retry temporary failures, such as timeouts"),
     ] = False,
-    retry_all: Annotated[bool, typer.Option("--retry-all", help="retry all failures")] = False,
+    retry_all: Annotated[bool, typer.Option("--retry-all", help="retry all failures that have a web address")] = False,
     allow_host: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="host of a private network that may be contacted; may be repeated"),
@@ -53,8 +53,7 @@ def download(
 ) -> None:
     """Download the images of DataComp metadata into shards for annotate. The same command resumes a killed run.
 
-    Private addresses are never contacted. Failures are listed with their reasons in quarantine/ and in each shard's
-    .parquet.
+    Private addresses are never contacted. Failures and their reasons are in quarantine/ and in each shard's .parquet.
     """
     from pipelines.download.run import download as run
 
