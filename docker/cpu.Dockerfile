@@ -1,13 +1,13 @@
 # syntax=docker/dockerfile:1
-# Shardloom for nodes without GPUs: the head of a cluster, reading, decoding, OCR by RapidOCR, rendering, mixing.
+# This image is for nodes without GPUs: the head of a cluster, reading, decoding, OCR by RapidOCR, rendering, mixing.
 #
 #     docker build --file docker/cpu.Dockerfile --tag shardloom:cpu .
 #
-# torch from PyPI brings 3 GB of CUDA libraries; --build-arg EXTRA_INDEX=URL with the index of CPU builds that PyTorch's
-# install page names leaves them out. What is installed is the same in every image: constraints.txt.
+# torch from PyPI brings 3 GB of CUDA libraries. To leave them out, pass --build-arg EXTRA_INDEX=URL with the index of
+# CPU builds from PyTorch's install page. Every image installs the versions of constraints.txt.
 #
-# PYTHON is the very one that the pins were tested with. Who builds the base may move its tag;
-# --build-context python:3.11.7-slim-bookworm=docker-image://python@sha256:... takes the image of a digest.
+# PYTHON is the version that the pins were tested with. The tag of the base image may move; to fix its digest:
+# --build-context python:3.11.7-slim-bookworm=docker-image://python@sha256:...
 ARG PYTHON=3.11.7
 
 FROM python:${PYTHON}-slim-bookworm AS build
@@ -24,7 +24,7 @@ RUN python -m venv /opt/shardloom/venv
 RUN /opt/shardloom/venv/bin/pip install --constraint constraints.txt '.[all]'
 
 FROM python:${PYTHON}-slim-bookworm
-# KubeRay's probes ask Ray's agents with wget.
+# KubeRay's probes call Ray's agents with wget.
 RUN apt-get update && apt-get install --yes --no-install-recommends wget && rm -rf /var/lib/apt/lists/*
 RUN useradd --uid 1000 --create-home shardloom
 COPY --from=build /opt/shardloom /opt/shardloom

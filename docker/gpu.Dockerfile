@@ -1,12 +1,12 @@
 # syntax=docker/dockerfile:1
-# Shardloom for nodes with NVIDIA GPUs: tags by SigLIP, boxes by Grounding-DINO, training.
+# This image is for nodes with NVIDIA GPUs: tags by SigLIP, boxes by Grounding-DINO, training.
 #
 #     docker build --file docker/gpu.Dockerfile --tag shardloom:gpu .
 #
-# torch's wheels bring CUDA with them: the host needs the driver and NVIDIA's container toolkit, the image no CUDA base.
+# torch's wheels include CUDA, so the base image needs none; the host needs the driver and NVIDIA's container toolkit.
 #
-# PYTHON is the very one that the pins were tested with. Who builds the base may move its tag;
-# --build-context python:3.11.7-slim-bookworm=docker-image://python@sha256:... takes the image of a digest.
+# PYTHON is the version that the pins were tested with. The tag of the base image may move; to fix its digest:
+# --build-context python:3.11.7-slim-bookworm=docker-image://python@sha256:...
 ARG PYTHON=3.11.7
 
 FROM python:${PYTHON}-slim-bookworm AS build
@@ -22,7 +22,7 @@ RUN python -m venv /opt/shardloom/venv
 RUN /opt/shardloom/venv/bin/pip install --constraint constraints.txt '.[all]'
 
 FROM python:${PYTHON}-slim-bookworm
-# KubeRay's probes ask Ray's agents with wget; Triton compiles kernels with a C compiler where a model is compiled.
+# KubeRay's probes call Ray's agents with wget; Triton needs a C compiler when a model is compiled.
 RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev wget && rm -rf /var/lib/apt/lists/*
 RUN useradd --uid 1000 --create-home shardloom
 COPY --from=build /opt/shardloom /opt/shardloom

@@ -1,9 +1,9 @@
 # syntax=docker/dockerfile:1
-# Shardloom with img2dataset in an environment of its own, for nodes that download images from the web.
+# This image adds img2dataset, in a separate environment, for nodes that download images from the web.
 #
 #     docker build --file docker/img2dataset.Dockerfile --tag shardloom:img2dataset .
 #
-# 0.8 GB on top of the base.
+# It adds 0.8 GB to the base.
 ARG BASE=shardloom:cpu
 
 FROM ${BASE} AS build

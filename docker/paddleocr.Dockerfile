@@ -1,13 +1,13 @@
 # syntax=docker/dockerfile:1
-# Shardloom with PaddleOCR in an environment of its own, for the nodes of the OCR pool.
+# This image adds PaddleOCR, in a separate environment, for the nodes of the OCR pool.
 #
 #     docker build --file docker/paddleocr.Dockerfile --build-arg BASE=shardloom:cpu --tag shardloom:paddleocr .
 #     docker build --file docker/paddleocr.Dockerfile --build-arg BASE=shardloom:gpu \
 #         --build-arg ENVIRONMENT=paddleocr-gpu --build-arg EXTRA_INDEX=URL --tag shardloom:paddleocr-gpu .
 #
-# The first reads ONNX weights on CPUs. The second runs paddlepaddle on GPUs, whose wheels are not on PyPI: URL is the
-# index that PaddlePaddle's install page names for the driver. The environment is built here, by the same command as on a
-# laptop and from the same pins, so that no node has to build one as it starts.
+# The first command builds an image that runs ONNX weights on CPUs, the second one that runs paddlepaddle on GPUs. Its
+# wheels are not on PyPI: URL is the index for your driver, from PaddlePaddle's install page. The environment is built
+# here, by the same command and pins as on a local machine, so that no node has to build it at start-up.
 ARG BASE=shardloom:cpu
 
 FROM ${BASE} AS build
@@ -19,7 +19,7 @@ RUN shardloom engines --build ${ENVIRONMENT}
 
 FROM ${BASE}
 USER root
-# The OpenCV that PaddleX pins is the one with windows.
+# PaddleX pins the OpenCV build with GUI support.
 RUN apt-get update && apt-get install --yes --no-install-recommends libgl1 libglib2.0-0 libgomp1 && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/shardloom/environments /opt/shardloom/environments
 USER 1000

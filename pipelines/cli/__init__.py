@@ -1,1 +1,1 @@
-"""The command line: a file a command, each a thin wrapper over a function that Python can call."""
+"""Implements the command line: one file per command, each a thin wrapper over a function that Python can call."""

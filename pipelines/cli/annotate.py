@@ -1,4 +1,4 @@
-"""`shardloom annotate`."""
+"""Implements `shardloom annotate`."""
 
 import contextlib
 import sys
@@ -27,25 +27,28 @@ from schemas.storage.folder import Folder
 
 def annotate(
     what: Annotated[
-        str | None, typer.Argument(help="engines (ocr, tags, tags:siglip, boxes), a recipe file, or a set to --add to")
+        str | None,
+        typer.Argument(help="engines (ocr, tags, tags:siglip, boxes), a recipe file, or the set to --add engines to"),
     ] = None,
     input: Annotated[
         list[str] | None, typer.Option("--input", "-i", help="glob of image shards; may be repeated")
     ] = None,
     output: Output = None,
     recipe: RecipeFile = None,
-    add: Annotated[str | None, typer.Option(help="engines to add to those of a set; what it holds is reused")] = None,
+    add: Annotated[str | None, typer.Option(help="engines to add to a set; its annotations are reused")] = None,
     weights: Annotated[
-        list[str] | None, typer.Option(metavar="ENGINE=FOLDER", help="weights, as boxes=FOLDER; may be repeated")
+        list[str] | None,
+        typer.Option(metavar="ENGINE=FOLDER", help="weights of an engine, such as boxes=FOLDER; may be repeated"),
     ] = None,
-    vocabulary: Annotated[str | None, typer.Option(metavar="FILE", help="the tags, one a line")] = None,
+    vocabulary: Annotated[str | None, typer.Option(metavar="FILE", help="file of the tags, one per line")] = None,
     allow_download: Annotated[
-        bool | None, typer.Option("--allow-download", help="weights may be a name on the Hugging Face hub")
+        bool | None, typer.Option("--allow-download", help="allow weights by their name on the Hugging Face hub")
     ] = None,
     allow_out_of_vocabulary: Annotated[
-        bool | None, typer.Option("--allow-out-of-vocabulary", help="demonstration weights for things they don't know")
+        bool | None,
+        typer.Option("--allow-out-of-vocabulary", help="allow the demonstration weights for tags that they don't know"),
     ] = None,
-    chunk: Annotated[int | None, typer.Option(help="samples a unit of work")] = None,
+    chunk: Annotated[int | None, typer.Option(help="samples per unit of work")] = None,
     trust_code: TrustCode = None,
     workers: Workers = None,
     address: Address = None,
@@ -54,7 +57,7 @@ def annotate(
 ) -> None:
     """Annotate image shards: text, tags and boxes in one pass, committed shard by shard.
 
-    The same command takes up a killed run.
+    The same command resumes a killed run.
     """
     from curation.engines.registry import ENGINES
     from pipelines.annotate.reuse import reused_kinds, set_recipe
@@ -71,9 +74,9 @@ def annotate(
     reuse = None
     if add is not None:
         if recipe is not None:
-            raise UsageError("--add goes by the set's own recipe: leave out --recipe")
+            raise UsageError("--add uses the set's own recipe: leave out --recipe")
         if what is None:
-            raise UsageError("--add: name the annotation set, as: shardloom annotate SET --add boxes --output NEW")
+            raise UsageError("--add: name the annotation set, as in: shardloom annotate SET --add boxes --output NEW")
         values, reuse, what = set_recipe(Folder(what)), what, add
     elif recipe is not None:
         values = read_recipe(recipe)
@@ -91,6 +94,6 @@ def annotate(
     if reuse is not None:
         kinds = reused_kinds(load_recipe(AnnotateRecipe, None, set_recipe(Folder(reuse))).engines, loaded.engines)
         refuse_unnamed(Folder(reuse).path(RECIPE_FILE), loaded.engines, kinds, given)
-    with contextlib.redirect_stdout(sys.stderr):  # where Ray's words on lost workers belong as well
+    with contextlib.redirect_stdout(sys.stderr):  # Ray prints about lost workers to stdout
         totals = run(loaded, output_of(loaded), quiet=json_)
     report(totals, output_of(loaded), json_)

@@ -1,4 +1,4 @@
-"""The command line: thin doors to functions that can be called from Python as well."""
+"""Assembles the command line, `shardloom`, from its commands, and turns errors into one line and an exit code."""
 
 import os
 import signal
@@ -38,8 +38,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-LINE = 4000  # characters of an error: it may name a dozen paths, and no more than what is shown of a hostile value
-INTERRUPTED = 130  # what Typer makes of an interrupt; a SIGTERM may reach us as Ray's exit with the signal's number
+LINE = 4000  # characters of an error message: enough for a dozen paths; bounds what a hostile value can print
+INTERRUPTED = 130  # Typer's code for an interrupt; a SIGTERM may arrive as Ray's SystemExit with the signal's number
 
 
 def _print_version() -> None:
@@ -55,12 +55,13 @@ def shardloom(
     storage_option: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="KEY=VALUE", help="of the object store, as endpoint_url=https://..., but no secret; may be repeated"
+            metavar="KEY=VALUE",
+            help="option of the object store, such as endpoint_url=https://...; no secrets; may be repeated",
         ),
     ] = None,
     show_version: Annotated[bool, typer.Option("--version", help="print the version and exit")] = False,
 ) -> None:
-    """Annotates web-scale image shards and turns them into training shards for large multimodal models."""
+    """Annotate web-scale image shards and turn them into training shards for large multimodal models."""
     if show_version:
         _print_version()
         raise typer.Exit
@@ -90,14 +91,14 @@ for command, example in EXAMPLES.items():
     app.command(epilog=f"Example: shardloom {example}")(command)
 app.add_typer(recipe, name="recipe")
 app.command(
-    add_help_option=False,  # the trainer has its own, which torchrun reaches as well
+    add_help_option=False,  # the trainer prints its own, also under torchrun
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )(train)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Runs the command line. Exits 0 when done, 1 when it failed, 2 when it was used wrongly."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # works where SIGINT is ignored, as behind a `&`
+    """Runs the command line. Exits 0 when done, 1 after a failure, 2 for wrong use."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # works where SIGINT is ignored, as after `&`
     try:
         code = app(args=arguments, standalone_mode=False) or 0
         if code != INTERRUPTED:
@@ -110,15 +111,15 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except KeyboardInterrupt:
         pass
     except Exception as error:
-        if not hasattr(error, "format_message"):  # what all of Typer's errors in options and arguments have
+        if not hasattr(error, "format_message"):  # all of Typer's errors for options and arguments have it
             raise
         _fail(f"error: {error.format_message()} (--help tells more)", UsageError.exit_code)
-    _fail("stopped: what is done is kept, the same command goes on", ShardloomError.exit_code)
+    _fail("stopped: what is done is kept; the same command resumes the run", ShardloomError.exit_code)
 
 
 def _fail(line: str, code: int) -> NoReturn:
     say(one_line(line, LINE))
     if any(thread.name == GRAPH_THREAD for thread in threading.enumerate()):
         remove_private_folders()
-        os._exit(code)  # a graph at a halt can't be stopped, and Ray's own exit would wait for it
+        os._exit(code)  # a stalled graph can't be stopped, and Ray's exit handler would wait for it
     sys.exit(code)

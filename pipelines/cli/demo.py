@@ -1,4 +1,4 @@
-"""`shardloom demo`."""
+"""Implements `shardloom demo`."""
 
 from typing import Annotated
 
@@ -10,13 +10,13 @@ from schemas.extras import require_extra
 
 def demo(
     output: Annotated[
-        str, typer.Option("--output", "-o", help="where to write; may hold an earlier demo")
+        str, typer.Option("--output", "-o", help="the demo's folder; may hold an earlier demo")
     ] = "demo-output",
-    pictures: Annotated[int, typer.Option(min=12, max=20_000, help="pictures to draw")] = 240,
+    pictures: Annotated[int, typer.Option(min=12, max=20_000, help="number of pictures to draw")] = 240,
     workers: Workers = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="steps of training; default: the 500 of its recipe")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="training steps; default: 500, from its recipe")] = None,
 ) -> None:
-    """Run the whole path on pictures drawn on the spot: no network, no files, a few minutes."""
+    """Run every step, from images to a trained model, on generated pictures: a few minutes, no network, no input."""
     for extra in ("ocr", "train"):
         require_extra(extra, "the demo")
     from pipelines.demo.flow import demo as run

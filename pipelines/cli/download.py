@@ -1,4 +1,4 @@
-"""`shardloom download`."""
+"""Implements `shardloom download`."""
 
 from typing import Annotated
 
@@ -14,43 +14,46 @@ from schemas.output_set.recipe_file import read_recipe
 def download(
     metadata: Annotated[
         list[str] | None,
-        typer.Argument(help="globs of Parquet files, DataComp's or a selection's; or a recipe file"),
+        typer.Argument(help="globs of Parquet files, from DataComp or `select`; or a recipe file"),
     ] = None,
     output: Output = None,
     recipe: RecipeFile = None,
-    image_size: Annotated[int | None, typer.Option(help="pixels of the longer side; default: 512")] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="pixels of the longer side; larger images are scaled down; default: 512")
+    ] = None,
     blur_faces: Annotated[
-        bool | None, typer.Option("--blur-faces/--no-blur-faces", help="blur what face_bboxes names; default: do")
+        bool | None, typer.Option("--blur-faces/--no-blur-faces", help="blur the boxes of face_bboxes; default: blur")
     ] = None,
     verify_hash: Annotated[
-        bool | None, typer.Option("--verify-hash", help="leave out images that are not of the metadata's sha256")
+        bool | None, typer.Option("--verify-hash", help="leave out images whose sha256 differs from the metadata's")
     ] = None,
     retry_failed: Annotated[
         bool,
-        typer.Option("--retry-failed", help="ask again for what failed and may be had by now"),
+        typer.Option("--retry-failed", help="retry temporary failures, such as timeouts"),
     ] = False,
-    retry_all: Annotated[bool, typer.Option("--retry-all", help="ask again for all that failed")] = False,
+    retry_all: Annotated[bool, typer.Option("--retry-all", help="retry all failures that have a web address")] = False,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="a host of a private network that may be asked; may be repeated"),
+        typer.Option(metavar="NAME", help="host of a private network that may be contacted; may be repeated"),
     ] = None,
-    threads: Annotated[int | None, typer.Option(help="connections at once, of each worker; default: 64")] = None,
-    timeout: Annotated[float | None, typer.Option(help="seconds without a byte; default: 10")] = None,
-    retries: Annotated[int | None, typer.Option(help="of each address, at once; default: 2")] = None,
+    threads: Annotated[int | None, typer.Option(help="concurrent connections of each worker; default: 64")] = None,
+    timeout: Annotated[float | None, typer.Option(help="seconds without a byte from the host; default: 10")] = None,
+    retries: Annotated[int | None, typer.Option(help="immediate retries of each URL; default: 2")] = None,
     deadline: Annotated[
-        float | None, typer.Option(help="seconds in which a shard is done, whatever it lacks; default: 1800")
+        float | None,
+        typer.Option(help="seconds after which a shard is closed without its missing images; default: 1800"),
     ] = None,
     min_success: Annotated[
-        float | None, typer.Option(help="share of all images, 0 to 1; with less the run fails; default: 0")
+        float | None, typer.Option(help="share of all images, 0 to 1; with fewer the run fails; default: 0")
     ] = None,
-    urls_per_shard: Annotated[int | None, typer.Option(help="the most; default: 10000")] = None,
+    urls_per_shard: Annotated[int | None, typer.Option(help="most URLs in a shard; default: 10000")] = None,
     workers: Workers = None,
     address: Address = None,
     json_: Json = False,
 ) -> None:
-    """Download the images of DataComp metadata into shards that annotate reads. The same command goes on.
+    """Download the images of DataComp metadata into shards for annotate. The same command resumes a killed run.
 
-    Private addresses are never asked. What failed is in quarantine/, with its reason, and in each shard's .parquet.
+    Private addresses are never contacted. Failures and their reasons are in quarantine/ and in each shard's .parquet.
     """
     from pipelines.download.run import download as run
 

@@ -1,4 +1,4 @@
-"""`shardloom engines`."""
+"""Implements `shardloom engines`."""
 
 from typing import Annotated
 
@@ -9,16 +9,18 @@ from schemas.terminal import say, say_json
 
 
 def engines(
-    build: Annotated[str | None, typer.Option(metavar="ENVIRONMENT", help="build what an engine runs in")] = None,
+    build: Annotated[
+        str | None, typer.Option(metavar="ENVIRONMENT", help="build this Python environment, which an engine runs in")
+    ] = None,
     weights: Annotated[
-        list[str] | None, typer.Option(metavar="ENGINE=FOLDER", help="look at these weights, as ocr=FOLDER")
+        list[str] | None, typer.Option(metavar="ENGINE=FOLDER", help="check these weights, such as ocr=FOLDER")
     ] = None,
     trust_code: TrustCode = None,
     json_: Json = False,
 ) -> None:
-    """List the engines by kind: what is ready on this machine, what is missing, and how to get it.
+    """List the engines by kind: which are ready on this machine, what the others miss, and how to get it.
 
-    Sources and families of captions that are not ours are listed after them.
+    Sources and caption families from plug-ins are listed after them.
     """
     from pipelines.engines.listing import as_dicts, list_engines, trust
     from pipelines.engines.listing import build as run

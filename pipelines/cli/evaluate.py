@@ -1,4 +1,4 @@
-"""`shardloom evaluate`."""
+"""Implements `shardloom evaluate`."""
 
 from typing import Annotated
 
@@ -12,13 +12,15 @@ from schemas.terminal import say_json
 def evaluate(
     what: Annotated[str, typer.Argument(help="boxes or ocr")],
     annotations: Annotated[str, typer.Argument(help="the annotation set's folder")],
-    truth: Annotated[str, typer.Option(help="the ground truth, JSONL")],
-    index: Annotated[str | None, typer.Option(help="JSONL that gives the uid of each of the truth's files")] = None,
-    iou: Annotated[float | None, typer.Option(help="boxes: the overlap from which they match; default: 0.5")] = None,
-    aliases: Annotated[str | None, typer.Option(help="boxes: JSON object of names to what they mean")] = None,
+    truth: Annotated[str, typer.Option(help="JSONL file of the ground truth")],
+    index: Annotated[str | None, typer.Option(help="JSONL file that gives the uid of each file in the truth")] = None,
+    iou: Annotated[float | None, typer.Option(help="boxes: the least IoU of a match; default: 0.5")] = None,
+    aliases: Annotated[
+        str | None, typer.Option(help="boxes: JSON file of label names to the names they stand for")
+    ] = None,
     json_: Json = False,
 ) -> None:
-    """Compare annotations with a ground truth: precision, recall, F1, AP, or CER and WER, with 95 % intervals."""
+    """Compare annotations with a ground truth: precision, recall, F1 and AP, or CER and WER, with 95 % intervals."""
     from pipelines.evaluate.run import IOU, evaluate_boxes, evaluate_ocr
     from pipelines.terminal.tables import print_evaluation
 

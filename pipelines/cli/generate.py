@@ -1,4 +1,4 @@
-"""`shardloom generate`."""
+"""Implements `shardloom generate`."""
 
 from typing import Annotated, Literal
 
@@ -10,24 +10,26 @@ from schemas.terminal import say, say_json
 
 
 def generate(
-    model: Annotated[str, typer.Argument(help="a folder that train has exported")],
+    model: Annotated[str, typer.Argument(help="a model folder exported by train")],
     prompt: Annotated[
-        str, typer.Argument(help="a text; <image> is an image's place, without any they come first")
+        str, typer.Argument(help="a text; <image> marks an image's place; without any, images come first")
     ] = "",
     image: Annotated[
-        list[str] | None, typer.Option("--image", "-i", help="a file or URL; may be repeated, in their order")
+        list[str] | None, typer.Option("--image", "-i", help="an image file or URL; may be repeated, in order")
     ] = None,
-    chat: Annotated[bool, typer.Option("--chat", help="put it as a user's turn, to be answered")] = False,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="the most tokens of an answer")] = 128,
-    temperature: Annotated[float, typer.Option(min=0, help="0: always the likeliest token")] = 0.0,
-    top_p: Annotated[float, typer.Option(min=0, max=1, help="of the likeliest tokens of this probability")] = 1.0,
-    seed: Annotated[int, typer.Option(help="of the draws, with a temperature")] = 0,
+    chat: Annotated[bool, typer.Option("--chat", help="send the prompt as a user's turn of a conversation")] = False,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="most tokens in an answer")] = 128,
+    temperature: Annotated[float, typer.Option(min=0, help="0: always take the most likely token")] = 0.0,
+    top_p: Annotated[
+        float, typer.Option(min=0, max=1, help="sample from the most likely tokens that add up to this probability")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(help="seed of the sampling, with a temperature over 0")] = 0,
     device: Annotated[
-        Literal["auto", "cpu", "cuda"], typer.Option(help="auto: cuda where there is one; its weights are bf16 there")
+        Literal["auto", "cpu", "cuda"], typer.Option(help="auto: cuda if available, with bf16 weights")
     ] = "auto",
     json_: Json = False,
 ) -> None:
-    """Let a trained model go on after a text with images, or answer it."""
+    """Let a trained model continue a text with images, or answer it."""
     require_extra("train", "generate")
     from training.generate import answer
     from training.model.generate import GenerateOptions

@@ -1,4 +1,4 @@
-"""`shardloom ingest`."""
+"""Implements `shardloom ingest`."""
 
 from typing import Annotated
 
@@ -28,22 +28,24 @@ from schemas.output_set.recipe_file import read_recipe
 def ingest(
     source: Annotated[
         str | None,
-        typer.Argument(help=f"{', '.join(SOURCES.shipped)}, or one of your own with --trust-code"),
+        typer.Argument(help=f"{', '.join(SOURCES.shipped)}, or your own source with --trust-code"),
     ] = None,
     input: Annotated[
         list[str] | None, typer.Option("--input", "-i", help="glob of the set's files; may be repeated")
     ] = None,
     images: Annotated[
         list[str] | None,
-        typer.Option(help="images by URL: glob of img2dataset tars, map (.json) or folder; may be repeated"),
+        typer.Option(
+            help="store of images given by URL: glob of img2dataset tars, map (.json) or folder; may be repeated"
+        ),
     ] = None,
     download: Annotated[
         bool | None,
-        typer.Option("--download", help="have the images by their URLs, with img2dataset; keeps its shards"),
+        typer.Option("--download", help="download images given by URL with img2dataset; its shards are kept"),
     ] = None,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="a host of a private network that may be asked; may be repeated"),
+        typer.Option(metavar="NAME", help="host of a private network that may be contacted; may be repeated"),
     ] = None,
     output: Output = None,
     recipe: RecipeFile = None,
@@ -51,15 +53,22 @@ def ingest(
     name: Annotated[str | None, typer.Option(help="the set's name in the index; default: that of the source")] = None,
     tokenizer: Tokenizer = None,
     allow_download: AllowDownload = None,
-    samples_per_shard: Annotated[int | None, typer.Option(help="the most samples of a shard")] = None,
-    bytes_per_shard: Annotated[int | None, typer.Option(help="the most bytes of a shard")] = None,
-    lost_image: Annotated[str | None, typer.Option(help="drop_image or drop_document")] = None,
-    repeated_images: Annotated[
-        str | None, typer.Option(help="images that came before anywhere: keep, or drop the exact or the alike")
+    samples_per_shard: Annotated[int | None, typer.Option(help="most samples in a shard")] = None,
+    bytes_per_shard: Annotated[int | None, typer.Option(help="most bytes in a shard")] = None,
+    lost_image: Annotated[
+        str | None, typer.Option(help="what to do if an image is lost: drop_image or drop_document")
     ] = None,
-    granularity: Annotated[int | None, typer.Option(help="blip3 sets: the caption that becomes the text")] = None,
+    repeated_images: Annotated[
+        str | None,
+        typer.Option(
+            help="images that repeat an earlier one of the input: keep, or drop those that are exact or alike"
+        ),
+    ] = None,
+    granularity: Annotated[
+        int | None, typer.Option(help="blip3 sets: granularity of the caption that becomes the text")
+    ] = None,
     raw_caption: Annotated[
-        bool | None, typer.Option("--raw-caption", help="blip3 sets: the one that begins with the alt text")
+        bool | None, typer.Option("--raw-caption", help="blip3 sets: take the caption that begins with the alt text")
     ] = None,
     trust_code: TrustCode = None,
     workers: Workers = None,
@@ -67,16 +76,16 @@ def ingest(
     allow_damaged: AllowDamaged = None,
     json_: Json = False,
 ) -> None:
-    """Make training shards of a published set of documents, captions or texts. The same command takes up a killed run.
+    """Convert a published set of documents, captions or texts into training shards. The same command resumes a run.
 
-    More filters (number and size of images, length of texts) are set in a recipe, under `filters`.
+    A recipe has more filters (number and size of images, length of texts), under `filters`.
     """
     from pipelines.ingest.run import ingest as run
 
     SOURCES.trust(*trust_code or ())
     values = {} if recipe is None else read_recipe(recipe)
     if allow_host and not download and values.get("download") is None:
-        raise UsageError("--allow-host is for --download")
+        raise UsageError("--allow-host needs --download")
     loaded = load_recipe(
         IngestRecipe,
         recipe,

@@ -1,4 +1,4 @@
-"""`shardloom mix`."""
+"""Implements `shardloom mix`."""
 
 from typing import Annotated
 
@@ -12,21 +12,21 @@ from schemas.terminal import say, say_json
 
 
 def mix(
-    recipe: Annotated[str, typer.Argument(help="a YAML recipe: sources, weights, and what they count")],
+    recipe: Annotated[str, typer.Argument(help="a YAML recipe: sources, weights, and the unit that weights count")],
     output: Output = None,
-    plan: Annotated[bool, typer.Option("--plan", help="only tell what would come of it; nothing is written")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="print the resulting mixture and write nothing")] = False,
     source: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=FOLDER", help="where a source of the recipe lies, or a glob; may be repeated"),
+        typer.Option(metavar="NAME=FOLDER", help="folder of one of the recipe's sources, or a glob; may be repeated"),
     ] = None,
     format: Annotated[str | None, typer.Option(help="webdataset or parquet")] = None,
-    samples_per_shard: Annotated[int | None, typer.Option(help="samples in each but the last shard")] = None,
-    seed: Annotated[int | None, typer.Option(help="another one gives another order")] = None,
+    samples_per_shard: Annotated[int | None, typer.Option(help="samples in each shard but the last")] = None,
+    seed: Annotated[int | None, typer.Option(help="seed of the order")] = None,
     workers: Workers = None,
     address: Address = None,
     json_: Json = False,
 ) -> None:
-    """Mix sets of training shards into new ones, with exact shares at every prefix. The same command goes on."""
+    """Mix sets of training shards, with exact shares at every prefix. The same command resumes a killed run."""
     from pipelines.mix.run import mix as run
     from pipelines.mix.run import preview
 
@@ -44,8 +44,8 @@ def mix(
         report(totals, output_of(loaded), json_)
         if isinstance(loaded.stop, int) and totals.rows_out < loaded.stop:
             say(
-                f"only {totals.rows_out:,} of {loaded.stop:,} samples: sources ran out, --plan tells which; "
-                "allow repeats, or stop sooner"
+                f"only {totals.rows_out:,} of {loaded.stop:,} samples: sources ran out, --plan shows which; "
+                "allow repeats, or lower stop"
             )
         return
     found = preview(loaded, quiet=json_)

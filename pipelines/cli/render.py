@@ -1,4 +1,4 @@
-"""`shardloom render`."""
+"""Implements `shardloom render`."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -20,30 +20,32 @@ from schemas.terminal import say_json
 def render(
     family: Annotated[
         str,
-        typer.Argument(
-            help=f"the family of captions: {', '.join(SHIPPED)}, that of an installed package, or one of --trust-code"
-        ),
+        typer.Argument(help=f"the caption family: {', '.join(SHIPPED)}, or one from a plug-in or --trust-code"),
     ],
     annotations: Annotated[str | None, typer.Argument(help="the annotation set's folder")] = None,
     output: Output = None,
     recipe: RecipeFile = None,
     granularity: Annotated[
-        list[int] | None, typer.Option(help="0 to 5, grounding 0 to 2; may be repeated; default: all")
+        list[int] | None, typer.Option(help="0 to 5 for ocr, 0 to 2 for grounding; may be repeated; default: all")
     ] = None,
-    raw_caption: Annotated[str | None, typer.Option(help="captions with the alt text: with, without or both")] = None,
-    min_confidence: Annotated[float | None, typer.Option(help="ocr: leave out lines below it, 0 to 1")] = None,
+    raw_caption: Annotated[
+        str | None, typer.Option(help="captions with or without the alt text: with, without or both")
+    ] = None,
+    min_confidence: Annotated[
+        float | None, typer.Option(help="ocr: leave out lines below this confidence, 0 to 1")
+    ] = None,
     min_lines: Annotated[int | None, typer.Option(help="ocr: leave out images with fewer lines of text")] = None,
     caption_from: Annotated[
         str | None,
         typer.Option(
-            help="grounding: Parquet files with the captions, by uid, all scanned for every annotation file; "
+            help="grounding: Parquet files with captions by uid, all scanned for every annotation file; "
             "default: the alt texts"
         ),
     ] = None,
     caption_column: Annotated[
-        str | None, typer.Option(help="grounding: their column; default: caption, else cogvlm_caption")
+        str | None, typer.Option(help="grounding: the column of --caption-from; default: caption, else cogvlm_caption")
     ] = None,
-    min_score: Annotated[float | None, typer.Option(help="grounding: leave out boxes below it, 0 to 1")] = None,
+    min_score: Annotated[float | None, typer.Option(help="grounding: leave out boxes below this score, 0 to 1")] = None,
     min_boxes: Annotated[int | None, typer.Option(help="grounding: leave out images with fewer boxes")] = None,
     option: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="any option of the family; may be repeated")
@@ -54,7 +56,7 @@ def render(
     address: Address = None,
     json_: Json = False,
 ) -> None:
-    """Render captions from annotations. Calls no engine, reads no image, leaves the annotations as they are."""
+    """Render captions from annotations. It runs no engine, reads no image and does not change the annotations."""
     from pipelines.render.run import preview_record, render_set
 
     FAMILIES.trust(*trust_code or [])
@@ -82,15 +84,15 @@ def render(
 
 
 def _values(recipe: str | None, options: list[str] | None, family: str) -> dict[str, Any]:
-    """What the recipe file and the options say. Raises `UsageError` when the file is of another family."""
+    """Merges the recipe file with the options. Raises `UsageError` if the file is for another family."""
     values = (read_recipe(recipe) if recipe is not None else {}) | parse_options(options)
     if values.setdefault("family", family) != family:
-        raise UsageError(f"recipe {recipe}: family: it is {values['family']!r} there, and {family!r} was asked for")
+        raise UsageError(f"recipe {recipe}: family: it is {values['family']!r}, but the command asks for {family!r}")
     return values
 
 
 def parse_options(given: list[str] | None) -> dict[str, Any]:
-    """Reads options that are given as KEY=VALUE, with values as YAML has them. Raises `UsageError`."""
+    """Parses options given as KEY=VALUE, with YAML values. Raises `UsageError`."""
     options: dict[str, Any] = {}
     for each in given or []:
         key, equals, value = each.partition("=")
@@ -99,5 +101,5 @@ def parse_options(given: list[str] | None) -> dict[str, Any]:
         try:
             options[key] = load_yaml(value)
         except (yaml.YAMLError, ValueError):
-            raise UsageError(f"--option {key}: {value!r} is no YAML value") from None
+            raise UsageError(f"--option {key}: {value!r} is not a YAML value") from None
     return options

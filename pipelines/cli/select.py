@@ -1,4 +1,4 @@
-"""`shardloom select`."""
+"""Implements `shardloom select`."""
 
 from typing import Annotated
 
@@ -13,43 +13,47 @@ from schemas.output_set.recipe_file import read_recipe
 
 def select(
     metadata: Annotated[
-        list[str] | None, typer.Argument(help="globs of DataComp's metadata, Parquet; or a recipe")
+        list[str] | None, typer.Argument(help="globs of DataComp metadata (Parquet); or a recipe file")
     ] = None,
     output: Output = None,
     recipe: RecipeFile = None,
-    min_clip_b32: Annotated[float | None, typer.Option(help="least similarity of image and caption, by B/32")] = None,
-    min_clip_l14: Annotated[float | None, typer.Option(help="the same by L/14")] = None,
+    min_clip_b32: Annotated[float | None, typer.Option(help="least CLIP B/32 similarity of image and caption")] = None,
+    min_clip_l14: Annotated[float | None, typer.Option(help="least CLIP L/14 similarity of image and caption")] = None,
     top_fraction: Annotated[
-        float | None, typer.Option(help="of all rows those with the highest similarity; DataComp: 0.3")
+        float | None,
+        typer.Option(help="keep this fraction of all rows, those with the highest similarity; DataComp: 0.3"),
     ] = None,
-    top_by: Annotated[str | None, typer.Option(help="which: clip_l14 or clip_b32; default: clip_l14")] = None,
+    top_by: Annotated[
+        str | None, typer.Option(help="similarity for --top-fraction: clip_l14 or clip_b32; default: clip_l14")
+    ] = None,
     min_width: Annotated[int | None, typer.Option(help="pixels")] = None,
     max_width: Annotated[int | None, typer.Option(help="pixels")] = None,
     min_height: Annotated[int | None, typer.Option(help="pixels")] = None,
     max_height: Annotated[int | None, typer.Option(help="pixels")] = None,
     min_side: Annotated[int | None, typer.Option(help="pixels of the shorter side; DataComp: 200")] = None,
-    max_aspect: Annotated[float | None, typer.Option(help="longer over shorter side; DataComp: 3")] = None,
-    min_characters: Annotated[int | None, typer.Option(help="of the caption; DataComp: 6")] = None,
-    max_characters: Annotated[int | None, typer.Option(help="of the caption")] = None,
-    min_words: Annotated[int | None, typer.Option(help="of the caption; DataComp: 3")] = None,
-    max_words: Annotated[int | None, typer.Option(help="of the caption")] = None,
+    max_aspect: Annotated[float | None, typer.Option(help="longer side divided by the shorter; DataComp: 3")] = None,
+    min_characters: Annotated[int | None, typer.Option(help="characters of the caption; DataComp: 6")] = None,
+    max_characters: Annotated[int | None, typer.Option(help="characters of the caption")] = None,
+    min_words: Annotated[int | None, typer.Option(help="words of the caption; DataComp: 3")] = None,
+    max_words: Annotated[int | None, typer.Option(help="words of the caption")] = None,
     language: Annotated[
-        list[str] | None, typer.Option(metavar="CODE", help="of the caption, ISO 639; may be repeated; DataComp: en")
+        list[str] | None,
+        typer.Option(metavar="CODE", help="language of the caption, ISO 639; may be repeated; DataComp: en"),
     ] = None,
     uids: Annotated[
-        list[str] | None, typer.Option(metavar="FILE.npy", help="subset file: only its uids; may be repeated")
+        list[str] | None, typer.Option(metavar="FILE.npy", help="subset file: keep only its uids; may be repeated")
     ] = None,
     exclude: Annotated[
-        list[str] | None, typer.Option(metavar="FILE.npy", help="subset file: none of its uids; may be repeated")
+        list[str] | None, typer.Option(metavar="FILE.npy", help="subset file: drop its uids; may be repeated")
     ] = None,
     subset: Annotated[str | None, typer.Option(metavar="FILE.npy", help="also write the uids as a subset file")] = None,
     workers: Workers = None,
     address: Address = None,
     json_: Json = False,
 ) -> None:
-    """Choose rows of DataComp metadata, for download. Every row left out is counted by the first rule that does so.
+    """Select rows of DataComp metadata for download. Each rejected row is counted under the first rule that rejects it.
 
-    All rules are optional. The same command goes on, and repeats no file that is committed.
+    All rules are optional. The same command resumes a killed run, and repeats no committed file.
     """
     from pipelines.select.run import select as run
 

@@ -1,4 +1,4 @@
-"""`shardloom shard`."""
+"""Implements `shardloom shard`."""
 
 from typing import Annotated
 
@@ -31,13 +31,13 @@ def shard(
     output: Output = None,
     recipe: RecipeFile = None,
     format: Annotated[str | None, typer.Option(help="webdataset or parquet")] = None,
-    samples_per_shard: Annotated[int | None, typer.Option(help="samples in each but the last shard")] = None,
-    granularity: Annotated[int | None, typer.Option(help="the caption that becomes the .txt")] = None,
+    samples_per_shard: Annotated[int | None, typer.Option(help="samples in each shard but the last")] = None,
+    granularity: Annotated[int | None, typer.Option(help="granularity of the caption that becomes the .txt")] = None,
     raw_caption: Annotated[
         bool | None,
         typer.Option(
             "--raw-caption/--no-raw-caption",
-            help="begin that caption with the alt text, or not; default: where places were put into the alt texts",
+            help="begin that caption with the alt text or not; default: begin with it if it contains the places",
         ),
     ] = None,
     tokenizer: Tokenizer = None,
@@ -48,7 +48,7 @@ def shard(
     allow_damaged: AllowDamaged = None,
     json_: Json = False,
 ) -> None:
-    """Join image shards with captions into training shards, each with an index to plan from."""
+    """Join image shards and captions into training shards, each with an index for planning."""
     from pipelines.shard.run import shard as run
 
     FAMILIES.trust(*trust_code or [])

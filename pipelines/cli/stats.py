@@ -1,4 +1,4 @@
-"""`shardloom stats`."""
+"""Implements `shardloom stats`."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from schemas.terminal import say_json
 
 
 def stats(output: Annotated[str, typer.Argument(help="an output set's folder")], json_: Json = False) -> None:
-    """Print what an output set holds, what was left out and why, and how long it took."""
+    """Print what an output set holds, what was quarantined and why, and how long the runs took."""
     from pipelines.stats.run import stats as run
 
     found = run(output)

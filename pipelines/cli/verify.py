@@ -1,4 +1,4 @@
-"""`shardloom verify`."""
+"""Implements `shardloom verify`."""
 
 from typing import Annotated
 
@@ -15,10 +15,10 @@ def verify(
     json_: Json = False,
     repair: Annotated[
         bool,
-        typer.Option("--repair", help="remove damaged outputs; the command that made the set then makes them again"),
+        typer.Option("--repair", help="remove damaged outputs, so that the command that made the set rebuilds them"),
     ] = False,
 ) -> None:
-    """Check every byte, count and offset of an output set. Exits 1 and names the files when one is not as committed."""
+    """Check every byte, count and offset of an output set. Exits 1 and names the damaged files if there are any."""
     if repair:
         _repair(output, json_)
         return
@@ -31,7 +31,11 @@ def verify(
     _name(faults)
     if faults:
         is_damaged = any(fault.output is not None for fault in inspection.faults)
-        more = "; --repair removes what is damaged, for the command that made it to make it again" if is_damaged else ""
+        more = (
+            "; --repair removes damaged outputs, so that the command that made the set rebuilds them"
+            if is_damaged
+            else ""
+        )
         raise ShardloomError(f"{output}: {len(faults)} faults in {outputs} outputs{more}")
     if not json_:
         say(f"{output}: {outputs} outputs are as they were committed", is_result=True)
@@ -47,10 +51,10 @@ def _repair(output: str, json_: bool) -> None:
     if not json_ and not done.removed and not done.faults:
         say(f"{output}: {done.outputs} outputs are as they were committed", is_result=True)
     elif not json_ and done.removed:
-        again = "run the command that made the set, it makes them again"
+        again = "run the command that made the set to rebuild them"
         say(f"{output}: removed {len(done.removed)} outputs ({', '.join(done.removed)}): {again}", is_result=True)
     if done.faults:
-        raise ShardloomError(f"{output}: {len(done.faults)} faults are left that --repair does not mend")
+        raise ShardloomError(f"{output}: {len(done.faults)} faults remain that --repair does not fix")
 
 
 def _name(faults: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""What `shardloom demo` runs on, made on the spot: web-like pictures with known text, packed as image shards.
+"""Implements `shardloom demo`: it draws web-like pictures, packs them as image shards and runs every step on them.
 
-Nothing here is read by the rest of the pipelines, and nothing here needs the network, a font file or a data file.
+No other folder of the pipelines imports it, and it needs no network, font file or data file.
 """

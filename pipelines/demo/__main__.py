@@ -1,4 +1,4 @@
-"""`python -m pipelines.demo`."""
+"""Runs `shardloom demo` as `python -m pipelines.demo`."""
 
 import sys
 

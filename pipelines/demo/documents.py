@@ -1,7 +1,7 @@
-"""Interleaved documents made on the spot, in the layout of MINT-1T HTML, with the map of URLs that holds their images.
+"""Generates interleaved documents in the layout of MINT-1T HTML, with a map from URLs to image files.
 
-Pages of a town's news: a headline, and a few pictures with a word on them. The first picture of one page is gone, as
-happens on the web.
+The documents are pages of a town's news: a headline, and a few pictures with a remark on each. The first picture of one
+page is missing, as happens on the web.
 """
 
 import hashlib
@@ -17,15 +17,15 @@ from pipelines.output.output_set import parquet_bytes
 from schemas.storage.folder import Folder
 
 FILE, URLS = "documents.parquet", "urls.json"
-FIRST_PICTURE = 1_000_000  # of the endless series: none that the image shards have
-MOST_PICTURES = 3  # of a document
-LOST = 2  # the document whose first picture no store has
+FIRST_PICTURE = 1_000_000  # index in the endless series, beyond those of the image shards
+MOST_PICTURES = 3  # in a document
+LOST = 2  # number of the document whose first picture is missing
 
 MINT_HTML = pa.schema(
     [
         ("texts", pa.list_(pa.string())),
         ("images", pa.list_(pa.string())),
-        ("image_hashes", pa.list_(pa.string())),  # one an image, not one a part
+        ("image_hashes", pa.list_(pa.string())),  # one per image, not per part
         ("images_metadata", pa.string()),
         ("metadata", pa.string()),
         ("url", pa.string()),
@@ -50,13 +50,13 @@ def write_documents(folder: Folder, count: int, seed: int = 0) -> None:
 
 
 def drawn(seed: int, number: int) -> list[Picture]:
-    """The pictures of a document: two in most."""
+    """Draws the one to three pictures of a document."""
     first = FIRST_PICTURE + MOST_PICTURES * number
     return [draw(seed, first + place) for place in range((2, 1, 2, 3)[number % 4])]
 
 
 def page(seed: int, number: int, pictures: list[Picture], urls: list[str]) -> dict[str, Any]:
-    """One row. Its pictures stand between texts, but for the third, which follows the second at once."""
+    """Builds one row. Its pictures stand between texts, except the third, which directly follows the second."""
     rng = random.Random(f"{seed}/document/{number}")
     when = f"{rng.randint(1, 28)} {rng.choice(MONTHS)}"
     texts: list[str | None] = [f"{rng.choice(TITLES)}\n\n{rng.choice(CITIES)}, {when}. {rng.choice(REMARKS)}."]
@@ -81,7 +81,7 @@ def page(seed: int, number: int, pictures: list[Picture], urls: list[str]) -> di
 
 
 def described(picture: Picture) -> str:
-    """A few words on what can be seen."""
+    """Returns a few words on what a picture shows."""
     if picture.lines:
         return f"a {picture.kind} that says “{picture.lines[0].text}”"
     return f"a {picture.kind} with {', '.join(label for label, _ in picture.things) or 'nothing in it'}"

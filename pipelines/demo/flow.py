@@ -1,4 +1,4 @@
-"""`shardloom demo`: the whole path with real engines, on pictures drawn on the spot."""
+"""Runs the demo: every step of Shardloom with real engines, on generated pictures."""
 
 import json
 import time
@@ -35,18 +35,18 @@ from schemas.records.caption import Caption
 from schemas.storage.folder import Folder
 from schemas.terminal import say
 
-SHOWN = 3  # captions printed of each family
-PER_DOCUMENT = 8  # pictures drawn for each interleaved document that is made
+SHOWN = 3  # pictures whose captions are printed, per family
+PER_DOCUMENT = 8  # pictures in the shards for each interleaved document
 MIXTURE = Path(__file__).parents[2] / "recipes/demo.yaml"
-WORDS = "words.txt"  # of the demo's detector, beside the images
+WORDS = "words.txt"  # vocabulary of the demo's detector, beside the images
 
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """What the demo has measured."""
+    """Holds the results and measurements of a demo."""
 
     annotated: Totals
-    rendered: dict[str, Totals]  # by family of captions
+    rendered: dict[str, Totals]  # by caption family
     sharded: dict[str, Totals]
     ingested: Totals
     mixed: Totals
@@ -59,14 +59,17 @@ class DemoResult:
 def demo(
     output: str, pictures: int = 240, workers: int | None = None, seed: int = 0, steps: int | None = None
 ) -> DemoResult:
-    """The whole path on pictures that it draws, from DataComp shards to a trained model, with checks and scores."""
+    """Runs every step, from generated DataComp shards to a trained model, with checks and scores.
+
+    Prints a line on each step. Raises `ShardloomError` if a set fails verification.
+    """
     console = Console(soft_wrap=True)
     run = AnnotateRun(workers=workers)
     images, annotations = f"{output}/images", f"{output}/annotations"
     started = time.monotonic()
     names = write_pictures(images, pictures, seed)
     took = time.monotonic() - started
-    say(f"{pictures} pictures drawn, in {len(names)} shards: {images} ({took:.1f} s)", is_result=True)
+    say(f"drew {pictures} pictures in {len(names)} shards: {images} ({took:.1f} s)", is_result=True)
     annotated = annotate(annotate_recipe(images, run), annotations)
     rate = read_times(Folder(annotations)).stages["boxes"]
     images_per_second = rate["images"] / max(rate["working_seconds"], 1e-9)
@@ -98,13 +101,13 @@ def demo(
 
 
 def write_pictures(images: str, pictures: int, seed: int = 0) -> list[str]:
-    """Four image shards, with the truth and the words that the demo's detector knows; the tars' names."""
+    """Writes about four image shards, with the truth and the detector's vocabulary. Returns the names of the tars."""
     Folder(images).write(WORDS, "".join(f"{word}\n" for word in LABELS).encode())
     return write_shards(Folder(images), pictures, per_shard=max(12, pictures // 4), seed=seed)
 
 
 def annotate_recipe(images: str, run: AnnotateRun) -> AnnotateRecipe:
-    """The demo's recipe: the defaults, the words that its detector knows, and repeated images left out."""
+    """Builds the demo's recipe: the defaults, with the detector's vocabulary and without repeated images."""
     recipe = AnnotateRecipe(
         input=[f"{images}/*.tar"],
         engines={
@@ -115,17 +118,19 @@ def annotate_recipe(images: str, run: AnnotateRun) -> AnnotateRecipe:
         run=run,
     )
     filters = recipe.filters.model_copy(update={"repeated_images": True})
-    chunk = recipe.chunk.model_copy(update={"samples": 16})  # so small a set is shared out evenly among workers
+    chunk = recipe.chunk.model_copy(
+        update={"samples": 16}
+    )  # small chunks spread so small a set evenly over the workers
     return recipe.model_copy(update={"filters": filters, "chunk": chunk})
 
 
 def render_recipes(annotations: str, run: AnnotateRun) -> dict[str, RenderRecipe]:
-    """Both families of captions, with all their granularities."""
+    """Builds a recipe for each of the two caption families, with all their granularities."""
     return {family: RenderRecipe(family=family, input=annotations, run=run) for family in ("ocr", "grounding")}
 
 
 def ingest_documents(output: str, count: int, run: AnnotateRun, seed: int = 0) -> Totals:
-    """Interleaved documents, written as MINT-1T HTML has them and taken in."""
+    """Writes interleaved documents in the layout of MINT-1T HTML and ingests them."""
     folder = f"{output}/documents"
     write_documents(Folder(folder), count, seed)
     recipe = IngestRecipe(
@@ -139,7 +144,7 @@ def ingest_documents(output: str, count: int, run: AnnotateRun, seed: int = 0) -
 
 
 def mix_everything(output: str, run: AnnotateRun) -> Totals:
-    """All training shards of the demo, mixed by the recipe that ships."""
+    """Mixes all training shards of the demo, by the shipped recipe."""
     recipe = load_recipe(MixRecipe, str(MIXTURE))
     sources = {name: [f"{output}/training/{name}"] for name in recipe.sources}
     alike = recipe.model_copy(update={"sources": sources, "run": RunOptions(workers=run.workers)})
@@ -147,14 +152,14 @@ def mix_everything(output: str, run: AnnotateRun) -> Totals:
 
 
 def say_totals(what: str, totals: Totals, rate: str) -> None:
-    """One line on a step."""
+    """Prints one line on a step."""
     reasons = ", ".join(f"{count} {reason}" for reason, count in totals.reasons.most_common())
     rows = f"{totals.rows_in:,} in, {totals.rows_out:,} out, {totals.quarantined:,} quarantined"
     say(f"{what}: {rows}{f' ({reasons})' if reasons else ''}; {rate}", is_result=True)
 
 
 def scores(annotations: str, truth: str) -> tuple[TextScores, BoxScores]:
-    """What the engines got right of what was drawn."""
+    """Scores the engines against what was drawn, and prints the scores."""
     texts, boxes = evaluate_ocr(annotations, truth).scores, evaluate_boxes(annotations, truth).scores
     assert isinstance(texts, TextScores)
     assert isinstance(boxes, BoxScores)
@@ -166,14 +171,14 @@ def scores(annotations: str, truth: str) -> tuple[TextScores, BoxScores]:
     )
     say(
         f"boxes: F1 {found.f1.value:.3f} (precision {found.precision.value:.3f}, recall {found.recall.value:.3f}) at "
-        f"IoU {boxes.iou:g}, mean IoU {found.mean_iou.value:.3f}, of {found.objects:,} things",
+        f"IoU {boxes.iou:g}, mean IoU {found.mean_iou.value:.3f}, of {found.objects:,} objects",
         is_result=True,
     )
     return texts, boxes
 
 
 def show_captions(console: Console, truth: bytes, families: dict[str, RenderRecipe]) -> None:
-    """Prints pictures of different kinds, with every granularity."""
+    """Prints the captions of a few pictures of different kinds, at every granularity."""
     rows = [row for row in map(json.loads, truth.splitlines()) if not row["fault"]]
     for family, recipe in families.items():
         known, left = ("items" if family == "ocr" else "objects"), SHOWN
@@ -183,13 +188,13 @@ def show_captions(console: Console, truth: bytes, families: dict[str, RenderReci
                 kinds.add(row["kind"])
                 left -= 1
                 captions = preview_record(recipe, row["uid"])
-                # a place is best seen in the sentence that names the thing, a text by itself
+                # grounding is clearest within the alt text, OCR without it
                 shown = [one for one in captions if one.include_datacomp_raw_cap == (family == "grounding")]
                 console.print(caption_table(f"{row['kind']} {row['uid']}", shown))
 
 
 def caption_table(title: str, captions: list[Caption]) -> Table:
-    """The captions of one picture."""
+    """Builds the table of the captions of one picture."""
     table = Table("granularity", "caption", title=cell(title), title_justify="left")
     for caption in captions:
         table.add_row(str(caption.granularity), cell(caption.text))

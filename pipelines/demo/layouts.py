@@ -1,4 +1,4 @@
-"""How each kind of picture is laid out. All chance comes from the generator that is passed in."""
+"""Draws each kind of picture. The random generator passed in is the only source of randomness."""
 
 import math
 import random
@@ -26,7 +26,7 @@ from pipelines.demo.sheet import (
 
 
 def gradient(rng: random.Random, size: Size, first: str, second: str) -> Image.Image:
-    """One colour running into another, downwards or sideways, with a little grain as cameras leave it."""
+    """Draws a gradient of two colours, downwards or sideways, in half the cases with a little grain as of a camera."""
     ramp = Image.linear_gradient("L")
     if rng.random() < 0.5:
         ramp = ramp.transpose(Image.Transpose.ROTATE_90)
@@ -38,7 +38,7 @@ def gradient(rng: random.Random, size: Size, first: str, second: str) -> Image.I
 
 
 def landscape(rng: random.Random, size: Size) -> Image.Image:
-    """Sky, sun and a few ranges of hills, darker the nearer they are."""
+    """Draws sky, sun and three ranges of hills, the nearer the darker."""
     width, height = size
     sky, haze = rng.choice([("#4a90d9", "#d6e9f8"), ("#2b2d5b", "#f29e6d"), ("#7fb2d6", "#fbe9c6")])
     view = ImageOps.colorize(Image.linear_gradient("L").resize(size), sky, haze)
@@ -56,7 +56,7 @@ def landscape(rng: random.Random, size: Size) -> Image.Image:
 
 
 def bokeh(rng: random.Random, size: Size) -> Image.Image:
-    """Soft patches of light and dark, as of a photograph out of focus."""
+    """Draws soft patches of light and dark, like a photograph out of focus."""
     patches = Image.frombytes("L", (6, 5), rng.randbytes(30)).resize(size, Image.Resampling.BICUBIC)
     return ImageOps.colorize(
         patches, *rng.choice([("#1d2b3a", "#7f93a8"), ("#2e2117", "#a9815a"), ("#1c2f22", "#7c9a6e")])
@@ -64,7 +64,7 @@ def bokeh(rng: random.Random, size: Size) -> Image.Image:
 
 
 def poster(rng: random.Random, size: Size) -> Sheet:
-    """A title, a slogan, a date and a place on a coloured ground, then a view, and the address at the foot."""
+    """Draws a poster: title, slogan, date and place on a coloured ground, then a landscape, and a web address."""
     first, second, ink, accent = rng.choice(PALETTES)
     sheet = Sheet(gradient(rng, size, first, second))
     align = rng.choice("lm")
@@ -89,7 +89,7 @@ def poster(rng: random.Random, size: Size) -> Sheet:
 
 
 def sign(rng: random.Random, size: Size) -> Sheet:
-    """The board over a shop, on a brick wall."""
+    """Draws the signboard of a shop, on a brick wall."""
     sheet = Sheet(
         gradient(rng, size, *rng.choice([("#a65e4e", "#8a4b3d"), ("#b9b1a5", "#9c948a"), ("#7d8590", "#666d78")]))
     )
@@ -113,7 +113,7 @@ def sign(rng: random.Random, size: Size) -> Sheet:
 
 
 def receipt(rng: random.Random, size: Size) -> Sheet:
-    """Goods and prices on a strip of paper, as long as it needs to be, on a table."""
+    """Draws a receipt on a table: goods and prices on a strip of paper, whose height follows the number of goods."""
     goods, text = rng.sample(GOODS, rng.randint(4, 9)), max(15, size[0] // 20)
     table = rng.choice([("#6b4f3a", "#4a3426"), ("#3f4a54", "#59646e"), ("#a08468", "#7d6650")])
     sheet = Sheet(gradient(rng, (size[0], int(text * (14 + 1.4 * len(goods)))), *table))
@@ -140,7 +140,7 @@ def receipt(rng: random.Random, size: Size) -> Sheet:
 
 
 def chart(rng: random.Random, size: Size) -> Sheet:
-    """Bars with their names below and a scale at the left."""
+    """Draws a bar chart, with names below the bars and a scale at the left."""
     first, _, ink, accent = rng.choice(
         [palette for palette in PALETTES if palette[0] in ("#fdfdfd", "#f7f1e3", "#222222")]
     )
@@ -166,7 +166,7 @@ def chart(rng: random.Random, size: Size) -> Sheet:
 
 
 def card(rng: random.Random, size: Size) -> Sheet:
-    """A screenshot of a post, as high as it needs to be: a bar, a face, a name, some lines of text and counts."""
+    """Draws a screenshot of a post: title bar, face, name, lines of text and counts; its height follows the text."""
     light, dark = ("#e9ecef", "#ffffff", "#1c1e21", "#606770"), ("#101418", "#1f262d", "#eef1f4", "#a3adb8")
     page, paper, ink, grey = rng.choice([light, dark])
     remarks, text = rng.sample(REMARKS, rng.randint(2, 5)), max(15, size[0] // 26)
@@ -188,7 +188,7 @@ def card(rng: random.Random, size: Size) -> Sheet:
 
 
 def meme(rng: random.Random, size: Size) -> Sheet:
-    """Two lines of outlined capitals, over and under what there is to see."""
+    """Draws a meme: a line of outlined capitals at the top and one at the bottom of a picture."""
     sheet = Sheet(rng.choice([bokeh, landscape])(rng, size))
     above, below = rng.choice(MEMES)
     big, outline = sheet.height * 0.13, max(2, sheet.height // 180)
@@ -198,12 +198,12 @@ def meme(rng: random.Random, size: Size) -> Sheet:
 
 
 def scenery(rng: random.Random, size: Size) -> Sheet:
-    """No text: a landscape."""
+    """Draws a landscape without text."""
     return Sheet(landscape(rng, size))
 
 
 def shapes(rng: random.Random, size: Size) -> Sheet:
-    """No text: large shapes on a gradient."""
+    """Draws large shapes on a gradient, without text."""
     palette = rng.choice(PALETTES)
     sheet = Sheet(gradient(rng, size, palette[0], palette[1]))
     for _ in range(rng.randint(2, 5)):
@@ -216,11 +216,11 @@ def shapes(rng: random.Random, size: Size) -> Sheet:
 KINDS: dict[str, tuple[Callable[[random.Random, Size], Sheet], int, tuple[float, ...]]] = {
     "poster": (poster, 300, (0.7, 0.75, 1.0, 1.33)),
     "sign": (sign, 300, (1.5, 2.0, 1.33)),
-    "receipt": (receipt, 520, (0.6, 0.7)),  # takes the width only, as does the card
+    "receipt": (receipt, 520, (0.6, 0.7)),  # uses only the width, as the card does
     "chart": (chart, 400, (1.33, 1.5, 1.78)),
     "card": (card, 420, (1.0,)),
     "meme": (meme, 320, (1.0, 1.33, 1.5)),
     "scenery": (scenery, 280, (1.0, 1.5, 0.67)),
     "shapes": (shapes, 280, (1.0, 1.33, 0.75)),
 }
-"""For each kind: what draws it, its least long side in pixels, and the aspects (width / height) it comes in."""
+"""Maps each kind to its drawing function, the least long side in pixels, and its aspect ratios (width / height)."""

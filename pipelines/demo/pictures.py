@@ -1,6 +1,7 @@
-"""Draws web-like pictures of which all is known: posters, signs, receipts, charts, cards, memes, and scenes of things.
+"""Draws web-like pictures with known content: posters, signs, receipts, charts, cards, memes and scenes of objects.
 
-The same (seed, index) gives the same bytes on the same Pillow: all chance comes from one generator seeded with the two.
+The same (seed, index) gives the same bytes on the same version of Pillow, since one generator, seeded with the two, is
+the only source of randomness.
 """
 
 import io
@@ -16,27 +17,27 @@ from schemas.records.box import Box
 from schemas.records.text_line import TextLine
 
 SCENE = "scene"
-SCENE_EVERY, SCENE_FIRST = 4, 1  # of the series: one in four
+SCENE_EVERY, SCENE_FIRST = 4, 1  # every fourth picture of the series is a scene, from index 1
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A JPEG, the alt text a web page might give it, and the truth about it."""
+    """Holds a JPEG, the alt text that a web page might give it, and the ground truth."""
 
     jpeg: bytes
     width: int
     height: int
     caption: str
     lines: tuple[TextLine, ...]
-    """Every line of text in the picture, in the order it was written, with confidence 1."""
+    """Every line of text in the picture, in the order of writing, with confidence 1."""
     kind: str
     """A key of `KINDS`, or `SCENE`."""
     things: tuple[tuple[str, Box], ...] = ()
-    """Every thing in a scene: what it is called, and where it is."""
+    """Name and box of every object in a scene."""
 
 
 def alt_text(rng: random.Random, kind: str, words: list[str]) -> str:
-    """What a web page might say of such a picture: often little, sometimes nothing, now and then markup."""
+    """Makes an alt text as web pages have it: often short, sometimes empty, foreign, a file name or with markup."""
     said = words[0] if words else rng.choice(PLACES)
     described = [f"{kind} - {said}", f"Photo of a {kind}: {said}", f"{said} | {rng.choice(SHOPS)}", said.title()]
     chance = rng.random()
@@ -52,7 +53,7 @@ def alt_text(rng: random.Random, kind: str, words: list[str]) -> str:
 
 
 def draw(seed: int, index: int) -> Picture:
-    """Picture number `index` of the endless series that `seed` names: a pure function of the two."""
+    """Draws picture `index` of the endless series of `seed`: a pure function of the two."""
     rng = random.Random(f"{seed}/{index}")
     if index % SCENE_EVERY == SCENE_FIRST:
         return scene(rng)
@@ -73,7 +74,7 @@ def draw(seed: int, index: int) -> Picture:
 
 
 def scene(rng: random.Random) -> Picture:
-    """A few things that the demo's detector knows, and an alt text that names them."""
+    """Draws a few objects that the demo's detector knows, with an alt text that names them."""
     long, aspect = rng.randint(320, 640), rng.choice((4 / 3, 1.0, 3 / 4))
     drawn = draw_scene(rng, (long, int(long / aspect)) if aspect >= 1 else (int(long * aspect), long))
     jpeg = io.BytesIO()
@@ -82,7 +83,10 @@ def scene(rng: random.Random) -> Picture:
 
 
 def truth(text: str, quad: Quad, size: Size) -> TextLine:
-    """A written line as an engine would report it that makes no mistakes."""
+    """Returns a written line as a perfect OCR engine would report it, with coordinates in [0, 1].
+
+    `quad` is in pixels, `size` is (width, height).
+    """
     corners = [(x / size[0], y / size[1]) for x, y in quad]
     across, down = [x for x, _ in corners], [y for _, y in corners]
     (x1, y1), (x2, y2), (x3, y3), (x4, y4) = corners

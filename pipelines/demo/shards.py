@@ -1,7 +1,7 @@
-"""Packs drawn pictures as image shards in the layout of img2dataset, with the truth about them beside.
+"""Packs drawn pictures as image shards in the layout of img2dataset, with a file of ground truth beside them.
 
-The layout is that of DataComp's downloads: `00000000.tar` with {key}.jpg, {key}.json and {key}.txt, `00000000.parquet`
-with a row for every download tried, failed ones too, and `00000000_stats.json`.
+The layout is that of DataComp downloads: `00000000.tar` with {key}.jpg, {key}.json and {key}.txt, `00000000.parquet`
+with a row for every attempted download, including failures, and `00000000_stats.json`.
 """
 
 import hashlib
@@ -19,15 +19,15 @@ from curation.demo_detector.vocabulary import LABELS
 from pipelines.demo.pictures import SCENE, Picture, draw
 from schemas.storage.folder import Folder
 
-KEYS_PER_SHARD = 10_000  # as DataComp numbers its keys, however many rows a shard has
+KEYS_PER_SHARD = 10_000  # DataComp's numbering of keys, independent of the rows in a shard
 
-# What the web does to a collection, by index: all in the first dozen, so that the smallest demo has them.
+# Indexes of pictures with typical faults of the web: all below 12, so that the smallest demo has them.
 HTML, TRUNCATED, REPEAT = 3, 7, 11
-REPEATED = 2  # the picture that REPEAT shows again under its own URL and caption
+REPEATED = 2  # the picture whose bytes REPEAT repeats, under another URL and caption
 
 ERROR_PAGE = b"<!DOCTYPE html>\n<html><head><title>404</title></head><body><h1>Page not found</h1></body></html>\n"
 
-FAIL_EVERY = 8  # pictures; after each run of them comes a download that failed
+FAIL_EVERY = 8  # pictures between two failed downloads
 FAILURES = [
     ("failed_to_download", "HTTP Error 404: Not Found"),
     ("failed_to_download", "HTTP Error 403: Forbidden"),
@@ -52,14 +52,14 @@ SIDE = pa.schema(
         ("sha256", pa.string()),
     ]
 )
-"""The side Parquet; a sample's .json has the same fields in the same order."""
+"""Schema of the side Parquet; a sample's .json has the same fields in the same order."""
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """What came back for one picture: its bytes, what is wrong with them, and what can be seen in them."""
+    """Simulates the response for one picture: the bytes, their fault if any, and the picture that they show."""
 
     picture: Picture
     data: bytes
@@ -70,8 +70,8 @@ class Download:
 def write_shards(folder: Folder, count: int, per_shard: int, seed: int = 0) -> list[str]:
     """Draws `count` pictures and writes them as shards of `per_shard`, with `truth.jsonl`; returns the tars' names.
 
-    The same arguments give the same bytes, and picture `index` is the same whatever `count` is. Rows that failed to
-    download come on top of `count`.
+    The same arguments give the same bytes, and picture `index` does not depend on `count`. Rows of failed downloads are
+    not included in `count`. Raises `ValueError` if a number is not positive or a shard exceeds 5,000 pictures.
     """
     if not (count > 0 and 0 < per_shard <= KEYS_PER_SHARD // 2):
         raise ValueError(f"{count} pictures in shards of {per_shard}: both must be positive, a shard at most 5,000")
@@ -96,7 +96,7 @@ def write_shards(folder: Folder, count: int, per_shard: int, seed: int = 0) -> l
 
 
 def fetch(seed: int, index: int) -> Download:
-    """The picture as a crawler would get it: most as they are, a few spoilt."""
+    """Returns the picture as a crawler would receive it: most intact, a few damaged."""
     picture = draw(seed, index)
     if index == HTML:
         return Download(picture, ERROR_PAGE, "html", None)
@@ -109,12 +109,12 @@ def fetch(seed: int, index: int) -> Download:
 
 
 def uid_of(seed: int, name: str) -> str:
-    """32 hex digits, as DataComp's ids are."""
+    """Returns a uid of 32 hex digits, like DataComp's."""
     return hashlib.md5(f"{seed}/{name}".encode(), usedforsecurity=False).hexdigest()
 
 
 def row_of(seed: int, index: int, key: str, download: Download) -> Row:
-    """The fields of a picture that was downloaded; the sizes are what its server announced, spoilt or not."""
+    """Builds the row of a downloaded picture. The sizes are those of the intact picture, also for a damaged file."""
     picture = download.picture
     uid = uid_of(seed, str(index))
     return {
@@ -135,7 +135,7 @@ def row_of(seed: int, index: int, key: str, download: Download) -> Row:
 
 
 def failed_row(seed: int, index: int, key: str) -> Row:
-    """The fields of a download that failed after picture `index`: nothing is known but what was asked for."""
+    """Builds the row of the failed download after picture `index`: only the requested fields are set."""
     uid = uid_of(seed, f"failed/{index}")
     status, message = FAILURES[index // FAIL_EVERY % len(FAILURES)]
     asked = {"uid": uid, "face_bboxes": [], "caption": "", "url": f"https://gone.example.org/{uid}.jpg", "key": key}
@@ -143,7 +143,7 @@ def failed_row(seed: int, index: int, key: str) -> Row:
 
 
 def truth_of(seed: int, index: int, key: str, download: Download) -> Row:
-    """What is in the stored image: lines and things, in pixels, none where it cannot be decoded."""
+    """Builds the ground truth of a stored image: text lines and objects, in pixels; none if it can't be decoded."""
     width, height = download.picture.width, download.picture.height
     items = []
     for line in download.picture.lines if download.fault is None else ():
@@ -165,13 +165,15 @@ def truth_of(seed: int, index: int, key: str, download: Download) -> Row:
         "complete": True,
         "items": items,
         "objects": objects,
-        "exhaustive_for": list(LABELS) if download.picture.kind == SCENE else [],  # a poster may have a sun in its view
+        "exhaustive_for": list(LABELS)
+        if download.picture.kind == SCENE
+        else [],  # a poster's landscape may contain a sun
         "source": f"drawn with seed {seed}, index {index}",
     }
 
 
 def tar_of(images: list[tuple[str, bytes]], rows: dict[str, Row]) -> bytes:
-    """The shard: three members a sample, owner and time 0, so that equal samples make equal tars."""
+    """Builds the tar: three members per sample, with owner and time 0, so that equal samples give equal bytes."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for key, image in images:
@@ -184,14 +186,14 @@ def tar_of(images: list[tuple[str, bytes]], rows: dict[str, Row]) -> bytes:
 
 
 def parquet_of(rows: list[Row]) -> bytes:
-    """The side Parquet: every row tried."""
+    """Builds the side Parquet of all rows, including failures."""
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema=SIDE), buffer)
     return buffer.getvalue()
 
 
 def stats_of(rows: list[Row]) -> bytes:
-    """img2dataset's counts, with no clock in them."""
+    """Builds img2dataset's counts, with all times 0."""
     statuses = Counter(row["status"] for row in rows)
     stats = {
         "count": len(rows),

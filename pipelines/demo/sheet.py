@@ -1,4 +1,4 @@
-"""The sheet a demo picture is drawn on, which keeps where every line of text went, and the words to write on it."""
+"""Provides the sheet on which a picture is drawn, which records every line of text, and the words to write on it."""
 
 import math
 from functools import lru_cache
@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 SMALLEST_TEXT = 14  # pixels; a line that can only be written smaller is left out
 
-# Two shades of the ground, then the ink and an accent that stand out from both.
+# Two shades of the ground, then ink and accent, which contrast with both.
 PALETTES = [
     ("#f7f1e3", "#e8d9b5", "#2d2a26", "#b33a2b"),
     ("#14213d", "#274472", "#ffffff", "#fca311"),
@@ -63,33 +63,37 @@ Size = tuple[int, int]
 
 @lru_cache(maxsize=256)
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font (Aileron); it is unpacked anew at every load, hence the cache."""
+    """Loads Pillow's built-in font (Aileron) at a size in pixels. Cached, since Pillow unpacks it at every load."""
     return ImageFont.load_default(size=size)
 
 
 class Sheet:
-    """A picture being drawn, with the quadrilateral (pixels) of every line written on it so far."""
+    """Holds a picture being drawn, with the quadrilateral of every line written so far, in pixels."""
 
     def __init__(self, ground: Image.Image) -> None:
         self.image = ground
         self.pen = ImageDraw.Draw(ground)
         self.width, self.height = ground.size
-        self.margin = max(ground.size) // 14  # wider than what `turn` cuts off
+        self.margin = max(ground.size) // 14  # wider than the edges that `turn` crops
         self.lines: list[tuple[str, Quad]] = []
         self.smallest = max(ground.size)
 
     def write(
         self, text: str, at: Point, size: float, ink: str, *, align: str = "l", room: float = 0, stroke: int = 0
     ) -> float:
-        """Write a line whose top is at `at` (x is its left, middle or right: `align` l, m, r); return the y below it.
+        """Writes a line whose top is at `at` and returns the y below it, in pixels.
 
-        It is shrunk to `room` pixels (by default, what is between the margins). A line that would be too small to read
-        then, or would reach into the lower margin, is left out, and the y given is returned. A stroke of one pixel
-        makes the letters bold, a thicker one is a black outline.
+        x is the left, middle or right end of the line, by `align`: l, m or r. The text is shrunk to a width of `room`
+        pixels (default: the space between the margins). A line that becomes too small to read, or reaches into the
+        lower margin, is left out, and the given y is returned. A stroke of one pixel makes the letters bold; a thicker
+        one is a black outline.
         """
         x, y = at
         between = {"l": self.width - self.margin - x, "m": self.width - 2 * self.margin, "r": x - self.margin}[align]
-        pixels, stroke = int(size), 0 if stroke == 1 and size < 26 else stroke  # bold would fill small letters
+        pixels, stroke = (
+            int(size),
+            0 if stroke == 1 and size < 26 else stroke,
+        )  # bold would fill the counters of small letters
         while True:
             box = self.pen.textbbox(at, text, font=font(pixels), anchor=align + "a", stroke_width=stroke)
             if box[2] - box[0] <= (room or between):
@@ -104,7 +108,7 @@ class Sheet:
         return y + pixels * 1.4
 
     def turn(self, degrees: float) -> None:
-        """Turn the picture about its centre (counter-clockwise) and cut off the edges where nothing is then."""
+        """Rotates the picture about its centre, counter-clockwise, and crops the empty edges."""
         sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
         cut_x, cut_y = (math.ceil(abs(sine) * side / 2) for side in (self.height, self.width))
         middle_x, middle_y = self.width / 2, self.height / 2

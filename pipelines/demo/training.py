@@ -1,4 +1,4 @@
-"""The demo's last step: the tiny model of `recipes/train/tiny.yaml`, trained on what the demo has made."""
+"""Runs the demo's last step: it trains the tiny model of `recipes/train/tiny.yaml` on the demo's training shards."""
 
 import io
 import json
@@ -19,12 +19,12 @@ from schemas.storage.parquet import read_table
 from schemas.terminal import say
 
 RECIPES = Path(__file__).parents[2] / "recipes/train"
-ENDS = 20  # steps at either end of the run over which a loss is averaged
+ENDS = 20  # steps over which a loss is averaged, at the start and at the end of the run
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A picture's caption, and the model's."""
+    """Holds a picture's caption in the training shards and the model's answer."""
 
     source: str
     caption: str
@@ -33,7 +33,7 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
-    """What came of the training: the mean loss of each source at its start and at its end, and what the model says."""
+    """Holds the result of the training: each source's mean loss at the start and the end, and example captions."""
 
     first: dict[str, float]
     last: dict[str, float]
@@ -42,9 +42,9 @@ class Learnt:
 
 
 def train_model(output: str, steps: int | None = None) -> Learnt:
-    """Trains on `output`'s training shards, and tries the model.
+    """Trains on the training shards in `output`, then generates example captions.
 
-    Goes on where an earlier call was stopped, but not at a URL: runs need a disk, and there only the model is kept.
+    It resumes an interrupted call, unless `output` is a URL: a run needs a disk, so only the model is uploaded.
     """
     if Folder(output).is_local:
         return _trained(output, f"{output}/model", steps)
@@ -94,7 +94,7 @@ def _captions(output: str, model: str) -> list[Said]:
 
 
 def first_sample(folder: Folder) -> tuple[bytes, str]:
-    """The image and the caption of a set's first sample, by the index."""
+    """Reads image and caption of a set's first sample, through the index."""
     (row,) = read_table(io.BytesIO(folder.read(f"{INDEX}/00000000.parquet"))).slice(0, 1).to_pylist()
     spans = [(member["offset"], member["offset"] + member["size"]) for member in row["members"]]
     image, _, text = (folder.read_range(f"{DATA}/00000000.tar", *span) for span in spans)
@@ -102,12 +102,12 @@ def first_sample(folder: Folder) -> tuple[bytes, str]:
 
 
 def show(console: Console, learnt: Learnt) -> None:
-    """Prints what was learnt."""
-    table = Table("source", "loss at first", "at last", title="training", title_justify="left")
+    """Prints losses, example captions and the folder of the model."""
+    table = Table("source", "first loss", "last loss", title="training", title_justify="left")
     for name, loss in learnt.first.items():
         table.add_row(cell(name), f"{loss:.3f}", f"{learnt.last[name]:.3f}")
     console.print(table)
     for said in learnt.said:
-        say(f"a picture of {said.source}, which it has learnt from: {said.caption}", is_result=True)
+        say(f"caption of a training picture of {said.source}: {said.caption}", is_result=True)
         say(f"the model says: {said.answer}", is_result=True)
     say(f"the model: {learnt.model}", is_result=True)

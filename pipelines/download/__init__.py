@@ -1,3 +1,3 @@
-"""Downloads the images of DataComp's metadata with img2dataset."""
+"""Downloads the images of DataComp metadata with img2dataset."""
 
 from pipelines.download.run import download as download

@@ -1,4 +1,4 @@
-"""`python -m pipelines.download`, as Ray jobs are submitted."""
+"""Runs `shardloom download` as `python -m pipelines.download`, the form in which Ray jobs are submitted."""
 
 import sys
 

@@ -1,8 +1,8 @@
-"""The work on one part of the metadata: it becomes a shard in img2dataset's layout, in the order of its rows.
+"""Processes one part of the metadata: it becomes a shard in img2dataset's layout, in the order of its rows.
 
-img2dataset writes images as they come, and with clocks; here they are put in order, under keys that only the input
-decides, so that the same answers give the same bytes. Of part 7 the outputs are `00000007`, and `00000007-r1` has what
-the first `--retry-failed` has added: the keys are those of the rows, whenever they were had.
+img2dataset writes images in the order of arrival, with timestamps. This module sorts them, under keys that depend on
+the input alone, so that the same responses give the same bytes. The output of part 7 is `00000007`; `00000007-r1` holds
+what the first `--retry-failed` added. A row keeps its key, whichever attempt downloads it.
 """
 
 import io
@@ -38,7 +38,7 @@ _STAGE = "download"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One stretch of the metadata. A later attempt at it asks only for what the `earlier` outputs lack."""
+    """Represents one row range of the metadata. A later attempt requests only rows that the `earlier` outputs lack."""
 
     number: int
     stretch: Stretch
@@ -47,13 +47,13 @@ class Part:
 
     @property
     def name(self) -> str:
-        """Of its output."""
+        """Returns the name of its output."""
         return f"{self.number:08d}" + (f"-r{self.attempt}" if self.attempt else "")
 
 
 @dataclass(frozen=True, slots=True)
 class Had:
-    """An image that was had: what its .json says, and where its other members lie in img2dataset's tar."""
+    """Describes a downloaded image: its .json, and where its other members are in img2dataset's tar."""
 
     details: dict[str, Any]
     spans: dict[str, tuple[int, int]]  # ending -> offset, size
@@ -61,7 +61,7 @@ class Had:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A row without its image. `status` and `message` are what img2dataset has of it."""
+    """Describes a row whose image was not downloaded; `status` and `message` are img2dataset's."""
 
     kind: str
     message: str
@@ -69,14 +69,17 @@ class Lost:
 
 
 class PartWork:
-    """The work on one part. Pickles. `wanted` says which kinds of failure a later attempt asks for again."""
+    """Downloads one part. It can be pickled. `wanted` says which kinds of failure a later attempt retries."""
 
     def __init__(self, recipe: DownloadRecipe, output: Folder, wanted: Callable[[str], bool]) -> None:
         self.recipe, self.output, self.wanted = recipe, output, wanted
         self.reader, self.recipe_sha256 = metadata_reader(recipe), recipe.sha256()
 
     def __call__(self, part: Part) -> Manifest:
-        """Writes the part's outputs; they count once the manifest is written. Raises `ShardloomError`."""
+        """Writes the part's outputs and returns their manifest; the outputs count once the caller writes it.
+
+        Raises `ShardloomError` when no host answered, img2dataset failed as a whole, or an earlier output is damaged.
+        """
         items = Summarised(read_stretch(self.reader, part.stretch))
         width = len(str(self.recipe.urls_per_shard - 1))
         rows = [row_of(f"{part.number:08d}{number:0{width}d}", item) for number, item in enumerate(items)]
@@ -111,14 +114,14 @@ class PartWork:
         )
 
     def fetched(self, folder: Path, asked: list[MetadataRow]) -> dict[str, Path]:
-        """What img2dataset makes of these rows, by the files' endings."""
+        """Runs img2dataset over these rows. Returns its files by ending."""
         if not asked:
             return {}
         more = write_urls(folder, asked, self.recipe)
         return images_of_addresses(folder, len(asked), self.recipe.options(), self.recipe.run.threads, more)
 
     def failed(self, part: Part) -> dict[str, str]:
-        """Keys of the rows that are still to be had and worth asking for, with the reason of their last failure."""
+        """Returns the keys of the rows to retry, each with the reason of its last failure."""
         left: dict[str, str] = {}
         for name in part.earlier:
             asked = self._committed(f"{DATA}/{name}.parquet").select("key")
@@ -129,7 +132,7 @@ class PartWork:
         return {key: kind for key, kind in left.items() if self.wanted(kind)}
 
     def _committed(self, path: str) -> pl.DataFrame:
-        """The table of an earlier attempt. Raises `ShardloomError` when it is not what was written."""
+        """Reads a table of an earlier attempt. Raises `ShardloomError` when it is not as it was written."""
         try:
             return pl.DataFrame(pl.from_arrow(read_table(io.BytesIO(self.output.read(path)), path=path)))
         except (pa.ArrowException, OSError, UnreadableParquet):
@@ -138,7 +141,10 @@ class PartWork:
 
 
 def found_in(made: dict[str, Path], asked: list[MetadataRow]) -> tuple[dict[str, Had], dict[str, Lost]]:
-    """What img2dataset has of each row, by the row's key; its own are the numbers of the rows that were asked for."""
+    """Returns the downloaded images and the failures by the keys of the rows.
+
+    img2dataset's own keys are positions in `asked`.
+    """
     had: dict[str, Had] = {}
     lost: dict[str, Lost] = {}
     with made[".tar"].open("rb") as file:
@@ -157,7 +163,7 @@ def found_in(made: dict[str, Path], asked: list[MetadataRow]) -> tuple[dict[str,
 
 
 def write_tar(output: Folder, name: str, made: Path | None, had: dict[str, Had]) -> OutputFile:
-    """The shard: what img2dataset has made, in the order of the keys."""
+    """Writes the shard: img2dataset's members, in the order of the keys."""
     path = f"{DATA}/{name}.tar"
     with output.create(path) as target:
         writer = TarWriter(target)
@@ -183,13 +189,13 @@ def _at(file: BinaryIO, offset: int, size: int) -> bytes:
 
 
 def _as_json(details: dict[str, Any]) -> bytes:
-    """As img2dataset writes it; without EXIF that alone is more than readers take."""
+    """Encodes as img2dataset does; drops EXIF that would make the .json larger than readers accept."""
     data = json.dumps(details, indent=4).encode()
     return data if len(data) <= MAX_JSON else json.dumps(details | {"exif": None}, indent=4).encode()
 
 
 def side_parquet(rows: list[MetadataRow], had: dict[str, Had], lost: dict[str, Lost]) -> bytes:
-    """img2dataset's table of a shard, which has the failures too."""
+    """Builds img2dataset's table of a shard, which includes the failures."""
     schema = side_schema(has_boxes(rows))
     found: list[dict[str, Any]] = []
     for row in rows:
@@ -203,7 +209,7 @@ def side_parquet(rows: list[MetadataRow], had: dict[str, Had], lost: dict[str, L
 
 
 def stats_json(rows: list[MetadataRow], had: dict[str, Had], lost: dict[str, Lost]) -> bytes:
-    """img2dataset's counts of a shard, without its clocks."""
+    """Builds img2dataset's counts of a shard, without its timestamps."""
     statuses = Counter(loss.status for loss in lost.values())
     said = Counter("success" if row.key in had else lost[row.key].message[:1000] for row in rows)
     counts = {

@@ -1,7 +1,7 @@
-"""Rows of DataComp's metadata, as img2dataset is asked for them. Nothing that stands in them is trusted.
+"""Parses rows of DataComp metadata and writes img2dataset's input. It trusts no value in them.
 
-A row that can't be asked for costs no neighbour. One whose face boxes make no sense is not asked for either: faces that
-nobody can find would stay as they are.
+A row that can't be requested does not affect its neighbours. A row with invalid face boxes is not requested either,
+since its faces could not be blurred.
 """
 
 import math
@@ -23,47 +23,47 @@ from schemas.records.training_text import training_text
 from schemas.records.uid import uid_text
 from schemas.web_address import is_web_address
 
-MAX_TEXT = 1 << 17  # bytes of a caption, an address or a uid: a .json of all three is one that readers take
-MAX_BOXES = 1000  # of one image; each is a pass over its pixels
-SLACK = 1.0  # images by which a box may leave its own: detectors' boxes do so a little, hostile ones by far
+MAX_TEXT = 1 << 17  # bytes of a caption, a URL or a uid: readers accept a .json with all three at this size
+MAX_BOXES = 1000  # of one image; img2dataset passes over the pixels once per box
+SLACK = 1.0  # image sides by which a box may exceed the image: detectors' boxes do so slightly, hostile ones far more
 
-_CAPTIONS = ("text", "caption")  # DataComp's own name comes first
+_CAPTIONS = ("text", "caption")  # in order of preference; `text` is DataComp's
 _BOXES = pa.list_(pa.list_(pa.float64()))
 
 
 @dataclass(frozen=True, slots=True)
 class MetadataRow:
-    """One row. `fault` says why it is not asked for, if it is not: a word, and the details."""
+    """Holds one row. `fault` has the reason code and the detail if it is not requested, else None."""
 
     key: str
     uid: str | None = None
     url: str | None = None
     caption: str | None = None
-    face_bboxes: list[list[float]] | None = None  # x1, y1, x2, y2 in 0 to 1; None: nothing is to be blurred
-    sha256: str | None = None  # that of the file as it was when the pool was made
+    face_bboxes: list[list[float]] | None = None  # x1, y1, x2, y2 in [0, 1]; None: no column, so nothing is blurred
+    sha256: str | None = None  # of the file when DataComp's pool was made
     fault: tuple[str, str] | None = None
 
 
 def _no_draft(*_: Any) -> CaptionDraft:
-    raise NotImplementedError  # it has addresses alone
+    raise NotImplementedError  # metadata is downloaded, never ingested
 
 
 def metadata_reader(recipe: DownloadRecipe) -> SourceReader:
-    """How the files are cut and read."""
+    """Makes the reader that cuts the metadata files and reads their columns."""
     columns = ("url", "sha256") if recipe.verify_hash else ("url",)
     optional = ("uid", *_CAPTIONS, *(("face_bboxes",) if recipe.blur_faces else ()))
     return SourceReader("metadata", _no_draft, (".parquet",), is_captions=True, columns=columns, optional=optional)
 
 
 def row_of(key: str, item: Item) -> MetadataRow:
-    """The row that an item of such a file is."""
+    """Parses an item of a metadata file. Never raises: a row that can't be requested has a `fault`."""
     if isinstance(item.content, Rejected):
         return MetadataRow(key, fault=(item.content.reason.value, item.content.detail))
     found = item.content
     caption = next((found[name] for name in _CAPTIONS if name in found), None)
     try:
         uid, url, caption = map(_text, (uid_text(found.get("uid")), found["url"], training_text(caption)))
-        sha256 = _text(found.get("sha256")) or ""  # no hash is none that any file has
+        sha256 = _text(found.get("sha256")) or ""  # an empty hash matches no file
         boxes = _boxes(found["face_bboxes"]) if "face_bboxes" in found else None
     except Rejected as fault:
         return MetadataRow(key, fault=(fault.reason.value, fault.detail))
@@ -80,7 +80,7 @@ def _text(value: Any) -> str | None:
 
 
 def _boxes(found: Any) -> list[list[float]]:
-    """Boxes that can be blurred. Raises `ValueError` or `TypeError`."""
+    """Checks and returns the boxes to blur. Raises `ValueError` or `TypeError`."""
     boxes = [] if found is None else [[float(number) for number in box] for box in found]
     if len(boxes) > MAX_BOXES:
         raise ValueError(f"face_bboxes: {len(boxes)} of them")
@@ -92,7 +92,7 @@ def _boxes(found: Any) -> list[list[float]]:
 
 
 def write_urls(folder: Path, rows: list[MetadataRow], recipe: DownloadRecipe) -> dict[str, object]:
-    """Writes what img2dataset asks for into the folder; what to tell it of the columns."""
+    """Writes img2dataset's URL list into the folder. Returns its options for the list's columns."""
     fields = [pa.field(name, pa.string()) for name in ("uid", "caption", "url")]
     more: dict[str, object] = {"caption_col": "caption", "save_additional_columns": ["uid"]}
     if has_boxes(rows):
@@ -107,5 +107,5 @@ def write_urls(folder: Path, rows: list[MetadataRow], recipe: DownloadRecipe) ->
 
 
 def has_boxes(rows: list[MetadataRow]) -> bool:
-    """Whether faces are to be blurred: all rows of a file have boxes (or an empty list), or none has."""
+    """Returns whether faces are blurred: all rows of a file have boxes (or an empty list), or none has."""
     return any(row.face_bboxes is not None for row in rows)

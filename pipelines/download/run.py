@@ -1,9 +1,9 @@
-"""Downloads the images of DataComp's metadata by img2dataset: one part of a metadata file a task, a shard each.
+"""Downloads the images of DataComp metadata with img2dataset: one part of a metadata file per task, one shard each.
 
-What has failed is in the quarantine and in the shard's side Parquet. `--retry-failed` asks for it again: a round over
-all parts, whose shards are further ones, `00000007-r1` beside `00000007`. What is committed is never asked for again
-and never written again: of a row that was asked for again the last attempt counts, in the totals as well. A round that
-was killed leaves a mark, by which the same command goes on with it.
+Failures are recorded in the quarantine and in the shard's side Parquet. `--retry-failed` retries them in a round over
+all parts, which writes additional shards: `00000007-r1` beside `00000007`. A committed image is never downloaded or
+written again. For a row that was retried, the last attempt counts, in the totals too. A round that was killed leaves a
+marker file, so that the same command resumes it.
 """
 
 import functools
@@ -31,21 +31,21 @@ from schemas.terminal import say
 
 TALLY_SECONDS = 2.0
 
-_ROUND = "retry-"  # before the number of a round of asking again, in a mark's name
+_ROUND = "retry-"  # prefix of a marker's name, before the number of the retry round
 
 
 class TooFewImagesError(ShardloomError):
-    """Less images were had than `min_success` asks for."""
+    """Reports that the share of downloaded images is below `min_success`."""
 
 
 class DownloadJob(Job[Part]):
-    """Metadata in, image shards as img2dataset writes them out."""
+    """Downloads metadata rows into image shards in img2dataset's layout."""
 
     title = "download"
     items = "addresses"
 
     def __init__(self, recipe: DownloadRecipe, wanted: Callable[[str], bool]) -> None:
-        """`wanted` tells by the kind of a failure whether a later attempt asks again."""
+        """`wanted` says, by the kind of a failure, whether a later attempt retries it."""
         self.recipe: DownloadRecipe = recipe
         self.wanted = wanted
 
@@ -54,19 +54,19 @@ class DownloadJob(Job[Part]):
         return plan(self.recipe, context)
 
     def changed(self, unit: Part | None, manifest: Manifest) -> str:
-        """See `Job`. Keys and shards would be other rows'."""
+        """See `Job`. With changed metadata, the keys would belong to other rows."""
         was = manifest.inputs[0]
         is_same = unit is not None and (unit.stretch.label, unit.stretch.size) == (was.path, was.size)
         return "" if is_same else "the metadata has"
 
     def size(self, unit: Part) -> int:
-        """See `Job`: the rows of its stretch."""
-        assert unit.stretch.stop is not None  # which is for tars alone
+        """See `Job`. Returns the number of rows in its range."""
+        assert unit.stretch.stop is not None  # None is for tars only
         return unit.stretch.stop - unit.stretch.start
 
     def prepare(self, context: Context, todo: list[Part]) -> list[Part]:
         """See `Job`."""
-        context.output.clear(PARTS, but=UNFINISHED.removeprefix(f"{PARTS}/"))  # half a shard each of killed runs
+        context.output.clear(PARTS, but=UNFINISHED.removeprefix(f"{PARTS}/"))  # partial shards of killed runs
         return todo
 
     def work(self, context: Context) -> PartWork:
@@ -74,7 +74,7 @@ class DownloadJob(Job[Part]):
         return PartWork(self.recipe, context.output, self.wanted)
 
     def carry_out(self, context: Context, todo: list[Part], commits: Commits) -> None:
-        """See `Job`. Progress is told while parts are at work, of which each may take half an hour."""
+        """See `Job`. Shows progress within parts too, since each may take half an hour."""
         where = download_placement(context.runner, len(todo))
         with Tally(commits.progress, context.output) as tally:
             for manifest in context.runner.map(self.work(context), todo, placement=where):
@@ -82,7 +82,7 @@ class DownloadJob(Job[Part]):
                 tally.committed += manifest.rows_in
 
     def clean(self, output: Folder) -> None:
-        """See `Job`. The mark of a round of asking again stays, for the same command to go on with it."""
+        """See `Job`. Keeps the marker of a retry round, so that the same command resumes it."""
         if any(name.startswith(_ROUND) for name in output.names(PARTS)):
             output.remove(UNFINISHED)
         else:
@@ -90,10 +90,10 @@ class DownloadJob(Job[Part]):
 
 
 class RetryJob(DownloadJob):
-    """A round over all parts that asks again for what has failed: the one that was begun, or else the next one."""
+    """Retries failed rows in a round over all parts: the interrupted round if there is one, else the next."""
 
     def plan(self, context: Context) -> list[Part]:
-        """See `Job`: the parts of the round that have something to ask for, with what they ask for."""
+        """See `Job`. Returns the parts of the round that have rows to retry."""
         attempts: dict[str, dict[int, Manifest]] = defaultdict(dict)
         for manifest in context.done.values():
             name, _, attempt = manifest.name.partition("-r")
@@ -116,10 +116,10 @@ class RetryJob(DownloadJob):
         return units
 
     def check_unchanged(self, context: Context, units: Mapping[str, Part]) -> None:
-        """See `Job`: the download before this round has checked."""
+        """See `Job`. Does nothing: the download before this round has checked."""
 
     def size(self, unit: Part) -> int:
-        """See `Job`: the rows that are asked for."""
+        """See `Job`. Returns the number of rows to retry."""
         return self._rows[unit.name]
 
     def prepare(self, context: Context, todo: list[Part]) -> list[Part]:
@@ -137,10 +137,10 @@ class RetryJob(DownloadJob):
 def download(
     recipe: DownloadRecipe, output: str, retry_failed: bool = False, retry_all: bool = False, quiet: bool = False
 ) -> Totals:
-    """Downloads every part that is not committed yet; then, if told to, asks again for what has failed so far.
+    """Downloads every part that is not committed yet; then retries the failures, if asked to.
 
-    `retry_failed` asks for what may be had by now (`download_failures.may_pass`), `retry_all` for whatever can be asked
-    for. Raises `ShardloomError` when it can't be done to the end, and `TooFewImagesError` for less than `min_success`.
+    `retry_failed` retries transient failures (`failures.may_pass`), `retry_all` every URL that may be requested.
+    Raises `ShardloomError` when the run can't complete, and `TooFewImagesError` below `min_success`.
     """
     wanted = can_be_asked if retry_all else may_pass
     result = run_job(DownloadJob(recipe, wanted), output, quiet)
@@ -153,26 +153,26 @@ def download(
 
 
 def check_success(result: Totals, least: float) -> None:
-    """Raises `TooFewImagesError` when less than this share of all images was had."""
+    """Raises `TooFewImagesError` when less than this share, 0 to 1, of all images was downloaded."""
     if result.rows_out < least * result.rows_in:
         reasons = ", ".join(f"{count:,} {kind}" for kind, count in result.reasons.most_common())
         raise TooFewImagesError(
-            f"{result.rows_out:,} of {result.rows_in:,} images were had, less than the {least:g} of all that "
-            f"min_success asks for ({reasons}); what is done is kept"
+            f"only {result.rows_out:,} of {result.rows_in:,} images were downloaded, below min_success, "
+            f"{least:g} ({reasons}); what was downloaded is kept"
         )
 
 
 def advise(result: Totals) -> None:
-    """Says what can be done about images that were not had."""
+    """Prints what can be done about failed downloads."""
     if passing := sum(count for kind, count in result.reasons.items() if may_pass(kind)):
-        say(f"{passing:,} of the images that failed may be had later: --retry-failed asks again")
+        say(f"{passing:,} of the failures may be temporary: --retry-failed retries them")
     if refused := result.reasons[REFUSED]:
-        how = "--allow-host NAME lets a host of a private network be asked, with --retry-all"
+        how = "to download from a host of a private network, pass --allow-host NAME with --retry-all"
         say(f"{refused:,} {REFUSED}: {how}")
 
 
 def plan(recipe: DownloadRecipe, context: Context) -> list[Part]:
-    """All parts, in the order of the files and of the rows in them."""
+    """Cuts the metadata into parts, in the order of files and rows. Raises `UsageError` if there is no row."""
     reader = metadata_reader(recipe)
     files = source_files(recipe.input, "metadata", reader)
     stretches: list[Stretch] = []
@@ -188,7 +188,7 @@ def plan(recipe: DownloadRecipe, context: Context) -> list[Part]:
 
 
 class Tally:
-    """Keeps the progress up to date while parts are at work, of which each may take half an hour."""
+    """Polls the number of URLs requested so far, to update the progress while parts run (up to half an hour each)."""
 
     def __init__(self, progress: Progress, output: Folder) -> None:
         self.committed = 0  # rows
@@ -212,7 +212,7 @@ class Tally:
 
 
 def left(earlier: list[Manifest]) -> Counter[str]:
-    """Rows of a part that no attempt has had, by the reason of their last failure."""
+    """Counts the rows of a part that no attempt has downloaded, by the reason of their last failure."""
     reasons: Counter[str] = Counter()
     for manifest in earlier:
         reasons.subtract(manifest.retried)
@@ -221,7 +221,7 @@ def left(earlier: list[Manifest]) -> Counter[str]:
 
 
 def nothing_to_ask(failed: Counter[str], wanted: Callable[[str], bool]) -> str:
-    """Says that no failure is one of those that were to be asked for again, and what failures there are."""
+    """Returns a message that no failure qualifies for a retry, with the counts of failures by kind."""
     found = ", ".join(f"{count:,} {kind}" for kind, count in failed.most_common())
-    more = " (--retry-all asks for all)" if wanted is not can_be_asked and any(map(can_be_asked, failed)) else ""
-    return f"nothing to ask again: {found or 'no image failed'}{more}"
+    more = " (--retry-all retries them all)" if wanted is not can_be_asked and any(map(can_be_asked, failed)) else ""
+    return f"nothing to retry: {found or 'no image failed'}{more}"

@@ -1,4 +1,4 @@
-"""`python -m pipelines.evaluate`, as Ray jobs are submitted."""
+"""Runs `shardloom evaluate` as `python -m pipelines.evaluate`, the form in which Ray jobs are submitted."""
 
 import sys
 

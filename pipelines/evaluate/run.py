@@ -1,9 +1,9 @@
-"""How good annotations are: an annotation set compared with a ground truth, as `shardloom evaluate` prints it.
+"""Scores an annotation set against a ground truth, for `shardloom evaluate`.
 
-Entries of the truth are tied to images by uid: their own, or what an index file says. What an image is stored at does
-not matter, since boxes are compared normalised; an image that is stored in another shape than the truth's is left out,
-for its boxes mean other places. An image without annotations through a fault of the engine counts as one in which
-nothing was found; one that was quarantined for another reason (its file, a filter) is counted and left out.
+Entries of the truth are matched to images by uid: their own, or those of an index file. The stored size of an image
+does not matter, since boxes are compared in normalised coordinates. An image stored in another shape than the truth's
+is left out, since its coordinates mean other places. If the engine failed on an image, it is scored as if nothing was
+found. An image quarantined for another reason (its file, a filter) is counted and left out.
 """
 
 import json
@@ -29,7 +29,7 @@ from schemas.records.text_line import OCR, TextLine
 from schemas.storage.folder import Folder, split
 from schemas.storage.parquet import UnreadableParquet, parquet_schema, read_table
 
-IOU = 0.5  # VOC's threshold, and the first of COCO's
+IOU = 0.5  # VOC's threshold, and COCO's lowest
 ENGINE_FAULTS = {Reason.ENGINE_ERROR.value, Reason.WORKER_KILLED.value}
 
 Row = dict[str, Any]
@@ -39,31 +39,31 @@ B = TypeVar("B", TrueBox, Detection)
 
 @dataclass(slots=True)
 class ImageCounts:
-    """What became of the entries of a truth. `scored` are those that the figures are of."""
+    """Counts the entries of a truth by outcome. The figures cover those that are `scored`."""
 
     truth: int = 0
-    without_boxes: int = 0  # only a class of the whole picture is known
-    untied: int = 0  # no uid is known
-    absent: int = 0  # the set doesn't hold that uid
-    quarantined: int = 0  # left out of the set, by no fault of an engine
-    other_shape: int = 0  # the stored image is no scaled copy of the picture that the truth is of
+    without_boxes: int = 0  # the truth only has classes of the whole picture
+    untied: int = 0  # neither the truth nor the index has a uid
+    absent: int = 0  # the set lacks the uid
+    quarantined: int = 0  # quarantined, but not because an engine failed
+    other_shape: int = 0  # the stored image is not a scaled copy of the truth's picture
     annotated: int = 0
-    failed: int = 0  # the engine failed: nothing was found
+    failed: int = 0  # the engine failed: scored as if nothing was found
 
     @property
     def tied(self) -> int:
-        """Entries whose image went into the annotation run."""
+        """Returns the number of entries whose image was in the annotation run."""
         return self.quarantined + self.other_shape + self.annotated + self.failed
 
     @property
     def scored(self) -> int:
-        """Entries that count."""
+        """Returns the number of entries that the figures cover."""
         return self.annotated + self.failed
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Figures, and what they are of."""
+    """Holds the scores of an annotation set, with the inputs and counts that they are based on."""
 
     what: str
     annotations: str
@@ -73,7 +73,7 @@ class Evaluation:
     scores: BoxScores | TextScores
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data."""
+        """Returns the evaluation as plain data."""
         counts = asdict(self.images) | {"tied": self.images.tied, "scored": self.images.scored}
         sources = {"what": self.what, "annotations": self.annotations, "truth": self.truth, "index": self.index}
         interval = {"confidence": CONFIDENCE, "draws": DRAWS, "seed": SEED, "method": "percentile bootstrap of images"}
@@ -82,7 +82,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Annotated:
-    """The rows of an annotation set that a truth asks for, by uid."""
+    """Holds the rows of an annotation set that belong to a truth, by uid."""
 
     rows: dict[str, Row]
     quarantined: dict[str, str]  # the reason
@@ -91,10 +91,10 @@ class Annotated:
 def evaluate_boxes(
     annotations: str, truth: str, index: str | None = None, iou: float = IOU, aliases: str | None = None
 ) -> Evaluation:
-    """Compares boxes with a truth. Raises `UsageError` for files that are none, and when nothing can be compared.
+    """Scores boxes against a truth. Raises `UsageError` for an invalid file, and if no image can be compared.
 
-    A match takes the same class, by `aliases` (a JSON file of names to the names that they mean), and an intersection
-    over union of `iou` or more.
+    A match needs the same class, after `aliases` (a JSON file of names to the names they stand for), and an
+    intersection over union of at least `iou`, in (0, 1].
     """
     if not 0 < iou <= 1:
         raise UsageError(f"--iou {iou:g}: must be over 0 and at most 1")
@@ -112,7 +112,7 @@ def evaluate_boxes(
 
 
 def evaluate_ocr(annotations: str, truth: str, index: str | None = None) -> Evaluation:
-    """Compares lines of text with a truth. Raises `UsageError` for files that are none, and when nothing compares."""
+    """Scores text lines against a truth. Raises `UsageError` for an invalid file, and if no image can be compared."""
     entries = read_text_truth(_file(truth), truth)
     counts = ImageCounts(len(entries))
     pictures = []
@@ -125,7 +125,7 @@ def evaluate_ocr(annotations: str, truth: str, index: str | None = None) -> Eval
 def _tied(
     entries: Sequence[E], annotations: str, truth: str, index: str | None, column: pa.Field, counts: ImageCounts
 ) -> Iterator[tuple[E, Row]]:
-    """The entries that count, each with the row of its image; the row is empty where an engine failed."""
+    """Yields the scored entries, each with the row of its image, which is empty if an engine failed; fills `counts`."""
     ties = read_index(_file(index), index) if index is not None else {}
     uids = {entry.file: [*([entry.uid] if entry.uid else []), *ties.get(entry.file, [])] for entry in entries}
     owners: dict[str, str] = {}
@@ -161,7 +161,7 @@ def _tied(
 
 
 def _annotated(folder: Folder, column: pa.Field, uids: Sequence[str]) -> Annotated:
-    """Looks the uids up. Raises `UsageError` when the folder is no annotation set, or lacks the column."""
+    """Looks up the rows of the uids. Raises `UsageError` if the folder is not an annotation set or lacks the column."""
     if (kind := held_recipe(folder).get("kind")) != AnnotateRecipe.kind:
         raise UsageError(f"{folder.url} is no annotation set, but one of kind {shown(kind)}")
     found = Annotated({}, {})
@@ -177,7 +177,7 @@ def _annotated(folder: Folder, column: pa.Field, uids: Sequence[str]) -> Annotat
 
 
 def _rows(folder: Folder, path: str, asked: pa.Array, columns: list[str], more: list[str]) -> list[Row]:
-    """The rows asked for, with `columns`, and `more` where the file has them."""
+    """Reads the rows with the given uids, with `columns`, and with `more` if the file has them."""
     try:
         folder.check_inside(path)
         with folder.open(path) as file:
@@ -189,7 +189,7 @@ def _rows(folder: Folder, path: str, asked: pa.Array, columns: list[str], more: 
             table = read_table(file, wanted, folder.path(path))
             rows: list[Row] = table.filter(pc.is_in(table["uid"], asked)).to_pylist()
             return rows
-    except (pa.ArrowException, UnreadableParquet):  # an OSError is told by the folder
+    except (pa.ArrowException, UnreadableParquet):  # the folder reports an OSError itself
         raise ShardloomError(f"{folder.path(path)} is not as it was committed: verify the set") from None
 
 
@@ -197,7 +197,7 @@ _HOW = {BOXES.name: "tags,boxes"}
 
 
 def _same_shape(entry: BoxTruth | TextTruth, row: Row) -> bool:
-    """Whether the stored image is the truth's picture scaled, its sides rounded to pixels."""
+    """Returns whether the stored image is a scaled copy of the truth's picture, with sides rounded to pixels."""
     width, height = int(row["width"]), int(row["height"])
     return (
         abs(width * entry.height / entry.width - height) <= 1 or abs(height * entry.width / entry.height - width) <= 1
@@ -226,7 +226,7 @@ def _file(path: str) -> bytes:
 
 
 def _aliases(path: str | None) -> dict[str, str]:
-    """Names to the names that they mean, in small letters."""
+    """Reads a JSON file of names to the names they stand for; case is folded."""
     if path is None:
         return {}
     try:

@@ -1,1 +1,1 @@
-"""img2dataset, run in an environment of its own."""
+"""Runs img2dataset in a Python environment of its own."""

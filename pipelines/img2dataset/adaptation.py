@@ -1,6 +1,6 @@
-"""Changes img2dataset where one file or one host can cost a whole shard; part of the program that `runner.py` is.
+"""Patches img2dataset where one file or one host could cost a whole shard; imported by the `runner.py` program.
 
-What is changed is named here, and is that of the one version which `environments/img2dataset.txt` pins.
+All patches are in this file. They fit the one version that `environments/img2dataset.txt` pins.
 """
 
 import tarfile
@@ -12,7 +12,7 @@ from host_pool import HostPool  # type: ignore[import-not-found]
 
 
 class NoBound:
-    """Stands in for the semaphore that bounds how far img2dataset reads ahead: `HostPool` must see all hosts."""
+    """Replaces the semaphore that bounds img2dataset's read-ahead, since `HostPool` must see all hosts at once."""
 
     def __init__(self, _: int) -> None:
         pass
@@ -25,7 +25,10 @@ class NoBound:
 
 
 def adapt_img2dataset(deadline: float, image_seconds: int, options: dict[str, Any]) -> None:
-    """Makes img2dataset's downloader fair to hosts, bounded in time, and safe from files that decoders choke on."""
+    """Makes img2dataset's downloader fair to hosts, bounded in time, and safe from files that crash a decoder.
+
+    `deadline` is in seconds since 1970; `image_seconds` is the CPU time to decode one image.
+    """
     from img2dataset import downloader, resizer, writer  # type: ignore[import-not-found]  # of the other environment
 
     decoder = Decoder(image_seconds, options)
@@ -42,7 +45,7 @@ def adapt_img2dataset(deadline: float, image_seconds: int, options: dict[str, An
 
 
 def write_through(writer: Any) -> None:
-    """Makes a class of writers keep nothing back: what is in the tar survives a process that is killed."""
+    """Patches a writer class to flush after each sample, so that the samples of a killed process survive in the tar."""
     begin, write = writer.__init__, writer.write
 
     def begin_tar(self: Any, *arguments: Any, **options: Any) -> None:

@@ -1,8 +1,8 @@
-"""HTTP connections with one limit on the whole of an answer; part of the program that `runner.py` is.
+"""Opens HTTP connections with one time limit on the whole response; imported by the `runner.py` program.
 
-The library gives each wait for bytes its timeout, however many waits there are: a host that sends a byte now and then,
-in the status line, a header, a chunk's extension or a trailer, holds a connection for ever, and so does one that says
-`100 Continue` again and again. Here every wait, from the first packet to the last, ends when the answer's time is over.
+`http.client` applies its timeout to each wait for bytes, however many there are. A host that sends a byte now and then,
+in the status line, a header, a chunk's extension or a trailer, can hold a connection for ever, and so can one that
+repeats `100 Continue`. Here the time limit of the response ends every wait, from the first packet to the last.
 """
 
 import functools
@@ -15,16 +15,16 @@ import urllib.request
 from dataclasses import dataclass, field
 from typing import Any
 
-OVERHEAD_BYTES = 1 << 20  # of status lines, headers and chunk sizes, beside an answer's body
+OVERHEAD_BYTES = 1 << 20  # allowed for status lines, headers and chunk sizes, on top of a response's body
 
 
 class LateAnswer(TimeoutError):
-    """An answer that is not here in time."""
+    """Reports that a response exceeds its time limit or the shard's deadline."""
 
 
 @dataclass(slots=True)
 class AnswerLimit:
-    """The time and the bytes that one address may take, with all that it redirects to."""
+    """Limits the time and the bytes of one URL, including all redirects."""
 
     deadline: float  # of the shard, seconds since 1970
     seconds: float
@@ -33,7 +33,7 @@ class AnswerLimit:
     read: int = 0  # bytes
 
     def seconds_left(self) -> float:
-        """Returns how long may still be waited. Raises `LateAnswer` when the time is over."""
+        """Returns the seconds left to wait. Raises `LateAnswer` when there are none."""
         now = time.time()
         if now >= self.deadline:
             raise LateAnswer("deadline")
@@ -42,42 +42,42 @@ class AnswerLimit:
         return min(self.deadline, self.begun + self.seconds) - now
 
     def count(self, size: int) -> None:
-        """Counts bytes that have come. Raises `OSError` for more than any answer within the limit takes."""
+        """Counts received bytes. Raises `OSError` above `max_bytes` plus overhead."""
         self.read += size
         if self.read > self.max_bytes + OVERHEAD_BYTES:
             raise OSError(f"too large: over {self.max_bytes} bytes with all that is around them")
 
 
 class LimitedReader(io.RawIOBase):
-    """Reads what a socket receives, within a limit."""
+    """Reads from a socket within a limit."""
 
     def __init__(self, sock: socket.socket, limit: AnswerLimit, timeout: float) -> None:
         self._socket, self._limit, self._timeout = sock, limit, timeout
         self._received = sock.makefile("rb", buffering=0)
 
     def readable(self) -> bool:
-        """Says that it is."""
+        """Returns True."""
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        """Waits for bytes. Raises `TimeoutError` after the timeout, `LateAnswer` when the answer's time is over."""
+        """Waits for bytes. Raises `TimeoutError` after the timeout, `LateAnswer` when the response's time is over."""
         self._socket.settimeout(min(self._timeout, self._limit.seconds_left()))
         try:
             count = self._received.readinto(buffer)
         except TimeoutError:
-            self._limit.seconds_left()  # which of the two it was
+            self._limit.seconds_left()  # raises `LateAnswer` if its limit was the shorter one
             raise
         self._limit.count(count or 0)
         return count
 
     def close(self) -> None:
-        """Lets go of the socket."""
+        """Closes this reader's handle of the socket."""
         self._received.close()
         super().close()
 
 
 class LimitedResponse(http.client.HTTPResponse):
-    """A response that is read within a limit, from its status line on."""
+    """Reads an HTTP response within a limit, from the status line on."""
 
     def __init__(
         self, sock: socket.socket, *arguments: Any, limit: AnswerLimit, timeout: float, **options: Any
@@ -88,7 +88,7 @@ class LimitedResponse(http.client.HTTPResponse):
 
 
 class LimitedConnection(http.client.HTTPConnection):
-    """A connection of `http`."""
+    """Connects and reads over HTTP within a limit."""
 
     def __init__(self, host: str, *, limit: AnswerLimit, timeout: float, **options: Any) -> None:
         super().__init__(host, timeout=timeout, **options)
@@ -98,7 +98,7 @@ class LimitedConnection(http.client.HTTPConnection):
         )
 
     def connect(self) -> None:
-        """Connects to the first of the host's addresses that lets us, all of them within the limit."""
+        """Connects to the first of the host's IP addresses that accepts; the limit covers all attempts."""
         error: OSError | None = None
         for family, kind, protocol, _, address in socket.getaddrinfo(self.host, self.port, 0, socket.SOCK_STREAM):
             self.sock = socket.socket(family, kind, protocol)
@@ -106,7 +106,7 @@ class LimitedConnection(http.client.HTTPConnection):
                 self.sock.settimeout(self._wait())
                 self.sock.connect(address)
                 self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self.sock.settimeout(self._wait())  # of the handshake that follows, and of sending
+                self.sock.settimeout(self._wait())  # for the TLS handshake that follows, and for sending
                 return
             except OSError as failure:
                 self.sock.close()
@@ -120,11 +120,11 @@ class LimitedConnection(http.client.HTTPConnection):
 
 
 class LimitedTlsConnection(http.client.HTTPSConnection, LimitedConnection):
-    """A connection of `https`, which connects as that of `http` does."""
+    """Connects and reads over HTTPS within a limit."""
 
 
 class LimitedHttp(urllib.request.HTTPHandler):
-    """Opens addresses of `http` within the `limit` that their request has."""
+    """Opens `http` URLs within the `limit` attribute of their request."""
 
     def http_open(self, req: Any) -> Any:
         """See `urllib.request`."""
@@ -132,7 +132,7 @@ class LimitedHttp(urllib.request.HTTPHandler):
 
 
 class LimitedHttps(urllib.request.HTTPSHandler):
-    """Opens addresses of `https` within the `limit` that their request has."""
+    """Opens `https` URLs within the `limit` attribute of their request."""
 
     def __init__(self) -> None:
         super().__init__()

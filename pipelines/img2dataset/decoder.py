@@ -1,9 +1,9 @@
-"""Decodes images for `decoding.py`, one after the other: a program of img2dataset's environment.
+"""Decodes images for `decoding.py`, one after another; a program that runs in img2dataset's environment.
 
     python decoder.py CPU_SECONDS
 
-It is sent the arguments of `img2dataset.download`, and then images. For each it may take so many CPU seconds; the
-kernel ends it when it takes more, wherever it is, which nothing within a process can do.
+It receives the arguments of `img2dataset.download`, then images. If one image takes more than CPU_SECONDS, the kernel
+ends the process (RLIMIT_CPU), even inside native code, which no code within the process could interrupt.
 """
 
 import inspect
@@ -16,11 +16,11 @@ import struct
 import sys
 from typing import Any, BinaryIO
 
-HEAD = struct.Struct("<II")  # bytes of JSON, and of what follows it
+HEAD = struct.Struct("<II")  # bytes of the JSON, bytes of the data after it
 
 
 def send(file: BinaryIO, values: Any, data: bytes = b"") -> None:
-    """Writes one message."""
+    """Writes one message: header, JSON, data."""
     text = json.dumps(values).encode()
     file.write(HEAD.pack(len(text), len(data)) + text)
     file.write(data)
@@ -28,7 +28,7 @@ def send(file: BinaryIO, values: Any, data: bytes = b"") -> None:
 
 
 def receive(file: BinaryIO) -> tuple[Any, bytes]:
-    """Reads one message. Raises `EOFError` when there is none, or less than all of it."""
+    """Reads one message. Raises `EOFError` at the end of the stream or for an incomplete message."""
     head = file.read(HEAD.size)
     if len(head) < HEAD.size:
         raise EOFError
@@ -40,7 +40,7 @@ def receive(file: BinaryIO) -> tuple[Any, bytes]:
 
 
 def allow(seconds: int) -> None:
-    """Limits the CPU seconds of this process from here on."""
+    """Limits the CPU time of this process to a number of seconds from now."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     _, most = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(used.ru_utime + used.ru_stime) + seconds, most))
@@ -55,7 +55,7 @@ def exif_of(image: bytes) -> dict[str, str]:
 
 
 def make_resizer(options: dict[str, Any]) -> Any:
-    """Returns the `Resizer` that `img2dataset.download` makes of these arguments."""
+    """Builds the `Resizer` that `img2dataset.download` would build from these arguments."""
     from img2dataset.blurrer import BoundingBoxBlurrer  # type: ignore[import-not-found]
     from img2dataset.resizer import Resizer  # type: ignore[import-not-found]
 
@@ -64,7 +64,7 @@ def make_resizer(options: dict[str, Any]) -> Any:
 
 
 def serve(requests: BinaryIO, answers: BinaryIO, seconds: int) -> None:
-    """Answers until nobody asks any more."""
+    """Answers requests until the stream ends. `seconds` is the CPU time per request."""
     resizer = make_resizer(receive(requests)[0])
     send(answers, "ready")
     image = b""
@@ -77,7 +77,7 @@ def serve(requests: BinaryIO, answers: BinaryIO, seconds: int) -> None:
         if asked["what"] == "exif":
             try:
                 send(answers, exif_of(image))
-            except Exception:  # noqa: BLE001  whatever a stranger's EXIF does
+            except Exception:  # noqa: BLE001  hostile EXIF can raise anything
                 send(answers, None)
             continue
         image = data
@@ -88,5 +88,5 @@ def serve(requests: BinaryIO, answers: BinaryIO, seconds: int) -> None:
 if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _ANSWERS = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # libraries say things
+    os.dup2(2, 1)  # libraries print to stdout, which carries the answers
     serve(sys.stdin.buffer, _ANSWERS, int(sys.argv[1]))

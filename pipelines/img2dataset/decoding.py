@@ -1,8 +1,8 @@
-"""Has images decoded by a process that can be killed; part of the program that `runner.py` is.
+"""Decodes images in a separate process that can be killed; imported by the `runner.py` program.
 
-A file of 420 kB may take minutes to decode (a progressive JPEG of thousands of scans), and one that a decoder chokes on
-takes its process with it. img2dataset decodes in the process that writes the shard, so that either costs all images of
-the shard. Here it costs itself.
+A file of 420 kB can take minutes to decode (a progressive JPEG with thousands of scans), and a file that crashes the
+decoder ends its process. img2dataset decodes in the process that writes the shard, so that either would cost all images
+of the shard. With a separate decoder, only that image is lost.
 """
 
 import contextlib
@@ -16,17 +16,18 @@ from typing import Any
 
 from decoder import receive, send  # type: ignore[import-not-found]  # beside this file
 
-WAIT_FACTOR, START_SECONDS = 10, 300.0  # of waiting, to what may be worked: machines are busy, and loading takes long
+# Wall time waited per CPU second allowed, since machines are busy; and seconds to load img2dataset.
+WAIT_FACTOR, START_SECONDS = 10, 300.0
 
 _PROGRAM = Path(__file__).with_name("decoder.py")
 
 
 class KilledDecoderError(Exception):
-    """The process that decoded an image has died, or was killed."""
+    """Reports that the process that decoded an image died or was killed."""
 
 
 class Decoder:
-    """Decodes one image after the other in a process of its own, and starts another one when that has died."""
+    """Decodes images one after another in a process of its own, and starts a new one after that dies."""
 
     def __init__(self, seconds: int, options: dict[str, Any]) -> None:
         """`seconds` are the CPU seconds that one image may take, `options` the arguments of `img2dataset.download`."""
@@ -34,7 +35,7 @@ class Decoder:
         self._process: subprocess.Popen[bytes] | None = None
 
     def resize(self, image: bytes, boxes: Any) -> tuple[Any, ...]:
-        """Returns what img2dataset's `Resizer` does: the new file, four sizes, and what is wrong."""
+        """Returns what img2dataset's `Resizer` does: the new file, four sizes in pixels, and the error or None."""
         try:
             said, made = self._ask({"what": "resize", "boxes": boxes}, image)
         except KilledDecoderError as error:
@@ -42,7 +43,7 @@ class Decoder:
         return made if said["error"] is None else None, *said["sizes"], said["error"]
 
     def exif(self) -> dict[str, str]:
-        """Returns the EXIF of the image that was resized last. Raises `KilledDecoderError` where it can't be read."""
+        """Returns the EXIF of the image resized last. Raises `KilledDecoderError` if it can't be read."""
         found = None if self._process is None else self._ask({"what": "exif"}, b"")[0]
         if found is None:
             raise KilledDecoderError("there is no EXIF that can be read")
@@ -65,27 +66,27 @@ class Decoder:
             send(process.stdin, self._options)
             self._answer(process, START_SECONDS)
         except (EOFError, OSError):
-            print("the decoder of images does not start", flush=True)  # noqa: T201  to the run's log
-            os.killpg(os.getpgrp(), signal.SIGKILL)  # or each image would be lost, one by one, for no fault of its own
+            print("the image decoder does not start", flush=True)  # noqa: T201  to the run's log
+            os.killpg(os.getpgrp(), signal.SIGKILL)  # else every image of the shard would be lost in turn
         self._process = process
         return process
 
     def _answer(self, process: subprocess.Popen[bytes], seconds: float) -> tuple[Any, bytes]:
-        """Reads one message. Raises `EOFError` for a process that has died, `TimeoutError` for one that is silent."""
+        """Reads one message. Raises `EOFError` if the process has died, `TimeoutError` after `seconds`."""
         assert process.stdout is not None
         if not select.select([process.stdout], [], [], seconds)[0]:
             raise TimeoutError
         return receive(process.stdout)  # type: ignore[no-any-return]
 
     def _end(self) -> str:
-        """Ends the process. Returns what that says of the image."""
+        """Ends the process. Returns why it failed, as an error message of the image."""
         process, self._process = self._process, None
         assert process is not None
-        with contextlib.suppress(subprocess.TimeoutExpired):  # it has died, or is about to
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it has died or is dying
             process.wait(1)
         is_silent = process.poll() is None
         process.kill()
-        with contextlib.suppress(OSError):  # what it was not sent
+        with contextlib.suppress(OSError):  # unsent data in the pipe
             process.communicate()
         if is_silent or process.returncode == -signal.SIGXCPU:
             return f"took over {self._seconds} s to decode"

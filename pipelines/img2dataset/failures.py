@@ -1,4 +1,4 @@
-"""Why an image could not be had: a word to count it by, and whether it is worth asking again."""
+"""Classifies failed downloads by kind, and decides which are worth a retry."""
 
 import re
 from collections import Counter
@@ -6,14 +6,14 @@ from collections import Counter
 from schemas.errors import ShardloomError
 from schemas.records.quarantine import Reason
 
-SILENCE = 100  # addresses: when none of so many has been answered, there is no network
+SILENCE = 100  # URLs; if at least this many fail and no host answered, the network is down
 
 NOT_HTTP = "not_http"
 REFUSED = "refused_address"
 DEADLINE = "deadline"
 CUT_SHORT = "cut_short"
-SLOW_IMAGE = "slow_image"  # takes longer to decode than any honest one
-NOT_WRITTEN = "not_written"  # img2dataset passes over what its own writer chokes on
+SLOW_IMAGE = "slow_image"  # takes longer to decode than any legitimate image
+NOT_WRITTEN = "not_written"  # img2dataset skips a sample that its writer fails on
 
 _KINDS = (
     (r"refused [\w-]+ address", REFUSED),
@@ -38,11 +38,11 @@ _DECODING = (
     ("killed its decoder", Reason.WORKER_KILLED.value),
 )
 _UNANSWERED = {DEADLINE, "timed_out", "unknown_host", "no_answer"}
-_PASSING_CODES = {408, 425, 429}  # of HTTP, beside those from 500 on: later, or not so many at once
+_PASSING_CODES = {408, 425, 429}  # HTTP codes below 500 that mean: try later, or less often
 
 
 def kind_of(status: str, message: str) -> str:
-    """One word for why an image could not be had; both are img2dataset's."""
+    """Returns the kind of a failure, one word, from img2dataset's status and message."""
     if status == "failed_to_resize":
         return next((kind for words, kind in _DECODING if words in message), "not_an_image")
     if error := re.search(r"HTTP Error (\d{3})", message):
@@ -51,7 +51,7 @@ def kind_of(status: str, message: str) -> str:
 
 
 def may_pass(kind: str) -> bool:
-    """Whether it is worth asking again: hosts that are busy or away, names that can't be looked up, too little time."""
+    """Returns whether a failure may be transient: a busy or unreachable host, a failed name lookup, a timeout."""
     if kind.startswith("http_"):
         code = int(kind.removeprefix("http_"))
         return code >= 500 or code in _PASSING_CODES
@@ -59,14 +59,14 @@ def may_pass(kind: str) -> bool:
 
 
 def can_be_asked(kind: str) -> bool:
-    """Whether there is an address at all, and nothing that speaks against asking for it."""
+    """Returns whether there is a URL that may be requested."""
     return kind not in (NOT_HTTP, Reason.MALFORMED_ROW)
 
 
 def check_answers(part: str, had: int, failures: Counter[str]) -> None:
-    """Raises `ShardloomError` when nobody has answered: the images of such a part are not to be given up."""
+    """Raises `ShardloomError` when no host answered, so that a part is not given up because the network was down."""
     if not had and failures.total() >= SILENCE and all(kind in _UNANSWERED for kind in failures):
         raise ShardloomError(
             f"{part}: none of {failures.total():,} addresses was answered ({failures.most_common(1)[0][0]}): "
-            "is there a network, and a name server that keeps up? What is done is kept, the same command goes on"
+            "check the network and the name server. What is done is kept; the same command resumes the run"
         )

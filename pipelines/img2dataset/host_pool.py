@@ -1,8 +1,8 @@
-"""The threads that ask for a shard's addresses; part of the program that `runner.py` is.
+"""Runs the threads that request a shard's URLs, with a fair share for each host; imported by the `runner.py` program.
 
-img2dataset hands addresses to its threads in their order, and waits for every one that it has handed out. A few hosts
-that hardly answer then hold all threads, and the shard's other images are never asked for. Here no host has more than
-its share of the threads, hosts take turns, and at the deadline nobody is waited for.
+img2dataset gives URLs to its threads in order and waits for all of them. A few slow hosts can then hold all threads,
+and the shard's other images are never requested. This pool limits each host to a share of the threads, serves hosts
+round robin, and waits for no response after the deadline.
 """
 
 import queue
@@ -13,16 +13,16 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-DECODING_SECONDS = 30.0  # after the deadline, for images that are here already
+DECODING_SECONDS = 30.0  # after the deadline, for images already received
 
 Task = tuple[Any, str]
-"""A key and an address."""
+"""A key and a URL."""
 Answer = tuple[Any, Any, str | None]
-"""A key, the file that was had, and why there is none."""
+"""A key, then the downloaded file or None, and the error or None."""
 
 
 def host_of(address: str) -> str:
-    """Returns the host that an address names; empty for one that names none."""
+    """Returns the host of a URL; an empty string if it names none."""
     try:
         return urlsplit(address).hostname or ""
     except ValueError:
@@ -30,18 +30,18 @@ def host_of(address: str) -> str:
 
 
 class HostPool:
-    """Stands in for the `ThreadPool` of img2dataset's downloader, as far as that uses it."""
+    """Replaces the `ThreadPool` of img2dataset's downloader, with the methods that the downloader calls."""
 
     def __init__(self, threads: int, deadline: float) -> None:
         """`deadline` is in seconds since 1970."""
         self._count, self._deadline = threads, deadline
-        self._host_share = max(1, threads // 2)  # so that one slow host leaves as many for all others
+        self._host_share = max(1, threads // 2)  # one slow host leaves as many threads for all others
         self._waiting: dict[str, deque[Task]] = defaultdict(deque)
-        self._turns: deque[str] = deque()  # hosts that have an address waiting, and less at work than their share
+        self._turns: deque[str] = deque()  # hosts with a waiting URL and fewer active threads than their share
         self._at_work: dict[str, int] = defaultdict(int)
         self._changed = threading.Condition()
         self._is_closed = False
-        self._answers: queue.Queue[Answer] = queue.Queue(2 * threads)  # files that wait to be decoded: memory
+        self._answers: queue.Queue[Answer] = queue.Queue(2 * threads)  # bounds the memory of undecoded files
 
     def __enter__(self) -> Self:
         return self
@@ -50,7 +50,7 @@ class HostPool:
         self.terminate()
 
     def imap_unordered(self, function: Callable[[Task], Answer], tasks: Iterable[Task]) -> Iterator[Answer]:
-        """Yields what the function gives for each task, as it comes; for those that are late, the word `deadline`."""
+        """Yields the function's result for each task as it completes; for late tasks the error is `deadline`."""
         left: dict[Any, None] = {}
         for key, address in tasks:
             left[key] = None
@@ -65,7 +65,7 @@ class HostPool:
         yield from ((key, None, "deadline") for key in left)
 
     def _next_answer(self) -> Answer | None:
-        """Waits for an answer until the deadline; later it takes those that are here already, for a while."""
+        """Waits for an answer until the deadline; after it, takes those already received for `DECODING_SECONDS`."""
         now = time.time()
         if now >= self._deadline:
             self.terminate()
@@ -98,15 +98,15 @@ class HostPool:
     def _give_back(self, host: str) -> None:
         with self._changed:
             self._at_work[host] -= 1
-            if self._waiting[host] and self._at_work[host] == self._host_share - 1:  # else it is in turn already
+            if self._waiting[host] and self._at_work[host] == self._host_share - 1:  # else the host is queued already
                 self._turns.append(host)
                 self._changed.notify()
 
     def terminate(self) -> None:
-        """Lets no thread begin anything more."""
+        """Stops the threads from taking another task."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
 
     def join(self) -> None:
-        """Waits for nobody: a name may be looked up for ever. The process ends, whatever its threads are at."""
+        """Does not wait, since a name lookup may never return. The process exits without its threads."""

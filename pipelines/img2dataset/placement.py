@@ -1,4 +1,4 @@
-"""Where images are downloaded: on nodes with img2dataset's environment."""
+"""Decides which nodes download images: those with img2dataset's environment."""
 
 from typing import Any
 
@@ -7,14 +7,14 @@ from pipelines.environments.python import mark_of, python_of
 from schemas.errors import UsageError
 
 ENVIRONMENT = "img2dataset"
-OFFER = "shardloom-download"  # the resource of nodes that are there for it
+OFFER = "shardloom-download"  # the Ray resource of nodes dedicated to downloads
 
 
 def download_placement(runner: Runner, parts: int) -> dict[str, Any]:
-    """What to tell Ray of the nodes that download: those that offer `shardloom-download`, where any does, else all.
+    """Returns Ray's options for download tasks: nodes that offer `shardloom-download` if there are any, else all.
 
-    Makes img2dataset's environment on this machine, if it isn't there. Raises `UsageError` for a cluster's nodes
-    without it.
+    Without an external cluster, it builds img2dataset's environment on this machine if missing. Raises `UsageError` if
+    a cluster's nodes lack it.
     """
     if not runner.is_joined or runner.works_here(parts):
         python_of(ENVIRONMENT)

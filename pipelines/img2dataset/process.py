@@ -1,8 +1,8 @@
-"""Runs img2dataset over one file of addresses, in an environment and a process of its own, until a deadline.
+"""Runs img2dataset over one list of URLs, in an environment and a process of its own, until a deadline.
 
-Who may be connected to, and for how long, is the business of `runner.py` beside this file. What can hang all the
-same (a name that is looked up for ever, a decoder) is killed a minute after the deadline, and the images that were had
-by then are kept.
+`runner.py`, beside this file, decides which hosts may be contacted, and for how long. If something hangs nevertheless
+(a name lookup, a decoder), this module kills the process a minute after the deadline and keeps the images downloaded so
+far.
 """
 
 import contextlib
@@ -32,18 +32,18 @@ from schemas.tar.writer import TarWriter
 from schemas.web_address import is_web_address as is_web_address
 
 URLS = "urls.parquet"
-TALLY = "asked"  # file of the number of addresses that were asked for so far
-IMAGE_SECONDS = 20  # of a processor: an image of 64 million pixels takes up to ten to decode, turn and make smaller
-GRACE = 60.0  # seconds after the deadline until img2dataset is killed: it ends by itself once all connections have
+TALLY = "asked"  # file with the number of URLs requested so far
+IMAGE_SECONDS = 20  # CPU time; an image of 64 million pixels takes up to ten to decode, rotate and resize
+GRACE = 60.0  # seconds from the deadline to the kill; img2dataset normally exits when its last connection ends
 
 _IMAGES = "images"
 _RUNNER = Path(__file__).with_name("runner.py")
-_KEPT_VARIABLES = ("PATH", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR")  # no keys: the process reads what strangers send
+_KEPT_VARIABLES = ("PATH", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR")  # no credentials: the process parses untrusted data
 
 
 @contextlib.contextmanager
 def scratch_folder(output: Folder, name: str) -> Iterator[Path]:
-    """A folder for one run of img2dataset; on the disk of the output, if that is local."""
+    """Makes a temporary folder for one run of img2dataset, on the output's disk if that is local."""
     parts = output.local_path(PARTS) if output.is_local else None
     if parts is not None:
         parts.mkdir(parents=True, exist_ok=True)
@@ -52,7 +52,7 @@ def scratch_folder(output: Folder, name: str) -> Iterator[Path]:
 
 
 def asked_so_far(output: Folder) -> int:
-    """Addresses that runs at work have asked for, as far as their folders are on this machine."""
+    """Returns the number of URLs requested by unfinished runs; 0 if their folders are not on this machine."""
     if not output.is_local:
         return 0
     return sum(map(_number, output.local_path(PARTS).glob(f"*/{TALLY}")))
@@ -61,18 +61,18 @@ def asked_so_far(output: Folder) -> int:
 def _number(file: Path) -> int:
     try:
         return int(file.read_text())
-    except (OSError, ValueError):  # it is being written, or its run has ended
+    except (OSError, ValueError):  # it is being written, or its run has just ended
         return 0
 
 
 def images_of_addresses(
     folder: Path, urls: int, options: DownloadOptions, threads: int, more: Mapping[str, object] | None = None
 ) -> dict[str, Path]:
-    """What img2dataset makes of the addresses in the folder's `urls.parquet`, by the files' endings.
+    """Downloads the URLs in the folder's `urls.parquet` with img2dataset. Returns its files by ending.
 
-    `.tar` has the images, in the order in which they came, `.parquet` a row for each address, `_stats.json`, unless it
-    was killed, its counts. A key is the number of the address in the list. `more` are arguments of its own: which
-    columns of the list it should keep, and how it should use them. Raises `ShardloomError`: it failed as a whole.
+    `.tar` holds the images in the order of arrival, `.parquet` a row for each URL, and `_stats.json` the counts; a
+    killed run has no `_stats.json`. A key is the position of the URL in the list. `more` holds further arguments of
+    img2dataset, such as the columns to keep. Raises `ShardloomError` if img2dataset failed as a whole.
     """
     images = folder / _IMAGES
     images.mkdir()
@@ -82,7 +82,7 @@ def images_of_addresses(
         _salvage(folder)
     elif not list(images.glob("*_stats.json")):
         said = [line for line in (folder / "log").read_text(errors="replace").splitlines() if line.strip()]
-        raise ShardloomError(f"img2dataset failed ({said[-1][:200] if said else 'without a word'}): run again")
+        raise ShardloomError(f"img2dataset failed ({said[-1][:200] if said else 'without a message'}): try again")
     endings = (".tar", ".parquet", "_stats.json")
     return {ending: path for ending in endings for path in images.glob(f"*{ending}")}
 
@@ -117,7 +117,7 @@ def _job(folder: Path, urls: int, options: DownloadOptions, threads: int) -> dic
 
 
 def _has_ended(folder: Path, options: DownloadOptions) -> bool:
-    """Runs the job in the folder. False: it was killed, because it had not ended in time."""
+    """Runs the job in the folder. Returns False if it had to be killed, since it did not end in time."""
     variables = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     variables |= {"HOME": str(folder), "TMPDIR": str(folder), "OPENCV_IO_MAX_IMAGE_PIXELS": str(options.max_pixels)}
     with (folder / "log").open("wb") as output:
@@ -125,7 +125,7 @@ def _has_ended(folder: Path, options: DownloadOptions) -> bool:
             [python_of("img2dataset"), "-I", _RUNNER, folder / "job.json"],
             cwd=folder,
             env=variables,
-            stdin=subprocess.PIPE,  # it ends when this does
+            stdin=subprocess.PIPE,  # the runner exits when this pipe closes
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -135,14 +135,14 @@ def _has_ended(folder: Path, options: DownloadOptions) -> bool:
         except subprocess.TimeoutExpired:
             return False
         finally:
-            with contextlib.suppress(ProcessLookupError):  # its own processes as well, however it ended
+            with contextlib.suppress(ProcessLookupError):  # its child processes too, however it ended
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     return True
 
 
 def _salvage(folder: Path) -> None:
-    """Makes a shard of what a killed img2dataset had by then; all else is late."""
+    """Makes a shard from the complete samples of a killed img2dataset; all other URLs get the error `deadline`."""
     images = folder / _IMAGES
     begun = next(images.glob("*.tar"), None)
     had: set[int] = set()
@@ -169,6 +169,6 @@ def _sound(tar: Path) -> Iterator[TarSample]:
     with tar.open("rb") as file:
         for sample in TarReader(file, hashing=False):
             with contextlib.suppress(Rejected):
-                read_metadata(sample)  # which a shard of img2dataset always has
+                read_metadata(sample)  # every sample of img2dataset has it
                 read_sample(sample)
                 yield sample

@@ -1,12 +1,12 @@
-"""Runs img2dataset over one Parquet file of URLs: a program of its own environment, which knows nothing of ours.
+"""Runs img2dataset over one Parquet file of URLs; a program of img2dataset's environment, without Shardloom's packages.
 
     python runner.py JOB.json
 
-The addresses come from the web, and so does what they redirect to: a URL in a data set may name the machine's own
-services, its network's, or the cloud's metadata. So every connection of the process is judged by the address that it
-really goes to, after names are looked up and at each redirect, and answers that are too long or too late are cut off.
-img2dataset starts processes which import this file anew: what guards them is set up as it is imported. The files that
-the program has beside this one are imported where they are used, for our own environment has them under other names.
+The URLs and their redirects come from the web, so one may name this machine's services, those of its network, or the
+cloud's metadata service. The guard therefore checks the IP address of every connection, after name lookup and at each
+redirect, and cuts off responses that are too long or too late. img2dataset starts processes that import this file
+again, so the guard is installed at import. Sibling files are imported where they are used, since Shardloom's own
+environment knows them under other module names.
 """
 
 import contextlib
@@ -27,28 +27,28 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlsplit, urlunsplit
 
-CHUNK = 1 << 16  # bytes of an answer between two looks at the clock
-TALLY_SECONDS = 2.0  # between two counts of what was asked for
-PASSING = (408, 425, 429)  # of the codes from 400 to 499, those by which a host says that it may answer later
+CHUNK = 1 << 16  # bytes of a response between two checks of the limits
+TALLY_SECONDS = 2.0  # between two writes of the number of URLs requested
+PASSING = (408, 425, 429)  # HTTP codes below 500 that mean: try later
 
-_AROUND = "".join(map(chr, range(0x21)))  # what browsers leave out of an address: at its ends, and in its midst
-_WITHIN = str.maketrans("", "", "\t\n\r")
+_AROUND = "".join(map(chr, range(0x21)))  # what browsers strip from both ends of a URL
+_WITHIN = str.maketrans("", "", "\t\n\r")  # what browsers remove anywhere in a URL
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_COMPATIBLE = ipaddress.IPv6Network("::/96")  # IPv4 addresses as IPv6 had them first
-_GLOBAL_V6 = ipaddress.IPv6Network("2000::/3")  # all that was ever given out
+_COMPATIBLE = ipaddress.IPv6Network("::/96")  # the deprecated form of IPv4 addresses in IPv6
+_GLOBAL_V6 = ipaddress.IPv6Network("2000::/3")  # all global unicast addresses allocated so far
 _KINDS = ("unspecified", "loopback", "link_local", "multicast", "reserved", "private")
 _OTHERS = {
-    "shared": [ipaddress.ip_network("100.64.0.0/10")],  # behind a provider's NAT; some clouds' metadata
+    "shared": [ipaddress.ip_network("100.64.0.0/10")],  # carrier-grade NAT; metadata services of some clouds
     "reserved": [ipaddress.ip_network(net) for net in ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "3fff::/20")],
-    "platform": [ipaddress.ip_network("168.63.129.16/32")],  # a cloud's own services, at an address of the public range
+    "platform": [ipaddress.ip_network("168.63.129.16/32")],  # Azure's platform services, at a public address
 }
 
 
 def refusal(address: str) -> str | None:
-    """Why nothing may be asked of this IP address, in a word; None for a public one."""
+    """Returns in one word why this IP address is forbidden, or None for a public one."""
     try:
         ip = _reached(ipaddress.ip_address(address))
     except ValueError:
@@ -63,7 +63,7 @@ def refusal(address: str) -> str | None:
 
 
 def _reached(ip: _Address) -> _Address:
-    """The IPv4 address that an IPv6 one stands for, where it does."""
+    """Returns the IPv4 address that an IPv6 address embeds, else the address itself."""
     if isinstance(ip, ipaddress.IPv4Address):
         return ip
     if ip in _NAT64 or (ip in _COMPATIBLE and int(ip) > 1):
@@ -72,11 +72,11 @@ def _reached(ip: _Address) -> _Address:
 
 
 class Refused(OSError):
-    """A connection that is not made."""
+    """Reports a connection to a forbidden address, which was not made."""
 
 
 class AddressGuard:
-    """Lets the process connect to public addresses, and to those of hosts that are allowed by name."""
+    """Lets the process connect only to public IP addresses, and to those of hosts that are allowed by name."""
 
     def __init__(self, allowed: Iterable[str]) -> None:
         self._allowed = {_host(name) for name in allowed}
@@ -84,24 +84,24 @@ class AddressGuard:
         self._look_up = socket.getaddrinfo
 
     def install(self) -> None:
-        """From here on, for good."""
+        """Installs the guard in this process, permanently."""
         socket.getaddrinfo = self.getaddrinfo
-        sys.addaudithook(self.audit)  # what connects without looking a name up, or looks it up anew, comes by here
+        sys.addaudithook(self.audit)  # catches connections without a lookup, or with another one
 
     def getaddrinfo(self, host: Any, *arguments: Any, **options: Any) -> Any:
-        """As `socket.getaddrinfo`. One forbidden address among the answers is enough to refuse them all."""
+        """Replaces `socket.getaddrinfo`. Raises `Refused` if any of the answers is forbidden."""
         answers = self._look_up(host, *arguments, **options)
         addresses = [str(answer[4][0]) for answer in answers]
         name = _host(host.decode("ascii", "replace") if isinstance(host, bytes) else str(host))
         if name in self._allowed:
             self._addresses.update(addresses)
             return answers
-        for address in addresses:  # even if it is an allowed host's: the name is what was allowed
+        for address in addresses:  # even if it belongs to an allowed host: the name is allowed, not the address
             _check(address, "" if name == address else f" of {name[:100]}")
         return answers
 
     def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """A hook for `sys.addaudithook`. Sockets of other families than IP stay on the machine."""
+        """Checks each connection, as a hook of `sys.addaudithook`. Only IP sockets can leave the machine."""
         if event in ("socket.connect", "socket.sendto") and isinstance(arguments[1], tuple):
             address = str(arguments[1][0])
             if address not in self._addresses:
@@ -109,7 +109,7 @@ class AddressGuard:
 
 
 def _check(address: str, of: str = "") -> None:
-    """Raises `Refused`."""
+    """Raises `Refused` for a forbidden address."""
     if (kind := refusal(address)) is not None:
         raise Refused(f"refused {kind} address {address}{of}")
 
@@ -119,7 +119,7 @@ def _host(name: str) -> str:
 
 
 class Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirections unread: the library would read to its end whatever comes with one."""
+    """Follows redirects without reading their bodies, which the library would read to the end."""
 
     def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
         fp.read = lambda *_: b""
@@ -128,17 +128,16 @@ class Redirects(urllib.request.HTTPRedirectHandler):
     http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
     def redirect_request(self, req: Any, *arguments: Any) -> Any:
-        """The next request, within the same limit."""
+        """Returns the next request, within the same limit."""
         if (new := super().redirect_request(req, *arguments)) is not None:
             new.limit = req.limit  # type: ignore[attr-defined]
         return new
 
 
 class Opener:
-    """`urllib.request.urlopen` within limits: http and https alone, no proxy, so many bytes, until a point in time.
+    """Replaces `urllib.request.urlopen`, with limits: only http and https, no proxy, bounded bytes and time.
 
-    What a host has said once of an address (not here, not for you) holds: it is not asked again, however many retries
-    img2dataset has.
+    A permanent error of a URL (such as 404 or 403) is remembered: further retries of img2dataset send no request.
     """
 
     def __init__(self, max_bytes: int, answer_seconds: float, deadline: float, tally: Path) -> None:
@@ -146,13 +145,13 @@ class Opener:
 
         self.max_bytes = max_bytes
         self._limit: Any = functools.partial(AnswerLimit, deadline, answer_seconds, max_bytes)
-        self._tally = tally  # is told how many addresses have been asked for
+        self._tally = tally  # file that receives the number of URLs requested
         self._asked: set[str] = set()
         self._told = 0.0
-        self._answered: dict[str, str] = {}  # address -> what the host has said for good
+        self._answered: dict[str, str] = {}  # URL -> its permanent error
         self._opener = urllib.request.OpenerDirector()
         for handler in (
-            LimitedHttp,  # a proxy would look names up itself, where nobody judges the answer
+            LimitedHttp,  # a proxy would look names up itself, out of the guard's sight
             LimitedHttps,
             Redirects,
             urllib.request.HTTPDefaultErrorHandler,
@@ -162,7 +161,7 @@ class Opener:
             self._opener.add_handler(handler())
 
     def __call__(self, url: Any, data: Any = None, timeout: float = 10.0, **_: Any) -> Any:
-        """The answer, whose `read` keeps the limits."""
+        """Opens a URL. Returns the response, whose `read` observes the limits. Raises `OSError`."""
         url.limit = limit = self._limit()
         with late_as_url_error():
             limit.seconds_left()
@@ -208,7 +207,7 @@ class Opener:
 
 @contextlib.contextmanager
 def late_as_url_error() -> Iterator[None]:
-    """Lets an answer that is late read the same wherever it is: as it connects, in a header, in its body."""
+    """Converts timeouts to `URLError`, so that all read the same: on connecting, in a header or in the body."""
     try:
         yield
     except TimeoutError as error:
@@ -216,16 +215,16 @@ def late_as_url_error() -> Iterator[None]:
 
 
 def quoted(address: str) -> str:
-    """Returns the address as a browser would ask for it, where it has spaces, or letters of other scripts.
+    """Returns the URL as a browser would request it, with spaces and non-ASCII letters encoded.
 
-    What no browser can make sense of is returned as it is, for the connection to refuse.
+    A URL that can't be parsed is returned unchanged, and the connection then fails.
     """
     address = address.strip(_AROUND).translate(_WITHIN)
     if address.isascii() and address.isprintable() and " " not in address:
         return address
     try:
         parts = urlsplit(address)
-    except ValueError:  # brackets that hold no IPv6 address
+    except ValueError:  # brackets without an IPv6 address
         return address
     user, at, place = parts.netloc.rpartition("@")
     if not place.isascii():
@@ -236,12 +235,12 @@ def quoted(address: str) -> str:
 
 
 def ascii_host(host: str) -> str:
-    """Returns a host's name of any script as name servers know it: by IDNA 2008, else 2003; else as it is."""
+    """Encodes a host name of any script for name servers: by IDNA 2008, else IDNA 2003, else unchanged."""
     import idna
 
     try:
         return idna.encode(host, uts46=True).decode()
-    except (idna.IDNAError, UnicodeError):  # pictographs, which only the older rules take, or too long a name
+    except (idna.IDNAError, UnicodeError):  # emoji, which only IDNA 2003 accepts, or too long a name
         try:
             return host.lower().encode("idna").decode()
         except UnicodeError:
@@ -249,9 +248,9 @@ def ascii_host(host: str) -> str:
 
 
 def guard(job: dict[str, Any]) -> None:
-    """Puts the limits in place."""
+    """Installs the address guard and the limits in this process."""
     sys.path.append(str(Path(__file__).parent))
-    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it asks the package index as it is imported
+    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # else it contacts the package index at import
     AddressGuard(job["allow_hosts"]).install()
     urllib.request.urlopen = Opener(  # type: ignore[assignment]
         job["max_bytes"], job["answer_seconds"], job["deadline"], Path(job["tally"])
@@ -259,20 +258,20 @@ def guard(job: dict[str, Any]) -> None:
 
 
 def end_with_the_parent() -> None:
-    """Ends this process and those it starts when the one that started it does, however it does."""
+    """Ends this process and its children when its parent ends for any reason, which closes stdin."""
     sys.stdin.buffer.read()
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 def main(job: dict[str, Any]) -> None:
-    """Downloads. What `img2dataset` takes is in the job as it takes it."""
+    """Downloads the images; `job["img2dataset"]` holds the arguments of `img2dataset.download`."""
     threading.Thread(target=end_with_the_parent, daemon=True).start()
     import img2dataset  # type: ignore[import-not-found]  # of the other environment
 
     img2dataset.download(**job["img2dataset"])
 
 
-if __name__ in ("__main__", "__mp_main__"):  # the second is what it is called in processes that img2dataset starts
+if __name__ in ("__main__", "__mp_main__"):  # the second is its name in processes that img2dataset starts
     _JOB = json.loads(Path(sys.argv[1]).read_text())
     guard(_JOB)
     if __name__ == "__main__":

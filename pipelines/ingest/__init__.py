@@ -1,3 +1,3 @@
-"""Makes training shards of published sets."""
+"""Converts published data sets into training shards."""
 
 from pipelines.ingest.run import ingest as ingest

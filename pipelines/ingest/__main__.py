@@ -1,4 +1,4 @@
-"""`python -m pipelines.ingest`, as Ray jobs are submitted."""
+"""Runs `shardloom ingest` as `python -m pipelines.ingest`, the form in which Ray jobs are submitted."""
 
 import sys
 

@@ -1,9 +1,9 @@
-"""Which 64-bit hashes are within a few bits of an earlier one, among many millions.
+"""Pigeonhole LSH: finds the 64-bit hashes within a few bits of an earlier one, among many millions.
 
-Hashes that differ in at most three bits agree in two at least of five pieces. So each is only compared with those that
-agree with it in two pieces, some 25 bits: a sort for each of the ten choices, and then a look along runs of equal
-pieces. Of hashes without a pattern ten million have two such neighbours each, where four pieces, of which one must
-agree, would leave six hundred, and all pairs ten million.
+Each hash is cut into five pieces. Two hashes that differ in at most three bits agree in at least two pieces, some 25
+bits. So each hash is compared only with those that share two pieces: one sort for each of the ten choices of two
+pieces, then a scan along runs of equal values. Among ten million random hashes, each has two such candidates; with
+four pieces, of which one must agree, it would have six hundred, and without LSH ten million.
 """
 
 import itertools
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-DISTANCE = 3  # bits of 64; photographs made smaller and coded anew differ in 0 or 2, any two of them in 16 and more
+DISTANCE = 3  # bits of 64; a photograph resized and re-encoded differs in 0 or 2, two different ones in 16 or more
 
 _PIECES = DISTANCE + 2
 _EDGES = [64 * number // _PIECES for number in range(_PIECES + 1)]
@@ -24,32 +24,32 @@ Hashes = NDArray[np.uint64]
 
 
 def repeated(hashes: Hashes, rows: NDArray[Any]) -> NDArray[np.bool_]:
-    """Whether each hash is within `DISTANCE` bits of one in an earlier row that is not repeated itself.
+    """Returns, for each hash, whether it is within `DISTANCE` bits of one in an earlier row that is itself no repeat.
 
-    `rows` says, in ascending order, which row each is of: those of one row are not repeats of one another.
+    `rows` holds the row of each hash, ascending. Hashes of the same row are not repeats of one another.
     """
     _, firsts, same = np.unique(hashes, return_index=True, return_inverse=True)
-    first = firsts[same]  # of each hash, where it stands for the first time
-    result = rows != rows[first]  # one that came before as it is is repeated, in any case
+    first = firsts[same]  # the position of the first equal hash
+    result = rows != rows[first]  # a hash that equals an earlier row's is always a repeat
     firsts = np.sort(firsts)
     found = [firsts[pairs] for pairs in _near(hashes[firsts]) if len(pairs)]
     found = [pairs[rows[pairs[:, 0]] != rows[pairs[:, 1]]] for pairs in found]
     if found:
-        # By the later one: what an earlier one turned out to be is known by then.
+        # Sorted by the later hash, so that the earlier one is already decided.
         for later, earlier in np.unique(np.concatenate(found), axis=0).tolist():
             if not result[earlier]:
                 result[later] = True
-    return np.asarray(result | result[first])  # in one row, a hash is what it is where it stands first
+    return np.asarray(result | result[first])  # equal hashes of one row share the result of the first
 
 
 def _near(hashes: Hashes) -> Iterator[NDArray[np.int64]]:
-    """Places (later, earlier) of any two within `DISTANCE` bits; some pairs come several times."""
+    """Yields the positions (later, earlier) of all pairs within `DISTANCE` bits; some pairs come several times."""
     for mask in _CHOICES:
         pieces = hashes & mask
         order = np.argsort(pieces, kind="stable")
         pieces, ordered = pieces[order], hashes[order]
         at: NDArray[Any] = np.arange(len(order))
-        for step in itertools.count(1):  # each with the one so many places behind it, while they are in one run
+        for step in itertools.count(1):  # compare each with the one `step` places after it, within one run
             at = at[: np.searchsorted(at, len(order) - step)]
             at = at[pieces[at] == pieces[at + step]]
             if not len(at):

@@ -1,11 +1,11 @@
-"""Finds the row of a unit that kills its worker, so that it is left out as any other bad row is.
+"""Isolates the row of a unit that kills its worker, so that it is quarantined like any other bad row.
 
-As for annotation (`pipelines.cluster.attempts`), but row by row, for here no row depends on another: a unit whose
-worker has died is begun anew by one that says which row it is about to work on, and a row at which two have died is
-left out. A run in one process has nobody to find out: there, a crash is the end of it.
+It works as for annotation (`pipelines.cluster.attempts`), but row by row, since no row depends on another: after a
+worker dies, the next one restarts the unit and reports each row before working on it. A row at which two workers died
+is quarantined. A run in a single process can't recover: a crash ends it.
 
-A row that takes too long is left out at once where that can be raised; where it can't, it kills its worker
-(`curation.cpu_limit`).
+A row that exceeds its CPU limit is quarantined at once where an exception can interrupt it; elsewhere the limit ends
+its worker (`curation.cpu_limit`).
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -19,25 +19,25 @@ from pipelines.inputs.source_files import Item, Stretch
 from pipelines.recipes.ingest import ROW_SECONDS
 from schemas.records.quarantine import Reason, Rejected
 
-RETRIES = 20  # of a unit: one death tells that there is a killer, and two more which row it is: so nine are found
+RETRIES = 20  # of a unit: one death reveals that there is a poison row, two more isolate it: enough for nine rows
 
-PROCESS_SHARE = 2  # times the seconds of a row, after which the process ends: what can be raised comes first
+PROCESS_SHARE = 2  # the process ends after this many times a row's seconds, so that an exception can come first
 
 T = TypeVar("T")
 
 _STAGES = ["addresses", "repeats", "ingest"]
-_UNKNOWN = 1 << 62  # rows of a tar that has not been read
+_UNKNOWN = 1 << 62  # rows of a tar that has not been read yet
 
 
 @dataclass(frozen=True, slots=True)
 class RowWatch:
-    """What has killed workers so far, and what they are at. Pickles, for Ray workers."""
+    """Records which rows killed workers and which row each works on. It can be pickled, for Ray workers."""
 
     ledger: Any  # the actor of `pipelines.cluster.ledger`; None for a run in one process
-    row_seconds: float = ROW_SECONDS  # CPU seconds that one piece of work on a row may take
+    row_seconds: float = ROW_SECONDS  # CPU seconds that one step on a row may take
 
     def within(self, work: Callable[[], T]) -> T:
-        """Returns what the work on one row does. Raises `Rejected(too_slow)` where it takes too long."""
+        """Runs one step on a row and returns its result. Raises `Rejected(too_slow)` over `row_seconds` of CPU."""
         if self.ledger is not None:
             end_process_after(PROCESS_SHARE * self.row_seconds)
         try:
@@ -46,7 +46,10 @@ class RowWatch:
             raise Rejected(Reason.TOO_SLOW, str(error)) from None
 
     def rows(self, stage: str, unit: str, stretch: Stretch, items: Iterable[Item]) -> Iterator[Item]:
-        """The unit's items in their order, of killers only the name. Each is worked on until the next is asked for."""
+        """Yields the unit's items in order; a poison row comes as `Rejected(worker_killed)`.
+
+        The caller must finish an item before it takes the next: an item counts as in work until then.
+        """
         if self.ledger is None:
             yield from items
             return
@@ -67,7 +70,7 @@ class RowWatch:
 
 
 def row_watch(runner: Runner, units: int, row_seconds: float) -> RowWatch:
-    """The watch of a run over so many units."""
+    """Makes the watch of a run over a number of units."""
     if runner.works_here(units):
         return RowWatch(None, row_seconds)
     from pipelines.cluster.ledger import start_ledger

@@ -1,4 +1,4 @@
-"""Makes training shards of a published set: its files are cut into units, each of which is one shard, or a few."""
+"""Converts a published data set into training shards: it cuts the files into units of one shard or a few each."""
 
 import functools
 from collections import defaultdict
@@ -25,15 +25,15 @@ from schemas.records.document import CaptionDraft
 from schemas.records.quarantine import Reason, Rejected
 from schemas.terminal import say
 
-FIRST_ROWS = 20  # none of which looks like the source's: then the rest won't either
-FIRST_SECONDS = 10.0  # of each: one that takes longer is judged when its unit is worked on
+FIRST_ROWS = 20  # if none of them has the source's layout, the set is refused
+FIRST_SECONDS = 10.0  # CPU seconds for each of them; a slower row is judged when its unit is processed
 
 _GIVE_STORES = "pass --images with img2dataset shards of them, a map of URLs to files, or a folder; or --download"
 _NOT_OF_THE_SET = {Reason.MALFORMED_ROW, Reason.MISSING_METADATA, Reason.MISSING_IMAGE}
 
 
 class IngestJob(Job[Unit]):
-    """Files of a published set in, training shards out."""
+    """Converts the files of a published set into training shards."""
 
     title = "ingest"
     retries = RETRIES
@@ -41,7 +41,7 @@ class IngestJob(Job[Unit]):
     def __init__(self, recipe: IngestRecipe) -> None:
         self.recipe: IngestRecipe = recipe
         self._work: UnitWork
-        self._outputs: dict[str, list[str]] | None = None  # committed when the run began, by the names of their units
+        self._outputs: dict[str, list[str]] | None = None  # those committed when the run started, by unit
 
     def plan(self, context: Context) -> list[Unit]:
         """See `Job`."""
@@ -56,7 +56,7 @@ class IngestJob(Job[Unit]):
         return units
 
     def check_unchanged(self, context: Context, units: Mapping[str, Unit]) -> None:
-        """See `Job`. Downloads the images first, if told to: they are among the inputs."""
+        """See `Job`. With `download`, downloads the images first, since they are among the inputs."""
         todo = [unit for unit in units.values() if not self.is_done(context, unit)]
         watch = row_watch(context.runner, len(units) if todo else 0, self.recipe.run.row_seconds)
         if self.recipe.download is not None:
@@ -65,7 +65,7 @@ class IngestJob(Job[Unit]):
         super().check_unchanged(context, units)
 
     def is_done(self, context: Context, unit: Unit) -> bool:
-        """See `Job`. Older manifests don't tell how many outputs a unit has: then rows that are missed do."""
+        """See `Job`. Older manifests lack the number of a unit's outputs: for them the number of rows decides."""
         names = self.leftovers(context, unit)
         if not names or names != [nth_output(unit.name, number) for number in range(len(names))]:
             return False
@@ -75,7 +75,7 @@ class IngestJob(Job[Unit]):
         return unit.stretch.stop is None or rows >= unit.stretch.stop - unit.stretch.start
 
     def leftovers(self, context: Context, unit: Unit) -> list[str]:
-        """See `Job`: all that there is of the unit, the first output first."""
+        """See `Job`. Returns all committed outputs of the unit, the first output first."""
         if self._outputs is None:
             self._outputs = defaultdict(list)
             for name in sorted(context.done, key=lambda name: (len(name), name)):
@@ -91,7 +91,7 @@ class IngestJob(Job[Unit]):
         return "" if manifest.fingerprints == self._work.fingerprints else "the tokenizer has"
 
     def prepare(self, context: Context, todo: list[Unit]) -> list[Unit]:
-        """See `Job`. Images that came before are looked for in all units, also in those that are committed."""
+        """See `Job`. Searches all units for repeated images, including those that are committed."""
         for store in self._stores:
             store.prepare(context.output, context.runner)
         if self.recipe.repeated_images == "keep":
@@ -107,7 +107,7 @@ class IngestJob(Job[Unit]):
 
 
 def ingest(recipe: IngestRecipe, output: str, quiet: bool = False) -> Totals:
-    """Writes the shards of all units that are not committed yet."""
+    """Writes the shards of all units that are not committed yet. Returns the totals of the output set."""
     result = run_job(IngestJob(recipe), output, quiet)
     warn_of_addresses(recipe, result)
     return result
@@ -116,7 +116,7 @@ def ingest(recipe: IngestRecipe, output: str, quiet: bool = False) -> Totals:
 def plan(
     recipe: IngestRecipe, reader: SourceReader, files: list[str], runner: Runner, progress: Progress
 ) -> list[Unit]:
-    """All units, in the order of the files and of the rows in them."""
+    """Cuts the files into units, in the order of files and rows. Raises `UsageError` if there is no row."""
     stretches: list[Stretch] = []
     for found in runner.map(functools.partial(cut_file, reader, recipe.samples_per_shard), files):
         stretches += found
@@ -129,9 +129,9 @@ def plan(
 
 
 def check_first_rows(recipe: IngestRecipe, reader: SourceReader, unit: Unit) -> None:
-    """Refuses a set that can't be the one it is called, or whose images are addresses that nothing is known of."""
+    """Checks the first rows. Raises `UsageError` for another layout than the source's, or for URLs without a store."""
     faults: list[str] = []
-    is_sound = False  # one row at least: even so, the images of a later one may be addresses
+    is_sound = False  # set by the first good row; the loop continues, since a later row may have URLs
     watch = RowWatch(None, min(FIRST_SECONDS, recipe.run.row_seconds))
     rows = stretch_items(reader, unit.stretch)
     for number, item in zip(range(FIRST_ROWS), rows, strict=False):
@@ -141,26 +141,26 @@ def check_first_rows(recipe: IngestRecipe, reader: SourceReader, unit: Unit) -> 
             faults.append(f"row {number}: {draft}")
             continue
         if not has_store(recipe) and any(isinstance(image.source, str) for image in images_of(draft)):
-            raise UsageError(f"{unit.stretch.path}: the images of {recipe.source} are addresses: {_GIVE_STORES}")
+            raise UsageError(f"{unit.stretch.path}: {recipe.source} holds URLs in place of images: {_GIVE_STORES}")
         is_sound |= isinstance(draft, CaptionDraft) or bool(draft.parts)
         faults.append(f"row {number}: neither a text nor an image")
     if faults and not is_sound:
         raise UsageError(
-            f"{unit.stretch.path} is not laid out as {recipe.source} is: none of its first {len(faults)} rows makes "
-            f"sense ({faults[0]})"
+            f"{unit.stretch.path} does not have the layout of {recipe.source}: none of its first {len(faults)} rows "
+            f"fits it ({faults[0]})"
         )
 
 
 def has_store(recipe: IngestRecipe) -> bool:
-    """Whether images can be had by their addresses."""
+    """Returns whether the recipe says where images are found by their URLs."""
     return bool(recipe.images) or recipe.download is not None
 
 
 def warn_of_addresses(recipe: IngestRecipe, result: Totals) -> None:
-    """Says that images were lost for want of a store: those of a set whose first rows have none are met too late."""
+    """Warns that images were lost without a store: `check_first_rows` misses URLs that first occur in later rows."""
     lost = result.counts[f"dropped_{Reason.LOST_IMAGE}"] + result.reasons[Reason.LOST_IMAGE]
     if lost and not has_store(recipe) and ".tar" not in SOURCES.find(recipe.source).endings:  # tars hold their images
         say(
-            f"warning: {lost:,} images were addresses that nothing was known of: {_GIVE_STORES}; "
-            "into a new output folder"
+            f"warning: {lost:,} images were lost, because the set holds only their URLs: {_GIVE_STORES}; "
+            "use a new output folder"
         )

@@ -1,6 +1,6 @@
-"""The work on one unit of an ingest: rows become samples, or are left out with a reason; samples go to shards that fit.
+"""Processes one unit of an ingest: each row becomes a sample or a quarantined row, and samples are cut into shards.
 
-The outputs of unit 7 are `00000007`, then `00000007_001` and so on where the samples don't fit into one.
+The outputs of unit 7 are `00000007`, then `00000007_001` and so on where the samples do not fit into one shard.
 """
 
 import functools
@@ -34,7 +34,7 @@ _FILTERED = {Reason.TOO_SMALL, Reason.EXTREME_ASPECT, Reason.REPEATED_IMAGE, Rea
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One stretch of the input, and which of its images came before."""
+    """Represents one row range of the input, and which of its images repeat earlier ones."""
 
     number: int
     stretch: Stretch
@@ -42,13 +42,13 @@ class Unit:
 
     @property
     def name(self) -> str:
-        """Of its first output; the keys of its samples begin with it."""
+        """Returns the name of its first output, with which the keys of its samples begin."""
         return f"{self.number:08d}"
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A sample, how many texts it has, and how many of its images were left out, by reason."""
+    """Holds a sample with the number of its texts, and of its images that were left out, by reason."""
 
     sample: Sample
     texts: int
@@ -56,9 +56,10 @@ class Made:
 
 
 class UnitWork:
-    """The work on one unit. Pickles, with all that the units share, once for all of them.
+    """Processes one unit. It is pickled once for all units, with everything that they share.
 
-    The source travels along, so that a worker needs no registry; of a trusted one it must be able to import the module.
+    It carries the source's reader, so that a worker needs no registry; the worker must be able to import the module of
+    a source given by `--trust-code`.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class UnitWork:
         self.recipe_sha256 = recipe.sha256()
 
     def __call__(self, unit: Unit) -> list[Manifest]:
-        """Writes the unit's outputs; they count once their manifests are written."""
+        """Writes the unit's outputs and returns their manifests; the outputs count once the caller writes these."""
         rows = Summarised(read_stretch(self.reader, unit.stretch))
         shards = Shards(self.outcomes(unit, rows), self.recipe.samples_per_shard, self.recipe.bytes_per_shard)
         manifests: list[Manifest] = []
@@ -100,7 +101,7 @@ class UnitWork:
                     fingerprints=self.fingerprints,
                 )
             )
-        inputs = [rows.summary.input, *(store.revision for store in self.stores)]  # known now that all is read
+        inputs = [rows.summary.input, *(store.revision for store in self.stores)]  # known only after all rows are read
         first, *others = (manifest.model_copy(update={"inputs": inputs}) for manifest in manifests)
         hidden = {HIDDEN_FILES: rows.summary.hidden} if rows.summary.hidden else {}
         told = {
@@ -111,7 +112,7 @@ class UnitWork:
         return [first.model_copy(update=told), *others]
 
     def outcomes(self, unit: Unit, rows: Iterable[Item]) -> Iterator[Made | QuarantinedRow]:
-        """What becomes of each row, in their order."""
+        """Yields the sample or quarantined row that each row becomes, in order."""
         shard = unit.stretch.path.rpartition("/")[2].rpartition(".")[0]
         for row, item in enumerate(self.watch.rows("ingest", unit.name, unit.stretch, rows)):
             draft = read_draft(self.reader, self.recipe, item, self.watch)
@@ -134,14 +135,14 @@ class UnitWork:
         return self.made(self.without_repeats(self.looked_up(draft), repeats), key, shard, source_key)
 
     def made(self, draft: Draft | CaptionDraft, key: str, shard: str, source_key: str) -> Made:
-        """The sample that the draft makes. Raises `Rejected`."""
+        """Makes a sample from a parsed row. Raises `Rejected` if a filter or the layout refuses it."""
         filters, limits = self.recipe.filters, self.recipe.read.limits
         try:
             if isinstance(draft, CaptionDraft):
                 return self._made(captioned(draft, key, shard, source_key, filters, limits), Counter())
             found = filtered(draft, key, self.name, filters, limits)
             return self._made(found.document, found.dropped)
-        except ValueError as error:  # what no reader should let through
+        except ValueError as error:  # a reader should have refused it
             raise Rejected(Reason.MALFORMED_ROW, str(error)) from None
 
     def _made(self, record: Record, dropped: Counter[Reason]) -> Made:
@@ -149,13 +150,13 @@ class UnitWork:
         return Made(sample_of(record, self.name, self.counter), texts, dropped)
 
     def looked_up(self, draft: Draft | CaptionDraft) -> Draft | CaptionDraft:
-        """The draft with its addresses replaced by what the stores have there."""
+        """Returns the parsed row with each URL or file name replaced by its file, or by `Rejected` if there is none."""
         if isinstance(draft, CaptionDraft):
             return replace(draft, image=self._found(draft.image))
         return replace(draft, images=tuple(map(self._found, draft.images)))
 
     def without_repeats(self, draft: Draft | CaptionDraft, repeats: frozenset[int]) -> Draft | CaptionDraft:
-        """The draft, in which images that came before are lost. Raises `Rejected` where that leaves nothing."""
+        """Returns the parsed row without its repeated images. Raises `Rejected` where they rule out the whole row."""
         if not repeats:
             return draft
         fault = Rejected(Reason.REPEATED_IMAGE, "came before in the input")
@@ -170,7 +171,7 @@ class UnitWork:
         )
 
     def images(self, unit: Unit) -> Iterator[tuple[int, int, bytes]]:
-        """Row in the unit, number in the row, and file, of each of its images that is there."""
+        """Yields row in the unit, number in the row and file of each image that is available."""
         rows = stretch_items(self.reader, unit.stretch)
         for row, item in enumerate(self.watch.rows("repeats", unit.name, unit.stretch, rows)):
             draft = read_draft(self.reader, self.recipe, item, self.watch)
@@ -191,25 +192,28 @@ class UnitWork:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What one output holds, beside its samples' own counts."""
+    """Holds the row count, quarantined rows and image counts of one output."""
 
-    rows: int  # made or left out
+    rows: int  # samples and quarantined rows
     left_out: list[QuarantinedRow]
     counts: dict[str, int]
 
 
 class Shards:
-    """Cuts a stream of outcomes into shards: a sample that doesn't fit begins the next; one at least is in each."""
+    """Splits a stream of outcomes into shards of at most `samples` samples and `size` bytes, but at least one sample.
+
+    A sample that does not fit starts the next shard.
+    """
 
     def __init__(self, outcomes: Iterator[Made | QuarantinedRow], samples: int, size: int) -> None:
         self._outcomes, self._samples, self._size = outcomes, samples, size
         self._made: list[tuple[Counter[Reason], int]] = []
         self._left_out: list[QuarantinedRow] = []
-        self._held: Made | None = None  # the sample that begins the next shard
+        self._held: Made | None = None  # the sample that starts the next shard
         self.are_done = False
 
     def next(self) -> Iterator[Sample]:
-        """The samples of the next shard; the accounts are its own until the one after it is begun."""
+        """Yields the samples of the next shard; `account` describes it until `next` is called again."""
         self._made, self._left_out = [], []
         size = 0
         while (outcome := self._held or next(self._outcomes, None)) is not None:
@@ -226,7 +230,7 @@ class Shards:
         self.are_done = True
 
     def account(self) -> Account:
-        """Of the shard that has been written."""
+        """Returns the summary of the shard that `next` yielded last."""
         dropped: Counter[Reason] = sum((dropped for dropped, _ in self._made), Counter())
         counts = {f"dropped_{reason.value}": count for reason, count in dropped.items()}
         counts["lost_images"] = sum(count for reason, count in dropped.items() if reason not in _FILTERED)
@@ -238,7 +242,7 @@ class Shards:
 def read_draft(
     reader: SourceReader, recipe: IngestRecipe, item: Item, watch: RowWatch
 ) -> Draft | CaptionDraft | Rejected:
-    """What the source's reader makes of an item, in the time that a row may take."""
+    """Parses an item with the source's reader, within the CPU limit of a row. Returns a `Rejected`, never raises it."""
     if isinstance(item.content, Rejected):
         return item.content
     try:
@@ -248,5 +252,5 @@ def read_draft(
 
 
 def images_of(draft: Draft | CaptionDraft) -> tuple[DraftImage, ...]:
-    """The images of either kind of draft."""
+    """Returns the images of either kind of parsed row."""
     return (draft.image,) if isinstance(draft, CaptionDraft) else draft.images

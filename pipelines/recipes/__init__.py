@@ -1,1 +1,1 @@
-"""Recipes of each kind, a file each."""
+"""Defines the recipes, one kind per file."""

@@ -1,4 +1,4 @@
-"""What an annotate run is asked to do: engines, filters, and the pools that its stages run in."""
+"""Defines the recipe of an annotate run: engines, filters, chunks, and the actor pools of its stages."""
 
 from typing import Any, ClassVar, Literal, Self, get_args
 
@@ -13,62 +13,62 @@ from schemas.output_set.options import Globs, Options
 PoolName = Literal["decode", "ocr", "tags", "boxes"]
 
 
-BOXES_BATCH = 4  # a core may take half a minute for them, and only the end of a batch is a sign of life
+BOXES_BATCH = 4  # a core may take half a minute for four, and a worker sends a heartbeat only at the end of a batch
 
 
 class ChunkOptions(Options):
-    """How shards are cut. Part of the recipe: other cuts give other row groups, so not the same bytes."""
+    """Sets how shards are cut into chunks. It is part of the recipe, since other row groups give other bytes."""
 
     samples: PositiveInt = Field(
-        256, description="at most so many samples: under a minute of OCR, the work a kill costs"
+        256, description="most samples in a chunk: under a minute of OCR, which is the work that a kill costs"
     )
-    bytes: PositiveInt = Field(32 << 20, description="at most so many bytes of files: bounds what is held of them")
+    bytes: PositiveInt = Field(32 << 20, description="most bytes of image files in a chunk: bounds memory")
     pixels: PositiveInt = Field(
-        32_000_000, description="at most so many pixels: decoded, a chunk is 96 MB on its way from pool to pool"
+        32_000_000, description="most pixels in a chunk: 96 MB when decoded and sent from pool to pool"
     )
 
 
 class EngineOptions(Options):
-    """An engine and its settings; what settings there are is the engine's to say."""
+    """Names an engine and its settings. The engine defines which settings exist."""
 
-    engine: str = Field(description="a name that `shardloom engines` lists; of your own, with --trust-code")
+    engine: str = Field(description="a name from `shardloom engines`, or that of your own engine with --trust-code")
     settings: dict[str, str | int | float | bool | None] = Field({})
     batch_size: PositiveInt = Field(
-        16, description="images it is given at once, and that a crash makes suspects; of boxes 4"
+        16, description="images per call, and the images that a crash makes suspect; boxes: 4"
     )
 
 
 class AnnotateFilters(ImageFilters):
-    """Images to leave out before an engine sees them."""
+    """Decides which images are left out before an engine sees them."""
 
     repeated_images: bool = Field(
-        False, description="leave out all but the first of equal bytes; reads every shard twice"
+        False, description="leave out images with the same bytes as an earlier one; reads every shard twice"
     )
 
 
 class PoolOptions(Options):
-    """The workers of one pool of actors. What is not given is shared out by `pipelines.annotate.pools`.
+    """Sets the workers of one actor pool. `pipelines.annotate.pools` computes what is not given.
 
-    An engine's `batch_size` is no such option: it can alter a last digit, so it stands with the engine.
+    An engine's `batch_size` is not set here: it can change a last digit of the output, so it is set in `engines`.
     """
 
-    workers: PositiveInt | None = Field(None, description="processes; default: `run.workers`, one for what is cheap")
-    min: PositiveInt | None = Field(None, description="processes that a pool starts with, in place of `workers`")
-    max: PositiveInt | None = Field(None, description="processes that it grows to while others leave room")
-    cpus: float | None = Field(None, gt=0, description="cores of each; default: a fair share of one")
-    gpus: NonNegativeFloat = Field(0.0, description="a fraction lets several workers share a GPU")
+    workers: PositiveInt | None = Field(None, description="processes; default: `run.workers`, or one for a cheap stage")
+    min: PositiveInt | None = Field(None, description="processes at the start, instead of `workers`")
+    max: PositiveInt | None = Field(None, description="processes that the pool may grow to while capacity is free")
+    cpus: float | None = Field(None, gt=0, description="cores of each process; default: a fair share of one")
+    gpus: NonNegativeFloat = Field(0.0, description="GPUs of each process; with a fraction, several share a GPU")
 
     @model_validator(mode="before")
     @classmethod
     def _of_the_engine(cls, values: Any) -> Any:
         if isinstance(values, dict) and "batch_size" in values:
-            raise ValueError("batch_size can alter the output: it stands in engines, beside the engine's settings")
+            raise ValueError("batch_size can alter the output: set it in engines, beside the engine's settings")
         return values
 
     @model_validator(mode="after")
     def _fits_itself(self) -> Self:
         if self.workers and (self.min or self.max):
-            raise ValueError("workers is min and max in one: leave it out, or these")
+            raise ValueError("workers sets both min and max: pass workers alone, or min and max")
         if self.min and self.max and self.min > self.max:
             raise ValueError(f"min {self.min} is more than max {self.max}")
         if self.gpus > 1 and self.gpus % 1:
@@ -77,12 +77,14 @@ class PoolOptions(Options):
 
 
 class AnnotateRun(RunOptions):
-    """How an annotate run is carried out."""
+    """Sets how an annotate run is carried out. Nothing here can alter its output."""
 
     resources: dict[PoolName, PoolOptions] = Field({})
-    reuse: str | None = Field(None, description="an annotation set of the same images: its engines are not run again")
+    reuse: str | None = Field(
+        None, description="an annotation set of the same images, whose annotations are copied instead of computed again"
+    )
     recycle_images: PositiveInt | None = Field(
-        None, description="a worker is replaced after about so many: what its engine's native code leaks goes with it"
+        None, description="images after which a worker is replaced, to free memory that native code leaks"
     )
 
 
@@ -96,7 +98,10 @@ class AnnotateRecipe(Recipe):
     filters: AnnotateFilters = AnnotateFilters()
     chunk: ChunkOptions = ChunkOptions()
     max_engine_errors: float = Field(
-        0.05, ge=0, le=1, description="a larger share means a broken engine, not bad images"
+        0.05,
+        ge=0,
+        le=1,
+        description="share of images; with more engine errors the run stops, since the engine is broken",
     )
     run: AnnotateRun = AnnotateRun()
 
@@ -104,7 +109,7 @@ class AnnotateRecipe(Recipe):
     @classmethod
     def _in_order(cls, engines: dict[EngineKind, EngineOptions]) -> dict[EngineKind, EngineOptions]:
         if "boxes" in engines and "tags" not in engines:
-            raise ValueError("boxes are looked for by tags: annotate tags,boxes")
+            raise ValueError("boxes need tags: annotate tags,boxes")
         if "boxes" in engines and "batch_size" not in engines["boxes"].model_fields_set:
             engines = engines | {"boxes": engines["boxes"].model_copy(update={"batch_size": BOXES_BATCH})}
         return {kind: engines[kind] for kind in get_args(EngineKind) if kind in engines}

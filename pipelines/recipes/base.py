@@ -1,9 +1,9 @@
-"""Recipes: what a run is asked to do, as typed options with the reason for each default.
+"""Defines what all recipes share. A recipe is what a run is asked to do, as typed options with documented defaults.
 
-Each kind's own stand in `pipelines.recipes`.
+The options of each kind are in the other files of `pipelines.recipes`.
 
-A recipe has two halves. What can alter a byte of the output is written to `OUT/recipe.yaml` and must be the same when a
-run is taken up again; `run` holds what can't (workers, patience) and may differ every time.
+A recipe has two halves. Options that can alter a byte of the output are written to `OUT/recipe.yaml` and must be the
+same when a run is resumed. `run` holds the others (workers, timeouts), which may differ from run to run.
 """
 
 import hashlib
@@ -17,34 +17,32 @@ from schemas.masking import masked_values
 from schemas.output_set.options import Options
 from schemas.output_set.recipe_file import dump_yaml, option_group, read_recipe, validated
 
-TOKENIZER = "a tokenizer.json, its folder, or a name on the hub; without it tokens are not counted"
+TOKENIZER = "a tokenizer.json, its folder, or a name on the hub; default: tokens are not counted"
 
 
 class RunOptions(Options):
-    """How a run is carried out; nothing here can alter its output."""
+    """Sets how a run is carried out; nothing here can alter its output."""
 
     output: str | None = Field(None, description="the output set's folder; --output on the command line")
-    workers: PositiveInt | None = Field(None, description="processes that do the work; default: one a core")
-    address: str | None = Field(
-        None, description="a running Ray cluster; default: RAY_ADDRESS, else a cluster of our own"
-    )
-    stall_seconds: float = Field(100.0, gt=0, description="no sign of life for so long ends the run: under two minutes")
-    allow_damaged: bool = Field(False, description="exit 0 although a shard was damaged")
-    allow_download: bool = Field(False, description="a tokenizer may be a name on the Hugging Face hub")
+    workers: PositiveInt | None = Field(None, description="worker processes; default: one per core")
+    address: str | None = Field(None, description="a running Ray cluster; default: RAY_ADDRESS, else a local one")
+    stall_seconds: float = Field(100.0, gt=0, description="seconds without progress after which the run stops")
+    allow_damaged: bool = Field(False, description="exit 0 even if a shard is damaged")
+    allow_download: bool = Field(False, description="allow a tokenizer by its name on the Hugging Face hub")
 
 
 class Recipe(Options):
-    """What every recipe has."""
+    """Provides what all recipes share."""
 
     kind: ClassVar[str]
     run: RunOptions = RunOptions()
 
     def resolved(self) -> dict[str, Any]:
-        """The half that can alter the output, as plain data. No URL's password or query is in it: it is stored."""
+        """Returns the half that can alter the output, as plain data; URLs' passwords and queries are masked."""
         return masked_values({"kind": self.kind} | self.model_dump(mode="json", exclude={"run"}))  # type: ignore[no-any-return]
 
     def sha256(self) -> str:
-        """Hash of that half."""
+        """Returns the SHA-256 of that half, as YAML."""
         return hashlib.sha256(dump_yaml(self.resolved())).hexdigest()
 
 
@@ -52,9 +50,10 @@ R = TypeVar("R", bound=Recipe)
 
 
 def load_recipe(model: type[R], path: str | None, held: dict[str, Any] | None = None, **flags: Any) -> R:
-    """The recipe in a YAML file, with the flags that are not None laid over it.
+    """Loads a recipe from a YAML file; flags that are not None override it.
 
-    `held` are values that were read already: those of the file, or those that an output set holds.
+    `held` replaces the file by values already read: those of the file, or a set's stored recipe. Raises `UsageError`
+    for another kind, an unknown key or a wrong value.
     """
     values = read_recipe(path) if held is None and path is not None else held or {}
     if values.pop("kind", model.kind) != model.kind:
@@ -62,13 +61,13 @@ def load_recipe(model: type[R], path: str | None, held: dict[str, Any] | None = 
     for keys, flag in _given(flags):
         group = option_group(values, keys)
         if keys[-1] == "engine" and group.get("engine") != flag:
-            group.pop("settings", None)  # they are the other engine's
+            group.pop("settings", None)  # they belong to the other engine
         group[keys[-1]] = flag
     return validated(model, values, path)
 
 
 def _given(flags: Mapping[str, Any], *above: str) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yields the path of keys and the value of each flag that is not None; nested ones lie in groups of options."""
+    """Yields the path of keys and the value of each flag that is not None; nested dicts are groups of options."""
     for name, flag in flags.items():
         if isinstance(flag, dict):
             yield from _given(flag, *above, name)

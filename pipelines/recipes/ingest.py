@@ -1,4 +1,4 @@
-"""How a published set becomes training shards."""
+"""Defines the recipe that converts a published data set into training shards."""
 
 from typing import ClassVar, Literal
 
@@ -12,42 +12,42 @@ from schemas.errors import UsageError
 from schemas.output_set.options import Globs
 
 ROW_SECONDS = 300.0
-"""A document of the most pixels that are taken, eight times `max_pixels`, took 200 s on a slow core as PNG."""
+"""CPU seconds. A PNG document with the most pixels allowed, eight times `max_pixels`, took 200 s on a slow core."""
 
 
 class IngestRun(RunOptions):
-    """How an ingest run is carried out."""
+    """Sets how an ingest run is carried out. Nothing here can alter its output, unless a row exceeds `row_seconds`."""
 
     download_threads: int = Field(
-        32, gt=0, le=1024, description="connections at once, of each worker; to one host, half of them at most"
+        32, gt=0, le=1024, description="concurrent connections of each worker; at most half of them to one host"
     )
-    row_seconds: float = Field(
-        ROW_SECONDS, gt=0, le=86_400, description="CPU seconds of one row, after which it is left out"
-    )
+    row_seconds: float = Field(ROW_SECONDS, gt=0, le=86_400, description="CPU seconds after which a row is quarantined")
 
 
 class IngestRecipe(Recipe):
-    """Makes training shards of a published set."""
+    """Describes the conversion of a published data set into training shards."""
 
     kind: ClassVar[str] = "ingest"
-    source: str = Field(description=f"which set it is: {', '.join(SOURCES.shipped)}, or a plug-in's name")
+    source: str = Field(description=f"the kind of data set: {', '.join(SOURCES.shipped)}, or a plug-in's name")
     input: Globs = Field(min_length=1, description="globs of the set's files")
-    images: Globs = Field([], description="where images that are addresses lie: see `pipelines.ingest.stores.shards`")
-    download: DownloadOptions | None = Field(None, description="asks for them at their addresses; `{}` as by default")
+    images: Globs = Field([], description="where images given by URL are stored: see `pipelines.ingest.stores.open`")
+    download: DownloadOptions | None = Field(None, description="download such images instead; `{}` takes the defaults")
     name: str | None = Field(
         None,
         pattern=r"^[\w.-]+$",
-        description="the set's name in the index, by which mixtures are weighted; default: that of `source`",
+        description="the set's name in the index, by which mixtures weight it; default: that of `source`",
     )
     format: Literal["webdataset", "parquet"] = "webdataset"
-    samples_per_shard: int = Field(10_000, gt=0, le=1_000_000, description="the most; also the rows of a unit of work")
-    bytes_per_shard: PositiveInt = Field(1 << 30, description="the most, but for one sample that alone is larger")
+    samples_per_shard: int = Field(
+        10_000, gt=0, le=1_000_000, description="most samples in a shard; also the rows of a unit of work"
+    )
+    bytes_per_shard: PositiveInt = Field(1 << 30, description="most bytes in a shard, unless a single sample is larger")
     tokenizer: str | None = Field(None, description=TOKENIZER)
     read: ReadOptions = ReadOptions()
     filters: DocumentFilters = DocumentFilters()
     repeated_images: Literal["keep", "exact", "alike"] = Field(
         "keep",
-        description="images that came before anywhere in the input, byte for byte or by perceptual hash, are dropped; "
+        description="drop images that repeat an earlier one of the input, by their bytes or by perceptual hash; "
         "reads everything twice",
     )
     run: IngestRun = IngestRun()
@@ -65,5 +65,5 @@ class IngestRecipe(Recipe):
     @classmethod
     def _alone(cls, download: DownloadOptions | None, info: ValidationInfo) -> DownloadOptions | None:
         if download is not None and info.data.get("images"):
-            raise ValueError("not beside images: those need not be asked for")
+            raise ValueError("use either download or images, not both")
         return download

@@ -1,4 +1,4 @@
-"""How sets of training shards become one."""
+"""Defines the recipe that mixes sets of training shards."""
 
 from typing import ClassVar, Literal
 
@@ -9,8 +9,8 @@ from pipelines.recipes.base import Recipe
 
 
 class MixRecipe(MixtureOptions, Recipe):
-    """Mixes sets of training shards into one. Names stand in order, so that the order of a file's keys is no matter."""
+    """Describes a mixture of sets of training shards. Names are sorted: the order of a file's keys does not matter."""
 
     kind: ClassVar[str] = "mix"
     format: Literal["webdataset", "parquet"] = "webdataset"
-    samples_per_shard: int = Field(10_000, gt=0, le=1_000_000, description="in each but the last shard")
+    samples_per_shard: int = Field(10_000, gt=0, le=1_000_000, description="samples in each shard but the last")

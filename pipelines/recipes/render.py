@@ -1,4 +1,4 @@
-"""What captions a render is asked for."""
+"""Defines the recipe that renders captions."""
 
 from typing import Any, ClassVar
 
@@ -11,9 +11,9 @@ from schemas.masking import masked_values
 
 
 class RenderRecipe(Recipe):
-    """Renders one family of captions from an annotation set.
+    """Describes captions of one family, rendered from an annotation set.
 
-    All further keys are the family's options, as in `RenderRecipe(family="grounding", input="set", min_boxes=2)`.
+    All other keys are the family's options, as in `RenderRecipe(family="grounding", input="set", min_boxes=2)`.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -29,15 +29,15 @@ class RenderRecipe(Recipe):
         return FAMILIES.find(family).name
 
     def model_post_init(self, context: Any) -> None:
-        """Checks the options. What is wrong with them is an error of the recipe's own keys."""
+        """Validates the family's options. Errors are reported as those of the recipe's own keys."""
         self._options = FAMILIES.find(self.family).options.model_validate(self.model_extra)
 
     @property
     def options(self) -> CaptionOptions:
-        """The family's options, with the defaults of those that were not given."""
+        """Returns the family's options, including defaults."""
         return self._options
 
     def resolved(self) -> dict[str, Any]:
-        """Everything that can alter the output, as plain data: the options stand beside the other keys."""
+        """Returns all that can alter the output, as plain data; the family's options are at the same level."""
         values = {"kind": self.kind, "family": self.family, "input": self.input} | self.options.model_dump(mode="json")
         return masked_values(values)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Which rows of metadata are asked for."""
+"""Defines the recipe that selects rows of metadata."""
 
 from typing import ClassVar
 
@@ -10,19 +10,21 @@ from schemas.output_set.options import Globs
 
 
 class SelectRun(RunOptions):
-    """How a selection is carried out."""
+    """Sets how a selection is carried out. Nothing here can alter its output."""
 
-    subset: str | None = Field(None, description="also writes the uids, as a subset file of DataComp's (.npy)")
+    subset: str | None = Field(None, description="also write the uids, as a DataComp subset file (.npy)")
 
 
 class SelectRecipe(Recipe):
-    """Chooses rows of DataComp's metadata."""
+    """Describes a selection of rows of DataComp metadata."""
 
     kind: ClassVar[str] = "select"
     input: Globs = Field(
-        min_length=1, description="globs of Parquet files with `uid`, `url` and what the rules look at"
+        min_length=1, description="globs of Parquet files with `uid`, `url` and the columns that the rules need"
     )
     rules: SelectionRules = SelectionRules()
-    uids: Globs = Field([], description="globs of subset files (.npy): rows stay whose uid is in one of them")
-    exclude: Globs = Field([], description="the same: rows stay whose uid is in none, as those of a test set")
+    uids: Globs = Field([], description="globs of subset files (.npy): keep only rows whose uid is in one of them")
+    exclude: Globs = Field(
+        [], description="globs of subset files (.npy): drop rows whose uid is in one of them, such as a test set"
+    )
     run: SelectRun = SelectRun()

@@ -1,3 +1,3 @@
-"""Counts and times of output sets."""
+"""Reports the counts and times of output sets."""
 
 from pipelines.stats.run import stats as stats

@@ -1,4 +1,4 @@
-"""`python -m pipelines.stats`, as Ray jobs are submitted."""
+"""Runs `shardloom stats` as `python -m pipelines.stats`, the form in which Ray jobs are submitted."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Counts and timings of runs: added up while they go, kept in `stats.json`, printed by `shardloom stats`."""
+"""Collects the counts of an output set from its manifests, and the times of its runs from `stats.json`."""
 
 from dataclasses import asdict
 from typing import Any
@@ -14,9 +14,9 @@ from schemas.storage.folder import Folder
 
 
 def stats(output: str) -> dict[str, Any]:
-    """Counts and times of an output set as plain data. Raises `UsageError` when the folder is none.
+    """Returns counts and times of an output set as plain data. Raises `UsageError` if the folder is not an output set.
 
-    `missing` is there for a set of which outputs are lost: what is counted is the rest.
+    If outputs are lost, `missing` lists them, and the counts are those of the others.
     """
     folder = Folder(output)
     recipe = held_recipe(folder)

@@ -1,1 +1,1 @@
-"""What a person sees on a terminal."""
+"""Prints progress and tables on a terminal."""

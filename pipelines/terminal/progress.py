@@ -1,4 +1,4 @@
-"""Progress, rate and time left: a bar on a terminal, a line every few seconds elsewhere."""
+"""Shows progress, rate and time left: a bar on a terminal, elsewhere a line every ten seconds."""
 
 import sys
 import time
@@ -15,7 +15,7 @@ LINE_SECONDS = 10.0
 
 
 class Progress:
-    """Follows work of a known size. `done` counts in the unit of `total`; `items` in what the user thinks in."""
+    """Shows the progress of work of a known size. `done` has the unit of `total`; `items` counts what the user sees."""
 
     def __init__(self, title: str, total: int, unit: str = "images", quiet: bool = False) -> None:
         self.title, self.total, self.unit, self.quiet = title, max(total, 1), unit, quiet
@@ -41,18 +41,16 @@ class Progress:
             self._bar.stop()
 
     def restart_clock(self) -> None:
-        """Work begins now: what came before was starting up."""
+        """Starts the clock for rate and time left now, so that start-up does not count."""
         self._started = time.monotonic()
 
     def advance(self, done: int) -> None:
-        """So much more of the total is done."""
+        """Adds to `done` and updates the display."""
         self.done += done
         self.show()
 
     def show(self, items: int | None = None, doing: str = "", note: str = "") -> None:
-        """Brings the display up to date: `items` is their number so far, `doing` a word on what goes on instead of
-        that, `note` one beside it.
-        """
+        """Updates the display: `items` is their number so far, `doing` replaces the rate, `note` is added to it."""
         self.items = self.items if items is None else items
         seconds = max(time.monotonic() - self._started, 1e-3)
         rate = doing or f"{self.items:,} {self.unit}, {self.items / seconds:.1f}/s"

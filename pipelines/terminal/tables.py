@@ -1,4 +1,4 @@
-"""What the command line prints. Text that came from elsewhere is made harmless first (`visible`)."""
+"""Prints the tables of the command line. Text from data is escaped first (`visible`)."""
 
 from typing import Any
 
@@ -12,12 +12,12 @@ from schemas.terminal import say, visible
 
 
 def cell(text: str) -> Text:
-    """A cell of a table: no markup, no emoji codes, no control characters."""
+    """Makes a cell of a table, without markup, emoji codes and control characters."""
     return Text(visible(text))
 
 
 def print_captions(captions: list[Caption]) -> None:
-    """All captions of one record."""
+    """Prints all captions of one record."""
     table = Table("granularity", "alt text", "caption", show_lines=True)
     for caption in captions:
         raw = "with" if caption.include_datacomp_raw_cap else "without"
@@ -26,7 +26,7 @@ def print_captions(captions: list[Caption]) -> None:
 
 
 def print_stats(found: dict[str, Any]) -> None:
-    """What `pipelines.stats.run.stats` has found."""
+    """Prints the result of `pipelines.stats.run.stats`."""
     table = Table(show_header=False, box=None)
     for name in ("outputs", "rows_in", "rows_out", "quarantined"):
         table.add_row(name.replace("_", " "), f"{found[name]:,}")
@@ -49,14 +49,14 @@ def print_stats(found: dict[str, Any]) -> None:
     for engine, errors in times["engine_errors"].items():
         table.add_row(cell(f"errors of {engine}"), f"{errors:,} images")
     if times["resent"]:
-        table.add_row("sent again", f"{times['resent']:,} requests")
+        table.add_row("retried", f"{times['resent']:,} requests")
     Console().print(table)
     if "mixture" in found:
         print_mixture(found["mixture"])
 
 
 def print_engines(listed: list[dict[str, Any]]) -> None:
-    """What `pipelines.engines.listing` has found, the engine that a kind alone stands for with a star."""
+    """Prints the result of `pipelines.engines.listing`; a star marks the default engine of a kind."""
     for one in listed:
         name = one["engine"] + " *" * one["is_default"]
         say(f"{one['kind']:8}{name:20}{'ready' if one['is_ready'] else 'not ready'}", is_result=True)
@@ -67,7 +67,7 @@ def print_engines(listed: list[dict[str, Any]]) -> None:
 
 
 def print_mixture(found: dict[str, Any]) -> None:
-    """What there is of each source, or would be: what `mix.shares.mixture` or `mix.run.preview` has found."""
+    """Prints each source's counts and shares: the result of `mix.shares.mixture` or, for a plan, `mix.run.preview`."""
     is_plan, unit, totals = "epochs" in found["sources"][0], found["unit"], found["totals"]
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("source", overflow="fold")
@@ -99,26 +99,29 @@ _FIGURES = {
 
 
 def busy_share(counters: dict[str, float]) -> float:
-    """The part of the time from its first chunk to its last in which a stage's workers were at work on a batch."""
+    """Returns the share of time, 0 to 1, that a stage's workers spent on batches, from its first chunk to its last."""
     return min(1.0, counters.get("busy_seconds", 0) / max(counters.get("offered_seconds", 0), 1e-9))
 
 
 def print_evaluation(found: dict[str, Any]) -> None:
-    """What `pipelines.evaluate.run` has found, as `Evaluation.to_dict` gives it."""
+    """Prints the result of `pipelines.evaluate.run`, in the form of `Evaluation.to_dict`."""
     Console().print(_evaluation_table(found))
     if found["what"] == "boxes":
-        how = f"AP interpolated at {found['interpolation']}, in total the mean of the classes'"
-        say(f"matched from IoU {found['iou']:g} on; {how}", is_result=True)
+        how = f"AP interpolated at {found['interpolation']}; the total is the mean over classes"
+        say(f"matched at IoU {found['iou']:g} or more; {how}", is_result=True)
     interval, images = found["interval"], dict(found["images"])
     part = f"{interval['confidence']:.0%} interval"
-    say(f"figures in %, below each its {part}, from {interval['draws']:,} draws of the images", is_result=True)
+    say(
+        f"figures in %, with the {part} below each, from {interval['draws']:,} bootstrap draws of the images",
+        is_result=True,
+    )
     total, scored = images.pop("truth"), images.pop("scored")
     rest = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in images.items() if count)
-    say(f"{scored:,} of {total:,} images of the truth count ({rest})", is_result=True)
+    say(f"scored {scored:,} of {total:,} images of the truth ({rest})", is_result=True)
 
 
 def _evaluation_table(found: dict[str, Any]) -> Table:
-    """A row a class or source, and their total. Columns of which there is nothing to say are left out."""
+    """Builds a table with a row per class or source, and their total. Columns without a value are left out."""
     boxes, total = found["what"] == "boxes", found["total"]
     name, count, rows = ("label", "objects", found["classes"]) if boxes else ("source", "images", found["sources"])
     titles = {figure: title for figure, title in _FIGURES[found["what"]].items() if total[figure]["value"] is not None}

@@ -1,3 +1,3 @@
-"""Checks output sets."""
+"""Verifies output sets, and repairs them."""
 
 from pipelines.verify.run import verify as verify

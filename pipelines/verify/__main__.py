@@ -1,4 +1,4 @@
-"""`python -m pipelines.verify`, as Ray jobs are submitted."""
+"""Runs `shardloom verify` as `python -m pipelines.verify`, the form in which Ray jobs are submitted."""
 
 import sys
 

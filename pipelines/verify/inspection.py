@@ -1,4 +1,4 @@
-"""What is wrong with an output set: every byte against its hash, every row against its count, every offset."""
+"""Finds the faults of an output set: it checks every byte against its hash, every row count and every offset."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -27,33 +27,33 @@ from schemas.storage.folder import Folder, StrangeFile
 from schemas.storage.parquet import UnreadableParquet, batches_of, open_parquet
 from schemas.tar.reader import TarReader
 
-CARD = "README.md"  # a user's own words on the set
+CARD = "README.md"  # dataset card, which a user may edit
 Span = tuple[int, list[dict[str, Any]]]
-"""Offset of a sample's first header in its tar; name, offset and size of each of its members."""
+"""The offset of a sample's first header in its tar, and name, offset and size in bytes of each member."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong with a set, in a line that names its file."""
+    """Describes one fault of a set, in a line that names its file."""
 
     line: str
     output: str | None = None
-    """The name of the output that is damaged by it; None where no output is."""
+    """The name of the damaged output; None if the fault is in no output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What a set holds, and all that is wrong with it."""
+    """Holds the contents of a set and all its faults."""
 
     names: list[str]
-    """Files in the manifests' folder."""
+    """Names of the files in the manifests' folder."""
     manifests: dict[str, Manifest]
-    """Those that are what was written there, by the names of their outputs."""
+    """The undamaged manifests, by the names of their outputs."""
     faults: list[Fault]
 
 
 def inspect(folder: Folder) -> Inspection:
-    """Reads all of a set. Raises `UsageError` when the folder is none."""
+    """Reads a whole set and returns its faults. Raises `UsageError` if the folder is not an output set."""
     names = folder.names(MANIFESTS)
     if not names and not folder.exists(RECIPE_FILE):
         raise UsageError(f"{folder.url} is no output set: it holds no {RECIPE_FILE}")
@@ -73,16 +73,16 @@ def inspect(folder: Folder) -> Inspection:
         if name not in unread:
             others = (other for other in manifests if unit_of(kind, other) == unit_of(kind, name))
             first = min(others, key=lambda other: (len(other), other), default=name.partition("_")[0])
-            faults.append(Fault(f"{folder.path(MANIFESTS)}/{name}.json: is missing, {first} tells of it", name))
+            faults.append(Fault(f"{folder.path(MANIFESTS)}/{name}.json: is missing, but {first} refers to it", name))
     faults += map(Fault, stray_faults(folder, manifests, unread))
     if folder.names(PARTS):
-        faults.append(Fault(f"{folder.path(PARTS)}: the run is not finished; the same command goes on"))
+        faults.append(Fault(f"{folder.path(PARTS)}: the run is not finished; the same command resumes it"))
     faults += map(Fault, stats_faults(folder))
     return Inspection(names, manifests, faults)
 
 
 def kind_of(folder: Folder) -> object:
-    """The kind of a set's recipe; None where that does not say."""
+    """Returns the kind of a set's stored recipe, or None if that can't be read."""
     try:
         return held_recipe(folder).get("kind")
     except ShardloomError:
@@ -90,7 +90,7 @@ def kind_of(folder: Folder) -> object:
 
 
 def recipe_faults(folder: Folder, manifests: list[Manifest]) -> Iterator[Fault]:
-    """A recipe that is not the one by which the outputs were made."""
+    """Yields a fault if the stored recipe is missing or is not the one that made the outputs."""
     if not folder.exists(RECIPE_FILE):
         yield Fault(f"{folder.path(RECIPE_FILE)}: is missing")
         return
@@ -101,12 +101,12 @@ def recipe_faults(folder: Folder, manifests: list[Manifest]) -> Iterator[Fault]:
         return
     others = [manifest.name for manifest in manifests if manifest.recipe_sha256 != sha256]
     if others:
-        line = f"is not the recipe that {len(others)} outputs ({others[0]}) were made by"
+        line = f"is not the recipe that made {len(others)} outputs ({others[0]})"
         yield Fault(f"{folder.path(RECIPE_FILE)}: {line}")
 
 
 def stats_faults(folder: Folder) -> Iterator[str]:
-    """Timings that are not what was written."""
+    """Yields a fault if `stats.json` is not as it was written."""
     try:
         if folder.exists(STATS):
             unseal(folder.read_inside(STATS, MAX_MANIFEST))
@@ -117,7 +117,7 @@ def stats_faults(folder: Folder) -> Iterator[str]:
 
 
 def output_faults(folder: Folder, manifest: Manifest) -> Iterator[str]:
-    """What is wrong with the files of one output. A file of another size is not read."""
+    """Yields the faults in the files of one output. A file of the wrong size is not read."""
     sound: dict[str, int] = {}  # path -> rows found
     spans: list[Span] = []
     for out in manifest.outputs:
@@ -155,12 +155,12 @@ def output_faults(folder: Folder, manifest: Manifest) -> Iterator[str]:
             yield from index_faults(folder, index, expected_in_table(folder, f"{shard}.parquet"))
     except (ShardloomError, pa.ArrowException, ValueError, TypeError) as error:
         if isinstance(error, StorageError) and not folder.is_local:
-            raise  # a store that does not answer is no fault of the set's
+            raise  # a store that does not answer is not a fault of the set
         yield f"{folder.path(index)}: {one_line(error)}"
 
 
 def read_tar(folder: Folder, path: str, spans: list[Span]) -> tuple[int, str]:
-    """Size and hash of a tar in one pass, in which it is gathered where its samples lie."""
+    """Returns size and SHA-256 of a tar, and appends the positions of its samples to `spans`, in one pass."""
     with folder.open(path) as file:
         reader = TarReader(file)
         for sample in reader:
@@ -170,7 +170,7 @@ def read_tar(folder: Folder, path: str, spans: list[Span]) -> tuple[int, str]:
 
 
 def expected_in_tar(found: Span) -> dict[str, Any]:
-    """What an index must say of where a sample lies."""
+    """Returns the columns of the index that a sample of a tar must have."""
     start, members = found
     if not members:
         return {"key": None}
@@ -180,7 +180,7 @@ def expected_in_tar(found: Span) -> dict[str, Any]:
 
 
 def expected_in_table(folder: Folder, path: str) -> Iterator[dict[str, Any]]:
-    """What an index must say of the samples of a Parquet shard."""
+    """Yields the columns of the index that each sample of a Parquet shard must have."""
     with folder.open(path) as file:
         for batch in batches_of(open_parquet(file, folder.path(path)), columns=["key"]):
             for key in batch["key"].to_pylist():
@@ -188,7 +188,7 @@ def expected_in_table(folder: Folder, path: str) -> Iterator[dict[str, Any]]:
 
 
 def rows_of(folder: Folder, out: OutputFile) -> int:
-    """Rows of a Parquet file, by its own footer; another one has none."""
+    """Returns the number of rows in a Parquet file's footer; 0 for another file."""
     if not out.path.endswith(".parquet"):
         return 0
     with folder.open(out.path) as file:
@@ -196,21 +196,21 @@ def rows_of(folder: Folder, out: OutputFile) -> int:
 
 
 def index_faults(folder: Folder, index: str, expected: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """The first sample that does not lie where its index says."""
+    """Yields a fault for the first sample whose entry in the index is wrong."""
     with folder.open(index) as file:
         batches = batches_of(open_parquet(file, folder.path(index)))
         rows = (row for batch in batches for row in batch.to_pylist())
         for row, there in zip(rows, expected, strict=False):
             if any(row.get(name) != value for name, value in there.items()):
-                yield f"{folder.path(index)}: {row.get('key')} is not where it says"
+                yield f"{folder.path(index)}: sample {row.get('key')} is not where the index says"
                 return
 
 
 def stray_faults(folder: Folder, manifests: dict[str, Manifest], unread: set[str]) -> Iterator[str]:
-    """Files of the set that no manifest tells of; those whose own manifest can't be read are not blamed for it."""
+    """Yields the files of the set that no manifest lists, except those whose own manifest can't be read."""
     known = {RECIPE_FILE, STATS, CARD} | {out.path for manifest in manifests.values() for out in manifest.outputs}
     for below in ("", DATA, INDEX, QUARANTINE):
         for name in folder.names(below):
             path = f"{below}/{name}" if below else name
             if path not in known and name.partition(".")[0] not in unread:
-                yield f"{folder.path(path)}: no manifest tells of it"
+                yield f"{folder.path(path)}: no manifest lists it"

@@ -1,4 +1,4 @@
-"""Takes damaged outputs out of a set, so that the command which made the set makes them again."""
+"""Removes damaged outputs from a set, so that the command that made the set rebuilds them."""
 
 from dataclasses import dataclass
 
@@ -11,19 +11,19 @@ from schemas.storage.folder import Folder
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """What was checked, what was taken away, and what is still wrong."""
+    """Holds the result of a repair: the number of outputs checked, the outputs removed, and the faults that remain."""
 
     outputs: int
     removed: list[str]
-    """Names of the outputs that are to be made again."""
+    """Names of the outputs to rebuild."""
     faults: list[str]
 
 
 def repair(output: str) -> Repair:
     """Removes the damaged outputs of a set, each with all outputs of its unit, and marks the set as unfinished.
 
-    Files that no manifest tells of stay where they are. Raises `UsageError` when the folder is no set, or another run
-    is writing to it.
+    Files that no manifest lists are kept. Raises `UsageError` if the folder is not an output set, or if another run is
+    writing to it.
     """
     folder = Folder(output)
     inspection = inspect(folder)
@@ -33,18 +33,18 @@ def repair(output: str) -> Repair:
         inspection = inspect(folder)
         removed = damaged_outputs(folder, inspection)
         if removed:
-            folder.write(UNFINISHED, b"")  # from now on it is no source
+            folder.write(UNFINISHED, b"")  # from now on other commands refuse it as an input
         for name in removed:
             remove_output(folder, inspection, name)
         if any(fault.line.startswith(folder.path(STATS)) for fault in inspection.faults):
             folder.remove(STATS)
-        unfinished = f"{folder.path(PARTS)}: "  # as it is meant to be now
+        unfinished = f"{folder.path(PARTS)}: "  # the intended state after a repair
         left = [fault.line for fault in inspect(folder).faults if not fault.line.startswith(unfinished)]
     return Repair(len(inspection.names), removed, left)
 
 
 def damaged_outputs(folder: Folder, inspection: Inspection) -> list[str]:
-    """Names the outputs with a fault and the others of their units, the first of each unit before the rest."""
+    """Returns the names of the outputs with a fault and of the others in their units; a unit's first comes first."""
     kind = kind_of(folder)
     damaged = {fault.output for fault in inspection.faults if fault.output is not None}
     units = {unit_of(kind, name) for name in damaged}
@@ -53,7 +53,7 @@ def damaged_outputs(folder: Folder, inspection: Inspection) -> list[str]:
 
 
 def remove_output(folder: Folder, inspection: Inspection, name: str) -> None:
-    """Removes the manifest of an output, then its files; without a manifest, those of its name."""
+    """Removes the manifest of an output, then its files; if the manifest can't be read, the files of its name."""
     remove_file(folder, f"{MANIFESTS}/{name}.json")
     if name in inspection.manifests:
         paths = [out.path for out in inspection.manifests[name].outputs]
@@ -66,6 +66,6 @@ def remove_output(folder: Folder, inspection: Inspection, name: str) -> None:
 
 
 def remove_file(folder: Folder, path: str) -> None:
-    """Removes a file of the set; a link itself, but nothing that lies behind a linked folder."""
+    """Removes a file of the set: a link itself, but nothing inside a linked folder."""
     if folder.holds(path.rpartition("/")[0]):
         folder.remove(path)

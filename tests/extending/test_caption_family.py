@@ -148,12 +148,12 @@ def test_a_set_of_a_family_that_is_not_known_is_refused(here: Here, home: Path) 
         ((*TRUST, "--option", "colour=red"), "recipe: unknown key colour"),
         ((*TRUST, "--min-boxes", "2"), "recipe: unknown key min_boxes"),
         ((*TRUST, "--option", "noun"), "--option: 'noun' is not KEY=VALUE"),
-        ((*TRUST, "--option", "noun=[1"), "--option noun: '[1' is no YAML value"),
+        ((*TRUST, "--option", "noun=[1"), "--option noun: '[1' is not a YAML value"),
         ((*TRUST, "--option", "min_lines=0"), "recipe: min_lines: input should be greater than 0, not 0"),
         ((*TRUST, "--granularity", "2"), "recipe: granularities.0: input should be less than or equal to 1, not 2"),
         (
             (*TRUST, "--recipe", "ocr.yaml"),
-            "recipe ocr.yaml: family: it is 'ocr' there, and 'line-counts' was asked for",
+            "recipe ocr.yaml: family: it is 'ocr', but the command asks for 'line-counts'",
         ),
     ],
 )

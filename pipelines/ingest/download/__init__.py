@@ -1,1 +1,1 @@
-"""Downloads the images of a set that has addresses in their place."""
+"""Downloads the images of a set that holds only their URLs."""

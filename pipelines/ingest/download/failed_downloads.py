@@ -1,4 +1,4 @@
-"""The store that stands behind the downloaded shards: it has no image, but says why each is not there."""
+"""Explains why an image was not downloaded: an image store without images, looked up after the downloaded shards."""
 
 import hashlib
 import io
@@ -17,26 +17,26 @@ from schemas.records.quarantine import Reason, Rejected
 from schemas.storage.folder import Folder
 from schemas.web_address import is_web_address
 
-PARTS_IN_MEMORY = 8  # of whose failures a worker remembers the reasons
+PARTS_IN_MEMORY = 8  # parts whose failure reasons a worker keeps
 
 
 class Losses:
-    """The addresses that could not be had, an `ImageStore`."""
+    """Raises the reason for each URL whose download failed: an `ImageStore` without images."""
 
     def __init__(self, output: Folder, parts: list[Part], receipts: list[Receipt]) -> None:
         self._output, self._parts = output, parts
         self._firsts = [part.first for part in parts]
-        self._reasons: dict[str, dict[str, str]] = {}  # of the parts that were asked last: address -> reason
+        self._reasons: dict[str, dict[str, str]] = {}  # of the parts looked up last: URL -> reason
         state = json.dumps([asdict(receipt) for receipt in receipts], sort_keys=True)
         self.revision = InputFile(
             path=output.path(IMAGES), size=len(state), sha256=hashlib.sha256(state.encode()).hexdigest()
         )
 
     def prepare(self, output: Folder, runner: Runner) -> None:
-        """Nothing."""
+        """Does nothing: the reasons are read on demand."""
 
     def get(self, address: str) -> bytes | None:
-        """Raises `Rejected`, always."""
+        """Always raises `Rejected(lost_image)` with the reason why the URL has no image."""
         reason = "no http or https address"
         if is_web_address(address) and self._parts:
             part = self._parts[max(0, bisect_right(self._firsts, address_hash(address)) - 1)]

@@ -1,4 +1,4 @@
-"""One part of the addresses becomes one img2dataset shard with a receipt; what has one is never asked for again."""
+"""Downloads one part of the URLs as one img2dataset shard, with a receipt; a part with a valid receipt is skipped."""
 
 import shutil
 from collections import Counter
@@ -22,7 +22,7 @@ _RECEIPTS = "downloads/receipts"
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What came of a part."""
+    """Records the result of downloading one part. It is written as JSON, after the part's files."""
 
     part: str
     urls_sha256: str
@@ -33,7 +33,7 @@ class Receipt:
 
 
 def fetch(output: Folder, options: DownloadOptions, threads: int, part: Part) -> Receipt:
-    """Downloads a part; what came of it. Raises `ShardloomError` when nobody has answered: it is asked for again."""
+    """Downloads a part and writes its receipt. Raises `ShardloomError` if no host answered: the next run retries it."""
     with img2dataset.scratch_folder(output, part.name) as folder:
         (folder / img2dataset.URLS).write_bytes(output.read(f"{URLS}/{part.name}.parquet"))
         made = img2dataset.images_of_addresses(folder, part.urls, options, threads)
@@ -54,13 +54,13 @@ def fetch(output: Folder, options: DownloadOptions, threads: int, part: Part) ->
 
 
 def failed(side: pl.DataFrame) -> Iterator[tuple[str, str, str]]:
-    """Address, status and message, in one line, of each image that img2dataset's table of a shard lacks."""
+    """Yields URL, status and message (on one line) of each failed row in img2dataset's table of a shard."""
     message = pl.col("error_message").fill_null("").str.replace_all(r"\s+", " ").str.strip_chars()
     return side.filter(pl.col("status") != "success").select("url", "status", message).iter_rows()
 
 
 def held_receipt(output: Folder, options: DownloadOptions, part: Part) -> Receipt | None:
-    """Of an earlier run, if it is of these addresses and options, and its files are whole."""
+    """Returns an earlier run's receipt if its URLs and options are the same and its files are whole, else None."""
     name = f"{_RECEIPTS}/{part.name}.json"
     if not output.exists(name):
         return None

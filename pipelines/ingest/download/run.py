@@ -1,11 +1,11 @@
-"""Downloads the images of a set that only has their addresses, by img2dataset, whose shards are kept and read as such.
+"""Downloads the images of a set that holds only their URLs, with img2dataset; its shards are kept and read from.
 
-Below the output folder:
+The output folder gets:
 
-- `downloads/urls/`: all http and https addresses of the input, each once, in Parquet files that are a part each.
-- `downloads/images/`: what img2dataset writes of each part: a tar, a Parquet file that has its failures too, counts.
-- `downloads/receipts/`: written last; a part that has one is never asked for again.
-- `downloads/summary.json`: how many images were had, and how many were not, by reason.
+- `downloads/urls/`: all http and https URLs of the input, each once, in one Parquet file per part.
+- `downloads/images/`: what img2dataset writes for each part: a tar, a Parquet file that includes the failures, counts.
+- `downloads/receipts/`: one file per part, written last; a part with a receipt is never downloaded again.
+- `downloads/summary.json`: the number of images downloaded, and of those that failed, by reason.
 """
 
 import functools
@@ -27,13 +27,13 @@ from pipelines.recipes.ingest import IngestRecipe
 from schemas.storage.folder import Folder
 from schemas.terminal import say
 
-READERS = 8  # threads that read receipts: small files, far away perhaps
+READERS = 8  # threads that read receipts: small files, possibly on an object store
 
 _SUMMARY = "downloads/summary.json"
 
 
 def downloaded_stores(recipe: IngestRecipe, context: Context, units: list[Unit], watch: RowWatch) -> list[ImageStore]:
-    """Downloads what is not there yet. The images, and behind them a store that says why an image is none of them."""
+    """Downloads the missing parts. Returns a store of the images, then one with the reason for each failed URL."""
     output = context.output
     with context.progress("find addresses", len(units), "addresses") as progress:
         parts = listed(recipe, context, units, watch, progress)
@@ -42,13 +42,13 @@ def downloaded_stores(recipe: IngestRecipe, context: Context, units: list[Unit],
     losses = Losses(output, parts, receipts)
     if not any(receipt.tar_size for receipt in receipts):
         return [losses]
-    names = [name for name in output.names(IMAGES) if name.endswith(".tar")]  # the output's own name may be no glob
+    names = [name for name in output.names(IMAGES) if name.endswith(".tar")]  # no glob: the path may hold a `*`
     tars = [InputShard(name.removesuffix(".tar"), output.path(f"{IMAGES}/{name}")) for name in names]
     return [ShardStore(tars), losses]
 
 
 def fetched(recipe: IngestRecipe, context: Context, parts: list[Part]) -> list[Receipt]:
-    """What came of each part, in their order."""
+    """Downloads the parts without a valid receipt. Returns the receipts of all parts, in the order of their names."""
     assert recipe.download is not None
     output = context.output
     with ThreadPoolExecutor(READERS) as pool:
@@ -67,7 +67,7 @@ def fetched(recipe: IngestRecipe, context: Context, parts: list[Part]) -> list[R
 
 
 def summarise(output: Folder, parts: list[Part], receipts: list[Receipt], quiet: bool) -> None:
-    """Writes how many images were had and were not, by reason, and says so."""
+    """Writes and prints the number of images downloaded, and of those that failed, by reason."""
     failures = sum((Counter(receipt.failures) for receipt in receipts), Counter[str]())
     had, asked = sum(receipt.downloaded for receipt in receipts), sum(part.urls for part in parts)
     summary = {"urls": asked, "downloaded": had, "failures": dict(failures.most_common())}

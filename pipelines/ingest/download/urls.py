@@ -1,7 +1,7 @@
-"""The addresses of a set's images: each once, in parts of equal size that only the input decides.
+"""Lists the distinct URLs of a set's images and cuts them into parts of equal size, as a function of the input alone.
 
-They are sorted by a hash: so a part has something of all hosts, none of which is asked for thousands of images in a
-row, and a part is found by the address alone.
+The URLs are sorted by a hash. A part therefore mixes all hosts, so that none receives thousands of requests in a row,
+and the part of a URL is found from the URL alone.
 """
 
 import contextlib
@@ -29,30 +29,30 @@ from schemas.storage.folder import Folder
 from schemas.web_address import is_web_address
 
 URLS = "downloads/urls"
-SORTED_AT_ONCE = 5_000_000  # addresses in memory, some 150 bytes each
+SORTED_AT_ONCE = 5_000_000  # URLs in memory, some 150 bytes each
 
 _LIST, _FOUND = "downloads/urls.json", f"{PARTS}/urls"
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Some of the addresses: one shard of img2dataset."""
+    """Represents a range of the sorted URLs, which becomes one img2dataset shard."""
 
     number: int
     urls: int
-    first: int  # the hash of its first address
+    first: int  # the hash of its first URL
     sha256: str  # of its file
 
     @property
     def name(self) -> str:
-        """Of its files."""
+        """Returns the name of its files, without ending."""
         return f"downloaded_{self.number:08d}"
 
 
 def listed(
     recipe: IngestRecipe, context: Context, units: list[Unit], watch: RowWatch, progress: Progress
 ) -> list[Part]:
-    """The parts, from the list of an earlier run if the input and the size of the parts are still the same."""
+    """Writes and returns the parts, or reads the list of an earlier run if input and part size are unchanged."""
     assert recipe.download is not None
     output = context.output
     size = recipe.download.urls_per_shard
@@ -82,7 +82,7 @@ def listed(
 
 
 def unit_addresses(recipe: IngestRecipe, reader: SourceReader, output: Folder, watch: RowWatch, unit: Unit) -> int:
-    """Writes the distinct addresses of a unit's images, sorted; their number."""
+    """Writes the distinct URLs of a unit's images, sorted by hash. Returns their number."""
     urls: set[str] = set()
     rows = stretch_items(reader, unit.stretch)
     for item in watch.rows("addresses", unit.name, unit.stretch, rows):
@@ -96,12 +96,15 @@ def unit_addresses(recipe: IngestRecipe, reader: SourceReader, output: Folder, w
 
 
 def address_hash(address: str) -> int:
-    """By which addresses are sorted, 64 bits."""
+    """Returns the 64-bit hash (BLAKE2b) by which URLs are sorted."""
     return int.from_bytes(hashlib.blake2b(address.encode(), digest_size=8).digest(), "big")
 
 
 def _cut(output: Folder, total: int, size: int) -> Iterator[pl.DataFrame]:
-    """All addresses, each once, by their hashes, in frames of at most `size`; a share of the hashes at a time."""
+    """Yields all distinct URLs in the order of their hashes, in frames of at most `size`.
+
+    It sorts one range of hashes at a time, of about `SORTED_AT_ONCE` URLs, so that memory is bounded.
+    """
     files = output.names(_FOUND)
     shares = total // SORTED_AT_ONCE + 1
     bounds = [(share << 64) // shares for share in range(shares + 1)]

@@ -1,1 +1,1 @@
-"""Where images are found by their addresses."""
+"""Provides stores that return images by their URLs or file names."""

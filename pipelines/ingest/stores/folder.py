@@ -1,4 +1,4 @@
-"""Images in a folder, found by their names."""
+"""Reads images from a folder by their file names."""
 
 import os
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ from schemas.storage.folder import Folder
 
 
 class FolderStore:
-    """Files by their names, or by paths below the folder.
+    """Finds files by their names, or by paths below the folder; an `ImageStore`.
 
-    Its revision is the names and sizes of all that is in it, listed once a run: half a minute for a million on a
-    local disk, a request for each thousand elsewhere. Nothing else should be written into it between a run and the
-    one that goes on: only output sets are passed over, wherever they lie in it.
+    Its revision covers the names and sizes of all files in it, listed once per run: half a minute for a million on a
+    local disk, a request for each thousand elsewhere. Nothing else should be written into it between a run and the one
+    that resumes it. The listing skips output sets anywhere below the folder, and hidden files.
     """
 
     def __init__(self, url: str) -> None:
@@ -24,7 +24,7 @@ class FolderStore:
         self.revision = revision_of(url, files_below(self._folder))
 
     def prepare(self, output: Folder, runner: Runner) -> None:
-        """Nothing."""
+        """Does nothing: the folder is read as it is."""
 
     def get(self, address: str) -> bytes | None:
         """See `ImageStore`."""
@@ -32,10 +32,10 @@ class FolderStore:
 
 
 def read_below(folder: Folder, name: str) -> bytes | None:
-    """A file of a folder, None when it isn't there. Raises `Rejected` for a name that leads out of it.
+    """Reads a file of a folder; returns None if it doesn't exist. Raises `Rejected` for a name that leaves the folder.
 
-    Names come from data, and may not leave the folder. Links below it do not: whoever has made the folder put them
-    there, as people do whose images lie on several disks.
+    Names come from data, so they must not lead out of the folder. Symbolic links in it are followed: the folder's
+    owner made them, for images on several disks for example.
     """
     parts = name.split("/")
     if not name or name.startswith("/") or ".." in parts or "\\" in name or "\0" in name or "://" in name:
@@ -48,14 +48,14 @@ def read_below(folder: Folder, name: str) -> bytes | None:
 
 
 def files_below(folder: Folder) -> Iterator[tuple[str, int]]:
-    """Name below the folder, and bytes, of each file, in one order; not those of output sets, nor hidden files."""
+    """Yields path below the folder and bytes of each file, in a fixed order, without output sets and hidden files."""
     if not folder.is_local:
         sizes = folder.sizes_below()
         sets = tuple(name.removesuffix(RECIPE_FILE) for name in sizes if f"/{name}".endswith(f"/{RECIPE_FILE}"))
         yield from ((name, sizes[name]) for name in sorted(sizes) if not name.startswith(sets) and not _is_hidden(name))
         return
     top = folder.local_path("")
-    walked: set[str] = set()  # links may lead back to where they are
+    walked: set[str] = set()  # links may form a loop
     for place, folders, names in os.walk(top, followlinks=True):
         real = os.path.realpath(place)
         if RECIPE_FILE in names or real in walked:
@@ -75,15 +75,15 @@ def _is_hidden(name: str) -> bool:
 
 
 def local_size(folder: Folder, name: str) -> int:
-    """Bytes of a file on a local disk; -1 where there is none."""
+    """Returns the size of a file on a local disk in bytes; -1 if there is none."""
     try:
         return folder.local_path(name).stat().st_size
-    except (OSError, ValueError):  # not there, or no name at all
+    except (OSError, ValueError):  # missing, or not a valid name
         return -1
 
 
 def is_folder(pattern: str) -> bool:
-    """Says whether a path or URL is that of a folder, not a glob."""
+    """Returns whether a path or URL is that of a folder rather than a glob."""
     folder = Folder(pattern)
     if folder.is_local:
         return folder.local_path("").is_dir()

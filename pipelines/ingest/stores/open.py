@@ -1,11 +1,11 @@
 """Opens the stores of images that `ingest --images` names: img2dataset shards, a map of URLs to files, or folders.
 
-A folder holds files by their names (Visual Genome's two), a `.json` is a map, anything else is a glob of tars as
-img2dataset writes them, joined on the URL; never on its keys, which mean nothing outside of one download
-(docs/formats.md §4). Several may be given; the first that has an address counts, the shards last.
+A folder holds files by their names (as Visual Genome's two do), a `.json` is a map, and anything else is a glob of
+img2dataset's tars, joined on the URL; never on their keys, which mean nothing outside of one download
+(docs/formats.md §4). Several stores may be given: the first that has the image is used, the shards last.
 
-Images that no store has are lost, with their reason. A step that downloads them belongs before this one: it gives
-shards like those of img2dataset, which are read here.
+An image that no store has is lost, with its reason. Images are downloaded before this step (`--download`, or
+img2dataset itself), which reads the resulting shards.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from schemas.storage.matching import matching
 
 
 def open_stores(patterns: Sequence[str]) -> list[ImageStore]:
-    """The stores that these folders, maps and globs are. Raises `UsageError` for one that is none."""
+    """Opens these folders, maps and globs as stores. Raises `UsageError` for one that is none of the three."""
     stores: list[ImageStore] = []
     tars: list[str] = []
     for pattern in patterns:
@@ -35,13 +35,13 @@ def open_stores(patterns: Sequence[str]) -> list[ImageStore]:
 
 
 def image_tars(patterns: Sequence[str]) -> list[InputShard]:
-    """The tars that the globs match, in the order of their paths. Their names may be equal: each download has the same.
+    """Returns the tars that the globs match, sorted by path. Names may repeat: every download numbers from 0.
 
-    Raises `UsageError`: none, or another file than a tar.
+    Raises `UsageError` if a glob matches nothing, or a file that is not a tar.
     """
     paths = sorted({path for pattern in patterns for path in matching(pattern)})
     wrong = next((path for path in paths if not path.endswith(".tar")), None)
     if wrong is not None:
         check_uncompressed(wrong)
-        raise UsageError(f"images: {wrong} is no .tar file: the glob should match img2dataset's shards alone")
+        raise UsageError(f"images: {wrong} is not a .tar file: the glob must match only img2dataset's shards")
     return [InputShard(path.rsplit("/", 1)[-1].removesuffix(".tar"), path) for path in paths]

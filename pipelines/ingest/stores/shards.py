@@ -1,7 +1,7 @@
-"""Images in img2dataset shards, found by their URLs.
+"""Reads images from img2dataset shards by their URLs.
 
-The table of URLs is made once a run and stays in the output's `parts/` until the run is through: 32 bytes an image,
-sorted by a hash of the URL, mapped into memory by all workers of a machine.
+A table of URLs is built once per run and stays in the output's `parts/` until the run completes: 32 bytes an image,
+sorted by a hash of the URL (BLAKE2b, 128 bits), memory-mapped and shared by all workers of a machine.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ _ROW = np.dtype([("high", "<u8"), ("low", "<u8"), ("offset", "<i8"), ("size", "<
 
 
 class ShardStore:
-    """Members of img2dataset shards by the URLs in their .json."""
+    """Finds images of img2dataset shards by the URLs in their .json members; an `ImageStore`."""
 
     def __init__(self, tars: list[InputShard]) -> None:
         self._tars = tars
@@ -36,11 +36,11 @@ class ShardStore:
             size=sum(tar.size() for tar in tars),
             sha256=hashlib.sha256(json.dumps(state).encode()).hexdigest(),
         )
-        self._folder: Folder | None = None  # which holds the table
-        self._table: _Table | None = None  # opened where it is needed first
+        self._folder: Folder | None = None  # the one that holds the table
+        self._table: _Table | None = None  # opened by each process at its first `get`
 
     def prepare(self, output: Folder, runner: Runner) -> None:
-        """Makes the table, if it isn't there from a run that was stopped. Reads all the shards once."""
+        """Builds the table, which reads all shards once, unless an interrupted run left it."""
         self._folder = output
         if output.exists(_TABLE) and _Table(output).revision == self.revision:
             return
@@ -58,11 +58,11 @@ class ShardStore:
         return self._table.get(address)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_table": None, "_tars": []}  # the table has their names as well
+        return self.__dict__ | {"_table": None, "_tars": []}  # the table holds the paths of the tars too
 
 
 class _Table:
-    """The rows of `_ROW` by the hash of the URL, and the tars that they lie in."""
+    """Holds the opened table: rows of `_ROW` sorted by the hash of the URL, and the paths of the tars."""
 
     def __init__(self, output: Folder) -> None:
         name = _TABLE
@@ -71,7 +71,7 @@ class _Table:
         told = json.loads(table.schema.metadata[b"images"])
         self.revision = InputFile(**told["revision"])
         self._tars: list[str] = told["tars"]
-        self._opened: dict[int, tuple[Folder, str]] = {}  # folders and names of tars; finding out takes a while
+        self._opened: dict[int, tuple[Folder, str]] = {}  # folder and name of each tar; to resolve a path is slow
         self._columns = {
             column: table[column].chunk(0).to_numpy() if table.num_rows else np.zeros(0, _ROW[column])
             for column in _ROW.names or ()
@@ -94,7 +94,7 @@ class _Table:
 
 
 def addresses_of(tar: InputShard) -> tuple[str, Any]:
-    """The tar's path, and rows of `_ROW` for its sound samples that have a URL."""
+    """Returns the tar's path, and a row of `_ROW` for each of its valid samples that has a URL."""
     folder, name = tar.folder()
     with folder.open(name) as file:
         rows = np.array(list(_addresses(TarReader(file, hashing=False))), dtype=_ROW)
@@ -106,7 +106,7 @@ def _addresses(reader: TarReader) -> Iterator[tuple[int, int, int, int, int]]:
         try:
             _, image, metadata = read_image(sample)
         except Rejected:
-            continue  # an image that nothing refers to is no loss, and one that something does is lost there
+            continue  # a row that refers to this image loses it with a reason; if none does, nothing is lost
         if isinstance(url := metadata.get("url"), str) and url:
             yield (*_hash(url), image.offset, len(image.data), 0)
 
@@ -117,7 +117,7 @@ def _hash(address: str) -> tuple[int, int]:
 
 
 def _numbered(rows: Any, tar: int) -> Any:
-    rows = rows.copy()  # what Ray hands over is read-only
+    rows = rows.copy()  # arrays from Ray are read-only
     rows["tar"] = tar
     return rows
 

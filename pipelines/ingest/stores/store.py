@@ -1,4 +1,4 @@
-"""Where the images are that a set only has addresses of: what every store of images offers."""
+"""Defines the interface of image stores, which return the images of a set that holds only URLs or file names."""
 
 import hashlib
 import json
@@ -12,20 +12,23 @@ from schemas.storage.folder import Folder
 
 
 class ImageStore(Protocol):
-    """Images by their addresses. Pickles small, so that Ray workers can take it."""
+    """Returns images by URL or file name. Its pickle must be small, since it is sent to Ray workers."""
 
     revision: InputFile
-    """Tells two states of the store apart, by names and sizes."""
+    """Identifies the state of the store, by the names and sizes of its files."""
 
     def prepare(self, output: Folder, runner: Runner) -> None:
-        """What has to be done once a run, before the first `get`."""
+        """Does what is needed once per run, before the first `get`."""
 
     def get(self, address: str) -> bytes | None:
-        """The image's file, None when it isn't there. Raises `Rejected`: the address is none that may be followed."""
+        """Returns the bytes of the image's file, or None if the store lacks it.
+
+        Raises `Rejected` for an address that must not be followed, or whose download failed.
+        """
 
 
 def find(stores: Sequence[ImageStore], address: str) -> bytes:
-    """The image's file. Raises `Rejected`: it is in no store."""
+    """Returns the image's file from the first store that has it. Raises `Rejected(lost_image)` if none does."""
     for store in stores:
         if (data := store.get(address)) is not None:
             return data
@@ -33,7 +36,7 @@ def find(stores: Sequence[ImageStore], address: str) -> bytes:
 
 
 def revision_of(path: str, files: Iterable[tuple[str, int]]) -> InputFile:
-    """The state of these files: their names and sizes."""
+    """Returns the revision of these files: a hash of their names and sizes in bytes, and the sum of the sizes."""
     digest, total = hashlib.sha256(), 0
     for name, size in files:
         digest.update(json.dumps([name, size]).encode())

@@ -1,4 +1,4 @@
-"""Images beside a JSON map of URLs to file names."""
+"""Reads images through a JSON map of URLs to the names of files beside it."""
 
 import hashlib
 from typing import Any
@@ -12,14 +12,14 @@ from schemas.json_text import parse_object
 from schemas.output_set.manifest import InputFile
 from schemas.storage.folder import Folder, split
 
-MAX_MAP = 1 << 30  # bytes of a map's file; it is held as a dict, so that millions of URLs are better kept in shards
+MAX_MAP = 1 << 30  # bytes of a map's file; it is kept as a dict, so use shards for millions of URLs
 
 
 class MapStore:
-    """A JSON object of URLs and the names of files beside it: `{url: name}`, or `{url: {"file": name, ...}}`.
+    """Maps URLs to files beside a JSON object `{url: name}` or `{url: {"file": name, ...}}`; an `ImageStore`.
 
-    Its revision is that of the map, and on a local disk the sizes of the files that it names: half a minute a million.
-    On an object store that would be a request for each; there, a file that is replaced by another one goes unnoticed.
+    Its revision covers the map and, on a local disk, the sizes of the files it names: half a minute per million. On an
+    object store that would take one request per file; there, the replacement of a file is not detected.
     """
 
     def __init__(self, path: str) -> None:
@@ -29,12 +29,12 @@ class MapStore:
         try:
             entries = parse_object(data, "it", MAX_MAP)
         except ValueError as error:
-            raise UsageError(f"images: {path} is no map of URLs to files: {error}") from None
+            raise UsageError(f"images: {path} is not a map of URLs to files: {error}") from None
         self._files = {url: _file_of(entry) for url, entry in entries.items()}
         wrong = next((url for url, file in self._files.items() if not file), None)
         if wrong is not None:
             raise UsageError(
-                f'images: {path} is no map of URLs to files: {wrong[:80]} is neither a name nor {{"file"}}'
+                f'images: {path} is not a map of URLs to files: {wrong[:80]} is neither a name nor {{"file"}}'
             )
         self.revision = InputFile(path=path, size=len(data), sha256=hashlib.sha256(data).hexdigest())
         if self._folder.is_local:
@@ -43,7 +43,7 @@ class MapStore:
             self.revision = revision_of(path, [(self.revision.sha256, len(data)), *sizes])
 
     def prepare(self, output: Folder, runner: Runner) -> None:
-        """Nothing."""
+        """Does nothing: the map is already loaded."""
 
     def get(self, address: str) -> bytes | None:
         """See `ImageStore`."""

@@ -170,9 +170,9 @@ def test_pools_that_grow() -> None:
     ("options", "fault"),
     [
         ({"min": 3, "max": 2}, "min 3 is more than max 2"),
-        ({"workers": 3, "max": 3}, "workers is min and max in one: leave it out, or these"),
+        ({"workers": 3, "max": 3}, "workers sets both min and max: pass workers alone, or min and max"),
         ({"gpus": 1.5}, "gpus 1.5: a worker has a fraction of one GPU, or whole ones"),
-        ({"batch_size": 8}, "batch_size can alter the output: it stands in engines, beside the engine's settings"),
+        ({"batch_size": 8}, "batch_size can alter the output: set it in engines, beside the engine's settings"),
     ],
 )
 def test_resources_that_make_no_sense(options: dict[str, float], fault: str) -> None:

@@ -76,8 +76,8 @@ def test_a_download_may_be_told_what_is_too_little(
             main(["download", path, "-o", str(tmp_path / "out"), "--workers", "1", *flags])
         return done.value.code, capsys.readouterr().err.splitlines()[-1]
 
-    why = "1 of 2 images were had, less than the 0.51 of all that min_success asks for (1 http_503)"
-    assert code("--min-success", "0.51") == (1, f"error: {why}; what is done is kept")
+    why = "only 1 of 2 images were downloaded, below min_success, 0.51 (1 http_503)"
+    assert code("--min-success", "0.51") == (1, f"error: {why}; what was downloaded is kept")
     assert code("--min-success", "0.5")[0] == 0
     assert code("--min-success", "1.5") == (
         *(2, "error: recipe: run.min_success: input should be less than or equal to 1, not 1.5"),

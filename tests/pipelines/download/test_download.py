@@ -233,7 +233,7 @@ def test_a_round_that_was_stopped_is_gone_on_with(stand_in: StandIn, tmp_path: P
     stand_in.parts_left = 2
     with pytest.raises(KeyboardInterrupt):
         download(recipe, str(output), quiet=True)
-    assert verify(str(output)) == (2, [f"{output}/parts: the run is not finished; the same command goes on"])
+    assert verify(str(output)) == (2, [f"{output}/parts: the run is not finished; the same command resumes it"])
     stand_in.parts_left = 2  # the third part, and the first of the round
     with pytest.raises(KeyboardInterrupt):
         download(recipe, str(output), retry_failed=True, quiet=True)
@@ -258,7 +258,7 @@ def test_a_run_that_was_killed_after_its_last_commit_is_finished_by_the_next(tmp
     download(recipe_of(path), str(output), quiet=True)
     (output / "parts").mkdir()
     (output / "parts/unfinished").touch()
-    assert verify(str(output)) == (1, [f"{output}/parts: the run is not finished; the same command goes on"])
+    assert verify(str(output)) == (1, [f"{output}/parts: the run is not finished; the same command resumes it"])
     assert download(recipe_of(path), str(output), quiet=True).rows_in == 2
     assert verify(str(output)) == (1, [])
 
@@ -454,7 +454,7 @@ def test_the_command_tells_what_came_of_it(
     said = capsys.readouterr()
     assert done.value.code == 0
     assert said.out == f"{out}: 3 rows in, 1 out, 2 quarantined (1 http_404, 1 http_503)\n"
-    assert said.err == "1 of the images that failed may be had later: --retry-failed asks again\n"
+    assert said.err == "1 of the failures may be temporary: --retry-failed retries them\n"
     stand_in.is_mended = True
     with pytest.raises(SystemExit):
         main(["download", path, "-o", out, "--workers", "1", "--retry-failed", "--json"])
@@ -469,16 +469,16 @@ def test_hosts_that_were_refused_are_asked_when_all_are(
     recipe = recipe_of(write_metadata(tmp_path / "a.parquet", urls("refused", "refused", "http_404")))
     output = str(tmp_path / "out")
     download(recipe, output)
-    hint = "2 refused_address: --allow-host NAME lets a host of a private network be asked, with --retry-all\n"
+    hint = "2 refused_address: to download from a host of a private network, pass --allow-host NAME with --retry-all\n"
     assert capsys.readouterr().err == hint
     download(recipe, output, retry_failed=True)
-    found = "nothing to ask again: 2 refused_address, 1 http_404 (--retry-all asks for all)\n"
+    found = "nothing to retry: 2 refused_address, 1 http_404 (--retry-all retries them all)\n"
     assert capsys.readouterr().err == found + hint
     stand_in.is_mended = True
     assert download(recipe, output, retry_all=True).reasons == {}
     assert capsys.readouterr().err == ""
     download(recipe, output, retry_all=True)
-    assert capsys.readouterr().err == "nothing to ask again: no image failed\n"
+    assert capsys.readouterr().err == "nothing to retry: no image failed\n"
 
 
 @pytest.mark.usefixtures("stand_in")

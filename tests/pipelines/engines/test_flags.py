@@ -64,7 +64,7 @@ def test_words_are_all_of_a_recipes_engines() -> None:
     assert list(laid_over(None)) == ["ocr", "tags", "boxes"]
     with pytest.raises(UsageError, match=r"^--vocabulary: tags is not among the engines$"):
         laid_over("ocr", vocabulary="x")
-    with pytest.raises(UsageError, match=r"^recipe: engines: boxes are looked for by tags: annotate tags,boxes$"):
+    with pytest.raises(UsageError, match=r"^recipe: engines: boxes need tags: annotate tags,boxes$"):
         laid_over("boxes")
 
 

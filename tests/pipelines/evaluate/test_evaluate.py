@@ -341,7 +341,7 @@ def test_the_table_and_the_json(small: tuple[str, str], capsys: pytest.CaptureFi
     assert lines[3].startswith("cat 4 100.0 50.0 50.0 66.7 50.0 100.0")
     assert lines[5].startswith("dog 1 0.0 0.0 - 0.0 0.0 -")
     assert lines[-1] == (
-        "5 of 10 images of the truth count (1 without boxes, 1 untied, 1 absent, 1 quarantined, 1 other shape, "
+        "scored 5 of 10 images of the truth (1 without boxes, 1 untied, 1 absent, 1 quarantined, 1 other shape, "
         "2 annotated, 3 failed, 7 tied)"
     )
     code, out, err = run("boxes", annotations, "--truth", truth, "--iou", "0.9", "--json", capsys=capsys)

@@ -374,12 +374,12 @@ def test_wrong_use_is_one_line(store: str, tmp_path: Path, capsys: pytest.Captur
         f"{tsv}: 12 of its first 12 lines have a URL for the caption: is it cc3m?"
     )
     assert error_of(capsys, "mint-pdf", "-i", tar, *out) == (
-        f"{tar} is not laid out as mint-pdf is: none of its first 12 rows makes sense "
+        f"{tar} does not have the layout of mint-pdf: none of its first 12 rows fits it "
         "(row 0: neither a text nor an image)"
     )
     assert error_of(capsys, "obelics", "-i", html, *out) == (
-        f"{html}: the images of obelics are addresses: pass --images with img2dataset shards of them, a map of URLs to "
-        "files, or a folder; or --download"
+        f"{html}: obelics holds URLs in place of images: pass --images with img2dataset shards of them, a map of URLs "
+        "to files, or a folder; or --download"
     )
     assert error_of(capsys, "obelics", "-i", html, "--images", nothing, *out) == f"no file matches {nothing}"
     broken = tmp_path / "broken.parquet"

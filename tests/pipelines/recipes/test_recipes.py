@@ -53,7 +53,7 @@ def write(folder: Path, values: Any) -> str:
         ({"engines": {"text": {"engine": "x"}}}, "unknown key engines.text: use 'ocr', 'tags' or 'boxes'"),
         (
             {"engines": {"boxes": {"engine": "x"}}},
-            "engines: boxes are looked for by tags: annotate tags,boxes",
+            "engines: boxes need tags: annotate tags,boxes",
         ),
         ({"run": {"resources": {"gpu": {}}}}, "unknown key run.resources.gpu: use 'decode', 'ocr', 'tags' or 'boxes'"),
         ({1: "x"}, "1: keys should be strings, not 1"),
@@ -138,7 +138,7 @@ def test_what_cannot_alter_a_byte_is_not_in_the_hash() -> None:
 def test_an_allowed_host_is_a_name_alone(name: str) -> None:
     with pytest.raises(UsageError) as error:
         load_recipe(DownloadRecipe, None, input=["a"], run={"allow_hosts": [name]})
-    assert str(error.value) == f"recipe: run.allow_hosts: {name!r} is no host's name: leave out scheme, port and path"
+    assert str(error.value) == f"recipe: run.allow_hosts: {name!r} is not a host name: leave out scheme, port and path"
     names = ["host", "10.0.0.7", "::1", "[::1]"]
     assert load_recipe(DownloadRecipe, None, input=["a"], run={"allow_hosts": names}).run.allow_hosts == names
 

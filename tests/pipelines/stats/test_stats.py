@@ -61,7 +61,7 @@ def test_what_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         "stage decode 1,000 images, 100.00/s, workers busy 75%",
         "stage ocr 990 images, 99.00/s, workers busy 25%, 2 deaths, 4 recycled",
         "errors of ocr 7 images",
-        "sent again 12 requests",
+        "retried 12 requests",
     ]
 
 

@@ -84,7 +84,7 @@ def test_a_lost_manifest_of_a_unit_of_several_outputs(made: Path, copy: Callable
     output = copy("mint-pdf")
     name = f"00000000_{number:03d}" if number else "00000000"
     (output / f"manifests/{name}.json").unlink()
-    line = f"{output}/manifests/{name}.json: is missing, {'00000000' if number else '00000000_001'} tells of it"
+    line = f"{output}/manifests/{name}.json: is missing, but {'00000000' if number else '00000000_001'} refers to it"
     assert line in verify(str(output))[1]
     with pytest.raises(UsageError, match=f"source a: {output} lacks the output {name}: run its command again"):
         open_source("a", [str(output)])
@@ -169,7 +169,7 @@ def test_what_is_not_ours_stays(copy: Callable[[str], Path], capsys: pytest.Capt
     assert told == {
         "outputs": 4,
         "removed": ["00000001"],
-        "faults": [f"{output}/data/notes.txt: no manifest tells of it"],
+        "faults": [f"{output}/data/notes.txt: no manifest lists it"],
     }
     assert (output / "data/notes.txt").read_text() == "mine"
     assert not (output / "stats.json").exists()

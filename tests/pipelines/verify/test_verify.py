@@ -110,7 +110,7 @@ def test_missing_files_are_named(copy: Path, capsys: pytest.CaptureFixture[str])
             assert verify(str(copy))[1] == []
         elif path.parent.name == "manifests":
             orphans = sorted(str(found) for found in copy.rglob(f"{path.stem}.*"))
-            assert faults_of(copy, capsys) == [f"{orphan}: no manifest tells of it" for orphan in orphans]
+            assert faults_of(copy, capsys) == [f"{orphan}: no manifest lists it" for orphan in orphans]
         else:
             assert faults_of(copy, capsys) == [f"{path}: is missing"]
         path.write_bytes(sound)
@@ -133,12 +133,12 @@ def test_strays_and_leftovers_are_named(copy: Path) -> None:
     for path in strays:
         path.write_bytes(b"?")
     found = verify(str(copy))[1]
-    assert sorted(found) == [f"{path}: no manifest tells of it" for path in sorted(strays)]
+    assert sorted(found) == [f"{path}: no manifest lists it" for path in sorted(strays)]
     for path in strays:
         path.unlink()
     (copy / "parts").mkdir()
     (copy / "parts/00000000-000000.parquet").write_bytes(b"?")
-    assert verify(str(copy))[1] == [f"{copy}/parts: the run is not finished; the same command goes on"]
+    assert verify(str(copy))[1] == [f"{copy}/parts: the run is not finished; the same command resumes it"]
 
 
 @pytest.mark.parametrize("copy", ["captions"], indirect=True)
@@ -183,7 +183,7 @@ def test_an_index_that_lies_is_found(copy: Path, sets: Path, change: str) -> Non
         field, value = {"ending": ("ending", "png"), "member": ("offset", 1), "length": ("size", 1)}[change]
         values[3][1][field] = value
     path = rewritten(copy, sets, column, values)
-    assert verify(str(copy))[1] == [f"{path}: {key} is not where it says"]
+    assert verify(str(copy))[1] == [f"{path}: sample {key} is not where the index says"]
 
 
 @pytest.mark.parametrize("copy", ["parquet"], indirect=True)
@@ -191,7 +191,7 @@ def test_an_index_of_other_rows_is_found(copy: Path, sets: Path) -> None:
     keys = pq.read_table(copy / "index/00000000.parquet")["key"].to_pylist()
     keys[2], keys[3] = keys[3], keys[2]
     path = rewritten(copy, sets, "key", keys)
-    assert verify(str(copy))[1] == [f"{path}: {keys[2]} is not where it says"]
+    assert verify(str(copy))[1] == [f"{path}: sample {keys[2]} is not where the index says"]
 
 
 def test_a_folder_that_is_none(tmp_path: Path) -> None:

@@ -85,9 +85,9 @@ def test_images_and_download_exclude_each_other(tmp_path: Path, capsys: pytest.C
     for flags, line in (
         (
             ["--download", "--images", "a.json"],
-            "recipe: download: not beside images: those need not be asked for",
+            "recipe: download: use either download or images, not both",
         ),
-        (["--allow-host", "a"], "--allow-host is for --download"),
+        (["--allow-host", "a"], "--allow-host needs --download"),
     ):
         with pytest.raises(SystemExit) as stopped:
             main([*command, *flags])

@@ -31,7 +31,7 @@ def test_any_address_in_the_first_rows_needs_a_store(
 ) -> None:
     files = texts_and_one_document(tmp_path, texts)
     assert command(files, tmp_path) == 2
-    assert capsys.readouterr().err == f"error: {files}: the images of obelics are addresses: {STORES}\n"
+    assert capsys.readouterr().err == f"error: {files}: obelics holds URLs in place of images: {STORES}\n"
     assert not (tmp_path / "out").exists()
 
 
@@ -41,5 +41,5 @@ def test_addresses_that_are_met_later_are_told_as_losses(tmp_path: Path, capsys:
     printed = capsys.readouterr()
     assert printed.out == f"{tmp_path}/out: 21 rows in, 21 out, 0 quarantined, 2 images lost\n"
     assert printed.err.endswith(
-        f"warning: 2 images were addresses that nothing was known of: {STORES}; into a new output folder\n"
+        f"warning: 2 images were lost, because the set holds only their URLs: {STORES}; use a new output folder\n"
     )

@@ -127,7 +127,7 @@ def test_two_states_of_a_folder_or_of_a_map_are_told_apart(tmp_path: Path) -> No
 @pytest.mark.parametrize("text", ["", "[]", '{"https://a": 1}', '{"https://a": {}}', '{"https://a": ""}'])
 def test_what_is_no_map_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "map.json").write_text(text)
-    with pytest.raises(UsageError, match=r"images: .*map\.json is no map of URLs to files: "):
+    with pytest.raises(UsageError, match=r"images: .*map\.json is not a map of URLs to files: "):
         MapStore(str(tmp_path / "map.json"))
 
 
@@ -169,7 +169,7 @@ def test_a_glob_without_files_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no file matches"):
         open_stores([f"{tmp_path}/*.tar"])
     (tmp_path / "x.zip").touch()
-    with pytest.raises(UsageError, match=r"x\.zip is no \.tar file"):
+    with pytest.raises(UsageError, match=r"x\.zip is not a \.tar file"):
         open_stores([f"{tmp_path}/*.zip"])
 
 
