@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import BaseModel
 
+from pipelines.cli.commands import HELP
 from schemas.errors import ShardloomError, UsageError
 from schemas.masking import masked_values
 from schemas.output_set.recipe_file import apply_override, dump_yaml, read_recipe, validated
@@ -36,7 +37,7 @@ Overrides = Annotated[
 recipe = typer.Typer(
     help="Print what recipes may hold, check one, or copy one that ships.",
     no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=HELP,
 )
 
 

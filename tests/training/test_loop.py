@@ -237,7 +237,7 @@ def test_the_command(asked: TrainRecipe, tmp_path: Path) -> None:
     said = "error: --ranks is of a dry run: start ranks with torchrun --nproc-per-node 8\n"
     assert (ran.returncode, ran.stderr) == (2, said)
     ran = runs.ran(recipe, "--frobnicate")
-    assert (ran.returncode, ran.stderr) == (2, "error: unrecognized arguments: --frobnicate (--help tells more)\n")
+    assert (ran.returncode, ran.stderr) == (2, "error: unrecognized arguments: --frobnicate (see --help)\n")
     ran = runs.ran("--help")
     assert ran.returncode == 0
     assert "examples:" in ran.stdout
