@@ -1,4 +1,4 @@
-"""The way in: `python -m training.train RECIPE`, by itself or under torchrun."""
+"""Runs the trainer's command line, `python -m training.train RECIPE`, alone or under torchrun."""
 
 import argparse
 import os
@@ -17,25 +17,25 @@ EXAMPLES = """examples:
   torchrun --nproc-per-node 8 -m training.train recipes/train/pretrain_4b.yaml --output run optimiser.law=mm1
 
 exit codes:
-  0    done, or stopped by SIGTERM or Ctrl-C with a checkpoint: a line says how to go on
-  1    failed; what is saved stays, the same command with --resume auto goes on
+  0    done, or stopped by SIGTERM or Ctrl-C with a checkpoint: a line says how to resume
+  1    failed; checkpoints stay, and the same command with --resume auto resumes
   2    wrong use, found before any work
-  130  interrupted twice: at once, without a checkpoint
-torchrun has codes of its own: 1 after a signal, although every rank has stopped with a checkpoint.
+  130  interrupted twice: stopped at once, without a checkpoint
+torchrun sets its own exit code: 1 after a signal, although every rank has stopped with a checkpoint.
 """
 INTERRUPTED = 130
 PROGRAM = "python -m training.train"
 
 
 def main(arguments: Sequence[str] | None = None, program: str = PROGRAM) -> NoReturn:
-    """Runs the command and exits; `program` is what it was called by."""
+    """Runs the command and exits; `program` is the command's name in help texts and hints."""
     asked = _parser(program).parse_intermixed_args(arguments)
     try:
         _run(asked, program)
     except ShardloomError as error:
         _fail(f"error: {error}", error.exit_code)
     except KeyboardInterrupt:
-        again = "" if asked.dry_run else ": --resume auto goes on from the last checkpoint"
+        again = "" if asked.dry_run else ": --resume auto resumes from the last checkpoint"
         _fail(f"stopped at once{again}", INTERRUPTED)
     sys.exit(0)
 
@@ -45,7 +45,7 @@ def _run(asked: argparse.Namespace, program: str) -> None:
 
     recipe = load_recipe(asked.recipe, asked.overrides, asked.output)
     if asked.ranks is not None and not asked.dry_run:
-        raise UsageError(f"--ranks is of a dry run: start ranks with torchrun --nproc-per-node {asked.ranks}")
+        raise UsageError(f"--ranks needs --dry-run: to train, start ranks with torchrun --nproc-per-node {asked.ranks}")
     if asked.dry_run:
         from training.dry_run import dry_run
 
@@ -70,7 +70,7 @@ def _run(asked: argparse.Namespace, program: str) -> None:
             say(f"{kind.replace('_', ' ')}: {told}", is_result=True)
     if result.model is None:
         again = [asked.recipe, *asked.overrides, "--output", str(result.folder), "--resume", "auto"]
-        say(f"go on with: {program} {shlex.join(again)}", is_result=True)
+        say(f"resume with: {program} {shlex.join(again)}", is_result=True)
     else:
         say(f"model: {result.model}", is_result=True)
 
@@ -83,23 +83,25 @@ def _parser(program: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("recipe", metavar="RECIPE", help="a YAML recipe of the kind train")
+    parser.add_argument("recipe", metavar="RECIPE", help="a YAML recipe of kind train")
     parser.add_argument(
-        "overrides", metavar="key=value", nargs="*", help="laid over the recipe, as optimiser.lr.language=1e-4"
+        "overrides", metavar="key=value", nargs="*", help="override the recipe, as in optimiser.lr.language=1e-4"
     )
     parser.add_argument("--output", "-o", metavar="DIR", help="the run's folder")
     parser.add_argument(
-        "--resume", metavar="auto|PATH", help="go on from the newest whole checkpoint of the output, or from this one"
+        "--resume", metavar="auto|PATH", help="resume from the output's newest intact checkpoint, or from this one"
     )
-    parser.add_argument("--dry-run", action="store_true", help="tell sizes, memory and the first sequence; no training")
-    parser.add_argument("--ranks", type=int, help="of a dry run: GPUs that the memory is reckoned for; 1 if not said")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="report sizes, memory and the first sequence; no training"
+    )
+    parser.add_argument("--ranks", type=int, help="with --dry-run: number of GPUs to estimate memory for (default 1)")
     parser.add_argument("--quiet", "-q", action="store_true", help="no progress")
     return parser
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        _fail(f"error: {message} (--help tells more)", UsageError.exit_code)
+        _fail(f"error: {message} (see --help)", UsageError.exit_code)
 
 
 def _is_first() -> bool:
