@@ -25,7 +25,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.checkpoint.api import CheckpointException  # which is no Exception
+from torch.distributed.checkpoint.api import CheckpointException  # not an Exception
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
 from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
 from torch.distributed.checkpoint.state_dict_loader import load as load_distributed
@@ -91,7 +91,7 @@ class Saver:
 
     def __enter__(self) -> Self:
         if self.ranks.is_first:
-            for leftover in self.folder.glob(f"{TEMPORARY}*"):  # of runs that were killed
+            for leftover in self.folder.glob(f"{TEMPORARY}*"):  # from killed runs
                 shutil.rmtree(leftover, ignore_errors=True)
         return self
 

@@ -135,7 +135,7 @@ class Steps:
     ) -> None:
         with contextlib.suppress(RuntimeError):  # torch's, for a dead worker; the others end anyway
             self._loader.close()
-        if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):  # at any line
+        if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):  # raised at any line
             raise _reader_gone(error) from None
 
     def next(self) -> StepData | None:

@@ -139,7 +139,7 @@ def kind_of(parallel: str, ranks: int) -> str:
 def spread(model: "ResamplerLMM", recipe: TrainRecipe, ranks: Ranks) -> nn.Module:
     """Moves the model to this rank's device, sharded or replicated; returns the module to call under `synchronised`."""
     kind = kind_of(recipe.parallel, ranks.count)
-    if recipe.precision == "bf16":  # frozen weights need no more; the others are cast where they are used
+    if recipe.precision == "bf16":  # frozen weights need no higher precision; the others are cast in use
         for parameter in model.vision.parameters() if model.vision.frozen else ():
             parameter.data = parameter.data.to(torch.bfloat16)
     layered = [model.language.layers, model.connector.layers]

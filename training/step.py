@@ -15,7 +15,7 @@ from training.optimiser import trainable
 from training.parallel import Ranks, autocast, synchronised
 from training.recipe import TrainRecipe
 
-_NAMED = 3  # samples in an error
+_NAMED = 3  # samples to name in an error
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,7 @@ def reference_groups(features: "Tensor", grid: Grid) -> "Tensor":
     tile has: with two or more columns a group is a band, not a tile. The released weights were trained this way. The
     thumbnail stays first; an image of one tile (grid 0, 0) is returned unchanged.
     """
-    import torch  # here, so that a planner does without it
+    import torch  # here, so that a planner needs no torch
 
     columns, rows = grid
     if columns < 2:

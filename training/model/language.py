@@ -60,7 +60,9 @@ class LanguageModel(nn.Module):
         table, head = _tables(lm)
         rows, self.width = table.weight.shape
         if own > rows + 1:  # the pad may be beyond the table
-            raise UsageError(f"language: the model has {rows} tokens and the tokenizer {own}; pass the model's own")
+            raise UsageError(
+                f"language: the model has {rows} tokens and the tokenizer {own}; pass the model's own tokenizer"
+            )
         self.base = min(own, rows)
         added = length - self.base
         table.padding_idx = None  # Phi-3's is its end of text, which would get no gradient

@@ -13,7 +13,7 @@ from training.model.parts import described
 from training.model.tokens import SpecialTokens, TextTokenizer, load_tokenizer
 from training.model.vision import VisionTower
 
-_NAMED = 3  # samples in an error
+_NAMED = 3  # samples to name in an error
 
 
 class ResamplerLMM(nn.Module):

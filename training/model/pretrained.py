@@ -146,7 +146,7 @@ def _of_a_model(folder: Path) -> Iterator[dict[str, Any]]:
     """Yields the content of the folder's config.json; an error with it becomes one line."""
     try:
         yield json.loads((folder / CONFIG_FILE).read_text("utf-8"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # pydantic's, too, is a ValueError
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # pydantic's is a ValueError
         what = one_line(error, with_type=True)
         raise UsageError(
             f"model: {folder / CONFIG_FILE} does not describe a model: {what}; pass another folder"

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class ConnectorOptions(Options):
-    """Is the base class of every connector's options, each of which has its own `kind`."""
+    """Defines the interface of a connector's options; each connector subclasses it with its own `kind`."""
 
     kind: str
 
