@@ -103,7 +103,7 @@ class TrainRecipe(Options):
     schedule: ScheduleOptions = ScheduleOptions()
     steps: PositiveInt = Field(description="optimiser steps; the schedule ends at the last")
     sequences: PositiveInt = Field(description="global batch size: packed sequences per step over all ranks")
-    micro: PositiveInt = Field(1, description="micro batch size: sequences that a rank processes at once")
+    micro: PositiveInt = Field(1, description="micro batch size: sequences a rank processes at once; as many as fit")
     precision: Literal["fp32", "bf16"] = Field("bf16", description="bf16: weights, gradients and sums stay in fp32")
     parallel: Literal["auto", "none", "ddp", "fsdp"] = Field(
         "auto", description="auto: fsdp if there are several ranks"

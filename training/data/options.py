@@ -21,7 +21,7 @@ class SourceText(Options):
         None, min_length=1, description="those of an image's captions to use; the hash of its key picks one of several"
     )
     raw_caption: bool | None = Field(
-        None, description="true: captions that begin with the image's alt text; false: captions that do not"
+        None, description="true: only captions that begin with the image's alt text; false: only the others"
     )
 
     @property
@@ -52,7 +52,7 @@ class DataOptions(MixtureOptions):
         None, description="folder for tables of lengths; default: shardloom/tables in the user's cache folder"
     )
     workers: int = Field(2, ge=0, description="processes per rank that read and decode; 0: the trainer's process does")
-    prefetch: PositiveInt = Field(2, description="batches that each worker prepares ahead")
+    prefetch: PositiveInt = Field(2, description="batches that each worker prepares ahead: one in use, one to come")
 
     @field_validator("texts")
     @classmethod
