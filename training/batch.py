@@ -1,4 +1,4 @@
-"""A batch of packed sequences: what the loader makes and the model takes."""
+"""Defines the batch of packed sequences that the loader makes and the model takes."""
 
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 
 IGNORED = -100
-"""The label of a position from which nothing is learnt."""
+"""The label of a position that does not enter the loss."""
 
 PADDING = -1
-"""The segment of a position that holds nothing, and its source."""
+"""The segment and the source of a padding position."""
 
 
 @dataclass(frozen=True, slots=True)
 class SampleName:
-    """Where a sample lies: enough to find it again from an error."""
+    """Names a sample in error messages, precisely enough to find it again."""
 
     source: str
     shard: str  # path or URL
@@ -24,10 +24,10 @@ class SampleName:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """B packed sequences of T positions; K tiles of all their images, in the order in which they are read.
+    """Holds B packed sequences of T positions, and the K tiles of all their images in reading order.
 
-    A position that holds one of an image's tokens has the token `image` of the vocabulary; the model puts the
-    connector's output there: those of the first tile in the first such positions, and so on, row after row.
+    Each position of an image holds the vocabulary's token `image`. The model replaces its embedding by an output of
+    the connector: those of the first tile take the first such positions, and so on, row after row.
     """
 
     tokens: Tensor  # int64 [B, T]
@@ -38,10 +38,10 @@ class Batch:
     tiles: Tensor  # uint8 [K, 3, S, S]
     valid: Tensor  # bool [K, S/patch * S/patch]: cells that show the picture rather than its border, row by row
     grids: Tensor  # int64 [I, 2]: columns and rows of each image's tiles; 0, 0: one tile of fixed size, no thumbnail
-    samples: tuple[tuple[SampleName, ...], ...]  # of each sequence, by segment
+    samples: tuple[tuple[SampleName, ...], ...]  # of each sequence, in the order of its segments
 
     def to(self, device: torch.device) -> "Batch":
-        """The batch with its tensors there."""
+        """Returns the batch with its tensors on `device`."""
         moved: dict[str, Any] = {
             field.name: value.to(device, non_blocking=True)
             for field in fields(self)
@@ -51,7 +51,7 @@ class Batch:
 
 
 def stack(batches: list[Batch]) -> Batch:
-    """Several batches of the same T as one."""
+    """Concatenates batches of the same T into one."""
     names = [field.name for field in fields(Batch) if field.name != "samples"]
     joined = {name: torch.cat([getattr(batch, name) for batch in batches]) for name in names}
     return Batch(**joined, samples=tuple(row for batch in batches for row in batch.samples))

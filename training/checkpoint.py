@@ -1,14 +1,14 @@
-"""Checkpoints: what a run needs to go on as if nothing had happened, whole or not at all.
+"""Writes and reads checkpoints, from which a run resumes exactly; each is complete or does not count.
 
-A checkpoint is a folder, `step-00000100`, with safetensors that torch's distributed checkpointing has written (each
-rank its own part, read again by any number of ranks) and `commit.json`, which tells everything else and the size and
-hash of each of those files. The folder gets its name last, in one step; until then it is `.tmp-...` and counts for
-nothing.
+A checkpoint is a folder, `step-00000100`, with safetensors written by torch's distributed checkpointing (each rank
+writes its own part, and any number of ranks can read them) and `commit.json`, which holds the rest of the state and the
+size and hash of each of those files. The folder gets its name last, by one rename; until then it is `.tmp-...` and
+readers ignore it.
 
-- What learns is saved, with its moments. What is frozen isn't: it comes from where it came from, and its hash is held
-  against the one in the commit.
+- Trainable weights are saved with their moments. Frozen weights are not: a run loads them again from their source, and
+  compares their hash with the one in the commit.
 - The schedule and the random numbers are functions of the step, and the data's state is its cursor: neither has a file.
-- No file is a pickle. (torch's own format keeps one, `.metadata`; that of Hugging Face, used here, keeps none.)
+- No file is a pickle. (torch's own format has one, `.metadata`; that of Hugging Face, used here, has none.)
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.checkpoint.api import CheckpointException  # which is no Exception
+from torch.distributed.checkpoint.api import CheckpointException  # not an Exception
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
 from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
 from torch.distributed.checkpoint.state_dict_loader import load as load_distributed
@@ -40,7 +40,7 @@ from training.recipe import CheckpointOptions
 
 COMMIT = "commit.json"
 VERSION = 1
-FILE_BYTES = 2 << 30  # of one file, which is put together in memory
+FILE_BYTES = 2 << 30  # at most in one file, because a file is assembled in memory
 
 _FAULT = "fault"
 
@@ -51,35 +51,35 @@ _HELD_IN_MEMORY = StagingOptions(
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """Where a run stands: after `step` steps."""
+    """Holds the state of a run after `step` steps."""
 
     step: int
-    cursor: dict[str, Any]  # of the data: the next step's
-    data: dict[str, str]  # fingerprints of what the order of the data hangs on
-    frozen: str  # hash of what is not saved
+    cursor: dict[str, Any]  # place in the data at which the next step begins
+    data: dict[str, str]  # fingerprints of everything that the order of the data depends on
+    frozen: str  # hash of the frozen weights, which are not saved
     recipe: dict[str, Any]
-    seen: dict[str, int]  # totals of tokens, images, what was left out and so on, for what is printed
+    seen: dict[str, int]  # totals of tokens, images, left-out samples and so on, for reports
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A whole one."""
+    """Describes an intact checkpoint."""
 
     folder: Path
     state: RunState
-    files: dict[str, tuple[int, str]]  # size and hash
+    files: dict[str, tuple[int, str]]  # size in bytes and hash, by name
 
 
 def name_of(step: int) -> str:
-    """The folder's name of a checkpoint after so many steps."""
+    """Returns the folder name of the checkpoint after `step` steps."""
     return f"step-{step:08d}"
 
 
 class Saver:
-    """Writes checkpoints into a folder, beside the training or not, and takes away the older ones.
+    """Writes checkpoints into a folder, in a thread or not, and removes the older ones.
 
-    A checkpoint that can't be written is reported and forgotten, and those before it stay: a full disk is no reason to
-    end a run. `failed` holds what was wrong with the last one.
+    A checkpoint that can't be written is reported and dropped, and those before it stay, so that a full disk does not
+    end a run. `failed` is the error of the last checkpoint, or None.
     """
 
     def __init__(self, folder: Path, options: CheckpointOptions, ranks: Ranks) -> None:
@@ -91,7 +91,7 @@ class Saver:
 
     def __enter__(self) -> Self:
         if self.ranks.is_first:
-            for leftover in self.folder.glob(f"{TEMPORARY}*"):  # of runs that were killed
+            for leftover in self.folder.glob(f"{TEMPORARY}*"):  # from killed runs
                 shutil.rmtree(leftover, ignore_errors=True)
         return self
 
@@ -102,7 +102,7 @@ class Saver:
         self._stager.close()
 
     def save(self, model: nn.Module, optimiser: torch.optim.AdamW, state: RunState) -> None:
-        """Begins a checkpoint, after the one before is done. On return the weights may change again."""
+        """Starts a checkpoint once the previous one is written. After it returns the weights may change again."""
         self.wait()
         if self._saved == state.step:
             return
@@ -114,7 +114,7 @@ class Saver:
             self.wait()
 
     def wait(self) -> None:
-        """Until no checkpoint is being written."""
+        """Waits until no checkpoint is being written."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -122,23 +122,23 @@ class Saver:
     def _write(self, staged: dict[str, Tensor], state: RunState) -> None:
         try:
             _write(self.folder, staged, state, self.ranks)
-        except (Exception, CheckpointException) as error:  # noqa: BLE001  whatever it was, training goes on
+        except (Exception, CheckpointException) as error:  # noqa: BLE001  training continues after any error
             self.failed = f"checkpoint after step {state.step} was not written: {_cause(error)}"
             if self.ranks.is_first:
                 shutil.rmtree(self.folder / _temporary(state.step), ignore_errors=True)
-                last = "the last one stays" if names(self.folder) else "there is none yet"
-                say(f"{self.failed}; {last}, training goes on")
+                last = "the previous one stays" if names(self.folder) else "there is none yet"
+                say(f"{self.failed}; {last}, training continues")
             return
         self.failed, self._saved = None, state.step
         if self.ranks.is_first:
             there, own = names(self.folder), name_of(state.step)
-            later = [name for name in there if name > own]  # damaged, or of a line that the run has gone back from
+            later = [name for name in there if name > own]  # damaged, or of steps that the run has gone back from
             for name in [*later, *[name for name in there if name <= own][self.options.keep :]]:
                 shutil.rmtree(self.folder / name, ignore_errors=True)
 
 
 def tensors(model: nn.Module, optimiser: torch.optim.AdamW) -> dict[str, Tensor]:
-    """What is saved, by name: weights that learn, and their moments. Shards stay shards."""
+    """Returns the tensors to save, by name: trainable weights and their moments. Shards stay shards."""
     found: dict[str, Tensor] = {}
     weights = trainable(model)
     for name, state in moments(model, optimiser).items():
@@ -149,36 +149,39 @@ def tensors(model: nn.Module, optimiser: torch.optim.AdamW) -> dict[str, Tensor]
 
 
 def latest(folder: Path, ranks: Ranks) -> Checkpoint | None:
-    """The newest checkpoint that is whole; those that aren't are named on the way. None where there is none."""
+    """Returns the newest intact checkpoint, or None if the folder has no checkpoint; reports each damaged one.
+
+    Raises `ShardloomError` when all of them are damaged.
+    """
     found = json.loads(ranks.told("checkpoints", json.dumps(names(folder))))
     for name in found:
         checkpoint, fault = _opened(folder / name, ranks)
         if checkpoint is not None:
             return checkpoint
         if ranks.is_first:
-            say(f"{folder / name} is damaged and left out: {fault}")
+            say(f"{folder / name} is damaged and skipped: {fault}")
     if found:
-        raise ShardloomError(f"{folder}: none of {len(found)} checkpoints is whole; begin again with another --output")
+        raise ShardloomError(f"{folder}: none of {len(found)} checkpoints is intact; start again with another --output")
     return None
 
 
 def opened(path: Path, ranks: Ranks) -> Checkpoint:
-    """The checkpoint in this folder. Raises `UsageError` when there is none, or it is damaged."""
+    """Opens the checkpoint in this folder. Raises `UsageError` when there is none, or it is damaged."""
     checkpoint, fault = _opened(path, ranks)
     if checkpoint is None:
-        raise UsageError(f"{path} is no whole checkpoint: {fault}")
+        raise UsageError(f"{path} is not an intact checkpoint: {fault}")
     return checkpoint
 
 
 def forget_later(folder: Path, step: int) -> None:
-    """Takes away the checkpoints of a run that has gone back to an earlier step: the newest is where it goes on."""
+    """Removes the checkpoints after `step`, since a run that resumes automatically takes the newest one."""
     for name in (name for name in names(folder) if name > name_of(step)):
-        say(f"{folder / name} is removed: the run goes on from step {step:,}")
+        say(f"{folder / name} is removed: the run resumes from step {step:,}")
         shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def load(checkpoint: Checkpoint, model: nn.Module, optimiser: torch.optim.AdamW, ranks: Ranks) -> None:
-    """Puts the checkpoint's weights and moments in place. Raises `ShardloomError` when it lacks one, or has others."""
+    """Loads the checkpoint's weights and moments. Raises `ShardloomError` when they do not fit the model."""
     wanted = tensors(model, optimiser)
     try:
         with _without_warnings():
@@ -195,12 +198,12 @@ def load(checkpoint: Checkpoint, model: nn.Module, optimiser: torch.optim.AdamW,
 
 
 def names(folder: Path) -> list[str]:
-    """Names of the checkpoints in a folder, the newest first."""
+    """Lists the names of the checkpoints in a folder, the newest first."""
     return sorted((path.name for path in folder.glob("step-*")), reverse=True)
 
 
 def _write(folder: Path, staged: dict[str, Tensor], state: RunState, ranks: Ranks) -> None:
-    """One checkpoint; collectives of the saving group only. Raises on all ranks when one can't write."""
+    """Writes one checkpoint, with collectives of the saving group only. Raises on all ranks when one can't write."""
     temporary = folder / _temporary(state.step)
     writer = HuggingFaceStorageWriter(str(temporary), _files(staged, ranks), save_distributed=True)
     with _without_warnings():
@@ -226,7 +229,10 @@ def _write(folder: Path, staged: dict[str, Tensor], state: RunState, ranks: Rank
 
 
 def _together(make: Callable[[], dict[str, Any]], ranks: Ranks) -> dict[str, Any]:
-    """What all ranks make, as one. Raises `ShardloomError` on all of them when one can't, so that none waits for it."""
+    """Merges what `make` returns on all ranks.
+
+    Raises `ShardloomError` on all ranks when it fails on one, so that none waits for that rank.
+    """
     try:
         own = make()
     except (OSError, ShardloomError) as error:
@@ -240,7 +246,7 @@ def _together(make: Callable[[], dict[str, Any]], ranks: Ranks) -> dict[str, Any
 
 
 def _texts_of_all(text: bytes, ranks: Ranks) -> list[bytes]:
-    """By tensors: torch's own way to send objects goes by pickle."""
+    """Gathers the texts of all ranks as tensors, because torch sends objects by pickle."""
     if ranks.saving is None:
         return [text]
     sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(ranks.count)]
@@ -253,7 +259,7 @@ def _texts_of_all(text: bytes, ranks: Ranks) -> list[bytes]:
 
 
 def _files(staged: dict[str, Tensor], ranks: Ranks) -> dict[str, int]:
-    """Which of a rank's files, from 1 on, each tensor goes into."""
+    """Assigns each tensor to one of a rank's files, which are numbered from 1."""
     numbers, held, number = {}, 0, 1
     for name, tensor in staged.items():
         size = tensor.numel() * tensor.element_size() // ranks.count
@@ -265,7 +271,7 @@ def _files(staged: dict[str, Tensor], ranks: Ranks) -> dict[str, int]:
 
 
 def _opened(path: Path, ranks: Ranks) -> tuple[Checkpoint | None, str]:
-    """The checkpoint, or what is wrong with it. Ranks share the reading of its files."""
+    """Returns the checkpoint, or None and the fault in it. The ranks divide its files among them."""
     fault = ""
     try:
         commit = json.loads((path / COMMIT).read_bytes())
@@ -290,7 +296,7 @@ def _fault(path: Path, files: dict[str, tuple[int, str]]) -> str:
         if (there := (path / name).stat().st_size) != size:
             return f"{name} has {there:,} bytes of {size:,}"
         if Folder(str(path)).sha256(name)[1] != digest:
-            return f"{name} is not what was written"
+            return f"{name} has changed since it was written"
     return ""
 
 
@@ -299,7 +305,7 @@ def _temporary(step: int) -> str:
 
 
 def _flush(folder: Path) -> None:
-    """A rename outlives a power cut once its folder is on the disk."""
+    """Flushes a folder to disk, so that a rename in it survives a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -308,7 +314,7 @@ def _flush(folder: Path) -> None:
 
 
 def _cause(error: BaseException) -> str:
-    """The first reason in what torch has wrapped it in, as one line."""
+    """Returns as one line the first cause inside the errors that torch has wrapped around it."""
     failures = getattr(error, "failures", None)  # of torch's CheckpointException: by rank
     if failures:
         rank, (first, _) = next(iter(sorted(failures.items())))
@@ -322,6 +328,6 @@ def _cause(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _without_warnings() -> Iterator[None]:
-    with warnings.catch_warnings():  # that one process writes alone
+    with warnings.catch_warnings():  # torch warns when one process writes alone
         warnings.simplefilter("ignore", UserWarning)
         yield

@@ -1,4 +1,4 @@
-"""What a run would be: sizes, memory, and the first packed sequence in words. Nothing is trained, nothing written."""
+"""Describes a run without training: sizes, memory, and the first packed sequence as text. It writes no file."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -19,12 +19,12 @@ from training.set_up import check_batch, check_length, plan_of, prepared
 
 
 def dry_run(recipe: TrainRecipe, ranks: int = 1) -> Iterator[str]:
-    """The report for so many ranks, in two parts: sizes, which need no data, and the first sequence.
+    """Yields the report for `ranks` ranks in two parts: sizes, which need no data, and the first sequence.
 
     Raises `UsageError` for what training would refuse.
     """
     if ranks < 1:
-        raise UsageError(f"--ranks {ranks}: there is at least one")
+        raise UsageError(f"--ranks {ranks}: must be at least 1")
     check_batch(recipe, ranks)
     kind = kind_of(recipe.parallel, ranks)
     tokenizer = load_tokenizer(recipe.model)
@@ -35,13 +35,13 @@ def dry_run(recipe: TrainRecipe, ranks: int = 1) -> Iterator[str]:
     plan = plan_of(recipe, model, tokenizer, quiet=False)
     first = next(iter(PackLoader(plan, sequences=1).steps(Cursor(0, 0))), None)
     if first is None:
-        raise UsageError("data: the mixture has no sample that fits a sequence; look at data.sources")
+        raise UsageError("data: the mixture has no sample that fits a sequence; check data.sources")
     batch = first.batches[0]
     yield "\n".join([*_step(flops_of(model), batch, recipe), "", in_words(batch, tokenizer)])
 
 
 def in_words(batch: Batch, tokenizer: TextTokenizer, row: int = 0) -> str:
-    """One sequence: where each sample begins, its text, and where an image's tokens stand."""
+    """Renders one sequence as text: the start and the text of each sample, and a mark for each image's tokens."""
     tokens, segments = batch.tokens[row].tolist(), batch.segments[row].tolist()
     ends = [0, *(at for at in range(1, len(tokens)) if segments[at] != segments[at - 1]), len(tokens)]
     lines = []
@@ -70,20 +70,20 @@ def _text(tokens: list[int], name: str, tokenizer: TextTokenizer) -> str:
 def _sizes(model: ResamplerLMM) -> list[str]:
     total = sum(p.numel() for p in model.parameters())
     learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    return [f"parameters  {total:,}, of which {learning:,} learn"]
+    return [f"parameters  {total:,}, of which {learning:,} are trained"]
 
 
 def _memory(memory: Memory, ranks: int, kind: str) -> list[str]:
     how = {"fsdp": f"sharded over {ranks}", "ddp": f"whole on each of {ranks}", "none": "on one"}[kind]
     lines = [f"memory per device, {how}:"]
-    lines.append(f"  {'':16}{'parameters':>15}{'learn':>15}{'weights':>10}{'gradients':>11}{'moments':>10}")
+    lines.append(f"  {'':16}{'parameters':>15}{'trained':>15}{'weights':>10}{'gradients':>11}{'moments':>10}")
     for part in memory.parts:
         sizes = f"{_bytes(part.weights):>10}{_bytes(part.gradients):>11}{_bytes(part.moments):>10}"
         lines.append(f"  {part.name:16}{part.parameters:>15,}{part.trainable:>15,}{sizes}")
     if memory.gathered:
         lines.append(f"  gathered for use, at most: {_bytes(memory.gathered)}")
     lines.append(f"  activations, estimated: {_bytes(memory.activations)}")
-    return [*lines, f"  together: {_bytes(memory.total)}, and what the device's libraries take"]
+    return [*lines, f"  together: {_bytes(memory.total)}, plus the device's libraries"]
 
 
 def _steps(recipe: TrainRecipe, model: ResamplerLMM) -> list[str]:
@@ -103,8 +103,8 @@ def _step(flops: Flops, batch: Batch, recipe: TrainRecipe) -> list[str]:
     images = f"{len(batch.grids)} images in {len(batch.tiles)} tiles"
     labels = int((batch.labels != -100).sum())
     return [
-        f"the first sequence: {len(batch.samples[0])} samples, {images}, {labels:,} positions to learn from, "
-        f"{filled:.1%} filled; {one / 1e12:.3g} TFLOP, a step of such about {recipe.sequences * one / 1e12:.3g}"
+        f"the first sequence: {len(batch.samples[0])} samples, {images}, {labels:,} positions in the loss, "
+        f"{filled:.1%} filled; {one / 1e12:.3g} TFLOP, and about {recipe.sequences * one / 1e12:.3g} in such a step"
     ]
 
 

@@ -1,8 +1,9 @@
-"""The arithmetic of a step, and how much of the machine's it is.
+"""Counts the floating-point operations of a step, and measures the peak rate of a device.
 
-Counted is what the mathematics needs: 2 operations for each weight of a linear layer that a token meets, the products
-of attention for the pairs that see one another (half of a square for text, and only within a sample), and twice as much
-again backwards for what learns. What is done twice to save memory is not counted, nor are norms and activations.
+The count has what the mathematics needs: 2 operations for each weight of a linear layer that a token passes through,
+the products of attention for the pairs that see one another (half of a square for text, and only within a sample), and
+twice as much again in the backward pass for what is trained. It leaves out recomputation that saves memory, norms and
+activation functions.
 """
 
 import time
@@ -18,23 +19,23 @@ from training.objective import labelled
 if TYPE_CHECKING:
     from training.model.lmm import ResamplerLMM
 
-BACKWARD = 3.0  # forwards once, backwards for the weights and for what came in
+BACKWARD = 3.0  # one forward pass, and backward passes for the weights and for the inputs
 
 
 @dataclass(frozen=True, slots=True)
 class Flops:
-    """Operations forwards, from the model's shapes; `times` for those of a step."""
+    """Holds the operations of a forward pass, from the model's shapes; the `..._times` factors give those of a step."""
 
     tile_tower: float
     tile_connector: float
-    token: float  # in the decoder layers, without attention
-    pair: float  # of positions, one of which sees the other
-    label: float  # of a position whose logits are needed
+    token: float  # per position, in the decoder layers, without attention
+    pair: float  # per pair of positions, one of which sees the other
+    label: float  # per position whose logits are computed
     tower_times: float
     language_times: float
 
     def of(self, batches: list[Batch]) -> float:
-        """Operations of a step with these micro-batches."""
+        """Counts the operations of a step with these micro-batches."""
         return sum(
             self.tower_times * self.tile_tower * len(batch.tiles)
             + BACKWARD * self.tile_connector * len(batch.tiles)
@@ -45,7 +46,7 @@ class Flops:
 
 
 def flops_of(model: "ResamplerLMM") -> Flops:
-    """From a model that is whole: before it is sharded. The shapes are enough."""
+    """Counts the operations of a model that is not sharded yet; one on `meta` will do, as only shapes are needed."""
     tower, language = model.vision, model.language
     config = tower.model.config
     cells = tower.cells
@@ -62,17 +63,17 @@ def flops_of(model: "ResamplerLMM") -> Flops:
         pair=4.0 * heads * text.num_hidden_layers,
         label=2.0 * language.width * language.vocabulary,
         tower_times=1.0 if tower.frozen else BACKWARD,
-        language_times=2.0 if frozen else BACKWARD,  # gradients go through it to the connector all the same
+        language_times=2.0 if frozen else BACKWARD,  # a frozen one still passes gradients back to the connector
     )
 
 
 def tokens(batch: Batch) -> int:
-    """Positions that hold something."""
+    """Counts the positions that are not padding."""
     return int((batch.segments != PADDING).sum())
 
 
 def pairs(batch: Batch) -> float:
-    """Pairs of positions one of which sees the other: each itself, and what is before it in its sample."""
+    """Counts the pairs of positions that attend: each position sees itself and those before it in its sample."""
     total = 0.0
     for row in batch.segments:
         sizes = torch.bincount(row[row != PADDING]).double()
@@ -81,14 +82,14 @@ def pairs(batch: Batch) -> float:
 
 
 def non_embedding(model: "ResamplerLMM") -> int:
-    """The language model's parameters without its tables: the N of MM1's law."""
+    """Counts the language model's parameters without its embedding and head tables: the N of MM1's rule."""
     language = model.language
     tables = ("embed_tokens.", "lm_head.", "added_embeddings.", "added_head.", "head_bias")
     return sum(p.numel() for n, p in language.named_parameters() if not any(table in n for table in tables))
 
 
 def measured_peak(device: torch.device, precision: str, seconds: float = 0.3) -> float:
-    """Operations a second that a large product of matrices reaches here, in the precision that is trained in."""
+    """Measures the operations per second of a large matrix product on `device`, in the precision of the training."""
     on_gpu = device.type == "cuda"
     side = 8192 if on_gpu else 1024
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
@@ -114,5 +115,5 @@ def _wait(device: torch.device) -> None:
 
 
 def _weights(module: nn.Module) -> int:
-    """Of all linear layers in it."""
+    """Counts the weights of all linear layers in the module."""
     return sum(inner.weight.numel() for inner in module.modules() if isinstance(inner, nn.Linear))

@@ -1,4 +1,4 @@
-"""An exported model asked about images: `shardloom generate`."""
+"""Generates an exported model's answer to a text with images: `shardloom generate`."""
 
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -31,11 +31,11 @@ def answer(
     chat: bool = False,
     device: Device = "auto",
 ) -> str:
-    """What the model in `folder` says to a text with images, which are files or URLs.
+    """Returns the answer of the model in `folder` to a text with images, which are files or URLs.
 
-    Each `<image>` in the text is the next image's place; without any they stand before it. `chat` puts it as a user's
-    turn. `device`: auto is cuda where there is one. Raises `UsageError` for images that can't be read, and for more or
-    fewer than there are places.
+    Each `<image>` in the text marks the next image's place; without any, the images precede the text. `chat` formats
+    the prompt as a user's turn. `device`: auto is cuda if available. Raises `UsageError` for an image that can't be
+    read, and when the numbers of images and places differ.
     """
     place = device_of(device)
     model, tokenizer = load_pretrained(folder)
@@ -47,7 +47,7 @@ def answer(
 
 
 def device_of(asked: Device) -> str:
-    """The device that `auto` stands for here. Raises `UsageError` where there is none of the kind."""
+    """Returns cpu or cuda, and resolves `auto`. Raises `UsageError` when cuda is asked for and there is none."""
     cuda = torch.cuda.is_available()
     if asked == "cuda" and not cuda:
         raise UsageError("generate: no CUDA device here; pass --device cpu or --device auto")
@@ -55,7 +55,7 @@ def device_of(asked: Device) -> str:
 
 
 def on_device(model: ResamplerLMM, device: str) -> ResamplerLMM:
-    """The model there; on a GPU its weights in bf16, as they were used in training, and the angles of positions not."""
+    """Moves the model to the device. On a GPU weights become bf16 as in training, but the rotary angles do not."""
     if device == "cuda":
         for parameter in model.parameters():
             parameter.data = parameter.data.to(device, torch.bfloat16)
@@ -63,17 +63,20 @@ def on_device(model: ResamplerLMM, device: str) -> ResamplerLMM:
 
 
 def interleaved(text: str, pictures: Sequence[Picture]) -> list[str | int | Picture]:
-    """The text with the pictures in their places."""
+    """Splits the text at each `<image>` and inserts the pictures there.
+
+    Raises `UsageError` when the numbers of pictures and places differ.
+    """
     pieces = text.split(MARKER)
     if len(pieces) == 1:
         return [*pictures, *filter(None, pieces)]
     if len(pieces) - 1 != len(pictures):
-        raise UsageError(f"the prompt has {len(pieces) - 1} times {MARKER} and there are {len(pictures)} images")
+        raise UsageError(f"the prompt has {len(pieces) - 1} times {MARKER}, but there are {len(pictures)} images")
     return [part for pair in zip_longest(pieces, pictures) for part in pair if part]
 
 
 def asked(parts: Sequence[str | int | Picture], tokenizer: TextTokenizer, prompts: PromptOptions) -> Prompt:
-    """The parts as a user's turn, to which the assistant is to answer, to the token as `SampleReader` puts one."""
+    """Formats the parts as a user's turn before the assistant's answer, with the same tokens as `SampleReader`."""
     chat = ChatTemplate.of(tokenizer, prompts.system)
     turn: list[str | int | Picture] = []
     for part in parts:
@@ -82,7 +85,7 @@ def asked(parts: Sequence[str | int | Picture], tokenizer: TextTokenizer, prompt
 
 
 def begun(parts: Sequence[str | int | Picture], tokenizer: TextTokenizer, prompts: PromptOptions) -> Prompt:
-    """The parts as the beginning of a document: what was said of an image ends where the next one stands."""
+    """Formats the parts as the start of a document: `<|endofchunk|>` before each image but the first, if used."""
     if not prompts.end_of_chunk:
         return parts
     prompt: list[str | int | Picture] = []
@@ -96,7 +99,7 @@ def begun(parts: Sequence[str | int | Picture], tokenizer: TextTokenizer, prompt
 
 
 def picture(path: str, options: ModelOptions, tile: int) -> Picture:
-    """An image's file, decoded no larger than the model can see."""
+    """Reads an image file or URL, decoded no larger than the model can use. Raises `UsageError` when it can't."""
     grids = options.any_resolution.grids if options.any_resolution.enabled else ((1, 1),)
     folder, name = split(path)
     try:
@@ -106,4 +109,4 @@ def picture(path: str, options: ModelOptions, tile: int) -> Picture:
     try:
         return decode(data, tile * max(max(grid) for grid in grids))
     except Rejected as error:
-        raise UsageError(f"--image {path}: no image: {error}; pass another") from None
+        raise UsageError(f"--image {path}: not a usable image: {error}; pass another") from None

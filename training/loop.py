@@ -1,4 +1,4 @@
-"""The main job, from its start to its end: `train`."""
+"""Runs a training from start to end: `train`."""
 
 import contextlib
 import signal
@@ -28,21 +28,21 @@ _SEEN = ("labels", "tokens", "positions", "images", "samples", "faults")
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """How a run has ended."""
+    """Reports how a run ended."""
 
     folder: Path
-    step: int  # steps that are done
-    ended: str  # "done", "stopped" by a signal, or "no data" when that ran out first
+    step: int  # number of finished steps
+    ended: str  # "done", "stopped" by a signal, or "no data" when the data ran out first
     losses: dict[str, float]  # of the last step, by source
     model: Path | None  # the export; None when it was stopped
     seen: dict[str, int]  # tokens, images and so on since the first step; `left_out/SOURCE.REASON`, `split/SOURCE`
 
 
 def train(recipe: TrainRecipe, resume: str | None = None, quiet: bool = False) -> TrainResult:
-    """Trains, and exports the model at the end.
+    """Trains the model of a recipe, and exports it at the end.
 
-    `resume`: "auto" for the newest whole checkpoint of the run's folder, or a checkpoint's own. Raises `UsageError` for
-    what is found to be wrong before work begins, `ShardloomError` for what ends it; checkpoints stay.
+    `resume` is "auto" for the newest intact checkpoint in the run's folder, or the folder of a checkpoint. Raises
+    `UsageError` for an error found before the first step, and `ShardloomError` for a failure later; checkpoints stay.
     """
     folder = check_output(recipe)
     with (
@@ -84,7 +84,7 @@ def train(recipe: TrainRecipe, resume: str | None = None, quiet: bool = False) -
 
 
 class Stopping:
-    """SIGTERM or an interrupt ends the run after the step that is under way; a second interrupt ends it at once."""
+    """Stops the run after the current step on SIGTERM or an interrupt; a second interrupt stops it at once."""
 
     def __init__(self, quiet: bool) -> None:
         self.asked = False
@@ -92,7 +92,7 @@ class Stopping:
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():  # else the signals are another's
+        if threading.current_thread() is threading.main_thread():  # only it may set handlers
             self._before = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
         return self
 
@@ -111,7 +111,7 @@ class Stopping:
 
 
 class Steps:
-    """The data of step after step, and how long the last one was waited for."""
+    """Loads the data of each step, and measures how long the last step waited for it."""
 
     def __init__(self, run: Run, cursor: Cursor) -> None:
         recipe, ranks, options = run.trainer.recipe, run.trainer.ranks, run.trainer.recipe.data
@@ -133,17 +133,17 @@ class Steps:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(RuntimeError):  # torch's, of a reader that is gone; the others are ended all the same
+        with contextlib.suppress(RuntimeError):  # torch's, for a dead worker; the others end anyway
             self._loader.close()
-        if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):  # the same, at any line
+        if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):  # raised at any line
             raise _reader_gone(error) from None
 
     def next(self) -> StepData | None:
-        """None where there is no more."""
+        """Returns the next step's data, or None at the end. Raises `ShardloomError` when a worker has died."""
         started = time.perf_counter()
         try:
             return next(self._steps, None)
-        except (EOFError, ConnectionError) as error:  # it went while it handed something over
+        except (EOFError, ConnectionError) as error:  # the worker died while it sent a batch
             raise _reader_gone(error) from None
         finally:
             self.waited = time.perf_counter() - started
@@ -151,11 +151,11 @@ class Steps:
 
 def _reader_gone(error: Exception) -> ShardloomError:
     what = one_line(error, with_type=True)
-    return ShardloomError(f"data: a process that reads is gone, for want of memory perhaps: {what}")
+    return ShardloomError(f"data: a loader worker died, perhaps for lack of memory: {what}")
 
 
 def _agreed(run: Run, data: StepData | None, waited: float, stopping: Stopping, step: int) -> tuple[Tally, str]:
-    """What the step is made of on all ranks, and whether it is to be taken: "done" if so. All ranks decide alike."""
+    """All-reduces the step's tally, and decides alike on all ranks whether to take the step: "done" if so."""
     tally = Tally() if data is None else Tally.of(data.batches, run.flops, len(data.faults), waited)
     asked, absent = float(stopping.asked), float(data is None)
     *numbers, stops, ends = run.trainer.ranks.sums([*tally.numbers(), asked, absent], f"step {step + 1}")
@@ -172,7 +172,7 @@ def _line(
     cursor: Cursor,
     seconds: float,
 ) -> dict[str, Any]:
-    """A step's line of the log. What was left out and split is of all steps so far: most lines may go unwritten."""
+    """Builds a step's log line. `left_out` and `split` count all steps so far, since most lines may go unwritten."""
     trainer = run.trainer
     counts = asdict(tally)
     for name in ("flops", "waited"):
@@ -193,7 +193,7 @@ def _line(
 
 
 def of_kind(seen: dict[str, int], kind: str) -> dict[str, int]:
-    """Of what was seen, the counts of a kind with names of its own: `left_out` or `split`."""
+    """Returns the counts in `seen` of one kind, `left_out` or `split`, by the name behind the kind."""
     return {name.removeprefix(f"{kind}/"): count for name, count in seen.items() if name.startswith(f"{kind}/")}
 
 

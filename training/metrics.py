@@ -1,6 +1,6 @@
-"""What a run tells of itself: a line of JSON a step, always; for who watches one now and then; other boards if asked.
+"""Logs a run: a JSON line per step, progress on the terminal, and TensorBoard or Weights & Biases if asked.
 
-`metrics.jsonl` holds each step once: a run that goes on from step 1,000 takes away the lines of later steps first.
+`metrics.jsonl` holds each step once: a run that resumes from step 1,000 first removes the lines of later steps.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import torch
-from rich.console import Console  # noqa: TID251  for a bar of numbers
+from rich.console import Console  # noqa: TID251  the bar shows numbers only
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from schemas.errors import ShardloomError, UsageError
@@ -30,27 +30,27 @@ from training.recipe import TrainRecipe
 from training.step import labels_in
 
 METRICS, FAULTS = "metrics.jsonl", "faults.jsonl"
-FEW = 1000  # samples: the share of corrupt ones is reckoned of at least so many
+FEW = 1000  # samples: the share of bad ones is computed over at least this number
 LINE_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What a step is made of, counted before it: of one rank, or by `of_all` of all."""
+    """Counts what a step consists of, before it is taken: on one rank, or by `of_all` on all ranks."""
 
-    labels: int = 0  # positions from which something is learnt
-    tokens: int = 0  # positions that hold something
+    labels: int = 0  # positions that enter the loss
+    tokens: int = 0  # positions that are not padding
     positions: int = 0
     images: int = 0
     tiles: int = 0
     samples: int = 0
     faults: int = 0  # samples that could not be read
     flops: float = 0.0
-    waited: float = 0.0  # seconds for the data; summed over ranks
+    waited: float = 0.0  # seconds spent waiting for data; summed over ranks
 
     @classmethod
     def of(cls, batches: list[Batch], flops: Flops, faults: int, waited: float) -> "Tally":
-        """Of this rank's micro-batches."""
+        """Counts this rank's micro-batches."""
         return cls(
             labels=labels_in(batches),
             tokens=sum(tokens(batch) for batch in batches),
@@ -64,28 +64,28 @@ class Tally:
         )
 
     def numbers(self) -> list[float]:
-        """In the order of the fields."""
+        """Returns the values in the order of the fields, to be summed over ranks."""
         return [float(getattr(self, field.name)) for field in fields(self)]
 
     @classmethod
     def of_all(cls, numbers: Sequence[float]) -> "Tally":
-        """From the sums of the ranks' `numbers`."""
+        """Builds the tally of all ranks from the sums of their `numbers`."""
         values = zip(fields(cls), numbers, strict=True)
         return cls(**{field.name: field.type(value) for field, value in values})  # type: ignore[operator]
 
 
 def check_boards(recipe: TrainRecipe) -> None:
-    """Raises `UsageError` when a package that is to be logged to isn't there."""
+    """Raises `UsageError` when a package that `run.log_to` names is not installed."""
     for name in recipe.run.log_to:
         if importlib.util.find_spec(name) is None:
             raise UsageError(f"run.log_to: {name} is not installed; pip install {name}, or leave it out")
 
 
 class Metrics:
-    """The first rank's log; that of the others is silent."""
+    """Writes the run's log on the first rank; the other ranks only record their bad samples."""
 
     def __init__(self, folder: Path, recipe: TrainRecipe, step: int, is_first: bool, quiet: bool) -> None:
-        """Of a run that goes on after `step`."""
+        """Prepares the log of a run that continues after `step`."""
         self.folder, self.recipe, self.first, self.is_first = folder, recipe, step, is_first
         self._quiet = quiet or not is_first
         self._boards: list[Any] = []
@@ -113,13 +113,13 @@ class Metrics:
         if self._bar is not None:
             self._bar.stop()
         if self.is_first:
-            with contextlib.suppress(OSError):  # what is still held, on a full disk
+            with contextlib.suppress(OSError):  # flushing the buffer fails on a full disk
                 self._file.close()
         for board in self._boards:
             board.close()
 
     def log(self, line: dict[str, Any]) -> None:
-        """One step's figures; `step` counts those that are done."""
+        """Logs one step's figures; the line's `step` is the number of finished steps."""
         if not self.is_first:
             return
         step = line["step"]
@@ -130,21 +130,21 @@ class Metrics:
         self._show(line)
 
     def _write(self, text: str) -> None:
-        """A full disk is no reason to end a run."""
+        """Appends to `metrics.jsonl`; a full disk is reported once and does not end the run."""
         try:
             self._file.write(text)
         except OSError as error:
             if not self._lost:
-                say(f"{self.folder / METRICS} is not written on: {error.strerror}; training goes on")
+                say(f"cannot write {self.folder / METRICS}: {error.strerror}; training continues")
             self._lost = True
 
     def tell_faults(self, step: int, faults: list[Fault], seen: dict[str, int], ranks: Ranks) -> None:
-        """Names the samples of a step that this rank could not learn from, in `faults.jsonl`.
+        """Appends this rank's bad samples of a step to `faults.jsonl`.
 
-        Raises `ShardloomError` on all ranks when there were too many: `seen` counts them and all samples, everywhere.
+        Raises `ShardloomError` on all ranks when there are too many: `seen` counts bad and all samples of all ranks.
         """
         if faults:
-            with contextlib.suppress(OSError), (self.folder / FAULTS).open("a") as file:  # each rank, in one write
+            with contextlib.suppress(OSError), (self.folder / FAULTS).open("a") as file:  # one write per rank
                 file.write("".join(json.dumps({"step": step, **asdict(fault)}) + "\n" for fault in faults))
         most = self.recipe.data.max_faults
         if seen["faults"] <= most * max(seen["samples"], FEW):
@@ -153,7 +153,7 @@ class Metrics:
             say(f"rank {ranks.rank}: {fault.source} {fault.shard} {fault.key}: {fault.reason}")
         raise ShardloomError(
             f"{seen['faults']:,} of {seen['samples']:,} samples can't be read, more than data.max_faults ({most:g}): "
-            f"{self.folder / FAULTS} names them; with a higher one --resume auto goes on"
+            f"{self.folder / FAULTS} names them; to train without them, set a higher one and resume with --resume auto"
         )
 
     def _show(self, line: dict[str, Any]) -> None:
@@ -169,7 +169,7 @@ class Metrics:
 
 
 def rates_of(tally: Tally, seconds: float, ranks: int, peak: float) -> dict[str, float]:
-    """The figures of a step that took so long; `peak` is one device's, in operations a second."""
+    """Computes the rates of a step that took `seconds`; `peak` is one device's, in operations per second."""
     return {
         "seconds": seconds,
         "tokens_per_second": tally.tokens / seconds,
@@ -181,7 +181,7 @@ def rates_of(tally: Tally, seconds: float, ranks: int, peak: float) -> dict[str,
 
 
 def memory_used(device: torch.device) -> int:
-    """The most bytes so far: of the GPU's memory where there is one, else of this process."""
+    """Returns the peak memory so far in bytes: of the GPU if there is one, else of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -189,12 +189,12 @@ def memory_used(device: torch.device) -> int:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's log."""
+    """Reads the lines of a run's log."""
     return _lines(folder / METRICS)
 
 
 def keep_until(path: Path, step: int) -> None:
-    """Takes away what the log says of later steps, which are to be taken again."""
+    """Removes a log's lines of steps after `step`, because the run takes these steps again."""
     kept = [line for line in _lines(path) if line["step"] <= step]
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
@@ -202,7 +202,7 @@ def keep_until(path: Path, step: int) -> None:
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
-    """Of a file of JSON lines; one that a kill has cut off is left out."""
+    """Reads a file of JSON lines, and skips a line that a kill has cut off."""
     lines = []
     for text in path.read_text().splitlines() if path.exists() else ():
         try:
@@ -213,12 +213,12 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _flat(line: dict[str, Any]) -> dict[str, float]:
-    """What a board can draw: numbers by name, those of a group as `losses/docs`."""
+    """Returns the numbers that a board can plot, by name; those of a group are named like `losses/docs`."""
     found: dict[str, float] = {}
     for name, value in line.items():
         if isinstance(value, dict):
             found |= {f"{name}/{key}": inner for key, inner in value.items()}
-        elif name != "step" and isinstance(value, int | float):  # the cursor is none
+        elif name != "step" and isinstance(value, int | float):  # the cursor is a list
             found[name] = value
     return found
 

@@ -1,8 +1,8 @@
-"""What is learnt: the next token, over text alone.
+"""Computes the training loss: cross-entropy of the next token, over text positions only.
 
 The loss of a step is the sum over its labelled positions on all ranks and in all micro-batches, divided by their
-number, which is known before the first backward: so a token counts the same in whichever micro-batch it lies, and
-nothing has to be averaged afterwards.
+number, which is known before the first backward pass. So a token has the same weight in every micro-batch, and
+nothing is averaged afterwards.
 """
 
 from dataclasses import dataclass
@@ -14,27 +14,28 @@ from torch.utils.checkpoint import checkpoint
 
 from training.batch import IGNORED, Batch
 
-ROWS = 4096  # positions whose logits are held in fp32 at once: 0.5 GB of 32,015 columns
+ROWS = 4096  # positions whose logits are in fp32 at once: 0.5 GB with a vocabulary of 32,015
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Of one micro-batch."""
+    """Holds the loss of one micro-batch."""
 
-    share: Tensor  # what it adds to the step's loss, multipliers applied: goes backwards
-    sums: Tensor  # float64 [sources]: of the loss over labelled positions, without multipliers
+    share: Tensor  # its part of the step's loss, loss weights applied: the backward pass starts here
+    sums: Tensor  # float64 [sources]: sum of the loss over labelled positions, without loss weights
     counts: Tensor  # int64 [sources]: labelled positions
 
 
 def labelled(batch: Batch) -> Tensor:
-    """Bool [B, T]: the positions from which something is learnt."""
+    """Returns bool [B, T], True at the positions that enter the loss."""
     return batch.labels != IGNORED
 
 
 def loss(model: nn.Module, batch: Batch, total: int, multipliers: Tensor) -> Loss:
-    """The loss of a micro-batch of a step with `total` labelled positions; `multipliers` are by source, float32.
+    """Computes the loss of one micro-batch of a step that has `total` labelled positions.
 
-    A batch without any gives a share of 0, and gradients of 0 for every parameter that learns.
+    `multipliers`, float32 [sources], are the loss weights. A batch without labelled positions gives a share of 0, and
+    gradients of 0 for every trainable parameter.
     """
     at = labelled(batch)
     logits = model(batch, at)
@@ -49,7 +50,7 @@ def loss(model: nn.Module, batch: Batch, total: int, multipliers: Tensor) -> Los
 
 
 def _by_rows(logits: Tensor, labels: Tensor) -> list[Tensor]:
-    """The loss at each position, some at a time; what they need in fp32 is made again on the way back."""
+    """Computes the loss at each position, `ROWS` at a time; the backward pass recomputes the logits in fp32."""
     if len(labels) <= ROWS:
         return [_cross_entropy(logits, labels)]
     parts = zip(torch.split(logits, ROWS), torch.split(labels, ROWS), strict=True)

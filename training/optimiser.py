@@ -1,4 +1,4 @@
-"""AdamW over the parts of the model, each with a learning rate of its own."""
+"""Builds AdamW over the parts of the model, each with its own learning rate."""
 
 import math
 from typing import TYPE_CHECKING, Any, get_args
@@ -17,12 +17,15 @@ PREFIXES: dict[str, Group] = {"vision": "tower", "connector": "connector", "lang
 
 
 def mm1_rate(parameters: int) -> float:
-    """MM1's law (arXiv 2403.09611): the best learning rate of a language model, by its non-embedding parameters."""
+    """Returns the best learning rate by MM1's rule (arXiv 2403.09611), from the number of non-embedding parameters."""
     return math.exp(-0.4214 * math.log(parameters) - 0.5535)
 
 
 def rates(options: OptimiserOptions, parameters: int) -> LearningRates:
-    """The highest rates, by the law if one is asked for; `parameters` are the language model's without embeddings."""
+    """Returns the peak rates, by the learning-rate rule if the options name one.
+
+    `parameters` is the number of the language model's parameters without embeddings.
+    """
     if options.law is None:
         return options.lr
     rate = mm1_rate(parameters)
@@ -31,12 +34,12 @@ def rates(options: OptimiserOptions, parameters: int) -> LearningRates:
 
 
 def group_of(name: str) -> Group:
-    """The part that a parameter belongs to, by its name."""
+    """Returns the part of the model that the parameter of this name belongs to."""
     return PREFIXES[name.split(".", 1)[0]]
 
 
 def freeze(model: "ResamplerLMM", lr: LearningRates) -> None:
-    """What has no learning rate takes no gradient. Raises `UsageError` when nothing is left to learn."""
+    """Freezes the parts whose learning rate is 0. Raises `UsageError` when no part is left to train."""
     if not any(lr.model_dump().values()):
         raise UsageError("optimiser.lr: every part is frozen; give one of them a rate above 0")
     if lr.tower:
@@ -48,7 +51,7 @@ def freeze(model: "ResamplerLMM", lr: LearningRates) -> None:
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that learn, by the names that they had before anything was wrapped around their modules."""
+    """Returns the trainable parameters by the names that they had before their modules were wrapped."""
     return {
         name.removeprefix("module.").replace("_checkpoint_wrapped_module.", ""): parameter
         for name, parameter in model.named_parameters()
@@ -57,7 +60,7 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def make_optimiser(model: nn.Module, options: OptimiserOptions, lr: LearningRates) -> torch.optim.AdamW:
-    """AdamW with a group for each part, and in it for what decays and what doesn't; `peak` is its highest rate."""
+    """Builds AdamW with separate groups by part and by weight decay; a group's `peak` is its peak learning rate."""
     highest, undecayed = lr.model_dump(), _undecayed(model)
     groups: dict[tuple[Group, float], list[nn.Parameter]] = {}
     for name, parameter in trainable(model).items():
@@ -73,7 +76,7 @@ def make_optimiser(model: nn.Module, options: OptimiserOptions, lr: LearningRate
 
 
 def set_rates(optimiser: torch.optim.Optimizer, factor: float) -> dict[str, float]:
-    """Sets every group's rate to this share of its highest; the rates by part."""
+    """Sets every group's rate to `factor` times its peak, and returns the rates by part."""
     found: dict[str, float] = {}
     for group in optimiser.param_groups:
         group["lr"] = found[group["part"]] = group["peak"] * factor
@@ -81,7 +84,7 @@ def set_rates(optimiser: torch.optim.Optimizer, factor: float) -> dict[str, floa
 
 
 def moments(model: nn.Module, optimiser: torch.optim.AdamW) -> dict[str, dict[str, torch.Tensor]]:
-    """The optimiser's state by parameter, made of zeros where no step was taken yet."""
+    """Returns the optimiser's state by parameter, and creates it as zeros where no step was taken yet."""
     found = {}
     for name, parameter in trainable(model).items():
         state = optimiser.state[parameter]
@@ -95,6 +98,6 @@ def moments(model: nn.Module, optimiser: torch.optim.AdamW) -> dict[str, dict[st
 
 
 def _undecayed(model: nn.Module) -> set[str]:
-    """Names the matrices that the connector leaves out of weight decay."""
+    """Returns the names of the connector's matrices that take no weight decay."""
     connectors = (module for module in model.modules() if isinstance(module, Connector))
     return {f"connector.{name}" for connector in connectors for name in connector.undecayed}

@@ -1,7 +1,7 @@
-"""The ranks of a run: how they find one another, agree on a number, and share the model.
+"""Connects the ranks of a run: rendezvous, collectives on the host, and the model sharded or replicated.
 
-Gradients are summed over the ranks, never averaged: the loss is divided by the number of labelled positions of *all*
-ranks already, so the sum of their gradients is exactly that of one process with the whole batch.
+Gradients are summed over the ranks, never averaged: the loss is already divided by the number of labelled positions of
+*all* ranks, so the sum of their gradients is exactly that of one process with the whole batch.
 """
 
 import contextlib
@@ -33,24 +33,24 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """This process among its equals. One alone has no groups, unless it shards for practice."""
+    """Describes this process among the ranks. A single process has no groups, unless the recipe asks for fsdp."""
 
     rank: int = 0
     count: int = 1
     device: torch.device = CPU
-    control: dist.ProcessGroup | None = None  # gloo: numbers that the host needs, without a wait for the GPU
-    saving: dist.ProcessGroup | None = None  # gloo: of the thread that writes checkpoints
+    control: dist.ProcessGroup | None = None  # gloo: for numbers that the host needs, without waiting for the GPU
+    saving: dist.ProcessGroup | None = None  # gloo: for the thread that writes checkpoints
     store: Store | None = None
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the rank that writes and prints."""
+        """Returns whether this is the rank that writes and prints."""
         return self.rank == 0
 
     def sums(self, values: Sequence[float], doing: str) -> list[float]:
-        """The sum over all ranks of each value, in float64.
+        """All-reduces each value to its sum over all ranks, in float64.
 
-        Raises `ShardloomError` that names the ranks that have not come to what is being done.
+        `doing` says what this rank is doing. Raises `ShardloomError` that names the ranks that have not got as far.
         """
         if self.control is None or self.store is None:
             return list(values)
@@ -64,16 +64,16 @@ class Ranks:
         return found
 
     def agree(self, fault: str | None, doing: str) -> None:
-        """Raises `ShardloomError` on all ranks when there is a fault on any, each with its own or another's number."""
+        """Raises `ShardloomError` on all ranks if any failed, with this rank's `fault` or that rank's number."""
         at = [float(rank == self.rank and fault is not None) for rank in range(self.count)]
         faulty = [rank for rank, count in enumerate(self.sums(at, doing)) if count]
         if fault is not None:
             raise ShardloomError(fault)
         if faulty:
-            raise ShardloomError(f"rank {self.rank}: stopped, for rank {faulty[0]} failed: {doing}")
+            raise ShardloomError(f"rank {self.rank}: stopped because rank {faulty[0]} failed: {doing}")
 
     def told(self, key: str, text: str) -> str:
-        """What the first rank says under this key; each key once."""
+        """Broadcasts the first rank's text under a key, which may be used only once."""
         if self.store is None or self.count == 1:
             return text
         if self.is_first:
@@ -84,26 +84,32 @@ class Ranks:
             raise ShardloomError(f"rank {self.rank}: {key}: rank 0 does not answer ({one_line(error)})") from None
 
     def _absent(self, doing: str) -> str:
-        """Who is elsewhere, and where, by what each has last said."""
+        """Names the ranks that are doing something else, and what each last reported."""
         assert self.store is not None
         try:
             found = [(rank, self.store.get(f"doing/{rank}").decode()) for rank in range(self.count)]
         except RuntimeError:
-            return "rank 0, or its launcher, is gone"
-        behind = [f"rank {rank} was last at: {last}" for rank, last in found if last != doing]
-        return "; ".join(behind[:4]) or "a rank is gone, or cannot be reached"
+            return "rank 0, or its launcher, has ended"
+        behind = [f"rank {rank} last reported: {last}" for rank, last in found if last != doing]
+        return "; ".join(behind[:4]) or "a rank has ended, or cannot be reached"
 
 
 @contextlib.contextmanager
 def joined(run: TrainRun, parallel: str) -> Iterator[Ranks]:
-    """The ranks that torchrun has started, or this process alone; their groups end with the block."""
+    """Initialises torch.distributed for the ranks that torchrun started, and ends it with the block.
+
+    A single process needs no groups and gets none, unless `parallel` is fsdp. Raises `UsageError` when there is no such
+    device or a group exists already, and `ShardloomError` when the ranks can't connect.
+    """
     rank, count, local = (int(os.environ.get(name, of)) for name, of in _TORCHRUN.items())
     device = _device(run.device, local)
     if count == 1 and parallel != "fsdp":
         yield Ranks(device=device)
         return
     if dist.is_initialized():
-        raise UsageError("this process has a torch.distributed group already, and training makes its own")
+        raise UsageError(
+            "this process already has a torch.distributed group, but training must create it: start another process"
+        )
     patience = timedelta(seconds=run.patience)
     if count == 1:
         store: Store = HashStore()
@@ -122,7 +128,7 @@ def joined(run: TrainRun, parallel: str) -> Iterator[Ranks]:
 
 
 def kind_of(parallel: str, ranks: int) -> str:
-    """How so many ranks share the model: none, ddp or fsdp. Raises `UsageError` when they can't."""
+    """Returns how `ranks` processes share the model: none, ddp or fsdp. Raises `UsageError` when they can't."""
     if parallel == "none" and ranks > 1:
         raise UsageError(f"parallel: none, but there are {ranks} ranks; use ddp or fsdp")
     if parallel == "auto":
@@ -131,9 +137,9 @@ def kind_of(parallel: str, ranks: int) -> str:
 
 
 def spread(model: "ResamplerLMM", recipe: TrainRecipe, ranks: Ranks) -> nn.Module:
-    """The model on this rank's device, as its part of the whole: to be called, and stepped with `synchronised`."""
+    """Moves the model to this rank's device, sharded or replicated; returns the module to call under `synchronised`."""
     kind = kind_of(recipe.parallel, ranks.count)
-    if recipe.precision == "bf16":  # what never learns needs no more; the rest is cast where it is used
+    if recipe.precision == "bf16":  # frozen weights need no higher precision; the others are cast in use
         for parameter in model.vision.parameters() if model.vision.frozen else ():
             parameter.data = parameter.data.to(torch.bfloat16)
     layered = [model.language.layers, model.connector.layers]
@@ -151,7 +157,7 @@ def spread(model: "ResamplerLMM", recipe: TrainRecipe, ranks: Ranks) -> nn.Modul
 
 
 def autocast(recipe: TrainRecipe, ranks: Ranks) -> contextlib.AbstractContextManager[Any]:
-    """bf16 for a model whose weights are fp32; a sharded one casts its weights as it gathers them."""
+    """Returns the autocast to bf16 for fp32 weights; FSDP needs none, because it casts weights as it gathers them."""
     if recipe.precision == "fp32" or kind_of(recipe.parallel, ranks.count) == "fsdp":
         return contextlib.nullcontext()
     return torch.autocast(ranks.device.type, torch.bfloat16)
@@ -159,7 +165,7 @@ def autocast(recipe: TrainRecipe, ranks: Ranks) -> contextlib.AbstractContextMan
 
 @contextlib.contextmanager
 def synchronised(model: nn.Module, is_last: bool) -> Iterator[None]:
-    """Gradients go to the other ranks with the last micro-batch of a step, in one go; before, they add up here."""
+    """Synchronises gradients only in the last micro-batch of a step; before that they add up on each rank."""
     if isinstance(model, nn.parallel.DistributedDataParallel) and not is_last:
         with model.no_sync():
             yield
@@ -177,7 +183,9 @@ def _device(asked: str, local: int) -> torch.device:
     if asked == "cpu" or (asked == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise UsageError("run.device is cuda, and torch finds none here; use cpu, or a build of torch with CUDA")
+        raise UsageError(
+            "run.device is cuda, but torch finds no CUDA device here; use cpu, or a build of torch with CUDA"
+        )
     if local >= torch.cuda.device_count():
         raise UsageError(f"local rank {local} has no GPU: there are {torch.cuda.device_count()} on this machine")
     torch.cuda.set_device(local)
@@ -185,12 +193,12 @@ def _device(asked: str, local: int) -> torch.device:
 
 
 def _met(rank: int, count: int, patience: timedelta) -> Store:
-    """The store through which the ranks find one another."""
+    """Opens the store through which the ranks find one another, by torch's rendezvous."""
     address = f"{os.environ.get('MASTER_ADDR', '?')}:{os.environ.get('MASTER_PORT', '?')}"
     try:
         store, _, _ = next(rendezvous("env://", rank, count, timeout=patience))
     except (RuntimeError, ValueError) as error:
-        what = f"no meeting with the others at {address} (MASTER_ADDR:MASTER_PORT)"
+        what = f"cannot reach the other ranks at {address} (MASTER_ADDR:MASTER_PORT)"
         raise ShardloomError(f"rank {rank} of {count}: {what}: {one_line(error)}") from None
     assert isinstance(store, Store)
     return store
@@ -205,9 +213,9 @@ def _recompute(layered: list[nn.ModuleList]) -> None:
 
 
 def _sharded(model: "ResamplerLMM", precision: str, ranks: Ranks) -> nn.Module:
-    """FSDP2: a group of each decoder layer, of the connector, and of all else; a frozen tower is whole on every rank.
+    """Shards by FSDP2: one group for each decoder layer, one for the connector, and one for all else.
 
-    It is neither learnt nor gathered then: 0.86 GB a GPU in bf16 against a gather of as much at every step.
+    A frozen tower stays whole on every rank: 0.86 GB per GPU in bf16, instead of gathering as much at every step.
     """
     mesh = init_device_mesh(ranks.device.type, (ranks.count,))
     policy = MixedPrecisionPolicy()
@@ -220,11 +228,11 @@ def _sharded(model: "ResamplerLMM", precision: str, ranks: Ranks) -> nn.Module:
     for layer in model.language.layers:
         fully_shard(layer, mesh=mesh, mp_policy=policy)
     fully_shard(model.connector, mesh=mesh, mp_policy=policy)
-    # what the connector returns is changed by nobody in place, which the warning is about
+    # The warning is about changing such a view in place; nothing changes the connector's output in place.
     warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view", UserWarning)
     fully_shard(model, mesh=mesh, mp_policy=policy, ignored_params=tower)
     for module in model.modules():
-        if isinstance(module, FSDPModule):  # by default the sum is divided by the number of ranks
+        if isinstance(module, FSDPModule):  # by default it divides the sum by the number of ranks
             module.set_gradient_divide_factor(1.0)
             module.set_force_sum_reduction_for_comms(True)
     model.to(ranks.device)  # buffers

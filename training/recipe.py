@@ -1,7 +1,7 @@
-"""A training run's recipe: everything that it is asked to be, typed, with the reason for each default beside it.
+"""Defines the typed recipe of a training run, with the reason for each default beside it.
 
-As in `pipelines.recipes.base` one half decides what comes out, is written to `OUT/recipe.yaml` and must be the same
-when a run is taken up again. What is left out of that half (`FREE`) may differ: it moves a result by rounding at most.
+As in `pipelines.recipes.base`, one half of the recipe decides the result, is written to `OUT/recipe.yaml` and must be
+the same when a run resumes. The other half (`FREE`) may differ: it changes a result by rounding at most.
 """
 
 from pathlib import Path
@@ -23,89 +23,97 @@ FREE_DATA = ("workers", "prefetch", "cache", "max_faults")
 _FREE_KEYS = {*FREE, *(f"data.{name}" for name in FREE_DATA)}
 
 Group = Literal["tower", "connector", "language"]
-"""A part of the model with a learning rate of its own."""
+"""A part of the model that has its own learning rate."""
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
-"""How much of a mean stays from step to step."""
+"""The decay of one of Adam's running means per step."""
 
 
 class LearningRates(Options):
-    """The highest that each part's learning rate gets; 0 freezes the part."""
+    """Sets the peak learning rate of each part; 0 freezes the part."""
 
     tower: NonNegativeFloat = Field(0.0, description="frozen, as in all of xGen-MM's stages")
-    connector: NonNegativeFloat = Field(2e-5, description="of xGen-MM's fine-tuning; pre-training's is unpublished")
-    language: NonNegativeFloat = Field(2e-5, description="the same")
+    connector: NonNegativeFloat = Field(2e-5, description="as in xGen-MM's fine-tuning; pre-training's is unpublished")
+    language: NonNegativeFloat = Field(2e-5, description="as for the connector")
 
 
 class OptimiserOptions(Options):
-    """AdamW."""
+    """Sets the options of AdamW."""
 
     lr: LearningRates = LearningRates()
     law: Literal["mm1"] | None = Field(
-        None, description="mm1: the rate of every part that is not frozen follows from the language model's size"
+        None, description="mm1: the language model's size sets the rate of every part that is not frozen"
     )
-    betas: tuple[Beta, Beta] = Field((0.9, 0.999), description="torch's own, which xGen-MM left as they are")
+    betas: tuple[Beta, Beta] = Field((0.9, 0.999), description="torch's defaults, which xGen-MM keeps")
     eps: PositiveFloat = 1e-8
     weight_decay: NonNegativeFloat = Field(
-        0.0, description="of xGen-MM's fine-tuning; OpenFlamingo pre-trains with 0.1"
+        0.0, description="as in xGen-MM's fine-tuning; OpenFlamingo pre-trains with 0.1"
     )
     decay: Literal["matrices", "all"] = Field(
-        "matrices", description="not norms, biases and learned queries: they have no scale to keep small; xGen-MM: all"
+        "matrices", description="excludes norms, biases and trained queries, which need no small scale; xGen-MM: all"
     )
-    clip: PositiveFloat | None = Field(1.0, description="the gradient's norm, once a step; xGen-MM: every micro-batch")
+    clip: PositiveFloat | None = Field(
+        1.0, description="maximum gradient norm, applied once per step; xGen-MM: per micro-batch"
+    )
 
 
 class ScheduleOptions(Options):
-    """The learning rate's way, as a factor of its highest."""
+    """Sets how the learning rate changes over the steps, relative to its peak."""
 
     shape: Literal["cosine", "constant"] = "cosine"
-    warmup: int = Field(2000, ge=0, description="steps from 0 to the highest; of xGen-MM's fine-tuning")
+    warmup: int = Field(2000, ge=0, description="steps from 0 to the peak; as in xGen-MM's fine-tuning")
 
 
 class CheckpointOptions(Options):
-    """When checkpoints are written, and how many stay."""
+    """Sets when checkpoints are written and how many are kept."""
 
-    every: PositiveInt = Field(1000, description="steps; one more at the end, and where a run is told to stop")
-    keep: PositiveInt = Field(2, description="the last ones: should one be damaged, another is left")
-    asynchronous: bool = Field(True, description="training goes on while a copy in the host's memory is written")
+    every: PositiveInt = Field(
+        1000, description="steps between checkpoints; one more is written when a run ends or stops"
+    )
+    keep: PositiveInt = Field(2, description="newest checkpoints to keep; if one is damaged, another is left")
+    asynchronous: bool = Field(True, description="training continues while a copy in host memory is written")
 
 
 class TrainRun(Options):
-    """How a run is carried out; nothing here can alter what it learns."""
+    """Sets how a run is carried out; none of these options can change its result."""
 
     output: str | None = Field(None, description="the run's folder, on a disk that all ranks see; or --output")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: cuda where there is one")
-    log_every: PositiveInt = Field(1, description="steps from line to line of metrics.jsonl")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: cuda if available")
+    log_every: PositiveInt = Field(1, description="steps between lines of metrics.jsonl")
     log_to: tuple[Literal["tensorboard", "wandb"], ...] = Field(
-        (), description="besides; the package must be installed"
+        (), description="in addition to metrics.jsonl; the package must be installed"
     )
     peak_tflops: PositiveFloat | None = Field(
-        None, description="of one device, for the MFU; default: what a large matrix product reaches here"
+        None, description="one device's peak, for the MFU; default: measured here on a large matrix product"
     )
-    patience: PositiveFloat = Field(1800.0, description="seconds that a rank waits for the others before it gives up")
+    patience: PositiveFloat = Field(1800.0, description="seconds that a rank waits for the others before it fails")
 
 
 class TrainRecipe(Options):
-    """A training run."""
+    """Describes a whole training run."""
 
     kind: Literal["train"] = "train"
     model: ModelOptions
-    start: str | None = Field(None, description="a model that an earlier stage has exported: its weights come first")
+    start: str | None = Field(
+        None, description="a model exported by an earlier stage, whose weights training starts from"
+    )
     data: DataOptions
     optimiser: OptimiserOptions = OptimiserOptions()
     schedule: ScheduleOptions = ScheduleOptions()
-    steps: PositiveInt = Field(description="optimiser steps; the schedule ends with them")
-    sequences: PositiveInt = Field(description="packed sequences a step, over all ranks: the batch")
-    micro: PositiveInt = Field(1, description="of them a rank works on at once: as many as fit its memory")
+    steps: PositiveInt = Field(description="optimiser steps; the schedule ends at the last")
+    sequences: PositiveInt = Field(description="global batch size: packed sequences per step over all ranks")
+    micro: PositiveInt = Field(1, description="micro batch size: sequences a rank processes at once; as many as fit")
     precision: Literal["fp32", "bf16"] = Field("bf16", description="bf16: weights, gradients and sums stay in fp32")
-    parallel: Literal["auto", "none", "ddp", "fsdp"] = Field("auto", description="auto: fsdp for more ranks than one")
-    activation_checkpointing: bool = Field(False, description="a third more work for the layers, little memory")
-    compile: bool = Field(False, description="torch.compile of every decoder and connector layer")
-    multipliers: dict[str, NonNegativeFloat] = Field({}, description="of the loss, by source; 1 for those not named")
-    checkpoint: CheckpointOptions = CheckpointOptions()
-    seed: int = Field(
-        0, description="of what is random in a step, dropout; data.seed is the order's, model.seed new weights'"
+    parallel: Literal["auto", "none", "ddp", "fsdp"] = Field(
+        "auto", description="auto: fsdp if there are several ranks"
     )
+    activation_checkpointing: bool = Field(
+        False, description="saves memory, for a third more computation in the layers"
+    )
+    compile: bool = Field(False, description="torch.compile every decoder and connector layer")
+    multipliers: dict[str, NonNegativeFloat] = Field({}, description="loss weight by source; 1 for sources not named")
+    checkpoint: CheckpointOptions = CheckpointOptions()
+    seed: int = Field(0, description="seeds dropout; data.seed seeds the order of samples, model.seed the new weights")
     run: TrainRun = TrainRun()
 
     @field_validator("multipliers")
@@ -119,22 +127,22 @@ class TrainRecipe(Options):
 
     @property
     def sources(self) -> list[str]:
-        """Names of the sources, as `Batch.sources` counts them."""
+        """Returns the names of the sources, in the order of the numbers in `Batch.sources`."""
         return list(self.data.sources)
 
     def resolved(self) -> dict[str, Any]:
-        """The half that decides what is learnt, as plain data."""
+        """Returns the half of the recipe that decides the result, as plain data."""
         return self.model_dump(mode="json", exclude={"data": set(FREE_DATA), **dict.fromkeys(FREE, True)})
 
     def dumped(self) -> bytes:
-        """The whole, as the YAML of a recipe file."""
+        """Returns the whole recipe as the YAML of a recipe file."""
         return dump_yaml(self.model_dump(mode="json"))
 
 
 def load_recipe(path: str, overrides: list[str] | None = None, output: str | None = None) -> TrainRecipe:
-    """The recipe in a YAML file with `key=value` laid over it, keys dotted, values as YAML has them.
+    """Loads the recipe in a YAML file and applies overrides, `key=value` with dotted keys and YAML values.
 
-    Raises `UsageError` for a key that there is not, by its name.
+    Raises `UsageError` that names any unknown key.
     """
     values = read_recipe(path)
     if values.get("kind", "train") != "train":
@@ -143,22 +151,22 @@ def load_recipe(path: str, overrides: list[str] | None = None, output: str | Non
         apply_override(values, override)
     if output is not None:
         apply_override(values, f"run.output={yaml.safe_dump(output)}")
-    if isinstance(values.get("model"), dict) and "resampler" in values["model"]:  # as recipes once had it
+    if isinstance(values.get("model"), dict) and "resampler" in values["model"]:  # the key's former name
         said = "unknown key model.resampler: write model.connector: {kind: perceiver, ...}"
         raise UsageError(f"recipe {path}: {said}")
     return validated(TrainRecipe, values, path)
 
 
 def check_output(recipe: TrainRecipe) -> Path:
-    """The run's folder. Raises `UsageError` when there is none, or it is no local path."""
+    """Returns the run's folder. Raises `UsageError` when the recipe names none, or a URL."""
     output = recipe.run.output
     if output is None:
         raise UsageError("no output folder: pass --output, or set run.output in the recipe")
     if "://" in output:
-        raise UsageError(f"run.output {output}: a run's folder lies on a disk that all ranks see, not at a URL")
+        raise UsageError(f"run.output {output}: a run's folder must be on a disk that all ranks see, not at a URL")
     return Path(output)
 
 
 def differences(held: dict[str, Any], asked: dict[str, Any]) -> list[str]:
-    """What a run's folder holds and what is asked, where the two differ; what is free counts for nothing."""
+    """Lists the differences between a folder's stored recipe and the requested one, but for the free keys."""
     return recipe_file.differences(held, asked, _FREE_KEYS)

@@ -1,4 +1,4 @@
-"""The learning rate at every step: a pure function of the step, so that nothing of it has to be saved."""
+"""Computes the learning rate as a pure function of the step, so that a checkpoint saves no schedule."""
 
 import math
 
@@ -6,10 +6,10 @@ from training.recipe import ScheduleOptions
 
 
 def factor(options: ScheduleOptions, step: int, steps: int) -> float:
-    """What the highest learning rate is multiplied by at `step`, from 0 on, of `steps`.
+    """Returns the factor, 0 to 1, of the peak learning rate at `step`, counted from 0, of `steps`.
 
-    Cosine with warm-up is that of transformers: it begins at exactly 0 and would reach 0 again at the step after the
-    last.
+    The cosine with warm-up is that of transformers: it starts at exactly 0 and would reach 0 again at the step after
+    the last.
     """
     if step < options.warmup:
         return step / options.warmup

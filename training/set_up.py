@@ -1,4 +1,4 @@
-"""What has to be there before the first step: the model on its devices, the optimiser, the plan of the data."""
+"""Prepares a run before its first step: the model on its devices, the optimiser and the plan of the data."""
 
 import contextlib
 import hashlib
@@ -34,21 +34,21 @@ CHECKPOINTS, MODEL = "checkpoints", "model"
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """All that a run works with."""
+    """Holds everything that a run needs."""
 
     folder: Path
     trainer: Trainer
-    model: ResamplerLMM  # the trainer's, without what was wrapped around it
+    model: ResamplerLMM  # the trainer's, without wrappers
     tokenizer: TextTokenizer
     plan: PackPlan
-    frozen: str  # hash of the weights that don't learn
-    tower: dict[str, Tensor]  # a frozen tower's, as they came; of the first rank
+    frozen: str  # hash of the frozen weights
+    tower: dict[str, Tensor]  # a frozen tower's weights as loaded; empty on all ranks but the first
     flops: Flops
-    peak: float  # operations a second of one device
+    peak: float  # operations per second of one device
 
 
 def set_up(folder: Path, recipe: TrainRecipe, ranks: Ranks, quiet: bool) -> Run:
-    """Builds everything. Raises `UsageError` for what the recipe asks and can't be had."""
+    """Builds everything that a run needs. Raises `UsageError` when the recipe asks for what is not available."""
     check_boards(recipe)
     check_batch(recipe, ranks.count)
     tokenizer = load_tokenizer(recipe.model)
@@ -75,29 +75,29 @@ def set_up(folder: Path, recipe: TrainRecipe, ranks: Ranks, quiet: bool) -> Run:
 
 
 def prepared(recipe: TrainRecipe, device: str = "cpu") -> ResamplerLMM:
-    """The model as the recipe has it, on one device and whole, with what doesn't learn frozen."""
+    """Builds the recipe's model, whole and on one device, and freezes the parts that are not trained."""
     model = build_model(recipe.model, device, recipe.start)
     freeze(model, recipe.optimiser.lr)
     return model
 
 
 def plan_of(recipe: TrainRecipe, model: ResamplerLMM, tokenizer: TextTokenizer, quiet: bool) -> PackPlan:
-    """The plan of the data for this model."""
+    """Builds the plan of the data for this model."""
     tower = model.vision
     return build_data(recipe.data, recipe.model, tokenizer, tower.image_size, tower.patch_size, quiet)
 
 
 def check_batch(recipe: TrainRecipe, ranks: int) -> None:
-    """Raises `UsageError` when the batch can't be shared out evenly."""
+    """Raises `UsageError` when the global batch can't be divided evenly among micro-batches and ranks."""
     if recipe.sequences % (recipe.micro * ranks):
         raise UsageError(
-            f"sequences: {recipe.sequences} a step can't be shared out in micro-batches of {recipe.micro} on {ranks}"
+            f"sequences: {recipe.sequences} per step can't be divided into micro-batches of {recipe.micro} on {ranks}"
             f" rank{'s' if ranks > 1 else ''}; make it a multiple of {recipe.micro * ranks}"
         )
 
 
 def check_length(recipe: TrainRecipe, model: ResamplerLMM) -> None:
-    """Raises `UsageError` when a sequence has positions that the language model was not made for."""
+    """Raises `UsageError` when a sequence has more positions than the language model supports."""
     limit = getattr(model.language.lm.config, "max_position_embeddings", None)
     if limit and recipe.data.sequence_length > limit:
         raise UsageError(
@@ -108,9 +108,10 @@ def check_length(recipe: TrainRecipe, model: ResamplerLMM) -> None:
 
 @contextlib.contextmanager
 def claim(folder: Path, recipe: TrainRecipe, resume: str | None, ranks: Ranks) -> Iterator[None]:
-    """Makes the folder this run's, for as long as the block takes.
+    """Locks the folder for this run while the block lasts, and stores the recipe in a new one.
 
-    Raises `UsageError` on all ranks when it is another's, holds a run already, or another process is at work in it.
+    Raises `UsageError` on all ranks when the folder holds another run or other files, holds this run and `resume` is
+    None, or is locked by another process.
     """
     fault = ""
     with contextlib.ExitStack() as held:
@@ -131,38 +132,38 @@ def _not_ours(folder: Path, recipe: TrainRecipe, resume: str | None) -> str:
     output = Folder(str(folder))
     if output.exists(RECIPE_FILE):
         if faults := differences(held_recipe(output), recipe.resolved()):
-            return f"{folder} holds another run ({'; '.join(faults[:4])}): take a new --output"
+            return f"{folder} holds another run ({'; '.join(faults[:4])}): pass a new --output"
         if resume is None and (names(folder / CHECKPOINTS) or output.exists(METRICS)):
-            return f"{folder} holds this run already: --resume auto goes on with it, a new --output begins again"
+            return f"{folder} holds this run already: pass --resume auto to resume it, or a new --output to start again"
     elif not output.is_empty():
-        return f"{folder} is not empty and holds no {RECIPE_FILE}: take a new --output"
+        return f"{folder} is not empty and holds no {RECIPE_FILE}: pass a new --output"
     return ""
 
 
 def found_checkpoint(resume: str | None, folder: Path, ranks: Ranks) -> Checkpoint | None:
-    """The checkpoint to go on from: `auto` is the newest that is whole, if there is one."""
+    """Returns the checkpoint to resume from, if any; `auto` is the newest intact one in the run's folder."""
     if resume is None:
         return None
     return latest(folder / CHECKPOINTS, ranks) if resume == "auto" else opened(Path(resume), ranks)
 
 
 def check_fits(checkpoint: Checkpoint, run: Run) -> None:
-    """Raises `UsageError` when the checkpoint is of another run: another recipe, other data, another frozen part."""
+    """Raises `UsageError` when the checkpoint's recipe, data or frozen weights differ from this run's."""
     held, where = checkpoint.state, checkpoint.folder
     if faults := differences(held.recipe, run.trainer.recipe.resolved()):
-        raise UsageError(f"{where} is of another run: {'; '.join(faults[:4])}")
+        raise UsageError(f"{where} belongs to another run: {'; '.join(faults[:4])}")
     check_unchanged(held.data, run.plan.fingerprint)
     if held.frozen != run.frozen:
-        raise UsageError(f"{where}: the weights that are frozen are not those of that run; load the same ones")
+        raise UsageError(f"{where}: the frozen weights are not those of its run; load the same ones")
 
 
 def state_of(run: Run, step: int, cursor: dict[str, int], seen: dict[str, int]) -> RunState:
-    """What a checkpoint after `step` steps says."""
+    """Builds the state that a checkpoint after `step` steps saves."""
     return RunState(step, cursor, run.plan.fingerprint, run.frozen, run.trainer.recipe.resolved(), seen)
 
 
 def hash_of_frozen(model: ResamplerLMM) -> str:
-    """Of the weights that take no gradient, by name; the same for the same numbers."""
+    """Returns the SHA-256 of the names and values of the frozen weights."""
     digest = hashlib.sha256()
     for name, parameter in sorted(model.named_parameters()):
         if not parameter.requires_grad:
@@ -172,7 +173,10 @@ def hash_of_frozen(model: ResamplerLMM) -> str:
 
 
 def export(run: Run) -> Path:
-    """Writes the model, whole, for `from_pretrained`; by the first rank, with all ranks' help."""
+    """Exports the whole model into the run's folder, for `load_pretrained`, and returns the path.
+
+    All ranks gather the weights and the first one writes them. Raises `ShardloomError` on all ranks when it can't.
+    """
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     state = cast(dict[str, Tensor], get_model_state_dict(run.model, options=options))
     target = run.folder / MODEL

@@ -1,4 +1,4 @@
-"""One optimiser step: micro-batches forwards and backwards, and a check before anything is changed."""
+"""Takes one optimiser step: the micro-batches' forward and backward passes, and a check before weights change."""
 
 import math
 from dataclasses import dataclass
@@ -15,56 +15,57 @@ from training.optimiser import trainable
 from training.parallel import Ranks, autocast, synchronised
 from training.recipe import TrainRecipe
 
-_NAMED = 3  # samples in an error
+_NAMED = 3  # samples to name in an error
 
 
 @dataclass(frozen=True, slots=True)
 class Trainer:
-    """What a step needs."""
+    """Holds what a step needs."""
 
     recipe: TrainRecipe
     ranks: Ranks
-    model: nn.Module  # to be called: wrapped for the ranks
+    model: nn.Module  # the one to call, wrapped for the ranks
     optimiser: torch.optim.AdamW
-    multipliers: Tensor  # float32 [sources]
+    multipliers: Tensor  # float32 [sources]: loss weights
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a step has come to, over all ranks."""
+    """Holds the result of a step over all ranks."""
 
-    loss: float  # that was learnt from: a mean over labelled positions, multipliers applied
-    sums: list[float]  # of the loss by source, without multipliers
+    loss: float  # the one trained on: a mean over labelled positions, loss weights applied
+    sums: list[float]  # sum of the loss by source, without loss weights
     counts: list[int]  # labelled positions by source
-    gradient_norm: float  # before it was clipped
+    gradient_norm: float  # before clipping
 
     def by_source(self, names: list[str]) -> dict[str, float]:
-        """The mean loss of each source that was in the step."""
+        """Returns the mean loss of each source that had labelled positions in the step."""
         found = zip(names, self.sums, self.counts, strict=True)
         return {name: total / count for name, total, count in found if count}
 
 
 def labels_in(batches: list[Batch]) -> int:
-    """Positions from which something is learnt."""
+    """Counts the positions that enter the loss."""
     return sum(int(labelled(batch).sum()) for batch in batches)
 
 
 def take_step(trainer: Trainer, batches: list[Batch], total: int, step: int) -> Outcome:
-    """One step on this rank's micro-batches; `total` are the labelled positions of all ranks.
+    """Takes one step on this rank's micro-batches; `total` is the number of labelled positions on all ranks.
 
-    Raises `ShardloomError` on all ranks when the loss or the gradient is not finite; no weight has changed then.
+    Raises `ShardloomError` on all ranks, before any weight changes, when the loss or the gradient is not finite, and
+    on this rank when the GPU's memory is full.
     """
     try:
         return _step(trainer, batches, total, step)
     except torch.OutOfMemoryError as error:
         place, what = f"step {step + 1}, rank {trainer.ranks.rank}", one_line(error)
-        advice = "smaller micro, activation_checkpointing=true or more ranks; --dry-run reckons what is needed"
+        advice = "use a smaller micro, activation_checkpointing=true or more ranks; --dry-run estimates the need"
         raise ShardloomError(f"{place}: the GPU's memory is full ({what}): {advice}") from None
 
 
 def _step(trainer: Trainer, batches: list[Batch], total: int, step: int) -> Outcome:
     recipe, ranks = trainer.recipe, trainer.ranks
-    torch.manual_seed(_seed(recipe.seed, step, ranks.rank))  # of the step alone: nothing of it need be saved
+    torch.manual_seed(_seed(recipe.seed, step, ranks.rank))  # a function of the step, so no state is saved
     losses = []
     for number, batch in enumerate(batches):
         with synchronised(trainer.model, number == len(batches) - 1):
@@ -86,13 +87,16 @@ def _seed(seed: int, step: int, rank: int) -> int:
 
 
 def _clipped(model: nn.Module, clip: float | None) -> Tensor:
-    """The norm of all gradients, of all ranks' parts together; they are scaled where it is above `clip`."""
+    """Scales the gradients down to a norm of `clip`, and returns the norm that they had on all ranks together."""
     norm = nn.utils.clip_grad_norm_(model.parameters(), math.inf if clip is None else clip)
     return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
 
 def _gathered(losses: list[Loss], norm: Tensor, ranks: Ranks, doing: str) -> tuple[Outcome, list[float]]:
-    """Over all ranks, by the one wait of the host for the device in a step; and this rank's losses by micro-batch."""
+    """Returns the outcome over all ranks, and this rank's losses by micro-batch.
+
+    This is the only place in a step where the host waits for the device.
+    """
     sums = torch.stack([found.sums for found in losses]).sum(0)
     counts = torch.stack([found.counts for found in losses]).sum(0)
     shares = torch.stack([found.share for found in losses]).double()
@@ -108,20 +112,20 @@ def _gathered(losses: list[Loss], norm: Tensor, ranks: Ranks, doing: str) -> tup
 def _not_finite(
     trainer: Trainer, batches: list[Batch], shares: list[float], outcome: Outcome, step: int
 ) -> ShardloomError:
-    """Names the first micro-batch whose loss is none; where all are finite it was the gradient: all are suspects."""
+    """Builds the error: it names the samples of the first micro-batch whose loss is not finite, or of all."""
     what = f"the loss is {outcome.loss}" if not math.isfinite(outcome.loss) else "the gradient is not finite"
     if broken := [name for name, held in trainable(trainer.model).items() if not _is_finite(held)]:
-        cause = f"the weight {broken[0]} was not finite before it: go back to an earlier checkpoint"
+        cause = f"the weight {broken[0]} was not finite before the step: resume from an earlier checkpoint"
     else:
-        cause = "all weights were finite: look at these samples, or begin a new --output with a lower learning rate"
+        cause = "all weights were finite: check these samples, or start a new --output with a lower learning rate"
     place = f"step {step + 1}, rank {trainer.ranks.rank}"
     wrong = [batch for batch, share in zip(batches, shares, strict=True) if not math.isfinite(share)]
     if not math.isfinite(outcome.loss) and not wrong:
-        return ShardloomError(f"{place}: {what}, nothing was learnt from it: by samples of another rank, which says so")
+        return ShardloomError(f"{place}: {what}, the step was not taken: another rank's error names the samples")
     suspects = wrong[:1] or batches
     names = [f"{name.source} {name.shard} {name.key}" for batch in suspects for row in batch.samples for name in row]
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ShardloomError(f"{place}: {what}, nothing was learnt from it: {', '.join(names[:_NAMED])}{more}; {cause}")
+    return ShardloomError(f"{place}: {what}, the step was not taken: {', '.join(names[:_NAMED])}{more}; {cause}")
 
 
 def _is_finite(parameter: Tensor) -> bool:

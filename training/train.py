@@ -1,64 +1,84 @@
-"""The way in: `python -m training.train RECIPE`, by itself or under torchrun."""
+"""Runs the trainer's command line, `python -m training.train RECIPE`, alone or under torchrun."""
 
-import argparse
 import os
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Annotated, NoReturn
+
+import typer
 
 from schemas.errors import ShardloomError, UsageError
 from schemas.extras import require_extra
 from schemas.terminal import say
 
-EXAMPLES = """examples:
-  python -m training.train recipes/train/tiny.yaml --output run
-  python -m training.train recipes/train/tiny.yaml --output run --resume auto
-  python -m training.train recipes/train/pretrain_4b.yaml --dry-run
-  torchrun --nproc-per-node 8 -m training.train recipes/train/pretrain_4b.yaml --output run optimiser.law=mm1
-
-exit codes:
-  0    done, or stopped by SIGTERM or Ctrl-C with a checkpoint: a line says how to go on
-  1    failed; what is saved stays, the same command with --resume auto goes on
-  2    wrong use, found before any work
-  130  interrupted twice: at once, without a checkpoint
-torchrun has codes of its own: 1 after a signal, although every rank has stopped with a checkpoint.
-"""
 INTERRUPTED = 130
 PROGRAM = "python -m training.train"
+EXAMPLES = (
+    "Examples: python -m training.train recipes/train/pretrain_4b.yaml --dry-run; "
+    "torchrun --nproc-per-node 8 -m training.train recipes/train/pretrain_4b.yaml --output run optimiser.law=mm1"
+)
 
 
-def main(arguments: Sequence[str] | None = None, program: str = PROGRAM) -> NoReturn:
-    """Runs the command and exits; `program` is what it was called by."""
-    asked = _parser(program).parse_intermixed_args(arguments)
+def train(
+    context: typer.Context,
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="a YAML recipe of kind train")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="key=value", help="override the recipe, as in optimiser.lr.language=1e-4"),
+    ] = None,
+    output: Annotated[str | None, typer.Option("--output", "-o", metavar="DIR", help="the run's folder")] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="auto|PATH", help="resume from the output's newest intact checkpoint, or from this one"),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="report sizes, memory and the first sequence; no training")
+    ] = False,
+    ranks: Annotated[
+        int | None, typer.Option(help="with --dry-run: number of GPUs to estimate memory for; default: 1")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress")] = False,
+) -> None:
+    """Train a resampler LMM on training shards. SIGTERM or Ctrl-C stops it with a checkpoint, from which it resumes.
+
+    Exits 0 when done or stopped with a checkpoint, 1 after a failure, 2 for wrong use, 130 when interrupted twice:
+    then at once, without a checkpoint. torchrun sets its own exit code: 1 after a signal.
+    """
+    program = PROGRAM if context.parent is None else "shardloom train"
     try:
-        _run(asked, program)
+        if dry_run:
+            _print_dry_run(recipe, overrides or [], output, 1 if ranks is None else ranks)
+            return
+        if ranks is not None:
+            start = f"torchrun --nproc-per-node {ranks}"
+            raise UsageError(f"--ranks needs --dry-run: to train, start ranks with {start}")
+        _train(recipe, overrides or [], output, resume, quiet, program)
     except ShardloomError as error:
         _fail(f"error: {error}", error.exit_code)
     except KeyboardInterrupt:
-        again = "" if asked.dry_run else ": --resume auto goes on from the last checkpoint"
+        again = "" if dry_run else ": --resume auto resumes from the last checkpoint"
         _fail(f"stopped at once{again}", INTERRUPTED)
-    sys.exit(0)
 
 
-def _run(asked: argparse.Namespace, program: str) -> None:
+def _print_dry_run(recipe: str, overrides: list[str], output: str | None, ranks: int) -> None:
     require_extra("train", "training")
-    from training.recipe import load_recipe  # imports torch, which takes seconds
+    from training.dry_run import dry_run  # imports torch, which takes seconds, as below
+    from training.recipe import load_recipe
 
-    recipe = load_recipe(asked.recipe, asked.overrides, asked.output)
-    if asked.ranks is not None and not asked.dry_run:
-        raise UsageError(f"--ranks is of a dry run: start ranks with torchrun --nproc-per-node {asked.ranks}")
-    if asked.dry_run:
-        from training.dry_run import dry_run
+    for part in dry_run(load_recipe(recipe, overrides, output), ranks):
+        for line in part.split("\n"):
+            say(line, is_result=True)
 
-        for part in dry_run(recipe, 1 if asked.ranks is None else asked.ranks):
-            for line in part.split("\n"):
-                say(line, is_result=True)
-        return
+
+def _train(path: str, overrides: list[str], output: str | None, resume: str | None, quiet: bool, program: str) -> None:
+    require_extra("train", "training")
     from training.loop import of_kind, train
+    from training.recipe import load_recipe
 
-    result = train(recipe, asked.resume, asked.quiet)
-    if asked.quiet or not _is_first():
+    recipe = load_recipe(path, overrides, output)
+    result = train(recipe, resume, quiet)
+    if quiet or os.environ.get("RANK", "0") != "0":
         return
     losses = ", ".join(f"{name} {loss:.4f}" for name, loss in result.losses.items())
     seen = f"{result.seen['tokens']:,} tokens, {result.seen['images']:,} images"
@@ -68,44 +88,31 @@ def _run(asked: argparse.Namespace, program: str) -> None:
     )
     for kind in ("left_out", "split"):
         if counts := of_kind(result.seen, kind):
-            told = ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()))
-            say(f"{kind.replace('_', ' ')}: {told}", is_result=True)
+            named = ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()))
+            say(f"{kind.replace('_', ' ')}: {named}", is_result=True)
     if result.model is None:
-        again = [asked.recipe, *asked.overrides, "--output", str(result.folder), "--resume", "auto"]
-        say(f"go on with: {program} {shlex.join(again)}", is_result=True)
+        again = [path, *overrides, "--output", str(result.folder), "--resume", "auto"]
+        say(f"resume with: {program} {shlex.join(again)}", is_result=True)
     else:
         say(f"model: {result.model}", is_result=True)
 
 
-def _parser(program: str) -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog=program,
-        description="Trains a resampler LMM on training shards.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs the command line and exits with one of the codes that `train` names."""
+    app = typer.Typer(
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        rich_markup_mode="rich",
     )
-    parser.add_argument("recipe", metavar="RECIPE", help="a YAML recipe of the kind train")
-    parser.add_argument(
-        "overrides", metavar="key=value", nargs="*", help="laid over the recipe, as optimiser.lr.language=1e-4"
-    )
-    parser.add_argument("--output", "-o", metavar="DIR", help="the run's folder")
-    parser.add_argument(
-        "--resume", metavar="auto|PATH", help="go on from the newest whole checkpoint of the output, or from this one"
-    )
-    parser.add_argument("--dry-run", action="store_true", help="tell sizes, memory and the first sequence; no training")
-    parser.add_argument("--ranks", type=int, help="of a dry run: GPUs that the memory is reckoned for; 1 if not said")
-    parser.add_argument("--quiet", "-q", action="store_true", help="no progress")
-    return parser
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        _fail(f"error: {message} (--help tells more)", UsageError.exit_code)
-
-
-def _is_first() -> bool:
-    return os.environ.get("RANK", "0") == "0"
+    app.command(epilog=EXAMPLES)(train)
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name=PROGRAM, standalone_mode=False)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # all of Typer's errors for options and arguments have it
+            raise
+        _fail(f"error: {error.format_message()} (see --help)", UsageError.exit_code)
+    sys.exit(0)
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -94,7 +94,7 @@ def apply_override(values: dict[str, Any], override: str) -> None:
     try:
         value = load_yaml(text)
     except (yaml.YAMLError, ValueError) as error:
-        raise UsageError(f"{key}: {text!r} is no YAML: {one_line(error)}") from None
+        raise UsageError(f"{key}: {text!r} is not valid YAML: {one_line(error)}") from None
     path = key.split(".")
     option_group(values, path)[path[-1]] = value
 

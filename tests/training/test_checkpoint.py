@@ -74,7 +74,7 @@ def test_a_run_that_has_gone_back(held: runs.Trainer, tmp_path: Path) -> None:
     ("damage", "said"),
     [
         ("cut", "shard-00001-model-00001-of-00001.safetensors has 1,000 bytes of "),
-        ("flipped", "shard-00001-model-00001-of-00001.safetensors is not what was written"),
+        ("flipped", "shard-00001-model-00001-of-00001.safetensors has changed since it was written"),
         ("gone", "shard-00001-model-00001-of-00001.safetensors is missing"),
         ("commit", "it has no commit.json"),
         ("half a commit", "commit.json cannot be read"),
@@ -106,9 +106,9 @@ def test_a_damaged_one_is_left_out(
     assert checkpoint is not None
     assert checkpoint.state.step == 1
     told = capsys.readouterr().err
-    assert told.startswith(f"{broken} is damaged and left out: {said}")
+    assert told.startswith(f"{broken} is damaged and skipped: {said}")
     assert told.count("\n") == 1
-    with pytest.raises(UsageError, match=f"{name_of(2)} is no whole checkpoint"):
+    with pytest.raises(UsageError, match=f"{name_of(2)} is not an intact checkpoint"):
         opened(broken, ALONE)
 
 
@@ -116,7 +116,7 @@ def test_none_is_whole(held: runs.Trainer, tmp_path: Path) -> None:
     assert latest(tmp_path, ALONE) is None
     save(held, tmp_path, 1)
     (tmp_path / name_of(1) / COMMIT).unlink()
-    with pytest.raises(ShardloomError, match="none of 1 checkpoints is whole; begin again with another --output"):
+    with pytest.raises(ShardloomError, match="none of 1 checkpoints is intact; start again with another --output"):
         latest(tmp_path, ALONE)
 
 
@@ -146,7 +146,7 @@ def test_full_disk(held: runs.Trainer, tmp_path: Path, capsys: pytest.CaptureFix
         told = capsys.readouterr().err
         assert told.startswith("checkpoint after step 2 was not written: ")
         assert "No space left on device" in told
-        assert told.endswith("; the last one stays, training goes on\n")
+        assert told.endswith("; the previous one stays, training continues\n")
         assert [path.name for path in (disk / "checkpoints").iterdir()] == [name_of(1)]
         checkpoint = latest(disk / "checkpoints", ALONE)
         assert checkpoint is not None
@@ -182,7 +182,7 @@ def test_stopped_by_a_signal(tokenizer: Path, tmp_path: Path) -> None:
     assert "training: stopping after this step, with a checkpoint" in err.splitlines()
     assert out.startswith(f"stopped after step {step:,} of 10,000: ")
     again = f"{recipe} data.workers=1 'checkpoint={{every: 1000, keep: 3}}' --output {tmp_path / 'run'} --resume auto"
-    assert out.endswith(f"go on with: python -m training.train {again}\n")
+    assert out.endswith(f"resume with: python -m training.train {again}\n")
 
 
 def test_names_of_checkpoints_steer_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -190,5 +190,5 @@ def test_names_of_checkpoints_steer_no_terminal(tmp_path: Path, capsys: pytest.C
     with pytest.raises(ShardloomError):
         latest(tmp_path, ALONE)
     shown = capsys.readouterr().err
-    assert shown.startswith(f"{tmp_path}/step-\\x1b[2J is damaged and left out: ")
+    assert shown.startswith(f"{tmp_path}/step-\\x1b[2J is damaged and skipped: ")
     assert "\x1b" not in shown

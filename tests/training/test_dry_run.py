@@ -35,7 +35,7 @@ def test_texts_steer_no_terminal(tokenizer: Path) -> None:
 def test_the_report(tokenizer: Path, tmp_path: Path) -> None:
     asked = runs.packed(tmp_path, tokenizer, steps=1500, optimiser=runs.ALL | {"law": "mm1"})
     told = "\n".join(dry_run(asked, ranks=2)).splitlines()
-    assert told[0] == "parameters  177,523, of which 132,499 learn"
+    assert told[0] == "parameters  177,523, of which 132,499 are trained"
     assert told[2] == "memory per device, sharded over 2:"
     assert told[5].split() == ["connector", "14,784", "14,784", "29.6", "kB", "59.1", "kB", "59.1", "kB"]
     assert told[6].startswith("  language model          117,715        117,715")
@@ -51,9 +51,9 @@ def test_the_report(tokenizer: Path, tmp_path: Path) -> None:
 
 
 def test_ranks_that_cannot_be(tokenizer: Path) -> None:
-    with pytest.raises(UsageError, match="--ranks 0: there is at least one"):
+    with pytest.raises(UsageError, match="--ranks 0: must be at least 1"):
         list(dry_run(runs.recipe(tokenizer), 0))
-    with pytest.raises(UsageError, match="sequences: 2 a step can't be shared out"):
+    with pytest.raises(UsageError, match="sequences: 2 per step can't be divided"):
         list(dry_run(runs.recipe(tokenizer), 3))
     with pytest.raises(UsageError, match=r"^parallel: none, but there are 2 ranks; use ddp or fsdp$"):
         list(dry_run(runs.recipe(tokenizer, parallel="none"), 2))
@@ -72,7 +72,7 @@ def test_a_start_that_cannot_be(tokenizer: Path, tmp_path: Path) -> None:
         next(dry_run(runs.recipe(tokenizer, start=str(tmp_path / "model"), data=data(256), model=other)))
     whole = load_file(tmp_path / "model/model.safetensors")
     save_file({key: whole[key] for key in whole if key != "connector.norm.bias"}, tmp_path / "model/model.safetensors")
-    with pytest.raises(UsageError, match=r"lacks 1 tensors, connector\.norm\.bias for one; pass whole weights$"):
+    with pytest.raises(UsageError, match=r"lacks 1 tensors, connector\.norm\.bias for example; pass complete weights$"):
         next(dry_run(started))
 
 

@@ -87,7 +87,9 @@ def test_an_export_says_how_it_is_asked(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "shardloom_resampler_lmm", "model": {}}')
     assert read_prompts(tmp_path) == PromptOptions(system=None, end_of_chunk=True)
     (tmp_path / "config.json").write_text('{"prompts": {"system": 3}}')
-    with pytest.raises(UsageError, match=r"config\.json is no model's: ValidationError: .*; pass another folder$"):
+    with pytest.raises(
+        UsageError, match=r"config\.json does not describe a model: ValidationError: .*; pass another folder$"
+    ):
         read_prompts(tmp_path)
 
 
@@ -109,9 +111,9 @@ def test_images_that_are_none(folder: Path) -> None:
     ):
         answer(str(folder / "model"), "", [str(missing)], device="cpu")
     tokenizer = folder / "tokenizer/tokenizer.json"
-    with pytest.raises(UsageError, match=rf"^--image {tokenizer}: no image: .*; pass another$"):
+    with pytest.raises(UsageError, match=rf"^--image {tokenizer}: not a usable image: .*; pass another$"):
         answer(str(folder / "model"), "", [str(tokenizer)], device="cpu")
-    with pytest.raises(UsageError, match=r"^the prompt has 2 times <image> and there are 1 images$"):
+    with pytest.raises(UsageError, match=r"^the prompt has 2 times <image>, but there are 1 images$"):
         answer(str(folder / "model"), "<image><image>", [str(folder / "1.jpg")], device="cpu")
 
 

@@ -96,7 +96,7 @@ def test_a_run_that_is_done_stays_done(done: TrainResult, asked: TrainRecipe) ->
 
 def test_the_folder_of_a_run_is_its_own(done: TrainResult, asked: TrainRecipe, tmp_path: Path) -> None:
     with pytest.raises(
-        UsageError, match="holds this run already: --resume auto goes on with it, a new --output begins"
+        UsageError, match="holds this run already: pass --resume auto to resume it, or a new --output to start"
     ):
         train(asked, quiet=True)
     other = changed(asked, seed=3, steps=9)
@@ -105,10 +105,10 @@ def test_the_folder_of_a_run_is_its_own(done: TrainResult, asked: TrainRecipe, t
     ):
         train(other, resume="auto", quiet=True)
     (tmp_path / "something").touch()
-    with pytest.raises(UsageError, match=r"is not empty and holds no recipe.yaml: take a new --output"):
+    with pytest.raises(UsageError, match=r"is not empty and holds no recipe.yaml: pass a new --output"):
         train(changed(asked, run={"output": str(tmp_path)}), quiet=True)
     elsewhere = changed(asked, steps=9, run={"output": str(tmp_path / "new")})
-    with pytest.raises(UsageError, match=r"step-00000006 is of another run: steps is 6 there and 9 here"):
+    with pytest.raises(UsageError, match=r"step-00000006 belongs to another run: steps is 6 there and 9 here"):
         train(elsewhere, resume=str(done.folder / "checkpoints/step-00000006"), quiet=True)
 
 
@@ -158,7 +158,7 @@ def test_a_run_that_goes_back(done: TrainResult, asked: TrainRecipe, capsys: pyt
     back = changed(asked, data=asked.data.model_dump() | {"max_faults": 0.5}, run={"output": str(folder)})
     again = train(back, resume=str(first), quiet=True)
     assert (again.step, again.losses, again.seen) == (6, done.losses, done.seen)
-    assert capsys.readouterr().err == f"{last} is removed: the run goes on from step 4\n"
+    assert capsys.readouterr().err == f"{last} is removed: the run resumes from step 4\n"
 
 
 def test_changed_data(tokenizer: Path, tmp_path: Path) -> None:
@@ -167,7 +167,8 @@ def test_changed_data(tokenizer: Path, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "sets/captions")
     write_set(tmp_path / "sets/captions", [captioned(n, "another text") for n in range(24)])
     said = (
-        "data: source captions is not what this run began with, so its order can't go on: take it back, or start anew"
+        "data: source captions has changed since this run started, so its order can't continue: "
+        "restore it, or start again with another --output"
     )
     with pytest.raises(UsageError, match=said):
         train(asked, resume="auto", quiet=True)
@@ -179,7 +180,7 @@ def test_another_tower(tokenizer: Path, tmp_path: Path) -> None:
     train(asked, quiet=True)
     path = tmp_path / "run/checkpoints/step-00000002/commit.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"frozen": "0" * 64}))
-    with pytest.raises(UsageError, match="the weights that are frozen are not those of that run; load the same ones"):
+    with pytest.raises(UsageError, match="the frozen weights are not those of its run; load the same ones"):
         train(asked, resume="auto", quiet=True)
 
 
@@ -218,7 +219,7 @@ def test_a_reader_that_is_killed(tokenizer: Path, tmp_path: Path) -> None:
     _, told = process.communicate(timeout=300)
     assert process.returncode == 1
     assert "Traceback" not in told
-    assert "error: data: a process that reads is gone, for want of memory perhaps: " in told
+    assert "error: data: a loader worker died, perhaps for lack of memory: " in told
 
 
 def test_a_board_that_is_not_installed(asked: TrainRecipe, tmp_path: Path) -> None:
@@ -234,11 +235,11 @@ def test_the_command(asked: TrainRecipe, tmp_path: Path) -> None:
     assert ran.stderr.count("\n") == 1
     assert ran.stderr.startswith(f"error: recipe {recipe}: steps: ")
     ran = runs.ran(recipe, "--ranks", 8)
-    said = "error: --ranks is of a dry run: start ranks with torchrun --nproc-per-node 8\n"
+    said = "error: --ranks needs --dry-run: to train, start ranks with torchrun --nproc-per-node 8\n"
     assert (ran.returncode, ran.stderr) == (2, said)
     ran = runs.ran(recipe, "--frobnicate")
-    assert (ran.returncode, ran.stderr) == (2, "error: unrecognized arguments: --frobnicate (see --help)\n")
+    assert (ran.returncode, ran.stderr) == (2, "error: No such option: --frobnicate (see --help)\n")
     ran = runs.ran("--help")
     assert ran.returncode == 0
-    assert "examples:" in ran.stdout
-    assert "exit codes:" in ran.stdout
+    assert "Examples: python -m training.train " in ran.stdout
+    assert "130 when interrupted twice" in " ".join(ran.stdout.split())

@@ -54,7 +54,7 @@ def test_two_ranks_are_one(kind: str, tokenizer: Path, tmp_path: Path) -> None:
 
 def test_a_rank_that_does_not_come_is_named(tmp_path: Path) -> None:
     runs.torchrun(str(RANKS.with_name("absent.py")), tmp_path)
-    assert (tmp_path / "said.txt").read_text().startswith("rank 0: step 2: rank 1 was last at: step 1 (")
+    assert (tmp_path / "said.txt").read_text().startswith("rank 0: step 2: rank 1 last reported: step 1 (")
 
 
 def test_a_failure_on_one_rank_ends_all(tokenizer: Path, tmp_path: Path) -> None:

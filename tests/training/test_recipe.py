@@ -38,7 +38,7 @@ def test_overrides(path: str) -> None:
         ("steps", "'steps' is not key=value, such as run.workers=4"),
         ("optimiser..lr=1", "'optimiser..lr=1' is not key=value, such as run.workers=4"),
         ("steps.more=1", "recipe: steps: input should be a mapping, not 4"),
-        ("steps={", "steps: '{' is no YAML"),
+        ("steps={", "steps: '{' is not valid YAML"),
         ("multipliers={cats: 2}", "multipliers: there is no source 'cats'"),
         ("kind=mix", "kind: input should be 'train', not 'mix'"),
         ("model.resampler.latents=4", "unknown key model.resampler: write model.connector: {kind: perceiver, ...}"),
@@ -83,12 +83,12 @@ def test_what_decides(tokenizer: Path) -> None:
 def test_output(tokenizer: Path) -> None:
     with pytest.raises(UsageError, match=r"no output folder: pass --output, or set run\.output in the recipe"):
         check_output(runs.recipe(tokenizer))
-    with pytest.raises(UsageError, match="a run's folder lies on a disk that all ranks see, not at a URL"):
+    with pytest.raises(UsageError, match="a run's folder must be on a disk that all ranks see, not at a URL"):
         check_output(runs.recipe(tokenizer, run={"output": "s3://bucket/run"}))
 
 
 def test_batch_that_cannot_be_shared_out(tokenizer: Path) -> None:
-    said = "sequences: 6 a step can't be shared out in micro-batches of 2 on 2 ranks; make it a multiple of 4"
+    said = "sequences: 6 per step can't be divided into micro-batches of 2 on 2 ranks; make it a multiple of 4"
     with pytest.raises(UsageError, match=said):
         check_batch(runs.recipe(tokenizer, sequences=6, micro=2), 2)
 

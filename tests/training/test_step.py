@@ -56,8 +56,8 @@ def test_nan_in_a_weight(tokenizer: Path) -> None:
     with pytest.raises(ShardloomError) as raised:
         runs.step(held, [runs.batch(1, images=False), runs.batch(2)], 11)
     assert str(raised.value) == (
-        "step 12, rank 0: the loss is nan, nothing was learnt from it: tiny 0.tar 0, tiny 0.tar 1; "
-        "the weight connector.projection.weight was not finite before it: go back to an earlier checkpoint"
+        "step 12, rank 0: the loss is nan, the step was not taken: tiny 0.tar 0, tiny 0.tar 1; "
+        "the weight connector.projection.weight was not finite before the step: resume from an earlier checkpoint"
     )
     assert all(torch.equal(one, other) or one.isnan().any() for one, other in zip(before, weights(held), strict=True))
 
@@ -65,7 +65,7 @@ def test_nan_in_a_weight(tokenizer: Path) -> None:
 def test_nan_in_samples_of_another_rank(tokenizer: Path) -> None:
     held, batches = runs.trainer(runs.recipe(tokenizer)), [runs.batch(1)]
     assert str(_not_finite(held, batches, [0.5], Outcome(math.nan, [], [], math.nan), 11)) == (
-        "step 12, rank 0: the loss is nan, nothing was learnt from it: by samples of another rank, which says so"
+        "step 12, rank 0: the loss is nan, the step was not taken: another rank's error names the samples"
     )
 
 

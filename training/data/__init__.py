@@ -1,1 +1,4 @@
-"""From training shards to packed sequences, at any cursor of one global order. Knows no model but its token counts."""
+"""This package turns training shards into packed sequences, from any cursor of one global order.
+
+Of the model it knows only how many tokens a text or an image takes.
+"""

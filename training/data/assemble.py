@@ -1,4 +1,4 @@
-"""A pack with its samples read: one sequence. What a sample turns out not to be costs its own positions, no more."""
+"""Reads the samples of a pack into one sequence. A bad sample costs only its own positions."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from training.model.anyres import Grid
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A sample that could not be learnt from, and why."""
+    """Names a bad sample, which could not be used, and the reason."""
 
     source: str
     shard: str
@@ -27,7 +27,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A sample as it stands in a sequence."""
+    """Holds a sample as it stands in a sequence."""
 
     name: SampleName
     source: int
@@ -39,7 +39,7 @@ class Made:
 
 
 class Assembler:
-    """Reads packs. One a process: it keeps the shards' files open."""
+    """Reads packs. Each process needs one instance, because it keeps the shards' files open."""
 
     def __init__(self, plan: PackPlan) -> None:
         self.plan = plan
@@ -47,7 +47,7 @@ class Assembler:
         self.files = ShardFiles()
 
     def sequence(self, unit: PackUnit) -> tuple[Batch, list[Fault]]:
-        """The batch of one sequence. Raises `ShardloomError` when a shard can't be read."""
+        """Reads one sequence: its batch and its bad samples. Raises `ShardloomError` when a shard can't be read."""
         made: list[Made] = []
         faults: list[Fault] = []
         rows = self.plan.rows(unit)
@@ -61,7 +61,7 @@ class Assembler:
         return self._batch(made), faults
 
     def _read(self, rows: list[Row]) -> list[Found | None]:
-        """The samples; None for one that is not what the index says."""
+        """Reads the samples; None for one that does not match its index."""
         try:
             return list(self.files.read(rows))
         except SpoiltSample:
@@ -128,4 +128,4 @@ class Assembler:
 
 
 class _Unfit(Exception):
-    """A sample can't be learnt from."""
+    """Raised for a bad sample, which can't be used."""

@@ -1,4 +1,4 @@
-"""From the options of a run to its sequence of packs: the one door to the trainer's data."""
+"""Builds the plan of a run's packs from its options; it is the only entry point to the trainer's data."""
 
 import hashlib
 import json
@@ -29,9 +29,11 @@ def build_data(
     patch_size: int,
     quiet: bool = False,
 ) -> PackPlan:
-    """The plan of a run. Raises `UsageError` naming the source that is none, or not finished, or has no samples.
+    """Builds the plan of a run's packs.
 
-    Where a source's lengths are not known yet they are found first; `quiet` says nothing of it.
+    `image_size` and `patch_size` are the tower's, in pixels. Where a source has no table of lengths yet, it is made
+    first, with progress unless `quiet`. Raises `UsageError` that names a source that is not a finished set, or has no
+    samples.
     """
     tokens_per_tile = model.connector.tokens_per_tile((image_size // patch_size) ** 2)
     markup = Markup.of(tokenizer, options, tokens_per_tile)

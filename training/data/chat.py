@@ -1,9 +1,10 @@
-"""A conversation in tokens: Phi-3's template, as xGen-MM fine-tunes with, and one for tokenizers without its roles.
+"""Formats a conversation as tokens, by Phi-3's template, as in xGen-MM's fine-tuning, or a plain-text one.
 
     <|system|>\\n ... <|end|>\\n<|user|>\\n ... <|end|>\\n<|assistant|>\\n ... <|end|>\\n
 
-Each piece is tokenised by itself, so that what is learnt (the assistant's words and the end of its turn) is known by
-construction, never searched for in a string, and a conversation's length is a sum over its index row.
+The plain-text template serves tokenizers that lack Phi-3's role markers. Each piece is tokenised by itself, so that the
+tokens to train on (the assistant's words and the end of its turn) are known by construction, never searched for in a
+string, and a conversation's length is a sum over its index row.
 """
 
 from collections.abc import Sequence
@@ -20,16 +21,19 @@ _NEWLINE = "\n"
 
 @dataclass(frozen=True, slots=True)
 class ChatTemplate:
-    """What stands around the texts of a conversation."""
+    """Holds the tokens around the texts of a conversation."""
 
     openings: dict[Role, Ids]  # before a turn
-    closing: Ids  # after a turn: learnt behind the assistant's, which is how it learns to stop
-    after_image: Ids  # sets an image apart from the words that follow
-    system: Ids  # a turn of the system, put before conversations that have none; may be empty
+    closing: Ids  # after a turn; trained on after the assistant's, so that the model learns to stop
+    after_image: Ids  # between an image and the words that follow
+    system: Ids  # a system turn for conversations that have none; may be empty
 
     @classmethod
     def of(cls, tokenizer: TextTokenizer, system: str | None) -> "ChatTemplate":
-        """By the tokenizer's role markers, if it has all of them; else the roles' names are text."""
+        """Builds the template from the tokenizer's role markers; unless it has all of them, role names are text.
+
+        `system` is the text of the system turn for conversations that have none; None: no such turn.
+        """
         newline = tuple(tokenizer.encode(_NEWLINE))
         markers = {role: tokenizer.special_id(f"<|{role}|>") for role in ROLES}
         if None in markers.values():
@@ -42,11 +46,11 @@ class ChatTemplate:
         return cls(openings, closing, newline, words)
 
     def opening(self, role: Role) -> Ids:
-        """Returns what stands before a turn of this role."""
+        """Returns the tokens before a turn of this role."""
         return self.openings[speaker(role)]
 
     def overhead(self, roles: Sequence[Role], images: int) -> int:
-        """Tokens of a conversation besides its texts and images."""
+        """Counts the tokens of a conversation without its texts and images."""
         turns = [role for role, _ in groupby(roles)]
         around = sum(len(self.opening(role)) + len(self.closing) for role in turns)
         system = 0 if turns[:1] == ["system"] else len(self.system)

@@ -1,6 +1,6 @@
-"""Tokens of each part of a source's samples, where the index doesn't tell: its texts are read, and nothing else of it.
+"""Counts the tokens of each part of a source's samples where the index lacks them, by reading the texts alone.
 
-That is so for a rule that changes texts, for another tokenizer than the trainer's, and for sets made without one.
+An index lacks them when a rule changes the texts, and when the set was made with another tokenizer or without one.
 """
 
 import contextlib
@@ -26,13 +26,13 @@ from training.data.texts import alt_text_of, caption, document_text
 from training.model.tokens import TextTokenizer
 
 NO_CAPTION, UNREADABLE, NO_TEXT = -1, -2, -3
-"""Why a sample has no length: no caption that the rule asks for; it can't be read; no text, so nothing is learnt."""
+"""Why a sample has no length: it has no caption that the rule asks for, it can't be read, or it has no text."""
 
 PartTokens = list[int | None]
-"""Of each part; None for an image."""
+"""Tokens of each part; None for an image."""
 
 Counts = list[PartTokens | int]
-"""Of the samples of a shard, or why there are none."""
+"""The tokens of each sample of a shard, or the reason why it has none."""
 
 _COLUMNS = ["key", "kind", "members"]
 _OF_CAPTIONS = ["key", "text", "alt_text", "captions"]
@@ -41,27 +41,30 @@ _OF_DOCUMENTS = ["texts", "metadata"]
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """Counts the samples of a shard. Pickles, so that other processes can take it."""
+    """Counts the tokens of a shard's samples. It can be pickled, so that other processes can use it."""
 
     tokenizer: TextTokenizer
     rule: SourceText
     seed: int
 
     def count(self, shard: SourceShard, index: pa.Table) -> "Counts":
-        """The tokens of each sample's parts, or why there are none. `ShardloomError`: the shard can't be read."""
+        """Counts the tokens of each sample's parts, or gives the reason why there are none.
+
+        Raises `ShardloomError` when the shard can't be read, or has another number of samples than its index.
+        """
         is_tar = shard.data.path.endswith(".tar")
         found = list(map(self._tokens, _tar_parts(self, shard, index) if is_tar else _table_parts(self, shard)))
         if len(found) != index.num_rows:
-            raise ShardloomError(f"{shard.path} is not what its index says: verify the set")
+            raise ShardloomError(f"{shard.path} does not match its index: verify the set")
         return found
 
     def captioned(self, key: str, text: str, details: dict[str, Any]) -> list[str | None] | None:
-        """Texts of a captioned image, None where the image is; None: no caption is asked for."""
+        """Returns the texts of a captioned image, with None in place of the image; None: the rule takes no caption."""
         found = caption(key, text, details.get("alt_text") or "", details.get("captions") or "[]", self.rule, self.seed)
         return None if found is None else [None, found] if found else [None]
 
     def documents(self, texts: Iterable[str | None], metadata: str) -> list[str | None]:
-        """Texts of a document, None where an image is."""
+        """Returns the texts of a document, with None in place of each image."""
         alt_text = alt_text_of(metadata) if self.rule.strip_filler else ""
         return [text and document_text(text, alt_text, self.rule) for text in texts]
 
@@ -72,13 +75,17 @@ class Counter:
 
 
 def counted(counter: Counter, source: SourceSet) -> Iterator[tuple[pa.Table, NDArray[np.int32]]]:
-    """The indexes of all shards in order, with the tokens of all parts; why samples have none, or 0 where they have."""
+    """Yields for each shard, in order, its index with the tokens of all parts, and per sample 0 or a reason code.
+
+    The reason code, such as `NO_CAPTION`, says why a sample has no tokens. Several processes count when the source has
+    several shards.
+    """
     with contextlib.ExitStack() as stack:
         pool, most = None, 1
         if len(source.shards) > 1 and not _is_told(counter, _schema(source.shards[0])):
             most = min(len(source.shards), len(os.sched_getaffinity(0)))
             pool = stack.enter_context(ProcessPoolExecutor(most, get_context("fork")))
-            pool.submit(os.getpid).result()  # forks them all, now that no thread reads indexes yet
+            pool.submit(os.getpid).result()  # forks all workers before any thread reads indexes
         ahead: deque[tuple[pa.Table, Future[Counts] | Counts | None]] = deque()
         for shard, index in zip(source.shards, read_indexes(source), strict=True):
             counts: Future[Counts] | Counts | None = None
@@ -93,7 +100,7 @@ def counted(counter: Counter, source: SourceSet) -> Iterator[tuple[pa.Table, NDA
 
 
 def _is_told(counter: Counter, schema: pa.Schema) -> bool:
-    """Whether an index has the tokens of what is learnt."""
+    """Returns whether an index counts the tokens of the texts that are trained on."""
     return counter.rule.is_stored and tokenizer_of(schema) == counter.tokenizer.fingerprint
 
 
@@ -129,7 +136,7 @@ def _tar_parts(counter: Counter, shard: SourceShard, index: pa.Table) -> Iterato
                     yield counter.documents([part.get("text") for part in content["parts"]], content["metadata"])
                     continue
                 details = {} if counter.rule.is_stored else parse_object(member(row, "json"), "it", MAX_JSON)
-                # by the key in the index: a mixture gives new ones, and leaves what is in the files
+                # By the key in the index, because a mixture gives new keys and does not change the files.
                 yield counter.captioned(row["key"], member(row, "txt").decode(), details)
             except (ValueError, KeyError, TypeError, AttributeError):
                 yield UNREADABLE

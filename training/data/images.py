@@ -1,4 +1,4 @@
-"""How images become tiles, and how many: known to the planner from their sizes, made by the loader from their bytes."""
+"""Turns images into tiles: the planner counts tiles from an image's size, the loader makes them from its bytes."""
 
 from dataclasses import dataclass
 
@@ -10,29 +10,32 @@ from training.model.anyres import AnyResolutionOptions, Grid, tile_counts
 
 @dataclass(frozen=True, slots=True)
 class ImageShape:
-    """What the tower takes."""
+    """Describes the tiles that the vision tower takes."""
 
     options: AnyResolutionOptions
-    tile: int  # pixels of a side
-    patch: int
+    tile: int  # side in pixels
+    patch: int  # side in pixels
     tokens_per_tile: int
 
     @property
     def cells(self) -> int:
-        """Cells of a tile."""
+        """Returns the number of cells of a tile."""
         return (self.tile // self.patch) ** 2
 
     def tiles(self, widths: NDArray[np.integer], heights: NDArray[np.integer]) -> NDArray[np.int32]:
-        """Tiles of images of these sizes."""
+        """Counts the tiles of images of these sizes in pixels, the thumbnails included."""
         return tile_counts(widths, heights, self.options, self.tile)
 
     def cut(self, data: bytes) -> tuple[NDArray[np.uint8], NDArray[np.bool_], Grid]:
-        """The tiles of an image's file, uint8 [k, 3, S, S]; bool [k, cells]; its grid. Raises `Rejected`."""
-        from training.model.tiles import read  # here, because a planner does without Pillow and torch
+        """Cuts an image file into its tiles, uint8 [k, 3, S, S], valid cells, bool [k, cells], and grid.
+
+        Raises `Rejected` when the image can't be decoded.
+        """
+        from training.model.tiles import read  # here, so that a planner needs neither Pillow nor torch
 
         return read(data, self.options, self.tile, self.patch)
 
     @property
     def fingerprint(self) -> str:
-        """Of all that an image's length hangs on."""
+        """Describes everything that the number of an image's tokens depends on."""
         return f"{self.options.model_dump_json()} {self.tile} {self.tokens_per_tile}"

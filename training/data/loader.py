@@ -1,7 +1,7 @@
-"""Packs to steps: each rank's own micro-batches, made by worker processes that stay ahead, in one global order.
+"""Turns packs into steps: worker processes make each rank's micro-batches ahead of time, in one global order.
 
-Step after step takes the next `sequences` packs; its micro-batches go to the ranks in turn. So the same packs make up a
-step whatever the number of ranks and workers, and a step's cursor is all that a resume needs.
+Each step takes the next `sequences` packs, and its micro-batches go to the ranks in turn. So a step has the same packs
+for any number of ranks and workers, and a resume needs nothing but the step's cursor.
 """
 
 import contextlib
@@ -24,20 +24,20 @@ from training.data.plan import Cursor, PackPlan, PackUnit
 
 @dataclass(frozen=True, slots=True)
 class StepData:
-    """What a rank needs of one step."""
+    """Holds what one rank needs of a step."""
 
     batches: list[Batch]  # its micro-batches
-    cursor: Cursor  # behind the step
-    faults: list[Fault]  # of this rank's samples
-    left_out: dict[str, int]  # `source.reason`: samples that the step's windows left out; the same on all ranks
-    split: dict[str, int]  # source: pieces of samples that were too long; likewise
+    cursor: Cursor  # the place after the step
+    faults: list[Fault]  # bad samples of this rank
+    left_out: dict[str, int]  # samples that the step's windows left out, by `source.reason`; the same on all ranks
+    split: dict[str, int]  # pieces of samples that were too long, by source; the same on all ranks
 
 
 _START = Cursor()
 
 
 class PackLoader:
-    """The steps of one rank."""
+    """Loads the steps of one rank."""
 
     def __init__(
         self,
@@ -50,16 +50,17 @@ class PackLoader:
         workers: int = 0,
         prefetch: int = 1,
     ) -> None:
-        """`sequences` a step over all ranks, `micro` of them a micro-batch; `prefetch` micro-batches a worker ahead.
+        """Takes the batch sizes, this rank's number of `ranks`, and its worker processes.
 
-        `sequences` is a multiple of `micro` times `ranks`.
+        `sequences` is the global batch size, a multiple of `micro` (the micro batch size) times `ranks`. Each worker
+        prepares `prefetch` micro-batches ahead; with 0 workers this process reads.
         """
         self.plan, self.rank, self.ranks, self.sequences, self.micro = plan, rank, ranks, sequences, micro
         self.workers, self.prefetch = workers, prefetch
         self._iterator: Iterator[_Answer] | None = None
 
     def steps(self, cursor: Cursor = _START) -> Iterator[StepData]:
-        """The steps from there on. Raises `ShardloomError` when a shard can't be read."""
+        """Yields the steps from the cursor on. Raises `ShardloomError` when a shard can't be read."""
         order = _Order(self, cursor)
         loader: DataLoader[_Answer] = DataLoader(
             _Packs(self.plan),
@@ -68,13 +69,13 @@ class PackLoader:
             collate_fn=_as_it_is,
             num_workers=self.workers,
             prefetch_factor=self.prefetch if self.workers else None,
-            multiprocessing_context="fork" if self.workers else None,  # shares the plan, and starts at once
-            generator=torch.Generator(),  # it draws a seed, which would come out of the trainer's own
+            multiprocessing_context="fork" if self.workers else None,  # a fork shares the plan, and starts at once
+            generator=torch.Generator(),  # else its seed would be drawn from the trainer's generator
         )
         with _unheard_signals():
             self._iterator = iter(loader)
         for worker in getattr(self._iterator, "_workers", ()):
-            worker.terminate = worker.kill  # how torch ends one that is stuck; it would not hear of SIGTERM
+            worker.terminate = worker.kill  # torch terminates a stalled worker, but SIGTERM is blocked there
         share = self.sequences // (self.micro * self.ranks)
         while answers := list(islice(self._iterator, share)):
             for answer in answers:
@@ -88,14 +89,14 @@ class PackLoader:
     def close(self) -> None:
         """Ends the workers."""
         iterator, self._iterator = self._iterator, None
-        shut_down = getattr(iterator, "_shutdown_workers", None)  # torch has no other way but to wait for the collector
+        shut_down = getattr(iterator, "_shutdown_workers", None)  # torch's public way waits for the garbage collector
         if shut_down is not None:
             shut_down()
 
 
 @dataclass
 class _Step:
-    """A step that has been begun: what is known of it before its packs are read."""
+    """Holds what is known of a step before its packs are read."""
 
     cursor: Cursor
     left_out: Counter[str] = field(default_factory=Counter)
@@ -103,7 +104,7 @@ class _Step:
 
 
 class _Order:
-    """This rank's micro-batches, each a list of packs; `begun` has the steps of those that were given out."""
+    """Yields this rank's micro-batches, each a list of packs; `begun` queues the steps whose packs it has yielded."""
 
     def __init__(self, loader: PackLoader, cursor: Cursor) -> None:
         self.loader, self.cursor = loader, cursor
@@ -117,29 +118,29 @@ class _Order:
                 told.left_out.update(unit.left_out)
                 told.split.update(unit.split)
             self.begun.append(told)
-            step += [_nothing(told.cursor)] * (loader.sequences - len(step))  # the last step is as large as all others
+            step += [_nothing(told.cursor)] * (loader.sequences - len(step))  # pads the last step to full size
             for first in range(loader.rank * loader.micro, loader.sequences, loader.ranks * loader.micro):
                 yield step[first : first + loader.micro]
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What a worker makes of a micro-batch."""
+    """Holds what a worker returns for a micro-batch."""
 
     batch: Batch | None
     faults: list[Fault]
-    error: str | None = None  # why there is none: an exception would lose its one line on the way
+    error: str | None = None  # why there is no batch; a raised exception would lose its one line between processes
 
 
 class _Packs(Dataset[_Answer]):
-    """Micro-batches by their packs."""
+    """Reads a micro-batch from the list of its packs."""
 
     def __init__(self, plan: PackPlan) -> None:
         self.plan = plan
         self._assembler: Assembler | None = None
 
     def __getitem__(self, units: list[PackUnit]) -> _Answer:
-        if self._assembler is None:  # in the process that reads
+        if self._assembler is None:  # made in the process that reads
             self._assembler = Assembler(self.plan)
         try:
             found = [self._assembler.sequence(unit) for unit in units]
@@ -152,10 +153,10 @@ class _Packs(Dataset[_Answer]):
 
 @contextlib.contextmanager
 def _unheard_signals() -> Iterator[None]:
-    """Processes that start in here never hear of a SIGTERM or Ctrl-C; this one does, afterwards.
+    """Blocks SIGTERM and SIGINT in the processes that start inside; this process receives them afterwards.
 
-    Both often go to a whole group of processes, but how to end is the trainer's to say: without its workers it can't
-    finish a step. Blocked, for torch puts handlers of its own in place before a worker could.
+    Both signals often go to a whole process group, but only the trainer may decide when to end: without its workers it
+    can't finish a step. They are blocked, not handled, because torch installs its handlers before a worker could.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
     try:

@@ -1,9 +1,9 @@
-"""What stands between the texts and images of a sample, in tokens, and so how long a sample is.
+"""Defines the tokens between the texts and images of a sample, which also decide how long it is.
 
-A document is its parts in order. `<|endofchunk|>` ends what was said of an image: it stands before each image but the
-first, and before the end of a document with images; a captioned image is one of one image. Two texts in a row are set
-apart by a line break. The sample's end is the tokenizer's end of text. All of these are learnt: a model that was never
-shown where a caption ends can't stop behind one, which few-shot prompts rely on. The images' own positions are not.
+A document is its parts in order. `<|endofchunk|>` ends the text of an image: it precedes each image but the first, and
+the end of a document with images; a captioned image is a document with one image. A line break separates two texts in
+a row. The tokenizer's end of text ends the sample. All of these are trained on: a model that never saw where a caption
+ends can't stop after one, which few-shot prompts rely on. The positions of images are not trained on.
 """
 
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from training.model.tokens import TextTokenizer
 
 @dataclass(frozen=True, slots=True)
 class Markup:
-    """The tokens of a document besides its texts."""
+    """Holds the tokens of a document other than those of its texts."""
 
     image: int
-    tokens_per_tile: int  # of an image
+    tokens_per_tile: int
     end_of_chunk: Ids  # one, or none
     joint: Ids  # between two texts
     end: int
@@ -27,7 +27,7 @@ class Markup:
 
     @classmethod
     def of(cls, tokenizer: TextTokenizer, options: DataOptions, tokens_per_tile: int) -> "Markup":
-        """By a tokenizer, and how many tokens a tile becomes."""
+        """Builds the markup for a tokenizer and the number of tokens that a tile becomes."""
         special = tokenizer.special
         return cls(
             image=special.image,
@@ -40,5 +40,5 @@ class Markup:
         )
 
     def closing(self, images: int) -> Ids:
-        """What ends a document."""
+        """Returns the tokens that end a document with this number of images."""
         return (*(self.end_of_chunk if images else ()), self.end)

@@ -1,4 +1,4 @@
-"""What the trainer's data is asked to be: a mixture, and how its samples become sequences."""
+"""Defines the options of the trainer's data: a mixture, and how its samples become sequences."""
 
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 
@@ -12,43 +12,47 @@ SYSTEM = (
 
 
 class SourceText(Options):
-    """Which text of a source's samples is learnt. The defaults take the stored one as it is."""
+    """Chooses the text of a source's samples that is trained on. The defaults take the stored text unchanged."""
 
     strip_filler: bool = Field(
-        False, description='"the text" out of OCR captions, as BLIP-3 does; quotes stay untouched'
+        False, description='removes "the text" from OCR captions, as BLIP-3 does; quotes stay untouched'
     )
     granularities: list[int] | None = Field(
-        None, min_length=1, description="of the captions stored with an image; of several, one by the hash of its key"
+        None, min_length=1, description="those of an image's captions to use; the hash of its key picks one of several"
     )
     raw_caption: bool | None = Field(
-        None, description="with granularities: those that begin with the image's alt text, or those that do not"
+        None, description="true: only captions that begin with the image's alt text; false: only the others"
     )
 
     @property
     def is_stored(self) -> bool:
-        """Whether the text is the stored one, of which the index has the tokens."""
+        """Returns whether the text is the stored one, whose tokens the index counts."""
         return not self.strip_filler and self.granularities is None and self.raw_caption is None
 
 
 class DataOptions(MixtureOptions):
-    """The mixture that is trained on, packed into sequences of one length."""
+    """Describes the mixture to train on, packed into sequences of one length."""
 
     sequence_length: int = Field(4096, ge=16, description="positions; Phi-3-mini's context")
     tiles_per_sequence: PositiveInt = Field(
-        32, description="the image budget. MM1 has 16 of 144 tokens; captions alone fill 4096 positions with 26 images"
+        32, description="image budget. MM1: 16 images of 144 tokens; captions alone fill 4096 positions with 26 images"
     )
     window: PositiveInt = Field(
-        4096, le=1 << 16, description="samples packed together: more pad less, and lie further from their place"
+        4096,
+        le=1 << 16,
+        description="samples packed together: more need less padding, but move further from their place",
     )
-    texts: dict[str, SourceText] = Field({}, description="by source; for those not named the stored text")
+    texts: dict[str, SourceText] = Field({}, description="by source; sources not named use the stored text")
     system: str | None = Field(
-        SYSTEM, min_length=1, description="put before conversations that begin without one, as LLaVA and xGen-MM do"
+        SYSTEM, min_length=1, description="opens conversations that have no system turn, as in LLaVA and xGen-MM"
     )
-    end_of_chunk: bool = Field(True, description="<|endofchunk|> after what was said of an image, as OpenFlamingo does")
-    max_faults: float = Field(0.01, ge=0, le=1, description="share of samples that may be corrupt; more stops the run")
-    cache: str | None = Field(None, description="folder for tables of lengths; default: shardloom/tables in the cache")
-    workers: int = Field(2, ge=0, description="processes a rank that read and decode; 0: the trainer's own does")
-    prefetch: PositiveInt = Field(2, description="batches that each worker holds ready: one in use, one to come")
+    end_of_chunk: bool = Field(True, description="<|endofchunk|> after the text of an image, as OpenFlamingo does")
+    max_faults: float = Field(0.01, ge=0, le=1, description="share of samples that may be bad; more stops the run")
+    cache: str | None = Field(
+        None, description="folder for tables of lengths; default: shardloom/tables in the user's cache folder"
+    )
+    workers: int = Field(2, ge=0, description="processes per rank that read and decode; 0: the trainer's process does")
+    prefetch: PositiveInt = Field(2, description="batches that each worker prepares ahead: one in use, one to come")
 
     @field_validator("texts")
     @classmethod

@@ -1,10 +1,13 @@
-"""Which samples share a sequence, under two budgets: positions and tiles. Pure, and the same on every machine.
+"""Packs samples into sequences by best-fit decreasing, under two budgets: positions and tiles.
 
-First as best fit has it: from the largest sample to the smallest, each where it leaves least room. Where sizes are as
-various as those of documents hardly anything stays empty then. But where all are of about the same size, as captions
-are, the small ones end up among themselves, and leave in each sequence a bit less than one of them takes (2 % of 4096
-positions). Then sequences are filled one by one: a large sample, others as they come, and at the end the two that fill
-what is left (0.3 to 0.7 %); the fewer sequences count. It takes ten times as long, some 10 microseconds a sample.
+Best-fit decreasing takes the samples from the largest to the smallest, and puts each where it leaves the least
+capacity unused. With sizes as varied as those of documents, hardly any position stays empty. With samples of about the
+same size, such as captions, the small ones end up together, and each sequence wastes a little less than one of them
+takes (2 % of 4096 positions). In that case a second method fills the sequences one by one: a large sample, then others
+as they come, and at the end the two that fill the rest (0.3 to 0.7 % stays empty). The result with fewer sequences is
+used. The second method takes ten times as long, some 10 microseconds per sample.
+
+The result depends on the sizes alone, so it is the same on every machine.
 """
 
 from bisect import bisect_left, insort
@@ -16,22 +19,23 @@ Ints = NDArray[np.int64]
 Sizes = list[tuple[int, int, int]]
 """Number, positions and tiles of each sample, largest first."""
 
-ENOUGH = 200  # best fit will do where less than this part is empty
-LARGE = 4  # of samples above this part of a sequence the largest comes next; of smaller ones the first
-CLOSE = 512  # a sequence of which less than this part is left is full
-LOOKED_AT = 64  # small samples, and lengths of one of the last two, that are tried
+ENOUGH = 200  # best fit is accepted when at most 1/200 of its sequences could be saved
+LARGE = 4  # samples above 1/4 of a sequence are taken largest first, smaller ones in their order
+CLOSE = 512  # a sequence is full when less than 1/512 of it is left
+LOOKED_AT = 64  # how many small samples are tried, and how many lengths for the first of the last two
 
 
 def pack(lengths: Ints, tiles: Ints, room: int, most_tiles: int) -> list[list[int]]:
-    """The samples of each sequence, by their numbers, in their order; sequences in the order of their first samples.
+    """Returns the sorted sample numbers of each sequence; sequences are in the order of their first samples.
 
-    Every sample must fit into a sequence by itself: ValueError.
+    `lengths` and `tiles` are the samples' sizes; `room` is the positions and `most_tiles` the tiles of a sequence.
+    Raises `ValueError` when a sample is larger than a sequence.
     """
     if not len(lengths):
         return []
     if lengths.max() > room or tiles.max() > most_tiles:
         raise ValueError("a sample is larger than a sequence")
-    need = np.maximum(lengths * most_tiles, tiles * room)  # of the budget of which it takes the greater part
+    need = np.maximum(lengths * most_tiles, tiles * room)  # of the budget that it takes more of
     order = np.lexsort((np.arange(len(need)), -lengths, -need))
     sizes = list(zip(order.tolist(), lengths[order].tolist(), tiles[order].tolist(), strict=True))
     packs = _best_fit(sizes, room, most_tiles)
@@ -42,10 +46,10 @@ def pack(lengths: Ints, tiles: Ints, room: int, most_tiles: int) -> list[list[in
 
 
 def _best_fit(sizes: Sizes, room: int, most_tiles: int) -> list[list[int]]:
-    """Each sample where it leaves least room."""
+    """Packs by best fit: each sample goes where it leaves the fewest positions."""
     packs: list[list[int]] = []
     tiles_left: list[int] = []
-    by_room: list[tuple[int, int]] = []  # room left and number of each sequence, least first
+    by_room: list[tuple[int, int]] = []  # positions left and number of each sequence, fewest first
     for sample, length, count in sizes:
         at = bisect_left(by_room, (length, -1))
         while at < len(by_room) and tiles_left[by_room[at][1]] < count:
@@ -64,7 +68,7 @@ def _best_fit(sizes: Sizes, room: int, most_tiles: int) -> list[list[int]]:
 
 
 def _one_by_one(sizes: Sizes, room: int, most_tiles: int) -> list[list[int]]:
-    """Each sequence from a large sample to the two that fill it."""
+    """Fills one sequence after the other, from a large sample to the two that fill it."""
     supply = _Supply(sizes, room)
     packs: list[list[int]] = []
     while supply.longest:
@@ -85,7 +89,7 @@ def _one_by_one(sizes: Sizes, room: int, most_tiles: int) -> list[list[int]]:
 
 
 class _Supply:
-    """The samples that are in no sequence yet."""
+    """Holds the samples that are in no sequence yet, by length, size and order."""
 
     def __init__(self, sizes: Sizes, room: int) -> None:
         self.length = {sample: length for sample, length, _ in sizes}
@@ -94,18 +98,18 @@ class _Supply:
         self._by_length: dict[int, dict[int, None]] = {}
         for sample, length, _ in reversed(sizes):
             self._by_length.setdefault(length, {})[sample] = None
-        self._lengths = sum(1 << length for length in self._by_length)  # as bits
+        self._lengths = sum(1 << length for length in self._by_length)  # a bit set of the lengths
         self._by_size = [sample for sample, _, _ in sizes]
         self._in_order = sorted(self._by_size)
         self._size_at = self._order_at = 0
 
     @property
     def longest(self) -> int:
-        """Length of the longest sample; 0 when there are none."""
+        """Returns the length of the longest sample, or 0 when none is left."""
         return max(0, self._lengths.bit_length() - 1)
 
     def take(self, sample: int) -> None:
-        """It is in a sequence now."""
+        """Removes a sample, because it is in a sequence now."""
         length = self.length[sample]
         alike = self._by_length[length]
         del alike[sample]
@@ -113,13 +117,17 @@ class _Supply:
             self._lengths ^= 1 << length
 
     def largest(self) -> int:
-        """The largest sample; there is one."""
+        """Returns the largest sample; at least one must be left."""
         while not self._is_here(self._by_size[self._size_at]):
             self._size_at += 1
         return self._by_size[self._size_at]
 
     def next(self, left: int, tiles: int) -> list[int]:
-        """A sample that goes where so much is left, if there is one: a large one, the first of the others, any."""
+        """Returns a list of one sample that fits into `left` positions and `tiles` tiles, or an empty list.
+
+        The choice is first the largest sample, if it is above 1/`LARGE` of a sequence, then the first of the next
+        `LOOKED_AT` smaller ones that fits, then the longest that fits.
+        """
         if not self.longest:
             return []
         limit = self._room // LARGE
@@ -140,7 +148,7 @@ class _Supply:
         return []
 
     def closing(self, left: int, tiles: int) -> list[int]:
-        """One or two samples that fill what is left, all but a little; none where there are no such."""
+        """Returns one or two samples that fill the rest up to 1/`CLOSE` of a sequence, or an empty list."""
         lengths = self._up_to(left)
         for _ in range(LOOKED_AT):
             if not lengths:

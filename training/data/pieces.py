@@ -1,8 +1,8 @@
-"""How a sample that is too long for a sequence is cut: at the borders of its parts, else at those of tokens.
+"""Cuts a sample that is too long for a sequence into pieces, at the borders of its parts or between tokens.
 
-The pages of a paper and the paragraphs of a web page are long: pieces that end with them alone would leave a tenth of
-all positions empty, and long samples can't be packed together. So a text is cut where moving it as a whole to the next
-piece would cost more than `SLACK` of a sequence.
+The pages of a paper and the paragraphs of a web page are long: pieces that end only where a part ends would leave a
+tenth of all positions empty, because long pieces can't be packed together. So a text is cut between tokens when moving
+the whole text to the next piece would waste more than 1/`SLACK` of a sequence.
 """
 
 from collections.abc import Sequence
@@ -12,21 +12,21 @@ from typing import NamedTuple
 from training.data.markup import Markup
 
 WHOLE = -1
-SLACK = 64  # a piece that has less than this part of a sequence left is full
+SLACK = 64  # a piece is full when less than 1/64 of a sequence is left
 
 
 class Piece(NamedTuple):
-    """A run of a sample: from a token of a part up to, and without, a token of a part. An image is not cut."""
+    """Bounds a piece of a sample: from a token of a part up to, but excluding, a token of a part. Images stay whole."""
 
     part: int = 0
     token: int = 0
-    last_part: int = WHOLE  # behind the last part: it has the sample's end, too
+    last_part: int = WHOLE  # beyond the last part if the piece includes the sample's end
     last_token: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Sized:
-    """A piece, and what it takes of a sequence."""
+    """Holds a piece, and the positions and tiles that it takes."""
 
     piece: Piece
     length: int
@@ -35,18 +35,18 @@ class Sized:
 
 @dataclass(frozen=True, slots=True)
 class PartSize:
-    """One part: tokens of a text, or tiles of an image."""
+    """Holds the size of one part: tokens of a text, or tiles of an image."""
 
     tokens: int
     tiles: int  # 0: a text
 
 
 def cut(parts: Sequence[PartSize], markup: Markup, room: int, most_tiles: int) -> list[Sized]:
-    """The pieces of a document, each of at most `room` positions and `most_tiles` tiles; none: an image alone is more.
+    """Cuts a document into pieces, each of at most `room` positions and `most_tiles` tiles.
 
-    A part that doesn't fit into a piece goes to the next one, unless it is a text, and that would leave more than a
-    little of this one empty: then it is cut, and fills it. An end that is left over alone is left out: nothing comes
-    before it from which it is learnt.
+    Returns no pieces when a single image is larger than that. A part that does not fit into a piece goes to the next
+    one, unless it is a text and this would leave more than 1/`SLACK` of a sequence empty: then the text is cut to fill
+    the piece. Closing tokens that would be alone in a piece are dropped: no token precedes them to predict them from.
     """
     closing = len(markup.closing(sum(part.tiles > 0 for part in parts)))
     cutter = _Cutter(room)
@@ -70,7 +70,7 @@ def cut(parts: Sequence[PartSize], markup: Markup, room: int, most_tiles: int) -
 
 
 class _Cutter:
-    """The pieces that are full, and the one that is being filled."""
+    """Holds the finished pieces, and the one that is being filled."""
 
     def __init__(self, room: int) -> None:
         self.room = room
@@ -79,13 +79,13 @@ class _Cutter:
         self.length = self.tiles = 0
 
     def close(self, stop: tuple[int, int], start: tuple[int, int] | None = None) -> None:
-        """Ends the piece; the next one begins at `start`, by default where this one stops."""
+        """Finishes the piece; the next one begins at `start`, by default where this one stops."""
         if self.length:
             self.pieces.append(Sized(Piece(*self.start, *stop), self.length, self.tiles))
         self.start, self.length, self.tiles = start or stop, 0, 0
 
     def add_text(self, number: int, tokens: int, end: int, gap: int) -> None:
-        """Adds a text, with `gap` tokens before it unless it begins a piece and `end` tokens behind it."""
+        """Adds a text, with `gap` tokens before it unless it begins a piece, and `end` tokens after it."""
         need, taken = tokens + end, 0
         left = self.room - self.length - gap
         if left < need and (left <= 0 or left < self.room // SLACK):

@@ -1,8 +1,9 @@
-"""The one global sequence of packs, and how any place in it is found without walking there.
+"""Plans the one global sequence of packs, and finds any place in it without replay.
 
-A window is a run of the mixture's positions that is packed by itself, so a place is (window, pack in it), and going on
-from there costs the packing of one window, whether it is the first or the millionth. Every rank plans all windows
-(from two numbers a sample) and reads its own packs alone; so the sequence hangs on no number of ranks or workers.
+A window is a range of consecutive samples of the mixture that is packed by itself. A place is (window, pack in it), and
+resuming there costs the packing of one window, whether it is the first or the millionth. Every rank plans all windows
+(from two numbers per sample) and reads only its own packs, so the sequence does not depend on the number of ranks or
+workers.
 """
 
 from collections import Counter
@@ -29,7 +30,7 @@ _REASONS = {NO_CAPTION: "no_caption", UNREADABLE: "unreadable", NO_TEXT: "no_tex
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """A place in the sequence of packs: the next one is `pack` of `window`. JSON-able."""
+    """Marks a place in the sequence of packs: the next pack is number `pack` of window `window`. JSON-serialisable."""
 
     window: int = 0
     pack: int = 0
@@ -37,47 +38,47 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class PackUnit:
-    """What one sequence is made of; small, so that it can be sent to a worker."""
+    """Lists the samples of one sequence; it is small enough to be sent to a worker."""
 
-    cursor: Cursor  # behind it
-    sources: NDArray[np.int64]  # of each sample, as `PackPlan.names` has them
-    samples: NDArray[np.int64]  # their numbers in their sources
-    pieces: NDArray[np.int64]  # of each its `Piece`
+    cursor: Cursor  # the place after this pack
+    sources: NDArray[np.int64]  # each sample's source, a number in `Sources.names`
+    samples: NDArray[np.int64]  # each sample's number in its source
+    pieces: NDArray[np.int64]  # [samples, 4]: each sample's `Piece`
     lengths: NDArray[np.int64]
     tiles: NDArray[np.int64]
     left_out: dict[str, int] = field(default_factory=dict)
-    """`source.reason`: samples of the window that are in no pack; told by its first pack."""
+    """Number of the window's samples that are in no pack, by `source.reason`; only its first pack reports it."""
     split: dict[str, int] = field(default_factory=dict)
-    """Source: pieces of samples that were cut; told likewise."""
+    """Number of pieces of cut samples, by source; only the window's first pack reports it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """All sources, in the order of their names, by which batches number them."""
+    """Holds all sources in the order of their names, which is also how batches number them."""
 
     names: list[str]
     tables: list[Table]
     rules: list[SourceText]
-    numbers: NDArray[np.int64]  # of the mixture's sources, among these
+    numbers: NDArray[np.int64]  # for each of the mixture's sources, its number among these
 
 
 class PackPlan:
-    """Which samples make up which sequence."""
+    """Decides which samples make up which sequence."""
 
     def __init__(self, plan: Plan, sources: Sources, form: SequenceFormat, fingerprint: Mapping[str, str]) -> None:
-        """`plan` orders the samples of the `sources`, and `form` is what their sequences are like."""
+        """Takes the `plan` that orders the samples of the `sources`, and the `form` of their sequences."""
         self.plan, self.sources, self.form = plan, sources, form
         self.fingerprint = dict(fingerprint)
-        """Of all that the sequence depends on, by what it is; see `check_unchanged`."""
+        """Hashes of everything that the sequence depends on, by a name for messages; see `check_unchanged`."""
         self.windows = -(-plan.length // form.window)
 
     def packs(self, cursor: Cursor = Cursor()) -> Iterator[PackUnit]:
-        """The packs from there on, to the end of the mixture."""
+        """Yields the packs from the cursor to the end of the mixture."""
         for window in range(cursor.window, self.windows):
             yield from self.window(window)[cursor.pack if window == cursor.window else 0 :]
 
     def window(self, number: int) -> list[PackUnit]:
-        """The packs of a window, in their order; one of nothing where no sample of it can be learnt from."""
+        """Returns the packs of a window in order; a window without usable samples has one empty pack."""
         form = self.form
         start = number * form.window
         drawn = self.plan.take(start, min(start + form.window, self.plan.length))
@@ -99,7 +100,7 @@ class PackPlan:
         return units
 
     def rows(self, unit: PackUnit) -> list[Row]:
-        """The index rows of a pack's samples, in order."""
+        """Returns the index rows of a pack's samples, in order."""
         rows: list[Row | None] = [None] * len(unit.samples)
         for source in np.unique(unit.sources).tolist():
             places = np.flatnonzero(unit.sources == source)
@@ -109,7 +110,7 @@ class PackPlan:
         return [row for row in rows if row is not None]
 
     def _fill(self, items: "_Items") -> tuple[Counter[str], Counter[str]]:
-        """Puts what is to be packed into `items`; returns what is left out, and what was cut."""
+        """Fills `items` with what is to be packed; returns the counts of left-out samples and of pieces."""
         form, count = self.form, len(items.samples)
         words, tiles = np.empty(count, np.int64), np.empty(count, np.int64)
         for source in np.flatnonzero(np.bincount(items.sources)).tolist():
@@ -138,7 +139,7 @@ class PackPlan:
         return left_out, split
 
     def _cut(self, row: Row) -> list[Sized] | str:
-        """The pieces of a sample that is too large, or why there are none."""
+        """Cuts a sample that is too large for a sequence into pieces, or returns the reason why it can't."""
         form, counts = self.form, tiles_of(self.form.shape, row)
         if any(count > form.max_tiles or count * form.markup.tokens_per_tile >= form.max_tokens for count in counts):
             return "image_too_large"
@@ -150,7 +151,7 @@ class PackPlan:
 
 
 class _Items:
-    """What is packed of a window: samples, and pieces of those that were cut, in the mixture's order."""
+    """Holds what a window packs, in the mixture's order: whole samples, and pieces of those that were cut."""
 
     def __init__(self, sources: NDArray[np.int64], samples: NDArray[np.int64]) -> None:
         self.sources, self.samples = sources, samples
@@ -166,7 +167,7 @@ class _Items:
         tiles: NDArray[np.int64],
         large: Mapping[int, Sequence[Sized]],
     ) -> None:
-        """Those that fit, and the pieces of those that are too large."""
+        """Adds the samples that fit, and the pieces of those that are too large."""
         whole = Piece()
         for place in sorted([*np.flatnonzero(fits).tolist(), *large]):
             sized = large.get(place) or [Sized(whole, int(lengths[place]), int(tiles[place]))]
@@ -178,7 +179,7 @@ class _Items:
 
 
 def tiles_of(shape: ImageShape, row: Row) -> list[int]:
-    """The tiles of each of a sample's images."""
+    """Counts the tiles of each of a sample's images."""
     sizes = [(image["width"], image["height"]) for image in row["image_details"]]
     widths, heights = (np.asarray(sides, np.int64) for sides in (zip(*sizes, strict=True) if sizes else ((), ())))
     counts: list[int] = shape.tiles(widths, heights).tolist()
@@ -186,9 +187,10 @@ def tiles_of(shape: ImageShape, row: Row) -> list[int]:
 
 
 def check_unchanged(stored: Mapping[str, str], now: Mapping[str, str]) -> None:
-    """Raises `UsageError`, naming what has changed, where a sequence of packs is not the one that was begun."""
+    """Raises `UsageError` that names what has changed when the sequence of packs is not the one stored."""
     for name in sorted({*stored, *now}):
         if stored.get(name) != now.get(name):
             raise UsageError(
-                f"data: {name} is not what this run began with, so its order can't go on: take it back, or start anew"
+                f"data: {name} has changed since this run started, so its order can't continue: restore it, or start"
+                " again with another --output"
             )

@@ -1,7 +1,7 @@
-"""A stored sample to the tokens of a segment: what stands at each position, and whether it is learnt.
+"""Turns a stored sample into the tokens of a segment, and marks which of them are trained on.
 
-Texts are tokenised part by part, as they were counted, so that what comes out is as long as planned; where it isn't,
-the sample is not what its index says.
+Texts are tokenised part by part, as they were counted, so that a segment is as long as planned. If it isn't, the sample
+does not match its index.
 """
 
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ Part = str | int
 
 @dataclass
 class Segment:
-    """A sample, or a piece of one, in tokens."""
+    """Holds the tokens of a sample, or of a piece of one."""
 
     ids: list[int] = field(default_factory=list)
     is_learnt: list[bool] = field(default_factory=list)
@@ -38,7 +38,7 @@ class Segment:
         self.is_learnt += [is_learnt] * (len(self.ids) - known)
 
     def labels(self) -> NDArray[np.int64]:
-        """What is predicted from each position: the token behind it, where that is learnt."""
+        """Returns the label of each position: the next token if it is trained on, else `IGNORED`."""
         labels = np.full(len(self.ids), IGNORED, np.int64)
         labels[:-1] = np.where(self.is_learnt, self.ids, IGNORED)[1:]
         return labels
@@ -53,7 +53,10 @@ class SampleReader:
     def segment(
         self, record: CaptionedImage | Document, rule: SourceText, piece: Piece, tiles: list[int]
     ) -> Segment | None:
-        """The tokens of a piece; `tiles` are those of each image. None: it has no text that the rule asks for."""
+        """Returns the tokens of a piece, or None if the sample has no text that the rule asks for.
+
+        `tiles` is the number of tiles of each image.
+        """
         parts = parts_of(record, rule, self.seed)
         if parts is None:
             return None
@@ -62,7 +65,7 @@ class SampleReader:
         return self._document(parts, piece, tiles)
 
     def _document(self, parts: list[Part], piece: Piece, tiles: list[int]) -> Segment:
-        """The parts of a piece, with what stands between them (`markup`)."""
+        """Joins the parts of a piece with the markup between them."""
         segment = Segment()
         last = len(parts) if piece.last_part == WHOLE else piece.last_part
         for number in range(piece.part, min(last + 1, len(parts))):
@@ -83,7 +86,7 @@ class SampleReader:
         return segment
 
     def _conversation(self, parts: list[Part], roles: tuple[Role, ...], tiles: list[int]) -> Segment:
-        """All turns by the template. Only the assistant's words, and the end of its turns, are learnt."""
+        """Formats all turns by the template. Only the assistant's words, and the ends of its turns, are trained on."""
         segment, chat = Segment(), self.markup.chat
         if roles[0] != "system":
             segment.add(chat.system, False)

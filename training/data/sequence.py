@@ -1,4 +1,4 @@
-"""The format of packed sequences says how large they are and what they are made of; a run has one."""
+"""Defines the format of a run's packed sequences: their size, and how samples become positions."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from training.model.tokens import TextTokenizer
 
 @dataclass(frozen=True, slots=True)
 class SequenceFormat:
-    """A sequence has two budgets, positions and tiles; the rest turns samples into positions."""
+    """Holds a sequence's two budgets, positions and tiles, and what turns samples into positions."""
 
     max_tokens: int  # positions
     max_tiles: int

@@ -1,8 +1,8 @@
-"""Per source what sequences are planned from, a few numbers a sample, and where its samples lie.
+"""Makes and opens the tables that sequences are planned from: for each source a few numbers and a row per sample.
 
-Made once from the indexes (and, where these don't tell, from the texts), kept in a cache folder and mapped into memory
-from there: a start takes no time, and five hundred million samples take no Python object. A table's name is the hash of
-all that it hangs on; one that is there is whole, because it is put there by a rename.
+A table is made once, from the indexes (and from the texts where an index lacks token counts), kept in a cache folder
+and memory-mapped from there, so that a start takes no time, and five hundred million samples take no Python object. A
+table's name is the hash of everything it depends on. A table that exists is complete, because a rename puts it there.
 """
 
 import hashlib
@@ -33,26 +33,27 @@ from training.data.images import ImageShape
 from training.data.markup import Markup
 
 VERSION = 1
-SHARDS_HELD = 1024  # of which the layout in the table's file is known: half of what finding a row takes
+SHARDS_HELD = 1024  # shards whose layout in the table's file is cached: reading it is half the cost of finding a row
 
 NUMBERS = ("words", "tiles", "tokens", "images", "characters")
-"""Of each sample: positions besides its images', or why it is left out; tiles; and what mixtures are weighted by."""
+"""The numbers of each sample. `words` counts its positions without images, or is the (negative) reason why it is left
+out; mixtures are weighted by the last three."""
 
-# What a sample is read and cut by; of the index only what that needs.
+# Only the columns of the index that reading and cutting a sample need.
 _COLUMNS = ("key", "kind", "offset", "size", "members", "image_details", "part_tokens", "roles")
 ROWS = pa.schema([INDEX.field(name) for name in _COLUMNS])
 
 
 @dataclass(frozen=True)
 class Table:
-    """One source's."""
+    """Holds the numbers and rows of one source's samples."""
 
     numbers: dict[str, NDArray[np.int32]]  # by the names in `NUMBERS`
     rows: "Rows"
 
 
 class Rows:
-    """Index rows of any samples of a source, each with its place."""
+    """Looks up the index rows of a source's samples, each with its place."""
 
     def __init__(self, source: SourceSet, path: Path) -> None:
         self._places = ShardRows([shard.data.rows for shard in source.shards])
@@ -60,7 +61,7 @@ class Rows:
         self._batch = lru_cache(SHARDS_HELD)(pa.ipc.open_file(pa.memory_map(str(path))).get_batch)
 
     def take(self, samples: NDArray[np.int64]) -> list[Row]:
-        """Their rows, in the order given, as `ShardFiles.read` takes them."""
+        """Returns the rows of these samples, in the order given, as `ShardFiles.read` takes them."""
         shards, rows = self._places.find(samples)
         found = []
         for shard, row in zip(shards.tolist(), rows.tolist(), strict=True):
@@ -70,15 +71,18 @@ class Rows:
 
 
 class TableMaker:
-    """Makes tables, or finds those that were made before."""
+    """Opens tables, and makes those that do not exist yet."""
 
     def __init__(self, counter: Counter, markup: Markup, shape: ImageShape, cache: str | None, quiet: bool) -> None:
-        """By the counter's tokenizer and rule; one a source."""
+        """Takes one source's `counter`, with its tokenizer and rule; `cache` defaults to the user's cache folder."""
         self.counter, self.markup, self.shape, self.quiet = counter, markup, shape, quiet
         self._cache = Path(cache) if cache else _cache_home() / "shardloom" / "tables"
 
     def open(self, source: SourceSet) -> Table:
-        """The source's table. One process of a machine makes it; the others wait for that."""
+        """Opens the source's table. One process on a machine makes it, and the others wait.
+
+        Raises `UsageError` when the cache can't be written.
+        """
         folder = self._cache / self.key(source)
         try:
             if not folder.is_dir():
@@ -92,7 +96,7 @@ class TableMaker:
         return Table(numbers, Rows(source, folder / "rows.arrow"))
 
     def key(self, source: SourceSet) -> str:
-        """Of all that the table hangs on."""
+        """Returns the hash of everything that the table depends on."""
         hangs_on = [
             VERSION,
             [revision.sha256 for revision in source.revisions],
@@ -143,14 +147,14 @@ class TableMaker:
             )
 
     def _numbers(self, index: pa.Table, reasons: NDArray[np.int32]) -> dict[str, NDArray[np.int32]]:
-        """The numbers of each sample of a shard."""
+        """Computes the numbers of each sample of a shard."""
         markup = self.markup
         lists = index["part_tokens"].combine_chunks()
         starts, ends = _bounds(lists)
         values = lists.flatten()
         is_text = values.is_valid().to_numpy(zero_copy_only=False)
         tokens = _sums(pc.fill_null(values, 0).to_numpy(), starts, ends)
-        follows = is_text[1:] & is_text[:-1]  # a text behind a text, perhaps of the sample before
+        follows = is_text[1:] & is_text[:-1]  # a text after a text, perhaps of the previous sample
         pairs = _sums(np.append(follows, False), starts, np.maximum(starts, ends - 1))
         images = index["images"].to_numpy()
         words = tokens + pairs * len(markup.joint) + images * len(markup.end_of_chunk) + 1
@@ -171,7 +175,7 @@ class TableMaker:
 
 
 class _Progress:
-    """A line now and then on how far a table is; nothing of tables that take no time."""
+    """Prints a line every few seconds while a table is made; a table that takes less prints nothing."""
 
     EVERY = 5.0  # seconds
 
@@ -181,7 +185,7 @@ class _Progress:
         self._begun = self._told = time.monotonic()
 
     def step(self, samples: int) -> None:
-        """One more shard, of so many samples."""
+        """Counts one more shard, of `samples` samples."""
         self._done += 1
         self._samples += samples
         now = time.monotonic()
@@ -195,7 +199,7 @@ class _Progress:
 
 
 def _bounds(lists: pa.ListArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where each list begins and ends in `flatten`; a null is empty."""
+    """Returns where each list begins and ends in `flatten`; a null is empty."""
     ends = np.cumsum(pc.fill_null(pc.list_value_length(lists), 0).to_numpy().astype(np.int64))
     return np.concatenate([[0], ends[:-1]]).astype(np.int64)[: len(ends)], ends
 

@@ -1,4 +1,4 @@
-"""Which text of a stored sample is learnt, by a source's rule: fillers stripped, one of several captions chosen."""
+"""Applies a source's rule to the text of a stored sample: strips fillers, chooses one of several captions."""
 
 import hashlib
 from typing import Any
@@ -11,9 +11,10 @@ from training.data.options import SourceText
 
 
 def parts_of(record: CaptionedImage | Document, rule: SourceText, seed: int) -> list[str | int] | None:
-    """The texts that are learnt and the images' numbers, in order; None: the rule's captions are not among the image's.
+    """Returns the texts to train on and the images' numbers, in order.
 
-    An image without a caption is a part alone.
+    None means that the image has none of the captions that the rule asks for. An image with an empty caption is the
+    only part.
     """
     if isinstance(record, CaptionedImage):
         text = caption(record.key, record.text, record.alt_text, record.captions, rule, seed)
@@ -23,9 +24,10 @@ def parts_of(record: CaptionedImage | Document, rule: SourceText, seed: int) -> 
 
 
 def caption(key: str, text: str, alt_text: str, captions: str, rule: SourceText, seed: int) -> str | None:
-    """The caption of an image with these fields; None: none of its captions is of the kinds asked for.
+    """Returns the caption of an image with these fields, or None if it has no caption of the kinds asked for.
 
-    Of several the key chooses, so that a sample reads the same wherever it comes up, and another way for another seed.
+    The hash of seed and key chooses among several, so that a sample reads the same wherever it appears, and another
+    seed may choose another caption.
     """
     if rule.granularities is not None or rule.raw_caption is not None:
         found = [str(entry.get("text", "")) for entry in _entries(captions) if _is_asked_for(entry, rule)]
@@ -37,12 +39,12 @@ def caption(key: str, text: str, alt_text: str, captions: str, rule: SourceText,
 
 
 def document_text(text: str, alt_text: str, rule: SourceText) -> str:
-    """One text of a document; `alt_text` is what it may begin with."""
+    """Applies the rule to one text of a document; `alt_text` is the image's, which the text may begin with."""
     return strip_filler(text, alt_text) if rule.strip_filler else text
 
 
 def alt_text_of(metadata: str) -> str:
-    """The alt text of a captioned image that a mixture in Parquet has made a document; empty for any other."""
+    """Returns the alt text of a captioned image that a Parquet mixture stores as a document; empty for any other."""
     try:
         found = parse_object(metadata, "it", MAX_JSON).get("alt_text")
     except ValueError:

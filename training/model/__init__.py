@@ -1,1 +1,1 @@
-"""The model: vision tower, connector, language model, and how images come into a sequence. Knows no data sets."""
+"""This package holds the model: vision tower, connector and language model. It does not depend on data sets."""

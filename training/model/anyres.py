@@ -1,8 +1,8 @@
-"""Any resolution: how many tiles an image is cut into, where the picture lies on them, and which cells show it.
+"""Computes any-resolution tiling: the number of an image's tiles, its place on them, and the cells that show it.
 
-An image is fitted into the grid of tiles that keeps most of it, centred on black, and cut; a thumbnail of the whole
-goes first. All of it follows from the image's size alone, so that a planner needs no pixels. The arithmetic is that of
-xGen-MM (LAVIS, open_flamingo/train/any_res_data_utils.py), truncations included: released weights expect it.
+An image is fitted into the grid of tiles that keeps most of its pixels, centred on black, and cut; a thumbnail of the
+whole goes first. All this depends on the image's size alone, so that a planner needs no pixels. The arithmetic is that
+of xGen-MM (LAVIS, open_flamingo/train/any_res_data_utils.py), truncations included: released weights expect it.
 """
 
 import math
@@ -29,27 +29,29 @@ XGEN_GRIDS: tuple[Grid, ...] = ((1, 2), (2, 1), (2, 2), (3, 1), (1, 3))
 
 
 class AnyResolutionOptions(Options):
-    """Tiles for images larger than the tower's, each connected by itself, after a thumbnail of the whole."""
+    """Sets how images larger than the tower's input are cut into tiles; the connector takes each tile by itself."""
 
     enabled: bool = Field(False, description="off in pre-training, on in fine-tuning, as in the paper")
     grids: tuple[Grid, ...] = Field(XGEN_GRIDS, min_length=1)
     tile_order: Literal["true_tile", "reference"] = Field(
-        "true_tile", description="reference: cells scrambled as the released weights were trained with"
+        "true_tile", description="reference: cells in the order that the released weights were trained with"
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where a picture lies on its canvas of `grid` tiles."""
+    """Gives the place of a picture on its canvas of `grid` tiles, in pixels."""
 
     grid: Grid
     resized: Size
-    offset: tuple[int, int]  # of its left upper corner
+    offset: tuple[int, int]  # of its upper left corner
 
 
 def choose_grid(size: Size, grids: Sequence[Grid], tile: int) -> Grid:
-    """The grid on which the picture has most pixels (never more than it came with); of equals the one that wastes
-    least; of those the first."""
+    """Chooses the grid on which the picture keeps the most pixels, but no more than it has.
+
+    Of equal grids it takes the one that wastes the fewest pixels, and of these the first. `tile` is a side in pixels.
+    """
     best, most, least = grids[0], -1, 0
     for columns, rows in grids:
         width, height = columns * tile, rows * tile
@@ -62,7 +64,7 @@ def choose_grid(size: Size, grids: Sequence[Grid], tile: int) -> Grid:
 
 
 def tile_count(size: Size, options: AnyResolutionOptions, tile: int) -> int:
-    """Tiles of an image, the thumbnail among them; 1 where all images are of one size."""
+    """Counts the tiles of an image, the thumbnail included; 1 without any resolution."""
     if not options.enabled:
         return 1
     columns, rows = choose_grid(size, options.grids, tile)
@@ -72,7 +74,7 @@ def tile_count(size: Size, options: AnyResolutionOptions, tile: int) -> int:
 def tile_counts(
     widths: NDArray[np.integer], heights: NDArray[np.integer], options: AnyResolutionOptions, tile: int
 ) -> NDArray[np.int32]:
-    """`tile_count` of many images at once."""
+    """Computes `tile_count` for many images at once."""
     counts = np.ones(len(widths), np.int32)
     if not options.enabled:
         return counts
@@ -90,7 +92,7 @@ def tile_counts(
 
 
 def layout(size: Size, grids: Sequence[Grid], tile: int) -> Layout:
-    """The picture keeps its proportions, rounded up, and is centred."""
+    """Places a picture on the best grid: scaled in proportion, rounded up, and centred."""
     columns, rows = choose_grid(size, grids, tile)
     width, height = columns * tile, rows * tile
     across, down = width / size[0], height / size[1]
@@ -102,11 +104,12 @@ def layout(size: Size, grids: Sequence[Grid], tile: int) -> Layout:
 
 
 def valid_cells(size: Size, grid: Grid, cells_per_side: int) -> NDArray[np.bool_]:
-    """Bool [1 + columns * rows, cells_per_side ** 2]: the cells that show the picture; all of the thumbnail's do.
+    """Returns bool [1 + columns * rows, cells_per_side ** 2], True for the cells that show the picture.
 
-    Tiles and cells row by row, each tile's cells together (`reference_groups` gives the other order). What is masked is
-    whole rows or columns of cells at the border, rounded as the released code does: one that shows a little of the
-    picture may be masked, and of a picture thinner than a cell nothing may be left but the thumbnail.
+    The thumbnail comes first, and all its cells are True. Tiles and cells are in row order, each tile's cells together
+    (`reference_groups` gives the other order). Whole rows or columns of cells at the border are masked, rounded as in
+    the released code: a cell that shows a little of the picture may be masked, and for a picture thinner than a cell
+    only the thumbnail may be left.
     """
     columns, rows = grid
     width, height = columns * cells_per_side, rows * cells_per_side
@@ -123,13 +126,13 @@ def valid_cells(size: Size, grid: Grid, cells_per_side: int) -> NDArray[np.bool_
 
 
 def reference_groups(features: "Tensor", grid: Grid) -> "Tensor":
-    """The cells in the groups that xGen-MM resamples: [tiles, cells, ...] to the same shape; masks alike.
+    """Reorders the features, or the mask, [tiles, cells, ...] of an image into the groups that xGen-MM resamples.
 
-    The released code merges the tiles into one map and cuts this into runs of as many cells as a tile has, row by row
-    of the *map*: with two or more columns a group is no tile but a band. The weights were trained so. The thumbnail
-    stays first; an image of one tile (grid 0, 0) is given back as it is.
+    The released code merges the tiles into one map and cuts the map, row by row, into groups of as many cells as a
+    tile has: with two or more columns a group is a band, not a tile. The released weights were trained this way. The
+    thumbnail stays first; an image of one tile (grid 0, 0) is returned unchanged.
     """
-    import torch  # here, so that a planner does without it
+    import torch  # here, so that a planner needs no torch
 
     columns, rows = grid
     if columns < 2:

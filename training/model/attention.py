@@ -1,7 +1,7 @@
-"""Who may see whom in a packed sequence: each position itself and what comes before it in its own sample.
+"""Builds the attention mask of a packed sequence: a position sees itself and what precedes it in its own sample.
 
-transformers passes a mask of four dimensions on as it is, so the one made here is the whole truth for every layer, the
-sliding window included.
+transformers passes a four-dimensional mask through unchanged, so the mask made here applies to every layer exactly as
+it is, and includes the sliding window.
 """
 
 from typing import Any, Literal
@@ -21,12 +21,12 @@ def packed_mask(
     window: int | None = None,
     last: int | None = None,
 ) -> Any:
-    """The mask for segments [B, T], as the implementation takes it.
+    """Returns the mask for segments [B, T], in the form that the implementation takes.
 
-    sdpa: bool [B, 1, T, T], True where it may look; eager: in `dtype`, 0 there and its lowest elsewhere;
-    flex_attention: a BlockMask. `window` is how many positions a position sees, itself among them; None: all. `last`:
-    rows of the last so many positions only, as a step of generation needs them. Padding sees itself alone, so that no
-    row is empty: an empty row would be NaN.
+    sdpa: bool [B, 1, T, T], True where a position may attend; eager: `dtype`, 0 there and its lowest value elsewhere;
+    flex_attention: a BlockMask. `window` is the number of positions that a position sees, itself included; None: all.
+    With `last` the mask has rows for the last `last` positions only, as a generation step needs. Padding sees only
+    itself, because an empty row would give NaN.
     """
     if implementation == "flex_attention":
         return _block_mask(segments, window)
@@ -52,5 +52,5 @@ def _block_mask(segments: Tensor, window: int | None) -> Any:
         return same | (key == query)
 
     rows, length = segments.shape
-    compiled = segments.device.type == "cuda"  # else it makes the whole table first
+    compiled = segments.device.type == "cuda"  # uncompiled, it builds the whole table first
     return create_block_mask(seen, rows, None, length, length, device=str(segments.device), _compile=compiled)

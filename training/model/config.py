@@ -1,4 +1,4 @@
-"""What the model is made of. The defaults are those of xGen-MM (BLIP-3) 4B, arXiv 2408.08872."""
+"""Defines the options of the model. The defaults are those of xGen-MM (BLIP-3) 4B, arXiv 2408.08872."""
 
 from typing import Any, Literal
 
@@ -11,10 +11,10 @@ from training.model.connectors.table import AnyConnectorOptions
 
 
 class PartOptions(Options):
-    """A tower or a language model: made new from a configuration, or loaded."""
+    """Describes a tower or a language model: a new one from a configuration, or one to load."""
 
     pretrained: str | None = Field(None, description="a folder, or with allow_download a name on the hub")
-    config: dict[str, Any] = Field({}, description="without `pretrained`: of a new one with random weights")
+    config: dict[str, Any] = Field({}, description="without `pretrained`: the configuration, for random weights")
 
     @model_validator(mode="after")
     def _one_of_both(self) -> "PartOptions":
@@ -24,14 +24,14 @@ class PartOptions(Options):
 
 
 class PromptOptions(Options):
-    """What a model's training has put around the texts of its samples; an export keeps it, and prompts are put so."""
+    """Describes the tokens that training put around texts; an export stores it, and prompts are formatted alike."""
 
-    system: str | None = Field(None, description="the system's words, before conversations that begin without any")
+    system: str | None = Field(None, description="text of the system turn, for conversations that have none")
     end_of_chunk: bool = Field(True, description="<|endofchunk|> before each image of a document but the first")
 
 
 class ModelOptions(Options):
-    """The whole model."""
+    """Describes the whole model."""
 
     vision: PartOptions
     connector: AnyConnectorOptions = PerceiverOptions()
@@ -43,4 +43,4 @@ class ModelOptions(Options):
     head_bias: bool = Field(True, description="a bias of the language model's head, which Phi-3 lacks and xGen-MM has")
     attention: Literal["sdpa", "eager", "flex_attention"] = Field("sdpa", description="flex_attention needs a GPU")
     allow_download: bool = False
-    seed: int = Field(0, description="of the weights that are made new")
+    seed: int = Field(0, description="seeds the new weights")

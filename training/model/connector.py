@@ -1,8 +1,8 @@
-"""A connector turns what the tower sees of a tile into tokens of the language model.
+"""Defines the interface of connectors, which turn the tower's features of a tile into tokens of the language model.
 
-Each connector has two files in `training/model/connectors`: its options, which a recipe names by their `kind` and which
-are read without torch, and its module. The trainer asks these two for all that it needs to know of a connector: tokens,
-arithmetic, memory.
+Each connector has two files in `training/model/connectors`: its options, which a recipe selects by their `kind` and
+which are read without torch, and its module. These two provide all that the trainer needs to know of a connector: the
+numbers of tokens, of operations, and of activations.
 """
 
 from abc import ABC, abstractmethod
@@ -18,7 +18,7 @@ class Connector(nn.Module, ABC):
     """Modules that are compiled one by one, and recomputed one by one in the backward pass; may be empty."""
 
     undecayed: ClassVar[frozenset[str]] = frozenset()
-    """Names of matrices that have no scale to be kept small: weight decay leaves them out, like norms and biases."""
+    """Names of matrices that need no small scale: weight decay excludes them, like norms and biases."""
 
     @abstractmethod
     def forward(self, features: Tensor, valid: Tensor | None) -> Tensor:

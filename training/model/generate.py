@@ -1,7 +1,7 @@
-"""What the model says to a prompt of texts and images.
+"""Generates the model's answers to prompts of texts and images.
 
-The loop is our own, since the tokens behind the language model's table are in none of transformers' heads. Prompts of a
-batch are padded on the left, so that all of them end, and go on, at the same place.
+The loop is not that of transformers, whose heads lack the tokens beyond the language model's table. The prompts of a
+batch are padded on the left, so that all of them end, and continue, at the same position.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,32 +20,37 @@ from training.model.tiles import Picture, cut
 from training.model.tokens import TextTokenizer
 
 Prompt = Sequence[str | int | Image.Image | Picture]
-"""Texts, images, and ids of special tokens, which no text can give."""
+"""Texts, images, and ids of special tokens, which no text can produce."""
 
 _TURN_ENDS = ("<|end|>", "<|im_end|>", "<|eot_id|>", "<end_of_turn>")  # in the tokenizers of chat models
 
 
 class GenerateOptions(Options):
-    """How the next token is chosen and when to stop."""
+    """Sets how the next token is chosen and when to stop."""
 
     max_new_tokens: PositiveInt = 128
     temperature: NonNegativeFloat = Field(0, description="0: always the likeliest token")
-    top_p: float = Field(1, gt=0, le=1, description="of the likeliest tokens that together have this probability")
-    seed: int = Field(0, description="of the draws; the same batch with the same seed gives the same texts")
-    stop: tuple[str, ...] = Field((), description="texts before which an answer ends, besides the tokens that end one")
+    top_p: float = Field(
+        1, gt=0, le=1, description="draw from the likeliest tokens that together have this probability"
+    )
+    seed: int = Field(0, description="seeds the draws; the same batch with the same seed gives the same texts")
+    stop: tuple[str, ...] = Field((), description="texts before which an answer ends, besides the end tokens")
 
 
 def generate(
     model: ResamplerLMM, tokenizer: TextTokenizer, prompt: Prompt, options: GenerateOptions | None = None
 ) -> str:
-    """The answer, without special tokens. Raises `UsageError` for a prompt that is empty or too long."""
+    """Generates the answer, without special tokens. Raises `UsageError` for a prompt that is empty or too long."""
     return generate_batch(model, tokenizer, [prompt], options)[0]
 
 
 def generate_batch(
     model: ResamplerLMM, tokenizer: TextTokenizer, prompts: Sequence[Prompt], options: GenerateOptions | None = None
 ) -> list[str]:
-    """An answer to each prompt; without a temperature the same as to each by itself."""
+    """Generates an answer to each prompt; with temperature 0 it is the same as for the prompt alone.
+
+    Raises `UsageError` for a prompt that is empty or too long.
+    """
     if not prompts:
         return []
     options = options or GenerateOptions()
@@ -54,7 +59,7 @@ def generate_batch(
     length = batch.tokens.shape[1]
     if limit and length + options.max_new_tokens > limit:
         raise UsageError(
-            f"generate: a prompt of {length} tokens and {options.max_new_tokens} new ones are more than the model's"
+            f"generate: a prompt of {length} tokens and {options.max_new_tokens} new ones exceed the model's limit of"
             f" {limit}; shorten the prompt, or pass a lower max_new_tokens"
         )
     training = model.training
@@ -66,7 +71,7 @@ def generate_batch(
 
 
 def prompt_batch(model: ResamplerLMM, tokenizer: TextTokenizer, prompts: Sequence[Prompt]) -> Batch:
-    """The prompts as one batch, padded on the left."""
+    """Builds one batch of the prompts, padded on the left. Raises `UsageError` for an empty prompt."""
     rows, pieces = [], []
     for number, prompt in enumerate(prompts):
         row: list[int] = []
@@ -105,7 +110,7 @@ def prompt_batch(model: ResamplerLMM, tokenizer: TextTokenizer, prompts: Sequenc
 @torch.inference_mode()
 def _answers(model: ResamplerLMM, tokenizer: TextTokenizer, batch: Batch, options: GenerateOptions) -> list[str]:
     ends = {tokenizer.special.end, tokenizer.special.end_of_chunk, *map(tokenizer.special_id, _TURN_ENDS)} - {None}
-    flex = model.language.implementation == "flex_attention"  # which would be compiled anew for each length
+    flex = model.language.implementation == "flex_attention"  # it would be compiled again for each length
     answers: list[list[int]] = [[] for _ in batch.samples]
     texts: list[str | None] = [None for _ in answers]
     with model.language.attending_by("sdpa") if flex else nullcontext():
@@ -128,19 +133,19 @@ def _answers(model: ResamplerLMM, tokenizer: TextTokenizer, batch: Batch, option
 
 
 def _tokens(model: ResamplerLMM, batch: Batch, options: GenerateOptions) -> Iterator[Tensor]:
-    """The next token of each row, int64 [B], again and again."""
+    """Yields the next token of each row, int64 [B], up to `max_new_tokens` times."""
     from transformers import DynamicCache
 
     language, segments, positions = model.language, batch.segments, batch.positions
     embeddings = model.splice(language.embed(batch.tokens), model.image_tokens(batch), batch)
     mask = language.mask(segments, embeddings.dtype)
-    cache = DynamicCache()  # of all positions also where a window slides: the mask sees to that
+    cache = DynamicCache()  # holds all positions, even with a sliding window, which the mask applies
     draws = torch.Generator(segments.device).manual_seed(options.seed)
     special = model.special
     for _ in range(options.max_new_tokens):
         hidden = language(embeddings, mask, positions, cache)
         logits = language.logits(hidden[:, -1]).float()
-        logits[:, [special.image, special.placeholder, special.pad]] = -torch.inf  # none of them is ever said
+        logits[:, [special.image, special.placeholder, special.pad]] = -torch.inf  # these must never be generated
         tokens = _chosen(logits, options, draws)
         yield tokens
         embeddings = language.embed(tokens[:, None])
@@ -150,7 +155,7 @@ def _tokens(model: ResamplerLMM, batch: Batch, options: GenerateOptions) -> Iter
 
 
 def _chosen(logits: Tensor, options: GenerateOptions, draws: torch.Generator) -> Tensor:
-    """One token of each row of logits [B, vocabulary]."""
+    """Chooses one token for each row of logits [B, vocabulary]."""
     if options.temperature == 0:
         return logits.argmax(dim=-1)
     ranked, ids = (logits / options.temperature).softmax(dim=-1).sort(dim=-1, descending=True)

@@ -1,7 +1,7 @@
-"""The language model: any causal one of transformers' own classes, with the tokens that images need beside its tables.
+"""Wraps a causal language model of transformers, and adds the tokens that images need.
 
-The tables of a published model stay as they are. The new tokens' rows lie apart, as in xGen-MM, whose logits are 32015
-wide: 32012 of Phi-3's 32064 rows (those for which there are tokens), and three of their own.
+The tables of a published model stay unchanged. The new tokens' rows are kept separately, as in xGen-MM, whose logits
+are 32015 wide: 32012 of Phi-3's 32064 rows (those that have a token), and three new ones.
 """
 
 import re
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
     from transformers.cache_utils import Cache
 
-NEW_ROW_STD = 0.02  # of the new tokens' rows; xGen-MM takes it from Phi-3's initializer_range
+NEW_ROW_STD = 0.02  # initial standard deviation of new rows; xGen-MM takes it from Phi-3's initializer_range
 
 _WEIGHTS = WeightsFormat(
     engine="language",
@@ -32,37 +32,40 @@ _WEIGHTS = WeightsFormat(
     key="model.language.pretrained",
     switch="model.allow_download=true",
 )
-_SCALES = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # what some models do to logits after the head
+_SCALES = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # set by models that scale logits after the head
 
 
 _EXPERTS = re.compile(r"(?:moe_)?n(?:um)?_(?:local_|routed_)?experts")
-"""The settings that say how many experts a layer has."""
+"""Matches the settings that give the number of experts of a layer."""
 _EXPERT_MODULE = re.compile(r"(?:^|[._])(?:experts?|moe|router)(?:[._]|$)")
-"""Matches the paths of a mixture's modules."""
+"""Matches the module paths of a mixture of experts."""
 
 
 class LanguageModel(nn.Module):
-    """A causal language model from embeddings to hidden states, and the two tables at its ends.
+    """Maps embeddings to hidden states by a causal language model, and holds the tables for tokens and logits.
 
-    `embed` and `logits` are called apart from `forward`: a caller that shards the model must leave the tables in the
-    group of the module whose `forward` calls them.
+    `embed` and `logits` are not called by `forward`: a caller that shards the model must leave the tables in the group
+    of the module whose `forward` calls them.
     """
 
     def __init__(self, lm: "PreTrainedModel", own: int, length: int, head_bias: bool) -> None:
-        """With `own` tokens of the model's tokenizer, pad included, of `length` tokens in all.
+        """Extends `lm`, whose tokenizer has `own` tokens with the pad, to `length` tokens.
 
-        The bias starts at 0, so that the model says at first what it said without one (xGen-MM's started at random).
+        The bias starts at 0, so that the logits are the same at first as without one (xGen-MM's started at random).
+        Raises `UsageError` when the tokenizer has more tokens than the model.
         """
         super().__init__()
         self.lm = lm
         self.implementation: Implementation = lm.config._attn_implementation
         table, head = _tables(lm)
         rows, self.width = table.weight.shape
-        if own > rows + 1:  # a pad may lie beyond
-            raise UsageError(f"language: the model has {rows} tokens and the tokenizer {own}; pass the model's own")
+        if own > rows + 1:  # the pad may be beyond the table
+            raise UsageError(
+                f"language: the model has {rows} tokens and the tokenizer {own}; pass the model's own tokenizer"
+            )
         self.base = min(own, rows)
         added = length - self.base
-        table.padding_idx = None  # Phi-3's is its end of text, which then would never learn
+        table.padding_idx = None  # Phi-3's is its end of text, which would get no gradient
         self.added_embeddings = nn.Embedding(added, self.width)
         self.added_head = nn.Linear(self.width, added, bias=head_bias)
         nn.init.normal_(self.added_embeddings.weight, std=NEW_ROW_STD)
@@ -74,25 +77,28 @@ class LanguageModel(nn.Module):
 
     @property
     def vocabulary(self) -> int:
-        """Width of the logits."""
+        """Returns the width of the logits."""
         return self.base + self.added_embeddings.num_embeddings
 
     @property
     def layers(self) -> nn.ModuleList:
-        """The decoder's layers: what is sharded, checkpointed and compiled one by one."""
+        """Returns the decoder's layers, which are sharded, recomputed and compiled one by one."""
         layers: nn.ModuleList = self.lm.base_model.layers  # type: ignore[assignment]
         return layers
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """[B, T, width] from [B, T]."""
+        """Returns the embeddings [B, T, width] of tokens [B, T]."""
         own: Tensor = self.lm.get_input_embeddings()(tokens.clamp(max=self.base - 1))
-        if self.vocabulary == self.base:  # the tokenizer came with all that is needed
+        if self.vocabulary == self.base:  # the tokenizer already had all that is needed
             return own
         new = self.added_embeddings((tokens - self.base).clamp(min=0))
         return torch.where((tokens >= self.base)[..., None], new, own)
 
     def mask(self, segments: Tensor, dtype: torch.dtype, last: int | None = None) -> Any:
-        """What `forward` takes to keep segments apart: `packed_mask`, or one for each kind of layer."""
+        """Builds the mask with which `forward` keeps segments apart: a `packed_mask`, or one by kind of layer.
+
+        With `last` it has the rows of the last `last` positions only.
+        """
         window = getattr(self.lm.config, "sliding_window", None)
         kinds = set(getattr(self.lm.config, "layer_types", None) or ())
         windows = {"full_attention": None, "sliding_attention": window}
@@ -104,7 +110,7 @@ class LanguageModel(nn.Module):
     def forward(
         self, embeddings: Tensor, attention_mask: Any, positions: Tensor, cache: "Cache | None" = None
     ) -> Tensor:
-        """Hidden states [B, T, width] after the last norm, from embeddings alike and positions [B, T]."""
+        """Returns the hidden states [B, T, width] after the last norm; embeddings alike, positions are [B, T]."""
         out = self.lm.base_model(
             inputs_embeds=embeddings,
             attention_mask=attention_mask,
@@ -116,7 +122,7 @@ class LanguageModel(nn.Module):
         return hidden
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """[..., vocabulary] from [..., width]."""
+        """Returns the logits [..., vocabulary] of hidden states [..., width]."""
         _, head = _tables(self.lm)
         bias = head.bias if self.head_bias is None else self.head_bias
         own = functional.linear(hidden, head.weight[: self.base], None if bias is None else bias[: self.base])
@@ -124,7 +130,7 @@ class LanguageModel(nn.Module):
 
     @contextmanager
     def attending_by(self, implementation: Implementation) -> "Iterator[None]":
-        """With another implementation for a while."""
+        """Switches to another attention implementation while the block lasts."""
         before = self.implementation
         self.implementation = implementation
         self.lm.set_attn_implementation(implementation)
@@ -136,7 +142,10 @@ class LanguageModel(nn.Module):
 
 
 def causal_model(options: PartOptions, attention: Implementation, allow_download: bool) -> "PreTrainedModel":
-    """The model itself, in float32: loaded, or new by torch's random numbers. `UsageError` says what is wrong."""
+    """Loads the language model in float32, or makes a new one from torch's random numbers.
+
+    Raises `UsageError` for one that is not available, not causal, or not supported.
+    """
     from transformers import AutoConfig, AutoModelForCausalLM
 
     if options.pretrained is None:
@@ -153,9 +162,9 @@ def causal_model(options: PartOptions, attention: Implementation, allow_download
         attn_implementation=attention,
         output_loading_info=True,
     )
-    for key, what in (("missing_keys", "lacks"), ("unexpected_keys", "has, and no such model needs,")):
+    for key, what in (("missing_keys", "lacks"), ("unexpected_keys", "has, but no such model uses,")):
         if names := sorted(loaded[key]):
-            raise _WEIGHTS.unfit(f"{folder} {what} {len(names)} tensors, {names[0]} for one; pass another folder")
+            raise _WEIGHTS.unfit(f"{folder} {what} {len(names)} tensors, {names[0]} for example; pass another folder")
     return _checked(model)
 
 
@@ -164,7 +173,7 @@ def _config(settings: dict[str, Any]) -> "PreTrainedConfig":
 
     try:
         return AutoConfig.for_model(**settings)
-    except Exception as error:  # noqa: BLE001  no model_type, one it doesn't know, values that can't be
+    except Exception as error:  # noqa: BLE001  no or an unknown model_type, impossible values
         what = one_line(error, with_type=True)
         raise UsageError(f"language: no model can be made of language.config: {what}") from None
 
@@ -187,8 +196,10 @@ def _checked(model: "PreTrainedModel") -> "PreTrainedModel":
     for name in _SCALES:
         if getattr(model.config, name, None) not in (None, 1, 1.0):
             raise UsageError(f"language: {model.config.model_type} scales its logits ({name}); pass another model")
-    if not isinstance(getattr(model.base_model, "layers", None), nn.ModuleList):  # GPT-2's are `h`, OPT's lie deeper
-        raise UsageError(f"language: {model.config.model_type} keeps its layers elsewhere; pass another model")
+    if not isinstance(getattr(model.base_model, "layers", None), nn.ModuleList):  # GPT-2's are `h`, OPT's are deeper
+        raise UsageError(
+            f"language: {model.config.model_type} has no decoder layers named `layers`; pass another model"
+        )
     if other := set(getattr(model.config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}:
         raise UsageError(f"language: {model.config.model_type} has layers of {other.pop()}; pass another model")
     if next((name for name, _ in model.named_modules() if _EXPERT_MODULE.search(name)), None) is not None:
@@ -199,7 +210,7 @@ def _checked(model: "PreTrainedModel") -> "PreTrainedModel":
 def _refuse_mixture(config: "PreTrainedConfig") -> None:
     """Raises `UsageError` for a mixture of experts.
 
-    Their auxiliary losses are not added here, and FLOPs and learning rates by size would count all experts as used.
+    Training does not add the auxiliary losses, and FLOPs and size-based learning rates would count all experts as used.
     """
     for name, value in config.get_text_config().to_dict().items():
         if _EXPERTS.fullmatch(name) and isinstance(value, int) and value > 1:

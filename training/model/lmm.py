@@ -1,4 +1,4 @@
-"""The whole model: what the tower sees becomes tokens, which take their places among the tokens of the text."""
+"""Builds the whole model and runs it: image tiles become tokens, which take their places among the text's tokens."""
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +13,11 @@ from training.model.parts import described
 from training.model.tokens import SpecialTokens, TextTokenizer, load_tokenizer
 from training.model.vision import VisionTower
 
-_NAMED = 3  # samples in an error
+_NAMED = 3  # samples to name in an error
 
 
 class ResamplerLMM(nn.Module):
-    """Vision tower, connector and causal language model. The tower is frozen unless set free."""
+    """Joins a vision tower, a connector and a causal language model. The tower is frozen until it is unfrozen."""
 
     def __init__(
         self,
@@ -36,10 +36,10 @@ class ResamplerLMM(nn.Module):
     def build(
         cls, options: ModelOptions, device: str = "cpu", tokenizer: TextTokenizer | None = None
     ) -> "ResamplerLMM":
-        """Of these options, in float32. Weights that are made new are the same for the same seed.
+        """Builds the model of these options, in float32. New weights are the same for the same seed.
 
-        On the device `meta` it has shapes and no weights, and of parts to load only the configuration is read. Raises
-        `UsageError` for parts that can't be had.
+        On the device `meta` the model has shapes and no weights, and only the configuration of pretrained parts is
+        read. Raises `UsageError` when a part is not available.
         """
         tokenizer = tokenizer or load_tokenizer(options)
         parts = described(options) if device == "meta" else options
@@ -53,18 +53,19 @@ class ResamplerLMM(nn.Module):
 
     @property
     def tokens_per_tile(self) -> int:
-        """How many positions a tile of an image takes in a sequence."""
+        """Returns the number of positions that an image tile takes in a sequence."""
         return self.options.connector.tokens_per_tile(self.vision.cells)
 
     @property
     def device(self) -> torch.device:
-        """Where the model is, as long as it is whole."""
+        """Returns the device of the model, if it is on a single one."""
         return next(self.parameters()).device
 
     def forward(self, batch: Batch, at: Tensor | None = None) -> Tensor:
-        """Logits [n, vocabulary] at the n positions where `at`, bool [B, T], is True, row by row; None: [B, T, ...].
+        """Computes the logits [n, vocabulary] at the n positions where `at`, bool [B, T], is True, row by row.
 
-        Raises `ShardloomError` when images and their places in the sequences don't match.
+        With None these are the logits [B, T, vocabulary] of all positions. Raises `ShardloomError` when images and
+        their places in the sequences do not match.
         """
         embeddings = self.splice(self.language.embed(batch.tokens), self.image_tokens(batch), batch)
         mask = self.language.mask(batch.segments, embeddings.dtype)
@@ -72,10 +73,10 @@ class ResamplerLMM(nn.Module):
         return self.language.logits(hidden if at is None else hidden[at])
 
     def image_tokens(self, batch: Batch) -> Tensor:
-        """[K * tokens of a tile, width of the language model], tile after tile.
+        """Computes the image tokens [K * tokens of a tile, width of the language model], tile after tile.
 
-        Without any tile a frozen tower is not run, but the connector is, for nothing: so each rank of a sharded model
-        does the same whatever its batch holds, and each parameter has a gradient.
+        Without any tile a frozen tower is skipped, but the connector runs on a dummy input, so that all ranks of a
+        sharded model run the same collectives for any batch, and every parameter has a gradient.
         """
         features, valid = self.vision(batch.tiles), batch.valid
         if len(features) == 0:
@@ -87,7 +88,10 @@ class ResamplerLMM(nn.Module):
         return tokens.flatten(0, 1)
 
     def splice(self, embeddings: Tensor, image_tokens: Tensor, batch: Batch) -> Tensor:
-        """The embeddings [B, T, d] with the image tokens, in their order, where the batch has the token of an image."""
+        """Returns the embeddings [B, T, d] with the image tokens, in order, at the batch's image positions.
+
+        Raises `ShardloomError` when their numbers differ.
+        """
         places = batch.tokens == self.special.image
         if int(places.sum()) != len(image_tokens):
             raise _mismatch(places, len(image_tokens), batch, self.tokens_per_tile)
@@ -102,7 +106,7 @@ def _vision(options: ModelOptions) -> VisionTower:
 
 
 def _regrouped(cells: Tensor, grids: Tensor) -> Tensor:
-    """[K, cells, ...] with the cells of each image in the groups that the released weights were trained with."""
+    """Regroups [K, cells, ...] so that each image's cells are in the groups that the released weights expect."""
     sizes = [(columns, rows) for columns, rows in grids.tolist()]
     images = torch.split(cells, [columns * rows + 1 for columns, rows in sizes])
     return torch.cat([reference_groups(image, size) for image, size in zip(images, sizes, strict=True)])

@@ -1,4 +1,4 @@
-"""What the tower and the language model are made of: their configurations, without their weights."""
+"""Reads the configurations of the tower and the language model, without their weights."""
 
 import json
 from typing import Any, Literal
@@ -10,16 +10,16 @@ _OF_ITS_FILES = ("transformers_version", "architectures", "dtype", "auto_map", "
 
 
 def described(options: ModelOptions) -> ModelOptions:
-    """The options with the configuration of each part where they name one to load; only its config.json is read.
+    """Returns the options with each pretrained part replaced by its configuration; only config.json is read.
 
-    Raises `UsageError` for one that isn't there.
+    Raises `UsageError` for a part that is not available.
     """
     parts = {name: _described(getattr(options, name), name, options.allow_download) for name in ("vision", "language")}
     return options.model_copy(update=parts)
 
 
 def settings_of(config: Any) -> dict[str, Any]:
-    """All that a configuration of transformers says of a model, defaults too: a later version may have others."""
+    """Returns all settings of a transformers configuration; also defaults, since later versions may change them."""
     settings: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
     return {name: value for name, value in settings.items() if name not in _OF_ITS_FILES}
 

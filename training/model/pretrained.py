@@ -1,8 +1,8 @@
-"""A trained model as a folder: weights as safetensors, configuration and tokenizer, loaded again without any script.
+"""Saves a trained model as a folder of safetensors, configuration and tokenizer, and loads it without any script.
 
 `config.json` holds the `ModelOptions` with each part's full configuration in place of a name, so that nothing but the
-folder is needed, and the `PromptOptions`; the keys of the tensors are those of `ResamplerLMM`. Folders in which the
-connector is still called `resampler` are read as well.
+folder is needed, and the `PromptOptions`; the keys of the tensors are those of `ResamplerLMM`. Older folders, in which
+the connector is called `resampler`, are read too.
 """
 
 import json
@@ -28,18 +28,19 @@ from training.model.xgen_mm import load_xgen_mm
 CONFIG_FILE = "config.json"
 MODEL_TYPE = "shardloom_resampler_lmm"
 
-_SHARD = "5GB"  # of a file: what the hub's own folders have
+_SHARD = "5GB"  # maximum size of a file, as in folders on the hub
 _ASIDE = frozenset(("use_cache", "initializer_range", "bos_token_id", "eos_token_id", "pad_token_id"))
-"""Settings that say nothing of what weights mean; nor do dropouts."""
-_FIRST = ("model_type", "kind")  # of settings that differ, the ones to name first
-_OLD_NAME = "resampler"  # of the connector, when perceivers were the only ones
+"""Settings that do not change the meaning of weights; dropouts do not either."""
+_FIRST = ("model_type", "kind")  # settings to name first in an error about differences
+_OLD_NAME = "resampler"  # the connector's name when the perceiver was the only kind
 
 
 def build_model(options: ModelOptions, device: str = "cpu", weights: str | None = None) -> ResamplerLMM:
-    """Of these options. `weights` replace those of its parts: a folder of `save_pretrained`, or what xGen-MM released.
+    """Builds the model of these options, and loads `weights` in place of those of its parts.
 
-    On `meta` their names and shapes are looked at, and no more. Raises `UsageError` for parts that can't be had, and
-    for weights that do not fit, or are of a model that is made otherwise.
+    `weights` is a folder of `save_pretrained`, or a folder or file of xGen-MM's weights. On `meta` only their names and
+    shapes are checked. Raises `UsageError` when a part is not available, and for weights that do not fit, or belong to
+    a model with other settings.
     """
     if weights is None:
         return ResamplerLMM.build(options, device)
@@ -67,10 +68,11 @@ def save_pretrained(
     prompts: PromptOptions | None = None,
     replace: bool = False,
 ) -> None:
-    """Into a new or empty folder. `state`: the model's whole state, where its own tensors are shards or elsewhere.
+    """Saves the model into a new or empty folder.
 
-    Written beside it first and then renamed: a folder of this name is whole. `replace`: the model that is there already
-    stays until then.
+    `state` is the model's whole state, needed when its own tensors are sharded or on another device. The files are
+    written beside the folder and then renamed, so that a folder of this name is complete. With `replace`, an existing
+    model stays until then. Raises `UsageError` when the folder is not empty, `ShardloomError` when it can't be written.
     """
     folder = Path(folder)
     if folder.exists() and not (replace and folder.is_dir()) and (not folder.is_dir() or any(folder.iterdir())):
@@ -87,13 +89,18 @@ def save_pretrained(
         shutil.rmtree(old, ignore_errors=True)
     except (OSError, SafetensorError) as error:
         what = one_line(error)
-        raise ShardloomError(f"export: cannot write {folder}: {what}; make room, and save the model again") from None
+        raise ShardloomError(
+            f"export: cannot write {folder}: {what}; free disk space, and save the model again"
+        ) from None
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def load_pretrained(folder: str | Path) -> tuple[ResamplerLMM, TextTokenizer]:
-    """The model, on the CPU and with its tower frozen, and its tokenizer. `UsageError` for a folder that is damaged."""
+    """Loads the model, on the CPU and with its tower frozen, and its tokenizer.
+
+    Raises `UsageError` for a damaged folder.
+    """
     folder = Path(folder)
     options = read_options(folder)
     tokenizer = load_tokenizer(options)
@@ -103,28 +110,28 @@ def load_pretrained(folder: str | Path) -> tuple[ResamplerLMM, TextTokenizer]:
 
 
 def read_options(folder: Path) -> ModelOptions:
-    """What the model in the folder is made of."""
+    """Reads the options of the model in the folder. Raises `UsageError` when it is not an export."""
     if (kind := _model_type(folder)) != MODEL_TYPE:
-        raise UsageError(f"model: {folder / CONFIG_FILE} is of a {kind}; pass a folder of save_pretrained")
+        raise UsageError(f"model: {folder / CONFIG_FILE} describes a {kind}; pass a folder of save_pretrained")
     with _of_a_model(folder) as config:
         options = ModelOptions.model_validate(_exported_options(config) | {"tokenizer": str(folder)})
     parts = {"vision": options.vision, "language": options.language}
     if outside := [f"{name}.pretrained" for name, part in parts.items() if part.pretrained is not None]:
         raise UsageError(
-            f"model: {folder / CONFIG_FILE} names weights elsewhere ({' and '.join(outside)}), which no export does; "
-            "pass another folder"
+            f"model: {folder / CONFIG_FILE} refers to weights outside the folder ({' and '.join(outside)}), "
+            "which no export does; pass another folder"
         )
-    return options.model_copy(update={"allow_download": False})  # a folder of weights makes nothing be fetched
+    return options.model_copy(update={"allow_download": False})  # loading an export never downloads
 
 
 def read_prompts(folder: str | Path) -> PromptOptions:
-    """How its training has put the texts of its samples; without a word of it the defaults."""
+    """Reads how the model's training formatted texts; defaults if the folder does not say."""
     with _of_a_model(Path(folder)) as config:
         return PromptOptions.model_validate(config.get("prompts", {}))
 
 
 def blank_model(options: ModelOptions, tokenizer: TextTokenizer, device: str = "cpu") -> ResamplerLMM:
-    """Made from configurations, with whatever weights the memory holds: for those that load all of them."""
+    """Builds the model from configurations alone, with uninitialised weights, which the caller must load."""
     from transformers.initialization import no_init_weights
 
     with no_init_weights():
@@ -136,16 +143,18 @@ def blank_model(options: ModelOptions, tokenizer: TextTokenizer, device: str = "
 
 @contextmanager
 def _of_a_model(folder: Path) -> Iterator[dict[str, Any]]:
-    """What the folder's config.json says; what is wrong with it is one line."""
+    """Yields the content of the folder's config.json; an error with it becomes one line."""
     try:
         yield json.loads((folder / CONFIG_FILE).read_text("utf-8"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # pydantic's, too, is a ValueError
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # pydantic's is a ValueError
         what = one_line(error, with_type=True)
-        raise UsageError(f"model: {folder / CONFIG_FILE} is no model's: {what}; pass another folder") from None
+        raise UsageError(
+            f"model: {folder / CONFIG_FILE} does not describe a model: {what}; pass another folder"
+        ) from None
 
 
 def _exported_options(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the `ModelOptions` of a config.json under today's names."""
+    """Returns the `ModelOptions` of a config.json under their current names."""
     options = dict(config["model"])
     if _OLD_NAME in options:
         options["connector"] = {"kind": "perceiver", **options.pop(_OLD_NAME)}
@@ -153,7 +162,7 @@ def _exported_options(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _exported_tensors(folder: Path, bare: bool = False) -> Iterator[tuple[str, Tensor]]:
-    """Yields the tensors of a folder of `save_pretrained` under today's keys."""
+    """Yields the tensors of a folder of `save_pretrained` under their current keys."""
     for key, tensor in tensors_of(folder, bare):
         part, dot, name = key.partition(".")
         yield f"connector{dot}{name}" if part == _OLD_NAME else key, tensor
@@ -176,9 +185,9 @@ def _write(
 
 
 def _check_alike(model: ResamplerLMM, tokenizer: TextTokenizer, folder: Path) -> None:
-    """Raises `UsageError` where the folder's model is another, though its tensors may be of the same shapes.
+    """Raises `UsageError` when the folder's model has other settings, although its tensors may have the same shapes.
 
-    Of settings that one of the two lacks nothing is said: another version of transformers may have more.
+    Settings that only one of the two has are ignored, because another version of transformers may have more.
     """
     with _of_a_model(folder) as config:
         held, here = _meaning(_exported_options(config)), _meaning(_whole_options(model))
@@ -187,11 +196,11 @@ def _check_alike(model: ResamplerLMM, tokenizer: TextTokenizer, folder: Path) ->
         raise UsageError(f"model: {folder} is another model: {'; '.join(faults[:3])}; make the recipe's the same")
     other = load_tokenizer(model.options.model_copy(update={"tokenizer": str(folder)}))
     if (other.fingerprint, other.special) != (tokenizer.fingerprint, tokenizer.special):
-        raise UsageError(f"model: {folder} has learnt with another tokenizer; pass model.tokenizer={folder}")
+        raise UsageError(f"model: {folder} was trained with another tokenizer; pass model.tokenizer={folder}")
 
 
 def _meaning(whole: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of `_whole_options` that weights have no meaning without, by name."""
+    """Returns the settings of `_whole_options` that decide the meaning of weights, by name."""
     parts = {name: whole[name]["config"] for name in ("language", "vision")} | {"connector": whole["connector"]}
     return {
         f"{part}.{name}": value
@@ -202,7 +211,7 @@ def _meaning(whole: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _whole_options(model: ResamplerLMM) -> dict[str, Any]:
-    """The options that make it what it is, with the full configuration of each part where they have a name."""
+    """Returns the options that define the model, with the full configuration of each part in place of its name."""
     options = model.options.model_dump(mode="json", include={"connector", "any_resolution", "head_bias"})
     parts = {"vision": model.vision.model.config, "language": model.language.lm.config}
     return {name: {"config": settings_of(config)} for name, config in parts.items()} | options
@@ -215,4 +224,6 @@ def _model_type(folder: Path) -> str:
     except OSError as error:
         raise UsageError(f"model: cannot read {path}: {error.strerror}; pass a folder of save_pretrained") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"model: {path} is no model's: {type(error).__name__}: {error}; pass another folder") from None
+        raise UsageError(
+            f"model: {path} does not describe a model: {type(error).__name__}: {error}; pass another folder"
+        ) from None

@@ -1,8 +1,8 @@
-"""From text to token ids and back, with a text never able to say anything but text.
+"""Converts text to token ids and back, so that no text can produce a special token.
 
-The tokenizer is that of the language model, from the same `tokenizer.json` that the indexes were counted with. Behind
-its own tokens come a pad, unless it has one, and the three of xGen-MM: Phi-3 has 32011, so `<pad>` is 32011, `<image>`
-32012, `<image placeholder>` 32013 and `<|endofchunk|>` 32014.
+The tokenizer is that of the language model, from the same `tokenizer.json` that the indexes were counted with. After
+its own tokens come a pad, unless it has one, and the three of xGen-MM: Phi-3 has 32011 tokens, so `<pad>` is 32011,
+`<image>` 32012, `<image placeholder>` 32013 and `<|endofchunk|>` 32014.
 """
 
 import contextlib
@@ -28,9 +28,9 @@ _ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<|im_end|>", "<eos>", "[EO
 
 @dataclass(frozen=True, slots=True)
 class SpecialTokens:
-    """Ids of the tokens that no text gives."""
+    """Holds the ids of the tokens that no text can produce."""
 
-    image: int  # stands where one of an image's tokens goes
+    image: int  # marks a position that takes one of an image's tokens
     placeholder: int  # in the released vocabulary; nothing uses it
     end_of_chunk: int  # ends the text that belongs to an image
     end: int  # ends a sample
@@ -38,13 +38,13 @@ class SpecialTokens:
 
 
 class TextTokenizer(TokenCounter):
-    """The tokenizer of a `tokenizer.json`. Pickles, so that the loader's workers can take it."""
+    """Tokenises by a `tokenizer.json`. It can be pickled, so that the loader's workers can use it."""
 
     def __init__(self, data: bytes, end: str | None = None, pad: str | None = None) -> None:
-        """Of the file's bytes; `end` and `pad` are the tokens' texts, by default what such tokens are mostly called.
+        """Reads the file's bytes; `end` and `pad` are the texts of these tokens, by default the usual ones.
 
-        A pad that is also the end is none: its loss could not be left out. Raises `ValueError` when the bytes are no
-        tokenizer's, or the end is not in its vocabulary.
+        A pad that is also the end is replaced by a new one, since its loss could not be excluded. Raises `ValueError`
+        when the bytes are not a tokenizer's, or the end is not in its vocabulary.
         """
         super().__init__(data)
         self._names = (end, pad)
@@ -56,21 +56,21 @@ class TextTokenizer(TokenCounter):
         pad = pad if pad is not None and pad != found else _PAD
         self._tokenizer.add_special_tokens([pad])
         self.base_length = self._length()
-        """With the pad and without the three."""
+        """Number of tokens with the pad, but without the three."""
         self._tokenizer.add_special_tokens([IMAGE, PLACEHOLDER, END_OF_CHUNK])
         self.length = self._length()
-        """Of the whole vocabulary: the width of the logits."""
+        """Number of tokens of the whole vocabulary: the width of the logits."""
         self.special = SpecialTokens(*(self._id(name) for name in (IMAGE, PLACEHOLDER, END_OF_CHUNK, found, pad)))
         added = self._tokenizer.get_added_tokens_decoder()
         self._markers = {token.content: number for number, token in added.items() if token.special}
-        self._tokenizer.encode_special_tokens = True  # their names in a text are text
+        self._tokenizer.encode_special_tokens = True  # in a text, their names are text
         self._never = {*self._markers.values(), self.special.end} - {self._unknown()}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._data, *self._names)
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text, whatever it holds: `<image>` in a caption is seven letters.
+        """Returns the ids of a text, which never include special tokens: `<image>` in a caption is seven characters.
 
         A few tokenizers have the names of special tokens among their ordinary pieces; such a piece is cut in two.
         """
@@ -80,25 +80,25 @@ class TextTokenizer(TokenCounter):
             return ids
         found = [span for number, span in zip(ids, encoding.offsets, strict=True) if number in self._never]
         edges = [0, *(start + 1 for start, end in found if end - start > 1), len(text)]
-        if len(edges) == 2:  # of one letter, or of none
+        if len(edges) == 2:  # pieces of one character, or of none
             return [number for number in ids if number not in self._never]
         return [number for start, end in pairwise(edges) for number in self.encode(text[start:end])]
 
     def count(self, texts: Iterable[str]) -> int:
-        """Tokens of all the texts together, as `encode` gives them."""
+        """Counts the tokens of all texts together, as `encode` returns them."""
         return sum(len(self.encode(text)) for text in texts)
 
     def decode(self, ids: Iterable[int], special: bool = True) -> str:
-        """The text of the ids, special tokens by their names or left out."""
+        """Returns the text of the ids; `special` decides whether special tokens appear by name or are left out."""
         text: str = self._tokenizer.decode(list(ids), skip_special_tokens=not special)
         return text
 
     def special_id(self, text: str) -> int | None:
-        """The id of the special token of this name, such as a role marker's; None when there is none."""
+        """Returns the id of the special token of this name, such as a role marker; None when there is none."""
         return self._markers.get(text)
 
     def files(self) -> dict[str, bytes]:
-        """Names and contents of files from which `load_tokenizer` makes the same again, and transformers its own."""
+        """Returns files, content by name, from which `load_tokenizer` and transformers can load this tokenizer."""
         settings = ("content", "special", "lstrip", "rstrip", "normalized", "single_word")
         added = self._tokenizer.get_added_tokens_decoder()
         config = {
@@ -120,7 +120,7 @@ class TextTokenizer(TokenCounter):
         return number
 
     def _unknown(self) -> int | None:
-        """The id for what the tokenizer has no piece for: any text may give it."""
+        """Returns the id for text that the tokenizer has no piece for; unlike special ids, any text may produce it."""
         model = json.loads(self._data)["model"]
         name = model.get("unk_token")
         if name is None and model.get("unk_id") is not None:
@@ -130,7 +130,7 @@ class TextTokenizer(TokenCounter):
 
 
 def load_tokenizer(options: ModelOptions) -> TextTokenizer:
-    """The tokenizer of the model. `UsageError` says what to pass."""
+    """Loads the tokenizer of the model. Raises `UsageError` when there is none or it can't be read."""
     name = options.tokenizer or options.language.pretrained
     if name is None:
         raise UsageError(
@@ -144,7 +144,7 @@ def load_tokenizer(options: ModelOptions) -> TextTokenizer:
 
 
 def _named(name: str) -> tuple[str | None, str | None]:
-    """The texts of the end and the pad, where a CONFIG_FILE beside the tokenizer tells them."""
+    """Returns the texts of the end and the pad from a CONFIG_FILE beside the tokenizer, if there is one."""
     folder = _folder(name)
     if not folder.exists(CONFIG_FILE):
         return None, None
@@ -153,13 +153,13 @@ def _named(name: str) -> tuple[str | None, str | None]:
         tokens = [config.get(key) for key in ("eos_token", "pad_token")]
     except (StorageError, ValueError, AttributeError) as error:
         where = folder.path(CONFIG_FILE)
-        raise UsageError(f"tokenizer: cannot read {where}: {error}; correct it or take it away") from None
+        raise UsageError(f"tokenizer: cannot read {where}: {error}; correct or remove it") from None
     end, pad = (token.get("content") if isinstance(token, dict) else token for token in tokens)
     return end, pad
 
 
 def _folder(name: str) -> Folder:
-    """Where the tokenizer's CONFIG_FILE is, if there is one."""
+    """Returns the folder in which the tokenizer's CONFIG_FILE would be."""
     import huggingface_hub
 
     path = Path(name)
@@ -167,8 +167,6 @@ def _folder(name: str) -> Folder:
         return split(name)[0]
     if path.is_dir():
         return Folder(name)
-    with contextlib.suppress(
-        Exception
-    ):  # not every tokenizer has one, and that the hub answers `token_counter` has seen
+    with contextlib.suppress(Exception):  # not every tokenizer has one; `token_counter` has already reached the hub
         path = Path(huggingface_hub.hf_hub_download(name, CONFIG_FILE)).parent
     return Folder(str(path))

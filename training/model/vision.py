@@ -1,6 +1,6 @@
-"""The vision tower: SigLIP's image encoder as transformers has it, from pixels to the features of every cell.
+"""Wraps SigLIP's image encoder from transformers as the vision tower: pixels in, the features of every cell out.
 
-torch comes with this module; transformers, which takes seconds to import, only where a tower is made.
+This module imports torch; it imports transformers, which takes seconds, only where a tower is made.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -22,14 +22,14 @@ _WEIGHTS = WeightsFormat(
     switch="model.allow_download=true",
 )
 _MODEL_TYPE = "siglip_vision_model"
-_OTHER_HALF = ("text_model.", "logit_scale", "logit_bias")  # of a whole SigLIP
+_OTHER_HALF = ("text_model.", "logit_scale", "logit_bias")  # keys of a whole SigLIP that the tower does not use
 
 
 class VisionTower(nn.Module):
-    """The last hidden state after `post_layernorm`, as xGen-MM uses it.
+    """Returns the last hidden state after `post_layernorm`, as xGen-MM uses it.
 
-    The pooling head is kept, so that a checkpoint goes through unchanged and its 15 million parameters are counted
-    where published figures count them; it is never run and never learns.
+    The pooling head is kept, so that a checkpoint is saved as it was loaded and its 15 million parameters are counted
+    as in published figures; it is never run and never trained.
     """
 
     def __init__(self, model: "SiglipVisionModel") -> None:
@@ -37,7 +37,9 @@ class VisionTower(nn.Module):
         self.model = model
         side, patch = model.config.image_size, model.config.patch_size
         if not isinstance(side, int) or not isinstance(patch, int):
-            raise UsageError(f"vision: pictures of {side} in patches of {patch}; pass a tower whose are square")
+            raise UsageError(
+                f"vision: images of {side} in patches of {patch} are not square; pass a tower with square ones"
+            )
         self.width, self.image_size, self.patch_size = model.config.hidden_size, side, patch
         self.frozen = False
         if model.use_head:
@@ -45,26 +47,29 @@ class VisionTower(nn.Module):
 
     @classmethod
     def new(cls, config: dict[str, Any]) -> "VisionTower":
-        """With random weights; `config` as in `SiglipVisionConfig`. Raises `UsageError` for what is none."""
+        """Makes a tower with random weights; `config` is that of `SiglipVisionConfig`.
+
+        Raises `UsageError` for a config that is not valid.
+        """
         from transformers import SiglipVisionConfig, SiglipVisionModel
 
-        if (kind := config.get("model_type", _MODEL_TYPE)) != _MODEL_TYPE:  # SiglipVisionConfig would take no notice
-            raise UsageError(f"vision: vision.config is of a {kind!r}; only {_MODEL_TYPE!r} can be made")
+        if (kind := config.get("model_type", _MODEL_TYPE)) != _MODEL_TYPE:  # SiglipVisionConfig would ignore it
+            raise UsageError(f"vision: vision.config describes a {kind!r}; only {_MODEL_TYPE!r} can be made")
         known = SiglipVisionConfig().to_dict()
-        if unknown := sorted(config.keys() - known.keys()):  # transformers would take and ignore them
-            raise UsageError(f"vision: no setting of a SigLIP tower: {', '.join(unknown)}; correct vision.config")
+        if unknown := sorted(config.keys() - known.keys()):  # transformers would accept and ignore them
+            raise UsageError(f"vision: a SigLIP tower has no setting {', '.join(unknown)}; correct vision.config")
         try:
             model = SiglipVisionModel(SiglipVisionConfig(**config))
-        except Exception as error:  # noqa: BLE001  transformers' checks raise what they like
+        except Exception as error:  # noqa: BLE001  transformers' checks raise any error
             what = one_line(error, with_type=True)
             raise UsageError(f"vision: no tower can be made of vision.config: {what}") from None
         return cls(model)
 
     @classmethod
     def load(cls, name: str, allow_download: bool) -> "VisionTower":
-        """From a folder or a name on the hub, in float32: a SigLIP, of which the vision part is taken, or that alone.
+        """Loads a SigLIP's vision part in float32, from a folder or a name on the hub that may hold the whole SigLIP.
 
-        Raises `UsageError` for weights that aren't there, lack a tensor or have one too many.
+        Raises `UsageError` for weights that are not available, lack a tensor, or have an unknown one.
         """
         from transformers import SiglipVisionModel
 
@@ -80,34 +85,34 @@ class VisionTower(nn.Module):
             dtype=torch.float32,
             output_loading_info=True,
         )
-        absent = sorted(loaded["missing_keys"])  # transformers makes them up
+        absent = sorted(loaded["missing_keys"])  # transformers initialises them at random
         surplus = sorted(key for key in loaded["unexpected_keys"] if not key.startswith(_OTHER_HALF))
         for keys, verb in ((absent, "lacks"), (surplus, "has")):
             if keys:
                 what = "tensors that the tower needs" if verb == "lacks" else "tensors that no tower has"
-                raise _WEIGHTS.unfit(f"{folder} {verb} {len(keys)} {what}, {keys[0]} for one; pass another folder")
+                raise _WEIGHTS.unfit(f"{folder} {verb} {len(keys)} {what}, {keys[0]} for example; pass another folder")
         return cls(model)
 
     @property
     def cells(self) -> int:
-        """Features of one tile: 729 for 384 pixels in patches of 14 (the last six rows and columns are not seen)."""
+        """Counts the cells of a tile: 729 for 384 pixels in patches of 14 (the last six rows and columns are lost)."""
         return (self.image_size // self.patch_size) ** 2
 
     def freeze(self) -> None:
-        """For good: no gradients, no dropout, no graph."""
+        """Freezes the tower: no gradients, no dropout, no graph; `train` does not change that."""
         self.frozen = True
         self.requires_grad_(False)
         self.eval()
 
     def train(self, mode: bool = True) -> "VisionTower":
-        """Sets the mode, as of any module; a frozen tower stays as it is."""
+        """Sets the mode, as for any module, but a frozen tower stays in evaluation mode."""
         return super().train(mode and not self.frozen)
 
     def forward(self, tiles: Tensor) -> Tensor:
-        """[K, cells, width] in the tower's precision, from uint8 [K, 3, S, S].
+        """Returns the features [K, cells, width], in the tower's precision, of tiles, uint8 [K, 3, S, S].
 
-        No tiles give no features. A tower that learns then still looks at one black tile, and its gradients are zeros:
-        the ranks of a sharded tower do the same whether their batch has images or not.
+        Without tiles there are no features, but a trainable tower still runs on one black tile, with gradients of zero,
+        so that all ranks of a sharded tower run the same collectives whether their batches have images or not.
         """
         if not self.frozen:
             return self._features(tiles) if len(tiles) else self._features(self._black_tile())[:0]
@@ -122,7 +127,7 @@ class VisionTower(nn.Module):
 
     def _features(self, tiles: Tensor) -> Tensor:
         precision = self.model.post_layernorm.weight.dtype
-        # In bf16 itself the subtraction would lose half a grey level of the middle ones.
+        # In bf16 the subtraction would cost the middle grey levels half a level of precision.
         pixels = tiles.to(torch.promote_types(precision, torch.float32)).div_(127.5).sub_(1).to(precision)
         hidden = self.model.encoder(inputs_embeds=self.model.embeddings(pixels)).last_hidden_state
         features: Tensor = self.model.post_layernorm(hidden)

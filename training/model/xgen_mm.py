@@ -1,10 +1,10 @@
-"""The released xGen-MM (BLIP-3) weights, and checkpoints of its training code, read into our model.
+"""Loads the released xGen-MM (BLIP-3) weights, and checkpoints of its training code, into `ResamplerLMM`.
 
-Two layouts hold the same tensors. On the hub: safetensors whose keys begin with `vlm.`. Of LAVIS' trainer and its
+Two layouts hold the same tensors. On the hub: safetensors whose keys begin with `vlm.`. From LAVIS' trainer and its
 converter: one torch file, a dict with `model_state_dict` or that state by itself; the trainer leaves out the frozen
 tower.
 The keys are those of the modules in LAVIS, branch xgen-mm, open_flamingo/src (xgenmm.py, vlm.py, helpers.py).
-The weights do what they were trained to do only with `any_resolution.tile_order: reference`.
+The weights work as trained only with `any_resolution.tile_order: reference`.
 """
 
 import re
@@ -29,11 +29,11 @@ _PREFIXES = (
 )
 _TOWER = "vision_encoder."
 _WRAPPERS = re.compile(r"\A(?:module\.|vlm\.)+|(?<=vision_encoder\.)vision_model\.")
-_BUFFERS = (".position_ids", ".inv_freq")  # kept by older transformers, and made of nothing but constants
+_BUFFERS = (".position_ids", ".inv_freq")  # saved by older transformers; they hold only constants
 
 
 def released_key(key: str) -> str:
-    """What a tensor of ours is called there, without the hub's prefix `vlm.`."""
+    """Returns the released name of a tensor of `ResamplerLMM`, without the hub's prefix `vlm.`."""
     for ours, theirs in _PREFIXES:
         if key.startswith(ours):
             return theirs + key.removeprefix(ours)
@@ -41,10 +41,10 @@ def released_key(key: str) -> str:
 
 
 def load_xgen_mm(model: ResamplerLMM, path: str | Path) -> None:
-    """Fills the model from a folder as on the hub, or a file of LAVIS' trainer.
+    """Loads the model's weights from a folder as on the hub, or from a file of LAVIS' trainer.
 
-    A trainer's checkpoint has no frozen tower: the model's own stays then, if it was loaded.
-    Raises `UsageError` when anything else is missing, and when anything is left over or of another shape.
+    A trainer's checkpoint has no frozen tower: then the model keeps its own, if that was loaded.
+    Raises `UsageError` when another tensor is missing, and for any unknown tensor or other shape.
     """
     path = Path(path)
     ours = {released_key(key): key for key in own_keys(model)}
@@ -62,11 +62,11 @@ def _tower(model: ResamplerLMM, ours: dict[str, str]) -> dict[str, Tensor]:
 
 
 def _of_checkpoint(path: Path, tower: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """Keys and tensors of a file of LAVIS' trainer; those of `tower` where it has none."""
+    """Yields the keys and tensors of a file of LAVIS' trainer, with those of `tower` if the file has no tower."""
     try:
-        content: Any = torch.load(path, map_location="cpu", mmap=True, weights_only=True)  # runs no code of the file's
+        content: Any = torch.load(path, map_location="cpu", mmap=True, weights_only=True)  # runs no code from the file
         state = dict(content.get("model_state_dict", content))
-    except Exception as error:  # noqa: BLE001  torch raises what it likes on damaged files
+    except Exception as error:  # noqa: BLE001  torch raises any error for damaged files
         what = one_line(error, with_type=True)
         raise UsageError(
             f"xgen-mm: cannot read {path}: {what}; pass a folder of safetensors, or a checkpoint"
@@ -75,5 +75,5 @@ def _of_checkpoint(path: Path, tower: dict[str, Tensor]) -> Iterator[tuple[str, 
         state |= tower
     for key, tensor in state.items():
         if not isinstance(tensor, Tensor):
-            raise UsageError(f"xgen-mm: {key} of {path} is no tensor; pass a folder of safetensors, or a checkpoint")
+            raise UsageError(f"xgen-mm: {key} of {path} is not a tensor; pass a folder of safetensors, or a checkpoint")
         yield key, tensor

@@ -209,7 +209,7 @@ def test_what_is_said_when_all_went_well(made: Path, capsys: pytest.CaptureFixtu
 
 
 def test_commands_start_fast() -> None:
-    """Neither Ray nor polars nor torch is imported for verify or stats, or to refuse a wrong recipe; help needs less."""
+    """Neither Ray nor polars nor torch is imported for verify or stats, or to refuse a wrong recipe; less for help."""
     heavy = ["ray", "polars", "onnxruntime", "rapidocr", "torch", "cv2", "datasets"]
     modules = "pipelines.verify.run, pipelines.stats.run, pipelines.render.run, pipelines.shard.run, training.recipe"
     for imported, absent in (

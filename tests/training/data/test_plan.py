@@ -139,7 +139,10 @@ def test_a_change_is_named(tmp_path: Path) -> None:
             check_unchanged(begun, now)
         return str(error.value)
 
-    behind = "is not what this run began with, so its order can't go on: take it back, or start anew"
+    behind = (
+        "has changed since this run started, so its order can't continue: "
+        "restore it, or start again with another --output"
+    )
     assert fault(plan(tmp_path, sources).fingerprint) == f"data: source docs {behind}"
     changes: list[tuple[dict[str, Any], str]] = [
         ({"seed": 1}, "the mixture"),

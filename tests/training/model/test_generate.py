@@ -143,7 +143,7 @@ def test_what_is_wrong_is_one_line(learnt: tuple[ResamplerLMM, list[float]], tok
     with pytest.raises(UsageError, match=r"^generate: prompt 1 is empty; pass a text or an image$"):
         generate_batch(model, tokenizer, [["a"], [""]])
     with pytest.raises(
-        UsageError, match=r"^generate: a prompt of 1 tokens and 512 new ones are more than the model's 512"
+        UsageError, match=r"^generate: a prompt of 1 tokens and 512 new ones exceed the model's limit of 512"
     ):
         generate(model, tokenizer, ["a"], GenerateOptions(max_new_tokens=512))
     model.train()

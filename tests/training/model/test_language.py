@@ -143,7 +143,7 @@ def test_what_is_wrong_is_one_line(tmp_path: Path) -> None:
         (tiny.PHI3 | {"model_type": "cohere"}, r"^language: cohere scales its logits \(logit_scale\); pass another"),
         (
             {"model_type": "gpt2", "n_embd": 32, "n_layer": 1, "n_head": 2},
-            r"^language: gpt2 keeps its layers elsewhere; pass another model$",
+            r"^language: gpt2 has no decoder layers named `layers`; pass another model$",
         ),
     ):
         with pytest.raises(UsageError, match=message):
@@ -156,5 +156,5 @@ def test_what_is_wrong_is_one_line(tmp_path: Path) -> None:
     state = model.state_dict()
     del state["model.norm.weight"]
     model.save_pretrained(tmp_path, state_dict=state)
-    with pytest.raises(UsageError, match=r"lacks 1 tensors, model\.norm\.weight for one; pass another folder$"):
+    with pytest.raises(UsageError, match=r"lacks 1 tensors, model\.norm\.weight for example; pass another folder$"):
         causal_model(PartOptions(pretrained=str(tmp_path)), "sdpa", False)

@@ -155,7 +155,9 @@ def test_weights_of_another_model(saved: Path, copy: Path) -> None:
             build_model(tiny.options(saved, **changes), weights=str(saved))
     words = json.loads((copy / "tokenizer.json").read_text())
     (copy / "tokenizer.json").write_text(json.dumps(words))
-    with pytest.raises(UsageError, match=rf"^model: {saved} has learnt with another tokenizer; pass model\.tokenizer="):
+    with pytest.raises(
+        UsageError, match=rf"^model: {saved} was trained with another tokenizer; pass model\.tokenizer="
+    ):
         build_model(tiny.options(copy), weights=str(saved))
 
 
@@ -208,13 +210,11 @@ def test_missing_and_left_over_tensors(copy: Path) -> None:
     lacking = {key: tensor for key, tensor in whole.items() if key != "connector.norm.bias"}
     save_file(lacking, copy / "model.safetensors")
     with pytest.raises(
-        UsageError, match=r"^model: .*copy lacks 1 tensors, connector\.norm\.bias for one; pass whole w"
+        UsageError, match=r"^model: .*copy lacks 1 tensors, connector\.norm\.bias for example; pass complete w"
     ):
         load_pretrained(copy)
     save_file(whole | {"connector.extra": torch.zeros(1)}, copy / "model.safetensors")
-    with pytest.raises(
-        UsageError, match=r"^model: .*copy has connector\.extra, which is none of this model's tensors; p"
-    ):
+    with pytest.raises(UsageError, match=r"^model: .*copy has connector\.extra, which this model does not have; p"):
         load_pretrained(copy)
 
 
@@ -222,16 +222,19 @@ def test_damaged_folders(copy: Path, tmp_path: Path) -> None:
     weights = (copy / "model.safetensors").read_bytes()
     (copy / "model.safetensors").write_bytes(weights[:-100])
     with pytest.raises(
-        UsageError, match=r"^model: cannot read .*model\.safetensors: .*; pass a folder of whole weights$"
+        UsageError, match=r"^model: cannot read .*model\.safetensors: .*; pass a folder of complete weights$"
     ):
         load_pretrained(copy)
     (copy / "model.safetensors.index.json").write_text("[]")
-    with pytest.raises(UsageError, match=r"^model: .*model\.safetensors\.index\.json is no index: "):
+    with pytest.raises(UsageError, match=r"^model: .*model\.safetensors\.index\.json is not a weights index: "):
         load_pretrained(copy)
     for content, message in (
-        ("{", r"config\.json is no model's: JSONDecodeError: .*; pass another folder$"),
-        ('{"model_type": "phi3"}', r"config\.json is of a phi3; pass a folder of save_pretrained$"),
-        ('{"model_type": "shardloom_resampler_lmm", "model": {}}', r"config\.json is no model's: ValidationError: "),
+        ("{", r"config\.json does not describe a model: JSONDecodeError: .*; pass another folder$"),
+        ('{"model_type": "phi3"}', r"config\.json describes a phi3; pass a folder of save_pretrained$"),
+        (
+            '{"model_type": "shardloom_resampler_lmm", "model": {}}',
+            r"config\.json does not describe a model: ValidationError: ",
+        ),
     ):
         (copy / "config.json").write_text(content)
         with pytest.raises(UsageError, match=message):
@@ -249,7 +252,7 @@ def test_an_export_names_nothing_elsewhere(copy: Path, monkeypatch: pytest.Monke
     (copy / "config.json").write_text(json.dumps(config | {"model": config["model"] | elsewhere}))
     with pytest.raises(
         UsageError,
-        match=r"^model: .*config\.json names weights elsewhere \(language\.pretrained\), which no export does",
+        match=r"^model: .*config\.json refers to weights outside the folder \(language\.pretrained\), which no",
     ):
         load_pretrained(copy)
     (copy / "config.json").write_text(json.dumps(config | {"model": config["model"] | {"allow_download": True}}))

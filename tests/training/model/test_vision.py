@@ -152,7 +152,7 @@ def test_made_alike_from_the_same_seed() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"hidden_sise": 16}, "vision: no setting of a SigLIP tower: hidden_sise; correct vision.config"),
+        ({"hidden_sise": 16}, "vision: a SigLIP tower has no setting hidden_sise; correct vision.config"),
         (
             TINY | {"num_attention_heads": 3},
             "vision: no tower can be made of vision.config: ValueError: embed_dim must",
@@ -160,9 +160,12 @@ def test_made_alike_from_the_same_seed() -> None:
         (TINY | {"hidden_size": "x"}, "vision: no tower can be made of vision.config: Strict"),
         (
             TINY | {"model_type": "clip_vision_model"},
-            "vision: vision.config is of a 'clip_vision_model'; only 'siglip_vision_model' can be made$",
+            "vision: vision.config describes a 'clip_vision_model'; only 'siglip_vision_model' can be made$",
         ),
-        (TINY | {"model_type": "siglip2_vision_model"}, "vision: vision.config is of a 'siglip2_vision_model'; only "),
+        (
+            TINY | {"model_type": "siglip2_vision_model"},
+            "vision: vision.config describes a 'siglip2_vision_model'; only ",
+        ),
     ],
 )
 def test_configurations_of_no_tower(config: dict[str, Any], message: str) -> None:
@@ -182,7 +185,7 @@ def test_weights_that_do_not_fit(siglip: Path, tmp_path: Path) -> None:
     key = "vision_model.post_layernorm.weight"
     cases = {
         str(damaged(siglip, tmp_path / "a", drop=key)): "lacks 1 tensors that the tower needs, post_layernorm.weight",
-        str(damaged(siglip, tmp_path / "b", add="adapter.x")): "has 1 tensors that no tower has, adapter.x for one",
+        str(damaged(siglip, tmp_path / "b", add="adapter.x")): "has 1 tensors that no tower has, adapter.x for example",
         str(damaged(siglip, tmp_path / "c", drop=key, add=key)): "cannot load .*: RuntimeError",  # another shape
     }
     for folder, message in cases.items():

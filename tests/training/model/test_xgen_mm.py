@@ -167,21 +167,24 @@ def test_missing_and_left_over(model: ResamplerLMM, tmp_path: Path) -> None:
     for content, message in (
         (
             {key: tensor for key, tensor in state.items() if key != "vision_tokenizer.norm.bias"},
-            r"^model: .*checkpoint\.pt lacks 1 tensors, connector\.norm\.bias for one; pass whole weights$",
+            r"^model: .*checkpoint\.pt lacks 1 tensors, connector\.norm\.bias for example; pass complete weights$",
         ),
         (
             {key: tensor for key, tensor in state.items() if not key.startswith("vision_encoder.head.")},
-            r"^model: .*checkpoint\.pt lacks 11 tensors, vision\.model\.head\.attention\.in_proj_bias for one; ",
+            r"^model: .*checkpoint\.pt lacks 11 tensors, vision\.model\.head\.attention\.in_proj_bias for example; ",
         ),
         (
             state | {"image_newline": torch.zeros(64)},
-            r"^model: .*checkpoint\.pt has image_newline, which is none of this model's tensors; pass fitting weights$",
+            r"^model: .*checkpoint\.pt has image_newline, which this model does not have; pass fitting weights$",
         ),
         (
             state | {"vision_tokenizer.latents": torch.zeros(8, 32)},
             r"^model: connector\.latents is \[8, 32\], here \[4, 32\] in .*checkpoint\.pt; pass fitting weights$",
         ),
-        ({"epoch": 3}, r"^xgen-mm: epoch of .*checkpoint\.pt is no tensor; pass a folder of safetensors, or a check"),
+        (
+            {"epoch": 3},
+            r"^xgen-mm: epoch of .*checkpoint\.pt is not a tensor; pass a folder of safetensors, or a check",
+        ),
         ([1], r"^xgen-mm: cannot read .*checkpoint\.pt: AttributeError: "),
     ):
         torch.save(content, path)

@@ -1,1 +1,1 @@
-"""The connectors, each in its own file; `table` has all of them by their kinds."""
+"""This package holds the connectors, each in its own file; `table` lists all of them by kind."""

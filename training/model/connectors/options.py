@@ -1,4 +1,4 @@
-"""What the options of every connector offer. Torch, which takes seconds to import, is not needed to read a recipe."""
+"""Defines what the options of every connector provide, without torch, which takes seconds to import."""
 
 from abc import abstractmethod
 from typing import TYPE_CHECKING
@@ -10,17 +10,17 @@ if TYPE_CHECKING:
 
 
 class ConnectorOptions(Options):
-    """Options of a connector are a subclass of these, with a `kind` of its own."""
+    """Defines the interface of a connector's options; each connector subclasses it with its own `kind`."""
 
     kind: str
 
     @abstractmethod
     def tokens_per_tile(self, cells: int) -> int:
-        """Counts the tokens of a tile of so many cells. The data is planned with it, before there is a model."""
+        """Counts the tokens of a tile of `cells` cells. The data is planned with this, before there is a model."""
 
     @abstractmethod
     def build(self, cells: int, width: int, out_width: int) -> "Connector":
-        """Makes the connector for tiles of so many cells, with weights drawn from torch's random numbers.
+        """Makes the connector for tiles of `cells` cells, with weights drawn from torch's random numbers.
 
         `width` is the tower's, `out_width` the language model's.
         """

@@ -1,4 +1,4 @@
-"""Options of the perceiver resampler, which works at the tower's width."""
+"""Defines the options of the perceiver resampler, which works at the tower's width."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class PerceiverOptions(ConnectorOptions):
-    """Sizes of the perceiver resampler."""
+    """Sets the sizes of the perceiver resampler."""
 
     kind: Literal["perceiver"] = "perceiver"
     depth: PositiveInt = 6
@@ -21,7 +21,7 @@ class PerceiverOptions(ConnectorOptions):
     ff_mult: PositiveInt = 4
 
     def tokens_per_tile(self, cells: int) -> int:
-        """Counts the latents, whatever the cells."""
+        """Returns the number of latents, which does not depend on the cells."""
         return self.latents
 
     def build(self, cells: int, width: int, out_width: int) -> "PerceiverResampler":

@@ -1,9 +1,9 @@
-"""The perceiver resampler of xGen-MM: a fixed number of tokens from all cells of a tile.
+"""Implements xGen-MM's perceiver resampler, which makes a fixed number of tokens from all cells of a tile.
 
-It is that of OpenFlamingo with three differences: 16 heads of 96 in place of 8 of 64, a mask over cells that show no
+It is that of OpenFlamingo with three differences: 16 heads of 96 instead of 8 of 64, a mask over cells that show no
 picture, and a projection to the language model's width after the layers, not before. The submodules are named so that
-the keys of a state dict are those of the released weights (below their prefix): `latents`, `norm`, `projection`, and of
-each layer `layers.0.0.to_q`, `.0.norm_media`, `.1.3` and so on.
+the keys of a state dict are those of the released weights (below their prefix): `latents`, `norm`, `projection`, and
+for each layer `layers.0.0.to_q`, `.0.norm_media`, `.1.3` and so on.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class PerceiverShape:
 
 
 class PerceiverResampler(Connector):
-    """Latents that look at a tile's cells, layer after layer; then one projection."""
+    """Lets latents attend to a tile's cells, layer after layer, and projects them once at the end."""
 
     undecayed = frozenset(("latents",))
 
@@ -40,11 +40,11 @@ class PerceiverResampler(Connector):
         self.projection = nn.Linear(width, out_width)
 
     def forward(self, features: Tensor, valid: Tensor | None) -> Tensor:
-        """[K, latents, out_width] from [K, N, width]; `valid`, bool [K, N], is False for cells that are not looked at.
+        """Returns tokens [K, latents, out_width] for features [K, N, width].
 
-        None in place of a mask that is all True gives the same, and on a GPU lets faster kernels in. A tile without
-        any valid cell gives finite values: the latents still see one another. There are no positions: the order of the
-        cells does not matter (the tower has put their places into them).
+        `valid`, bool [K, N], is False for cells to ignore. None gives the same as a mask that is all True, and allows
+        faster kernels on a GPU. A tile without any valid cell gives finite values, because the latents still see one
+        another. There are no positions, so the order of the cells does not matter (the tower has encoded their places).
         """
         media = features.to(self.latents.dtype)
         latents = self.latents.expand(len(media), -1, -1)
@@ -54,7 +54,7 @@ class PerceiverResampler(Connector):
         return projected
 
     def flops_per_tile(self, cells: int) -> float:
-        """Counts the linear layers, and the pairs of a latent and what it looks at."""
+        """Counts the operations of the linear layers, and of the pairs of a latent and what it attends to."""
         shape, width = self.shape, self.width
         inner, seen = shape.heads * shape.head_dim, cells + shape.latents
         of_latents = 2 * width * inner + 2 * width * width * shape.ff_mult
@@ -71,7 +71,7 @@ class PerceiverResampler(Connector):
 
 
 class ResamplerLayer(nn.ModuleList):
-    """Attention and a feed-forward network, both residual. A list with a `forward`, because of the keys."""
+    """Applies attention and a feed-forward network, both residual; it is a list to match the released keys."""
 
     def __init__(self, width: int, shape: PerceiverShape) -> None:
         inner = width * shape.ff_mult
@@ -91,7 +91,7 @@ class ResamplerLayer(nn.ModuleList):
 
 
 class LatentAttention(nn.Module):
-    """The latents ask; the cells and the latents themselves answer."""
+    """Computes attention with the latents as queries, and the cells and the latents as keys and values."""
 
     def __init__(self, width: int, shape: PerceiverShape) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class LatentAttention(nn.Module):
         keys, values = self.to_kv(seen).chunk(2, dim=-1)
         query, keys, values = (self._by_head(tensor) for tensor in (self.to_q(latents), keys, values))
         mask = None
-        if valid is not None:  # [K, 1, 1, N + latents]: a latent is always seen, so that no row of it is all False
+        if valid is not None:  # [K, 1, 1, N + latents]: latents are always visible, so that no row is all False
             mask = functional.pad(valid, (0, latents.shape[1]), value=True)[:, None, None]
         attended = functional.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
         out: Tensor = self.to_out(attended.transpose(1, 2).flatten(2))

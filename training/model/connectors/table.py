@@ -23,5 +23,5 @@ def _of_its_kind(value: Any) -> Any:
 
 
 AnyConnectorOptions = Annotated[SerializeAsAny[ConnectorOptions], BeforeValidator(_of_its_kind)]
-"""A union that `kind` tells apart. One of pydantic's own would need two members, and put `kind` into the path of every
-error."""
+"""The options of any connector, selected by `kind`. A discriminated union of pydantic would need two members, and would
+put `kind` into the path of every error."""
