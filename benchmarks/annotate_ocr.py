@@ -1,11 +1,11 @@
-"""How much of its engine's speed the pipeline keeps: images/s over (the bare engine's one-thread rate x workers).
+"""Measures the pipeline's efficiency: its images/s over (the bare engine's images/s on one thread x workers).
 
     python benchmarks/annotate_ocr.py [--images 480] [--workers 2] [--chunk 16]
 
-The bare engine is a loop of its own process over the same files: decode, read, nothing else. It runs before and after
-the pipeline, and the mean of both counts, so that a machine that drifts does not decide. Start-up is apart on both
-sides: loading the engine there, Ray and the engines here; the pipeline's time is from the first chunk's begin to the
-last one's end. A Pool of `multiprocessing` over the same files is measured in the same run.
+The bare engine is a loop in a process of its own over the same files, which only decodes and reads. It runs before and
+after the pipeline, and the mean of both counts, so that a drifting machine does not decide. Start-up is excluded on
+both sides: loading the engine there, starting Ray and the engines here; the pipeline's time runs from the start of the
+first chunk to the end of the last. A `multiprocessing` Pool over the same files is measured in the same run.
 """
 
 import argparse
@@ -28,7 +28,7 @@ WARM_UP = 4  # images before the clock starts
 
 
 def images_of(folder: Path) -> list[bytes]:
-    """The pictures of all shards that decode."""
+    """Returns the .jpg members of all shards."""
     images = []
     for path in sorted(folder.glob("*.tar")):
         with tarfile.open(path) as tar:
@@ -42,25 +42,28 @@ _engine: RapidOcr | None = None
 
 
 def load() -> None:
+    """Loads the engine in a worker process."""
     global _engine
     _engine = RapidOcr(RapidOcrSettings())
 
 
 def read(image: bytes) -> int:
+    """Returns the number of lines in an image; 0 if it cannot be decoded."""
     assert _engine is not None
     try:
         return len(_engine.annotate([decode(image, DecodeLimits())])[0])
-    except Exception:  # noqa: BLE001  the few that are no pictures cost nothing on either side
+    except Exception:  # noqa: BLE001  the few undecodable pictures cost nothing on either side
         return 0
 
 
 def bare_rate(images: list[bytes]) -> float:
-    """Images a second of one process with one thread; every third image, which are of all kinds."""
+    """Returns images per second of one process with one thread, over every third image, a sample of all kinds."""
     with multiprocessing.get_context("spawn").Pool(1, load) as pool:
         return pool.apply(timed_loop, (images[::3],))
 
 
 def timed_loop(images: list[bytes]) -> float:
+    """Returns images per second of a loop over the images, after a warm-up."""
     for image in images[:WARM_UP]:
         read(image)
     started = time.perf_counter()
@@ -70,7 +73,7 @@ def timed_loop(images: list[bytes]) -> float:
 
 
 def pool_rate(images: list[bytes], workers: int) -> float:
-    """Images a second of a Pool script."""
+    """Returns images per second of a Pool script."""
     with multiprocessing.get_context("spawn").Pool(workers, load) as pool:
         pool.map(read, images[: WARM_UP * workers], chunksize=WARM_UP)
         started = time.perf_counter()
@@ -80,7 +83,7 @@ def pool_rate(images: list[bytes], workers: int) -> float:
 
 
 def pipeline_rate(folder: Path, workers: int, chunk: int) -> tuple[float, int]:
-    """Images a second of the pipeline, start-up apart, and how many there were."""
+    """Returns images per second of the pipeline without start-up, and the number of images."""
     recipe = AnnotateRecipe(
         input=[f"{folder}/images/*.tar"],
         engines={"ocr": EngineOptions(engine="rapidocr")},
@@ -93,6 +96,7 @@ def pipeline_rate(folder: Path, workers: int, chunk: int) -> tuple[float, int]:
 
 
 def main() -> None:
+    """Reads the command line, measures all three and prints the efficiency."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=480)
     parser.add_argument("--workers", type=int, default=2)

@@ -1,10 +1,10 @@
-"""Captions a second on one core: the caption tagger against a regex of all entries, and against a loop over them.
+"""Measures captions per second on one core: the caption tagger (Aho-Corasick) against a regex and a plain loop.
 
     python benchmarks/caption_tags.py [--captions 20000]
 
-All three look for the shipped vocabulary and its plurals in the same captions, of 10 to 20 words of which one in five
+All three search for the shipped vocabulary and its plurals in the same captions of 10 to 20 words, of which one in five
 is an entry, and find the same mentions (checked). The regex is one alternation, longest entry first, tried at the start
-of every word; the loop tries every entry at every word. They read plain ASCII only.
+of every word; the loop tries every entry at every word. Both read plain ASCII only.
 """
 
 import argparse
@@ -26,6 +26,7 @@ Mentions = list[tuple[str, int, int]]
 
 
 def make_captions(names: Sequence[str], count: int) -> list[str]:
+    """Returns `count` random captions of 10 to 20 words, of which about one in five is an entry."""
     pick = random.Random(0)
     return [
         " ".join(
@@ -37,7 +38,7 @@ def make_captions(names: Sequence[str], count: int) -> list[str]:
 
 
 def by_regex(patterns: dict[tuple[str, ...], str], captions: Iterable[str]) -> list[Mentions]:
-    """One alternation, compiled before any caption is read."""
+    """Finds the mentions by one alternation, compiled before any caption is read."""
     entries = sorted(patterns, key=len, reverse=True)
     alternation = "|".join(r"(?:\s+|[-_'])".join(map(re.escape, words)) for words in entries)
     found = re.compile(rf"(?<![a-z0-9])(?=({alternation})(?![a-z0-9]))", re.IGNORECASE)
@@ -57,7 +58,7 @@ def by_regex(patterns: dict[tuple[str, ...], str], captions: Iterable[str]) -> l
 
 
 def by_loop(patterns: dict[tuple[str, ...], str], captions: Iterable[str]) -> list[Mentions]:
-    """Every entry at every word, as one would write it first."""
+    """Finds the mentions by trying every entry at every word, the straightforward way."""
     word = re.compile(r"[a-z0-9]+|[^\sa-z0-9'_-]")
     lists = []
     for caption in captions:
@@ -78,7 +79,10 @@ def by_loop(patterns: dict[tuple[str, ...], str], captions: Iterable[str]) -> li
 
 
 def seconds(work: Callable[[], Any], times: int) -> tuple[float, Any]:
-    """CPU seconds of the fastest of some runs, for the others measure the neighbours, and what it gives."""
+    """Returns the CPU seconds of the fastest of several runs, and the result.
+
+    The fastest counts because on a shared machine other processes slow the others down.
+    """
     best, found = float("inf"), None
     for _ in range(times):
         start = time.process_time()
@@ -88,8 +92,9 @@ def seconds(work: Callable[[], Any], times: int) -> tuple[float, Any]:
 
 
 def main() -> None:
+    """Reads the command line, checks that all three agree, and prints their rates."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--captions", type=int, default=20_000, help="how many; the loop gets one in 100 (20000)")
+    parser.add_argument("--captions", type=int, default=20_000, help="number; the baselines get one in 100 (20000)")
     count = parser.parse_args().captions
     engine = CaptionTags()
     names = engine.vocabulary.names
@@ -102,7 +107,7 @@ def main() -> None:
     regex, by_the_regex = seconds(lambda: by_regex(patterns, few), 2)
     loop, by_the_loop = seconds(lambda: by_loop(patterns, few), 2)
     if not mentions[: len(few)] == by_the_regex == by_the_loop:
-        raise SystemExit("the baselines find other mentions than the tagger")
+        raise SystemExit("the baselines do not find the tagger's mentions")
     found = sum(map(len, mentions))
     print(f"{len(names):,} entries, {len(patterns):,} with plurals; {count:,} captions of {found / count:.1f} mentions")
     print(f"{'':<14}{'captions/s':>12}{'times slower':>14}")

@@ -1,13 +1,13 @@
-"""What a chunk costs the driver: the real graph over 10,000 chunks on a cluster of logical nodes, its engines asleep.
+"""Measures the driver's cost per chunk: the real graph, 10,000 chunks, a simulated cluster, engines that sleep.
 
     python -m benchmarks.driver [--chunks 10_000] [--workers 32] [--nodes 4] [--speed 500]
 
-Engines sleep what a chunk of 162 images costs on a core (docs/cluster.md), `--speed` times faster, and look at no
-pixel; OCR and boxes share the workers so that both are busy. A chunk has 4 small pictures, padded so that its blocks
-lie in the object store as large ones do; shards have 40 chunks as DataComp's have. All else is as in any run: reading,
-hashing, decoding, parts, commits. CPU seconds are those of all threads of a process, between the first and the last
-tenth of the shards. The driver's loop turns a few times a second whether chunks move or not: what that costs is taken
-in a pause, the first chunk of each OCR worker, and the rest is what chunks cost.
+The engines look at no pixel. They sleep for the time that a chunk of 162 images takes on a core (docs/cluster.md),
+divided by `--speed`; OCR and boxes share the workers so that both are busy. A chunk has 4 small pictures, padded so
+that its blocks go into the object store as large ones do; shards have 40 chunks, as DataComp's have. Everything else is
+as in any run: reading, hashing, decoding, parts, commits. CPU seconds are those of all threads of a process, between
+the first and the last tenth of the shards. The driver's loop runs a few times per second even while no chunk moves.
+That cost is measured in a pause, which is the first chunk of each OCR worker; the rest is the cost of chunks.
 """
 
 import argparse
@@ -39,22 +39,22 @@ from schemas.records.fingerprint import EngineFingerprint
 from schemas.records.text_line import TextLine
 from schemas.tar.writer import TarWriter
 
-IMAGES = 162  # of 512 x 384 pixels in a chunk, by its default limits
-OCR_SECONDS, BOXES_SECONDS = 1 / 2.5, 1 / 0.29  # an image on one core
+IMAGES = 162  # images of 512 x 384 pixels in a chunk with the default limits
+OCR_SECONDS, BOXES_SECONDS = 1 / 2.5, 1 / 0.29  # per image on one core
 SAMPLES, SHARD_CHUNKS = 4, 40
-SIDE, IMAGE_BYTES = 192, 40_000  # 4 of them are over 100 kB, below which Ray puts no block into its store
+SIDE, IMAGE_BYTES = 192, 40_000  # 4 of them exceed 100 kB; Ray stores no smaller block in its object store
 PAUSE_SECONDS, QUIET_SECONDS, READING_SECONDS = 40.0, 20.0, 1.0
 STORE_BYTES = 256 << 20
 
 
 class SleepSettings(Options):
-    """How long an image takes."""
+    """Configures how long an engine sleeps. `seconds` is the time per image."""
 
     seconds: float
 
 
 class SleepingOcr:
-    """Sees nothing, as slowly as asked."""
+    """Finds no text, after sleeping for the configured time."""
 
     fingerprint = EngineFingerprint(name="sleep", version="1", weights_sha256="", settings={})
 
@@ -62,13 +62,14 @@ class SleepingOcr:
         self.seconds, self.pause = settings.seconds, PAUSE_SECONDS
 
     def annotate(self, images: Sequence[RgbImage]) -> list[list[TextLine]]:
+        """Returns no lines for each image; the first call also pauses for `PAUSE_SECONDS`."""
         time.sleep(self.seconds * len(images) + self.pause)
         self.pause = 0.0
         return [[] for _ in images]
 
 
 class SleepingBoxes:
-    """Finds nothing, as slowly as asked."""
+    """Finds no boxes, after sleeping for the configured time."""
 
     fingerprint = EngineFingerprint(name="sleep", version="1", weights_sha256="", settings={})
 
@@ -76,6 +77,7 @@ class SleepingBoxes:
         self.seconds = settings.seconds
 
     def annotate(self, images: Sequence[RgbImage], names: Sequence[Sequence[str]]) -> list[list[Detection]]:
+        """Returns no detections for each image."""
         time.sleep(self.seconds * len(images))
         return [[] for _ in images]
 
@@ -86,7 +88,7 @@ SLEEPING_BOXES = EngineDeclaration(name="sleeping-boxes", kind=BOXES, settings=S
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What has been done and used up to a moment."""
+    """Holds the progress and the resource use at one moment."""
 
     shards: int
     seconds: float
@@ -96,14 +98,14 @@ class Usage:
 
 @dataclass(slots=True)
 class Watch:
-    """What is known of a run."""
+    """Holds the measurements of a run."""
 
-    idle_cores: float = 0.0  # of the driver, while no chunk moves
-    readings: list[Usage] = field(default_factory=list)  # when a tenth, a half and nine tenths are done
+    idle_cores: float = 0.0  # cores that the driver takes while no chunk moves
+    readings: list[Usage] = field(default_factory=list)  # at a tenth, a half and nine tenths of the shards
 
 
 def write_shards(folder: Path, chunks: int) -> None:
-    """One tar under as many names as there are shards."""
+    """Writes one tar, and links it under a name for each shard."""
     Image.new("RGB", (SIDE, SIDE), "grey").save(file := BytesIO(), "JPEG")
     picture = file.getvalue().ljust(IMAGE_BYTES, b"\0")
     first = folder / "00000000.tar"
@@ -118,7 +120,7 @@ def write_shards(folder: Path, chunks: int) -> None:
 
 
 def usage(output: Path) -> Usage:
-    """A reading of all clocks."""
+    """Reads the progress and the CPU seconds of all processes."""
     cpu = Counter({"driver": own_seconds()})
     this = psutil.Process()
     for process in this.children(recursive=True):
@@ -129,18 +131,18 @@ def usage(output: Path) -> Usage:
 
 
 def done(output: Path) -> int:
-    """Shards that are committed."""
+    """Returns the number of committed shards."""
     return len(list((output / "manifests").glob("*.json")))
 
 
 def own_seconds() -> float:
-    """CPU seconds of all threads of this process."""
+    """Returns the CPU seconds of all threads of this process."""
     own = resource.getrusage(resource.RUSAGE_SELF)
     return own.ru_utime + own.ru_stime
 
 
 def role(command: str) -> str:
-    """What a process of the cluster is."""
+    """Returns the role of a process of the cluster, by its command."""
     if command.startswith("ray::"):
         return "ledger" if command.startswith("ray::Ledger") else "workers"
     name = Path(command.split(" ", 1)[0]).name
@@ -149,7 +151,7 @@ def role(command: str) -> str:
 
 @contextlib.contextmanager
 def watched(output: Path, shards: int) -> Iterator[Watch]:
-    """Reads the clocks while a run goes on."""
+    """Measures in a thread while a run continues."""
     over = threading.Event()
     watch = Watch()
 
@@ -157,7 +159,7 @@ def watched(output: Path, shards: int) -> Iterator[Watch]:
         idle: list[float] = []
         while not over.wait(READING_SECONDS) and not list((output / "parts").glob("*.parquet")):
             idle.append(own_seconds())
-        quiet, end = int(QUIET_SECONDS / READING_SECONDS), int(5 / READING_SECONDS)  # boxes were at work in the end
+        quiet, end = int(QUIET_SECONDS / READING_SECONDS), int(5 / READING_SECONDS)  # boxes ran in the last 5 s
         watch.idle_cores = (idle[-end] - idle[-end - quiet]) / QUIET_SECONDS
         for share in (0.1, 0.5, 0.9):
             while done(output) < share * shards and not over.wait(READING_SECONDS):
@@ -175,8 +177,8 @@ def watched(output: Path, shards: int) -> Iterator[Watch]:
 
 @contextlib.contextmanager
 def cluster_of(nodes: int, workers: int) -> Iterator[str]:
-    """A head and so many nodes on this machine; its address."""
-    os.environ["RAY_AUTH_MODE"] = "disabled"  # it listens on this machine alone
+    """Starts a head and `nodes` nodes on this machine; yields the cluster's address."""
+    os.environ["RAY_AUTH_MODE"] = "disabled"  # the cluster listens only on this machine
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "object_store_memory": STORE_BYTES})
     try:
         for _ in range(nodes):
@@ -190,7 +192,7 @@ def cluster_of(nodes: int, workers: int) -> Iterator[str]:
 
 
 def recipe_of(folder: Path, address: str, workers: int, speed: float) -> AnnotateRecipe:
-    """OCR, tags and boxes by engines that sleep."""
+    """Returns a recipe of OCR, tags and boxes by engines that sleep."""
     scale = IMAGES / SAMPLES / speed
     readers = max(1, round(workers * OCR_SECONDS / (OCR_SECONDS + BOXES_SECONDS)))
     engines = {
@@ -210,7 +212,7 @@ def recipe_of(folder: Path, address: str, workers: int, speed: float) -> Annotat
 
 
 def report(watch: Watch) -> None:
-    """Prints what the part between the first and the last reading cost."""
+    """Prints the cost of the part between the first and the last reading."""
     first, middle, last = watch.readings
     chunks, seconds = (last.shards - first.shards) * SHARD_CHUNKS, last.seconds - first.seconds
     print(f"steady part: {chunks} chunks in {seconds:.0f} s, {chunks / seconds:.1f} chunks/s")
@@ -226,6 +228,7 @@ def report(watch: Watch) -> None:
 
 
 def main() -> None:
+    """Reads the command line, runs the simulation and prints the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--chunks", type=int, default=10_000)
     parser.add_argument("--workers", type=int, default=32)

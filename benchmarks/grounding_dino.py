@@ -1,14 +1,14 @@
-"""Images a second of `GroundingDino`, against the loop of transformers' documentation and the arithmetic's floor.
+"""Measures images/s of `GroundingDino` against the loop in transformers' documentation and an arithmetic floor.
 
     python benchmarks/grounding_dino.py [--device cpu|cuda] [--sizes 384x512] [--batches 1,4] [--images 4] [--names 16]
                                         [--short 800]
 
-The network is the published one (Swin-T, BERT-base, 900 queries) with random weights: it finds nothing of use, in the
-published time. Sizes are those of the pictures, height x width; the network sees them with a shorter side of `--short`.
-The loop is one image a call: processor, model, post-processing, fp32. The floor is what the arithmetic of one forward
-pass takes at the rate at which this device multiplies large matrices, in bf16. A CPU has one thread, as in the
-pipeline, and its processor time counts; the defaults are small enough for it to be done in three minutes. A GPU wants
-`--short 800 --batches 1,4,16 --images 64`.
+The network is the published one (Swin-T, BERT-base, 900 queries) with random weights: it finds nothing useful, in the
+published time. `--sizes` are those of the pictures, height x width; the network sees them with a shorter side of
+`--short`. The loop processes one image per call: processor, model, post-processing, in fp32. The floor is the time for
+the arithmetic of one forward pass at the rate at which this device multiplies large matrices in bf16. On a CPU there is
+one thread, as in the pipeline, and its CPU time counts; the defaults are small enough to finish in three minutes. For a
+GPU, use `--short 800 --batches 1,4,16 --images 64`.
 """
 
 import argparse
@@ -29,10 +29,11 @@ from curation.engines.boxes.grounding_dino import GroundingDino
 from curation.engines.boxes.grounding_dino_settings import GroundingDinoSettings
 from curation.images.decode import RgbImage
 
-MATRIX = {"cpu": 1024, "cuda": 8192}  # sides of the matrices whose product gives the rate
+MATRIX = {"cpu": 1024, "cuda": 8192}  # side of the matrices whose product gives the rate
 
 
 def save_random_weights(folder: Path, short: int, names: list[str]) -> None:
+    """Saves the published network with random weights, a tokenizer that knows the names, and an image processor."""
     torch.manual_seed(0)
     GroundingDinoForObjectDetection(GroundingDinoConfig()).save_pretrained(folder)
     vocabulary = {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, "[MASK]": 103, ".": 1012, "?": 1029}
@@ -45,7 +46,7 @@ def save_random_weights(folder: Path, short: int, names: list[str]) -> None:
 
 
 def plain_loop(folder: Path, device: str, images: list[RgbImage], names: list[str]) -> Callable[[], None]:
-    """What the documentation of transformers shows, with the image processor that needs no torchvision."""
+    """Returns the loop of transformers' documentation, with the image processor that needs no torchvision."""
     processor = GroundingDinoProcessor(
         GroundingDinoImageProcessorPil.from_pretrained(folder), BertTokenizer.from_pretrained(folder)
     )
@@ -64,12 +65,17 @@ def plain_loop(folder: Path, device: str, images: list[RgbImage], names: list[st
 
 
 def engine(folder: Path, device: str, precision: str, batch: int) -> GroundingDino:
+    """Returns the engine with these settings."""
     settings = {"weights": str(folder), "device": device, "precision": precision, "rows_per_pass": batch}
     return GroundingDino(GroundingDinoSettings.model_validate(settings))
 
 
 def seconds(run: Callable[[], Any], device: str) -> float:
-    """Of one run: processor time of the one thread on a CPU, which neighbours don't alter; on a GPU, after a first."""
+    """Returns the seconds of one run.
+
+    On a CPU this is the CPU time of the one thread, which other processes do not affect; on a GPU it is the wall clock
+    of a second run.
+    """
     if device == "cpu":
         start = time.process_time()
         run()
@@ -83,25 +89,27 @@ def seconds(run: Callable[[], Any], device: str) -> float:
 
 
 def multiplications(device: str) -> float:
-    """FLOP/s of products of large bf16 matrices, the best of several."""
+    """Returns the FLOP/s of products of large bf16 matrices, the best of several."""
     side = MATRIX[device]
     left, right = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
     return 2 * side**3 / min(seconds(lambda: left @ right, device) for _ in range(5))
 
 
 def forward_flops(finder: GroundingDino, image: RgbImage, names: list[str]) -> int:
+    """Counts the FLOPs of one forward pass."""
     with FlopCounterMode(display=False) as counter:
         finder.annotate([image], [names])
     return int(counter.get_total_flops())
 
 
 def main() -> None:
+    """Reads the command line and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--sizes", default="384x512", help="heights x widths of the pictures, with commas")
-    parser.add_argument("--batches", default="1,4", help="prompts in a forward pass, with commas")
-    parser.add_argument("--images", type=int, default=4, help="pictures a measurement")
-    parser.add_argument("--names", type=int, default=16, help="names looked for, one token each")
+    parser.add_argument("--sizes", default="384x512", help="heights x widths of the pictures, separated by commas")
+    parser.add_argument("--batches", default="1,4", help="prompts per forward pass, separated by commas")
+    parser.add_argument("--images", type=int, default=4, help="pictures per measurement")
+    parser.add_argument("--names", type=int, default=16, help="names to search for, one token each")
     parser.add_argument("--short", type=int, default=320, help="shorter side that the network sees; published: 800")
     arguments = parser.parse_args()
     device, batches = arguments.device, [int(batch) for batch in arguments.batches.split(",")]

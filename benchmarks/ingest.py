@@ -1,12 +1,12 @@
-"""Documents a second that ingest makes into training shards, against a plain loop over the same files.
+"""Measures documents per second that ingest makes into training shards, against a plain loop over the same files.
 
     python -m benchmarks.ingest [--documents 300] [--pixels 512] [--rounds 3] [--workers 1 2]
 
-Two sets are drawn on the spot: captioned images in tars, and interleaved documents of three images each in Parquet,
-whose images lie in img2dataset shards. The plain loop does in one process what nobody can leave out: it reads the files
-with `tarfile` or pyarrow, looks images up in a dict of URLs, decodes each to see that it can be, and writes a tar with
-`tarfile`. It checks, counts, hashes and indexes nothing. Runs are interleaved and the best wall clock of each counts; a
-run of several workers includes the start of Ray, which takes seconds and is told apart.
+The benchmark draws two sets: captioned images in tars, and interleaved documents of three images each in Parquet, whose
+images are in img2dataset shards. The plain loop does the indispensable work in one process: it reads the files with
+`tarfile` or pyarrow, looks images up in a dict of URLs, decodes each to check it, and writes a tar with `tarfile`. It
+does not check, count, hash or index anything else. Runs are interleaved, and the best wall clock of each counts; a run
+of several workers includes the start of Ray, which takes seconds.
 """
 
 import argparse
@@ -34,7 +34,7 @@ PARAGRAPH = "Some words of a paragraph, as many as stand between two pictures of
 
 
 def jpeg(seed: int, pixels: int) -> bytes:
-    """A picture with the frequencies of a photograph, about 50 kB at 512 pixels."""
+    """Returns a picture with the frequencies of a photograph, about 50 kB at 512 pixels."""
     generator = np.random.default_rng(seed)
     coarse = generator.integers(0, 256, (pixels // 16, pixels // 16, 3), dtype=np.uint8)
     smooth = np.asarray(Image.fromarray(coarse).resize((pixels, pixels), Image.Resampling.BICUBIC), dtype=np.int16)
@@ -45,11 +45,12 @@ def jpeg(seed: int, pixels: int) -> bytes:
 
 
 def url(number: int) -> str:
+    """Returns the URL of an image by its number."""
     return f"https://example.org/{number:09d}.jpg"
 
 
 def write_sets(folder: Path, documents: int, pixels: int) -> None:
-    """Shards of images, which are the captioned set as well, and the documents that show them."""
+    """Writes shards of images, which are also the captioned set, and the documents that show them."""
     images = documents * PER_DOCUMENT
     for shard in range(FILES):
         with (folder / f"{shard:05d}.tar").open("wb") as file:
@@ -69,17 +70,20 @@ def write_sets(folder: Path, documents: int, pixels: int) -> None:
 
 
 def check(data: bytes) -> None:
+    """Decodes an image completely; raises Pillow's error if it cannot."""
     with Image.open(io.BytesIO(data)) as image:
         image.convert("RGB").load()
 
 
 def add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    """Adds a file to a tar."""
     info = tarfile.TarInfo(name)
     info.size = len(data)
     tar.addfile(info, io.BytesIO(data))
 
 
 def members(path: Path) -> Iterator[tuple[str, bytes, int]]:
+    """Yields the name, the bytes and the offset of each member of a tar."""
     with tarfile.open(path) as tar:
         for member in tar:
             body = tar.extractfile(member)
@@ -88,6 +92,7 @@ def members(path: Path) -> Iterator[tuple[str, bytes, int]]:
 
 
 def plain_captions(folder: Path, output: Path) -> None:
+    """Copies the captioned images with the plain loop."""
     output.mkdir()
     for path in sorted(folder.glob("*.tar")):
         with tarfile.open(output / path.name, "w") as tar:
@@ -100,6 +105,7 @@ def plain_captions(folder: Path, output: Path) -> None:
 
 
 def plain_documents(folder: Path, output: Path) -> None:
+    """Joins the documents with their images with the plain loop."""
     output.mkdir()
     places: dict[str, tuple[Path, int, int]] = {}
     for path in sorted(folder.glob("*.tar")):
@@ -123,6 +129,8 @@ def plain_documents(folder: Path, output: Path) -> None:
 
 
 def ours(source: str, workers: int) -> Callable[[Path, Path], None]:
+    """Returns a function that ingests a source with Shardloom, on `workers` workers."""
+
     def run(folder: Path, output: Path) -> None:
         captions = source == "datacomp"
         files = f"{folder}/*.{'tar' if captions else 'parquet'}"
@@ -134,6 +142,7 @@ def ours(source: str, workers: int) -> Callable[[Path, Path], None]:
 
 
 def main() -> None:
+    """Reads the command line, runs the rounds and prints the rates."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--documents", type=int, default=300)
     parser.add_argument("--pixels", type=int, default=512)

@@ -1,12 +1,12 @@
-"""The trainer's loader against WebDataset with a torch DataLoader: samples and tokens a second, time to first batch.
+"""Measures the trainer's loader against WebDataset with a torch DataLoader: samples/s, tokens/s, time to first batch.
 
     python benchmarks/loader.py [--images GLOB] [--workers 2] [--samples 2000] [--rounds 3]
 
-Both read the same training shards, which `shardloom ingest datacomp` makes of the images first and which are in the
-page cache, over and over; decode, resize to 384 pixels and tokenise; and hand batches of about as many samples to the
-main process. Ours packs besides, and reads samples one by one in the order of a mixture; the other reads its tars from
-front to back through a shuffle buffer, and pads. Rounds alternate, and the best of each counts: on a shared machine the
-others measure the neighbours. The time to the first batch is that of a new process, from its start.
+`shardloom ingest datacomp` first makes training shards from the images. Both loaders read these shards repeatedly, from
+the page cache; decode, resize to 384 pixels and tokenise; and send batches of about equally many samples to the main
+process. Shardloom's loader also packs, and reads samples one by one in the order of a mixture; the other reads its tars
+from front to back through a shuffle buffer, and pads. Rounds alternate, and the best of each counts, because on a
+shared machine other processes slow the others down. The time to the first batch runs from the start of a new process.
 """
 
 import argparse
@@ -21,15 +21,15 @@ from pathlib import Path
 from typing import Any
 
 SIDE, PATCH = 384, 14
-TOKENS_PER_TILE = 128  # of the default connector
+TOKENS_PER_TILE = 128  # for the default connector
 LENGTH, SEQUENCES = 4096, 4
-TEXT = 64  # tokens that the other pads captions to, or cuts them at
+TEXT = 64  # tokens to which the other loader pads or truncates captions
 Counted = tuple[int, int]
-"""Samples and tokens of a batch."""
+"""Number of samples and tokens of a batch."""
 
 
 def ours(folder: Path, workers: int, samples: int) -> Iterator[Counted]:
-    """Steps of four packed sequences."""
+    """Yields the counts of steps of Shardloom's loader, each of four packed sequences."""
     from training.batch import PADDING
     from training.data.build import build_data
     from training.data.loader import PackLoader
@@ -59,7 +59,7 @@ def ours(folder: Path, workers: int, samples: int) -> Iterator[Counted]:
 
 
 def other(folder: Path, workers: int, samples: int) -> Iterator[Counted]:
-    """Batches as OpenFlamingo's loader makes them: images squashed by Pillow, captions padded."""
+    """Yields the counts of batches as OpenFlamingo's loader makes them: images squashed by Pillow, captions padded."""
     import numpy as np
     import torch
     import webdataset
@@ -83,7 +83,7 @@ def other(folder: Path, workers: int, samples: int) -> Iterator[Counted]:
         return [torch.stack(column) for column in batch]
 
     urls = sorted(str(path) for path in (folder / "set/data").glob("*.tar"))
-    size = 100  # about as many as four of our sequences hold
+    size = 100  # about as many as four packed sequences hold
     data = (
         webdataset.WebDataset(urls, resampled=True, shardshuffle=False, nodesplitter=None)
         .shuffle(1000, initial=200)
@@ -102,7 +102,7 @@ LOADERS = {"ours": ours, "webdataset": other}
 
 
 def rate(name: str, folder: Path, workers: int, samples: int) -> tuple[float, float, float]:
-    """Samples and tokens a second behind the first batches, and milliseconds of CPU a sample, workers' included."""
+    """Returns samples/s and tokens/s after the first batches, and CPU milliseconds per sample including the workers."""
     counts, tokens, every, begun, end = 0, 0, 0, 0.0, 0.0
     before = os.times()
     for number, (batch, said) in enumerate(LOADERS[name](folder, workers, samples)):
@@ -112,13 +112,13 @@ def rate(name: str, folder: Path, workers: int, samples: int) -> tuple[float, fl
         elif number > 2 * workers:
             counts, tokens = counts + batch, tokens + said
             end = time.perf_counter()
-    gc.collect()  # the workers that are not told to end do so with their loader
+    gc.collect()  # some workers end only when their loader is collected
     spent = sum(os.times()[:4]) - sum(before[:4])
     return counts / (end - begun), tokens / (end - begun), 1000 * spent / every
 
 
 def first(name: str, folder: Path, workers: int) -> float:
-    """Seconds from the start of a process to its first batch."""
+    """Returns the seconds from the start of a process to its first batch."""
     begun = time.perf_counter()
     command = [sys.executable, __file__, "--first", name, "--folder", str(folder), "--workers", str(workers)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -132,7 +132,7 @@ def first(name: str, folder: Path, workers: int) -> float:
 
 
 def prepare(images: str, folder: Path) -> None:
-    """The training shards, and a tokenizer of their captions' words."""
+    """Makes the training shards, and a tokenizer from the words of their captions."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     from pipelines.ingest.run import ingest
@@ -159,12 +159,13 @@ def prepare(images: str, folder: Path) -> None:
 
 
 def main() -> None:
+    """Reads the command line, runs the rounds and prints the rates."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", default="../shared/data/datacomp_small/*.tar")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--folder", type=Path, help="with training shards and a tokenizer.json, as an earlier run made")
+    parser.add_argument("--folder", type=Path, help="the training shards and tokenizer.json of an earlier run")
     parser.add_argument("--first", choices=LOADERS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.first:

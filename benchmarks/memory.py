@@ -1,10 +1,10 @@
-"""Peak memory of a whole run, engines apart, for inputs of any size.
+"""Measures the peak memory of a whole run without its engines' own, for inputs of any size.
 
     python -m benchmarks.memory [--megabytes 250 2000] [--engines ocr | ocr,tags,boxes]
 
-Every process of the run (driver, Ray's own, reader, workers, writer) and the object store, as proportional set size,
-sampled four times a second. The engines do nothing, so that chunks move as fast as they can: the worst case for what
-is held in flight. Several engines share decoded pixels, which travel from pool to pool.
+It sums the proportional set sizes of every process of the run (driver, Ray's own, reader, workers, writer) and of the
+object store, four times a second. The engines do nothing, so that chunks move as fast as they can: the worst case for
+data in flight. Several engines share decoded pixels, which travel from pool to pool.
 """
 
 import argparse
@@ -31,26 +31,28 @@ from schemas.tar.writer import TarWriter
 
 SAMPLE_SECONDS = 0.25
 SHARD_BYTES = 125 << 20
-IMAGE_BYTES = 130_000  # as large as the mean of web JPEGs: a drawn picture, and zeros behind its end marker
+IMAGE_BYTES = 130_000  # the mean size of web JPEGs: a drawn picture, and zeros after its end marker
 
 
 class NullOcr:
-    """Sees nothing."""
+    """Finds no text."""
 
     def __init__(self, _: Options) -> None:
         self.fingerprint = EngineFingerprint(name="null", version="1", weights_sha256="", settings={})
 
     def annotate(self, images: Sequence[RgbImage]) -> list[list[TextLine]]:
+        """Returns no lines for each image."""
         return [[] for _ in images]
 
 
 class NullBoxes:
-    """Finds nothing."""
+    """Finds no boxes."""
 
     def __init__(self, _: Options) -> None:
         self.fingerprint = EngineFingerprint(name="null", version="1", weights_sha256="", settings={})
 
     def annotate(self, images: Sequence[RgbImage], names: Sequence[Sequence[str]]) -> list[list[Detection]]:
+        """Returns no detections for each image."""
         return [[] for _ in images]
 
 
@@ -66,7 +68,7 @@ ENGINES = {
 
 
 def write_shards(folder: Path, total: int) -> None:
-    """Shards of so many bytes in all."""
+    """Writes shards of `total` bytes in all, at least one."""
     pictures = [draw(0, index).jpeg.ljust(IMAGE_BYTES, b"\0") for index in range(32)]
     for shard in range(max(1, total // SHARD_BYTES)):
         with (folder / f"{shard:08d}.tar").open("wb") as file:
@@ -81,7 +83,7 @@ def write_shards(folder: Path, total: int) -> None:
 
 
 def peak(folder: Path, workers: int, engines: str) -> tuple[int, float]:
-    """Peak bytes and seconds of one annotate command."""
+    """Runs one annotate command; returns its peak bytes and its seconds."""
     recipe = {"input": f"{folder}/*.tar", "engines": {kind: ENGINES[kind] for kind in engines.split(",")}}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     arguments = [f"{folder}/recipe.yaml", "--output", f"{folder}/out", "--workers", str(workers), "--json", *TRUSTED]
@@ -96,6 +98,7 @@ def peak(folder: Path, workers: int, engines: str) -> tuple[int, float]:
 
 
 def main() -> None:
+    """Reads the command line and prints the peak for each input size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", type=int, nargs="+", default=[250, 2000])
     parser.add_argument("--workers", type=int, default=2)

@@ -1,10 +1,10 @@
-"""Mixtures at the scale of the paper: ten sources with 500 million documents, their indexes simulated.
+"""Measures mixtures at the scale of the paper: ten sources with 500 million documents and simulated indexes.
 
     python -m benchmarks.mix [--documents 500_000_000]
 
-By samples a plan is arithmetic; by tokens every document's size is looked up in the order of the draws. Sizes are drawn
-from a log-normal, as those of web text are, and held as 16-bit numbers: 2 bytes a document of the peak that is printed.
-CPU seconds stand beside the wall clock: on a shared machine the latter measures the neighbours too.
+A plan by samples is arithmetic; a plan by tokens looks up every document's size in the order of the draws. The sizes
+are log-normal, like those of web text, and stored as 16-bit numbers: 2 bytes per document of the printed peak. CPU
+seconds are printed beside wall-clock seconds, because on a shared machine other processes affect the wall clock.
 """
 
 import argparse
@@ -37,13 +37,14 @@ T = TypeVar("T")
 
 
 def simulate(documents: int) -> list[Source]:
-    """Sources in proportion to their shares, so that all run out at about the same time: the longest plan there is."""
+    """Returns sources in proportion to their shares, so that all end at about the same time: the longest plan."""
     sizes = np.minimum(65_535, np.random.default_rng(0).lognormal(6.3, 1, 1 << 20)).astype(np.uint16)
     lengths = {name: int(documents * share) for name, share in shares(WEIGHTS).items()}
     return [Source(name, length, {"tokens": np.resize(sizes, length)}) for name, length in lengths.items()]
 
 
 def timed(what: str, work: Callable[[], T], positions: int = 0) -> T:
+    """Runs `work` and prints its wall-clock and CPU seconds, the rate over `positions`, and the peak memory."""
     wall, cpu = time.perf_counter(), time.process_time()
     result = work()
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
@@ -54,7 +55,7 @@ def timed(what: str, work: Callable[[], T], positions: int = 0) -> T:
 
 
 def find_at_random(plan: Plan, count: int = 1000) -> None:
-    """Prints how long it takes to find a position."""
+    """Prints how long finding a random position takes, in microseconds."""
     took = []
     for position in np.random.default_rng(1).integers(0, plan.length, count).tolist():
         start = time.perf_counter()
@@ -67,6 +68,7 @@ def find_at_random(plan: Plan, count: int = 1000) -> None:
 
 
 def main() -> None:
+    """Reads the command line and measures both units."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--documents", type=int, default=500_000_000)
     documents = parser.parse_args().documents
@@ -76,6 +78,7 @@ def main() -> None:
 
 
 def measure(unit: Unit, sources: list[Source], documents: int) -> None:
+    """Measures planning, summarising, reading and searching a mixture by one unit."""
     print(f"by {unit}")
     mixture = Mixture(shares(WEIGHTS), unit)
     walked = 0 if unit == "samples" else documents

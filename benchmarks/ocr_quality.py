@@ -1,10 +1,10 @@
-"""How well and how fast `RapidOcr` reads, by source of picture, for several settings.
+"""Measures how well and how fast `RapidOcr` reads, by source of picture, for several settings.
 
     python benchmarks/ocr_quality.py [--data ../shared/data]
 
-Character / word error rates (definitions: curation/scores/text.py) on the pictures as they are and shrunk to 512
-pixels, as DataComp's are. `boxes` is the share of legible scene words whose centre lies in a found line. Images/s
-counts the processor time of the one thread in use. It takes about nine minutes.
+It reports character / word error rates (definitions: curation/scores/text.py) on the pictures as they are and shrunk to
+512 pixels, as DataComp's are. `boxes` is the share of legible scene words whose centre is in a detected line. Images/s
+counts the CPU time of the one thread in use. It takes about nine minutes.
 """
 
 import argparse
@@ -27,20 +27,21 @@ from schemas.records.text_line import TextLine
 SETTINGS = [(512, 1.0), (736, 3.0), (960, 2.0), (960, 3.0), (1280, 3.0)]  # detect_side, max_enlargement
 FLOORS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9)
 SHRUNK = 512
-SCENE = "scene"  # its truth is boxes without text
+SCENE = "scene"  # its ground truth is boxes without text
 NAMES = sorted({collection.name for collection in COLLECTIONS} - {SCENE})
 
 Reading = dict[str, list[TextLine]]
 
 
 def load(data: Path) -> list[tuple[TextTruth, RgbImage]]:
-    """The pictures that have a ground truth, with it."""
+    """Returns the pictures that have a ground truth, with it."""
     path = data / "ground_truth/ocr.jsonl"
     truths = read_text_truth(path.read_bytes(), str(path))
     return [(truth, decode((data / truth.file).read_bytes(), DecodeLimits())) for truth in truths]
 
 
 def shrunk(image: RgbImage) -> RgbImage:
+    """Returns the image with a longer side of at most `SHRUNK` pixels."""
     factor = SHRUNK / max(image.shape[:2])
     if factor >= 1:
         return image
@@ -49,7 +50,7 @@ def shrunk(image: RgbImage) -> RgbImage:
 
 
 def read_all(annotate: Callable[[RgbImage], list[TextLine]], images: dict[str, RgbImage]) -> tuple[Reading, float]:
-    """Everything that is found, and pictures a second."""
+    """Returns all lines found, and pictures per second of CPU time."""
     annotate(next(iter(images.values())))
     start = time.process_time()
     reading = {file: annotate(image) for file, image in images.items()}
@@ -57,7 +58,7 @@ def read_all(annotate: Callable[[RgbImage], list[TextLine]], images: dict[str, R
 
 
 def score(truths: list[TextTruth], reading: Reading, floor: float) -> dict[str, ErrorCounts]:
-    """Error counts by collection, of the lines of confidence `floor` or more."""
+    """Counts errors by collection, over lines of confidence `floor` or more."""
     errors: dict[str, ErrorCounts] = defaultdict(ErrorCounts)
     for truth in truths:
         lines = [line for line in reading[truth.file] if line.confidence >= floor]
@@ -66,29 +67,33 @@ def score(truths: list[TextTruth], reading: Reading, floor: float) -> dict[str, 
 
 
 def print_row(name: str, errors: dict[str, ErrorCounts], speed: float) -> None:
+    """Prints a row of rates, the share of scene words found, and the speed."""
     scene = errors[SCENE]
     rates = "  ".join(f"{errors[name].cer:.3f}/{errors[name].wer:.3f}" for name in NAMES)
     print(f"{name:32}  {rates}  {scene.places_found / scene.places:5.2f}  {speed:8.2f}", flush=True)
 
 
 def print_head(title: str) -> None:
+    """Prints the head of a table."""
     print(f"\n{title:32}  {'  '.join(f'{name:>11}' for name in NAMES)}  boxes  images/s")
 
 
 def engine(detect_side: int, max_enlargement: float) -> Callable[[RgbImage], list[TextLine]]:
+    """Returns a function that reads an image with these settings."""
     settings = RapidOcrSettings(detect_side=detect_side, max_enlargement=max_enlargement, min_confidence=0.0)
     reader = RapidOcr(settings)
     return lambda image: reader.annotate([image])[0]
 
 
 def plain_rapidocr() -> Callable[[RgbImage], list[TextLine]]:
-    """The same networks with rapidocr's own sizing: the short side enlarged to 736 pixels."""
+    """Returns a function that reads with rapidocr's own sizing, which enlarges the short side to 736 pixels."""
     reader = RapidOcr(RapidOcrSettings(min_confidence=0.0, max_side=2000))
-    del reader._reader._load_det_model().get_preprocess  # back to the method of its class
+    del reader._reader._load_det_model().get_preprocess  # restores the method of its class
     return lambda image: reader.annotate([image])[0]
 
 
 def main() -> None:
+    """Reads the command line and prints a table for both sizes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("SHARDLOOM_DATA", "../shared/data")))
     pictures = load(parser.parse_args().data)

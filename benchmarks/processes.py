@@ -1,4 +1,4 @@
-"""What a command and all processes below it hold: memory, open files, threads, objects in its Ray cluster's store."""
+"""Measures what a command and all its child processes hold: memory, open files, threads, objects in its Ray cluster."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,24 +8,27 @@ import psutil
 import ray._private.internal_api as ray_numbers  # what `ray memory` prints
 
 DRIVER, WORKER, RAY = "driver", "worker", "ray"
-"""The command itself; the processes that run its actors and tasks; Ray's own."""
+"""The roles: the command itself, the processes that run its actors and tasks, and Ray's own processes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What one process holds. Bytes are its proportional set size: what several share is counted once among them."""
+    """Holds the resources of one process.
+
+    Bytes are its proportional set size, which counts memory shared by several processes once among them.
+    """
 
     pid: int
-    began: float  # which tells it from a later process of the same number
+    began: float  # distinguishes it from a later process with the same pid
     role: str
-    private: int  # bytes that are no shared memory: heap, stacks, libraries
+    private: int  # bytes that are not shared memory: heap, stacks, libraries
     shared: int  # bytes of shared memory: pages of the object store
     files: int  # open descriptors
     threads: int
 
 
 def held(root: psutil.Process) -> list[Held]:
-    """What a process and each below it hold now; one that ends meanwhile is left out."""
+    """Measures a process and all its descendants; skips those that end meanwhile."""
     found = []
     try:
         tree = [root, *root.children(recursive=True)]
@@ -46,18 +49,18 @@ def held(root: psutil.Process) -> list[Held]:
 
 
 def set_sizes(pid: int) -> dict[str, int]:
-    """The fields of a process's smaps_rollup in bytes."""
+    """Returns the fields of a process's smaps_rollup in bytes."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
     return {name: int(kilobytes.split()[0]) << 10 for name, _, kilobytes in (line.partition(":") for line in lines)}
 
 
 def role_of(command: list[str]) -> str:
-    """Ray names its workers by what they run."""
+    """Returns the role of a child process. Ray names its workers by what they run."""
     return WORKER if command and command[0].startswith("ray::") else RAY
 
 
 def shared_memory_files(processes: list[Held]) -> set[str]:
-    """Names in /dev/shm that the processes have open; without those that are open but have no name any more."""
+    """Returns the files in /dev/shm that the processes have open, except deleted ones."""
     names = set()
     for process in processes:
         try:
@@ -75,7 +78,7 @@ def shared_memory_files(processes: list[Held]) -> set[str]:
 
 
 def is_alive(process: Held) -> bool:
-    """Whether this very process still runs."""
+    """Says whether exactly this process is still running."""
     try:
         found = psutil.Process(process.pid)
         return found.create_time() == process.began and found.status() != psutil.STATUS_ZOMBIE
@@ -84,17 +87,17 @@ def is_alive(process: Held) -> bool:
 
 
 class ObjectStore:
-    """The object store of a running cluster, by the numbers of its raylet."""
+    """Reports the object store of a running cluster, by querying its raylet."""
 
     def __init__(self, address: str) -> None:
         state = ray_numbers.get_state_from_address(address)
         node = state.node_table()[0]
-        state.disconnect()  # it would end this process when the cluster is gone
+        state.disconnect()  # otherwise it ends this process when the cluster ends
         self.raylet = node["NodeManagerAddress"], node["NodeManagerPort"]
 
     @classmethod
     def of(cls, processes: Iterable[Held]) -> "ObjectStore | None":
-        """That of the raylet among them; None when there is none."""
+        """Returns the store of the raylet among these processes; None if there is none."""
         for process in processes:
             try:
                 words = psutil.Process(process.pid).cmdline()
@@ -106,9 +109,9 @@ class ObjectStore:
         return None
 
     def holds(self) -> tuple[int, int]:
-        """Objects and their bytes; nothing when the cluster is going down."""
+        """Returns the number of objects and their bytes; zeros while the cluster shuts down."""
         try:
             stats = ray_numbers.get_memory_info_reply(None, *self.raylet, timeout_seconds=2.0).store_stats
-        except Exception:  # noqa: BLE001  of gRPC, or an assertion when no node is alive
+        except Exception:  # noqa: BLE001  an error of gRPC, or an assertion if no node is alive
             return 0, 0
         return stats.num_local_objects, stats.object_store_bytes_used

@@ -1,11 +1,11 @@
-"""Tar shards in one process: samples a second read, and MB a second written, against what else reads and writes them.
+"""Measures tar shards in one process: samples/s read and MB/s written, against other readers and writers.
 
     python benchmarks/read_shards.py [--samples 1000] [--image-bytes 131072] [--rounds 5]
 
-A sample is an image of random bytes, a .txt and a .json. All read the same file, which is in the page cache, and must
-give the same samples; all write the same samples. The runs are interleaved and the best wall clock of each counts: on a
-shared machine the others measure the neighbours. Our reader checks every header's sum and the end marker besides; our
-writer's time includes the sha256 of the tar, which runs in a second thread.
+A sample is an image of random bytes, a .txt and a .json. All readers read the same file, which is in the page cache,
+and must return the same bytes; all writers write the same samples. Runs are interleaved, and the best wall clock of
+each counts, because on a shared machine other processes slow the others down. `TarReader` also verifies every header's
+checksum and the end marker; `TarWriter`'s time includes the sha256 of the tar, which runs in a second thread.
 """
 
 import argparse
@@ -27,7 +27,7 @@ Members = list[tuple[str, bytes]]
 
 
 def make_members(samples: int, image_bytes: int) -> Members:
-    """Samples in the img2dataset layout, with images of a size around the one asked for."""
+    """Returns samples in the img2dataset layout, with images of about `image_bytes` bytes."""
     pick = random.Random(0)
     members = []
     for number in range(samples):
@@ -45,11 +45,13 @@ def make_members(samples: int, image_bytes: int) -> Members:
 
 
 def read_ours(path: Path, hashing: bool) -> int:
+    """Reads the tar with `TarReader`; returns the bytes of all members."""
     with path.open("rb") as file:
         return sum(len(member.data) for s in TarReader(file, hashing) for member in s.members.values())
 
 
 def read_tarfile(path: Path) -> int:
+    """Reads the tar with `tarfile`; returns the bytes of all members."""
     total = 0
     with tarfile.open(path) as tar:
         for member in tar:
@@ -59,11 +61,13 @@ def read_tarfile(path: Path) -> int:
 
 
 def read_webdataset(path: Path) -> int:
+    """Reads the tar with webdataset; returns the bytes of all members."""
     samples = webdataset.WebDataset(str(path), shardshuffle=False)
     return sum(len(data) for sample in samples for name, data in sample.items() if not name.startswith("__"))
 
 
 def write_ours(path: Path, members: Members) -> None:
+    """Writes the members with `TarWriter`."""
     with path.open("wb") as file:
         writer = TarWriter(file)
         for name, data in members:
@@ -72,6 +76,7 @@ def write_ours(path: Path, members: Members) -> None:
 
 
 def write_tarfile(path: Path, members: Members) -> None:
+    """Writes the members with `tarfile`."""
     with tarfile.open(path, "w") as tar:
         for name, data in members:
             info = tarfile.TarInfo(name)
@@ -80,7 +85,7 @@ def write_tarfile(path: Path, members: Members) -> None:
 
 
 def best_seconds(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Wall-clock seconds of the fastest run of each; a round runs all of them, one after another."""
+    """Returns the wall-clock seconds of the fastest run of each; a round runs all of them, one after another."""
     best = dict.fromkeys(works, float("inf"))
     for _ in range(rounds):
         for name, work in works.items():
@@ -91,7 +96,7 @@ def best_seconds(works: dict[str, Callable[[], object]], rounds: int) -> dict[st
 
 
 def print_table(title: str, amount: float, best: dict[str, float], baselines: tuple[str, ...]) -> None:
-    """One line for each: its rate, and how many times the rate of each baseline that is."""
+    """Prints one line for each: its rate, and its ratio to the rate of each baseline."""
     print(f"{title:<34}{'rate':>10}" + "".join(f"{'x ' + name:>16}" for name in baselines))
     for name, seconds in best.items():
         ratios = "".join(f"{best[baseline] / seconds:>16.2f}" for baseline in baselines)
@@ -99,12 +104,13 @@ def print_table(title: str, amount: float, best: dict[str, float], baselines: tu
 
 
 def main() -> None:
+    """Reads the command line, measures writing and reading, and prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=1000, help="samples in the shard (1000)")
     parser.add_argument(
-        "--image-bytes", type=int, default=131_072, help="bytes of an image, give or take 5 %% (131072)"
+        "--image-bytes", type=int, default=131_072, help="bytes of an image, plus or minus 5 %% (131072)"
     )
-    parser.add_argument("--rounds", type=int, default=5, help="runs of each, of which the best counts (5)")
+    parser.add_argument("--rounds", type=int, default=5, help="number of runs of each, of which the best counts (5)")
     asked = parser.parse_args()
     members = make_members(asked.samples, asked.image_bytes)
     with tempfile.TemporaryDirectory() as folder:
@@ -117,7 +123,7 @@ def main() -> None:
             asked.rounds,
         )
         if ours.read_bytes() != theirs.read_bytes():
-            raise SystemExit("the two writers wrote other bytes")
+            raise SystemExit("the two writers wrote different bytes")
         readers: dict[str, Callable[[], int]] = {
             "TarReader": lambda: read_ours(ours, False),
             "TarReader, with sha256": lambda: read_ours(ours, True),
@@ -125,7 +131,7 @@ def main() -> None:
             "webdataset": lambda: read_webdataset(ours),
         }
         if {read() for read in readers.values()} != {sum(len(data) for _, data in members)}:
-            raise SystemExit("the readers found other bytes")
+            raise SystemExit("the readers found different bytes")
         reading = best_seconds(dict(readers), asked.rounds)
         size = ours.stat().st_size
     print(f"{asked.samples:,} samples, images of about {asked.image_bytes:,} bytes, a tar of {size / 1e6:.0f} MB")

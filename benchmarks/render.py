@@ -1,10 +1,11 @@
-"""Captions a second on one core, over all granularities: OCR's Arrow renderer against row-at-a-time Python; grounding.
+"""Measures captions per second on one core, over all granularities: the Arrow renderers of OCR and grounding captions.
 
     python benchmarks/render.py [--rows 20000]
 
-For OCR all three make the same two JSON columns, byte for byte (checked), from the same rows, in the same run. The
-baselines: f-strings that work out every number and `Fraction` anew, and the same with the numbers looked up in tables.
-Grounding captions are rendered over alt texts of a dozen words and over another data set's of sixty.
+For OCR, the renderer and two row-at-a-time baselines in Python make the same two JSON columns from the same rows, byte
+for byte (checked), in the same run. One baseline computes every number and `Fraction` for f-strings; the other looks
+the numbers up in tables. Grounding captions are rendered over alt texts of a dozen words and over another data set's
+captions of sixty words.
 """
 
 import argparse
@@ -34,12 +35,13 @@ Columns = tuple[list[str], list[str]]
 
 
 def make_rows(count: int) -> list[Row]:
-    """Rows of one to six lines of text of one to four words; one line in about a hundred needs escaping."""
+    """Returns rows of one to six lines of one to four words each; about one line in a hundred needs escaping."""
     pick = random.Random(0)
     return [{"uid": f"{n:032x}", "raw": pick.choice(ALT_TEXTS), "ocr": make_lines(pick)} for n in range(count)]
 
 
 def make_lines(pick: random.Random) -> list[Row]:
+    """Returns one to six random lines of text."""
     lines = []
     for _ in range(pick.randint(1, 6)):
         (x1, x2), (y1, y2) = (sorted(pick.randint(0, 1000) for _ in range(2)) for _ in "xy")
@@ -51,7 +53,7 @@ def make_lines(pick: random.Random) -> list[Row]:
 
 
 def make_captions(pick: random.Random) -> Row:
-    """One to eight things, surest first, and two captions that mention half of them."""
+    """Returns one to eight objects, highest score first, and two captions that mention half of them."""
     labels = pick.choices(LABELS, k=pick.randint(1, 8))
     found = [
         {"label": label, "phrase": label, **dict(zip(("x1", "y1", "x2", "y2"), corners(pick), strict=True))}
@@ -67,33 +69,39 @@ def make_captions(pick: random.Random) -> Row:
 
 
 def corners(pick: random.Random) -> tuple[float, float, float, float]:
+    """Returns a random box."""
     (x1, x2), (y1, y2) = (sorted(pick.randint(0, 1000) for _ in range(2)) for _ in "xy")
     return x1 / 1000, y1 / 1000, x2 / 1000, y2 / 1000
 
 
 def thousandths(line: Row) -> tuple[int, int, int, int]:
+    """Returns a line's box in thousandths."""
     return round(line["x1"] * 1000), round(line["y1"] * 1000), round(line["x2"] * 1000), round(line["y2"] * 1000)
 
 
 def share(total: int) -> str:
+    """Returns a sum of two coordinates in thousandths as the fraction that granularity 2 prints."""
     return str(Fraction(total, 2000).limit_denominator(20))
 
 
 def tenth(number: int) -> str:
+    """Returns thousandths with one decimal."""
     return repr(round(number / 1000, 1))
 
 
 def decimal(number: int) -> str:
+    """Returns thousandths with three decimals."""
     return repr(number / 1000)
 
 
 def position(across: int, down: int) -> str:
+    """Returns the phrase of granularity 1 for sums of two coordinates in thousandths."""
     row, column = ((3 * total > 2000) + (3 * total > 4000) for total in (down, across))
     return POSITIONS[3 * row + column]
 
 
 def segments(line: Row, look_up: Callable[[Callable[..., str]], Callable[..., str]]) -> list[str]:
-    """The six forms of one line of text; `look_up` may put a table before a function."""
+    """Returns the six forms of one line of text; `look_up` may replace a function by a table."""
     x1, y1, x2, y2 = thousandths(line)
     text = line["text"].replace("\\", "\\\\").replace('"', '\\"')
     down, across = look_up(share)(y1 + y2), look_up(share)(x1 + x2)
@@ -110,6 +118,7 @@ def segments(line: Row, look_up: Callable[[Callable[..., str]], Callable[..., st
 
 
 def python_row(row: Row, look_up: Callable[[Callable[..., str]], Callable[..., str]]) -> tuple[str, str]:
+    """Returns the two JSON strings of one row."""
     by_line = [segments(line, look_up) for line in row["ocr"]]
     sentences = [
         "The image contains " + ", ".join("the text " + s for s in column) for column in zip(*by_line, strict=True)
@@ -134,18 +143,23 @@ def python_row(row: Row, look_up: Callable[[Callable[..., str]], Callable[..., s
 
 
 def f_strings(rows: list[Row]) -> Columns:
+    """Renders the rows, computing every number."""
     captions, metadata = zip(*(python_row(row, lambda function: function) for row in rows), strict=True)
     return list(captions), list(metadata)
 
 
 def tables(rows: list[Row]) -> Columns:
+    """Renders the rows, looking numbers up in tables."""
     made = {function: cache(function) for function in (share, tenth, decimal, position)}
     captions, metadata = zip(*(python_row(row, made.__getitem__) for row in rows), strict=True)
     return list(captions), list(metadata)
 
 
 def seconds(work: Callable[[], Any], times: int) -> float:
-    """CPU seconds of the fastest of some runs: on a shared machine the others measure the neighbours."""
+    """Returns the CPU seconds of the fastest of several runs.
+
+    The fastest counts because on a shared machine other processes slow the others down.
+    """
     best = float("inf")
     for _ in range(times):
         start = time.process_time()
@@ -155,6 +169,7 @@ def seconds(work: Callable[[], Any], times: int) -> float:
 
 
 def main() -> None:
+    """Reads the command line and measures both kinds of captions."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=20_000, help="images; each gets eighteen captions (20000)")
     count = parser.parse_args().rows
@@ -165,6 +180,7 @@ def main() -> None:
 
 
 def time_ocr(rows: list[Row]) -> None:
+    """Checks that the OCR baselines agree with the renderer, and prints the rates."""
     ocr = pa.array([row["ocr"] for row in rows], OCR.type)
     raws, uids = (pa.array([row[name] for row in rows], pa.string()) for name in ("raw", "uid"))
 
@@ -191,6 +207,7 @@ def time_ocr(rows: list[Row]) -> None:
 
 
 def time_grounding(rows: list[Row]) -> None:
+    """Prints the rates of grounding captions."""
     boxes = pa.array([row["boxes"] for row in rows], BOXES.type)
     raws, others = (pa.array([row[name] for row in rows], pa.string()) for name in ("raw", "other"))
     print(f"\ngrounding: {len(rows):,} rows, {len(boxes.flatten()) / len(rows):.1f} things each; one core")

@@ -1,11 +1,11 @@
-"""A long run on small images: whether memory, processes, open files and stored objects stay level, and what is left.
+"""Checks in a long run on small images that memory, processes, open files and stored objects do not grow or leak.
 
     python -m benchmarks.soak [--images 20000] [--workers 2] [--recycle 2000] [--scratch FOLDER] [--samples FILE]
 
-The real command, OCR and tags on a cluster of its own, as a process of its own. Every few seconds all its processes are
-looked at. Warm-up ends when a tenth of the images is done; then the first quarter of the time is held against the last.
-More than a tenth of growth in memory, any other growth that shows, or anything left in the end fails (exit 1).
-Shards are made once a scratch folder; the same number gives the same bytes.
+It runs the real command, OCR and tags on a local cluster, in a process of its own, and samples all its processes every
+few seconds. Warm-up ends when a tenth of the images is done; then the first quarter of the time is compared with the
+last. The check fails (exit 1) if memory, processes, files or threads grow by more than a tenth, or if anything is left
+at the end. Shards are made once per scratch folder; the same number of images gives the same bytes.
 """
 
 import argparse
@@ -35,26 +35,26 @@ from schemas.storage.folder import Folder
 from schemas.tar.writer import TarWriter
 
 SHARD = 1000  # images
-CHUNK = 64  # images: many chunks make much of what is kept for each of them
-DETECT_SIDE = 160  # pixels: 27 ms of a core an image, so that 20,000 take two cores five minutes
-WARM_UP = 0.1  # of the images
-MOST_GROWTH = 0.1  # of memory, first quarter to last
-GONE_SECONDS = 20.0  # for processes to end that the command has told to
+CHUNK = 64  # images; many chunks show what is kept for each of them
+DETECT_SIDE = 160  # pixels: 27 ms of a core per image, so that 20,000 take two cores five minutes
+WARM_UP = 0.1  # share of the images
+MOST_GROWTH = 0.1  # from the first quarter to the last
+GONE_SECONDS = 20.0  # timeout for processes to end after the command
 
 MEMORY = ("driver", "workers", "ray", "shared", "total")
-"""What is measured in bytes; the rest are counts."""
+"""The measurements in bytes; the others are counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """All processes at one moment."""
+    """Holds the state of all processes at one moment."""
 
     seconds: float  # since the start
     images: int
     driver: int
     workers: int
     ray: int
-    shared: int  # pages of the object store that were ever touched
+    shared: int  # pages of the object store that have been used
     total: int
     processes: int
     files: int
@@ -64,7 +64,7 @@ class Sample:
 
 
 def draw(number: int) -> tuple[bytes, str]:
-    """A small JPEG, of a word mostly, and its caption, by its number alone. Sizes differ, as those of the web do."""
+    """Draws a small JPEG, usually of a word, and its caption, both set by the number. Sizes vary, as on the web."""
     chance = random.Random(number)
     picture = Image.new("RGB", (chance.randint(96, 160), chance.randint(48, 96)), chance.choice(["#fdf6e3", "#cfe8d5"]))
     word = chance.choice(CITIES) if number % 3 else ""
@@ -75,7 +75,7 @@ def draw(number: int) -> tuple[bytes, str]:
 
 
 def write_shards(folder: Path, images: int) -> None:
-    """Shards of a thousand; one that is there stays."""
+    """Writes shards of `SHARD` images; keeps shards that exist."""
     folder.mkdir(parents=True, exist_ok=True)
     for first in range(0, images, SHARD):
         path = folder / f"{first // SHARD:08d}.tar"
@@ -93,7 +93,7 @@ def write_shards(folder: Path, images: int) -> None:
 
 
 class Soak:
-    """One run of the command, watched."""
+    """Runs the command once, and watches it."""
 
     def __init__(self, folder: Path, options: argparse.Namespace) -> None:
         self.folder, self.options = folder, options
@@ -103,7 +103,7 @@ class Soak:
         self.store: ObjectStore | None = None
 
     def run(self, shards: Path) -> tuple[list[Sample], int]:
-        """The samples and the exit code."""
+        """Runs the command; returns the samples and the exit code."""
         run: dict[str, Any] = {"workers": self.options.workers}
         if self.options.recycle:
             run["recycle_images"] = self.options.recycle
@@ -120,7 +120,7 @@ class Soak:
         (self.folder / "tmp").mkdir()
         recipe_file = f"{self.folder}/recipe.yaml"
         command = [sys.executable, "-m", "pipelines.annotate", recipe_file, "--output", self.output]
-        os.environ["RAY_AUTH_MODE"] = "disabled"  # for the command as for us, who ask its raylet
+        os.environ["RAY_AUTH_MODE"] = "disabled"  # for the command, and for this process, which queries its raylet
         temporary = {"RAY_TMPDIR": str(self.folder), "TMPDIR": str(self.folder / "tmp")}
         started, samples = time.monotonic(), []
         with self.log.open("wb") as log:
@@ -140,7 +140,7 @@ class Soak:
         return samples, process.returncode
 
     def sample(self, root: psutil.Process, seconds: float) -> Sample | None:
-        """What all processes hold now; None when they have just ended."""
+        """Measures what all processes hold now; None if they have just ended."""
         processes = held(root)
         if not processes:
             return None
@@ -167,12 +167,12 @@ class Soak:
         )
 
     def images(self) -> int:
-        """Images done, by the last line of progress."""
+        """Returns the number of images done, from the last line of progress."""
         found = re.findall(r"([\d,]+) images, ", self.log.read_text())
         return int(found[-1].replace(",", "")) if found else 0
 
     def left(self) -> list[str]:
-        """What has outlived the command, the folder of Ray's session apart."""
+        """Lists what outlived the command, except the folder of Ray's session."""
         end = time.monotonic() + GONE_SECONDS
         while (alive := [at for at in self.seen.values() if is_alive(at)]) and time.monotonic() < end:
             time.sleep(0.5)
@@ -184,7 +184,7 @@ class Soak:
 
 
 def quarters(samples: Sequence[Sample], images: int) -> tuple[list[Sample], list[Sample]]:
-    """The first and the last quarter of the time after warm-up."""
+    """Returns the samples of the first and the last quarter of the time after warm-up."""
     warm = [sample for sample in samples if sample.images >= WARM_UP * images and sample.workers]
     if len(warm) < 8:
         sys.exit(f"{len(warm)} samples after warm-up: take more images, or --seconds 1")
@@ -195,11 +195,12 @@ def quarters(samples: Sequence[Sample], images: int) -> tuple[list[Sample], list
 
 
 def mean(samples: Sequence[Sample], name: str) -> float:
+    """Returns the mean of a measurement."""
     return sum(getattr(sample, name) for sample in samples) / len(samples)
 
 
 def report(samples: Sequence[Sample], images: int) -> list[str]:
-    """Prints the table; returns what has grown by too much."""
+    """Prints the table; returns a message for each measurement that grew too much."""
     first, last = quarters(samples, images)
     print(f"{'':>14} {'first quarter':>14} {'last quarter':>14} {'change':>8} {'peak':>10}")
     grown = []
@@ -215,29 +216,30 @@ def report(samples: Sequence[Sample], images: int) -> list[str]:
 
 
 def line(sample: Sample) -> str:
-    """A sample as a line of progress."""
+    """Returns a sample as a line of progress."""
     sizes = ", ".join(f"{name} {getattr(sample, name) / 1e6:.0f}" for name in MEMORY)
     counts = f"{sample.processes} processes, {sample.files} files, {sample.objects} objects"
     return f"{sample.seconds:>6.0f} s, {sample.images:>6} images: MB {sizes}; {counts}"
 
 
 def main() -> None:
+    """Reads the command line and exits 1 if the run fails a check."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--recycle", type=int, default=0, help="a worker is replaced after so many images")
-    parser.add_argument("--seconds", type=float, default=5.0, help="between samples")
-    parser.add_argument("--scratch", type=Path, help="where shards are kept; default: made for this run alone")
-    parser.add_argument("--samples", type=Path, help="a CSV file for all samples")
+    parser.add_argument("--recycle", type=int, default=0, help="images after which a worker is replaced (0: never)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="seconds between samples")
+    parser.add_argument("--scratch", type=Path, help="folder that keeps the shards (default: a temporary one)")
+    parser.add_argument("--samples", type=Path, help="CSV file that gets all samples")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="soak") as name:  # short: Ray's sockets lie in it
+    with tempfile.TemporaryDirectory(prefix="soak") as name:  # a short path, because Ray's sockets are in it
         if faults := soak(Path(name), options):
             sys.exit("\n".join(faults))
     print(f"level: nothing grew by more than {MOST_GROWTH:.0%}, and nothing is left")
 
 
 def soak(folder: Path, options: argparse.Namespace) -> list[str]:
-    """Runs, reports, and returns what is wrong."""
+    """Runs the command and prints the report; returns the faults."""
     shards = options.scratch or folder / "images"
     write_shards(shards, options.images)
     run = Soak(folder, options)

@@ -1,10 +1,11 @@
-"""OCR, tags and boxes in one pass: the share of the time in which the slowest engine is busy.
+"""Measures OCR, tags and boxes in one pass: the share of the time in which the slowest engine is busy.
 
     python -m benchmarks.three_engines [--images 240] [--workers 1] [--chunk 8]
 
-The pass has `--workers` of OCR, the slowest engine on a CPU, and one of each other pool, so that on two cores none has
-to wait for a core. A stage is busy while a worker is in a batch; the time runs from its first chunk's begin to its last
-one's end. Beside it stands OCR's rate in the pass over that of a bare loop in a process of its own, in the same run.
+The pass has `--workers` workers of OCR, the slowest engine on a CPU, and one of each other pool, so that on two cores
+none waits for a core. A stage is busy while a worker processes a batch; the time runs from the start of its first chunk
+to the end of its last. The report also shows OCR's rate in the pass over that of a bare loop in a process of its own,
+in the same run.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from schemas.storage.folder import Folder
 
 
 def main() -> None:
+    """Reads the command line, runs the pass and prints the shares."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=240)
     parser.add_argument("--workers", type=int, default=1)

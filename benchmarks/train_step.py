@@ -1,12 +1,12 @@
-"""Steps of training: tokens and images a second, the share of the machine's arithmetic, and the floor beside it.
+"""Measures training steps: tokens and images per second, the share of the machine's arithmetic (MFU), and its floor.
 
     python benchmarks/train_step.py [--model tiny|4b] [--device cpu|cuda] [--steps 10] [--micro 1] [--sequences 2]
 
-`tiny` is recipes/train/tiny.yaml as it is, `4b` SigLIP-so400m, the perceiver and Phi-3-mini with random weights, in
-bf16 at 4,096 positions, its tower frozen. Batches are made up, in memory: packs of samples of one picture and a text,
-as full as a packer makes them. What is timed is a whole step: forwards, backwards, clipping, AdamW. The floor is the
-time that the step's arithmetic (`training.flops`: nothing that is done twice to save memory) takes at the rate of a
-large product of matrices, measured here in the same precision just before; MFU is that floor over the step's time.
+`tiny` is recipes/train/tiny.yaml unchanged; `4b` is SigLIP-so400m, the perceiver and Phi-3-mini with random weights, in
+bf16 at 4,096 positions, with a frozen tower. Batches are synthetic, in memory: packs of samples of one picture and a
+text, as full as a packer makes them. A whole step is timed: forward and backward passes, clipping, AdamW. The floor is
+the time for the step's arithmetic (`training.flops`: nothing counts that is recomputed to save memory) at the rate of a
+large matrix product, measured just before in the same precision; MFU is that floor over the step's time.
 """
 
 import argparse
@@ -38,11 +38,11 @@ SO400M = {
     "image_size": 384,
     "patch_size": 14,
 }
-TEXT = {"tiny": 16, "4b": 64}  # tokens of text of a sample
+TEXT = {"tiny": 16, "4b": 64}  # text tokens per sample
 
 
 def recipe_of(name: str, scratch: Path, options: argparse.Namespace) -> TrainRecipe:
-    """The recipe, with what was asked for laid over it."""
+    """Returns the recipe, overridden by the options."""
     changes = [f"micro={options.micro}", f"sequences={options.sequences}"]
     changes += [f"activation_checkpointing={options.recompute}", f"compile={options.compile}"]
     if name == "tiny":
@@ -57,7 +57,7 @@ def recipe_of(name: str, scratch: Path, options: argparse.Namespace) -> TrainRec
 
 
 def made_up(recipe: TrainRecipe, image: int, side: int, cells: int, text: int) -> Batch:
-    """A micro-batch of sequences full of samples: a picture, then so many tokens of text, which are learnt."""
+    """Returns a synthetic micro-batch of sequences full of samples: a picture, then `text` tokens to train on."""
     tile, length = recipe.model.connector.tokens_per_tile(cells), recipe.data.sequence_length
     sample, rows = tile + text, recipe.micro
     number = torch.arange(length) // sample
@@ -82,7 +82,7 @@ def made_up(recipe: TrainRecipe, image: int, side: int, cells: int, text: int) -
 
 
 def main() -> None:
-    """Prints the figures."""
+    """Reads the command line, times the steps and prints the figures."""
     options = _options()
     device = torch.device(options.device)
     name = options.model or ("4b" if device.type == "cuda" else "tiny")
@@ -125,16 +125,16 @@ def _timed(trainer: Trainer, batches: list[Batch], number: int) -> float:
 
 
 def _options() -> Any:
-    parser = argparse.ArgumentParser(description="Steps of training, timed.")
+    parser = argparse.ArgumentParser(description="Measures training steps.")
     parser.add_argument("--model", choices=["tiny", "4b"], help="default: 4b on a GPU, else tiny")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--warmup", type=int, default=3)
     parser.add_argument("--micro", type=int, default=1)
     parser.add_argument("--sequences", type=int, default=4)
-    parser.add_argument("--attention", default="sdpa", help="of the language model: sdpa or flex_attention")
-    parser.add_argument("--recompute", action="store_true", help="activation checkpointing")
-    parser.add_argument("--compile", action="store_true", help="torch.compile of every layer")
+    parser.add_argument("--attention", default="sdpa", help="attention of the language model: sdpa or flex_attention")
+    parser.add_argument("--recompute", action="store_true", help="use activation checkpointing")
+    parser.add_argument("--compile", action="store_true", help="use torch.compile on every layer")
     return parser.parse_args()
 
 

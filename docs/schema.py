@@ -1,6 +1,7 @@
 """Writes the tables of `docs/schema.md` from the Arrow schemas: `python -m docs.schema`.
 
-Names, types and nullability come from the schemas. What a column means is written in the page by hand, and is kept.
+Names, types and nullability come from the schemas. The meanings of the columns are written by hand in the page, and are
+kept.
 """
 
 import re
@@ -48,7 +49,7 @@ def columns(field: pa.Field, above: str = "") -> Iterator[tuple[str, str, bool]]
 
 
 def meanings(page: str) -> dict[tuple[str, str], str]:
-    """Returns what the page says of each column, by section and name."""
+    """Returns the meaning of each column in the page, by section and name."""
     found = {}
     for section in page.split("\n## ")[1:]:
         title, _, body = section.partition("\n")
@@ -59,7 +60,7 @@ def meanings(page: str) -> dict[tuple[str, str], str]:
 
 
 def render_page(page: str) -> str:
-    """Returns the page with its tables made anew; a column that it does not explain gets an empty meaning."""
+    """Returns the page with its tables rebuilt from the schemas. A column new to the page gets an empty meaning."""
     known, sections = meanings(page), [page.partition("\n## ")[0]]
     for title, schema in SCHEMAS.items():
         before = re.search(rf"\n## {re.escape(title)}\n(.*?)\n\| column ", page, re.DOTALL)

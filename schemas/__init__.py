@@ -1,4 +1,4 @@
-"""What a record is: typed records, Arrow schemas, published layouts that we read and write, and the folders of sets.
+"""Defines what a record is: typed records, Arrow schemas, published layouts, and the folders that commands write.
 
-Nothing here does work on a record (`curation`) or knows how work is run (`pipelines`, `training`).
+Nothing here processes a record (`curation` does) or knows how work is run (`pipelines` and `training` do).
 """

@@ -1,8 +1,8 @@
-"""Compressed files, told by their names or first bytes, so that a message can say what to do about them."""
+"""Detects compressed files by their names or first bytes, so that an error message can say what to do about them."""
 
 from schemas.errors import UsageError
 
-START = 16  # bytes of a file, by which a compressed one is told
+START = 16  # bytes from the start of a file that are enough to detect compression
 
 _ENDINGS = {
     ("gz", "tgz", "taz"): "gzip",
@@ -31,17 +31,17 @@ _STARTS = {
 
 
 def compression_by_name(path: str) -> str | None:
-    """Returns what has compressed a file that is called so; None where its name tells of nothing."""
+    """Returns the name of the compression format that a file's extension stands for; None for any other extension."""
     stem, dot, ending = path.rpartition("/")[2].rpartition(".")
     return _BY_ENDING.get(ending.lower()) if stem and dot else None
 
 
 def compression_of(start: bytes) -> str | None:
-    """Returns what has compressed a file that begins with these bytes; None for any other."""
+    """Returns the name of the compression format whose magic bytes these are; None for any other bytes."""
     return next((name for magic, name in _STARTS.items() if start.startswith(magic)), None)
 
 
 def check_uncompressed(path: str, start: bytes = b"") -> None:
-    """Raises `UsageError` for an input that is compressed, by its name or by the bytes that it begins with."""
+    """Raises `UsageError` if an input is compressed, judged by its first bytes (`start`) or else by its name."""
     if name := compression_of(start) or compression_by_name(path):
         raise UsageError(f"{path} is compressed by {name}, which is not read: decompress it first")

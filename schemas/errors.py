@@ -1,10 +1,16 @@
-"""Errors that a user sees: one line that says what, where and what to do. All others are bugs and keep their trace."""
+"""Defines the errors that a user sees: one line that says what happened, where, and what to do.
+
+Any other exception is a bug and keeps its traceback.
+"""
 
 from schemas.masking import masked
 
 
 class ShardloomError(Exception):
-    """Something went wrong that the program foresaw. `exit_code` is the process's. Its text shows no URL's secrets."""
+    """Reports a failure that the program foresaw.
+
+    `exit_code` is the exit code of the process. The message masks the secrets of URLs.
+    """
 
     exit_code = 1
 
@@ -13,19 +19,19 @@ class ShardloomError(Exception):
 
 
 class UsageError(ShardloomError):
-    """The call or the recipe is wrong; found before any work is done."""
+    """Reports that the call or the recipe is wrong, before any work is done."""
 
     exit_code = 2
 
 
 class StorageError(ShardloomError):
-    """A disk or an object store refused. What is committed stays valid; the same command goes on later."""
+    """Reports that a disk or an object store refused. Committed outputs stay valid; the same command resumes later."""
 
 
 def one_line(error: BaseException | str, limit: int = 300, with_type: bool = False) -> str:
     """Returns an error's message as one line of at most `limit` characters.
 
-    `with_type` puts the name of the error's class before it, for libraries whose messages say little by themselves.
+    `with_type` prefixes the name of the error's class, for libraries whose messages alone say little.
     """
     text = str(error)
     if with_type:

@@ -1,6 +1,6 @@
-"""Keeps secrets out of what is shown and stored: of a URL, the user's password and the query, which may be a signature.
+"""Masks secrets in all that is shown or stored: a URL's user and password, and its query, which may be a signature.
 
-A path without a protocol is left as it is, and so is a `?` of a glob.
+A path without a protocol is left unchanged, and so is the `?` of a glob.
 """
 
 import contextlib
@@ -10,12 +10,12 @@ from typing import Any
 
 MASK = "***"
 
-_NAMED_BEFORE_AT = {"abfs", "abfss", "wasb", "wasbs", "az", "adl"}  # CONTAINER@ACCOUNT: no user, and no secret
-_REFERENCES = ("anon", "cloud", "browser", "google_default")  # `token`s of gcsfs
-_USER = re.compile(  # a password may hold an `@`, and a `/`, although it should not
+_NAMED_BEFORE_AT = {"abfs", "abfss", "wasb", "wasbs", "az", "adl"}  # CONTAINER@ACCOUNT, without a secret
+_REFERENCES = ("anon", "cloud", "browser", "google_default")  # values of gcsfs's `token` that are not secrets
+_USER = re.compile(  # a password may contain `@` and `/`, although it should not
     r"\b([a-z][a-z0-9+.-]*)://([^\s/'\"]*|[^\s/'\":@\[]*:(?!\d*/)[^\s'\"]*)@", re.IGNORECASE
 )
-_QUERY = re.compile(  # in the names of stores, a `?` is a glob's
+_QUERY = re.compile(  # in paths of object stores, a `?` is a glob, unless a `=` follows
     r"(\bhttps?://[^\s?'\"]*)\?[^\s'\"#]*[^\s'\"#:;,.)\]]"
     r"|(\b[a-z][a-z0-9+.-]*://[^\s?'\"]*)\?[^\s'\"#]*=[^\s'\"#]*[^\s'\"#:;,.)\]]",
     re.IGNORECASE,
@@ -28,7 +28,7 @@ _SECRET = re.compile(
 
 
 def masked(text: str) -> str:
-    """Returns a text without the users and queries of the URLs in it: `sftp://***@host/a`, `https://host/a?***`."""
+    """Returns the text with the user and the query of each URL masked: `sftp://***@host/a`, `https://host/a?***`."""
     if "://" not in text:
         return text
     return _QUERY.sub(lambda found: f"{found[1] or found[2]}?{MASK}", _USER.sub(_without_user, text))
@@ -40,7 +40,7 @@ def _without_user(found: re.Match[str]) -> str:
 
 
 def masked_values(value: Any) -> Any:
-    """Returns plain data with every text in it `masked`."""
+    """Returns plain data (dicts, lists, scalars) with every string in it `masked`."""
     if isinstance(value, dict):
         return {key: masked_values(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -49,9 +49,10 @@ def masked_values(value: Any) -> Any:
 
 
 def secret_name(name: str, value: Any) -> str | None:
-    """Returns the name of the first option, of those in it too, that is a secret by its name or value; None for none.
+    """Returns the dotted name of the first option that holds a secret, by its name or value; None if there is none.
 
-    What stands for a secret is none: `profile`, `key_filename`, a `token` that is a file's path, or `cloud`.
+    Options nested in dicts and lists are searched too. A reference to a secret is not a secret: `profile`,
+    `key_filename`, or a `token` that is the path of a file or a word such as `cloud`.
     """
     if isinstance(value, dict):
         found = (secret_name(str(key), inner) for key, inner in value.items())

@@ -1,8 +1,8 @@
-"""Checks that `schemas`, `curation`, `pipelines` and `training` all come from one folder.
+"""Checks that `schemas`, `curation`, `pipelines` and `training` are all imported from one folder.
 
-Their names are common, and Python looks for them in the working folder first. The other three packages run this file
-by its path before they import anything, because another `schemas` may be the one that Python finds. So this file
-imports nothing but the standard library.
+Their names are common, and Python searches the working folder first. The other three packages run this file by its
+path before they import anything, because Python may find another package called `schemas`. So this file imports only
+the standard library.
 """
 
 import sys
@@ -12,25 +12,29 @@ from pathlib import Path
 
 PACKAGES = ("schemas", "curation", "pipelines", "training")
 OURS = Path(__file__).resolve().parents[1]
-FOUND_FIRST = "of its own, which Python finds before Shardloom's in"  # how a driver knows the error of a worker
-WRONG_USE = 2  # exit code of `UsageError`, which can't be imported here
+FOUND_FIRST = "of its own, which Python finds before Shardloom's in"  # a driver knows a worker's error by it
+WRONG_USE = 2  # exit code of `UsageError`, which cannot be imported here
 
 
 def check_imports() -> None:
-    """Ends a command with one line and exit code 2, or raises `ImportError`, when Python finds a package elsewhere."""
+    """Refuses to run when Python finds one of the packages in another folder.
+
+    The command `shardloom` and `python -m` end with one line on stderr and exit code 2; any other process gets an
+    `ImportError`.
+    """
     fault = strange_package(sys.path)
     if fault is None:
         return
-    if sys.argv[:1] == ["-m"] or Path(*sys.argv[:1]).name == "shardloom":  # "-m" while Python looks the module up
-        print(f"error: {fault}", file=sys.stderr, flush=True)  # noqa: T201  nothing but the standard library
+    if sys.argv[:1] == ["-m"] or Path(*sys.argv[:1]).name == "shardloom":  # "-m" while Python finds the module
+        print(f"error: {fault}", file=sys.stderr, flush=True)  # noqa: T201  `say` cannot be imported here
         sys.exit(WRONG_USE)
     raise ImportError(fault)
 
 
 def strange_package(path: Sequence[str]) -> str | None:
-    """Says which package a process with this `sys.path` would find outside of the folder that the others come from.
+    """Returns a message that names the package which a process with this `sys.path` would import from another folder.
 
-    None, if all come from one folder: ours, or another copy of Shardloom.
+    Returns None if all come from one folder: this one, or another copy of Shardloom.
     """
     folders = {name: _folder_of(name, path) for name in PACKAGES}
     if len(set(folders.values())) == 1:
@@ -41,9 +45,9 @@ def strange_package(path: Sequence[str]) -> str | None:
 
 
 def _folder_of(name: str, path: Sequence[str]) -> Path:
-    """The folder that holds the package. Ours, if Python comes to it only after all folders of the path.
+    """Returns the folder that contains the package; `OURS` if no folder of the path has it.
 
-    A folder without an `__init__.py` never hides a package: Python looks on, and it has no `origin`.
+    A folder without an `__init__.py` never hides a package: Python searches on, and its spec has no `origin`.
     """
     spec = PathFinder.find_spec(name, path)
     if spec is None or spec.origin is None:

@@ -1,4 +1,4 @@
-"""Tells addresses of the web from all else that stands in their place."""
+"""Distinguishes web addresses from other values in their place."""
 
 import re
 
@@ -6,9 +6,9 @@ _WEB = re.compile(r"[\x00-\x20]*https?://[^\s/?#\\].*", re.IGNORECASE | re.DOTAL
 
 
 def is_web_address(text: str) -> bool:
-    """Says whether this is an http or https address of some host, and text.
+    """Says whether the text is an http or https address with a host.
 
-    It need not be well-formed: as a browser would, the downloader quotes spaces, and letters of any script.
+    It need not be well-formed: like a browser, the downloader quotes spaces and letters of any script.
     """
     return _WEB.fullmatch(text) is not None and _is_text(text)
 
@@ -16,5 +16,5 @@ def is_web_address(text: str) -> bool:
 def _is_text(text: str) -> bool:
     try:
         return bool(text.encode())
-    except UnicodeEncodeError:  # half a character
+    except UnicodeEncodeError:  # a lone surrogate
         return False

@@ -1,1 +1,1 @@
-"""Layouts of published sets."""
+"""Defines the layouts of published sets."""

@@ -1,9 +1,9 @@
-"""The published BLIP3-GROUNDING-50M layout: its columns, what its strings hold, and how a caption's text is read back.
+"""Defines the published BLIP3-GROUNDING-50M layout: its columns, the content of its strings, and a parser of captions.
 
 `captions` is a string that holds a Python literal, a list of [caption, granularity, include_datacomp_raw_cap];
-`metadata` is one that holds JSON; `cogvlm_caption` is the caption that the places were put into. Every published
-spelling is read; one is written, and the schema's metadata says which. Source: Figures 3 and 4 of BLIP-3 (arXiv
-2408.08872v4), and what is known of the released files, which hold "upto" for the paper's "up to".
+`metadata` is a string that holds JSON; `cogvlm_caption` is the caption into which the places were written. Every
+published spelling is read; one is written, and the schema's metadata says which. Source: Figures 3 and 4 of BLIP-3
+(arXiv 2408.08872v4), and what is known of the released files, which hold "upto" for the paper's "up to".
 """
 
 import ast
@@ -29,15 +29,15 @@ from schemas.layouts.blip3_ocr import (
 from schemas.records.box import Box
 from schemas.records.caption import Caption
 
-TEMPLATE_VERSION = "1"  # goes up with every change of the bytes that one annotation renders to
+TEMPLATE_VERSION = "1"  # raised with every change of the bytes that an annotation renders to
 GRANULARITIES = range(3)
-ALT_TEXT = "alt_text"  # what a set's metadata says of places that were put into the alt texts
+ALT_TEXT = "alt_text"  # `base_caption` of a set whose places were written into the alt texts
 BOX_FORMAT = "norm_xyxy_3dp"  # x1, y1, x2, y2 in [0, 1], printed to three decimals
 
-MAX_CHARACTERS = 1 << 26  # of one string that is read; a page-long caption, six times over, needs less than 2 ** 16
-MAX_CAPTIONS = 64  # of one row, of which the released files are said to hold six at most
+MAX_CHARACTERS = 1 << 26  # limit of one string; six page-long captions need less than 2 ** 16
+MAX_CAPTIONS = 64  # limit of one row; the released files are said to hold six at most
 
-# The shape of the literal, checked before Python reads it: a syntax tree takes 500 bytes a character of what is none.
+# The literal's shape is checked before Python parses it: the syntax tree of hostile text takes 500 bytes per character.
 _STRING = r"""(?:'(?:[^'\\\r\n]++|\\.)*+'|"(?:[^"\\\r\n]++|\\.)*+")"""
 _OPENING = re.compile(r"\s*+\[\s*+")
 _ITEM = re.compile(
@@ -45,16 +45,16 @@ _ITEM = re.compile(
 )
 _CLOSING = re.compile(r"\]\s*+\Z")
 
-_NUMBER = r"\s*+(-?[0-9]{1,9}(?:\.[0-9]{1,17})?)\s*+"  # possessive here and below: no text may take quadratic time
+_NUMBER = r"\s*+(-?[0-9]{1,9}(?:\.[0-9]{1,17})?)\s*+"  # possessive here and below, so that no text takes quadratic time
 _POINT = rf"[\[(]{_NUMBER},{_NUMBER}[\])]"
 _PLACES = (f"({POSITION})", rf"starts at {_POINT} and extends up ?to {_POINT}")
 _NAME = r"((?:[^<]++|<(?!/?(?:object|bbox)>))*+)"
 _OBJECT = rf"<object>{_NAME}</object>\s*+{BOX}"
-_BRACKET = rf"\(\s*+{BOX}\s*+\)"  # as in the body of the paper, where no tag shows how far back the name goes
+_BRACKET = rf"\(\s*+{BOX}\s*+\)"  # as in the paper's body, where no tag shows where the name begins
 _BARE = rf"((?:[^<(]++|<(?!/?(?:object|bbox)>)|\((?!\s*+<bbox>))++){_BRACKET}"
 _MARKED = (*(re.compile(rf" \({place}\)") for place in _PLACES), re.compile(f"{_OBJECT}| {_BRACKET}"))
 _LISTED = (*(re.compile(rf"(.*?) \({place}\)", re.DOTALL) for place in _PLACES), re.compile(f"{_OBJECT}|{_BARE}"))
-_NEXT = re.compile(r"\s*+,\s?")  # one space: a name may begin with another
+_NEXT = re.compile(r"\s*+,\s?")  # at most one space, because a name may begin with another
 _END = re.compile(r"\s*+(?:\.\s*+)?\Z")
 
 _LEAD = LEAD_IN.rstrip()
@@ -64,7 +64,7 @@ _LEADS = (re.compile(rf"({_LEAD[0]}|&(?:amp;)*#84;)(?={_LEAD[1:]})"), "&#84;")
 
 @dataclass(frozen=True, slots=True)
 class GroundingEntry:
-    """One detection as `metadata` tells it. The box and the confidence may be missing in others' files."""
+    """Holds one detection of `metadata`. In third-party files the box and the confidence may be missing."""
 
     category: str
     box: Box | None
@@ -73,32 +73,33 @@ class GroundingEntry:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One thing as a caption tells it."""
+    """Holds one object as a caption names and places it."""
 
     name: str | None
-    """None for a mention that has no tags, where nothing shows how far back its name goes."""
+    """The object's name; None for a mention without tags, where nothing shows where the name begins."""
     end: int | None
-    """Where the mention ends in `GroundedText.caption`, in characters; None in the tail sentence."""
+    """The end of the mention in `GroundedText.caption`, in characters; None in the tail sentence."""
     position: str | None = None
-    """Granularity 0: one of `schemas.layouts.blip3_ocr.POSITIONS`."""
+    """For granularity 0: one of `schemas.layouts.blip3_ocr.POSITIONS`."""
     box: Box | None = None
-    """Granularities 1 and 2."""
+    """For granularities 1 and 2."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroundedText:
-    """A caption's text, taken apart."""
+    """Holds the parsed text of a caption."""
 
     caption: str
-    """What is left without markup and tail. Before a tail it ends as a sentence does: what was added can't be told."""
+    """The text without markup and tail. Before a tail it ends like a sentence; the renderer may have added the end."""
     mentions: list[Place]
     tail: list[Place]
 
 
 def blip3_grounding_schema(source_revision: str, base_caption: str) -> pa.Schema:
-    """The fixed Arrow schema of a caption set; `source_revision` names the annotations that it was rendered from.
+    """Returns the fixed Arrow schema of a caption set.
 
-    `base_caption` says what the places were put into: `ALT_TEXT`, or the column of another data set.
+    `source_revision` names the annotations from which the set was rendered. `base_caption` names the captions into
+    which the places were written: `ALT_TEXT`, or the column of another data set.
     """
     return pa.schema(
         [
@@ -112,7 +113,7 @@ def blip3_grounding_schema(source_revision: str, base_caption: str) -> pa.Schema
         ],
         metadata={
             b"template_version": TEMPLATE_VERSION.encode(),
-            b"wording": b"upto",  # as released; the paper has "up to", and readers take both
+            b"wording": b"upto",  # as released; the paper has "up to", and readers accept both
             b"coord": BOX_FORMAT.encode(),
             b"source_revision": source_revision.encode(),
             b"base_caption": base_caption.encode(),
@@ -121,37 +122,40 @@ def blip3_grounding_schema(source_revision: str, base_caption: str) -> pa.Schema
 
 
 def escape_marked(text: str, granularity: int) -> str:
-    """What stands for a caption's own words: the first character of what looks like our markup becomes `&#40;`, `&lt;`.
+    """Escapes a caption's own words: the first character of what looks like markup becomes `&#40;` or `&lt;`.
 
-    An escaped look-alike is escaped once more. Text without look-alikes, all but all there is, stands as it came.
+    An escaped look-alike is escaped once more. Text without look-alikes, which is nearly all text, is unchanged.
     """
-    if "&" not in text and ("<" if granularity == 2 else "(") not in text:  # nearly always, and it takes no time
+    if "&" not in text and ("<" if granularity == 2 else "(") not in text:  # a fast path for nearly all texts
         return text
     return escape_tagged(text) if granularity == 2 else _escape(text, *_BRACKETS[granularity])
 
 
 def escape_listed(name: str, granularity: int) -> str:
-    """What stands for a thing's name in the tail sentence, where a name must not look like a lead-in either."""
+    """Escapes an object's name for the tail sentence, where a name must not look like a lead-in either."""
     escaped = escape_marked(name, granularity)
     return _escape(escaped, *_LEADS) if _LEAD[1:] in escaped else escaped
 
 
 def reads_as_tail(caption: str, end: int, before: str = "") -> bool:
-    """Whether a caption whose last place is at `end` would be taken for one with a tail sentence, if it has none.
+    """Says whether a caption without a tail sentence, whose last place ends at `end`, would be parsed as if it had one.
 
-    `before` is another caption that may stand before it.
+    `before` is another caption that may precede it.
     """
     return (_LEAD in caption or _LEAD in before) and _END.match(caption, end) is not None
 
 
 def parse_captions(captions: str) -> list[Caption]:
-    """The `captions` column of one row. Select by `granularity`, never by position. ValueError says what is wrong."""
+    """Parses the `captions` column of one row. Raises `ValueError` naming the fault.
+
+    Select captions by `granularity`, never by position.
+    """
     if len(captions) > MAX_CHARACTERS:
         raise ValueError(f"captions has {len(captions)} characters; at most {MAX_CHARACTERS} are read")
     _check_shape(captions)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of backslashes that escape nothing, which Python lets stand as we do
+            warnings.simplefilter("ignore")  # warns of backslashes that escape nothing, which are kept as they are
             items = ast.literal_eval(captions.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
         raise ValueError(f"captions is no Python literal: {one_line(error)}") from None
@@ -159,9 +163,9 @@ def parse_captions(captions: str) -> list[Caption]:
 
 
 def parse_metadata(metadata: str) -> list[GroundingEntry]:
-    """The entries of the `metadata` column of one row. ValueError says what is wrong.
+    """Parses the `metadata` column of one row into its entries. Raises `ValueError` naming the fault.
 
-    `length` is not compared with the entries, nor `format` with ours: what the released files hold is not known.
+    It checks neither `length` against the entries nor `format`: what the released files hold there is not known.
     """
     if len(metadata) > MAX_CHARACTERS:
         raise ValueError(f"metadata has {len(metadata)} characters; at most {MAX_CHARACTERS} are read")
@@ -178,12 +182,12 @@ def parse_metadata(metadata: str) -> list[GroundingEntry]:
 
 
 def parse_text(text: str, granularity: int) -> GroundedText:
-    """Takes one caption's text apart. Every text can be: what has no markup is a caption without places.
+    """Parses one caption's text. Every text is valid: a text without markup is a caption without places.
 
-    Takes `up to` and `upto`, `[]` and `()`, both forms of `<bbox>`, and both forms that the body of the paper has:
-    `dog (<bbox>x1, y1, x2, y2</bbox>)` and `dog (top-left corner of the image)`. The tail sentence is the one behind
-    the last "The image contains" if that is from end to end a list of places. ValueError: an unknown granularity, a
-    text too long.
+    It accepts `up to` and `upto`, `[]` and `()`, both forms of `<bbox>`, and both forms of the paper's body: `dog
+    (<bbox>x1, y1, x2, y2</bbox>)` and `dog (top-left corner of the image)`. The tail sentence is what follows the last
+    "The image contains" if all of that is a list of places. Raises `ValueError` for an unknown granularity or a text
+    that is too long.
     """
     if granularity not in GRANULARITIES:
         raise ValueError(f"granularity {granularity} is not one of 0 to 2")
@@ -207,13 +211,13 @@ def parse_text(text: str, granularity: int) -> GroundedText:
 
 
 def is_bare_list(text: str, granularity: int) -> bool:
-    """Whether a caption's text is the tail sentence alone: a list of things, put into no caption."""
+    """Says whether a caption's text is only the tail sentence: a list of objects without a caption."""
     found = parse_text(text, granularity)
     return bool(found.tail) and not found.caption
 
 
 def strip_markup(text: str, granularity: int) -> str:
-    """The caption without markup and tail sentence, as `GroundedText.caption` has it."""
+    """Returns the caption without markup and tail sentence, as in `GroundedText.caption`."""
     return parse_text(text, granularity).caption
 
 
@@ -237,7 +241,7 @@ def _unescape(text: str, look_alike: re.Pattern[str], entity: str) -> str:
 
 
 def _parse_list(text: str, position: int, granularity: int) -> list[Place] | None:
-    """The places from `position` to the text's end, or None if anything else stands there."""
+    """Parses the places from `position` to the end of the text; returns None if there is anything else."""
     places: list[Place] = []
     while match := _LISTED[granularity].match(text, position):
         name, *printed = (group for group in match.groups() if group is not None)
@@ -254,7 +258,7 @@ def _parse_list(text: str, position: int, granularity: int) -> list[Place] | Non
 
 
 def _place(name: str | None, end: int | None, granularity: int, printed: Sequence[str | None]) -> Place:
-    values = [value for value in printed if value is not None]  # a box has groups for each of its forms
+    values = [value for value in printed if value is not None]  # the pattern of a box has groups for each of its forms
     if granularity == 0:
         return Place(name, end, position=position_of(values[0]))
     x1, y1, x2, y2 = map(float, values)
@@ -262,7 +266,7 @@ def _place(name: str | None, end: int | None, granularity: int, printed: Sequenc
 
 
 def _check_shape(captions: str) -> None:
-    """Raises `ValueError` unless the text is a flat list of a few short lists or tuples, however it is spaced."""
+    """Raises `ValueError` unless the text is a flat list of a few short lists or tuples, with any spacing."""
     opening = _OPENING.match(captions)
     position = opening.end() if opening else 0
     items = 0
@@ -278,7 +282,7 @@ def _check_shape(captions: str) -> None:
 
 def _caption(item: Any, place: str) -> Caption:
     text, granularity, with_raw = item
-    if re.search("[\ud800-\udfff]", text):  # could be stored nowhere
+    if re.search("[\ud800-\udfff]", text):  # no file format can store it
         raise ValueError(f"{place} has half of a surrogate pair in its text")
     if granularity not in GRANULARITIES:
         raise ValueError(f"{place} has the granularity {granularity!r}, not one of 0 to 2")

@@ -1,4 +1,4 @@
-"""The published BLIP3-OCR-200M layout: its columns, what its JSON strings hold, and how a caption's text is read back.
+"""Defines the published BLIP3-OCR-200M layout: its columns, the content of its JSON strings, and a parser of captions.
 
 `captions` and `metadata` are strings that hold JSON. Every published spelling is read; one is written, and the schema's
 metadata says which. Source: the layout and Figure 4 of BLIP-3 (arXiv 2408.08872v4), whose "Level" is granularity + 1.
@@ -16,7 +16,7 @@ import pyarrow as pa
 from schemas.records.box import Box
 from schemas.records.caption import Caption
 
-TEMPLATE_VERSION = "1"  # goes up with every change of the bytes that one annotation renders to
+TEMPLATE_VERSION = "1"  # raised with every change of the bytes that an annotation renders to
 GRANULARITIES = range(6)
 LEAD_IN = "The image contains "
 FILLER = "the text "
@@ -31,7 +31,7 @@ POSITIONS = (
     "below the center",
     "at the bottom right corner",
 )
-"""The words of granularity 1: the 3 x 3 grid on a box's centre, row by row."""
+"""The phrases of granularity 1: a 3 x 3 grid over the box's centre, row by row."""
 
 _IMAGE_POSITIONS = (
     r"(?:at the )?top[- ]left corner",
@@ -44,25 +44,25 @@ _IMAGE_POSITIONS = (
     r"(?:at the )?bottom(?: cent(?:er|re))?",
     r"(?:at the )?bottom[- ]right corner",
 )
-"""Patterns of what stands before "of the image" in the paper's body ("top-left corner"), for each of `POSITIONS`."""
+"""Match the phrases before "of the image" in the paper's body ("top-left corner"), one for each of `POSITIONS`."""
 
-MAX_CHARACTERS = 1 << 26  # of one JSON string or caption that is read; a page of dense print needs less than 2 ** 20
+MAX_CHARACTERS = 1 << 26  # limit of one JSON string or caption; a page of dense print needs less than 2 ** 20
 
-_MAX_LEAD_INS = 16  # places at which a sentence after a raw caption is looked for
+_MAX_LEAD_INS = 16  # lead-ins tried as the start of a sentence after a raw caption
 _TAG = r"/?(?:ocr|bbox|object)>"
-_NUMBER = r"\s*+(-?[0-9]{1,9}(?:\.[0-9]{1,17})?)\s*+"  # possessive here and below: no text may take quadratic time
+_NUMBER = r"\s*+(-?[0-9]{1,9}(?:\.[0-9]{1,17})?)\s*+"  # possessive here and below, so that no text takes quadratic time
 _POINT = rf"[\[(]{_NUMBER},{_NUMBER}[\])]"
 _SHARE = r"([0-9]{1,9}(?:/[1-9][0-9]{0,8})?)"
 
 QUOTED = r'(?:"((?>[^"\\]*(?:\\.[^"\\]*)*))"|“([^”]*)”)'
-"""Pattern (DOTALL) of a text in quotes, in which a backslash escapes; curly quotes, as in print, escape nothing."""
+"""Matches (DOTALL) a text in quotes. A backslash escapes in straight quotes, and is plain text in curly quotes."""
 BOX = rf"<bbox>(?:{_POINT}\s*+{_POINT}|{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER})</bbox>"
-"""Pattern of a box in tags, as two points (Figure 4) or four numbers (the body of the paper)."""
+"""Matches a box in tags, as two points (Figure 4) or four numbers (the body of the paper)."""
 TAGGED = rf"<ocr>(?>(.*?)</ocr>)\s*+{BOX}"
-"""Pattern (DOTALL) of a text and its box in tags."""
+"""Matches (DOTALL) a text and its box in tags."""
 
 POSITION = rf"(?:{'|'.join(POSITIONS)}|(?i:(?:{'|'.join(_IMAGE_POSITIONS)}) of the image))"
-"""Pattern of the words of granularity 1, as `position_of` takes them."""
+"""Matches the phrases of granularity 1 that `position_of` takes."""
 
 PLACES = (
     rf" \(?(?:located )?({POSITION})\)?",
@@ -76,8 +76,8 @@ _SEGMENTS = (
     *(re.compile(QUOTED + place, re.DOTALL) for place in ("", *PLACES)),
     re.compile(f'["“]?{TAGGED}["”]?', re.DOTALL),
 )
-# The body of the paper puts what is known in brackets behind a text that needs no quotes. It ends at the bracket, holds
-# no tag, and no lead-in: what stands before one is the raw caption.
+# The body of the paper puts the place in brackets after a text that needs no quotes. Such a text ends at the bracket
+# and contains no tag and no lead-in: what precedes a lead-in is the raw caption.
 _BRACKETED = {
     granularity: re.compile(
         rf"(?:{QUOTED}\s*+|(?![\"“])((?:[^<(T]++|<(?!{_TAG})|T(?!{LEAD_IN[1:]})|\((?!{place}\)))++))\({place}\)",
@@ -92,7 +92,7 @@ _END = re.compile(r"\s*+(?:\.\s*+)?\Z")
 
 @dataclass(frozen=True, slots=True)
 class OcrEntry:
-    """One line of text as `metadata` tells it. The box and the confidence may be missing in others' files."""
+    """Holds one line of text of `metadata`. In third-party files the box and the confidence may be missing."""
 
     text: str
     box: Box | None
@@ -101,19 +101,22 @@ class OcrEntry:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One line of text as a caption tells it; which of the last three fields is set depends on the granularity."""
+    """Holds one line of text of a caption. The granularity determines which of the last three fields is set."""
 
     text: str
     position: str | None = None
-    """Granularity 1: one of `POSITIONS`."""
+    """For granularity 1: one of `POSITIONS`."""
     centre: tuple[Fraction, Fraction] | None = None
-    """Granularity 2: the box's centre from top to bottom, then from left to right, each 0 to 1."""
+    """For granularity 2: the box's centre from top to bottom, then from left to right, each 0 to 1."""
     box: Box | None = None
-    """Granularities 3 (to one decimal), 4 and 5 (to three)."""
+    """For granularities 3 (one decimal), 4 and 5 (three decimals)."""
 
 
 def blip3_ocr_schema(source_revision: str) -> pa.Schema:
-    """The fixed Arrow schema of a caption set; `source_revision` names the annotations that it was rendered from."""
+    """Returns the fixed Arrow schema of a caption set.
+
+    `source_revision` names the annotations from which the set was rendered.
+    """
     return pa.schema(
         [
             pa.field("uid", pa.string()),
@@ -125,7 +128,7 @@ def blip3_ocr_schema(source_revision: str) -> pa.Schema:
         ],
         metadata={
             b"template_version": TEMPLATE_VERSION.encode(),
-            b"wording": b"up to",  # the released files are said to hold "upto"; readers take both
+            b"wording": b"up to",  # the released files are said to hold "upto"; readers accept both
             b"coord": b"norm_xyxy_3dp",
             b"source_revision": source_revision.encode(),
         },
@@ -133,17 +136,17 @@ def blip3_ocr_schema(source_revision: str) -> pa.Schema:
 
 
 def escape_quoted(text: str) -> str:
-    r"""What stands for `text` between double quotes: `\` becomes `\\`, `"` becomes `\"`."""
+    r"""Escapes `text` for double quotes: `\` becomes `\\`, `"` becomes `\"`."""
     return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def unescape_quoted(text: str) -> str:
-    """Undoes `escape_quoted`; any other use of a backslash, as in others' files, is left as it stands."""
+    """Undoes `escape_quoted`; any other backslash, as in third-party files, is kept."""
     return re.sub(r'\\([\\"])', r"\1", text)
 
 
 def escape_tagged(text: str) -> str:
-    """What stands for `text` inside `<ocr>`: only the first character of what looks like a tag, or an escaped one."""
+    """Escapes `text` for `<ocr>`: changes only the first character of what looks like a tag or an escaped tag."""
     return re.sub(rf"(<|&(?:amp;)*lt;)(?={_TAG})", lambda m: "&lt;" if m[1] == "<" else "&amp;" + m[1][1:], text)
 
 
@@ -153,15 +156,18 @@ def unescape_tagged(text: str) -> str:
 
 
 def parse_captions(captions: str) -> list[Caption]:
-    """The `captions` column of one row. Select by `granularity`, never by position. ValueError says what is wrong."""
+    """Parses the `captions` column of one row. Raises `ValueError` naming the fault.
+
+    Select captions by `granularity`, never by position.
+    """
     items = _load(captions, "captions", list)
     return [_caption(item, f"captions[{number}]") for number, item in enumerate(items)]
 
 
 def parse_metadata(metadata: str) -> list[OcrEntry]:
-    """The entries of the `metadata` column of one row. ValueError says what is wrong.
+    """Parses the `metadata` column of one row into its entries. Raises `ValueError` naming the fault.
 
-    `length` is not compared with the entries: what the released files count in it is not known.
+    It does not check `length` against the entries: what it counts in the released files is not known.
     """
     entries = _load(metadata, "metadata", dict).get("entries")
     if not isinstance(entries, list):
@@ -170,12 +176,12 @@ def parse_metadata(metadata: str) -> list[OcrEntry]:
 
 
 def parse_segments(text: str, granularity: int) -> list[Segment]:
-    """Reads one caption's text back into what it says of each line of text.
+    """Parses one caption's text into a segment for each line of text.
 
-    Takes `up to` and `upto`, `[]` and `()`, both forms of `<bbox>`, straight and curly quotes (none are needed round
-    tags, nor before brackets that hold a `<bbox>` or "top-left corner of the image", as in the body of the paper), and
-    text with or without the lead-in and "the text". What stands before a lead-in is taken for the raw
-    caption and skipped. An empty text has no segments. ValueError says from which character on a text can't be read.
+    It accepts `up to` and `upto`, `[]` and `()`, both forms of `<bbox>`, straight and curly quotes (optional around
+    tags, and before brackets that hold a `<bbox>` or "top-left corner of the image", as in the body of the paper), and
+    texts with or without the lead-in and "the text". It skips what precedes a lead-in as the raw caption. An empty text
+    has no segments. Raises `ValueError` naming the character from which the text cannot be parsed.
     """
     if granularity not in GRANULARITIES:
         raise ValueError(f"granularity {granularity} is not one of 0 to 5")
@@ -194,7 +200,7 @@ def parse_segments(text: str, granularity: int) -> list[Segment]:
 
 
 def sentence_starts(text: str) -> Iterator[int]:
-    """Where the rendered sentence may begin: at the start, or, behind a raw caption, at a lead-in."""
+    """Yields the positions where the rendered sentence may begin: 0, or, after a raw caption, each lead-in."""
     yield 0
     start = -1
     for _ in range(_MAX_LEAD_INS):
@@ -205,7 +211,7 @@ def sentence_starts(text: str) -> Iterator[int]:
 
 
 def _read_list(text: str, start: int, granularity: int) -> list[Segment] | int:
-    """The segments from `start` to the text's end, or where reading came to nothing."""
+    """Parses the segments from `start` to the end of the text; returns the position of the failure if it cannot."""
     segments: list[Segment] = []
     opening = _START.match(text, start)
     while opening:
@@ -241,7 +247,7 @@ def _segment(match: re.Match[str], granularity: int) -> Segment:
 
 def _bracketed(match: re.Match[str], granularity: int) -> Segment:
     straight, curly, *others = match.groups()
-    groups = [group for group in others if group is not None]  # a box has groups for each of its forms
+    groups = [group for group in others if group is not None]  # the pattern of a box has groups for each of its forms
     text = unescape_quoted(straight) if straight is not None else curly
     if text is None:
         text = groups.pop(0).rstrip()
@@ -252,7 +258,7 @@ def _bracketed(match: re.Match[str], granularity: int) -> Segment:
 
 
 def position_of(words: str) -> str:
-    """Returns which of `POSITIONS` words are that `POSITION` matches."""
+    """Returns the entry of `POSITIONS` that has the meaning of words matched by `POSITION`."""
     for place, position in zip(_IMAGE_POSITIONS, POSITIONS, strict=True):
         if re.fullmatch(f"{place} of the image", words, re.IGNORECASE):
             return position
@@ -260,7 +266,7 @@ def position_of(words: str) -> str:
 
 
 def _load(column: str, name: str, kind: type) -> Any:
-    """The JSON value of a column, or a ValueError of one line: json's own errors, too deep, or of another kind."""
+    """Parses the JSON of a column. Raises a one-line `ValueError` for invalid JSON, deep nesting or another type."""
     if len(column) > MAX_CHARACTERS:
         raise ValueError(f"{name} has {len(column)} characters; at most {MAX_CHARACTERS} are read")
     try:
@@ -275,7 +281,7 @@ def _load(column: str, name: str, kind: type) -> Any:
 
 
 def _text(item: Any, place: str) -> str:
-    """An item's `text`; a lone surrogate in it, which JSON can hold, could be stored nowhere."""
+    """Returns an item's `text`. Raises `ValueError` for a lone surrogate, which JSON can hold and Arrow cannot."""
     text = item.get("text") if isinstance(item, dict) else None
     if not isinstance(text, str):
         raise ValueError(f"{place} has no text")
@@ -299,9 +305,9 @@ def _entry(item: Any, place: str) -> OcrEntry:
 
 
 def box_and_confidence(item: dict[str, Any], place: str) -> tuple[Box | None, float | None]:
-    """Returns what an entry of either layout's metadata says of where it is and how sure it is.
+    """Returns the box and the confidence of an entry of either layout's metadata; each may be missing.
 
-    Either may be missing. Raises `ValueError`, which names the entry by its `place`, for what is neither.
+    Raises `ValueError`, naming the entry by its `place`, if either has another type.
     """
     box, confidence = item.get("bbox"), item.get("confidence")
     if box is not None and not (isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))):

@@ -1,8 +1,8 @@
-"""The img2dataset / DataComp shard layout (docs/formats.md §4).
+"""Defines the img2dataset / DataComp shard layout (docs/formats.md §4).
 
-A sample is `{key}.jpg`, `{key}.json` and `{key}.txt`; beside `00000000.tar` lie `00000000.parquet`, which also lists
-the rows that failed to download, and `00000000_stats.json`. Shards of `{key}.jpg` and `{key}.txt` alone, which
-open_clip takes as well, are read too: their samples have no ids.
+A sample is `{key}.jpg`, `{key}.json` and `{key}.txt`. Beside `00000000.tar` there are `00000000.parquet`, which also
+lists the rows that failed to download, and `00000000_stats.json`. Shards with only `{key}.jpg` and `{key}.txt`, which
+open_clip accepts too, are also read: their samples have no ids.
 """
 
 import json
@@ -19,7 +19,7 @@ from schemas.storage.parquet import parquet_schema, read_table
 from schemas.tar.reader import Member, TarSample
 
 HEIC_EXTENSIONS = ("heic", "heif", "hif", "heics")
-# Of all formats that are decoded, the usual one first, and of HEIC, so that it can be named.
+# The extensions of all decoded formats, the most common first, and of HEIC, so that the error can name it.
 IMAGE_EXTENSIONS = (
     *("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"),
     *("jpe", "jfif", "pjpeg", "pjp", "apng", "dib", "avifs", "img", "image"),
@@ -32,12 +32,12 @@ MAX_JSON = 4 << 20  # bytes; the real ones have under 10 KiB, EXIF included
 
 @dataclass(frozen=True, slots=True)
 class ImageSample:
-    """A captioned image as a shard holds it. `metadata` is its .json member, untouched."""
+    """Holds a captioned image as a shard stores it. `metadata` is its parsed .json member, unchanged."""
 
     key: str
     uid: str | None
     url: str | None
-    caption: str  # empty when there is none
+    caption: str  # empty if there is none
     extension: str
     image: Member
     metadata: dict[str, Any]
@@ -46,8 +46,8 @@ class ImageSample:
 def read_sample(sample: TarSample) -> ImageSample:
     """Reads a sample's image, ids and caption.
 
-    Raises `Rejected`: the sample's own fault, `missing_image`, `missing_metadata`, `unsupported_format` for HEIC, or
-    `not_text` for its caption.
+    Raises `Rejected` with the sample's own fault, `missing_image`, `missing_metadata`, `unsupported_format` for HEIC,
+    or `not_text` for its caption.
     """
     extension, image, metadata = read_image(sample)
     if extension in HEIC_EXTENSIONS and _HEIC.match(image.data):
@@ -69,9 +69,9 @@ def read_sample(sample: TarSample) -> ImageSample:
 
 
 def read_image(sample: TarSample) -> tuple[str, Member, dict[str, Any]]:
-    """Reads the extension and member of a sample's image, and what its .json says: nothing where it has a .txt alone.
+    """Reads the extension and the member of a sample's image, and its .json, which is empty if there is only a .txt.
 
-    Raises `Rejected`: the sample's own fault, `missing_image` or `missing_metadata`.
+    Raises `Rejected` with the sample's own fault, `missing_image` or `missing_metadata`.
     """
     if sample.fault is not None:
         raise sample.fault
@@ -83,7 +83,7 @@ def read_image(sample: TarSample) -> tuple[str, Member, dict[str, Any]]:
 
 
 def read_metadata(sample: TarSample) -> dict[str, Any]:
-    """The .json member as an object. Raises `Rejected(missing_metadata)`."""
+    """Parses the .json member as an object. Raises `Rejected(missing_metadata)`."""
     member = sample.members.get("json")
     if member is None:
         raise Rejected(Reason.MISSING_METADATA, "no .json member")
@@ -99,7 +99,7 @@ def read_metadata(sample: TarSample) -> dict[str, Any]:
 
 
 def uid_of(sample: TarSample) -> str | None:
-    """The sample's uid if it can be read at all: a quarantined row should still be found by it."""
+    """Returns the sample's uid if it can be read at all, so that a quarantined row can still be found by it."""
     try:
         return uid_text(read_metadata(sample).get("uid"))
     except Rejected:
@@ -107,9 +107,9 @@ def uid_of(sample: TarSample) -> str | None:
 
 
 def downloaded_keys(side_parquet: BinaryIO, width: int = 0) -> list[str] | None:
-    """Keys of the rows that the side Parquet lists as downloaded; None when it is not img2dataset's.
+    """Returns the keys that the side Parquet lists as downloaded; None if the file is not img2dataset's.
 
-    Where pandas has made numbers of the keys, they get back their leading zeros, up to `width` digits.
+    If pandas has converted the keys to numbers, their leading zeros are restored, up to `width` digits.
     """
     schema = parquet_schema(side_parquet, "it")
     if not {"key", "status"} <= set(schema.names):
@@ -121,7 +121,10 @@ def downloaded_keys(side_parquet: BinaryIO, width: int = 0) -> list[str] | None:
 
 
 def side_schema(has_boxes: bool) -> pa.Schema:
-    """The side Parquet's columns, which are the fields of a .json too; `face_bboxes` only where they were blurred."""
+    """Returns the side Parquet's schema, whose columns are also the fields of each .json.
+
+    `has_boxes` adds `face_bboxes`, which shards have whose faces were blurred.
+    """
     boxes = [("face_bboxes", pa.list_(pa.list_(pa.float64())))] if has_boxes else []
     texts = [(name, pa.string()) for name in ("caption", "url", "key", "status", "error_message")]
     sizes = [(name, pa.int32()) for name in ("width", "height", "original_width", "original_height")]
@@ -129,5 +132,5 @@ def side_schema(has_boxes: bool) -> pa.Schema:
 
 
 def _text(value: object) -> str | None:
-    """A string that Arrow can hold (JSON may carry lone surrogates), or None for anything else."""
+    """Returns a string that Arrow can store (JSON may hold lone surrogates); None for other types."""
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None

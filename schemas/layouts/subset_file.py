@@ -1,7 +1,7 @@
-"""DataComp's subset files: `.npy` of the uids that belong to a subset, sorted (docs/formats.md §4).
+"""Reads DataComp's subset files: `.npy` files of the sorted uids that belong to a subset (docs/formats.md §4).
 
-A uid is 32 hexadecimal digits; in such a file it is two unsigned numbers of 64 bits, its first 16 digits and its last.
-The files are as large as 22 GB, so they are mapped into memory and searched, never read into it.
+A uid is 32 hexadecimal digits; the file stores it as two unsigned 64-bit numbers, its first and its last 16 digits. The
+files are as large as 22 GB, so they are mapped into memory and searched by bisection, never loaded.
 """
 
 from pathlib import Path
@@ -16,32 +16,38 @@ from schemas.storage.folder import split
 from schemas.storage.local_copy import local_copy, size_and_hash
 
 UIDS = np.dtype("u8,u8")
-PIECE = 1 << 20  # uids looked at or written at once
+PIECE = 1 << 20  # uids processed at once
 
 _MAGIC = b"\x93NUMPY"
 
 
 def open_subset(path: str) -> NDArray[Any]:
-    """The uids. Of an object store's file there is a copy on this machine's disk for as long as they are in use."""
+    """Maps the uids into memory.
+
+    A file of an object store is copied to the local disk for as long as the uids are in use.
+    """
     with local_copy(*split(path)) as local:
         return _mapped(local, path)
 
 
 def _mapped(local: Path, path: str) -> NDArray[Any]:
     try:
-        with local.open("rb") as file:  # numpy takes what begins otherwise for a pickle
+        with local.open("rb") as file:  # numpy takes a file without the magic for a pickle
             if file.read(len(_MAGIC)) != _MAGIC:
-                raise UsageError(f"{path} is no .npy file: it does not begin as one does")
+                raise UsageError(f"{path} is not a .npy file: it does not begin with NumPy's magic bytes")
         uids: NDArray[Any] = np.load(local, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        raise UsageError(f"{path} is no .npy file: {one_line(error)}") from None
+        raise UsageError(f"{path} is not a .npy file: {one_line(error)}") from None
     if uids.dtype != UIDS or uids.ndim != 1:
-        raise UsageError(f"{path} is no subset file: it holds {uids.dtype}, not one row of 'u8,u8'")
+        raise UsageError(f"{path} is not a subset file: it holds {uids.dtype}, not one row of 'u8,u8'")
     return uids
 
 
 def check_subset(path: str) -> InputFile:
-    """The file as it is. Raises `UsageError` when it is not sorted: a search in it would miss uids."""
+    """Returns the path, size and hash of a subset file.
+
+    Raises `UsageError` if it is not sorted: a search in it would miss uids.
+    """
     with local_copy(*split(path)) as local:
         uids = _mapped(local, path)
         size, sha256 = size_and_hash(local)
@@ -49,17 +55,17 @@ def check_subset(path: str) -> InputFile:
         piece = uids[start : start + PIECE + 1]
         high, low = piece["f0"], piece["f1"]
         if ((high[1:] < high[:-1]) | ((high[1:] == high[:-1]) & (low[1:] < low[:-1]))).any():
-            raise UsageError(f"{path} is not sorted: numpy.save(FILE, numpy.sort(numpy.load(FILE))) sorts one")
+            raise UsageError(f"{path} is not sorted: sort it by numpy.save(FILE, numpy.sort(numpy.load(FILE)))")
     return InputFile(path=path, size=size, sha256=sha256)
 
 
 def contains(uids: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which of the wanted uids are in a sorted array of them."""
-    order = np.argsort(wanted["f0"])  # so that neighbours are looked for in the same pages
+    """Returns a mask of the wanted uids that occur in a sorted array of uids."""
+    order = np.argsort(wanted["f0"])  # sorted, so that consecutive searches touch the same pages
     high, low = wanted["f0"][order], wanted["f1"][order]
     first, end = np.searchsorted(uids["f0"], high, "left"), np.searchsorted(uids["f0"], high, "right")
     last = end.copy()
-    while (among := np.flatnonzero(first < last)).size:  # the last digits, where several uids have the same first ones
+    while (among := np.flatnonzero(first < last)).size:  # bisects the last digits among uids with equal first digits
         middle = (first[among] + last[among]) // 2
         is_less = uids["f1"][middle] < low[among]
         first[among] = np.where(is_less, middle + 1, first[among])
@@ -71,19 +77,19 @@ def contains(uids: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def sorted_uids(uids: NDArray[Any]) -> NDArray[Any]:
-    """The same, sorted, each once."""
+    """Returns the uids sorted and without duplicates."""
     ordered = uids[_order(uids)]
     return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])] if len(ordered) else ordered
 
 
 class FirstSeen:
-    """Tells uids that come for the first time. Takes 16 bytes for each of them."""
+    """Recognises uids that occur for the first time. Takes 16 bytes of memory per distinct uid."""
 
     def __init__(self) -> None:
         self._runs: list[NDArray[Any]] = []  # sorted
 
     def __call__(self, uids: NDArray[Any]) -> NDArray[np.bool_]:
-        """Which of these are new: neither among those of an earlier call, nor repeated from further up."""
+        """Returns a mask of the uids that are new: not in an earlier call, and not repeated from an earlier row."""
         order = _order(uids)
         ordered = uids[order]
         is_first = np.ones(len(uids), bool)
@@ -98,14 +104,17 @@ class FirstSeen:
         return found
 
     def _keep(self, run: NDArray[Any]) -> None:
-        """Few long runs are searched faster than many; but merging those takes memory again."""
+        """Stores a sorted run, and merges it with short ones.
+
+        Few long runs are searched faster than many short ones, but merging the longest would take memory again.
+        """
         while self._runs and len(self._runs[-1]) < min(2 * len(run), PIECE):
             run = sorted_uids(np.concatenate([self._runs.pop(), run]))
         self._runs.append(run)
 
 
 def _order(uids: NDArray[Any]) -> NDArray[np.intp]:
-    """The places of the uids in their order, equal ones as they come. Of two sorted runs in a row it costs one pass."""
+    """Returns the stable sort order of the uids. If the input is two sorted runs, the sort is one pass."""
     high = np.ascontiguousarray(uids["f0"])
     order = np.argsort(high, kind="stable")
     ordered = high[order]

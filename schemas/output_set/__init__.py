@@ -1,1 +1,1 @@
-"""The folder that every command writes."""
+"""Defines the folder that every command writes."""

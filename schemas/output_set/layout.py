@@ -1,4 +1,4 @@
-"""The folder that every command writes (docs/design.md), as it is read. Only a manifest counts."""
+"""Reads the folder that every command writes (docs/design.md). Only a manifest counts."""
 
 import hashlib
 
@@ -8,18 +8,18 @@ from schemas.storage.folder import Folder, StrangeFile
 
 DATA, INDEX, QUARANTINE, MANIFESTS, PARTS = "data", "index", "quarantine", "manifests", "parts"
 STATS = "stats.json"
-UNFINISHED = f"{PARTS}/unfinished"  # from before the first commit until after the last: such a set is no source yet
+UNFINISHED = f"{PARTS}/unfinished"  # exists from before the first commit until after the last: no source yet
 
 MAX_MANIFEST = 64 << 20
-"""Bytes of a manifest or of `stats.json`, far more than any has: one of 10,000 inputs has 2 MB."""
+"""Bytes of a manifest or of `stats.json`, far more than any needs: a manifest of 10,000 inputs has 2 MB."""
 
 
 class DamagedManifest(UsageError):
-    """A manifest is not what was written there."""
+    """Reports a manifest that differs from what was written."""
 
 
 def committed(output: Folder) -> dict[str, Manifest]:
-    """The manifests of an output set by name. Raises `UsageError` for one that is not what was written."""
+    """Returns the manifests of an output set by name. Raises `UsageError` if one is damaged."""
     try:
         manifests = output.at_once(lambda name: read_manifest(output, name), output.names(MANIFESTS))
     except DamagedManifest as error:
@@ -28,15 +28,15 @@ def committed(output: Folder) -> dict[str, Manifest]:
 
 
 def remedy(output: Folder) -> str:
-    """Says what is to be done about a set with a damaged file."""
+    """Returns the advice for a set with a damaged file."""
     return (
-        f"`shardloom verify --repair {output.url}` removes the outputs that are damaged, and the command that made the "
-        "set makes them again"
+        f"`shardloom verify --repair {output.url}` removes the damaged outputs; the command that made the set "
+        "then makes them again"
     )
 
 
 def read_manifest(output: Folder, name: str) -> Manifest:
-    """One manifest by its file's name. Raises `DamagedManifest` when it is not what was written there."""
+    """Reads one manifest by its file name. Raises `DamagedManifest` if it differs from what was written."""
     path = f"{MANIFESTS}/{name}"
     try:
         manifest = Manifest.from_json(output.read_inside(path, MAX_MANIFEST))
@@ -50,9 +50,10 @@ def read_manifest(output: Folder, name: str) -> Manifest:
 
 
 def read_output(output: Folder, path: str, sha256: str, size: int | None = None) -> bytes:
-    """Reads an output file, whose manifest has this hash of it. Raises `ShardloomError` for any other bytes.
+    """Reads an output file and checks it against the manifest's hash. Raises `ShardloomError` if it differs.
 
-    A local file of another `size` in bytes is not read, nor one that is no regular file of the set.
+    A local file is not even read if its `size` in bytes differs. Raises `StrangeFile` if it is not a regular file of
+    the set.
     """
     output.check_inside(path)
     if size is None or not output.is_local or output.size(path) == size:

@@ -1,8 +1,8 @@
-"""Keeps an output folder to one run at a time, and names the run that has it.
+"""Limits an output folder to one run at a time, and names the run that holds it.
 
-On a local disk the folder itself is locked by `flock`, which ends with the process, however that ends; a file beside it
-only says who has the lock. An object store has no locks: there the file is a lease, made by a conditional PUT, renewed
-while the run goes on, and taken over once it has lapsed. Its age is told by the store's own clock.
+On a local disk `flock` locks the folder itself and ends with the process, however that ends; a file beside it only
+names the holder. An object store has no locks: there the file is a lease, created by a conditional PUT, renewed while
+the run continues, and taken over once it has expired. The store's own clock tells its age.
 """
 
 import contextlib
@@ -20,16 +20,16 @@ from pathlib import Path
 from schemas.errors import ShardloomError, StorageError, UsageError
 from schemas.storage.folder import TEMPORARY, Folder
 
-LOCK_FILE = f"{TEMPORARY}lock.json"  # passed over by listings, as all temporary files are
-LEASE_SECONDS = 60.0  # without a renewal until another run may take the folder over
+LOCK_FILE = f"{TEMPORARY}lock.json"  # listings skip it, like all temporary files
+LEASE_SECONDS = 60.0  # after the last renewal, until another run may take over the folder
 RENEW_SECONDS = 10.0
-_HELD: set[str] = set()  # ids of this process: a lease whose removal a store has refused is left behind
-_DESCRIPTORS: set[int] = set()  # of folders that this process has locked
-_READ_SECONDS = 1.0  # for the holder of a lock to say who it is
+_HELD: set[str] = set()  # ids of this process; a lease stays behind if a store refuses its removal
+_DESCRIPTORS: set[int] = set()  # open descriptors of the folders that this process has locked
+_READ_SECONDS = 1.0  # timeout for the holder of a lock to write its name
 
 
 def _close_inherited() -> None:
-    """Leaves the locks to the parent: a forked process that outlives it must not keep the folder."""
+    """Closes the locks in a forked child: a child that outlives its parent must not keep the folder locked."""
     while _DESCRIPTORS:
         os.close(_DESCRIPTORS.pop())
 
@@ -39,7 +39,7 @@ os.register_at_fork(after_in_child=_close_inherited)
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Names the run that has a folder. `boot` tells machines of one name, and restarts, apart."""
+    """Names the run that holds a folder. `boot` distinguishes machines of one name, and restarts."""
 
     doing: str
     host: str = field(default_factory=socket.gethostname)
@@ -48,7 +48,7 @@ class Holder:
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def is_dead(self) -> bool:
-        """Says whether its process was on this machine and has ended, or is this one and holds it no more."""
+        """Says whether its process ran on this machine and has ended, or is this process and released the folder."""
         if self.boot != _boot_id() or self.host != socket.gethostname():
             return False
         if self.pid == os.getpid():
@@ -57,7 +57,7 @@ class Holder:
             os.kill(self.pid, 0)
         except ProcessLookupError:
             return True
-        except PermissionError:  # another user's
+        except PermissionError:  # it is another user's process
             return False
         return False
 
@@ -66,27 +66,27 @@ class Holder:
 
 
 class Lock:
-    """Allows its holder to write to a folder, until another run has taken it over."""
+    """Allows its holder to write to a folder, until another run takes it over."""
 
     def __init__(self) -> None:
         self._lost_to = ""
 
     def lose(self, to: str) -> None:
-        """Records that another run has the folder now."""
+        """Records that another run now holds the folder."""
         self._lost_to = to
 
     def check(self) -> None:
-        """Raises `ShardloomError` once another run has taken the folder over, as after a long pause of this one."""
+        """Raises `ShardloomError` if another run has taken over the folder, as after a long pause of this one."""
         if self._lost_to:
-            raise ShardloomError(f"{self._lost_to} has taken the output over: this run ends, what is committed is kept")
+            raise ShardloomError(f"{self._lost_to} has taken over the output: this run ends; committed data is kept")
 
 
 @contextlib.contextmanager
 def locked(output: Folder, doing: str) -> Iterator[Lock]:
-    """Keeps other runs out of the folder for the length of the block; `doing` is what they are told of this one.
+    """Locks the folder for the length of the block; `doing` names this run in the errors of other runs.
 
-    Makes a local folder that is not there, and removes it again if the block leaves it empty. Raises `UsageError` at
-    once, with host and process of the other run, when another one has the folder.
+    Creates a missing local folder, and removes it again if the block leaves it empty. If another run holds the folder,
+    raises `UsageError` at once, with that run's host and process.
     """
     holder = Holder(doing)
     _HELD.add(holder.id)
@@ -112,14 +112,14 @@ def _locked_on_disk(output: Folder, holder: Holder) -> Iterator[Lock]:
                 yield lock
     finally:
         if is_new:
-            with contextlib.suppress(OSError):  # not empty
+            with contextlib.suppress(OSError):  # it is not empty
                 output.local_path("").rmdir()
         _DESCRIPTORS.discard(descriptor)
         os.close(descriptor)
 
 
 def _flock(descriptor: int, output: Folder) -> bool:
-    """Locks the folder; False where the file system knows no locks, as some networks' don't."""
+    """Locks the folder; returns False on a file system without locks, as some network file systems are."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -131,7 +131,7 @@ def _flock(descriptor: int, output: Folder) -> bool:
 
 @contextlib.contextmanager
 def _signed(output: Folder, holder: Holder) -> Iterator[None]:
-    """Says in the folder who has it. A disk that is full or read-only is left to be found out by what is written."""
+    """Writes the holder's name into the folder. A full or read-only disk is ignored here; later writes report it."""
     with contextlib.suppress(StorageError):
         output.write(LOCK_FILE, _encoded(holder))
     try:
@@ -143,7 +143,7 @@ def _signed(output: Folder, holder: Holder) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _leased(output: Folder, holder: Holder) -> Iterator[Lock]:
-    """Takes the lease, and renews it in a thread until the block ends."""
+    """Acquires the lease, and renews it in a thread until the block ends."""
     _take_lease(output, holder)
     lock, is_over = Lock(), threading.Event()
     thread = threading.Thread(target=_renew, args=(output, holder, lock, is_over), daemon=True, name="lease")
@@ -153,7 +153,7 @@ def _leased(output: Folder, holder: Holder) -> Iterator[Lock]:
     finally:
         is_over.set()
         thread.join()
-        with contextlib.suppress(StorageError):  # it lapses by itself
+        with contextlib.suppress(StorageError):  # otherwise it expires by itself
             if (found := _read(output)) is not None and found.id == holder.id:
                 output.remove(LOCK_FILE)
 
@@ -167,14 +167,14 @@ def _take_lease(output: Folder, holder: Holder) -> None:
     try:
         output.write_new(LOCK_FILE, _encoded(holder))
     except StorageError:
-        if (other := _read(output)) is not None and other.id != holder.id:  # it came first
+        if (other := _read(output)) is not None and other.id != holder.id:  # another run was faster
             raise _in_use(output, other) from None
         raise
 
 
 def _renew(output: Folder, holder: Holder, lock: Lock, is_over: threading.Event) -> None:
     while not is_over.wait(RENEW_SECONDS):
-        with contextlib.suppress(StorageError):  # the next one may get through
+        with contextlib.suppress(StorageError):  # the next renewal may succeed
             found = _read(output)
             if found is not None and found.id != holder.id:
                 lock.lose(str(found))
@@ -183,7 +183,7 @@ def _renew(output: Folder, holder: Holder, lock: Lock, is_over: threading.Event)
 
 
 def _age(output: Folder) -> float:
-    """Seconds since the lease was last renewed, by the clock of the store; infinite where it tells no times."""
+    """Returns the seconds since the lease was last renewed, by the store's clock; infinite if it reports no times."""
     probe = f"{TEMPORARY}clock-{uuid.uuid4().hex[:8]}"
     output.write(probe, b"")
     try:
@@ -194,7 +194,7 @@ def _age(output: Folder) -> float:
 
 
 def _named_holder(output: Folder) -> Holder | None:
-    """Who has the lock; it may need a moment to say so."""
+    """Returns the holder of the lock, waiting a moment for it to write its name; None if it does not."""
     until = time.monotonic() + _READ_SECONDS
     while (found := _read(output)) is None or found.is_dead():
         if time.monotonic() > until:
@@ -204,7 +204,7 @@ def _named_holder(output: Folder) -> Holder | None:
 
 
 def _read(output: Folder) -> Holder | None:
-    """What the file says; None where there is none, or none of ours."""
+    """Returns the holder in the lock file; None if there is no such file or it is not a lock file."""
     with contextlib.suppress(StorageError, ValueError, TypeError, KeyError):
         if output.exists(LOCK_FILE):
             found = json.loads(output.read(LOCK_FILE))
@@ -214,7 +214,7 @@ def _read(output: Folder) -> Holder | None:
 
 def _in_use(output: Folder, holder: Holder | None) -> UsageError:
     who = "another run" if holder is None else str(holder)
-    return UsageError(f"{who} is writing to {output.url}: wait for it, stop it, or take another output folder")
+    return UsageError(f"{who} is writing to {output.url}: wait for it, stop it, or use another output folder")
 
 
 def _encoded(holder: Holder) -> bytes:
@@ -222,7 +222,7 @@ def _encoded(holder: Holder) -> bytes:
 
 
 def _boot_id() -> str:
-    """What the kernel calls the time since this machine was started; empty where it has no name for it."""
+    """Returns the kernel's id of this boot of the machine; empty if it has none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""The commit of one output: what went in, what came out, and the hash of every byte of it. Only a manifest counts."""
+"""Defines the commit of one output: its inputs, its row counts, and the hash of every file. Only a manifest counts."""
 
 import hashlib
 import json
@@ -21,30 +21,30 @@ from schemas.errors import ShardloomError
 from schemas.masking import masked
 from schemas.records.fingerprint import EngineFingerprint
 
-HIDDEN_FILES = "hidden_files"  # among the counts, where there are any: files of other programs in the input's tars
-MAX_OUTPUTS = 1_000_000  # of a unit, which has some thousand rows: all of them are looked for
+HIDDEN_FILES = "hidden_files"  # a key of `counts`: files of other programs in the input's tars, if there are any
+MAX_OUTPUTS = 1_000_000  # limit per unit; a unit has some thousand rows, and each of its outputs is looked up
 MAX_SHOWN = 80  # characters of a field's name: an error is one line
 FOLDERS = ("data", "index", "quarantine")
-"""Sub-folders of a set in which a manifest's files lie."""
+"""The sub-folders of a set that contain a manifest's files."""
 
 
 def _file_name(name: str) -> str:
-    """Returns the name of an output. Raises `ValueError` for one that would lead out of a folder."""
+    """Returns the name of an output. Raises `ValueError` for a name that leads out of its folder."""
     if not name or name in (".", "..") or "/" in name or "\0" in name:
-        raise ValueError("is no name of an output")
+        raise ValueError("is not a name of an output")
     return name
 
 
 def _path_in_set(path: str) -> str:
-    """Returns the path of an output file. Raises `ValueError` for one that leads anywhere but into `FOLDERS`."""
+    """Returns the path of an output file. Raises `ValueError` for a path outside `FOLDERS`."""
     folder, *names = path.split("/")
     if folder not in FOLDERS or not names or "\0" in path or any(name in ("", ".", "..") for name in names):
-        raise ValueError(f"leads out of the set: its files lie in {', '.join(FOLDERS[:-1])} and {FOLDERS[-1]}")
+        raise ValueError(f"leads out of the set: its files are in {', '.join(FOLDERS[:-1])} and {FOLDERS[-1]}")
     return path
 
 
 class InputFile(BaseModel):
-    """An input as it was read. The path holds no URL's password or query: many may read a manifest."""
+    """Describes an input file as it was read. The path has no URL's password or query: many may read a manifest."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -54,7 +54,7 @@ class InputFile(BaseModel):
 
 
 class OutputFile(BaseModel):
-    """An output file, by its name in the output folder."""
+    """Describes an output file. `path` is relative to the output folder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -65,7 +65,7 @@ class OutputFile(BaseModel):
 
 
 class Manifest(BaseModel):
-    """Everything about one output that does not differ between two runs of the same recipe over the same input."""
+    """Holds all facts about one output that two runs of the same recipe over the same input share."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -76,15 +76,15 @@ class Manifest(BaseModel):
     rows_in: NonNegativeInt
     rows_out: NonNegativeInt
     reasons: dict[str, int]  # rows quarantined, by reason
-    counts: dict[str, int] = {}  # more that is worth adding up over outputs: text lines, captions, empty alt texts
+    counts: dict[str, int] = {}  # other counts to add up over outputs: text lines, captions, empty alt texts
     outputs: list[OutputFile]
-    fingerprints: dict[str, EngineFingerprint] = Field(  # of engines, tokenizers and all else that was not in `inputs`
+    fingerprints: dict[str, EngineFingerprint] = Field(  # of engines, tokenizers and anything else not in `inputs`
         {},
-        validation_alias=AliasChoices("fingerprints", "engines"),  # the latter in manifests of before
+        validation_alias=AliasChoices("fingerprints", "engines"),  # the old name in old manifests
     )
-    retried: dict[str, int] = {}  # rows that earlier outputs have left out, by their reason there: they count here now
-    damage: list[str] = []  # of the input: what could not be read, and where
-    # in the first of several outputs of one unit: how many these are, so that a lost one is missed; else not written
+    retried: dict[str, int] = {}  # rows that earlier outputs quarantined, by reason; they count here now
+    damage: list[str] = []  # parts of the input that could not be read, and where
+    # The first of several outputs of a unit stores their number, so that a lost one is noticed; otherwise not written.
     unit_outputs: PositiveInt = Field(1, le=MAX_OUTPUTS, exclude_if=lambda outputs: outputs == 1)
 
     @classmethod
@@ -103,10 +103,10 @@ class Manifest(BaseModel):
         damage: Sequence[str] = (),
         retried: Mapping[str, int] | None = None,
     ) -> Self:
-        """The manifest of an output with the file `data` (None: it has no rows) and `others` beside it.
+        """Builds the manifest of an output with the file `data` (None if it has no rows) and the files `others`.
 
-        `reasons` are those of the quarantined rows, one a row or counted. Raises `ShardloomError` when `rows_in` are
-        not those of `data` and of `reasons`.
+        `reasons` are the reasons of the quarantined rows, one per row or counted. Raises `ShardloomError` if `rows_in`
+        is not the number of rows in `data` plus those quarantined.
         """
         return cls(
             name=name,
@@ -123,7 +123,7 @@ class Manifest(BaseModel):
         )
 
     def model_post_init(self, context: Any) -> None:
-        """Raises when rows are not accounted for: nothing may be lost in silence."""
+        """Raises `ShardloomError` if rows are unaccounted for: nothing may be lost silently."""
         quarantined = sum(self.reasons.values())
         if self.rows_in != self.rows_out + quarantined:
             raise ShardloomError(
@@ -131,12 +131,12 @@ class Manifest(BaseModel):
             )
 
     def to_json(self) -> bytes:
-        """The file's bytes: sealed, so that a change of any byte is found."""
+        """Returns the file's bytes, sealed so that a change of any byte is detected."""
         return seal(self.model_dump(mode="json"))
 
     @classmethod
     def from_json(cls, data: bytes) -> Self:
-        """Reads the file; raises `ValueError` when it is not what was written."""
+        """Parses the file. Raises `ValueError` if it differs from what was written."""
         try:
             return cls.model_validate(unseal(data))
         except ValidationError as error:
@@ -146,19 +146,19 @@ class Manifest(BaseModel):
 
 
 def seal(values: dict[str, Any]) -> bytes:
-    """JSON with a last field that holds the hash of all the others."""
+    """Returns JSON whose last field is the sha256 of all the others."""
     digest = hashlib.sha256(_canonical(values)).hexdigest()
     return json.dumps(values | {"seal": digest}, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
 def unseal(data: bytes) -> dict[str, Any]:
-    """The fields of sealed JSON; raises `ValueError` when the seal is broken."""
+    """Returns the fields of sealed JSON. Raises `ValueError` if the seal does not match."""
     try:
         values = json.loads(data)
     except RecursionError:
-        raise ValueError("lists within lists without end") from None
+        raise ValueError("the JSON is nested too deeply") from None
     if not isinstance(values, dict) or "seal" not in values:
-        raise ValueError("no sealed JSON")
+        raise ValueError("it is not sealed JSON")
     expected = values.pop("seal")
     if hashlib.sha256(_canonical(values)).hexdigest() != expected or seal(values) != data:
         raise ValueError("the seal is broken")

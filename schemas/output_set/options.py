@@ -1,14 +1,14 @@
-"""What every typed option of a recipe has in common."""
+"""Defines what all typed options of recipes share."""
 
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 Globs = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
-"""One glob or several."""
+"""One glob or a list of globs."""
 
 
 class Options(BaseModel):
-    """Options of a recipe: unknown keys are refused by name."""
+    """Holds options of a recipe. Unknown keys are refused by name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

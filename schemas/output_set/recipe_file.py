@@ -1,4 +1,4 @@
-"""Recipes as files: YAML that becomes typed options, or one line that names what is wrong with it."""
+"""Reads recipe files: YAML that becomes typed options, or a one-line error that names the fault."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -11,16 +11,16 @@ from schemas.errors import StorageError, UsageError, one_line
 from schemas.storage.folder import Folder, split
 from schemas.strict_yaml import RefusedYaml, load_yaml
 
-RECIPE_FILE = "recipe.yaml"  # in an output set: what it was made by
+RECIPE_FILE = "recipe.yaml"  # of an output set: the recipe that made it
 MAX_SHOWN = 80  # characters of a wrong value: an error is one line
-MAX_FAULTS = 20  # fields that one line names
-MAX_RECIPE = 16 << 20  # bytes; the longest have some hundred kilobytes, of thousands of sources
+MAX_FAULTS = 20  # faulty fields that one error names
+MAX_RECIPE = 16 << 20  # bytes; the longest, with thousands of sources, have some hundred kilobytes
 
 M = TypeVar("M", bound=BaseModel)
 
 
 def validated(model: type[M], values: dict[str, Any], path: str | None) -> M:
-    """The options that a recipe's values are. `UsageError` names every field that is wrong."""
+    """Converts a recipe's values to typed options. Raises `UsageError` naming the faulty fields, up to `MAX_FAULTS`."""
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -31,7 +31,7 @@ def validated(model: type[M], values: dict[str, Any], path: str | None) -> M:
 
 
 def read_recipe(path: str) -> dict[str, Any]:
-    """What a YAML file says, a local one or one at a URL. Raises `UsageError` when it is no mapping."""
+    """Reads a YAML file, local or at a URL. Raises `UsageError` if it is not a mapping."""
     try:
         if "://" in path:
             folder, name = split(path)
@@ -44,15 +44,18 @@ def read_recipe(path: str) -> dict[str, Any]:
         raise UsageError(f"cannot read recipe {path}: {error.strerror}") from None
     except RefusedYaml as error:
         raise UsageError(f"recipe {path}, {error}") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: no text, a date that is none
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: undecodable text, an impossible date
         raise UsageError(f"recipe {path} is no YAML: {one_line(error)}") from None
     if not isinstance(values, dict | None):
-        raise UsageError(f"recipe {path} is no mapping")
+        raise UsageError(f"recipe {path} is not a mapping")
     return values or {}
 
 
 def held_recipe(output: Folder) -> dict[str, Any]:
-    """What an output set was made by. Raises `UsageError` when the folder is none, or doesn't say."""
+    """Returns the stored recipe of an output set.
+
+    Raises `UsageError` if the folder is not an output set, or its recipe is damaged.
+    """
     if not output.exists(RECIPE_FILE):
         raise UsageError(f"{output.url} is no output set: it holds no {RECIPE_FILE}")
     text = output.read_inside(RECIPE_FILE, MAX_RECIPE)
@@ -66,15 +69,15 @@ def held_recipe(output: Folder) -> dict[str, Any]:
 
 
 def dump_yaml(values: dict[str, Any]) -> bytes:
-    """YAML with the order of keys kept."""
+    """Returns YAML that keeps the order of keys."""
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode()
 
 
 def option_group(values: dict[str, Any], path: Sequence[str]) -> dict[str, Any]:
     """Returns the mapping that holds the option at a path of keys, for a caller that overrides the option.
 
-    Groups that are missing or empty are made; those on the way are copied, so that the caller's own values stay as
-    they are. Raises `UsageError` where a plain value stands in the place of a group.
+    Creates missing or empty groups, and copies the groups on the path, so that the caller's own values stay unchanged.
+    Raises `UsageError` if a plain value is in the place of a group.
     """
     group = values
     for depth, name in enumerate(path[:-1], 1):
@@ -102,7 +105,7 @@ def apply_override(values: dict[str, Any], override: str) -> None:
 def differences(held: Any, asked: Any, free: Collection[str] = (), name: str = "") -> list[str]:
     """Names each option that differs between two recipes, with both values.
 
-    `free` are dotted names of options and groups that may differ. `name` is that of the group which is compared.
+    `free` holds dotted names of options and groups that may differ. `name` is the dotted name of the compared group.
     """
     if name in free:
         return []
@@ -116,22 +119,22 @@ def _fault(fault: dict[str, Any]) -> str:
     *path, last = [str(name) if len(str(name)) <= MAX_SHOWN else f"{name[:MAX_SHOWN]}..." for name in fault["loc"]] or [
         ""
     ]
-    if last == "[key]":  # of a mapping whose keys are fixed
+    if last == "[key]":  # an unknown key of a mapping with fixed keys
         return f"unknown key {'.'.join(path)}: use {fault['ctx']['expected']}"
     where = ".".join([*path, last])
     if fault["type"] == "extra_forbidden":
         return f"unknown key {where}"
     if fault["type"] == "missing":
         return f"{where}: {fault['msg'].lower()}"
-    if fault["type"] == "too_short":  # no list that we have may be, and any other may be of one
+    if fault["type"] == "too_short":  # every list with a minimum length needs one item
         return f"{where} is empty"
-    if fault["type"] == "value_error":  # one of our own
+    if fault["type"] == "value_error":  # raised by Shardloom's own validators
         return f"{where}: {fault['ctx']['error']}"
     wanted = "input should be a mapping" if fault["type"] in ("model_type", "dict_type") else fault["msg"].lower()
     return f"{where}: {wanted}, not {shown(fault['input'])}"
 
 
 def shown(value: Any) -> str:
-    """Returns a value as an error shows it: on one line, and not all of a long one."""
+    """Returns a value for an error message: on one line, and shortened if it is long."""
     found = repr(value)
     return found if len(found) <= MAX_SHOWN else f"{found[:MAX_SHOWN]}..."

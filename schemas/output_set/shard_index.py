@@ -1,11 +1,11 @@
-"""The index beside each training shard: what a trainer plans from without opening the shard (docs/design.md).
+"""Defines the index beside each training shard: a trainer plans from it without opening the shard (docs/design.md).
 
-`index/{shard}.parquet` has one row a sample, in the order of the shard: in a folder of its own, because globs over data
-folders pick up side files. One layout serves all kinds of samples, so that a mixture of them is planned from one table.
+`index/{shard}.parquet` has one row per sample, in the order of the shard. It is in a folder of its own, because globs
+over data folders match side files. All kinds of samples share one layout, so that a mixture of them is planned from one
+table.
 
-In a tar, a sample is read by one range read of `size` bytes from `offset`, which holds all its members with their
-headers; `members` says where in the tar each one's bytes lie. Samples of Parquet shards are found by row, and all three
-are null.
+In a tar, one range read of `size` bytes from `offset` reads a sample with all its members and their headers; `members`
+gives the place of each member's bytes in the tar. Samples of Parquet shards are found by row, and all three are null.
 """
 
 from typing import Literal
@@ -15,14 +15,15 @@ import pyarrow as pa
 from schemas.records.fingerprint import EngineFingerprint
 
 Kind = Literal["captioned_image", "document", "text", "conversation"]
-"""What a sample is: an image with its caption, texts and images in turn, a document without images, or one with roles.
+"""The kind of a sample: an image with its caption, a document of texts and images, a document without images, or a
+conversation with roles.
 """
 
 INDEX = pa.schema(
     [
         pa.field("key", pa.string(), nullable=False),
         pa.field("uid", pa.string()),
-        # the data set that it came from: what mixtures are weighted by
+        # the data set that it came from; mixtures are weighted by it
         pa.field("source", pa.string(), nullable=False),
         pa.field("kind", pa.string(), nullable=False),
         pa.field("offset", pa.int64()),  # bytes from the start of the tar to the sample's first header
@@ -33,16 +34,16 @@ INDEX = pa.schema(
         ),
         pa.field("images", pa.int32(), nullable=False),
         pa.field(
-            "image_details",  # one an image; pixels, upright, and the hash of the image's file
+            "image_details",  # one per image: upright size in pixels, and the hash of the image's file
             pa.list_(pa.struct([("width", pa.int32()), ("height", pa.int32()), ("sha256", pa.string())])),
             nullable=False,
         ),
         pa.field("characters", pa.int32(), nullable=False),  # of all texts
-        pa.field("tokens", pa.int32()),  # of all texts, each by itself and without special tokens; null: not counted
-        # the same of each part, in the order in which it is read; null for an image, and of an image's caption only
-        # where there is one. Null as a whole: not counted
+        pa.field("tokens", pa.int32()),  # of all texts, each counted alone, without special tokens; null: not counted
+        # The same for each part, in reading order; null for an image. An image's caption has an entry only if it is not
+        # empty. Null as a whole: not counted.
         pa.field("part_tokens", pa.list_(pa.int32())),
-        pa.field("roles", pa.list_(pa.string())),  # of each part of a conversation, else null
+        pa.field("roles", pa.list_(pa.string())),  # one per part of a conversation, else null
     ]
 )
 
@@ -50,11 +51,14 @@ _TOKENIZER = b"tokenizer"  # metadata key
 
 
 def index_schema(tokenizer: EngineFingerprint | None) -> pa.Schema:
-    """The schema of an index, which says by which tokenizer its tokens were counted, if they were."""
+    """Returns the schema of an index, with the tokenizer that counted its tokens in the metadata."""
     return INDEX if tokenizer is None else INDEX.with_metadata({_TOKENIZER: tokenizer.model_dump_json().encode()})
 
 
 def tokenizer_of(schema: pa.Schema) -> EngineFingerprint | None:
-    """The tokenizer by which an index's tokens were counted. ValueError: the metadata is not what was written."""
+    """Returns the tokenizer that counted an index's tokens; None if they were not counted.
+
+    Raises `ValueError` if the metadata is damaged.
+    """
     told = (schema.metadata or {}).get(_TOKENIZER)
     return None if told is None else EngineFingerprint.model_validate_json(told)

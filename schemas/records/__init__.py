@@ -1,1 +1,1 @@
-"""Records: one type a file, with its Arrow schema."""
+"""Defines the records: one type per file, with its Arrow schema."""

@@ -1,19 +1,19 @@
-"""A box in an image, and a thing that a detector found in one."""
+"""Defines a box in an image, and an object that a detector found."""
 
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 Box = tuple[float, float, float, float]
-"""x1, y1, x2, y2 (top-left, bottom-right), normalised to [0, 1] of the decoded image, origin top-left."""
+"""A box as x1, y1, x2, y2 (top-left, bottom-right), normalised to [0, 1] of the decoded image, origin top-left."""
 
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One thing: the tag it was found for, where it is, and how sure the detector is (0 to 1).
+    """Holds one detected object: the tag that was searched for, its box, and the detector's score (0 to 1).
 
-    `phrase` is what the detector's own words are, those of its prompt above the text threshold; several tags may run
-    into one there ("t shirt polo shirt").
+    `phrase` holds the words of the prompt that scored above the text threshold; the detector may merge several tags
+    into one phrase ("t shirt polo shirt").
     """
 
     label: str
@@ -33,14 +33,14 @@ DETECTION = pa.struct(
         pa.field("score", pa.float32(), nullable=False),
     ]
 )
-"""The Arrow form of `Detection`."""
+"""The Arrow type of `Detection`."""
 
 BOXES = pa.field("boxes", pa.list_(pa.field("item", DETECTION, nullable=False)))
-"""The annotation column that the box engine fills: the things in one image, the surest first."""
+"""The annotation column that the box engine fills: the objects of one image, highest score first."""
 
 
 def detection_to_arrow(found: Detection) -> dict[str, object]:
-    """The dict that `pa.array(..., type=BOXES.type)` takes for one thing."""
+    """Returns the dict that `pa.array(..., type=BOXES.type)` takes for one detection."""
     x1, y1, x2, y2 = found.box
     return {
         "label": found.label,

@@ -1,14 +1,14 @@
-"""A caption made from annotations."""
+"""Defines a caption made from annotations."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """One caption of an image, with the fields that the published BLIP3 sets give each of theirs."""
+    """Holds one caption of an image, with the fields that the published BLIP3 sets store for each caption."""
 
     text: str
     granularity: int
-    """0-based, as in the released data; the paper's "Level" is this plus one."""
+    """0-based, as in the released data; the paper's "Level" is granularity + 1."""
     include_datacomp_raw_cap: bool
-    """Whether the image's own alt text stands before the rendered sentence."""
+    """True if the image's own alt text precedes the rendered sentence."""

@@ -1,12 +1,12 @@
-"""An interleaved document: texts and images in the order in which they are read; a text is one without images.
+"""Defines an interleaved document: texts and images in reading order. A text is a document without images.
 
-A conversation is a document that says of each part who speaks: a turn is a run of parts of one role.
+A conversation is a document that also names the speaker of each part: a turn is a run of parts with one role.
 
-`Document` is what a training shard holds. `Draft`, and `CaptionDraft` for a single image with its caption, are what the
-reader of a published set makes of one row: their images may be addresses still, or lost.
+A training shard stores `Document`. The reader of a published set turns one row into a `Draft`, or into a `CaptionDraft`
+for a single image with its caption; their images may still be addresses, or lost.
 
-Images are numbered in the order in which they are read, and each stands in the text once. So dropping an image can put
-no other one in its place.
+Images are numbered in reading order, and each occurs in the text exactly once. So dropping one image never puts
+another in its place.
 """
 
 import re
@@ -18,29 +18,30 @@ from schemas.json_text import MAX_JSON, parse_object
 from schemas.records.quarantine import Rejected
 
 Part = str | int
-"""A text, or the number of an image, from 0."""
+"""A part of a document: a text, or the number of an image, from 0."""
 
 Role = Literal["system", "user", "assistant", "context"]
-"""Who speaks in a part of a conversation. A trainer learns what the assistant says; "context" is the assistant, too, in
-a turn that is not to be learnt."""
+"""The speaker of a part of a conversation. The trainer learns the assistant's parts; "context" is also the assistant,
+in a turn that is excluded from the loss.
+"""
 
 ROLES: tuple[Role, ...] = ("system", "user", "assistant")
-"""Those who speak."""
+"""The speakers."""
 
 ImageSource = bytes | str | Rejected
-"""An image's file; or the address (URL or file name) that a store has it under; or why it is lost."""
+"""An image's file; or the address (URL or file name) under which a store has it; or the reason why it is lost."""
 
 EXTENSIONS = ("jpg", "png", "webp", "gif", "bmp", "tif", "avif", "jp2", "ppm")
-"""What an image's file may be called: one name for each format that is decoded."""
+"""The extensions that an image's file may have: one for each format that is decoded."""
 
-_KEY = re.compile(r"[A-Za-z0-9_-]{1,90}")  # a dot would end it in a tar, a longer one needs two headers a member
+_KEY = re.compile(r"[A-Za-z0-9_-]{1,90}")  # a dot ends a key in a tar; longer ones need two headers a member
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentImage:
-    """One image of a document, its file untouched."""
+    """Holds one image of a document, with its file's bytes unchanged."""
 
     data: bytes
     extension: str  # one of `EXTENSIONS`
@@ -48,26 +49,26 @@ class DocumentImage:
     height: int
     sha256: str  # of `data`
     url: str | None
-    metadata: str  # JSON object: what the source says of this image
+    metadata: str  # JSON object: the source's metadata of this image
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One document. `validate` says what must hold; nothing is checked when one is made."""
+    """Holds one document. Construction checks nothing; `validate` checks what must hold."""
 
     key: str  # unique in the whole set: letters, digits, `_` and `-`
-    uid: str | None  # the source's own name for it
+    uid: str | None  # the source's own id of the document
     source: str  # the data set that it came from
     url: str | None
     parts: tuple[Part, ...]
     images: tuple[DocumentImage, ...]
-    metadata: str  # JSON object: what the source says of the document
-    roles: tuple[Role, ...] | None = None  # of each part; None: no conversation
+    metadata: str  # JSON object: the source's metadata of the document
+    roles: tuple[Role, ...] | None = None  # one per part; None if the document is not a conversation
 
 
 @dataclass(frozen=True, slots=True)
 class DraftImage:
-    """One image as a reader finds it."""
+    """Holds one image as a reader of a published set found it."""
 
     source: ImageSource
     url: str | None = None
@@ -76,7 +77,7 @@ class DraftImage:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A document as a reader finds it: the parts of a `Document`, in which texts may be empty."""
+    """Holds a document as a reader of a published set found it: the parts of a `Document`, whose texts may be empty."""
 
     uid: str | None
     url: str | None
@@ -88,26 +89,26 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class CaptionDraft:
-    """An image and its caption as a reader finds them: what a `CaptionedImage` is made of."""
+    """Holds an image and its caption as a reader of a published set found them; a `CaptionedImage` is made from it."""
 
     uid: str | None
     url: str | None
     image: DraftImage
-    text: str  # what a trainer learns; empty when there is none
+    text: str  # the text to train on; empty if there is none
     alt_text: str = ""
     captions: str = "[]"  # JSON list of {text, granularity, include_datacomp_raw_cap}
     metadata: str = "{}"
 
 
 def speaker(role: Role) -> Role:
-    """Returns who speaks in a part of this role: one of `ROLES`."""
+    """Returns the speaker of a part with this role: one of `ROLES`."""
     return "assistant" if role == "context" else role
 
 
 def validate(document: Document) -> None:
-    """Checks that the document can be stored and read back as it is. ValueError names the part that is wrong.
+    """Checks that the document can be stored and read back unchanged. Raises `ValueError` naming the faulty part.
 
-    That a `sha256` is that of its image is not checked here: it takes as long as all the rest of the work.
+    It does not check that each `sha256` matches its image: that takes as long as all the other work.
     """
     if not _KEY.fullmatch(document.key):
         raise ValueError(f"key: {document.key!r} is not 1 to 90 letters, digits, _ and -")
@@ -140,7 +141,7 @@ def validate(document: Document) -> None:
 
 
 def without_images(document: Document, dropped: Collection[int]) -> Document:
-    """The document without the images of these numbers; those that stay are numbered anew."""
+    """Returns the document without the images of these numbers; the remaining images are renumbered."""
     kept = [number for number in range(len(document.images)) if number not in dropped]
     new = {number: position for position, number in enumerate(kept)}
     stay = [place for place, part in enumerate(document.parts) if isinstance(part, str) or part in new]
@@ -154,7 +155,7 @@ def without_images(document: Document, dropped: Collection[int]) -> Document:
 
 
 def without_blanks(document: Document) -> Document:
-    """The document without texts of nothing but space."""
+    """Returns the document without texts that consist of white space only."""
     stay = [place for place, part in enumerate(document.parts) if isinstance(part, int) or part.strip()]
     return replace(
         document,

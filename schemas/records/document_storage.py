@@ -1,9 +1,9 @@
-"""Stores a document: as members of a WebDataset tar, and as a row of Parquet. Both forms hold the same.
+"""Stores a document as members of a WebDataset tar or as a row of Parquet. Both forms hold the same data.
 
 WebDataset: `{key}.json` with the ordered parts, `{"text": ...}` or `{"image": i}`; then `{key}.0.jpg`, `{key}.1.png`.
-Parquet: a row a document. Its three lists have one entry a part: at each place either a text or an image, as OBELICS
-has it, and what is known of an image at the image's own place. An image is the struct that Hugging Face `datasets`
-shows as a picture.
+Parquet: one row per document. Its three lists have one entry per part: each position holds either a text or an image,
+as in OBELICS, and an image's details are at the image's own position. An image is the struct that Hugging Face
+`datasets` shows as a picture.
 """
 
 import json
@@ -17,7 +17,10 @@ from schemas.records.document import Document, DocumentImage, Part, Role, valida
 
 
 def to_members(document: Document) -> list[tuple[str, bytes]]:
-    """Ending (`json`, `0.jpg`, ...) and bytes of its members, in their order in the tar. ValueError: invalid."""
+    """Returns the extension (`json`, `0.jpg`, ...) and the bytes of each member, in tar order.
+
+    Raises `ValueError` if the document is invalid.
+    """
     validate(document)
     images = [{"extension": image.extension} | _details(image) for image in document.images]
     content: dict[str, Any] = {
@@ -35,7 +38,7 @@ def to_members(document: Document) -> list[tuple[str, bytes]]:
 
 
 def from_members(key: str, members: Mapping[str, bytes]) -> Document:
-    """The document with this key whose members have these endings. ValueError says what is missing or wrong."""
+    """Returns the document with this key from its members, given by extension. Raises `ValueError` naming the fault."""
     if "json" not in members:
         raise ValueError("there is no .json member")
     content = parse_object(members["json"], "the .json member", MAX_JSON)
@@ -63,7 +66,7 @@ def from_members(key: str, members: Mapping[str, bytes]) -> Document:
 
 
 def to_row(document: Document) -> dict[str, Any]:
-    """Its row in Parquet. ValueError: invalid."""
+    """Returns the document's row in Parquet. Raises `ValueError` if the document is invalid."""
     validate(document)
     texts = [part if isinstance(part, str) else None for part in document.parts]
     images = [None if isinstance(part, str) else document.images[part] for part in document.parts]
@@ -85,7 +88,7 @@ def to_row(document: Document) -> dict[str, Any]:
 
 
 def from_row(row: Mapping[str, Any]) -> Document:
-    """The document of one row, as `Table.to_pylist` gives it. ValueError says what is wrong."""
+    """Returns the document of one row, as `Table.to_pylist` gives it. Raises `ValueError` naming the fault."""
     parts: list[Part] = []
     images: list[DocumentImage] = []
     texts, files, details = (_list(row, name) for name in ("texts", "images", "image_details"))
@@ -153,7 +156,7 @@ def _list(item: Mapping[str, Any], name: str) -> list[Any]:
 
 
 def _roles(item: Mapping[str, Any]) -> tuple[Role, ...] | None:
-    """They are there in conversations only; in tables written before there were any, nowhere."""
+    """Returns the roles; None for documents that are not conversations, and in tables from before roles existed."""
     return None if item.get("roles") is None else tuple(_list(item, "roles"))
 
 
@@ -178,7 +181,7 @@ PARQUET = pa.schema(
         pa.field("uid", pa.string()),
         pa.field("source", pa.string(), nullable=False),
         pa.field("url", pa.string()),
-        # nullable, though the lists never are null: `datasets` takes its own schema for equal to this one only so
+        # The lists are never null. They are nullable because `datasets` otherwise finds this schema unequal to its own.
         pa.field("texts", pa.list_(pa.string())),
         pa.field("images", pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))),
         pa.field(
@@ -190,4 +193,4 @@ PARQUET = pa.schema(
     ],
     metadata={b"huggingface": json.dumps({"info": {"features": _FEATURES}}).encode()},
 )
-"""The Parquet form, with the metadata that makes `datasets` decode the images."""
+"""The Parquet schema, with the metadata that makes `datasets` decode the images."""

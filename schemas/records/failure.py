@@ -1,4 +1,4 @@
-"""What an engine could not do with an image that stays in the set for what the other engines did."""
+"""Defines an engine's failure on an image that stays in the set because of what the other engines found."""
 
 from typing import Any
 
@@ -15,9 +15,9 @@ FAILURE = pa.struct(
 )
 
 FAILURES = pa.field("failures", pa.list_(pa.field("item", FAILURE, nullable=False)), nullable=False)
-"""The column that tells of them, empty as a rule. An engine that is named there has a null in its own column."""
+"""The column that lists failures; usually empty. An engine listed there has a null in its own column."""
 
 
 def failure_to_arrow(engine: str, fault: Rejected) -> dict[str, Any]:
-    """The dict that `pa.array(..., type=FAILURES.type)` takes for one failure."""
+    """Returns the dict that `pa.array(..., type=FAILURES.type)` takes for one failure."""
     return {"engine": engine, "reason": fault.reason.value, "detail": fault.detail}

@@ -1,10 +1,10 @@
-"""What made an annotation: enough to tell two engines apart, and nothing that differs between machines."""
+"""Identifies what made an annotation: enough to distinguish two engines, and nothing that differs between machines."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class EngineFingerprint(BaseModel):
-    """Name, version, weights and settings of an engine. A run is resumed only by engines with equal fingerprints."""
+    """Identifies an engine by name, version, weights and settings. A run resumes only with equal fingerprints."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

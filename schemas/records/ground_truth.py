@@ -1,12 +1,12 @@
-"""What is truly in a picture: the JSONL files that annotations are measured against, one picture a line.
+"""Reads ground truth: JSONL files that annotations are measured against, one picture per line.
 
     {"file": "photos/voc__01.jpg", "width": 500, "height": 375, "exhaustive_for": ["dog", "cat"],
      "objects": [{"label": "dog", "bbox_xyxy": [9, 4, 90, 80], "difficult": false}], "coords": "pixels, VOC 1-based"}
     {"file": "ocr/sroie__019.jpg", "width": 447, "height": 915, "complete": true,
      "items": [{"text": "TOTAL", "bbox": [43, 87, 350, 111], "ignore": false}]}
 
-An entry may say by its own `uid` which image of a data set it tells of. Where it doesn't, an index file does: one line
-`{"uid": ..., "file": ...}` an image, `file` null for images that no entry tells of. Keys that are not read are let be.
+An entry may name its image of a data set by its own `uid`. Otherwise an index file does: one line
+`{"uid": ..., "file": ...}` per image, with `file` null for images that have no entry. Unknown keys are ignored.
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ from schemas.errors import UsageError, one_line
 from schemas.records.box import Box
 
 Pixel = Annotated[float, Field(allow_inf_nan=False)]
-Side = Annotated[int, Field(gt=0, le=1_000_000)]  # beyond all pictures, and within what a float can divide by
+Side = Annotated[int, Field(gt=0, le=1_000_000)]  # larger than any picture, and small enough to divide a float by
 
 
 def _has_area(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
@@ -37,12 +37,12 @@ def _has_area(box: tuple[float, float, float, float]) -> tuple[float, float, flo
 
 
 PixelBox = Annotated[tuple[Pixel, Pixel, Pixel, Pixel], AfterValidator(_has_area)]
-"""x1, y1, x2, y2 in pixels of the picture as `width` and `height` tell it."""
+"""x1, y1, x2, y2 in pixels of a picture of the entry's `width` and `height`."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrueBox:
-    """One thing that is in a picture. `difficult` ones, as VOC calls them, need not be found, and may be."""
+    """Holds one object in a picture. A `difficult` one, as VOC calls it, need not be found, and may be."""
 
     label: str
     box: Box
@@ -54,11 +54,11 @@ class _Line(BaseModel):
 
 
 class _Picture(_Line):
-    """What entries of both kinds say."""
+    """Holds the fields that entries of both kinds share."""
 
     file: str
     uid: str | None = None
-    width: Side  # pixels of the picture that the boxes were drawn on; the stored one may be scaled
+    width: Side  # pixels of the picture on which the boxes were drawn; the stored picture may be scaled
     height: Side
 
     def _normalised(self, box: tuple[float, float, float, float]) -> Box:
@@ -66,7 +66,7 @@ class _Picture(_Line):
 
 
 class TrueObject(_Line):
-    """A thing as the file has it."""
+    """Holds an object as the file stores it."""
 
     label: str
     bbox_xyxy: PixelBox
@@ -74,46 +74,46 @@ class TrueObject(_Line):
 
 
 class BoxTruth(_Picture):
-    """The things in one picture."""
+    """Holds the objects in one picture."""
 
     objects: list[TrueObject] = []
-    exhaustive_for: list[str] = []  # classes of which every instance is in `objects`; of others some may be missing
-    image_labels: list[Any] = []  # classes of the whole picture: such entries have no boxes
-    coords: str = "pixels"  # "1-based" in it: the first pixel has number 1, as in VOC's own files
+    exhaustive_for: list[str] = []  # classes whose instances are all in `objects`; others may be missing
+    image_labels: list[Any] = []  # classes of the whole picture; such entries have no boxes
+    coords: str = "pixels"  # contains "1-based" if the first pixel has number 1, as in VOC's own files
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
         if not self.model_fields_set & {"objects", "image_labels"}:
-            raise PydanticCustomError("empty", "has neither objects nor image_labels: is this a truth of boxes?")
+            raise PydanticCustomError("empty", "has neither objects nor image_labels: is this a ground truth of boxes?")
         return self
 
     @property
     def has_boxes(self) -> bool:
-        """False where the entry only says what the whole picture shows."""
+        """Says whether the entry has boxes; False if it only labels the whole picture."""
         return bool(self.objects) or not self.image_labels
 
     @property
     def boxes(self) -> list[TrueBox]:
-        """The things, their boxes normalised."""
+        """Returns the objects with their boxes normalised to [0, 1]."""
         first = 1 if "1-based" in self.coords else 0
         found = []
         for item in self.objects:
-            x1, y1, x2, y2 = item.bbox_xyxy  # VOC's last pixel is inside: counted from 1, it is where the box ends
+            x1, y1, x2, y2 = item.bbox_xyxy  # VOC's last pixel is inclusive: counted from 1, it is the end
             found.append(TrueBox(item.label, self._normalised((x1 - first, y1 - first, x2, y2)), item.difficult))
         return found
 
 
 class TrueText(_Line):
-    """A line or a word of text as the file has it."""
+    """Holds a line or a word of text as the file stores it."""
 
     text: str | None  # None in pictures that are `boxes_only`
     bbox: PixelBox | None = None
-    ignore: bool = False  # marked illegible: may be read or not, at no cost
+    ignore: bool = False  # illegible: neither reading nor missing it counts
 
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """Pictures of one kind, told by how their files are called, and how their truth is written."""
+    """Describes pictures of one kind: the prefix of their file names, and how their ground truth is written."""
 
     name: str
     prefix: str
@@ -122,25 +122,25 @@ class Collection:
 
 
 COLLECTIONS = (
-    Collection("scene", "ocr/mmocr__img_"),  # ICDAR 2015: word boxes without text
+    Collection("scene", "ocr/mmocr__img_"),  # ICDAR 2015: boxes of words, without text
     Collection("receipt", "ocr/mmocr__1.jpeg", spaces=False),  # WildReceipt: written without spaces
     Collection("receipt", "ocr/mmocr__2.jpeg", spaces=False),
     Collection("word", "ocr/mmocr__"),  # IIIT5K: crops of one word
-    Collection("sroie", "ocr/ICDAR-2019-SROIE__", ignore_case=True),  # receipts, all in capitals in the truth
+    Collection("sroie", "ocr/ICDAR-2019-SROIE__", ignore_case=True),  # receipts, whose ground truth is all capitals
     Collection("uw3", "ocr/calamari__"),  # lines of scanned pages
-    Collection("scripts", "ocr/RapidOCR__"),  # one asserted line each, many scripts, some not in the default weights
+    Collection("scripts", "ocr/RapidOCR__"),  # one line each, many scripts, some not in the default weights
 )
-"""The collections whose truth has ways of its own; the first that fits counts."""
+"""The collections whose ground truth has conventions of its own; the first match counts."""
 
 
 class TextTruth(_Picture):
-    """The text in one picture."""
+    """Holds the text in one picture."""
 
     items: list[TrueText]
-    complete: bool  # False: there may be more text than this
+    complete: bool  # False if the picture may have more text than this
     boxes_only: bool = False
     case_insensitive: bool = False
-    kind: str | None = None  # of picture, where the file tells kinds apart
+    kind: str | None = None  # kind of picture, if the file distinguishes kinds
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
@@ -153,7 +153,10 @@ class TextTruth(_Picture):
 
     @property
     def collection(self) -> Collection:
-        """What the picture is counted under: a known collection, its kind, or its file's name up to `__` or `/`."""
+        """Returns the collection that the picture counts under.
+
+        That is a known collection, or one named after its kind or its file's name up to `__` or `/`.
+        """
         for known in COLLECTIONS:
             if self.file.startswith(known.prefix):
                 return known
@@ -162,17 +165,17 @@ class TextTruth(_Picture):
 
     @property
     def places(self) -> list[Box]:
-        """Where legible text is, as far as the truth says."""
+        """Returns the boxes of the legible texts, normalised to [0, 1]; texts without a box are left out."""
         return [self._normalised(item.bbox) for item in self.items if item.bbox and not item.ignore]
 
     @property
     def ignored(self) -> list[Box]:
-        """Where illegible text is."""
+        """Returns the boxes of the illegible texts, normalised to [0, 1]."""
         return [self._normalised(item.bbox) for item in self.items if item.bbox and item.ignore]
 
     @property
     def texts(self) -> list[str]:
-        """The legible text, item by item."""
+        """Returns the legible texts, item by item."""
         return [item.text for item in self.items if item.text is not None and not item.ignore]
 
 
@@ -185,17 +188,20 @@ L = TypeVar("L", bound=_Line)
 
 
 def read_box_truth(data: bytes, path: str) -> list[BoxTruth]:
-    """The entries of a truth of boxes. Raises `UsageError` naming `path` and the line that is wrong."""
+    """Reads a ground truth of boxes. Raises `UsageError` naming `path` and the line that is wrong."""
     return _without_repeats(_lines(BoxTruth, data, path), path)
 
 
 def read_text_truth(data: bytes, path: str) -> list[TextTruth]:
-    """The entries of a truth of text. Raises `UsageError` naming `path` and the line that is wrong."""
+    """Reads a ground truth of text. Raises `UsageError` naming `path` and the line that is wrong."""
     return _without_repeats(_lines(TextTruth, data, path), path)
 
 
 def read_index(data: bytes, path: str) -> dict[str, list[str]]:
-    """The uids of each file of a truth; several where a data set has the picture several times. Raises `UsageError`."""
+    """Reads an index: the uids of each ground-truth file, several if a data set has the picture several times.
+
+    Raises `UsageError` naming `path` and the line that is wrong.
+    """
     uids: dict[str, list[str]] = {}
     for _, tie in _lines(_Tie, data, path):
         if tie.file is not None:
@@ -211,10 +217,10 @@ def _without_repeats(lines: Iterator[tuple[int, P]], path: str) -> list[P]:
     first: dict[str, int] = {}
     for number, picture in lines:
         if (before := first.setdefault(picture.file, number)) != number:
-            raise UsageError(f"{path}, line {number}: line {before} tells of {picture.file!r} already")
+            raise UsageError(f"{path}, line {number}: line {before} already describes {picture.file!r}")
         found.append(picture)
     if not found:
-        raise UsageError(f"{path} is empty: a truth has a line for each picture")
+        raise UsageError(f"{path} is empty: a ground truth has one line for each picture")
     return found
 
 

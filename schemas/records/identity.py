@@ -1,14 +1,14 @@
-"""What tells one sample from all others: where it lies, its image's bytes, and the ids that came with it."""
+"""Identifies a sample: its shard and key, the hash of its image's bytes, and the ids that its data set gives it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A sample is (shard, key), checked by its image's hash.
+    """Identifies a sample by (shard, key), checked by its image's hash.
 
-    The uid and the URL are attributes: either may be missing, or shared by several samples. In sets of others, anything
-    may be missing.
+    The uid and the URL are attributes: either may be missing, or shared by several samples. In third-party sets any
+    field may be missing.
     """
 
     shard: str | None  # the shard's file name without the ending

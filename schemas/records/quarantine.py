@@ -1,4 +1,4 @@
-"""A row that was left out, and why. Rows in = rows out + rows quarantined, always."""
+"""Defines a row that was left out, and the reason. Rows in = rows out + rows quarantined, always."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -9,19 +9,19 @@ import pyarrow as pa
 
 
 class Reason(StrEnum):
-    """Why a row was left out. The codes are stable: they are stored, counted and matched on."""
+    """Says why a row was left out. The codes are stable: they are stored, counted and matched on."""
 
-    # how the sample lies in its shard
+    # the sample's members in its shard
     MISSING_IMAGE = "missing_image"  # no member that is an image
-    MISSING_METADATA = "missing_metadata"  # no .json member, or one that is no JSON object
-    DUPLICATE_KEY = "duplicate_key"  # the shard had this key before, or the sample has a member twice
+    MISSING_METADATA = "missing_metadata"  # no .json member, or one that is not a JSON object
+    DUPLICATE_KEY = "duplicate_key"  # the key occurred earlier in the shard, or the sample has a member twice
     UNSAFE_MEMBER = "unsafe_member"  # a link, a device, or a name that leaves its folder
-    INCOMPLETE = "incomplete"  # the shard ends, or stops making sense, inside this sample
-    # its caption or another text to train on
-    NOT_TEXT = "not_text"  # a list, an object, bytes that are not UTF-8, half of a surrogate pair
+    INCOMPLETE = "incomplete"  # the shard ends or is damaged inside this sample
+    # the caption or another text to train on
+    NOT_TEXT = "not_text"  # a list, an object, bytes that are not UTF-8, or a lone surrogate
     # the image
     NOT_AN_IMAGE = "not_an_image"
-    UNSUPPORTED_FORMAT = "unsupported_format"  # an image, of a kind that web data should not hold (PSD, EPS, ...)
+    UNSUPPORTED_FORMAT = "unsupported_format"  # an image format that web data should not contain (PSD, EPS, ...)
     DECODE_ERROR = "decode_error"  # truncated or corrupt
     TOO_MANY_PIXELS = "too_many_pixels"
     # filters set in the recipe
@@ -32,42 +32,42 @@ class Reason(StrEnum):
     TOO_FEW_BOXES = "too_few_boxes"
     # running the engines
     ENGINE_ERROR = "engine_error"
-    NO_TAGS = "no_tags"  # boxes were not looked for, because the tag engine had failed
-    WORKER_KILLED = "worker_killed"  # the process that worked on this sample alone died, twice
+    NO_TAGS = "no_tags"  # the box engine did not run, because the tag engine failed
+    WORKER_KILLED = "worker_killed"  # the sample is a poison sample: a worker with this sample alone died, twice
     # joining images with captions
     NO_CAPTION = "no_caption"
     MISALIGNED = "misaligned"  # the caption was made from other bytes than the image's
-    AMBIGUOUS_CAPTION = "ambiguous_caption"  # several captions might be its own, and say different things
+    AMBIGUOUS_CAPTION = "ambiguous_caption"  # several different captions match the sample
     # reading published sets
-    MALFORMED_ROW = "malformed_row"  # not laid out as its set is
-    UNSUPPORTED_MEDIA = "unsupported_media"  # a video or a sound, without which its text would teach to invent
-    TOO_SLOW = "too_slow"  # work on this row took longer than a row may
-    LOST_IMAGE = "lost_image"  # an image that its document or caption refers to is nowhere to be had
+    MALFORMED_ROW = "malformed_row"  # does not have its set's layout
+    UNSUPPORTED_MEDIA = "unsupported_media"  # a video or a sound; its text alone would teach a model to invent
+    TOO_SLOW = "too_slow"  # processing this row exceeded the time limit of a row
+    LOST_IMAGE = "lost_image"  # an image that the document or caption refers to cannot be found
     # documents: filters set in the recipe
-    EMPTY_DOCUMENT = "empty_document"  # neither text nor images are left
+    EMPTY_DOCUMENT = "empty_document"  # no text and no image is left
     TOO_FEW_IMAGES = "too_few_images"
     TOO_MANY_IMAGES = "too_many_images"
-    TOO_SHORT = "too_short"  # its text
+    TOO_SHORT = "too_short"  # the text, not the document
     TOO_LONG = "too_long"
     REPEATED_IMAGE_IN_DOCUMENT = "repeated_image_in_document"
-    # metadata of images on the web: its rows, and rules set in the recipe
+    # metadata of web images: its rows, and rules set in the recipe
     MALFORMED_UID = "malformed_uid"
-    DUPLICATE_UID = "duplicate_uid"  # the file had this uid before
+    DUPLICATE_UID = "duplicate_uid"  # the uid occurred earlier in the file
     MISSING_URL = "missing_url"
-    MISSING_VALUE = "missing_value"  # that a rule looks at
-    LOW_SIMILARITY = "low_similarity"  # of image and caption
+    MISSING_VALUE = "missing_value"  # a value that a rule needs
+    LOW_SIMILARITY = "low_similarity"  # between image and caption
     BELOW_TOP_FRACTION = "below_top_fraction"
     TOO_LARGE = "too_large"
     TOO_FEW_WORDS = "too_few_words"
     TOO_MANY_WORDS = "too_many_words"
     OTHER_LANGUAGE = "other_language"
     NOT_IN_SUBSET = "not_in_subset"
-    EXCLUDED = "excluded"  # its uid is in a subset to be left out
+    EXCLUDED = "excluded"  # its uid is in a subset that the recipe excludes
 
 
 @dataclass
 class Rejected(Exception):
-    """One sample cannot go on; raised where the fault is found, stored as a quarantined row."""
+    """Rejects one sample: raised where the fault is found, and stored as a quarantined row."""
 
     reason: Reason
     detail: str
@@ -78,7 +78,10 @@ class Rejected(Exception):
 
 @dataclass(frozen=True, slots=True)
 class QuarantinedRow:
-    """A row that a command leaves out. `key` and `uid` are those of its sample, `stage` says where the fault was."""
+    """Holds a row that a command leaves out.
+
+    `key` and `uid` are those of the sample; `stage` names the stage that found the fault.
+    """
 
     key: str
     uid: str | None
@@ -88,7 +91,7 @@ class QuarantinedRow:
 
     @classmethod
     def of(cls, key: str, uid: str | None, stage: str, fault: Rejected) -> Self:
-        """The row of a sample that was rejected. What is no text in the detail is written as `?`."""
+        """Returns the row of a rejected sample. Characters of the detail that UTF-8 cannot encode become `?`."""
         return cls(key, uid, stage, fault.reason.value, fault.detail.encode("utf-8", "replace").decode())
 
 
@@ -104,5 +107,5 @@ QUARANTINE = pa.schema(
 
 
 def quarantine_table(rows: Iterable[QuarantinedRow]) -> pa.Table:
-    """The rows as they are stored."""
+    """Returns the rows as the table that is stored."""
     return pa.Table.from_pylist([asdict(row) for row in rows], schema=QUARANTINE)

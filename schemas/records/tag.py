@@ -1,4 +1,4 @@
-"""A thing that an image is said or seen to show."""
+"""Defines a tag: an entry of a vocabulary that an image's caption mentions or that the image shows."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -8,10 +8,10 @@ import pyarrow as pa
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """An entry of a tag vocabulary, and where it comes from.
+    """Holds an entry of a tag vocabulary, and where it comes from.
 
-    One tag for each mention in the caption, with its span in characters (`caption[start:end]`), and one for each entry
-    that the picture itself was found to show, which has no span.
+    There is one tag for each mention in the caption, with its span in characters (`caption[start:end]`), and one for
+    each entry that the engine recognised in the picture itself, which has no span.
     """
 
     name: str  # as the vocabulary spells it
@@ -30,12 +30,12 @@ TAG = pa.struct(
         pa.field("end", pa.int32()),
     ]
 )
-"""The Arrow form of `Tag`."""
+"""The Arrow type of `Tag`."""
 
 TAGS = pa.field("tags", pa.list_(pa.field("item", TAG, nullable=False)))
-"""The annotation column that the tag engine fills: mentions in order, then what the picture shows, surest first."""
+"""The annotation column that the tag engine fills: mentions in order, then entries seen in the picture, best first."""
 
 
 def tag_to_arrow(tag: Tag) -> dict[str, Any]:
-    """The dict that `pa.array(..., type=TAGS.type)` takes for one tag."""
+    """Returns the dict that `pa.array(..., type=TAGS.type)` takes for one tag."""
     return asdict(tag)

@@ -1,4 +1,4 @@
-"""A line of text that an OCR engine found."""
+"""Defines a line of text that an OCR engine found."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,12 @@ import pyarrow as pa
 from schemas.records.box import Box
 
 Polygon = tuple[float, float, float, float, float, float, float, float]
-"""Four corners x, y, clockwise from the top-left of the text, normalised as `Box` is."""
+"""Four corners as x, y, clockwise from the top-left of the text, normalised as `Box` is."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextLine:
-    """One line of text: what it says, where it is, and how sure the engine is (0 to 1)."""
+    """Holds one line of text: its text, its place, and the engine's confidence (0 to 1)."""
 
     text: str
     polygon: Polygon
@@ -31,14 +31,14 @@ TEXT_LINE = pa.struct(
         pa.field("confidence", pa.float32(), nullable=False),
     ]
 )
-"""The Arrow form of `TextLine`."""
+"""The Arrow type of `TextLine`."""
 
 OCR = pa.field("ocr", pa.list_(pa.field("item", TEXT_LINE, nullable=False)))
 """The annotation column that the OCR engine fills: the lines of one image, in reading order."""
 
 
 def line_to_arrow(line: TextLine) -> dict[str, object]:
-    """The dict that `pa.array(..., type=OCR.type)` takes for one line."""
+    """Returns the dict that `pa.array(..., type=OCR.type)` takes for one line."""
     x1, y1, x2, y2 = line.box
     return {
         "text": line.text,

@@ -1,8 +1,8 @@
-"""A captioned image as it lies in a training shard: WebDataset members, or a row of Parquet (docs/design.md).
+"""Defines a captioned image as a training shard stores it: WebDataset members, or a row of Parquet (docs/design.md).
 
 WebDataset: `{key}.jpg`, `{key}.json`, `{key}.txt`, in this order and always all three, because Hugging Face `datasets`
-takes its features from the first samples. Values of the JSON have fixed types for the same reason: strings are empty
-rather than null, and lists are kept as the JSON strings that the published caption layout has.
+takes its features from the first samples. The values of the JSON have fixed types for the same reason: strings are
+empty rather than null, and lists are stored as the JSON strings of the published caption layout.
 Parquet: the image is the struct that `datasets` shows as a picture.
 """
 
@@ -15,7 +15,10 @@ import pyarrow as pa
 
 @dataclass(frozen=True, slots=True)
 class CaptionedImage:
-    """One sample. `text` is what a trainer learns; the rest is for choosing another text, and for tracing it back."""
+    """Holds one sample.
+
+    `text` is the text to train on; the other fields serve to choose another text and to trace the sample back.
+    """
 
     key: str  # unique in the whole set
     uid: str
@@ -33,17 +36,17 @@ class CaptionedImage:
     image: bytes
 
     def details(self) -> dict[str, Any]:
-        """All but the text and the image."""
+        """Returns all fields except the text and the image."""
         names = ("key", "uid", "url", "source_shard", "source_key", "width", "height", "sha256", "alt_text", "captions")
         return {name: getattr(self, name) for name in names} | {"metadata": self.metadata}
 
     def members(self) -> list[tuple[str, bytes]]:
-        """Extension and bytes of its members, in their order in the tar."""
+        """Returns the extension and the bytes of each member, in tar order."""
         details = json.dumps(self.details(), ensure_ascii=False).encode()
         return [(self.extension, self.image), ("json", details), ("txt", self.text.encode())]
 
     def row(self) -> dict[str, Any]:
-        """Its row in Parquet."""
+        """Returns the sample's row in Parquet."""
         image = {"bytes": self.image, "path": f"{self.key}.{self.extension}"}
         return {"image": image, "text": self.text} | self.details()
 
@@ -57,7 +60,7 @@ _FEATURES = (
 
 PARQUET = pa.schema(
     [
-        # nullable, though it never is null: `datasets` takes its own schema for equal to this one only so
+        # Never null. It is nullable because `datasets` otherwise finds this schema unequal to its own.
         pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
         *(pa.field(name, pa.string(), nullable=False) for name in _STRINGS),
         pa.field("width", pa.int32(), nullable=False),
@@ -65,4 +68,4 @@ PARQUET = pa.schema(
     ],
     metadata={b"huggingface": json.dumps({"info": {"features": _FEATURES}}).encode()},
 )
-"""The Parquet form, with the metadata that makes `datasets` decode the image column."""
+"""The Parquet schema, with the metadata that makes `datasets` decode the image column."""

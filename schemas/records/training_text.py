@@ -1,4 +1,4 @@
-"""Text that a trainer learns, kept as its set has it or not at all: nothing in it may change without a word."""
+"""Reads text to train on: it is kept exactly as its set stores it or rejected, and never changed silently."""
 
 import codecs
 import math
@@ -13,11 +13,11 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def training_text(value: object) -> str | None:
-    """Returns the text that a value of a data set stands for, without a byte order mark; None where there is none.
+    """Returns the text of a data set's value, without a byte order mark; None if there is none.
 
-    A number is its digits, and bytes are UTF-8, or UTF-16 behind its byte order mark. Null and NaN, which pandas writes
-    for null, are none. Raises `Rejected(not_text)` for what could only be kept changed: a list, an object, a truth
-    value, other bytes, half of a surrogate pair.
+    A number becomes its digits; bytes are decoded as UTF-8, or as UTF-16 after a UTF-16 byte order mark. Null and NaN,
+    which pandas writes for null, give None. Raises `Rejected(not_text)` for values that could only be kept changed: a
+    list, an object, a boolean, other bytes, a lone surrogate.
     """
     if value is None or (isinstance(value, float | Decimal) and math.isnan(value)):
         return None
@@ -33,7 +33,7 @@ def training_text(value: object) -> str | None:
 
 
 def is_number(value: object) -> bool:
-    """Says whether a value is a finite number, which a truth value is not."""
+    """Says whether a value is a finite number; booleans are not numbers here."""
     if isinstance(value, int):
         return not isinstance(value, bool)
     return isinstance(value, float | Decimal) and math.isfinite(value)

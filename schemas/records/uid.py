@@ -1,4 +1,4 @@
-"""The name that a data set has for a sample, by which sets are joined."""
+"""Reads a sample's uid: the name in its data set, by which sets are joined."""
 
 from decimal import Decimal
 from uuid import UUID
@@ -7,10 +7,10 @@ from schemas.records.training_text import is_number
 
 
 def uid_text(value: object) -> str | None:
-    """Returns a sample's name as text; None where there is none, for a missing name costs no sample.
+    """Returns a sample's uid as text; None if there is none: a sample without a uid is still kept.
 
-    A whole number is its digits, whether it is an int or, as pandas leaves a column with gaps, a float: 12.0 and 12 are
-    one name. Bytes are UTF-8, else their hexadecimal digits. Half of a surrogate pair becomes `?`.
+    A whole number becomes its digits, whether it is an int or, as in a pandas column with gaps, a float: 12.0 and 12
+    are one uid. Bytes are decoded as UTF-8, or else written as hexadecimal digits. A lone surrogate becomes `?`.
     """
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()

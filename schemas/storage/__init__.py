@@ -1,1 +1,1 @@
-"""Local disks and object stores."""
+"""Accesses local disks and object stores."""

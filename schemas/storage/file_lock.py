@@ -1,4 +1,4 @@
-"""A lock between the processes of one machine, for what one of them makes and the others wait for."""
+"""Locks a file between the processes of one machine, for things that one of them makes while the others wait."""
 
 import contextlib
 import fcntl
@@ -7,10 +7,10 @@ from typing import TextIO
 
 
 def acquire_file_lock(path: Path) -> TextIO:
-    """Waits until no other process holds the lock on a file, and returns the file, which holds it until it is closed.
+    """Waits until no other process holds the lock on a file, then returns the open file, which holds it until closed.
 
-    The file and its folder are made if they aren't there. The lock ends with the process, and there is none where the
-    file system knows none. Raises `OSError` where the file can't be written.
+    Creates the file and its folder if they do not exist. The lock ends with the process; on a file system without locks
+    nothing is locked. Raises `OSError` if the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("w")

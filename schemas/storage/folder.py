@@ -1,7 +1,7 @@
-"""A folder on a local disk or any fsspec URL, written so that a file is there whole or not at all.
+"""Reads and writes a folder on a local disk or at any fsspec URL, so that a file exists complete or not at all.
 
-Credentials of object stores come from where their own tools have them (AWS_PROFILE, AWS_ENDPOINT_URL, roles ...). What
-else fsspec's file system takes is told by `use_options`, and is an environment variable of every process that works.
+Credentials of object stores come from where the store's own tools find them (AWS_PROFILE, AWS_ENDPOINT_URL, roles ...).
+`use_options` sets other options of fsspec's file system, as an environment variable that every worker process inherits.
 """
 
 import contextlib
@@ -27,15 +27,18 @@ from schemas.extras import require_extra
 from schemas.masking import MASK, secret_name
 
 TEMPORARY = ".tmp-"
-OPTIONS = "SHARDLOOM_STORAGE_OPTIONS"  # variable with a JSON object of options of fsspec's file system
-READ_BYTES = 8 << 20  # of an object, at least, by one request: what object stores serve best
-REQUESTS = 16  # under way at once
+OPTIONS = "SHARDLOOM_STORAGE_OPTIONS"  # environment variable: a JSON object of fsspec options
+READ_BYTES = 8 << 20  # least bytes of an object per request: object stores serve large ranges best
+REQUESTS = 16  # concurrent requests
 
 T = TypeVar("T")
 
 
 def use_options(given: Sequence[str]) -> None:
-    """Takes KEY=VALUE for all stores but local disks, here and in processes started from here; values may be JSON."""
+    """Sets KEY=VALUE options for all stores except local disks, in this process and its children. Values may be JSON.
+
+    Raises `UsageError` for an option that is not KEY=VALUE.
+    """
     options = _options()
     for each in given:
         name, equals, value = each.partition("=")
@@ -50,7 +53,7 @@ def use_options(given: Sequence[str]) -> None:
 
 
 def refuse_secrets(given: Sequence[str]) -> None:
-    """Raises `UsageError` for a KEY=VALUE of a command line that is a secret: `ps` shows it to all of the machine."""
+    """Raises `UsageError` if a KEY=VALUE of a command line is a secret: `ps` shows it to all users of the machine."""
     for each in given:
         name, equals, value = each.partition("=")
         try:
@@ -59,17 +62,20 @@ def refuse_secrets(given: Sequence[str]) -> None:
             found = secret_name(name, value)
         if equals and found is not None:
             raise UsageError(
-                f"--storage-option {found}: all users of the machine can read a command line, so it takes no secret: "
-                f"use what the store's own tools use (AWS_PROFILE, a role, a file of keys), or the variable {OPTIONS}"
+                f"--storage-option {found}: all users of the machine can read a command line, so it accepts no secret: "
+                f"use what the store's own tools use (AWS_PROFILE, a role, a key file), or the variable {OPTIONS}"
             )
 
 
 class StrangeFile(StorageError):
-    """A file of a folder is none that its writer has put there: a link, a device, or one that is far too large."""
+    """Reports a file that the folder's writer cannot have put there: a link, a device, or one that is far too large."""
 
 
 class Folder:
-    """One folder. Names are relative to it and use `/`. Pickles, so that Ray workers can take it."""
+    """Reads and writes the files of one folder.
+
+    Names are relative to the folder and use `/`. It can be pickled, so that Ray can send it to workers.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/") or url
@@ -81,11 +87,11 @@ class Folder:
         return Folder(f"{self.url}/{name}")
 
     def path(self, name: str) -> str:
-        """The full path or URL, for messages and for libraries that open files themselves."""
+        """Returns the full path or URL, for messages and for libraries that open files themselves."""
         return f"{self.url}/{name}" if name else self.url
 
     def write(self, name: str, data: bytes) -> None:
-        """Puts the file in place in one step: a rename on a local disk, a single PUT on an object store."""
+        """Writes the file in one step: a rename on a local disk, a single PUT on an object store."""
         if self.is_local:
             with self.create(name) as file:
                 file.write(data)
@@ -94,9 +100,9 @@ class Folder:
                 self._fs.pipe_file(f"{self._root}/{name}", data)
 
     def write_new(self, name: str, data: bytes) -> None:
-        """As `write`, where no other process may have put that file. `StorageError` when one has.
+        """Writes a file that must not exist yet. Raises `StorageError` if another process has written it.
 
-        The store itself sees to it, where it has conditional writes; on a local disk the set's lock does.
+        A store with conditional writes guarantees this; on a local disk the set's lock does.
         """
         if self.is_local:
             self.write(name, data)
@@ -107,7 +113,7 @@ class Folder:
                 return
             except FileExistsError:
                 raise StorageError(
-                    f"{self.path(name)} is there already: another run is writing to this output; let it, or stop it "
+                    f"{self.path(name)} already exists: another run is writing to this output; wait for it, or stop it "
                     "and run this again"
                 ) from None
             except (NotImplementedError, TypeError):
@@ -115,13 +121,13 @@ class Folder:
             except OSError as error:
                 if error.errno != errno.ENOSYS:
                     raise
-            self._fs.pipe_file(f"{self._root}/{name}", data)  # a store without conditions
+            self._fs.pipe_file(f"{self._root}/{name}", data)  # the store has no conditional writes
 
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[BinaryIO]:
-        """A file to be written in pieces, which is put in place in one step when the block ends without an error."""
+        """Opens a file for writing in pieces; it is put in place in one step when the block ends without an error."""
         with self._errors("write", name):
-            if not self.is_local:  # first to a disk here: so an error sends nothing, and an upload can be sent again
+            if not self.is_local:  # to a local disk first: an error uploads nothing, an upload can be retried
                 with tempfile.NamedTemporaryFile(prefix="shardloom-") as file:
                     yield cast(BinaryIO, file)
                     file.flush()
@@ -141,15 +147,15 @@ class Folder:
                 raise
 
     def read(self, name: str) -> bytes:
-        """The file's bytes."""
+        """Reads the whole file."""
         with self._errors("read", name):
             return cast(bytes, self._fs.cat_file(f"{self._root}/{name}"))
 
     def read_inside(self, name: str, most: int) -> bytes:
-        """The bytes of a regular file of this folder. Raises `StrangeFile` for another, or one of over `most` bytes.
+        """Reads a regular file of this folder. Raises `StrangeFile` for any other file, or if it exceeds `most` bytes.
 
-        For files that others may have put there: a link may lead anywhere, and a device has no end. An object store
-        has neither, and would be asked twice for a size.
+        It is for files that others may have put there: a link may lead anywhere, and a device has no end. An object
+        store has neither, and would need a second request for the size.
         """
         self.check_inside(name)
         if self.is_local and (size := self.size(name)) > most:
@@ -157,29 +163,32 @@ class Folder:
         return self.read(name)
 
     def check_inside(self, name: str) -> None:
-        """Raises `StrangeFile` for what is no regular file, or not in this folder. Object stores have nothing else."""
+        """Raises `StrangeFile` for a file that is not regular or not in this folder.
+
+        An object store has no such files.
+        """
         if not self.is_local:
             return
         with self._errors("read", name):
             is_regular = stat.S_ISREG(Path(self._root, name).lstat().st_mode)
         if not is_regular or not self.holds(name.rpartition("/")[0]):
             raise StrangeFile(
-                f"cannot read {self.path(name)}: only regular files in the folder itself are read, no links and devices"
+                f"cannot read {self.path(name)}: only regular files in the folder itself are read, not links or devices"
             )
 
     def holds(self, below: str) -> bool:
-        """Whether a sub-folder lies in this folder; one that is a link may lie elsewhere."""
+        """Says whether a sub-folder is really inside this folder; a link may point elsewhere."""
         root = Path(self._root).resolve()
         return not self.is_local or Path(self._root, below).resolve().is_relative_to(root)
 
     def read_range(self, name: str, start: int, stop: int) -> bytes:
-        """The file's bytes from `start` to `stop`, by one request."""
+        """Reads the file's bytes from `start` to `stop` (exclusive), by one request."""
         with self._errors("read", name):
             data = cast(bytes, self._fs.cat_file(f"{self._root}/{name}", start=start, end=stop))
             return data if len(data) <= stop - start else data[start:stop]  # of a server that gives whole files alone
 
     def at_once(self, work: Callable[[str], T], names: Sequence[str]) -> list[T]:
-        """What `work` gives for each of the files, in their order; on an object store many of them at a time."""
+        """Applies `work` to each of the files and returns the results in order; on an object store, concurrently."""
         if self.is_local or len(names) < 2:
             return [work(name) for name in names]
         with ThreadPoolExecutor(REQUESTS) as pool:
@@ -187,7 +196,7 @@ class Folder:
 
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:
-        """The file, to be read in pieces; of an object `READ_BYTES` at least are asked for at once."""
+        """Opens the file for reading in pieces; each request to an object store reads at least `READ_BYTES`."""
         with self._errors("read", name):
             if self.is_local:
                 with self._fs.open(f"{self._root}/{name}", "rb") as file:
@@ -205,17 +214,17 @@ class Folder:
         return cast(BinaryIO, io.BufferedReader(self._fs.open(path, "rb", cache_type="none"), READ_BYTES))
 
     def source(self, name: str) -> str | io.BytesIO:
-        """The file for libraries that open local files themselves: its path, or its bytes if it is not local."""
+        """Returns the file for libraries that open local files themselves: its path, or its bytes if not local."""
         return self.path(name) if self.is_local else io.BytesIO(self.read(name))
 
     def local_path(self, name: str) -> Path:
-        """The file's path on this machine's disk; only where `is_local`."""
+        """Returns the file's path on this machine's disk; only valid if `is_local`."""
         return Path(self._root, name)
 
     def names(self, below: str = "") -> list[str]:
-        """Names of the files in a sub-folder, sorted; empty when it isn't there.
+        """Lists the names of the files in a sub-folder, sorted; empty if it does not exist.
 
-        Temporary files are not listed, nor are hidden ones, which other programs leave: `.DS_Store`, `.nfs...`, `._x`.
+        It skips temporary files, and hidden files, which other programs leave: `.DS_Store`, `.nfs...`, `._x`.
         """
         self._fs.invalidate_cache()
         root = f"{self._root}/{below}".rstrip("/")
@@ -227,29 +236,32 @@ class Folder:
         return sorted(name for path in found if (name := path.rsplit("/", 1)[-1]) and _is_listed(name))
 
     def check_output(self) -> None:
-        """Raises `UsageError` for a folder that nothing can be written to."""
+        """Raises `UsageError` if nothing can be written to the folder, as on a web server."""
         if self._is_web:
-            raise UsageError(f"{self.url}: a web server takes no output: give a path, or the URL of a store")
+            raise UsageError(f"{self.url}: a web server cannot store output: give a path or an object store's URL")
 
     def is_empty(self) -> bool:
-        """Whether there is no file in it or its sub-folders that `names` lists; also when it isn't there."""
+        """Says whether the folder and its sub-folders have no file that `names` lists; True if it does not exist."""
         self._fs.invalidate_cache()
         with self._errors("list", ""):
             return not any(_is_listed(name) for _, _, names in self._fs.walk(self._root) for name in names if name)
 
     def sizes_below(self) -> dict[str, int]:
-        """Bytes of each file in it and its sub-folders, by their names from here."""
+        """Returns the bytes of each file in the folder and its sub-folders, by names relative to the folder."""
         with self._errors("list", ""):
             found = self._fs.find(self._root, detail=True)
         return {path.removeprefix(self._root).lstrip("/"): int(each["size"] or 0) for path, each in found.items()}
 
     def size(self, name: str) -> int:
-        """The file's size in bytes."""
+        """Returns the file's size in bytes."""
         with self._errors("read", name):
             return int(self._fs.size(f"{self._root}/{name}"))
 
     def modified(self, name: str) -> float | None:
-        """When the file was last written, in seconds since 1970 by the store's clock; None where it isn't told."""
+        """Returns when the file was last written, in seconds since 1970 by the store's clock.
+
+        Returns None if the file does not exist or the store does not say.
+        """
         self._fs.invalidate_cache()
         try:
             return float(self._fs.modified(f"{self._root}/{name}").timestamp())
@@ -257,18 +269,18 @@ class Folder:
             return None
 
     def exists(self, name: str = "") -> bool:
-        """Whether the file or folder is there."""
+        """Says whether the file or folder exists."""
         self._fs.invalidate_cache()
         with self._errors("read", name):
             return bool(self._fs.exists(f"{self._root}/{name}" if name else self._root))
 
     def remove(self, name: str) -> None:
-        """Removes one file; it may be gone already."""
+        """Removes one file, if it exists."""
         with self._errors("remove", name), contextlib.suppress(FileNotFoundError):
             self._fs.rm_file(f"{self._root}/{name}")
 
     def clear(self, below: str, but: str | None = None) -> None:
-        """Removes a sub-folder with all that is in it, but for one file."""
+        """Removes a sub-folder with its content; `but` names one file to keep."""
         self._fs.invalidate_cache()
         root = f"{self._root}/{below}"
         with self._errors("remove", below), contextlib.suppress(FileNotFoundError):
@@ -277,7 +289,7 @@ class Folder:
                     self._remove_tree(path)
 
     def _remove_tree(self, path: str) -> None:
-        """Removes a file or a sub-folder. A hidden file that won't go, as NFS's of one that is open, is left."""
+        """Removes a file or a sub-folder. Leaves hidden files that cannot be removed, such as NFS's for open files."""
         try:
             self._fs.rm(path, recursive=True)
         except FileNotFoundError:
@@ -290,18 +302,18 @@ class Folder:
                 raise
 
     def make(self) -> None:
-        """Makes a local folder, if it isn't there."""
+        """Creates a local folder, if it does not exist."""
         with self._errors("make", ""):
             Path(self._root).mkdir(parents=True, exist_ok=True)
 
     def clear_temporary(self) -> None:
-        """Removes what killed writers have left on a local disk; object stores show nothing that is not complete."""
+        """Removes the files that killed writers left on a local disk; object stores show complete objects only."""
         with self._errors("clear", ""):
             for leftover in Path(self._root).rglob(f"?*{TEMPORARY}*"):
                 leftover.unlink(missing_ok=True)
 
     def sha256(self, name: str) -> tuple[int, str]:
-        """Size in bytes and hash of a file."""
+        """Returns a file's size in bytes and its sha256 in hexadecimal."""
         digest, size = hashlib.sha256(), 0
         with self.open(name) as file:
             while data := file.read(8 << 20):
@@ -323,26 +335,26 @@ class Folder:
             raise StorageError(f"cannot {verb} {self.path(name)}: {reason_of(error)}") from None
         except Exception as error:
             if isinstance(error, TypeError) and "keyword argument" in str(error) and not self.is_local:
-                raise UsageError(f"{self.url}: it takes no such --storage-option: {one_line(error)}") from None
-            if not type(error).__module__.startswith("aiohttp."):  # a web server's refusals are no OSError
+                raise UsageError(f"{self.url}: it does not accept this --storage-option: {one_line(error)}") from None
+            if not type(error).__module__.startswith("aiohttp."):  # a web server's refusal is not an OSError
                 raise
             raise StorageError(f"cannot {verb} {self.path(name)}: {one_line(error)}") from None
 
 
 def file_system(url: str) -> tuple[Any, str]:
-    """Returns fsspec's file system of a path or URL, and its name there. Raises `UsageError` when there is none."""
+    """Returns fsspec's file system for a path or URL, and the path in it. Raises `UsageError` if there is none."""
     protocol = url.partition("://")[0] if "://" in url else "file"
     options = {} if protocol in ("file", "local") else _options()
     if f"://{MASK}@" in url or url.endswith(f"?{MASK}"):
-        raise UsageError(f"{url}: its secret was left out where it is stored; give the URL anew")
+        raise UsageError(f"{url}: its secret was masked when it was stored; give the full URL again")
     try:
         if protocol in ("s3", "s3a"):
             require_extra("s3", url)
-            from schemas.storage.s3 import PatientS3  # here, because it takes a while to import
+            from schemas.storage.s3 import PatientS3  # imported here, because it is slow to import
 
             return PatientS3(**options), PatientS3._strip_protocol(url)
         fs, root = fsspec.core.url_to_fs(url, **options)
-    except (ValueError, TypeError, ImportError) as error:  # unknown protocols and options, packages that are missing
+    except (ValueError, TypeError, ImportError) as error:  # unknown protocols and options, missing packages
         raise UsageError(f"{url}: {error}") from None
     return fs, root
 
@@ -357,18 +369,18 @@ def _options() -> dict[str, Any]:
     except ValueError:
         options = None
     if not isinstance(options, dict):
-        raise UsageError(f"{OPTIONS} is no JSON object")
+        raise UsageError(f"{OPTIONS} is not a JSON object")
     return options
 
 
 def reason_of(error: OSError) -> str:
-    """Returns an error of a disk or a store in its own words."""
-    if isinstance(error, FileNotFoundError):  # which object stores have other words for
+    """Returns the message of an error of a disk or a store."""
+    if isinstance(error, FileNotFoundError):  # object stores word it differently
         return os.strerror(errno.ENOENT)
     return error.strerror or str(error) or type(error).__name__
 
 
 def split(path: str) -> tuple[Folder, str]:
-    """The folder of a file's path or URL, and the file's name in it."""
+    """Returns the folder of a file's path or URL, and the file's name in it."""
     parent, _, name = path.rpartition("/")
     return Folder(parent or "."), name

@@ -1,4 +1,4 @@
-"""A file of a store on this machine's disk, for libraries that map it into memory or read it here and there."""
+"""Copies a file of a store to the local disk, for libraries that map it into memory or read it at random."""
 
 import contextlib
 import tempfile
@@ -11,7 +11,11 @@ from schemas.storage.folder import Folder
 
 @contextlib.contextmanager
 def local_copy(folder: Folder, name: str) -> Iterator[Path]:
-    """The file's path here. Of a local file there is no copy; a mapping of one outlives its name."""
+    """Yields a local path of the file. A local file is not copied; a copy is removed after the block.
+
+    A memory map of the copy stays valid after its removal. Raises `StorageError` if the local disk cannot hold the
+    copy.
+    """
     if folder.is_local:
         yield folder.local_path(name)
         return
@@ -28,5 +32,5 @@ def local_copy(folder: Folder, name: str) -> Iterator[Path]:
 
 
 def size_and_hash(path: Path) -> tuple[int, str]:
-    """Bytes and sha256 of a file on this machine's disk."""
+    """Returns the size in bytes and the sha256 of a file on the local disk."""
     return Folder(str(path.parent)).sha256(path.name)

@@ -1,4 +1,4 @@
-"""Finds the files and folders that a pattern names: a path, or a glob as a shell has it, with braces."""
+"""Finds the files and folders that a pattern names: a path, or a shell glob with braces."""
 
 import itertools
 import os
@@ -9,22 +9,23 @@ from braceexpand import UnbalancedBracesError, braceexpand  # type: ignore[attr-
 from schemas.errors import UsageError, one_line
 from schemas.storage.folder import file_system, reason_of
 
-MAX_EXPANDED = 1_000_000  # patterns that braces stand for
+MAX_EXPANDED = 1_000_000  # limit of the patterns that braces expand to
 _MAGIC = set("*?[")
-_IN_NAMES = set("[{?")  # what names of files have, too: a store is asked whether there is one. None has a star
+_IN_NAMES = set("[{?")  # file names contain these too, so the store is asked for such a file; no name contains a star
 
 
 def matching(pattern: str) -> list[str]:
-    """Returns the paths or URLs that a pattern names, sorted. Raises `UsageError` when there is none."""
+    """Returns the paths or URLs that a pattern names, sorted. Raises `UsageError` if none matches."""
     return sorted(sizes_of_matching(pattern))
 
 
 def sizes_of_matching(pattern: str) -> dict[str, int]:
-    """Returns the same with their sizes in bytes, which the listing tells: to ask for each takes hours for many shards.
+    """Returns the paths or URLs that a pattern names with their sizes in bytes. Raises `UsageError` if none matches.
 
-    A path that is there is taken as it stands, also with brackets or braces in it. Else `{000..127}` and `{a,b}` stand
-    for several patterns, each of which must match; and `*` matches no hidden file, as in a shell: those are metadata of
-    other programs (`._0.tar`, `.nfs...`).
+    The sizes come from the listing: one request per file takes hours for many shards. A path that exists is taken
+    literally, even with brackets or braces in it. Otherwise `{000..127}` and `{a,b}` expand to several patterns, each
+    of which must match; and `*` matches no hidden file, as in a shell: those are metadata of other programs (`._0.tar`,
+    `.nfs...`).
     """
     fs, root = file_system(pattern)
     if set(root) & _IN_NAMES and _is_file(fs, root, pattern):
@@ -41,7 +42,7 @@ def _expanded(pattern: str) -> list[str]:
     except UnbalancedBracesError:
         return [pattern]
     if len(found) > MAX_EXPANDED:
-        raise UsageError(f"{pattern}: its braces stand for more than {MAX_EXPANDED:,} paths: use a glob")
+        raise UsageError(f"{pattern}: its braces expand to more than {MAX_EXPANDED:,} paths: use a glob")
     return found
 
 
@@ -53,7 +54,7 @@ def _sizes_of_glob(pattern: str) -> dict[str, int]:
         found = {}
     except OSError as error:
         raise UsageError(f"cannot list {pattern}: {reason_of(error)}") from None
-    except ValueError as error:  # `a**`, a whole store
+    except ValueError as error:  # `a**`, or a whole store
         raise UsageError(f"{pattern}: {one_line(error)}") from None
     found = {path: entry for path, entry in found.items() if not _is_hidden(path, root)}
     if not found:
@@ -62,12 +63,12 @@ def _sizes_of_glob(pattern: str) -> dict[str, int]:
 
 
 def _glob(fs: Any, root: str) -> dict[str, Any]:
-    """Returns what a glob matches; a listing that is refused is an error, and not an empty one, as fsspec has it."""
-    if not set(root) & _MAGIC or "**" in root:  # these raise by themselves
+    """Returns the matches of a glob. A refused listing is an error here; fsspec would return an empty result."""
+    if not set(root) & _MAGIC or "**" in root:  # these raise without `on_error`
         return dict(fs.glob(root, detail=True))
     try:
         return dict(fs.glob(root, detail=True, on_error="raise"))
-    except TypeError:  # s3fs hands the option on to where it is none, if the name begins with plain characters
+    except TypeError:  # s3fs forwards the option to a call that has none, if the name begins with plain characters
         found = dict(fs.glob(root, detail=True))
     if not found:
         fs.ls(root[: min(root.index(char) for char in _MAGIC & set(root))].rpartition("/")[0])
@@ -82,7 +83,7 @@ def _is_file(fs: Any, root: str, pattern: str) -> bool:
 
 
 def _is_hidden(path: str, root: str) -> bool:
-    """Says whether a wildcard has matched a name that begins with a dot; a pattern may ask for one by its dot."""
+    """Says whether a wildcard matched a name that begins with a dot; a pattern may ask for one by its own dot."""
     parts = root.split("/")
     plain = next((number for number, part in enumerate(parts) if set(part) & _MAGIC), len(parts))
     if any(part.startswith(".") for part in parts[plain:]):
@@ -92,16 +93,16 @@ def _is_hidden(path: str, root: str) -> bool:
 
 def _named_as_asked(fs: Any, pattern: str, found: dict[str, Any]) -> dict[str, int]:
     protocol = pattern.split("://", 1)[0] + "://" if "://" in pattern else ""
-    if not protocol and not pattern.startswith("/"):  # keep relative what was asked for relatively
+    if not protocol and not pattern.startswith("/"):  # a relative pattern gives relative paths
         found = {os.path.relpath(path): entry for path, entry in found.items()}
     # names on web servers are whole URLs
     return {path if "://" in path else protocol + path: _size(fs, path, entry) for path, entry in found.items()}
 
 
 def _size(fs: Any, path: str, entry: Any) -> int:
-    """Returns a file's size in bytes; where a listing doesn't tell it, as those of web servers, each file is asked."""
+    """Returns a file's size in bytes. If the listing has none, as on web servers, one request per file asks for it."""
     if entry["size"] is None and "://" in path:
         entry = fs.info(path)
         if entry["size"] is None:
-            raise UsageError(f"{path}: its server doesn't say how large it is: copy it to a disk or a store first")
+            raise UsageError(f"{path}: its server does not report its size: copy it to a disk or an object store first")
     return int(entry["size"] or 0)

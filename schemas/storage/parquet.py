@@ -1,7 +1,7 @@
-"""Parquet files, read on the calling thread and by decompressed bytes: a few kilobytes may hold gigabytes.
+"""Reads Parquet files on the calling thread, within a budget of decompressed bytes: a few kilobytes may hold gigabytes.
 
-All files are opened here, whoever has written them. A string that stands a million times is stored once, and zeros
-shrink a thousandfold; so batches are cut by what they take in memory, and what no batch can hold is refused by name.
+All Parquet files are opened here, whoever wrote them. A string that occurs a million times is stored once, and zeros
+shrink a thousandfold; so batches are cut by their size in memory, and rows that fit in no batch are refused by name.
 """
 
 import io
@@ -18,84 +18,85 @@ from schemas.errors import UsageError, one_line
 from schemas.storage.parquet_footer import MAGIC, Encrypted, encrypted_columns, footer_of
 
 PAGE_BUFFER = 1 << 20
-"""Bytes; without one, Arrow reads whole column chunks."""
+"""Bytes of the read buffer; without one, Arrow reads whole column chunks."""
 
 BATCH_ROWS = 1 << 16
 """Rows of a batch, if they are small."""
 
 BATCH_BYTES = 128 << 20
-"""Decompressed bytes of a batch that has more than one row: two such batches and their Python objects fit anywhere."""
+"""Decompressed bytes of a batch of more than one row: two such batches and their Python objects fit on any machine."""
 
 ROW_BYTES = 512 << 20
-"""Of one row: eight times the longest document that is taken (`MAX_JSON`), with its images."""
+"""Bytes of one row: eight times the longest document that is accepted (`MAX_JSON`), with its images."""
 
 TABLE_BYTES = 1 << 30
-"""Of a table that is held as a whole: such as a shard's annotations, which have some 200 MB for 10,000 images."""
+"""Bytes of a table that is loaded whole, such as a shard's annotations, which take some 200 MB for 10,000 images."""
 
 EXPANDED_BYTES = 512 << 20
-"""Of one column of a row group, from which on it is looked at how far it expands."""
+"""Bytes of one column of a row group above which its expansion is checked."""
 
 EXPANSION = 100
-"""The most that data of that size expands by: texts do by 3 to 10 times, logs by 30."""
+"""The largest expansion of such a column that is accepted: texts expand 3 to 10 times, logs 30 times."""
 
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}  # bytes of a value
-_REPEATING = {"PLAIN_DICTIONARY", "RLE_DICTIONARY", "DELTA_BYTE_ARRAY"}  # encodings that store what repeats once
+_REPEATING = {"PLAIN_DICTIONARY", "RLE_DICTIONARY", "DELTA_BYTE_ARRAY"}  # encodings that store a repeated value once
 _PER_VALUE = 8  # bytes of offsets, levels and validity
-_LONG = 64 << 10  # bytes of a value in a list from which on rows are measured before they are read
+_LONG = 64 << 10  # bytes of a value in a list above which rows are measured before they are read
 
 
 class UnreadableParquet(UsageError):
-    """The file is no Parquet file, or one that is not read: it is encrypted, or expands over the budget."""
+    """Reports a file that is not Parquet, or one that is refused: it is encrypted, or expands over the budget."""
 
 
 class NoParquet(UnreadableParquet):
-    """The file is no Parquet file, or a damaged one."""
+    """Reports a file that is not Parquet or is damaged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parquet:
-    """An open Parquet file."""
+    """Holds an open Parquet file."""
 
     path: str
-    """As errors name it."""
+    """The path for error messages."""
     file: Any
     _source: BinaryIO | Path
 
     @property
     def schema(self) -> pa.Schema:
-        """Its columns."""
+        """Returns the Arrow schema of the columns."""
         return self.file.schema_arrow
 
     @property
     def rows(self) -> int:
-        """Its rows, by the footer."""
+        """Returns the number of rows, from the footer."""
         return int(self.file.metadata.num_rows)
 
     @property
     def groups(self) -> range:
-        """The numbers of its row groups."""
+        """Returns the numbers of the row groups."""
         return range(self.file.metadata.num_row_groups)
 
     def group_rows(self, group: int) -> int:
-        """Rows of a row group."""
+        """Returns the number of rows of a row group."""
         return int(self.file.metadata.row_group(group).num_rows)
 
     def dictionaries(self, leaf: str) -> Any:
-        """Returns the file with a column of strings as Arrow's dictionaries, in which what repeats is held once."""
+        """Opens the file again with one string column as Arrow dictionaries, which hold repeated values once."""
         return pq.ParquetFile(
             self._source, metadata=self.file.metadata, read_dictionary=[leaf], buffer_size=PAGE_BUFFER, pre_buffer=False
         )
 
 
 def open_parquet(source: BinaryIO | Path, path: str, pre_buffer: bool = False) -> Parquet:
-    """Opens a file. Raises `NoParquet` for what is none, and `UnreadableParquet` where a column is encrypted.
+    """Opens a file.
 
-    `pre_buffer` reads whole column chunks, for stores that would else be asked for each page.
+    `pre_buffer` reads whole column chunks, for stores that would otherwise get a request for each page. Raises
+    `NoParquet` if it is not a Parquet file, and `UnreadableParquet` if a column is encrypted.
     """
     try:
         metadata = _metadata(source)
         file = pq.ParquetFile(source, metadata=metadata, buffer_size=PAGE_BUFFER, pre_buffer=pre_buffer)
-        _ = file.schema_arrow.names  # which may be no text
+        _ = file.schema_arrow.names  # raises if a name is not UTF-8
     except (pa.ArrowException, ValueError) as error:
         raise NoParquet(f"{path} is no Parquet file: {one_line(error)}") from None
     except Encrypted as error:
@@ -104,12 +105,12 @@ def open_parquet(source: BinaryIO | Path, path: str, pre_buffer: bool = False) -
 
 
 def parquet_schema(source: BinaryIO | Path, path: str) -> pa.Schema:
-    """The columns of a file. Raises `UnreadableParquet`."""
+    """Returns the Arrow schema of a file. Raises `UnreadableParquet`."""
     return open_parquet(source, path).schema
 
 
 def check_sizes(parquet: Parquet, columns: Sequence[str] | None = None, groups: Sequence[int] | None = None) -> None:
-    """Raises `UnreadableParquet` for a row group that expands over the budget, by the footer alone."""
+    """Raises `UnreadableParquet` if a row group expands over the budget, judged by the footer alone."""
     for group in parquet.groups if groups is None else groups:
         _chunks(parquet, group, columns)
 
@@ -120,11 +121,11 @@ def batches_of(
     columns: Sequence[str] | None = None,
     groups: Sequence[int] | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """Yields batches of up to `rows` rows and about `BATCH_BYTES`; one that is larger has one row.
+    """Yields batches of up to `rows` rows and about `BATCH_BYTES`; a larger batch has one row.
 
-    Raises `UnreadableParquet` for a row over `ROW_BYTES`, and what Arrow does for a file that is damaged.
+    Raises `UnreadableParquet` for a row over `ROW_BYTES`, and Arrow's errors for a damaged file.
     """
-    run: list[int] = []  # row groups that are small, together
+    run: list[int] = []  # consecutive small row groups, read together
     for group in parquet.groups if groups is None else groups:
         bound = _bound(parquet, group, columns)
         if bound <= EXPANDED_BYTES and bound * rows <= BATCH_BYTES * parquet.group_rows(group):
@@ -142,10 +143,12 @@ def batches_of(
 def read_table(
     source: BinaryIO | Path, columns: Sequence[str] | None = None, path: str = "the file", most: int = TABLE_BYTES
 ) -> pa.Table:
-    """All rows, of some columns or of all. Raises `UnreadableParquet`, also for a table of over `most` bytes in memory.
+    """Reads all rows, of some columns or of all.
 
-    Arrow's own `read_table` leaves threads that hold the Python file, and where the interpreter ends before they have
-    let go of it, the process dies by `std::terminate` once all its work is done: 25 of 400 did on a busy machine.
+    Raises `UnreadableParquet`, also if the table takes more than `most` bytes in memory.
+
+    Arrow's own `read_table` leaves threads that hold the Python file. If the interpreter ends before they release it,
+    the process dies by `std::terminate` after all its work is done: 25 of 400 did on a busy machine.
     """
     parquet = open_parquet(source, path)
     if sum(_bound(parquet, group, columns) for group in parquet.groups) <= most:
@@ -154,7 +157,7 @@ def read_table(
 
 
 def read_group(parquet: Parquet, group: int) -> pa.Table:
-    """All rows of a row group. Raises `UnreadableParquet` for one that takes more than `TABLE_BYTES`."""
+    """Reads all rows of a row group. Raises `UnreadableParquet` if they take more than `TABLE_BYTES` in memory."""
     if _bound(parquet, group, None) <= TABLE_BYTES:
         return parquet.file.read_row_group(group, use_threads=False)
     return _gathered(parquet, batches_of(parquet, groups=[group]), TABLE_BYTES)
@@ -171,7 +174,7 @@ def _gathered(parquet: Parquet, batches: Iterator[pa.RecordBatch], most: int) ->
 
 
 def _metadata(source: BinaryIO | Path) -> Any:
-    """Returns the file's metadata, no column of which is encrypted; None lets Arrow say what is wrong with the file."""
+    """Returns the metadata of a file without encrypted columns; None leaves it to Arrow to name the fault."""
     if isinstance(source, Path):
         with source.open("rb") as file:
             footer = footer_of(file)
@@ -181,7 +184,7 @@ def _metadata(source: BinaryIO | Path) -> Any:
         return None
     try:
         metadata = pq.read_metadata(io.BytesIO(MAGIC + footer + len(footer).to_bytes(4, "little") + MAGIC))
-    except OSError as error:  # as Arrow calls a footer that is none
+    except OSError as error:  # Arrow's error for an invalid footer
         raise ValueError(str(error)) from None
     if names := encrypted_columns(footer, metadata.serialized_size):
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
@@ -198,7 +201,7 @@ def _batches(parquet: Parquet, rows: int, columns: Sequence[str] | None, groups:
 def _growing_batches(
     parquet: Parquet, rows: int, columns: Sequence[str] | None, group: int, bound: int
 ) -> Iterator[pa.RecordBatch]:
-    """Yields batches that grow from one row, as long as they fit: what few rows take is known once they are read."""
+    """Yields batches that grow from one row while they fit: the size of rows is known only after some are read."""
     most = min(rows, max(1, BATCH_BYTES * parquet.group_rows(group) // bound))
     now, chosen = 1, None if columns is None else list(columns)
     for batch in parquet.file.iter_batches(now, row_groups=[group], columns=chosen, use_threads=False):
@@ -206,23 +209,23 @@ def _growing_batches(
             raise _over(parquet, f"a row of row group {group} has {batch.nbytes:,} bytes", ROW_BYTES)
         yield batch
         now = max(1, min(2 * now, most, BATCH_BYTES * batch.num_rows // max(batch.nbytes, 1)))
-        parquet.file.reader.set_batch_size(now)  # Arrow goes by it from the next batch on
+        parquet.file.reader.set_batch_size(now)  # takes effect from the next batch
 
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """What the footer says of a column of a row group."""
+    """Describes a column of a row group by the footer."""
 
     leaf: str
     values: int
-    size: int  # bytes in memory at most, if none of its values stands more often than it is stored
+    size: int  # most bytes in memory, if no value occurs more often than it is stored
     stored: int  # bytes of its pages, uncompressed; no value is longer
     repeats: bool
     is_nested: bool
 
 
 def _chunks(parquet: Parquet, group: int, columns: Sequence[str] | None) -> list[_Chunk]:
-    """The columns of a row group. Raises `UnreadableParquet` for one that expands over the budget."""
+    """Describes the columns of a row group. Raises `UnreadableParquet` if one expands over the budget."""
     found = []
     metadata = parquet.file.metadata.row_group(group)
     for number in range(metadata.num_columns):
@@ -242,7 +245,7 @@ def _chunks(parquet: Parquet, group: int, columns: Sequence[str] | None) -> list
 
 
 def _bound(parquet: Parquet, group: int, columns: Sequence[str] | None) -> int:
-    """Bytes that a row group takes in memory at most. What repeats is looked at where the footer leaves that open."""
+    """Returns an upper bound of a row group's bytes in memory; reads repeated values if the footer is not enough."""
     chunks = _chunks(parquet, group, columns)
     sizes = {chunk: chunk.size + chunk.values * chunk.stored * chunk.repeats for chunk in chunks}
     for chunk in sorted((chunk for chunk in chunks if chunk.repeats), key=lambda chunk: -sizes[chunk]):
@@ -253,7 +256,10 @@ def _bound(parquet: Parquet, group: int, columns: Sequence[str] | None) -> int:
 
 
 def _longest(parquet: Parquet, group: int, chunk: _Chunk) -> int:
-    """Bytes of the longest value that may repeat. Raises `UnreadableParquet` where a row of them is over the budget."""
+    """Returns the bytes of the longest value that may repeat.
+
+    Raises `UnreadableParquet` if a row of such values is over the budget.
+    """
     file = parquet.dictionaries(chunk.leaf)
     try:
         first = next(iter(file.iter_batches(1, row_groups=[group], columns=[chunk.leaf], use_threads=False)), None)
@@ -261,7 +267,7 @@ def _longest(parquet: Parquet, group: int, chunk: _Chunk) -> int:
         if kept is None:
             return chunk.stored
         longest = pc.max(pc.binary_length(kept.dictionary)).as_py() or 0
-    except (pa.ArrowException, OSError, NotImplementedError):  # an encoding that knows no dictionary
+    except (pa.ArrowException, OSError, NotImplementedError):  # an encoding without dictionaries
         return chunk.stored
     if longest > ROW_BYTES:
         raise _over(parquet, f"column {chunk.leaf} of row group {group} has a value of {longest:,} bytes", ROW_BYTES)
@@ -271,7 +277,7 @@ def _longest(parquet: Parquet, group: int, chunk: _Chunk) -> int:
 
 
 def _check_rows(parquet: Parquet, group: int, chunk: _Chunk, file: Any) -> None:
-    """Raises `UnreadableParquet` where a row has a list of strings that is over the budget; none is written out."""
+    """Raises `UnreadableParquet` if a row's list of strings is over the budget, without expanding any."""
     for batch in file.iter_batches(1, row_groups=[group], columns=[chunk.leaf], use_threads=False):
         kept = _dictionary(batch.column(0))
         lengths = None if kept is None else pc.binary_length(kept.dictionary).take(kept.indices)
@@ -281,7 +287,7 @@ def _check_rows(parquet: Parquet, group: int, chunk: _Chunk, file: Any) -> None:
 
 
 def _dictionary(values: pa.Array) -> pa.DictionaryArray | None:
-    """The one column of strings that an array of lists and structs is made of."""
+    """Returns the one column of strings inside an array of lists and structs; None if it has no dictionary."""
     while not pa.types.is_dictionary(values.type):
         if pa.types.is_struct(values.type):
             values = values.flatten()[0]

@@ -1,8 +1,8 @@
-"""The footer of a Parquet file, read before Arrow touches a column: what is encrypted there ends the process in Arrow.
+"""Reads the footer of a Parquet file before Arrow touches a column: an encrypted column makes Arrow end the process.
 
 Arrow 26 throws a C++ exception that nothing catches (`std::terminate`) when Python asks for the metadata of a column
 that is encrypted under a plain footer. The footer is in Thrift's compact protocol
-(https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md), its fields are those of
+(https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md); its fields are those of
 https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift.
 """
 
@@ -10,14 +10,14 @@ import re
 from typing import Any, BinaryIO
 
 MAGIC = b"PAR1"
-ENCRYPTED_MAGIC = b"PARE"  # of a file whose footer is encrypted
+ENCRYPTED_MAGIC = b"PARE"  # magic of a file whose footer is encrypted
 TAIL_BYTES = 64 << 10  # read at once from the end of a file, as Arrow does
-MAX_DEPTH = 64  # of values within one another; a footer has seven
+MAX_DEPTH = 64  # levels of nested values; a footer has seven
 
-_ROW_GROUPS, _COLUMNS, _METADATA, _PATH, _CRYPTO = 4, 1, 3, 3, 8  # numbers of fields
+_ROW_GROUPS, _COLUMNS, _METADATA, _PATH, _CRYPTO = 4, 1, 3, 3, 8  # field numbers in parquet.thrift
 _COLUMN_KEY = 2
 
-# How the field `crypto_metadata` of a column begins, with one of its two members; other bytes may look like it.
+# Matches the start of a column's field `crypto_metadata` with one of its two members; other bytes may match as well.
 _MAY_BE_ENCRYPTED = re.compile(rb"[\x1c\x2c\x3c\x4c\x5c\x6c\x7c\x8c](?:\x2c\x19|\x1c\x00\x00)")
 
 
@@ -26,9 +26,9 @@ class Encrypted(Exception):
 
 
 def footer_of(file: BinaryIO) -> bytes | None:
-    """Returns the footer's bytes, without the length and the magic behind it. None where there is none.
+    """Returns the footer's bytes, without the length and the magic after it; None if there is no footer.
 
-    Raises `Encrypted` where it is not in plain.
+    Raises `Encrypted` if the footer is encrypted.
     """
     size = file.seek(0, 2)
     file.seek(max(0, size - TAIL_BYTES))
@@ -45,9 +45,9 @@ def footer_of(file: BinaryIO) -> bytes | None:
 
 
 def encrypted_columns(footer: bytes, read: int) -> list[str]:
-    """Names the columns that are encrypted. `read` bytes of the footer are metadata; behind them may be a signature.
+    """Names the encrypted columns. The first `read` bytes of the footer are metadata; a signature may follow.
 
-    Raises `ValueError` for a footer that may have some and that can't be read.
+    Raises `ValueError` for a footer that may have encrypted columns and cannot be parsed.
     """
     if read == len(footer) and not _MAY_BE_ENCRYPTED.search(footer):
         return []
@@ -61,15 +61,15 @@ def encrypted_columns(footer: bytes, read: int) -> list[str]:
 
 
 class _Reader:
-    """Reads values of the compact protocol, one after the other."""
+    """Reads values of Thrift's compact protocol one after another."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self._at = data, 0
 
     def struct(self, depth: int) -> dict[int, Any]:
-        """Reads fields by their numbers."""
+        """Reads a struct as a dict of its fields by number."""
         if depth > MAX_DEPTH:
-            raise ValueError("values within values without end")
+            raise ValueError("values are nested too deeply")
         found: dict[int, Any] = {}
         number = 0
         while (header := self._byte()) != 0:
@@ -79,7 +79,7 @@ class _Reader:
         return found
 
     def _value(self, kind: int, depth: int) -> Any:
-        if kind in (1, 2, 3):  # in a list a truth value takes a byte
+        if kind in (1, 2, 3):  # in a list, a boolean takes a byte
             return self._byte()
         if kind in (4, 5, 6):
             return self._zigzag()
@@ -124,4 +124,4 @@ class _Reader:
 
     def _check(self, size: int) -> None:
         if size > len(self._data) - self._at:
-            raise ValueError("its footer is cut")
+            raise ValueError("its footer is truncated")

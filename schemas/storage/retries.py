@@ -1,16 +1,16 @@
-"""How often this process has sent a request to an object store again: what slows a run down without an error."""
+"""Counts the requests to object stores that this process retried: they slow a run down without an error."""
 
 _count = _told = 0
 
 
 def count() -> None:
-    """One more."""
+    """Counts one retry."""
     global _count
     _count += 1
 
 
 def untold() -> int:
-    """How many since this was asked last."""
+    """Returns the number of retries since the last call."""
     global _told
     now = _count
     since, _told = now - _told, now

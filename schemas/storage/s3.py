@@ -1,9 +1,10 @@
-"""S3 as s3fs has it, with patience: a request that is throttled, reset, timed out or cut short is sent again.
+"""Adapts s3fs to retry a request for a limited time if it is throttled, reset, timed out or truncated.
 
-There are retries in botocore and others around them in s3fs. Together they bear all that the proxy of our tests does
-but one thing: when the answer to a conditional write is lost, the second try is refused as if another writer had come
-first. And they multiply, to 25 tries in a time that nobody can set. So both are off, and all requests go through one
-place, `PatientS3._call_s3`. An answer counts when its body is here: one that is cut is asked for again, not handed on.
+botocore retries, and s3fs retries around it. Together they handle every fault of the tests' proxy except one: when the
+answer to a conditional write is lost, the second try is refused as if another writer had come first. And they multiply,
+to 25 tries in a time that nobody can set. So both are disabled, and all requests go through one function,
+`PatientS3._call_s3`. An answer counts only when its body has arrived: a truncated one is requested again, not
+forwarded.
 """
 
 import asyncio
@@ -22,54 +23,54 @@ from s3fs import S3FileSystem
 from schemas.errors import UsageError
 from schemas.storage import retries as resent
 
-PATIENCE = 60.0  # seconds of failures of one request; less than what a stage may be without a sign of life
-FIRST_WAIT, LONGEST_WAIT = 0.2, 10.0  # seconds; a wait is a random part of a limit that doubles
-PART_BYTES, PARTS_AT_ONCE = 16 << 20, 4  # of an upload, of which so many are in memory
+PATIENCE = 60.0  # seconds for which a failing request is retried; less than the timeout of a stage's heartbeat
+FIRST_WAIT, LONGEST_WAIT = 0.2, 10.0  # seconds; a wait is a random fraction of a limit that doubles
+PART_BYTES, PARTS_AT_ONCE = 16 << 20, 4  # size of an upload's parts, and how many are in memory at once
 
-MARK = "shardloom-put"  # in the metadata of an object that was put on a condition: the request that it came by
+MARK = "shardloom-put"  # metadata of an object from a conditional write: the id of the request
 CONFIG = {"retries": {"mode": "standard", "total_max_attempts": 1}, "max_pool_connections": 32}
 
 _FAILURES = (OSError, exceptions.BotoCoreError, parsers.ResponseParserError, aiohttp.ClientError)
-_PASSING = (  # but for SSLError and ProxyConnectionError, which no waiting mends
+_PASSING = (  # except SSLError and ProxyConnectionError, which waiting does not fix
     exceptions.HTTPClientError,
     exceptions.EndpointConnectionError,
     exceptions.ConnectTimeoutError,
     exceptions.FlexibleChecksumError,
     exceptions.IncompleteReadError,
-    parsers.ResponseParserError,  # answers of overloaded stores may be no XML
+    parsers.ResponseParserError,  # an overloaded store may answer without XML
     aiohttp.ClientError,
     ConnectionError,
     TimeoutError,
 )
 _PASSING_CODES = {
     *("SlowDown", "Throttling", "ThrottlingException", "RequestThrottled", "RequestLimitExceeded", "TooManyRequests"),
-    *("RequestTimeout", "IncompleteBody", "BadDigest", "XAmzContentSHA256Mismatch"),  # the request was cut
-    *("ConditionalRequestConflict", "OperationAborted"),  # another request for the object is under way
+    *("RequestTimeout", "IncompleteBody", "BadDigest", "XAmzContentSHA256Mismatch"),  # the request was truncated
+    *("ConditionalRequestConflict", "OperationAborted"),  # another request for the object is in progress
 }
 
 
 class PatientS3(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
-    """`patience`: seconds for which failures of one request that may pass are borne. All else is s3fs's."""
+    """Retries the failing requests of s3fs that may succeed later, each for `patience` seconds."""
 
-    retries = 1  # of s3fs itself
+    retries = 1  # disables the retries of s3fs itself
 
     def __init__(
         self, *args: Any, patience: float = PATIENCE, config_kwargs: dict[str, Any] | None = None, **kwargs: Any
     ) -> None:
-        # No listings are kept: workers write what a driver reads.
+        # Listings are not cached: workers write the files that the driver reads.
         kwargs = {"use_listings_cache": False, "default_cache_type": "none"} | kwargs
         super().__init__(*args, config_kwargs=CONFIG | (config_kwargs or {}), **kwargs)
         self.patience = float(patience)
 
     async def set_session(self, refresh: bool = False, kwargs: Any = None) -> Any:
-        """See s3fs. Raises `UsageError` for options that are none, and for profiles that are not there."""
+        """Opens the session, as in s3fs. Raises `UsageError` for unknown options and missing profiles."""
         try:
             return await super().set_session(refresh)
         except (TypeError, ValueError, exceptions.BotoCoreError) as error:
             raise UsageError(f"S3: {error}: see --storage-option and the AWS_ variables") from None
 
     async def _call_s3(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        """One request, sent again for as long as it fails in ways that may pass. Raises OSError, and nothing else."""
+        """Sends one request, and again while it fails in ways that may pass. Raises only `OSError` and `UsageError`."""
         patience = 0.0 if method == "abort_multipart_upload" else self.patience
         if "IfNoneMatch" in kwargs:
             kwargs["Metadata"] = {MARK: uuid.uuid4().hex}
@@ -108,15 +109,15 @@ class PatientS3(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         return answer
 
     async def _has_put(self, put: dict[str, Any]) -> bool:
-        """Whether an object came there by this request: sent twice, by us or by aiohttp, and answered the first time.
+        """Says whether this request wrote the object: sent twice, by this class or aiohttp, it succeeded at first.
 
-        Its bytes would not tell: another run writes the same.
+        The object's bytes prove nothing, because another run writes the same.
         """
         answer = await self._call_s3("head_object", Bucket=put["Bucket"], Key=put["Key"])
         return bool(answer.get("Metadata", {}).get(MARK) == put["Metadata"][MARK])
 
     async def _cat_file(self, path: str, **kwargs: Any) -> Any:
-        """By one request; s3fs would ask for the size first."""
+        """Reads the file by one request; s3fs would ask for the size first."""
         return await super()._cat_file(path, **({"max_concurrency": 1} | kwargs))
 
     async def _put_file(self, lpath: str, rpath: str, **kwargs: Any) -> None:
@@ -126,17 +127,20 @@ class PatientS3(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         except FileNotFoundError as error:
             if _code(error) != "NoSuchUpload":
                 raise
-            # The store had put the parts together, and its answer was lost. Whose object it is now can't be told.
+            # The store completed the upload and its answer was lost. Whether the object is this upload's is unknown.
             await super()._put_file(lpath, rpath, **kwargs)
 
     async def _abort_mpu(self, bucket: str, key: str, mpu: str) -> None:
-        """Once: what it can't clear away is never seen, and a lifecycle rule of the bucket's can."""
+        """Aborts a multipart upload, without retries.
+
+        Parts that remain are never visible, and a lifecycle rule of the bucket can remove them.
+        """
         with contextlib.suppress(OSError):
             await self._call_s3("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=mpu)
 
 
 class _Body:
-    """The body of an answer, which is here already."""
+    """Provides the body of an answer that has already been read."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -149,14 +153,14 @@ class _Body:
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether the same request may succeed a moment later."""
+    """Says whether the same request may succeed a moment later."""
     if (status := _status(error)) is None:
         return isinstance(error, _PASSING)
     return _code(error) in _PASSING_CODES or status == 429 or (status >= 500 and status != 501)
 
 
 def _final(error: BaseException, request: dict[str, Any]) -> Exception:
-    """What a failure that doesn't pass means."""
+    """Returns the exception that a permanent failure stands for."""
     if _code(error) == "NoSuchBucket":
         return UsageError(f"s3://{request.get('Bucket')}: there is no such bucket")
     if _status(error) == 412 and "IfNoneMatch" in request:
@@ -177,7 +181,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _answer_of(error: BaseException) -> dict[str, Any]:
-    """What the store said; s3fs makes an OSError of it and keeps the original as its cause."""
+    """Returns the store's answer. s3fs turns it into an OSError and keeps the original as its cause."""
     return getattr(error.__cause__, "response", None) or {}
 
 

@@ -1,1 +1,1 @@
-"""Tar archives, read and written byte for byte."""
+"""Reads and writes tar archives byte for byte."""

@@ -1,7 +1,7 @@
-"""The 512-byte headers of a tar, ustar and pax and GNU, read strictly.
+"""Parses the 512-byte headers of a tar (ustar, pax and GNU) strictly.
 
-Python's `tarfile` takes `-7`, `1_0` and `0o7` for octal numbers, and applies the sum in interpreted code twice; here a
-number is octal digits or base 256, and a header of which any part makes no sense is no header at all.
+Python's `tarfile` accepts `-7`, `1_0` and `0o7` as octal numbers, and computes the checksum twice in interpreted code.
+Here a number is octal digits or base 256, and a header with any invalid field is no header.
 """
 
 import re
@@ -10,26 +10,26 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 BLOCK = 512
-RECORD = 20 * BLOCK  # what `tar` and Python's `tarfile` pad a whole archive to
-MAX_EXTENDED_HEADER = 1 << 20  # a long name or a pax header of more than 1 MiB is hostile
-MAX_MEMBER = 1 << 30  # a header that promises more than 1 GiB for one file of a sample is taken for a damaged one
-MAX_DIGITS = 24  # of the length of a pax record, in which leading zeros are allowed
+RECORD = 20 * BLOCK  # `tar` and Python's `tarfile` pad an archive to a multiple of this
+MAX_EXTENDED_HEADER = 1 << 20  # bytes; a longer name or pax header is hostile
+MAX_MEMBER = 1 << 30  # bytes; a header with a larger size is treated as damaged
+MAX_DIGITS = 24  # digits of a pax record's length, which may have leading zeros
 MAGIC, MAGIC_OFFSET = b"ustar", 257
 NAME_LENGTH = 100
 USTAR = MAGIC + b"\0"
 
 REGULAR = (b"0", b"\0", b"7")
 DIRECTORY, SPARSE, LONG_NAME = b"5", b"S", b"L"
-PAX = (b"x", b"X")  # X is Solaris's
-EXTENDED = (*PAX, LONG_NAME, b"K", b"g")  # K is a long link target, g a pax header for all that follows
-WITHOUT_DATA = (b"1", b"2", b"3", b"4", b"5", b"6")  # links, devices, directories, FIFOs, whatever their size says
+PAX = (b"x", b"X")  # X is Solaris's form of x
+EXTENDED = (*PAX, LONG_NAME, b"K", b"g")  # K is a long link target, g a pax header for the whole archive
+WITHOUT_DATA = (b"1", b"2", b"3", b"4", b"5", b"6")  # links, devices, directories, FIFOs, for any size
 
 _NO_FIELDS: Mapping[str, bytes] = MappingProxyType({})
 _OCTAL = re.compile(rb" *([0-7]*)(?:[ \0].*)?", re.DOTALL)
 
 
 class Header(NamedTuple):
-    """What a header says of its member. `size` is that of the data that follows it in the tar."""
+    """Holds the parsed fields of a member's header. `size` is the number of data bytes that follow the header."""
 
     name: str
     size: int
@@ -37,7 +37,10 @@ class Header(NamedTuple):
 
 
 def parse(block: bytes, fields: Mapping[str, bytes] = _NO_FIELDS) -> Header | None:
-    """The header in a block, with the word of the extended headers before it; None when its sum or size is wrong."""
+    """Parses the header in a block, overridden by the `fields` of the extended headers before it.
+
+    Returns None if the checksum, a number or the size is invalid.
+    """
     if len(block) < BLOCK:
         return None
     stored, size = _number(block[148:156]), _number(block[124:136])
@@ -46,10 +49,10 @@ def parse(block: bytes, fields: Mapping[str, bytes] = _NO_FIELDS) -> Header | No
         return None
     kind = block[156:157]
     name = block[:NAME_LENGTH].partition(b"\0")[0]
-    if block[345] and block[257:263] == USTAR:  # GNU tars keep times where ustar has the rest of a long name
+    if block[345] and block[257:263] == USTAR:  # ustar's prefix of a long name; GNU tars store times there
         name = block[345:500].partition(b"\0")[0] + b"/" + name
     if kind == b"\0" and name.endswith(b"/"):
-        kind = DIRECTORY  # as tars from before ustar have it
+        kind = DIRECTORY  # the form of tars older than ustar
     if fields and kind not in EXTENDED:
         name = fields.get("path") or name
         size = _pax_size(fields, size)
@@ -59,7 +62,7 @@ def parse(block: bytes, fields: Mapping[str, bytes] = _NO_FIELDS) -> Header | No
 
 
 def written_name(block: bytes) -> bytes:
-    """The bytes of a header's name, even of a damaged one: what follows a stray NUL is kept."""
+    """Returns the bytes of a header's name, even if the header is damaged: bytes after a stray NUL are kept."""
     name = block[:NAME_LENGTH].rstrip(b"\0")
     if block[257:263] == USTAR and (prefix := block[345:500].rstrip(b"\0")):
         return prefix + b"/" + name
@@ -67,14 +70,18 @@ def written_name(block: bytes) -> bytes:
 
 
 def text(name: bytes) -> str:
-    """A name as a string that Arrow can hold. Unlike U+FFFD, escapes keep two names apart that are not UTF-8."""
+    """Decodes a name to a string that Arrow can store.
+
+    Invalid UTF-8 is escaped: unlike U+FFFD, escapes keep different names different.
+    """
     return name.decode("utf-8", "backslashreplace")
 
 
 def pax_fields(kind: bytes, data: bytes) -> dict[str, bytes] | None:
-    """What an extended header says of the next member: `path`, `size`, `GNU.sparse...`; None if it makes no sense.
+    """Parses the fields of an extended header that apply to the next member: `path`, `size`, `GNU.sparse...`.
 
-    Long link targets are of no interest, and pax headers for a whole archive say nothing of names.
+    Returns None if the header is malformed. Long link targets are ignored, and so are pax headers of a whole archive,
+    which hold no names.
     """
     if kind == LONG_NAME:
         return {"path": data.partition(b"\0")[0]}
@@ -83,7 +90,7 @@ def pax_fields(kind: bytes, data: bytes) -> dict[str, bytes] | None:
     while kind in PAX and at < len(data) and data[at]:
         space = data.find(b" ", at, at + MAX_DIGITS + 1)
         digits = data[at:space] if space > at else b""
-        if not digits.isdigit():  # a record without a length would be passed over for ever
+        if not digits.isdigit():  # a record without a length would loop forever
             return None
         end = at + int(digits)
         if not space < end <= len(data) or data[end - 1] != ord("\n"):
@@ -96,7 +103,10 @@ def pax_fields(kind: bytes, data: bytes) -> dict[str, bytes] | None:
 
 
 def salvaged_fields(block: bytes, behind: bytes) -> dict[str, bytes] | None:
-    """The fields of an extended header whose own header is damaged, from the bytes behind it; None if it was none."""
+    """Recovers the fields of an extended header whose own header is damaged, from the bytes after it.
+
+    Returns None if it was not an extended header.
+    """
     kind, name = block[156:157], block[:NAME_LENGTH]
     if kind in (b"K", b"g"):
         return {}
@@ -108,7 +118,7 @@ def salvaged_fields(block: bytes, behind: bytes) -> dict[str, bytes] | None:
 
 
 def is_like_header(block: bytes) -> bool:
-    """Whether a damaged block was a header once: its magic is there but for one byte."""
+    """Says whether a damaged block was once a header: its magic differs in at most one byte."""
     magic = block[MAGIC_OFFSET : MAGIC_OFFSET + len(MAGIC)]
     return sum(one != other for one, other in zip(magic, MAGIC, strict=True)) <= 1
 
@@ -125,10 +135,10 @@ def _pax_size(fields: Mapping[str, bytes], size: int | None) -> int | None:
     digits = fields.get("size", b"")
     if not digits:
         return size
-    significant = digits.lstrip(b"0") or b"0"  # some writers fill a field of a fixed width
+    significant = digits.lstrip(b"0") or b"0"  # some writers pad the field to a fixed width
     return int(significant) if digits.isdigit() and len(significant) <= 10 else None
 
 
 def _signed(block: bytes, total: int) -> int:
-    """The sum as some old tars have it, over signed bytes."""
+    """Returns the checksum over signed bytes, as some old tars store it."""
     return total - 256 * sum(byte > 127 for byte in block[:148] + block[156:])

@@ -1,4 +1,4 @@
-"""Adjacent samples of a tar, read as a tar of their own."""
+"""Reads a run of adjacent samples of a tar as a tar of its own."""
 
 import io
 from typing import BinaryIO, cast
@@ -7,13 +7,13 @@ from schemas.tar.header import BLOCK
 
 
 def open_part(file: BinaryIO, start: int, stop: int) -> BinaryIO:
-    """Returns a tar of the bytes from `start` to `stop`: a member must begin at the one and end at the other."""
+    """Returns a tar of the bytes from `start` to `stop`. A member must begin at `start`, and one must end at `stop`."""
     file.seek(start)
     return cast(BinaryIO, _Part(file, stop - start))
 
 
 class _Part(io.RawIOBase):
-    """So many bytes from where the file stands, and an end marker."""
+    """Reads `size` bytes from the file's position, followed by an end marker."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file, self._left, self._end = file, size, bytes(2 * BLOCK)
@@ -22,7 +22,7 @@ class _Part(io.RawIOBase):
         return True
 
     def read(self, size: int = -1, /) -> bytes:
-        """Reads at most `size` bytes; none at the end. Where the file ends early, the part does."""
+        """Reads at most `size` bytes; none at the end. If the file ends early, so does the part."""
         size = self._left + len(self._end) if size < 0 else size
         data = self._file.read(min(size, self._left)) if self._left else b""
         self._left = self._left - len(data) if data else 0

@@ -1,17 +1,17 @@
-"""Strict streaming reader of WebDataset tars.
+"""Reads WebDataset tars strictly, as a stream.
 
-Python's `tarfile` stops without an error at a header that makes no sense and reads on over a cut end; a shard that lost
-half of its samples then looks like a short one. This reader checks every header's sum, the end marker and the byte
-count, goes on after a damaged stretch at the next sound header, and says what it passed over. A sample that may have
-lost a member there is marked; no other is. It never follows a member's path: links, devices and names that leave their
-folder spoil their sample and nothing else.
+Python's `tarfile` stops without an error at an invalid header and reads past a truncated end, so that a shard that lost
+half of its samples looks like a short one. This reader verifies every header's checksum, the end marker and the byte
+count, resynchronises at the next valid header after damage, and reports what it skipped. It marks a sample that may
+have lost a member there, and no other. It never follows a member's path: links, devices and names that leave their
+folder mark their own sample and nothing else.
 
-Grouping follows webdataset: a sample is a run of adjacent members that share the path up to the first dot of the
-basename; the rest of the name is the extension (reference: webdataset `tariterators.base_plus_ext`). A member that has
-no dot, which webdataset passes over, is a sample of its own: what is left out should be counted. The first run of a key
-stands; one that comes later, or repeats an extension, is marked. Hidden files (`._0.jpg`, in which macOS keeps a file's
-attributes, `.DS_Store`, all below `__MACOSX/`) are other programs' and no part of the data: they are counted, and split
-no sample.
+Grouping follows webdataset: a sample is a run of adjacent members with the same path up to the first dot of the
+basename; the rest of the name is the extension (reference: webdataset `tariterators.base_plus_ext`). A member without a
+dot, which webdataset skips, is a sample of its own, so that it is counted when it is left out. The first run of a key
+is kept; a later run, or a repeated extension, is marked. Hidden files (`._0.jpg`, where macOS stores a file's
+attributes, `.DS_Store`, everything below `__MACOSX/`) belong to other programs and not to the data: they are counted
+and do not split a sample.
 """
 
 from collections.abc import Iterator
@@ -26,35 +26,35 @@ from schemas.tar.stream import TarStream
 
 __all__ = ["Damage", "Member", "TarReader", "TarSample"]
 
-MAX_DAMAGE = 1000  # entries; what comes after is as bad, and a hostile file must not fill the memory
-SALVAGE = 8 * BLOCK  # bytes behind a damaged header in which a long name is looked for
+MAX_DAMAGE = 1000  # entries, so that a hostile file cannot fill the memory
+SALVAGE = 8 * BLOCK  # bytes after a damaged header that are searched for a long name
 
-_ASIDE = {"__MACOSX", ".AppleDouble", "@eaDir"}  # folders of copies' attributes; the last is Synology's
-_OF_WINDOWS = {"thumbs.db", "desktop.ini"}  # hidden there by a flag that a tar doesn't hold
+_ASIDE = {"__MACOSX", ".AppleDouble", "@eaDir"}  # folders for file attributes; the last is Synology's
+_OF_WINDOWS = {"thumbs.db", "desktop.ini"}  # hidden by a flag that tars do not store
 _ZEROS = bytes(BLOCK)
 
 
 class TarReader:
-    """Iterates over the samples of one tar. After the iteration `damage`, `hidden`, `size` and `sha256` are known."""
+    """Iterates over the samples of one tar. After the iteration `damage`, `hidden`, `size` and `sha256` are final."""
 
     def __init__(self, file: BinaryIO, hashing: bool = True) -> None:
         self.damage: list[Damage] = []
-        self.hidden = 0  # files that were passed over
+        self.hidden = 0  # number of hidden files skipped
         self._stream = TarStream(file, hashing)
 
     @property
     def size(self) -> int:
-        """Bytes read so far; the file's size after the iteration."""
+        """Returns the bytes read so far: the file's size after the iteration."""
         return self._stream.position
 
     @property
     def sha256(self) -> str:
-        """Hash of the whole file, as `sha256sum` prints it; only after the iteration, and only when hashing."""
+        """Returns the file's hash in hexadecimal. Valid only after the iteration; empty without `hashing`."""
         return self._stream.digest.hexdigest() if self._stream.digest is not None else ""
 
     def __iter__(self) -> Iterator[TarSample]:
         gap: Gap | None = None
-        held: TarSample | None = None  # the sample before a gap; judged when that behind it is known
+        held: TarSample | None = None  # the sample before a gap; judged when the one after it is known
         usual: frozenset[str] = frozenset()
         for sample, behind in self._grouped():
             if gap is not None:
@@ -71,7 +71,7 @@ class TarReader:
                 yield held
 
     def _grouped(self) -> Iterator[tuple[TarSample | None, Gap | None]]:
-        """Samples, each with the gap that follows it, if one does."""
+        """Yields the samples, each with the gap that follows it, if any."""
         sample: TarSample | None = None
         gap: Gap | None = None
         seen: set[str] = set()
@@ -102,7 +102,7 @@ class TarReader:
             yield sample, gap
 
     def _members(self) -> Iterator[tuple[int, tuple[str, Member | Rejected] | Gap]]:
-        """(offset of the header, the member's name and the member or what is wrong with it), and gaps between them."""
+        """Yields the header's offset, the name and the member (or its fault) of each member, and the gaps between."""
         stream = self._stream
         fields: dict[str, bytes] = {}  # of the extended headers before the member
         while len(block := stream.read(BLOCK)) == BLOCK:
@@ -143,7 +143,10 @@ class TarReader:
         yield stream.position, Gap(stream.position, tuple(filter(None, [fields.get("path")])), is_end=True)
 
     def _pass_zeros(self, start: int, fields: dict[str, bytes]) -> Gap | None:
-        """After the first zero block: another, and nothing but zeros up to the end of the file, or there is a gap."""
+        """Reads on after the first zero block.
+
+        Returns None if a second zero block follows, and then only zeros or a second tar; otherwise a gap.
+        """
         zeros = 1
         while (block := self._stream.read(BLOCK)) == _ZEROS:
             zeros += 1
@@ -155,19 +158,19 @@ class TarReader:
             return Gap(start, is_end=True) if zeros == 1 or fields else None
         self._stream.give_back(block)
         self._damaged(start, "data after the end marker (two tars in one file?)")
-        # A second tar begins at a full record. Anywhere else, zeros may have been written over members.
+        # A second tar begins at a full record. Anywhere else, zeros may have overwritten members.
         if zeros > 1 and self._stream.position % RECORD == 0 and header.parse(block) and not fields:
             return None
         return Gap(start, is_end=zeros > 1)
 
     def _resynchronise(self, start: int, block: bytes, fields: dict[str, bytes]) -> tuple[Gap | None, dict[str, bytes]]:
-        """Passes over what is no header, up to the next sound one; the gap, and the fields for what comes next."""
+        """Skips bytes up to the next valid header. Returns the gap, and the fields for the next member."""
         stream = self._stream
         behind = stream.ahead(SALVAGE)
         stream.give_back(block)
         stream.read(1)
         names = [fields.get("path") or header.written_name(block)]
-        # Only with the magic: the body of a member may hold anything, and the sum alone is a weak check.
+        # The magic is required: a member's data may hold anything, and the checksum alone is a weak test.
         while len(found := stream.to_magic()) == BLOCK and header.parse(found) is None:
             names[1:] = [header.written_name(found)]
             stream.read(1)
@@ -188,7 +191,7 @@ class TarReader:
         return Gap(start, tuple(names)), {}
 
     def _pass_sparse_map(self, block: bytes) -> None:
-        """A GNU sparse file has more of its map between its header and its data."""
+        """Skips the blocks of a GNU sparse file's map between its header and its data."""
         is_more = block[482] > 0
         while is_more and len(block := self._stream.read(BLOCK)) == BLOCK:
             is_more = block[504] > 0
@@ -205,15 +208,18 @@ class TarReader:
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """Key and lower-case extension of a member's name. A name without a stem or a dot is a key of its own."""
+    """Returns the key and the lower-case extension of a member's name.
+
+    A name without a stem or a dot is a key by itself.
+    """
     stem, dot, extension = name[name.rfind("/") + 1 :].partition(".")
     return (name[: len(name) - len(extension) - 1], extension.lower()) if stem and dot else (name, "")
 
 
 def is_hidden(name: str) -> bool:
-    """Says whether a member is another program's: its file's name begins with a dot, or a system keeps it for itself.
+    """Says whether a member belongs to another program: its file name begins with a dot, or a system reserves it.
 
-    Names that leave their folder are none: they are told as what they are.
+    Names that leave their folder are not hidden: they are reported as unsafe.
     """
     *folders, file = name.split("/")
     is_safe = not name.startswith("/") and ".." not in folders

@@ -1,4 +1,4 @@
-"""What a tar holds: members, samples, and stretches that are lost; and which samples a loss has cost a member."""
+"""Defines the content of a tar: members, samples and lost byte ranges; and finds the samples that lost a member."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ from schemas.records.quarantine import Reason, Rejected
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One file of a tar: where its bytes lie, and the bytes."""
+    """Holds one file of a tar: its name, the offset of its bytes, and the bytes."""
 
     name: str
     offset: int
@@ -16,7 +16,7 @@ class Member:
 
 @dataclass(slots=True)
 class TarSample:
-    """Adjacent members with one key. `fault` says why it can't be used, if it can't."""
+    """Holds adjacent members with one key. `fault` says why the sample cannot be used; None if it can."""
 
     key: str
     start: int  # byte offset of the first member's header
@@ -24,13 +24,13 @@ class TarSample:
     fault: Rejected | None = None
 
     def spoil(self, reason: Reason, detail: str) -> None:
-        """Sets the fault, unless there is one: the first is the one to tell."""
+        """Sets the fault unless there is one: the first fault is the one to report."""
         self.fault = self.fault or Rejected(reason, detail)
 
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A stretch of a tar that makes no sense, or an end that comes early."""
+    """Describes a byte range of a tar that cannot be parsed, or an early end."""
 
     offset: int
     what: str
@@ -38,11 +38,11 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A place between two sound members where others may have been.
+    """Marks a place between two valid members where others may have been.
 
-    `names` are those of damaged headers, as far as they can be read; none when nothing is known of what is lost.
-    `is_end` says that an end marker comes first, or that nothing follows: then the sample before is whole, if nothing
-    speaks against it.
+    `names` are the names in damaged headers, as far as they are legible; empty if nothing is known about the loss.
+    `is_end` says that an end marker comes first or that nothing follows: then the sample before the gap is complete
+    unless there is evidence against it.
     """
 
     offset: int
@@ -50,14 +50,14 @@ class Gap:
     is_end: bool = False
 
     def __add__(self, other: "Gap") -> "Gap":
-        """Two gaps with no sound member between them."""
+        """Merges two gaps with no valid member between them."""
         names = self.names + other.names if self.names and other.names else ()
         return Gap(self.offset, names, self.is_end or other.is_end)
 
     def judge(self, before: TarSample | None, after: TarSample | None, usual: frozenset[str]) -> None:
-        """Spoils the neighbours that have lost a member here, as far as can be told; in doubt, both.
+        """Marks the neighbours that lost a member here, as far as this can be determined; if in doubt, both.
 
-        `usual` are the extensions of the sample before `before`: at an early end nothing else tells what is missing.
+        `usual` holds the extensions of the sample before `before`: at an early end, only they show what is missing.
         """
         around = [sample for sample in (before, after) if sample is not None]
         if after is None and self.is_end:
@@ -74,7 +74,7 @@ class Gap:
 
 
 def losers(name: bytes, around: list[TarSample]) -> list[TarSample]:
-    """The samples that may lack the member of this name, of which one byte may be wrong."""
+    """Returns the samples that may have lost the member of this name, in which one byte may be wrong."""
     own = [sample for sample in around if _has(sample, name) is False]
     lacking = [
         sample
@@ -85,6 +85,6 @@ def losers(name: bytes, around: list[TarSample]) -> list[TarSample]:
 
 
 def _has(sample: TarSample, name: bytes) -> bool | None:
-    """Whether the sample has the member of this name; None when the name is not one of the sample's."""
+    """Says whether the sample has the member of this name; None if the name does not belong to the sample."""
     key = sample.key.lower().encode() + b"."
     return name[len(key) :].decode("utf-8", "replace") in sample.members if name.startswith(key) else None

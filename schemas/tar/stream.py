@@ -1,4 +1,4 @@
-"""A file read from its start to its end in large pieces, with a little looking ahead."""
+"""Reads a file from start to end in large pieces, with some look-ahead."""
 
 import hashlib
 from typing import BinaryIO
@@ -6,11 +6,11 @@ from typing import BinaryIO
 from schemas.tar import header
 from schemas.tar.header import BLOCK
 
-READ_BYTES = 8 << 20  # one large range a request: what object stores serve best
+READ_BYTES = 8 << 20  # per request: object stores serve large ranges best
 
 
 class TarStream:
-    """Sequential reads of any length over large reads of the file, hashing all bytes that pass."""
+    """Provides sequential reads of any length over large reads of the file, and hashes all bytes."""
 
     def __init__(self, file: BinaryIO, hashing: bool) -> None:
         self.file = file
@@ -20,10 +20,11 @@ class TarStream:
 
     @property
     def position(self) -> int:
+        """Returns the offset in the file of the next byte to read."""
         return self._base + self._at
 
     def read(self, size: int) -> bytes:
-        """The next `size` bytes; fewer only at the end of the file."""
+        """Reads the next `size` bytes; fewer only at the end of the file."""
         piece = self._buffer[self._at : self._at + size]
         self._at += len(piece)
         if len(piece) == size:
@@ -36,7 +37,7 @@ class TarStream:
         return b"".join(pieces)
 
     def give_back(self, data: bytes) -> None:
-        """Undoes the reading of what was read last."""
+        """Puts back the bytes that were read last."""
         if self._at >= len(data):
             self._at -= len(data)
         else:
@@ -44,13 +45,13 @@ class TarStream:
             self._base, self._at = self.position - len(data), 0
 
     def ahead(self, size: int) -> bytes:
-        """The next `size` bytes, fewer only at the end of the file, without passing them."""
+        """Returns the next `size` bytes without consuming them; fewer only at the end of the file."""
         data = self.read(size)
         self.give_back(data)
         return data
 
     def to_magic(self) -> bytes:
-        """Passes over what can be no header; the next block that has the magic, or less than one at the end."""
+        """Skips to the next block with the magic and returns it without consuming it; less than a block at the end."""
         while True:
             found = self._buffer.find(header.MAGIC, self._at + header.MAGIC_OFFSET)
             if found >= 0:

@@ -1,7 +1,7 @@
-"""Writes WebDataset tars that are the same bytes for the same samples: time 0, owner 0, no padding beyond the format's.
+"""Writes WebDataset tars deterministically: time 0, owner 0, and only the padding that the format requires.
 
-Members are gathered into large pieces: one write and one step of the hash each. Hashing runs in a thread beside the
-writing, so that a shard's sha256 costs no time of its own; a writer that is given up takes its thread with it.
+Members are gathered into large pieces, so that a piece is one write and one update of the hash. A thread hashes while
+the caller writes, so that a shard's sha256 takes no extra time. An abandoned writer ends its thread.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from schemas.tar.header import BLOCK, RECORD
 
-PIECE = 1 << 20  # bytes; small enough for a CPU's cache, large enough that calls and threads cost nothing
+PIECE = 1 << 20  # bytes; fits a CPU's cache, and makes the overhead of calls and threads negligible
 
 _PLAIN = tarfile.TarInfo().tobuf(tarfile.PAX_FORMAT)
 _NAME_LENGTH, _SIZE, _TIME, _SUM, _KIND = 100, 124, 136, 148, 156
@@ -19,7 +19,7 @@ _PLAIN_SUM = sum(_PLAIN[:_SIZE] + _PLAIN[_TIME:_SUM] + _PLAIN[_KIND:]) + 8 * ord
 
 
 class TarWriter:
-    """Appends members to a tar and tells where their bytes lie."""
+    """Appends members to a tar and returns the offsets of their bytes."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -28,7 +28,7 @@ class TarWriter:
         self._digest = hashlib.sha256()
         self._thread = ThreadPoolExecutor(1, "tar-hash")
         self._hashed: Future[None] | None = None
-        self.size = 0  # bytes of the tar so far; those of the last piece are not in the file before `close`
+        self.size = 0  # bytes of the tar so far; `close` writes the last piece to the file
 
     def add(self, name: str, data: bytes) -> int:
         """Appends one member; returns the offset of its bytes in the tar."""
@@ -42,7 +42,7 @@ class TarWriter:
         return offset
 
     def close(self) -> str:
-        """Writes the end marker; returns the sha256 of the whole tar. The file stays open."""
+        """Writes the end marker; returns the sha256 of the whole tar in hexadecimal. The file stays open."""
         end = 2 * BLOCK
         self._put(bytes(end + -(self.size + end) % RECORD))
         self._write()
@@ -58,13 +58,16 @@ class TarWriter:
         piece = b"".join(self._gathered)
         self._gathered, self._gathered_size = [], 0
         if self._hashed is not None:
-            self._hashed.result()  # at most one piece waits, so that a slow hash takes no memory
+            self._hashed.result()  # at most one piece waits, so that a slow hash does not fill the memory
         self._hashed = self._thread.submit(self._digest.update, piece)
         self._file.write(piece)
 
 
 def member_header(name: str, size: int) -> bytes:
-    """The header of a plain file as `tarfile` writes it (pax); its own code is slow, so it gets only odd names."""
+    """Returns the header of a regular file as `tarfile` writes it (pax).
+
+    `tarfile` itself is slow, so it makes the headers of unusual names and sizes only.
+    """
     if len(name) > _NAME_LENGTH or not name.isascii() or size >= 8**11:
         info = tarfile.TarInfo(name)
         info.size = size

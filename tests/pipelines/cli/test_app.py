@@ -70,7 +70,7 @@ WRONG_USE = {
     "annotate tags --allow-download -i x -o {out}": "--allow-download: pass --weights ENGINE=NAME with it",
     "annotate {made}/unknown.yaml -o {out}": r"recipe {made}/unknown\.yaml: unknown key chunk\.sampels",
     "annotate {made}/broken.yaml -o {out}": r"recipe {made}/broken\.yaml is no YAML: while parsing .*",
-    "annotate {made}/list.yaml -o {out}": r"recipe {made}/list\.yaml is no mapping",
+    "annotate {made}/list.yaml -o {out}": r"recipe {made}/list\.yaml is not a mapping",
     "annotate {made}/shard.yaml -o {out}": r"recipe {made}/shard\.yaml is not of the kind 'annotate'",
     "annotate {n}.yaml -o {out}": r"cannot read recipe {n}\.yaml: No such file or directory",
     ANNOTATE: "no output folder: pass --output, or set run.output in the recipe",
@@ -122,7 +122,7 @@ def test_a_folder_that_another_run_writes_to(made: Path, tmp_path: Path) -> None
         done = shardloom("render", "ocr", f"{made}/annotations", "-o", tmp_path)
     line = (
         f"error: test (process {os.getpid()} on {socket.gethostname()}) is writing to {tmp_path}: "
-        "wait for it, stop it, or take another output folder\n"
+        "wait for it, stop it, or use another output folder\n"
     )
     assert (done.returncode, done.stderr) == (2, line)
     assert in_process("render", "ocr", f"{made}/annotations", "-o", tmp_path).returncode == 0

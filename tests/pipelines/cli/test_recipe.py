@@ -42,7 +42,7 @@ def test_every_recipe_that_ships_is_valid_and_shown_whole(path: Path, tmp_path: 
         ("kind: mix\nweigths: {}\n", "unknown key weigths"),
         ("kind: mixture\n", "no recipe is of the kind 'mixture': use one of select, .*, train"),
         ("weights: {}\n", "names no kind: add `kind: KIND`, one of select, .*, train"),
-        ("[]", "is no mapping"),
+        ("[]", "is not a mapping"),
         ("kind: download\nimage_size: big\n", "image_size: .*, not 'big'"),
     ],
 )

@@ -48,10 +48,10 @@ def test_shards_and_metadata_may_lie_on_a_web_server(make_shards: Callable[..., 
 
 def test_nothing_is_written_to_a_web_server(tmp_path: Path) -> None:
     path = write_metadata(tmp_path / "a.parquet", ["https://a.example/1"])
-    with pytest.raises(UsageError, match=r"^https://\*\*\*@a\.example/out: a web server takes no output"):
+    with pytest.raises(UsageError, match=r"^https://\*\*\*@a\.example/out: a web server cannot store output"):
         select(SelectRecipe(input=[path], run=SelectRun(workers=1)), "https://me:x@a.example/out", quiet=True)
 
 
 def test_a_secret_that_was_left_out_is_asked_for() -> None:
-    with pytest.raises(UsageError, match=r"^https://\*\*\*@a\.example/x: its secret was left out where it is stored"):
+    with pytest.raises(UsageError, match=r"^https://\*\*\*@a\.example/x: its secret was masked when it was stored"):
         select(SelectRecipe(input=["https://***@a.example/x"], run=SelectRun(workers=1)), "/tmp/none", quiet=True)

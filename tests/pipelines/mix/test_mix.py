@@ -506,7 +506,7 @@ def test_a_manifest_that_leads_out_of_its_set_is_refused(sources: dict[str, str]
     manifest.write_bytes(seal(values))
     with pytest.raises(UsageError) as error:
         preview(recipe(sources | {"text": str(copy)}))
-    told = "outputs.0.path: leads out of the set: its files lie in data, index and quarantine"
+    told = "outputs.0.path: leads out of the set: its files are in data, index and quarantine"
     assert str(error.value).startswith(f"source text: {manifest}: {told}")
     assert verify(str(copy))[1][0] == f"{manifest}: {told}"
 

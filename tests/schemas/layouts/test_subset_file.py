@@ -61,30 +61,36 @@ def test_an_unsorted_file_is_refused(tmp_path: Path, at: int) -> None:
     held["f1"][at] = held["f1"][at - 1] - 1 if at > 1 else 0
     held["f0"][at - 1] = 1 if at == 1 else 0
     np.save(tmp_path / "subset.npy", held)
-    with pytest.raises(UsageError, match=r"subset\.npy is not sorted: numpy\.save\(FILE, numpy\.sort"):
+    with pytest.raises(UsageError, match=r"subset\.npy is not sorted: sort it by numpy\.save\(FILE, numpy\.sort"):
         check_subset(str(tmp_path / "subset.npy"))
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "subset.npy"
     np.save(path, np.array([{"pickled": "object"}], dtype=object), allow_pickle=True)
-    with pytest.raises(UsageError, match=r"subset\.npy is no \.npy file: Array can't be memory-mapped: Python objects"):
+    with pytest.raises(
+        UsageError, match=r"subset\.npy is not a \.npy file: Array can't be memory-mapped: Python objects"
+    ):
         open_subset(str(path))
     for held in (np.arange(3), np.zeros((2, 2), UIDS), np.zeros(3, ">u8,>u8"), np.zeros(3, "u8,u4")):
         np.save(path, held)
-        with pytest.raises(UsageError, match=r"subset\.npy is no subset file: it holds .*, not one row of 'u8,u8'"):
+        with pytest.raises(UsageError, match=r"subset\.npy is not a subset file: it holds .*, not one row of 'u8,u8'"):
             open_subset(str(path))
     np.save(path, uids([(1, 2), (3, 4)]))
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(UsageError, match=r"subset\.npy is no \.npy file: mmap length is greater than file size"):
+    with pytest.raises(UsageError, match=r"subset\.npy is not a \.npy file: mmap length is greater than file size"):
         open_subset(str(path))
     path.write_bytes(b"")
-    with pytest.raises(UsageError, match=r"subset\.npy is no \.npy file: it does not begin as one does"):
+    with pytest.raises(
+        UsageError, match=r"subset\.npy is not a \.npy file: it does not begin with NumPy's magic bytes"
+    ):
         open_subset(str(path))
     path.write_text("uid\n")
-    with pytest.raises(UsageError, match=r"subset\.npy is no \.npy file: it does not begin as one does$"):
+    with pytest.raises(
+        UsageError, match=r"subset\.npy is not a \.npy file: it does not begin with NumPy's magic bytes$"
+    ):
         open_subset(str(path))
     np.savez(tmp_path / "several.npz", uids([(1, 2)]))
     (tmp_path / "several.npz").rename(path)
-    with pytest.raises(UsageError, match=r"is no \.npy file: it does not begin as one does"):
+    with pytest.raises(UsageError, match=r"is not a \.npy file: it does not begin with NumPy's magic bytes"):
         open_subset(str(path))

@@ -53,7 +53,7 @@ def other(output: Folder) -> Iterator["subprocess.Popen[str]"]:
 
 def test_another_process_is_named_at_once(output: Folder, other: "subprocess.Popen[str]") -> None:
     who = f"annotate (process {other.pid} on {socket.gethostname()})"
-    line = f"{who} is writing to {output.url}: wait for it, stop it, or take another output folder"
+    line = f"{who} is writing to {output.url}: wait for it, stop it, or use another output folder"
     with pytest.raises(UsageError, match=re.escape(line)), locked(output, "render"):
         pass
 
@@ -136,7 +136,7 @@ def test_a_run_whose_lease_was_taken_over_commits_nothing_more(bucket: Bucket, m
     theirs = replace(Holder("shard"), host="elsewhere", boot="another", pid=7)
     with locked(output, "render") as lock:
         lock.check()
-        line = "shard (process 7 on elsewhere) has taken the output over: this run ends, what is committed is kept"
+        line = "shard (process 7 on elsewhere) has taken over the output: this run ends; committed data is kept"
         with pytest.raises(ShardloomError, match=f"^{re.escape(line)}$"):
             overwrite_until_lost(output, theirs, lock)
     assert json.loads(output.read(LOCK_FILE)) == asdict(theirs), "it is not ours to remove"

@@ -46,8 +46,8 @@ def test_differences_are_named_in_order_but_for_those_that_are_free() -> None:
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("kind: mix\nseed: 1\nseed: 2\n", "line 3: the key 'seed' stands twice: leave one of them out"),
-        ("a: &a {}\nb: *a\n", "line 2: aliases (*name) are not taken: write the value out"),
+        ("kind: mix\nseed: 1\nseed: 2\n", "line 3: the key 'seed' occurs twice: remove one of them"),
+        ("a: &a {}\nb: *a\n", "line 2: aliases (*name) are not allowed: write the value out"),
     ],
 )
 def test_what_would_count_silently_is_refused(tmp_path: Path, text: str, line: str) -> None:

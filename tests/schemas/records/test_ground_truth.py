@@ -91,21 +91,21 @@ def test_an_index_may_name_a_file_several_times() -> None:
 def test_blank_lines_and_a_missing_last_newline() -> None:
     data = b"\n" + data_of(PICTURE | {"objects": []}) + b"\r\n" + data_of(PICTURE | {"file": "b", "objects": []})[:-1]
     assert [entry.file for entry in read_box_truth(data, "truth")] == ["a.jpg", "b"]
-    with pytest.raises(UsageError, match=r"^truth, line 4: line 2 tells of 'a\.jpg' already$"):
+    with pytest.raises(UsageError, match=r"^truth, line 4: line 2 already describes 'a\.jpg'$"):
         read_box_truth(data.replace(b'"b"', b'"a.jpg"'), "truth")
 
 
 @pytest.mark.parametrize("read", [read_box_truth, read_text_truth])
 @pytest.mark.parametrize("data", [b"", b"\n \r\n"])
 def test_an_empty_file_is_no_truth(read: Callable[[bytes, str], object], data: bytes) -> None:
-    with pytest.raises(UsageError, match=r"^truth is empty: a truth has a line for each picture$"):
+    with pytest.raises(UsageError, match=r"^truth is empty: a ground truth has one line for each picture$"):
         read(data, "truth")
 
 
 GOOD = PICTURE | {"objects": [CAT]}
 TEXT = PICTURE | {"complete": True, "items": [{"text": "a"}]}
 WRONG: list[tuple[Callable[[bytes, str], object], dict[str, Any], str]] = [
-    (read_box_truth, PICTURE, "has neither objects nor image_labels: is this a truth of boxes?"),
+    (read_box_truth, PICTURE, "has neither objects nor image_labels: is this a ground truth of boxes?"),
     (read_box_truth, GOOD | {"width": 0}, "width: Input should be greater than 0"),
     (read_box_truth, GOOD | {"width": 10**400}, "width: Input should be less than or equal to 1000000"),
     (read_text_truth, TEXT | {"height": 1_000_001}, "height: Input should be less than or equal to 1000000"),

@@ -53,7 +53,7 @@ def test_each_path_of_braces_must_be_there(place: str) -> None:
 
 
 def test_braces_are_bounded(place: str) -> None:
-    with pytest.raises(UsageError, match=r"its braces stand for more than 1,000,000 paths: use a glob$"):
+    with pytest.raises(UsageError, match=r"its braces expand to more than 1,000,000 paths: use a glob$"):
         matching(f"{place}/{{0..9999999}}.tar")
 
 

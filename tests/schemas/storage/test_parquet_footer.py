@@ -40,12 +40,12 @@ def test_columns_are_named(crypto: bytes, names: list[str], signature: int) -> N
 
 @pytest.mark.parametrize("end", range(20, 30))
 def test_a_footer_that_is_cut(end: int) -> None:
-    with pytest.raises(ValueError, match=r"^(its footer is cut|a number of over 64 bits)$"):
+    with pytest.raises(ValueError, match=r"^(its footer is truncated|a number of over 64 bits)$"):
         encrypted_columns(footer(COLUMN_KEY)[:end], 0)
 
 
 def test_values_within_values_without_end() -> None:
-    with pytest.raises(ValueError, match="values within values without end"):
+    with pytest.raises(ValueError, match="values are nested too deeply"):
         encrypted_columns(field(1, 12) * 10_000, 0)
 
 

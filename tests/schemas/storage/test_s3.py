@@ -123,7 +123,7 @@ def test_what_another_has_put_there_stays(bucket: Bucket) -> None:
     with pytest.raises(StorageError) as error:
         Folder(bucket.url).write_new("manifests/0.json", b"first")
     assert str(error.value) == (
-        f"{bucket.url}/manifests/0.json is there already: another run is writing to this output; let it, or stop it "
+        f"{bucket.url}/manifests/0.json already exists: another run is writing to this output; wait for it, or stop it "
         "and run this again"
     )
     assert folder.read("manifests/0.json") == b"first"
@@ -208,7 +208,7 @@ def test_a_lost_answer_while_another_writes(bucket: Bucket) -> None:
     folder = Folder(bucket.url)
     bucket.store.put(f"{bucket.url}/a", b"theirs")
     bucket.proxy.restart(lambda number: "reset" if number == 0 else None)
-    with pytest.raises(StorageError, match=rf"^{bucket.url}/a is there already: another run"):
+    with pytest.raises(StorageError, match=rf"^{bucket.url}/a already exists: another run"):
         folder.write_new("a", b"mine")
     assert bucket.store.objects(bucket.url) == {"a": b"theirs"}
 
@@ -272,7 +272,7 @@ def test_wrong_use(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match=r"^S3: .*colour.*: see --storage-option"):
         fresh(bucket).read("a")
     monkeypatch.setenv(OPTIONS, "[]")
-    with pytest.raises(UsageError, match=rf"^{OPTIONS} is no JSON object$"):
+    with pytest.raises(UsageError, match=rf"^{OPTIONS} is not a JSON object$"):
         fresh(bucket)
     monkeypatch.delenv(OPTIONS)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):

@@ -51,12 +51,14 @@ def test_refusals_are_one_line(server: str) -> None:
         Folder(f"{server}/code").read("403")
     with pytest.raises(UsageError, match=rf"^no file matches {server}/below/c\*$"):
         sizes_of_matching(f"{server}/below/c*")
-    with pytest.raises(UsageError, match=rf"^{server}/out: a web server takes no output: give a path"):
+    with pytest.raises(UsageError, match=rf"^{server}/out: a web server cannot store output: give a path"):
         Folder(f"{server}/out").check_output()
 
 
 def test_an_option_that_no_web_server_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     """fsspec hands it on, to where it is refused only when it is used."""
     monkeypatch.setenv(OPTIONS, '{"patience": 3}')
-    with pytest.raises(UsageError, match=r"^http://127\.0\.0\.1:9/x: it takes no such --storage-option: .*'patience'$"):
+    with pytest.raises(
+        UsageError, match=r"^http://127\.0\.0\.1:9/x: it does not accept this --storage-option: .*'patience'$"
+    ):
         Folder("http://127.0.0.1:9/x").read("a.tar")
