@@ -45,7 +45,8 @@ def draw_panel(demo: Path, key: str) -> Image.Image:
     picture = Image.open(io.BytesIO(sample.members["jpg"].data)).convert("RGB")
     picture.thumbnail((SIDE, SIDE))
     draw_annotations(picture, row)
-    lines = caption_lines(demo, key)
+    families = [family for family, column in (("ocr", "ocr"), ("grounding", "boxes")) if row.get(column)]
+    lines = caption_lines(demo, key, families)
     panel = Image.new(
         "RGB", (SIDE + TEXT_WIDTH + 3 * MARGIN, max(picture.height, LINE * len(lines)) + 2 * MARGIN), "white"
     )
@@ -59,10 +60,10 @@ def draw_panel(demo: Path, key: str) -> Image.Image:
 def draw_annotations(picture: Image.Image, row: dict[str, Any]) -> None:
     """Draws the outlines of lines of text and the boxes of things, each box with its name."""
     pen, (width, height) = ImageDraw.Draw(picture), picture.size
-    for line in row["ocr"] or ():
+    for line in row.get("ocr") or ():
         xs, ys = line["polygon"][::2], line["polygon"][1::2]
         pen.polygon([(x * width, y * height) for x, y in zip(xs, ys, strict=True)], outline=LINE_INK, width=2)
-    for box in row["boxes"] or ():
+    for box in row.get("boxes") or ():
         corners = (box["x1"] * width, box["y1"] * height, box["x2"] * width, box["y2"] * height)
         pen.rectangle(corners, outline=BOX_INK, width=2)
         pen.text(
@@ -70,10 +71,10 @@ def draw_annotations(picture: Image.Image, row: dict[str, Any]) -> None:
         )
 
 
-def caption_lines(demo: Path, key: str) -> list[tuple[str, str]]:
-    """Returns the captions of both families, wrapped, each line with its colour."""
+def caption_lines(demo: Path, key: str, families: list[str]) -> list[tuple[str, str]]:
+    """Returns the captions of these families, wrapped, each line with its colour."""
     lines: list[tuple[str, str]] = []
-    for family in ("ocr", "grounding"):
+    for family in families:
         recipe = RenderRecipe(family=family, input=str(demo / "annotations"))
         for caption in preview_record(recipe, key):
             if caption.granularity in SHOWN and caption.include_datacomp_raw_cap == (family == "grounding"):
@@ -107,7 +108,7 @@ def main(
     key: Annotated[list[str], typer.Option(help="of a picture; may be repeated")],
 ) -> None:
     """Draw the annotations and captions of pictures."""
-    draw_figure(demo, key).save(target, optimize=True)
+    draw_figure(demo, key).quantize().save(target, optimize=True)
 
 
 if __name__ == "__main__":

@@ -65,6 +65,8 @@ def _trained(output: str, folder: str, steps: int | None) -> Learnt:
     overrides += [f"model.tokenizer={json.dumps(str(RECIPES / 'tiny/tokenizer.json'))}"]
     overrides += [f"steps={steps}"] if steps else []
     result = train(load_recipe(str(RECIPES / "tiny.yaml"), overrides, folder), resume="auto")
+    if result.model is None:  # it was stopped by a signal, with a checkpoint
+        raise KeyboardInterrupt
     losses = [line["losses"] for line in read_metrics(result.folder)]
     return Learnt(
         _means(losses[:ENDS]), _means(losses[-ENDS:]), _captions(output, str(result.model)), str(result.model)
