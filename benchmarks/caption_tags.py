@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
-from curation.engines.tags.runtime.caption import CaptionTags, caption_patterns
+from curation.engines.tags.runtime.caption import CaptionTags, build_caption_patterns
 
 OTHERS = """
     the of in with and a on white beautiful vintage large from for stock best new 2019 view free shipping luxury how to
@@ -98,7 +98,7 @@ def main() -> None:
     count = parser.parse_args().captions
     engine = CaptionTags()
     names = engine.vocabulary.names
-    patterns = caption_patterns(names)
+    patterns = build_caption_patterns(names)
     captions = make_captions(names, count)
     few = captions[: max(1, count // 100)]
 

@@ -141,7 +141,8 @@ def main() -> None:
                     took = seconds(lambda f=finder, i=images: f.annotate(i, [names] * len(i)), device)
                     row(f"engine, {precision}, {batch} a pass", took / len(images))
             prepared = seconds(
-                lambda f=finder, i=images: [f._pixels(i, f._size(one), n) for n, one in enumerate(i)], device
+                lambda f=finder, i=images: [f._preprocess(i, f._compute_size(one), n) for n, one in enumerate(i)],
+                device,
             )
             row("of which pictures are prepared", prepared / len(images))
             row(f"floor, {floor * rate / 1e9:.0f} GFLOP", floor)

@@ -49,9 +49,9 @@ def ours(folder: Path, workers: int, samples: int) -> Iterator[Counted]:
     part = {"config": {"unused": 0}}
     model = ModelOptions.model_validate({"vision": part, "language": part, "tokenizer": str(folder)})
     plan = build_data(options, model, load_tokenizer(model), SIDE, PATCH, quiet=True)
-    loader = PackLoader(plan, sequences=SEQUENCES, workers=workers, prefetch=options.prefetch)
+    loader = PackLoader(plan, global_batch_size=SEQUENCES, workers=workers, prefetch=options.prefetch)
     try:
-        for step in loader.steps():
+        for step in loader.iterate_steps():
             tokens = sum(int((batch.segments != PADDING).sum()) for batch in step.batches)
             yield sum(len(row) for batch in step.batches for row in batch.samples), tokens
     finally:
@@ -137,11 +137,11 @@ def prepare(images: str, folder: Path) -> None:
 
     from pipelines.ingest.run import ingest
     from pipelines.recipes.ingest import IngestRecipe
-    from schemas.storage.matching import matching
+    from schemas.storage.path_patterns import list_matching
     from schemas.tar.reader import TarReader
 
     texts = []
-    for path in matching(images):
+    for path in list_matching(images):
         with Path(path).open("rb") as file:
             texts += [s.members["txt"].data.decode("utf-8", "replace") for s in TarReader(file) if "txt" in s.members]
     tokenizer = Tokenizer(models.BPE())

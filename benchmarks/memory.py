@@ -22,7 +22,7 @@ from benchmarks.processes import held
 from curation.engines.declaration import EngineDeclaration
 from curation.engines.kinds import BOXES, OCR
 from curation.images.decode import RgbImage
-from pipelines.demo.pictures import draw
+from pipelines.demo.pictures import draw_picture
 from schemas.output_set.options import Options
 from schemas.records.box import Detection
 from schemas.records.fingerprint import EngineFingerprint
@@ -69,7 +69,7 @@ ENGINES = {
 
 def write_shards(folder: Path, total: int) -> None:
     """Writes shards of `total` bytes in all, at least one."""
-    pictures = [draw(0, index).jpeg.ljust(IMAGE_BYTES, b"\0") for index in range(32)]
+    pictures = [draw_picture(0, index).jpeg.ljust(IMAGE_BYTES, b"\0") for index in range(32)]
     for shard in range(max(1, total // SHARD_BYTES)):
         with (folder / f"{shard:08d}.tar").open("wb") as file:
             writer = TarWriter(file)

@@ -16,10 +16,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from curation.mixture.asked import Mixture, Source, Unit
 from curation.mixture.plan import Plan, plan_mixture
-from curation.mixture.summary import summarise
-from curation.mixture.weights import shares
+from curation.mixture.spec import Mixture, Source, WeightUnit
+from curation.mixture.summary import summarise_plan
+from curation.mixture.weights import compute_shares
 
 WEIGHTS = {
     "mint": {"weight": 32.5, "of": {"html": 7, "pdf": 5, "arxiv": 1}},
@@ -39,7 +39,7 @@ T = TypeVar("T")
 def simulate(documents: int) -> list[Source]:
     """Returns sources in proportion to their shares, so that all end at about the same time: the longest plan."""
     sizes = np.minimum(65_535, np.random.default_rng(0).lognormal(6.3, 1, 1 << 20)).astype(np.uint16)
-    lengths = {name: int(documents * share) for name, share in shares(WEIGHTS).items()}
+    lengths = {name: int(documents * share) for name, share in compute_shares(WEIGHTS).items()}
     return [Source(name, length, {"tokens": np.resize(sizes, length)}) for name, length in lengths.items()]
 
 
@@ -77,13 +77,13 @@ def main() -> None:
         measure(unit, sources, documents)
 
 
-def measure(unit: Unit, sources: list[Source], documents: int) -> None:
+def measure(unit: WeightUnit, sources: list[Source], documents: int) -> None:
     """Measures planning, summarising, reading and searching a mixture by one unit."""
     print(f"by {unit}")
-    mixture = Mixture(shares(WEIGHTS), unit)
+    mixture = Mixture(compute_shares(WEIGHTS), unit)
     walked = 0 if unit == "samples" else documents
     plan = timed("plan", lambda: plan_mixture(mixture, sources), walked)
-    timed("summary", lambda: summarise(plan))
+    timed("summary", lambda: summarise_plan(plan))
     start = plan.length // 3
     taken = min(TAKEN, plan.length - start)
     timed(f"take of {taken:,}", lambda: plan.take(start, start + taken), taken)

@@ -20,7 +20,7 @@ import numpy as np
 from curation.engines.ocr.rapidocr_settings import RapidOcrSettings
 from curation.engines.ocr.runtime.rapidocr import RapidOcr
 from curation.images.decode import DecodeLimits, RgbImage, decode
-from curation.scores.text import ErrorCounts, picture_errors
+from curation.scores.text import ErrorCounts, count_picture_errors
 from schemas.records.ground_truth import COLLECTIONS, TextTruth, read_text_truth
 from schemas.records.text_line import TextLine
 
@@ -62,7 +62,7 @@ def score(truths: list[TextTruth], reading: Reading, floor: float) -> dict[str, 
     errors: dict[str, ErrorCounts] = defaultdict(ErrorCounts)
     for truth in truths:
         lines = [line for line in reading[truth.file] if line.confidence >= floor]
-        errors[truth.collection.name] += picture_errors(truth, lines)
+        errors[truth.collection.name] += count_picture_errors(truth, lines)
     return errors
 
 

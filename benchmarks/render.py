@@ -20,10 +20,10 @@ from typing import Any
 import pyarrow as pa
 
 from curation.captions import grounding
-from curation.captions.ocr import render
+from curation.captions.ocr import render_ocr_captions
 from schemas.layouts.blip3_ocr import POSITIONS
-from schemas.records.box import BOXES
-from schemas.records.text_line import OCR
+from schemas.records.box import BOXES_COLUMN
+from schemas.records.text_line import OCR_COLUMN
 
 WORDS = "OPEN SALE Café 24h www.example.com No. 7 NEW Fresh coffee MACK SHOP R&D 5% off Bäckerei 北京 EXIT".split()  # noqa: SIM905
 ALT_TEXTS = ("A street with shops and signs", "Vintage poster, 1950s.", 'The "Grand" hotel at night', "")
@@ -181,10 +181,10 @@ def main() -> None:
 
 def time_ocr(rows: list[Row]) -> None:
     """Checks that the OCR baselines agree with the renderer, and prints the rates."""
-    ocr = pa.array([row["ocr"] for row in rows], OCR.type)
+    ocr = pa.array([row["ocr"] for row in rows], OCR_COLUMN.type)
     raws, uids = (pa.array([row[name] for row in rows], pa.string()) for name in ("raw", "uid"))
 
-    columns = render(ocr, raws, uids)
+    columns = render_ocr_captions(ocr, raws, uids)
     captions = 12 * len(rows)
     characters = sum(len(caption["text"]) for row in columns.captions.to_pylist() for caption in json.loads(row))
     written = columns.captions.nbytes + columns.metadata.nbytes
@@ -193,7 +193,7 @@ def time_ocr(rows: list[Row]) -> None:
             raise SystemExit(f"the {name} baseline renders other columns than the Arrow renderer")
 
     taken = {
-        "Arrow kernels": seconds(lambda: render(ocr, raws, uids), 7),
+        "Arrow kernels": seconds(lambda: render_ocr_captions(ocr, raws, uids), 7),
         "Python, tables": seconds(lambda: tables(rows), 2),
         "Python, f-strings and Fraction": seconds(lambda: f_strings(rows), 2),
     }
@@ -208,14 +208,14 @@ def time_ocr(rows: list[Row]) -> None:
 
 def time_grounding(rows: list[Row]) -> None:
     """Prints the rates of grounding captions."""
-    boxes = pa.array([row["boxes"] for row in rows], BOXES.type)
+    boxes = pa.array([row["boxes"] for row in rows], BOXES_COLUMN.type)
     raws, others = (pa.array([row[name] for row in rows], pa.string()) for name in ("raw", "other"))
     print(f"\ngrounding: {len(rows):,} rows, {len(boxes.flatten()) / len(rows):.1f} things each; one core")
     print(f"{'':<32}{'captions/s':>12}{'MB/s':>8}")
     for name, bases in (("over the alt text", None), ("over another caption", others)):
-        columns = grounding.render(boxes, raws, None, bases)
+        columns = grounding.render_grounding_captions(boxes, raws, None, bases)
         written = columns.captions.nbytes + columns.metadata.nbytes
-        spent = seconds(lambda bases=bases: grounding.render(boxes, raws, None, bases), 3)  # type: ignore[misc]
+        spent = seconds(lambda bases=bases: grounding.render_grounding_captions(boxes, raws, None, bases), 3)  # type: ignore[misc]
         print(f"{name:<32}{6 * len(rows) / spent:>12,.0f}{written / spent / 1e6:>8.0f}")
 
 

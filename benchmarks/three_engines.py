@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.annotate_ocr import bare_rate, images_of
 from pipelines.annotate.run import annotate
-from pipelines.demo.flow import annotate_recipe, write_pictures
+from pipelines.demo.flow import build_annotate_recipe, write_pictures
 from pipelines.output.totals import read_times
 from pipelines.recipes.annotate import AnnotateRun
 from schemas.storage.folder import Folder
@@ -30,7 +30,7 @@ def main() -> None:
     resources = {"ocr": {"workers": options.workers, "cpus": 1}, "boxes": {"workers": 1, "cpus": 0.5}}
     with tempfile.TemporaryDirectory() as folder:
         write_pictures(f"{folder}/images", options.images)
-        recipe = annotate_recipe(f"{folder}/images", AnnotateRun.model_validate({"resources": resources}))
+        recipe = build_annotate_recipe(f"{folder}/images", AnnotateRun.model_validate({"resources": resources}))
         chunk = recipe.chunk.model_copy(update={"samples": options.chunk})
         annotate(recipe.model_copy(update={"chunk": chunk}), f"{folder}/annotations")
         stages = read_times(Folder(f"{folder}/annotations")).stages

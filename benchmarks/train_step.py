@@ -20,14 +20,14 @@ import torch
 from tokenizers import Tokenizer
 from tokenizers.models import BPE
 
-from training.batch import IGNORED, Batch, SampleName
-from training.flops import flops_of, measured_peak, tokens
-from training.metrics import memory_used
+from training.batch import IGNORE_INDEX, Batch, SampleName
+from training.flops import build_flop_counter, count_tokens, measure_peak_flops
+from training.metrics import measure_peak_memory
 from training.optimiser import make_optimiser
-from training.parallel import Ranks, spread
-from training.recipe import TrainRecipe, load_recipe
-from training.set_up import prepared
-from training.step import Trainer, labels_in, take_step
+from training.parallel import Ranks, parallelize
+from training.recipe import TrainRecipe, load_train_recipe
+from training.set_up import prepare_model
+from training.step import Trainer, count_labels, take_step
 
 RECIPES = Path(__file__).parents[1] / "recipes/train"
 SO400M = {
@@ -46,19 +46,21 @@ def recipe_of(name: str, scratch: Path, options: argparse.Namespace) -> TrainRec
     changes = [f"micro={options.micro}", f"sequences={options.sequences}"]
     changes += [f"activation_checkpointing={options.recompute}", f"compile={options.compile}"]
     if name == "tiny":
-        return load_recipe(str(RECIPES / "tiny.yaml"), [*changes, f"model.tokenizer={RECIPES / 'tiny/tokenizer.json'}"])
+        return load_train_recipe(
+            str(RECIPES / "tiny.yaml"), [*changes, f"model.tokenizer={RECIPES / 'tiny/tokenizer.json'}"]
+        )
     tokenizer = Tokenizer(BPE({f"piece {number}": number for number in range(32000)}, []))
     tokenizer.add_special_tokens(["<|endoftext|>", *(f"<|{number}|>" for number in range(10))])
     tokenizer.save(str(scratch / "tokenizer.json"))
     changes += ["model.vision={config: {}}", "model.language={config: {model_type: phi3, sliding_window: 2047}}"]
     changes += [f"model.vision.config.{key}={value}" for key, value in SO400M.items()]
     changes += [f"model.attention={options.attention}", "parallel=none"]
-    return load_recipe(str(RECIPES / "pretrain_4b.yaml"), [*changes, f"model.tokenizer={scratch}"])
+    return load_train_recipe(str(RECIPES / "pretrain_4b.yaml"), [*changes, f"model.tokenizer={scratch}"])
 
 
 def made_up(recipe: TrainRecipe, image: int, side: int, cells: int, text: int) -> Batch:
     """Returns a synthetic micro-batch of sequences full of samples: a picture, then `text` tokens to train on."""
-    tile, length = recipe.model.connector.tokens_per_tile(cells), recipe.data.sequence_length
+    tile, length = recipe.model.connector.count_tokens_per_tile(cells), recipe.data.sequence_length
     sample, rows = tile + text, recipe.micro
     number = torch.arange(length) // sample
     place = torch.arange(length) % sample
@@ -66,7 +68,7 @@ def made_up(recipe: TrainRecipe, image: int, side: int, cells: int, text: int) -
     pictures = length // sample
     words = torch.randint(5, 2000, (rows, length))
     ids = words.where(~is_image, image)
-    labels = ids.roll(-1, dims=1).where((place < sample - 1) & (place >= tile - 1), IGNORED)
+    labels = ids.roll(-1, dims=1).where((place < sample - 1) & (place >= tile - 1), IGNORE_INDEX)
     names = tuple(SampleName("made up", "none", str(each)) for each in range(pictures + 1))
     return Batch(
         tokens=ids,
@@ -89,10 +91,10 @@ def main() -> None:
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as scratch:
         recipe = recipe_of(name, Path(scratch), options)
-        model = prepared(recipe, str(device))
-    flops = flops_of(model)
+        model = prepare_model(recipe, str(device))
+    flops = build_flop_counter(model)
     ranks = Ranks(device=device)
-    whole = spread(model, recipe, ranks)
+    whole = parallelize(model, recipe, ranks)
     optimiser = make_optimiser(whole, recipe.optimiser, recipe.optimiser.lr)
     trainer = Trainer(recipe, ranks, whole.train(), optimiser, torch.ones(len(recipe.sources), device=device))
     for group in optimiser.param_groups:
@@ -101,24 +103,24 @@ def main() -> None:
     sizes = (image, tower.image_size, tower.cells, TEXT[name])
     batches = [made_up(recipe, *sizes) for _ in range(recipe.sequences // recipe.micro)]
     held = [batch.to(device) for batch in batches]
-    peak = measured_peak(device, recipe.precision, seconds=2.0)
+    peak = measure_peak_flops(device, recipe.precision, seconds=2.0)
     times = [_timed(trainer, held, number) for number in range(options.warmup + options.steps)][options.warmup :]
     step, best = statistics.median(times), min(times)
-    work, filled, images = flops.of(batches), sum(map(tokens, batches)), sum(len(b.grids) for b in batches)
+    work, filled, images = flops.count(batches), sum(map(count_tokens, batches)), sum(len(b.grids) for b in batches)
     print(
         f"model        {name}: {sum(p.numel() for p in model.parameters()):,} parameters, {recipe.precision}, {device}"
     )
-    print(f"a step       {filled:,} tokens, {images} images, {labels_in(batches):,} labels, {work / 1e12:.4g} TFLOP")
+    print(f"a step       {filled:,} tokens, {images} images, {count_labels(batches):,} labels, {work / 1e12:.4g} TFLOP")
     print(f"step         median {step:.3f} s, best {best:.3f} s of {options.steps}")
     print(f"rates        {filled / step:,.0f} tokens/s, {images / step:,.1f} images/s")
     print(f"matrices     {peak / 1e12:.4g} TFLOP/s in a large product")
     print(f"floor        {work / peak:.3f} s; MFU {work / peak / step:.1%}, of the best step {work / peak / best:.1%}")
-    print(f"memory       {memory_used(device) / 1e9:.2f} GB")
+    print(f"memory       {measure_peak_memory(device) / 1e9:.2f} GB")
 
 
 def _timed(trainer: Trainer, batches: list[Batch], number: int) -> float:
     started = time.perf_counter()
-    take_step(trainer, batches, labels_in(batches), number)
+    take_step(trainer, batches, count_labels(batches), number)
     if trainer.ranks.device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - started

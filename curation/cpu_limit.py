@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-RAISING_SHARE = 0.8  # of the seconds after which the process ends, so that the exception comes first
+SOFT_LIMIT_SHARE = 0.8  # of the seconds after which the process ends, so that the exception comes first
 
 _REPEAT_SECONDS = 0.1  # between two signals: the first is lost where Python ignores exceptions, as in `__del__`
 
@@ -59,7 +59,7 @@ def run_within(seconds: float, work: Callable[[], T]) -> T:
         return _raise_after(seconds, work)
     before = signal.setitimer(signal.ITIMER_VIRTUAL, _process_seconds)  # its signal has no handler and so kills
     try:
-        return _raise_after(min(seconds, round(RAISING_SHARE * _process_seconds, 3)), work)
+        return _raise_after(min(seconds, round(SOFT_LIMIT_SHARE * _process_seconds, 3)), work)
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, *before)
 

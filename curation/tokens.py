@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
-from schemas.errors import StorageError, UsageError, one_line
+from schemas.errors import StorageError, UsageError, to_one_line
 from schemas.records.fingerprint import EngineFingerprint
-from schemas.storage.folder import split
+from schemas.storage.folder import split_path
 
-FILE = "tokenizer.json"
+TOKENIZER_FILE = "tokenizer.json"
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)?")
 
@@ -29,7 +29,7 @@ class TokenCounter:
         try:
             self._tokenizer = Tokenizer.from_buffer(data)
         except Exception as error:  # noqa: BLE001 - the library raises what it likes
-            raise ValueError(one_line(error)) from None
+            raise ValueError(to_one_line(error)) from None
         self._tokenizer.no_truncation()  # a file may ask for either, but a count covers the whole text and nothing else
         self._tokenizer.no_padding()
         self._tokenizer.encode_special_tokens = True  # special tokens' names in a text count as plain text
@@ -47,7 +47,7 @@ class TokenCounter:
         return sum(len(self._tokenizer.encode(text, add_special_tokens=False)) for text in texts)
 
 
-def token_counter(name: str, allow_download: bool, switch: str = "allow_download") -> TokenCounter:
+def load_token_counter(name: str, allow_download: bool, switch: str = "allow_download") -> TokenCounter:
     """Returns the counter for a tokenizer given as a file, a folder, the URL of a file, or a name on the hub.
 
     `switch` is the name of the option that allows a download, as the user writes it. Raises `UsageError`, which says
@@ -55,28 +55,29 @@ def token_counter(name: str, allow_download: bool, switch: str = "allow_download
     """
     path = Path(name)
     if path.is_dir():
-        path /= FILE
+        path /= TOKENIZER_FILE
     elif not path.is_file() and _HUB_NAME.fullmatch(name) and not name.endswith(".json"):
-        path = _downloaded(name, allow_download, switch)
+        path = _download_tokenizer(name, allow_download, switch)
     where = name if "://" in name else str(path)
-    folder, file = split(where)
+    folder, file = split_path(where)
     try:
         return TokenCounter(folder.read(file))
     except StorageError as error:
-        raise UsageError(f"tokenizer: {error}; pass a {FILE}, or its folder") from None
+        raise UsageError(f"tokenizer: {error}; pass a {TOKENIZER_FILE}, or its folder") from None
     except ValueError as error:
-        raise UsageError(f"tokenizer: {where} is not a {FILE} of the tokenizers library: {error}") from None
+        raise UsageError(f"tokenizer: {where} is not a {TOKENIZER_FILE} of the tokenizers library: {error}") from None
 
 
-def _downloaded(name: str, allow_download: bool, switch: str) -> Path:
+def _download_tokenizer(name: str, allow_download: bool, switch: str) -> Path:
     if not allow_download:
         raise UsageError(
-            f"tokenizer: no file or folder {name}; pass a {FILE}, or {switch} to fetch it from the hub by name"
+            f"tokenizer: no file or folder {name}; pass a {TOKENIZER_FILE}, "
+            f"or {switch} to fetch it from the hub by name"
         )
     import huggingface_hub
 
     try:
-        return Path(huggingface_hub.hf_hub_download(name, FILE))
+        return Path(huggingface_hub.hf_hub_download(name, TOKENIZER_FILE))
     except Exception as error:  # noqa: BLE001 - no such name, no network, no space, ...
-        reason = one_line(error, with_type=True)
-        raise UsageError(f"tokenizer: cannot fetch {name} from the hub: {reason}; pass a {FILE}") from None
+        reason = to_one_line(error, with_type=True)
+        raise UsageError(f"tokenizer: cannot fetch {name} from the hub: {reason}; pass a {TOKENIZER_FILE}") from None

@@ -12,23 +12,23 @@ import pyarrow as pa
 
 from schemas.layouts.blip3_grounding import blip3_grounding_schema
 from schemas.layouts.blip3_ocr import blip3_ocr_schema
-from schemas.output_set.shard_index import INDEX
-from schemas.records import document_storage, training_shard
+from schemas.output_set.shard_index import INDEX_SCHEMA
+from schemas.records import captioned_image, document_storage
 from schemas.records.annotation import annotation_schema
-from schemas.records.box import BOXES
-from schemas.records.quarantine import QUARANTINE
-from schemas.records.tag import TAGS
-from schemas.records.text_line import OCR
+from schemas.records.box import BOXES_COLUMN
+from schemas.records.quarantine import QUARANTINE_SCHEMA
+from schemas.records.tag import TAGS_COLUMN
+from schemas.records.text_line import OCR_COLUMN
 
 PAGE = Path(__file__).with_suffix(".md")
 SCHEMAS = {
-    "Annotation set": annotation_schema([OCR, TAGS, BOXES]),
+    "Annotation set": annotation_schema([OCR_COLUMN, TAGS_COLUMN, BOXES_COLUMN]),
     "OCR captions": blip3_ocr_schema(""),
     "Grounding captions": blip3_grounding_schema("", ""),
-    "Captioned images, as Parquet": training_shard.PARQUET,
-    "Documents and conversations, as Parquet": document_storage.PARQUET,
-    "Index of a training shard": INDEX,
-    "Quarantine": QUARANTINE,
+    "Captioned images, as Parquet": captioned_image.PARQUET_SCHEMA,
+    "Documents and conversations, as Parquet": document_storage.PARQUET_SCHEMA,
+    "Index of a training shard": INDEX_SCHEMA,
+    "Quarantine": QUARANTINE_SCHEMA,
 }
 """The page's sections, and the schema that each one shows."""
 

@@ -6,8 +6,8 @@ from pathlib import Path
 # Loaded by its path and first, because the working folder may hold another package named `schemas`.
 runpy.run_path(str(Path(__file__).parents[1] / "schemas" / "own_packages.py"))["check_imports"]()
 
-from pipelines.cluster.ray_internals import never_start_unasked  # noqa: E402
+from pipelines.cluster.ray_internals import disable_auto_connect  # noqa: E402
 
-never_start_unasked()
+disable_auto_connect()
 
 GRAPH_THREAD = "graph"  # names the thread that waits for Ray Data; it outlives a run only if that run stalled

@@ -2,7 +2,7 @@
 
 from schemas.errors import UsageError
 
-START = 16  # bytes from the start of a file that are enough to detect compression
+SIGNATURE_BYTES = 16  # bytes from the start of a file that are enough to detect compression
 
 _ENDINGS = {
     ("gz", "tgz", "taz"): "gzip",
@@ -16,7 +16,7 @@ _ENDINGS = {
     ("z",): "compress",
 }
 _BY_ENDING = {ending: name for endings, name in _ENDINGS.items() for ending in endings}
-_STARTS = {
+_SIGNATURES = {
     b"\x1f\x8b": "gzip",
     b"BZh": "bzip2",
     b"\xfd7zXZ\0": "xz",
@@ -30,18 +30,18 @@ _STARTS = {
 }
 
 
-def compression_by_name(path: str) -> str | None:
+def detect_compression_by_name(path: str) -> str | None:
     """Returns the name of the compression format that a file's extension stands for; None for any other extension."""
     stem, dot, ending = path.rpartition("/")[2].rpartition(".")
     return _BY_ENDING.get(ending.lower()) if stem and dot else None
 
 
-def compression_of(start: bytes) -> str | None:
+def detect_compression(start: bytes) -> str | None:
     """Returns the name of the compression format whose magic bytes these are; None for any other bytes."""
-    return next((name for magic, name in _STARTS.items() if start.startswith(magic)), None)
+    return next((name for magic, name in _SIGNATURES.items() if start.startswith(magic)), None)
 
 
 def check_uncompressed(path: str, start: bytes = b"") -> None:
     """Raises `UsageError` if an input is compressed, judged by its first bytes (`start`) or else by its name."""
-    if name := compression_of(start) or compression_by_name(path):
+    if name := detect_compression(start) or detect_compression_by_name(path):
         raise UsageError(f"{path} is compressed by {name}, which is not read: decompress it first")

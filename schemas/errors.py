@@ -3,7 +3,7 @@
 Any other exception is a bug and keeps its traceback.
 """
 
-from schemas.masking import masked
+from schemas.masking import mask_secrets
 
 
 class ShardloomError(Exception):
@@ -15,7 +15,7 @@ class ShardloomError(Exception):
     exit_code = 1
 
     def __str__(self) -> str:
-        return masked(super().__str__())
+        return mask_secrets(super().__str__())
 
 
 class UsageError(ShardloomError):
@@ -28,7 +28,7 @@ class StorageError(ShardloomError):
     """Reports that a disk or an object store refused. Committed outputs stay valid; the same command resumes later."""
 
 
-def one_line(error: BaseException | str, limit: int = 300, with_type: bool = False) -> str:
+def to_one_line(error: BaseException | str, limit: int = 300, with_type: bool = False) -> str:
     """Returns an error's message as one line of at most `limit` characters.
 
     `with_type` prefixes the name of the error's class, for libraries whose messages alone say little.

@@ -27,39 +27,39 @@ _SECRET = re.compile(
 )
 
 
-def masked(text: str) -> str:
+def mask_secrets(text: str) -> str:
     """Returns the text with the user and the query of each URL masked: `sftp://***@host/a`, `https://host/a?***`."""
     if "://" not in text:
         return text
-    return _QUERY.sub(lambda found: f"{found[1] or found[2]}?{MASK}", _USER.sub(_without_user, text))
+    return _QUERY.sub(lambda found: f"{found[1] or found[2]}?{MASK}", _USER.sub(_mask_user, text))
 
 
-def _without_user(found: re.Match[str]) -> str:
+def _mask_user(found: re.Match[str]) -> str:
     protocol, user = found.groups()
     return found[0] if protocol.lower() in _NAMED_BEFORE_AT and ":" not in user else f"{protocol}://{MASK}@"
 
 
-def masked_values(value: Any) -> Any:
-    """Returns plain data (dicts, lists, scalars) with every string in it `masked`."""
+def mask_values(value: Any) -> Any:
+    """Returns plain data (dicts, lists, scalars) with every string in it `mask_secrets`."""
     if isinstance(value, dict):
-        return {key: masked_values(inner) for key, inner in value.items()}
+        return {key: mask_values(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [masked_values(inner) for inner in value]
-    return masked(value) if isinstance(value, str) else value
+        return [mask_values(inner) for inner in value]
+    return mask_secrets(value) if isinstance(value, str) else value
 
 
-def secret_name(name: str, value: Any) -> str | None:
+def find_secret(name: str, value: Any) -> str | None:
     """Returns the dotted name of the first option that holds a secret, by its name or value; None if there is none.
 
     Options nested in dicts and lists are searched too. A reference to a secret is not a secret: `profile`,
     `key_filename`, or a `token` that is the path of a file or a word such as `cloud`.
     """
     if isinstance(value, dict):
-        found = (secret_name(str(key), inner) for key, inner in value.items())
+        found = (find_secret(str(key), inner) for key, inner in value.items())
         return next((f"{name}.{inner}" for inner in found if inner is not None), None)
     if isinstance(value, list):
-        return next((inner for each in value if (inner := secret_name(name, each)) is not None), None)
-    if isinstance(value, str) and masked(value) != value:
+        return next((inner for each in value if (inner := find_secret(name, each)) is not None), None)
+    if isinstance(value, str) and mask_secrets(value) != value:
         return name
     return name if _SECRET.search(name) and not _is_reference(value) else None
 

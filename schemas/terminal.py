@@ -5,19 +5,19 @@ import sys
 import unicodedata
 from typing import Any
 
-from schemas.masking import masked
+from schemas.masking import mask_secrets
 
 _UNSAFE = frozenset(("Cc", "Cs", "Zl", "Zp"))  # controls (ANSI escapes begin with one), lone surrogates, line ends
-_TURNING = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"))  # they reorder what follows
+_BIDI_CONTROLS = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"))  # they reorder what follows
 
 
-def visible(text: str) -> str:
+def escape_controls(text: str) -> str:
     r"""Returns the text with each character that could control a terminal escaped, as `\x1b`; every script is kept."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(
         char.encode("unicode_escape").decode()
-        if unicodedata.category(char) in _UNSAFE or unicodedata.bidirectional(char) in _TURNING
+        if unicodedata.category(char) in _UNSAFE or unicodedata.bidirectional(char) in _BIDI_CONTROLS
         else char
         for char in text
     )
@@ -29,7 +29,7 @@ def say(line: str, *, is_result: bool = False) -> None:
     Secrets of URLs in it are masked. All text is printed by this function or through a table's `cell`; the linter
     refuses `print`.
     """
-    print(masked(visible(line)), file=sys.stdout if is_result else sys.stderr, flush=True)
+    print(mask_secrets(escape_controls(line)), file=sys.stdout if is_result else sys.stderr, flush=True)
 
 
 def say_json(value: Any) -> None:
@@ -37,7 +37,7 @@ def say_json(value: Any) -> None:
     print(json.dumps(value), flush=True)  # noqa: T201
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Returns a number of seconds as hours, minutes and whole seconds: `1:05:09`."""
     whole = int(seconds)
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"

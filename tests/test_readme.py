@@ -12,7 +12,7 @@ import yaml
 
 from curation.engines.boxes.grounding_dino_weights import SHIPPED
 from pipelines.demo.shards import write_shards
-from pipelines.environments.python import mark_of
+from pipelines.environments.python import get_completion_mark
 from schemas.storage.folder import Folder
 from tests.conftest import REPOSITORY, jpeg
 from tests.pipelines.support.metadata import write_metadata
@@ -53,7 +53,7 @@ def run_commands(tmp_path: Path, site: str) -> None:
     assert len(lines) == 15
     for line in lines:
         if line.startswith("shardloom download"):
-            if not mark_of("img2dataset").exists():
+            if not get_completion_mark("img2dataset").exists():
                 continue  # it would take minutes to make
             line += " --allow-host 127.0.0.1"  # the only host that is there
         done = subprocess.run(

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-IGNORED = -100
+IGNORE_INDEX = -100
 """The label of a position that does not enter the loss."""
 
 PADDING = -1
@@ -50,8 +50,8 @@ class Batch:
         return replace(self, **moved)
 
 
-def stack(batches: list[Batch]) -> Batch:
+def concatenate_batches(batches: list[Batch]) -> Batch:
     """Concatenates batches of the same T into one."""
     names = [field.name for field in fields(Batch) if field.name != "samples"]
-    joined = {name: torch.cat([getattr(batch, name) for batch in batches]) for name in names}
-    return Batch(**joined, samples=tuple(row for batch in batches for row in batch.samples))
+    concatenated = {name: torch.cat([getattr(batch, name) for batch in batches]) for name in names}
+    return Batch(**concatenated, samples=tuple(row for batch in batches for row in batch.samples))

@@ -31,20 +31,20 @@ from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
 from torch.distributed.checkpoint.state_dict_loader import load as load_distributed
 from torch.distributed.checkpoint.state_dict_saver import save as save_distributed
 
-from schemas.errors import ShardloomError, UsageError, one_line
+from schemas.errors import ShardloomError, UsageError, to_one_line
 from schemas.storage.folder import TEMPORARY, Folder
 from schemas.terminal import say
-from training.optimiser import moments, trainable
+from training.optimiser import collect_optimiser_state, select_trainable
 from training.parallel import Ranks
 from training.recipe import CheckpointOptions
 
-COMMIT = "commit.json"
-VERSION = 1
-FILE_BYTES = 2 << 30  # at most in one file, because a file is assembled in memory
+COMMIT_FILE = "commit.json"
+FORMAT_VERSION = 1
+MAX_FILE_BYTES = 2 << 30  # at most in one file, because a file is assembled in memory
 
-_FAULT = "fault"
+_FAULT_KEY = "fault"
 
-_HELD_IN_MEMORY = StagingOptions(
+_IN_MEMORY_STAGING = StagingOptions(
     use_pinned_memory=False, use_shared_memory=False, use_async_staging=False, use_non_blocking_copy=False
 )
 
@@ -70,23 +70,23 @@ class Checkpoint:
     files: dict[str, tuple[int, str]]  # size in bytes and hash, by name
 
 
-def name_of(step: int) -> str:
+def format_checkpoint_name(step: int) -> str:
     """Returns the folder name of the checkpoint after `step` steps."""
     return f"step-{step:08d}"
 
 
-class Saver:
+class CheckpointSaver:
     """Writes checkpoints into a folder, in a thread or not, and removes the older ones.
 
     A checkpoint that can't be written is reported and dropped, and those before it stay, so that a full disk does not
-    end a run. `failed` is the error of the last checkpoint, or None.
+    end a run. `failure` is the error of the last checkpoint, or None.
     """
 
     def __init__(self, folder: Path, options: CheckpointOptions, ranks: Ranks) -> None:
         self.folder, self.options, self.ranks = folder, options, ranks
-        self.failed: str | None = None
-        self._saved: int | None = None
-        self._stager = DefaultStager(_HELD_IN_MEMORY)
+        self.failure: str | None = None
+        self._saved_step: int | None = None
+        self._stager = DefaultStager(_IN_MEMORY_STAGING)
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
@@ -104,11 +104,11 @@ class Saver:
     def save(self, model: nn.Module, optimiser: torch.optim.AdamW, state: RunState) -> None:
         """Starts a checkpoint once the previous one is written. After it returns the weights may change again."""
         self.wait()
-        if self._saved == state.step:
+        if self._saved_step == state.step:
             return
-        staged = self._stager.stage(tensors(model, optimiser))
+        staged = self._stager.stage(collect_tensors(model, optimiser))
         assert isinstance(staged, dict)
-        self._thread = threading.Thread(target=self._write, args=(staged, state), name="checkpoint")
+        self._thread = threading.Thread(target=self._write_and_prune, args=(staged, state), name="checkpoint")
         self._thread.start()
         if not self.options.asynchronous:
             self.wait()
@@ -119,43 +119,43 @@ class Saver:
             self._thread.join()
             self._thread = None
 
-    def _write(self, staged: dict[str, Tensor], state: RunState) -> None:
+    def _write_and_prune(self, staged: dict[str, Tensor], state: RunState) -> None:
         try:
-            _write(self.folder, staged, state, self.ranks)
+            _write_checkpoint(self.folder, staged, state, self.ranks)
         except (Exception, CheckpointException) as error:  # noqa: BLE001  training continues after any error
-            self.failed = f"checkpoint after step {state.step} was not written: {_cause(error)}"
+            self.failure = f"checkpoint after step {state.step} was not written: {_describe_cause(error)}"
             if self.ranks.is_first:
-                shutil.rmtree(self.folder / _temporary(state.step), ignore_errors=True)
-                last = "the previous one stays" if names(self.folder) else "there is none yet"
-                say(f"{self.failed}; {last}, training continues")
+                shutil.rmtree(self.folder / _format_temporary_name(state.step), ignore_errors=True)
+                last = "the previous one stays" if list_checkpoints(self.folder) else "there is none yet"
+                say(f"{self.failure}; {last}, training continues")
             return
-        self.failed, self._saved = None, state.step
+        self.failure, self._saved_step = None, state.step
         if self.ranks.is_first:
-            there, own = names(self.folder), name_of(state.step)
+            there, own = list_checkpoints(self.folder), format_checkpoint_name(state.step)
             later = [name for name in there if name > own]  # damaged, or of steps that the run has gone back from
             for name in [*later, *[name for name in there if name <= own][self.options.keep :]]:
                 shutil.rmtree(self.folder / name, ignore_errors=True)
 
 
-def tensors(model: nn.Module, optimiser: torch.optim.AdamW) -> dict[str, Tensor]:
+def collect_tensors(model: nn.Module, optimiser: torch.optim.AdamW) -> dict[str, Tensor]:
     """Returns the tensors to save, by name: trainable weights and their moments. Shards stay shards."""
     found: dict[str, Tensor] = {}
-    weights = trainable(model)
-    for name, state in moments(model, optimiser).items():
+    weights = select_trainable(model)
+    for name, state in collect_optimiser_state(model, optimiser).items():
         found[f"model.{name}"] = weights[name].detach()
         found[f"exp_avg.{name}"], found[f"exp_avg_sq.{name}"] = state["exp_avg"], state["exp_avg_sq"]
         found[f"step.{name}"] = state["step"].reshape(1)
     return found
 
 
-def latest(folder: Path, ranks: Ranks) -> Checkpoint | None:
+def find_latest(folder: Path, ranks: Ranks) -> Checkpoint | None:
     """Returns the newest intact checkpoint, or None if the folder has no checkpoint; reports each damaged one.
 
     Raises `ShardloomError` when all of them are damaged.
     """
-    found = json.loads(ranks.told("checkpoints", json.dumps(names(folder))))
+    found = json.loads(ranks.broadcast("checkpoints", json.dumps(list_checkpoints(folder))))
     for name in found:
-        checkpoint, fault = _opened(folder / name, ranks)
+        checkpoint, fault = _try_open(folder / name, ranks)
         if checkpoint is not None:
             return checkpoint
         if ranks.is_first:
@@ -165,70 +165,72 @@ def latest(folder: Path, ranks: Ranks) -> Checkpoint | None:
     return None
 
 
-def opened(path: Path, ranks: Ranks) -> Checkpoint:
+def open_checkpoint(path: Path, ranks: Ranks) -> Checkpoint:
     """Opens the checkpoint in this folder. Raises `UsageError` when there is none, or it is damaged."""
-    checkpoint, fault = _opened(path, ranks)
+    checkpoint, fault = _try_open(path, ranks)
     if checkpoint is None:
         raise UsageError(f"{path} is not an intact checkpoint: {fault}")
     return checkpoint
 
 
-def forget_later(folder: Path, step: int) -> None:
+def remove_later_checkpoints(folder: Path, step: int) -> None:
     """Removes the checkpoints after `step`, since a run that resumes automatically takes the newest one."""
-    for name in (name for name in names(folder) if name > name_of(step)):
+    for name in (name for name in list_checkpoints(folder) if name > format_checkpoint_name(step)):
         say(f"{folder / name} is removed: the run resumes from step {step:,}")
         shutil.rmtree(folder / name, ignore_errors=True)
 
 
-def load(checkpoint: Checkpoint, model: nn.Module, optimiser: torch.optim.AdamW, ranks: Ranks) -> None:
+def load_checkpoint(checkpoint: Checkpoint, model: nn.Module, optimiser: torch.optim.AdamW, ranks: Ranks) -> None:
     """Loads the checkpoint's weights and moments. Raises `ShardloomError` when they do not fit the model."""
-    wanted = tensors(model, optimiser)
+    wanted = collect_tensors(model, optimiser)
     try:
-        with _without_warnings():
+        with _ignore_user_warnings():
             load_distributed(
                 wanted,
                 storage_reader=HuggingFaceStorageReader(str(checkpoint.folder)),
-                process_group=ranks.saving,
-                no_dist=ranks.saving is None,
+                process_group=ranks.checkpoint_group,
+                no_dist=ranks.checkpoint_group is None,
             )
     except (Exception, CheckpointException) as error:  # noqa: BLE001  a missing key, another shape
-        raise ShardloomError(f"{checkpoint.folder} does not fit this model: {_cause(error)}") from None
-    for name, state in moments(model, optimiser).items():
+        raise ShardloomError(f"{checkpoint.folder} does not fit this model: {_describe_cause(error)}") from None
+    for name, state in collect_optimiser_state(model, optimiser).items():
         state["step"].copy_(wanted[f"step.{name}"][0])
 
 
-def names(folder: Path) -> list[str]:
+def list_checkpoints(folder: Path) -> list[str]:
     """Lists the names of the checkpoints in a folder, the newest first."""
     return sorted((path.name for path in folder.glob("step-*")), reverse=True)
 
 
-def _write(folder: Path, staged: dict[str, Tensor], state: RunState, ranks: Ranks) -> None:
+def _write_checkpoint(folder: Path, staged: dict[str, Tensor], state: RunState, ranks: Ranks) -> None:
     """Writes one checkpoint, with collectives of the saving group only. Raises on all ranks when one can't write."""
-    temporary = folder / _temporary(state.step)
-    writer = HuggingFaceStorageWriter(str(temporary), _files(staged, ranks), save_distributed=True)
-    with _without_warnings():
-        save_distributed(staged, storage_writer=writer, process_group=ranks.saving, no_dist=ranks.saving is None)
+    temporary = folder / _format_temporary_name(state.step)
+    writer = HuggingFaceStorageWriter(str(temporary), _assign_files(staged, ranks), save_distributed=True)
+    with _ignore_user_warnings():
+        save_distributed(
+            staged, storage_writer=writer, process_group=ranks.checkpoint_group, no_dist=ranks.checkpoint_group is None
+        )
 
-    def own_files() -> dict[str, Any]:
+    def hash_own_files() -> dict[str, Any]:
         own = sorted(temporary.glob(f"shard-{ranks.rank + 1:05d}-*"))
-        return {path.name: Folder(str(temporary)).sha256(path.name) for path in own}
+        return {path.name: Folder(str(temporary)).hash_file(path.name) for path in own}
 
-    files = _together(own_files, ranks)
+    files = _run_on_all_ranks(hash_own_files, ranks)
 
-    def committed() -> dict[str, Any]:
+    def write_commit() -> dict[str, Any]:
         if ranks.is_first:
-            commit = {"version": VERSION, **asdict(state), "files": files}
-            Folder(str(temporary)).write(COMMIT, json.dumps(commit, indent=1).encode())
-            target = folder / name_of(state.step)
+            commit = {"version": FORMAT_VERSION, **asdict(state), "files": files}
+            Folder(str(temporary)).write(COMMIT_FILE, json.dumps(commit, indent=1).encode())
+            target = folder / format_checkpoint_name(state.step)
             shutil.rmtree(target, ignore_errors=True)  # a damaged one of the same name
             temporary.replace(target)
-            _flush(folder)
+            _fsync_folder(folder)
         return {}
 
-    _together(committed, ranks)
+    _run_on_all_ranks(write_commit, ranks)
 
 
-def _together(make: Callable[[], dict[str, Any]], ranks: Ranks) -> dict[str, Any]:
+def _run_on_all_ranks(make: Callable[[], dict[str, Any]], ranks: Ranks) -> dict[str, Any]:
     """Merges what `make` returns on all ranks.
 
     Raises `ShardloomError` on all ranks when it fails on one, so that none waits for that rank.
@@ -236,75 +238,75 @@ def _together(make: Callable[[], dict[str, Any]], ranks: Ranks) -> dict[str, Any
     try:
         own = make()
     except (OSError, ShardloomError) as error:
-        own = {_FAULT: f"rank {ranks.rank}: {_cause(error)}"}
+        own = {_FAULT_KEY: f"rank {ranks.rank}: {_describe_cause(error)}"}
     found = dict(own)
-    for text in _texts_of_all(json.dumps(own).encode(), ranks):
+    for text in _all_gather_bytes(json.dumps(own).encode(), ranks):
         found |= json.loads(text)
-    if _FAULT in found:
-        raise ShardloomError(found[_FAULT])
+    if _FAULT_KEY in found:
+        raise ShardloomError(found[_FAULT_KEY])
     return found
 
 
-def _texts_of_all(text: bytes, ranks: Ranks) -> list[bytes]:
+def _all_gather_bytes(text: bytes, ranks: Ranks) -> list[bytes]:
     """Gathers the texts of all ranks as tensors, because torch sends objects by pickle."""
-    if ranks.saving is None:
+    if ranks.checkpoint_group is None:
         return [text]
-    sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(ranks.count)]
-    torch.distributed.all_gather(sizes, torch.tensor([len(text)]), group=ranks.saving)
+    sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(ranks.world_size)]
+    torch.distributed.all_gather(sizes, torch.tensor([len(text)]), group=ranks.checkpoint_group)
     longest = max(int(size) for size in sizes)
     padded = torch.frombuffer(bytearray(text.ljust(longest)), dtype=torch.uint8)
-    texts = [torch.zeros(longest, dtype=torch.uint8) for _ in range(ranks.count)]
-    torch.distributed.all_gather(texts, padded, group=ranks.saving)
+    texts = [torch.zeros(longest, dtype=torch.uint8) for _ in range(ranks.world_size)]
+    torch.distributed.all_gather(texts, padded, group=ranks.checkpoint_group)
     return [bytes(found.numpy()) for found in texts]
 
 
-def _files(staged: dict[str, Tensor], ranks: Ranks) -> dict[str, int]:
+def _assign_files(staged: dict[str, Tensor], ranks: Ranks) -> dict[str, int]:
     """Assigns each tensor to one of a rank's files, which are numbered from 1."""
     numbers, held, number = {}, 0, 1
     for name, tensor in staged.items():
-        size = tensor.numel() * tensor.element_size() // ranks.count
-        if held and held + size > FILE_BYTES:
+        size = tensor.numel() * tensor.element_size() // ranks.world_size
+        if held and held + size > MAX_FILE_BYTES:
             number, held = number + 1, 0
         numbers[name] = number
         held += size
     return numbers
 
 
-def _opened(path: Path, ranks: Ranks) -> tuple[Checkpoint | None, str]:
+def _try_open(path: Path, ranks: Ranks) -> tuple[Checkpoint | None, str]:
     """Returns the checkpoint, or None and the fault in it. The ranks divide its files among them."""
     fault = ""
     try:
-        commit = json.loads((path / COMMIT).read_bytes())
-        if commit.pop("version") != VERSION:
-            fault = f"{COMMIT} is of another version"
+        commit = json.loads((path / COMMIT_FILE).read_bytes())
+        if commit.pop("version") != FORMAT_VERSION:
+            fault = f"{COMMIT_FILE} is of another version"
         files = {name: (size, digest) for name, (size, digest) in commit.pop("files").items()}
         checkpoint = Checkpoint(path, RunState(**commit), files)
-        fault = fault or _fault(path, dict(sorted(files.items())[ranks.rank :: ranks.count]))
+        fault = fault or _find_fault(path, dict(sorted(files.items())[ranks.rank :: ranks.world_size]))
     except FileNotFoundError:
-        fault = f"it has no {COMMIT}"
+        fault = f"it has no {COMMIT_FILE}"
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        fault = f"{COMMIT} cannot be read: {_cause(error)}"
-    if not sum(ranks.sums([float(bool(fault))], f"reading {path.name}")):
+        fault = f"{COMMIT_FILE} cannot be read: {_describe_cause(error)}"
+    if not sum(ranks.all_reduce([float(bool(fault))], f"reading {path.name}")):
         return checkpoint, ""
     return None, fault or "another rank found a fault in it"
 
 
-def _fault(path: Path, files: dict[str, tuple[int, str]]) -> str:
+def _find_fault(path: Path, files: dict[str, tuple[int, str]]) -> str:
     for name, (size, digest) in files.items():
         if not (path / name).is_file():
             return f"{name} is missing"
         if (there := (path / name).stat().st_size) != size:
             return f"{name} has {there:,} bytes of {size:,}"
-        if Folder(str(path)).sha256(name)[1] != digest:
+        if Folder(str(path)).hash_file(name)[1] != digest:
             return f"{name} has changed since it was written"
     return ""
 
 
-def _temporary(step: int) -> str:
-    return f"{TEMPORARY}{name_of(step)}"
+def _format_temporary_name(step: int) -> str:
+    return f"{TEMPORARY}{format_checkpoint_name(step)}"
 
 
-def _flush(folder: Path) -> None:
+def _fsync_folder(folder: Path) -> None:
     """Flushes a folder to disk, so that a rename in it survives a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -313,21 +315,21 @@ def _flush(folder: Path) -> None:
         os.close(handle)
 
 
-def _cause(error: BaseException) -> str:
+def _describe_cause(error: BaseException) -> str:
     """Returns as one line the first cause inside the errors that torch has wrapped around it."""
     failures = getattr(error, "failures", None)  # of torch's CheckpointException: by rank
     if failures:
         rank, (first, _) = next(iter(sorted(failures.items())))
-        return f"rank {rank}: {_cause(first)}"
+        return f"rank {rank}: {_describe_cause(first)}"
     if isinstance(error, ShardloomError):
         return str(error)
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}{f': {error.filename}' if error.filename else ''}"
-    return one_line(error, with_type=True)
+    return to_one_line(error, with_type=True)
 
 
 @contextlib.contextmanager
-def _without_warnings() -> Iterator[None]:
+def _ignore_user_warnings() -> Iterator[None]:
     with warnings.catch_warnings():  # torch warns when one process writes alone
         warnings.simplefilter("ignore", UserWarning)
         yield

@@ -4,43 +4,50 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from schemas.errors import UsageError
-from schemas.terminal import visible
+from schemas.terminal import escape_controls
 from training.batch import PADDING, Batch
 from training.data.loader import PackLoader
 from training.data.plan import Cursor
-from training.flops import Flops, flops_of, non_embedding
-from training.memory import Memory, memory_of
+from training.flops import FlopCounter, build_flop_counter, count_non_embedding_parameters
+from training.memory import MemoryEstimate, estimate_memory
 from training.model.lmm import ResamplerLMM
 from training.model.tokens import TextTokenizer, load_tokenizer
-from training.optimiser import rates
-from training.parallel import kind_of
+from training.optimiser import resolve_learning_rates
+from training.parallel import resolve_parallelism
 from training.recipe import TrainRecipe
-from training.set_up import check_batch, check_length, plan_of, prepared
+from training.set_up import build_pack_plan, check_batch_size, check_sequence_length, prepare_model
 
 
-def dry_run(recipe: TrainRecipe, ranks: int = 1) -> Iterator[str]:
-    """Yields the report for `ranks` ranks in two parts: sizes, which need no data, and the first sequence.
+def dry_run(recipe: TrainRecipe, world_size: int = 1) -> Iterator[str]:
+    """Yields the report for `world_size` ranks in two parts: sizes, which need no data, and the first sequence.
 
     Raises `UsageError` for what training would refuse.
     """
-    if ranks < 1:
-        raise UsageError(f"--ranks {ranks}: must be at least 1")
-    check_batch(recipe, ranks)
-    kind = kind_of(recipe.parallel, ranks)
+    if world_size < 1:
+        raise UsageError(f"--ranks {world_size}: must be at least 1")
+    check_batch_size(recipe, world_size)
+    kind = resolve_parallelism(recipe.parallel, world_size)
     tokenizer = load_tokenizer(recipe.model)
-    model = prepared(recipe, "meta")
-    check_length(recipe, model)
-    lines = [*_sizes(model), "", *_memory(memory_of(model, recipe, ranks, kind), ranks, kind), ""]
-    yield "\n".join([*lines, *_steps(recipe, model), ""])
-    plan = plan_of(recipe, model, tokenizer, quiet=False)
-    first = next(iter(PackLoader(plan, sequences=1).steps(Cursor(0, 0))), None)
+    model = prepare_model(recipe, "meta")
+    check_sequence_length(recipe, model)
+    lines = [
+        *_format_sizes(model),
+        "",
+        *_format_memory(estimate_memory(model, recipe, world_size, kind), world_size, kind),
+        "",
+    ]
+    yield "\n".join([*lines, *_format_steps(recipe, model), ""])
+    plan = build_pack_plan(recipe, model, tokenizer, quiet=False)
+    first = next(iter(PackLoader(plan, global_batch_size=1).iterate_steps(Cursor(0, 0))), None)
     if first is None:
         raise UsageError("data: the mixture has no sample that fits a sequence; check data.sources")
     batch = first.batches[0]
-    yield "\n".join([*_step(flops_of(model), batch, recipe), "", in_words(batch, tokenizer)])
+    yield "\n".join(
+        [*_format_first_sequence(build_flop_counter(model), batch, recipe), "", describe_sequence(batch, tokenizer)]
+    )
 
 
-def in_words(batch: Batch, tokenizer: TextTokenizer, row: int = 0) -> str:
+def describe_sequence(batch: Batch, tokenizer: TextTokenizer, row: int = 0) -> str:
     """Renders one sequence as text: the start and the text of each sample, and a mark for each image's tokens."""
     tokens, segments = batch.tokens[row].tolist(), batch.segments[row].tolist()
     ends = [0, *(at for at in range(1, len(tokens)) if segments[at] != segments[at - 1]), len(tokens)]
@@ -51,11 +58,11 @@ def in_words(batch: Batch, tokenizer: TextTokenizer, row: int = 0) -> str:
             continue
         name = batch.samples[row][segments[start]]
         lines.append(f"--- sample {segments[start] + 1}: {name.source} {name.key}, {end - start} positions")
-        lines.append(_text(tokens[start:end], f"{name.source}/{name.key}", tokenizer))
+        lines.append(_format_tokens(tokens[start:end], f"{name.source}/{name.key}", tokenizer))
     return "\n".join(lines)
 
 
-def _text(tokens: list[int], name: str, tokenizer: TextTokenizer) -> str:
+def _format_tokens(tokens: list[int], name: str, tokenizer: TextTokenizer) -> str:
     image, parts, at = tokenizer.special.image, [], 0
     while at < len(tokens):
         end = at
@@ -64,31 +71,31 @@ def _text(tokens: list[int], name: str, tokenizer: TextTokenizer) -> str:
         is_image = tokens[at] == image
         parts.append(f"[image {end - at} tokens: {name}]" if is_image else tokenizer.decode(tokens[at:end]))
         at = end
-    return "\n".join(map(visible, "".join(parts).split("\n")))
+    return "\n".join(map(escape_controls, "".join(parts).split("\n")))
 
 
-def _sizes(model: ResamplerLMM) -> list[str]:
+def _format_sizes(model: ResamplerLMM) -> list[str]:
     total = sum(p.numel() for p in model.parameters())
     learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
     return [f"parameters  {total:,}, of which {learning:,} are trained"]
 
 
-def _memory(memory: Memory, ranks: int, kind: str) -> list[str]:
-    how = {"fsdp": f"sharded over {ranks}", "ddp": f"whole on each of {ranks}", "none": "on one"}[kind]
+def _format_memory(memory: MemoryEstimate, world_size: int, kind: str) -> list[str]:
+    how = {"fsdp": f"sharded over {world_size}", "ddp": f"whole on each of {world_size}", "none": "on one"}[kind]
     lines = [f"memory per device, {how}:"]
     lines.append(f"  {'':16}{'parameters':>15}{'trained':>15}{'weights':>10}{'gradients':>11}{'moments':>10}")
     for part in memory.parts:
-        sizes = f"{_bytes(part.weights):>10}{_bytes(part.gradients):>11}{_bytes(part.moments):>10}"
+        sizes = f"{_format_bytes(part.weights):>10}{_format_bytes(part.gradients):>11}{_format_bytes(part.moments):>10}"
         lines.append(f"  {part.name:16}{part.parameters:>15,}{part.trainable:>15,}{sizes}")
     if memory.gathered:
-        lines.append(f"  gathered for use, at most: {_bytes(memory.gathered)}")
-    lines.append(f"  activations, estimated: {_bytes(memory.activations)}")
-    return [*lines, f"  together: {_bytes(memory.total)}, plus the device's libraries"]
+        lines.append(f"  gathered for use, at most: {_format_bytes(memory.gathered)}")
+    lines.append(f"  activations, estimated: {_format_bytes(memory.activations)}")
+    return [*lines, f"  together: {_format_bytes(memory.total)}, plus the device's libraries"]
 
 
-def _steps(recipe: TrainRecipe, model: ResamplerLMM) -> list[str]:
+def _format_steps(recipe: TrainRecipe, model: ResamplerLMM) -> list[str]:
     tokens = recipe.sequences * recipe.data.sequence_length
-    lr = rates(recipe.optimiser, non_embedding(model)).model_dump()
+    lr = resolve_learning_rates(recipe.optimiser, count_non_embedding_parameters(model)).model_dump()
     shown = ", ".join(f"{name} {rate:.3g}" if rate else f"{name} frozen" for name, rate in lr.items())
     return [
         f"a step      {recipe.sequences:,} sequences of {recipe.data.sequence_length:,}: {tokens:,} tokens at most",
@@ -97,8 +104,8 @@ def _steps(recipe: TrainRecipe, model: ResamplerLMM) -> list[str]:
     ]
 
 
-def _step(flops: Flops, batch: Batch, recipe: TrainRecipe) -> list[str]:
-    one = flops.of([batch])
+def _format_first_sequence(flops: FlopCounter, batch: Batch, recipe: TrainRecipe) -> list[str]:
+    one = flops.count([batch])
     filled = float((batch.segments != PADDING).double().mean())
     images = f"{len(batch.grids)} images in {len(batch.tiles)} tiles"
     labels = int((batch.labels != -100).sum())
@@ -108,7 +115,7 @@ def _step(flops: Flops, batch: Batch, recipe: TrainRecipe) -> list[str]:
     ]
 
 
-def _bytes(count: int) -> str:
+def _format_bytes(count: int) -> str:
     for unit in ("B", "kB", "MB"):
         if count < 1000:
             return f"{count:.3g} {unit}" if unit != "B" else f"{count} B"

@@ -5,18 +5,18 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from training.objective import ROWS
-from training.optimiser import PREFIXES
+from training.objective import LOGITS_CHUNK_SIZE
+from training.optimiser import GROUPS_BY_PREFIX
 from training.recipe import TrainRecipe
 
 if TYPE_CHECKING:
     from training.model.lmm import ResamplerLMM
 
-FP32, BF16 = 4, 2
-MOMENTS = 2  # numbers that Adam keeps for each weight
-TITLES = {"tower": "vision tower", "connector": "connector", "language": "language model"}
+FP32_BYTES, BF16_BYTES = 4, 2
+MOMENTS_PER_WEIGHT = 2  # numbers that Adam keeps for each weight
+PART_TITLES = {"tower": "vision tower", "connector": "connector", "language": "language model"}
 
-_LAYER = {"fp32": (54, 16), "bf16": (46, 12), "bf16 fsdp": (31, 8)}
+_LAYER_BYTES = {"fp32": (54, 16), "bf16": (46, 12), "bf16 fsdp": (31, 8)}
 """Bytes that a decoder layer keeps per position for the backward pass, as multiples of its width and its inner width.
 Measured with saved-tensor hooks on Phi-3's layers; bf16 by autocast keeps the values between the products in fp32."""
 
@@ -34,7 +34,7 @@ class PartMemory:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class MemoryEstimate:
     """Holds the memory of a whole run, in bytes per device."""
 
     parts: list[PartMemory]
@@ -47,60 +47,67 @@ class Memory:
         return sum(p.weights + p.gradients + p.moments for p in self.parts) + self.activations + self.gathered
 
 
-def memory_of(model: "ResamplerLMM", recipe: TrainRecipe, ranks: int, kind: str) -> Memory:
+def estimate_memory(model: "ResamplerLMM", recipe: TrainRecipe, world_size: int, kind: str) -> MemoryEstimate:
     """Estimates the memory of a model that `freeze` has prepared; only its shapes count.
 
     `kind` is none, ddp or fsdp.
     """
     parts = []
-    for prefix, group in PREFIXES.items():
+    for prefix, group in GROUPS_BY_PREFIX.items():
         module = model.get_submodule(prefix)
         total = sum(p.numel() for p in module.parameters())
         learning = sum(p.numel() for p in module.parameters() if p.requires_grad)
-        by = ranks if kind == "fsdp" else 1
+        by = world_size if kind == "fsdp" else 1
         frozen_tower = prefix == "vision" and not learning
-        frozen = (total - learning) * (BF16 if frozen_tower and recipe.precision == "bf16" else FP32)
-        weights = learning * FP32 // by + (frozen if frozen_tower else frozen // by)
-        several = recipe.sequences > recipe.micro * ranks  # gradients of several micro-batches add up unsharded
-        gradients = learning * FP32 // (1 if several else by)
-        moments = learning * FP32 * MOMENTS // by
-        parts.append(PartMemory(TITLES[group], total, learning, weights, gradients, moments))
-    return Memory(parts, _activations(model, recipe, kind), _gathered(model, recipe) if kind == "fsdp" else 0)
+        frozen = (total - learning) * (BF16_BYTES if frozen_tower and recipe.precision == "bf16" else FP32_BYTES)
+        weights = learning * FP32_BYTES // by + (frozen if frozen_tower else frozen // by)
+        several = recipe.sequences > recipe.micro * world_size  # gradients of several micro-batches add up unsharded
+        gradients = learning * FP32_BYTES // (1 if several else by)
+        moments = learning * FP32_BYTES * MOMENTS_PER_WEIGHT // by
+        parts.append(PartMemory(PART_TITLES[group], total, learning, weights, gradients, moments))
+    return MemoryEstimate(
+        parts, _estimate_activations(model, recipe, kind), _estimate_all_gather(model, recipe) if kind == "fsdp" else 0
+    )
 
 
-def _activations(model: "ResamplerLMM", recipe: TrainRecipe, kind: str) -> int:
+def _estimate_activations(model: "ResamplerLMM", recipe: TrainRecipe, kind: str) -> int:
     """Estimates the activations at their peak, the end of the forward pass.
 
     With recomputation these are one layer's, and the input of each layer.
     """
-    size = BF16 if recipe.precision == "bf16" else FP32
+    size = BF16_BYTES if recipe.precision == "bf16" else FP32_BYTES
     positions = recipe.micro * recipe.data.sequence_length
     tiles = recipe.micro * recipe.data.tiles_per_sequence
-    of_width, of_inner = _LAYER[
+    of_width, of_inner = _LAYER_BYTES[
         f"{recipe.precision} fsdp" if (recipe.precision, kind) == ("bf16", "fsdp") else recipe.precision
     ]
     text = model.language.lm.config
     layer = positions * (of_width * text.hidden_size + of_inner * text.intermediate_size)
-    decoder = _kept(layer, positions * text.hidden_size * size, len(model.language.layers), recipe)
+    decoder = _estimate_layers(layer, positions * text.hidden_size * size, len(model.language.layers), recipe)
     masks = positions * recipe.data.sequence_length  # one byte per pair
     cells = model.vision.cells
-    connector = tiles * size * model.connector.activations_per_tile(cells, recipe.activation_checkpointing)
+    connector = tiles * size * model.connector.count_activations_per_tile(cells, recipe.activation_checkpointing)
     features = tiles * cells * model.vision.width * size
-    logits = min(positions, ROWS) * model.language.vocabulary * 2 * FP32
-    logits += positions * model.language.vocabulary * 2 * size
+    logits = min(positions, LOGITS_CHUNK_SIZE) * model.language.vocabulary_size * 2 * FP32_BYTES
+    logits += positions * model.language.vocabulary_size * 2 * size
     return int(decoder + masks + connector + features + logits)
 
 
-def _kept(layer: int, entering: int, layers: int, recipe: TrainRecipe) -> int:
-    return layer + layers * entering if recipe.activation_checkpointing else layers * layer
+def _estimate_layers(layer: int, layer_input: int, layers: int, recipe: TrainRecipe) -> int:
+    return layer + layers * layer_input if recipe.activation_checkpointing else layers * layer
 
 
-def _gathered(model: "ResamplerLMM", recipe: TrainRecipe) -> int:
+def _estimate_all_gather(model: "ResamplerLMM", recipe: TrainRecipe) -> int:
     """Estimates two decoder layers, one in use and one being gathered, and the weights outside of layers."""
-    size = BF16 if recipe.precision == "bf16" else FP32
+    size = BF16_BYTES if recipe.precision == "bf16" else FP32_BYTES
     layers = model.language.layers
-    return size * (2 * _count(layers[0]) + _count(model.language) - _count(layers) + _count(model.connector))
+    return size * (
+        2 * _count_parameters(layers[0])
+        + _count_parameters(model.language)
+        - _count_parameters(layers)
+        + _count_parameters(model.connector)
+    )
 
 
-def _count(module: nn.Module) -> int:
+def _count_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())

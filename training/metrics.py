@@ -21,22 +21,22 @@ from rich.console import Console  # noqa: TID251  the bar shows numbers only
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from schemas.errors import ShardloomError, UsageError
-from schemas.terminal import duration, say
+from schemas.terminal import format_duration, say
 from training.batch import Batch
-from training.data.assemble import Fault
-from training.flops import Flops, tokens
+from training.data.assemble import BadSample
+from training.flops import FlopCounter, count_tokens
 from training.parallel import Ranks
 from training.recipe import TrainRecipe
-from training.step import labels_in
+from training.step import count_labels
 
-METRICS, FAULTS = "metrics.jsonl", "faults.jsonl"
-FEW = 1000  # samples: the share of bad ones is computed over at least this number
-LINE_SECONDS = 10.0
+METRICS_FILE, FAULTS_FILE = "metrics.jsonl", "faults.jsonl"
+MIN_SAMPLES_FOR_BAD_SHARE = 1000  # samples: the share of bad ones is computed over at least this number
+PROGRESS_INTERVAL_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
-    """Counts what a step consists of, before it is taken: on one rank, or by `of_all` on all ranks."""
+class StepCounts:
+    """Counts what a step consists of, before it is taken: on one rank, or by `from_sums` on all ranks."""
 
     labels: int = 0  # positions that enter the loss
     tokens: int = 0  # positions that are not padding
@@ -46,64 +46,66 @@ class Tally:
     samples: int = 0
     faults: int = 0  # samples that could not be read
     flops: float = 0.0
-    waited: float = 0.0  # seconds spent waiting for data; summed over ranks
+    data_wait_seconds: float = 0.0  # seconds spent waiting for data; summed over ranks
 
     @classmethod
-    def of(cls, batches: list[Batch], flops: Flops, faults: int, waited: float) -> "Tally":
+    def from_batches(
+        cls, batches: list[Batch], flops: FlopCounter, faults: int, data_wait_seconds: float
+    ) -> "StepCounts":
         """Counts this rank's micro-batches."""
         return cls(
-            labels=labels_in(batches),
-            tokens=sum(tokens(batch) for batch in batches),
+            labels=count_labels(batches),
+            tokens=sum(count_tokens(batch) for batch in batches),
             positions=sum(batch.tokens.numel() for batch in batches),
             images=sum(len(batch.grids) for batch in batches),
             tiles=sum(len(batch.tiles) for batch in batches),
             samples=sum(len(row) for batch in batches for row in batch.samples) + faults,
             faults=faults,
-            flops=flops.of(batches),
-            waited=waited,
+            flops=flops.count(batches),
+            data_wait_seconds=data_wait_seconds,
         )
 
-    def numbers(self) -> list[float]:
+    def to_numbers(self) -> list[float]:
         """Returns the values in the order of the fields, to be summed over ranks."""
         return [float(getattr(self, field.name)) for field in fields(self)]
 
     @classmethod
-    def of_all(cls, numbers: Sequence[float]) -> "Tally":
+    def from_sums(cls, numbers: Sequence[float]) -> "StepCounts":
         """Builds the tally of all ranks from the sums of their `numbers`."""
         values = zip(fields(cls), numbers, strict=True)
         return cls(**{field.name: field.type(value) for field, value in values})  # type: ignore[operator]
 
 
-def check_boards(recipe: TrainRecipe) -> None:
+def check_trackers(recipe: TrainRecipe) -> None:
     """Raises `UsageError` when a package that `run.log_to` names is not installed."""
     for name in recipe.run.log_to:
         if importlib.util.find_spec(name) is None:
             raise UsageError(f"run.log_to: {name} is not installed; pip install {name}, or leave it out")
 
 
-class Metrics:
+class MetricsLogger:
     """Writes the run's log on the first rank; the other ranks only record their bad samples."""
 
     def __init__(self, folder: Path, recipe: TrainRecipe, step: int, is_first: bool, quiet: bool) -> None:
         """Prepares the log of a run that continues after `step`."""
-        self.folder, self.recipe, self.first, self.is_first = folder, recipe, step, is_first
+        self.folder, self.recipe, self.first_step, self.is_first = folder, recipe, step, is_first
         self._quiet = quiet or not is_first
-        self._boards: list[Any] = []
-        self._lost = False
-        self._started = self._line = time.monotonic()
+        self._trackers: list[Any] = []
+        self._has_write_failed = False
+        self._start_time = self._last_line_time = time.monotonic()
         self._bar: Progress | None = None
 
     def __enter__(self) -> Self:
         if self.is_first:
-            keep_until(self.folder / METRICS, self.first)
-            if (self.folder / FAULTS).exists():
-                keep_until(self.folder / FAULTS, self.first)
-            self._file = (self.folder / METRICS).open("a", buffering=1)
-            self._boards = [_board(name, self.folder, self.recipe) for name in self.recipe.run.log_to]
+            truncate_after_step(self.folder / METRICS_FILE, self.first_step)
+            if (self.folder / FAULTS_FILE).exists():
+                truncate_after_step(self.folder / FAULTS_FILE, self.first_step)
+            self._file = (self.folder / METRICS_FILE).open("a", buffering=1)
+            self._trackers = [_build_tracker(name, self.folder, self.recipe) for name in self.recipe.run.log_to]
         if not self._quiet and sys.stderr.isatty():
             columns = (TextColumn("training"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[told]}"))
             self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-            self._task = self._bar.add_task("", total=self.recipe.steps, completed=self.first, told="")
+            self._task = self._bar.add_task("", total=self.recipe.steps, completed=self.first_step, told="")
             self._bar.start()
         return self
 
@@ -115,7 +117,7 @@ class Metrics:
         if self.is_first:
             with contextlib.suppress(OSError):  # flushing the buffer fails on a full disk
                 self._file.close()
-        for board in self._boards:
+        for board in self._trackers:
             board.close()
 
     def log(self, line: dict[str, Any]) -> None:
@@ -125,62 +127,63 @@ class Metrics:
         step = line["step"]
         if step % self.recipe.run.log_every == 0 or step == self.recipe.steps:
             self._write(json.dumps(line) + "\n")
-            for board in self._boards:
-                board.log(_flat(line), step)
-        self._show(line)
+            for board in self._trackers:
+                board.log(_flatten(line), step)
+        self._show_progress(line)
 
     def _write(self, text: str) -> None:
         """Appends to `metrics.jsonl`; a full disk is reported once and does not end the run."""
         try:
             self._file.write(text)
         except OSError as error:
-            if not self._lost:
-                say(f"cannot write {self.folder / METRICS}: {error.strerror}; training continues")
-            self._lost = True
+            if not self._has_write_failed:
+                say(f"cannot write {self.folder / METRICS_FILE}: {error.strerror}; training continues")
+            self._has_write_failed = True
 
-    def tell_faults(self, step: int, faults: list[Fault], seen: dict[str, int], ranks: Ranks) -> None:
-        """Appends this rank's bad samples of a step to `faults.jsonl`.
+    def record_bad_samples(self, step: int, bad_samples: list[BadSample], seen: dict[str, int], ranks: Ranks) -> None:
+        """Appends this rank's bad samples of a step to `bad_samples.jsonl`.
 
         Raises `ShardloomError` on all ranks when there are too many: `seen` counts bad and all samples of all ranks.
         """
-        if faults:
-            with contextlib.suppress(OSError), (self.folder / FAULTS).open("a") as file:  # one write per rank
-                file.write("".join(json.dumps({"step": step, **asdict(fault)}) + "\n" for fault in faults))
+        if bad_samples:
+            with contextlib.suppress(OSError), (self.folder / FAULTS_FILE).open("a") as file:  # one write per rank
+                file.write("".join(json.dumps({"step": step, **asdict(fault)}) + "\n" for fault in bad_samples))
         most = self.recipe.data.max_faults
-        if seen["faults"] <= most * max(seen["samples"], FEW):
+        if seen["faults"] <= most * max(seen["samples"], MIN_SAMPLES_FOR_BAD_SHARE):
             return
-        for fault in faults[:1]:
+        for fault in bad_samples[:1]:
             say(f"rank {ranks.rank}: {fault.source} {fault.shard} {fault.key}: {fault.reason}")
         raise ShardloomError(
             f"{seen['faults']:,} of {seen['samples']:,} samples can't be read, more than data.max_faults ({most:g}): "
-            f"{self.folder / FAULTS} names them; to train without them, set a higher one and resume with --resume auto"
+            f"{self.folder / FAULTS_FILE} names them; "
+            "to train without them, set a higher one and resume with --resume auto"
         )
 
-    def _show(self, line: dict[str, Any]) -> None:
+    def _show_progress(self, line: dict[str, Any]) -> None:
         step, steps, now = line["step"], self.recipe.steps, time.monotonic()
-        rate = (now - self._started) / max(step - self.first, 1)
-        left = duration(rate * (steps - step))
-        told = f"loss {line['loss']:.4f}, {line['tokens_per_second']:,.0f} tokens/s, {left} left"
+        rate = (now - self._start_time) / max(step - self.first_step, 1)
+        left = format_duration(rate * (steps - step))
+        summary = f"loss {line['loss']:.4f}, {line['tokens_per_second']:,.0f} tokens/s, {left} left"
         if self._bar is not None:
-            self._bar.update(self._task, completed=step, told=f"step {step:,}/{steps:,}, {told}")
-        elif not self._quiet and (now - self._line >= LINE_SECONDS or step == steps):
-            self._line = now
-            say(f"training: step {step:,}/{steps:,}, {told}")
+            self._bar.update(self._task, completed=step, told=f"step {step:,}/{steps:,}, {summary}")
+        elif not self._quiet and (now - self._last_line_time >= PROGRESS_INTERVAL_SECONDS or step == steps):
+            self._last_line_time = now
+            say(f"training: step {step:,}/{steps:,}, {summary}")
 
 
-def rates_of(tally: Tally, seconds: float, ranks: int, peak: float) -> dict[str, float]:
-    """Computes the rates of a step that took `seconds`; `peak` is one device's, in operations per second."""
+def compute_rates(tally: StepCounts, seconds: float, world_size: int, peak_flops: float) -> dict[str, float]:
+    """Computes the rates of a step that took `seconds`; `peak_flops` is one device's, in operations per second."""
     return {
         "seconds": seconds,
         "tokens_per_second": tally.tokens / seconds,
         "images_per_second": tally.images / seconds,
         "padding": 1 - tally.tokens / max(tally.positions, 1),
-        "data_wait": tally.waited / (ranks * seconds),
-        "mfu": tally.flops / (seconds * ranks * peak),
+        "data_wait": tally.data_wait_seconds / (world_size * seconds),
+        "mfu": tally.flops / (seconds * world_size * peak_flops),
     }
 
 
-def memory_used(device: torch.device) -> int:
+def measure_peak_memory(device: torch.device) -> int:
     """Returns the peak memory so far in bytes: of the GPU if there is one, else of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
@@ -190,18 +193,18 @@ def memory_used(device: torch.device) -> int:
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """Reads the lines of a run's log."""
-    return _lines(folder / METRICS)
+    return _read_lines(folder / METRICS_FILE)
 
 
-def keep_until(path: Path, step: int) -> None:
+def truncate_after_step(path: Path, step: int) -> None:
     """Removes a log's lines of steps after `step`, because the run takes these steps again."""
-    kept = [line for line in _lines(path) if line["step"] <= step]
+    kept = [line for line in _read_lines(path) if line["step"] <= step]
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
     temporary.replace(path)
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
+def _read_lines(path: Path) -> list[dict[str, Any]]:
     """Reads a file of JSON lines, and skips a line that a kill has cut off."""
     lines = []
     for text in path.read_text().splitlines() if path.exists() else ():
@@ -212,7 +215,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def _flat(line: dict[str, Any]) -> dict[str, float]:
+def _flatten(line: dict[str, Any]) -> dict[str, float]:
     """Returns the numbers that a board can plot, by name; those of a group are named like `losses/docs`."""
     found: dict[str, float] = {}
     for name, value in line.items():
@@ -242,7 +245,7 @@ class _Wandb:
         import wandb  # type: ignore[import-not-found,unused-ignore]
 
         os.environ.setdefault("WANDB_SILENT", "true")
-        self._run = wandb.init(dir=str(folder), project="shardloom", config=recipe.resolved())
+        self._run = wandb.init(dir=str(folder), project="shardloom", config=recipe.resolve())
 
     def log(self, values: dict[str, float], step: int) -> None:
         self._run.log(values, step=step)
@@ -251,5 +254,5 @@ class _Wandb:
         self._run.finish()
 
 
-def _board(name: str, folder: Path, recipe: TrainRecipe) -> _TensorBoard | _Wandb:
+def _build_tracker(name: str, folder: Path, recipe: TrainRecipe) -> _TensorBoard | _Wandb:
     return _TensorBoard(folder) if name == "tensorboard" else _Wandb(folder, recipe)

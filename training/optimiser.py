@@ -8,34 +8,34 @@ from torch import nn
 
 from schemas.errors import UsageError
 from training.model.connector import Connector
-from training.recipe import Group, LearningRates, OptimiserOptions
+from training.recipe import LearningRates, OptimiserOptions, ParameterGroup
 
 if TYPE_CHECKING:
     from training.model.lmm import ResamplerLMM
 
-PREFIXES: dict[str, Group] = {"vision": "tower", "connector": "connector", "language": "language"}
+GROUPS_BY_PREFIX: dict[str, ParameterGroup] = {"vision": "tower", "connector": "connector", "language": "language"}
 
 
-def mm1_rate(parameters: int) -> float:
+def compute_mm1_rate(parameters: int) -> float:
     """Returns the best learning rate by MM1's rule (arXiv 2403.09611), from the number of non-embedding parameters."""
     return math.exp(-0.4214 * math.log(parameters) - 0.5535)
 
 
-def rates(options: OptimiserOptions, parameters: int) -> LearningRates:
+def resolve_learning_rates(options: OptimiserOptions, parameters: int) -> LearningRates:
     """Returns the peak rates, by the learning-rate rule if the options name one.
 
     `parameters` is the number of the language model's parameters without embeddings.
     """
     if options.law is None:
         return options.lr
-    rate = mm1_rate(parameters)
+    rate = compute_mm1_rate(parameters)
     asked = options.lr.model_dump()
-    return LearningRates(**{name: rate if asked[name] > 0 else 0.0 for name in get_args(Group)})
+    return LearningRates(**{name: rate if asked[name] > 0 else 0.0 for name in get_args(ParameterGroup)})
 
 
-def group_of(name: str) -> Group:
+def find_parameter_group(name: str) -> ParameterGroup:
     """Returns the part of the model that the parameter of this name belongs to."""
-    return PREFIXES[name.split(".", 1)[0]]
+    return GROUPS_BY_PREFIX[name.split(".", 1)[0]]
 
 
 def freeze(model: "ResamplerLMM", lr: LearningRates) -> None:
@@ -50,7 +50,7 @@ def freeze(model: "ResamplerLMM", lr: LearningRates) -> None:
         module.requires_grad_(rate > 0)
 
 
-def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+def select_trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     """Returns the trainable parameters by the names that they had before their modules were wrapped."""
     return {
         name.removeprefix("module.").replace("_checkpoint_wrapped_module.", ""): parameter
@@ -61,12 +61,12 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
 
 def make_optimiser(model: nn.Module, options: OptimiserOptions, lr: LearningRates) -> torch.optim.AdamW:
     """Builds AdamW with separate groups by part and by weight decay; a group's `peak` is its peak learning rate."""
-    highest, undecayed = lr.model_dump(), _undecayed(model)
-    groups: dict[tuple[Group, float], list[nn.Parameter]] = {}
-    for name, parameter in trainable(model).items():
+    highest, undecayed = lr.model_dump(), _find_no_weight_decay(model)
+    groups: dict[tuple[ParameterGroup, float], list[nn.Parameter]] = {}
+    for name, parameter in select_trainable(model).items():
         is_matrix = parameter.ndim >= 2 and name not in undecayed
         decay = options.weight_decay if options.decay == "all" or is_matrix else 0.0
-        groups.setdefault((group_of(name), decay), []).append(parameter)
+        groups.setdefault((find_parameter_group(name), decay), []).append(parameter)
     settings: list[dict[str, Any]] = [
         {"params": held, "part": part, "peak": highest[part], "lr": highest[part], "weight_decay": decay}
         for (part, decay), held in groups.items()
@@ -75,7 +75,7 @@ def make_optimiser(model: nn.Module, options: OptimiserOptions, lr: LearningRate
     return torch.optim.AdamW(settings, betas=options.betas, eps=options.eps, fused=fused or None)
 
 
-def set_rates(optimiser: torch.optim.Optimizer, factor: float) -> dict[str, float]:
+def set_learning_rates(optimiser: torch.optim.Optimizer, factor: float) -> dict[str, float]:
     """Sets every group's rate to `factor` times its peak, and returns the rates by part."""
     found: dict[str, float] = {}
     for group in optimiser.param_groups:
@@ -83,10 +83,10 @@ def set_rates(optimiser: torch.optim.Optimizer, factor: float) -> dict[str, floa
     return found
 
 
-def moments(model: nn.Module, optimiser: torch.optim.AdamW) -> dict[str, dict[str, torch.Tensor]]:
+def collect_optimiser_state(model: nn.Module, optimiser: torch.optim.AdamW) -> dict[str, dict[str, torch.Tensor]]:
     """Returns the optimiser's state by parameter, and creates it as zeros where no step was taken yet."""
     found = {}
-    for name, parameter in trainable(model).items():
+    for name, parameter in select_trainable(model).items():
         state = optimiser.state[parameter]
         if not state:
             on_device = optimiser.param_groups[0]["fused"]
@@ -97,7 +97,7 @@ def moments(model: nn.Module, optimiser: torch.optim.AdamW) -> dict[str, dict[st
     return found
 
 
-def _undecayed(model: nn.Module) -> set[str]:
+def _find_no_weight_decay(model: nn.Module) -> set[str]:
     """Returns the names of the connector's matrices that take no weight decay."""
     connectors = (module for module in model.modules() if isinstance(module, Connector))
-    return {f"connector.{name}" for connector in connectors for name in connector.undecayed}
+    return {f"connector.{name}" for connector in connectors for name in connector.no_weight_decay}

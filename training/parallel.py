@@ -21,8 +21,8 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.rendezvous import rendezvous
 
-from schemas.errors import ShardloomError, UsageError, one_line
-from training.recipe import TrainRecipe, TrainRun
+from schemas.errors import ShardloomError, UsageError, to_one_line
+from training.recipe import TrainRecipe, TrainRunOptions
 
 if TYPE_CHECKING:
     from training.model.lmm import ResamplerLMM
@@ -36,10 +36,10 @@ class Ranks:
     """Describes this process among the ranks. A single process has no groups, unless the recipe asks for fsdp."""
 
     rank: int = 0
-    count: int = 1
+    world_size: int = 1
     device: torch.device = CPU
-    control: dist.ProcessGroup | None = None  # gloo: for numbers that the host needs, without waiting for the GPU
-    saving: dist.ProcessGroup | None = None  # gloo: for the thread that writes checkpoints
+    control_group: dist.ProcessGroup | None = None  # gloo: for numbers that the host needs, without waiting for the GPU
+    checkpoint_group: dist.ProcessGroup | None = None  # gloo: for the thread that writes checkpoints
     store: Store | None = None
 
     @property
@@ -47,62 +47,64 @@ class Ranks:
         """Returns whether this is the rank that writes and prints."""
         return self.rank == 0
 
-    def sums(self, values: Sequence[float], doing: str) -> list[float]:
+    def all_reduce(self, values: Sequence[float], operation: str) -> list[float]:
         """All-reduces each value to its sum over all ranks, in float64.
 
-        `doing` says what this rank is doing. Raises `ShardloomError` that names the ranks that have not got as far.
+        `operation` says what this rank is doing. Raises `ShardloomError` that names the ranks that have not got as far.
         """
-        if self.control is None or self.store is None:
+        if self.control_group is None or self.store is None:
             return list(values)
-        self.store.set(f"doing/{self.rank}", doing)
+        self.store.set(f"doing/{self.rank}", operation)
         numbers = torch.tensor(values, dtype=torch.float64)
         try:
-            dist.all_reduce(numbers, group=self.control)
+            dist.all_reduce(numbers, group=self.control_group)
         except RuntimeError as error:
-            raise ShardloomError(f"rank {self.rank}: {doing}: {self._absent(doing)} ({one_line(error)})") from None
+            raise ShardloomError(
+                f"rank {self.rank}: {operation}: {self._describe_absent_ranks(operation)} ({to_one_line(error)})"
+            ) from None
         found: list[float] = numbers.tolist()
         return found
 
-    def agree(self, fault: str | None, doing: str) -> None:
+    def raise_if_any_failed(self, fault: str | None, operation: str) -> None:
         """Raises `ShardloomError` on all ranks if any failed, with this rank's `fault` or that rank's number."""
-        at = [float(rank == self.rank and fault is not None) for rank in range(self.count)]
-        faulty = [rank for rank, count in enumerate(self.sums(at, doing)) if count]
+        at = [float(rank == self.rank and fault is not None) for rank in range(self.world_size)]
+        faulty = [rank for rank, count in enumerate(self.all_reduce(at, operation)) if count]
         if fault is not None:
             raise ShardloomError(fault)
         if faulty:
-            raise ShardloomError(f"rank {self.rank}: stopped because rank {faulty[0]} failed: {doing}")
+            raise ShardloomError(f"rank {self.rank}: stopped because rank {faulty[0]} failed: {operation}")
 
-    def told(self, key: str, text: str) -> str:
+    def broadcast(self, key: str, text: str) -> str:
         """Broadcasts the first rank's text under a key, which may be used only once."""
-        if self.store is None or self.count == 1:
+        if self.store is None or self.world_size == 1:
             return text
         if self.is_first:
             self.store.set(f"told/{key}", text)
         try:
             return str(self.store.get(f"told/{key}").decode())
         except RuntimeError as error:
-            raise ShardloomError(f"rank {self.rank}: {key}: rank 0 does not answer ({one_line(error)})") from None
+            raise ShardloomError(f"rank {self.rank}: {key}: rank 0 does not answer ({to_one_line(error)})") from None
 
-    def _absent(self, doing: str) -> str:
+    def _describe_absent_ranks(self, operation: str) -> str:
         """Names the ranks that are doing something else, and what each last reported."""
         assert self.store is not None
         try:
-            found = [(rank, self.store.get(f"doing/{rank}").decode()) for rank in range(self.count)]
+            found = [(rank, self.store.get(f"doing/{rank}").decode()) for rank in range(self.world_size)]
         except RuntimeError:
             return "rank 0, or its launcher, has ended"
-        behind = [f"rank {rank} last reported: {last}" for rank, last in found if last != doing]
+        behind = [f"rank {rank} last reported: {last}" for rank, last in found if last != operation]
         return "; ".join(behind[:4]) or "a rank has ended, or cannot be reached"
 
 
 @contextlib.contextmanager
-def joined(run: TrainRun, parallel: str) -> Iterator[Ranks]:
+def init_distributed(run: TrainRunOptions, parallel: str) -> Iterator[Ranks]:
     """Initialises torch.distributed for the ranks that torchrun started, and ends it with the block.
 
     A single process needs no groups and gets none, unless `parallel` is fsdp. Raises `UsageError` when there is no such
     device or a group exists already, and `ShardloomError` when the ranks can't connect.
     """
-    rank, count, local = (int(os.environ.get(name, of)) for name, of in _TORCHRUN.items())
-    device = _device(run.device, local)
+    rank, count, local = (int(os.environ.get(name, of)) for name, of in _TORCHRUN_DEFAULTS.items())
+    device = _select_device(run.device, local)
     if count == 1 and parallel != "fsdp":
         yield Ranks(device=device)
         return
@@ -110,61 +112,63 @@ def joined(run: TrainRun, parallel: str) -> Iterator[Ranks]:
         raise UsageError(
             "this process already has a torch.distributed group, but training must create it: start another process"
         )
-    patience = timedelta(seconds=run.patience)
+    timeout = timedelta(seconds=run.patience)
     if count == 1:
         store: Store = HashStore()
     else:
-        store = _met(rank, count, patience)
+        store = _rendezvous(rank, count, timeout)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=patience)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=timeout)
     try:
-        control, saving = (dist.new_group(backend="gloo", timeout=patience) for _ in range(2))
+        control, saving = (dist.new_group(backend="gloo", timeout=timeout) for _ in range(2))
         ours = PrefixStore("shardloom", store)
-        ours.set_timeout(patience)
+        ours.set_timeout(timeout)
         ours.set(f"doing/{rank}", "starting")
         yield Ranks(rank, count, device, control, saving, ours)
     finally:
         dist.destroy_process_group()
 
 
-def kind_of(parallel: str, ranks: int) -> str:
-    """Returns how `ranks` processes share the model: none, ddp or fsdp. Raises `UsageError` when they can't."""
-    if parallel == "none" and ranks > 1:
-        raise UsageError(f"parallel: none, but there are {ranks} ranks; use ddp or fsdp")
+def resolve_parallelism(parallel: str, world_size: int) -> str:
+    """Returns how `world_size` processes share the model: none, ddp or fsdp. Raises `UsageError` when they can't."""
+    if parallel == "none" and world_size > 1:
+        raise UsageError(f"parallel: none, but there are {world_size} ranks; use ddp or fsdp")
     if parallel == "auto":
-        return "fsdp" if ranks > 1 else "none"
-    return "none" if parallel == "ddp" and ranks == 1 else parallel
+        return "fsdp" if world_size > 1 else "none"
+    return "none" if parallel == "ddp" and world_size == 1 else parallel
 
 
-def spread(model: "ResamplerLMM", recipe: TrainRecipe, ranks: Ranks) -> nn.Module:
-    """Moves the model to this rank's device, sharded or replicated; returns the module to call under `synchronised`."""
-    kind = kind_of(recipe.parallel, ranks.count)
+def parallelize(model: "ResamplerLMM", recipe: TrainRecipe, ranks: Ranks) -> nn.Module:
+    """Moves the model to this rank's device, sharded or replicated; returns the module to call under
+    `sync_gradients`.
+    """
+    kind = resolve_parallelism(recipe.parallel, ranks.world_size)
     if recipe.precision == "bf16":  # frozen weights need no higher precision; the others are cast in use
         for parameter in model.vision.parameters() if model.vision.frozen else ():
             parameter.data = parameter.data.to(torch.bfloat16)
     layered = [model.language.layers, model.connector.layers]
     if recipe.activation_checkpointing:
-        _recompute(layered)
+        _apply_activation_checkpointing(layered)
     if recipe.compile:
         for layer in (layer for layers in layered for layer in layers):
             layer.compile()
     if kind == "fsdp":
-        return _sharded(model, recipe.precision, ranks)
+        return _apply_fsdp(model, recipe.precision, ranks)
     model.to(ranks.device)
     if kind == "ddp":
-        return _replicated(model, ranks)
+        return _apply_ddp(model, ranks)
     return model
 
 
 def autocast(recipe: TrainRecipe, ranks: Ranks) -> contextlib.AbstractContextManager[Any]:
     """Returns the autocast to bf16 for fp32 weights; FSDP needs none, because it casts weights as it gathers them."""
-    if recipe.precision == "fp32" or kind_of(recipe.parallel, ranks.count) == "fsdp":
+    if recipe.precision == "fp32" or resolve_parallelism(recipe.parallel, ranks.world_size) == "fsdp":
         return contextlib.nullcontext()
     return torch.autocast(ranks.device.type, torch.bfloat16)
 
 
 @contextlib.contextmanager
-def synchronised(model: nn.Module, is_last: bool) -> Iterator[None]:
+def sync_gradients(model: nn.Module, is_last: bool) -> Iterator[None]:
     """Synchronises gradients only in the last micro-batch of a step; before that they add up on each rank."""
     if isinstance(model, nn.parallel.DistributedDataParallel) and not is_last:
         with model.no_sync():
@@ -176,11 +180,11 @@ def synchronised(model: nn.Module, is_last: bool) -> Iterator[None]:
     yield
 
 
-_TORCHRUN = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
+_TORCHRUN_DEFAULTS = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
 
 
-def _device(asked: str, local: int) -> torch.device:
-    if asked == "cpu" or (asked == "auto" and not torch.cuda.is_available()):
+def _select_device(requested: str, local: int) -> torch.device:
+    if requested == "cpu" or (requested == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise UsageError(
@@ -192,19 +196,19 @@ def _device(asked: str, local: int) -> torch.device:
     return torch.device("cuda", local)
 
 
-def _met(rank: int, count: int, patience: timedelta) -> Store:
+def _rendezvous(rank: int, world_size: int, timeout: timedelta) -> Store:
     """Opens the store through which the ranks find one another, by torch's rendezvous."""
     address = f"{os.environ.get('MASTER_ADDR', '?')}:{os.environ.get('MASTER_PORT', '?')}"
     try:
-        store, _, _ = next(rendezvous("env://", rank, count, timeout=patience))
+        store, _, _ = next(rendezvous("env://", rank, world_size, timeout=timeout))
     except (RuntimeError, ValueError) as error:
         what = f"cannot reach the other ranks at {address} (MASTER_ADDR:MASTER_PORT)"
-        raise ShardloomError(f"rank {rank} of {count}: {what}: {one_line(error)}") from None
+        raise ShardloomError(f"rank {rank} of {world_size}: {what}: {to_one_line(error)}") from None
     assert isinstance(store, Store)
     return store
 
 
-def _recompute(layered: list[nn.ModuleList]) -> None:
+def _apply_activation_checkpointing(layered: list[nn.ModuleList]) -> None:
     from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 
     for layers in layered:
@@ -212,12 +216,12 @@ def _recompute(layered: list[nn.ModuleList]) -> None:
             layers[at] = checkpoint_wrapper(layer)
 
 
-def _sharded(model: "ResamplerLMM", precision: str, ranks: Ranks) -> nn.Module:
+def _apply_fsdp(model: "ResamplerLMM", precision: str, ranks: Ranks) -> nn.Module:
     """Shards by FSDP2: one group for each decoder layer, one for the connector, and one for all else.
 
     A frozen tower stays whole on every rank: 0.86 GB per GPU in bf16, instead of gathering as much at every step.
     """
-    mesh = init_device_mesh(ranks.device.type, (ranks.count,))
+    mesh = init_device_mesh(ranks.device.type, (ranks.world_size,))
     policy = MixedPrecisionPolicy()
     if precision == "bf16":
         policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
@@ -239,16 +243,16 @@ def _sharded(model: "ResamplerLMM", precision: str, ranks: Ranks) -> nn.Module:
     return model
 
 
-def _replicated(model: nn.Module, ranks: Ranks) -> nn.Module:
+def _apply_ddp(model: nn.Module, ranks: Ranks) -> nn.Module:
     devices = [ranks.device] if ranks.device.type == "cuda" else None
     whole = nn.parallel.DistributedDataParallel(
         model, device_ids=devices, forward_sync_buffers=False, gradient_as_bucket_view=True
     )
-    whole.register_comm_hook(None, _sum)
+    whole.register_comm_hook(None, _all_reduce_bucket)
     return whole
 
 
-def _sum(_state: None, bucket: GradBucket) -> torch.futures.Future[Tensor]:
+def _all_reduce_bucket(_state: None, bucket: GradBucket) -> torch.futures.Future[Tensor]:
     work = dist.all_reduce(bucket.buffer(), async_op=True)
     assert work is not None
     return work.get_future().then(lambda done: done.value()[0])  # type: ignore[no-any-return]

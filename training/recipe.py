@@ -1,7 +1,7 @@
 """Defines the typed recipe of a training run, with the reason for each default beside it.
 
 As in `pipelines.recipes.base`, one half of the recipe decides the result, is written to `OUT/recipe.yaml` and must be
-the same when a run resumes. The other half (`FREE`) may differ: it changes a result by rounding at most.
+the same when a run resumes. The other half (`CHANGEABLE_KEYS`) may differ: it changes a result by rounding at most.
 """
 
 from pathlib import Path
@@ -13,16 +13,16 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, Valida
 from schemas.errors import UsageError
 from schemas.output_set import recipe_file
 from schemas.output_set.options import Options
-from schemas.output_set.recipe_file import apply_override, dump_yaml, read_recipe, validated
+from schemas.output_set.recipe_file import apply_override, dump_yaml, read_recipe, validate_options
 from training.data.options import DataOptions
 from training.model.config import ModelOptions
 
-FREE = ("run", "checkpoint", "micro", "parallel", "activation_checkpointing", "compile")
-FREE_DATA = ("workers", "prefetch", "cache", "max_faults")
+CHANGEABLE_KEYS = ("run", "checkpoint", "micro", "parallel", "activation_checkpointing", "compile")
+CHANGEABLE_DATA_KEYS = ("workers", "prefetch", "cache", "max_faults")
 
-_FREE_KEYS = {*FREE, *(f"data.{name}" for name in FREE_DATA)}
+_ALL_CHANGEABLE_KEYS = {*CHANGEABLE_KEYS, *(f"data.{name}" for name in CHANGEABLE_DATA_KEYS)}
 
-Group = Literal["tower", "connector", "language"]
+ParameterGroup = Literal["tower", "connector", "language"]
 """A part of the model that has its own learning rate."""
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -74,7 +74,7 @@ class CheckpointOptions(Options):
     asynchronous: bool = Field(True, description="training continues while a copy in host memory is written")
 
 
-class TrainRun(Options):
+class TrainRunOptions(Options):
     """Sets how a run is carried out; none of these options can change its result."""
 
     output: str | None = Field(None, description="the run's folder, on a disk that all ranks see; or --output")
@@ -114,11 +114,11 @@ class TrainRecipe(Options):
     multipliers: dict[str, NonNegativeFloat] = Field({}, description="loss weight by source; 1 for sources not named")
     checkpoint: CheckpointOptions = CheckpointOptions()
     seed: int = Field(0, description="seeds dropout; data.seed seeds the order of samples, model.seed the new weights")
-    run: TrainRun = TrainRun()
+    run: TrainRunOptions = TrainRunOptions()
 
     @field_validator("multipliers")
     @classmethod
-    def _of_sources(cls, named: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+    def _check_loss_weight_sources(cls, named: dict[str, float], info: ValidationInfo) -> dict[str, float]:
         data = info.data.get("data")
         unknown = [name for name in named if data is not None and name not in data.sources]
         if unknown:
@@ -130,16 +130,18 @@ class TrainRecipe(Options):
         """Returns the names of the sources, in the order of the numbers in `Batch.sources`."""
         return list(self.data.sources)
 
-    def resolved(self) -> dict[str, Any]:
+    def resolve(self) -> dict[str, Any]:
         """Returns the half of the recipe that decides the result, as plain data."""
-        return self.model_dump(mode="json", exclude={"data": set(FREE_DATA), **dict.fromkeys(FREE, True)})
+        return self.model_dump(
+            mode="json", exclude={"data": set(CHANGEABLE_DATA_KEYS), **dict.fromkeys(CHANGEABLE_KEYS, True)}
+        )
 
-    def dumped(self) -> bytes:
+    def to_yaml(self) -> bytes:
         """Returns the whole recipe as the YAML of a recipe file."""
         return dump_yaml(self.model_dump(mode="json"))
 
 
-def load_recipe(path: str, overrides: list[str] | None = None, output: str | None = None) -> TrainRecipe:
+def load_train_recipe(path: str, overrides: list[str] | None = None, output: str | None = None) -> TrainRecipe:
     """Loads the recipe in a YAML file and applies overrides, `key=value` with dotted keys and YAML values.
 
     Raises `UsageError` that names any unknown key.
@@ -154,10 +156,10 @@ def load_recipe(path: str, overrides: list[str] | None = None, output: str | Non
     if isinstance(values.get("model"), dict) and "resampler" in values["model"]:  # the key's former name
         said = "unknown key model.resampler: write model.connector: {kind: perceiver, ...}"
         raise UsageError(f"recipe {path}: {said}")
-    return validated(TrainRecipe, values, path)
+    return validate_options(TrainRecipe, values, path)
 
 
-def check_output(recipe: TrainRecipe) -> Path:
+def require_output_folder(recipe: TrainRecipe) -> Path:
     """Returns the run's folder. Raises `UsageError` when the recipe names none, or a URL."""
     output = recipe.run.output
     if output is None:
@@ -167,6 +169,6 @@ def check_output(recipe: TrainRecipe) -> Path:
     return Path(output)
 
 
-def differences(held: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+def find_resume_conflicts(stored: dict[str, Any], requested: dict[str, Any]) -> list[str]:
     """Lists the differences between a folder's stored recipe and the requested one, but for the free keys."""
-    return recipe_file.differences(held, asked, _FREE_KEYS)
+    return recipe_file.compare_recipes(stored, requested, _ALL_CHANGEABLE_KEYS)

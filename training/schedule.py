@@ -5,7 +5,7 @@ import math
 from training.recipe import ScheduleOptions
 
 
-def factor(options: ScheduleOptions, step: int, steps: int) -> float:
+def compute_lr_factor(options: ScheduleOptions, step: int, steps: int) -> float:
     """Returns the factor, 0 to 1, of the peak learning rate at `step`, counted from 0, of `steps`.
 
     The cosine with warm-up is that of transformers: it starts at exactly 0 and would reach 0 again at the step after

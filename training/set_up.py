@@ -12,28 +12,28 @@ from torch import Tensor
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
 from schemas.errors import ShardloomError, UsageError
-from schemas.output_set.lock import locked
-from schemas.output_set.recipe_file import RECIPE_FILE, dump_yaml, held_recipe
+from schemas.output_set.lock import lock_output
+from schemas.output_set.recipe_file import RECIPE_FILE, dump_yaml, read_stored_recipe
 from schemas.storage.folder import Folder
-from training.checkpoint import Checkpoint, RunState, latest, names, opened
+from training.checkpoint import Checkpoint, RunState, find_latest, list_checkpoints, open_checkpoint
 from training.data.build import build_data
 from training.data.plan import PackPlan, check_unchanged
-from training.flops import Flops, flops_of, measured_peak, non_embedding
-from training.metrics import METRICS, check_boards
+from training.flops import FlopCounter, build_flop_counter, count_non_embedding_parameters, measure_peak_flops
+from training.metrics import METRICS_FILE, check_trackers
 from training.model.config import PromptOptions
 from training.model.lmm import ResamplerLMM
 from training.model.pretrained import build_model, save_pretrained
 from training.model.tokens import TextTokenizer, load_tokenizer
-from training.optimiser import freeze, make_optimiser, rates
-from training.parallel import Ranks, spread
-from training.recipe import TrainRecipe, differences
+from training.optimiser import freeze, make_optimiser, resolve_learning_rates
+from training.parallel import Ranks, parallelize
+from training.recipe import TrainRecipe, find_resume_conflicts
 from training.step import Trainer
 
-CHECKPOINTS, MODEL = "checkpoints", "model"
+CHECKPOINTS_FOLDER, MODEL_FOLDER = "checkpoints", "model"
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class TrainingRun:
     """Holds everything that a run needs."""
 
     folder: Path
@@ -41,62 +41,62 @@ class Run:
     model: ResamplerLMM  # the trainer's, without wrappers
     tokenizer: TextTokenizer
     plan: PackPlan
-    frozen: str  # hash of the frozen weights
-    tower: dict[str, Tensor]  # a frozen tower's weights as loaded; empty on all ranks but the first
-    flops: Flops
-    peak: float  # operations per second of one device
+    frozen_hash: str  # hash of the frozen weights
+    tower_weights: dict[str, Tensor]  # a frozen tower's weights as loaded; empty on all ranks but the first
+    flops: FlopCounter
+    peak_flops: float  # operations per second of one device
 
 
-def set_up(folder: Path, recipe: TrainRecipe, ranks: Ranks, quiet: bool) -> Run:
+def set_up(folder: Path, recipe: TrainRecipe, ranks: Ranks, quiet: bool) -> TrainingRun:
     """Builds everything that a run needs. Raises `UsageError` when the recipe asks for what is not available."""
-    check_boards(recipe)
-    check_batch(recipe, ranks.count)
+    check_trackers(recipe)
+    check_batch_size(recipe, ranks.world_size)
     tokenizer = load_tokenizer(recipe.model)
-    model = prepared(recipe)
-    check_length(recipe, model)
-    plan = plan_of(recipe, model, tokenizer, quiet or not ranks.is_first)
-    flops = flops_of(model)
-    frozen = ranks.told("frozen", hash_of_frozen(model) if ranks.is_first else "")
+    model = prepare_model(recipe)
+    check_sequence_length(recipe, model)
+    plan = build_pack_plan(recipe, model, tokenizer, quiet or not ranks.is_first)
+    flops = build_flop_counter(model)
+    frozen = ranks.broadcast("frozen", hash_frozen_weights(model) if ranks.is_first else "")
     kept = ranks.is_first and model.vision.frozen
     tower = {f"vision.{name}": tensor for name, tensor in model.vision.state_dict().items()} if kept else {}
-    lr = rates(recipe.optimiser, non_embedding(model))
-    whole = spread(model, recipe, ranks)
-    multipliers = [recipe.multipliers.get(name, 1.0) for name in recipe.sources]
+    lr = resolve_learning_rates(recipe.optimiser, count_non_embedding_parameters(model))
+    whole = parallelize(model, recipe, ranks)
+    loss_weights = [recipe.multipliers.get(name, 1.0) for name in recipe.sources]
     trainer = Trainer(
         recipe,
         ranks,
         whole.train(),
         make_optimiser(whole, recipe.optimiser, lr),
-        torch.tensor(multipliers, dtype=torch.float32, device=ranks.device),
+        torch.tensor(loss_weights, dtype=torch.float32, device=ranks.device),
     )
     stated = recipe.run.peak_tflops
-    peak = stated * 1e12 if stated else measured_peak(ranks.device, recipe.precision)
-    return Run(folder, trainer, model, tokenizer, plan, frozen, tower, flops, peak)
+    peak = stated * 1e12 if stated else measure_peak_flops(ranks.device, recipe.precision)
+    return TrainingRun(folder, trainer, model, tokenizer, plan, frozen, tower, flops, peak)
 
 
-def prepared(recipe: TrainRecipe, device: str = "cpu") -> ResamplerLMM:
+def prepare_model(recipe: TrainRecipe, device: str = "cpu") -> ResamplerLMM:
     """Builds the recipe's model, whole and on one device, and freezes the parts that are not trained."""
     model = build_model(recipe.model, device, recipe.start)
     freeze(model, recipe.optimiser.lr)
     return model
 
 
-def plan_of(recipe: TrainRecipe, model: ResamplerLMM, tokenizer: TextTokenizer, quiet: bool) -> PackPlan:
+def build_pack_plan(recipe: TrainRecipe, model: ResamplerLMM, tokenizer: TextTokenizer, quiet: bool) -> PackPlan:
     """Builds the plan of the data for this model."""
     tower = model.vision
     return build_data(recipe.data, recipe.model, tokenizer, tower.image_size, tower.patch_size, quiet)
 
 
-def check_batch(recipe: TrainRecipe, ranks: int) -> None:
+def check_batch_size(recipe: TrainRecipe, world_size: int) -> None:
     """Raises `UsageError` when the global batch can't be divided evenly among micro-batches and ranks."""
-    if recipe.sequences % (recipe.micro * ranks):
+    if recipe.sequences % (recipe.micro * world_size):
         raise UsageError(
-            f"sequences: {recipe.sequences} per step can't be divided into micro-batches of {recipe.micro} on {ranks}"
-            f" rank{'s' if ranks > 1 else ''}; make it a multiple of {recipe.micro * ranks}"
+            f"sequences: {recipe.sequences} per step can't be divided into micro-batches of {recipe.micro} "
+            f"on {world_size} rank{'s' if world_size > 1 else ''}; make it a multiple of {recipe.micro * world_size}"
         )
 
 
-def check_length(recipe: TrainRecipe, model: ResamplerLMM) -> None:
+def check_sequence_length(recipe: TrainRecipe, model: ResamplerLMM) -> None:
     """Raises `UsageError` when a sequence has more positions than the language model supports."""
     limit = getattr(model.language.lm.config, "max_position_embeddings", None)
     if limit and recipe.data.sequence_length > limit:
@@ -107,7 +107,7 @@ def check_length(recipe: TrainRecipe, model: ResamplerLMM) -> None:
 
 
 @contextlib.contextmanager
-def claim(folder: Path, recipe: TrainRecipe, resume: str | None, ranks: Ranks) -> Iterator[None]:
+def claim_run_folder(folder: Path, recipe: TrainRecipe, resume: str | None, ranks: Ranks) -> Iterator[None]:
     """Locks the folder for this run while the block lasts, and stores the recipe in a new one.
 
     Raises `UsageError` on all ranks when the folder holds another run or other files, holds this run and `resume` is
@@ -117,52 +117,52 @@ def claim(folder: Path, recipe: TrainRecipe, resume: str | None, ranks: Ranks) -
     with contextlib.ExitStack() as held:
         if ranks.is_first:
             try:
-                held.enter_context(locked(Folder(str(folder)), "train"))
-                fault = _not_ours(folder, recipe, resume)
+                held.enter_context(lock_output(Folder(str(folder)), "train"))
+                fault = _find_folder_conflict(folder, recipe, resume)
             except UsageError as error:
                 fault = str(error)
-        if fault := ranks.told("claim", fault):
+        if fault := ranks.broadcast("claim", fault):
             raise UsageError(fault)
         if ranks.is_first and not (folder / RECIPE_FILE).exists():
-            Folder(str(folder)).write(RECIPE_FILE, dump_yaml(recipe.resolved()))
+            Folder(str(folder)).write(RECIPE_FILE, dump_yaml(recipe.resolve()))
         yield
 
 
-def _not_ours(folder: Path, recipe: TrainRecipe, resume: str | None) -> str:
+def _find_folder_conflict(folder: Path, recipe: TrainRecipe, resume: str | None) -> str:
     output = Folder(str(folder))
     if output.exists(RECIPE_FILE):
-        if faults := differences(held_recipe(output), recipe.resolved()):
-            return f"{folder} holds another run ({'; '.join(faults[:4])}): pass a new --output"
-        if resume is None and (names(folder / CHECKPOINTS) or output.exists(METRICS)):
+        if conflicts := find_resume_conflicts(read_stored_recipe(output), recipe.resolve()):
+            return f"{folder} holds another run ({'; '.join(conflicts[:4])}): pass a new --output"
+        if resume is None and (list_checkpoints(folder / CHECKPOINTS_FOLDER) or output.exists(METRICS_FILE)):
             return f"{folder} holds this run already: pass --resume auto to resume it, or a new --output to start again"
     elif not output.is_empty():
         return f"{folder} is not empty and holds no {RECIPE_FILE}: pass a new --output"
     return ""
 
 
-def found_checkpoint(resume: str | None, folder: Path, ranks: Ranks) -> Checkpoint | None:
+def find_checkpoint(resume: str | None, folder: Path, ranks: Ranks) -> Checkpoint | None:
     """Returns the checkpoint to resume from, if any; `auto` is the newest intact one in the run's folder."""
     if resume is None:
         return None
-    return latest(folder / CHECKPOINTS, ranks) if resume == "auto" else opened(Path(resume), ranks)
+    return find_latest(folder / CHECKPOINTS_FOLDER, ranks) if resume == "auto" else open_checkpoint(Path(resume), ranks)
 
 
-def check_fits(checkpoint: Checkpoint, run: Run) -> None:
+def check_checkpoint_matches(checkpoint: Checkpoint, run: TrainingRun) -> None:
     """Raises `UsageError` when the checkpoint's recipe, data or frozen weights differ from this run's."""
-    held, where = checkpoint.state, checkpoint.folder
-    if faults := differences(held.recipe, run.trainer.recipe.resolved()):
-        raise UsageError(f"{where} belongs to another run: {'; '.join(faults[:4])}")
-    check_unchanged(held.data, run.plan.fingerprint)
-    if held.frozen != run.frozen:
+    stored, where = checkpoint.state, checkpoint.folder
+    if conflicts := find_resume_conflicts(stored.recipe, run.trainer.recipe.resolve()):
+        raise UsageError(f"{where} belongs to another run: {'; '.join(conflicts[:4])}")
+    check_unchanged(stored.data, run.plan.fingerprint)
+    if stored.frozen != run.frozen_hash:
         raise UsageError(f"{where}: the frozen weights are not those of its run; load the same ones")
 
 
-def state_of(run: Run, step: int, cursor: dict[str, int], seen: dict[str, int]) -> RunState:
+def build_run_state(run: TrainingRun, step: int, cursor: dict[str, int], seen: dict[str, int]) -> RunState:
     """Builds the state that a checkpoint after `step` steps saves."""
-    return RunState(step, cursor, run.plan.fingerprint, run.frozen, run.trainer.recipe.resolved(), seen)
+    return RunState(step, cursor, run.plan.fingerprint, run.frozen_hash, run.trainer.recipe.resolve(), seen)
 
 
-def hash_of_frozen(model: ResamplerLMM) -> str:
+def hash_frozen_weights(model: ResamplerLMM) -> str:
     """Returns the SHA-256 of the names and values of the frozen weights."""
     digest = hashlib.sha256()
     for name, parameter in sorted(model.named_parameters()):
@@ -172,21 +172,21 @@ def hash_of_frozen(model: ResamplerLMM) -> str:
     return digest.hexdigest()
 
 
-def export(run: Run) -> Path:
+def export_model(run: TrainingRun) -> Path:
     """Exports the whole model into the run's folder, for `load_pretrained`, and returns the path.
 
     All ranks gather the weights and the first one writes them. Raises `ShardloomError` on all ranks when it can't.
     """
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     state = cast(dict[str, Tensor], get_model_state_dict(run.model, options=options))
-    target = run.folder / MODEL
+    target = run.folder / MODEL_FOLDER
     fault: str | None = None
     if run.trainer.ranks.is_first:
         try:
             data = run.trainer.recipe.data
             prompts = PromptOptions(system=data.system, end_of_chunk=data.end_of_chunk)
-            save_pretrained(run.model, run.tokenizer, target, {**state, **run.tower}, prompts, replace=True)
+            save_pretrained(run.model, run.tokenizer, target, {**state, **run.tower_weights}, prompts, replace=True)
         except ShardloomError as error:
             fault = str(error)
-    run.trainer.ranks.agree(fault, "exporting the model")
+    run.trainer.ranks.raise_if_any_failed(fault, "exporting the model")
     return target

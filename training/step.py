@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from schemas.errors import ShardloomError, one_line
+from schemas.errors import ShardloomError, to_one_line
 from training.batch import Batch
-from training.objective import Loss, labelled, loss
-from training.optimiser import trainable
-from training.parallel import Ranks, autocast, synchronised
+from training.objective import MicroBatchLoss, compute_micro_batch_loss, make_label_mask
+from training.optimiser import select_trainable
+from training.parallel import Ranks, autocast, sync_gradients
 from training.recipe import TrainRecipe
 
-_NAMED = 3  # samples to name in an error
+_MAX_NAMED_SAMPLES = 3  # samples to name in an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,95 +26,99 @@ class Trainer:
     ranks: Ranks
     model: nn.Module  # the one to call, wrapped for the ranks
     optimiser: torch.optim.AdamW
-    multipliers: Tensor  # float32 [sources]: loss weights
+    loss_weights: Tensor  # float32 [sources]: loss weights
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class StepResult:
     """Holds the result of a step over all ranks."""
 
     loss: float  # the one trained on: a mean over labelled positions, loss weights applied
-    sums: list[float]  # sum of the loss by source, without loss weights
-    counts: list[int]  # labelled positions by source
+    loss_sums: list[float]  # sum of the loss by source, without loss weights
+    label_counts: list[int]  # labelled positions by source
     gradient_norm: float  # before clipping
 
-    def by_source(self, names: list[str]) -> dict[str, float]:
+    def average_by_source(self, names: list[str]) -> dict[str, float]:
         """Returns the mean loss of each source that had labelled positions in the step."""
-        found = zip(names, self.sums, self.counts, strict=True)
+        found = zip(names, self.loss_sums, self.label_counts, strict=True)
         return {name: total / count for name, total, count in found if count}
 
 
-def labels_in(batches: list[Batch]) -> int:
+def count_labels(batches: list[Batch]) -> int:
     """Counts the positions that enter the loss."""
-    return sum(int(labelled(batch).sum()) for batch in batches)
+    return sum(int(make_label_mask(batch).sum()) for batch in batches)
 
 
-def take_step(trainer: Trainer, batches: list[Batch], total: int, step: int) -> Outcome:
-    """Takes one step on this rank's micro-batches; `total` is the number of labelled positions on all ranks.
+def take_step(trainer: Trainer, batches: list[Batch], total_labels: int, step: int) -> StepResult:
+    """Takes one step on this rank's micro-batches; `total_labels` is the number of labelled positions on all ranks.
 
     Raises `ShardloomError` on all ranks, before any weight changes, when the loss or the gradient is not finite, and
     on this rank when the GPU's memory is full.
     """
     try:
-        return _step(trainer, batches, total, step)
+        return _run_step(trainer, batches, total_labels, step)
     except torch.OutOfMemoryError as error:
-        place, what = f"step {step + 1}, rank {trainer.ranks.rank}", one_line(error)
+        place, what = f"step {step + 1}, rank {trainer.ranks.rank}", to_one_line(error)
         advice = "use a smaller micro, activation_checkpointing=true or more ranks; --dry-run estimates the need"
         raise ShardloomError(f"{place}: the GPU's memory is full ({what}): {advice}") from None
 
 
-def _step(trainer: Trainer, batches: list[Batch], total: int, step: int) -> Outcome:
+def _run_step(trainer: Trainer, batches: list[Batch], total_labels: int, step: int) -> StepResult:
     recipe, ranks = trainer.recipe, trainer.ranks
-    torch.manual_seed(_seed(recipe.seed, step, ranks.rank))  # a function of the step, so no state is saved
+    torch.manual_seed(_derive_seed(recipe.seed, step, ranks.rank))  # a function of the step, so no state is saved
     losses = []
     for number, batch in enumerate(batches):
-        with synchronised(trainer.model, number == len(batches) - 1):
+        with sync_gradients(trainer.model, number == len(batches) - 1):
             with autocast(recipe, ranks):
-                found = loss(trainer.model, batch.to(ranks.device), total, trainer.multipliers)
-            found.share.backward()  # type: ignore[no-untyped-call]
-        losses.append(Loss(found.share.detach(), found.sums, found.counts))
-    norm = _clipped(trainer.model, recipe.optimiser.clip)
-    outcome, own = _gathered(losses, norm, ranks, f"step {step + 1}")
+                found = compute_micro_batch_loss(
+                    trainer.model, batch.to(ranks.device), total_labels, trainer.loss_weights
+                )
+            found.contribution.backward()  # type: ignore[no-untyped-call]
+        losses.append(MicroBatchLoss(found.contribution.detach(), found.loss_sums, found.label_counts))
+    norm = _clip_gradients(trainer.model, recipe.optimiser.clip)
+    outcome, own = _all_reduce_losses(losses, norm, ranks, f"step {step + 1}")
     if not math.isfinite(outcome.loss) or not math.isfinite(outcome.gradient_norm):
-        raise _not_finite(trainer, batches, own, outcome, step)
+        raise _make_not_finite_error(trainer, batches, own, outcome, step)
     trainer.optimiser.step()
     trainer.optimiser.zero_grad(set_to_none=True)
     return outcome
 
 
-def _seed(seed: int, step: int, rank: int) -> int:
+def _derive_seed(seed: int, step: int, rank: int) -> int:
     return int(np.random.SeedSequence([seed % (1 << 32), step, rank]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def _clipped(model: nn.Module, clip: float | None) -> Tensor:
-    """Scales the gradients down to a norm of `clip`, and returns the norm that they had on all ranks together."""
-    norm = nn.utils.clip_grad_norm_(model.parameters(), math.inf if clip is None else clip)
+def _clip_gradients(model: nn.Module, max_norm: float | None) -> Tensor:
+    """Scales the gradients down to a norm of `max_norm`, and returns the norm that they had on all ranks together."""
+    norm = nn.utils.clip_grad_norm_(model.parameters(), math.inf if max_norm is None else max_norm)
     return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
 
-def _gathered(losses: list[Loss], norm: Tensor, ranks: Ranks, doing: str) -> tuple[Outcome, list[float]]:
+def _all_reduce_losses(
+    losses: list[MicroBatchLoss], norm: Tensor, ranks: Ranks, operation: str
+) -> tuple[StepResult, list[float]]:
     """Returns the outcome over all ranks, and this rank's losses by micro-batch.
 
     This is the only place in a step where the host waits for the device.
     """
-    sums = torch.stack([found.sums for found in losses]).sum(0)
-    counts = torch.stack([found.counts for found in losses]).sum(0)
-    shares = torch.stack([found.share for found in losses]).double()
-    own = torch.cat((norm.detach().double().reshape(1), shares, sums, counts.double())).tolist()
+    loss_sums = torch.stack([found.loss_sums for found in losses]).sum(0)
+    counts = torch.stack([found.label_counts for found in losses]).sum(0)
+    shares = torch.stack([found.contribution for found in losses]).double()
+    own = torch.cat((norm.detach().double().reshape(1), shares, loss_sums, counts.double())).tolist()
     gradient_norm, own_shares, rest = own[0], own[1 : 1 + len(losses)], own[1 + len(losses) :]
-    share, *both = ranks.sums(
-        [math.fsum(own_shares) if all(map(math.isfinite, own_shares)) else math.nan, *rest], doing
+    share, *both = ranks.all_reduce(
+        [math.fsum(own_shares) if all(map(math.isfinite, own_shares)) else math.nan, *rest], operation
     )
     half = len(both) // 2
-    return Outcome(share, both[:half], [int(count) for count in both[half:]], gradient_norm), own_shares
+    return StepResult(share, both[:half], [int(count) for count in both[half:]], gradient_norm), own_shares
 
 
-def _not_finite(
-    trainer: Trainer, batches: list[Batch], shares: list[float], outcome: Outcome, step: int
+def _make_not_finite_error(
+    trainer: Trainer, batches: list[Batch], shares: list[float], outcome: StepResult, step: int
 ) -> ShardloomError:
     """Builds the error: it names the samples of the first micro-batch whose loss is not finite, or of all."""
     what = f"the loss is {outcome.loss}" if not math.isfinite(outcome.loss) else "the gradient is not finite"
-    if broken := [name for name, held in trainable(trainer.model).items() if not _is_finite(held)]:
+    if broken := [name for name, held in select_trainable(trainer.model).items() if not _is_finite(held)]:
         cause = f"the weight {broken[0]} was not finite before the step: resume from an earlier checkpoint"
     else:
         cause = "all weights were finite: check these samples, or start a new --output with a lower learning rate"
@@ -124,8 +128,10 @@ def _not_finite(
         return ShardloomError(f"{place}: {what}, the step was not taken: another rank's error names the samples")
     suspects = wrong[:1] or batches
     names = [f"{name.source} {name.shard} {name.key}" for batch in suspects for row in batch.samples for name in row]
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ShardloomError(f"{place}: {what}, the step was not taken: {', '.join(names[:_NAMED])}{more}; {cause}")
+    more = f" and {len(names) - _MAX_NAMED_SAMPLES} more" if len(names) > _MAX_NAMED_SAMPLES else ""
+    return ShardloomError(
+        f"{place}: {what}, the step was not taken: {', '.join(names[:_MAX_NAMED_SAMPLES])}{more}; {cause}"
+    )
 
 
 def _is_finite(parameter: Tensor) -> bool:

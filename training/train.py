@@ -12,7 +12,7 @@ from schemas.errors import ShardloomError, UsageError
 from schemas.extras import require_extra
 from schemas.terminal import say
 
-INTERRUPTED = 130
+INTERRUPTED_EXIT_CODE = 130
 PROGRAM = "python -m training.train"
 EXAMPLES = (
     "Examples: python -m training.train recipes/train/pretrain_4b.yaml --dry-run; "
@@ -58,43 +58,43 @@ def train(
         _fail(f"error: {error}", error.exit_code)
     except KeyboardInterrupt:
         again = "" if dry_run else ": --resume auto resumes from the last checkpoint"
-        _fail(f"stopped at once{again}", INTERRUPTED)
+        _fail(f"stopped at once{again}", INTERRUPTED_EXIT_CODE)
 
 
 def _print_dry_run(recipe: str, overrides: list[str], output: str | None, ranks: int) -> None:
     require_extra("train", "training")
     from training.dry_run import dry_run  # imports torch, which takes seconds, as below
-    from training.recipe import load_recipe
+    from training.recipe import load_train_recipe
 
-    for part in dry_run(load_recipe(recipe, overrides, output), ranks):
+    for part in dry_run(load_train_recipe(recipe, overrides, output), ranks):
         for line in part.split("\n"):
             say(line, is_result=True)
 
 
 def _train(path: str, overrides: list[str], output: str | None, resume: str | None, quiet: bool, program: str) -> None:
     require_extra("train", "training")
-    from training.loop import of_kind, train
-    from training.recipe import load_recipe
+    from training.loop import select_counts, train
+    from training.recipe import load_train_recipe
 
-    recipe = load_recipe(path, overrides, output)
+    recipe = load_train_recipe(path, overrides, output)
     result = train(recipe, resume, quiet)
     if quiet or os.environ.get("RANK", "0") != "0":
         return
     losses = ", ".join(f"{name} {loss:.4f}" for name, loss in result.losses.items())
     seen = f"{result.seen['tokens']:,} tokens, {result.seen['images']:,} images"
     say(
-        f"{result.ended} after step {result.step:,} of {recipe.steps:,}: {seen}; loss: {losses or 'none'}",
+        f"{result.status} after step {result.step:,} of {recipe.steps:,}: {seen}; loss: {losses or 'none'}",
         is_result=True,
     )
     for kind in ("left_out", "split"):
-        if counts := of_kind(result.seen, kind):
+        if counts := select_counts(result.seen, kind):
             named = ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()))
             say(f"{kind.replace('_', ' ')}: {named}", is_result=True)
-    if result.model is None:
+    if result.model_folder is None:
         again = [path, *overrides, "--output", str(result.folder), "--resume", "auto"]
         say(f"resume with: {program} {shlex.join(again)}", is_result=True)
     else:
-        say(f"model: {result.model}", is_result=True)
+        say(f"model: {result.model_folder}", is_result=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -21,7 +21,7 @@ SENTENCE_MARKS = ".!?…。．｡！？؟۔।॥։።᙮‼⁇⁈⁉"
 _JSON = json.JSONEncoder(ensure_ascii=False)
 
 
-def thousandths(numbers: pa.FloatArray) -> Index:
+def to_thousandths(numbers: pa.FloatArray) -> Index:
     """Clips numbers to [0, 1] and returns them in thousandths. Raises `ValueError` for a NaN."""
     exact = numbers.to_numpy(zero_copy_only=False).astype(np.float64)
     if np.isnan(exact).any():
@@ -30,7 +30,7 @@ def thousandths(numbers: pa.FloatArray) -> Index:
     return rounded
 
 
-def positions(across: Index, down: Index) -> Index:
+def classify_positions(across: Index, down: Index) -> Index:
     """Returns the index in `POSITIONS` of each centre; `across` is x1 + x2 and `down` is y1 + y2, in thousandths."""
     # The limits are the thirds of the image, which no sum of thousandths equals exactly.
     row, column = ((3 * total > 2000).astype(np.int32) + (3 * total > 4000) for total in (down, across))
@@ -38,7 +38,7 @@ def positions(across: Index, down: Index) -> Index:
     return position
 
 
-def raw_flags(raw_caption: str) -> list[bool]:
+def get_raw_flags(raw_caption: str) -> list[bool]:
     """Returns the values of `include_datacomp_raw_cap`, in a row's order. Raises `ValueError` for an unknown choice."""
     flags = {"without": [False], "with": [True], "both": [False, True]}.get(raw_caption)
     if flags is None:
@@ -46,6 +46,6 @@ def raw_flags(raw_caption: str) -> list[bool]:
     return flags
 
 
-def as_json(text: str) -> str:
+def escape_json(text: str) -> str:
     """Returns `text` as it stands between the quotes of a JSON string. Other scripts are not escaped."""
     return _JSON.encode(text)[1:-1]

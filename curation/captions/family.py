@@ -39,13 +39,13 @@ class BaseCaptionOptions(CaptionOptions):
 
 
 @dataclass(frozen=True, slots=True)
-class Enough:
+class ItemThreshold:
     """Defines when an image has enough items to caption. An image with fewer is left out."""
 
     items: str  # the name of what is counted, in messages: "lines"
     score: str  # the field of an item that holds its score
-    floor: str  # the option that holds the least score of an item that counts
-    least: str  # the option that holds the least number of items that count
+    min_score_option: str  # the option that holds the least score of an item that counts
+    min_count_option: str  # the option that holds the least number of items that count
     reason: Reason
 
 
@@ -64,7 +64,7 @@ class CaptionFamily:
     column: str  # the annotation column that the captions describe; images on which its engine failed are left out
     columns: tuple[str, ...]  # all columns that are read, in the order in which the user names them to annotate
     granularities: range
-    enough: Enough
+    threshold: ItemThreshold
     options: type[CaptionOptions]
     render: Callable[[pa.Table, Any, pa.StringArray | None], Columns]
     schema: Callable[[str, str], pa.Schema]
@@ -80,7 +80,7 @@ class CaptionFamily:
 
     def __post_init__(self) -> None:
         """Raises `ValueError` if the parts do not fit together."""
-        for option in (self.enough.floor, self.enough.least):
+        for option in (self.threshold.min_score_option, self.threshold.min_count_option):
             if option not in self.options.model_fields:
                 raise ValueError(f"{self.name}: {self.options.__name__} has no option {option}")
         if self.column not in self.columns:

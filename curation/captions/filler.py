@@ -6,7 +6,7 @@ quotes it is text in the image, and in the raw caption it is someone's sentence:
 
 import re
 
-from schemas.layouts.blip3_ocr import PLACES, QUOTED, TAGGED, sentence_starts
+from schemas.layouts.blip3_ocr import PLACE_PATTERNS, QUOTED_PATTERN, TAGGED_PATTERN, find_sentence_starts
 
 _FILLER = r"the text\s+"
 _LEAD_IN = r"The image contains\s+"
@@ -14,7 +14,10 @@ _QUOTE = '(?=["“<])'
 _AFTER = rf"(?:\s*+,\s*+(?:{_FILLER})?{_QUOTE}|(?P<ending>\s*+(?:\.\s*+)?)\Z)"
 _FORMS = tuple(  # the two forms of a segment; a caption uses one of them throughout
     re.compile(f"(?P<segment>{segment}){_AFTER}", re.IGNORECASE | re.DOTALL)
-    for segment in (f'(?:"{TAGGED}"|“{TAGGED}”|{TAGGED})', f"{QUOTED}(?:{'|'.join(PLACES)})?")
+    for segment in (
+        f'(?:"{TAGGED_PATTERN}"|“{TAGGED_PATTERN}”|{TAGGED_PATTERN})',
+        f"{QUOTED_PATTERN}(?:{'|'.join(PLACE_PATTERNS)})?",
+    )
 )
 _START = re.compile(rf"(?:{_LEAD_IN})?(?:{_FILLER})?", re.IGNORECASE)
 
@@ -32,7 +35,7 @@ def strip_filler(text: str, raw_caption: str = "") -> str:
     raw, body = raw_caption.rstrip(), 0
     if raw and text.startswith(raw):
         body = len(text) - len(text[len(raw) :].removeprefix(".").lstrip(" "))
-    for start in (body, *sentence_starts(text)):
+    for start in (body, *find_sentence_starts(text)):
         stripped = _strip_list(text[start:])
         if stripped is not None:
             return text[:start] + stripped

@@ -24,9 +24,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, PositiveInt
 
-from curation.captions.atoms import SENTENCE_MARKS, THOUSANDTHS, RawCaption, as_json, positions, raw_flags, thousandths
-from curation.captions.family import BaseCaptionOptions, CaptionFamily, Columns, Enough
-from curation.captions.lists import offsets, whole
+from curation.captions.atoms import (
+    SENTENCE_MARKS,
+    THOUSANDTHS,
+    RawCaption,
+    classify_positions,
+    escape_json,
+    get_raw_flags,
+    to_thousandths,
+)
+from curation.captions.family import BaseCaptionOptions, CaptionFamily, Columns, ItemThreshold
+from curation.captions.lists import combine_chunks, compute_offsets
 from curation.captions.mentions import Mention, find_mentions
 from schemas.layouts.blip3_grounding import (
     BOX_FORMAT,
@@ -34,8 +42,8 @@ from schemas.layouts.blip3_grounding import (
     blip3_grounding_schema,
     escape_listed,
     escape_marked,
+    is_mistaken_for_tail,
     parse_captions,
-    reads_as_tail,
 )
 from schemas.layouts.blip3_ocr import LEAD_IN, POSITIONS
 from schemas.records.quarantine import Reason
@@ -66,7 +74,7 @@ class _Thing:
     entry: str  # JSON
 
 
-def render(
+def render_grounding_captions(
     boxes: pa.ListArray | pa.ChunkedArray,
     raw_captions: pa.StringArray | pa.ChunkedArray,
     tags: pa.ListArray | pa.ChunkedArray | None = None,
@@ -76,29 +84,29 @@ def render(
 ) -> GroundingColumns:
     """Returns the `captions` and `metadata` columns of images with these detections and alt texts.
 
-    `boxes` and `tags` have the types of `schemas.records.box.BOXES` and `schemas.records.tag.TAGS`; chunked columns of
-    tables are accepted. Without `base_captions` the alt text is the base caption; then the mentions in the tags count
-    as well as the labels that `find_mentions` finds. Boxes and scores are clipped to [0, 1] and rounded to thousandths.
-    The captions of a row are ordered by granularity, first all without the raw caption, then all with it. White space
-    at the end of a caption is removed. A null caption counts as an empty one, and an image without boxes has an empty
-    sentence. Raises `ValueError` for unequal lengths, an unknown choice or a NaN.
+    `boxes` and `tags` have the types of `schemas.records.box.BOXES_COLUMN` and `schemas.records.tag.TAGS_COLUMN`;
+    chunked columns of tables are accepted. Without `base_captions` the alt text is the base caption; then the mentions
+    in the tags count as well as the labels that `find_mentions` finds. Boxes and scores are clipped to [0, 1] and
+    rounded to thousandths. The captions of a row are ordered by granularity, first all without the raw caption, then
+    all with it. White space at the end of a caption is removed. A null caption counts as an empty one, and an image
+    without boxes has an empty sentence. Raises `ValueError` for unequal lengths, an unknown choice or a NaN.
     """
     columns = [column for column in (boxes, raw_captions, tags, base_captions) if column is not None]
     if len({len(column) for column in columns}) > 1:
         raise ValueError(f"unequal lengths: {', '.join(str(len(column)) for column in columns)}")
     if not granularities or not set(granularities) <= set(GRANULARITIES):
         raise ValueError(f"granularities {list(granularities)} are not among 0 to 2")
-    flags = raw_flags(raw_caption)
+    flags = get_raw_flags(raw_caption)
     numbers = sorted(set(granularities))
-    raws = _stripped(raw_captions)
-    bases = repeat(None, len(raws)) if base_captions is None else _stripped(base_captions)
-    tagged = repeat([], len(raws)) if tags is None or base_captions is not None else _tagged(tags)
+    raws = _strip_column(raw_captions)
+    bases = repeat(None, len(raws)) if base_captions is None else _strip_column(base_captions)
+    tagged = repeat([], len(raws)) if tags is None or base_captions is not None else _collect_tagged_mentions(tags)
     captions, metadata = [], []
-    for things, raw, base, mentions in zip(_things(whole(boxes)), raws, bases, tagged, strict=True):
-        texts = list(_texts_of(things, raw, base, mentions, numbers))
+    for things, raw, base, mentions in zip(_build_things(combine_chunks(boxes)), raws, bases, tagged, strict=True):
+        texts = list(_render_texts(things, raw, base, mentions, numbers))
         # The strings are JSON, which Python's parser reads too: repr() writes some characters differently by version.
         items = [
-            f'["{as_json(pair[with_raw])}", {number}, {with_raw}]'
+            f'["{escape_json(pair[with_raw])}", {number}, {with_raw}]'
             for with_raw in flags
             for number, pair in zip(numbers, texts, strict=True)
         ]
@@ -108,21 +116,21 @@ def render(
     return GroundingColumns(pa.array(captions, pa.string()), pa.array(metadata, pa.string()))
 
 
-def _texts_of(
+def _render_texts(
     things: Sequence[_Thing], raw: str, base: str | None, tagged: Sequence[Mention], granularities: Sequence[int]
 ) -> Iterator[tuple[str, str]]:
     """Yields one image's caption of each granularity, without and with the raw caption."""
     caption = raw if base is None else base
-    placed, rest = _place(things, caption, raw, tagged)
+    placed, rest = _assign_mentions(things, caption, raw, tagged)
     for number in granularities:
-        grounded = _joined(caption, _marked(caption, placed, number), _sentence(rest, number))
+        grounded = _join_sentences(caption, _mark_up(caption, placed, number), _render_sentence(rest, number))
         if base is None:
-            yield _sentence(things, number), grounded
+            yield _render_sentence(things, number), grounded
         else:
-            yield grounded, _joined(raw, escape_marked(raw, number), grounded)
+            yield grounded, _join_sentences(raw, escape_marked(raw, number), grounded)
 
 
-def _place(
+def _assign_mentions(
     things: Sequence[_Thing], base: str, raw: str, tagged: Sequence[Mention]
 ) -> tuple[list[tuple[Mention, _Thing]], list[_Thing]]:
     """Returns the mentions that get a place, and the remaining things. They are the same for all granularities."""
@@ -135,13 +143,13 @@ def _place(
         for mention in find_mentions(base, labels, tagged)
         if waiting.get(mention.label)
     ]
-    if placed and len(placed) == len(things) and reads_as_tail(base, placed[-1][0].end, before=raw):
+    if placed and len(placed) == len(things) and is_mistaken_for_tail(base, placed[-1][0].end, before=raw):
         placed.pop()  # the caption itself says "The image contains", so a reader would expect the sentence there
     done = {id(thing) for _, thing in placed}
     return placed, [thing for thing in things if id(thing) not in done]
 
 
-def _marked(caption: str, placed: Sequence[tuple[Mention, _Thing]], granularity: int) -> str:
+def _mark_up(caption: str, placed: Sequence[tuple[Mention, _Thing]], granularity: int) -> str:
     """Returns a caption with the places of its mentions."""
     parts, position = [], 0
     for mention, thing in placed:
@@ -157,7 +165,7 @@ def _marked(caption: str, placed: Sequence[tuple[Mention, _Thing]], granularity:
     return "".join(parts) + escape_marked(caption[position:], granularity)
 
 
-def _sentence(things: Sequence[_Thing], granularity: int) -> str:
+def _render_sentence(things: Sequence[_Thing], granularity: int) -> str:
     """Returns the sentence that lists the things; empty if there are none."""
     listed = (
         _OPENINGS[granularity] + escape_listed(thing.label, granularity) + thing.endings[granularity]
@@ -166,48 +174,48 @@ def _sentence(things: Sequence[_Thing], granularity: int) -> str:
     return LEAD_IN + ", ".join(listed) if things else ""
 
 
-def _joined(caption: str, rendered: str, following: str) -> str:
+def _join_sentences(caption: str, rendered: str, following: str) -> str:
     """Joins a rendered caption and what follows it; the original's last character says if a full stop goes between."""
     if not caption or not following:
         return rendered + following
     return rendered + (" " if caption[-1] in SENTENCE_MARKS else ". ") + following
 
 
-def _stripped(column: pa.StringArray | pa.ChunkedArray) -> list[str]:
+def _strip_column(column: pa.StringArray | pa.ChunkedArray) -> list[str]:
     return [(text or "").rstrip() for text in column.to_pylist()]
 
 
-def _things(boxes: pa.ListArray) -> Iterator[list[_Thing]]:
+def _build_things(boxes: pa.ListArray) -> Iterator[list[_Thing]]:
     """Yields the things of each row, highest score first."""
     items = boxes.flatten()
     scores = pc.struct_field(items, "score")
     x1, y1, x2, y2, confidence = (
-        thousandths(pc.struct_field(items, name)) for name in ("x1", "y1", "x2", "y2", "score")
+        to_thousandths(pc.struct_field(items, name)) for name in ("x1", "y1", "x2", "y2", "score")
     )
-    words = positions(x1 + x2, y1 + y2).tolist()
+    words = classify_positions(x1 + x2, y1 + y2).tolist()
     labels = pc.struct_field(items, "label").to_pylist()
     printed = zip(*(column.tolist() for column in (x1, y1, x2, y2, confidence)), strict=True)
     things = [
-        _thing(label, POSITIONS[word], *(THOUSANDTHS[number] for number in row))
+        _build_thing(label, POSITIONS[word], *(THOUSANDTHS[number] for number in row))
         for label, word, row in zip(labels, words, printed, strict=True)
     ]
     ranks = scores.to_pylist()
-    for start, stop in pairwise(offsets(boxes).tolist()):
+    for start, stop in pairwise(compute_offsets(boxes).tolist()):
         yield [things[number] for number in sorted(range(start, stop), key=lambda number: -ranks[number])]
 
 
-def _thing(label: str, position: str, x1: str, y1: str, x2: str, y2: str, confidence: str) -> _Thing:
+def _build_thing(label: str, position: str, x1: str, y1: str, x2: str, y2: str, confidence: str) -> _Thing:
     endings = tuple(ending.format(position=position, x1=x1, y1=y1, x2=x2, y2=y2) for ending in _ENDINGS)
     box = f"[{x1}, {y1}, {x2}, {y2}]"
-    return _Thing(label, endings, f'{{"category": "{as_json(label)}", "bbox": {box}, "confidence": {confidence}}}')
+    return _Thing(label, endings, f'{{"category": "{escape_json(label)}", "bbox": {box}, "confidence": {confidence}}}')
 
 
-def _tagged(tags: pa.ListArray | pa.ChunkedArray) -> Iterator[list[Mention]]:
+def _collect_tagged_mentions(tags: pa.ListArray | pa.ChunkedArray) -> Iterator[list[Mention]]:
     """Yields the mentions in each row's alt text that its tags record."""
-    tags = whole(tags)
+    tags = combine_chunks(tags)
     columns = (pc.struct_field(tags.flatten(), name).to_pylist() for name in ("name", "source", "start", "end"))
     found = list(zip(*columns, strict=True))
-    for start, stop in pairwise(offsets(tags).tolist()):
+    for start, stop in pairwise(compute_offsets(tags).tolist()):
         yield [
             Mention(name, first, last)
             for name, source, first, last in found[start:stop]
@@ -225,7 +233,9 @@ class GroundingOptions(BaseCaptionOptions):
 
 def _render_annotations(table: pa.Table, options: GroundingOptions, bases: pa.StringArray | None) -> Columns:
     tags = table["tags"] if "tags" in table.column_names else None
-    columns = render(table["boxes"], table["caption"], tags, bases, options.granularities, options.raw_caption)
+    columns = render_grounding_captions(
+        table["boxes"], table["caption"], tags, bases, options.granularities, options.raw_caption
+    )
     return {"cogvlm_caption": table["caption"] if bases is None else bases} | columns._asdict()
 
 
@@ -234,7 +244,9 @@ FAMILY = CaptionFamily(
     column="boxes",
     columns=("tags", "boxes"),
     granularities=GRANULARITIES,
-    enough=Enough("boxes", "score", floor="min_score", least="min_boxes", reason=Reason.TOO_FEW_BOXES),
+    threshold=ItemThreshold(
+        "boxes", "score", min_score_option="min_score", min_count_option="min_boxes", reason=Reason.TOO_FEW_BOXES
+    ),
     options=GroundingOptions,
     render=_render_annotations,
     schema=blip3_grounding_schema,

@@ -34,7 +34,7 @@ def find_mentions(text: str, labels: Sequence[str], tagged: Sequence[Mention] = 
     found = [(mention, False) for mention in tagged if 0 <= mention.start < mention.end <= len(text)]
     lower = text.lower()
     for label in order:
-        start, pattern = _pattern(label)
+        start, pattern = _compile_pattern(label)
         if pattern and start in lower:  # checked first, because a search that ignores case is slow
             found += [
                 (Mention(label, match.start(), match.end()), match.lastgroup is not None)
@@ -60,7 +60,7 @@ def find_mentions(text: str, labels: Sequence[str], tagged: Sequence[Mention] = 
 
 
 @lru_cache(maxsize=1 << 16)  # vocabularies have thousands of labels, detectors' phrases are more
-def _pattern(label: str) -> tuple[str, re.Pattern[str] | None]:
+def _compile_pattern(label: str) -> tuple[str, re.Pattern[str] | None]:
     """Returns the label's first word in lower case and the pattern; None as the pattern for a label without words."""
     words = [word for word in _GAP.split(label) if word]
     if not words:

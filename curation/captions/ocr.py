@@ -21,14 +21,14 @@ from curation.captions.atoms import (
     THOUSANDTHS,
     Index,
     RawCaption,
-    as_json,
-    positions,
-    raw_flags,
-    thousandths,
+    classify_positions,
+    escape_json,
+    get_raw_flags,
+    to_thousandths,
 )
-from curation.captions.family import CaptionFamily, CaptionOptions, Columns, Enough
-from curation.captions.lists import offsets, whole
-from curation.captions.templates import compile_template, gather
+from curation.captions.family import CaptionFamily, CaptionOptions, Columns, ItemThreshold
+from curation.captions.lists import combine_chunks, compute_offsets
+from curation.captions.templates import compile_template, render_template
 from schemas.layouts.blip3_ocr import (
     FILLER,
     GRANULARITIES,
@@ -41,7 +41,7 @@ from schemas.layouts.blip3_ocr import (
 )
 from schemas.records.caption import Caption
 from schemas.records.quarantine import Reason
-from schemas.records.text_line import OCR, TextLine, line_to_arrow
+from schemas.records.text_line import OCR_COLUMN, TextLine, line_to_arrow
 
 WORDINGS = (
     '"{text}"',
@@ -83,7 +83,7 @@ _SENTENCES = [compile_template(wording, _TABLES, LEAD_IN + FILLER, ", " + FILLER
 _ENTRIES = compile_template(_ENTRY, _TABLES, "", ", ", is_json=True)
 
 
-def render(
+def render_ocr_captions(
     ocr: pa.ListArray | pa.ChunkedArray,
     raw_captions: pa.StringArray | pa.ChunkedArray,
     uids: pa.StringArray | pa.ChunkedArray,
@@ -92,44 +92,46 @@ def render(
 ) -> OcrColumns:
     """Returns the `captions` and `metadata` columns of images with these lines of text, alt texts and uids.
 
-    `ocr` has the type of `schemas.records.text_line.OCR`; chunked columns of tables are accepted. Boxes and confidences
-    are clipped to [0, 1] and rounded to thousandths, from which everything else is computed. The captions of a row are
-    ordered by granularity, first all without the raw caption, then all with it: consumers of the released files find
-    granularity 4 second to last. An image without lines has empty sentences; a null alt text counts as an empty one.
-    Raises `ValueError` for unequal lengths, an unknown choice or a NaN.
+    `ocr` has the type of `schemas.records.text_line.OCR_COLUMN`; chunked columns of tables are accepted. Boxes and
+    confidences are clipped to [0, 1] and rounded to thousandths, from which everything else is computed. The captions
+    of a row are ordered by granularity, first all without the raw caption, then all with it: consumers of the released
+    files find granularity 4 second to last. An image without lines has empty sentences; a null alt text counts as an
+    empty one. Raises `ValueError` for unequal lengths, an unknown choice or a NaN.
     """
     if not len(ocr) == len(raw_captions) == len(uids):
         raise ValueError(f"unequal lengths: {len(ocr)} ocr, {len(raw_captions)} raw captions, {len(uids)} uids")
     if not granularities or not set(granularities) <= set(GRANULARITIES):
         raise ValueError(f"granularities {list(granularities)} are not among 0 to 5")
-    flags = raw_flags(raw_caption)
-    ocr, uids = whole(ocr), whole(uids)
-    raw_captions = pc.utf8_rtrim_whitespace(pc.fill_null(whole(raw_captions), ""))
+    flags = get_raw_flags(raw_caption)
+    ocr, uids = combine_chunks(ocr), combine_chunks(uids)
+    raw_captions = pc.utf8_rtrim_whitespace(pc.fill_null(combine_chunks(raw_captions), ""))
     captions, metadata = [], []
-    for rows in _slices(ocr, raw_captions):
+    for rows in _slice_rows(ocr, raw_captions):
         lines = _Lines(ocr[rows])
-        sentences = {number: lines.sentences(number) for number in sorted(set(granularities))}
-        prefixes = _prefixes(raw_captions[rows], lines.counts)
-        captions.append(_caption_lists(sentences, prefixes, flags))
-        metadata.append(_metadata(lines, uids[rows]))
+        sentences = {number: lines.render_sentences(number) for number in sorted(set(granularities))}
+        prefixes = _build_prefixes(raw_captions[rows], lines.counts)
+        captions.append(_build_caption_lists(sentences, prefixes, flags))
+        metadata.append(_build_metadata(lines, uids[rows]))
     return OcrColumns(pa.chunked_array(captions, pa.string()), pa.chunked_array(metadata, pa.string()))
 
 
-def preview(
+def preview_captions(
     lines: Sequence[TextLine],
     raw: str = "",
     granularities: Collection[int] = GRANULARITIES,
     raw_caption: RawCaption = "both",
 ) -> list[Caption]:
-    """Returns the captions of one image, parsed from what `render` writes for it."""
-    ocr = pa.array([[line_to_arrow(line) for line in lines]], OCR.type)
-    columns = render(ocr, pa.array([raw], pa.string()), pa.nulls(1, pa.string()), granularities, raw_caption)
+    """Returns the captions of one image, parsed from what `render_ocr_captions` writes for it."""
+    ocr = pa.array([[line_to_arrow(line) for line in lines]], OCR_COLUMN.type)
+    columns = render_ocr_captions(
+        ocr, pa.array([raw], pa.string()), pa.nulls(1, pa.string()), granularities, raw_caption
+    )
     return parse_captions(columns.captions[0].as_py())
 
 
-def _slices(ocr: pa.ListArray, raw_captions: pa.StringArray) -> Iterator[slice]:
+def _slice_rows(ocr: pa.ListArray, raw_captions: pa.StringArray) -> Iterator[slice]:
     """Cuts the rows so that no slice outgrows an Arrow array, for twelve captions at six bytes a character."""
-    starts = offsets(ocr)
+    starts = compute_offsets(ocr)
     text_bytes = pc.binary_length(pc.struct_field(ocr.flatten(), "text")).to_numpy(zero_copy_only=False)
     texts_before = np.concatenate([[0], np.cumsum(text_bytes, dtype=np.int64)])[starts]
     raw_before = np.cumsum(pc.binary_length(raw_captions).to_numpy(zero_copy_only=False), dtype=np.int64)
@@ -144,58 +146,58 @@ class _Lines:
 
     def __init__(self, ocr: pa.ListArray) -> None:
         lines = ocr.flatten()
-        self.offsets = offsets(ocr)
+        self.offsets = compute_offsets(ocr)
         self.counts = np.diff(self.offsets)
-        self.plain, self.quoted, self.tagged = _escaped(pc.struct_field(lines, "text"))
-        self.picks = _picks(lines)
+        self.plain, self.quoted, self.tagged = _escape_texts(pc.struct_field(lines, "text"))
+        self.picks = _pick_atoms(lines)
         following = np.ones(len(lines), np.int32)
         following[self.offsets[:-1][self.counts > 0]] = 0
         self.picks["is_following"] = following
 
-    def sentences(self, granularity: int) -> pa.StringArray:
+    def render_sentences(self, granularity: int) -> pa.StringArray:
         """Returns one sentence for each row, JSON-escaped; empty where there is no line."""
-        return gather(
+        return render_template(
             _SENTENCES[granularity], self.picks, self.tagged if granularity == 5 else self.quoted, self.offsets
         )
 
-    def entries(self) -> pa.StringArray:
+    def render_entries(self) -> pa.StringArray:
         """Returns the text between the brackets of each row's `entries`."""
-        return gather(_ENTRIES, self.picks, self.plain, self.offsets)
+        return render_template(_ENTRIES, self.picks, self.plain, self.offsets)
 
 
-def _picks(lines: pa.StructArray) -> dict[str, Index]:
+def _pick_atoms(lines: pa.StructArray) -> dict[str, Index]:
     """Returns for each field of a template the index of each line's entry in the field's table."""
-    picks = {name: thousandths(pc.struct_field(lines, name)) for name in ("x1", "y1", "x2", "y2", "confidence")}
+    picks = {name: to_thousandths(pc.struct_field(lines, name)) for name in ("x1", "y1", "x2", "y2", "confidence")}
     picks |= {f"{corner}_tenths": picks[corner] for corner in ("x1", "y1", "x2", "y2")}
     picks["across"], picks["down"] = picks["x1"] + picks["x2"], picks["y1"] + picks["y2"]
-    picks["position"] = positions(picks["across"], picks["down"])
+    picks["position"] = classify_positions(picks["across"], picks["down"])
     picks["text"] = np.arange(len(lines), dtype=np.int32)
     picks["end"] = np.zeros(len(lines), np.int32)
     return picks
 
 
-def _escaped(texts: pa.StringArray) -> tuple[pa.StringArray, pa.StringArray, pa.StringArray]:
+def _escape_texts(texts: pa.StringArray) -> tuple[pa.StringArray, pa.StringArray, pa.StringArray]:
     """Returns the texts as JSON in three forms: unquoted, between quotes, between tags."""
     rare = pc.match_substring_regex(texts, _RARE)
     if not rare.true_count:
         return texts, texts, texts
     changed = texts.filter(rare).to_pylist()
     plain, quoted, tagged = (
-        pc.replace_with_mask(texts, rare, pa.array([as_json(escape(text)) for text in changed], pa.string()))
+        pc.replace_with_mask(texts, rare, pa.array([escape_json(escape(text)) for text in changed], pa.string()))
         for escape in (str, escape_quoted, escape_tagged)
     )
     return plain, quoted, tagged
 
 
-def _prefixes(raw_captions: pa.StringArray, counts: NDArray[np.int64]) -> pa.StringArray:
+def _build_prefixes(raw_captions: pa.StringArray, counts: NDArray[np.int64]) -> pa.StringArray:
     """Returns the JSON-escaped text before the sentence in a row's captions with the raw caption."""
     alone = pc.or_(pc.equal(raw_captions, ""), pa.array(counts == 0))
     ended = pc.match_substring_regex(raw_captions, _SENTENCE_END)
     glue = pc.if_else(alone, "", pc.if_else(ended, " ", ". "))
-    return pc.binary_join_element_wise(_escaped(raw_captions)[0], glue, "")
+    return pc.binary_join_element_wise(_escape_texts(raw_captions)[0], glue, "")
 
 
-def _caption_lists(
+def _build_caption_lists(
     sentences: dict[int, pa.StringArray], prefixes: pa.StringArray, flags: Sequence[bool]
 ) -> pa.StringArray:
     parts, opening = [], '[{"text": "'
@@ -207,11 +209,11 @@ def _caption_lists(
     return pc.binary_join_element_wise(*parts, closing + "]", "")
 
 
-def _metadata(lines: _Lines, uids: pa.StringArray) -> pa.StringArray:
-    uid = pc.fill_null(pc.binary_join_element_wise('"', _escaped(uids)[0], '"', ""), "null")
+def _build_metadata(lines: _Lines, uids: pa.StringArray) -> pa.StringArray:
+    uid = pc.fill_null(pc.binary_join_element_wise('"', _escape_texts(uids)[0], '"', ""), "null")
     count = pa.array(lines.counts).cast(pa.string())
     return pc.binary_join_element_wise(
-        '{"entries": [', lines.entries(), '], "length": ', count, ', "uid": ', uid, "}", ""
+        '{"entries": [', lines.render_entries(), '], "length": ', count, ', "uid": ', uid, "}", ""
     )
 
 
@@ -224,10 +226,12 @@ class OcrOptions(CaptionOptions):
 
 
 def _render_annotations(table: pa.Table, options: OcrOptions, _: pa.StringArray | None) -> Columns:
-    return render(table["ocr"], table["caption"], table["uid"], options.granularities, options.raw_caption)._asdict()
+    return render_ocr_captions(
+        table["ocr"], table["caption"], table["uid"], options.granularities, options.raw_caption
+    )._asdict()
 
 
-def _schema(revision: str, _: str) -> pa.Schema:
+def _build_schema(revision: str, _: str) -> pa.Schema:
     return blip3_ocr_schema(revision)
 
 
@@ -236,10 +240,16 @@ FAMILY = CaptionFamily(
     column="ocr",
     columns=("ocr",),
     granularities=GRANULARITIES,
-    enough=Enough("lines", "confidence", floor="min_confidence", least="min_lines", reason=Reason.TOO_FEW_LINES),
+    threshold=ItemThreshold(
+        "lines",
+        "confidence",
+        min_score_option="min_confidence",
+        min_count_option="min_lines",
+        reason=Reason.TOO_FEW_LINES,
+    ),
     options=OcrOptions,
     render=_render_annotations,
-    schema=_schema,
+    schema=_build_schema,
     parse=parse_captions,
     source="blip3-ocr",
     item_openings="{",

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curation.captions.atoms import Index, as_json
+from curation.captions.atoms import Index, escape_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +52,10 @@ def compile_template(
         starts.append((field, len(atoms)))
         atoms += values
     starts[1] = ("text", len(atoms))
-    return Template(pa.array(atoms if is_json else map(as_json, atoms), pa.string()), tuple(starts))
+    return Template(pa.array(atoms if is_json else map(escape_json, atoms), pa.string()), tuple(starts))
 
 
-def gather(
+def render_template(
     template: Template, picks: Mapping[str, Index], texts: pa.StringArray, offsets: NDArray[np.int64]
 ) -> pa.StringArray:
     """Renders lines of text, JSON-escaped. A row consists of the lines between two offsets and is empty without any.

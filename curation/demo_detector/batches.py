@@ -9,13 +9,13 @@ from transformers import BertTokenizer
 from transformers.models.grounding_dino.image_processing_pil_grounding_dino import GroundingDinoImageProcessorPil
 
 from curation.demo_detector.scenes import Box, draw_scene
-from curation.demo_detector.vocabulary import COLOURS, NOUNS, SHAPES, noun
+from curation.demo_detector.vocabulary import COLOURS, NOUNS, SHAPES, strip_colour
 
 MAX_OBJECTS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class SceneBatch:
     """Holds B scenes of H x W pixels, prompts of T tokens, at most M objects each."""
 
     pixel_values: torch.Tensor  # B, 3, H, W
@@ -25,8 +25,8 @@ class Batch:
     boxes: torch.Tensor  # B, M, 4: centre x and y, width, height, as shares of the picture without its padding
     tokens: torch.Tensor  # B, M, T: 1 at the tokens that name the object; all 0 where there is no object
 
-    def to(self, device: torch.device) -> "Batch":
-        return Batch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+    def to(self, device: torch.device) -> "SceneBatch":
+        return SceneBatch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,35 +47,40 @@ class SceneBatches:
 
     def __init__(self, processor: GroundingDinoImageProcessorPil, tokenizer: BertTokenizer, seed: str) -> None:
         self._processor = processor
-        self._pieces = Pieces(tokenizer)
+        self._pieces = PromptEncoder(tokenizer)
         self._seed = seed
 
-    def draw(self, number: int, rows: Iterable[int]) -> Batch:
+    def draw(self, number: int, rows: Iterable[int]) -> SceneBatch:
         """Returns these rows of the batch with this number."""
-        return collate([self._example(number, row) for row in rows])
+        return collate([self._draw_example(number, row) for row in rows])
 
-    def _example(self, number: int, row: int) -> Example:
+    def _draw_example(self, number: int, row: int) -> Example:
         rng = random.Random(f"{self._seed}:{number}:{row}")
         landscape = (True, False, True, False, rng.random() < 0.5)[number % 5]
-        scene = draw_scene(rng, picture_size(rng, landscape))
+        scene = draw_scene(rng, sample_picture_size(rng, landscape))
         pixels = self._processor(scene.image, do_pad=False, return_tensors="pt").pixel_values[0]
-        phrases = training_phrases(rng, [label for label, _ in scene.objects])
-        ids, places = self._pieces.prompt(phrases)
+        phrases = sample_training_phrases(rng, [label for label, _ in scene.objects])
+        ids, places = self._pieces.encode(phrases)
         tokens = [
-            [place for phrase, spots in zip(phrases, places, strict=True) if answers(label, phrase) for place in spots]
+            [
+                place
+                for phrase, spots in zip(phrases, places, strict=True)
+                if is_named_by(label, phrase)
+                for place in spots
+            ]
             for label, _ in scene.objects
         ]
         return Example(pixels, ids, [box for _, box in scene.objects], tokens)
 
 
-class Pieces:
+class PromptEncoder:
     """Holds the token ids of phrases; each phrase is tokenised once."""
 
     def __init__(self, tokenizer: BertTokenizer) -> None:
         self._tokenizer = tokenizer
         self._known: dict[str, list[int]] = {}
 
-    def prompt(self, phrases: Sequence[str]) -> tuple[list[int], list[range]]:
+    def encode(self, phrases: Sequence[str]) -> tuple[list[int], list[range]]:
         """Returns the ids of "first. second." and the range of each phrase's ids in them."""
         ids, places = [101], []
         for phrase in phrases:
@@ -87,27 +92,27 @@ class Pieces:
         return [*ids, 102], places
 
 
-def answers(label: str, phrase: str) -> bool:
+def is_named_by(label: str, phrase: str) -> bool:
     """Says whether a phrase means an object with this label: "red circle" and "circle" both mean a red circle."""
-    return phrase in (label, noun(label))
+    return phrase in (label, strip_colour(label))
 
 
-def picture_size(rng: random.Random, landscape: bool) -> tuple[int, int]:
+def sample_picture_size(rng: random.Random, landscape: bool) -> tuple[int, int]:
     """Returns the width and height of a picture in pixels, up to three times as large as the model's input."""
     short = rng.randint(80, 240)
     long = round(short * rng.choice((1, rng.uniform(1, 1.4), 4 / 3, 1.5)))
     return (long, short) if landscape else (short, long)
 
 
-def training_phrases(rng: random.Random, labels: Sequence[str]) -> list[str]:
+def sample_training_phrases(rng: random.Random, labels: Sequence[str]) -> list[str]:
     """Returns most of the labels, some without their colours, and up to six phrases for absent things, shuffled.
 
     A label that is left out teaches the model to give no name to what the prompt does not name, instead of the most
     similar one.
     """
     named = [label for label in labels if rng.random() < 0.8]
-    wanted = {noun(label) if rng.random() < 0.25 else label for label in named}
-    phrases = [*wanted, *absent_phrases(rng, labels, rng.randint(0, 5))]
+    wanted = {strip_colour(label) if rng.random() < 0.25 else label for label in named}
+    phrases = [*wanted, *sample_absent_phrases(rng, labels, rng.randint(0, 5))]
     if rng.random() < 0.2 or not phrases:
         phrases.append("".join(rng.choice("abcdefghijklmnoprstuvwy") for _ in range(rng.randint(2, 7))))
     phrases = sorted(set(phrases))
@@ -115,28 +120,28 @@ def training_phrases(rng: random.Random, labels: Sequence[str]) -> list[str]:
     return phrases
 
 
-def absent_phrases(rng: random.Random, labels: Sequence[str], count: int) -> list[str]:
+def sample_absent_phrases(rng: random.Random, labels: Sequence[str], count: int) -> list[str]:
     """Returns phrases that no object answers to; half of them, if possible, differ from an object only in colour."""
     phrases = []
     for _ in range(count):
-        coloured = [label for label in labels if noun(label) != label]
+        coloured = [label for label in labels if strip_colour(label) != label]
         if coloured and rng.random() < 0.5:
-            phrase = f"{rng.choice(COLOURS)} {noun(rng.choice(coloured))}"
+            phrase = f"{rng.choice(COLOURS)} {strip_colour(rng.choice(coloured))}"
         elif rng.random() < 0.5:
             phrase = f"{rng.choice(COLOURS)} {rng.choice(SHAPES)}"
         else:
             phrase = rng.choice(NOUNS)
-        if not any(answers(label, phrase) for label in labels):
+        if not any(is_named_by(label, phrase) for label in labels):
             phrases.append(phrase)
     return sorted(set(phrases))
 
 
-def collate(examples: Sequence[Example]) -> Batch:
+def collate(examples: Sequence[Example]) -> SceneBatch:
     """Stacks examples into a batch; pads pictures on the right and below, and prompts and objects at the end."""
     height, width = (max(one.pixel_values.shape[axis] for one in examples) for axis in (1, 2))
     length = max(len(one.input_ids) for one in examples)
     count = len(examples)
-    batch = Batch(
+    batch = SceneBatch(
         torch.zeros(count, 3, height, width),
         torch.zeros(count, height, width, dtype=torch.long),
         torch.zeros(count, length, dtype=torch.long),

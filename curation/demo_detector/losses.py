@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 from transformers import GroundingDinoForObjectDetection
 
-from curation.demo_detector.batches import Batch
+from curation.demo_detector.batches import SceneBatch
 from curation.demo_detector.model import STRIDES
 
 
@@ -23,7 +23,7 @@ class Prediction:
     boxes: torch.Tensor  # B, N, 4: centre x and y, width, height
 
 
-def predictions(model: GroundingDinoForObjectDetection, batch: Batch) -> list[Prediction]:
+def predict(model: GroundingDinoForObjectDetection, batch: SceneBatch) -> list[Prediction]:
     """Returns the encoder's proposals at all places, then each decoder layer's queries, as `forward` computes them."""
     out = model.model(
         pixel_values=batch.pixel_values,
@@ -43,22 +43,24 @@ def predictions(model: GroundingDinoForObjectDetection, batch: Batch) -> list[Pr
     return stages
 
 
-def loss(stages: list[Prediction], batch: Batch) -> torch.Tensor:
+def compute_detection_loss(stages: list[Prediction], batch: SceneBatch) -> torch.Tensor:
     """Returns the sum of the stages' token and box losses, each divided by its number of (place, object) pairs."""
     present = batch.tokens.any(-1)
     encoder, *decoder = stages
-    total = _stage_loss(encoder, _near_the_middle(batch), batch)
+    total = _compute_stage_loss(encoder, _assign_near_centres(batch), batch)
     for stage in decoder:
-        total = total + _stage_loss(stage, _overlapping(stage.boxes.detach(), batch.boxes, present), batch)
+        total = total + _compute_stage_loss(
+            stage, _assign_overlapping(stage.boxes.detach(), batch.boxes, present), batch
+        )
     return total
 
 
-def _stage_loss(stage: Prediction, learns: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """Computes one stage's loss. `learns`, B, N, M, says which object a place learns from, if any."""
-    count = learns.sum().clamp(min=1)
-    rows, places, objects = learns.nonzero(as_tuple=True)
+def _compute_stage_loss(stage: Prediction, assigned: torch.Tensor, batch: SceneBatch) -> torch.Tensor:
+    """Computes one stage's loss. `assigned`, B, N, M, says which object a place learns from, if any."""
+    count = assigned.sum().clamp(min=1)
+    rows, places, objects = assigned.nonzero(as_tuple=True)
     boxes, truth = stage.boxes[rows, places], batch.boxes[rows, objects]
-    overlap, generalised = overlaps(boxes, truth)
+    overlap, generalised = compute_iou_and_giou(boxes, truth)
     box_loss = 5 * (boxes - truth).abs().sum() + 2 * (1 - generalised).sum()
     # A place's confidence should grow with its box's overlap, so that the best of several copies survives.
     target = torch.zeros_like(stage.logits)
@@ -70,7 +72,7 @@ def _stage_loss(stage: Prediction, learns: torch.Tensor, batch: Batch) -> torch.
     return (box_loss + 4 * token_loss) / count
 
 
-def _near_the_middle(batch: Batch) -> torch.Tensor:
+def _assign_near_centres(batch: SceneBatch) -> torch.Tensor:
     """Returns B, N, M: the places of both feature maps near an object's middle.
 
     Near means within a quarter of the object's size, or half a stride.
@@ -88,26 +90,26 @@ def _near_the_middle(batch: Batch) -> torch.Tensor:
             inside.append((places[..., None] - middle).abs() <= reach)
         across, down = inside
         found.append((down[:, :, None] & across[:, None] & mask[..., None]).flatten(1, 2))
-    return _one_each(torch.cat(found, 1) & batch.tokens.any(-1)[:, None], batch.boxes)
+    return _keep_smallest_object(torch.cat(found, 1) & batch.tokens.any(-1)[:, None], batch.boxes)
 
 
-def _one_each(learns: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+def _keep_smallest_object(assigned: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
     """Lets each place learn only from the smallest of its objects."""
-    area = (boxes[..., 2] * boxes[..., 3])[:, None].expand(learns.shape).masked_fill(~learns, torch.inf)
-    return learns & functional.one_hot(area.argmin(-1), learns.shape[-1]).bool()
+    area = (boxes[..., 2] * boxes[..., 3])[:, None].expand(assigned.shape).masked_fill(~assigned, torch.inf)
+    return assigned & functional.one_hot(area.argmin(-1), assigned.shape[-1]).bool()
 
 
-def _overlapping(boxes: torch.Tensor, truth: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+def _assign_overlapping(boxes: torch.Tensor, truth: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
     """Returns B, Q, M: the queries whose box overlaps an object by more than half, and each object's nearest query."""
-    overlap, generalised = overlaps(boxes[:, :, None], truth[:, None])
+    overlap, generalised = compute_iou_and_giou(boxes[:, :, None], truth[:, None])
     generalised = generalised.masked_fill(~present[:, None], -torch.inf)
     nearest = functional.one_hot(generalised.argmax(1), boxes.shape[1]).bool().transpose(1, 2) & present[:, None]
     best = functional.one_hot(generalised.argmax(-1), truth.shape[1]).bool()
     learns = (overlap > 0.5) & best & present[:, None]
-    return _one_each(torch.where(nearest.any(-1, keepdim=True), nearest, learns), truth)
+    return _keep_smallest_object(torch.where(nearest.any(-1, keepdim=True), nearest, learns), truth)
 
 
-def overlaps(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def compute_iou_and_giou(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Returns the intersection over union, and the generalised one (GIoU), of boxes given by centre and size."""
     a1, a2 = a[..., :2] - a[..., 2:] / 2, a[..., :2] + a[..., 2:] / 2
     b1, b2 = b[..., :2] - b[..., 2:] / 2, b[..., :2] + b[..., 2:] / 2

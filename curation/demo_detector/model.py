@@ -14,14 +14,14 @@ from transformers import (
 )
 from transformers.models.grounding_dino.image_processing_pil_grounding_dino import GroundingDinoImageProcessorPil
 
-from curation.demo_detector.vocabulary import LABELS, wordpieces
+from curation.demo_detector.vocabulary import LABELS, build_wordpieces
 
 STRIDES = (8, 16)  # of the feature maps, the last two stages of the backbone
 
 _PRIOR = 4.0  # logits start this far below zero, because nearly every place shows nothing that the prompt names
 
 
-def configuration() -> GroundingDinoConfig:
+def build_configuration() -> GroundingDinoConfig:
     """Returns the configuration: 2.8 million parameters, LayerNorm throughout, a Swin of three stages for 80 pixels."""
     return GroundingDinoConfig(
         backbone_config=SwinConfig(
@@ -33,7 +33,7 @@ def configuration() -> GroundingDinoConfig:
             out_features=["stage2", "stage3"],  # type: ignore[call-arg]
         ),
         text_config=BertConfig(
-            vocab_size=len(wordpieces()),
+            vocab_size=len(build_wordpieces()),
             hidden_size=96,
             num_hidden_layers=2,
             num_attention_heads=4,
@@ -56,22 +56,22 @@ def configuration() -> GroundingDinoConfig:
     )
 
 
-def tokenizer() -> BertTokenizer:
+def build_tokenizer() -> BertTokenizer:
     """Returns the tokenizer of the detector's few words."""
-    return BertTokenizer(vocab={piece: index for index, piece in enumerate(wordpieces())})
+    return BertTokenizer(vocab={piece: index for index, piece in enumerate(build_wordpieces())})
 
 
-def processor() -> GroundingDinoImageProcessorPil:
+def build_processor() -> GroundingDinoImageProcessorPil:
     """Returns the image processor, which gives sides of 80 to 112 pixels and values of -2 to 2."""
     return GroundingDinoImageProcessorPil(
         size={"shortest_edge": 80, "longest_edge": 112}, image_mean=[0.5, 0.5, 0.5], image_std=[0.25, 0.25, 0.25]
     )
 
 
-def new_model(seed: int) -> GroundingDinoForObjectDetection:
+def build_detector(seed: int) -> GroundingDinoForObjectDetection:
     """Returns a model with random weights of a scale that trains; transformers' own are meant to be overwritten."""
     torch.manual_seed(seed)
-    model = GroundingDinoForObjectDetection(configuration())
+    model = GroundingDinoForObjectDetection(build_configuration())
     with torch.no_grad():
         for name, module in model.named_modules():
             if isinstance(module, nn.Linear | nn.Conv2d) and not name.endswith(
@@ -100,7 +100,7 @@ def save(model: GroundingDinoForObjectDetection, folder: Path) -> None:
     """Writes all files that loading needs, and the list of known words. The model card is written by hand."""
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
-    tokenizer().save_pretrained(folder)
-    (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in wordpieces()), encoding="utf-8")
-    processor().save_pretrained(folder)
+    build_tokenizer().save_pretrained(folder)
+    (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in build_wordpieces()), encoding="utf-8")
+    build_processor().save_pretrained(folder)
     (folder / "demonstration.json").write_text(json.dumps({"words": LABELS}, indent=1) + "\n", encoding="utf-8")

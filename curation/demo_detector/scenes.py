@@ -12,15 +12,15 @@ from typing import Final
 
 from PIL import Image, ImageDraw, ImageOps
 
-from curation.demo_detector.drawings import PALETTE, Colour, Part, bounds, shape, thing
+from curation.demo_detector.drawings import PALETTE, Colour, Polygon, compute_bounds, draw_shape, draw_thing
 from curation.demo_detector.vocabulary import COLOURS, NOUNS, SHAPES
 
 Box = tuple[float, float, float, float]
 
 _COUNTS: Final = (1, 2, 2, 3, 3, 4)  # numbers of objects in a scene, drawn uniformly
 _SIZES: Final = (0.20, 0.58)  # longer side of an object, in short sides of the picture
-_FAR: Final = 110  # least distance between an object's main colour and the background's, out of 441
-_SEEN: Final = 60  # the same for each part that reaches the edge of the object's box
+_MIN_CONTRAST: Final = 110  # least distance between an object's main colour and the background's, out of 441
+_MIN_EDGE_CONTRAST: Final = 60  # the same for each part that reaches the edge of the object's box
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,62 +41,64 @@ def draw_scene(rng: random.Random, size: tuple[int, int], count: int | None = No
     unit = min(size)
     fine = 4 if unit < 112 else 2  # drawn this much larger, then reduced: smooth edges
     backdrop = _Backdrop(rng)
-    canvas = backdrop.painted(size, fine)
+    canvas = backdrop.paint(size, fine)
     pen = ImageDraw.Draw(canvas)
     objects: list[tuple[str, Box]] = []
     for _ in range(count or rng.choice(_COUNTS)):
-        label, parts = _drawn_object(rng, backdrop)
-        place = _place(rng, parts, width / unit, height / unit, [box for _, box in objects])
+        label, parts = _draw_object(rng, backdrop)
+        place = _find_placement(rng, parts, width / unit, height / unit, [box for _, box in objects])
         if place is None:
             continue
         scale, dx, dy = place
         for colour, points in parts:
             pen.polygon([((x * scale + dx) * unit * fine, (y * scale + dy) * unit * fine) for x, y in points], colour)
-        x1, y1, x2, y2 = bounds(parts)
+        x1, y1, x2, y2 = compute_bounds(parts)
         objects.append((label, (x1 * scale + dx, y1 * scale + dy, x2 * scale + dx, y2 * scale + dy)))
-    image = _grained(rng, canvas.reduce(fine))
+    image = _add_grain(rng, canvas.reduce(fine))
     across, down = width / unit, height / unit
     shares = tuple((label, (x1 / across, y1 / down, x2 / across, y2 / down)) for label, (x1, y1, x2, y2) in objects)
-    return Scene(image, shares, _caption(rng, shares))
+    return Scene(image, shares, _compose_caption(rng, shares))
 
 
-def _drawn_object(rng: random.Random, backdrop: "_Backdrop") -> tuple[str, list[Part]]:
+def _draw_object(rng: random.Random, backdrop: "_Backdrop") -> tuple[str, list[Polygon]]:
     while True:
         noun = rng.choice(NOUNS)
-        colour = rng.choice([name for name in COLOURS if backdrop.far_from(PALETTE[name])])
-        paint = _jittered(rng, PALETTE[colour], 10)
+        colour = rng.choice([name for name in COLOURS if backdrop.is_far_from(PALETTE[name])])
+        paint = _jitter(rng, PALETTE[colour], 10)
         if noun in SHAPES:
-            return f"{colour} {noun}", shape(rng, noun, paint)
-        parts = thing(rng, noun, paint)
-        outer = bounds(parts)
+            return f"{colour} {noun}", draw_shape(rng, noun, paint)
+        parts = draw_thing(rng, noun, paint)
+        outer = compute_bounds(parts)
         reaching = [
-            tone for tone, points in parts if any(a == b for a, b in zip(bounds([(tone, points)]), outer, strict=True))
+            tone
+            for tone, points in parts
+            if any(a == b for a, b in zip(compute_bounds([(tone, points)]), outer, strict=True))
         ]
-        if all(backdrop.far_from(tone, _SEEN) for tone in reaching):
+        if all(backdrop.is_far_from(tone, _MIN_EDGE_CONTRAST) for tone in reaching):
             return noun, parts
 
 
-def _place(
-    rng: random.Random, parts: list[Part], across: float, down: float, taken: list[Box]
+def _find_placement(
+    rng: random.Random, parts: list[Polygon], across: float, down: float, taken: list[Box]
 ) -> tuple[float, float, float] | None:
     """Returns scale and offset that put the drawing inside the picture and clear of the others, or None."""
-    x1, y1, x2, y2 = bounds(parts)
+    x1, y1, x2, y2 = compute_bounds(parts)
     longest = rng.uniform(*_SIZES)
     for attempt in range(40):
         scale = max(_SIZES[0], longest * 0.97**attempt) / max(x2 - x1, y2 - y1)
         width, height = (x2 - x1) * scale, (y2 - y1) * scale
         left, top = rng.uniform(0.01, across - width - 0.01), rng.uniform(0.01, down - height - 0.01)
-        if all(_apart((left, top, left + width, top + height), other) for other in taken):
+        if all(_is_apart((left, top, left + width, top + height), other) for other in taken):
             return scale, left - x1 * scale, top - y1 * scale
     return None
 
 
-def _apart(a: Box, b: Box) -> bool:
+def _is_apart(a: Box, b: Box) -> bool:
     """Says whether two boxes overlap by less than a hundredth of a short side, across or down."""
     return min(a[2], b[2]) - max(a[0], b[0]) < 0.01 or min(a[3], b[3]) - max(a[1], b[1]) < 0.01
 
 
-def _jittered(rng: random.Random, colour: Colour, by: int) -> Colour:
+def _jitter(rng: random.Random, colour: Colour, by: int) -> Colour:
     red, green, blue = (min(255, max(0, value + rng.randint(-by, by))) for value in colour)
     return red, green, blue
 
@@ -108,14 +110,14 @@ class _Backdrop:
         self._rng = random.Random(rng.getrandbits(64))
         while True:
             base = tuple(self._rng.randint(20, 245) for _ in range(3))
-            self._colours = [_jittered(self._rng, (base[0], base[1], base[2]), spread) for spread in (10, 45)]
-            if sum(self.far_from(colour) for colour in PALETTE.values()) >= 3:
+            self._colours = [_jitter(self._rng, (base[0], base[1], base[2]), spread) for spread in (10, 45)]
+            if sum(self.is_far_from(colour) for colour in PALETTE.values()) >= 3:
                 break
 
-    def far_from(self, colour: Colour, least: float = _FAR) -> bool:
+    def is_far_from(self, colour: Colour, least: float = _MIN_CONTRAST) -> bool:
         return all(math.dist(colour, other) >= least for other in self._colours)
 
-    def painted(self, size: tuple[int, int], fine: int) -> Image.Image:
+    def paint(self, size: tuple[int, int], fine: int) -> Image.Image:
         """Returns the backdrop, `fine` times as large as `size`."""
         large = size[0] * fine, size[1] * fine
         kind = self._rng.choice(("plain", "gradient", "stripes", "patches", "speckles", "hills"))
@@ -128,11 +130,11 @@ class _Backdrop:
             small = Image.frombytes("L", (shares[0], shares[1]), self._rng.randbytes(shares[0] * shares[1]))
             mask = small.resize(size, Image.Resampling.BICUBIC)
         else:
-            mask = self._banded(size, fine, kind)
+            mask = self._paint_bands(size, fine, kind)
         black, white = self._colours
         return ImageOps.colorize(mask, black, white).resize(large, Image.Resampling.NEAREST)
 
-    def _banded(self, size: tuple[int, int], fine: int, kind: str) -> Image.Image:
+    def _paint_bands(self, size: tuple[int, int], fine: int, kind: str) -> Image.Image:
         """Returns a flat, striped or hilly mask in black and white."""
         large = size[0] * fine, size[1] * fine
         unit = min(large)
@@ -156,7 +158,7 @@ class _Backdrop:
         return mask.reduce(fine)
 
 
-def _grained(rng: random.Random, image: Image.Image) -> Image.Image:
+def _add_grain(rng: random.Random, image: Image.Image) -> Image.Image:
     """Adds the grain of a camera to half of the pictures, about a hundred grains along a short side."""
     grain = random.Random(rng.getrandbits(64))
     if grain.random() < 0.5:
@@ -167,25 +169,25 @@ def _grained(rng: random.Random, image: Image.Image) -> Image.Image:
     return Image.blend(image, noise.resize(image.size, Image.Resampling.BILINEAR), grain.uniform(0.02, 0.1))
 
 
-def _caption(rng: random.Random, objects: tuple[tuple[str, Box], ...]) -> str:
+def _compose_caption(rng: random.Random, objects: tuple[tuple[str, Box], ...]) -> str:
     """Names the objects as an alternative text would."""
     names = Counter(label for label, _ in objects)
     if len(objects) == 2 and len(names) == 2:
         (first, a), (second, b) = objects
-        return f"{_counted(first, 1)} {_relation(a, b)} {_counted(second, 1)}"
-    listed = [_counted(label, number) for label, number in names.items()]
+        return f"{_format_count(first, 1)} {_describe_relation(a, b)} {_format_count(second, 1)}"
+    listed = [_format_count(label, number) for label, number in names.items()]
     rng.shuffle(listed)
     return " and ".join([", ".join(listed[:-1]), listed[-1]]) if len(listed) > 1 else listed[0]
 
 
-def _relation(a: Box, b: Box) -> str:
+def _describe_relation(a: Box, b: Box) -> str:
     dx, dy = a[0] + a[2] - b[0] - b[2], a[1] + a[3] - b[1] - b[3]
     if abs(dx) >= abs(dy):
         return "left of" if dx < 0 else "right of"
     return "above" if dy < 0 else "below"
 
 
-def _counted(label: str, number: int) -> str:
+def _format_count(label: str, number: int) -> str:
     if number == 1:
         return f"{'an' if label[0] in 'aeiou' else 'a'} {label}"
     plural = label if label == "fish" else f"{label}es" if label.endswith("s") else f"{label}s"

@@ -15,16 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
-from curation.demo_detector.batches import absent_phrases
+from curation.demo_detector.batches import sample_absent_phrases
 from curation.demo_detector.scenes import draw_scene
-from curation.demo_detector.vocabulary import noun
+from curation.demo_detector.vocabulary import strip_colour
 from curation.engines.boxes.grounding_dino import GroundingDino
 from curation.engines.boxes.grounding_dino_settings import GroundingDinoSettings
 from schemas.records.box import Box, Detection
 
 WEIGHTS = Path(__file__).parent / "weights"
-OVERLAP = 0.5
-ABSENT = 4
+MIN_IOU = 0.5
+ABSENT_PHRASES = 4
 
 
 @dataclass(slots=True)
@@ -46,23 +46,25 @@ class Score:
 
     @property
     def f1(self) -> float:
-        return _f1(self.right.total(), self.wrong.total(), self.missed.total())
+        return _compute_f1(self.right.total(), self.wrong.total(), self.missed.total())
 
     @property
     def mean_overlap(self) -> float:
         return self.overlap / max(1, self.right.total())
 
-    def of(self, label: str) -> float:
+    def compute_label_f1(self, label: str) -> float:
         """Returns the F1 of one label."""
-        return _f1(self.right[label], self.wrong[label], self.missed[label])
+        return _compute_f1(self.right[label], self.wrong[label], self.missed[label])
 
-    def add(self, objects: Sequence[tuple[str, Box]], found: Sequence[Detection]) -> None:
+    def add_scene(self, objects: Sequence[tuple[str, Box]], found: Sequence[Detection]) -> None:
         """Counts one scene. `found` must be in order of falling score."""
         left = list(objects)
         for one in found:
-            pairs = [(overlap(one.box, box), place) for place, (label, box) in enumerate(left) if label == one.label]
+            pairs = [
+                (compute_iou(one.box, box), place) for place, (label, box) in enumerate(left) if label == one.label
+            ]
             share, place = max(pairs, default=(0.0, 0))
-            if share >= OVERLAP:
+            if share >= MIN_IOU:
                 del left[place]
                 self.right[one.label] += 1
                 self.overlap += share
@@ -82,16 +84,16 @@ def score(detector: GroundingDino, scenes: int, seed: int, plain: bool = False) 
         short = rng.randint(200, 400)
         long = round(short * rng.uniform(1, 1.5))
         scene = draw_scene(rng, rng.choice(((short, long), (long, short))))
-        objects = [(noun(label) if plain else label, box) for label, box in scene.objects]
+        objects = [(strip_colour(label) if plain else label, box) for label, box in scene.objects]
         labels = [label for label, _ in scene.objects]
-        phrases = sorted({*(label for label, _ in objects), *absent_phrases(rng, labels, ABSENT)})
+        phrases = sorted({*(label for label, _ in objects), *sample_absent_phrases(rng, labels, ABSENT_PHRASES)})
         rng.shuffle(phrases)
         [found] = detector.annotate([np.asarray(scene.image)], [phrases])
-        result.add(objects, found)
+        result.add_scene(objects, found)
     return result
 
 
-def overlap(a: Box, b: Box) -> float:
+def compute_iou(a: Box, b: Box) -> float:
     """Returns the intersection over union, 0 to 1."""
     across, down = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     if across <= 0 or down <= 0:
@@ -100,7 +102,7 @@ def overlap(a: Box, b: Box) -> float:
     return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
 
 
-def _f1(right: int, wrong: int, missed: int) -> float:
+def _compute_f1(right: int, wrong: int, missed: int) -> float:
     return 2 * right / max(1, 2 * right + wrong + missed)
 
 
@@ -114,14 +116,14 @@ def main() -> None:
     options = parser.parse_args()
     detector = GroundingDino(GroundingDinoSettings(weights=str(options.weights)))
     result = score(detector, options.scenes, options.seed, options.plain)
-    labels = sorted({*result.right, *result.missed}, key=result.of)
+    labels = sorted({*result.right, *result.missed}, key=result.compute_label_f1)
     report = {
         "f1": round(result.f1, 4),
         "precision": round(result.precision, 4),
         "recall": round(result.recall, 4),
         "mean_iou": round(result.mean_overlap, 4),
         "objects": result.right.total() + result.missed.total(),
-        "worst": {label: round(result.of(label), 3) for label in labels[:10]},
+        "worst": {label: round(result.compute_label_f1(label), 3) for label in labels[:10]},
     }
     print(json.dumps(report, indent=2))  # noqa: T201  numbers alone
 

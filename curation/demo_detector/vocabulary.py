@@ -34,13 +34,13 @@ _CHARACTERS: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
 _PUNCTUATION: Final = "!\"#$%&'()*+,-/:;<=>@[]^_`{|}~"
 
 
-def noun(label: str) -> str:
+def strip_colour(label: str) -> str:
     """Returns the label without its colour."""
     colour, _, rest = label.partition(" ")
     return rest if colour in COLOURS else label
 
 
-def wordpieces() -> list[str]:
+def build_wordpieces() -> list[str]:
     """Returns the vocabulary in the order of its ids, with fillers at the ids that have no piece or word."""
     words = sorted({word for label in LABELS for word in label.split()})
     pieces = [*_PUNCTUATION, *_CHARACTERS, *(f"##{character}" for character in _CHARACTERS), *words]

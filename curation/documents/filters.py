@@ -1,7 +1,7 @@
 """Turns parsed documents into what is stored: measures and checks images, applies filters, counts all that is left out.
 
 Image addresses must have been resolved before: an address that remains is a lost image. Repeats over a whole corpus are
-found elsewhere, because that needs the whole corpus: by `DocumentImage.sha256` or by `perceptual_hash`.
+found elsewhere, because that needs the whole corpus: by `DocumentImage.sha256` or by `compute_perceptual_hash`.
 """
 
 import hashlib
@@ -16,20 +16,20 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from curation.images.decode import DecodeLimits, RgbImage, decoded_size, image_size
-from curation.images.filters import ImageFilters, image_fault
+from curation.images.decode import DecodeLimits, RgbImage, decode_size, read_image_size
+from curation.images.filters import ImageFilters, find_image_fault
+from schemas.records.captioned_image import CaptionedImage
 from schemas.records.document import (
     EXTENSIONS,
-    CaptionDraft,
     Document,
     DocumentImage,
-    Draft,
-    DraftImage,
-    without_blanks,
-    without_images,
+    ParsedCaptionedImage,
+    ParsedDocument,
+    ParsedImage,
+    drop_blank_texts,
+    drop_images,
 )
 from schemas.records.quarantine import Reason, Rejected
-from schemas.records.training_shard import CaptionedImage
 
 Policy = Literal["drop_image", "drop_document"]
 
@@ -72,40 +72,42 @@ class DocumentFilters(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Filtered:
+class FilteredDocument:
     """Holds what is stored of a document, and the number of its images that are not, by reason."""
 
     document: Document
     dropped: Counter[Reason]
 
 
-def filtered(draft: Draft, key: str, source: str, filters: DocumentFilters, limits: DecodeLimits) -> Filtered:
+def filter_document(
+    parsed: ParsedDocument, key: str, source: str, filters: DocumentFilters, limits: DecodeLimits
+) -> FilteredDocument:
     """Returns the document with this key and data set. Raises `Rejected` with the reason to leave it out as a whole."""
-    if draft.roles is not None:  # the answers depend on every image, and may refer to one twice
+    if parsed.roles is not None:  # the answers depend on every image, and may refer to one twice
         filters = filters.model_copy(update=_OF_CONVERSATIONS)
     faults: dict[int, Rejected] = {}
     images: list[DocumentImage] = []
     seen: dict[str, int] = {}
-    for number, drafted in enumerate(draft.images):
-        image, fault, policy = _judged(drafted, seen, number, filters, limits)
+    for number, parsed_image in enumerate(parsed.images):
+        image, fault, policy = _check_image(parsed_image, seen, number, filters, limits)
         if fault is not None:
             if fault.reason is Reason.REPEATED_IMAGE:  # found over the whole input; the image exists, so it is not lost
-                policy = "drop_image" if draft.roles is None else "drop_document"
+                policy = "drop_image" if parsed.roles is None else "drop_document"
             if policy == "drop_document":
                 raise Rejected(fault.reason, f"image {number}: {fault.detail}")
             faults[number] = fault
         images.append(image)
-    url, uid = draft.url or None, draft.uid or None
-    whole = Document(key, uid, source, url, draft.parts, tuple(images), draft.metadata, draft.roles)
-    document = without_blanks(without_images(whole, faults.keys()))
+    url, uid = parsed.url or None, parsed.uid or None
+    whole = Document(key, uid, source, url, parsed.parts, tuple(images), parsed.metadata, parsed.roles)
+    document = drop_blank_texts(drop_images(whole, faults.keys()))
     if not document.parts:
         raise Rejected(Reason.EMPTY_DOCUMENT, f"no text, and none of {len(images)} images is left")
-    _check(document, filters)
-    return Filtered(document, Counter(fault.reason for fault in faults.values()))
+    _check_document(document, filters)
+    return FilteredDocument(document, Counter(fault.reason for fault in faults.values()))
 
 
-def captioned(
-    draft: CaptionDraft,
+def build_captioned_image(
+    parsed: ParsedCaptionedImage,
     key: str,
     source_shard: str,
     source_key: str,
@@ -116,39 +118,39 @@ def captioned(
 
     Applies only the filters on images and on text length.
     """
-    image = measured(draft.image, filters, limits)
-    fault = image_fault(image.width, image.height, filters.image)
+    image = measure_image(parsed.image, filters, limits)
+    fault = find_image_fault(image.width, image.height, filters.image)
     if fault is not None:
         raise fault
-    _check_length(len(draft.text), filters)
+    _check_length(len(parsed.text), filters)
     return CaptionedImage(
         key=key,
-        uid=draft.uid or "",
-        url=draft.url or "",
+        uid=parsed.uid or "",
+        url=parsed.url or "",
         source_shard=source_shard,
         source_key=source_key,
         width=image.width,
         height=image.height,
         sha256=image.sha256,
-        alt_text=draft.alt_text,
-        text=draft.text,
-        captions=draft.captions,
-        metadata=draft.metadata,
+        alt_text=parsed.alt_text,
+        text=parsed.text,
+        captions=parsed.captions,
+        metadata=parsed.metadata,
         extension=image.extension,
         image=image.data,
     )
 
 
-def measured(drafted: DraftImage, filters: DocumentFilters, limits: DecodeLimits) -> DocumentImage:
+def measure_image(parsed: ParsedImage, filters: DocumentFilters, limits: DecodeLimits) -> DocumentImage:
     """Returns the image with its format, size and hash. Raises `Rejected` if it is lost or cannot be decoded."""
-    data = drafted.source
+    data = parsed.source
     if isinstance(data, Rejected):
         raise data
     if isinstance(data, str):
         raise Rejected(Reason.LOST_IMAGE, f"{data[:200]} is in no store")
-    width, height = (decoded_size if filters.decode_images else image_size)(data, limits)
+    width, height = (decode_size if filters.decode_images else read_image_size)(data, limits)
     return DocumentImage(
-        data, extension_of(data), width, height, hashlib.sha256(data).hexdigest(), drafted.url, drafted.metadata
+        data, detect_extension(data), width, height, hashlib.sha256(data).hexdigest(), parsed.url, parsed.metadata
     )
 
 
@@ -168,37 +170,38 @@ _EXTENSIONS = tuple(
 )
 
 
-def extension_of(data: bytes) -> str:
+def detect_extension(data: bytes) -> str:
     """Returns the file extension of an image that `decode` accepts, by its first bytes and not by its address."""
     return next(extension for start, extension in _EXTENSIONS if start.match(data))
 
 
-def stored_extension(ending: str, data: bytes) -> str:
+def choose_stored_extension(ending: str, data: bytes) -> str:
     """Returns an image's extension in a training shard: `ending` if that is usual, else the one of its first bytes."""
     usual = {"jpeg": "jpg", "tiff": "tif"}.get(ending, ending)
-    return usual if usual in EXTENSIONS else extension_of(data)
+    return usual if usual in EXTENSIONS else detect_extension(data)
 
 
-def perceptual_hash(image: RgbImage) -> int:
+def compute_perceptual_hash(image: RgbImage) -> int:
     """Computes a DCT perceptual hash: 64 bits that change little when a picture is resized or recompressed.
 
     Each bit says whether one of the 64 lowest frequencies of the grey picture at 32 x 32 is above their median, row by
-    row from the highest bit. The arithmetic is in integers, so the hash is the same on every machine. See `hamming`.
+    row from the highest bit. The arithmetic is in integers, so the hash is the same on every machine. See
+    `compute_hamming_distance`.
     """
     grey = np.asarray(Image.fromarray(image).convert("L").resize((32, 32), Image.Resampling.LANCZOS), dtype=np.int64)
-    waves = _cosines()
+    waves = _build_dct_basis()
     low = (waves @ grey @ waves.T).ravel()
     above = 2 * low > np.sort(low)[31:33].sum()
     return int.from_bytes(np.packbits(above).tobytes(), "big")
 
 
-def hamming(one: int, other: int) -> int:
+def compute_hamming_distance(one: int, other: int) -> int:
     """Returns the number of bits in which two hashes differ: up to about 8 for one picture, some 32 for two."""
     return (one ^ other).bit_count()
 
 
 @cache
-def _cosines() -> NDArray[np.int64]:
+def _build_dct_basis() -> NDArray[np.int64]:
     """Returns the 8 lowest waves of the DCT-II of 32 points, times 2 ** 14."""
     waves = np.cos(np.pi * np.outer(np.arange(8), 2 * np.arange(32) + 1) / 64)
     return np.asarray(np.rint(waves * (1 << 14)), dtype=np.int64)
@@ -208,15 +211,15 @@ _OF_CONVERSATIONS = {"filtered_image": "drop_document", "lost_image": "drop_docu
 _NO_IMAGE = DocumentImage(b"", "", 0, 0, "", None, "{}")
 
 
-def _judged(
-    drafted: DraftImage, seen: dict[str, int], number: int, filters: DocumentFilters, limits: DecodeLimits
+def _check_image(
+    parsed: ParsedImage, seen: dict[str, int], number: int, filters: DocumentFilters, limits: DecodeLimits
 ) -> tuple[DocumentImage, Rejected | None, str]:
     """Returns the image, the reason against it or None, and the policy that applies then."""
     try:
-        image = measured(drafted, filters, limits)
+        image = measure_image(parsed, filters, limits)
     except Rejected as loss:
         return _NO_IMAGE, loss, filters.lost_image
-    fault = image_fault(image.width, image.height, filters.image)
+    fault = find_image_fault(image.width, image.height, filters.image)
     if fault is not None:
         return image, fault, filters.filtered_image
     first = seen.setdefault(image.sha256, number)
@@ -225,7 +228,7 @@ def _judged(
     return image, None, ""
 
 
-def _check(document: Document, filters: DocumentFilters) -> None:
+def _check_document(document: Document, filters: DocumentFilters) -> None:
     images = len(document.images)
     if filters.min_images is not None and images < filters.min_images:
         raise Rejected(Reason.TOO_FEW_IMAGES, f"{images} images, the least is {filters.min_images}")

@@ -6,14 +6,14 @@ from typing import Any, Concatenate, Generic, TypeVar
 
 from pydantic import BaseModel
 
-from curation.engines.kinds import Fingerprinted, Kind
+from curation.engines.kinds import BaseEngine, Kind
 
-E = TypeVar("E", bound=Fingerprinted)
+E = TypeVar("E", bound=BaseEngine)
 S = TypeVar("S", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
-class Others:
+class OtherEngines:
     """Holds what an engine's check may know about the recipe's other engines."""
 
     vocabulary: Sequence[str] | None = ()
@@ -38,17 +38,17 @@ class EngineDeclaration(Generic[E, S]):
     """The extra of the package that installs its libraries, one of `schemas.extras`."""
     needs_pixels: bool = True
     """Whether the engine reads images at all; if not, it runs before they are decoded."""
-    check: Callable[[S, Others], list[str]] | None = None
+    check: Callable[[S, OtherEngines], list[str]] | None = None
     """Checks settings and weights before a run, and returns notices for the user. Loads and fetches nothing."""
     prepare: Callable[[S], Any] | None = None
     """Computes what all workers share, once for each run and on a separate worker."""
     vocabulary: Callable[[S], Sequence[str]] | None = None
     """For a tag engine: returns the names that it can give, where they are known."""
-    outside: Collection[str] | None = None
+    restricted_settings: Collection[str] | None = None
     """The settings that name files or allow a download, which a data set's own recipe must not set. None: all."""
     is_default: bool = False
     """Whether it is used when a recipe names only the kind. Read only for engines that ship."""
 
-    def environment_for(self, settings: S) -> str | None:
+    def get_environment(self, settings: S) -> str | None:
         """Returns the name of the environment in which it runs with these settings, or None for Shardloom's own."""
         return self.environment(settings) if callable(self.environment) else self.environment

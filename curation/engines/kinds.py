@@ -17,13 +17,13 @@ EngineKind = Literal["ocr", "tags", "boxes"]
 """What an engine annotates, which is also its column's name. Columns are written in this order, not the recipe's."""
 
 
-class Fingerprinted(Protocol):
+class BaseEngine(Protocol):
     """Gives every engine its fingerprint. An engine is made once in each process, and called from one thread."""
 
     fingerprint: EngineFingerprint
 
 
-class OcrEngine(Fingerprinted, Protocol):
+class OcrEngine(BaseEngine, Protocol):
     """Reads text in images."""
 
     def annotate(self, images: Sequence[RgbImage]) -> list[list[TextLine]]:
@@ -31,7 +31,7 @@ class OcrEngine(Fingerprinted, Protocol):
         ...
 
 
-class TagEngine(Fingerprinted, Protocol):
+class TagEngine(BaseEngine, Protocol):
     """Names the entries of a vocabulary that an image shows."""
 
     def annotate(self, images: Sequence[RgbImage], captions: Sequence[str]) -> list[list[Tag]]:
@@ -39,7 +39,7 @@ class TagEngine(Fingerprinted, Protocol):
         ...
 
 
-class BoxEngine(Fingerprinted, Protocol):
+class BoxEngine(BaseEngine, Protocol):
     """Finds things in images by their names."""
 
     def annotate(self, images: Sequence[RgbImage], names: Sequence[Sequence[str]]) -> list[list[Detection]]:
@@ -48,7 +48,7 @@ class BoxEngine(Fingerprinted, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class EngineInput:
     """Holds the input of an engine, one entry for each image in each field; no pixels for engines that need none."""
 
     images: Sequence[RgbImage]
@@ -56,7 +56,7 @@ class Batch:
     names: Sequence[Sequence[str]]  # of the image's tags, without repeats; only where the kind needs tags
 
 
-E = TypeVar("E", bound=Fingerprinted)
+E = TypeVar("E", bound=BaseEngine)
 
 
 @dataclass(frozen=True)
@@ -65,26 +65,26 @@ class Kind(Generic[E]):
 
     name: EngineKind
     column: pa.Field
-    annotate: Callable[[E, Batch], list[Any]]
+    annotate: Callable[[E, EngineInput], list[Any]]
     """Runs an engine on a batch and returns the column's values, one for each image."""
     needs_tags: bool = False
     """Whether an engine of this kind receives the image's tags."""
 
 
-def _read(engine: OcrEngine, batch: Batch) -> list[Any]:
+def _run_ocr(engine: OcrEngine, batch: EngineInput) -> list[Any]:
     return [list(map(text_line.line_to_arrow, lines)) for lines in engine.annotate(batch.images)]
 
 
-def _name(engine: TagEngine, batch: Batch) -> list[Any]:
+def _run_tags(engine: TagEngine, batch: EngineInput) -> list[Any]:
     return [list(map(tag.tag_to_arrow, tags)) for tags in engine.annotate(batch.images, batch.captions)]
 
 
-def _find(engine: BoxEngine, batch: Batch) -> list[Any]:
+def _run_boxes(engine: BoxEngine, batch: EngineInput) -> list[Any]:
     return [list(map(box.detection_to_arrow, found)) for found in engine.annotate(batch.images, batch.names)]
 
 
-OCR = Kind[OcrEngine]("ocr", text_line.OCR, _read)
-TAGS = Kind[TagEngine]("tags", tag.TAGS, _name)
-BOXES = Kind[BoxEngine]("boxes", box.BOXES, _find, needs_tags=True)
+OCR = Kind[OcrEngine]("ocr", text_line.OCR_COLUMN, _run_ocr)
+TAGS = Kind[TagEngine]("tags", tag.TAGS_COLUMN, _run_tags)
+BOXES = Kind[BoxEngine]("boxes", box.BOXES_COLUMN, _run_boxes, needs_tags=True)
 
 KINDS: dict[EngineKind, Kind[Any]] = {kind.name: kind for kind in (OCR, TAGS, BOXES)}

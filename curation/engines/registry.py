@@ -33,7 +33,7 @@ def find_engine(kind: EngineKind, name: str) -> EngineDeclaration[Any, Any]:
     try:
         engine = ENGINES.find(name)
     except UsageError as error:
-        if ":" in name or name in ENGINES.names():  # a known name is of an installed, broken engine
+        if ":" in name or name in ENGINES.list_names():  # a known name is of an installed, broken engine
             raise UsageError(f"engines.{kind}: {error}") from None
         known = ", ".join(engine.name for engine in find_engines(kind))
         raise UsageError(f"engines.{kind}: no engine is named {name!r}: use one of {known}") from None
@@ -44,10 +44,10 @@ def find_engine(kind: EngineKind, name: str) -> EngineDeclaration[Any, Any]:
 
 def find_engines(kind: EngineKind) -> list[EngineDeclaration[Any, Any]]:
     """Returns all engines of a kind, including plug-ins, without those that are broken."""
-    found = [entry.declaration for entry in ENGINES.listed()]
+    found = [entry.declaration for entry in ENGINES.list_entries()]
     return [engine for engine in found if engine is not None and engine.kind.name == kind]
 
 
-def default_engine(kind: EngineKind) -> str:
+def find_default_engine(kind: EngineKind) -> str:
     """Returns the name of a kind's default engine: it runs on a laptop, with weights that ship."""
     return next(name for name, engine in ENGINES.shipped.items() if engine.kind.name == kind and engine.is_default)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import UsageError, one_line
+from schemas.errors import UsageError, to_one_line
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
@@ -22,52 +22,58 @@ class WeightsFormat:
     """Describes the weights that one engine accepts. All errors are `UsageError`s that begin with the engine's name."""
 
     engine: str
-    needed: str  # the files that a folder must have, as errors list them
-    fetched: tuple[str, ...]  # patterns of the files to fetch, without weights in other formats
+    required_files: str  # the files that a folder must have, as errors list them
+    download_patterns: tuple[str, ...]  # patterns of the files to fetch, without weights in other formats
     key: str = "weights"  # the option by which the user names the folder
     switch: str = "allow_download=true"  # the option that allows a download
 
-    def local_folder(self, weights: str, allow_download: bool) -> Path | None:
+    def find_local_folder(self, weights: str, allow_download: bool) -> Path | None:
         """Returns the folder at this path, or None for a name on the hub that may be fetched. Raises for all else."""
         if Path(weights).is_dir():
             return Path(weights)
         if not _HUB_NAME.fullmatch(weights):
-            raise self.unfit(f"no folder {weights}; pass {self.key}=FOLDER with {self.needed}")
+            raise self.unfit_error(f"no folder {weights}; pass {self.key}=FOLDER with {self.required_files}")
         if not allow_download:
-            raise self.unfit(f"no folder {weights}; pass {self.key}=FOLDER, or {self.switch} to fetch it from the hub")
+            raise self.unfit_error(
+                f"no folder {weights}; pass {self.key}=FOLDER, or {self.switch} to fetch it from the hub"
+            )
         return None
 
     def fetch(self, name: str) -> Path:
         """Returns the folder that holds the hub's files of this name, and fetches them if they are not there yet."""
         import huggingface_hub
 
-        _silence()
+        _silence_transformers()
         try:
-            return Path(huggingface_hub.snapshot_download(name, allow_patterns=list(self.fetched)))
+            return Path(huggingface_hub.snapshot_download(name, allow_patterns=list(self.download_patterns)))
         except Exception as error:  # noqa: BLE001  unknown name, no network, no space, ...
-            raise self.unfit(
-                f"cannot fetch {name} from the hub: {one_line(error, with_type=True)}; pass {self.key}=FOLDER"
+            raise self.unfit_error(
+                f"cannot fetch {name} from the hub: {to_one_line(error, with_type=True)}; pass {self.key}=FOLDER"
             ) from None
 
-    def model_type(self, folder: Path) -> str:
+    def read_model_type(self, folder: Path) -> str:
         """Returns the model type that the folder's config.json gives."""
         try:
             return str(json.loads((folder / "config.json").read_text("utf-8"))["model_type"])
         except FileNotFoundError:
-            raise self.unfit(f"{folder} holds no config.json; pass {self.key}=FOLDER with {self.needed}") from None
+            raise self.unfit_error(
+                f"{folder} holds no config.json; pass {self.key}=FOLDER with {self.required_files}"
+            ) from None
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:  # a folder, nested brackets
-            raise self.unfit(
-                f"cannot read {folder / 'config.json'}: {one_line(error, with_type=True)}; pass another folder"
+            raise self.unfit_error(
+                f"cannot read {folder / 'config.json'}: {to_one_line(error, with_type=True)}; pass another folder"
             ) from None
 
     def load(self, folder: Path, kind: Any, **options: Any) -> Any:
         """Returns the object that transformers loads from the folder; `kind` is one of its classes."""
         self._refuse_kernels(folder)
-        _silence()
+        _silence_transformers()
         try:
             return kind.from_pretrained(folder, local_files_only=True, **options)
         except Exception as error:  # noqa: BLE001  transformers raises any exception on damaged files
-            raise self.unfit(f"cannot load {folder}: {one_line(error, with_type=True)}; pass another folder") from None
+            raise self.unfit_error(
+                f"cannot load {folder}: {to_one_line(error, with_type=True)}; pass another folder"
+            ) from None
 
     def load_model(self, folder: Path, architecture: Any) -> Any:
         """Returns the model with all its tensors, in float32 and on the CPU."""
@@ -83,18 +89,18 @@ class WeightsFormat:
         )
         absent = sorted(loaded["missing_keys"])
         if absent:  # transformers would initialise them at random
-            raise self.unfit(
+            raise self.unfit_error(
                 f"{folder} lacks {len(absent)} of the model's tensors, such as {absent[0]}; pass another folder"
             )
         return model
 
-    def resolved(self, device: str, precision: str) -> tuple[str, str]:
+    def resolve_device(self, device: str, precision: str) -> tuple[str, str]:
         """Returns the device (cpu, cuda) and precision (fp32, bf16) for this machine, with `auto` replaced."""
         import torch
 
         cuda = torch.cuda.is_available()
         if device == "cuda" and not cuda:
-            raise self.unfit("no CUDA device here; pass device=cpu or device=auto")
+            raise self.unfit_error("no CUDA device here; pass device=cpu or device=auto")
         if device == "auto":
             device = "cuda" if cuda else "cpu"
         if precision == "auto":
@@ -116,27 +122,27 @@ class WeightsFormat:
             group = waiting.pop()
             for name, value in group.items() if isinstance(group, dict) else ():
                 if name.endswith(("attn_implementation", "experts_implementation")) and "/" in str(value):
-                    raise self.unfit(
+                    raise self.unfit_error(
                         f"{folder / 'config.json'} asks for code from the hub ({name}: {value}); remove that entry"
                     )
                 waiting.append(value)
 
-    def unfit(self, message: str) -> UsageError:
+    def unfit_error(self, message: str) -> UsageError:
         """Returns the error for weights that are missing or unusable here."""
         return UsageError(f"{self.engine}: {message}")
 
 
-def weights_sha256(folder: Path) -> str:
+def hash_weights(folder: Path) -> str:
     """Returns the SHA-256 of the bytes of all weight files, in the order of their names."""
-    return _sha256(sorted(folder.glob("[!.]*.safetensors")))
+    return _hash_paths(sorted(folder.glob("[!.]*.safetensors")))
 
 
-def files_sha256(folder: Path, names: Iterable[str]) -> str:
+def hash_files(folder: Path, names: Iterable[str]) -> str:
     """Returns the SHA-256 of the bytes of those named files that exist, in the given order."""
-    return _sha256(folder / name for name in names if (folder / name).is_file())
+    return _hash_paths(folder / name for name in names if (folder / name).is_file())
 
 
-def _sha256(paths: Iterable[Path]) -> str:
+def _hash_paths(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in paths:
         with path.open("rb") as file:
@@ -145,7 +151,7 @@ def _sha256(paths: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def _silence() -> None:
+def _silence_transformers() -> None:
     """Switches off transformers' log lines and progress bars in this process: errors are raised instead."""
     from transformers.utils import logging as transformers_logging
 

@@ -36,7 +36,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from curation.cpu_limit import CpuLimitExceeded, run_within
 from curation.images.jpeg_scans import MAX_SCANS, count_scans, has_too_many_scans
-from schemas.errors import one_line
+from schemas.errors import to_one_line
 from schemas.records.quarantine import Reason, Rejected
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ T = TypeVar("T")
 RgbImage = NDArray[np.uint8]
 """An array of height x width x 3, RGB, 0 to 255, C-contiguous; read-only, because all engines of a pass share it."""
 
-ALLOWED = frozenset({"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP"})
+ALLOWED_FORMATS = frozenset({"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP"})
 
 # The first bytes of each format. RIFF and ISO media boxes begin with their length, which the patterns skip.
 _SIGNATURES: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
@@ -81,7 +81,7 @@ _SIGNATURES: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
         ),
     )
 )
-_HEAD = 1024  # bytes that a signature may need: an SVG's prologue is the longest
+_SIGNATURE_BYTES = 1024  # bytes that a signature may need: an SVG's prologue is the longest
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -122,33 +122,33 @@ class DecodeLimits(BaseModel):
 def decode(data: bytes, limits: DecodeLimits) -> RgbImage:
     """Decodes `data` by the rules above. Raises nothing but `Rejected` (and `MemoryError`)."""
 
-    def upright_pixels(image: Image.Image) -> RgbImage:
+    def read_upright_pixels(image: Image.Image) -> RgbImage:
         _load(image, limits)
-        upright = _UPRIGHT.get(_orientation(image))
+        upright = _UPRIGHT.get(_read_orientation(image))
         rgb = _to_rgb(image)
         return np.asarray(rgb if upright is None else rgb.transpose(upright))
 
-    return _read(data, limits, upright_pixels)
+    return _apply_to_image(data, limits, read_upright_pixels)
 
 
-def decoded_size(data: bytes, limits: DecodeLimits) -> tuple[int, int]:
+def decode_size(data: bytes, limits: DecodeLimits) -> tuple[int, int]:
     """Returns the width and height in pixels of the picture that `decode` returns, and raises what `decode` raises.
 
     It decodes the pixels but makes no array, which saves a sixth of the time.
     """
 
-    def loaded_size(image: Image.Image) -> tuple[int, int]:
+    def load_size(image: Image.Image) -> tuple[int, int]:
         _load(image, limits)
         if image.mode != "RGB":
             _to_rgb(image)
-        return _upright_size(image)
+        return _get_upright_size(image)
 
-    return _read(data, limits, loaded_size)
+    return _apply_to_image(data, limits, load_size)
 
 
-def image_size(data: bytes, limits: DecodeLimits) -> tuple[int, int]:
+def read_image_size(data: bytes, limits: DecodeLimits) -> tuple[int, int]:
     """Reads from the header alone the width and height that `decode` would return: the pixels may still be corrupt."""
-    return _read(data, limits, _upright_size)
+    return _apply_to_image(data, limits, _get_upright_size)
 
 
 def _load(image: Image.Image, limits: DecodeLimits) -> None:
@@ -156,44 +156,44 @@ def _load(image: Image.Image, limits: DecodeLimits) -> None:
     _check_size(image, limits)
 
 
-def _upright_size(image: Image.Image) -> tuple[int, int]:
+def _get_upright_size(image: Image.Image) -> tuple[int, int]:
     width, height = image.size
     # Pillow swaps a TIFF's sides by the TIFF's own tag on opening, and its pixels on loading. XMP is read later.
     is_turned = image.format == "TIFF" and _ORIENTATION in getattr(image, "tag_v2", {})
-    return (height, width) if not is_turned and _orientation(image) in _SIDEWAYS else (width, height)
+    return (height, width) if not is_turned and _read_orientation(image) in _SIDEWAYS else (width, height)
 
 
-def _read(data: bytes, limits: DecodeLimits, read: Callable[[Image.Image], T]) -> T:
+def _apply_to_image(data: bytes, limits: DecodeLimits, read: Callable[[Image.Image], T]) -> T:
     """Returns the result of `read` on the opened image, whose header is read. Turns every failure into `Rejected`."""
-    kind = _kind(data)
+    kind = _detect_format(data)
     if kind is None:
         raise Rejected(Reason.NOT_AN_IMAGE, f"{len(data)} bytes that begin as no image format does")
-    if kind not in ALLOWED:
+    if kind not in ALLOWED_FORMATS:
         raise Rejected(Reason.UNSUPPORTED_FORMAT, kind)
     if kind == "JPEG" and has_too_many_scans(data):
         raise Rejected(Reason.DECODE_ERROR, f"JPEG: {count_scans(data)} scans, the limit is {MAX_SCANS}")
 
-    def work() -> T:
+    def open_and_read() -> T:
         with Image.open(io.BytesIO(data), formats=[kind]) as image:
             _check_size(image, limits)
             return read(image)
 
     try:
-        return run_within(limits.max_seconds, work)
+        return run_within(limits.max_seconds, open_and_read)
     except (Rejected, MemoryError):
         raise
     except CpuLimitExceeded as error:
         raise Rejected(Reason.DECODE_ERROR, f"{kind}: {error}") from None
     except Image.DecompressionBombError as error:
-        raise Rejected(Reason.TOO_MANY_PIXELS, _as_ascii(error)) from None
+        raise Rejected(Reason.TOO_MANY_PIXELS, _format_error(error)) from None
     except UnidentifiedImageError:  # its message contains a memory address
         raise Rejected(Reason.DECODE_ERROR, f"{kind}: its header makes no sense") from None
     except Exception as error:  # noqa: BLE001 - Pillow's plugins raise any exception on unexpected bytes
-        raise Rejected(Reason.DECODE_ERROR, f"{kind}: {_as_ascii(error)}") from None
+        raise Rejected(Reason.DECODE_ERROR, f"{kind}: {_format_error(error)}") from None
 
 
-def _kind(data: bytes) -> str | None:
-    head = data[:_HEAD]
+def _detect_format(data: bytes) -> str | None:
+    head = data[:_SIGNATURE_BYTES]
     return next((kind for signature, kind in _SIGNATURES if signature.match(head)), None)
 
 
@@ -209,7 +209,7 @@ def _check_size(image: Image.Image, limits: DecodeLimits) -> None:
         raise Rejected(Reason.TOO_MANY_PIXELS, f"{what}, the limit is {limits.max_pixels}")
 
 
-def _orientation(image: Image.Image) -> int:
+def _read_orientation(image: Image.Image) -> int:
     """Returns the EXIF orientation (1 to 8) of a loaded image, or 1 if it has none or its EXIF block is broken."""
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
@@ -244,9 +244,9 @@ def _deep_grey_to_rgb(image: Image.Image) -> Image.Image:
     return Image.fromarray(grey).convert("RGB")
 
 
-def _as_ascii(error: Exception) -> str:
+def _format_error(error: Exception) -> str:
     """Returns the message in ASCII, without line breaks or memory addresses, to be the same on every machine."""
     text = re.sub(r" at 0x[0-9A-Fa-f]+", "", f"{type(error).__name__}: {error}")
     if not str(error).strip():
         text = f"its data makes no sense to the decoder ({type(error).__name__})"
-    return one_line(text.encode("ascii", "backslashreplace").decode(), limit=200)
+    return to_one_line(text.encode("ascii", "backslashreplace").decode(), limit=200)

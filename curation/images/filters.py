@@ -21,19 +21,19 @@ class ImageFilters(BaseModel):
     max_aspect: float | None = Field(default=50.0, ge=1)
 
 
-def image_fault(width: int, height: int, filters: ImageFilters) -> Rejected | None:
+def find_image_fault(width: int, height: int, filters: ImageFilters) -> Rejected | None:
     """Returns the first filter's reason to leave out an image of `width` x `height` pixels, or None to keep it."""
-    return too_small(width, height, filters.min_side) or extreme_aspect(width, height, filters.max_aspect)
+    return check_side(width, height, filters.min_side) or check_aspect(width, height, filters.max_aspect)
 
 
-def too_small(width: int, height: int, min_side: int | None) -> Rejected | None:
+def check_side(width: int, height: int, min_side: int | None) -> Rejected | None:
     """Leaves out images whose shorter side is under `min_side` pixels."""
     if min_side is None or min(width, height) >= min_side:
         return None
     return Rejected(Reason.TOO_SMALL, f"{width} x {height} pixels, the least side is {min_side}")
 
 
-def extreme_aspect(width: int, height: int, max_aspect: float | None) -> Rejected | None:
+def check_aspect(width: int, height: int, max_aspect: float | None) -> Rejected | None:
     """Leaves out images whose longer side is more than `max_aspect` times the shorter one."""
     if max_aspect is None or max(width, height) <= max_aspect * min(width, height):
         return None

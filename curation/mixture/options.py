@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from curation.mixture.weights import shares
+from curation.mixture.weights import compute_shares
 from schemas.errors import UsageError
 from schemas.output_set.options import Globs, Options
 
@@ -36,11 +36,11 @@ class MixtureOptions(Options):
     @property
     def shares(self) -> dict[str, Fraction]:
         """The share of each source, by its dotted path in the weights; the path ends in the source's name."""
-        return shares(self.weights)
+        return compute_shares(self.weights)
 
     @field_validator("sources", "repeats")
     @classmethod
-    def _in_order(cls, named: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    def _check_and_sort_names(cls, named: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         unknown = [name for name in named if name not in info.data.get("sources", named)]
         if unknown:
             raise ValueError(f"there is no source {unknown[0]!r}")
@@ -48,9 +48,9 @@ class MixtureOptions(Options):
 
     @field_validator("weights")
     @classmethod
-    def _of_the_sources(cls, weights: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    def _check_weights(cls, weights: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         try:
-            names = [source_name(path) for path in shares(weights)]
+            names = [get_source_name(path) for path in compute_shares(weights)]
         except UsageError as error:
             raise ValueError(str(error)) from None
         sources = info.data.get("sources", names)  # absent if they are invalid themselves
@@ -62,14 +62,14 @@ class MixtureOptions(Options):
         for name in sources:
             if name not in names:
                 raise ValueError(f"source {name!r} has no weight")
-        ordered: dict[str, Any] = _in_order(weights)
+        ordered: dict[str, Any] = _sort_keys(weights)
         return ordered
 
 
-def source_name(path: str) -> str:
+def get_source_name(path: str) -> str:
     """Returns the source's name, which is the last part of its dotted path in the weights."""
     return path.rpartition(".")[2]
 
 
-def _in_order(values: Any) -> Any:
-    return {key: _in_order(values[key]) for key in sorted(values)} if isinstance(values, dict) else values
+def _sort_keys(values: Any) -> Any:
+    return {key: _sort_keys(values[key]) for key in sorted(values)} if isinstance(values, dict) else values

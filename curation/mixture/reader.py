@@ -17,46 +17,46 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from schemas.errors import ShardloomError, one_line
+from schemas.errors import ShardloomError, to_one_line
 from schemas.json_text import MAX_JSON, parse_object
+from schemas.records.captioned_image import CaptionedImage
 from schemas.records.document import Document
 from schemas.records.document_storage import from_members, from_row, to_members
-from schemas.records.training_shard import CaptionedImage
-from schemas.storage.folder import Folder, split
+from schemas.storage.folder import Folder, split_path
 from schemas.storage.parquet import UnreadableParquet, open_parquet, read_group
 from schemas.tar.header import BLOCK
 
-STRETCH = 256 << 20  # bytes of samples in memory at once; a larger sample is read alone
-OPEN = 64  # files that a worker keeps open
+BUFFER_BYTES = 256 << 20  # bytes of samples in memory at once; a larger sample is read alone
+MAX_OPEN_FILES = 64  # files that a worker keeps open
 CONNECTIONS = 16  # parallel requests to an object store
-GAP = 256 << 10  # bytes between two samples of an object; reading them costs less than another request
-RANGE = 8 << 20  # bytes of samples per request, so that several requests run in parallel
+MAX_GAP_BYTES = 256 << 10  # bytes between two samples of an object; reading them costs less than another request
+MAX_RANGE_BYTES = 8 << 20  # bytes of samples per request, so that several requests run in parallel
 
 Members = list[tuple[str, bytes]]
 """The endings and bytes of a sample's members, in their order in a tar."""
 
-Row = dict[str, Any]
+IndexRow = dict[str, Any]
 """An index row with the shard's `path`, the sample's number in it (`row`) and approximate size (`bytes`)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ShardSample:
     """Holds one sample as stored in its shard, with its index row."""
 
-    row: Row
+    row: IndexRow
     members: Members
 
 
-def read_samples(rows: pa.Table, stretch: int = STRETCH) -> Iterator[Found]:
-    """Yields the samples of these rows, in order, with at most `stretch` bytes of them in memory.
+def read_samples(rows: pa.Table, buffer_bytes: int = BUFFER_BYTES) -> Iterator[ShardSample]:
+    """Yields the samples of these rows, in order, with at most `buffer_bytes` bytes of them in memory.
 
-    Raises `ShardloomError` if a shard cannot be read, `SpoiltSample` if a sample differs from its index row.
+    Raises `ShardloomError` if a shard cannot be read, `CorruptSample` if a sample differs from its index row.
     """
     files = ShardFiles()
     try:
         start, ends = 0, np.cumsum(rows["bytes"].to_numpy())
         while start < len(ends):
-            limit = stretch + (ends[start - 1] if start else 0)
+            limit = buffer_bytes + (ends[start - 1] if start else 0)
             stop = max(start + 1, int(np.searchsorted(ends, limit, side="right")))
             yield from files.read(rows.slice(start, stop - start).to_pylist())
             start = stop
@@ -72,25 +72,25 @@ class ShardFiles:
         self._sizes: dict[str, int] = {}
         self._folders: dict[str, Folder] = {}
 
-    def read(self, rows: list[Row]) -> list[Found]:
+    def read(self, rows: list[IndexRow]) -> list[ShardSample]:
         """Returns the samples of these rows in their order; reads them in the order of the shards."""
         found: dict[int, Members] = {}
         order = sorted(range(len(rows)), key=lambda at: (rows[at]["path"], rows[at]["row"]))
         tables = [at for at in order if rows[at]["offset"] is None]
         tars = [at for at in order if rows[at]["offset"] is not None]
-        distant = [at for at in tars if not self._folder(rows[at]).is_local]
-        for at, members in zip(tables, self._table_rows([rows[at] for at in tables]), strict=True):
+        distant = [at for at in tars if not self._get_folder(rows[at]).is_local]
+        for at, members in zip(tables, self._read_table_rows([rows[at] for at in tables]), strict=True):
             found[at] = members
         for at in tars:
-            if self._folder(rows[at]).is_local:
-                found[at] = members_of(rows[at], self._local_range(rows[at]))
+            if self._get_folder(rows[at]).is_local:
+                found[at] = extract_members(rows[at], self._read_local_range(rows[at]))
         if distant:
-            runs = list(neighbours([rows[at] for at in distant]))
+            runs = list(group_adjacent_rows([rows[at] for at in distant]))
             with ThreadPoolExecutor(CONNECTIONS) as pool:
-                samples = itertools.chain.from_iterable(pool.map(self._distant_samples, runs))
+                samples = itertools.chain.from_iterable(pool.map(self._read_remote_samples, runs))
                 for at, data in zip(distant, samples, strict=True):
-                    found[at] = members_of(rows[at], data)
-        return [Found(row, found[at]) for at, row in enumerate(rows)]
+                    found[at] = extract_members(rows[at], data)
+        return [ShardSample(row, found[at]) for at, row in enumerate(rows)]
 
     def close(self) -> None:
         """Closes all files."""
@@ -98,66 +98,66 @@ class ShardFiles:
             os.close(descriptor)
         self._descriptors.clear()
 
-    def _folder(self, row: Row) -> Folder:
+    def _get_folder(self, row: IndexRow) -> Folder:
         url = row["path"].rpartition("/")[0]
         if url not in self._folders:
-            self._folders[url] = split(row["path"])[0]
+            self._folders[url] = split_path(row["path"])[0]
         return self._folders[url]
 
-    def _local_range(self, row: Row) -> bytes:
+    def _read_local_range(self, row: IndexRow) -> bytes:
         path = row["path"]
         try:
             if path not in self._descriptors:
-                if len(self._descriptors) == OPEN:
+                if len(self._descriptors) == MAX_OPEN_FILES:
                     os.close(self._descriptors.popitem(last=False)[1])
                 name = path.rpartition("/")[2]
-                self._folder(row).check_inside(name)
-                self._descriptors[path] = os.open(self._folder(row).local_path(name), os.O_RDONLY)
+                self._get_folder(row).check_inside(name)
+                self._descriptors[path] = os.open(self._get_folder(row).get_local_path(name), os.O_RDONLY)
                 self._sizes[path] = os.fstat(self._descriptors[path]).st_size
             self._descriptors.move_to_end(path)
             # `pread` allocates memory before it reads, so check the size first
             if not 0 <= row["offset"] <= row["offset"] + row["size"] <= self._sizes[path]:
-                raise spoilt(row)
+                raise corrupt_sample_error(row)
             return os.pread(self._descriptors[path], row["size"], row["offset"])
         except OSError as error:
             raise ShardloomError(f"cannot read {path}: {error.strerror}") from None
 
-    def _distant_samples(self, rows: list[Row]) -> list[bytes]:
+    def _read_remote_samples(self, rows: list[IndexRow]) -> list[bytes]:
         """Reads neighbouring samples of one shard by one request."""
         name = rows[0]["path"].rpartition("/")[2]
         first = rows[0]["offset"]
-        data = self._folder(rows[0]).read_range(name, first, max(row["offset"] + row["size"] for row in rows))
+        data = self._get_folder(rows[0]).read_range(name, first, max(row["offset"] + row["size"] for row in rows))
         return [data[row["offset"] - first : row["offset"] - first + row["size"]] for row in rows]
 
-    def _table_rows(self, rows: list[Row]) -> Iterator[Members]:
+    def _read_table_rows(self, rows: list[IndexRow]) -> Iterator[Members]:
         """Yields the samples of rows of Parquet shards, sorted by shard: reads each row group once."""
         at = 0
         while at < len(rows):
             path = rows[at]["path"]
-            self._folder(rows[at]).check_inside(path.rpartition("/")[2])
-            with self._folder(rows[at]).open(path.rpartition("/")[2]) as file:
+            self._get_folder(rows[at]).check_inside(path.rpartition("/")[2])
+            with self._get_folder(rows[at]).open(path.rpartition("/")[2]) as file:
                 try:
                     table = open_parquet(file, path)
-                    ends = np.cumsum([table.group_rows(number) for number in table.groups])
+                    ends = np.cumsum([table.count_group_rows(number) for number in table.groups])
                     while at < len(rows) and rows[at]["path"] == path:
                         number = int(np.searchsorted(ends, rows[at]["row"], side="right"))
                         group = read_group(table, number)
                         first = int(ends[number]) - group.num_rows
                         while at < len(rows) and rows[at]["path"] == path and rows[at]["row"] < ends[number]:
-                            yield members_of_record(rows[at], group.slice(rows[at]["row"] - first, 1).to_pylist()[0])
+                            yield build_members(rows[at], group.slice(rows[at]["row"] - first, 1).to_pylist()[0])
                             at += 1
                 except (pa.ArrowException, UnreadableParquet, ValueError, IndexError) as error:
-                    raise ShardloomError(f"cannot read {path}: {one_line(error)}") from None
+                    raise ShardloomError(f"cannot read {path}: {to_one_line(error)}") from None
 
 
-def neighbours(rows: list[Row]) -> Iterator[list[Row]]:
+def group_adjacent_rows(rows: list[IndexRow]) -> Iterator[list[IndexRow]]:
     """Groups rows, sorted by shard and position, into runs that one request should read."""
-    run: list[Row] = []
+    run: list[IndexRow] = []
     for row in rows:
         if run and (
             row["path"] != run[0]["path"]
-            or row["offset"] - (run[-1]["offset"] + run[-1]["size"]) > GAP
-            or row["offset"] + row["size"] - run[0]["offset"] > RANGE
+            or row["offset"] - (run[-1]["offset"] + run[-1]["size"]) > MAX_GAP_BYTES
+            or row["offset"] + row["size"] - run[0]["offset"] > MAX_RANGE_BYTES
         ):
             yield run
             run = []
@@ -166,38 +166,38 @@ def neighbours(rows: list[Row]) -> Iterator[list[Row]]:
         yield run
 
 
-def members_of(row: Row, data: bytes) -> Members:
-    """Extracts the members from a byte range of a tar. Raises `SpoiltSample` if they differ from the index row."""
+def extract_members(row: IndexRow, data: bytes) -> Members:
+    """Extracts the members from a byte range of a tar. Raises `CorruptSample` if they differ from the index row."""
     members = []
     for member in row["members"]:
         start = member["offset"] - row["offset"]
         name = f"{row['key']}.{member['ending']}\0".encode()
         if len(data) != row["size"] or data[start - BLOCK : start - BLOCK + len(name)] != name:
-            raise spoilt(row)
+            raise corrupt_sample_error(row)
         members.append((member["ending"], data[start : start + member["size"]]))
     _check_images(row, members)
     return members
 
 
-def members_of_record(row: Row, stored: dict[str, Any]) -> Members:
-    """Converts a row of a Parquet shard into tar members. Raises `SpoiltSample` if it differs from the index row."""
+def build_members(row: IndexRow, stored: dict[str, Any]) -> Members:
+    """Converts a row of a Parquet shard into tar members. Raises `CorruptSample` if it differs from the index row."""
     try:
         if "texts" in stored:
             members = to_members(from_row(stored))
         else:
             image = stored.pop("image")
             extension = image["path"].rpartition(".")[2]
-            members = CaptionedImage(**stored, extension=extension, image=image["bytes"]).members()
+            members = CaptionedImage(**stored, extension=extension, image=image["bytes"]).to_members()
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise spoilt(row) from None
+        raise corrupt_sample_error(row) from None
     if stored.get("key") != row["key"]:
-        raise spoilt(row)
+        raise corrupt_sample_error(row)
     _check_images(row, members)
     return members
 
 
-def record_of(row: Row, members: Members, key: str) -> CaptionedImage | Document:
-    """Builds the record of a sample's members, under a new key. Raises `SpoiltSample` if they cannot be parsed."""
+def build_record(row: IndexRow, members: Members, key: str) -> CaptionedImage | Document:
+    """Builds the record of a sample's members, under a new key. Raises `CorruptSample` if they cannot be parsed."""
     by_ending = dict(members)
     try:
         if row["kind"] != "captioned_image":
@@ -206,21 +206,21 @@ def record_of(row: Row, members: Members, key: str) -> CaptionedImage | Document
         details = parse_object(by_ending["json"], "the .json member", MAX_JSON) | {"key": key}
         return CaptionedImage(**details, text=by_ending["txt"].decode(), extension=extension, image=image)
     except (ValueError, TypeError, KeyError):
-        raise spoilt(row) from None
+        raise corrupt_sample_error(row) from None
 
 
-class SpoiltSample(ShardloomError):
+class CorruptSample(ShardloomError):
     """Says that one sample differs from its index row; its neighbours may be intact."""
 
 
-def spoilt(row: Row) -> SpoiltSample:
+def corrupt_sample_error(row: IndexRow) -> CorruptSample:
     """Returns the error for a sample that differs from its index row."""
-    return SpoiltSample(f"{row['path']}: {row['key']} is not what the index says: verify the set")
+    return CorruptSample(f"{row['path']}: {row['key']} is not what the index says: verify the set")
 
 
-def _check_images(row: Row, members: Members) -> None:
+def _check_images(row: IndexRow, members: Members) -> None:
     """Checks the SHA-256 of each image: a mixture hashes what it copies, which would certify corrupt images."""
     images = [data for ending, data in members if ending not in ("json", "txt")]
     hashes = [hashlib.sha256(data).hexdigest() for data in images]
     if hashes != [image["sha256"] for image in row["image_details"]]:
-        raise spoilt(row)
+        raise corrupt_sample_error(row)

@@ -21,24 +21,24 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curation.mixture.shards import ShardRows
-from schemas.errors import ShardloomError, StorageError, UsageError, one_line
-from schemas.output_set.layout import DATA, PARTS, committed, read_output
+from schemas.errors import ShardloomError, StorageError, UsageError, to_one_line
+from schemas.output_set.layout import DATA, PARTS, read_manifests, read_output
 from schemas.output_set.layout import INDEX as INDEX_FOLDER
 from schemas.output_set.manifest import InputFile, Manifest, OutputFile
-from schemas.output_set.recipe_file import held_recipe, shown
-from schemas.output_set.shard_index import INDEX, tokenizer_of
-from schemas.output_set.unit_outputs import lost_outputs
+from schemas.output_set.recipe_file import format_value, read_stored_recipe
+from schemas.output_set.shard_index import INDEX_SCHEMA, get_tokenizer
+from schemas.output_set.unit_outputs import find_lost_outputs
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.storage.folder import Folder
-from schemas.storage.matching import matching
 from schemas.storage.parquet import UnreadableParquet, read_table
+from schemas.storage.path_patterns import list_matching
 
 MEASURES = ("tokens", "images", "characters")
-INDEX_BYTES = 256 << 20  # of one index in memory; that of 10,000 documents has about 30 MB
-READERS = 8  # threads that read indexes: small files, perhaps in an object store
+MAX_INDEX_BYTES = 256 << 20  # of one index in memory; that of 10,000 documents has about 30 MB
+READER_THREADS = 8  # threads that read indexes: small files, perhaps in an object store
 
 # An index row with its location: the number of the shard in `SourceSet.shards`, and of the row in that shard.
-_LOCATED = INDEX.append(pa.field("shard", pa.int32())).append(pa.field("row", pa.int64()))
+_LOCATED_SCHEMA = INDEX_SCHEMA.append(pa.field("shard", pa.int32())).append(pa.field("row", pa.int64()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class SourceShard:
     @property
     def path(self) -> str:
         """The path of its data file."""
-        return self.folder.path(self.data.path)
+        return self.folder.resolve_path(self.data.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class SourceSet:
 
 
 @dataclass(frozen=True, slots=True)
-class Numbers:
+class SourceMeasures:
     """Holds the measures of a source's samples, from which mixtures are planned."""
 
     measures: dict[str, NDArray[np.int32]]  # the requested ones; tokens only if all are counted
@@ -82,45 +82,45 @@ def open_source(name: str, patterns: Sequence[str]) -> SourceSet:
     """Opens the sets in these folders or globs as one source. Raises `UsageError`, which names the source."""
     shards: list[SourceShard] = []
     revisions: list[InputFile] = []
-    for url in folders(name, patterns):
+    for url in expand_folders(name, patterns):
         folder = Folder(url)
         try:
-            kind = held_recipe(folder).get("kind")
-            manifests = committed(folder)
+            kind = read_stored_recipe(folder).get("kind")
+            manifests = read_manifests(folder)
         except UsageError as error:
             raise UsageError(f"source {name}: {error}") from None
-        if folder.names(PARTS):
+        if folder.list_files(PARTS):
             raise UsageError(f"source {name}: {url} is not finished: run its command again to resume it")
-        if lost := lost_outputs(manifests, kind):
+        if lost := find_lost_outputs(manifests, kind):
             raise UsageError(f"source {name}: {url} lacks the output {lost[0]}: run its command again")
-        shards += [_shard(name, kind, folder, manifest) for manifest in manifests.values()]
-        revisions.append(revision_of(url, manifests))
+        shards += [_find_shard(name, kind, folder, manifest) for manifest in manifests.values()]
+        revisions.append(compute_set_revision(url, manifests))
     source = SourceSet(name, tuple(shards), tuple(revisions))
     if not source.length:
         raise UsageError(f"source {name}: there is no sample in {', '.join(patterns)}")
     return source
 
 
-def folders(name: str, patterns: Sequence[str]) -> list[str]:
+def expand_folders(name: str, patterns: Sequence[str]) -> list[str]:
     """Expands globs and normalises paths. Returns each folder once, sorted by path. Raises `UsageError`."""
     found: set[str] = set()
     for pattern in patterns:
         try:
-            paths = matching(pattern) if set(pattern) & set("*?[") else [pattern.rstrip("/") or pattern]
+            paths = list_matching(pattern) if set(pattern) & set("*?[") else [pattern.rstrip("/") or pattern]
         except UsageError as error:
             raise UsageError(f"source {name}: {error}") from None
         found |= {path if "://" in path else os.path.normpath(path) for path in paths}
     return sorted(found)
 
 
-def revision_of(url: str, manifests: dict[str, Manifest]) -> InputFile:
+def compute_set_revision(url: str, manifests: dict[str, Manifest]) -> InputFile:
     """Returns the revision of a set: its size, and a SHA-256 over all outputs in its manifests."""
     state = [[out.path, out.size, out.sha256] for manifest in manifests.values() for out in manifest.outputs]
     digest = hashlib.sha256(json.dumps(sorted(state)).encode()).hexdigest()
     return InputFile(path=url, size=sum(size for _, size, _ in state), sha256=digest)
 
 
-def read_numbers(source: SourceSet, measures: Collection[str]) -> Numbers:
+def read_measures(source: SourceSet, measures: Collection[str]) -> SourceMeasures:
     """Reads the measures of all samples from a source's indexes. Raises `UsageError` for an invalid index."""
     values: dict[str, list[NDArray[np.int32]]] = {name: [] for name in measures}
     tokenizers: set[str] = set()
@@ -128,7 +128,7 @@ def read_numbers(source: SourceSet, measures: Collection[str]) -> Numbers:
     for table in read_indexes(source):
         for name in values:
             values[name].append(pc.fill_null(table[name], 0).to_numpy())
-        tokenizer = tokenizer_of(table.schema)
+        tokenizer = get_tokenizer(table.schema)
         if table.num_rows:
             uncounted |= tokenizer is None or table["tokens"].null_count > 0
             tokenizers |= set() if tokenizer is None else {tokenizer.model_dump_json()}
@@ -138,10 +138,10 @@ def read_numbers(source: SourceSet, measures: Collection[str]) -> Numbers:
     if uncounted:
         values.pop("tokens", None)
     counted = None if uncounted else EngineFingerprint.model_validate_json(tokenizers.pop())
-    return Numbers({name: np.concatenate(parts) for name, parts in values.items()}, counted, has_documents)
+    return SourceMeasures({name: np.concatenate(parts) for name, parts in values.items()}, counted, has_documents)
 
 
-class Located:
+class MappedIndex:
     """Looks up the index rows of any samples of a source, with the shard and row of each.
 
     Writes the index into one Arrow file, with one batch per shard, and memory-maps it. Raises `StorageError`.
@@ -152,10 +152,10 @@ class Located:
         # hashed, because names may contain any character
         path = scratch / f"{hashlib.sha256(source.name.encode()).hexdigest()[:16]}.arrow"
         try:
-            with pa.ipc.new_file(str(path), INDEX) as file:
+            with pa.ipc.new_file(str(path), INDEX_SCHEMA) as file:
                 for table in read_indexes(source):
-                    batches = table.replace_schema_metadata(None).cast(INDEX).combine_chunks().to_batches()
-                    file.write_batch(batches[0] if batches else pa.RecordBatch.from_pylist([], schema=INDEX))
+                    batches = table.replace_schema_metadata(None).cast(INDEX_SCHEMA).combine_chunks().to_batches()
+                    file.write_batch(batches[0] if batches else pa.RecordBatch.from_pylist([], schema=INDEX_SCHEMA))
             self._index = pa.ipc.open_file(pa.memory_map(str(path)))
         except OSError as error:
             raise StorageError(f"cannot write {path}: {error.strerror or error}") from None
@@ -169,38 +169,40 @@ class Located:
             first, stop = np.searchsorted(shards, [shard, shard + 1])
             found = self._index.get_batch(int(shard)).take(pa.array(rows[first:stop]))
             place = [pa.array(shards[first:stop].astype(np.int32)), pa.array(rows[first:stop])]
-            parts.append(pa.RecordBatch.from_arrays([*found.columns, *place], schema=_LOCATED))
-        return pa.Table.from_batches(parts, schema=_LOCATED).combine_chunks().take(pa.array(np.argsort(order)))
+            parts.append(pa.RecordBatch.from_arrays([*found.columns, *place], schema=_LOCATED_SCHEMA))
+        return pa.Table.from_batches(parts, schema=_LOCATED_SCHEMA).combine_chunks().take(pa.array(np.argsort(order)))
 
 
 def read_indexes(source: SourceSet) -> Iterator[pa.Table]:
     """Yields the indexes of all shards in order; reads some of them ahead. Raises `UsageError`."""
-    with ThreadPoolExecutor(READERS) as pool:
-        for first in range(0, len(source.shards), 4 * READERS):
-            yield from pool.map(lambda shard: _index(source.name, shard), source.shards[first : first + 4 * READERS])
+    with ThreadPoolExecutor(READER_THREADS) as pool:
+        for first in range(0, len(source.shards), 4 * READER_THREADS):
+            yield from pool.map(
+                lambda shard: _read_index(source.name, shard), source.shards[first : first + 4 * READER_THREADS]
+            )
 
 
-def _index(name: str, shard: SourceShard) -> pa.Table:
-    path = shard.folder.path(shard.index.path)
+def _read_index(name: str, shard: SourceShard) -> pa.Table:
+    path = shard.folder.resolve_path(shard.index.path)
     try:
         data = read_output(shard.folder, shard.index.path, shard.index.sha256, shard.index.size)
     except ShardloomError as error:
         raise UsageError(f"source {name}: {error}") from None
     try:
-        table = read_table(io.BytesIO(data), path=path, most=INDEX_BYTES)
+        table = read_table(io.BytesIO(data), path=path, max_bytes=MAX_INDEX_BYTES)
     except (pa.ArrowException, OSError, UnreadableParquet) as error:
-        raise UsageError(f"source {name}: {one_line(error)}") from None
-    if table.schema.names != INDEX.names or table.num_rows != shard.data.rows:
+        raise UsageError(f"source {name}: {to_one_line(error)}") from None
+    if table.schema.names != INDEX_SCHEMA.names or table.num_rows != shard.data.rows:
         raise UsageError(f"source {name}: {path} is an index of another version: create the set again")
     return table
 
 
-def _shard(name: str, kind: Any, folder: Folder, manifest: Manifest) -> SourceShard:
+def _find_shard(name: str, kind: Any, folder: Folder, manifest: Manifest) -> SourceShard:
     outputs = {out.path: out for out in manifest.outputs}
     index = outputs.get(f"{INDEX_FOLDER}/{manifest.name}.parquet")
     data = next((out for path, out in outputs.items() if path.startswith(f"{DATA}/{manifest.name}.")), None)
     if index is None or data is None:
         raise UsageError(
-            f"source {name}: {folder.url} has no index: it is of kind {shown(kind)}, no set of training shards"
+            f"source {name}: {folder.url} has no index: it is of kind {format_value(kind)}, no set of training shards"
         )
     return SourceShard(folder, data, index)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from fractions import Fraction
 
-from curation.mixture.asked import Unit
 from curation.mixture.plan import Plan
+from curation.mixture.spec import WeightUnit
 
 
 @dataclass(frozen=True)
@@ -12,13 +12,16 @@ class SourceTotals:
     """Holds the figures of one source in a plan."""
 
     name: str
-    asked: Fraction  # share that the weights ask for
-    used: Fraction  # share that the plan uses; differs from `asked` only if that is too fine (weights.RESOLUTION)
-    got: Fraction  # share of all units of the plan; differs from `used` if a source is exhausted early
+    requested_share: Fraction  # share that the weights ask for
+    # share that the plan uses; differs from `requested_share` only if that is too fine (weights.RESOLUTION)
+    effective_share: Fraction
+    actual_share: (
+        Fraction  # share of all units of the plan; differs from `effective_share` if a source is exhausted early
+    )
     length: int  # samples of the source
     samples: int  # samples drawn
     totals: dict[str, int]  # tokens, images, characters drawn, as far as its index has them
-    runs_out: int | None  # position at which it is exhausted; None: never
+    runs_out_at: int | None  # position at which it is exhausted; None: never
 
     @property
     def epochs(self) -> Fraction:
@@ -31,19 +34,19 @@ class Summary:
     """Holds the figures of a plan."""
 
     positions: int
-    unit: Unit
+    unit: WeightUnit
     sources: tuple[SourceTotals, ...]
 
     @property
-    def rounded(self) -> bool:
+    def has_rounded_shares(self) -> bool:
         """Whether shares had to be rounded."""
-        return any(source.asked != source.used for source in self.sources)
+        return any(source.requested_share != source.effective_share for source in self.sources)
 
 
-def summarise(plan: Plan) -> Summary:
+def summarise_plan(plan: Plan) -> Summary:
     """Counts exactly what a plan draws. Looks up at most half the samples of a source that ends within an epoch."""
     totals = [
-        {name: plan.summed(number, name, plan.counts[number]) for name in source.measures}
+        {name: plan.sum_measure(number, name, plan.counts[number]) for name in source.measures}
         for number, source in enumerate(plan.sources)
     ]
     unit, weights = plan.mixture.unit, plan.phases[0].weights
@@ -61,15 +64,15 @@ def summarise(plan: Plan) -> Summary:
                 source.length,
                 plan.counts[number],
                 totals[number],
-                _runs_out(plan, number),
+                _find_exhaustion(plan, number),
             )
             for number, source in enumerate(plan.sources)
         ),
     )
 
 
-def _runs_out(plan: Plan, source: int) -> int | None:
+def _find_exhaustion(plan: Plan, source: int) -> int | None:
     last = [phase for phase in plan.phases if source in phase.active][-1]
-    times = plan.mixture.times(plan.sources[source].name)
+    times = plan.mixture.get_repeat(plan.sources[source].name)
     given_all = times is not None and plan.counts[source] == times * plan.sources[source].length
     return last.stop if given_all else None

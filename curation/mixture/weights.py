@@ -19,40 +19,40 @@ Weight = int | float | str | Fraction
 """A number above 0. A float counts as its printed decimals: 32.5 is 65/2. A string may be a fraction: "7/13"."""
 
 
-def shares(weights: Mapping[str, object]) -> dict[str, Fraction]:
+def compute_shares(weights: Mapping[str, object]) -> dict[str, Fraction]:
     """Returns each source's share, by dotted path, in the recipe's order. Raises `UsageError`, which names the path."""
-    return _shares(weights, "", Fraction(1))
+    return _compute_shares(weights, "", Fraction(1))
 
 
-def whole_weights(parts: Sequence[Fraction], most: int = RESOLUTION) -> list[int]:
-    """Returns integers in the same proportions, without a common divisor, whose sum is at most `most`.
+def compute_integer_weights(parts: Sequence[Fraction], max_sum: int = RESOLUTION) -> list[int]:
+    """Returns integers in the same proportions, without a common divisor, whose sum is at most `max_sum`.
 
     Finer shares are rounded by the largest-remainder method; none becomes 0.
     """
     total = sum(parts, Fraction(0))
     exact = [part / total for part in parts]
     denominator = lcm(*(part.denominator for part in exact))
-    if denominator <= most:
+    if denominator <= max_sum:
         return [int(part * denominator) for part in exact]
-    scaled = [max(Fraction(1), part * most) for part in exact]
+    scaled = [max(Fraction(1), part * max_sum) for part in exact]
     wholes = [int(part) for part in scaled]
     by_loss = sorted(range(len(parts)), key=lambda i: (wholes[i] - scaled[i], i))
-    for i in by_loss[: max(0, most - sum(wholes))]:
+    for i in by_loss[: max(0, max_sum - sum(wholes))]:
         wholes[i] += 1
-    excess = max(0, sum(wholes) - most)  # from shares that were raised to 1; the largest share gives it up
+    excess = max(0, sum(wholes) - max_sum)  # from shares that were raised to 1; the largest share gives it up
     wholes[wholes.index(max(wholes))] -= excess
     divisor = gcd(*wholes)
     return [whole // divisor for whole in wholes]
 
 
-def _shares(level: Mapping[str, object], path: str, share: Fraction) -> dict[str, Fraction]:
+def _compute_shares(level: Mapping[str, object], path: str, share: Fraction) -> dict[str, Fraction]:
     if not level:
         raise UsageError(f"{path or 'weights'}: names no source")
     weights = {}
     for name, node in level.items():
         if not isinstance(name, str) or not name or "." in name:
             raise UsageError(f"{path or 'weights'}: {name!r} is not a valid name: use text without full stops")
-        weights[name] = _weight(node, f"{path}.{name}".lstrip("."))
+        weights[name] = _parse_weight(node, f"{path}.{name}".lstrip("."))
     total = sum(weights.values(), Fraction(0))
     flat: dict[str, Fraction] = {}
     for name, node in level.items():
@@ -61,13 +61,13 @@ def _shares(level: Mapping[str, object], path: str, share: Fraction) -> dict[str
         if below is None:
             flat[inner] = part
         elif isinstance(below, Mapping):
-            flat |= _shares(below, inner, part)
+            flat |= _compute_shares(below, inner, part)
         else:
             raise UsageError(f"{inner}.of: must name sources and their weights")
     return flat
 
 
-def _weight(node: object, path: str) -> Fraction:
+def _parse_weight(node: object, path: str) -> Fraction:
     if isinstance(node, Mapping):
         unknown = [str(key) for key in node if key not in ("weight", "of")]
         if unknown:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 DRAWS = 1000  # with so many, the ends of the interval differ by about a thousandth between seeds
 SEED = 0
 CONFIDENCE = 0.95
-ENDS = (0.025, 0.975)  # quantiles
+QUANTILES = (0.025, 0.975)  # quantiles
 
 Floats = NDArray[np.float64]
 
@@ -30,7 +30,7 @@ class Estimate:
     high: float | None = None
 
 
-def draws(images: int) -> Floats:
+def draw_resamples(images: int) -> Floats:
     """Returns how often each image counts in each draw, (1 + DRAWS, images). The first row, all ones, is the sample."""
     random = np.random.default_rng(SEED)
     drawn = random.multinomial(images, np.full(images, 1 / images), size=DRAWS) if images else np.zeros((DRAWS, 0))
@@ -38,21 +38,21 @@ def draws(images: int) -> Floats:
 
 
 def estimate(values: Floats, images: int) -> Estimate:
-    """Returns the value of the first row of `draws` with the interval from the other rows.
+    """Returns the value of the first row of `draw_resamples` with the interval from the other rows.
 
-    `values` has one value for each row of `draws`, nan where there is none. `images` is the number of images that
-    contribute.
+    `values` has one value for each row of `draw_resamples`, nan where there is none. `images` is the number of images
+    that contribute.
     """
     if np.isnan(values[0]):
         return Estimate(None)
     drawn = values[1:][~np.isnan(values[1:])]
     if images < 2 or not drawn.size:
         return Estimate(float(values[0]))
-    low, high = np.quantile(drawn, ENDS)
+    low, high = np.quantile(drawn, QUANTILES)
     return Estimate(float(values[0]), float(low), float(high))
 
 
-def ratio(part: Floats, whole: Floats) -> Floats:
+def divide(part: Floats, whole: Floats) -> Floats:
     """Divides element by element; nan where the whole is 0."""
     rates: Floats = np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
     return rates

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.scores.bootstrap import Estimate, Floats, draws, estimate, ratio
+from curation.scores.bootstrap import Estimate, Floats, divide, draw_resamples, estimate
 from schemas.records.box import Box, Detection
 from schemas.records.ground_truth import TrueBox
 
@@ -39,7 +39,7 @@ INTERPOLATION = "all points"
 BLOCK = 4_000_000  # numbers in memory at once while curves are computed: 32 MB an array
 
 
-def one_spelling(label: str, aliases: Mapping[str, str]) -> str:
+def normalise_label(label: str, aliases: Mapping[str, str]) -> str:
     """Returns the class of a label: in lower case, then mapped by `aliases` (lower case too), then by `SPELLINGS`."""
     label = label.casefold().strip()
     label = aliases.get(label, label)
@@ -47,7 +47,7 @@ def one_spelling(label: str, aliases: Mapping[str, str]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Matches:
+class ClassMatches:
     """Holds the matches of one class in one image.
 
     `overlaps[i]` is the intersection over union of detection i with its truth, or 0 if the detection is wrong.
@@ -88,7 +88,7 @@ class BoxScores:
     total: ClassScore
 
 
-def overlap(one: Box, other: Box) -> float:
+def compute_iou(one: Box, other: Box) -> float:
     """Returns the intersection over union of two boxes, 0 to 1."""
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
@@ -99,13 +99,13 @@ def overlap(one: Box, other: Box) -> float:
     return both / (areas - both)
 
 
-def match(
+def match_detections(
     truth: Sequence[TrueBox],
     found: Sequence[Detection],
     exhaustive: AbstractSet[str],
     asked: AbstractSet[str],
     iou: float,
-) -> dict[str, Matches]:
+) -> dict[str, ClassMatches]:
     """Matches one image, class by class. Labels must be in one spelling. Leaves out classes with nothing to count."""
     matches = {}
     for label in {box.label for box in truth} | {one.label for one in found}:
@@ -115,7 +115,7 @@ def match(
         objects = sum(not box.difficult for box in boxes)
         if objects or counted:
             scores, overlaps = [one[0] for one in counted], [one[1] for one in counted]
-            matches[label] = Matches(objects, label in asked, tuple(scores), tuple(overlaps))
+            matches[label] = ClassMatches(objects, label in asked, tuple(scores), tuple(overlaps))
     return matches
 
 
@@ -126,40 +126,40 @@ def _match_class(
     counted = []
     easy = sorted(box.box for box in boxes if not box.difficult)  # so that the order of the truth changes no figure
     for detection in detections:
-        best = max(easy, key=lambda box: overlap(box, detection.box), default=None)
-        if best is not None and overlap(best, detection.box) >= iou:
+        best = max(easy, key=lambda box: compute_iou(box, detection.box), default=None)
+        if best is not None and compute_iou(best, detection.box) >= iou:
             easy.remove(best)
-            counted.append((detection.score, overlap(best, detection.box)))
-        elif exhaustive and not any(box.difficult and overlap(box.box, detection.box) >= iou for box in boxes):
+            counted.append((detection.score, compute_iou(best, detection.box)))
+        elif exhaustive and not any(box.difficult and compute_iou(box.box, detection.box) >= iou for box in boxes):
             counted.append((detection.score, 0.0))
     return counted
 
 
-def score_boxes(images: Sequence[Mapping[str, Matches]], iou: float) -> BoxScores:
+def score_boxes(images: Sequence[Mapping[str, ClassMatches]], iou: float) -> BoxScores:
     """Computes all figures of matched images; the draws take a fraction of a second for 80 images of 20 classes."""
-    drawn = draws(len(images))
+    drawn = draw_resamples(len(images))
     total = np.zeros((len(drawn), len(COUNTED)))
     classes, curves = [], []
     for label in sorted({label for image in images for label in image}):
         shown = [(place, image[label]) for place, image in enumerate(images) if label in image]
-        sums = drawn[:, [place for place, _ in shown]] @ np.array([_counts(one) for _, one in shown])
-        curves.append(_average_precision(shown, drawn, sums[:, 0]))
-        classes.append(_figures(label, len(shown), sums, curves[-1]))
+        sums = drawn[:, [place for place, _ in shown]] @ np.array([_count_matches(one) for _, one in shown])
+        curves.append(_compute_average_precision(shown, drawn, sums[:, 0]))
+        classes.append(_score_class(label, len(shown), sums, curves[-1]))
         total += sums
-    mean = _mean_of_known(curves, len(drawn))
-    return BoxScores(iou, INTERPOLATION, classes, _figures("total", len(images), total, mean))
+    mean = _average_known(curves, len(drawn))
+    return BoxScores(iou, INTERPOLATION, classes, _score_class("total", len(images), total, mean))
 
 
 COUNTED = ("objects", "found", "wrong", "overlap", "asked", "asked and found")
 
 
-def _counts(one: Matches) -> tuple[float, ...]:
+def _count_matches(one: ClassMatches) -> tuple[float, ...]:
     found = sum(overlap > 0 for overlap in one.overlaps)
     asked = (one.objects, found) if one.asked else (0, 0)
     return one.objects, found, len(one.overlaps) - found, float(sum(one.overlaps)), *asked
 
 
-def _figures(label: str, images: int, sums: Floats, curve: Floats) -> ClassScore:
+def _score_class(label: str, images: int, sums: Floats, curve: Floats) -> ClassScore:
     objects, found, wrong, overlaps, asked, asked_found = sums.T
     return ClassScore(
         label,
@@ -168,17 +168,17 @@ def _figures(label: str, images: int, sums: Floats, curve: Floats) -> ClassScore
         found=int(found[0]),
         wrong=int(wrong[0]),
         missed=int(objects[0] - found[0]),
-        precision=estimate(ratio(found, found + wrong), images),
-        recall=estimate(ratio(found, objects), images),
-        f1=estimate(ratio(2 * found, objects + found + wrong), images),
+        precision=estimate(divide(found, found + wrong), images),
+        recall=estimate(divide(found, objects), images),
+        f1=estimate(divide(2 * found, objects + found + wrong), images),
         ap=estimate(curve, images),
-        mean_iou=estimate(ratio(overlaps, found), images),
+        mean_iou=estimate(divide(overlaps, found), images),
         asked=int(asked[0]),
-        recall_asked=estimate(ratio(asked_found, asked), images),
+        recall_asked=estimate(divide(asked_found, asked), images),
     )
 
 
-def _average_precision(shown: Iterable[tuple[int, Matches]], drawn: Floats, objects: Floats) -> Floats:
+def _compute_average_precision(shown: Iterable[tuple[int, ClassMatches]], drawn: Floats, objects: Floats) -> Floats:
     """Returns the average precision of one class in each draw, (draws,); nan in draws without an object of it."""
     listed = [
         (score, overlap > 0, place)
@@ -192,21 +192,21 @@ def _average_precision(shown: Iterable[tuple[int, Matches]], drawn: Floats, obje
     scores, hits, places = scores[order], hits[order], places[order]
     ends = np.flatnonzero(np.append(np.diff(scores) != 0, True))
     rows = max(1, BLOCK // len(order))
-    areas = [_areas(drawn[at : at + rows, places], hits, ends) for at in range(0, len(drawn), rows)]
-    return ratio(np.concatenate(areas), objects)
+    areas = [_compute_areas(drawn[at : at + rows, places], hits, ends) for at in range(0, len(drawn), rows)]
+    return divide(np.concatenate(areas), objects)
 
 
-def _areas(times: Floats, hits: NDArray[np.bool_], ends: NDArray[np.intp]) -> Floats:
+def _compute_areas(times: Floats, hits: NDArray[np.bool_], ends: NDArray[np.intp]) -> Floats:
     """Returns the areas under the curves times the number of objects; `times[draw, i]` counts detection i in a draw."""
     right = np.cumsum(times * hits, axis=1)[:, ends]
-    precision = np.nan_to_num(ratio(right, np.cumsum(times, axis=1)[:, ends]))
+    precision = np.nan_to_num(divide(right, np.cumsum(times, axis=1)[:, ends]))
     best_from_here = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     area: Floats = (np.diff(right, axis=1, prepend=0) * best_from_here).sum(axis=1)
     return area
 
 
-def _mean_of_known(curves: Sequence[Floats], rows: int) -> Floats:
+def _average_known(curves: Sequence[Floats], rows: int) -> Floats:
     if not curves:
         return np.full(rows, np.nan)
     known = ~np.isnan(curves)
-    return ratio(np.where(known, curves, 0.0).sum(axis=0), known.sum(axis=0).astype(np.float64))
+    return divide(np.where(known, curves, 0.0).sum(axis=0), known.sum(axis=0).astype(np.float64))

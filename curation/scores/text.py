@@ -3,17 +3,17 @@
 Texts are compared in Unicode form NFC; a run of white space separates words and is not a character. There are two
 cases:
 
-- `page_errors`: the truth is complete. The words of the truth and of the reading are two multisets. Equal words are
-  paired off; the remaining words are paired greedily, most alike first (edit distance over the longer length). The
+- `count_page_errors`: the truth is complete. The words of the truth and of the reading are two multisets. Equal words
+  are paired off; the remaining words are paired greedily, most alike first (edit distance over the longer length). The
   characters in error are the edit distances of the pairs plus the lengths of the unpaired words. The words in error are
   the greater of the two numbers of remaining words. So one wrong letter costs one character and one word, a missed or
   an invented word costs its letters and one word, and the rates of an empty reading are exactly 1.
-- `asserted_errors`: only some lines of the truth are known. Each is searched for anywhere in the reading: its
+- `count_asserted_errors`: only some lines of the truth are known. Each is searched for anywhere in the reading: its
   characters in error are the least edit distance to any substring of the reading (Sellers, 1980), its words in error
   those that the reading lacks. Other text in the reading costs nothing.
 
-`picture_errors` chooses the case that the truth allows. Counts add up (`+`), so a rate over many pictures is a ratio of
-sums, not a mean of rates.
+`count_picture_errors` chooses the case that the truth allows. Counts add up (`+`), so a rate over many pictures is a
+ratio of sums, not a mean of rates.
 """
 
 import unicodedata
@@ -25,7 +25,7 @@ import numpy as np
 from rapidfuzz.distance import Levenshtein
 from rapidfuzz.process import cdist
 
-from curation.scores.bootstrap import Estimate, Floats, draws, estimate, ratio
+from curation.scores.bootstrap import Estimate, Floats, divide, draw_resamples, estimate
 from schemas.records.box import Box
 from schemas.records.ground_truth import TextTruth
 from schemas.records.text_line import TextLine
@@ -87,84 +87,84 @@ class TextScores:
     total: TextScore
 
 
-def picture_errors(truth: TextTruth, lines: Iterable[TextLine]) -> ErrorCounts:
+def count_picture_errors(truth: TextTruth, lines: Iterable[TextLine]) -> ErrorCounts:
     """Compares what was read in one picture with its truth, in the way that the truth allows."""
-    lines = outside(lines, truth.ignored)
+    lines = drop_ignored_lines(lines, truth.illegible_boxes)
     if truth.boxes_only:
-        found = sum(any(_holds(line.box, place) for line in lines) for place in truth.places)
-        return ErrorCounts(places=len(truth.places), places_found=found)
+        found = sum(any(_has_centre_inside(line.box, place) for line in lines) for place in truth.legible_boxes)
+        return ErrorCounts(places=len(truth.legible_boxes), places_found=found)
     texts = [line.text for line in lines]
     ignore_case = truth.case_insensitive or truth.collection.ignore_case
     if truth.complete:
-        return page_errors(truth.texts, texts, ignore_case=ignore_case, spaces=truth.collection.spaces)
-    return asserted_errors(truth.texts, texts, ignore_case=ignore_case)
+        return count_page_errors(truth.texts, texts, ignore_case=ignore_case, spaces=truth.collection.spaces)
+    return count_asserted_errors(truth.texts, texts, ignore_case=ignore_case)
 
 
 def score_texts(pictures: Sequence[tuple[str, ErrorCounts]]) -> TextScores:
     """Computes all figures of pictures, each given with the name of its collection."""
-    drawn = draws(len(pictures))
+    drawn = draw_resamples(len(pictures))
     sources = sorted({source for source, _ in pictures})
     places = {name: [at for at, (source, _) in enumerate(pictures) if source == name] for name in sources}
     counts = [errors for _, errors in pictures]
-    scores = [_figures(name, counts, drawn, places[name]) for name in sources]
-    return TextScores(scores, _figures("total", counts, drawn, list(range(len(pictures)))))
+    scores = [_score_collection(name, counts, drawn, places[name]) for name in sources]
+    return TextScores(scores, _score_collection("total", counts, drawn, list(range(len(pictures)))))
 
 
-def _figures(source: str, counts: Sequence[ErrorCounts], drawn: Floats, places: list[int]) -> TextScore:
+def _score_collection(source: str, counts: Sequence[ErrorCounts], drawn: Floats, places: list[int]) -> TextScore:
     columns = np.array([astuple(counts[at]) for at in places], np.float64).reshape(
         len(places), len(ErrorCounts.__slots__)
     )
     characters, character_errors, words, word_errors, boxes, boxes_found = (drawn[:, places] @ columns).T
     rates = ((character_errors, characters), (word_errors, words), (boxes_found, boxes))
-    cer, wer, found = (estimate(ratio(part, whole), len(places)) for part, whole in rates)
+    cer, wer, found = (estimate(divide(part, whole), len(places)) for part, whole in rates)
     total = sum((counts[at] for at in places), ErrorCounts())
     return TextScore(source, len(places), total, cer, wer, found)
 
 
-def page_errors(
+def count_page_errors(
     truth: Iterable[str], found: Iterable[str], *, ignore_case: bool = False, spaces: bool = True
 ) -> ErrorCounts:
     """Compares a reading with the complete text of a picture; the order of lines does not matter.
 
     `spaces=False` is for truths that are written without spaces: each line then counts as one word.
     """
-    true_words = Counter(_words(truth, ignore_case, spaces))
-    found_words = Counter(_words(found, ignore_case, spaces))
+    true_words = Counter(_split_words(truth, ignore_case, spaces))
+    found_words = Counter(_split_words(found, ignore_case, spaces))
     missed = sorted((true_words - found_words).elements())
     extra = sorted((found_words - true_words).elements())
     return ErrorCounts(
         characters=sum(map(len, true_words.elements())),
-        character_errors=_character_errors(missed, extra),
+        character_errors=_count_character_errors(missed, extra),
         words=true_words.total(),
         word_errors=max(len(missed), len(extra)),
     )
 
 
-def asserted_errors(truth: Iterable[str], found: Iterable[str], *, ignore_case: bool = False) -> ErrorCounts:
+def count_asserted_errors(truth: Iterable[str], found: Iterable[str], *, ignore_case: bool = False) -> ErrorCounts:
     """Searches for each line of the truth in a reading that may contain more; the rest of the reading costs nothing."""
-    reading = " ".join(_words(found, ignore_case, spaces=True))
+    reading = " ".join(_split_words(found, ignore_case, spaces=True))
     counts = ErrorCounts()
     for line in truth:
-        words = _words([line], ignore_case, spaces=True)
+        words = _split_words([line], ignore_case, spaces=True)
         missed = Counter(words) - Counter(reading.split())
         wanted, text = "".join(words), reading.replace(" ", "")
-        counts += ErrorCounts(len(wanted), _distance_to_stretch(wanted, text), len(words), missed.total())
+        counts += ErrorCounts(len(wanted), _compute_substring_distance(wanted, text), len(words), missed.total())
     return counts
 
 
-def outside(lines: Iterable[TextLine], ignored: Sequence[Box]) -> list[TextLine]:
+def drop_ignored_lines(lines: Iterable[TextLine], ignored: Sequence[Box]) -> list[TextLine]:
     """Returns the lines whose centre lies in no ignored box: text marked illegible may be read or not, at no cost."""
 
-    return [line for line in lines if not any(_holds(box, line.box) for box in ignored)]
+    return [line for line in lines if not any(_has_centre_inside(box, line.box) for box in ignored)]
 
 
-def _holds(outer: Box, inner: Box) -> bool:
+def _has_centre_inside(outer: Box, inner: Box) -> bool:
     """Says whether the inner box's centre lies in the outer one."""
     x, y = (inner[0] + inner[2]) / 2, (inner[1] + inner[3]) / 2
     return outer[0] <= x <= outer[2] and outer[1] <= y <= outer[3]
 
 
-def _words(lines: Iterable[str], ignore_case: bool, spaces: bool) -> list[str]:
+def _split_words(lines: Iterable[str], ignore_case: bool, spaces: bool) -> list[str]:
     words = []
     for line in lines:
         text = unicodedata.normalize("NFC", line.casefold() if ignore_case else line)
@@ -173,7 +173,7 @@ def _words(lines: Iterable[str], ignore_case: bool, spaces: bool) -> list[str]:
     return words
 
 
-def _character_errors(missed: Sequence[str], extra: Sequence[str]) -> int:
+def _count_character_errors(missed: Sequence[str], extra: Sequence[str]) -> int:
     """Returns the cost of pairing two lists of words greedily, most alike first, plus the lengths of unpaired words."""
     if not missed or not extra:
         return sum(map(len, missed)) + sum(map(len, extra))
@@ -190,7 +190,7 @@ def _character_errors(missed: Sequence[str], extra: Sequence[str]) -> int:
     return errors + sum(len(missed[i]) for i in left) + sum(len(extra[j]) for j in right)
 
 
-def _distance_to_stretch(wanted: str, text: str) -> int:
+def _compute_substring_distance(wanted: str, text: str) -> int:
     """Returns the least edit distance (Sellers) from `wanted` to any substring of `text`, the empty one included."""
     best = list(range(len(wanted) + 1))  # best[i]: the distance of wanted[:i] to a substring that ends here
     least = best[-1]

@@ -16,25 +16,25 @@ from schemas.records.fingerprint import EngineFingerprint
 UNKNOWN = "und"  # for a text that gives no evidence of any language: digits, a file's name, an empty text
 
 
-def language_of(text: str) -> str:
+def detect_language(text: str) -> str:
     """Returns the ISO 639 code of the text's most likely language, or `UNKNOWN`.
 
     It takes about 1 s for 30,000 captions on one core.
     """
-    model, nothing = _identifier()
+    model, nothing = _load_identifier()
     language, confidence = model.classify(text)
     return UNKNOWN if confidence == nothing else str(language)
 
 
 def check_languages(codes: list[str]) -> None:
-    """Raises `UsageError` for a code that `language_of` never returns."""
-    known = {UNKNOWN, *_identifier()[0].labels}
+    """Raises `UsageError` for a code that `detect_language` never returns."""
+    known = {UNKNOWN, *_load_identifier()[0].labels}
     for code in codes:
         if code not in known:
             raise UsageError(f"languages: py3langid does not know {code!r}: use ISO 639 codes, such as en, de, zh")
 
 
-def fingerprint() -> EngineFingerprint:
+def build_language_fingerprint() -> EngineFingerprint:
     """Returns the fingerprint of py3langid's version and model; another version or model may find other languages."""
     import py3langid.langid as package
 
@@ -44,7 +44,7 @@ def fingerprint() -> EngineFingerprint:
 
 
 @cache
-def _identifier() -> tuple[Any, float]:
+def _load_identifier() -> tuple[Any, float]:
     import py3langid.langid as package  # imported here because its model takes 0.7 s and 100 MB
 
     return package.LanguageIdentifier.from_model_file(package.MODEL_FILE), package.RAW_FLOOR

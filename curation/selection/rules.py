@@ -14,7 +14,7 @@ from schemas.output_set.options import Options
 UID, URL, TEXT, WIDTH, HEIGHT = "uid", "url", "text", "original_width", "original_height"
 SCORES = {"clip_b32": "clip_b32_similarity_score", "clip_l14": "clip_l14_similarity_score"}
 
-Kind = Literal["text", "number"]
+ColumnKind = Literal["text", "number"]
 Score = Literal["clip_b32", "clip_l14"]
 
 _BOUNDS = [(f"min_{what}", f"max_{what}") for what in ("width", "height", "characters", "words")]
@@ -43,7 +43,7 @@ class SelectionRules(Options):
 
     @field_validator("languages")
     @classmethod
-    def _in_small_letters(cls, codes: list[str]) -> list[str]:
+    def _lower_codes(cls, codes: list[str]) -> list[str]:
         return [code.lower() for code in codes]
 
     @model_validator(mode="after")
@@ -59,28 +59,28 @@ class SelectionRules(Options):
         """Returns the name of the column that `top_fraction` ranks by."""
         return SCORES[self.top_by]
 
-    def columns(self) -> dict[str, Kind]:
+    def list_columns(self) -> dict[str, ColumnKind]:
         """Returns the columns that the rules read, and always uid and URL: a row without either is useless."""
-        found: dict[str, Kind] = {UID: "text", URL: "text"}
-        if self.languages or self._has("min_characters", "max_characters", "min_words", "max_words"):
+        found: dict[str, ColumnKind] = {UID: "text", URL: "text"}
+        if self.languages or self._has_any("min_characters", "max_characters", "min_words", "max_words"):
             found[TEXT] = "text"
-        if self._has("min_width", "max_width", "min_side", "max_aspect"):
+        if self._has_any("min_width", "max_width", "min_side", "max_aspect"):
             found[WIDTH] = "number"
-        if self._has("min_height", "max_height", "min_side", "max_aspect"):
+        if self._has_any("min_height", "max_height", "min_side", "max_aspect"):
             found[HEIGHT] = "number"
         for name, column in SCORES.items():
-            if self._has(f"min_{name}") or (self._has("top_fraction") and self.top_by == name):
+            if self._has_any(f"min_{name}") or (self._has_any("top_fraction") and self.top_by == name):
                 found[column] = "number"
         return found
 
-    def _has(self, *names: str) -> bool:
+    def _has_any(self, *names: str) -> bool:
         return any(getattr(self, name) is not None for name in names)
 
 
-def holds(found: pa.DataType, kind: Kind) -> bool:
+def is_of_kind(found: pa.DataType, kind: ColumnKind) -> bool:
     """Says whether a column of this type can hold values of this kind."""
     if pa.types.is_dictionary(found):
-        return kind == "text" and holds(found.value_type, kind)
+        return kind == "text" and is_of_kind(found.value_type, kind)
     of_kind = {
         "text": (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
         "number": (pa.types.is_integer, pa.types.is_floating),

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curation.selection.rules import HEIGHT, SCORES, TEXT, UID, URL, WIDTH, SelectionRules
-from schemas.layouts.subset_file import UIDS
+from schemas.layouts.subset_file import UID_DTYPE
 from schemas.records.quarantine import Reason
 
 ORDER = (
@@ -36,25 +36,25 @@ ORDER = (
 """A row is left out by the first of these that applies. The costliest come last, so that they see the fewest rows."""
 
 CODES = {reason: number for number, reason in enumerate(ORDER)}
-STAYS = len(ORDER)
+KEEP = len(ORDER)
 """A row's verdict is the place of a reason in `ORDER`, or this number for a row that is kept."""
 
 HEX_UID = r"^[0-9a-fA-F]{32}$"
 
 
-def verdict(rules: SelectionRules, threshold: float | None) -> pl.Expr:
+def build_verdict(rules: SelectionRules, threshold: float | None) -> pl.Expr:
     """Returns the verdict of all rules except languages. `threshold` is the least score within `top_fraction`."""
     width, height = pl.col(WIDTH).cast(pl.Float64), pl.col(HEIGHT).cast(pl.Float64)
     shorter, longer = pl.min_horizontal(width, height), pl.max_horizontal(width, height)
     caption = pl.col(TEXT).fill_null("")
     characters, words = caption.str.len_chars(), caption.str.count_matches(r"\S+")
-    numbers = [pl.col(name) for name, kind in rules.columns().items() if kind == "number"]
+    numbers = [pl.col(name) for name, kind in rules.list_columns().items() if kind == "number"]
     checks: list[tuple[Reason, pl.Expr | None]] = [
         (Reason.MALFORMED_UID, pl.col(UID).str.contains(HEX_UID).fill_null(False).not_()),
         (Reason.MISSING_URL, pl.col(URL).fill_null("").str.strip_chars() == ""),
         (Reason.MISSING_VALUE, pl.any_horizontal(_is_missing(number) for number in numbers) if numbers else None),
-        *((Reason.LOW_SIMILARITY, _below(name, getattr(rules, f"min_{name}"))) for name in SCORES),
-        (Reason.BELOW_TOP_FRACTION, _below(rules.top_by, threshold)),
+        *((Reason.LOW_SIMILARITY, _is_below(name, getattr(rules, f"min_{name}"))) for name in SCORES),
+        (Reason.BELOW_TOP_FRACTION, _is_below(rules.top_by, threshold)),
         (Reason.TOO_SMALL, None if rules.min_width is None else width < rules.min_width),
         (Reason.TOO_SMALL, None if rules.min_height is None else height < rules.min_height),
         (Reason.TOO_SMALL, None if rules.min_side is None else shorter < rules.min_side),
@@ -66,20 +66,20 @@ def verdict(rules: SelectionRules, threshold: float | None) -> pl.Expr:
         (Reason.TOO_FEW_WORDS, None if rules.min_words is None else words < rules.min_words),
         (Reason.TOO_MANY_WORDS, None if rules.max_words is None else words > rules.max_words),
     ]
-    reasons = [pl.when(check).then(_code(CODES[reason])) for reason, check in checks if check is not None]
-    return pl.coalesce([*reasons, _code(STAYS)])
+    reasons = [pl.when(check).then(_make_code(CODES[reason])) for reason, check in checks if check is not None]
+    return pl.coalesce([*reasons, _make_code(KEEP)])
 
 
-def uids_of(frame: pl.DataFrame) -> NDArray[Any]:
+def parse_uids(frame: pl.DataFrame) -> NDArray[Any]:
     """Returns the uids in the form of subset files; all of them must be well-formed."""
-    found = np.empty(frame.height, UIDS)
+    found = np.empty(frame.height, UID_DTYPE)
     for half, name in enumerate(("f0", "f1")):
         digits = pl.col(UID).str.slice(16 * half, 16)
         found[name] = frame.select(digits.str.to_integer(base=16, dtype=pl.UInt64)).to_series().to_numpy()
     return found
 
 
-def sound_text(column: pa.Array) -> tuple[pa.Array, NDArray[np.bool_] | None]:
+def mask_invalid_text(column: pa.Array) -> tuple[pa.Array, NDArray[np.bool_] | None]:
     """Returns a column of strings with null for values that are not UTF-8, and a mask of these rows, if any.
 
     Parquet readers do not check this.
@@ -91,7 +91,7 @@ def sound_text(column: pa.Array) -> tuple[pa.Array, NDArray[np.bool_] | None]:
         return column, None
     except pa.ArrowInvalid:
         values = column.cast(pa.large_binary()).to_pylist()
-        texts = [None if value is None else _decoded(value) for value in values]
+        texts = [None if value is None else _decode(value) for value in values]
         broken = [text is None and value is not None for text, value in zip(texts, values, strict=True)]
         return pa.array(texts, pa.large_string()), np.array(broken)
 
@@ -100,16 +100,16 @@ def _is_missing(number: pl.Expr) -> pl.Expr:
     return number.is_null() | number.cast(pl.Float64).is_nan()
 
 
-def _below(score: str, least: float | None) -> pl.Expr | None:
+def _is_below(score: str, least: float | None) -> pl.Expr | None:
     """Compares as float32, the type of the scores, so that a least score of 0.3 keeps a stored 0.3."""
     return None if least is None else pl.col(SCORES[score]).cast(pl.Float32) < pl.lit(least, pl.Float32)
 
 
-def _code(code: int) -> pl.Expr:
+def _make_code(code: int) -> pl.Expr:
     return pl.lit(code, pl.UInt8)
 
 
-def _decoded(value: bytes) -> str | None:
+def _decode(value: bytes) -> str | None:
     try:
         return value.decode()
     except UnicodeDecodeError:

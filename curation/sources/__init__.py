@@ -1,8 +1,8 @@
 """Holds one reader for each published data set, in a file that describes the set's layout and its pitfalls.
 
 A reader is a pure function of one item (a Parquet row as a dict, a tar sample, a line, or a JSON value). It returns the
-parsed row (`Draft` or `CaptionDraft`), or raises `Rejected`, which leaves out this row and no other. Readers open no
-files.
+parsed row (`ParsedDocument` or `ParsedCaptionedImage`), or raises `Rejected`, which leaves out this row and no other.
+Readers open no files.
 """
 
 from curation.registry import Registry

@@ -13,87 +13,87 @@ from dataclasses import asdict
 from typing import Any
 
 from curation.sources.formats.fields import (
-    as_json,
-    caption_image,
-    json_object,
-    lenient_text,
-    malformed,
-    trained_text,
+    dump_metadata,
+    malformed_row_error,
+    parse_json_object,
+    read_caption_image,
+    read_text_leniently,
+    read_training_text,
 )
 from curation.sources.options import ReadOptions
 from curation.sources.reader import SourceReader
 from schemas.layouts import blip3_grounding, blip3_ocr
 from schemas.records.caption import Caption
-from schemas.records.document import CaptionDraft
+from schemas.records.document import ParsedCaptionedImage
 from schemas.records.quarantine import Reason, Rejected
-from schemas.records.uid import uid_text
+from schemas.records.uid import to_uid
 
 COLUMNS = ("url", "captions")
 OPTIONAL = ("uid", "metadata")
 OPTIONAL_GROUNDING = (*OPTIONAL, "cogvlm_caption")
 
 
-def read_ocr(row: Mapping[str, Any], options: ReadOptions) -> CaptionDraft:
+def read_ocr(row: Mapping[str, Any], options: ReadOptions) -> ParsedCaptionedImage:
     """Returns the captioned image of one row of BLIP3-OCR. Raises `Rejected`."""
-    return _read(row, options, blip3_ocr.parse_captions, _chosen)
+    return _read_caption(row, options, blip3_ocr.parse_captions, _choose_text)
 
 
-def read_grounding(row: Mapping[str, Any], options: ReadOptions) -> CaptionDraft:
+def read_grounding(row: Mapping[str, Any], options: ReadOptions) -> ParsedCaptionedImage:
     """Returns the captioned image of one row of BLIP3-GROUNDING. Raises `Rejected`."""
-    return _read(row, options, blip3_grounding.parse_captions, _chosen_grounding)
+    return _read_caption(row, options, blip3_grounding.parse_captions, _choose_grounding_text)
 
 
-def _read(
+def _read_caption(
     row: Mapping[str, Any],
     options: ReadOptions,
     parse: Callable[[str], list[Caption]],
     choose: Callable[[list[Caption], int, bool], str],
-) -> CaptionDraft:
-    image = caption_image(row.get("url"))
+) -> ParsedCaptionedImage:
+    image = read_caption_image(row.get("url"))
     try:
-        captions = parse(trained_text(row.get("captions"), "captions") or "")
+        captions = parse(read_training_text(row.get("captions"), "captions") or "")
     except ValueError as error:
-        raise malformed(str(error)) from None
-    return CaptionDraft(
-        uid=uid_text(row.get("uid")),
+        raise malformed_row_error(str(error)) from None
+    return ParsedCaptionedImage(
+        uid=to_uid(row.get("uid")),
         url=image.url,
         image=image,
         text=choose(captions, options.granularity, options.raw_caption),
-        alt_text=trained_text(row.get("cogvlm_caption"), "cogvlm_caption") or "",
+        alt_text=read_training_text(row.get("cogvlm_caption"), "cogvlm_caption") or "",
         captions=json.dumps([asdict(caption) for caption in captions], ensure_ascii=False),
-        metadata=_metadata(row.get("metadata")),
+        metadata=_read_metadata(row.get("metadata")),
     )
 
 
-def _chosen(captions: list[Caption], granularity: int, with_raw: bool) -> str:
+def _choose_text(captions: list[Caption], granularity: int, with_raw: bool) -> str:
     for caption in captions:
         if (caption.granularity, caption.include_datacomp_raw_cap) == (granularity, with_raw):
-            if text := trained_text(caption.text, "the caption"):
+            if text := read_training_text(caption.text, "the caption"):
                 return text
             break
     raw = "with" if with_raw else "without"
     raise Rejected(Reason.NO_CAPTION, f"none of granularity {granularity} {raw} the raw caption")
 
 
-def _chosen_grounding(captions: list[Caption], granularity: int, with_raw: bool) -> str:
-    text = _chosen(captions, granularity, with_raw)
+def _choose_grounding_text(captions: list[Caption], granularity: int, with_raw: bool) -> str:
+    text = _choose_text(captions, granularity, with_raw)
     if with_raw or not blip3_grounding.is_bare_list(text, granularity):
         return text
     try:
-        return _chosen(captions, granularity, with_raw=True)
+        return _choose_text(captions, granularity, with_raw=True)
     except Rejected:  # the set has no other caption of this granularity
         return text
 
 
-def _metadata(value: Any) -> str:
+def _read_metadata(value: Any) -> str:
     """Returns the column if it is a JSON object, else wraps it in one: the released grounding set's form is unknown."""
-    metadata = lenient_text(value, "metadata")
+    metadata = read_text_leniently(value, "metadata")
     if metadata is None:
-        return "{}" if value is None else as_json({"metadata": value})
+        return "{}" if value is None else dump_metadata({"metadata": value})
     try:
-        json_object(metadata, "metadata")
+        parse_json_object(metadata, "metadata")
     except Rejected:
-        return as_json({"metadata": metadata})
+        return dump_metadata({"metadata": metadata})
     return metadata
 
 

@@ -7,22 +7,24 @@ whose columns are in the order of CC3M.
 from collections.abc import Sequence
 
 from curation.sources.formats import tsv
-from curation.sources.reader import SourceReader, without_options
-from schemas.records.document import CaptionDraft
+from curation.sources.reader import SourceReader, ignore_options
+from schemas.records.document import ParsedCaptionedImage
 
 HEADER = "url\tcaption"
 
 _URL, _CAPTION = 0, 1
 
 
-def read(line: str) -> CaptionDraft:
+def read(line: str) -> ParsedCaptionedImage:
     """Returns the captioned image of one line. Raises `Rejected`."""
-    return tsv.read(line, _URL, _CAPTION)
+    return tsv.read_line(line, _URL, _CAPTION)
 
 
-def check(lines: Sequence[str]) -> None:
+def check_first_lines(lines: Sequence[str]) -> None:
     """Raises `UsageError` if the first lines of a file have the columns in the order of CC3M."""
-    tsv.check(lines, _URL, _CAPTION, "cc3m")
+    tsv.check_column_order(lines, _URL, _CAPTION, "cc3m")
 
 
-SOURCE = SourceReader("cc12m", without_options(read), (".tsv",), is_captions=True, header=HEADER, check=check)
+SOURCE = SourceReader(
+    "cc12m", ignore_options(read), (".tsv",), is_captions=True, header=HEADER, check=check_first_lines
+)

@@ -4,26 +4,26 @@ Any other set that img2dataset has downloaded has the same layout. The reader ke
 empty one. It leaves out a sample without an image, and one that has lost a member.
 """
 
-from curation.sources.formats.fields import as_json, others
-from curation.sources.reader import SourceReader, without_options
+from curation.sources.formats.fields import dump_metadata, select_other_fields
+from curation.sources.reader import SourceReader, ignore_options
 from schemas.layouts.datacomp import read_sample
-from schemas.records.document import CaptionDraft, DraftImage
+from schemas.records.document import ParsedCaptionedImage, ParsedImage
 from schemas.tar.reader import TarSample
 
 _KNOWN = ("uid", "url", "caption", "key", "status", "error_message", "width", "height", "exif")
 
 
-def read(sample: TarSample) -> CaptionDraft:
+def read(sample: TarSample) -> ParsedCaptionedImage:
     """Returns the captioned image of one sample, with the image as bytes. Raises `Rejected`."""
     found = read_sample(sample)
-    return CaptionDraft(
+    return ParsedCaptionedImage(
         uid=found.uid,
         url=found.url,
-        image=DraftImage(found.image.data, found.url),
+        image=ParsedImage(found.image.data, found.url),
         text=found.caption,
         alt_text=found.caption,
-        metadata=as_json(others(found.metadata, _KNOWN)),
+        metadata=dump_metadata(select_other_fields(found.metadata, _KNOWN)),
     )
 
 
-SOURCE = SourceReader("datacomp", without_options(read), (".tar",), is_captions=True)
+SOURCE = SourceReader("datacomp", ignore_options(read), (".tar",), is_captions=True)

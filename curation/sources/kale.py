@@ -7,24 +7,24 @@ all other columns in the metadata.
 from collections.abc import Mapping
 from typing import Any
 
-from curation.sources.formats.fields import as_json, caption_image, caption_text, others
-from curation.sources.reader import SourceReader, without_options
-from schemas.records.document import CaptionDraft
-from schemas.records.uid import uid_text
+from curation.sources.formats.fields import dump_metadata, read_caption_image, read_caption_text, select_other_fields
+from curation.sources.reader import SourceReader, ignore_options
+from schemas.records.document import ParsedCaptionedImage
+from schemas.records.uid import to_uid
 
 COLUMNS = ("url", "caption")
 
 
-def read(row: Mapping[str, Any]) -> CaptionDraft:
+def read(row: Mapping[str, Any]) -> ParsedCaptionedImage:
     """Returns the captioned image of one row. Raises `Rejected`."""
-    image = caption_image(row.get("url"))
-    return CaptionDraft(
-        uid=uid_text(row.get("uid")),
+    image = read_caption_image(row.get("url"))
+    return ParsedCaptionedImage(
+        uid=to_uid(row.get("uid")),
         url=image.url,
         image=image,
-        text=caption_text(row.get("caption")),
-        metadata=as_json(others(row, (*COLUMNS, "uid"))),
+        text=read_caption_text(row.get("caption")),
+        metadata=dump_metadata(select_other_fields(row, (*COLUMNS, "uid"))),
     )
 
 
-SOURCE = SourceReader("kale", without_options(read), (".parquet",), is_captions=True, columns=COLUMNS, optional=None)
+SOURCE = SourceReader("kale", ignore_options(read), (".parquet",), is_captions=True, columns=COLUMNS, optional=None)

@@ -20,72 +20,74 @@ from curation.sources.formats.chat_turns import (
     EXCHANGES,
     SYSTEM_FIELDS,
     TURN_FIELDS,
-    Place,
+    ImageSlot,
     Turn,
     check_media,
-    row_turns,
-    turn_field,
+    find_turn_field,
+    read_turns,
 )
-from curation.sources.formats.fields import as_json, json_object, malformed, others
-from curation.sources.formats.json_list import entries
-from curation.sources.formats.remarks import text_remark
-from curation.sources.formats.row_images import IMAGE_FIELDS, is_there, row_images
-from curation.sources.reader import SourceReader, without_options
-from schemas.records.document import Draft, DraftImage, Part, Role, speaker
+from curation.sources.formats.fields import dump_metadata, malformed_row_error, parse_json_object, select_other_fields
+from curation.sources.formats.json_list import read_entries
+from curation.sources.formats.lenient_fields import read_text_or_keep
+from curation.sources.formats.row_images import IMAGE_FIELDS, is_present, read_row_images
+from curation.sources.reader import SourceReader, ignore_options
+from schemas.records.document import ParsedDocument, ParsedImage, Part, Role, get_speaker
 
 
-def items(file: BinaryIO) -> Iterator[Any]:
+def read_items(file: BinaryIO) -> Iterator[Any]:
     """Yields the objects of a .json file. Raises `UsageError` for a file that is no list; the caller adds its name."""
-    return entries(file)
+    return read_entries(file)
 
 
-def read(item: Any) -> Draft:
+def read(item: Any) -> ParsedDocument:
     """Returns the conversation of one object, of one line of JSONL, or of one row of Parquet. Raises `Rejected`."""
     if isinstance(item, str | bytes):
-        item = json_object(item, "the line")
+        item = parse_json_object(item, "the line")
     if not isinstance(item, Mapping):
-        raise malformed(f"a {type(item).__name__}, not an object")
+        raise malformed_row_error(f"a {type(item).__name__}, not an object")
     check_media(item)
-    images, turns = row_images(item), row_turns(item)
+    images, turns = read_row_images(item), read_turns(item)
     _check_turns(turns)
-    turns = _shown_first(turns, len(images), turn_field(item))
+    turns = _place_images_first(turns, len(images), find_turn_field(item))
     for number, turn in enumerate(turns):
-        if not turn.says_something:
-            raise malformed(f"turn {number} says nothing")
-    shown = _placed_images([piece for turn in turns for piece in turn.pieces if isinstance(piece, Place)], images)
-    uid, no_uid = _uid(item.get("id"))
-    parts, roles = _parts(turns)
-    return Draft(uid or None, None, parts, shown, as_json(_about(item) | no_uid), roles)
+        if not turn.has_content:
+            raise malformed_row_error(f"turn {number} says nothing")
+    shown = _order_images([piece for turn in turns for piece in turn.pieces if isinstance(piece, ImageSlot)], images)
+    uid, no_uid = _parse_uid(item.get("id"))
+    parts, roles = _build_parts(turns)
+    return ParsedDocument(uid or None, None, parts, shown, dump_metadata(_collect_metadata(item) | no_uid), roles)
 
 
 def _check_turns(turns: list[Turn]) -> None:
-    if not any(turn.role == "assistant" and turn.says_something for turn in turns):
-        raise malformed("nobody answers")
+    if not any(turn.role == "assistant" and turn.has_content for turn in turns):
+        raise malformed_row_error("nobody answers")
     if all(turn.role != "user" for turn in turns):
-        raise malformed("nobody asks")
-    said = [speaker(turn.role) for turn in turns if turn.role != "system"]
+        raise malformed_row_error("nobody asks")
+    said = [get_speaker(turn.role) for turn in turns if turn.role != "system"]
     for number, (one, other) in enumerate(pairwise(said)):
         if one == other:
-            raise malformed(f"turns {number} and {number + 1} are both the {one}'s")
+            raise malformed_row_error(f"turns {number} and {number + 1} are both the {one}'s")
     for number, (turn, following) in enumerate(pairwise(turns)):
         if turn.role == following.role:
-            raise malformed(f"turns {number} and {number + 1} are both the {turn.role}'s")
+            raise malformed_row_error(f"turns {number} and {number + 1} are both the {turn.role}'s")
 
 
-def _shown_first(turns: list[Turn], images: int, field: str) -> list[Turn]:
+def _place_images_first(turns: list[Turn], images: int, field: str) -> list[Turn]:
     """Returns the turns, with the images placed before the first question if the row has no marker."""
-    if any(isinstance(piece, Place) for turn in turns for piece in turn.pieces) or (images != 1 and field != EXCHANGES):
+    if any(isinstance(piece, ImageSlot) for turn in turns for piece in turn.pieces) or (
+        images != 1 and field != EXCHANGES
+    ):
         return turns
     first = next(number for number, turn in enumerate(turns) if turn.role == "user")
-    asking = Turn("user", (*[Place()] * images, *turns[first].pieces))
+    asking = Turn("user", (*[ImageSlot()] * images, *turns[first].pieces))
     return [*turns[:first], asking, *turns[first + 1 :]]
 
 
-def _placed_images(places: list[Place], images: list[DraftImage]) -> tuple[DraftImage, ...]:
+def _order_images(places: list[ImageSlot], images: list[ParsedImage]) -> tuple[ParsedImage, ...]:
     """Returns the images in reading order: a place holds its own image, or takes the row's next one."""
     due = [place for place in places if place.image is None]
     if len(due) != len(images):
-        raise malformed(f"{len(images)} images and {len(due)} <image> markers")
+        raise malformed_row_error(f"{len(images)} images and {len(due)} <image> markers")
     names = [json.loads(image.metadata).get("path", "") for image in images]
     paths = [place.path for place in due if place.path is not None]
     if sorted(paths) == sorted(names):
@@ -93,47 +95,47 @@ def _placed_images(places: list[Place], images: list[DraftImage]) -> tuple[Draft
     else:
         for place, name in zip(due, names, strict=True):
             if place.path not in (None, name):
-                raise malformed(f"a place for {(place.path or '')[:100]!r} where {name[:100]!r} is due")
+                raise malformed_row_error(f"a place for {(place.path or '')[:100]!r} where {name[:100]!r} is due")
     following = iter(images)
     return tuple(next(following) if place.image is None else place.image for place in places)
 
 
-def _parts(turns: list[Turn]) -> tuple[tuple[Part, ...], tuple[Role, ...]]:
+def _build_parts(turns: list[Turn]) -> tuple[tuple[Part, ...], tuple[Role, ...]]:
     """Returns the parts and their roles. Only answers keep their leading white space: it may indent code."""
     parts: list[Part] = []
     roles: list[Role] = []
     shown = 0
     for turn in turns:
         for piece in turn.pieces:
-            if isinstance(piece, Place):
+            if isinstance(piece, ImageSlot):
                 parts.append(shown)
                 shown += 1
-            elif text := _answer(piece) if speaker(turn.role) == "assistant" else piece.strip():
+            elif text := _strip_answer(piece) if get_speaker(turn.role) == "assistant" else piece.strip():
                 parts.append(text)
             roles += [turn.role] * (len(parts) - len(roles))
     return tuple(parts), tuple(roles)
 
 
-def _answer(text: str) -> str:
+def _strip_answer(text: str) -> str:
     """Returns the answer without leading blank lines and trailing white space."""
     text = text.rstrip()
     begin = len(text) - len(text.lstrip())
     return text[max(text.rfind(mark, 0, begin) for mark in "\r\n") + 1 :]
 
 
-def _uid(value: Any) -> tuple[str | None, dict[str, Any]]:
+def _parse_uid(value: Any) -> tuple[str | None, dict[str, Any]]:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     is_number = isinstance(value, int) and not isinstance(value, bool)
-    return (str(value), {}) if is_number else text_remark(value, "id")
+    return (str(value), {}) if is_number else read_text_or_keep(value, "id")
 
 
-def _about(item: Mapping[str, Any]) -> dict[str, Any]:
+def _collect_metadata(item: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the row's other fields, and the `source` of each of the Cauldron's exchanges."""
-    used = turn_field(item)
-    unused = [name for name in (*TURN_FIELDS, EXCHANGES) if name != used and is_there(item.get(name))]
+    used = find_turn_field(item)
+    unused = [name for name in (*TURN_FIELDS, EXCHANGES) if name != used and is_present(item.get(name))]
     known = {"id", *IMAGE_FIELDS, *SYSTEM_FIELDS, *TURN_FIELDS, EXCHANGES} - set(unused)
-    about = others(item, known)
+    about = select_other_fields(item, known)
     if used == EXCHANGES:
         sources = [exchange.get("source") for exchange in item[used] if isinstance(exchange, Mapping)]
         if any(sources):
@@ -142,5 +144,5 @@ def _about(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 SOURCE = SourceReader(
-    "llava", without_options(read), (".json", ".jsonl", ".parquet"), optional=None, items=items, is_list=True
+    "llava", ignore_options(read), (".json", ".jsonl", ".parquet"), optional=None, items=read_items, is_list=True
 )

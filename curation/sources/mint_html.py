@@ -10,34 +10,34 @@ readers that take whole chunked columns.
 from collections.abc import Mapping
 from typing import Any
 
-from curation.sources.formats.fields import interleaved, optional_list, web_image
-from curation.sources.formats.remarks import remark, text_remark
-from curation.sources.reader import SourceReader, without_options
-from schemas.records.document import Draft
+from curation.sources.formats.fields import interleave_parts, read_optional_list, read_web_image
+from curation.sources.formats.lenient_fields import parse_json_or_keep, read_text_or_keep
+from curation.sources.reader import SourceReader, ignore_options
+from schemas.records.document import ParsedDocument
 
 COLUMNS = ("texts", "images")
 OPTIONAL = ("image_hashes", "images_metadata", "metadata", "url", "cc_dump")
 
 
-def read(row: Mapping[str, Any]) -> Draft:
+def read(row: Mapping[str, Any]) -> ParsedDocument:
     """Returns the document of one row. Raises `Rejected`."""
-    texts, urls = (optional_list(row.get(name), name) for name in COLUMNS)
+    texts, urls = (read_optional_list(row.get(name), name) for name in COLUMNS)
     shown = sum(url is not None for url in urls)
     of_images: list[dict[str, Any]] = [{} for _ in range(shown)]
-    of_document = {"metadata": remark(row.get("metadata"), "metadata"), "cc_dump": row.get("cc_dump")}
+    of_document = {"metadata": parse_json_or_keep(row.get("metadata"), "metadata"), "cc_dump": row.get("cc_dump")}
     for name, word in (("image_hashes", "hash"), ("images_metadata", "metadata")):
-        values = remark(row.get(name), name)
+        values = parse_json_or_keep(row.get(name), name)
         if isinstance(values, list) and len(values) == shown:
             for about, value in zip(of_images, values, strict=True):
                 about[word] = value
         else:
             of_document[name] = values
 
-    told = iter(of_images)
-    images = [None if url is None else web_image(url, next(told)) for url in urls]
-    url, no_url = text_remark(row.get("url"), "url")
+    image_entries = iter(of_images)
+    images = [None if url is None else read_web_image(url, next(image_entries)) for url in urls]
+    url, no_url = read_text_or_keep(row.get("url"), "url")
     kept = {name: value for name, value in (of_document | no_url).items() if value not in (None, "", [])}
-    return interleaved(None, url, texts, images, kept)
+    return interleave_parts(None, url, texts, images, kept)
 
 
-SOURCE = SourceReader("mint-html", without_options(read), (".parquet",), columns=COLUMNS, optional=OPTIONAL)
+SOURCE = SourceReader("mint-html", ignore_options(read), (".parquet",), columns=COLUMNS, optional=OPTIONAL)

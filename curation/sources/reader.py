@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from curation.sources.options import ReadOptions
-from schemas.records.document import CaptionDraft, Draft
+from schemas.records.document import ParsedCaptionedImage, ParsedDocument
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +18,12 @@ class SourceReader:
 
     name: str
     """The name that the user passes to `ingest`."""
-    read: Callable[[Any, ReadOptions], Draft | CaptionDraft]
+    read: Callable[[Any, ReadOptions], ParsedDocument | ParsedCaptionedImage]
     """Returns the parsed row of one item. Raises `Rejected` and nothing else."""
     endings: tuple[str, ...]
     """The endings of its files."""
     is_captions: bool = False
-    """Whether `read` returns a `CaptionDraft`, not a `Draft`."""
+    """Whether `read` returns a `ParsedCaptionedImage`, not a `ParsedDocument`."""
     columns: tuple[str, ...] = ()
     """Parquet: the required columns."""
     optional: tuple[str, ...] | None = ()
@@ -38,6 +38,8 @@ class SourceReader:
     """JSON: whether the items are the entries of the file's list, so that reading can start at any entry."""
 
 
-def without_options(read: Callable[[Any], Draft | CaptionDraft]) -> Callable[[Any, ReadOptions], Draft | CaptionDraft]:
+def ignore_options(
+    read: Callable[[Any], ParsedDocument | ParsedCaptionedImage],
+) -> Callable[[Any, ReadOptions], ParsedDocument | ParsedCaptionedImage]:
     """Wraps a reader that takes no options, so that callers can pass them."""
     return lambda item, _: read(item)

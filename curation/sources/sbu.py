@@ -6,18 +6,18 @@ Other arrays of the same length (the real file has some, of unknown meaning) go 
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
-from curation.sources.formats.fields import as_json, caption_image, caption_text, others
-from curation.sources.reader import SourceReader, without_options
+from curation.sources.formats.fields import dump_metadata, read_caption_image, read_caption_text, select_other_fields
+from curation.sources.reader import SourceReader, ignore_options
 from schemas.errors import UsageError
 from schemas.json_text import parse_object
-from schemas.records.document import CaptionDraft
+from schemas.records.document import ParsedCaptionedImage
 
 MAX_FILE = 1 << 30  # bytes; the real file has under 200 MB and is read into memory whole
 
 _COLUMNS = ("image_urls", "captions")
 
 
-def items(file: BinaryIO) -> Iterator[dict[str, Any]]:
+def read_items(file: BinaryIO) -> Iterator[dict[str, Any]]:
     """Yields the rows of a file. Raises `UsageError` for a file of another layout; the caller adds its name."""
     try:
         arrays = parse_object(file.read(MAX_FILE + 1), "it", MAX_FILE)
@@ -33,16 +33,16 @@ def items(file: BinaryIO) -> Iterator[dict[str, Any]]:
         yield {name: values[number] for name, values in lists.items()}
 
 
-def read(row: Mapping[str, Any]) -> CaptionDraft:
+def read(row: Mapping[str, Any]) -> ParsedCaptionedImage:
     """Returns the captioned image of one row. Raises `Rejected`."""
-    image = caption_image(row.get("image_urls"))
-    return CaptionDraft(
+    image = read_caption_image(row.get("image_urls"))
+    return ParsedCaptionedImage(
         uid=None,
         url=image.url,
         image=image,
-        text=caption_text(row.get("captions")),
-        metadata=as_json(others(row, _COLUMNS)),
+        text=read_caption_text(row.get("captions")),
+        metadata=dump_metadata(select_other_fields(row, _COLUMNS)),
     )
 
 
-SOURCE = SourceReader("sbu", without_options(read), (".json",), is_captions=True, items=items)
+SOURCE = SourceReader("sbu", ignore_options(read), (".json",), is_captions=True, items=read_items)

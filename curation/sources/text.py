@@ -3,10 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-from curation.sources.formats.fields import as_json, json_object, lenient_text, malformed, others, trained_text
-from curation.sources.reader import SourceReader, without_options
-from schemas.records.document import Draft
-from schemas.records.uid import uid_text
+from curation.sources.formats.fields import (
+    dump_metadata,
+    malformed_row_error,
+    parse_json_object,
+    read_text_leniently,
+    read_training_text,
+    select_other_fields,
+)
+from curation.sources.reader import SourceReader, ignore_options
+from schemas.records.document import ParsedDocument
+from schemas.records.uid import to_uid
 
 COLUMNS = ("text",)
 OPTIONAL = ("id", "uid", "url")
@@ -14,20 +21,20 @@ OPTIONAL = ("id", "uid", "url")
 _KNOWN = ("text", "id", "uid", "url")
 
 
-def read(row: Mapping[str, Any] | str | bytes) -> Draft:
+def read(row: Mapping[str, Any] | str | bytes) -> ParsedDocument:
     """Returns the document of one row, or of one line of JSONL. Raises `Rejected`."""
     if isinstance(row, str | bytes):
-        row = json_object(row, "the line")
-    text = trained_text(row.get("text"), "text")
+        row = parse_json_object(row, "the line")
+    text = read_training_text(row.get("text"), "text")
     if text is None:
-        raise malformed("there is no text")
-    uid = uid_text(row.get("uid"))
-    return Draft(
-        uid_text(row.get("id")) if uid is None else uid,
-        lenient_text(row.get("url"), "url"),
+        raise malformed_row_error("there is no text")
+    uid = to_uid(row.get("uid"))
+    return ParsedDocument(
+        to_uid(row.get("id")) if uid is None else uid,
+        read_text_leniently(row.get("url"), "url"),
         (text,),
-        metadata=as_json(others(row, _KNOWN)),
+        metadata=dump_metadata(select_other_fields(row, _KNOWN)),
     )
 
 
-SOURCE = SourceReader("text", without_options(read), (".jsonl", ".parquet"), columns=COLUMNS, optional=OPTIONAL)
+SOURCE = SourceReader("text", ignore_options(read), (".jsonl", ".parquet"), columns=COLUMNS, optional=OPTIONAL)

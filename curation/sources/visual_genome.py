@@ -13,30 +13,32 @@ phrase, and the metadata keeps the values of its box unchanged.
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
-from curation.sources.formats.fields import as_json, malformed, optional_list, trained_text
-from curation.sources.formats.json_list import entries
-from curation.sources.reader import SourceReader, without_options
-from schemas.records.document import CaptionDraft, DraftImage
+from curation.sources.formats.fields import dump_metadata, malformed_row_error, read_optional_list, read_training_text
+from curation.sources.formats.json_list import read_entries
+from curation.sources.reader import SourceReader, ignore_options
+from schemas.records.document import ParsedCaptionedImage, ParsedImage
 from schemas.records.quarantine import Reason, Rejected
-from schemas.records.uid import uid_text
+from schemas.records.uid import to_uid
 
 _BOX = ("x", "y", "width", "height")
 
 
-def items(file: BinaryIO) -> Iterator[Any]:
+def read_items(file: BinaryIO) -> Iterator[Any]:
     """Yields the objects of a file. Raises `UsageError` for a file of another layout; the caller adds its name."""
-    return entries(file)
+    return read_entries(file)
 
 
-def read(item: Any) -> CaptionDraft:
+def read(item: Any) -> ParsedCaptionedImage:
     """Returns the captioned image of one object. Raises `Rejected`."""
     if not isinstance(item, Mapping):
-        raise malformed(f"a {type(item).__name__}, not an object")
+        raise malformed_row_error(f"a {type(item).__name__}, not an object")
     number = next((item[name] for name in ("id", "image_id") if item.get(name) is not None), None)
-    name = uid_text(number) or ""
+    name = to_uid(number) or ""
     if not (name.isascii() and name.isdigit()):
-        raise malformed("its id is not a whole number")
-    regions = [_region(region, place) for place, region in enumerate(optional_list(item.get("regions"), "regions"))]
+        raise malformed_row_error("its id is not a whole number")
+    regions = [
+        _read_region(region, place) for place, region in enumerate(read_optional_list(item.get("regions"), "regions"))
+    ]
     phrases: dict[str, str] = {}
     for region in regions:
         phrase = (region["phrase"] if isinstance(region, dict) else "").rstrip(" .")
@@ -44,22 +46,24 @@ def read(item: Any) -> CaptionDraft:
             phrases.setdefault(phrase.casefold(), phrase)
     if not phrases:
         raise Rejected(Reason.NO_CAPTION, "no region has a phrase")
-    return CaptionDraft(
+    return ParsedCaptionedImage(
         uid=name,
         url=None,
-        image=DraftImage(f"{name}.jpg"),
+        image=ParsedImage(f"{name}.jpg"),
         text=". ".join(phrases.values()),
-        metadata=as_json({"regions": regions}),
+        metadata=dump_metadata({"regions": regions}),
     )
 
 
-def _region(region: Any, place: int) -> Any:
+def _read_region(region: Any, place: int) -> Any:
     """Returns the fields of a region that are kept; a value that is not an object unchanged."""
     if not isinstance(region, Mapping):
         return region
-    phrase = " ".join((trained_text(region.get("phrase"), f"region {place}'s phrase") or "").split())
+    phrase = " ".join((read_training_text(region.get("phrase"), f"region {place}'s phrase") or "").split())
     box = {name: region.get(name) for name in _BOX}
     return {"region_id": region.get("region_id"), "phrase": phrase} | box
 
 
-SOURCE = SourceReader("visual-genome", without_options(read), (".json",), is_captions=True, items=items, is_list=True)
+SOURCE = SourceReader(
+    "visual-genome", ignore_options(read), (".json",), is_captions=True, items=read_items, is_list=True
+)

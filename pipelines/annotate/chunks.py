@@ -8,21 +8,21 @@ from typing import Any
 
 import pyarrow as pa
 
-from curation.images.decode import DecodeLimits, image_size
+from curation.images.decode import DecodeLimits, read_image_size
 from pipelines.recipes.annotate import ChunkOptions
-from schemas.layouts.datacomp import read_sample, uid_of
-from schemas.records.failure import FAILURES
+from schemas.layouts.datacomp import read_sample, read_uid
+from schemas.records.failure import FAILURES_COLUMN
 from schemas.records.quarantine import Reason, Rejected
 from schemas.tar.header import BLOCK
 from schemas.tar.reader import TarReader, TarSample
 
-READ = "read"
+READ_STAGE = "read"
 """The stage of a verdict that the reader of shards gives."""
 
 VERDICT_COLUMNS = [pa.field("stage", pa.string()), pa.field("reason", pa.string()), pa.field("detail", pa.string())]
 """The verdict on a sample: null while it is good, else the stage that left it out, the reason and the detail."""
 
-SAMPLES = pa.schema(
+CHUNK_SCHEMA = pa.schema(
     [
         pa.field("key", pa.string(), nullable=False),
         pa.field("uid", pa.string()),
@@ -31,17 +31,17 @@ SAMPLES = pa.schema(
         pa.field("sha256", pa.string(), nullable=False),  # of the image's bytes, as hex; empty without an image
         pa.field("image", pa.large_binary()),
         *VERDICT_COLUMNS,
-        FAILURES,
+        FAILURES_COLUMN,
     ]
 )
 """The schema of a chunk as the reader forwards it. Pools add columns and drop those that no later pool needs."""
 
 
-ANY_SIZE = DecodeLimits(max_pixels=178_956_970)
+LOOSEST_DECODE_LIMITS = DecodeLimits(max_pixels=178_956_970)
 """The largest limit that a recipe may set, so that cuts don't depend on the recipe. Larger images are never decoded."""
 
 
-_EMPTY: dict[str, Any] = {"caption": "", "sha256": "", FAILURES.name: []}
+_EMPTY: dict[str, Any] = {"caption": "", "sha256": "", FAILURES_COLUMN.name: []}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class ChunkSample:
     """Holds a sample of a shard, with its `.json` already parsed."""
 
     tar: TarSample
-    row: dict[str, Any]  # a row of `SAMPLES`, without the image's hash
+    row: dict[str, Any]  # a row of `CHUNK_SCHEMA`, without the image's hash
     pixels: int  # width times height by the image's header; 0 without a decodable image
 
     @property
@@ -58,28 +58,28 @@ class ChunkSample:
         return self.tar.key
 
 
-def chunk_sample(sample: TarSample) -> ChunkSample:
+def read_chunk_sample(sample: TarSample) -> ChunkSample:
     """Reads what a chunk needs of a sample. An unusable sample gets a verdict and no image."""
     try:
         found = read_sample(sample)
     except Rejected as fault:
-        verdict = {"stage": READ, "reason": fault.reason.value, "detail": fault.detail}
-        uid = None if fault.reason is Reason.MISSING_METADATA else uid_of(sample)
+        verdict = {"stage": READ_STAGE, "reason": fault.reason.value, "detail": fault.detail}
+        uid = None if fault.reason is Reason.MISSING_METADATA else read_uid(sample)
         return ChunkSample(sample, _EMPTY | {"key": sample.key, "uid": uid} | verdict, 0)
     named = {"key": found.key, "uid": found.uid, "url": found.url, "caption": found.caption}
     data = found.image.data
-    return ChunkSample(sample, _EMPTY | named | {"image": data}, pixels_of(data))
+    return ChunkSample(sample, _EMPTY | named | {"image": data}, count_pixels(data))
 
 
-def cut(reader: TarReader, options: ChunkOptions) -> Iterator[list[ChunkSample]]:
+def cut_chunks(reader: TarReader, options: ChunkOptions) -> Iterator[list[ChunkSample]]:
     """Yields the chunks of a shard. A chunk ends before the sample that would exceed a limit.
 
     `options` limits samples, bytes of the members and decoded pixels. A sample over a limit alone is a chunk by itself.
     """
     chunk: list[ChunkSample] = []
     size = pixels = 0
-    for sample in map(chunk_sample, reader):
-        own = size_of(sample.tar)
+    for sample in map(read_chunk_sample, reader):
+        own = count_bytes(sample.tar)
         size, pixels = size + own, pixels + sample.pixels
         if chunk and (len(chunk) >= options.samples or size > options.bytes or pixels > options.pixels):
             yield chunk
@@ -89,26 +89,26 @@ def cut(reader: TarReader, options: ChunkOptions) -> Iterator[list[ChunkSample]]
         yield chunk
 
 
-def size_of(sample: TarSample) -> int:
+def count_bytes(sample: TarSample) -> int:
     """Returns the bytes of the sample's members."""
     return sum(len(member.data) for member in sample.members.values())
 
 
-def tar_size_of(sample: TarSample) -> int:
+def count_tar_bytes(sample: TarSample) -> int:
     """Returns the bytes that the sample takes in its tar: a header a member, and the data padded to whole blocks."""
     return sum(BLOCK + -(-len(member.data) // BLOCK) * BLOCK for member in sample.members.values())
 
 
-def pixels_of(image: bytes) -> int:
+def count_pixels(image: bytes) -> int:
     """Returns width times height of an image, by its header; 0 where it could not be decoded."""
     try:
-        width, height = image_size(image, ANY_SIZE)
+        width, height = read_image_size(image, LOOSEST_DECODE_LIMITS)
     except (Rejected, MemoryError):
         return 0
     return width * height
 
 
-def digest_of(samples: Sequence[ChunkSample]) -> str:
+def compute_digest(samples: Sequence[ChunkSample]) -> str:
     """Returns a SHA-256, as hex, over keys, members and faults: all that a chunk's result depends on."""
     digest = hashlib.sha256()
     for sample in (one.tar for one in samples):
@@ -119,10 +119,10 @@ def digest_of(samples: Sequence[ChunkSample]) -> str:
     return digest.hexdigest()
 
 
-def samples_table(samples: Sequence[ChunkSample]) -> pa.Table:
-    """Returns the samples as a table of `SAMPLES`. Unusable ones have a verdict and no image."""
-    return pa.Table.from_pylist([_hashed(sample.row) for sample in samples], schema=SAMPLES)
+def build_samples_table(samples: Sequence[ChunkSample]) -> pa.Table:
+    """Returns the samples as a table of `CHUNK_SCHEMA`. Unusable ones have a verdict and no image."""
+    return pa.Table.from_pylist([_add_sha256(sample.row) for sample in samples], schema=CHUNK_SCHEMA)
 
 
-def _hashed(row: dict[str, Any]) -> dict[str, Any]:
+def _add_sha256(row: dict[str, Any]) -> dict[str, Any]:
     return row | {"sha256": hashlib.sha256(row["image"]).hexdigest()} if "image" in row else row

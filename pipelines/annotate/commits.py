@@ -2,37 +2,37 @@
 
 import time
 
-from pipelines.annotate.messages import Chunk, Message, ShardEnd, Written
+from pipelines.annotate.messages import Chunk, Message, ShardEnd, WrittenPart
 from pipelines.annotate.parts import join_parts, remove_parts
 from pipelines.cluster.failure import Failure
 from pipelines.inputs.shards import InputShard
-from pipelines.output.job import Commits
+from pipelines.output.job import OutputCommitter
 from pipelines.recipes.annotate import AnnotateRecipe
 from schemas.errors import ShardloomError
 from schemas.output_set.layout import PARTS
 from schemas.storage.folder import Folder
-from schemas.storage.retries import untold
+from schemas.storage.retries import take_retry_count
 
 
 class Committer:
     """Takes the graph's results in any order and commits each shard once all its chunks are written."""
 
-    def __init__(self, recipe: AnnotateRecipe, output: Folder, commits: Commits) -> None:
+    def __init__(self, recipe: AnnotateRecipe, output: Folder, commits: OutputCommitter) -> None:
         self.recipe, self.output, self.commits = recipe, output, commits
-        self.recipe_sha256 = recipe.sha256()
+        self.recipe_sha256 = recipe.compute_sha256()
         self.chunks: dict[str, set[int]] = {}
         self.ends: dict[str, ShardEnd] = {}
         self.committed: set[str] = set()
 
-    def take(self, message: Message) -> None:
+    def handle_result(self, message: Message) -> None:
         """Takes one result of the graph, and commits its shard if that is complete.
 
         Raises `ShardloomError` for a `Failure`, and where an engine fails on more than `max_engine_errors` of the rows.
         """
         match message:
             case Failure():
-                raise message.error()
-            case Written(shard=shard, index=index):
+                raise message.to_error()
+            case WrittenPart(shard=shard, index=index):
                 self.chunks.setdefault(shard, set()).add(index)
                 self._count(message)
             case ShardEnd(shard=shard):
@@ -49,7 +49,7 @@ class Committer:
             self.committed.add(shard)
             del self.ends[shard]
             self.chunks.pop(shard, None)
-        self.commits.times.resent += message.resent + untold()
+        self.commits.times.resent += message.retries + take_retry_count()
 
     def check_complete(self, shards: list[InputShard]) -> None:
         """Raises `ShardloomError` when the graph has ended and a shard is not committed: no loss may be silent."""
@@ -58,7 +58,7 @@ class Committer:
                 f"the run ended without committing {len(missing)} shards ({', '.join(missing[:5])}): run it again"
             )
 
-    def _count(self, written: Written) -> None:
+    def _count(self, written: WrittenPart) -> None:
         self.commits.progress.advance(written.size)
         if not written.rows:
             return
@@ -69,5 +69,5 @@ class Committer:
             if errors > max(10, self.recipe.max_engine_errors * rows):
                 raise ShardloomError(
                     f"the {engine} engine failed on {errors} of {rows} images: see the details in "
-                    f"{self.output.path(PARTS)}, or raise max_engine_errors"
+                    f"{self.output.resolve_path(PARTS)}, or raise max_engine_errors"
                 )

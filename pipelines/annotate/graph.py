@@ -9,25 +9,25 @@ import ray
 import ray.data
 
 from pipelines.annotate.commits import Committer
-from pipelines.annotate.messages import from_row
-from pipelines.annotate.metrics import tell_run
-from pipelines.annotate.parts import fingerprints_of
-from pipelines.annotate.placement import placements
+from pipelines.annotate.graph_watch import describe_stalled_stage, follow
+from pipelines.annotate.messages import decode_message
+from pipelines.annotate.metrics import export_run_metrics
+from pipelines.annotate.parts import read_fingerprints
+from pipelines.annotate.placement import plan_placements
 from pipelines.annotate.pools import Pool, plan_pools
 from pipelines.annotate.preparation import Preparation
-from pipelines.annotate.reader import ShardReader, shard_row
-from pipelines.annotate.repeats import repeated_keys
+from pipelines.annotate.reader import ShardReader, encode_shard
+from pipelines.annotate.repeats import find_repeated_keys
 from pipelines.annotate.reuse import Reuse
-from pipelines.annotate.watch import follow, note
 from pipelines.annotate.worker import PoolWorker
-from pipelines.cluster.capacity import READER_CPUS
+from pipelines.cluster.capacity import READ_TASK_CPUS
 from pipelines.cluster.ledger import Snapshot, start_ledger
 from pipelines.cluster.prometheus import BYTES_LEFT, SHARDS_LEFT
 from pipelines.cluster.ray_data_internals import iterate_blocks, set_up_ray_data
 from pipelines.cluster.ray_internals import silence_retried_errors
 from pipelines.cluster.runner import Runner
 from pipelines.inputs.shards import InputShard
-from pipelines.output.job import Commits, Context
+from pipelines.output.job import Context, OutputCommitter
 from pipelines.output.totals import RunTimes
 from pipelines.recipes.annotate import AnnotateRecipe
 from pipelines.terminal.progress import Progress
@@ -42,18 +42,22 @@ class GraphRun:
 
     def __init__(self, recipe: AnnotateRecipe, context: Context, shards: list[InputShard], reuse: Reuse | None) -> None:
         self.recipe, self.output, self.shards, self.reuse = recipe, context.output, shards, reuse
-        self.pools = started_pools(recipe, context.runner, reuse)
-        self.placements = placements(recipe, [pool.name for pool in self.pools])
+        self.pools = plan_pools_and_connect(recipe, context.runner, reuse)
+        self.placements = plan_placements(recipe, [pool.name for pool in self.pools])
         self.ledger = start_ledger([pool.name for pool in self.pools])
-        self.exporter = context.runner.exporter(context.output.url)
-        self.parts = [name for name in self.output.names(PARTS) if name.endswith(".parquet")]
-        self.expected = next((found.fingerprints for found in context.done.values() if found.fingerprints), {})
-        if not self.expected:
-            self.expected = next(filter(None, (fingerprints_of(self.output, name) for name in self.parts)), {})
-        self.repeats = repeated_keys(shards, context.runner) if recipe.filters.repeated_images else {}
+        self.exporter = context.runner.make_exporter(context.output.url)
+        self.parts = [name for name in self.output.list_files(PARTS) if name.endswith(".parquet")]
+        self.expected_fingerprints = next(
+            (found.fingerprints for found in context.done.values() if found.fingerprints), {}
+        )
+        if not self.expected_fingerprints:
+            self.expected_fingerprints = next(
+                filter(None, (read_fingerprints(self.output, name) for name in self.parts)), {}
+            )
+        self.repeats = find_repeated_keys(shards, context.runner) if recipe.filters.repeated_images else {}
         self.preparation = Preparation(recipe, self.pools, self.placements)
 
-    def carry_out(self, commits: Commits) -> None:
+    def carry_out(self, commits: OutputCommitter) -> None:
         """Runs the graph and commits each shard as soon as all its chunks are written."""
         progress, times = commits.progress, commits.times
         self.preparation.wait(progress)
@@ -66,50 +70,56 @@ class GraphRun:
                 progress.restart_clock()
             waiting = [stage for stage, counts in snapshot.stages.items() if not counts.workers]
             doing = f"starting workers of {', '.join(waiting)}" if waiting else ""
-            progress.show(images, doing, note(snapshot, self.recipe.run.stall_seconds))
-            self.tell(snapshot, progress, times)
+            progress.show(images, doing, describe_stalled_stage(snapshot, self.recipe.run.stall_seconds))
+            self.export_metrics(snapshot, progress, times)
 
         requests = [pool.request for pool in self.pools]
-        results = follow(self.rows, self.ledger, requests, self.recipe.run.stall_seconds, on_tick)
+        results = follow(self.iterate_rows, self.ledger, requests, self.recipe.run.stall_seconds, on_tick)
         try:
             with contextlib.closing(results):
                 for row in results:
-                    committer.take(from_row(row))
+                    committer.handle_result(decode_message(row))
             snapshot = ray.get(self.ledger.snapshot.remote())
             times.stages = {stage: asdict(counts) for stage, counts in snapshot.stages.items()}
-            self.tell(snapshot, progress, times)
+            self.export_metrics(snapshot, progress, times)
         finally:
             if self.exporter is not None:
-                self.exporter.end()
+                self.exporter.reset_stage_gauges()
         ray.kill(self.ledger)
         committer.check_complete(self.shards)
 
-    def tell(self, snapshot: Snapshot, progress: Progress, times: RunTimes) -> None:
+    def export_metrics(self, snapshot: Snapshot, progress: Progress, times: RunTimes) -> None:
         """Exports the state of the run to Prometheus, if the run has an exporter."""
         if self.exporter is not None:
-            tell_run(self.exporter, snapshot, times)
-            self.exporter.tell(SHARDS_LEFT, len(self.shards) - times.shards)
-            self.exporter.tell(BYTES_LEFT, progress.total - progress.done)
+            export_run_metrics(self.exporter, snapshot, times)
+            self.exporter.export(SHARDS_LEFT, len(self.shards) - times.shards)
+            self.exporter.export(BYTES_LEFT, progress.total - progress.done)
 
-    def rows(self) -> Iterator[pa.Table]:
+    def iterate_rows(self) -> Iterator[pa.Table]:
         """Yields the graph's results as they arrive, one row a table."""
-        return iterate_blocks(self.graph())
+        return iterate_blocks(self.build_graph())
 
-    def graph(self) -> ray.data.Dataset:
+    def build_graph(self) -> ray.data.Dataset:
         """Builds the graph. A chunk is one row, and a `target_max_block_size` of one byte makes each row one block."""
         set_up_ray_data()
         batches = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
         reader = ShardReader(self.recipe, self.output, self.parts, self.reuse)
         most = max(pool.request.max_workers for pool in self.pools)
         readers = min(len(self.shards), -(-most // WORKERS_PER_READER))
-        graph = ray.data.from_arrow([shard_row(shard) for shard in self.shards]).map_batches(
+        graph = ray.data.from_arrow([encode_shard(shard) for shard in self.shards]).map_batches(
             reader.__call__,
             compute=ray.data.TaskPoolStrategy(size=readers),
-            num_cpus=READER_CPUS,
+            num_cpus=READ_TASK_CPUS,
             **batches,
         )
         for pool in self.pools:
-            shared = (self.output, self.expected, self.ledger, self.repeats, self.preparation.tasks[pool.name])
+            shared = (
+                self.output,
+                self.expected_fingerprints,
+                self.ledger,
+                self.repeats,
+                self.preparation.tasks[pool.name],
+            )
             graph = graph.map_batches(
                 PoolWorker,
                 fn_constructor_args=(self.recipe, pool, *shared),
@@ -124,21 +134,21 @@ class GraphRun:
         return graph
 
 
-def started_pools(recipe: AnnotateRecipe, runner: Runner, reuse: Reuse | None) -> list[Pool]:
+def plan_pools_and_connect(recipe: AnnotateRecipe, runner: Runner, reuse: Reuse | None) -> list[Pool]:
     """Plans the pools and connects to a cluster. Raises `UsageError` where the cluster lacks capacity for them."""
     reused = reuse.kinds if reuse else []
     if recipe.run.recycle_images:  # else Ray logs each replaced worker as a failed task; it still logs deaths
         silence_retried_errors()
     pools = plan_pools(recipe, runner, reused)
     cpus = sum(pool.request.max_workers * pool.request.cpus for pool in pools)
-    runner.connect(store_bytes(recipe, pools), cpus)
-    runner.check([pool.request for pool in pools])
+    runner.connect(estimate_store_bytes(recipe, pools), cpus)
+    runner.check_capacity([pool.request for pool in pools])
     if (gpus := ray.cluster_resources().get("GPU", 0)) and not any(pool.request.gpus for pool in pools):
         say(f"{gpus:g} GPUs are available and no pool asks for one: see run.resources")
     return pools
 
 
-def store_bytes(recipe: AnnotateRecipe, pools: list[Pool]) -> int:
+def estimate_store_bytes(recipe: AnnotateRecipe, pools: list[Pool]) -> int:
     """Returns the bytes that the object store of a local cluster needs for chunks between pools.
 
     Each worker holds the chunk that it works on and the next one.

@@ -25,17 +25,17 @@ from curation.cpu_limit import end_process_after
 from curation.images.decode import DecodeLimits
 from pipelines.cluster.attempts import Range
 
-WORK_SHARE = 0.7  # a batch may take this share of `stall_seconds`, after which the run would end
-DECODE_SHARE = 1.25  # the kernel ends the process at this share of `max_seconds`, where decoding raises if it can
-FIRST_SHARE = 0.9  # this watch ends it before, at this share of that bound, because it knows the image
-LEAST_SHARE = 0.05  # work that gets a smaller share of a core, for as long as a batch may take, waits in vain
-SLOW_SHARE = 0.2  # work sends heartbeats from this share of a batch's time on
-LOOK_SHARE = 0.01  # the watch looks once in this share of `stall_seconds`
-TELL_SECONDS = 10.0  # within which the ledger must answer
+BATCH_TIMEOUT_SHARE = 0.7  # a batch may take this share of `stall_seconds`, after which the run would end
+DECODE_KILL_FACTOR = 1.25  # the kernel ends the process at this share of `max_seconds`, where decoding raises if it can
+DECODE_WATCH_SHARE = 0.9  # this watch ends it before, at this share of that bound, because it knows the image
+MIN_CPU_SHARE = 0.05  # work that gets a smaller share of a core, for as long as a batch may take, waits in vain
+DECODE_HEARTBEAT_SHARE = 0.2  # work sends heartbeats from this share of a batch's time on
+POLL_SHARE = 0.01  # the watch looks once in this share of `stall_seconds`
+LEDGER_TIMEOUT_SECONDS = 10.0  # within which the ledger must answer
 
 
 @dataclass(frozen=True, slots=True)
-class AtWork:
+class WorkInProgress:
     """Describes what the worker is doing."""
 
     chunk: str
@@ -49,12 +49,12 @@ class AtWork:
 class HangWatch:
     """Watches one worker of a stage. `patience` is the run's `stall_seconds`."""
 
-    def __init__(self, ledger: ray.actor.ActorHandle, stage: str, patience: float, limits: DecodeLimits) -> None:
+    def __init__(self, ledger: ray.actor.ActorHandle, stage: str, stall_seconds: float, limits: DecodeLimits) -> None:
         self.ledger, self.stage = ledger, stage
-        self.work_seconds = WORK_SHARE * patience
-        self.decode_seconds = min(DECODE_SHARE * limits.max_seconds, self.work_seconds)
-        self._look_seconds = LOOK_SHARE * patience
-        self._at_work: AtWork | None = None
+        self.work_seconds = BATCH_TIMEOUT_SHARE * stall_seconds
+        self.decode_seconds = min(DECODE_KILL_FACTOR * limits.max_seconds, self.work_seconds)
+        self._poll_seconds = POLL_SHARE * stall_seconds
+        self._at_work: WorkInProgress | None = None
 
     def start(self) -> None:
         """Starts the watching thread, which ends with the process."""
@@ -62,37 +62,37 @@ class HangWatch:
         threading.Thread(target=self._watch, daemon=True, name="hang-watch").start()
 
     @contextlib.contextmanager
-    def at_work(self, chunk: str, samples: Range, is_decoding: bool = False) -> Iterator[None]:
+    def track_work(self, chunk: str, samples: Range, is_decoding: bool = False) -> Iterator[None]:
         """Marks these samples as in progress inside a `with` block: a single sample where it is decoded."""
         # an engine works in threads of its own, decoding in this one
         clock = time.pthread_getcpuclockid(threading.get_ident()) if is_decoding else time.CLOCK_PROCESS_CPUTIME_ID
-        self._at_work = AtWork(chunk, samples, is_decoding, time.monotonic(), clock, time.clock_gettime(clock))
+        self._at_work = WorkInProgress(chunk, samples, is_decoding, time.monotonic(), clock, time.clock_gettime(clock))
         try:
             yield
         finally:
             self._at_work = None
 
-    def is_hung(self, found: AtWork) -> bool:
+    def is_hung(self, work: WorkInProgress) -> bool:
         """Returns whether this takes too long. What gets little CPU time, on a busy machine, may go on."""
-        seconds, cpu_seconds = self._seconds(found)
-        if found.is_decoding and cpu_seconds > FIRST_SHARE * self.decode_seconds:
+        seconds, cpu_seconds = self._seconds(work)
+        if work.is_decoding and cpu_seconds > DECODE_WATCH_SHARE * self.decode_seconds:
             return True
-        is_waiting = cpu_seconds < LEAST_SHARE * seconds
+        is_waiting = cpu_seconds < MIN_CPU_SHARE * seconds
         return seconds > self.work_seconds and (is_waiting or cpu_seconds > self.work_seconds)
 
-    def is_slow(self, found: AtWork) -> bool:
+    def is_slow(self, found: WorkInProgress) -> bool:
         """Returns whether this needs a heartbeat, so that the run does not stall before the bound is reached."""
         seconds, cpu_seconds = self._seconds(found)
-        is_working = found.is_decoding or cpu_seconds >= LEAST_SHARE * seconds
-        return is_working and seconds > SLOW_SHARE * self.work_seconds
+        is_working = found.is_decoding or cpu_seconds >= MIN_CPU_SHARE * seconds
+        return is_working and seconds > DECODE_HEARTBEAT_SHARE * self.work_seconds
 
-    def _seconds(self, found: AtWork) -> tuple[float, float]:
+    def _seconds(self, found: WorkInProgress) -> tuple[float, float]:
         """Returns the seconds since this began: on the clock, and of CPU time."""
         return time.monotonic() - found.since, time.clock_gettime(found.cpu_clock) - found.cpu_since
 
     def _watch(self) -> None:
         while True:
-            time.sleep(self._look_seconds)
+            time.sleep(self._poll_seconds)
             found = self._at_work
             if found is None:
                 continue
@@ -100,14 +100,14 @@ class HangWatch:
                 if self._may_end(found) and self._at_work is found:
                     os.kill(os.getpid(), signal.SIGKILL)
             elif self.is_slow(found):
-                self.ledger.alive.remote()
+                self.ledger.record_heartbeat.remote()
 
-    def _may_end(self, found: AtWork) -> bool:
+    def _may_end(self, found: WorkInProgress) -> bool:
         """Asks the ledger whether to end this process. It refuses where that would not help.
 
         The next look asks again, because other workers may have made progress.
         """
-        answer: Any = self.ledger.hang.remote(self.stage, found.chunk, found.samples, found.is_decoding)
+        answer: Any = self.ledger.report_hang.remote(self.stage, found.chunk, found.samples, found.is_decoding)
         with contextlib.suppress(ray.exceptions.RayError):
-            return bool(ray.get(answer, timeout=TELL_SECONDS))
+            return bool(ray.get(answer, timeout=LEDGER_TIMEOUT_SECONDS))
         return False

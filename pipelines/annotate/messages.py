@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from pipelines.cluster.failure import Failure
 
-ROW = pa.schema([pa.field("message", pa.string(), nullable=False), pa.field("samples", pa.large_binary())])
+MESSAGE_SCHEMA = pa.schema([pa.field("message", pa.string(), nullable=False), pa.field("samples", pa.large_binary())])
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenPart:
     """Reports a chunk whose part is written."""
 
     shard: str
@@ -36,7 +36,7 @@ class Written:
     rows: int = 0  # worked on in this run; 0 when the part already existed
     reasons: dict[str, int] = field(default_factory=dict)  # reason for leaving rows out -> rows
     engine_errors: dict[str, int] = field(default_factory=dict)  # engine -> images that it failed on
-    resent: int = 0  # retries of requests to the object store since this worker's last message
+    retries: int = 0  # retries of requests to the object store since this worker's last message
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +50,17 @@ class ShardEnd:
     digests: list[str]  # of its chunks, in their order
     samples: int
     damage: list[str] = field(default_factory=list)
-    resent: int = 0  # as in `Written`
+    retries: int = 0  # as in `WrittenPart`
     hidden: int = 0  # hidden files in the tar, which the reader skipped
 
 
-Message = Chunk | Written | ShardEnd | Failure
+Message = Chunk | WrittenPart | ShardEnd | Failure
 
-_KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in (Chunk, Written, ShardEnd, Failure)}
+_MESSAGE_TYPES: dict[str, type[Message]] = {kind.__name__: kind for kind in (Chunk, WrittenPart, ShardEnd, Failure)}
 
 
-def to_row(message: Message) -> pa.Table:
-    """Encodes a message as a block of one row of `ROW`."""
+def encode_message(message: Message) -> pa.Table:
+    """Encodes a message as a block of one row of `MESSAGE_SCHEMA`."""
     samples = pa.nulls(1, pa.large_binary())
     if isinstance(message, Chunk) and message.table is not None:
         sink = pa.BufferOutputStream()
@@ -71,14 +71,14 @@ def to_row(message: Message) -> pa.Table:
         samples = pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, offsets, data])
         message = replace(message, table=None)
     text = json.dumps([type(message).__name__, asdict(message)])
-    return pa.Table.from_arrays([pa.array([text]), samples], schema=ROW)
+    return pa.Table.from_arrays([pa.array([text]), samples], schema=MESSAGE_SCHEMA)
 
 
-def from_row(row: pa.Table) -> Message:
+def decode_message(row: pa.Table) -> Message:
     """Decodes the message in a block. A chunk's table shares the block's memory."""
     assert row.num_rows == 1, "a message is one row is one block"
     kind, fields = json.loads(row["message"][0].as_py())
-    message = _KINDS[kind](**fields)
+    message = _MESSAGE_TYPES[kind](**fields)
     if isinstance(message, Chunk):
         return replace(message, table=pa.ipc.open_stream(row["samples"][0].as_buffer()).read_all())
     return message

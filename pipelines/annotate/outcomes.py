@@ -10,14 +10,14 @@ import pyarrow as pa
 from curation.images.decode import RgbImage
 from pipelines.annotate.chunks import VERDICT_COLUMNS
 from pipelines.recipes.annotate import EngineKind
-from schemas.records.failure import FAILURES, failure_to_arrow
+from schemas.records.failure import FAILURES_COLUMN, failure_to_arrow
 from schemas.records.quarantine import Reason, Rejected
 
 ENGINE_KINDS = get_args(EngineKind)
 PIXELS = pa.field("pixels", pa.large_binary())
 """The column that carries a decoded image from pool to pool: height x width x 3 bytes, RGB, row by row."""
 
-SIZES = [pa.field("width", pa.int32(), nullable=False), pa.field("height", pa.int32(), nullable=False)]
+SIZE_COLUMNS = [pa.field("width", pa.int32(), nullable=False), pa.field("height", pa.int32(), nullable=False)]
 
 
 @dataclass(slots=True)
@@ -36,14 +36,14 @@ class Outcome:
 def with_decoded(table: pa.Table, outcomes: Sequence[Outcome], keep_pixels: bool) -> pa.Table:
     """Replaces the bytes of the image files by sizes and, with `keep_pixels`, by pixels. Takes the outcomes' pixels."""
     sizes = [[outcome.width for outcome in outcomes], [outcome.height for outcome in outcomes]]
-    for field, values in zip(SIZES, sizes, strict=True):
+    for field, values in zip(SIZE_COLUMNS, sizes, strict=True):
         table = table.append_column(field, pa.array(values, field.type))
     if keep_pixels:
-        table = table.append_column(PIXELS, pa.array(map(_taken, outcomes), PIXELS.type))
+        table = table.append_column(PIXELS, pa.array(map(_take_pixels, outcomes), PIXELS.type))
     return table.drop_columns(["image"])
 
 
-def _taken(outcome: Outcome) -> bytes | None:
+def _take_pixels(outcome: Outcome) -> bytes | None:
     """Returns the pixels as bytes and drops the array, so that memory holds a chunk once and not twice."""
     pixels, outcome.pixels = outcome.pixels, None
     return None if pixels is None else pixels.tobytes()
@@ -54,13 +54,13 @@ def with_values(table: pa.Table, outcomes: Sequence[Outcome], engine: str, colum
     table = table.append_column(column, pa.array([outcome.value for outcome in outcomes], column.type))
     if all(outcome.failure is None for outcome in outcomes):
         return table
-    failures = table[FAILURES.name].to_pylist()
+    failures = table[FAILURES_COLUMN.name].to_pylist()
     for held, outcome in zip(failures, outcomes, strict=True):
         if outcome.failure is not None:
             held.append(failure_to_arrow(engine, outcome.failure))
             held.sort(key=lambda failure: ENGINE_KINDS.index(failure["engine"]))  # independent of the pools' order
-    place = table.column_names.index(FAILURES.name)
-    return table.set_column(place, FAILURES, pa.array(failures, FAILURES.type))
+    place = table.column_names.index(FAILURES_COLUMN.name)
+    return table.set_column(place, FAILURES_COLUMN, pa.array(failures, FAILURES_COLUMN.type))
 
 
 def with_verdicts(table: pa.Table, outcomes: Sequence[Outcome]) -> pa.Table:
@@ -77,16 +77,16 @@ def with_verdicts(table: pa.Table, outcomes: Sequence[Outcome]) -> pa.Table:
     return table
 
 
-def rows_by_reason(table: pa.Table) -> dict[str, int]:
+def count_rows_by_reason(table: pa.Table) -> dict[str, int]:
     """Returns how many rows of a finished chunk are left out, by reason."""
     return dict(Counter(filter(None, table["reason"].to_pylist())))
 
 
-def errors_by_engine(table: pa.Table) -> dict[str, int]:
+def count_errors_by_engine(table: pa.Table) -> dict[str, int]:
     """Returns how many images of a finished chunk each engine failed on, apart from deaths of workers."""
     errors = Counter(
         failure["engine"]
-        for failures in table[FAILURES.name].to_pylist()
+        for failures in table[FAILURES_COLUMN.name].to_pylist()
         for failure in failures
         if failure["reason"] == Reason.ENGINE_ERROR
     )

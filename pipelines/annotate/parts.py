@@ -9,22 +9,22 @@ import pyarrow.compute as pc
 from curation.engines.kinds import KINDS
 from pipelines.annotate.chunks import VERDICT_COLUMNS
 from pipelines.annotate.messages import Chunk, ShardEnd
-from pipelines.output.output_set import parquet_bytes, put
+from pipelines.output.writer import encode_parquet, write_output
 from schemas.errors import ShardloomError
 from schemas.output_set.layout import DATA, PARTS, QUARANTINE
 from schemas.output_set.manifest import HIDDEN_FILES, InputFile, Manifest
 from schemas.records.annotation import annotation_schema
 from schemas.records.fingerprint import EngineFingerprint
-from schemas.records.quarantine import QUARANTINE as QUARANTINE_SCHEMA
+from schemas.records.quarantine import QUARANTINE_SCHEMA
 from schemas.storage.folder import Folder
-from schemas.storage.parquet import UnreadableParquet, parquet_schema, read_table
+from schemas.storage.parquet import UnreadableParquet, read_parquet_schema, read_table
 
-VERDICTS = [field.name for field in VERDICT_COLUMNS]
-COUNTED = {"text_lines": "ocr", "tags": "tags", "boxes": "boxes", "failures": "failures"}
-ENGINE = "engine."  # prefix of the metadata keys that hold fingerprints
+VERDICT_NAMES = [field.name for field in VERDICT_COLUMNS]
+COUNTED_COLUMNS = {"text_lines": "ocr", "tags": "tags", "boxes": "boxes", "failures": "failures"}
+ENGINE_PREFIX = "engine."  # prefix of the metadata keys that hold fingerprints
 
 
-def part_name(shard: str, index: int) -> str:
+def get_part_name(shard: str, index: int) -> str:
     """Returns the file name of a chunk's part."""
     return f"{shard}-{index:06d}.parquet"
 
@@ -39,22 +39,22 @@ def write_part(output: Folder, chunk: Chunk, recipe_sha256: str) -> None:
         b"recipe": recipe_sha256.encode(),
     }
     table = chunk.table.select(wanted.names).cast(wanted).replace_schema_metadata(metadata)
-    output.write(f"{PARTS}/{part_name(chunk.shard, chunk.index)}", parquet_bytes([table], table.schema))
+    output.write(f"{PARTS}/{get_part_name(chunk.shard, chunk.index)}", encode_parquet([table], table.schema))
 
 
-def is_valid(output: Folder, name: str, digest: str, recipe_sha256: str) -> bool:
+def is_valid_part(output: Folder, name: str, digest: str, recipe_sha256: str) -> bool:
     """Returns whether the part is readable and was made from these samples by this recipe."""
     try:
-        metadata = parquet_schema(io.BytesIO(output.read(f"{PARTS}/{name}")), name).metadata or {}
+        metadata = read_parquet_schema(io.BytesIO(output.read(f"{PARTS}/{name}")), name).metadata or {}
     except UnreadableParquet:
         return False
     return metadata.get(b"digest") == digest.encode() and metadata.get(b"recipe") == recipe_sha256.encode()
 
 
-def fingerprints_of(output: Folder, name: str) -> dict[str, EngineFingerprint]:
+def read_fingerprints(output: Folder, name: str) -> dict[str, EngineFingerprint]:
     """Returns the fingerprints of the engines that made a part, by kind; empty when the part can't be read."""
     try:
-        return _fingerprints(parquet_schema(io.BytesIO(output.read(f"{PARTS}/{name}")), name))
+        return _parse_fingerprints(read_parquet_schema(io.BytesIO(output.read(f"{PARTS}/{name}")), name))
     except UnreadableParquet:
         return {}
 
@@ -64,65 +64,67 @@ def join_parts(output: Folder, end: ShardEnd, recipe_sha256: str) -> Manifest:
 
     Raises `ShardloomError` when different engines made the parts.
     """
-    tables = [read_table(io.BytesIO(part)) for part in output.at_once(output.read, part_paths(end))]
-    good = [table.filter(pc.is_null(table["reason"])).drop_columns(VERDICTS) for table in tables]
+    tables = [read_table(io.BytesIO(part)) for part in output.map_files(output.read, list_part_paths(end))]
+    good = [table.filter(pc.is_null(table["reason"])).drop_columns(VERDICT_NAMES) for table in tables]
     bad = [table.filter(pc.is_valid(table["reason"])).select(QUARANTINE_SCHEMA.names) for table in tables]
     rows_out, rows_bad = sum(t.num_rows for t in good), sum(t.num_rows for t in bad)
     schema = tables[0].schema if tables else None
     check_engines_agree(output, end.shard, tables)
     data = None
     if schema is not None:
-        kept = pa.schema([field for field in schema if field.name not in VERDICTS])
-        table = parquet_bytes([table.cast(kept) for table in good], kept)
-        data = put(output, f"{DATA}/{end.shard}.parquet", table, rows_out)
-    quarantine = parquet_bytes([table.cast(QUARANTINE_SCHEMA) for table in bad], QUARANTINE_SCHEMA)
+        kept = pa.schema([field for field in schema if field.name not in VERDICT_NAMES])
+        table = encode_parquet([table.cast(kept) for table in good], kept)
+        data = write_output(output, f"{DATA}/{end.shard}.parquet", table, rows_out)
+    quarantine = encode_parquet([table.cast(QUARANTINE_SCHEMA) for table in bad], QUARANTINE_SCHEMA)
     return Manifest.build(
         end.shard,
         recipe_sha256,
         inputs=[InputFile(path=end.path, size=end.size, sha256=end.sha256)],
         rows_in=end.samples,
         data=data,
-        others=[put(output, f"{QUARANTINE}/{end.shard}.parquet", quarantine, rows_bad)],
+        others=[write_output(output, f"{QUARANTINE}/{end.shard}.parquet", quarantine, rows_bad)],
         reasons=[reason for table in bad for reason in table["reason"].to_pylist()],
-        counts=counts_of(good) | ({HIDDEN_FILES: end.hidden} if end.hidden else {}),
-        fingerprints=_fingerprints(schema) if schema is not None else {},
+        counts=count_annotations(good) | ({HIDDEN_FILES: end.hidden} if end.hidden else {}),
+        fingerprints=_parse_fingerprints(schema) if schema is not None else {},
         damage=end.damage,
     )
 
 
 def remove_parts(output: Folder, end: ShardEnd) -> None:
     """Removes the parts of a committed shard."""
-    output.at_once(output.remove, part_paths(end))
+    output.map_files(output.remove, list_part_paths(end))
 
 
-def part_paths(end: ShardEnd) -> list[str]:
+def list_part_paths(end: ShardEnd) -> list[str]:
     """Returns the paths of a shard's parts, in the order of the input."""
-    return [f"{PARTS}/{part_name(end.shard, index)}" for index in range(len(end.digests))]
+    return [f"{PARTS}/{get_part_name(end.shard, index)}" for index in range(len(end.digests))]
 
 
 def check_engines_agree(output: Folder, shard: str, tables: list[pa.Table]) -> None:
     """Raises `ShardloomError` when different engines worked on a shard's chunks, as on unequal machines."""
-    made_by = {json.dumps([print_.model_dump() for print_ in _fingerprints(table.schema).values()]) for table in tables}
+    made_by = {
+        json.dumps([print_.model_dump() for print_ in _parse_fingerprints(table.schema).values()]) for table in tables
+    }
     if len(made_by) > 1:
         raise ShardloomError(
             f"{shard} was annotated by different engines ({' and '.join(sorted(made_by))[:600]}): give all workers "
-            f"the same device, precision and versions, remove {output.path(PARTS)} and run it again"
+            f"the same device, precision and versions, remove {output.resolve_path(PARTS)} and run it again"
         )
 
 
-def counts_of(tables: list[pa.Table]) -> dict[str, int]:
+def count_annotations(tables: list[pa.Table]) -> dict[str, int]:
     """Returns the counts of a manifest: lines, tags, boxes, failures and empty captions, summed over the tables."""
     if not tables:
         return {}
     table = pa.concat_tables(tables)
-    found = {name: pc.list_value_length(table[of]) for name, of in COUNTED.items() if of in table.column_names}
+    found = {name: pc.list_value_length(table[of]) for name, of in COUNTED_COLUMNS.items() if of in table.column_names}
     counted = {"empty_captions": pc.equal(table["caption"], "")} | found
     return {name: pc.sum(values).as_py() or 0 for name, values in counted.items()}
 
 
-def _fingerprints(schema: pa.Schema) -> dict[str, EngineFingerprint]:
+def _parse_fingerprints(schema: pa.Schema) -> dict[str, EngineFingerprint]:
     return {
-        key.decode().removeprefix(ENGINE): EngineFingerprint.model_validate_json(value)
+        key.decode().removeprefix(ENGINE_PREFIX): EngineFingerprint.model_validate_json(value)
         for key, value in sorted((schema.metadata or {}).items())
-        if key.startswith(ENGINE.encode())
+        if key.startswith(ENGINE_PREFIX.encode())
     }

@@ -19,60 +19,63 @@ import curation
 import pipelines
 import schemas
 from curation.engines.kinds import EngineKind
-from pipelines.cluster.nodes import LEAST, nodes_without
+from pipelines.cluster.nodes import MIN_RESOURCE, find_nodes_without
 from pipelines.cluster.ray_internals import upload_packages
 from pipelines.cluster.runner import Runner
-from pipelines.engines.chosen import environment
-from pipelines.environments.python import interpreter_of, mark_of
+from pipelines.engines.loader import find_environment
+from pipelines.environments.python import get_completion_mark, get_interpreter
 from pipelines.recipes.annotate import AnnotateRecipe, PoolName
 from schemas.errors import UsageError
 
-KEPT_SECONDS = 30 * 86_400  # how long a cluster keeps uploaded packages: longer than any run; Ray allows 49 days
+PACKAGE_TTL_SECONDS = 30 * 86_400  # how long a cluster keeps uploaded packages: longer than any run; Ray allows 49 days
 
 # Shardloom's packages, uploaded at each start, without the files that no engine in another environment loads.
-_OURS = [str(Path(package.__path__[0])) for package in (schemas, curation, pipelines)]
-_LEFT_OUT = ["demo_detector/weights", "__pycache__"]
+_OUR_PACKAGES = [str(Path(package.__path__[0])) for package in (schemas, curation, pipelines)]
+_EXCLUDED_PATHS = ["demo_detector/weights", "__pycache__"]
 
 
 def check_environments(recipe: AnnotateRecipe, runner: Runner) -> None:
-    """Raises `UsageError` for an environment that is not built here. `placements` checks an external cluster."""
-    if runner.is_joined:
+    """Raises `UsageError` for an environment that is not built here. `plan_placements` checks an external cluster."""
+    if runner.uses_external_cluster:
         return
-    for kind, name in _environments(recipe, recipe.engines).items():
-        if not mark_of(name).exists():
-            raise UsageError(_missing(recipe, kind, name, "is not built"))
+    for kind, name in _find_environments(recipe, recipe.engines).items():
+        if not get_completion_mark(name).exists():
+            raise UsageError(_describe_missing(recipe, kind, name, "is not built"))
 
 
-def placements(recipe: AnnotateRecipe, pools: Iterable[PoolName]) -> dict[PoolName, dict[str, Any]]:
+def plan_placements(recipe: AnnotateRecipe, pools: Iterable[PoolName]) -> dict[PoolName, dict[str, Any]]:
     """Returns each pool's options for Ray, apart from its cores. Raises `UsageError` if nodes miss its environment."""
     pools = list(pools)
-    environments = _environments(recipe, [kind for kind in recipe.engines if kind in pools])
-    told: dict[PoolName, dict[str, Any]] = {name: {} for name in pools}
+    environments = _find_environments(recipe, [kind for kind in recipe.engines if kind in pools])
+    options: dict[PoolName, dict[str, Any]] = {name: {} for name in pools}
     for pool in pools:
         nodes = [node for node in ray.nodes() if node["Alive"]]
         if offering := [node for node in nodes if node["Resources"].get(f"shardloom-{pool}")]:
-            told[pool]["resources"] = {f"shardloom-{pool}": LEAST}
+            options[pool]["resources"] = {f"shardloom-{pool}": MIN_RESOURCE}
         if pool in environments and pool != "decode":
             name = environments[pool]
-            if lacking := nodes_without(offering or nodes, mark_of(name)):
+            if lacking := find_nodes_without(offering or nodes, get_completion_mark(name)):
                 where = f"is not on {len(lacking)} of the {len(offering or nodes)} nodes for it ({lacking[0]})"
-                raise UsageError(_missing(recipe, pool, name, where))
-            told[pool]["runtime_env"] = _runtime_env(name)
-    return told
+                raise UsageError(_describe_missing(recipe, pool, name, where))
+            options[pool]["runtime_env"] = _build_runtime_env(name)
+    return options
 
 
-def _environments(recipe: AnnotateRecipe, kinds: Iterable[EngineKind]) -> Mapping[EngineKind, str]:
-    named = ((kind, environment(kind, recipe.engines[kind])) for kind in kinds)
+def _find_environments(recipe: AnnotateRecipe, kinds: Iterable[EngineKind]) -> Mapping[EngineKind, str]:
+    named = ((kind, find_environment(kind, recipe.engines[kind])) for kind in kinds)
     return {kind: name for kind, name in named if name is not None}
 
 
-def _missing(recipe: AnnotateRecipe, kind: EngineKind, name: str, what: str) -> str:
+def _describe_missing(recipe: AnnotateRecipe, kind: EngineKind, name: str, what: str) -> str:
     return (
         f"engines.{kind}: {recipe.engines[kind].engine} runs in an environment of its own, which {what}: "
         f"shardloom engines --build {name}"
     )
 
 
-def _runtime_env(name: str) -> dict[str, Any]:
+def _build_runtime_env(name: str) -> dict[str, Any]:
     """Returns Ray's `runtime_env` for one pool: the environment's Python, and the driver's copy of our packages."""
-    return {"py_executable": str(interpreter_of(name)), "py_modules": upload_packages(_OURS, _LEFT_OUT, KEPT_SECONDS)}
+    return {
+        "py_executable": str(get_interpreter(name)),
+        "py_modules": upload_packages(_OUR_PACKAGES, _EXCLUDED_PATHS, PACKAGE_TTL_SECONDS),
+    }

@@ -11,15 +11,22 @@ from dataclasses import dataclass, replace
 
 from curation.engines.kinds import EngineKind
 from curation.engines.registry import ENGINES
-from pipelines.cluster.capacity import EXACT, READING_CPUS, Node, Request, lacking, nodes_for
+from pipelines.cluster.capacity import (
+    READ_STAGE_CPUS,
+    TOLERANCE,
+    Node,
+    ResourceRequest,
+    describe_shortfall,
+    select_nodes,
+)
 from pipelines.cluster.runner import Runner
-from pipelines.engines.chosen import needs_pixels
+from pipelines.engines.loader import needs_pixels
 from pipelines.recipes.annotate import AnnotateRecipe, PoolName, PoolOptions
 
 DECODE_BATCH = 16  # images that a worker decodes in a row where decoding has a separate pool
-CHEAP_CPUS = 0.1  # of a worker that mostly waits: decoding is under 2 % of OCR's work, caption matching is free
-DECODERS_A_CPU_WORKER = 1 / 32  # a core decodes 200 images of 512 x 512 pixels a second; OCR reads two or three
-DECODERS_A_GPU_WORKER = 1 / 2
+LIGHT_WORKER_CPUS = 0.1  # of a worker that mostly waits: decoding is under 2 % of OCR's work, caption matching is free
+DECODERS_PER_CPU_WORKER = 1 / 32  # a core decodes 200 images of 512 x 512 pixels a second; OCR reads two or three
+DECODERS_PER_GPU_WORKER = 1 / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +39,9 @@ class Pool:
     decodes: bool
     keeps_pixels: bool  # for later pools
     is_last: bool
-    is_alone: bool  # the recipe's only engine: a sample that it fails on is left out
+    is_only_engine: bool  # the recipe's only engine: a sample that it fails on is left out
     batch_size: int
-    request: Request
+    request: ResourceRequest
 
 
 def plan_pools(recipe: AnnotateRecipe, runner: Runner, reused: Collection[EngineKind] = ()) -> list[Pool]:
@@ -44,16 +51,16 @@ def plan_pools(recipe: AnnotateRecipe, runner: Runner, reused: Collection[Engine
     seeing = [kind for kind in engines if kind not in blind]
     is_alone = len(recipe.engines) == 1
     names: list[PoolName] = [*engines] if is_alone and engines else [*blind, "decode", *seeing]
-    requests = _requests(recipe, runner, names, heavy=seeing or (engines if is_alone else []))
+    requests = _plan_requests(recipe, runner, names, heavy=seeing or (engines if is_alone else []))
     return [
         Pool(
             name,
             engine := None if name == "decode" else name,
-            ENGINES.reference_of(recipe.engines[engine].engine) if engine else None,
+            ENGINES.find_reference(recipe.engines[engine].engine) if engine else None,
             decodes=is_alone or name == "decode",
             keeps_pixels=any(later in seeing for later in names[place + 1 :]) and name not in blind,
             is_last=place == len(names) - 1,
-            is_alone=is_alone,
+            is_only_engine=is_alone,
             batch_size=recipe.engines[engine].batch_size if engine else DECODE_BATCH,
             request=requests[name],
         )
@@ -61,9 +68,9 @@ def plan_pools(recipe: AnnotateRecipe, runner: Runner, reused: Collection[Engine
     ]
 
 
-def _requests(
+def _plan_requests(
     recipe: AnnotateRecipe, runner: Runner, names: list[PoolName], heavy: Sequence[PoolName]
-) -> dict[PoolName, Request]:
+) -> dict[PoolName, ResourceRequest]:
     """Returns the workers that each pool requests of the cluster.
 
     Engines share cores: each has a worker on every core, so that the slowest engine gets what the others leave idle.
@@ -71,40 +78,44 @@ def _requests(
     by those pools.
     """
     options = {name: recipe.run.resources.get(name, PoolOptions()) for name in names}
-    there = runner.nodes()
-    places = {name: nodes_for(name, there) for name in names}
-    spare = READING_CPUS + (CHEAP_CPUS * (len(names) - len(heavy)) if runner.is_joined else 0)
-    requests: dict[PoolName, Request] = {}
+    there = runner.list_nodes()
+    places = {name: select_nodes(name, there) for name in names}
+    spare = READ_STAGE_CPUS + (LIGHT_WORKER_CPUS * (len(names) - len(heavy)) if runner.uses_external_cluster else 0)
+    requests: dict[PoolName, ResourceRequest] = {}
     for name in heavy:
         sharing = [other for other in heavy if set(places[other]) & set(places[name])]
         cpus, gpus = options[name].cpus or 1.0 / len(sharing), options[name].gpus
-        many = sum(node.fit(cpus, gpus) for node in places[name])
+        many = sum(node.count_fitting(cpus, gpus) for node in places[name])
         taken = cpus
         if gpus:
             many //= sum(options[other].gpus > 0 for other in sharing)
-            taken += CHEAP_CPUS * DECODERS_A_GPU_WORKER if "decode" in names else 0
-        if not gpus or runner.is_joined:  # a local cluster is started with the cores that its GPU workers request
-            many = min(many, int((_cpus(places[name]) - spare) / len(sharing) / taken + EXACT))
-        fewest, most = _sizes(options[name], recipe.run.workers, max(1, many))
-        requests[name] = Request(name, fewest, most, cpus, gpus)
+            taken += LIGHT_WORKER_CPUS * DECODERS_PER_GPU_WORKER if "decode" in names else 0
+        if (
+            not gpus or runner.uses_external_cluster
+        ):  # a local cluster is started with the cores that its GPU workers request
+            many = min(many, int((_sum_cpus(places[name]) - spare) / len(sharing) / taken + TOLERANCE))
+        fewest, most = _size_pool(options[name], recipe.run.workers, max(1, many))
+        requests[name] = ResourceRequest(name, fewest, most, cpus, gpus)
     decoders = sum(
-        request.max_workers * (DECODERS_A_GPU_WORKER if request.gpus else DECODERS_A_CPU_WORKER)
+        request.max_workers * (DECODERS_PER_GPU_WORKER if request.gpus else DECODERS_PER_CPU_WORKER)
         for request in requests.values()
     )
     for name in (name for name in names if name not in heavy):
-        fewest, most = _sizes(options[name], None, max(1, math.ceil(decoders)) if name == "decode" else 1)
-        requests[name] = Request(name, fewest, most, options[name].cpus or CHEAP_CPUS, options[name].gpus)
-    if runner.is_joined and recipe.run.workers is None:
+        fewest, most = _size_pool(options[name], None, max(1, math.ceil(decoders)) if name == "decode" else 1)
+        requests[name] = ResourceRequest(
+            name, fewest, most, options[name].cpus or LIGHT_WORKER_CPUS, options[name].gpus
+        )
+    if runner.uses_external_cluster and recipe.run.workers is None:
         free = [name for name in heavy if not (options[name].workers or options[name].min)]
-        return _fitting({name: requests[name] for name in names}, free, there)
+        return _shrink_to_fit({name: requests[name] for name in names}, free, there)
     return requests
 
 
-def _fitting(
-    requests: dict[PoolName, Request], free: Sequence[PoolName], there: Sequence[Node]
-) -> dict[PoolName, Request]:
+def _shrink_to_fit(
+    requests: dict[PoolName, ResourceRequest], free: Sequence[PoolName], nodes: Sequence[Node]
+) -> dict[PoolName, ResourceRequest]:
     """Lowers the workers of the `free` pools by tenths until all requests fit on the nodes as Ray spreads them."""
-    while lacking(list(requests.values()), there) and any(requests[name].min_workers > 1 for name in free):
+    while describe_shortfall(list(requests.values()), nodes) and any(requests[name].min_workers > 1 for name in free):
         for name in free:
             many = max(1, requests[name].min_workers * 9 // 10)
             most = many if requests[name].max_workers == requests[name].min_workers else requests[name].max_workers
@@ -112,13 +123,13 @@ def _fitting(
     return requests
 
 
-def _sizes(options: PoolOptions, workers: int | None, many: int) -> tuple[int, int]:
-    """Returns the minimum and the maximum of a pool's workers; its share of the cluster is `many`."""
+def _size_pool(options: PoolOptions, workers: int | None, fair_share: int) -> tuple[int, int]:
+    """Returns the minimum and the maximum of a pool's workers; its share of the cluster is `fair_share`."""
     if options.min is not None or options.max is not None:
         fewest = options.min or 1
-        return fewest, options.max or max(fewest, many)
-    return (options.workers or workers or many,) * 2
+        return fewest, options.max or max(fewest, fair_share)
+    return (options.workers or workers or fair_share,) * 2
 
 
-def _cpus(there: Sequence[Node]) -> float:
-    return sum(node.cpus for node in there)
+def _sum_cpus(nodes: Sequence[Node]) -> float:
+    return sum(node.cpus for node in nodes)

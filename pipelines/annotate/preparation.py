@@ -8,10 +8,10 @@ from typing import Any
 
 import ray
 
+from pipelines.annotate.graph_watch import TICK_SECONDS
 from pipelines.annotate.pools import Pool
-from pipelines.annotate.watch import TICK_SECONDS
-from pipelines.cluster.map_units import is_any_at_work, marked
-from pipelines.engines.chosen import needs_preparing, prepare
+from pipelines.cluster.map_units import is_any_running, run_marked
+from pipelines.engines.loader import needs_preparing, prepare_engine
 from pipelines.recipes.annotate import AnnotateRecipe, PoolName
 from pipelines.terminal.progress import Progress
 from schemas.errors import ShardloomError
@@ -24,14 +24,14 @@ class Preparation:
         self, recipe: AnnotateRecipe, pools: Sequence[Pool], placements: Mapping[PoolName, dict[str, Any]]
     ) -> None:
         self.recipe, self.mark = recipe, uuid.uuid4().hex
-        self.tasks = {pool.name: self._begun(pool, placements[pool.name]) for pool in pools}
+        self.tasks = {pool.name: self._start_task(pool, placements[pool.name]) for pool in pools}
 
-    def _begun(self, pool: Pool, placement: dict[str, Any]) -> ray.ObjectRef | None:
+    def _start_task(self, pool: Pool, placement: dict[str, Any]) -> ray.ObjectRef | None:
         request = pool.request
         if pool.engine is None or not needs_preparing(pool.engine, self.recipe.engines[pool.engine]):
             return None
-        task = ray.remote(num_cpus=request.cpus, num_gpus=request.gpus, **placement)(marked)
-        work = functools.partial(prepare, pool.engine, trusted=pool.trusted, sees_gpus=request.gpus > 0)
+        task = ray.remote(num_cpus=request.cpus, num_gpus=request.gpus, **placement)(run_marked)
+        work = functools.partial(prepare_engine, pool.engine, trusted=pool.trusted, sees_gpus=request.gpus > 0)
         return task.remote(work, f"{self.mark}-{pool.name}", self.recipe.engines[pool.engine])
 
     def wait(self, progress: Progress) -> None:
@@ -39,13 +39,13 @@ class Preparation:
 
         Raises `ShardloomError` when a task has not started within `run.stall_seconds`.
         """
-        patience = self.recipe.run.stall_seconds
+        timeout = self.recipe.run.stall_seconds
         for name, task in self.tasks.items():
             since = time.monotonic()
             while task is not None and not ray.wait([task], timeout=TICK_SECONDS)[0]:
                 progress.show(0, f"preparing {name}")
-                if time.monotonic() - since > patience and not is_any_at_work([f"{self.mark}-{name}"]):
+                if time.monotonic() - since > timeout and not is_any_running([f"{self.mark}-{name}"]):
                     raise ShardloomError(
-                        f"no progress for {patience:g} s: no node has the CPUs or GPUs free that {name} needs to "
+                        f"no progress for {timeout:g} s: no node has the CPUs or GPUs free that {name} needs to "
                         "prepare its engine; the same command resumes the run"
                     )

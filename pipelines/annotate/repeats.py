@@ -15,11 +15,11 @@ from schemas.records.quarantine import Rejected
 from schemas.tar.reader import TarReader
 
 
-def repeated_keys(shards: list[InputShard], runner: Runner) -> dict[str, list[str]]:
+def find_repeated_keys(shards: list[InputShard], runner: Runner) -> dict[str, list[str]]:
     """Returns the keys to leave out, by shard. Reads all shards once; the driver holds about 100 bytes an image."""
     order = {shard.name: position for position, shard in enumerate(shards)}
     repeated = (
-        pl.concat(runner.map(image_hashes, shards))
+        pl.concat(runner.map(hash_shard_images, shards))
         .with_columns(position=pl.col("shard").replace_strict(order, return_dtype=pl.Int64))
         .sort("position", "row")
         .filter(~pl.col("sha256").is_first_distinct())
@@ -29,9 +29,9 @@ def repeated_keys(shards: list[InputShard], runner: Runner) -> dict[str, list[st
     return dict(repeated.iter_rows())
 
 
-def image_hashes(shard: InputShard) -> pl.DataFrame:
+def hash_shard_images(shard: InputShard) -> pl.DataFrame:
     """Returns a frame with shard, row, key and sha256 (32 bytes) of each readable image in a shard."""
-    folder, file_name = shard.folder()
+    folder, file_name = shard.split_path()
     rows: list[tuple[int, str, bytes]] = []
     with folder.open(file_name) as file:
         for position, sample in enumerate(TarReader(file, hashing=False)):

@@ -12,16 +12,16 @@ from typing import Any
 import pyarrow as pa
 
 from curation.engines.kinds import KINDS, EngineKind
-from pipelines.annotate.chunks import READ, VERDICT_COLUMNS
-from pipelines.annotate.parts import ENGINE
+from pipelines.annotate.chunks import READ_STAGE, VERDICT_COLUMNS
+from pipelines.annotate.parts import ENGINE_PREFIX
 from pipelines.inputs.shards import InputShard
 from pipelines.recipes.annotate import AnnotateRecipe, EngineOptions
 from pipelines.recipes.base import load_recipe
 from schemas.errors import UsageError
-from schemas.output_set.layout import DATA, QUARANTINE, committed, read_manifest, read_output
+from schemas.output_set.layout import DATA, QUARANTINE, read_manifest, read_manifests, read_output
 from schemas.output_set.manifest import OutputFile
-from schemas.output_set.recipe_file import RECIPE_FILE, held_recipe
-from schemas.records.failure import FAILURES
+from schemas.output_set.recipe_file import RECIPE_FILE, read_stored_recipe
+from schemas.records.failure import FAILURES_COLUMN
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.storage.folder import Folder
 from schemas.storage.parquet import read_table
@@ -36,24 +36,24 @@ class Reuse:
     fingerprints: dict[str, EngineFingerprint]
 
 
-def set_recipe(folder: Folder) -> dict[str, Any]:
+def read_set_recipe(folder: Folder) -> dict[str, Any]:
     """Returns the stored recipe of a set. Raises `UsageError` where that has a `run` section.
 
     Shardloom never stores `run` in a set. A set with one could name an external cluster, which would run its code here.
     """
-    values = held_recipe(folder)
+    values = read_stored_recipe(folder)
     if "run" in values:
         raise UsageError(
-            f"{folder.path(RECIPE_FILE)} has a `run`, which the recipe of a set never has: remove it there"
+            f"{folder.resolve_path(RECIPE_FILE)} has a `run`, which the recipe of a set never has: remove it there"
         )
     return values
 
 
-def reused_kinds(
-    held: Mapping[EngineKind, EngineOptions], asked: Mapping[EngineKind, EngineOptions]
+def find_reused_kinds(
+    stored: Mapping[EngineKind, EngineOptions], requested: Mapping[EngineKind, EngineOptions]
 ) -> list[EngineKind]:
     """Returns the requested engines that need not run again, because the set holds their annotations."""
-    kinds = [kind for kind, spec in asked.items() if held.get(kind) == spec]
+    kinds = [kind for kind, spec in requested.items() if stored.get(kind) == spec]
     if "tags" not in kinds and "boxes" in kinds:
         kinds.remove("boxes")  # those boxes were found with other tags
     return kinds
@@ -68,17 +68,17 @@ def find_reuse(recipe: AnnotateRecipe, shards: list[InputShard]) -> Reuse | None
     if recipe.run.reuse is None:
         return None
     folder = Folder(recipe.run.reuse)
-    held = load_recipe(AnnotateRecipe, None, set_recipe(folder))
+    stored = load_recipe(AnnotateRecipe, None, read_set_recipe(folder))
     for name in ("decode", "filters", "chunk", *(["input"] if recipe.filters.repeated_images else [])):
-        was, now = getattr(held, name), getattr(recipe, name)
+        was, now = getattr(stored, name), getattr(recipe, name)
         if was != now:
             raise UsageError(f"{folder.url}: {name} is {was!r} there and {now!r} here")
-    kinds = reused_kinds(held.engines, recipe.engines)
+    kinds = find_reused_kinds(stored.engines, recipe.engines)
     if not kinds:
         raise UsageError(f"{folder.url} holds no annotations of the engines in this recipe")
     if len(kinds) == len(recipe.engines):
         raise UsageError(f"{folder.url} already holds all annotations of this recipe: there is nothing to add")
-    manifests = committed(folder)
+    manifests = read_manifests(folder)
     if missing := [shard.name for shard in shards if shard.name not in manifests]:
         raise UsageError(f"{folder.url} is not finished: {len(missing)} shards are missing ({', '.join(missing[:3])})")
     engines = next((manifest.fingerprints for manifest in manifests.values() if manifest.fingerprints), {})
@@ -93,39 +93,43 @@ class ReusedShard:
         manifest = read_manifest(reuse.folder, f"{name}.json")
         files = {out.path: out for out in manifest.outputs}
         self.input_sha256 = manifest.inputs[0].sha256
-        good = self._rows(f"{DATA}/{name}.parquet", files)
-        rejected = self._rows(f"{QUARANTINE}/{name}.parquet", files)
+        good = self._read_rows(f"{DATA}/{name}.parquet", files)
+        rejected = self._read_rows(f"{QUARANTINE}/{name}.parquet", files)
         self.good = {row["key"]: row for row in good}
-        self.bad = {row["key"]: row for row in rejected if row["stage"] != READ}  # the reader gives its verdicts again
+        self.bad = {
+            row["key"]: row for row in rejected if row["stage"] != READ_STAGE
+        }  # the reader gives its verdicts again
 
-    def _rows(self, path: str, files: dict[str, OutputFile]) -> list[dict[str, Any]]:
+    def _read_rows(self, path: str, files: dict[str, OutputFile]) -> list[dict[str, Any]]:
         if path not in files:
             return []
         data = read_output(self.reuse.folder, path, files[path].sha256, files[path].size)
         return list(read_table(io.BytesIO(data)).to_pylist())
 
-    def check(self, sha256: str) -> None:
+    def check_sha256(self, sha256: str) -> None:
         """Raises `UsageError` when `sha256`, of the shard just read, is not that of the annotated shard."""
         if sha256 != self.input_sha256:
-            raise self._changed()
+            raise self._make_changed_error()
 
-    def _changed(self) -> UsageError:
+    def _make_changed_error(self) -> UsageError:
         return UsageError(f"shard {self.name} has changed since {self.reuse.folder.url} was made from it")
 
     def with_annotations(self, samples: pa.Table) -> pa.Table:
         """Adds the reused columns, failures and verdicts to a chunk's samples."""
-        names = ["key", "sha256", "caption", FAILURES.name, *(field.name for field in VERDICT_COLUMNS)]
+        names = ["key", "sha256", "caption", FAILURES_COLUMN.name, *(field.name for field in VERDICT_COLUMNS)]
         rows = samples.select(names).to_pylist()
         for row in rows:
             row |= dict.fromkeys(self.reuse.kinds)
             if row["reason"] is None:
                 self._annotate(row)
         fields = [KINDS[kind].column for kind in self.reuse.kinds]
-        found = pa.Table.from_pylist(rows, schema=pa.schema([FAILURES, *VERDICT_COLUMNS, *fields]))
+        found = pa.Table.from_pylist(rows, schema=pa.schema([FAILURES_COLUMN, *VERDICT_COLUMNS, *fields]))
         samples = samples.drop_columns([name for name in found.column_names if name in samples.column_names])
         for field in found.schema:
             samples = samples.append_column(field, found[field.name])
-        metadata = {f"{ENGINE}{kind}": print_.model_dump_json() for kind, print_ in self.reuse.fingerprints.items()}
+        metadata = {
+            f"{ENGINE_PREFIX}{kind}": print_.model_dump_json() for kind, print_ in self.reuse.fingerprints.items()
+        }
         return samples.replace_schema_metadata(metadata)
 
     def _annotate(self, row: dict[str, Any]) -> None:
@@ -133,10 +137,12 @@ class ReusedShard:
         good, bad = self.good.get(row["key"]), self.bad.get(row["key"])
         if good is not None and (good["sha256"], good["caption"]) == (row["sha256"], row["caption"]):
             row |= {kind: good[kind] for kind in self.reuse.kinds}
-            row[FAILURES.name] = [failure for failure in good[FAILURES.name] if failure["engine"] in self.reuse.kinds]
+            row[FAILURES_COLUMN.name] = [
+                failure for failure in good[FAILURES_COLUMN.name] if failure["engine"] in self.reuse.kinds
+            ]
         elif bad is not None and bad["stage"] in self.reuse.kinds:  # the earlier set's only engine failed on it
-            row[FAILURES.name] = [{"engine": bad["stage"], "reason": bad["reason"], "detail": bad["detail"]}]
+            row[FAILURES_COLUMN.name] = [{"engine": bad["stage"], "reason": bad["reason"], "detail": bad["detail"]}]
         elif bad is not None:
             row |= {field.name: bad[field.name] for field in VERDICT_COLUMNS}
         else:
-            raise self._changed()
+            raise self._make_changed_error()

@@ -10,9 +10,9 @@ from typing import Any
 from pipelines.annotate.graph import GraphRun
 from pipelines.annotate.placement import check_environments
 from pipelines.annotate.reuse import Reuse, find_reuse
-from pipelines.engines.chosen import check_engines, check_settings
-from pipelines.inputs.shards import InputShard, input_shards
-from pipelines.output.job import Commits, Context, Job, run_job
+from pipelines.engines.loader import check_engines, check_settings
+from pipelines.inputs.shards import InputShard, list_input_shards
+from pipelines.output.job import Context, Job, OutputCommitter, run_job
 from pipelines.output.totals import Totals
 from pipelines.recipes.annotate import AnnotateRecipe
 from schemas.output_set.manifest import Manifest
@@ -32,7 +32,7 @@ class AnnotateJob(Job[InputShard]):
 
     def plan(self, context: Context) -> list[InputShard]:
         """See `Job`."""
-        shards = input_shards(self.recipe.input, ".tar")
+        shards = list_input_shards(self.recipe.input, ".tar")
         check_settings(self.recipe.engines)
         self._reuse = find_reuse(self.recipe, shards)
         for notice in check_engines(self.recipe.engines, self._reuse.kinds if self._reuse else ()):
@@ -40,21 +40,21 @@ class AnnotateJob(Job[InputShard]):
         check_environments(self.recipe, context.runner)
         return shards
 
-    def changed(self, unit: InputShard | None, manifest: Manifest) -> str:
+    def describe_change(self, unit: InputShard | None, manifest: Manifest) -> str:
         """See `Job`. Annotations of shards that are no longer in the input stay."""
-        if unit is None or unit.size() == (size := manifest.inputs[0].size):
+        if unit is None or unit.get_size() == (size := manifest.inputs[0].size):
             return ""
-        return f"{unit.path}, which had {size} bytes and has {unit.size()}, has"
+        return f"{unit.path}, which had {size} bytes and has {unit.get_size()}, has"
 
-    def size(self, unit: InputShard) -> int:
+    def get_progress_size(self, unit: InputShard) -> int:
         """See `Job`: bytes."""
-        return unit.size()
+        return unit.get_size()
 
-    def work(self, context: Context) -> Callable[[Any], Manifest]:
+    def make_task(self, context: Context) -> Callable[[Any], Manifest]:
         """Raises `AssertionError`: the work is a graph of Ray Data, see `carry_out`."""
         raise AssertionError("annotate runs a graph")
 
-    def carry_out(self, context: Context, todo: list[InputShard], commits: Commits) -> None:
+    def carry_out(self, context: Context, todo: list[InputShard], commits: OutputCommitter) -> None:
         """See `Job`."""
         GraphRun(self.recipe, context, todo, self._reuse).carry_out(commits)
 

@@ -13,36 +13,36 @@ import numpy as np
 import pyarrow as pa
 import ray
 
-from curation.engines.kinds import KINDS, Batch, EngineKind
+from curation.engines.kinds import KINDS, EngineInput, EngineKind
 from curation.images.decode import RgbImage, decode
-from curation.images.filters import image_fault
+from curation.images.filters import find_image_fault
 from pipelines.annotate.hang_watch import HangWatch
-from pipelines.annotate.messages import Chunk, Written, from_row, to_row
+from pipelines.annotate.messages import Chunk, WrittenPart, decode_message, encode_message
 from pipelines.annotate.outcomes import (
     PIXELS,
     Outcome,
-    errors_by_engine,
-    rows_by_reason,
+    count_errors_by_engine,
+    count_rows_by_reason,
     with_decoded,
     with_values,
     with_verdicts,
 )
-from pipelines.annotate.parts import ENGINE, write_part
+from pipelines.annotate.parts import ENGINE_PREFIX, write_part
 from pipelines.annotate.pools import Pool
 from pipelines.cluster.attempts import Attempts, Range
 from pipelines.cluster.failure import Failure
-from pipelines.engines.chosen import Engine, load_engine, needs_pixels
+from pipelines.engines.loader import Engine, load_engine, needs_pixels
 from pipelines.recipes.annotate import AnnotateRecipe
-from schemas.errors import ShardloomError, UsageError, one_line
+from schemas.errors import ShardloomError, UsageError, to_one_line
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.records.quarantine import Reason, Rejected
-from schemas.records.tag import TAGS
+from schemas.records.tag import TAGS_COLUMN
 from schemas.storage.folder import Folder
-from schemas.storage.retries import untold
+from schemas.storage.retries import take_retry_count
 
-BEAT_SECONDS = 2.0
-LOADING_BEAT_SECONDS, LOADING_SECONDS = 5.0, 1800.0
-LEAVING_SECONDS = 30.0  # for Ray to end a process that it was asked to end
+HEARTBEAT_SECONDS = 2.0
+LOADING_HEARTBEAT_SECONDS, MAX_LOADING_SECONDS = 5.0, 1800.0
+EXIT_TIMEOUT_SECONDS = 30.0  # for Ray to end a process that it was asked to end
 
 
 class PoolWorker:
@@ -64,75 +64,75 @@ class PoolWorker:
         prepared: ray.ObjectRef | None,
     ) -> None:
         self.recipe, self.pool, self.output, self.ledger = recipe, pool, output, ledger
-        self.recipe_sha256 = recipe.sha256()
+        self.recipe_sha256 = recipe.compute_sha256()
         self.repeats = {shard: set(keys) for shard, keys in repeats.items()}
         self.engine: Engine | None = None
-        self.failure: ShardloomError | None = None
-        self.images = 0  # worked on by this process
+        self.start_error: ShardloomError | None = None
+        self.images_done = 0  # worked on by this process
         try:
             if pool.engine is not None:
-                with heard(ledger):
+                with send_heartbeats(ledger):
                     shared = None if prepared is None else ray.get(prepared)
                     self._load(pool.engine, expected.get(pool.engine), shared)
         except ShardloomError as error:
-            self.failure = error
+            self.start_error = error
         except Exception as error:  # noqa: BLE001  an engine may raise anything
-            self.failure = ShardloomError(f"the {pool.name} engine can't start: {_told(error)}")
+            self.start_error = ShardloomError(f"the {pool.name} engine can't start: {_describe_error(error)}")
         self.watch = HangWatch(ledger, pool.name, recipe.run.stall_seconds, recipe.decode)
         self.watch.start()
-        ledger.start.remote(pool.name)
+        ledger.add_worker.remote(pool.name)
 
     def _load(self, kind: EngineKind, expected: EngineFingerprint | None, prepared: object) -> None:
         if isinstance(prepared, Failure):
-            raise prepared.error()
+            raise prepared.to_error()
         options, sees_gpus = self.recipe.engines[kind], self.pool.request.gpus > 0
         self.engine = load_engine(kind, options, prepared, trusted=self.pool.trusted, sees_gpus=sees_gpus)
-        self.sees, self.needs_tags = needs_pixels(kind, options), KINDS[kind].needs_tags
+        self.needs_pixels, self.needs_tags = needs_pixels(kind, options), KINDS[kind].needs_tags
         if expected is not None:
             check_fingerprint(kind, expected, self.engine.fingerprint)
 
     def __call__(self, row: pa.Table) -> pa.Table:
-        """Works on a chunk and forwards it; in the last pool, writes its part and returns a `Written`.
+        """Works on a chunk and forwards it; in the last pool, writes its part and returns a `WrittenPart`.
 
         Forwards other messages unchanged. Returns a foreseen error as a `Failure`.
         """
-        if self.failure is not None:
-            return to_row(Failure.of(self.failure))
-        chunk = from_row(row)
+        if self.start_error is not None:
+            return encode_message(Failure.from_error(self.start_error))
+        chunk = decode_message(row)
         if not isinstance(chunk, Chunk):
             return row
-        if self.images >= (self.recipe.run.recycle_images or math.inf):
-            self._leave()
+        if self.images_done >= (self.recipe.run.recycle_images or math.inf):
+            self._end_process()
         try:
-            return self._worked_on(chunk)
+            return self._process_chunk(chunk)
         except ShardloomError as error:
-            return to_row(Failure.of(error))
+            return encode_message(Failure.from_error(error))
 
-    def _worked_on(self, chunk: Chunk) -> pa.Table:
+    def _process_chunk(self, chunk: Chunk) -> pa.Table:
         assert chunk.table is not None
         label = f"{chunk.shard}/{chunk.index}"
         attempts: Attempts = ray.get(self.ledger.begin.remote(self.pool.name, label, chunk.table.num_rows))
-        samples = Samples(chunk.table, self.repeats.get(chunk.shard, set()))
-        table = self._with(chunk.table, self._outcomes(samples, label, attempts))
-        done: Chunk | Written = replace(chunk, table=table)
+        samples = ChunkRows(chunk.table, self.repeats.get(chunk.shard, set()))
+        table = self._add_results(chunk.table, self._process_samples(samples, label, attempts))
+        done: Chunk | WrittenPart = replace(chunk, table=table)
         if isinstance(done, Chunk) and self.pool.is_last:
             write_part(self.output, done, self.recipe_sha256)
-            counted = (table.num_rows, rows_by_reason(table), errors_by_engine(table), untold())
-            done = Written(chunk.shard, chunk.index, chunk.size, *counted)
-        row = to_row(done)  # memory peaks here: a worker that dies of it has not finished the chunk
+            counted = (table.num_rows, count_rows_by_reason(table), count_errors_by_engine(table), take_retry_count())
+            done = WrittenPart(chunk.shard, chunk.index, chunk.size, *counted)
+        row = encode_message(done)  # memory peaks here: a worker that dies of it has not finished the chunk
         self.ledger.finish.remote(self.pool.name, label)
-        self.images += table.num_rows
+        self.images_done += table.num_rows
         return row
 
-    def _leave(self) -> NoReturn:
+    def _end_process(self) -> NoReturn:
         """Ends this process through Ray, which reports a process that ends by itself as a crash."""
         with contextlib.suppress(ray.exceptions.RayError):  # a dead ledger counts nothing
-            ray.get(self.ledger.recycle.remote(self.pool.name))
+            ray.get(self.ledger.recycle_worker.remote(self.pool.name))
         ray.kill(ray.get_runtime_context().current_actor, no_restart=False)
-        time.sleep(LEAVING_SECONDS)
+        time.sleep(EXIT_TIMEOUT_SECONDS)
         os._exit(1)
 
-    def _with(self, table: pa.Table, outcomes: list[Outcome]) -> pa.Table:
+    def _add_results(self, table: pa.Table, outcomes: list[Outcome]) -> pa.Table:
         """Adds this pool's outcomes to the table, and drops what no later pool needs."""
         if self.pool.decodes:
             table = with_decoded(table, outcomes, self.pool.keeps_pixels)
@@ -140,31 +140,35 @@ class PoolWorker:
             table = table.drop_columns([PIXELS.name])
         if self.engine is not None:
             table = with_values(table, outcomes, self.pool.name, self.engine.column)
-            fingerprint = {f"{ENGINE}{self.pool.name}": self.engine.fingerprint.model_dump_json()}
+            fingerprint = {f"{ENGINE_PREFIX}{self.pool.name}": self.engine.fingerprint.model_dump_json()}
             table = table.replace_schema_metadata((table.schema.metadata or {}) | fingerprint)
         return with_verdicts(table, outcomes)
 
-    def _outcomes(self, samples: "Samples", label: str, attempts: Attempts) -> list[Outcome]:
+    def _process_samples(self, samples: "ChunkRows", label: str, attempts: Attempts) -> list[Outcome]:
         outcomes = [Outcome() for _ in samples.keys]
-        killers = set(attempts.killers)
-        for killer in killers:
-            self._give_up(outcomes[killer], Rejected(Reason.WORKER_KILLED, attempts.fault(killer)))
+        poison_samples = set(attempts.poison_samples)
+        for poison_sample in poison_samples:
+            self._give_up(
+                outcomes[poison_sample], Rejected(Reason.WORKER_KILLED, attempts.describe_fault(poison_sample))
+            )
         done, since = 0, time.monotonic()
-        for start, stop in attempts.ranges(len(outcomes), self.pool.batch_size):
-            batch = Places(label, (start, stop), attempts.careful)
-            places = [place for place in range(start, stop) if samples.is_good[place] and place not in killers]
-            self._work(samples, batch, places, outcomes)
+        for start, stop in attempts.plan_ranges(len(outcomes), self.pool.batch_size):
+            batch = ChunkRange(label, (start, stop), attempts.is_isolating)
+            places = [place for place in range(start, stop) if samples.is_good[place] and place not in poison_samples]
+            self._process_batch(samples, batch, places, outcomes)
             done += stop - start
-            if (now := time.monotonic()) - since >= BEAT_SECONDS or stop == len(outcomes):
-                self.ledger.beat.remote(self.pool.name, done, now - since)
+            if (now := time.monotonic()) - since >= HEARTBEAT_SECONDS or stop == len(outcomes):
+                self.ledger.record_progress.remote(self.pool.name, done, now - since)
                 done, since = 0, now
         return outcomes
 
-    def _work(self, samples: "Samples", batch: "Places", places: list[int], outcomes: list[Outcome]) -> None:
+    def _process_batch(
+        self, samples: "ChunkRows", batch: "ChunkRange", places: list[int], outcomes: list[Outcome]
+    ) -> None:
         """Works on the usable samples of a batch."""
         if self.pool.decodes:
             places = [place for place in places if self._decode(samples, batch, place, outcomes[place])]
-        self._enter(batch)
+        self._start_range(batch)
         if self.engine is not None:
             if self.needs_tags:
                 places = [place for place in places if self._has_tags(samples, place, outcomes[place])]
@@ -173,20 +177,20 @@ class PoolWorker:
             for place in places:
                 outcomes[place].pixels = None
 
-    def _enter(self, batch: "Places") -> None:
+    def _start_range(self, batch: "ChunkRange") -> None:
         """Reports the range that starts now to the ledger, if a worker has died on this chunk before."""
-        if batch.is_careful:
-            ray.get(self.ledger.enter.remote(self.pool.name, batch.chunk, batch.range))
+        if batch.is_isolating:
+            ray.get(self.ledger.start_range.remote(self.pool.name, batch.chunk, batch.range))
 
-    def _decode(self, samples: "Samples", batch: "Places", place: int, outcome: Outcome) -> bool:
+    def _decode(self, samples: "ChunkRows", batch: "ChunkRange", place: int, outcome: Outcome) -> bool:
         outcome.stage = "decode"
         if samples.keys[place] in samples.repeated:
             outcome.fault = Rejected(Reason.REPEATED_IMAGE, "the same bytes came before in this data set")
             return False
-        alone = batch.only(place)
-        self._enter(alone)
+        alone = batch.narrow_to(place)
+        self._start_range(alone)
         try:
-            with self.watch.at_work(alone.chunk, alone.range, is_decoding=True):
+            with self.watch.track_work(alone.chunk, alone.range, is_decoding=True):
                 outcome.pixels = decode(samples.table["image"][place].as_py(), self.recipe.decode)
         except Rejected as fault:
             outcome.fault = fault
@@ -194,65 +198,65 @@ class PoolWorker:
             outcome.fault = Rejected(Reason.DECODE_ERROR, "out of memory")
         else:
             outcome.height, outcome.width = outcome.pixels.shape[:2]
-            outcome.fault = image_fault(outcome.width, outcome.height, self.recipe.filters)
+            outcome.fault = find_image_fault(outcome.width, outcome.height, self.recipe.filters)
         if outcome.fault is not None:
             outcome.pixels = None
         return outcome.fault is None
 
-    def _has_tags(self, samples: "Samples", place: int, outcome: Outcome) -> bool:
-        if samples.table[TAGS.name][place].is_valid:
+    def _has_tags(self, samples: "ChunkRows", place: int, outcome: Outcome) -> bool:
+        if samples.table[TAGS_COLUMN.name][place].is_valid:
             return True
         self._give_up(outcome, Rejected(Reason.NO_TAGS, "nothing to look for: the tag engine failed"))
         return False
 
-    def _annotate(self, samples: "Samples", at: "Places", places: Sequence[int], outcomes: list[Outcome]) -> None:
+    def _annotate(self, samples: "ChunkRows", at: "ChunkRange", places: Sequence[int], outcomes: list[Outcome]) -> None:
         """Runs the engine on the batch; if it raises, on each image alone, so that one bad image costs no neighbour."""
         if not places:
             return
         assert self.engine is not None
-        batch = Batch(
-            images=[self._pixels(samples, place, outcomes[place]) for place in places] if self.sees else [],
+        batch = EngineInput(
+            images=[self._get_pixels(samples, place, outcomes[place]) for place in places] if self.needs_pixels else [],
             captions=[samples.captions[place] for place in places],
-            names=[samples.names(place) for place in places] if self.needs_tags else [],
+            names=[samples.get_tag_names(place) for place in places] if self.needs_tags else [],
         )
         try:
-            with self.watch.at_work(at.chunk, at.range):
+            with self.watch.track_work(at.chunk, at.range):
                 values = self.engine.annotate(batch)
             if len(values) != len(places):
                 raise ValueError(f"{len(values)} results for {len(places)} images")
         except Exception as error:  # noqa: BLE001  an engine may raise anything; the row has it
             if len(places) == 1:
-                self._give_up(outcomes[places[0]], Rejected(Reason.ENGINE_ERROR, _told(error)))
+                self._give_up(outcomes[places[0]], Rejected(Reason.ENGINE_ERROR, _describe_error(error)))
                 return
             for place in places:
-                self._annotate(samples, at.only(place), [place], outcomes)
+                self._annotate(samples, at.narrow_to(place), [place], outcomes)
             return
         for place, value in zip(places, values, strict=True):
             outcomes[place].value = value
 
-    def _pixels(self, samples: "Samples", place: int, outcome: Outcome) -> RgbImage:
-        return samples.pixels(place) if outcome.pixels is None else outcome.pixels
+    def _get_pixels(self, samples: "ChunkRows", place: int, outcome: Outcome) -> RgbImage:
+        return samples.get_pixels(place) if outcome.pixels is None else outcome.pixels
 
     def _give_up(self, outcome: Outcome, fault: Rejected) -> None:
         """Leaves the sample out; where there are other engines, keeps it and records the failure."""
-        if self.engine is None or self.pool.is_alone:
+        if self.engine is None or self.pool.is_only_engine:
             outcome.fault, outcome.stage = fault, self.pool.name
         else:
             outcome.failure = fault
 
 
 @contextlib.contextmanager
-def heard(ledger: ray.actor.ActorHandle) -> Iterator[None]:
+def send_heartbeats(ledger: ray.actor.ActorHandle) -> Iterator[None]:
     """Sends heartbeats while an engine loads or fetches its weights, for half an hour at most."""
     done = threading.Event()
 
-    def beat() -> None:
-        for _ in range(int(LOADING_SECONDS / LOADING_BEAT_SECONDS)):
-            if done.wait(LOADING_BEAT_SECONDS):
+    def send() -> None:
+        for _ in range(int(MAX_LOADING_SECONDS / LOADING_HEARTBEAT_SECONDS)):
+            if done.wait(LOADING_HEARTBEAT_SECONDS):
                 return
-            ledger.alive.remote()
+            ledger.record_heartbeat.remote()
 
-    threading.Thread(target=beat, daemon=True).start()
+    threading.Thread(target=send, daemon=True).start()
     try:
         yield
     finally:
@@ -260,19 +264,19 @@ def heard(ledger: ray.actor.ActorHandle) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class ChunkRange:
     """Names a range of a chunk's samples that are worked on together."""
 
     chunk: str
     range: Range
-    is_careful: bool  # a worker has died on this chunk: the ledger must know the range that the next one works on
+    is_isolating: bool  # a worker has died on this chunk: the ledger must know the range that the next one works on
 
-    def only(self, place: int) -> "Places":
+    def narrow_to(self, place: int) -> "ChunkRange":
         """Returns the range of one sample alone."""
         return replace(self, range=(place, place + 1))
 
 
-class Samples:
+class ChunkRows:
     """Gives a pool access to the rows of a chunk."""
 
     def __init__(self, table: pa.Table, repeated: set[str]) -> None:
@@ -281,21 +285,21 @@ class Samples:
         self.captions: list[str] = table["caption"].to_pylist()
         self.is_good = [reason is None for reason in table["reason"].to_pylist()]
 
-    def pixels(self, place: int) -> RgbImage:
+    def get_pixels(self, place: int) -> RgbImage:
         """Returns the image that an earlier pool decoded, height x width x 3 in uint8, read-only and without a copy."""
         width, height = (self.table[name][place].as_py() for name in ("width", "height"))
         pixels = np.frombuffer(self.table[PIXELS.name][place].as_buffer(), np.uint8).reshape(height, width, 3)
         pixels.flags.writeable = False  # it is shared memory, which the next engine reads too
         return pixels
 
-    def names(self, place: int) -> list[str]:
+    def get_tag_names(self, place: int) -> list[str]:
         """Returns the names of the image's tags, each once, in their order."""
-        return list(dict.fromkeys(tag["name"] for tag in self.table[TAGS.name][place].as_py()))
+        return list(dict.fromkeys(tag["name"] for tag in self.table[TAGS_COLUMN.name][place].as_py()))
 
 
-def _told(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     """Returns an engine's exception as the detail of a row: one line of at most 500 characters."""
-    return one_line(error, limit=500, with_type=True)
+    return to_one_line(error, limit=500, with_type=True)
 
 
 def check_fingerprint(name: str, expected: EngineFingerprint, actual: EngineFingerprint) -> None:

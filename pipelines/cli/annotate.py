@@ -14,9 +14,9 @@ from pipelines.cli.flags import (
     RecipeFile,
     TrustCode,
     Workers,
-    output_of,
+    build_run_options,
     report,
-    run_flags,
+    resolve_output,
 )
 from pipelines.recipes.annotate import AnnotateRecipe
 from pipelines.recipes.base import load_recipe
@@ -60,10 +60,10 @@ def annotate(
     The same command resumes a killed run.
     """
     from curation.engines.registry import ENGINES
-    from pipelines.annotate.reuse import reused_kinds, set_recipe
+    from pipelines.annotate.reuse import find_reused_kinds, read_set_recipe
     from pipelines.annotate.run import annotate as run
-    from pipelines.engines.flags import engines_of, held_engines
-    from pipelines.engines.named_by_set import refuse_unnamed
+    from pipelines.engines.flags import parse_engines, select_stored_engines
+    from pipelines.engines.untrusted_settings import refuse_untrusted_settings
 
     ENGINES.trust(*trust_code or ())
     if what is not None and add is None and what.endswith((".yaml", ".yml")):
@@ -77,11 +77,11 @@ def annotate(
             raise UsageError("--add uses the set's own recipe: leave out --recipe")
         if what is None:
             raise UsageError("--add: name the annotation set, as in: shardloom annotate SET --add boxes --output NEW")
-        values, reuse, what = set_recipe(Folder(what)), what, add
+        values, reuse, what = read_set_recipe(Folder(what)), what, add
     elif recipe is not None:
         values = read_recipe(recipe)
-    held = held_engines(values, what if add is None else None)
-    given = engines_of(what, weights, vocabulary, allow_download, allow_out_of_vocabulary, held)
+    stored = select_stored_engines(values, what if add is None else None)
+    given = parse_engines(what, weights, vocabulary, allow_download, allow_out_of_vocabulary, stored)
     loaded = load_recipe(
         AnnotateRecipe,
         recipe,
@@ -89,11 +89,13 @@ def annotate(
         input=input or None,
         engines=given,
         chunk={"samples": chunk},
-        run=run_flags(output, workers, address, allow_damaged) | {"reuse": reuse},
+        run=build_run_options(output, workers, address, allow_damaged) | {"reuse": reuse},
     )
     if reuse is not None:
-        kinds = reused_kinds(load_recipe(AnnotateRecipe, None, set_recipe(Folder(reuse))).engines, loaded.engines)
-        refuse_unnamed(Folder(reuse).path(RECIPE_FILE), loaded.engines, kinds, given)
+        kinds = find_reused_kinds(
+            load_recipe(AnnotateRecipe, None, read_set_recipe(Folder(reuse))).engines, loaded.engines
+        )
+        refuse_untrusted_settings(Folder(reuse).resolve_path(RECIPE_FILE), loaded.engines, kinds, given)
     with contextlib.redirect_stdout(sys.stderr):  # Ray prints about lost workers to stdout
-        totals = run(loaded, output_of(loaded), quiet=json_)
-    report(totals, output_of(loaded), json_)
+        totals = run(loaded, resolve_output(loaded), quiet=json_)
+    report(totals, resolve_output(loaded), json_)

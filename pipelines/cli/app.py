@@ -11,7 +11,7 @@ import typer
 from pipelines import GRAPH_THREAD
 from pipelines.cli.commands import HELP, Commands
 from pipelines.cluster.private_files import remove_private_folders
-from schemas.errors import ShardloomError, UsageError, one_line
+from schemas.errors import ShardloomError, UsageError, to_one_line
 from schemas.terminal import say
 
 app = typer.Typer(
@@ -22,8 +22,10 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-LINE = 4000  # characters of an error message: enough for a dozen paths; bounds what a hostile value can print
-INTERRUPTED = 130  # Typer's code for an interrupt; a SIGTERM may arrive as Ray's SystemExit with the signal's number
+MAX_LINE = 4000  # characters of an error message: enough for a dozen paths; bounds what a hostile value can print
+INTERRUPTED_EXIT_CODE = (
+    130  # Typer's code for an interrupt; a SIGTERM may arrive as Ray's SystemExit with the signal's number
+)
 
 
 def _print_version() -> None:
@@ -66,7 +68,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # works where SIGINT is ignored, as after `&`
     try:
         code = app(args=arguments, standalone_mode=False) or 0
-        if code != INTERRUPTED:
+        if code != INTERRUPTED_EXIT_CODE:
             sys.exit(code)
     except ShardloomError as error:
         _fail(f"error: {error}", error.exit_code)
@@ -83,7 +85,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _fail(line: str, code: int) -> NoReturn:
-    say(one_line(line, LINE))
+    say(to_one_line(line, MAX_LINE))
     if any(thread.name == GRAPH_THREAD for thread in threading.enumerate()):
         remove_private_folders()
         os._exit(code)  # a stalled graph can't be stopped, and Ray's exit handler would wait for it

@@ -19,6 +19,6 @@ def demo(
     """Run every step, from images to a trained model, on generated pictures: a few minutes, no network, no input."""
     for extra in ("ocr", "train"):
         require_extra(extra, "the demo")
-    from pipelines.demo.flow import demo as run
+    from pipelines.demo.flow import run_demo as run
 
     run(output, pictures, workers, steps=steps)

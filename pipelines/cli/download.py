@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.flags import Address, Json, Output, RecipeFile, Workers, output_of, report, run_flags
+from pipelines.cli.flags import Address, Json, Output, RecipeFile, Workers, build_run_options, report, resolve_output
 from pipelines.recipes.base import load_recipe
 from pipelines.recipes.download import DownloadRecipe
 from schemas.errors import UsageError
@@ -71,7 +71,9 @@ def download(
         urls_per_shard=urls_per_shard,
         blur_faces=blur_faces,
         verify_hash=verify_hash,
-        run=run_flags(output, workers, address, None) | patience | {"threads": threads, "min_success": min_success},
+        run=build_run_options(output, workers, address, None)
+        | patience
+        | {"threads": threads, "min_success": min_success},
     )
-    folder = output_of(loaded)
+    folder = resolve_output(loaded)
     report(run(loaded, folder, retry_failed, retry_all, quiet=json_), folder, json_)

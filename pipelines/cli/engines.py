@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.flags import Json, TrustCode, named
+from pipelines.cli.flags import Json, TrustCode, parse_named_folders
 from schemas.terminal import say, say_json
 
 
@@ -22,8 +22,8 @@ def engines(
 
     Sources and caption families from plug-ins are listed after them.
     """
-    from pipelines.engines.listing import as_dicts, list_engines, trust
-    from pipelines.engines.listing import build as run
+    from pipelines.engines.listing import as_dicts, list_engines, trust_references
+    from pipelines.engines.listing import build_environment as run
     from pipelines.terminal.tables import print_engines
 
     if build is not None:
@@ -33,8 +33,8 @@ def engines(
         else:
             say(folder, is_result=True)
         return
-    trust(trust_code or ())
-    given = {kind: folders[-1] for kind, folders in named("--weights", weights).items()}
+    trust_references(trust_code or ())
+    given = {kind: folders[-1] for kind, folders in parse_named_folders("--weights", weights).items()}
     listed = as_dicts(list_engines(given))
     if json_:
         say_json(listed)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines.output.totals import Totals, check_any_out
+from pipelines.output.totals import Totals, check_not_empty
 from pipelines.recipes.base import Recipe
 from schemas.errors import UsageError
 from schemas.terminal import say, say_json
@@ -31,14 +31,14 @@ TrustCode = Annotated[
 RecipeFile = Annotated[str | None, typer.Option("--recipe", "-r", help="a YAML recipe; flags override it")]
 
 
-def run_flags(
+def build_run_options(
     output: str | None, workers: int | None, address: str | None, allow_damaged: bool | None
 ) -> dict[str, Any]:
     """Returns the flags that every run has, as the recipe's `run`; None stands for a flag not given."""
     return {"output": output, "workers": workers, "address": address, "allow_damaged": allow_damaged}
 
 
-def named(option: str, values: list[str] | None) -> dict[str, Any]:
+def parse_named_folders(option: str, values: list[str] | None) -> dict[str, Any]:
     """Parses an option given as NAME=FOLDER. Returns a list of folders by name. Raises `UsageError`."""
     named: dict[str, Any] = {}
     for value in values or []:
@@ -49,15 +49,15 @@ def named(option: str, values: list[str] | None) -> dict[str, Any]:
     return named
 
 
-def output_of(recipe: Recipe) -> str:
+def resolve_output(recipe: Recipe) -> str:
     """Returns the output set's folder. Raises `UsageError` if it is not given, or if a Ray job would lose it."""
     output = recipe.run.output
     if output is None:
         raise UsageError("no output folder: pass --output, or set run.output in the recipe")
-    return kept("output", output)
+    return require_lasting_path("output", output)
 
 
-def kept(what: str, path: str) -> str:
+def require_lasting_path(what: str, path: str) -> str:
     """Returns the path. Raises `UsageError` if it is inside a Ray job's copy of its folder, which Ray deletes."""
     if JOB_FOLDER in f"{Path.cwd()}/" and "://" not in path and not Path(path).is_absolute():
         raise UsageError(
@@ -66,20 +66,23 @@ def kept(what: str, path: str) -> str:
     return path
 
 
-def report(totals: Totals, output: str, as_json: bool, without: str = "quarantined") -> None:
-    """Prints the totals of an output set; `without` labels rejected rows. Raises `NothingOutError` if none is left."""
+def report(totals: Totals, output: str, as_json: bool, rejected_label: str = "quarantined") -> None:
+    """Prints the totals of an output set; `rejected_label` labels rejected rows.
+
+    Raises `EmptyOutputError` if none is left.
+    """
     if as_json:
         say_json(totals.to_dict())
     else:
-        print_totals(totals, output, without)
+        print_totals(totals, output, rejected_label)
     sys.stdout.flush()
-    check_any_out(totals, output)
+    check_not_empty(totals, output)
 
 
-def print_totals(totals: Totals, output: str, without: str) -> None:
+def print_totals(totals: Totals, output: str, rejected_label: str) -> None:
     """Prints the totals of an output set in one line."""
     reasons = ", ".join(f"{count} {reason}" for reason, count in totals.reasons.most_common())
-    line = f"{output}: {totals.rows_in:,} rows in, {totals.rows_out:,} out, {totals.quarantined:,} {without}"
+    line = f"{output}: {totals.rows_in:,} rows in, {totals.rows_out:,} out, {totals.quarantined:,} {rejected_label}"
     line += f" ({reasons})" if reasons else ""
     lost = totals.counts["lost_images"]  # of samples that are kept
     say(line + (f", {lost:,} images lost" if lost else ""), is_result=True)

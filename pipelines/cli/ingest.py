@@ -15,9 +15,9 @@ from pipelines.cli.flags import (
     Tokenizer,
     TrustCode,
     Workers,
-    output_of,
+    build_run_options,
     report,
-    run_flags,
+    resolve_output,
 )
 from pipelines.recipes.base import load_recipe
 from pipelines.recipes.ingest import IngestRecipe
@@ -102,6 +102,6 @@ def ingest(
         filters={"lost_image": lost_image},
         repeated_images=repeated_images,
         read={"granularity": granularity, "raw_caption": raw_caption},
-        run=run_flags(output, workers, address, allow_damaged) | {"allow_download": allow_download},
+        run=build_run_options(output, workers, address, allow_damaged) | {"allow_download": allow_download},
     )
-    report(run(loaded, output_of(loaded), quiet=json_), output_of(loaded), json_)
+    report(run(loaded, resolve_output(loaded), quiet=json_), resolve_output(loaded), json_)

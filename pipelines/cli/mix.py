@@ -4,7 +4,16 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.flags import Address, Json, Output, Workers, named, output_of, report, run_flags
+from pipelines.cli.flags import (
+    Address,
+    Json,
+    Output,
+    Workers,
+    build_run_options,
+    parse_named_folders,
+    report,
+    resolve_output,
+)
 from pipelines.recipes.base import load_recipe
 from pipelines.recipes.mix import MixRecipe
 from pipelines.terminal.tables import print_mixture
@@ -28,27 +37,27 @@ def mix(
 ) -> None:
     """Mix sets of training shards, with exact shares at every prefix. The same command resumes a killed run."""
     from pipelines.mix.run import mix as run
-    from pipelines.mix.run import preview
+    from pipelines.mix.run import preview_mixture
 
     loaded = load_recipe(
         MixRecipe,
         recipe,
-        sources=named("--source", source),
+        sources=parse_named_folders("--source", source),
         format=format,
         samples_per_shard=samples_per_shard,
         seed=seed,
-        run=run_flags(output, workers, address, None),
+        run=build_run_options(output, workers, address, None),
     )
     if not plan:
-        totals = run(loaded, output_of(loaded), quiet=json_)
-        report(totals, output_of(loaded), json_)
+        totals = run(loaded, resolve_output(loaded), quiet=json_)
+        report(totals, resolve_output(loaded), json_)
         if isinstance(loaded.stop, int) and totals.rows_out < loaded.stop:
             say(
                 f"only {totals.rows_out:,} of {loaded.stop:,} samples: sources ran out, --plan shows which; "
                 "allow repeats, or lower stop"
             )
         return
-    found = preview(loaded, quiet=json_)
+    found = preview_mixture(loaded, quiet=json_)
     if json_:
         say_json(found)
         return

@@ -10,8 +10,8 @@ from pydantic import BaseModel
 
 from pipelines.cli.commands import HELP
 from schemas.errors import ShardloomError, UsageError
-from schemas.masking import masked_values
-from schemas.output_set.recipe_file import apply_override, dump_yaml, read_recipe, validated
+from schemas.masking import mask_values
+from schemas.output_set.recipe_file import apply_override, dump_yaml, read_recipe, validate_options
 from schemas.terminal import say, say_json
 
 SHIPPED = Path(__file__).parents[2] / "recipes"
@@ -51,7 +51,7 @@ def schema(kind: Kind) -> None:
 def show(path: RecipePath, overrides: Overrides = None) -> None:
     """Print a recipe with all options, those at their default too, as YAML."""
     found = load(path, overrides)
-    options = {"kind": found.kind} | masked_values(found.model_dump(mode="json"))
+    options = {"kind": found.kind} | mask_values(found.model_dump(mode="json"))
     for line in dump_yaml(options).decode().splitlines():
         say(line, is_result=True)
 
@@ -96,7 +96,7 @@ def load(path: str, overrides: list[str] | None) -> Any:
     if "kind" not in values:
         raise UsageError(f"recipe {path} names no kind: add `kind: KIND`, one of {', '.join(MODELS)}")
     model: type[BaseModel] = find_model(str(values.pop("kind")))
-    return validated(model, values, path)
+    return validate_options(model, values, path)
 
 
 def find_shipped() -> dict[str, Path]:

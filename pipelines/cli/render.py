@@ -7,7 +7,17 @@ import typer
 import yaml
 
 from curation.captions.families import FAMILIES, SHIPPED
-from pipelines.cli.flags import Address, Json, Output, RecipeFile, TrustCode, Workers, output_of, report, run_flags
+from pipelines.cli.flags import (
+    Address,
+    Json,
+    Output,
+    RecipeFile,
+    TrustCode,
+    Workers,
+    build_run_options,
+    report,
+    resolve_output,
+)
 from pipelines.recipes.base import load_recipe
 from pipelines.recipes.render import RenderRecipe
 from pipelines.terminal.tables import print_captions
@@ -70,11 +80,11 @@ def render(
         "caption_column": caption_column,
         "min_score": min_score,
         "min_boxes": min_boxes,
-        "run": run_flags(output, workers, address, None),
+        "run": build_run_options(output, workers, address, None),
     }
-    loaded = load_recipe(RenderRecipe, recipe, _values(recipe, option, FAMILIES.find(family).name), **flags)
+    loaded = load_recipe(RenderRecipe, recipe, _collect_values(recipe, option, FAMILIES.find(family).name), **flags)
     if preview is None:
-        report(render_set(loaded, output_of(loaded), quiet=json_), output_of(loaded), json_)
+        report(render_set(loaded, resolve_output(loaded), quiet=json_), resolve_output(loaded), json_)
         return
     captions = preview_record(loaded, preview)
     if json_:
@@ -83,7 +93,7 @@ def render(
     print_captions(captions)
 
 
-def _values(recipe: str | None, options: list[str] | None, family: str) -> dict[str, Any]:
+def _collect_values(recipe: str | None, options: list[str] | None, family: str) -> dict[str, Any]:
     """Merges the recipe file with the options. Raises `UsageError` if the file is for another family."""
     values = (read_recipe(recipe) if recipe is not None else {}) | parse_options(options)
     if values.setdefault("family", family) != family:

@@ -4,7 +4,17 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.flags import Address, Json, Output, RecipeFile, Workers, kept, output_of, report, run_flags
+from pipelines.cli.flags import (
+    Address,
+    Json,
+    Output,
+    RecipeFile,
+    Workers,
+    build_run_options,
+    report,
+    require_lasting_path,
+    resolve_output,
+)
 from pipelines.recipes.base import load_recipe
 from pipelines.recipes.select import SelectRecipe
 from schemas.errors import UsageError
@@ -85,8 +95,8 @@ def select(
         },
         uids=uids or None,
         exclude=exclude or None,
-        run=run_flags(output, workers, address, None) | {"subset": subset},
+        run=build_run_options(output, workers, address, None) | {"subset": subset},
     )
     if loaded.run.subset is not None:
-        kept("subset", loaded.run.subset)
-    report(run(loaded, output_of(loaded), quiet=json_), output_of(loaded), json_, without="left out")
+        require_lasting_path("subset", loaded.run.subset)
+    report(run(loaded, resolve_output(loaded), quiet=json_), resolve_output(loaded), json_, rejected_label="left out")

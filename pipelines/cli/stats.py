@@ -11,7 +11,7 @@ from schemas.terminal import say_json
 
 def stats(output: Annotated[str, typer.Argument(help="an output set's folder")], json_: Json = False) -> None:
     """Print what an output set holds, what was quarantined and why, and how long the runs took."""
-    from pipelines.stats.run import stats as run
+    from pipelines.stats.run import collect_stats as run
 
     found = run(output)
     if json_:

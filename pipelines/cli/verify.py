@@ -28,7 +28,7 @@ def verify(
     outputs, faults = len(inspection.names), [fault.line for fault in inspection.faults]
     if json_:
         say_json({"outputs": outputs, "faults": faults})
-    _name(faults)
+    _print_faults(faults)
     if faults:
         is_damaged = any(fault.output is not None for fault in inspection.faults)
         more = (
@@ -47,7 +47,7 @@ def _repair(output: str, json_: bool) -> None:
     done = repair(output)
     if json_:
         say_json({"outputs": done.outputs, "removed": done.removed, "faults": done.faults})
-    _name(done.faults)
+    _print_faults(done.faults)
     if not json_ and not done.removed and not done.faults:
         say(f"{output}: {done.outputs} outputs are as they were committed", is_result=True)
     elif not json_ and done.removed:
@@ -57,6 +57,6 @@ def _repair(output: str, json_: bool) -> None:
         raise ShardloomError(f"{output}: {len(done.faults)} faults remain that --repair does not fix")
 
 
-def _name(faults: list[str]) -> None:
+def _print_faults(faults: list[str]) -> None:
     for fault in faults:
         say(fault)

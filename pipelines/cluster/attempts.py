@@ -14,7 +14,7 @@ import itertools
 from collections import Counter
 from dataclasses import dataclass, field
 
-DEATHS = 2
+MAX_DEATHS = 2
 
 Range = tuple[int, int]
 """A row range of samples in a chunk: start, and stop, which is not included."""
@@ -29,44 +29,49 @@ class Attempts:
     hangs: set[Range] = field(default_factory=set)  # on which a worker hung
 
     @property
-    def careful(self) -> bool:
+    def is_isolating(self) -> bool:
         """Returns whether a worker has died. Then the next is isolating: it reports each range before it starts."""
         return bool(self.deaths)
 
     @property
-    def killers(self) -> list[int]:
-        """Returns the poison samples: each killed `DEATHS` workers while worked on alone, or made one worker hang."""
-        found = self.hangs | {at_work for at_work, deaths in self.deaths.items() if deaths >= DEATHS}
+    def poison_samples(self) -> list[int]:
+        """Returns the poison samples: each killed `MAX_DEATHS` workers while worked on alone, or made
+        one worker hang.
+        """
+        found = self.hangs | {at_work for at_work, deaths in self.deaths.items() if deaths >= MAX_DEATHS}
         return sorted(start for start, stop in found if stop - start == 1)
 
-    def fault(self, killer: int) -> str:
+    def describe_fault(self, sample: int) -> str:
         """Returns what a poison sample has done, for the detail of its row."""
-        if (killer, killer + 1) in self.hangs:
+        if (sample, sample + 1) in self.hangs:
             return "a worker at work on this sample alone came to no end, and was ended"
-        return f"{DEATHS} workers died while they were at work on this sample alone"
+        return f"{MAX_DEATHS} workers died while they were at work on this sample alone"
 
-    def died(self) -> None:
+    def record_death(self) -> None:
         """Records that the previous attempt ended with the death of its worker."""
         self.deaths[self.at_work] += 1
 
-    def hung(self, at_work: Range, is_decoding: bool) -> None:
-        """Records that the worker hangs on these samples and is about to be killed. `died` counts its death later.
+    def record_hang(self, at_work: Range, is_decoding: bool) -> None:
+        """Records that the worker hangs on these samples and is about to be killed. `record_death` counts its death
+        later.
 
         The rest of a decoder's batch can stay together; an engine's batch must be halved.
         """
         self.at_work = at_work
         self.hangs.add(at_work)
         if not is_decoding:
-            self.deaths[at_work] = max(self.deaths[at_work], DEATHS - 1)
+            self.deaths[at_work] = max(self.deaths[at_work], MAX_DEATHS - 1)
 
-    def ranges(self, rows: int, batch: int) -> list[Range]:
-        """Returns the batches of a chunk of `rows` samples, in order, cut finer where workers died `DEATHS` times.
+    def plan_ranges(self, rows: int, batch: int) -> list[Range]:
+        """Returns the batches of a chunk of `rows` samples, in order, cut finer where workers died `MAX_DEATHS` times.
 
         Poison samples that stand alone are left out; the caller skips those that are still in a batch.
         """
         cuts = {*range(0, rows, batch), rows}
         for (start, stop), deaths in self.deaths.items():
-            if stop - start <= batch and deaths >= DEATHS:
+            if stop - start <= batch and deaths >= MAX_DEATHS:
                 cuts |= {start, (start + stop) // 2, stop}
-        killers = set(self.killers)
-        return [(start, stop) for start, stop in itertools.pairwise(sorted(cuts)) if {*range(start, stop)} - killers]
+        poison_samples = set(self.poison_samples)
+        return [
+            (start, stop) for start, stop in itertools.pairwise(sorted(cuts)) if {*range(start, stop)} - poison_samples
+        ]

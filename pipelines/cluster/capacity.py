@@ -12,13 +12,13 @@ import ray
 
 from schemas.errors import UsageError
 
-EXACT = 1e-6  # tolerance: sums of fractions of cores are not exact
-READING_CPUS = 1.0  # for all tasks that read shards together: they wait for disks more than they compute
-READER_CPUS = 0.001  # of one such task: so small that it fits on any node, however little the pools leave
+TOLERANCE = 1e-6  # tolerance: sums of fractions of cores are not exact
+READ_STAGE_CPUS = 1.0  # for all tasks that read shards together: they wait for disks more than they compute
+READ_TASK_CPUS = 0.001  # of one such task: so small that it fits on any node, however little the pools leave
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ResourceRequest:
     """Describes the workers that a stage requests: the minimum to run, the maximum to grow to, and the size of each."""
 
     stage: str
@@ -34,21 +34,21 @@ class Node:
 
     cpus: float
     gpus: int = 0
-    offers: frozenset[str] = frozenset()  # stages that run on such nodes only
+    offered_stages: frozenset[str] = frozenset()  # stages that run on such nodes only
 
     def __str__(self) -> str:
-        offers = f", for {' and '.join(sorted(self.offers))}" if self.offers else ""
+        offers = f", for {' and '.join(sorted(self.offered_stages))}" if self.offered_stages else ""
         return f"({self.cpus:g} CPUs, {self.gpus} GPUs{offers})"
 
-    def fit(self, cpus: float, gpus: float) -> int:
+    def count_fitting(self, cpus: float, gpus: float) -> int:
         """Returns how many workers of this size fit on the node at once. A request of several GPUs takes whole ones."""
-        return _Left(self).fit(cpus, gpus)
+        return _FreeCapacity(self).count_fitting(cpus, gpus)
 
 
-READING = Request("read", 1, 1, READING_CPUS, 0.0)
+READ_STAGE = ResourceRequest("read", 1, 1, READ_STAGE_CPUS, 0.0)
 
 
-def cluster_nodes() -> list[Node]:
+def list_cluster_nodes() -> list[Node]:
     """Returns the live nodes of the cluster that this process is connected to."""
     found = []
     for node in ray.nodes():
@@ -59,46 +59,46 @@ def cluster_nodes() -> list[Node]:
     return found
 
 
-def nodes_for(stage: str, nodes: Sequence[Node]) -> list[Node]:
+def select_nodes(stage: str, nodes: Sequence[Node]) -> list[Node]:
     """Returns the nodes that a stage runs on: those that offer it, or all where none does."""
-    return [node for node in nodes if stage in node.offers] or list(nodes)
+    return [node for node in nodes if stage in node.offered_stages] or list(nodes)
 
 
-def lacking(requests: Sequence[Request], nodes: Sequence[Node]) -> str | None:
+def describe_shortfall(requests: Sequence[ResourceRequest], nodes: Sequence[Node]) -> str | None:
     """Names each stage that does not fit on the nodes, its request and its capacity, in one line; None if all fit."""
-    placed = _placed(requests, nodes)
+    placed = _place_workers(requests, nodes)
     faults = [
         f"stage {request.stage} asks for {request.min_workers} workers of {request.cpus:g} CPUs and {request.gpus:g} "
         f"GPUs, but there is capacity for {placed[request.stage]}"
-        for request in (READING, *requests)
+        for request in (READ_STAGE, *requests)
         if placed[request.stage] < request.min_workers
     ]
     has = " and ".join(f"{count} x {node}" for node, count in Counter(nodes).items())
     return f"{'; '.join(faults)}; the cluster has {has or 'no nodes'}, 1 CPU of it for reading" if faults else None
 
 
-def check(requests: Sequence[Request]) -> None:
+def check_capacity(requests: Sequence[ResourceRequest]) -> None:
     """Raises `UsageError` naming every stage whose workers don't fit on the cluster."""
-    if fault := lacking(requests, cluster_nodes()):
+    if fault := describe_shortfall(requests, list_cluster_nodes()):
         raise UsageError(f"{fault}: lower workers or min in run.resources")
 
 
-class _Left:
+class _FreeCapacity:
     """Tracks what is left of a node as workers are placed on it."""
 
     def __init__(self, node: Node) -> None:
         self.node, self.cpus, self.gpus = node, node.cpus, [1.0] * node.gpus
 
-    def fit(self, cpus: float, gpus: float) -> int:
+    def count_fitting(self, cpus: float, gpus: float) -> int:
         """Returns how many workers of this size fit."""
-        by_cpus = int((self.cpus + EXACT) / cpus)
+        by_cpus = int((self.cpus + TOLERANCE) / cpus)
         if not gpus:
             return by_cpus
         if gpus > 1:
             return min(by_cpus, int(sum(gpu == 1 for gpu in self.gpus) / gpus))
-        return min(by_cpus, sum(int((gpu + EXACT) / gpus) for gpu in self.gpus))
+        return min(by_cpus, sum(int((gpu + TOLERANCE) / gpus) for gpu in self.gpus))
 
-    def take(self, workers: int, cpus: float, gpus: float) -> None:
+    def reserve(self, workers: int, cpus: float, gpus: float) -> None:
         """Places `workers` workers, which must fit."""
         self.cpus -= workers * cpus
         if gpus > 1:
@@ -106,27 +106,27 @@ class _Left:
                 self.gpus[self.gpus.index(1.0)] = 0.0
         elif gpus:
             for _ in range(workers):
-                tightest = min(gpu for gpu in self.gpus if gpu + EXACT >= gpus)
+                tightest = min(gpu for gpu in self.gpus if gpu + TOLERANCE >= gpus)
                 self.gpus[self.gpus.index(tightest)] -= gpus
 
 
-def _placed(requests: Sequence[Request], nodes: Sequence[Node]) -> dict[str, int]:
+def _place_workers(requests: Sequence[ResourceRequest], nodes: Sequence[Node]) -> dict[str, int]:
     """Returns how many of each stage's minimum of workers fit, placed round-robin over the nodes as Ray Data does."""
-    left = [_Left(node) for node in nodes]
-    room = sum(node.cpus for node in nodes) - READING_CPUS  # on any nodes: readers make fractional CPU requests
-    placed = {READING.stage: int(room + EXACT >= 0)}
+    left = [_FreeCapacity(node) for node in nodes]
+    free_cpus = sum(node.cpus for node in nodes) - READ_STAGE_CPUS  # on any nodes: readers make fractional CPU requests
+    placed = {READ_STAGE.stage: int(free_cpus + TOLERANCE >= 0)}
     turn = 0
     for request in requests:
-        choice = set(nodes_for(request.stage, nodes))
+        choice = set(select_nodes(request.stage, nodes))
         placed[request.stage] = 0
         for _ in range(request.min_workers):
             places = (place % len(left) for place in range(turn, turn + len(left)))
             spots = (spot for spot in places if left[spot].node in choice)
-            found = next((spot for spot in spots if left[spot].fit(request.cpus, request.gpus)), None)
-            if found is None or room + EXACT < request.cpus:
+            found = next((spot for spot in spots if left[spot].count_fitting(request.cpus, request.gpus)), None)
+            if found is None or free_cpus + TOLERANCE < request.cpus:
                 break
-            left[found].take(1, request.cpus, request.gpus)
-            room -= request.cpus
+            left[found].reserve(1, request.cpus, request.gpus)
+            free_cpus -= request.cpus
             turn = found + 1
             placed[request.stage] += 1
     return placed

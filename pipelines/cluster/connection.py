@@ -15,42 +15,42 @@ from pathlib import Path
 import ray
 
 from pipelines import GRAPH_THREAD
-from pipelines.cluster.capacity import READING_CPUS
-from pipelines.cluster.machine import cores, memory
+from pipelines.cluster.capacity import READ_STAGE_CPUS
+from pipelines.cluster.machine import count_cores, get_memory_bytes
 from pipelines.cluster.private_files import (
-    holds_private_folder,
+    has_private_folder,
     make_private_folder,
     protect_token,
     remove_private_folders,
 )
 from pipelines.cluster.ray_internals import (
-    files_below,
-    prefer_the_drivers_environment,
+    listen_on_loopback_only,
+    make_temp_dir_option,
+    override_job_runtime_env,
     silence_native_log,
-    staying_on_this_machine,
-    without_monitors,
+    skip_monitors,
 )
 from pipelines.recipes.base import RunOptions
-from schemas.errors import ShardloomError, UsageError, one_line
-from schemas.own_packages import FOUND_FIRST
-from schemas.storage.folder import OPTIONS
+from schemas.errors import ShardloomError, UsageError, to_one_line
+from schemas.own_packages import SHADOWING_MESSAGE
+from schemas.storage.folder import OPTIONS_VARIABLE
 
-NAMESPACE = "shardloom:"  # prefix of the Ray namespace of Shardloom's connections
+NAMESPACE_PREFIX = "shardloom:"  # prefix of the Ray namespace of Shardloom's connections
 START_SECONDS = 180.0  # two of Ray's own tries on a busy machine: each waits 30 seconds for a node to register
-STORE_SHARE = 0.3  # of a machine's memory: Ray's default
+OBJECT_STORE_SHARE = 0.3  # of a machine's memory: Ray's default
 
 
-def is_callers() -> bool:
+def is_initialized_by_caller() -> bool:
     """Returns whether the caller has connected this process to Ray already: then the work uses that cluster."""
-    return ray.is_initialized() and not _namespace().startswith(NAMESPACE)
+    return ray.is_initialized() and not _get_namespace().startswith(NAMESPACE_PREFIX)
 
 
-def _namespace() -> str:
+def _get_namespace() -> str:
     """Returns the namespace, which identifies the connection. Ray keeps it, so that no state is needed here."""
     return str(ray.get_runtime_context().namespace)
 
 
-def _fits(cpus: int, store: int) -> bool:
+def _has_capacity(cpus: int, store: int) -> bool:
     """Returns whether the running local cluster has these cores and this store; Ray may round the store down."""
     has = ray.cluster_resources()
     return bool(has.get("CPU", 0) >= cpus and has.get("object_store_memory", 0) >= 0.99 * store)
@@ -61,54 +61,56 @@ def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None
 
     A local cluster gets enough cores for the `cpus` that all workers request and for reading, so that no stage waits
     for a core that it never gets: Ray would wait for ever, silently. `object_store_bytes` sizes its object store, up
-    to `STORE_SHARE` of the memory. Raises `UsageError` where this process uses another cluster than `run.address`, and
-    `ShardloomError` where Ray can't start or be reached.
+    to `OBJECT_STORE_SHARE` of the memory. Raises `UsageError` where this process uses another cluster than
+    `run.address`, and `ShardloomError` where Ray can't start or be reached.
     """
-    store = min(object_store_bytes, int(STORE_SHARE * memory()))
-    wanted = math.ceil(max(cores(), run.workers or 1, cpus) + READING_CPUS)
+    store = min(object_store_bytes, int(OBJECT_STORE_SHARE * get_memory_bytes()))
+    wanted = math.ceil(max(count_cores(), run.workers or 1, cpus) + READ_STAGE_CPUS)
     address = run.address or os.environ.get("RAY_ADDRESS")
-    namespace = f"{NAMESPACE}{address or Path.cwd()}"  # local: workers stay in the folder where the cluster started
+    namespace = (
+        f"{NAMESPACE_PREFIX}{address or Path.cwd()}"  # local: workers stay in the folder where the cluster started
+    )
     if ray.is_initialized():
-        if is_callers():
+        if is_initialized_by_caller():
             if run.address not in (None, "auto", here := ray.get_runtime_context().gcs_address):
                 raise UsageError(f"this process uses Ray at {here}, and the run asks for {run.address}")
             return
-        if _namespace() == namespace and (address or _fits(wanted, store)):
+        if _get_namespace() == namespace and (address or _has_capacity(wanted, store)):
             return
         ray.shutdown()  # an earlier run of this process needed less, or another cluster
         remove_private_folders()
     silence_native_log()
     logging.getLogger("ray").setLevel(logging.ERROR)
     options: dict[str, object] = {"address": address, "namespace": namespace}
-    if storage := os.environ.get(OPTIONS):  # workers on other machines do not see the command line
-        options["runtime_env"] = {"worker_process_setup_hook": storage_hook(storage)}
-        prefer_the_drivers_environment()
+    if storage := os.environ.get(OPTIONS_VARIABLE):  # workers on other machines do not see the command line
+        options["runtime_env"] = {"worker_process_setup_hook": make_storage_hook(storage)}
+        override_job_runtime_env()
     if not address:
         options |= {"address": "local", "num_cpus": wanted, "object_store_memory": store, "include_dashboard": False}
-        options |= files_below(make_private_folder())
+        options |= make_temp_dir_option(make_private_folder())
         protect_token()
     on_term = signal.getsignal(signal.SIGTERM)
     try:
         with contextlib.ExitStack() as stack:
             if not address:
-                stack.enter_context(staying_on_this_machine())
-                stack.enter_context(without_monitors())
+                stack.enter_context(listen_on_loopback_only())
+                stack.enter_context(skip_monitors())
             _start(options, tries=1 if address else 2)
     except Exception as error:  # noqa: BLE001 - Ray has no exception class for a node that is too slow to start
-        raise ShardloomError(f"cannot use Ray at {address or 'this machine'}: {one_line(error)}") from None
+        raise ShardloomError(f"cannot use Ray at {address or 'this machine'}: {to_one_line(error)}") from None
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, on_term)  # Ray's own handler would print a native stack
 
 
-def storage_hook(storage: str) -> Callable[[], None]:
+def make_storage_hook(storage: str) -> Callable[[], None]:
     """Returns a function that gives a worker the storage options as its process starts.
 
     The options may contain keys. Ray prints the variables of a `runtime_env` in its logs and its dashboard, for every
     user of the machine. Of a hook Ray prints only the name; it stores the function in the cluster's own table. The hook
     is a nested function, so that Ray pickles its code and it needs no Shardloom package where it runs.
     """
-    name = OPTIONS
+    name = OPTIONS_VARIABLE
 
     def give_storage_options() -> None:
         os.environ[name] = storage
@@ -119,9 +121,9 @@ def storage_hook(storage: str) -> Callable[[], None]:
 @atexit.register  # runs before Ray's handler, which was registered when Ray was imported
 def _end_own_cluster() -> None:
     """Ends the local cluster and removes its files. Does nothing in workers, which have started none."""
-    if not holds_private_folder():
+    if not has_private_folder():
         return
-    if ray.is_initialized() and not is_callers():
+    if ray.is_initialized() and not is_initialized_by_caller():
         ray.shutdown()
     remove_private_folders()
 
@@ -145,7 +147,7 @@ def _start(options: dict[str, object], tries: int) -> None:
         result.put(None)
         threading.Event().wait()
 
-    with _no_stderr():
+    with _silence_stderr():
         threading.Thread(target=init, daemon=True, name=GRAPH_THREAD).start()
         try:
             error = result.get(timeout=START_SECONDS)
@@ -157,17 +159,17 @@ def _start(options: dict[str, object], tries: int) -> None:
         _start(options, tries - 1)
 
 
-def explained(error: BaseException) -> BaseException:
+def translate_error(error: BaseException) -> BaseException:
     """Returns a foreseen error for a failure of the cluster, such as a lost node; any other exception unchanged."""
-    if fault := re.search(f"ImportError: (.* {FOUND_FIRST} .*)", str(error)):
+    if fault := re.search(f"ImportError: (.* {SHADOWING_MESSAGE} .*)", str(error)):
         return UsageError(f"on a worker's machine, {fault[1]}")
     if isinstance(error, ray.exceptions.RayError) and not isinstance(error, ray.exceptions.RayTaskError):
-        return ShardloomError(f"Ray gave up ({one_line(error, with_type=True)}); the same command resumes the run")
+        return ShardloomError(f"Ray gave up ({to_one_line(error, with_type=True)}); the same command resumes the run")
     return error
 
 
 @contextlib.contextmanager
-def _no_stderr() -> Iterator[None]:
+def _silence_stderr() -> Iterator[None]:
     """Silences what Ray's native code prints to stderr as it starts, for which Ray has no setting."""
     kept = os.dup(2)
     try:

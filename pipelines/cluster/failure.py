@@ -13,10 +13,10 @@ class Failure:
     exit_code: int
 
     @classmethod
-    def of(cls, error: ShardloomError) -> "Failure":
+    def from_error(cls, error: ShardloomError) -> "Failure":
         """Returns the failure for an error."""
         return cls(str(error), error.exit_code)
 
-    def error(self) -> ShardloomError:
+    def to_error(self) -> ShardloomError:
         """Returns the error as it was raised: a `UsageError` or a `ShardloomError`."""
         return UsageError(self.message) if self.exit_code == UsageError.exit_code else ShardloomError(self.message)

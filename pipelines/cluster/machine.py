@@ -4,17 +4,17 @@ import os
 from pathlib import Path
 
 
-def cores() -> int:
+def count_cores() -> int:
     """Returns the number of cores that this process may use: a container's share, not the host's."""
     return len(os.sched_getaffinity(0))
 
 
-def memory() -> int:
+def get_memory_bytes() -> int:
     """Returns the bytes of this machine's memory."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def gpus() -> int:
+def count_gpus() -> int:
     """Returns the number of GPUs that this process may use."""
     if not Path("/proc/driver/nvidia").exists():  # torch takes a second to import
         return 0

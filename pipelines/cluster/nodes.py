@@ -9,13 +9,13 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from schemas.errors import ShardloomError
 
-LEAST = 0.0001  # of a resource that only selects nodes: Ray's smallest amount
+MIN_RESOURCE = 0.0001  # of a resource that only selects nodes: Ray's smallest amount
 
 
-LOOK_SECONDS = 60.0
+ANSWER_TIMEOUT_SECONDS = 60.0
 
 
-def nodes_without(nodes: list[dict[str, Any]], file: Path) -> list[str]:
+def find_nodes_without(nodes: list[dict[str, Any]], file: Path) -> list[str]:
     """Returns the addresses of the nodes without this file. Raises `ShardloomError` if a node does not answer."""
     looks = [
         ray.remote(os.path.exists)
@@ -24,7 +24,9 @@ def nodes_without(nodes: list[dict[str, Any]], file: Path) -> list[str]:
         for node in nodes
     ]
     try:
-        there = ray.get(looks, timeout=LOOK_SECONDS)
+        there = ray.get(looks, timeout=ANSWER_TIMEOUT_SECONDS)
     except ray.exceptions.GetTimeoutError:
-        raise ShardloomError(f"the cluster's nodes did not answer within {LOOK_SECONDS:g} s; run again") from None
+        raise ShardloomError(
+            f"the cluster's nodes did not answer within {ANSWER_TIMEOUT_SECONDS:g} s; run again"
+        ) from None
     return [str(node["NodeManagerAddress"]) for node, found in zip(nodes, there, strict=True) if not found]

@@ -17,10 +17,10 @@ from typing import TextIO
 PREFIX = "shardloom-"
 LOCK = "lock"
 TOKEN_FILE = ".ray/auth_token"  # in the home folder
-OLD_SECONDS = 60.0  # a younger folder may not be locked yet
-LONGEST_ROOT = 20  # characters: a socket's path has at most 107
+MIN_AGE_SECONDS = 60.0  # a younger folder may not be locked yet
+MAX_ROOT_LENGTH = 20  # characters: a socket's path has at most 107
 
-_held: dict[Path, TextIO] = {}  # this process's folders, with their locks
+_locked_folders: dict[Path, TextIO] = {}  # this process's folders, with their locks
 
 
 def make_private_folder() -> Path:
@@ -29,27 +29,27 @@ def make_private_folder() -> Path:
     The parent is needed because Ray opens the folder that it is given to everyone. Removes the folders of killed runs.
     """
     root = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
-    if len(str(root)) > LONGEST_ROOT:
+    if len(str(root)) > MAX_ROOT_LENGTH:
         root = Path("/tmp")
-    _remove_left(root)
+    _remove_leftovers(root)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=root))
     lock = (folder / LOCK).open("w")
     fcntl.flock(lock, fcntl.LOCK_EX)
-    _held[folder] = lock
+    _locked_folders[folder] = lock
     return folder / "ray"
 
 
-def holds_private_folder() -> bool:
+def has_private_folder() -> bool:
     """Returns whether this process has made a private folder and not yet removed it."""
-    return bool(_held)
+    return bool(_locked_folders)
 
 
 def remove_private_folders() -> None:
     """Removes this process's folders, whose cluster has ended or is about to end."""
-    for folder, lock in list(_held.items()):
+    for folder, lock in list(_locked_folders.items()):
         shutil.rmtree(folder, ignore_errors=True)
         lock.close()
-        del _held[folder]
+        del _locked_folders[folder]
 
 
 def protect_token() -> None:
@@ -59,10 +59,10 @@ def protect_token() -> None:
     """
     if os.environ.get("RAY_AUTH_MODE", "token") != "token" or "RAY_AUTH_TOKEN" in os.environ:
         return
-    told = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    path = Path(told) if told else Path.home() / TOKEN_FILE
+    token_path = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    path = Path(token_path) if token_path else Path.home() / TOKEN_FILE
     with contextlib.suppress(OSError):
-        if told is None:
+        if token_path is None:
             path.parent.mkdir(mode=0o700, exist_ok=True)
             with contextlib.suppress(FileExistsError), open(path, "x", opener=_open_private) as file:
                 file.write(secrets.token_hex(32))  # the form of Ray's own token
@@ -74,12 +74,16 @@ def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _remove_left(root: Path) -> None:
+def _remove_leftovers(root: Path) -> None:
     """Removes this user's folders whose lock no process holds any more."""
     for folder in root.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):  # another user's, or removed meanwhile
             found = folder.lstat()
-            if found.st_uid != os.getuid() or time.time() - found.st_mtime < OLD_SECONDS or folder in _held:
+            if (
+                found.st_uid != os.getuid()
+                or time.time() - found.st_mtime < MIN_AGE_SECONDS
+                or folder in _locked_folders
+            ):
                 continue
             with (folder / LOCK).open() as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -11,9 +11,9 @@ Counters start at 0 in every run. A resumed run has the same label, so that they
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from schemas.masking import masked
+from schemas.masking import mask_secrets
 
-RUN = "run"
+RUN_LABEL = "run"
 """The label that all metrics have: the output set's folder, in ASCII."""
 
 
@@ -24,15 +24,15 @@ class Metric:
     name: str
     kind: Literal["counter", "gauge"]
     label: str | None  # in addition to `run`
-    text: str
+    description: str
 
     @property
-    def exported(self) -> str:
+    def exported_name(self) -> str:
         """Returns the name as Ray exports it to Prometheus."""
         return f"ray_{self.name}" + ("_total" if self.kind == "counter" else "")
 
 
-COUNTS = {
+COUNT_METRICS = {
     "images": Metric("shardloom_images", "counter", "stage", "images done"),
     "chunks": Metric("shardloom_chunks", "counter", "stage", "chunks done"),
     "busy_seconds": Metric("shardloom_busy_seconds", "counter", "stage", "busy time, summed over workers"),
@@ -42,13 +42,13 @@ COUNTS = {
 }
 """The metrics of `StageCounts`, by field."""
 
-STATES = {
+STATE_METRICS = {
     "at_work": Metric("shardloom_chunks_at_work", "gauge", "stage", "chunks in progress"),
     "queued": Metric("shardloom_chunks_queued", "gauge", "stage", "chunks done by the previous stage, not yet started"),
-    "still_seconds": Metric(
+    "seconds_since_progress": Metric(
         "shardloom_seconds_without_progress", "gauge", "stage", "time since its last progress, while it has work"
     ),
-    "longest_seconds": Metric(
+    "longest_chunk_seconds": Metric(
         "shardloom_longest_chunk_seconds", "gauge", "stage", "time for which the oldest chunk has been in progress"
     ),
 }
@@ -60,14 +60,14 @@ BYTES = Metric("shardloom_bytes", "counter", None, "bytes of samples worked on")
 BYTES_LEFT = Metric("shardloom_bytes_left", "gauge", None, "bytes of samples still to come")
 SHARDS = Metric("shardloom_shards", "counter", None, "shards committed")
 SHARDS_LEFT = Metric("shardloom_shards_left", "gauge", None, "shards still to commit")
-RESENT = Metric("shardloom_requests_resent", "counter", None, "retries of requests to the object store")
+REQUESTS_RETRIED = Metric("shardloom_requests_resent", "counter", None, "retries of requests to the object store")
 UNITS = Metric("shardloom_units", "counter", "stage", "units done by commands other than annotate")
 UNITS_LEFT = Metric("shardloom_units_left", "gauge", "stage", "units of these still to come")
 
 METRICS = [
-    *COUNTS.values(),
-    *STATES.values(),
-    *(ROWS, ENGINE_ERRORS, BYTES, BYTES_LEFT, SHARDS, SHARDS_LEFT, RESENT, UNITS, UNITS_LEFT),
+    *COUNT_METRICS.values(),
+    *STATE_METRICS.values(),
+    *(ROWS, ENGINE_ERRORS, BYTES, BYTES_LEFT, SHARDS, SHARDS_LEFT, REQUESTS_RETRIED, UNITS, UNITS_LEFT),
 ]
 
 
@@ -75,30 +75,32 @@ class Exporter:
     """Exports the values of one run. It takes a counter's total, not its increment."""
 
     def __init__(self, output: str) -> None:
-        self.run = masked(output).encode("ascii", "backslashreplace").decode()  # Ray accepts only ASCII in labels
-        self._made: dict[str, Any] = {}
-        self._told: dict[tuple[Metric, str], float] = {}
+        self.run_label = (
+            mask_secrets(output).encode("ascii", "backslashreplace").decode()
+        )  # Ray accepts only ASCII in labels
+        self._ray_metrics: dict[str, Any] = {}
+        self._last_values: dict[tuple[Metric, str], float] = {}
 
-    def tell(self, metric: Metric, value: float, of: str = "") -> None:
-        """Sets a metric's value. `of` names the stage, engine or outcome that its label is for."""
-        tags = {RUN: self.run} | ({metric.label: of} if metric.label else {})
-        before, self._told[metric, of] = self._told.get((metric, of), 0), value
+    def export(self, metric: Metric, value: float, label_value: str = "") -> None:
+        """Sets a metric's value. `label_value` names the stage, engine or outcome that its label is for."""
+        tags = {RUN_LABEL: self.run_label} | ({metric.label: label_value} if metric.label else {})
+        before, self._last_values[metric, label_value] = self._last_values.get((metric, label_value), 0), value
         if metric.kind == "gauge":
-            self._of_ray(metric).set(value, tags)
+            self._get_ray_metric(metric).set(value, tags)
         elif more := value - before if value >= before else value:  # a restarted ledger counts from 0 again
-            self._of_ray(metric).inc(more, tags)
+            self._get_ray_metric(metric).inc(more, tags)
 
-    def end(self) -> None:
+    def reset_stage_gauges(self) -> None:
         """Sets the gauges of all stages to 0 at the end of a run, because this process may continue."""
-        for metric, of in list(self._told):
+        for metric, of in list(self._last_values):
             if metric.kind == "gauge" and metric.label == "stage":
-                self.tell(metric, 0, of)
+                self.export(metric, 0, of)
 
-    def _of_ray(self, metric: Metric) -> Any:
-        if metric.name not in self._made:
+    def _get_ray_metric(self, metric: Metric) -> Any:
+        if metric.name not in self._ray_metrics:
             from ray.util.metrics import Counter, Gauge
 
             kind = Counter if metric.kind == "counter" else Gauge
-            keys = (RUN, metric.label) if metric.label else (RUN,)
-            self._made[metric.name] = kind(metric.name, metric.text, tag_keys=keys)
-        return self._made[metric.name]
+            keys = (RUN_LABEL, metric.label) if metric.label else (RUN_LABEL,)
+            self._ray_metrics[metric.name] = kind(metric.name, metric.description, tag_keys=keys)
+        return self._ray_metrics[metric.name]

@@ -17,7 +17,7 @@ from ray.data._internal.logical.rules import FuseOperators
 SCHEDULING_SECONDS = 0.3
 
 
-class Forgetful(ExecutionCallback):  # type: ignore[misc]  # Ray is not typed
+class BlockStatsCleaner(ExecutionCallback):  # type: ignore[misc]  # Ray is not typed
     """Drops the statistics of finished blocks.
 
     Ray Data keeps 2 kB for each block of each stage, for a summary that nobody reads: gigabytes in a run of a million
@@ -37,7 +37,7 @@ def set_up_ray_data() -> None:
     context.target_max_block_size = 1
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    context.custom_execution_callback_classes = [Forgetful]
+    context.custom_execution_callback_classes = [BlockStatsCleaner]
     warnings.filterwarnings("ignore", module=r"ray\.data")  # it warns of pools larger than a small input needs
     # The scheduling loop runs ten times a second, which takes more than 1 % of a laptop's cores. Workers already hold
     # their next chunk, so that a slower loop starves none of them.

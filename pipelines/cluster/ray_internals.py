@@ -13,20 +13,20 @@ from pathlib import Path
 TESTED_FROM, TESTED_BELOW = "2.60", "2.64"
 """The versions of Ray that this is tested with: the first included, the second excluded."""
 
-NEVER_START_UNASKED = "RAY_ENABLE_AUTO_CONNECT"
+ENABLE_AUTO_CONNECT = "RAY_ENABLE_AUTO_CONNECT"
 NATIVE_LOG_LEVEL = "RAY_BACKEND_LOG_LEVEL"
-DRIVERS_ENVIRONMENT_FIRST = "RAY_OVERRIDE_JOB_RUNTIME_ENV"
+OVERRIDE_JOB_RUNTIME_ENV = "RAY_OVERRIDE_JOB_RUNTIME_ENV"
 LOG_RETRIED_ERRORS = "RAY_enable_output_error_log_if_still_retry"
 
 _KEYS = "shardloom"  # namespace in the cluster's own key-value table
 
 
-def never_start_unasked() -> None:
+def disable_auto_connect() -> None:
     """Keeps Ray from starting a cluster by itself at the first use.
 
     A thread of a run that has ended in a stall may still use Ray.
     """
-    os.environ.setdefault(NEVER_START_UNASKED, "0")
+    os.environ.setdefault(ENABLE_AUTO_CONNECT, "0")
 
 
 def silence_native_log() -> None:
@@ -34,9 +34,9 @@ def silence_native_log() -> None:
     os.environ.setdefault(NATIVE_LOG_LEVEL, "fatal")
 
 
-def prefer_the_drivers_environment() -> None:
+def override_job_runtime_env() -> None:
     """Lets a driver set variables that its Ray job sets too. Otherwise Ray prints both values and does not start."""
-    os.environ.setdefault(DRIVERS_ENVIRONMENT_FIRST, "1")
+    os.environ.setdefault(OVERRIDE_JOB_RUNTIME_ENV, "1")
 
 
 def silence_retried_errors() -> None:
@@ -45,7 +45,7 @@ def silence_retried_errors() -> None:
 
 
 @contextlib.contextmanager
-def staying_on_this_machine() -> Iterator[None]:
+def listen_on_loopback_only() -> Iterator[None]:
     """Makes a cluster that starts inside the `with` block listen on the loopback interface alone.
 
     Ray replaces a loopback address that it is given with the machine's own. This constant is Ray's own way to keep a
@@ -62,7 +62,7 @@ def staying_on_this_machine() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def without_monitors() -> Iterator[None]:
+def skip_monitors() -> Iterator[None]:
     """Makes a cluster that starts inside the `with` block leave out the dashboard, the autoscaler and the log monitor.
 
     A cluster that lives as long as one command needs none of them. They take 5 of the 13 CPU seconds of a start.
@@ -80,7 +80,7 @@ def without_monitors() -> Iterator[None]:
             setattr(Node, name, method)
 
 
-def files_below(folder: Path) -> dict[str, object]:
+def make_temp_dir_option(folder: Path) -> dict[str, object]:
     """Returns the option of `ray.init` that keeps a new cluster's files in this folder."""
     return {"_temp_dir": str(folder)}
 
@@ -107,17 +107,17 @@ def remove_value(key: str) -> None:
     _internal_kv_del(key, namespace=_KEYS)
 
 
-def upload_packages(folders: list[str], left_out: list[str], kept_seconds: int) -> list[str]:
+def upload_packages(folders: list[str], excludes: list[str], expiration_seconds: int) -> list[str]:
     """Uploads folders of packages to the cluster and returns their URIs, for a `runtime_env`'s `py_modules`.
 
     Ray itself uploads folders only for whole jobs, and drops uploads after ten minutes, before later nodes fetch them.
-    Here they stay for `kept_seconds`. Files that match `left_out` are not uploaded.
+    Here they stay for `expiration_seconds`. Files that match `excludes` are not uploaded.
     """
     from ray._private.runtime_env.packaging import pin_runtime_env_uri
     from ray._private.runtime_env.py_modules import upload_py_modules_if_needed
 
-    environment = {"py_modules": list(folders), "excludes": left_out}
+    environment = {"py_modules": list(folders), "excludes": excludes}
     uris: list[str] = upload_py_modules_if_needed(environment, include_gitignore=False)["py_modules"]
     for uri in uris:
-        pin_runtime_env_uri(uri, expiration_s=kept_seconds)
+        pin_runtime_env_uri(uri, expiration_s=expiration_seconds)
     return uris

@@ -13,35 +13,35 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from pipelines.cluster.machine import cores, gpus
+from pipelines.cluster.machine import count_cores, count_gpus
 from pipelines.cluster.prometheus import Exporter
 from pipelines.recipes.base import RunOptions
 from schemas.errors import UsageError
-from schemas.own_packages import strange_package
+from schemas.own_packages import find_foreign_package
 
 if TYPE_CHECKING:
-    from pipelines.cluster.capacity import Node, Request
+    from pipelines.cluster.capacity import Node, ResourceRequest
 
 U = TypeVar("U")
 T = TypeVar("T")
 
-STORE_BYTES = 1 << 30  # of a cluster's object store: enough for units and their results
+OBJECT_STORE_BYTES = 1 << 30  # of a cluster's object store: enough for units and their results
 
 
-class Place(Enum):
+class ExecutionMode(Enum):
     """Names the places where work can run."""
 
     IN_PROCESS = "in process"
-    OWN_CLUSTER = "own cluster"
-    JOINED_CLUSTER = "joined cluster"
+    LOCAL_CLUSTER = "own cluster"
+    EXTERNAL_CLUSTER = "joined cluster"
 
 
 @dataclass(frozen=True, slots=True)
 class Runner:
     """Runs the work of a command at one place."""
 
-    run: RunOptions
-    place: Place
+    run_options: RunOptions
+    mode: ExecutionMode
 
     @classmethod
     def open(cls, run: RunOptions, *, needs_cluster: bool = False) -> Self:
@@ -49,53 +49,53 @@ class Runner:
 
         Raises `UsageError` for a working folder with a package named like one of Shardloom's: workers would import it.
         """
-        place = _place(run, needs_cluster)
+        place = _choose_mode(run, needs_cluster)
         # Ray puts the working folder first in every worker's path.
-        if place is not Place.IN_PROCESS and (fault := strange_package([str(Path.cwd()), *sys.path])):
+        if place is not ExecutionMode.IN_PROCESS and (fault := find_foreign_package([str(Path.cwd()), *sys.path])):
             raise UsageError(fault)
         return cls(run, place)
 
     @property
-    def is_joined(self) -> bool:
+    def uses_external_cluster(self) -> bool:
         """Returns whether the work runs on an external cluster."""
-        return self.place is Place.JOINED_CLUSTER
+        return self.mode is ExecutionMode.EXTERNAL_CLUSTER
 
-    def works_here(self, units: int) -> bool:
+    def is_in_process(self, units: int) -> bool:
         """Returns whether this process works on `units` units itself: a single unit is not worth a local cluster."""
-        return self.place is Place.IN_PROCESS or units == 0 or (units == 1 and not self.is_joined)
+        return self.mode is ExecutionMode.IN_PROCESS or units == 0 or (units == 1 and not self.uses_external_cluster)
 
-    def connect(self, object_store_bytes: int = STORE_BYTES, cpus: float = 0.0) -> None:
+    def connect(self, object_store_bytes: int = OBJECT_STORE_BYTES, cpus: float = 0.0) -> None:
         """Connects to the external cluster, or starts a local one of this size at least. Raises `ShardloomError`."""
         from pipelines.cluster.connection import connect
 
-        connect(self.run, object_store_bytes, cpus)
+        connect(self.run_options, object_store_bytes, cpus)
 
-    def nodes(self) -> "list[Node]":
+    def list_nodes(self) -> "list[Node]":
         """Returns the nodes with their capacity for workers and for reading; for a local cluster, this machine."""
-        from pipelines.cluster.capacity import READING_CPUS, Node, cluster_nodes
+        from pipelines.cluster.capacity import READ_STAGE_CPUS, Node, list_cluster_nodes
 
-        if self.is_joined:
+        if self.uses_external_cluster:
             self.connect()
-            return cluster_nodes()
-        return [Node(cores() + READING_CPUS, gpus())]  # a local cluster declares one core more
+            return list_cluster_nodes()
+        return [Node(count_cores() + READ_STAGE_CPUS, count_gpus())]  # a local cluster declares one core more
 
-    def workers(self) -> int:
+    def count_workers(self) -> int:
         """Returns the number of workers of the recipe; by default one a core."""
-        if self.run.workers is not None or not self.is_joined:
-            return self.run.workers or cores()
-        from pipelines.cluster.capacity import READING_CPUS
+        if self.run_options.workers is not None or not self.uses_external_cluster:
+            return self.run_options.workers or count_cores()
+        from pipelines.cluster.capacity import READ_STAGE_CPUS
 
-        return max(1, int(sum(node.cpus for node in self.nodes()) - READING_CPUS))
+        return max(1, int(sum(node.cpus for node in self.list_nodes()) - READ_STAGE_CPUS))
 
-    def check(self, requests: "Sequence[Request]") -> None:
+    def check_capacity(self, requests: "Sequence[ResourceRequest]") -> None:
         """Raises `UsageError` naming every stage whose workers don't fit on the cluster."""
-        from pipelines.cluster.capacity import check
+        from pipelines.cluster.capacity import check_capacity
 
-        check(requests)
+        check_capacity(requests)
 
-    def exporter(self, output: str) -> Exporter | None:
+    def make_exporter(self, output: str) -> Exporter | None:
         """Returns the exporter of the run to Prometheus; None on a local cluster, which nobody scrapes."""
-        return Exporter(output.rstrip("/")) if self.is_joined else None
+        return Exporter(output.rstrip("/")) if self.uses_external_cluster else None
 
     def map(
         self,
@@ -109,28 +109,28 @@ class Runner:
         When a worker dies its unit is retried, at most `retries` times. `placement` holds Ray's options for where tasks
         may run. Raises `ShardloomError` when for `stall_seconds` no unit is done and none has started.
         """
-        if self.works_here(len(units)):
+        if self.is_in_process(len(units)):
             yield from map(function, units)
             return
         from pipelines.cluster.map_units import map_units
 
         self.connect()
-        workers, exporter = min(len(units), self.workers()), self.exporter(self.run.output or "")
-        yield from map_units(function, units, workers, self.run.stall_seconds, exporter, retries, placement)
+        workers, exporter = min(len(units), self.count_workers()), self.make_exporter(self.run_options.output or "")
+        yield from map_units(function, units, workers, self.run_options.stall_seconds, exporter, retries, placement)
 
 
-def _place(run: RunOptions, needs_cluster: bool) -> Place:
+def _choose_mode(run: RunOptions, needs_cluster: bool) -> ExecutionMode:
     if run.address is not None:
-        return Place.JOINED_CLUSTER
+        return ExecutionMode.EXTERNAL_CLUSTER
     if run.workers == 1 and not needs_cluster:
-        return Place.IN_PROCESS
+        return ExecutionMode.IN_PROCESS
     if os.environ.get("RAY_ADDRESS"):  # set in a Ray job, whose node may be the cluster's smallest
-        return Place.JOINED_CLUSTER
+        return ExecutionMode.EXTERNAL_CLUSTER
     if "ray" in sys.modules:
-        from pipelines.cluster.connection import is_callers
+        from pipelines.cluster.connection import is_initialized_by_caller
 
-        if is_callers():
-            return Place.JOINED_CLUSTER
-    if run.workers is None and cores() == 1 and not needs_cluster:
-        return Place.IN_PROCESS
-    return Place.OWN_CLUSTER
+        if is_initialized_by_caller():
+            return ExecutionMode.EXTERNAL_CLUSTER
+    if run.workers is None and count_cores() == 1 and not needs_cluster:
+        return ExecutionMode.IN_PROCESS
+    return ExecutionMode.LOCAL_CLUSTER

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from PIL import Image, ImageDraw
 
-from pipelines.demo.sheet import font
+from pipelines.demo.sheet import load_font
 from pipelines.recipes.render import RenderRecipe
 from pipelines.render.run import preview_record
 from schemas.errors import UsageError
@@ -53,7 +53,7 @@ def draw_panel(demo: Path, key: str) -> Image.Image:
     panel.paste(picture, (MARGIN, MARGIN))
     pen = ImageDraw.Draw(panel)
     for number, (line, ink) in enumerate(lines):
-        pen.text((SIDE + 2 * MARGIN, MARGIN + LINE * number), line, ink, font(TEXT))
+        pen.text((SIDE + 2 * MARGIN, MARGIN + LINE * number), line, ink, load_font(TEXT))
     return panel
 
 
@@ -67,7 +67,12 @@ def draw_annotations(picture: Image.Image, row: dict[str, Any]) -> None:
         corners = (box["x1"] * width, box["y1"] * height, box["x2"] * width, box["y2"] * height)
         pen.rectangle(corners, outline=BOX_INK, width=2)
         pen.text(
-            (corners[0] + 4, corners[1] + 2), box["label"], BOX_INK, font(TEXT), stroke_width=2, stroke_fill="white"
+            (corners[0] + 4, corners[1] + 2),
+            box["label"],
+            BOX_INK,
+            load_font(TEXT),
+            stroke_width=2,
+            stroke_fill="white",
         )
 
 

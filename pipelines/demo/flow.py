@@ -12,9 +12,9 @@ from curation.demo_detector.vocabulary import LABELS
 from curation.scores.boxes import BoxScores
 from curation.scores.text import TextScores
 from pipelines.annotate.run import annotate
-from pipelines.demo.documents import FILE, URLS, write_documents
+from pipelines.demo.documents import DOCUMENTS_FILE, URL_MAP_FILE, write_documents
 from pipelines.demo.shards import write_shards
-from pipelines.demo.training import Learnt, show, train_model
+from pipelines.demo.training import DemoTraining, print_training, train_model
 from pipelines.evaluate.run import evaluate_boxes, evaluate_ocr
 from pipelines.ingest.run import ingest
 from pipelines.mix.run import mix
@@ -27,18 +27,18 @@ from pipelines.recipes.render import RenderRecipe
 from pipelines.recipes.shard import ShardRecipe
 from pipelines.render.run import preview_record, render_set
 from pipelines.shard.run import shard
-from pipelines.stats.run import stats
-from pipelines.terminal.tables import cell, print_mixture
+from pipelines.stats.run import collect_stats
+from pipelines.terminal.tables import make_cell, print_mixture
 from pipelines.verify.run import verify
 from schemas.errors import ShardloomError
 from schemas.records.caption import Caption
 from schemas.storage.folder import Folder
 from schemas.terminal import say
 
-SHOWN = 3  # pictures whose captions are printed, per family
-PER_DOCUMENT = 8  # pictures in the shards for each interleaved document
-MIXTURE = Path(__file__).parents[2] / "recipes/demo.yaml"
-WORDS = "words.txt"  # vocabulary of the demo's detector, beside the images
+CAPTIONS_PER_FAMILY = 3  # pictures whose captions are printed, per family
+PICTURES_PER_DOCUMENT = 8  # pictures in the shards for each interleaved document
+MIXTURE_RECIPE = Path(__file__).parents[2] / "recipes/demo.yaml"
+VOCABULARY_FILE = "words.txt"  # vocabulary of the demo's detector, beside the images
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +53,10 @@ class DemoResult:
     texts: TextScores
     boxes: BoxScores
     images_per_second: float
-    learnt: Learnt
+    trained: DemoTraining
 
 
-def demo(
+def run_demo(
     output: str, pictures: int = 240, workers: int | None = None, seed: int = 0, steps: int | None = None
 ) -> DemoResult:
     """Runs every step, from generated DataComp shards to a trained model, with checks and scores.
@@ -70,13 +70,13 @@ def demo(
     names = write_pictures(images, pictures, seed)
     took = time.monotonic() - started
     say(f"drew {pictures} pictures in {len(names)} shards: {images} ({took:.1f} s)", is_result=True)
-    annotated = annotate(annotate_recipe(images, run), annotations)
+    annotated = annotate(build_annotate_recipe(images, run), annotations)
     rate = read_times(Folder(annotations)).stages["boxes"]
     images_per_second = rate["images"] / max(rate["working_seconds"], 1e-9)
     say_totals("annotated", annotated, f"{images_per_second:.1f} images/s")
     sets = [annotations]
     rendered, sharded = {}, {}
-    for family, asked in render_recipes(annotations, run).items():
+    for family, asked in build_render_recipes(annotations, run).items():
         captions, training = f"{output}/captions/{family}", f"{output}/training/{family}"
         rendered[family] = render_set(asked, captions)
         say_totals(f"{family} captions", rendered[family], f"{rendered[family].counts['captions']:,} captions")
@@ -84,35 +84,35 @@ def demo(
         sharded[family] = shard(joined, training)
         say_totals(f"{family} training shards", sharded[family], f"{sharded[family].outputs} shards")
         sets += [captions, training]
-    ingested = ingest_documents(output, max(4, pictures // PER_DOCUMENT), run, seed)
+    ingested = ingest_documents(output, max(4, pictures // PICTURES_PER_DOCUMENT), run, seed)
     say_totals("documents", ingested, f"{ingested.counts['images']} images, {ingested.counts['lost_images']} lost")
     mixed = mix_everything(output, run)
     say_totals("mixture", mixed, f"{mixed.outputs} shards")
-    print_mixture(stats(f"{output}/mixed")["mixture"])
+    print_mixture(collect_stats(f"{output}/mixed")["mixture"])
     for folder in [*sets, f"{output}/training/documents", f"{output}/mixed"]:
         if faults := verify(folder)[1]:
             raise ShardloomError(faults[0])
     say(f"verified: {len(sets) + 2} sets in {output}", is_result=True)
-    texts, boxes = scores(annotations, f"{images}/truth.jsonl")
-    show_captions(console, Folder(images).read("truth.jsonl"), render_recipes(annotations, run))
-    learnt = train_model(output, steps)
-    show(console, learnt)
-    return DemoResult(annotated, rendered, sharded, ingested, mixed, texts, boxes, images_per_second, learnt)
+    texts, boxes = score_engines(annotations, f"{images}/truth.jsonl")
+    show_captions(console, Folder(images).read("truth.jsonl"), build_render_recipes(annotations, run))
+    trained = train_model(output, steps)
+    print_training(console, trained)
+    return DemoResult(annotated, rendered, sharded, ingested, mixed, texts, boxes, images_per_second, trained)
 
 
 def write_pictures(images: str, pictures: int, seed: int = 0) -> list[str]:
     """Writes about four image shards, with the truth and the detector's vocabulary. Returns the names of the tars."""
-    Folder(images).write(WORDS, "".join(f"{word}\n" for word in LABELS).encode())
+    Folder(images).write(VOCABULARY_FILE, "".join(f"{word}\n" for word in LABELS).encode())
     return write_shards(Folder(images), pictures, per_shard=max(12, pictures // 4), seed=seed)
 
 
-def annotate_recipe(images: str, run: AnnotateRun) -> AnnotateRecipe:
+def build_annotate_recipe(images: str, run: AnnotateRun) -> AnnotateRecipe:
     """Builds the demo's recipe: the defaults, with the detector's vocabulary and without repeated images."""
     recipe = AnnotateRecipe(
         input=[f"{images}/*.tar"],
         engines={
             "ocr": EngineOptions(engine="rapidocr"),
-            "tags": EngineOptions(engine="caption", settings={"vocabulary": f"{images}/{WORDS}"}),
+            "tags": EngineOptions(engine="caption", settings={"vocabulary": f"{images}/{VOCABULARY_FILE}"}),
             "boxes": EngineOptions(engine="grounding_dino"),
         },
         run=run,
@@ -124,7 +124,7 @@ def annotate_recipe(images: str, run: AnnotateRun) -> AnnotateRecipe:
     return recipe.model_copy(update={"filters": filters, "chunk": chunk})
 
 
-def render_recipes(annotations: str, run: AnnotateRun) -> dict[str, RenderRecipe]:
+def build_render_recipes(annotations: str, run: AnnotateRun) -> dict[str, RenderRecipe]:
     """Builds a recipe for each of the two caption families, with all their granularities."""
     return {family: RenderRecipe(family=family, input=annotations, run=run) for family in ("ocr", "grounding")}
 
@@ -135,8 +135,8 @@ def ingest_documents(output: str, count: int, run: AnnotateRun, seed: int = 0) -
     write_documents(Folder(folder), count, seed)
     recipe = IngestRecipe(
         source="mint-html",
-        input=[f"{folder}/{FILE}"],
-        images=[f"{folder}/{URLS}"],
+        input=[f"{folder}/{DOCUMENTS_FILE}"],
+        images=[f"{folder}/{URL_MAP_FILE}"],
         samples_per_shard=100,
         run=IngestRun(workers=run.workers),
     )
@@ -145,7 +145,7 @@ def ingest_documents(output: str, count: int, run: AnnotateRun, seed: int = 0) -
 
 def mix_everything(output: str, run: AnnotateRun) -> Totals:
     """Mixes all training shards of the demo, by the shipped recipe."""
-    recipe = load_recipe(MixRecipe, str(MIXTURE))
+    recipe = load_recipe(MixRecipe, str(MIXTURE_RECIPE))
     sources = {name: [f"{output}/training/{name}"] for name in recipe.sources}
     alike = recipe.model_copy(update={"sources": sources, "run": RunOptions(workers=run.workers)})
     return mix(alike, f"{output}/mixed")
@@ -158,7 +158,7 @@ def say_totals(what: str, totals: Totals, rate: str) -> None:
     say(f"{what}: {rows}{f' ({reasons})' if reasons else ''}; {rate}", is_result=True)
 
 
-def scores(annotations: str, truth: str) -> tuple[TextScores, BoxScores]:
+def score_engines(annotations: str, truth: str) -> tuple[TextScores, BoxScores]:
     """Scores the engines against what was drawn, and prints the scores."""
     texts, boxes = evaluate_ocr(annotations, truth).scores, evaluate_boxes(annotations, truth).scores
     assert isinstance(texts, TextScores)
@@ -181,7 +181,7 @@ def show_captions(console: Console, truth: bytes, families: dict[str, RenderReci
     """Prints the captions of a few pictures of different kinds, at every granularity."""
     rows = [row for row in map(json.loads, truth.splitlines()) if not row["fault"]]
     for family, recipe in families.items():
-        known, left = ("items" if family == "ocr" else "objects"), SHOWN
+        known, left = ("items" if family == "ocr" else "objects"), CAPTIONS_PER_FAMILY
         kinds: set[str] = set()
         for row in rows:
             if left and row[known] and (family == "grounding" or row["kind"] not in kinds):
@@ -190,12 +190,12 @@ def show_captions(console: Console, truth: bytes, families: dict[str, RenderReci
                 captions = preview_record(recipe, row["uid"])
                 # grounding is clearest within the alt text, OCR without it
                 shown = [one for one in captions if one.include_datacomp_raw_cap == (family == "grounding")]
-                console.print(caption_table(f"{row['kind']} {row['uid']}", shown))
+                console.print(build_caption_table(f"{row['kind']} {row['uid']}", shown))
 
 
-def caption_table(title: str, captions: list[Caption]) -> Table:
+def build_caption_table(title: str, captions: list[Caption]) -> Table:
     """Builds the table of the captions of one picture."""
-    table = Table("granularity", "caption", title=cell(title), title_justify="left")
+    table = Table("granularity", "caption", title=make_cell(title), title_justify="left")
     for caption in captions:
-        table.add_row(str(caption.granularity), cell(caption.text))
+        table.add_row(str(caption.granularity), make_cell(caption.text))
     return table

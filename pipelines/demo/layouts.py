@@ -25,7 +25,7 @@ from pipelines.demo.sheet import (
 )
 
 
-def gradient(rng: random.Random, size: Size, first: str, second: str) -> Image.Image:
+def draw_gradient(rng: random.Random, size: Size, first: str, second: str) -> Image.Image:
     """Draws a gradient of two colours, downwards or sideways, in half the cases with a little grain as of a camera."""
     ramp = Image.linear_gradient("L")
     if rng.random() < 0.5:
@@ -37,7 +37,7 @@ def gradient(rng: random.Random, size: Size, first: str, second: str) -> Image.I
     return Image.blend(ground, grain.convert("RGB"), rng.uniform(0.01, 0.05))
 
 
-def landscape(rng: random.Random, size: Size) -> Image.Image:
+def draw_landscape(rng: random.Random, size: Size) -> Image.Image:
     """Draws sky, sun and three ranges of hills, the nearer the darker."""
     width, height = size
     sky, haze = rng.choice([("#4a90d9", "#d6e9f8"), ("#2b2d5b", "#f29e6d"), ("#7fb2d6", "#fbe9c6")])
@@ -55,7 +55,7 @@ def landscape(rng: random.Random, size: Size) -> Image.Image:
     return view
 
 
-def bokeh(rng: random.Random, size: Size) -> Image.Image:
+def draw_bokeh(rng: random.Random, size: Size) -> Image.Image:
     """Draws soft patches of light and dark, like a photograph out of focus."""
     patches = Image.frombytes("L", (6, 5), rng.randbytes(30)).resize(size, Image.Resampling.BICUBIC)
     return ImageOps.colorize(
@@ -63,10 +63,10 @@ def bokeh(rng: random.Random, size: Size) -> Image.Image:
     )
 
 
-def poster(rng: random.Random, size: Size) -> Sheet:
+def draw_poster(rng: random.Random, size: Size) -> Sheet:
     """Draws a poster: title, slogan, date and place on a coloured ground, then a landscape, and a web address."""
     first, second, ink, accent = rng.choice(PALETTES)
-    sheet = Sheet(gradient(rng, size, first, second))
+    sheet = Sheet(draw_gradient(rng, size, first, second))
     align = rng.choice("lm")
     x = sheet.margin if align == "l" else sheet.width / 2
     unit, y = sheet.height * rng.uniform(0.8, 1.0), sheet.margin * rng.uniform(1.0, 1.6)
@@ -80,7 +80,7 @@ def poster(rng: random.Random, size: Size) -> Sheet:
     band = int(sheet.height - max(2 * sheet.margin, 40))
     view = int(y + unit * 0.025)
     if band - view > sheet.height * 0.12:
-        sheet.image.paste(landscape(rng, (sheet.width, band - view)), (0, view))
+        sheet.image.paste(draw_landscape(rng, (sheet.width, band - view)), (0, view))
     if band > y:
         sheet.pen.rectangle((0, band, sheet.width, sheet.height), fill=ink)
         address = f"www.{rng.choice(SHOPS).replace(' ', '').replace('&', 'and').lower()}.com"
@@ -88,10 +88,10 @@ def poster(rng: random.Random, size: Size) -> Sheet:
     return sheet
 
 
-def sign(rng: random.Random, size: Size) -> Sheet:
+def draw_sign(rng: random.Random, size: Size) -> Sheet:
     """Draws the signboard of a shop, on a brick wall."""
     sheet = Sheet(
-        gradient(rng, size, *rng.choice([("#a65e4e", "#8a4b3d"), ("#b9b1a5", "#9c948a"), ("#7d8590", "#666d78")]))
+        draw_gradient(rng, size, *rng.choice([("#a65e4e", "#8a4b3d"), ("#b9b1a5", "#9c948a"), ("#7d8590", "#666d78")]))
     )
     brick = max(10, sheet.height // 16)
     for row in range(0, sheet.height, brick):
@@ -102,29 +102,33 @@ def sign(rng: random.Random, size: Size) -> Sheet:
     top, bottom = sheet.height * rng.uniform(0.12, 0.2), sheet.height * rng.uniform(0.8, 0.88)
     side, edge = sheet.margin * 0.7, max(2, sheet.margin // 8)
     sheet.pen.rounded_rectangle((side, top, sheet.width - side, bottom), side, fill=board, outline=accent, width=edge)
-    middle, room, tall = sheet.width / 2, sheet.width - 3.2 * sheet.margin, bottom - top
-    y = sheet.write(rng.choice(SHOPS), (middle, top + tall * 0.14), tall * 0.36, ink, align="m", room=room, stroke=1)
+    middle, max_width, tall = sheet.width / 2, sheet.width - 3.2 * sheet.margin, bottom - top
+    y = sheet.write(
+        rng.choice(SHOPS), (middle, top + tall * 0.14), tall * 0.36, ink, align="m", max_width=max_width, stroke=1
+    )
     small = max(SMALLEST_TEXT, tall * 0.13)
     hours = f"Open {rng.randint(6, 10)}:00 - {rng.randint(16, 22)}:30"
     for line in rng.sample([rng.choice(SLOGANS), hours, f"Tel. 555 {rng.randint(1000, 9999)}"], rng.randint(1, 2)):
         if y + small * 1.8 < bottom:
-            y = sheet.write(line, (middle, y + tall * 0.03), small, ink, align="m", room=room)
+            y = sheet.write(line, (middle, y + tall * 0.03), small, ink, align="m", max_width=max_width)
     return sheet
 
 
-def receipt(rng: random.Random, size: Size) -> Sheet:
+def draw_receipt(rng: random.Random, size: Size) -> Sheet:
     """Draws a receipt on a table: goods and prices on a strip of paper, whose height follows the number of goods."""
     goods, text = rng.sample(GOODS, rng.randint(4, 9)), max(15, size[0] // 20)
     table = rng.choice([("#6b4f3a", "#4a3426"), ("#3f4a54", "#59646e"), ("#a08468", "#7d6650")])
-    sheet = Sheet(gradient(rng, (size[0], int(text * (14 + 1.4 * len(goods)))), *table))
+    sheet = Sheet(draw_gradient(rng, (size[0], int(text * (14 + 1.4 * len(goods)))), *table))
     left, right, ink = text, sheet.width - text, rng.choice(["#222222", "#3b3b46", "#4a3f3f"])
     sheet.pen.rectangle((left, text, right, sheet.height - text), fill="#f6f4ee")
-    left, right, middle, room = left + 2 * text, right - 2 * text, sheet.width / 2, sheet.width - 6 * text
-    y = sheet.write(rng.choice(SHOPS).upper(), (middle, text * 2.5), text * 1.4, ink, align="m", room=room, stroke=1)
-    y = sheet.write(rng.choice(PLACES), (middle, y), text, ink, align="m", room=room)
+    left, right, middle, max_width = left + 2 * text, right - 2 * text, sheet.width / 2, sheet.width - 6 * text
+    y = sheet.write(
+        rng.choice(SHOPS).upper(), (middle, text * 2.5), text * 1.4, ink, align="m", max_width=max_width, stroke=1
+    )
+    y = sheet.write(rng.choice(PLACES), (middle, y), text, ink, align="m", max_width=max_width)
     day = f"{rng.randint(1, 28):02}/{rng.randint(1, 12):02}/{rng.randint(2014, 2026)}"
     y = sheet.write(
-        f"{day} {rng.randint(8, 21):02}:{rng.randint(0, 59):02}", (middle, y), text, ink, align="m", room=room
+        f"{day} {rng.randint(8, 21):02}:{rng.randint(0, 59):02}", (middle, y), text, ink, align="m", max_width=max_width
     )
     prices = [rng.randint(90, 2500) for _ in goods]
     y += text
@@ -135,11 +139,11 @@ def receipt(rng: random.Random, size: Size) -> Sheet:
     sheet.write("TOTAL", (left, y + text), text * 1.2, ink, stroke=1)
     y = sheet.write(f"${sum(prices) / 100:.2f}", (right, y + text), text * 1.2, ink, align="r", stroke=1)
     thanks = rng.choice(["Thank you for your visit", "Please come again", "Paid by card"])
-    sheet.write(thanks, (middle, y + text * 0.5), text, ink, align="m", room=room)
+    sheet.write(thanks, (middle, y + text * 0.5), text, ink, align="m", max_width=max_width)
     return sheet
 
 
-def chart(rng: random.Random, size: Size) -> Sheet:
+def draw_chart(rng: random.Random, size: Size) -> Sheet:
     """Draws a bar chart, with names below the bars and a scale at the left."""
     first, _, ink, accent = rng.choice(
         [palette for palette in PALETTES if palette[0] in ("#fdfdfd", "#f7f1e3", "#222222")]
@@ -165,7 +169,7 @@ def chart(rng: random.Random, size: Size) -> Sheet:
     return sheet
 
 
-def card(rng: random.Random, size: Size) -> Sheet:
+def draw_card(rng: random.Random, size: Size) -> Sheet:
     """Draws a screenshot of a post: title bar, face, name, lines of text and counts; its height follows the text."""
     light, dark = ("#e9ecef", "#ffffff", "#1c1e21", "#606770"), ("#101418", "#1f262d", "#eef1f4", "#a3adb8")
     page, paper, ink, grey = rng.choice([light, dark])
@@ -180,16 +184,16 @@ def card(rng: random.Random, size: Size) -> Sheet:
     sheet.write(f"{rng.randint(2, 23)} hours ago", (left + face * 1.3, below), text, grey)
     y += face + text * 0.7
     for remark in remarks:
-        y = sheet.write(remark, (left, y), text * 1.15, ink, room=right - left)
+        y = sheet.write(remark, (left, y), text * 1.15, ink, max_width=right - left)
     sheet.pen.line((left, y + text * 0.3, right, y + text * 0.3), fill=grey)
     sheet.write(f"{rng.randint(12, 980)} likes", (left, y + text * 0.8), text, grey)
     sheet.write(f"{rng.randint(2, 60)} comments", (right, y + text * 0.8), text, grey, align="r")
     return sheet
 
 
-def meme(rng: random.Random, size: Size) -> Sheet:
+def draw_meme(rng: random.Random, size: Size) -> Sheet:
     """Draws a meme: a line of outlined capitals at the top and one at the bottom of a picture."""
-    sheet = Sheet(rng.choice([bokeh, landscape])(rng, size))
+    sheet = Sheet(rng.choice([draw_bokeh, draw_landscape])(rng, size))
     above, below = rng.choice(MEMES)
     big, outline = sheet.height * 0.13, max(2, sheet.height // 180)
     sheet.write(above, (sheet.width / 2, sheet.margin), big, "#ffffff", align="m", stroke=outline)
@@ -197,15 +201,15 @@ def meme(rng: random.Random, size: Size) -> Sheet:
     return sheet
 
 
-def scenery(rng: random.Random, size: Size) -> Sheet:
+def draw_scenery(rng: random.Random, size: Size) -> Sheet:
     """Draws a landscape without text."""
-    return Sheet(landscape(rng, size))
+    return Sheet(draw_landscape(rng, size))
 
 
-def shapes(rng: random.Random, size: Size) -> Sheet:
+def draw_shapes(rng: random.Random, size: Size) -> Sheet:
     """Draws large shapes on a gradient, without text."""
     palette = rng.choice(PALETTES)
-    sheet = Sheet(gradient(rng, size, palette[0], palette[1]))
+    sheet = Sheet(draw_gradient(rng, size, palette[0], palette[1]))
     for _ in range(rng.randint(2, 5)):
         x, y, side = rng.uniform(0, sheet.width), rng.uniform(0, sheet.height), max(size) * rng.uniform(0.15, 0.35)
         shape = rng.choice([sheet.pen.ellipse, sheet.pen.rectangle])
@@ -213,14 +217,14 @@ def shapes(rng: random.Random, size: Size) -> Sheet:
     return sheet
 
 
-KINDS: dict[str, tuple[Callable[[random.Random, Size], Sheet], int, tuple[float, ...]]] = {
-    "poster": (poster, 300, (0.7, 0.75, 1.0, 1.33)),
-    "sign": (sign, 300, (1.5, 2.0, 1.33)),
-    "receipt": (receipt, 520, (0.6, 0.7)),  # uses only the width, as the card does
-    "chart": (chart, 400, (1.33, 1.5, 1.78)),
-    "card": (card, 420, (1.0,)),
-    "meme": (meme, 320, (1.0, 1.33, 1.5)),
-    "scenery": (scenery, 280, (1.0, 1.5, 0.67)),
-    "shapes": (shapes, 280, (1.0, 1.33, 0.75)),
+LAYOUTS: dict[str, tuple[Callable[[random.Random, Size], Sheet], int, tuple[float, ...]]] = {
+    "poster": (draw_poster, 300, (0.7, 0.75, 1.0, 1.33)),
+    "sign": (draw_sign, 300, (1.5, 2.0, 1.33)),
+    "receipt": (draw_receipt, 520, (0.6, 0.7)),  # uses only the width, as the card does
+    "chart": (draw_chart, 400, (1.33, 1.5, 1.78)),
+    "card": (draw_card, 420, (1.0,)),
+    "meme": (draw_meme, 320, (1.0, 1.33, 1.5)),
+    "scenery": (draw_scenery, 280, (1.0, 1.5, 0.67)),
+    "shapes": (draw_shapes, 280, (1.0, 1.33, 0.75)),
 }
 """Maps each kind to its drawing function, the least long side in pixels, and its aspect ratios (width / height)."""

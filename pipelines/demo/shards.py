@@ -16,26 +16,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.demo_detector.vocabulary import LABELS
-from pipelines.demo.pictures import SCENE, Picture, draw
+from pipelines.demo.pictures import SCENE, Picture, draw_picture
 from schemas.storage.folder import Folder
 
 KEYS_PER_SHARD = 10_000  # DataComp's numbering of keys, independent of the rows in a shard
 
 # Indexes of pictures with typical faults of the web: all below 12, so that the smallest demo has them.
-HTML, TRUNCATED, REPEAT = 3, 7, 11
-REPEATED = 2  # the picture whose bytes REPEAT repeats, under another URL and caption
+ERROR_PAGE_INDEX, TRUNCATED_INDEX, REPEAT_INDEX = 3, 7, 11
+REPEATED_INDEX = 2  # the picture whose bytes REPEAT repeats, under another URL and caption
 
 ERROR_PAGE = b"<!DOCTYPE html>\n<html><head><title>404</title></head><body><h1>Page not found</h1></body></html>\n"
 
 FAIL_EVERY = 8  # pictures between two failed downloads
-FAILURES = [
+DOWNLOAD_FAILURES = [
     ("failed_to_download", "HTTP Error 404: Not Found"),
     ("failed_to_download", "HTTP Error 403: Forbidden"),
     ("failed_to_download", "<urlopen error [Errno -2] Name or service not known>"),
     ("failed_to_resize", "Image decoding error"),
 ]
 
-SIDE = pa.schema(
+SIDE_SCHEMA = pa.schema(
     [
         ("uid", pa.string()),
         ("face_bboxes", pa.list_(pa.list_(pa.float64()))),
@@ -58,7 +58,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Download:
+class SimulatedDownload:
     """Simulates the response for one picture: the bytes, their fault if any, and the picture that they show."""
 
     picture: Picture
@@ -81,42 +81,42 @@ def write_shards(folder: Folder, count: int, per_shard: int, seed: int = 0) -> l
         name, rows, members = f"{shard:08d}", list[Row](), list[tuple[str, bytes]]()
         for index in range(start, min(start + per_shard, count)):
             key = f"{shard * KEYS_PER_SHARD + len(rows):012d}"
-            download = fetch(seed, index)
-            rows.append(row_of(seed, index, key, download))
+            download = simulate_download(seed, index)
+            rows.append(build_row(seed, index, key, download))
             members.append((key, download.data))
-            truths.append({"file": f"{name}.tar/{key}.jpg", **truth_of(seed, index, key, download)})
+            truths.append({"file": f"{name}.tar/{key}.jpg", **build_truth(seed, index, key, download)})
             if index % FAIL_EVERY == FAIL_EVERY - 1:
-                rows.append(failed_row(seed, index, f"{shard * KEYS_PER_SHARD + len(rows):012d}"))
-        folder.write(f"{name}.tar", tar_of(members, {row["key"]: row for row in rows}))
-        folder.write(f"{name}.parquet", parquet_of(rows))
-        folder.write(f"{name}_stats.json", stats_of(rows))
+                rows.append(build_failed_row(seed, index, f"{shard * KEYS_PER_SHARD + len(rows):012d}"))
+        folder.write(f"{name}.tar", build_tar(members, {row["key"]: row for row in rows}))
+        folder.write(f"{name}.parquet", build_parquet(rows))
+        folder.write(f"{name}_stats.json", build_stats(rows))
         names.append(f"{name}.tar")
     folder.write("truth.jsonl", "".join(json.dumps(truth, ensure_ascii=False) + "\n" for truth in truths).encode())
     return names
 
 
-def fetch(seed: int, index: int) -> Download:
+def simulate_download(seed: int, index: int) -> SimulatedDownload:
     """Returns the picture as a crawler would receive it: most intact, a few damaged."""
-    picture = draw(seed, index)
-    if index == HTML:
-        return Download(picture, ERROR_PAGE, "html", None)
-    if index == TRUNCATED:
-        return Download(picture, picture.jpeg[: len(picture.jpeg) * 2 // 5], "truncated", None)
-    if index == REPEAT:
-        first = draw(seed, REPEATED)
-        return Download(replace(first, caption=picture.caption), first.jpeg, None, REPEATED)
-    return Download(picture, picture.jpeg, None, None)
+    picture = draw_picture(seed, index)
+    if index == ERROR_PAGE_INDEX:
+        return SimulatedDownload(picture, ERROR_PAGE, "html", None)
+    if index == TRUNCATED_INDEX:
+        return SimulatedDownload(picture, picture.jpeg[: len(picture.jpeg) * 2 // 5], "truncated", None)
+    if index == REPEAT_INDEX:
+        first = draw_picture(seed, REPEATED_INDEX)
+        return SimulatedDownload(replace(first, caption=picture.caption), first.jpeg, None, REPEATED_INDEX)
+    return SimulatedDownload(picture, picture.jpeg, None, None)
 
 
-def uid_of(seed: int, name: str) -> str:
+def make_uid(seed: int, name: str) -> str:
     """Returns a uid of 32 hex digits, like DataComp's."""
     return hashlib.md5(f"{seed}/{name}".encode(), usedforsecurity=False).hexdigest()
 
 
-def row_of(seed: int, index: int, key: str, download: Download) -> Row:
+def build_row(seed: int, index: int, key: str, download: SimulatedDownload) -> Row:
     """Builds the row of a downloaded picture. The sizes are those of the intact picture, also for a damaged file."""
     picture = download.picture
-    uid = uid_of(seed, str(index))
+    uid = make_uid(seed, str(index))
     return {
         "uid": uid,
         "face_bboxes": [],
@@ -134,15 +134,15 @@ def row_of(seed: int, index: int, key: str, download: Download) -> Row:
     }
 
 
-def failed_row(seed: int, index: int, key: str) -> Row:
+def build_failed_row(seed: int, index: int, key: str) -> Row:
     """Builds the row of the failed download after picture `index`: only the requested fields are set."""
-    uid = uid_of(seed, f"failed/{index}")
-    status, message = FAILURES[index // FAIL_EVERY % len(FAILURES)]
+    uid = make_uid(seed, f"failed/{index}")
+    status, message = DOWNLOAD_FAILURES[index // FAIL_EVERY % len(DOWNLOAD_FAILURES)]
     asked = {"uid": uid, "face_bboxes": [], "caption": "", "url": f"https://gone.example.org/{uid}.jpg", "key": key}
-    return {**dict.fromkeys(SIDE.names), **asked, "status": status, "error_message": message}
+    return {**dict.fromkeys(SIDE_SCHEMA.names), **asked, "status": status, "error_message": message}
 
 
-def truth_of(seed: int, index: int, key: str, download: Download) -> Row:
+def build_truth(seed: int, index: int, key: str, download: SimulatedDownload) -> Row:
     """Builds the ground truth of a stored image: text lines and objects, in pixels; none if it can't be decoded."""
     width, height = download.picture.width, download.picture.height
     items = []
@@ -151,17 +151,17 @@ def truth_of(seed: int, index: int, key: str, download: Download) -> Row:
         bbox = [round(part * side, 2) for part, side in zip(line.box, (width, height) * 2, strict=True)]
         items.append({"text": line.text, "polygon": polygon, "bbox": bbox})
     objects = []
-    for label, box in download.picture.things if download.fault is None else ():
+    for label, box in download.picture.objects if download.fault is None else ():
         bbox = [round(part * side, 2) for part, side in zip(box, (width, height) * 2, strict=True)]
         objects.append({"label": label, "bbox_xyxy": bbox})
     return {
         "key": key,
-        "uid": uid_of(seed, str(index)),
+        "uid": make_uid(seed, str(index)),
         "width": width,
         "height": height,
         "kind": download.picture.kind,
         "fault": download.fault,
-        "same_bytes_as_uid": None if download.same_bytes_as is None else uid_of(seed, str(download.same_bytes_as)),
+        "same_bytes_as_uid": None if download.same_bytes_as is None else make_uid(seed, str(download.same_bytes_as)),
         "complete": True,
         "items": items,
         "objects": objects,
@@ -172,7 +172,7 @@ def truth_of(seed: int, index: int, key: str, download: Download) -> Row:
     }
 
 
-def tar_of(images: list[tuple[str, bytes]], rows: dict[str, Row]) -> bytes:
+def build_tar(images: list[tuple[str, bytes]], rows: dict[str, Row]) -> bytes:
     """Builds the tar: three members per sample, with owner and time 0, so that equal samples give equal bytes."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
@@ -185,14 +185,14 @@ def tar_of(images: list[tuple[str, bytes]], rows: dict[str, Row]) -> bytes:
     return buffer.getvalue()
 
 
-def parquet_of(rows: list[Row]) -> bytes:
+def build_parquet(rows: list[Row]) -> bytes:
     """Builds the side Parquet of all rows, including failures."""
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, schema=SIDE), buffer)
+    pq.write_table(pa.Table.from_pylist(rows, schema=SIDE_SCHEMA), buffer)
     return buffer.getvalue()
 
 
-def stats_of(rows: list[Row]) -> bytes:
+def build_stats(rows: list[Row]) -> bytes:
     """Builds img2dataset's counts, with all times 0."""
     statuses = Counter(row["status"] for row in rows)
     stats = {

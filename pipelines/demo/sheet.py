@@ -62,7 +62,7 @@ Size = tuple[int, int]
 
 
 @lru_cache(maxsize=256)
-def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def load_font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Loads Pillow's built-in font (Aileron) at a size in pixels. Cached, since Pillow unpacks it at every load."""
     return ImageFont.load_default(size=size)
 
@@ -74,19 +74,19 @@ class Sheet:
         self.image = ground
         self.pen = ImageDraw.Draw(ground)
         self.width, self.height = ground.size
-        self.margin = max(ground.size) // 14  # wider than the edges that `turn` crops
+        self.margin = max(ground.size) // 14  # wider than the edges that `rotate` crops
         self.lines: list[tuple[str, Quad]] = []
-        self.smallest = max(ground.size)
+        self.smallest_text = max(ground.size)
 
     def write(
-        self, text: str, at: Point, size: float, ink: str, *, align: str = "l", room: float = 0, stroke: int = 0
+        self, text: str, at: Point, size: float, ink: str, *, align: str = "l", max_width: float = 0, stroke: int = 0
     ) -> float:
         """Writes a line whose top is at `at` and returns the y below it, in pixels.
 
-        x is the left, middle or right end of the line, by `align`: l, m or r. The text is shrunk to a width of `room`
-        pixels (default: the space between the margins). A line that becomes too small to read, or reaches into the
-        lower margin, is left out, and the given y is returned. A stroke of one pixel makes the letters bold; a thicker
-        one is a black outline.
+        x is the left, middle or right end of the line, by `align`: l, m or r. The text is shrunk to a width of
+        `max_width` pixels (default: the space between the margins). A line that becomes too small to read, or reaches
+        into the lower margin, is left out, and the given y is returned. A stroke of one pixel makes the letters bold; a
+        thicker one is a black outline.
         """
         x, y = at
         between = {"l": self.width - self.margin - x, "m": self.width - 2 * self.margin, "r": x - self.margin}[align]
@@ -95,19 +95,19 @@ class Sheet:
             0 if stroke == 1 and size < 26 else stroke,
         )  # bold would fill the counters of small letters
         while True:
-            box = self.pen.textbbox(at, text, font=font(pixels), anchor=align + "a", stroke_width=stroke)
-            if box[2] - box[0] <= (room or between):
+            box = self.pen.textbbox(at, text, font=load_font(pixels), anchor=align + "a", stroke_width=stroke)
+            if box[2] - box[0] <= (max_width or between):
                 break
             pixels -= 1
         if pixels < SMALLEST_TEXT or box[3] > self.height - self.margin / 2:
             return y
         edge = ink if stroke < 2 else "#000000"
-        self.pen.text(at, text, ink, font(pixels), align + "a", stroke_width=stroke, stroke_fill=edge)
+        self.pen.text(at, text, ink, load_font(pixels), align + "a", stroke_width=stroke, stroke_fill=edge)
         self.lines.append((text, [(box[0], box[1]), (box[2], box[1]), (box[2], box[3]), (box[0], box[3])]))
-        self.smallest = min(self.smallest, pixels)
+        self.smallest_text = min(self.smallest_text, pixels)
         return y + pixels * 1.4
 
-    def turn(self, degrees: float) -> None:
+    def rotate(self, degrees: float) -> None:
         """Rotates the picture about its centre, counter-clockwise, and crops the empty edges."""
         sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
         cut_x, cut_y = (math.ceil(abs(sine) * side / 2) for side in (self.height, self.width))
@@ -115,9 +115,9 @@ class Sheet:
         turned = self.image.rotate(degrees, Image.Resampling.BICUBIC)
         self.image = turned.crop((cut_x, cut_y, self.width - cut_x, self.height - cut_y))
 
-        def moved(point: Point) -> Point:
+        def rotate_point(point: Point) -> Point:
             x, y = point[0] - middle_x, point[1] - middle_y
             return x * cosine + y * sine + middle_x - cut_x, y * cosine - x * sine + middle_y - cut_y
 
-        self.lines = [(text, [moved(corner) for corner in quad]) for text, quad in self.lines]
+        self.lines = [(text, [rotate_point(corner) for corner in quad]) for text, quad in self.lines]
         self.width, self.height = self.image.size

@@ -16,16 +16,16 @@ from typing import Any, BinaryIO
 import polars as pl
 import pyarrow as pa
 
-from pipelines.download.rows import MetadataRow, has_boxes, metadata_reader, row_of, write_urls
-from pipelines.img2dataset.failures import NOT_WRITTEN, check_answers, kind_of
-from pipelines.img2dataset.process import images_of_addresses, scratch_folder
-from pipelines.inputs.source_files import Stretch, read_stretch
-from pipelines.inputs.summarised import Summarised
-from pipelines.output.output_set import parquet_bytes, put, put_quarantine
+from pipelines.download.rows import MetadataRow, has_boxes, make_metadata_reader, parse_row, write_urls
+from pipelines.img2dataset.failures import NOT_WRITTEN, check_answers, classify_failure
+from pipelines.img2dataset.process import download_images, make_scratch_folder
+from pipelines.inputs.source_files import RowRange, read_row_range
+from pipelines.inputs.summarised_iterator import SummarisedIterator
+from pipelines.output.writer import encode_parquet, write_output, write_quarantine
 from pipelines.recipes.download import DownloadRecipe
 from schemas.errors import ShardloomError
-from schemas.layouts.datacomp import MAX_JSON, side_schema
-from schemas.output_set.layout import DATA, QUARANTINE, remedy
+from schemas.layouts.datacomp import MAX_METADATA_BYTES, side_schema
+from schemas.output_set.layout import DATA, QUARANTINE, suggest_repair
 from schemas.output_set.manifest import Manifest, OutputFile
 from schemas.records.quarantine import QuarantinedRow
 from schemas.storage.folder import Folder
@@ -37,11 +37,11 @@ _STAGE = "download"
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class MetadataPart:
     """Represents one row range of the metadata. A later attempt requests only rows that the `earlier` outputs lack."""
 
     number: int
-    stretch: Stretch
+    row_range: RowRange
     attempt: int = 0
     earlier: tuple[str, ...] = ()
 
@@ -52,7 +52,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Had:
+class DownloadedSample:
     """Describes a downloaded image: its .json, and where its other members are in img2dataset's tar."""
 
     details: dict[str, Any]
@@ -60,7 +60,7 @@ class Had:
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class FailedDownload:
     """Describes a row whose image was not downloaded; `status` and `message` are img2dataset's."""
 
     kind: str
@@ -68,37 +68,43 @@ class Lost:
     status: str = "failed_to_download"
 
 
-class PartWork:
-    """Downloads one part. It can be pickled. `wanted` says which kinds of failure a later attempt retries."""
+class DownloadTask:
+    """Downloads one part. It can be pickled. `should_retry` says which kinds of failure a later attempt retries."""
 
-    def __init__(self, recipe: DownloadRecipe, output: Folder, wanted: Callable[[str], bool]) -> None:
-        self.recipe, self.output, self.wanted = recipe, output, wanted
-        self.reader, self.recipe_sha256 = metadata_reader(recipe), recipe.sha256()
+    def __init__(self, recipe: DownloadRecipe, output: Folder, should_retry: Callable[[str], bool]) -> None:
+        self.recipe, self.output, self.should_retry = recipe, output, should_retry
+        self.reader, self.recipe_sha256 = make_metadata_reader(recipe), recipe.compute_sha256()
 
-    def __call__(self, part: Part) -> Manifest:
+    def __call__(self, part: MetadataPart) -> Manifest:
         """Writes the part's outputs and returns their manifest; the outputs count once the caller writes it.
 
         Raises `ShardloomError` when no host answered, img2dataset failed as a whole, or an earlier output is damaged.
         """
-        items = Summarised(read_stretch(self.reader, part.stretch))
+        items = SummarisedIterator(read_row_range(self.reader, part.row_range))
         width = len(str(self.recipe.urls_per_shard - 1))
-        rows = [row_of(f"{part.number:08d}{number:0{width}d}", item) for number, item in enumerate(items)]
-        asked_again = self.failed(part) if part.attempt else {}
+        rows = [parse_row(f"{part.number:08d}{number:0{width}d}", item) for number, item in enumerate(items)]
+        asked_again = self.find_rows_to_retry(part) if part.attempt else {}
         if part.attempt:
             rows = [row for row in rows if row.key in asked_again]
         asked = [row for row in rows if row.fault is None]
-        with scratch_folder(self.output, part.name) as folder:
-            made = self.fetched(folder, asked)
-            had, lost = found_in(made, asked) if made else ({}, {})
+        with make_scratch_folder(self.output, part.name) as folder:
+            made = self.run_img2dataset(folder, asked)
+            downloaded, failed = read_results(made, asked) if made else ({}, {})
             if not part.attempt:
-                check_answers(part.stretch.label, len(had), Counter(loss.kind for loss in lost.values()))
-            lost |= {row.key: Lost(row.fault[0], ": ".join(row.fault)) for row in rows if row.fault is not None}
-            tar = write_tar(self.output, part.name, made.get(".tar"), had)
+                check_answers(part.row_range.label, len(downloaded), Counter(loss.kind for loss in failed.values()))
+            failed |= {
+                row.key: FailedDownload(row.fault[0], ": ".join(row.fault)) for row in rows if row.fault is not None
+            }
+            tar = write_tar(self.output, part.name, made.get(".tar"), downloaded)
         others = [
-            put(self.output, f"{DATA}/{part.name}.parquet", side_parquet(rows, had, lost), len(rows)),
-            put(self.output, f"{DATA}/{part.name}_stats.json", stats_json(rows, had, lost), 0),
-            put_quarantine(
-                self.output, part.name, [_quarantined(row, lost[row.key]) for row in rows if row.key in lost]
+            write_output(
+                self.output, f"{DATA}/{part.name}.parquet", build_side_parquet(rows, downloaded, failed), len(rows)
+            ),
+            write_output(self.output, f"{DATA}/{part.name}_stats.json", build_stats_json(rows, downloaded, failed), 0),
+            write_quarantine(
+                self.output,
+                part.name,
+                [_make_quarantined_row(row, failed[row.key]) for row in rows if row.key in failed],
             ),
         ]
         return Manifest.build(
@@ -108,113 +114,121 @@ class PartWork:
             rows_in=len(rows),
             data=tar,
             others=others,
-            reasons=[loss.kind for loss in lost.values()],
-            counts={"blurred_images": sum(bool(image.details.get("face_bboxes")) for image in had.values())},
+            reasons=[loss.kind for loss in failed.values()],
+            counts={"blurred_images": sum(bool(image.details.get("face_bboxes")) for image in downloaded.values())},
             retried=Counter(asked_again.values()),
         )
 
-    def fetched(self, folder: Path, asked: list[MetadataRow]) -> dict[str, Path]:
+    def run_img2dataset(self, folder: Path, asked: list[MetadataRow]) -> dict[str, Path]:
         """Runs img2dataset over these rows. Returns its files by ending."""
         if not asked:
             return {}
         more = write_urls(folder, asked, self.recipe)
-        return images_of_addresses(folder, len(asked), self.recipe.options(), self.recipe.run.threads, more)
+        return download_images(folder, len(asked), self.recipe.build_options(), self.recipe.run.threads, more)
 
-    def failed(self, part: Part) -> dict[str, str]:
+    def find_rows_to_retry(self, part: MetadataPart) -> dict[str, str]:
         """Returns the keys of the rows to retry, each with the reason of its last failure."""
         left: dict[str, str] = {}
         for name in part.earlier:
-            asked = self._committed(f"{DATA}/{name}.parquet").select("key")
-            lost = self._committed(f"{QUARANTINE}/{name}.parquet")
+            asked = self._read_committed(f"{DATA}/{name}.parquet").select("key")
+            lost = self._read_committed(f"{QUARANTINE}/{name}.parquet")
             for key in asked["key"]:
                 left.pop(key, None)
             left |= dict(zip(lost["key"], lost["reason"], strict=True))
-        return {key: kind for key, kind in left.items() if self.wanted(kind)}
+        return {key: kind for key, kind in left.items() if self.should_retry(kind)}
 
-    def _committed(self, path: str) -> pl.DataFrame:
+    def _read_committed(self, path: str) -> pl.DataFrame:
         """Reads a table of an earlier attempt. Raises `ShardloomError` when it is not as it was written."""
         try:
             return pl.DataFrame(pl.from_arrow(read_table(io.BytesIO(self.output.read(path)), path=path)))
         except (pa.ArrowException, OSError, UnreadableParquet):
-            told = f"{self.output.path(path)} is not as it was committed: {remedy(self.output)}"
-            raise ShardloomError(told) from None
+            message = f"{self.output.resolve_path(path)} is not as it was committed: {suggest_repair(self.output)}"
+            raise ShardloomError(message) from None
 
 
-def found_in(made: dict[str, Path], asked: list[MetadataRow]) -> tuple[dict[str, Had], dict[str, Lost]]:
+def read_results(
+    files: dict[str, Path], rows: list[MetadataRow]
+) -> tuple[dict[str, DownloadedSample], dict[str, FailedDownload]]:
     """Returns the downloaded images and the failures by the keys of the rows.
 
-    img2dataset's own keys are positions in `asked`.
+    img2dataset's own keys are positions in `rows`.
     """
-    had: dict[str, Had] = {}
-    lost: dict[str, Lost] = {}
-    with made[".tar"].open("rb") as file:
+    downloaded: dict[str, DownloadedSample] = {}
+    failed: dict[str, FailedDownload] = {}
+    with files[".tar"].open("rb") as file:
         for sample in TarReader(file, hashing=False):
-            details = json.loads(sample.members["json"].data) | {"key": asked[int(sample.key)].key}
+            details = json.loads(sample.members["json"].data) | {"key": rows[int(sample.key)].key}
             spans = {ending: (member.offset, len(member.data)) for ending, member in sample.members.items()}
-            had[asked[int(sample.key)].key] = Had(details, spans)
-    side = pl.read_parquet(made[".parquet"], columns=["key", "status", "error_message"])  # noqa: TID251  made here
+            downloaded[rows[int(sample.key)].key] = DownloadedSample(details, spans)
+    side = pl.read_parquet(files[".parquet"], columns=["key", "status", "error_message"])  # noqa: TID251  made here
     for key, status, message in side.filter(pl.col("status") != "success").iter_rows():
         said = " ".join((message or "").split())
-        lost[asked[int(key)].key] = Lost(kind_of(status, said), said, status)
-    for row in asked:
-        if row.key not in had and row.key not in lost:
-            lost[row.key] = Lost(NOT_WRITTEN, "img2dataset could not write it")
-    return had, lost
+        failed[rows[int(key)].key] = FailedDownload(classify_failure(status, said), said, status)
+    for row in rows:
+        if row.key not in downloaded and row.key not in failed:
+            failed[row.key] = FailedDownload(NOT_WRITTEN, "img2dataset could not write it")
+    return downloaded, failed
 
 
-def write_tar(output: Folder, name: str, made: Path | None, had: dict[str, Had]) -> OutputFile:
+def write_tar(output: Folder, name: str, source: Path | None, downloaded: dict[str, DownloadedSample]) -> OutputFile:
     """Writes the shard: img2dataset's members, in the order of the keys."""
     path = f"{DATA}/{name}.tar"
     with output.create(path) as target:
         writer = TarWriter(target)
-        for key, members in _in_order(made, had):
+        for key, members in _iterate_in_key_order(source, downloaded):
             for ending, data in members.items():
                 writer.add(f"{key}.{ending}", data)
         sha256 = writer.close()
-    return OutputFile(path=path, rows=len(had), size=writer.size, sha256=sha256)
+    return OutputFile(path=path, rows=len(downloaded), size=writer.size, sha256=sha256)
 
 
-def _in_order(made: Path | None, had: dict[str, Had]) -> Iterator[tuple[str, dict[str, bytes]]]:
-    if made is None:
+def _iterate_in_key_order(
+    source: Path | None, downloaded: dict[str, DownloadedSample]
+) -> Iterator[tuple[str, dict[str, bytes]]]:
+    if source is None:
         return
-    with made.open("rb") as file:
-        for key in sorted(had):
-            members = {ending: _at(file, *span) for ending, span in sorted(had[key].spans.items())}
-            yield key, members | {"json": _as_json(had[key].details)}
+    with source.open("rb") as file:
+        for key in sorted(downloaded):
+            members = {ending: _read_at(file, *span) for ending, span in sorted(downloaded[key].spans.items())}
+            yield key, members | {"json": _encode_json(downloaded[key].details)}
 
 
-def _at(file: BinaryIO, offset: int, size: int) -> bytes:
+def _read_at(file: BinaryIO, offset: int, size: int) -> bytes:
     file.seek(offset)
     return file.read(size)
 
 
-def _as_json(details: dict[str, Any]) -> bytes:
+def _encode_json(details: dict[str, Any]) -> bytes:
     """Encodes as img2dataset does; drops EXIF that would make the .json larger than readers accept."""
     data = json.dumps(details, indent=4).encode()
-    return data if len(data) <= MAX_JSON else json.dumps(details | {"exif": None}, indent=4).encode()
+    return data if len(data) <= MAX_METADATA_BYTES else json.dumps(details | {"exif": None}, indent=4).encode()
 
 
-def side_parquet(rows: list[MetadataRow], had: dict[str, Had], lost: dict[str, Lost]) -> bytes:
+def build_side_parquet(
+    rows: list[MetadataRow], downloaded: dict[str, DownloadedSample], failed: dict[str, FailedDownload]
+) -> bytes:
     """Builds img2dataset's table of a shard, which includes the failures."""
     schema = side_schema(has_boxes(rows))
     found: list[dict[str, Any]] = []
     for row in rows:
-        if row.key in had:
-            found.append(had[row.key].details)
+        if row.key in downloaded:
+            found.append(downloaded[row.key].details)
         else:
-            loss = lost[row.key]
+            loss = failed[row.key]
             known = {"uid": row.uid, "face_bboxes": row.face_bboxes, "caption": row.caption, "url": row.url}
             found.append(known | {"key": row.key, "status": loss.status, "error_message": loss.message[:1000]})
-    return parquet_bytes([pa.Table.from_pylist(found, schema=schema)], schema)
+    return encode_parquet([pa.Table.from_pylist(found, schema=schema)], schema)
 
 
-def stats_json(rows: list[MetadataRow], had: dict[str, Had], lost: dict[str, Lost]) -> bytes:
+def build_stats_json(
+    rows: list[MetadataRow], downloaded: dict[str, DownloadedSample], failed: dict[str, FailedDownload]
+) -> bytes:
     """Builds img2dataset's counts of a shard, without its timestamps."""
-    statuses = Counter(loss.status for loss in lost.values())
-    said = Counter("success" if row.key in had else lost[row.key].message[:1000] for row in rows)
+    statuses = Counter(loss.status for loss in failed.values())
+    said = Counter("success" if row.key in downloaded else failed[row.key].message[:1000] for row in rows)
     counts = {
         "count": len(rows),
-        "successes": len(had),
+        "successes": len(downloaded),
         "failed_to_download": statuses["failed_to_download"],
         "failed_to_resize": statuses["failed_to_resize"],
         "status_dict": dict(said.most_common()),
@@ -222,5 +236,5 @@ def stats_json(rows: list[MetadataRow], had: dict[str, Had], lost: dict[str, Los
     return json.dumps(counts, indent=4).encode()
 
 
-def _quarantined(row: MetadataRow, loss: Lost) -> QuarantinedRow:
+def _make_quarantined_row(row: MetadataRow, loss: FailedDownload) -> QuarantinedRow:
     return QuarantinedRow(row.key, row.uid, _STAGE, loss.kind, f"{(row.url or '')[:200]}: {loss.message[:200]}")

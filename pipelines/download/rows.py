@@ -17,10 +17,10 @@ from pipelines.img2dataset.failures import NOT_HTTP
 from pipelines.img2dataset.process import URLS
 from pipelines.inputs.source_files import Item
 from pipelines.recipes.download import DownloadRecipe
-from schemas.records.document import CaptionDraft
+from schemas.records.document import ParsedCaptionedImage
 from schemas.records.quarantine import Reason, Rejected
-from schemas.records.training_text import training_text
-from schemas.records.uid import uid_text
+from schemas.records.training_text import to_training_text
+from schemas.records.uid import to_uid
 from schemas.web_address import is_web_address
 
 MAX_TEXT = 1 << 17  # bytes of a caption, a URL or a uid: readers accept a .json with all three at this size
@@ -44,27 +44,29 @@ class MetadataRow:
     fault: tuple[str, str] | None = None
 
 
-def _no_draft(*_: Any) -> CaptionDraft:
+def _refuse_to_parse(*_: Any) -> ParsedCaptionedImage:
     raise NotImplementedError  # metadata is downloaded, never ingested
 
 
-def metadata_reader(recipe: DownloadRecipe) -> SourceReader:
+def make_metadata_reader(recipe: DownloadRecipe) -> SourceReader:
     """Makes the reader that cuts the metadata files and reads their columns."""
     columns = ("url", "sha256") if recipe.verify_hash else ("url",)
     optional = ("uid", *_CAPTIONS, *(("face_bboxes",) if recipe.blur_faces else ()))
-    return SourceReader("metadata", _no_draft, (".parquet",), is_captions=True, columns=columns, optional=optional)
+    return SourceReader(
+        "metadata", _refuse_to_parse, (".parquet",), is_captions=True, columns=columns, optional=optional
+    )
 
 
-def row_of(key: str, item: Item) -> MetadataRow:
+def parse_row(key: str, item: Item) -> MetadataRow:
     """Parses an item of a metadata file. Never raises: a row that can't be requested has a `fault`."""
     if isinstance(item.content, Rejected):
         return MetadataRow(key, fault=(item.content.reason.value, item.content.detail))
     found = item.content
     caption = next((found[name] for name in _CAPTIONS if name in found), None)
     try:
-        uid, url, caption = map(_text, (uid_text(found.get("uid")), found["url"], training_text(caption)))
-        sha256 = _text(found.get("sha256")) or ""  # an empty hash matches no file
-        boxes = _boxes(found["face_bboxes"]) if "face_bboxes" in found else None
+        uid, url, caption = map(_check_text, (to_uid(found.get("uid")), found["url"], to_training_text(caption)))
+        sha256 = _check_text(found.get("sha256")) or ""  # an empty hash matches no file
+        boxes = _parse_boxes(found["face_bboxes"]) if "face_bboxes" in found else None
     except Rejected as fault:
         return MetadataRow(key, fault=(fault.reason.value, fault.detail))
     except (ValueError, TypeError) as error:
@@ -73,13 +75,13 @@ def row_of(key: str, item: Item) -> MetadataRow:
     return MetadataRow(key, uid, url, caption, boxes, sha256.lower(), wrong)
 
 
-def _text(value: Any) -> str | None:
+def _check_text(value: Any) -> str | None:
     if value is not None and (not isinstance(value, str) or len(value.encode()) > MAX_TEXT):
         raise ValueError(f"{str(value)[:100]!r} is no text of up to {MAX_TEXT} bytes")
     return value
 
 
-def _boxes(found: Any) -> list[list[float]]:
+def _parse_boxes(found: Any) -> list[list[float]]:
     """Checks and returns the boxes to blur. Raises `ValueError` or `TypeError`."""
     boxes = [] if found is None else [[float(number) for number in box] for box in found]
     if len(boxes) > MAX_BOXES:

@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Self
 
-from pipelines.download.part import Part, PartWork
-from pipelines.download.rows import metadata_reader
-from pipelines.img2dataset.failures import REFUSED, can_be_asked, may_pass
-from pipelines.img2dataset.placement import download_placement
-from pipelines.img2dataset.process import asked_so_far
-from pipelines.inputs.source_files import Stretch, cut_file, source_files
-from pipelines.output.job import Commits, Context, Job, run_job
+from pipelines.download.part import DownloadTask, MetadataPart
+from pipelines.download.rows import make_metadata_reader
+from pipelines.img2dataset.failures import REFUSED, is_retryable, is_transient
+from pipelines.img2dataset.placement import plan_download_placement
+from pipelines.img2dataset.process import count_requested
+from pipelines.inputs.source_files import RowRange, cut_file, list_source_files
+from pipelines.output.job import Context, Job, OutputCommitter, run_job
 from pipelines.output.totals import Totals
 from pipelines.recipes.download import DownloadRecipe
 from pipelines.terminal.progress import Progress
@@ -29,61 +29,61 @@ from schemas.output_set.manifest import Manifest
 from schemas.storage.folder import Folder
 from schemas.terminal import say
 
-TALLY_SECONDS = 2.0
+POLL_SECONDS = 2.0
 
-_ROUND = "retry-"  # prefix of a marker's name, before the number of the retry round
+_ROUND_PREFIX = "retry-"  # prefix of a marker's name, before the number of the retry round
 
 
 class TooFewImagesError(ShardloomError):
     """Reports that the share of downloaded images is below `min_success`."""
 
 
-class DownloadJob(Job[Part]):
+class DownloadJob(Job[MetadataPart]):
     """Downloads metadata rows into image shards in img2dataset's layout."""
 
     title = "download"
     items = "addresses"
 
-    def __init__(self, recipe: DownloadRecipe, wanted: Callable[[str], bool]) -> None:
-        """`wanted` says, by the kind of a failure, whether a later attempt retries it."""
+    def __init__(self, recipe: DownloadRecipe, should_retry: Callable[[str], bool]) -> None:
+        """`should_retry` says, by the kind of a failure, whether a later attempt retries it."""
         self.recipe: DownloadRecipe = recipe
-        self.wanted = wanted
+        self.should_retry = should_retry
 
-    def plan(self, context: Context) -> list[Part]:
+    def plan(self, context: Context) -> list[MetadataPart]:
         """See `Job`."""
-        return plan(self.recipe, context)
+        return plan_parts(self.recipe, context)
 
-    def changed(self, unit: Part | None, manifest: Manifest) -> str:
+    def describe_change(self, unit: MetadataPart | None, manifest: Manifest) -> str:
         """See `Job`. With changed metadata, the keys would belong to other rows."""
         was = manifest.inputs[0]
-        is_same = unit is not None and (unit.stretch.label, unit.stretch.size) == (was.path, was.size)
+        is_same = unit is not None and (unit.row_range.label, unit.row_range.byte_size) == (was.path, was.size)
         return "" if is_same else "the metadata has"
 
-    def size(self, unit: Part) -> int:
+    def get_progress_size(self, unit: MetadataPart) -> int:
         """See `Job`. Returns the number of rows in its range."""
-        assert unit.stretch.stop is not None  # None is for tars only
-        return unit.stretch.stop - unit.stretch.start
+        assert unit.row_range.stop is not None  # None is for tars only
+        return unit.row_range.stop - unit.row_range.start
 
-    def prepare(self, context: Context, todo: list[Part]) -> list[Part]:
+    def prepare(self, context: Context, todo: list[MetadataPart]) -> list[MetadataPart]:
         """See `Job`."""
-        context.output.clear(PARTS, but=UNFINISHED.removeprefix(f"{PARTS}/"))  # partial shards of killed runs
+        context.output.clear(PARTS, keep=UNFINISHED.removeprefix(f"{PARTS}/"))  # partial shards of killed runs
         return todo
 
-    def work(self, context: Context) -> PartWork:
+    def make_task(self, context: Context) -> DownloadTask:
         """See `Job`."""
-        return PartWork(self.recipe, context.output, self.wanted)
+        return DownloadTask(self.recipe, context.output, self.should_retry)
 
-    def carry_out(self, context: Context, todo: list[Part], commits: Commits) -> None:
+    def carry_out(self, context: Context, todo: list[MetadataPart], commits: OutputCommitter) -> None:
         """See `Job`. Shows progress within parts too, since each may take half an hour."""
-        where = download_placement(context.runner, len(todo))
-        with Tally(commits.progress, context.output) as tally:
-            for manifest in context.runner.map(self.work(context), todo, placement=where):
+        where = plan_download_placement(context.runner, len(todo))
+        with ProgressPoller(commits.progress, context.output) as tally:
+            for manifest in context.runner.map(self.make_task(context), todo, placement=where):
                 commits.commit(manifest)
                 tally.committed += manifest.rows_in
 
     def clean(self, output: Folder) -> None:
         """See `Job`. Keeps the marker of a retry round, so that the same command resumes it."""
-        if any(name.startswith(_ROUND) for name in output.names(PARTS)):
+        if any(name.startswith(_ROUND_PREFIX) for name in output.list_files(PARTS)):
             output.remove(UNFINISHED)
         else:
             output.clear(PARTS)
@@ -92,41 +92,41 @@ class DownloadJob(Job[Part]):
 class RetryJob(DownloadJob):
     """Retries failed rows in a round over all parts: the interrupted round if there is one, else the next."""
 
-    def plan(self, context: Context) -> list[Part]:
+    def plan(self, context: Context) -> list[MetadataPart]:
         """See `Job`. Returns the parts of the round that have rows to retry."""
         attempts: dict[str, dict[int, Manifest]] = defaultdict(dict)
         for manifest in context.done.values():
             name, _, attempt = manifest.name.partition("-r")
             attempts[name][int(attempt or 0)] = manifest
-        begun = [name for name in context.output.names(PARTS) if name.startswith(_ROUND)]
+        begun = [name for name in context.output.list_files(PARTS) if name.startswith(_ROUND_PREFIX)]
         last = max(number for of_part in attempts.values() for number in of_part)
-        self._round = int(begun[0].removeprefix(_ROUND)) if begun else last + 1
+        self._round = int(begun[0].removeprefix(_ROUND_PREFIX)) if begun else last + 1
         self._rows: dict[str, int] = {}
         failed, units = Counter[str](), []
-        for part in plan(self.recipe, context):
+        for part in plan_parts(self.recipe, context):
             earlier = [attempts[part.name][number] for number in sorted(attempts[part.name]) if number < self._round]
-            lost = left(earlier)
+            lost = count_remaining_failures(earlier)
             failed += lost
             unit = replace(part, attempt=self._round, earlier=tuple(manifest.name for manifest in earlier))
-            if asked := sum(count for kind, count in lost.items() if self.wanted(kind)):
+            if asked := sum(count for kind, count in lost.items() if self.should_retry(kind)):
                 self._rows[unit.name] = asked
                 units.append(unit)
         if not units and not begun and not context.quiet:
-            say(nothing_to_ask(failed, self.wanted))
+            say(describe_nothing_to_retry(failed, self.should_retry))
         return units
 
-    def check_unchanged(self, context: Context, units: Mapping[str, Part]) -> None:
+    def check_unchanged(self, context: Context, units: Mapping[str, MetadataPart]) -> None:
         """See `Job`. Does nothing: the download before this round has checked."""
 
-    def size(self, unit: Part) -> int:
+    def get_progress_size(self, unit: MetadataPart) -> int:
         """See `Job`. Returns the number of rows to retry."""
         return self._rows[unit.name]
 
-    def prepare(self, context: Context, todo: list[Part]) -> list[Part]:
+    def prepare(self, context: Context, todo: list[MetadataPart]) -> list[MetadataPart]:
         """See `Job`."""
-        mark = f"{_ROUND}{self._round}"
+        mark = f"{_ROUND_PREFIX}{self._round}"
         context.output.write(f"{PARTS}/{mark}", b"")
-        context.output.clear(PARTS, but=mark)
+        context.output.clear(PARTS, keep=mark)
         return todo
 
     def clean(self, output: Folder) -> None:
@@ -139,10 +139,10 @@ def download(
 ) -> Totals:
     """Downloads every part that is not committed yet; then retries the failures, if asked to.
 
-    `retry_failed` retries transient failures (`failures.may_pass`), `retry_all` every URL that may be requested.
+    `retry_failed` retries transient failures (`failures.is_transient`), `retry_all` every URL that may be requested.
     Raises `ShardloomError` when the run can't complete, and `TooFewImagesError` below `min_success`.
     """
-    wanted = can_be_asked if retry_all else may_pass
+    wanted = is_retryable if retry_all else is_transient
     result = run_job(DownloadJob(recipe, wanted), output, quiet)
     if retry_failed or retry_all:
         result = run_job(RetryJob(recipe, wanted), output, quiet)
@@ -152,42 +152,42 @@ def download(
     return result
 
 
-def check_success(result: Totals, least: float) -> None:
+def check_success(result: Totals, min_success: float) -> None:
     """Raises `TooFewImagesError` when less than this share, 0 to 1, of all images was downloaded."""
-    if result.rows_out < least * result.rows_in:
+    if result.rows_out < min_success * result.rows_in:
         reasons = ", ".join(f"{count:,} {kind}" for kind, count in result.reasons.most_common())
         raise TooFewImagesError(
             f"only {result.rows_out:,} of {result.rows_in:,} images were downloaded, below min_success, "
-            f"{least:g} ({reasons}); what was downloaded is kept"
+            f"{min_success:g} ({reasons}); what was downloaded is kept"
         )
 
 
 def advise(result: Totals) -> None:
     """Prints what can be done about failed downloads."""
-    if passing := sum(count for kind, count in result.reasons.items() if may_pass(kind)):
+    if passing := sum(count for kind, count in result.reasons.items() if is_transient(kind)):
         say(f"{passing:,} of the failures may be temporary: --retry-failed retries them")
     if refused := result.reasons[REFUSED]:
         how = "to download from a host of a private network, pass --allow-host NAME with --retry-all"
         say(f"{refused:,} {REFUSED}: {how}")
 
 
-def plan(recipe: DownloadRecipe, context: Context) -> list[Part]:
+def plan_parts(recipe: DownloadRecipe, context: Context) -> list[MetadataPart]:
     """Cuts the metadata into parts, in the order of files and rows. Raises `UsageError` if there is no row."""
-    reader = metadata_reader(recipe)
-    files = source_files(recipe.input, "metadata", reader)
-    stretches: list[Stretch] = []
-    with context.progress("plan", len(files), "files") as progress:
+    reader = make_metadata_reader(recipe)
+    files = list_source_files(recipe.input, "metadata", reader)
+    row_ranges: list[RowRange] = []
+    with context.show_progress("plan", len(files), "files") as progress:
         for found in context.runner.map(functools.partial(cut_file, reader, recipe.urls_per_shard), files):
-            stretches += found
+            row_ranges += found
             progress.items += 1
             progress.advance(1)
-    if not stretches:
+    if not row_ranges:
         raise UsageError(f"there is no row in {', '.join(recipe.input)}")
-    stretches.sort(key=lambda stretch: (stretch.path, stretch.start))
-    return [Part(number, stretch) for number, stretch in enumerate(stretches)]
+    row_ranges.sort(key=lambda row_range: (row_range.path, row_range.start))
+    return [MetadataPart(number, row_range) for number, row_range in enumerate(row_ranges)]
 
 
-class Tally:
+class ProgressPoller:
     """Polls the number of URLs requested so far, to update the progress while parts run (up to half an hour each)."""
 
     def __init__(self, progress: Progress, output: Folder) -> None:
@@ -205,13 +205,13 @@ class Tally:
         self._thread.join()
 
     def _follow(self) -> None:
-        while not self._is_over.wait(TALLY_SECONDS):
-            rows = self.committed + asked_so_far(self._output)
+        while not self._is_over.wait(POLL_SECONDS):
+            rows = self.committed + count_requested(self._output)
             self._progress.done = min(rows, self._progress.total)
             self._progress.show(self._progress.done)
 
 
-def left(earlier: list[Manifest]) -> Counter[str]:
+def count_remaining_failures(earlier: list[Manifest]) -> Counter[str]:
     """Counts the rows of a part that no attempt has downloaded, by the reason of their last failure."""
     reasons: Counter[str] = Counter()
     for manifest in earlier:
@@ -220,8 +220,10 @@ def left(earlier: list[Manifest]) -> Counter[str]:
     return reasons
 
 
-def nothing_to_ask(failed: Counter[str], wanted: Callable[[str], bool]) -> str:
+def describe_nothing_to_retry(failed: Counter[str], should_retry: Callable[[str], bool]) -> str:
     """Returns a message that no failure qualifies for a retry, with the counts of failures by kind."""
     found = ", ".join(f"{count:,} {kind}" for kind, count in failed.most_common())
-    more = " (--retry-all retries them all)" if wanted is not can_be_asked and any(map(can_be_asked, failed)) else ""
+    more = (
+        " (--retry-all retries them all)" if should_retry is not is_retryable and any(map(is_retryable, failed)) else ""
+    )
     return f"nothing to retry: {found or 'no image failed'}{more}"

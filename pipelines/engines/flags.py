@@ -4,30 +4,30 @@ from collections.abc import Mapping
 from typing import Any
 
 from curation.engines.kinds import KINDS
-from curation.engines.registry import default_engine
+from curation.engines.registry import find_default_engine
 from schemas.errors import UsageError
 
 
-def engines_of(
+def parse_engines(
     words: str | None,
     weights: list[str] | None = None,
     vocabulary: str | None = None,
     allow_download: bool | None = None,
     allow_out_of_vocabulary: bool | None = None,
-    held: Mapping[str, Any] | None = None,
+    stored: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Returns words such as `ocr,tags:siglip` and the flags' settings as specs that override the engines in `held`.
+    """Returns words such as `ocr,tags:siglip` and the flags' settings as specs that override the engines in `stored`.
 
     A kind without an engine stands for the stored engine of that kind, else for the kind's default, which runs on a
     laptop. Raises `UsageError` for settings of an engine that is neither requested nor stored.
     """
-    held = held or {}
+    stored = stored or {}
     specs: dict[str, dict[str, Any]] = {}
     for word in words.split(",") if words else ():
         kind, _, engine = word.partition(":")
         default = None  # keep the stored engine
-        if kind not in held:
-            default = default_engine(kind) if kind in KINDS else ""  # the recipe refuses it
+        if kind not in stored:
+            default = find_default_engine(kind) if kind in KINDS else ""  # the recipe refuses it
         specs[kind] = {"engine": engine or default}
     if allow_download and not weights:
         raise UsageError("--allow-download: pass --weights ENGINE=NAME with it")
@@ -46,18 +46,18 @@ def engines_of(
         settings.setdefault("boxes", {})["allow_out_of_vocabulary"] = True
         flags.setdefault("boxes", "--allow-out-of-vocabulary")
     for kind, values in settings.items():
-        if kind not in specs and kind not in held:
+        if kind not in specs and kind not in stored:
             raise UsageError(f"{flags[kind]}: {kind} is not among the engines")
         specs.setdefault(kind, {})["settings"] = values
     return specs
 
 
-def held_engines(values: dict[str, Any], words: str | None = None) -> dict[str, Any]:
-    """Returns the engines in a recipe's values. With `words`, as of `engines_of`, removes all others from these."""
-    held = values.get("engines")
-    if not isinstance(held, dict):  # the recipe refuses it
+def select_stored_engines(values: dict[str, Any], words: str | None = None) -> dict[str, Any]:
+    """Returns the engines in a recipe's values. With `words`, as of `parse_engines`, removes all others from these."""
+    stored = values.get("engines")
+    if not isinstance(stored, dict):  # the recipe refuses it
         return {}
     if words is not None:
         asked = {word.partition(":")[0] for word in words.split(",")}
-        values["engines"] = held = {kind: spec for kind, spec in held.items() if kind in asked}
-    return held
+        values["engines"] = stored = {kind: spec for kind, spec in stored.items() if kind in asked}
+    return stored

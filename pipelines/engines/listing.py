@@ -12,10 +12,10 @@ from curation.engines.kinds import KINDS
 from curation.engines.registry import ENGINES
 from curation.registry import Registry
 from curation.sources import SOURCES
-from pipelines.engines.chosen import check_engines
-from pipelines.environments.python import environment_of, mark_of, python_of
+from pipelines.engines.loader import check_engines
+from pipelines.environments.python import ensure_environment, get_completion_mark, get_environment_folder
 from pipelines.recipes.annotate import EngineOptions
-from schemas.errors import ShardloomError, UsageError, one_line
+from schemas.errors import ShardloomError, UsageError, to_one_line
 
 ENVIRONMENTS = ("paddleocr", "paddleocr-gpu", "groundingdino-py", "img2dataset")
 """The environments for which `pipelines/environments` has pins."""
@@ -49,22 +49,22 @@ def list_engines(weights: Mapping[str, str]) -> list[ListedEngine]:
     if unknown := sorted(set(weights) - set(KINDS)):
         raise UsageError(f"--weights: there is no {unknown[0]!r}: use one of {', '.join(KINDS)}")
     listed = []
-    for found in ENGINES.listed():
+    for found in ENGINES.list_entries():
         if (engine := found.declaration) is None:
-            broken = ListedEngine(BROKEN, found.name, False, None, [found.fault or ""], None, None, found.origin)
+            broken = ListedEngine(BROKEN, found.name, False, None, [found.error or ""], None, None, found.origin)
             listed.append(broken)
         else:
-            one = _listed(engine, weights.get(engine.kind.name))
+            one = _list_engine(engine, weights.get(engine.kind.name))
             listed.append(replace(one, is_default=one.is_default and found.origin is None, origin=found.origin))
     for kind, registry in OTHER_PLUGINS.items():
-        for plugin in registry.listed():
+        for plugin in registry.list_entries():
             if plugin.origin is not None:
-                missing = [] if plugin.fault is None else [plugin.fault]
+                missing = [] if plugin.error is None else [plugin.error]
                 listed.append(ListedEngine(kind, plugin.name, False, None, missing, None, None, plugin.origin))
-    return [*listed, _downloader("img2dataset")]
+    return [*listed, _list_downloader("img2dataset")]
 
 
-def trust(references: Sequence[str]) -> None:
+def trust_references(references: Sequence[str]) -> None:
     """Registers the user's references, each of an engine, a source or a family of captions.
 
     Raises `UsageError` for a reference that no registry accepts.
@@ -86,39 +86,39 @@ def as_dicts(listed: list[ListedEngine]) -> list[dict[str, Any]]:
     return [asdict(one) | {"is_ready": not one.missing} for one in listed]
 
 
-def build(name: str) -> str:
+def build_environment(name: str) -> str:
     """Builds an environment if it doesn't exist, and returns its folder. Raises `ShardloomError` if pip fails."""
     if name not in ENVIRONMENTS:
         raise UsageError(f"there is no environment {name!r}: {', '.join(ENVIRONMENTS)}")
-    python_of(name)
-    return str(environment_of(name))
+    ensure_environment(name)
+    return str(get_environment_folder(name))
 
 
-def _downloader(name: str) -> ListedEngine:
+def _list_downloader(name: str) -> ListedEngine:
     listed = ListedEngine("images", name, True, name, [], None, None)
-    if mark_of(name).exists():
+    if get_completion_mark(name).exists():
         return listed
     get, note = f"shardloom engines --build {name}", "built at the first download, if not before"
-    return replace(listed, missing=[_environment(name)], get=get, note=note)
+    return replace(listed, missing=[_describe_environment(name)], get=get, note=note)
 
 
-def _environment(name: str) -> str:
+def _describe_environment(name: str) -> str:
     return f"its environment, {name}"
 
 
-def _listed(engine: EngineDeclaration[Any, Any], weights: str | None) -> ListedEngine:
+def _list_engine(engine: EngineDeclaration[Any, Any], weights: str | None) -> ListedEngine:
     kind, name = engine.kind.name, engine.name
     takes_weights = "weights" in engine.settings.model_fields
     options = EngineOptions(engine=name, settings={"weights": weights} if takes_weights and weights else {})
     missing: list[str] = []
     get = note = own = None
     try:
-        own = engine.environment_for(engine.settings.model_validate(options.settings))
+        own = engine.get_environment(engine.settings.model_validate(options.settings))
         note = next(iter(check_engines({kind: options})), None)
     except (ShardloomError, ValidationError) as error:
-        missing.append(one_line(error))
+        missing.append(to_one_line(error))
         get = f"shardloom annotate {kind}:{name} --weights {kind}=FOLDER" if takes_weights else None
-    if own is not None and not mark_of(own).exists():
-        missing.insert(0, _environment(own))
+    if own is not None and not get_completion_mark(own).exists():
+        missing.insert(0, _describe_environment(own))
         get = f"shardloom engines --build {own}" if own in ENVIRONMENTS else None
     return ListedEngine(kind, name, engine.is_default, own, missing, get, note)

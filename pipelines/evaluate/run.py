@@ -15,19 +15,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.scores.bootstrap import CONFIDENCE, DRAWS, SEED
-from curation.scores.boxes import BoxScores, match, one_spelling, score_boxes
-from curation.scores.text import TextScores, picture_errors, score_texts
+from curation.scores.boxes import BoxScores, match_detections, normalise_label, score_boxes
+from curation.scores.text import TextScores, count_picture_errors, score_texts
 from pipelines.recipes.annotate import AnnotateRecipe
 from schemas.errors import ShardloomError, StorageError, UsageError
-from schemas.output_set.layout import DATA, QUARANTINE, committed
-from schemas.output_set.recipe_file import held_recipe, shown
-from schemas.records.box import BOXES, Detection
-from schemas.records.ground_truth import BoxTruth, TextTruth, TrueBox, read_box_truth, read_index, read_text_truth
+from schemas.output_set.layout import DATA, QUARANTINE, read_manifests
+from schemas.output_set.recipe_file import format_value, read_stored_recipe
+from schemas.records.box import BOXES_COLUMN, Detection
+from schemas.records.ground_truth import BoxTruth, TextTruth, TrueBox, read_box_truth, read_text_truth, read_truth_index
 from schemas.records.quarantine import Reason
-from schemas.records.tag import TAGS
-from schemas.records.text_line import OCR, TextLine
-from schemas.storage.folder import Folder, split
-from schemas.storage.parquet import UnreadableParquet, parquet_schema, read_table
+from schemas.records.tag import TAGS_COLUMN
+from schemas.records.text_line import OCR_COLUMN, TextLine
+from schemas.storage.folder import Folder, split_path
+from schemas.storage.parquet import UnreadableParquet, read_parquet_schema, read_table
 
 IOU = 0.5  # VOC's threshold, and COCO's lowest
 ENGINE_FAULTS = {Reason.ENGINE_ERROR.value, Reason.WORKER_KILLED.value}
@@ -81,7 +81,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True)
-class Annotated:
+class AnnotatedRows:
     """Holds the rows of an annotation set that belong to a truth, by uid."""
 
     rows: dict[str, Row]
@@ -98,35 +98,37 @@ def evaluate_boxes(
     """
     if not 0 < iou <= 1:
         raise UsageError(f"--iou {iou:g}: must be over 0 and at most 1")
-    names = _aliases(aliases)
-    entries = read_box_truth(_file(truth), truth)
+    names = _read_aliases(aliases)
+    entries = read_box_truth(_read_file(truth), truth)
     counts = ImageCounts(len(entries), without_boxes=sum(not entry.has_boxes for entry in entries))
     images = []
-    for entry, row in _tied([entry for entry in entries if entry.has_boxes], annotations, truth, index, BOXES, counts):
-        boxes = [_spelt(box, names) for box in entry.boxes]
-        found = [_spelt(_detection(one), names) for one in row.get(BOXES.name) or ()]
-        asked = {one_spelling(tag["name"], names) for tag in row.get(TAGS.name) or ()}
-        exhaustive = {one_spelling(label, names) for label in entry.exhaustive_for}
-        images.append(match(boxes, found, exhaustive, asked, iou))
+    for entry, row in _match_entries(
+        [entry for entry in entries if entry.has_boxes], annotations, truth, index, BOXES_COLUMN, counts
+    ):
+        boxes = [_normalise_label(box, names) for box in entry.boxes]
+        found = [_normalise_label(_parse_detection(one), names) for one in row.get(BOXES_COLUMN.name) or ()]
+        asked = {normalise_label(tag["name"], names) for tag in row.get(TAGS_COLUMN.name) or ()}
+        exhaustive = {normalise_label(label, names) for label in entry.exhaustive_for}
+        images.append(match_detections(boxes, found, exhaustive, asked, iou))
     return Evaluation("boxes", annotations, truth, index, counts, score_boxes(images, iou))
 
 
 def evaluate_ocr(annotations: str, truth: str, index: str | None = None) -> Evaluation:
     """Scores text lines against a truth. Raises `UsageError` for an invalid file, and if no image can be compared."""
-    entries = read_text_truth(_file(truth), truth)
+    entries = read_text_truth(_read_file(truth), truth)
     counts = ImageCounts(len(entries))
     pictures = []
-    for entry, row in _tied(entries, annotations, truth, index, OCR, counts):
-        lines = [_line(one) for one in row.get(OCR.name) or ()]
-        pictures.append((entry.collection.name, picture_errors(entry, lines)))
+    for entry, row in _match_entries(entries, annotations, truth, index, OCR_COLUMN, counts):
+        lines = [_parse_line(one) for one in row.get(OCR_COLUMN.name) or ()]
+        pictures.append((entry.collection.name, count_picture_errors(entry, lines)))
     return Evaluation("ocr", annotations, truth, index, counts, score_texts(pictures))
 
 
-def _tied(
+def _match_entries(
     entries: Sequence[E], annotations: str, truth: str, index: str | None, column: pa.Field, counts: ImageCounts
 ) -> Iterator[tuple[E, Row]]:
     """Yields the scored entries, each with the row of its image, which is empty if an engine failed; fills `counts`."""
-    ties = read_index(_file(index), index) if index is not None else {}
+    ties = read_truth_index(_read_file(index), index) if index is not None else {}
     uids = {entry.file: [*([entry.uid] if entry.uid else []), *ties.get(entry.file, [])] for entry in entries}
     owners: dict[str, str] = {}
     for file, some in uids.items():
@@ -135,12 +137,12 @@ def _tied(
                 both = truth if index is None else f"{truth} with {index}"
                 raise UsageError(f"{both}: {owner!r} and {file!r} both have the uid {uid!r}")
     known = sorted(owners)
-    found = _annotated(Folder(annotations), column, known)
+    found = _look_up_rows(Folder(annotations), column, known)
     for entry in entries:
         rows = [found.rows[uid] for uid in uids[entry.file] if uid in found.rows]
         reasons = {found.quarantined[uid] for uid in uids[entry.file] if uid in found.quarantined}
         row = next((row for row in rows if row[column.name] is not None), rows[0] if rows else None)
-        if row is not None and not _same_shape(entry, row):
+        if row is not None and not _has_same_shape(entry, row):
             counts.other_shape += 1
         elif row is not None:
             counts.annotated += row[column.name] is not None
@@ -160,43 +162,43 @@ def _tied(
         raise UsageError(f"{truth}: none of its {len(entries)} images is known in {annotations}: {advice}")
 
 
-def _annotated(folder: Folder, column: pa.Field, uids: Sequence[str]) -> Annotated:
+def _look_up_rows(folder: Folder, column: pa.Field, uids: Sequence[str]) -> AnnotatedRows:
     """Looks up the rows of the uids. Raises `UsageError` if the folder is not an annotation set or lacks the column."""
-    if (kind := held_recipe(folder).get("kind")) != AnnotateRecipe.kind:
-        raise UsageError(f"{folder.url} is no annotation set, but one of kind {shown(kind)}")
-    found = Annotated({}, {})
+    if (kind := read_stored_recipe(folder).get("kind")) != AnnotateRecipe.kind:
+        raise UsageError(f"{folder.url} is no annotation set, but one of kind {format_value(kind)}")
+    found = AnnotatedRows({}, {})
     asked = pa.array(uids, pa.string())
-    for path in (output.path for manifest in committed(folder).values() for output in manifest.outputs):
+    for path in (output.path for manifest in read_manifests(folder).values() for output in manifest.outputs):
         if path.startswith(f"{QUARANTINE}/"):
-            rows = _rows(folder, path, asked, ["uid", "reason"], [])
+            rows = _read_rows(folder, path, asked, ["uid", "reason"], [])
             found.quarantined.update((row["uid"], row["reason"]) for row in rows)
         elif path.startswith(f"{DATA}/"):
-            for row in _rows(folder, path, asked, ["uid", "width", "height", column.name], [TAGS.name]):
+            for row in _read_rows(folder, path, asked, ["uid", "width", "height", column.name], [TAGS_COLUMN.name]):
                 found.rows.setdefault(row["uid"], row)
     return found
 
 
-def _rows(folder: Folder, path: str, asked: pa.Array, columns: list[str], more: list[str]) -> list[Row]:
+def _read_rows(folder: Folder, path: str, asked: pa.Array, columns: list[str], more: list[str]) -> list[Row]:
     """Reads the rows with the given uids, with `columns`, and with `more` if the file has them."""
     try:
         folder.check_inside(path)
         with folder.open(path) as file:
-            held = parquet_schema(file, path).names
+            held = read_parquet_schema(file, path).names
             if missing := set(columns) - set(held):
                 name = missing.pop()
-                raise UsageError(f"{folder.url} has no {name}: annotate {_HOW.get(name, name)} first")
+                raise UsageError(f"{folder.url} has no {name}: annotate {_ENGINES_TO_ADD.get(name, name)} first")
             wanted = columns + [name for name in more if name in held]
-            table = read_table(file, wanted, folder.path(path))
+            table = read_table(file, wanted, folder.resolve_path(path))
             rows: list[Row] = table.filter(pc.is_in(table["uid"], asked)).to_pylist()
             return rows
     except (pa.ArrowException, UnreadableParquet):  # the folder reports an OSError itself
-        raise ShardloomError(f"{folder.path(path)} is not as it was committed: verify the set") from None
+        raise ShardloomError(f"{folder.resolve_path(path)} is not as it was committed: verify the set") from None
 
 
-_HOW = {BOXES.name: "tags,boxes"}
+_ENGINES_TO_ADD = {BOXES_COLUMN.name: "tags,boxes"}
 
 
-def _same_shape(entry: BoxTruth | TextTruth, row: Row) -> bool:
+def _has_same_shape(entry: BoxTruth | TextTruth, row: Row) -> bool:
     """Returns whether the stored image is a scaled copy of the truth's picture, with sides rounded to pixels."""
     width, height = int(row["width"]), int(row["height"])
     return (
@@ -204,33 +206,33 @@ def _same_shape(entry: BoxTruth | TextTruth, row: Row) -> bool:
     )
 
 
-def _detection(one: Row) -> Detection:
+def _parse_detection(one: Row) -> Detection:
     return Detection(one["label"], one["phrase"], (one["x1"], one["y1"], one["x2"], one["y2"]), one["score"])
 
 
-def _line(one: Row) -> TextLine:
+def _parse_line(one: Row) -> TextLine:
     box = (one["x1"], one["y1"], one["x2"], one["y2"])
     return TextLine(one["text"], tuple(one["polygon"]), box, one["confidence"])
 
 
-def _spelt(thing: B, aliases: Mapping[str, str]) -> B:
-    return replace(thing, label=one_spelling(thing.label, aliases))
+def _normalise_label(thing: B, aliases: Mapping[str, str]) -> B:
+    return replace(thing, label=normalise_label(thing.label, aliases))
 
 
-def _file(path: str) -> bytes:
-    folder, name = split(path)
+def _read_file(path: str) -> bytes:
+    folder, name = split_path(path)
     try:
         return folder.read(name)
     except StorageError as error:
         raise UsageError(str(error)) from None
 
 
-def _aliases(path: str | None) -> dict[str, str]:
+def _read_aliases(path: str | None) -> dict[str, str]:
     """Reads a JSON file of names to the names they stand for; case is folded."""
     if path is None:
         return {}
     try:
-        names = json.loads(_file(path))
+        names = json.loads(_read_file(path))
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is no JSON: {error}") from None
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):

@@ -11,7 +11,7 @@ from decoding import Decoder  # type: ignore[import-not-found]  # beside this fi
 from host_pool import HostPool  # type: ignore[import-not-found]
 
 
-class NoBound:
+class UnboundedSemaphore:
     """Replaces the semaphore that bounds img2dataset's read-ahead, since `HostPool` must see all hosts at once."""
 
     def __init__(self, _: int) -> None:
@@ -38,9 +38,9 @@ def adapt_img2dataset(deadline: float, image_seconds: int, options: dict[str, An
         return decoder.resize(img_stream.read(), blurring_bbox_list)  # type: ignore[no-any-return]
 
     resizer.Resizer.__call__ = resize
-    downloader.exifread = SimpleNamespace(process_file=lambda *_, **__: decoder.exif())
+    downloader.exifread = SimpleNamespace(process_file=lambda *_, **__: decoder.read_exif())
     downloader.ThreadPool = lambda threads: HostPool(threads, deadline)
-    downloader.Semaphore = NoBound
+    downloader.Semaphore = UnboundedSemaphore
     write_through(writer.WebDatasetSampleWriter)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 OVERHEAD_BYTES = 1 << 20  # allowed for status lines, headers and chunk sizes, on top of a response's body
 
 
-class LateAnswer(TimeoutError):
+class LateAnswerError(TimeoutError):
     """Reports that a response exceeds its time limit or the shard's deadline."""
 
 
@@ -29,22 +29,22 @@ class AnswerLimit:
     deadline: float  # of the shard, seconds since 1970
     seconds: float
     max_bytes: int  # of the body
-    begun: float = field(default_factory=time.time)
-    read: int = 0  # bytes
+    started: float = field(default_factory=time.time)
+    bytes_read: int = 0  # bytes
 
-    def seconds_left(self) -> float:
-        """Returns the seconds left to wait. Raises `LateAnswer` when there are none."""
+    def get_seconds_left(self) -> float:
+        """Returns the seconds left to wait. Raises `LateAnswerError` when there are none."""
         now = time.time()
         if now >= self.deadline:
-            raise LateAnswer("deadline")
-        if now >= self.begun + self.seconds:
-            raise LateAnswer(f"timed out: not all there after {self.seconds:g} s")
-        return min(self.deadline, self.begun + self.seconds) - now
+            raise LateAnswerError("deadline")
+        if now >= self.started + self.seconds:
+            raise LateAnswerError(f"timed out: not all there after {self.seconds:g} s")
+        return min(self.deadline, self.started + self.seconds) - now
 
     def count(self, size: int) -> None:
         """Counts received bytes. Raises `OSError` above `max_bytes` plus overhead."""
-        self.read += size
-        if self.read > self.max_bytes + OVERHEAD_BYTES:
+        self.bytes_read += size
+        if self.bytes_read > self.max_bytes + OVERHEAD_BYTES:
             raise OSError(f"too large: over {self.max_bytes} bytes with all that is around them")
 
 
@@ -60,12 +60,15 @@ class LimitedReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        """Waits for bytes. Raises `TimeoutError` after the timeout, `LateAnswer` when the response's time is over."""
-        self._socket.settimeout(min(self._timeout, self._limit.seconds_left()))
+        """Waits for bytes.
+
+        Raises `TimeoutError` after the timeout, `LateAnswerError` when the response's time is over.
+        """
+        self._socket.settimeout(min(self._timeout, self._limit.get_seconds_left()))
         try:
             count = self._received.readinto(buffer)
         except TimeoutError:
-            self._limit.seconds_left()  # raises `LateAnswer` if its limit was the shorter one
+            self._limit.get_seconds_left()  # raises `LateAnswerError` if its limit was the shorter one
             raise
         self._limit.count(count or 0)
         return count
@@ -92,7 +95,7 @@ class LimitedConnection(http.client.HTTPConnection):
 
     def __init__(self, host: str, *, limit: AnswerLimit, timeout: float, **options: Any) -> None:
         super().__init__(host, timeout=timeout, **options)
-        self._limit, self._patience = limit, timeout
+        self._limit, self._timeout = limit, timeout
         self.response_class = functools.partial(  # type: ignore[assignment]  # a class, in the library
             LimitedResponse, limit=limit, timeout=timeout
         )
@@ -103,20 +106,20 @@ class LimitedConnection(http.client.HTTPConnection):
         for family, kind, protocol, _, address in socket.getaddrinfo(self.host, self.port, 0, socket.SOCK_STREAM):
             self.sock = socket.socket(family, kind, protocol)
             try:
-                self.sock.settimeout(self._wait())
+                self.sock.settimeout(self._next_timeout())
                 self.sock.connect(address)
                 self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self.sock.settimeout(self._wait())  # for the TLS handshake that follows, and for sending
+                self.sock.settimeout(self._next_timeout())  # for the TLS handshake that follows, and for sending
                 return
             except OSError as failure:
                 self.sock.close()
-                if isinstance(failure, LateAnswer):
+                if isinstance(failure, LateAnswerError):
                     raise
                 error = failure
         raise error or OSError("the host has no address")
 
-    def _wait(self) -> float:
-        return min(self._patience, self._limit.seconds_left())
+    def _next_timeout(self) -> float:
+        return min(self._timeout, self._limit.get_seconds_left())
 
 
 class LimitedTlsConnection(http.client.HTTPSConnection, LimitedConnection):

@@ -16,37 +16,37 @@ import struct
 import sys
 from typing import Any, BinaryIO
 
-HEAD = struct.Struct("<II")  # bytes of the JSON, bytes of the data after it
+HEADER = struct.Struct("<II")  # bytes of the JSON, bytes of the data after it
 
 
 def send(file: BinaryIO, values: Any, data: bytes = b"") -> None:
     """Writes one message: header, JSON, data."""
     text = json.dumps(values).encode()
-    file.write(HEAD.pack(len(text), len(data)) + text)
+    file.write(HEADER.pack(len(text), len(data)) + text)
     file.write(data)
     file.flush()
 
 
 def receive(file: BinaryIO) -> tuple[Any, bytes]:
     """Reads one message. Raises `EOFError` at the end of the stream or for an incomplete message."""
-    head = file.read(HEAD.size)
-    if len(head) < HEAD.size:
+    head = file.read(HEADER.size)
+    if len(head) < HEADER.size:
         raise EOFError
-    size, more = HEAD.unpack(head)
+    size, more = HEADER.unpack(head)
     body = file.read(size + more)
     if len(body) < size + more:
         raise EOFError
     return json.loads(body[:size]), body[size:]
 
 
-def allow(seconds: int) -> None:
+def limit_cpu(seconds: int) -> None:
     """Limits the CPU time of this process to a number of seconds from now."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     _, most = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(used.ru_utime + used.ru_stime) + seconds, most))
 
 
-def exif_of(image: bytes) -> dict[str, str]:
+def read_exif(image: bytes) -> dict[str, str]:
     """Returns an image's EXIF as img2dataset writes it."""
     import exifread  # type: ignore[import-not-found]  # of the other environment
 
@@ -73,10 +73,10 @@ def serve(requests: BinaryIO, answers: BinaryIO, seconds: int) -> None:
             asked, data = receive(requests)
         except EOFError:
             return
-        allow(seconds)
+        limit_cpu(seconds)
         if asked["what"] == "exif":
             try:
-                send(answers, exif_of(image))
+                send(answers, read_exif(image))
             except Exception:  # noqa: BLE001  hostile EXIF can raise anything
                 send(answers, None)
             continue

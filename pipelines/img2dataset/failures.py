@@ -6,7 +6,7 @@ from collections import Counter
 from schemas.errors import ShardloomError
 from schemas.records.quarantine import Reason
 
-SILENCE = 100  # URLs; if at least this many fail and no host answered, the network is down
+MIN_UNANSWERED = 100  # URLs; if at least this many fail and no host answered, the network is down
 
 NOT_HTTP = "not_http"
 REFUSED = "refused_address"
@@ -32,40 +32,40 @@ _KINDS = (
     ),
     (r"IncompleteRead", CUT_SHORT),
 )
-_DECODING = (
+_DECODING_KINDS = (
     ("MAX_IMAGE_PIXELS", "too_many_pixels"),
     ("s to decode", SLOW_IMAGE),
     ("killed its decoder", Reason.WORKER_KILLED.value),
 )
 _UNANSWERED = {DEADLINE, "timed_out", "unknown_host", "no_answer"}
-_PASSING_CODES = {408, 425, 429}  # HTTP codes below 500 that mean: try later, or less often
+_TRANSIENT_CODES = {408, 425, 429}  # HTTP codes below 500 that mean: try later, or less often
 
 
-def kind_of(status: str, message: str) -> str:
+def classify_failure(status: str, message: str) -> str:
     """Returns the kind of a failure, one word, from img2dataset's status and message."""
     if status == "failed_to_resize":
-        return next((kind for words, kind in _DECODING if words in message), "not_an_image")
+        return next((kind for words, kind in _DECODING_KINDS if words in message), "not_an_image")
     if error := re.search(r"HTTP Error (\d{3})", message):
         return f"http_{error[1]}"
     return next((kind for pattern, kind in _KINDS if re.search(pattern, message)), "no_answer")
 
 
-def may_pass(kind: str) -> bool:
+def is_transient(kind: str) -> bool:
     """Returns whether a failure may be transient: a busy or unreachable host, a failed name lookup, a timeout."""
     if kind.startswith("http_"):
         code = int(kind.removeprefix("http_"))
-        return code >= 500 or code in _PASSING_CODES
+        return code >= 500 or code in _TRANSIENT_CODES
     return kind in _UNANSWERED or kind == CUT_SHORT
 
 
-def can_be_asked(kind: str) -> bool:
+def is_retryable(kind: str) -> bool:
     """Returns whether there is a URL that may be requested."""
     return kind not in (NOT_HTTP, Reason.MALFORMED_ROW)
 
 
-def check_answers(part: str, had: int, failures: Counter[str]) -> None:
+def check_answers(part: str, downloaded: int, failures: Counter[str]) -> None:
     """Raises `ShardloomError` when no host answered, so that a part is not given up because the network was down."""
-    if not had and failures.total() >= SILENCE and all(kind in _UNANSWERED for kind in failures):
+    if not downloaded and failures.total() >= MIN_UNANSWERED and all(kind in _UNANSWERED for kind in failures):
         raise ShardloomError(
             f"{part}: none of {failures.total():,} addresses was answered ({failures.most_common(1)[0][0]}): "
             "check the network and the name server. What is done is kept; the same command resumes the run"

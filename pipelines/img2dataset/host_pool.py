@@ -21,7 +21,7 @@ Answer = tuple[Any, Any, str | None]
 """A key, then the downloaded file or None, and the error or None."""
 
 
-def host_of(address: str) -> str:
+def parse_host(address: str) -> str:
     """Returns the host of a URL; an empty string if it names none."""
     try:
         return urlsplit(address).hostname or ""
@@ -54,17 +54,17 @@ class HostPool:
         left: dict[Any, None] = {}
         for key, address in tasks:
             left[key] = None
-            self._waiting[host_of(address)].append((key, address))
+            self._waiting[parse_host(address)].append((key, address))
         self._turns.extend(self._waiting)
         for _ in range(min(self._count, len(left))):
             threading.Thread(target=self._ask, args=(function,), daemon=True).start()
-        while left and (answer := self._next_answer()) is not None:
+        while left and (answer := self._wait_for_answer()) is not None:
             left.pop(answer[0])
             yield answer
         self.terminate()
         yield from ((key, None, "deadline") for key in left)
 
-    def _next_answer(self) -> Answer | None:
+    def _wait_for_answer(self) -> Answer | None:
         """Waits for an answer until the deadline; after it, takes those already received for `DECODING_SECONDS`."""
         now = time.time()
         if now >= self._deadline:
@@ -74,15 +74,15 @@ class HostPool:
                 return self._answers.get(timeout=self._deadline - now)
             return self._answers.get_nowait() if now < self._deadline + DECODING_SECONDS else None
         except queue.Empty:
-            return self._next_answer() if now < self._deadline else None
+            return self._wait_for_answer() if now < self._deadline else None
 
     def _ask(self, function: Callable[[Task], Answer]) -> None:
-        while (task := self._next_task()) is not None:
+        while (task := self._take_task()) is not None:
             answer = function(task)
-            self._give_back(host_of(task[1]))
+            self._release_host(parse_host(task[1]))
             self._answers.put(answer)
 
-    def _next_task(self) -> Task | None:
+    def _take_task(self) -> Task | None:
         with self._changed:
             while not self._turns and not self._is_closed:
                 self._changed.wait()
@@ -95,7 +95,7 @@ class HostPool:
                 self._turns.append(host)
             return task
 
-    def _give_back(self, host: str) -> None:
+    def _release_host(self, host: str) -> None:
         with self._changed:
             self._at_work[host] -= 1
             if self._waiting[host] and self._at_work[host] == self._host_share - 1:  # else the host is queued already

@@ -3,32 +3,32 @@
 from typing import Any
 
 from pipelines.cluster.runner import Runner
-from pipelines.environments.python import mark_of, python_of
+from pipelines.environments.python import ensure_environment, get_completion_mark
 from schemas.errors import UsageError
 
 ENVIRONMENT = "img2dataset"
-OFFER = "shardloom-download"  # the Ray resource of nodes dedicated to downloads
+DOWNLOAD_RESOURCE = "shardloom-download"  # the Ray resource of nodes dedicated to downloads
 
 
-def download_placement(runner: Runner, parts: int) -> dict[str, Any]:
+def plan_download_placement(runner: Runner, parts: int) -> dict[str, Any]:
     """Returns Ray's options for download tasks: nodes that offer `shardloom-download` if there are any, else all.
 
     Without an external cluster, it builds img2dataset's environment on this machine if missing. Raises `UsageError` if
     a cluster's nodes lack it.
     """
-    if not runner.is_joined or runner.works_here(parts):
-        python_of(ENVIRONMENT)
+    if not runner.uses_external_cluster or runner.is_in_process(parts):
+        ensure_environment(ENVIRONMENT)
         return {}
     import ray
 
-    from pipelines.cluster.nodes import LEAST, nodes_without
+    from pipelines.cluster.nodes import MIN_RESOURCE, find_nodes_without
 
     runner.connect()
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
-    offering = [node for node in nodes if node["Resources"].get(OFFER)]
-    if lacking := nodes_without(offering or nodes, mark_of(ENVIRONMENT)):
+    offering = [node for node in nodes if node["Resources"].get(DOWNLOAD_RESOURCE)]
+    if lacking := find_nodes_without(offering or nodes, get_completion_mark(ENVIRONMENT)):
         raise UsageError(
             f"{ENVIRONMENT} runs in an environment of its own, which is not on {len(lacking)} of the "
             f"{len(offering or nodes)} nodes for it ({lacking[0]}): shardloom engines --build {ENVIRONMENT}"
         )
-    return {"resources": {OFFER: LEAST}} if offering else {}
+    return {"resources": {DOWNLOAD_RESOURCE: MIN_RESOURCE}} if offering else {}

@@ -19,7 +19,7 @@ from typing import Any
 
 import polars as pl
 
-from pipelines.environments.python import python_of
+from pipelines.environments.python import ensure_environment
 from pipelines.img2dataset.failures import DEADLINE
 from pipelines.recipes.download import DownloadOptions
 from schemas.errors import ShardloomError
@@ -34,7 +34,7 @@ from schemas.web_address import is_web_address as is_web_address
 URLS = "urls.parquet"
 TALLY = "asked"  # file with the number of URLs requested so far
 IMAGE_SECONDS = 20  # CPU time; an image of 64 million pixels takes up to ten to decode, rotate and resize
-GRACE = 60.0  # seconds from the deadline to the kill; img2dataset normally exits when its last connection ends
+GRACE_SECONDS = 60.0  # seconds from the deadline to the kill; img2dataset normally exits when its last connection ends
 
 _IMAGES = "images"
 _RUNNER = Path(__file__).with_name("runner.py")
@@ -42,43 +42,43 @@ _KEPT_VARIABLES = ("PATH", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR")  # no creden
 
 
 @contextlib.contextmanager
-def scratch_folder(output: Folder, name: str) -> Iterator[Path]:
+def make_scratch_folder(output: Folder, name: str) -> Iterator[Path]:
     """Makes a temporary folder for one run of img2dataset, on the output's disk if that is local."""
-    parts = output.local_path(PARTS) if output.is_local else None
+    parts = output.get_local_path(PARTS) if output.is_local else None
     if parts is not None:
         parts.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=parts) as path:
         yield Path(path).resolve()
 
 
-def asked_so_far(output: Folder) -> int:
+def count_requested(output: Folder) -> int:
     """Returns the number of URLs requested by unfinished runs; 0 if their folders are not on this machine."""
     if not output.is_local:
         return 0
-    return sum(map(_number, output.local_path(PARTS).glob(f"*/{TALLY}")))
+    return sum(map(_read_count, output.get_local_path(PARTS).glob(f"*/{TALLY}")))
 
 
-def _number(file: Path) -> int:
+def _read_count(file: Path) -> int:
     try:
         return int(file.read_text())
     except (OSError, ValueError):  # it is being written, or its run has just ended
         return 0
 
 
-def images_of_addresses(
-    folder: Path, urls: int, options: DownloadOptions, threads: int, more: Mapping[str, object] | None = None
+def download_images(
+    folder: Path, urls: int, options: DownloadOptions, threads: int, extra_options: Mapping[str, object] | None = None
 ) -> dict[str, Path]:
     """Downloads the URLs in the folder's `urls.parquet` with img2dataset. Returns its files by ending.
 
     `.tar` holds the images in the order of arrival, `.parquet` a row for each URL, and `_stats.json` the counts; a
-    killed run has no `_stats.json`. A key is the position of the URL in the list. `more` holds further arguments of
-    img2dataset, such as the columns to keep. Raises `ShardloomError` if img2dataset failed as a whole.
+    killed run has no `_stats.json`. A key is the position of the URL in the list. `extra_options` holds further
+    arguments of img2dataset, such as the columns to keep. Raises `ShardloomError` if img2dataset failed as a whole.
     """
     images = folder / _IMAGES
     images.mkdir()
-    job = _job(folder, urls, options, threads)
-    (folder / "job.json").write_text(json.dumps(job | {"img2dataset": job["img2dataset"] | (more or {})}))
-    if not _has_ended(folder, options):
+    job = _build_job(folder, urls, options, threads)
+    (folder / "job.json").write_text(json.dumps(job | {"img2dataset": job["img2dataset"] | (extra_options or {})}))
+    if not _run_job(folder, options):
         _salvage(folder)
     elif not list(images.glob("*_stats.json")):
         said = [line for line in (folder / "log").read_text(errors="replace").splitlines() if line.strip()]
@@ -87,7 +87,7 @@ def images_of_addresses(
     return {ending: path for ending in endings for path in images.glob(f"*{ending}")}
 
 
-def _job(folder: Path, urls: int, options: DownloadOptions, threads: int) -> dict[str, Any]:
+def _build_job(folder: Path, urls: int, options: DownloadOptions, threads: int) -> dict[str, Any]:
     return {
         "allow_hosts": options.allow_hosts,
         "max_bytes": options.max_bytes,
@@ -116,13 +116,13 @@ def _job(folder: Path, urls: int, options: DownloadOptions, threads: int) -> dic
     }
 
 
-def _has_ended(folder: Path, options: DownloadOptions) -> bool:
+def _run_job(folder: Path, options: DownloadOptions) -> bool:
     """Runs the job in the folder. Returns False if it had to be killed, since it did not end in time."""
     variables = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     variables |= {"HOME": str(folder), "TMPDIR": str(folder), "OPENCV_IO_MAX_IMAGE_PIXELS": str(options.max_pixels)}
     with (folder / "log").open("wb") as output:
         process = subprocess.Popen(
-            [python_of("img2dataset"), "-I", _RUNNER, folder / "job.json"],
+            [ensure_environment("img2dataset"), "-I", _RUNNER, folder / "job.json"],
             cwd=folder,
             env=variables,
             stdin=subprocess.PIPE,  # the runner exits when this pipe closes
@@ -131,7 +131,7 @@ def _has_ended(folder: Path, options: DownloadOptions) -> bool:
             start_new_session=True,
         )
         try:
-            process.wait(options.deadline_seconds + GRACE)
+            process.wait(options.deadline_seconds + GRACE_SECONDS)
         except subprocess.TimeoutExpired:
             return False
         finally:
@@ -145,11 +145,11 @@ def _salvage(folder: Path) -> None:
     """Makes a shard from the complete samples of a killed img2dataset; all other URLs get the error `deadline`."""
     images = folder / _IMAGES
     begun = next(images.glob("*.tar"), None)
-    had: set[int] = set()
+    downloaded: set[int] = set()
     with (folder / "whole.tar").open("wb") as target:
         writer = TarWriter(target)
-        for sample in _sound(begun) if begun else ():
-            had.add(int(sample.key))
+        for sample in _iterate_sound_samples(begun) if begun else ():
+            downloaded.add(int(sample.key))
             for ending, member in sample.members.items():
                 writer.add(f"{sample.key}.{ending}", member.data)
         writer.close()
@@ -157,7 +157,7 @@ def _salvage(folder: Path) -> None:
     images.mkdir()
     (folder / "whole.tar").rename(images / "00000000.tar")
     asked = pl.read_parquet(folder / URLS)  # noqa: TID251  made here
-    is_late = [number not in had for number in range(asked.height)]
+    is_late = [number not in downloaded for number in range(asked.height)]
     asked.with_columns(
         key=pl.Series([str(number) for number in range(asked.height)]),
         status=pl.Series(["failed_to_download" if late else "success" for late in is_late]),
@@ -165,7 +165,7 @@ def _salvage(folder: Path) -> None:
     ).write_parquet(images / "00000000.parquet")
 
 
-def _sound(tar: Path) -> Iterator[TarSample]:
+def _iterate_sound_samples(tar: Path) -> Iterator[TarSample]:
     with tar.open("rb") as file:
         for sample in TarReader(file, hashing=False):
             with contextlib.suppress(Rejected):

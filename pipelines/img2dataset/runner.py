@@ -27,9 +27,9 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlsplit, urlunsplit
 
-CHUNK = 1 << 16  # bytes of a response between two checks of the limits
+READ_BYTES = 1 << 16  # bytes of a response between two checks of the limits
 TALLY_SECONDS = 2.0  # between two writes of the number of URLs requested
-PASSING = (408, 425, 429)  # HTTP codes below 500 that mean: try later
+TRANSIENT_CODES = (408, 425, 429)  # HTTP codes below 500 that mean: try later
 
 _AROUND = "".join(map(chr, range(0x21)))  # what browsers strip from both ends of a URL
 _WITHIN = str.maketrans("", "", "\t\n\r")  # what browsers remove anywhere in a URL
@@ -47,10 +47,10 @@ _OTHERS = {
 }
 
 
-def refusal(address: str) -> str | None:
+def find_refusal(address: str) -> str | None:
     """Returns in one word why this IP address is forbidden, or None for a public one."""
     try:
-        ip = _reached(ipaddress.ip_address(address))
+        ip = _unwrap_ipv4(ipaddress.ip_address(address))
     except ValueError:
         return "unresolved"
     for kind in _KINDS:
@@ -62,7 +62,7 @@ def refusal(address: str) -> str | None:
     return None if ip.version == 4 or ip in _GLOBAL_V6 else "reserved"
 
 
-def _reached(ip: _Address) -> _Address:
+def _unwrap_ipv4(ip: _Address) -> _Address:
     """Returns the IPv4 address that an IPv6 address embeds, else the address itself."""
     if isinstance(ip, ipaddress.IPv4Address):
         return ip
@@ -71,7 +71,7 @@ def _reached(ip: _Address) -> _Address:
     return ip.ipv4_mapped or ip.sixtofour or ip
 
 
-class Refused(OSError):
+class RefusedAddressError(OSError):
     """Reports a connection to a forbidden address, which was not made."""
 
 
@@ -79,7 +79,7 @@ class AddressGuard:
     """Lets the process connect only to public IP addresses, and to those of hosts that are allowed by name."""
 
     def __init__(self, allowed: Iterable[str]) -> None:
-        self._allowed = {_host(name) for name in allowed}
+        self._allowed = {_normalise_host(name) for name in allowed}
         self._addresses: set[str] = set()  # of allowed hosts
         self._look_up = socket.getaddrinfo
 
@@ -89,15 +89,15 @@ class AddressGuard:
         sys.addaudithook(self.audit)  # catches connections without a lookup, or with another one
 
     def getaddrinfo(self, host: Any, *arguments: Any, **options: Any) -> Any:
-        """Replaces `socket.getaddrinfo`. Raises `Refused` if any of the answers is forbidden."""
+        """Replaces `socket.getaddrinfo`. Raises `RefusedAddressError` if any of the answers is forbidden."""
         answers = self._look_up(host, *arguments, **options)
         addresses = [str(answer[4][0]) for answer in answers]
-        name = _host(host.decode("ascii", "replace") if isinstance(host, bytes) else str(host))
+        name = _normalise_host(host.decode("ascii", "replace") if isinstance(host, bytes) else str(host))
         if name in self._allowed:
             self._addresses.update(addresses)
             return answers
         for address in addresses:  # even if it belongs to an allowed host: the name is allowed, not the address
-            _check(address, "" if name == address else f" of {name[:100]}")
+            _check_address(address, "" if name == address else f" of {name[:100]}")
         return answers
 
     def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -105,20 +105,20 @@ class AddressGuard:
         if event in ("socket.connect", "socket.sendto") and isinstance(arguments[1], tuple):
             address = str(arguments[1][0])
             if address not in self._addresses:
-                _check(address)
+                _check_address(address)
 
 
-def _check(address: str, of: str = "") -> None:
-    """Raises `Refused` for a forbidden address."""
-    if (kind := refusal(address)) is not None:
-        raise Refused(f"refused {kind} address {address}{of}")
+def _check_address(address: str, of: str = "") -> None:
+    """Raises `RefusedAddressError` for a forbidden address."""
+    if (kind := find_refusal(address)) is not None:
+        raise RefusedAddressError(f"refused {kind} address {address}{of}")
 
 
-def _host(name: str) -> str:
+def _normalise_host(name: str) -> str:
     return name.strip("[]").rstrip(".").lower()
 
 
-class Redirects(urllib.request.HTTPRedirectHandler):
+class RedirectHandler(urllib.request.HTTPRedirectHandler):
     """Follows redirects without reading their bodies, which the library would read to the end."""
 
     def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
@@ -134,7 +134,7 @@ class Redirects(urllib.request.HTTPRedirectHandler):
         return new
 
 
-class Opener:
+class LimitedOpener:
     """Replaces `urllib.request.urlopen`, with limits: only http and https, no proxy, bounded bytes and time.
 
     A permanent error of a URL (such as 404 or 403) is remembered: further retries of img2dataset send no request.
@@ -147,13 +147,13 @@ class Opener:
         self._limit: Any = functools.partial(AnswerLimit, deadline, answer_seconds, max_bytes)
         self._tally = tally  # file that receives the number of URLs requested
         self._asked: set[str] = set()
-        self._told = 0.0
+        self._last_tally = 0.0
         self._answered: dict[str, str] = {}  # URL -> its permanent error
         self._opener = urllib.request.OpenerDirector()
         for handler in (
             LimitedHttp,  # a proxy would look names up itself, out of the guard's sight
             LimitedHttps,
-            Redirects,
+            RedirectHandler,
             urllib.request.HTTPDefaultErrorHandler,
             urllib.request.HTTPErrorProcessor,
             urllib.request.UnknownHandler,
@@ -163,50 +163,50 @@ class Opener:
     def __call__(self, url: Any, data: Any = None, timeout: float = 10.0, **_: Any) -> Any:
         """Opens a URL. Returns the response, whose `read` observes the limits. Raises `OSError`."""
         url.limit = limit = self._limit()
-        with late_as_url_error():
-            limit.seconds_left()
+        with convert_timeouts():
+            limit.get_seconds_left()
             address = url.full_url
-            self._tell(address, limit.begun)
+            self._update_tally(address, limit.started)
             if address in self._answered:
                 raise OSError(self._answered[address])
-            url.full_url = quoted(address)
-            answer = self._asked_of(url, data, timeout, address)
+            url.full_url = quote_address(address)
+            answer = self._open(url, data, timeout, address)
         if int(answer.headers.get("Content-Length") or 0) > self.max_bytes:
             answer.close()
             raise URLError(f"too large: {answer.headers['Content-Length']} bytes")
         answer.read = lambda: self._read(answer, limit)
         return answer
 
-    def _asked_of(self, url: Any, data: Any, timeout: float, address: str) -> Any:
+    def _open(self, url: Any, data: Any, timeout: float, address: str) -> Any:
         try:
             return self._opener.open(url, data, timeout)
         except HTTPError as error:
             error.close()
-            if 400 <= error.code < 500 and error.code not in PASSING:
+            if 400 <= error.code < 500 and error.code not in TRANSIENT_CODES:
                 self._answered[address] = str(error)
             raise
 
-    def _tell(self, address: str, now: float) -> None:
+    def _update_tally(self, address: str, now: float) -> None:
         self._asked.add(address)
-        if now - self._told >= TALLY_SECONDS:
-            self._told = now
+        if now - self._last_tally >= TALLY_SECONDS:
+            self._last_tally = now
             self._tally.write_text(str(len(self._asked)))
 
     def _read(self, answer: Any, limit: Any) -> bytes:
         data, expected = bytearray(), answer.length or 0
-        with late_as_url_error():
-            while piece := answer.read1(CHUNK):
+        with convert_timeouts():
+            while piece := answer.read1(READ_BYTES):
                 data += piece
                 if len(data) > self.max_bytes:
                     raise URLError(f"too large: over {self.max_bytes} bytes")
-                limit.seconds_left()
+                limit.get_seconds_left()
         if len(data) < expected:
             raise http.client.IncompleteRead(bytes(data), expected - len(data))
         return bytes(data)
 
 
 @contextlib.contextmanager
-def late_as_url_error() -> Iterator[None]:
+def convert_timeouts() -> Iterator[None]:
     """Converts timeouts to `URLError`, so that all read the same: on connecting, in a header or in the body."""
     try:
         yield
@@ -214,7 +214,7 @@ def late_as_url_error() -> Iterator[None]:
         raise URLError(error) from None
 
 
-def quoted(address: str) -> str:
+def quote_address(address: str) -> str:
     """Returns the URL as a browser would request it, with spaces and non-ASCII letters encoded.
 
     A URL that can't be parsed is returned unchanged, and the connection then fails.
@@ -229,12 +229,12 @@ def quoted(address: str) -> str:
     user, at, place = parts.netloc.rpartition("@")
     if not place.isascii():
         host, colon, port = place.partition(":")
-        place = ascii_host(host) + colon + port
+        place = encode_host(host) + colon + port
     path, query = (quote(part, safe=string.punctuation) for part in (parts.path, parts.query))
     return urlunsplit(parts._replace(netloc=user + at + place, path=path, query=query))
 
 
-def ascii_host(host: str) -> str:
+def encode_host(host: str) -> str:
     """Encodes a host name of any script for name servers: by IDNA 2008, else IDNA 2003, else unchanged."""
     import idna
 
@@ -247,17 +247,17 @@ def ascii_host(host: str) -> str:
             return host
 
 
-def guard(job: dict[str, Any]) -> None:
+def install_limits(job: dict[str, Any]) -> None:
     """Installs the address guard and the limits in this process."""
     sys.path.append(str(Path(__file__).parent))
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # else it contacts the package index at import
     AddressGuard(job["allow_hosts"]).install()
-    urllib.request.urlopen = Opener(  # type: ignore[assignment]
+    urllib.request.urlopen = LimitedOpener(  # type: ignore[assignment]
         job["max_bytes"], job["answer_seconds"], job["deadline"], Path(job["tally"])
     )
 
 
-def end_with_the_parent() -> None:
+def exit_with_parent() -> None:
     """Ends this process and its children when its parent ends for any reason, which closes stdin."""
     sys.stdin.buffer.read()
     os.killpg(os.getpgrp(), signal.SIGKILL)
@@ -265,7 +265,7 @@ def end_with_the_parent() -> None:
 
 def main(job: dict[str, Any]) -> None:
     """Downloads the images; `job["img2dataset"]` holds the arguments of `img2dataset.download`."""
-    threading.Thread(target=end_with_the_parent, daemon=True).start()
+    threading.Thread(target=exit_with_parent, daemon=True).start()
     import img2dataset  # type: ignore[import-not-found]  # of the other environment
 
     img2dataset.download(**job["img2dataset"])
@@ -273,7 +273,7 @@ def main(job: dict[str, Any]) -> None:
 
 if __name__ in ("__main__", "__mp_main__"):  # the second is its name in processes that img2dataset starts
     _JOB = json.loads(Path(sys.argv[1]).read_text())
-    guard(_JOB)
+    install_limits(_JOB)
     if __name__ == "__main__":
         main(_JOB)
     else:

@@ -23,7 +23,7 @@ _CHOICES = [np.uint64(one | other) for one, other in itertools.combinations(_MAS
 Hashes = NDArray[np.uint64]
 
 
-def repeated(hashes: Hashes, rows: NDArray[Any]) -> NDArray[np.bool_]:
+def find_repeats(hashes: Hashes, rows: NDArray[Any]) -> NDArray[np.bool_]:
     """Returns, for each hash, whether it is within `DISTANCE` bits of one in an earlier row that is itself no repeat.
 
     `rows` holds the row of each hash, ascending. Hashes of the same row are not repeats of one another.
@@ -32,7 +32,7 @@ def repeated(hashes: Hashes, rows: NDArray[Any]) -> NDArray[np.bool_]:
     first = firsts[same]  # the position of the first equal hash
     result = rows != rows[first]  # a hash that equals an earlier row's is always a repeat
     firsts = np.sort(firsts)
-    found = [firsts[pairs] for pairs in _near(hashes[firsts]) if len(pairs)]
+    found = [firsts[pairs] for pairs in _iterate_near_pairs(hashes[firsts]) if len(pairs)]
     found = [pairs[rows[pairs[:, 0]] != rows[pairs[:, 1]]] for pairs in found]
     if found:
         # Sorted by the later hash, so that the earlier one is already decided.
@@ -42,7 +42,7 @@ def repeated(hashes: Hashes, rows: NDArray[Any]) -> NDArray[np.bool_]:
     return np.asarray(result | result[first])  # equal hashes of one row share the result of the first
 
 
-def _near(hashes: Hashes) -> Iterator[NDArray[np.int64]]:
+def _iterate_near_pairs(hashes: Hashes) -> Iterator[NDArray[np.int64]]:
     """Yields the positions (later, earlier) of all pairs within `DISTANCE` bits; some pairs come several times."""
     for mask in _CHOICES:
         pieces = hashes & mask

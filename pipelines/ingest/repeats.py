@@ -14,10 +14,10 @@ from typing import Protocol, TypeVar
 
 import polars as pl
 
-from curation.documents.filters import perceptual_hash
+from curation.documents.filters import compute_perceptual_hash
 from curation.images.decode import DecodeLimits, decode
 from pipelines.cluster.runner import Runner
-from pipelines.ingest.near_hashes import repeated
+from pipelines.ingest.near_hashes import find_repeats
 from pipelines.ingest.row_watch import RETRIES
 from pipelines.recipes.ingest import IngestRecipe
 from pipelines.terminal.progress import Progress
@@ -40,7 +40,7 @@ Images = Callable[[U], Iterator[tuple[int, int, bytes]]]
 """Yields row, number in the row and file of each image of a unit."""
 
 
-def repeated_images(
+def find_repeated_images(
     images: Images[U], units: list[U], recipe: IngestRecipe, runner: Runner, progress: Progress
 ) -> dict[int, Repeats]:
     """Returns the images to leave out, by the number of their unit. Costs a pass over all units.
@@ -50,28 +50,30 @@ def repeated_images(
     limits = recipe.read.limits if recipe.repeated_images == "alike" else None
     tables = []
     found = 0
-    for table in runner.map(functools.partial(image_hashes, images, limits), units, RETRIES):
+    for table in runner.map(functools.partial(hash_unit_images, images, limits), units, RETRIES):
         tables.append(table)
         found += table.height
         progress.advance(1)
         progress.show(found)
     result: dict[int, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
-    for unit, row, number in came_before(pl.concat(tables), limits is not None).iter_rows():
+    for unit, row, number in select_repeats(pl.concat(tables), limits is not None).iter_rows():
         result[unit][row].add(number)
     return {unit: {row: frozenset(numbers) for row, numbers in rows.items()} for unit, rows in result.items()}
 
 
-def came_before(hashes: pl.DataFrame, alike: bool) -> pl.DataFrame:
-    """Selects unit, row and number of the images that repeat one of an earlier row; `hashes` is from `image_hashes`."""
+def select_repeats(hashes: pl.DataFrame, alike: bool) -> pl.DataFrame:
+    """Selects unit, row and number of the images that repeat one of an earlier row; `hashes` is from
+    `hash_unit_images`.
+    """
     hashes = hashes.sort("unit", "row", "number").with_columns(place=pl.struct("unit", "row").rle_id())
     if alike:
-        found = pl.Series(repeated(hashes["high"].to_numpy(), hashes["place"].to_numpy()))
+        found = pl.Series(find_repeats(hashes["high"].to_numpy(), hashes["place"].to_numpy()))
     else:
         found = hashes.select(pl.col("place") > pl.col("place").min().over("high", "low")).to_series()
     return hashes.filter(found).select("unit", "row", "number")
 
 
-def image_hashes(images: Images[U], limits: DecodeLimits | None, unit: U) -> pl.DataFrame:
+def hash_unit_images(images: Images[U], limits: DecodeLimits | None, unit: U) -> pl.DataFrame:
     """Returns unit, row, number and hash of each image: the perceptual hash with limits, else half of the SHA-256."""
     rows: list[tuple[int, int, int, int]] = []
     for row, number, data in images(unit):
@@ -87,6 +89,6 @@ def image_hashes(images: Images[U], limits: DecodeLimits | None, unit: U) -> pl.
 
 def _hash(data: bytes, limits: DecodeLimits | None) -> tuple[int, int]:
     if limits is not None:
-        return perceptual_hash(decode(data, limits)), 0
+        return compute_perceptual_hash(decode(data, limits)), 0
     digest = hashlib.sha256(data).digest()
     return int.from_bytes(digest[:8], "big"), int.from_bytes(digest[8:16], "big")

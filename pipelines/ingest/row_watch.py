@@ -13,15 +13,15 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from curation.cpu_limit import CpuLimitExceeded, end_process_after, run_within
-from pipelines.cluster.attempts import DEATHS, Attempts
+from pipelines.cluster.attempts import MAX_DEATHS, Attempts
 from pipelines.cluster.runner import Runner
-from pipelines.inputs.source_files import Item, Stretch
+from pipelines.inputs.source_files import Item, RowRange
 from pipelines.recipes.ingest import ROW_SECONDS
 from schemas.records.quarantine import Reason, Rejected
 
 RETRIES = 20  # of a unit: one death reveals that there is a poison row, two more isolate it: enough for nine rows
 
-PROCESS_SHARE = 2  # the process ends after this many times a row's seconds, so that an exception can come first
+PROCESS_LIMIT_FACTOR = 2  # the process ends after this many times a row's seconds, so that an exception can come first
 
 T = TypeVar("T")
 
@@ -36,16 +36,16 @@ class RowWatch:
     ledger: Any  # the actor of `pipelines.cluster.ledger`; None for a run in one process
     row_seconds: float = ROW_SECONDS  # CPU seconds that one step on a row may take
 
-    def within(self, work: Callable[[], T]) -> T:
+    def run_within_limit(self, work: Callable[[], T]) -> T:
         """Runs one step on a row and returns its result. Raises `Rejected(too_slow)` over `row_seconds` of CPU."""
         if self.ledger is not None:
-            end_process_after(PROCESS_SHARE * self.row_seconds)
+            end_process_after(PROCESS_LIMIT_FACTOR * self.row_seconds)
         try:
             return run_within(self.row_seconds, work)
         except CpuLimitExceeded as error:
             raise Rejected(Reason.TOO_SLOW, str(error)) from None
 
-    def rows(self, stage: str, unit: str, stretch: Stretch, items: Iterable[Item]) -> Iterator[Item]:
+    def watch_rows(self, stage: str, unit: str, row_range: RowRange, items: Iterable[Item]) -> Iterator[Item]:
         """Yields the unit's items in order; a poison row comes as `Rejected(worker_killed)`.
 
         The caller must finish an item before it takes the next: an item counts as in work until then.
@@ -55,23 +55,23 @@ class RowWatch:
             return
         import ray
 
-        rows = _UNKNOWN if stretch.stop is None else stretch.stop - stretch.start
+        rows = _UNKNOWN if row_range.stop is None else row_range.stop - row_range.start
         attempts: Attempts = ray.get(self.ledger.begin.remote(stage, unit, rows))
-        killers = set(attempts.killers)
+        poison_samples = set(attempts.poison_samples)
         for row, item in enumerate(items):
-            if row in killers:
-                fault = Rejected(Reason.WORKER_KILLED, f"{DEATHS} workers died while they were at work on this row")
+            if row in poison_samples:
+                fault = Rejected(Reason.WORKER_KILLED, f"{MAX_DEATHS} workers died while they were at work on this row")
                 yield replace(item, content=fault)
                 continue
-            if attempts.careful:
-                ray.get(self.ledger.enter.remote(stage, unit, (row, row + 1)))
+            if attempts.is_isolating:
+                ray.get(self.ledger.start_range.remote(stage, unit, (row, row + 1)))
             yield item
         self.ledger.finish.remote(stage, unit)
 
 
-def row_watch(runner: Runner, units: int, row_seconds: float) -> RowWatch:
+def make_row_watch(runner: Runner, units: int, row_seconds: float) -> RowWatch:
     """Makes the watch of a run over a number of units."""
-    if runner.works_here(units):
+    if runner.is_in_process(units):
         return RowWatch(None, row_seconds)
     from pipelines.cluster.ledger import start_ledger
 

@@ -8,36 +8,36 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from curation.documents.filters import captioned, filtered
+from curation.documents.filters import build_captioned_image, filter_document
 from curation.sources import SOURCES, SourceReader
 from curation.tokens import TokenCounter
 from pipelines.ingest.repeats import Repeats
 from pipelines.ingest.row_watch import RowWatch
-from pipelines.ingest.stores.store import ImageStore, find
-from pipelines.inputs.source_files import Item, Stretch, read_stretch, stretch_items
-from pipelines.inputs.summarised import Summarised
-from pipelines.output.output_set import put_quarantine
-from pipelines.output.training_shards import Record, Sample, ShardWriter, counts_of, parts_of, sample_of
+from pipelines.ingest.stores.store import ImageStore, find_image
+from pipelines.inputs.source_files import Item, RowRange, iterate_items, read_row_range
+from pipelines.inputs.summarised_iterator import SummarisedIterator
+from pipelines.output.training_shards import Record, Sample, ShardWriter, list_parts, make_sample, sum_counts
+from pipelines.output.writer import write_quarantine
 from pipelines.recipes.ingest import IngestRecipe
-from schemas.layouts.datacomp import uid_of
+from schemas.layouts.datacomp import read_uid
 from schemas.output_set.manifest import HIDDEN_FILES, Manifest
-from schemas.output_set.unit_outputs import nth_output
-from schemas.records.document import CaptionDraft, Draft, DraftImage
+from schemas.output_set.unit_outputs import make_output_name
+from schemas.records.document import ParsedCaptionedImage, ParsedDocument, ParsedImage
 from schemas.records.quarantine import QuarantinedRow, Reason, Rejected
 from schemas.storage.folder import Folder
 from schemas.tar.reader import TarSample
 
 STAGE = "ingest"
 
-_FILTERED = {Reason.TOO_SMALL, Reason.EXTREME_ASPECT, Reason.REPEATED_IMAGE, Reason.REPEATED_IMAGE_IN_DOCUMENT}
+_FILTER_REASONS = {Reason.TOO_SMALL, Reason.EXTREME_ASPECT, Reason.REPEATED_IMAGE, Reason.REPEATED_IMAGE_IN_DOCUMENT}
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class IngestUnit:
     """Represents one row range of the input, and which of its images repeat earlier ones."""
 
     number: int
-    stretch: Stretch
+    row_range: RowRange
     repeats: Repeats = field(default_factory=dict)
 
     @property
@@ -47,7 +47,7 @@ class Unit:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class IngestedSample:
     """Holds a sample with the number of its texts, and of its images that were left out, by reason."""
 
     sample: Sample
@@ -55,7 +55,7 @@ class Made:
     dropped: Counter[Reason]
 
 
-class UnitWork:
+class IngestTask:
     """Processes one unit. It is pickled once for all units, with everything that they share.
 
     It carries the source's reader, so that a worker needs no registry; the worker must be able to import the module of
@@ -76,18 +76,20 @@ class UnitWork:
         self.counter, tokenizer = counter, None if counter is None else counter.fingerprint
         self.writer = ShardWriter(output, recipe.format, self.reader.is_captions, tokenizer)
         self.fingerprints = {} if tokenizer is None else {"tokenizer": tokenizer}
-        self.recipe_sha256 = recipe.sha256()
+        self.recipe_sha256 = recipe.compute_sha256()
 
-    def __call__(self, unit: Unit) -> list[Manifest]:
+    def __call__(self, unit: IngestUnit) -> list[Manifest]:
         """Writes the unit's outputs and returns their manifests; the outputs count once the caller writes these."""
-        rows = Summarised(read_stretch(self.reader, unit.stretch))
-        shards = Shards(self.outcomes(unit, rows), self.recipe.samples_per_shard, self.recipe.bytes_per_shard)
+        rows = SummarisedIterator(read_row_range(self.reader, unit.row_range))
+        shards = ShardSplitter(
+            self.process_rows(unit, rows), self.recipe.samples_per_shard, self.recipe.bytes_per_shard
+        )
         manifests: list[Manifest] = []
-        while not shards.are_done:
-            name = nth_output(unit.name, len(manifests))
-            written = self.writer.write(name, shards.next())
-            account = shards.account()
-            counts = counts_of(written.rows, with_tokens=self.counter is not None)
+        while not shards.is_done:
+            name = make_output_name(unit.name, len(manifests))
+            written = self.writer.write(name, shards.take_next())
+            account = shards.summarise()
+            counts = sum_counts(written.rows, with_tokens=self.counter is not None)
             manifests.append(
                 Manifest.build(
                     name,
@@ -95,162 +97,173 @@ class UnitWork:
                     inputs=[],
                     rows_in=account.rows,
                     data=written.data,
-                    others=[written.index, put_quarantine(self.output, name, account.left_out)],
-                    reasons=[row.reason for row in account.left_out],
+                    others=[written.index, write_quarantine(self.output, name, account.quarantined)],
+                    reasons=[row.reason for row in account.quarantined],
                     counts=dict(sorted((counts | account.counts).items())),
                     fingerprints=self.fingerprints,
                 )
             )
         inputs = [rows.summary.input, *(store.revision for store in self.stores)]  # known only after all rows are read
         first, *others = (manifest.model_copy(update={"inputs": inputs}) for manifest in manifests)
-        hidden = {HIDDEN_FILES: rows.summary.hidden} if rows.summary.hidden else {}
-        told = {
+        hidden = {HIDDEN_FILES: rows.summary.hidden_files} if rows.summary.hidden_files else {}
+        update = {
             "damage": rows.summary.damage,
             "counts": dict(sorted((first.counts | hidden).items())),
             "unit_outputs": len(manifests),
         }
-        return [first.model_copy(update=told), *others]
+        return [first.model_copy(update=update), *others]
 
-    def outcomes(self, unit: Unit, rows: Iterable[Item]) -> Iterator[Made | QuarantinedRow]:
+    def process_rows(self, unit: IngestUnit, rows: Iterable[Item]) -> Iterator[IngestedSample | QuarantinedRow]:
         """Yields the sample or quarantined row that each row becomes, in order."""
-        shard = unit.stretch.path.rpartition("/")[2].rpartition(".")[0]
-        for row, item in enumerate(self.watch.rows("ingest", unit.name, unit.stretch, rows)):
-            draft = read_draft(self.reader, self.recipe, item, self.watch)
-            if isinstance(draft, Rejected):
-                uid = uid_of(item.content) if isinstance(item.content, TarSample) else None
-                yield QuarantinedRow.of(item.key, uid, STAGE, draft)
+        shard = unit.row_range.path.rpartition("/")[2].rpartition(".")[0]
+        for row, item in enumerate(self.watch.watch_rows("ingest", unit.name, unit.row_range, rows)):
+            parsed = read_row(self.reader, self.recipe, item, self.watch)
+            if isinstance(parsed, Rejected):
+                uid = read_uid(item.content) if isinstance(item.content, TarSample) else None
+                yield QuarantinedRow.from_rejected(item.key, uid, STAGE, parsed)
                 continue
             repeats, key = unit.repeats.get(row, frozenset()), f"{unit.name}{row:06d}"
-            work = functools.partial(self._sample, draft, repeats, key, shard, item.key)
+            work = functools.partial(self._process_row, parsed, repeats, key, shard, item.key)
             try:
-                made = self.watch.within(work)
+                made = self.watch.run_within_limit(work)
             except Rejected as fault:
-                yield QuarantinedRow.of(item.key, draft.uid, STAGE, fault)
+                yield QuarantinedRow.from_rejected(item.key, parsed.uid, STAGE, fault)
             else:
                 yield made
 
-    def _sample(
-        self, draft: Draft | CaptionDraft, repeats: frozenset[int], key: str, shard: str, source_key: str
-    ) -> Made:
-        return self.made(self.without_repeats(self.looked_up(draft), repeats), key, shard, source_key)
+    def _process_row(
+        self,
+        parsed: ParsedDocument | ParsedCaptionedImage,
+        repeats: frozenset[int],
+        key: str,
+        shard: str,
+        source_key: str,
+    ) -> IngestedSample:
+        return self.make_sample(self.drop_repeats(self.look_up_images(parsed), repeats), key, shard, source_key)
 
-    def made(self, draft: Draft | CaptionDraft, key: str, shard: str, source_key: str) -> Made:
+    def make_sample(
+        self, parsed: ParsedDocument | ParsedCaptionedImage, key: str, shard: str, source_key: str
+    ) -> IngestedSample:
         """Makes a sample from a parsed row. Raises `Rejected` if a filter or the layout refuses it."""
         filters, limits = self.recipe.filters, self.recipe.read.limits
         try:
-            if isinstance(draft, CaptionDraft):
-                return self._made(captioned(draft, key, shard, source_key, filters, limits), Counter())
-            found = filtered(draft, key, self.name, filters, limits)
-            return self._made(found.document, found.dropped)
+            if isinstance(parsed, ParsedCaptionedImage):
+                return self._store_record(
+                    build_captioned_image(parsed, key, shard, source_key, filters, limits), Counter()
+                )
+            found = filter_document(parsed, key, self.name, filters, limits)
+            return self._store_record(found.document, found.dropped)
         except ValueError as error:  # a reader should have refused it
             raise Rejected(Reason.MALFORMED_ROW, str(error)) from None
 
-    def _made(self, record: Record, dropped: Counter[Reason]) -> Made:
-        texts = sum(isinstance(part, str) for part in parts_of(record))
-        return Made(sample_of(record, self.name, self.counter), texts, dropped)
+    def _store_record(self, record: Record, dropped: Counter[Reason]) -> IngestedSample:
+        texts = sum(isinstance(part, str) for part in list_parts(record))
+        return IngestedSample(make_sample(record, self.name, self.counter), texts, dropped)
 
-    def looked_up(self, draft: Draft | CaptionDraft) -> Draft | CaptionDraft:
+    def look_up_images(self, parsed: ParsedDocument | ParsedCaptionedImage) -> ParsedDocument | ParsedCaptionedImage:
         """Returns the parsed row with each URL or file name replaced by its file, or by `Rejected` if there is none."""
-        if isinstance(draft, CaptionDraft):
-            return replace(draft, image=self._found(draft.image))
-        return replace(draft, images=tuple(map(self._found, draft.images)))
+        if isinstance(parsed, ParsedCaptionedImage):
+            return replace(parsed, image=self._look_up_image(parsed.image))
+        return replace(parsed, images=tuple(map(self._look_up_image, parsed.images)))
 
-    def without_repeats(self, draft: Draft | CaptionDraft, repeats: frozenset[int]) -> Draft | CaptionDraft:
+    def drop_repeats(
+        self, parsed: ParsedDocument | ParsedCaptionedImage, repeats: frozenset[int]
+    ) -> ParsedDocument | ParsedCaptionedImage:
         """Returns the parsed row without its repeated images. Raises `Rejected` where they rule out the whole row."""
         if not repeats:
-            return draft
+            return parsed
         fault = Rejected(Reason.REPEATED_IMAGE, "came before in the input")
-        if isinstance(draft, CaptionDraft) or self.recipe.filters.repeated_image == "drop_document":
+        if isinstance(parsed, ParsedCaptionedImage) or self.recipe.filters.repeated_image == "drop_document":
             raise fault
         return replace(
-            draft,
+            parsed,
             images=tuple(
                 replace(image, source=fault) if number in repeats else image
-                for number, image in enumerate(draft.images)
+                for number, image in enumerate(parsed.images)
             ),
         )
 
-    def images(self, unit: Unit) -> Iterator[tuple[int, int, bytes]]:
+    def iterate_images(self, unit: IngestUnit) -> Iterator[tuple[int, int, bytes]]:
         """Yields row in the unit, number in the row and file of each image that is available."""
-        rows = stretch_items(self.reader, unit.stretch)
-        for row, item in enumerate(self.watch.rows("repeats", unit.name, unit.stretch, rows)):
-            draft = read_draft(self.reader, self.recipe, item, self.watch)
-            if isinstance(draft, Rejected):
+        rows = iterate_items(self.reader, unit.row_range)
+        for row, item in enumerate(self.watch.watch_rows("repeats", unit.name, unit.row_range, rows)):
+            parsed = read_row(self.reader, self.recipe, item, self.watch)
+            if isinstance(parsed, Rejected):
                 continue
-            for number, image in enumerate(images_of(self.looked_up(draft))):
+            for number, image in enumerate(get_images(self.look_up_images(parsed))):
                 if isinstance(image.source, bytes):
                     yield row, number, image.source
 
-    def _found(self, image: DraftImage) -> DraftImage:
+    def _look_up_image(self, image: ParsedImage) -> ParsedImage:
         if not isinstance(image.source, str):
             return image
         try:
-            return replace(image, source=find(self.stores, image.source))
+            return replace(image, source=find_image(self.stores, image.source))
         except Rejected as loss:
             return replace(image, source=loss)
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class OutputSummary:
     """Holds the row count, quarantined rows and image counts of one output."""
 
     rows: int  # samples and quarantined rows
-    left_out: list[QuarantinedRow]
+    quarantined: list[QuarantinedRow]
     counts: dict[str, int]
 
 
-class Shards:
+class ShardSplitter:
     """Splits a stream of outcomes into shards of at most `samples` samples and `size` bytes, but at least one sample.
 
     A sample that does not fit starts the next shard.
     """
 
-    def __init__(self, outcomes: Iterator[Made | QuarantinedRow], samples: int, size: int) -> None:
+    def __init__(self, outcomes: Iterator[IngestedSample | QuarantinedRow], samples: int, size: int) -> None:
         self._outcomes, self._samples, self._size = outcomes, samples, size
         self._made: list[tuple[Counter[Reason], int]] = []
-        self._left_out: list[QuarantinedRow] = []
-        self._held: Made | None = None  # the sample that starts the next shard
-        self.are_done = False
+        self._quarantined: list[QuarantinedRow] = []
+        self._pending: IngestedSample | None = None  # the sample that starts the next shard
+        self.is_done = False
 
-    def next(self) -> Iterator[Sample]:
-        """Yields the samples of the next shard; `account` describes it until `next` is called again."""
-        self._made, self._left_out = [], []
+    def take_next(self) -> Iterator[Sample]:
+        """Yields the samples of the next shard; `summarise` describes it until `take_next` is called again."""
+        self._made, self._quarantined = [], []
         size = 0
-        while (outcome := self._held or next(self._outcomes, None)) is not None:
-            self._held = None
+        while (outcome := self._pending or next(self._outcomes, None)) is not None:
+            self._pending = None
             if isinstance(outcome, QuarantinedRow):
-                self._left_out.append(outcome)
+                self._quarantined.append(outcome)
                 continue
             size += outcome.sample.size
             if self._made and (len(self._made) == self._samples or size > self._size):
-                self._held = outcome
+                self._pending = outcome
                 return
             self._made.append((outcome.dropped, outcome.texts))
             yield outcome.sample
-        self.are_done = True
+        self.is_done = True
 
-    def account(self) -> Account:
-        """Returns the summary of the shard that `next` yielded last."""
+    def summarise(self) -> OutputSummary:
+        """Returns the summary of the shard that `take_next` yielded last."""
         dropped: Counter[Reason] = sum((dropped for dropped, _ in self._made), Counter())
         counts = {f"dropped_{reason.value}": count for reason, count in dropped.items()}
-        counts["lost_images"] = sum(count for reason, count in dropped.items() if reason not in _FILTERED)
+        counts["lost_images"] = sum(count for reason, count in dropped.items() if reason not in _FILTER_REASONS)
         counts["texts"] = sum(texts for _, texts in self._made)
         counts["documents"] = len(self._made)
-        return Account(len(self._made) + len(self._left_out), self._left_out, counts)
+        return OutputSummary(len(self._made) + len(self._quarantined), self._quarantined, counts)
 
 
-def read_draft(
+def read_row(
     reader: SourceReader, recipe: IngestRecipe, item: Item, watch: RowWatch
-) -> Draft | CaptionDraft | Rejected:
+) -> ParsedDocument | ParsedCaptionedImage | Rejected:
     """Parses an item with the source's reader, within the CPU limit of a row. Returns a `Rejected`, never raises it."""
     if isinstance(item.content, Rejected):
         return item.content
     try:
-        return watch.within(lambda: reader.read(item.content, recipe.read))
+        return watch.run_within_limit(lambda: reader.read(item.content, recipe.read))
     except Rejected as fault:
         return fault
 
 
-def images_of(draft: Draft | CaptionDraft) -> tuple[DraftImage, ...]:
+def get_images(parsed: ParsedDocument | ParsedCaptionedImage) -> tuple[ParsedImage, ...]:
     """Returns the images of either kind of parsed row."""
-    return (draft.image,) if isinstance(draft, CaptionDraft) else draft.images
+    return (parsed.image,) if isinstance(parsed, ParsedCaptionedImage) else parsed.images

@@ -4,18 +4,18 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from curation.captions.lookup import ATTRIBUTES, Row
-from curation.sources.formats.fields import as_json, lenient_text
-from schemas.errors import ShardloomError, one_line
+from curation.sources.formats.fields import dump_metadata, read_text_leniently
+from schemas.errors import ShardloomError, to_one_line
 from schemas.records.identity import Identity
 from schemas.records.quarantine import Rejected
-from schemas.records.training_text import training_text
+from schemas.records.training_text import to_training_text
 from schemas.storage.folder import Folder
-from schemas.storage.parquet import NoParquet, check_sizes, open_parquet
+from schemas.storage.parquet import NotParquet, check_sizes, open_parquet
 
 if TYPE_CHECKING:
     import polars as pl
 
-IDENTITY = ("key", *ATTRIBUTES)
+IDENTITY_COLUMNS = ("key", *ATTRIBUTES)
 """The columns that identify the sample that a row is about."""
 
 Texts = tuple[str | Rejected | None, ...]
@@ -37,49 +37,49 @@ def find_rows(
 
     try:
         with folder.open(name) as opened:
-            check_sizes(open_parquet(opened, folder.path(name)), [*IDENTITY, *columns])
-        lazy = pl.scan_parquet(folder.source(name), glob=False)  # noqa: TID251  checked above
+            check_sizes(open_parquet(opened, folder.resolve_path(name)), [*IDENTITY_COLUMNS, *columns])
+        lazy = pl.scan_parquet(folder.get_local_source(name), glob=False)  # noqa: TID251  checked above
         schema = lazy.collect_schema()
-        has = [each for each in IDENTITY if each in schema and _is_text_like(schema[each])]
+        has = [each for each in IDENTITY_COLUMNS if each in schema and _is_text_like(schema[each])]
         if columns[0] not in schema or not set(ATTRIBUTES) & set(has):
             return None
         lazy = lazy.select(
-            *(_as_value(each, schema[each]).alias(f"text.{each}") for each in columns if each in schema),
-            *(_as_text(each, schema[each]).alias(f"sample.{each}") for each in has),
+            *(_make_value_expr(each, schema[each]).alias(f"text.{each}") for each in columns if each in schema),
+            *(_make_text_expr(each, schema[each]).alias(f"sample.{each}") for each in has),
         )
         wanted = pl.any_horizontal(
-            pl.col(f"sample.{each}").is_in(_values(samples, each, shard))
+            pl.col(f"sample.{each}").is_in(_collect_values(samples, each, shard))
             for each in has
             if each != "key" or shard is not None
         )
         found = lazy.filter(wanted & pl.col(f"text.{columns[0]}").is_not_null()).collect()
-    except (pl.exceptions.PolarsError, NoParquet, OSError) as error:
-        raise ShardloomError(f"cannot read captions in {folder.path(name)}: {one_line(error)}") from None
+    except (pl.exceptions.PolarsError, NotParquet, OSError) as error:
+        raise ShardloomError(f"cannot read captions in {folder.resolve_path(name)}: {to_one_line(error)}") from None
     rows: list[Row[Texts]] = []
     for row in found.iter_rows(named=True):
         said, *others = (row.get(f"text.{each}") for each in columns)
-        if (text := _trained(said)) is not None:
-            identity = Identity(shard, **{each: row.get(f"sample.{each}") or None for each in IDENTITY})
-            rows.append(Row(identity, (text, *map(_remark, others))))
+        if (text := _try_training_text(said)) is not None:
+            identity = Identity(shard, **{each: row.get(f"sample.{each}") or None for each in IDENTITY_COLUMNS})
+            rows.append(Row(identity, (text, *map(_to_remark, others))))
     return rows
 
 
-def _trained(value: object) -> str | Rejected | None:
+def _try_training_text(value: object) -> str | Rejected | None:
     """Returns the text unchanged, or the `Rejected` that says why it can't be used; None for no text."""
     try:
-        return training_text(value)
+        return to_training_text(value)
     except Rejected as fault:
         return fault
 
 
-def _remark(value: object) -> str | None:
+def _to_remark(value: object) -> str | None:
     """Returns the value of a further column: text unchanged, anything else as JSON."""
     if isinstance(value, str | bytes | None):
-        return lenient_text(value, "it")
-    return as_json(value if isinstance(value, dict) else {"value": value})
+        return read_text_leniently(value, "it")
+    return dump_metadata(value if isinstance(value, dict) else {"value": value})
 
 
-def _values(samples: Collection[Identity], name: str, shard: str | None) -> list[str]:
+def _collect_values(samples: Collection[Identity], name: str, shard: str | None) -> list[str]:
     """Returns the samples' values of an attribute, sorted; of keys, only those in the shard."""
     chosen = samples if name != "key" else [sample for sample in samples if sample.shard == shard]
     return sorted({value for sample in chosen if (value := getattr(sample, name))})
@@ -90,14 +90,14 @@ def _is_text_like(kind: "pl.DataType") -> bool:
     return not kind.is_nested()
 
 
-def _as_value(name: str, kind: "pl.DataType") -> "pl.Expr":
+def _make_value_expr(name: str, kind: "pl.DataType") -> "pl.Expr":
     """Returns the column unchanged, but dates and times as text."""
     import polars as pl
 
     return pl.col(name).cast(pl.String) if kind.is_temporal() else pl.col(name)
 
 
-def _as_text(name: str, kind: "pl.DataType") -> "pl.Expr":
+def _make_text_expr(name: str, kind: "pl.DataType") -> "pl.Expr":
     """Returns the column as text. Whole floats become integers: pandas turns ids into floats where one is missing."""
     import polars as pl
 

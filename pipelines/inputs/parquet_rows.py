@@ -6,45 +6,47 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from curation.sources import SourceReader
-from schemas.compression import START, check_uncompressed
-from schemas.errors import ShardloomError, UsageError, one_line
+from schemas.compression import SIGNATURE_BYTES, check_uncompressed
+from schemas.errors import ShardloomError, UsageError, to_one_line
 from schemas.records.quarantine import Reason, Rejected
-from schemas.storage.parquet import Parquet, UnreadableParquet, batches_of, check_sizes, open_parquet
+from schemas.storage.parquet import Parquet, UnreadableParquet, check_sizes, iterate_batches, open_parquet
 
 MAX_ENTRIES = 1_000_000  # in the lists of a row; a document's have a few thousand
-BATCH = 64  # rows converted to Python objects at once
+BATCH_ROWS = 64  # rows converted to Python objects at once
 
 
-def row_bounds(file: BinaryIO, reader: SourceReader, most: int, path: str) -> Iterator[tuple[int, int, int, int]]:
-    """Yields row ranges as (start, stop, first byte, last byte), of at most `most` rows each.
+def cut_row_groups(
+    file: BinaryIO, reader: SourceReader, max_rows: int, path: str
+) -> Iterator[tuple[int, int, int, int]]:
+    """Yields row ranges as (start, stop, first byte, last byte), of at most `max_rows` rows each.
 
     A range is a run of whole row groups; a larger group is cut by rows. Raises `UsageError` for a file without a column
     that the reader needs.
     """
-    parquet = _opened(file, path)
+    parquet = _open_file(file, path)
     absent = [name for name in reader.columns if name not in parquet.schema.names]
     if absent:
         raise UsageError(f"{path} has no column {' and no '.join(absent)}: is it another set's?")
-    check_sizes(parquet, wanted_columns(parquet.schema.names, reader))
+    check_sizes(parquet, select_columns(parquet.schema.names, reader))
     metadata = parquet.file.metadata
     start = 0
     run: list[tuple[int, int, int]] = []  # rows of row groups, and where they begin and end in the file
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
-        if run and sum(rows for rows, _, _ in run) + group.num_rows > most:
-            yield from _parts_of(run, start, most)
+        if run and sum(rows for rows, _, _ in run) + group.num_rows > max_rows:
+            yield from _cut_run(run, start, max_rows)
             start, run = start + sum(rows for rows, _, _ in run), []
-        run.append((group.num_rows, *_group_bytes(group)))
-    yield from _parts_of(run, start, most)
+        run.append((group.num_rows, *_find_group_bytes(group)))
+    yield from _cut_run(run, start, max_rows)
 
 
-def _parts_of(run: list[tuple[int, int, int]], start: int, most: int) -> Iterator[tuple[int, int, int, int]]:
+def _cut_run(run: list[tuple[int, int, int]], start: int, max_rows: int) -> Iterator[tuple[int, int, int, int]]:
     stop = start + sum(rows for rows, _, _ in run)
-    for begin in range(start, stop, most):
-        yield begin, min(begin + most, stop), min(first for _, first, _ in run), max(last for _, _, last in run)
+    for begin in range(start, stop, max_rows):
+        yield begin, min(begin + max_rows, stop), min(first for _, first, _ in run), max(last for _, _, last in run)
 
 
-def _group_bytes(group: Any) -> tuple[int, int]:
+def _find_group_bytes(group: Any) -> tuple[int, int]:
     """Returns the bytes at which the columns of a row group begin and end in the file."""
     columns = [group.column(number) for number in range(group.num_columns)]
     begins = [min(filter(None, (column.dictionary_page_offset, column.data_page_offset))) for column in columns]
@@ -52,7 +54,7 @@ def _group_bytes(group: Any) -> tuple[int, int]:
     return min(begins, default=0), max(ends, default=0)
 
 
-def rows(
+def read_rows(
     file: BinaryIO, reader: SourceReader, path: str, start: int, stop: int, is_local: bool
 ) -> Iterator[dict[str, Any] | Rejected]:
     """Yields the rows from `start` to `stop`, with the columns that the reader wants; a `Rejected` for a malformed row.
@@ -60,61 +62,63 @@ def rows(
     Buffers single pages of a local file. From an object store it reads whole column chunks, because page by page would
     take a request for each page. Raises `ShardloomError` for a file that can't be read.
     """
-    parquet = _opened(file, path, pre_buffer=not is_local)
-    wanted = wanted_columns(parquet.schema.names, reader)
+    parquet = _open_file(file, path, pre_buffer=not is_local)
+    wanted = select_columns(parquet.schema.names, reader)
     begin = 0
     groups: list[int] = []
     skipped = 0
     for number in parquet.groups:
-        end = begin + parquet.group_rows(number)
+        end = begin + parquet.count_group_rows(number)
         if end > start and begin < stop:
             skipped = skipped if groups else start - begin
             groups.append(number)
         begin = end
     try:
-        for batch in batches_of(parquet, BATCH, wanted, groups):
+        for batch in iterate_batches(parquet, BATCH_ROWS, wanted, groups):
             table = batch.slice(min(skipped, batch.num_rows))
             skipped -= batch.num_rows - table.num_rows
-            yield from _as_python(table)
+            yield from _to_python(table)
     except pa.ArrowException as error:  # the folder reports an OSError
-        raise ShardloomError(f"cannot read {path}: {one_line(error)}") from None
+        raise ShardloomError(f"cannot read {path}: {to_one_line(error)}") from None
 
 
-def wanted_columns(names: list[str], reader: SourceReader) -> list[str]:
+def select_columns(names: list[str], reader: SourceReader) -> list[str]:
     """Returns the columns of a file that the reader uses."""
     return [name for name in names if reader.optional is None or name in reader.columns or name in reader.optional]
 
 
-def _as_python(batch: pa.RecordBatch) -> list[dict[str, Any] | Rejected]:
+def _to_python(batch: pa.RecordBatch) -> list[dict[str, Any] | Rejected]:
     """Returns the rows as Python objects. A row with a value that Python can't represent is rejected alone."""
-    if (entries := max(map(_entries, batch.columns), default=0)) > MAX_ENTRIES:  # Python takes 50 times Arrow's bytes
+    if (
+        entries := max(map(_count_entries, batch.columns), default=0)
+    ) > MAX_ENTRIES:  # Python takes 50 times Arrow's bytes
         if batch.num_rows == 1:
             return [Rejected(Reason.MALFORMED_ROW, f"a list of {entries:,} entries; at most {MAX_ENTRIES:,} are read")]
-        return [row for at in range(batch.num_rows) for row in _as_python(batch.slice(at, 1))]
+        return [row for at in range(batch.num_rows) for row in _to_python(batch.slice(at, 1))]
     try:
-        found: list[dict[str, Any] | Rejected] = _without_times(batch).to_pylist()
+        found: list[dict[str, Any] | Rejected] = _convert_times(batch).to_pylist()
         return found
     except (ValueError, OverflowError, pa.ArrowException) as error:
         if batch.num_rows == 1:
-            return [Rejected(Reason.MALFORMED_ROW, _explained(error))]
-        return [row for at in range(batch.num_rows) for row in _as_python(batch.slice(at, 1))]
+            return [Rejected(Reason.MALFORMED_ROW, _describe_error(error))]
+        return [row for at in range(batch.num_rows) for row in _to_python(batch.slice(at, 1))]
 
 
-def _entries(values: pa.Array) -> int:
+def _count_entries(values: pa.Array) -> int:
     """Returns the number of list entries in a column, at the nesting level that has the most."""
     if pa.types.is_struct(values.type):
-        return max(map(_entries, values.flatten()), default=0)
+        return max(map(_count_entries, values.flatten()), default=0)
     if any(is_list(values.type) for is_list, _ in _LISTS):
         inner = values.flatten()
-        return max(len(inner), _entries(inner))
+        return max(len(inner), _count_entries(inner))
     return 0
 
 
-def _without_times(batch: pa.RecordBatch) -> pa.RecordBatch:
+def _convert_times(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Returns the batch with dates and times as text, in UTC: Python has no year 10,000, no nanoseconds, few zones."""
     columns = batch.columns
-    for form in (_of_no_zone, _as_text):
-        columns = [_cast(column, mapped(column.type, form)) for column in columns]
+    for form in (_drop_time_zone, _to_string_type):
+        columns = [_cast(column, map_type(column.type, form)) for column in columns]
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
@@ -122,39 +126,39 @@ def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
     return column if column.type == kind else column.cast(kind)
 
 
-def _of_no_zone(kind: pa.DataType) -> pa.DataType:
+def _drop_time_zone(kind: pa.DataType) -> pa.DataType:
     return pa.timestamp(kind.unit) if pa.types.is_timestamp(kind) else kind
 
 
-def _as_text(kind: pa.DataType) -> pa.DataType:
+def _to_string_type(kind: pa.DataType) -> pa.DataType:
     return pa.string() if pa.types.is_temporal(kind) and not pa.types.is_interval(kind) else kind
 
 
-def mapped(kind: pa.DataType, form: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
-    """Returns the type with `form` applied to each leaf type that it is made of."""
+def map_type(kind: pa.DataType, convert: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
+    """Returns the type with `convert` applied to each leaf type that it is made of."""
     if pa.types.is_struct(kind):
-        return pa.struct([field.with_type(mapped(field.type, form)) for field in kind])
+        return pa.struct([field.with_type(map_type(field.type, convert)) for field in kind])
     if pa.types.is_map(kind):
-        return pa.map_(*(field.with_type(mapped(field.type, form)) for field in (kind.key_field, kind.item_field)))
+        return pa.map_(*(field.with_type(map_type(field.type, convert)) for field in (kind.key_field, kind.item_field)))
     for is_list, list_of in _LISTS:
         if is_list(kind):
-            return list_of(kind.value_field.with_type(mapped(kind.value_type, form)))
-    return form(kind)
+            return list_of(kind.value_field.with_type(map_type(kind.value_type, convert)))
+    return convert(kind)
 
 
 _LISTS = ((pa.types.is_list, pa.list_), (pa.types.is_large_list, pa.large_list))
 
 
-def _explained(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return f"not UTF-8: {error.reason} at byte {error.start}"
-    return f"a value that cannot be read: {one_line(error, 200)}"
+    return f"a value that cannot be read: {to_one_line(error, 200)}"
 
 
-def _opened(file: BinaryIO, path: str, pre_buffer: bool = False) -> Parquet:
+def _open_file(file: BinaryIO, path: str, pre_buffer: bool = False) -> Parquet:
     try:
         return open_parquet(file, path, pre_buffer)
     except UnreadableParquet:
         file.seek(0)
-        check_uncompressed(path, file.read(START))
+        check_uncompressed(path, file.read(SIGNATURE_BYTES))
         raise

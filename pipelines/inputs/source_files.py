@@ -13,15 +13,15 @@ from typing import Any, BinaryIO
 from curation.sources import SourceReader
 from curation.sources.formats import json_list
 from pipelines.inputs import parquet_rows
-from pipelines.inputs.shards import missing_downloads
-from schemas.compression import START, check_uncompressed
+from pipelines.inputs.shards import find_missing_downloads
+from schemas.compression import SIGNATURE_BYTES, check_uncompressed
 from schemas.errors import ShardloomError, UsageError
 from schemas.json_text import MAX_JSON
-from schemas.masking import masked
+from schemas.masking import mask_secrets
 from schemas.output_set.manifest import InputFile
 from schemas.records.quarantine import Reason, Rejected
-from schemas.storage.folder import split
-from schemas.storage.matching import matching
+from schemas.storage.folder import split_path
+from schemas.storage.path_patterns import list_matching
 from schemas.tar.reader import TarReader
 
 CHECKED_LINES = 100  # at the start of a file, to recognise a file of another set
@@ -29,27 +29,30 @@ _BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """Describes rows `start` to `stop` of a file, in its bytes `first` to `last`. `stop` is None for a whole tar."""
+class RowRange:
+    """Describes rows `start` to `stop` of a file, in its bytes `start_byte` to `stop_byte`.
+
+    `stop` is None for a whole tar.
+    """
 
     path: str
     start: int
     stop: int | None
-    first: int
-    last: int
+    start_byte: int
+    stop_byte: int
     is_whole: bool
-    begin: int = 0  # of a JSON list: the byte at which its first row begins; 0 is the beginning of the list
+    list_offset: int = 0  # of a JSON list: the byte at which its first row begins; 0 is the beginning of the list
 
     @property
     def label(self) -> str:
         """Returns the input's name in a manifest: the file's path, with the row range if that is not the whole file."""
-        path = masked(self.path)
+        path = mask_secrets(self.path)
         return path if self.is_whole else f"{path}#rows={self.start}-{self.stop}"
 
     @property
-    def size(self) -> int:
+    def byte_size(self) -> int:
         """Returns its size in bytes."""
-        return self.last - self.first
+        return self.stop_byte - self.start_byte
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +63,9 @@ class Item:
     content: Any  # a `Rejected` when no reader can take it
 
 
-def source_files(patterns: Sequence[str], source: str, reader: SourceReader) -> list[str]:
+def list_source_files(patterns: Sequence[str], source: str, reader: SourceReader) -> list[str]:
     """Returns the files that the globs match, sorted by path. Raises `UsageError` for none, or for another ending."""
-    paths = sorted({path for pattern in patterns for path in matching(pattern)})
+    paths = sorted({path for pattern in patterns for path in list_matching(pattern)})
     for path in paths:
         if not path.endswith(reader.endings):
             check_uncompressed(path)
@@ -72,127 +75,129 @@ def source_files(patterns: Sequence[str], source: str, reader: SourceReader) -> 
     return paths
 
 
-def cut_file(reader: SourceReader, rows: int, path: str) -> list[Stretch]:
-    """Returns the units of one file, of at most `rows` rows each. Raises `UsageError` for a file of another set."""
-    folder, name = split(path)
-    size = folder.size(name)
+def cut_file(reader: SourceReader, max_rows: int, path: str) -> list[RowRange]:
+    """Returns the units of one file, of at most `max_rows` rows each. Raises `UsageError` for a file of another set."""
+    folder, name = split_path(path)
+    size = folder.get_size(name)
     if path.endswith(".tar"):
-        return [Stretch(path, 0, None, 0, size, is_whole=True)]
+        return [RowRange(path, 0, None, 0, size, is_whole=True)]
     with folder.open(name) as file:
         if path.endswith(".parquet"):
-            bounds = list(parquet_rows.row_bounds(file, reader, rows, path))
-            return _stretches(path, bounds, size)
-        check_uncompressed(path, file.read(START))
+            bounds = list(parquet_rows.cut_row_groups(file, reader, max_rows, path))
+            return _make_row_ranges(path, bounds, size)
+        check_uncompressed(path, file.read(SIGNATURE_BYTES))
         file.seek(0)
         if path.endswith(".json"):
-            return _cut_json(file, reader, rows, path, size)
+            return _cut_json(file, reader, max_rows, path, size)
         _check_lines(file, reader, path)
-        bounds = list(_line_bounds(file, reader, rows, size))
-    return _stretches(path, bounds, size)
+        bounds = list(_cut_lines(file, reader, max_rows, size))
+    return _make_row_ranges(path, bounds, size)
 
 
-def _stretches(path: str, bounds: list[tuple[int, int, int, int]], size: int) -> list[Stretch]:
+def _make_row_ranges(path: str, bounds: list[tuple[int, int, int, int]], size: int) -> list[RowRange]:
     is_whole = len(bounds) == 1
-    return [Stretch(path, *((*bound[:2], 0, size) if is_whole else bound), is_whole) for bound in bounds]
+    return [RowRange(path, *((*bound[:2], 0, size) if is_whole else bound), is_whole) for bound in bounds]
 
 
-def _cut_json(file: BinaryIO, reader: SourceReader, rows: int, path: str, size: int) -> list[Stretch]:
+def _cut_json(file: BinaryIO, reader: SourceReader, rows: int, path: str, size: int) -> list[RowRange]:
     """Cuts a JSON file by its items. Where these are a list's entries, each unit starts to read at its first entry."""
     begins = [0]
     count = 0
-    for count, place in enumerate(_json_places(file, reader, path), start=1):
+    for count, place in enumerate(_find_json_offsets(file, reader, path), start=1):
         if count > 1 and count % rows == 1 % rows:
             begins.append(place)
     stops = [min(start + rows, count) for start in range(0, count, rows)]
     bounds = zip(range(0, count, rows), stops, begins, strict=False)
-    return [Stretch(path, start, stop, 0, size, count <= rows, begin) for start, stop, begin in bounds]
+    return [RowRange(path, start, stop, 0, size, count <= rows, begin) for start, stop, begin in bounds]
 
 
 @dataclass(frozen=True, slots=True)
-class StretchSummary:
+class RowRangeSummary:
     """Holds what a manifest records of a row range that was read to its end."""
 
     input: InputFile  # with the hash of the bytes that were read
     damage: list[str]
-    hidden: int = 0  # hidden files in a tar, which the reader skipped
+    hidden_files: int = 0  # hidden files in a tar, which the reader skipped
 
 
-def read_stretch(reader: SourceReader, stretch: Stretch) -> Generator[Item, None, StretchSummary]:
+def read_row_range(reader: SourceReader, row_range: RowRange) -> Generator[Item, None, RowRangeSummary]:
     """Yields the items of a row range and returns its summary."""
-    folder, name = split(stretch.path)
+    folder, name = split_path(row_range.path)
     with folder.open(name) as file:
-        if stretch.stop is not None:
-            yield from _row_items(file, folder.is_local, reader, stretch, stretch.stop)
-            digest = _digest(file, stretch)
-            return StretchSummary(InputFile(path=stretch.label, size=stretch.size, sha256=digest), [])
+        if row_range.stop is not None:
+            yield from _read_items(file, folder.is_local, reader, row_range, row_range.stop)
+            digest = _hash_bytes(file, row_range)
+            return RowRangeSummary(InputFile(path=row_range.label, size=row_range.byte_size, sha256=digest), [])
         tar = TarReader(file)
         keys: list[str] = []
         for sample in tar:
             keys.append(sample.key)
             yield Item(sample.key, sample)
-    damage = [f"{name}: byte {found.offset}: {found.what}" for found in tar.damage]
-    damage += [f"{name}: {what}" for what in missing_downloads(folder, name.removesuffix(".tar"), keys)]
-    return StretchSummary(InputFile(path=stretch.path, size=tar.size, sha256=tar.sha256), damage, tar.hidden)
+    damage = [f"{name}: byte {found.offset}: {found.description}" for found in tar.damage]
+    damage += [f"{name}: {what}" for what in find_missing_downloads(folder, name.removesuffix(".tar"), keys)]
+    return RowRangeSummary(InputFile(path=row_range.path, size=tar.size, sha256=tar.sha256), damage, tar.hidden_files)
 
 
-def stretch_items(reader: SourceReader, stretch: Stretch) -> Iterator[Item]:
+def iterate_items(reader: SourceReader, row_range: RowRange) -> Iterator[Item]:
     """Yields the items of a row range without a summary: hashes nothing and reads no side file."""
-    folder, name = split(stretch.path)
+    folder, name = split_path(row_range.path)
     with folder.open(name) as file:
-        if stretch.stop is not None:
-            yield from _row_items(file, folder.is_local, reader, stretch, stretch.stop)
+        if row_range.stop is not None:
+            yield from _read_items(file, folder.is_local, reader, row_range, row_range.stop)
         else:
             yield from (Item(sample.key, sample) for sample in TarReader(file, hashing=False))
 
 
-def _row_items(file: BinaryIO, is_local: bool, reader: SourceReader, stretch: Stretch, stop: int) -> Iterator[Item]:
-    if stretch.path.endswith(".parquet"):
-        items: Iterator[Any] = parquet_rows.rows(file, reader, stretch.path, stretch.start, stop, is_local)
-    elif stretch.path.endswith(".json"):
-        items = _json_items(file, reader, stretch, stop)
+def _read_items(file: BinaryIO, is_local: bool, reader: SourceReader, row_range: RowRange, stop: int) -> Iterator[Item]:
+    if row_range.path.endswith(".parquet"):
+        items: Iterator[Any] = parquet_rows.read_rows(file, reader, row_range.path, row_range.start, stop, is_local)
+    elif row_range.path.endswith(".json"):
+        items = _read_json_items(file, reader, row_range, stop)
     else:
-        items = (_text(line) for _, line in _lines(file, reader, stretch.first, stretch.last))
-    due = iter(range(stretch.start, stop))
+        items = (_decode_line(line) for _, line in _read_lines(file, reader, row_range.start_byte, row_range.stop_byte))
+    due = iter(range(row_range.start, stop))
     for item, row in zip(items, due, strict=False):
         yield Item(str(row), item)
     if next(due, None) is not None:
-        raise ShardloomError(f"{stretch.path} has become shorter since the run began: run again")
+        raise ShardloomError(f"{row_range.path} has become shorter since the run began: run again")
 
 
-def _json_places(file: BinaryIO, reader: SourceReader, path: str) -> Iterator[int]:
+def _find_json_offsets(file: BinaryIO, reader: SourceReader, path: str) -> Iterator[int]:
     """Yields the byte at which each item of a JSON file begins, or 0 where the items are not a list's entries."""
     assert reader.items is not None  # every reader of .json has it
     try:
-        yield from json_list.places(file) if reader.is_list else (0 for _ in reader.items(file))
+        yield from json_list.find_entry_offsets(file) if reader.is_list else (0 for _ in reader.items(file))
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
 
 
-def _json_items(file: BinaryIO, reader: SourceReader, stretch: Stretch, stop: int) -> Iterator[Any]:
+def _read_json_items(file: BinaryIO, reader: SourceReader, row_range: RowRange, stop: int) -> Iterator[Any]:
     assert reader.items is not None
     try:
         if reader.is_list:
-            yield from itertools.islice(json_list.entries(file, stretch.begin, stretch.start), stop - stretch.start)
+            yield from itertools.islice(
+                json_list.read_entries(file, row_range.list_offset, row_range.start), stop - row_range.start
+            )
         else:
-            yield from itertools.islice(reader.items(file), stretch.start, stop)
+            yield from itertools.islice(reader.items(file), row_range.start, stop)
     except UsageError as error:
-        raise UsageError(f"{stretch.path}: {error}") from None
+        raise UsageError(f"{row_range.path}: {error}") from None
 
 
 def _check_lines(file: BinaryIO, reader: SourceReader, path: str) -> None:
     if reader.check is None:
         return
-    lines = (line for _, line in _lines(file, reader, 0, 1 << 62) if line is not None)
+    lines = (line for _, line in _read_lines(file, reader, 0, 1 << 62) if line is not None)
     try:
         reader.check([line.decode("utf-8", "replace") for line in itertools.islice(lines, CHECKED_LINES)])
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
 
 
-def _line_bounds(file: BinaryIO, reader: SourceReader, rows: int, size: int) -> Iterator[tuple[int, int, int, int]]:
+def _cut_lines(file: BinaryIO, reader: SourceReader, rows: int, size: int) -> Iterator[tuple[int, int, int, int]]:
     """Yields ranges of `rows` lines. Lines that are not rows belong to the range before, or else to the first one."""
     count = begin = start = 0
-    for offset, _ in _lines(file, reader, 0, size):
+    for offset, _ in _read_lines(file, reader, 0, size):
         if count and count % rows == 0:
             yield start, count, begin, offset
             start, begin = count, offset
@@ -201,7 +206,7 @@ def _line_bounds(file: BinaryIO, reader: SourceReader, rows: int, size: int) -> 
         yield start, count, begin, size
 
 
-def _lines(file: BinaryIO, reader: SourceReader, first: int, last: int) -> Iterator[tuple[int, bytes | None]]:
+def _read_lines(file: BinaryIO, reader: SourceReader, first: int, last: int) -> Iterator[tuple[int, bytes | None]]:
     """Yields the offset and bytes of each line, except blank ones and the header; None for a line over `MAX_JSON`."""
     file.seek(first)
     offset = first
@@ -220,7 +225,7 @@ def _lines(file: BinaryIO, reader: SourceReader, first: int, last: int) -> Itera
             yield begin, line
 
 
-def _text(line: bytes | None) -> str | Rejected:
+def _decode_line(line: bytes | None) -> str | Rejected:
     if line is None:
         return Rejected(Reason.MALFORMED_ROW, f"a line of over {MAX_JSON} bytes")
     try:
@@ -229,11 +234,11 @@ def _text(line: bytes | None) -> str | Rejected:
         return Rejected(Reason.MALFORMED_ROW, f"not UTF-8: {error.reason} at byte {error.start}")
 
 
-def _digest(file: BinaryIO, stretch: Stretch) -> str:
+def _hash_bytes(file: BinaryIO, row_range: RowRange) -> str:
     """Returns the SHA-256 of the row range's bytes, which were just read and so are in the page cache."""
     digest = hashlib.sha256()
-    file.seek(stretch.first)
-    left = stretch.size
+    file.seek(row_range.start_byte)
+    left = row_range.byte_size
     while left and (data := file.read(min(left, 8 << 20))):
         digest.update(data)
         left -= len(data)

@@ -17,14 +17,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curation.mixture.options import source_name
-from curation.mixture.planned import Follow, Planned, plan_of
+from curation.mixture.options import get_source_name
+from curation.mixture.planner import PlannedMixture, Tracker, build_mixture_plan
 from curation.mixture.sources import MEASURES, SourceSet
-from curation.mixture.sources import Located as LocatedSource
-from curation.mixture.summary import Summary, summarise
-from pipelines.mix.samples import counts_by_source, mixed_samples
-from pipelines.mix.shares import with_shares
-from pipelines.output.job import Commits, Context, Job, run_job
+from curation.mixture.sources import MappedIndex as LocatedSource
+from curation.mixture.summary import Summary, summarise_plan
+from pipelines.mix.samples import count_by_source, read_mixed_samples
+from pipelines.mix.shares import add_shares
+from pipelines.output.job import Context, Job, OutputCommitter, run_job
 from pipelines.output.totals import Totals
 from pipelines.output.training_shards import ShardWriter
 from pipelines.recipes.mix import MixRecipe
@@ -35,7 +35,7 @@ from schemas.storage.folder import Folder
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class MixUnit:
     """Identifies one output shard by its number, from 0."""
 
     number: int
@@ -47,31 +47,33 @@ class Unit:
 
 
 @dataclass(frozen=True, slots=True)
-class Located:
-    """Holds the index rows of an output shard's samples, in the order of the shard, as `mixed_samples` takes them."""
+class PlannedShard:
+    """Holds the index rows of an output shard's samples, in the order of the shard, as
+    `read_mixed_samples` takes them.
+    """
 
     name: str
     samples: pa.Table
 
 
-class MixJob(Job[Unit]):
+class MixJob(Job[MixUnit]):
     """Mixes sets of training shards into one set."""
 
     title = "mix"
 
     def __init__(self, recipe: MixRecipe) -> None:
         self.recipe: MixRecipe = recipe
-        self._planned: Planned
+        self._planned: PlannedMixture
         self._indexes: Path
 
-    def plan(self, context: Context) -> list[Unit]:
+    def plan(self, context: Context) -> list[MixUnit]:
         """See `Job`."""
         recipe = self.recipe
         measures = () if recipe.unit == "samples" else (recipe.unit,)
-        self._planned = plan_of(recipe, measures, shown(context.quiet))
-        return [Unit(number) for number in range(-(-self._planned.plan.length // recipe.samples_per_shard))]
+        self._planned = build_mixture_plan(recipe, measures, make_progress_follower(context.quiet))
+        return [MixUnit(number) for number in range(-(-self._planned.plan.length // recipe.samples_per_shard))]
 
-    def changed(self, unit: Unit | None, manifest: Manifest) -> str:
+    def describe_change(self, unit: MixUnit | None, manifest: Manifest) -> str:
         """See `Job`."""
         revisions = self._planned.revisions
         if manifest.inputs == revisions:
@@ -81,20 +83,20 @@ class MixJob(Job[Unit]):
         which = ", ".join(f"{names[path]}: {path}" for path in changed) or "one is missing"
         return f"sources ({which}) have"
 
-    def work(self, context: Context) -> Callable[[Located], Manifest]:
+    def make_task(self, context: Context) -> Callable[[PlannedShard], Manifest]:
         """See `Job`."""
         planned = self._planned
-        is_captions = not any(numbers.has_documents for numbers in planned.numbers)
+        is_captions = not any(numbers.has_documents for numbers in planned.measures)
         writer = ShardWriter(context.output, self.recipe.format, is_captions, planned.tokenizer)
-        return functools.partial(write_unit, writer, self.recipe.sha256(), planned.revisions)
+        return functools.partial(write_mixed_shard, writer, self.recipe.compute_sha256(), planned.revisions)
 
-    def load(self, todo: list[Unit]) -> "Units":
+    def load(self, todo: list[MixUnit]) -> "PlannedShards":
         """See `Job`."""
-        return Units(self._planned, self.recipe.samples_per_shard, todo, self._indexes)
+        return PlannedShards(self._planned, self.recipe.samples_per_shard, todo, self._indexes)
 
-    def carry_out(self, context: Context, todo: list[Unit], commits: Commits) -> None:
+    def carry_out(self, context: Context, todo: list[MixUnit], commits: OutputCommitter) -> None:
         """See `Job`. Keeps the sources' indexes in files on this machine while the work runs."""
-        with scratch(context.output) as self._indexes:
+        with make_index_folder(context.output) as self._indexes:
             super().carry_out(context, todo, commits)
 
 
@@ -103,31 +105,31 @@ def mix(recipe: MixRecipe, output: str, quiet: bool = False) -> Totals:
     return run_job(MixJob(recipe), output, quiet)
 
 
-def preview(recipe: MixRecipe, quiet: bool = False) -> dict[str, Any]:
+def preview_mixture(recipe: MixRecipe, quiet: bool = False) -> dict[str, Any]:
     """Returns the recipe and the figures of the planned mixture, as plain data. Writes nothing."""
-    planned = plan_of(recipe, MEASURES, shown(quiet))
-    return {"recipe": recipe.resolved()} | told(summarise(planned.plan))
+    planned = build_mixture_plan(recipe, MEASURES, make_progress_follower(quiet))
+    return {"recipe": recipe.resolve()} | describe_plan(summarise_plan(planned.plan))
 
 
-def told(summary: Summary) -> dict[str, Any]:
+def describe_plan(summary: Summary) -> dict[str, Any]:
     """Converts the summary of a plan into plain data, with figures for each source."""
     rows = [
         {
-            "source": source_name(source.name),
+            "source": get_source_name(source.name),
             "group": source.name.rpartition(".")[0],
-            "asked": float(source.asked),
-            "used": float(source.used),
+            "asked": float(source.requested_share),
+            "used": float(source.effective_share),
             "counts": {"samples": source.samples} | source.totals,
             "available": source.length,
             "epochs": float(source.epochs),
-            "runs_out_at": source.runs_out,
+            "runs_out_at": source.runs_out_at,
         }
         for source in summary.sources
     ]
-    return with_shares(rows, summary.unit)
+    return add_shares(rows, summary.unit)
 
 
-def shown(quiet: bool) -> Follow:
+def make_progress_follower(quiet: bool) -> Tracker:
     """Returns a wrapper of sets that shows the progress of reading their indexes."""
 
     def follow(sets: Sequence[SourceSet]) -> Iterator[SourceSet]:
@@ -142,13 +144,13 @@ def shown(quiet: bool) -> Follow:
     return follow
 
 
-class Units(Sequence[Located]):
+class PlannedShards(Sequence[PlannedShard]):
     """Holds the units with their samples, each built on access.
 
     Writes the indexes of all sources into the local folder `place`.
     """
 
-    def __init__(self, planned: Planned, samples: int, units: Sequence[Unit], place: Path) -> None:
+    def __init__(self, planned: PlannedMixture, samples: int, units: Sequence[MixUnit], place: Path) -> None:
         self.planned, self._samples, self._units = planned, samples, units
         self._indexes = [LocatedSource(source, place) for source in planned.sets]
 
@@ -156,24 +158,24 @@ class Units(Sequence[Located]):
         return len(self._units)
 
     def __getitem__(self, at: Any) -> Any:
-        return self._unit(self._units[at])
+        return self._plan_shard(self._units[at])
 
-    def __iter__(self) -> Iterator[Located]:
-        return map(self._unit, self._units)  # the one of `Sequence` would treat any IndexError as the end
+    def __iter__(self) -> Iterator[PlannedShard]:
+        return map(self._plan_shard, self._units)  # the one of `Sequence` would treat any IndexError as the end
 
-    def _unit(self, unit: Unit) -> Located:
+    def _plan_shard(self, unit: MixUnit) -> PlannedShard:
         start = unit.number * self._samples
         stop = min(start + self._samples, self.planned.plan.length)
         sources, samples = self.planned.plan.take(start, stop)
         parts, order = [], []
         for source in np.unique(sources):
             places = np.flatnonzero(sources == source)
-            parts.append(self._rows(int(source), samples[places]))
+            parts.append(self._read_index_rows(int(source), samples[places]))
             order.append(places)
         back = np.argsort(np.concatenate(order))
-        return Located(unit.name, pa.concat_tables(parts).combine_chunks().take(pa.array(back)))
+        return PlannedShard(unit.name, pa.concat_tables(parts).combine_chunks().take(pa.array(back)))
 
-    def _rows(self, source: int, samples: NDArray[np.int64]) -> pa.Table:
+    def _read_index_rows(self, source: int, samples: NDArray[np.int64]) -> pa.Table:
         """Returns the index rows of samples, with the columns `path`, `name` and `bytes` that a worker needs."""
         found, drawn_from = self._indexes[source].take(samples), self.planned.sets[source]
         shards = found["shard"].combine_chunks()
@@ -186,9 +188,11 @@ class Units(Sequence[Located]):
         )
 
 
-def write_unit(writer: ShardWriter, recipe_sha256: str, revisions: list[InputFile], unit: Located) -> Manifest:
+def write_mixed_shard(
+    writer: ShardWriter, recipe_sha256: str, revisions: list[InputFile], unit: PlannedShard
+) -> Manifest:
     """Writes one shard and its index. They count once the caller has written the manifest."""
-    written = writer.write(unit.name, mixed_samples(writer, unit.name, unit.samples))
+    written = writer.write(unit.name, read_mixed_samples(writer, unit.name, unit.samples))
     return Manifest.build(
         unit.name,
         recipe_sha256,
@@ -196,22 +200,22 @@ def write_unit(writer: ShardWriter, recipe_sha256: str, revisions: list[InputFil
         rows_in=unit.samples.num_rows,
         data=written.data,
         others=[written.index],
-        counts=counts_by_source(written.rows),
+        counts=count_by_source(written.rows),
         fingerprints={} if writer.tokenizer is None else {"tokenizer": writer.tokenizer},
     )
 
 
 @contextlib.contextmanager
-def scratch(output: Folder) -> Iterator[Path]:
+def make_index_folder(output: Folder) -> Iterator[Path]:
     """Yields a temporary local folder for the duration of a run; it is inside the output if that is local."""
-    output.clear(PARTS, but=UNFINISHED.removeprefix(f"{PARTS}/"))  # leftovers of a killed run
+    output.clear(PARTS, keep=UNFINISHED.removeprefix(f"{PARTS}/"))  # leftovers of a killed run
     if not output.is_local:
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder)
         return
     place = output / f"{PARTS}/indexes"
-    place.make()
+    place.make_folder()
     try:
-        yield place.local_path("")
+        yield place.get_local_path("")
     finally:
         place.clear("")

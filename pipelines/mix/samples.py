@@ -11,31 +11,31 @@ from typing import Any
 
 import pyarrow as pa
 
-from curation.mixture.reader import Found, read_samples, record_of
-from pipelines.output.training_shards import Sample, ShardWriter, row_of
-from schemas.output_set.shard_index import INDEX as SCHEMA
+from curation.mixture.reader import ShardSample, build_record, read_samples
+from pipelines.output.training_shards import Sample, ShardWriter, to_parquet_row
+from schemas.output_set.shard_index import INDEX_SCHEMA as SCHEMA
+from schemas.records.captioned_image import CaptionedImage
 from schemas.records.document import Document, DocumentImage
-from schemas.records.training_shard import CaptionedImage
 
 DETAILS = ("source_shard", "source_key", "alt_text", "captions", "metadata")  # go to a document's metadata
 
 
-def mixed_samples(writer: ShardWriter, name: str, located: pa.Table) -> Iterator[Sample]:
+def read_mixed_samples(writer: ShardWriter, name: str, located: pa.Table) -> Iterator[Sample]:
     """Yields the samples of the shard `name`. `located` are rows for `read_samples`, each with the source as `name`."""
     for number, found in enumerate(read_samples(located)):
-        yield _sample(writer, found, f"{name}{number:06d}")
+        yield _make_sample(writer, found, f"{name}{number:06d}")
 
 
-def _sample(writer: ShardWriter, found: Found, key: str) -> Sample:
+def _make_sample(writer: ShardWriter, found: ShardSample, key: str) -> Sample:
     row = {name: found.row[name] for name in SCHEMA.names} | {"key": key, "source": found.row["name"]}
     if writer.tokenizer is None:
         row |= {"tokens": None, "part_tokens": None}
     if writer.format == "webdataset":  # members are copied without parsing
         return Sample(key, found.members, row, dict)
-    record = record_of(found.row, found.members, key)
-    if isinstance(record, CaptionedImage) and not writer.is_captions:
+    record = build_record(found.row, found.members, key)
+    if isinstance(record, CaptionedImage) and not writer.has_captioned_images:
         record, row = as_document(record, found.row["source"]), row | {"kind": "document"}
-    return Sample(key, found.members, row, lambda: row_of(record))
+    return Sample(key, found.members, row, lambda: to_parquet_row(record))
 
 
 def as_document(image: CaptionedImage, source: str) -> Document:
@@ -53,7 +53,7 @@ def as_document(image: CaptionedImage, source: str) -> Document:
     )
 
 
-def counts_by_source(rows: list[dict[str, Any]]) -> dict[str, int]:
+def count_by_source(rows: list[dict[str, Any]]) -> dict[str, int]:
     """Sums the measures of a shard's index rows over all samples, and per source (keys such as `source.images`)."""
     counts: Counter[str] = Counter()
     for row in rows:

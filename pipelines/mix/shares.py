@@ -3,21 +3,21 @@
 from collections import Counter
 from typing import Any
 
-from curation.mixture.weights import shares
+from curation.mixture.weights import compute_shares
 
 
-def mixture(recipe: dict[str, Any], counts: Counter[str]) -> dict[str, Any]:
+def summarise_mixture(recipe: dict[str, Any], counts: Counter[str]) -> dict[str, Any]:
     """Returns the counts and shares of each source in a mixture's set, beside the shares that its recipe asks for."""
     measures = ["samples", *(name for name in ("tokens", "images", "characters") if name in counts)]
     rows = []
-    for path, share in shares(recipe["weights"]).items():
+    for path, share in compute_shares(recipe["weights"]).items():
         group, _, name = path.rpartition(".")
         held = {measure: counts[f"{name}.{measure}"] for measure in measures}
         rows.append({"source": name, "group": group, "asked": float(share), "counts": held})
-    return with_shares(rows, recipe["unit"])
+    return add_shares(rows, recipe["unit"])
 
 
-def with_shares(rows: list[dict[str, Any]], unit: str) -> dict[str, Any]:
+def add_shares(rows: list[dict[str, Any]], unit: str) -> dict[str, Any]:
     """Adds to each source its actual shares, and returns the totals, of the measures that all sources have."""
     common = [name for name in rows[0]["counts"] if all(name in row["counts"] for row in rows)]
     totals = {name: sum(row["counts"][name] for row in rows) for name in common}

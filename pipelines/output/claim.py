@@ -2,39 +2,45 @@
 
 from pipelines.recipes.base import Recipe
 from schemas.errors import UsageError
-from schemas.masking import masked_values
-from schemas.output_set.layout import committed
-from schemas.output_set.recipe_file import RECIPE_FILE, differences, dump_yaml, held_recipe
+from schemas.masking import mask_values
+from schemas.output_set.layout import read_manifests
+from schemas.output_set.recipe_file import RECIPE_FILE, compare_recipes, dump_yaml, read_stored_recipe
 from schemas.storage.folder import Folder
 
-NAMED = 3  # differences between two recipes that a message names
+MAX_DIFFERENCES = 3  # differences between two recipes that a message names
 
 
 def claim(output: Folder, recipe: Recipe) -> None:
     """Writes the recipe into the folder, if it is not there. Raises `UsageError` when the folder has another recipe."""
-    if not holds_recipe(output, recipe):
+    if not is_claimed(output, recipe):
         if output.exists(RECIPE_FILE):
             output.remove(RECIPE_FILE)  # a damaged one
-        output.write_new(RECIPE_FILE, dump_yaml(recipe.resolved()))
+        output.write_new(RECIPE_FILE, dump_yaml(recipe.resolve()))
 
 
-def holds_recipe(output: Folder, recipe: Recipe) -> bool:
+def is_claimed(output: Folder, recipe: Recipe) -> bool:
     """Returns whether the folder has this recipe; if not, it is free. Raises `UsageError` when it has another one.
 
     A folder with a lost or damaged recipe file counts as free where all its manifests name this recipe.
     """
     if output.exists(RECIPE_FILE):
         try:
-            held, asked = masked_values(held_recipe(output)), recipe.resolved()  # older recipe files may hold secrets
+            stored, asked = (
+                mask_values(read_stored_recipe(output)),
+                recipe.resolve(),
+            )  # older recipe files may hold secrets
         except UsageError:
             if _is_made_by(output, recipe):
                 return False
             raise
-        if isinstance(kind := held.get("kind"), str) and kind != recipe.kind:
-            raise UsageError(f"{output.url} is {_a(kind)} set, not {_a(recipe.kind)} set: take a new output folder")
-        if found := differences(held, asked):
-            more = [f"and {len(found) - NAMED} more"] if len(found) > NAMED else []
-            differing = "; ".join(found[:NAMED] + more)
+        if isinstance(kind := stored.get("kind"), str) and kind != recipe.kind:
+            raise UsageError(
+                f"{output.url} is {_with_article(kind)} set, not {_with_article(recipe.kind)} set: "
+                "take a new output folder"
+            )
+        if found := compare_recipes(stored, asked):
+            more = [f"and {len(found) - MAX_DIFFERENCES} more"] if len(found) > MAX_DIFFERENCES else []
+            differing = "; ".join(found[:MAX_DIFFERENCES] + more)
             raise UsageError(f"{output.url} holds another recipe ({differing}): take a new output folder")
         return True
     if not output.is_empty() and not _is_made_by(output, recipe):
@@ -44,9 +50,9 @@ def holds_recipe(output: Folder, recipe: Recipe) -> bool:
 
 def _is_made_by(output: Folder, recipe: Recipe) -> bool:
     """Returns whether the folder has outputs and this recipe made all of them."""
-    recipes = {manifest.recipe_sha256 for manifest in committed(output).values()}
-    return recipes == {recipe.sha256()}
+    recipes = {manifest.recipe_sha256 for manifest in read_manifests(output).values()}
+    return recipes == {recipe.compute_sha256()}
 
 
-def _a(kind: str) -> str:
+def _with_article(kind: str) -> str:
     return f"{'an' if kind[:1] in 'aeiou' else 'a'} {kind}"

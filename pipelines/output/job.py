@@ -10,20 +10,20 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from pipelines.cluster.runner import Runner
-from pipelines.output.claim import claim, holds_recipe
-from pipelines.output.output_set import commit
-from pipelines.output.totals import RunClock, RunTimes, Totals, check_damage, totals
+from pipelines.output.claim import claim, is_claimed
+from pipelines.output.totals import RunClock, RunTimes, Totals, check_damage, read_totals
+from pipelines.output.writer import commit
 from pipelines.recipes.base import Recipe
 from pipelines.terminal.progress import Progress
 from schemas.errors import UsageError
-from schemas.output_set.layout import DATA, MANIFESTS, PARTS, UNFINISHED, committed
-from schemas.output_set.lock import Lock, locked
+from schemas.output_set.layout import DATA, MANIFESTS, PARTS, UNFINISHED, read_manifests
+from schemas.output_set.lock import Lock, lock_output
 from schemas.output_set.manifest import Manifest
-from schemas.output_set.unit_outputs import unit_of
+from schemas.output_set.unit_outputs import get_unit_name
 from schemas.storage.folder import Folder
 
 
-class Named(Protocol):
+class NamedUnit(Protocol):
     """Describes a unit of work, after which its output is named."""
 
     @property
@@ -32,7 +32,7 @@ class Named(Protocol):
         ...
 
 
-U = TypeVar("U", bound=Named)
+U = TypeVar("U", bound=NamedUnit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,12 @@ class Context:
     """The manifests that were committed when the run began, by name."""
     quiet: bool
 
-    def progress(self, title: str, total: int, items: str = "images") -> Progress:
+    def show_progress(self, title: str, total: int, items: str = "images") -> Progress:
         """Returns the progress display of a step of the run, of the size `total`, which counts `items`."""
         return Progress(title, total, items, self.quiet)
 
 
-class Commits:
+class OutputCommitter:
     """Commits the outputs of a run and holds its progress and its times."""
 
     def __init__(self, output: Folder, lock: Lock, progress: Progress, times: RunTimes) -> None:
@@ -80,21 +80,21 @@ class Job(ABC, Generic[U]):
     def check_unchanged(self, context: Context, units: Mapping[str, U]) -> None:
         """Raises `UsageError` when the committed outputs, `context.done`, were made from other inputs than `units`."""
         for manifest in context.done.values():
-            if what := self.changed(units.get(self.unit_name(manifest)), manifest):
+            if what := self.describe_change(units.get(self.get_unit_name(manifest)), manifest):
                 raise UsageError(
-                    f"{what} changed since {context.output.path(DATA)}/{manifest.name} was committed: "
+                    f"{what} changed since {context.output.resolve_path(DATA)}/{manifest.name} was committed: "
                     "take a new output folder"
                 )
 
-    def unit_name(self, manifest: Manifest) -> str:
+    def get_unit_name(self, manifest: Manifest) -> str:
         """Returns the name of the unit that a committed output belongs to."""
-        return unit_of(self.recipe.kind, manifest.name)
+        return get_unit_name(self.recipe.kind, manifest.name)
 
     def is_done(self, context: Context, unit: U) -> bool:
         """Returns whether all outputs of the unit are committed."""
         return unit.name in context.done
 
-    def leftovers(self, context: Context, unit: U) -> list[str]:
+    def find_leftovers(self, context: Context, unit: U) -> list[str]:
         """Returns the names of an unfinished unit's committed outputs, the first output first.
 
         `run_job` removes them in this order. The unit is made again as a whole, and its first output committed last.
@@ -102,13 +102,13 @@ class Job(ABC, Generic[U]):
         return []
 
     @abstractmethod
-    def changed(self, unit: U | None, manifest: Manifest) -> str:
+    def describe_change(self, unit: U | None, manifest: Manifest) -> str:
         """Returns what has changed since the unit was committed, as "the images have"; empty when nothing has.
 
         The unit is None when the input no longer has it.
         """
 
-    def size(self, unit: U) -> int:
+    def get_progress_size(self, unit: U) -> int:
         """Returns the unit's share of the progress."""
         return 1
 
@@ -117,7 +117,7 @@ class Job(ABC, Generic[U]):
         return todo
 
     @abstractmethod
-    def work(self, context: Context) -> Callable[[Any], Manifest | Sequence[Manifest]]:
+    def make_task(self, context: Context) -> Callable[[Any], Manifest | Sequence[Manifest]]:
         """Returns the function that works on one unit, as `load` returns it, and writes its files.
 
         Ray sends the function to workers, so keep it small. The first of several manifests is committed last: a unit is
@@ -125,21 +125,21 @@ class Job(ABC, Generic[U]):
         """
 
     def load(self, todo: list[U]) -> Sequence[Any]:
-        """Returns the units as `work` takes them. The sequence may make each unit when its turn comes."""
+        """Returns the units as `make_task` takes them. The sequence may make each unit when its turn comes."""
         return todo
 
     retries: int = 3
     """How often a unit whose worker has died is retried."""
 
-    def carry_out(self, context: Context, todo: list[U], commits: Commits) -> None:
+    def carry_out(self, context: Context, todo: list[U], commits: OutputCommitter) -> None:
         """Works on these units and commits their outputs."""
-        sizes = {unit.name: self.size(unit) for unit in todo}
-        for found in context.runner.map(self.work(context), self.load(todo), self.retries):
+        sizes = {unit.name: self.get_progress_size(unit) for unit in todo}
+        for found in context.runner.map(self.make_task(context), self.load(todo), self.retries):
             manifests = [found] if isinstance(found, Manifest) else list(found)
             for manifest in reversed(manifests):
                 commits.commit(manifest)
             commits.progress.items += self.count(manifests)
-            commits.progress.advance(sizes[self.unit_name(manifests[0])])
+            commits.progress.advance(sizes[self.get_unit_name(manifests[0])])
 
     def count(self, manifests: Iterable[Manifest]) -> int:
         """Returns the number of items in a unit's outputs."""
@@ -161,9 +161,9 @@ def run_job(job: Job[U], output: str, quiet: bool = False) -> Totals:
     """
     folder, run = Folder(output), job.recipe.run
     folder.check_output()
-    holds_recipe(folder, job.recipe)  # before steps that may take minutes
-    with locked(folder, job.recipe.kind) as lock:
-        done = committed(folder)
+    is_claimed(folder, job.recipe)  # before steps that may take minutes
+    with lock_output(folder, job.recipe.kind) as lock:
+        done = read_manifests(folder)
         context = Context(folder, Runner.open(run, needs_cluster=job.needs_cluster), done, quiet)
         units = job.plan(context)
         claim(folder, job.recipe)
@@ -173,14 +173,14 @@ def run_job(job: Job[U], output: str, quiet: bool = False) -> Totals:
         if todo := [unit for unit in units if not job.is_done(context, unit)]:
             clock = RunClock()
             folder.write(UNFINISHED, b"")
-            for name in (name for unit in todo for name in job.leftovers(context, unit)):
+            for name in (name for unit in todo for name in job.find_leftovers(context, unit)):
                 folder.remove(f"{MANIFESTS}/{name}.json")
             todo = job.prepare(context, todo)
-            with context.progress(job.title, sum(map(job.size, todo)), job.items) as progress:
-                job.carry_out(context, todo, Commits(folder, lock, progress, clock.times))
+            with context.show_progress(job.title, sum(map(job.get_progress_size, todo)), job.items) as progress:
+                job.carry_out(context, todo, OutputCommitter(folder, lock, progress, clock.times))
             clock.stop(folder)
         job.clean(folder)  # also for an earlier run that was killed after its last commit
         job.finish(context)
-        result = totals(folder)
+        result = read_totals(folder)
     check_damage(result, run.allow_damaged)
     return result

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 from pydantic import TypeAdapter
 
 from schemas.errors import ShardloomError
-from schemas.output_set.layout import MAX_MANIFEST, QUARANTINE, STATS, committed
+from schemas.output_set.layout import MAX_MANIFEST, QUARANTINE, STATS, read_manifests
 from schemas.output_set.manifest import Manifest, seal, unseal
 from schemas.storage.folder import Folder
 
@@ -37,7 +37,7 @@ class RunTimes:
 
     def __add__(self, other: Self) -> Self:
         stages = {
-            stage: _added(self.stages.get(stage, {}), other.stages.get(stage, {}))
+            stage: _add_counts(self.stages.get(stage, {}), other.stages.get(stage, {}))
             for stage in [*self.stages, *(stage for stage in other.stages if stage not in self.stages)]
         }
         return type(self)(
@@ -45,8 +45,8 @@ class RunTimes:
             self.seconds + other.seconds,
             self.commit_seconds + other.commit_seconds,
             stages,
-            _added(self.rows, other.rows),
-            _added(self.engine_errors, other.engine_errors),
+            _add_counts(self.rows, other.rows),
+            _add_counts(self.engine_errors, other.engine_errors),
             self.bytes + other.bytes,
             self.shards + other.shards,
             self.resent + other.resent,
@@ -54,12 +54,12 @@ class RunTimes:
 
     def add_chunk(self, rows: int, reasons: dict[str, int], engine_errors: dict[str, int], size: int) -> None:
         """Counts the rows and bytes of a chunk that was worked on in this run."""
-        self.rows = _added(self.rows, {ANNOTATED: rows - sum(reasons.values())} | reasons)
-        self.engine_errors = _added(self.engine_errors, engine_errors)
+        self.rows = _add_counts(self.rows, {ANNOTATED: rows - sum(reasons.values())} | reasons)
+        self.engine_errors = _add_counts(self.engine_errors, engine_errors)
         self.bytes += size
 
 
-def _added(one: dict[str, Number], other: dict[str, Number]) -> dict[str, Number]:
+def _add_counts(one: dict[str, Number], other: dict[str, Number]) -> dict[str, Number]:
     return {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}
 
 
@@ -114,12 +114,12 @@ class DamagedInput(ShardloomError):
     """Reports that some of the input could not be read; everything readable is committed."""
 
 
-def totals(output: Folder) -> Totals:
+def read_totals(output: Folder) -> Totals:
     """Returns the totals of an output set."""
-    return totals_of(committed(output).values())
+    return add_up_manifests(read_manifests(output).values())
 
 
-def totals_of(manifests: Iterable[Manifest]) -> Totals:
+def add_up_manifests(manifests: Iterable[Manifest]) -> Totals:
     """Returns the totals of these outputs."""
     result = Totals()
     for manifest in manifests:
@@ -139,15 +139,15 @@ def read_times(output: Folder) -> RunTimes:
         return RunTimes()
 
 
-class NothingOutError(ShardloomError):
+class EmptyOutputError(ShardloomError):
     """Reports that rows went into an output set and none came out."""
 
 
-def check_any_out(result: Totals, output: str) -> None:
-    """Raises `NothingOutError` with the count of each reason, if rows went in and all were left out."""
+def check_not_empty(result: Totals, output: str) -> None:
+    """Raises `EmptyOutputError` with the count of each reason, if rows went in and all were left out."""
     if result.rows_in > 0 and result.rows_out == 0:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in result.reasons.most_common())
-        raise NothingOutError(
+        raise EmptyOutputError(
             f"{output}: none of {result.rows_in:,} rows came out ({reasons or 'no reason is recorded'}): "
             f"see {QUARANTINE}/ there for the details of each"
         )

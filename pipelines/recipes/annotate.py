@@ -60,13 +60,13 @@ class PoolOptions(Options):
 
     @model_validator(mode="before")
     @classmethod
-    def _of_the_engine(cls, values: Any) -> Any:
+    def _refuse_batch_size(cls, values: Any) -> Any:
         if isinstance(values, dict) and "batch_size" in values:
             raise ValueError("batch_size can alter the output: set it in engines, beside the engine's settings")
         return values
 
     @model_validator(mode="after")
-    def _fits_itself(self) -> Self:
+    def _check_sizes(self) -> Self:
         if self.workers and (self.min or self.max):
             raise ValueError("workers sets both min and max: pass workers alone, or min and max")
         if self.min and self.max and self.min > self.max:
@@ -107,7 +107,7 @@ class AnnotateRecipe(Recipe):
 
     @field_validator("engines")
     @classmethod
-    def _in_order(cls, engines: dict[EngineKind, EngineOptions]) -> dict[EngineKind, EngineOptions]:
+    def _order_engines(cls, engines: dict[EngineKind, EngineOptions]) -> dict[EngineKind, EngineOptions]:
         if "boxes" in engines and "tags" not in engines:
             raise ValueError("boxes need tags: annotate tags,boxes")
         if "boxes" in engines and "batch_size" not in engines["boxes"].model_fields_set:

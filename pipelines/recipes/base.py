@@ -13,9 +13,9 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import Field, PositiveInt
 
 from schemas.errors import UsageError
-from schemas.masking import masked_values
+from schemas.masking import mask_values
 from schemas.output_set.options import Options
-from schemas.output_set.recipe_file import dump_yaml, option_group, read_recipe, validated
+from schemas.output_set.recipe_file import dump_yaml, ensure_option_group, read_recipe, validate_options
 
 TOKENIZER = "a tokenizer.json, its folder, or a name on the hub; default: tokens are not counted"
 
@@ -37,39 +37,39 @@ class Recipe(Options):
     kind: ClassVar[str]
     run: RunOptions = RunOptions()
 
-    def resolved(self) -> dict[str, Any]:
+    def resolve(self) -> dict[str, Any]:
         """Returns the half that can alter the output, as plain data; URLs' passwords and queries are masked."""
-        return masked_values({"kind": self.kind} | self.model_dump(mode="json", exclude={"run"}))  # type: ignore[no-any-return]
+        return mask_values({"kind": self.kind} | self.model_dump(mode="json", exclude={"run"}))  # type: ignore[no-any-return]
 
-    def sha256(self) -> str:
+    def compute_sha256(self) -> str:
         """Returns the SHA-256 of that half, as YAML."""
-        return hashlib.sha256(dump_yaml(self.resolved())).hexdigest()
+        return hashlib.sha256(dump_yaml(self.resolve())).hexdigest()
 
 
 R = TypeVar("R", bound=Recipe)
 
 
-def load_recipe(model: type[R], path: str | None, held: dict[str, Any] | None = None, **flags: Any) -> R:
+def load_recipe(model: type[R], path: str | None, stored: dict[str, Any] | None = None, **flags: Any) -> R:
     """Loads a recipe from a YAML file; flags that are not None override it.
 
-    `held` replaces the file by values already read: those of the file, or a set's stored recipe. Raises `UsageError`
+    `stored` replaces the file by values already read: those of the file, or a set's stored recipe. Raises `UsageError`
     for another kind, an unknown key or a wrong value.
     """
-    values = read_recipe(path) if held is None and path is not None else held or {}
+    values = read_recipe(path) if stored is None and path is not None else stored or {}
     if values.pop("kind", model.kind) != model.kind:
         raise UsageError(f"recipe {path or 'of that set'} is not of the kind {model.kind!r}")
-    for keys, flag in _given(flags):
-        group = option_group(values, keys)
+    for keys, flag in _iterate_given(flags):
+        group = ensure_option_group(values, keys)
         if keys[-1] == "engine" and group.get("engine") != flag:
             group.pop("settings", None)  # they belong to the other engine
         group[keys[-1]] = flag
-    return validated(model, values, path)
+    return validate_options(model, values, path)
 
 
-def _given(flags: Mapping[str, Any], *above: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+def _iterate_given(flags: Mapping[str, Any], *above: str) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Yields the path of keys and the value of each flag that is not None; nested dicts are groups of options."""
     for name, flag in flags.items():
         if isinstance(flag, dict):
-            yield from _given(flag, *above, name)
+            yield from _iterate_given(flag, *above, name)
         elif flag is not None:
             yield (*above, name), flag

@@ -9,7 +9,7 @@ from pipelines.recipes.base import Recipe, RunOptions
 from schemas.output_set.options import Globs, Options
 
 
-class DownloadedImages(Options):
+class ImageOptions(Options):
     """Sets how downloaded images are stored. Size and quality are those of DataComp."""
 
     urls_per_shard: int = Field(
@@ -23,7 +23,7 @@ class DownloadedImages(Options):
     )
 
 
-class DownloadPatience(Options):
+class DownloadLimits(Options):
     """Sets which hosts may be contacted, and for how long."""
 
     allow_hosts: list[str] = Field(
@@ -40,20 +40,20 @@ class DownloadPatience(Options):
 
     @field_validator("allow_hosts")
     @classmethod
-    def _names(cls, hosts: list[str]) -> list[str]:
+    def _check_hosts(cls, hosts: list[str]) -> list[str]:
         for host in hosts:
             if not host or "/" in host or re.fullmatch(r"[^:]*:\d*|\[.*\]:\d*", host):
                 raise ValueError(f"{host!r} is not a host name: leave out scheme, port and path")
         return hosts
 
 
-class DownloadOptions(DownloadPatience, DownloadedImages):
+class DownloadOptions(DownloadLimits, ImageOptions):
     """Sets how images are downloaded by their URLs: all options of both groups."""
 
     by: Literal["img2dataset"] = "img2dataset"
 
 
-class DownloadRun(DownloadPatience, RunOptions):
+class DownloadRun(DownloadLimits, RunOptions):
     """Sets how a download is carried out. Limits and retries are here, since the web's responses vary anyway."""
 
     threads: int = Field(
@@ -64,7 +64,7 @@ class DownloadRun(DownloadPatience, RunOptions):
     )
 
 
-class DownloadRecipe(DownloadedImages, Recipe):
+class DownloadRecipe(ImageOptions, Recipe):
     """Describes a download of the images of DataComp metadata."""
 
     kind: ClassVar[str] = "download"
@@ -78,7 +78,7 @@ class DownloadRecipe(DownloadedImages, Recipe):
     )
     run: DownloadRun = DownloadRun()
 
-    def options(self) -> DownloadOptions:
+    def build_options(self) -> DownloadOptions:
         """Returns the options for downloading one shard."""
-        images = self.model_dump(include=set(DownloadedImages.model_fields))
-        return DownloadOptions(**images, **self.run.model_dump(include=set(DownloadPatience.model_fields)))
+        images = self.model_dump(include=set(ImageOptions.model_fields))
+        return DownloadOptions(**images, **self.run.model_dump(include=set(DownloadLimits.model_fields)))

@@ -54,7 +54,7 @@ class IngestRecipe(Recipe):
 
     @field_validator("source")
     @classmethod
-    def _known(cls, source: str) -> str:
+    def _check_source(cls, source: str) -> str:
         try:
             SOURCES.find(source)
         except UsageError as error:
@@ -63,7 +63,7 @@ class IngestRecipe(Recipe):
 
     @field_validator("download")
     @classmethod
-    def _alone(cls, download: DownloadOptions | None, info: ValidationInfo) -> DownloadOptions | None:
+    def _check_download(cls, download: DownloadOptions | None, info: ValidationInfo) -> DownloadOptions | None:
         if download is not None and info.data.get("images"):
             raise ValueError("use either download or images, not both")
         return download

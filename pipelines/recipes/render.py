@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field, PrivateAttr, field_validator
 from curation.captions.families import FAMILIES
 from curation.captions.family import CaptionOptions
 from pipelines.recipes.base import Recipe
-from schemas.masking import masked_values
+from schemas.masking import mask_values
 
 
 class RenderRecipe(Recipe):
@@ -25,7 +25,7 @@ class RenderRecipe(Recipe):
 
     @field_validator("family")
     @classmethod
-    def _known(cls, family: str) -> str:
+    def _check_family(cls, family: str) -> str:
         return FAMILIES.find(family).name
 
     def model_post_init(self, context: Any) -> None:
@@ -37,7 +37,7 @@ class RenderRecipe(Recipe):
         """Returns the family's options, including defaults."""
         return self._options
 
-    def resolved(self) -> dict[str, Any]:
+    def resolve(self) -> dict[str, Any]:
         """Returns all that can alter the output, as plain data; the family's options are at the same level."""
         values = {"kind": self.kind, "family": self.family, "input": self.input} | self.options.model_dump(mode="json")
-        return masked_values(values)  # type: ignore[no-any-return]
+        return mask_values(values)  # type: ignore[no-any-return]

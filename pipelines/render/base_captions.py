@@ -9,43 +9,43 @@ from typing import Self
 
 import pyarrow as pa
 
-from curation.captions.lookup import ATTRIBUTES, Found, Lookup, Row
-from pipelines.inputs.caption_rows import IDENTITY, Texts, find_rows
+from curation.captions.lookup import ATTRIBUTES, Lookup, Match, Row
+from pipelines.inputs.caption_rows import IDENTITY_COLUMNS, Texts, find_rows
 from pipelines.recipes.annotate import AnnotateRecipe
 from pipelines.recipes.render import RenderRecipe
 from schemas.errors import UsageError
 from schemas.output_set.layout import DATA, MANIFESTS
 from schemas.output_set.manifest import InputFile
-from schemas.output_set.recipe_file import RECIPE_FILE, held_recipe
+from schemas.output_set.recipe_file import RECIPE_FILE, read_stored_recipe
 from schemas.records.identity import Identity
 from schemas.records.quarantine import Reason, Rejected
-from schemas.storage.folder import Folder, split
-from schemas.storage.matching import matching
-from schemas.storage.parquet import NoParquet, check_sizes, open_parquet, parquet_schema
+from schemas.storage.folder import Folder, split_path
+from schemas.storage.parquet import NotParquet, check_sizes, open_parquet, read_parquet_schema
+from schemas.storage.path_patterns import list_matching
 
-COLUMNS = ("caption", "cogvlm_caption")
+CAPTION_COLUMNS = ("caption", "cogvlm_caption")
 """The default columns of captions: KALE's column, then that of the released grounding set."""
 
 
 @dataclass(frozen=True, slots=True)
-class Bases:
+class ShardBaseCaptions:
     """Holds the base captions of one annotation file."""
 
-    found: dict[str, Found[Texts]]  # by key
+    found: dict[str, Match[Texts]]  # by key
     faults: dict[str, Rejected]  # by key: why a caption is unusable; samples without one are in neither
 
-    def caption(self, key: str) -> str | None:
+    def get_caption(self, key: str) -> str | None:
         """Returns the caption of a sample, or None."""
         said = self.found[key].row.value[0] if key in self.found else None
         return said if isinstance(said, str) else None
 
-    def counts(self, keys: Iterable[str]) -> dict[str, int]:
+    def count_matches(self, keys: Iterable[str]) -> dict[str, int]:
         """Counts the captions of these samples that were found by the image, with other ids, or ambiguously."""
         return dict(sorted(sum((Counter(self.found[key].counts) for key in keys), Counter[str]()).items()))
 
 
 @dataclass(frozen=True, slots=True)
-class BaseCaptions:
+class BaseCaptionFiles:
     """Names Parquet files with a caption in each row, and a uid, a URL or the image's hash to find it by.
 
     Files of annotation and caption sets that Shardloom wrote are joined by shard and key, checked by the image's hash.
@@ -62,9 +62,9 @@ class BaseCaptions:
     @classmethod
     def open(cls, pattern: str, column: str | None) -> Self:
         """Opens the files that match a glob. Raises `UsageError` if none matches, or one lacks the columns."""
-        files = matching(pattern)
-        names = [schema_of(file) for file in files]
-        columns = COLUMNS if column is None else (column,)
+        files = list_matching(pattern)
+        names = [read_column_names(file) for file in files]
+        columns = CAPTION_COLUMNS if column is None else (column,)
         chosen = next((name for name in columns if name in names[0]), None)
         lacking = next(
             (
@@ -80,20 +80,20 @@ class BaseCaptions:
                 "pass --caption-column, or files that have both (url or sha256 will do for uid)"
             )
         for file in files:
-            check_size(file, [*IDENTITY, chosen])
-        sizes = [(file, size_of(file)) for file in files]
+            check_size(file, [*IDENTITY_COLUMNS, chosen])
+        sizes = [(file, get_file_size(file)) for file in files]
         digest = hashlib.sha256(json.dumps([chosen, sizes]).encode()).hexdigest()
         revision = InputFile(path=pattern, size=sum(size for _, size in sizes), sha256=digest)
-        return cls(tuple(files), shards_of(files), chosen, revision)
+        return cls(tuple(files), find_shards(files), chosen, revision)
 
-    def of(self, samples: Collection[Identity]) -> Bases:
+    def look_up(self, samples: Collection[Identity]) -> ShardBaseCaptions:
         """Finds the captions of samples of one shard. Scans all files, and keeps only the rows of these samples."""
         own, others = list[Row[Texts]](), list[Row[Texts]]()
         for file, shard in zip(self.files, self.shards, strict=True) if samples else ():
-            rows = find_rows(*split(file), [self.column], samples, shard)
+            rows = find_rows(*split_path(file), [self.column], samples, shard)
             (others if shard is None else own).extend(rows or [])
         ours, theirs = Lookup(own), Lookup(others)
-        bases = Bases({}, {})
+        bases = ShardBaseCaptions({}, {})
         for sample in samples:
             assert sample.key is not None
             try:
@@ -106,59 +106,59 @@ class BaseCaptions:
         return bases
 
 
-def identities_of(table: pa.Table, shard: str) -> list[Identity]:
+def read_identities(table: pa.Table, shard: str) -> list[Identity]:
     """Returns the identities of the rows of an annotation file."""
-    columns = (table[name].to_pylist() for name in IDENTITY)
+    columns = (table[name].to_pylist() for name in IDENTITY_COLUMNS)
     return [
         Identity(shard, key, sha256, uid or None, url or None) for key, uid, url, sha256 in zip(*columns, strict=True)
     ]
 
 
-def no_caption(sample: Identity, pattern: str | None) -> Rejected:
+def make_no_caption_fault(sample: Identity, pattern: str | None) -> Rejected:
     """Returns the fault of a sample for which the files contain no caption."""
     by = "uid" if sample.uid else "url" if sample.url else "image"
     return Rejected(Reason.NO_CAPTION, f"no caption of its {by} in {pattern}")
 
 
-def shards_of(files: Sequence[str]) -> tuple[str | None, ...]:
+def find_shards(files: Sequence[str]) -> tuple[str | None, ...]:
     """Returns the shard that each file describes; None for a file outside Shardloom's annotation and caption sets."""
     own: dict[str, bool] = {}
     shards: list[str | None] = []
     for file in files:
-        folder, name = split(file)
+        folder, name = split_path(file)
         if folder.url not in own:
-            own[folder.url] = is_own(folder)
+            own[folder.url] = is_own_data(folder)
         shards.append(name.removesuffix(".parquet") if own[folder.url] else None)
     return tuple(shards)
 
 
-def is_own(data: Folder) -> bool:
+def is_own_data(data: Folder) -> bool:
     """Returns whether a folder is the data folder of an annotation or caption set that Shardloom wrote."""
     above, _, name = data.url.rstrip("/").rpartition("/")
     output = Folder(above or ".")
     if name != DATA or not output.exists(MANIFESTS) or not output.exists(RECIPE_FILE):
         return False
-    return held_recipe(output).get("kind") in (AnnotateRecipe.kind, RenderRecipe.kind)
+    return read_stored_recipe(output).get("kind") in (AnnotateRecipe.kind, RenderRecipe.kind)
 
 
-def schema_of(file: str) -> list[str]:
+def read_column_names(file: str) -> list[str]:
     """Returns the names of a file's columns. Raises `UsageError` if it is no Parquet file, or is encrypted."""
-    folder, name = split(file)
+    folder, name = split_path(file)
     with folder.open(name) as opened:
         try:
-            return list(parquet_schema(opened, file).names)
-        except NoParquet:
+            return list(read_parquet_schema(opened, file).names)
+        except NotParquet:
             raise UsageError(f"{file} is no Parquet file") from None
 
 
 def check_size(file: str, columns: list[str]) -> None:
     """Raises `UsageError` for a file whose columns, of these, expand over the memory budget."""
-    folder, name = split(file)
+    folder, name = split_path(file)
     with folder.open(name) as opened:
         check_sizes(open_parquet(opened, file), columns)
 
 
-def size_of(file: str) -> int:
+def get_file_size(file: str) -> int:
     """Returns the size of a file, in bytes."""
-    folder, name = split(file)
-    return folder.size(name)
+    folder, name = split_path(file)
+    return folder.get_size(name)

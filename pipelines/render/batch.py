@@ -7,19 +7,19 @@ import pyarrow.compute as pc
 
 from curation.captions.family import BaseCaptionOptions, CaptionFamily, CaptionOptions, Columns
 from curation.captions.lists import has_few, keep_above
-from pipelines.render.base_captions import Bases, identities_of, no_caption
-from schemas.errors import ShardloomError, one_line
+from pipelines.render.base_captions import ShardBaseCaptions, make_no_caption_fault, read_identities
+from schemas.errors import ShardloomError, to_one_line
 from schemas.records.quarantine import Reason, Rejected
 
 
-class Batch(NamedTuple):
+class RenderedBatch(NamedTuple):
     """Holds the captions of the good rows, and for each annotation row its fault, or None."""
 
     captions: pa.Table
     faults: list[Rejected | None]
 
 
-def columns_of(family: CaptionFamily) -> list[str]:
+def list_columns(family: CaptionFamily) -> list[str]:
     """Returns the names of the columns to read from an annotation set."""
     return ["uid", "url", "key", "caption", "sha256", *family.columns, "failures"]
 
@@ -29,35 +29,37 @@ def render_batch(
     family: CaptionFamily,
     options: CaptionOptions,
     schema: pa.Schema,
-    bases: Bases | None,
-    least: int | None = None,
-) -> Batch:
+    bases: ShardBaseCaptions | None,
+    min_items: int | None = None,
+) -> RenderedBatch:
     """Renders a batch. Raises `ShardloomError` if the family does not keep to its layout.
 
-    `bases` are the captions of another data set for these images; None for captions over the alt text. `least`
+    `bases` are the captions of another data set for these images; None for captions over the alt text. `min_items`
     overrides the option for the minimum number of items per image.
     """
-    enough = family.enough
-    floor = getattr(options, enough.floor)
-    least = getattr(options, enough.least) if least is None else least
+    enough = family.threshold
+    floor = getattr(options, enough.min_score_option)
+    min_items = getattr(options, enough.min_count_option) if min_items is None else min_items
     items = keep_above(table[family.column], enough.score, floor)
-    faults = engine_faults(table, family.column)
-    few = f"fewer than {least} {enough.items} of {enough.score} {floor:g} or more"
-    lay_over(faults, has_few(items, least), Rejected(enough.reason, few))
+    faults = find_engine_faults(table, family.column)
+    few = f"fewer than {min_items} {enough.items} of {enough.score} {floor:g} or more"
+    add_fault(faults, has_few(items, min_items), Rejected(enough.reason, few))
     found: pa.StringArray | None = None
     if bases is not None and isinstance(options, BaseCaptionOptions):
-        found = pa.array(map(bases.caption, table["key"].to_pylist()), pa.string())
+        found = pa.array(map(bases.get_caption, table["key"].to_pylist()), pa.string())
         for row in pc.indices_nonzero(pc.is_null(found)).to_pylist():
-            sample = identities_of(table.slice(row, 1), "")[0]
-            faults[row] = faults[row] or bases.faults.get(sample.key or "") or no_caption(sample, options.caption_from)
+            sample = read_identities(table.slice(row, 1), "")[0]
+            faults[row] = (
+                faults[row] or bases.faults.get(sample.key or "") or make_no_caption_fault(sample, options.caption_from)
+            )
     table = table.set_column(table.schema.get_field_index(family.column), family.column, items)
     good = pa.array([fault is None for fault in faults], pa.bool_())
     table = table.filter(good)
     columns = family.render(table, options, None if found is None else found.filter(good))
-    return Batch(published(table, family, columns, schema), faults)
+    return RenderedBatch(build_published_table(table, family, columns, schema), faults)
 
 
-def engine_faults(table: pa.Table, engine: str) -> list[Rejected | None]:
+def find_engine_faults(table: pa.Table, engine: str) -> list[Rejected | None]:
     """Returns for each row why an engine's annotations are missing; None if they are there."""
     faults: list[Rejected | None] = [None] * table.num_rows
     for row in pc.indices_nonzero(pc.is_null(table[engine])).to_pylist():
@@ -68,16 +70,16 @@ def engine_faults(table: pa.Table, engine: str) -> list[Rejected | None]:
     return faults
 
 
-def lay_over(faults: list[Rejected | None], rows: pa.BooleanArray, fault: Rejected) -> None:
+def add_fault(faults: list[Rejected | None], rows: pa.BooleanArray, fault: Rejected) -> None:
     """Sets the fault of those of these rows that have none yet."""
     for row in pc.indices_nonzero(rows).to_pylist():
         faults[row] = faults[row] or fault
 
 
-def published(table: pa.Table, family: CaptionFamily, columns: Columns, schema: pa.Schema) -> pa.Table:
+def build_published_table(table: pa.Table, family: CaptionFamily, columns: Columns, schema: pa.Schema) -> pa.Table:
     """Builds rows in the family's layout. Raises `ShardloomError` if a user's family does not keep to it."""
     try:
         return pa.table({name: table[name] for name in ("uid", "url", "key", "sha256")} | dict(columns), schema=schema)
     except (pa.ArrowException, KeyError, TypeError) as error:
-        reason = one_line(error, 200)
+        reason = to_one_line(error, 200)
         raise ShardloomError(f"the family {family.name} renders other columns than its layout has: {reason}") from None

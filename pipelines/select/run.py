@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterable, Sequence
 
 import pyarrow as pa
 
-from curation.selection.rules import Kind, holds
-from pipelines.inputs.shards import InputShard, input_shards
+from curation.selection.rules import ColumnKind, is_of_kind
+from pipelines.inputs.shards import InputShard, list_input_shards
 from pipelines.output.job import Context, Job, run_job
 from pipelines.output.totals import Totals
 from pipelines.recipes.select import SelectRecipe
-from pipelines.select.selection import Selection, changed, selection_of
+from pipelines.select.selection import Selection, build_selection, describe_change
 from schemas.errors import UsageError
 from schemas.output_set.manifest import Manifest
-from schemas.storage.folder import Folder, split
-from schemas.storage.matching import matching
+from schemas.storage.folder import Folder, split_path
 from schemas.storage.parquet import check_sizes, open_parquet
+from schemas.storage.path_patterns import list_matching
 from schemas.terminal import say
 
 
@@ -34,26 +34,26 @@ class SelectJob(Job[InputShard]):
 
     def plan(self, context: Context) -> list[InputShard]:
         """See `Job`."""
-        inputs = input_shards(self.recipe.input, ".parquet")
-        check_columns(inputs, self.recipe.rules.columns())
-        check_place(context.output, self.recipe, inputs)
-        self._selection = selection_of(self.recipe, inputs, context)
+        inputs = list_input_shards(self.recipe.input, ".parquet")
+        check_columns(inputs, self.recipe.rules.list_columns())
+        check_subset_path(context.output, self.recipe, inputs)
+        self._selection = build_selection(self.recipe, inputs, context)
         return inputs
 
-    def changed(self, unit: InputShard | None, manifest: Manifest) -> str:
+    def describe_change(self, unit: InputShard | None, manifest: Manifest) -> str:
         """See `Job`."""
-        return changed(unit, self._selection, manifest)
+        return describe_change(unit, self._selection, manifest)
 
-    def size(self, unit: InputShard) -> int:
+    def get_progress_size(self, unit: InputShard) -> int:
         """See `Job`."""
-        return unit.size()
+        return unit.get_size()
 
     def prepare(self, context: Context, todo: list[InputShard]) -> list[InputShard]:
         """See `Job`."""
-        self._threads = None if context.runner.works_here(len(todo)) else 1
+        self._threads = None if context.runner.is_in_process(len(todo)) else 1
         return todo
 
-    def work(self, context: Context) -> Callable[[InputShard], Manifest]:
+    def make_task(self, context: Context) -> Callable[[InputShard], Manifest]:
         """See `Job`."""
         return functools.partial(select_file, self._selection, context.output, self._threads)
 
@@ -94,10 +94,10 @@ def select_file(selection: Selection, output: Folder, threads: int | None, shard
     return select_rows(selection, output, shard)
 
 
-def check_columns(inputs: Sequence[InputShard], needed: dict[str, Kind]) -> None:
+def check_columns(inputs: Sequence[InputShard], needed: dict[str, ColumnKind]) -> None:
     """Raises `UsageError` for a file that is no Parquet file, lacks a column of a rule, or has a column twice."""
-    folder, _ = inputs[0].folder()
-    schemas = folder.at_once(schema_of, [shard.path for shard in inputs])
+    folder, _ = inputs[0].split_path()
+    schemas = folder.map_files(read_schema, [shard.path for shard in inputs])
     for shard, schema in zip(inputs, schemas, strict=True):
         if twice := [name for name, times in Counter(schema.names).items() if times > 1]:
             raise UsageError(f"{shard.path} has more than one column {twice[0]}: rename them")
@@ -105,32 +105,34 @@ def check_columns(inputs: Sequence[InputShard], needed: dict[str, Kind]) -> None
             if name not in schema.names:
                 raise UsageError(f"{shard.path} has no column {name}, but {', '.join(schema.names) or 'none'}")
             found = schema.field(name).type
-            if not holds(found, kind):
+            if not is_of_kind(found, kind):
                 raise UsageError(f"{shard.path}: column {name} holds {found}, not {kind}s")
 
 
-def schema_of(path: str) -> pa.Schema:
+def read_schema(path: str) -> pa.Schema:
     """Returns the schema of a file. Raises `UsageError` if it is not Parquet, or expands over the budget."""
-    folder, name = split(path)
+    folder, name = split_path(path)
     with folder.open(name) as file:
         parquet = open_parquet(file, path)
         check_sizes(parquet)
         return parquet.schema
 
 
-def check_place(output: Folder, recipe: SelectRecipe, inputs: Sequence[InputShard]) -> None:
+def check_subset_path(output: Folder, recipe: SelectRecipe, inputs: Sequence[InputShard]) -> None:
     """Raises `UsageError` for a subset file in the output set, where no manifest lists it, or in place of an input."""
     subset = recipe.run.subset
     if subset is None:
         return
-    place = whole(subset)
-    if f"{place}/".startswith(f"{whole(output.url)}/"):
+    place = make_absolute(subset)
+    if f"{place}/".startswith(f"{make_absolute(output.url)}/"):
         raise UsageError(f"--subset {subset} is inside the output set {output.url}: write it beside the folder")
-    read = [shard.path for shard in inputs] + [path for glob in recipe.uids + recipe.exclude for path in matching(glob)]
-    if place in map(whole, read):
+    read = [shard.path for shard in inputs] + [
+        path for glob in recipe.uids + recipe.exclude for path in list_matching(glob)
+    ]
+    if place in map(make_absolute, read):
         raise UsageError(f"--subset {subset} is a file of the input, which it would replace: give it another name")
 
 
-def whole(path: str) -> str:
+def make_absolute(path: str) -> str:
     """Returns a local path as an absolute path with links resolved; a URL unchanged."""
     return path if "://" in path else os.path.realpath(path)

@@ -9,11 +9,17 @@ from dataclasses import dataclass
 from pipelines.inputs.shards import InputShard
 from pipelines.output.job import Context
 from pipelines.recipes.select import SelectRecipe
-from pipelines.select.threshold import Threshold, find_threshold, fingerprint, held_threshold, pool_sha256
+from pipelines.select.threshold import (
+    Threshold,
+    find_threshold,
+    fingerprint_threshold,
+    hash_inputs,
+    read_stored_threshold,
+)
 from schemas.layouts.subset_file import check_subset
 from schemas.output_set.manifest import InputFile, Manifest
 from schemas.records.fingerprint import EngineFingerprint
-from schemas.storage.matching import matching
+from schemas.storage.path_patterns import list_matching
 from schemas.terminal import say
 
 
@@ -28,43 +34,45 @@ class Selection:
     fingerprints: dict[str, EngineFingerprint]
 
 
-def selection_of(recipe: SelectRecipe, inputs: Sequence[InputShard], context: Context) -> Selection:
+def build_selection(recipe: SelectRecipe, inputs: Sequence[InputShard], context: Context) -> Selection:
     """Resolves the criteria of a recipe. A top fraction needs a pass over the scores of all input."""
     fingerprints: dict[str, EngineFingerprint] = {}
     if recipe.rules.languages:
+        from curation.selection.language import build_language_fingerprint as of_language
         from curation.selection.language import check_languages
-        from curation.selection.language import fingerprint as of_language
 
         check_languages(recipe.rules.languages)
         fingerprints["language"] = of_language()
-    uids, exclude = (tuple(subset_files(globs)) for globs in (recipe.uids, recipe.exclude))
-    threshold = top_threshold(recipe, inputs, context)
+    uids, exclude = (tuple(find_subset_files(globs)) for globs in (recipe.uids, recipe.exclude))
+    threshold = find_top_threshold(recipe, inputs, context)
     if threshold is not None:
-        fingerprints["top_fraction"] = fingerprint(threshold, pool_sha256(inputs))
+        fingerprints["top_fraction"] = fingerprint_threshold(threshold, hash_inputs(inputs))
     return Selection(recipe, None if threshold is None else threshold.value, uids, exclude, fingerprints)
 
 
-def subset_files(globs: Sequence[str]) -> list[InputFile]:
+def find_subset_files(globs: Sequence[str]) -> list[InputFile]:
     """Returns the subset files that match the globs, sorted by path."""
-    return [check_subset(path) for path in sorted({path for pattern in globs for path in matching(pattern)})]
+    return [check_subset(path) for path in sorted({path for pattern in globs for path in list_matching(pattern)})]
 
 
-def top_threshold(recipe: SelectRecipe, inputs: Sequence[InputShard], context: Context) -> Threshold | None:
+def find_top_threshold(recipe: SelectRecipe, inputs: Sequence[InputShard], context: Context) -> Threshold | None:
     """Returns the threshold of the top fraction, from committed outputs or a new pass; None without such a rule."""
     fraction = recipe.rules.top_fraction
     if fraction is None:
         return None
     held = next((manifest.fingerprints.get("top_fraction") for manifest in context.done.values()), None)
-    found = held_threshold(held, recipe.rules, pool_sha256(inputs)) or find_threshold(recipe, inputs, fraction, context)
+    found = read_stored_threshold(held, recipe.rules, hash_inputs(inputs)) or find_threshold(
+        recipe, inputs, fraction, context
+    )
     if not context.quiet:
         say(f"the top {fraction:g} of {found.rows:,} rows: {found.column} >= {found.value:.7g}")
     return found
 
 
-def changed(shard: InputShard | None, selection: Selection, manifest: Manifest) -> str:
+def describe_change(shard: InputShard | None, selection: Selection, manifest: Manifest) -> str:
     """Names what has changed since the rows of a file were selected, as "the metadata has"; empty if nothing has."""
     metadata, *subsets = manifest.inputs
-    if shard is None or (metadata.path, metadata.size) != (shard.label, shard.size()):
+    if shard is None or (metadata.path, metadata.size) != (shard.label, shard.get_size()):
         return "the metadata has"
     if subsets != [*selection.uids, *selection.exclude]:
         return "subset files have"

@@ -11,22 +11,22 @@ import pyarrow as pa
 
 from curation.captions.families import FAMILIES
 from curation.captions.family import CaptionFamily
-from curation.captions.lookup import Found, Lookup, Row
-from pipelines.inputs.caption_rows import IDENTITY, Texts, find_rows
+from curation.captions.lookup import Lookup, Match, Row
+from pipelines.inputs.caption_rows import IDENTITY_COLUMNS, Texts, find_rows
 from pipelines.inputs.shards import InputShard
 from pipelines.recipes.render import RenderRecipe
 from pipelines.recipes.shard import ShardRecipe
-from schemas.errors import ShardloomError, UsageError, one_line
+from schemas.errors import ShardloomError, UsageError, to_one_line
 from schemas.layouts.blip3_grounding import ALT_TEXT
-from schemas.output_set.layout import DATA, MANIFESTS, committed, read_output
+from schemas.output_set.layout import DATA, MANIFESTS, read_manifests, read_output
 from schemas.output_set.manifest import InputFile
-from schemas.output_set.recipe_file import held_recipe
+from schemas.output_set.recipe_file import read_stored_recipe
 from schemas.records.identity import Identity
 from schemas.records.quarantine import Rejected
 from schemas.storage.folder import Folder
-from schemas.storage.parquet import NoParquet, batches_of, open_parquet, parquet_schema, read_table
+from schemas.storage.parquet import NotParquet, iterate_batches, open_parquet, read_parquet_schema, read_table
 
-COLUMNS = ("captions", "metadata")
+TEXT_COLUMNS = ("captions", "metadata")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +37,14 @@ class CaptionRow:
     metadata: str
 
 
-class Captions:
-    """Indexes rows of a caption set for look-ups. `is_own`: the set was written by `shardloom render`."""
+class CaptionLookup:
+    """Indexes rows of a caption set for look-ups. `is_own_data`: the set was written by `shardloom render`."""
 
     def __init__(self, rows: Iterable[Row[Texts]], *, is_own: bool) -> None:
-        self._lookup = Lookup(Row(row.identity, _row(*row.value)) for row in rows)
+        self._lookup = Lookup(Row(row.identity, _make_row(*row.value)) for row in rows)
         self._is_own = is_own
 
-    def find(self, sample: Identity) -> Found[CaptionRow] | None:
+    def find(self, sample: Identity) -> Match[CaptionRow] | None:
         """Returns the row of a sample, or None. Raises `Rejected` if the image differs, or several rows disagree."""
         found = self._lookup.find_own(sample) if self._is_own else self._lookup.find_other(sample)
         if found is not None and isinstance(fault := found.row.value.captions, Rejected):
@@ -52,43 +52,45 @@ class Captions:
         return found
 
 
-def _row(captions: str | Rejected | None, metadata: str | Rejected | None) -> CaptionRow:
+def _make_row(captions: str | Rejected | None, metadata: str | Rejected | None) -> CaptionRow:
     return CaptionRow(captions or "", metadata if isinstance(metadata, str) and metadata else "{}")
 
 
 class CaptionSet:
-    """Opens a set that `shardloom render` wrote (`own`), or a folder of Parquet files in a published BLIP3 layout.
+    """Opens a set that `shardloom render` wrote (`is_own`), or a folder of Parquet files in a published BLIP3 layout.
 
-    `revision` identifies the state of the set by the hashes of its files, or by their sizes if it is not `own`. Raises
-    `UsageError` for a folder without captions.
+    `revision` identifies the state of the set by the hashes of its files, or by their sizes if it is not `is_own`.
+    Raises `UsageError` for a folder without captions.
     """
 
     def __init__(self, url: str) -> None:
         self.folder = Folder(url)
-        self.own = self.folder.exists(MANIFESTS)
+        self.is_own = self.folder.exists(MANIFESTS)
         self.hashes: dict[str, str] = {}  # of the files of an own set
         self._made_from: dict[str, dict[str, int]] = {}  # file -> hash -> bytes of its inputs, as the image shard
-        if self.own:
-            self.rendered = held_recipe(self.folder)
-            if self.rendered.get("kind") != RenderRecipe.kind:
-                raise UsageError(f"{url} is no caption set, but one of kind {self.rendered.get('kind')!r}: render it")
+        if self.is_own:
+            self.stored_recipe = read_stored_recipe(self.folder)
+            if self.stored_recipe.get("kind") != RenderRecipe.kind:
+                raise UsageError(
+                    f"{url} is no caption set, but one of kind {self.stored_recipe.get('kind')!r}: render it"
+                )
             sizes = {}
-            for manifest in committed(self.folder).values():
+            for manifest in read_manifests(self.folder).values():
                 for out in manifest.outputs:
                     if out.path == f"{DATA}/{manifest.name}.parquet":
                         sizes[out.path], self.hashes[out.path] = out.size, out.sha256
                         self._made_from[out.path] = {file.sha256: file.size for file in manifest.inputs}
         else:
-            sizes = {name: self.folder.size(name) for name in self.folder.names() if name.endswith(".parquet")}
+            sizes = {name: self.folder.get_size(name) for name in self.folder.list_files() if name.endswith(".parquet")}
         if not sizes:
             raise UsageError(f"{url} holds no captions (*.parquet)")
         self.files = sorted(sizes)
-        self.family = self._own_family() if self.own else self._published_family()
+        self.family = self._find_own_family() if self.is_own else self._detect_family()
         state = [[name, sizes[name], self.hashes.get(name)] for name in self.files]
         digest = hashlib.sha256(json.dumps(state).encode()).hexdigest()
         self.revision = InputFile(path=url, size=sum(sizes.values()), sha256=digest)
 
-    def resolved(self, recipe: ShardRecipe) -> ShardRecipe:
+    def resolve_recipe(self, recipe: ShardRecipe) -> ShardRecipe:
         """Returns the recipe with the name of the source and the choice of caption (`raw_caption`) filled in.
 
         Raises `UsageError` if the set does not contain the chosen caption.
@@ -98,10 +100,10 @@ class CaptionSet:
         name, numbers = self.family.name, self.family.granularities
         if recipe.granularity not in numbers:
             raise UsageError(f"granularity: {name} captions have 0 to {numbers[-1]}, not {recipe.granularity}")
-        if self.own and recipe.granularity not in self.rendered["granularities"]:
-            has = ", ".join(map(str, self.rendered["granularities"]))
+        if self.is_own and recipe.granularity not in self.stored_recipe["granularities"]:
+            has = ", ".join(map(str, self.stored_recipe["granularities"]))
             raise UsageError(f"granularity: {self.folder.url} holds {has} and not {recipe.granularity}")
-        if self.own and self.rendered["raw_caption"] not in (raw, "both"):
+        if self.is_own and self.stored_recipe["raw_caption"] not in (raw, "both"):
             bare = ", or take its bare lists with --no-raw-caption" if recipe.raw_caption is None and with_raw else ""
             remedy = f": render it with --raw-caption both{bare}"
             raise UsageError(f"raw_caption: {self.folder.url} holds no captions {raw} the alt text{remedy}")
@@ -109,76 +111,78 @@ class CaptionSet:
 
     def _is_over_alt_text(self) -> bool:
         """Returns whether the locations were written into the alt texts; published sets have separate captions."""
-        if self.own:
-            return self.family.fills_captions and self.rendered.get("caption_from") is None
+        if self.is_own:
+            return self.family.fills_captions and self.stored_recipe.get("caption_from") is None
         with self.folder.open(self.files[0]) as file:  # a copy of a rendered set says so in its metadata
-            metadata = parquet_schema(file, self.folder.path(self.files[0])).metadata
+            metadata = read_parquet_schema(file, self.folder.resolve_path(self.files[0])).metadata
             return (metadata or {}).get(b"base_caption") == ALT_TEXT.encode()
 
-    def likely_file(self, shard: InputShard) -> str | None:
+    def guess_file(self, shard: InputShard) -> str | None:
         """Guesses by size which file contains the captions of a shard: the one with its name, else the first match.
 
         Returns None if no shard of this size was rendered, so that no file can be made from this shard.
         """
-        size = shard.size()
-        return self._first(shard.name, (name for name, made in self._made_from.items() if size in made.values()))
+        size = shard.get_size()
+        return self._pick_file(shard.name, (name for name, made in self._made_from.items() if size in made.values()))
 
-    def file_of(self, shard: str, sha256: str) -> str | None:
+    def find_file(self, shard: str, sha256: str) -> str | None:
         """Returns the file with all captions of the shard with these bytes, even if it was renamed; None: no file."""
-        return self._first(shard, (name for name, made in self._made_from.items() if sha256 in made))
+        return self._pick_file(shard, (name for name, made in self._made_from.items() if sha256 in made))
 
-    def of_file(self, file: str, shard: str) -> Captions:
+    def read_file(self, file: str, shard: str) -> CaptionLookup:
         """Reads the captions that were rendered from a shard; `shard` is its present name."""
         data = read_output(self.folder, file, self.hashes[file])
-        table = read_table(io.BytesIO(data), [*IDENTITY, *COLUMNS])
-        identities = zip(*(table[name].to_pylist() for name in IDENTITY), strict=True)
-        texts = zip(*(table[name].to_pylist() for name in COLUMNS), strict=True)
+        table = read_table(io.BytesIO(data), [*IDENTITY_COLUMNS, *TEXT_COLUMNS])
+        identities = zip(*(table[name].to_pylist() for name in IDENTITY_COLUMNS), strict=True)
+        texts = zip(*(table[name].to_pylist() for name in TEXT_COLUMNS), strict=True)
         rows = (
             Row(Identity(shard, key, sha256, uid, url), said)
             for (key, uid, url, sha256), said in zip(identities, texts, strict=True)
         )
-        return Captions(rows, is_own=True)
+        return CaptionLookup(rows, is_own=True)
 
-    def of_samples(self, samples: Collection[Identity]) -> Captions:
+    def look_up_samples(self, samples: Collection[Identity]) -> CaptionLookup:
         """Searches the whole set for some samples.
 
         This is slow for a large own set; it is not needed if the set was rendered from annotations of these shards.
         """
-        return Captions(self._search(samples), is_own=self.own)
+        return CaptionLookup(self._search_rows(samples), is_own=self.is_own)
 
-    def _first(self, shard: str, files: Iterable[str]) -> str | None:
+    def _pick_file(self, shard: str, files: Iterable[str]) -> str | None:
         return min(files, key=lambda name: (name != f"{DATA}/{shard}.parquet", name), default=None)
 
-    def _own_family(self) -> CaptionFamily:
+    def _find_own_family(self) -> CaptionFamily:
         """Returns the caption family that the set was rendered with. Raises `UsageError` if it is not registered."""
-        name = self.rendered.get("family", "ocr")
-        if name not in FAMILIES.names():
+        name = self.stored_recipe.get("family", "ocr")
+        if name not in FAMILIES.list_names():
             raise UsageError(
                 f"{self.folder.url} holds captions of the family {name!r}, which is not known here: install what "
                 "declares it, or pass --trust-code package.module:Name"
             )
         return FAMILIES.find(name)
 
-    def _published_family(self) -> CaptionFamily:
+    def _detect_family(self) -> CaptionFamily:
         """Detects the family of a published set by its first captions: OCR has JSON objects, grounding Python lists."""
         for name in self.files:
             try:
                 with self.folder.open(name) as file:
-                    for batch in batches_of(open_parquet(file, self.folder.path(name)), 64, ["captions"]):
+                    for batch in iterate_batches(open_parquet(file, self.folder.resolve_path(name)), 64, ["captions"]):
                         for captions in batch.to_pydict().get("captions", []):
                             text = captions.decode("utf-8", "replace") if isinstance(captions, bytes) else captions
-                            if isinstance(text, str) and (family := published_as(text)):
+                            if isinstance(text, str) and (family := guess_family(text)):
                                 return family
                         break
-            except (pa.ArrowException, NoParquet, TypeError, UnicodeDecodeError) as error:
-                raise ShardloomError(f"cannot read captions in {self.folder.path(name)}: {one_line(error)}") from None
+            except (pa.ArrowException, NotParquet, TypeError, UnicodeDecodeError) as error:
+                raise ShardloomError(
+                    f"cannot read captions in {self.folder.resolve_path(name)}: {to_one_line(error)}"
+                ) from None
         return FAMILIES.find("ocr")
 
-    def _search(self, samples: Collection[Identity]) -> Iterator[Row[Texts]]:
+    def _search_rows(self, samples: Collection[Identity]) -> Iterator[Row[Texts]]:
         is_known = False
         for file in self.files:  # one by one, because files of an object store are held in memory
-            shard = file.removeprefix(f"{DATA}/").removesuffix(".parquet") if self.own else None
-            rows = find_rows(self.folder, file, COLUMNS, samples, shard)
+            shard = file.removeprefix(f"{DATA}/").removesuffix(".parquet") if self.is_own else None
+            rows = find_rows(self.folder, file, TEXT_COLUMNS, samples, shard)
             is_known = is_known or rows is not None
             yield from rows or []
         if not is_known:
@@ -186,7 +190,7 @@ class CaptionSet:
             raise UsageError(f"{self.folder.url}: the files lack the columns {columns}")
 
 
-def published_as(captions: str) -> CaptionFamily | None:
+def guess_family(captions: str) -> CaptionFamily | None:
     """Returns the family whose list of captions begins like this string; None for an empty list or no list."""
     opening = re.match(r"\s*\[\s*(\S)", captions)
     families = FAMILIES.shipped.values() if opening else ()

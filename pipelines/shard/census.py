@@ -13,18 +13,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.inputs.shards import InputShard
-from pipelines.output.training_shards import padded
-from pipelines.shard.caption_set import Captions, CaptionSet
-from pipelines.shard.join import Joined, LeftOut, Matched, identity_of, join, match
+from pipelines.output.training_shards import pad_size
+from pipelines.shard.caption_set import CaptionLookup, CaptionSet
+from pipelines.shard.join import (
+    JoinedSample,
+    MatchedSample,
+    QuarantinedSample,
+    compute_identity,
+    join_captions,
+    match_captions,
+)
 from schemas.errors import ShardloomError
 from schemas.layouts.datacomp import read_sample
 from schemas.records.identity import Identity
 from schemas.records.quarantine import Rejected
-from schemas.tar.part import open_part
 from schemas.tar.reader import TarReader, TarSample
+from schemas.tar.slice import open_slice
 
-SAMPLES = 64  # per block: the blocks of 200 million samples take 75 MB of the driver's memory
-DIGEST = 16  # bytes
+BLOCK_SAMPLES = 64  # per block: the blocks of 200 million samples take 75 MB of the driver's memory
+DIGEST_BYTES = 16  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,42 +50,44 @@ class Census:
     as in a damaged shard, which must be read from its start."""
     hidden: int = 0  # hidden files of other programs, which were skipped
 
-    def blocks(self, first: int, last: int) -> Iterator[tuple[int, TarSample]]:
+    def read_blocks(self, first: int, last: int) -> Iterator[tuple[int, TarSample]]:
         """Yields the samples of blocks `first` to `last` - 1, each with its position in the shard."""
-        folder, name = self.shard.folder()
+        folder, name = self.shard.split_path()
         with folder.open(name) as file:
             begin, source = 0, file
             if self.starts is not None:
-                begin, source = first * SAMPLES, open_part(file, int(self.starts[first]), int(self.starts[last]))
+                begin, source = first * BLOCK_SAMPLES, open_slice(file, int(self.starts[first]), int(self.starts[last]))
             for position, sample in enumerate(TarReader(source, hashing=False), begin):
-                if position >= last * SAMPLES:
+                if position >= last * BLOCK_SAMPLES:
                     return
-                if position >= first * SAMPLES:
+                if position >= first * BLOCK_SAMPLES:
                     yield position, sample
 
-    def samples(self, captions: CaptionSet, start: int, stop: int) -> Iterator[Joined | LeftOut]:
+    def read_samples(self, captions: CaptionSet, start: int, stop: int) -> Iterator[JoinedSample | QuarantinedSample]:
         """Yields the samples from `start` up to `stop`. Raises `ShardloomError` if they changed since the census."""
         if start == stop:
             return
-        first, last = start // SAMPLES, -(-stop // SAMPLES)
-        rows = self._rows(captions, first, last)
-        digest, checked = new_digest(), first
-        for position, sample in self.blocks(first, last):
-            found = match(sample, self.shard.name, rows)
-            digest.update(evidence(found))
+        first, last = start // BLOCK_SAMPLES, -(-stop // BLOCK_SAMPLES)
+        rows = self._load_captions(captions, first, last)
+        digest, checked = make_digest(), first
+        for position, sample in self.read_blocks(first, last):
+            found = match_captions(sample, self.shard.name, rows)
+            digest.update(serialise_sample(found))
             if start <= position < stop:
-                yield join(found, captions)
-            if (position + 1) % SAMPLES == 0 or position + 1 == len(self.good):
-                if digest.digest() != self.digests[DIGEST * checked : DIGEST * (checked + 1)]:
+                yield join_captions(found, captions)
+            if (position + 1) % BLOCK_SAMPLES == 0 or position + 1 == len(self.good):
+                if digest.digest() != self.digests[DIGEST_BYTES * checked : DIGEST_BYTES * (checked + 1)]:
                     break
-                digest, checked = new_digest(), checked + 1
+                digest, checked = make_digest(), checked + 1
         if checked != last:
             raise ShardloomError(f"{self.shard.path} has changed since this run began: run the same command again")
 
-    def _rows(self, captions: CaptionSet, first: int, last: int) -> Captions:
+    def _load_captions(self, captions: CaptionSet, first: int, last: int) -> CaptionLookup:
         if self.file is not None:
-            return captions.of_file(self.file, self.shard.name)
-        return captions.of_samples(identities(self.shard, (sample for _, sample in self.blocks(first, last))))
+            return captions.read_file(self.file, self.shard.name)
+        return captions.look_up_samples(
+            collect_identities(self.shard, (sample for _, sample in self.read_blocks(first, last)))
+        )
 
 
 def take_census(captions: CaptionSet, shard: InputShard) -> Census:
@@ -86,71 +95,73 @@ def take_census(captions: CaptionSet, shard: InputShard) -> Census:
 
     The file is guessed by the shard's size. The shard's hash, known at the end of a pass, says which file is right.
     """
-    file = captions.likely_file(shard)
+    file = captions.guess_file(shard)
     while True:
-        census = _look_through(captions, shard, file)
-        known = captions.file_of(shard.name, census.sha256)
+        census = _scan_shard(captions, shard, file)
+        known = captions.find_file(shard.name, census.sha256)
         if known == file:
             return census
         file = known
 
 
-def _look_through(captions: CaptionSet, shard: InputShard, caption_file: str | None) -> Census:
-    folder, name = shard.folder()
+def _scan_shard(captions: CaptionSet, shard: InputShard, caption_file: str | None) -> Census:
+    folder, name = shard.split_path()
     if caption_file is not None:
-        rows = captions.of_file(caption_file, shard.name)
+        rows = captions.read_file(caption_file, shard.name)
     else:
         with folder.open(name) as file:
-            rows = captions.of_samples(identities(shard, TarReader(file, hashing=False)))
+            rows = captions.look_up_samples(collect_identities(shard, TarReader(file, hashing=False)))
     good: list[bool] = []
     digests = bytearray()
     starts, end = [0], 0
     is_plain = True
-    digest = new_digest()
+    digest = make_digest()
     with folder.open(name) as file:
         reader = TarReader(file)
         for sample in reader:
-            found = match(sample, shard.name, rows)
+            found = match_captions(sample, shard.name, rows)
             # captions of an own set always parse
-            good.append(isinstance(found if captions.own else join(found, captions), Matched | Joined))
-            digest.update(evidence(found))
-            end = max((member.offset + padded(len(member.data)) for member in sample.members.values()), default=end)
+            good.append(
+                isinstance(found if captions.is_own else join_captions(found, captions), MatchedSample | JoinedSample)
+            )
+            digest.update(serialise_sample(found))
+            end = max((member.offset + pad_size(len(member.data)) for member in sample.members.values()), default=end)
             is_plain = is_plain and sample.fault is None
-            if len(good) % SAMPLES == 0:
+            if len(good) % BLOCK_SAMPLES == 0:
                 digests += digest.digest()
                 starts.append(end)
-                digest = new_digest()
-    if len(good) % SAMPLES:
+                digest = make_digest()
+    if len(good) % BLOCK_SAMPLES:
         digests += digest.digest()
         starts.append(end)
-    damage = [f"byte {each.offset}: {each.what}" for each in reader.damage]
+    damage = [f"byte {each.offset}: {each.description}" for each in reader.damage]
     known = np.array(starts) if is_plain and not damage else None
     good_rows = np.array(good, bool)
     return Census(
-        shard, caption_file, good_rows, reader.size, reader.sha256, damage, bytes(digests), known, reader.hidden
+        shard, caption_file, good_rows, reader.size, reader.sha256, damage, bytes(digests), known, reader.hidden_files
     )
 
 
-def identities(shard: InputShard, samples: Iterable[TarSample]) -> list[Identity]:
+def collect_identities(shard: InputShard, samples: Iterable[TarSample]) -> list[Identity]:
     """Returns the identities of the readable samples."""
     found = []
     for sample in samples:
         try:
-            found.append(identity_of(read_sample(sample), shard.name))
+            found.append(compute_identity(read_sample(sample), shard.name))
         except Rejected:
             continue
     return found
 
 
-def evidence(found: Matched | LeftOut) -> bytes:
+def serialise_sample(found: MatchedSample | QuarantinedSample) -> bytes:
     """Serialises everything of a sample that an output depends on."""
-    if isinstance(found, LeftOut):
+    if isinstance(found, QuarantinedSample):
         return repr((found.key, found.uid, str(found.fault))).encode()
     image = found.image
     ids = (image.key, image.uid, image.url, image.caption, image.extension)
     return repr((*ids, found.width, found.height, found.sha256)).encode()
 
 
-def new_digest() -> "hashlib.blake2b":
+def make_digest() -> "hashlib.blake2b":
     """Creates the digest of one block."""
-    return hashlib.blake2b(digest_size=DIGEST)
+    return hashlib.blake2b(digest_size=DIGEST_BYTES)

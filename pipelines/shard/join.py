@@ -4,10 +4,10 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
-from curation.captions.lookup import Found
-from curation.images.decode import DecodeLimits, image_size
-from pipelines.shard.caption_set import CaptionRow, Captions, CaptionSet
-from schemas.layouts.datacomp import ImageSample, read_sample, uid_of
+from curation.captions.lookup import Match
+from curation.images.decode import DecodeLimits, read_image_size
+from pipelines.shard.caption_set import CaptionLookup, CaptionRow, CaptionSet
+from schemas.layouts.datacomp import ImageSample, read_sample, read_uid
 from schemas.records.caption import Caption
 from schemas.records.identity import Identity
 from schemas.records.quarantine import Reason, Rejected
@@ -15,14 +15,14 @@ from schemas.tar.reader import TarSample
 
 
 @dataclass(frozen=True, slots=True)
-class Matched:
+class MatchedSample:
     """Holds an image and its row of the caption set."""
 
     image: ImageSample
     width: int
     height: int
     sha256: str
-    found: Found[CaptionRow]
+    found: Match[CaptionRow]
 
     @property
     def row(self) -> CaptionRow:
@@ -31,16 +31,16 @@ class Matched:
 
 
 @dataclass(frozen=True, slots=True)
-class Joined:
+class JoinedSample:
     """Holds a matched image with its captions, both parsed and as the JSON that training shards store."""
 
-    matched: Matched
+    matched: MatchedSample
     captions: list[Caption]
     captions_json: str
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class QuarantinedSample:
     """Describes a sample without usable captions, and why."""
 
     key: str
@@ -48,30 +48,30 @@ class LeftOut:
     fault: Rejected
 
 
-def match(sample: TarSample, shard: str, rows: Captions) -> Matched | LeftOut:
+def match_captions(sample: TarSample, shard: str, rows: CaptionLookup) -> MatchedSample | QuarantinedSample:
     """Looks up a sample of a shard in rows of the caption set, and checks that the row is of this image."""
     try:
         image = read_sample(sample)
-        identity = identity_of(image, shard)
+        identity = compute_identity(image, shard)
         found = rows.find(identity)
         if found is None:
             raise Rejected(Reason.NO_CAPTION, f"uid {image.uid}, url {image.url}")
-        width, height = image_size(image.image.data, DecodeLimits())
+        width, height = read_image_size(image.image.data, DecodeLimits())
     except Rejected as fault:
-        return LeftOut(sample.key, uid_of(sample), fault)
+        return QuarantinedSample(sample.key, read_uid(sample), fault)
     assert identity.sha256 is not None
-    return Matched(image, width, height, identity.sha256, found)
+    return MatchedSample(image, width, height, identity.sha256, found)
 
 
-def identity_of(image: ImageSample, shard: str) -> Identity:
+def compute_identity(image: ImageSample, shard: str) -> Identity:
     """Returns the identity of an image of a shard, with the SHA-256 of its bytes."""
     sha256 = hashlib.sha256(image.image.data).hexdigest()
     return Identity(shard, image.key, sha256, image.uid, image.url)
 
 
-def join(found: Matched | LeftOut, captions: CaptionSet) -> Joined | LeftOut:
+def join_captions(found: MatchedSample | QuarantinedSample, captions: CaptionSet) -> JoinedSample | QuarantinedSample:
     """Parses the captions of a matched image."""
-    if isinstance(found, LeftOut):
+    if isinstance(found, QuarantinedSample):
         return found
     text = found.row.captions
     assert isinstance(text, str), "`match` leaves out captions that are no text"
@@ -79,7 +79,7 @@ def join(found: Matched | LeftOut, captions: CaptionSet) -> Joined | LeftOut:
         parsed = captions.family.parse(text)
     except ValueError as error:
         fault = Rejected(Reason.NO_CAPTION, f"its captions can't be read: {error}")
-        return LeftOut(found.image.key, found.image.uid, fault)
+        return QuarantinedSample(found.image.key, found.image.uid, fault)
     if captions.family.has_training_form:
-        return Joined(found, parsed, text)
-    return Joined(found, parsed, json.dumps([asdict(caption) for caption in parsed], ensure_ascii=False))
+        return JoinedSample(found, parsed, text)
+    return JoinedSample(found, parsed, json.dumps([asdict(caption) for caption in parsed], ensure_ascii=False))

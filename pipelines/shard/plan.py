@@ -16,7 +16,7 @@ from schemas.output_set.manifest import InputFile, Manifest
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class SampleRange:
     """Describes a row range: samples `start` to `stop` - 1 of one input."""
 
     census: Census
@@ -30,49 +30,53 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class ShardUnit:
     """Describes one output shard."""
 
     name: str
-    stretches: list[Stretch]
+    sample_ranges: list[SampleRange]
 
     @property
     def rows(self) -> int:
         """The number of samples in it, with and without captions."""
-        return sum(stretch.stop - stretch.start for stretch in self.stretches)
+        return sum(sample_range.stop - sample_range.start for sample_range in self.sample_ranges)
 
     @property
     def inputs(self) -> list[InputFile]:
         """The image shards, as they were in the census."""
         return [
-            InputFile(path=stretch.shard.path, size=stretch.census.size, sha256=stretch.census.sha256)
-            for stretch in self.stretches
+            InputFile(path=sample_range.shard.path, size=sample_range.census.size, sha256=sample_range.census.sha256)
+            for sample_range in self.sample_ranges
         ]
 
     @property
     def damage(self) -> list[str]:
         """What could not be read of the inputs."""
-        return [f"{stretch.shard.source}: {each}" for stretch in self.stretches for each in stretch.census.damage]
+        return [
+            f"{sample_range.shard.source}: {each}"
+            for sample_range in self.sample_ranges
+            for each in sample_range.census.damage
+        ]
 
     @property
-    def hidden(self) -> int:
+    def hidden_files(self) -> int:
         """The number of hidden files in those inputs whose first sample is in it."""
-        return sum(stretch.census.hidden for stretch in self.stretches if stretch.start == 0)
+        return sum(sample_range.census.hidden for sample_range in self.sample_ranges if sample_range.start == 0)
 
 
-def changed(unit: Unit | None, manifest: Manifest, captions: CaptionSet) -> bool:
+def has_changed(unit: ShardUnit | None, manifest: Manifest, captions: CaptionSet) -> bool:
     """Returns whether a committed output was made from other inputs: it would overlap with the outputs to come."""
     if unit is None:
         return True
-    expected = [(stretch.shard.label, stretch.shard.size()) for stretch in unit.stretches]
+    expected = [(sample_range.shard.label, sample_range.shard.get_size()) for sample_range in unit.sample_ranges]
     read = [(file.path, file.size) for file in manifest.inputs if file != captions.revision]
     return captions.revision not in manifest.inputs or expected != read or unit.rows != manifest.rows_in
 
 
-def cut_units(censuses: list[Census], samples: int) -> list[Unit]:
+def cut_units(censuses: list[Census], samples: int) -> list[ShardUnit]:
     """Splits the inputs into outputs: each ends with its `samples`-th good sample, the last with the last sample."""
-    units: list[Unit] = []
-    stretches: list[Stretch] = []
+    units: list[ShardUnit] = []
+    sample_ranges: list[SampleRange] = []
     held = 0
     for census in censuses:
         start = 0
@@ -80,11 +84,11 @@ def cut_units(censuses: list[Census], samples: int) -> list[Unit]:
         while held + len(ends) > samples:  # the shard has more than fits: this output ends inside it
             stop = int(ends[samples - held - 1]) if held < samples else start
             if stop > start:
-                stretches.append(Stretch(census, start, stop))
-            units.append(Unit(f"{len(units):08d}", stretches))
-            ends, start, stretches, held = ends[samples - held :], stop, [], 0
-        stretches.append(Stretch(census, start, len(census.good)))
+                sample_ranges.append(SampleRange(census, start, stop))
+            units.append(ShardUnit(f"{len(units):08d}", sample_ranges))
+            ends, start, sample_ranges, held = ends[samples - held :], stop, [], 0
+        sample_ranges.append(SampleRange(census, start, len(census.good)))
         held += len(ends)
-    if stretches:
-        units.append(Unit(f"{len(units):08d}", stretches))
+    if sample_ranges:
+        units.append(ShardUnit(f"{len(units):08d}", sample_ranges))
     return units

@@ -4,42 +4,42 @@ import functools
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from curation.documents.filters import stored_extension
-from curation.tokens import TokenCounter, token_counter
-from pipelines.inputs.shards import shards_of_any_folder
+from curation.documents.filters import choose_stored_extension
+from curation.tokens import TokenCounter, load_token_counter
+from pipelines.inputs.shards import list_labelled_shards
 from pipelines.output.job import Context, Job, run_job
-from pipelines.output.output_set import put_quarantine
 from pipelines.output.totals import Totals
-from pipelines.output.training_shards import ShardWriter, counts_of, sample_of
+from pipelines.output.training_shards import ShardWriter, make_sample, sum_counts
+from pipelines.output.writer import write_quarantine
 from pipelines.recipes.shard import ShardRecipe
 from pipelines.shard.caption_set import CaptionSet
 from pipelines.shard.census import take_census
-from pipelines.shard.join import Joined
-from pipelines.shard.plan import Unit, changed, cut_units
+from pipelines.shard.join import JoinedSample
+from pipelines.shard.plan import ShardUnit, cut_units, has_changed
 from schemas.output_set.manifest import HIDDEN_FILES, Manifest
 from schemas.records.caption import Caption
+from schemas.records.captioned_image import CaptionedImage
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.records.quarantine import QuarantinedRow
-from schemas.records.training_shard import CaptionedImage
-from schemas.records.training_text import training_text
+from schemas.records.training_text import to_training_text
 from schemas.storage.folder import Folder
 
 
-class ShardJob(Job[Unit]):
+class ShardJob(Job[ShardUnit]):
     """Joins image shards and captions into training shards."""
 
     title = "shard"
 
     def __init__(self, recipe: ShardRecipe) -> None:
         self._captions = CaptionSet(recipe.captions)
-        self.recipe: ShardRecipe = self._captions.resolved(recipe)
+        self.recipe: ShardRecipe = self._captions.resolve_recipe(recipe)
 
-    def plan(self, context: Context) -> list[Unit]:
+    def plan(self, context: Context) -> list[ShardUnit]:
         """See `Job`."""
         recipe = self.recipe
-        inputs = shards_of_any_folder(recipe.images, ".tar")
-        self._counter = token_counter(recipe.tokenizer, recipe.run.allow_download) if recipe.tokenizer else None
-        with context.progress("join", len(inputs), "samples") as progress:
+        inputs = list_labelled_shards(recipe.images, ".tar")
+        self._counter = load_token_counter(recipe.tokenizer, recipe.run.allow_download) if recipe.tokenizer else None
+        with context.show_progress("join", len(inputs), "samples") as progress:
             censuses = []
             for census in context.runner.map(functools.partial(take_census, self._captions), inputs):
                 censuses.append(census)
@@ -47,15 +47,15 @@ class ShardJob(Job[Unit]):
         order = {shard.path: position for position, shard in enumerate(inputs)}
         return cut_units(sorted(censuses, key=lambda census: order[census.shard.path]), recipe.samples_per_shard)
 
-    def changed(self, unit: Unit | None, manifest: Manifest) -> str:
+    def describe_change(self, unit: ShardUnit | None, manifest: Manifest) -> str:
         """See `Job`."""
-        if changed(unit, manifest, self._captions):
+        if has_changed(unit, manifest, self._captions):
             return "the images or captions have"
-        return "" if manifest.fingerprints == fingerprints_of(self._counter) else "the tokenizer has"
+        return "" if manifest.fingerprints == get_fingerprints(self._counter) else "the tokenizer has"
 
-    def work(self, context: Context) -> Callable[[Unit], Manifest]:
+    def make_task(self, context: Context) -> Callable[[ShardUnit], Manifest]:
         """See `Job`."""
-        return functools.partial(write_unit, self.recipe, context.output, self._captions, self._counter)
+        return functools.partial(write_joined_shard, self.recipe, context.output, self._captions, self._counter)
 
 
 def shard(recipe: ShardRecipe, output: str, quiet: bool = False) -> Totals:
@@ -63,59 +63,59 @@ def shard(recipe: ShardRecipe, output: str, quiet: bool = False) -> Totals:
     return run_job(ShardJob(recipe), output, quiet)
 
 
-def fingerprints_of(counter: TokenCounter | None) -> dict[str, EngineFingerprint]:
+def get_fingerprints(counter: TokenCounter | None) -> dict[str, EngineFingerprint]:
     """Returns the fingerprints for the manifests: that of the tokenizer, if any."""
     return {} if counter is None else {"tokenizer": counter.fingerprint}
 
 
-def write_unit(
-    recipe: ShardRecipe, output: Folder, captions: CaptionSet, counter: TokenCounter | None, unit: Unit
+def write_joined_shard(
+    recipe: ShardRecipe, output: Folder, captions: CaptionSet, counter: TokenCounter | None, unit: ShardUnit
 ) -> Manifest:
     """Writes one shard, its index and its quarantine. They count once the caller has written the manifest."""
     source, tokenizer = recipe.source, None if counter is None else counter.fingerprint
-    assert source is not None  # `CaptionSet.resolved` has filled it in
+    assert source is not None  # `CaptionSet.resolve_recipe` has filled it in
     left_out: list[QuarantinedRow] = []
     found: Counter[str] = Counter()
     records = (
-        captioned_image(recipe, f"{unit.name}{row:06d}", shard, joined)
-        for row, (shard, joined) in enumerate(joined_samples(captions, unit, left_out, found))
+        make_captioned_image(recipe, f"{unit.name}{row:06d}", shard, joined)
+        for row, (shard, joined) in enumerate(read_joined_samples(captions, unit, left_out, found))
     )
-    writer = ShardWriter(output, recipe.format, is_captions=True, tokenizer=tokenizer)
-    written = writer.write(unit.name, (sample_of(record, source, counter) for record in records))
+    writer = ShardWriter(output, recipe.format, has_captioned_images=True, tokenizer=tokenizer)
+    written = writer.write(unit.name, (make_sample(record, source, counter) for record in records))
     return Manifest.build(
         unit.name,
-        recipe.sha256(),
+        recipe.compute_sha256(),
         inputs=[captions.revision, *unit.inputs],
         rows_in=unit.rows,
         data=written.data,
-        others=[written.index, put_quarantine(output, unit.name, left_out)],
+        others=[written.index, write_quarantine(output, unit.name, left_out)],
         reasons=[row.reason for row in left_out],
-        counts=counts_of(written.rows, with_tokens=counter is not None)
-        | ({HIDDEN_FILES: unit.hidden} if unit.hidden else {})
+        counts=sum_counts(written.rows, with_tokens=counter is not None)
+        | ({HIDDEN_FILES: unit.hidden_files} if unit.hidden_files else {})
         | dict(sorted(found.items())),
         damage=unit.damage,
-        fingerprints=fingerprints_of(counter),
+        fingerprints=get_fingerprints(counter),
     )
 
 
-def joined_samples(
-    captions: CaptionSet, unit: Unit, left_out: list[QuarantinedRow], found: Counter[str]
-) -> Iterator[tuple[str, Joined]]:
+def read_joined_samples(
+    captions: CaptionSet, unit: ShardUnit, left_out: list[QuarantinedRow], found: Counter[str]
+) -> Iterator[tuple[str, JoinedSample]]:
     """Yields a unit's samples with captions, each with the name of its input shard.
 
     Appends the other samples to `left_out`. Counts in `found` the captions that were found by the image, with other
-    ids, or ambiguously (`curation.captions.lookup.Found.counts`).
+    ids, or ambiguously (`curation.captions.lookup.Match.counts`).
     """
-    for stretch in unit.stretches:
-        for sample in stretch.census.samples(captions, stretch.start, stretch.stop):
-            if isinstance(sample, Joined):
+    for sample_range in unit.sample_ranges:
+        for sample in sample_range.census.read_samples(captions, sample_range.start, sample_range.stop):
+            if isinstance(sample, JoinedSample):
                 found.update(sample.matched.found.counts)
-                yield stretch.shard.source, sample
+                yield sample_range.shard.source, sample
             else:
-                left_out.append(QuarantinedRow.of(sample.key, sample.uid, "shard", sample.fault))
+                left_out.append(QuarantinedRow.from_rejected(sample.key, sample.uid, "shard", sample.fault))
 
 
-def captioned_image(recipe: ShardRecipe, key: str, shard: str, joined: Joined) -> CaptionedImage:
+def make_captioned_image(recipe: ShardRecipe, key: str, shard: str, joined: JoinedSample) -> CaptionedImage:
     """Builds the training sample. Its key is new, because keys of several input shards may be equal."""
     image, matched = joined.matched.image, joined.matched
     return CaptionedImage(
@@ -128,17 +128,17 @@ def captioned_image(recipe: ShardRecipe, key: str, shard: str, joined: Joined) -
         height=matched.height,
         sha256=matched.sha256,
         alt_text=image.caption,
-        text=chosen_caption(joined.captions, recipe),
+        text=choose_caption(joined.captions, recipe),
         captions=joined.captions_json,
         metadata=matched.row.metadata,
-        extension=stored_extension(image.extension, image.image.data),
+        extension=choose_stored_extension(image.extension, image.image.data),
         image=image.image.data,
     )
 
 
-def chosen_caption(captions: list[Caption], recipe: ShardRecipe) -> str:
+def choose_caption(captions: list[Caption], recipe: ShardRecipe) -> str:
     """Returns the caption of the granularity that the recipe asks for; if there is none, an empty text (counted)."""
     for caption in captions:
         if (caption.granularity, caption.include_datacomp_raw_cap) == (recipe.granularity, recipe.raw_caption):
-            return training_text(caption.text) or ""  # parsed before, so at most a byte order mark is removed
+            return to_training_text(caption.text) or ""  # parsed before, so at most a byte order mark is removed
     return ""

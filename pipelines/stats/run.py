@@ -1,33 +1,33 @@
-"""Collects the counts of an output set from its manifests, and the times of its runs from `stats.json`."""
+"""Collects the counts of an output set from its manifests, and the times of its runs from `collect_stats.json`."""
 
 from dataclasses import asdict
 from typing import Any
 
-from pipelines.mix.shares import mixture
-from pipelines.output.totals import read_times, totals_of
+from pipelines.mix.shares import summarise_mixture
+from pipelines.output.totals import add_up_manifests, read_times
 from pipelines.recipes.mix import MixRecipe
 from schemas.errors import UsageError
-from schemas.output_set.layout import committed
-from schemas.output_set.recipe_file import RECIPE_FILE, held_recipe
-from schemas.output_set.unit_outputs import lost_outputs
+from schemas.output_set.layout import read_manifests
+from schemas.output_set.recipe_file import RECIPE_FILE, read_stored_recipe
+from schemas.output_set.unit_outputs import find_lost_outputs
 from schemas.storage.folder import Folder
 
 
-def stats(output: str) -> dict[str, Any]:
+def collect_stats(output: str) -> dict[str, Any]:
     """Returns counts and times of an output set as plain data. Raises `UsageError` if the folder is not an output set.
 
     If outputs are lost, `missing` lists them, and the counts are those of the others.
     """
     folder = Folder(output)
-    recipe = held_recipe(folder)
-    manifests = committed(folder)
-    result = totals_of(manifests.values())
+    recipe = read_stored_recipe(folder)
+    manifests = read_manifests(folder)
+    result = add_up_manifests(manifests.values())
     found = {"kind": recipe.get("kind")} | result.to_dict() | {"times": asdict(read_times(folder))}
-    if missing := lost_outputs(manifests, recipe.get("kind")):
+    if missing := find_lost_outputs(manifests, recipe.get("kind")):
         found["missing"] = missing
     if recipe.get("kind") == MixRecipe.kind:
         try:
-            found["mixture"] = mixture(recipe, result.counts)
+            found["mixture"] = summarise_mixture(recipe, result.counts)
         except (KeyError, TypeError, ValueError, AttributeError):
-            raise UsageError(f"{folder.path(RECIPE_FILE)} is not what was written there") from None
+            raise UsageError(f"{folder.resolve_path(RECIPE_FILE)} is not what was written there") from None
     return found

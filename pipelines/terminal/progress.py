@@ -9,7 +9,7 @@ from rich.console import Console  # noqa: TID251  for a bar
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from schemas.terminal import duration, say, visible
+from schemas.terminal import escape_controls, format_duration, say
 
 LINE_SECONDS = 10.0
 
@@ -56,9 +56,9 @@ class Progress:
         rate = doing or f"{self.items:,} {self.unit}, {self.items / seconds:.1f}/s"
         note = f"; {note}" if note else ""
         if self._bar is not None:
-            self._bar.update(self._task, completed=self.done, rate=visible(rate + note))
+            self._bar.update(self._task, completed=self.done, rate=escape_controls(rate + note))
         elif not self.quiet and time.monotonic() - self._line >= LINE_SECONDS:
             self._line = time.monotonic()
             share = self.done / self.total
-            left = f", {duration(seconds * (1 - share) / share)} left" if share > 0 and not doing else ""
+            left = f", {format_duration(seconds * (1 - share) / share)} left" if share > 0 and not doing else ""
             say(f"{self.title}: {share:.0%}, {rate}{left}{note}")

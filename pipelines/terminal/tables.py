@@ -1,4 +1,4 @@
-"""Prints the tables of the command line. Text from data is escaped first (`visible`)."""
+"""Prints the tables of the command line. Text from data is escaped first (`escape_controls`)."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from schemas.records.caption import Caption
-from schemas.terminal import say, visible
+from schemas.terminal import escape_controls, say
 
 
-def cell(text: str) -> Text:
+def make_cell(text: str) -> Text:
     """Makes a cell of a table, without markup, emoji codes and control characters."""
-    return Text(visible(text))
+    return Text(escape_controls(text))
 
 
 def print_captions(captions: list[Caption]) -> None:
@@ -21,33 +21,35 @@ def print_captions(captions: list[Caption]) -> None:
     table = Table("granularity", "alt text", "caption", show_lines=True)
     for caption in captions:
         raw = "with" if caption.include_datacomp_raw_cap else "without"
-        table.add_row(str(caption.granularity), raw, cell(caption.text))
+        table.add_row(str(caption.granularity), raw, make_cell(caption.text))
     Console().print(table)
 
 
 def print_stats(found: dict[str, Any]) -> None:
-    """Prints the result of `pipelines.stats.run.stats`."""
+    """Prints the result of `pipelines.stats.run.collect_stats`."""
     table = Table(show_header=False, box=None)
     for name in ("outputs", "rows_in", "rows_out", "quarantined"):
         table.add_row(name.replace("_", " "), f"{found[name]:,}")
         for reason, count in found["reasons"].items() if name == "quarantined" else ():
-            table.add_row(cell(f"  {reason}"), f"{count:,}")
+            table.add_row(make_cell(f"  {reason}"), f"{count:,}")
     for name, count in found["counts"].items():
         if "mixture" not in found or "." not in name:
-            table.add_row(cell(name.replace("_", " ")), f"{count:,}")
+            table.add_row(make_cell(name.replace("_", " ")), f"{count:,}")
     for name in found.get("missing", ()):
-        table.add_row(cell(f"missing {name}"), "run the command that made the set again")
+        table.add_row(make_cell(f"missing {name}"), "run the command that made the set again")
     for name, damage in found["damaged"].items():
-        table.add_row(cell(f"damaged {name}"), cell("; ".join(damage)))
+        table.add_row(make_cell(f"damaged {name}"), make_cell("; ".join(damage)))
     times = found["times"]
     table.add_row("seconds", f"{times['seconds']:,.1f} in {times['runs']} runs")
     for stage, counters in times["stages"].items():
         rate = counters.get("images", 0) / max(counters.get("working_seconds", 0), 1e-9)
-        told = f"{counters.get('images', 0):,.0f} images, {rate:.2f}/s, workers busy {busy_share(counters):.0%}"
-        told += "".join(f", {count:,} {name}" for name in ("deaths", "recycled") if (count := counters.get(name)))
-        table.add_row(cell(f"stage {stage}"), cell(told))
+        summary = (
+            f"{counters.get('images', 0):,.0f} images, {rate:.2f}/s, workers busy {compute_busy_share(counters):.0%}"
+        )
+        summary += "".join(f", {count:,} {name}" for name in ("deaths", "recycled") if (count := counters.get(name)))
+        table.add_row(make_cell(f"stage {stage}"), make_cell(summary))
     for engine, errors in times["engine_errors"].items():
-        table.add_row(cell(f"errors of {engine}"), f"{errors:,} images")
+        table.add_row(make_cell(f"errors of {engine}"), f"{errors:,} images")
     if times["resent"]:
         table.add_row("retried", f"{times['resent']:,} requests")
     Console().print(table)
@@ -60,9 +62,9 @@ def print_engines(listed: list[dict[str, Any]]) -> None:
     for one in listed:
         name = one["engine"] + " *" * one["is_default"]
         say(f"{one['kind']:8}{name:20}{'ready' if one['is_ready'] else 'not ready'}", is_result=True)
-        told = [f"from:    {one['origin']}"] * bool(one["origin"]) + [f"missing: {what}" for what in one["missing"]]
-        told += [one["note"]] * bool(one["note"])
-        for line in told + [f"get it:  {one['get']}"] * bool(one["get"]):
+        details = [f"from:    {one['origin']}"] * bool(one["origin"]) + [f"missing: {what}" for what in one["missing"]]
+        details += [one["note"]] * bool(one["note"])
+        for line in details + [f"get it:  {one['get']}"] * bool(one["get"]):
             say(f"{'':8}{line}", is_result=True)
 
 
@@ -71,7 +73,7 @@ def print_mixture(found: dict[str, Any]) -> None:
     is_plan, unit, totals = "epochs" in found["sources"][0], found["unit"], found["totals"]
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("source", overflow="fold")
-    titles = [Text.assemble("asked\n% ", cell(str(unit))), *map(cell, totals)]
+    titles = [Text.assemble("asked\n% ", make_cell(str(unit))), *map(make_cell, totals)]
     for title in (*titles, *(("epochs", "runs out at") if is_plan else ())):
         table.add_column(title, justify="right", no_wrap=True)
     for row in found["sources"]:
@@ -80,7 +82,7 @@ def print_mixture(found: dict[str, Any]) -> None:
         end = "-" if row.get("runs_out_at") is None else f"{row['runs_out_at']:,}"
         epochs = [f"{row['epochs']:.3g}", end] if is_plan else []
         is_last = row is found["sources"][-1]
-        table.add_row(cell(name), f"\n{100 * row['asked']:.4g} %", *parts, *epochs, end_section=is_last)
+        table.add_row(make_cell(name), f"\n{100 * row['asked']:.4g} %", *parts, *epochs, end_section=is_last)
     table.add_row("total", "", *(f"{total:,}" for total in totals.values()), *([""] * 2 * is_plan))
     Console().print(table)
 
@@ -98,14 +100,14 @@ _FIGURES = {
 }
 
 
-def busy_share(counters: dict[str, float]) -> float:
+def compute_busy_share(counters: dict[str, float]) -> float:
     """Returns the share of time, 0 to 1, that a stage's workers spent on batches, from its first chunk to its last."""
     return min(1.0, counters.get("busy_seconds", 0) / max(counters.get("offered_seconds", 0), 1e-9))
 
 
 def print_evaluation(found: dict[str, Any]) -> None:
     """Prints the result of `pipelines.evaluate.run`, in the form of `Evaluation.to_dict`."""
-    Console().print(_evaluation_table(found))
+    Console().print(_build_evaluation_table(found))
     if found["what"] == "boxes":
         how = f"AP interpolated at {found['interpolation']}; the total is the mean over classes"
         say(f"matched at IoU {found['iou']:g} or more; {how}", is_result=True)
@@ -120,7 +122,7 @@ def print_evaluation(found: dict[str, Any]) -> None:
     say(f"scored {scored:,} of {total:,} images of the truth ({rest})", is_result=True)
 
 
-def _evaluation_table(found: dict[str, Any]) -> Table:
+def _build_evaluation_table(found: dict[str, Any]) -> Table:
     """Builds a table with a row per class or source, and their total. Columns without a value are left out."""
     boxes, total = found["what"] == "boxes", found["total"]
     name, count, rows = ("label", "objects", found["classes"]) if boxes else ("source", "images", found["sources"])
@@ -130,12 +132,12 @@ def _evaluation_table(found: dict[str, Any]) -> Table:
     for title in (count, *titles.values()):
         table.add_column(title, justify="right", no_wrap=True)
     for row in [*rows, total]:
-        figures = [_estimate(row[figure]) for figure in titles]
-        table.add_row(cell(row[name]), f"{row[count]:,}", *figures, end_section=row is (rows or [None])[-1])
+        figures = [_format_estimate(row[figure]) for figure in titles]
+        table.add_row(make_cell(row[name]), f"{row[count]:,}", *figures, end_section=row is (rows or [None])[-1])
     return table
 
 
-def _estimate(figure: dict[str, float | None]) -> str:
+def _format_estimate(figure: dict[str, float | None]) -> str:
     value, *ends = (None if part is None else 100 * part for part in figure.values())
     if value is None:
         return "-"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.output.training_shards import span
-from schemas.errors import ShardloomError, StorageError, UsageError, one_line
+from pipelines.output.training_shards import make_span
+from schemas.errors import ShardloomError, StorageError, UsageError, to_one_line
 from schemas.output_set.layout import (
     DATA,
     INDEX,
@@ -21,13 +21,13 @@ from schemas.output_set.layout import (
     read_manifest,
 )
 from schemas.output_set.manifest import Manifest, OutputFile, unseal
-from schemas.output_set.recipe_file import MAX_RECIPE, RECIPE_FILE, held_recipe
-from schemas.output_set.unit_outputs import lost_outputs, unit_of
-from schemas.storage.folder import Folder, StrangeFile
-from schemas.storage.parquet import UnreadableParquet, batches_of, open_parquet
+from schemas.output_set.recipe_file import MAX_RECIPE, RECIPE_FILE, read_stored_recipe
+from schemas.output_set.unit_outputs import find_lost_outputs, get_unit_name
+from schemas.storage.folder import Folder, UnsafeFile
+from schemas.storage.parquet import UnreadableParquet, iterate_batches, open_parquet
 from schemas.tar.reader import TarReader
 
-CARD = "README.md"  # dataset card, which a user may edit
+DATASET_CARD = "README.md"  # dataset card, which a user may edit
 Span = tuple[int, list[dict[str, Any]]]
 """The offset of a sample's first header in its tar, and name, offset and size in bytes of each member."""
 
@@ -54,7 +54,7 @@ class Inspection:
 
 def inspect(folder: Folder) -> Inspection:
     """Reads a whole set and returns its faults. Raises `UsageError` if the folder is not an output set."""
-    names = folder.names(MANIFESTS)
+    names = folder.list_files(MANIFESTS)
     if not names and not folder.exists(RECIPE_FILE):
         raise UsageError(f"{folder.url} is no output set: it holds no {RECIPE_FILE}")
     faults: list[Fault] = []
@@ -64,99 +64,101 @@ def inspect(folder: Folder) -> Inspection:
             manifests[name.removesuffix(".json")] = read_manifest(folder, name)
         except DamagedManifest as error:
             faults.append(Fault(str(error), name.removesuffix(".json") if name.endswith(".json") else None))
-    faults += recipe_faults(folder, list(manifests.values()))
+    faults += find_recipe_faults(folder, list(manifests.values()))
     for manifest in manifests.values():
-        faults += [Fault(line, manifest.name) for line in output_faults(folder, manifest)]
+        faults += [Fault(line, manifest.name) for line in find_output_faults(folder, manifest)]
     unread = {name.removesuffix(".json") for name in names} - set(manifests)
-    kind = kind_of(folder)
-    for name in lost_outputs(manifests, kind):
+    kind = read_set_kind(folder)
+    for name in find_lost_outputs(manifests, kind):
         if name not in unread:
-            others = (other for other in manifests if unit_of(kind, other) == unit_of(kind, name))
+            others = (other for other in manifests if get_unit_name(kind, other) == get_unit_name(kind, name))
             first = min(others, key=lambda other: (len(other), other), default=name.partition("_")[0])
-            faults.append(Fault(f"{folder.path(MANIFESTS)}/{name}.json: is missing, but {first} refers to it", name))
-    faults += map(Fault, stray_faults(folder, manifests, unread))
-    if folder.names(PARTS):
-        faults.append(Fault(f"{folder.path(PARTS)}: the run is not finished; the same command resumes it"))
-    faults += map(Fault, stats_faults(folder))
+            faults.append(
+                Fault(f"{folder.resolve_path(MANIFESTS)}/{name}.json: is missing, but {first} refers to it", name)
+            )
+    faults += map(Fault, find_stray_files(folder, manifests, unread))
+    if folder.list_files(PARTS):
+        faults.append(Fault(f"{folder.resolve_path(PARTS)}: the run is not finished; the same command resumes it"))
+    faults += map(Fault, find_stats_faults(folder))
     return Inspection(names, manifests, faults)
 
 
-def kind_of(folder: Folder) -> object:
+def read_set_kind(folder: Folder) -> object:
     """Returns the kind of a set's stored recipe, or None if that can't be read."""
     try:
-        return held_recipe(folder).get("kind")
+        return read_stored_recipe(folder).get("kind")
     except ShardloomError:
         return None
 
 
-def recipe_faults(folder: Folder, manifests: list[Manifest]) -> Iterator[Fault]:
+def find_recipe_faults(folder: Folder, manifests: list[Manifest]) -> Iterator[Fault]:
     """Yields a fault if the stored recipe is missing or is not the one that made the outputs."""
     if not folder.exists(RECIPE_FILE):
-        yield Fault(f"{folder.path(RECIPE_FILE)}: is missing")
+        yield Fault(f"{folder.resolve_path(RECIPE_FILE)}: is missing")
         return
     try:
         sha256 = hashlib.sha256(folder.read_inside(RECIPE_FILE, MAX_RECIPE)).hexdigest()
-    except StrangeFile as error:
+    except UnsafeFile as error:
         yield Fault(str(error))
         return
     others = [manifest.name for manifest in manifests if manifest.recipe_sha256 != sha256]
     if others:
         line = f"is not the recipe that made {len(others)} outputs ({others[0]})"
-        yield Fault(f"{folder.path(RECIPE_FILE)}: {line}")
+        yield Fault(f"{folder.resolve_path(RECIPE_FILE)}: {line}")
 
 
-def stats_faults(folder: Folder) -> Iterator[str]:
+def find_stats_faults(folder: Folder) -> Iterator[str]:
     """Yields a fault if `stats.json` is not as it was written."""
     try:
         if folder.exists(STATS):
             unseal(folder.read_inside(STATS, MAX_MANIFEST))
-    except StrangeFile as error:
+    except UnsafeFile as error:
         yield str(error)
     except ValueError as error:
-        yield f"{folder.path(STATS)}: {error}"
+        yield f"{folder.resolve_path(STATS)}: {error}"
 
 
-def output_faults(folder: Folder, manifest: Manifest) -> Iterator[str]:
+def find_output_faults(folder: Folder, manifest: Manifest) -> Iterator[str]:
     """Yields the faults in the files of one output. A file of the wrong size is not read."""
     sound: dict[str, int] = {}  # path -> rows found
     spans: list[Span] = []
     for out in manifest.outputs:
         if not folder.exists(out.path):
-            yield f"{folder.path(out.path)}: is missing"
+            yield f"{folder.resolve_path(out.path)}: is missing"
             continue
         try:
             folder.check_inside(out.path)
-            if (size := folder.size(out.path)) != out.size:
-                yield f"{folder.path(out.path)}: has {size} bytes, not {out.size}"
+            if (size := folder.get_size(out.path)) != out.size:
+                yield f"{folder.resolve_path(out.path)}: has {size} bytes, not {out.size}"
                 continue
-        except StrangeFile as error:
+        except UnsafeFile as error:
             yield str(error)
             continue
         is_tar = out.path.endswith(".tar")
-        size, sha256 = read_tar(folder, out.path, spans) if is_tar else folder.sha256(out.path)
+        size, sha256 = read_tar(folder, out.path, spans) if is_tar else folder.hash_file(out.path)
         if (size, sha256) != (out.size, out.sha256):
             yield (
-                f"{folder.path(out.path)}: has {size} bytes of sha256 {sha256[:12]}..., "
+                f"{folder.resolve_path(out.path)}: has {size} bytes of sha256 {sha256[:12]}..., "
                 f"not {out.size} of {out.sha256[:12]}..."
             )
             continue
         try:
-            sound[out.path] = len(spans) if is_tar else rows_of(folder, out)
+            sound[out.path] = len(spans) if is_tar else count_rows(folder, out)
         except UnreadableParquet as error:
             yield str(error)
             continue
         if sound[out.path] != out.rows:
-            yield f"{folder.path(out.path)}: holds {sound[out.path]} rows, not {out.rows}"
+            yield f"{folder.resolve_path(out.path)}: holds {sound[out.path]} rows, not {out.rows}"
     index, shard = f"{INDEX}/{manifest.name}.parquet", f"{DATA}/{manifest.name}"
     try:
         if index in sound and f"{shard}.tar" in sound:
-            yield from index_faults(folder, index, map(expected_in_tar, spans))
+            yield from find_index_faults(folder, index, map(build_expected_entry, spans))
         elif index in sound and f"{shard}.parquet" in sound:
-            yield from index_faults(folder, index, expected_in_table(folder, f"{shard}.parquet"))
+            yield from find_index_faults(folder, index, read_expected_entries(folder, f"{shard}.parquet"))
     except (ShardloomError, pa.ArrowException, ValueError, TypeError) as error:
         if isinstance(error, StorageError) and not folder.is_local:
             raise  # a store that does not answer is not a fault of the set
-        yield f"{folder.path(index)}: {one_line(error)}"
+        yield f"{folder.resolve_path(index)}: {to_one_line(error)}"
 
 
 def read_tar(folder: Folder, path: str, spans: list[Span]) -> tuple[int, str]:
@@ -169,48 +171,50 @@ def read_tar(folder: Folder, path: str, spans: list[Span]) -> tuple[int, str]:
     return reader.size, reader.sha256
 
 
-def expected_in_tar(found: Span) -> dict[str, Any]:
+def build_expected_entry(found: Span) -> dict[str, Any]:
     """Returns the columns of the index that a sample of a tar must have."""
     start, members = found
     if not members:
         return {"key": None}
     key = members[0]["name"].partition(".")[0]
     parts = [{"ending": m["name"].removeprefix(f"{key}."), "offset": m["offset"], "size": m["size"]} for m in members]
-    return {"key": key} | span(start, parts)
+    return {"key": key} | make_span(start, parts)
 
 
-def expected_in_table(folder: Folder, path: str) -> Iterator[dict[str, Any]]:
+def read_expected_entries(folder: Folder, path: str) -> Iterator[dict[str, Any]]:
     """Yields the columns of the index that each sample of a Parquet shard must have."""
     with folder.open(path) as file:
-        for batch in batches_of(open_parquet(file, folder.path(path)), columns=["key"]):
+        for batch in iterate_batches(open_parquet(file, folder.resolve_path(path)), columns=["key"]):
             for key in batch["key"].to_pylist():
                 yield {"key": key, "offset": None, "size": None, "members": None}
 
 
-def rows_of(folder: Folder, out: OutputFile) -> int:
+def count_rows(folder: Folder, out: OutputFile) -> int:
     """Returns the number of rows in a Parquet file's footer; 0 for another file."""
     if not out.path.endswith(".parquet"):
         return 0
     with folder.open(out.path) as file:
-        return open_parquet(file, folder.path(out.path)).rows
+        return open_parquet(file, folder.resolve_path(out.path)).rows
 
 
-def index_faults(folder: Folder, index: str, expected: Iterable[dict[str, Any]]) -> Iterator[str]:
+def find_index_faults(folder: Folder, index: str, expected: Iterable[dict[str, Any]]) -> Iterator[str]:
     """Yields a fault for the first sample whose entry in the index is wrong."""
     with folder.open(index) as file:
-        batches = batches_of(open_parquet(file, folder.path(index)))
+        batches = iterate_batches(open_parquet(file, folder.resolve_path(index)))
         rows = (row for batch in batches for row in batch.to_pylist())
         for row, there in zip(rows, expected, strict=False):
             if any(row.get(name) != value for name, value in there.items()):
-                yield f"{folder.path(index)}: sample {row.get('key')} is not where the index says"
+                yield f"{folder.resolve_path(index)}: sample {row.get('key')} is not where the index says"
                 return
 
 
-def stray_faults(folder: Folder, manifests: dict[str, Manifest], unread: set[str]) -> Iterator[str]:
+def find_stray_files(folder: Folder, manifests: dict[str, Manifest], unread: set[str]) -> Iterator[str]:
     """Yields the files of the set that no manifest lists, except those whose own manifest can't be read."""
-    known = {RECIPE_FILE, STATS, CARD} | {out.path for manifest in manifests.values() for out in manifest.outputs}
+    known = {RECIPE_FILE, STATS, DATASET_CARD} | {
+        out.path for manifest in manifests.values() for out in manifest.outputs
+    }
     for below in ("", DATA, INDEX, QUARANTINE):
-        for name in folder.names(below):
+        for name in folder.list_files(below):
             path = f"{below}/{name}" if below else name
             if path not in known and name.partition(".")[0] not in unread:
-                yield f"{folder.path(path)}: no manifest lists it"
+                yield f"{folder.resolve_path(path)}: no manifest lists it"

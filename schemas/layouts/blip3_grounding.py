@@ -16,14 +16,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from schemas.errors import one_line
+from schemas.errors import to_one_line
 from schemas.layouts.blip3_ocr import (
-    BOX,
+    BOX_PATTERN,
     LEAD_IN,
-    POSITION,
-    box_and_confidence,
+    POSITION_PATTERN,
     escape_tagged,
-    position_of,
+    normalise_position,
+    parse_box_and_confidence,
     unescape_tagged,
 )
 from schemas.records.box import Box
@@ -47,13 +47,16 @@ _CLOSING = re.compile(r"\]\s*+\Z")
 
 _NUMBER = r"\s*+(-?[0-9]{1,9}(?:\.[0-9]{1,17})?)\s*+"  # possessive here and below, so that no text takes quadratic time
 _POINT = rf"[\[(]{_NUMBER},{_NUMBER}[\])]"
-_PLACES = (f"({POSITION})", rf"starts at {_POINT} and extends up ?to {_POINT}")
+_PLACES = (f"({POSITION_PATTERN})", rf"starts at {_POINT} and extends up ?to {_POINT}")
 _NAME = r"((?:[^<]++|<(?!/?(?:object|bbox)>))*+)"
-_OBJECT = rf"<object>{_NAME}</object>\s*+{BOX}"
-_BRACKET = rf"\(\s*+{BOX}\s*+\)"  # as in the paper's body, where no tag shows where the name begins
+_OBJECT = rf"<object>{_NAME}</object>\s*+{BOX_PATTERN}"
+_BRACKET = rf"\(\s*+{BOX_PATTERN}\s*+\)"  # as in the paper's body, where no tag shows where the name begins
 _BARE = rf"((?:[^<(]++|<(?!/?(?:object|bbox)>)|\((?!\s*+<bbox>))++){_BRACKET}"
-_MARKED = (*(re.compile(rf" \({place}\)") for place in _PLACES), re.compile(f"{_OBJECT}| {_BRACKET}"))
-_LISTED = (*(re.compile(rf"(.*?) \({place}\)", re.DOTALL) for place in _PLACES), re.compile(f"{_OBJECT}|{_BARE}"))
+_MENTION_PATTERNS = (*(re.compile(rf" \({place}\)") for place in _PLACES), re.compile(f"{_OBJECT}| {_BRACKET}"))
+_TAIL_PATTERNS = (
+    *(re.compile(rf"(.*?) \({place}\)", re.DOTALL) for place in _PLACES),
+    re.compile(f"{_OBJECT}|{_BARE}"),
+)
 _NEXT = re.compile(r"\s*+,\s?")  # at most one space, because a name may begin with another
 _END = re.compile(r"\s*+(?:\.\s*+)?\Z")
 
@@ -72,7 +75,7 @@ class GroundingEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class GroundedObject:
     """Holds one object as a caption names and places it."""
 
     name: str | None
@@ -91,8 +94,8 @@ class GroundedText:
 
     caption: str
     """The text without markup and tail. Before a tail it ends like a sentence; the renderer may have added the end."""
-    mentions: list[Place]
-    tail: list[Place]
+    mentions: list[GroundedObject]
+    tail: list[GroundedObject]
 
 
 def blip3_grounding_schema(source_revision: str, base_caption: str) -> pa.Schema:
@@ -137,7 +140,7 @@ def escape_listed(name: str, granularity: int) -> str:
     return _escape(escaped, *_LEADS) if _LEAD[1:] in escaped else escaped
 
 
-def reads_as_tail(caption: str, end: int, before: str = "") -> bool:
+def is_mistaken_for_tail(caption: str, end: int, before: str = "") -> bool:
     """Says whether a caption without a tail sentence, whose last place ends at `end`, would be parsed as if it had one.
 
     `before` is another caption that may precede it.
@@ -158,8 +161,8 @@ def parse_captions(captions: str) -> list[Caption]:
             warnings.simplefilter("ignore")  # warns of backslashes that escape nothing, which are kept as they are
             items = ast.literal_eval(captions.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
-        raise ValueError(f"captions is no Python literal: {one_line(error)}") from None
-    return [_caption(item, f"captions[{number}]") for number, item in enumerate(items)]
+        raise ValueError(f"captions is no Python literal: {to_one_line(error)}") from None
+    return [_parse_caption(item, f"captions[{number}]") for number, item in enumerate(items)]
 
 
 def parse_metadata(metadata: str) -> list[GroundingEntry]:
@@ -178,7 +181,7 @@ def parse_metadata(metadata: str) -> list[GroundingEntry]:
     entries = value.get("entries") if isinstance(value, dict) else None
     if not isinstance(entries, list):
         raise ValueError("metadata has no list named entries")
-    return [_entry(item, f"metadata entries[{number}]") for number, item in enumerate(entries)]
+    return [_parse_entry(item, f"metadata entries[{number}]") for number, item in enumerate(entries)]
 
 
 def parse_text(text: str, granularity: int) -> GroundedText:
@@ -197,14 +200,14 @@ def parse_text(text: str, granularity: int) -> GroundedText:
     tail = _parse_list(text, start + len(LEAD_IN), granularity) if start >= 0 else None
     body = text if tail is None else text[:start].removesuffix(" ")
     parts: list[str] = []
-    mentions: list[Place] = []
+    mentions: list[GroundedObject] = []
     position = length = 0
-    for match in _MARKED[granularity].finditer(body):
+    for match in _MENTION_PATTERNS[granularity].finditer(body):
         before, printed = unescape_marked(body[position : match.start()], granularity), match.groups()
         name = unescape_marked(match[1], granularity) if granularity == 2 and match[1] is not None else None
         parts += [before, name or ""]
         length += len(before) + len(name or "")
-        mentions.append(_place(name, length, granularity, printed[1:] if granularity == 2 else printed))
+        mentions.append(_make_object(name, length, granularity, printed[1:] if granularity == 2 else printed))
         position = match.end()
     parts.append(unescape_marked(body[position:], granularity))
     return GroundedText("".join(parts), mentions, tail or [])
@@ -240,14 +243,14 @@ def _unescape(text: str, look_alike: re.Pattern[str], entity: str) -> str:
     )
 
 
-def _parse_list(text: str, position: int, granularity: int) -> list[Place] | None:
+def _parse_list(text: str, position: int, granularity: int) -> list[GroundedObject] | None:
     """Parses the places from `position` to the end of the text; returns None if there is anything else."""
-    places: list[Place] = []
-    while match := _LISTED[granularity].match(text, position):
+    places: list[GroundedObject] = []
+    while match := _TAIL_PATTERNS[granularity].match(text, position):
         name, *printed = (group for group in match.groups() if group is not None)
         is_bare = granularity == 2 and match[1] is None
         name = unescape_marked(_unescape(name.rstrip() if is_bare else name, *_LEADS), granularity)
-        places.append(_place(name, None, granularity, printed))
+        places.append(_make_object(name, None, granularity, printed))
         if _END.match(text, match.end()):
             return places
         following = _NEXT.match(text, match.end())
@@ -257,12 +260,12 @@ def _parse_list(text: str, position: int, granularity: int) -> list[Place] | Non
     return None
 
 
-def _place(name: str | None, end: int | None, granularity: int, printed: Sequence[str | None]) -> Place:
+def _make_object(name: str | None, end: int | None, granularity: int, printed: Sequence[str | None]) -> GroundedObject:
     values = [value for value in printed if value is not None]  # the pattern of a box has groups for each of its forms
     if granularity == 0:
-        return Place(name, end, position=position_of(values[0]))
+        return GroundedObject(name, end, position=normalise_position(values[0]))
     x1, y1, x2, y2 = map(float, values)
-    return Place(name, end, box=(x1, y1, x2, y2))
+    return GroundedObject(name, end, box=(x1, y1, x2, y2))
 
 
 def _check_shape(captions: str) -> None:
@@ -280,7 +283,7 @@ def _check_shape(captions: str) -> None:
         )
 
 
-def _caption(item: Any, place: str) -> Caption:
+def _parse_caption(item: Any, place: str) -> Caption:
     text, granularity, with_raw = item
     if re.search("[\ud800-\udfff]", text):  # no file format can store it
         raise ValueError(f"{place} has half of a surrogate pair in its text")
@@ -289,8 +292,8 @@ def _caption(item: Any, place: str) -> Caption:
     return Caption(text, granularity, with_raw)
 
 
-def _entry(item: Any, place: str) -> GroundingEntry:
+def _parse_entry(item: Any, place: str) -> GroundingEntry:
     category = item.get("category") if isinstance(item, dict) else None
     if not isinstance(category, str):
         raise ValueError(f"{place} has no category")
-    return GroundingEntry(category, *box_and_confidence(item, place))
+    return GroundingEntry(category, *parse_box_and_confidence(item, place))

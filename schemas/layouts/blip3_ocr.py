@@ -54,36 +54,36 @@ _NUMBER = r"\s*+(-?[0-9]{1,9}(?:\.[0-9]{1,17})?)\s*+"  # possessive here and bel
 _POINT = rf"[\[(]{_NUMBER},{_NUMBER}[\])]"
 _SHARE = r"([0-9]{1,9}(?:/[1-9][0-9]{0,8})?)"
 
-QUOTED = r'(?:"((?>[^"\\]*(?:\\.[^"\\]*)*))"|“([^”]*)”)'
+QUOTED_PATTERN = r'(?:"((?>[^"\\]*(?:\\.[^"\\]*)*))"|“([^”]*)”)'
 """Matches (DOTALL) a text in quotes. A backslash escapes in straight quotes, and is plain text in curly quotes."""
-BOX = rf"<bbox>(?:{_POINT}\s*+{_POINT}|{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER})</bbox>"
+BOX_PATTERN = rf"<bbox>(?:{_POINT}\s*+{_POINT}|{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER})</bbox>"
 """Matches a box in tags, as two points (Figure 4) or four numbers (the body of the paper)."""
-TAGGED = rf"<ocr>(?>(.*?)</ocr>)\s*+{BOX}"
+TAGGED_PATTERN = rf"<ocr>(?>(.*?)</ocr>)\s*+{BOX_PATTERN}"
 """Matches (DOTALL) a text and its box in tags."""
 
-POSITION = rf"(?:{'|'.join(POSITIONS)}|(?i:(?:{'|'.join(_IMAGE_POSITIONS)}) of the image))"
-"""Matches the phrases of granularity 1 that `position_of` takes."""
+POSITION_PATTERN = rf"(?:{'|'.join(POSITIONS)}|(?i:(?:{'|'.join(_IMAGE_POSITIONS)}) of the image))"
+"""Matches the phrases of granularity 1 that `normalise_position` takes."""
 
-PLACES = (
-    rf" \(?(?:located )?({POSITION})\)?",
+PLACE_PATTERNS = (
+    rf" \(?(?:located )?({POSITION_PATTERN})\)?",
     rf" \(?located at {_SHARE} of the image from top to bottom and {_SHARE} of the image from left to right\)?",
     rf" \(?approximately starts at {_POINT} and extends up ?to {_POINT}\)?",
     rf" \(?starts at {_POINT} and extends up ?to {_POINT}\)?",
 )
 """Patterns of what follows the quoted text in granularities 1 to 4."""
 
-_SEGMENTS = (
-    *(re.compile(QUOTED + place, re.DOTALL) for place in ("", *PLACES)),
-    re.compile(f'["“]?{TAGGED}["”]?', re.DOTALL),
+_SEGMENT_PATTERNS = (
+    *(re.compile(QUOTED_PATTERN + place, re.DOTALL) for place in ("", *PLACE_PATTERNS)),
+    re.compile(f'["“]?{TAGGED_PATTERN}["”]?', re.DOTALL),
 )
 # The body of the paper puts the place in brackets after a text that needs no quotes. Such a text ends at the bracket
 # and contains no tag and no lead-in: what precedes a lead-in is the raw caption.
-_BRACKETED = {
+_BRACKETED_PATTERNS = {
     granularity: re.compile(
-        rf"(?:{QUOTED}\s*+|(?![\"“])((?:[^<(T]++|<(?!{_TAG})|T(?!{LEAD_IN[1:]})|\((?!{place}\)))++))\({place}\)",
+        rf"(?:{QUOTED_PATTERN}\s*+|(?![\"“])((?:[^<(T]++|<(?!{_TAG})|T(?!{LEAD_IN[1:]})|\((?!{place}\)))++))\({place}\)",
         re.DOTALL,
     )
-    for granularity, place in ((1, rf"\s*+({POSITION})\s*+"), (5, rf"\s*+{BOX}\s*+"))
+    for granularity, place in ((1, rf"\s*+({POSITION_PATTERN})\s*+"), (5, rf"\s*+{BOX_PATTERN}\s*+"))
 }
 _START = re.compile(r"(?:The image contains\s+)?(?:the text\s+)?", re.IGNORECASE)
 _NEXT = re.compile(r"\s*+,\s*+(?:the text\s+)?", re.IGNORECASE)
@@ -100,7 +100,7 @@ class OcrEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
+class OcrSegment:
     """Holds one line of text of a caption. The granularity determines which of the last three fields is set."""
 
     text: str
@@ -160,8 +160,8 @@ def parse_captions(captions: str) -> list[Caption]:
 
     Select captions by `granularity`, never by position.
     """
-    items = _load(captions, "captions", list)
-    return [_caption(item, f"captions[{number}]") for number, item in enumerate(items)]
+    items = _load_column(captions, "captions", list)
+    return [_parse_caption(item, f"captions[{number}]") for number, item in enumerate(items)]
 
 
 def parse_metadata(metadata: str) -> list[OcrEntry]:
@@ -169,13 +169,13 @@ def parse_metadata(metadata: str) -> list[OcrEntry]:
 
     It does not check `length` against the entries: what it counts in the released files is not known.
     """
-    entries = _load(metadata, "metadata", dict).get("entries")
+    entries = _load_column(metadata, "metadata", dict).get("entries")
     if not isinstance(entries, list):
         raise ValueError("metadata has no list named entries")
-    return [_entry(item, f"metadata entries[{number}]") for number, item in enumerate(entries)]
+    return [_parse_entry(item, f"metadata entries[{number}]") for number, item in enumerate(entries)]
 
 
-def parse_segments(text: str, granularity: int) -> list[Segment]:
+def parse_segments(text: str, granularity: int) -> list[OcrSegment]:
     """Parses one caption's text into a segment for each line of text.
 
     It accepts `up to` and `upto`, `[]` and `()`, both forms of `<bbox>`, straight and curly quotes (optional around
@@ -190,7 +190,7 @@ def parse_segments(text: str, granularity: int) -> list[Segment]:
     if not text:
         return []
     furthest = 0
-    for start in sentence_starts(text):
+    for start in find_sentence_starts(text):
         read = _read_list(text, start, granularity)
         if isinstance(read, list):
             return read
@@ -199,7 +199,7 @@ def parse_segments(text: str, granularity: int) -> list[Segment]:
     raise ValueError(f"granularity {granularity} caption can't be read from character {furthest} on: {found!r}")
 
 
-def sentence_starts(text: str) -> Iterator[int]:
+def find_sentence_starts(text: str) -> Iterator[int]:
     """Yields the positions where the rendered sentence may begin: 0, or, after a raw caption, each lead-in."""
     yield 0
     start = -1
@@ -210,14 +210,14 @@ def sentence_starts(text: str) -> Iterator[int]:
         yield start
 
 
-def _read_list(text: str, start: int, granularity: int) -> list[Segment] | int:
+def _read_list(text: str, start: int, granularity: int) -> list[OcrSegment] | int:
     """Parses the segments from `start` to the end of the text; returns the position of the failure if it cannot."""
-    segments: list[Segment] = []
+    segments: list[OcrSegment] = []
     opening = _START.match(text, start)
     while opening:
-        match, read = _SEGMENTS[granularity].match(text, opening.end()), _segment
-        if not match and granularity in _BRACKETED:
-            match, read = _BRACKETED[granularity].match(text, opening.end()), _bracketed
+        match, read = _SEGMENT_PATTERNS[granularity].match(text, opening.end()), _parse_segment
+        if not match and granularity in _BRACKETED_PATTERNS:
+            match, read = _BRACKETED_PATTERNS[granularity].match(text, opening.end()), _parse_bracketed
         if not match:
             return opening.end()
         segments.append(read(match, granularity))
@@ -227,45 +227,45 @@ def _read_list(text: str, start: int, granularity: int) -> list[Segment] | int:
     return start
 
 
-def _segment(match: re.Match[str], granularity: int) -> Segment:
+def _parse_segment(match: re.Match[str], granularity: int) -> OcrSegment:
     if granularity == 5:
         box = [float(number) for number in match.groups()[1:] if number is not None]
-        return Segment(unescape_tagged(match[1]), box=(box[0], box[1], box[2], box[3]))
+        return OcrSegment(unescape_tagged(match[1]), box=(box[0], box[1], box[2], box[3]))
     straight, curly, *rest = match.groups()
     text = unescape_quoted(straight) if straight is not None else curly
     match granularity:
         case 0:
-            return Segment(text)
+            return OcrSegment(text)
         case 1:
-            return Segment(text, position=position_of(rest[0]))
+            return OcrSegment(text, position=normalise_position(rest[0]))
         case 2:
-            return Segment(text, centre=(Fraction(rest[0]), Fraction(rest[1])))
+            return OcrSegment(text, centre=(Fraction(rest[0]), Fraction(rest[1])))
         case _:
             x1, y1, x2, y2 = map(float, rest)
-            return Segment(text, box=(x1, y1, x2, y2))
+            return OcrSegment(text, box=(x1, y1, x2, y2))
 
 
-def _bracketed(match: re.Match[str], granularity: int) -> Segment:
+def _parse_bracketed(match: re.Match[str], granularity: int) -> OcrSegment:
     straight, curly, *others = match.groups()
     groups = [group for group in others if group is not None]  # the pattern of a box has groups for each of its forms
     text = unescape_quoted(straight) if straight is not None else curly
     if text is None:
         text = groups.pop(0).rstrip()
     if granularity == 1:
-        return Segment(text, position=position_of(groups[-1]))
+        return OcrSegment(text, position=normalise_position(groups[-1]))
     x1, y1, x2, y2 = map(float, groups)
-    return Segment(text, box=(x1, y1, x2, y2))
+    return OcrSegment(text, box=(x1, y1, x2, y2))
 
 
-def position_of(words: str) -> str:
-    """Returns the entry of `POSITIONS` that has the meaning of words matched by `POSITION`."""
+def normalise_position(words: str) -> str:
+    """Returns the entry of `POSITIONS` that has the meaning of words matched by `POSITION_PATTERN`."""
     for place, position in zip(_IMAGE_POSITIONS, POSITIONS, strict=True):
         if re.fullmatch(f"{place} of the image", words, re.IGNORECASE):
             return position
     return words
 
 
-def _load(column: str, name: str, kind: type) -> Any:
+def _load_column(column: str, name: str, kind: type) -> Any:
     """Parses the JSON of a column. Raises a one-line `ValueError` for invalid JSON, deep nesting or another type."""
     if len(column) > MAX_CHARACTERS:
         raise ValueError(f"{name} has {len(column)} characters; at most {MAX_CHARACTERS} are read")
@@ -280,7 +280,7 @@ def _load(column: str, name: str, kind: type) -> Any:
     return value
 
 
-def _text(item: Any, place: str) -> str:
+def _get_text(item: Any, place: str) -> str:
     """Returns an item's `text`. Raises `ValueError` for a lone surrogate, which JSON can hold and Arrow cannot."""
     text = item.get("text") if isinstance(item, dict) else None
     if not isinstance(text, str):
@@ -290,8 +290,8 @@ def _text(item: Any, place: str) -> str:
     return text
 
 
-def _caption(item: Any, place: str) -> Caption:
-    text = _text(item, place)
+def _parse_caption(item: Any, place: str) -> Caption:
+    text = _get_text(item, place)
     granularity, with_raw = item.get("granularity"), item.get("include_datacomp_raw_cap")
     if type(granularity) is not int or granularity not in GRANULARITIES:
         raise ValueError(f"{place} has the granularity {granularity!r}, not one of 0 to 5")
@@ -300,11 +300,11 @@ def _caption(item: Any, place: str) -> Caption:
     return Caption(text, granularity, with_raw)
 
 
-def _entry(item: Any, place: str) -> OcrEntry:
-    return OcrEntry(_text(item, place), *box_and_confidence(item, place))
+def _parse_entry(item: Any, place: str) -> OcrEntry:
+    return OcrEntry(_get_text(item, place), *parse_box_and_confidence(item, place))
 
 
-def box_and_confidence(item: dict[str, Any], place: str) -> tuple[Box | None, float | None]:
+def parse_box_and_confidence(item: dict[str, Any], place: str) -> tuple[Box | None, float | None]:
     """Returns the box and the confidence of an entry of either layout's metadata; each may be missing.
 
     Raises `ValueError`, naming the entry by its `place`, if either has another type.

@@ -13,9 +13,9 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from schemas.records.quarantine import Reason, Rejected
-from schemas.records.training_text import training_text
-from schemas.records.uid import uid_text
-from schemas.storage.parquet import parquet_schema, read_table
+from schemas.records.training_text import to_training_text
+from schemas.records.uid import to_uid
+from schemas.storage.parquet import read_parquet_schema, read_table
 from schemas.tar.reader import Member, TarSample
 
 HEIC_EXTENSIONS = ("heic", "heif", "hif", "heics")
@@ -27,7 +27,7 @@ IMAGE_EXTENSIONS = (
     *HEIC_EXTENSIONS,
 )
 _HEIC = re.compile(rb"....ftyp(?:hei|hev|mif1|msf1)", re.DOTALL)
-MAX_JSON = 4 << 20  # bytes; the real ones have under 10 KiB, EXIF included
+MAX_METADATA_BYTES = 4 << 20  # bytes; the real ones have under 10 KiB, EXIF included
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +54,13 @@ def read_sample(sample: TarSample) -> ImageSample:
         raise Rejected(Reason.UNSUPPORTED_FORMAT, f"HEIC (.{extension}): convert such images first")
     text = sample.members.get("txt")
     try:
-        caption = training_text(metadata.get("caption") if text is None else text.data)
+        caption = to_training_text(metadata.get("caption") if text is None else text.data)
     except Rejected as fault:
         raise Rejected(fault.reason, f"the caption: {fault.detail}") from None
     return ImageSample(
         key=sample.key,
-        uid=uid_text(metadata.get("uid")),
-        url=_text(metadata.get("url")),
+        uid=to_uid(metadata.get("uid")),
+        url=_to_text(metadata.get("url")),
         caption=caption or "",
         extension=extension,
         image=image,
@@ -87,7 +87,7 @@ def read_metadata(sample: TarSample) -> dict[str, Any]:
     member = sample.members.get("json")
     if member is None:
         raise Rejected(Reason.MISSING_METADATA, "no .json member")
-    if len(member.data) > MAX_JSON:
+    if len(member.data) > MAX_METADATA_BYTES:
         raise Rejected(Reason.MISSING_METADATA, f"the .json member has {len(member.data)} bytes")
     try:
         metadata = json.loads(member.data)
@@ -98,26 +98,26 @@ def read_metadata(sample: TarSample) -> dict[str, Any]:
     return metadata
 
 
-def uid_of(sample: TarSample) -> str | None:
+def read_uid(sample: TarSample) -> str | None:
     """Returns the sample's uid if it can be read at all, so that a quarantined row can still be found by it."""
     try:
-        return uid_text(read_metadata(sample).get("uid"))
+        return to_uid(read_metadata(sample).get("uid"))
     except Rejected:
         return None
 
 
-def downloaded_keys(side_parquet: BinaryIO, width: int = 0) -> list[str] | None:
+def read_downloaded_keys(side_parquet: BinaryIO, width: int = 0) -> list[str] | None:
     """Returns the keys that the side Parquet lists as downloaded; None if the file is not img2dataset's.
 
     If pandas has converted the keys to numbers, their leading zeros are restored, up to `width` digits.
     """
-    schema = parquet_schema(side_parquet, "it")
+    schema = read_parquet_schema(side_parquet, "it")
     if not {"key", "status"} <= set(schema.names):
         return None
     table = read_table(side_parquet, ["key", "status"], "it")
     pairs = zip(table["key"].to_pylist(), table["status"].to_pylist(), strict=True)
     keys = [key for key, status in pairs if status == "success"]
-    return [key if isinstance(key, str) else (uid_text(key) or str(key)).zfill(width) for key in keys]
+    return [key if isinstance(key, str) else (to_uid(key) or str(key)).zfill(width) for key in keys]
 
 
 def side_schema(has_boxes: bool) -> pa.Schema:
@@ -131,6 +131,6 @@ def side_schema(has_boxes: bool) -> pa.Schema:
     return pa.schema([("uid", pa.string()), *boxes, *texts, *sizes, ("exif", pa.string()), ("sha256", pa.string())])
 
 
-def _text(value: object) -> str | None:
+def _to_text(value: object) -> str | None:
     """Returns a string that Arrow can store (JSON may hold lone surrogates); None for other types."""
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None

@@ -2,9 +2,9 @@
 
 import hashlib
 
-from schemas.errors import ShardloomError, UsageError, one_line
+from schemas.errors import ShardloomError, UsageError, to_one_line
 from schemas.output_set.manifest import Manifest
-from schemas.storage.folder import Folder, StrangeFile
+from schemas.storage.folder import Folder, UnsafeFile
 
 DATA, INDEX, QUARANTINE, MANIFESTS, PARTS = "data", "index", "quarantine", "manifests", "parts"
 STATS = "stats.json"
@@ -18,16 +18,16 @@ class DamagedManifest(UsageError):
     """Reports a manifest that differs from what was written."""
 
 
-def committed(output: Folder) -> dict[str, Manifest]:
+def read_manifests(output: Folder) -> dict[str, Manifest]:
     """Returns the manifests of an output set by name. Raises `UsageError` if one is damaged."""
     try:
-        manifests = output.at_once(lambda name: read_manifest(output, name), output.names(MANIFESTS))
+        manifests = output.map_files(lambda name: read_manifest(output, name), output.list_files(MANIFESTS))
     except DamagedManifest as error:
-        raise UsageError(f"{error}: {remedy(output)}") from None
+        raise UsageError(f"{error}: {suggest_repair(output)}") from None
     return {manifest.name: manifest for manifest in manifests}
 
 
-def remedy(output: Folder) -> str:
+def suggest_repair(output: Folder) -> str:
     """Returns the advice for a set with a damaged file."""
     return (
         f"`shardloom verify --repair {output.url}` removes the damaged outputs; the command that made the set "
@@ -40,24 +40,24 @@ def read_manifest(output: Folder, name: str) -> Manifest:
     path = f"{MANIFESTS}/{name}"
     try:
         manifest = Manifest.from_json(output.read_inside(path, MAX_MANIFEST))
-    except StrangeFile as error:
+    except UnsafeFile as error:
         raise DamagedManifest(str(error)) from None
     except ValueError as error:
-        raise DamagedManifest(f"{output.path(path)}: {one_line(error)}") from None
+        raise DamagedManifest(f"{output.resolve_path(path)}: {to_one_line(error)}") from None
     if name != f"{manifest.name}.json":
-        raise DamagedManifest(f"{output.path(path)}: is the manifest of {manifest.name}")
+        raise DamagedManifest(f"{output.resolve_path(path)}: is the manifest of {manifest.name}")
     return manifest
 
 
 def read_output(output: Folder, path: str, sha256: str, size: int | None = None) -> bytes:
     """Reads an output file and checks it against the manifest's hash. Raises `ShardloomError` if it differs.
 
-    A local file is not even read if its `size` in bytes differs. Raises `StrangeFile` if it is not a regular file of
+    A local file is not even read if its `size` in bytes differs. Raises `UnsafeFile` if it is not a regular file of
     the set.
     """
     output.check_inside(path)
-    if size is None or not output.is_local or output.size(path) == size:
+    if size is None or not output.is_local or output.get_size(path) == size:
         data = output.read(path)
         if hashlib.sha256(data).hexdigest() == sha256:
             return data
-    raise ShardloomError(f"{output.path(path)} is not as it was committed: verify the set")
+    raise ShardloomError(f"{output.resolve_path(path)} is not as it was committed: verify the set")

@@ -23,15 +23,15 @@ from schemas.storage.folder import TEMPORARY, Folder
 LOCK_FILE = f"{TEMPORARY}lock.json"  # listings skip it, like all temporary files
 LEASE_SECONDS = 60.0  # after the last renewal, until another run may take over the folder
 RENEW_SECONDS = 10.0
-_HELD: set[str] = set()  # ids of this process; a lease stays behind if a store refuses its removal
-_DESCRIPTORS: set[int] = set()  # open descriptors of the folders that this process has locked
+_HELD_IDS: set[str] = set()  # ids of this process; a lease stays behind if a store refuses its removal
+_LOCKED_DESCRIPTORS: set[int] = set()  # open descriptors of the folders that this process has locked
 _READ_SECONDS = 1.0  # timeout for the holder of a lock to write its name
 
 
 def _close_inherited() -> None:
     """Closes the locks in a forked child: a child that outlives its parent must not keep the folder locked."""
-    while _DESCRIPTORS:
-        os.close(_DESCRIPTORS.pop())
+    while _LOCKED_DESCRIPTORS:
+        os.close(_LOCKED_DESCRIPTORS.pop())
 
 
 os.register_at_fork(after_in_child=_close_inherited)
@@ -44,15 +44,15 @@ class Holder:
     doing: str
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
-    boot: str = field(default_factory=lambda: _boot_id())
+    boot: str = field(default_factory=lambda: _read_boot_id())
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def is_dead(self) -> bool:
         """Says whether its process ran on this machine and has ended, or is this process and released the folder."""
-        if self.boot != _boot_id() or self.host != socket.gethostname():
+        if self.boot != _read_boot_id() or self.host != socket.gethostname():
             return False
         if self.pid == os.getpid():
-            return self.id not in _HELD
+            return self.id not in _HELD_IDS
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:
@@ -82,39 +82,39 @@ class Lock:
 
 
 @contextlib.contextmanager
-def locked(output: Folder, doing: str) -> Iterator[Lock]:
+def lock_output(output: Folder, doing: str) -> Iterator[Lock]:
     """Locks the folder for the length of the block; `doing` names this run in the errors of other runs.
 
     Creates a missing local folder, and removes it again if the block leaves it empty. If another run holds the folder,
     raises `UsageError` at once, with that run's host and process.
     """
     holder = Holder(doing)
-    _HELD.add(holder.id)
+    _HELD_IDS.add(holder.id)
     try:
-        with _leased(output, holder) if not output.is_local else _locked_on_disk(output, holder) as lock:
+        with _hold_lease(output, holder) if not output.is_local else _lock_on_disk(output, holder) as lock:
             yield lock
     finally:
-        _HELD.discard(holder.id)
+        _HELD_IDS.discard(holder.id)
 
 
 @contextlib.contextmanager
-def _locked_on_disk(output: Folder, holder: Holder) -> Iterator[Lock]:
+def _lock_on_disk(output: Folder, holder: Holder) -> Iterator[Lock]:
     is_new = not output.exists()
-    output.make()
-    descriptor = os.open(output.local_path(""), os.O_RDONLY | os.O_DIRECTORY)
-    _DESCRIPTORS.add(descriptor)
+    output.make_folder()
+    descriptor = os.open(output.get_local_path(""), os.O_RDONLY | os.O_DIRECTORY)
+    _LOCKED_DESCRIPTORS.add(descriptor)
     try:
         if _flock(descriptor, output):
-            with _signed(output, holder):
+            with _write_lock_file(output, holder):
                 yield Lock()
         else:
-            with _leased(output, holder) as lock:
+            with _hold_lease(output, holder) as lock:
                 yield lock
     finally:
         if is_new:
             with contextlib.suppress(OSError):  # it is not empty
-                output.local_path("").rmdir()
-        _DESCRIPTORS.discard(descriptor)
+                output.get_local_path("").rmdir()
+        _LOCKED_DESCRIPTORS.discard(descriptor)
         os.close(descriptor)
 
 
@@ -123,17 +123,17 @@ def _flock(descriptor: int, output: Folder) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise _in_use(output, _named_holder(output)) from None
+        raise _make_in_use_error(output, _wait_for_holder(output)) from None
     except OSError:
         return False
     return True
 
 
 @contextlib.contextmanager
-def _signed(output: Folder, holder: Holder) -> Iterator[None]:
+def _write_lock_file(output: Folder, holder: Holder) -> Iterator[None]:
     """Writes the holder's name into the folder. A full or read-only disk is ignored here; later writes report it."""
     with contextlib.suppress(StorageError):
-        output.write(LOCK_FILE, _encoded(holder))
+        output.write(LOCK_FILE, _encode_holder(holder))
     try:
         yield
     finally:
@@ -142,7 +142,7 @@ def _signed(output: Folder, holder: Holder) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _leased(output: Folder, holder: Holder) -> Iterator[Lock]:
+def _hold_lease(output: Folder, holder: Holder) -> Iterator[Lock]:
     """Acquires the lease, and renews it in a thread until the block ends."""
     _take_lease(output, holder)
     lock, is_over = Lock(), threading.Event()
@@ -154,56 +154,56 @@ def _leased(output: Folder, holder: Holder) -> Iterator[Lock]:
         is_over.set()
         thread.join()
         with contextlib.suppress(StorageError):  # otherwise it expires by itself
-            if (found := _read(output)) is not None and found.id == holder.id:
+            if (found := _read_holder(output)) is not None and found.id == holder.id:
                 output.remove(LOCK_FILE)
 
 
 def _take_lease(output: Folder, holder: Holder) -> None:
     if output.exists(LOCK_FILE):
-        found = _read(output)
-        if (found is None or not found.is_dead()) and _age(output) < LEASE_SECONDS:
-            raise _in_use(output, found)
+        found = _read_holder(output)
+        if (found is None or not found.is_dead()) and _get_lease_age(output) < LEASE_SECONDS:
+            raise _make_in_use_error(output, found)
         output.remove(LOCK_FILE)
     try:
-        output.write_new(LOCK_FILE, _encoded(holder))
+        output.write_new(LOCK_FILE, _encode_holder(holder))
     except StorageError:
-        if (other := _read(output)) is not None and other.id != holder.id:  # another run was faster
-            raise _in_use(output, other) from None
+        if (other := _read_holder(output)) is not None and other.id != holder.id:  # another run was faster
+            raise _make_in_use_error(output, other) from None
         raise
 
 
 def _renew(output: Folder, holder: Holder, lock: Lock, is_over: threading.Event) -> None:
     while not is_over.wait(RENEW_SECONDS):
         with contextlib.suppress(StorageError):  # the next renewal may succeed
-            found = _read(output)
+            found = _read_holder(output)
             if found is not None and found.id != holder.id:
                 lock.lose(str(found))
                 return
-            output.write(LOCK_FILE, _encoded(holder))
+            output.write(LOCK_FILE, _encode_holder(holder))
 
 
-def _age(output: Folder) -> float:
+def _get_lease_age(output: Folder) -> float:
     """Returns the seconds since the lease was last renewed, by the store's clock; infinite if it reports no times."""
     probe = f"{TEMPORARY}clock-{uuid.uuid4().hex[:8]}"
     output.write(probe, b"")
     try:
-        now, then = output.modified(probe), output.modified(LOCK_FILE)
+        now, then = output.get_modified_time(probe), output.get_modified_time(LOCK_FILE)
     finally:
         output.remove(probe)
     return float("inf") if now is None or then is None else now - then
 
 
-def _named_holder(output: Folder) -> Holder | None:
+def _wait_for_holder(output: Folder) -> Holder | None:
     """Returns the holder of the lock, waiting a moment for it to write its name; None if it does not."""
     until = time.monotonic() + _READ_SECONDS
-    while (found := _read(output)) is None or found.is_dead():
+    while (found := _read_holder(output)) is None or found.is_dead():
         if time.monotonic() > until:
             return None
         time.sleep(0.02)
     return found
 
 
-def _read(output: Folder) -> Holder | None:
+def _read_holder(output: Folder) -> Holder | None:
     """Returns the holder in the lock file; None if there is no such file or it is not a lock file."""
     with contextlib.suppress(StorageError, ValueError, TypeError, KeyError):
         if output.exists(LOCK_FILE):
@@ -212,16 +212,16 @@ def _read(output: Folder) -> Holder | None:
     return None
 
 
-def _in_use(output: Folder, holder: Holder | None) -> UsageError:
+def _make_in_use_error(output: Folder, holder: Holder | None) -> UsageError:
     who = "another run" if holder is None else str(holder)
     return UsageError(f"{who} is writing to {output.url}: wait for it, stop it, or use another output folder")
 
 
-def _encoded(holder: Holder) -> bytes:
+def _encode_holder(holder: Holder) -> bytes:
     return json.dumps(asdict(holder)).encode()
 
 
-def _boot_id() -> str:
+def _read_boot_id() -> str:
     """Returns the kernel's id of this boot of the machine; empty if it has none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from schemas.errors import ShardloomError
-from schemas.masking import masked
+from schemas.masking import mask_secrets
 from schemas.records.fingerprint import EngineFingerprint
 
 HIDDEN_FILES = "hidden_files"  # a key of `counts`: files of other programs in the input's tars, if there are any
@@ -28,14 +28,14 @@ FOLDERS = ("data", "index", "quarantine")
 """The sub-folders of a set that contain a manifest's files."""
 
 
-def _file_name(name: str) -> str:
+def _check_file_name(name: str) -> str:
     """Returns the name of an output. Raises `ValueError` for a name that leads out of its folder."""
     if not name or name in (".", "..") or "/" in name or "\0" in name:
         raise ValueError("is not a name of an output")
     return name
 
 
-def _path_in_set(path: str) -> str:
+def _check_path(path: str) -> str:
     """Returns the path of an output file. Raises `ValueError` for a path outside `FOLDERS`."""
     folder, *names = path.split("/")
     if folder not in FOLDERS or not names or "\0" in path or any(name in ("", ".", "..") for name in names):
@@ -48,7 +48,7 @@ class InputFile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    path: Annotated[str, AfterValidator(masked)]
+    path: Annotated[str, AfterValidator(mask_secrets)]
     size: NonNegativeInt  # bytes
     sha256: str
 
@@ -58,7 +58,7 @@ class OutputFile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    path: Annotated[str, AfterValidator(_path_in_set)]
+    path: Annotated[str, AfterValidator(_check_path)]
     rows: NonNegativeInt
     size: NonNegativeInt  # bytes
     sha256: str
@@ -70,7 +70,7 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: Literal[1] = 1
-    name: Annotated[str, AfterValidator(_file_name)]
+    name: Annotated[str, AfterValidator(_check_file_name)]
     recipe_sha256: str
     inputs: list[InputFile]
     rows_in: NonNegativeInt
@@ -147,7 +147,7 @@ class Manifest(BaseModel):
 
 def seal(values: dict[str, Any]) -> bytes:
     """Returns JSON whose last field is the sha256 of all the others."""
-    digest = hashlib.sha256(_canonical(values)).hexdigest()
+    digest = hashlib.sha256(_to_canonical_json(values)).hexdigest()
     return json.dumps(values | {"seal": digest}, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
@@ -160,10 +160,10 @@ def unseal(data: bytes) -> dict[str, Any]:
     if not isinstance(values, dict) or "seal" not in values:
         raise ValueError("it is not sealed JSON")
     expected = values.pop("seal")
-    if hashlib.sha256(_canonical(values)).hexdigest() != expected or seal(values) != data:
+    if hashlib.sha256(_to_canonical_json(values)).hexdigest() != expected or seal(values) != data:
         raise ValueError("the seal is broken")
     return values
 
 
-def _canonical(values: dict[str, Any]) -> bytes:
+def _to_canonical_json(values: dict[str, Any]) -> bytes:
     return json.dumps(values, sort_keys=True, ensure_ascii=False).encode()

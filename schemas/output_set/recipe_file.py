@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from schemas.errors import StorageError, UsageError, one_line
-from schemas.storage.folder import Folder, split
+from schemas.errors import StorageError, UsageError, to_one_line
+from schemas.storage.folder import Folder, split_path
 from schemas.strict_yaml import RefusedYaml, load_yaml
 
 RECIPE_FILE = "recipe.yaml"  # of an output set: the recipe that made it
@@ -19,13 +19,13 @@ MAX_RECIPE = 16 << 20  # bytes; the longest, with thousands of sources, have som
 M = TypeVar("M", bound=BaseModel)
 
 
-def validated(model: type[M], values: dict[str, Any], path: str | None) -> M:
+def validate_options(model: type[M], values: dict[str, Any], path: str | None) -> M:
     """Converts a recipe's values to typed options. Raises `UsageError` naming the faulty fields, up to `MAX_FAULTS`."""
     try:
         return model.model_validate(values)
     except ValidationError as error:
         found = error.errors()
-        faults = [_fault(dict(fault)) for fault in found[:MAX_FAULTS]]
+        faults = [_describe_fault(dict(fault)) for fault in found[:MAX_FAULTS]]
         faults += [f"and {len(found) - MAX_FAULTS:,} more"] if len(found) > MAX_FAULTS else []
         raise UsageError(f"recipe{' ' + path if path else ''}: {'; '.join(faults)}") from None
 
@@ -34,7 +34,7 @@ def read_recipe(path: str) -> dict[str, Any]:
     """Reads a YAML file, local or at a URL. Raises `UsageError` if it is not a mapping."""
     try:
         if "://" in path:
-            folder, name = split(path)
+            folder, name = split_path(path)
             values = load_yaml(folder.read(name))
         else:
             values = load_yaml(Path(path).read_text())
@@ -45,13 +45,13 @@ def read_recipe(path: str) -> dict[str, Any]:
     except RefusedYaml as error:
         raise UsageError(f"recipe {path}, {error}") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: undecodable text, an impossible date
-        raise UsageError(f"recipe {path} is no YAML: {one_line(error)}") from None
+        raise UsageError(f"recipe {path} is no YAML: {to_one_line(error)}") from None
     if not isinstance(values, dict | None):
         raise UsageError(f"recipe {path} is not a mapping")
     return values or {}
 
 
-def held_recipe(output: Folder) -> dict[str, Any]:
+def read_stored_recipe(output: Folder) -> dict[str, Any]:
     """Returns the stored recipe of an output set.
 
     Raises `UsageError` if the folder is not an output set, or its recipe is damaged.
@@ -60,12 +60,12 @@ def held_recipe(output: Folder) -> dict[str, Any]:
         raise UsageError(f"{output.url} is no output set: it holds no {RECIPE_FILE}")
     text = output.read_inside(RECIPE_FILE, MAX_RECIPE)
     try:
-        held = load_yaml(text)
+        stored = load_yaml(text)
     except (yaml.YAMLError, ValueError):
-        held = None
-    if not isinstance(held, dict):
-        raise UsageError(f"{output.path(RECIPE_FILE)} is not what was written there")
-    return held
+        stored = None
+    if not isinstance(stored, dict):
+        raise UsageError(f"{output.resolve_path(RECIPE_FILE)} is not what was written there")
+    return stored
 
 
 def dump_yaml(values: dict[str, Any]) -> bytes:
@@ -73,7 +73,7 @@ def dump_yaml(values: dict[str, Any]) -> bytes:
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode()
 
 
-def option_group(values: dict[str, Any], path: Sequence[str]) -> dict[str, Any]:
+def ensure_option_group(values: dict[str, Any], path: Sequence[str]) -> dict[str, Any]:
     """Returns the mapping that holds the option at a path of keys, for a caller that overrides the option.
 
     Creates missing or empty groups, and copies the groups on the path, so that the caller's own values stay unchanged.
@@ -83,7 +83,7 @@ def option_group(values: dict[str, Any], path: Sequence[str]) -> dict[str, Any]:
     for depth, name in enumerate(path[:-1], 1):
         below = group.get(name)
         if not isinstance(below, dict | None):
-            raise UsageError(f"recipe: {'.'.join(path[:depth])}: input should be a mapping, not {shown(below)}")
+            raise UsageError(f"recipe: {'.'.join(path[:depth])}: input should be a mapping, not {format_value(below)}")
         below = group[name] = dict(below or {})
         group = below
     return group
@@ -97,25 +97,30 @@ def apply_override(values: dict[str, Any], override: str) -> None:
     try:
         value = load_yaml(text)
     except (yaml.YAMLError, ValueError) as error:
-        raise UsageError(f"{key}: {text!r} is not valid YAML: {one_line(error)}") from None
+        raise UsageError(f"{key}: {text!r} is not valid YAML: {to_one_line(error)}") from None
     path = key.split(".")
-    option_group(values, path)[path[-1]] = value
+    ensure_option_group(values, path)[path[-1]] = value
 
 
-def differences(held: Any, asked: Any, free: Collection[str] = (), name: str = "") -> list[str]:
+def compare_recipes(stored: Any, requested: Any, ignored_names: Collection[str] = (), name: str = "") -> list[str]:
     """Names each option that differs between two recipes, with both values.
 
-    `free` holds dotted names of options and groups that may differ. `name` is the dotted name of the compared group.
+    `ignored_names` holds dotted names of options and groups that may differ. `name` is the dotted name of the compared
+    group.
     """
-    if name in free:
+    if name in ignored_names:
         return []
-    if isinstance(held, dict) and isinstance(asked, dict):
-        below = [(key, f"{name}.{key}".lstrip(".")) for key in dict.fromkeys([*held, *asked])]
-        return [line for key, inner in below for line in differences(held.get(key), asked.get(key), free, inner)]
-    return [] if held == asked else [f"{name} is {shown(held)} there and {shown(asked)} here"]
+    if isinstance(stored, dict) and isinstance(requested, dict):
+        below = [(key, f"{name}.{key}".lstrip(".")) for key in dict.fromkeys([*stored, *requested])]
+        return [
+            line
+            for key, inner in below
+            for line in compare_recipes(stored.get(key), requested.get(key), ignored_names, inner)
+        ]
+    return [] if stored == requested else [f"{name} is {format_value(stored)} there and {format_value(requested)} here"]
 
 
-def _fault(fault: dict[str, Any]) -> str:
+def _describe_fault(fault: dict[str, Any]) -> str:
     *path, last = [str(name) if len(str(name)) <= MAX_SHOWN else f"{name[:MAX_SHOWN]}..." for name in fault["loc"]] or [
         ""
     ]
@@ -131,10 +136,10 @@ def _fault(fault: dict[str, Any]) -> str:
     if fault["type"] == "value_error":  # raised by Shardloom's own validators
         return f"{where}: {fault['ctx']['error']}"
     wanted = "input should be a mapping" if fault["type"] in ("model_type", "dict_type") else fault["msg"].lower()
-    return f"{where}: {wanted}, not {shown(fault['input'])}"
+    return f"{where}: {wanted}, not {format_value(fault['input'])}"
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Returns a value for an error message: on one line, and shortened if it is long."""
     found = repr(value)
     return found if len(found) <= MAX_SHOWN else f"{found[:MAX_SHOWN]}..."

@@ -14,12 +14,12 @@ import pyarrow as pa
 
 from schemas.records.fingerprint import EngineFingerprint
 
-Kind = Literal["captioned_image", "document", "text", "conversation"]
+SampleKind = Literal["captioned_image", "document", "text", "conversation"]
 """The kind of a sample: an image with its caption, a document of texts and images, a document without images, or a
 conversation with roles.
 """
 
-INDEX = pa.schema(
+INDEX_SCHEMA = pa.schema(
     [
         pa.field("key", pa.string(), nullable=False),
         pa.field("uid", pa.string()),
@@ -52,13 +52,17 @@ _TOKENIZER = b"tokenizer"  # metadata key
 
 def index_schema(tokenizer: EngineFingerprint | None) -> pa.Schema:
     """Returns the schema of an index, with the tokenizer that counted its tokens in the metadata."""
-    return INDEX if tokenizer is None else INDEX.with_metadata({_TOKENIZER: tokenizer.model_dump_json().encode()})
+    return (
+        INDEX_SCHEMA
+        if tokenizer is None
+        else INDEX_SCHEMA.with_metadata({_TOKENIZER: tokenizer.model_dump_json().encode()})
+    )
 
 
-def tokenizer_of(schema: pa.Schema) -> EngineFingerprint | None:
+def get_tokenizer(schema: pa.Schema) -> EngineFingerprint | None:
     """Returns the tokenizer that counted an index's tokens; None if they were not counted.
 
     Raises `ValueError` if the metadata is damaged.
     """
-    told = (schema.metadata or {}).get(_TOKENIZER)
-    return None if told is None else EngineFingerprint.model_validate_json(told)
+    stored = (schema.metadata or {}).get(_TOKENIZER)
+    return None if stored is None else EngineFingerprint.model_validate_json(stored)

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from schemas.records.failure import FAILURES
+from schemas.records.failure import FAILURES_COLUMN
 
 IMAGE_COLUMNS: list[pa.Field] = [
     pa.field("uid", pa.string()),  # DataComp's 32 hex digits; data sets are joined on it
@@ -17,4 +17,4 @@ IMAGE_COLUMNS: list[pa.Field] = [
 
 def annotation_schema(engine_columns: list[pa.Field]) -> pa.Schema:
     """Returns the Arrow schema of an annotation set: the image's columns, one column per engine, and the failures."""
-    return pa.schema([*IMAGE_COLUMNS, *engine_columns, FAILURES])
+    return pa.schema([*IMAGE_COLUMNS, *engine_columns, FAILURES_COLUMN])

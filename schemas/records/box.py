@@ -35,7 +35,7 @@ DETECTION = pa.struct(
 )
 """The Arrow type of `Detection`."""
 
-BOXES = pa.field("boxes", pa.list_(pa.field("item", DETECTION, nullable=False)))
+BOXES_COLUMN = pa.field("boxes", pa.list_(pa.field("item", DETECTION, nullable=False)))
 """The annotation column that the box engine fills: the objects of one image, highest score first."""
 
 

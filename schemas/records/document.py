@@ -2,8 +2,8 @@
 
 A conversation is a document that also names the speaker of each part: a turn is a run of parts with one role.
 
-A training shard stores `Document`. The reader of a published set turns one row into a `Draft`, or into a `CaptionDraft`
-for a single image with its caption; their images may still be addresses, or lost.
+A training shard stores `Document`. The reader of a published set turns one row into a `ParsedDocument`, or into a
+`ParsedCaptionedImage` for a single image with its caption; their images may still be addresses, or lost.
 
 Images are numbered in reading order, and each occurs in the text exactly once. So dropping one image never puts
 another in its place.
@@ -54,7 +54,7 @@ class DocumentImage:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Holds one document. Construction checks nothing; `validate` checks what must hold."""
+    """Holds one document. Construction checks nothing; `validate_document` checks what must hold."""
 
     key: str  # unique in the whole set: letters, digits, `_` and `-`
     uid: str | None  # the source's own id of the document
@@ -67,7 +67,7 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class DraftImage:
+class ParsedImage:
     """Holds one image as a reader of a published set found it."""
 
     source: ImageSource
@@ -76,36 +76,36 @@ class DraftImage:
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class ParsedDocument:
     """Holds a document as a reader of a published set found it: the parts of a `Document`, whose texts may be empty."""
 
     uid: str | None
     url: str | None
     parts: tuple[Part, ...]
-    images: tuple[DraftImage, ...] = ()
+    images: tuple[ParsedImage, ...] = ()
     metadata: str = "{}"
     roles: tuple[Role, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class CaptionDraft:
+class ParsedCaptionedImage:
     """Holds an image and its caption as a reader of a published set found them; a `CaptionedImage` is made from it."""
 
     uid: str | None
     url: str | None
-    image: DraftImage
+    image: ParsedImage
     text: str  # the text to train on; empty if there is none
     alt_text: str = ""
     captions: str = "[]"  # JSON list of {text, granularity, include_datacomp_raw_cap}
     metadata: str = "{}"
 
 
-def speaker(role: Role) -> Role:
+def get_speaker(role: Role) -> Role:
     """Returns the speaker of a part with this role: one of `ROLES`."""
     return "assistant" if role == "context" else role
 
 
-def validate(document: Document) -> None:
+def validate_document(document: Document) -> None:
     """Checks that the document can be stored and read back unchanged. Raises `ValueError` naming the faulty part.
 
     It does not check that each `sha256` matches its image: that takes as long as all the other work.
@@ -140,7 +140,7 @@ def validate(document: Document) -> None:
         _check_image(image, f"image {number}")
 
 
-def without_images(document: Document, dropped: Collection[int]) -> Document:
+def drop_images(document: Document, dropped: Collection[int]) -> Document:
     """Returns the document without the images of these numbers; the remaining images are renumbered."""
     kept = [number for number in range(len(document.images)) if number not in dropped]
     new = {number: position for position, number in enumerate(kept)}
@@ -154,7 +154,7 @@ def without_images(document: Document, dropped: Collection[int]) -> Document:
     )
 
 
-def without_blanks(document: Document) -> Document:
+def drop_blank_texts(document: Document) -> Document:
     """Returns the document without texts that consist of white space only."""
     stay = [place for place, part in enumerate(document.parts) if isinstance(part, int) or part.strip()]
     return replace(
@@ -168,7 +168,7 @@ def _check_roles(roles: tuple[Role, ...], parts: int) -> None:
     if len(roles) != parts:
         raise ValueError(f"roles: {len(roles)} of {parts} parts")
     for number, role in enumerate(roles):
-        if speaker(role) not in ROLES:
+        if get_speaker(role) not in ROLES:
             raise ValueError(f"part {number}: its role {role!r} is not one of {', '.join(ROLES)}")
 
 

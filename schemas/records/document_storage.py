@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from schemas.json_text import MAX_JSON, parse_object
-from schemas.records.document import Document, DocumentImage, Part, Role, validate
+from schemas.records.document import Document, DocumentImage, Part, Role, validate_document
 
 
 def to_members(document: Document) -> list[tuple[str, bytes]]:
@@ -21,8 +21,8 @@ def to_members(document: Document) -> list[tuple[str, bytes]]:
 
     Raises `ValueError` if the document is invalid.
     """
-    validate(document)
-    images = [{"extension": image.extension} | _details(image) for image in document.images]
+    validate_document(document)
+    images = [{"extension": image.extension} | _get_details(image) for image in document.images]
     content: dict[str, Any] = {
         "uid": document.uid,
         "source": document.source,
@@ -43,31 +43,31 @@ def from_members(key: str, members: Mapping[str, bytes]) -> Document:
         raise ValueError("there is no .json member")
     content = parse_object(members["json"], "the .json member", MAX_JSON)
     images = []
-    for number, item in enumerate(_list(content, "images")):
-        ending = f"{number}.{_field(item, 'extension', str, f'image {number}')}"
+    for number, item in enumerate(_get_list(content, "images")):
+        ending = f"{number}.{_get_field(item, 'extension', str, f'image {number}')}"
         if ending not in members:
             raise ValueError(f"image {number}: there is no member {ending}")
-        images.append(_image(item, members[ending], ending.partition(".")[2], f"image {number}"))
+        images.append(_parse_image(item, members[ending], ending.partition(".")[2], f"image {number}"))
     if len(members) > 1 + len(images):
         extra = set(members) - {"json"} - {f"{number}.{image.extension}" for number, image in enumerate(images)}
         raise ValueError(f"member {min(extra)}: no part of the document")
     document = Document(
         key=key,
-        uid=_field(content, "uid", str | None, "uid"),
-        source=_field(content, "source", str, "source"),
-        url=_field(content, "url", str | None, "url"),
-        parts=tuple(_part(item, f"part {number}") for number, item in enumerate(_list(content, "parts"))),
+        uid=_get_field(content, "uid", str | None, "uid"),
+        source=_get_field(content, "source", str, "source"),
+        url=_get_field(content, "url", str | None, "url"),
+        parts=tuple(_parse_part(item, f"part {number}") for number, item in enumerate(_get_list(content, "parts"))),
         images=tuple(images),
-        metadata=_field(content, "metadata", str, "metadata"),
-        roles=_roles(content),
+        metadata=_get_field(content, "metadata", str, "metadata"),
+        roles=_get_roles(content),
     )
-    validate(document)
+    validate_document(document)
     return document
 
 
 def to_row(document: Document) -> dict[str, Any]:
     """Returns the document's row in Parquet. Raises `ValueError` if the document is invalid."""
-    validate(document)
+    validate_document(document)
     texts = [part if isinstance(part, str) else None for part in document.parts]
     images = [None if isinstance(part, str) else document.images[part] for part in document.parts]
     files = (
@@ -81,17 +81,17 @@ def to_row(document: Document) -> dict[str, Any]:
         "url": document.url,
         "texts": texts,
         "images": list(files),
-        "image_details": [image and _details(image) for image in images],
+        "image_details": [image and _get_details(image) for image in images],
         "metadata": document.metadata,
         "roles": None if document.roles is None else list(document.roles),
     }
 
 
 def from_row(row: Mapping[str, Any]) -> Document:
-    """Returns the document of one row, as `Table.to_pylist` gives it. Raises `ValueError` naming the fault."""
+    """Returns the document of one row, as `SampleTable.to_pylist` gives it. Raises `ValueError` naming the fault."""
     parts: list[Part] = []
     images: list[DocumentImage] = []
-    texts, files, details = (_list(row, name) for name in ("texts", "images", "image_details"))
+    texts, files, details = (_get_list(row, name) for name in ("texts", "images", "image_details"))
     if not len(texts) == len(files) == len(details):
         raise ValueError(f"{len(texts)} texts, {len(files)} images and {len(details)} image_details are not of a kind")
     for number, (text, file, detail) in enumerate(zip(texts, files, details, strict=True)):
@@ -101,68 +101,68 @@ def from_row(row: Mapping[str, Any]) -> Document:
         if isinstance(text, str):
             parts.append(text)
             continue
-        extension = _field(file, "path", str, place).rpartition(".")[2]
+        extension = _get_field(file, "path", str, place).rpartition(".")[2]
         parts.append(len(images))
-        images.append(_image(detail, _field(file, "bytes", bytes, place), extension, place))
+        images.append(_parse_image(detail, _get_field(file, "bytes", bytes, place), extension, place))
     document = Document(
-        key=_field(row, "key", str, "key"),
-        uid=_field(row, "uid", str | None, "uid"),
-        source=_field(row, "source", str, "source"),
-        url=_field(row, "url", str | None, "url"),
+        key=_get_field(row, "key", str, "key"),
+        uid=_get_field(row, "uid", str | None, "uid"),
+        source=_get_field(row, "source", str, "source"),
+        url=_get_field(row, "url", str | None, "url"),
         parts=tuple(parts),
         images=tuple(images),
-        metadata=_field(row, "metadata", str, "metadata"),
-        roles=_roles(row),
+        metadata=_get_field(row, "metadata", str, "metadata"),
+        roles=_get_roles(row),
     )
-    validate(document)
+    validate_document(document)
     return document
 
 
-def _details(image: DocumentImage) -> dict[str, Any]:
-    return {name: getattr(image, name) for name in _DETAILS}
+def _get_details(image: DocumentImage) -> dict[str, Any]:
+    return {name: getattr(image, name) for name in _IMAGE_DETAILS}
 
 
-def _image(item: Any, data: bytes, extension: str, place: str) -> DocumentImage:
+def _parse_image(item: Any, data: bytes, extension: str, place: str) -> DocumentImage:
     return DocumentImage(
         data=data,
         extension=extension,
-        width=_field(item, "width", int, place),
-        height=_field(item, "height", int, place),
-        sha256=_field(item, "sha256", str, place),
-        url=_field(item, "url", str | None, place),
-        metadata=_field(item, "metadata", str, place),
+        width=_get_field(item, "width", int, place),
+        height=_get_field(item, "height", int, place),
+        sha256=_get_field(item, "sha256", str, place),
+        url=_get_field(item, "url", str | None, place),
+        metadata=_get_field(item, "metadata", str, place),
     )
 
 
-def _part(item: Any, place: str) -> Part:
+def _parse_part(item: Any, place: str) -> Part:
     if not isinstance(item, dict) or len(item) != 1 or not item.keys() <= {"text", "image"}:
         raise ValueError(f"{place}: neither a text nor an image")
-    part: Part = _field(item, "text", str, place) if "text" in item else _field(item, "image", int, place)
+    part: Part = _get_field(item, "text", str, place) if "text" in item else _get_field(item, "image", int, place)
     return part
 
 
-def _field(item: Any, name: str, kind: Any, place: str) -> Any:
+def _get_field(item: Any, name: str, kind: Any, place: str) -> Any:
     value = item.get(name) if isinstance(item, Mapping) else None
     if not isinstance(value, kind) or isinstance(value, bool):
         raise ValueError(f"{place}: {name} is {'missing' if value is None else 'a ' + type(value).__name__}")
     return value
 
 
-def _list(item: Mapping[str, Any], name: str) -> list[Any]:
+def _get_list(item: Mapping[str, Any], name: str) -> list[Any]:
     value = item.get(name)
     if not isinstance(value, list):
         raise ValueError(f"{name}: not a list")
     return value
 
 
-def _roles(item: Mapping[str, Any]) -> tuple[Role, ...] | None:
+def _get_roles(item: Mapping[str, Any]) -> tuple[Role, ...] | None:
     """Returns the roles; None for documents that are not conversations, and in tables from before roles existed."""
-    return None if item.get("roles") is None else tuple(_list(item, "roles"))
+    return None if item.get("roles") is None else tuple(_get_list(item, "roles"))
 
 
 _STRING = {"dtype": "string", "_type": "Value"}
 _NUMBER = {"dtype": "int32", "_type": "Value"}
-_DETAILS = {"width": _NUMBER, "height": _NUMBER, "sha256": _STRING, "url": _STRING, "metadata": _STRING}
+_IMAGE_DETAILS = {"width": _NUMBER, "height": _NUMBER, "sha256": _STRING, "url": _STRING, "metadata": _STRING}
 _FEATURES = {
     "key": _STRING,
     "uid": _STRING,
@@ -170,12 +170,12 @@ _FEATURES = {
     "url": _STRING,
     "texts": {"feature": _STRING, "_type": "List"},
     "images": {"feature": {"_type": "Image"}, "_type": "List"},
-    "image_details": {"feature": _DETAILS, "_type": "List"},
+    "image_details": {"feature": _IMAGE_DETAILS, "_type": "List"},
     "metadata": _STRING,
     "roles": {"feature": _STRING, "_type": "List"},
 }
 
-PARQUET = pa.schema(
+PARQUET_SCHEMA = pa.schema(
     [
         pa.field("key", pa.string(), nullable=False),
         pa.field("uid", pa.string()),
@@ -186,7 +186,7 @@ PARQUET = pa.schema(
         pa.field("images", pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))),
         pa.field(
             "image_details",
-            pa.list_(pa.struct([(name, pa.type_for_alias(kind["dtype"])) for name, kind in _DETAILS.items()])),
+            pa.list_(pa.struct([(name, pa.type_for_alias(kind["dtype"])) for name, kind in _IMAGE_DETAILS.items()])),
         ),
         pa.field("metadata", pa.string(), nullable=False),
         pa.field("roles", pa.list_(pa.string())),

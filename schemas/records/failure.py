@@ -14,7 +14,7 @@ FAILURE = pa.struct(
     ]
 )
 
-FAILURES = pa.field("failures", pa.list_(pa.field("item", FAILURE, nullable=False)), nullable=False)
+FAILURES_COLUMN = pa.field("failures", pa.list_(pa.field("item", FAILURE, nullable=False)), nullable=False)
 """The column that lists failures; usually empty. An engine listed there has a null in its own column."""
 
 

@@ -23,20 +23,20 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from schemas.errors import UsageError, one_line
+from schemas.errors import UsageError, to_one_line
 from schemas.records.box import Box
 
 Pixel = Annotated[float, Field(allow_inf_nan=False)]
 Side = Annotated[int, Field(gt=0, le=1_000_000)]  # larger than any picture, and small enough to divide a float by
 
 
-def _has_area(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+def _check_area(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
     if not (box[0] < box[2] and box[1] < box[3]):
         raise PydanticCustomError("box", "not x1, y1, x2, y2 with x1 < x2 and y1 < y2")
     return box
 
 
-PixelBox = Annotated[tuple[Pixel, Pixel, Pixel, Pixel], AfterValidator(_has_area)]
+PixelBox = Annotated[tuple[Pixel, Pixel, Pixel, Pixel], AfterValidator(_check_area)]
 """x1, y1, x2, y2 in pixels of a picture of the entry's `width` and `height`."""
 
 
@@ -61,7 +61,7 @@ class _Picture(_Line):
     width: Side  # pixels of the picture on which the boxes were drawn; the stored picture may be scaled
     height: Side
 
-    def _normalised(self, box: tuple[float, float, float, float]) -> Box:
+    def _normalise(self, box: tuple[float, float, float, float]) -> Box:
         return box[0] / self.width, box[1] / self.height, box[2] / self.width, box[3] / self.height
 
 
@@ -82,7 +82,7 @@ class BoxTruth(_Picture):
     coords: str = "pixels"  # contains "1-based" if the first pixel has number 1, as in VOC's own files
 
     @model_validator(mode="after")
-    def _says_something(self) -> Self:
+    def _check_not_empty(self) -> Self:
         if not self.model_fields_set & {"objects", "image_labels"}:
             raise PydanticCustomError("empty", "has neither objects nor image_labels: is this a ground truth of boxes?")
         return self
@@ -99,7 +99,7 @@ class BoxTruth(_Picture):
         found = []
         for item in self.objects:
             x1, y1, x2, y2 = item.bbox_xyxy  # VOC's last pixel is inclusive: counted from 1, it is the end
-            found.append(TrueBox(item.label, self._normalised((x1 - first, y1 - first, x2, y2)), item.difficult))
+            found.append(TrueBox(item.label, self._normalise((x1 - first, y1 - first, x2, y2)), item.difficult))
         return found
 
 
@@ -112,7 +112,7 @@ class TrueText(_Line):
 
 
 @dataclass(frozen=True, slots=True)
-class Collection:
+class PictureCollection:
     """Describes pictures of one kind: the prefix of their file names, and how their ground truth is written."""
 
     name: str
@@ -122,13 +122,15 @@ class Collection:
 
 
 COLLECTIONS = (
-    Collection("scene", "ocr/mmocr__img_"),  # ICDAR 2015: boxes of words, without text
-    Collection("receipt", "ocr/mmocr__1.jpeg", spaces=False),  # WildReceipt: written without spaces
-    Collection("receipt", "ocr/mmocr__2.jpeg", spaces=False),
-    Collection("word", "ocr/mmocr__"),  # IIIT5K: crops of one word
-    Collection("sroie", "ocr/ICDAR-2019-SROIE__", ignore_case=True),  # receipts, whose ground truth is all capitals
-    Collection("uw3", "ocr/calamari__"),  # lines of scanned pages
-    Collection("scripts", "ocr/RapidOCR__"),  # one line each, many scripts, some not in the default weights
+    PictureCollection("scene", "ocr/mmocr__img_"),  # ICDAR 2015: boxes of words, without text
+    PictureCollection("receipt", "ocr/mmocr__1.jpeg", spaces=False),  # WildReceipt: written without spaces
+    PictureCollection("receipt", "ocr/mmocr__2.jpeg", spaces=False),
+    PictureCollection("word", "ocr/mmocr__"),  # IIIT5K: crops of one word
+    PictureCollection(
+        "sroie", "ocr/ICDAR-2019-SROIE__", ignore_case=True
+    ),  # receipts, whose ground truth is all capitals
+    PictureCollection("uw3", "ocr/calamari__"),  # lines of scanned pages
+    PictureCollection("scripts", "ocr/RapidOCR__"),  # one line each, many scripts, some not in the default weights
 )
 """The collections whose ground truth has conventions of its own; the first match counts."""
 
@@ -143,7 +145,7 @@ class TextTruth(_Picture):
     kind: str | None = None  # kind of picture, if the file distinguishes kinds
 
     @model_validator(mode="after")
-    def _is_whole(self) -> Self:
+    def _check_items(self) -> Self:
         for place, item in enumerate(self.items):
             if item.ignore or (item.bbox if self.boxes_only else item.text) is not None:
                 continue
@@ -152,7 +154,7 @@ class TextTruth(_Picture):
         return self
 
     @property
-    def collection(self) -> Collection:
+    def collection(self) -> PictureCollection:
         """Returns the collection that the picture counts under.
 
         That is a known collection, or one named after its kind or its file's name up to `__` or `/`.
@@ -161,17 +163,17 @@ class TextTruth(_Picture):
             if self.file.startswith(known.prefix):
                 return known
         prefix, _, rest = self.file.partition("__")
-        return Collection(self.kind or (prefix if rest else self.file.rpartition("/")[0] or "."), prefix)
+        return PictureCollection(self.kind or (prefix if rest else self.file.rpartition("/")[0] or "."), prefix)
 
     @property
-    def places(self) -> list[Box]:
+    def legible_boxes(self) -> list[Box]:
         """Returns the boxes of the legible texts, normalised to [0, 1]; texts without a box are left out."""
-        return [self._normalised(item.bbox) for item in self.items if item.bbox and not item.ignore]
+        return [self._normalise(item.bbox) for item in self.items if item.bbox and not item.ignore]
 
     @property
-    def ignored(self) -> list[Box]:
+    def illegible_boxes(self) -> list[Box]:
         """Returns the boxes of the illegible texts, normalised to [0, 1]."""
-        return [self._normalised(item.bbox) for item in self.items if item.bbox and item.ignore]
+        return [self._normalise(item.bbox) for item in self.items if item.bbox and item.ignore]
 
     @property
     def texts(self) -> list[str]:
@@ -179,7 +181,7 @@ class TextTruth(_Picture):
         return [item.text for item in self.items if item.text is not None and not item.ignore]
 
 
-class _Tie(_Line):
+class _IndexLine(_Line):
     uid: str
     file: str | None
 
@@ -189,21 +191,21 @@ L = TypeVar("L", bound=_Line)
 
 def read_box_truth(data: bytes, path: str) -> list[BoxTruth]:
     """Reads a ground truth of boxes. Raises `UsageError` naming `path` and the line that is wrong."""
-    return _without_repeats(_lines(BoxTruth, data, path), path)
+    return _refuse_repeats(_parse_lines(BoxTruth, data, path), path)
 
 
 def read_text_truth(data: bytes, path: str) -> list[TextTruth]:
     """Reads a ground truth of text. Raises `UsageError` naming `path` and the line that is wrong."""
-    return _without_repeats(_lines(TextTruth, data, path), path)
+    return _refuse_repeats(_parse_lines(TextTruth, data, path), path)
 
 
-def read_index(data: bytes, path: str) -> dict[str, list[str]]:
+def read_truth_index(data: bytes, path: str) -> dict[str, list[str]]:
     """Reads an index: the uids of each ground-truth file, several if a data set has the picture several times.
 
     Raises `UsageError` naming `path` and the line that is wrong.
     """
     uids: dict[str, list[str]] = {}
-    for _, tie in _lines(_Tie, data, path):
+    for _, tie in _parse_lines(_IndexLine, data, path):
         if tie.file is not None:
             uids.setdefault(tie.file, []).append(tie.uid)
     return uids
@@ -212,7 +214,7 @@ def read_index(data: bytes, path: str) -> dict[str, list[str]]:
 P = TypeVar("P", bound=_Picture)
 
 
-def _without_repeats(lines: Iterator[tuple[int, P]], path: str) -> list[P]:
+def _refuse_repeats(lines: Iterator[tuple[int, P]], path: str) -> list[P]:
     found: list[P] = []
     first: dict[str, int] = {}
     for number, picture in lines:
@@ -224,7 +226,7 @@ def _without_repeats(lines: Iterator[tuple[int, P]], path: str) -> list[P]:
     return found
 
 
-def _lines(model: type[L], data: bytes, path: str) -> Iterator[tuple[int, L]]:
+def _parse_lines(model: type[L], data: bytes, path: str) -> Iterator[tuple[int, L]]:
     for number, line in enumerate(data.split(b"\n"), 1):
         if not line.strip():
             continue
@@ -233,5 +235,5 @@ def _lines(model: type[L], data: bytes, path: str) -> Iterator[tuple[int, L]]:
         except ValidationError as error:
             fault = error.errors(include_input=False, include_url=False)[0]
             where = ".".join(map(str, fault["loc"]))
-            message = one_line(fault["msg"])
+            message = to_one_line(fault["msg"])
             raise UsageError(f"{path}, line {number}: {f'{where}: ' if where else ''}{message}") from None

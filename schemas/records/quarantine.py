@@ -90,12 +90,12 @@ class QuarantinedRow:
     detail: str
 
     @classmethod
-    def of(cls, key: str, uid: str | None, stage: str, fault: Rejected) -> Self:
+    def from_rejected(cls, key: str, uid: str | None, stage: str, fault: Rejected) -> Self:
         """Returns the row of a rejected sample. Characters of the detail that UTF-8 cannot encode become `?`."""
         return cls(key, uid, stage, fault.reason.value, fault.detail.encode("utf-8", "replace").decode())
 
 
-QUARANTINE = pa.schema(
+QUARANTINE_SCHEMA = pa.schema(
     [
         pa.field("key", pa.string(), nullable=False),
         pa.field("uid", pa.string()),
@@ -106,6 +106,6 @@ QUARANTINE = pa.schema(
 )
 
 
-def quarantine_table(rows: Iterable[QuarantinedRow]) -> pa.Table:
+def make_quarantine_table(rows: Iterable[QuarantinedRow]) -> pa.Table:
     """Returns the rows as the table that is stored."""
-    return pa.Table.from_pylist([asdict(row) for row in rows], schema=QUARANTINE)
+    return pa.Table.from_pylist([asdict(row) for row in rows], schema=QUARANTINE_SCHEMA)

@@ -32,7 +32,7 @@ TAG = pa.struct(
 )
 """The Arrow type of `Tag`."""
 
-TAGS = pa.field("tags", pa.list_(pa.field("item", TAG, nullable=False)))
+TAGS_COLUMN = pa.field("tags", pa.list_(pa.field("item", TAG, nullable=False)))
 """The annotation column that the tag engine fills: mentions in order, then entries seen in the picture, best first."""
 
 

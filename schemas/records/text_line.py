@@ -33,7 +33,7 @@ TEXT_LINE = pa.struct(
 )
 """The Arrow type of `TextLine`."""
 
-OCR = pa.field("ocr", pa.list_(pa.field("item", TEXT_LINE, nullable=False)))
+OCR_COLUMN = pa.field("ocr", pa.list_(pa.field("item", TEXT_LINE, nullable=False)))
 """The annotation column that the OCR engine fills: the lines of one image, in reading order."""
 
 

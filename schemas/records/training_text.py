@@ -12,7 +12,7 @@ _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def training_text(value: object) -> str | None:
+def to_training_text(value: object) -> str | None:
     """Returns the text of a data set's value, without a byte order mark; None if there is none.
 
     A number becomes its digits; bytes are decoded as UTF-8, or as UTF-16 after a UTF-16 byte order mark. Null and NaN,
@@ -22,7 +22,7 @@ def training_text(value: object) -> str | None:
     if value is None or (isinstance(value, float | Decimal) and math.isnan(value)):
         return None
     if isinstance(value, bytes):
-        value = _decoded(value)
+        value = _decode(value)
     elif is_number(value):
         value = str(value)
     if not isinstance(value, str):
@@ -39,7 +39,7 @@ def is_number(value: object) -> bool:
     return isinstance(value, float | Decimal) and math.isfinite(value)
 
 
-def _decoded(data: bytes) -> str:
+def _decode(data: bytes) -> str:
     try:
         return data.decode("utf-16" if data.startswith(_UTF16) else "utf-8")
     except UnicodeDecodeError as error:

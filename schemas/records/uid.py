@@ -6,7 +6,7 @@ from uuid import UUID
 from schemas.records.training_text import is_number
 
 
-def uid_text(value: object) -> str | None:
+def to_uid(value: object) -> str | None:
     """Returns a sample's uid as text; None if there is none: a sample without a uid is still kept.
 
     A whole number becomes its digits, whether it is an int or, as in a pandas column with gaps, a float: 12.0 and 12

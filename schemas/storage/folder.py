@@ -22,14 +22,14 @@ from typing import Any, BinaryIO, TypeVar, cast
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from schemas.errors import StorageError, UsageError, one_line
+from schemas.errors import StorageError, UsageError, to_one_line
 from schemas.extras import require_extra
-from schemas.masking import MASK, secret_name
+from schemas.masking import MASK, find_secret
 
 TEMPORARY = ".tmp-"
-OPTIONS = "SHARDLOOM_STORAGE_OPTIONS"  # environment variable: a JSON object of fsspec options
+OPTIONS_VARIABLE = "SHARDLOOM_STORAGE_OPTIONS"  # environment variable: a JSON object of fsspec options
 READ_BYTES = 8 << 20  # least bytes of an object per request: object stores serve large ranges best
-REQUESTS = 16  # concurrent requests
+MAX_REQUESTS = 16  # concurrent requests
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ def use_options(given: Sequence[str]) -> None:
 
     Raises `UsageError` for an option that is not KEY=VALUE.
     """
-    options = _options()
+    options = _read_options()
     for each in given:
         name, equals, value = each.partition("=")
         if not name or not equals:
@@ -49,7 +49,7 @@ def use_options(given: Sequence[str]) -> None:
         except ValueError:
             options[name] = value
     if given:
-        os.environ[OPTIONS] = json.dumps(options)
+        os.environ[OPTIONS_VARIABLE] = json.dumps(options)
 
 
 def refuse_secrets(given: Sequence[str]) -> None:
@@ -57,17 +57,18 @@ def refuse_secrets(given: Sequence[str]) -> None:
     for each in given:
         name, equals, value = each.partition("=")
         try:
-            found = secret_name(name, json.loads(value))
+            found = find_secret(name, json.loads(value))
         except ValueError:
-            found = secret_name(name, value)
+            found = find_secret(name, value)
         if equals and found is not None:
             raise UsageError(
                 f"--storage-option {found}: all users of the machine can read a command line, so it accepts no secret: "
-                f"use what the store's own tools use (AWS_PROFILE, a role, a key file), or the variable {OPTIONS}"
+                "use what the store's own tools use (AWS_PROFILE, a role, a key file), "
+                f"or the variable {OPTIONS_VARIABLE}"
             )
 
 
-class StrangeFile(StorageError):
+class UnsafeFile(StorageError):
     """Reports a file that the folder's writer cannot have put there: a link, a device, or one that is far too large."""
 
 
@@ -79,14 +80,14 @@ class Folder:
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/") or url
-        self._fs, self._root = file_system(self.url)
+        self._fs, self._root = open_file_system(self.url)
         self.is_local = isinstance(self._fs, LocalFileSystem)
         self._is_web = self.url.lower().startswith(("http://", "https://"))
 
     def __truediv__(self, name: str) -> "Folder":
         return Folder(f"{self.url}/{name}")
 
-    def path(self, name: str) -> str:
+    def resolve_path(self, name: str) -> str:
         """Returns the full path or URL, for messages and for libraries that open files themselves."""
         return f"{self.url}/{name}" if name else self.url
 
@@ -96,7 +97,7 @@ class Folder:
             with self.create(name) as file:
                 file.write(data)
         else:
-            with self._errors("write", name):
+            with self._translate_errors("write", name):
                 self._fs.pipe_file(f"{self._root}/{name}", data)
 
     def write_new(self, name: str, data: bytes) -> None:
@@ -107,14 +108,14 @@ class Folder:
         if self.is_local:
             self.write(name, data)
             return
-        with self._errors("write", name):
+        with self._translate_errors("write", name):
             try:
                 self._fs.pipe_file(f"{self._root}/{name}", data, mode="create")
                 return
             except FileExistsError:
                 raise StorageError(
-                    f"{self.path(name)} already exists: another run is writing to this output; wait for it, or stop it "
-                    "and run this again"
+                    f"{self.resolve_path(name)} already exists: another run is writing to this output; "
+                    "wait for it, or stop it and run this again"
                 ) from None
             except (NotImplementedError, TypeError):
                 pass
@@ -126,7 +127,7 @@ class Folder:
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[BinaryIO]:
         """Opens a file for writing in pieces; it is put in place in one step when the block ends without an error."""
-        with self._errors("write", name):
+        with self._translate_errors("write", name):
             if not self.is_local:  # to a local disk first: an error uploads nothing, an upload can be retried
                 with tempfile.NamedTemporaryFile(prefix="shardloom-") as file:
                     yield cast(BinaryIO, file)
@@ -148,64 +149,66 @@ class Folder:
 
     def read(self, name: str) -> bytes:
         """Reads the whole file."""
-        with self._errors("read", name):
+        with self._translate_errors("read", name):
             return cast(bytes, self._fs.cat_file(f"{self._root}/{name}"))
 
-    def read_inside(self, name: str, most: int) -> bytes:
-        """Reads a regular file of this folder. Raises `StrangeFile` for any other file, or if it exceeds `most` bytes.
+    def read_inside(self, name: str, max_bytes: int) -> bytes:
+        """Reads a regular file of this folder. Raises `UnsafeFile` for any other file, or if it exceeds `max_bytes`
+        bytes.
 
         It is for files that others may have put there: a link may lead anywhere, and a device has no end. An object
         store has neither, and would need a second request for the size.
         """
         self.check_inside(name)
-        if self.is_local and (size := self.size(name)) > most:
-            raise StrangeFile(f"cannot read {self.path(name)}: it has {size:,} bytes, more than {most:,}")
+        if self.is_local and (size := self.get_size(name)) > max_bytes:
+            raise UnsafeFile(f"cannot read {self.resolve_path(name)}: it has {size:,} bytes, more than {max_bytes:,}")
         return self.read(name)
 
     def check_inside(self, name: str) -> None:
-        """Raises `StrangeFile` for a file that is not regular or not in this folder.
+        """Raises `UnsafeFile` for a file that is not regular or not in this folder.
 
         An object store has no such files.
         """
         if not self.is_local:
             return
-        with self._errors("read", name):
+        with self._translate_errors("read", name):
             is_regular = stat.S_ISREG(Path(self._root, name).lstat().st_mode)
-        if not is_regular or not self.holds(name.rpartition("/")[0]):
-            raise StrangeFile(
-                f"cannot read {self.path(name)}: only regular files in the folder itself are read, not links or devices"
+        if not is_regular or not self.is_inside(name.rpartition("/")[0]):
+            raise UnsafeFile(
+                f"cannot read {self.resolve_path(name)}: "
+                "only regular files in the folder itself are read, not links or devices"
             )
 
-    def holds(self, below: str) -> bool:
+    def is_inside(self, subfolder: str) -> bool:
         """Says whether a sub-folder is really inside this folder; a link may point elsewhere."""
         root = Path(self._root).resolve()
-        return not self.is_local or Path(self._root, below).resolve().is_relative_to(root)
+        return not self.is_local or Path(self._root, subfolder).resolve().is_relative_to(root)
 
     def read_range(self, name: str, start: int, stop: int) -> bytes:
         """Reads the file's bytes from `start` to `stop` (exclusive), by one request."""
-        with self._errors("read", name):
+        with self._translate_errors("read", name):
             data = cast(bytes, self._fs.cat_file(f"{self._root}/{name}", start=start, end=stop))
             return data if len(data) <= stop - start else data[start:stop]  # of a server that gives whole files alone
 
-    def at_once(self, work: Callable[[str], T], names: Sequence[str]) -> list[T]:
+    def map_files(self, work: Callable[[str], T], names: Sequence[str]) -> list[T]:
         """Applies `work` to each of the files and returns the results in order; on an object store, concurrently."""
         if self.is_local or len(names) < 2:
             return [work(name) for name in names]
-        with ThreadPoolExecutor(REQUESTS) as pool:
+        with ThreadPoolExecutor(MAX_REQUESTS) as pool:
             return list(pool.map(work, names))
 
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:
         """Opens the file for reading in pieces; each request to an object store reads at least `READ_BYTES`."""
-        with self._errors("read", name):
+        with self._translate_errors("read", name):
             if self.is_local:
                 with self._fs.open(f"{self._root}/{name}", "rb") as file:
                     yield file
             else:
-                with self._opened(f"{self._root}/{name}") as file:
+                with self._open_remote(f"{self._root}/{name}") as file:
                     yield file
 
-    def _opened(self, path: str) -> BinaryIO:
+    def _open_remote(self, path: str) -> BinaryIO:
         if self._is_web and not self._fs.info(path).get("partial"):  # a server that gives whole files alone
             copy = tempfile.TemporaryFile(prefix="shardloom-")  # noqa: SIM115  the reader closes it
             self._fs.get_file(path, copy)
@@ -213,26 +216,26 @@ class Folder:
             return cast(BinaryIO, copy)
         return cast(BinaryIO, io.BufferedReader(self._fs.open(path, "rb", cache_type="none"), READ_BYTES))
 
-    def source(self, name: str) -> str | io.BytesIO:
+    def get_local_source(self, name: str) -> str | io.BytesIO:
         """Returns the file for libraries that open local files themselves: its path, or its bytes if not local."""
-        return self.path(name) if self.is_local else io.BytesIO(self.read(name))
+        return self.resolve_path(name) if self.is_local else io.BytesIO(self.read(name))
 
-    def local_path(self, name: str) -> Path:
+    def get_local_path(self, name: str) -> Path:
         """Returns the file's path on this machine's disk; only valid if `is_local`."""
         return Path(self._root, name)
 
-    def names(self, below: str = "") -> list[str]:
+    def list_files(self, subfolder: str = "") -> list[str]:
         """Lists the names of the files in a sub-folder, sorted; empty if it does not exist.
 
         It skips temporary files, and hidden files, which other programs leave: `.DS_Store`, `.nfs...`, `._x`.
         """
         self._fs.invalidate_cache()
-        root = f"{self._root}/{below}".rstrip("/")
-        with self._errors("list", below):
+        root = f"{self._root}/{subfolder}".rstrip("/")
+        with self._translate_errors("list", subfolder):
             if self.is_local:
                 found = self._fs.find(root, maxdepth=1) if self._fs.isdir(root) else []
             else:
-                found = [entry["name"] for entry in self._listed(root) if entry["type"] == "file"]
+                found = [entry["name"] for entry in self._list_entries(root) if entry["type"] == "file"]
         return sorted(name for path in found if (name := path.rsplit("/", 1)[-1]) and _is_listed(name))
 
     def check_output(self) -> None:
@@ -241,23 +244,25 @@ class Folder:
             raise UsageError(f"{self.url}: a web server cannot store output: give a path or an object store's URL")
 
     def is_empty(self) -> bool:
-        """Says whether the folder and its sub-folders have no file that `names` lists; True if it does not exist."""
+        """Says whether the folder and its sub-folders have no file that `list_files` lists; True if it
+        does not exist.
+        """
         self._fs.invalidate_cache()
-        with self._errors("list", ""):
+        with self._translate_errors("list", ""):
             return not any(_is_listed(name) for _, _, names in self._fs.walk(self._root) for name in names if name)
 
-    def sizes_below(self) -> dict[str, int]:
+    def list_sizes(self) -> dict[str, int]:
         """Returns the bytes of each file in the folder and its sub-folders, by names relative to the folder."""
-        with self._errors("list", ""):
+        with self._translate_errors("list", ""):
             found = self._fs.find(self._root, detail=True)
         return {path.removeprefix(self._root).lstrip("/"): int(each["size"] or 0) for path, each in found.items()}
 
-    def size(self, name: str) -> int:
+    def get_size(self, name: str) -> int:
         """Returns the file's size in bytes."""
-        with self._errors("read", name):
+        with self._translate_errors("read", name):
             return int(self._fs.size(f"{self._root}/{name}"))
 
-    def modified(self, name: str) -> float | None:
+    def get_modified_time(self, name: str) -> float | None:
         """Returns when the file was last written, in seconds since 1970 by the store's clock.
 
         Returns None if the file does not exist or the store does not say.
@@ -271,21 +276,21 @@ class Folder:
     def exists(self, name: str = "") -> bool:
         """Says whether the file or folder exists."""
         self._fs.invalidate_cache()
-        with self._errors("read", name):
+        with self._translate_errors("read", name):
             return bool(self._fs.exists(f"{self._root}/{name}" if name else self._root))
 
     def remove(self, name: str) -> None:
         """Removes one file, if it exists."""
-        with self._errors("remove", name), contextlib.suppress(FileNotFoundError):
+        with self._translate_errors("remove", name), contextlib.suppress(FileNotFoundError):
             self._fs.rm_file(f"{self._root}/{name}")
 
-    def clear(self, below: str, but: str | None = None) -> None:
-        """Removes a sub-folder with its content; `but` names one file to keep."""
+    def clear(self, subfolder: str, keep: str | None = None) -> None:
+        """Removes a sub-folder with its content; `keep` names one file to keep."""
         self._fs.invalidate_cache()
-        root = f"{self._root}/{below}"
-        with self._errors("remove", below), contextlib.suppress(FileNotFoundError):
-            for path in [root] if but is None else self._fs.ls(root, detail=False):
-                if but is None or path.rsplit("/", 1)[-1] != but:
+        root = f"{self._root}/{subfolder}"
+        with self._translate_errors("remove", subfolder), contextlib.suppress(FileNotFoundError):
+            for path in [root] if keep is None else self._fs.ls(root, detail=False):
+                if keep is None or path.rsplit("/", 1)[-1] != keep:
                     self._remove_tree(path)
 
     def _remove_tree(self, path: str) -> None:
@@ -301,18 +306,18 @@ class Folder:
             if not Path(path).is_dir() or any(_is_listed(name) for *_, names in os.walk(path) for name in names):
                 raise
 
-    def make(self) -> None:
+    def make_folder(self) -> None:
         """Creates a local folder, if it does not exist."""
-        with self._errors("make", ""):
+        with self._translate_errors("make", ""):
             Path(self._root).mkdir(parents=True, exist_ok=True)
 
     def clear_temporary(self) -> None:
         """Removes the files that killed writers left on a local disk; object stores show complete objects only."""
-        with self._errors("clear", ""):
+        with self._translate_errors("clear", ""):
             for leftover in Path(self._root).rglob(f"?*{TEMPORARY}*"):
                 leftover.unlink(missing_ok=True)
 
-    def sha256(self, name: str) -> tuple[int, str]:
+    def hash_file(self, name: str) -> tuple[int, str]:
         """Returns a file's size in bytes and its sha256 in hexadecimal."""
         digest, size = hashlib.sha256(), 0
         with self.open(name) as file:
@@ -321,38 +326,40 @@ class Folder:
                 size += len(data)
         return size, digest.hexdigest()
 
-    def _listed(self, root: str) -> list[dict[str, Any]]:
+    def _list_entries(self, root: str) -> list[dict[str, Any]]:
         try:
             return cast(list[dict[str, Any]], self._fs.ls(root, detail=True))
         except FileNotFoundError:
             return []
 
     @contextlib.contextmanager
-    def _errors(self, verb: str, name: str) -> Iterator[None]:
+    def _translate_errors(self, verb: str, name: str) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            raise StorageError(f"cannot {verb} {self.path(name)}: {reason_of(error)}") from None
+            raise StorageError(f"cannot {verb} {self.resolve_path(name)}: {describe_os_error(error)}") from None
         except Exception as error:
             if isinstance(error, TypeError) and "keyword argument" in str(error) and not self.is_local:
-                raise UsageError(f"{self.url}: it does not accept this --storage-option: {one_line(error)}") from None
+                raise UsageError(
+                    f"{self.url}: it does not accept this --storage-option: {to_one_line(error)}"
+                ) from None
             if not type(error).__module__.startswith("aiohttp."):  # a web server's refusal is not an OSError
                 raise
-            raise StorageError(f"cannot {verb} {self.path(name)}: {one_line(error)}") from None
+            raise StorageError(f"cannot {verb} {self.resolve_path(name)}: {to_one_line(error)}") from None
 
 
-def file_system(url: str) -> tuple[Any, str]:
+def open_file_system(url: str) -> tuple[Any, str]:
     """Returns fsspec's file system for a path or URL, and the path in it. Raises `UsageError` if there is none."""
     protocol = url.partition("://")[0] if "://" in url else "file"
-    options = {} if protocol in ("file", "local") else _options()
+    options = {} if protocol in ("file", "local") else _read_options()
     if f"://{MASK}@" in url or url.endswith(f"?{MASK}"):
         raise UsageError(f"{url}: its secret was masked when it was stored; give the full URL again")
     try:
         if protocol in ("s3", "s3a"):
             require_extra("s3", url)
-            from schemas.storage.s3 import PatientS3  # imported here, because it is slow to import
+            from schemas.storage.s3 import RetryingS3  # imported here, because it is slow to import
 
-            return PatientS3(**options), PatientS3._strip_protocol(url)
+            return RetryingS3(**options), RetryingS3._strip_protocol(url)
         fs, root = fsspec.core.url_to_fs(url, **options)
     except (ValueError, TypeError, ImportError) as error:  # unknown protocols and options, missing packages
         raise UsageError(f"{url}: {error}") from None
@@ -363,24 +370,24 @@ def _is_listed(name: str) -> bool:
     return TEMPORARY not in name and not name.startswith(".")
 
 
-def _options() -> dict[str, Any]:
+def _read_options() -> dict[str, Any]:
     try:
-        options = json.loads(os.environ.get(OPTIONS, "{}"))
+        options = json.loads(os.environ.get(OPTIONS_VARIABLE, "{}"))
     except ValueError:
         options = None
     if not isinstance(options, dict):
-        raise UsageError(f"{OPTIONS} is not a JSON object")
+        raise UsageError(f"{OPTIONS_VARIABLE} is not a JSON object")
     return options
 
 
-def reason_of(error: OSError) -> str:
+def describe_os_error(error: OSError) -> str:
     """Returns the message of an error of a disk or a store."""
     if isinstance(error, FileNotFoundError):  # object stores word it differently
         return os.strerror(errno.ENOENT)
     return error.strerror or str(error) or type(error).__name__
 
 
-def split(path: str) -> tuple[Folder, str]:
+def split_path(path: str) -> tuple[Folder, str]:
     """Returns the folder of a file's path or URL, and the file's name in it."""
     parent, _, name = path.rpartition("/")
     return Folder(parent or "."), name

@@ -10,14 +10,14 @@ from schemas.storage.folder import Folder
 
 
 @contextlib.contextmanager
-def local_copy(folder: Folder, name: str) -> Iterator[Path]:
+def open_local_copy(folder: Folder, name: str) -> Iterator[Path]:
     """Yields a local path of the file. A local file is not copied; a copy is removed after the block.
 
     A memory map of the copy stays valid after its removal. Raises `StorageError` if the local disk cannot hold the
     copy.
     """
     if folder.is_local:
-        yield folder.local_path(name)
+        yield folder.get_local_path(name)
         return
     with tempfile.NamedTemporaryFile(prefix="shardloom-", buffering=0) as copy:
         path = Path(copy.name)
@@ -26,11 +26,11 @@ def local_copy(folder: Folder, name: str) -> Iterator[Path]:
                 try:
                     copy.write(data)
                 except OSError as error:
-                    told = f"cannot keep a copy of {folder.path(name)} in {path.parent}: {error.strerror}"
-                    raise StorageError(told) from None
+                    message = f"cannot keep a copy of {folder.resolve_path(name)} in {path.parent}: {error.strerror}"
+                    raise StorageError(message) from None
         yield path
 
 
-def size_and_hash(path: Path) -> tuple[int, str]:
+def hash_local_file(path: Path) -> tuple[int, str]:
     """Returns the size in bytes and the sha256 of a file on the local disk."""
-    return Folder(str(path.parent)).sha256(path.name)
+    return Folder(str(path.parent)).hash_file(path.name)

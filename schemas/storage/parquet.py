@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from schemas.errors import UsageError, one_line
-from schemas.storage.parquet_footer import MAGIC, Encrypted, encrypted_columns, footer_of
+from schemas.errors import UsageError, to_one_line
+from schemas.storage.parquet_footer import MAGIC, EncryptedError, find_encrypted_columns, read_footer
 
 PAGE_BUFFER = 1 << 20
 """Bytes of the read buffer; without one, Arrow reads whole column chunks."""
@@ -39,16 +39,20 @@ EXPANSION = 100
 """The largest expansion of such a column that is accepted: texts expand 3 to 10 times, logs 30 times."""
 
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}  # bytes of a value
-_REPEATING = {"PLAIN_DICTIONARY", "RLE_DICTIONARY", "DELTA_BYTE_ARRAY"}  # encodings that store a repeated value once
+_REPEATING_ENCODINGS = {
+    "PLAIN_DICTIONARY",
+    "RLE_DICTIONARY",
+    "DELTA_BYTE_ARRAY",
+}  # encodings that store a repeated value once
 _PER_VALUE = 8  # bytes of offsets, levels and validity
-_LONG = 64 << 10  # bytes of a value in a list above which rows are measured before they are read
+_LONG_VALUE_BYTES = 64 << 10  # bytes of a value in a list above which rows are measured before they are read
 
 
 class UnreadableParquet(UsageError):
     """Reports a file that is not Parquet, or one that is refused: it is encrypted, or expands over the budget."""
 
 
-class NoParquet(UnreadableParquet):
+class NotParquet(UnreadableParquet):
     """Reports a file that is not Parquet or is damaged."""
 
 
@@ -76,11 +80,11 @@ class Parquet:
         """Returns the numbers of the row groups."""
         return range(self.file.metadata.num_row_groups)
 
-    def group_rows(self, group: int) -> int:
+    def count_group_rows(self, group: int) -> int:
         """Returns the number of rows of a row group."""
         return int(self.file.metadata.row_group(group).num_rows)
 
-    def dictionaries(self, leaf: str) -> Any:
+    def open_with_dictionary(self, leaf: str) -> Any:
         """Opens the file again with one string column as Arrow dictionaries, which hold repeated values once."""
         return pq.ParquetFile(
             self._source, metadata=self.file.metadata, read_dictionary=[leaf], buffer_size=PAGE_BUFFER, pre_buffer=False
@@ -91,20 +95,20 @@ def open_parquet(source: BinaryIO | Path, path: str, pre_buffer: bool = False) -
     """Opens a file.
 
     `pre_buffer` reads whole column chunks, for stores that would otherwise get a request for each page. Raises
-    `NoParquet` if it is not a Parquet file, and `UnreadableParquet` if a column is encrypted.
+    `NotParquet` if it is not a Parquet file, and `UnreadableParquet` if a column is encrypted.
     """
     try:
-        metadata = _metadata(source)
+        metadata = _read_metadata(source)
         file = pq.ParquetFile(source, metadata=metadata, buffer_size=PAGE_BUFFER, pre_buffer=pre_buffer)
         _ = file.schema_arrow.names  # raises if a name is not UTF-8
     except (pa.ArrowException, ValueError) as error:
-        raise NoParquet(f"{path} is no Parquet file: {one_line(error)}") from None
-    except Encrypted as error:
+        raise NotParquet(f"{path} is no Parquet file: {to_one_line(error)}") from None
+    except EncryptedError as error:
         raise UnreadableParquet(f"{path} is encrypted ({error}): decrypt it first") from None
     return Parquet(path, file, source)
 
 
-def parquet_schema(source: BinaryIO | Path, path: str) -> pa.Schema:
+def read_parquet_schema(source: BinaryIO | Path, path: str) -> pa.Schema:
     """Returns the Arrow schema of a file. Raises `UnreadableParquet`."""
     return open_parquet(source, path).schema
 
@@ -112,10 +116,10 @@ def parquet_schema(source: BinaryIO | Path, path: str) -> pa.Schema:
 def check_sizes(parquet: Parquet, columns: Sequence[str] | None = None, groups: Sequence[int] | None = None) -> None:
     """Raises `UnreadableParquet` if a row group expands over the budget, judged by the footer alone."""
     for group in parquet.groups if groups is None else groups:
-        _chunks(parquet, group, columns)
+        _list_chunks(parquet, group, columns)
 
 
-def batches_of(
+def iterate_batches(
     parquet: Parquet,
     rows: int = BATCH_ROWS,
     columns: Sequence[str] | None = None,
@@ -127,86 +131,88 @@ def batches_of(
     """
     run: list[int] = []  # consecutive small row groups, read together
     for group in parquet.groups if groups is None else groups:
-        bound = _bound(parquet, group, columns)
-        if bound <= EXPANDED_BYTES and bound * rows <= BATCH_BYTES * parquet.group_rows(group):
+        bound = _bound_bytes(parquet, group, columns)
+        if bound <= EXPANDED_BYTES and bound * rows <= BATCH_BYTES * parquet.count_group_rows(group):
             run.append(group)
             continue
-        yield from _batches(parquet, rows, columns, run)
+        yield from _iterate_groups(parquet, rows, columns, run)
         run = []
         if bound <= BATCH_BYTES:
-            yield from _batches(parquet, rows, columns, [group])
+            yield from _iterate_groups(parquet, rows, columns, [group])
         else:
-            yield from _growing_batches(parquet, rows, columns, group, bound)
-    yield from _batches(parquet, rows, columns, run)
+            yield from _iterate_growing_batches(parquet, rows, columns, group, bound)
+    yield from _iterate_groups(parquet, rows, columns, run)
 
 
 def read_table(
-    source: BinaryIO | Path, columns: Sequence[str] | None = None, path: str = "the file", most: int = TABLE_BYTES
+    source: BinaryIO | Path, columns: Sequence[str] | None = None, path: str = "the file", max_bytes: int = TABLE_BYTES
 ) -> pa.Table:
     """Reads all rows, of some columns or of all.
 
-    Raises `UnreadableParquet`, also if the table takes more than `most` bytes in memory.
+    Raises `UnreadableParquet`, also if the table takes more than `max_bytes` bytes in memory.
 
     Arrow's own `read_table` leaves threads that hold the Python file. If the interpreter ends before they release it,
     the process dies by `std::terminate` after all its work is done: 25 of 400 did on a busy machine.
     """
     parquet = open_parquet(source, path)
-    if sum(_bound(parquet, group, columns) for group in parquet.groups) <= most:
+    if sum(_bound_bytes(parquet, group, columns) for group in parquet.groups) <= max_bytes:
         return parquet.file.read(None if columns is None else list(columns), use_threads=False)
-    return _gathered(parquet, batches_of(parquet, columns=columns), most)
+    return _gather_batches(parquet, iterate_batches(parquet, columns=columns), max_bytes)
 
 
 def read_group(parquet: Parquet, group: int) -> pa.Table:
     """Reads all rows of a row group. Raises `UnreadableParquet` if they take more than `TABLE_BYTES` in memory."""
-    if _bound(parquet, group, None) <= TABLE_BYTES:
+    if _bound_bytes(parquet, group, None) <= TABLE_BYTES:
         return parquet.file.read_row_group(group, use_threads=False)
-    return _gathered(parquet, batches_of(parquet, groups=[group]), TABLE_BYTES)
+    return _gather_batches(parquet, iterate_batches(parquet, groups=[group]), TABLE_BYTES)
 
 
-def _gathered(parquet: Parquet, batches: Iterator[pa.RecordBatch], most: int) -> pa.Table:
+def _gather_batches(parquet: Parquet, batches: Iterator[pa.RecordBatch], most: int) -> pa.Table:
     found, size = [], 0
     for batch in batches:
         size += batch.nbytes
         if size > most:
-            raise _over(parquet, "its rows take more memory", most)
+            raise _make_budget_error(parquet, "its rows take more memory", most)
         found.append(batch)
     return pa.Table.from_batches(found)
 
 
-def _metadata(source: BinaryIO | Path) -> Any:
+def _read_metadata(source: BinaryIO | Path) -> Any:
     """Returns the metadata of a file without encrypted columns; None leaves it to Arrow to name the fault."""
     if isinstance(source, Path):
         with source.open("rb") as file:
-            footer = footer_of(file)
+            footer = read_footer(file)
     else:
-        footer = footer_of(source)
+        footer = read_footer(source)
     if footer is None:
         return None
     try:
         metadata = pq.read_metadata(io.BytesIO(MAGIC + footer + len(footer).to_bytes(4, "little") + MAGIC))
     except OSError as error:  # Arrow's error for an invalid footer
         raise ValueError(str(error)) from None
-    if names := encrypted_columns(footer, metadata.serialized_size):
+    if names := find_encrypted_columns(footer, metadata.serialized_size):
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        raise Encrypted(f"columns {', '.join(names[:3])}{more}")
+        raise EncryptedError(f"columns {', '.join(names[:3])}{more}")
     return metadata
 
 
-def _batches(parquet: Parquet, rows: int, columns: Sequence[str] | None, groups: list[int]) -> Iterator[pa.RecordBatch]:
+def _iterate_groups(
+    parquet: Parquet, rows: int, columns: Sequence[str] | None, groups: list[int]
+) -> Iterator[pa.RecordBatch]:
     if groups:
         chosen = None if columns is None else list(columns)
         yield from parquet.file.iter_batches(rows, row_groups=groups, columns=chosen, use_threads=False)
 
 
-def _growing_batches(
+def _iterate_growing_batches(
     parquet: Parquet, rows: int, columns: Sequence[str] | None, group: int, bound: int
 ) -> Iterator[pa.RecordBatch]:
     """Yields batches that grow from one row while they fit: the size of rows is known only after some are read."""
-    most = min(rows, max(1, BATCH_BYTES * parquet.group_rows(group) // bound))
+    most = min(rows, max(1, BATCH_BYTES * parquet.count_group_rows(group) // bound))
     now, chosen = 1, None if columns is None else list(columns)
     for batch in parquet.file.iter_batches(now, row_groups=[group], columns=chosen, use_threads=False):
         if batch.num_rows == 1 and batch.nbytes > ROW_BYTES:
-            raise _over(parquet, f"a row of row group {group} has {batch.nbytes:,} bytes", ROW_BYTES)
+            raise _make_budget_error(parquet, f"a row of row group {group} has {batch.nbytes:,} bytes", ROW_BYTES)
         yield batch
         now = max(1, min(2 * now, most, BATCH_BYTES * batch.num_rows // max(batch.nbytes, 1)))
         parquet.file.reader.set_batch_size(now)  # takes effect from the next batch
@@ -224,7 +230,7 @@ class _Chunk:
     is_nested: bool
 
 
-def _chunks(parquet: Parquet, group: int, columns: Sequence[str] | None) -> list[_Chunk]:
+def _list_chunks(parquet: Parquet, group: int, columns: Sequence[str] | None) -> list[_Chunk]:
     """Describes the columns of a row group. Raises `UnreadableParquet` if one expands over the budget."""
     found = []
     metadata = parquet.file.metadata.row_group(group)
@@ -235,43 +241,45 @@ def _chunks(parquet: Parquet, group: int, columns: Sequence[str] | None) -> list
         stored, packed, values = column.total_uncompressed_size, column.total_compressed_size, column.num_values
         if stored > EXPANDED_BYTES and stored > EXPANSION * packed:
             what = f"column {leaf.path} of row group {group} expands from {packed:,} to {stored:,} bytes"
-            raise _over(parquet, what, EXPANDED_BYTES)
+            raise _make_budget_error(parquet, what, EXPANDED_BYTES)
         is_text = column.physical_type == "BYTE_ARRAY"
         width = leaf.length if column.physical_type == "FIXED_LEN_BYTE_ARRAY" else _WIDTHS.get(column.physical_type, 0)
-        repeats = is_text and not _REPEATING.isdisjoint(column.encodings)
+        repeats = is_text and not _REPEATING_ENCODINGS.isdisjoint(column.encodings)
         size = _PER_VALUE * values + (stored if is_text else width * values)
         found.append(_Chunk(leaf.path, values, size, stored, repeats, leaf.max_repetition_level > 0))
     return found
 
 
-def _bound(parquet: Parquet, group: int, columns: Sequence[str] | None) -> int:
+def _bound_bytes(parquet: Parquet, group: int, columns: Sequence[str] | None) -> int:
     """Returns an upper bound of a row group's bytes in memory; reads repeated values if the footer is not enough."""
-    chunks = _chunks(parquet, group, columns)
+    chunks = _list_chunks(parquet, group, columns)
     sizes = {chunk: chunk.size + chunk.values * chunk.stored * chunk.repeats for chunk in chunks}
     for chunk in sorted((chunk for chunk in chunks if chunk.repeats), key=lambda chunk: -sizes[chunk]):
         if sum(sizes.values()) <= BATCH_BYTES or sizes[chunk] <= BATCH_BYTES // len(chunks):
             break
-        sizes[chunk] = chunk.size + chunk.values * _longest(parquet, group, chunk)
+        sizes[chunk] = chunk.size + chunk.values * _find_longest(parquet, group, chunk)
     return sum(sizes.values())
 
 
-def _longest(parquet: Parquet, group: int, chunk: _Chunk) -> int:
+def _find_longest(parquet: Parquet, group: int, chunk: _Chunk) -> int:
     """Returns the bytes of the longest value that may repeat.
 
     Raises `UnreadableParquet` if a row of such values is over the budget.
     """
-    file = parquet.dictionaries(chunk.leaf)
+    file = parquet.open_with_dictionary(chunk.leaf)
     try:
         first = next(iter(file.iter_batches(1, row_groups=[group], columns=[chunk.leaf], use_threads=False)), None)
-        kept = None if first is None else _dictionary(first.column(0))
+        kept = None if first is None else _get_dictionary(first.column(0))
         if kept is None:
             return chunk.stored
         longest = pc.max(pc.binary_length(kept.dictionary)).as_py() or 0
     except (pa.ArrowException, OSError, NotImplementedError):  # an encoding without dictionaries
         return chunk.stored
     if longest > ROW_BYTES:
-        raise _over(parquet, f"column {chunk.leaf} of row group {group} has a value of {longest:,} bytes", ROW_BYTES)
-    if chunk.is_nested and longest > _LONG and longest * chunk.values > ROW_BYTES:
+        raise _make_budget_error(
+            parquet, f"column {chunk.leaf} of row group {group} has a value of {longest:,} bytes", ROW_BYTES
+        )
+    if chunk.is_nested and longest > _LONG_VALUE_BYTES and longest * chunk.values > ROW_BYTES:
         _check_rows(parquet, group, chunk, file)
     return int(longest)
 
@@ -279,14 +287,16 @@ def _longest(parquet: Parquet, group: int, chunk: _Chunk) -> int:
 def _check_rows(parquet: Parquet, group: int, chunk: _Chunk, file: Any) -> None:
     """Raises `UnreadableParquet` if a row's list of strings is over the budget, without expanding any."""
     for batch in file.iter_batches(1, row_groups=[group], columns=[chunk.leaf], use_threads=False):
-        kept = _dictionary(batch.column(0))
+        kept = _get_dictionary(batch.column(0))
         lengths = None if kept is None else pc.binary_length(kept.dictionary).take(kept.indices)
         size = 0 if lengths is None else pc.sum(lengths.cast(pa.int64())).as_py() or 0
         if size > ROW_BYTES:
-            raise _over(parquet, f"column {chunk.leaf} of row group {group} has a row of {size:,} bytes", ROW_BYTES)
+            raise _make_budget_error(
+                parquet, f"column {chunk.leaf} of row group {group} has a row of {size:,} bytes", ROW_BYTES
+            )
 
 
-def _dictionary(values: pa.Array) -> pa.DictionaryArray | None:
+def _get_dictionary(values: pa.Array) -> pa.DictionaryArray | None:
     """Returns the one column of strings inside an array of lists and structs; None if it has no dictionary."""
     while not pa.types.is_dictionary(values.type):
         if pa.types.is_struct(values.type):
@@ -300,5 +310,5 @@ def _dictionary(values: pa.Array) -> pa.DictionaryArray | None:
     return values
 
 
-def _over(parquet: Parquet, what: str, most: int) -> UnreadableParquet:
+def _make_budget_error(parquet: Parquet, what: str, most: int) -> UnreadableParquet:
     return UnreadableParquet(f"{parquet.path}: {what}, more than the {most >> 20:,} MiB that are allowed")

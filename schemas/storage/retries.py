@@ -1,17 +1,17 @@
 """Counts the requests to object stores that this process retried: they slow a run down without an error."""
 
-_count = _told = 0
+_count = _taken = 0
 
 
-def count() -> None:
+def count_retry() -> None:
     """Counts one retry."""
     global _count
     _count += 1
 
 
-def untold() -> int:
+def take_retry_count() -> int:
     """Returns the number of retries since the last call."""
-    global _told
+    global _taken
     now = _count
-    since, _told = now - _told, now
+    since, _taken = now - _taken, now
     return since

@@ -3,7 +3,7 @@
 botocore retries, and s3fs retries around it. Together they handle every fault of the tests' proxy except one: when the
 answer to a conditional write is lost, the second try is refused as if another writer had come first. And they multiply,
 to 25 tries in a time that nobody can set. So both are disabled, and all requests go through one function,
-`PatientS3._call_s3`. An answer counts only when its body has arrived: a truncated one is requested again, not
+`RetryingS3._call_s3`. An answer counts only when its body has arrived: a truncated one is requested again, not
 forwarded.
 """
 
@@ -23,15 +23,15 @@ from s3fs import S3FileSystem
 from schemas.errors import UsageError
 from schemas.storage import retries as resent
 
-PATIENCE = 60.0  # seconds for which a failing request is retried; less than the timeout of a stage's heartbeat
+RETRY_SECONDS = 60.0  # seconds for which a failing request is retried; less than the timeout of a stage's heartbeat
 FIRST_WAIT, LONGEST_WAIT = 0.2, 10.0  # seconds; a wait is a random fraction of a limit that doubles
 PART_BYTES, PARTS_AT_ONCE = 16 << 20, 4  # size of an upload's parts, and how many are in memory at once
 
-MARK = "shardloom-put"  # metadata of an object from a conditional write: the id of the request
+REQUEST_ID_KEY = "shardloom-put"  # metadata of an object from a conditional write: the id of the request
 CONFIG = {"retries": {"mode": "standard", "total_max_attempts": 1}, "max_pool_connections": 32}
 
 _FAILURES = (OSError, exceptions.BotoCoreError, parsers.ResponseParserError, aiohttp.ClientError)
-_PASSING = (  # except SSLError and ProxyConnectionError, which waiting does not fix
+_TRANSIENT = (  # except SSLError and ProxyConnectionError, which waiting does not fix
     exceptions.HTTPClientError,
     exceptions.EndpointConnectionError,
     exceptions.ConnectTimeoutError,
@@ -42,25 +42,25 @@ _PASSING = (  # except SSLError and ProxyConnectionError, which waiting does not
     ConnectionError,
     TimeoutError,
 )
-_PASSING_CODES = {
+_TRANSIENT_CODES = {
     *("SlowDown", "Throttling", "ThrottlingException", "RequestThrottled", "RequestLimitExceeded", "TooManyRequests"),
     *("RequestTimeout", "IncompleteBody", "BadDigest", "XAmzContentSHA256Mismatch"),  # the request was truncated
     *("ConditionalRequestConflict", "OperationAborted"),  # another request for the object is in progress
 }
 
 
-class PatientS3(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
-    """Retries the failing requests of s3fs that may succeed later, each for `patience` seconds."""
+class RetryingS3(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
+    """Retries the failing requests of s3fs that may succeed later, each for `retry_seconds` seconds."""
 
     retries = 1  # disables the retries of s3fs itself
 
     def __init__(
-        self, *args: Any, patience: float = PATIENCE, config_kwargs: dict[str, Any] | None = None, **kwargs: Any
+        self, *args: Any, patience: float = RETRY_SECONDS, config_kwargs: dict[str, Any] | None = None, **kwargs: Any
     ) -> None:
         # Listings are not cached: workers write the files that the driver reads.
         kwargs = {"use_listings_cache": False, "default_cache_type": "none"} | kwargs
         super().__init__(*args, config_kwargs=CONFIG | (config_kwargs or {}), **kwargs)
-        self.patience = float(patience)
+        self.retry_seconds = float(patience)
 
     async def set_session(self, refresh: bool = False, kwargs: Any = None) -> Any:
         """Opens the session, as in s3fs. Raises `UsageError` for unknown options and missing profiles."""
@@ -71,31 +71,31 @@ class PatientS3(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
 
     async def _call_s3(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Sends one request, and again while it fails in ways that may pass. Raises only `OSError` and `UsageError`."""
-        patience = 0.0 if method == "abort_multipart_upload" else self.patience
+        retry_seconds = 0.0 if method == "abort_multipart_upload" else self.retry_seconds
         if "IfNoneMatch" in kwargs:
-            kwargs["Metadata"] = {MARK: uuid.uuid4().hex}
+            kwargs["Metadata"] = {REQUEST_ID_KEY: uuid.uuid4().hex}
         tries, since = 0, 0.0
         while True:
             try:
-                return await self._answer(method, *args, **kwargs)
+                return await self._request_once(method, *args, **kwargs)
             except _FAILURES as error:
-                if "IfNoneMatch" in kwargs and _status(error) == 412 and await self._has_put(kwargs):
+                if "IfNoneMatch" in kwargs and _get_status(error) == 412 and await self._is_own_put(kwargs):
                     return {}
-                if not may_pass(error):
-                    raise _final(error, kwargs) from error.__cause__
+                if not is_transient(error):
+                    raise _translate_error(error, kwargs) from error.__cause__
                 failure = error
             tries, now = tries + 1, time.monotonic()
             since = since or now
             wait = random.uniform(0, min(LONGEST_WAIT, FIRST_WAIT * 2**tries))
-            if now + wait - since > patience:
-                tried = f"{_reason(failure)} (tried {tries} times in {now - since:.0f} s)"
+            if now + wait - since > retry_seconds:
+                tried = f"{_describe_error(failure)} (tried {tries} times in {now - since:.0f} s)"
                 raise OSError(errno.EIO, tried) from failure
-            resent.count()
+            resent.count_retry()
             await asyncio.sleep(wait)
 
     call_s3 = sync_wrapper(_call_s3)
 
-    async def _answer(self, method: str, *args: Any, **kwargs: Any) -> Any:
+    async def _request_once(self, method: str, *args: Any, **kwargs: Any) -> Any:
         answer = await super()._call_s3(method, *args, **kwargs)
         if method == "get_object":
             body = answer["Body"]
@@ -108,13 +108,13 @@ class PatientS3(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
             answer["Body"] = _Body(data)
         return answer
 
-    async def _has_put(self, put: dict[str, Any]) -> bool:
+    async def _is_own_put(self, request: dict[str, Any]) -> bool:
         """Says whether this request wrote the object: sent twice, by this class or aiohttp, it succeeded at first.
 
         The object's bytes prove nothing, because another run writes the same.
         """
-        answer = await self._call_s3("head_object", Bucket=put["Bucket"], Key=put["Key"])
-        return bool(answer.get("Metadata", {}).get(MARK) == put["Metadata"][MARK])
+        answer = await self._call_s3("head_object", Bucket=request["Bucket"], Key=request["Key"])
+        return bool(answer.get("Metadata", {}).get(REQUEST_ID_KEY) == request["Metadata"][REQUEST_ID_KEY])
 
     async def _cat_file(self, path: str, **kwargs: Any) -> Any:
         """Reads the file by one request; s3fs would ask for the size first."""
@@ -125,7 +125,7 @@ class PatientS3(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         try:
             await super()._put_file(lpath, rpath, **kwargs)
         except FileNotFoundError as error:
-            if _code(error) != "NoSuchUpload":
+            if _get_error_code(error) != "NoSuchUpload":
                 raise
             # The store completed the upload and its answer was lost. Whether the object is this upload's is unknown.
             await super()._put_file(lpath, rpath, **kwargs)
@@ -152,43 +152,43 @@ class _Body:
         pass
 
 
-def may_pass(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Says whether the same request may succeed a moment later."""
-    if (status := _status(error)) is None:
-        return isinstance(error, _PASSING)
-    return _code(error) in _PASSING_CODES or status == 429 or (status >= 500 and status != 501)
+    if (status := _get_status(error)) is None:
+        return isinstance(error, _TRANSIENT)
+    return _get_error_code(error) in _TRANSIENT_CODES or status == 429 or (status >= 500 and status != 501)
 
 
-def _final(error: BaseException, request: dict[str, Any]) -> Exception:
+def _translate_error(error: BaseException, request: dict[str, Any]) -> Exception:
     """Returns the exception that a permanent failure stands for."""
-    if _code(error) == "NoSuchBucket":
+    if _get_error_code(error) == "NoSuchBucket":
         return UsageError(f"s3://{request.get('Bucket')}: there is no such bucket")
-    if _status(error) == 412 and "IfNoneMatch" in request:
+    if _get_status(error) == 412 and "IfNoneMatch" in request:
         return FileExistsError(errno.EEXIST, "it is there already")
-    if _status(error) == 412:
+    if _get_status(error) == 412:
         return OSError(errno.EBUSY, "it was changed while it was read")
     if isinstance(error, FileNotFoundError):
         return error
     if isinstance(error, exceptions.NoCredentialsError):
         return PermissionError(errno.EACCES, "no credentials: set AWS_PROFILE or AWS_ACCESS_KEY_ID, or run with a role")
     number = error.errno if isinstance(error, OSError) and error.errno else errno.EIO
-    return OSError(number, _reason(error))
+    return OSError(number, _describe_error(error))
 
 
-def _reason(error: BaseException) -> str:
+def _describe_error(error: BaseException) -> str:
     said = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return f"{code}: {said}" if (code := _code(error)) and not code.isdigit() else said
+    return f"{code}: {said}" if (code := _get_error_code(error)) and not code.isdigit() else said
 
 
-def _answer_of(error: BaseException) -> dict[str, Any]:
+def _get_response(error: BaseException) -> dict[str, Any]:
     """Returns the store's answer. s3fs turns it into an OSError and keeps the original as its cause."""
     return getattr(error.__cause__, "response", None) or {}
 
 
-def _status(error: BaseException) -> int | None:
-    status: int | None = _answer_of(error).get("ResponseMetadata", {}).get("HTTPStatusCode")
+def _get_status(error: BaseException) -> int | None:
+    status: int | None = _get_response(error).get("ResponseMetadata", {}).get("HTTPStatusCode")
     return status
 
 
-def _code(error: BaseException) -> str:
-    return str(_answer_of(error).get("Error", {}).get("Code", ""))
+def _get_error_code(error: BaseException) -> str:
+    return str(_get_response(error).get("Error", {}).get("Code", ""))

@@ -36,16 +36,16 @@ class Header(NamedTuple):
     kind: bytes
 
 
-def parse(block: bytes, fields: Mapping[str, bytes] = _NO_FIELDS) -> Header | None:
+def parse_header(block: bytes, fields: Mapping[str, bytes] = _NO_FIELDS) -> Header | None:
     """Parses the header in a block, overridden by the `fields` of the extended headers before it.
 
     Returns None if the checksum, a number or the size is invalid.
     """
     if len(block) < BLOCK:
         return None
-    stored, size = _number(block[148:156]), _number(block[124:136])
+    stored, size = _parse_number(block[148:156]), _parse_number(block[124:136])
     total = sum(block) - sum(block[148:156]) + 8 * ord(" ")
-    if stored != total and stored != _signed(block, total):
+    if stored != total and stored != _sum_signed_bytes(block, total):
         return None
     kind = block[156:157]
     name = block[:NAME_LENGTH].partition(b"\0")[0]
@@ -55,13 +55,13 @@ def parse(block: bytes, fields: Mapping[str, bytes] = _NO_FIELDS) -> Header | No
         kind = DIRECTORY  # the form of tars older than ustar
     if fields and kind not in EXTENDED:
         name = fields.get("path") or name
-        size = _pax_size(fields, size)
+        size = _parse_pax_size(fields, size)
     if size is None or size > MAX_MEMBER:
         return None
-    return Header(text(name), 0 if kind in WITHOUT_DATA else size, kind)
+    return Header(decode_name(name), 0 if kind in WITHOUT_DATA else size, kind)
 
 
-def written_name(block: bytes) -> bytes:
+def read_raw_name(block: bytes) -> bytes:
     """Returns the bytes of a header's name, even if the header is damaged: bytes after a stray NUL are kept."""
     name = block[:NAME_LENGTH].rstrip(b"\0")
     if block[257:263] == USTAR and (prefix := block[345:500].rstrip(b"\0")):
@@ -69,7 +69,7 @@ def written_name(block: bytes) -> bytes:
     return name
 
 
-def text(name: bytes) -> str:
+def decode_name(name: bytes) -> str:
     """Decodes a name to a string that Arrow can store.
 
     Invalid UTF-8 is escaped: unlike U+FFFD, escapes keep different names different.
@@ -77,7 +77,7 @@ def text(name: bytes) -> str:
     return name.decode("utf-8", "backslashreplace")
 
 
-def pax_fields(kind: bytes, data: bytes) -> dict[str, bytes] | None:
+def parse_extended_header(kind: bytes, data: bytes) -> dict[str, bytes] | None:
     """Parses the fields of an extended header that apply to the next member: `path`, `size`, `GNU.sparse...`.
 
     Returns None if the header is malformed. Long link targets are ignored, and so are pax headers of a whole archive,
@@ -97,12 +97,12 @@ def pax_fields(kind: bytes, data: bytes) -> dict[str, bytes] | None:
             return None
         keyword, _, value = data[space + 1 : end - 1].partition(b"=")
         if keyword in (b"path", b"size") or keyword.startswith(b"GNU.sparse"):
-            fields[text(keyword)] = value
+            fields[decode_name(keyword)] = value
         at = end
     return fields
 
 
-def salvaged_fields(block: bytes, behind: bytes) -> dict[str, bytes] | None:
+def salvage_fields(block: bytes, behind: bytes) -> dict[str, bytes] | None:
     """Recovers the fields of an extended header whose own header is damaged, from the bytes after it.
 
     Returns None if it was not an extended header.
@@ -111,9 +111,9 @@ def salvaged_fields(block: bytes, behind: bytes) -> dict[str, bytes] | None:
     if kind in (b"K", b"g"):
         return {}
     if kind in PAX or b"PaxHeader" in name:
-        return pax_fields(PAX[0], behind) if behind[:1].isdigit() else None
+        return parse_extended_header(PAX[0], behind) if behind[:1].isdigit() else None
     if kind == LONG_NAME or name.startswith(b"././@Long"):
-        return pax_fields(LONG_NAME, behind)
+        return parse_extended_header(LONG_NAME, behind)
     return None
 
 
@@ -123,7 +123,7 @@ def is_like_header(block: bytes) -> bool:
     return sum(one != other for one, other in zip(magic, MAGIC, strict=True)) <= 1
 
 
-def _number(field: bytes) -> int | None:
+def _parse_number(field: bytes) -> int | None:
     if field[0] & 0x80:
         negative = field[0] & 0x40
         return None if negative else int.from_bytes(field) - (0x80 << 8 * (len(field) - 1))
@@ -131,7 +131,7 @@ def _number(field: bytes) -> int | None:
     return int(match[1] or b"0", 8) if match else None
 
 
-def _pax_size(fields: Mapping[str, bytes], size: int | None) -> int | None:
+def _parse_pax_size(fields: Mapping[str, bytes], size: int | None) -> int | None:
     digits = fields.get("size", b"")
     if not digits:
         return size
@@ -139,6 +139,6 @@ def _pax_size(fields: Mapping[str, bytes], size: int | None) -> int | None:
     return int(significant) if digits.isdigit() and len(significant) <= 10 else None
 
 
-def _signed(block: bytes, total: int) -> int:
+def _sum_signed_bytes(block: bytes, total: int) -> int:
     """Returns the checksum over signed bytes, as some old tars store it."""
     return total - 256 * sum(byte > 127 for byte in block[:148] + block[156:])

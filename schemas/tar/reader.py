@@ -17,7 +17,7 @@ and do not split a sample.
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from schemas.compression import compression_of
+from schemas.compression import detect_compression
 from schemas.records.quarantine import Reason, Rejected
 from schemas.tar import header
 from schemas.tar.header import BLOCK, RECORD, Header
@@ -27,19 +27,22 @@ from schemas.tar.stream import TarStream
 __all__ = ["Damage", "Member", "TarReader", "TarSample"]
 
 MAX_DAMAGE = 1000  # entries, so that a hostile file cannot fill the memory
-SALVAGE = 8 * BLOCK  # bytes after a damaged header that are searched for a long name
+SALVAGE_BYTES = 8 * BLOCK  # bytes after a damaged header that are searched for a long name
 
-_ASIDE = {"__MACOSX", ".AppleDouble", "@eaDir"}  # folders for file attributes; the last is Synology's
-_OF_WINDOWS = {"thumbs.db", "desktop.ini"}  # hidden by a flag that tars do not store
+_SYSTEM_FOLDERS = {"__MACOSX", ".AppleDouble", "@eaDir"}  # folders for file attributes; the last is Synology's
+_WINDOWS_FILES = {"thumbs.db", "desktop.ini"}  # hidden by a flag that tars do not store
 _ZEROS = bytes(BLOCK)
 
 
 class TarReader:
-    """Iterates over the samples of one tar. After the iteration `damage`, `hidden`, `size` and `sha256` are final."""
+    """Iterates over the samples of one tar.
+
+    After the iteration `damage`, `hidden_files`, `size` and `sha256` are final.
+    """
 
     def __init__(self, file: BinaryIO, hashing: bool = True) -> None:
         self.damage: list[Damage] = []
-        self.hidden = 0  # number of hidden files skipped
+        self.hidden_files = 0  # number of hidden files skipped
         self._stream = TarStream(file, hashing)
 
     @property
@@ -56,9 +59,9 @@ class TarReader:
         gap: Gap | None = None
         held: TarSample | None = None  # the sample before a gap; judged when the one after it is known
         usual: frozenset[str] = frozenset()
-        for sample, behind in self._grouped():
+        for sample, behind in self._group_members():
             if gap is not None:
-                gap.judge(held, sample, usual)
+                gap.mark_incomplete_neighbours(held, sample, usual)
                 if held is not None:
                     yield held
             if behind is None and sample is not None:
@@ -66,22 +69,22 @@ class TarReader:
                 yield sample
             gap, held = behind, sample
         if gap is not None:
-            gap.judge(held, None, usual)
+            gap.mark_incomplete_neighbours(held, None, usual)
             if held is not None:
                 yield held
 
-    def _grouped(self) -> Iterator[tuple[TarSample | None, Gap | None]]:
+    def _group_members(self) -> Iterator[tuple[TarSample | None, Gap | None]]:
         """Yields the samples, each with the gap that follows it, if any."""
         sample: TarSample | None = None
         gap: Gap | None = None
         seen: set[str] = set()
-        for start, found in self._members():
+        for start, found in self._read_members():
             if isinstance(found, Gap):
                 gap = found if gap is None else gap + found
                 continue
             name, member = found
             if is_hidden(name):
-                self.hidden += 1
+                self.hidden_files += 1
                 continue
             key, extension = split_name(name)
             if sample is None or key != sample.key or extension in sample.members:
@@ -89,26 +92,26 @@ class TarReader:
                     yield sample, gap
                 sample = TarSample(key, start)
                 if key in seen:
-                    sample.spoil(Reason.DUPLICATE_KEY, f"key {key!r} came before in this shard")
+                    sample.mark_faulty(Reason.DUPLICATE_KEY, f"key {key!r} came before in this shard")
                 seen.add(key)
             elif gap is not None:
-                sample.spoil(Reason.INCOMPLETE, f"the tar is damaged inside it, at byte {gap.offset}")
+                sample.mark_faulty(Reason.INCOMPLETE, f"the tar is damaged inside it, at byte {gap.offset}")
             gap = None
             if isinstance(member, Rejected):
-                sample.spoil(member.reason, member.detail)
+                sample.mark_faulty(member.reason, member.detail)
             else:
                 sample.members[extension] = member
         if sample is not None or gap is not None:
             yield sample, gap
 
-    def _members(self) -> Iterator[tuple[int, tuple[str, Member | Rejected] | Gap]]:
+    def _read_members(self) -> Iterator[tuple[int, tuple[str, Member | Rejected] | Gap]]:
         """Yields the header's offset, the name and the member (or its fault) of each member, and the gaps between."""
         stream = self._stream
         fields: dict[str, bytes] = {}  # of the extended headers before the member
         while len(block := stream.read(BLOCK)) == BLOCK:
             start = stream.position - BLOCK
             gap: Gap | None = None
-            info = header.parse(block, fields)
+            info = header.parse_header(block, fields)
             if info is None:
                 if block == _ZEROS:
                     gap, fields = self._pass_zeros(start, fields), {}
@@ -116,7 +119,7 @@ class TarReader:
                     gap, fields = self._resynchronise(start, block, fields)
                 if gap is not None:
                     yield start, gap
-                if not stream.ahead(1):
+                if not stream.peek(1):
                     return
                 continue
             if info.kind == header.SPARSE:
@@ -124,22 +127,22 @@ class TarReader:
             offset = stream.position
             data = stream.read(info.size)
             if info.kind in header.EXTENDED:
-                more = self._extended(start, info, data)
+                more = self._read_extended_header(start, info, data)
                 if more is None:
                     yield start, Gap(start)
                 fields = fields | more if more is not None else {}
             else:
                 if info.kind != header.DIRECTORY:
-                    yield start, (info.name, _judge(info, fields, Member(info.name, offset, data)))
+                    yield start, (info.name, _check_member(info, fields, Member(info.name, offset, data)))
                 fields = {}
             if len(data) < info.size or len(stream.read(-info.size % BLOCK)) < -info.size % BLOCK:
-                self._damaged(stream.position, f"the tar ends inside the member at byte {start}")
+                self._record_damage(stream.position, f"the tar ends inside the member at byte {start}")
                 break
         else:
-            packed = compression_of(block) if stream.position == len(block) else None
+            packed = detect_compression(block) if stream.position == len(block) else None
             what = f"compressed by {packed} (decompress it first)" if packed else "the tar ends without an end marker"
-            self._damaged(stream.position - len(block), what)
-            fields.setdefault("path", header.written_name(block))
+            self._record_damage(stream.position - len(block), what)
+            fields.setdefault("path", header.read_raw_name(block))
         yield stream.position, Gap(stream.position, tuple(filter(None, [fields.get("path")])), is_end=True)
 
     def _pass_zeros(self, start: int, fields: dict[str, bytes]) -> Gap | None:
@@ -151,41 +154,41 @@ class TarReader:
         while (block := self._stream.read(BLOCK)) == _ZEROS:
             zeros += 1
         if fields:
-            self._damaged(start, "an extended header without a member")
+            self._record_damage(start, "an extended header without a member")
         if not block.strip(b"\0"):
             if zeros == 1:
-                self._damaged(start, "half an end marker")
+                self._record_damage(start, "half an end marker")
             return Gap(start, is_end=True) if zeros == 1 or fields else None
-        self._stream.give_back(block)
-        self._damaged(start, "data after the end marker (two tars in one file?)")
+        self._stream.unread(block)
+        self._record_damage(start, "data after the end marker (two tars in one file?)")
         # A second tar begins at a full record. Anywhere else, zeros may have overwritten members.
-        if zeros > 1 and self._stream.position % RECORD == 0 and header.parse(block) and not fields:
+        if zeros > 1 and self._stream.position % RECORD == 0 and header.parse_header(block) and not fields:
             return None
         return Gap(start, is_end=zeros > 1)
 
     def _resynchronise(self, start: int, block: bytes, fields: dict[str, bytes]) -> tuple[Gap | None, dict[str, bytes]]:
         """Skips bytes up to the next valid header. Returns the gap, and the fields for the next member."""
         stream = self._stream
-        behind = stream.ahead(SALVAGE)
-        stream.give_back(block)
+        behind = stream.peek(SALVAGE_BYTES)
+        stream.unread(block)
         stream.read(1)
-        names = [fields.get("path") or header.written_name(block)]
+        names = [fields.get("path") or header.read_raw_name(block)]
         # The magic is required: a member's data may hold anything, and the checksum alone is a weak test.
-        while len(found := stream.to_magic()) == BLOCK and header.parse(found) is None:
-            names[1:] = [header.written_name(found)]
+        while len(found := stream.skip_to_magic()) == BLOCK and header.parse_header(found) is None:
+            names[1:] = [header.read_raw_name(found)]
             stream.read(1)
         if len(found) < BLOCK:
             stream.read(BLOCK)
         what = f"no sound header in {stream.position - start} bytes"
         if start == 0:
-            packed = compression_of(block)
+            packed = detect_compression(block)
             is_none = ": not a tar" if len(found) < BLOCK else ""
             what += f": compressed by {packed} (decompress it first)" if packed else is_none
-        self._damaged(start, what)
+        self._record_damage(start, what)
         if not header.is_like_header(block):
             return Gap(start), {}
         if len(names) == 1 and len(found) == BLOCK:
-            salvaged = header.salvaged_fields(block, behind)
+            salvaged = header.salvage_fields(block, behind)
             if salvaged is not None or (block[156:157] == header.DIRECTORY and names[0].endswith(b"/")):
                 return None, salvaged or {}
         return Gap(start, tuple(names)), {}
@@ -196,13 +199,13 @@ class TarReader:
         while is_more and len(block := self._stream.read(BLOCK)) == BLOCK:
             is_more = block[504] > 0
 
-    def _extended(self, start: int, info: Header, data: bytes) -> dict[str, bytes] | None:
-        fields = header.pax_fields(info.kind, data) if len(data) <= header.MAX_EXTENDED_HEADER else None
+    def _read_extended_header(self, start: int, info: Header, data: bytes) -> dict[str, bytes] | None:
+        fields = header.parse_extended_header(info.kind, data) if len(data) <= header.MAX_EXTENDED_HEADER else None
         if fields is None and len(data) == info.size:
-            self._damaged(start, "an extended header that makes no sense")
+            self._record_damage(start, "an extended header that makes no sense")
         return fields if len(data) == info.size else None
 
-    def _damaged(self, offset: int, what: str) -> None:
+    def _record_damage(self, offset: int, what: str) -> None:
         if len(self.damage) < MAX_DAMAGE:
             self.damage.append(Damage(offset, what))
 
@@ -223,11 +226,11 @@ def is_hidden(name: str) -> bool:
     """
     *folders, file = name.split("/")
     is_safe = not name.startswith("/") and ".." not in folders
-    is_own = (file.startswith(".") and file not in (".", "..")) or file.lower() in _OF_WINDOWS
-    return is_safe and (is_own or not _ASIDE.isdisjoint(folders))
+    is_own = (file.startswith(".") and file not in (".", "..")) or file.lower() in _WINDOWS_FILES
+    return is_safe and (is_own or not _SYSTEM_FOLDERS.isdisjoint(folders))
 
 
-def _judge(info: Header, fields: dict[str, bytes], member: Member) -> Member | Rejected:
+def _check_member(info: Header, fields: dict[str, bytes], member: Member) -> Member | Rejected:
     name = info.name
     if len(member.data) < info.size:
         return Rejected(Reason.INCOMPLETE, f"the tar ends {len(member.data)} bytes into {name!r}")

@@ -23,7 +23,7 @@ class TarSample:
     members: dict[str, Member] = field(default_factory=dict)  # by lower-case extension
     fault: Rejected | None = None
 
-    def spoil(self, reason: Reason, detail: str) -> None:
+    def mark_faulty(self, reason: Reason, detail: str) -> None:
         """Sets the fault unless there is one: the first fault is the one to report."""
         self.fault = self.fault or Rejected(reason, detail)
 
@@ -33,7 +33,7 @@ class Damage:
     """Describes a byte range of a tar that cannot be parsed, or an early end."""
 
     offset: int
-    what: str
+    description: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,9 @@ class Gap:
         names = self.names + other.names if self.names and other.names else ()
         return Gap(self.offset, names, self.is_end or other.is_end)
 
-    def judge(self, before: TarSample | None, after: TarSample | None, usual: frozenset[str]) -> None:
+    def mark_incomplete_neighbours(
+        self, before: TarSample | None, after: TarSample | None, usual: frozenset[str]
+    ) -> None:
         """Marks the neighbours that lost a member here, as far as this can be determined; if in doubt, both.
 
         `usual` holds the extensions of the sample before `before`: at an early end, only they show what is missing.
@@ -63,28 +65,30 @@ class Gap:
         if after is None and self.is_end:
             hit = [sample for sample in around if self._is_short_at_end(sample, usual)]
         elif self.names:
-            hit = [sample for name in self.names for sample in losers(name.lower(), around)]
+            hit = [sample for name in self.names for sample in find_incomplete_samples(name.lower(), around)]
         else:
             hit = around
         for sample in hit:
-            sample.spoil(Reason.INCOMPLETE, f"the tar is damaged beside it, at byte {self.offset}")
+            sample.mark_faulty(Reason.INCOMPLETE, f"the tar is damaged beside it, at byte {self.offset}")
 
     def _is_short_at_end(self, sample: TarSample, usual: frozenset[str]) -> bool:
-        return any(_has(sample, name.lower()) is False for name in self.names) or not usual <= sample.members.keys()
+        return (
+            any(_has_member(sample, name.lower()) is False for name in self.names) or not usual <= sample.members.keys()
+        )
 
 
-def losers(name: bytes, around: list[TarSample]) -> list[TarSample]:
+def find_incomplete_samples(name: bytes, around: list[TarSample]) -> list[TarSample]:
     """Returns the samples that may have lost the member of this name, in which one byte may be wrong."""
-    own = [sample for sample in around if _has(sample, name) is False]
+    own = [sample for sample in around if _has_member(sample, name) is False]
     lacking = [
         sample
         for sample in around
-        if _has(sample, name) is None and not any(name.endswith(ending.encode()) for ending in sample.members)
+        if _has_member(sample, name) is None and not any(name.endswith(ending.encode()) for ending in sample.members)
     ]
-    return own or lacking or [sample for sample in around if _has(sample, name)]
+    return own or lacking or [sample for sample in around if _has_member(sample, name)]
 
 
-def _has(sample: TarSample, name: bytes) -> bool | None:
+def _has_member(sample: TarSample, name: bytes) -> bool | None:
     """Says whether the sample has the member of this name; None if the name does not belong to the sample."""
     key = sample.key.lower().encode() + b"."
     return name[len(key) :].decode("utf-8", "replace") in sample.members if name.startswith(key) else None

@@ -30,13 +30,13 @@ class TarStream:
         if len(piece) == size:
             return piece
         pieces, missing = [piece], size - len(piece)
-        while missing > 0 and self._next():
+        while missing > 0 and self._fill_buffer():
             pieces.append(self._buffer[:missing])
             self._at = len(pieces[-1])
             missing -= self._at
         return b"".join(pieces)
 
-    def give_back(self, data: bytes) -> None:
+    def unread(self, data: bytes) -> None:
         """Puts back the bytes that were read last."""
         if self._at >= len(data):
             self._at -= len(data)
@@ -44,25 +44,25 @@ class TarStream:
             self._buffer = data + self._buffer[self._at :]
             self._base, self._at = self.position - len(data), 0
 
-    def ahead(self, size: int) -> bytes:
+    def peek(self, size: int) -> bytes:
         """Returns the next `size` bytes without consuming them; fewer only at the end of the file."""
         data = self.read(size)
-        self.give_back(data)
+        self.unread(data)
         return data
 
-    def to_magic(self) -> bytes:
+    def skip_to_magic(self) -> bytes:
         """Skips to the next block with the magic and returns it without consuming it; less than a block at the end."""
         while True:
             found = self._buffer.find(header.MAGIC, self._at + header.MAGIC_OFFSET)
             if found >= 0:
                 self._at = found - header.MAGIC_OFFSET
-                return self.ahead(BLOCK)
+                return self.peek(BLOCK)
             self._at = max(self._at, len(self._buffer) - header.MAGIC_OFFSET - len(header.MAGIC) + 1)
             if len(rest := self.read(BLOCK)) < BLOCK:
                 return rest
-            self.give_back(rest)
+            self.unread(rest)
 
-    def _next(self) -> bool:
+    def _fill_buffer(self) -> bool:
         fresh = self.file.read(READ_BYTES)
         if self.digest is not None:
             self.digest.update(fresh)

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from schemas.tar.header import BLOCK, RECORD
 
-PIECE = 1 << 20  # bytes; fits a CPU's cache, and makes the overhead of calls and threads negligible
+PIECE_BYTES = 1 << 20  # bytes; fits a CPU's cache, and makes the overhead of calls and threads negligible
 
 _PLAIN = tarfile.TarInfo().tobuf(tarfile.PAX_FORMAT)
 _NAME_LENGTH, _SIZE, _TIME, _SUM, _KIND = 100, 124, 136, 148, 156
@@ -23,47 +23,47 @@ class TarWriter:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._gathered: list[bytes] = []
-        self._gathered_size = 0
+        self._pending: list[bytes] = []
+        self._pending_size = 0
         self._digest = hashlib.sha256()
         self._thread = ThreadPoolExecutor(1, "tar-hash")
-        self._hashed: Future[None] | None = None
+        self._hash_task: Future[None] | None = None
         self.size = 0  # bytes of the tar so far; `close` writes the last piece to the file
 
     def add(self, name: str, data: bytes) -> int:
         """Appends one member; returns the offset of its bytes in the tar."""
-        self._put(member_header(name, len(data)))
+        self._append(make_member_header(name, len(data)))
         offset = self.size
-        self._put(data)
+        self._append(data)
         if padding := -len(data) % BLOCK:
-            self._put(bytes(padding))
-        if self._gathered_size >= PIECE:
-            self._write()
+            self._append(bytes(padding))
+        if self._pending_size >= PIECE_BYTES:
+            self._flush()
         return offset
 
     def close(self) -> str:
         """Writes the end marker; returns the sha256 of the whole tar in hexadecimal. The file stays open."""
         end = 2 * BLOCK
-        self._put(bytes(end + -(self.size + end) % RECORD))
-        self._write()
+        self._append(bytes(end + -(self.size + end) % RECORD))
+        self._flush()
         self._thread.shutdown()
         return self._digest.hexdigest()
 
-    def _put(self, data: bytes) -> None:
-        self._gathered.append(data)
-        self._gathered_size += len(data)
+    def _append(self, data: bytes) -> None:
+        self._pending.append(data)
+        self._pending_size += len(data)
         self.size += len(data)
 
-    def _write(self) -> None:
-        piece = b"".join(self._gathered)
-        self._gathered, self._gathered_size = [], 0
-        if self._hashed is not None:
-            self._hashed.result()  # at most one piece waits, so that a slow hash does not fill the memory
-        self._hashed = self._thread.submit(self._digest.update, piece)
+    def _flush(self) -> None:
+        piece = b"".join(self._pending)
+        self._pending, self._pending_size = [], 0
+        if self._hash_task is not None:
+            self._hash_task.result()  # at most one piece waits, so that a slow hash does not fill the memory
+        self._hash_task = self._thread.submit(self._digest.update, piece)
         self._file.write(piece)
 
 
-def member_header(name: str, size: int) -> bytes:
+def make_member_header(name: str, size: int) -> bytes:
     """Returns the header of a regular file as `tarfile` writes it (pax).
 
     `tarfile` itself is slow, so it makes the headers of unusual names and sizes only.

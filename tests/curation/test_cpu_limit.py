@@ -131,7 +131,7 @@ def test_a_slow_image_is_named_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
             burn()
         return 1
 
-    monkeypatch.setattr(decode_module, "_orientation", slow)
+    monkeypatch.setattr(decode_module, "_read_orientation", slow)
     with pytest.raises(Rejected) as fault:
         decode(jpeg(0), DecodeLimits())
     assert (fault.value.reason, fault.value.detail) == (Reason.DECODE_ERROR, "JPEG: more than 0.1 s of CPU time")

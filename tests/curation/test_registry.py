@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from curation.registry import Registered, Registry
+from curation.registry import Registry, RegistryEntry
 from schemas.errors import UsageError
 
 MODULE = __name__
@@ -60,7 +60,7 @@ def declares(name: str) -> str:
 def test_what_ships_is_found_by_name_and_nothing_else_is_imported() -> None:
     registry = animals()
     assert registry.find("cat") is CAT
-    assert registry.names() == ["cat"]
+    assert registry.list_names() == ["cat"]
     with pytest.raises(UsageError) as error:
         registry.find("cow")
     assert str(error.value) == "no animal is named 'cow': use one of cat"
@@ -75,8 +75,8 @@ def test_a_trusted_declaration_is_found_by_its_name_and_its_reference() -> None:
     registry, reference = animals(), f"{MODULE}:DOG"
     registry.trust(reference, reference)
     assert registry.find("dog") is registry.find(reference) is DOG
-    assert registry.names() == ["cat", "dog"]
-    assert [registry.reference_of(name) for name in ("dog", reference, "cat", "cow")] == [
+    assert registry.list_names() == ["cat", "dog"]
+    assert [registry.find_reference(name) for name in ("dog", reference, "cat", "cow")] == [
         reference,
         reference,
         None,
@@ -84,7 +84,7 @@ def test_a_trusted_declaration_is_found_by_its_name_and_its_reference() -> None:
     ]
     registry.trust(f"{MODULE}:SAME_DOG")  # another name of the same object
     assert registry.find("dog") is DOG
-    assert animals().names() == ["cat"], "a registry of its own"
+    assert animals().list_names() == ["cat"], "a registry of its own"
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_what_cannot_be_trusted_is_refused_in_one_line(reference: str, line: str
     with pytest.raises(UsageError) as error:
         registry.trust(reference)
     assert str(error.value) == f"--trust-code {reference}: {line}"
-    assert registry.names() == ["cat"]
+    assert registry.list_names() == ["cat"]
     assert CALLS == []
 
 
@@ -149,19 +149,19 @@ def test_installed_declarations_are_loaded_when_they_are_asked_for(install: Call
     install("animal_cow", declares("cow"), cow="animal_cow:IT")
     install("animal_broken", "raise ValueError('no')\n", pig="animal_broken:IT", rat="animal_broken:IT")
     registry = animals()
-    assert registry.names() == ["cat", "cow", "pig", "rat"]
+    assert registry.list_names() == ["cat", "cow", "pig", "rat"]
     assert "animal_cow" not in sys.modules
     assert registry.find("cow") == Animal("cow")
-    assert registry.reference_of("cow") is None, "other processes have it installed"
+    assert registry.find_reference("cow") is None, "other processes have it installed"
     with pytest.raises(UsageError) as error:
         registry.find("pig")
     line = "cannot load animal_broken:IT: ValueError: no"
     assert str(error.value) == f"animal pig of animal_broken 1.0: {line}"
-    assert registry.listed() == [
-        Registered("cat", None, CAT),
-        Registered("cow", "animal_cow 1.0", Animal("cow")),
-        Registered("pig", "animal_broken 1.0", None, f"animal pig of animal_broken 1.0: {line}"),
-        Registered("rat", "animal_broken 1.0", None, f"animal rat of animal_broken 1.0: {line}"),
+    assert registry.list_entries() == [
+        RegistryEntry("cat", None, CAT),
+        RegistryEntry("cow", "animal_cow 1.0", Animal("cow")),
+        RegistryEntry("pig", "animal_broken 1.0", None, f"animal pig of animal_broken 1.0: {line}"),
+        RegistryEntry("rat", "animal_broken 1.0", None, f"animal rat of animal_broken 1.0: {line}"),
     ]
 
 
@@ -170,9 +170,9 @@ def test_nothing_is_installed_in_the_working_folder(
 ) -> None:
     """It may be a data set's, and be on the path all the same."""
     install("animal_wolf", declares("wolf"), wolf="animal_wolf:IT")
-    assert animals().names() == ["cat", "wolf"]
+    assert animals().list_names() == ["cat", "wolf"]
     monkeypatch.chdir(tmp_path / "animal_wolf")
-    assert animals().names() == ["cat"]
+    assert animals().list_names() == ["cat"]
 
 
 def test_installed_names_that_clash(install: Callable[..., None]) -> None:
@@ -181,7 +181,7 @@ def test_installed_names_that_clash(install: Callable[..., None]) -> None:
     registry = animals()
     registry.trust(f"{MODULE}:DOG")
     assert (registry.find("cat"), registry.find("dog")) == (CAT, DOG)
-    faults = {one.name: one.fault for one in registry.listed() if one.declaration is None}
+    faults = {one.name: one.error for one in registry.list_entries() if one.declaration is None}
     used = "another animal has this name and is used"
     assert faults.pop("emu") in {
         "animal emu of animal_one 1.0 and animal_two 1.0: uninstall all but one of them",

@@ -10,7 +10,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
-from curation.tokens import token_counter
+from curation.tokens import load_token_counter
 from schemas.errors import UsageError
 
 
@@ -27,7 +27,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_the_whole_text_is_counted_and_nothing_else(file: Path) -> None:
-    counter = token_counter(str(file), allow_download=False)
+    counter = load_token_counter(str(file), allow_download=False)
     assert counter.count(["one two three four five"]) == 5
     assert counter.count(["word, word", "", "  ", "日本 語"]) == 5
     assert counter.count([]) == 0
@@ -37,7 +37,7 @@ def test_the_whole_text_is_counted_and_nothing_else(file: Path) -> None:
 
 
 def test_the_fingerprint_is_that_of_the_file(file: Path) -> None:
-    counter = token_counter(str(file.parent), allow_download=False)
+    counter = load_token_counter(str(file.parent), allow_download=False)
     assert counter.fingerprint.weights_sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
     assert counter.fingerprint.name == "tokenizer"
 
@@ -52,4 +52,4 @@ def test_what_is_none_is_refused(tmp_path: Path) -> None:
         ("someone/something", r"tokenizer: no file or folder someone/something; pass a .*, or allow_download to fetch"),
     ):
         with pytest.raises(UsageError, match=message):
-            token_counter(name, allow_download=False)
+            load_token_counter(name, allow_download=False)

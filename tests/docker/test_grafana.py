@@ -5,19 +5,19 @@ import json
 import re
 from typing import Any
 
-from pipelines.cluster.prometheus import COUNTS, METRICS
+from pipelines.cluster.prometheus import COUNT_METRICS, METRICS
 from tests.docker.support.files import DOCKER
 
 DASHBOARD: dict[str, Any] = json.loads((DOCKER / "grafana" / "shardloom.json").read_text())
 PANELS: list[dict[str, Any]] = DASHBOARD["panels"]
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 TARGETS = [target for panel in PANELS for target in panel["targets"]]
-LABELS = {metric.exported: metric.label for metric in METRICS}
+LABELS = {metric.exported_name: metric.label for metric in METRICS}
 
 
 def test_all_that_is_told_is_shown() -> None:
     shown = {name for target in TARGETS for name in re.findall(r"ray_\w+", target["expr"])}
-    assert shown == set(LABELS) - {COUNTS["chunks"].exported}
+    assert shown == set(LABELS) - {COUNT_METRICS["chunks"].exported_name}
 
 
 def test_labels_are_those_of_the_metrics() -> None:

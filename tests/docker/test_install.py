@@ -21,9 +21,9 @@ ASKED = os.environ.get("SHARDLOOM_INSTALL", "").split(",")
 PROBE = """
 import json, pipelines, torch
 from importlib.metadata import distributions
-from pipelines.environments.python import environment_of
+from pipelines.environments.python import get_environment_folder
 print(json.dumps({
-    "home": pipelines.__file__, "environment": str(environment_of("paddleocr")),
+    "home": pipelines.__file__, "environment": str(get_environment_folder("paddleocr")),
     "held": {each.name: each.version for each in distributions()}}))
 """
 OF_GPUS = ("nvidia-", "cuda-", "triton")  # torch's own metadata pin them, for GPUs alone

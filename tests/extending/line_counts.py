@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, PositiveInt
 
-from curation.captions.atoms import raw_flags
-from curation.captions.family import CaptionFamily, CaptionOptions, Columns, Enough
+from curation.captions.atoms import get_raw_flags
+from curation.captions.family import CaptionFamily, CaptionOptions, Columns, ItemThreshold
 from schemas.layouts.blip3_ocr import blip3_ocr_schema
 from schemas.records.quarantine import Reason
 
@@ -39,7 +39,7 @@ def count_lines(table: pa.Table, options: LineCountOptions, _: pa.StringArray | 
                     "granularity": number,
                     "include_datacomp_raw_cap": with_raw,
                 }
-                for with_raw in raw_flags(options.raw_caption)
+                for with_raw in get_raw_flags(options.raw_caption)
                 for number in sorted(set(options.granularities))
             ]
         )
@@ -57,7 +57,13 @@ LINE_COUNTS = CaptionFamily(
     column="ocr",
     columns=("ocr",),
     granularities=range(2),
-    enough=Enough("lines", "confidence", floor="min_confidence", least="min_lines", reason=Reason.TOO_FEW_LINES),
+    threshold=ItemThreshold(
+        "lines",
+        "confidence",
+        min_score_option="min_confidence",
+        min_count_option="min_lines",
+        reason=Reason.TOO_FEW_LINES,
+    ),
     options=LineCountOptions,
     render=count_lines,
     schema=layout,

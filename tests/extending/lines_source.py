@@ -4,16 +4,16 @@ shardloom ingest lines --input 'texts/*.tsv' --output training --trust-code line
 """
 
 from curation.sources import ReadOptions, SourceReader
-from schemas.records.document import Draft
+from schemas.records.document import ParsedDocument
 from schemas.records.quarantine import Reason, Rejected
 
 
-def read(line: str, _: ReadOptions) -> Draft:
+def read(line: str, _: ReadOptions) -> ParsedDocument:
     """Returns the document of one line. Raises `Rejected` for a line without a tab."""
     name, tab, text = line.partition("\t")
     if not tab:
         raise Rejected(Reason.MALFORMED_ROW, "there is no tab")
-    return Draft(name, None, (text,))
+    return ParsedDocument(name, None, (text,))
 
 
 LINES = SourceReader("lines", read, (".tsv",))

@@ -5,7 +5,7 @@ shardloom annotate ocr:shout --input 'shards/*.tar' --output annotations --trust
 
 from collections.abc import Sequence
 
-from curation.engines.declaration import EngineDeclaration, Others
+from curation.engines.declaration import EngineDeclaration, OtherEngines
 from curation.engines.kinds import OCR
 from curation.images.decode import RgbImage
 from schemas.errors import UsageError
@@ -37,7 +37,7 @@ class ShoutOcr:
         return [[TextLine(size, polygon, box, 1.0)] for size in sizes]
 
 
-def check(settings: ShoutSettings, _: Others) -> list[str]:
+def check(settings: ShoutSettings, _: OtherEngines) -> list[str]:
     """Refuses to whisper, and says how loud it will be."""
     if not settings.mark:
         raise UsageError("shout: mark is empty; pass at least one '!'")

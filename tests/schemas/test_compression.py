@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.compression import check_uncompressed, compression_by_name, compression_of
+from schemas.compression import check_uncompressed, detect_compression, detect_compression_by_name
 from schemas.errors import UsageError
 
 
@@ -28,15 +28,19 @@ from schemas.errors import UsageError
     ],
 )
 def test_names_tell(name: str, kind: str | None) -> None:
-    assert compression_by_name(name) == kind
+    assert detect_compression_by_name(name) == kind
 
 
 def test_first_bytes_tell(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
         file.writestr("a", "a")
     found = [gzip.compress(b"a"), bz2.compress(b"a"), lzma.compress(b"a"), (tmp_path / "a.zip").read_bytes()]
-    assert [compression_of(data) for data in found] == ["gzip", "bzip2", "xz", "zip"]
-    assert [compression_of(data) for data in (b"\x28\xb5\x2f\xfd\x04", b"", b'{"text": "a"}')] == ["zstd", None, None]
+    assert [detect_compression(data) for data in found] == ["gzip", "bzip2", "xz", "zip"]
+    assert [detect_compression(data) for data in (b"\x28\xb5\x2f\xfd\x04", b"", b'{"text": "a"}')] == [
+        "zstd",
+        None,
+        None,
+    ]
 
 
 def test_the_message_names_the_file_and_what_to_do() -> None:

@@ -3,20 +3,20 @@
 import re
 from pathlib import Path
 
-from schemas.errors import one_line
+from schemas.errors import to_one_line
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_an_error_of_several_lines_is_one() -> None:
-    assert one_line(ValueError("no such key\n  in   line 3\t")) == "no such key in line 3"
+    assert to_one_line(ValueError("no such key\n  in   line 3\t")) == "no such key in line 3"
 
 
 def test_it_may_begin_with_the_class_and_has_an_end() -> None:
-    assert one_line(KeyError("image"), with_type=True) == "KeyError: 'image'"
-    assert one_line(KeyError("image"), limit=9, with_type=True) == "KeyError:"
-    assert len(one_line(OSError("x" * 1000))) == 300
-    assert one_line(AssertionError(), with_type=True) == "AssertionError: without a message"
+    assert to_one_line(KeyError("image"), with_type=True) == "KeyError: 'image'"
+    assert to_one_line(KeyError("image"), limit=9, with_type=True) == "KeyError:"
+    assert len(to_one_line(OSError("x" * 1000))) == 300
+    assert to_one_line(AssertionError(), with_type=True) == "AssertionError: without a message"
 
 
 def test_no_other_function_writes_it_out() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.cli.app import main
-from pipelines.engines.chosen import check_engines
+from pipelines.engines.loader import check_engines
 from pipelines.recipes.annotate import EngineOptions
 from schemas import extras
 from schemas.errors import UsageError

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import ShardloomError, StorageError, UsageError
-from schemas.masking import masked, masked_values, secret_name
+from schemas.masking import find_secret, mask_secrets, mask_values
 from schemas.output_set.manifest import InputFile
 from schemas.storage.folder import refuse_secrets
 
@@ -30,17 +30,17 @@ SHOWN = {
 
 @pytest.mark.parametrize("text", SHOWN)
 def test_what_is_shown_of_a_url(text: str) -> None:
-    assert masked(text) == SHOWN[text]
-    assert masked(masked(text)) == masked(text)
+    assert mask_secrets(text) == SHOWN[text]
+    assert mask_secrets(mask_secrets(text)) == mask_secrets(text)
     assert str(StorageError(text)) == SHOWN[text]
     assert InputFile(path=text, size=0, sha256="").path == SHOWN[text]
-    assert masked_values({"a": [text, 3, None]}) == {"a": [SHOWN[text], 3, None]}
+    assert mask_values({"a": [text, 3, None]}) == {"a": [SHOWN[text], 3, None]}
 
 
 @given(st.text())
 def test_text_without_a_url_stays_as_it_is(text: str) -> None:
     if "://" not in text:
-        assert str(ShardloomError(text)) == masked(text) == text
+        assert str(ShardloomError(text)) == mask_secrets(text) == text
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_text_without_a_url_stays_as_it_is(text: str) -> None:
     ],
 )
 def test_secrets_are_told_by_their_names(name: str, value: Any) -> None:
-    found = secret_name(name, value)
+    found = find_secret(name, value)
     assert found is not None
     assert found.split(".")[0] == name
 
@@ -82,5 +82,5 @@ def test_what_stands_for_a_secret_is_none(tmp_path: Path) -> None:
     (tmp_path / "key.json").write_text("{}")
     references = {"profile": "mine", "token": str(tmp_path / "key.json"), "key_filename": "/x", "anon": True}
     references |= {"endpoint_url": "https://store:9000", "patience": 3, "config_kwargs": {"read_timeout": 2}}
-    assert [secret_name(name, value) for name, value in references.items()] == [None] * len(references)
-    assert secret_name("token", "anon") is None
+    assert [find_secret(name, value) for name, value in references.items()] == [None] * len(references)
+    assert find_secret("token", "anon") is None

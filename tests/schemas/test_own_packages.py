@@ -12,7 +12,7 @@ import pytest
 from pipelines.cluster.runner import Runner
 from pipelines.recipes.base import RunOptions
 from schemas.errors import UsageError
-from schemas.own_packages import PACKAGES, strange_package
+from schemas.own_packages import PACKAGES, find_foreign_package
 from tests.conftest import REPOSITORY
 from tests.pipelines.support.drivers import NO_TOKEN, cluster_of
 from tests.pipelines.support.sets import COMMAND, annotation_set
@@ -83,7 +83,7 @@ def test_a_folder_without_modules_does_no_harm(tmp_path: Path) -> None:
 def test_a_module(tmp_path: Path) -> None:
     (tmp_path / "schemas.py").touch()
     remedy = "take that folder off PYTHONPATH"
-    assert strange_package([str(tmp_path), str(REPOSITORY)]) == line(tmp_path, "schemas", remedy)
+    assert find_foreign_package([str(tmp_path), str(REPOSITORY)]) == line(tmp_path, "schemas", remedy)
 
 
 def test_another_copy_of_ours_must_be_whole(tmp_path: Path) -> None:
@@ -91,12 +91,12 @@ def test_another_copy_of_ours_must_be_whole(tmp_path: Path) -> None:
         package(tmp_path, name)
         shutil.copy(REPOSITORY / name / "__init__.py", tmp_path / name)
     shutil.copy(REPOSITORY / "schemas" / "own_packages.py", tmp_path / "schemas")
-    assert strange_package([str(tmp_path), str(REPOSITORY)]) is None
+    assert find_foreign_package([str(tmp_path), str(REPOSITORY)]) is None
     assert run(tmp_path, "-c", "import pipelines, training") == (0, "")
     shutil.rmtree(tmp_path / "pipelines")
     remedy = "take that folder off PYTHONPATH"
-    assert strange_package([str(tmp_path), str(REPOSITORY)]) == line(tmp_path, "schemas", remedy)
-    assert strange_package([str(REPOSITORY), str(tmp_path)]) is None
+    assert find_foreign_package([str(tmp_path), str(REPOSITORY)]) == line(tmp_path, "schemas", remedy)
+    assert find_foreign_package([str(REPOSITORY), str(tmp_path)]) is None
 
 
 def test_workers_would_find_it_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

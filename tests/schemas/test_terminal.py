@@ -2,7 +2,7 @@
 
 import pytest
 
-from schemas.terminal import duration, say, say_json, visible
+from schemas.terminal import escape_controls, format_duration, say, say_json
 
 
 @pytest.mark.parametrize(
@@ -18,12 +18,12 @@ from schemas.terminal import duration, say, say_json, visible
     ],
 )
 def test_nothing_steers_the_terminal_and_every_script_stays(text: str, shown: str) -> None:
-    assert visible(text) == shown
+    assert escape_controls(text) == shown
 
 
 def test_durations_have_no_end() -> None:
     shown = ["0:00:00", "0:01:05", "1:05:09", "100:00:00"]
-    assert [duration(seconds) for seconds in (0.9, 65, 3909.5, 360_000)] == shown
+    assert [format_duration(seconds) for seconds in (0.9, 65, 3909.5, 360_000)] == shown
 
 
 def test_what_is_printed_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:

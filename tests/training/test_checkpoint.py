@@ -11,7 +11,17 @@ import torch
 from schemas.errors import ShardloomError, UsageError
 from tests.pipelines.support.sets import small_disk
 from tests.training.support import runs
-from training.checkpoint import COMMIT, RunState, Saver, latest, load, name_of, names, opened, tensors
+from training.checkpoint import (
+    COMMIT_FILE,
+    CheckpointSaver,
+    RunState,
+    collect_tensors,
+    find_latest,
+    format_checkpoint_name,
+    list_checkpoints,
+    load_checkpoint,
+    open_checkpoint,
+)
 from training.parallel import Ranks
 from training.recipe import CheckpointOptions
 
@@ -27,8 +37,8 @@ def held(tokenizer: Path) -> runs.Trainer:
     return runs.trainer(runs.recipe(tokenizer))
 
 
-def save(held: runs.Trainer, folder: Path, *steps: int, keep: int = 9) -> Saver:
-    with Saver(folder, CheckpointOptions(keep=keep), ALONE) as saver:
+def save(held: runs.Trainer, folder: Path, *steps: int, keep: int = 9) -> CheckpointSaver:
+    with CheckpointSaver(folder, CheckpointOptions(keep=keep), ALONE) as saver:
         for step in steps:
             runs.step(held, [runs.batch(step)], step)
             saver.save(held.model, held.optimiser, state(step))
@@ -36,17 +46,17 @@ def save(held: runs.Trainer, folder: Path, *steps: int, keep: int = 9) -> Saver:
 
 
 def test_what_is_saved_is_what_was_then(held: runs.Trainer, tokenizer: Path, tmp_path: Path) -> None:
-    with Saver(tmp_path, CheckpointOptions(), ALONE) as saver:
+    with CheckpointSaver(tmp_path, CheckpointOptions(), ALONE) as saver:
         runs.step(held, [runs.batch(1)])
-        before = {name: tensor.clone() for name, tensor in tensors(held.model, held.optimiser).items()}
+        before = {name: tensor.clone() for name, tensor in collect_tensors(held.model, held.optimiser).items()}
         saver.save(held.model, held.optimiser, state(1))
         runs.step(held, [runs.batch(2)], 1)  # while it is being written
-    checkpoint = latest(tmp_path, ALONE)
+    checkpoint = find_latest(tmp_path, ALONE)
     assert checkpoint is not None
     assert checkpoint.state == state(1)
     loaded = runs.trainer(runs.recipe(tokenizer, model=held.model.options.model_copy(update={"seed": 1}).model_dump()))
-    load(checkpoint, loaded.model, loaded.optimiser, ALONE)
-    found = tensors(loaded.model, loaded.optimiser)
+    load_checkpoint(checkpoint, loaded.model, loaded.optimiser, ALONE)
+    found = collect_tensors(loaded.model, loaded.optimiser)
     assert found.keys() == before.keys()
     assert all(torch.equal(found[name], tensor) for name, tensor in before.items())
     assert {name.split(".")[1] for name in found} == {"connector", "language"}  # the frozen tower is not saved
@@ -54,20 +64,20 @@ def test_what_is_saved_is_what_was_then(held: runs.Trainer, tokenizer: Path, tmp
 
 def test_no_pickle(held: runs.Trainer, tmp_path: Path) -> None:
     save(held, tmp_path, 3)
-    files = sorted(path.name for path in (tmp_path / name_of(3)).iterdir())
+    files = sorted(path.name for path in (tmp_path / format_checkpoint_name(3)).iterdir())
     assert files == ["commit.json", "shard-00001-model-00001-of-00001.safetensors"]
 
 
 def test_the_last_ones_stay(held: runs.Trainer, tmp_path: Path) -> None:
     save(held, tmp_path, 1, 2, 3, keep=2)
-    assert names(tmp_path) == [name_of(3), name_of(2)]
+    assert list_checkpoints(tmp_path) == [format_checkpoint_name(3), format_checkpoint_name(2)]
 
 
 def test_a_run_that_has_gone_back(held: runs.Trainer, tmp_path: Path) -> None:
     """What it had saved later is another line's, and goes once there is something newer than what it went back to."""
     save(held, tmp_path, 1, 2, 3)
     save(held, tmp_path, 2)
-    assert names(tmp_path) == [name_of(2), name_of(1)]
+    assert list_checkpoints(tmp_path) == [format_checkpoint_name(2), format_checkpoint_name(1)]
 
 
 @pytest.mark.parametrize(
@@ -85,9 +95,9 @@ def test_a_damaged_one_is_left_out(
     held: runs.Trainer, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str, said: str
 ) -> None:
     save(held, tmp_path, 1, 2)
-    broken = tmp_path / name_of(2)
+    broken = tmp_path / format_checkpoint_name(2)
     (weights,) = broken.glob("*.safetensors")
-    commit = (broken / COMMIT).read_text()
+    commit = (broken / COMMIT_FILE).read_text()
     if damage == "cut":
         weights.write_bytes(weights.read_bytes()[:1000])
     elif damage == "flipped":
@@ -97,58 +107,58 @@ def test_a_damaged_one_is_left_out(
     elif damage == "gone":
         weights.unlink()
     elif damage == "commit":
-        (broken / COMMIT).unlink()
+        (broken / COMMIT_FILE).unlink()
     elif damage == "half a commit":
-        (broken / COMMIT).write_text(commit[: len(commit) // 2])
+        (broken / COMMIT_FILE).write_text(commit[: len(commit) // 2])
     else:
-        (broken / COMMIT).write_text(json.dumps(json.loads(commit) | {"version": 99}))
-    checkpoint = latest(tmp_path, ALONE)
+        (broken / COMMIT_FILE).write_text(json.dumps(json.loads(commit) | {"version": 99}))
+    checkpoint = find_latest(tmp_path, ALONE)
     assert checkpoint is not None
     assert checkpoint.state.step == 1
     told = capsys.readouterr().err
     assert told.startswith(f"{broken} is damaged and skipped: {said}")
     assert told.count("\n") == 1
-    with pytest.raises(UsageError, match=f"{name_of(2)} is not an intact checkpoint"):
-        opened(broken, ALONE)
+    with pytest.raises(UsageError, match=f"{format_checkpoint_name(2)} is not an intact checkpoint"):
+        open_checkpoint(broken, ALONE)
 
 
 def test_none_is_whole(held: runs.Trainer, tmp_path: Path) -> None:
-    assert latest(tmp_path, ALONE) is None
+    assert find_latest(tmp_path, ALONE) is None
     save(held, tmp_path, 1)
-    (tmp_path / name_of(1) / COMMIT).unlink()
+    (tmp_path / format_checkpoint_name(1) / COMMIT_FILE).unlink()
     with pytest.raises(ShardloomError, match="none of 1 checkpoints is intact; start again with another --output"):
-        latest(tmp_path, ALONE)
+        find_latest(tmp_path, ALONE)
 
 
 def test_leftovers_are_cleared(held: runs.Trainer, tmp_path: Path) -> None:
-    (tmp_path / f".tmp-{name_of(7)}").mkdir()
-    assert names(tmp_path) == []
+    (tmp_path / f".tmp-{format_checkpoint_name(7)}").mkdir()
+    assert list_checkpoints(tmp_path) == []
     save(held, tmp_path, 1)
-    assert [path.name for path in tmp_path.iterdir()] == [name_of(1)]
+    assert [path.name for path in tmp_path.iterdir()] == [format_checkpoint_name(1)]
 
 
 def test_another_model(held: runs.Trainer, tokenizer: Path, tmp_path: Path) -> None:
     save(held, tmp_path, 1)
-    checkpoint = opened(tmp_path / name_of(1), ALONE)
+    checkpoint = open_checkpoint(tmp_path / format_checkpoint_name(1), ALONE)
     larger = held.model.options.model_dump() | {"connector": {"depth": 2, "heads": 2, "head_dim": 16, "latents": 4}}
     other = runs.trainer(runs.recipe(tokenizer, model=larger))
     with pytest.raises(ShardloomError, match=r"does not fit this model: .*Missing key"):
-        load(checkpoint, other.model, other.optimiser, ALONE)
+        load_checkpoint(checkpoint, other.model, other.optimiser, ALONE)
 
 
 def test_full_disk(held: runs.Trainer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    size = sum(tensor.numel() * 4 for tensor in tensors(held.model, held.optimiser).values())
+    size = sum(tensor.numel() * 4 for tensor in collect_tensors(held.model, held.optimiser).values())
     with small_disk(tmp_path / "disk", int(size * 1.5)) as disk:
         saver = save(held, disk / "checkpoints", 1)
-        assert saver.failed is None
+        assert saver.failure is None
         saver = save(held, disk / "checkpoints", 2)
-        assert saver.failed is not None
+        assert saver.failure is not None
         told = capsys.readouterr().err
         assert told.startswith("checkpoint after step 2 was not written: ")
         assert "No space left on device" in told
         assert told.endswith("; the previous one stays, training continues\n")
-        assert [path.name for path in (disk / "checkpoints").iterdir()] == [name_of(1)]
-        checkpoint = latest(disk / "checkpoints", ALONE)
+        assert [path.name for path in (disk / "checkpoints").iterdir()] == [format_checkpoint_name(1)]
+        checkpoint = find_latest(disk / "checkpoints", ALONE)
         assert checkpoint is not None
         assert checkpoint.state.step == 1
 
@@ -165,7 +175,7 @@ def test_training_goes_on_with_a_full_disk(tokenizer: Path, tmp_path: Path) -> N
             "error",
         ]
         assert len(runs.losses(disk / "run")) == 6
-        assert names(disk / "run/checkpoints") == [name_of(2)]
+        assert list_checkpoints(disk / "run/checkpoints") == [format_checkpoint_name(2)]
 
 
 def test_stopped_by_a_signal(tokenizer: Path, tmp_path: Path) -> None:
@@ -178,7 +188,7 @@ def test_stopped_by_a_signal(tokenizer: Path, tmp_path: Path) -> None:
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     step = max(runs.losses(tmp_path / "run"))
-    assert names(tmp_path / "run/checkpoints") == [name_of(step)]
+    assert list_checkpoints(tmp_path / "run/checkpoints") == [format_checkpoint_name(step)]
     assert "training: stopping after this step, with a checkpoint" in err.splitlines()
     assert out.startswith(f"stopped after step {step:,} of 10,000: ")
     again = f"{recipe} data.workers=1 'checkpoint={{every: 1000, keep: 3}}' --output {tmp_path / 'run'} --resume auto"
@@ -188,7 +198,7 @@ def test_stopped_by_a_signal(tokenizer: Path, tmp_path: Path) -> None:
 def test_names_of_checkpoints_steer_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "step-\x1b[2J").mkdir()
     with pytest.raises(ShardloomError):
-        latest(tmp_path, ALONE)
+        find_latest(tmp_path, ALONE)
     shown = capsys.readouterr().err
     assert shown.startswith(f"{tmp_path}/step-\\x1b[2J is damaged and skipped: ")
     assert "\x1b" not in shown

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from schemas.errors import UsageError
 from tests.training.support import runs, tiny
 from tests.training.support.tiny import pack
-from training.dry_run import dry_run, in_words
+from training.dry_run import describe_sequence, dry_run
 from training.model.pretrained import build_model, save_pretrained
 from training.model.tokens import load_tokenizer
 from training.parallel import Ranks
@@ -18,7 +18,7 @@ from training.set_up import set_up
 
 def test_the_first_sequence(tokenizer: Path) -> None:
     batch = runs.batch(3, length=64)
-    assert in_words(batch, load_tokenizer(runs.recipe(tokenizer).model)) == (
+    assert describe_sequence(batch, load_tokenizer(runs.recipe(tokenizer).model)) == (
         "--- sample 1: tiny 0, 26 positions\n"
         "[image 4 tokens: tiny/0]a picture of 3 and 21<|endoftext|>\n"
         "--- sample 2: tiny 1, 22 positions\n"
@@ -28,13 +28,13 @@ def test_the_first_sequence(tokenizer: Path) -> None:
 
 
 def test_texts_steer_no_terminal(tokenizer: Path) -> None:
-    words = in_words(pack([[["a\x1b[31mred\nline\x9b\u202e"]]]), load_tokenizer(runs.recipe(tokenizer).model))
+    words = describe_sequence(pack([[["a\x1b[31mred\nline\x9b\u202e"]]]), load_tokenizer(runs.recipe(tokenizer).model))
     assert words == "--- sample 1: tiny 0, 19 positions\na\\x1b[31mred\nline\\x9b\\u202e"
 
 
 def test_the_report(tokenizer: Path, tmp_path: Path) -> None:
     asked = runs.packed(tmp_path, tokenizer, steps=1500, optimiser=runs.ALL | {"law": "mm1"})
-    told = "\n".join(dry_run(asked, ranks=2)).splitlines()
+    told = "\n".join(dry_run(asked, world_size=2)).splitlines()
     assert told[0] == "parameters  177,523, of which 132,499 are trained"
     assert told[2] == "memory per device, sharded over 2:"
     assert told[5].split() == ["connector", "14,784", "14,784", "29.6", "kB", "59.1", "kB", "59.1", "kB"]

@@ -7,22 +7,24 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.training.support import runs, tiny
-from training.batch import Batch, stack
-from training.flops import flops_of, non_embedding, pairs, tokens
-from training.memory import memory_of
-from training.objective import labelled
-from training.set_up import prepared
+from training.batch import Batch, concatenate_batches
+from training.flops import build_flop_counter, count_attention_pairs, count_non_embedding_parameters, count_tokens
+from training.memory import estimate_memory
+from training.objective import make_label_mask
+from training.set_up import prepare_model
 
 
 def counted(asked: runs.TrainRecipe, batch: Batch) -> tuple[float, float]:
     """By torch, of a step, and by us, put right: torch counts padding, and attention for all pairs of positions."""
     held = runs.trainer(asked)
-    flops = flops_of(held.model)
+    flops = build_flop_counter(held.model)
     with FlopCounterMode(display=False) as counter:
         runs.step(held, [batch])
     rows, length = batch.tokens.shape
-    surplus = flops.pair * (rows * length**2 - pairs(batch)) + flops.token * (rows * length - tokens(batch))
-    return counter.get_total_flops() - surplus * flops.language_times, flops.of([batch])
+    surplus = flops.per_pair * (rows * length**2 - count_attention_pairs(batch)) + flops.per_token * (
+        rows * length - count_tokens(batch)
+    )
+    return counter.get_total_flops() - surplus * flops.language_factor, flops.count([batch])
 
 
 @pytest.mark.parametrize("tower", [0, 1e-3])
@@ -30,7 +32,7 @@ def test_operations_are_those_that_torch_counts(tokenizer: Path, tower: float) -
     lr = {"tower": tower, "connector": 1e-3, "language": 1e-3}
     model = tiny.options(tokenizer, attention="eager").model_dump()
     theirs, ours = counted(
-        runs.recipe(tokenizer, model=model, optimiser={"lr": lr}), stack([runs.batch(1), runs.batch(2)])
+        runs.recipe(tokenizer, model=model, optimiser={"lr": lr}), concatenate_batches([runs.batch(1), runs.batch(2)])
     )
     assert ours == pytest.approx(theirs, rel=0.06)
 
@@ -38,16 +40,21 @@ def test_operations_are_those_that_torch_counts(tokenizer: Path, tower: float) -
 def test_what_is_counted(tokenizer: Path) -> None:
     batch = runs.batch(1)
     segments = [int((batch.segments == number).sum()) for number in (0, 1)]
-    assert tokens(batch) == sum(segments)
-    assert pairs(batch) == sum(size * (size + 1) / 2 for size in segments)
-    flops = flops_of(prepared(runs.recipe(tokenizer)))
+    assert count_tokens(batch) == sum(segments)
+    assert count_attention_pairs(batch) == sum(size * (size + 1) / 2 for size in segments)
+    flops = build_flop_counter(prepare_model(runs.recipe(tokenizer)))
     layer = 64 * 3 * 64 + 64 * 64 + 64 * 256 + 128 * 64
-    assert flops.token == 2 * 2 * layer
-    assert flops.pair == 4 * 64 * 2
-    assert flops.label == 2 * 64 * 265
-    assert (flops.tower_times, flops.language_times) == (1, 3)
-    step = flops.tile_tower + 3 * flops.tile_connector + 3 * flops.token * tokens(batch) + 3 * flops.pair * pairs(batch)
-    assert flops.of([batch]) == step + 3 * flops.label * int(labelled(batch).sum())
+    assert flops.per_token == 2 * 2 * layer
+    assert flops.per_pair == 4 * 64 * 2
+    assert flops.per_label == 2 * 64 * 265
+    assert (flops.tower_factor, flops.language_factor) == (1, 3)
+    step = (
+        flops.tower_per_tile
+        + 3 * flops.connector_per_tile
+        + 3 * flops.per_token * count_tokens(batch)
+        + 3 * flops.per_pair * count_attention_pairs(batch)
+    )
+    assert flops.count([batch]) == step + 3 * flops.per_label * int(make_label_mask(batch).sum())
 
 
 def test_the_papers_model(tmp_path: Path) -> None:
@@ -60,12 +67,12 @@ def test_the_papers_model(tmp_path: Path) -> None:
         language={"config": {"model_type": "phi3", "sliding_window": 2047}},
     )  # fmt: skip
     asked = runs.recipe(tmp_path, model=options.model_dump(), precision="bf16")
-    model = prepared(asked, "meta")
-    flops = flops_of(model)
-    assert flops.token == 2 * 3_623_878_656
-    assert non_embedding(model) == 3_623_878_656 + 65 * 3072
-    assert flops.tile_tower / 1e9 == pytest.approx(667, abs=1)
-    memory = memory_of(model, asked.model_copy(update={"sequences": 64}), 64, "fsdp")
+    model = prepare_model(asked, "meta")
+    flops = build_flop_counter(model)
+    assert flops.per_token == 2 * 3_623_878_656
+    assert count_non_embedding_parameters(model) == 3_623_878_656 + 65 * 3072
+    assert flops.tower_per_tile / 1e9 == pytest.approx(667, abs=1)
+    memory = estimate_memory(model, asked.model_copy(update={"sequences": 64}), 64, "fsdp")
     tower, connector, language = memory.parts
     assert (tower.parameters, tower.trainable, tower.weights) == (428_225_600, 0, 856_451_200)
     assert (connector.parameters, connector.trainable) == (109_901_568, 109_901_568)
@@ -93,8 +100,10 @@ def test_activations(tokenizer: Path) -> None:
     held_on: list[torch.Tensor] = []
     batch = runs.batch(1, length=256)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        held.model(batch, labelled(batch)).sum()
-    estimate = memory_of(prepared(asked), asked, 1, "none").activations
+        held.model(batch, make_label_mask(batch)).sum()
+    estimate = estimate_memory(prepare_model(asked), asked, 1, "none").activations
     assert 0.66 < sum(kept.values()) / estimate < 1.5
-    fewer = memory_of(prepared(asked), asked.model_copy(update={"activation_checkpointing": True}), 1, "none")
+    fewer = estimate_memory(
+        prepare_model(asked), asked.model_copy(update={"activation_checkpointing": True}), 1, "none"
+    )
     assert fewer.activations < estimate / 2

@@ -10,18 +10,18 @@ import pytest
 import torch
 
 from schemas.errors import ShardloomError, UsageError
-from schemas.output_set.lock import locked
+from schemas.output_set.lock import lock_output
 from schemas.output_set.recipe_file import RECIPE_FILE
 from schemas.storage.folder import Folder
 from tests.training.support import runs
 from tests.training.support.sets import captioned, document, write_set
-from training.checkpoint import load, opened
+from training.checkpoint import load_checkpoint, open_checkpoint
 from training.loop import TrainResult, train
 from training.metrics import read_metrics
 from training.model.pretrained import load_pretrained
 from training.parallel import Ranks
-from training.recipe import TrainRecipe, load_recipe
-from training.set_up import prepared
+from training.recipe import TrainRecipe, load_train_recipe
+from training.set_up import prepare_model
 
 SAID = {"step", "loss", "losses", "lr", "gradient_norm", "labels", "tokens", "positions", "images", "tiles", "samples"}
 SAID |= {"faults", "left_out", "split", "cursor", "seconds", "tokens_per_second", "images_per_second", "padding"}
@@ -48,7 +48,7 @@ def changed(asked: TrainRecipe, **changes: object) -> TrainRecipe:
 
 
 def test_what_a_run_leaves(done: TrainResult, asked: TrainRecipe, folder: Path) -> None:
-    assert (done.step, done.ended, done.model) == (6, "done", folder / "run/model")
+    assert (done.step, done.status, done.model_folder) == (6, "done", folder / "run/model")
     assert sorted(path.name for path in done.folder.iterdir()) == [
         "checkpoints",
         "metrics.jsonl",
@@ -56,8 +56,8 @@ def test_what_a_run_leaves(done: TrainResult, asked: TrainRecipe, folder: Path) 
         "recipe.yaml",
     ]
     assert sorted(path.name for path in (done.folder / "checkpoints").iterdir()) == ["step-00000004", "step-00000006"]
-    again = load_recipe(str(done.folder / RECIPE_FILE))
-    assert again.resolved() == asked.resolved()
+    again = load_train_recipe(str(done.folder / RECIPE_FILE))
+    assert again.resolve() == asked.resolve()
     lines = read_metrics(done.folder)
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
     assert all(line.keys() == SAID for line in lines)
@@ -70,28 +70,30 @@ def test_what_a_run_leaves(done: TrainResult, asked: TrainRecipe, folder: Path) 
 
 
 def test_the_export_is_the_model(done: TrainResult, asked: TrainRecipe) -> None:
-    assert done.model is not None
-    model, _ = load_pretrained(done.model)
+    assert done.model_folder is not None
+    model, _ = load_pretrained(done.model_folder)
     held = runs.trainer(asked)
     commit = json.loads((done.folder / "checkpoints/step-00000006/commit.json").read_text())
     assert commit["step"] == 6
     with torch.no_grad():
         batch = runs.batch(1)
         assert not torch.equal(model(batch), held.model.eval()(batch))
-        load(opened(done.folder / "checkpoints/step-00000006", Ranks()), held.model, held.optimiser, Ranks())
+        load_checkpoint(
+            open_checkpoint(done.folder / "checkpoints/step-00000006", Ranks()), held.model, held.optimiser, Ranks()
+        )
         assert torch.equal(model(batch), held.model(batch))
 
 
 def test_a_stage_starts_from_an_export(done: TrainResult, asked: TrainRecipe) -> None:
-    model = prepared(changed(asked, start=str(done.model)))
-    assert done.model is not None
-    exported = load_pretrained(done.model)[0].state_dict()
+    model = prepare_model(changed(asked, start=str(done.model_folder)))
+    assert done.model_folder is not None
+    exported = load_pretrained(done.model_folder)[0].state_dict()
     assert all(torch.equal(tensor, exported[name]) for name, tensor in model.state_dict().items())
 
 
 def test_a_run_that_is_done_stays_done(done: TrainResult, asked: TrainRecipe) -> None:
     again = train(asked, resume="auto", quiet=True)
-    assert (again.step, again.ended, again.losses, again.seen) == (6, "done", done.losses, done.seen)
+    assert (again.step, again.status, again.losses, again.seen) == (6, "done", done.losses, done.seen)
 
 
 def test_the_folder_of_a_run_is_its_own(done: TrainResult, asked: TrainRecipe, tmp_path: Path) -> None:
@@ -114,7 +116,7 @@ def test_the_folder_of_a_run_is_its_own(done: TrainResult, asked: TrainRecipe, t
 
 def test_a_folder_that_another_run_writes_to(done: TrainResult, asked: TrainRecipe) -> None:
     with (
-        locked(Folder(str(done.folder)), "train"),
+        lock_output(Folder(str(done.folder)), "train"),
         pytest.raises(
             UsageError, match=rf"^train \(process {os.getpid()} on .*\) is writing to {done.folder}: wait for it"
         ),
@@ -125,8 +127,8 @@ def test_a_folder_that_another_run_writes_to(done: TrainResult, asked: TrainReci
 def test_data_that_runs_out(asked: TrainRecipe, tmp_path: Path) -> None:
     data = asked.data.model_dump() | {"stop": 60}
     result = train(changed(asked, data=data, run={"output": str(tmp_path / "run")}), quiet=True)
-    assert (result.step, result.ended, result.seen["samples"]) == (3, "no data", 60)
-    assert result.model is not None
+    assert (result.step, result.status, result.seen["samples"]) == (3, "no data", 60)
+    assert result.model_folder is not None
 
 
 def test_what_was_left_out_is_counted(tokenizer: Path, tmp_path: Path) -> None:

@@ -7,27 +7,36 @@ import pytest
 
 from schemas.errors import ShardloomError
 from tests.training.support import runs
-from training.data.assemble import Fault
-from training.flops import flops_of
-from training.metrics import FAULTS, METRICS, Metrics, Tally, _flat, keep_until, rates_of, read_metrics
+from training.data.assemble import BadSample
+from training.flops import build_flop_counter
+from training.metrics import (
+    FAULTS_FILE,
+    METRICS_FILE,
+    MetricsLogger,
+    StepCounts,
+    _flatten,
+    compute_rates,
+    read_metrics,
+    truncate_after_step,
+)
 from training.parallel import Ranks
-from training.set_up import prepared
+from training.set_up import prepare_model
 
 
 def test_tally(tokenizer: Path) -> None:
-    flops = flops_of(prepared(runs.recipe(tokenizer)))
+    flops = build_flop_counter(prepare_model(runs.recipe(tokenizer)))
     batches = [runs.batch(1), runs.batch(2, images=False)]
-    tally = Tally.of(batches, flops, 3, 0.5)
+    tally = StepCounts.from_batches(batches, flops, 3, 0.5)
     assert (tally.images, tally.tiles, tally.positions, tally.samples, tally.faults) == (1, 1, 128, 7, 3)
-    both = Tally.of_all([a + b for a, b in zip(tally.numbers(), tally.numbers(), strict=True)])
+    both = StepCounts.from_sums([a + b for a, b in zip(tally.to_numbers(), tally.to_numbers(), strict=True)])
     assert (both.labels, both.tokens) == (2 * tally.labels, 2 * tally.tokens)
     assert isinstance(both.labels, int)
-    assert both.flops == 2 * flops.of(batches)
+    assert both.flops == 2 * flops.count(batches)
 
 
 def test_rates() -> None:
-    tally = Tally(tokens=900, positions=1000, images=10, flops=4e9, waited=1.0)
-    assert rates_of(tally, seconds=2.0, ranks=2, peak=2e9) == {
+    tally = StepCounts(tokens=900, positions=1000, images=10, flops=4e9, data_wait_seconds=1.0)
+    assert compute_rates(tally, seconds=2.0, world_size=2, peak_flops=2e9) == {
         "seconds": 2.0,
         "tokens_per_second": 450,
         "images_per_second": 5,
@@ -38,35 +47,35 @@ def test_rates() -> None:
 
 
 def test_later_steps_are_taken_away(tmp_path: Path) -> None:
-    path = tmp_path / METRICS
+    path = tmp_path / METRICS_FILE
     path.write_text("".join(json.dumps({"step": step, "loss": 0.1}) + "\n" for step in range(1, 6)) + '{"step": 6, "lo')
     assert [line["step"] for line in read_metrics(tmp_path)] == [1, 2, 3, 4, 5]
-    keep_until(path, 3)
+    truncate_after_step(path, 3)
     assert path.read_text() == "".join(f'{{"step": {step}, "loss": 0.1}}\n' for step in (1, 2, 3))
     assert read_metrics(tmp_path / "nowhere") == []
 
 
 def test_boards_get_numbers_alone() -> None:
     line = {"step": 3, "loss": 0.5, "losses": {"docs": 0.25}, "tokens": 7, "cursor": [0, 4], "left_out": {"docs.a": 2}}
-    assert _flat(line) == {"loss": 0.5, "losses/docs": 0.25, "tokens": 7, "left_out/docs.a": 2}
+    assert _flatten(line) == {"loss": 0.5, "losses/docs": 0.25, "tokens": 7, "left_out/docs.a": 2}
 
 
 def test_faults_are_of_steps(tokenizer: Path, tmp_path: Path) -> None:
     """Those of steps that are to be taken again are taken away, as of the log."""
     asked, seen = runs.recipe(tokenizer), {"faults": 1, "samples": 100}
-    with Metrics(tmp_path, asked, 0, True, True) as metrics:
+    with MetricsLogger(tmp_path, asked, 0, True, True) as metrics:
         for step in (1, 2, 3):
-            metrics.tell_faults(step, [Fault("docs", "0.tar", f"key {step}", "bad")], seen, Ranks())
-    with Metrics(tmp_path, asked, 2, True, True):
+            metrics.record_bad_samples(step, [BadSample("docs", "0.tar", f"key {step}", "bad")], seen, Ranks())
+    with MetricsLogger(tmp_path, asked, 2, True, True):
         pass
-    assert [json.loads(line) for line in (tmp_path / FAULTS).read_text().splitlines()] == [
+    assert [json.loads(line) for line in (tmp_path / FAULTS_FILE).read_text().splitlines()] == [
         {"step": step, "source": "docs", "shard": "0.tar", "key": f"key {step}", "reason": "bad"} for step in (1, 2)
     ]
 
 
 def test_lines_now_and_then(tokenizer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = runs.recipe(tokenizer, steps=7, run={"log_every": 3})
-    with Metrics(tmp_path, asked, 0, True, False) as metrics:
+    with MetricsLogger(tmp_path, asked, 0, True, False) as metrics:
         for step in range(1, 8):
             metrics.log({"step": step, "loss": 8.0 / step, "tokens_per_second": 1234.5})
     assert [line["step"] for line in read_metrics(tmp_path)] == [3, 6, 7]
@@ -77,7 +86,7 @@ def test_names_of_samples_steer_no_terminal(
     tokenizer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A key is what a shard of others says."""
-    fault = Fault("docs", "0.tar", "\x1b]0;owned\x07", "bad\r\x1b[2J")
-    with Metrics(tmp_path, runs.recipe(tokenizer), 0, True, True) as metrics, pytest.raises(ShardloomError):
-        metrics.tell_faults(1, [fault], {"faults": 1000, "samples": 1000}, Ranks())
+    fault = BadSample("docs", "0.tar", "\x1b]0;owned\x07", "bad\r\x1b[2J")
+    with MetricsLogger(tmp_path, runs.recipe(tokenizer), 0, True, True) as metrics, pytest.raises(ShardloomError):
+        metrics.record_bad_samples(1, [fault], {"faults": 1000, "samples": 1000}, Ranks())
     assert capsys.readouterr().err == "rank 0: docs 0.tar \\x1b]0;owned\\x07: bad\\r\\x1b[2J\n"

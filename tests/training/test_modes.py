@@ -7,8 +7,8 @@ import torch
 
 from schemas.errors import UsageError
 from tests.training.support import runs
-from training.parallel import Ranks, joined, spread
-from training.set_up import prepared
+from training.parallel import Ranks, init_distributed, parallelize
+from training.set_up import prepare_model
 
 
 def two_steps(tokenizer: Path, **changes: object) -> tuple[list[float], dict[str, torch.Tensor]]:
@@ -39,7 +39,7 @@ def test_bf16(tokenizer: Path) -> None:
 def test_sharded_on_one_process(tokenizer: Path, precision: str) -> None:
     plain, _ = two_steps(tokenizer)
     asked = runs.recipe(tokenizer, parallel="fsdp", precision=precision)
-    with joined(asked.run, "fsdp") as ranks:
+    with init_distributed(asked.run, "fsdp") as ranks:
         held = runs.trainer(asked, ranks)
         found = [runs.step(held, [runs.batch(1), runs.batch(2, images=False)], number).loss for number in range(2)]
     assert found == (pytest.approx(plain, abs=1e-6) if precision == "fp32" else pytest.approx(plain, rel=0.02))
@@ -48,4 +48,4 @@ def test_sharded_on_one_process(tokenizer: Path, precision: str) -> None:
 def test_several_ranks_need_a_way(tokenizer: Path) -> None:
     asked = runs.recipe(tokenizer, parallel="none")
     with pytest.raises(UsageError, match="parallel: none, but there are 2 ranks; use ddp or fsdp"):
-        spread(prepared(asked), asked, Ranks(count=2))
+        parallelize(prepare_model(asked), asked, Ranks(world_size=2))

@@ -7,41 +7,50 @@ from pydantic import ValidationError
 
 from schemas.errors import UsageError
 from tests.training.support import runs
-from training.flops import non_embedding
-from training.optimiser import freeze, make_optimiser, mm1_rate, rates, set_rates, trainable
+from training.flops import count_non_embedding_parameters
+from training.optimiser import (
+    compute_mm1_rate,
+    freeze,
+    make_optimiser,
+    resolve_learning_rates,
+    select_trainable,
+    set_learning_rates,
+)
 from training.recipe import LearningRates, OptimiserOptions
-from training.set_up import prepared
+from training.set_up import prepare_model
 
 TABLE = {9e6: 6.75e-4, 85e6: 2.62e-4, 302e6: 1.54e-4, 1.2e9: 8.58e-5, 3e9: 5.83e-5, 7e9: 4.08e-5, 30e9: 2.21e-5}
 
 
 @pytest.mark.parametrize(("parameters", "rate"), TABLE.items())
 def test_law_of_mm1(parameters: float, rate: float) -> None:
-    assert mm1_rate(int(parameters)) == pytest.approx(rate, abs=1e-6)
+    assert compute_mm1_rate(int(parameters)) == pytest.approx(rate, abs=1e-6)
 
 
 def test_law_is_for_what_is_not_frozen() -> None:
-    found = rates(OptimiserOptions(law="mm1", lr=LearningRates(connector=1.0)), 85_000_000)
-    assert found == LearningRates(tower=0, connector=mm1_rate(85_000_000), language=mm1_rate(85_000_000))
+    found = resolve_learning_rates(OptimiserOptions(law="mm1", lr=LearningRates(connector=1.0)), 85_000_000)
+    assert found == LearningRates(
+        tower=0, connector=compute_mm1_rate(85_000_000), language=compute_mm1_rate(85_000_000)
+    )
 
 
 def test_parameters_of_the_law(tokenizer: Path) -> None:
-    model = prepared(runs.recipe(tokenizer))
+    model = prepare_model(runs.recipe(tokenizer))
     layers = sum(p.numel() for p in model.language.layers.parameters())
-    assert non_embedding(model) == layers + 64  # and the last norm
+    assert count_non_embedding_parameters(model) == layers + 64  # and the last norm
 
 
 def test_a_rate_of_zero_freezes(tokenizer: Path) -> None:
     asked = runs.recipe(tokenizer, optimiser={"lr": {"language": 0}})
-    model = prepared(asked)
-    assert {name.split(".")[0] for name in trainable(model)} == {"connector"}
+    model = prepare_model(asked)
+    assert {name.split(".")[0] for name in select_trainable(model)} == {"connector"}
     with pytest.raises(UsageError, match="every part is frozen; give one of them a rate above 0"):
         freeze(model, LearningRates(connector=0, language=0))
 
 
 def test_a_tower_that_learns(tokenizer: Path) -> None:
     held = runs.trainer(runs.recipe(tokenizer, optimiser={"lr": {"tower": 1e-3}}))
-    towers = [name for name in trainable(held.model) if name.startswith("vision.")]
+    towers = [name for name in select_trainable(held.model) if name.startswith("vision.")]
     assert towers
     assert not any(".head." in name for name in towers)
     before = held.model.get_parameter(towers[0]).detach().clone()
@@ -52,9 +61,9 @@ def test_a_tower_that_learns(tokenizer: Path) -> None:
 
 def test_groups(tokenizer: Path) -> None:
     options = OptimiserOptions(lr=LearningRates(connector=1e-3, language=2e-3), weight_decay=0.1)
-    model = prepared(runs.recipe(tokenizer))
+    model = prepare_model(runs.recipe(tokenizer))
     optimiser = make_optimiser(model, options, options.lr)
-    names = {id(parameter): name for name, parameter in trainable(model).items()}
+    names = {id(parameter): name for name, parameter in select_trainable(model).items()}
     found = {
         (group["part"], group["weight_decay"]): {names[id(parameter)] for parameter in group["params"]}
         for group in optimiser.param_groups
@@ -62,7 +71,7 @@ def test_groups(tokenizer: Path) -> None:
     assert found.keys() == {(part, decay) for part in ("connector", "language") for decay in (0.0, 0.1)}
     assert "connector.latents" in found["connector", 0.0]
     assert all(name.endswith(("weight",)) and "norm" not in name for name in found["language", 0.1])
-    assert set_rates(optimiser, 0.5) == {"connector": 5e-4, "language": 1e-3}
+    assert set_learning_rates(optimiser, 0.5) == {"connector": 5e-4, "language": 1e-3}
     every = make_optimiser(model, options.model_copy(update={"decay": "all"}), options.lr)
     assert [group["weight_decay"] for group in every.param_groups] == [0.1, 0.1]
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.training.support import runs
-from training.checkpoint import latest, load, tensors
+from training.checkpoint import collect_tensors, find_latest, load_checkpoint
 from training.parallel import Ranks
 
 RANKS = Path(__file__).parent / "support/ranks.py"
@@ -18,7 +18,7 @@ def of_one(tokenizer: Path) -> tuple[runs.Trainer, list[list[float]]]:
     held, losses = runs.trainer(runs.recipe(tokenizer, sequences=4)), []
     for number in range(4):
         outcome = runs.step(held, [runs.batch(4 * number + at, images=at < 2) for at in range(4)], number)
-        losses.append([outcome.loss, outcome.gradient_norm, *outcome.sums])
+        losses.append([outcome.loss, outcome.gradient_norm, *outcome.loss_sums])
     return held, losses
 
 
@@ -39,14 +39,14 @@ def test_two_ranks_are_one(kind: str, tokenizer: Path, tmp_path: Path) -> None:
     if kind == "fsdp":
         assert all(name.startswith("vision.") for name in found["whole"])
         assert {name.split(".")[0] for name in found["sharded"]} == {"connector", "language"}
-    checkpoint = latest(tmp_path, Ranks())
+    checkpoint = find_latest(tmp_path, Ranks())
     assert checkpoint is not None
     assert (checkpoint.state.step, checkpoint.state.cursor) == (4, {"window": 1, "pack": 2})
     assert len(checkpoint.files) == 2
     loaded = runs.trainer(runs.recipe(tokenizer, sequences=4))
-    load(checkpoint, loaded.model, loaded.optimiser, Ranks())
-    theirs = tensors(held.model, held.optimiser)
-    for name, tensor in tensors(loaded.model, loaded.optimiser).items():
+    load_checkpoint(checkpoint, loaded.model, loaded.optimiser, Ranks())
+    theirs = collect_tensors(held.model, held.optimiser)
+    for name, tensor in collect_tensors(loaded.model, loaded.optimiser).items():
         torch.testing.assert_close(tensor, theirs[name], rtol=0, atol=1e-5)
     after = [runs.step(trainer, [runs.batch(99)], 4).loss for trainer in (held, loaded)]
     assert after[1] == pytest.approx(after[0], abs=1e-5)

@@ -8,8 +8,8 @@ import yaml
 from schemas.errors import UsageError
 from tests.training.support import runs
 from training.model.connectors.perceiver import PerceiverOptions
-from training.recipe import TrainRecipe, check_output, differences, load_recipe
-from training.set_up import check_batch
+from training.recipe import TrainRecipe, find_resume_conflicts, load_train_recipe, require_output_folder
+from training.set_up import check_batch_size
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def path(tokenizer: Path, tmp_path: Path) -> str:
 
 def test_overrides(path: str) -> None:
     changes = ["steps=7", "optimiser.lr.language=1e-4", "data.repeats={texts: null}", "run.log_to=[tensorboard]"]
-    found = load_recipe(path, [*changes, "start=null", "multipliers.texts=0.2"], output="a: b")
+    found = load_train_recipe(path, [*changes, "start=null", "multipliers.texts=0.2"], output="a: b")
     assert found.steps == 7
     assert found.optimiser.lr.language == 1e-4
     assert found.optimiser.lr.connector == 1e-3
@@ -52,7 +52,7 @@ def test_overrides(path: str) -> None:
 )
 def test_what_is_refused(path: str, override: str, said: str) -> None:
     with pytest.raises(UsageError) as raised:
-        load_recipe(path, [override])
+        load_train_recipe(path, [override])
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -60,48 +60,51 @@ def test_what_is_refused(path: str, override: str, said: str) -> None:
 def test_a_recipe_with_the_connectors_old_key(path: str) -> None:
     Path(path).write_text(Path(path).read_text().replace("  connector:", "  resampler:"))
     with pytest.raises(UsageError, match=r"unknown key model\.resampler: write model\.connector: \{kind: perceiver, "):
-        load_recipe(path)
+        load_train_recipe(path)
 
 
 def test_a_recipe_of_another_kind() -> None:
     with pytest.raises(UsageError, match=r"recipes/demo.yaml is of the kind 'mix', not 'train'"):
-        load_recipe(str(runs.REPOSITORY / "recipes/demo.yaml"))
+        load_train_recipe(str(runs.REPOSITORY / "recipes/demo.yaml"))
 
 
 def test_what_decides(tokenizer: Path) -> None:
     one = runs.recipe(tokenizer)
-    held = one.resolved()
+    held = one.resolve()
     assert TrainRecipe.model_validate(held) == one
     free = {"run": {"output": "x"}, "micro": 2, "parallel": "ddp", "compile": True, "checkpoint": {"every": 3}}
     data = one.data.model_dump() | {"workers": 7, "prefetch": 5, "cache": "y", "max_faults": 0.5}
-    assert differences(held, runs.recipe(tokenizer, data=data, **free).resolved()) == []
-    assert differences(held | {"data": held["data"] | {"max_faults": 0.1}}, held) == []  # by whoever wrote it
+    assert find_resume_conflicts(held, runs.recipe(tokenizer, data=data, **free).resolve()) == []
+    assert find_resume_conflicts(held | {"data": held["data"] | {"max_faults": 0.1}}, held) == []  # by whoever wrote it
     other = runs.recipe(tokenizer, seed=1, data=one.data.model_dump() | {"seed": 4})
-    assert differences(held, other.resolved()) == ["data.seed is 0 there and 4 here", "seed is 0 there and 1 here"]
+    assert find_resume_conflicts(held, other.resolve()) == [
+        "data.seed is 0 there and 4 here",
+        "seed is 0 there and 1 here",
+    ]
 
 
 def test_output(tokenizer: Path) -> None:
     with pytest.raises(UsageError, match=r"no output folder: pass --output, or set run\.output in the recipe"):
-        check_output(runs.recipe(tokenizer))
+        require_output_folder(runs.recipe(tokenizer))
     with pytest.raises(UsageError, match="a run's folder must be on a disk that all ranks see, not at a URL"):
-        check_output(runs.recipe(tokenizer, run={"output": "s3://bucket/run"}))
+        require_output_folder(runs.recipe(tokenizer, run={"output": "s3://bucket/run"}))
 
 
 def test_batch_that_cannot_be_shared_out(tokenizer: Path) -> None:
     said = "sequences: 6 per step can't be divided into micro-batches of 2 on 2 ranks; make it a multiple of 4"
     with pytest.raises(UsageError, match=said):
-        check_batch(runs.recipe(tokenizer, sequences=6, micro=2), 2)
+        check_batch_size(runs.recipe(tokenizer, sequences=6, micro=2), 2)
 
 
 @pytest.mark.parametrize("name", ["tiny", "pretrain_4b", "sft_anyres", "xmodel_1b"])
 def test_recipes_that_ship(name: str) -> None:
-    found = load_recipe(str(runs.REPOSITORY / f"recipes/train/{name}.yaml"))
+    found = load_train_recipe(str(runs.REPOSITORY / f"recipes/train/{name}.yaml"))
     assert sum(found.data.shares.values()) == 1
-    check_batch(found, 2 if name == "tiny" else 8)
+    check_batch_size(found, 2 if name == "tiny" else 8)
 
 
 def test_pre_training_is_the_papers() -> None:
-    found = load_recipe(str(runs.REPOSITORY / "recipes/train/pretrain_4b.yaml"))
+    found = load_train_recipe(str(runs.REPOSITORY / "recipes/train/pretrain_4b.yaml"))
     mixed = runs.REPOSITORY / "recipes/blip3_stage1.yaml"
     theirs = yaml.safe_load(mixed.read_text())
     assert found.data.sources == {name: [folder] for name, folder in sorted(theirs["sources"].items())}

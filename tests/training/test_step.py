@@ -8,8 +8,8 @@ import torch
 
 from schemas.errors import ShardloomError
 from tests.training.support import runs, tiny
-from training.batch import stack
-from training.step import Outcome, _not_finite
+from training.batch import concatenate_batches
+from training.step import StepResult, _make_not_finite_error
 
 
 def weights(held: runs.Trainer) -> list[torch.Tensor]:
@@ -20,10 +20,10 @@ def test_micro_batches_are_one_batch(tokenizer: Path) -> None:
     batches = [runs.batch(1), runs.batch(2, images=False)]
     one, two = runs.trainer(runs.recipe(tokenizer)), runs.trainer(runs.recipe(tokenizer))
     for number in range(3):
-        whole, parts = runs.step(one, [stack(batches)], number), runs.step(two, batches, number)
+        whole, parts = runs.step(one, [concatenate_batches(batches)], number), runs.step(two, batches, number)
         assert parts.loss == pytest.approx(whole.loss, abs=1e-5)
         assert parts.gradient_norm == pytest.approx(whole.gradient_norm, abs=1e-5)
-        assert parts.counts == whole.counts
+        assert parts.label_counts == whole.label_counts
 
 
 def test_a_step_is_the_same_again(tokenizer: Path) -> None:
@@ -64,7 +64,7 @@ def test_nan_in_a_weight(tokenizer: Path) -> None:
 
 def test_nan_in_samples_of_another_rank(tokenizer: Path) -> None:
     held, batches = runs.trainer(runs.recipe(tokenizer)), [runs.batch(1)]
-    assert str(_not_finite(held, batches, [0.5], Outcome(math.nan, [], [], math.nan), 11)) == (
+    assert str(_make_not_finite_error(held, batches, [0.5], StepResult(math.nan, [], [], math.nan), 11)) == (
         "step 12, rank 0: the loss is nan, the step was not taken: another rank's error names the samples"
     )
 

@@ -6,17 +6,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from curation.mixture.reader import Found, Row, ShardFiles, SpoiltSample, record_of
+from curation.mixture.reader import CorruptSample, IndexRow, ShardFiles, ShardSample, build_record
 from schemas.records.quarantine import Rejected
-from training.batch import IGNORED, PADDING, Batch, SampleName
+from training.batch import IGNORE_INDEX, PADDING, Batch, SampleName
 from training.data.pieces import Piece
-from training.data.plan import PackPlan, PackUnit, tiles_of
-from training.data.samples import SampleReader
+from training.data.plan import Pack, PackPlan, count_sample_tiles
+from training.data.samples import SampleTokenizer
 from training.model.anyres import Grid
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class BadSample:
     """Names a bad sample, which could not be used, and the reason."""
 
     source: str
@@ -26,7 +26,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class AssembledSample:
     """Holds a sample as it stands in a sequence."""
 
     name: SampleName
@@ -43,70 +43,74 @@ class Assembler:
 
     def __init__(self, plan: PackPlan) -> None:
         self.plan = plan
-        self.reader = SampleReader(plan.form.tokenizer, plan.form.markup, plan.plan.mixture.seed)
+        self.reader = SampleTokenizer(
+            plan.sequence_format.tokenizer, plan.sequence_format.markup, plan.mixture_plan.mixture.seed
+        )
         self.files = ShardFiles()
 
-    def sequence(self, unit: PackUnit) -> tuple[Batch, list[Fault]]:
+    def assemble(self, unit: Pack) -> tuple[Batch, list[BadSample]]:
         """Reads one sequence: its batch and its bad samples. Raises `ShardloomError` when a shard can't be read."""
-        made: list[Made] = []
-        faults: list[Fault] = []
-        rows = self.plan.rows(unit)
-        for place, (row, found) in enumerate(zip(rows, self._read(rows), strict=True)):
+        made: list[AssembledSample] = []
+        bad_samples: list[BadSample] = []
+        rows = self.plan.read_rows(unit)
+        for place, (row, found) in enumerate(zip(rows, self._read_samples(rows), strict=True)):
             try:
                 if found is None:
-                    raise _Unfit("it is not what the index says")
-                made.append(self._made(found, unit, place))
-            except _Unfit as fault:
-                faults.append(Fault(self._source(unit, place), row["path"], row["key"], str(fault)))
-        return self._batch(made), faults
+                    raise _UnusableSampleError("it is not what the index says")
+                made.append(self._assemble_sample(found, unit, place))
+            except _UnusableSampleError as fault:
+                bad_samples.append(BadSample(self._get_source_name(unit, place), row["path"], row["key"], str(fault)))
+        return self._build_batch(made), bad_samples
 
-    def _read(self, rows: list[Row]) -> list[Found | None]:
+    def _read_samples(self, rows: list[IndexRow]) -> list[ShardSample | None]:
         """Reads the samples; None for one that does not match its index."""
         try:
             return list(self.files.read(rows))
-        except SpoiltSample:
-            found: list[Found | None] = []
+        except CorruptSample:
+            found: list[ShardSample | None] = []
             for row in rows:
                 try:
                     found += self.files.read([row])
-                except SpoiltSample:
+                except CorruptSample:
                     found.append(None)
             return found
 
-    def _made(self, found: Found, unit: PackUnit, place: int) -> Made:
-        source, planned = int(unit.sources[place]), tiles_of(self.plan.form.shape, found.row)
+    def _assemble_sample(self, found: ShardSample, unit: Pack, place: int) -> AssembledSample:
+        source, planned = int(unit.sources[place]), count_sample_tiles(self.plan.sequence_format.tiler, found.row)
         try:
-            record = record_of(found.row, found.members, found.row["key"])
-        except SpoiltSample:
-            raise _Unfit("it is not what the index says") from None
+            record = build_record(found.row, found.members, found.row["key"])
+        except CorruptSample:
+            raise _UnusableSampleError("it is not what the index says") from None
         piece = Piece(*unit.pieces[place].tolist())
-        segment = self.reader.segment(record, self.plan.sources.rules[source], piece, planned)
+        segment = self.reader.tokenize(record, self.plan.sources.rules[source], piece, planned)
         if segment is None or len(segment.ids) != unit.lengths[place]:
             got = "no text" if segment is None else f"{len(segment.ids)} tokens"
-            raise _Unfit(f"it gives {got}, not {unit.lengths[place]} tokens as planned")
+            raise _UnusableSampleError(f"it gives {got}, not {unit.lengths[place]} tokens as planned")
         files = [data for ending, data in found.members if ending not in ("json", "txt")]
         cuts = []
         for number in segment.images:
             try:
-                cuts.append(self.plan.form.shape.cut(files[number]))
+                cuts.append(self.plan.sequence_format.tiler.decode_tiles(files[number]))
             except Rejected as fault:
-                raise _Unfit(f"image {number}: {fault}") from None
+                raise _UnusableSampleError(f"image {number}: {fault}") from None
             if len(cuts[-1][0]) != planned[number]:
-                raise _Unfit(f"image {number}: {len(cuts[-1][0])} tiles, not {planned[number]} as planned")
-        name = SampleName(self._source(unit, place), found.row["path"], found.row["key"])
+                raise _UnusableSampleError(
+                    f"image {number}: {len(cuts[-1][0])} tiles, not {planned[number]} as planned"
+                )
+        name = SampleName(self._get_source_name(unit, place), found.row["path"], found.row["key"])
         tiles, valid, grids = ([cut[part] for cut in cuts] for part in range(3))
-        return Made(name, source, segment.ids, segment.labels(), tiles, valid, grids)  # type: ignore[arg-type]
+        return AssembledSample(name, source, segment.ids, segment.build_labels(), tiles, valid, grids)  # type: ignore[arg-type]
 
-    def _source(self, unit: PackUnit, place: int) -> str:
+    def _get_source_name(self, unit: Pack, place: int) -> str:
         return self.plan.sources.names[int(unit.sources[place])]
 
-    def _batch(self, made: list[Made]) -> Batch:
-        form, length = self.plan.form, self.plan.form.max_tokens
+    def _build_batch(self, samples: list[AssembledSample]) -> Batch:
+        form, length = self.plan.sequence_format, self.plan.sequence_format.max_tokens
         rows = {name: np.full((1, length), PADDING, np.int64) for name in ("segments", "sources")}
         rows |= {"tokens": np.full((1, length), form.markup.pad, np.int64)}
-        rows |= {"labels": np.full((1, length), IGNORED, np.int64), "positions": np.zeros((1, length), np.int64)}
+        rows |= {"labels": np.full((1, length), IGNORE_INDEX, np.int64), "positions": np.zeros((1, length), np.int64)}
         begin = 0
-        for number, sample in enumerate(made):
+        for number, sample in enumerate(samples):
             end = begin + len(sample.ids)
             rows["tokens"][0, begin:end] = sample.ids
             rows["labels"][0, begin:end] = sample.labels
@@ -114,18 +118,18 @@ class Assembler:
             rows["segments"][0, begin:end] = number
             rows["sources"][0, begin:end] = sample.source
             begin = end
-        tiles = [tile for sample in made for tile in sample.tiles]
-        valid = [cells for sample in made for cells in sample.valid]
-        grids = [grid for sample in made for grid in sample.grids]
-        empty = np.zeros((0, 3, form.shape.tile, form.shape.tile), np.uint8)
+        tiles = [tile for sample in samples for tile in sample.tiles]
+        valid = [cells for sample in samples for cells in sample.valid]
+        grids = [grid for sample in samples for grid in sample.grids]
+        empty = np.zeros((0, 3, form.tiler.tile_size, form.tiler.tile_size), np.uint8)
         return Batch(
             **{name: torch.from_numpy(array) for name, array in rows.items()},
             tiles=torch.from_numpy(np.concatenate(tiles) if tiles else empty),
-            valid=torch.from_numpy(np.concatenate(valid) if valid else np.zeros((0, form.shape.cells), np.bool_)),
+            valid=torch.from_numpy(np.concatenate(valid) if valid else np.zeros((0, form.tiler.cells), np.bool_)),
             grids=torch.tensor(grids, dtype=torch.int64).reshape(-1, 2),
-            samples=(tuple(sample.name for sample in made),),
+            samples=(tuple(sample.name for sample in samples),),
         )
 
 
-class _Unfit(Exception):
+class _UnusableSampleError(Exception):
     """Raised for a bad sample, which can't be used."""

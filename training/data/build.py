@@ -5,20 +5,20 @@ import json
 
 import numpy as np
 
-from curation.mixture.options import source_name
+from curation.mixture.options import get_source_name
 from curation.mixture.plan import Mixture, Source, plan_mixture
 from curation.mixture.sources import open_source
-from training.data.counting import Counter
-from training.data.images import ImageShape
+from training.data.counting import PartTokenCounter
+from training.data.images import ImageTiler
 from training.data.markup import Markup
-from training.data.options import DataOptions, SourceText
+from training.data.options import DataOptions, SourceTextOptions
 from training.data.plan import PackPlan, Sources
 from training.data.sequence import SequenceFormat
 from training.data.tables import TableMaker
 from training.model.config import ModelOptions
 from training.model.tokens import TextTokenizer
 
-_STORED = SourceText()
+_STORED_TEXT = SourceTextOptions()
 
 
 def build_data(
@@ -35,24 +35,24 @@ def build_data(
     first, with progress unless `quiet`. Raises `UsageError` that names a source that is not a finished set, or has no
     samples.
     """
-    tokens_per_tile = model.connector.tokens_per_tile((image_size // patch_size) ** 2)
-    markup = Markup.of(tokenizer, options, tokens_per_tile)
-    shape = ImageShape(model.any_resolution, image_size, patch_size, tokens_per_tile)
+    tokens_per_tile = model.connector.count_tokens_per_tile((image_size // patch_size) ** 2)
+    markup = Markup.from_tokenizer(tokenizer, options, tokens_per_tile)
+    shape = ImageTiler(model.any_resolution, image_size, patch_size, tokens_per_tile)
     names = list(options.sources)
     sets = [open_source(name, options.sources[name]) for name in names]
-    rules = [options.texts.get(name, _STORED) for name in names]
+    rules = [options.texts.get(name, _STORED_TEXT) for name in names]
     tables = []
     for source, rule in zip(sets, rules, strict=True):
-        counter = Counter(tokenizer, rule, options.seed)
+        counter = PartTokenCounter(tokenizer, rule, options.seed)
         tables.append(TableMaker(counter, markup, shape, options.cache, quiet).open(source))
     paths = list(options.shares)
-    numbers = [names.index(source_name(path)) for path in paths]
+    numbers = [names.index(get_source_name(path)) for path in paths]
     measured = () if options.unit == "samples" else (options.unit,)
     sources = [
         Source(path, sets[number].length, {name: tables[number].numbers[name] for name in measured})
         for path, number in zip(paths, numbers, strict=True)
     ]
-    repeats = {path: options.repeats[name] for path in paths if (name := source_name(path)) in options.repeats}
+    repeats = {path: options.repeats[name] for path in paths if (name := get_source_name(path)) in options.repeats}
     plan = plan_mixture(Mixture(options.shares, options.unit, repeats, options.stop, options.seed), sources)
     fingerprint = {f"source {one.name}": _hash([found.sha256 for found in one.revisions]) for one in sets}
     fingerprint |= {
@@ -68,7 +68,7 @@ def build_data(
         window=options.window,
         tokenizer=tokenizer,
         markup=markup,
-        shape=shape,
+        tiler=shape,
     )
     return PackPlan(plan, Sources(names, tables, rules, np.asarray(numbers, np.int64)), form, fingerprint)
 

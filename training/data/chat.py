@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from schemas.records.document import ROLES, Role, speaker
+from schemas.records.document import ROLES, Role, get_speaker
 from training.model.tokens import TextTokenizer
 
 Ids = tuple[int, ...]
@@ -29,29 +29,29 @@ class ChatTemplate:
     system: Ids  # a system turn for conversations that have none; may be empty
 
     @classmethod
-    def of(cls, tokenizer: TextTokenizer, system: str | None) -> "ChatTemplate":
+    def from_tokenizer(cls, tokenizer: TextTokenizer, system: str | None) -> "ChatTemplate":
         """Builds the template from the tokenizer's role markers; unless it has all of them, role names are text.
 
         `system` is the text of the system turn for conversations that have none; None: no such turn.
         """
         newline = tuple(tokenizer.encode(_NEWLINE))
-        markers = {role: tokenizer.special_id(f"<|{role}|>") for role in ROLES}
+        markers = {role: tokenizer.find_special_id(f"<|{role}|>") for role in ROLES}
         if None in markers.values():
             openings = {role: tuple(tokenizer.encode(f"{role.capitalize()}:")) for role in ROLES}
         else:
             openings = {role: (marker, *newline) for role, marker in markers.items() if marker is not None}
-        end = tokenizer.special_id("<|end|>")
+        end = tokenizer.find_special_id("<|end|>")
         closing = (tokenizer.special.end if end is None else end, *newline)
         words = () if system is None else (*openings["system"], *tokenizer.encode(system), *closing)
         return cls(openings, closing, newline, words)
 
-    def opening(self, role: Role) -> Ids:
+    def find_opening(self, role: Role) -> Ids:
         """Returns the tokens before a turn of this role."""
-        return self.openings[speaker(role)]
+        return self.openings[get_speaker(role)]
 
-    def overhead(self, roles: Sequence[Role], images: int) -> int:
+    def count_overhead(self, roles: Sequence[Role], images: int) -> int:
         """Counts the tokens of a conversation without its texts and images."""
         turns = [role for role, _ in groupby(roles)]
-        around = sum(len(self.opening(role)) + len(self.closing) for role in turns)
+        around = sum(len(self.find_opening(role)) + len(self.closing) for role in turns)
         system = 0 if turns[:1] == ["system"] else len(self.system)
         return system + around + images * len(self.after_image)

@@ -5,37 +5,37 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.model.anyres import AnyResolutionOptions, Grid, tile_counts
+from training.model.anyres import AnyResolutionOptions, Grid, count_tiles_of_images
 
 
 @dataclass(frozen=True, slots=True)
-class ImageShape:
+class ImageTiler:
     """Describes the tiles that the vision tower takes."""
 
     options: AnyResolutionOptions
-    tile: int  # side in pixels
-    patch: int  # side in pixels
+    tile_size: int  # side in pixels
+    patch_size: int  # side in pixels
     tokens_per_tile: int
 
     @property
     def cells(self) -> int:
         """Returns the number of cells of a tile."""
-        return (self.tile // self.patch) ** 2
+        return (self.tile_size // self.patch_size) ** 2
 
-    def tiles(self, widths: NDArray[np.integer], heights: NDArray[np.integer]) -> NDArray[np.int32]:
+    def count_tiles(self, widths: NDArray[np.integer], heights: NDArray[np.integer]) -> NDArray[np.int32]:
         """Counts the tiles of images of these sizes in pixels, the thumbnails included."""
-        return tile_counts(widths, heights, self.options, self.tile)
+        return count_tiles_of_images(widths, heights, self.options, self.tile_size)
 
-    def cut(self, data: bytes) -> tuple[NDArray[np.uint8], NDArray[np.bool_], Grid]:
+    def decode_tiles(self, data: bytes) -> tuple[NDArray[np.uint8], NDArray[np.bool_], Grid]:
         """Cuts an image file into its tiles, uint8 [k, 3, S, S], valid cells, bool [k, cells], and grid.
 
         Raises `Rejected` when the image can't be decoded.
         """
-        from training.model.tiles import read  # here, so that a planner needs neither Pillow nor torch
+        from training.model.tiles import decode_tiles  # here, so that a planner needs neither Pillow nor torch
 
-        return read(data, self.options, self.tile, self.patch)
+        return decode_tiles(data, self.options, self.tile_size, self.patch_size)
 
     @property
     def fingerprint(self) -> str:
         """Describes everything that the number of an image's tokens depends on."""
-        return f"{self.options.model_dump_json()} {self.tile} {self.tokens_per_tile}"
+        return f"{self.options.model_dump_json()} {self.tile_size} {self.tokens_per_tile}"

@@ -26,7 +26,7 @@ class Markup:
     chat: ChatTemplate
 
     @classmethod
-    def of(cls, tokenizer: TextTokenizer, options: DataOptions, tokens_per_tile: int) -> "Markup":
+    def from_tokenizer(cls, tokenizer: TextTokenizer, options: DataOptions, tokens_per_tile: int) -> "Markup":
         """Builds the markup for a tokenizer and the number of tokens that a tile becomes."""
         special = tokenizer.special
         return cls(
@@ -36,9 +36,9 @@ class Markup:
             joint=tuple(tokenizer.encode("\n")),
             end=special.end,
             pad=special.pad,
-            chat=ChatTemplate.of(tokenizer, options.system),
+            chat=ChatTemplate.from_tokenizer(tokenizer, options.system),
         )
 
-    def closing(self, images: int) -> Ids:
+    def build_closing(self, images: int) -> Ids:
         """Returns the tokens that end a document with this number of images."""
         return (*(self.end_of_chunk if images else ()), self.end)

@@ -5,13 +5,13 @@ from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 from curation.mixture.options import MixtureOptions
 from schemas.output_set.options import Options
 
-SYSTEM = (
+DEFAULT_SYSTEM_PROMPT = (
     "A chat between a curious user and an artificial intelligence assistant. "
     "The assistant gives helpful, detailed, and polite answers to the user's questions."
 )
 
 
-class SourceText(Options):
+class SourceTextOptions(Options):
     """Chooses the text of a source's samples that is trained on. The defaults take the stored text unchanged."""
 
     strip_filler: bool = Field(
@@ -42,9 +42,11 @@ class DataOptions(MixtureOptions):
         le=1 << 16,
         description="samples packed together: more need less padding, but move further from their place",
     )
-    texts: dict[str, SourceText] = Field({}, description="by source; sources not named use the stored text")
+    texts: dict[str, SourceTextOptions] = Field({}, description="by source; sources not named use the stored text")
     system: str | None = Field(
-        SYSTEM, min_length=1, description="opens conversations that have no system turn, as in LLaVA and xGen-MM"
+        DEFAULT_SYSTEM_PROMPT,
+        min_length=1,
+        description="opens conversations that have no system turn, as in LLaVA and xGen-MM",
     )
     end_of_chunk: bool = Field(True, description="<|endofchunk|> after the text of an image, as OpenFlamingo does")
     max_faults: float = Field(0.01, ge=0, le=1, description="share of samples that may be bad; more stops the run")
@@ -56,7 +58,9 @@ class DataOptions(MixtureOptions):
 
     @field_validator("texts")
     @classmethod
-    def _of_sources(cls, texts: dict[str, SourceText], info: ValidationInfo) -> dict[str, SourceText]:
+    def _check_text_rule_sources(
+        cls, texts: dict[str, SourceTextOptions], info: ValidationInfo
+    ) -> dict[str, SourceTextOptions]:
         unknown = [name for name in texts if name not in info.data.get("sources", texts)]
         if unknown:
             raise ValueError(f"there is no source {unknown[0]!r}")

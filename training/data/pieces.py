@@ -2,7 +2,7 @@
 
 The pages of a paper and the paragraphs of a web page are long: pieces that end only where a part ends would leave a
 tenth of all positions empty, because long pieces can't be packed together. So a text is cut between tokens when moving
-the whole text to the next piece would waste more than 1/`SLACK` of a sequence.
+the whole text to the next piece would waste more than 1/`SLACK_DIVISOR` of a sequence.
 """
 
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from training.data.markup import Markup
 
-WHOLE = -1
-SLACK = 64  # a piece is full when less than 1/64 of a sequence is left
+WHOLE_SAMPLE = -1
+SLACK_DIVISOR = 64  # a piece is full when less than 1/64 of a sequence is left
 
 
 class Piece(NamedTuple):
@@ -20,12 +20,12 @@ class Piece(NamedTuple):
 
     part: int = 0
     token: int = 0
-    last_part: int = WHOLE  # beyond the last part if the piece includes the sample's end
+    last_part: int = WHOLE_SAMPLE  # beyond the last part if the piece includes the sample's end
     last_token: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Sized:
+class SizedPiece:
     """Holds a piece, and the positions and tiles that it takes."""
 
     piece: Piece
@@ -41,23 +41,24 @@ class PartSize:
     tiles: int  # 0: a text
 
 
-def cut(parts: Sequence[PartSize], markup: Markup, room: int, most_tiles: int) -> list[Sized]:
-    """Cuts a document into pieces, each of at most `room` positions and `most_tiles` tiles.
+def split_into_pieces(parts: Sequence[PartSize], markup: Markup, max_tokens: int, max_tiles: int) -> list[SizedPiece]:
+    """Cuts a document into pieces, each of at most `max_tokens` positions and `max_tiles` tiles.
 
     Returns no pieces when a single image is larger than that. A part that does not fit into a piece goes to the next
-    one, unless it is a text and this would leave more than 1/`SLACK` of a sequence empty: then the text is cut to fill
-    the piece. Closing tokens that would be alone in a piece are dropped: no token precedes them to predict them from.
+    one, unless it is a text and this would leave more than 1/`SLACK_DIVISOR` of a sequence empty: then the text is cut
+    to fill the piece. Closing tokens that would be alone in a piece are dropped: no token precedes them to predict them
+    from.
     """
-    closing = len(markup.closing(sum(part.tiles > 0 for part in parts)))
-    cutter = _Cutter(room)
+    closing = len(markup.build_closing(sum(part.tiles > 0 for part in parts)))
+    cutter = _PieceBuilder(max_tokens)
     for number, part in enumerate(parts):
         end = closing if number == len(parts) - 1 else 0
         if part.tiles:
             size = part.tiles * markup.tokens_per_tile + end
-            if size > room or part.tiles > most_tiles:
+            if size > max_tokens or part.tiles > max_tiles:
                 return []
             gap = len(markup.end_of_chunk) if cutter.tiles else 0
-            if cutter.length + gap + size > room or cutter.tiles + part.tiles > most_tiles:
+            if cutter.length + gap + size > max_tokens or cutter.tiles + part.tiles > max_tiles:
                 cutter.close((number, 0))
                 gap = 0
             cutter.length += gap + size
@@ -69,29 +70,29 @@ def cut(parts: Sequence[PartSize], markup: Markup, room: int, most_tiles: int) -
     return cutter.pieces
 
 
-class _Cutter:
+class _PieceBuilder:
     """Holds the finished pieces, and the one that is being filled."""
 
-    def __init__(self, room: int) -> None:
-        self.room = room
-        self.pieces: list[Sized] = []
+    def __init__(self, max_tokens: int) -> None:
+        self.max_tokens = max_tokens
+        self.pieces: list[SizedPiece] = []
         self.start = (0, 0)
         self.length = self.tiles = 0
 
     def close(self, stop: tuple[int, int], start: tuple[int, int] | None = None) -> None:
         """Finishes the piece; the next one begins at `start`, by default where this one stops."""
         if self.length:
-            self.pieces.append(Sized(Piece(*self.start, *stop), self.length, self.tiles))
+            self.pieces.append(SizedPiece(Piece(*self.start, *stop), self.length, self.tiles))
         self.start, self.length, self.tiles = start or stop, 0, 0
 
     def add_text(self, number: int, tokens: int, end: int, gap: int) -> None:
         """Adds a text, with `gap` tokens before it unless it begins a piece, and `end` tokens after it."""
         need, taken = tokens + end, 0
-        left = self.room - self.length - gap
-        if left < need and (left <= 0 or left < self.room // SLACK):
+        left = self.max_tokens - self.length - gap
+        if left < need and (left <= 0 or left < self.max_tokens // SLACK_DIVISOR):
             self.close((number, 0))
             gap = 0
-        while (left := self.room - self.length - gap) < need - taken:
+        while (left := self.max_tokens - self.length - gap) < need - taken:
             step = min(left, tokens - taken)
             taken += step
             self.length += gap + step

@@ -14,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation.mixture.plan import Plan
-from curation.mixture.reader import Row
+from curation.mixture.reader import IndexRow
 from curation.mixture.shuffle import Shuffle
 from schemas.errors import UsageError
 from training.data.counting import NO_CAPTION, NO_TEXT, UNREADABLE
-from training.data.images import ImageShape
-from training.data.options import SourceText
+from training.data.images import ImageTiler
+from training.data.options import SourceTextOptions
 from training.data.packing import pack
-from training.data.pieces import PartSize, Piece, Sized, cut
+from training.data.pieces import PartSize, Piece, SizedPiece, split_into_pieces
 from training.data.sequence import SequenceFormat
-from training.data.tables import Table
+from training.data.tables import SampleTable
 
 _REASONS = {NO_CAPTION: "no_caption", UNREADABLE: "unreadable", NO_TEXT: "no_text"}
 
@@ -37,7 +37,7 @@ class Cursor:
 
 
 @dataclass(frozen=True, slots=True)
-class PackUnit:
+class Pack:
     """Lists the samples of one sequence; it is small enough to be sent to a worker."""
 
     cursor: Cursor  # the place after this pack
@@ -57,51 +57,55 @@ class Sources:
     """Holds all sources in the order of their names, which is also how batches number them."""
 
     names: list[str]
-    tables: list[Table]
-    rules: list[SourceText]
-    numbers: NDArray[np.int64]  # for each of the mixture's sources, its number among these
+    tables: list[SampleTable]
+    rules: list[SourceTextOptions]
+    mixture_indices: NDArray[np.int64]  # for each of the mixture's sources, its number among these
 
 
 class PackPlan:
     """Decides which samples make up which sequence."""
 
-    def __init__(self, plan: Plan, sources: Sources, form: SequenceFormat, fingerprint: Mapping[str, str]) -> None:
-        """Takes the `plan` that orders the samples of the `sources`, and the `form` of their sequences."""
-        self.plan, self.sources, self.form = plan, sources, form
+    def __init__(
+        self, mixture_plan: Plan, sources: Sources, sequence_format: SequenceFormat, fingerprint: Mapping[str, str]
+    ) -> None:
+        """Takes the `mixture_plan` that orders the samples of the `sources`, and the `sequence_format` of their
+        sequences.
+        """
+        self.mixture_plan, self.sources, self.sequence_format = mixture_plan, sources, sequence_format
         self.fingerprint = dict(fingerprint)
         """Hashes of everything that the sequence depends on, by a name for messages; see `check_unchanged`."""
-        self.windows = -(-plan.length // form.window)
+        self.window_count = -(-mixture_plan.length // sequence_format.window)
 
-    def packs(self, cursor: Cursor = Cursor()) -> Iterator[PackUnit]:
+    def iterate_packs(self, cursor: Cursor = Cursor()) -> Iterator[Pack]:
         """Yields the packs from the cursor to the end of the mixture."""
-        for window in range(cursor.window, self.windows):
-            yield from self.window(window)[cursor.pack if window == cursor.window else 0 :]
+        for window in range(cursor.window, self.window_count):
+            yield from self.pack_window(window)[cursor.pack if window == cursor.window else 0 :]
 
-    def window(self, number: int) -> list[PackUnit]:
+    def pack_window(self, number: int) -> list[Pack]:
         """Returns the packs of a window in order; a window without usable samples has one empty pack."""
-        form = self.form
+        form = self.sequence_format
         start = number * form.window
-        drawn = self.plan.take(start, min(start + form.window, self.plan.length))
-        items = _Items(self.sources.numbers[drawn.sources], drawn.samples)
-        left_out, split = self._fill(items)
+        drawn = self.mixture_plan.take(start, min(start + form.window, self.mixture_plan.length))
+        items = _WindowItems(self.sources.mixture_indices[drawn.sources], drawn.samples)
+        left_out, split = self._collect_items(items)
         lengths, tiles = np.asarray(items.lengths, np.int64), np.asarray(items.tiles, np.int64)
         packs: list[list[int]] = pack(lengths, tiles, form.max_tokens, form.max_tiles) or [[]]
-        order = Shuffle.of(len(packs), self.plan.mixture.seed, f"packs of window {number}").samples(
+        order = Shuffle.for_source(len(packs), self.mixture_plan.mixture.seed, f"packs of window {number}").permute(
             np.arange(len(packs))
         )
-        at, pieces = np.asarray(items.at, np.int64), np.asarray(items.pieces, np.int64).reshape(-1, 4)
+        at, pieces = np.asarray(items.places, np.int64), np.asarray(items.pieces, np.int64).reshape(-1, 4)
         units = []
         for place, chosen in enumerate(order.tolist()):
             held = np.asarray(packs[chosen], np.int64)
             behind = Cursor(number, place + 1) if place + 1 < len(packs) else Cursor(number + 1, 0)
             of, sample = items.sources[at[held]], items.samples[at[held]]
-            told = (dict(left_out), dict(split)) if place == 0 else ({}, {})
-            units.append(PackUnit(behind, of, sample, pieces[held], lengths[held], tiles[held], *told))
+            window_counts = (dict(left_out), dict(split)) if place == 0 else ({}, {})
+            units.append(Pack(behind, of, sample, pieces[held], lengths[held], tiles[held], *window_counts))
         return units
 
-    def rows(self, unit: PackUnit) -> list[Row]:
+    def read_rows(self, unit: Pack) -> list[IndexRow]:
         """Returns the index rows of a pack's samples, in order."""
-        rows: list[Row | None] = [None] * len(unit.samples)
+        rows: list[IndexRow | None] = [None] * len(unit.samples)
         for source in np.unique(unit.sources).tolist():
             places = np.flatnonzero(unit.sources == source)
             found = self.sources.tables[source].rows.take(unit.samples[places])
@@ -109,9 +113,9 @@ class PackPlan:
                 rows[place] = row
         return [row for row in rows if row is not None]
 
-    def _fill(self, items: "_Items") -> tuple[Counter[str], Counter[str]]:
+    def _collect_items(self, items: "_WindowItems") -> tuple[Counter[str], Counter[str]]:
         """Fills `items` with what is to be packed; returns the counts of left-out samples and of pieces."""
-        form, count = self.form, len(items.samples)
+        form, count = self.sequence_format, len(items.samples)
         words, tiles = np.empty(count, np.int64), np.empty(count, np.int64)
         for source in np.flatnonzero(np.bincount(items.sources)).tolist():
             places = np.flatnonzero(items.sources == source)
@@ -129,7 +133,7 @@ class PackPlan:
                 left_out[f"{name}.{_REASONS[int(words[place])]}"] += 1
                 continue
             row = self.sources.tables[source].rows.take(items.samples[place : place + 1])[0]
-            found = self._cut(row)
+            found = self._split_sample(row)
             if isinstance(found, str):
                 left_out[f"{name}.{found}"] += 1
             else:
@@ -138,24 +142,24 @@ class PackPlan:
         items.add(fits, lengths, tiles, large)
         return left_out, split
 
-    def _cut(self, row: Row) -> list[Sized] | str:
+    def _split_sample(self, row: IndexRow) -> list[SizedPiece] | str:
         """Cuts a sample that is too large for a sequence into pieces, or returns the reason why it can't."""
-        form, counts = self.form, tiles_of(self.form.shape, row)
+        form, counts = self.sequence_format, count_sample_tiles(self.sequence_format.tiler, row)
         if any(count > form.max_tiles or count * form.markup.tokens_per_tile >= form.max_tokens for count in counts):
             return "image_too_large"
         if row["kind"] == "conversation":
             return "too_many_images" if sum(counts) > form.max_tiles else "too_long"
         left = iter(counts)
         parts = [PartSize(0, next(left)) if tokens is None else PartSize(tokens, 0) for tokens in row["part_tokens"]]
-        return cut(parts, form.markup, form.max_tokens, form.max_tiles) or "image_too_large"
+        return split_into_pieces(parts, form.markup, form.max_tokens, form.max_tiles) or "image_too_large"
 
 
-class _Items:
+class _WindowItems:
     """Holds what a window packs, in the mixture's order: whole samples, and pieces of those that were cut."""
 
     def __init__(self, sources: NDArray[np.int64], samples: NDArray[np.int64]) -> None:
         self.sources, self.samples = sources, samples
-        self.at: list[int] = []  # place of each in the window
+        self.places: list[int] = []  # place of each in the window
         self.lengths: list[int] = []
         self.tiles: list[int] = []
         self.pieces: list[Piece] = []
@@ -165,24 +169,24 @@ class _Items:
         fits: NDArray[np.bool_],
         lengths: NDArray[np.int64],
         tiles: NDArray[np.int64],
-        large: Mapping[int, Sequence[Sized]],
+        large: Mapping[int, Sequence[SizedPiece]],
     ) -> None:
         """Adds the samples that fit, and the pieces of those that are too large."""
         whole = Piece()
         for place in sorted([*np.flatnonzero(fits).tolist(), *large]):
-            sized = large.get(place) or [Sized(whole, int(lengths[place]), int(tiles[place]))]
+            sized = large.get(place) or [SizedPiece(whole, int(lengths[place]), int(tiles[place]))]
             for one in sized:
-                self.at.append(place)
+                self.places.append(place)
                 self.lengths.append(one.length)
                 self.tiles.append(one.tiles)
                 self.pieces.append(one.piece)
 
 
-def tiles_of(shape: ImageShape, row: Row) -> list[int]:
+def count_sample_tiles(shape: ImageTiler, row: IndexRow) -> list[int]:
     """Counts the tiles of each of a sample's images."""
     sizes = [(image["width"], image["height"]) for image in row["image_details"]]
     widths, heights = (np.asarray(sides, np.int64) for sides in (zip(*sizes, strict=True) if sizes else ((), ())))
-    counts: list[int] = shape.tiles(widths, heights).tolist()
+    counts: list[int] = shape.count_tiles(widths, heights).tolist()
     return counts
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from training.data.images import ImageShape
+from training.data.images import ImageTiler
 from training.data.markup import Markup
 from training.model.tokens import TextTokenizer
 
@@ -16,4 +16,4 @@ class SequenceFormat:
     window: int  # samples of the mixture that are packed together
     tokenizer: TextTokenizer
     markup: Markup
-    shape: ImageShape
+    tiler: ImageTiler

@@ -21,46 +21,46 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curation.mixture.reader import Row
+from curation.mixture.reader import IndexRow
 from curation.mixture.shards import ShardRows
 from curation.mixture.sources import SourceSet
 from schemas.errors import UsageError
-from schemas.output_set.shard_index import INDEX
+from schemas.output_set.shard_index import INDEX_SCHEMA
 from schemas.storage.file_lock import acquire_file_lock
 from schemas.terminal import say
-from training.data.counting import NO_TEXT, Counter, counted
-from training.data.images import ImageShape
+from training.data.counting import NO_TEXT, PartTokenCounter, count_part_tokens
+from training.data.images import ImageTiler
 from training.data.markup import Markup
 
-VERSION = 1
-SHARDS_HELD = 1024  # shards whose layout in the table's file is cached: reading it is half the cost of finding a row
+TABLE_VERSION = 1
+CACHED_SHARDS = 1024  # shards whose layout in the table's file is cached: reading it is half the cost of finding a row
 
-NUMBERS = ("words", "tiles", "tokens", "images", "characters")
+NUMBER_NAMES = ("words", "tiles", "tokens", "images", "characters")
 """The numbers of each sample. `words` counts its positions without images, or is the (negative) reason why it is left
 out; mixtures are weighted by the last three."""
 
 # Only the columns of the index that reading and cutting a sample need.
 _COLUMNS = ("key", "kind", "offset", "size", "members", "image_details", "part_tokens", "roles")
-ROWS = pa.schema([INDEX.field(name) for name in _COLUMNS])
+ROW_SCHEMA = pa.schema([INDEX_SCHEMA.field(name) for name in _COLUMNS])
 
 
 @dataclass(frozen=True)
-class Table:
+class SampleTable:
     """Holds the numbers and rows of one source's samples."""
 
-    numbers: dict[str, NDArray[np.int32]]  # by the names in `NUMBERS`
-    rows: "Rows"
+    numbers: dict[str, NDArray[np.int32]]  # by the names in `NUMBER_NAMES`
+    rows: "IndexRows"
 
 
-class Rows:
+class IndexRows:
     """Looks up the index rows of a source's samples, each with its place."""
 
     def __init__(self, source: SourceSet, path: Path) -> None:
         self._places = ShardRows([shard.data.rows for shard in source.shards])
         self._paths = [shard.path for shard in source.shards]
-        self._batch = lru_cache(SHARDS_HELD)(pa.ipc.open_file(pa.memory_map(str(path))).get_batch)
+        self._batch = lru_cache(CACHED_SHARDS)(pa.ipc.open_file(pa.memory_map(str(path))).get_batch)
 
-    def take(self, samples: NDArray[np.int64]) -> list[Row]:
+    def take(self, samples: NDArray[np.int64]) -> list[IndexRow]:
         """Returns the rows of these samples, in the order given, as `ShardFiles.read` takes them."""
         shards, rows = self._places.find(samples)
         found = []
@@ -73,58 +73,64 @@ class Rows:
 class TableMaker:
     """Opens tables, and makes those that do not exist yet."""
 
-    def __init__(self, counter: Counter, markup: Markup, shape: ImageShape, cache: str | None, quiet: bool) -> None:
+    def __init__(
+        self, counter: PartTokenCounter, markup: Markup, tiler: ImageTiler, cache: str | None, quiet: bool
+    ) -> None:
         """Takes one source's `counter`, with its tokenizer and rule; `cache` defaults to the user's cache folder."""
-        self.counter, self.markup, self.shape, self.quiet = counter, markup, shape, quiet
-        self._cache = Path(cache) if cache else _cache_home() / "shardloom" / "tables"
+        self.counter, self.markup, self.tiler, self.quiet = counter, markup, tiler, quiet
+        self._cache = Path(cache) if cache else _get_cache_home() / "shardloom" / "tables"
 
-    def open(self, source: SourceSet) -> Table:
+    def open(self, source: SourceSet) -> SampleTable:
         """Opens the source's table. One process on a machine makes it, and the others wait.
 
         Raises `UsageError` when the cache can't be written.
         """
-        folder = self._cache / self.key(source)
+        folder = self._cache / self.compute_key(source)
         try:
             if not folder.is_dir():
                 with acquire_file_lock(folder.with_suffix(".lock")):
                     if not folder.is_dir():
-                        self._make(source, folder)
+                        self._build_table(source, folder)
         except OSError as error:
             what = error.strerror or error
             raise UsageError(f"cache: cannot write {error.filename or folder}: {what}; set data.cache") from None
-        numbers = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in NUMBERS}
-        return Table(numbers, Rows(source, folder / "rows.arrow"))
+        numbers = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in NUMBER_NAMES}
+        return SampleTable(numbers, IndexRows(source, folder / "rows.arrow"))
 
-    def key(self, source: SourceSet) -> str:
+    def compute_key(self, source: SourceSet) -> str:
         """Returns the hash of everything that the table depends on."""
-        hangs_on = [
-            VERSION,
+        dependencies = [
+            TABLE_VERSION,
             [revision.sha256 for revision in source.revisions],
             self.counter.rule.model_dump(mode="json"),
             0 if self.counter.rule.is_stored else self.counter.seed,
             self.counter.tokenizer.fingerprint.model_dump(mode="json"),
-            self.shape.fingerprint,
+            self.tiler.fingerprint,
             repr(self.markup),
         ]
-        return hashlib.sha256(json.dumps(hangs_on).encode()).hexdigest()[:32]
+        return hashlib.sha256(json.dumps(dependencies).encode()).hexdigest()[:32]
 
-    def _make(self, source: SourceSet, folder: Path) -> None:
+    def _build_table(self, source: SourceSet, folder: Path) -> None:
         making = Path(tempfile.mkdtemp(prefix=f"{folder.name}.tmp-", dir=self._cache))
         try:
             numbers = {
                 name: np.lib.format.open_memmap(making / f"{name}.npy", "w+", np.int32, (source.length,))
-                for name in NUMBERS
+                for name in NUMBER_NAMES
             }
             done, progress = 0, _Progress(source.name, len(source.shards), self.quiet)
-            with pa.ipc.new_file(str(making / "rows.arrow"), ROWS) as file:
-                for index, reasons in counted(self.counter, source):
+            with pa.ipc.new_file(str(making / "rows.arrow"), ROW_SCHEMA) as file:
+                for index, reasons in count_part_tokens(self.counter, source):
                     self._check_kinds(source.name, index)
-                    for name, values in self._numbers(index, reasons).items():
+                    for name, values in self._compute_numbers(index, reasons).items():
                         numbers[name][done : done + index.num_rows] = values
                     done += index.num_rows
-                    batches = index.select(list(_COLUMNS)).replace_schema_metadata(None).cast(ROWS).combine_chunks()
-                    file.write_batch(next(iter(batches.to_batches()), pa.RecordBatch.from_pylist([], schema=ROWS)))
-                    progress.step(index.num_rows)
+                    batches = (
+                        index.select(list(_COLUMNS)).replace_schema_metadata(None).cast(ROW_SCHEMA).combine_chunks()
+                    )
+                    file.write_batch(
+                        next(iter(batches.to_batches()), pa.RecordBatch.from_pylist([], schema=ROW_SCHEMA))
+                    )
+                    progress.add_shard(index.num_rows)
             for array in numbers.values():
                 array.flush()
             making.chmod(0o755)
@@ -146,28 +152,28 @@ class TableMaker:
                 "has documents: leave them out"
             )
 
-    def _numbers(self, index: pa.Table, reasons: NDArray[np.int32]) -> dict[str, NDArray[np.int32]]:
+    def _compute_numbers(self, index: pa.Table, reasons: NDArray[np.int32]) -> dict[str, NDArray[np.int32]]:
         """Computes the numbers of each sample of a shard."""
         markup = self.markup
         lists = index["part_tokens"].combine_chunks()
-        starts, ends = _bounds(lists)
+        starts, ends = _compute_bounds(lists)
         values = lists.flatten()
         is_text = values.is_valid().to_numpy(zero_copy_only=False)
-        tokens = _sums(pc.fill_null(values, 0).to_numpy(), starts, ends)
+        tokens = _sum_ranges(pc.fill_null(values, 0).to_numpy(), starts, ends)
         follows = is_text[1:] & is_text[:-1]  # a text after a text, perhaps of the previous sample
-        pairs = _sums(np.append(follows, False), starts, np.maximum(starts, ends - 1))
+        pairs = _sum_ranges(np.append(follows, False), starts, np.maximum(starts, ends - 1))
         images = index["images"].to_numpy()
         words = tokens + pairs * len(markup.joint) + images * len(markup.end_of_chunk) + 1
         for row in np.flatnonzero(pc.equal(index["kind"], "conversation").to_numpy(zero_copy_only=False)).tolist():
             roles = index["roles"][row].as_py() or []
-            words[row] = tokens[row] + markup.chat.overhead(roles, int(images[row]))
+            words[row] = tokens[row] + markup.chat.count_overhead(roles, int(images[row]))
         words = np.where(tokens == 0, NO_TEXT, words)
         details = index["image_details"].combine_chunks()
         sizes = details.flatten()
-        tiles = self.shape.tiles(sizes.field("width").to_numpy(), sizes.field("height").to_numpy())
+        tiles = self.tiler.count_tiles(sizes.field("width").to_numpy(), sizes.field("height").to_numpy())
         return {
             "words": np.where(reasons < 0, reasons, words).astype(np.int32),
-            "tiles": _sums(tiles, *_bounds(details)).astype(np.int32),
+            "tiles": _sum_ranges(tiles, *_compute_bounds(details)).astype(np.int32),
             "tokens": tokens.astype(np.int32),
             "images": images,
             "characters": index["characters"].to_numpy(),
@@ -177,38 +183,38 @@ class TableMaker:
 class _Progress:
     """Prints a line every few seconds while a table is made; a table that takes less prints nothing."""
 
-    EVERY = 5.0  # seconds
+    INTERVAL_SECONDS = 5.0  # seconds
 
     def __init__(self, name: str, shards: int, quiet: bool) -> None:
         self._name, self._shards, self._quiet = name, shards, quiet
         self._done = self._samples = 0
-        self._begun = self._told = time.monotonic()
+        self._start_time = self._last_line_time = time.monotonic()
 
-    def step(self, samples: int) -> None:
+    def add_shard(self, samples: int) -> None:
         """Counts one more shard, of `samples` samples."""
         self._done += 1
         self._samples += samples
         now = time.monotonic()
-        if not self._quiet and now - self._told > self.EVERY:
-            self._told = now
-            rate = self._samples / (now - self._begun)
+        if not self._quiet and now - self._last_line_time > self.INTERVAL_SECONDS:
+            self._last_line_time = now
+            rate = self._samples / (now - self._start_time)
             say(
                 f"source {self._name}: lengths of {self._samples:,} samples, "
                 f"{self._done:,} of {self._shards:,} shards, {rate:,.0f} samples/s"
             )
 
 
-def _bounds(lists: pa.ListArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _compute_bounds(lists: pa.ListArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Returns where each list begins and ends in `flatten`; a null is empty."""
     ends = np.cumsum(pc.fill_null(pc.list_value_length(lists), 0).to_numpy().astype(np.int64))
     return np.concatenate([[0], ends[:-1]]).astype(np.int64)[: len(ends)], ends
 
 
-def _sums(values: NDArray[Any], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
+def _sum_ranges(values: NDArray[Any], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
     total = np.concatenate([[0], np.cumsum(values, dtype=np.int64)])
-    sums: NDArray[np.int64] = total[ends] - total[starts]
-    return sums
+    range_sums: NDArray[np.int64] = total[ends] - total[starts]
+    return range_sums
 
 
-def _cache_home() -> Path:
+def _get_cache_home() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

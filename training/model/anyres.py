@@ -63,7 +63,7 @@ def choose_grid(size: Size, grids: Sequence[Grid], tile: int) -> Grid:
     return best
 
 
-def tile_count(size: Size, options: AnyResolutionOptions, tile: int) -> int:
+def count_tiles(size: Size, options: AnyResolutionOptions, tile: int) -> int:
     """Counts the tiles of an image, the thumbnail included; 1 without any resolution."""
     if not options.enabled:
         return 1
@@ -71,10 +71,10 @@ def tile_count(size: Size, options: AnyResolutionOptions, tile: int) -> int:
     return columns * rows + 1
 
 
-def tile_counts(
+def count_tiles_of_images(
     widths: NDArray[np.integer], heights: NDArray[np.integer], options: AnyResolutionOptions, tile: int
 ) -> NDArray[np.int32]:
-    """Computes `tile_count` for many images at once."""
+    """Computes `count_tiles` for many images at once."""
     counts = np.ones(len(widths), np.int32)
     if not options.enabled:
         return counts
@@ -91,7 +91,7 @@ def tile_counts(
     return counts
 
 
-def layout(size: Size, grids: Sequence[Grid], tile: int) -> Layout:
+def compute_layout(size: Size, grids: Sequence[Grid], tile: int) -> Layout:
     """Places a picture on the best grid: scaled in proportion, rounded up, and centred."""
     columns, rows = choose_grid(size, grids, tile)
     width, height = columns * tile, rows * tile
@@ -103,12 +103,12 @@ def layout(size: Size, grids: Sequence[Grid], tile: int) -> Layout:
     return Layout((columns, rows), resized, ((width - resized[0]) // 2, (height - resized[1]) // 2))
 
 
-def valid_cells(size: Size, grid: Grid, cells_per_side: int) -> NDArray[np.bool_]:
+def compute_valid_cells(size: Size, grid: Grid, cells_per_side: int) -> NDArray[np.bool_]:
     """Returns bool [1 + columns * rows, cells_per_side ** 2], True for the cells that show the picture.
 
     The thumbnail comes first, and all its cells are True. Tiles and cells are in row order, each tile's cells together
-    (`reference_groups` gives the other order). Whole rows or columns of cells at the border are masked, rounded as in
-    the released code: a cell that shows a little of the picture may be masked, and for a picture thinner than a cell
+    (`regroup_as_reference` gives the other order). Whole rows or columns of cells at the border are masked, rounded as
+    in the released code: a cell that shows a little of the picture may be masked, and for a picture thinner than a cell
     only the thumbnail may be left.
     """
     columns, rows = grid
@@ -125,7 +125,7 @@ def valid_cells(size: Size, grid: Grid, cells_per_side: int) -> NDArray[np.bool_
     return np.concatenate((thumbnail, tiles.reshape(rows * columns, -1)))
 
 
-def reference_groups(features: "Tensor", grid: Grid) -> "Tensor":
+def regroup_as_reference(features: "Tensor", grid: Grid) -> "Tensor":
     """Reorders the features, or the mask, [tiles, cells, ...] of an image into the groups that xGen-MM resamples.
 
     The released code merges the tiles into one map and cuts the map, row by row, into groups of as many cells as a

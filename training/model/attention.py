@@ -14,24 +14,24 @@ from training.batch import PADDING
 Implementation = Literal["sdpa", "eager", "flex_attention"]
 
 
-def packed_mask(
+def build_packed_mask(
     segments: Tensor,
     implementation: Implementation,
     dtype: torch.dtype,
     window: int | None = None,
-    last: int | None = None,
+    last_queries: int | None = None,
 ) -> Any:
     """Returns the mask for segments [B, T], in the form that the implementation takes.
 
     sdpa: bool [B, 1, T, T], True where a position may attend; eager: `dtype`, 0 there and its lowest value elsewhere;
     flex_attention: a BlockMask. `window` is the number of positions that a position sees, itself included; None: all.
-    With `last` the mask has rows for the last `last` positions only, as a generation step needs. Padding sees only
-    itself, because an empty row would give NaN.
+    With `last_queries` the mask has rows for the last `last_queries` positions only, as a generation step needs.
+    Padding sees only itself, because an empty row would give NaN.
     """
     if implementation == "flex_attention":
-        return _block_mask(segments, window)
+        return _build_block_mask(segments, window)
     places = torch.arange(segments.shape[1], device=segments.device)
-    asking = slice(-last if last else 0, None)
+    asking = slice(-last_queries if last_queries else 0, None)
     query, key = places[asking, None], places[None, :]
     seen = (key <= query) & (segments[:, asking, None] == segments[:, None, :]) & (segments != PADDING)[:, None, :]
     if window is not None:
@@ -42,10 +42,10 @@ def packed_mask(
     return torch.zeros((), dtype=dtype, device=seen.device).where(seen, torch.finfo(dtype).min)
 
 
-def _block_mask(segments: Tensor, window: int | None) -> Any:
+def _build_block_mask(segments: Tensor, window: int | None) -> Any:
     from torch.nn.attention.flex_attention import create_block_mask
 
-    def seen(row: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+    def is_visible(row: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         same = (segments[row, query] == segments[row, key]) & (segments[row, key] != PADDING) & (key <= query)
         if window is not None:
             same = same & (key > query - window)
@@ -53,4 +53,4 @@ def _block_mask(segments: Tensor, window: int | None) -> Any:
 
     rows, length = segments.shape
     compiled = segments.device.type == "cuda"  # uncompiled, it builds the whole table first
-    return create_block_mask(seen, rows, None, length, length, device=str(segments.device), _compile=compiled)
+    return create_block_mask(is_visible, rows, None, length, length, device=str(segments.device), _compile=compiled)

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from schemas.output_set.options import Options
 from training.model.anyres import AnyResolutionOptions
 from training.model.connectors.perceiver import PerceiverOptions
-from training.model.connectors.table import AnyConnectorOptions
+from training.model.connectors.registry import AnyConnectorOptions
 
 
 class PartOptions(Options):
@@ -17,7 +17,7 @@ class PartOptions(Options):
     config: dict[str, Any] = Field({}, description="without `pretrained`: the configuration, for random weights")
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> "PartOptions":
+    def _check_one_given(self) -> "PartOptions":
         if (self.pretrained is None) == (not self.config):
             raise ValueError("give either pretrained or config")
         return self

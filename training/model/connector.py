@@ -17,7 +17,7 @@ class Connector(nn.Module, ABC):
     layers: nn.ModuleList
     """Modules that are compiled one by one, and recomputed one by one in the backward pass; may be empty."""
 
-    undecayed: ClassVar[frozenset[str]] = frozenset()
+    no_weight_decay: ClassVar[frozenset[str]] = frozenset()
     """Names of matrices that need no small scale: weight decay excludes them, like norms and biases."""
 
     @abstractmethod
@@ -29,11 +29,11 @@ class Connector(nn.Module, ABC):
         """
 
     @abstractmethod
-    def flops_per_tile(self, cells: int) -> float:
+    def count_flops_per_tile(self, cells: int) -> float:
         """Counts the operations of the forward pass as `training.flops` does."""
 
     @abstractmethod
-    def activations_per_tile(self, cells: int, recompute: bool) -> int:
+    def count_activations_per_tile(self, cells: int, recompute: bool) -> int:
         """Counts the numbers that are kept for the backward pass.
 
         With `recompute` these are one layer's, and the input of each of the layers.

@@ -14,15 +14,15 @@ from torch import Tensor
 
 from schemas.errors import UsageError
 from schemas.output_set.options import Options
-from training.batch import IGNORED, PADDING, Batch, SampleName
+from training.batch import IGNORE_INDEX, PADDING, Batch, SampleName
 from training.model.lmm import ResamplerLMM
-from training.model.tiles import Picture, cut
+from training.model.tiles import DecodedImage, cut_into_tiles
 from training.model.tokens import TextTokenizer
 
-Prompt = Sequence[str | int | Image.Image | Picture]
+Prompt = Sequence[str | int | Image.Image | DecodedImage]
 """Texts, images, and ids of special tokens, which no text can produce."""
 
-_TURN_ENDS = ("<|end|>", "<|im_end|>", "<|eot_id|>", "<end_of_turn>")  # in the tokenizers of chat models
+_TURN_END_TOKENS = ("<|end|>", "<|im_end|>", "<|eot_id|>", "<end_of_turn>")  # in the tokenizers of chat models
 
 
 class GenerateOptions(Options):
@@ -54,7 +54,7 @@ def generate_batch(
     if not prompts:
         return []
     options = options or GenerateOptions()
-    batch = prompt_batch(model, tokenizer, prompts)
+    batch = build_prompt_batch(model, tokenizer, prompts)
     limit = getattr(model.language.lm.config, "max_position_embeddings", None)
     length = batch.tokens.shape[1]
     if limit and length + options.max_new_tokens > limit:
@@ -65,12 +65,12 @@ def generate_batch(
     training = model.training
     model.eval()
     try:
-        return _answers(model, tokenizer, batch.to(model.device), options)
+        return _generate_answers(model, tokenizer, batch.to(model.device), options)
     finally:
         model.train(training)
 
 
-def prompt_batch(model: ResamplerLMM, tokenizer: TextTokenizer, prompts: Sequence[Prompt]) -> Batch:
+def build_prompt_batch(model: ResamplerLMM, tokenizer: TextTokenizer, prompts: Sequence[Prompt]) -> Batch:
     """Builds one batch of the prompts, padded on the left. Raises `UsageError` for an empty prompt."""
     rows, pieces = [], []
     for number, prompt in enumerate(prompts):
@@ -82,7 +82,7 @@ def prompt_batch(model: ResamplerLMM, tokenizer: TextTokenizer, prompts: Sequenc
                 row.append(part)
             else:
                 any_resolution, vision = model.options.any_resolution, model.vision
-                pieces.append(cut(part, any_resolution, vision.image_size, vision.patch_size))
+                pieces.append(cut_into_tiles(part, any_resolution, vision.image_size, vision.patch_size))
                 row += [tokenizer.special.image] * (len(pieces[-1][0]) * model.tokens_per_tile)
         if not row:
             raise UsageError(f"generate: prompt {number} is empty; pass a text or an image")
@@ -96,7 +96,7 @@ def prompt_batch(model: ResamplerLMM, tokenizer: TextTokenizer, prompts: Sequenc
     valid = [torch.as_tensor(valid) for _, valid, _ in pieces]
     return Batch(
         tokens=tokens,
-        labels=torch.full_like(tokens, IGNORED),
+        labels=torch.full_like(tokens, IGNORE_INDEX),
         positions=positions,
         segments=segments,
         sources=segments,
@@ -108,57 +108,63 @@ def prompt_batch(model: ResamplerLMM, tokenizer: TextTokenizer, prompts: Sequenc
 
 
 @torch.inference_mode()
-def _answers(model: ResamplerLMM, tokenizer: TextTokenizer, batch: Batch, options: GenerateOptions) -> list[str]:
-    ends = {tokenizer.special.end, tokenizer.special.end_of_chunk, *map(tokenizer.special_id, _TURN_ENDS)} - {None}
+def _generate_answers(
+    model: ResamplerLMM, tokenizer: TextTokenizer, batch: Batch, options: GenerateOptions
+) -> list[str]:
+    ends = {
+        tokenizer.special.end,
+        tokenizer.special.end_of_chunk,
+        *map(tokenizer.find_special_id, _TURN_END_TOKENS),
+    } - {None}
     flex = model.language.implementation == "flex_attention"  # it would be compiled again for each length
     answers: list[list[int]] = [[] for _ in batch.samples]
     texts: list[str | None] = [None for _ in answers]
-    with model.language.attending_by("sdpa") if flex else nullcontext():
-        for tokens in _tokens(model, batch, options):
+    with model.language.use_attention("sdpa") if flex else nullcontext():
+        for tokens in _generate_tokens(model, batch, options):
             for row, token in enumerate(tokens.tolist()):
                 if texts[row] is not None:
                     continue
                 if token in ends:
-                    texts[row] = tokenizer.decode(answers[row], special=False)
+                    texts[row] = tokenizer.decode(answers[row], keep_special=False)
                     continue
                 answers[row].append(token)
                 if options.stop:
-                    text = tokenizer.decode(answers[row], special=False)
+                    text = tokenizer.decode(answers[row], keep_special=False)
                     cuts = [at for stop in options.stop if (at := text.find(stop)) >= 0]
                     texts[row] = text[: min(cuts)] if cuts else None
             if None not in texts:
                 break
-    decoded = (tokenizer.decode(ids, special=False) for ids in answers)
+    decoded = (tokenizer.decode(ids, keep_special=False) for ids in answers)
     return [text if known is None else known for text, known in zip(decoded, texts, strict=True)]
 
 
-def _tokens(model: ResamplerLMM, batch: Batch, options: GenerateOptions) -> Iterator[Tensor]:
+def _generate_tokens(model: ResamplerLMM, batch: Batch, options: GenerateOptions) -> Iterator[Tensor]:
     """Yields the next token of each row, int64 [B], up to `max_new_tokens` times."""
     from transformers import DynamicCache
 
     language, segments, positions = model.language, batch.segments, batch.positions
-    embeddings = model.splice(language.embed(batch.tokens), model.image_tokens(batch), batch)
-    mask = language.mask(segments, embeddings.dtype)
+    embeddings = model.splice(language.embed(batch.tokens), model.embed_images(batch), batch)
+    mask = language.build_mask(segments, embeddings.dtype)
     cache = DynamicCache()  # holds all positions, even with a sliding window, which the mask applies
     draws = torch.Generator(segments.device).manual_seed(options.seed)
     special = model.special
     for _ in range(options.max_new_tokens):
         hidden = language(embeddings, mask, positions, cache)
-        logits = language.logits(hidden[:, -1]).float()
+        logits = language.compute_logits(hidden[:, -1]).float()
         logits[:, [special.image, special.placeholder, special.pad]] = -torch.inf  # these must never be generated
-        tokens = _chosen(logits, options, draws)
+        tokens = _sample_tokens(logits, options, draws)
         yield tokens
         embeddings = language.embed(tokens[:, None])
         segments = torch.nn.functional.pad(segments, (0, 1), value=0)
         positions = positions[:, -1:] + 1
-        mask = language.mask(segments, embeddings.dtype, last=1)
+        mask = language.build_mask(segments, embeddings.dtype, last_queries=1)
 
 
-def _chosen(logits: Tensor, options: GenerateOptions, draws: torch.Generator) -> Tensor:
+def _sample_tokens(logits: Tensor, options: GenerateOptions, generator: torch.Generator) -> Tensor:
     """Chooses one token for each row of logits [B, vocabulary]."""
     if options.temperature == 0:
         return logits.argmax(dim=-1)
     ranked, ids = (logits / options.temperature).softmax(dim=-1).sort(dim=-1, descending=True)
     before = ranked.cumsum(dim=-1) - ranked
-    drawn = torch.multinomial(ranked.where(before < options.top_p, 0), 1, generator=draws)
+    drawn = torch.multinomial(ranked.where(before < options.top_p, 0), 1, generator=generator)
     return ids.gather(1, drawn)[:, 0]

@@ -5,15 +5,15 @@ from torch import Tensor, nn
 
 from schemas.errors import ShardloomError
 from training.batch import Batch
-from training.model.anyres import reference_groups
+from training.model.anyres import regroup_as_reference
 from training.model.config import ModelOptions
 from training.model.connector import Connector
-from training.model.language import LanguageModel, causal_model
-from training.model.parts import described
+from training.model.language import LanguageModel, build_causal_model
+from training.model.part_configs import resolve_part_configs
 from training.model.tokens import SpecialTokens, TextTokenizer, load_tokenizer
 from training.model.vision import VisionTower
 
-_NAMED = 3  # samples to name in an error
+_MAX_NAMED_SAMPLES = 3  # samples to name in an error
 
 
 class ResamplerLMM(nn.Module):
@@ -42,37 +42,37 @@ class ResamplerLMM(nn.Module):
         read. Raises `UsageError` when a part is not available.
         """
         tokenizer = tokenizer or load_tokenizer(options)
-        parts = described(options) if device == "meta" else options
+        parts = resolve_part_configs(options) if device == "meta" else options
         with torch.random.fork_rng(devices=[]), torch.device(device):
             torch.manual_seed(options.seed)
-            vision = _vision(parts)
-            lm = causal_model(parts.language, options.attention, options.allow_download)
-            language = LanguageModel(lm, tokenizer.base_length, tokenizer.length, options.head_bias)
+            vision = _build_vision_tower(parts)
+            lm = build_causal_model(parts.language, options.attention, options.allow_download)
+            language = LanguageModel(lm, tokenizer.base_vocabulary_size, tokenizer.vocabulary_size, options.head_bias)
             connector = options.connector.build(vision.cells, vision.width, language.width)
         return cls(vision, connector, language, tokenizer.special, options)
 
     @property
     def tokens_per_tile(self) -> int:
         """Returns the number of positions that an image tile takes in a sequence."""
-        return self.options.connector.tokens_per_tile(self.vision.cells)
+        return self.options.connector.count_tokens_per_tile(self.vision.cells)
 
     @property
     def device(self) -> torch.device:
         """Returns the device of the model, if it is on a single one."""
         return next(self.parameters()).device
 
-    def forward(self, batch: Batch, at: Tensor | None = None) -> Tensor:
-        """Computes the logits [n, vocabulary] at the n positions where `at`, bool [B, T], is True, row by row.
+    def forward(self, batch: Batch, output_mask: Tensor | None = None) -> Tensor:
+        """Computes the logits [n, vocabulary] at the n positions where `output_mask`, bool [B, T], is True, row by row.
 
         With None these are the logits [B, T, vocabulary] of all positions. Raises `ShardloomError` when images and
         their places in the sequences do not match.
         """
-        embeddings = self.splice(self.language.embed(batch.tokens), self.image_tokens(batch), batch)
-        mask = self.language.mask(batch.segments, embeddings.dtype)
+        embeddings = self.splice(self.language.embed(batch.tokens), self.embed_images(batch), batch)
+        mask = self.language.build_mask(batch.segments, embeddings.dtype)
         hidden = self.language(embeddings, mask, batch.positions)
-        return self.language.logits(hidden if at is None else hidden[at])
+        return self.language.compute_logits(hidden if output_mask is None else hidden[output_mask])
 
-    def image_tokens(self, batch: Batch) -> Tensor:
+    def embed_images(self, batch: Batch) -> Tensor:
         """Computes the image tokens [K * tokens of a tile, width of the language model], tile after tile.
 
         Without any tile a frozen tower is skipped, but the connector runs on a dummy input, so that all ranks of a
@@ -83,7 +83,7 @@ class ResamplerLMM(nn.Module):
             nothing = features.new_zeros((1, *features.shape[1:]))
             return self.connector(torch.cat((features, nothing)), None).flatten(0, 1)[:0]  # type: ignore[no-any-return]
         if self.options.any_resolution.tile_order == "reference":
-            features, valid = _regrouped(features, batch.grids), _regrouped(valid, batch.grids)
+            features, valid = _regroup_cells(features, batch.grids), _regroup_cells(valid, batch.grids)
         tokens: Tensor = self.connector(features, None if bool(valid.all()) else valid)
         return tokens.flatten(0, 1)
 
@@ -94,32 +94,32 @@ class ResamplerLMM(nn.Module):
         """
         places = batch.tokens == self.special.image
         if int(places.sum()) != len(image_tokens):
-            raise _mismatch(places, len(image_tokens), batch, self.tokens_per_tile)
+            raise _make_mismatch_error(places, len(image_tokens), batch, self.tokens_per_tile)
         return embeddings.masked_scatter(places[..., None], image_tokens.to(embeddings.dtype))
 
 
-def _vision(options: ModelOptions) -> VisionTower:
+def _build_vision_tower(options: ModelOptions) -> VisionTower:
     part = options.vision
     if part.pretrained is None:
-        return VisionTower.new(part.config)
+        return VisionTower.from_config(part.config)
     return VisionTower.load(part.pretrained, options.allow_download)
 
 
-def _regrouped(cells: Tensor, grids: Tensor) -> Tensor:
+def _regroup_cells(cells: Tensor, grids: Tensor) -> Tensor:
     """Regroups [K, cells, ...] so that each image's cells are in the groups that the released weights expect."""
     sizes = [(columns, rows) for columns, rows in grids.tolist()]
     images = torch.split(cells, [columns * rows + 1 for columns, rows in sizes])
-    return torch.cat([reference_groups(image, size) for image, size in zip(images, sizes, strict=True)])
+    return torch.cat([regroup_as_reference(image, size) for image, size in zip(images, sizes, strict=True)])
 
 
-def _mismatch(places: Tensor, tokens: int, batch: Batch, tokens_per_tile: int) -> ShardloomError:
+def _make_mismatch_error(places: Tensor, tokens: int, batch: Batch, tokens_per_tile: int) -> ShardloomError:
     counts = places.sum(dim=1).tolist()
     odd = [row for row, count in enumerate(counts) if count % tokens_per_tile] or [
         row for row, count in enumerate(counts) if count
     ]
     names = [f"{name.shard} {name.key}" for row in odd for name in batch.samples[row]]
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    more = f" and {len(names) - _MAX_NAMED_SAMPLES} more" if len(names) > _MAX_NAMED_SAMPLES else ""
     return ShardloomError(
         f"model: {sum(counts)} places for image tokens and {tokens} image tokens in a batch with"
-        f" {', '.join(names[:_NAMED]) or 'no sample that has an image'}{more}; check these samples' images"
+        f" {', '.join(names[:_MAX_NAMED_SAMPLES]) or 'no sample that has an image'}{more}; check these samples' images"
     )

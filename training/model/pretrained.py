@@ -17,22 +17,22 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from schemas.errors import ShardloomError, UsageError, one_line
+from schemas.errors import ShardloomError, UsageError, to_one_line
 from training.model.config import ModelOptions, PromptOptions
 from training.model.lmm import ResamplerLMM
-from training.model.parts import described, settings_of
+from training.model.part_configs import dump_config, resolve_part_configs
 from training.model.tokens import TextTokenizer, load_tokenizer
-from training.model.weights import INDEX_FILE, fill, own_keys, tensors_of
+from training.model.weights import INDEX_FILE, fill, list_own_keys, read_tensors
 from training.model.xgen_mm import load_xgen_mm
 
 CONFIG_FILE = "config.json"
 MODEL_TYPE = "shardloom_resampler_lmm"
 
-_SHARD = "5GB"  # maximum size of a file, as in folders on the hub
-_ASIDE = frozenset(("use_cache", "initializer_range", "bos_token_id", "eos_token_id", "pad_token_id"))
+_MAX_SHARD_SIZE = "5GB"  # maximum size of a file, as in folders on the hub
+_IRRELEVANT_SETTINGS = frozenset(("use_cache", "initializer_range", "bos_token_id", "eos_token_id", "pad_token_id"))
 """Settings that do not change the meaning of weights; dropouts do not either."""
-_FIRST = ("model_type", "kind")  # settings to name first in an error about differences
-_OLD_NAME = "resampler"  # the connector's name when the perceiver was the only kind
+_SETTINGS_NAMED_FIRST = ("model_type", "kind")  # settings to name first in an error about differences
+_OLD_CONNECTOR_KEY = "resampler"  # the connector's name when the perceiver was the only kind
 
 
 def build_model(options: ModelOptions, device: str = "cpu", weights: str | None = None) -> ResamplerLMM:
@@ -49,12 +49,12 @@ def build_model(options: ModelOptions, device: str = "cpu", weights: str | None 
         model = ResamplerLMM.build(options, first)  # for the tower, which such a file may lack
         load_xgen_mm(model, path)
         return model.to(device)
-    kind = _model_type(path)
+    kind = _read_model_type(path)
     tokenizer = load_tokenizer(options)
-    model = blank_model(options, tokenizer, first)
+    model = build_blank_model(options, tokenizer, first)
     if kind == MODEL_TYPE:
-        _check_alike(model, tokenizer, path)
-        fill(model, _exported_tensors(path, device == "meta"), str(path))
+        _check_same_model(model, tokenizer, path)
+        fill(model, _read_exported_tensors(path, device == "meta"), str(path))
     else:
         load_xgen_mm(model, path)
     return model.to(device)
@@ -81,14 +81,14 @@ def save_pretrained(
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
         unfinished.mkdir(parents=True)
-        _write(unfinished, model, tokenizer, state or model.state_dict(), prompts or PromptOptions())
+        _write_model(unfinished, model, tokenizer, state or model.state_dict(), prompts or PromptOptions())
         if folder.exists():
             shutil.rmtree(old, ignore_errors=True)
             folder.replace(old)
         unfinished.replace(folder)
         shutil.rmtree(old, ignore_errors=True)
     except (OSError, SafetensorError) as error:
-        what = one_line(error)
+        what = to_one_line(error)
         raise ShardloomError(
             f"export: cannot write {folder}: {what}; free disk space, and save the model again"
         ) from None
@@ -104,17 +104,17 @@ def load_pretrained(folder: str | Path) -> tuple[ResamplerLMM, TextTokenizer]:
     folder = Path(folder)
     options = read_options(folder)
     tokenizer = load_tokenizer(options)
-    model = blank_model(options, tokenizer)
-    fill(model, _exported_tensors(folder), str(folder))
+    model = build_blank_model(options, tokenizer)
+    fill(model, _read_exported_tensors(folder), str(folder))
     return model.eval(), tokenizer
 
 
 def read_options(folder: Path) -> ModelOptions:
     """Reads the options of the model in the folder. Raises `UsageError` when it is not an export."""
-    if (kind := _model_type(folder)) != MODEL_TYPE:
+    if (kind := _read_model_type(folder)) != MODEL_TYPE:
         raise UsageError(f"model: {folder / CONFIG_FILE} describes a {kind}; pass a folder of save_pretrained")
-    with _of_a_model(folder) as config:
-        options = ModelOptions.model_validate(_exported_options(config) | {"tokenizer": str(folder)})
+    with _open_config(folder) as config:
+        options = ModelOptions.model_validate(_upgrade_options(config) | {"tokenizer": str(folder)})
     parts = {"vision": options.vision, "language": options.language}
     if outside := [f"{name}.pretrained" for name, part in parts.items() if part.pretrained is not None]:
         raise UsageError(
@@ -126,98 +126,101 @@ def read_options(folder: Path) -> ModelOptions:
 
 def read_prompts(folder: str | Path) -> PromptOptions:
     """Reads how the model's training formatted texts; defaults if the folder does not say."""
-    with _of_a_model(Path(folder)) as config:
+    with _open_config(Path(folder)) as config:
         return PromptOptions.model_validate(config.get("prompts", {}))
 
 
-def blank_model(options: ModelOptions, tokenizer: TextTokenizer, device: str = "cpu") -> ResamplerLMM:
+def build_blank_model(options: ModelOptions, tokenizer: TextTokenizer, device: str = "cpu") -> ResamplerLMM:
     """Builds the model from configurations alone, with uninitialised weights, which the caller must load."""
     from transformers.initialization import no_init_weights
 
     with no_init_weights():
-        model = ResamplerLMM.build(described(options), device, tokenizer)
+        model = ResamplerLMM.build(resolve_part_configs(options), device, tokenizer)
     model.language.lm.tie_weights()
     model.options = options
     return model
 
 
 @contextmanager
-def _of_a_model(folder: Path) -> Iterator[dict[str, Any]]:
+def _open_config(folder: Path) -> Iterator[dict[str, Any]]:
     """Yields the content of the folder's config.json; an error with it becomes one line."""
     try:
         yield json.loads((folder / CONFIG_FILE).read_text("utf-8"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # pydantic's is a ValueError
-        what = one_line(error, with_type=True)
+        what = to_one_line(error, with_type=True)
         raise UsageError(
             f"model: {folder / CONFIG_FILE} does not describe a model: {what}; pass another folder"
         ) from None
 
 
-def _exported_options(config: Mapping[str, Any]) -> dict[str, Any]:
+def _upgrade_options(config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the `ModelOptions` of a config.json under their current names."""
     options = dict(config["model"])
-    if _OLD_NAME in options:
-        options["connector"] = {"kind": "perceiver", **options.pop(_OLD_NAME)}
+    if _OLD_CONNECTOR_KEY in options:
+        options["connector"] = {"kind": "perceiver", **options.pop(_OLD_CONNECTOR_KEY)}
     return options
 
 
-def _exported_tensors(folder: Path, bare: bool = False) -> Iterator[tuple[str, Tensor]]:
+def _read_exported_tensors(folder: Path, shapes_only: bool = False) -> Iterator[tuple[str, Tensor]]:
     """Yields the tensors of a folder of `save_pretrained` under their current keys."""
-    for key, tensor in tensors_of(folder, bare):
+    for key, tensor in read_tensors(folder, shapes_only):
         part, dot, name = key.partition(".")
-        yield f"connector{dot}{name}" if part == _OLD_NAME else key, tensor
+        yield f"connector{dot}{name}" if part == _OLD_CONNECTOR_KEY else key, tensor
 
 
-def _write(
+def _write_model(
     folder: Path, model: ResamplerLMM, tokenizer: TextTokenizer, state: Mapping[str, Tensor], prompts: PromptOptions
 ) -> None:
-    own = {key: state[key].contiguous() for key in sorted(own_keys(model))}
-    split = split_torch_state_dict_into_shards(own, max_shard_size=_SHARD)
+    own = {key: state[key].contiguous() for key in sorted(list_own_keys(model))}
+    split = split_torch_state_dict_into_shards(own, max_shard_size=_MAX_SHARD_SIZE)
     for name, keys in split.filename_to_tensors.items():
         save_file({key: own[key] for key in keys}, folder / name, metadata={"format": "pt"})
     if split.is_sharded:
         index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
         (folder / INDEX_FILE).write_text(json.dumps(index, indent=1), "utf-8")
-    for name, content in tokenizer.files().items():
+    for name, content in tokenizer.build_files().items():
         (folder / name).write_bytes(content)
-    config = {"model_type": MODEL_TYPE, "model": _whole_options(model), "prompts": prompts.model_dump(mode="json")}
+    config = {"model_type": MODEL_TYPE, "model": _dump_full_options(model), "prompts": prompts.model_dump(mode="json")}
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=1), "utf-8")
 
 
-def _check_alike(model: ResamplerLMM, tokenizer: TextTokenizer, folder: Path) -> None:
+def _check_same_model(model: ResamplerLMM, tokenizer: TextTokenizer, folder: Path) -> None:
     """Raises `UsageError` when the folder's model has other settings, although its tensors may have the same shapes.
 
     Settings that only one of the two has are ignored, because another version of transformers may have more.
     """
-    with _of_a_model(folder) as config:
-        held, here = _meaning(_exported_options(config)), _meaning(_whole_options(model))
+    with _open_config(folder) as config:
+        held, here = (
+            _select_defining_settings(_upgrade_options(config)),
+            _select_defining_settings(_dump_full_options(model)),
+        )
     unlike = [name for name in here if name in held and held[name] != here[name]]
-    if faults := [f"{name} is {held[name]!r} there and {here[name]!r} here" for name in unlike]:
-        raise UsageError(f"model: {folder} is another model: {'; '.join(faults[:3])}; make the recipe's the same")
+    if differences := [f"{name} is {held[name]!r} there and {here[name]!r} here" for name in unlike]:
+        raise UsageError(f"model: {folder} is another model: {'; '.join(differences[:3])}; make the recipe's the same")
     other = load_tokenizer(model.options.model_copy(update={"tokenizer": str(folder)}))
     if (other.fingerprint, other.special) != (tokenizer.fingerprint, tokenizer.special):
         raise UsageError(f"model: {folder} was trained with another tokenizer; pass model.tokenizer={folder}")
 
 
-def _meaning(whole: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the settings of `_whole_options` that decide the meaning of weights, by name."""
+def _select_defining_settings(whole: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the settings of `_dump_full_options` that decide the meaning of weights, by name."""
     parts = {name: whole[name]["config"] for name in ("language", "vision")} | {"connector": whole["connector"]}
     return {
         f"{part}.{name}": value
         for part, settings in parts.items()
-        for name, value in sorted(settings.items(), key=lambda setting: setting[0] not in _FIRST)
-        if name not in _ASIDE and "drop" not in name
+        for name, value in sorted(settings.items(), key=lambda setting: setting[0] not in _SETTINGS_NAMED_FIRST)
+        if name not in _IRRELEVANT_SETTINGS and "drop" not in name
     }
 
 
-def _whole_options(model: ResamplerLMM) -> dict[str, Any]:
+def _dump_full_options(model: ResamplerLMM) -> dict[str, Any]:
     """Returns the options that define the model, with the full configuration of each part in place of its name."""
     options = model.options.model_dump(mode="json", include={"connector", "any_resolution", "head_bias"})
     parts = {"vision": model.vision.model.config, "language": model.language.lm.config}
-    return {name: {"config": settings_of(config)} for name, config in parts.items()} | options
+    return {name: {"config": dump_config(config)} for name, config in parts.items()} | options
 
 
-def _model_type(folder: Path) -> str:
+def _read_model_type(folder: Path) -> str:
     path = folder / CONFIG_FILE
     try:
         return str(json.loads(path.read_text("utf-8"))["model_type"])

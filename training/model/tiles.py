@@ -27,19 +27,19 @@ from curation.cpu_limit import run_within
 from curation.images.decode import DecodeLimits, RgbImage
 from curation.images.decode import decode as decode_whole
 from curation.images.jpeg_scans import has_too_many_scans
-from training.model.anyres import AnyResolutionOptions, Grid, Size, layout, valid_cells
+from training.model.anyres import AnyResolutionOptions, Grid, Size, compute_layout, compute_valid_cells
 
-Cut = tuple[NDArray[np.uint8], NDArray[np.bool_], Grid]
+TiledImage = tuple[NDArray[np.uint8], NDArray[np.bool_], Grid]
 """Tiles [k, 3, S, S], thumbnail first; valid cells [k, cells]; columns and rows, or 0, 0 without any resolution."""
 
-LIMITS = DecodeLimits()
+DECODE_LIMITS = DecodeLimits()
 
-_MARGIN = 1.5
+_REDUCTION_MARGIN = 1.5
 _ORIENTATION = 0x0112  # the EXIF tag
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class DecodedImage:
     """Holds a decoded image, or a smaller copy of it that the decoder made."""
 
     pixels: RgbImage
@@ -47,88 +47,91 @@ class Picture:
     extent: tuple[float, float]  # width and height of the picture in `pixels`, whose last column and row may exceed it
 
     @classmethod
-    def of(cls, image: Image.Image) -> "Picture":
+    def from_image(cls, image: Image.Image) -> "DecodedImage":
         """Wraps an upright image."""
-        return cls(_pixels(image), image.size, image.size)
+        return cls(_to_rgb_array(image), image.size, image.size)
 
 
-def decode(data: bytes, want: int) -> Picture:
+def decode_image(data: bytes, min_side: int) -> DecodedImage:
     """Decodes an image file to an upright RGB picture, by the rules of `curation.images.decode`; raises its `Rejected`.
 
-    The picture may be smaller than the stored image, but it is large enough to be resized to `want` x `want` pixels.
+    The picture may be smaller than the stored image, but it is large enough to be resized to `min_side` x `min_side`
+    pixels.
     """
-    return _decode(data, lambda _: (want, want))
+    return _decode(data, lambda _: (min_side, min_side))
 
 
-def read(data: bytes, options: AnyResolutionOptions, tile: int, patch: int) -> Cut:
-    """Decodes an image file no larger than needed, and cuts it as `cut` does. Raises `Rejected`."""
-    return cut(_decode(data, lambda size: _needed(size, options, tile)), options, tile, patch)
+def decode_tiles(data: bytes, options: AnyResolutionOptions, tile: int, patch: int) -> TiledImage:
+    """Decodes an image file no larger than needed, and cuts it as `cut_into_tiles` does. Raises `Rejected`."""
+    return cut_into_tiles(_decode(data, lambda size: _compute_needed_size(size, options, tile)), options, tile, patch)
 
 
-def cut(image: Picture | Image.Image, options: AnyResolutionOptions, tile: int, patch: int) -> Cut:
+def cut_into_tiles(
+    image: DecodedImage | Image.Image, options: AnyResolutionOptions, tile: int, patch: int
+) -> TiledImage:
     """Cuts an image into tiles of `tile` pixels a side, and marks the cells, of `patch` pixels a side, that show it.
 
     Without any resolution the whole image is squashed into one tile. With it, that tile is the thumbnail, and the tiles
     of the canvas follow row by row, with the image centred on black.
     """
-    picture = Picture.of(image) if isinstance(image, Image.Image) else image
+    picture = DecodedImage.from_image(image) if isinstance(image, Image.Image) else image
     side = tile // patch
-    thumbnail = _resized(picture, (tile, tile))
+    thumbnail = _resize(picture, (tile, tile))
     if not options.enabled:
         return thumbnail[None], np.ones((1, side**2), np.bool_), (0, 0)
-    placed = layout(picture.size, options.grids, tile)
+    placed = compute_layout(picture.size, options.grids, tile)
     (columns, rows), (width, height), (left, top) = placed.grid, placed.resized, placed.offset
     canvas = np.zeros((3, rows * tile, columns * tile), np.uint8)
-    canvas[:, top : top + height, left : left + width] = _resized(picture, placed.resized)
+    canvas[:, top : top + height, left : left + width] = _resize(picture, placed.resized)
     by_tile = canvas.reshape(3, rows, tile, columns, tile).transpose(1, 3, 0, 2, 4)
     tiles = np.concatenate((thumbnail[None], by_tile.reshape(rows * columns, 3, tile, tile)))
-    return tiles, valid_cells(picture.size, placed.grid, side), placed.grid
+    return tiles, compute_valid_cells(picture.size, placed.grid, side), placed.grid
 
 
-def _needed(size: Size, options: AnyResolutionOptions, tile: int) -> Size:
-    """Returns the largest width and height to which `cut` resizes an image of this size."""
+def _compute_needed_size(size: Size, options: AnyResolutionOptions, tile: int) -> Size:
+    """Returns the largest width and height to which `cut_into_tiles` resizes an image of this size."""
     if not options.enabled:
         return tile, tile
-    width, height = layout(size, options.grids, tile).resized
+    width, height = compute_layout(size, options.grids, tile).resized
     return max(tile, width), max(tile, height)
 
 
-def _decode(data: bytes, needed: Callable[[Size], Size]) -> Picture:
-    if (reduced := _reduced(data, needed)) is not None:
+def _decode(data: bytes, needed: Callable[[Size], Size]) -> DecodedImage:
+    if (reduced := _decode_reduced(data, needed)) is not None:
         return reduced
-    pixels = decode_whole(data, LIMITS)
+    pixels = decode_whole(data, DECODE_LIMITS)
     size = (pixels.shape[1], pixels.shape[0])
-    return Picture(pixels, size, size)
+    return DecodedImage(pixels, size, size)
 
 
-def _reduced(data: bytes, needed: Callable[[Size], Size]) -> Picture | None:
+def _decode_reduced(data: bytes, needed: Callable[[Size], Size]) -> DecodedImage | None:
     """Decodes a JPEG at a fraction of its size; None where it can't, and for anything unusual."""
     if not data.startswith(b"\xff\xd8\xff") or has_too_many_scans(data):
         return None
     try:
-        return run_within(LIMITS.max_seconds, lambda: _draft(data, needed))
+        return run_within(DECODE_LIMITS.max_seconds, lambda: _decode_reduced_jpeg(data, needed))
     except Exception:  # noqa: BLE001 - the full decoder reports what is wrong
         return None
 
 
-def _draft(data: bytes, needed: Callable[[Size], Size]) -> Picture | None:
+def _decode_reduced_jpeg(data: bytes, needed: Callable[[Size], Size]) -> DecodedImage | None:
     with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
         size = image.size
-        want = [math.ceil(_MARGIN * side) for side in needed(size)]
-        if min(size[0] // want[0], size[1] // want[1]) < 2 or size[0] * size[1] > LIMITS.max_pixels:
+        want = [math.ceil(_REDUCTION_MARGIN * side) for side in needed(size)]
+        if min(size[0] // want[0], size[1] // want[1]) < 2 or size[0] * size[1] > DECODE_LIMITS.max_pixels:
             return None
         # Rotating it would move the partial pixels, which exceed the picture's extent, to the opposite side.
         if image.mode not in ("RGB", "L") or image.getexif().get(_ORIENTATION, 1) != 1:
             return None
-        drafted = image.draft(None, (want[0], want[1]))
-        return None if drafted is None else Picture(_pixels(image), size, drafted[1][2:])
+        reduced = image.draft(None, (want[0], want[1]))
+        return None if reduced is None else DecodedImage(_to_rgb_array(image), size, reduced[1][2:])
 
 
-def _pixels(image: Image.Image) -> RgbImage:
+def _to_rgb_array(image: Image.Image) -> RgbImage:
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
-def _resized(picture: Picture, size: Size) -> NDArray[np.uint8]:
+def _resize(picture: DecodedImage, size: Size) -> NDArray[np.uint8]:
     """Resizes to [3, height, width] by bicubic interpolation with antialiasing."""
     # torch needs a writable array. numpy makes the copy: torch's uses many threads, and takes 40 times as long.
     pixels = torch.from_numpy(picture.pixels.copy()).permute(2, 0, 1)[None]

@@ -13,9 +13,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from curation.tokens import FILE, TokenCounter, token_counter
+from curation.tokens import TOKENIZER_FILE, TokenCounter, load_token_counter
 from schemas.errors import StorageError, UsageError
-from schemas.storage.folder import Folder, split
+from schemas.storage.folder import Folder, split_path
 from training.model.config import ModelOptions
 
 CONFIG_FILE = "tokenizer_config.json"
@@ -23,7 +23,7 @@ CONFIG_FILE = "tokenizer_config.json"
 IMAGE, PLACEHOLDER, END_OF_CHUNK = "<image>", "<image placeholder>", "<|endofchunk|>"
 
 _PAD = "<pad>"
-_ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<|im_end|>", "<eos>", "[EOS]")  # without a CONFIG_FILE
+_END_TOKENS = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<|im_end|>", "<eos>", "[EOS]")  # without a CONFIG_FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,27 +47,27 @@ class TextTokenizer(TokenCounter):
         when the bytes are not a tokenizer's, or the end is not in its vocabulary.
         """
         super().__init__(data)
-        self._names = (end, pad)
+        self._end_and_pad = (end, pad)
         found = next(
-            (name for name in ([end] if end else _ENDS) if self._tokenizer.token_to_id(name) is not None), None
+            (name for name in ([end] if end else _END_TOKENS) if self._tokenizer.token_to_id(name) is not None), None
         )
         if found is None:
             raise ValueError(f"it has no token {end}" if end else "it does not say which token ends a text")
         pad = pad if pad is not None and pad != found else _PAD
         self._tokenizer.add_special_tokens([pad])
-        self.base_length = self._length()
+        self.base_vocabulary_size = self._count_vocabulary()
         """Number of tokens with the pad, but without the three."""
         self._tokenizer.add_special_tokens([IMAGE, PLACEHOLDER, END_OF_CHUNK])
-        self.length = self._length()
+        self.vocabulary_size = self._count_vocabulary()
         """Number of tokens of the whole vocabulary: the width of the logits."""
-        self.special = SpecialTokens(*(self._id(name) for name in (IMAGE, PLACEHOLDER, END_OF_CHUNK, found, pad)))
+        self.special = SpecialTokens(*(self._find_id(name) for name in (IMAGE, PLACEHOLDER, END_OF_CHUNK, found, pad)))
         added = self._tokenizer.get_added_tokens_decoder()
         self._markers = {token.content: number for number, token in added.items() if token.special}
         self._tokenizer.encode_special_tokens = True  # in a text, their names are text
-        self._never = {*self._markers.values(), self.special.end} - {self._unknown()}
+        self._forbidden_ids = {*self._markers.values(), self.special.end} - {self._find_unknown_id()}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._data, *self._names)
+        return type(self), (self._data, *self._end_and_pad)
 
     def encode(self, text: str) -> list[int]:
         """Returns the ids of a text, which never include special tokens: `<image>` in a caption is seven characters.
@@ -76,28 +76,28 @@ class TextTokenizer(TokenCounter):
         """
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         ids: list[int] = encoding.ids
-        if self._never.isdisjoint(ids):
+        if self._forbidden_ids.isdisjoint(ids):
             return ids
-        found = [span for number, span in zip(ids, encoding.offsets, strict=True) if number in self._never]
+        found = [span for number, span in zip(ids, encoding.offsets, strict=True) if number in self._forbidden_ids]
         edges = [0, *(start + 1 for start, end in found if end - start > 1), len(text)]
         if len(edges) == 2:  # pieces of one character, or of none
-            return [number for number in ids if number not in self._never]
+            return [number for number in ids if number not in self._forbidden_ids]
         return [number for start, end in pairwise(edges) for number in self.encode(text[start:end])]
 
     def count(self, texts: Iterable[str]) -> int:
         """Counts the tokens of all texts together, as `encode` returns them."""
         return sum(len(self.encode(text)) for text in texts)
 
-    def decode(self, ids: Iterable[int], special: bool = True) -> str:
-        """Returns the text of the ids; `special` decides whether special tokens appear by name or are left out."""
-        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=not special)
+    def decode(self, ids: Iterable[int], keep_special: bool = True) -> str:
+        """Returns the text of the ids; `keep_special` decides whether special tokens appear by name or are left out."""
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=not keep_special)
         return text
 
-    def special_id(self, text: str) -> int | None:
+    def find_special_id(self, text: str) -> int | None:
         """Returns the id of the special token of this name, such as a role marker; None when there is none."""
         return self._markers.get(text)
 
-    def files(self) -> dict[str, bytes]:
+    def build_files(self) -> dict[str, bytes]:
         """Returns files, content by name, from which `load_tokenizer` and transformers can load this tokenizer."""
         settings = ("content", "special", "lstrip", "rstrip", "normalized", "single_word")
         added = self._tokenizer.get_added_tokens_decoder()
@@ -109,17 +109,17 @@ class TextTokenizer(TokenCounter):
                 str(number): {name: getattr(token, name) for name in settings} for number, token in added.items()
             },
         }
-        return {FILE: self._data, CONFIG_FILE: json.dumps(config, indent=1, ensure_ascii=False).encode()}
+        return {TOKENIZER_FILE: self._data, CONFIG_FILE: json.dumps(config, indent=1, ensure_ascii=False).encode()}
 
-    def _length(self) -> int:
+    def _count_vocabulary(self) -> int:
         return 1 + max(self._tokenizer.get_vocab(with_added_tokens=True).values())  # ids may have gaps
 
-    def _id(self, name: str) -> int:
+    def _find_id(self, name: str) -> int:
         number: int | None = self._tokenizer.token_to_id(name)
         assert number is not None, name
         return number
 
-    def _unknown(self) -> int | None:
+    def _find_unknown_id(self) -> int | None:
         """Returns the id for text that the tokenizer has no piece for; unlike special ids, any text may produce it."""
         model = json.loads(self._data)["model"]
         name = model.get("unk_token")
@@ -134,39 +134,42 @@ def load_tokenizer(options: ModelOptions) -> TextTokenizer:
     name = options.tokenizer or options.language.pretrained
     if name is None:
         raise UsageError(
-            f"tokenizer: a language model made from a config has none; pass model.tokenizer=FOLDER with a {FILE}"
+            "tokenizer: a language model made from a config has none; "
+            f"pass model.tokenizer=FOLDER with a {TOKENIZER_FILE}"
         )
-    data = token_counter(name, options.allow_download, "model.allow_download=true")._data
+    data = load_token_counter(name, options.allow_download, "model.allow_download=true")._data
     try:
-        return TextTokenizer(data, *_named(name))
+        return TextTokenizer(data, *_read_token_names(name))
     except ValueError as error:
         raise UsageError(f"tokenizer: {name}: {error}; name it as eos_token in a {CONFIG_FILE} beside it") from None
 
 
-def _named(name: str) -> tuple[str | None, str | None]:
+def _read_token_names(name: str) -> tuple[str | None, str | None]:
     """Returns the texts of the end and the pad from a CONFIG_FILE beside the tokenizer, if there is one."""
-    folder = _folder(name)
+    folder = _find_config_folder(name)
     if not folder.exists(CONFIG_FILE):
         return None, None
     try:
         config = json.loads(folder.read(CONFIG_FILE))
         tokens = [config.get(key) for key in ("eos_token", "pad_token")]
     except (StorageError, ValueError, AttributeError) as error:
-        where = folder.path(CONFIG_FILE)
+        where = folder.resolve_path(CONFIG_FILE)
         raise UsageError(f"tokenizer: cannot read {where}: {error}; correct or remove it") from None
     end, pad = (token.get("content") if isinstance(token, dict) else token for token in tokens)
     return end, pad
 
 
-def _folder(name: str) -> Folder:
+def _find_config_folder(name: str) -> Folder:
     """Returns the folder in which the tokenizer's CONFIG_FILE would be."""
     import huggingface_hub
 
     path = Path(name)
     if "://" in name or path.is_file():
-        return split(name)[0]
+        return split_path(name)[0]
     if path.is_dir():
         return Folder(name)
-    with contextlib.suppress(Exception):  # not every tokenizer has one; `token_counter` has already reached the hub
+    with contextlib.suppress(
+        Exception
+    ):  # not every tokenizer has one; `load_token_counter` has already reached the hub
         path = Path(huggingface_hub.hf_hub_download(name, CONFIG_FILE)).parent
     return Folder(str(path))

@@ -9,20 +9,24 @@ import torch
 from torch import Tensor, nn
 
 from curation.engines.weights import WeightsFormat
-from schemas.errors import UsageError, one_line
+from schemas.errors import UsageError, to_one_line
 
 if TYPE_CHECKING:
     from transformers import SiglipVisionModel
 
 _WEIGHTS = WeightsFormat(
     engine="vision",
-    needed="config.json and *.safetensors of a SigLIP, its vision part or the whole",
-    fetched=("config.json", "*.safetensors", "*.safetensors.index.json"),
+    required_files="config.json and *.safetensors of a SigLIP, its vision part or the whole",
+    download_patterns=("config.json", "*.safetensors", "*.safetensors.index.json"),
     key="model.vision.pretrained",
     switch="model.allow_download=true",
 )
 _MODEL_TYPE = "siglip_vision_model"
-_OTHER_HALF = ("text_model.", "logit_scale", "logit_bias")  # keys of a whole SigLIP that the tower does not use
+_TEXT_MODEL_PREFIXES = (
+    "text_model.",
+    "logit_scale",
+    "logit_bias",
+)  # keys of a whole SigLIP that the tower does not use
 
 
 class VisionTower(nn.Module):
@@ -46,7 +50,7 @@ class VisionTower(nn.Module):
             model.head.requires_grad_(False)
 
     @classmethod
-    def new(cls, config: dict[str, Any]) -> "VisionTower":
+    def from_config(cls, config: dict[str, Any]) -> "VisionTower":
         """Makes a tower with random weights; `config` is that of `SiglipVisionConfig`.
 
         Raises `UsageError` for a config that is not valid.
@@ -61,7 +65,7 @@ class VisionTower(nn.Module):
         try:
             model = SiglipVisionModel(SiglipVisionConfig(**config))
         except Exception as error:  # noqa: BLE001  transformers' checks raise any error
-            what = one_line(error, with_type=True)
+            what = to_one_line(error, with_type=True)
             raise UsageError(f"vision: no tower can be made of vision.config: {what}") from None
         return cls(model)
 
@@ -73,10 +77,10 @@ class VisionTower(nn.Module):
         """
         from transformers import SiglipVisionModel
 
-        folder = _WEIGHTS.local_folder(name, allow_download) or _WEIGHTS.fetch(name)
-        model_type = _WEIGHTS.model_type(folder)
+        folder = _WEIGHTS.find_local_folder(name, allow_download) or _WEIGHTS.fetch(name)
+        model_type = _WEIGHTS.read_model_type(folder)
         if model_type not in ("siglip", _MODEL_TYPE):
-            raise _WEIGHTS.unfit(f"{folder} holds a model of type {model_type!r}; pass one of type 'siglip'")
+            raise _WEIGHTS.unfit_error(f"{folder} holds a model of type {model_type!r}; pass one of type 'siglip'")
         model, loaded = _WEIGHTS.load(
             folder,
             SiglipVisionModel,
@@ -86,11 +90,13 @@ class VisionTower(nn.Module):
             output_loading_info=True,
         )
         absent = sorted(loaded["missing_keys"])  # transformers initialises them at random
-        surplus = sorted(key for key in loaded["unexpected_keys"] if not key.startswith(_OTHER_HALF))
+        surplus = sorted(key for key in loaded["unexpected_keys"] if not key.startswith(_TEXT_MODEL_PREFIXES))
         for keys, verb in ((absent, "lacks"), (surplus, "has")):
             if keys:
                 what = "tensors that the tower needs" if verb == "lacks" else "tensors that no tower has"
-                raise _WEIGHTS.unfit(f"{folder} {verb} {len(keys)} {what}, {keys[0]} for example; pass another folder")
+                raise _WEIGHTS.unfit_error(
+                    f"{folder} {verb} {len(keys)} {what}, {keys[0]} for example; pass another folder"
+                )
         return cls(model)
 
     @property
@@ -115,17 +121,17 @@ class VisionTower(nn.Module):
         so that all ranks of a sharded tower run the same collectives whether their batches have images or not.
         """
         if not self.frozen:
-            return self._features(tiles) if len(tiles) else self._features(self._black_tile())[:0]
+            return self._compute_features(tiles) if len(tiles) else self._compute_features(self._make_black_tile())[:0]
         if not len(tiles):
             return self.model.post_layernorm.weight.new_empty((0, self.cells, self.width))
         with torch.no_grad():
-            return self._features(tiles)
+            return self._compute_features(tiles)
 
-    def _black_tile(self) -> Tensor:
+    def _make_black_tile(self) -> Tensor:
         shape, device = (1, 3, self.image_size, self.image_size), self.model.post_layernorm.weight.device
         return torch.zeros(shape, dtype=torch.uint8, device=device)
 
-    def _features(self, tiles: Tensor) -> Tensor:
+    def _compute_features(self, tiles: Tensor) -> Tensor:
         precision = self.model.post_layernorm.weight.dtype
         # In bf16 the subtraction would cost the middle grey levels half a level of precision.
         pixels = tiles.to(torch.promote_types(precision, torch.float32)).div_(127.5).sub_(1).to(precision)

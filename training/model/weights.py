@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from schemas.errors import UsageError, one_line
+from schemas.errors import UsageError, to_one_line
 
 WEIGHTS_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
 
@@ -19,7 +19,7 @@ def fill(model: nn.Module, tensors: Iterable[tuple[str, Tensor]], where: str) ->
     Raises `UsageError` unless the tensors have exactly the model's keys and shapes.
     """
     state = model.state_dict()
-    absent = own_keys(model)
+    absent = list_own_keys(model)
     for key, tensor in tensors:
         if key not in absent:
             raise UsageError(f"model: {where} has {key}, which this model does not have; pass fitting weights")
@@ -34,31 +34,32 @@ def fill(model: nn.Module, tensors: Iterable[tuple[str, Tensor]], where: str) ->
         )
 
 
-def own_keys(model: nn.Module) -> set[str]:
+def list_own_keys(model: nn.Module) -> set[str]:
     """Returns the keys of the model's state, with each tied tensor once."""
     tied = dict(model.named_parameters(remove_duplicate=False)).keys() - dict(model.named_parameters()).keys()
     return model.state_dict().keys() - tied
 
 
-def tensors_of(folder: Path, bare: bool = False) -> Iterator[tuple[str, Tensor]]:
+def read_tensors(folder: Path, shapes_only: bool = False) -> Iterator[tuple[str, Tensor]]:
     """Yields the keys and tensors of all safetensors files of a folder, one at a time.
 
-    With `bare` the tensors are on `meta`: they have shapes and no contents. Raises `UsageError` for a damaged file.
+    With `shapes_only` the tensors are on `meta`: they have shapes and no contents. Raises `UsageError` for a damaged
+    file.
     """
-    for file in _weight_files(folder):
+    for file in _list_weight_files(folder):
         try:
             with safe_open(file, framework="pt") as opened:
                 for key in opened.keys():  # noqa: SIM118  it is not a dict
-                    if bare:
+                    if shapes_only:
                         yield key, torch.empty(opened.get_slice(key).get_shape(), device="meta")
                     else:
                         yield key, opened.get_tensor(key)
         except (OSError, SafetensorError) as error:
-            what = one_line(error)
+            what = to_one_line(error)
             raise UsageError(f"model: cannot read {file}: {what}; pass a folder of complete weights") from None
 
 
-def _weight_files(folder: Path) -> list[Path]:
+def _list_weight_files(folder: Path) -> list[Path]:
     try:
         if (folder / INDEX_FILE).is_file():
             names = json.loads((folder / INDEX_FILE).read_text("utf-8"))["weight_map"].values()

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from schemas.errors import UsageError, one_line
+from schemas.errors import UsageError, to_one_line
 from training.model.lmm import ResamplerLMM
-from training.model.weights import fill, own_keys, tensors_of
+from training.model.weights import fill, list_own_keys, read_tensors
 
 _PREFIXES = (
     ("vision.model.", "vision_encoder."),
@@ -29,10 +29,10 @@ _PREFIXES = (
 )
 _TOWER = "vision_encoder."
 _WRAPPERS = re.compile(r"\A(?:module\.|vlm\.)+|(?<=vision_encoder\.)vision_model\.")
-_BUFFERS = (".position_ids", ".inv_freq")  # saved by older transformers; they hold only constants
+_CONSTANT_BUFFERS = (".position_ids", ".inv_freq")  # saved by older transformers; they hold only constants
 
 
-def released_key(key: str) -> str:
+def map_to_released_key(key: str) -> str:
     """Returns the released name of a tensor of `ResamplerLMM`, without the hub's prefix `vlm.`."""
     for ours, theirs in _PREFIXES:
         if key.startswith(ours):
@@ -47,27 +47,27 @@ def load_xgen_mm(model: ResamplerLMM, path: str | Path) -> None:
     Raises `UsageError` when another tensor is missing, and for any unknown tensor or other shape.
     """
     path = Path(path)
-    ours = {released_key(key): key for key in own_keys(model)}
+    ours = {map_to_released_key(key): key for key in list_own_keys(model)}
     bare = model.device.type == "meta"
-    tensors = tensors_of(path, bare) if path.is_dir() else _of_checkpoint(path, _tower(model, ours))
-    named = ((_WRAPPERS.sub("", key), tensor) for key, tensor in tensors if not key.endswith(_BUFFERS))
+    tensors = read_tensors(path, bare) if path.is_dir() else _read_checkpoint(path, _select_tower_tensors(model, ours))
+    named = ((_WRAPPERS.sub("", key), tensor) for key, tensor in tensors if not key.endswith(_CONSTANT_BUFFERS))
     fill(model, ((ours.get(key, key), tensor) for key, tensor in named), str(path))
 
 
-def _tower(model: ResamplerLMM, ours: dict[str, str]) -> dict[str, Tensor]:
+def _select_tower_tensors(model: ResamplerLMM, ours: dict[str, str]) -> dict[str, Tensor]:
     if model.options.vision.pretrained is None:
         return {}
     state = model.state_dict()
     return {theirs: state[key] for theirs, key in ours.items() if theirs.startswith(_TOWER)}
 
 
-def _of_checkpoint(path: Path, tower: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+def _read_checkpoint(path: Path, tower: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
     """Yields the keys and tensors of a file of LAVIS' trainer, with those of `tower` if the file has no tower."""
     try:
         content: Any = torch.load(path, map_location="cpu", mmap=True, weights_only=True)  # runs no code from the file
         state = dict(content.get("model_state_dict", content))
     except Exception as error:  # noqa: BLE001  torch raises any error for damaged files
-        what = one_line(error, with_type=True)
+        what = to_one_line(error, with_type=True)
         raise UsageError(
             f"xgen-mm: cannot read {path}: {what}; pass a folder of safetensors, or a checkpoint"
         ) from None

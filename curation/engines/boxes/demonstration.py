@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 from curation.engines.boxes.grounding_dino_settings import GroundingDinoSettings
-from curation.engines.boxes.grounding_dino_weights import GROUNDING_DINO, weights_folder
-from curation.engines.declaration import Others
+from curation.engines.boxes.grounding_dino_weights import GROUNDING_DINO, resolve_weights_folder
+from curation.engines.declaration import OtherEngines
 from schemas.errors import UsageError
 
 
-def demonstration_words(settings: GroundingDinoSettings) -> frozenset[str] | None:
+def read_demonstration_words(settings: GroundingDinoSettings) -> frozenset[str] | None:
     """Returns the words that the settings' weights know if they are demonstration weights, else None. Loads no weights.
 
     Demonstration weights have a `demonstration.json` beside them, `{"words": [...]}`. Raises `UsageError` for weights
@@ -17,21 +17,21 @@ def demonstration_words(settings: GroundingDinoSettings) -> frozenset[str] | Non
     """
     if settings.allow_download and settings.weights is not None and not Path(settings.weights).is_dir():
         return None
-    path = weights_folder(settings.weights, allow_download=False) / "demonstration.json"
+    path = resolve_weights_folder(settings.weights, allow_download=False) / "demonstration.json"
     if not path.is_file():
         return None
     try:
         return frozenset(map(str, json.loads(path.read_text("utf-8"))["words"]))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise GROUNDING_DINO.unfit(f"{path} has no list of words ({type(error).__name__})") from None
+        raise GROUNDING_DINO.unfit_error(f"{path} has no list of words ({type(error).__name__})") from None
 
 
-def check_demonstration(settings: GroundingDinoSettings, others: Others) -> list[str]:
+def check_demonstration(settings: GroundingDinoSettings, others: OtherEngines) -> list[str]:
     """Returns a notice for demonstration weights, which know a few words and box arbitrary things for any other word.
 
     Raises `UsageError` for a vocabulary that has other words or is not known, unless the settings allow that.
     """
-    words = demonstration_words(settings)
+    words = read_demonstration_words(settings)
     if words is None:
         return []
     if others.vocabulary is None and not settings.allow_out_of_vocabulary:

@@ -26,15 +26,15 @@ from curation.engines.boxes.grounding_dino_settings import GroundingDinoSettings
 from curation.engines.boxes.grounding_dino_weights import (
     GROUNDING_DINO,
     Detector,
-    configuration_sha256,
+    hash_configuration,
     load_detector,
-    weights_folder,
+    resolve_weights_folder,
 )
-from curation.engines.boxes.prompts import Prompt, ground, is_name_token, name_tokens, pack
-from curation.engines.boxes.suppression import suppressed, well_formed
+from curation.engines.boxes.prompts import Prompt, build_name_tokenizer, is_name_token, label_box, pack_prompts
+from curation.engines.boxes.suppression import apply_nms, keep_well_formed
 from curation.engines.declaration import EngineDeclaration
 from curation.engines.kinds import BOXES
-from curation.engines.weights import weights_sha256
+from curation.engines.weights import hash_weights
 from curation.images.decode import RgbImage
 from schemas.records.box import Detection
 from schemas.records.fingerprint import EngineFingerprint
@@ -43,7 +43,7 @@ _PIXELS_A_QUERY = 4096 / 85  # the four levels hold 1/64 + 1/256 + 1/1024 + 1/40
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class _PromptedImage:
     """Holds one prompt for one image (its number in the batch). `size` is height and width of the network's input."""
 
     size: tuple[int, int]
@@ -62,24 +62,24 @@ class GroundingDino:
         import torch
 
         self.settings = settings or GroundingDinoSettings()
-        folder = weights_folder(self.settings.weights, self.settings.allow_download)
-        self.device, self.precision = GROUNDING_DINO.resolved(self.settings.device, self.settings.precision)
+        folder = resolve_weights_folder(self.settings.weights, self.settings.allow_download)
+        self.device, self.precision = GROUNDING_DINO.resolve_device(self.settings.device, self.settings.precision)
         torch.set_num_threads(self.settings.threads)
         detector = self._load(folder)
         self._model = detector.model.to(self.device)
         self._image_processor = detector.image_processor
         self._decode = detector.tokenizer.decode
-        self._tokens = name_tokens(detector.tokenizer)
+        self._tokens = build_name_tokenizer(detector.tokenizer)
         self._max_tokens = min(self.settings.max_tokens, self._model.config.max_text_len)
         # Positions restart with each name.
         self._max_name_tokens = self._model.config.text_config.max_position_embeddings - 1
         self.fingerprint = EngineFingerprint(
             name=self.name,
             version=", ".join(f"{name} {version(name).split('+')[0]}" for name in self.packages),
-            weights_sha256=weights_sha256(folder),
+            weights_sha256=hash_weights(folder),
             # The path of the weights, and what the user allows, do not change which boxes they find.
             settings=self.settings.model_dump(exclude={"weights", "allow_download", "allow_out_of_vocabulary"})
-            | {"device": self.device, "precision": self.precision, "configuration": configuration_sha256(folder)},
+            | {"device": self.device, "precision": self.precision, "configuration": hash_configuration(folder)},
         )
 
     def annotate(self, images: Sequence[RgbImage], names: Sequence[Sequence[str]]) -> list[list[Detection]]:
@@ -89,29 +89,29 @@ class GroundingDino:
         for a name that no prompt can hold, and `RuntimeError` for boxes that are not finite.
         """
         rows = [
-            _Row(self._size(image), number, prompt)
+            _PromptedImage(self._compute_size(image), number, prompt)
             for number, (image, wanted) in enumerate(zip(images, names, strict=True))
-            for prompt in pack(wanted, self._tokens, self._max_tokens, self._max_name_tokens)
+            for prompt in pack_prompts(wanted, self._tokens, self._max_tokens, self._max_name_tokens)
         ]
         found: list[list[Detection]] = [[] for _ in images]
-        for row, probabilities, boxes in self._outputs(images, rows):
-            found[row.image] += self._detections(row.prompt, probabilities, boxes)
-        return [suppressed(one, self.settings.nms_iou) for one in found]
+        for row, probabilities, boxes in self._run_network(images, rows):
+            found[row.image] += self._build_detections(row.prompt, probabilities, boxes)
+        return [apply_nms(one, self.settings.nms_iou) for one in found]
 
     def _load(self, folder: Path) -> Detector:
         return load_detector(folder)
 
-    def _size(self, image: RgbImage) -> tuple[int, int]:
-        return network_size(
+    def _compute_size(self, image: RgbImage) -> tuple[int, int]:
+        return compute_network_size(
             (image.shape[0], image.shape[1]),
             self._image_processor,
             self.settings.side_step,
             self._model.config.num_queries,
         )
 
-    def _outputs(
-        self, images: Sequence[RgbImage], rows: Sequence[_Row]
-    ) -> Iterator[tuple[_Row, NDArray[np.float32], NDArray[np.float32]]]:
+    def _run_network(
+        self, images: Sequence[RgbImage], rows: Sequence[_PromptedImage]
+    ) -> Iterator[tuple[_PromptedImage, NDArray[np.float32], NDArray[np.float32]]]:
         """Yields each row, token probabilities (queries x tokens) and boxes (queries x 4: centre, width, height)."""
         import torch
 
@@ -122,14 +122,16 @@ class GroundingDino:
         ):
             by_size = sorted(rows, key=lambda row: (row.size, row.image))
             for size, same in groupby(by_size, key=lambda row: row.size):
-                pixels = functools.lru_cache(self.settings.rows_per_pass)(functools.partial(self._pixels, images, size))
+                pixels = functools.lru_cache(self.settings.rows_per_pass)(
+                    functools.partial(self._preprocess, images, size)
+                )
                 group = list(same)
                 for start in range(0, len(group), self.settings.rows_per_pass):
                     chosen = group[start : start + self.settings.rows_per_pass]
                     stacked = torch.stack([pixels(row.image) for row in chosen]).to(self.device)
                     yield from zip(chosen, *self._forward(stacked, [row.prompt for row in chosen]), strict=True)
 
-    def _pixels(self, images: Sequence[RgbImage], size: tuple[int, int], number: int) -> Any:
+    def _preprocess(self, images: Sequence[RgbImage], size: tuple[int, int], number: int) -> Any:
         prepared = self._image_processor(
             images=[images[number]],
             size={"height": size[0], "width": size[1]},
@@ -157,24 +159,24 @@ class GroundingDino:
         probabilities = logits.sigmoid().numpy()
         return [probabilities[row, :, :length] for row, length in enumerate(lengths)], list(boxes.numpy())
 
-    def _detections(
+    def _build_detections(
         self, prompt: Prompt, probabilities: NDArray[np.float32], boxes: NDArray[np.float32]
     ) -> list[Detection]:
         """Returns one prompt's boxes above the thresholds, in image shares, without degenerate and oversized ones."""
         best = probabilities[:, is_name_token(prompt)].max(axis=1)
         found = []
         for query in np.flatnonzero(best > self.settings.box_threshold):
-            named = ground(prompt, probabilities[query], self.settings.text_threshold)
+            named = label_box(prompt, probabilities[query], self.settings.text_threshold)
             if named is not None:
                 x, y, width, height = boxes[query]
                 corners = np.array([x - width / 2, y - height / 2, x + width / 2, y + height / 2], np.float32)
                 x1, y1, x2, y2 = corners.clip(0, 1).tolist()
                 phrase = self._decode(list(named.phrase))
                 found.append(Detection(named.label, phrase, (x1, y1, x2, y2), named.score))
-        return well_formed(found, self.settings.min_side, self.settings.max_area)
+        return keep_well_formed(found, self.settings.min_side, self.settings.max_area)
 
 
-def network_size(size: tuple[int, int], image_processor: Any, side_step: int, queries: int) -> tuple[int, int]:
+def compute_network_size(size: tuple[int, int], image_processor: Any, side_step: int, queries: int) -> tuple[int, int]:
     """Returns the height and width to which the network's input is resized, for the height and width of a picture.
 
     It follows the rule of the weights' image processor, except for strips: one thinner than about 1 : 40 would have
@@ -200,6 +202,6 @@ ENGINE = EngineDeclaration(
     make=GroundingDino,
     extra="train",
     check=check_demonstration,
-    outside=("weights", "allow_download"),
+    restricted_settings=("weights", "allow_download"),
     is_default=True,
 )

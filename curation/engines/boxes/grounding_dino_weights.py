@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.engines.boxes.prompts import SEPARATORS
-from curation.engines.weights import WeightsFormat, files_sha256
+from curation.engines.weights import WeightsFormat, hash_files
 
 SHIPPED = Path(__file__).parents[2] / "demo_detector" / "weights"
 """The folder of the demonstration weights: a small detector of a few drawn things."""
@@ -20,8 +20,8 @@ _CONFIGURATION = ("config.json", *_IMAGES, *_TOKENIZER, "tokenizer_config.json",
 
 GROUNDING_DINO = WeightsFormat(
     engine="grounding_dino",
-    needed=f"config.json, *.safetensors, {' or '.join(_TOKENIZER)}, {' or '.join(_IMAGES)}",
-    fetched=("*.json", "*.txt", "*.safetensors"),
+    required_files=f"config.json, *.safetensors, {' or '.join(_TOKENIZER)}, {' or '.join(_IMAGES)}",
+    download_patterns=("*.json", "*.txt", "*.safetensors"),
 )
 
 
@@ -34,23 +34,23 @@ class Detector:
     image_processor: Any
 
 
-def weights_folder(weights: str | None, allow_download: bool) -> Path:
+def resolve_weights_folder(weights: str | None, allow_download: bool) -> Path:
     """Returns the folder of the weights, and fetches it from the hub if needed. Raises `UsageError`."""
     if weights is not None:
-        folder = GROUNDING_DINO.local_folder(weights, allow_download) or GROUNDING_DINO.fetch(weights)
+        folder = GROUNDING_DINO.find_local_folder(weights, allow_download) or GROUNDING_DINO.fetch(weights)
     elif SHIPPED.is_dir():
         folder = SHIPPED
     else:
-        raise GROUNDING_DINO.unfit(
-            f"no demonstration weights at {SHIPPED}; pass weights=FOLDER with {GROUNDING_DINO.needed}"
+        raise GROUNDING_DINO.unfit_error(
+            f"no demonstration weights at {SHIPPED}; pass weights=FOLDER with {GROUNDING_DINO.required_files}"
         )
     _check_files(folder)
     return folder
 
 
-def configuration_sha256(folder: Path) -> str:
+def hash_configuration(folder: Path) -> str:
     """Returns the SHA-256 of the files that say how the weights are used: image sizes, vocabulary."""
-    return files_sha256(folder, sorted(_CONFIGURATION))
+    return hash_files(folder, sorted(_CONFIGURATION))
 
 
 def load_detector(folder: Path) -> Detector:
@@ -58,14 +58,14 @@ def load_detector(folder: Path) -> Detector:
     import transformers
     from transformers.models.grounding_dino.image_processing_pil_grounding_dino import GroundingDinoImageProcessorPil
 
-    architecture = getattr(transformers, _MODELS[GROUNDING_DINO.model_type(folder)])
+    architecture = getattr(transformers, _MODELS[GROUNDING_DINO.read_model_type(folder)])
     model = GROUNDING_DINO.load_model(folder, architecture)
     # The class without "Pil" needs torchvision; with `vocab_file=` the tokenizer would silently have 5 tokens.
     image_processor = GROUNDING_DINO.load(folder, GroundingDinoImageProcessorPil)
     tokenizer = GROUNDING_DINO.load(folder, transformers.BertTokenizer)
     size = image_processor.size
     if image_processor.do_resize and not (size.shortest_edge or (size.height and size.width)):
-        raise GROUNDING_DINO.unfit(
+        raise GROUNDING_DINO.unfit_error(
             f"{folder}: its image processor resizes to neither a shortest_edge nor a height and width"
         )
     check_tokenizer(folder, tokenizer, model.config.text_config.vocab_size)
@@ -73,24 +73,30 @@ def load_detector(folder: Path) -> Detector:
 
 
 def _check_files(folder: Path) -> None:
-    model_type = GROUNDING_DINO.model_type(folder)
+    model_type = GROUNDING_DINO.read_model_type(folder)
     if model_type not in _MODELS:
-        raise GROUNDING_DINO.unfit(f"{folder} holds a model of type {model_type!r}; pass one of {' or '.join(_MODELS)}")
+        raise GROUNDING_DINO.unfit_error(
+            f"{folder} holds a model of type {model_type!r}; pass one of {' or '.join(_MODELS)}"
+        )
     for kind, names in (("tokenizer", _TOKENIZER), ("image processor", _IMAGES)):
         if not any((folder / name).is_file() for name in names):
-            raise GROUNDING_DINO.unfit(f"{folder} holds no {kind}; pass weights=FOLDER with {GROUNDING_DINO.needed}")
+            raise GROUNDING_DINO.unfit_error(
+                f"{folder} holds no {kind}; pass weights=FOLDER with {GROUNDING_DINO.required_files}"
+            )
     if not any(folder.glob("[!.]*.safetensors")):
-        raise GROUNDING_DINO.unfit(f"{folder} holds no *.safetensors; pass weights=FOLDER with {GROUNDING_DINO.needed}")
+        raise GROUNDING_DINO.unfit_error(
+            f"{folder} holds no *.safetensors; pass weights=FOLDER with {GROUNDING_DINO.required_files}"
+        )
 
 
 def check_tokenizer(folder: Path, tokenizer: Any, vocabulary: int) -> None:
     """Raises `UsageError` if the tokenizer has more tokens than the model, or separates names with other tokens."""
     separators = tuple(tokenizer.convert_tokens_to_ids(["[CLS]", "[SEP]", ".", "?"]))
     if separators != SEPARATORS:  # the model would treat the names as one long phrase
-        raise GROUNDING_DINO.unfit(
+        raise GROUNDING_DINO.unfit_error(
             f"{folder}: its tokenizer has [CLS] [SEP] . ? as {separators}, not {SEPARATORS}; pass another folder"
         )
     if len(tokenizer) > vocabulary:
-        raise GROUNDING_DINO.unfit(
+        raise GROUNDING_DINO.unfit_error(
             f"{folder}: {len(tokenizer)} tokens in its tokenizer, {vocabulary} in its model; pass another folder"
         )

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 Tensor = TypeVar("Tensor")
 
-_RENAMED = [
+_RENAMES = [
     (re.compile(pattern), to)
     for pattern, to in (
         (
@@ -61,14 +61,18 @@ _UNUSED = re.compile(r"\.(?:swin\.)?layernorm\.(?:weight|bias)$|position_ids$|re
 _PART = re.compile(r"(.*)\.(query|key|value)\.(weight|bias)$")
 
 
-def package_tensors(tensors: Mapping[str, Tensor], joined: Callable[[Sequence[Tensor]], Tensor]) -> dict[str, Tensor]:
-    """Returns the tensors under the package's names; `joined` concatenates three tensors along the first dimension."""
+def rename_tensors(
+    tensors: Mapping[str, Tensor], concatenate: Callable[[Sequence[Tensor]], Tensor]
+) -> dict[str, Tensor]:
+    """Returns the tensors under the package's names; `concatenate` concatenates three tensors along the first
+    dimension.
+    """
     found: dict[str, Tensor] = {}
     parts: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if _UNUSED.search(name) and not name.startswith("model.text_backbone.embeddings.LayerNorm"):
             continue
-        to = _renamed(name)
+        to = _rename(name)
         part = None if to.startswith("bert.") else _PART.fullmatch(to)
         if part is None:
             found[to] = tensor
@@ -76,10 +80,12 @@ def package_tensors(tensors: Mapping[str, Tensor], joined: Callable[[Sequence[Te
         module, which, kind = part.groups()
         whole = f"{module}.qkv.{kind}" if module.startswith("backbone.") else f"{module}.in_proj_{kind}"
         parts.setdefault(whole, {})[which] = tensor
-    return found | {name: joined([part[which] for which in ("query", "key", "value")]) for name, part in parts.items()}
+    return found | {
+        name: concatenate([part[which] for which in ("query", "key", "value")]) for name, part in parts.items()
+    }
 
 
-def _renamed(name: str) -> str:
-    for pattern, to in _RENAMED:
+def _rename(name: str) -> str:
+    for pattern, to in _RENAMES:
         name = pattern.sub(to, name)
     return re.sub(r"\{(\d+)\}", lambda stage: str(int(stage[1]) - 1), name)  # stages count from 1, norms from 0

@@ -18,17 +18,22 @@ from typing import Any
 
 from curation.engines.boxes.grounding_dino import GroundingDino
 from curation.engines.boxes.grounding_dino_settings import GroundingDinoSettings
-from curation.engines.boxes.grounding_dino_weights import GROUNDING_DINO, Detector, check_tokenizer, weights_folder
-from curation.engines.boxes.groundingdino_names import package_tensors
+from curation.engines.boxes.grounding_dino_weights import (
+    GROUNDING_DINO,
+    Detector,
+    check_tokenizer,
+    resolve_weights_folder,
+)
+from curation.engines.boxes.groundingdino_names import rename_tensors
 from curation.engines.boxes.prompts import SEPARATORS
-from curation.engines.declaration import EngineDeclaration, Others
+from curation.engines.declaration import EngineDeclaration, OtherEngines
 from curation.engines.kinds import BOXES
 from schemas.errors import UsageError
 
 WIDTH = 256  # hard-coded in the package
 
 # The tensors that transformers' file lacks and the package makes itself.
-_MADE = ("relative_position_index", "position_ids", "bert.pooler.dense.weight", "bert.pooler.dense.bias")
+_COMPUTED_TENSORS = ("relative_position_index", "position_ids", "bert.pooler.dense.weight", "bert.pooler.dense.bias")
 
 
 class GroundingDinoPySettings(GroundingDinoSettings):
@@ -38,12 +43,14 @@ class GroundingDinoPySettings(GroundingDinoSettings):
 def check_weights(settings: GroundingDinoPySettings) -> None:
     """Raises `UsageError` for weights that are missing or unfit. Loads and fetches nothing."""
     if settings.weights is None:
-        raise UsageError(f"groundingdino-py: no weights; pass --weights boxes=FOLDER with {GROUNDING_DINO.needed}")
-    if GROUNDING_DINO.local_folder(settings.weights, settings.allow_download) is not None:
-        weights_folder(settings.weights, allow_download=False)
+        raise UsageError(
+            f"groundingdino-py: no weights; pass --weights boxes=FOLDER with {GROUNDING_DINO.required_files}"
+        )
+    if GROUNDING_DINO.find_local_folder(settings.weights, settings.allow_download) is not None:
+        resolve_weights_folder(settings.weights, allow_download=False)
 
 
-def check(settings: GroundingDinoPySettings, _: Others) -> list[str]:
+def check_settings(settings: GroundingDinoPySettings, _: OtherEngines) -> list[str]:
     """Checks the weights before a run. Raises `UsageError`."""
     check_weights(settings)
     return []
@@ -63,7 +70,7 @@ class GroundingDinoPy(GroundingDino):
         try:
             import groundingdino  # noqa: F401
         except ImportError as error:
-            raise GROUNDING_DINO.unfit(f"{error}; groundingdino-py needs a separate environment") from None
+            raise GROUNDING_DINO.unfit_error(f"{error}; groundingdino-py needs a separate environment") from None
         return load_package_detector(folder)
 
 
@@ -75,21 +82,21 @@ def load_package_detector(folder: Path) -> Detector:
     import transformers
     from transformers.models.grounding_dino import GroundingDinoConfig
 
-    if GROUNDING_DINO.model_type(folder) != "grounding-dino":
-        raise GROUNDING_DINO.unfit(f"{folder} holds a model that groundingdino-py lacks; pass another folder")
+    if GROUNDING_DINO.read_model_type(folder) != "grounding-dino":
+        raise GROUNDING_DINO.unfit_error(f"{folder} holds a model that groundingdino-py lacks; pass another folder")
     config = GROUNDING_DINO.load(folder, GroundingDinoConfig)
     if config.d_model != WIDTH:
-        raise GROUNDING_DINO.unfit(
+        raise GROUNDING_DINO.unfit_error(
             f"groundingdino-py takes a d_model of {WIDTH} and {folder} has {config.d_model}; pass another folder"
         )
     tokenizer = GROUNDING_DINO.load(folder, getattr(transformers, "BertTokenizerFast"))  # noqa: B009  removed in 5
     check_tokenizer(folder, tokenizer, config.text_config.vocab_size)
-    model = _built(config)
-    _fill(model, folder)
-    return Detector(_AsTransformers(model.eval(), config), tokenizer, _ImageProcessor(folder))
+    model = _build_model(config)
+    _load_weights(model, folder)
+    return Detector(_TransformersAdapter(model.eval(), config), tokenizer, _ImageProcessor(folder))
 
 
-def _built(config: Any) -> Any:
+def _build_model(config: Any) -> Any:
     """Makes the package's model, with the sizes in transformers' configuration."""
     from groundingdino.models.GroundingDINO.backbone.backbone import Joiner
     from groundingdino.models.GroundingDINO.backbone.position_encoding import build_position_encoding
@@ -144,7 +151,7 @@ def _built(config: Any) -> Any:
         fusion_dropout=0.0,
         fusion_droppath=0.1,  # a layer scale depends on it; nothing is dropped in eval
     )
-    with _text_encoder(config.text_config):
+    with _patch_text_encoder(config.text_config):
         return GroundingDINO(
             backbone,
             transformer,
@@ -162,7 +169,7 @@ def _built(config: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _text_encoder(config: Any) -> Iterator[None]:
+def _patch_text_encoder(config: Any) -> Iterator[None]:
     """Gives the package an untrained BERT, whose weights are overwritten later; it would fetch one by its name."""
     from groundingdino.util import get_tokenlizer as source
     from transformers import BertModel
@@ -177,32 +184,32 @@ def _text_encoder(config: Any) -> Iterator[None]:
         source.get_tokenlizer, source.get_pretrained_language_model = had
 
 
-def _fill(model: Any, folder: Path) -> None:
+def _load_weights(model: Any, folder: Path) -> None:
     """Copies the folder's weights into the model. Raises `UsageError` for a tensor that either of them lacks."""
     import torch
     from safetensors.torch import load_file
 
     files = [load_file(path) for path in sorted(folder.glob("[!.]*.safetensors"))]
     held = {name: tensor for file in files for name, tensor in file.items()}
-    tensors = package_tensors(held, lambda parts: torch.cat(list(parts)))
+    tensors = rename_tensors(held, lambda parts: torch.cat(list(parts)))
     missing, unexpected = model.load_state_dict(tensors, strict=False)
     state = model.state_dict(keep_vars=True)
     filled = {id(state[name]) for name in tensors if name in state}  # one tensor may have several names
-    absent = [name for name in missing if not name.endswith(_MADE) and id(state[name]) not in filled]
+    absent = [name for name in missing if not name.endswith(_COMPUTED_TENSORS) and id(state[name]) not in filled]
     if absent or unexpected:
         what = f"lacks {absent[0]}" if absent else f"holds {unexpected[0]}, which the package does not have"
-        raise GROUNDING_DINO.unfit(f"{folder} {what}; pass another folder")
+        raise GROUNDING_DINO.unfit_error(f"{folder} {what}; pass another folder")
 
 
-class _AsTransformers:
+class _TransformersAdapter:
     """Wraps the package's model in the interface that `GroundingDino` calls."""
 
     def __init__(self, model: Any, config: Any) -> None:
         self.model, self.config = model, config
-        model.tokenizer = self._tokens  # the prompt is tokenised already
+        model.tokenizer = self._get_tokens  # the prompt is tokenised already
         self._ready: Any = None
 
-    def to(self, device: str) -> "_AsTransformers":
+    def to(self, device: str) -> "_TransformersAdapter":
         self.model.to(device)
         return self
 
@@ -223,7 +230,7 @@ class _AsTransformers:
         found = self.model(NestedTensor(pixel_values, nothing_padded), captions=[""] * len(pixel_values))
         return SimpleNamespace(logits=found["pred_logits"], pred_boxes=found["pred_boxes"])
 
-    def _tokens(self, captions: list[str], **_: object) -> Any:
+    def _get_tokens(self, captions: list[str], **_: object) -> Any:
         return self._ready
 
 
@@ -248,6 +255,6 @@ ENGINE = EngineDeclaration(
     settings=GroundingDinoPySettings,
     make=GroundingDinoPy,
     environment="groundingdino-py",
-    check=check,
-    outside=("weights", "allow_download"),
+    check=check_settings,
+    restricted_settings=("weights", "allow_download"),
 )

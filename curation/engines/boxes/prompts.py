@@ -31,7 +31,7 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
-class Grounded:
+class BoxLabel:
     """Holds the name of a box. Its score is the highest probability of the name's tokens.
 
     `phrase` holds the tokens, of this name or others, that are above the text threshold.
@@ -42,7 +42,7 @@ class Grounded:
     score: float
 
 
-def name_tokens(tokenizer: Any) -> Callable[[str], Tokens]:
+def build_name_tokenizer(tokenizer: Any) -> Callable[[str], Tokens]:
     """Returns a function from a name to its tokens, in lower case and without separators.
 
     It returns no tokens for a name that is unknown to the vocabulary. It accepts any string, and tokenises each once.
@@ -50,16 +50,18 @@ def name_tokens(tokenizer: Any) -> Callable[[str], Tokens]:
     dropped = {*SEPARATORS, *tokenizer.all_special_ids} - {tokenizer.unk_token_id}
 
     @functools.lru_cache(_CACHED_NAMES)
-    def tokens(name: str) -> Tokens:
+    def tokenize(name: str) -> Tokens:
         text = name.lower().encode("utf-8", "replace").decode()  # a tokenizer rejects lone surrogates
         ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         kept = tuple(token for token in ids if token not in dropped)
         return kept if any(token != tokenizer.unk_token_id for token in kept) else ()
 
-    return tokens
+    return tokenize
 
 
-def pack(names: Iterable[str], tokens: Callable[[str], Tokens], max_tokens: int, max_name_tokens: int) -> list[Prompt]:
+def pack_prompts(
+    names: Iterable[str], tokenize: Callable[[str], Tokens], max_tokens: int, max_name_tokens: int
+) -> list[Prompt]:
     """Packs names by next-fit, in their order, into prompts of at most `max_tokens` tokens.
 
     Names without tokens are left out; of names with the same tokens the first is kept. Raises `ValueError` for a name
@@ -77,12 +79,12 @@ def pack(names: Iterable[str], tokens: Callable[[str], Tokens], max_tokens: int,
 
     distinct: dict[Tokens, str] = {}
     for name in names:
-        distinct.setdefault(tokens(name), name)
+        distinct.setdefault(tokenize(name), name)
     distinct.pop((), None)
-    room = min(max_tokens - 3, max_name_tokens)
+    capacity = min(max_tokens - 3, max_name_tokens)
     for phrase, name in distinct.items():
-        if len(phrase) > room:
-            raise ValueError(f"{_short(name)} has {len(phrase)} tokens; a name may have {room}, and none is cut")
+        if len(phrase) > capacity:
+            raise ValueError(f"{_shorten(name)} has {len(phrase)} tokens; a name may have {capacity}, and none is cut")
         if len(ids) + len(phrase) + 2 > max_tokens:
             close()
         spans.append((len(ids), len(ids) + len(phrase)))
@@ -100,7 +102,7 @@ def is_name_token(prompt: Prompt) -> NDArray[np.bool_]:
     return mask
 
 
-def ground(prompt: Prompt, probabilities: NDArray[np.float32], text_threshold: float) -> Grounded | None:
+def label_box(prompt: Prompt, probabilities: NDArray[np.float32], text_threshold: float) -> BoxLabel | None:
     """Returns the name of a box, given the probability of each of the prompt's tokens, or None if it has none.
 
     It is the name with the highest mean probability among those with a token above the threshold, the first of equals.
@@ -111,8 +113,8 @@ def ground(prompt: Prompt, probabilities: NDArray[np.float32], text_threshold: f
         return None
     best = max(named, key=lambda number: float(probabilities[slice(*prompt.spans[number])].mean()))
     phrase = tuple(prompt.ids[position] for position in np.flatnonzero(above))
-    return Grounded(prompt.names[best], phrase, float(probabilities[slice(*prompt.spans[best])].max()))
+    return BoxLabel(prompt.names[best], phrase, float(probabilities[slice(*prompt.spans[best])].max()))
 
 
-def _short(name: str) -> str:
+def _shorten(name: str) -> str:
     return repr(name if len(name) <= 60 else f"{name[:60]}...")

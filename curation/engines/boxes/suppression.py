@@ -9,28 +9,28 @@ from numpy.typing import NDArray
 from schemas.records.box import Box, Detection
 
 
-def in_order(found: Iterable[Detection]) -> list[Detection]:
+def sort_detections(found: Iterable[Detection]) -> list[Detection]:
     """Sorts by falling score, equals by label, then box, so that the order of the input does not matter."""
     return sorted(found, key=lambda one: (-one.score, one.label, one.box, one.phrase))
 
 
-def well_formed(found: Iterable[Detection], min_side: float, max_area: float) -> list[Detection]:
+def keep_well_formed(found: Iterable[Detection], min_side: float, max_area: float) -> list[Detection]:
     """Returns the boxes with an area above 0 and at most `max_area`, and no side below `min_side` (image shares)."""
     return [one for one in found if _is_well_formed(one.box, min_side, max_area)]
 
 
-def suppressed(found: Iterable[Detection], max_overlap: float) -> list[Detection]:
-    """Applies non-maximum suppression within each label, and sorts the rest as `in_order` does.
+def apply_nms(found: Iterable[Detection], max_overlap: float) -> list[Detection]:
+    """Applies non-maximum suppression within each label, and sorts the rest as `sort_detections` does.
 
     Of two boxes whose intersection over union is above `max_overlap`, only the one with the higher score stays.
     """
     by_label: dict[str, list[Detection]] = defaultdict(list)
-    for one in in_order(found):
+    for one in sort_detections(found):
         by_label[one.label].append(one)
-    return in_order(one for same in by_label.values() for one in _without_repeats(same, max_overlap))
+    return sort_detections(one for same in by_label.values() for one in _drop_overlapping(same, max_overlap))
 
 
-def overlaps(box: Box, others: Sequence[Box]) -> NDArray[np.float64]:
+def compute_ious(box: Box, others: Sequence[Box]) -> NDArray[np.float64]:
     """Returns the intersection over union of a box with each of the others, 0 to 1."""
     x1, y1, x2, y2 = np.array(others, np.float64).reshape(-1, 4).T
     width = np.minimum(x2, box[2]) - np.maximum(x1, box[0])
@@ -44,12 +44,12 @@ def _is_well_formed(box: Box, min_side: float, max_area: float) -> bool:
     return min(width, height) > 0 and min(width, height) >= min_side and width * height <= max_area
 
 
-def _without_repeats(found: Sequence[Detection], max_overlap: float) -> list[Detection]:
+def _drop_overlapping(found: Sequence[Detection], max_overlap: float) -> list[Detection]:
     kept: list[Detection] = []
     rest = list(found)
     while rest:
         first, *rest = rest
         kept.append(first)
-        overlap = overlaps(first.box, [one.box for one in rest])
+        overlap = compute_ious(first.box, [one.box for one in rest])
         rest = [one for one, shared in zip(rest, overlap, strict=True) if shared <= max_overlap]
     return kept

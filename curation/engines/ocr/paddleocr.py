@@ -22,14 +22,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from curation.engines.declaration import EngineDeclaration, Others
+from curation.engines.declaration import EngineDeclaration, OtherEngines
 from curation.engines.kinds import OCR
 from curation.images.decode import RgbImage
 from schemas.errors import UsageError
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.records.text_line import TextLine
 
-NEEDED = (
+REQUIRED_FILES = (
     "det/ and rec/ as PaddleOCR has them (inference.yml, and inference.onnx or inference.pdiparams), "
     "or with *det*.onnx and *rec*.onnx as RapidOCR has them"
 )
@@ -71,7 +71,7 @@ class PaddleOcrSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    # A folder with the files in `NEEDED`. PaddleOCR could fetch weights itself, but a run must not choose them.
+    # A folder with the files in `REQUIRED_FILES`. PaddleOCR could fetch weights itself, but a run must not choose them.
     weights: Path | None = None
     detect_side: int = Field(default=960, ge=32, le=4000)  # PaddleOCR's own limit
     max_enlargement: float = Field(default=3.0, ge=1)
@@ -97,9 +97,9 @@ class PaddleWeights:
 def find_weights(folder: Path | None) -> PaddleWeights:
     """Finds the weights in a folder. Raises `UsageError` if something is missing. Does not need PaddleOCR."""
     if folder is None:
-        raise UsageError(f"paddleocr: no weights; pass --weights ocr=FOLDER with {NEEDED}")
+        raise UsageError(f"paddleocr: no weights; pass --weights ocr=FOLDER with {REQUIRED_FILES}")
     if not folder.is_dir():
-        raise UsageError(f"paddleocr: no folder {folder}; pass --weights ocr=FOLDER with {NEEDED}")
+        raise UsageError(f"paddleocr: no folder {folder}; pass --weights ocr=FOLDER with {REQUIRED_FILES}")
     models = [folder / "det", folder / "rec"]
     for names in _LAYOUTS:
         files = [model / name for model in models for name in (*names, "inference.yml")]
@@ -109,11 +109,11 @@ def find_weights(folder: Path | None) -> PaddleWeights:
     found = [[path for path in files if kind in path.name] for kind in ("det", "rec")]
     if all(len(files) == 1 for files in found):
         return PaddleWeights((found[0][0], found[1][0]), is_onnx=True, is_rapidocr=True)
-    raise UsageError(f"paddleocr: no weights, or more than one set, in {folder}; pass a folder with {NEEDED}")
+    raise UsageError(f"paddleocr: no weights, or more than one set, in {folder}; pass a folder with {REQUIRED_FILES}")
 
 
-def environment(settings: PaddleOcrSettings) -> str:
-    """Returns the name of the environment that these weights run in. `check` reports missing weights."""
+def choose_environment(settings: PaddleOcrSettings) -> str:
+    """Returns the name of the environment that these weights run in. `check_settings` reports missing weights."""
     try:
         is_onnx = find_weights(settings.weights).is_onnx
     except UsageError:
@@ -121,13 +121,13 @@ def environment(settings: PaddleOcrSettings) -> str:
     return "paddleocr" if is_onnx else "paddleocr-gpu"
 
 
-def check(settings: PaddleOcrSettings, _: Others) -> list[str]:
+def check_settings(settings: PaddleOcrSettings, _: OtherEngines) -> list[str]:
     """Checks the weights before a run. Raises `UsageError`."""
     find_weights(settings.weights)
     return []
 
 
-def private_cache(root: Path) -> Path:
+def make_private_cache(root: Path) -> Path:
     """Makes the folder below `root` in which PaddleOCR keeps files, or returns the one of an earlier run.
 
     Its name is predictable, so another user may have made it: raises `UsageError` if another user owns it or may write
@@ -150,41 +150,41 @@ class PaddleOcr:
         self.settings = settings or PaddleOcrSettings()
         weights = find_weights(self.settings.weights)
         # By default it keeps files in the home folder, which a container's user may lack.
-        os.environ.setdefault("PADDLE_PDX_CACHE_HOME", str(private_cache(Path(tempfile.gettempdir()))))
+        os.environ.setdefault("PADDLE_PDX_CACHE_HOME", str(make_private_cache(Path(tempfile.gettempdir()))))
         try:
             import cv2
             from paddleocr import PaddleOCR  # type: ignore[import-not-found]
         except ImportError as error:
             raise UsageError(f"paddleocr: {error}; it needs a separate environment: see shardloom engines") from None
         cv2.setNumThreads(self.settings.threads)
-        self.device = self._device(weights)
-        with _layout(weights, self.settings.weights) as folder:
-            self._reader = PaddleOCR(**self._parameters(weights, folder))
+        self.device = self._choose_device(weights)
+        with _prepare_folder(weights, self.settings.weights) as folder:
+            self._reader = PaddleOCR(**self._build_parameters(weights, folder))
         self.fingerprint = EngineFingerprint(
             name="paddleocr",
-            version=_versions(weights),
+            version=_format_versions(weights),
             weights_sha256=hashlib.sha256(b"".join(file.read_bytes() for file in weights.files)).hexdigest(),
             settings=self.settings.model_dump(exclude={"weights"}) | {"device": self.device},
         )
 
     def annotate(self, images: Sequence[RgbImage]) -> list[list[TextLine]]:
         """Returns the lines of each image in reading order, one list for each image, empty where there is no text."""
-        return [self._lines(image) for image in images]
+        return [self._read_lines(image) for image in images]
 
-    def _lines(self, image: RgbImage) -> list[TextLine]:
+    def _read_lines(self, image: RgbImage) -> list[TextLine]:
         import cv2
 
-        from curation.engines.ocr.runtime.text_lines import STRIDE, lines_of, within
+        from curation.engines.ocr.runtime.text_lines import STRIDE, build_lines, resize_within
 
-        bgr = cv2.cvtColor(within(image, self.settings.max_side), cv2.COLOR_RGB2BGR)
+        bgr = cv2.cvtColor(resize_within(image, self.settings.max_side), cv2.COLOR_RGB2BGR)
         height, width = bgr.shape[:2]
         side = min(self.settings.detect_side, round(self.settings.max_enlargement * max(height, width)))
         [found] = self._reader.predict(
             bgr, text_det_limit_side_len=max(STRIDE, side), text_det_limit_type="resize_long"
         )
-        return lines_of(found["rec_texts"], found["rec_polys"], found["rec_scores"], (width, height))
+        return build_lines(found["rec_texts"], found["rec_polys"], found["rec_scores"], (width, height))
 
-    def _device(self, weights: PaddleWeights) -> str:
+    def _choose_device(self, weights: PaddleWeights) -> str:
         has_gpu = False
         if not weights.is_onnx:
             try:
@@ -199,7 +199,7 @@ class PaddleOcr:
             raise UsageError("paddleocr: no GPU for these weights here; pass device=cpu or device=auto")
         return "cuda" if has_gpu and self.settings.device != "cpu" else "cpu"
 
-    def _parameters(self, weights: PaddleWeights, folder: Path) -> dict[str, Any]:
+    def _build_parameters(self, weights: PaddleWeights, folder: Path) -> dict[str, Any]:
         threads = self.settings.threads
         on_onnx = {
             "engine": "onnxruntime",
@@ -208,9 +208,9 @@ class PaddleOcr:
         on_paddle = {"engine": "paddle_static", "enable_mkldnn": False, "cpu_threads": threads}
         return {
             "text_detection_model_dir": str(folder / "det"),
-            "text_detection_model_name": _model_name(folder / "det"),
+            "text_detection_model_name": _read_model_name(folder / "det"),
             "text_recognition_model_dir": str(folder / "rec"),
-            "text_recognition_model_name": _model_name(folder / "rec"),
+            "text_recognition_model_name": _read_model_name(folder / "rec"),
             "text_recognition_batch_size": self.settings.lines_per_pass,
             "text_rec_score_thresh": self.settings.min_confidence,
             "use_doc_orientation_classify": False,
@@ -223,7 +223,7 @@ class PaddleOcr:
 
 
 @contextlib.contextmanager
-def _layout(weights: PaddleWeights, folder: Path | None) -> Iterator[Path]:
+def _prepare_folder(weights: PaddleWeights, folder: Path | None) -> Iterator[Path]:
     """Yields a folder as PaddleOCR reads it: the user's own, or a temporary one made from RapidOCR's files."""
     if not weights.is_rapidocr:
         assert folder is not None
@@ -235,7 +235,7 @@ def _layout(weights: PaddleWeights, folder: Path | None) -> Iterator[Path]:
         detector, recogniser = weights.files
         for name, file, configuration in (
             ("det", detector, _DETECTOR),
-            ("rec", recogniser, _with_characters(recogniser)),
+            ("rec", recogniser, _build_recogniser_config(recogniser)),
         ):
             model = Path(made) / name
             model.mkdir()
@@ -244,7 +244,7 @@ def _layout(weights: PaddleWeights, folder: Path | None) -> Iterator[Path]:
         yield Path(made)
 
 
-def _with_characters(recogniser: Path) -> dict[str, Any]:
+def _build_recogniser_config(recogniser: Path) -> dict[str, Any]:
     """Returns the recogniser's configuration, with the characters that RapidOCR keeps in the file's metadata."""
     import onnxruntime
 
@@ -256,7 +256,7 @@ def _with_characters(recogniser: Path) -> dict[str, Any]:
     return _RECOGNISER | {"PostProcess": decode}
 
 
-def _model_name(model: Path) -> str:
+def _read_model_name(model: Path) -> str:
     """Returns the model's name in its configuration; PaddleOCR accepts no folder without the right name."""
     text = (model / "inference.yml").read_text("utf-8", "replace")
     name = re.search(
@@ -267,12 +267,16 @@ def _model_name(model: Path) -> str:
     return name[1]
 
 
-def _versions(weights: PaddleWeights) -> str:
-    names = ["paddleocr", "paddlex", "onnxruntime"] if weights.is_onnx else ["paddleocr", "paddlex", *_paddle()]
+def _format_versions(weights: PaddleWeights) -> str:
+    names = (
+        ["paddleocr", "paddlex", "onnxruntime"]
+        if weights.is_onnx
+        else ["paddleocr", "paddlex", *_find_paddle_distribution()]
+    )
     return ", ".join(f"{name} {version(name)}" for name in (*names, "opencv-contrib-python"))
 
 
-def _paddle() -> list[str]:
+def _find_paddle_distribution() -> list[str]:
     """Returns the name of the installed distribution of paddlepaddle."""
     for name in ("paddlepaddle-gpu", "paddlepaddle"):
         with contextlib.suppress(PackageNotFoundError):
@@ -286,7 +290,7 @@ ENGINE = EngineDeclaration(
     kind=OCR,
     settings=PaddleOcrSettings,
     make=PaddleOcr,
-    environment=environment,
-    check=check,
-    outside=("weights",),
+    environment=choose_environment,
+    check=check_settings,
+    restricted_settings=("weights",),
 )

@@ -5,7 +5,7 @@ from curation.engines.kinds import OCR, OcrEngine
 from curation.engines.ocr.rapidocr_settings import RapidOcrSettings
 
 
-def make(settings: RapidOcrSettings) -> OcrEngine:
+def make_rapidocr(settings: RapidOcrSettings) -> OcrEngine:
     """Loads the weights. Raises `UsageError` for weights that are missing or unfit."""
     from curation.engines.ocr.runtime.rapidocr import RapidOcr
 
@@ -13,5 +13,11 @@ def make(settings: RapidOcrSettings) -> OcrEngine:
 
 
 ENGINE = EngineDeclaration(
-    name="rapidocr", kind=OCR, settings=RapidOcrSettings, make=make, extra="ocr", outside=("weights",), is_default=True
+    name="rapidocr",
+    kind=OCR,
+    settings=RapidOcrSettings,
+    make=make_rapidocr,
+    extra="ocr",
+    restricted_settings=("weights",),
+    is_default=True,
 )

@@ -13,7 +13,7 @@ def find_names(settings: CaptionTagSettings) -> Sequence[str]:
     return read_vocabulary(settings.vocabulary).names
 
 
-def make(settings: CaptionTagSettings) -> TagEngine:
+def make_caption_tags(settings: CaptionTagSettings) -> TagEngine:
     """Makes the tagger and reads its vocabulary. Raises `UsageError` if it cannot be used."""
     from curation.engines.tags.runtime.caption import CaptionTags
 
@@ -24,9 +24,9 @@ ENGINE = EngineDeclaration(
     name="caption",
     kind=TAGS,
     settings=CaptionTagSettings,
-    make=make,
+    make=make_caption_tags,
     needs_pixels=False,
     vocabulary=find_names,
-    outside=("vocabulary",),
+    restricted_settings=("vocabulary",),
     is_default=True,
 )

@@ -17,20 +17,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.engines.declaration import EngineDeclaration, Others
+from curation.engines.declaration import EngineDeclaration, OtherEngines
 from curation.engines.kinds import TAGS, TagEngine
-from curation.engines.tags.caption import make as make_caption_tags
+from curation.engines.tags.caption import make_caption_tags
 from curation.engines.tags.caption_settings import CaptionTagSettings
 from curation.engines.tags.siglip_settings import SiglipTagSettings
-from curation.engines.tags.siglip_weights import SIGLIP, check_weights, configuration_sha256, load_model, weights_folder
+from curation.engines.tags.siglip_weights import (
+    SIGLIP,
+    check_weights,
+    hash_configuration,
+    load_model,
+    resolve_weights_folder,
+)
 from curation.engines.tags.vocabulary import read_vocabulary
-from curation.engines.weights import weights_sha256
+from curation.engines.weights import hash_weights
 from curation.images.decode import RgbImage
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.records.tag import Tag
 
 _TEXTS_PER_PASS = 64
-_NOT_OF_SETTINGS = {"weights", "allow_download", "vocabulary"}  # the paths of files do not identify them
+_EXCLUDED_SETTINGS = {"weights", "allow_download", "vocabulary"}  # the paths of files do not identify them
 
 
 class SiglipTags:
@@ -42,10 +48,10 @@ class SiglipTags:
 
         On one thread of a CPU, a base model takes 0.13 s for each prompt: seven minutes for the vocabulary that ships.
         """
-        folder = weights_folder(settings)
-        device, _ = SIGLIP.resolved(settings.device, settings.precision)
+        folder = resolve_weights_folder(settings)
+        device, _ = SIGLIP.resolve_device(settings.device, settings.precision)
         names = read_vocabulary(settings.vocabulary).names
-        return _text_embeddings(load_model(folder, settings.threads, device), folder, settings.prompt, names)
+        return _embed_texts(load_model(folder, settings.threads, device), folder, settings.prompt, names)
 
     def __init__(self, settings: SiglipTagSettings | None = None, prepared: NDArray[np.float32] | None = None) -> None:
         """Loads the weights, and embeds the vocabulary unless `prepared` holds the result of `prepare` for them.
@@ -56,19 +62,19 @@ class SiglipTags:
         from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
         self.settings = settings or SiglipTagSettings()
-        folder = weights_folder(self.settings)
+        folder = resolve_weights_folder(self.settings)
         self.vocabulary = read_vocabulary(self.settings.vocabulary)
-        self.device, self.precision = SIGLIP.resolved(self.settings.device, self.settings.precision)
+        self.device, self.precision = SIGLIP.resolve_device(self.settings.device, self.settings.precision)
         self.images_per_pass = self.settings.images_per_pass or (32 if self.device == "cuda" else 1)
         self._captions: TagEngine | None = None
         if self.settings.caption:
             self._captions = make_caption_tags(CaptionTagSettings(vocabulary=self.settings.vocabulary))
-        self.fingerprint = self._fingerprint(folder)
+        self.fingerprint = self._build_fingerprint(folder)
         self._model = load_model(folder, self.settings.threads, self.device)
         # The class without "Pil" needs torchvision.
         self._image_processor = SIGLIP.load(folder, SiglipImageProcessorPil)
         if prepared is None:
-            prepared = _text_embeddings(self._model, folder, self.settings.prompt, self.vocabulary.names)
+            prepared = _embed_texts(self._model, folder, self.settings.prompt, self.vocabulary.names)
         if prepared.shape != (len(self.vocabulary.names), self._model.config.text_config.projection_size):
             raise ValueError(f"prepared is {prepared.shape}, not of these weights and this vocabulary")
         self._texts = torch.tensor(prepared, device=self.device)
@@ -77,16 +83,16 @@ class SiglipTags:
     def annotate(self, images: Sequence[RgbImage], captions: Sequence[str]) -> list[list[Tag]]:
         """Returns the tags of each image and its alt text. Raises `RuntimeError` for scores that are not finite."""
         mentions = self._captions.annotate(images, captions) if self._captions else [[] for _ in images]
-        seen = [self._above_floor(scores) for scores in self.scores(images)]
+        seen = [self._select_tags(scores) for scores in self.score_images(images)]
         return [of_caption + of_image for of_caption, of_image in zip(mentions, seen, strict=True)]
 
-    def scores(self, images: Sequence[RgbImage]) -> NDArray[np.float32]:
+    def score_images(self, images: Sequence[RgbImage]) -> NDArray[np.float32]:
         """Returns how well each entry describes each image, 0 to 1, images x names."""
         step = self.images_per_pass
-        passes = [self._scores(images[start : start + step]) for start in range(0, len(images), step)]
+        passes = [self._score_pass(images[start : start + step]) for start in range(0, len(images), step)]
         return np.concatenate(passes or [np.empty((0, len(self._texts)), np.float32)])
 
-    def _scores(self, images: Sequence[RgbImage]) -> NDArray[np.float32]:
+    def _score_pass(self, images: Sequence[RgbImage]) -> NDArray[np.float32]:
         import torch
 
         pixels = self._image_processor(
@@ -100,35 +106,35 @@ class SiglipTags:
         ):
             with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16"):
                 features = self._model.get_image_features(pixel_values=pixels.to(self.device)).pooler_output
-            logits = _of_length_1(features) @ self._texts.T * self._model.logit_scale.exp() + self._model.logit_bias
+            logits = _l2_normalise(features) @ self._texts.T * self._model.logit_scale.exp() + self._model.logit_bias
             if not logits.isfinite().all():
                 raise RuntimeError(f"siglip: non-finite scores in {self.precision} on {self.device}")
             return np.asarray(logits.sigmoid().cpu().numpy(), np.float32)
 
-    def _above_floor(self, scores: NDArray[np.float32]) -> list[Tag]:
+    def _select_tags(self, scores: NDArray[np.float32]) -> list[Tag]:
         found = [(-float(scores[n]), self.vocabulary.names[n]) for n in np.flatnonzero(scores >= self.settings.floor)]
         return [Tag(name, -minus_score, "image") for minus_score, name in sorted(found)[: self.settings.max_tags]]
 
-    def _fingerprint(self, folder: Path) -> EngineFingerprint:
+    def _build_fingerprint(self, folder: Path) -> EngineFingerprint:
         libraries = ["transformers", "torch", "pillow"]
         if self._captions:
             libraries += ["pyahocorasick", "lemminflect"]
         return EngineFingerprint(
             name="siglip",
             version=", ".join(f"{name} {version(name).split('+')[0]}" for name in libraries),
-            weights_sha256=weights_sha256(folder),
-            settings=self.settings.model_dump(exclude=_NOT_OF_SETTINGS)
+            weights_sha256=hash_weights(folder),
+            settings=self.settings.model_dump(exclude=_EXCLUDED_SETTINGS)
             | {
                 "device": self.device,
                 "precision": self.precision,
                 "images_per_pass": self.images_per_pass,
                 "vocabulary": self.vocabulary.sha256,
-                "configuration": configuration_sha256(folder),
+                "configuration": hash_configuration(folder),
             },
         )
 
 
-def _text_embeddings(model: Any, folder: Path, prompt: str, names: Sequence[str]) -> NDArray[np.float32]:
+def _embed_texts(model: Any, folder: Path, prompt: str, names: Sequence[str]) -> NDArray[np.float32]:
     """Returns the embeddings of the prompts in fp32, names x width, each of length 1."""
     import torch
     from transformers import PreTrainedTokenizerFast
@@ -136,12 +142,12 @@ def _text_embeddings(model: Any, folder: Path, prompt: str, names: Sequence[str]
     tokenizer = SIGLIP.load(folder, PreTrainedTokenizerFast)  # SigLIP's own class needs sentencepiece
     config = model.config.text_config
     if len(tokenizer) > config.vocab_size or tokenizer.pad_token is None:
-        raise SIGLIP.unfit(f"the tokenizer in {folder} does not fit the model or cannot pad; pass another folder")
-    texts = [_canonical(prompt.replace("{}", name), folder) for name in names]
+        raise SIGLIP.unfit_error(f"the tokenizer in {folder} does not fit the model or cannot pad; pass another folder")
+    texts = [_canonicalise(prompt.replace("{}", name), folder) for name in names]
     ids = tokenizer(texts, padding="max_length", max_length=config.max_position_embeddings).input_ids
     longest = max(range(len(names)), key=lambda n: len(ids[n]))
     if len(ids[longest]) > config.max_position_embeddings:
-        raise SIGLIP.unfit(
+        raise SIGLIP.unfit_error(
             f"tag {names[longest]!r} makes a prompt of {len(ids[longest])} tokens, "
             f"{config.max_position_embeddings} at most; shorten it or the prompt"
         )
@@ -151,10 +157,10 @@ def _text_embeddings(model: Any, folder: Path, prompt: str, names: Sequence[str]
             model.get_text_features(input_ids=torch.tensor(ids[start : start + _TEXTS_PER_PASS]).to(model.device))
             for start in range(0, len(ids), _TEXTS_PER_PASS)
         ]
-    return np.asarray(torch.cat([_of_length_1(one.pooler_output) for one in passes]).cpu().numpy(), np.float32)
+    return np.asarray(torch.cat([_l2_normalise(one.pooler_output) for one in passes]).cpu().numpy(), np.float32)
 
 
-def _canonical(text: str, folder: Path) -> str:
+def _canonicalise(text: str, folder: Path) -> str:
     """Normalises a text as SigLIP's tokenizer does (lower case, no punctuation) or SigLIP 2's (lower case).
 
     A tokenizer.json need not do it, and doing it twice does no harm.
@@ -166,7 +172,7 @@ def _canonical(text: str, folder: Path) -> str:
     return " ".join(text.split())
 
 
-def _of_length_1(features: Any) -> Any:
+def _l2_normalise(features: Any) -> Any:
     """Scales features to length 1, in fp32 whatever the model computes in."""
     return features.float() / features.float().norm(dim=-1, keepdim=True)
 
@@ -176,7 +182,7 @@ def find_names(settings: SiglipTagSettings) -> Sequence[str]:
     return read_vocabulary(settings.vocabulary).names
 
 
-def check(settings: SiglipTagSettings, _: Others) -> list[str]:
+def check_settings(settings: SiglipTagSettings, _: OtherEngines) -> list[str]:
     """Checks the weights before a run. Raises `UsageError`."""
     check_weights(settings)
     return []
@@ -188,8 +194,8 @@ ENGINE = EngineDeclaration(
     settings=SiglipTagSettings,
     make=SiglipTags,
     extra="train",
-    check=check,
+    check=check_settings,
     prepare=SiglipTags.prepare,
     vocabulary=find_names,
-    outside=("weights", "allow_download", "vocabulary"),
+    restricted_settings=("weights", "allow_download", "vocabulary"),
 )

@@ -6,7 +6,7 @@ Checking needs no torch, so that an invalid recipe is reported before any work s
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curation.engines.weights import WeightsFormat, files_sha256
+from curation.engines.weights import WeightsFormat, hash_files
 
 if TYPE_CHECKING:
     from curation.engines.tags.siglip_settings import SiglipTagSettings
@@ -16,28 +16,28 @@ _IMAGES = ("preprocessor_config.json", "processor_config.json")  # of the image 
 
 SIGLIP = WeightsFormat(
     engine="siglip",
-    needed=f"*.safetensors, {', '.join(_CONFIGURATION)}, {' or '.join(_IMAGES)}",
-    fetched=("*.json", "*.safetensors"),
+    required_files=f"*.safetensors, {', '.join(_CONFIGURATION)}, {' or '.join(_IMAGES)}",
+    download_patterns=("*.json", "*.safetensors"),
 )
 
 
 def check_weights(settings: "SiglipTagSettings") -> None:
     """Raises `UsageError` for weights that are missing or unfit. Loads and fetches nothing, so it trusts the hub."""
-    folder = _local_folder(settings)
+    folder = _find_local_folder(settings)
     if folder is not None:
         _check_files(folder)
 
 
-def weights_folder(settings: "SiglipTagSettings") -> Path:
+def resolve_weights_folder(settings: "SiglipTagSettings") -> Path:
     """Returns the folder of the weights, and fetches it from the hub if needed. Raises `UsageError`."""
-    folder = _local_folder(settings) or SIGLIP.fetch(str(settings.weights))
+    folder = _find_local_folder(settings) or SIGLIP.fetch(str(settings.weights))
     _check_files(folder)
     return folder
 
 
-def configuration_sha256(folder: Path) -> str:
+def hash_configuration(folder: Path) -> str:
     """Returns the SHA-256 of the files that say how the weights are used: image sizes, vocabulary."""
-    return files_sha256(folder, (*_CONFIGURATION, *_IMAGES))
+    return hash_files(folder, (*_CONFIGURATION, *_IMAGES))
 
 
 def load_model(folder: Path, threads: int, device: str) -> Any:
@@ -49,10 +49,10 @@ def load_model(folder: Path, threads: int, device: str) -> Any:
     return SIGLIP.load_model(folder, SiglipModel).to(device).eval()
 
 
-def _local_folder(settings: "SiglipTagSettings") -> Path | None:
+def _find_local_folder(settings: "SiglipTagSettings") -> Path | None:
     if settings.weights is None:
-        raise SIGLIP.unfit(f"no weights ship; pass weights=FOLDER with {SIGLIP.needed}")
-    return SIGLIP.local_folder(settings.weights, settings.allow_download)
+        raise SIGLIP.unfit_error(f"no weights ship; pass weights=FOLDER with {SIGLIP.required_files}")
+    return SIGLIP.find_local_folder(settings.weights, settings.allow_download)
 
 
 def _check_files(folder: Path) -> None:
@@ -62,7 +62,9 @@ def _check_files(folder: Path) -> None:
     if not any(folder.glob("[!.]*.safetensors")):
         absent.append("*.safetensors")
     if absent:
-        raise SIGLIP.unfit(f"{folder} holds no {' and no '.join(absent)}; pass weights=FOLDER with {SIGLIP.needed}")
-    model_type = SIGLIP.model_type(folder)
+        raise SIGLIP.unfit_error(
+            f"{folder} holds no {' and no '.join(absent)}; pass weights=FOLDER with {SIGLIP.required_files}"
+        )
+    model_type = SIGLIP.read_model_type(folder)
     if model_type != "siglip":  # SigLIP 2 has this type too, except its models of flexible resolution
-        raise SIGLIP.unfit(f"{folder} holds a model of type {model_type!r}; pass one of type 'siglip'")
+        raise SIGLIP.unfit_error(f"{folder} holds a model of type {model_type!r}; pass one of type 'siglip'")

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from schemas.errors import StorageError, UsageError
-from schemas.storage.folder import split
+from schemas.storage.folder import split_path
 
 SHIPPED = Path(__file__).with_name("vocabulary.txt")
 
@@ -47,7 +47,7 @@ def read_vocabulary(path: str | Path | None = None) -> Vocabulary:
     path = SHIPPED if path is None else path
     try:
         if "://" in str(path):
-            folder, file = split(str(path))
+            folder, file = split_path(str(path))
             data = folder.read(file)
         else:
             data = Path(path).read_bytes()
@@ -68,7 +68,7 @@ def read_vocabulary(path: str | Path | None = None) -> Vocabulary:
         if not name or name.startswith("#"):
             continue
         words = split_words(name)
-        problem = _problem(name, words, lines)
+        problem = _find_problem(name, words, lines)
         if problem:
             raise UsageError(f"vocabulary {path}, line {number}: {problem}")
         lines[tuple(words)] = number
@@ -78,7 +78,7 @@ def read_vocabulary(path: str | Path | None = None) -> Vocabulary:
     return Vocabulary(tuple(names), hashlib.sha256(data).hexdigest())
 
 
-def _problem(name: str, words: list[str], lines: dict[tuple[str, ...], int]) -> str | None:
+def _find_problem(name: str, words: list[str], lines: dict[tuple[str, ...], int]) -> str | None:
     if len(name) > _MAX_CHARACTERS:
         return f"a tag of {len(name)} characters, {_MAX_CHARACTERS} at most; put one tag on each line"
     if any(unicodedata.category(character) == "Cc" for character in name):  # a table's tabs, a binary file
@@ -98,16 +98,16 @@ def split_words(text: str) -> list[str]:
     """
     if text.isascii():
         return _ASCII_WORD.findall(text.lower())
-    return [_compared(word) for word in _any_word().findall(text)]
+    return [_fold_word(word) for word in _compile_word_pattern().findall(text)]
 
 
-def word_spans(text: str) -> list[tuple[int, int]]:
+def find_word_spans(text: str) -> list[tuple[int, int]]:
     """Returns the start and end in the text, in characters, of each word that `split_words` returns."""
-    pattern = _ASCII_WORD if text.isascii() else _any_word()
+    pattern = _ASCII_WORD if text.isascii() else _compile_word_pattern()
     return [match.span() for match in pattern.finditer(text)]
 
 
-def _compared(word: str) -> str:
+def _fold_word(word: str) -> str:
     if word.isascii():
         return word.lower()
     folded = unicodedata.normalize("NFKC", word.translate(_SILENT)).casefold()
@@ -115,7 +115,7 @@ def _compared(word: str) -> str:
 
 
 @cache
-def _any_word() -> re.Pattern[str]:
+def _compile_word_pattern() -> re.Pattern[str]:
     """Returns the counterpart of `_ASCII_WORD` for all scripts; `re` has no class for marks."""
     codes = (*range(0x300, 0x20000), *range(0xE0100, 0xE01F0))
     marks = [chr(code) for code in codes if unicodedata.category(chr(code))[0] == "M"]

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from curation.sources.formats.fields import malformed, optional_list, trained_text
-from curation.sources.formats.row_images import image_of, is_there
-from schemas.records.document import DraftImage, Role, speaker
+from curation.sources.formats.fields import malformed_row_error, read_optional_list, read_training_text
+from curation.sources.formats.row_images import is_present, read_row_image
+from schemas.records.document import ParsedImage, Role, get_speaker
 from schemas.records.quarantine import Reason, Rejected
 
 SYSTEM_FIELDS = ("system", "system_prompt")
@@ -39,11 +39,11 @@ _TEXT_PARTS = ("text", "input_text", "output_text")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ImageSlot:
     """Marks the place of an image: the image that it holds (`image`) or names (`path`), else the row's next one."""
 
     path: str | None = None
-    image: DraftImage | None = None
+    image: ParsedImage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,98 +51,100 @@ class Turn:
     """Holds what one speaker says, as pieces of text and places of images."""
 
     role: Role
-    pieces: tuple[str | Place, ...]
+    pieces: tuple[str | ImageSlot, ...]
 
     @property
-    def says_something(self) -> bool:
+    def has_content(self) -> bool:
         """Whether the turn contains more than white space; an answer must contain more than white space and markers."""
         texts = [piece for piece in self.pieces if isinstance(piece, str)]
-        if speaker(self.role) == "assistant":
+        if get_speaker(self.role) == "assistant":
             return any(_MARKER.sub("", text).strip() for text in texts)
         return len(texts) < len(self.pieces) or any(text.strip() for text in texts)
 
 
 def check_media(row: Mapping[str, Any]) -> None:
     """Raises `Rejected` for a row about a video or a sound: without the media it would teach a model to invent."""
-    found = next((name for name, value in row.items() if _MEDIA.fullmatch(name) and is_there(value)), None)
+    found = next((name for name, value in row.items() if _MEDIA.fullmatch(name) and is_present(value)), None)
     if found is not None:
         raise Rejected(Reason.UNSUPPORTED_MEDIA, f"the row has {found}")
 
 
-def turn_field(row: Mapping[str, Any]) -> str:
+def find_turn_field(row: Mapping[str, Any]) -> str:
     """Returns the field that holds the row's turns."""
-    return next((name for name in (*TURN_FIELDS, EXCHANGES) if is_there(row.get(name))), TURN_FIELDS[0])
+    return next((name for name in (*TURN_FIELDS, EXCHANGES) if is_present(row.get(name))), TURN_FIELDS[0])
 
 
-def row_turns(row: Mapping[str, Any]) -> list[Turn]:
+def read_turns(row: Mapping[str, Any]) -> list[Turn]:
     """Returns the turns in order. Raises `Rejected` for a malformed turn and for contradicting system prompts."""
-    field = turn_field(row)
-    said = optional_list(row.get(field), field)
+    field = find_turn_field(row)
+    said = read_optional_list(row.get(field), field)
     if field == EXCHANGES:
-        said = [turn for number, exchange in enumerate(said) for turn in _exchange(exchange, number)]
-    turns = [_turn(turn, number) for number, turn in enumerate(said)]
-    system = _system(row)
+        said = [turn for number, exchange in enumerate(said) for turn in _split_exchange(exchange, number)]
+    turns = [_read_turn(turn, number) for number, turn in enumerate(said)]
+    system = _read_system_turn(row)
     if system is not None and turns[:1] != [system]:
         if turns and turns[0].role == "system":
-            raise malformed("the row's system prompt is not that of its first turn")
+            raise malformed_row_error("the row's system prompt is not that of its first turn")
         turns.insert(0, system)
     return turns
 
 
-def _system(row: Mapping[str, Any]) -> Turn | None:
-    texts = {trained_text(row[name], name) or "" for name in SYSTEM_FIELDS if is_there(row.get(name))}
+def _read_system_turn(row: Mapping[str, Any]) -> Turn | None:
+    texts = {read_training_text(row[name], name) or "" for name in SYSTEM_FIELDS if is_present(row.get(name))}
     if len(texts) > 1:
-        raise malformed("system and system_prompt differ")
+        raise malformed_row_error("system and system_prompt differ")
     text = next(iter(texts), "")
-    return Turn("system", tuple(_placed(text, "system"))) if text.strip() else None
+    return Turn("system", tuple(_split_at_markers(text, "system"))) if text.strip() else None
 
 
-def _exchange(value: Any, number: int) -> Iterator[dict[str, Any]]:
+def _split_exchange(value: Any, number: int) -> Iterator[dict[str, Any]]:
     if not isinstance(value, Mapping):
-        raise malformed(f"exchange {number} is no object")
+        raise malformed_row_error(f"exchange {number} is no object")
     for role in ("user", "assistant"):
         yield {"role": role, "content": value.get(role)}
 
 
-def _turn(value: Any, number: int) -> Turn:
+def _read_turn(value: Any, number: int) -> Turn:
     if not isinstance(value, Mapping):
-        raise malformed(f"turn {number} is no object")
-    name = _first(value, "from", "role")
+        raise malformed_row_error(f"turn {number} is no object")
+    name = _get_first(value, "from", "role")
     role = _ROLES.get(name.strip().casefold()) if isinstance(name, str) else None
     if role is None:
-        raise malformed(f"turn {number} is from {str(name)[:50]!r}: neither human nor gpt nor system")
-    content = _first(value, "value", "content")
+        raise malformed_row_error(f"turn {number} is from {str(name)[:50]!r}: neither human nor gpt nor system")
+    content = _get_first(value, "value", "content")
     if content is None:
-        raise malformed(f"turn {number} says nothing")
+        raise malformed_row_error(f"turn {number} says nothing")
     if isinstance(content, list):
-        pieces = [piece for part in content for piece in _part(part, role, f"turn {number}")]
+        pieces = [piece for part in content for piece in _read_part(part, role, f"turn {number}")]
     else:
-        pieces = list(_placed(trained_text(content, f"turn {number}") or "", role))
-    return Turn("context" if role == "assistant" and _is_unlearnt(value) else role, tuple(_joined(pieces)))
+        pieces = list(_split_at_markers(read_training_text(content, f"turn {number}") or "", role))
+    return Turn(
+        "context" if role == "assistant" and _is_excluded_from_loss(value) else role, tuple(_join_texts(pieces))
+    )
 
 
-def _is_unlearnt(value: Mapping[str, Any]) -> bool:
+def _is_excluded_from_loss(value: Mapping[str, Any]) -> bool:
     """Returns whether the turn is excluded from the loss: `loss` (ms-swift), `train` (axolotl), `weight` (OpenAI)."""
     return any(value.get(name) in (0, "false") for name in ("loss", "train", "weight"))  # False equals 0
 
 
-def _part(part: Any, role: Role, place: str) -> Iterator[str | Place]:
+def _read_part(part: Any, role: Role, place: str) -> Iterator[str | ImageSlot]:
     """Yields the pieces of one part of OpenAI's lists. In Parquet a part has the fields of all kinds, most are null."""
     if isinstance(part, str):
         part = {"type": "text", "text": part}
     kind = part.get("type") if isinstance(part, Mapping) else None
     if kind in _TEXT_PARTS:
-        yield from _placed(trained_text(part.get("text"), place) or "", role)
+        yield from _split_at_markers(read_training_text(part.get("text"), place) or "", role)
     elif kind in _IMAGE_PARTS:
-        image = next((part[name] for name in ("image_url", "image", "url", "path") if is_there(part.get(name))), None)
-        yield Place(image=None if image is None else image_of(image, f"{place}'s image"))
+        image = next((part[name] for name in ("image_url", "image", "url", "path") if is_present(part.get(name))), None)
+        yield ImageSlot(image=None if image is None else read_row_image(image, f"{place}'s image"))
     elif kind in _MEDIA_PARTS:
         raise Rejected(Reason.UNSUPPORTED_MEDIA, f"{place} has a part of the type {kind}")
     else:
-        raise malformed(f"{place} has a part of the type {str(kind)[:50]!r}: neither text nor image")
+        raise malformed_row_error(f"{place} has a part of the type {str(kind)[:50]!r}: neither text nor image")
 
 
-def _placed(text: str, role: Role) -> Iterator[str | Place]:
+def _split_at_markers(text: str, role: Role) -> Iterator[str | ImageSlot]:
     """Splits a text at its image markers. Leaves an answer whole: a marker in it is part of what was said."""
     if role == "assistant":
         yield text
@@ -152,12 +154,12 @@ def _placed(text: str, role: Role) -> Iterator[str | Place]:
     begin = 0
     for marker in _MARKER.finditer(text):
         yield text[begin : marker.start()]
-        yield Place(path=None if marker[1] is None else marker[1].strip())
+        yield ImageSlot(path=None if marker[1] is None else marker[1].strip())
         begin = marker.end()
     yield text[begin:]
 
 
-def _joined(pieces: list[str | Place]) -> Iterator[str | Place]:
+def _join_texts(pieces: list[str | ImageSlot]) -> Iterator[str | ImageSlot]:
     """Joins neighbouring texts by a line break, so that their words do not run together."""
     held: list[str] = []
     for piece in pieces:
@@ -170,6 +172,6 @@ def _joined(pieces: list[str | Place]) -> Iterator[str | Place]:
     yield "\n".join(held)
 
 
-def _first(value: Mapping[str, Any], *names: str) -> Any:
+def _get_first(value: Mapping[str, Any], *names: str) -> Any:
     found = [value[name] for name in names if value.get(name) is not None]
-    return next(filter(is_there, found), found[0] if found else None)
+    return next(filter(is_present, found), found[0] if found else None)

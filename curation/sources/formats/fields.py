@@ -6,60 +6,62 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from schemas.json_text import MAX_JSON, parse_json, parse_object
-from schemas.records.document import Draft, DraftImage, ImageSource
+from schemas.records.document import ImageSource, ParsedDocument, ParsedImage
 from schemas.records.quarantine import Reason, Rejected
-from schemas.records.training_text import is_number, training_text
+from schemas.records.training_text import is_number, to_training_text
 from schemas.web_address import is_web_address
 
 MAX_PARTS = 100_000  # per document; the longest books on the web have a few thousand paragraphs
 
 
-def malformed(detail: str) -> Rejected:
+def malformed_row_error(detail: str) -> Rejected:
     """Returns the error that a reader raises for a row that does not have the layout of its set."""
     return Rejected(Reason.MALFORMED_ROW, detail)
 
 
-def web_image(value: Any, metadata: Any = None) -> DraftImage:
+def read_web_image(value: Any, metadata: Any = None) -> ParsedImage:
     """Returns the image of a URL; a lost image (`lost_image`) for any other address (`data:`, a relative path, ...)."""
-    url = optional_text(value, "the image's url") or ""
+    url = read_optional_text(value, "the image's url") or ""
     source: ImageSource = url if is_web_address(url) else Rejected(Reason.LOST_IMAGE, f"no web address: {url[:100]!r}")
-    return DraftImage(source, url or None, as_json(metadata or {}))
+    return ParsedImage(source, url or None, dump_metadata(metadata or {}))
 
 
-def caption_image(value: Any) -> DraftImage:
-    """Works like `web_image`, but raises `Rejected(missing_image)` for a lost image: the row is useless without it."""
-    image = web_image(value)
+def read_caption_image(value: Any) -> ParsedImage:
+    """Works like `read_web_image`, but raises `Rejected(missing_image)` for a lost image: the row is useless without
+    it.
+    """
+    image = read_web_image(value)
     if isinstance(image.source, Rejected):
         raise Rejected(Reason.MISSING_IMAGE, image.source.detail if value else "there is no url")
     return image
 
 
-def caption_text(value: Any) -> str:
+def read_caption_text(value: Any) -> str:
     """Returns a caption without surrounding white space. Raises `Rejected(no_caption)` if it is empty."""
-    text = (trained_text(value, "the caption") or "").strip().lstrip("\ufeff").lstrip()
+    text = (read_training_text(value, "the caption") or "").strip().lstrip("\ufeff").lstrip()
     if not text:
         raise Rejected(Reason.NO_CAPTION, "the caption is empty")
     return text
 
 
-def trained_text(value: Any, name: str) -> str | None:
+def read_training_text(value: Any, name: str) -> str | None:
     """Returns a text to train on, unchanged but for a byte order mark; a number as text; None for null and NaN.
 
     Raises `Rejected`: `malformed_row` for a value of another type, `not_text` for bytes or characters that are no text.
     """
     if value is not None and not isinstance(value, str | bytes | float) and not is_number(value):
-        raise malformed(f"{name} is a {type(value).__name__}, not a text")
+        raise malformed_row_error(f"{name} is a {type(value).__name__}, not a text")
     try:
-        return training_text(value)
+        return to_training_text(value)
     except Rejected as fault:
         raise Rejected(fault.reason, f"{name}: {fault.detail}") from None
 
 
-def optional_text(value: Any, name: str) -> str | None:
+def read_optional_text(value: Any, name: str) -> str | None:
     """Returns a text about a sample, with each half of a surrogate pair replaced by `?`, so that it can be stored.
 
     Returns None for null. Raises `Rejected` for another type, or bytes that are not UTF-8. For text to train on, see
-    `trained_text`.
+    `read_training_text`.
     """
     if value is None:
         return None
@@ -67,91 +69,91 @@ def optional_text(value: Any, name: str) -> str | None:
         try:
             return value.decode()
         except UnicodeDecodeError as error:
-            raise malformed(f"{name} is not UTF-8: {error.reason} at byte {error.start}") from None
+            raise malformed_row_error(f"{name} is not UTF-8: {error.reason} at byte {error.start}") from None
     if not isinstance(value, str):
-        raise malformed(f"{name} is a {type(value).__name__}, not a text")
+        raise malformed_row_error(f"{name} is a {type(value).__name__}, not a text")
     return value if value.isascii() else value.encode("utf-8", "replace").decode()
 
 
-def lenient_text(value: Any, name: str) -> str | None:
-    """Works like `optional_text`, but returns None for an invalid value, so that it does not cost the sample."""
+def read_text_leniently(value: Any, name: str) -> str | None:
+    """Works like `read_optional_text`, but returns None for an invalid value, so that it does not cost the sample."""
     try:
-        return optional_text(value, name)
+        return read_optional_text(value, name)
     except Rejected:
         return None
 
 
-def optional_list(value: Any, name: str) -> list[Any]:
+def read_optional_list(value: Any, name: str) -> list[Any]:
     """Returns a list of at most `MAX_PARTS` entries; an empty one for null. Raises `Rejected`."""
     if value is None:
         return []
     if not isinstance(value, list):
-        raise malformed(f"{name} is a {type(value).__name__}, not a list")
+        raise malformed_row_error(f"{name} is a {type(value).__name__}, not a list")
     if len(value) > MAX_PARTS:
-        raise malformed(f"{name} has {len(value)} entries; at most {MAX_PARTS} are read")
+        raise malformed_row_error(f"{name} has {len(value)} entries; at most {MAX_PARTS} are read")
     return value
 
 
-def json_object(value: str | bytes, name: str) -> dict[str, Any]:
+def parse_json_object(value: str | bytes, name: str) -> dict[str, Any]:
     """Parses a string into a JSON object. Raises `Rejected`."""
     try:
         return parse_object(value, name, MAX_JSON)
     except ValueError as error:
-        raise malformed(str(error)) from None
+        raise malformed_row_error(str(error)) from None
 
 
-def json_value(value: Any, name: str) -> Any:
+def parse_json_value(value: Any, name: str) -> Any:
     """Parses a string of JSON; None if it is blank. Returns other values unchanged: they are parsed already."""
     if not isinstance(value, str):
         return value
     try:
         return parse_json(value, name, MAX_JSON) if value.strip() else None
     except ValueError as error:
-        raise malformed(str(error)) from None
+        raise malformed_row_error(str(error)) from None
 
 
-def as_json(value: Mapping[str, Any]) -> str:
+def dump_metadata(value: Mapping[str, Any]) -> str:
     """Returns the JSON of additional fields: values that JSON lacks are written as text, NaN and bytes as null."""
-    return json.dumps(_plain(value, 0), ensure_ascii=False).encode("utf-8", "replace").decode()
+    return json.dumps(_to_plain(value, 0), ensure_ascii=False).encode("utf-8", "replace").decode()
 
 
-def others(row: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
+def select_other_fields(row: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
     """Returns the row's fields that are neither `known` nor null."""
     left_out = set(known)
     return {str(name): value for name, value in row.items() if name not in left_out and value is not None}
 
 
-def interleaved(
+def interleave_parts(
     uid: str | None,
     url: str | None,
     texts: list[Any],
-    images: list[DraftImage | None],
+    images: list[ParsedImage | None],
     metadata: Mapping[str, Any],
-) -> Draft:
+) -> ParsedDocument:
     """Builds a document from two lists of equal length that have either a text or an image at each position.
 
     Skips a position at which both are null. Either list may be empty. Raises `Rejected` for lists of different lengths,
     a position with both a text and an image, and a text of another type.
     """
     if texts and images and len(texts) != len(images):
-        raise malformed(f"{len(texts)} texts and {len(images)} images: not one at each place")
+        raise malformed_row_error(f"{len(texts)} texts and {len(images)} images: not one at each place")
     places = max(len(texts), len(images))
     parts: list[str | int] = []
-    shown: list[DraftImage] = []
+    shown: list[ParsedImage] = []
     for place, (text, image) in enumerate(zip(texts or [None] * places, images or [None] * places, strict=True)):
         if text is not None and image is not None:
-            raise malformed(f"part {place}: both a text and an image")
+            raise malformed_row_error(f"part {place}: both a text and an image")
         if text is not None:
             if not isinstance(text, str | bytes):
-                raise malformed(f"part {place} is a {type(text).__name__}, not a text")
-            parts.append(trained_text(text, f"part {place}") or "")
+                raise malformed_row_error(f"part {place} is a {type(text).__name__}, not a text")
+            parts.append(read_training_text(text, f"part {place}") or "")
         elif image is not None:
             parts.append(len(shown))
             shown.append(image)
-    return Draft(uid, url, tuple(parts), tuple(shown), as_json(metadata))
+    return ParsedDocument(uid, url, tuple(parts), tuple(shown), dump_metadata(metadata))
 
 
-def _plain(value: Any, depth: int) -> Any:
+def _to_plain(value: Any, depth: int) -> Any:
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):
@@ -159,7 +161,7 @@ def _plain(value: Any, depth: int) -> Any:
     if isinstance(value, bytes) or depth > 50:
         return None
     if isinstance(value, Mapping):
-        return {str(name): _plain(item, depth + 1) for name, item in value.items()}
+        return {str(name): _to_plain(item, depth + 1) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item, depth + 1) for item in value]
+        return [_to_plain(item, depth + 1) for item in value]
     return str(value)

@@ -19,20 +19,20 @@ _MARKER = re.compile(rb"\xff[^\x00]", re.DOTALL)
 
 RGB, YCBCR = 2, 6  # TIFF's PhotometricInterpretation
 
-Segment = tuple[int, bytes]
+MarkerSegment = tuple[int, bytes]
 
 
-def joined(tables: bytes, strips: Sequence[bytes], height: int, photometric: int) -> bytes | None:
+def join_strips(tables: bytes, strips: Sequence[bytes], height: int, photometric: int) -> bytes | None:
     """Returns the strips as one JPEG `height` pixels high; None if they are of a kind that cannot be joined."""
-    shared = _segments(tables) if tables else ([], b"")
-    parts = [_segments(strip) for strip in strips]
+    shared = _split_segments(tables) if tables else ([], b"")
+    parts = [_split_segments(strip) for strip in strips]
     if shared is None or not parts or any(part is None for part in parts):
         return None
     heads, scans = zip(*(part for part in parts if part is not None), strict=True)
     frame = next((content for marker, content in heads[0] if marker in _FRAMES), None)
-    if frame is None or len(frame) < 6 or any(_without_height(head) != _without_height(heads[0]) for head in heads):
+    if frame is None or len(frame) < 6 or any(_drop_height(head) != _drop_height(heads[0]) for head in heads):
         return None
-    interval = _units(frame)
+    interval = _count_mcus(frame)
     if len(strips) > 1 and (interval is None or any(marker == _DRI for marker, _ in heads[0] + shared[0])):
         return None
     segments = [*shared[0], *heads[0]]
@@ -51,11 +51,11 @@ def joined(tables: bytes, strips: Sequence[bytes], height: int, photometric: int
     return b"".join([*out, _END])
 
 
-def _segments(stream: bytes) -> tuple[list[Segment], bytes] | None:
+def _split_segments(stream: bytes) -> tuple[list[MarkerSegment], bytes] | None:
     """Returns a JPEG's segments up to the scan header, and the codes of its one scan; None if it is malformed."""
     if not stream.startswith(_START):
         return None
-    segments: list[Segment] = []
+    segments: list[MarkerSegment] = []
     at = 2
     while stream[at : at + 1] == b"\xff" and stream[at : at + 2] != _END:
         if len(stream) < at + 4:
@@ -70,11 +70,11 @@ def _segments(stream: bytes) -> tuple[list[Segment], bytes] | None:
     return segments, b""
 
 
-def _without_height(segments: list[Segment]) -> list[Segment]:
+def _drop_height(segments: list[MarkerSegment]) -> list[MarkerSegment]:
     return [(kind, data[:1] + data[3:] if kind in _FRAMES else data) for kind, data in segments]
 
 
-def _units(frame: bytes) -> int | None:
+def _count_mcus(frame: bytes) -> int | None:
     """Returns the number of coded units (MCU) of a strip; None if the strip does not end with a whole row of units."""
     height, width, components = struct.unpack_from(">HHB", frame, 1)
     sampling = [frame[7 + 3 * number] for number in range(components) if 7 + 3 * number < len(frame)]

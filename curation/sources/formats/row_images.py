@@ -10,15 +10,15 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from curation.sources.formats.fields import as_json, malformed, optional_list, optional_text
-from schemas.records.document import DraftImage
+from curation.sources.formats.fields import dump_metadata, malformed_row_error, read_optional_list, read_optional_text
+from schemas.records.document import ParsedImage
 
 IMAGE_FIELDS = ("image", "images")
 
 _DATA_URL = re.compile(r"data:image/[^,;]{0,100};base64,", re.IGNORECASE)
 
 
-def is_there(value: Any) -> bool:
+def is_present(value: Any) -> bool:
     """Returns whether a field has a value: not null, false, empty, or a list of nothing but such values."""
     return any(map(_is_set, value)) if isinstance(value, list) else _is_set(value)
 
@@ -27,34 +27,34 @@ def _is_set(value: Any) -> bool:
     return value is not None and value is not False and value not in ("", b"", {}, [])
 
 
-def row_images(row: Mapping[str, Any]) -> list[DraftImage]:
+def read_row_images(row: Mapping[str, Any]) -> list[ParsedImage]:
     """Returns the images in order. Raises `Rejected` if the two fields differ, or a value is no image."""
-    found = [_listed(row[name], name) for name in IMAGE_FIELDS if is_there(row.get(name))]
+    found = [_read_list(row[name], name) for name in IMAGE_FIELDS if is_present(row.get(name))]
     if len(found) == 2 and found[0] != found[1]:
-        raise malformed(f"image and images differ: {len(found[0])} and {len(found[1])} images, or others")
+        raise malformed_row_error(f"image and images differ: {len(found[0])} and {len(found[1])} images, or others")
     return found[0] if found else []
 
 
-def image_of(value: Any, name: str) -> DraftImage:
+def read_row_image(value: Any, name: str) -> ParsedImage:
     """Returns the image of a value in any of these forms. Raises `Rejected`, whose detail calls the image `name`."""
     if isinstance(value, Mapping):
         data, path = value.get("bytes"), next((value[key] for key in ("path", "url") if value.get(key)), None)
     else:
         data, path = (value, None) if isinstance(value, bytes) else (None, value)
     if isinstance(data, bytes) and data:
-        told = optional_text(path, name) if isinstance(path, str) else None
-        return DraftImage(data, metadata=as_json({"path": told} if told else {}))
+        original = read_optional_text(path, name) if isinstance(path, str) else None
+        return ParsedImage(data, metadata=dump_metadata({"path": original} if original else {}))
     if not isinstance(path, str) or not path:
-        raise malformed(f"{name} is no path")
+        raise malformed_row_error(f"{name} is no path")
     if head := _DATA_URL.match(path):
         try:
-            return DraftImage(base64.b64decode(path[head.end() :], validate=True))
+            return ParsedImage(base64.b64decode(path[head.end() :], validate=True))
         except (binascii.Error, ValueError):
-            raise malformed(f"{name} is a data: URL without base64") from None
-    address = optional_text(path, name) or ""
-    return DraftImage(address, metadata=as_json({"path": address}))
+            raise malformed_row_error(f"{name} is a data: URL without base64") from None
+    address = read_optional_text(path, name) or ""
+    return ParsedImage(address, metadata=dump_metadata({"path": address}))
 
 
-def _listed(value: Any, name: str) -> list[DraftImage]:
-    values = [value] if isinstance(value, str | bytes | Mapping) else optional_list(value, name)
-    return [image_of(value, f"image {number}") for number, value in enumerate(values)]
+def _read_list(value: Any, name: str) -> list[ParsedImage]:
+    values = [value] if isinstance(value, str | bytes | Mapping) else read_optional_list(value, name)
+    return [read_row_image(value, f"image {number}") for number, value in enumerate(values)]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from curation.images.decode import DecodeLimits, RgbImage, decode, image_size
+from curation.images.decode import DecodeLimits, RgbImage, decode, read_image_size
 from curation.sources.formats import jpeg_strips
 from schemas.records.quarantine import Reason, Rejected
 
@@ -27,7 +27,7 @@ _KINDS = {b"II*\0": ("<", False), b"MM\0*": (">", False), b"II+\0": ("<", True),
 _TABLES, _OFFSETS, _SIZES, _PHOTOMETRIC, _COMPRESSION = 347, 273, 279, 262, 259  # TIFF's tags
 
 
-def links(data: bytes) -> list[bytes]:
+def find_frame_links(data: bytes) -> list[bytes]:
     """Returns the link (packed offset) to each frame, in order. Raises `Rejected` if the data is no TIFF."""
     order, is_big = _KINDS.get(data[:4], ("", False))
     if not order:
@@ -49,7 +49,7 @@ def links(data: bytes) -> list[bytes]:
     return found
 
 
-def frames(data: bytes, links: Sequence[bytes], limits: DecodeLimits) -> list[bytes | Rejected]:
+def extract_frames(data: bytes, links: Sequence[bytes], limits: DecodeLimits) -> list[bytes | Rejected]:
     """Returns the frames at these links, each as the bytes of a JPEG or PNG file, or why it cannot be read.
 
     Frames may share pixel data, so a small file may contain any number of them: their total pixels are limited.
@@ -57,53 +57,53 @@ def frames(data: bytes, links: Sequence[bytes], limits: DecodeLimits) -> list[by
     found: list[bytes | Rejected] = []
     left = MAX_FULL * limits.max_pixels
     for link in links:
-        single = _single(data, link)
+        single = _isolate_frame(data, link)
         try:
-            width, height = image_size(single, limits)
+            width, height = read_image_size(single, limits)
             left -= width * height
             if left < 0:
                 most = MAX_FULL * limits.max_pixels
                 raise Rejected(Reason.TOO_MANY_PIXELS, f"the frames up to it have more than {most} pixels together")
-            found.append(_frame(single, limits))
+            found.append(_convert_frame(single, limits))
         except Rejected as fault:
             found.append(fault)
     return found
 
 
-def size(data: bytes, link: bytes, limits: DecodeLimits) -> tuple[int, int] | None:
+def read_frame_size(data: bytes, link: bytes, limits: DecodeLimits) -> tuple[int, int] | None:
     """Returns the width and height of the frame at a link, in pixels; None if its header cannot be read."""
     try:
-        return image_size(_single(data, link), limits)
+        return read_image_size(_isolate_frame(data, link), limits)
     except Rejected:
         return None
 
 
-def _single(data: bytes, link: bytes) -> bytes:
+def _isolate_frame(data: bytes, link: bytes) -> bytes:
     """Returns a copy of the file whose first frame is this one."""
     place = 8 if _KINDS[data[:4]][1] else 4
     return data[:place] + link + data[place + len(link) :]
 
 
-def _frame(single: bytes, limits: DecodeLimits) -> bytes:
+def _convert_frame(single: bytes, limits: DecodeLimits) -> bytes:
     pixels = decode(single, limits)
     with Image.open(io.BytesIO(single), formats=["TIFF"]) as image:
         if image.tag_v2.get(_COMPRESSION) == _JPEG:  # type: ignore[attr-defined]
-            jpeg = _jpeg(single, image)
-            if jpeg is not None and _shows(jpeg, pixels, limits):
+            jpeg = _build_jpeg(single, image)
+            if jpeg is not None and _has_same_pixels(jpeg, pixels, limits):
                 return jpeg
         file = io.BytesIO()
         (image if image.mode in _EXACT else Image.fromarray(pixels)).save(file, "PNG")
         return file.getvalue()
 
 
-def _jpeg(single: bytes, image: Image.Image) -> bytes | None:
+def _build_jpeg(single: bytes, image: Image.Image) -> bytes | None:
     tags = image.tag_v2  # type: ignore[attr-defined]
     places = zip(tags.get(_OFFSETS, ()), tags.get(_SIZES, ()), strict=False)
     strips = [single[offset : offset + size] for offset, size in places]
-    return jpeg_strips.joined(tags.get(_TABLES, b""), strips, image.size[1], tags.get(_PHOTOMETRIC, 0))
+    return jpeg_strips.join_strips(tags.get(_TABLES, b""), strips, image.size[1], tags.get(_PHOTOMETRIC, 0))
 
 
-def _shows(jpeg: bytes, pixels: RgbImage, limits: DecodeLimits) -> bool:
+def _has_same_pixels(jpeg: bytes, pixels: RgbImage, limits: DecodeLimits) -> bool:
     try:
         return np.array_equal(decode(jpeg, limits), pixels)
     except Rejected:

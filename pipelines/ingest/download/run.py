@@ -13,52 +13,54 @@ import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-from pipelines.img2dataset.placement import download_placement
-from pipelines.ingest.download.failed_downloads import Losses
-from pipelines.ingest.download.parts import IMAGES, Receipt, fetch, held_receipt
-from pipelines.ingest.download.urls import Part, listed
+from pipelines.img2dataset.placement import plan_download_placement
+from pipelines.ingest.download.failed_downloads import FailedDownloads
+from pipelines.ingest.download.parts import IMAGES, Receipt, download_part, find_valid_receipt
+from pipelines.ingest.download.urls import UrlPart, list_url_parts
 from pipelines.ingest.row_watch import RowWatch
 from pipelines.ingest.stores.shards import ShardStore
 from pipelines.ingest.stores.store import ImageStore
-from pipelines.ingest.unit import Unit
+from pipelines.ingest.unit import IngestUnit
 from pipelines.inputs.shards import InputShard
 from pipelines.output.job import Context
 from pipelines.recipes.ingest import IngestRecipe
 from schemas.storage.folder import Folder
 from schemas.terminal import say
 
-READERS = 8  # threads that read receipts: small files, possibly on an object store
+READER_THREADS = 8  # threads that read receipts: small files, possibly on an object store
 
 _SUMMARY = "downloads/summary.json"
 
 
-def downloaded_stores(recipe: IngestRecipe, context: Context, units: list[Unit], watch: RowWatch) -> list[ImageStore]:
+def download_stores(
+    recipe: IngestRecipe, context: Context, units: list[IngestUnit], watch: RowWatch
+) -> list[ImageStore]:
     """Downloads the missing parts. Returns a store of the images, then one with the reason for each failed URL."""
     output = context.output
-    with context.progress("find addresses", len(units), "addresses") as progress:
-        parts = listed(recipe, context, units, watch, progress)
-    receipts = fetched(recipe, context, parts)
-    summarise(output, parts, receipts, context.quiet)
-    losses = Losses(output, parts, receipts)
+    with context.show_progress("find addresses", len(units), "addresses") as progress:
+        parts = list_url_parts(recipe, context, units, watch, progress)
+    receipts = download_parts(recipe, context, parts)
+    write_summary(output, parts, receipts, context.quiet)
+    losses = FailedDownloads(output, parts, receipts)
     if not any(receipt.tar_size for receipt in receipts):
         return [losses]
-    names = [name for name in output.names(IMAGES) if name.endswith(".tar")]  # no glob: the path may hold a `*`
-    tars = [InputShard(name.removesuffix(".tar"), output.path(f"{IMAGES}/{name}")) for name in names]
+    names = [name for name in output.list_files(IMAGES) if name.endswith(".tar")]  # no glob: the path may hold a `*`
+    tars = [InputShard(name.removesuffix(".tar"), output.resolve_path(f"{IMAGES}/{name}")) for name in names]
     return [ShardStore(tars), losses]
 
 
-def fetched(recipe: IngestRecipe, context: Context, parts: list[Part]) -> list[Receipt]:
+def download_parts(recipe: IngestRecipe, context: Context, parts: list[UrlPart]) -> list[Receipt]:
     """Downloads the parts without a valid receipt. Returns the receipts of all parts, in the order of their names."""
     assert recipe.download is not None
     output = context.output
-    with ThreadPoolExecutor(READERS) as pool:
-        held = list(pool.map(functools.partial(held_receipt, output, recipe.download), parts))
+    with ThreadPoolExecutor(READER_THREADS) as pool:
+        held = list(pool.map(functools.partial(find_valid_receipt, output, recipe.download), parts))
     receipts = [receipt for receipt in held if receipt is not None]
     todo = [part for part, receipt in zip(parts, held, strict=True) if receipt is None]
-    where = download_placement(context.runner, len(todo)) if todo else {}
-    with context.progress("download", len(parts)) as progress:
+    where = plan_download_placement(context.runner, len(todo)) if todo else {}
+    with context.show_progress("download", len(parts)) as progress:
         progress.advance(len(receipts))
-        work = functools.partial(fetch, output, recipe.download, recipe.run.download_threads)
+        work = functools.partial(download_part, output, recipe.download, recipe.run.download_threads)
         for receipt in context.runner.map(work, todo, placement=where):
             receipts.append(receipt)
             progress.advance(1)
@@ -66,12 +68,12 @@ def fetched(recipe: IngestRecipe, context: Context, parts: list[Part]) -> list[R
     return sorted(receipts, key=lambda receipt: receipt.part)
 
 
-def summarise(output: Folder, parts: list[Part], receipts: list[Receipt], quiet: bool) -> None:
+def write_summary(output: Folder, parts: list[UrlPart], receipts: list[Receipt], quiet: bool) -> None:
     """Writes and prints the number of images downloaded, and of those that failed, by reason."""
     failures = sum((Counter(receipt.failures) for receipt in receipts), Counter[str]())
-    had, asked = sum(receipt.downloaded for receipt in receipts), sum(part.urls for part in parts)
-    summary = {"urls": asked, "downloaded": had, "failures": dict(failures.most_common())}
+    downloaded, asked = sum(receipt.downloaded for receipt in receipts), sum(part.urls for part in parts)
+    summary = {"urls": asked, "downloaded": downloaded, "failures": dict(failures.most_common())}
     output.write(_SUMMARY, json.dumps(summary, indent=1).encode() + b"\n")
     if not quiet:
         why = ", ".join(f"{count} {kind}" for kind, count in failures.most_common())
-        say(f"download: {had:,} of {asked:,} images" + (f" ({why})" if why else ""))
+        say(f"download: {downloaded:,} of {asked:,} images" + (f" ({why})" if why else ""))

@@ -17,8 +17,8 @@ import polars as pl
 
 from curation.sources import SOURCES, SourceReader
 from pipelines.ingest.row_watch import RETRIES, RowWatch
-from pipelines.ingest.unit import Unit, images_of, read_draft
-from pipelines.inputs.source_files import stretch_items
+from pipelines.ingest.unit import IngestUnit, get_images, read_row
+from pipelines.inputs.source_files import iterate_items
 from pipelines.output.job import Context
 from pipelines.recipes.ingest import IngestRecipe
 from pipelines.terminal.progress import Progress
@@ -35,7 +35,7 @@ _LIST, _FOUND = "downloads/urls.json", f"{PARTS}/urls"
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class UrlPart:
     """Represents a range of the sorted URLs, which becomes one img2dataset shard."""
 
     number: int
@@ -49,31 +49,31 @@ class Part:
         return f"downloaded_{self.number:08d}"
 
 
-def listed(
-    recipe: IngestRecipe, context: Context, units: list[Unit], watch: RowWatch, progress: Progress
-) -> list[Part]:
+def list_url_parts(
+    recipe: IngestRecipe, context: Context, units: list[IngestUnit], watch: RowWatch, progress: Progress
+) -> list[UrlPart]:
     """Writes and returns the parts, or reads the list of an earlier run if input and part size are unchanged."""
     assert recipe.download is not None
     output = context.output
     size = recipe.download.urls_per_shard
-    state = json.dumps([size, recipe.source, [[unit.stretch.label, unit.stretch.size] for unit in units]])
+    state = json.dumps([size, recipe.source, [[unit.row_range.label, unit.row_range.byte_size] for unit in units]])
     revision = hashlib.sha256(state.encode()).hexdigest()
     if output.exists(_LIST):
         with contextlib.suppress(ValueError):
             held = unseal(output.read(_LIST))
             if held["revision"] == revision:
-                return [Part(**part) for part in held["parts"]]
+                return [UrlPart(**part) for part in held["parts"]]
     total = 0
-    work = functools.partial(unit_addresses, recipe, SOURCES.find(recipe.source), output, watch)
+    work = functools.partial(write_unit_addresses, recipe, SOURCES.find(recipe.source), output, watch)
     for count in context.runner.map(work, units, RETRIES):
         total += count
         progress.advance(1)
         progress.show(total)
     output.clear(URLS)
     parts = []
-    for number, frame in enumerate(_cut(output, total, size)):
-        data = _parquet(frame.select("url"))
-        part = Part(number, frame.height, frame["hash"][0], hashlib.sha256(data).hexdigest())
+    for number, frame in enumerate(_cut_parts(output, total, size)):
+        data = _encode_parquet(frame.select("url"))
+        part = UrlPart(number, frame.height, frame["hash"][0], hashlib.sha256(data).hexdigest())
         output.write(f"{URLS}/{part.name}.parquet", data)
         parts.append(part)
     output.clear(_FOUND)
@@ -81,31 +81,33 @@ def listed(
     return parts
 
 
-def unit_addresses(recipe: IngestRecipe, reader: SourceReader, output: Folder, watch: RowWatch, unit: Unit) -> int:
+def write_unit_addresses(
+    recipe: IngestRecipe, reader: SourceReader, output: Folder, watch: RowWatch, unit: IngestUnit
+) -> int:
     """Writes the distinct URLs of a unit's images, sorted by hash. Returns their number."""
     urls: set[str] = set()
-    rows = stretch_items(reader, unit.stretch)
-    for item in watch.rows("addresses", unit.name, unit.stretch, rows):
-        draft = read_draft(reader, recipe, item, watch)
-        if not isinstance(draft, Rejected):
-            urls.update(image.source for image in images_of(draft) if isinstance(image.source, str))
-    found = sorted((address_hash(url), url) for url in urls if is_web_address(url))
+    rows = iterate_items(reader, unit.row_range)
+    for item in watch.watch_rows("addresses", unit.name, unit.row_range, rows):
+        parsed = read_row(reader, recipe, item, watch)
+        if not isinstance(parsed, Rejected):
+            urls.update(image.source for image in get_images(parsed) if isinstance(image.source, str))
+    found = sorted((hash_address(url), url) for url in urls if is_web_address(url))
     frame = pl.DataFrame(found, {"hash": pl.UInt64, "url": pl.String}, orient="row")
-    output.write(f"{_FOUND}/{unit.number:08d}.parquet", _parquet(frame))
+    output.write(f"{_FOUND}/{unit.number:08d}.parquet", _encode_parquet(frame))
     return len(found)
 
 
-def address_hash(address: str) -> int:
+def hash_address(address: str) -> int:
     """Returns the 64-bit hash (BLAKE2b) by which URLs are sorted."""
     return int.from_bytes(hashlib.blake2b(address.encode(), digest_size=8).digest(), "big")
 
 
-def _cut(output: Folder, total: int, size: int) -> Iterator[pl.DataFrame]:
+def _cut_parts(output: Folder, total: int, size: int) -> Iterator[pl.DataFrame]:
     """Yields all distinct URLs in the order of their hashes, in frames of at most `size`.
 
     It sorts one range of hashes at a time, of about `SORTED_AT_ONCE` URLs, so that memory is bounded.
     """
-    files = output.names(_FOUND)
+    files = output.list_files(_FOUND)
     shares = total // SORTED_AT_ONCE + 1
     bounds = [(share << 64) // shares for share in range(shares + 1)]
     for first, end in itertools.pairwise(bounds):
@@ -116,7 +118,7 @@ def _cut(output: Folder, total: int, size: int) -> Iterator[pl.DataFrame]:
             yield from pl.concat(found).unique().sort("hash", "url").iter_slices(size)
 
 
-def _parquet(frame: pl.DataFrame) -> bytes:
+def _encode_parquet(frame: pl.DataFrame) -> bytes:
     sink = io.BytesIO()
     frame.write_parquet(sink)
     return sink.getvalue()

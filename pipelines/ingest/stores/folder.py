@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines.cluster.runner import Runner
-from pipelines.ingest.stores.store import revision_of
+from pipelines.ingest.stores.store import compute_revision
 from schemas.output_set.recipe_file import RECIPE_FILE
 from schemas.records.quarantine import Reason, Rejected
 from schemas.storage.folder import Folder
@@ -21,7 +21,7 @@ class FolderStore:
 
     def __init__(self, url: str) -> None:
         self._folder = Folder(url)
-        self.revision = revision_of(url, files_below(self._folder))
+        self.revision = compute_revision(url, list_files(self._folder))
 
     def prepare(self, output: Folder, runner: Runner) -> None:
         """Does nothing: the folder is read as it is."""
@@ -42,19 +42,19 @@ def read_below(folder: Folder, name: str) -> bytes | None:
         raise Rejected(Reason.LOST_IMAGE, f"{name[:200]!r} is no name of a file below {folder.url}")
     if not folder.exists(name):
         return None
-    if folder.is_local and not folder.local_path(name).is_file():  # a folder, a device
+    if folder.is_local and not folder.get_local_path(name).is_file():  # a folder, a device
         raise Rejected(Reason.LOST_IMAGE, f"{name[:200]!r} is no file below {folder.url}")
     return folder.read(name)
 
 
-def files_below(folder: Folder) -> Iterator[tuple[str, int]]:
+def list_files(folder: Folder) -> Iterator[tuple[str, int]]:
     """Yields path below the folder and bytes of each file, in a fixed order, without output sets and hidden files."""
     if not folder.is_local:
-        sizes = folder.sizes_below()
+        sizes = folder.list_sizes()
         sets = tuple(name.removesuffix(RECIPE_FILE) for name in sizes if f"/{name}".endswith(f"/{RECIPE_FILE}"))
         yield from ((name, sizes[name]) for name in sorted(sizes) if not name.startswith(sets) and not _is_hidden(name))
         return
-    top = folder.local_path("")
+    top = folder.get_local_path("")
     walked: set[str] = set()  # links may form a loop
     for place, folders, names in os.walk(top, followlinks=True):
         real = os.path.realpath(place)
@@ -67,17 +67,17 @@ def files_below(folder: Folder) -> Iterator[tuple[str, int]]:
         for name in sorted(names):
             if not _is_hidden(name):
                 below = f"{inside}/{name}"
-                yield below, local_size(folder, below)
+                yield below, get_local_size(folder, below)
 
 
 def _is_hidden(name: str) -> bool:
     return name.rpartition("/")[2].startswith(".")
 
 
-def local_size(folder: Folder, name: str) -> int:
+def get_local_size(folder: Folder, name: str) -> int:
     """Returns the size of a file on a local disk in bytes; -1 if there is none."""
     try:
-        return folder.local_path(name).stat().st_size
+        return folder.get_local_path(name).stat().st_size
     except (OSError, ValueError):  # missing, or not a valid name
         return -1
 
@@ -86,5 +86,5 @@ def is_folder(pattern: str) -> bool:
     """Returns whether a path or URL is that of a folder rather than a glob."""
     folder = Folder(pattern)
     if folder.is_local:
-        return folder.local_path("").is_dir()
-    return "*" not in pattern and not pattern.endswith(".tar") and folder.exists() and bool(folder.names())
+        return folder.get_local_path("").is_dir()
+    return "*" not in pattern and not pattern.endswith(".tar") and folder.exists() and bool(folder.list_files())

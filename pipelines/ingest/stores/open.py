@@ -17,7 +17,7 @@ from pipelines.ingest.stores.url_map import MapStore
 from pipelines.inputs.shards import InputShard
 from schemas.compression import check_uncompressed
 from schemas.errors import UsageError
-from schemas.storage.matching import matching
+from schemas.storage.path_patterns import list_matching
 
 
 def open_stores(patterns: Sequence[str]) -> list[ImageStore]:
@@ -31,15 +31,15 @@ def open_stores(patterns: Sequence[str]) -> list[ImageStore]:
             stores.append(FolderStore(pattern))
         else:
             tars.append(pattern)
-    return [*stores, ShardStore(image_tars(tars))] if tars else stores
+    return [*stores, ShardStore(find_image_tars(tars))] if tars else stores
 
 
-def image_tars(patterns: Sequence[str]) -> list[InputShard]:
+def find_image_tars(patterns: Sequence[str]) -> list[InputShard]:
     """Returns the tars that the globs match, sorted by path. Names may repeat: every download numbers from 0.
 
     Raises `UsageError` if a glob matches nothing, or a file that is not a tar.
     """
-    paths = sorted({path for pattern in patterns for path in matching(pattern)})
+    paths = sorted({path for pattern in patterns for path in list_matching(pattern)})
     wrong = next((path for path in paths if not path.endswith(".tar")), None)
     if wrong is not None:
         check_uncompressed(wrong)

@@ -18,7 +18,7 @@ from schemas.layouts.datacomp import read_image
 from schemas.output_set.layout import PARTS
 from schemas.output_set.manifest import InputFile
 from schemas.records.quarantine import Rejected
-from schemas.storage.folder import Folder, split
+from schemas.storage.folder import Folder, split_path
 from schemas.tar.reader import TarReader
 
 _TABLE = f"{PARTS}/images.arrow"
@@ -30,10 +30,10 @@ class ShardStore:
 
     def __init__(self, tars: list[InputShard]) -> None:
         self._tars = tars
-        state = [[tar.path, tar.size()] for tar in tars]
+        state = [[tar.path, tar.get_size()] for tar in tars]
         self.revision = InputFile(
             path=f"{len(tars)} tars from {tars[0].path}",
-            size=sum(tar.size() for tar in tars),
+            size=sum(tar.get_size() for tar in tars),
             sha256=hashlib.sha256(json.dumps(state).encode()).hexdigest(),
         )
         self._folder: Folder | None = None  # the one that holds the table
@@ -45,8 +45,8 @@ class ShardStore:
         if output.exists(_TABLE) and _Table(output).revision == self.revision:
             return
         order = {tar.path: number for number, tar in enumerate(self._tars)}
-        found = sorted(runner.map(addresses_of, self._tars), key=lambda each: order[each[0]])
-        rows = np.concatenate([_numbered(rows, order[path]) for path, rows in found])
+        found = sorted(runner.map(index_tar, self._tars), key=lambda each: order[each[0]])
+        rows = np.concatenate([_set_tar_number(rows, order[path]) for path, rows in found])
         rows = rows[np.lexsort((rows["low"], rows["high"]))]  # stable: the first of one URL stays the first
         _write_table(output, rows, list(order), self.revision)
 
@@ -66,12 +66,14 @@ class _Table:
 
     def __init__(self, output: Folder) -> None:
         name = _TABLE
-        source = pa.memory_map(str(output.local_path(name))) if output.is_local else pa.BufferReader(output.read(name))
+        source = (
+            pa.memory_map(str(output.get_local_path(name))) if output.is_local else pa.BufferReader(output.read(name))
+        )
         table = pa.ipc.open_file(source).read_all()
         told = json.loads(table.schema.metadata[b"images"])
         self.revision = InputFile(**told["revision"])
         self._tars: list[str] = told["tars"]
-        self._opened: dict[int, tuple[Folder, str]] = {}  # folder and name of each tar; to resolve a path is slow
+        self._opened_tars: dict[int, tuple[Folder, str]] = {}  # folder and name of each tar; to resolve a path is slow
         self._columns = {
             column: table[column].chunk(0).to_numpy() if table.num_rows else np.zeros(0, _ROW[column])
             for column in _ROW.names or ()
@@ -85,23 +87,23 @@ class _Table:
             if lows[at] == low:
                 offset, size = int(self._columns["offset"][at]), int(self._columns["size"][at])
                 tar = int(self._columns["tar"][at])
-                if tar not in self._opened:
-                    self._opened[tar] = split(self._tars[tar])
-                folder, name = self._opened[tar]
+                if tar not in self._opened_tars:
+                    self._opened_tars[tar] = split_path(self._tars[tar])
+                folder, name = self._opened_tars[tar]
                 return folder.read_range(name, offset, offset + size)
             at += 1
         return None
 
 
-def addresses_of(tar: InputShard) -> tuple[str, Any]:
+def index_tar(tar: InputShard) -> tuple[str, Any]:
     """Returns the tar's path, and a row of `_ROW` for each of its valid samples that has a URL."""
-    folder, name = tar.folder()
+    folder, name = tar.split_path()
     with folder.open(name) as file:
-        rows = np.array(list(_addresses(TarReader(file, hashing=False))), dtype=_ROW)
+        rows = np.array(list(_iterate_rows(TarReader(file, hashing=False))), dtype=_ROW)
     return tar.path, rows
 
 
-def _addresses(reader: TarReader) -> Iterator[tuple[int, int, int, int, int]]:
+def _iterate_rows(reader: TarReader) -> Iterator[tuple[int, int, int, int, int]]:
     for sample in reader:
         try:
             _, image, metadata = read_image(sample)
@@ -116,15 +118,15 @@ def _hash(address: str) -> tuple[int, int]:
     return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
 
 
-def _numbered(rows: Any, tar: int) -> Any:
+def _set_tar_number(rows: Any, tar: int) -> Any:
     rows = rows.copy()  # arrays from Ray are read-only
     rows["tar"] = tar
     return rows
 
 
 def _write_table(output: Folder, rows: Any, tars: list[str], revision: InputFile) -> None:
-    told = json.dumps({"revision": revision.model_dump(), "tars": tars}).encode()
+    metadata = json.dumps({"revision": revision.model_dump(), "tars": tars}).encode()
     table = pa.table({name: np.ascontiguousarray(rows[name]) for name in _ROW.names or ()})
-    table = table.replace_schema_metadata({"images": told})
+    table = table.replace_schema_metadata({"images": metadata})
     with output.create(_TABLE) as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table)

@@ -27,7 +27,7 @@ class ImageStore(Protocol):
         """
 
 
-def find(stores: Sequence[ImageStore], address: str) -> bytes:
+def find_image(stores: Sequence[ImageStore], address: str) -> bytes:
     """Returns the image's file from the first store that has it. Raises `Rejected(lost_image)` if none does."""
     for store in stores:
         if (data := store.get(address)) is not None:
@@ -35,7 +35,7 @@ def find(stores: Sequence[ImageStore], address: str) -> bytes:
     raise Rejected(Reason.LOST_IMAGE, f"{address[:200]} is in no store")
 
 
-def revision_of(path: str, files: Iterable[tuple[str, int]]) -> InputFile:
+def compute_revision(path: str, files: Iterable[tuple[str, int]]) -> InputFile:
     """Returns the revision of these files: a hash of their names and sizes in bytes, and the sum of the sizes."""
     digest, total = hashlib.sha256(), 0
     for name, size in files:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.captions.filler import strip_filler
-from curation.captions.ocr import preview
+from curation.captions.ocr import preview_captions
 from schemas.layouts.blip3_ocr import parse_segments
 from schemas.records.text_line import TextLine
 
@@ -44,7 +44,7 @@ def test_filler_goes_and_the_rest_stays(text: str, stripped: str) -> None:
 
 def test_text_in_the_image_stays() -> None:
     says = ['read the text "now"', "The image contains the text ", ', the text "', "the text"]
-    for caption in preview(lines(says), raw_caption="without"):
+    for caption in preview_captions(lines(says), raw_caption="without"):
         stripped = strip_filler(caption.text)
         assert [segment.text for segment in parse_segments(stripped, caption.granularity)] == says
         assert len(stripped) == len(caption.text) - len("The image contains ") - 4 * len("the text ")
@@ -52,7 +52,7 @@ def test_text_in_the_image_stays() -> None:
 
 def test_raw_caption_stays() -> None:
     raw = 'The image contains the text "SALE", the text 5" '
-    for caption in preview(lines(["NY", "the text"]), raw, raw_caption="with"):
+    for caption in preview_captions(lines(["NY", "the text"]), raw, raw_caption="with"):
         stripped = strip_filler(caption.text, raw)
         assert stripped.startswith(raw.rstrip() + '. "')
         assert len(stripped) == len(caption.text) - len("The image contains ") - 2 * len("the text ")
@@ -71,11 +71,11 @@ def test_quotes_that_nobody_escaped() -> None:
 @given(st.lists(TEXTS, min_size=1, max_size=4), TEXTS)
 @settings(deadline=None)
 def test_only_filler_goes(texts: list[str], raw: str) -> None:
-    for caption in preview(lines(texts), raw):
+    for caption in preview_captions(lines(texts), raw):
         body = 'The image contains the text "'
         given_raw = raw if caption.include_datacomp_raw_cap else ""
         before = caption.text[
-            : len(caption.text) - len(preview(lines(texts), "", [caption.granularity], "with")[0].text)
+            : len(caption.text) - len(preview_captions(lines(texts), "", [caption.granularity], "with")[0].text)
         ]
         stripped = strip_filler(caption.text, given_raw)
         assert stripped.startswith(before + '"')

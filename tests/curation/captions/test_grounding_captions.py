@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.captions.atoms import SENTENCE_MARKS, RawCaption
-from curation.captions.grounding import render
+from curation.captions.grounding import render_grounding_captions
 from curation.captions.lists import has_few, keep_above
 from curation.captions.mentions import Mention, find_mentions
 from schemas.layouts.blip3_grounding import (
@@ -22,9 +22,9 @@ from schemas.layouts.blip3_grounding import (
     parse_metadata,
     parse_text,
 )
-from schemas.records.box import BOXES, Box, Detection, detection_to_arrow
+from schemas.records.box import BOXES_COLUMN, Box, Detection, detection_to_arrow
 from schemas.records.caption import Caption
-from schemas.records.tag import TAGS, Tag, tag_to_arrow
+from schemas.records.tag import TAGS_COLUMN, Tag, tag_to_arrow
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "grounding_captions.json").read_text("utf-8"))
 CENTRE = (0.25, 0.25, 0.75, 0.75)
@@ -46,11 +46,13 @@ def thing(label: str, score: float = 0.9, box: Box = CENTRE) -> Detection:
 
 
 def box_array(rows: Sequence[Sequence[Detection] | None]) -> pa.ListArray:
-    return pa.array([None if row is None else [detection_to_arrow(each) for each in row] for row in rows], BOXES.type)
+    return pa.array(
+        [None if row is None else [detection_to_arrow(each) for each in row] for row in rows], BOXES_COLUMN.type
+    )
 
 
 def tag_array(rows: Sequence[Sequence[Tag] | None]) -> pa.ListArray:
-    return pa.array([None if row is None else [tag_to_arrow(each) for each in row] for row in rows], TAGS.type)
+    return pa.array([None if row is None else [tag_to_arrow(each) for each in row] for row in rows], TAGS_COLUMN.type)
 
 
 def strings(*values: str | None) -> pa.StringArray:
@@ -64,9 +66,9 @@ def preview(
     granularities: Collection[int] = GRANULARITIES,
     raw_caption: RawCaption = "both",
 ) -> list[Caption]:
-    """The captions of one image without tags: what `render` writes for it, read back."""
+    """The captions of one image without tags: what `render_grounding_captions` writes for it, read back."""
     bases = None if base is None else strings(base)
-    columns = render(box_array([found]), strings(raw), None, bases, granularities, raw_caption)
+    columns = render_grounding_captions(box_array([found]), strings(raw), None, bases, granularities, raw_caption)
     return parse_captions(columns.captions[0].as_py())
 
 
@@ -86,7 +88,7 @@ def test_golden_captions(example: dict[str, Any]) -> None:
         [[Tag(each["name"], 1.0, "caption", each["start"], each["end"]) for each in example["tags"]]]
     )
     base = None if example["base_caption"] is None else strings(example["base_caption"])
-    columns = render(box_array([found]), strings(example["raw_caption"]), tags, base)
+    columns = render_grounding_captions(box_array([found]), strings(example["raw_caption"]), tags, base)
     expected = [[item["text"], item["granularity"], item["include_datacomp_raw_cap"]] for item in example["captions"]]
     assert ast.literal_eval(columns.captions[0].as_py()) == expected
     assert json.loads(columns.metadata[0].as_py()) == example["metadata"]
@@ -102,7 +104,7 @@ def test_golden_file_shows_every_granularity_with_and_without_the_raw_caption() 
 def test_consumers_find_what_they_look_for() -> None:
     """By place in the list, by their patterns, by where they cut."""
     found = [thing("dog", 0.9, (0.25, 0.375, 0.5, 0.625)), thing("cat", 0.8)]
-    columns = render(box_array([found]), strings("A dog"))
+    columns = render_grounding_captions(box_array([found]), strings("A dog"))
     captions = ast.literal_eval(columns.captions[0].as_py())
     assert captions[0][0] == "The image contains dog (in the center), cat (in the center)"
     assert re.search(r"\(starts at \[0\.25,\s*0\.375\] and extends upto \[0\.5,\s*0\.625\]\)", captions[1][0])
@@ -188,7 +190,10 @@ def test_another_caption_takes_the_places_and_the_alt_text_stays_as_it_is() -> N
 def test_tags_tell_of_mentions_in_the_alt_text_alone() -> None:
     found, raws = box_array([[thing("knife")]]), strings("knives, knife")
     tags = tag_array([[Tag("knife", 1.0, "caption", 0, 6), Tag("spoon", 0.5, "image")]])
-    columns = [render(found, raws, tags, None, [0], "with"), render(found, raws, tags, raws, [0], "without")]
+    columns = [
+        render_grounding_captions(found, raws, tags, None, [0], "with"),
+        render_grounding_captions(found, raws, tags, raws, [0], "without"),
+    ]
     assert [ast.literal_eval(each.captions[0].as_py())[0][0] for each in columns] == [
         "knives (in the center), knife",
         "knives, knife (in the center)",
@@ -198,7 +203,9 @@ def test_tags_tell_of_mentions_in_the_alt_text_alone() -> None:
 def test_tags_that_lie_elsewhere_do_no_harm() -> None:
     spans = [(-1, 3), (2, 2), (5, 3), (0, 99), (None, 3), (0, None)]
     tags = tag_array([[Tag("dog", 1.0, "caption", start, end) for start, end in spans]])
-    (row,) = render(box_array([[thing("dog")]]), strings("A cat"), tags, None, [0], "with").captions.to_pylist()
+    (row,) = render_grounding_captions(
+        box_array([[thing("dog")]]), strings("A cat"), tags, None, [0], "with"
+    ).captions.to_pylist()
     assert parse_captions(row)[0].text == "A cat. The image contains dog (in the center)"
 
 
@@ -246,7 +253,7 @@ def test_rows_without_boxes_nulls_chunks_and_windows() -> None:
     rows = [[], None, [thing("dog")], [thing("cat", 0.3), thing("dog", 0.5)]]
     raws = ["raw ", None, None, "a cat"]
     tags = tag_array([[], None, None, [Tag("cat", 1.0, "caption", 2, 5)]])
-    expected = render(box_array(rows), strings(*raws), tags, None, [0])
+    expected = render_grounding_captions(box_array(rows), strings(*raws), tags, None, [0])
     texts = [[caption.text for caption in parse_captions(row)] for row in expected.captions.to_pylist()]
     assert texts == [
         ["", "raw"],
@@ -260,8 +267,11 @@ def test_rows_without_boxes_nulls_chunks_and_windows() -> None:
     assert expected.metadata[0].as_py() == '{"entries": [], "format": "norm_xyxy_3dp", "length": 0}'
     padded = box_array([[thing("x")], *rows, [thing("x")]])[1:5]
     chunked = pa.chunked_array([padded[:1], padded[1:]])
-    assert render(chunked, pa.chunked_array([strings(*raws)]), pa.chunked_array([tags]), None, [0]) == expected
-    assert render(box_array([]), strings()) == (strings(), strings())
+    assert (
+        render_grounding_captions(chunked, pa.chunked_array([strings(*raws)]), pa.chunked_array([tags]), None, [0])
+        == expected
+    )
+    assert render_grounding_captions(box_array([]), strings()) == (strings(), strings())
 
 
 @pytest.mark.parametrize(
@@ -277,7 +287,7 @@ def test_rows_without_boxes_nulls_chunks_and_windows() -> None:
 def test_wrong_use_is_said_in_one_line(change: dict[str, Any], message: str) -> None:
     arguments = {"boxes": box_array([[thing("T")]]), "raw_captions": strings("r")} | change
     with pytest.raises(ValueError, match=message) as error:
-        render(**arguments)
+        render_grounding_captions(**arguments)
     assert "\n" not in str(error.value)
 
 
@@ -285,7 +295,7 @@ def test_score_floor() -> None:
     rows = [[thing("a", 0.9), thing("b", 0.89)], [thing("c", float("nan"))], None, []]
     kept = keep_above(box_array([[thing("x")], *rows])[1:], "score", 0.9)
     kept.validate(full=True)
-    assert kept.type == BOXES.type
+    assert kept.type == BOXES_COLUMN.type
     assert [row and [each["label"] for each in row] for row in kept.to_pylist()] == [["a"], [], None, []]
     assert has_few(kept, 1).to_pylist() == [False, True, True, True]
 
@@ -322,7 +332,7 @@ def test_markup_is_balanced_and_removing_it_gives_the_caption_back(
 @settings(max_examples=50)
 def test_any_row_survives_parquet(rows: list[tuple[list[Detection], str, str]]) -> None:
     boxes, raws, bases = box_array([row[0] for row in rows]), *(strings(*(row[n] for row in rows)) for n in (1, 2))
-    columns = render(boxes, raws, None, bases)
+    columns = render_grounding_captions(boxes, raws, None, bases)
     names = strings(*map(str, range(len(rows))))
     schema = blip3_grounding_schema("r1", "caption")
     sink = pa.BufferOutputStream()

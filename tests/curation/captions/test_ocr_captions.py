@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from curation.captions import ocr as ocr_captions
 from curation.captions.lists import has_few, keep_above
-from curation.captions.ocr import preview, render
-from schemas.layouts.blip3_ocr import Segment, blip3_ocr_schema, parse_captions, parse_metadata, parse_segments
+from curation.captions.ocr import preview_captions, render_ocr_captions
+from schemas.layouts.blip3_ocr import OcrSegment, blip3_ocr_schema, parse_captions, parse_metadata, parse_segments
 from schemas.records.box import Box
-from schemas.records.text_line import OCR, TextLine, line_to_arrow
+from schemas.records.text_line import OCR_COLUMN, TextLine, line_to_arrow
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "ocr_captions.json").read_text("utf-8"))
 MACK_SHOP = (0.192, 0.037, 0.817, 0.203)
@@ -48,7 +48,7 @@ def line(text: str, box: Box = MACK_SHOP, confidence: float = 0.9) -> TextLine:
 
 
 def ocr_array(rows: Sequence[Sequence[TextLine] | None]) -> pa.ListArray:
-    return pa.array([None if row is None else [line_to_arrow(each) for each in row] for row in rows], OCR.type)
+    return pa.array([None if row is None else [line_to_arrow(each) for each in row] for row in rows], OCR_COLUMN.type)
 
 
 def strings(*values: str | None) -> pa.StringArray:
@@ -56,7 +56,7 @@ def strings(*values: str | None) -> pa.StringArray:
 
 
 def sentences(lines: Sequence[TextLine]) -> list[str]:
-    return [caption.text for caption in preview(lines, raw_caption="without")]
+    return [caption.text for caption in preview_captions(lines, raw_caption="without")]
 
 
 def thousandths(box: Box) -> list[int]:
@@ -86,7 +86,7 @@ def test_wordings_are_those_of_the_paper(granularity: int, segment: str) -> None
 @pytest.mark.parametrize("example", GOLDEN, ids=lambda example: example["shows"])
 def test_golden_captions(example: dict[str, Any]) -> None:
     lines = [line(each["text"], tuple(each["box"]), each["confidence"]) for each in example["lines"]]
-    columns = render(ocr_array([lines]), strings(example["raw_caption"]), strings(example["uid"]))
+    columns = render_ocr_captions(ocr_array([lines]), strings(example["raw_caption"]), strings(example["uid"]))
     assert json.loads(columns.captions[0].as_py()) == example["captions"]
     assert json.loads(columns.metadata[0].as_py()) == example["metadata"]
 
@@ -152,13 +152,13 @@ def test_all_numbers_print_as_python_prints_them() -> None:
     ],
 )
 def test_raw_caption_stands_before_the_sentence(raw: str, prefix: str) -> None:
-    (caption,) = preview([line("T")], raw, [0], "with")
+    (caption,) = preview_captions([line("T")], raw, [0], "with")
     assert caption.text == prefix + 'The image contains the text "T"'
     assert caption.include_datacomp_raw_cap
 
 
 def test_order_is_by_granularity_first_without_then_with() -> None:
-    captions = preview([line("T")], "raw", [4, 0, 5])
+    captions = preview_captions([line("T")], "raw", [4, 0, 5])
     assert [(each.granularity, each.include_datacomp_raw_cap) for each in captions] == [
         *((0, False), (4, False), (5, False)),
         *((0, True), (4, True), (5, True)),
@@ -166,7 +166,9 @@ def test_order_is_by_granularity_first_without_then_with() -> None:
 
 
 def test_rows_without_lines_and_nulls() -> None:
-    columns = render(ocr_array([[], None, [line("T")]]), strings("raw ", None, None), strings("u", None, "v"), [0])
+    columns = render_ocr_captions(
+        ocr_array([[], None, [line("T")]]), strings("raw ", None, None), strings("u", None, "v"), [0]
+    )
     texts = [[caption.text for caption in parse_captions(row)] for row in columns.captions.to_pylist()]
     assert texts == [["", "raw"], ["", ""], ['The image contains the text "T"'] * 2]
     assert columns.metadata.to_pylist() == [
@@ -178,21 +180,21 @@ def test_rows_without_lines_and_nulls() -> None:
 
 
 def test_no_rows() -> None:
-    columns = render(ocr_array([]), strings(), strings())
+    columns = render_ocr_captions(ocr_array([]), strings(), strings())
     assert (len(columns.captions), len(columns.metadata)) == (0, 0)
 
 
 def test_slices_chunks_and_windows_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [[line(f"{row} {number}") for number in range(row % 4)] for row in range(50)]
     raws, uids = strings(*map(str, range(50))), strings(*map(str, range(50)))
-    whole = render(ocr_array(rows), raws, uids)
+    whole = render_ocr_captions(ocr_array(rows), raws, uids)
     padded = ocr_array([[line("x")], *rows, [line("x")]])[1:51]
-    assert render(padded, raws, uids) == whole
+    assert render_ocr_captions(padded, raws, uids) == whole
     chunked = pa.chunked_array([padded[:7], padded[7:]])
-    assert render(chunked, pa.chunked_array([raws]), pa.chunked_array([uids])) == whole
+    assert render_ocr_captions(chunked, pa.chunked_array([raws]), pa.chunked_array([uids])) == whole
     monkeypatch.setattr(ocr_captions, "_SLICE_ROWS", 7)
     monkeypatch.setattr(ocr_captions, "_SLICE_BYTES", 20_000)
-    assert render(padded, raws, uids) == whole
+    assert render_ocr_captions(padded, raws, uids) == whole
 
 
 @pytest.mark.parametrize(
@@ -208,7 +210,7 @@ def test_slices_chunks_and_windows_do_not_show(monkeypatch: pytest.MonkeyPatch) 
 def test_wrong_use_is_said_in_one_line(change: dict[str, Any], message: str) -> None:
     arguments = {"ocr": ocr_array([[line("T")]]), "raw_captions": strings("r"), "uids": strings("u")} | change
     with pytest.raises(ValueError, match=message) as error:
-        render(**arguments)
+        render_ocr_captions(**arguments)
     assert "\n" not in str(error.value)
 
 
@@ -217,7 +219,7 @@ def test_confidence_floor() -> None:
     padded = ocr_array([[line("x")], *rows])[1:]
     kept = keep_above(padded, "confidence", 0.9)
     kept.validate(full=True)
-    assert kept.type == OCR.type
+    assert kept.type == OCR_COLUMN.type
     assert [row and [each["text"] for each in row] for row in kept.to_pylist()] == [["a"], [], None, []]
     assert has_few(kept, 1).to_pylist() == [False, True, True, True]
     assert has_few(kept, 0).to_pylist() == [False] * 4
@@ -236,14 +238,14 @@ def test_any_text_is_read_back_from_every_granularity(lines: list[TextLine]) -> 
         for x1, y1, x2, y2 in corners
     ]
     assert [segment.box for segment in read[3]] == [tuple(round(number, 1) for number in box) for box in fine]
-    assert read[4] == read[5] == [Segment(text, box=box) for text, box in zip(texts, fine, strict=True)]  # type: ignore[arg-type]
+    assert read[4] == read[5] == [OcrSegment(text, box=box) for text, box in zip(texts, fine, strict=True)]  # type: ignore[arg-type]
 
 
 @given(st.lists(st.tuples(LINES, TEXTS, TEXTS | st.none()), max_size=4))
 @settings(deadline=None)
 def test_any_row_survives_parquet(rows: list[tuple[list[TextLine], str, str | None]]) -> None:
     lines, raws, uids = [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]
-    columns = render(ocr_array(lines), strings(*raws), strings(*uids))
+    columns = render_ocr_captions(ocr_array(lines), strings(*raws), strings(*uids))
     names = strings(*map(str, range(len(rows))))
     schema = blip3_ocr_schema("r1")
     sink = pa.BufferOutputStream()
@@ -252,17 +254,19 @@ def test_any_row_survives_parquet(rows: list[tuple[list[TextLine], str, str | No
     assert read.schema.equals(schema, check_metadata=True)
     for row, expected, raw, uid in zip(read.to_pylist(), lines, raws, uids, strict=True):
         captions, entries = parse_captions(row["captions"]), parse_metadata(row["metadata"])
-        assert captions == preview(expected, raw)
+        assert captions == preview_captions(expected, raw)
         assert row["captions"] == json.dumps(json.loads(row["captions"]), ensure_ascii=False)
         assert json.loads(row["metadata"])["uid"] == uid
         assert [entry.text for entry in entries] == [each.text for each in expected]
         assert [caption.text.startswith(raw.rstrip()) for caption in captions[6:]] == [True] * 6
         again = [line(entry.text, entry.box or MACK_SHOP, entry.confidence or 0.0) for entry in entries]
-        assert preview(again, raw) == captions  # every form follows from the printed box
+        assert preview_captions(again, raw) == captions  # every form follows from the printed box
 
 
 def test_whitespace_is_trimmed_as_python_trims_it() -> None:
     characters = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]
     odd = [each for each in characters if each.isspace()] + list(np.random.default_rng(0).choice(characters, 500))
-    columns = render(ocr_array([[]] * len(odd)), strings(*("x" + each for each in odd)), strings(*odd), [0], "with")
+    columns = render_ocr_captions(
+        ocr_array([[]] * len(odd)), strings(*("x" + each for each in odd)), strings(*odd), [0], "with"
+    )
     assert [parse_captions(row)[0].text for row in columns.captions.to_pylist()] == [("x" + e).rstrip() for e in odd]

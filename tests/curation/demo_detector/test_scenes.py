@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageChops
 
 from curation.demo_detector import scenes
-from curation.demo_detector.drawings import PALETTE, bounds, shape, thing
+from curation.demo_detector.drawings import PALETTE, compute_bounds, draw_shape, draw_thing
 from curation.demo_detector.scenes import draw_scene
 from curation.demo_detector.vocabulary import LABELS, SHAPES, THINGS
 
@@ -52,11 +52,11 @@ def test_boxes_are_inside_and_apart() -> None:
 def test_boxes_are_tight(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What differs from the same scene without its object fills the box to a pixel of 400."""
     size = (400, 300)
-    drawn = (name, (shape if name in SHAPES else thing)(random.Random(name), name, PALETTE["purple"]))
-    monkeypatch.setattr(scenes, "_drawn_object", lambda *_: drawn)
+    drawn = (name, (draw_shape if name in SHAPES else draw_thing)(random.Random(name), name, PALETTE["purple"]))
+    monkeypatch.setattr(scenes, "_draw_object", lambda *_: drawn)
     full = draw_scene(random.Random(name), size, count=1)
-    monkeypatch.setattr(scenes, "bounds", lambda *_: bounds(drawn[1]))
-    monkeypatch.setattr(scenes, "_drawn_object", lambda *_: (name, []))
+    monkeypatch.setattr(scenes, "compute_bounds", lambda *_: compute_bounds(drawn[1]))
+    monkeypatch.setattr(scenes, "_draw_object", lambda *_: (name, []))
     empty = draw_scene(random.Random(name), size, count=1)
     [(_, box)] = full.objects
     seen = ImageChops.difference(full.image, empty.image).getbbox()

@@ -44,7 +44,7 @@ def test_the_folder_is_what_training_writes(tmp_path: Path) -> None:
     for name in names - {"model.safetensors"}:
         assert lines(tmp_path / name) == lines(WEIGHTS / name), name
     again = GroundingDinoForObjectDetection.from_pretrained(tmp_path)
-    ids = small.tokenizer()("red circle. house.", return_tensors="pt")
+    ids = small.build_tokenizer()("red circle. house.", return_tensors="pt")
     pixels = torch.rand(1, 3, 80, 107, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         one, other = (each.eval()(pixel_values=pixels, **ids) for each in (model, again))
@@ -68,7 +68,7 @@ def test_counting() -> None:
     result = Score()
     a, b = (0.0, 0.0, 0.5, 0.5), (0.5, 0.5, 1.0, 1.0)
     found = [Detection(label, label, box, 0.9) for label, box in (("cup", a), ("cup", a), ("sun", b))]
-    result.add([("cup", a), ("cup", b), ("sun", a)], found)
+    result.add_scene([("cup", a), ("cup", b), ("sun", a)], found)
     assert (result.right.total(), result.wrong.total(), result.missed.total()) == (1, 2, 2)
     assert (result.precision, result.recall, result.f1) == (1 / 3, 1 / 3, 1 / 3)
-    assert (result.mean_overlap, result.of("cup"), result.of("sun")) == (1.0, 0.5, 0.0)
+    assert (result.mean_overlap, result.compute_label_f1("cup"), result.compute_label_f1("sun")) == (1.0, 0.5, 0.0)

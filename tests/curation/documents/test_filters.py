@@ -13,15 +13,15 @@ from pydantic import ValidationError
 
 from curation.documents.filters import (
     DocumentFilters,
-    captioned,
-    extension_of,
-    filtered,
-    hamming,
-    measured,
-    perceptual_hash,
+    build_captioned_image,
+    compute_hamming_distance,
+    compute_perceptual_hash,
+    detect_extension,
+    filter_document,
+    measure_image,
 )
 from curation.images.decode import DecodeLimits, decode
-from schemas.records.document import CaptionDraft, Draft, DraftImage, ImageSource, validate
+from schemas.records.document import ImageSource, ParsedCaptionedImage, ParsedDocument, ParsedImage, validate_document
 from schemas.records.quarantine import Reason, Rejected
 from tests.conftest import jpeg
 
@@ -29,33 +29,35 @@ LOST = Rejected(Reason.LOST_IMAGE, "404")
 LIMITS = DecodeLimits()
 
 
-def draft(*parts: str | ImageSource, **changes: Any) -> Draft:
+def draft(*parts: str | ImageSource, **changes: Any) -> ParsedDocument:
     """A document of these texts and images; an address is given as `img:...`."""
-    images: list[DraftImage] = []
+    images: list[ParsedImage] = []
     placed: list[str | int] = []
     for part in parts:
         if isinstance(part, str) and not part.startswith("img:"):
             placed.append(part)
         else:
             placed.append(len(images))
-            images.append(DraftImage(part))
-    return Draft("u", "https://example.org", tuple(placed), tuple(images), **changes)
+            images.append(ParsedImage(part))
+    return ParsedDocument("u", "https://example.org", tuple(placed), tuple(images), **changes)
 
 
-def stored(found: Draft, **options: Any) -> tuple[tuple[str | int, ...], list[bytes], dict[Reason, int]]:
-    result = filtered(found, "k", "obelics", DocumentFilters(**options), LIMITS)
-    validate(result.document)
+def stored(found: ParsedDocument, **options: Any) -> tuple[tuple[str | int, ...], list[bytes], dict[Reason, int]]:
+    result = filter_document(found, "k", "obelics", DocumentFilters(**options), LIMITS)
+    validate_document(result.document)
     return result.document.parts, [image.data for image in result.document.images], dict(result.dropped)
 
 
-def reason(found: Draft, **options: Any) -> str:
+def reason(found: ParsedDocument, **options: Any) -> str:
     with pytest.raises(Rejected) as error:
-        filtered(found, "k", "obelics", DocumentFilters(**options), LIMITS)
+        filter_document(found, "k", "obelics", DocumentFilters(**options), LIMITS)
     return str(error.value)
 
 
 def test_a_good_document_is_stored_whole() -> None:
-    document = filtered(draft("a", jpeg(1), jpeg(2), "b"), "k-7", "mint-html", DocumentFilters(), LIMITS).document
+    document = filter_document(
+        draft("a", jpeg(1), jpeg(2), "b"), "k-7", "mint-html", DocumentFilters(), LIMITS
+    ).document
     assert (document.key, document.source, document.uid, document.url) == (
         "k-7",
         "mint-html",
@@ -66,12 +68,12 @@ def test_a_good_document_is_stored_whole() -> None:
     first = document.images[0]
     assert (first.width, first.height, first.extension) == (64, 48, "jpg")
     assert first.sha256 == hashlib.sha256(jpeg(1)).hexdigest()
-    assert filtered(draft("a"), "k", "text", DocumentFilters(), LIMITS).dropped == Counter()
+    assert filter_document(draft("a"), "k", "text", DocumentFilters(), LIMITS).dropped == Counter()
 
 
 def test_empty_names_are_none() -> None:
-    document = filtered(Draft("", "", ("a",)), "k", "text", DocumentFilters(), LIMITS).document
-    validate(document)
+    document = filter_document(ParsedDocument("", "", ("a",)), "k", "text", DocumentFilters(), LIMITS).document
+    validate_document(document)
     assert (document.uid, document.url) == (None, None)
 
 
@@ -135,7 +137,7 @@ def test_length_of_the_text() -> None:
 
 
 @pytest.mark.parametrize("found", [draft(), draft("", " \n"), draft(" ")])
-def test_empty_documents(found: Draft) -> None:
+def test_empty_documents(found: ParsedDocument) -> None:
     assert reason(found) == "empty_document: no text, and none of 0 images is left"
 
 
@@ -158,8 +160,8 @@ def test_senseless_options_are_refused(options: dict[str, Any]) -> None:
 
 
 def test_a_captioned_image() -> None:
-    found = CaptionDraft("u", None, DraftImage(jpeg(1)), "a cat", "cat.jpg", "[]", '{"a": 1}')
-    image = captioned(found, "k", "00000", "000000000001", DocumentFilters(), LIMITS)
+    found = ParsedCaptionedImage("u", None, ParsedImage(jpeg(1)), "a cat", "cat.jpg", "[]", '{"a": 1}')
+    image = build_captioned_image(found, "k", "00000", "000000000001", DocumentFilters(), LIMITS)
     assert (image.key, image.uid, image.url, image.source_shard, image.source_key) == (
         "k",
         "u",
@@ -176,8 +178,13 @@ def test_a_captioned_image() -> None:
         (jpeg(1), {"min_characters": 6}, "too_short: 5 characters, the least is 6"),
     ):
         with pytest.raises(Rejected) as error:
-            captioned(
-                CaptionDraft("u", None, DraftImage(source), "a cat"), "k", "s", "k", DocumentFilters(**options), LIMITS
+            build_captioned_image(
+                ParsedCaptionedImage("u", None, ParsedImage(source), "a cat"),
+                "k",
+                "s",
+                "k",
+                DocumentFilters(**options),
+                LIMITS,
             )
         assert str(error.value) == fault
 
@@ -199,8 +206,8 @@ def test_a_captioned_image() -> None:
 def test_extensions_are_those_of_the_bytes(kind: str, extension: str) -> None:
     file = io.BytesIO()
     Image.new("RGB", (20, 30)).save(file, kind)
-    assert extension_of(file.getvalue()) == extension
-    image = measured(DraftImage(file.getvalue(), "https://example.org/x.jpg"), DocumentFilters(), LIMITS)
+    assert detect_extension(file.getvalue()) == extension
+    image = measure_image(ParsedImage(file.getvalue(), "https://example.org/x.jpg"), DocumentFilters(), LIMITS)
     assert (image.extension, image.width, image.height) == (extension, 20, 30)
 
 
@@ -213,25 +220,31 @@ def photos(data: Path, count: int) -> list[np.ndarray[Any, Any]]:
 
 
 def test_hash_of_plain_pictures() -> None:
-    assert perceptual_hash(np.zeros((40, 50, 3), np.uint8)) == 0
-    assert perceptual_hash(np.full((40, 50, 3), 200, np.uint8)) == 1 << 63
+    assert compute_perceptual_hash(np.zeros((40, 50, 3), np.uint8)) == 0
+    assert compute_perceptual_hash(np.full((40, 50, 3), 200, np.uint8)) == 1 << 63
     ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 256, axis=0).repeat(3, axis=2)
-    assert hamming(perceptual_hash(ramp), perceptual_hash(ramp[:, ::-1].copy())) == 4  # the odd waves
-    assert (hamming(0, 0), hamming(0, 2**64 - 1), hamming(5, 6)) == (0, 64, 2)
+    assert (
+        compute_hamming_distance(compute_perceptual_hash(ramp), compute_perceptual_hash(ramp[:, ::-1].copy())) == 4
+    )  # the odd waves
+    assert (compute_hamming_distance(0, 0), compute_hamming_distance(0, 2**64 - 1), compute_hamming_distance(5, 6)) == (
+        0,
+        64,
+        2,
+    )
 
 
 def test_a_picture_is_known_again(data: Path) -> None:
     for image in photos(data, 12):
-        own = perceptual_hash(image)
-        assert own == perceptual_hash(image.copy())
+        own = compute_perceptual_hash(image)
+        assert own == compute_perceptual_hash(image.copy())
         picture = Image.fromarray(image)
         smaller = picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.BICUBIC)
         file = io.BytesIO()
         smaller.save(file, "JPEG", quality=60)
-        assert hamming(own, perceptual_hash(decode(file.getvalue(), DecodeLimits()))) <= 8
+        assert compute_hamming_distance(own, compute_perceptual_hash(decode(file.getvalue(), DecodeLimits()))) <= 8
 
 
 def test_other_pictures_are_not(data: Path) -> None:
-    hashes = {perceptual_hash(image) for image in photos(data, 12)}
-    distances = [hamming(one, other) for one in hashes for other in hashes if one < other]
+    hashes = {compute_perceptual_hash(image) for image in photos(data, 12)}
+    distances = [compute_hamming_distance(one, other) for one in hashes for other in hashes if one < other]
     assert min(distances) > 10

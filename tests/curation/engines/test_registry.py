@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from curation.engines.registry import ENGINES, default_engine, find_engine, find_engines
+from curation.engines.registry import ENGINES, find_default_engine, find_engine, find_engines
 from schemas.errors import UsageError
 from tests.conftest import REPOSITORY
 
@@ -24,7 +24,7 @@ def test_the_engines_that_ship() -> None:
         ("boxes", "groundingdino-py", False),
     ]
     assert [engine.name for engine in find_engines("tags")] == ["caption", "siglip"]
-    assert default_engine("boxes") == "grounding_dino"
+    assert find_default_engine("boxes") == "grounding_dino"
     assert [name for name, engine in ENGINES.shipped.items() if not engine.needs_pixels] == ["caption"]
 
 

@@ -10,19 +10,21 @@ import pytest
 
 from curation.engines.tags.siglip_settings import SiglipTagSettings
 from curation.engines.tags.siglip_weights import check_weights
-from curation.engines.weights import WeightsFormat, files_sha256, weights_sha256
+from curation.engines.weights import WeightsFormat, hash_files, hash_weights
 from schemas.errors import UsageError
 
-FORMAT = WeightsFormat("seer", needed="config.json and eyes.safetensors", fetched=("*.json",))
+FORMAT = WeightsFormat("seer", required_files="config.json and eyes.safetensors", download_patterns=("*.json",))
 SIGLIP_FILES = ("model.safetensors", "tokenizer.json", "tokenizer_config.json", "preprocessor_config.json")
 
 
 def test_folders_and_names_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert FORMAT.local_folder("some/weights", allow_download=True) is None
+    assert FORMAT.find_local_folder("some/weights", allow_download=True) is None
     (tmp_path / "some/weights").mkdir(parents=True)
-    assert FORMAT.local_folder("some/weights", allow_download=True) == Path("some/weights"), "what is here goes first"
-    assert FORMAT.local_folder(str(tmp_path), allow_download=False) == tmp_path
+    assert FORMAT.find_local_folder("some/weights", allow_download=True) == Path("some/weights"), (
+        "what is here goes first"
+    )
+    assert FORMAT.find_local_folder(str(tmp_path), allow_download=False) == tmp_path
 
 
 @pytest.mark.parametrize(
@@ -39,29 +41,29 @@ def test_folders_and_names_on_the_hub(tmp_path: Path, monkeypatch: pytest.Monkey
 )
 def test_neither_a_folder_nor_a_name(weights: str, allow_download: bool, line: str) -> None:
     with pytest.raises(UsageError) as raised:
-        FORMAT.local_folder(weights, allow_download)
+        FORMAT.find_local_folder(weights, allow_download)
     assert str(raised.value) == line
 
 
 def test_hashes(tmp_path: Path) -> None:
     for name, content in {"b.safetensors": "2", "a.safetensors": "1", "config.json": "3", "vocab.txt": "4"}.items():
         (tmp_path / name).write_text(content)
-    assert weights_sha256(tmp_path) == hashlib.sha256(b"12").hexdigest()
+    assert hash_weights(tmp_path) == hashlib.sha256(b"12").hexdigest()
     names = ("vocab.txt", "absent.json", "config.json")
-    assert files_sha256(tmp_path, names) == hashlib.sha256(b"43").hexdigest(), "in the order given"
+    assert hash_files(tmp_path, names) == hashlib.sha256(b"43").hexdigest(), "in the order given"
 
 
 def test_a_config_that_is_none(tmp_path: Path) -> None:
     config = tmp_path / "config.json"
     config.mkdir()
     with pytest.raises(UsageError) as raised:
-        FORMAT.model_type(tmp_path)
+        FORMAT.read_model_type(tmp_path)
     reason = f"IsADirectoryError: [Errno 21] Is a directory: '{config}'"[:200]
     assert str(raised.value) == f"seer: cannot read {config}: {reason}; pass another folder"
     config.rmdir()
     config.write_text("[" * 100_000)
     with pytest.raises(UsageError) as raised:
-        FORMAT.model_type(tmp_path)
+        FORMAT.read_model_type(tmp_path)
     assert str(raised.value).startswith(f"seer: cannot read {config}: RecursionError: maximum recursion depth ")
     assert "\n" not in str(raised.value)
 
@@ -96,6 +98,6 @@ def test_siglip_is_checked_without_torch() -> None:
 def test_hidden_files_are_no_weights(tmp_path: Path) -> None:
     """macOS leaves a `._NAME` beside each file that it copies to a disk of another kind."""
     (tmp_path / "model.safetensors").write_bytes(b"weights")
-    sha256 = weights_sha256(tmp_path)
+    sha256 = hash_weights(tmp_path)
     (tmp_path / "._model.safetensors").write_bytes(b"Mac OS X")
-    assert weights_sha256(tmp_path) == sha256
+    assert hash_weights(tmp_path) == sha256

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from curation.images.decode import DecodeLimits, decode, decoded_size, image_size
+from curation.images.decode import DecodeLimits, decode, decode_size, read_image_size
 from schemas.records.quarantine import Reason, Rejected
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pytest turns Pillow's back on
@@ -110,9 +110,9 @@ def test_hostile_files(data: Path) -> None:
 
 
 def check_size(data: bytes, limits: DecodeLimits) -> None:
-    """That `decoded_size` says what `decode` does, whether it is a size or a reason."""
+    """That `decode_size` says what `decode` does, whether it is a size or a reason."""
     found: list[tuple[int, ...] | str] = []
-    for size in (lambda: decode(data, limits).shape[1::-1], lambda: decoded_size(data, limits)):
+    for size in (lambda: decode(data, limits).shape[1::-1], lambda: decode_size(data, limits)):
         try:
             found.append(size())
         except Rejected as fault:
@@ -145,11 +145,11 @@ def test_orientation_is_applied(orientation: int) -> None:
         options = {"lossless": True} if kind == "WEBP" else {}
         data = encoded(Image.fromarray(np.ascontiguousarray(stored)), kind, exif=exif, **options)
         assert decode(data, LIMITS).tolist() == upright.tolist(), kind
-        assert (image_size(data, LIMITS), decoded_size(data, LIMITS)) == ((3, 2), (3, 2)), kind
+        assert (read_image_size(data, LIMITS), decode_size(data, LIMITS)) == ((3, 2), (3, 2)), kind
     xmp = f'<x:xmpmeta><rdf:Description tiff:Orientation="{orientation}"/></x:xmpmeta>'.encode()
     data = encoded(Image.fromarray(np.ascontiguousarray(stored)), "TIFF", tiffinfo={700: xmp})
     assert decode(data, LIMITS).tolist() == upright.tolist()
-    assert (image_size(data, LIMITS), decoded_size(data, LIMITS)) == ((3, 2), (3, 2))
+    assert (read_image_size(data, LIMITS), decode_size(data, LIMITS)) == ((3, 2), (3, 2))
 
 
 def test_bad_exif_costs_nothing() -> None:
@@ -182,7 +182,7 @@ def test_grey_that_is_multiplied_by_its_alpha() -> None:
     pixels = bytes([100, 255, 50, 128, 0, 0])
     data = b"II*\0" + struct.pack("<I", 14) + pixels + struct.pack("<H", len(tags)) + entries + bytes(4)
     assert decode(data, LIMITS)[0, :, 0].tolist() == [100, 177, 255]
-    assert decoded_size(data, LIMITS) == image_size(data, LIMITS) == (3, 1)
+    assert decode_size(data, LIMITS) == read_image_size(data, LIMITS) == (3, 1)
 
 
 def test_bmp_with_reserved_bytes_that_are_not_zero() -> None:
@@ -201,7 +201,7 @@ def test_files_of_other_test_suites(data: Path) -> None:
     }
     for name, size in sizes.items():
         content = (corpora / name).read_bytes()
-        assert image_size(content, LIMITS) == decoded_size(content, LIMITS) == size, name
+        assert read_image_size(content, LIMITS) == decode_size(content, LIMITS) == size, name
         assert decode(content, LIMITS).shape == (*size[::-1], 3), name
     for name, fault in {
         "b5-attrib.tga": "unsupported_format: TGA",

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from curation.images.filters import ImageFilters, extreme_aspect, image_fault, too_small
+from curation.images.filters import ImageFilters, check_aspect, check_side, find_image_fault
 from schemas.records.quarantine import Reason, Rejected
 
 OFF = ImageFilters(min_side=None, max_aspect=None)
@@ -11,7 +11,7 @@ OFF = ImageFilters(min_side=None, max_aspect=None)
 
 @pytest.mark.parametrize(("width", "height", "stays"), [(32, 32, True), (31, 900, False), (900, 31, False)])
 def test_too_small(width: int, height: int, stays: bool) -> None:
-    fault = too_small(width, height, 32)
+    fault = check_side(width, height, 32)
     assert (fault is None) is stays
     if fault:
         assert fault == Rejected(Reason.TOO_SMALL, f"{width} x {height} pixels, the least side is 32")
@@ -19,25 +19,25 @@ def test_too_small(width: int, height: int, stays: bool) -> None:
 
 @pytest.mark.parametrize(("width", "height", "stays"), [(100, 10, True), (101, 10, False), (10, 101, False)])
 def test_extreme_aspect(width: int, height: int, stays: bool) -> None:
-    fault = extreme_aspect(width, height, 10.0)
+    fault = check_aspect(width, height, 10.0)
     assert (fault is None) is stays
     if fault:
         assert fault == Rejected(Reason.EXTREME_ASPECT, f"{width} x {height} pixels, the most is 10 to 1")
 
 
 def test_first_fault_is_named() -> None:
-    fault = image_fault(1, 5000, ImageFilters())
+    fault = find_image_fault(1, 5000, ImageFilters())
     assert fault is not None
     assert fault.reason is Reason.TOO_SMALL
 
 
 def test_none_is_off() -> None:
-    assert image_fault(1, 100_000, OFF) is None
+    assert find_image_fault(1, 100_000, OFF) is None
 
 
 def test_defaults_keep_web_pictures_and_lines_of_text() -> None:
     for width, height in [(512, 341), (1541, 38), (35, 19)]:
-        assert image_fault(width, height, ImageFilters()) is None
+        assert find_image_fault(width, height, ImageFilters()) is None
 
 
 @pytest.mark.parametrize("options", [{"min_side": 0}, {"max_aspect": 0.5}, {"min_width": 3}])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curation.images.decode import DecodeLimits, decode, decoded_size, image_size
+from curation.images.decode import DecodeLimits, decode, decode_size, read_image_size
 from curation.images.jpeg_scans import MAX_SCANS, count_scans, has_too_many_scans
 from schemas.records.quarantine import Reason, Rejected
 from tests.curation.images.support.many_scans import many_scans
@@ -22,7 +22,7 @@ def encoded(image: Image.Image, **options: object) -> bytes:
     return file.getvalue()
 
 
-@pytest.mark.parametrize("use", [decode, decoded_size, image_size])
+@pytest.mark.parametrize("use", [decode, decode_size, read_image_size])
 def test_thousands_of_scans_are_refused_at_once(use: Callable[[bytes, DecodeLimits], object]) -> None:
     """Decoded, this takes a core for minutes."""
     data = many_scans(5000, side=4000)

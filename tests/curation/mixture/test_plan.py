@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.mixture.asked import Mixture, Source, Stop, Unit
 from curation.mixture.plan import Plan, plan_mixture
 from curation.mixture.shards import ShardRows
-from curation.mixture.summary import summarise
-from curation.mixture.weights import shares
+from curation.mixture.spec import Mixture, Source, Stop, WeightUnit
+from curation.mixture.summary import summarise_plan
+from curation.mixture.weights import compute_shares
 from schemas.errors import UsageError
 from schemas.tar.reader import TarReader
 
@@ -45,9 +45,9 @@ def any_mixture(draw: st.DrawFn, endless: bool = True) -> tuple[Mixture, list[So
         made.append(Source(name, length, {"tokens": units, "images": images}))
         weights[name] = draw(SIMPLE if endless else SIMPLE | EXTREME)
         repeat[name] = draw(st.sampled_from([1, 1, 2, 5, None] if endless else [1, 1, 2, 5]))
-    unit: Unit = draw(st.sampled_from(["samples", "tokens", "images"]))
+    unit: WeightUnit = draw(st.sampled_from(["samples", "tokens", "images"]))
     stop: Stop = draw(st.one_of(st.sampled_from(["first_exhausted", "all_exhausted"]), st.integers(1, 80)))
-    return Mixture(shares(weights), unit, repeat, stop, draw(st.integers(-3, 3))), made
+    return Mixture(compute_shares(weights), unit, repeat, stop, draw(st.integers(-3, 3))), made
 
 
 def limits(plan: Plan) -> list[int | None]:
@@ -109,7 +109,7 @@ def test_positions_are_found_as_they_are_walked(made: tuple[Mixture, list[Source
     for position, (source, sample) in enumerate(zip(drawn.sources.tolist(), drawn.samples.tolist(), strict=True)):
         if position % 5 == 0:
             assert plan.at(position) == (plan.sources[source].name, 0, sample)
-            assert plan.drawn(position) == tuple(counts)
+            assert plan.count_draws(position) == tuple(counts)
         counts[source] += 1
     start = data_.draw(st.integers(0, plan.length))
     stop = data_.draw(st.integers(start, plan.length))
@@ -119,7 +119,8 @@ def test_positions_are_found_as_they_are_walked(made: tuple[Mixture, list[Source
     for number, source in enumerate(plan.sources):
         for name, values in source.measures.items():
             assert (
-                plan.summed(number, name, plan.counts[number]) == values[drawn.samples[drawn.sources == number]].sum()
+                plan.sum_measure(number, name, plan.counts[number])
+                == values[drawn.samples[drawn.sources == number]].sum()
             )
 
 
@@ -141,10 +142,10 @@ def real_sources(data: Path) -> list[Source]:
 
 
 @pytest.mark.parametrize("unit", ["samples", "characters"])
-def test_the_four_real_sets(data: Path, unit: Unit) -> None:
+def test_the_four_real_sets(data: Path, unit: WeightUnit) -> None:
     given_ = real_sources(data)
     assert [source.length for source in given_] == [36, 36, 31, 36]
-    plan = plan_mixture(Mixture(shares(TREE), unit, dict.fromkeys(NAMES), stop=2000), given_)
+    plan = plan_mixture(Mixture(compute_shares(TREE), unit, dict.fromkeys(NAMES), stop=2000), given_)
     drawn = plan.take(0, 2000)
     sizes = [int(given_[s].measures["characters"][n]) if unit != "samples" else 1 for s, n in zip(*drawn, strict=True)]
     largest = max(sizes)
@@ -152,10 +153,10 @@ def test_the_four_real_sets(data: Path, unit: Unit) -> None:
     for source, size in zip(drawn.sources.tolist(), sizes, strict=True):
         units[source] += size
         assert all(abs(units[i] - share * units.total()) < largest for i, share in enumerate(asked))
-    again = plan_mixture(Mixture(shares(TREE), unit, dict.fromkeys(NAMES), stop=2000), given_)
+    again = plan_mixture(Mixture(compute_shares(TREE), unit, dict.fromkeys(NAMES), stop=2000), given_)
     assert (again.take(0, 2000).samples == drawn.samples).all()
     assert again.fingerprint == plan.fingerprint
-    other = plan_mixture(Mixture(shares(TREE), unit, dict.fromkeys(NAMES), stop=2000, seed=1), given_)
+    other = plan_mixture(Mixture(compute_shares(TREE), unit, dict.fromkeys(NAMES), stop=2000, seed=1), given_)
     assert (other.take(0, 2000).samples != drawn.samples).mean() > 0.9
     assert other.fingerprint != plan.fingerprint
 
@@ -163,7 +164,7 @@ def test_the_four_real_sets(data: Path, unit: Unit) -> None:
 @given(st.integers(1, 300), st.integers(0, 3), st.data())
 def test_shards_cut_anew_hold_the_same_order(length: int, seed: int, data_: st.DataObject) -> None:
     keys = np.arange(length) * 7
-    plan = plan_mixture(Mixture(shares({"a": 1}), seed=seed), [Source("a", length)])
+    plan = plan_mixture(Mixture(compute_shares({"a": 1}), seed=seed), [Source("a", length)])
     samples = plan.take(0, length).samples
     cuts = sorted(data_.draw(st.lists(st.integers(0, length), max_size=8)))  # empty shards, too
     pieces = np.split(keys, cuts)
@@ -172,8 +173,8 @@ def test_shards_cut_anew_hold_the_same_order(length: int, seed: int, data_: st.D
 
 
 def test_other_sources_leave_a_sources_order_alone() -> None:
-    alone = plan_mixture(Mixture(shares({"a": 1})), [Source("a", 50)]).take(0, 50)
-    both = plan_mixture(Mixture(shares({"b": 2, "a": 1})), [Source("a", 50), Source("b", 40)])
+    alone = plan_mixture(Mixture(compute_shares({"a": 1})), [Source("a", 50)]).take(0, 50)
+    both = plan_mixture(Mixture(compute_shares({"b": 2, "a": 1})), [Source("a", 50), Source("b", 40)])
     drawn = both.take(0, both.length)
     assert drawn.samples[drawn.sources == 1].tolist() == alone.samples.tolist()
 
@@ -185,14 +186,14 @@ def test_other_sources_leave_a_sources_order_alone() -> None:
         ("tokens", "504a7917f92dfbe1fb4dc2cee194a57de7a2ef530ca29db7a3ccc7744fd09878"),
     ],
 )
-def test_golden(unit: Unit, expected: str) -> None:
+def test_golden(unit: WeightUnit, expected: str) -> None:
     """The order is a promise: a run resumed with a later version must find the same."""
     lengths = [40_000, 30_000, 5_000, 60_000]
     given_ = [
         Source(name, length, {"tokens": (np.arange(length) * 7919 % 2039).astype(np.uint16)})
         for name, length in zip(NAMES, lengths, strict=True)
     ]
-    plan = plan_mixture(Mixture(shares(TREE), unit), given_)
+    plan = plan_mixture(Mixture(compute_shares(TREE), unit), given_)
     drawn = plan.take(0, 100_000)
     data = drawn.sources.astype("<u2").tobytes() + drawn.samples.astype("<i8").tobytes()
     assert hashlib.sha256(data).hexdigest() == expected
@@ -203,20 +204,28 @@ def test_summary() -> None:
         Source("a", 10, {"tokens": np.arange(10), "images": np.ones(10, np.uint8)}),
         Source("b", 100, {"tokens": np.full(100, 5)}),
     ]
-    plan = plan_mixture(Mixture(shares({"a": 3, "b": 1}), repeat={"a": 2}, stop=50), given_)
-    summary = summarise(plan)
-    assert (summary.positions, summary.unit, summary.rounded) == (50, "samples", False)
+    plan = plan_mixture(Mixture(compute_shares({"a": 3, "b": 1}), repeat={"a": 2}, stop=50), given_)
+    summary = summarise_plan(plan)
+    assert (summary.positions, summary.unit, summary.has_rounded_shares) == (50, "samples", False)
     a, b = summary.sources
-    assert (a.asked, a.used, a.got, a.samples, a.epochs) == (Fraction(3, 4), Fraction(3, 4), Fraction(2, 5), 20, 2)
-    assert (a.totals, a.runs_out) == ({"tokens": 90, "images": 20}, 27)
-    assert (b.samples, b.epochs, b.totals, b.runs_out) == (30, Fraction(3, 10), {"tokens": 150}, None)
+    assert (a.requested_share, a.effective_share, a.actual_share, a.samples, a.epochs) == (
+        Fraction(3, 4),
+        Fraction(3, 4),
+        Fraction(2, 5),
+        20,
+        2,
+    )
+    assert (a.totals, a.runs_out_at) == ({"tokens": 90, "images": 20}, 27)
+    assert (b.samples, b.epochs, b.totals, b.runs_out_at) == (30, Fraction(3, 10), {"tokens": 150}, None)
 
 
 @given(st.integers(0, 40), st.integers(0, 3))
 def test_sums_of_broken_epochs(draws: int, seed: int) -> None:
     values = np.arange(13) ** 2
-    plan = plan_mixture(Mixture(shares({"a": 1}), repeat={"a": 4}, seed=seed), [Source("a", 13, {"tokens": values})])
-    assert plan.summed(0, "tokens", draws) == values[plan.take(0, draws).samples].sum()
+    plan = plan_mixture(
+        Mixture(compute_shares({"a": 1}), repeat={"a": 4}, seed=seed), [Source("a", 13, {"tokens": values})]
+    )
+    assert plan.sum_measure(0, "tokens", draws) == values[plan.take(0, draws).samples].sum()
 
 
 A, B = Source("a", 3, {"tokens": np.asarray([1, 2, 3])}), Source("b", 2)
@@ -225,44 +234,44 @@ A, B = Source("a", 3, {"tokens": np.asarray([1, 2, 3])}), Source("b", 2)
 @pytest.mark.parametrize(
     ("mixture", "given_", "message"),
     [
-        (Mixture(shares({"a": 1})), [], "mixture: a has a weight but no samples; sources: none"),
-        (Mixture(shares({"a": 1})), [A, B], "mixture: b has no weight; those with one: a"),
-        (Mixture(shares({"a": 1}), repeat={"c": 1}), [A], "mixture: c has no weight; those with one: a"),
+        (Mixture(compute_shares({"a": 1})), [], "mixture: a has a weight but no samples; sources: none"),
+        (Mixture(compute_shares({"a": 1})), [A, B], "mixture: b has no weight; those with one: a"),
+        (Mixture(compute_shares({"a": 1}), repeat={"c": 1}), [A], "mixture: c has no weight; those with one: a"),
         (
-            Mixture(shares({"a": 1}), repeat={"a": 0}),
+            Mixture(compute_shares({"a": 1}), repeat={"a": 0}),
             [A],
             "mixture: a: repeat is 0; it must be at least 1, or null for no limit",
         ),
-        (Mixture(shares({"a": 1})), [A, A], "mixture: two sources have the same name"),
-        (Mixture(shares({"a": 1}), stop=0), [A], "mixture: stop after 0 samples; it must be at least 1"),
-        (Mixture(shares({"a": 1})), [Source("a", 0)], "mixture: a has no samples"),
+        (Mixture(compute_shares({"a": 1})), [A, A], "mixture: two sources have the same name"),
+        (Mixture(compute_shares({"a": 1}), stop=0), [A], "mixture: stop after 0 samples; it must be at least 1"),
+        (Mixture(compute_shares({"a": 1})), [Source("a", 0)], "mixture: a has no samples"),
         (
-            Mixture(shares({"a": 1}), repeat={"a": None}, stop=10**19),
+            Mixture(compute_shares({"a": 1}), repeat={"a": None}, stop=10**19),
             [A],
             "mixture: more than 2**60 samples: repeat the sources less, or stop sooner",
         ),
         (
-            Mixture(shares({"a": 1}), "tokens", repeat={"a": None}, stop=10**12),
+            Mixture(compute_shares({"a": 1}), "tokens", repeat={"a": None}, stop=10**12),
             [A],
             "mixture: about 1.0e+12 samples to plan, too many: stop sooner",
         ),
         (
-            Mixture(shares({"a": 1, "b": 1}), "tokens"),
+            Mixture(compute_shares({"a": 1, "b": 1}), "tokens"),
             [A, B],
             "mixture: b is weighted by tokens, but its index has none: name a tokenizer when its shards are indexed",
         ),
         (
-            Mixture(shares({"a": 1}), "images"),
+            Mixture(compute_shares({"a": 1}), "images"),
             [Source("a", 2, {"images": np.zeros(2, np.int8)})],
             "mixture: a is weighted by images, but all its samples have 0",
         ),
         (
-            Mixture(shares({"a": 1}), "images"),
+            Mixture(compute_shares({"a": 1}), "images"),
             [Source("a", 2, {"images": np.asarray([1, -1])})],
             "mixture: a has a sample of -1 images",
         ),
         (
-            Mixture(shares({"a": 1})),
+            Mixture(compute_shares({"a": 1})),
             [Source("a", 3, {"images": np.ones(2, np.int8)})],
             "mixture: a: images must be 3 integers, one for each sample",
         ),
@@ -275,7 +284,7 @@ def test_wrong_use_is_one_line(mixture: Mixture, given_: list[Source], message: 
 
 
 def test_positions_that_are_not_there() -> None:
-    plan = plan_mixture(Mixture(shares({"a": 1})), [A])
+    plan = plan_mixture(Mixture(compute_shares({"a": 1})), [A])
     assert plan.take(3, 3).samples.tolist() == []
     with pytest.raises(IndexError, match="position 3 of 3"):
         plan.at(3)

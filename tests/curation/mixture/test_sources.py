@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from curation.mixture.sources import folders
+from curation.mixture.sources import expand_folders
 
 
 def test_a_folder_counts_once_however_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -12,5 +12,5 @@ def test_a_folder_counts_once_however_it_is_written(tmp_path: Path, monkeypatch:
     for name in ("sets", "sets/a", "sets/b"):
         Path(name).mkdir()
     written = ["./sets/a", "sets/a/", "sets//a", "sets/*", f"{tmp_path}/sets/c"]
-    assert folders("name", written) == [f"{tmp_path}/sets/c", "sets/a", "sets/b"]
-    assert folders("name", ["s3://bucket//a", "s3://bucket/a"]) == ["s3://bucket//a", "s3://bucket/a"]
+    assert expand_folders("name", written) == [f"{tmp_path}/sets/c", "sets/a", "sets/b"]
+    assert expand_folders("name", ["s3://bucket//a", "s3://bucket/a"]) == ["s3://bucket//a", "s3://bucket/a"]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.mixture.weights import RESOLUTION, shares, whole_weights
+from curation.mixture.weights import RESOLUTION, compute_integer_weights, compute_shares
 from schemas.errors import UsageError
 
 PAPER = {
@@ -24,16 +24,16 @@ PAPER = {
 
 
 def test_the_papers_shares() -> None:
-    flat = shares(PAPER)
+    flat = compute_shares(PAPER)
     assert list(flat)[:4] == ["mint.html", "mint.pdf", "mint.arxiv", "kale"]
     assert flat["mint.html"] == Fraction(175, 1000)
     assert sum(flat.values()) == 1
-    assert whole_weights(list(flat.values())) == [14, 10, 2, 20, 14, 8, 4, 4, 1, 1, 1, 1]
+    assert compute_integer_weights(list(flat.values())) == [14, 10, 2, 20, 14, 8, 4, 4, 1, 1, 1, 1]
 
 
 def test_a_weight_left_out_is_one_and_depth_is_free() -> None:
     nested = {"interleaved": {"weight": 50, "of": {"mint": {"of": {"html": 7, "pdf": "5"}}, "obelics": {}}}, "text": 50}
-    assert shares(nested) == {
+    assert compute_shares(nested) == {
         "interleaved.mint.html": Fraction(7, 48),
         "interleaved.mint.pdf": Fraction(5, 48),
         "interleaved.obelics": Fraction(1, 4),
@@ -42,7 +42,7 @@ def test_a_weight_left_out_is_one_and_depth_is_free() -> None:
 
 
 def test_floats_count_as_printed() -> None:
-    assert shares({"a": 0.1, "b": 0.2})["a"] == Fraction(1, 3)
+    assert compute_shares({"a": 0.1, "b": 0.2})["a"] == Fraction(1, 3)
 
 
 @pytest.mark.parametrize(
@@ -67,26 +67,26 @@ def test_floats_count_as_printed() -> None:
 )
 def test_wrong_weights_are_named(weights: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError) as error:
-        shares(weights)
+        compute_shares(weights)
     assert str(error.value) == message
 
 
 def test_numbers_of_documents_are_kept_as_they_are() -> None:
     counts = [156_432_981, 3_123_123, 7]
-    assert whole_weights([Fraction(count, sum(counts)) for count in counts]) == counts
+    assert compute_integer_weights([Fraction(count, sum(counts)) for count in counts]) == counts
 
 
 def test_shares_too_fine_are_rounded() -> None:
-    wholes = whole_weights([Fraction(count) for count in (156_432_981, 3_123_123, 7)], 2**20)
+    wholes = compute_integer_weights([Fraction(count) for count in (156_432_981, 3_123_123, 7)], 2**20)
     assert wholes == [1_028_051, 20_524, 1]
     assert sum(wholes) == 2**20
-    assert whole_weights([Fraction(10**12), Fraction(1, 10**12), Fraction(3)]) == [RESOLUTION - 2, 1, 1]
+    assert compute_integer_weights([Fraction(10**12), Fraction(1, 10**12), Fraction(3)]) == [RESOLUTION - 2, 1, 1]
 
 
 @settings(max_examples=40)
 @given(st.lists(st.fractions(min_value="1/100000000", max_value=10**9), min_size=1, max_size=20))
 def test_whole_weights_keep_proportions(parts: list[Fraction]) -> None:
-    wholes = whole_weights(parts)
+    wholes = compute_integer_weights(parts)
     assert min(wholes) >= 1
     assert sum(wholes) <= RESOLUTION
     for part, whole in zip(parts, wholes, strict=True):

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.scores.bootstrap import Estimate, draws
-from curation.scores.boxes import BoxScores, Matches, match, one_spelling, overlap, score_boxes
+from curation.scores.bootstrap import Estimate, draw_resamples
+from curation.scores.boxes import BoxScores, ClassMatches, compute_iou, match_detections, normalise_label, score_boxes
 from schemas.records.box import Box, Detection
 from schemas.records.ground_truth import TrueBox
 
@@ -26,23 +26,25 @@ def cat(box: Box, difficult: bool = False) -> TrueBox:
     return TrueBox("cat", box, difficult)
 
 
-def matched(truth: list[TrueBox], detections: list[Detection], exhaustive: Sequence[str] = ("cat",)) -> Matches | None:
-    return match(truth, detections, set(exhaustive), set(), 0.5).get("cat")
+def matched(
+    truth: list[TrueBox], detections: list[Detection], exhaustive: Sequence[str] = ("cat",)
+) -> ClassMatches | None:
+    return match_detections(truth, detections, set(exhaustive), set(), 0.5).get("cat")
 
 
 def curve(*hits: bool, objects: int, scores: Sequence[float] | None = None) -> float | None:
     """The average precision of detections of one image, the surest first unless scores are given."""
     scores = scores or [1 - at / 100 for at in range(len(hits))]
-    one = Matches(objects, False, tuple(scores), tuple(float(hit) for hit in hits))
+    one = ClassMatches(objects, False, tuple(scores), tuple(float(hit) for hit in hits))
     return score_boxes([{"cat": one}], 0.5).total.ap.value
 
 
 def test_overlap() -> None:
-    assert overlap(LEFT, LEFT) == 1
-    assert overlap(LEFT, RIGHT) == 0  # they only touch
-    assert overlap(LEFT, (0.25, 0.0, 0.75, 1.0)) == pytest.approx(1 / 3)
-    assert overlap((0.0, 0.0, 1.0, 1.0), (0.25, 0.25, 0.75, 0.75)) == 0.25
-    assert overlap(LEFT, NOWHERE) == pytest.approx(0.0002)
+    assert compute_iou(LEFT, LEFT) == 1
+    assert compute_iou(LEFT, RIGHT) == 0  # they only touch
+    assert compute_iou(LEFT, (0.25, 0.0, 0.75, 1.0)) == pytest.approx(1 / 3)
+    assert compute_iou((0.0, 0.0, 1.0, 1.0), (0.25, 0.25, 0.75, 0.75)) == 0.25
+    assert compute_iou(LEFT, NOWHERE) == pytest.approx(0.0002)
 
 
 def test_average_precision_by_hand() -> None:
@@ -66,48 +68,50 @@ def test_equal_scores_are_let_in_together() -> None:
 
 def test_each_truth_is_found_once_by_the_surest() -> None:
     near = (0.0, 0.0, 0.5, 0.8)
-    assert matched([cat(LEFT)], [found(LEFT, 0.6), found(near, 0.9)]) == Matches(1, False, (0.9, 0.6), (0.8, 0.0))
+    assert matched([cat(LEFT)], [found(LEFT, 0.6), found(near, 0.9)]) == ClassMatches(1, False, (0.9, 0.6), (0.8, 0.0))
     # the surest takes the truth that it overlaps most, whichever comes first
     both = [cat(LEFT), cat(near)]
-    assert matched(both, [found(near, 0.9), found(LEFT, 0.6)]) == Matches(2, False, (0.9, 0.6), (1.0, 1.0))
-    assert matched(both[::-1], [found(near, 0.9), found(LEFT, 0.6)]) == Matches(2, False, (0.9, 0.6), (1.0, 1.0))
+    assert matched(both, [found(near, 0.9), found(LEFT, 0.6)]) == ClassMatches(2, False, (0.9, 0.6), (1.0, 1.0))
+    assert matched(both[::-1], [found(near, 0.9), found(LEFT, 0.6)]) == ClassMatches(2, False, (0.9, 0.6), (1.0, 1.0))
 
 
 def test_the_threshold_belongs_to_a_match() -> None:
     half = (0.0, 0.0, 0.5, 0.5)
-    assert matched([cat(LEFT)], [found(half, 0.5)]) == Matches(1, False, (0.5,), (0.5,))
-    assert matched([cat(LEFT)], [found((0.0, 0.0, 0.5, 0.49), 0.5)]) == Matches(1, False, (0.5,), (0.0,))
+    assert matched([cat(LEFT)], [found(half, 0.5)]) == ClassMatches(1, False, (0.5,), (0.5,))
+    assert matched([cat(LEFT)], [found((0.0, 0.0, 0.5, 0.49), 0.5)]) == ClassMatches(1, False, (0.5,), (0.0,))
 
 
 def test_what_nobody_knows_is_left_out() -> None:
     stray = [found(LEFT, 0.9), found(RIGHT, 0.8)]
-    assert matched([cat(LEFT)], stray, ["dog"]) == Matches(1, False, (0.9,), (1.0,))
-    assert matched([cat(LEFT)], stray, ["cat"]) == Matches(1, False, (0.9, 0.8), (1.0, 0.0))
+    assert matched([cat(LEFT)], stray, ["dog"]) == ClassMatches(1, False, (0.9,), (1.0,))
+    assert matched([cat(LEFT)], stray, ["cat"]) == ClassMatches(1, False, (0.9, 0.8), (1.0, 0.0))
     assert matched([], stray, ["dog"]) is None
-    assert matched([], stray, ["cat"]) == Matches(0, False, (0.9, 0.8), (0.0, 0.0))
+    assert matched([], stray, ["cat"]) == ClassMatches(0, False, (0.9, 0.8), (0.0, 0.0))
 
 
 def test_difficult_ones_count_for_nothing() -> None:
     hard = [cat(LEFT, difficult=True)]
     assert matched(hard, []) is None
     assert matched(hard, [found(LEFT, 0.9), found(LEFT, 0.8)]) is None
-    assert matched(hard, [found(RIGHT, 0.9)]) == Matches(0, False, (0.9,), (0.0,))
+    assert matched(hard, [found(RIGHT, 0.9)]) == ClassMatches(0, False, (0.9,), (0.0,))
     # a truth that has to be found comes first
-    assert matched([*hard, cat((0.0, 0.0, 0.5, 0.8))], [found(LEFT, 0.9)]) == Matches(1, False, (0.9,), (0.8,))
+    assert matched([*hard, cat((0.0, 0.0, 0.5, 0.8))], [found(LEFT, 0.9)]) == ClassMatches(1, False, (0.9,), (0.8,))
 
 
 def test_classes_do_not_mix() -> None:
     truth = [cat(LEFT), TrueBox("dog", RIGHT)]
-    assert match(truth, [found(RIGHT, 0.9, "cat"), found(LEFT, 0.9, "dog")], {"cat", "dog"}, {"dog"}, 0.5) == {
-        "cat": Matches(1, False, (0.9,), (0.0,)),
-        "dog": Matches(1, True, (0.9,), (0.0,)),
+    assert match_detections(
+        truth, [found(RIGHT, 0.9, "cat"), found(LEFT, 0.9, "dog")], {"cat", "dog"}, {"dog"}, 0.5
+    ) == {
+        "cat": ClassMatches(1, False, (0.9,), (0.0,)),
+        "dog": ClassMatches(1, True, (0.9,), (0.0,)),
     }
 
 
 def test_figures_of_a_few_images() -> None:
     images = [
-        {"cat": Matches(2, True, (0.9, 0.8, 0.1), (0.75, 0.0, 0.5)), "dog": Matches(1, False)},
-        {"cat": Matches(2, False, (0.85,), (1.0,))},
+        {"cat": ClassMatches(2, True, (0.9, 0.8, 0.1), (0.75, 0.0, 0.5)), "dog": ClassMatches(1, False)},
+        {"cat": ClassMatches(2, False, (0.85,), (1.0,))},
         {},
     ]
     scores = score_boxes(images, 0.5)
@@ -130,9 +134,9 @@ def test_nothing_at_all() -> None:
 
 
 def test_spellings() -> None:
-    assert one_spelling(" TVMonitor ", {}) == one_spelling("tv", {}) == "television"
-    assert one_spelling("Hound", {"hound": "dog"}) == "dog"
-    assert one_spelling("settee", {"settee": "sofa"}) == one_spelling("couch", {})
+    assert normalise_label(" TVMonitor ", {}) == normalise_label("tv", {}) == "television"
+    assert normalise_label("Hound", {"hound": "dog"}) == "dog"
+    assert normalise_label("settee", {"settee": "sofa"}) == normalise_label("couch", {})
 
 
 CORNERS = st.integers(0, 5).flatmap(lambda low: st.tuples(st.just(low), st.integers(low + 1, 6)))
@@ -161,7 +165,7 @@ def evaluated(images: list[Picture], iou: float) -> BoxScores:
 
     return score_boxes(
         [
-            match(
+            match_detections(
                 [TrueBox(label, box(cells), hard) for label, cells, hard in truth],
                 [Detection(label, label, box(cells), score) for label, cells, score in seen],
                 known,
@@ -272,7 +276,7 @@ def test_intervals_are_those_of_images_repeated() -> None:
         for _ in range(6)
     ]
     found, wrong, curves = [], [], []
-    for times in draws(len(images))[1:]:
+    for times in draw_resamples(len(images))[1:]:
         repeated = [image for image, count in zip(images, times, strict=True) for _ in range(int(count))]
         outcomes = slow_outcomes(repeated, "cat", Fraction(1, 2))
         found.append(sum(hit for _, hit in outcomes))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from curation.selection.language import UNKNOWN, check_languages, fingerprint, language_of
+from curation.selection.language import UNKNOWN, build_language_fingerprint, check_languages, detect_language
 from schemas.errors import UsageError
 
 
@@ -17,7 +17,7 @@ from schemas.errors import UsageError
     ],
 )
 def test_language(text: str, language: str) -> None:
-    assert language_of(text) == language
+    assert detect_language(text) == language
 
 
 def test_languages_that_no_text_can_have_are_refused() -> None:
@@ -27,6 +27,6 @@ def test_languages_that_no_text_can_have_are_refused() -> None:
 
 
 def test_the_fingerprint_tells_the_model() -> None:
-    found = fingerprint()
+    found = build_language_fingerprint()
     assert found.name == "py3langid"
     assert len(found.weights_sha256) == 64

@@ -11,16 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from curation.selection.rules import SelectionRules, holds
-from curation.selection.verdicts import ORDER, STAYS, sound_text, uids_of, verdict
+from curation.selection.rules import SelectionRules, is_of_kind
+from curation.selection.verdicts import KEEP, ORDER, build_verdict, mask_invalid_text, parse_uids
 from tests.pipelines.support.selections import SCHEMA, fault_of, pair, row, uid_of
 
 
 def verdicts(rows: list[dict[str, Any]], rules: SelectionRules, threshold: float | None = None) -> list[str | None]:
     frame = pl.DataFrame(pl.from_arrow(pa.Table.from_pylist(rows, schema=SCHEMA)))
-    codes = frame.lazy().select(list(rules.columns())).select(verdict(rules, threshold)).collect().to_series()
+    codes = (
+        frame.lazy().select(list(rules.list_columns())).select(build_verdict(rules, threshold)).collect().to_series()
+    )
     assert codes.dtype == pl.UInt8
-    return [None if code == STAYS else ORDER[code].value for code in codes]
+    return [None if code == KEEP else ORDER[code].value for code in codes]
 
 
 @pytest.mark.parametrize(
@@ -111,17 +113,17 @@ def test_all_rules_against_plain_python(rows: list[dict[str, Any]], values: dict
 
 def test_uids_are_read_as_pythons_integers() -> None:
     uids = ["0" * 32, "f" * 32, "0123456789ABCDEFabcdef0123456789", uid_of(3)]
-    assert uids_of(pl.DataFrame({"uid": uids})).tolist() == [pair(uid) for uid in uids]
+    assert parse_uids(pl.DataFrame({"uid": uids})).tolist() == [pair(uid) for uid in uids]
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
 def test_what_is_no_text_is_found(kind: pa.DataType) -> None:
     sound = pa.array(["a", None, "\u4e2d"]).cast(kind)
-    column, broken = sound_text(sound)
+    column, broken = mask_invalid_text(sound)
     assert (column.to_pylist(), broken) == (["a", None, "\u4e2d"], None)
     values = pa.StringArray.from_buffers(3, pa.array([0, 1, 3, 5], pa.int32()).buffers()[1], pa.py_buffer(b"ab\xffcd"))
     hostile = pa.DictionaryArray.from_arrays(pa.array([0, 1, 2], pa.int32()), values, safe=False)
-    column, broken = sound_text(hostile if pa.types.is_dictionary(kind) else values.view(pa.string()).cast(kind))
+    column, broken = mask_invalid_text(hostile if pa.types.is_dictionary(kind) else values.view(pa.string()).cast(kind))
     assert column.to_pylist() == ["a", None, "cd"]
     assert broken is not None
     assert broken.tolist() == [False, True, False]
@@ -129,12 +131,12 @@ def test_what_is_no_text_is_found(kind: pa.DataType) -> None:
 
 
 def test_columns_that_rules_can_look_at() -> None:
-    assert holds(pa.dictionary(pa.int8(), pa.large_string()), "text")
-    assert holds(pa.string_view(), "text")
-    assert holds(pa.float16(), "number")
-    assert not holds(pa.binary(), "text")
-    assert not holds(pa.dictionary(pa.int8(), pa.int64()), "number")
-    assert not holds(pa.string(), "number")
+    assert is_of_kind(pa.dictionary(pa.int8(), pa.large_string()), "text")
+    assert is_of_kind(pa.string_view(), "text")
+    assert is_of_kind(pa.float16(), "number")
+    assert not is_of_kind(pa.binary(), "text")
+    assert not is_of_kind(pa.dictionary(pa.int8(), pa.int64()), "number")
+    assert not is_of_kind(pa.string(), "number")
 
 
 @pytest.mark.parametrize(

@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 
 from curation.sources import SOURCES, ReadOptions
 from schemas.errors import UsageError
-from schemas.records.document import CaptionDraft
+from schemas.records.document import ParsedCaptionedImage
 from schemas.records.quarantine import Rejected
 from schemas.tar.reader import Member, TarSample
 
 URL = "https://example.org/cat.jpg"
 
 
-def read(name: str, item: Any, **options: Any) -> CaptionDraft:
+def read(name: str, item: Any, **options: Any) -> ParsedCaptionedImage:
     draft = SOURCES.find(name).read(item, ReadOptions(**options))
-    assert isinstance(draft, CaptionDraft)
+    assert isinstance(draft, ParsedCaptionedImage)
     return draft
 
 

@@ -14,16 +14,16 @@ from PIL import Image
 from curation.sources import SOURCES, ReadOptions
 from curation.sources.formats import tiff
 from curation.sources.obelics import SENTINEL
-from schemas.records.document import Draft
+from schemas.records.document import ParsedDocument
 from schemas.records.quarantine import Reason, Rejected
 from schemas.tar.reader import Member, TarSample
 
 A, B, C = (f"https://example.org/{name}.jpg" for name in "abc")
 
 
-def read(name: str, item: Any) -> Draft:
+def read(name: str, item: Any) -> ParsedDocument:
     draft = SOURCES.find(name).read(item, ReadOptions())
-    assert isinstance(draft, Draft)
+    assert isinstance(draft, ParsedDocument)
     return draft
 
 
@@ -48,7 +48,7 @@ def html(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def about(draft: Draft) -> list[Any]:
+def about(draft: ParsedDocument) -> list[Any]:
     return [json.loads(image.metadata) for image in draft.images]
 
 
@@ -227,7 +227,7 @@ def pdf(references: list[str | None], places: list[tuple[int, int]]) -> dict[str
     }
 
 
-def reds(draft: Draft) -> list[Any]:
+def reds(draft: ParsedDocument) -> list[Any]:
     """The frame that each image shows, by its colour; of one that is lost, why."""
     return [
         Image.open(io.BytesIO(image.source)).getpixel((0, 0))[0]  # type: ignore[index]
@@ -409,7 +409,7 @@ def test_samples_that_are_left_out(content: bytes, fault: str) -> None:
 def test_samples_without_json_or_with_a_fault_are_left_out() -> None:
     assert reason("mint-pdf", TarSample("a", 0)) == "missing_metadata: no .json member"
     damaged = sample({})
-    damaged.spoil(Reason.INCOMPLETE, "cut")
+    damaged.mark_faulty(Reason.INCOMPLETE, "cut")
     assert reason("mint-pdf", damaged) == "incomplete: cut"
 
 

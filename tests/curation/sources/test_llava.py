@@ -11,18 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.documents.filters import DocumentFilters, filtered
+from curation.documents.filters import DocumentFilters, filter_document
 from curation.images.decode import DecodeLimits
 from curation.sources import SOURCES, ReadOptions
-from schemas.records.document import Draft
+from schemas.records.document import ParsedDocument
 from schemas.records.document_storage import from_members, to_members
 from schemas.records.quarantine import Rejected
 from tests.conftest import jpeg
 
 
-def read(item: Any) -> Draft:
+def read(item: Any) -> ParsedDocument:
     draft = SOURCES.find("llava").read(item, ReadOptions())
-    assert isinstance(draft, Draft)
+    assert isinstance(draft, ParsedDocument)
     return draft
 
 
@@ -356,9 +356,11 @@ def test_a_conversation_is_kept_as_a_whole_or_left_out() -> None:
     """An answer may be about any of its images: none is dropped, and one that comes twice stays twice."""
     draft = read({"image": ["a.jpg", "b.jpg"], "conversations": turns("<image> and <image> ?", "The same.")})
     images = tuple(replace(image, source=jpeg(1)) for image in draft.images)
-    found = filtered(replace(draft, images=images), "k", "llava", DocumentFilters(), DecodeLimits()).document
+    found = filter_document(replace(draft, images=images), "k", "llava", DocumentFilters(), DecodeLimits()).document
     assert (found.parts, found.roles) == ((0, "and", 1, "?", "The same."), ("user",) * 4 + ("assistant",))
     assert from_members("k", dict(to_members(found))) == found
     with pytest.raises(Rejected) as error:
-        filtered(replace(draft, images=(images[0], draft.images[1])), "k", "llava", DocumentFilters(), DecodeLimits())
+        filter_document(
+            replace(draft, images=(images[0], draft.images[1])), "k", "llava", DocumentFilters(), DecodeLimits()
+        )
     assert str(error.value) == "lost_image: image 1: b.jpg is in no store"

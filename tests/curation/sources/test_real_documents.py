@@ -15,11 +15,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from curation.documents.filters import DocumentFilters, filtered
+from curation.documents.filters import DocumentFilters, filter_document
 from curation.images.decode import DecodeLimits, decode
 from curation.images.filters import ImageFilters
 from curation.sources import SOURCES, ReadOptions
-from schemas.records.document import Draft
+from schemas.records.document import ParsedDocument
 from schemas.records.document_storage import from_members, to_members
 from schemas.tar.reader import TarReader
 
@@ -31,7 +31,7 @@ TARS = {"mint-pdf": "mint_pdf", "mint-arxiv": "mint_arxiv"}
 Pixels = NDArray[np.uint8]
 
 
-def read_parquet(name: str, folder: Path) -> list[Draft]:
+def read_parquet(name: str, folder: Path) -> list[ParsedDocument]:
     reader = SOURCES.find(name)
     drafts = []
     for path in sorted(folder.glob("*.parquet")):
@@ -43,23 +43,23 @@ def read_parquet(name: str, folder: Path) -> list[Draft]:
         for group in range(file.num_row_groups):
             for row in file.read_row_group(group, columns=columns).to_pylist():
                 draft = reader.read(row, ReadOptions())
-                assert isinstance(draft, Draft)
+                assert isinstance(draft, ParsedDocument)
                 drafts.append(draft)
     return drafts
 
 
-def read_tars(name: str, folder: Path) -> list[Draft]:
+def read_tars(name: str, folder: Path) -> list[ParsedDocument]:
     drafts = []
     for path in sorted(folder.glob("*.tar")):
         with path.open("rb") as file:
             for sample in TarReader(file):
                 draft = SOURCES.find(name).read(sample, ReadOptions())
-                assert isinstance(draft, Draft)
+                assert isinstance(draft, ParsedDocument)
                 drafts.append(draft)
     return drafts
 
 
-def looked_up(draft: Draft, store: dict[str, bytes]) -> Draft:
+def looked_up(draft: ParsedDocument, store: dict[str, bytes]) -> ParsedDocument:
     images = (
         replace(image, source=store.get(image.source, image.source)) if isinstance(image.source, str) else image
         for image in draft.images
@@ -80,7 +80,7 @@ def test_web_documents(name: str, data: Path) -> None:
         shown = [text if text is not None else url for text, url in zip(row["texts"], row["images"], strict=True)]
         assert [part if isinstance(part, str) else draft.images[part].source for part in draft.parts] == shown
         page = row["url"] if name == "mint-html" else json.loads(row["general_metadata"])["url"]
-        result = filtered(looked_up(draft, store), "k", name, OFF, LIMITS)
+        result = filter_document(looked_up(draft, store), "k", name, OFF, LIMITS)
         document = result.document
         assert (document.url, result.dropped) == (page, {})
         stored = [part if isinstance(part, str) else document.images[part] for part in document.parts]
@@ -154,7 +154,7 @@ def test_documents_with_frames(name: str, data: Path) -> None:
             f"page_{entry['page']}_image_{entry['xref']}" if "page" in entry else f"figure_{number}"
             for number, entry in enumerate(content["image_metadata"])
         ]
-        result = filtered(draft, "k", name, OFF, LIMITS)
+        result = filter_document(draft, "k", name, OFF, LIMITS)
         document = result.document
         assert result.dropped == {}
         assert document.url == content["url"]
@@ -181,7 +181,7 @@ def test_papers_without_tiff_keep_their_text(data: Path) -> None:
     bare = [draft for draft in read_tars("mint-arxiv", folder) if not draft.images]
     assert len(bare) == len(texts) == 8
     for draft in bare:
-        assert list(filtered(draft, "k", "mint-arxiv", OFF, LIMITS).document.parts) == texts[draft.uid or ""]
+        assert list(filter_document(draft, "k", "mint-arxiv", OFF, LIMITS).document.parts) == texts[draft.uid or ""]
 
 
 def test_frames_stay_jpegs(data: Path) -> None:

@@ -22,7 +22,7 @@ from pipelines.output.totals import DamagedInput, Totals
 from pipelines.recipes.annotate import AnnotateFilters, AnnotateRecipe, AnnotateRun, ChunkOptions, EngineOptions
 from pipelines.verify.run import verify
 from schemas.errors import ShardloomError, UsageError
-from schemas.output_set.layout import committed
+from schemas.output_set.layout import read_manifests
 from schemas.output_set.manifest import seal
 from schemas.records.quarantine import Rejected
 from schemas.storage.folder import Folder
@@ -50,7 +50,7 @@ def rows(output: Path, folder: str) -> list[dict[str, object]]:
 def test_real_shards_are_accounted_for(data: Path, tmp_path: Path) -> None:
     totals = annotate(recipe(f"{data}/datacomp_small/*.tar"), str(tmp_path / "out"))
     assert (totals.rows_in, totals.rows_out, totals.quarantined) == (223, 223, 0)
-    manifests = committed(Folder(str(tmp_path / "out")))
+    manifests = read_manifests(Folder(str(tmp_path / "out")))
     assert {name: manifest.rows_in for name, manifest in manifests.items()} == {
         "00000000": 56,
         "00000001": 56,
@@ -109,7 +109,7 @@ def test_damaged_archives_are_found_out(data: Path, tmp_path: Path) -> None:
     output = str(tmp_path / "out")
     with pytest.raises(DamagedInput, match="2 shards are damaged"):
         annotate(recipe(f"{data}/hostile_archives/*.tar"), output)
-    manifests = committed(Folder(output))
+    manifests = read_manifests(Folder(output))
     assert "ends inside the member" in manifests["cut_00000001"].damage[0]
     assert "no sound header" in manifests["bad_header_00000001"].damage[0]
     assert manifests["compressed"].reasons == {"missing_image": 3}

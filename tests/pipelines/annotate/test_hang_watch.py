@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from curation.images.decode import DecodeLimits
-from pipelines.annotate.chunks import chunk_sample
+from pipelines.annotate.chunks import read_chunk_sample
 from pipelines.annotate.hang_watch import HangWatch
 from pipelines.annotate.run import annotate
 from pipelines.recipes.annotate import AnnotateRecipe
@@ -25,9 +25,9 @@ def test_what_is_bounded_by_which_clock(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("pipelines.annotate.hang_watch.time.clock_gettime", lambda _: cpu[0])
     watch = HangWatch(None, "ocr", 100, DecodeLimits())  # type: ignore[arg-type]
     assert (watch.work_seconds, watch.decode_seconds) == (70, 40)
-    with watch.at_work("a/0", (0, 4)):
+    with watch.track_work("a/0", (0, 4)):
         engine = watch._at_work
-    with watch.at_work("a/0", (3, 4), is_decoding=True):
+    with watch.track_work("a/0", (3, 4), is_decoding=True):
         decoding = watch._at_work
     assert engine is not None
     assert decoding is not None
@@ -60,7 +60,7 @@ def test_images_of_thousands_of_scans_are_left_out_where_shards_are_read_and_joi
     write_shard(tmp_path / "00000000.tar", [jpeg(0), poison, jpeg(2)])
     before = time.process_time()
     with (tmp_path / "00000000.tar").open("rb") as file:
-        assert [chunk_sample(sample).pixels for sample in TarReader(file)] == [64 * 48, 0, 64 * 48]
+        assert [read_chunk_sample(sample).pixels for sample in TarReader(file)] == [64 * 48, 0, 64 * 48]
     annotations = annotation_set(f"{tmp_path}/*.tar", tmp_path / "annotations", lambda _: [line("OPEN")])
     captions = caption_set(annotations, tmp_path / "captions")
     recipe = ShardRecipe(images=[f"{tmp_path}/*.tar"], captions=str(captions), run=ALONE)

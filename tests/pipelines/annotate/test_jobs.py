@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from pipelines.verify.run import verify
-from schemas.output_set.layout import committed
-from schemas.storage.folder import OPTIONS, Folder
+from schemas.output_set.layout import read_manifests
+from schemas.storage.folder import OPTIONS_VARIABLE, Folder
 from tests.pipelines.support.drivers import Driver, hashes, wait_until
 from tests.pipelines.support.jobs import Jobs, job_cluster
 from tests.pipelines.support.sets import annotation_set, shardloom
@@ -106,7 +106,7 @@ def test_a_stopped_job_goes_on(jobs: Jobs, log: Path, make_shards: Callable[...,
     command = ("pipelines.annotate", *job.arguments)
     jobs.submit("stopped", *command, wait=False, CALL_SECONDS="0.5")
     wait_until(lambda: re.search(r"^annotate: \d+%, \d+ images, [\d.]+/s", jobs.log("stopped"), re.M) is not None)
-    wait_until(lambda: len(committed(Folder(str(job.output)))) >= 1)
+    wait_until(lambda: len(read_manifests(Folder(str(job.output)))) >= 1)
     stop = jobs.ray("stop", "stopped")
     assert (stop.returncode, jobs.status("stopped")) == (0, "STOPPED"), stop.stdout
     assert jobs.log("stopped").splitlines()[-1] == "stopped: what is done is kept; the same command resumes the run"
@@ -127,7 +127,7 @@ def test_a_stopped_job_goes_on(jobs: Jobs, log: Path, make_shards: Callable[...,
 def test_storage_options_come_with_the_job(jobs: Jobs, make_shards: Callable[..., str], tmp_path: Path) -> None:
     """They are handed on to the workers, and are not printed."""
     job = Driver(tmp_path, make_shards(tmp_path / "images", shards=1, samples=4))
-    secret = {OPTIONS: json.dumps({"secret": "0123-4567"})}
+    secret = {OPTIONS_VARIABLE: json.dumps({"secret": "0123-4567"})}
     done = jobs.submit("options", "pipelines.annotate", *job.arguments, **secret)
     assert (done.returncode, jobs.status("options")) == (0, "SUCCEEDED"), done.stdout
     assert "0123-4567" not in jobs.log("options")
@@ -152,7 +152,7 @@ def test_other_commands_are_jobs(jobs: Jobs, make_shards: Callable[..., str], tm
         done = jobs.submit(name, f"pipelines.{name}", *arguments, "--output", str(job), "--workers", "2")
         assert (done.returncode, jobs.status(name)) == (0, "SUCCEEDED"), done.stdout
         assert hashes(job) == hashes(alone)
-        assert len(committed(Folder(str(job)))) >= 3
+        assert len(read_manifests(Folder(str(job)))) >= 3
 
 
 def test_a_working_folder_with_a_package_of_our_name(jobs: Jobs, tmp_path: Path) -> None:

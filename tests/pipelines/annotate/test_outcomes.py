@@ -2,11 +2,11 @@
 
 import pyarrow as pa
 
-from pipelines.annotate.chunks import SAMPLES, VERDICT_COLUMNS
+from pipelines.annotate.chunks import CHUNK_SCHEMA, VERDICT_COLUMNS
 from pipelines.annotate.outcomes import Outcome, with_values, with_verdicts
-from schemas.records.failure import FAILURES
+from schemas.records.failure import FAILURES_COLUMN
 from schemas.records.quarantine import Reason, Rejected
-from schemas.records.tag import TAGS
+from schemas.records.tag import TAGS_COLUMN
 
 READ = {"stage": "read", "reason": "missing_image", "detail": "members: json"}
 TAG_FAILURE = {"engine": "tags", "reason": "engine_error", "detail": "ValueError: bad"}
@@ -14,7 +14,7 @@ TAG_FAILURE = {"engine": "tags", "reason": "engine_error", "detail": "ValueError
 
 def chunk(rows: int) -> pa.Table:
     row = {"caption": "", "sha256": "", "failures": []}
-    return pa.Table.from_pylist([{"key": str(key)} | row for key in range(rows)], schema=SAMPLES)
+    return pa.Table.from_pylist([{"key": str(key)} | row for key in range(rows)], schema=CHUNK_SCHEMA)
 
 
 def is_same(one: pa.ChunkedArray, other: pa.ChunkedArray) -> bool:
@@ -39,21 +39,21 @@ def test_a_verdict_leaves_those_of_others() -> None:
         {"stage": "decode", "reason": "too_small", "detail": "1 x 1"},
         dict.fromkeys(names),
     ]
-    assert found.schema == SAMPLES
+    assert found.schema == CHUNK_SCHEMA
 
 
 def test_no_failure_leaves_the_column_as_it_is() -> None:
     table = chunk(2)
-    found = with_values(table, [Outcome(value=[]), Outcome(value=[])], "tags", TAGS)
-    assert is_same(found[FAILURES.name], table[FAILURES.name])
-    assert found[TAGS.name].to_pylist() == [[], []]
+    found = with_values(table, [Outcome(value=[]), Outcome(value=[])], "tags", TAGS_COLUMN)
+    assert is_same(found[FAILURES_COLUMN.name], table[FAILURES_COLUMN.name])
+    assert found[TAGS_COLUMN.name].to_pylist() == [[], []]
 
 
 def test_a_failure_stands_beside_the_others_in_the_engines_order() -> None:
     bad = Rejected(Reason.ENGINE_ERROR, "ValueError: bad")
-    table = with_values(chunk(2), [Outcome(failure=bad), Outcome()], "tags", TAGS)
+    table = with_values(chunk(2), [Outcome(failure=bad), Outcome()], "tags", TAGS_COLUMN)
     column = pa.field("text_lines", pa.list_(pa.string()))
     found = with_values(table, [Outcome(failure=Rejected(Reason.ENGINE_ERROR, "x")), Outcome(value=[])], "ocr", column)
     ocr = {"engine": "ocr", "reason": "engine_error", "detail": "x"}
-    assert found[FAILURES.name].to_pylist() == [[ocr, TAG_FAILURE], []]
-    assert found.schema.field(FAILURES.name) == FAILURES
+    assert found[FAILURES_COLUMN.name].to_pylist() == [[ocr, TAG_FAILURE], []]
+    assert found.schema.field(FAILURES_COLUMN.name) == FAILURES_COLUMN

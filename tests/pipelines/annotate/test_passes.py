@@ -17,7 +17,7 @@ from pipelines.output.totals import read_times
 from pipelines.recipes.annotate import AnnotateFilters, AnnotateRecipe, AnnotateRun, ChunkOptions, EngineKind
 from pipelines.verify.run import verify
 from schemas.errors import UsageError
-from schemas.output_set.layout import committed
+from schemas.output_set.layout import read_manifests
 from schemas.storage.folder import Folder
 from schemas.tar.writer import TarWriter
 from tests.conftest import jpeg, write_shard
@@ -82,7 +82,7 @@ def test_one_pass_with_three_engines(make_shards: Callable[..., str], vocabulary
     assert ([box["label"] for box in row["boxes"]], len(row["ocr"]), row["failures"]) == (["picture"], 1, [])
     red, green, _ = map(int, row["ocr"][0]["text"].split("-"))
     assert (int(row["boxes"][0]["x1"] * 512), int(row["boxes"][0]["y1"] * 512)) == (red, green)  # of the same pixels
-    (manifest, _) = committed(Folder(str(tmp_path / "out1"))).values()
+    (manifest, _) = read_manifests(Folder(str(tmp_path / "out1"))).values()
     assert manifest.counts == {"empty_captions": 0, "text_lines": 20, "tags": 20, "boxes": 20, "failures": 0}
     assert sorted(manifest.fingerprints) == ["boxes", "ocr", "tags"]
     assert verify(str(tmp_path / "out1")) == (2, [])

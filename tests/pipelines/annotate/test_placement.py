@@ -15,13 +15,13 @@ from curation.engines.declaration import EngineDeclaration
 from curation.engines.kinds import OCR
 from curation.engines.registry import ENGINES
 from curation.images.decode import RgbImage
-from pipelines.annotate.placement import placements
+from pipelines.annotate.placement import plan_placements
 from pipelines.annotate.run import annotate
-from pipelines.environments.python import mark_of
+from pipelines.environments.python import get_completion_mark
 from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineOptions
 from pipelines.verify.run import verify
 from schemas.errors import UsageError
-from schemas.output_set.layout import committed
+from schemas.output_set.layout import read_manifests
 from schemas.output_set.options import Options
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.records.text_line import TextLine
@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
 
 MODELS = str(Path(rapidocr.__file__).parent / "models")
 PADDLE = EngineOptions(engine="paddleocr", settings={"weights": MODELS})
-BUILT = pytest.mark.skipif(not mark_of("paddleocr").exists(), reason="shardloom engines --build paddleocr")
+BUILT = pytest.mark.skipif(not get_completion_mark("paddleocr").exists(), reason="shardloom engines --build paddleocr")
 
 
 class PlaceOcr:
@@ -85,7 +85,7 @@ def test_paddleocr_in_its_environment_beside_our_engines(tmp_path: Path) -> None
     annotate(recipe, str(tmp_path / "out"), quiet=True)
     assert verify(str(tmp_path / "out")) == (1, [])
     assert texts(tmp_path / "out") == [["SHARDLOOM"], ["OPEN 24h"]]
-    [manifest] = committed(Folder(str(tmp_path / "out"))).values()
+    [manifest] = read_manifests(Folder(str(tmp_path / "out"))).values()
     assert manifest.fingerprints["ocr"].name == "paddleocr"
     assert manifest.fingerprints["ocr"].version.endswith("opencv-contrib-python 4.10.0.84"), "another than ours"
 
@@ -98,14 +98,14 @@ def test_pools_run_where_they_are_offered(cluster: Cluster, tmp_path: Path, monk
     recipe = AnnotateRecipe(input=[images], engines={"ocr": place, "tags": EngineOptions(engine="caption")}, run=run)
     annotate(recipe, str(tmp_path / "out"), quiet=True)
     assert texts(tmp_path / "out") == [["shardloom-ocr"]] * 3
-    assert placements(recipe, ["tags", "decode", "ocr"]) == {
+    assert plan_placements(recipe, ["tags", "decode", "ocr"]) == {
         "tags": {},
         "decode": {},
         "ocr": {"resources": {"shardloom-ocr": 0.0001}},
     }
     monkeypatch.setenv("SHARDLOOM_ENVIRONMENTS", str(tmp_path / "none"))
     with pytest.raises(UsageError) as error:
-        placements(recipe.model_copy(update={"engines": {"ocr": PADDLE}}), ["ocr"])
+        plan_placements(recipe.model_copy(update={"engines": {"ocr": PADDLE}}), ["ocr"])
     assert str(error.value) == (
         "engines.ocr: paddleocr runs in an environment of its own, which is not on 1 of the 1 nodes for it "
         f"({cluster.head_node.node_ip_address}): shardloom engines --build paddleocr"

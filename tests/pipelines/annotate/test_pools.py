@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import pytest
 
 from pipelines.annotate.pools import Pool, plan_pools
-from pipelines.cluster.capacity import Node, Request, lacking
-from pipelines.cluster.runner import Place, Runner
+from pipelines.cluster.capacity import Node, ResourceRequest, describe_shortfall
+from pipelines.cluster.runner import ExecutionMode, Runner
 from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun
 from pipelines.recipes.base import RunOptions, load_recipe
 from schemas.errors import UsageError
@@ -26,13 +26,13 @@ class Fixed(Runner):
 
     there: tuple[Node, ...] = (Node(3.0),)
 
-    def nodes(self) -> list[Node]:
+    def list_nodes(self) -> list[Node]:
         return list(self.there)
 
 
 def at(*there: Node, joined: bool = False) -> Fixed:
     """A runner on these nodes, or on two cores."""
-    place = Place.JOINED_CLUSTER if joined else Place.OWN_CLUSTER
+    place = ExecutionMode.EXTERNAL_CLUSTER if joined else ExecutionMode.LOCAL_CLUSTER
     return Fixed(RunOptions(), place, there or (Node(3.0),))
 
 
@@ -52,7 +52,7 @@ def test_one_engine_decodes_for_itself() -> None:
             False,
             True,
         )
-        assert pool.request == Request(kind, 2, 2, 1.0, 0.0)
+        assert pool.request == ResourceRequest(kind, 2, 2, 1.0, 0.0)
 
 
 def test_several_engines_share_one_decode() -> None:
@@ -91,8 +91,8 @@ def test_resources_are_as_asked(gpus: float, workers: int) -> None:
     resources = {"boxes": {"workers": workers, "cpus": 0.75, "gpus": gpus}}
     run = AnnotateRun.model_validate({"workers": 2, "resources": resources})
     pools = plan_pools(AnnotateRecipe.model_validate({"input": "x", "engines": ENGINES, "run": run}), at())
-    assert pools[-1].request == Request("boxes", workers, workers, 0.75, gpus)
-    assert pools[-2].request == Request("ocr", 2, 2, 0.5, 0.0)
+    assert pools[-1].request == ResourceRequest("boxes", workers, workers, 0.75, gpus)
+    assert pools[-2].request == ResourceRequest("ocr", 2, 2, 0.5, 0.0)
 
 
 def sizes(runner: Runner, resources: dict[str, dict[str, float]], **run: int) -> dict[str, tuple[int, int]]:
@@ -147,7 +147,7 @@ def test_defaults_leave_cores_to_gpu_workers_of_a_cluster() -> None:
         assert sizes(runner, resources) == found
         values = {"input": "x", "engines": ENGINES, "run": {"resources": resources}}
         requests = [pool.request for pool in plan_pools(AnnotateRecipe.model_validate(values), runner)]
-        assert lacking(requests, [node]) is None
+        assert describe_shortfall(requests, [node]) is None
 
 
 def test_pools_that_grow() -> None:
@@ -182,19 +182,19 @@ def test_resources_that_make_no_sense(options: dict[str, float], fault: str) -> 
     assert str(error.value) == f"recipe: run.resources.boxes: {fault}"
 
 
-def ask(stage: str, workers: int, cpus: float, gpus: float = 0.0) -> Request:
-    return Request(stage, workers, 100 * workers, cpus, gpus)
+def ask(stage: str, workers: int, cpus: float, gpus: float = 0.0) -> ResourceRequest:
+    return ResourceRequest(stage, workers, 100 * workers, cpus, gpus)
 
 
 def test_what_fits() -> None:
     pair = [Node(4.0, 2), Node(2.0)]
-    assert lacking([ask("ocr", 5, 1)], pair) is None
-    assert lacking([ask("ocr", 3, 1), ask("tags", 2, 0.5), ask("boxes", 2, 0.5, 1)], pair) is None
-    assert lacking([ask("ocr", 6, 0.1, 0.3)], pair) is None
-    assert lacking([ask("ocr", 1, 0.1, 0.5), ask("tags", 2, 0.1, 0.25), ask("boxes", 1, 1, 1)], pair) is None
+    assert describe_shortfall([ask("ocr", 5, 1)], pair) is None
+    assert describe_shortfall([ask("ocr", 3, 1), ask("tags", 2, 0.5), ask("boxes", 2, 0.5, 1)], pair) is None
+    assert describe_shortfall([ask("ocr", 6, 0.1, 0.3)], pair) is None
+    assert describe_shortfall([ask("ocr", 1, 0.1, 0.5), ask("tags", 2, 0.1, 0.25), ask("boxes", 1, 1, 1)], pair) is None
     offering = [Node(2.0, 1), Node(2.0, 1, frozenset({"ocr"}))]
-    assert lacking([ask("boxes", 1, 1, 1), ask("ocr", 4, 0.25, 0.25)], offering) is None
-    assert lacking([ask("ocr", 40, 1 / 3)], [Node(40 / 3), Node(1.0)]) is None, "sums of fractions"
+    assert describe_shortfall([ask("boxes", 1, 1, 1), ask("ocr", 4, 0.25, 0.25)], offering) is None
+    assert describe_shortfall([ask("ocr", 40, 1 / 3)], [Node(40 / 3), Node(1.0)]) is None, "sums of fractions"
 
 
 NOTHING = "but there is capacity for 0"
@@ -203,41 +203,45 @@ PAIR = "the cluster has 1 x (4 CPUs, 2 GPUs) and 1 x (2 CPUs, 0 GPUs), 1 CPU of 
 
 def test_what_does_not_fit_is_named() -> None:
     pair = [Node(4.0, 2), Node(2.0)]
-    assert lacking([ask("ocr", 6, 1)], pair) == (
+    assert describe_shortfall([ask("ocr", 6, 1)], pair) == (
         f"stage ocr asks for 6 workers of 1 CPUs and 0 GPUs, but there is capacity for 5; {PAIR}"
     )
-    assert lacking([ask("ocr", 1, 5), ask("tags", 2, 0.1), ask("boxes", 3, 0.1, 0.6)], pair) == (
+    assert describe_shortfall([ask("ocr", 1, 5), ask("tags", 2, 0.1), ask("boxes", 3, 0.1, 0.6)], pair) == (
         f"stage ocr asks for 1 workers of 5 CPUs and 0 GPUs, {NOTHING}; "
         f"stage boxes asks for 3 workers of 0.1 CPUs and 0.6 GPUs, but there is capacity for 2; {PAIR}"
     )
-    assert lacking([ask("boxes", 1, 1, 2)], [Node(4.0, 1), Node(4.0, 1)]) == (
+    assert describe_shortfall([ask("boxes", 1, 1, 2)], [Node(4.0, 1), Node(4.0, 1)]) == (
         f"stage boxes asks for 1 workers of 1 CPUs and 2 GPUs, {NOTHING}; "
         "the cluster has 2 x (4 CPUs, 1 GPUs), 1 CPU of it for reading"
     )
-    assert lacking([ask("ocr", 3, 1), ask("boxes", 1, 1)], [Node(8.0), Node(2.0, 0, frozenset({"ocr"}))]) == (
+    assert describe_shortfall(
+        [ask("ocr", 3, 1), ask("boxes", 1, 1)], [Node(8.0), Node(2.0, 0, frozenset({"ocr"}))]
+    ) == (
         "stage ocr asks for 3 workers of 1 CPUs and 0 GPUs, but there is capacity for 2; "
         "the cluster has 1 x (8 CPUs, 0 GPUs) and 1 x (2 CPUs, 0 GPUs, for ocr), 1 CPU of it for reading"
     )
 
 
 def test_reading_needs_a_core_on_whatever_nodes() -> None:
-    assert lacking([ask("ocr", 2, 1.5)], [Node(2.0), Node(2.0)]) is None
-    assert lacking([ask("ocr", 2, 1.6)], [Node(2.0), Node(2.0)]) == (
+    assert describe_shortfall([ask("ocr", 2, 1.5)], [Node(2.0), Node(2.0)]) is None
+    assert describe_shortfall([ask("ocr", 2, 1.6)], [Node(2.0), Node(2.0)]) == (
         "stage ocr asks for 2 workers of 1.6 CPUs and 0 GPUs, but there is capacity for 1; "
         "the cluster has 2 x (2 CPUs, 0 GPUs), 1 CPU of it for reading"
     )
-    assert str(lacking([], [Node(0.5)])).startswith(f"stage read asks for 1 workers of 1 CPUs and 0 GPUs, {NOTHING}")
+    assert str(describe_shortfall([], [Node(0.5)])).startswith(
+        f"stage read asks for 1 workers of 1 CPUs and 0 GPUs, {NOTHING}"
+    )
 
 
 def test_workers_are_spread() -> None:
     """As Ray Data has it: a fraction of each GPU leaves none that is whole."""
     four = [Node(16.0, 1)] * 4
-    assert lacking([ask("ocr", 4, 1, 0.25), ask("boxes", 3, 1, 1)], four) == (
+    assert describe_shortfall([ask("ocr", 4, 1, 0.25), ask("boxes", 3, 1, 1)], four) == (
         f"stage boxes asks for 3 workers of 1 CPUs and 1 GPUs, {NOTHING}; "
         "the cluster has 4 x (16 CPUs, 1 GPUs), 1 CPU of it for reading"
     )
     groups = [Node(16.0, 1, frozenset({"ocr"})), *[Node(16.0, 1, frozenset({"boxes"}))] * 3]
-    assert lacking([ask("ocr", 4, 1, 0.25), ask("boxes", 3, 1, 1)], groups) is None
+    assert describe_shortfall([ask("ocr", 4, 1, 0.25), ask("boxes", 3, 1, 1)], groups) is None
 
 
 @pytest.mark.parametrize("there", [[Node(4.0)] * 2, [Node(2.0)] * 2, [Node(1.5)] * 3, [Node(16.0, 1)] * 4])
@@ -248,6 +252,6 @@ def test_defaults_fit_as_they_are_spread(there: list[Node]) -> None:
             values = {"input": "x", "engines": engines, "run": {"resources": options}}
             recipe = AnnotateRecipe.model_validate(values)
             requests = [pool.request for pool in plan_pools(recipe, at(*there, joined=True))]
-            assert lacking(requests, there) is None
+            assert describe_shortfall(requests, there) is None
             taken = sum(request.min_workers * request.cpus for request in requests)
             assert options or taken > sum(node.cpus for node in there) / 3

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from pipelines.annotate.messages import Chunk, ShardEnd, from_row
+from pipelines.annotate.messages import Chunk, ShardEnd, decode_message
 from pipelines.annotate.parts import join_parts
-from pipelines.annotate.reader import ShardReader, shard_row
+from pipelines.annotate.reader import ShardReader, encode_shard
 from pipelines.inputs.shards import InputShard
 from pipelines.recipes.annotate import AnnotateRecipe
 from schemas.storage.folder import Folder
-from schemas.storage.retries import untold
+from schemas.storage.retries import take_retry_count
 from tests.conftest import jpeg
 from tests.schemas.support.tars import tar_of
 from tests.support.s3.bucket import Bucket
@@ -21,13 +21,13 @@ def test_requests_that_are_sent_again_are_told(make_shards: Callable[..., str], 
     path = f"{bucket.url}/images/00000000.tar"
     recipe = AnnotateRecipe.model_validate({"input": path, "engines": {"ocr": {"engine": "rapidocr"}}})
     reader = ShardReader(recipe, Folder(str(tmp_path / "out")), parts=[])
-    untold()
+    take_retry_count()
     for throttled in (2, 0):
         bucket.proxy.restart(lambda number, throttled=throttled: "throttle" if number < throttled else None)
-        chunk, end = map(from_row, reader(shard_row(InputShard("00000000", path))))
+        chunk, end = map(decode_message, reader(encode_shard(InputShard("00000000", path))))
         assert isinstance(chunk, Chunk)
         assert isinstance(end, ShardEnd)
-        assert (end.samples, end.resent) == (3, throttled)
+        assert (end.samples, end.retries) == (3, throttled)
 
 
 def test_hidden_files_are_passed_over_and_counted(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_hidden_files_are_passed_over_and_counted(tmp_path: Path) -> None:
     recipe = AnnotateRecipe.model_validate({"input": str(tmp_path), "engines": {"ocr": {"engine": "rapidocr"}}})
     shard = InputShard("a", str(tmp_path / "a.tar"))
     reader = ShardReader(recipe, Folder(str(tmp_path / "out")), parts=[])
-    chunk, end = map(from_row, reader(shard_row(shard)))
+    chunk, end = map(decode_message, reader(encode_shard(shard)))
     assert isinstance(chunk, Chunk)
     assert chunk.table is not None
     assert chunk.table.select(["key", "uid", "url", "caption", "reason"]).to_pylist() == [
@@ -47,4 +47,4 @@ def test_hidden_files_are_passed_over_and_counted(tmp_path: Path) -> None:
     assert isinstance(end, ShardEnd)
     assert (end.samples, end.hidden) == (2, 2)
     empty = ShardEnd("a", shard.path, end.size, end.sha256, digests=[], samples=0, hidden=2)
-    assert join_parts(Folder(str(tmp_path / "out")), empty, recipe.sha256()).counts == {"hidden_files": 2}
+    assert join_parts(Folder(str(tmp_path / "out")), empty, recipe.compute_sha256()).counts == {"hidden_files": 2}

@@ -9,20 +9,20 @@ import pytest
 
 from pipelines.cli.app import main
 from pipelines.download import part as download_part
-from pipelines.output.totals import NothingOutError, Totals, check_any_out
+from pipelines.output.totals import EmptyOutputError, Totals, check_not_empty
 from tests.pipelines.support.metadata import StandIn, write_metadata
 from tests.pipelines.support.sets import annotation_set, caption_set, in_process
 
 
 def test_reasons_are_told_by_count() -> None:
     totals = Totals(1, 18, 0, Counter({"no_caption": 6, "incomplete": 12}))
-    with pytest.raises(NothingOutError) as error:
-        check_any_out(totals, "out")
+    with pytest.raises(EmptyOutputError) as error:
+        check_not_empty(totals, "out")
     assert str(error.value) == (
         "out: none of 18 rows came out (12 incomplete, 6 no_caption): see quarantine/ there for the details of each"
     )
-    check_any_out(Totals(1, 0, 0), "out")
-    check_any_out(Totals(1, 18, 1, Counter({"no_caption": 17})), "out")
+    check_not_empty(Totals(1, 0, 0), "out")
+    check_not_empty(Totals(1, 18, 1, Counter({"no_caption": 17})), "out")
 
 
 @pytest.fixture
@@ -49,8 +49,8 @@ COMMANDS = {
 def test_every_command_fails_that_puts_nothing_out(
     made: Path, tmp_path: Path, command: str, as_json: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download_part, "images_of_addresses", StandIn())
-    monkeypatch.setattr("pipelines.img2dataset.placement.python_of", lambda _: None)
+    monkeypatch.setattr(download_part, "download_images", StandIn())
+    monkeypatch.setattr("pipelines.img2dataset.placement.ensure_environment", lambda _: None)
     names = {"made": made, "out": tmp_path / "out"}
     words = [word.format(**names) for word in command.split()] + ["--workers", "1"] + ["--json"] * as_json
     for _ in range(2):  # and again, when it has nothing left to do
@@ -67,8 +67,8 @@ def test_a_download_may_be_told_what_is_too_little(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stand_in = StandIn()
-    monkeypatch.setattr(download_part, "images_of_addresses", stand_in)
-    monkeypatch.setattr("pipelines.img2dataset.placement.python_of", lambda _: None)
+    monkeypatch.setattr(download_part, "download_images", stand_in)
+    monkeypatch.setattr("pipelines.img2dataset.placement.ensure_environment", lambda _: None)
     path = write_metadata(tmp_path / "a.parquet", [f"https://a.example/{end}" for end in ("1.jpg", "http_503")])
 
     def code(*flags: str) -> tuple[object, str]:

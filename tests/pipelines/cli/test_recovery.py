@@ -12,7 +12,7 @@ import yaml
 
 from pipelines.cli.app import main
 from pipelines.verify.run import verify
-from schemas.output_set.layout import committed
+from schemas.output_set.layout import read_manifests
 from schemas.storage.folder import Folder
 from tests.conftest import REPOSITORY
 from tests.pipelines.support.drivers import Driver, hashes, wait_until
@@ -72,7 +72,7 @@ def test_a_full_disk(made: Path, tmp_path: Path, kind: str, pages: int, capsys: 
         assert re.fullmatch(rf"error: cannot (make|write) {disk}/out\S*: No space left on device\n", error), error
         assert not list(output.rglob("*.tmp-*"))
         before = every_file(output) if output.exists() else {}
-        kept = {file.path for manifest in committed(Folder(str(output))).values() for file in manifest.outputs}
+        kept = {file.path for manifest in read_manifests(Folder(str(output))).values() for file in manifest.outputs}
         assert all(before[path] == every_file(made / kind)[path] for path in kept)
         times = {path: (output / path).stat().st_mtime_ns for path in kept}
         filler.unlink()
@@ -110,7 +110,7 @@ def test_a_signal(made: Path, tmp_path: Path, kind: str, number: signal.Signals)
     arguments = command(made, kind, tmp_path / "out")
     done = stopped_once(number, arguments)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", STOPPED)
-    assert len(committed(Folder(str(tmp_path / "out")))) == 1
+    assert len(read_manifests(Folder(str(tmp_path / "out")))) == 1
     assert in_process(*arguments).returncode == 0
     assert hashes(tmp_path / "out") == hashes(made / kind)
 

@@ -28,7 +28,7 @@ def here() -> str:
 
 def joined(run: RunOptions) -> bool:
     """Whether a run of these options would use a cluster that is not our own."""
-    return Runner.open(run, needs_cluster=True).is_joined
+    return Runner.open(run, needs_cluster=True).uses_external_cluster
 
 
 def test_a_run_is_where_it_asks_to_be(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,14 +24,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def chunk(ledger: Ledger, stage: str, name: str, images: int = 4, seconds: float = 2.0) -> None:
     ledger.begin(stage, name, images)
-    ledger.beat(stage, images, seconds)
+    ledger.record_progress(stage, images, seconds)
     ledger.finish(stage, name)
 
 
 def test_counts_and_queues(clock: Clock) -> None:
     ledger = Ledger(["decode", "ocr"])
-    ledger.start("decode")
-    ledger.start("ocr")
+    ledger.add_worker("decode")
+    ledger.add_worker("ocr")
     for name in ("a/0", "a/1", "a/2"):
         chunk(ledger, "decode", name)
     assert ledger.snapshot().states == {"decode": StageState(), "ocr": StageState(queued=3)}
@@ -41,10 +41,12 @@ def test_counts_and_queues(clock: Clock) -> None:
     clock.now += 3
     found = ledger.snapshot()
     longest = "shard-chunk a/1, samples 0 to 3"
-    assert found.states["ocr"] == StageState(2, 1, still_seconds=3, longest_seconds=8, longest=longest)
-    assert (found.idle_seconds, found.stages["decode"]) == (3, StageCounts(1, 12, 3, busy_seconds=6))
+    assert found.states["ocr"] == StageState(
+        2, 1, seconds_since_progress=3, longest_chunk_seconds=8, longest_chunk=longest
+    )
+    assert (found.seconds_since_heartbeat, found.stages["decode"]) == (3, StageCounts(1, 12, 3, busy_seconds=6))
     ledger.finish("ocr", "a/1")
-    assert ledger.snapshot().states["ocr"].longest == "shard-chunk a/0, samples 0 to 3"
+    assert ledger.snapshot().states["ocr"].longest_chunk == "shard-chunk a/0, samples 0 to 3"
 
 
 @pytest.mark.usefixtures("clock")
@@ -60,31 +62,33 @@ def test_a_chunk_that_is_done_twice_waits_once() -> None:
 def test_time_without_progress_counts_while_there_is_work(clock: Clock) -> None:
     ledger = Ledger(["decode", "ocr"])
     clock.now += 100
-    assert [state.still_seconds for state in ledger.snapshot().states.values()] == [0, 0]
+    assert [state.seconds_since_progress for state in ledger.snapshot().states.values()] == [0, 0]
     chunk(ledger, "decode", "a/0")
     clock.now += 1
     chunk(ledger, "decode", "a/1")
     clock.now += 1
-    assert ledger.snapshot().states["ocr"].still_seconds == 2  # since it has had work at all
-    assert ledger.snapshot().states["decode"].still_seconds == 0  # nothing at work, and nobody knows what is to come
+    assert ledger.snapshot().states["ocr"].seconds_since_progress == 2  # since it has had work at all
+    assert (
+        ledger.snapshot().states["decode"].seconds_since_progress == 0
+    )  # nothing at work, and nobody knows what is to come
 
 
 def test_deaths_and_recycled_workers(clock: Clock) -> None:
     ledger = Ledger(["ocr"])
     for _ in range(2):
-        ledger.start("ocr")
+        ledger.add_worker("ocr")
     clock.now += 60  # nothing to do yet
     ledger.begin("ocr", "a/0", 4)
     ledger.begin("ocr", "a/1", 4)
     clock.now += 10
-    ledger.start("ocr")  # in place of the one that died
+    ledger.add_worker("ocr")  # in place of the one that died
     attempts = ledger.begin("ocr", "a/0", 4)
-    assert (attempts.careful, attempts.deaths) == (True, {(0, 4): 1})
-    ledger.enter("ocr", "a/0", (2, 3))
-    assert ledger.snapshot().states["ocr"].longest == "shard-chunk a/1, samples 0 to 3"
+    assert (attempts.is_isolating, attempts.deaths) == (True, {(0, 4): 1})
+    ledger.start_range("ocr", "a/0", (2, 3))
+    assert ledger.snapshot().states["ocr"].longest_chunk == "shard-chunk a/1, samples 0 to 3"
     ledger.finish("ocr", "a/1")
-    ledger.recycle("ocr")
-    assert ledger.snapshot().states["ocr"].longest == "shard-chunk a/0, samples 2 to 2"
+    ledger.recycle_worker("ocr")
+    assert ledger.snapshot().states["ocr"].longest_chunk == "shard-chunk a/0, samples 2 to 2"
     clock.now += 10
     ledger.finish("ocr", "a/0")
     counts = StageCounts(1, 0, 2, deaths=1, recycled=1, offered_seconds=2 * 10 + 1 * 10, working_seconds=20)
@@ -95,7 +99,7 @@ def test_deaths_and_recycled_workers(clock: Clock) -> None:
 def test_a_ledger_that_has_started_again() -> None:
     """It hears of chunks that it knows nothing of."""
     ledger = Ledger(["decode", "ocr"])
-    ledger.enter("decode", "a/0", (1, 2))
+    ledger.start_range("decode", "a/0", (1, 2))
     ledger.finish("decode", "a/0")
     ledger.finish("ocr", "a/1")
     found = ledger.snapshot()
@@ -106,7 +110,7 @@ def test_a_ledger_that_has_started_again() -> None:
 def test_workers_of_a_ledger_that_has_started_again(clock: Clock) -> None:
     """They are counted as they are seen, and are never fewer than none."""
     ledger = Ledger(["ocr"])
-    ledger.recycle("ocr")
+    ledger.recycle_worker("ocr")
     assert ledger.snapshot().stages["ocr"].workers == 0
     ledger.begin("ocr", "a/0", 4)
     ledger.begin("ocr", "a/1", 4)
@@ -122,16 +126,18 @@ def test_a_worker_that_hangs_is_ended_where_that_helps(clock: Clock) -> None:
     ledger.begin("decode", "a/0", 4)
     ledger.begin("ocr", "a/0", 4)
     clock.now += 50
-    assert not ledger.hang("ocr", "a/0", (0, 4), is_decoding=False), "the engine has done nothing yet: it may be broken"
-    assert ledger.snapshot().idle_seconds == 50, "so that the run ends"
-    assert ledger.hang("decode", "a/0", (2, 3), is_decoding=True)
-    assert ledger.snapshot().idle_seconds == 0
+    assert not ledger.report_hang("ocr", "a/0", (0, 4), is_decoding=False), (
+        "the engine has done nothing yet: it may be broken"
+    )
+    assert ledger.snapshot().seconds_since_heartbeat == 50, "so that the run ends"
+    assert ledger.report_hang("decode", "a/0", (2, 3), is_decoding=True)
+    assert ledger.snapshot().seconds_since_heartbeat == 0
     attempts = ledger.begin("decode", "a/0", 4)
-    assert (attempts.killers, attempts.careful, ledger.snapshot().stages["decode"].deaths) == ([2], True, 1)
+    assert (attempts.poison_samples, attempts.is_isolating, ledger.snapshot().stages["decode"].deaths) == ([2], True, 1)
     chunk(ledger, "ocr", "a/1")
-    assert ledger.hang("ocr", "a/0", (0, 4), is_decoding=False)
-    assert ledger.begin("ocr", "a/0", 4).ranges(4, 4) == [(0, 2), (2, 4)]
-    assert not ledger.hang("ocr", "b/0", (0, 4), is_decoding=False), "a chunk that it knows nothing of"
+    assert ledger.report_hang("ocr", "a/0", (0, 4), is_decoding=False)
+    assert ledger.begin("ocr", "a/0", 4).plan_ranges(4, 4) == [(0, 2), (2, 4)]
+    assert not ledger.report_hang("ocr", "b/0", (0, 4), is_decoding=False), "a chunk that it knows nothing of"
 
 
 @pytest.mark.usefixtures("clock")
@@ -140,8 +146,8 @@ def test_an_engine_that_hangs_at_everything_ends_the_run() -> None:
     chunk(ledger, "ocr", "a/0")
     ledger.begin("ocr", "a/1", 4)
     for _ in range(2):
-        assert [ledger.hang("ocr", "a/1", (0, 4), is_decoding=False) for _ in range(MAX_HANGS + 1)] == [
+        assert [ledger.report_hang("ocr", "a/1", (0, 4), is_decoding=False) for _ in range(MAX_HANGS + 1)] == [
             *([True] * MAX_HANGS),
             False,
         ]
-        ledger.beat("ocr", 1, 1.0)
+        ledger.record_progress("ocr", 1, 1.0)

@@ -13,7 +13,7 @@ from pipelines.cluster import private_files
 from pipelines.cluster.private_files import (
     LOCK,
     PREFIX,
-    holds_private_folder,
+    has_private_folder,
     make_private_folder,
     protect_token,
     remove_private_folders,
@@ -29,8 +29,8 @@ def mode(path: Path) -> int:
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where temporary folders are made, however long its path is."""
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
-    monkeypatch.setattr(private_files, "LONGEST_ROOT", 1000)
-    monkeypatch.setattr(private_files, "_held", {})
+    monkeypatch.setattr(private_files, "MAX_ROOT_LENGTH", 1000)
+    monkeypatch.setattr(private_files, "_locked_folders", {})
     return tmp_path
 
 
@@ -46,12 +46,12 @@ def test_a_folder_that_nobody_else_can_enter_and_that_goes(root: Path) -> None:
     folder = make_private_folder()
     assert folder.parent.parent == root
     assert mode(folder.parent) == 0o700
-    assert holds_private_folder()
+    assert has_private_folder()
     folder.mkdir(mode=0o777)
     (folder / "log").touch()
     remove_private_folders()
     assert list(root.iterdir()) == []
-    assert not holds_private_folder()
+    assert not has_private_folder()
 
 
 def test_what_a_killed_run_left_goes_and_what_is_in_use_stays(root: Path) -> None:

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from curation.engines.declaration import EngineDeclaration
 from curation.engines.kinds import OCR
 from curation.images.decode import RgbImage
-from pipelines.cluster.prometheus import COUNTS, METRICS, ROWS, RUN, SHARDS_LEFT, STATES, Exporter
+from pipelines.cluster.prometheus import COUNT_METRICS, METRICS, ROWS, RUN_LABEL, SHARDS_LEFT, STATE_METRICS, Exporter
 from pipelines.output.totals import read_times
 from schemas.records.text_line import TextLine
 from schemas.storage.folder import Folder
@@ -69,7 +69,7 @@ def scraped(port: str) -> Values:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
         text = answer.read().decode()
     found: Values = {}
-    labels = {metric.exported: [RUN] + [metric.label] * (metric.label is not None) for metric in METRICS}
+    labels = {metric.exported_name: [RUN_LABEL] + [metric.label] * (metric.label is not None) for metric in METRICS}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             if sample.name.startswith("ray_shardloom"):
@@ -104,7 +104,7 @@ def mortal(tmp_path: Path, address: str) -> Driver:
 @pytest.mark.xdist_group("ray")
 def test_what_is_scraped_is_what_is_kept(tmp_path: Path) -> None:
     run = str(tmp_path / "out")
-    gauges = {metric.exported for metric in METRICS if metric.kind == "gauge"}
+    gauges = {metric.exported_name for metric in METRICS if metric.kind == "gauge"}
     with cluster_of(cpus=3, **EVERY_SECOND) as address:
         port = units(address)
         process = mortal(tmp_path, address).start()
@@ -126,9 +126,9 @@ def test_what_is_scraped_is_what_is_kept(tmp_path: Path) -> None:
     assert times.stages["ocr"]["deaths"] == 1
     counters = {key: value for key, value in last.items() if key[0] not in gauges and key[1] == run}
     kept = {
-        (metric.exported, run, stage): counts[name]
+        (metric.exported_name, run, stage): counts[name]
         for stage, counts in times.stages.items()
-        for name, metric in COUNTS.items()
+        for name, metric in COUNT_METRICS.items()
         if metric.kind == "counter" and counts[name]
     }
     kept |= {("ray_shardloom_rows_total", run, outcome): rows for outcome, rows in times.rows.items()}
@@ -136,7 +136,7 @@ def test_what_is_scraped_is_what_is_kept(tmp_path: Path) -> None:
     kept |= {("ray_shardloom_bytes_total", run): times.bytes}
     assert counters == pytest.approx(kept)
     assert last["ray_shardloom_units_total", "units", "double"] == 3
-    by_stage = {metric.exported for metric in METRICS if metric.kind == "gauge" and metric.label == "stage"}
+    by_stage = {metric.exported_name for metric in METRICS if metric.kind == "gauge" and metric.label == "stage"}
     of_run = {key[0] for key in seen if key[1] == run}
     assert of_run >= gauges - {"ray_shardloom_units_left"}
     assert {seen[key] for key in seen if key[:2] == ("ray_shardloom_chunks_at_work", run)} == {0, 1}
@@ -168,14 +168,14 @@ def units(address: str) -> str:
 )
 def test_a_run_may_have_any_name(name: str, label: str) -> None:
     exporter = Exporter(name)
-    exporter.tell(ROWS, 3, "annotated")  # raises for a label that Ray doesn't take
-    exporter.tell(SHARDS_LEFT, 2)
-    assert exporter.run == label
+    exporter.export(ROWS, 3, "annotated")  # raises for a label that Ray doesn't take
+    exporter.export(SHARDS_LEFT, 2)
+    assert exporter.run_label == label
 
 
 def test_names() -> None:
-    names = [metric.exported for metric in METRICS]
+    names = [metric.exported_name for metric in METRICS]
     assert len(set(names)) == len(names)
     assert all(name.startswith("ray_shardloom_") for name in names)
     assert {metric.label for metric in METRICS} == {"stage", "outcome", "engine", None}
-    assert all(metric.label == "stage" for metric in [*COUNTS.values(), *STATES.values()])
+    assert all(metric.label == "stage" for metric in [*COUNT_METRICS.values(), *STATE_METRICS.values()])

@@ -10,7 +10,7 @@ from ray.data._internal.execution.operators.map_operator import MapOperator
 from ray.data._internal.execution.streaming_executor import StreamingExecutor
 
 from pipelines.cluster.connection import connect
-from pipelines.cluster.ray_data_internals import Forgetful, set_up_ray_data
+from pipelines.cluster.ray_data_internals import BlockStatsCleaner, set_up_ray_data
 from pipelines.recipes.base import RunOptions
 
 CHUNKS = 20
@@ -33,8 +33,8 @@ def test_nothing_is_kept_of_blocks_that_are_done(is_forgetful: bool) -> None:
     connect(RunOptions(workers=1), 1 << 30, 1)
     set_up_ray_data()
     context = ray.data.DataContext.get_current()
-    assert context.custom_execution_callback_classes == [Forgetful]
-    context.custom_execution_callback_classes = [Forgetful, Kept] if is_forgetful else [Kept]
+    assert context.custom_execution_callback_classes == [BlockStatsCleaner]
+    context.custom_execution_callback_classes = [BlockStatsCleaner, Kept] if is_forgetful else [Kept]
     Kept.stats.clear()
     graph = ray.data.from_arrow([pa.table({"chunk": [number]}) for number in range(CHUNKS)])
     graph = graph.map_batches(lambda chunk: chunk, batch_size=1, batch_format="pyarrow", num_cpus=0.5)

@@ -23,9 +23,9 @@ OTHERS = [
     if path not in OURS
 ]
 SWITCHES = [
-    ray_internals.NEVER_START_UNASKED,
+    ray_internals.ENABLE_AUTO_CONNECT,
     ray_internals.NATIVE_LOG_LEVEL,
-    ray_internals.DRIVERS_ENVIRONMENT_FIRST,
+    ray_internals.OVERRIDE_JOB_RUNTIME_ENV,
     ray_internals.LOG_RETRIED_ERRORS,
 ]
 MEMBERS = [  # of classes and modules, where an import tells nothing of them

@@ -3,16 +3,16 @@
 import pytest
 
 from pipelines.cluster import runner as runner_module
-from pipelines.cluster.runner import Place, Runner
+from pipelines.cluster.runner import ExecutionMode, Runner
 from pipelines.recipes.base import RunOptions
 
-HERE, OWN, JOINED = Place.IN_PROCESS, Place.OWN_CLUSTER, Place.JOINED_CLUSTER
+HERE, OWN, JOINED = ExecutionMode.IN_PROCESS, ExecutionMode.LOCAL_CLUSTER, ExecutionMode.EXTERNAL_CLUSTER
 
 
 @pytest.fixture(autouse=True)
 def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr(runner_module, "cores", lambda: 4)
+    monkeypatch.setattr(runner_module, "count_cores", lambda: 4)
 
 
 @pytest.mark.parametrize(
@@ -32,29 +32,29 @@ def test_the_place(
     options: dict[str, object],
     variable: str | None,
     needs_cluster: bool,
-    place: Place,
+    place: ExecutionMode,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if variable is not None:
         monkeypatch.setenv("RAY_ADDRESS", variable)
-    assert Runner.open(RunOptions.model_validate(options), needs_cluster=needs_cluster).place is place
+    assert Runner.open(RunOptions.model_validate(options), needs_cluster=needs_cluster).mode is place
 
 
 def test_one_core_works_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner_module, "cores", lambda: 1)
-    assert Runner.open(RunOptions()).place is HERE
-    assert Runner.open(RunOptions(workers=3)).place is OWN
+    monkeypatch.setattr(runner_module, "count_cores", lambda: 1)
+    assert Runner.open(RunOptions()).mode is HERE
+    assert Runner.open(RunOptions(workers=3)).mode is OWN
 
 
 def test_a_job_works_on_its_cluster_on_one_unit_as_well() -> None:
     own, joined, here = (Runner.open(run) for run in (RunOptions(), RunOptions(address="a:1"), RunOptions(workers=1)))
-    assert [own.works_here(units) for units in (0, 1, 2)] == [True, True, False]
-    assert [joined.works_here(units) for units in (0, 1, 2)] == [True, False, False]
-    assert [here.works_here(units) for units in (0, 1, 2)] == [True, True, True]
+    assert [own.is_in_process(units) for units in (0, 1, 2)] == [True, True, False]
+    assert [joined.is_in_process(units) for units in (0, 1, 2)] == [True, False, False]
+    assert [here.is_in_process(units) for units in (0, 1, 2)] == [True, True, True]
 
 
 def test_workers_are_those_asked_for_or_one_a_core() -> None:
-    assert [Runner.open(RunOptions(workers=workers)).workers() for workers in (None, 1, 7)] == [4, 1, 7]
+    assert [Runner.open(RunOptions(workers=workers)).count_workers() for workers in (None, 1, 7)] == [4, 1, 7]
 
 
 def test_work_in_process_is_done_in_order() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from schemas.output_set.layout import MANIFESTS, PARTS
-from schemas.storage.folder import OPTIONS
+from schemas.storage.folder import OPTIONS_VARIABLE
 from tests.conftest import REPOSITORY
 from tests.pipelines.support.drivers import hashes
 from tests.support.s3.bucket import Bucket
@@ -64,7 +64,7 @@ def test_the_whole_demo(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.Monk
 
     bucket.proxy.restart(one_in_ten)
     bucket.proxy.delay = 3
-    monkeypatch.setenv(OPTIONS, HASTY)
+    monkeypatch.setenv(OPTIONS_VARIABLE, HASTY)
     with watched(bucket, url) as seen:
         finished = run_demo(url, tmp_path / "three")
     assert finished.returncode == 0, finished.stderr

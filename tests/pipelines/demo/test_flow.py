@@ -9,13 +9,13 @@ from pipelines.demo.flow import ingest_documents, mix_everything
 from pipelines.demo.training import train_model
 from pipelines.recipes.base import load_recipe
 from pipelines.recipes.mix import MixRecipe
-from pipelines.stats.run import stats
+from pipelines.stats.run import collect_stats
 from pipelines.verify.run import verify
 from schemas.records.box import Detection
 from schemas.records.tag import Tag
 from tests.conftest import REPOSITORY
 from tests.pipelines.support.sets import ALONE, annotation_set, caption_set, grounding_caption_set, grounding_set, join
-from training.recipe import load_recipe as load_training
+from training.recipe import load_train_recipe as load_training
 
 
 def test_everything_is_mixed(make_shards: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,7 +29,7 @@ def test_everything_is_mixed(make_shards: Callable[..., str], tmp_path: Path, mo
     documents = ingest_documents(str(tmp_path), 10, ALONE)
     assert (documents.rows_out, documents.counts["lost_images"]) == (10, 1)
     mixed = mix_everything(str(tmp_path), ALONE)
-    got = stats(str(tmp_path / "mixed"))["mixture"]
+    got = collect_stats(str(tmp_path / "mixed"))["mixture"]
     # the documents, of which each may come four times, are half of it, and through first
     counts = {row["source"]: row["counts"]["samples"] for row in got["sources"]}
     assert counts == {"documents": 40, "ocr": 26, "grounding": 13}
@@ -43,10 +43,10 @@ def test_everything_is_mixed(make_shards: Callable[..., str], tmp_path: Path, mo
     }
     # so is the training's, which goes on where it was, and ends with words on two pictures
     learnt = train_model(str(tmp_path), steps=2)
-    assert sorted(learnt.first) == sorted(counts)
-    assert [said.source for said in learnt.said] == ["ocr", "grounding"]
-    assert learnt.said[0].caption.startswith('The image contains the text "')
-    assert learnt.said[1].caption == "picture (in the center) 000000000000"
+    assert sorted(learnt.first_losses) == sorted(counts)
+    assert [said.source for said in learnt.examples] == ["ocr", "grounding"]
+    assert learnt.examples[0].caption.startswith('The image contains the text "')
+    assert learnt.examples[1].caption == "picture (in the center) 000000000000"
     assert train_model(str(tmp_path), steps=2) == learnt
     trained = load_training(str(REPOSITORY / "recipes/train/tiny.yaml"))
     assert trained.data.sources == {name: [f"demo-output/training/{name}"] for name in sorted(counts)}

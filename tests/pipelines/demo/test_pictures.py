@@ -9,26 +9,26 @@ from PIL import Image
 from rapidfuzz.distance import Levenshtein
 from rapidocr import RapidOCR
 
-from pipelines.demo.layouts import KINDS
-from pipelines.demo.pictures import SCENE, Picture, draw
-from pipelines.demo.sheet import font
+from pipelines.demo.layouts import LAYOUTS
+from pipelines.demo.pictures import SCENE, Picture, draw_picture
+from pipelines.demo.sheet import load_font
 
 TEXTLESS = {"scenery", "shapes", SCENE}
 
 
 @pytest.fixture(scope="module")
 def pictures() -> list[Picture]:
-    return [draw(7, index) for index in range(150)]
+    return [draw_picture(7, index) for index in range(150)]
 
 
 def test_same_seed_and_index_give_the_same_bytes(pictures: list[Picture]) -> None:
-    assert draw(7, 31) == pictures[31]
+    assert draw_picture(7, 31) == pictures[31]
     assert len({picture.jpeg for picture in pictures}) == len(pictures)
-    assert draw(8, 31).jpeg != pictures[31].jpeg
+    assert draw_picture(8, 31).jpeg != pictures[31].jpeg
 
 
 def test_every_kind_occurs_and_only_the_textless_ones_have_no_lines(pictures: list[Picture]) -> None:
-    assert {picture.kind for picture in pictures} == {*KINDS, SCENE}
+    assert {picture.kind for picture in pictures} == {*LAYOUTS, SCENE}
     for picture in pictures:
         assert bool(picture.lines) != (picture.kind in TEXTLESS)
 
@@ -36,8 +36,8 @@ def test_every_kind_occurs_and_only_the_textless_ones_have_no_lines(pictures: li
 def test_one_in_four_is_a_scene_whose_things_its_alt_text_names(pictures: list[Picture]) -> None:
     assert [index for index, picture in enumerate(pictures) if picture.kind == SCENE] == list(range(1, 150, 4))
     for picture in pictures:
-        assert bool(picture.things) == (picture.kind == SCENE)
-        for label, (x1, y1, x2, y2) in picture.things:
+        assert bool(picture.objects) == (picture.kind == SCENE)
+        for label, (x1, y1, x2, y2) in picture.objects:
             assert label in picture.caption
             assert 0 <= x1 < x2 <= 1
             assert 0 <= y1 < y2 <= 1
@@ -77,9 +77,9 @@ def test_receipts_and_memes_are_whole(pictures: list[Picture]) -> None:
 
 
 def test_the_font_has_every_character_written(pictures: list[Picture]) -> None:
-    missing = bytes(font(30).getmask("\uffff"))
+    missing = bytes(load_font(30).getmask("\uffff"))
     for character in {character for picture in pictures for line in picture.lines for character in line.text}:
-        assert character == " " or bytes(font(30).getmask(character)) != missing
+        assert character == " " or bytes(load_font(30).getmask(character)) != missing
 
 
 def test_captions_are_as_the_web_has_them(pictures: list[Picture]) -> None:

@@ -12,8 +12,15 @@ import pytest
 import webdataset
 from PIL import Image, UnidentifiedImageError
 
-from pipelines.demo.pictures import SCENE, draw
-from pipelines.demo.shards import HTML, REPEAT, REPEATED, SIDE, TRUNCATED, write_shards
+from pipelines.demo.pictures import SCENE, draw_picture
+from pipelines.demo.shards import (
+    ERROR_PAGE_INDEX,
+    REPEAT_INDEX,
+    REPEATED_INDEX,
+    SIDE_SCHEMA,
+    TRUNCATED_INDEX,
+    write_shards,
+)
 from schemas.storage.folder import Folder
 
 COUNT, PER_SHARD, SEED = 40, 16, 5
@@ -67,19 +74,19 @@ def test_webdataset_reads_every_sample(shards: Path) -> None:
     assert [sample["__key__"] for sample in samples] == [truth["key"] for truth in truths(shards)]
     for index, sample in enumerate(samples):
         described = json.loads(sample["json"])
-        assert list(described) == SIDE.names
+        assert list(described) == SIDE_SCHEMA.names
         assert sample["json"] == json.dumps(described, indent=4).encode()
         assert described["caption"] == sample["txt"].decode()
         assert described["sha256"] == hashlib.sha256(sample["jpg"]).hexdigest()
-        if index not in (HTML, TRUNCATED, REPEAT):
-            assert sample["jpg"] == draw(SEED, index).jpeg
+        if index not in (ERROR_PAGE_INDEX, TRUNCATED_INDEX, REPEAT_INDEX):
+            assert sample["jpg"] == draw_picture(SEED, index).jpeg
 
 
 def test_side_files_list_failed_rows_too(shards: Path) -> None:
     inside = images(shards)
     for path in sorted(shards.glob("*.parquet")):
         table = pq.read_table(path)
-        assert table.schema.equals(SIDE)
+        assert table.schema.equals(SIDE_SCHEMA)
         rows, stats = table.to_pylist(), json.loads(path.with_name(f"{path.stem}_stats.json").read_text())
         failed = [row for row in rows if row["status"] != "success"]
         assert 0 < len(failed) < len(rows)
@@ -95,18 +102,18 @@ def test_side_files_list_failed_rows_too(shards: Path) -> None:
 def test_truth_names_the_odd_ones_and_they_are_odd(shards: Path) -> None:
     told, inside = truths(shards), images(shards)
     assert {index: truth["fault"] for index, truth in enumerate(told) if truth["fault"]} == {
-        HTML: "html",
-        TRUNCATED: "truncated",
+        ERROR_PAGE_INDEX: "html",
+        TRUNCATED_INDEX: "truncated",
     }
     with pytest.raises(UnidentifiedImageError):
-        Image.open(io.BytesIO(inside[told[HTML]["key"]]))
+        Image.open(io.BytesIO(inside[told[ERROR_PAGE_INDEX]["key"]]))
     with pytest.raises(OSError, match="truncated"):
-        Image.open(io.BytesIO(inside[told[TRUNCATED]["key"]])).load()
-    assert told[HTML]["items"] == told[TRUNCATED]["items"] == []
-    assert [truth["uid"] for truth in told if truth["same_bytes_as_uid"]] == [told[REPEAT]["uid"]]
-    assert told[REPEAT]["same_bytes_as_uid"] == told[REPEATED]["uid"]
-    assert told[REPEAT]["items"] == told[REPEATED]["items"]
-    assert inside[told[REPEAT]["key"]] == inside[told[REPEATED]["key"]]
+        Image.open(io.BytesIO(inside[told[TRUNCATED_INDEX]["key"]])).load()
+    assert told[ERROR_PAGE_INDEX]["items"] == told[TRUNCATED_INDEX]["items"] == []
+    assert [truth["uid"] for truth in told if truth["same_bytes_as_uid"]] == [told[REPEAT_INDEX]["uid"]]
+    assert told[REPEAT_INDEX]["same_bytes_as_uid"] == told[REPEATED_INDEX]["uid"]
+    assert told[REPEAT_INDEX]["items"] == told[REPEATED_INDEX]["items"]
+    assert inside[told[REPEAT_INDEX]["key"]] == inside[told[REPEATED_INDEX]["key"]]
     assert len({truth["uid"] for truth in told}) == COUNT
 
 

@@ -17,15 +17,15 @@ import pytest
 from curation.selection.rules import SelectionRules
 from pipelines.cli.app import main
 from pipelines.download import part as download_part
-from pipelines.download.run import Tally, download
+from pipelines.download.run import ProgressPoller, download
 from pipelines.img2dataset.process import _salvage
-from pipelines.inputs.shards import missing_downloads
+from pipelines.inputs.shards import find_missing_downloads
 from pipelines.output.totals import Totals
 from pipelines.recipes.base import load_recipe
 from pipelines.recipes.download import DownloadRecipe, DownloadRun
 from pipelines.recipes.select import SelectRecipe
 from pipelines.select.run import select
-from pipelines.stats.run import stats
+from pipelines.stats.run import collect_stats
 from pipelines.terminal.progress import Progress
 from pipelines.verify.run import verify
 from schemas.errors import ShardloomError, UsageError
@@ -50,8 +50,8 @@ def recipe_of(*inputs: str, each: int = 4, **options: Any) -> DownloadRecipe:
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     """In the place of img2dataset, and of its environment."""
     made = StandIn()
-    monkeypatch.setattr(download_part, "images_of_addresses", made)
-    monkeypatch.setattr("pipelines.img2dataset.placement.python_of", lambda _: None)
+    monkeypatch.setattr(download_part, "download_images", made)
+    monkeypatch.setattr("pipelines.img2dataset.placement.ensure_environment", lambda _: None)
     return made
 
 
@@ -120,8 +120,8 @@ def test_a_part_becomes_a_shard_as_img2dataset_has_it(tmp_path: Path) -> None:
     }
     assert verify(str(output)) == (2, [])
     for name in ("00000000", "00000001"):
-        assert missing_downloads(Folder(f"{output}/data"), name, [key for key, *_ in samples(output, name)]) == []
-    assert len(missing_downloads(Folder(f"{output}/data"), "00000000", ["000000000"])) == 1
+        assert find_missing_downloads(Folder(f"{output}/data"), name, [key for key, *_ in samples(output, name)]) == []
+    assert len(find_missing_downloads(Folder(f"{output}/data"), "00000000", ["000000000"])) == 1
 
 
 @pytest.mark.usefixtures("stand_in")
@@ -135,7 +135,7 @@ def test_keys_of_datacomp_have_twelve_digits(tmp_path: Path) -> None:
 def test_equal_answers_give_equal_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_metadata(tmp_path / "a.parquet", urls(*(f"{number}.jpg" for number in range(9)), "http_500"))
     download(recipe_of(path), str(tmp_path / "one"), quiet=True)
-    monkeypatch.setattr(download_part, "images_of_addresses", StandIn(seed=1))
+    monkeypatch.setattr(download_part, "download_images", StandIn(seed=1))
     download(recipe_of(path), str(tmp_path / "two"), quiet=True)
     assert hashes(tmp_path / "one") == hashes(tmp_path / "two")
 
@@ -221,7 +221,7 @@ def test_what_failed_is_asked_for_again_alone(stand_in: StandIn, tmp_path: Path)
     keys = [key for name in names for key, *_ in samples(output, name)]
     assert sorted(keys) == [f"{part:08d}{row}" for part, rows in ((0, 4), (1, 4), (2, 2)) for row in range(rows)]
     assert hashes(output).items() >= before.items()
-    found = stats(str(output))
+    found = collect_stats(str(output))
     assert (found["rows_in"], found["rows_out"], found["reasons"]) == (10, 10, {})
 
 
@@ -274,7 +274,7 @@ def test_without_a_network_nothing_is_given_up(tmp_path: Path, monkeypatch: pyte
             return made
 
     path = write_metadata(tmp_path / "a.parquet", urls(*["http_503"] * 250))
-    monkeypatch.setattr(download_part, "images_of_addresses", Silent())
+    monkeypatch.setattr(download_part, "download_images", Silent())
     with pytest.raises(ShardloomError, match=r"^.*a\.parquet#rows=0-100: none of 100 addresses was answered \(unkno"):
         download(recipe_of(path, each=100), str(tmp_path / "out"), quiet=True)
     assert not (tmp_path / "out/manifests").exists()
@@ -296,7 +296,7 @@ def test_of_a_part_whose_time_is_over_the_images_so_far_are_kept(
         _salvage(folder)
         return {ending: folder / f"images/00000000{ending}" for ending in made}
 
-    monkeypatch.setattr(download_part, "images_of_addresses", killed)
+    monkeypatch.setattr(download_part, "download_images", killed)
     recipe = recipe_of(write_metadata(tmp_path / "a.parquet", urls("1.jpg", "2.jpg", "3.jpg")))
     output = tmp_path / "out"
     totals = download(recipe, str(output), quiet=True)
@@ -304,7 +304,7 @@ def test_of_a_part_whose_time_is_over_the_images_so_far_are_kept(
     [(key, caption, image)] = samples(output, "00000000")
     number = int(key)
     assert (caption, image) == (f"caption of {number}", jpeg(number + 1))
-    monkeypatch.setattr(download_part, "images_of_addresses", stand_in)
+    monkeypatch.setattr(download_part, "download_images", stand_in)
     assert download(recipe, str(output), retry_failed=True, quiet=True).rows_out == 3
     again = [(key, image) for key, _, image in samples(output, "00000000-r1")]
     assert again == [(f"{row:09d}", jpeg(row + 1)) for row in range(3) if row != number]
@@ -322,17 +322,19 @@ def test_metadata_and_shards_may_lie_in_a_store(stand_in: StandIn, bucket: Bucke
         assert (totals.rows_in, totals.rows_out) == (10, 7)
         assert verify(output) == (6, [])
     here, there = Folder(f"{tmp_path}/out/data"), Folder(f"{bucket.url}/out/data")
-    assert len(here.names()) == 6 * 3
-    assert {name: here.read(name) for name in here.names()} == {name: there.read(name) for name in there.names()}
+    assert len(here.list_files()) == 6 * 3
+    assert {name: here.read(name) for name in here.list_files()} == {
+        name: there.read(name) for name in there.list_files()
+    }
 
 
 def test_progress_is_seen_within_a_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.download.run.TALLY_SECONDS", 0.01)
+    monkeypatch.setattr("pipelines.download.run.POLL_SECONDS", 0.01)
     for part, said in (("a-1", "30"), ("b-2", "12"), ("c-3", ""), ("d-4", "x")):
         (tmp_path / "parts" / part).mkdir(parents=True)
         (tmp_path / "parts" / part / "asked").write_text(said)
     with Progress("download", 200, "addresses", quiet=True) as progress:
-        with Tally(progress, Folder(str(tmp_path))) as tally:
+        with ProgressPoller(progress, Folder(str(tmp_path))) as tally:
             wait_until(lambda: progress.done == 42)
             tally.committed = 150
             wait_until(lambda: progress.done == 192)
@@ -383,7 +385,7 @@ def test_more_patience_is_no_other_recipe(stand_in: StandIn, tmp_path: Path) -> 
     download(recipe_of(path), str(tmp_path / "out"), quiet=True)
     patient = DownloadRun(workers=1, timeout=60, deadline_seconds=7200, retries=5, allow_hosts=["a"], threads=8)
     recipe = recipe_of(path).model_copy(update={"run": patient})
-    assert recipe.options().timeout == 60
+    assert recipe.build_options().timeout == 60
     stand_in.is_mended = True
     assert download(recipe, str(tmp_path / "out"), retry_failed=True, quiet=True).rows_out == 2
     with pytest.raises(UsageError, match="image_size is 512 there and 256 here"):

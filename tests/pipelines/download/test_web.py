@@ -24,10 +24,10 @@ from PIL import Image
 
 from pipelines.annotate.run import annotate
 from pipelines.download.run import download
-from pipelines.environments.python import mark_of, python_of
+from pipelines.environments.python import ensure_environment, get_completion_mark
 from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineOptions
 from pipelines.recipes.download import DownloadRecipe, DownloadRun
-from pipelines.stats.run import stats
+from pipelines.stats.run import collect_stats
 from pipelines.verify.run import verify
 from schemas.tar.reader import TarReader, TarSample
 from tests.conftest import REPOSITORY, jpeg
@@ -44,9 +44,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("environment", "own_engi
 @pytest.fixture
 def environment() -> None:
     """img2dataset's own; skips the test where it isn't made and may not be."""
-    if not mark_of("img2dataset").exists() and not os.environ.get("SHARDLOOM_TEST_DOWNLOADS"):
+    if not get_completion_mark("img2dataset").exists() and not os.environ.get("SHARDLOOM_TEST_DOWNLOADS"):
         pytest.skip("no environment for img2dataset (SHARDLOOM_TEST_DOWNLOADS=1 makes it)")
-    python_of("img2dataset")
+    ensure_environment("img2dataset")
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ def test_of_300_addresses_every_one_is_had_or_accounted_for(site: Site, tmp_path
     assert {path: path.read_bytes() for path in before} == before
     assert verify(str(output)) == (4, [])
     assert len(samples(output)) == had + ill
-    printed = stats(str(output))
+    printed = collect_stats(str(output))
     assert (printed["rows_in"], printed["rows_out"], printed["reasons"]) == (ROWS, had + ill, dict(lasting))
 
     engine = EngineOptions(engine="PixelOcr")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.engines.flags import engines_of, held_engines
+from pipelines.engines.flags import parse_engines, select_stored_engines
 from pipelines.recipes.annotate import AnnotateRecipe
 from pipelines.recipes.base import load_recipe
 from schemas.errors import UsageError
@@ -24,19 +24,19 @@ def recipe_values() -> dict[str, Any]:
 def laid_over(words: str | None, **flags: Any) -> dict[str, Any]:
     """The engines of the recipe above with these over it, as `shardloom annotate WORDS --recipe` takes them."""
     values = recipe_values()
-    engines = engines_of(words, held=held_engines(values, words), **flags)
-    return load_recipe(AnnotateRecipe, None, values, engines=engines).resolved()["engines"]
+    engines = parse_engines(words, stored=select_stored_engines(values, words), **flags)
+    return load_recipe(AnnotateRecipe, None, values, engines=engines).resolve()["engines"]
 
 
 def test_words_and_settings() -> None:
-    assert engines_of("ocr,tags:siglip", ["tags=a/b"], "words.txt", allow_download=True) == {
+    assert parse_engines("ocr,tags:siglip", ["tags=a/b"], "words.txt", allow_download=True) == {
         "ocr": {"engine": "rapidocr"},
         "tags": {
             "engine": "siglip",
             "settings": {"weights": "a/b", "allow_download": True, "vocabulary": "words.txt"},
         },
     }
-    assert engines_of(None) == {}
+    assert parse_engines(None) == {}
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_words_and_settings() -> None:
 )
 def test_what_no_engine_takes(words: str | None, flags: dict[str, Any], line: str) -> None:
     with pytest.raises(UsageError) as error:
-        engines_of(words, **flags)
+        parse_engines(words, **flags)
     assert str(error.value) == line
 
 
@@ -82,8 +82,8 @@ def test_another_engine_has_no_settings_of_the_one_before() -> None:
 def test_engines_that_are_added_leave_the_others() -> None:
     values = recipe_values()
     del values["engines"]["boxes"]
-    held = held_engines(values)
-    added = load_recipe(AnnotateRecipe, None, values, engines=engines_of("boxes", ["tags=new"], held=held)).engines
+    held = select_stored_engines(values)
+    added = load_recipe(AnnotateRecipe, None, values, engines=parse_engines("boxes", ["tags=new"], stored=held)).engines
     assert list(added) == ["ocr", "tags", "boxes"]
     assert added["tags"].settings == {"weights": "new", "max_tags": 3}
     assert added["boxes"].engine == "grounding_dino"
@@ -92,4 +92,6 @@ def test_engines_that_are_added_leave_the_others() -> None:
 def test_engines_that_are_none_are_left_for_the_recipe_to_refuse() -> None:
     values = {"input": "x", "engines": ["ocr"]}
     with pytest.raises(UsageError, match=r"^recipe: engines: input should be a mapping, not \['ocr'\]$"):
-        load_recipe(AnnotateRecipe, None, values, engines=engines_of("ocr", held=held_engines(values, "ocr")))
+        load_recipe(
+            AnnotateRecipe, None, values, engines=parse_engines("ocr", stored=select_stored_engines(values, "ocr"))
+        )

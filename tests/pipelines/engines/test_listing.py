@@ -9,7 +9,7 @@ import rapidocr
 from curation.engines.registry import ENGINES
 from pipelines.cli.app import main
 from pipelines.engines.listing import ENVIRONMENTS, as_dicts, list_engines
-from pipelines.environments.python import mark_of
+from pipelines.environments.python import get_completion_mark
 from tests.conftest import REPOSITORY
 
 MODELS = str(Path(rapidocr.__file__).parent / "models")
@@ -69,8 +69,8 @@ def test_a_folder_of_weights_is_looked_at(tmp_path: Path) -> None:
             (tmp_path / model / f"inference.{end}").touch()
     [paddle] = [one for one in list_engines({"ocr": str(tmp_path)}) if one.engine == "paddleocr"]
     assert paddle.get == "shardloom engines --build paddleocr-gpu", "paddlepaddle's own weights need paddlepaddle"
-    mark_of("paddleocr-gpu").parent.mkdir(parents=True)
-    mark_of("paddleocr-gpu").touch()
+    get_completion_mark("paddleocr-gpu").parent.mkdir(parents=True)
+    get_completion_mark("paddleocr-gpu").touch()
     [paddle] = [one for one in list_engines({"ocr": str(tmp_path)}) if one.engine == "paddleocr"]
     assert (paddle.missing, paddle.get) == ([], None)
 

@@ -11,10 +11,10 @@ import rapidocr
 from PIL import Image, ImageDraw, ImageFont
 
 from pipelines.annotate.run import annotate
-from pipelines.environments.python import mark_of
+from pipelines.environments.python import get_completion_mark
 from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineKind, EngineOptions
 from pipelines.verify.run import verify
-from schemas.output_set.layout import committed
+from schemas.output_set.layout import read_manifests
 from schemas.storage.folder import Folder
 from schemas.tar.writer import TarWriter
 from tests.curation.engines.boxes.test_groundingdino_py import weights
@@ -23,7 +23,7 @@ __all__ = ["weights"]  # the fixture: random weights, as transformers saves them
 
 MODELS = str(Path(rapidocr.__file__).parent / "models")
 TEXTS = ("SHARDLOOM", "OPEN 24h", "Platform 9", "Fresh bread")
-LACKING = [name for name in ("paddleocr", "groundingdino-py") if not mark_of(name).exists()]
+LACKING = [name for name in ("paddleocr", "groundingdino-py") if not get_completion_mark(name).exists()]
 ALL = {"box_threshold": 0.0, "text_threshold": 0.0, "nms_iou": 1.0, "max_area": 1.0, "min_side": 0.0, "device": "cpu"}
 
 
@@ -66,7 +66,7 @@ def test_two_foreign_environments_at_once(weights: Path, tmp_path: Path) -> None
 
     foreign = rows("foreign", EngineOptions(engine="paddleocr", settings={"weights": MODELS}), "groundingdino-py")
     ours = rows("ours", EngineOptions(engine="rapidocr"), "grounding_dino")
-    [manifest] = committed(Folder(str(tmp_path / "foreign"))).values()
+    [manifest] = read_manifests(Folder(str(tmp_path / "foreign"))).values()
     versions = {kind: engine.version for kind, engine in manifest.fingerprints.items()}
     assert "opencv-contrib-python 4.10.0.84" in versions["ocr"]
     assert "transformers 4.57.6" in versions["boxes"]

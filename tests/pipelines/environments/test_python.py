@@ -9,7 +9,13 @@ import pytest
 
 from pipelines.engines.listing import ENVIRONMENTS
 from pipelines.environments import python as environments
-from pipelines.environments.python import environment_of, mark_of, python_of, release_hashes, steps_of
+from pipelines.environments.python import (
+    ensure_environment,
+    get_completion_mark,
+    get_environment_folder,
+    plan_steps,
+    read_release_hashes,
+)
 from schemas.errors import ShardloomError
 
 
@@ -19,18 +25,18 @@ def test_building_is_announced(
     monkeypatch.setenv("SHARDLOOM_ENVIRONMENTS", str(tmp_path))
     monkeypatch.setenv("PIP_NO_INDEX", "1")  # so that pip fails at once
     with pytest.raises(ShardloomError, match="cannot install img2dataset for "):
-        python_of("img2dataset")
-    folder = environment_of("img2dataset")
+        ensure_environment("img2dataset")
+    folder = get_environment_folder("img2dataset")
     assert capsys.readouterr().err == f"building img2dataset in {folder}, once: it may take minutes\n"
-    mark_of("img2dataset").touch()
-    python_of("img2dataset")
+    get_completion_mark("img2dataset").touch()
+    ensure_environment("img2dataset")
     assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_every_release_is_installed_once_and_by_its_hashes(name: str) -> None:
     """All but what PyPI does not have; nothing else is installed with them."""
-    steps = steps_of(name)
+    steps = plan_steps(name)
     lines = [line for step in steps for line in step.lines]
     pinned = (Path(environments.__file__).parent / f"{name}.txt").read_text().splitlines()
     assert len(lines) == len([line for line in pinned if not line.startswith("#")])
@@ -48,9 +54,12 @@ def test_every_release_is_installed_once_and_by_its_hashes(name: str) -> None:
 
 def test_no_hash_is_held_for_nothing() -> None:
     used = {
-        line.split()[0].replace("===", "==") for name in ENVIRONMENTS for step in steps_of(name) for line in step.lines
+        line.split()[0].replace("===", "==")
+        for name in ENVIRONMENTS
+        for step in plan_steps(name)
+        for line in step.lines
     }
-    assert set(release_hashes()) == used - {"paddlepaddle-gpu==3.3.1"}
+    assert set(read_release_hashes()) == used - {"paddlepaddle-gpu==3.3.1"}
 
 
 def test_pip_is_told_of_the_hashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,10 +72,10 @@ def test_pip_is_told_of_the_hashes(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(environments.venv, "create", lambda folder, **_: folder.mkdir())
     monkeypatch.setattr(environments.subprocess, "run", run)
-    python_of("img2dataset")
+    ensure_environment("img2dataset")
     [command] = commands
     assert command[1:6] == ["-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
     assert command[6:10] == ["--require-hashes", "--no-deps", "--only-binary", ":all:"]
     listed = Path(command[-1]).read_text()
-    assert listed.count("\n") == len(steps_of("img2dataset")[0].lines)
+    assert listed.count("\n") == len(plan_steps("img2dataset")[0].lines)
     assert "img2dataset===1.47.0 --hash=sha256:" in listed

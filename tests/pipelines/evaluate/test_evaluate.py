@@ -15,17 +15,17 @@ from curation.scores.boxes import BoxScores
 from curation.scores.text import ErrorCounts, TextScores
 from pipelines.cli.app import main
 from pipelines.evaluate.run import evaluate_boxes, evaluate_ocr
-from pipelines.output.output_set import commit, parquet_bytes, put
+from pipelines.output.writer import commit, encode_parquet, write_output
 from pipelines.recipes.annotate import AnnotateRecipe, EngineOptions
 from pipelines.recipes.render import RenderRecipe
 from schemas.output_set.layout import DATA, QUARANTINE
 from schemas.output_set.manifest import Manifest
 from schemas.records.annotation import IMAGE_COLUMNS
-from schemas.records.box import BOXES, Detection, detection_to_arrow
-from schemas.records.ground_truth import TextTruth, TrueBox, read_box_truth, read_index, read_text_truth
-from schemas.records.quarantine import QUARANTINE as QUARANTINE_SCHEMA
-from schemas.records.tag import TAGS, Tag, tag_to_arrow
-from schemas.records.text_line import OCR, TextLine, line_to_arrow
+from schemas.records.box import BOXES_COLUMN, Detection, detection_to_arrow
+from schemas.records.ground_truth import TextTruth, TrueBox, read_box_truth, read_text_truth, read_truth_index
+from schemas.records.quarantine import QUARANTINE_SCHEMA
+from schemas.records.tag import TAGS_COLUMN, Tag, tag_to_arrow
+from schemas.records.text_line import OCR_COLUMN, TextLine, line_to_arrow
 from schemas.storage.folder import Folder
 from tests.pipelines.support.sets import opened
 
@@ -47,16 +47,19 @@ def annotation_set(
     output = Folder(str(folder))
     with opened(output, recipe):
         outputs = [
-            put(output, f"{DATA}/00000000.parquet", parquet_bytes([data], schema), data.num_rows),
-            put(
-                output, f"{QUARANTINE}/00000000.parquet", parquet_bytes([left_out], QUARANTINE_SCHEMA), len(quarantined)
+            write_output(output, f"{DATA}/00000000.parquet", encode_parquet([data], schema), data.num_rows),
+            write_output(
+                output,
+                f"{QUARANTINE}/00000000.parquet",
+                encode_parquet([left_out], QUARANTINE_SCHEMA),
+                len(quarantined),
             ),
         ]
         commit(
             output,
             Manifest(
                 name="00000000",
-                recipe_sha256=recipe.sha256(),
+                recipe_sha256=recipe.compute_sha256(),
                 inputs=[],
                 rows_in=data.num_rows + len(quarantined),
                 rows_out=data.num_rows,
@@ -119,7 +122,7 @@ def small(tmp_path: Path) -> tuple[str, str]:
         {"uid": "not in the truth", **size, "tags": [], "boxes": [thing("cat", LEFT)]},
     ]
     lost = {"engine": "engine_error", "killed": "worker_killed", "small": "too_small"}
-    output = annotation_set(tmp_path / "set", rows, [TAGS, BOXES], lost)
+    output = annotation_set(tmp_path / "set", rows, [TAGS_COLUMN, BOXES_COLUMN], lost)
     return output, written(tmp_path / "truth.jsonl", [PICTURE | entry for entry in entries])
 
 
@@ -155,7 +158,7 @@ def test_the_same_call_gives_the_same_bytes(small: tuple[str, str]) -> None:
 def test_aliases_and_spellings(tmp_path: Path) -> None:
     entry = PICTURE | {"file": "a", "uid": "a", "objects": [DOG, CAT | {"label": "aeroplane"}]}
     rows = [{"uid": "a", "width": 200, "height": 100, "boxes": [thing("Hound", RIGHT), thing("airplane", LEFT)]}]
-    output, truth = annotation_set(tmp_path / "set", rows, [BOXES]), written(tmp_path / "truth", [entry])
+    output, truth = annotation_set(tmp_path / "set", rows, [BOXES_COLUMN]), written(tmp_path / "truth", [entry])
     assert {score.label: score.found for score in boxes(output, truth).classes} == {"airplane": 1, "dog": 0}
     aliases = tmp_path / "aliases.json"
     aliases.write_text('{"HOUND": "dog"}')
@@ -168,7 +171,7 @@ def test_aliases_and_spellings(tmp_path: Path) -> None:
 def test_the_first_annotated_copy_of_an_image_counts(tmp_path: Path) -> None:
     size = {"width": 200, "height": 100}
     rows = [{"uid": "two", **size, "boxes": None}, {"uid": "three", **size, "boxes": [thing("cat", LEFT)]}]
-    output = annotation_set(tmp_path / "set", rows, [BOXES], {"one": "repeated_image"})
+    output = annotation_set(tmp_path / "set", rows, [BOXES_COLUMN], {"one": "repeated_image"})
     truth = written(tmp_path / "truth", [PICTURE | {"file": "a", "objects": [CAT]}])
     index = written(tmp_path / "index", [{"uid": uid, "file": "a"} for uid in ("one", "two", "three")])
     found = evaluate_boxes(output, truth, index)
@@ -196,7 +199,7 @@ def real_set(data: Path, tmp_path: Path) -> Callable[[Change], tuple[str, str, s
         for entry, uid in tied_to(read_box_truth(Path(truth).read_bytes(), truth), index):
             things = [thing(box.label, box.box, 0.5 + at / 1000) for at, box in enumerate(change(entry.boxes))]
             rows.append({"uid": uid, **halved(entry.width, entry.height), "boxes": things})
-        return annotation_set(tmp_path / "set", rows, [BOXES]), truth, index
+        return annotation_set(tmp_path / "set", rows, [BOXES_COLUMN]), truth, index
 
     return make
 
@@ -206,7 +209,7 @@ def real_files(data: Path, kind: str) -> tuple[str, str]:
 
 
 def tied_to(entries: list[Any], index: str) -> list[tuple[Any, str]]:
-    uids = read_index(Path(index).read_bytes(), index)
+    uids = read_truth_index(Path(index).read_bytes(), index)
     return [(entry, uids[entry.file][0]) for entry in entries if entry.file in uids]
 
 
@@ -264,7 +267,7 @@ def test_moved_by_a_tenth_of_the_width(real_set: Callable[[Change], tuple[str, s
 
 def lines_of(entry: TextTruth) -> list[TextLine]:
     """The truth as lines: every text, and every box of which the text isn't known."""
-    boxes = entry.places if entry.boxes_only else [LEFT] * len(entry.texts)
+    boxes = entry.legible_boxes if entry.boxes_only else [LEFT] * len(entry.texts)
     texts = ["?"] * len(boxes) if entry.boxes_only else entry.texts
     return [TextLine(text, (0.0,) * 8, box, 1.0) for text, box in zip(texts, boxes, strict=True)]
 
@@ -275,7 +278,7 @@ def ocr_set(data: Path, folder: Path, lines: Callable[[TextTruth], list[TextLine
         {"uid": uid, **halved(entry.width, entry.height), "ocr": [line_to_arrow(line) for line in lines(entry)]}
         for entry, uid in tied_to(read_text_truth(Path(truth).read_bytes(), truth), index)
     ]
-    found = evaluate_ocr(annotation_set(folder, rows, [OCR]), truth, index)
+    found = evaluate_ocr(annotation_set(folder, rows, [OCR_COLUMN]), truth, index)
     assert (found.images.truth, found.images.annotated, found.images.untied) == (80, 48, 32)
     assert isinstance(found.scores, TextScores)
     return found.scores
@@ -314,7 +317,7 @@ def test_text_is_grouped_by_kind_and_failures_cost_all(tmp_path: Path) -> None:
 
     texts = {"a": read("0PEN DAILY"), "b": read("EXIT"), "c": None}
     rows = [{"uid": uid, **size, "ocr": found} for uid, found in texts.items()]
-    found = evaluate_ocr(annotation_set(tmp_path / "set", rows, [OCR]), truth).to_dict()
+    found = evaluate_ocr(annotation_set(tmp_path / "set", rows, [OCR_COLUMN]), truth).to_dict()
     bill, sign = found["sources"]
     assert (found["images"]["annotated"], found["images"]["failed"]) == (2, 1)
     assert (bill["source"], bill["cer"]["value"], bill["counts"]["words"]) == ("bill", 1.0, 1)
@@ -360,7 +363,7 @@ def test_the_table_and_the_json(small: tuple[str, str], capsys: pytest.CaptureFi
 def test_a_hostile_label_steers_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     entry = PICTURE | {"file": "a", "uid": "a", "objects": [CAT | {"label": "[red]\x1b[31m:smile:"}]}
     rows = [{"uid": "a", "width": 200, "height": 100, "boxes": []}]
-    output, truth = annotation_set(tmp_path / "set", rows, [BOXES]), written(tmp_path / "truth", [entry])
+    output, truth = annotation_set(tmp_path / "set", rows, [BOXES_COLUMN]), written(tmp_path / "truth", [entry])
     code, out, _ = run("boxes", output, "--truth", truth, capsys=capsys)
     assert code == 0
     assert "[red]\\x1b[31m:smile:" in out

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipelines.img2dataset import process
-from pipelines.img2dataset.failures import kind_of
+from pipelines.img2dataset.failures import classify_failure
 
 PROGRAM = """
 import os, sys
@@ -59,16 +59,16 @@ def test_a_file_that_costs_its_decoder_costs_no_other(decoder: Any) -> None:
     assert decoder._process.pid == first
     *nothing, why = decoder.resize(b"slow", None)
     assert (nothing, why) == ([None] * 5, "took over 1 s to decode")
-    assert kind_of("failed_to_resize", why) == "slow_image"
+    assert classify_failure("failed_to_resize", why) == "slow_image"
     assert decoder.resize(b"abcd", None) == (b"dcba", 4, 0, 3, 4, None)
     assert decoder._process.pid != first
     *nothing, why = decoder.resize(b"crash", None)
     assert (nothing, why) == ([None] * 5, f"killed its decoder (exit {-signal.SIGSEGV})")
-    assert kind_of("failed_to_resize", why) == "worker_killed"
+    assert classify_failure("failed_to_resize", why) == "worker_killed"
     assert decoder.resize(b"", None) == (b"", 0, 0, 3, 4, None)
 
 
 def test_exif_of_an_image_whose_decoder_is_gone_is_none(decoder: Any) -> None:
     decoder.resize(b"slow", None)
     with pytest.raises(Exception, match=r"^there is no EXIF that can be read$"):
-        decoder.exif()
+        decoder.read_exif()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.img2dataset.failures import kind_of, may_pass
+from pipelines.img2dataset.failures import classify_failure, is_transient
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ from pipelines.img2dataset.failures import kind_of, may_pass
     ],
 )
 def test_failures_are_counted_by_kind(status: str, message: str, kind: str) -> None:
-    assert kind_of(status, message) == kind
+    assert classify_failure(status, message) == kind
 
 
 def test_what_may_pass_is_asked_again() -> None:
@@ -36,4 +36,4 @@ def test_what_may_pass_is_asked_again() -> None:
     passing |= {"no_answer", "cut_short"}
     lasting = {"http_404", "http_403", "http_410", "http_302", "not_an_image", "too_large", "refused_address"}
     lasting |= {"hash_mismatch", "forbidden_by_host", "not_http", "bad_address", "bad_certificate", "malformed_row"}
-    assert {kind for kind in passing | lasting if may_pass(kind)} == passing
+    assert {kind for kind in passing | lasting if is_transient(kind)} == passing

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipelines.img2dataset import host_pool
-from pipelines.img2dataset.host_pool import HostPool, host_of
+from pipelines.img2dataset.host_pool import HostPool, parse_host
 
 PATIENCE = 600.0  # seconds: a busy machine is no failure
 
@@ -32,7 +32,7 @@ def test_one_host_has_half_of_the_threads_at_most() -> None:
     freed, lock, at_work, most = threading.Event(), threading.Lock(), Counter[str](), Counter[str]()
 
     def ask(task: Any) -> tuple[int, str, None]:
-        host = host_of(task[1])
+        host = parse_host(task[1])
         with lock:
             at_work[host] += 1
             most[host] = max(most[host], at_work[host])
@@ -79,6 +79,6 @@ def test_decoding_ends_soon_after_the_deadline(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_addresses_without_a_host_are_one_host() -> None:
-    assert [host_of(address) for address in ("http://[::1/x", "x", "http://A.b:8/x", "http://u:p@[::1]/")] == [
+    assert [parse_host(address) for address in ("http://[::1/x", "x", "http://A.b:8/x", "http://u:p@[::1]/")] == [
         *("", "", "a.b", "::1")
     ]

@@ -8,8 +8,8 @@ import ray
 from ray.cluster_utils import Cluster
 
 from pipelines.cluster.runner import Runner
-from pipelines.environments.python import mark_of
-from pipelines.img2dataset.placement import download_placement
+from pipelines.environments.python import get_completion_mark
+from pipelines.img2dataset.placement import plan_download_placement
 from pipelines.ingest.run import ingest
 from pipelines.recipes.download import DownloadOptions, DownloadRun
 from pipelines.recipes.ingest import IngestRecipe, IngestRun
@@ -49,13 +49,13 @@ def test_downloads_run_where_they_are_offered(
         f"({cluster.head_node.node_ip_address}): shardloom engines --build img2dataset"
     )
     with pytest.raises(UsageError) as error:
-        download_placement(runner, 6)
+        plan_download_placement(runner, 6)
     assert str(error.value) == line
     with pytest.raises(UsageError) as error:
         ingest(ingesting, str(tmp_path / "out"), quiet=True)
     assert str(error.value) == line
-    mark_of("img2dataset").parent.mkdir()
-    mark_of("img2dataset").touch()
-    where = download_placement(runner, 6)
+    get_completion_mark("img2dataset").parent.mkdir()
+    get_completion_mark("img2dataset").touch()
+    where = plan_download_placement(runner, 6)
     assert where == {"resources": {"shardloom-download": 0.0001}}
     assert list(runner.map(offers, range(6), placement=where)) == [["shardloom-download"]] * 6

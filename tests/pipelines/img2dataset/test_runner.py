@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from pipelines.img2dataset import runner
 from pipelines.img2dataset.connections import OVERHEAD_BYTES, AnswerLimit
-from pipelines.img2dataset.failures import kind_of
-from pipelines.img2dataset.runner import AddressGuard, Refused, quoted, refusal
+from pipelines.img2dataset.failures import classify_failure
+from pipelines.img2dataset.runner import AddressGuard, RefusedAddressError, find_refusal, quote_address
 from tests.conftest import jpeg
 from tests.pipelines.support.web_pages import HUGE, TRICKLES, Site, served_pages
 
@@ -79,7 +79,7 @@ def server(site: Site) -> str:
     ],
 )
 def test_an_address_is_refused_for_its_kind(address: str, kind: str | None) -> None:
-    assert refusal(address) == kind
+    assert find_refusal(address) == kind
 
 
 PRIVATE = ["0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24"]
@@ -92,7 +92,7 @@ def test_no_form_of_an_address_hides_where_it_leads(network: str, number: int, f
     net = ipaddress.IPv4Network(network)
     inside = ipaddress.IPv4Address(int(net.network_address) + number % net.num_addresses)
     value = int(inside)
-    assert refusal(form.format(v4=inside, high=value >> 16, low=value & 0xFFFF, any=other)) is not None
+    assert find_refusal(form.format(v4=inside, high=value >> 16, low=value & 0xFFFF, any=other)) is not None
 
 
 @given(st.ip_addresses(v=4), st.sampled_from(FORMS))
@@ -100,12 +100,12 @@ def test_all_forms_of_an_address_are_judged_alike(address: ipaddress.IPv4Address
     value = int(address)
     if value > 1:  # :: and ::1 are themselves
         written = form.format(v4=address, high=value >> 16, low=value & 0xFFFF, any=7)
-        assert refusal(written) == refusal(str(address))
+        assert find_refusal(written) == find_refusal(str(address))
 
 
 @given(st.ip_addresses(v=6))
 def test_what_the_library_calls_private_is_never_asked(address: ipaddress.IPv6Address) -> None:
-    if refusal(str(address)) is None:
+    if find_refusal(str(address)) is None:
         stands_for = address.ipv4_mapped or address.sixtofour
         assert (stands_for or address).is_global or address in ipaddress.IPv6Network("64:ff9b::/96")
 
@@ -118,24 +118,24 @@ def answers(*addresses: str) -> Any:
 def test_names_are_judged_by_all_that_they_stand_for() -> None:
     guard = AddressGuard(["Intranet.Example.", "127.0.0.1"])
     guard._look_up = answers("8.8.8.8", "10.0.0.1")
-    with pytest.raises(Refused, match=r"^refused private address 10.0.0.1 of evil.example$"):
+    with pytest.raises(RefusedAddressError, match=r"^refused private address 10.0.0.1 of evil.example$"):
         guard.getaddrinfo("evil.example", 80)
     guard._look_up = answers("10.0.0.7")
-    with pytest.raises(Refused):
+    with pytest.raises(RefusedAddressError):
         guard.audit("socket.connect", (None, ("10.0.0.7", 80)))
     assert len(guard.getaddrinfo("intranet.example", 80)) == 1
     assert len(guard.getaddrinfo(b"INTRANET.example.", 80)) == 1
     guard.audit("socket.connect", (None, ("10.0.0.7", 80)))
-    with pytest.raises(Refused, match=r"^refused private address 10.0.0.8$"):
+    with pytest.raises(RefusedAddressError, match=r"^refused private address 10.0.0.8$"):
         guard.audit("socket.connect", (None, ("10.0.0.8", 80)))
-    with pytest.raises(Refused, match="unresolved"):
+    with pytest.raises(RefusedAddressError, match="unresolved"):
         guard.audit("socket.sendto", (None, ("localhost", 80)))
     guard.audit("socket.connect", (None, "/run/a.socket"))
     guard.audit("socket.connect", (None, ("8.8.8.8", 80)))
     guard.audit("open", ("10.0.0.8",))
     guard._look_up = answers("127.0.0.1")
     assert len(guard.getaddrinfo("127.0.0.1", 80)) == 1
-    with pytest.raises(Refused, match=r"^refused loopback address 127.0.0.1 of localhost$"):
+    with pytest.raises(RefusedAddressError, match=r"^refused loopback address 127.0.0.1 of localhost$"):
         guard.getaddrinfo("localhost", 80)  # only the name was allowed
 
 
@@ -204,11 +204,11 @@ def test_addresses_are_asked_for_as_browsers_do(site: Site) -> None:
 
 
 def test_hosts_may_be_of_any_script() -> None:
-    assert quoted("http://Пример.рф:8080/\u00e9?q=a b") == "http://xn--e1afmkfd.xn--p1ai:8080/%C3%A9?q=a%20b"
-    assert quoted("http://b\u00fccher.example/\u00e9") == "http://xn--bcher-kva.example/%C3%A9"
-    assert quoted("http://fa\u00df.example/\u00e9") == "http://xn--fa-hia.example/%C3%A9", "not fass.example"
-    assert quoted("http://\u2615.example/") == "http://xn--53h.example/"
-    assert quoted("http://User:Pass@B\u00fccher.example/x") == "http://User:Pass@xn--bcher-kva.example/x"
+    assert quote_address("http://Пример.рф:8080/\u00e9?q=a b") == "http://xn--e1afmkfd.xn--p1ai:8080/%C3%A9?q=a%20b"
+    assert quote_address("http://b\u00fccher.example/\u00e9") == "http://xn--bcher-kva.example/%C3%A9"
+    assert quote_address("http://fa\u00df.example/\u00e9") == "http://xn--fa-hia.example/%C3%A9", "not fass.example"
+    assert quote_address("http://\u2615.example/") == "http://xn--53h.example/"
+    assert quote_address("http://User:Pass@B\u00fccher.example/x") == "http://User:Pass@xn--bcher-kva.example/x"
 
 
 @pytest.mark.parametrize(
@@ -224,14 +224,14 @@ def test_hosts_may_be_of_any_script() -> None:
     ],
 )
 def test_hosts_that_no_name_server_knows_cost_their_address_alone(address: str) -> None:
-    assert quoted(address)
+    assert quote_address(address)
     (error,) = asked([address], allow_hosts=[])
-    assert kind_of("failed_to_download", str(error)) == "bad_address", error
+    assert classify_failure("failed_to_download", str(error)) == "bad_address", error
 
 
 def test_space_around_an_address_is_none_of_it() -> None:
-    assert quoted(" \thttp://a.example/b\n.jpg \r\n") == "http://a.example/b.jpg"
-    assert quoted("http://a.example/\x00b c") == "http://a.example/%00b%20c"
+    assert quote_address(" \thttp://a.example/b\n.jpg \r\n") == "http://a.example/b.jpg"
+    assert quote_address("http://a.example/\x00b c") == "http://a.example/%00b%20c"
 
 
 def test_redirections_in_a_circle_end(server: str) -> None:

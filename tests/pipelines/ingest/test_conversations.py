@@ -12,7 +12,7 @@ from curation.sources import SOURCES
 from curation.sources.formats import json_list
 from pipelines.inputs.source_files import cut_file
 from schemas.errors import UsageError
-from schemas.output_set.layout import committed
+from schemas.output_set.layout import read_manifests
 from schemas.records.document import Document
 from schemas.records.document_storage import from_row
 from schemas.storage.folder import Folder
@@ -91,14 +91,16 @@ def test_units_of_a_json_list_begin_at_their_own_entries(tmp_path: Path, monkeyp
     (tmp_path / "a.json").write_text(json.dumps(content, indent=1, ensure_ascii=False))
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in content))
     read: list[int] = []
-    value = json_list._Text.value
-    monkeypatch.setattr(json_list._Text, "value", lambda *arguments: read.append(arguments[2]) or value(*arguments))
+    value = json_list._TextBuffer.read_value
+    monkeypatch.setattr(
+        json_list._TextBuffer, "read_value", lambda *arguments: read.append(arguments[2]) or value(*arguments)
+    )
     take_in("llava", str(tmp_path / "a.json"), tmp_path / "out", format="parquet", samples_per_shard=2)
     planned, first, units = read[:7], read[7:9], read[9:]
     assert (planned, first, units) == ([*range(7)], [0, 1], [*range(7)])
     take_in("llava", str(tmp_path / "a.jsonl"), tmp_path / "lines", format="parquet", samples_per_shard=2)
     assert rows(tmp_path / "out") == rows(tmp_path / "lines")
-    inputs = [manifest.inputs[0] for manifest in committed(Folder(str(tmp_path / "out"))).values()]
+    inputs = [manifest.inputs[0] for manifest in read_manifests(Folder(str(tmp_path / "out"))).values()]
     assert [file.path.rpartition("#")[2] for file in inputs] == ["rows=0-2", "rows=2-4", "rows=4-6", "rows=6-7"]
     assert {file.size for file in inputs} == {(tmp_path / "a.json").stat().st_size}
 
@@ -113,7 +115,7 @@ def test_any_cut_of_a_json_list_holds_all_rows(tmp_path: Path, samples: int) -> 
     ]
     for each in cut:
         with path.open("rb") as file:
-            found = next(json_list.entries(file, each.begin, each.start))
+            found = next(json_list.read_entries(file, each.list_offset, each.start))
         assert found["id"] == each.start
 
 

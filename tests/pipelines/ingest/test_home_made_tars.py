@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.verify.run import verify
-from schemas.output_set.layout import committed
+from schemas.output_set.layout import read_manifests
 from schemas.storage.folder import Folder
 from tests.conftest import jpeg
 from tests.pipelines.support.published import take_in
@@ -75,7 +75,7 @@ def test_hidden_files_in_a_set_stop_no_resume(tmp_path: Path, below: str) -> Non
     for name in (".DS_Store", "._00000000.json", ".nfs0000000000c0ffee"):
         (tmp_path / "out" / below / name).write_bytes(b"another program's")
     assert take_in("datacomp", files, tmp_path / "out") == first
-    assert len(committed(Folder(str(tmp_path / "out")))) == 1
+    assert len(read_manifests(Folder(str(tmp_path / "out")))) == 1
 
 
 def test_an_output_folder_that_a_desktop_has_looked_into_is_free(tmp_path: Path) -> None:

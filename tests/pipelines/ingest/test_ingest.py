@@ -23,8 +23,8 @@ from pipelines.output.totals import DamagedInput
 from pipelines.recipes.ingest import IngestRun
 from pipelines.verify.run import verify
 from schemas.errors import UsageError
-from schemas.output_set.layout import committed
-from schemas.output_set.shard_index import tokenizer_of
+from schemas.output_set.layout import read_manifests
+from schemas.output_set.shard_index import get_tokenizer
 from schemas.records.document import Document
 from schemas.records.document_storage import from_members, from_row
 from schemas.storage.folder import Folder
@@ -153,7 +153,7 @@ def test_shards_are_cut_by_samples(source: str, each: int, store: str, tmp_path:
     files = SETS[source](tmp_path)
     images = images_for(source, store, tmp_path)
     totals = take_in(source, files, tmp_path / "out", images, samples_per_shard=each)
-    manifests = committed(Folder(str(tmp_path / "out")))
+    manifests = read_manifests(Folder(str(tmp_path / "out")))
     assert list(manifests) == [f"{number:08d}" for number in range(-(-ROWS // each))]
     assert [manifest.rows_out for manifest in manifests.values()][:-1] == [each] * (len(manifests) - 1)
     assert (totals.rows_in, totals.rows_out) == (ROWS, ROWS)
@@ -270,9 +270,9 @@ def test_tokens_are_counted_by_the_named_tokenizer(form: str, store: str, tmp_pa
     totals = take_in("obelics", files, tmp_path / "out", store, format=form, tokenizer=name)
     assert totals.counts["tokens"] == 6 * ROWS
     assert {row["tokens"] for row in rows(tmp_path / "out", "index")} == {6}
-    fingerprint = tokenizer_of(pq.read_schema(tmp_path / "out/index/00000000.parquet"))
+    fingerprint = get_tokenizer(pq.read_schema(tmp_path / "out/index/00000000.parquet"))
     assert fingerprint is not None
-    assert committed(Folder(str(tmp_path / "out")))["00000000"].fingerprints == {"tokenizer": fingerprint}
+    assert read_manifests(Folder(str(tmp_path / "out")))["00000000"].fingerprints == {"tokenizer": fingerprint}
     tokenizer.add_tokens(["before"])
     tokenizer.save(name)
     with pytest.raises(UsageError, match=r"the tokenizer has changed since .*/data/00000000 was committed"):

@@ -4,22 +4,22 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.documents.filters import hamming
-from pipelines.ingest.near_hashes import DISTANCE, repeated
+from curation.documents.filters import compute_hamming_distance
+from pipelines.ingest.near_hashes import DISTANCE, find_repeats
 
 
 def by_all_pairs(hashes: list[int], rows: list[int]) -> list[bool]:
     kept: list[tuple[int, int]] = []
     found = []
     for value, row in zip(hashes, rows, strict=True):
-        found.append(any(hamming(value, other) <= DISTANCE and row != its for other, its in kept))
+        found.append(any(compute_hamming_distance(value, other) <= DISTANCE and row != its for other, its in kept))
         if not found[-1]:
             kept.append((value, row))
     return found
 
 
 def by_sorts(hashes: list[int], rows: list[int]) -> list[bool]:
-    return repeated(np.array(hashes, np.uint64), np.array(rows)).tolist()
+    return find_repeats(np.array(hashes, np.uint64), np.array(rows)).tolist()
 
 
 words = st.integers(0, (1 << 64) - 1)
@@ -59,5 +59,5 @@ def test_many_hashes() -> None:
     generator = np.random.default_rng(3)
     hashes = generator.integers(0, 1 << 64, 200_000, np.uint64)
     copies = hashes[:1000] ^ (np.uint64(1) << generator.integers(0, 64, 1000, np.uint64))
-    found = repeated(np.concatenate([hashes, copies]), np.arange(201_000))
+    found = find_repeats(np.concatenate([hashes, copies]), np.arange(201_000))
     assert (int(found[:200_000].sum()), int(found[200_000:].sum())) == (0, 1000)

@@ -22,7 +22,7 @@ Repeats = Literal["keep", "exact", "alike"]
 def opens(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often each file was opened or read whole, by its name; and how often rows were hashed."""
     counts: Counter[str] = Counter()
-    open_, read, digest = Folder.open, Folder.read, source_files._digest
+    open_, read, digest = Folder.open, Folder.read, source_files._hash_bytes
 
     @contextlib.contextmanager
     def counting_open(folder: Folder, name: str) -> Iterator[BinaryIO]:
@@ -34,13 +34,13 @@ def opens(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         counts[name] += 1
         return read(folder, name)
 
-    def counting_digest(file: BinaryIO, stretch: source_files.Stretch) -> str:
+    def counting_digest(file: BinaryIO, stretch: source_files.RowRange) -> str:
         counts["hashed"] += 1
         return digest(file, stretch)
 
     monkeypatch.setattr(Folder, "open", counting_open)
     monkeypatch.setattr(Folder, "read", counting_read)
-    monkeypatch.setattr(source_files, "_digest", counting_digest)
+    monkeypatch.setattr(source_files, "_hash_bytes", counting_digest)
     return counts
 
 

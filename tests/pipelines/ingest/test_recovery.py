@@ -13,7 +13,7 @@ from pipelines.cli.app import main
 from pipelines.recipes.ingest import IngestRun
 from pipelines.verify.run import verify
 from schemas.errors import UsageError
-from schemas.output_set.layout import committed
+from schemas.output_set.layout import read_manifests
 from schemas.storage.folder import Folder
 from tests.conftest import REPOSITORY, jpeg, write_shard
 from tests.pipelines.cli.test_recovery import fill
@@ -119,7 +119,7 @@ def test_two_workers_give_the_same_bytes(made: Path, tmp_path: Path, form: str) 
         options = {"format": form, "samples_per_shard": 2, "repeated_images": "alike"}
         run = IngestRun(workers=workers)
         take_in("obelics", files, tmp_path / f"out{workers}", images, run=run, **options)
-    assert len(committed(Folder(str(tmp_path / "out2")))) == 7
+    assert len(read_manifests(Folder(str(tmp_path / "out2")))) == 7
     assert hashes(tmp_path / "out1") == hashes(tmp_path / "out2")
 
 
@@ -160,7 +160,7 @@ def test_rows_that_kill_their_workers_are_left_out(tmp_path: Path, how: str) -> 
     done = subprocess.run([sys.executable, "-c", script, *arguments], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len((tmp_path / "log").read_text().splitlines()) == 1 + 2 + 2
-    manifests = committed(Folder(str(tmp_path / "out")))
+    manifests = read_manifests(Folder(str(tmp_path / "out")))
     assert [(each.rows_out, each.reasons) for each in manifests.values()] == [(6, {}), (4, {"worker_killed": 2})]
     assert [(row["key"], row["detail"]) for row in rows(tmp_path / "out", "quarantine")] == [
         (f"{number:012d}", "2 workers died while they were at work on this row") for number in (12, 15)

@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from pipelines.ingest.repeats import came_before
+from pipelines.ingest.repeats import select_repeats
 
 
 @pytest.mark.parametrize("alike", [False, True])
@@ -15,10 +15,10 @@ def test_a_repeat_is_one_of_another_row(alike: bool) -> None:
         {"unit": pl.UInt64, "row": pl.UInt32, "number": pl.UInt32, "high": pl.UInt64, "low": pl.UInt64},
         orient="row",
     )
-    assert came_before(table, alike).rows() == [(0, 1, 1), (1, 0, 0), (1, 0, 1)]
+    assert select_repeats(table, alike).rows() == [(0, 1, 1), (1, 0, 0), (1, 0, 1)]
 
 
 @pytest.mark.parametrize("alike", [False, True])
 def test_no_images_at_all(alike: bool) -> None:
     schema = {"unit": pl.UInt64, "row": pl.UInt32, "number": pl.UInt32, "high": pl.UInt64, "low": pl.UInt64}
-    assert came_before(pl.DataFrame(schema=schema), alike).rows() == []
+    assert select_repeats(pl.DataFrame(schema=schema), alike).rows() == []

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from pipelines.ingest.row_watch import RowWatch
 from pipelines.ingest.stores.open import open_stores
-from pipelines.ingest.unit import Shards, Unit, UnitWork
+from pipelines.ingest.unit import IngestTask, IngestUnit, ShardSplitter
 from pipelines.inputs.source_files import cut_file
-from pipelines.output.output_set import put_quarantine
+from pipelines.output.writer import write_quarantine
 from pipelines.recipes.ingest import IngestRecipe
 from schemas.records.quarantine import QuarantinedRow, Reason, Rejected
 from schemas.storage.folder import Folder
@@ -17,11 +17,11 @@ from tests.pipelines.support.published import ROWS, mint_pdf
 from tests.pipelines.support.sets import rows
 
 
-def work(tmp_path: Path, source: str, files: str, **options: object) -> tuple[UnitWork, Unit]:
+def work(tmp_path: Path, source: str, files: str, **options: object) -> tuple[IngestTask, IngestUnit]:
     """The work on the first unit of a set, with images beside it."""
     recipe = IngestRecipe.model_validate({"source": source, "input": [files], "images": [str(tmp_path)]} | options)
-    found = UnitWork(recipe, Folder(str(tmp_path / "out")), open_stores(recipe.images), None, RowWatch(None))
-    return found, Unit(0, cut_file(found.reader, 100, files)[0])
+    found = IngestTask(recipe, Folder(str(tmp_path / "out")), open_stores(recipe.images), None, RowWatch(None))
+    return found, IngestUnit(0, cut_file(found.reader, 100, files)[0])
 
 
 def conversation(*images: str) -> str:
@@ -42,10 +42,10 @@ def test_a_path_that_can_be_stored_nowhere_is_left_out(tmp_path: Path) -> None:
 
 
 def test_a_fault_that_can_be_stored_nowhere_is_written_all_the_same(tmp_path: Path) -> None:
-    row = QuarantinedRow.of("1", None, "ingest", Rejected(Reason.MALFORMED_ROW, "a\udc00"))
-    shards = Shards(iter([row]), 5, 100)
-    assert list(shards.next()) == []
-    put_quarantine(Folder(str(tmp_path)), "00000000", shards.account().left_out)
+    row = QuarantinedRow.from_rejected("1", None, "ingest", Rejected(Reason.MALFORMED_ROW, "a\udc00"))
+    shards = ShardSplitter(iter([row]), 5, 100)
+    assert list(shards.take_next()) == []
+    write_quarantine(Folder(str(tmp_path)), "00000000", shards.summarise().quarantined)
     assert [row["detail"] for row in rows(tmp_path, "quarantine")] == ["a?"]
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from curation.sources import SOURCES
 from pipelines.cli.app import main
-from pipelines.inputs.parquet_rows import row_bounds, rows
-from pipelines.inputs.shards import missing_downloads
+from pipelines.inputs.parquet_rows import cut_row_groups, read_rows
+from pipelines.inputs.shards import find_missing_downloads
 from pipelines.shard.caption_set import CaptionSet
 from schemas.errors import UsageError
 from schemas.records.quarantine import Rejected
@@ -31,14 +31,14 @@ def test_rows_that_expand_are_read_a_few_at_a_time(monkeypatch: pytest.MonkeyPat
     sizes: list[int] = []
 
     def measured(*arguments: object) -> object:
-        for batch in parquet.batches_of(*arguments):  # type: ignore[arg-type]
+        for batch in parquet.iterate_batches(*arguments):  # type: ignore[arg-type]
             sizes.append(batch.nbytes)
             yield batch
 
-    monkeypatch.setattr("pipelines.inputs.parquet_rows.batches_of", measured)
+    monkeypatch.setattr("pipelines.inputs.parquet_rows.iterate_batches", measured)
     reader = SOURCES.find("text")
-    assert [bound[:2] for bound in row_bounds(file, reader, 20, "a.parquet")] == [(0, 20), (20, 40), (40, 48)]
-    found = list(rows(file, reader, "a.parquet", 20, 40, is_local=True))
+    assert [bound[:2] for bound in cut_row_groups(file, reader, 20, "a.parquet")] == [(0, 20), (20, 40), (40, 48)]
+    found = list(read_rows(file, reader, "a.parquet", 20, 40, is_local=True))
     assert [len(row["text"]) for row in found[:20]] == [MIB] * 20  # type: ignore[index]
     assert max(sizes) <= 4 * MIB
 
@@ -48,7 +48,7 @@ def test_a_file_that_expands_is_refused_before_any_work(monkeypatch: pytest.Monk
     file = io.BytesIO()
     pq.write_table(pa.table({"text": ["x" * MIB] * 48}), file, compression="zstd", use_dictionary=False)
     with pytest.raises(UsageError, match=r"a\.parquet: column text of row group 0 expands from"):
-        list(row_bounds(file, SOURCES.find("text"), 20, "a.parquet"))
+        list(cut_row_groups(file, SOURCES.find("text"), 20, "a.parquet"))
 
 
 @pytest.mark.parametrize("command", ["ingest text --input", "ingest kale --input", "select", "download"])
@@ -87,7 +87,7 @@ def test_encrypted_captions_are_named(
 def test_a_side_file_that_is_encrypted_is_damage(data: Path, tmp_path: Path) -> None:
     content = (data / "corpora/encrypt_columns_plaintext_footer.parquet.encrypted").read_bytes()
     (tmp_path / "00000.parquet").write_bytes(content)
-    assert missing_downloads(Folder(str(tmp_path)), "00000", []) == [
+    assert find_missing_downloads(Folder(str(tmp_path)), "00000", []) == [
         "00000.parquet can't be read: it is encrypted (columns float_field, double_field): decrypt it first"
     ]
 
@@ -100,7 +100,7 @@ def test_a_list_of_millions_is_no_row(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": ["a", "b"], "turns": lists}), path)
     reader = replace(SOURCES.find("text"), columns=("text", "turns"), optional=())
     with path.open("rb") as file:
-        found = list(rows(file, reader, str(path), 0, 2, True))
+        found = list(read_rows(file, reader, str(path), 0, 2, True))
     assert isinstance(found[0], Rejected)
     assert found[0].detail == "a list of 2,000,000 entries; at most 1,000,000 are read"
     assert found[1] == {"text": "b", "turns": [{"value": None}]}

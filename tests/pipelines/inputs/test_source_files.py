@@ -17,18 +17,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.sources import SOURCES, ReadOptions
-from pipelines.inputs.parquet_rows import rows
-from pipelines.inputs.shards import missing_downloads
+from pipelines.inputs.parquet_rows import read_rows
+from pipelines.inputs.shards import find_missing_downloads
 from pipelines.inputs.source_files import (
     Item,
-    Stretch,
-    StretchSummary,
+    RowRange,
+    RowRangeSummary,
     cut_file,
-    read_stretch,
-    source_files,
-    stretch_items,
+    iterate_items,
+    list_source_files,
+    read_row_range,
 )
-from pipelines.inputs.summarised import Summarised
+from pipelines.inputs.summarised_iterator import SummarisedIterator
 from schemas.errors import ShardloomError, UsageError
 from schemas.records.quarantine import Reason, Rejected
 from schemas.storage.folder import Folder
@@ -37,10 +37,10 @@ from tests.schemas.support.tars import files, tar_of
 TEXT = SOURCES.find("text")
 
 
-def read(stretch: Stretch) -> tuple[StretchSummary, list[Item]]:
-    rows = Summarised(read_stretch(TEXT, stretch))
+def read(stretch: RowRange) -> tuple[RowRangeSummary, list[Item]]:
+    rows = SummarisedIterator(read_row_range(TEXT, stretch))
     items = list(rows)
-    assert [item.key for item in stretch_items(TEXT, stretch)] == [item.key for item in items]
+    assert [item.key for item in iterate_items(TEXT, stretch)] == [item.key for item in items]
     return rows.summary, items
 
 
@@ -95,7 +95,7 @@ def test_of_a_local_row_group_only_pages_are_held(tmp_path: Path) -> None:
     shares = []
     for is_local in (True, False):
         with Counted(path) as file:
-            next(rows(cast(BinaryIO, file), TEXT, str(path), 0, 256, is_local))
+            next(read_rows(cast(BinaryIO, file), TEXT, str(path), 0, 256, is_local))
             shares.append(file.count / path.stat().st_size)
     assert shares[0] < 0.5 < 1 <= shares[1]
 
@@ -112,10 +112,10 @@ def test_an_input_is_told_by_what_was_read_of_it(tmp_path: Path) -> None:
     first, second, third = cut_file(TEXT, 70, path)
     found = [read(stretch)[0].input for stretch in (first, second, third)]
     assert [file.path for file in found] == [f"{path}#rows={start}-{start + 70}" for start in (0, 70, 140)]
-    assert (first.first, first.last, second.last) == (4, second.first, third.first)
+    assert (first.start_byte, first.stop_byte, second.stop_byte) == (4, second.start_byte, third.start_byte)
     for stretch, file in zip((first, second, third), found, strict=True):
-        assert file.size == stretch.last - stretch.first
-        assert file.sha256 == hashlib.sha256(data[stretch.first : stretch.last]).hexdigest()
+        assert file.size == stretch.stop_byte - stretch.start_byte
+        assert file.sha256 == hashlib.sha256(data[stretch.start_byte : stretch.stop_byte]).hexdigest()
 
 
 @given(
@@ -135,8 +135,8 @@ def test_lines_are_in_one_unit_each(
     assert [item.key for item in items] == [str(row) for row in range(len(expected))]
     assert all(stretch.stop - stretch.start == most for stretch in found[:-1] if stretch.stop is not None)
     if found:
-        assert (found[0].first, found[-1].last) == (0, path.stat().st_size)
-        assert all(one.last == after.first for one, after in itertools.pairwise(found))
+        assert (found[0].start_byte, found[-1].stop_byte) == (0, path.stat().st_size)
+        assert all(one.stop_byte == after.start_byte for one, after in itertools.pairwise(found))
 
 
 def test_lists_are_cut_by_items(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_lists_are_cut_by_items(tmp_path: Path) -> None:
     reader = SOURCES.find("visual-genome")
     found = cut_file(reader, 3, str(path))
     assert [(stretch.start, stretch.stop) for stretch in found] == [(0, 3), (3, 6), (6, 7)]
-    items = [item.content["id"] for stretch in found for item in stretch_items(reader, stretch)]
+    items = [item.content["id"] for stretch in found for item in iterate_items(reader, stretch)]
     assert items == list(range(7))
     path.write_text(path.read_text()[:-5])
     with pytest.raises(UsageError, match=rf"{path}: "):
@@ -177,7 +177,7 @@ def test_times_are_read_as_text_and_cost_no_row(tmp_path: Path) -> None:
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
     kale = SOURCES.find("kale")
     (stretch,) = cut_file(kale, 10, str(tmp_path / "a.parquet"))
-    first, second, third = (item.content for item in stretch_items(kale, stretch))
+    first, second, third = (item.content for item in iterate_items(kale, stretch))
     at, later = "1970-01-01 00:00:00.001", f"<value out of range: {2**50}>"
     fixed = {"url": "http://u", "caption": "c"}
     assert first == fixed | {
@@ -227,17 +227,17 @@ def test_a_file_that_has_shrunk_is_found(tmp_path: Path) -> None:
 def test_only_files_of_the_set_are_taken(tmp_path: Path) -> None:
     for name in ("b.jsonl", "a.parquet", "c.txt"):
         (tmp_path / name).touch()
-    found = source_files([f"{tmp_path}/*l", f"{tmp_path}/*.parquet", f"{tmp_path}/b*"], "text", TEXT)
+    found = list_source_files([f"{tmp_path}/*l", f"{tmp_path}/*.parquet", f"{tmp_path}/b*"], "text", TEXT)
     assert found == [f"{tmp_path}/a.parquet", f"{tmp_path}/b.jsonl"]
     with pytest.raises(UsageError, match=r"c\.txt is no \.jsonl or \.parquet file: the glob should match files of"):
-        source_files([f"{tmp_path}/*"], "text", TEXT)
+        list_source_files([f"{tmp_path}/*"], "text", TEXT)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("a.jsonl.gz", "gzip"), ("a.jsonl.zst", "zstd"), ("a.parquet.xz", "xz")])
 def test_compressed_files_are_told_by_their_names(tmp_path: Path, name: str, kind: str) -> None:
     (tmp_path / name).touch()
     with pytest.raises(UsageError, match=rf"{name} is compressed by {kind}, which is not read: decompress it first"):
-        source_files([f"{tmp_path}/a*"], "text", TEXT)
+        list_source_files([f"{tmp_path}/a*"], "text", TEXT)
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.parquet"])
@@ -251,9 +251,9 @@ def test_hidden_files_of_a_tar_are_counted(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(tar_of(*files("1")[:2], ("._1.txt", b"Mac"), *files("1")[2:], *files("2")))
     reader = SOURCES.find("datacomp")
     (stretch,) = cut_file(reader, 10, str(tmp_path / "a.tar"))
-    items = Summarised(read_stretch(reader, stretch))
+    items = SummarisedIterator(read_row_range(reader, stretch))
     assert [item.key for item in items] == ["1", "2"]
-    assert (items.summary.hidden, items.summary.damage) == (1, [])
+    assert (items.summary.hidden_files, items.summary.damage) == (1, [])
 
 
 def test_a_side_file_that_pandas_has_rewritten_tells_of_no_loss(tmp_path: Path) -> None:
@@ -263,7 +263,9 @@ def test_a_side_file_that_pandas_has_rewritten_tells_of_no_loss(tmp_path: Path) 
     for column in (pa.array([0, 17]), pa.array([0.0, 17.0]), pa.array(keys)):
         pq.write_table(pa.table({"key": column, "status": ["success"] * 2}), tmp_path / "a.parquet")
         assert (
-            missing_downloads(folder, "a", keys) == missing_downloads(folder, "a", [f"./{key}" for key in keys]) == []
+            find_missing_downloads(folder, "a", keys)
+            == find_missing_downloads(folder, "a", [f"./{key}" for key in keys])
+            == []
         )
         told = "1 samples that a.parquet lists are not in the tar: 000000017"
-        assert missing_downloads(folder, "a", keys[:1]) == [told]
+        assert find_missing_downloads(folder, "a", keys[:1]) == [told]

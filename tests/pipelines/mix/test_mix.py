@@ -24,17 +24,17 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from curation.mixture import reader
 from curation.mixture.sources import open_source
 from pipelines.ingest.run import ingest
-from pipelines.mix.run import mix, preview
+from pipelines.mix.run import mix, preview_mixture
 from pipelines.output.totals import Totals
 from pipelines.recipes.base import RunOptions
 from pipelines.recipes.ingest import IngestRecipe, IngestRun
 from pipelines.recipes.mix import MixRecipe
-from pipelines.stats.run import stats
+from pipelines.stats.run import collect_stats
 from pipelines.verify.run import verify
 from schemas.errors import ShardloomError, UsageError
-from schemas.output_set.layout import committed
+from schemas.output_set.layout import read_manifests
 from schemas.output_set.manifest import seal, unseal
-from schemas.output_set.shard_index import tokenizer_of
+from schemas.output_set.shard_index import get_tokenizer
 from schemas.records.document_storage import from_members
 from schemas.storage.folder import Folder
 from tests.conftest import jpeg
@@ -193,7 +193,7 @@ def test_webdataset_reads_the_shards(made: Path) -> None:
 
 def test_it_is_an_output_set(made: Path, sources: dict[str, str]) -> None:
     assert verify(str(made)) == (5, [])
-    manifests = committed(Folder(str(made)))
+    manifests = read_manifests(Folder(str(made)))
     assert [manifest.rows_out for manifest in manifests.values()] == [16, 16, 16, 16, 5]
     for manifest in manifests.values():
         assert [file.path for file in manifest.inputs] == [sources["docs"], sources["text"], sources["ocr"]]
@@ -240,9 +240,9 @@ def test_small_stretches_and_few_open_files_give_the_same(
     made: Path, sources: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One sample at a time, and more source shards than may stay open."""
-    monkeypatch.setattr(reader, "OPEN", 2)
+    monkeypatch.setattr(reader, "MAX_OPEN_FILES", 2)
     for limit in (1, 20_000):
-        read = functools.partial(reader.read_samples, stretch=limit)
+        read = functools.partial(reader.read_samples, buffer_bytes=limit)
         monkeypatch.setattr("pipelines.mix.samples.read_samples", read)
         mixed(sources, tmp_path / f"out{limit}")
         assert hashes(tmp_path / f"out{limit}") == hashes(made)
@@ -332,7 +332,7 @@ def test_weights_by_tokens_images_and_characters(sources: dict[str, str], tmp_pa
             for name, weight in weights.items():
                 assert abs(drawn[name] - Fraction(weight, 3) * drawn.total()) < largest
     for path in (tmp_path / "tokens/index").glob("*.parquet"):
-        told = tokenizer_of(pq.read_schema(path))
+        told = get_tokenizer(pq.read_schema(path))
         assert told is not None
         assert told.weights_sha256 == hashlib.sha256(Path(by_words).read_bytes()).hexdigest()
     # of other sources some are not counted: theirs would mean nothing beside those that are
@@ -364,7 +364,7 @@ def test_token_weights_need_tokens(sources: dict[str, str], tmp_path: Path) -> N
         "characters"
     )
     with pytest.raises(UsageError) as error:
-        preview(recipe({name: str(tmp_path / name) for name in weights}, weights=weights, unit="tokens"))
+        preview_mixture(recipe({name: str(tmp_path / name) for name in weights}, weights=weights, unit="tokens"))
     assert str(error.value) == (
         "unit: the tokens of sources docs and text were counted by different tokenizers: ingest them with the same one"
     )
@@ -372,14 +372,14 @@ def test_token_weights_need_tokens(sources: dict[str, str], tmp_path: Path) -> N
 
 def test_a_plan_says_what_a_run_then_writes(sources: dict[str, str], tmp_path: Path) -> None:
     asked = recipe(sources, stop="all_exhausted", repeats={"docs": 2, "text": 3})
-    found = preview(asked)
+    found = preview_mixture(asked)
     assert not list(tmp_path.iterdir())
     by_name = {row["source"]: row for row in found["sources"]}
     assert {name: row["epochs"] for name, row in by_name.items()} == {"ocr": 1, "docs": 2, "text": 3}
     assert found["totals"]["samples"] == 48 + 42 + 90
     assert by_name["ocr"]["runs_out_at"] == 80
     mix(asked, str(tmp_path / "out"))
-    got = stats(str(tmp_path / "out"))["mixture"]
+    got = collect_stats(str(tmp_path / "out"))["mixture"]
     assert got["totals"] == {name: count for name, count in found["totals"].items() if name != "tokens"}
     for row in got["sources"]:
         assert row.items() <= by_name[row["source"]].items()
@@ -389,7 +389,7 @@ def test_a_plan_says_what_a_run_then_writes(sources: dict[str, str], tmp_path: P
 
 def test_stop_after_a_number(sources: dict[str, str], tmp_path: Path) -> None:
     assert mixed(sources, tmp_path / "out", stop=10).rows_out == 10
-    found = preview(recipe(sources, stop=1000, repeats=dict.fromkeys(sources, None)))
+    found = preview_mixture(recipe(sources, stop=1000, repeats=dict.fromkeys(sources, None)))
     assert {row["source"]: row["counts"]["samples"] for row in found["sources"]} == {
         "ocr": 600,
         "docs": 300,
@@ -446,7 +446,7 @@ def test_what_failed_is_no_source_until_it_is_finished(sources: dict[str, str], 
     small = recipe(only, weights={"text": 1}, samples_per_shard=1)
     with pytest.raises(ShardloomError, match="verify the set"):
         mix(small, out, quiet=True)
-    assert committed(Folder(out))
+    assert read_manifests(Folder(out))
     with pytest.raises(UsageError, match=f"source a: {out} is not finished: run its command again to resume it"):
         open_source("a", [out])
     path.write_bytes(data)
@@ -474,7 +474,7 @@ def test_spoilt_parquet_is_not_copied(captions: tuple[str, Path], tmp_path: Path
 def test_what_is_no_source_is_named(sources: dict[str, str], captions: tuple[str, Path], tmp_path: Path) -> None:
     def fault(folder: object) -> str:
         with pytest.raises(UsageError) as error:
-            preview(recipe(sources | {"text": str(folder)}))
+            preview_mixture(recipe(sources | {"text": str(folder)}))
         return str(error.value)
 
     assert fault(tmp_path / "none") == (f"source text: {tmp_path}/none is no output set: it holds no recipe.yaml")
@@ -505,7 +505,7 @@ def test_a_manifest_that_leads_out_of_its_set_is_refused(sources: dict[str, str]
     values["outputs"][0]["path"] = path
     manifest.write_bytes(seal(values))
     with pytest.raises(UsageError) as error:
-        preview(recipe(sources | {"text": str(copy)}))
+        preview_mixture(recipe(sources | {"text": str(copy)}))
     told = "outputs.0.path: leads out of the set: its files are in data, index and quarantine"
     assert str(error.value).startswith(f"source text: {manifest}: {told}")
     assert verify(str(copy))[1][0] == f"{manifest}: {told}"
@@ -536,9 +536,9 @@ def test_an_index_that_expands_is_refused(
             out |= {"size": index.stat().st_size, "sha256": hashlib.sha256(index.read_bytes()).hexdigest()}
     manifest.write_bytes(seal(values))
     assert index.stat().st_size < 20_000
-    monkeypatch.setattr("curation.mixture.sources.INDEX_BYTES", 2 << 20)
+    monkeypatch.setattr("curation.mixture.sources.MAX_INDEX_BYTES", 2 << 20)
     with pytest.raises(UsageError) as error:
-        preview(recipe(sources | {"text": str(copy)}))
+        preview_mixture(recipe(sources | {"text": str(copy)}))
     told = f"source text: {index}: its rows take more memory, more than the 2 MiB that are allowed"
     assert str(error.value) == told
 

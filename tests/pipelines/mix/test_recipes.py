@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from curation.mixture.weights import whole_weights
+from curation.mixture.weights import compute_integer_weights
 from pipelines.recipes.base import load_recipe
 from pipelines.recipes.mix import MixRecipe
 from schemas.errors import UsageError
@@ -65,7 +65,7 @@ def test_the_demos() -> None:
 @pytest.mark.parametrize("name", ["blip3_stage1", "blip3_stage2", "mm1", "demo"])
 def test_no_shipped_share_is_rounded(name: str) -> None:
     shares = list(shipped(name).shares.values())
-    whole = whole_weights(shares)
+    whole = compute_integer_weights(shares)
     assert [Fraction(weight, sum(whole)) for weight in whole] == shares
 
 
@@ -82,7 +82,7 @@ GOOD: dict[str, Any] = {"sources": {"a": "x", "b": ["y", "z/*"]}, "weights": {"a
 
 def test_what_is_held_is_read_back_as_it_was() -> None:
     recipe = MixRecipe.model_validate(GOOD)
-    held = yaml.safe_load(dump_yaml(recipe.resolved()))
+    held = yaml.safe_load(dump_yaml(recipe.resolve()))
     assert load_recipe(MixRecipe, None, held) == recipe
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.output.claim import claim, holds_recipe
+from pipelines.output.claim import claim, is_claimed
 from pipelines.recipes.annotate import AnnotateRecipe
 from pipelines.recipes.base import Recipe, RunOptions
 from pipelines.recipes.render import RenderRecipe
 from pipelines.recipes.select import SelectRecipe
 from schemas.errors import UsageError
-from schemas.output_set.recipe_file import RECIPE_FILE, held_recipe
+from schemas.output_set.recipe_file import RECIPE_FILE, read_stored_recipe
 from schemas.storage.folder import Folder
 from tests.pipelines.support.sets import opened
 
@@ -22,7 +22,7 @@ def test_a_folder_is_claimed_once(tmp_path: Path) -> None:
     folder = Folder(str(tmp_path / "out"))
     recipe = RenderRecipe(input="a", min_confidence=0.5)
     claim(folder, recipe)
-    assert held_recipe(folder) == recipe.resolved()
+    assert read_stored_recipe(folder) == recipe.resolve()
     before = (tmp_path / "out/recipe.yaml").stat().st_mtime_ns
     claim(folder, recipe.model_copy(update={"run": RunOptions(workers=7)}))
     assert (tmp_path / "out/recipe.yaml").stat().st_mtime_ns == before
@@ -107,4 +107,4 @@ def test_no_secret_of_a_url_is_stored_and_older_sets_that_hold_one_go_on(tmp_pat
         held = output.read(RECIPE_FILE).replace(b"***@", b"me:older@").replace(b"?***", b"?sig=older")
         assert b"older" in held
         output.write(RECIPE_FILE, held)
-        assert holds_recipe(output, recipe)
+        assert is_claimed(output, recipe)

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from pipelines.output.job import Context, Job, run_job
-from pipelines.output.output_set import put
 from pipelines.output.totals import DamagedInput, read_times
+from pipelines.output.writer import write_output
 from pipelines.recipes.base import RunOptions
 from pipelines.recipes.render import RenderRecipe
 from schemas.errors import ShardloomError, UsageError
-from schemas.output_set.layout import UNFINISHED, committed
+from schemas.output_set.layout import UNFINISHED, read_manifests
 from schemas.output_set.manifest import InputFile, Manifest
 from schemas.storage.folder import Folder
 
@@ -42,10 +42,10 @@ class CopyJob(Job[Number]):
             raise UsageError("no numbers")
         return [Number(name, value) for name, value in self.values.items()]
 
-    def changed(self, unit: Number | None, manifest: Manifest) -> str:
+    def describe_change(self, unit: Number | None, manifest: Manifest) -> str:
         return "" if unit is not None and unit.value == manifest.inputs[0].size else "the number has"
 
-    def work(self, context: Context) -> Callable[[Number], Manifest]:
+    def make_task(self, context: Context) -> Callable[[Number], Manifest]:
         def copy(unit: Number) -> Manifest:
             assert context.output.exists(UNFINISHED)
             self.worked.append(unit.name)
@@ -53,10 +53,10 @@ class CopyJob(Job[Number]):
                 raise ShardloomError("no luck")
             return Manifest.build(
                 unit.name,
-                self.recipe.sha256(),
+                self.recipe.compute_sha256(),
                 inputs=[InputFile(path=unit.name, size=unit.value, sha256="")],
                 rows_in=unit.value + 1,
-                data=put(context.output, f"data/{unit.name}.txt", b"x", unit.value),
+                data=write_output(context.output, f"data/{unit.name}.txt", b"x", unit.value),
                 others=[],
                 reasons=["too_small"],
                 damage=self.damage,
@@ -70,7 +70,7 @@ def test_what_is_committed_is_not_made_again(tmp_path: Path) -> None:
     with pytest.raises(ShardloomError, match=r"^no luck$"):
         run_job(failing, str(tmp_path / "out"), quiet=True)
     output = Folder(str(tmp_path / "out"))
-    assert (list(committed(output)), output.exists(UNFINISHED)) == (["a"], True)
+    assert (list(read_manifests(output)), output.exists(UNFINISHED)) == (["a"], True)
     again = CopyJob({"a": 1, "b": 2, "c": 3})
     totals = run_job(again, output.url, quiet=True)
     assert (again.worked, output.exists(UNFINISHED)) == (["b", "c"], False)

@@ -16,26 +16,26 @@ import pytest
 import yaml
 
 from curation.engines.tags.vocabulary import read_vocabulary
-from curation.tokens import token_counter
+from curation.tokens import load_token_counter
 from pipelines.cli.app import main
-from pipelines.demo.documents import FILE, URLS, write_documents
+from pipelines.demo.documents import DOCUMENTS_FILE, URL_MAP_FILE, write_documents
 from pipelines.ingest.run import ingest
-from pipelines.ingest.stores.folder import FolderStore, files_below
+from pipelines.ingest.stores.folder import FolderStore, list_files
 from pipelines.mix.run import mix
 from pipelines.recipes.ingest import IngestRecipe, IngestRun
 from pipelines.recipes.mix import MixRecipe
 from pipelines.recipes.render import RenderRecipe
 from pipelines.recipes.shard import ShardRecipe
-from pipelines.render.base_captions import BaseCaptions
+from pipelines.render.base_captions import BaseCaptionFiles
 from pipelines.render.run import render_set
 from pipelines.shard.run import shard
-from pipelines.stats.run import stats
+from pipelines.stats.run import collect_stats
 from pipelines.verify.run import verify
 from schemas.errors import UsageError
-from schemas.output_set.layout import committed
+from schemas.output_set.layout import read_manifests
 from schemas.output_set.recipe_file import read_recipe
 from schemas.records.identity import Identity
-from schemas.storage.folder import OPTIONS, Folder
+from schemas.storage.folder import OPTIONS_VARIABLE, Folder
 from tests.conftest import REPOSITORY
 from tests.pipelines.support.drivers import NO_TOKEN, Driver, cluster_of, hashes
 from tests.pipelines.support.sets import ALONE, annotation_set
@@ -66,8 +66,8 @@ def whole_path(root: str) -> None:
     shard(joined, f"{root}/training", quiet=True)
     taken = IngestRecipe(
         source="mint-html",
-        input=[f"{root}/web/{FILE}"],
-        images=[f"{root}/web/{URLS}"],
+        input=[f"{root}/web/{DOCUMENTS_FILE}"],
+        images=[f"{root}/web/{URL_MAP_FILE}"],
         samples_per_shard=8,
         run=IngestRun(workers=1),
     )
@@ -91,12 +91,12 @@ def test_the_whole_path(made: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPa
     for name in SETS:
         Folder(bucket.url).clear(name)
     bucket.proxy.restart(one_in_ten)
-    monkeypatch.setenv(OPTIONS, HASTY)
+    monkeypatch.setenv(OPTIONS_VARIABLE, HASTY)
     with watched(bucket, bucket.url) as seen:
         whole_path(bucket.url)
         for name in SETS:
             assert verify(f"{bucket.url}/{name}") == verify(f"{made}/{name}")
-            told, here = stats(f"{bucket.url}/{name}"), stats(f"{made}/{name}")
+            told, here = collect_stats(f"{bucket.url}/{name}"), collect_stats(f"{made}/{name}")
             assert [told[key] for key in ("rows_out", "counts")] == [here[key] for key in ("rows_out", "counts")]
     faults = Counter(request.fault for request in bucket.proxy.requests if request.fault)
     assert set(faults) == set(KINDS), faults
@@ -120,7 +120,7 @@ def test_refusals(
     made: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each of a run's requests is the first of those that are refused, or not answered: what is committed counts."""
-    monkeypatch.setenv(OPTIONS, IMPATIENT)
+    monkeypatch.setenv(OPTIONS_VARIABLE, IMPATIENT)
     bucket.store.upload(made / "annotations", f"{bucket.url}/annotations")
     reasons = {
         "refuse": r"(AccessDenied: No\.|Forbidden)",
@@ -171,7 +171,8 @@ def test_another_run_in_the_same_output(
     render_set(RenderRecipe(input=f"{bucket.url}/annotations", run=ALONE), f"{bucket.url}/captions", quiet=True)
     before = bucket.store.hashes(bucket.url)
     monkeypatch.setattr(
-        "pipelines.output.job.committed", lambda output: {} if output.url.endswith("captions") else committed(output)
+        "pipelines.output.job.read_manifests",
+        lambda output: {} if output.url.endswith("captions") else read_manifests(output),
     )
     code, error = failed(capsys, render_command(bucket.url))
     first = f"{bucket.url}/captions/manifests/00000000.json"
@@ -196,19 +197,19 @@ def test_what_is_looked_up(made: Path, bucket: Bucket, tmp_path: Path) -> None:
     pq.write_table(pa.table({"uid": ["a", "b"], "caption": ["one", "two"]}), tmp_path / "kale.parquet")
     bucket.store.put(f"{bucket.url}/kale/0.parquet", (tmp_path / "kale.parquet").read_bytes())
     samples = [Identity("0", f"key of {uid}", None, uid, None) for uid in ("b", "c")]
-    bases = BaseCaptions.open(f"{bucket.url}/kale/*.parquet", None).of(samples)
-    assert {key: bases.caption(key) for key in bases.found} == {"key of b": "two"}
+    bases = BaseCaptionFiles.open(f"{bucket.url}/kale/*.parquet", None).look_up(samples)
+    assert {key: bases.get_caption(key) for key in bases.found} == {"key of b": "two"}
     bucket.store.put(f"{bucket.url}/words.txt", b"cat\ndog\n")
     assert read_vocabulary(f"{bucket.url}/words.txt").names == ("cat", "dog")
     bucket.store.put(f"{bucket.url}/recipe.yaml", b"kind: mix\n")
     assert read_recipe(f"{bucket.url}/recipe.yaml") == {"kind": "mix"}
     tiny = REPOSITORY / "recipes/train/tiny/tokenizer.json"
     bucket.store.put(f"{bucket.url}/tiny/tokenizer.json", tiny.read_bytes())
-    wanted_tokens = token_counter(str(tiny), allow_download=False)
-    assert token_counter(f"{bucket.url}/tiny/tokenizer.json", False).fingerprint == wanted_tokens.fingerprint
+    wanted_tokens = load_token_counter(str(tiny), allow_download=False)
+    assert load_token_counter(f"{bucket.url}/tiny/tokenizer.json", False).fingerprint == wanted_tokens.fingerprint
     lacking = rf"tokenizer: cannot read {bucket.url}/tiny/none\.json: No such file or directory; pass a tokenizer\.json"
     with pytest.raises(UsageError, match=lacking):
-        token_counter(f"{bucket.url}/tiny/none.json", allow_download=False)
+        load_token_counter(f"{bucket.url}/tiny/none.json", allow_download=False)
 
 
 def test_a_folder_of_images_is_listed_with_the_options(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,10 +217,10 @@ def test_a_folder_of_images_is_listed_with_the_options(bucket: Bucket, monkeypat
     for name in ("a/1.jpg", "a/b/2.jpg", "set/recipe.yaml", "set/data/3.jpg"):
         bucket.store.put(f"{bucket.url}/images/{name}", name.encode())
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setenv(OPTIONS, json.dumps({"endpoint_url": bucket.proxy.url, "patience": 60}))
+    monkeypatch.setenv(OPTIONS_VARIABLE, json.dumps({"endpoint_url": bucket.proxy.url, "patience": 60}))
     bucket.proxy.restart(lambda number: "throttle" if number < 2 else None)
     folder = Folder(f"{bucket.url}/images")
-    assert list(files_below(folder)) == [("a/1.jpg", 7), ("a/b/2.jpg", 9)]
+    assert list(list_files(folder)) == [("a/1.jpg", 7), ("a/b/2.jpg", 9)]
     assert FolderStore(folder.url).get("a/1.jpg") == b"a/1.jpg"
 
 
@@ -253,10 +254,10 @@ def test_annotating(made: Path, bucket: Bucket, tmp_path: Path) -> None:
     output = f"{bucket.url}/out"
     bucket.proxy.restart(one_in_ten)
     there = driver_on(bucket, tmp_path / "there", output)
-    there.environment |= {"CALL_SECONDS": "0.2", OPTIONS: HASTY}
+    there.environment |= {"CALL_SECONDS": "0.2", OPTIONS_VARIABLE: HASTY}
     with watched(bucket, output):
         assert there.kill_when(lambda: there.calls() >= 15)
-    for name in ("CALL_SECONDS", OPTIONS):
+    for name in ("CALL_SECONDS", OPTIONS_VARIABLE):
         del there.environment[name]
     assert {request.fault for request in bucket.proxy.requests} >= {"reset", "throttle"}
 

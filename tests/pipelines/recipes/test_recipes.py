@@ -10,7 +10,7 @@ import yaml
 from curation.engines.boxes.grounding_dino_settings import GroundingDinoSettings
 from curation.engines.ocr.rapidocr_settings import RapidOcrSettings
 from curation.engines.tags.caption_settings import CaptionTagSettings
-from pipelines.engines.flags import engines_of
+from pipelines.engines.flags import parse_engines
 from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, ChunkOptions
 from pipelines.recipes.base import RunOptions, load_recipe
 from pipelines.recipes.download import DownloadRecipe
@@ -123,15 +123,15 @@ def test_an_empty_section_is_filled_by_flags(tmp_path: Path) -> None:
 
 def test_a_resolved_recipe_can_be_loaded_again(tmp_path: Path) -> None:
     recipe = load_recipe(AnnotateRecipe, write(tmp_path, ANNOTATE))
-    again = load_recipe(AnnotateRecipe, write(tmp_path, dump_yaml(recipe.resolved()).decode()))
+    again = load_recipe(AnnotateRecipe, write(tmp_path, dump_yaml(recipe.resolve()).decode()))
     assert again == recipe
-    assert again.sha256() == recipe.sha256()
+    assert again.compute_sha256() == recipe.compute_sha256()
 
 
 def test_what_cannot_alter_a_byte_is_not_in_the_hash() -> None:
     one, other = (RenderRecipe(input="a", run=RunOptions(workers=workers)) for workers in (1, 9))
-    assert one.sha256() == other.sha256()
-    assert one.sha256() != RenderRecipe(input="b").sha256()
+    assert one.compute_sha256() == other.compute_sha256()
+    assert one.compute_sha256() != RenderRecipe(input="b").compute_sha256()
 
 
 @pytest.mark.parametrize("name", ["http://host", "host:8080", "host/path", "127.0.0.1:80", "[::1]:80", ""])
@@ -145,7 +145,7 @@ def test_an_allowed_host_is_a_name_alone(name: str) -> None:
 
 def test_the_recipe_that_ships_holds_every_option_at_its_default() -> None:
     shipped = load_recipe(AnnotateRecipe, str(SHIPPED), input="images/*.tar")
-    plain = load_recipe(AnnotateRecipe, None, input="images/*.tar", engines=engines_of("ocr,tags,boxes"))
+    plain = load_recipe(AnnotateRecipe, None, input="images/*.tar", engines=parse_engines("ocr,tags,boxes"))
     settings = {"ocr": RapidOcrSettings(), "tags": CaptionTagSettings(), "boxes": GroundingDinoSettings()}
     for kind, spec in shipped.engines.items():
         assert spec.settings == settings[kind].model_dump()

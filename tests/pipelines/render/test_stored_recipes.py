@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.cli.app import main
-from schemas.output_set.layout import committed
+from schemas.output_set.layout import read_manifests
 from schemas.records.box import Detection
 from schemas.storage.folder import Folder
 from tests.pipelines.support.sets import annotation_set, grounding_set
@@ -86,4 +86,4 @@ def test_bytes_of_the_recipe(
     stored = (tmp_path / "out/recipe.yaml").read_bytes()
     assert stored.decode() == expected
     assert hashlib.sha256(stored).hexdigest() == sha256
-    assert {manifest.recipe_sha256 for manifest in committed(Folder(str(tmp_path / "out"))).values()} == {sha256}
+    assert {manifest.recipe_sha256 for manifest in read_manifests(Folder(str(tmp_path / "out"))).values()} == {sha256}

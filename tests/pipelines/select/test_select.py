@@ -18,8 +18,8 @@ from pipelines.recipes.select import SelectRecipe, SelectRun
 from pipelines.select.run import select
 from pipelines.verify.run import verify
 from schemas.errors import ShardloomError, UsageError
-from schemas.layouts.subset_file import UIDS
-from schemas.output_set.layout import committed
+from schemas.layouts.subset_file import UID_DTYPE
+from schemas.output_set.layout import read_manifests
 from schemas.output_set.recipe_file import read_recipe
 from schemas.storage.folder import Folder
 from tests.pipelines.support.drivers import hashes
@@ -75,7 +75,7 @@ def chosen(metadata: Path | str, output: Path | str, subset: Path | None = None,
 
 
 def save(path: Path, uids: list[str]) -> str:
-    np.save(path, np.sort(np.array([pair(uid) for uid in uids], UIDS)))
+    np.save(path, np.sort(np.array([pair(uid) for uid in uids], UID_DTYPE)))
     return str(path)
 
 
@@ -107,7 +107,7 @@ def test_what_plain_python_would_choose(metadata: Path, tmp_path: Path) -> None:
         {pair(uid) for uid in wanted + more},
         {pair(uid) for uid in unwanted},
     )
-    manifests = committed(Folder(str(tmp_path / "out")))
+    manifests = read_manifests(Folder(str(tmp_path / "out")))
     assert list(manifests) == list(FILES)
     every: Counter[str | None] = Counter()
     for name, held in FILES.items():
@@ -150,10 +150,10 @@ def test_without_rules_every_sound_row_stays(metadata: Path, tmp_path: Path) -> 
 def test_the_bytes_are_the_same_however_rows_are_read(
     metadata: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipelines.select.file, "GROUP", 32)
+    monkeypatch.setattr(pipelines.select.file, "GROUP_ROWS", 32)
     chosen(metadata, tmp_path / "one", rules={"min_characters": 1})
     assert pq.read_metadata(tmp_path / "one/data/a.parquet").row_group(0).num_rows == 32
-    monkeypatch.setattr(pipelines.select.file, "BATCH", 7)
+    monkeypatch.setattr(pipelines.select.file, "BATCH_ROWS", 7)
     chosen(metadata, tmp_path / "two", rules={"min_characters": 1})
     assert hashes(tmp_path / "one") == hashes(tmp_path / "two")
 
@@ -206,7 +206,7 @@ def test_the_subset_file_is_what_numpy_would_write(metadata: Path, tmp_path: Pat
     chosen(metadata, tmp_path / "out", tmp_path / "subset.npy")
     uids = {pair(found["uid"]) for found in rows(tmp_path / "out")}
     assert len(uids) < len(rows(tmp_path / "out"))  # two files share some
-    np.save(tmp_path / "expected.npy", np.array(sorted(uids), UIDS))
+    np.save(tmp_path / "expected.npy", np.array(sorted(uids), UID_DTYPE))
     assert (tmp_path / "subset.npy").read_bytes() == (tmp_path / "expected.npy").read_bytes()
     again = chosen(metadata, tmp_path / "again", uids=str(tmp_path / "subset.npy"), rules={})
     assert rows(tmp_path / "again") == [row for row in rows(tmp_path / "again") if pair(row["uid"]) in uids]
@@ -358,19 +358,19 @@ def test_a_damaged_file_is_named_and_the_others_are_kept(tmp_path: Path, flags: 
     code, words = failed(f"{folder}/*", "-o", out, "--workers", "1", *flags)
     assert code == 1
     assert words.startswith(f"error: cannot read {folder}/b.parquet: ")
-    assert list(committed(Folder(str(out)))) == (["a"] if flags[0] == "--min-words" else [])
+    assert list(read_manifests(Folder(str(out)))) == (["a"] if flags[0] == "--min-words" else [])
     assert list((out / "data").glob("b.*")) == [] if out.joinpath("data").exists() else True
 
 
 def test_a_file_that_changes_in_between_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_metadata(tmp_path / "in/a.parquet", FILES["a"])
-    selection_of = pipelines.select.run.selection_of
+    selection_of = pipelines.select.run.build_selection
 
     def meanwhile(*arguments: Any) -> Any:
         write_metadata(tmp_path / "in/a.parquet", FILES["b"])
         return selection_of(*arguments)
 
-    monkeypatch.setattr("pipelines.select.run.selection_of", meanwhile)
+    monkeypatch.setattr("pipelines.select.run.build_selection", meanwhile)
     with pytest.raises(ShardloomError, match=r"in/a\.parquet has changed since the run began: run again"):
         chosen(tmp_path / "in", tmp_path / "out")
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.inputs.shards import input_shards
+from pipelines.inputs.shards import list_input_shards
 from pipelines.recipes.select import SelectRecipe, SelectRun
-from pipelines.select.threshold import find_threshold, number_of, ordered_bits
+from pipelines.select.threshold import find_threshold, from_ordered_bits, to_ordered_bits
 from schemas.errors import UsageError
 from schemas.storage.folder import Folder
 from tests.pipelines.support.contexts import context_of
@@ -32,7 +32,7 @@ def threshold_of(folder: Path, files: list[list[float | None]], fraction: float,
         run=SelectRun(workers=1),
     )
     found = find_threshold(
-        recipe, input_shards(recipe.input, ".parquet"), fraction, context_of(Folder(str(folder)), recipe.run)
+        recipe, list_input_shards(recipe.input, ".parquet"), fraction, context_of(Folder(str(folder)), recipe.run)
     )
     assert (found.column, found.fraction) == ("clip_b32_similarity_score", fraction)
     return found.value
@@ -41,9 +41,9 @@ def threshold_of(folder: Path, files: list[list[float | None]], fraction: float,
 @given(st.lists(FLOATS, min_size=2))
 def test_bits_are_in_the_order_of_the_numbers(values: list[float]) -> None:
     scores = np.array(values, np.float32)
-    bits = ordered_bits(scores)
+    bits = to_ordered_bits(scores)
     assert scores[np.argsort(bits, kind="stable")].tolist() == np.sort(scores).tolist()
-    assert [number_of(int(number)) for number in bits] == values
+    assert [from_ordered_bits(int(number)) for number in bits] == values
 
 
 @given(
@@ -69,7 +69,10 @@ def test_progress_counts_each_reading_of_a_file(
     pq.write_table(pa.table({"clip_l14_similarity_score": [0.5]}), tmp_path / "a.parquet")
     recipe = SelectRecipe(input=[f"{tmp_path}/*.parquet"], run=SelectRun(workers=1))
     find_threshold(
-        recipe, input_shards(recipe.input, ".parquet"), 0.5, context_of(Folder(str(tmp_path)), recipe.run, quiet=False)
+        recipe,
+        list_input_shards(recipe.input, ".parquet"),
+        0.5,
+        context_of(Folder(str(tmp_path)), recipe.run, quiet=False),
     )
     first, second = capsys.readouterr().err.splitlines()
     assert first.startswith("score threshold: 50%, 1 files read, ")

@@ -14,7 +14,7 @@ from pipelines.inputs.shards import InputShard
 from pipelines.shard import census as census_module
 from pipelines.shard.caption_set import CaptionSet
 from pipelines.shard.census import Census, take_census
-from pipelines.shard.join import Joined, LeftOut
+from pipelines.shard.join import JoinedSample, QuarantinedSample
 from pipelines.shard.plan import cut_units
 from schemas.errors import ShardloomError
 from schemas.records.caption import Caption
@@ -28,7 +28,7 @@ GOOD = [bool(lines_of(f"{number:012d}")) for number in range(SAMPLES)]
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(census_module, "SAMPLES", 3)
+    monkeypatch.setattr(census_module, "BLOCK_SAMPLES", 3)
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +78,8 @@ def cut_short(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20_000])
 
 
-def told(found: Joined | LeftOut) -> tuple[Any, ...]:
-    if isinstance(found, LeftOut):
+def told(found: JoinedSample | QuarantinedSample) -> tuple[Any, ...]:
+    if isinstance(found, QuarantinedSample):
         return found.key, found.uid, str(found.fault)
     image = found.matched.image
     return image.key, image.image.data, image.caption, found.matched.sha256, found.captions_json
@@ -96,12 +96,12 @@ def test_any_part_is_what_the_whole_shard_holds(
     census = take_census(captions, shard)
     count = len(census.good)
     assert (census.starts is not None) == has_starts
-    whole = [told(found) for found in dataclasses.replace(census, starts=None).samples(captions, 0, count)]
+    whole = [told(found) for found in dataclasses.replace(census, starts=None).read_samples(captions, 0, count)]
     assert [len(each) == 5 for each in whole] == census.good.tolist()
     assert len(whole) == count
     for start in range(count + 1):
         for stop in {start, min(start + 1, count), min(start + 4, count), count}:
-            assert [told(found) for found in census.samples(captions, start, stop)] == whole[start:stop]
+            assert [told(found) for found in census.read_samples(captions, start, stop)] == whole[start:stop]
 
 
 def test_captions_that_we_rendered_are_not_parsed(captions: CaptionSet, tmp_path: Path) -> None:
@@ -140,15 +140,15 @@ def test_outputs_read_their_own_blocks_alone(
 
     monkeypatch.setattr(Folder, "open", opened)
     census = take_census(captions, shard)
-    assert counts == [shard.size()]
+    assert counts == [shard.get_size()]
     units = cut_units([census], 9)
-    places = [(stretch.start, stretch.stop) for unit in units for stretch in unit.stretches]
+    places = [(stretch.start, stretch.stop) for unit in units for stretch in unit.sample_ranges]
     assert places == [(0, 12), (12, 20)]
     assert census.starts is not None
     starts = census.starts.tolist()
     for start, stop in places:
         counts.append(0)
-        assert len(list(census.samples(captions, start, stop))) == stop - start
+        assert len(list(census.read_samples(captions, start, stop))) == stop - start
     assert counts[1:] == [starts[4], starts[7] - starts[4]]
 
 
@@ -189,4 +189,4 @@ def test_a_shard_that_has_changed_since_is_refused(
         census = dataclasses.replace(census, starts=None)
     change(shard)
     with pytest.raises(ShardloomError, match=r"00000000\.tar has changed since this run began: run the same command"):
-        list(census.samples(captions, 6, 12))
+        list(census.read_samples(captions, 6, 12))

@@ -24,11 +24,13 @@ def test_every_sample_is_in_exactly_one_unit(goods: list[list[bool]], samples: i
     places = [
         (stretch.shard.name, position)
         for unit in units
-        for stretch in unit.stretches
+        for stretch in unit.sample_ranges
         for position in range(stretch.start, stretch.stop)
     ]
     assert places == [(f"{number:08d}", at) for number, good in enumerate(goods) for at in range(len(good))]
-    held = [sum(sum(goods[int(part.shard.name)][part.start : part.stop]) for part in unit.stretches) for unit in units]
+    held = [
+        sum(sum(goods[int(part.shard.name)][part.start : part.stop]) for part in unit.sample_ranges) for unit in units
+    ]
     total = sum(map(sum, goods))
     assert held[:-1] == [samples] * (len(units) - 1)
     assert sum(held) == total
@@ -40,5 +42,5 @@ def test_every_sample_is_in_exactly_one_unit(goods: list[list[bool]], samples: i
 @given(GOODS, st.integers(1, 15))
 def test_every_input_is_read_for_its_damage(goods: list[list[bool]], samples: int) -> None:
     units = cut_units(censuses(goods), samples)
-    read = {stretch.shard.name for unit in units for stretch in unit.stretches}
+    read = {stretch.shard.name for unit in units for stretch in unit.sample_ranges}
     assert read == {f"{number:08d}" for number in range(len(goods))}

@@ -24,7 +24,7 @@ from pipelines.shard.run import shard
 from pipelines.verify.run import verify
 from schemas.errors import UsageError
 from schemas.layouts.blip3_ocr import parse_captions
-from schemas.output_set.layout import committed
+from schemas.output_set.layout import read_manifests
 from schemas.storage.folder import Folder
 from tests.conftest import jpeg
 from tests.pipelines.support.drivers import hashes
@@ -128,7 +128,7 @@ def test_one_range_read_holds_a_whole_sample(training: Path) -> None:
 @pytest.mark.parametrize("each", [1, 9, 16, 20, 48, 100])
 def test_shards_are_of_exact_length(made: Set, tmp_path: Path, each: int) -> None:
     totals = join(*made, tmp_path / "out", samples_per_shard=each)
-    manifests = committed(Folder(str(tmp_path / "out"))).values()
+    manifests = read_manifests(Folder(str(tmp_path / "out"))).values()
     full, rest = divmod(len(GOOD), each)
     assert [manifest.rows_out for manifest in manifests] == [each] * full + [rest] * bool(rest)
     for manifest in manifests:

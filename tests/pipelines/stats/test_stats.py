@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.cluster.ledger import StageCounts
 from pipelines.output.totals import RunClock, RunTimes, read_times
-from pipelines.stats.run import stats
+from pipelines.stats.run import collect_stats
 from pipelines.terminal.tables import print_stats
 from schemas.errors import UsageError
 from schemas.output_set.layout import STATS
@@ -75,7 +75,7 @@ def test_names_from_a_set_steer_no_terminal(tmp_path: Path, capsys: pytest.Captu
     (tmp_path / f"manifests/{evil}.json").write_bytes(made.to_json())
     times = asdict(RunTimes(1, 1.0, 0.0, {evil: {"images": 1.0, "deaths": 1.0}}, engine_errors={evil: 2}))
     (tmp_path / STATS).write_bytes(seal(times))
-    found = stats(str(tmp_path))
+    found = collect_stats(str(tmp_path))
     assert found["missing"] == [f"{evil}_001"]
     print_stats(found)
     shown = capsys.readouterr().out
@@ -99,4 +99,4 @@ def test_times_that_are_none_are_no_times(tmp_path: Path, times: dict[str, objec
 def test_a_mixture_that_is_none_is_named(tmp_path: Path, recipe: str) -> None:
     (tmp_path / "recipe.yaml").write_text(recipe)
     with pytest.raises(UsageError, match=r"recipe\.yaml is not what was written there$"):
-        stats(str(tmp_path))
+        collect_stats(str(tmp_path))

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation.selection.language import language_of
+from curation.selection.language import detect_language
 from curation.selection.rules import SelectionRules
 
 SCHEMA = pa.schema(
@@ -111,7 +111,9 @@ def fault_of(
     if not (found["url"] or "").strip():
         return "missing_url"
     if any(
-        found[name] is None or found[name] != found[name] for name, kind in rules.columns().items() if kind[0] == "n"
+        found[name] is None or found[name] != found[name]
+        for name, kind in rules.list_columns().items()
+        if kind[0] == "n"
     ):
         return "missing_value"
     b32, l14 = (np.float32(found[f"clip_{name}_similarity_score"]) for name in ("b32", "l14"))
@@ -157,7 +159,7 @@ def subset_fault(found: dict[str, Any], rules: SelectionRules, keep: set[Any] | 
         return "not_in_subset"
     if pair(found["uid"]) in leave:
         return "excluded"
-    if rules.languages and language_of(found["text"] or "") not in rules.languages:
+    if rules.languages and detect_language(found["text"] or "") not in rules.languages:
         return "other_language"
     return None
 

@@ -14,27 +14,27 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.annotate.chunks import cut, digest_of, samples_table
+from pipelines.annotate.chunks import build_samples_table, compute_digest, cut_chunks
 from pipelines.annotate.messages import Chunk, ShardEnd
 from pipelines.annotate.outcomes import Outcome, with_decoded, with_values
 from pipelines.annotate.parts import join_parts, write_part
 from pipelines.cli.app import main
-from pipelines.inputs.shards import input_shards
+from pipelines.inputs.shards import list_input_shards
 from pipelines.output.claim import claim
-from pipelines.output.output_set import commit
 from pipelines.output.totals import Totals
+from pipelines.output.writer import commit
 from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineKind, EngineOptions
 from pipelines.recipes.base import Recipe
 from pipelines.recipes.render import RenderRecipe
 from pipelines.recipes.shard import ShardRecipe
 from pipelines.render.run import render_set
 from pipelines.shard.run import shard
-from schemas.output_set.lock import locked
-from schemas.records.box import BOXES, Detection, detection_to_arrow
+from schemas.output_set.lock import lock_output
+from schemas.records.box import BOXES_COLUMN, Detection, detection_to_arrow
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.records.quarantine import Reason, Rejected
-from schemas.records.tag import TAGS, Tag, tag_to_arrow
-from schemas.records.text_line import OCR, TextLine, line_to_arrow
+from schemas.records.tag import TAGS_COLUMN, Tag, tag_to_arrow
+from schemas.records.text_line import OCR_COLUMN, TextLine, line_to_arrow
 from schemas.storage.folder import Folder
 from schemas.tar.reader import TarReader
 from schemas.tar.writer import TarWriter
@@ -70,14 +70,14 @@ def write_samples(path: Path, samples: list[tuple[str, bytes, str, dict[str, Any
 @contextlib.contextmanager
 def opened(output: Folder, recipe: Recipe) -> Iterator[None]:
     """The output set of this recipe, kept to this process as by a run."""
-    with locked(output, "test"):
+    with lock_output(output, "test"):
         claim(output, recipe)
         yield
 
 
 def annotation_set(images: str, output: Path, lines: Callable[[str], list[TextLine]] = lines_of) -> Path:
     """What `shardloom annotate ocr` writes, by the same functions, with these lines of text."""
-    return annotated(images, output, {"ocr": (OCR, lambda key: [line_to_arrow(found) for found in lines(key)])})
+    return annotated(images, output, {"ocr": (OCR_COLUMN, lambda key: [line_to_arrow(found) for found in lines(key)])})
 
 
 def grounding_set(
@@ -90,7 +90,9 @@ def grounding_set(
         return None if things is None else [detection_to_arrow(thing) for thing in things]
 
     return annotated(
-        images, output, {"tags": (TAGS, lambda key: [tag_to_arrow(tag) for tag in tags(key)]), "boxes": (BOXES, found)}
+        images,
+        output,
+        {"tags": (TAGS_COLUMN, lambda key: [tag_to_arrow(tag) for tag in tags(key)]), "boxes": (BOXES_COLUMN, found)},
     )
 
 
@@ -105,15 +107,15 @@ def annotated(images: str, output: Path, columns: dict[EngineKind, tuple[pa.Fiel
     fingerprint = EngineFingerprint(name="pixel", version="1", weights_sha256="", settings={}).model_dump_json()
     folder = Folder(str(output))
     with opened(folder, recipe):
-        for shard in input_shards(recipe.input, ".tar"):
+        for shard in list_input_shards(recipe.input, ".tar"):
             digests, keys = [], []
             with Path(shard.path).open("rb") as file:
                 reader = TarReader(file)
-                for index, samples in enumerate(cut(reader, recipe.chunk)):
-                    digests.append(digest_of(samples))
+                for index, samples in enumerate(cut_chunks(reader, recipe.chunk)):
+                    digests.append(compute_digest(samples))
                     keys += [sample.key for sample in samples]
                     sizes = [Outcome(width=64, height=48) for _ in samples]
-                    table = with_decoded(samples_table(samples), sizes, keep_pixels=False)
+                    table = with_decoded(build_samples_table(samples), sizes, keep_pixels=False)
                     for name, (column, values) in columns.items():
                         outcomes = [Outcome(value=values(sample.key)) for sample in samples]
                         for outcome in outcomes:
@@ -121,10 +123,10 @@ def annotated(images: str, output: Path, columns: dict[EngineKind, tuple[pa.Fiel
                                 outcome.failure = Rejected(Reason.ENGINE_ERROR, "ValueError: no luck")
                         table = with_values(table, outcomes, name, column)
                     table = table.replace_schema_metadata(dict.fromkeys((f"engine.{n}" for n in columns), fingerprint))
-                    write_part(folder, Chunk(shard.name, index, digests[-1], 0, table), recipe.sha256())
-            damage = [f"byte {found.offset}: {found.what}" for found in reader.damage]
+                    write_part(folder, Chunk(shard.name, index, digests[-1], 0, table), recipe.compute_sha256())
+            damage = [f"byte {found.offset}: {found.description}" for found in reader.damage]
             end = ShardEnd(shard.name, shard.path, reader.size, reader.sha256, digests, len(keys), damage)
-            commit(folder, join_parts(folder, end, recipe.sha256()))
+            commit(folder, join_parts(folder, end, recipe.compute_sha256()))
         folder.clear("parts")
     return output
 

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.cli.app import main
-from pipelines.stats.run import stats
+from pipelines.stats.run import collect_stats
 from pipelines.verify.run import verify
 from schemas.errors import UsageError
-from schemas.output_set.layout import committed
+from schemas.output_set.layout import read_manifests
 from schemas.output_set.manifest import seal
 from schemas.storage.folder import Folder
 from tests.pipelines.support.sets import annotation_set, caption_set, join
@@ -124,7 +124,7 @@ def test_files_of_others_stop_nothing(copy: Path) -> None:
             (copy / below).mkdir(exist_ok=True)
             (copy / below / name).write_bytes(b"\0\5\x16\7")
     assert verify(str(copy)) == (2, [])
-    assert len(committed(Folder(str(copy)))) == stats(str(copy))["outputs"] == 2
+    assert len(read_manifests(Folder(str(copy)))) == collect_stats(str(copy))["outputs"] == 2
 
 
 @pytest.mark.parametrize("copy", ["webdataset"], indirect=True)
@@ -147,7 +147,7 @@ def test_a_manifest_under_another_name_is_no_commit(copy: Path) -> None:
     other.write_bytes((copy / "manifests/00000000.json").read_bytes())
     assert verify(str(copy))[1] == [f"{other}: is the manifest of 00000000"]
     with pytest.raises(UsageError, match=r"00000007\.json: is the manifest of 00000000"):
-        committed(Folder(str(copy)))
+        read_manifests(Folder(str(copy)))
 
 
 def rewritten(copy: Path, sets: Path, column: str, values: list[Any]) -> Path:

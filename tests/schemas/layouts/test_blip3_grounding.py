@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from schemas.layouts import blip3_grounding
 from schemas.layouts.blip3_grounding import (
+    GroundedObject,
     GroundedText,
     GroundingEntry,
-    Place,
     blip3_grounding_schema,
     escape_listed,
     escape_marked,
@@ -54,9 +54,9 @@ def test_schema_is_fixed_and_says_how_it_is_worded() -> None:
     ],
 )
 def test_every_published_spelling_is_read(granularity: int, place: str) -> None:
-    mention = Place("dog" if granularity == 2 else None, 5, box=BOX)
+    mention = GroundedObject("dog" if granularity == 2 else None, 5, box=BOX)
     assert parse_text(f"{place} barks.", granularity) == GroundedText("A dog barks.", [mention], [])
-    listed = Place("dog" if granularity == 2 else "A dog", None, box=BOX)
+    listed = GroundedObject("dog" if granularity == 2 else "A dog", None, box=BOX)
     item = place.removeprefix("A ") if granularity == 2 else place
     for ending in ("", ".", " ."):
         text = f"{place} barks. The image contains {item}, {item}{ending}"
@@ -66,8 +66,8 @@ def test_every_published_spelling_is_read(granularity: int, place: str) -> None:
 @pytest.mark.parametrize("words", POSITIONS)
 def test_position_words_are_read(words: str) -> None:
     text = f"A dog ({words}) barks. The image contains cat ({words}), hot dog ({words})"
-    expected = [Place("cat", None, position=words), Place("hot dog", None, position=words)]
-    assert parse_text(text, 0) == GroundedText("A dog barks.", [Place(None, 5, position=words)], expected)
+    expected = [GroundedObject("cat", None, position=words), GroundedObject("hot dog", None, position=words)]
+    assert parse_text(text, 0) == GroundedText("A dog barks.", [GroundedObject(None, 5, position=words)], expected)
 
 
 BODY_POSITIONS = {
@@ -90,8 +90,11 @@ BODY_POSITIONS = {
 def test_position_words_of_the_papers_body_are_read(words: str) -> None:
     text = f"A dog ({words}) barks. The image contains cat ({words}), hot dog (in the center)"
     position = BODY_POSITIONS[words]
-    expected = [Place("cat", None, position=position), Place("hot dog", None, position="in the center")]
-    assert parse_text(text, 0) == GroundedText("A dog barks.", [Place(None, 5, position=position)], expected)
+    expected = [
+        GroundedObject("cat", None, position=position),
+        GroundedObject("hot dog", None, position="in the center"),
+    ]
+    assert parse_text(text, 0) == GroundedText("A dog barks.", [GroundedObject(None, 5, position=position)], expected)
 
 
 @pytest.mark.parametrize(
@@ -104,8 +107,8 @@ def test_boxes_of_the_papers_body_are_read(box: str) -> None:
     text = f"A dog {place} chases a {cat}. The image contains hot (old) dog {place}, {cat}, tree ( {place[1:-1]} )."
     assert parse_text(text, 2) == GroundedText(
         "A dog chases a cat.",
-        [Place(None, 5, box=BOX), Place("cat", 18, box=BOX)],
-        [Place(name, None, box=BOX) for name in ("hot (old) dog", "cat", "tree")],
+        [GroundedObject(None, 5, box=BOX), GroundedObject("cat", 18, box=BOX)],
+        [GroundedObject(name, None, box=BOX) for name in ("hot (old) dog", "cat", "tree")],
     )
     assert parse_text(text, 0).mentions == []
 
@@ -136,7 +139,7 @@ def test_what_is_no_markup_is_the_caption() -> None:
     ):
         assert [parse_text(text, granularity) for granularity in range(3)] == [GroundedText(text, [], [])] * 3
     negative = "A dog (starts at [-0.002, 0.0] and extends upto [1, 1.01])"
-    assert parse_text(negative, 1).mentions == [Place(None, 5, box=(-0.002, 0.0, 1.0, 1.01))]
+    assert parse_text(negative, 1).mentions == [GroundedObject(None, 5, box=(-0.002, 0.0, 1.0, 1.01))]
     with pytest.raises(ValueError, match="granularity 3 is not one of 0 to 2"):
         parse_text("", 3)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from schemas.layouts import blip3_ocr
 from schemas.layouts.blip3_ocr import (
     OcrEntry,
-    Segment,
+    OcrSegment,
     blip3_ocr_schema,
     escape_quoted,
     escape_tagged,
@@ -60,7 +60,7 @@ def test_schema_is_fixed_and_says_how_it_is_worded() -> None:
     ],
 )
 def test_every_published_spelling_is_read(granularity: int, text: str) -> None:
-    segment = Segment("NY", box=BOX)
+    segment = OcrSegment("NY", box=BOX)
     assert parse_segments(text, granularity) == [segment]
     for start in (
         "The image contains the text ",
@@ -73,12 +73,12 @@ def test_every_published_spelling_is_read(granularity: int, text: str) -> None:
 
 
 def test_each_granularity_fills_its_own_field() -> None:
-    assert parse_segments("“NY”, “PORK&GRILL”", 0) == [Segment("NY"), Segment("PORK&GRILL")]
-    assert parse_segments('"NY" located below the center', 1) == [Segment("NY", position="below the center")]
+    assert parse_segments("“NY”, “PORK&GRILL”", 0) == [OcrSegment("NY"), OcrSegment("PORK&GRILL")]
+    assert parse_segments('"NY" located below the center', 1) == [OcrSegment("NY", position="below the center")]
     shares = '"NY" located at 2/17 of the image from top to bottom and 0 of the image from left to right'
-    assert parse_segments(shares, 2) == [Segment("NY", centre=(Fraction(2, 17), Fraction(0)))]
+    assert parse_segments(shares, 2) == [OcrSegment("NY", centre=(Fraction(2, 17), Fraction(0)))]
     negative = '"NY" starts at [-0.002, 0.0] and extends up to [1, 1.01]'
-    assert parse_segments(negative, 4) == [Segment("NY", box=(-0.002, 0.0, 1.0, 1.01))]
+    assert parse_segments(negative, 4) == [OcrSegment("NY", box=(-0.002, 0.0, 1.0, 1.01))]
     assert parse_segments("", 3) == []
 
 
@@ -94,7 +94,7 @@ def test_each_granularity_fills_its_own_field() -> None:
     ],
 )
 def test_positions_of_the_papers_body_are_read(words: str, position: str) -> None:
-    expected = [Segment("NY", position=position), Segment("A, (b)", position="in the center")]
+    expected = [OcrSegment("NY", position=position), OcrSegment("A, (b)", position="in the center")]
     for text in (f"NY ({words}), A, (b) (in the center)", f'"NY" ({words}), the text "A, (b)" (in the center).'):
         for start in ("", "the text ", "A dog (old). The image contains the text "):
             assert parse_segments(start + text, 1) == expected
@@ -117,11 +117,14 @@ def test_no_text_takes_quadratic_time(piece: str) -> None:
 
 def test_a_raw_caption_may_hold_quotes_and_lead_ins() -> None:
     raw = 'The image contains "x" 5" pipes. '
-    assert parse_segments(raw + 'The image contains the text "NY", the text "B"', 0) == [Segment("NY"), Segment("B")]
+    assert parse_segments(raw + 'The image contains the text "NY", the text "B"', 0) == [
+        OcrSegment("NY"),
+        OcrSegment("B"),
+    ]
 
 
 def test_backslashes_of_others_stay() -> None:
-    assert parse_segments(r'"C:\new"', 0) == [Segment(r"C:\new")]
+    assert parse_segments(r'"C:\new"', 0) == [OcrSegment(r"C:\new")]
 
 
 @pytest.mark.parametrize(

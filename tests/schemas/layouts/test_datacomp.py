@@ -10,12 +10,12 @@ import pytest
 
 from schemas.layouts.datacomp import (
     IMAGE_EXTENSIONS,
-    MAX_JSON,
-    downloaded_keys,
+    MAX_METADATA_BYTES,
+    read_downloaded_keys,
     read_image,
     read_metadata,
     read_sample,
-    uid_of,
+    read_uid,
 )
 from schemas.records.quarantine import Reason, Rejected
 from schemas.storage.parquet import UnreadableParquet
@@ -92,14 +92,14 @@ def test_ids_that_are_numbers_become_text() -> None:
     for said, uid in ((b"5", "5"), (b"5.0", "5"), (b"null", None), (b"[5]", None), (b"NaN", None)):
         sample = sample_of(jpg=b"", json=b'{"url": {"a": 1}, "uid": ' + said + b"}")
         assert (read_sample(sample).uid, read_sample(sample).url) == (uid, None)
-        assert uid_of(sample) == uid
+        assert read_uid(sample) == uid
 
 
 def test_lone_surrogates_in_names_become_what_arrow_can_hold() -> None:
     said = rb'{"uid": "\ud800a", "url": "\udfff", "caption": "x"}'
     image = read_sample(sample_of(jpg=b"", json=said))
     assert (image.uid, image.url) == ("?a", "?")
-    assert uid_of(sample_of(json=said)) == "?a"
+    assert read_uid(sample_of(json=said)) == "?a"
     pa.array([image.uid, image.url], pa.string()).validate(full=True)
 
 
@@ -127,28 +127,28 @@ def test_a_sample_without_an_image_is_missing_it() -> None:
         b'{"a": ' + b"9" * 5000 + b"}",
         b'{"a":' * 100_000,
         b"[" * 100_000,
-        b" " * (MAX_JSON + 1) + b"{}",
+        b" " * (MAX_METADATA_BYTES + 1) + b"{}",
     ],
     ids=lambda data: repr(data[:12]),
 )
 def test_metadata_that_is_no_object_is_missing(data: bytes) -> None:
     assert reason_of(sample_of(jpg=b"x", json=data)) is Reason.MISSING_METADATA
-    assert uid_of(sample_of(jpg=b"x", json=data)) is None
+    assert read_uid(sample_of(jpg=b"x", json=data)) is None
 
 
 def test_a_sample_without_metadata_is_missing_it() -> None:
     assert reason_of(sample_of(jpg=b"x")) is Reason.MISSING_METADATA
-    assert uid_of(sample_of(jpg=b"x")) is None
+    assert read_uid(sample_of(jpg=b"x")) is None
     with pytest.raises(Rejected, match=r"no \.json member"):
         read_metadata(sample_of(jpg=b"x"))
 
 
 def test_the_fault_of_the_shard_comes_first_and_the_uid_is_still_found() -> None:
     sample = sample_of(json=json.dumps(METADATA).encode())
-    sample.spoil(Reason.INCOMPLETE, "cut")
-    sample.spoil(Reason.DUPLICATE_KEY, "told second")
+    sample.mark_faulty(Reason.INCOMPLETE, "cut")
+    sample.mark_faulty(Reason.DUPLICATE_KEY, "told second")
     assert reason_of(sample) is Reason.INCOMPLETE
-    assert uid_of(sample) == METADATA["uid"]
+    assert read_uid(sample) == METADATA["uid"]
 
 
 def side_parquet(**columns: Any) -> io.BytesIO:
@@ -161,22 +161,22 @@ def side_parquet(**columns: Any) -> io.BytesIO:
 
 def test_the_side_parquet_lists_what_was_downloaded() -> None:
     status = ["success", "failed_to_download", "failed_to_resize", "success", None]
-    assert downloaded_keys(side_parquet(key=["0", "1", "2", "3", "4"], status=status, url=["u"] * 5)) == ["0", "3"]
-    assert downloaded_keys(side_parquet(key=[0, 1], status=["success", "success"])) == ["0", "1"]
-    assert downloaded_keys(side_parquet(key=[], status=[])) == []
+    assert read_downloaded_keys(side_parquet(key=["0", "1", "2", "3", "4"], status=status, url=["u"] * 5)) == ["0", "3"]
+    assert read_downloaded_keys(side_parquet(key=[0, 1], status=["success", "success"])) == ["0", "1"]
+    assert read_downloaded_keys(side_parquet(key=[], status=[])) == []
 
 
 def test_keys_that_pandas_has_made_numbers_get_their_zeros_back() -> None:
     status = ["success", "success"]
     for key in ([0, 17], [0.0, 17.0]):
-        assert downloaded_keys(side_parquet(key=key, status=status), 5) == ["00000", "00017"]
-    assert downloaded_keys(side_parquet(key=["0", "17"], status=status), 5) == ["0", "17"]
+        assert read_downloaded_keys(side_parquet(key=key, status=status), 5) == ["00000", "00017"]
+    assert read_downloaded_keys(side_parquet(key=["0", "17"], status=status), 5) == ["0", "17"]
 
 
 def test_another_parquet_beside_the_shard_lists_nothing() -> None:
-    assert downloaded_keys(side_parquet(uid=["a"], url=["u"])) is None
+    assert read_downloaded_keys(side_parquet(uid=["a"], url=["u"])) is None
 
 
 def test_a_side_parquet_that_is_damaged_says_so() -> None:
     with pytest.raises(UnreadableParquet, match=r"^it is no Parquet file: Parquet magic bytes not found"):
-        downloaded_keys(io.BytesIO(b"PAR1 no Parquet"))
+        read_downloaded_keys(io.BytesIO(b"PAR1 no Parquet"))

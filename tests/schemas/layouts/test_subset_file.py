@@ -8,29 +8,37 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import UsageError
-from schemas.layouts.subset_file import PIECE, UIDS, FirstSeen, check_subset, contains, open_subset, sorted_uids
+from schemas.layouts.subset_file import (
+    PIECE_UIDS,
+    UID_DTYPE,
+    FirstSeenFilter,
+    check_subset,
+    isin_sorted,
+    open_subset,
+    sort_unique,
+)
 
 HALVES = st.sampled_from([0, 1, 2, 3, 1 << 63, (1 << 64) - 1])  # few, so that many uids begin alike
 PAIRS = st.lists(st.tuples(HALVES, HALVES), max_size=60)
 
 
 def uids(pairs: list[tuple[int, int]]) -> np.ndarray:
-    return np.array(pairs, UIDS)
+    return np.array(pairs, UID_DTYPE)
 
 
 @given(PAIRS, PAIRS)
 def test_contains_is_that_of_a_set(held: list[tuple[int, int]], wanted: list[tuple[int, int]]) -> None:
-    assert contains(np.sort(uids(held)), uids(wanted)).tolist() == [pair in set(held) for pair in wanted]
+    assert isin_sorted(np.sort(uids(held)), uids(wanted)).tolist() == [pair in set(held) for pair in wanted]
 
 
 @given(PAIRS)
 def test_sorted_uids(pairs: list[tuple[int, int]]) -> None:
-    assert sorted_uids(uids(pairs)).tolist() == sorted(set(pairs))
+    assert sort_unique(uids(pairs)).tolist() == sorted(set(pairs))
 
 
 @given(st.lists(PAIRS, max_size=8))
 def test_first_seen_is_that_of_a_set(calls: list[list[tuple[int, int]]]) -> None:
-    first_seen, seen = FirstSeen(), set()
+    first_seen, seen = FirstSeenFilter(), set()
     for pairs in calls:
         expected = []
         for pair in pairs:
@@ -49,13 +57,13 @@ def test_a_file_is_mapped_and_not_read(tmp_path: Path) -> None:
 def test_an_empty_subset_holds_nothing(tmp_path: Path) -> None:
     np.save(tmp_path / "none.npy", uids([]))
     assert check_subset(str(tmp_path / "none.npy")).size == (tmp_path / "none.npy").stat().st_size
-    assert contains(open_subset(str(tmp_path / "none.npy")), uids([(1, 2)])).tolist() == [False]
+    assert isin_sorted(open_subset(str(tmp_path / "none.npy")), uids([(1, 2)])).tolist() == [False]
 
 
-@pytest.mark.parametrize("at", [1, PIECE - 1, PIECE, PIECE + 1])
+@pytest.mark.parametrize("at", [1, PIECE_UIDS - 1, PIECE_UIDS, PIECE_UIDS + 1])
 def test_an_unsorted_file_is_refused(tmp_path: Path, at: int) -> None:
-    held = np.zeros(PIECE + 2, UIDS)
-    held["f1"] = np.arange(PIECE + 2)
+    held = np.zeros(PIECE_UIDS + 2, UID_DTYPE)
+    held["f1"] = np.arange(PIECE_UIDS + 2)
     np.save(tmp_path / "subset.npy", held)
     check_subset(str(tmp_path / "subset.npy"))
     held["f1"][at] = held["f1"][at - 1] - 1 if at > 1 else 0
@@ -72,7 +80,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         UsageError, match=r"subset\.npy is not a \.npy file: Array can't be memory-mapped: Python objects"
     ):
         open_subset(str(path))
-    for held in (np.arange(3), np.zeros((2, 2), UIDS), np.zeros(3, ">u8,>u8"), np.zeros(3, "u8,u4")):
+    for held in (np.arange(3), np.zeros((2, 2), UID_DTYPE), np.zeros(3, ">u8,>u8"), np.zeros(3, "u8,u4")):
         np.save(path, held)
         with pytest.raises(UsageError, match=r"subset\.npy is not a subset file: it holds .*, not one row of 'u8,u8'"):
             open_subset(str(path))

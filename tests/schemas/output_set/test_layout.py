@@ -8,8 +8,8 @@ import pytest
 
 from schemas.errors import ShardloomError, StorageError, UsageError
 from schemas.output_set import layout
-from schemas.output_set.layout import committed, read_output
-from schemas.output_set.recipe_file import held_recipe
+from schemas.output_set.layout import read_manifests, read_output
+from schemas.output_set.recipe_file import read_stored_recipe
 from schemas.storage.folder import Folder
 
 
@@ -60,12 +60,12 @@ def test_manifests_and_recipes_are_bounded(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "manifests").mkdir()
     (tmp_path / "manifests/a.json").symlink_to("/dev/zero")
     with pytest.raises(UsageError, match=r"a\.json: only regular files .*: `shardloom verify --repair "):
-        committed(Folder(str(tmp_path)))
+        read_manifests(Folder(str(tmp_path)))
     (tmp_path / "manifests/a.json").unlink()
     monkeypatch.setattr(layout, "MAX_MANIFEST", 10)
     (tmp_path / "manifests/a.json").write_bytes(b" " * 11)
     with pytest.raises(UsageError, match=r"a\.json: it has 11 bytes, more than 10"):
-        committed(Folder(str(tmp_path)))
+        read_manifests(Folder(str(tmp_path)))
     (tmp_path / "recipe.yaml").symlink_to("/dev/zero")
     with pytest.raises(StorageError, match=r"recipe\.yaml: only regular files"):
-        held_recipe(Folder(str(tmp_path)))
+        read_stored_recipe(Folder(str(tmp_path)))

@@ -17,17 +17,17 @@ import pytest
 
 from schemas.errors import ShardloomError, UsageError
 from schemas.output_set import lock as lock_module
-from schemas.output_set.lock import LOCK_FILE, Holder, Lock, locked
+from schemas.output_set.lock import LOCK_FILE, Holder, Lock, lock_output
 from schemas.storage.folder import Folder
 from tests.conftest import REPOSITORY
 from tests.support.s3.bucket import Bucket
 
 HOLDING = """
 import sys, time
-from schemas.output_set.lock import locked
+from schemas.output_set.lock import lock_output
 from schemas.storage.folder import Folder
 
-with locked(Folder(sys.argv[1]), "annotate"):
+with lock_output(Folder(sys.argv[1]), "annotate"):
     print("holding", flush=True)
     time.sleep(600)
 """
@@ -54,7 +54,7 @@ def other(output: Folder) -> Iterator["subprocess.Popen[str]"]:
 def test_another_process_is_named_at_once(output: Folder, other: "subprocess.Popen[str]") -> None:
     who = f"annotate (process {other.pid} on {socket.gethostname()})"
     line = f"{who} is writing to {output.url}: wait for it, stop it, or use another output folder"
-    with pytest.raises(UsageError, match=re.escape(line)), locked(output, "render"):
+    with pytest.raises(UsageError, match=re.escape(line)), lock_output(output, "render"):
         pass
 
 
@@ -62,16 +62,20 @@ def test_a_process_that_was_killed_holds_nothing(output: Folder, other: "subproc
     other.send_signal(signal.SIGKILL)
     other.wait()
     assert output.exists(LOCK_FILE)
-    with locked(output, "render") as lock:
+    with lock_output(output, "render") as lock:
         lock.check()
         assert json.loads(output.read(LOCK_FILE))["pid"] == os.getpid()
     assert not output.exists(LOCK_FILE)
 
 
 def test_two_runs_of_one_process(output: Folder) -> None:
-    with locked(output, "first"), pytest.raises(UsageError, match=r"^first \(process "), locked(output, "second"):
+    with (
+        lock_output(output, "first"),
+        pytest.raises(UsageError, match=r"^first \(process "),
+        lock_output(output, "second"),
+    ):
         pass
-    with locked(output, "second"):
+    with lock_output(output, "second"):
         pass
 
 
@@ -79,26 +83,26 @@ def test_a_forked_process_holds_nothing(tmp_path: Path) -> None:
     """As the readers of a trainer that was killed, which live on for some seconds."""
     context = multiprocessing.get_context("fork")
     is_up = context.Event()
-    with locked(Folder(str(tmp_path)), "train"):
+    with lock_output(Folder(str(tmp_path)), "train"):
         reader = context.Process(target=lambda: (is_up.set(), time.sleep(600)))
         reader.start()
         is_up.wait()
     try:
-        with locked(Folder(str(tmp_path)), "train"):
+        with lock_output(Folder(str(tmp_path)), "train"):
             assert reader.is_alive()
     finally:
         reader.kill()
 
 
 def test_nothing_is_left_of_a_run_that_wrote_nothing(output: Folder) -> None:
-    with locked(output, "test"):
+    with lock_output(output, "test"):
         assert output.is_empty()
-        assert output.names() == []
+        assert output.list_files() == []
     assert not output.exists()
 
 
 def test_a_folder_that_was_there_stays(tmp_path: Path) -> None:
-    with locked(Folder(str(tmp_path)), "test"):
+    with lock_output(Folder(str(tmp_path)), "test"):
         pass
     assert tmp_path.is_dir()
 
@@ -110,15 +114,18 @@ def test_a_lease_of_another_machine_is_taken_over_once_it_has_lapsed(
     output = Folder(f"{bucket.url}/out")
     theirs = replace(Holder("shard"), host="elsewhere", boot="another", pid=7)
     output.write(LOCK_FILE, json.dumps(asdict(theirs)).encode())
-    real = Folder.modified
+    real = Folder.get_modified_time
     monkeypatch.setattr(
-        Folder, "modified", lambda self, name: (real(self, name) or 0.0) + (0 if name == LOCK_FILE else age)
+        Folder, "get_modified_time", lambda self, name: (real(self, name) or 0.0) + (0 if name == LOCK_FILE else age)
     )
     if is_taken:
-        with locked(output, "render"):
+        with lock_output(output, "render"):
             assert json.loads(output.read(LOCK_FILE))["doing"] == "render"
     else:
-        with pytest.raises(UsageError, match=r"^shard \(process 7 on elsewhere\) is writing to "), locked(output, "x"):
+        with (
+            pytest.raises(UsageError, match=r"^shard \(process 7 on elsewhere\) is writing to "),
+            lock_output(output, "x"),
+        ):
             pass
 
 
@@ -134,7 +141,7 @@ def test_a_run_whose_lease_was_taken_over_commits_nothing_more(bucket: Bucket, m
     monkeypatch.setattr(lock_module, "RENEW_SECONDS", 0.01)
     output = Folder(f"{bucket.url}/out")
     theirs = replace(Holder("shard"), host="elsewhere", boot="another", pid=7)
-    with locked(output, "render") as lock:
+    with lock_output(output, "render") as lock:
         lock.check()
         line = "shard (process 7 on elsewhere) has taken over the output: this run ends; committed data is kept"
         with pytest.raises(ShardloomError, match=f"^{re.escape(line)}$"):
@@ -144,7 +151,7 @@ def test_a_run_whose_lease_was_taken_over_commits_nothing_more(bucket: Bucket, m
 
 def test_a_lease_is_renewed(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock_module, "RENEW_SECONDS", 0.01)
-    with locked(Folder(f"{bucket.url}/out"), "render"):
+    with lock_output(Folder(f"{bucket.url}/out"), "render"):
         while sum(each.method == "PUT" and LOCK_FILE in each.path for each in bucket.proxy.requests) < 3:
             pass
 
@@ -154,8 +161,8 @@ def test_a_damaged_lock_file(output: Folder, damaged: bytes) -> None:
     """On a disk it says nothing. On an object store somebody may have written it just now."""
     output.write(LOCK_FILE, damaged)
     if output.is_local:
-        with locked(output, "test"):
+        with lock_output(output, "test"):
             assert json.loads(output.read(LOCK_FILE))["doing"] == "test"
     else:
-        with pytest.raises(UsageError, match=r"^another run is writing to "), locked(output, "test"):
+        with pytest.raises(UsageError, match=r"^another run is writing to "), lock_output(output, "test"):
             pass

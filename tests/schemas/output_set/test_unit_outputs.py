@@ -3,7 +3,7 @@
 import pytest
 
 from schemas.output_set.manifest import Manifest, seal, unseal
-from schemas.output_set.unit_outputs import lost_outputs, nth_output, unit_of
+from schemas.output_set.unit_outputs import find_lost_outputs, get_unit_name, make_output_name
 
 
 def manifest(name: str, unit_outputs: int = 1) -> Manifest:
@@ -13,28 +13,28 @@ def manifest(name: str, unit_outputs: int = 1) -> Manifest:
 
 def test_units_are_told_by_the_kind_of_the_set() -> None:
     """Elsewhere an output is named after an input, in which `_` and `-` stand for anything."""
-    assert unit_of("ingest", "00000007_001") == "00000007"
-    assert unit_of("download", "00000007-r1") == "00000007"
+    assert get_unit_name("ingest", "00000007_001") == "00000007"
+    assert get_unit_name("download", "00000007-r1") == "00000007"
     for kind in ("annotate", "render", None, ["ingest"]):
-        assert unit_of(kind, "cc3m_001-r1") == "cc3m_001-r1"
+        assert get_unit_name(kind, "cc3m_001-r1") == "cc3m_001-r1"
 
 
 def test_lost_outputs_are_named() -> None:
-    assert [nth_output("00000007", number) for number in (0, 1, 12, 1000)] == [
+    assert [make_output_name("00000007", number) for number in (0, 1, 12, 1000)] == [
         "00000007",
         "00000007_001",
         "00000007_012",
         "00000007_1000",
     ]
     held = {made.name: made for made in (manifest("a", 4), manifest("a_002"), manifest("b"), manifest("c_001"))}
-    assert lost_outputs(held) == ["a_001", "a_003"]
+    assert find_lost_outputs(held) == ["a_001", "a_003"]
 
 
 def test_that_the_first_output_is_lost_the_others_say() -> None:
     """Where the kind of the set is that of names which say it."""
     held = {made.name: made for made in (manifest("00000000_001"), manifest("00000000_002"), manifest("00000001"))}
-    assert lost_outputs(held, "ingest") == ["00000000"]
-    assert lost_outputs(held, "annotate") == []
+    assert find_lost_outputs(held, "ingest") == ["00000000"]
+    assert find_lost_outputs(held, "annotate") == []
 
 
 def test_a_unit_has_so_many_outputs_at_most() -> None:

@@ -21,11 +21,11 @@ from schemas.records.document import (
     ROLES,
     Document,
     DocumentImage,
-    validate,
-    without_blanks,
-    without_images,
+    drop_blank_texts,
+    drop_images,
+    validate_document,
 )
-from schemas.records.document_storage import PARQUET, from_members, from_row, to_members, to_row
+from schemas.records.document_storage import PARQUET_SCHEMA, from_members, from_row, to_members, to_row
 from schemas.tar.reader import TarReader
 from schemas.tar.writer import TarWriter
 from tests.conftest import jpeg
@@ -90,7 +90,7 @@ def test_members_come_back_as_the_document(document: Document) -> None:
 
 @given(st.lists(documents(), max_size=3))
 def test_rows_come_back_as_the_documents(found: list[Document]) -> None:
-    table = pa.Table.from_pylist([to_row(document) for document in found], schema=PARQUET)
+    table = pa.Table.from_pylist([to_row(document) for document in found], schema=PARQUET_SCHEMA)
     assert [from_row(row) for row in table.to_pylist()] == found
 
 
@@ -140,8 +140,8 @@ def test_conversations_say_who_speaks_and_documents_nothing_of_it() -> None:
 
 def test_roles_stay_with_their_parts() -> None:
     told = replace(DOCUMENT, parts=("a", 0, 1, " "), roles=("system", "user", "user", "assistant"))
-    assert without_images(told, {0}).roles == ("system", "user", "assistant")
-    assert (without_blanks(told).parts, without_blanks(told).roles) == (("a", 0, 1), ("system", "user", "user"))
+    assert drop_images(told, {0}).roles == ("system", "user", "assistant")
+    assert (drop_blank_texts(told).parts, drop_blank_texts(told).roles) == (("a", 0, 1), ("system", "user", "user"))
 
 
 def test_tar_is_read_by_our_reader_and_by_webdataset(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_tar_is_read_by_our_reader_and_by_webdataset(tmp_path: Path) -> None:
 
 def test_parquet_is_read_by_datasets_and_polars(tmp_path: Path) -> None:
     path = tmp_path / "documents.parquet"
-    pq.write_table(pa.Table.from_pylist([to_row(TEXT), to_row(DOCUMENT)], schema=PARQUET), path)
+    pq.write_table(pa.Table.from_pylist([to_row(TEXT), to_row(DOCUMENT)], schema=PARQUET_SCHEMA), path)
     loaded = load_dataset("parquet", data_files=str(path), split="train", cache_dir=str(tmp_path / "cache"))
     assert loaded[0]["images"] == [None]
     assert [picture and picture.size for picture in loaded[1]["images"]] == [None, (64, 48), (64, 48), None]
@@ -181,11 +181,11 @@ def test_parquet_is_read_by_datasets_and_polars(tmp_path: Path) -> None:
 
 
 def test_dropped_images_leave_the_others_in_their_places() -> None:
-    less = without_images(DOCUMENT, {0})
+    less = drop_images(DOCUMENT, {0})
     assert less.parts == ("Zwei Bilder, ein Text: “été”.", 0, "ende\n")
     assert less.images == (DOCUMENT.images[1],)
-    validate(less)
-    assert without_images(DOCUMENT, ()) == DOCUMENT
+    validate_document(less)
+    assert drop_images(DOCUMENT, ()) == DOCUMENT
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
@@ -223,7 +223,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("changes", "message"), WRONG, ids=[message for _, message in WRONG])
 def test_wrong_part_is_named(changes: dict[str, Any], message: str) -> None:
     wrong = replace(DOCUMENT, **changes)
-    for check in (validate, to_members, to_row):
+    for check in (validate_document, to_members, to_row):
         with pytest.raises(ValueError) as error:  # noqa: PT011
             check(wrong)
         assert str(error.value).startswith(message)

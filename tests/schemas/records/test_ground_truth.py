@@ -10,12 +10,12 @@ import pytest
 from schemas.errors import UsageError
 from schemas.records.ground_truth import (
     BoxTruth,
-    Collection,
+    PictureCollection,
     TextTruth,
     TrueBox,
     read_box_truth,
-    read_index,
     read_text_truth,
+    read_truth_index,
 )
 
 PICTURE = {"file": "a.jpg", "width": 200, "height": 100}
@@ -58,7 +58,11 @@ def test_text() -> None:
         {"text": "###", "bbox": [0, 0, 1, 1], "ignore": True},
     ]
     truth = text_truth(items=items)
-    assert (truth.texts, truth.places, truth.ignored) == (["a"], [(0.0, 0.0, 0.5, 1.0)], [(0.0, 0.0, 0.005, 0.01)])
+    assert (truth.texts, truth.legible_boxes, truth.illegible_boxes) == (
+        ["a"],
+        [(0.0, 0.0, 0.5, 1.0)],
+        [(0.0, 0.0, 0.005, 0.01)],
+    )
 
 
 @pytest.mark.parametrize(
@@ -80,12 +84,12 @@ def test_collections(file: str, kind: str | None, name: str) -> None:
 def test_collections_with_ways_of_their_own() -> None:
     assert text_truth(file="ocr/ICDAR-2019-SROIE__019.jpg").collection.ignore_case
     assert not text_truth(file="ocr/mmocr__2.jpeg").collection.spaces
-    assert text_truth(file="x__1").collection == Collection("x", "x")
+    assert text_truth(file="x__1").collection == PictureCollection("x", "x")
 
 
 def test_an_index_may_name_a_file_several_times() -> None:
     data = data_of({"uid": "1", "file": "a"}, {"uid": "2", "file": None}, {"uid": "3", "file": "a", "scale": 0.5})
-    assert read_index(data, "index") == {"a": ["1", "3"]}
+    assert read_truth_index(data, "index") == {"a": ["1", "3"]}
 
 
 def test_blank_lines_and_a_missing_last_newline() -> None:
@@ -130,7 +134,7 @@ WRONG: list[tuple[Callable[[bytes, str], object], dict[str, Any], str]] = [
     (read_text_truth, GOOD, "items: Field required"),
     (read_text_truth, TEXT | {"items": [{"text": None}]}, "items.0.text is null"),
     (read_text_truth, TEXT | {"boxes_only": True}, "items.0.bbox is null"),
-    (read_index, {"uid": 7, "file": "a"}, "uid: Input should be a valid string"),
+    (read_truth_index, {"uid": 7, "file": "a"}, "uid: Input should be a valid string"),
 ]
 
 
@@ -138,7 +142,7 @@ WRONG: list[tuple[Callable[[bytes, str], object], dict[str, Any], str]] = [
 def test_what_is_wrong_is_told_by_its_line(
     read: Callable[[bytes, str], object], entry: dict[str, Any], fault: str
 ) -> None:
-    good = {read_box_truth: GOOD, read_text_truth: TEXT, read_index: {"uid": "1", "file": "a"}}[read]
+    good = {read_box_truth: GOOD, read_text_truth: TEXT, read_truth_index: {"uid": "1", "file": "a"}}[read]
     with pytest.raises(UsageError) as error:
         read(data_of(good | {"file": "good"}, entry), "folder/truth.jsonl")
     assert str(error.value) == f"folder/truth.jsonl, line 2: {fault}"
@@ -158,5 +162,5 @@ def test_the_sample_data(data: Path) -> None:
     read = read_text_truth(texts.read_bytes(), "ocr")
     names = {entry.collection.name for entry in read}
     assert (len(read), names) == (80, {"receipt", "scene", "scripts", "sroie", "uw3", "word"})
-    ties = read_index((data / "datacomp_small/ground_truth_index.jsonl").read_bytes(), "index")
+    ties = read_truth_index((data / "datacomp_small/ground_truth_index.jsonl").read_bytes(), "index")
     assert (len(ties), sum(map(len, ties.values()))) == (165, 165)

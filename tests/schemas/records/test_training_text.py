@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.records.quarantine import Rejected
-from schemas.records.training_text import training_text
+from schemas.records.training_text import to_training_text
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ from schemas.records.training_text import training_text
     ],
 )
 def test_text_is_kept_as_it_is(value: object, text: str | None) -> None:
-    assert training_text(value) == text
+    assert to_training_text(value) == text
 
 
 @pytest.mark.parametrize(
@@ -56,12 +56,12 @@ def test_text_is_kept_as_it_is(value: object, text: str | None) -> None:
 )
 def test_what_would_have_to_be_changed_is_refused(value: object, fault: str) -> None:
     with pytest.raises(Rejected) as caught:
-        training_text(value)
+        to_training_text(value)
     assert str(caught.value) == f"not_text: {fault}"
 
 
 @given(st.text())
 def test_any_text_comes_through_in_any_form(text: str) -> None:
     kept = text.lstrip("\ufeff")
-    assert training_text(text) == training_text(json.loads(json.dumps(text))) == kept
-    assert training_text(b"\xef\xbb\xbf" + text.encode()) == kept
+    assert to_training_text(text) == to_training_text(json.loads(json.dumps(text))) == kept
+    assert to_training_text(b"\xef\xbb\xbf" + text.encode()) == kept

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from schemas.records.uid import uid_text
+from schemas.records.uid import to_uid
 
 
 @pytest.mark.parametrize(
@@ -34,4 +34,4 @@ from schemas.records.uid import uid_text
     ],
 )
 def test_a_name_is_text_or_none(value: object, text: str | None) -> None:
-    assert uid_text(value) == text
+    assert to_uid(value) == text

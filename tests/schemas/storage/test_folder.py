@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from schemas.errors import StorageError, UsageError
-from schemas.storage.folder import Folder, split
-from schemas.storage.matching import matching
+from schemas.storage.folder import Folder, split_path
+from schemas.storage.path_patterns import list_matching
 from tests.pipelines.support.sets import small_disk
 
 
@@ -23,29 +23,29 @@ def test_what_is_written_is_read(tmp_path: Path, protocol: str) -> None:
     folder = pickle.loads(pickle.dumps(Folder(f"{protocol}{tmp_path}/out/")))  # noqa: S301  our own bytes
     assert not folder.exists()
     assert folder.is_empty()
-    assert folder.names("data") == []
+    assert folder.list_files("data") == []
     folder.write("data/a", b"one")
     folder.write("data/a", b"three")
     with folder.create("data/b") as file:
         file.write(b"t")
         file.write(b"wo")
-    assert (folder.read("data/a"), folder.read("data/b"), folder.size("data/a")) == (b"three", b"two", 5)
-    assert folder.names("data") == ["a", "b"]
-    assert folder.names() == []
+    assert (folder.read("data/a"), folder.read("data/b"), folder.get_size("data/a")) == (b"three", b"two", 5)
+    assert folder.list_files("data") == ["a", "b"]
+    assert folder.list_files() == []
     assert not folder.is_empty()
-    assert folder.sha256("data/b")[0] == 3
-    assert folder.path("data/a") == f"{protocol}{tmp_path}/out/data/a"
+    assert folder.hash_file("data/b")[0] == 3
+    assert folder.resolve_path("data/a") == f"{protocol}{tmp_path}/out/data/a"
     folder.remove("data/a")
     folder.remove("data/a")
-    assert folder.names("data") == ["b"]
+    assert folder.list_files("data") == ["b"]
     folder.write("data/c", b"four")
     folder.write("data/more/d", b"five")
     folder.clear("data", but="b")
-    assert folder.sizes_below() == {"data/b": 3}
+    assert folder.list_sizes() == {"data/b": 3}
     folder.clear("nothing", but="b")
     folder.clear("data")
     folder.clear("data")
-    assert folder.names("data") == []
+    assert folder.list_files("data") == []
 
 
 def test_an_error_in_the_middle_leaves_what_was_there(tmp_path: Path) -> None:
@@ -62,9 +62,9 @@ def test_hidden_files_are_not_listed_and_fill_no_folder(tmp_path: Path, protocol
     folder = Folder(f"{protocol}{tmp_path}/hidden")
     for name in (".DS_Store", "data/.DS_Store", "data/._a", "data/.nfs0000000000c0ffee"):
         folder.write(name, b"x")
-    assert (folder.names(), folder.names("data"), folder.is_empty()) == ([], [], True)
+    assert (folder.list_files(), folder.list_files("data"), folder.is_empty()) == ([], [], True)
     folder.write("data/a", b"1")
-    assert (folder.names("data"), folder.is_empty()) == (["a"], False)
+    assert (folder.list_files("data"), folder.is_empty()) == (["a"], False)
 
 
 def test_a_hidden_file_that_is_in_use_stops_no_clearing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +92,7 @@ def test_what_a_kill_leaves_is_not_listed_and_goes(tmp_path: Path) -> None:
     folder = Folder(str(tmp_path))
     folder.write("data/a", b"1")
     (tmp_path / "data/b.tmp-01234567").write_bytes(b"half")
-    assert folder.names("data") == ["a"]
+    assert folder.list_files("data") == ["a"]
     folder.clear_temporary()
     assert files(tmp_path) == ["a"]
 
@@ -121,7 +121,7 @@ def test_a_read_only_disk_is_named(tmp_path: Path) -> None:
             Folder(str(disk)).write("data/a", b"1")
         assert str(error.value) == f"cannot write {disk}/data/a: {reason}"
         with pytest.raises(StorageError) as error:
-            Folder(f"{disk}/new").make()
+            Folder(f"{disk}/new").make_folder()
         assert str(error.value) == f"cannot make {disk}/new: {reason}"
 
 
@@ -138,10 +138,10 @@ def test_errors_name_the_path(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"cannot write .*/file/a: (File exists|Not a directory)"):
         folder.write("file/a", b"1")
     with pytest.raises(StorageError, match=r"cannot make .*/file: File exists"):
-        (folder / "file").make()
+        (folder / "file").make_folder()
 
 
-@pytest.mark.parametrize("use", [Folder, matching])
+@pytest.mark.parametrize("use", [Folder, list_matching])
 def test_unknown_protocols_are_wrong_use(use: type) -> None:
     with pytest.raises(UsageError, match=r"nowhere://x.*Protocol not known: nowhere"):
         use("nowhere://x/*.tar")
@@ -150,20 +150,20 @@ def test_unknown_protocols_are_wrong_use(use: type) -> None:
 def test_globs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("b.tar", "a.tar", "a.json"):
         (tmp_path / name).write_bytes(b"")
-    assert matching(f"{tmp_path}/*.tar") == [f"{tmp_path}/a.tar", f"{tmp_path}/b.tar"]
-    assert matching(f"file://{tmp_path}/*.tar") == [f"file://{tmp_path}/a.tar", f"file://{tmp_path}/b.tar"]
+    assert list_matching(f"{tmp_path}/*.tar") == [f"{tmp_path}/a.tar", f"{tmp_path}/b.tar"]
+    assert list_matching(f"file://{tmp_path}/*.tar") == [f"file://{tmp_path}/a.tar", f"file://{tmp_path}/b.tar"]
     monkeypatch.chdir(tmp_path)
-    assert matching("*.tar") == ["a.tar", "b.tar"]
+    assert list_matching("*.tar") == ["a.tar", "b.tar"]
     with pytest.raises(UsageError, match=r"no file matches \*\.webp"):
-        matching("*.webp")
+        list_matching("*.webp")
     with pytest.raises(UsageError, match=r"^a\*\*b/\*\.tar: Invalid pattern: '\*\*' can only be "):
-        matching("a**b/*.tar")
+        list_matching("a**b/*.tar")
 
 
 def test_split(tmp_path: Path) -> None:
     for path, parent in (("a.tar", "."), ("x/a.tar", "x"), ("memory://x/a.tar", "memory://x")):
-        folder, name = split(path)
+        folder, name = split_path(path)
         assert (folder.url, name) == (parent, "a.tar")
     (tmp_path / "a").write_bytes(b"1")
-    folder, name = split(f"{tmp_path}/a")
+    folder, name = split_path(f"{tmp_path}/a")
     assert folder.read(name) == b"1"

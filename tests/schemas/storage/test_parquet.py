@@ -13,7 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from schemas.storage import parquet
-from schemas.storage.parquet import UnreadableParquet, batches_of, check_sizes, open_parquet, read_group, read_table
+from schemas.storage.parquet import (
+    UnreadableParquet,
+    check_sizes,
+    iterate_batches,
+    open_parquet,
+    read_group,
+    read_table,
+)
 from tests.schemas.support.encrypted import write_encrypted
 
 MIB = 1 << 20
@@ -45,7 +52,7 @@ def test_a_string_that_repeats_is_read_a_few_rows_at_a_time() -> None:
     """48 rows of a megabyte each in a file of some hundred bytes: as many rows as fit into the budget."""
     file = written({"text": ["x" * MIB] * 48})
     assert len(file.getvalue()) < 2000
-    found = list(batches_of(open_parquet(file, "a.parquet"), 64))
+    found = list(iterate_batches(open_parquet(file, "a.parquet"), 64))
     assert [batch.num_rows for batch in found] == [1, 2, *[3] * 15]
     assert max(batch.nbytes for batch in found) < BUDGETS["BATCH_BYTES"]
     assert sum(len(text) for batch in found for text in batch["text"].to_pylist()) == 48 * MIB
@@ -56,7 +63,7 @@ def test_a_string_that_repeats_is_read_a_few_rows_at_a_time() -> None:
 def test_other_encodings_are_read_by_bytes_as_well(encoding: str) -> None:
     texts = [f"{number:04d}" + "x" * MIB for number in range(12)]
     file = written({"text": texts}, use_dictionary=False, column_encoding=encoding)
-    found = list(batches_of(open_parquet(file, "a.parquet"), 64))
+    found = list(iterate_batches(open_parquet(file, "a.parquet"), 64))
     assert max(batch.nbytes for batch in found) <= BUDGETS["BATCH_BYTES"]
     assert [text for batch in found for text in batch["text"].to_pylist()] == texts
 
@@ -65,15 +72,15 @@ def test_other_encodings_are_read_by_bytes_as_well(encoding: str) -> None:
 def test_small_row_groups_are_read_together() -> None:
     """As they always were, so that ordinary files cost what they did."""
     file = written({"number": range(1000), "text": [str(number) for number in range(1000)]}, row_group_size=10)
-    assert [batch.num_rows for batch in batches_of(open_parquet(file, "a"), 64)] == [*[64] * 15, 40]
+    assert [batch.num_rows for batch in iterate_batches(open_parquet(file, "a"), 64)] == [*[64] * 15, 40]
     large = written({"text": [f"{number} " * 20 for number in range(200)]}, row_group_size=10)
-    assert sum(batch.num_rows for batch in batches_of(open_parquet(large, "a"), 64)) == 200
+    assert sum(batch.num_rows for batch in iterate_batches(open_parquet(large, "a"), 64)) == 200
 
 
 @pytest.mark.usefixtures("small")
 def test_row_groups_of_few_large_rows_are_not_read_together() -> None:
     file = written({"text": ["x" * 3 * MIB] * 8}, row_group_size=1)
-    assert [batch.num_rows for batch in batches_of(open_parquet(file, "a"), 64)] == [1] * 8
+    assert [batch.num_rows for batch in iterate_batches(open_parquet(file, "a"), 64)] == [1] * 8
 
 
 @pytest.mark.usefixtures("small")
@@ -92,7 +99,7 @@ def test_what_expands_over_the_budget_is_refused_by_name() -> None:
 def test_a_value_over_the_budget_is_refused_by_name() -> None:
     file = written({"text": ["x" * 9 * MIB] * 3})
     with pytest.raises(UnreadableParquet) as error:
-        list(batches_of(open_parquet(file, "a.parquet")))
+        list(iterate_batches(open_parquet(file, "a.parquet")))
     told = "a.parquet: column text of row group 0 has a value of 9,437,184 bytes, more than the 8 MiB that are allowed"
     assert str(error.value) == told
 
@@ -103,8 +110,8 @@ def test_a_row_of_many_large_values_is_refused_before_it_is_written_out() -> Non
     with pytest.raises(
         UnreadableParquet, match=r"column texts\.list\.element of row group 0 has a row of 20,971,520 b"
     ):
-        list(batches_of(open_parquet(written({"texts": repeated("x" * MIB, [1, 2, 20])}), "a")))
-    found = list(batches_of(open_parquet(written({"texts": repeated("x" * MIB, [5, 1, 5])}), "a"), 64))
+        list(iterate_batches(open_parquet(written({"texts": repeated("x" * MIB, [1, 2, 20])}), "a")))
+    found = list(iterate_batches(open_parquet(written({"texts": repeated("x" * MIB, [5, 1, 5])}), "a"), 64))
     assert [len(row) for batch in found for row in batch["texts"].to_pylist()] == [5, 1, 5]
     assert max(batch.nbytes for batch in found) < BUDGETS["ROW_BYTES"]
 
@@ -113,10 +120,10 @@ def test_a_row_of_many_large_values_is_refused_before_it_is_written_out() -> Non
 def test_a_table_over_its_budget_is_refused() -> None:
     file = written({"text": ["x" * MIB] * 48, "id": range(48)})
     with pytest.raises(UnreadableParquet) as error:
-        read_table(file, path="a.parquet", most=20 * MIB)
+        read_table(file, path="a.parquet", max_bytes=20 * MIB)
     assert str(error.value) == "a.parquet: its rows take more memory, more than the 20 MiB that are allowed"
-    assert read_table(file, ["id"], most=MIB)["id"].to_pylist() == list(range(48))
-    assert read_table(file, most=100 * MIB).num_rows == 48
+    assert read_table(file, ["id"], max_bytes=MIB)["id"].to_pylist() == list(range(48))
+    assert read_table(file, max_bytes=100 * MIB).num_rows == 48
     assert read_group(open_parquet(file, "a"), 0).num_rows == 48
 
 
@@ -126,17 +133,17 @@ def test_numbers_in_no_bytes_are_counted() -> None:
     file = written({"offset": column}, row_group_size=10_000_000)
     assert len(file.getvalue()) < 50_000
     with pytest.raises(UnreadableParquet, match="its rows take more memory, more than the 32 MiB"):
-        read_table(file, path="a", most=32 * MIB)
+        read_table(file, path="a", max_bytes=32 * MIB)
 
 
 MEASURED = """
 import resource, sys
 from pathlib import Path
-from schemas.storage.parquet import batches_of, open_parquet
+from schemas.storage.parquet import iterate_batches, open_parquet
 
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 rows = 0
-for batch in batches_of(open_parquet(Path(sys.argv[1]), "it"), 64):
+for batch in iterate_batches(open_parquet(Path(sys.argv[1]), "it"), 64):
     rows += batch.num_rows
 print(rows, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """

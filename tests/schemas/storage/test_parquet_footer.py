@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from schemas.storage.parquet_footer import encrypted_columns, footer_of
+from schemas.storage.parquet_footer import find_encrypted_columns, read_footer
 
 
 def field(delta: int, kind: int) -> bytes:
@@ -35,26 +35,26 @@ FOOTER_KEY = field(5, 12) + field(1, 12) + b"\0" + b"\0"
 def test_columns_are_named(crypto: bytes, names: list[str], signature: int) -> None:
     """With a signature behind the footer, as encryption puts it there, or without, as a forger may."""
     found = footer(crypto)
-    assert encrypted_columns(found + b"\x7f" * signature, len(found)) == names
+    assert find_encrypted_columns(found + b"\x7f" * signature, len(found)) == names
 
 
 @pytest.mark.parametrize("end", range(20, 30))
 def test_a_footer_that_is_cut(end: int) -> None:
     with pytest.raises(ValueError, match=r"^(its footer is truncated|a number of over 64 bits)$"):
-        encrypted_columns(footer(COLUMN_KEY)[:end], 0)
+        find_encrypted_columns(footer(COLUMN_KEY)[:end], 0)
 
 
 def test_values_within_values_without_end() -> None:
     with pytest.raises(ValueError, match="values are nested too deeply"):
-        encrypted_columns(field(1, 12) * 10_000, 0)
+        find_encrypted_columns(field(1, 12) * 10_000, 0)
 
 
 def test_footers_of_ordinary_files() -> None:
     columns = {f"column {number}": [f"\x2c\x19{number}"] * 9 for number in range(60)}
     file = io.BytesIO()
     pq.write_table(pa.table(columns), file, row_group_size=2)
-    found = footer_of(file)
+    found = read_footer(file)
     assert found is not None
     assert pq.ParquetFile(file).metadata.serialized_size == len(found)
-    assert encrypted_columns(found, len(found)) == []
-    assert footer_of(io.BytesIO(b"PAR1")) is None
+    assert find_encrypted_columns(found, len(found)) == []
+    assert read_footer(io.BytesIO(b"PAR1")) is None

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from schemas.errors import StorageError, UsageError
-from schemas.storage.folder import OPTIONS, READ_BYTES, Folder, use_options
-from schemas.storage.matching import matching, sizes_of_matching
+from schemas.storage.folder import OPTIONS_VARIABLE, READ_BYTES, Folder, use_options
+from schemas.storage.path_patterns import list_matching, list_matching_sizes
 from tests.support.s3.bucket import Bucket
 from tests.support.s3.faults import KINDS
 
@@ -24,7 +24,7 @@ HASTY = PATIENCE | {"config_kwargs": {"read_timeout": 3}}  # less than what the 
 def fault(request: pytest.FixtureRequest, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> str:
     """What is done to requests; options that are right for it. The bucket comes first, for it clears options."""
     bucket.proxy.delay = 4
-    monkeypatch.setenv(OPTIONS, json.dumps(HASTY if request.param == "delay" else PATIENCE))
+    monkeypatch.setenv(OPTIONS_VARIABLE, json.dumps(HASTY if request.param == "delay" else PATIENCE))
     return str(request.param)
 
 
@@ -35,20 +35,20 @@ def some_bytes(size: int, seed: int = 0) -> bytes:
 def test_what_is_written_is_read(bucket: Bucket) -> None:
     folder = pickle.loads(pickle.dumps(Folder(f"{bucket.url}/out/")))  # noqa: S301  our own bytes
     assert not folder.exists()
-    assert folder.names("data") == []
+    assert folder.list_files("data") == []
     folder.write("data/a", b"one")
     folder.write("data/a", b"three")
     with folder.create("data/b") as file:
         file.write(b"t")
         file.write(b"wo")
-    assert (folder.read("data/a"), folder.read("data/b"), folder.size("data/a")) == (b"three", b"two", 5)
+    assert (folder.read("data/a"), folder.read("data/b"), folder.get_size("data/a")) == (b"three", b"two", 5)
     assert folder.read_range("data/a", 1, 4) == b"hre"
-    assert (folder.names("data"), folder.names()) == (["a", "b"], [])
+    assert (folder.list_files("data"), folder.list_files()) == (["a", "b"], [])
     assert (folder.exists("data/a"), folder.exists("data"), folder.exists("data/c")) == (True, True, False)
     assert folder.sha256("data/b") == (3, hashlib.sha256(b"two").hexdigest())
     folder.remove("data/a")
     folder.remove("data/a")
-    assert folder.names("data") == ["b"]
+    assert folder.list_files("data") == ["b"]
     folder.clear("data")
     folder.clear("data")
     assert bucket.store.objects(bucket.url) == {}
@@ -69,8 +69,8 @@ def test_requests(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Folder(f"{bucket.url}/out")
     folder.write("small", b"1")
     folder.read("small")
-    folder.size("small")
-    folder.names()
+    folder.get_size("small")
+    folder.list_files()
     folder.write_new("new", b"1")
     folder.remove("new")
     methods = [request.method for request in bucket.proxy.requests]
@@ -94,7 +94,7 @@ def test_requests(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
         file.write(larger)
     methods = [request.method for request in bucket.proxy.requests]
     assert methods == ["POST", "PUT", "PUT", "PUT", "POST"]
-    assert folder.sha256("larger") == (len(larger), hashlib.sha256(larger).hexdigest())
+    assert folder.hash_file("larger") == (len(larger), hashlib.sha256(larger).hexdigest())
 
 
 def test_lists_of_many_pages(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,15 +104,15 @@ def test_lists_of_many_pages(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) ->
     bucket.store.put(f"{bucket.url}/shards/", b"")  # as consoles make folders
     bucket.store.put(f"{bucket.url}/shards/below/0.tar", b"")
     names = [f"{number:04d}.tar" for number in range(30)]
-    assert Folder(f"{bucket.url}/shards").names() == names
+    assert Folder(f"{bucket.url}/shards").list_files() == names
     assert len(bucket.proxy.seen("GET", "list-type=2")) >= 5
     bucket.proxy.restart()
-    assert sizes_of_matching(f"{bucket.url}/shards/*.tar") == {
+    assert list_matching_sizes(f"{bucket.url}/shards/*.tar") == {
         f"{bucket.url}/shards/{name}": number for number, name in enumerate(names)
     }
     assert bucket.proxy.seen("HEAD", ".tar") == []
-    assert len(matching(f"{bucket.url}/**/*.tar")) == 31
-    assert sizes_of_matching(f"{bucket.url}/shards/0003.tar") == {f"{bucket.url}/shards/0003.tar": 3}
+    assert len(list_matching(f"{bucket.url}/**/*.tar")) == 31
+    assert list_matching_sizes(f"{bucket.url}/shards/0003.tar") == {f"{bucket.url}/shards/0003.tar": 3}
     Folder(bucket.url).clear("shards")
     assert bucket.store.objects(bucket.url) == {}
 
@@ -154,11 +154,11 @@ def test_every_request_is_tried_again(bucket: Bucket, fault: str, monkeypatch: p
         "new": (lambda: folder.write_new(f"new-{len(bucket.proxy.requests)}", b"1"), 1),
         "read": (lambda: folder.read("read"), 1),
         "range": (lambda: folder.read_range("read", 2, 5), 1),
-        "size": (lambda: folder.size("read"), 1),
-        "names": (lambda: folder.names(), 1),
+        "size": (lambda: folder.get_size("read"), 1),
+        "names": (lambda: folder.list_files(), 1),
         "exists": (lambda: folder.exists("nothing"), 2),
         "remove": (lambda: folder.remove("a"), 1),
-        "glob": (lambda: matching(f"{bucket.url}/out/*"), 4),
+        "glob": (lambda: list_matching(f"{bucket.url}/out/*"), 4),
     }
     if fault == "delay":  # slow, and handled like the others
         operations = {name: operations[name] for name in ("write", "read", "names")}
@@ -173,7 +173,7 @@ def test_every_request_is_tried_again(bucket: Bucket, fault: str, monkeypatch: p
             assert len(again) > requests, name
             assert folder.read("read") == b"some bytes"
             if name == "upload":
-                assert folder.sha256("large") == (len(large), hashlib.sha256(large).hexdigest())
+                assert folder.hash_file("large") == (len(large), hashlib.sha256(large).hexdigest())
     begun = bucket.store.client.list_multipart_uploads(Bucket=bucket.url[5:]).get("Uploads", [])
     assert len(begun) == (1 if fault in ("cut", "lost") else 0)  # one whose name was lost with its answer
 
@@ -224,19 +224,19 @@ def test_a_lost_answer_while_another_writes(bucket: Bucket) -> None:
 def test_what_does_not_pass_is_one_line(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch, fault: str, reason: str
 ) -> None:
-    monkeypatch.setenv(OPTIONS, json.dumps(PATIENCE | {"patience": 1}))
+    monkeypatch.setenv(OPTIONS_VARIABLE, json.dumps(PATIENCE | {"patience": 1}))
     folder = Folder(f"{bucket.url}/out")
     bucket.proxy.restart(lambda _: fault)
     for verb, operation in (
         ("write", lambda: folder.write("a", b"1")),
         ("read", lambda: folder.read("a")),
-        ("list", lambda: folder.names()),
+        ("list", lambda: folder.list_files()),
     ):
         with pytest.raises(StorageError, match=rf"^cannot {verb} {bucket.url}/out(/a)?: ({reason})$") as error:
             operation()
         assert "\n" not in str(error.value)
     with pytest.raises(UsageError, match=rf"^cannot list {bucket.url}/out/\*\.tar: ({reason})$"):
-        matching(f"{bucket.url}/out/*.tar")
+        list_matching(f"{bucket.url}/out/*.tar")
     if fault == "refuse":
         assert len(bucket.proxy.requests) == 4  # nothing is asked for twice
 
@@ -256,7 +256,7 @@ def test_wrong_use(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match=r"^s3://no-such-bucket: there is no such bucket$"):
         Folder("s3://no-such-bucket/out").write("a", b"")
     with pytest.raises(UsageError, match=r"^s3://no-such-bucket: there is no such bucket$"):
-        matching("s3://no-such-bucket/*.tar")
+        list_matching("s3://no-such-bucket/*.tar")
     with pytest.raises(StorageError, match=rf"^cannot read {bucket.url}/nothing: No such file or directory$"):
         Folder(bucket.url).read("nothing")
     with (
@@ -268,13 +268,13 @@ def test_wrong_use(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match=r"^S3: The config profile \(nobody\) could not be found: see --storage"):
         fresh(bucket).read("a")
     monkeypatch.delenv("AWS_PROFILE")
-    monkeypatch.setenv(OPTIONS, json.dumps({"colour": "red"}))
+    monkeypatch.setenv(OPTIONS_VARIABLE, json.dumps({"colour": "red"}))
     with pytest.raises(UsageError, match=r"^S3: .*colour.*: see --storage-option"):
         fresh(bucket).read("a")
-    monkeypatch.setenv(OPTIONS, "[]")
-    with pytest.raises(UsageError, match=rf"^{OPTIONS} is not a JSON object$"):
+    monkeypatch.setenv(OPTIONS_VARIABLE, "[]")
+    with pytest.raises(UsageError, match=rf"^{OPTIONS_VARIABLE} is not a JSON object$"):
         fresh(bucket)
-    monkeypatch.delenv(OPTIONS)
+    monkeypatch.delenv(OPTIONS_VARIABLE)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     with pytest.raises(StorageError, match=r": no credentials: set AWS_PROFILE or AWS_ACCESS_KEY_ID, or"):
@@ -283,9 +283,9 @@ def test_wrong_use(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def fresh(bucket: Bucket) -> Folder:
     """The bucket, opened anew."""
-    from schemas.storage.s3 import PatientS3
+    from schemas.storage.s3 import RetryingS3
 
-    PatientS3.clear_instance_cache()
+    RetryingS3.clear_instance_cache()
     return Folder(bucket.url)
 
 
@@ -293,7 +293,7 @@ def fresh(bucket: Bucket) -> Folder:
 def forgotten() -> Iterator[None]:
     """Options that a test has set are gone after it."""
     yield
-    os.environ.pop(OPTIONS, None)
+    os.environ.pop(OPTIONS_VARIABLE, None)
 
 
 @pytest.mark.usefixtures("forgotten")
@@ -301,10 +301,10 @@ def test_options(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name)
     use_options([])
-    assert OPTIONS not in os.environ
+    assert OPTIONS_VARIABLE not in os.environ
     use_options(["key=testing", "secret=a=b", f"endpoint_url={bucket.proxy.url}", "patience=3"])
     use_options(['config_kwargs={"read_timeout": 2}', "secret=testing"])
-    assert json.loads(os.environ[OPTIONS]) == {
+    assert json.loads(os.environ[OPTIONS_VARIABLE]) == {
         "key": "testing",
         "secret": "testing",
         "endpoint_url": bucket.proxy.url,
@@ -315,7 +315,7 @@ def test_options(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.write("a", b"1")
     assert bucket.store.objects(bucket.url) == {"a": b"1"}
     other = pickle.loads(pickle.dumps(folder))  # noqa: S301  our own bytes
-    monkeypatch.delenv(OPTIONS)
+    monkeypatch.delenv(OPTIONS_VARIABLE)
     assert other.read("a") == b"1"
     for wrong in ("key", "=value"):
         with pytest.raises(UsageError, match=rf"^--storage-option: '{wrong}' is not KEY=VALUE$"):

@@ -143,7 +143,7 @@ def test_zeros_over_a_header_are_no_end() -> None:
 def test_two_tars_in_one_file_are_both_read_and_told_of() -> None:
     reader, samples = read(tar_of(*files("a", "b")) + tar_of(*files("c", "d")))
     assert list(contents(samples)) == ["a", "b", "c", "d"]
-    assert "two tars" in reader.damage[0].what
+    assert "two tars" in reader.damage[0].description
 
 
 def test_rubbish_after_the_end_marker_costs_nothing() -> None:
@@ -190,7 +190,7 @@ def test_the_real_shards_hold_223_samples(data: Path) -> None:
 def test_a_cut_shard_gives_its_whole_samples(data: Path) -> None:
     reader, samples = read((data / "hostile_archives/cut_00000001.tar").read_bytes())
     assert sum(len(members) for members in contents(samples).values()) == 9
-    assert "ends inside" in reader.damage[-1].what
+    assert "ends inside" in reader.damage[-1].description
 
 
 def test_samples_behind_a_damaged_header_are_found(data: Path) -> None:
@@ -200,7 +200,7 @@ def test_samples_behind_a_damaged_header_are_found(data: Path) -> None:
     found = contents(samples)
     assert found == {key: original[key] for key in found}
     assert sum(len(members) for key, members in found.items()) > 9  # where tarfile stops, without an error
-    assert reader.damage[0].what.startswith("no sound header")
+    assert reader.damage[0].description.startswith("no sound header")
 
 
 def test_a_tar_of_compressed_files_is_a_sound_tar(data: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from schemas.records.quarantine import Reason
-from schemas.tar.header import parse, pax_fields
+from schemas.tar.header import parse_extended_header, parse_header
 from schemas.tar.reader import TarSample, split_name
 from tests.schemas.support.tars import contents, files, read, special, tar_of, with_sum
 
@@ -89,7 +89,7 @@ def test_a_size_that_makes_no_sense_is_damage(size: bytes) -> None:
 
 def test_a_size_in_base_256_counts() -> None:
     head = tar_of(("a.jpg", b"12345"))[:512]
-    info = parse(with_sum(head[:124] + b"\x80" + bytes(10) + b"\x05" + head[136:]))
+    info = parse_header(with_sum(head[:124] + b"\x80" + bytes(10) + b"\x05" + head[136:]))
     assert info is not None
     assert info.size == 5
 
@@ -120,13 +120,13 @@ def test_the_length_of_a_pax_record_may_have_leading_zeros() -> None:
 )
 def test_a_pax_record_without_a_length_ends(data: bytes) -> None:
     """The reader once went round and round on it."""
-    assert pax_fields(b"x", data) is None
+    assert parse_extended_header(b"x", data) is None
 
 
 def test_a_real_pax_size_with_leading_zeros(data: Path) -> None:
     reader, (sample,) = read((data / "corpora/pax-pos-size-file.tar").read_bytes())
     assert (sample.key, sample.fault, len(sample.members[""].data)) == ("foo", None, 999)
-    assert [found.what for found in reader.damage] == ["the tar ends without an end marker"]  # it has none
+    assert [found.description for found in reader.damage] == ["the tar ends without an end marker"]  # it has none
 
 
 HIDDEN = (
@@ -145,13 +145,13 @@ def test_hidden_files_split_no_sample_and_are_counted(name: str) -> None:
         reader, samples = read(tar_of(*members, (name, b"")))
         assert contents(samples) == whole
         assert [sample.fault for sample in samples] == [None, None]
-        assert (reader.hidden, reader.damage) == (len(members) - len(plain) + 1, [])
+        assert (reader.hidden_files, reader.damage) == (len(members) - len(plain) + 1, [])
 
 
 @pytest.mark.parametrize("name", ["../._b.jpg", "/.b.jpg", "__MACOSX/../b.jpg", ".b/c.jpg", "__MACOSX", "a_.b"])
 def test_what_is_not_hidden_is_told(name: str) -> None:
     reader, samples = read(tar_of((name, b"x")))
-    assert (len(samples), reader.hidden) == (1, 0)
+    assert (len(samples), reader.hidden_files) == (1, 0)
 
 
 def test_a_loss_beside_a_hidden_file_is_still_a_loss() -> None:
@@ -160,11 +160,11 @@ def test_a_loss_beside_a_hidden_file_is_still_a_loss() -> None:
     tar[at : at + 512] = bytes(range(256)) * 2
     reader, samples = read(bytes(tar))
     assert [sample.fault and sample.fault.reason for sample in samples] == [Reason.INCOMPLETE, Reason.INCOMPLETE]
-    assert (reader.hidden, len(reader.damage)) == (1, 1)
+    assert (reader.hidden_files, len(reader.damage)) == (1, 1)
 
 
 def test_a_compressed_tar_is_named() -> None:
     for packed in (gzip.compress(tar_of(*files(*map(str, range(99))))), gzip.compress(b"")):
         reader, samples = read(packed)
         assert samples == []
-        assert "compressed by gzip (decompress it first)" in reader.damage[0].what
+        assert "compressed by gzip (decompress it first)" in reader.damage[0].description

@@ -11,11 +11,11 @@ import webdataset
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.tar.writer import PIECE, TarWriter, member_header
+from schemas.tar.writer import PIECE_BYTES, TarWriter, make_member_header
 from tests.schemas.support.tars import contents, files, read
 
 ODD = [("n" * 140 + ".jpg", b"long"), ("näme-東京.jpg", b"other script"), ("e.jpg", b""), ("d/e/f.0.jpg", b"x" * 513)]
-MEMBERS = [*files("000000000017", "000000000018"), *ODD, ("large.bin", bytes(range(256)) * (PIECE // 128))]
+MEMBERS = [*files("000000000017", "000000000018"), *ODD, ("large.bin", bytes(range(256)) * (PIECE_BYTES // 128))]
 
 
 def tar_and_offsets(members: list[tuple[str, bytes]]) -> tuple[bytes, list[int], str, int]:
@@ -74,13 +74,13 @@ def test_an_empty_tar_is_a_tar() -> None:
 def test_every_header_is_as_tarfile_has_it(name: str, size: int) -> None:
     info = tarfile.TarInfo(name)
     info.size = size
-    assert member_header(name, size) == info.tobuf(tarfile.PAX_FORMAT)
+    assert make_member_header(name, size) == info.tobuf(tarfile.PAX_FORMAT)
 
 
 def test_a_writer_that_is_given_up_leaves_no_thread() -> None:
     before = threading.active_count()
     writer = TarWriter(io.BytesIO())
-    writer.add("a.bin", bytes(3 * PIECE))
+    writer.add("a.bin", bytes(3 * PIECE_BYTES))
     hashing = [thread for thread in threading.enumerate() if thread.name.startswith("tar-hash")]
     assert hashing
     del writer

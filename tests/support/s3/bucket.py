@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from schemas.storage.folder import OPTIONS
-from schemas.storage.s3 import PatientS3
+from schemas.storage.folder import OPTIONS_VARIABLE
+from schemas.storage.s3 import RetryingS3
 from tests.support.s3.faults import Proxy, proxy_before
 from tests.support.s3.store import KEYS, NO_FILES, Store
 
@@ -28,10 +28,10 @@ class Bucket:
 def fresh_bucket(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     """One that is empty. The usual variables lead to it."""
     url = store.bucket(f"bucket-{next(NUMBERS)}")
-    monkeypatch.delenv(OPTIONS, raising=False)
+    monkeypatch.delenv(OPTIONS_VARIABLE, raising=False)
     with proxy_before(store.url, faults=lambda _: None) as proxy:
         for name, value in (KEYS | NO_FILES | {"AWS_ENDPOINT_URL": proxy.url}).items():
             monkeypatch.setenv(name, value)
-        PatientS3.clear_instance_cache()  # clients of another test's proxy
+        RetryingS3.clear_instance_cache()  # clients of another test's proxy
         yield Bucket(url, store, proxy)
-        PatientS3.clear_instance_cache()
+        RetryingS3.clear_instance_cache()

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from schemas.errors import ShardloomError
 from tests.training.support.sets import TILE, TOKENS_PER_TILE, captioned, mixed, plan, tokenizer, write_set
-from training.batch import IGNORED, PADDING, Batch, SampleName
-from training.data.assemble import Assembler, Fault
+from training.batch import IGNORE_INDEX, PADDING, Batch, SampleName
+from training.data.assemble import Assembler, BadSample
 from training.data.loader import PackLoader, StepData
 from training.data.plan import Cursor, PackPlan
 
@@ -27,8 +27,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> PackPlan:
 
 
 def steps(plan: PackPlan, cursor: Cursor = Cursor(), rank: int = 0, ranks: int = 1, **changes: Any) -> list[StepData]:  # noqa: B008
-    loader = PackLoader(plan, rank=rank, ranks=ranks, **{"sequences": 4, "prefetch": 2} | changes)
-    found = list(loader.steps(cursor))
+    loader = PackLoader(plan, rank=rank, world_size=ranks, **{"sequences": 4, "prefetch": 2} | changes)
+    found = list(loader.iterate_steps(cursor))
     loader.close()
     return found
 
@@ -45,7 +45,7 @@ def equal(one: Batch, other: Batch) -> bool:
 def assert_same(one: list[StepData], other: list[StepData]) -> None:
     assert len(one) == len(other)
     for a, b in zip(one, other, strict=True):
-        assert (a.cursor, a.faults, a.left_out, a.split) == (b.cursor, b.faults, b.left_out, b.split)
+        assert (a.cursor, a.bad_samples, a.left_out, a.split) == (b.cursor, b.bad_samples, b.left_out, b.split)
         assert len(a.batches) == len(b.batches)
         assert all(equal(*pair) for pair in zip(a.batches, b.batches, strict=True))
 
@@ -110,11 +110,11 @@ def test_a_batch_is_what_its_samples_are(small: PackPlan) -> None:
     for batch in (batch for step in steps(small) for batch in step.batches):
         held = batch.segments != PADDING
         assert torch.equal(held, batch.sources != PADDING)
-        assert (batch.labels[~held] == IGNORED).all()
-        assert (batch.tokens[~held] == small.form.markup.pad).all()
-        images = batch.tokens == small.form.markup.image
+        assert (batch.labels[~held] == IGNORE_INDEX).all()
+        assert (batch.tokens[~held] == small.sequence_format.markup.pad).all()
+        images = batch.tokens == small.sequence_format.markup.image
         assert int(images.sum()) == TOKENS_PER_TILE * len(batch.tiles)
-        assert not (batch.labels == small.form.markup.image).any()
+        assert not (batch.labels == small.sequence_format.markup.image).any()
         assert batch.tiles.shape[1:] == (3, TILE, TILE)
         assert batch.grids.tolist() == [[0, 0]] * len(batch.tiles)
         assert batch.valid.all()
@@ -123,26 +123,26 @@ def test_a_batch_is_what_its_samples_are(small: PackPlan) -> None:
             count = int(where.sum())
             assert batch.positions[0][where].tolist() == list(range(count))
             labels, tokens = batch.labels[0][where], batch.tokens[0][where]
-            learnt = labels[:-1] != IGNORED
+            learnt = labels[:-1] != IGNORE_INDEX
             assert torch.equal(labels[:-1][learnt], tokens[1:][learnt])
-            assert labels[-1] == IGNORED
+            assert labels[-1] == IGNORE_INDEX
             names = {small.sources.names[source] for source in batch.sources[0][where].tolist()}
             assert names == {batch.samples[0][number].source}
 
 
 def test_the_last_step_is_filled_up(small: PackPlan) -> None:
-    packs = len(list(small.packs()))
+    packs = len(list(small.iterate_packs()))
     (step,) = steps(small, sequences=packs + 3)
     assert [int((batch.segments != PADDING).sum()) for batch in step.batches[-3:]] == [0, 0, 0]
     assert step.batches[-1].samples == ((),)
     assert step.batches[-1].tiles.shape == (0, 3, TILE, TILE)
-    assert step.cursor == Cursor(small.windows, 0)
+    assert step.cursor == Cursor(small.window_count, 0)
 
 
 def test_workers_hear_of_no_signal(small: PackPlan) -> None:
     """It often goes to all processes of a run; how to end is the trainer's to say."""
-    loader = PackLoader(small, sequences=4, workers=2, prefetch=2)
-    found = loader.steps()
+    loader = PackLoader(small, global_batch_size=4, workers=2, prefetch=2)
+    found = loader.iterate_steps()
     next(found)
     for worker in multiprocessing.active_children():
         os.kill(worker.ident or 0, signal.SIGTERM)
@@ -153,8 +153,8 @@ def test_workers_hear_of_no_signal(small: PackPlan) -> None:
 
 
 def test_a_worker_that_is_stuck_is_ended(small: PackPlan) -> None:
-    loader = PackLoader(small, sequences=4, workers=1, prefetch=2)
-    next(loader.steps())
+    loader = PackLoader(small, global_batch_size=4, workers=1, prefetch=2)
+    next(loader.iterate_steps())
     (worker,) = multiprocessing.active_children()
     os.kill(worker.ident or 0, signal.SIGSTOP)
     loader.close()
@@ -175,16 +175,16 @@ def test_faults_cost_their_samples_alone(tmp_path: Path) -> None:
     data = data[:spoilt] + bytes([data[spoilt] ^ 1]) + data[spoilt + 1 :]
     shard.write_bytes(data.replace(b"caption 7", b"caption \xff"))
     got = steps(plan(tmp_path, {"ocr": found}), workers=1)
-    faults = sorted((fault for step in got for fault in step.faults), key=lambda fault: fault.key)
+    faults = sorted((fault for step in got for fault in step.bad_samples), key=lambda fault: fault.key)
     where = str(shard)
     assert faults == [
-        Fault("ocr", where, "c000002", "image 0: decode_error: JPEG: its header makes no sense"),
-        Fault("ocr", where, "c000005", "it is not what the index says"),
-        Fault("ocr", where, "c000007", "it is not what the index says"),
+        BadSample("ocr", where, "c000002", "image 0: decode_error: JPEG: its header makes no sense"),
+        BadSample("ocr", where, "c000005", "it is not what the index says"),
+        BadSample("ocr", where, "c000007", "it is not what the index says"),
     ]
     names = {name.key for step in got for batch in step.batches for row in batch.samples for name in row}
     assert names == {f"c{n:06d}" for n in (0, 1, 3, 4, 6)}
-    assert [fault.key for step in whole for fault in step.faults] == ["c000002"]
+    assert [fault.key for step in whole for fault in step.bad_samples] == ["c000002"]
 
 
 def test_a_text_of_another_length_is_a_fault(tmp_path: Path) -> None:
@@ -193,11 +193,11 @@ def test_a_text_of_another_length_is_a_fault(tmp_path: Path) -> None:
     made = plan(tmp_path, {"ocr": found})
     shard = tmp_path / "ocr/data/00000000.tar"
     shard.write_bytes(shard.read_bytes().replace(b"abcd", "abç".encode()[:4], 1))  # as many bytes, and tokens
-    assert [fault for step in steps(made) for fault in step.faults] == []
-    units = list(made.packs())
+    assert [fault for step in steps(made) for fault in step.bad_samples] == []
+    units = list(made.iterate_packs())
     units[0].lengths[0] += 1
-    batch, faults = Assembler(made).sequence(units[0])
-    key = made.rows(units[0])[0]["key"]
+    batch, faults = Assembler(made).assemble(units[0])
+    key = made.read_rows(units[0])[0]["key"]
     assert [(fault.key, fault.reason) for fault in faults] == [(key, "it gives 10 tokens, not 11 tokens as planned")]
     assert SampleName("ocr", str(shard), key) not in batch.samples[0]
 

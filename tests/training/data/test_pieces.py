@@ -10,24 +10,24 @@ from hypothesis import strategies as st
 
 from tests.training.support.sets import TOKENS_PER_TILE, document, tokenizer
 from training.data.markup import Markup
-from training.data.options import DataOptions, SourceText
-from training.data.pieces import PartSize, Piece, Sized, cut
-from training.data.samples import SampleReader, Segment
+from training.data.options import DataOptions, SourceTextOptions
+from training.data.pieces import PartSize, Piece, SizedPiece, split_into_pieces
+from training.data.samples import SampleTokenizer, Segment
 
-STORED = SourceText()
+STORED = SourceTextOptions()
 IMAGE = PartSize(0, 1)
 
 
 @cache
-def _reader() -> SampleReader:
+def _reader() -> SampleTokenizer:
     with TemporaryDirectory() as folder:
         words, _ = tokenizer(Path(folder))
     options = DataOptions.model_validate({"sources": {"a": "a"}, "weights": {"a": 1}})
-    return SampleReader(words, Markup.of(words, options, TOKENS_PER_TILE), 0)
+    return SampleTokenizer(words, Markup.from_tokenizer(words, options, TOKENS_PER_TILE), 0)
 
 
 @pytest.fixture
-def reader() -> SampleReader:
+def reader() -> SampleTokenizer:
     return _reader()
 
 
@@ -35,11 +35,13 @@ def text(tokens: int) -> PartSize:
     return PartSize(tokens, 0)
 
 
-def cuts(reader: SampleReader, *parts: PartSize, room: int = 20, tiles: int = 3) -> list[tuple[tuple[int, ...], int]]:
-    return [(tuple(found.piece), found.length) for found in cut(parts, reader.markup, room, tiles)]
+def cuts(
+    reader: SampleTokenizer, *parts: PartSize, room: int = 20, tiles: int = 3
+) -> list[tuple[tuple[int, ...], int]]:
+    return [(tuple(found.piece), found.length) for found in split_into_pieces(parts, reader.markup, room, tiles)]
 
 
-def test_a_text_is_cut_unless_the_piece_is_nearly_full(reader: SampleReader) -> None:
+def test_a_text_is_cut_unless_the_piece_is_nearly_full(reader: SampleTokenizer) -> None:
     # 8 and 1 for the line break and 8, 1 and 2; then the other 6 and the end
     assert cuts(reader, text(8), text(8), text(8)) == [((0, 0, 2, 2), 20), ((2, 2, 3, 0), 7)]
     # of 128 places less than 2 are left behind a line break: the text stays whole
@@ -47,26 +49,26 @@ def test_a_text_is_cut_unless_the_piece_is_nearly_full(reader: SampleReader) -> 
     assert cuts(reader, text(125), text(8), room=128) == [((0, 0, 1, 2), 128), ((1, 2, 2, 0), 7)]
 
 
-def test_an_image_goes_to_the_next_piece_as_a_whole(reader: SampleReader) -> None:
+def test_an_image_goes_to_the_next_piece_as_a_whole(reader: SampleTokenizer) -> None:
     # an image is 4; a second one in a piece has the end of a chunk before it; the end of one closes the document
     assert cuts(reader, text(3), IMAGE, text(3), IMAGE) == [((0, 0, 4, 0), 3 + 4 + 3 + 1 + 4 + 2)]
     assert cuts(reader, IMAGE, text(12), IMAGE, text(2)) == [((0, 0, 2, 0), 16), ((2, 0, 4, 0), 8)]
 
 
-def test_the_image_budget_cuts_too(reader: SampleReader) -> None:
+def test_the_image_budget_cuts_too(reader: SampleTokenizer) -> None:
     assert cuts(reader, IMAGE, IMAGE, IMAGE, tiles=2, room=40) == [((0, 0, 2, 0), 9), ((2, 0, 3, 0), 6)]
     assert cuts(reader, IMAGE, PartSize(0, 4), tiles=3, room=40) == []  # no piece could hold it
     assert cuts(reader, PartSize(0, 2), text(1), room=7) == []
 
 
-def test_a_long_text_is_cut_at_tokens_and_fills_the_piece_before(reader: SampleReader) -> None:
+def test_a_long_text_is_cut_at_tokens_and_fills_the_piece_before(reader: SampleTokenizer) -> None:
     assert cuts(reader, text(50)) == [((0, 0, 0, 20), 20), ((0, 20, 0, 40), 20), ((0, 40, 1, 0), 11)]
     assert cuts(reader, text(5), text(30)) == [((0, 0, 1, 14), 20), ((1, 14, 2, 0), 17)]
     assert cuts(reader, IMAGE, text(30), text(2)) == [((0, 0, 1, 16), 20), ((1, 16, 3, 0), 14 + 1 + 2 + 2)]
     assert cuts(reader, text(40), text(2)) == [((0, 0, 0, 20), 20), ((0, 20, 1, 0), 20), ((1, 0, 2, 0), 3)]
 
 
-def test_an_end_that_is_left_alone_is_left_out(reader: SampleReader) -> None:
+def test_an_end_that_is_left_alone_is_left_out(reader: SampleTokenizer) -> None:
     assert cuts(reader, text(20)) == [((0, 0, 0, 20), 20)]
 
 
@@ -80,7 +82,7 @@ def test_pieces_are_as_long_as_planned_and_hold_everything_once(sizes: list[int 
     letters = "abcdefghijklmnopqrstuvwxyz" * 3
     parts = [(64, 48) if size is None else letters[:size] for size in sizes]
     stored = document(0, parts)
-    found = cut([IMAGE if size is None else text(size) for size in sizes], reader.markup, room, tiles)
+    found = split_into_pieces([IMAGE if size is None else text(size) for size in sizes], reader.markup, room, tiles)
     segments = [_segment(reader, stored, one, len(stored.images)) for one in found]
     assert [len(segment.ids) for segment in segments] == [one.length for one in found]
     assert all(
@@ -90,12 +92,12 @@ def test_pieces_are_as_long_as_planned_and_hold_everything_once(sizes: list[int 
     special = {reader.markup.image, reader.markup.end, *reader.markup.end_of_chunk, *reader.markup.joint}
     said = [number for segment in segments for number in segment.ids if number not in special]
     assert said == list("".join(part for part in parts if isinstance(part, str)).encode())
-    whole = reader.segment(stored, STORED, Piece(), [1] * len(stored.images))
+    whole = reader.tokenize(stored, STORED, Piece(), [1] * len(stored.images))
     if whole is not None and len(whole.ids) <= room and len(stored.images) <= tiles:
         assert [segment.ids for segment in segments] == [whole.ids]
 
 
-def _segment(reader: SampleReader, stored: object, one: Sized, images: int) -> Segment:
-    segment = reader.segment(stored, STORED, one.piece, [1] * images)  # type: ignore[arg-type]
+def _segment(reader: SampleTokenizer, stored: object, one: SizedPiece, images: int) -> Segment:
+    segment = reader.tokenize(stored, STORED, one.piece, [1] * images)  # type: ignore[arg-type]
     assert segment is not None
     return segment

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from curation.mixture.plan import Drawn, Mixture, Plan, Source, plan_mixture
+from curation.mixture.plan import Mixture, Plan, PlannedSamples, Source, plan_mixture
 from schemas.errors import UsageError
 from tests.training.support.sets import TOKENS_PER_TILE, captioned, document, mixed, plan, tokenizer, write_set
-from training.data.options import SourceText
-from training.data.plan import Cursor, PackPlan, PackUnit, Sources, check_unchanged
-from training.data.tables import Table
+from training.data.options import SourceTextOptions
+from training.data.plan import Cursor, Pack, PackPlan, Sources, check_unchanged
+from training.data.tables import SampleTable
 
 
-def same(one: list[PackUnit], other: list[PackUnit]) -> bool:
+def same(one: list[Pack], other: list[Pack]) -> bool:
     return len(one) == len(other) and all(
         (a.cursor, a.left_out, a.split) == (b.cursor, b.left_out, b.split)
         and all(np.array_equal(getattr(a, name), getattr(b, name)) for name in ("sources", "samples", "pieces"))
@@ -31,35 +31,37 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> PackPlan:
 
 
 def test_every_sample_is_in_a_pack_once_and_every_pack_within_its_budgets(small: PackPlan) -> None:
-    packs = list(small.packs())
-    assert small.windows == 8
+    packs = list(small.iterate_packs())
+    assert small.window_count == 8
     drawn = [(source, sample) for unit in packs for source, sample in zip(unit.sources, unit.samples, strict=True)]
     assert sorted(drawn) == [(source, sample) for source in range(3) for sample in range(24)]
     assert all(unit.lengths.sum() <= 64 and unit.tiles.sum() <= 32 for unit in packs)
     assert {tuple(piece) for unit in packs for piece in unit.pieces.tolist()} == {(0, 0, -1, 0)}
-    rows = [row for unit in packs for row in small.rows(unit)]
+    rows = [row for unit in packs for row in small.read_rows(unit)]
     assert len({row["key"] for row in rows}) == 72
     assert small.sources.names == ["captions", "docs", "text"]
-    assert [row["path"].split("/")[-3] for row in small.rows(packs[0])] == [
+    assert [row["path"].split("/")[-3] for row in small.read_rows(packs[0])] == [
         small.sources.names[source] for source in packs[0].sources
     ]
 
 
 def test_any_cursor_goes_on_where_it_is(small: PackPlan) -> None:
-    packs = list(small.packs())
+    packs = list(small.iterate_packs())
     for number, unit in enumerate(packs):
-        assert same(list(small.packs(unit.cursor)), packs[number + 1 :]) or unit.cursor.pack  # told once, by the first
-        assert [one.samples.tolist() for one in small.packs(unit.cursor)] == [
+        assert (
+            same(list(small.iterate_packs(unit.cursor)), packs[number + 1 :]) or unit.cursor.pack
+        )  # told once, by the first
+        assert [one.samples.tolist() for one in small.iterate_packs(unit.cursor)] == [
             one.samples.tolist() for one in packs[number + 1 :]
         ]
-    assert packs[-1].cursor == Cursor(small.windows, 0)
+    assert packs[-1].cursor == Cursor(small.window_count, 0)
 
 
 def test_packs_of_a_window_come_in_another_order_for_another_seed(tmp_path: Path) -> None:
     sources = mixed(tmp_path, tokenizer(tmp_path)[0])
     one, other = plan(tmp_path, sources, window=72), plan(tmp_path, sources, window=72, seed=1)
-    firsts = [int(unit.samples[0]) for unit in one.packs()]
-    assert firsts != [int(unit.samples[0]) for unit in other.packs()]
+    firsts = [int(unit.samples[0]) for unit in one.iterate_packs()]
+    assert firsts != [int(unit.samples[0]) for unit in other.iterate_packs()]
     assert one.fingerprint != other.fingerprint
 
 
@@ -74,7 +76,7 @@ def test_what_is_too_long_is_cut_or_left_out_and_told(tmp_path: Path) -> None:
         document(5, [(64, 48)]),
     ]
     made = plan(tmp_path, {"docs": write_set(tmp_path / "docs", docs, words)})
-    packs = list(made.packs())
+    packs = list(made.iterate_packs())
     assert packs[0].left_out == {"docs.too_long": 1, "docs.too_many_images": 1, "docs.no_text": 1}
     assert packs[0].split == {"docs": 5}
     assert all((unit.left_out, unit.split) == ({}, {}) for unit in packs[1:])
@@ -97,7 +99,7 @@ def test_an_image_that_is_too_large_is_left_out(tmp_path: Path) -> None:
     words, _ = tokenizer(tmp_path)
     found = write_set(tmp_path / "ocr", [captioned(0, "a", (100, 100)), captioned(1, "b", (200, 60))], words)
     made = plan(tmp_path, {"ocr": found}, any_resolution=True, tiles_per_sequence=4)
-    packs = list(made.packs())
+    packs = list(made.iterate_packs())
     assert [unit.samples.tolist() for unit in packs] == [[1]]  # 3 tiles and a thumbnail
     assert packs[0].left_out == {"ocr.image_too_large": 1}  # 2 x 2 and a thumbnail
 
@@ -105,7 +107,7 @@ def test_an_image_that_is_too_large_is_left_out(tmp_path: Path) -> None:
 def test_a_window_of_nothing_is_one_empty_pack(tmp_path: Path) -> None:
     words, _ = tokenizer(tmp_path)
     found = write_set(tmp_path / "docs", [document(n, [(64, 48)]) for n in range(3)], words)
-    packs = list(plan(tmp_path, {"docs": found}, window=2).packs())
+    packs = list(plan(tmp_path, {"docs": found}, window=2).iterate_packs())
     assert [(len(unit.samples), unit.left_out) for unit in packs] == [
         (0, {"docs.no_text": 2}),
         (0, {"docs.no_text": 1}),
@@ -116,11 +118,11 @@ def test_shares_are_the_mixers(tmp_path: Path) -> None:
     sources = mixed(tmp_path, tokenizer(tmp_path)[0])
     weights = {"captions": 2, "docs": 1, "text": 1}
     made = plan(tmp_path, sources, weights=weights, stop="first_exhausted", window=8)
-    counts = Counter(source for unit in made.packs() for source in unit.sources.tolist())
+    counts = Counter(source for unit in made.iterate_packs() for source in unit.sources.tolist())
     assert counts == {0: 24, 1: 12, 2: 11}  # the captions run out
     by_tokens = plan(tmp_path, sources, unit="tokens", stop="first_exhausted")
     tokens = Counter[int]()
-    for unit in by_tokens.packs():
+    for unit in by_tokens.iterate_packs():
         for source, sample in zip(unit.sources.tolist(), unit.samples.tolist(), strict=True):
             tokens[source] += int(by_tokens.sources.tables[source].numbers["tokens"][sample])
     largest = max(int(table.numbers["tokens"].max()) for table in by_tokens.sources.tables)
@@ -163,7 +165,7 @@ class _Counting(Plan):
 
     asked = 0
 
-    def take(self, start: int, stop: int) -> Drawn:
+    def take(self, start: int, stop: int) -> PlannedSamples:
         self.asked += stop - start
         return super().take(start, stop)
 
@@ -181,14 +183,14 @@ def test_a_late_cursor_costs_one_window(small: PackPlan) -> None:
         [Source("a", length), Source("b", length)],
     )
     counting = _Counting(made.mixture, made.sources, made.phases, made.counts)
-    table = Table(numbers, None)  # type: ignore[arg-type]
-    sources = Sources(["a", "b"], [table, table], [SourceText()] * 2, np.arange(2))
-    markup = replace(small.form.markup, tokens_per_tile=128)
-    form = replace(small.form, markup=markup, max_tokens=4096, max_tiles=32, window=window)
+    table = SampleTable(numbers, None)  # type: ignore[arg-type]
+    sources = Sources(["a", "b"], [table, table], [SourceTextOptions()] * 2, np.arange(2))
+    markup = replace(small.sequence_format.markup, tokens_per_tile=128)
+    form = replace(small.sequence_format, markup=markup, max_tokens=4096, max_tiles=32, window=window)
     packs = PackPlan(counting, sources, form, {})
     for cursor in (Cursor(0, 7), Cursor(20_000, 3)):
         counting.asked = 0
-        first = next(packs.packs(cursor))
+        first = next(packs.iterate_packs(cursor))
         assert counting.asked == window
         assert first.cursor == Cursor(cursor.window, cursor.pack + 1)
-    assert small.form.markup.tokens_per_tile == TOKENS_PER_TILE
+    assert small.sequence_format.markup.tokens_per_tile == TOKENS_PER_TILE

@@ -9,15 +9,15 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
+from schemas.records.captioned_image import CaptionedImage
 from schemas.records.document import Document, Role
-from schemas.records.training_shard import CaptionedImage
 from tests.training.support.sets import TOKENS_PER_TILE, captioned, document, tokenizer
-from training.batch import IGNORED
+from training.batch import IGNORE_INDEX
 from training.data.chat import ChatTemplate
 from training.data.markup import Markup
-from training.data.options import SYSTEM, DataOptions, SourceText
+from training.data.options import DEFAULT_SYSTEM_PROMPT, DataOptions, SourceTextOptions
 from training.data.pieces import Piece
-from training.data.samples import SampleReader, Segment
+from training.data.samples import SampleTokenizer, Segment
 from training.model.tokens import TextTokenizer
 
 SHOWN = "<image>" * TOKENS_PER_TILE
@@ -28,30 +28,30 @@ def words(tmp_path: Path) -> TextTokenizer:
     return tokenizer(tmp_path)[0]
 
 
-def reader(words: TextTokenizer, **changes: Any) -> SampleReader:
+def reader(words: TextTokenizer, **changes: Any) -> SampleTokenizer:
     options = DataOptions.model_validate({"sources": {"a": "a"}, "weights": {"a": 1}, "system": None} | changes)
-    return SampleReader(words, Markup.of(words, options, TOKENS_PER_TILE), 0)
+    return SampleTokenizer(words, Markup.from_tokenizer(words, options, TOKENS_PER_TILE), 0)
 
 
 def segment(words: TextTokenizer, record: CaptionedImage | Document, **changes: Any) -> Segment:
     images = 1 if isinstance(record, CaptionedImage) else len(record.images)
-    found = reader(words, **changes).segment(record, SourceText(), Piece(), [1] * images)
+    found = reader(words, **changes).tokenize(record, SourceTextOptions(), Piece(), [1] * images)
     assert found is not None
     return found
 
 
 def learnt(words: TextTokenizer, found: Segment) -> str:
     """What is predicted, in order; a stop where something between is not."""
-    labels = found.labels().tolist()
-    assert [label for label in labels if label != IGNORED] == [
-        number for number, is_learnt in zip(found.ids[1:], found.is_learnt[1:], strict=True) if is_learnt
+    labels = found.build_labels().tolist()
+    assert [label for label in labels if label != IGNORE_INDEX] == [
+        number for number, is_learnt in zip(found.ids[1:], found.loss_mask[1:], strict=True) if is_learnt
     ]
     runs, held = [], []
-    for label in [*labels, IGNORED]:
-        if label == IGNORED and held:
+    for label in [*labels, IGNORE_INDEX]:
+        if label == IGNORE_INDEX and held:
             runs.append(words.decode(held))
             held = []
-        elif label != IGNORED:
+        elif label != IGNORE_INDEX:
             held.append(label)
     return "|".join(runs)
 
@@ -60,7 +60,7 @@ def test_a_captioned_image(words: TextTokenizer) -> None:
     found = segment(words, captioned(1, "A cat."))
     assert words.decode(found.ids) == f"{SHOWN}A cat.<|endofchunk|><|endoftext|>"
     assert learnt(words, found) == "A cat.<|endofchunk|><|endoftext|>"
-    assert found.labels()[TOKENS_PER_TILE - 1] == ord("A")  # the last of an image's positions says the first word
+    assert found.build_labels()[TOKENS_PER_TILE - 1] == ord("A")  # the last of an image's positions says the first word
     assert words.decode(segment(words, captioned(1, "A"), end_of_chunk=False).ids) == f"{SHOWN}A<|endoftext|>"
 
 
@@ -91,14 +91,17 @@ def test_only_the_assistant_is_learnt(words: TextTokenizer) -> None:
         f"<|user|>\nAnd{SHOWN}\n?<|end|>\n<|assistant|>\nA dog.<|end|>\n"
     )
     assert learnt(words, found) == "A <|end|> cat.<|end|>\n|A dog.<|end|>\n"
-    end = words.special_id("<|end|>")
+    end = words.find_special_id("<|end|>")
     assert found.ids.count(end) == 5  # not the one that is said
 
 
 def test_a_system_text_comes_before_conversations_without_one(words: TextTokenizer) -> None:
     talk = document(1, ["Hi", "Hello"], ["user", "assistant"])
-    found = segment(words, talk, system=SYSTEM)
-    assert words.decode(found.ids) == f"<|system|>\n{SYSTEM}<|end|>\n<|user|>\nHi<|end|>\n<|assistant|>\nHello<|end|>\n"
+    found = segment(words, talk, system=DEFAULT_SYSTEM_PROMPT)
+    assert (
+        words.decode(found.ids)
+        == f"<|system|>\n{DEFAULT_SYSTEM_PROMPT}<|end|>\n<|user|>\nHi<|end|>\n<|assistant|>\nHello<|end|>\n"
+    )
     assert learnt(words, found) == "Hello<|end|>\n"
 
 
@@ -117,14 +120,14 @@ def test_context_is_the_assistants_and_not_learnt(words: TextTokenizer) -> None:
     assert found.ids == plain.ids
     assert (learnt(words, plain), learnt(words, found)) == ("b<|end|>\n|d<|end|>\n", "d<|end|>\n")
     chat = reader(words, system=None).markup.chat
-    assert chat.overhead(roles, 1) == chat.overhead(["user", "assistant"] * 2, 1)
+    assert chat.count_overhead(roles, 1) == chat.count_overhead(["user", "assistant"] * 2, 1)
 
 
 def test_roles_by_name_where_the_tokenizer_has_no_markers(tmp_path: Path) -> None:
     plain = Tokenizer(WordLevel({"[UNK]": 0, "</s>": 1}, unk_token="[UNK]"))
     plain.pre_tokenizer = Whitespace()
     plain.save(str(tmp_path / "tokenizer.json"))
-    chat = ChatTemplate.of(TextTokenizer((tmp_path / "tokenizer.json").read_bytes()), None)
+    chat = ChatTemplate.from_tokenizer(TextTokenizer((tmp_path / "tokenizer.json").read_bytes()), None)
     assert chat.openings == {"system": (0, 0), "user": (0, 0), "assistant": (0, 0)}  # a name and a colon
     assert (chat.closing, chat.after_image, chat.system) == ((1,), (), ())
 
@@ -134,6 +137,6 @@ def test_overhead_is_what_the_template_adds(words: TextTokenizer) -> None:
         talk = document(1, ["abc"] * len(roles) + [(64, 48)], [*roles, "user"])
         found = segment(words, talk, system="Be kind.")
         chat = reader(words, system="Be kind.").markup.chat
-        assert len(found.ids) == 3 * len(roles) + TOKENS_PER_TILE + chat.overhead(
+        assert len(found.ids) == 3 * len(roles) + TOKENS_PER_TILE + chat.count_overhead(
             json.loads(json.dumps([*roles, "user"])), 1
         )

@@ -7,18 +7,18 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from curation.mixture.reader import ShardFiles, record_of
+from curation.mixture.reader import ShardFiles, build_record
 from curation.mixture.sources import open_source
 from schemas.errors import UsageError
 from tests.training.support.sets import PATCH, TILE, TOKENS_PER_TILE, captioned, document, tokenizer, write_set
-from training.data.counting import NO_CAPTION, NO_TEXT, UNREADABLE, Counter
-from training.data.images import ImageShape
+from training.data.counting import NO_CAPTION, NO_TEXT, UNREADABLE, PartTokenCounter
+from training.data.images import ImageTiler
 from training.data.markup import Markup
-from training.data.options import DataOptions, SourceText
+from training.data.options import DataOptions, SourceTextOptions
 from training.data.pieces import Piece
-from training.data.plan import tiles_of
-from training.data.samples import SampleReader
-from training.data.tables import NUMBERS, Table, TableMaker
+from training.data.plan import count_sample_tiles
+from training.data.samples import SampleTokenizer
+from training.data.tables import NUMBER_NAMES, SampleTable, TableMaker
 from training.model.anyres import AnyResolutionOptions
 
 RECORDS = [
@@ -29,23 +29,23 @@ RECORDS = [
     document(4, ["s", (30, 300), "b", "c", "d"], ["system", "user", "user", "assistant", "user"]),
     document(5, [(64, 48)]),
 ]
-STORED = SourceText()
+STORED = SourceTextOptions()
 
 
-def maker(folder: Path, rule: SourceText = STORED, **changes: Any) -> TableMaker:
+def maker(folder: Path, rule: SourceTextOptions = STORED, **changes: Any) -> TableMaker:
     words, _ = tokenizer(folder)
     options = DataOptions.model_validate({"sources": {"a": "a"}, "weights": {"a": 1}, "system": "Be kind."} | changes)
-    shape = ImageShape(AnyResolutionOptions(enabled=True), TILE, PATCH, TOKENS_PER_TILE)
+    shape = ImageTiler(AnyResolutionOptions(enabled=True), TILE, PATCH, TOKENS_PER_TILE)
     return TableMaker(
-        Counter(words, rule, options.seed),
-        Markup.of(words, options, TOKENS_PER_TILE),
+        PartTokenCounter(words, rule, options.seed),
+        Markup.from_tokenizer(words, options, TOKENS_PER_TILE),
         shape,
         str(folder / "cache"),
         True,
     )
 
 
-def table(folder: Path, found: str, rule: SourceText = STORED) -> Table:
+def table(folder: Path, found: str, rule: SourceTextOptions = STORED) -> SampleTable:
     return maker(folder, rule).open(open_source("docs", [found]))
 
 
@@ -56,7 +56,7 @@ def test_lengths_are_those_of_the_segments(
 ) -> None:
     words, _ = tokenizer(tmp_path)
     made = table(tmp_path, write_set(tmp_path / "docs", RECORDS, words if counts else None, form))
-    numbers = {name: made.numbers[name].tolist() for name in NUMBERS}
+    numbers = {name: made.numbers[name].tolist() for name in NUMBER_NAMES}
     assert numbers["tokens"] == [10 + len("und Tschüß".encode()), 1, 10, 2, 4, 0]
     assert numbers["images"] == [1, 2, 0, 0, 1, 1]
     assert numbers["characters"] == [20, 1, 10, 2, 4, 0]
@@ -65,10 +65,10 @@ def test_lengths_are_those_of_the_segments(
     rows = made.rows.take(np.asarray([4, 0, 3, 2, 1]))
     assert [row["key"] for row in rows] == ["d000004", "d000000", "d000003", "d000002", "d000001"]
     own = maker(tmp_path)
-    reader, files = SampleReader(own.counter.tokenizer, own.markup, 0), ShardFiles()
+    reader, files = SampleTokenizer(own.counter.tokenizer, own.markup, 0), ShardFiles()
     for number, found in zip((4, 0, 3, 2, 1), files.read(rows), strict=True):
-        record = record_of(found.row, found.members, found.row["key"])
-        segment = reader.segment(record, STORED, Piece(), tiles_of(own.shape, found.row))
+        record = build_record(found.row, found.members, found.row["key"])
+        segment = reader.tokenize(record, STORED, Piece(), count_sample_tiles(own.shape, found.row))
         assert segment is not None
         assert len(segment.ids) == numbers["words"][number] + numbers["tiles"][number] * TOKENS_PER_TILE
     files.close()
@@ -85,7 +85,7 @@ def test_a_rule_is_counted_from_the_texts(tmp_path: Path, form: Literal["webdata
     ]
     words, _ = tokenizer(tmp_path)
     found = write_set(tmp_path / "docs", records, words, form, shard=2)
-    chosen = table(tmp_path, found, SourceText(granularities=[4]))
+    chosen = table(tmp_path, found, SourceTextOptions(granularities=[4]))
     assert chosen.numbers["words"].tolist() == [6, NO_CAPTION, NO_CAPTION, *[6] * 6]
     assert chosen.numbers["tokens"].tolist() == [4, 0, 0, *[4] * 6]
     assert [row["part_tokens"] for row in chosen.rows.take(np.asarray([8, 1, 0]))] == [[None, 4], None, [None, 4]]
@@ -100,14 +100,14 @@ def test_captions_are_chosen_alike_when_a_mixture_has_given_new_keys(
     found = write_set(
         tmp_path / "docs", [captioned(n, "", captions=captions) for n in range(12)], form=form, renamed=True
     )
-    rule = SourceText(granularities=list(range(1, 9)))
+    rule = SourceTextOptions(granularities=list(range(1, 9)))
     made, own = table(tmp_path, found, rule), maker(tmp_path, rule)
     rows = made.rows.take(np.arange(12))
     assert rows[0]["key"] == "new-c000000"
-    reader, files = SampleReader(own.counter.tokenizer, own.markup, 0), ShardFiles()
+    reader, files = SampleTokenizer(own.counter.tokenizer, own.markup, 0), ShardFiles()
     lengths = []
     for one in files.read(rows):
-        segment = reader.segment(record_of(one.row, one.members, one.row["key"]), rule, Piece(), [0])
+        segment = reader.tokenize(build_record(one.row, one.members, one.row["key"]), rule, Piece(), [0])
         assert segment is not None
         lengths.append(len(segment.ids))
     assert made.numbers["words"].tolist() == lengths
@@ -118,7 +118,7 @@ def test_documents_have_no_captions_to_choose_from(tmp_path: Path) -> None:
     found = write_set(tmp_path / "docs", RECORDS)
     fault = r"^texts.docs: granularities and raw_caption choose among the captions of an image, but the source has "
     with pytest.raises(UsageError, match=fault):
-        table(tmp_path, found, SourceText(raw_caption=True))
+        table(tmp_path, found, SourceTextOptions(raw_caption=True))
     assert [path for path in (tmp_path / "cache").iterdir() if path.is_dir()] == []
 
 
@@ -139,19 +139,19 @@ def test_a_table_is_made_once_and_anew_where_something_else_is_asked(tmp_path: P
     assert {path: path.stat().st_ino for path in cache.iterdir() if path.is_dir()} == made
     assert len(made) == 1
     keys = {
-        maker(tmp_path, rule, **changes).key(open_source("docs", [found]))
+        maker(tmp_path, rule, **changes).compute_key(open_source("docs", [found]))
         for rule, changes in (
             (STORED, {}),
-            (SourceText(strip_filler=True), {}),
-            (SourceText(strip_filler=True), {"seed": 1}),
+            (SourceTextOptions(strip_filler=True), {}),
+            (SourceTextOptions(strip_filler=True), {"seed": 1}),
             (STORED, {"end_of_chunk": False}),
             (STORED, {"system": None}),
         )
     }
     assert len(keys) == 5
-    assert maker(tmp_path, seed=1).key(open_source("docs", [found])) in keys  # the stored text hangs on no seed
+    assert maker(tmp_path, seed=1).compute_key(open_source("docs", [found])) in keys  # the stored text hangs on no seed
     write_set(tmp_path / "more", RECORDS[:3], words)
-    assert maker(tmp_path).key(open_source("docs", [found, str(tmp_path / "more")])) not in keys
+    assert maker(tmp_path).compute_key(open_source("docs", [found, str(tmp_path / "more")])) not in keys
 
 
 def test_a_cache_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None:

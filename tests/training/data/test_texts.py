@@ -4,10 +4,10 @@ import json
 from collections import Counter
 
 from tests.training.support.sets import captioned, document
-from training.data.options import SourceText
-from training.data.texts import caption, parts_of
+from training.data.options import SourceTextOptions
+from training.data.texts import select_caption, select_parts
 
-STORED = SourceText()
+STORED = SourceTextOptions()
 CAPTIONS = json.dumps(
     [
         {"text": f"level {level}{' raw' if raw else ''}", "granularity": level, "include_datacomp_raw_cap": raw}
@@ -17,25 +17,25 @@ CAPTIONS = json.dumps(
 )
 
 
-def chosen(key: str, rule: SourceText, seed: int = 0, captions: str = CAPTIONS) -> str | None:
-    return caption(key, "stored", "alt", captions, rule, seed)
+def chosen(key: str, rule: SourceTextOptions, seed: int = 0, captions: str = CAPTIONS) -> str | None:
+    return select_caption(key, "stored", "alt", captions, rule, seed)
 
 
 def test_the_stored_text_unless_told_otherwise() -> None:
     assert (chosen("a", STORED), STORED.is_stored) == ("stored", True)
-    assert not SourceText(raw_caption=False).is_stored
+    assert not SourceTextOptions(raw_caption=False).is_stored
 
 
 def test_a_caption_of_the_kind_that_is_asked_for() -> None:
-    assert chosen("a", SourceText(granularities=[1], raw_caption=True)) == "level 1 raw"
-    assert chosen("a", SourceText(granularities=[0], raw_caption=False)) == "level 0"
-    assert chosen("a", SourceText(granularities=[5])) is None
-    assert chosen("a", SourceText(granularities=[0]), captions="[]") is None
-    assert chosen("a", SourceText(granularities=[0]), captions="no JSON") is None
+    assert chosen("a", SourceTextOptions(granularities=[1], raw_caption=True)) == "level 1 raw"
+    assert chosen("a", SourceTextOptions(granularities=[0], raw_caption=False)) == "level 0"
+    assert chosen("a", SourceTextOptions(granularities=[5])) is None
+    assert chosen("a", SourceTextOptions(granularities=[0]), captions="[]") is None
+    assert chosen("a", SourceTextOptions(granularities=[0]), captions="no JSON") is None
 
 
 def test_of_several_the_key_and_the_seed_choose() -> None:
-    rule = SourceText(granularities=[0, 1])
+    rule = SourceTextOptions(granularities=[0, 1])
     found = [chosen(f"key {number}", rule) for number in range(4000)]
     assert found == [chosen(f"key {number}", rule) for number in range(4000)]
     counts = Counter(found)
@@ -45,15 +45,15 @@ def test_of_several_the_key_and_the_seed_choose() -> None:
 
 
 def test_fillers_go_from_captions_and_documents_but_not_from_alt_texts() -> None:
-    rule = SourceText(strip_filler=True)
+    rule = SourceTextOptions(strip_filler=True)
     text = 'The image contains the text "SALE", the text "the text"'
-    assert caption("a", text, "", "[]", rule, 0) == '"SALE", "the text"'
+    assert select_caption("a", text, "", "[]", rule, 0) == '"SALE", "the text"'
     alt = "The image contains the text"
-    assert caption("a", f"{alt}. {text}", alt, "[]", rule, 0) == f'{alt}. "SALE", "the text"'
-    assert parts_of(document(1, [text, (64, 48), "plain"]), rule, 0) == ['"SALE", "the text"', 0, "plain"]
+    assert select_caption("a", f"{alt}. {text}", alt, "[]", rule, 0) == f'{alt}. "SALE", "the text"'
+    assert select_parts(document(1, [text, (64, 48), "plain"]), rule, 0) == ['"SALE", "the text"', 0, "plain"]
 
 
 def test_an_image_without_a_caption_is_alone() -> None:
-    assert parts_of(captioned(1, "a"), STORED, 0) == [0, "a"]
-    assert parts_of(captioned(1, ""), STORED, 0) == [0]
-    assert parts_of(captioned(1, "a"), SourceText(granularities=[0]), 0) is None
+    assert select_parts(captioned(1, "a"), STORED, 0) == [0, "a"]
+    assert select_parts(captioned(1, ""), STORED, 0) == [0]
+    assert select_parts(captioned(1, "a"), SourceTextOptions(granularities=[0]), 0) is None

@@ -15,11 +15,11 @@ from training.model.anyres import (
     Grid,
     Layout,
     choose_grid,
-    layout,
-    reference_groups,
-    tile_count,
-    tile_counts,
-    valid_cells,
+    compute_layout,
+    compute_valid_cells,
+    count_tiles,
+    count_tiles_of_images,
+    regroup_as_reference,
 )
 
 TILE, SIDE, TOKENS_PER_TILE = 384, 27, 128
@@ -59,9 +59,9 @@ grids = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 4)), min_size=1, ma
 def test_golden_table(size: tuple[int, int], canvas: tuple[int, int], tokens: int, cells: list[int]) -> None:
     grid = choose_grid(size, XGEN_GRIDS, TILE)
     assert (grid[0] * TILE, grid[1] * TILE) == canvas
-    assert tile_count(size, ANY, TILE) * TOKENS_PER_TILE == tokens
-    valid = valid_cells(size, grid, SIDE)
-    grouped = reference_groups(torch.from_numpy(valid), grid)
+    assert count_tiles(size, ANY, TILE) * TOKENS_PER_TILE == tokens
+    valid = compute_valid_cells(size, grid, SIDE)
+    grouped = regroup_as_reference(torch.from_numpy(valid), grid)
     assert grouped.sum(1).tolist() == [SIDE * SIDE, *cells]
     assert valid.sum() == SIDE * SIDE + sum(cells)
     assert torch.equal(grouped, torch.from_numpy(valid)) == (grid[0] == 1 or cells == [729] * 4)
@@ -69,12 +69,12 @@ def test_golden_table(size: tuple[int, int], canvas: tuple[int, int], tokens: in
 
 @pytest.mark.parametrize(("size", "expected"), LAYOUTS)
 def test_layouts(size: tuple[int, int], expected: Layout) -> None:
-    assert layout(size, XGEN_GRIDS, TILE) == expected
+    assert compute_layout(size, XGEN_GRIDS, TILE) == expected
 
 
 @given(sizes, grids)
 def test_a_layout_lies_on_its_canvas(size: tuple[int, int], choice: list[Grid]) -> None:
-    placed = layout(size, choice, TILE)
+    placed = compute_layout(size, choice, TILE)
     width, height = placed.grid[0] * TILE, placed.grid[1] * TILE
     assert placed.grid in choice
     assert 1 <= placed.resized[0] <= width
@@ -97,17 +97,17 @@ def test_of_equal_grids_the_first() -> None:
 
 def test_fixed_size_is_one_tile() -> None:
     off = AnyResolutionOptions()
-    assert tile_count((4000, 3000), off, TILE) == 1
-    assert tile_counts(np.array([4000, 1]), np.array([3000, 1]), off, TILE).tolist() == [1, 1]
+    assert count_tiles((4000, 3000), off, TILE) == 1
+    assert count_tiles_of_images(np.array([4000, 1]), np.array([3000, 1]), off, TILE).tolist() == [1, 1]
 
 
 @given(st.lists(sizes, max_size=20), grids, st.sampled_from((32, 224, 378, 384)))
 def test_counts_of_many_are_those_of_each(many: list[tuple[int, int]], choice: list[Grid], tile: int) -> None:
     options = AnyResolutionOptions(enabled=True, grids=tuple(choice))
     widths, heights = (np.array([size[axis] for size in many], np.int32) for axis in (0, 1))
-    counts = tile_counts(widths, heights, options, tile)
+    counts = count_tiles_of_images(widths, heights, options, tile)
     assert counts.dtype == np.int32
-    assert counts.tolist() == [tile_count(size, options, tile) for size in many]
+    assert counts.tolist() == [count_tiles(size, options, tile) for size in many]
 
 
 def test_counts_of_a_whole_neighbourhood() -> None:
@@ -116,20 +116,20 @@ def test_counts_of_a_whole_neighbourhood() -> None:
         [(w, h) for w in range(1, 801, 7) for h in range(1, 101)]
         + [(w, h) for w in range(380, 390) for h in range(380, 390)]
     )
-    expected = [tile_count((int(w), int(h)), ANY, TILE) for w, h in pairs]
-    assert tile_counts(pairs[:, 0], pairs[:, 1], ANY, TILE).tolist() == expected
+    expected = [count_tiles((int(w), int(h)), ANY, TILE) for w, h in pairs]
+    assert count_tiles_of_images(pairs[:, 0], pairs[:, 1], ANY, TILE).tolist() == expected
     assert set(expected) == {3, 4, 5}
 
 
 def test_a_sliver_leaves_the_thumbnail() -> None:
     """The released rule: of 20,000 x 1 no cell is left, and the connector must bear it."""
-    valid = valid_cells((20_000, 1), choose_grid((20_000, 1), XGEN_GRIDS, TILE), SIDE)
+    valid = compute_valid_cells((20_000, 1), choose_grid((20_000, 1), XGEN_GRIDS, TILE), SIDE)
     assert valid.sum(1).tolist() == [729, 0, 0]
 
 
 def test_masks_are_those_of_the_map() -> None:
     """640 x 480 on 54 x 54 cells: 40 rows are left (40.5, cut), 7 masked above and below."""
-    valid = valid_cells((640, 480), (2, 2), SIDE)
+    valid = compute_valid_cells((640, 480), (2, 2), SIDE)
     rows = valid[1:].reshape(4, SIDE, SIDE)
     assert rows.dtype == np.bool_
     assert [tile.any(1).argmax() for tile in rows] == [7, 7, 0, 0]
@@ -148,16 +148,16 @@ def test_groups_are_bands_of_the_map(grid: Grid) -> None:
             tile = 1 + (y // side) * columns + x // side
             cells.append(features[tile, (y % side) * side + x % side][None])
     expected = torch.cat(cells).view(tiles, side * side, 2)
-    assert torch.equal(reference_groups(features, grid), expected)
+    assert torch.equal(regroup_as_reference(features, grid), expected)
     assert torch.equal(expected, features) == (columns == 1)
 
 
 def test_groups_carry_gradients_and_leave_one_tile_alone() -> None:
     features = torch.randn(5, 9, 2, requires_grad=True)
-    reference_groups(features, (2, 2)).sum().backward()
+    regroup_as_reference(features, (2, 2)).sum().backward()
     assert features.grad is not None
     assert torch.equal(features.grad, torch.ones(5, 9, 2))
-    assert reference_groups(features[:1], (0, 0)).shape == (1, 9, 2)
+    assert regroup_as_reference(features[:1], (0, 0)).shape == (1, 9, 2)
 
 
 def test_a_planner_does_without_torch() -> None:

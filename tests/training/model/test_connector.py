@@ -9,16 +9,16 @@ from torch import Tensor, nn
 
 from tests.training.support import runs, tiny
 from training.dry_run import dry_run
-from training.flops import flops_of
+from training.flops import build_flop_counter
 from training.loop import train
-from training.memory import memory_of
+from training.memory import estimate_memory
 from training.model.config import ModelOptions
 from training.model.connector import Connector
 from training.model.connectors.options import ConnectorOptions
-from training.model.connectors.table import CONNECTORS
+from training.model.connectors.registry import CONNECTORS
 from training.model.generate import GenerateOptions, generate
 from training.model.pretrained import load_pretrained
-from training.set_up import prepared
+from training.set_up import prepare_model
 
 CHOSEN = {"kind": "mean", "cells_a_token": 8}  # of 16: two tokens
 
@@ -29,7 +29,7 @@ class MeanOptions(ConnectorOptions):
     kind: Literal["mean"] = "mean"
     cells_a_token: PositiveInt = 4
 
-    def tokens_per_tile(self, cells: int) -> int:
+    def count_tokens_per_tile(self, cells: int) -> int:
         """Fewer for towers of fewer cells."""
         return cells // self.cells_a_token
 
@@ -41,7 +41,7 @@ class MeanOptions(ConnectorOptions):
 class Mean(Connector):
     """One linear layer behind the means; nothing to run again."""
 
-    undecayed = frozenset(("projection.weight",))
+    no_weight_decay = frozenset(("projection.weight",))
 
     def __init__(self, width: int, out_width: int, cells_a_token: int) -> None:
         super().__init__()
@@ -54,11 +54,11 @@ class Mean(Connector):
         projected: Tensor = self.projection(seen.unflatten(1, (-1, self.cells_a_token)).mean(2))
         return projected
 
-    def flops_per_tile(self, cells: int) -> float:
+    def count_flops_per_tile(self, cells: int) -> float:
         """Of the linear layer."""
         return 2.0 * cells // self.cells_a_token * self.projection.weight.numel()
 
-    def activations_per_tile(self, cells: int, recompute: bool) -> int:
+    def count_activations_per_tile(self, cells: int, recompute: bool) -> int:
         """The means."""
         return cells // self.cells_a_token * self.projection.in_features
 
@@ -78,13 +78,13 @@ def test_options_are_those_of_the_kind(options: ModelOptions) -> None:
 
 def test_what_it_tells_is_what_is_counted(options: ModelOptions, tokenizer: Path) -> None:
     asked = runs.recipe(tokenizer, model=options.model_dump(), micro=2)
-    model, perceiver = prepared(asked, "meta"), prepared(runs.recipe(tokenizer, micro=2), "meta")
+    model, perceiver = prepare_model(asked, "meta"), prepare_model(runs.recipe(tokenizer, micro=2), "meta")
     assert (model.tokens_per_tile, perceiver.tokens_per_tile) == (2, tiny.TOKENS_PER_TILE)
-    assert flops_of(model).tile_connector == 2 * 2 * 32 * 64
-    found, known = (memory_of(of, asked, 1, "none") for of in (model, perceiver))
+    assert build_flop_counter(model).connector_per_tile == 2 * 2 * 32 * 64
+    found, known = (estimate_memory(of, asked, 1, "none") for of in (model, perceiver))
     assert (found.parts[1].name, found.parts[1].parameters) == ("connector", 32 * 64 + 64)
     tiles = 2 * 32  # `micro` times the default of `tiles_per_sequence`
-    theirs = perceiver.connector.activations_per_tile(16, False)
+    theirs = perceiver.connector.count_activations_per_tile(16, False)
     assert known.activations - found.activations == 4 * tiles * (theirs - 2 * 32)
 
 
@@ -93,10 +93,10 @@ def test_a_run(options: ModelOptions, tokenizer: Path, tmp_path: Path) -> None:
     asked = runs.packed(tmp_path, tokenizer, **changes, run={"output": str(tmp_path / "run")}, data={"workers": 0})
     assert "\n  connector                 2,112          2,112" in "\n".join(dry_run(asked))
     done = train(asked, quiet=True)
-    assert (done.step, done.ended) == (2, "done")
+    assert (done.step, done.status) == (2, "done")
     assert done.seen["images"] > 0
-    assert done.model is not None
-    model, words = load_pretrained(done.model)
+    assert done.model_folder is not None
+    model, words = load_pretrained(done.model_folder)
     assert model.options.connector == MeanOptions(cells_a_token=8)
     assert {key for key in model.state_dict() if key.startswith("connector.")} == {
         "connector.projection.weight",

@@ -10,8 +10,8 @@ from torch.nn import functional
 from schemas.errors import UsageError
 from tests.training.support import tiny
 from tests.training.support.tiny import END, pack, picture
-from training.batch import IGNORED, Batch
-from training.model.generate import GenerateOptions, Prompt, generate, generate_batch, prompt_batch
+from training.batch import IGNORE_INDEX, Batch
+from training.model.generate import GenerateOptions, Prompt, build_prompt_batch, generate, generate_batch
 from training.model.lmm import ResamplerLMM
 from training.model.tokens import TextTokenizer, load_tokenizer
 
@@ -36,7 +36,7 @@ def learnt(tmp_path_factory: pytest.TempPathFactory) -> tuple[ResamplerLMM, list
     samples: list[tiny.Sample] = [[picture(n), PROMPT, answer, END] for n, answer in enumerate(ANSWERS)]
     batch = pack([samples[:4], samples[4:]])
     asked = len(PROMPT) + tiny.TOKENS_PER_TILE - 1
-    at = (batch.labels != IGNORED) & (batch.positions >= asked)
+    at = (batch.labels != IGNORE_INDEX) & (batch.positions >= asked)
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3, weight_decay=0)
     losses = []
     for _ in range(300):
@@ -91,7 +91,7 @@ def test_the_cache_changes_nothing(tokenizer: TextTokenizer, tmp_path: Path, con
     model = ResamplerLMM.build(tiny.options(folder, language={"config": language}))
     prompt: Prompt = [image(1), "and so it went on and on"]
     said = [generate(model, tokenizer, prompt, GenerateOptions(max_new_tokens=count)) for count in (3, 6)]
-    batch = prompt_batch(model, tokenizer, [prompt])
+    batch = build_prompt_batch(model, tokenizer, [prompt])
     ids = batch.tokens[0].tolist()
     for _ in range(6):
         whole: Batch = pack([[[picture(1), *ids[4:]]]])
@@ -100,7 +100,7 @@ def test_the_cache_changes_nothing(tokenizer: TextTokenizer, tmp_path: Path, con
         ids.append(int(logits.argmax()))
     made = ids[batch.tokens.shape[1] :]
     assert not {END, tokenizer.special.end_of_chunk} & set(made)
-    assert said == [tokenizer.decode(made[:3], special=False), tokenizer.decode(made, special=False)]
+    assert said == [tokenizer.decode(made[:3], keep_special=False), tokenizer.decode(made, keep_special=False)]
 
 
 def test_a_model_trained_with_flex_attention_speaks_without(tokenizer: TextTokenizer, tmp_path: Path) -> None:

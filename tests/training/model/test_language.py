@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, Phi3Config, Phi3ForCausalLM
 from schemas.errors import UsageError
 from tests.training.support import tiny
 from training.model.config import PartOptions
-from training.model.language import LanguageModel, causal_model
+from training.model.language import LanguageModel, build_causal_model
 
 FAMILIES = {
     "phi3": tiny.PHI3,
@@ -31,7 +31,7 @@ FAMILIES = {
 
 def language(config: dict[str, object], head_bias: bool = True, own: int = 262, length: int = 265) -> LanguageModel:
     torch.manual_seed(0)
-    return LanguageModel(causal_model(PartOptions(config=config), "sdpa", False), own, length, head_bias)
+    return LanguageModel(build_causal_model(PartOptions(config=config), "sdpa", False), own, length, head_bias)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -41,7 +41,7 @@ def test_for_its_own_tokens_it_is_transformers_model(name: str) -> None:
     segments, positions = torch.zeros_like(tokens), torch.arange(12).expand(2, -1)
     embeddings = model.embed(tokens)
     assert torch.equal(embeddings, model.lm.get_input_embeddings()(tokens))
-    logits = model.logits(model(embeddings, model.mask(segments, embeddings.dtype), positions))
+    logits = model.compute_logits(model(embeddings, model.build_mask(segments, embeddings.dtype), positions))
     assert logits.shape == (2, 12, 265)
     theirs = model.lm(tokens).logits[..., :262]
     torch.testing.assert_close(logits[..., :262], theirs, atol=1e-6, rtol=0)
@@ -53,13 +53,13 @@ def test_new_rows_are_their_own() -> None:
     embeddings = model.embed(tokens)
     assert torch.equal(embeddings[0, 1:], model.added_embeddings.weight[[0, 2]])
     hidden = torch.randn(3, 64)
-    logits = model.logits(hidden)
+    logits = model.compute_logits(hidden)
     assert torch.equal(logits[:, 262:], model.added_head(hidden))
     assert model.head_bias is not None
     assert torch.equal(model.head_bias, torch.zeros(272))
     with torch.no_grad():
         model.head_bias[7] = 2
-    assert torch.equal(model.logits(hidden)[:, 7], logits[:, 7] + 2)
+    assert torch.equal(model.compute_logits(hidden)[:, 7], logits[:, 7] + 2)
     logits.sum().backward()
     assert model.added_embeddings.weight.std().item() == pytest.approx(0.02, rel=0.3)
 
@@ -80,8 +80,8 @@ def test_the_end_of_text_learns_though_it_is_phi3s_pad() -> None:
 
 def test_a_pad_beyond_the_models_rows_is_a_new_row() -> None:
     model = language(tiny.PHI3 | {"vocab_size": 261})
-    assert (model.base, model.vocabulary, model.added_embeddings.num_embeddings) == (261, 265, 4)
-    assert model.logits(model.embed(torch.tensor([[260, 261, 264]]))).shape == (1, 3, 265)
+    assert (model.base_vocabulary_size, model.vocabulary_size, model.added_embeddings.num_embeddings) == (261, 265, 4)
+    assert model.compute_logits(model.embed(torch.tensor([[260, 261, 264]]))).shape == (1, 3, 265)
     with pytest.raises(
         UsageError, match=r"^language: the model has 200 tokens and the tokenizer 262; pass the model's"
     ):
@@ -92,7 +92,7 @@ def test_a_tokenizer_that_has_all_tokens_needs_no_rows() -> None:
     model = language(tiny.PHI3, own=265)
     tokens = torch.tensor([[5, 264]])
     assert torch.equal(model.embed(tokens), model.lm.get_input_embeddings()(tokens))
-    assert model.logits(model.embed(tokens)).shape == (1, 2, 265)
+    assert model.compute_logits(model.embed(tokens)).shape == (1, 2, 265)
 
 
 def test_from_a_folder(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_from_a_folder(tmp_path: Path) -> None:
     saved.config.auto_map = {"AutoModelForCausalLM": "modeling_phi3.Phi3ForCausalLM"}  # as on the hub: code of its own
     saved.save_pretrained(tmp_path)
     options = PartOptions(pretrained=str(tmp_path))
-    model = causal_model(options, "eager", False)
+    model = build_causal_model(options, "eager", False)
     assert type(model) is Phi3ForCausalLM
     assert model.config._attn_implementation == "eager"
     for key, tensor in saved.state_dict().items():
@@ -123,16 +123,16 @@ def test_mixtures_of_experts_are_refused(kind: str, tmp_path: Path) -> None:
     line = f"^language: {kind} is a mixture of experts, which can't be trained here yet; pass a dense model$"
     config = tiny.PHI3 | {"model_type": kind} | MIXTURES[kind]
     with pytest.raises(UsageError, match=line):
-        causal_model(PartOptions(config=config), "sdpa", False)
+        build_causal_model(PartOptions(config=config), "sdpa", False)
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(UsageError, match=line):
-        causal_model(PartOptions(pretrained=str(tmp_path)), "sdpa", False)
+        build_causal_model(PartOptions(pretrained=str(tmp_path)), "sdpa", False)
 
 
 def test_a_mixture_is_known_by_its_modules() -> None:
     config = tiny.PHI3 | {"model_type": "mixtral", "num_local_experts": 1, "num_experts_per_tok": 1}
     with pytest.raises(UsageError, match=r"^language: mixtral is a mixture of experts"):
-        causal_model(PartOptions(config=config), "sdpa", False)
+        build_causal_model(PartOptions(config=config), "sdpa", False)
 
 
 def test_what_is_wrong_is_one_line(tmp_path: Path) -> None:
@@ -147,14 +147,14 @@ def test_what_is_wrong_is_one_line(tmp_path: Path) -> None:
         ),
     ):
         with pytest.raises(UsageError, match=message):
-            causal_model(PartOptions(config=config), "sdpa", False)
+            build_causal_model(PartOptions(config=config), "sdpa", False)
     with pytest.raises(
         UsageError, match=r"^language: no folder some/model; pass model\.language\.pretrained=FOLDER, or model\.allow_d"
     ):
-        causal_model(PartOptions(pretrained="some/model"), "sdpa", False)
+        build_causal_model(PartOptions(pretrained="some/model"), "sdpa", False)
     model = AutoModelForCausalLM.from_config(Phi3Config(**{k: v for k, v in tiny.PHI3.items() if k != "model_type"}))
     state = model.state_dict()
     del state["model.norm.weight"]
     model.save_pretrained(tmp_path, state_dict=state)
     with pytest.raises(UsageError, match=r"lacks 1 tensors, model\.norm\.weight for example; pass another folder$"):
-        causal_model(PartOptions(pretrained=str(tmp_path)), "sdpa", False)
+        build_causal_model(PartOptions(pretrained=str(tmp_path)), "sdpa", False)

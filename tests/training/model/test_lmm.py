@@ -11,8 +11,8 @@ from torch.nn import functional
 from schemas.errors import ShardloomError
 from tests.training.support import tiny
 from tests.training.support.tiny import END, IMAGE, pack, picture
-from training.batch import IGNORED, PADDING, Batch
-from training.model.anyres import reference_groups
+from training.batch import IGNORE_INDEX, PADDING, Batch
+from training.model.anyres import regroup_as_reference
 from training.model.lmm import ResamplerLMM
 
 SO400M = {
@@ -39,7 +39,7 @@ def losses(model: ResamplerLMM, batch: Batch) -> Tensor:
     """Of each position, 0 where nothing is to be predicted."""
     logits = model(batch)
     return functional.cross_entropy(
-        logits.flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED, reduction="none"
+        logits.flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORE_INDEX, reduction="none"
     )
 
 
@@ -57,7 +57,7 @@ def test_parameters_of_the_papers_model(tmp_path: Path) -> None:
     assert model.language.lm.num_parameters() == 3_821_079_552
     assert sum(parameter.numel() for parameter in model.language.parameters()) - 3_821_079_552 == 50_499
     assert sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad) == 3_931_031_619
-    assert model.language.vocabulary == 32015
+    assert model.language.vocabulary_size == 32015
 
 
 def test_a_seed_is_a_model(tokenizer: Path) -> None:
@@ -78,7 +78,7 @@ def test_splice_is_a_concatenation(model: ResamplerLMM, images: int) -> None:
     for number in range(images):
         sample += [picture(number), f" is {number}"]
     batch = pack([[[*sample, END]]])
-    tokens = model.image_tokens(batch).split(4) if images else ()
+    tokens = model.embed_images(batch).split(4) if images else ()
     assert len(tokens) == images
     parts, text, seen = [], [], 0
     for part in [*sample, END]:
@@ -102,18 +102,18 @@ def test_images_go_row_after_row(model: ResamplerLMM) -> None:
     one, two, three = picture(1), picture(2, 3), picture(3)
     batch = pack([[["a", one], ["b", two]], [["c"]], [[three, "d"]]])
     assert batch.grids.tolist() == [[0, 0], [1, 2], [0, 0]]
-    tokens = model.image_tokens(batch)
+    tokens = model.embed_images(batch)
     assert tokens.shape == (5 * 4, 64)
     embeddings = model.splice(model.language.embed(batch.tokens), tokens, batch)
     assert torch.equal(embeddings[0, 1:5], tokens[:4])
     assert torch.equal(embeddings[0, 6:18], tokens[4:16])
     assert torch.equal(embeddings[2, :4], tokens[16:])
-    assert torch.equal(tokens[16:], model.image_tokens(pack([[[three]]])))
+    assert torch.equal(tokens[16:], model.embed_images(pack([[[three]]])))
 
 
 def test_logits_only_where_asked(model: ResamplerLMM) -> None:
     batch = pack([[["what ", picture(1), " a cat"]], [["and"]]])
-    at = batch.labels != IGNORED
+    at = batch.labels != IGNORE_INDEX
     assert torch.equal(model(batch, at), model(batch)[at])
 
 
@@ -234,27 +234,27 @@ def test_cells_without_a_picture_are_not_looked_at(model: ResamplerLMM) -> None:
     valid = batch.valid.clone()
     valid[1, :4] = False
     masked = dataclasses.replace(batch, valid=valid)
-    tokens, changed = model.image_tokens(batch).split(4), model.image_tokens(masked).split(4)
+    tokens, changed = model.embed_images(batch).split(4), model.embed_images(masked).split(4)
     assert not torch.equal(tokens[1], changed[1])
     torch.testing.assert_close(tokens[2], changed[2], atol=1e-6, rtol=0)
     features = model.vision(batch.tiles)
-    assert torch.equal(model.connector(features, valid).flatten(0, 1), model.image_tokens(masked))
+    assert torch.equal(model.connector(features, valid).flatten(0, 1), model.embed_images(masked))
 
 
 def test_the_released_weights_order_of_cells(tokenizer: Path, model: ResamplerLMM) -> None:
     any_resolution = {"enabled": True, "tile_order": "reference"}
     reference = ResamplerLMM.build(tiny.options(tokenizer, any_resolution=any_resolution))
     column = pack([[[picture(1, 3), picture(2)]]])  # images of one column of tiles, and of one tile: nothing to regroup
-    assert torch.equal(reference.image_tokens(column), model.image_tokens(column))
+    assert torch.equal(reference.embed_images(column), model.embed_images(column))
     wide = pack([[[picture(2), picture(1, 5)]]])
     valid = wide.valid.clone()
     valid[1:, ::3] = False
     wide = dataclasses.replace(wide, grids=torch.tensor([[0, 0], [2, 2]]), valid=valid)
     features = model.vision(wide.tiles)
-    groups = torch.cat((features[:1], reference_groups(features[1:], (2, 2))))
-    seen = torch.cat((valid[:1], reference_groups(valid[1:], (2, 2))))
-    assert torch.equal(reference.image_tokens(wide), model.connector(groups, seen).flatten(0, 1))
-    assert not torch.equal(reference.image_tokens(wide), model.image_tokens(wide))
+    groups = torch.cat((features[:1], regroup_as_reference(features[1:], (2, 2))))
+    seen = torch.cat((valid[:1], regroup_as_reference(valid[1:], (2, 2))))
+    assert torch.equal(reference.embed_images(wide), model.connector(groups, seen).flatten(0, 1))
+    assert not torch.equal(reference.embed_images(wide), model.embed_images(wide))
 
 
 def test_in_half_precision_everything_is(tokenizer: Path) -> None:
@@ -271,4 +271,4 @@ def test_in_half_precision_everything_is(tokenizer: Path) -> None:
 def test_tokens_of_images_are_no_text() -> None:
     batch = pack([[["a", picture(1), "b"]]])
     assert batch.tokens.tolist() == [[97, IMAGE, IMAGE, IMAGE, IMAGE, 98]]
-    assert batch.labels.tolist() == [[IGNORED, IGNORED, IGNORED, IGNORED, 98, IGNORED]]
+    assert batch.labels.tolist() == [[IGNORE_INDEX, IGNORE_INDEX, IGNORE_INDEX, IGNORE_INDEX, 98, IGNORE_INDEX]]

@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 
 from schemas.errors import UsageError
 from tests.training.support import tiny
-from training.generate import answer
+from training.inference import answer_prompt
 from training.model.connectors.perceiver import PerceiverOptions
-from training.model.generate import GenerateOptions, prompt_batch
+from training.model.generate import GenerateOptions, build_prompt_batch
 from training.model.pretrained import build_model, load_pretrained, read_options, save_pretrained
 
 OLD = Path(__file__).parents[1] / "support/export_of_resampler"
@@ -25,9 +25,12 @@ def test_it_says_what_it_said() -> None:
     model, tokenizer = load_pretrained(OLD)
     assert model.options.connector == CONNECTOR
     image = Image.fromarray(tiny.picture(1)[0].permute(1, 2, 0).contiguous().numpy())
-    logits = model(prompt_batch(model, tokenizer, [["what ", image, "?"]]))[0, -1, TOKENS]
+    logits = model(build_prompt_batch(model, tokenizer, [["what ", image, "?"]]))[0, -1, TOKENS]
     assert logits.tolist() == pytest.approx(SAID, abs=2e-6)
-    assert answer(str(OLD), "hello", [], GenerateOptions(max_new_tokens=6), device="cpu") == '\ufffd\x0e\ufffdb\x18"'
+    assert (
+        answer_prompt(str(OLD), "hello", [], GenerateOptions(max_new_tokens=6), device="cpu")
+        == '\ufffd\x0e\ufffdb\x18"'
+    )
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])

@@ -99,7 +99,7 @@ def test_files(saved: Path) -> None:
 
 
 def test_large_models_are_several_files(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pretrained, "_SHARD", "200KB")
+    monkeypatch.setattr(pretrained, "_MAX_SHARD_SIZE", "200KB")
     model, tokenizer = load_pretrained(saved)
     save_pretrained(model, tokenizer, tmp_path / "model")
     names = sorted(path.name for path in (tmp_path / "model").glob("*.safetensors"))

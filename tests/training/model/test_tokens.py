@@ -9,7 +9,7 @@ from tokenizers import AddedToken, Tokenizer
 from tokenizers.models import Unigram, WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
-from curation.tokens import token_counter
+from curation.tokens import load_token_counter
 from schemas.errors import UsageError
 from tests.training.support import tiny
 from training.model.tokens import SpecialTokens, TextTokenizer, load_tokenizer
@@ -28,9 +28,13 @@ def tokenizer(folder: Path) -> TextTokenizer:
 def test_ids_of_phi3(tmp_path: Path) -> None:
     tokenizer = load_tokenizer(tiny.options(tiny.write_phi3_tokenizer(tmp_path)))
     assert tokenizer.special == SpecialTokens(image=32012, placeholder=32013, end_of_chunk=32014, end=32000, pad=32011)
-    assert (tokenizer.base_length, tokenizer.length) == (32012, 32015)
-    assert [tokenizer.special_id(name) for name in ("<|user|>", "<|assistant|>", "<|end|>")] == [32010, 32001, 32007]
-    assert tokenizer.special_id("piece 1") is None
+    assert (tokenizer.base_vocabulary_size, tokenizer.vocabulary_size) == (32012, 32015)
+    assert [tokenizer.find_special_id(name) for name in ("<|user|>", "<|assistant|>", "<|end|>")] == [
+        32010,
+        32001,
+        32007,
+    ]
+    assert tokenizer.find_special_id("piece 1") is None
 
 
 def test_text_and_back(tokenizer: TextTokenizer) -> None:
@@ -40,7 +44,7 @@ def test_text_and_back(tokenizer: TextTokenizer) -> None:
         assert tokenizer.decode(ids) == text
     ids = [tokenizer.special.image, *tokenizer.encode("a"), tokenizer.special.end_of_chunk, tokenizer.special.end]
     assert tokenizer.decode(ids) == "<image>a<|endofchunk|><|endoftext|>"
-    assert tokenizer.decode(ids, special=False) == "a"
+    assert tokenizer.decode(ids, keep_special=False) == "a"
 
 
 def test_names_of_special_tokens_in_a_text_are_text(tokenizer: TextTokenizer) -> None:
@@ -51,7 +55,7 @@ def test_names_of_special_tokens_in_a_text_are_text(tokenizer: TextTokenizer) ->
             assert max(ids) < 256
             assert tokenizer.decode(ids) == text
             assert tokenizer.count([text, text]) == 2 * len(ids)
-        assert tokenizer.special_id(name) is not None
+        assert tokenizer.find_special_id(name) is not None
 
 
 def test_names_among_the_pieces_are_cut(tmp_path: Path) -> None:
@@ -85,11 +89,11 @@ def test_pad_of_its_own_or_a_new_one(folder: Path) -> None:
     assert TextTokenizer(data, "<|end|>", "<|end|>").special == SpecialTokens(262, 263, 264, end=260, pad=261)
     own = TextTokenizer(data, "<|end|>", "<|endoftext|>")
     assert own.special == SpecialTokens(261, 262, 263, end=260, pad=256)
-    assert (own.base_length, own.length) == (261, 264)
+    assert (own.base_vocabulary_size, own.vocabulary_size) == (261, 264)
 
 
 def test_same_file_same_fingerprint_and_count(tokenizer: TextTokenizer, folder: Path) -> None:
-    counter = token_counter(str(folder), allow_download=False)
+    counter = load_token_counter(str(folder), allow_download=False)
     assert tokenizer.fingerprint == counter.fingerprint
     texts = ["a cat", "Ελληνικά", ""]
     assert tokenizer.count(texts) == counter.count(texts) == 21
@@ -105,13 +109,13 @@ def test_pickles(tokenizer: TextTokenizer) -> None:
 def test_its_files_make_it_again_also_for_transformers(tokenizer: TextTokenizer, tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
-    for name, content in tokenizer.files().items():
+    for name, content in tokenizer.build_files().items():
         (tmp_path / name).write_bytes(content)
     again = load_tokenizer(tiny.options(tmp_path))
     assert again.special == tokenizer.special
     assert again.fingerprint == tokenizer.fingerprint
     theirs = AutoTokenizer.from_pretrained(str(tmp_path), local_files_only=True)
-    assert len(theirs) == tokenizer.length == 265
+    assert len(theirs) == tokenizer.vocabulary_size == 265
     names = ("<image>", "<image placeholder>", "<|endofchunk|>", "<|endoftext|>", "<pad>")
     assert theirs.convert_tokens_to_ids(list(names)) == [262, 263, 264, 256, 261]
     assert (theirs.eos_token_id, theirs.pad_token_id) == (256, 261)

@@ -84,14 +84,14 @@ def test_vision_part_alone_and_a_round_trip(siglip: Path, tmp_path: Path) -> Non
 
 def test_parameter_counts_of_siglip_so400m() -> None:
     with torch.device("meta"):
-        tower = VisionTower.new(SO400M)
+        tower = VisionTower.from_config(SO400M)
     assert tower.cells == 729
     assert sum(parameter.numel() for parameter in tower.parameters()) == 428_225_600
     assert sum(parameter.numel() for parameter in tower.model.head.parameters()) == 15_238_352
 
 
 def test_frozen() -> None:
-    tower = VisionTower.new(TINY | {"attention_dropout": 0.5})
+    tower = VisionTower.from_config(TINY | {"attention_dropout": 0.5})
     tower.freeze()
     tower.train()
     assert not any(module.training for module in tower.modules())
@@ -104,7 +104,7 @@ def test_frozen() -> None:
 
 def test_learning_all_but_the_head_learn() -> None:
     torch.manual_seed(0)
-    tower = VisionTower.new(TINY).train()
+    tower = VisionTower.from_config(TINY).train()
     assert tower.training
     tower(tiles()).square().sum().backward()
     without = {name for name, parameter in tower.named_parameters() if parameter.grad is None}
@@ -113,7 +113,7 @@ def test_learning_all_but_the_head_learn() -> None:
 
 
 def test_learning_without_tiles_gradients_are_zeros() -> None:
-    tower = VisionTower.new(TINY)
+    tower = VisionTower.from_config(TINY)
     features = tower(tiles(0))
     assert features.shape == (0, 16, 16)
     features.sum().backward()
@@ -123,7 +123,7 @@ def test_learning_without_tiles_gradients_are_zeros() -> None:
 
 def test_pixels_in_half_precision() -> None:
     """Exact to the precision's rounding: 127 and 128, next to zero, keep their digits."""
-    tower = VisionTower.new(TINY).bfloat16()
+    tower = VisionTower.from_config(TINY).bfloat16()
     seen: list[Tensor] = []
     tower.model.embeddings.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     greys = torch.tensor([0, 1, 127, 128, 255], dtype=torch.uint8)
@@ -135,7 +135,7 @@ def test_pixels_in_half_precision() -> None:
 
 def test_the_tiles_stay_as_they_are() -> None:
     given = tiles()
-    VisionTower.new(TINY)(given)
+    VisionTower.from_config(TINY)(given)
     assert torch.equal(given, tiles())
 
 
@@ -143,7 +143,7 @@ def test_made_alike_from_the_same_seed() -> None:
     made = []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
-        made.append(VisionTower.new(TINY).state_dict())
+        made.append(VisionTower.from_config(TINY).state_dict())
     assert all(torch.equal(made[0][key], made[1][key]) for key in made[0])
     weight = "model.encoder.layers.0.mlp.fc1.weight"
     assert not torch.equal(made[0][weight], made[2][weight])
@@ -170,7 +170,7 @@ def test_made_alike_from_the_same_seed() -> None:
 )
 def test_configurations_of_no_tower(config: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match="^" + message) as raised:
-        VisionTower.new(config)
+        VisionTower.from_config(config)
     assert "\n" not in str(raised.value)
 
 
@@ -202,7 +202,11 @@ def test_another_kind_of_model(siglip: Path, tmp_path: Path) -> None:
 
 
 def test_a_tower_of_its_own_name_is_made() -> None:
-    assert VisionTower.new(TINY | {"model_type": "siglip_vision_model"}).cells == VisionTower.new(TINY).cells == 16
+    assert (
+        VisionTower.from_config(TINY | {"model_type": "siglip_vision_model"}).cells
+        == VisionTower.from_config(TINY).cells
+        == 16
+    )
 
 
 def test_code_from_the_hub_is_never_asked_for(siglip: Path, tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from tests.training.support import tiny
 from training.model.config import PartOptions
 from training.model.lmm import ResamplerLMM
 from training.model.pretrained import build_model
-from training.model.weights import own_keys
-from training.model.xgen_mm import load_xgen_mm, released_key
+from training.model.weights import list_own_keys
+from training.model.xgen_mm import load_xgen_mm, map_to_released_key
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -111,7 +111,7 @@ def random_state() -> dict[str, Tensor]:
 
 def holds(model: ResamplerLMM, state: dict[str, Tensor]) -> bool:
     own = model.state_dict()
-    return all(torch.equal(own[key], state[released_key(key)]) for key in own_keys(model))
+    return all(torch.equal(own[key], state[map_to_released_key(key)]) for key in list_own_keys(model))
 
 
 def test_the_whole_model_shape_by_shape(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_the_whole_model_shape_by_shape(tmp_path: Path) -> None:
     assert len(expected) == 448 + 71 + 199
     assert sum(torch.Size(shape).numel() for shape in expected.values()) == 4_359_257_219
     state = model.state_dict()
-    assert {released_key(key): tuple(state[key].shape) for key in own_keys(model)} == expected
+    assert {map_to_released_key(key): tuple(state[key].shape) for key in list_own_keys(model)} == expected
 
 
 @pytest.mark.parametrize("tower", ["vlm.vision_encoder.", "vlm.vision_encoder.vision_model."])
@@ -146,7 +146,9 @@ def test_a_checkpoint_of_the_trainer(model: ResamplerLMM, tmp_path: Path, wrappe
     """Without the tower, which is frozen there; the one that was loaded stays."""
     model.vision.model.save_pretrained(tmp_path / "tower")
     options = model.options.model_copy(update={"vision": PartOptions(pretrained=str(tmp_path / "tower"))})
-    tower = {released_key(key): tensor for key, tensor in model.state_dict().items() if key.startswith("vision.")}
+    tower = {
+        map_to_released_key(key): tensor for key, tensor in model.state_dict().items() if key.startswith("vision.")
+    }
     state = random_state()
     trained = {f"module.{key}": tensor for key, tensor in state.items() if key not in tower}
     content = {"epoch": 0, "model_state_dict": trained, "optimizer_state_dict": {}} if wrapped else trained

@@ -5,21 +5,21 @@ import time
 from pathlib import Path
 
 from schemas.errors import ShardloomError
-from training.parallel import joined
-from training.recipe import TrainRun
+from training.parallel import init_distributed
+from training.recipe import TrainRunOptions
 
 
 def main(folder: str) -> None:
     """The first rank waits ten seconds for the second, which has gone to sleep a step before. Ranks start apart."""
     said = Path(folder, "said.txt")
-    with joined(TrainRun(patience=10), "ddp") as ranks:
-        ranks.sums([1.0], "step 1")
+    with init_distributed(TrainRunOptions(patience=10), "ddp") as ranks:
+        ranks.all_reduce([1.0], "step 1")
         if not ranks.is_first:
             while not said.exists():
                 time.sleep(0.05)
             return
         try:
-            ranks.sums([1.0], "step 2")
+            ranks.all_reduce([1.0], "step 2")
         except ShardloomError as error:
             said.write_text(str(error))
 

@@ -8,28 +8,28 @@ import torch
 from torch.distributed.tensor import DTensor
 
 from tests.training.support import runs
-from training.checkpoint import RunState, Saver
-from training.parallel import joined
+from training.checkpoint import CheckpointSaver, RunState
+from training.parallel import init_distributed
 from training.recipe import CheckpointOptions
 
 
 def main(kind: str, tokenizer: str, folder: str) -> None:
     """`steps` of four sequences each, two of them with images; on two ranks one rank has those, the other has none."""
     asked = runs.recipe(Path(tokenizer), parallel=kind, sequences=4)
-    with joined(asked.run, kind) as ranks:
+    with init_distributed(asked.run, kind) as ranks:
         held = runs.trainer(asked, ranks)
         losses = []
         for number in range(4):
             batches = [runs.batch(4 * number + at, images=at < 2) for at in range(4)]
-            share = len(batches) // ranks.count
+            share = len(batches) // ranks.world_size
             own = batches[ranks.rank * share : (ranks.rank + 1) * share]
             outcome = runs.step(held, own, number)
-            losses.append([outcome.loss, outcome.gradient_norm, *outcome.sums])
+            losses.append([outcome.loss, outcome.gradient_norm, *outcome.loss_sums])
         sharded = {name for name, p in held.model.named_parameters() if isinstance(p, DTensor)}
-        saver = Saver(Path(folder), CheckpointOptions(), ranks)
+        saver = CheckpointSaver(Path(folder), CheckpointOptions(), ranks)
         with saver:
             saver.save(held.model, held.optimiser, RunState(4, {"window": 1, "pack": 2}, "data", "", {}, {}))
-        assert saver.failed is None, saver.failed
+        assert saver.failure is None, saver.failure
         found = {
             "losses": losses,
             "sharded": sorted(sharded),

@@ -14,14 +14,14 @@ from tests.training.support import tiny
 from tests.training.support.sets import mixed
 from tests.training.support.tiny import END, pack, picture
 from training.batch import PADDING, Batch
-from training.checkpoint import name_of
+from training.checkpoint import format_checkpoint_name
 from training.metrics import read_metrics
 from training.model.tokens import load_tokenizer
 from training.optimiser import make_optimiser
-from training.parallel import Ranks, spread
+from training.parallel import Ranks, parallelize
 from training.recipe import TrainRecipe
-from training.set_up import prepared
-from training.step import Outcome, Trainer, labels_in, take_step
+from training.set_up import prepare_model
+from training.step import StepResult, Trainer, count_labels, take_step
 
 SOURCES = ["pictures", "texts"]
 REPOSITORY = Path(__file__).parents[3]
@@ -54,15 +54,15 @@ def batch(seed: int, images: bool = True, length: int = 64) -> Batch:
 def trainer(asked: TrainRecipe, ranks: Ranks | None = None) -> Trainer:
     """What steps are taken with."""
     ranks = ranks or Ranks()
-    whole = spread(prepared(asked), asked, ranks)
+    whole = parallelize(prepare_model(asked), asked, ranks)
     multipliers = torch.tensor([asked.multipliers.get(name, 1.0) for name in asked.sources])
     optimiser = make_optimiser(whole, asked.optimiser, asked.optimiser.lr)
     return Trainer(asked, ranks, whole.train(), optimiser, multipliers)
 
 
-def step(held: Trainer, batches: list[Batch], number: int = 0) -> Outcome:
+def step(held: Trainer, batches: list[Batch], number: int = 0) -> StepResult:
     """A step of this rank's micro-batches."""
-    (total,) = held.ranks.sums([float(labels_in(batches))], f"step {number + 1}")
+    (total,) = held.ranks.all_reduce([float(count_labels(batches))], f"step {number + 1}")
     return take_step(held, batches, int(total), number)
 
 
@@ -96,7 +96,7 @@ def packed(folder: Path, tokenizer: Path, **changes: Any) -> TrainRecipe:
 def written(folder: Path, asked: TrainRecipe) -> Path:
     """The recipe as a file."""
     path = folder / "asked.yaml"
-    path.write_bytes(asked.dumped())
+    path.write_bytes(asked.to_yaml())
     return path
 
 
@@ -135,7 +135,7 @@ def started(*arguments: object) -> "subprocess.Popen[str]":
 def wait_for(process: "subprocess.Popen[str]", folder: Path, step: int, checkpoint: int | None = None) -> None:
     """Until the log tells of a step, and a checkpoint is there; fails when the process ends before."""
     while True:
-        saved = checkpoint is None or (folder / "checkpoints" / name_of(checkpoint)).exists()
+        saved = checkpoint is None or (folder / "checkpoints" / format_checkpoint_name(checkpoint)).exists()
         if saved and (lines := read_metrics(folder)) and lines[-1]["step"] >= step:
             return
         assert process.poll() is None, process.communicate()

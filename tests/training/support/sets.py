@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pipelines.output.output_set import commit
-from pipelines.output.training_shards import Sample, ShardWriter, row_of, sample_of
+from pipelines.output.training_shards import Sample, ShardWriter, make_sample, to_parquet_row
+from pipelines.output.writer import commit
 from schemas.output_set.manifest import Manifest
 from schemas.output_set.recipe_file import RECIPE_FILE, dump_yaml
+from schemas.records.captioned_image import CaptionedImage
 from schemas.records.document import Document, DocumentImage, Role
-from schemas.records.training_shard import CaptionedImage
 from schemas.storage.folder import Folder
 from tests.conftest import jpeg
 from tests.training.support import tiny
@@ -54,7 +54,9 @@ def document(
 def with_new_key(sample: Sample, record: CaptionedImage | Document) -> Sample:
     """The sample as `mix` writes it: its members say what they said, under another name."""
     key = f"new-{sample.key}"
-    return replace(sample, key=key, index={**sample.index, "key": key}, row=lambda: row_of(replace(record, key=key)))
+    return replace(
+        sample, key=key, index={**sample.index, "key": key}, make_row=lambda: to_parquet_row(replace(record, key=key))
+    )
 
 
 def write_set(
@@ -67,12 +69,12 @@ def write_set(
 ) -> str:
     """A finished set of these records, so many a shard; its folder. `renamed`: under new keys, as `mix` writes them."""
     output = Folder(str(folder))
-    output.make()
+    output.make_folder()
     output.write(RECIPE_FILE, dump_yaml({"kind": "ingest"}))
     counted_by = None if tokenizer is None else tokenizer.fingerprint
     writer = ShardWriter(output, form, isinstance(records[0], CaptionedImage), counted_by)
     for number, first in enumerate(range(0, len(records), shard)):
-        samples = [sample_of(record, folder.name, tokenizer) for record in records[first : first + shard]]
+        samples = [make_sample(record, folder.name, tokenizer) for record in records[first : first + shard]]
         if renamed:
             samples = [with_new_key(one, record) for one, record in zip(samples, records[first:], strict=False)]
         written = writer.write(f"{number:08d}", samples)

@@ -11,7 +11,7 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from torch import Tensor
 
-from training.batch import IGNORED, PADDING, Batch, SampleName
+from training.batch import IGNORE_INDEX, PADDING, Batch, SampleName
 from training.model.config import ModelOptions
 
 ROLES = ["<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"]
@@ -111,7 +111,7 @@ def pack(rows: list[list[Sample]], length: int | None = None, left: bool = False
     tiles = torch.cat([torch.empty((0, 3, 56, 56), dtype=torch.uint8), *images])
     return Batch(
         tokens=ids,
-        labels=following.where(same & (following != IMAGE), IGNORED),
+        labels=following.where(same & (following != IMAGE), IGNORE_INDEX),
         positions=padded(positions, 0),
         segments=numbers,
         sources=numbers.clamp(max=0),

@@ -15,7 +15,7 @@ class ConnectorOptions(Options):
     kind: str
 
     @abstractmethod
-    def tokens_per_tile(self, cells: int) -> int:
+    def count_tokens_per_tile(self, cells: int) -> int:
         """Counts the tokens of a tile of `cells` cells. The data is planned with this, before there is a model."""
 
     @abstractmethod

@@ -20,7 +20,7 @@ class PerceiverOptions(ConnectorOptions):
     latents: PositiveInt = Field(128, description="tokens of a tile; 64 cost a third of TextVQA's gain")
     ff_mult: PositiveInt = 4
 
-    def tokens_per_tile(self, cells: int) -> int:
+    def count_tokens_per_tile(self, cells: int) -> int:
         """Returns the number of latents, which does not depend on the cells."""
         return self.latents
 

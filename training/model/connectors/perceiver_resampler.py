@@ -29,7 +29,7 @@ class PerceiverShape:
 class PerceiverResampler(Connector):
     """Lets latents attend to a tile's cells, layer after layer, and projects them once at the end."""
 
-    undecayed = frozenset(("latents",))
+    no_weight_decay = frozenset(("latents",))
 
     def __init__(self, width: int, out_width: int, shape: PerceiverShape) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class PerceiverResampler(Connector):
         projected: Tensor = self.projection(self.norm(latents))
         return projected
 
-    def flops_per_tile(self, cells: int) -> float:
+    def count_flops_per_tile(self, cells: int) -> float:
         """Counts the operations of the linear layers, and of the pairs of a latent and what it attends to."""
         shape, width = self.shape, self.width
         inner, seen = shape.heads * shape.head_dim, cells + shape.latents
@@ -61,7 +61,7 @@ class PerceiverResampler(Connector):
         layer = shape.latents * of_latents + seen * 2 * width * inner + 2 * shape.latents * seen * inner
         return 2.0 * (shape.depth * layer + shape.latents * width * self.out_width)
 
-    def activations_per_tile(self, cells: int, recompute: bool) -> int:
+    def count_activations_per_tile(self, cells: int, recompute: bool) -> int:
         """Counts the inputs of all products, and the queries, keys and values."""
         shape, width = self.shape, self.width
         inner, seen = shape.heads * shape.head_dim, cells + shape.latents
@@ -107,7 +107,7 @@ class LatentAttention(nn.Module):
         latents = self.norm_latents(latents)
         seen = torch.cat((self.norm_media(media), latents), dim=1)
         keys, values = self.to_kv(seen).chunk(2, dim=-1)
-        query, keys, values = (self._by_head(tensor) for tensor in (self.to_q(latents), keys, values))
+        query, keys, values = (self._split_heads(tensor) for tensor in (self.to_q(latents), keys, values))
         mask = None
         if valid is not None:  # [K, 1, 1, N + latents]: latents are always visible, so that no row is all False
             mask = functional.pad(valid, (0, latents.shape[1]), value=True)[:, None, None]
@@ -115,5 +115,5 @@ class LatentAttention(nn.Module):
         out: Tensor = self.to_out(attended.transpose(1, 2).flatten(2))
         return out
 
-    def _by_head(self, tensor: Tensor) -> Tensor:
+    def _split_heads(self, tensor: Tensor) -> Tensor:
         return tensor.view(*tensor.shape[:2], self.heads, self.head_dim).transpose(1, 2)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rapidocr.ch_ppocr_det.utils import DetPreProcess
 
 from curation.engines.ocr.rapidocr_settings import RapidOcrSettings
-from curation.engines.ocr.runtime.text_lines import STRIDE, lines_of, within
+from curation.engines.ocr.runtime.text_lines import STRIDE, build_lines, resize_within
 from curation.images.decode import RgbImage
 from schemas.errors import UsageError
 from schemas.records.fingerprint import EngineFingerprint
@@ -35,7 +35,7 @@ class RapidOcr:
     def __init__(self, settings: RapidOcrSettings | None = None) -> None:
         """Loads the weights, from disk only. Raises `UsageError` for weights that are missing or unfit."""
         self.settings = settings or RapidOcrSettings()
-        detector, recogniser = _weight_files(self.settings.weights)
+        detector, recogniser = _find_weight_files(self.settings.weights)
         self.fingerprint = EngineFingerprint(
             name="rapidocr",
             version=f"{version('rapidocr')}, onnxruntime {onnxruntime.__version__}, opencv {cv2.__version__}",
@@ -43,7 +43,7 @@ class RapidOcr:
             settings=self.settings.model_dump(exclude={"weights"}),  # the path of the weights does not identify them
         )
         cv2.setNumThreads(1)
-        self._reader = rapidocr.RapidOCR(params=_parameters(self.settings, detector, recogniser))
+        self._reader = rapidocr.RapidOCR(params=_build_parameters(self.settings, detector, recogniser))
         self._reader._load_rec_model()  # now and not at the first image, like the detector
         network = self._reader._load_det_model()
         to_input = _DetectorInput(self.settings, network.mean, network.std)
@@ -51,14 +51,14 @@ class RapidOcr:
 
     def annotate(self, images: Sequence[RgbImage]) -> list[list[TextLine]]:
         """Returns the lines of each image in reading order, one list for each image, empty where there is no text."""
-        return [self._lines(image) for image in images]
+        return [self._read_lines(image) for image in images]
 
-    def _lines(self, image: RgbImage) -> list[TextLine]:
-        bgr = cv2.cvtColor(within(image, self.settings.max_side), cv2.COLOR_RGB2BGR)
+    def _read_lines(self, image: RgbImage) -> list[TextLine]:
+        bgr = cv2.cvtColor(resize_within(image, self.settings.max_side), cv2.COLOR_RGB2BGR)
         found = self._reader(bgr)
         if found.boxes is None:
             return []
-        return lines_of(found.txts, found.boxes, found.scores, (bgr.shape[1], bgr.shape[0]))
+        return build_lines(found.txts, found.boxes, found.scores, (bgr.shape[1], bgr.shape[0]))
 
 
 class _DetectorInput(DetPreProcess):  # type: ignore[misc]  # rapidocr is not typed
@@ -75,7 +75,7 @@ class _DetectorInput(DetPreProcess):  # type: ignore[misc]  # rapidocr is not ty
         return np.asarray(cv2.resize(img, size), np.uint8)
 
 
-def _weight_files(folder: Path | None) -> tuple[Path, Path]:
+def _find_weight_files(folder: Path | None) -> tuple[Path, Path]:
     """Returns the detector's and the recogniser's file, in the order in which they are loaded."""
     names = _SHIPPED if folder is None else _OWN
     folder = folder or Path(rapidocr.__file__).parent / "models"
@@ -90,11 +90,11 @@ def _weight_files(folder: Path | None) -> tuple[Path, Path]:
     return detector, recogniser
 
 
-def _parameters(settings: RapidOcrSettings, detector: Path, recogniser: Path) -> dict[str, Any]:
+def _build_parameters(settings: RapidOcrSettings, detector: Path, recogniser: Path) -> dict[str, Any]:
     return {
         "Global.log_level": "critical",  # it warns about every picture without text
         "Global.use_cls": False,
-        "Global.use_preprocess_img": False,  # `within` does it and keeps the proportions
+        "Global.use_preprocess_img": False,  # `resize_within` does it and keeps the proportions
         "Global.text_score": settings.min_confidence,
         "Det.model_path": str(detector),  # with a path given, it never looks for a download
         "Rec.model_path": str(recogniser),

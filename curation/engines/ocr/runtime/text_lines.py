@@ -13,7 +13,7 @@ STRIDE = 32
 """Text detectors accept sides that are multiples of this, in pixels."""
 
 
-def within(image: RgbImage, max_side: int) -> NDArray[np.uint8]:
+def resize_within(image: RgbImage, max_side: int) -> NDArray[np.uint8]:
     """Resizes an image so that its long side is at most `max_side`, without sides below `STRIDE` where possible."""
     height, width = image.shape[:2]
     factor = min(max(1.0, STRIDE / min(height, width)), max_side / max(height, width))
@@ -24,7 +24,7 @@ def within(image: RgbImage, max_side: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(image, size, interpolation=shrink_or_grow), np.uint8)
 
 
-def lines_of(
+def build_lines(
     texts: Iterable[str], polygons: NDArray[np.float64], confidences: Iterable[float], size: tuple[int, int]
 ) -> list[TextLine]:
     """Makes lines in reading order from texts, corners and confidences; leaves out lines without text or area.
@@ -34,13 +34,13 @@ def lines_of(
     """
     parts = np.clip(np.asarray(polygons, np.float64).reshape(-1, 4, 2) / size, 0.0, 1.0)
     lines = [
-        _line(text.strip(), polygon, float(confidence))
+        _build_line(text.strip(), polygon, float(confidence))
         for text, polygon, confidence in zip(texts, parts, confidences, strict=True)
     ]
-    return in_reading_order(line for line in lines if line.text and _has_area(line))
+    return sort_in_reading_order(line for line in lines if line.text and _has_area(line))
 
 
-def in_reading_order(lines: Iterable[TextLine]) -> list[TextLine]:
+def sort_in_reading_order(lines: Iterable[TextLine]) -> list[TextLine]:
     """Sorts lines into rows from top to bottom, each from left to right. The order of the input does not matter.
 
     A line belongs to the row above it if its centre is at most half a height (of the lower of the two) below the centre
@@ -48,14 +48,14 @@ def in_reading_order(lines: Iterable[TextLine]) -> list[TextLine]:
     """
     rows: list[list[TextLine]] = []
     for line in sorted(lines, key=lambda line: (line.box[1] + line.box[3], line.box, line.text)):
-        if rows and _in_row(line, rows[-1][0]):
+        if rows and _is_in_row(line, rows[-1][0]):
             rows[-1].append(line)
         else:
             rows.append([line])
     return [line for row in rows for line in sorted(row, key=lambda line: (line.box, line.text))]
 
 
-def _line(text: str, polygon: NDArray[np.float64], confidence: float) -> TextLine:
+def _build_line(text: str, polygon: NDArray[np.float64], confidence: float) -> TextLine:
     (x1, y1), (x2, y2) = polygon.min(axis=0).tolist(), polygon.max(axis=0).tolist()
     a, b, c, d, e, f, g, h = polygon.ravel().tolist()
     return TextLine(text, (a, b, c, d, e, f, g, h), (x1, y1, x2, y2), confidence)
@@ -66,6 +66,6 @@ def _has_area(line: TextLine) -> bool:
     return x2 > x1 and y2 > y1
 
 
-def _in_row(line: TextLine, first: TextLine) -> bool:
+def _is_in_row(line: TextLine, first: TextLine) -> bool:
     distance = (line.box[1] + line.box[3] - first.box[1] - first.box[3]) / 2
     return distance <= min(line.box[3] - line.box[1], first.box[3] - first.box[1]) / 2

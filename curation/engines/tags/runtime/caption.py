@@ -18,7 +18,7 @@ import ahocorasick
 import lemminflect
 
 from curation.engines.tags.caption_settings import CaptionTagSettings
-from curation.engines.tags.vocabulary import read_vocabulary, split_words, word_spans
+from curation.engines.tags.vocabulary import find_word_spans, read_vocabulary, split_words
 from curation.images.decode import RgbImage
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.records.tag import Tag
@@ -40,33 +40,33 @@ class CaptionTags:
             weights_sha256=self.vocabulary.sha256,
             settings=self.settings.model_dump(exclude={"vocabulary"}),  # its path does not identify it
         )
-        self._codes, self._automaton = _automaton(caption_patterns(self.vocabulary.names))
+        self._codes, self._automaton = _build_automaton(build_caption_patterns(self.vocabulary.names))
 
     def annotate(self, images: Sequence[RgbImage], captions: Sequence[str]) -> list[list[Tag]]:
         """Returns the mentions in each caption, in the caption's order.
 
         Of overlapping mentions the one with the most characters counts, then the first, as in `captions.mentions`.
         """
-        return [self.mentions(caption) for caption in captions]
+        return [self.tag_caption(caption) for caption in captions]
 
-    def mentions(self, caption: str) -> list[Tag]:
+    def tag_caption(self, caption: str) -> list[Tag]:
         """Returns the mentions in one caption; `caption[start:end]` is a mention as it is written there."""
         coded = "".join(map(self._codes.get, split_words(caption), _OTHER_WORDS))
         found = [(last // 2 - length + 1, last // 2, name) for last, (length, name) in self._automaton.iter(coded)]
         if not found:
             return []
         found.sort()
-        spans = word_spans(caption)
+        spans = find_word_spans(caption)
         free = 0  # the first word after the previous mention
         for first, last, _ in found:
             if first < free:
-                found = _longest(found, spans)
+                found = _keep_longest(found, spans)
                 break
             free = last + 1
         return [Tag(name, 1.0, "caption", spans[first][0], spans[last][1]) for first, last, name in found]
 
 
-def _longest(found: list[tuple[int, int, str]], spans: list[tuple[int, int]]) -> list[tuple[int, int, str]]:
+def _keep_longest(found: list[tuple[int, int, str]], spans: list[tuple[int, int]]) -> list[tuple[int, int, str]]:
     """Returns the matches (first word, last word, name) that stay where some overlap.
 
     `spans` are the words' spans in the caption.
@@ -81,22 +81,22 @@ def _longest(found: list[tuple[int, int, str]], spans: list[tuple[int, int]]) ->
     return sorted(chosen)
 
 
-def caption_patterns(names: Sequence[str]) -> dict[tuple[str, ...], str]:
+def build_caption_patterns(names: Sequence[str]) -> dict[tuple[str, ...], str]:
     """Returns the name of each entry by its words, and by its words with the last one in the plural."""
     patterns = {tuple(split_words(name)): name for name in names}
     for entry, name in list(patterns.items()):
-        for plural in _plurals(entry[-1]):
+        for plural in _inflect_plurals(entry[-1]):
             patterns.setdefault((*entry[:-1], *split_words(plural)), name)
     return patterns
 
 
-def _plurals(word: str) -> tuple[str, ...]:
+def _inflect_plurals(word: str) -> tuple[str, ...]:
     if not (word.isascii() and word.isalpha()):
         return ()
     return (*lemminflect.getInflection(word, "NNS"), *_PLURALS.get(word, ()))
 
 
-def _automaton(patterns: dict[tuple[str, ...], str]) -> tuple[dict[str, str], ahocorasick.Automaton]:
+def _build_automaton(patterns: dict[tuple[str, ...], str]) -> tuple[dict[str, str], ahocorasick.Automaton]:
     """Returns a code of two characters for each word, and the automaton whose matches are (length in words, name).
 
     Codes have two characters because pyahocorasick searches the children of a node linearly, and thousands of words

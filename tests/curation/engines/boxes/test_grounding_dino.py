@@ -27,8 +27,8 @@ from transformers import (
 from transformers.models.grounding_dino.image_processing_pil_grounding_dino import GroundingDinoImageProcessorPil
 from transformers.utils import logging
 
-from curation.engines.boxes.demonstration import demonstration_words
-from curation.engines.boxes.grounding_dino import GroundingDino, network_size
+from curation.engines.boxes.demonstration import read_demonstration_words
+from curation.engines.boxes.grounding_dino import GroundingDino, compute_network_size
 from curation.engines.boxes.grounding_dino_settings import GroundingDinoSettings
 from curation.engines.boxes.grounding_dino_weights import SHIPPED
 from curation.images.decode import RgbImage
@@ -200,7 +200,7 @@ def test_batched_is_one_by_one(made: Callable[..., GroundingDino]) -> None:
 
 def test_padding_an_image_would_alter_its_boxes(made: Callable[..., GroundingDino]) -> None:
     engine = made()
-    pixels = engine._pixels(IMAGES, (64, 96), 0)[None]
+    pixels = engine._preprocess(IMAGES, (64, 96), 0)[None]
     padded = torch.nn.functional.pad(pixels, (0, 0, 0, 32))
     mask = torch.ones(1, 96, 96, dtype=torch.long)
     mask[:, 64:] = 0
@@ -286,13 +286,13 @@ def test_strips(made: Callable[..., GroundingDino], size: tuple[int, int]) -> No
 )
 def test_network_size(size: tuple[int, int], step: int, expected: tuple[int, int]) -> None:
     published = GroundingDinoImageProcessorPil(size={"shortest_edge": 800, "longest_edge": 1333})
-    assert network_size(size, published, step, queries=900) == expected
+    assert compute_network_size(size, published, step, queries=900) == expected
 
 
 def test_network_size_without_resizing_and_with_a_fixed_size() -> None:
-    assert network_size((70, 90), GroundingDinoImageProcessorPil(do_resize=False), 1, queries=20) == (70, 90)
+    assert compute_network_size((70, 90), GroundingDinoImageProcessorPil(do_resize=False), 1, queries=20) == (70, 90)
     fixed = GroundingDinoImageProcessorPil(size={"height": 64, "width": 96})
-    assert network_size((70, 90), fixed, 1, queries=20) == (64, 96)
+    assert compute_network_size((70, 90), fixed, 1, queries=20) == (64, 96)
 
 
 def test_sides_in_steps_share_a_pass(made: Callable[..., GroundingDino]) -> None:
@@ -423,7 +423,7 @@ def test_wrong_weights_are_one_line(copy: Path, spoil: Callable[[Path], Any], me
 
 def test_hub_names(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = GroundingDinoSettings(weights="IDEA-Research/grounding-dino-tiny")
-    for ask in (GroundingDino, demonstration_words):
+    for ask in (GroundingDino, read_demonstration_words):
         with pytest.raises(UsageError, match=r"pass weights=FOLDER, or allow_download=true to fetch it from the hub$"):
             ask(settings)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
@@ -432,7 +432,7 @@ def test_hub_names(monkeypatch: pytest.MonkeyPatch) -> None:
     ) as raised:
         GroundingDino(GroundingDinoSettings(weights="nobody/nothing", allow_download=True))
     assert "\n" not in str(raised.value)
-    assert demonstration_words(settings.model_copy(update={"allow_download": True})) is None, "nothing is fetched"
+    assert read_demonstration_words(settings.model_copy(update={"allow_download": True})) is None, "nothing is fetched"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
@@ -451,22 +451,22 @@ def test_settings_are_checked() -> None:
 
 def test_demonstration_words(copy: Path) -> None:
     settings = GroundingDinoSettings(weights=str(copy))
-    assert demonstration_words(settings) is None
+    assert read_demonstration_words(settings) is None
     (copy / "demonstration.json").write_text('{"words": ["cat", "dog"], "more": 1}')
-    assert demonstration_words(settings) == {"cat", "dog"}
+    assert read_demonstration_words(settings) == {"cat", "dog"}
     for text, error in {"[]": "TypeError", "[" * 100_000: "RecursionError", "{": "JSONDecodeError"}.items():
         (copy / "demonstration.json").write_text(text)
         with pytest.raises(UsageError, match=rf"demonstration\.json has no list of words \({error}\)$"):
-            demonstration_words(settings)
+            read_demonstration_words(settings)
 
 
 def test_recipes_are_checked_without_torch(copy: Path) -> None:
     (copy / "demonstration.json").write_text('{"words": ["cat"]}')
     program = (
         "import sys\n"
-        "from curation.engines.boxes.demonstration import demonstration_words\n"
+        "from curation.engines.boxes.demonstration import read_demonstration_words\n"
         "from curation.engines.boxes.grounding_dino_settings import GroundingDinoSettings\n"
-        f"print(*demonstration_words(GroundingDinoSettings(weights={str(copy)!r})))\n"
+        f"print(*read_demonstration_words(GroundingDinoSettings(weights={str(copy)!r})))\n"
         "assert not {'torch', 'transformers', 'huggingface_hub'} & set(sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
@@ -486,6 +486,6 @@ def test_shipped_weights() -> None:
         with pytest.raises(UsageError, match="pass weights=FOLDER"):
             GroundingDino(settings)
         pytest.skip("no demonstration weights yet")
-    assert demonstration_words(settings)
+    assert read_demonstration_words(settings)
     blank = np.full((96, 128, 3), 255, np.uint8)
-    assert len(GroundingDino(settings).annotate([blank], [sorted(demonstration_words(settings) or ())])) == 1
+    assert len(GroundingDino(settings).annotate([blank], [sorted(read_demonstration_words(settings) or ())])) == 1

@@ -14,16 +14,16 @@ from transformers import BertConfig, GroundingDinoConfig, GroundingDinoForObject
 from curation.engines.boxes.grounding_dino import GroundingDino
 from curation.engines.boxes.grounding_dino_settings import GroundingDinoSettings
 from curation.engines.boxes.grounding_dino_weights import SHIPPED
-from curation.engines.boxes.groundingdino_names import package_tensors
+from curation.engines.boxes.groundingdino_names import rename_tensors
 from curation.engines.boxes.groundingdino_py import GroundingDinoPySettings, check_weights
-from pipelines.environments.python import interpreter_of, mark_of
+from pipelines.environments.python import get_completion_mark, get_interpreter
 from schemas.errors import UsageError
 from tests.conftest import REPOSITORY
 from tests.curation.engines.boxes.test_grounding_dino import ALL, VOCABULARY, image, save
 
 FINDER = Path(__file__).parents[1] / "support/find_with_package.py"
 BUILT = pytest.mark.skipif(
-    not mark_of("groundingdino-py").exists(), reason="shardloom engines --build groundingdino-py"
+    not get_completion_mark("groundingdino-py").exists(), reason="shardloom engines --build groundingdino-py"
 )
 
 
@@ -83,7 +83,7 @@ def test_names() -> None:
         tensors[f"model.backbone.conv_encoder.model.encoder.layers.1.blocks.0.attention.self.{part}.bias"] = part[0]
         tensors[f"model.decoder.layers.5.encoder_attn_text.{part}.weight"] = part[0]
         tensors[f"model.encoder.layers.3.text_enhancer_layer.self_attn.{part}.bias"] = part[0]
-    assert package_tensors(tensors, "".join) == {
+    assert rename_tensors(tensors, "".join) == {
         "backbone.0.patch_embed.proj.weight": "a",
         "backbone.0.norm1.bias": "b",
         "transformer.encoder.fusion_layers.3.attn.values_v_proj.weight": "c",
@@ -100,7 +100,7 @@ def test_names() -> None:
 
 
 def test_no_name_is_left_as_it_was() -> None:
-    names = package_tensors(network().state_dict(), lambda parts: torch.cat(list(parts)))
+    names = rename_tensors(network().state_dict(), lambda parts: torch.cat(list(parts)))
     assert not [name for name in names if name.startswith("model.") or "_layer_norm" in name]
     assert not [name for name in names if name.startswith("transformer.") and ".fc" in name]
     assert {name.partition(".")[0] for name in names} == {
@@ -125,7 +125,7 @@ def find(folder: Path, pictures: list[Any], names: list[list[str]], **settings: 
     job = {"pictures": str(folder / "pictures.npz"), "names": names, "settings": settings}
     (folder / "job.json").write_text(json.dumps(job))
     done = subprocess.run(
-        [interpreter_of("groundingdino-py"), FINDER, folder / "job.json"],
+        [get_interpreter("groundingdino-py"), FINDER, folder / "job.json"],
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "HOME": str(folder)},
         capture_output=True,
         text=True,

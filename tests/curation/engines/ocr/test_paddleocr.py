@@ -14,17 +14,17 @@ import pytest
 import rapidocr
 from PIL import Image, ImageDraw, ImageFont
 
-from curation.engines.ocr.paddleocr import find_weights, private_cache
+from curation.engines.ocr.paddleocr import find_weights, make_private_cache
 from curation.engines.ocr.runtime.rapidocr import RapidOcr
 from curation.images.decode import RgbImage
-from pipelines.environments.python import interpreter_of, mark_of
+from pipelines.environments.python import get_completion_mark, get_interpreter
 from schemas.errors import UsageError
 from schemas.records.box import Box
 from tests.conftest import REPOSITORY
 
 MODELS = Path(rapidocr.__file__).parent / "models"
 READER = Path(__file__).parents[1] / "support/read_with_paddle.py"
-BUILT = pytest.mark.skipif(not mark_of("paddleocr").exists(), reason="shardloom engines --build paddleocr")
+BUILT = pytest.mark.skipif(not get_completion_mark("paddleocr").exists(), reason="shardloom engines --build paddleocr")
 WORDS = (
     "Open",
     "daily",
@@ -117,7 +117,7 @@ def overlap(a: Box, b: Box) -> float:
 def test_agrees_with_rapidocr_on_clean_text(tmp_path: Path) -> None:
     blank = np.full((100, 160, 3), 255, np.uint8)
     pictures = [*map(page, range(10)), blank, np.zeros((20, 3000, 3), np.uint8), np.zeros((1, 1, 3), np.uint8)]
-    found = read(interpreter_of("paddleocr"), tmp_path, pictures, weights=str(MODELS))
+    found = read(get_interpreter("paddleocr"), tmp_path, pictures, weights=str(MODELS))
     assert found["same"], "a picture's lines are the same whatever is in its batch"
     assert found["lines"][10:] == [[], [], []]
     assert found["fingerprint"]["version"] == (
@@ -142,7 +142,7 @@ def test_what_is_wrong_with_weights_is_one_line(tmp_path: Path) -> None:
     for name in ("det.onnx", "rec.onnx"):  # a detector has no characters
         shutil.copy(MODELS / "PP-OCRv6_det_small.onnx", tmp_path / name)
     with pytest.raises(AssertionError, match=r"UsageError: paddleocr: \S+rec\.onnx holds no characters; pass one "):
-        read(interpreter_of("paddleocr"), tmp_path, [], weights=str(tmp_path))
+        read(get_interpreter("paddleocr"), tmp_path, [], weights=str(tmp_path))
 
 
 @pytest.mark.slow
@@ -174,18 +174,18 @@ def test_weights_of_paddlepaddle(tmp_path: Path) -> None:
 def test_weights_that_need_paddlepaddle_say_so(tmp_path: Path) -> None:
     own = files(tmp_path, *(f"{m}/inference.{end}" for m in ("det", "rec") for end in ("json", "pdiparams", "yml")))
     with pytest.raises(AssertionError, match="UsageError: paddleocr: these weights need paddlepaddle, which is not in"):
-        read(interpreter_of("paddleocr"), tmp_path, [], weights=str(own))
+        read(get_interpreter("paddleocr"), tmp_path, [], weights=str(own))
 
 
 def test_the_folder_that_paddleocr_keeps_files_in_is_this_users_alone(tmp_path: Path) -> None:
-    folder = private_cache(tmp_path)
+    folder = make_private_cache(tmp_path)
     assert (folder.parent, stat.S_IMODE(folder.stat().st_mode)) == (tmp_path, 0o700)
-    assert private_cache(tmp_path) == folder
+    assert make_private_cache(tmp_path) == folder
     folder.chmod(0o777)
     with pytest.raises(UsageError, match=r"^paddleocr: .*/paddlex-\d+ is not private to you; set PADDLE_PDX_"):
-        private_cache(tmp_path)
+        make_private_cache(tmp_path)
     folder.rmdir()
     (tmp_path / "elsewhere").mkdir()
     folder.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UsageError, match="is not private to you"):
-        private_cache(tmp_path)
+        make_private_cache(tmp_path)

@@ -68,15 +68,15 @@ def test_scores_are_those_of_transformers(weights: Path, engine: SiglipTags) -> 
     expected = transformers_scores(weights, pictures())
     assert expected.min() < 0.1 < 0.5 < expected.max()  # else any constant would pass
     assert expected.std(axis=0).min() > 0.01
-    np.testing.assert_allclose(engine.scores(pictures()), expected, atol=1e-5)
+    np.testing.assert_allclose(engine.score_images(pictures()), expected, atol=1e-5)
 
 
 def test_batched_as_one_by_one(weights: Path, vocabulary: Path, engine: SiglipTags) -> None:
     batched = SiglipTags(settings(weights, vocabulary, images_per_pass=4))
-    one_by_one = np.concatenate([engine.scores([picture]) for picture in pictures()])
-    assert np.array_equal(engine.scores(pictures()), one_by_one)  # to the bit: images_per_pass is 1 on the CPU
-    np.testing.assert_allclose(batched.scores(pictures()), one_by_one, atol=1e-5)
-    assert engine.scores([]).shape == (0, len(NAMES))
+    one_by_one = np.concatenate([engine.score_images([picture]) for picture in pictures()])
+    assert np.array_equal(engine.score_images(pictures()), one_by_one)  # to the bit: images_per_pass is 1 on the CPU
+    np.testing.assert_allclose(batched.score_images(pictures()), one_by_one, atol=1e-5)
+    assert engine.score_images([]).shape == (0, len(NAMES))
 
 
 def test_mentions_in_order_then_what_is_seen_surest_first(weights: Path, vocabulary: Path) -> None:
@@ -112,7 +112,7 @@ def test_texts_are_embedded_once_and_shared(weights: Path, vocabulary: Path, eng
     np.testing.assert_allclose(np.linalg.norm(prepared, axis=1), 1, atol=1e-6)
     prepared.flags.writeable = False  # as it comes out of shared memory
     shared = SiglipTags(settings(weights, vocabulary), prepared)
-    assert np.array_equal(shared.scores(pictures()), engine.scores(pictures()))
+    assert np.array_equal(shared.score_images(pictures()), engine.score_images(pictures()))
     assert shared.fingerprint == engine.fingerprint
     with pytest.raises(ValueError, match=r"prepared is \(4, 16\), not of these weights and this vocabulary"):
         SiglipTags(settings(weights, vocabulary), prepared[:4])
@@ -120,7 +120,7 @@ def test_texts_are_embedded_once_and_shared(weights: Path, vocabulary: Path, eng
 
 def test_bf16_is_close_and_its_own_engine(weights: Path, vocabulary: Path, engine: SiglipTags) -> None:
     half = SiglipTags(settings(weights, vocabulary, precision="bf16"))
-    np.testing.assert_allclose(half.scores(pictures()), engine.scores(pictures()), atol=0.05)
+    np.testing.assert_allclose(half.score_images(pictures()), engine.score_images(pictures()), atol=0.05)
     assert (half.fingerprint.settings["precision"], engine.fingerprint.settings["precision"]) == ("bf16", "fp32")
 
 
@@ -217,7 +217,9 @@ def test_an_image_processor_within_a_processor(
     within = {"processor_class": "SiglipProcessor", "image_processor": json.loads(alone.read_text())}
     (folder / "processor_config.json").write_text(json.dumps(within))
     alone.unlink()
-    assert np.array_equal(SiglipTags(settings(folder, vocabulary)).scores(pictures()), engine.scores(pictures()))
+    assert np.array_equal(
+        SiglipTags(settings(folder, vocabulary)).score_images(pictures()), engine.score_images(pictures())
+    )
 
 
 def test_non_finite_scores_are_an_error(weights: Path, vocabulary: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.engines.tags.vocabulary import SHIPPED, Vocabulary, read_vocabulary, split_words, word_spans
+from curation.engines.tags.vocabulary import SHIPPED, Vocabulary, find_word_spans, read_vocabulary, split_words
 from schemas.errors import UsageError
 
 
@@ -83,7 +83,7 @@ def test_words(text: str, words: list[str]) -> None:
 
 @given(st.text())
 def test_words_and_spans_go_together_and_cover_all_letters(text: str) -> None:
-    spans = word_spans(text)
+    spans = find_word_spans(text)
     assert len(spans) == len(split_words(text))
     covered = [position for start, end in spans for position in range(start, end)]
     assert covered == sorted(set(covered))

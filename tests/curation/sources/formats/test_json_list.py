@@ -33,7 +33,7 @@ class Slow(io.BytesIO):
 
 
 def entries(data: bytes, most: int) -> Iterator[Any]:
-    return json_list.entries(Slow(data, most))
+    return json_list.read_entries(Slow(data, most))
 
 
 @given(st.lists(values, max_size=6), st.integers(1, 40), st.sampled_from([None, 1]), st.booleans())
@@ -63,12 +63,12 @@ def test_a_byte_order_mark_is_passed_over() -> None:
 )
 def test_what_is_no_list_is_refused(data: bytes, fault: str) -> None:
     with pytest.raises(UsageError) as error:
-        list(json_list.entries(io.BytesIO(data)))
+        list(json_list.read_entries(io.BytesIO(data)))
     assert str(error.value).startswith(fault)
 
 
 def test_entries_before_the_fault_are_given() -> None:
-    found = json_list.entries(io.BytesIO(b'[{"id": 1}, {"id": 2}, oops'))
+    found = json_list.read_entries(io.BytesIO(b'[{"id": 1}, {"id": 2}, oops'))
     assert [next(found), next(found)] == [{"id": 1}, {"id": 2}]
     with pytest.raises(UsageError):
         next(found)
@@ -149,12 +149,12 @@ def test_a_stray_character_loses_no_entry_without_a_word() -> None:
 @pytest.mark.parametrize("most", [1, 5, 1000])
 def test_reading_may_begin_at_any_entry(mark: bytes, most: int) -> None:
     data = mark + b" " * (not mark) + LIST + b"\n"
-    places = list(json_list.places(Slow(data, most)))
+    places = list(json_list.find_entry_offsets(Slow(data, most)))
     content = json.loads(LIST)
     assert len(places) == len(content) == 7
     assert data[places[1] :].startswith(b"-1.5e3, ")
     for number, place in enumerate(places):
-        assert list(json_list.entries(Slow(data, most), place, number)) == content[number:]
+        assert list(json_list.read_entries(Slow(data, most), place, number)) == content[number:]
 
 
 def test_a_number_may_go_on_in_the_next_piece() -> None:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from curation.images.decode import DecodeLimits, decode
-from curation.sources.formats.tiff import MAX_FRAMES, frames, links
+from curation.sources.formats.tiff import MAX_FRAMES, extract_frames, find_frame_links
 from schemas.records.quarantine import Reason, Rejected
 
 LIMITS = DecodeLimits()
@@ -35,7 +35,7 @@ def opened(data: bytes, number: int) -> Image.Image:
 
 
 def every(data: bytes, limits: DecodeLimits) -> list[bytes | Rejected]:
-    return frames(data, links(data), limits)
+    return extract_frames(data, find_frame_links(data), limits)
 
 
 def files(data: bytes) -> list[bytes]:
@@ -173,7 +173,9 @@ def test_frames_have_a_limit_together() -> None:
 
 def test_only_the_frames_asked_for_are_read() -> None:
     data = tiff(*(picture(seed) for seed in (1, 2, 3)), compression="raw")
-    found = frames(data, [links(data)[number] for number in (2, 0)], DecodeLimits(max_pixels=90 * 70))
+    found = extract_frames(
+        data, [find_frame_links(data)[number] for number in (2, 0)], DecodeLimits(max_pixels=90 * 70)
+    )
     assert [np.asarray(Image.open(io.BytesIO(frame))).tobytes() for frame in found if isinstance(frame, bytes)] == [
         np.asarray(picture(seed)).tobytes() for seed in (3, 1)
     ]

@@ -20,10 +20,10 @@ import pytest
 from PIL import Image
 
 from pipelines.cli.app import main
-from pipelines.environments.python import environment_of, python_of
+from pipelines.environments.python import ensure_environment, get_environment_folder
 from pipelines.img2dataset import process as img2dataset
 from pipelines.ingest.download.parts import Receipt
-from pipelines.ingest.download.urls import Part
+from pipelines.ingest.download.urls import UrlPart
 from pipelines.ingest.run import ingest
 from pipelines.recipes.download import DownloadOptions
 from pipelines.recipes.ingest import IngestRecipe, IngestRun
@@ -49,10 +49,10 @@ def server() -> Iterator[str]:
 @pytest.fixture
 def environment() -> None:
     """img2dataset's own; skips the test where it isn't made and may not be."""
-    made = (environment_of("img2dataset") / "complete").exists()
+    made = (get_environment_folder("img2dataset") / "complete").exists()
     if not made and not os.environ.get("SHARDLOOM_TEST_DOWNLOADS"):
         pytest.skip("no environment for img2dataset (SHARDLOOM_TEST_DOWNLOADS=1 makes it)")
-    python_of("img2dataset")
+    ensure_environment("img2dataset")
 
 
 def recipe_of(folder: Path, urls: list[str], workers: int = 1, **options: Any) -> IngestRecipe:
@@ -104,11 +104,11 @@ def test_what_was_downloaded_needs_no_environment(tmp_path: Path, monkeypatch: p
     output = Folder(str(tmp_path / name))
     with pytest.raises(ShardloomError, match="set SHARDLOOM_ENVIRONMENTS to a writable folder"):
         ingest(recipe, output.url, quiet=True)
-    (part,) = (Part(**each) for each in unseal(output.read("downloads/urls.json"))["parts"])
-    output.local_path("downloads/images").mkdir()
-    write_shard(output.local_path(f"downloads/images/{part.name}.tar"), [jpeg(number) for number in range(3)])
-    pl.DataFrame({"url": []}).write_parquet(output.local_path(f"downloads/images/{part.name}.parquet"))
-    size = output.size(f"downloads/images/{part.name}.tar")
+    (part,) = (UrlPart(**each) for each in unseal(output.read("downloads/urls.json"))["parts"])
+    output.get_local_path("downloads/images").mkdir()
+    write_shard(output.get_local_path(f"downloads/images/{part.name}.tar"), [jpeg(number) for number in range(3)])
+    pl.DataFrame({"url": []}).write_parquet(output.get_local_path(f"downloads/images/{part.name}.parquet"))
+    size = output.get_size(f"downloads/images/{part.name}.tar")
     receipt = Receipt(part.name, part.sha256, recipe.download.model_dump(mode="json"), size, 3, {})
     output.write(f"downloads/receipts/{part.name}.json", seal(asdict(receipt)))
     totals = ingest(recipe, output.url, quiet=True)
@@ -185,7 +185,7 @@ def test_answers_that_never_end_are_given_up(server: str, tmp_path: Path) -> Non
 @pytest.mark.slow
 @pytest.mark.usefixtures("environment")
 def test_what_hangs_is_killed_and_counts_as_late(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(img2dataset, "GRACE", -PATIENCE + 8)
+    monkeypatch.setattr(img2dataset, "GRACE_SECONDS", -PATIENCE + 8)
     recipe = recipe_of(tmp_path, [f"{server}/slow/{number}" for number in range(3)], deadline_seconds=PATIENCE)
     totals = ingest(recipe, str(tmp_path / "out"), quiet=True)
     assert (totals.rows_out, totals.reasons) == (0, Counter(lost_image=3))

@@ -9,10 +9,10 @@ from curation.sources import SOURCES
 from pipelines.cluster.runner import Runner
 from pipelines.img2dataset.process import is_web_address
 from pipelines.ingest.download import urls as ingest_addresses
-from pipelines.ingest.download.urls import address_hash, listed
+from pipelines.ingest.download.urls import hash_address, list_url_parts
 from pipelines.ingest.row_watch import RowWatch
-from pipelines.ingest.run import plan
-from pipelines.ingest.unit import Unit
+from pipelines.ingest.run import plan_units
+from pipelines.ingest.unit import IngestUnit
 from pipelines.recipes.download import DownloadOptions
 from pipelines.recipes.ingest import IngestRecipe, IngestRun
 from pipelines.terminal.progress import Progress
@@ -28,10 +28,10 @@ def test_only_http_is_asked_for() -> None:
     assert [is_web_address(address) for address in asked] == [True, True] + [False] * 5
 
 
-def units_of(recipe: IngestRecipe) -> list[Unit]:
+def units_of(recipe: IngestRecipe) -> list[IngestUnit]:
     """Its units of work."""
     with Progress("plan", 1, quiet=True) as progress:
-        return plan(recipe, SOURCES.find(recipe.source), recipe.input, Runner.open(recipe.run), progress)
+        return plan_units(recipe, SOURCES.find(recipe.source), recipe.input, Runner.open(recipe.run), progress)
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 1000])
@@ -50,17 +50,17 @@ def test_each_address_is_listed_once_in_parts_that_the_input_decides(
     )
     context = context_of(Folder(str(tmp_path / "out")), recipe.run)
     with Progress("list", 1, quiet=True) as progress:
-        parts = listed(recipe, context, units_of(recipe), ALONE, progress)
+        parts = list_url_parts(recipe, context, units_of(recipe), ALONE, progress)
     paths = sorted((tmp_path / "out/downloads/urls").iterdir())
     held = [pl.read_parquet(path)["url"].to_list() for path in paths]
     assert [path.stem for path in paths] == [part.name for part in parts]
     assert [len(each) for each in held] == [part.urls for part in parts]
     assert max(map(len, held)) <= 6
     assert sorted(url for each in held for url in each) == sorted({*urls})
-    hashes = [address_hash(url) for each in held for url in each]
+    hashes = [hash_address(url) for each in held for url in each]
     assert hashes == sorted(hashes)
-    assert [part.first for part in parts] == [address_hash(each[0]) for each in held]
+    assert [part.first for part in parts] == [hash_address(each[0]) for each in held]
     with Progress("list", 1, quiet=True) as progress:
-        assert listed(recipe, context, [], ALONE, progress) != parts  # of another input
-        assert listed(recipe, context, units_of(recipe), ALONE, progress) == parts
+        assert list_url_parts(recipe, context, [], ALONE, progress) != parts  # of another input
+        assert list_url_parts(recipe, context, units_of(recipe), ALONE, progress) == parts
         assert progress.items == len({*urls})

@@ -11,9 +11,9 @@ import pytest
 
 from pipelines.cluster.runner import Runner
 from pipelines.ingest.stores.folder import FolderStore
-from pipelines.ingest.stores.open import image_tars, open_stores
-from pipelines.ingest.stores.shards import _ROW, ShardStore, _numbered
-from pipelines.ingest.stores.store import find
+from pipelines.ingest.stores.open import find_image_tars, open_stores
+from pipelines.ingest.stores.shards import _ROW, ShardStore, _set_tar_number
+from pipelines.ingest.stores.store import find_image
 from pipelines.ingest.stores.url_map import MapStore
 from pipelines.recipes.base import RunOptions
 from schemas.errors import UsageError
@@ -31,7 +31,7 @@ def url(shard: int, number: int) -> str:
 
 def opened(pattern: str, output: Path) -> ShardStore:
     """A store of these shards, as a worker gets it."""
-    store = ShardStore(image_tars([pattern]))
+    store = ShardStore(find_image_tars([pattern]))
     store.prepare(Folder(str(output)), Runner.open(ALONE))
     copy: ShardStore = pickle.loads(pickle.dumps(store))  # noqa: S301  our own bytes
     return copy
@@ -158,11 +158,11 @@ def test_the_first_store_that_has_it_counts(make_shards: Callable[..., str], tmp
     stores = open_stores([pattern, str(tmp_path / "one"), str(tmp_path / "two")])
     for store in stores:
         store.prepare(Folder(str(tmp_path / "out")), Runner.open(ALONE))
-    assert find(stores, "both.jpg") == b"one"
-    assert find(stores, "second.jpg") == b"second"
-    assert find(stores, url(0, 1)) == jpeg(1)
+    assert find_image(stores, "both.jpg") == b"one"
+    assert find_image(stores, "second.jpg") == b"second"
+    assert find_image(stores, url(0, 1)) == jpeg(1)
     with pytest.raises(Rejected, match=r"lost_image: none\.jpg is in no store"):
-        find(stores, "none.jpg")
+        find_image(stores, "none.jpg")
 
 
 def test_a_glob_without_files_is_refused(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_tables_of_other_processes_are_numbered() -> None:
     """What Ray hands over is read-only, and stays as it is."""
     rows = np.zeros(2, _ROW)
     rows.flags.writeable = False
-    assert _numbered(rows, 3)["tar"].tolist() == [3, 3]
+    assert _set_tar_number(rows, 3)["tar"].tolist() == [3, 3]
     assert rows["tar"].tolist() == [0, 0]
 
 
@@ -222,4 +222,4 @@ def test_a_caption_costs_no_image_of_a_store(tmp_path: Path) -> None:
 def test_compressed_tars_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.tar.gz").touch()
     with pytest.raises(UsageError, match=r"a\.tar\.gz is compressed by gzip, which is not read: decompress it first"):
-        image_tars([f"{tmp_path}/a*"])
+        find_image_tars([f"{tmp_path}/a*"])

@@ -16,7 +16,7 @@ from rapidocr.utils.output import RapidOCROutput
 
 from curation.engines.ocr.rapidocr_settings import RapidOcrSettings
 from curation.engines.ocr.runtime.rapidocr import RapidOcr
-from curation.engines.ocr.runtime.text_lines import in_reading_order
+from curation.engines.ocr.runtime.text_lines import sort_in_reading_order
 from curation.images.decode import DecodeLimits, RgbImage, decode
 from schemas.errors import UsageError
 from schemas.records.text_line import TextLine
@@ -145,7 +145,7 @@ def test_reading_order_ignores_the_order_given() -> None:
     tall = line("tall", 0.9, 0.1, 0.8)  # a vertical line beside them draws nothing into its row
     for seed in range(20):
         shuffled = random.Random(seed).sample([*lines, tall], 6)
-        assert [one.text for one in in_reading_order(shuffled)] == ["a", "b", "c", "d", "e", "tall"]
+        assert [one.text for one in sort_in_reading_order(shuffled)] == ["a", "b", "c", "d", "e", "tall"]
 
 
 def test_real_photos(engine: RapidOcr, data: Path) -> None:

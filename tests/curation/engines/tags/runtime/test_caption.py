@@ -20,7 +20,7 @@ ENGINE = CaptionTags()
 
 def mentions(caption: str, engine: CaptionTags = ENGINE) -> list[tuple[str, str]]:
     """Name and mention as written, of each tag."""
-    return [(tag.name, caption[tag.start : tag.end]) for tag in engine.mentions(caption)]
+    return [(tag.name, caption[tag.start : tag.end]) for tag in engine.tag_caption(caption)]
 
 
 def with_vocabulary(folder: Path, *names: str) -> CaptionTags:
@@ -82,7 +82,7 @@ def test_mentions(caption: str, found: list[tuple[str, str]]) -> None:
 
 
 def test_spans_are_in_characters() -> None:
-    assert ENGINE.mentions("🚗🚗 ﬃ İ a Hot-Dog") == [Tag("hot dog", 1.0, "caption", 9, 16)]
+    assert ENGINE.tag_caption("🚗🚗 ﬃ İ a Hot-Dog") == [Tag("hot dog", 1.0, "caption", 9, 16)]
 
 
 def test_scripts_without_spaces_match_within_a_run(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ CAPTIONS = st.one_of(st.text(), st.lists(st.one_of(PIECES, st.characters()), max
 @given(CAPTIONS)
 def test_any_text_has_sound_tags(caption: str) -> None:
     free = 0
-    for tag in ENGINE.mentions(caption):
+    for tag in ENGINE.tag_caption(caption):
         assert tag.start is not None
         assert tag.end is not None
         assert free <= tag.start < tag.end <= len(caption)
@@ -199,4 +199,4 @@ def cars(tmp_path_factory: pytest.TempPathFactory) -> CaptionTags:
 def test_one_rule_with_the_captions(cars: CaptionTags, words: list[str]) -> None:
     caption = " ".join(words)
     found = [(mention.label, mention.start, mention.end) for mention in find_mentions(caption, CARS)]
-    assert [(tag.name, tag.start, tag.end) for tag in cars.mentions(caption)] == found
+    assert [(tag.name, tag.start, tag.end) for tag in cars.tag_caption(caption)] == found

@@ -4,7 +4,7 @@ from collections.abc import Generator
 
 import pytest
 
-from pipelines.inputs.summarised import Summarised
+from pipelines.inputs.summarised_iterator import SummarisedIterator
 
 
 def numbers() -> Generator[int, None, str | None]:
@@ -14,7 +14,7 @@ def numbers() -> Generator[int, None, str | None]:
 
 
 def test_the_summary_is_there_at_the_end_alone() -> None:
-    stream = Summarised(numbers())
+    stream = SummarisedIterator(numbers())
     rows = iter(stream)
     assert next(rows) == 1
     with pytest.raises(AssertionError, match="not read to its end"):

@@ -3,28 +3,28 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from curation.mixture.options import MixtureOptions, source_name
+from curation.mixture.options import MixtureOptions, get_source_name
 from curation.mixture.plan import Mixture, Plan, Source, plan_mixture
-from curation.mixture.sources import Numbers, SourceSet, open_source, read_numbers
+from curation.mixture.sources import SourceMeasures, SourceSet, open_source, read_measures
 from schemas.errors import UsageError
 from schemas.output_set.manifest import InputFile
 from schemas.records.fingerprint import EngineFingerprint
 
-Follow = Callable[[Sequence[SourceSet]], Iterable[SourceSet]]
+Tracker = Callable[[Sequence[SourceSet]], Iterable[SourceSet]]
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class PlannedMixture:
     """Holds a plan, its sets and their measures, in the order of the plan's sources."""
 
     plan: Plan
     sets: list[SourceSet]
-    numbers: list[Numbers]
+    measures: list[SourceMeasures]
 
     @property
     def tokenizer(self) -> EngineFingerprint | None:
         """The tokenizer that counted the tokens of all sources; None if some are not counted, or by another one."""
-        known = [numbers.tokenizer for numbers in self.numbers]
+        known = [numbers.tokenizer for numbers in self.measures]
         return known[0] if all(tokenizer == known[0] for tokenizer in known) else None
 
     @property
@@ -33,33 +33,33 @@ class Planned:
         return [revision for source in self.sets for revision in source.revisions]
 
 
-def plan_of(options: MixtureOptions, measures: Sequence[str], follow: Follow = iter) -> Planned:
+def build_mixture_plan(options: MixtureOptions, measures: Sequence[str], track: Tracker = iter) -> PlannedMixture:
     """Builds the plan of a mixture. Raises `UsageError` for an invalid source, or one without the unit of the weights.
 
-    `follow` yields the sets one by one as their indexes are read, and may show progress.
+    `track` yields the sets one by one as their indexes are read, and may show progress.
     """
     paths = list(options.shares)
-    sets = [open_source(name, options.sources[name]) for name in map(source_name, paths)]
-    numbers = [read_numbers(source, measures) for source in follow(sets)]
+    sets = [open_source(name, options.sources[name]) for name in map(get_source_name, paths)]
+    numbers = [read_measures(source, measures) for source in track(sets)]
     if options.unit == "tokens":
         check_tokenizers(sets, numbers)
     sources = [
         Source(path, source.length, found.measures) for path, source, found in zip(paths, sets, numbers, strict=True)
     ]
-    repeats = {path: options.repeats[name] for path in paths if (name := source_name(path)) in options.repeats}
+    repeats = {path: options.repeats[name] for path in paths if (name := get_source_name(path)) in options.repeats}
     mixture = Mixture(options.shares, options.unit, repeats, options.stop, options.seed)
-    return Planned(plan_mixture(mixture, sources), sets, numbers)
+    return PlannedMixture(plan_mixture(mixture, sources), sets, numbers)
 
 
-def check_tokenizers(sets: list[SourceSet], numbers: list[Numbers]) -> None:
+def check_tokenizers(sets: list[SourceSet], measures: list[SourceMeasures]) -> None:
     """Raises `UsageError` if a source's tokens are not counted, or if the sources' tokenizers differ."""
-    for source, found in zip(sets, numbers, strict=True):
+    for source, found in zip(sets, measures, strict=True):
         if found.tokenizer is None:
             raise UsageError(
                 f"unit: the tokens of source {source.name} are not counted: ingest it with --tokenizer, or weight by "
                 "samples, images or characters"
             )
-        if found.tokenizer != numbers[0].tokenizer:
+        if found.tokenizer != measures[0].tokenizer:
             raise UsageError(
                 f"unit: the tokens of sources {sets[0].name} and {source.name} were counted by different tokenizers: "
                 "ingest them with the same one"

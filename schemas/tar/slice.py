@@ -6,13 +6,13 @@ from typing import BinaryIO, cast
 from schemas.tar.header import BLOCK
 
 
-def open_part(file: BinaryIO, start: int, stop: int) -> BinaryIO:
+def open_slice(file: BinaryIO, start: int, stop: int) -> BinaryIO:
     """Returns a tar of the bytes from `start` to `stop`. A member must begin at `start`, and one must end at `stop`."""
     file.seek(start)
-    return cast(BinaryIO, _Part(file, stop - start))
+    return cast(BinaryIO, _Slice(file, stop - start))
 
 
-class _Part(io.RawIOBase):
+class _Slice(io.RawIOBase):
     """Reads `size` bytes from the file's position, followed by an end marker."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:

@@ -10,18 +10,26 @@ from tests.conftest import jpeg
 from tests.training.support import tiny
 from tests.training.support.sets import document
 from training.data.markup import Markup
-from training.data.options import SYSTEM, DataOptions, SourceText
+from training.data.options import DEFAULT_SYSTEM_PROMPT, DataOptions, SourceTextOptions
 from training.data.pieces import Piece
-from training.data.samples import SampleReader
-from training.generate import answer, asked, begun, device_of, interleaved, on_device, picture
+from training.data.samples import SampleTokenizer
+from training.inference import (
+    answer_prompt,
+    build_chat_prompt,
+    build_document_prompt,
+    interleave_images,
+    load_image,
+    move_to_device,
+    resolve_device,
+)
 from training.model.config import PromptOptions
-from training.model.generate import GenerateOptions, Prompt, generate, prompt_batch
+from training.model.generate import GenerateOptions, Prompt, build_prompt_batch, generate
 from training.model.lmm import ResamplerLMM
 from training.model.pretrained import load_pretrained, read_prompts, save_pretrained
-from training.model.tiles import Picture
+from training.model.tiles import DecodedImage
 from training.model.tokens import TextTokenizer, load_tokenizer
 
-PROMPTS = PromptOptions(system=SYSTEM)
+PROMPTS = PromptOptions(system=DEFAULT_SYSTEM_PROMPT)
 SIZE = (64, 48)
 
 
@@ -36,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def reader(tokenizer: TextTokenizer, prompts: PromptOptions) -> SampleReader:
+def reader(tokenizer: TextTokenizer, prompts: PromptOptions) -> SampleTokenizer:
     options = DataOptions.model_validate(
         {
             "sources": {"a": "nowhere"},
@@ -45,28 +53,28 @@ def reader(tokenizer: TextTokenizer, prompts: PromptOptions) -> SampleReader:
             "end_of_chunk": prompts.end_of_chunk,
         }
     )
-    return SampleReader(tokenizer, Markup.of(tokenizer, options, tiny.TOKENS_PER_TILE), 0)
+    return SampleTokenizer(tokenizer, Markup.from_tokenizer(tokenizer, options, tiny.TOKENS_PER_TILE), 0)
 
 
-def pictures(folder: Path, model: ResamplerLMM) -> list[Picture]:
-    return [picture(str(folder / f"{number}.jpg"), model.options, model.vision.image_size) for number in (1, 2)]
+def pictures(folder: Path, model: ResamplerLMM) -> list[DecodedImage]:
+    return [load_image(str(folder / f"{number}.jpg"), model.options, model.vision.image_size) for number in (1, 2)]
 
 
 def ids(model: ResamplerLMM, tokenizer: TextTokenizer, prompt: Prompt) -> list[int]:
-    found: list[int] = prompt_batch(model, tokenizer, [prompt]).tokens[0].tolist()
+    found: list[int] = build_prompt_batch(model, tokenizer, [prompt]).tokens[0].tolist()
     return found
 
 
-@pytest.mark.parametrize("system", [SYSTEM, "Be brief.", None])
+@pytest.mark.parametrize("system", [DEFAULT_SYSTEM_PROMPT, "Be brief.", None])
 def test_a_question_is_put_as_conversations_are(folder: Path, system: str | None) -> None:
     model, tokenizer = load_pretrained(folder / "model")
     prompts = PromptOptions(system=system)
     stored = document(1, [SIZE, "What is it?", SIZE, "And this?", "A cat"], ["user"] * 4 + ["assistant"])
-    segment = reader(tokenizer, prompts).segment(stored, SourceText(), Piece(), [1, 1])
+    segment = reader(tokenizer, prompts).tokenize(stored, SourceTextOptions(), Piece(), [1, 1])
     assert segment is not None
-    parts = interleaved("<image>\nWhat is it? <image> And this?\n", pictures(folder, model))
-    answered = segment.is_learnt.index(True)
-    assert ids(model, tokenizer, asked(parts, tokenizer, prompts)) == segment.ids[:answered]
+    parts = interleave_images("<image>\nWhat is it? <image> And this?\n", pictures(folder, model))
+    answered = segment.loss_mask.index(True)
+    assert ids(model, tokenizer, build_chat_prompt(parts, tokenizer, prompts)) == segment.ids[:answered]
     assert tokenizer.decode(segment.ids[answered:]) == "A cat<|end|>\n"
 
 
@@ -75,11 +83,11 @@ def test_a_text_is_begun_as_documents_are(folder: Path, end_of_chunk: bool) -> N
     model, tokenizer = load_pretrained(folder / "model")
     prompts = PromptOptions(end_of_chunk=end_of_chunk)
     stored = document(1, ["See ", SIZE, " a cat", SIZE, " a"])
-    segment = reader(tokenizer, prompts).segment(stored, SourceText(), Piece(), [1, 1])
+    segment = reader(tokenizer, prompts).tokenize(stored, SourceTextOptions(), Piece(), [1, 1])
     assert segment is not None
-    parts = interleaved("See <image> a cat<image> a", pictures(folder, model))
+    parts = interleave_images("See <image> a cat<image> a", pictures(folder, model))
     closing = 2 if end_of_chunk else 1
-    assert ids(model, tokenizer, begun(parts, tokenizer, prompts)) == segment.ids[:-closing]
+    assert ids(model, tokenizer, build_document_prompt(parts, tokenizer, prompts)) == segment.ids[:-closing]
 
 
 def test_an_export_says_how_it_is_asked(folder: Path, tmp_path: Path) -> None:
@@ -97,10 +105,10 @@ def test_answers(folder: Path) -> None:
     """Of a model that has learnt nothing; that a file may be a URL, too."""
     options = GenerateOptions(max_new_tokens=3)
     model, image = str(folder / "model"), str(folder / "1.jpg")
-    said = answer(model, "What is it?", [image], options, chat=True, device="cpu")
-    assert said == answer(model, "<image> What is it? ", [f"file://{image}"], options, chat=True, device="cpu")
+    said = answer_prompt(model, "What is it?", [image], options, chat=True, device="cpu")
+    assert said == answer_prompt(model, "<image> What is it? ", [f"file://{image}"], options, chat=True, device="cpu")
     assert isinstance(said, str)
-    assert said != answer(model, "What is it?", [image], options, device="cpu")
+    assert said != answer_prompt(model, "What is it?", [image], options, device="cpu")
 
 
 def test_images_that_are_none(folder: Path) -> None:
@@ -109,26 +117,26 @@ def test_images_that_are_none(folder: Path) -> None:
         UsageError,
         match=rf"^--image {missing}: cannot read {missing}: No such file or .*; pass an image's file or URL$",
     ):
-        answer(str(folder / "model"), "", [str(missing)], device="cpu")
+        answer_prompt(str(folder / "model"), "", [str(missing)], device="cpu")
     tokenizer = folder / "tokenizer/tokenizer.json"
     with pytest.raises(UsageError, match=rf"^--image {tokenizer}: not a usable image: .*; pass another$"):
-        answer(str(folder / "model"), "", [str(tokenizer)], device="cpu")
+        answer_prompt(str(folder / "model"), "", [str(tokenizer)], device="cpu")
     with pytest.raises(UsageError, match=r"^the prompt has 2 times <image>, but there are 1 images$"):
-        answer(str(folder / "model"), "<image><image>", [str(folder / "1.jpg")], device="cpu")
+        answer_prompt(str(folder / "model"), "<image><image>", [str(folder / "1.jpg")], device="cpu")
 
 
 def test_devices(folder: Path) -> None:
-    assert device_of("cpu") == "cpu"
+    assert resolve_device("cpu") == "cpu"
     model, tokenizer = load_pretrained(folder / "model")
     if not torch.cuda.is_available():
-        assert device_of("auto") == "cpu"
+        assert resolve_device("auto") == "cpu"
         with pytest.raises(UsageError, match=r"^generate: no CUDA device here; pass --device cpu or --device auto$"):
-            device_of("cuda")
+            resolve_device("cuda")
         return
-    assert device_of("auto") == "cuda"
+    assert resolve_device("auto") == "cuda"
     angles = [buffer.clone() for buffer in model.buffers()]
-    on_device(model, "cuda")
+    move_to_device(model, "cuda")
     assert {(p.dtype, p.device.type) for p in model.parameters()} == {(torch.bfloat16, "cuda")}
     assert all(torch.equal(one.cpu(), other) for one, other in zip(model.buffers(), angles, strict=True))
-    prompt = asked(["What is it?", *pictures(folder, model)], tokenizer, PROMPTS)
+    prompt = build_chat_prompt(["What is it?", *pictures(folder, model)], tokenizer, PROMPTS)
     assert isinstance(generate(model, tokenizer, prompt, GenerateOptions(max_new_tokens=3)), str)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import UsageError
-from schemas.storage.matching import matching, sizes_of_matching
+from schemas.storage.path_patterns import list_matching, list_matching_sizes
 from tests.support.s3.bucket import Bucket
 
 NAMES = ["0.tar", "1.tar", "9.tar", "._0.tar", ".DS_Store", "set [v1]/0.tar", ".cache/0.tar", "{0,1}.tar", "sub/2.tar"]
@@ -43,23 +43,23 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, bucket: Bucket, monkey
     ],
 )
 def test_what_is_named(place: str, pattern: str, names: list[str]) -> None:
-    assert sizes_of_matching(f"{place}/{pattern}") == {f"{place}/{name}": len(name) for name in names}
+    assert list_matching_sizes(f"{place}/{pattern}") == {f"{place}/{name}": len(name) for name in names}
 
 
 def test_each_path_of_braces_must_be_there(place: str) -> None:
     with pytest.raises(UsageError) as error:
-        matching(f"{place}/{{0..3}}.tar")
+        list_matching(f"{place}/{{0..3}}.tar")
     assert str(error.value) == f"no file matches {place}/2.tar"
 
 
 def test_braces_are_bounded(place: str) -> None:
     with pytest.raises(UsageError, match=r"its braces expand to more than 1,000,000 paths: use a glob$"):
-        matching(f"{place}/{{0..9999999}}.tar")
+        list_matching(f"{place}/{{0..9999999}}.tar")
 
 
 def test_a_brace_that_is_open_is_a_character(place: str) -> None:
     with pytest.raises(UsageError, match=r"^no file matches .*in/\{0\.tar$"):
-        matching(f"{place}/{{0.tar")
+        list_matching(f"{place}/{{0.tar")
 
 
 @pytest.mark.parametrize("pattern", ["*.tar", "9*", "**/*.tar"])
@@ -67,4 +67,4 @@ def test_a_listing_that_is_refused_is_not_an_empty_one(bucket: Bucket, pattern: 
     bucket.store.put(f"{bucket.url}/in/9.tar", b"")
     bucket.proxy.faults = lambda _: "refuse"
     with pytest.raises(UsageError, match=rf"^cannot list {bucket.url}/in/.*(AccessDenied|Forbidden)"):
-        matching(f"{bucket.url}/in/{pattern}")
+        list_matching(f"{bucket.url}/in/{pattern}")

@@ -14,7 +14,7 @@ from schemas.errors import UsageError
 MAX_SOURCES = 1000
 MAX_UNITS = 2**31 - 1
 
-Unit = Literal["samples", "tokens", "images", "characters"]
+WeightUnit = Literal["samples", "tokens", "images", "characters"]
 Stop = Literal["first_exhausted", "all_exhausted"] | int
 
 
@@ -33,7 +33,7 @@ class Mixture:
     """Holds the request: shares, repeats, the stop rule and the seed."""
 
     shares: Mapping[str, Fraction]  # the share of each source, by name: see `weights.shares`
-    unit: Unit = "samples"  # the unit in which shares are counted
+    unit: WeightUnit = "samples"  # the unit in which shares are counted
     repeat: Mapping[str, int | None] = field(default_factory=dict)
     """Maximum epochs of a source, by name; None: no limit. 1 for sources not named."""
     # When the mixture ends: when the first source is exhausted; when all limited sources are exhausted (those without
@@ -41,16 +41,16 @@ class Mixture:
     stop: Stop = "all_exhausted"
     seed: int = 0
 
-    def times(self, name: str) -> int | None:
+    def get_repeat(self, name: str) -> int | None:
         """Returns the maximum number of epochs of a source; None: no limit."""
         return self.repeat.get(name, 1)
 
-    def order(self, source: Source) -> Shuffle:
+    def get_shuffle(self, source: Source) -> Shuffle:
         """Returns the order in which a source's samples are drawn."""
-        return Shuffle.of(source.length, self.seed, source.name)
+        return Shuffle.for_source(source.length, self.seed, source.name)
 
 
-def checked(mixture: Mixture, sources: Sequence[Source]) -> list[Source]:
+def validate_sources(mixture: Mixture, sources: Sequence[Source]) -> list[Source]:
     """Validates the request and returns the sources in the order of the shares. Raises `UsageError`."""
     by_name = {source.name: source for source in sources}
     if len(by_name) != len(sources):
@@ -68,7 +68,7 @@ def checked(mixture: Mixture, sources: Sequence[Source]) -> list[Source]:
             raise UsageError(f"mixture: {name}: repeat is {times}; it must be at least 1, or null for no limit")
     _check_stop(mixture)
     for source in sources:
-        _check(source, mixture.unit)
+        _check_source(source, mixture.unit)
     return [by_name[name] for name in mixture.shares]
 
 
@@ -80,11 +80,11 @@ def _check_stop(mixture: Mixture) -> None:
         raise UsageError(
             f"mixture: stop is {mixture.stop!r}, not first_exhausted, all_exhausted or a number of samples"
         )
-    elif all(mixture.times(name) is None for name in mixture.shares):
+    elif all(mixture.get_repeat(name) is None for name in mixture.shares):
         raise UsageError("mixture: all sources repeat without end; stop after a number of samples, or limit a repeat")
 
 
-def _check(source: Source, unit: Unit) -> None:
+def _check_source(source: Source, unit: WeightUnit) -> None:
     if source.length < 1:
         raise UsageError(f"mixture: {source.name} has no samples")
     for name, values in source.measures.items():

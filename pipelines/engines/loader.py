@@ -10,15 +10,15 @@ from typing import Any
 import pyarrow as pa
 from pydantic import BaseModel, ValidationError
 
-from curation.engines.declaration import EngineDeclaration, Others
-from curation.engines.kinds import Batch, EngineKind
+from curation.engines.declaration import EngineDeclaration, OtherEngines
+from curation.engines.kinds import EngineInput, EngineKind
 from curation.engines.registry import ENGINES, find_engine
 from pipelines.recipes.annotate import EngineOptions
-from schemas.errors import ShardloomError, UsageError, one_line
+from schemas.errors import ShardloomError, UsageError, to_one_line
 from schemas.extras import require_extra
 from schemas.records.fingerprint import EngineFingerprint
 
-_SHOWN = 200  # characters of an engine's exception in a message
+_MAX_ERROR = 200  # characters of an engine's exception in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Engine:
 
     fingerprint: EngineFingerprint
     column: pa.Field
-    annotate: Callable[[Batch], list[Any]]
+    annotate: Callable[[EngineInput], list[Any]]
 
 
 def load_engine(
@@ -40,33 +40,35 @@ def load_engine(
 ) -> Engine:
     """Creates the engine with its weights loaded. Raises `UsageError` for unknown engines and settings.
 
-    `prepared` is the result of `prepare`. `trusted` is the reference that the user trusts, if the engine comes from
-    one. Raises `ShardloomError` for any other exception of the engine's code.
+    `prepared` is the result of `prepare_engine`. `trusted` is the reference that the user trusts, if the engine comes
+    from one. Raises `ShardloomError` for any other exception of the engine's code.
     """
     _hide_gpus(sees_gpus)
-    declaration, settings = _chosen(kind, options, trusted)
-    with _named(kind, options):
+    declaration, settings = _resolve_engine(kind, options, trusted)
+    with _wrap_errors(kind, options):
         engine = declaration.make(settings) if prepared is None else declaration.make(settings, prepared)
         return Engine(engine.fingerprint, declaration.kind.column, partial(declaration.kind.annotate, engine))
 
 
-def prepare(kind: EngineKind, options: EngineOptions, *, trusted: str | None = None, sees_gpus: bool = True) -> Any:
+def prepare_engine(
+    kind: EngineKind, options: EngineOptions, *, trusted: str | None = None, sees_gpus: bool = True
+) -> Any:
     """Returns what all workers of an engine share, computed once a run; None for most engines."""
     _hide_gpus(sees_gpus)
-    declaration, settings = _chosen(kind, options, trusted)
-    with _named(kind, options):
+    declaration, settings = _resolve_engine(kind, options, trusted)
+    with _wrap_errors(kind, options):
         return None if declaration.prepare is None else declaration.prepare(settings)
 
 
 def needs_preparing(kind: EngineKind, options: EngineOptions) -> bool:
-    """Returns whether `prepare` has anything to compute."""
+    """Returns whether `prepare_engine` has anything to compute."""
     return find_engine(kind, options.engine).prepare is not None
 
 
-def environment(kind: EngineKind, options: EngineOptions) -> str | None:
+def find_environment(kind: EngineKind, options: EngineOptions) -> str | None:
     """Returns the name of the separate environment that the engine runs in; None for Shardloom's own."""
-    declaration, settings = _chosen(kind, options)
-    return declaration.environment_for(settings)
+    declaration, settings = _resolve_engine(kind, options)
+    return declaration.get_environment(settings)
 
 
 def needs_pixels(kind: EngineKind, options: EngineOptions) -> bool:
@@ -77,7 +79,7 @@ def needs_pixels(kind: EngineKind, options: EngineOptions) -> bool:
 def check_settings(chosen: Mapping[EngineKind, EngineOptions]) -> None:
     """Raises `UsageError` for unknown engines and invalid settings. Reads no file."""
     for kind, options in chosen.items():
-        _chosen(kind, options)
+        _resolve_engine(kind, options)
 
 
 def check_engines(chosen: Mapping[EngineKind, EngineOptions], reused: Collection[EngineKind] = ()) -> list[str]:
@@ -85,24 +87,24 @@ def check_engines(chosen: Mapping[EngineKind, EngineOptions], reused: Collection
 
     Engines in `reused`, whose annotations exist already, are not checked: their weights may be missing.
     """
-    engines = {kind: _chosen(kind, options) for kind, options in chosen.items()}
+    engines = {kind: _resolve_engine(kind, options) for kind, options in chosen.items()}
     for kind, (declaration, settings) in engines.items():
-        if declaration.extra is not None and kind not in reused and declaration.environment_for(settings) is None:
+        if declaration.extra is not None and kind not in reused and declaration.get_environment(settings) is None:
             require_extra(declaration.extra, f"{kind} by {declaration.name}")
-    others = Others()
+    others = OtherEngines()
     is_checked = any(declaration.check and kind not in reused for kind, (declaration, _) in engines.items())
     if "tags" in engines and ("tags" not in reused or is_checked):
         declaration, settings = engines["tags"]
-        others = Others(None if declaration.vocabulary is None else declaration.vocabulary(settings))
+        others = OtherEngines(None if declaration.vocabulary is None else declaration.vocabulary(settings))
     notices: list[str] = []
     for kind, (declaration, settings) in engines.items():
         if declaration.check is not None and kind not in reused:
-            with _named(kind, chosen[kind]):
+            with _wrap_errors(kind, chosen[kind]):
                 notices += declaration.check(settings, others)
     return notices
 
 
-def _chosen(
+def _resolve_engine(
     kind: EngineKind, options: EngineOptions, trusted: str | None = None
 ) -> tuple[EngineDeclaration[Any, Any], BaseModel]:
     """Returns the engine's declaration and its validated settings. Raises `UsageError` if they are invalid."""
@@ -123,12 +125,12 @@ def _hide_gpus(sees_gpus: bool) -> None:
 
 
 @contextmanager
-def _named(kind: EngineKind, options: EngineOptions) -> Iterator[None]:
+def _wrap_errors(kind: EngineKind, options: EngineOptions) -> Iterator[None]:
     """Turns any exception of an engine's code into one line. A `ShardloomError` is written for users and passes."""
     try:
         yield
     except ShardloomError:
         raise
     except Exception as error:  # an engine may raise anything
-        text = one_line(error, _SHOWN, with_type=True)
+        text = to_one_line(error, _MAX_ERROR, with_type=True)
         raise ShardloomError(f"engines.{kind}: the engine {options.engine} failed: {text}") from error

@@ -10,18 +10,18 @@ from training.model.connectors.perceiver import PerceiverOptions
 CONNECTORS: dict[str, type[ConnectorOptions]] = {
     "perceiver": PerceiverOptions,
 }
-DEFAULT = "perceiver"
+DEFAULT_KIND = "perceiver"
 
 
-def _of_its_kind(value: Any) -> Any:
+def _validate_by_kind(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
-    kind = value.get("kind", DEFAULT)
+    kind = value.get("kind", DEFAULT_KIND)
     if not isinstance(kind, str) or kind not in CONNECTORS:
         raise ValueError(f"there is no kind {kind!r}: use {' or '.join(CONNECTORS)}")
     return CONNECTORS[kind].model_validate(value)
 
 
-AnyConnectorOptions = Annotated[SerializeAsAny[ConnectorOptions], BeforeValidator(_of_its_kind)]
+AnyConnectorOptions = Annotated[SerializeAsAny[ConnectorOptions], BeforeValidator(_validate_by_kind)]
 """The options of any connector, selected by `kind`. A discriminated union of pydantic would need two members, and would
 put `kind` into the path of every error."""

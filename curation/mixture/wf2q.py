@@ -32,18 +32,18 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 
 
-def tags(units: Ints, weights: Ints | int, total: int) -> Ints:
+def compute_tags(units: Ints, weights: Ints | int, total: int) -> Ints:
     """Returns the tags ceil(units * total / weights): the units of all sources drawn when a source is due `units`."""
     # in two parts, because units * total could overflow 64 bits
     rounded: Ints = units // weights * total + (units % weights * total + weights - 1) // weights
     return rounded
 
 
-def walk(weights: Sequence[int], units: Sequence[int], sizes: Sequence[Sequence[int]], most: int) -> list[int]:
+def walk(weights: Sequence[int], units: Sequence[int], sizes: Sequence[Sequence[int]], max_turns: int) -> list[int]:
     """Returns the next turns, as indices of sources, by a direct implementation of the rule.
 
     `units` were drawn of each source before. `sizes` are those of each source's next samples, at least one. Ends after
-    `most` turns, or with the first turn that draws a source's last sample.
+    `max_turns` turns, or with the first turn that draws a source's last sample.
     """
     total, drawn = sum(weights), sum(units)
     units, places = list(units), [0] * len(units)
@@ -51,7 +51,7 @@ def walk(weights: Sequence[int], units: Sequence[int], sizes: Sequence[Sequence[
     waiting = [(-(-unit * total // weights[source]), source) for source, unit in enumerate(units)]
     heapify(waiting)
     begun: list[tuple[int, int]] = []
-    while len(turns) < most:
+    while len(turns) < max_turns:
         while waiting and waiting[0][0] <= drawn:
             source = heappop(waiting)[1]
             over = -(-(units[source] + sizes[source][places[source]]) * total // weights[source])
@@ -68,23 +68,24 @@ def walk(weights: Sequence[int], units: Sequence[int], sizes: Sequence[Sequence[
     return turns
 
 
-def period(weights: Sequence[int], most: int) -> NDArray[np.uint16]:
-    """Returns the turns of sources weighted by samples: one period, after which they repeat, or its first `most` turns.
+def compute_period(weights: Sequence[int], max_turns: int) -> NDArray[np.uint16]:
+    """Returns the turns of sources weighted by samples: one period, after which they repeat, or its first `max_turns`
+    turns.
 
     With S = 1 a sample is drawn before it is over, which is when the next of its source begins. So no sample waits for
     its predecessor, and the tags of all can be computed in advance.
     """
     total = sum(weights)
-    most = min(most, total)
-    counts = (most - 1) * np.asarray(weights, np.int64) // total + 1  # samples that begin before the last turn
+    max_turns = min(max_turns, total)
+    counts = (max_turns - 1) * np.asarray(weights, np.int64) // total + 1  # samples that begin before the last turn
     sources = np.repeat(np.arange(len(weights)), counts)
     samples = np.arange(len(sources)) - np.repeat(np.cumsum(counts) - counts, counts)
-    begun, over = (tags(samples + more, np.asarray(weights, np.int64)[sources], total) for more in (0, 1))
+    begun, over = (compute_tags(samples + more, np.asarray(weights, np.int64)[sources], total) for more in (0, 1))
     order = np.argsort(begun, kind="stable")
     stamps = (over << 16 | sources)[order].tolist()
-    ends = np.searchsorted(begun[order], np.arange(most), "right").tolist()  # samples that have begun by each turn
+    ends = np.searchsorted(begun[order], np.arange(max_turns), "right").tolist()  # samples that have begun by each turn
     ready: list[int] = []
-    turns, next_ = np.empty(most, np.uint16), 0
+    turns, next_ = np.empty(max_turns, np.uint16), 0
     for turn, end in enumerate(ends):
         for stamp in stamps[next_:end]:
             heappush(ready, stamp)
@@ -93,7 +94,7 @@ def period(weights: Sequence[int], most: int) -> NDArray[np.uint16]:
     return turns
 
 
-def ranks(turns: NDArray[np.uint16], drawn: Ints) -> Ints:
+def count_earlier_turns(turns: NDArray[np.uint16], drawn: Ints) -> Ints:
     """Returns for each turn how often its source was drawn from before; `drawn` are the draws before the first turn."""
     order = np.argsort(turns, kind="stable")
     counts = np.bincount(turns, minlength=len(drawn))

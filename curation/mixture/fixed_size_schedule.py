@@ -5,25 +5,27 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.mixture.rule import Ints, period, ranks
+from curation.mixture.wf2q import Ints, compute_period, count_earlier_turns
 
 _PIECE = 1 << 15  # positions looked up at a time, so that they stay in the processor's cache
 
 
-class BySamples:
+class FixedSizeSchedule:
     """Holds the turns of a phase: from its start, where all sources have samples, until the first source has none.
 
     `left` is the number of draws that each source may still give; None: no limit.
     """
 
-    def __init__(self, weights: Sequence[int], left: Sequence[int | None]) -> None:
+    def __init__(self, weights: Sequence[int], remaining: Sequence[int | None]) -> None:
         self._weights = tuple(weights)
         self._total = total = sum(weights)
-        # the turns by which a source's last sample is over: see `curation.mixture.rule`
-        ends = [-(-count * total // weight) for count, weight in zip(left, weights, strict=True) if count is not None]
-        self._table = period(weights, min(ends, default=total))  # a short phase needs only a part
-        self._ranks = ranks(self._table, np.zeros(len(weights), np.int64)).astype(np.int32)
-        self.end = self._end(left)
+        # the turns by which a source's last sample is over: see `curation.mixture.wf2q`
+        ends = [
+            -(-count * total // weight) for count, weight in zip(remaining, weights, strict=True) if count is not None
+        ]
+        self._table = compute_period(weights, min(ends, default=total))  # a short phase needs only a part
+        self._ranks = count_earlier_turns(self._table, np.zeros(len(weights), np.int64)).astype(np.int32)
+        self.end = self._find_end(remaining)
         """Turns until the first source is exhausted; None: never."""
 
     def take(self, start: int, stop: int) -> tuple[NDArray[np.uint16], Ints]:
@@ -39,18 +41,18 @@ class BySamples:
             ordinals[into] = rounds * weights[sources[into]] + self._ranks[turns]
         return sources, ordinals
 
-    def drawn(self, turns: int) -> list[int]:
+    def count_draws(self, turns: int) -> list[int]:
         """Returns how often each source is drawn from in the first `turns` turns."""
         rounds, rest = divmod(turns, self._total)
         parts = np.bincount(self._table[:rest], minlength=len(self._weights)).tolist()
         return [rounds * weight + part for weight, part in zip(self._weights, parts, strict=True)]
 
-    def _end(self, left: Sequence[int | None]) -> int | None:
+    def _find_end(self, remaining: Sequence[int | None]) -> int | None:
         places = np.argsort(self._table, kind="stable")  # the turns of the first source, then of the next
-        counts = np.bincount(self._table, minlength=len(left))
+        counts = np.bincount(self._table, minlength=len(remaining))
         firsts = np.cumsum(counts) - counts
         ends = []
-        for source, count in enumerate(left):
+        for source, count in enumerate(remaining):
             if count is not None:
                 rounds, rest = divmod(count - 1, self._weights[source])
                 if rest < counts[source]:  # else the table ends earlier, because another source is exhausted

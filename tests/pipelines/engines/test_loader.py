@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from curation.engines.registry import ENGINES
-from pipelines.engines.chosen import check_engines, environment, load_engine, needs_pixels
+from pipelines.engines.loader import check_engines, find_environment, load_engine, needs_pixels
 from pipelines.recipes.annotate import EngineOptions
 from schemas.errors import ShardloomError, UsageError
 
@@ -52,7 +52,7 @@ def test_code_that_a_recipe_names_is_not_called(monkeypatch: pytest.MonkeyPatch)
     called: list[object] = []
     monkeypatch.setattr(os, "system", called.append)
     options = EngineOptions.model_validate({"engine": "os:system", "settings": {"command": "true"}})
-    for use in (load_engine, environment, needs_pixels):
+    for use in (load_engine, find_environment, needs_pixels):
         with pytest.raises(UsageError, match=r"^engines\.ocr: no engine is named 'os:system': pass --trust-code "):
             use("ocr", options)  # type: ignore[operator]
     with pytest.raises(UsageError) as error:
@@ -61,7 +61,7 @@ def test_code_that_a_recipe_names_is_not_called(monkeypatch: pytest.MonkeyPatch)
         "--trust-code os:system: it must be of class EngineDeclaration, not builtin_function_or_method"
     )
     assert called == []
-    assert "os:system" not in ENGINES.names()
+    assert "os:system" not in ENGINES.list_names()
 
 
 def test_missing_weights_are_named() -> None:

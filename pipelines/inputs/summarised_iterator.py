@@ -9,7 +9,7 @@ S = TypeVar("S")
 _UNKNOWN = object()
 
 
-class Summarised(Generic[T, S]):
+class SummarisedIterator(Generic[T, S]):
     """Iterates once over a generator and keeps the value that it returns."""
 
     def __init__(self, generator: Generator[T, None, S]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from curation.engines.declaration import EngineDeclaration
 from curation.engines.kinds import BOXES
 from curation.images.decode import RgbImage
-from pipelines.annotate.watch import halt, note, stuck
+from pipelines.annotate.graph_watch import describe_stalled_stage, explain_stall, find_stalled_stage
 from pipelines.cluster.ledger import Snapshot, StageCounts, StageState
 from schemas.output_set.options import Options
 from schemas.records.box import Detection
@@ -22,10 +22,10 @@ CHUNK = "shard-chunk 00000000/1, samples 0 to 3"
 STAGES = ("tags", "ocr", "boxes")
 
 NOTHING = StageState()
-AT_WORK = StageState(at_work=1, still_seconds=40, longest=CHUNK)
-HELD_UP = StageState(queued=2, still_seconds=40)
+AT_WORK = StageState(at_work=1, seconds_since_progress=40, longest_chunk=CHUNK)
+HELD_UP = StageState(queued=2, seconds_since_progress=40)
 """Chunks in its queue, and none at work: those that it has done are not taken from it."""
-BUSY = StageState(at_work=1, queued=2, still_seconds=3)
+BUSY = StageState(at_work=1, queued=2, seconds_since_progress=3)
 
 
 def snapshot(workers: tuple[int, ...], *states: StageState) -> Snapshot:
@@ -62,23 +62,25 @@ def snapshot(workers: tuple[int, ...], *states: StageState) -> Snapshot:
     ],
 )
 def test_a_halt(workers: tuple[int, ...], states: tuple[StageState, ...], lacks: str | None, line: str) -> None:
-    assert halt(snapshot(workers, *states), 99.6, lacks) == f"no progress for 100 s: {line}; {KEPT}"
+    assert explain_stall(snapshot(workers, *states), 99.6, lacks) == f"no progress for 100 s: {line}; {KEPT}"
 
 
 def test_the_stage_that_hangs_is_named_and_not_its_victims() -> None:
     workers = (1, 1, 1)
-    assert stuck(snapshot(workers, HELD_UP, HELD_UP, AT_WORK), 30) == "boxes"
-    assert stuck(snapshot(workers, HELD_UP, HELD_UP, BUSY), 30) is None  # they wait for one that is slow
-    assert stuck(snapshot(workers, HELD_UP, AT_WORK, BUSY), 30) == "ocr"  # the next one still has work
-    assert stuck(snapshot(workers, BUSY, HELD_UP, NOTHING), 30) == "ocr"
-    assert stuck(snapshot(workers, HELD_UP, HELD_UP, AT_WORK), 41) is None
+    assert find_stalled_stage(snapshot(workers, HELD_UP, HELD_UP, AT_WORK), 30) == "boxes"
+    assert find_stalled_stage(snapshot(workers, HELD_UP, HELD_UP, BUSY), 30) is None  # they wait for one that is slow
+    assert find_stalled_stage(snapshot(workers, HELD_UP, AT_WORK, BUSY), 30) == "ocr"  # the next one still has work
+    assert find_stalled_stage(snapshot(workers, BUSY, HELD_UP, NOTHING), 30) == "ocr"
+    assert find_stalled_stage(snapshot(workers, HELD_UP, HELD_UP, AT_WORK), 41) is None
 
 
 def test_a_note_comes_at_a_third_of_the_patience() -> None:
     found = snapshot((1, 1, 1), HELD_UP, HELD_UP, AT_WORK)
-    assert note(found, 100) == "no progress of stage boxes for 40 s"
-    assert note(found, 600) == ""
-    assert note(snapshot((1, 1, 0), HELD_UP, HELD_UP, HELD_UP), 100) == ""  # "starting workers of boxes" is said
+    assert describe_stalled_stage(found, 100) == "no progress of stage boxes for 40 s"
+    assert describe_stalled_stage(found, 600) == ""
+    assert (
+        describe_stalled_stage(snapshot((1, 1, 0), HELD_UP, HELD_UP, HELD_UP), 100) == ""
+    )  # "starting workers of boxes" is said
 
 
 class HangingBoxes(PixelBoxes):

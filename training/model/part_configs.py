@@ -6,37 +6,40 @@ from typing import Any, Literal
 from curation.engines.weights import WeightsFormat
 from training.model.config import ModelOptions, PartOptions
 
-_OF_ITS_FILES = ("transformers_version", "architectures", "dtype", "auto_map", "_name_or_path")
+_FILE_SETTINGS = ("transformers_version", "architectures", "dtype", "auto_map", "_name_or_path")
 
 
-def described(options: ModelOptions) -> ModelOptions:
+def resolve_part_configs(options: ModelOptions) -> ModelOptions:
     """Returns the options with each pretrained part replaced by its configuration; only config.json is read.
 
     Raises `UsageError` for a part that is not available.
     """
-    parts = {name: _described(getattr(options, name), name, options.allow_download) for name in ("vision", "language")}
+    parts = {
+        name: _resolve_part_config(getattr(options, name), name, options.allow_download)
+        for name in ("vision", "language")
+    }
     return options.model_copy(update=parts)
 
 
-def settings_of(config: Any) -> dict[str, Any]:
+def dump_config(config: Any) -> dict[str, Any]:
     """Returns all settings of a transformers configuration; also defaults, since later versions may change them."""
     settings: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
-    return {name: value for name, value in settings.items() if name not in _OF_ITS_FILES}
+    return {name: value for name, value in settings.items() if name not in _FILE_SETTINGS}
 
 
-def _described(part: PartOptions, name: Literal["vision", "language"], allow_download: bool) -> PartOptions:
+def _resolve_part_config(part: PartOptions, name: Literal["vision", "language"], allow_download: bool) -> PartOptions:
     from transformers import AutoConfig
 
     if part.pretrained is None:
         return part
     kept = WeightsFormat(
         engine=name,
-        needed="config.json and *.safetensors",
-        fetched=("config.json",),
+        required_files="config.json and *.safetensors",
+        download_patterns=("config.json",),
         key=f"model.{name}.pretrained",
         switch="model.allow_download=true",
     )
-    folder = kept.local_folder(part.pretrained, allow_download) or kept.fetch(part.pretrained)
-    kept.model_type(folder)
+    folder = kept.find_local_folder(part.pretrained, allow_download) or kept.fetch(part.pretrained)
+    kept.read_model_type(folder)
     config = kept.load(folder, AutoConfig, trust_remote_code=False)
-    return PartOptions(config=settings_of(getattr(config, "vision_config", config) if name == "vision" else config))
+    return PartOptions(config=dump_config(getattr(config, "vision_config", config) if name == "vision" else config))

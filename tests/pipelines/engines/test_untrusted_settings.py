@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from pipelines.cli.app import main
-from pipelines.engines.chosen import check_engines
-from pipelines.engines.named_by_set import refuse_unnamed
+from pipelines.engines.loader import check_engines
+from pipelines.engines.untrusted_settings import refuse_untrusted_settings
 from pipelines.recipes.annotate import EngineOptions
 from schemas.errors import UsageError
 from tests.conftest import jpeg, write_shard
@@ -91,18 +91,18 @@ def test_a_set_does_not_say_how_to_run(tmp_path: Path, capsys: pytest.CaptureFix
 def test_what_the_user_names_and_what_does_not_run_is_no_matter() -> None:
     given = {"boxes": {"engine": None, "settings": FROM_THE_HUB}}
     boxes = EngineOptions.model_validate(DETECTOR)
-    refuse_unnamed("SET", {"boxes": boxes}, [], given)
-    refuse_unnamed("SET", {"boxes": boxes}, ["boxes"], {})
-    refuse_unnamed("SET", {"tags": EngineOptions.model_validate(TAGGER)}, ["tags"], {})
+    refuse_untrusted_settings("SET", {"boxes": boxes}, [], given)
+    refuse_untrusted_settings("SET", {"boxes": boxes}, ["boxes"], {})
+    refuse_untrusted_settings("SET", {"tags": EngineOptions.model_validate(TAGGER)}, ["tags"], {})
     plain = EngineOptions(engine="grounding_dino", settings={"box_threshold": 0.5, "allow_download": False})
-    refuse_unnamed("SET", {"boxes": plain}, [], {})
+    refuse_untrusted_settings("SET", {"boxes": plain}, [], {})
 
 
 @pytest.mark.usefixtures("own_engines")
 def test_of_an_engine_that_does_not_say_which_settings_name_files_all_must_be_named() -> None:
     pixel = EngineOptions(engine="PixelOcr", settings={"log": "/tmp/log"})
     with pytest.raises(UsageError) as error:
-        refuse_unnamed("SET", {"ocr": pixel}, [], {})
+        refuse_untrusted_settings("SET", {"ocr": pixel}, [], {})
     assert str(error.value) == (
         "SET sets log of ocr to '/tmp/log', and a set does not decide that: pass a recipe with run.reuse if you want it"
     )

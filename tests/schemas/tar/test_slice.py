@@ -4,8 +4,8 @@ import io
 
 import pytest
 
-from schemas.tar.part import open_part
 from schemas.tar.reader import TarReader
+from schemas.tar.slice import open_slice
 from schemas.tar.writer import TarWriter
 
 
@@ -23,7 +23,7 @@ def tar_of(count: int) -> tuple[bytes, list[int]]:
 @pytest.mark.parametrize(("first", "last"), [(0, 4), (1, 3), (3, 4), (2, 2)])
 def test_a_part_is_a_sound_tar(first: int, last: int) -> None:
     data, starts = tar_of(4)
-    reader = TarReader(open_part(io.BytesIO(data), starts[first], starts[last]))
+    reader = TarReader(open_slice(io.BytesIO(data), starts[first], starts[last]))
     samples = list(reader)
     assert [sample.key for sample in samples] == [str(number) for number in range(first, last)]
     assert [sample.members["jpg"].data for sample in samples] == [bytes([n]) * 700 for n in range(first, last)]
@@ -33,8 +33,8 @@ def test_a_part_is_a_sound_tar(first: int, last: int) -> None:
 
 def test_the_end_of_the_file_ends_it() -> None:
     data, starts = tar_of(4)
-    reader = TarReader(open_part(io.BytesIO(data[: starts[3]]), starts[2], starts[4]))
+    reader = TarReader(open_slice(io.BytesIO(data[: starts[3]]), starts[2], starts[4]))
     assert [sample.key for sample in reader] == ["2"]
     assert reader.damage == []
-    whole = open_part(io.BytesIO(data), starts[3], starts[4])
+    whole = open_slice(io.BytesIO(data), starts[3], starts[4])
     assert whole.read() + whole.read() == data[starts[3] : starts[4]] + bytes(1024)

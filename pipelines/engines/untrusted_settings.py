@@ -12,7 +12,7 @@ from curation.engines.kinds import EngineKind
 from curation.engines.registry import find_engine
 from pipelines.recipes.annotate import EngineOptions
 from schemas.errors import UsageError
-from schemas.output_set.recipe_file import shown
+from schemas.output_set.recipe_file import format_value
 
 _FLAGS = {
     "weights": "--weights {kind}={value}",
@@ -21,7 +21,7 @@ _FLAGS = {
 }
 
 
-def refuse_unnamed(
+def refuse_untrusted_settings(
     where: str,
     engines: Mapping[EngineKind, EngineOptions],
     reused: Collection[EngineKind],
@@ -32,23 +32,23 @@ def refuse_unnamed(
     `engines` are those of the set, overridden by the user's `given` ones; those in `reused` will not run.
     """
     for kind, options in engines.items():
-        for name in _outside(kind, options, reused, "boxes" in engines and "boxes" not in reused):
+        for name in _list_untrusted_settings(kind, options, reused, "boxes" in engines and "boxes" not in reused):
             value = options.settings.get(name)
             if value in (None, False) or name in (given.get(kind, {}).get("settings") or {}):
                 continue
             flag = _FLAGS[name].format(kind=kind, value=value) if name in _FLAGS else "a recipe with run.reuse"
             raise UsageError(
-                f"{where} sets {name} of {kind} to {shown(value)}, and a set does not decide that: "
+                f"{where} sets {name} of {kind} to {format_value(value)}, and a set does not decide that: "
                 f"pass {flag} if you want it"
             )
 
 
-def _outside(
+def _list_untrusted_settings(
     kind: EngineKind, options: EngineOptions, reused: Collection[EngineKind], adds_boxes: bool
 ) -> Collection[str]:
     """Returns the settings that are used only if the user names them."""
     declaration = find_engine(kind, options.engine)
-    names = options.settings if declaration.outside is None else declaration.outside
+    names = options.settings if declaration.restricted_settings is None else declaration.restricted_settings
     if kind not in reused:
         return list(names)
     needs_words = adds_boxes and declaration.vocabulary is not None  # demonstration weights are checked against them

@@ -6,20 +6,20 @@ from typing import Any
 
 from braceexpand import UnbalancedBracesError, braceexpand  # type: ignore[attr-defined]  # it has no types
 
-from schemas.errors import UsageError, one_line
-from schemas.storage.folder import file_system, reason_of
+from schemas.errors import UsageError, to_one_line
+from schemas.storage.folder import describe_os_error, open_file_system
 
-MAX_EXPANDED = 1_000_000  # limit of the patterns that braces expand to
+MAX_PATTERNS = 1_000_000  # limit of the patterns that braces expand to
 _MAGIC = set("*?[")
 _IN_NAMES = set("[{?")  # file names contain these too, so the store is asked for such a file; no name contains a star
 
 
-def matching(pattern: str) -> list[str]:
+def list_matching(pattern: str) -> list[str]:
     """Returns the paths or URLs that a pattern names, sorted. Raises `UsageError` if none matches."""
-    return sorted(sizes_of_matching(pattern))
+    return sorted(list_matching_sizes(pattern))
 
 
-def sizes_of_matching(pattern: str) -> dict[str, int]:
+def list_matching_sizes(pattern: str) -> dict[str, int]:
     """Returns the paths or URLs that a pattern names with their sizes in bytes. Raises `UsageError` if none matches.
 
     The sizes come from the listing: one request per file takes hours for many shards. A path that exists is taken
@@ -27,39 +27,39 @@ def sizes_of_matching(pattern: str) -> dict[str, int]:
     of which must match; and `*` matches no hidden file, as in a shell: those are metadata of other programs (`._0.tar`,
     `.nfs...`).
     """
-    fs, root = file_system(pattern)
+    fs, root = open_file_system(pattern)
     if set(root) & _IN_NAMES and _is_file(fs, root, pattern):
-        return _named_as_asked(fs, pattern, {root: fs.info(root)})
+        return _restore_spelling(fs, pattern, {root: fs.info(root)})
     sizes: dict[str, int] = {}
-    for one in _expanded(pattern):
-        sizes |= _sizes_of_glob(one)
+    for one in _expand_braces(pattern):
+        sizes |= _list_glob_sizes(one)
     return sizes
 
 
-def _expanded(pattern: str) -> list[str]:
+def _expand_braces(pattern: str) -> list[str]:
     try:
-        found = list(itertools.islice(braceexpand(pattern, escape=False), MAX_EXPANDED + 1))
+        found = list(itertools.islice(braceexpand(pattern, escape=False), MAX_PATTERNS + 1))
     except UnbalancedBracesError:
         return [pattern]
-    if len(found) > MAX_EXPANDED:
-        raise UsageError(f"{pattern}: its braces expand to more than {MAX_EXPANDED:,} paths: use a glob")
+    if len(found) > MAX_PATTERNS:
+        raise UsageError(f"{pattern}: its braces expand to more than {MAX_PATTERNS:,} paths: use a glob")
     return found
 
 
-def _sizes_of_glob(pattern: str) -> dict[str, int]:
-    fs, root = file_system(pattern)
+def _list_glob_sizes(pattern: str) -> dict[str, int]:
+    fs, root = open_file_system(pattern)
     try:
         found = _glob(fs, root)
     except FileNotFoundError:
         found = {}
     except OSError as error:
-        raise UsageError(f"cannot list {pattern}: {reason_of(error)}") from None
+        raise UsageError(f"cannot list {pattern}: {describe_os_error(error)}") from None
     except ValueError as error:  # `a**`, or a whole store
-        raise UsageError(f"{pattern}: {one_line(error)}") from None
+        raise UsageError(f"{pattern}: {to_one_line(error)}") from None
     found = {path: entry for path, entry in found.items() if not _is_hidden(path, root)}
     if not found:
         raise UsageError(f"no file matches {pattern}")
-    return _named_as_asked(fs, pattern, found)
+    return _restore_spelling(fs, pattern, found)
 
 
 def _glob(fs: Any, root: str) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def _is_file(fs: Any, root: str, pattern: str) -> bool:
     try:
         return bool(fs.isfile(root))
     except OSError as error:
-        raise UsageError(f"cannot list {pattern}: {reason_of(error)}") from None
+        raise UsageError(f"cannot list {pattern}: {describe_os_error(error)}") from None
 
 
 def _is_hidden(path: str, root: str) -> bool:
@@ -91,15 +91,15 @@ def _is_hidden(path: str, root: str) -> bool:
     return any(part.startswith(".") for part in path.split("/")[plain:])
 
 
-def _named_as_asked(fs: Any, pattern: str, found: dict[str, Any]) -> dict[str, int]:
+def _restore_spelling(fs: Any, pattern: str, found: dict[str, Any]) -> dict[str, int]:
     protocol = pattern.split("://", 1)[0] + "://" if "://" in pattern else ""
     if not protocol and not pattern.startswith("/"):  # a relative pattern gives relative paths
         found = {os.path.relpath(path): entry for path, entry in found.items()}
     # names on web servers are whole URLs
-    return {path if "://" in path else protocol + path: _size(fs, path, entry) for path, entry in found.items()}
+    return {path if "://" in path else protocol + path: _get_size(fs, path, entry) for path, entry in found.items()}
 
 
-def _size(fs: Any, path: str, entry: Any) -> int:
+def _get_size(fs: Any, path: str, entry: Any) -> int:
     """Returns a file's size in bytes. If the listing has none, as on web servers, one request per file asks for it."""
     if entry["size"] is None and "://" in path:
         entry = fs.info(path)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.mixture.by_units import ByUnits, Cut, Draws
 from curation.mixture.shuffle import Shuffle
+from curation.mixture.variable_size_schedule import PassChunking, SourceQueue, VariableSizeSchedule
 
 
 def reference(weights: list[int], sizes: list[list[int]], most: int) -> list[int]:
@@ -29,12 +29,12 @@ def reference(weights: list[int], sizes: list[list[int]], most: int) -> list[int
 
 def draws(
     weights: list[int], units: list[np.ndarray], seed: int, epochs: list[int | None], first: int = 0
-) -> list[Draws]:
+) -> list[SourceQueue]:
     return [
-        Draws(
+        SourceQueue(
             unit,
             float(unit.mean()),
-            Shuffle.of(len(unit), seed, str(number)),
+            Shuffle.for_source(len(unit), seed, str(number)),
             first,
             None if times is None else times * len(unit) - first,
             weight,
@@ -56,20 +56,24 @@ SIZES = st.one_of(
     st.lists(st.tuples(st.integers(1, 40), SIZES.filter(any), st.sampled_from([1, 2, None])), min_size=1, max_size=7),
     st.integers(0, 3),
     st.builds(
-        Cut, turns=st.integers(1, 99), marks=st.integers(1, 9), mark=st.integers(1, 9), run_up=st.integers(0, 20)
+        PassChunking,
+        turns=st.integers(1, 99),
+        marks=st.integers(1, 9),
+        mark=st.integers(1, 9),
+        run_up=st.integers(0, 20),
     ),
 )
 def test_the_turns_are_the_rules_however_cut(
-    sources: list[tuple[int, list[int], int | None]], seed: int, cut: Cut
+    sources: list[tuple[int, list[int], int | None]], seed: int, cut: PassChunking
 ) -> None:
     weights = [weight for weight, _, _ in sources]
     units = [np.asarray(size) for _, size, _ in sources]
     given_ = draws(weights, units, seed, [times for _, _, times in sources])
     most = 60
-    turns = ByUnits(given_, most, cut)
-    sizes = [source.sizes(0, source.until(3 * most)).tolist() for source in given_]
+    turns = VariableSizeSchedule(given_, most, cut)
+    sizes = [source.look_up_sizes(0, source.limit_draws(3 * most)).tolist() for source in given_]
     expected = reference(weights, sizes, most)
-    ended = any(source.left == expected.count(number) for number, source in enumerate(given_))
+    ended = any(source.remaining == expected.count(number) for number, source in enumerate(given_))
     assert (turns.end is not None and turns.end <= most) == ended
     if ended:
         assert turns.end == len(expected)
@@ -78,7 +82,7 @@ def test_the_turns_are_the_rules_however_cut(
     assert ordinals.tolist() == [expected[:n].count(turn) for n, turn in enumerate(expected)]
     within(weights, sizes, expected)
     for start in range(0, len(expected), 13):
-        assert turns.drawn(start) == [expected[:start].count(number) for number in range(len(weights))]
+        assert turns.count_draws(start) == [expected[:start].count(number) for number in range(len(weights))]
         part, _ = turns.take(start, min(start + 5, len(expected)))
         assert part.tolist() == expected[start : start + 5]
 
@@ -110,17 +114,19 @@ def test_the_bound_over_long_orders(kind: str) -> None:
             }[kind]
         )
     given_ = draws(weights, units, 1, [1] * len(weights))
-    turns = ByUnits(given_)
+    turns = VariableSizeSchedule(given_)
     assert turns.end is not None
     sources, ordinals = turns.take(0, turns.end)
     sizes = np.empty(turns.end, np.int64)
     for number, source in enumerate(given_):
         places = sources == number
         assert (ordinals[places] == np.arange(places.sum())).all()
-        sizes[places] = source.sizes(0, int(places.sum()))
+        sizes[places] = source.look_up_sizes(0, int(places.sum()))
     drawn, largest = np.cumsum(sizes), max(int(unit.max()) for unit in units)
     for number, weight in enumerate(weights):
         units_of = np.cumsum(np.where(sources == number, sizes, 0))
         assert (abs(units_of * 80 - weight * drawn) < largest * 80).all()
-    again = ByUnits(given_, cut=Cut(turns=9000, marks=3, mark=50, run_up=10))
+    again = VariableSizeSchedule(
+        given_, chunking=PassChunking(chunk_turns=9000, marks_per_lane=3, turns_per_mark=50, warm_up_turns=10)
+    )
     assert (again.take(0, turns.end)[0] == sources).all()

@@ -35,20 +35,20 @@ class CaptionedImage:
     extension: str  # of the image's file
     image: bytes
 
-    def details(self) -> dict[str, Any]:
+    def get_details(self) -> dict[str, Any]:
         """Returns all fields except the text and the image."""
         names = ("key", "uid", "url", "source_shard", "source_key", "width", "height", "sha256", "alt_text", "captions")
         return {name: getattr(self, name) for name in names} | {"metadata": self.metadata}
 
-    def members(self) -> list[tuple[str, bytes]]:
+    def to_members(self) -> list[tuple[str, bytes]]:
         """Returns the extension and the bytes of each member, in tar order."""
-        details = json.dumps(self.details(), ensure_ascii=False).encode()
+        details = json.dumps(self.get_details(), ensure_ascii=False).encode()
         return [(self.extension, self.image), ("json", details), ("txt", self.text.encode())]
 
-    def row(self) -> dict[str, Any]:
+    def to_row(self) -> dict[str, Any]:
         """Returns the sample's row in Parquet."""
         image = {"bytes": self.image, "path": f"{self.key}.{self.extension}"}
-        return {"image": image, "text": self.text} | self.details()
+        return {"image": image, "text": self.text} | self.get_details()
 
 
 _STRINGS = ("text", "key", "uid", "url", "source_shard", "source_key", "sha256", "alt_text", "captions", "metadata")
@@ -58,7 +58,7 @@ _FEATURES = (
     | {name: {"dtype": "int32", "_type": "Value"} for name in ("width", "height")}
 )
 
-PARQUET = pa.schema(
+PARQUET_SCHEMA = pa.schema(
     [
         # Never null. It is nullable because `datasets` otherwise finds this schema unequal to its own.
         pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
