@@ -15,7 +15,7 @@ OWN_FOLDERS = ("extending", "docker", "docs", "support", "golden")  # of the tes
 COMMANDS = ("annotate", "demo", "download", "evaluate", "ingest", "mix", "render", "select", "shard", "stats", "verify")
 FUNCTIONS = (
     *("annotate.annotate", "download.download", "evaluate.evaluate_boxes", "evaluate.evaluate_ocr", "ingest.ingest"),
-    *("mix.mix", "render.preview_record", "render.render_set", "select.select", "shard.shard", "stats.stats"),
+    *("mix.mix", "render.preview_record", "render.render_set", "select.select", "shard.shard", "stats.collect_stats"),
     "verify.verify",
 )
 

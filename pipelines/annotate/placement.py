@@ -54,8 +54,8 @@ def plan_placements(recipe: AnnotateRecipe, pools: Iterable[PoolName]) -> dict[P
             options[pool]["resources"] = {f"shardloom-{pool}": MIN_RESOURCE}
         if pool in environments and pool != "decode":
             name = environments[pool]
-            if lacking := find_nodes_without(offering or nodes, get_completion_mark(name)):
-                where = f"is not on {len(lacking)} of the {len(offering or nodes)} nodes for it ({lacking[0]})"
+            if missing := find_nodes_without(offering or nodes, get_completion_mark(name)):
+                where = f"is not on {len(missing)} of the {len(offering or nodes)} nodes for it ({missing[0]})"
                 raise UsageError(_describe_missing(recipe, pool, name, where))
             options[pool]["runtime_env"] = _build_runtime_env(name)
     return options

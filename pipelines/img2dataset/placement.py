@@ -26,9 +26,9 @@ def plan_download_placement(runner: Runner, parts: int) -> dict[str, Any]:
     runner.connect()
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
     offering = [node for node in nodes if node["Resources"].get(DOWNLOAD_RESOURCE)]
-    if lacking := find_nodes_without(offering or nodes, get_completion_mark(ENVIRONMENT)):
+    if missing := find_nodes_without(offering or nodes, get_completion_mark(ENVIRONMENT)):
         raise UsageError(
-            f"{ENVIRONMENT} runs in an environment of its own, which is not on {len(lacking)} of the "
-            f"{len(offering or nodes)} nodes for it ({lacking[0]}): shardloom engines --build {ENVIRONMENT}"
+            f"{ENVIRONMENT} runs in an environment of its own, which is not on {len(missing)} of the "
+            f"{len(offering or nodes)} nodes for it ({missing[0]}): shardloom engines --build {ENVIRONMENT}"
         )
     return {"resources": {DOWNLOAD_RESOURCE: MIN_RESOURCE}} if offering else {}

@@ -33,7 +33,7 @@ from schemas.web_address import is_web_address as is_web_address
 
 URLS = "urls.parquet"
 TALLY = "asked"  # file with the number of URLs requested so far
-IMAGE_SECONDS = 20  # CPU time; an image of 64 million pixels takes up to ten to decode, rotate and resize
+IMAGE_SECONDS = 20  # CPU time; an image of 64 million pixels needs up to ten seconds to decode, rotate and resize
 GRACE_SECONDS = 60.0  # seconds from the deadline to the kill; img2dataset normally exits when its last connection ends
 
 _IMAGES = "images"

@@ -66,7 +66,7 @@ class BaseCaptionFiles:
         names = [read_column_names(file) for file in files]
         columns = CAPTION_COLUMNS if column is None else (column,)
         chosen = next((name for name in columns if name in names[0]), None)
-        lacking = next(
+        missing = next(
             (
                 file
                 for file, has in zip(files, names, strict=True)
@@ -74,9 +74,9 @@ class BaseCaptionFiles:
             ),
             None,
         )
-        if chosen is None or lacking is not None:
+        if chosen is None or missing is not None:
             raise UsageError(
-                f"{lacking or files[0]} has no column uid, or no {' or '.join(columns)}: "
+                f"{missing or files[0]} has no column uid, or no {' or '.join(columns)}: "
                 "pass --caption-column, or files that have both (url or sha256 will do for uid)"
             )
         for file in files:

@@ -80,12 +80,12 @@ class Gap:
 def find_incomplete_samples(name: bytes, around: list[TarSample]) -> list[TarSample]:
     """Returns the samples that may have lost the member of this name, in which one byte may be wrong."""
     own = [sample for sample in around if _has_member(sample, name) is False]
-    lacking = [
+    missing = [
         sample
         for sample in around
         if _has_member(sample, name) is None and not any(name.endswith(ending.encode()) for ending in sample.members)
     ]
-    return own or lacking or [sample for sample in around if _has_member(sample, name)]
+    return own or missing or [sample for sample in around if _has_member(sample, name)]
 
 
 def _has_member(sample: TarSample, name: bytes) -> bool | None:
