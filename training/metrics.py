@@ -141,7 +141,7 @@ class MetricsLogger:
             self._has_write_failed = True
 
     def record_bad_samples(self, step: int, bad_samples: list[BadSample], seen: dict[str, int], ranks: Ranks) -> None:
-        """Appends this rank's bad samples of a step to `bad_samples.jsonl`.
+        """Appends this rank's bad samples of a step to `faults.jsonl`.
 
         Raises `ShardloomError` on all ranks when there are too many: `seen` counts bad and all samples of all ranks.
         """

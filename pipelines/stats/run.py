@@ -1,4 +1,4 @@
-"""Collects the counts of an output set from its manifests, and the times of its runs from `collect_stats.json`."""
+"""Collects the counts of an output set from its manifests, and the times of its runs from `stats.json`."""
 
 from dataclasses import asdict
 from typing import Any

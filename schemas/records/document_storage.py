@@ -88,7 +88,7 @@ def to_row(document: Document) -> dict[str, Any]:
 
 
 def from_row(row: Mapping[str, Any]) -> Document:
-    """Returns the document of one row, as `SampleTable.to_pylist` gives it. Raises `ValueError` naming the fault."""
+    """Returns the document of one row, as `Table.to_pylist` gives it. Raises `ValueError` naming the fault."""
     parts: list[Part] = []
     images: list[DocumentImage] = []
     texts, files, details = (_get_list(row, name) for name in ("texts", "images", "image_details"))

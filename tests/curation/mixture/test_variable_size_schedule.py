@@ -57,10 +57,10 @@ SIZES = st.one_of(
     st.integers(0, 3),
     st.builds(
         PassChunking,
-        turns=st.integers(1, 99),
-        marks=st.integers(1, 9),
-        mark=st.integers(1, 9),
-        run_up=st.integers(0, 20),
+        chunk_turns=st.integers(1, 99),
+        marks_per_lane=st.integers(1, 9),
+        turns_per_mark=st.integers(1, 9),
+        warm_up_turns=st.integers(0, 20),
     ),
 )
 def test_the_turns_are_the_rules_however_cut(

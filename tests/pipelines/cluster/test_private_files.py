@@ -56,7 +56,7 @@ def test_a_folder_that_nobody_else_can_enter_and_that_goes(root: Path) -> None:
 
 def test_what_a_killed_run_left_goes_and_what_is_in_use_stays(root: Path) -> None:
     script = (
-        "import os; from pipelines.cluster import private_files as p; p.LONGEST_ROOT = 1000\n"
+        "import os; from pipelines.cluster import private_files as p; p.MAX_ROOT_LENGTH = 1000\n"
         "p.make_private_folder().mkdir(); os._exit(9)"
     )
     subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, check=False)

@@ -141,9 +141,9 @@ def test_names_are_judged_by_all_that_they_stand_for() -> None:
 
 ASK = """
 import json, sys, urllib.request
-from runner import guard
+from runner import install_limits
 job = json.loads(sys.argv[1])
-guard(job)
+install_limits(job)
 for url in job["urls"]:
     try:
         with urllib.request.urlopen(urllib.request.Request(url), timeout=job["timeout"]) as answer:

@@ -40,9 +40,9 @@ def test_what_is_written_is_read(tmp_path: Path, protocol: str) -> None:
     assert folder.list_files("data") == ["b"]
     folder.write("data/c", b"four")
     folder.write("data/more/d", b"five")
-    folder.clear("data", but="b")
+    folder.clear("data", keep="b")
     assert folder.list_sizes() == {"data/b": 3}
-    folder.clear("nothing", but="b")
+    folder.clear("nothing", keep="b")
     folder.clear("data")
     folder.clear("data")
     assert folder.list_files("data") == []

@@ -45,7 +45,7 @@ def test_what_is_written_is_read(bucket: Bucket) -> None:
     assert folder.read_range("data/a", 1, 4) == b"hre"
     assert (folder.list_files("data"), folder.list_files()) == (["a", "b"], [])
     assert (folder.exists("data/a"), folder.exists("data"), folder.exists("data/c")) == (True, True, False)
-    assert folder.sha256("data/b") == (3, hashlib.sha256(b"two").hexdigest())
+    assert folder.hash_file("data/b") == (3, hashlib.sha256(b"two").hexdigest())
     folder.remove("data/a")
     folder.remove("data/a")
     assert folder.list_files("data") == ["b"]

@@ -27,7 +27,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> PackPlan:
 
 
 def steps(plan: PackPlan, cursor: Cursor = Cursor(), rank: int = 0, ranks: int = 1, **changes: Any) -> list[StepData]:  # noqa: B008
-    loader = PackLoader(plan, rank=rank, world_size=ranks, **{"sequences": 4, "prefetch": 2} | changes)
+    loader = PackLoader(plan, rank=rank, world_size=ranks, **{"global_batch_size": 4, "prefetch": 2} | changes)
     found = list(loader.iterate_steps(cursor))
     loader.close()
     return found
@@ -92,7 +92,7 @@ def test_ranks_share_the_steps_of_one(small: PackPlan) -> None:
 
 
 def test_micro_batches_are_rows_of_the_same_sequences(small: PackPlan) -> None:
-    for step, wide in zip(steps(small), steps(small, micro=2), strict=True):
+    for step, wide in zip(steps(small), steps(small, micro_batch_size=2), strict=True):
         assert [len(batch.tokens) for batch in wide.batches] == [2, 2]
         assert torch.equal(torch.cat([b.tokens for b in wide.batches]), torch.cat([b.tokens for b in step.batches]))
         assert torch.equal(torch.cat([b.tiles for b in wide.batches]), torch.cat([b.tiles for b in step.batches]))
@@ -132,7 +132,7 @@ def test_a_batch_is_what_its_samples_are(small: PackPlan) -> None:
 
 def test_the_last_step_is_filled_up(small: PackPlan) -> None:
     packs = len(list(small.iterate_packs()))
-    (step,) = steps(small, sequences=packs + 3)
+    (step,) = steps(small, global_batch_size=packs + 3)
     assert [int((batch.segments != PADDING).sum()) for batch in step.batches[-3:]] == [0, 0, 0]
     assert step.batches[-1].samples == ((),)
     assert step.batches[-1].tiles.shape == (0, 3, TILE, TILE)

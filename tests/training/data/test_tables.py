@@ -68,7 +68,7 @@ def test_lengths_are_those_of_the_segments(
     reader, files = SampleTokenizer(own.counter.tokenizer, own.markup, 0), ShardFiles()
     for number, found in zip((4, 0, 3, 2, 1), files.read(rows), strict=True):
         record = build_record(found.row, found.members, found.row["key"])
-        segment = reader.tokenize(record, STORED, Piece(), count_sample_tiles(own.shape, found.row))
+        segment = reader.tokenize(record, STORED, Piece(), count_sample_tiles(own.tiler, found.row))
         assert segment is not None
         assert len(segment.ids) == numbers["words"][number] + numbers["tiles"][number] * TOKENS_PER_TILE
     files.close()
