@@ -82,9 +82,10 @@ class LazyCommand(TyperCommand):
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
         """Imports the command and returns its context."""
-        return self._load().make_context(*arguments, **options)
+        return self.load().make_context(*arguments, **options)
 
-    def _load(self) -> Any:
+    def load(self) -> Any:
+        """Imports the command and returns it."""
         function = getattr(importlib.import_module(f"pipelines.cli.{self._name}"), self._name)
         if isinstance(function, typer.Typer):  # it has commands of its own
             return typer.main.get_command(function)

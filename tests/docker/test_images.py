@@ -119,7 +119,7 @@ def test_commands_exist() -> None:
                     continue
                 assert words[place + 1] in commands, words
                 seen.add(words[place + 1])
-                known = {flag for option in commands[words[place + 1]].params for flag in option.opts}
+                known = {flag for option in commands[words[place + 1]].load().params for flag in option.opts}
                 flags = {flag.partition("=")[0] for flag in words[place + 2 :] if flag.startswith("--")}
                 assert flags <= known, words
             if word.startswith("pipelines."):

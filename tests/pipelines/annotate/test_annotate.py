@@ -164,7 +164,7 @@ def test_another_engine_may_not_go_on(make_shards: Callable[..., str], tmp_path:
     values = json.loads(other)
     values.pop("seal")
     manifest.write_bytes(seal(values))
-    with pytest.raises(UsageError, match=r"begun with another ocr engine .version was '0', is '1'"):
+    with pytest.raises(UsageError, match=r"started with another ocr engine .version was '0', is '1'"):
         annotate(recipe(f"{tmp_path}/images/*.tar"), str(tmp_path / "out"))
 
 

@@ -224,7 +224,7 @@ def test_captions_that_have_changed_are_refused(annotations: Path, tmp_path: Pat
     before = hashes(out)
     assert hashes(grounding_caption_set(annotations, out, caption_from=files)) == before
     other_captions(tmp_path / "kale.parquet", [(uid, "Another picture of something else")])
-    with pytest.raises(UsageError, match=r"annotations or the captions that .* into have changed since .*00000000"):
+    with pytest.raises(UsageError, match=r"annotations or the base captions have changed since .*00000000"):
         grounding_caption_set(annotations, out, caption_from=files)
 
 
