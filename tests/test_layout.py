@@ -2,6 +2,7 @@
 
 import importlib
 import runpy
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,3 +62,11 @@ def test_python_m(module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 def test_commands_are_functions(name: str) -> None:
     folder, _, function = name.partition(".")
     assert callable(getattr(importlib.import_module(f"pipelines.{folder}"), function))
+
+
+def test_windows_is_refused_in_one_line() -> None:
+    script = "import os; os.name = 'nt'; import pipelines"
+    done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: Shardloom needs Linux or macOS: ")
+    assert done.stderr.count("\n") == 1
