@@ -253,7 +253,20 @@ def test_what_cannot_be_added_to(make_shards: Callable[..., str], vocabulary: st
     write_shard(tmp_path / "images/00000000.tar", [jpeg(number) for number in range(21)])  # one more than before
     with pytest.raises(UsageError, match=r"shard 00000000 has changed since .*old was made from it"):
         add()
-    for output in ("new", "fresh"):  # nothing of what was reused before the change was found may be left
+
+
+@pytest.mark.slow
+def test_an_addition_that_was_refused_leaves_nothing_behind(
+    make_shards: Callable[..., str], vocabulary: str, tmp_path: Path
+) -> None:
+    """What it reused before it found the change must not be in the output of a later run."""
+    images = make_shards(tmp_path / "images", shards=1)
+    annotate(recipe(images, {"ocr": engines(vocabulary)["ocr"]}), str(tmp_path / "old"))  # type: ignore[arg-type]
+    write_shard(tmp_path / "images/00000000.tar", [jpeg(number) for number in range(21)])  # one more than before
+    run = AnnotateRun(workers=1, reuse=str(tmp_path / "old"))
+    with pytest.raises(UsageError, match=r"shard 00000000 has changed since .*old was made from it"):
+        annotate(recipe(images, engines(vocabulary), run=run), str(tmp_path / "new"))
+    for output in ("new", "fresh"):
         annotate(recipe(images, engines(vocabulary)), str(tmp_path / output))
     assert hashes(tmp_path / "new") == hashes(tmp_path / "fresh")
 
