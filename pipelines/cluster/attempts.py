@@ -52,10 +52,10 @@ class Attempts:
         self.deaths[self.at_work] += 1
 
     def record_hang(self, at_work: Range, is_decoding: bool) -> None:
-        """Records that the worker hangs on these samples and is about to be killed. `record_death` counts its death
-        later.
+        """Records that the worker never returns from these samples and is about to be killed.
 
-        The rest of a decoder's batch can stay together; an engine's batch must be halved.
+        `record_death` counts its death later. The rest of a decoder's batch can stay together; an engine's batch must
+        be halved.
         """
         self.at_work = at_work
         self.hangs.add(at_work)

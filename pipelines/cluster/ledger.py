@@ -106,9 +106,9 @@ class Ledger:
             self._attempts[stage][chunk].at_work = at_work
 
     def report_hang(self, stage: str, chunk: str, at_work: Range, is_decoding: bool) -> bool:
-        """Records that a worker hangs on these samples. Returns whether it must end, so that the sample is found.
+        """Records that a worker never returns from these samples. Returns whether to end it, so that one is found.
 
-        It must not where the engine has done no image at all, or none between `MAX_HANGS` hangs: then no sample is at
+        It must stay where the engine has done no image at all, or none between `MAX_HANGS` hangs: then no sample is at
         fault, and the run should end.
         """
         attempts = self._attempts[stage].get(chunk)

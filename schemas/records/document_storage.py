@@ -51,18 +51,8 @@ def from_members(key: str, members: Mapping[str, bytes]) -> Document:
     if len(members) > 1 + len(images):
         extra = set(members) - {"json"} - {f"{number}.{image.extension}" for number, image in enumerate(images)}
         raise ValueError(f"member {min(extra)}: no part of the document")
-    document = Document(
-        key=key,
-        uid=_get_field(content, "uid", str | None, "uid"),
-        source=_get_field(content, "source", str, "source"),
-        url=_get_field(content, "url", str | None, "url"),
-        parts=tuple(_parse_part(item, f"part {number}") for number, item in enumerate(_get_list(content, "parts"))),
-        images=tuple(images),
-        metadata=_get_field(content, "metadata", str, "metadata"),
-        roles=_get_roles(content),
-    )
-    validate_document(document)
-    return document
+    parts = [_parse_part(item, f"part {number}") for number, item in enumerate(_get_list(content, "parts"))]
+    return _build_document(key, parts, images, content)
 
 
 def to_row(document: Document) -> dict[str, Any]:
@@ -104,15 +94,20 @@ def from_row(row: Mapping[str, Any]) -> Document:
         extension = _get_field(file, "path", str, place).rpartition(".")[2]
         parts.append(len(images))
         images.append(_parse_image(detail, _get_field(file, "bytes", bytes, place), extension, place))
+    return _build_document(_get_field(row, "key", str, "key"), parts, images, row)
+
+
+def _build_document(key: str, parts: list[Part], images: list[DocumentImage], stored: Mapping[str, Any]) -> Document:
+    """Returns the document of these parts, with the fields that both forms store by the same names."""
     document = Document(
-        key=_get_field(row, "key", str, "key"),
-        uid=_get_field(row, "uid", str | None, "uid"),
-        source=_get_field(row, "source", str, "source"),
-        url=_get_field(row, "url", str | None, "url"),
+        key=key,
+        uid=_get_field(stored, "uid", str | None, "uid"),
+        source=_get_field(stored, "source", str, "source"),
+        url=_get_field(stored, "url", str | None, "url"),
         parts=tuple(parts),
         images=tuple(images),
-        metadata=_get_field(row, "metadata", str, "metadata"),
-        roles=_get_roles(row),
+        metadata=_get_field(stored, "metadata", str, "metadata"),
+        roles=_get_roles(stored),
     )
     validate_document(document)
     return document

@@ -88,9 +88,11 @@ def test_a_set_does_not_say_how_to_run(tmp_path: Path, capsys: pytest.CaptureFix
     assert (done.value.code, capsys.readouterr().err) == (2, line)
 
 
-def test_what_the_user_names_and_what_does_not_run_is_no_matter() -> None:
+def test_what_the_user_names_and_what_does_not_run_is_accepted() -> None:
     given = {"boxes": {"engine": None, "settings": FROM_THE_HUB}}
     boxes = EngineOptions.model_validate(DETECTOR)
+    with pytest.raises(UsageError):
+        refuse_untrusted_settings("SET", {"boxes": boxes}, [], {})
     refuse_untrusted_settings("SET", {"boxes": boxes}, [], given)
     refuse_untrusted_settings("SET", {"boxes": boxes}, ["boxes"], {})
     refuse_untrusted_settings("SET", {"tags": EngineOptions.model_validate(TAGGER)}, ["tags"], {})

@@ -152,8 +152,11 @@ def test_a_run_whose_lease_was_taken_over_commits_nothing_more(bucket: Bucket, m
 def test_a_lease_is_renewed(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock_module, "RENEW_SECONDS", 0.01)
     with lock_output(Folder(f"{bucket.url}/out"), "render"):
-        while sum(each.method == "PUT" and LOCK_FILE in each.path for each in bucket.proxy.requests) < 3:
-            pass
+        end = time.monotonic() + 60
+        while (puts := sum(each.method == "PUT" and LOCK_FILE in each.path for each in bucket.proxy.requests)) < 3:
+            assert time.monotonic() < end, f"{puts} writes of the lock file"
+            time.sleep(0.01)
+    assert puts >= 3
 
 
 @pytest.mark.parametrize("damaged", [b"", b"{", b"[]", b'{"doing": "x"}', b'{"other": 1}'])
