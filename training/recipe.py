@@ -147,6 +147,7 @@ def load_train_recipe(path: str, overrides: list[str] | None = None, output: str
     Raises `UsageError` that names any unknown key.
     """
     values = read_recipe(path)
+    _find_tokenizer_beside(path, values)
     if values.get("kind", "train") != "train":
         raise UsageError(f"recipe {path} is of the kind {values['kind']!r}, not 'train'")
     for override in overrides or []:
@@ -157,6 +158,18 @@ def load_train_recipe(path: str, overrides: list[str] | None = None, output: str
         said = "unknown key model.resampler: write model.connector: {kind: perceiver, ...}"
         raise UsageError(f"recipe {path}: {said}")
     return validate_options(TrainRecipe, values, path)
+
+
+def _find_tokenizer_beside(path: str, values: dict[str, Any]) -> None:
+    """Makes the recipe's own tokenizer, where it is a file or folder beside the recipe, a path from here.
+
+    So a recipe can be copied together with its tokenizer. Any other name stays: a path from here, or a name on the hub.
+    """
+    model = values.get("model")
+    if isinstance(model, dict) and isinstance(name := model.get("tokenizer"), str):
+        beside = Path(path).parent / name
+        if beside.exists():
+            values["model"] = model | {"tokenizer": str(beside)}
 
 
 def require_output_folder(recipe: TrainRecipe) -> Path:

@@ -14,10 +14,11 @@ from PIL import Image, ImageDraw
 from pipelines.demo.sheet import load_font
 from pipelines.recipes.render import RenderRecipe
 from pipelines.render.run import preview_record
-from schemas.errors import UsageError
+from schemas.errors import ShardloomError, UsageError
 from schemas.output_set.layout import DATA
 from schemas.storage.parquet import read_table
 from schemas.tar.reader import TarReader, TarSample
+from schemas.terminal import say
 
 SIDE = 460  # pixels of the longer side of a picture
 TEXT_WIDTH = 700  # pixels of the captions beside it
@@ -113,7 +114,11 @@ def main(
     key: Annotated[list[str], typer.Option(help="of a picture; may be repeated")],
 ) -> None:
     """Draw the annotations and captions of pictures."""
-    draw_figure(demo, key).quantize().save(target, optimize=True)
+    try:
+        draw_figure(demo, key).quantize().save(target, optimize=True)
+    except ShardloomError as error:
+        say(f"error: {error}")
+        raise typer.Exit(error.exit_code) from None
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pipelines.cli.app import app
 from pipelines.cli.recipe import MODELS
 from schemas.errors import UsageError
 from tests.conftest import REPOSITORY
+from training.recipe import load_train_recipe
 
 SHIPPED = sorted(path for path in (REPOSITORY / "recipes").rglob("*.yaml"))
 
@@ -68,3 +69,11 @@ def test_a_recipe_that_ships_is_copied_with_what_it_names(tmp_path: Path) -> Non
         )
     with pytest.raises(UsageError, match=r"no recipe '\.\./\.\./etc/passwd' ships: use one of annotate, .*"):
         CliRunner().invoke(app, ["recipe", "copy", "../../etc/passwd"], catch_exceptions=False, standalone_mode=False)
+
+
+def test_a_copied_training_recipe_finds_its_tokenizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    call("copy", "train/tiny", "--output", "new")
+    assert load_train_recipe("new/tiny.yaml").model.tokenizer == "new/tiny/tokenizer.json"
+    (tmp_path / "other.yaml").write_bytes((tmp_path / "new/tiny.yaml").read_bytes())
+    assert load_train_recipe("other.yaml").model.tokenizer == "tiny/tokenizer.json", "there is none beside it"
