@@ -136,7 +136,7 @@ def ours(source: str, workers: int) -> Callable[[Path, Path], None]:
         files = f"{folder}/*.{'tar' if captions else 'parquet'}"
         options: dict[str, Any] = {} if captions else {"images": [f"{folder}/*.tar"]}
         recipe = IngestRecipe(source=source, input=[files], run=IngestRun(workers=workers), **options)
-        ingest(recipe, str(output), quiet=True)
+        ingest(recipe, str(output))
 
     return run
 

@@ -48,7 +48,7 @@ def ours(folder: Path, workers: int, samples: int) -> Iterator[Counted]:
     )
     part = {"config": {"unused": 0}}
     model = ModelOptions.model_validate({"vision": part, "language": part, "tokenizer": str(folder)})
-    plan = build_data(options, model, load_tokenizer(model), SIDE, PATCH, quiet=True)
+    plan = build_data(options, model, load_tokenizer(model), SIDE, PATCH)
     loader = PackLoader(plan, global_batch_size=SEQUENCES, workers=workers, prefetch=options.prefetch)
     try:
         for step in loader.iterate_steps():
@@ -155,7 +155,7 @@ def prepare(images: str, folder: Path) -> None:
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.save(str(folder / "tokenizer.json"))
     recipe = IngestRecipe(source="datacomp", input=[images], samples_per_shard=200, tokenizer=str(folder))
-    ingest(recipe, str(folder / "set"), quiet=True)
+    ingest(recipe, str(folder / "set"))
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from tokenizers.models import BPE
 from training.batch import IGNORE_INDEX, Batch, SampleName
 from training.flops import build_flop_counter, count_tokens, measure_peak_flops
 from training.metrics import measure_peak_memory
-from training.optimiser import make_optimiser
+from training.optimizer import make_optimizer
 from training.parallel import Ranks, parallelize
 from training.recipe import TrainRecipe, load_train_recipe
 from training.set_up import prepare_model
@@ -43,7 +43,7 @@ TEXT = {"tiny": 16, "4b": 64}  # text tokens per sample
 
 def recipe_of(name: str, scratch: Path, options: argparse.Namespace) -> TrainRecipe:
     """Returns the recipe, overridden by the options."""
-    changes = [f"micro={options.micro}", f"sequences={options.sequences}"]
+    changes = [f"micro_batch_size={options.micro}", f"global_batch_size={options.sequences}"]
     changes += [f"activation_checkpointing={options.recompute}", f"compile={options.compile}"]
     if name == "tiny":
         return load_train_recipe(
@@ -61,7 +61,7 @@ def recipe_of(name: str, scratch: Path, options: argparse.Namespace) -> TrainRec
 def made_up(recipe: TrainRecipe, image: int, side: int, cells: int, text: int) -> Batch:
     """Returns a synthetic micro-batch of sequences full of samples: a picture, then `text` tokens to train on."""
     tile, length = recipe.model.connector.count_tokens_per_tile(cells), recipe.data.sequence_length
-    sample, rows = tile + text, recipe.micro
+    sample, rows = tile + text, recipe.micro_batch_size
     number = torch.arange(length) // sample
     place = torch.arange(length) % sample
     is_image = (place < tile) & (number < length // sample)
@@ -95,13 +95,13 @@ def main() -> None:
     flops = build_flop_counter(model)
     ranks = Ranks(device=device)
     whole = parallelize(model, recipe, ranks)
-    optimiser = make_optimiser(whole, recipe.optimiser, recipe.optimiser.lr)
-    trainer = Trainer(recipe, ranks, whole.train(), optimiser, torch.ones(len(recipe.sources), device=device))
-    for group in optimiser.param_groups:
+    optimizer = make_optimizer(whole, recipe.optimizer, recipe.optimizer.lr)
+    trainer = Trainer(recipe, ranks, whole.train(), optimizer, torch.ones(len(recipe.sources), device=device))
+    for group in optimizer.param_groups:
         group["lr"] = 1e-5
     image, tower = model.special.image, model.vision
     sizes = (image, tower.image_size, tower.cells, TEXT[name])
-    batches = [made_up(recipe, *sizes) for _ in range(recipe.sequences // recipe.micro)]
+    batches = [made_up(recipe, *sizes) for _ in range(recipe.global_batch_size // recipe.micro_batch_size)]
     held = [batch.to(device) for batch in batches]
     peak = measure_peak_flops(device, recipe.precision, seconds=2.0)
     times = [_timed(trainer, held, number) for number in range(options.warmup + options.steps)][options.warmup :]

@@ -1,7 +1,6 @@
 """Prints text on a terminal. Text from images, files or the web is made harmless first."""
 
 import json
-import sys
 import unicodedata
 from typing import Any
 
@@ -23,16 +22,15 @@ def escape_controls(text: str) -> str:
     )
 
 
-def say(line: str, *, is_result: bool = False) -> None:
-    """Prints a line of any text: progress and messages to stderr, a command's result to stdout.
+def print_result(line: str) -> None:
+    """Prints a line of a command's result to stdout, whatever the text; secrets of URLs in it are masked.
 
-    Secrets of URLs in it are masked. All text is printed by this function or through a table's `cell`; the linter
-    refuses `print`.
+    The linter refuses `print`: all text goes through this function, a table's `cell`, or the log (`schemas.log`).
     """
-    print(mask_secrets(escape_controls(line)), file=sys.stdout if is_result else sys.stderr, flush=True)
+    print(mask_secrets(escape_controls(line)), flush=True)  # noqa: T201
 
 
-def say_json(value: Any) -> None:
+def print_json(value: Any) -> None:
     """Prints a command's result as JSON for a script. Non-ASCII characters are escaped, terminal escapes included."""
     print(json.dumps(value), flush=True)  # noqa: T201
 

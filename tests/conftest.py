@@ -13,6 +13,7 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
+from schemas.log import configure_log, reset_log
 from schemas.tar.writer import TarWriter
 
 if TYPE_CHECKING:
@@ -31,6 +32,14 @@ settings.register_profile(
     derandomize="SHARDLOOM_EXPLORE" not in os.environ,
 )
 settings.load_profile("shardloom")
+
+
+@pytest.fixture(autouse=True)
+def _show_log() -> Iterator[None]:
+    """Shows messages as the command line does."""
+    configure_log()
+    yield
+    reset_log()
 
 
 @pytest.fixture(scope="session")

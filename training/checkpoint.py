@@ -32,9 +32,9 @@ from torch.distributed.checkpoint.state_dict_loader import load as load_distribu
 from torch.distributed.checkpoint.state_dict_saver import save as save_distributed
 
 from schemas.errors import ShardloomError, UsageError, to_one_line
+from schemas.log import LOG
 from schemas.storage.folder import TEMPORARY, Folder
-from schemas.terminal import say
-from training.optimiser import collect_optimiser_state, select_trainable
+from training.optimizer import collect_optimizer_state, select_trainable
 from training.parallel import Ranks
 from training.recipe import CheckpointOptions
 
@@ -101,12 +101,12 @@ class CheckpointSaver:
         self.wait()
         self._stager.close()
 
-    def save(self, model: nn.Module, optimiser: torch.optim.AdamW, state: RunState) -> None:
+    def save(self, model: nn.Module, optimizer: torch.optim.AdamW, state: RunState) -> None:
         """Starts a checkpoint once the previous one is written. After it returns the weights may change again."""
         self.wait()
         if self._saved_step == state.step:
             return
-        staged = self._stager.stage(collect_tensors(model, optimiser))
+        staged = self._stager.stage(collect_tensors(model, optimizer))
         assert isinstance(staged, dict)
         self._thread = threading.Thread(target=self._write_and_prune, args=(staged, state), name="checkpoint")
         self._thread.start()
@@ -127,7 +127,7 @@ class CheckpointSaver:
             if self.ranks.is_first:
                 shutil.rmtree(self.folder / _format_temporary_name(state.step), ignore_errors=True)
                 last = "the previous one stays" if list_checkpoints(self.folder) else "there is none yet"
-                say(f"{self.failure}; {last}, training continues")
+                LOG.warning(f"{self.failure}; {last}, training continues")
             return
         self.failure, self._saved_step = None, state.step
         if self.ranks.is_first:
@@ -137,11 +137,11 @@ class CheckpointSaver:
                 shutil.rmtree(self.folder / name, ignore_errors=True)
 
 
-def collect_tensors(model: nn.Module, optimiser: torch.optim.AdamW) -> dict[str, Tensor]:
+def collect_tensors(model: nn.Module, optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
     """Returns the tensors to save, by name: trainable weights and their moments. Shards stay shards."""
     found: dict[str, Tensor] = {}
     weights = select_trainable(model)
-    for name, state in collect_optimiser_state(model, optimiser).items():
+    for name, state in collect_optimizer_state(model, optimizer).items():
         found[f"model.{name}"] = weights[name].detach()
         found[f"exp_avg.{name}"], found[f"exp_avg_sq.{name}"] = state["exp_avg"], state["exp_avg_sq"]
         found[f"step.{name}"] = state["step"].reshape(1)
@@ -159,7 +159,7 @@ def find_latest(folder: Path, ranks: Ranks) -> Checkpoint | None:
         if checkpoint is not None:
             return checkpoint
         if ranks.is_first:
-            say(f"{folder / name} is damaged and skipped: {fault}")
+            LOG.warning(f"{folder / name} is damaged and skipped: {fault}")
     if found:
         raise ShardloomError(f"{folder}: none of {len(found)} checkpoints is intact; start again with another --output")
     return None
@@ -176,13 +176,13 @@ def open_checkpoint(path: Path, ranks: Ranks) -> Checkpoint:
 def remove_later_checkpoints(folder: Path, step: int) -> None:
     """Removes the checkpoints after `step`, since a run that resumes automatically takes the newest one."""
     for name in (name for name in list_checkpoints(folder) if name > format_checkpoint_name(step)):
-        say(f"{folder / name} is removed: the run resumes from step {step:,}")
+        LOG.warning(f"{folder / name} is removed: the run resumes from step {step:,}")
         shutil.rmtree(folder / name, ignore_errors=True)
 
 
-def load_checkpoint(checkpoint: Checkpoint, model: nn.Module, optimiser: torch.optim.AdamW, ranks: Ranks) -> None:
+def load_checkpoint(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.AdamW, ranks: Ranks) -> None:
     """Loads the checkpoint's weights and moments. Raises `ShardloomError` when they do not fit the model."""
-    wanted = collect_tensors(model, optimiser)
+    wanted = collect_tensors(model, optimizer)
     try:
         with _ignore_user_warnings():
             load_distributed(
@@ -193,7 +193,7 @@ def load_checkpoint(checkpoint: Checkpoint, model: nn.Module, optimiser: torch.o
             )
     except (Exception, CheckpointException) as error:  # noqa: BLE001  a missing key, another shape
         raise ShardloomError(f"{checkpoint.folder} does not fit this model: {_describe_cause(error)}") from None
-    for name, state in collect_optimiser_state(model, optimiser).items():
+    for name, state in collect_optimizer_state(model, optimizer).items():
         state["step"].copy_(wanted[f"step.{name}"][0])
 
 

@@ -12,7 +12,7 @@ from training.flops import FlopCounter, build_flop_counter, count_non_embedding_
 from training.memory import MemoryEstimate, estimate_memory
 from training.model.lmm import ResamplerLMM
 from training.model.tokens import TextTokenizer, load_tokenizer
-from training.optimiser import resolve_learning_rates
+from training.optimizer import resolve_learning_rates
 from training.parallel import resolve_parallelism
 from training.recipe import TrainRecipe
 from training.set_up import build_pack_plan, check_batch_size, check_sequence_length, prepare_model
@@ -37,7 +37,7 @@ def dry_run(recipe: TrainRecipe, world_size: int = 1) -> Iterator[str]:
         "",
     ]
     yield "\n".join([*lines, *_format_steps(recipe, model), ""])
-    plan = build_pack_plan(recipe, model, tokenizer, quiet=False)
+    plan = build_pack_plan(recipe, model, tokenizer)
     first = next(iter(PackLoader(plan, global_batch_size=1).iterate_steps(Cursor(0, 0))), None)
     if first is None:
         raise UsageError("data: the mixture has no sample that fits a sequence; check data.sources")
@@ -94,13 +94,14 @@ def _format_memory(memory: MemoryEstimate, world_size: int, kind: str) -> list[s
 
 
 def _format_steps(recipe: TrainRecipe, model: ResamplerLMM) -> list[str]:
-    tokens = recipe.sequences * recipe.data.sequence_length
-    lr = resolve_learning_rates(recipe.optimiser, count_non_embedding_parameters(model)).model_dump()
+    batch = recipe.global_batch_size
+    tokens = batch * recipe.data.sequence_length
+    lr = resolve_learning_rates(recipe.optimizer, count_non_embedding_parameters(model)).model_dump()
     shown = ", ".join(f"{name} {rate:.3g}" if rate else f"{name} frozen" for name, rate in lr.items())
     return [
-        f"a step      {recipe.sequences:,} sequences of {recipe.data.sequence_length:,}: {tokens:,} tokens at most",
+        f"a step      {batch:,} sequences of {recipe.data.sequence_length:,}: {tokens:,} tokens at most",
         f"steps       {recipe.steps:,}: {tokens * recipe.steps:,} tokens at most",
-        f"rates       {shown}; {recipe.schedule.shape}, {recipe.schedule.warmup:,} steps of warm-up",
+        f"rates       {shown}; {recipe.schedule.shape}, {recipe.schedule.warmup_steps:,} steps of warm-up",
     ]
 
 
@@ -111,7 +112,8 @@ def _format_first_sequence(flops: FlopCounter, batch: Batch, recipe: TrainRecipe
     labels = int((batch.labels != -100).sum())
     return [
         f"the first sequence: {len(batch.samples[0])} samples, {images}, {labels:,} positions in the loss, "
-        f"{filled:.1%} filled; {one / 1e12:.3g} TFLOP, and about {recipe.sequences * one / 1e12:.3g} in such a step"
+        f"{filled:.1%} filled; {one / 1e12:.3g} TFLOP, "
+        f"and about {recipe.global_batch_size * one / 1e12:.3g} in such a step"
     ]
 
 

@@ -1,6 +1,7 @@
 """Runs a training from start to end: `train`."""
 
 import contextlib
+import logging
 import signal
 import threading
 import time
@@ -11,12 +12,12 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from schemas.errors import ShardloomError, to_one_line
-from schemas.terminal import say
+from schemas.log import LOG
 from training.checkpoint import CheckpointSaver, load_checkpoint, remove_later_checkpoints
 from training.data.loader import PackLoader, StepData
 from training.data.plan import Cursor
 from training.metrics import MetricsLogger, StepCounts, compute_rates, measure_peak_memory, read_metrics
-from training.optimiser import set_learning_rates
+from training.optimizer import set_learning_rates
 from training.parallel import init_distributed
 from training.recipe import TrainRecipe, require_output_folder
 from training.schedule import compute_lr_factor
@@ -32,7 +33,7 @@ from training.set_up import (
 )
 from training.step import StepResult, take_step
 
-_SEEN_TOTALS = ("labels", "tokens", "positions", "images", "samples", "faults")
+_SEEN_TOTALS = ("labels", "tokens", "positions", "images", "samples", "bad_samples")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class TrainResult:
     seen: dict[str, int]  # tokens, images and so on since the first step; `left_out/SOURCE.REASON`, `split/SOURCE`
 
 
-def train(recipe: TrainRecipe, resume: str | None = None, quiet: bool = False) -> TrainResult:
+def train(recipe: TrainRecipe, resume: str | None = None) -> TrainResult:
     """Trains the model of a recipe, and exports it at the end.
 
     `resume` is "auto" for the newest intact checkpoint in the run's folder, or the folder of a checkpoint. Raises
@@ -56,21 +57,23 @@ def train(recipe: TrainRecipe, resume: str | None = None, quiet: bool = False) -
     folder = require_output_folder(recipe)
     with (
         init_distributed(recipe.run, recipe.parallel) as ranks,
-        StopHandler(quiet or not ranks.is_first) as stopping,
+        StopHandler() as stopping,
         claim_run_folder(folder, recipe, resume, ranks),
     ):
-        run = set_up(folder, recipe, ranks, quiet)
+        if not ranks.is_first:
+            LOG.setLevel(logging.WARNING)  # one rank speaks for all
+        run = set_up(folder, recipe, ranks)
         trainer, step, cursor, seen = run.trainer, 0, Cursor(0, 0), dict.fromkeys(_SEEN_TOTALS, 0)
         if checkpoint := find_checkpoint(resume, folder, ranks):
             check_checkpoint_matches(checkpoint, run)
-            load_checkpoint(checkpoint, trainer.model, trainer.optimiser, ranks)
+            load_checkpoint(checkpoint, trainer.model, trainer.optimizer, ranks)
             step, cursor, seen = checkpoint.state.step, Cursor(**checkpoint.state.cursor), checkpoint.state.seen
             if resume != "auto" and ranks.is_first:
                 remove_later_checkpoints(folder / CHECKPOINTS_FOLDER, step)
         saver = CheckpointSaver(folder / CHECKPOINTS_FOLDER, recipe.checkpoint, ranks)
         ended, outcome = "done", None
         with (
-            MetricsLogger(folder, recipe, step, ranks.is_first, quiet) as metrics,
+            MetricsLogger(folder, recipe, step, ranks.is_first) as metrics,
             saver,
             StepIterator(run, cursor) as steps,
         ):
@@ -82,14 +85,14 @@ def train(recipe: TrainRecipe, resume: str | None = None, quiet: bool = False) -
                     break
                 seen = _add_to_seen(seen, tally, data)
                 metrics.record_bad_samples(step + 1, data.bad_samples, seen, ranks)
-                lr = set_learning_rates(trainer.optimiser, compute_lr_factor(recipe.schedule, step, recipe.steps))
+                lr = set_learning_rates(trainer.optimizer, compute_lr_factor(recipe.schedule, step, recipe.steps))
                 outcome = take_step(trainer, data.batches, tally.labels, step)
                 step, cursor = step + 1, data.cursor
                 metrics.log(_build_log_line(run, step, outcome, lr, tally, seen, cursor, time.perf_counter() - started))
                 if step % recipe.checkpoint.every == 0 and step < recipe.steps:
-                    saver.save(trainer.model, trainer.optimiser, build_run_state(run, step, asdict(cursor), seen))
+                    saver.save(trainer.model, trainer.optimizer, build_run_state(run, step, asdict(cursor), seen))
             if outcome is not None:
-                saver.save(trainer.model, trainer.optimiser, build_run_state(run, step, asdict(cursor), seen))
+                saver.save(trainer.model, trainer.optimizer, build_run_state(run, step, asdict(cursor), seen))
             model = export_model(run) if ended != "stopped" else None
         ranks.raise_if_any_failed(saver.failure, "writing the last checkpoint")
         losses = outcome.average_by_source(recipe.sources) if outcome else _read_last_losses(folder)
@@ -99,9 +102,8 @@ def train(recipe: TrainRecipe, resume: str | None = None, quiet: bool = False) -
 class StopHandler:
     """Stops the run after the current step on SIGTERM or an interrupt; a second interrupt stops it at once."""
 
-    def __init__(self, quiet: bool) -> None:
+    def __init__(self) -> None:
         self.is_stop_requested = False
-        self._quiet = quiet
         self._previous_handlers: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -121,8 +123,7 @@ class StopHandler:
         if self.is_stop_requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.is_stop_requested = True
-        if not self._quiet:
-            say("training: stopping after this step, with a checkpoint")
+        LOG.info("training: stopping after this step, with a checkpoint")
 
 
 class StepIterator:
@@ -133,8 +134,8 @@ class StepIterator:
         self.wait_seconds = 0.0  # seconds
         self._loader = PackLoader(
             run.plan,
-            global_batch_size=recipe.sequences,
-            micro_batch_size=recipe.micro,
+            global_batch_size=recipe.global_batch_size,
+            micro_batch_size=recipe.micro_batch_size,
             rank=ranks.rank,
             world_size=ranks.world_size,
             workers=options.workers,

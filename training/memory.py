@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from training.objective import LOGITS_CHUNK_SIZE
-from training.optimiser import GROUPS_BY_PREFIX
+from training.optimizer import GROUPS_BY_PREFIX
 from training.recipe import TrainRecipe
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ def estimate_memory(model: "ResamplerLMM", recipe: TrainRecipe, world_size: int,
         frozen_tower = prefix == "vision" and not learning
         frozen = (total - learning) * (BF16_BYTES if frozen_tower and recipe.precision == "bf16" else FP32_BYTES)
         weights = learning * FP32_BYTES // by + (frozen if frozen_tower else frozen // by)
-        several = recipe.sequences > recipe.micro * world_size  # gradients of several micro-batches add up unsharded
+        # gradients of several micro-batches add up unsharded
+        several = recipe.global_batch_size > recipe.micro_batch_size * world_size
         gradients = learning * FP32_BYTES // (1 if several else by)
         moments = learning * FP32_BYTES * MOMENTS_PER_WEIGHT // by
         parts.append(PartMemory(PART_TITLES[group], total, learning, weights, gradients, moments))
@@ -76,8 +77,8 @@ def _estimate_activations(model: "ResamplerLMM", recipe: TrainRecipe, kind: str)
     With recomputation these are one layer's, and the input of each layer.
     """
     size = BF16_BYTES if recipe.precision == "bf16" else FP32_BYTES
-    positions = recipe.micro * recipe.data.sequence_length
-    tiles = recipe.micro * recipe.data.tiles_per_sequence
+    positions = recipe.micro_batch_size * recipe.data.sequence_length
+    tiles = recipe.micro_batch_size * recipe.data.tiles_per_sequence
     of_width, of_inner = _LAYER_BYTES[
         f"{recipe.precision} fsdp" if (recipe.precision, kind) == ("bf16", "fsdp") else recipe.precision
     ]

@@ -6,6 +6,7 @@
 import contextlib
 import importlib.util
 import json
+import logging
 import os
 import resource
 import sys
@@ -21,7 +22,8 @@ from rich.console import Console  # noqa: TID251  the bar shows numbers only
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from schemas.errors import ShardloomError, UsageError
-from schemas.terminal import format_duration, say
+from schemas.log import LOG, is_shown
+from schemas.terminal import format_duration
 from training.batch import Batch
 from training.data.assemble import BadSample
 from training.flops import FlopCounter, count_tokens
@@ -29,7 +31,7 @@ from training.parallel import Ranks
 from training.recipe import TrainRecipe
 from training.step import count_labels
 
-METRICS_FILE, FAULTS_FILE = "metrics.jsonl", "faults.jsonl"
+METRICS_FILE, BAD_SAMPLES_FILE = "metrics.jsonl", "bad_samples.jsonl"
 MIN_SAMPLES_FOR_BAD_SHARE = 1000  # samples: the share of bad ones is computed over at least this number
 PROGRESS_INTERVAL_SECONDS = 10.0
 
@@ -44,13 +46,13 @@ class StepCounts:
     images: int = 0
     tiles: int = 0
     samples: int = 0
-    faults: int = 0  # samples that could not be read
+    bad_samples: int = 0  # samples that could not be read
     flops: float = 0.0
     data_wait_seconds: float = 0.0  # seconds spent waiting for data; summed over ranks
 
     @classmethod
     def from_batches(
-        cls, batches: list[Batch], flops: FlopCounter, faults: int, data_wait_seconds: float
+        cls, batches: list[Batch], flops: FlopCounter, bad_samples: int, data_wait_seconds: float
     ) -> "StepCounts":
         """Counts this rank's micro-batches."""
         return cls(
@@ -59,8 +61,8 @@ class StepCounts:
             positions=sum(batch.tokens.numel() for batch in batches),
             images=sum(len(batch.grids) for batch in batches),
             tiles=sum(len(batch.tiles) for batch in batches),
-            samples=sum(len(row) for batch in batches for row in batch.samples) + faults,
-            faults=faults,
+            samples=sum(len(row) for batch in batches for row in batch.samples) + bad_samples,
+            bad_samples=bad_samples,
             flops=flops.count(batches),
             data_wait_seconds=data_wait_seconds,
         )
@@ -86,10 +88,9 @@ def check_trackers(recipe: TrainRecipe) -> None:
 class MetricsLogger:
     """Writes the run's log on the first rank; the other ranks only record their bad samples."""
 
-    def __init__(self, folder: Path, recipe: TrainRecipe, step: int, is_first: bool, quiet: bool) -> None:
+    def __init__(self, folder: Path, recipe: TrainRecipe, step: int, is_first: bool) -> None:
         """Prepares the log of a run that continues after `step`."""
         self.folder, self.recipe, self.first_step, self.is_first = folder, recipe, step, is_first
-        self._quiet = quiet or not is_first
         self._trackers: list[Any] = []
         self._has_write_failed = False
         self._start_time = self._last_line_time = time.monotonic()
@@ -98,11 +99,11 @@ class MetricsLogger:
     def __enter__(self) -> Self:
         if self.is_first:
             truncate_after_step(self.folder / METRICS_FILE, self.first_step)
-            if (self.folder / FAULTS_FILE).exists():
-                truncate_after_step(self.folder / FAULTS_FILE, self.first_step)
+            if (self.folder / BAD_SAMPLES_FILE).exists():
+                truncate_after_step(self.folder / BAD_SAMPLES_FILE, self.first_step)
             self._file = (self.folder / METRICS_FILE).open("a", buffering=1)
             self._trackers = [_build_tracker(name, self.folder, self.recipe) for name in self.recipe.run.log_to]
-        if not self._quiet and sys.stderr.isatty():
+        if self.is_first and is_shown(logging.INFO) and sys.stderr.isatty():
             columns = (TextColumn("training"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[told]}"))
             self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
             self._task = self._bar.add_task("", total=self.recipe.steps, completed=self.first_step, told="")
@@ -137,25 +138,25 @@ class MetricsLogger:
             self._file.write(text)
         except OSError as error:
             if not self._has_write_failed:
-                say(f"cannot write {self.folder / METRICS_FILE}: {error.strerror}; training continues")
+                LOG.warning(f"cannot write {self.folder / METRICS_FILE}: {error.strerror}; training continues")
             self._has_write_failed = True
 
     def record_bad_samples(self, step: int, bad_samples: list[BadSample], seen: dict[str, int], ranks: Ranks) -> None:
-        """Appends this rank's bad samples of a step to `faults.jsonl`.
+        """Appends this rank's bad samples of a step to `bad_samples.jsonl`.
 
         Raises `ShardloomError` on all ranks when there are too many: `seen` counts bad and all samples of all ranks.
         """
         if bad_samples:
-            with contextlib.suppress(OSError), (self.folder / FAULTS_FILE).open("a") as file:  # one write per rank
+            with contextlib.suppress(OSError), (self.folder / BAD_SAMPLES_FILE).open("a") as file:  # one write per rank
                 file.write("".join(json.dumps({"step": step, **asdict(fault)}) + "\n" for fault in bad_samples))
-        most = self.recipe.data.max_faults
-        if seen["faults"] <= most * max(seen["samples"], MIN_SAMPLES_FOR_BAD_SHARE):
+        most = self.recipe.data.max_bad_samples
+        if seen["bad_samples"] <= most * max(seen["samples"], MIN_SAMPLES_FOR_BAD_SHARE):
             return
         for fault in bad_samples[:1]:
-            say(f"rank {ranks.rank}: {fault.source} {fault.shard} {fault.key}: {fault.reason}")
+            LOG.error(f"rank {ranks.rank}: {fault.source} {fault.shard} {fault.key}: {fault.reason}")
         raise ShardloomError(
-            f"{seen['faults']:,} of {seen['samples']:,} samples can't be read, more than data.max_faults ({most:g}): "
-            f"{self.folder / FAULTS_FILE} names them; "
+            f"{seen['bad_samples']:,} of {seen['samples']:,} samples can't be read, more than data.max_bad_samples "
+            f"({most:g}): {self.folder / BAD_SAMPLES_FILE} names them; "
             "to train without them, set a higher one and resume with --resume auto"
         )
 
@@ -166,9 +167,10 @@ class MetricsLogger:
         summary = f"loss {line['loss']:.4f}, {line['tokens_per_second']:,.0f} tokens/s, {left} left"
         if self._bar is not None:
             self._bar.update(self._task, completed=step, told=f"step {step:,}/{steps:,}, {summary}")
-        elif not self._quiet and (now - self._last_line_time >= PROGRESS_INTERVAL_SECONDS or step == steps):
+        if now - self._last_line_time >= PROGRESS_INTERVAL_SECONDS or step == steps:
             self._last_line_time = now
-            say(f"training: step {step:,}/{steps:,}, {summary}")
+            on_screen = {"is_on_screen": self._bar is not None}
+            LOG.info(f"training: step {step:,}/{steps:,}, {summary}", extra=on_screen)
 
 
 def compute_rates(tally: StepCounts, seconds: float, world_size: int, peak_flops: float) -> dict[str, float]:

@@ -112,7 +112,7 @@ def init_distributed(run: TrainRunOptions, parallel: str) -> Iterator[Ranks]:
         raise UsageError(
             "this process already has a torch.distributed group, but training must create it: start another process"
         )
-    timeout = timedelta(seconds=run.patience)
+    timeout = timedelta(seconds=run.timeout_seconds)
     if count == 1:
         store: Store = HashStore()
     else:

@@ -16,9 +16,10 @@ from schemas.output_set.options import Options
 from schemas.output_set.recipe_file import apply_override, dump_yaml, read_recipe, validate_options
 from training.data.options import DataOptions
 from training.model.config import ModelOptions
+from training.renamed_keys import rename_keys
 
-CHANGEABLE_KEYS = ("run", "checkpoint", "micro", "parallel", "activation_checkpointing", "compile")
-CHANGEABLE_DATA_KEYS = ("workers", "prefetch", "cache", "max_faults")
+CHANGEABLE_KEYS = ("run", "checkpoint", "micro_batch_size", "parallel", "activation_checkpointing", "compile")
+CHANGEABLE_DATA_KEYS = ("workers", "prefetch", "cache", "max_bad_samples")
 
 _ALL_CHANGEABLE_KEYS = {*CHANGEABLE_KEYS, *(f"data.{name}" for name in CHANGEABLE_DATA_KEYS)}
 
@@ -37,11 +38,11 @@ class LearningRates(Options):
     language: NonNegativeFloat = Field(2e-5, description="as for the connector")
 
 
-class OptimiserOptions(Options):
+class OptimizerOptions(Options):
     """Sets the options of AdamW."""
 
     lr: LearningRates = LearningRates()
-    law: Literal["mm1"] | None = Field(
+    lr_rule: Literal["mm1"] | None = Field(
         None, description="mm1: the language model's size sets the rate of every part that is not frozen"
     )
     betas: tuple[Beta, Beta] = Field((0.9, 0.999), description="torch's defaults, which xGen-MM keeps")
@@ -49,10 +50,10 @@ class OptimiserOptions(Options):
     weight_decay: NonNegativeFloat = Field(
         0.0, description="as in xGen-MM's fine-tuning; OpenFlamingo pre-trains with 0.1"
     )
-    decay: Literal["matrices", "all"] = Field(
+    weight_decay_on: Literal["matrices", "all"] = Field(
         "matrices", description="excludes norms, biases and trained queries, which need no small scale; xGen-MM: all"
     )
-    clip: PositiveFloat | None = Field(
+    max_grad_norm: PositiveFloat | None = Field(
         1.0, description="maximum gradient norm, applied once per step; xGen-MM: per micro-batch"
     )
 
@@ -61,7 +62,7 @@ class ScheduleOptions(Options):
     """Sets how the learning rate changes over the steps, relative to its peak."""
 
     shape: Literal["cosine", "constant"] = "cosine"
-    warmup: int = Field(2000, ge=0, description="steps from 0 to the peak; as in xGen-MM's fine-tuning")
+    warmup_steps: int = Field(2000, ge=0, description="steps from 0 to the peak; as in xGen-MM's fine-tuning")
 
 
 class CheckpointOptions(Options):
@@ -86,7 +87,9 @@ class TrainRunOptions(Options):
     peak_tflops: PositiveFloat | None = Field(
         None, description="one device's peak, for the MFU; default: measured here on a large matrix product"
     )
-    patience: PositiveFloat = Field(1800.0, description="seconds that a rank waits for the others before it fails")
+    timeout_seconds: PositiveFloat = Field(
+        1800.0, description="seconds that a rank waits for the others before it fails"
+    )
 
 
 class TrainRecipe(Options):
@@ -94,15 +97,15 @@ class TrainRecipe(Options):
 
     kind: Literal["train"] = "train"
     model: ModelOptions
-    start: str | None = Field(
+    init_from: str | None = Field(
         None, description="a model exported by an earlier stage, whose weights training starts from"
     )
     data: DataOptions
-    optimiser: OptimiserOptions = OptimiserOptions()
+    optimizer: OptimizerOptions = OptimizerOptions()
     schedule: ScheduleOptions = ScheduleOptions()
-    steps: PositiveInt = Field(description="optimiser steps; the schedule ends at the last")
-    sequences: PositiveInt = Field(description="global batch size: packed sequences per step over all ranks")
-    micro: PositiveInt = Field(1, description="micro batch size: sequences a rank processes at once; as many as fit")
+    steps: PositiveInt = Field(description="optimizer steps; the schedule ends at the last")
+    global_batch_size: PositiveInt = Field(description="packed sequences per step over all ranks")
+    micro_batch_size: PositiveInt = Field(1, description="sequences a rank processes at once; as many as fit")
     precision: Literal["fp32", "bf16"] = Field("bf16", description="bf16: weights, gradients and sums stay in fp32")
     parallel: Literal["auto", "none", "ddp", "fsdp"] = Field(
         "auto", description="auto: fsdp if there are several ranks"
@@ -111,12 +114,14 @@ class TrainRecipe(Options):
         False, description="saves memory, for a third more computation in the layers"
     )
     compile: bool = Field(False, description="torch.compile every decoder and connector layer")
-    multipliers: dict[str, NonNegativeFloat] = Field({}, description="loss weight by source; 1 for sources not named")
+    loss_weights: dict[str, NonNegativeFloat] = Field(
+        {}, description="factor of the loss by source; 1 for sources not named"
+    )
     checkpoint: CheckpointOptions = CheckpointOptions()
     seed: int = Field(0, description="seeds dropout; data.seed seeds the order of samples, model.seed the new weights")
     run: TrainRunOptions = TrainRunOptions()
 
-    @field_validator("multipliers")
+    @field_validator("loss_weights")
     @classmethod
     def _check_loss_weight_sources(cls, named: dict[str, float], info: ValidationInfo) -> dict[str, float]:
         data = info.data.get("data")
@@ -144,7 +149,7 @@ class TrainRecipe(Options):
 def load_train_recipe(path: str, overrides: list[str] | None = None, output: str | None = None) -> TrainRecipe:
     """Loads the recipe in a YAML file and applies overrides, `key=value` with dotted keys and YAML values.
 
-    Raises `UsageError` that names any unknown key.
+    Raises `UsageError` that names any unknown key, and the new name of a key that has been renamed.
     """
     values = read_recipe(path)
     _find_tokenizer_beside(path, values)
@@ -154,9 +159,8 @@ def load_train_recipe(path: str, overrides: list[str] | None = None, output: str
         apply_override(values, override)
     if output is not None:
         apply_override(values, f"run.output={yaml.safe_dump(output)}")
-    if isinstance(values.get("model"), dict) and "resampler" in values["model"]:  # the key's former name
-        said = "unknown key model.resampler: write model.connector: {kind: perceiver, ...}"
-        raise UsageError(f"recipe {path}: {said}")
+    if renamed := rename_keys(values)[1]:
+        raise UsageError(f"recipe {path}: {'; '.join(renamed)}")
     return validate_options(TrainRecipe, values, path)
 
 
@@ -184,4 +188,4 @@ def require_output_folder(recipe: TrainRecipe) -> Path:
 
 def find_resume_conflicts(stored: dict[str, Any], requested: dict[str, Any]) -> list[str]:
     """Lists the differences between a folder's stored recipe and the requested one, but for the free keys."""
-    return recipe_file.compare_recipes(stored, requested, _ALL_CHANGEABLE_KEYS)
+    return recipe_file.compare_recipes(rename_keys(stored)[0], requested, _ALL_CHANGEABLE_KEYS)

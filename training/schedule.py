@@ -11,9 +11,9 @@ def compute_lr_factor(options: ScheduleOptions, step: int, steps: int) -> float:
     The cosine with warm-up is that of transformers: it starts at exactly 0 and would reach 0 again at the step after
     the last.
     """
-    if step < options.warmup:
-        return step / options.warmup
+    if step < options.warmup_steps:
+        return step / options.warmup_steps
     if options.shape == "constant":
         return 1.0
-    progress = (step - options.warmup) / max(1, steps - options.warmup)
+    progress = (step - options.warmup_steps) / max(1, steps - options.warmup_steps)
     return max(0.0, 0.5 * (1.0 + math.cos(math.pi * progress)))

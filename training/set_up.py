@@ -1,4 +1,4 @@
-"""Prepares a run before its first step: the model on its devices, the optimiser and the plan of the data."""
+"""Prepares a run before its first step: the model on its devices, the optimizer and the plan of the data."""
 
 import contextlib
 import hashlib
@@ -24,7 +24,7 @@ from training.model.config import PromptOptions
 from training.model.lmm import ResamplerLMM
 from training.model.pretrained import build_model, save_pretrained
 from training.model.tokens import TextTokenizer, load_tokenizer
-from training.optimiser import freeze, make_optimiser, resolve_learning_rates
+from training.optimizer import freeze, make_optimizer, resolve_learning_rates
 from training.parallel import Ranks, parallelize
 from training.recipe import TrainRecipe, find_resume_conflicts
 from training.step import Trainer
@@ -47,26 +47,26 @@ class TrainingRun:
     peak_flops: float  # operations per second of one device
 
 
-def set_up(folder: Path, recipe: TrainRecipe, ranks: Ranks, quiet: bool) -> TrainingRun:
+def set_up(folder: Path, recipe: TrainRecipe, ranks: Ranks) -> TrainingRun:
     """Builds everything that a run needs. Raises `UsageError` when the recipe asks for what is not available."""
     check_trackers(recipe)
     check_batch_size(recipe, ranks.world_size)
     tokenizer = load_tokenizer(recipe.model)
     model = prepare_model(recipe)
     check_sequence_length(recipe, model)
-    plan = build_pack_plan(recipe, model, tokenizer, quiet or not ranks.is_first)
+    plan = build_pack_plan(recipe, model, tokenizer)
     flops = build_flop_counter(model)
     frozen = ranks.broadcast("frozen", hash_frozen_weights(model) if ranks.is_first else "")
     kept = ranks.is_first and model.vision.frozen
     tower = {f"vision.{name}": tensor for name, tensor in model.vision.state_dict().items()} if kept else {}
-    lr = resolve_learning_rates(recipe.optimiser, count_non_embedding_parameters(model))
+    lr = resolve_learning_rates(recipe.optimizer, count_non_embedding_parameters(model))
     whole = parallelize(model, recipe, ranks)
-    loss_weights = [recipe.multipliers.get(name, 1.0) for name in recipe.sources]
+    loss_weights = [recipe.loss_weights.get(name, 1.0) for name in recipe.sources]
     trainer = Trainer(
         recipe,
         ranks,
         whole.train(),
-        make_optimiser(whole, recipe.optimiser, lr),
+        make_optimizer(whole, recipe.optimizer, lr),
         torch.tensor(loss_weights, dtype=torch.float32, device=ranks.device),
     )
     stated = recipe.run.peak_tflops
@@ -76,23 +76,24 @@ def set_up(folder: Path, recipe: TrainRecipe, ranks: Ranks, quiet: bool) -> Trai
 
 def prepare_model(recipe: TrainRecipe, device: str = "cpu") -> ResamplerLMM:
     """Builds the recipe's model, whole and on one device, and freezes the parts that are not trained."""
-    model = build_model(recipe.model, device, recipe.start)
-    freeze(model, recipe.optimiser.lr)
+    model = build_model(recipe.model, device, recipe.init_from)
+    freeze(model, recipe.optimizer.lr)
     return model
 
 
-def build_pack_plan(recipe: TrainRecipe, model: ResamplerLMM, tokenizer: TextTokenizer, quiet: bool) -> PackPlan:
+def build_pack_plan(recipe: TrainRecipe, model: ResamplerLMM, tokenizer: TextTokenizer) -> PackPlan:
     """Builds the plan of the data for this model."""
     tower = model.vision
-    return build_data(recipe.data, recipe.model, tokenizer, tower.image_size, tower.patch_size, quiet)
+    return build_data(recipe.data, recipe.model, tokenizer, tower.image_size, tower.patch_size)
 
 
 def check_batch_size(recipe: TrainRecipe, world_size: int) -> None:
     """Raises `UsageError` when the global batch can't be divided evenly among micro-batches and ranks."""
-    if recipe.sequences % (recipe.micro * world_size):
+    if recipe.global_batch_size % (recipe.micro_batch_size * world_size):
+        ranks = f"{world_size} rank{'s' if world_size > 1 else ''}"
         raise UsageError(
-            f"sequences: {recipe.sequences} per step can't be divided into micro-batches of {recipe.micro} "
-            f"on {world_size} rank{'s' if world_size > 1 else ''}; make it a multiple of {recipe.micro * world_size}"
+            f"global_batch_size: {recipe.global_batch_size} can't be divided into micro-batches of "
+            f"{recipe.micro_batch_size} on {ranks}; make it a multiple of {recipe.micro_batch_size * world_size}"
         )
 
 
@@ -184,7 +185,7 @@ def export_model(run: TrainingRun) -> Path:
     if run.trainer.ranks.is_first:
         try:
             data = run.trainer.recipe.data
-            prompts = PromptOptions(system=data.system, end_of_chunk=data.end_of_chunk)
+            prompts = PromptOptions(system=data.system_prompt, end_of_chunk=data.end_of_chunk)
             save_pretrained(run.model, run.tokenizer, target, {**state, **run.tower_weights}, prompts, replace=True)
         except ShardloomError as error:
             fault = str(error)

@@ -1,4 +1,4 @@
-"""Takes one optimiser step: the micro-batches' forward and backward passes, and a check before weights change."""
+"""Takes one optimizer step: the micro-batches' forward and backward passes, and a check before weights change."""
 
 import math
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from torch.distributed.tensor import DTensor
 from schemas.errors import ShardloomError, to_one_line
 from training.batch import Batch
 from training.objective import MicroBatchLoss, compute_micro_batch_loss, make_label_mask
-from training.optimiser import select_trainable
+from training.optimizer import select_trainable
 from training.parallel import Ranks, autocast, sync_gradients
 from training.recipe import TrainRecipe
 
@@ -25,7 +25,7 @@ class Trainer:
     recipe: TrainRecipe
     ranks: Ranks
     model: nn.Module  # the one to call, wrapped for the ranks
-    optimiser: torch.optim.AdamW
+    optimizer: torch.optim.AdamW
     loss_weights: Tensor  # float32 [sources]: loss weights
 
 
@@ -75,12 +75,12 @@ def _run_step(trainer: Trainer, batches: list[Batch], total_labels: int, step: i
                 )
             found.contribution.backward()  # type: ignore[no-untyped-call]
         losses.append(MicroBatchLoss(found.contribution.detach(), found.loss_sums, found.label_counts))
-    norm = _clip_gradients(trainer.model, recipe.optimiser.clip)
+    norm = _clip_gradients(trainer.model, recipe.optimizer.max_grad_norm)
     outcome, own = _all_reduce_losses(losses, norm, ranks, f"step {step + 1}")
     if not math.isfinite(outcome.loss) or not math.isfinite(outcome.gradient_norm):
         raise _make_not_finite_error(trainer, batches, own, outcome, step)
-    trainer.optimiser.step()
-    trainer.optimiser.zero_grad(set_to_none=True)
+    trainer.optimizer.step()
+    trainer.optimizer.zero_grad(set_to_none=True)
     return outcome
 
 

@@ -10,13 +10,15 @@ import typer
 
 from schemas.errors import ShardloomError, UsageError
 from schemas.extras import require_extra
-from schemas.terminal import say
+from schemas.log import LOG, configure_log
+from schemas.log_options import LoggedCommand
+from schemas.terminal import print_result
 
 INTERRUPTED_EXIT_CODE = 130
 PROGRAM = "python -m training.train"
 EXAMPLES = (
     "Examples: python -m training.train recipes/train/pretrain_4b.yaml --dry-run; "
-    "torchrun --nproc-per-node 8 -m training.train recipes/train/pretrain_4b.yaml --output run optimiser.law=mm1"
+    "torchrun --nproc-per-node 8 -m training.train recipes/train/pretrain_4b.yaml --output run optimizer.lr_rule=mm1"
 )
 
 
@@ -25,7 +27,7 @@ def train(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="a YAML recipe of kind train")],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="key=value", help="override the recipe, as in optimiser.lr.language=1e-4"),
+        typer.Argument(metavar="key=value", help="override the recipe, as in optimizer.lr.language=1e-4"),
     ] = None,
     output: Annotated[str | None, typer.Option("--output", "-o", metavar="DIR", help="the run's folder")] = None,
     resume: Annotated[
@@ -38,7 +40,6 @@ def train(
     ranks: Annotated[
         int | None, typer.Option(help="with --dry-run: number of GPUs to estimate memory for; default: 1")
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress")] = False,
 ) -> None:
     """Train a resampler LMM on training shards. SIGTERM or Ctrl-C stops it with a checkpoint, from which it resumes.
 
@@ -53,7 +54,7 @@ def train(
         if ranks is not None:
             start = f"torchrun --nproc-per-node {ranks}"
             raise UsageError(f"--ranks needs --dry-run: to train, start ranks with {start}")
-        _train(recipe, overrides or [], output, resume, quiet, program)
+        _train(recipe, overrides or [], output, resume, program)
     except ShardloomError as error:
         _fail(f"error: {error}", error.exit_code)
     except KeyboardInterrupt:
@@ -68,44 +69,44 @@ def _print_dry_run(recipe: str, overrides: list[str], output: str | None, ranks:
 
     for part in dry_run(load_train_recipe(recipe, overrides, output), ranks):
         for line in part.split("\n"):
-            say(line, is_result=True)
+            print_result(line)
 
 
-def _train(path: str, overrides: list[str], output: str | None, resume: str | None, quiet: bool, program: str) -> None:
+def _train(path: str, overrides: list[str], output: str | None, resume: str | None, program: str) -> None:
     require_extra("train", "training")
     from training.loop import select_counts, train
     from training.recipe import load_train_recipe
 
     recipe = load_train_recipe(path, overrides, output)
-    result = train(recipe, resume, quiet)
-    if quiet or os.environ.get("RANK", "0") != "0":
+    result = train(recipe, resume)
+    if os.environ.get("RANK", "0") != "0":
         return
     losses = ", ".join(f"{name} {loss:.4f}" for name, loss in result.losses.items())
     seen = f"{result.seen['tokens']:,} tokens, {result.seen['images']:,} images"
-    say(
+    print_result(
         f"{result.status} after step {result.step:,} of {recipe.steps:,}: {seen}; loss: {losses or 'none'}",
-        is_result=True,
     )
     for kind in ("left_out", "split"):
         if counts := select_counts(result.seen, kind):
             named = ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()))
-            say(f"{kind.replace('_', ' ')}: {named}", is_result=True)
+            print_result(f"{kind.replace('_', ' ')}: {named}")
     if result.model_folder is None:
         again = [path, *overrides, "--output", str(result.folder), "--resume", "auto"]
-        say(f"resume with: {program} {shlex.join(again)}", is_result=True)
+        print_result(f"resume with: {program} {shlex.join(again)}")
     else:
-        say(f"model: {result.model_folder}", is_result=True)
+        print_result(f"model: {result.model_folder}")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line and exits with one of the codes that `train` names."""
+    configure_log()
     app = typer.Typer(
         add_completion=False,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
         rich_markup_mode="rich",
     )
-    app.command(epilog=EXAMPLES)(train)
+    app.command(cls=LoggedCommand, epilog=EXAMPLES)(train)
     try:
         app(args=None if arguments is None else list(arguments), prog_name=PROGRAM, standalone_mode=False)
     except Exception as error:
@@ -116,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    say(message)
+    LOG.error(message)
     sys.exit(code)
 
 

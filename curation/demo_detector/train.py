@@ -24,7 +24,7 @@ from curation.demo_detector.losses import compute_detection_loss, predict
 from curation.demo_detector.score import score
 from curation.engines.boxes.grounding_dino import GroundingDino
 from curation.engines.boxes.grounding_dino_settings import GroundingDinoSettings
-from schemas.terminal import say
+from schemas.terminal import print_result
 
 SEED: Final = 20
 STEPS: Final = 4000
@@ -59,27 +59,26 @@ def _train_rank(
         dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=processes)
     model = small.build_detector(seed).train()
     model.to(device)
-    optimiser = _build_optimiser(model)
+    optimizer = _build_optimizer(model)
     batches = SceneBatches(small.build_processor(), small.build_tokenizer(), f"train {seed}")
     start, losses, parent = time.monotonic(), [], os.getppid()
     for step in range(1, steps + 1):
         done = _broadcast(max(step / steps, (time.monotonic() - start) / 60 / minutes), processes)
         batch = batches.draw(step, range(rank, BATCH_SIZE, processes)).to(device)
         losses.append(
-            _train_step(model, optimiser, batch, min(1, step / WARM_UP_STEPS) * _compute_lr_factor(done), processes)
+            _train_step(model, optimizer, batch, min(1, step / WARM_UP_STEPS) * _compute_lr_factor(done), processes)
         )
         if rank == 0 and step % REPORT_STEPS == 0:
             _report(step, steps, done, time.monotonic() - start, losses)
         if rank == 0 and (step % EVALUATION_STEPS == 0 or done >= 1):
             small.save(model, output)
             found = score(GroundingDino(GroundingDinoSettings(weights=str(output))), 100, seed=0)
-            say(f"step {step}  F1 {found.f1:.3f}  mean IoU {found.mean_overlap:.3f} on 100 scenes", is_result=True)
+            print_result(f"step {step}  F1 {found.f1:.3f}  mean IoU {found.mean_overlap:.3f} on 100 scenes")
         if done >= 1 or os.getppid() != parent:  # the parent process has ended
             break
     if rank == 0:
-        say(
+        print_result(
             f"{(time.monotonic() - start) / 60:.1f} min, {processes} x {time.process_time() / 60:.1f} min of CPU",
-            is_result=True,
         )
     if processes > 1:
         dist.destroy_process_group()
@@ -94,7 +93,7 @@ def _broadcast(done: float, processes: int) -> float:
     return figure.item()
 
 
-def _build_optimiser(model: GroundingDinoForObjectDetection) -> torch.optim.AdamW:
+def _build_optimizer(model: GroundingDinoForObjectDetection) -> torch.optim.AdamW:
     matrices = [one for one in model.parameters() if one.ndim >= 2]
     others = [one for one in model.parameters() if one.ndim < 2]
     groups = [{"params": matrices, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}]
@@ -103,16 +102,16 @@ def _build_optimiser(model: GroundingDinoForObjectDetection) -> torch.optim.Adam
 
 def _train_step(
     model: GroundingDinoForObjectDetection,
-    optimiser: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer,
     batch: SceneBatch,
     lr_factor: float,
     processes: int = 1,
 ) -> float:
     """Takes one step at this share of the learning rate. Returns this process's loss."""
-    for group in optimiser.param_groups:
+    for group in optimizer.param_groups:
         group["lr"] = LEARNING_RATE * lr_factor
     total = compute_detection_loss(predict(model, batch), batch)
-    optimiser.zero_grad()
+    optimizer.zero_grad()
     total.backward()  # type: ignore[no-untyped-call]
     if processes > 1:
         slopes = [one.grad for one in model.parameters() if one.grad is not None]
@@ -120,7 +119,7 @@ def _train_step(
         dist.all_reduce(flat)
         nn.utils.vector_to_parameters(flat / processes, slopes)
     nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-    optimiser.step()
+    optimizer.step()
     return total.item()
 
 
@@ -130,7 +129,7 @@ def _compute_lr_factor(done: float) -> float:
 
 def _report(step: int, steps: int, done: float, elapsed: float, losses: list[float]) -> None:
     mean, rate, left = sum(losses) / len(losses), step * BATCH_SIZE / elapsed, elapsed * (1 / done - 1) / 60
-    say(f"step {step}/{steps}  loss {mean:.3f}  {rate:.0f} scenes/s  {left:.1f} min left", is_result=True)
+    print_result(f"step {step}/{steps}  loss {mean:.3f}  {rate:.0f} scenes/s  {left:.1f} min left")
     losses.clear()
 
 

@@ -31,8 +31,8 @@ from pipelines.output.job import Context, OutputCommitter
 from pipelines.output.totals import RunTimes
 from pipelines.recipes.annotate import AnnotateRecipe
 from pipelines.terminal.progress import Progress
+from schemas.log import LOG, get_worker_level
 from schemas.output_set.layout import PARTS
-from schemas.terminal import say
 
 WORKERS_PER_READER = 8  # a reader is many times faster than 8 OCR workers; more readers would only open more shards
 
@@ -122,7 +122,7 @@ class GraphRun:
             )
             graph = graph.map_batches(
                 PoolWorker,
-                fn_constructor_args=(self.recipe, pool, *shared),
+                fn_constructor_args=(self.recipe, pool, *shared, get_worker_level()),
                 compute=ray.data.ActorPoolStrategy(
                     min_size=pool.request.min_workers, max_size=pool.request.max_workers
                 ),
@@ -144,7 +144,7 @@ def plan_pools_and_connect(recipe: AnnotateRecipe, runner: Runner, reuse: Reuse 
     runner.connect(estimate_store_bytes(recipe, pools), cpus)
     runner.check_capacity([pool.request for pool in pools])
     if (gpus := ray.cluster_resources().get("GPU", 0)) and not any(pool.request.gpus for pool in pools):
-        say(f"{gpus:g} GPUs are available and no pool asks for one: see run.resources")
+        LOG.warning(f"{gpus:g} GPUs are available and no pool asks for one: see run.resources")
     return pools
 
 

@@ -15,8 +15,8 @@ from pipelines.inputs.shards import InputShard, list_input_shards
 from pipelines.output.job import Context, Job, OutputCommitter, run_job
 from pipelines.output.totals import Totals
 from pipelines.recipes.annotate import AnnotateRecipe
+from schemas.log import LOG
 from schemas.output_set.manifest import Manifest
-from schemas.terminal import say
 
 
 class AnnotateJob(Job[InputShard]):
@@ -36,7 +36,7 @@ class AnnotateJob(Job[InputShard]):
         check_settings(self.recipe.engines)
         self._reuse = find_reuse(self.recipe, shards)
         for notice in check_engines(self.recipe.engines, self._reuse.kinds if self._reuse else ()):
-            say(notice)
+            LOG.info(notice)
         check_environments(self.recipe, context.runner)
         return shards
 
@@ -59,6 +59,6 @@ class AnnotateJob(Job[InputShard]):
         GraphRun(self.recipe, context, todo, self._reuse).carry_out(commits)
 
 
-def annotate(recipe: AnnotateRecipe, output: str, quiet: bool = False) -> Totals:
+def annotate(recipe: AnnotateRecipe, output: str) -> Totals:
     """Annotates every shard that is not committed yet. Raises `ShardloomError` when the run can't finish."""
-    return run_job(AnnotateJob(recipe), output, quiet)
+    return run_job(AnnotateJob(recipe), output)

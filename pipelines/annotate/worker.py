@@ -34,6 +34,7 @@ from pipelines.cluster.failure import Failure
 from pipelines.engines.loader import Engine, load_engine, needs_pixels
 from pipelines.recipes.annotate import AnnotateRecipe
 from schemas.errors import ShardloomError, UsageError, to_one_line
+from schemas.log import LOG, configure_log
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.records.quarantine import Reason, Rejected
 from schemas.records.tag import TAGS_COLUMN
@@ -62,7 +63,9 @@ class PoolWorker:
         ledger: ray.actor.ActorHandle,
         repeats: dict[str, list[str]],
         prepared: ray.ObjectRef | None,
+        log_level: int,
     ) -> None:
+        configure_log(log_level, process=f"{pool.name} worker {os.getpid()}")
         self.recipe, self.pool, self.output, self.ledger = recipe, pool, output, ledger
         self.recipe_sha256 = recipe.compute_sha256()
         self.repeats = {shard: set(keys) for shard, keys in repeats.items()}
@@ -80,6 +83,7 @@ class PoolWorker:
             self.start_error = ShardloomError(f"the {pool.name} engine can't start: {_describe_error(error)}")
         self.watch = HangWatch(ledger, pool.name, recipe.run.stall_seconds, recipe.decode)
         self.watch.start()
+        LOG.debug("started" if self.start_error is None else f"cannot start: {self.start_error}")
         ledger.add_worker.remote(pool.name)
 
     def _load(self, kind: EngineKind, expected: EngineFingerprint | None, prepared: object) -> None:
@@ -110,6 +114,7 @@ class PoolWorker:
 
     def _process_chunk(self, chunk: Chunk) -> pa.Table:
         assert chunk.table is not None
+        started = time.monotonic()
         label = f"{chunk.shard}/{chunk.index}"
         attempts: Attempts = ray.get(self.ledger.begin.remote(self.pool.name, label, chunk.table.num_rows))
         samples = ChunkRows(chunk.table, self.repeats.get(chunk.shard, set()))
@@ -122,6 +127,7 @@ class PoolWorker:
         row = encode_message(done)  # memory peaks here: a worker that dies of it has not finished the chunk
         self.ledger.finish.remote(self.pool.name, label)
         self.images_done += table.num_rows
+        LOG.debug(f"{label}: {table.num_rows} images in {time.monotonic() - started:.1f} s")
         return row
 
     def _end_process(self) -> NoReturn:

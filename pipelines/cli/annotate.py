@@ -97,5 +97,5 @@ def annotate(
         )
         refuse_untrusted_settings(Folder(reuse).resolve_path(RECIPE_FILE), loaded.engines, kinds, given)
     with contextlib.redirect_stdout(sys.stderr):  # Ray prints about lost workers to stdout
-        totals = run(loaded, resolve_output(loaded), quiet=json_)
+        totals = run(loaded, resolve_output(loaded))
     report(totals, resolve_output(loaded), json_)

@@ -12,7 +12,8 @@ from pipelines import GRAPH_THREAD
 from pipelines.cli.commands import HELP, Commands
 from pipelines.cluster.private_files import remove_private_folders
 from schemas.errors import ShardloomError, UsageError, to_one_line
-from schemas.terminal import say
+from schemas.log import LOG, configure_log
+from schemas.terminal import print_result
 
 app = typer.Typer(
     name="shardloom",
@@ -32,9 +33,9 @@ def _print_version() -> None:
     from importlib.metadata import PackageNotFoundError, version
 
     try:
-        say(f"shardloom {version('shardloom')}", is_result=True)
+        print_result(f"shardloom {version('shardloom')}")
     except PackageNotFoundError:  # run from a folder, as Ray jobs are
-        say("shardloom, not installed", is_result=True)
+        print_result("shardloom, not installed")
 
 
 @app.callback(invoke_without_command=True)
@@ -65,6 +66,7 @@ def shardloom(
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Runs the command line. Exits 0 when done, 1 after a failure, 2 for wrong use."""
+    configure_log()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # works where SIGINT is ignored, as after `&`
     try:
         code = app(args=arguments, standalone_mode=False) or 0
@@ -85,7 +87,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _fail(line: str, code: int) -> NoReturn:
-    say(to_one_line(line, MAX_LINE))
+    LOG.error(to_one_line(line, MAX_LINE))
     if any(thread.name == GRAPH_THREAD for thread in threading.enumerate()):
         remove_private_folders()
         os._exit(code)  # a stalled graph can't be stopped, and Ray's exit handler would wait for it

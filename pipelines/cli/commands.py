@@ -7,6 +7,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from schemas.log_options import LoggedCommand
+
 HELP = {"help_option_names": ["-h", "--help"]}
 
 
@@ -90,7 +92,7 @@ class LazyCommand(TyperCommand):
         if isinstance(function, typer.Typer):  # it has commands of its own
             return typer.main.get_command(function)
         app = typer.Typer(add_completion=False, context_settings=HELP, rich_markup_mode="rich")
-        app.command(epilog=f"Example: shardloom {self._entry.example}")(function)
+        app.command(cls=LoggedCommand, epilog=f"Example: shardloom {self._entry.example}")(function)
         return typer.main.get_command(app)
 
 

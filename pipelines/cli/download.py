@@ -76,4 +76,4 @@ def download(
         | {"threads": threads, "min_success": min_success},
     )
     folder = resolve_output(loaded)
-    report(run(loaded, folder, retry_failed, retry_all, quiet=json_), folder, json_)
+    report(run(loaded, folder, retry_failed, retry_all), folder, json_)

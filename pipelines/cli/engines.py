@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.flags import Json, TrustCode, parse_named_folders
-from schemas.terminal import say, say_json
+from schemas.terminal import print_json, print_result
 
 
 def engines(
@@ -29,14 +29,14 @@ def engines(
     if build is not None:
         folder = run(build)
         if json_:
-            say_json({"environment": build, "folder": folder})
+            print_json({"environment": build, "folder": folder})
         else:
-            say(folder, is_result=True)
+            print_result(folder)
         return
     trust_references(trust_code or ())
     given = {kind: folders[-1] for kind, folders in parse_named_folders("--weights", weights).items()}
     listed = as_dicts(list_engines(given))
     if json_:
-        say_json(listed)
+        print_json(listed)
         return
     print_engines(listed)

@@ -6,7 +6,7 @@ import typer
 
 from pipelines.cli.flags import Json
 from schemas.errors import UsageError
-from schemas.terminal import say_json
+from schemas.terminal import print_json
 
 
 def evaluate(
@@ -33,6 +33,6 @@ def evaluate(
     else:
         found = evaluate_ocr(annotations, truth, index)
     if json_:
-        say_json(found.to_dict())
+        print_json(found.to_dict())
         return
     print_evaluation(found.to_dict())

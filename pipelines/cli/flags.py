@@ -9,7 +9,7 @@ import typer
 from pipelines.output.totals import Totals, check_not_empty
 from pipelines.recipes.base import Recipe
 from schemas.errors import UsageError
-from schemas.terminal import say, say_json
+from schemas.terminal import print_json, print_result
 
 JOB_FOLDER = "/runtime_resources/working_dir_files/"  # where Ray puts the copy of a job's --working-dir
 
@@ -72,7 +72,7 @@ def report(totals: Totals, output: str, as_json: bool, rejected_label: str = "qu
     Raises `EmptyOutputError` if none is left.
     """
     if as_json:
-        say_json(totals.to_dict())
+        print_json(totals.to_dict())
     else:
         print_totals(totals, output, rejected_label)
     sys.stdout.flush()
@@ -85,4 +85,4 @@ def print_totals(totals: Totals, output: str, rejected_label: str) -> None:
     line = f"{output}: {totals.rows_in:,} rows in, {totals.rows_out:,} out, {totals.quarantined:,} {rejected_label}"
     line += f" ({reasons})" if reasons else ""
     lost = totals.counts["lost_images"]  # of samples that are kept
-    say(line + (f", {lost:,} images lost" if lost else ""), is_result=True)
+    print_result(line + (f", {lost:,} images lost" if lost else ""))

@@ -6,7 +6,7 @@ import typer
 
 from pipelines.cli.flags import Json
 from schemas.extras import require_extra
-from schemas.terminal import say, say_json
+from schemas.terminal import print_json, print_result
 
 
 def generate(
@@ -37,6 +37,6 @@ def generate(
     options = GenerateOptions(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
     said = answer_prompt(model, prompt, image or [], options, chat, device)
     if json_:
-        say_json({"answer": said})
+        print_json({"answer": said})
     else:
-        say(said, is_result=True)
+        print_result(said)

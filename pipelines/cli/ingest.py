@@ -104,4 +104,4 @@ def ingest(
         read={"granularity": granularity, "raw_caption": raw_caption},
         run=build_run_options(output, workers, address, allow_damaged) | {"allow_download": allow_download},
     )
-    report(run(loaded, resolve_output(loaded), quiet=json_), resolve_output(loaded), json_)
+    report(run(loaded, resolve_output(loaded)), resolve_output(loaded), json_)

@@ -17,7 +17,8 @@ from pipelines.cli.flags import (
 from pipelines.recipes.base import load_recipe
 from pipelines.recipes.mix import MixRecipe
 from pipelines.terminal.tables import print_mixture
-from schemas.terminal import say, say_json
+from schemas.log import LOG
+from schemas.terminal import print_json
 
 
 def mix(
@@ -49,16 +50,16 @@ def mix(
         run=build_run_options(output, workers, address, None),
     )
     if not plan:
-        totals = run(loaded, resolve_output(loaded), quiet=json_)
+        totals = run(loaded, resolve_output(loaded))
         report(totals, resolve_output(loaded), json_)
         if isinstance(loaded.stop, int) and totals.rows_out < loaded.stop:
-            say(
+            LOG.warning(
                 f"only {totals.rows_out:,} of {loaded.stop:,} samples: sources ran out, --plan shows which; "
                 "allow repeats, or lower stop"
             )
         return
-    found = preview_mixture(loaded, quiet=json_)
+    found = preview_mixture(loaded)
     if json_:
-        say_json(found)
+        print_json(found)
         return
     print_mixture(found)

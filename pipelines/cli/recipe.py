@@ -12,7 +12,7 @@ from pipelines.cli.commands import HELP
 from schemas.errors import ShardloomError, UsageError
 from schemas.masking import mask_values
 from schemas.output_set.recipe_file import apply_override, dump_yaml, read_recipe, validate_options
-from schemas.terminal import say, say_json
+from schemas.terminal import print_json, print_result
 
 SHIPPED = Path(__file__).parents[2] / "recipes"
 
@@ -44,7 +44,7 @@ recipe = typer.Typer(
 @recipe.command(epilog="Example: shardloom recipe schema annotate > annotate.schema.json")
 def schema(kind: Kind) -> None:
     """Print the JSON Schema of a kind of recipe, with the reason for each default. Editors check and complete by it."""
-    say_json(find_model(kind).model_json_schema())
+    print_json(find_model(kind).model_json_schema())
 
 
 @recipe.command(epilog="Example: shardloom recipe show recipes/annotate.yaml input='images/*.tar'")
@@ -53,13 +53,13 @@ def show(path: RecipePath, overrides: Overrides = None) -> None:
     found = load(path, overrides)
     options = {"kind": found.kind} | mask_values(found.model_dump(mode="json"))
     for line in dump_yaml(options).decode().splitlines():
-        say(line, is_result=True)
+        print_result(line)
 
 
 @recipe.command(epilog="Example: shardloom recipe check mixture.yaml")
 def check(path: RecipePath, overrides: Overrides = None) -> None:
     """Check a recipe's keys and values without running it. Exits 2 and names what is wrong."""
-    say(f"{path}: a valid recipe of the kind {load(path, overrides).kind}", is_result=True)
+    print_result(f"{path}: a valid recipe of the kind {load(path, overrides).kind}")
 
 
 @recipe.command(epilog="Example: shardloom recipe copy train/tiny")
@@ -71,13 +71,13 @@ def copy(
     shipped = find_shipped()
     if name is None:
         for known, path in shipped.items():
-            say(f"{known:24}{first_comment(path)}", is_result=True)
+            print_result(f"{known:24}{first_comment(path)}")
         return
     wanted = name.removesuffix(".yaml")
     if wanted not in shipped:
         raise UsageError(f"no recipe {name!r} ships: use one of {', '.join(shipped)}")
     for path in copy_shipped(shipped[wanted], Path(folder)):
-        say(str(path), is_result=True)
+        print_result(str(path))
 
 
 def find_model(kind: str) -> Any:

@@ -24,7 +24,7 @@ from pipelines.terminal.tables import print_captions
 from schemas.errors import UsageError
 from schemas.output_set.recipe_file import read_recipe
 from schemas.strict_yaml import load_yaml
-from schemas.terminal import say_json
+from schemas.terminal import print_json
 
 
 def render(
@@ -84,11 +84,11 @@ def render(
     }
     loaded = load_recipe(RenderRecipe, recipe, _collect_values(recipe, option, FAMILIES.find(family).name), **flags)
     if preview is None:
-        report(render_set(loaded, resolve_output(loaded), quiet=json_), resolve_output(loaded), json_)
+        report(render_set(loaded, resolve_output(loaded)), resolve_output(loaded), json_)
         return
     captions = preview_record(loaded, preview)
     if json_:
-        say_json([asdict(caption) for caption in captions])
+        print_json([asdict(caption) for caption in captions])
         return
     print_captions(captions)
 

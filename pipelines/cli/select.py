@@ -99,4 +99,4 @@ def select(
     )
     if loaded.run.subset is not None:
         require_lasting_path("subset", loaded.run.subset)
-    report(run(loaded, resolve_output(loaded), quiet=json_), resolve_output(loaded), json_, rejected_label="left out")
+    report(run(loaded, resolve_output(loaded)), resolve_output(loaded), json_, rejected_label="left out")

@@ -64,4 +64,4 @@ def shard(
         tokenizer=tokenizer,
         run=build_run_options(output, workers, address, allow_damaged) | {"allow_download": allow_download},
     )
-    report(run(loaded, resolve_output(loaded), quiet=json_), resolve_output(loaded), json_)
+    report(run(loaded, resolve_output(loaded)), resolve_output(loaded), json_)

@@ -6,7 +6,7 @@ import typer
 
 from pipelines.cli.flags import Json
 from pipelines.terminal.tables import print_stats
-from schemas.terminal import say_json
+from schemas.terminal import print_json
 
 
 def stats(output: Annotated[str, typer.Argument(help="an output set's folder")], json_: Json = False) -> None:
@@ -15,6 +15,6 @@ def stats(output: Annotated[str, typer.Argument(help="an output set's folder")],
 
     found = run(output)
     if json_:
-        say_json(found)
+        print_json(found)
         return
     print_stats(found)

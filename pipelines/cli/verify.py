@@ -6,8 +6,9 @@ import typer
 
 from pipelines.cli.flags import Json
 from schemas.errors import ShardloomError
+from schemas.log import LOG
 from schemas.storage.folder import Folder
-from schemas.terminal import say, say_json
+from schemas.terminal import print_json, print_result
 
 
 def verify(
@@ -27,7 +28,7 @@ def verify(
     inspection = inspect(Folder(output))
     outputs, faults = len(inspection.names), [fault.line for fault in inspection.faults]
     if json_:
-        say_json({"outputs": outputs, "faults": faults})
+        print_json({"outputs": outputs, "faults": faults})
     _print_faults(faults)
     if faults:
         is_damaged = any(fault.output is not None for fault in inspection.faults)
@@ -38,7 +39,7 @@ def verify(
         )
         raise ShardloomError(f"{output}: {len(faults)} faults in {outputs} outputs{more}")
     if not json_:
-        say(f"{output}: {outputs} outputs are as they were committed", is_result=True)
+        print_result(f"{output}: {outputs} outputs are as they were committed")
 
 
 def _repair(output: str, json_: bool) -> None:
@@ -46,17 +47,17 @@ def _repair(output: str, json_: bool) -> None:
 
     done = repair(output)
     if json_:
-        say_json({"outputs": done.outputs, "removed": done.removed, "faults": done.faults})
+        print_json({"outputs": done.outputs, "removed": done.removed, "faults": done.faults})
     _print_faults(done.faults)
     if not json_ and not done.removed and not done.faults:
-        say(f"{output}: {done.outputs} outputs are as they were committed", is_result=True)
+        print_result(f"{output}: {done.outputs} outputs are as they were committed")
     elif not json_ and done.removed:
         again = "run the command that made the set to rebuild them"
-        say(f"{output}: removed {len(done.removed)} outputs ({', '.join(done.removed)}): {again}", is_result=True)
+        print_result(f"{output}: removed {len(done.removed)} outputs ({', '.join(done.removed)}): {again}")
     if done.faults:
         raise ShardloomError(f"{output}: {len(done.faults)} faults remain that --repair does not fix")
 
 
 def _print_faults(faults: list[str]) -> None:
     for fault in faults:
-        say(fault)
+        LOG.error(fault)

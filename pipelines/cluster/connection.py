@@ -32,6 +32,7 @@ from pipelines.cluster.ray_internals import (
 )
 from pipelines.recipes.base import RunOptions
 from schemas.errors import ShardloomError, UsageError, to_one_line
+from schemas.log import is_shown
 from schemas.own_packages import SHADOWING_MESSAGE
 from schemas.storage.folder import OPTIONS_VARIABLE
 
@@ -94,7 +95,7 @@ def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None
         with contextlib.ExitStack() as stack:
             if not address:
                 stack.enter_context(listen_on_loopback_only())
-                stack.enter_context(skip_monitors())
+                stack.enter_context(skip_monitors(keeps_log=is_shown(logging.DEBUG)))
             _start(options, tries=1 if address else 2)
     except Exception as error:  # noqa: BLE001 - Ray has no exception class for a node that is too slow to start
         raise ShardloomError(f"cannot use Ray at {address or 'this machine'}: {to_one_line(error)}") from None
@@ -139,7 +140,7 @@ def _start(options: dict[str, object], tries: int) -> None:
 
     def init() -> None:
         try:
-            ray.init(**options, logging_level=logging.ERROR, log_to_driver=False)
+            ray.init(**options, logging_level=logging.ERROR, log_to_driver=is_shown(logging.DEBUG))
         except Exception as error:  # noqa: BLE001  raised in the waiting thread
             result.put(error)
             return

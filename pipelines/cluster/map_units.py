@@ -1,5 +1,7 @@
 """Runs a pure function over units of work as Ray tasks, and distinguishes slow work from unstarted work."""
 
+import os
+import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -11,6 +13,7 @@ from pipelines.cluster.failure import Failure
 from pipelines.cluster.prometheus import UNITS, UNITS_LEFT, Exporter
 from pipelines.cluster.ray_internals import get_value, put_value, remove_value
 from schemas.errors import ShardloomError
+from schemas.log import LOG, configure_log, get_worker_level
 
 U = TypeVar("U")
 T = TypeVar("T")
@@ -31,7 +34,13 @@ def map_units(
     """
     plain = getattr(function, "func", function)
     stage = getattr(plain, "__name__", type(plain).__name__)  # the function may be a callable object
-    task = ray.remote(num_cpus=1, max_retries=retries, **placement)(lambda mark, unit: run_marked(function, mark, unit))
+    level = get_worker_level()
+
+    def run(mark: str, unit: U) -> T | Failure:
+        configure_log(level, process=f"{stage} worker {os.getpid()}")
+        return run_marked(function, mark, unit)
+
+    task = ray.remote(num_cpus=1, max_retries=retries, **placement)(run)
     waiting, done_units = iter(units), 0
     running: dict[Any, str] = {}  # reference to a result -> mark of its unit
     try:
@@ -82,7 +91,10 @@ def run_marked(function: Callable[[U], T], mark: str, unit: U) -> T | Failure:
     Ray's list of tasks would need a dashboard.
     """
     put_value(mark, ray.get_runtime_context().get_node_id())
-    return run_capturing_errors(function, unit)
+    started = time.monotonic()
+    result = run_capturing_errors(function, unit)
+    LOG.debug(f"a unit took {time.monotonic() - started:.1f} s")
+    return result
 
 
 def is_any_running(marks: Collection[str]) -> bool:

@@ -15,10 +15,10 @@ from pipelines.demo.sheet import load_font
 from pipelines.recipes.render import RenderRecipe
 from pipelines.render.run import preview_record
 from schemas.errors import ShardloomError, UsageError
+from schemas.log import LOG
 from schemas.output_set.layout import DATA
 from schemas.storage.parquet import read_table
 from schemas.tar.reader import TarReader, TarSample
-from schemas.terminal import say
 
 SIDE = 460  # pixels of the longer side of a picture
 TEXT_WIDTH = 700  # pixels of the captions beside it
@@ -117,7 +117,7 @@ def main(
     try:
         draw_figure(demo, key).quantize().save(target, optimize=True)
     except ShardloomError as error:
-        say(f"error: {error}")
+        LOG.error(f"error: {error}")
         raise typer.Exit(error.exit_code) from None
 
 

@@ -33,7 +33,7 @@ from pipelines.verify.run import verify
 from schemas.errors import ShardloomError
 from schemas.records.caption import Caption
 from schemas.storage.folder import Folder
-from schemas.terminal import say
+from schemas.terminal import print_result
 
 CAPTIONS_PER_FAMILY = 3  # pictures whose captions are printed, per family
 PICTURES_PER_DOCUMENT = 8  # pictures in the shards for each interleaved document
@@ -69,7 +69,7 @@ def run_demo(
     started = time.monotonic()
     names = write_pictures(images, pictures, seed)
     took = time.monotonic() - started
-    say(f"drew {pictures} pictures in {len(names)} shards: {images} ({took:.1f} s)", is_result=True)
+    print_result(f"drew {pictures} pictures in {len(names)} shards: {images} ({took:.1f} s)")
     annotated = annotate(build_annotate_recipe(images, run), annotations)
     rate = read_times(Folder(annotations)).stages["boxes"]
     images_per_second = rate["images"] / max(rate["working_seconds"], 1e-9)
@@ -92,7 +92,7 @@ def run_demo(
     for folder in [*sets, f"{output}/training/documents", f"{output}/mixed"]:
         if faults := verify(folder)[1]:
             raise ShardloomError(faults[0])
-    say(f"verified: {len(sets) + 2} sets in {output}", is_result=True)
+    print_result(f"verified: {len(sets) + 2} sets in {output}")
     texts, boxes = score_engines(annotations, f"{images}/truth.jsonl")
     show_captions(console, Folder(images).read("truth.jsonl"), build_render_recipes(annotations, run))
     trained = train_model(output, steps)
@@ -155,7 +155,7 @@ def say_totals(what: str, totals: Totals, rate: str) -> None:
     """Prints one line on a step."""
     reasons = ", ".join(f"{count} {reason}" for reason, count in totals.reasons.most_common())
     rows = f"{totals.rows_in:,} in, {totals.rows_out:,} out, {totals.quarantined:,} quarantined"
-    say(f"{what}: {rows}{f' ({reasons})' if reasons else ''}; {rate}", is_result=True)
+    print_result(f"{what}: {rows}{f' ({reasons})' if reasons else ''}; {rate}")
 
 
 def score_engines(annotations: str, truth: str) -> tuple[TextScores, BoxScores]:
@@ -164,15 +164,13 @@ def score_engines(annotations: str, truth: str) -> tuple[TextScores, BoxScores]:
     assert isinstance(texts, TextScores)
     assert isinstance(boxes, BoxScores)
     read, found = texts.total, boxes.total
-    say(
+    print_result(
         f"text: character error rate {read.cer.value:.2%}, word error rate {read.wer.value:.2%}, "
         f"of {read.counts.words:,} words",
-        is_result=True,
     )
-    say(
+    print_result(
         f"boxes: F1 {found.f1.value:.3f} (precision {found.precision.value:.3f}, recall {found.recall.value:.3f}) at "
         f"IoU {boxes.iou:g}, mean IoU {found.mean_iou.value:.3f}, of {found.objects:,} objects",
-        is_result=True,
     )
     return texts, boxes
 

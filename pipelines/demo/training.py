@@ -16,7 +16,7 @@ from pipelines.terminal.tables import make_cell
 from schemas.output_set.layout import DATA, INDEX
 from schemas.storage.folder import Folder
 from schemas.storage.parquet import read_table
-from schemas.terminal import say
+from schemas.terminal import print_result
 
 RECIPES = Path(__file__).parents[2] / "recipes/train"
 AVERAGED_STEPS = 20  # steps over which a loss is averaged, at the start and at the end of the run
@@ -115,6 +115,6 @@ def print_training(console: Console, result: DemoTraining) -> None:
         table.add_row(make_cell(name), f"{loss:.3f}", f"{result.last_losses[name]:.3f}")
     console.print(table)
     for said in result.examples:
-        say(f"caption of a training picture of {said.source}: {said.caption}", is_result=True)
-        say(f"the model says: {said.answer}", is_result=True)
-    say(f"the model: {result.model_folder}", is_result=True)
+        print_result(f"caption of a training picture of {said.source}: {said.caption}")
+        print_result(f"the model says: {said.answer}")
+    print_result(f"the model: {result.model_folder}")

@@ -24,10 +24,10 @@ from pipelines.output.totals import Totals
 from pipelines.recipes.download import DownloadRecipe
 from pipelines.terminal.progress import Progress
 from schemas.errors import ShardloomError, UsageError
+from schemas.log import LOG
 from schemas.output_set.layout import PARTS, UNFINISHED
 from schemas.output_set.manifest import Manifest
 from schemas.storage.folder import Folder
-from schemas.terminal import say
 
 POLL_SECONDS = 2.0
 
@@ -111,8 +111,8 @@ class RetryJob(DownloadJob):
             if asked := sum(count for kind, count in lost.items() if self.should_retry(kind)):
                 self._rows[unit.name] = asked
                 units.append(unit)
-        if not units and not begun and not context.quiet:
-            say(describe_nothing_to_retry(failed, self.should_retry))
+        if not units and not begun:
+            LOG.info(describe_nothing_to_retry(failed, self.should_retry))
         return units
 
     def check_unchanged(self, context: Context, units: Mapping[str, MetadataPart]) -> None:
@@ -134,20 +134,17 @@ class RetryJob(DownloadJob):
         output.clear(PARTS)
 
 
-def download(
-    recipe: DownloadRecipe, output: str, retry_failed: bool = False, retry_all: bool = False, quiet: bool = False
-) -> Totals:
+def download(recipe: DownloadRecipe, output: str, retry_failed: bool = False, retry_all: bool = False) -> Totals:
     """Downloads every part that is not committed yet; then retries the failures, if asked to.
 
     `retry_failed` retries transient failures (`failures.is_transient`), `retry_all` every URL that may be requested.
     Raises `ShardloomError` when the run can't complete, and `TooFewImagesError` below `min_success`.
     """
     wanted = is_retryable if retry_all else is_transient
-    result = run_job(DownloadJob(recipe, wanted), output, quiet)
+    result = run_job(DownloadJob(recipe, wanted), output)
     if retry_failed or retry_all:
-        result = run_job(RetryJob(recipe, wanted), output, quiet)
-    if not quiet:
-        advise(result)
+        result = run_job(RetryJob(recipe, wanted), output)
+    advise(result)
     check_success(result, recipe.run.min_success)
     return result
 
@@ -165,10 +162,10 @@ def check_success(result: Totals, min_success: float) -> None:
 def advise(result: Totals) -> None:
     """Prints what can be done about failed downloads."""
     if passing := sum(count for kind, count in result.reasons.items() if is_transient(kind)):
-        say(f"{passing:,} of the failures may be temporary: --retry-failed retries them")
+        LOG.info(f"{passing:,} of the failures may be temporary: --retry-failed retries them")
     if refused := result.reasons[REFUSED]:
         how = "to download from a host of a private network, pass --allow-host NAME with --retry-all"
-        say(f"{refused:,} {REFUSED}: {how}")
+        LOG.info(f"{refused:,} {REFUSED}: {how}")
 
 
 def plan_parts(recipe: DownloadRecipe, context: Context) -> list[MetadataPart]:

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TextIO
 
 from schemas.errors import ShardloomError
+from schemas.log import LOG
 from schemas.storage.file_lock import acquire_file_lock
-from schemas.terminal import say
 
 FOLDER_VARIABLE = "SHARDLOOM_ENVIRONMENTS"  # the variable that names the folder of all environments
 
@@ -38,7 +38,7 @@ def ensure_environment(name: str) -> Path:
     with _lock(folder.with_suffix(".lock")):
         if complete.exists():  # another process has built it meanwhile
             return python
-        say(f"building {name} in {folder}, once: it may take minutes")
+        LOG.info(f"building {name} in {folder}, once: it may take minutes")
         shutil.rmtree(folder, ignore_errors=True)  # the rest of a killed build
         try:
             venv.create(folder, with_pip=True)

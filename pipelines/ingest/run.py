@@ -19,11 +19,11 @@ from pipelines.output.totals import Totals
 from pipelines.recipes.ingest import IngestRecipe
 from pipelines.terminal.progress import Progress
 from schemas.errors import UsageError
+from schemas.log import LOG
 from schemas.output_set.manifest import Manifest
 from schemas.output_set.unit_outputs import get_unit_name, make_output_name
 from schemas.records.document import ParsedCaptionedImage
 from schemas.records.quarantine import Reason, Rejected
-from schemas.terminal import say
 
 FIRST_ROWS = 20  # if none of them has the source's layout, the set is refused
 FIRST_SECONDS = 10.0  # CPU seconds for each of them; a slower row is judged when its unit is processed
@@ -106,9 +106,9 @@ class IngestJob(Job[IngestUnit]):
         return self._work
 
 
-def ingest(recipe: IngestRecipe, output: str, quiet: bool = False) -> Totals:
+def ingest(recipe: IngestRecipe, output: str) -> Totals:
     """Writes the shards of all units that are not committed yet. Returns the totals of the output set."""
-    result = run_job(IngestJob(recipe), output, quiet)
+    result = run_job(IngestJob(recipe), output)
     warn_of_addresses(recipe, result)
     return result
 
@@ -160,7 +160,7 @@ def warn_of_addresses(recipe: IngestRecipe, result: Totals) -> None:
     """Warns that images were lost without a store: `check_first_rows` misses URLs that first occur in later rows."""
     lost = result.counts[f"dropped_{Reason.LOST_IMAGE}"] + result.reasons[Reason.LOST_IMAGE]
     if lost and not has_store(recipe) and ".tar" not in SOURCES.find(recipe.source).endings:  # tars hold their images
-        say(
+        LOG.info(
             f"warning: {lost:,} images were lost, because the set holds only their URLs: {_GIVE_STORES}; "
             "use a new output folder"
         )

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curation.mixture.options import get_source_name
-from curation.mixture.planner import PlannedMixture, Tracker, build_mixture_plan
+from curation.mixture.planner import PlannedMixture, build_mixture_plan
 from curation.mixture.sources import MEASURES, SourceSet
 from curation.mixture.sources import MappedIndex as LocatedSource
 from curation.mixture.summary import Summary, summarise_plan
@@ -70,7 +70,7 @@ class MixJob(Job[MixUnit]):
         """See `Job`."""
         recipe = self.recipe
         measures = () if recipe.unit == "samples" else (recipe.unit,)
-        self._planned = build_mixture_plan(recipe, measures, make_progress_follower(context.quiet))
+        self._planned = build_mixture_plan(recipe, measures, track_reading)
         return [MixUnit(number) for number in range(-(-self._planned.plan.length // recipe.samples_per_shard))]
 
     def describe_change(self, unit: MixUnit | None, manifest: Manifest) -> str:
@@ -100,14 +100,14 @@ class MixJob(Job[MixUnit]):
             super().carry_out(context, todo, commits)
 
 
-def mix(recipe: MixRecipe, output: str, quiet: bool = False) -> Totals:
+def mix(recipe: MixRecipe, output: str) -> Totals:
     """Writes the shards of the mixture that are not committed yet. Returns the totals of the set."""
-    return run_job(MixJob(recipe), output, quiet)
+    return run_job(MixJob(recipe), output)
 
 
-def preview_mixture(recipe: MixRecipe, quiet: bool = False) -> dict[str, Any]:
+def preview_mixture(recipe: MixRecipe) -> dict[str, Any]:
     """Returns the recipe and the figures of the planned mixture, as plain data. Writes nothing."""
-    planned = build_mixture_plan(recipe, MEASURES, make_progress_follower(quiet))
+    planned = build_mixture_plan(recipe, MEASURES, track_reading)
     return {"recipe": recipe.resolve()} | describe_plan(summarise_plan(planned.plan))
 
 
@@ -129,19 +129,15 @@ def describe_plan(summary: Summary) -> dict[str, Any]:
     return add_shares(rows, summary.unit)
 
 
-def make_progress_follower(quiet: bool) -> Tracker:
-    """Returns a wrapper of sets that shows the progress of reading their indexes."""
-
-    def follow(sets: Sequence[SourceSet]) -> Iterator[SourceSet]:
-        with Progress("read indexes", len(sets), "samples", quiet) as progress:
-            samples = 0
-            for source in sets:
-                yield source
-                samples += source.length
-                progress.advance(1)
-                progress.show(samples)
-
-    return follow
+def track_reading(sets: Sequence[SourceSet]) -> Iterator[SourceSet]:
+    """Yields the sets, and shows the progress of reading their indexes."""
+    with Progress("read indexes", len(sets), "samples") as progress:
+        samples = 0
+        for source in sets:
+            yield source
+            samples += source.length
+            progress.advance(1)
+            progress.show(samples)
 
 
 class PlannedShards(Sequence[PlannedShard]):

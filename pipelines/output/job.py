@@ -43,11 +43,10 @@ class Context:
     runner: Runner
     done: Mapping[str, Manifest]
     """The manifests that were committed when the run began, by name."""
-    quiet: bool
 
     def show_progress(self, title: str, total: int, items: str = "images") -> Progress:
         """Returns the progress display of a step of the run, of the size `total`, which counts `items`."""
-        return Progress(title, total, items, self.quiet)
+        return Progress(title, total, items)
 
 
 class OutputCommitter:
@@ -153,7 +152,7 @@ class Job(ABC, Generic[U]):
         """Completes the set when all units are committed."""
 
 
-def run_job(job: Job[U], output: str, quiet: bool = False) -> Totals:
+def run_job(job: Job[U], output: str) -> Totals:
     """Runs a command into an output folder. Outputs that are committed there are not made again.
 
     Before any work, raises `UsageError` for a folder with another recipe or in use by another run, and for an invalid
@@ -164,7 +163,7 @@ def run_job(job: Job[U], output: str, quiet: bool = False) -> Totals:
     is_claimed(folder, job.recipe)  # before steps that may take minutes
     with lock_output(folder, job.recipe.kind) as lock:
         done = read_manifests(folder)
-        context = Context(folder, Runner.open(run, needs_cluster=job.needs_cluster), done, quiet)
+        context = Context(folder, Runner.open(run, needs_cluster=job.needs_cluster), done)
         units = job.plan(context)
         claim(folder, job.recipe)
         if folder.is_local:

@@ -61,9 +61,9 @@ class RenderJob(Job[Manifest]):
         return sum(manifest.counts["captions"] for manifest in manifests)
 
 
-def render_set(recipe: RenderRecipe, output: str, quiet: bool = False) -> Totals:
+def render_set(recipe: RenderRecipe, output: str) -> Totals:
     """Renders every committed annotation file that has no committed captions yet. Returns the totals of the set."""
-    return run_job(RenderJob(recipe), output, quiet)
+    return run_job(RenderJob(recipe), output)
 
 
 def read_annotation_manifests(annotations: Folder, family: CaptionFamily) -> list[Manifest]:

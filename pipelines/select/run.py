@@ -14,11 +14,11 @@ from pipelines.output.totals import Totals
 from pipelines.recipes.select import SelectRecipe
 from pipelines.select.selection import Selection, build_selection, describe_change
 from schemas.errors import UsageError
+from schemas.log import LOG
 from schemas.output_set.manifest import Manifest
 from schemas.storage.folder import Folder, split_path
 from schemas.storage.parquet import check_sizes, open_parquet
 from schemas.storage.path_patterns import list_matching
-from schemas.terminal import say
 
 
 class SelectJob(Job[InputShard]):
@@ -64,25 +64,24 @@ class SelectJob(Job[InputShard]):
     def finish(self, context: Context) -> None:
         """See `Job`."""
         if self.recipe.run.subset is not None:
-            write_uids(context.output, self.recipe.run.subset, context.quiet)
+            write_uids(context.output, self.recipe.run.subset)
 
 
-def select(recipe: SelectRecipe, output: str, quiet: bool = False) -> Totals:
+def select(recipe: SelectRecipe, output: str) -> Totals:
     """Writes the chosen rows of every file that is not committed yet, then the subset file, if one is requested."""
-    result = run_job(SelectJob(recipe), output, quiet)
-    if not result.rows_out and not quiet:
-        say("nothing was chosen")
+    result = run_job(SelectJob(recipe), output)
+    if not result.rows_out:
+        LOG.warning("nothing was chosen")
     return result
 
 
-def write_uids(output: Folder, path: str, quiet: bool) -> None:
+def write_uids(output: Folder, path: str) -> None:
     """Writes the subset file of all committed rows, and reports the number of uids."""
     from pipelines.select.subset import write_subset
 
     written, repeats = write_subset(output, path)
-    if not quiet:
-        more = f"; {repeats:,} rows have the uid of a row in another file" if repeats else ""
-        say(f"{path}: {written:,} uids{more}")
+    more = f"; {repeats:,} rows have the uid of a row in another file" if repeats else ""
+    LOG.info(f"{path}: {written:,} uids{more}")
 
 
 def select_file(selection: Selection, output: Folder, threads: int | None, shard: InputShard) -> Manifest:

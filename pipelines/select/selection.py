@@ -17,10 +17,10 @@ from pipelines.select.threshold import (
     read_stored_threshold,
 )
 from schemas.layouts.subset_file import check_subset
+from schemas.log import LOG
 from schemas.output_set.manifest import InputFile, Manifest
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.storage.path_patterns import list_matching
-from schemas.terminal import say
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,7 @@ def find_top_threshold(recipe: SelectRecipe, inputs: Sequence[InputShard], conte
     found = read_stored_threshold(held, recipe.rules, hash_inputs(inputs)) or find_threshold(
         recipe, inputs, fraction, context
     )
-    if not context.quiet:
-        say(f"the top {fraction:g} of {found.rows:,} rows: {found.column} >= {found.value:.7g}")
+    LOG.info(f"the top {fraction:g} of {found.rows:,} rows: {found.column} >= {found.value:.7g}")
     return found
 
 

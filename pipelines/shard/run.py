@@ -58,9 +58,9 @@ class ShardJob(Job[ShardUnit]):
         return functools.partial(write_joined_shard, self.recipe, context.output, self._captions, self._counter)
 
 
-def shard(recipe: ShardRecipe, output: str, quiet: bool = False) -> Totals:
+def shard(recipe: ShardRecipe, output: str) -> Totals:
     """Writes the training shards that are not committed yet. Returns the totals of the set."""
-    return run_job(ShardJob(recipe), output, quiet)
+    return run_job(ShardJob(recipe), output)
 
 
 def get_fingerprints(counter: TokenCounter | None) -> dict[str, EngineFingerprint]:

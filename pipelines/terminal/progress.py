@@ -1,5 +1,6 @@
 """Shows progress, rate and time left: a bar on a terminal, elsewhere a line every ten seconds."""
 
+import logging
 import sys
 import time
 from types import TracebackType
@@ -9,7 +10,8 @@ from rich.console import Console  # noqa: TID251  for a bar
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from schemas.terminal import escape_controls, format_duration, say
+from schemas.log import LOG, is_shown
+from schemas.terminal import escape_controls, format_duration
 
 LINE_SECONDS = 10.0
 
@@ -17,12 +19,12 @@ LINE_SECONDS = 10.0
 class Progress:
     """Shows the progress of work of a known size. `done` has the unit of `total`; `items` counts what the user sees."""
 
-    def __init__(self, title: str, total: int, unit: str = "images", quiet: bool = False) -> None:
-        self.title, self.total, self.unit, self.quiet = title, max(total, 1), unit, quiet
+    def __init__(self, title: str, total: int, unit: str = "images") -> None:
+        self.title, self.total, self.unit = title, max(total, 1), unit
         self.done = self.items = 0
         self._started = self._line = time.monotonic()
         self._bar: Bar | None = None
-        if not quiet and sys.stderr.isatty():
+        if is_shown(logging.INFO) and sys.stderr.isatty():
             columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
             self._bar = Bar(
                 *columns, TextColumn("{task.fields[rate]}", markup=False), console=Console(stderr=True), transient=True
@@ -57,8 +59,8 @@ class Progress:
         note = f"; {note}" if note else ""
         if self._bar is not None:
             self._bar.update(self._task, completed=self.done, rate=escape_controls(rate + note))
-        elif not self.quiet and time.monotonic() - self._line >= LINE_SECONDS:
+        if time.monotonic() - self._line >= LINE_SECONDS:
             self._line = time.monotonic()
             share = self.done / self.total
             left = f", {format_duration(seconds * (1 - share) / share)} left" if share > 0 and not doing else ""
-            say(f"{self.title}: {share:.0%}, {rate}{left}{note}")
+            LOG.info(f"{self.title}: {share:.0%}, {rate}{left}{note}", extra={"is_on_screen": self._bar is not None})

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from schemas.records.caption import Caption
-from schemas.terminal import escape_controls, say
+from schemas.terminal import escape_controls, print_result
 
 
 def make_cell(text: str) -> Text:
@@ -61,11 +61,11 @@ def print_engines(listed: list[dict[str, Any]]) -> None:
     """Prints the result of `pipelines.engines.listing`; a star marks the default engine of a kind."""
     for one in listed:
         name = one["engine"] + " *" * one["is_default"]
-        say(f"{one['kind']:8}{name:20}{'ready' if one['is_ready'] else 'not ready'}", is_result=True)
+        print_result(f"{one['kind']:8}{name:20}{'ready' if one['is_ready'] else 'not ready'}")
         details = [f"from:    {one['origin']}"] * bool(one["origin"]) + [f"missing: {what}" for what in one["missing"]]
         details += [one["note"]] * bool(one["note"])
         for line in details + [f"get it:  {one['get']}"] * bool(one["get"]):
-            say(f"{'':8}{line}", is_result=True)
+            print_result(f"{'':8}{line}")
 
 
 def print_mixture(found: dict[str, Any]) -> None:
@@ -110,16 +110,15 @@ def print_evaluation(found: dict[str, Any]) -> None:
     Console().print(_build_evaluation_table(found))
     if found["what"] == "boxes":
         how = f"AP interpolated at {found['interpolation']}; the total is the mean over classes"
-        say(f"matched at IoU {found['iou']:g} or more; {how}", is_result=True)
+        print_result(f"matched at IoU {found['iou']:g} or more; {how}")
     interval, images = found["interval"], dict(found["images"])
     part = f"{interval['confidence']:.0%} interval"
-    say(
+    print_result(
         f"figures in %, with the {part} below each, from {interval['draws']:,} bootstrap draws of the images",
-        is_result=True,
     )
     total, scored = images.pop("truth"), images.pop("scored")
     rest = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in images.items() if count)
-    say(f"scored {scored:,} of {total:,} images of the truth ({rest})", is_result=True)
+    print_result(f"scored {scored:,} of {total:,} images of the truth ({rest})")
 
 
 def _build_evaluation_table(found: dict[str, Any]) -> Table:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from schemas.terminal import escape_controls, format_duration, say, say_json
+from schemas.terminal import escape_controls, format_duration, print_json, print_result
 
 
 @pytest.mark.parametrize(
@@ -27,9 +27,6 @@ def test_durations_have_no_end() -> None:
 
 
 def test_what_is_printed_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    say("key \x1b]0;owned\x07\r of a set")
-    say("\x1b[2J", is_result=True)
-    say_json({"\x1b[2J": "\u202e"})
-    printed = capsys.readouterr()
-    assert printed.err == "key \\x1b]0;owned\\x07\\r of a set\n"
-    assert printed.out == '\\x1b[2J\n{"\\u001b[2J": "\\u202e"}\n'
+    print_result("\x1b[2J")
+    print_json({"\x1b[2J": "\u202e"})
+    assert capsys.readouterr().out == '\\x1b[2J\n{"\\u001b[2J": "\\u202e"}\n'

@@ -41,22 +41,22 @@ def save(held: runs.Trainer, folder: Path, *steps: int, keep: int = 9) -> Checkp
     with CheckpointSaver(folder, CheckpointOptions(keep=keep), ALONE) as saver:
         for step in steps:
             runs.step(held, [runs.batch(step)], step)
-            saver.save(held.model, held.optimiser, state(step))
+            saver.save(held.model, held.optimizer, state(step))
     return saver
 
 
 def test_what_is_saved_is_what_was_then(held: runs.Trainer, tokenizer: Path, tmp_path: Path) -> None:
     with CheckpointSaver(tmp_path, CheckpointOptions(), ALONE) as saver:
         runs.step(held, [runs.batch(1)])
-        before = {name: tensor.clone() for name, tensor in collect_tensors(held.model, held.optimiser).items()}
-        saver.save(held.model, held.optimiser, state(1))
+        before = {name: tensor.clone() for name, tensor in collect_tensors(held.model, held.optimizer).items()}
+        saver.save(held.model, held.optimizer, state(1))
         runs.step(held, [runs.batch(2)], 1)  # while it is being written
     checkpoint = find_latest(tmp_path, ALONE)
     assert checkpoint is not None
     assert checkpoint.state == state(1)
     loaded = runs.trainer(runs.recipe(tokenizer, model=held.model.options.model_copy(update={"seed": 1}).model_dump()))
-    load_checkpoint(checkpoint, loaded.model, loaded.optimiser, ALONE)
-    found = collect_tensors(loaded.model, loaded.optimiser)
+    load_checkpoint(checkpoint, loaded.model, loaded.optimizer, ALONE)
+    found = collect_tensors(loaded.model, loaded.optimizer)
     assert found.keys() == before.keys()
     assert all(torch.equal(found[name], tensor) for name, tensor in before.items())
     assert {name.split(".")[1] for name in found} == {"connector", "language"}  # the frozen tower is not saved
@@ -143,11 +143,11 @@ def test_another_model(held: runs.Trainer, tokenizer: Path, tmp_path: Path) -> N
     larger = held.model.options.model_dump() | {"connector": {"depth": 2, "heads": 2, "head_dim": 16, "latents": 4}}
     other = runs.trainer(runs.recipe(tokenizer, model=larger))
     with pytest.raises(ShardloomError, match=r"does not fit this model: .*Missing key"):
-        load_checkpoint(checkpoint, other.model, other.optimiser, ALONE)
+        load_checkpoint(checkpoint, other.model, other.optimizer, ALONE)
 
 
 def test_full_disk(held: runs.Trainer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    size = sum(tensor.numel() * 4 for tensor in collect_tensors(held.model, held.optimiser).values())
+    size = sum(tensor.numel() * 4 for tensor in collect_tensors(held.model, held.optimizer).values())
     with small_disk(tmp_path / "disk", int(size * 1.5)) as disk:
         saver = save(held, disk / "checkpoints", 1)
         assert saver.failure is None

@@ -33,7 +33,7 @@ def test_texts_steer_no_terminal(tokenizer: Path) -> None:
 
 
 def test_the_report(tokenizer: Path, tmp_path: Path) -> None:
-    asked = runs.packed(tmp_path, tokenizer, steps=1500, optimiser=runs.ALL | {"law": "mm1"})
+    asked = runs.packed(tmp_path, tokenizer, steps=1500, optimizer=runs.ALL | {"lr_rule": "mm1"})
     told = "\n".join(dry_run(asked, world_size=2)).splitlines()
     assert told[0] == "parameters  177,523, of which 132,499 are trained"
     assert told[2] == "memory per device, sharded over 2:"
@@ -53,7 +53,7 @@ def test_the_report(tokenizer: Path, tmp_path: Path) -> None:
 def test_ranks_that_cannot_be(tokenizer: Path) -> None:
     with pytest.raises(UsageError, match="--ranks 0: must be at least 1"):
         list(dry_run(runs.recipe(tokenizer), 0))
-    with pytest.raises(UsageError, match="sequences: 2 per step can't be divided"):
+    with pytest.raises(UsageError, match="global_batch_size: 2 can't be divided"):
         list(dry_run(runs.recipe(tokenizer), 3))
     with pytest.raises(UsageError, match=r"^parallel: none, but there are 2 ranks; use ddp or fsdp$"):
         list(dry_run(runs.recipe(tokenizer, parallel="none"), 2))
@@ -62,14 +62,14 @@ def test_ranks_that_cannot_be(tokenizer: Path) -> None:
 def test_a_start_that_cannot_be(tokenizer: Path, tmp_path: Path) -> None:
     """Looked at without its weights."""
     with pytest.raises(UsageError, match=r"^model: cannot read /nope/config\.json: No such file or directory; pass a"):
-        list(dry_run(runs.recipe(tokenizer, start="/nope")))
+        list(dry_run(runs.recipe(tokenizer, init_from="/nope")))
     options = tiny.options(tokenizer)
     save_pretrained(build_model(options), load_tokenizer(options), tmp_path / "model")
-    started = runs.recipe(tokenizer, start=str(tmp_path / "model"), data=data(256))
+    started = runs.recipe(tokenizer, init_from=str(tmp_path / "model"), data=data(256))
     assert "parameters  177,523" in next(dry_run(started))
     other = tiny.options(tokenizer, connector=tiny.CONNECTOR | {"latents": 8}).model_dump()
     with pytest.raises(UsageError, match=r"connector\.latents is 4 there and 8 here; make the recipe's the same$"):
-        next(dry_run(runs.recipe(tokenizer, start=str(tmp_path / "model"), data=data(256), model=other)))
+        next(dry_run(runs.recipe(tokenizer, init_from=str(tmp_path / "model"), data=data(256), model=other)))
     whole = load_file(tmp_path / "model/model.safetensors")
     save_file({key: whole[key] for key in whole if key != "connector.norm.bias"}, tmp_path / "model/model.safetensors")
     with pytest.raises(UsageError, match=r"lacks 1 tensors, connector\.norm\.bias for example; pass complete weights$"):
@@ -91,7 +91,7 @@ def test_sequences_longer_than_the_model_knows(tokenizer: Path) -> None:
     with pytest.raises(UsageError, match=message):
         next(dry_run(asked))
     with pytest.raises(UsageError, match=message):
-        set_up(Path("nowhere"), asked, Ranks(), quiet=True)
+        set_up(Path("nowhere"), asked, Ranks())
 
 
 def data(length: int) -> dict[str, Any]:

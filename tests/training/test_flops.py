@@ -32,7 +32,7 @@ def test_operations_are_those_that_torch_counts(tokenizer: Path, tower: float) -
     lr = {"tower": tower, "connector": 1e-3, "language": 1e-3}
     model = tiny.options(tokenizer, attention="eager").model_dump()
     theirs, ours = counted(
-        runs.recipe(tokenizer, model=model, optimiser={"lr": lr}), concatenate_batches([runs.batch(1), runs.batch(2)])
+        runs.recipe(tokenizer, model=model, optimizer={"lr": lr}), concatenate_batches([runs.batch(1), runs.batch(2)])
     )
     assert ours == pytest.approx(theirs, rel=0.06)
 
@@ -72,7 +72,7 @@ def test_the_papers_model(tmp_path: Path) -> None:
     assert flops.per_token == 2 * 3_623_878_656
     assert count_non_embedding_parameters(model) == 3_623_878_656 + 65 * 3072
     assert flops.tower_per_tile / 1e9 == pytest.approx(667, abs=1)
-    memory = estimate_memory(model, asked.model_copy(update={"sequences": 64}), 64, "fsdp")
+    memory = estimate_memory(model, asked.model_copy(update={"global_batch_size": 64}), 64, "fsdp")
     tower, connector, language = memory.parts
     assert (tower.parameters, tower.trainable, tower.weights) == (428_225_600, 0, 856_451_200)
     assert (connector.parameters, connector.trainable) == (109_901_568, 109_901_568)

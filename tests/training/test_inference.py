@@ -49,7 +49,7 @@ def reader(tokenizer: TextTokenizer, prompts: PromptOptions) -> SampleTokenizer:
         {
             "sources": {"a": "nowhere"},
             "weights": {"a": 1},
-            "system": prompts.system,
+            "system_prompt": prompts.system,
             "end_of_chunk": prompts.end_of_chunk,
         }
     )

@@ -16,9 +16,9 @@ from training.step import count_labels
 BOTH = torch.ones(2)
 
 
-def backwards(held, batches, multipliers=BOTH):  # type: ignore[no-untyped-def]
+def backwards(held, batches, loss_weights=BOTH):  # type: ignore[no-untyped-def]
     total = count_labels(batches)
-    losses = [compute_micro_batch_loss(held.model, batch, total, multipliers) for batch in batches]
+    losses = [compute_micro_batch_loss(held.model, batch, total, loss_weights) for batch in batches]
     for found in losses:
         found.contribution.backward()
     return losses, runs.gradients(held)
@@ -47,8 +47,8 @@ def test_loss_is_the_mean_over_labels_and_told_by_source(tokenizer: Path) -> Non
 
 
 def test_multipliers_are_linear(tokenizer: Path) -> None:
-    def gradient(*multipliers: float) -> dict[str, torch.Tensor]:
-        return backwards(runs.trainer(runs.recipe(tokenizer)), [runs.batch(4)], torch.tensor(multipliers))[1]
+    def gradient(*loss_weights: float) -> dict[str, torch.Tensor]:
+        return backwards(runs.trainer(runs.recipe(tokenizer)), [runs.batch(4)], torch.tensor(loss_weights))[1]
 
     first, second, both = gradient(1, 0), gradient(0, 1), gradient(3, 0.5)
     for name, found in both.items():

@@ -15,7 +15,7 @@ RANKS = Path(__file__).parent / "support/ranks.py"
 
 
 def of_one(tokenizer: Path) -> tuple[runs.Trainer, list[list[float]]]:
-    held, losses = runs.trainer(runs.recipe(tokenizer, sequences=4)), []
+    held, losses = runs.trainer(runs.recipe(tokenizer, global_batch_size=4)), []
     for number in range(4):
         outcome = runs.step(held, [runs.batch(4 * number + at, images=at < 2) for at in range(4)], number)
         losses.append([outcome.loss, outcome.gradient_norm, *outcome.loss_sums])
@@ -43,10 +43,10 @@ def test_two_ranks_are_one(kind: str, tokenizer: Path, tmp_path: Path) -> None:
     assert checkpoint is not None
     assert (checkpoint.state.step, checkpoint.state.cursor) == (4, {"window": 1, "pack": 2})
     assert len(checkpoint.files) == 2
-    loaded = runs.trainer(runs.recipe(tokenizer, sequences=4))
-    load_checkpoint(checkpoint, loaded.model, loaded.optimiser, Ranks())
-    theirs = collect_tensors(held.model, held.optimiser)
-    for name, tensor in collect_tensors(loaded.model, loaded.optimiser).items():
+    loaded = runs.trainer(runs.recipe(tokenizer, global_batch_size=4))
+    load_checkpoint(checkpoint, loaded.model, loaded.optimizer, Ranks())
+    theirs = collect_tensors(held.model, held.optimizer)
+    for name, tensor in collect_tensors(loaded.model, loaded.optimizer).items():
         torch.testing.assert_close(tensor, theirs[name], rtol=0, atol=1e-5)
     after = [runs.step(trainer, [runs.batch(99)], 4).loss for trainer in (held, loaded)]
     assert after[1] == pytest.approx(after[0], abs=1e-5)
@@ -59,7 +59,7 @@ def test_a_rank_that_does_not_come_is_named(tmp_path: Path) -> None:
 
 def test_a_failure_on_one_rank_ends_all(tokenizer: Path, tmp_path: Path) -> None:
     """A shard that is not there any more, of which only one rank has a sample in its pack."""
-    asked = runs.packed(tmp_path, tokenizer, steps=50, run={"patience": 60})
+    asked = runs.packed(tmp_path, tokenizer, steps=50, run={"timeout_seconds": 60})
     for shard in (tmp_path / "sets/captions/data").glob("*.tar"):
         shard.unlink()
     ran = runs.ran(runs.written(tmp_path, asked), "--output", tmp_path / "run", ranks=2)

@@ -40,9 +40,9 @@ def test_a_step_is_the_same_again(tokenizer: Path) -> None:
 
 
 def test_clipping(tokenizer: Path) -> None:
-    held = runs.trainer(runs.recipe(tokenizer, optimiser=runs.ALL | {"clip": 0.01}))
-    held.optimiser.step = lambda: None  # type: ignore[method-assign, assignment]
-    held.optimiser.zero_grad = lambda **_: None  # type: ignore[method-assign]
+    held = runs.trainer(runs.recipe(tokenizer, optimizer=runs.ALL | {"max_grad_norm": 0.01}))
+    held.optimizer.step = lambda: None  # type: ignore[method-assign, assignment]
+    held.optimizer.zero_grad = lambda **_: None  # type: ignore[method-assign]
     assert runs.step(held, [runs.batch(1)]).gradient_norm > 0.1
     norm = torch.stack([gradient.norm() for gradient in runs.gradients(held).values()]).norm()
     assert float(norm) == pytest.approx(0.01, rel=1e-3)

@@ -27,12 +27,11 @@ def build_data(
     tokenizer: TextTokenizer,
     image_size: int,
     patch_size: int,
-    quiet: bool = False,
 ) -> PackPlan:
     """Builds the plan of a run's packs.
 
     `image_size` and `patch_size` are the tower's, in pixels. Where a source has no table of lengths yet, it is made
-    first, with progress unless `quiet`. Raises `UsageError` that names a source that is not a finished set, or has no
+    first, and logs its progress. Raises `UsageError` that names a source that is not a finished set, or has no
     samples.
     """
     tokens_per_tile = model.connector.count_tokens_per_tile((image_size // patch_size) ** 2)
@@ -44,7 +43,7 @@ def build_data(
     tables = []
     for source, rule in zip(sets, rules, strict=True):
         counter = PartTokenCounter(tokenizer, rule, options.seed)
-        tables.append(TableMaker(counter, markup, shape, options.cache, quiet).open(source))
+        tables.append(TableMaker(counter, markup, shape, options.cache).open(source))
     paths = list(options.shares)
     numbers = [names.index(get_source_name(path)) for path in paths]
     measured = () if options.unit == "samples" else (options.unit,)
@@ -59,13 +58,13 @@ def build_data(
         "the mixture": plan.fingerprint,
         "the tokenizer": _hash(tokenizer.fingerprint.model_dump(mode="json")),
         "the image size": _hash(shape.fingerprint),
-        "the packing": _hash([options.sequence_length, options.tiles_per_sequence, options.window]),
+        "the packing": _hash([options.sequence_length, options.tiles_per_sequence, options.packing_window]),
         "the text": _hash([repr(markup), [rule.model_dump(mode="json") for rule in rules]]),
     }
     form = SequenceFormat(
         max_tokens=options.sequence_length,
         max_tiles=options.tiles_per_sequence,
-        window=options.window,
+        window=options.packing_window,
         tokenizer=tokenizer,
         markup=markup,
         tiler=shape,

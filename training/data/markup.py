@@ -36,7 +36,7 @@ class Markup:
             joint=tuple(tokenizer.encode("\n")),
             end=special.end,
             pad=special.pad,
-            chat=ChatTemplate.from_tokenizer(tokenizer, options.system),
+            chat=ChatTemplate.from_tokenizer(tokenizer, options.system_prompt),
         )
 
     def build_closing(self, images: int) -> Ids:

@@ -37,19 +37,19 @@ class DataOptions(MixtureOptions):
     tiles_per_sequence: PositiveInt = Field(
         32, description="image budget. MM1: 16 images of 144 tokens; captions alone fill 4096 positions with 26 images"
     )
-    window: PositiveInt = Field(
+    packing_window: PositiveInt = Field(
         4096,
         le=1 << 16,
         description="samples packed together: more need less padding, but move further from their place",
     )
     texts: dict[str, SourceTextOptions] = Field({}, description="by source; sources not named use the stored text")
-    system: str | None = Field(
+    system_prompt: str | None = Field(
         DEFAULT_SYSTEM_PROMPT,
         min_length=1,
         description="opens conversations that have no system turn, as in LLaVA and xGen-MM",
     )
     end_of_chunk: bool = Field(True, description="<|endofchunk|> after the text of an image, as OpenFlamingo does")
-    max_faults: float = Field(0.01, ge=0, le=1, description="share of samples that may be bad; more stops the run")
+    max_bad_samples: float = Field(0.01, ge=0, le=1, description="share of samples that may be bad; more stops the run")
     cache: str | None = Field(
         None, description="folder for tables of lengths; default: shardloom/tables in the user's cache folder"
     )

@@ -25,9 +25,9 @@ from curation.mixture.reader import IndexRow
 from curation.mixture.shards import ShardRows
 from curation.mixture.sources import SourceSet
 from schemas.errors import UsageError
+from schemas.log import LOG
 from schemas.output_set.shard_index import INDEX_SCHEMA
 from schemas.storage.file_lock import acquire_file_lock
-from schemas.terminal import say
 from training.data.counting import NO_TEXT, PartTokenCounter, count_part_tokens
 from training.data.images import ImageTiler
 from training.data.markup import Markup
@@ -73,11 +73,9 @@ class IndexRows:
 class TableMaker:
     """Opens tables, and makes those that do not exist yet."""
 
-    def __init__(
-        self, counter: PartTokenCounter, markup: Markup, tiler: ImageTiler, cache: str | None, quiet: bool
-    ) -> None:
+    def __init__(self, counter: PartTokenCounter, markup: Markup, tiler: ImageTiler, cache: str | None) -> None:
         """Takes one source's `counter`, with its tokenizer and rule; `cache` defaults to the user's cache folder."""
-        self.counter, self.markup, self.tiler, self.quiet = counter, markup, tiler, quiet
+        self.counter, self.markup, self.tiler = counter, markup, tiler
         self._cache = Path(cache) if cache else _get_cache_home() / "shardloom" / "tables"
 
     def open(self, source: SourceSet) -> SampleTable:
@@ -117,7 +115,7 @@ class TableMaker:
                 name: np.lib.format.open_memmap(making / f"{name}.npy", "w+", np.int32, (source.length,))
                 for name in NUMBER_NAMES
             }
-            done, progress = 0, _Progress(source.name, len(source.shards), self.quiet)
+            done, progress = 0, _Progress(source.name, len(source.shards))
             with pa.ipc.new_file(str(making / "rows.arrow"), ROW_SCHEMA) as file:
                 for index, reasons in count_part_tokens(self.counter, source):
                     self._check_kinds(source.name, index)
@@ -185,8 +183,8 @@ class _Progress:
 
     INTERVAL_SECONDS = 5.0  # seconds
 
-    def __init__(self, name: str, shards: int, quiet: bool) -> None:
-        self._name, self._shards, self._quiet = name, shards, quiet
+    def __init__(self, name: str, shards: int) -> None:
+        self._name, self._shards = name, shards
         self._done = self._samples = 0
         self._start_time = self._last_line_time = time.monotonic()
 
@@ -195,10 +193,10 @@ class _Progress:
         self._done += 1
         self._samples += samples
         now = time.monotonic()
-        if not self._quiet and now - self._last_line_time > self.INTERVAL_SECONDS:
+        if now - self._last_line_time > self.INTERVAL_SECONDS:
             self._last_line_time = now
             rate = self._samples / (now - self._start_time)
-            say(
+            LOG.info(
                 f"source {self._name}: lengths of {self._samples:,} samples, "
                 f"{self._done:,} of {self._shards:,} shards, {rate:,.0f} samples/s"
             )

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class Connector(nn.Module, ABC):
-    """A connector maps features to tokens; its parameters take the learning rate `optimiser.lr.connector`."""
+    """A connector maps features to tokens; its parameters take the learning rate `optimizer.lr.connector`."""
 
     layers: nn.ModuleList
     """Modules that are compiled one by one, and recomputed one by one in the backward pass; may be empty."""

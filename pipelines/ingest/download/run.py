@@ -24,8 +24,8 @@ from pipelines.ingest.unit import IngestUnit
 from pipelines.inputs.shards import InputShard
 from pipelines.output.job import Context
 from pipelines.recipes.ingest import IngestRecipe
+from schemas.log import LOG
 from schemas.storage.folder import Folder
-from schemas.terminal import say
 
 READER_THREADS = 8  # threads that read receipts: small files, possibly on an object store
 
@@ -40,7 +40,7 @@ def download_stores(
     with context.show_progress("find addresses", len(units), "addresses") as progress:
         parts = list_url_parts(recipe, context, units, watch, progress)
     receipts = download_parts(recipe, context, parts)
-    write_summary(output, parts, receipts, context.quiet)
+    write_summary(output, parts, receipts)
     losses = FailedDownloads(output, parts, receipts)
     if not any(receipt.tar_size for receipt in receipts):
         return [losses]
@@ -68,12 +68,11 @@ def download_parts(recipe: IngestRecipe, context: Context, parts: list[UrlPart])
     return sorted(receipts, key=lambda receipt: receipt.part)
 
 
-def write_summary(output: Folder, parts: list[UrlPart], receipts: list[Receipt], quiet: bool) -> None:
+def write_summary(output: Folder, parts: list[UrlPart], receipts: list[Receipt]) -> None:
     """Writes and prints the number of images downloaded, and of those that failed, by reason."""
     failures = sum((Counter(receipt.failures) for receipt in receipts), Counter[str]())
     downloaded, asked = sum(receipt.downloaded for receipt in receipts), sum(part.urls for part in parts)
     summary = {"urls": asked, "downloaded": downloaded, "failures": dict(failures.most_common())}
     output.write(_SUMMARY, json.dumps(summary, indent=1).encode() + b"\n")
-    if not quiet:
-        why = ", ".join(f"{count} {kind}" for kind, count in failures.most_common())
-        say(f"download: {downloaded:,} of {asked:,} images" + (f" ({why})" if why else ""))
+    why = ", ".join(f"{count} {kind}" for kind, count in failures.most_common())
+    LOG.info(f"download: {downloaded:,} of {asked:,} images" + (f" ({why})" if why else ""))

@@ -100,6 +100,6 @@ def test_a_few_steps_lower_the_loss() -> None:
         [encoder, first, second] = predict(model, four)
     assert encoder.boxes.shape[1] > 32
     assert first.boxes.shape == second.boxes.shape == (4, 32, 4)
-    optimiser = train._build_optimiser(model)
-    values = [train._train_step(model, optimiser, four, 0.25) for _ in range(10)]
+    optimizer = train._build_optimizer(model)
+    values = [train._train_step(model, optimizer, four, 0.25) for _ in range(10)]
     assert values[-1] < 0.9 * values[0]

@@ -82,7 +82,7 @@ def test_paddleocr_in_its_environment_beside_our_engines(tmp_path: Path) -> None
     images = shard(tmp_path / "in", "SHARDLOOM", "OPEN 24h")
     engines = {"tags": EngineOptions(engine="caption"), "ocr": PADDLE}
     recipe = AnnotateRecipe(input=[images], engines=engines, run=AnnotateRun(workers=1))
-    annotate(recipe, str(tmp_path / "out"), quiet=True)
+    annotate(recipe, str(tmp_path / "out"))
     assert verify(str(tmp_path / "out")) == (1, [])
     assert texts(tmp_path / "out") == [["SHARDLOOM"], ["OPEN 24h"]]
     [manifest] = read_manifests(Folder(str(tmp_path / "out"))).values()
@@ -96,7 +96,7 @@ def test_pools_run_where_they_are_offered(cluster: Cluster, tmp_path: Path, monk
     place = EngineOptions(engine="place")
     run = AnnotateRun(address=cluster.address, workers=1)
     recipe = AnnotateRecipe(input=[images], engines={"ocr": place, "tags": EngineOptions(engine="caption")}, run=run)
-    annotate(recipe, str(tmp_path / "out"), quiet=True)
+    annotate(recipe, str(tmp_path / "out"))
     assert texts(tmp_path / "out") == [["shardloom-ocr"]] * 3
     assert plan_placements(recipe, ["tags", "decode", "ocr"]) == {
         "tags": {},

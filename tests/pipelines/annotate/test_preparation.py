@@ -64,13 +64,13 @@ def test_what_engines_share_is_prepared_where_there_is_room(tmp_path: Path) -> N
         occupant = Occupant.options(num_cpus=2, resources={"shardloom-ocr": 1}).remote()
         assert ray.get(occupant.is_there.remote())
         with pytest.raises(ShardloomError) as error:
-            annotate(recipe, str(tmp_path / "out"), quiet=True)
+            annotate(recipe, str(tmp_path / "out"))
         assert str(error.value) == (
             "no progress for 3 s: no node has the CPUs or GPUs free that ocr needs to "
             "prepare its engine; the same command resumes the run"
         )
         ray.kill(occupant)
         patient = recipe.model_copy(update={"run": recipe.run.model_copy(update={"stall_seconds": 100.0})})
-        assert annotate(patient, str(tmp_path / "out"), quiet=True).rows_out == 2
+        assert annotate(patient, str(tmp_path / "out")).rows_out == 2
         found = pq.read_table(tmp_path / "out/data/00000000.parquet")["ocr"].to_pylist()
         assert [[line["text"] for line in lines] for lines in found] == [["prepared once"]] * 2

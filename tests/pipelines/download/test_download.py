@@ -82,7 +82,7 @@ def test_a_part_becomes_a_shard_as_img2dataset_has_it(tmp_path: Path) -> None:
     boxes = [[[0.1, 0.1, 0.5, 0.5]], [], [], [], [], []]
     path = write_metadata(tmp_path / "a.parquet", urls(*ends), face_bboxes=boxes)
     output = tmp_path / "out"
-    totals = download(recipe_of(path), str(output), quiet=True)
+    totals = download(recipe_of(path), str(output))
     assert (totals.outputs, totals.rows_in, totals.rows_out) == (2, 6, 3)
     assert totals.reasons == {"http_404": 1, "not_an_image": 1, "not_written": 1}
     assert totals.counts == {"blurred_images": 1}
@@ -127,16 +127,16 @@ def test_a_part_becomes_a_shard_as_img2dataset_has_it(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("stand_in")
 def test_keys_of_datacomp_have_twelve_digits(tmp_path: Path) -> None:
     path = write_metadata(tmp_path / "a.parquet", urls("3.jpg"))
-    download(recipe_of(path, each=10_000), str(tmp_path / "out"), quiet=True)
+    download(recipe_of(path, each=10_000), str(tmp_path / "out"))
     assert [key for key, *_ in samples(tmp_path / "out", "00000000")] == ["000000000000"]
 
 
 @pytest.mark.usefixtures("stand_in")
 def test_equal_answers_give_equal_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_metadata(tmp_path / "a.parquet", urls(*(f"{number}.jpg" for number in range(9)), "http_500"))
-    download(recipe_of(path), str(tmp_path / "one"), quiet=True)
+    download(recipe_of(path), str(tmp_path / "one"))
     monkeypatch.setattr(download_part, "download_images", StandIn(seed=1))
-    download(recipe_of(path), str(tmp_path / "two"), quiet=True)
+    download(recipe_of(path), str(tmp_path / "two"))
     assert hashes(tmp_path / "one") == hashes(tmp_path / "two")
 
 
@@ -147,7 +147,7 @@ def test_rows_that_are_not_asked_for_are_accounted_for(stand_in: StandIn, tmp_pa
     path = write_metadata(tmp_path / "a.parquet", addresses, face_bboxes=boxes)
     other = write_metadata(tmp_path / "b.parquet", [None, "file:///etc/passwd"])
     output = tmp_path / "out"
-    totals = download(recipe_of(path, other), str(output), quiet=True)
+    totals = download(recipe_of(path, other), str(output))
     assert (totals.rows_in, totals.rows_out) == (6, 1)
     assert totals.reasons == {"not_http": 4, "malformed_row": 1}
     assert stand_in.asked == ["https://a.example/1.jpg"]
@@ -155,7 +155,7 @@ def test_rows_that_are_not_asked_for_are_accounted_for(stand_in: StandIn, tmp_pa
     assert samples(output, "00000001") == []
     assert left_out(output, "00000000")[0][:2] == ("000000001", "not_http")
     assert verify(str(output)) == (2, [])
-    download(recipe_of(path, other), str(output), retry_all=True, quiet=True)
+    download(recipe_of(path, other), str(output), retry_all=True)
     assert len(stand_in.asked) == 1
 
 
@@ -165,7 +165,7 @@ def test_one_row_that_is_no_text_costs_no_neighbour(tmp_path: Path) -> None:
     column = pa.StringArray.from_buffers(3, broken.buffers()[1], broken.buffers()[2])
     pq.write_table(pa.table({"url": column}), tmp_path / "a.parquet")
     output = tmp_path / "out"
-    totals = download(recipe_of(str(tmp_path / "a.parquet")), str(output), quiet=True)
+    totals = download(recipe_of(str(tmp_path / "a.parquet")), str(output))
     assert (totals.rows_out, totals.reasons) == (2, {"malformed_row": 1})
     assert samples(output, "00000000") == [("000000000", "", jpeg(1)), ("000000002", "", jpeg(2))]
     assert "face_bboxes" not in pl.read_parquet(output / "data/00000000.parquet").columns
@@ -173,8 +173,8 @@ def test_one_row_that_is_no_text_costs_no_neighbour(tmp_path: Path) -> None:
 
 def test_faces_are_left_alone_and_hashes_checked_when_told(stand_in: StandIn, tmp_path: Path) -> None:
     path = write_metadata(tmp_path / "a.parquet", urls("3.jpg"), face_bboxes=[[[0.1, 0.1, 0.5, 0.5]]])
-    download(recipe_of(path), str(tmp_path / "one"), quiet=True)
-    totals = download(recipe_of(path, blur_faces=False, verify_hash=True), str(tmp_path / "two"), quiet=True)
+    download(recipe_of(path), str(tmp_path / "one"))
+    totals = download(recipe_of(path, blur_faces=False, verify_hash=True), str(tmp_path / "two"))
     assert totals.counts == {"blurred_images": 0}
     assert [sorted(more) for more in stand_in.arguments] == [
         ["bbox_col", "caption_col", "save_additional_columns"],
@@ -189,13 +189,13 @@ def test_what_failed_is_asked_for_again_alone(stand_in: StandIn, tmp_path: Path)
     addresses = urls(*ROUND)
     recipe = recipe_of(write_metadata(tmp_path / "a.parquet", addresses))
     output = tmp_path / "out"
-    first = download(recipe, str(output), quiet=True)
+    first = download(recipe, str(output))
     assert (first.rows_in, first.rows_out, first.quarantined) == (10, 4, 6)
     before = hashes(output)
 
     def again(**how: bool) -> tuple[list[str], int, dict[str, int]]:
         stand_in.asked.clear()
-        totals = download(recipe, str(output), quiet=True, **how)
+        totals = download(recipe, str(output), **how)
         assert (totals.rows_in, totals.rows_out + totals.quarantined) == (10, 10)
         assert verify(str(output))[1] == []
         return [url.rpartition("/")[2] for url in stand_in.asked], totals.rows_out, dict(totals.reasons)
@@ -232,34 +232,34 @@ def test_a_round_that_was_stopped_is_gone_on_with(stand_in: StandIn, tmp_path: P
     output = tmp_path / "out"
     stand_in.parts_left = 2
     with pytest.raises(KeyboardInterrupt):
-        download(recipe, str(output), quiet=True)
+        download(recipe, str(output))
     assert verify(str(output)) == (2, [f"{output}/parts: the run is not finished; the same command resumes it"])
     stand_in.parts_left = 2  # the third part, and the first of the round
     with pytest.raises(KeyboardInterrupt):
-        download(recipe, str(output), retry_failed=True, quiet=True)
+        download(recipe, str(output), retry_failed=True)
     assert len(stand_in.asked) == 3 * 4 + 1
     assert len(verify(str(output))[1]) == 1
     stand_in.parts_left = 1 << 62
-    totals = download(recipe, str(output), quiet=True)  # without the flag nothing is asked, and the round stays open
+    totals = download(recipe, str(output))  # without the flag nothing is asked, and the round stays open
     assert (len(stand_in.asked), totals.rows_in, totals.rows_out, len(verify(str(output))[1])) == (13, 12, 9, 1)
-    download(recipe, str(output), retry_failed=True, quiet=True)
+    download(recipe, str(output), retry_failed=True)
     assert len(stand_in.asked) == 15
     assert sorted(path.stem for path in (output / "data").glob("*-r*.tar")) == [
         f"0000000{part}-r1" for part in range(3)
     ]
     assert verify(str(output)) == (6, [])
-    totals = download(recipe, str(output), retry_failed=True, quiet=True)
+    totals = download(recipe, str(output), retry_failed=True)
     assert (len(stand_in.asked), totals.reasons) == (18, {"http_503": 3})
 
 
 @pytest.mark.usefixtures("stand_in")
 def test_a_run_that_was_killed_after_its_last_commit_is_finished_by_the_next(tmp_path: Path) -> None:
     path, output = write_metadata(tmp_path / "a.parquet", urls("1.jpg", "http_503")), tmp_path / "out"
-    download(recipe_of(path), str(output), quiet=True)
+    download(recipe_of(path), str(output))
     (output / "parts").mkdir()
     (output / "parts/unfinished").touch()
     assert verify(str(output)) == (1, [f"{output}/parts: the run is not finished; the same command resumes it"])
-    assert download(recipe_of(path), str(output), quiet=True).rows_in == 2
+    assert download(recipe_of(path), str(output)).rows_in == 2
     assert verify(str(output)) == (1, [])
 
 
@@ -276,9 +276,9 @@ def test_without_a_network_nothing_is_given_up(tmp_path: Path, monkeypatch: pyte
     path = write_metadata(tmp_path / "a.parquet", urls(*["http_503"] * 250))
     monkeypatch.setattr(download_part, "download_images", Silent())
     with pytest.raises(ShardloomError, match=r"^.*a\.parquet#rows=0-100: none of 100 addresses was answered \(unkno"):
-        download(recipe_of(path, each=100), str(tmp_path / "out"), quiet=True)
+        download(recipe_of(path, each=100), str(tmp_path / "out"))
     assert not (tmp_path / "out/manifests").exists()
-    small = download(recipe_of(path, each=99), str(tmp_path / "small"), quiet=True)
+    small = download(recipe_of(path, each=99), str(tmp_path / "small"))
     assert small.reasons == {"unknown_host": 250}
 
 
@@ -299,13 +299,13 @@ def test_of_a_part_whose_time_is_over_the_images_so_far_are_kept(
     monkeypatch.setattr(download_part, "download_images", killed)
     recipe = recipe_of(write_metadata(tmp_path / "a.parquet", urls("1.jpg", "2.jpg", "3.jpg")))
     output = tmp_path / "out"
-    totals = download(recipe, str(output), quiet=True)
+    totals = download(recipe, str(output))
     assert (totals.rows_out, totals.reasons) == (1, {"deadline": 2})
     [(key, caption, image)] = samples(output, "00000000")
     number = int(key)
     assert (caption, image) == (f"caption of {number}", jpeg(number + 1))
     monkeypatch.setattr(download_part, "download_images", stand_in)
-    assert download(recipe, str(output), retry_failed=True, quiet=True).rows_out == 3
+    assert download(recipe, str(output), retry_failed=True).rows_out == 3
     again = [(key, image) for key, _, image in samples(output, "00000000-r1")]
     assert again == [(f"{row:09d}", jpeg(row + 1)) for row in range(3) if row != number]
 
@@ -316,9 +316,9 @@ def test_metadata_and_shards_may_lie_in_a_store(stand_in: StandIn, bucket: Bucke
     Folder(bucket.url).write("metadata/a.parquet", Path(path).read_bytes())
     for inputs, output in ((path, f"{tmp_path}/out"), (f"{bucket.url}/metadata/*.parquet", f"{bucket.url}/out")):
         stand_in.is_mended = False
-        download(recipe_of(inputs), output, quiet=True)
+        download(recipe_of(inputs), output)
         stand_in.is_mended = True
-        totals = download(recipe_of(inputs), output, retry_failed=True, quiet=True)
+        totals = download(recipe_of(inputs), output, retry_failed=True)
         assert (totals.rows_in, totals.rows_out) == (10, 7)
         assert verify(output) == (6, [])
     here, there = Folder(f"{tmp_path}/out/data"), Folder(f"{bucket.url}/out/data")
@@ -333,7 +333,7 @@ def test_progress_is_seen_within_a_part(tmp_path: Path, monkeypatch: pytest.Monk
     for part, said in (("a-1", "30"), ("b-2", "12"), ("c-3", ""), ("d-4", "x")):
         (tmp_path / "parts" / part).mkdir(parents=True)
         (tmp_path / "parts" / part / "asked").write_text(said)
-    with Progress("download", 200, "addresses", quiet=True) as progress:
+    with Progress("download", 200, "addresses") as progress:
         with ProgressPoller(progress, Folder(str(tmp_path))) as tally:
             wait_until(lambda: progress.done == 42)
             tally.committed = 150
@@ -353,10 +353,8 @@ def test_a_selection_is_downloaded(stand_in: StandIn, tmp_path: Path) -> None:
         original_height=[480, 48, 480],
     )
     other = write_metadata(tmp_path / "b.parquet", urls("4.jpg"), first=3)  # of which nothing stays
-    select(
-        SelectRecipe(input=[path, other], rules=SelectionRules(min_side=200)), str(tmp_path / "selected"), quiet=True
-    )
-    totals = download(recipe_of(f"{tmp_path}/selected/data/*.parquet"), str(tmp_path / "out"), quiet=True)
+    select(SelectRecipe(input=[path, other], rules=SelectionRules(min_side=200)), str(tmp_path / "selected"))
+    totals = download(recipe_of(f"{tmp_path}/selected/data/*.parquet"), str(tmp_path / "out"))
     assert (totals.outputs, totals.rows_in, totals.rows_out, totals.counts) == (1, 2, 2, {"blurred_images": 1})
     assert samples(tmp_path / "out", "00000000") == [
         ("000000000", "caption of 0", jpeg(1)),
@@ -369,27 +367,27 @@ def test_a_selection_is_downloaded(stand_in: StandIn, tmp_path: Path) -> None:
 def test_metadata_that_has_changed_is_refused(tmp_path: Path) -> None:
     path = write_metadata(tmp_path / "b.parquet", urls("1.jpg", "2.jpg"))
     output = str(tmp_path / "out")
-    download(recipe_of(f"{tmp_path}/*.parquet"), output, quiet=True)
-    download(recipe_of(f"{tmp_path}/*.parquet"), output, quiet=True)
+    download(recipe_of(f"{tmp_path}/*.parquet"), output)
+    download(recipe_of(f"{tmp_path}/*.parquet"), output)
     write_metadata(tmp_path / "a.parquet", urls("3.jpg"))
     with pytest.raises(UsageError, match=r"the metadata has changed since .*/data/00000000 was committed"):
-        download(recipe_of(f"{tmp_path}/*.parquet"), output, quiet=True)
+        download(recipe_of(f"{tmp_path}/*.parquet"), output)
     (tmp_path / "a.parquet").unlink()
     write_metadata(Path(path), urls("1.jpg", "2.jpg", "3.jpg", "4.jpg", "5.jpg"))
     with pytest.raises(UsageError, match="the metadata has changed"):
-        download(recipe_of(f"{tmp_path}/*.parquet"), output, retry_failed=True, quiet=True)
+        download(recipe_of(f"{tmp_path}/*.parquet"), output, retry_failed=True)
 
 
 def test_more_patience_is_no_other_recipe(stand_in: StandIn, tmp_path: Path) -> None:
     path = write_metadata(tmp_path / "a.parquet", urls("1.jpg", "http_503"))
-    download(recipe_of(path), str(tmp_path / "out"), quiet=True)
+    download(recipe_of(path), str(tmp_path / "out"))
     patient = DownloadRun(workers=1, timeout=60, deadline_seconds=7200, retries=5, allow_hosts=["a"], threads=8)
     recipe = recipe_of(path).model_copy(update={"run": patient})
     assert recipe.build_options().timeout == 60
     stand_in.is_mended = True
-    assert download(recipe, str(tmp_path / "out"), retry_failed=True, quiet=True).rows_out == 2
+    assert download(recipe, str(tmp_path / "out"), retry_failed=True).rows_out == 2
     with pytest.raises(UsageError, match="image_size is 512 there and 256 here"):
-        download(recipe_of(path, image_size=256), str(tmp_path / "out"), quiet=True)
+        download(recipe_of(path, image_size=256), str(tmp_path / "out"))
 
 
 def test_the_recipe_that_ships_says_what_is_so_without_it() -> None:

@@ -147,7 +147,7 @@ def test_of_300_addresses_every_one_is_had_or_accounted_for(site: Site, tmp_path
     recipe = recipe_of(metadata, seconds=ENDLESS, urls_per_shard=EACH, max_bytes=200_000)
     output = tmp_path / "images"
     keys = [f"{number // EACH:08d}{number % EACH:03d}" for number in range(ROWS)]
-    totals = download(recipe, str(output), quiet=True)
+    totals = download(recipe, str(output))
     expected = Counter(fates)
     had = expected.pop("had")
     assert (totals.outputs, totals.rows_in, totals.rows_out, totals.reasons) == (2, ROWS, had, expected)
@@ -175,7 +175,7 @@ def test_of_300_addresses_every_one_is_had_or_accounted_for(site: Site, tmp_path
 
     before, site.is_mended = {path: path.read_bytes() for path in (output / "data").iterdir()}, True
     site.requests.clear()
-    totals = download(recipe, str(output), retry_failed=True, quiet=True)
+    totals = download(recipe, str(output), retry_failed=True)
     ill = sum(fate in PASSING.values() for fate in fates)
     assert ill == 4 * len(PASSING)
     assert set(site.requests) == {str(url).removeprefix(site.address) for url in urls if "/ill/" in str(url)}
@@ -192,7 +192,6 @@ def test_of_300_addresses_every_one_is_had_or_accounted_for(site: Site, tmp_path
     annotated = annotate(
         AnnotateRecipe(input=[f"{output}/data/*.tar"], engines={"ocr": engine}, run=AnnotateRun(workers=1)),
         str(tmp_path / "annotations"),
-        quiet=True,
     )
     assert (annotated.outputs, annotated.rows_in, annotated.rows_out) == (4, had + ill, had + ill)
     assert annotated.damaged == {}, "the tars hold what their tables list"
@@ -207,7 +206,7 @@ def test_any_number_of_workers_gives_the_same_bytes(site: Site, tmp_path: Path) 
     urls = [f"{site.address}/good/{number}.jpg" for number in range(20)] + [f"{site.address}/missing/20"] * 2
     metadata = write_metadata(tmp_path / "metadata/a.parquet", list(urls))
     for workers in (1, 2):
-        totals = download(recipe_of(metadata, workers, urls_per_shard=8), str(tmp_path / f"{workers}"), quiet=True)
+        totals = download(recipe_of(metadata, workers, urls_per_shard=8), str(tmp_path / f"{workers}"))
         assert (totals.outputs, totals.rows_in, totals.rows_out) == (3, 22, 20)
     assert hashes(tmp_path / "1") == hashes(tmp_path / "2")
 
@@ -225,7 +224,7 @@ def test_images_are_made_smaller_faces_blurred_and_hashes_checked(site: Site, tm
         face_bboxes=[box, None, box, [], [], []],
         sha256=hashes,
     )
-    totals = download(recipe_of(metadata, verify_hash=True, max_bytes=5_000_000), str(tmp_path / "out"), quiet=True)
+    totals = download(recipe_of(metadata, verify_hash=True, max_bytes=5_000_000), str(tmp_path / "out"))
     assert (totals.rows_out, totals.reasons, totals.counts) == (4, {"hash_mismatch": 2}, {"blurred_images": 2})
     found = list(samples(tmp_path / "out").values())
     shown = [pixels(sample.members["jpg"].data) for sample in found]
@@ -241,7 +240,7 @@ def test_images_are_made_smaller_faces_blurred_and_hashes_checked(site: Site, tm
     assert [each["sha256"] for each in details] == [str(each).lower() for each in hashes[:4]]
     assert (details[2]["width"], details[2]["height"], details[2]["original_width"]) == (512, 256, 1200)
 
-    plain = download(recipe_of(metadata, blur_faces=False, max_bytes=5_000_000), str(tmp_path / "plain"), quiet=True)
+    plain = download(recipe_of(metadata, blur_faces=False, max_bytes=5_000_000), str(tmp_path / "plain"))
     assert (plain.rows_out, plain.counts) == (6, {"blurred_images": 0})
     found = list(samples(tmp_path / "plain").values())
     assert pixels(found[0].members["jpg"].data)[inside].std() > 0.7 * original[inside].std()
@@ -254,18 +253,18 @@ def test_a_shard_has_a_deadline(site: Site, tmp_path: Path) -> None:
     recipe = recipe_of(write_metadata(tmp_path / "a.parquet", list(urls)))
     late = recipe.run.model_copy(update={"deadline_seconds": 40.0})  # img2dataset takes some of them to start
     output = str(tmp_path / "out")
-    totals = download(recipe.model_copy(update={"run": late}), output, quiet=True)
+    totals = download(recipe.model_copy(update={"run": late}), output)
     assert (totals.rows_in, totals.quarantined >= 60) == (61, True)
     assert set(totals.reasons) <= {"deadline", "timed_out"}
     site.is_mended = True
-    totals = download(recipe, output, retry_failed=True, quiet=True)
+    totals = download(recipe, output, retry_failed=True)
     assert (totals.rows_out, totals.reasons) == (61, {})
 
 
 def test_an_image_that_takes_for_ever_costs_itself_alone(site: Site, tmp_path: Path) -> None:
     """It comes first, and is decoded in the process that all others of its shard wait for."""
     urls = [f"{site.address}/scans/0"] + [f"{site.address}/good/{number}.jpg" for number in range(1, 12)]
-    totals = download(recipe_of(write_metadata(tmp_path / "a.parquet", list(urls))), str(tmp_path / "out"), quiet=True)
+    totals = download(recipe_of(write_metadata(tmp_path / "a.parquet", list(urls))), str(tmp_path / "out"))
     assert (totals.rows_in, totals.rows_out, totals.reasons) == (12, 11, {"slow_image": 1})
     assert reasons(tmp_path / "out") == {"000000000000": "slow_image"}
 
@@ -275,7 +274,7 @@ def test_answers_that_trickle_cost_themselves_alone(site: Site, tmp_path: Path) 
     slow = [f"{site.address}/trickle/{where}/{number}" for where in TRICKLES for number in range(3)]
     urls = slow + [f"{site.address}/good/{number}.jpg" for number in range(40)]
     metadata = write_metadata(tmp_path / "a.parquet", list(urls))
-    totals = download(recipe_of(metadata, seconds=10.0), str(tmp_path / "out"), quiet=True)
+    totals = download(recipe_of(metadata, seconds=10.0), str(tmp_path / "out"))
     assert (totals.rows_in, totals.rows_out, totals.reasons.total()) == (61, 40, 21)
     assert totals.reasons["timed_out"] >= 18  # Python takes up to 100 headers: their answer may end before its time
     assert totals.reasons.keys() <= {"timed_out", "no_answer"}
@@ -324,7 +323,7 @@ def test_a_killed_download_goes_on_and_so_does_a_killed_retry(site: Site, tmp_pa
     loaded = DownloadRecipe(
         input=[metadata], urls_per_shard=4, run=DownloadRun(workers=1, allow_hosts=["127.0.0.1"], retries=0)
     )
-    totals = download(loaded, str(output), retry_failed=True, quiet=True)
+    totals = download(loaded, str(output), retry_failed=True)
     assert (totals.rows_in, totals.rows_out, totals.reasons) == (16, 16, {})
     todo = [path for number, path in enumerate(paths) if f"{number // 4:08d}-r1" not in done and "/ill/" in path]
     assert site.requests == Counter(todo)

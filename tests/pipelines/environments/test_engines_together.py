@@ -60,7 +60,7 @@ def test_two_foreign_environments_at_once(weights: Path, tmp_path: Path) -> None
             "boxes": EngineOptions(engine=boxes, settings=ALL | {"weights": str(weights)}),
         }
         recipe = AnnotateRecipe(input=[f"{tmp_path}/in/*.tar"], engines=engines, run=AnnotateRun(workers=1))
-        annotate(recipe, str(tmp_path / name), quiet=True)
+        annotate(recipe, str(tmp_path / name))
         assert verify(str(tmp_path / name)) == (1, [])
         return pq.read_table(tmp_path / name / "data" / "00000000.parquet").to_pylist()
 

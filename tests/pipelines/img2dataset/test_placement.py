@@ -52,7 +52,7 @@ def test_downloads_run_where_they_are_offered(
         plan_download_placement(runner, 6)
     assert str(error.value) == line
     with pytest.raises(UsageError) as error:
-        ingest(ingesting, str(tmp_path / "out"), quiet=True)
+        ingest(ingesting, str(tmp_path / "out"))
     assert str(error.value) == line
     get_completion_mark("img2dataset").parent.mkdir()
     get_completion_mark("img2dataset").touch()

@@ -47,7 +47,7 @@ def opens(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 def take_in(source: str, inputs: str, output: Path, repeats: Repeats) -> None:
     run = IngestRun(workers=1)
     recipe = IngestRecipe(source=source, input=[inputs], samples_per_shard=2, repeated_images=repeats, run=run)
-    ingest(recipe, str(output), quiet=True)
+    ingest(recipe, str(output))
 
 
 @pytest.mark.parametrize(("repeats", "passes"), [("keep", 1), ("exact", 2)])

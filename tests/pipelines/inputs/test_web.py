@@ -31,12 +31,11 @@ def test_shards_and_metadata_may_lie_on_a_web_server(make_shards: Callable[..., 
             shard(
                 ShardRecipe(images=[f"{root}/images/*.tar"], captions=captions, run=RunOptions(workers=1)),
                 str(tmp_path / name),
-                quiet=True,
             )
             rules = SelectionRules(min_side=10)
             recipe = SelectRecipe(input=[f"{root}/a.parquet"], rules=rules, run=SelectRun(workers=1))
             for _ in range(2):  # the second finds its input unchanged
-                select(recipe, str(tmp_path / f"{name}_chosen"), quiet=True)
+                select(recipe, str(tmp_path / f"{name}_chosen"))
     for name in ("", "_chosen"):
         assert data_of(tmp_path / f"here{name}") == data_of(tmp_path / f"there{name}")
         kept = [path for path in (tmp_path / f"there{name}").rglob("*") if path.is_file()]
@@ -49,9 +48,9 @@ def test_shards_and_metadata_may_lie_on_a_web_server(make_shards: Callable[..., 
 def test_nothing_is_written_to_a_web_server(tmp_path: Path) -> None:
     path = write_metadata(tmp_path / "a.parquet", ["https://a.example/1"])
     with pytest.raises(UsageError, match=r"^https://\*\*\*@a\.example/out: a web server cannot store output"):
-        select(SelectRecipe(input=[path], run=SelectRun(workers=1)), "https://me:x@a.example/out", quiet=True)
+        select(SelectRecipe(input=[path], run=SelectRun(workers=1)), "https://me:x@a.example/out")
 
 
 def test_a_secret_that_was_left_out_is_asked_for() -> None:
     with pytest.raises(UsageError, match=r"^https://\*\*\*@a\.example/x: its secret was masked when it was stored"):
-        select(SelectRecipe(input=["https://***@a.example/x"], run=SelectRun(workers=1)), "/tmp/none", quiet=True)
+        select(SelectRecipe(input=["https://***@a.example/x"], run=SelectRun(workers=1)), "/tmp/none")

@@ -445,12 +445,12 @@ def test_what_failed_is_no_source_until_it_is_finished(sources: dict[str, str], 
     path.write_bytes(data[:1000])
     small = recipe(only, weights={"text": 1}, samples_per_shard=1)
     with pytest.raises(ShardloomError, match="verify the set"):
-        mix(small, out, quiet=True)
+        mix(small, out)
     assert read_manifests(Folder(out))
     with pytest.raises(UsageError, match=f"source a: {out} is not finished: run its command again to resume it"):
         open_source("a", [out])
     path.write_bytes(data)
-    mix(small, out, quiet=True)
+    mix(small, out)
     assert open_source("a", [out]).length == 30
     assert verify(out) == (30, [])
 

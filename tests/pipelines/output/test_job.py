@@ -68,11 +68,11 @@ class CopyJob(Job[Number]):
 def test_what_is_committed_is_not_made_again(tmp_path: Path) -> None:
     failing = CopyJob({"a": 1, "b": 2, "c": 3}, fails_at="b")
     with pytest.raises(ShardloomError, match=r"^no luck$"):
-        run_job(failing, str(tmp_path / "out"), quiet=True)
+        run_job(failing, str(tmp_path / "out"))
     output = Folder(str(tmp_path / "out"))
     assert (list(read_manifests(output)), output.exists(UNFINISHED)) == (["a"], True)
     again = CopyJob({"a": 1, "b": 2, "c": 3})
-    totals = run_job(again, output.url, quiet=True)
+    totals = run_job(again, output.url)
     assert (again.worked, output.exists(UNFINISHED)) == (["b", "c"], False)
     assert (totals.rows_in, totals.rows_out, dict(totals.reasons)) == (9, 6, {"too_small": 3})
     assert read_times(output).runs == 1, "a run that failed has no times"
@@ -80,10 +80,10 @@ def test_what_is_committed_is_not_made_again(tmp_path: Path) -> None:
 
 def test_a_finished_set_is_left_as_it_is(tmp_path: Path) -> None:
     output = str(tmp_path / "out")
-    run_job(CopyJob({"a": 1}), output, quiet=True)
+    run_job(CopyJob({"a": 1}), output)
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     job = CopyJob({"a": 1})
-    assert run_job(job, output, quiet=True).rows_out == 1
+    assert run_job(job, output).rows_out == 1
     assert job.worked == []
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == {
         path: time for path, time in files.items() if path.is_file()
@@ -93,23 +93,23 @@ def test_a_finished_set_is_left_as_it_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize("values", [{"a": 2, "b": 1}, {"b": 1}])
 def test_an_input_that_has_changed_is_refused(tmp_path: Path, values: dict[str, int]) -> None:
     output = str(tmp_path / "out")
-    run_job(CopyJob({"a": 1}), output, quiet=True)
+    run_job(CopyJob({"a": 1}), output)
     job = CopyJob(values)
     with pytest.raises(UsageError) as error:
-        run_job(job, output, quiet=True)
+        run_job(job, output)
     line = f"the number has changed since {output}/data/a was committed: take a new output folder"
     assert (str(error.value), job.worked) == (line, [])
 
 
 def test_a_wrong_input_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"^no numbers$"):
-        run_job(CopyJob({}), str(tmp_path / "out"), quiet=True)
+        run_job(CopyJob({}), str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
 def test_damage_is_told_when_all_is_committed(tmp_path: Path) -> None:
     job = CopyJob({"a": 1, "b": 2}, damage=["byte 7: cut"])
     with pytest.raises(DamagedInput, match=r"^2 shards are damaged \(a: byte 7: cut; b: byte 7: cut\)"):
-        run_job(job, str(tmp_path / "out"), quiet=True)
+        run_job(job, str(tmp_path / "out"))
     allowed = CopyJob({"a": 1, "b": 2}, allow_damaged=True)
-    assert run_job(allowed, str(tmp_path / "out"), quiet=True).damaged == {"a": ["byte 7: cut"], "b": ["byte 7: cut"]}
+    assert run_job(allowed, str(tmp_path / "out")).damaged == {"a": ["byte 7: cut"], "b": ["byte 7: cut"]}

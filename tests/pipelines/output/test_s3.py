@@ -61,9 +61,9 @@ def made(make_shards: Callable[..., str], tmp_path_factory: pytest.TempPathFacto
 
 def whole_path(root: str) -> None:
     """From images, annotations and documents to a mixture."""
-    render_set(RenderRecipe(input=f"{root}/annotations", run=ALONE), f"{root}/captions", quiet=True)
+    render_set(RenderRecipe(input=f"{root}/annotations", run=ALONE), f"{root}/captions")
     joined = ShardRecipe(images=[f"{root}/images/*.tar"], captions=f"{root}/captions", samples_per_shard=9, run=ALONE)
-    shard(joined, f"{root}/training", quiet=True)
+    shard(joined, f"{root}/training")
     taken = IngestRecipe(
         source="mint-html",
         input=[f"{root}/web/{DOCUMENTS_FILE}"],
@@ -71,10 +71,10 @@ def whole_path(root: str) -> None:
         samples_per_shard=8,
         run=IngestRun(workers=1),
     )
-    ingest(taken, f"{root}/documents", quiet=True)
+    ingest(taken, f"{root}/documents")
     sources = {"ocr": [f"{root}/training"], "docs": [f"{root}/documents"]}
     shares = MixRecipe(sources=sources, weights={"ocr": 3, "docs": 1}, samples_per_shard=8, run=ALONE)
-    mix(shares, f"{root}/mixed", quiet=True)
+    mix(shares, f"{root}/mixed")
 
 
 def test_the_whole_path(made: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +168,7 @@ def test_another_run_in_the_same_output(
 ) -> None:
     """Both have begun when nothing was committed."""
     bucket.store.upload(made / "annotations", f"{bucket.url}/annotations")
-    render_set(RenderRecipe(input=f"{bucket.url}/annotations", run=ALONE), f"{bucket.url}/captions", quiet=True)
+    render_set(RenderRecipe(input=f"{bucket.url}/annotations", run=ALONE), f"{bucket.url}/captions")
     before = bucket.store.hashes(bucket.url)
     monkeypatch.setattr(
         "pipelines.output.job.read_manifests",
@@ -189,7 +189,7 @@ def test_what_is_looked_up(made: Path, bucket: Bucket, tmp_path: Path) -> None:
         bucket.store.put(f"{bucket.url}/plain/{path.name}", path.read_bytes())
     for captions, output in ((f"{made}/captions/data", "disk"), (f"{bucket.url}/plain", "bucket")):
         recipe = ShardRecipe(images=[f"{made}/images/*.tar"], captions=captions, samples_per_shard=9, run=ALONE)
-        assert shard(recipe, str(tmp_path / output), quiet=True).rows_out == 27
+        assert shard(recipe, str(tmp_path / output)).rows_out == 27
     found, wanted = hashes(tmp_path / "bucket"), hashes(tmp_path / "disk")
     assert {name: found[name] for name in found if is_data(name)} == {
         name: wanted[name] for name in wanted if is_data(name)

@@ -71,7 +71,7 @@ def metadata(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def chosen(metadata: Path | str, output: Path | str, subset: Path | None = None, **values: Any) -> Totals:
     run = SelectRun(workers=1, subset=None if subset is None else str(subset))
     recipe = SelectRecipe(**{"input": [f"{metadata}/*.parquet"], "rules": RULES, "run": run} | values)
-    return select(recipe, str(output), quiet=True)
+    return select(recipe, str(output))
 
 
 def save(path: Path, uids: list[str]) -> str:
@@ -386,7 +386,7 @@ def test_on_an_object_store(metadata: Path, tmp_path: Path, bucket: Bucket) -> N
         uids=[f"{bucket.url}/subset.npy"],
         run=SelectRun(workers=1, subset=f"{bucket.url}/chosen.npy"),
     )
-    totals = select(recipe, f"{bucket.url}/out", quiet=True)
+    totals = select(recipe, f"{bucket.url}/out")
     assert totals.rows_out == len(rows(tmp_path / "out"))
     assert verify(f"{bucket.url}/out") == (4, [])
     there = Folder(bucket.url)

@@ -72,7 +72,7 @@ def test_progress_counts_each_reading_of_a_file(
         recipe,
         list_input_shards(recipe.input, ".parquet"),
         0.5,
-        context_of(Folder(str(tmp_path)), recipe.run, quiet=False),
+        context_of(Folder(str(tmp_path)), recipe.run),
     )
     first, second = capsys.readouterr().err.splitlines()
     assert first.startswith("score threshold: 50%, 1 files read, ")

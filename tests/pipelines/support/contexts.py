@@ -6,6 +6,6 @@ from pipelines.recipes.base import RunOptions
 from schemas.storage.folder import Folder
 
 
-def context_of(output: Folder, run: RunOptions, quiet: bool = True) -> Context:
+def context_of(output: Folder, run: RunOptions) -> Context:
     """The context of a run into an output with nothing in it."""
-    return Context(output, Runner.open(run), {}, quiet)
+    return Context(output, Runner.open(run), {})

@@ -23,7 +23,7 @@ from training.data.plan import Cursor, PackPlan
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> PackPlan:
     folder = tmp_path_factory.mktemp("loader")
-    return plan(folder, mixed(folder, tokenizer(folder)[0]), window=30)
+    return plan(folder, mixed(folder, tokenizer(folder)[0]), packing_window=30)
 
 
 def steps(plan: PackPlan, cursor: Cursor = Cursor(), rank: int = 0, ranks: int = 1, **changes: Any) -> list[StepData]:  # noqa: B008

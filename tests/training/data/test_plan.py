@@ -27,7 +27,7 @@ def same(one: list[Pack], other: list[Pack]) -> bool:
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> PackPlan:
     folder = tmp_path_factory.mktemp("plan")
-    return plan(folder, mixed(folder, tokenizer(folder)[0]), window=10)
+    return plan(folder, mixed(folder, tokenizer(folder)[0]), packing_window=10)
 
 
 def test_every_sample_is_in_a_pack_once_and_every_pack_within_its_budgets(small: PackPlan) -> None:
@@ -59,7 +59,7 @@ def test_any_cursor_goes_on_where_it_is(small: PackPlan) -> None:
 
 def test_packs_of_a_window_come_in_another_order_for_another_seed(tmp_path: Path) -> None:
     sources = mixed(tmp_path, tokenizer(tmp_path)[0])
-    one, other = plan(tmp_path, sources, window=72), plan(tmp_path, sources, window=72, seed=1)
+    one, other = plan(tmp_path, sources, packing_window=72), plan(tmp_path, sources, packing_window=72, seed=1)
     firsts = [int(unit.samples[0]) for unit in one.iterate_packs()]
     assert firsts != [int(unit.samples[0]) for unit in other.iterate_packs()]
     assert one.fingerprint != other.fingerprint
@@ -107,7 +107,7 @@ def test_an_image_that_is_too_large_is_left_out(tmp_path: Path) -> None:
 def test_a_window_of_nothing_is_one_empty_pack(tmp_path: Path) -> None:
     words, _ = tokenizer(tmp_path)
     found = write_set(tmp_path / "docs", [document(n, [(64, 48)]) for n in range(3)], words)
-    packs = list(plan(tmp_path, {"docs": found}, window=2).iterate_packs())
+    packs = list(plan(tmp_path, {"docs": found}, packing_window=2).iterate_packs())
     assert [(len(unit.samples), unit.left_out) for unit in packs] == [
         (0, {"docs.no_text": 2}),
         (0, {"docs.no_text": 1}),
@@ -117,7 +117,7 @@ def test_a_window_of_nothing_is_one_empty_pack(tmp_path: Path) -> None:
 def test_shares_are_the_mixers(tmp_path: Path) -> None:
     sources = mixed(tmp_path, tokenizer(tmp_path)[0])
     weights = {"captions": 2, "docs": 1, "text": 1}
-    made = plan(tmp_path, sources, weights=weights, stop="first_exhausted", window=8)
+    made = plan(tmp_path, sources, weights=weights, stop="first_exhausted", packing_window=8)
     counts = Counter(source for unit in made.iterate_packs() for source in unit.sources.tolist())
     assert counts == {0: 24, 1: 12, 2: 11}  # the captions run out
     by_tokens = plan(tmp_path, sources, unit="tokens", stop="first_exhausted")
@@ -148,7 +148,7 @@ def test_a_change_is_named(tmp_path: Path) -> None:
     assert fault(plan(tmp_path, sources).fingerprint) == f"data: source docs {behind}"
     changes: list[tuple[dict[str, Any], str]] = [
         ({"seed": 1}, "the mixture"),
-        ({"window": 5}, "the packing"),
+        ({"packing_window": 5}, "the packing"),
         ({"end_of_chunk": False}, "the text"),
         ({"texts": {"docs": {"strip_filler": True}}}, "the text"),
         ({"any_resolution": True}, "the image size"),

@@ -29,7 +29,7 @@ def words(tmp_path: Path) -> TextTokenizer:
 
 
 def reader(words: TextTokenizer, **changes: Any) -> SampleTokenizer:
-    options = DataOptions.model_validate({"sources": {"a": "a"}, "weights": {"a": 1}, "system": None} | changes)
+    options = DataOptions.model_validate({"sources": {"a": "a"}, "weights": {"a": 1}, "system_prompt": None} | changes)
     return SampleTokenizer(words, Markup.from_tokenizer(words, options, TOKENS_PER_TILE), 0)
 
 
@@ -97,7 +97,7 @@ def test_only_the_assistant_is_learnt(words: TextTokenizer) -> None:
 
 def test_a_system_text_comes_before_conversations_without_one(words: TextTokenizer) -> None:
     talk = document(1, ["Hi", "Hello"], ["user", "assistant"])
-    found = segment(words, talk, system=DEFAULT_SYSTEM_PROMPT)
+    found = segment(words, talk, system_prompt=DEFAULT_SYSTEM_PROMPT)
     assert (
         words.decode(found.ids)
         == f"<|system|>\n{DEFAULT_SYSTEM_PROMPT}<|end|>\n<|user|>\nHi<|end|>\n<|assistant|>\nHello<|end|>\n"
@@ -119,7 +119,7 @@ def test_context_is_the_assistants_and_not_learnt(words: TextTokenizer) -> None:
     plain = segment(words, document(1, ["a", "b", "c", "d"], ["user", "assistant"] * 2))
     assert found.ids == plain.ids
     assert (learnt(words, plain), learnt(words, found)) == ("b<|end|>\n|d<|end|>\n", "d<|end|>\n")
-    chat = reader(words, system=None).markup.chat
+    chat = reader(words, system_prompt=None).markup.chat
     assert chat.count_overhead(roles, 1) == chat.count_overhead(["user", "assistant"] * 2, 1)
 
 
@@ -135,8 +135,8 @@ def test_roles_by_name_where_the_tokenizer_has_no_markers(tmp_path: Path) -> Non
 def test_overhead_is_what_the_template_adds(words: TextTokenizer) -> None:
     for roles in (["user", "assistant"], ["system", "user", "user", "assistant", "user"]):
         talk = document(1, ["abc"] * len(roles) + [(64, 48)], [*roles, "user"])
-        found = segment(words, talk, system="Be kind.")
-        chat = reader(words, system="Be kind.").markup.chat
+        found = segment(words, talk, system_prompt="Be kind.")
+        chat = reader(words, system_prompt="Be kind.").markup.chat
         assert len(found.ids) == 3 * len(roles) + TOKENS_PER_TILE + chat.count_overhead(
             json.loads(json.dumps([*roles, "user"])), 1
         )

@@ -34,14 +34,15 @@ STORED = SourceTextOptions()
 
 def maker(folder: Path, rule: SourceTextOptions = STORED, **changes: Any) -> TableMaker:
     words, _ = tokenizer(folder)
-    options = DataOptions.model_validate({"sources": {"a": "a"}, "weights": {"a": 1}, "system": "Be kind."} | changes)
+    options = DataOptions.model_validate(
+        {"sources": {"a": "a"}, "weights": {"a": 1}, "system_prompt": "Be kind."} | changes
+    )
     shape = ImageTiler(AnyResolutionOptions(enabled=True), TILE, PATCH, TOKENS_PER_TILE)
     return TableMaker(
         PartTokenCounter(words, rule, options.seed),
         Markup.from_tokenizer(words, options, TOKENS_PER_TILE),
         shape,
         str(folder / "cache"),
-        True,
     )
 
 
@@ -145,7 +146,7 @@ def test_a_table_is_made_once_and_anew_where_something_else_is_asked(tmp_path: P
             (SourceTextOptions(strip_filler=True), {}),
             (SourceTextOptions(strip_filler=True), {"seed": 1}),
             (STORED, {"end_of_chunk": False}),
-            (STORED, {"system": None}),
+            (STORED, {"system_prompt": None}),
         )
     }
     assert len(keys) == 5

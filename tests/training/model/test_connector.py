@@ -77,8 +77,8 @@ def test_options_are_those_of_the_kind(options: ModelOptions) -> None:
 
 
 def test_what_it_tells_is_what_is_counted(options: ModelOptions, tokenizer: Path) -> None:
-    asked = runs.recipe(tokenizer, model=options.model_dump(), micro=2)
-    model, perceiver = prepare_model(asked, "meta"), prepare_model(runs.recipe(tokenizer, micro=2), "meta")
+    asked = runs.recipe(tokenizer, model=options.model_dump(), micro_batch_size=2)
+    model, perceiver = prepare_model(asked, "meta"), prepare_model(runs.recipe(tokenizer, micro_batch_size=2), "meta")
     assert (model.tokens_per_tile, perceiver.tokens_per_tile) == (2, tiny.TOKENS_PER_TILE)
     assert build_flop_counter(model).connector_per_tile == 2 * 2 * 32 * 64
     found, known = (estimate_memory(of, asked, 1, "none") for of in (model, perceiver))
@@ -92,7 +92,7 @@ def test_a_run(options: ModelOptions, tokenizer: Path, tmp_path: Path) -> None:
     changes = {"model": options.model_dump(), "steps": 2, "activation_checkpointing": True}
     asked = runs.packed(tmp_path, tokenizer, **changes, run={"output": str(tmp_path / "run")}, data={"workers": 0})
     assert "\n  connector                 2,112          2,112" in "\n".join(dry_run(asked))
-    done = train(asked, quiet=True)
+    done = train(asked)
     assert (done.step, done.status) == (2, "done")
     assert done.seen["images"] > 0
     assert done.model_folder is not None
@@ -106,7 +106,7 @@ def test_a_run(options: ModelOptions, tokenizer: Path, tmp_path: Path) -> None:
 
 
 def test_what_decays_is_its_own_to_say(options: ModelOptions, tokenizer: Path) -> None:
-    optimiser = runs.ALL | {"weight_decay": 0.1}
-    held = runs.trainer(runs.recipe(tokenizer, model=options.model_dump(), optimiser=optimiser))
-    found = {(group["part"], group["weight_decay"]) for group in held.optimiser.param_groups}
+    optimizer = runs.ALL | {"weight_decay": 0.1}
+    held = runs.trainer(runs.recipe(tokenizer, model=options.model_dump(), optimizer=optimizer))
+    found = {(group["part"], group["weight_decay"]) for group in held.optimizer.param_groups}
     assert found == {("connector", 0.0), ("language", 0.0), ("language", 0.1)}

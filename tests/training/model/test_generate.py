@@ -37,13 +37,13 @@ def learnt(tmp_path_factory: pytest.TempPathFactory) -> tuple[ResamplerLMM, list
     batch = pack([samples[:4], samples[4:]])
     asked = len(PROMPT) + tiny.TOKENS_PER_TILE - 1
     at = (batch.labels != IGNORE_INDEX) & (batch.positions >= asked)
-    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3, weight_decay=0)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3, weight_decay=0)
     losses = []
     for _ in range(300):
         loss = functional.cross_entropy(model(batch, at), batch.labels[at])
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         losses.append(loss.item())
         if losses[-1] < 0.01:
             break

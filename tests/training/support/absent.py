@@ -12,7 +12,7 @@ from training.recipe import TrainRunOptions
 def main(folder: str) -> None:
     """The first rank waits ten seconds for the second, which has gone to sleep a step before. Ranks start apart."""
     said = Path(folder, "said.txt")
-    with init_distributed(TrainRunOptions(patience=10), "ddp") as ranks:
+    with init_distributed(TrainRunOptions(timeout_seconds=10), "ddp") as ranks:
         ranks.all_reduce([1.0], "step 1")
         if not ranks.is_first:
             while not said.exists():

@@ -15,7 +15,7 @@ from training.recipe import CheckpointOptions
 
 def main(kind: str, tokenizer: str, folder: str) -> None:
     """`steps` of four sequences each, two of them with images; on two ranks one rank has those, the other has none."""
-    asked = runs.recipe(Path(tokenizer), parallel=kind, sequences=4)
+    asked = runs.recipe(Path(tokenizer), parallel=kind, global_batch_size=4)
     with init_distributed(asked.run, kind) as ranks:
         held = runs.trainer(asked, ranks)
         losses = []
@@ -28,7 +28,7 @@ def main(kind: str, tokenizer: str, folder: str) -> None:
         sharded = {name for name, p in held.model.named_parameters() if isinstance(p, DTensor)}
         saver = CheckpointSaver(Path(folder), CheckpointOptions(), ranks)
         with saver:
-            saver.save(held.model, held.optimiser, RunState(4, {"window": 1, "pack": 2}, "data", "", {}, {}))
+            saver.save(held.model, held.optimizer, RunState(4, {"window": 1, "pack": 2}, "data", "", {}, {}))
         assert saver.failure is None, saver.failure
         found = {
             "losses": losses,

@@ -17,7 +17,7 @@ from training.batch import PADDING, Batch
 from training.checkpoint import format_checkpoint_name
 from training.metrics import read_metrics
 from training.model.tokens import load_tokenizer
-from training.optimiser import make_optimiser
+from training.optimizer import make_optimizer
 from training.parallel import Ranks, parallelize
 from training.recipe import TrainRecipe
 from training.set_up import prepare_model
@@ -34,10 +34,10 @@ def recipe(tokenizer: Path, **changes: Any) -> TrainRecipe:
     values: dict[str, Any] = {
         "model": tiny.options(tokenizer).model_dump(),
         "data": {"sources": dict.fromkeys(SOURCES, "nowhere"), "weights": dict.fromkeys(SOURCES, 1)},
-        "optimiser": ALL,
-        "schedule": {"shape": "constant", "warmup": 0},
+        "optimizer": ALL,
+        "schedule": {"shape": "constant", "warmup_steps": 0},
         "steps": 4,
-        "sequences": 2,
+        "global_batch_size": 2,
         "precision": "fp32",
     }
     return TrainRecipe.model_validate(values | changes)
@@ -55,9 +55,9 @@ def trainer(asked: TrainRecipe, ranks: Ranks | None = None) -> Trainer:
     """What steps are taken with."""
     ranks = ranks or Ranks()
     whole = parallelize(prepare_model(asked), asked, ranks)
-    multipliers = torch.tensor([asked.multipliers.get(name, 1.0) for name in asked.sources])
-    optimiser = make_optimiser(whole, asked.optimiser, asked.optimiser.lr)
-    return Trainer(asked, ranks, whole.train(), optimiser, multipliers)
+    loss_weights = torch.tensor([asked.loss_weights.get(name, 1.0) for name in asked.sources])
+    optimizer = make_optimizer(whole, asked.optimizer, asked.optimizer.lr)
+    return Trainer(asked, ranks, whole.train(), optimizer, loss_weights)
 
 
 def step(held: Trainer, batches: list[Batch], number: int = 0) -> StepResult:
@@ -86,10 +86,10 @@ def packed(folder: Path, tokenizer: Path, **changes: Any) -> TrainRecipe:
         "stop": 1_000_000,
         "sequence_length": 128,
         "tiles_per_sequence": 8,
-        "window": 32,
+        "packing_window": 32,
         "cache": str(folder / "cache"),
     }
-    changed = {"data": data | changes.pop("data", {}), "sequences": 4} | changes
+    changed = {"data": data | changes.pop("data", {}), "global_batch_size": 4} | changes
     return recipe(tokenizer, **changed)
 
 

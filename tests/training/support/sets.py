@@ -104,9 +104,14 @@ def plan(folder: Path, sources: dict[str, str], any_resolution: bool = False, **
     model = model.model_copy(
         update={"any_resolution": model.any_resolution.model_copy(update={"enabled": any_resolution})}
     )
-    given = {"weights": dict.fromkeys(sources, 1), "stop": "all_exhausted", "sequence_length": 64, "system": None}
+    given = {
+        "weights": dict.fromkeys(sources, 1),
+        "stop": "all_exhausted",
+        "sequence_length": 64,
+        "system_prompt": None,
+    }
     asked = {"sources": sources, "cache": str(folder / "cache")} | given | options
-    return build_data(DataOptions.model_validate(asked), model, words, TILE, PATCH, quiet=True)
+    return build_data(DataOptions.model_validate(asked), model, words, TILE, PATCH)
 
 
 def mixed(folder: Path, words: TextTokenizer | None) -> dict[str, str]:

@@ -103,7 +103,7 @@ def test_what_was_downloaded_needs_no_environment(tmp_path: Path, monkeypatch: p
     assert recipe.download is not None
     output = Folder(str(tmp_path / name))
     with pytest.raises(ShardloomError, match="set SHARDLOOM_ENVIRONMENTS to a writable folder"):
-        ingest(recipe, output.url, quiet=True)
+        ingest(recipe, output.url)
     (part,) = (UrlPart(**each) for each in unseal(output.read("downloads/urls.json"))["parts"])
     output.get_local_path("downloads/images").mkdir()
     write_shard(output.get_local_path(f"downloads/images/{part.name}.tar"), [jpeg(number) for number in range(3)])
@@ -111,7 +111,7 @@ def test_what_was_downloaded_needs_no_environment(tmp_path: Path, monkeypatch: p
     size = output.get_size(f"downloads/images/{part.name}.tar")
     receipt = Receipt(part.name, part.sha256, recipe.download.model_dump(mode="json"), size, 3, {})
     output.write(f"downloads/receipts/{part.name}.json", seal(asdict(receipt)))
-    totals = ingest(recipe, output.url, quiet=True)
+    totals = ingest(recipe, output.url)
     assert (totals.rows_in, totals.rows_out) == (3, 3)
 
 
@@ -123,7 +123,7 @@ def test_images_are_joined_with_their_captions_and_failures_have_their_reasons(s
     urls = [f"{server}/{kind}" for kind in kinds] + ["http://192.168.255.1/x.jpg", "ftp://a/x.jpg"]
     recipe = recipe_of(tmp_path, urls, urls_per_shard=7, max_bytes=100_000)
     output = tmp_path / "out"
-    totals = ingest(recipe, str(output), quiet=True)
+    totals = ingest(recipe, str(output))
     assert (totals.rows_in, totals.rows_out, totals.reasons) == (15, 4, Counter(lost_image=10, missing_image=1))
 
     got = {}
@@ -177,7 +177,7 @@ def test_images_are_joined_with_their_captions_and_failures_have_their_reasons(s
 def test_answers_that_never_end_are_given_up(server: str, tmp_path: Path) -> None:
     urls = [f"{server}/slow/1", f"{server}/drip/1"]
     recipe = recipe_of(tmp_path, urls, timeout=1.0, answer_seconds=1.0)
-    totals = ingest(recipe, str(tmp_path / "out"), quiet=True)
+    totals = ingest(recipe, str(tmp_path / "out"))
     assert (totals.rows_out, totals.reasons) == (0, Counter(lost_image=2))
     assert summary_of(tmp_path / "out") == {"urls": 2, "downloaded": 0, "failures": {"timed_out": 2}}
 
@@ -187,7 +187,7 @@ def test_answers_that_never_end_are_given_up(server: str, tmp_path: Path) -> Non
 def test_what_hangs_is_killed_and_counts_as_late(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(img2dataset, "GRACE_SECONDS", -PATIENCE + 8)
     recipe = recipe_of(tmp_path, [f"{server}/slow/{number}" for number in range(3)], deadline_seconds=PATIENCE)
-    totals = ingest(recipe, str(tmp_path / "out"), quiet=True)
+    totals = ingest(recipe, str(tmp_path / "out"))
     assert (totals.rows_out, totals.reasons) == (0, Counter(lost_image=3))
     assert summary_of(tmp_path / "out") == {"urls": 3, "downloaded": 0, "failures": {"deadline": 3}}
 
@@ -199,12 +199,12 @@ def test_what_hangs_is_killed_and_counts_as_late(server: str, tmp_path: Path, mo
 def test_two_workers_download_and_join(server: str, tmp_path: Path) -> None:
     """Two shards, each by a worker of its own; and from the shards that are there, one worker makes the same bytes."""
     urls = [f"{server}/good/{number}.jpg" for number in range(12)] + [f"{server}/missing/1"]
-    totals = ingest(recipe_of(tmp_path, urls, workers=2, urls_per_shard=7), str(tmp_path / "out"), quiet=True)
+    totals = ingest(recipe_of(tmp_path, urls, workers=2, urls_per_shard=7), str(tmp_path / "out"))
     assert (totals.rows_in, totals.rows_out, totals.reasons) == (13, 12, Counter(lost_image=1))
     assert len(list((tmp_path / "out/downloads/images").glob("*.tar"))) == 2
     before = hashes(tmp_path / "out")
     for folder in ("data", "manifests", "index", "quarantine"):
         for path in (tmp_path / "out" / folder).iterdir():
             path.unlink()
-    ingest(recipe_of(tmp_path, urls, workers=1, urls_per_shard=7), str(tmp_path / "out"), quiet=True)
+    ingest(recipe_of(tmp_path, urls, workers=1, urls_per_shard=7), str(tmp_path / "out"))
     assert hashes(tmp_path / "out") == before

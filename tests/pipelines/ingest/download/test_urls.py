@@ -30,7 +30,7 @@ def test_only_http_is_asked_for() -> None:
 
 def units_of(recipe: IngestRecipe) -> list[IngestUnit]:
     """Its units of work."""
-    with Progress("plan", 1, quiet=True) as progress:
+    with Progress("plan", 1) as progress:
         return plan_units(recipe, SOURCES.find(recipe.source), recipe.input, Runner.open(recipe.run), progress)
 
 
@@ -49,7 +49,7 @@ def test_each_address_is_listed_once_in_parts_that_the_input_decides(
         run=IngestRun(workers=1),
     )
     context = context_of(Folder(str(tmp_path / "out")), recipe.run)
-    with Progress("list", 1, quiet=True) as progress:
+    with Progress("list", 1) as progress:
         parts = list_url_parts(recipe, context, units_of(recipe), ALONE, progress)
     paths = sorted((tmp_path / "out/downloads/urls").iterdir())
     held = [pl.read_parquet(path)["url"].to_list() for path in paths]
@@ -60,7 +60,7 @@ def test_each_address_is_listed_once_in_parts_that_the_input_decides(
     hashes = [hash_address(url) for each in held for url in each]
     assert hashes == sorted(hashes)
     assert [part.first for part in parts] == [hash_address(each[0]) for each in held]
-    with Progress("list", 1, quiet=True) as progress:
+    with Progress("list", 1) as progress:
         assert list_url_parts(recipe, context, [], ALONE, progress) != parts  # of another input
         assert list_url_parts(recipe, context, units_of(recipe), ALONE, progress) == parts
         assert progress.items == len({*urls})

@@ -8,7 +8,7 @@ from torch import nn
 
 from schemas.errors import UsageError
 from training.model.connector import Connector
-from training.recipe import LearningRates, OptimiserOptions, ParameterGroup
+from training.recipe import LearningRates, OptimizerOptions, ParameterGroup
 
 if TYPE_CHECKING:
     from training.model.lmm import ResamplerLMM
@@ -21,12 +21,12 @@ def compute_mm1_rate(parameters: int) -> float:
     return math.exp(-0.4214 * math.log(parameters) - 0.5535)
 
 
-def resolve_learning_rates(options: OptimiserOptions, parameters: int) -> LearningRates:
+def resolve_learning_rates(options: OptimizerOptions, parameters: int) -> LearningRates:
     """Returns the peak rates, by the learning-rate rule if the options name one.
 
     `parameters` is the number of the language model's parameters without embeddings.
     """
-    if options.law is None:
+    if options.lr_rule is None:
         return options.lr
     rate = compute_mm1_rate(parameters)
     asked = options.lr.model_dump()
@@ -41,7 +41,7 @@ def find_parameter_group(name: str) -> ParameterGroup:
 def freeze(model: "ResamplerLMM", lr: LearningRates) -> None:
     """Freezes the parts whose learning rate is 0. Raises `UsageError` when no part is left to train."""
     if not any(lr.model_dump().values()):
-        raise UsageError("optimiser.lr: every part is frozen; give one of them a rate above 0")
+        raise UsageError("optimizer.lr: every part is frozen; give one of them a rate above 0")
     if lr.tower:
         model.vision.frozen = False
         for part in (model.vision.model.embeddings, model.vision.model.encoder, model.vision.model.post_layernorm):
@@ -59,13 +59,13 @@ def select_trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     }
 
 
-def make_optimiser(model: nn.Module, options: OptimiserOptions, lr: LearningRates) -> torch.optim.AdamW:
+def make_optimizer(model: nn.Module, options: OptimizerOptions, lr: LearningRates) -> torch.optim.AdamW:
     """Builds AdamW with separate groups by part and by weight decay; a group's `peak` is its peak learning rate."""
     highest, undecayed = lr.model_dump(), _find_no_weight_decay(model)
     groups: dict[tuple[ParameterGroup, float], list[nn.Parameter]] = {}
     for name, parameter in select_trainable(model).items():
         is_matrix = parameter.ndim >= 2 and name not in undecayed
-        decay = options.weight_decay if options.decay == "all" or is_matrix else 0.0
+        decay = options.weight_decay if options.weight_decay_on == "all" or is_matrix else 0.0
         groups.setdefault((find_parameter_group(name), decay), []).append(parameter)
     settings: list[dict[str, Any]] = [
         {"params": held, "part": part, "peak": highest[part], "lr": highest[part], "weight_decay": decay}
@@ -75,21 +75,21 @@ def make_optimiser(model: nn.Module, options: OptimiserOptions, lr: LearningRate
     return torch.optim.AdamW(settings, betas=options.betas, eps=options.eps, fused=fused or None)
 
 
-def set_learning_rates(optimiser: torch.optim.Optimizer, factor: float) -> dict[str, float]:
+def set_learning_rates(optimizer: torch.optim.Optimizer, factor: float) -> dict[str, float]:
     """Sets every group's rate to `factor` times its peak, and returns the rates by part."""
     found: dict[str, float] = {}
-    for group in optimiser.param_groups:
+    for group in optimizer.param_groups:
         group["lr"] = found[group["part"]] = group["peak"] * factor
     return found
 
 
-def collect_optimiser_state(model: nn.Module, optimiser: torch.optim.AdamW) -> dict[str, dict[str, torch.Tensor]]:
-    """Returns the optimiser's state by parameter, and creates it as zeros where no step was taken yet."""
+def collect_optimizer_state(model: nn.Module, optimizer: torch.optim.AdamW) -> dict[str, dict[str, torch.Tensor]]:
+    """Returns the optimizer's state by parameter, and creates it as zeros where no step was taken yet."""
     found = {}
     for name, parameter in select_trainable(model).items():
-        state = optimiser.state[parameter]
+        state = optimizer.state[parameter]
         if not state:
-            on_device = optimiser.param_groups[0]["fused"]
+            on_device = optimizer.param_groups[0]["fused"]
             state["step"] = torch.zeros((), device=parameter.device if on_device else "cpu")
             state["exp_avg"] = torch.zeros_like(parameter)
             state["exp_avg_sq"] = torch.zeros_like(parameter)
