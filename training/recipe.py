@@ -12,8 +12,9 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, Valida
 
 from schemas.errors import UsageError
 from schemas.output_set import recipe_file
-from schemas.output_set.options import Options
+from schemas.output_set.options import Options, RecipePath
 from schemas.output_set.recipe_file import apply_override, dump_yaml, read_recipe, validate_options
+from schemas.output_set.recipe_paths import anchor_paths
 from training.data.options import DataOptions
 from training.model.config import ModelOptions
 from training.renamed_keys import rename_keys
@@ -78,7 +79,7 @@ class CheckpointOptions(Options):
 class TrainRunOptions(Options):
     """Sets how a run is carried out; none of these options can change its result."""
 
-    output: str | None = Field(None, description="the run's folder, on a disk that all ranks see; or --output")
+    output: RecipePath | None = Field(None, description="the run's folder, on a disk that all ranks see; or --output")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: cuda if available")
     log_every: PositiveInt = Field(1, description="steps between lines of metrics.jsonl")
     log_to: tuple[Literal["tensorboard", "wandb"], ...] = Field(
@@ -97,7 +98,7 @@ class TrainRecipe(Options):
 
     kind: Literal["train"] = "train"
     model: ModelOptions
-    init_from: str | None = Field(
+    init_from: RecipePath | None = Field(
         None, description="a model exported by an earlier stage, whose weights training starts from"
     )
     data: DataOptions
@@ -152,9 +153,9 @@ def load_train_recipe(path: str, overrides: list[str] | None = None, output: str
     Raises `UsageError` that names any unknown key, and the new name of a key that has been renamed.
     """
     values = read_recipe(path)
-    _find_tokenizer_beside(path, values)
     if values.get("kind", "train") != "train":
         raise UsageError(f"recipe {path} is of the kind {values['kind']!r}, not 'train'")
+    values = anchor_paths(values, TrainRecipe, path)
     for override in overrides or []:
         apply_override(values, override)
     if output is not None:
@@ -162,18 +163,6 @@ def load_train_recipe(path: str, overrides: list[str] | None = None, output: str
     if renamed := rename_keys(values)[1]:
         raise UsageError(f"recipe {path}: {'; '.join(renamed)}")
     return validate_options(TrainRecipe, values, path)
-
-
-def _find_tokenizer_beside(path: str, values: dict[str, Any]) -> None:
-    """Makes the recipe's own tokenizer, where it is a file or folder beside the recipe, a path from here.
-
-    So a recipe can be copied together with its tokenizer. Any other name stays: a path from here, or a name on the hub.
-    """
-    model = values.get("model")
-    if isinstance(model, dict) and isinstance(name := model.get("tokenizer"), str):
-        beside = Path(path).parent / name
-        if beside.exists():
-            values["model"] = model | {"tokenizer": str(beside)}
 
 
 def require_output_folder(recipe: TrainRecipe) -> Path:

@@ -17,8 +17,8 @@ from schemas.terminal import print_result
 INTERRUPTED_EXIT_CODE = 130
 PROGRAM = "python -m training.train"
 EXAMPLES = (
-    "Examples: python -m training.train recipes/train/pretrain_4b.yaml --dry-run; "
-    "torchrun --nproc-per-node 8 -m training.train recipes/train/pretrain_4b.yaml --output run optimizer.lr_rule=mm1"
+    "Examples: python -m training.train pretrain_4b.yaml --dry-run; "
+    "torchrun --nproc-per-node 8 -m training.train pretrain_4b.yaml --output run optimizer.lr_rule=mm1"
 )
 
 

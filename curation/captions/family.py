@@ -13,7 +13,7 @@ from pydantic import Field
 
 from curation.captions.atoms import RawCaption
 from schemas.layouts import blip3_ocr
-from schemas.output_set.options import Options
+from schemas.output_set.options import Options, RecipePath
 from schemas.records.caption import Caption
 from schemas.records.quarantine import Reason
 
@@ -30,7 +30,7 @@ class CaptionOptions(Options):
 class BaseCaptionOptions(CaptionOptions):
     """Holds the options of a family that can write into the captions of another data set."""
 
-    caption_from: str | None = Field(
+    caption_from: RecipePath | None = Field(
         None,
         description="glob of Parquet files with uid and a caption to write the places into; default: the alt text. "
         "All of these files are scanned once for each annotation file",

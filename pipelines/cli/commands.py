@@ -44,12 +44,8 @@ COMMANDS = {
         "Convert a published set of documents, captions or texts into training shards.",
         "ingest obelics --input 'obelics/*.parquet' --images urls.json --output training",
     ),
-    "mix": Entry(
-        "Mix sets of training shards, with exact shares at every prefix.", "mix recipes/blip3_stage1.yaml --plan"
-    ),
-    "train": Entry(
-        "Train a resampler LMM on training shards.", "train recipes/train/tiny.yaml --output run --resume auto"
-    ),
+    "mix": Entry("Mix sets of training shards, with exact shares at every prefix.", "mix blip3_stage1.yaml --plan"),
+    "train": Entry("Train a resampler LMM on training shards.", "train tiny.yaml --output run --resume auto"),
     "generate": Entry(
         "Let a trained model continue a text with images, or answer it.",
         "generate run/model 'What does <image> say?' --image sign.jpg --chat",

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import BaseModel
 
 from pipelines.cli.commands import HELP
 from schemas.errors import ShardloomError, UsageError
@@ -47,7 +46,7 @@ def schema(kind: Kind) -> None:
     print_json(find_model(kind).model_json_schema())
 
 
-@recipe.command(epilog="Example: shardloom recipe show recipes/annotate.yaml input='images/*.tar'")
+@recipe.command(epilog="Example: shardloom recipe show annotate.yaml input='images/*.tar'")
 def show(path: RecipePath, overrides: Overrides = None) -> None:
     """Print a recipe with all options, those at their default too, as YAML."""
     found = load(path, overrides)
@@ -91,11 +90,16 @@ def find_model(kind: str) -> Any:
 def load(path: str, overrides: list[str] | None) -> Any:
     """Returns a recipe's options, by the kind that it names, with overrides applied. Raises `UsageError`."""
     values = read_recipe(path)
-    for override in overrides or ():
-        apply_override(values, override)
     if "kind" not in values:
         raise UsageError(f"recipe {path} names no kind: add `kind: KIND`, one of {', '.join(MODELS)}")
-    model: type[BaseModel] = find_model(str(values.pop("kind")))
+    if values["kind"] == "train":  # the trainer has a loader of its own, for it may not import `pipelines`
+        from training.recipe import load_train_recipe
+
+        return load_train_recipe(path, overrides)
+    model = find_model(str(values.pop("kind")))
+    values = model.anchor_paths(values, path)
+    for override in overrides or ():
+        apply_override(values, override)
     return validate_options(model, values, path)
 
 

@@ -27,6 +27,7 @@ from pipelines.cluster.ray_internals import (
     listen_on_loopback_only,
     make_temp_dir_option,
     override_job_runtime_env,
+    show_every_worker_line,
     silence_native_log,
     skip_monitors,
 )
@@ -82,6 +83,8 @@ def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None
         remove_private_folders()
     silence_native_log()
     logging.getLogger("ray").setLevel(logging.ERROR)
+    if is_shown(logging.DEBUG):
+        show_every_worker_line()
     options: dict[str, object] = {"address": address, "namespace": namespace}
     if storage := os.environ.get(OPTIONS_VARIABLE):  # workers on other machines do not see the command line
         options["runtime_env"] = {"worker_process_setup_hook": make_storage_hook(storage)}

@@ -16,6 +16,7 @@ TESTED_FROM, TESTED_BELOW = "2.60", "2.64"
 ENABLE_AUTO_CONNECT = "RAY_ENABLE_AUTO_CONNECT"
 NATIVE_LOG_LEVEL = "RAY_BACKEND_LOG_LEVEL"
 OVERRIDE_JOB_RUNTIME_ENV = "RAY_OVERRIDE_JOB_RUNTIME_ENV"
+COLOR_PREFIX = "RAY_COLOR_PREFIX"
 LOG_RETRIED_ERRORS = "RAY_enable_output_error_log_if_still_retry"
 
 _KEYS = "shardloom"  # namespace in the cluster's own key-value table
@@ -37,6 +38,14 @@ def silence_native_log() -> None:
 def override_job_runtime_env() -> None:
     """Lets a driver set variables that its Ray job sets too. Otherwise Ray prints both values and does not start."""
     os.environ.setdefault(OVERRIDE_JOB_RUNTIME_ENV, "1")
+
+
+def show_every_worker_line() -> None:
+    """Makes Ray show each line of the workers, in no colour: it leaves out lines that differ in their numbers alone."""
+    from ray._private import ray_logging
+
+    ray_logging.RAY_DEDUP_LOGS = False
+    os.environ.setdefault(COLOR_PREFIX, "0")
 
 
 def silence_retried_errors() -> None:

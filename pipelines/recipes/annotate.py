@@ -1,6 +1,6 @@
 """Defines the recipe of an annotate run: engines, filters, chunks, and the actor pools of its stages."""
 
-from typing import Any, ClassVar, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, NonNegativeFloat, PositiveInt, field_validator, model_validator
 
@@ -8,7 +8,8 @@ from curation.engines.kinds import EngineKind as EngineKind
 from curation.images.decode import DecodeLimits
 from curation.images.filters import ImageFilters
 from pipelines.recipes.base import Recipe, RunOptions
-from schemas.output_set.options import Globs, Options
+from schemas.output_set.options import Globs, Options, RecipePath
+from schemas.output_set.recipe_paths import RelativeToRecipe
 
 PoolName = Literal["decode", "ocr", "tags", "boxes"]
 
@@ -32,7 +33,10 @@ class EngineOptions(Options):
     """Names an engine and its settings. The engine defines which settings exist."""
 
     engine: str = Field(description="a name from `shardloom engines`, or that of your own engine with --trust-code")
-    settings: dict[str, str | int | float | bool | None] = Field({})
+    settings: Annotated[
+        dict[str, str | int | float | bool | None],
+        RelativeToRecipe(may_be_name=True, keys=("weights", "vocabulary")),
+    ] = Field({})
     batch_size: PositiveInt = Field(
         16, description="images per call, and the images that a crash makes suspect; boxes: 4"
     )
@@ -80,7 +84,7 @@ class AnnotateRun(RunOptions):
     """Sets how an annotate run is carried out. Nothing here can alter its output."""
 
     resources: dict[PoolName, PoolOptions] = Field({})
-    reuse: str | None = Field(
+    reuse: RecipePath | None = Field(
         None, description="an annotation set of the same images, whose annotations are copied instead of computed again"
     )
     recycle_images: PositiveInt | None = Field(

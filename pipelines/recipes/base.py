@@ -14,8 +14,9 @@ from pydantic import Field, PositiveInt
 
 from schemas.errors import UsageError
 from schemas.masking import mask_values
-from schemas.output_set.options import Options
+from schemas.output_set.options import Options, RecipePath
 from schemas.output_set.recipe_file import dump_yaml, ensure_option_group, read_recipe, validate_options
+from schemas.output_set.recipe_paths import anchor_paths
 
 TOKENIZER = "a tokenizer.json, its folder, or a name on the hub; default: tokens are not counted"
 
@@ -23,7 +24,7 @@ TOKENIZER = "a tokenizer.json, its folder, or a name on the hub; default: tokens
 class RunOptions(Options):
     """Sets how a run is carried out; nothing here can alter its output."""
 
-    output: str | None = Field(None, description="the output set's folder; --output on the command line")
+    output: RecipePath | None = Field(None, description="the output set's folder; --output on the command line")
     workers: PositiveInt | None = Field(None, description="worker processes; default: one per core")
     address: str | None = Field(None, description="a running Ray cluster; default: RAY_ADDRESS, else a local one")
     stall_seconds: float = Field(100.0, gt=0, description="seconds without progress after which the run stops")
@@ -41,6 +42,11 @@ class Recipe(Options):
         """Returns the half that can alter the output, as plain data; URLs' passwords and queries are masked."""
         return mask_values({"kind": self.kind} | self.model_dump(mode="json", exclude={"run"}))  # type: ignore[no-any-return]
 
+    @classmethod
+    def anchor_paths(cls, values: dict[str, Any], path: str) -> dict[str, Any]:
+        """Returns the values of the recipe file `path`, with paths from the working folder."""
+        return anchor_paths(values, cls, path)
+
     def compute_sha256(self) -> str:
         """Returns the SHA-256 of that half, as YAML."""
         return hashlib.sha256(dump_yaml(self.resolve())).hexdigest()
@@ -56,6 +62,8 @@ def load_recipe(model: type[R], path: str | None, stored: dict[str, Any] | None 
     for another kind, an unknown key or a wrong value.
     """
     values = read_recipe(path) if stored is None and path is not None else stored or {}
+    if path is not None:
+        values = model.anchor_paths(values, path)
     if values.pop("kind", model.kind) != model.kind:
         raise UsageError(f"recipe {path or 'of that set'} is not of the kind {model.kind!r}")
     for keys, flag in _iterate_given(flags):

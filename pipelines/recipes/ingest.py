@@ -9,7 +9,7 @@ from curation.sources import SOURCES, ReadOptions
 from pipelines.recipes.base import TOKENIZER, Recipe, RunOptions
 from pipelines.recipes.download import DownloadOptions
 from schemas.errors import UsageError
-from schemas.output_set.options import Globs
+from schemas.output_set.options import Globs, PathOrName
 
 ROW_SECONDS = 300.0
 """CPU seconds. A PNG document with the most pixels allowed, eight times `max_pixels`, took 200 s on a slow core."""
@@ -42,7 +42,7 @@ class IngestRecipe(Recipe):
         10_000, gt=0, le=1_000_000, description="most samples in a shard; also the rows of a unit of work"
     )
     bytes_per_shard: PositiveInt = Field(1 << 30, description="most bytes in a shard, unless a single sample is larger")
-    tokenizer: str | None = Field(None, description=TOKENIZER)
+    tokenizer: PathOrName | None = Field(None, description=TOKENIZER)
     read: ReadOptions = ReadOptions()
     filters: DocumentFilters = DocumentFilters()
     repeated_images: Literal["keep", "exact", "alike"] = Field(

@@ -8,6 +8,8 @@ from curation.captions.families import FAMILIES
 from curation.captions.family import CaptionOptions
 from pipelines.recipes.base import Recipe
 from schemas.masking import mask_values
+from schemas.output_set.options import RecipePath
+from schemas.output_set.recipe_paths import anchor_paths
 
 
 class RenderRecipe(Recipe):
@@ -20,7 +22,7 @@ class RenderRecipe(Recipe):
 
     kind: ClassVar[str] = "render"
     family: str = Field("ocr", description="the name of a family of captions")
-    input: str = Field(description="the annotation set's folder")
+    input: RecipePath = Field(description="the annotation set's folder")
     _options: CaptionOptions = PrivateAttr()
 
     @field_validator("family")
@@ -36,6 +38,12 @@ class RenderRecipe(Recipe):
     def options(self) -> CaptionOptions:
         """Returns the family's options, including defaults."""
         return self._options
+
+    @classmethod
+    def anchor_paths(cls, values: dict[str, Any], path: str) -> dict[str, Any]:
+        """See `Recipe`."""
+        family = FAMILIES.find(str(values.get("family", cls.model_fields["family"].default)))
+        return anchor_paths(anchor_paths(values, cls, path), family.options, path)
 
     def resolve(self) -> dict[str, Any]:
         """Returns all that can alter the output, as plain data; the family's options are at the same level."""

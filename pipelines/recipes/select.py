@@ -6,13 +6,13 @@ from pydantic import Field
 
 from curation.selection.rules import SelectionRules
 from pipelines.recipes.base import Recipe, RunOptions
-from schemas.output_set.options import Globs
+from schemas.output_set.options import Globs, RecipePath
 
 
 class SelectRun(RunOptions):
     """Sets how a selection is carried out. Nothing here can alter its output."""
 
-    subset: str | None = Field(None, description="also write the uids, as a DataComp subset file (.npy)")
+    subset: RecipePath | None = Field(None, description="also write the uids, as a DataComp subset file (.npy)")
 
 
 class SelectRecipe(Recipe):

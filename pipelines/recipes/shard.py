@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, NonNegativeInt
 
 from pipelines.recipes.base import TOKENIZER, Recipe
-from schemas.output_set.options import Globs
+from schemas.output_set.options import Globs, PathOrName, RecipePath
 
 
 class ShardRecipe(Recipe):
@@ -13,7 +13,7 @@ class ShardRecipe(Recipe):
 
     kind: ClassVar[str] = "shard"
     images: Globs = Field(min_length=1, description="globs of the image shards")
-    captions: str = Field(description="the caption set's folder")
+    captions: RecipePath = Field(description="the caption set's folder")
     format: Literal["webdataset", "parquet"] = "webdataset"
     samples_per_shard: int = Field(
         10_000,
@@ -34,4 +34,4 @@ class ShardRecipe(Recipe):
         description="use the caption that begins with the alt text; default: yes if the places are written into the "
         "alt texts, as in BLIP-3, since the other caption is a bare list of things",
     )
-    tokenizer: str | None = Field(None, description=TOKENIZER)
+    tokenizer: PathOrName | None = Field(None, description=TOKENIZER)

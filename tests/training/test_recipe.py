@@ -105,10 +105,11 @@ def test_recipes_that_ship(name: str) -> None:
 
 
 def test_pre_training_is_the_papers() -> None:
-    found = load_train_recipe(str(runs.REPOSITORY / "recipes/train/pretrain_4b.yaml"))
+    path = runs.REPOSITORY / "recipes/train/pretrain_4b.yaml"
+    found = load_train_recipe(str(path))
     mixed = runs.REPOSITORY / "recipes/blip3_stage1.yaml"
     theirs = yaml.safe_load(mixed.read_text())
-    assert found.data.sources == {name: [folder] for name, folder in sorted(theirs["sources"].items())}
+    assert found.data.sources == {name: [f"{path.parent}/{where}"] for name, where in sorted(theirs["sources"].items())}
     assert found.data.weights == theirs["weights"]
     assert found.model.connector == PerceiverOptions()
     assert round(found.steps * found.global_batch_size * found.data.sequence_length / 1e9) == 101

@@ -3,7 +3,7 @@
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 
 from curation.mixture.options import MixtureOptions
-from schemas.output_set.options import Options
+from schemas.output_set.options import Options, RecipePath
 
 DEFAULT_SYSTEM_PROMPT = (
     "A chat between a curious user and an artificial intelligence assistant. "
@@ -50,7 +50,7 @@ class DataOptions(MixtureOptions):
     )
     end_of_chunk: bool = Field(True, description="<|endofchunk|> after the text of an image, as OpenFlamingo does")
     max_bad_samples: float = Field(0.01, ge=0, le=1, description="share of samples that may be bad; more stops the run")
-    cache: str | None = Field(
+    cache: RecipePath | None = Field(
         None, description="folder for tables of lengths; default: shardloom/tables in the user's cache folder"
     )
     workers: int = Field(2, ge=0, description="processes per rank that read and decode; 0: the trainer's process does")

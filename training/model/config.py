@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from schemas.output_set.options import Options
+from schemas.output_set.options import Options, PathOrName
 from training.model.anyres import AnyResolutionOptions
 from training.model.connectors.perceiver import PerceiverOptions
 from training.model.connectors.registry import AnyConnectorOptions
@@ -13,7 +13,7 @@ from training.model.connectors.registry import AnyConnectorOptions
 class PartOptions(Options):
     """Describes a tower or a language model: a new one from a configuration, or one to load."""
 
-    pretrained: str | None = Field(None, description="a folder, or with allow_download a name on the hub")
+    pretrained: PathOrName | None = Field(None, description="a folder, or with allow_download a name on the hub")
     config: dict[str, Any] = Field({}, description="without `pretrained`: the configuration, for random weights")
 
     @model_validator(mode="after")
@@ -36,7 +36,7 @@ class ModelOptions(Options):
     vision: PartOptions
     connector: AnyConnectorOptions = PerceiverOptions()
     language: PartOptions
-    tokenizer: str | None = Field(
+    tokenizer: PathOrName | None = Field(
         None, description="folder or file with a tokenizer.json; default: language.pretrained"
     )
     any_resolution: AnyResolutionOptions = AnyResolutionOptions()

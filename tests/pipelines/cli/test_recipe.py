@@ -28,13 +28,16 @@ def test_a_schema_names_every_option(kind: str) -> None:
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_every_recipe_that_ships_is_valid_and_shown_whole(path: Path, tmp_path: Path) -> None:
+def test_every_recipe_that_ships_is_valid_and_shown_whole(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # what is shown names paths from here
     kind = yaml.safe_load(path.read_text())["kind"]
     given = ["input=x/*"] if kind in ("annotate", "download") else []  # which name none
     assert call("check", str(path), *given).stdout == f"{path}: a valid recipe of the kind {kind}\n"
-    (tmp_path / "shown.yaml").write_text(call("show", str(path), *given).stdout)
-    assert call("show", str(tmp_path / "shown.yaml")).stdout == (tmp_path / "shown.yaml").read_text()
-    assert yaml.safe_load((tmp_path / "shown.yaml").read_text())["run"]
+    Path("shown.yaml").write_text(call("show", str(path), *given).stdout)
+    assert call("show", "shown.yaml").stdout == Path("shown.yaml").read_text()
+    assert yaml.safe_load(Path("shown.yaml").read_text())["run"]
 
 
 @pytest.mark.parametrize(

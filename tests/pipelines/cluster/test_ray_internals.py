@@ -26,6 +26,7 @@ SWITCHES = [
     ray_internals.ENABLE_AUTO_CONNECT,
     ray_internals.NATIVE_LOG_LEVEL,
     ray_internals.OVERRIDE_JOB_RUNTIME_ENV,
+    ray_internals.COLOR_PREFIX,
     ray_internals.LOG_RETRIED_ERRORS,
 ]
 MEMBERS = [  # of classes and modules, where an import tells nothing of them
@@ -40,6 +41,7 @@ MEMBERS = [  # of classes and modules, where an import tells nothing of them
     ("ray._private.node", "Node", "def start_log_monitor("),
     ("ray._private.node", "Node", "def start_api_server("),
     ("ray._private", "services", "if not ray_constants.ENABLE_RAY_CLUSTER:"),
+    ("ray._private", "ray_logging", "if not RAY_DEDUP_LOGS:"),
     ("ray._private", "worker", 'kwargs.pop("_temp_dir"'),
     ("ray._private.runtime_env.packaging", "pin_runtime_env_uri", "expiration_s"),
     ("ray._private.runtime_env.py_modules", "upload_py_modules_if_needed", "include_gitignore"),

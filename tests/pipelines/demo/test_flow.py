@@ -1,5 +1,6 @@
 """The demo's last steps, on small sets: documents taken in, everything mixed by the recipe that ships."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,7 +38,9 @@ def test_everything_is_mixed(make_shards: Callable[..., str], tmp_path: Path, mo
     assert verify(str(tmp_path / "mixed")) == (1, [])
     # and the recipe is about the folders that the command makes, where it is told no others
     monkeypatch.chdir(tmp_path)
-    recipe = load_recipe(MixRecipe, str(REPOSITORY / "recipes/demo.yaml"))
+    for name in ("demo.yaml", "train/tiny.yaml"):
+        shutil.copy(REPOSITORY / "recipes" / name, tmp_path)
+    recipe = load_recipe(MixRecipe, "demo.yaml")
     assert {name: where for name, (where,) in recipe.sources.items()} == {
         name: f"demo-output/training/{name}" for name in counts
     }
@@ -48,5 +51,5 @@ def test_everything_is_mixed(make_shards: Callable[..., str], tmp_path: Path, mo
     assert learnt.examples[0].caption.startswith('The image contains the text "')
     assert learnt.examples[1].caption == "picture (in the center) 000000000000"
     assert train_model(str(tmp_path), steps=2) == learnt
-    trained = load_training(str(REPOSITORY / "recipes/train/tiny.yaml"))
+    trained = load_training("tiny.yaml")
     assert trained.data.sources == {name: [f"demo-output/training/{name}"] for name in sorted(counts)}
