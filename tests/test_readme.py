@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -29,13 +30,24 @@ def commands(section: str) -> list[str]:
     return [line.split("  #")[0].strip() for line in block[1].splitlines() if line.strip()]
 
 
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The packages as `pip install .` lays them down, away from the checkout."""
+    folder = tmp_path_factory.mktemp("installed")
+    build = [sys.executable, "-m", "pip", "--quiet", "wheel", "--no-deps", "--no-build-isolation", "."]
+    subprocess.run([*build, "--wheel-dir", folder], cwd=REPOSITORY, check=True)
+    (wheel,) = folder.glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(folder / "packages")
+    return folder / "packages"
+
+
 @pytest.mark.ray  # each command has a cluster of its own, and the tests of one group take longest of all
-def test_every_command_runs(tmp_path: Path) -> None:
+def test_every_command_runs(tmp_path: Path, installed: Path) -> None:
     with served_pages() as site:
-        run_commands(tmp_path, site.address)
+        run_commands(tmp_path, site.address, installed)
 
 
-def run_commands(tmp_path: Path, site: str) -> None:
+def run_commands(tmp_path: Path, site: str, installed: Path) -> None:
     write_shards(Folder(str(tmp_path / "images")), count=12, per_shard=12)
     weights = shutil.ignore_patterns("demonstration.json")  # so that they pass for real ones
     shutil.copytree(SHIPPED, tmp_path / "grounding-dino", ignore=weights)
@@ -49,6 +61,10 @@ def run_commands(tmp_path: Path, site: str) -> None:
     urls: list[str | None] = [f"{site}/good/{number}.jpg" for number in range(12)]
     write_metadata(tmp_path / "metadata/0.parquet", urls, original_width=[640] * 12, original_height=[480] * 12)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "PYTHONPATH": str(installed)}
+    found = "import pipelines, pathlib; print(pathlib.Path(pipelines.__file__).parents[1])"
+    where = subprocess.run([sys.executable, "-c", found], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert where.stdout.strip() == str(installed)
     lines = commands("Use")
     assert len(lines) == 15
     for line in lines:
@@ -56,9 +72,7 @@ def run_commands(tmp_path: Path, site: str) -> None:
             if not get_completion_mark("img2dataset").exists():
                 continue  # it would take minutes to make
             line += " --allow-host 127.0.0.1"  # the only host that is there
-        done = subprocess.run(
-            line, shell=True, cwd=tmp_path, env=os.environ | {"PATH": path}, capture_output=True, text=True
-        )
+        done = subprocess.run(line, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
         assert done.stdout.strip() or "generate" in line  # a model of two steps may have nothing to say
 
