@@ -27,7 +27,8 @@ class Committer:
     def handle_result(self, message: Message) -> None:
         """Takes one result of the graph, and commits its shard if that is complete.
 
-        Raises `ShardloomError` for a `Failure`, and where an engine fails on more than `max_engine_errors` of the rows.
+        Raises `ShardloomError` for a `Failure`, or if an engine fails on more than 10 images and more than the share
+        `max_engine_errors`.
         """
         match message:
             case Failure():
@@ -38,7 +39,7 @@ class Committer:
             case ShardEnd(shard=shard):
                 self.ends[shard] = message
             case Chunk():
-                raise AssertionError("the graph's last stage forwards no chunks")
+                raise AssertionError("the graph's last stage forwarded a chunk")
         end = self.ends.get(shard)
         if end is not None and len(self.chunks.get(shard, ())) == len(end.digests):
             started = time.monotonic()
@@ -52,10 +53,11 @@ class Committer:
         self.commits.times.resent += message.retries + take_retry_count()
 
     def check_complete(self, shards: list[InputShard]) -> None:
-        """Raises `ShardloomError` when the graph has ended and a shard is not committed: no loss may be silent."""
+        """Raises `ShardloomError` if a shard is not committed; call it when the graph has ended."""
         if missing := [shard.name for shard in shards if shard.name not in self.committed]:
             raise ShardloomError(
-                f"the run ended without committing {len(missing)} shards ({', '.join(missing[:5])}): run it again"
+                f"the run ended without committing {len(missing)} shards, such as {', '.join(missing[:5])}: "
+                "rerun the command"
             )
 
     def _count(self, written: WrittenPart) -> None:
@@ -68,6 +70,6 @@ class Committer:
             rows = sum(times.rows.values())
             if errors > max(10, self.recipe.max_engine_errors * rows):
                 raise ShardloomError(
-                    f"the {engine} engine failed on {errors} of {rows} images: see the details in "
-                    f"{self.output.resolve_path(PARTS)}, or raise max_engine_errors"
+                    f"the {engine} engine failed on {errors} of {rows} images: see the columns `failures` and "
+                    f"`detail` of the files in {self.output.resolve_path(PARTS)}, or raise max_engine_errors"
                 )

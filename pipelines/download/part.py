@@ -76,9 +76,9 @@ class DownloadTask:
         self.reader, self.recipe_sha256 = make_metadata_reader(recipe), recipe.compute_sha256()
 
     def __call__(self, part: MetadataPart) -> Manifest:
-        """Writes the part's outputs and returns their manifest; the outputs count once the caller writes it.
+        """Writes the part's outputs and returns their manifest; they take effect once the caller commits it.
 
-        Raises `ShardloomError` when no host answered, img2dataset failed as a whole, or an earlier output is damaged.
+        Raises `ShardloomError` when no host responded, img2dataset failed as a whole, or an earlier output is damaged.
         """
         items = SummarisedIterator(read_row_range(self.reader, part.row_range))
         width = len(str(self.recipe.urls_per_shard - 1))

@@ -64,7 +64,7 @@ def make_resizer(options: dict[str, Any]) -> Any:
 
 
 def serve(requests: BinaryIO, answers: BinaryIO, seconds: int) -> None:
-    """Answers requests until the stream ends. `seconds` is the CPU time per request."""
+    """Responds to requests until the stream ends. `seconds` is the CPU time per request."""
     resizer = make_resizer(receive(requests)[0])
     send(answers, "ready")
     image = b""
@@ -88,5 +88,5 @@ def serve(requests: BinaryIO, answers: BinaryIO, seconds: int) -> None:
 if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _ANSWERS = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # libraries print to stdout, which carries the answers
+    os.dup2(2, 1)  # libraries print to stdout, which carries the responses
     serve(sys.stdin.buffer, _ANSWERS, int(sys.argv[1]))

@@ -65,7 +65,7 @@ class HostPool:
         yield from ((key, None, "deadline") for key in left)
 
     def _wait_for_answer(self) -> Answer | None:
-        """Waits for an answer until the deadline; after it, takes those already received for `DECODING_SECONDS`."""
+        """Waits for a result until the deadline; after it, takes those already received for `DECODING_SECONDS`."""
         now = time.time()
         if now >= self._deadline:
             self.terminate()

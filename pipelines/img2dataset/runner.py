@@ -89,7 +89,7 @@ class AddressGuard:
         sys.addaudithook(self.audit)  # catches connections without a lookup, or with another one
 
     def getaddrinfo(self, host: Any, *arguments: Any, **options: Any) -> Any:
-        """Replaces `socket.getaddrinfo`. Raises `RefusedAddressError` if any of the answers is forbidden."""
+        """Replaces `socket.getaddrinfo`. Raises `RefusedAddressError` if any of the addresses is forbidden."""
         answers = self._look_up(host, *arguments, **options)
         addresses = [str(answer[4][0]) for answer in answers]
         name = _normalise_host(host.decode("ascii", "replace") if isinstance(host, bytes) else str(host))

@@ -102,7 +102,7 @@ class Job(ABC, Generic[U]):
 
     @abstractmethod
     def describe_change(self, unit: U | None, manifest: Manifest) -> str:
-        """Returns what has changed since the unit was committed, as "the images have"; empty when nothing has.
+        """Returns what has changed since the unit was committed, such as "the images have"; empty when nothing has.
 
         The unit is None when the input no longer has it.
         """

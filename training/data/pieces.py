@@ -1,8 +1,8 @@
-"""Cuts a sample that is too long for a sequence into pieces, at the borders of its parts or between tokens.
+"""Cuts a sample that is too long for a sequence into pieces, at part boundaries or between tokens.
 
-The pages of a paper and the paragraphs of a web page are long: pieces that end only where a part ends would leave a
-tenth of all positions empty, because long pieces can't be packed together. So a text is cut between tokens when moving
-the whole text to the next piece would waste more than 1/`SLACK_DIVISOR` of a sequence.
+The pages of a paper and the paragraphs of a web page are long: pieces that end only where a part ends would leave many
+positions empty, because long pieces can't be packed together. So a text is cut between tokens when moving the whole
+text to the next piece would waste more than 1/`SLACK_DIVISOR` of a sequence.
 """
 
 from collections.abc import Sequence
@@ -38,16 +38,16 @@ class PartSize:
     """Holds the size of one part: tokens of a text, or tiles of an image."""
 
     tokens: int
-    tiles: int  # 0: a text
+    tiles: int  # 0 for a text
 
 
 def split_into_pieces(parts: Sequence[PartSize], markup: Markup, max_tokens: int, max_tiles: int) -> list[SizedPiece]:
     """Cuts a document into pieces, each of at most `max_tokens` positions and `max_tiles` tiles.
 
-    Returns no pieces when a single image is larger than that. A part that does not fit into a piece goes to the next
-    one, unless it is a text and this would leave more than 1/`SLACK_DIVISOR` of a sequence empty: then the text is cut
-    to fill the piece. Closing tokens that would be alone in a piece are dropped: no token precedes them to predict them
-    from.
+    Returns an empty list if a single image exceeds a limit. A part that does not fit into a piece goes to the next one,
+    unless it is a text and this would leave more than 1/`SLACK_DIVISOR` of a sequence empty: then the text is cut to
+    fill the piece. Closing tokens that would form a piece of their own are dropped: the model would have nothing to
+    predict them from.
     """
     closing = len(markup.build_closing(sum(part.tiles > 0 for part in parts)))
     cutter = _PieceBuilder(max_tokens)

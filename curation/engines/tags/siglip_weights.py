@@ -1,6 +1,6 @@
-"""Finds, checks and loads a folder of SigLIP weights. No weights ship.
+"""Finds, checks and loads a folder of SigLIP weights. Shardloom ships no weights.
 
-Checking needs no torch, so that an invalid recipe is reported before any work starts.
+Checking does not import torch, so an invalid recipe is reported quickly, before any work starts.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ SIGLIP = WeightsFormat(
 
 
 def check_weights(settings: "SiglipTagSettings") -> None:
-    """Raises `UsageError` for weights that are missing or unfit. Loads and fetches nothing, so it trusts the hub."""
+    """Raises `UsageError` for missing or unusable weights. Fetches nothing, so a hub name is accepted unchecked."""
     folder = _find_local_folder(settings)
     if folder is not None:
         _check_files(folder)
@@ -51,7 +51,7 @@ def load_model(folder: Path, threads: int, device: str) -> Any:
 
 def _find_local_folder(settings: "SiglipTagSettings") -> Path | None:
     if settings.weights is None:
-        raise SIGLIP.unfit_error(f"no weights ship; pass weights=FOLDER with {SIGLIP.required_files}")
+        raise SIGLIP.unfit_error(f"Shardloom ships no weights; pass weights=FOLDER with {SIGLIP.required_files}")
     return SIGLIP.find_local_folder(settings.weights, settings.allow_download)
 
 
@@ -63,8 +63,8 @@ def _check_files(folder: Path) -> None:
         absent.append("*.safetensors")
     if absent:
         raise SIGLIP.unfit_error(
-            f"{folder} holds no {' and no '.join(absent)}; pass weights=FOLDER with {SIGLIP.required_files}"
+            f"{folder} lacks {' and '.join(absent)}; pass weights=FOLDER with {SIGLIP.required_files}"
         )
     model_type = SIGLIP.read_model_type(folder)
-    if model_type != "siglip":  # SigLIP 2 has this type too, except its models of flexible resolution
+    if model_type != "siglip":  # also the type of SigLIP 2, except its NaFlex models
         raise SIGLIP.unfit_error(f"{folder} holds a model of type {model_type!r}; pass one of type 'siglip'")

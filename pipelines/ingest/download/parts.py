@@ -33,7 +33,7 @@ class Receipt:
 
 
 def download_part(output: Folder, options: DownloadOptions, threads: int, part: UrlPart) -> Receipt:
-    """Downloads a part and writes its receipt. Raises `ShardloomError` if no host answered: the next run retries it."""
+    """Downloads a part and writes its receipt. Raises `ShardloomError` if no host responded; the next run retries."""
     with img2dataset.make_scratch_folder(output, part.name) as folder:
         (folder / img2dataset.URLS).write_bytes(output.read(f"{URLS}/{part.name}.parquet"))
         made = img2dataset.download_images(folder, part.urls, options, threads)

@@ -176,7 +176,7 @@ def test_another_run_in_the_same_output(
     )
     code, error = failed(capsys, render_command(bucket.url))
     first = f"{bucket.url}/captions/manifests/00000000.json"
-    said = "already exists: another run is writing to this output; wait for it, or stop it and run this again"
+    said = "already exists: another run is writing to this output; wait for it, or stop it and rerun this command"
     assert (code, without_progress(error)) == (1, f"error: {first} {said}\n")
     after = bucket.store.hashes(bucket.url)
     assert after.pop("captions/parts/unfinished"), "it had begun"

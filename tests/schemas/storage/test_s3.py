@@ -124,7 +124,7 @@ def test_what_another_has_put_there_stays(bucket: Bucket) -> None:
         Folder(bucket.url).write_new("manifests/0.json", b"first")
     assert str(error.value) == (
         f"{bucket.url}/manifests/0.json already exists: another run is writing to this output; wait for it, or stop it "
-        "and run this again"
+        "and rerun this command"
     )
     assert folder.read("manifests/0.json") == b"first"
 
@@ -244,7 +244,7 @@ def test_what_does_not_pass_is_one_line(
 def test_a_file_that_changes_while_it_is_read(bucket: Bucket) -> None:
     bucket.store.put(f"{bucket.url}/a.tar", bytes(2 * READ_BYTES))
     with (  # noqa: PT012
-        pytest.raises(StorageError, match=rf"^cannot read {bucket.url}/a.tar: it was changed while it was read$"),
+        pytest.raises(StorageError, match=rf"^cannot read {bucket.url}/a.tar: it changed while it was being read$"),
         Folder(bucket.url).open("a.tar") as file,
     ):
         file.read(READ_BYTES)
@@ -265,11 +265,11 @@ def test_wrong_use(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         pass
     monkeypatch.setenv("AWS_PROFILE", "nobody")
-    with pytest.raises(UsageError, match=r"^S3: The config profile \(nobody\) could not be found: see --storage"):
+    with pytest.raises(UsageError, match=r"^S3: The config profile \(nobody\) could not be found: check --storage"):
         fresh(bucket).read("a")
     monkeypatch.delenv("AWS_PROFILE")
     monkeypatch.setenv(OPTIONS_VARIABLE, json.dumps({"colour": "red"}))
-    with pytest.raises(UsageError, match=r"^S3: .*colour.*: see --storage-option"):
+    with pytest.raises(UsageError, match=r"^S3: .*colour.*: check --storage-option"):
         fresh(bucket).read("a")
     monkeypatch.setenv(OPTIONS_VARIABLE, "[]")
     with pytest.raises(UsageError, match=rf"^{OPTIONS_VARIABLE} is not a JSON object$"):
@@ -277,7 +277,7 @@ def test_wrong_use(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(OPTIONS_VARIABLE)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
-    with pytest.raises(StorageError, match=r": no credentials: set AWS_PROFILE or AWS_ACCESS_KEY_ID, or"):
+    with pytest.raises(StorageError, match=r": no credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET"):
         fresh(bucket).read("a")
 
 
