@@ -14,11 +14,11 @@ from schemas.storage.folder import Folder
 from schemas.storage.retries import take_retry_count
 
 
-class Committer:
+class ShardCommitter:
     """Takes the graph's results in any order and commits each shard once all its chunks are written."""
 
-    def __init__(self, recipe: AnnotateRecipe, output: Folder, commits: OutputCommitter) -> None:
-        self.recipe, self.output, self.commits = recipe, output, commits
+    def __init__(self, recipe: AnnotateRecipe, output: Folder, committer: OutputCommitter) -> None:
+        self.recipe, self.output, self.committer = recipe, output, committer
         self.recipe_sha256 = recipe.compute_sha256()
         self.chunks: dict[str, set[int]] = {}
         self.ends: dict[str, ShardEnd] = {}
@@ -43,14 +43,14 @@ class Committer:
         end = self.ends.get(shard)
         if end is not None and len(self.chunks.get(shard, ())) == len(end.digests):
             started = time.monotonic()
-            self.commits.commit(join_parts(self.output, end, self.recipe_sha256))
+            self.committer.commit(join_parts(self.output, end, self.recipe_sha256))
             remove_parts(self.output, end)
-            self.commits.times.commit_seconds += time.monotonic() - started
-            self.commits.times.shards += 1
+            self.committer.times.commit_seconds += time.monotonic() - started
+            self.committer.times.shards += 1
             self.committed.add(shard)
             del self.ends[shard]
             self.chunks.pop(shard, None)
-        self.commits.times.resent += message.retries + take_retry_count()
+        self.committer.times.resent += message.retries + take_retry_count()
 
     def check_complete(self, shards: list[InputShard]) -> None:
         """Raises `ShardloomError` if a shard is not committed; call it when the graph has ended."""
@@ -61,10 +61,10 @@ class Committer:
             )
 
     def _count(self, written: WrittenPart) -> None:
-        self.commits.progress.advance(written.size)
+        self.committer.progress.advance(written.size)
         if not written.rows:
             return
-        times = self.commits.times
+        times = self.committer.times
         times.add_chunk(written.rows, written.reasons, written.engine_errors, written.size)
         for engine, errors in times.engine_errors.items():
             rows = sum(times.rows.values())

@@ -103,7 +103,8 @@ def list_part_paths(end: ShardEnd) -> list[str]:
 def check_engines_agree(output: Folder, shard: str, tables: list[pa.Table]) -> None:
     """Raises `ShardloomError` if a shard's chunks were made by different engines, as can happen on mixed hardware."""
     made_by = {
-        json.dumps([print_.model_dump() for print_ in _parse_fingerprints(table.schema).values()]) for table in tables
+        json.dumps([fingerprint.model_dump() for fingerprint in _parse_fingerprints(table.schema).values()])
+        for table in tables
     }
     if len(made_by) > 1:
         raise ShardloomError(

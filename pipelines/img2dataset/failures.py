@@ -63,7 +63,7 @@ def is_retryable(kind: str) -> bool:
     return kind not in (NOT_HTTP, Reason.MALFORMED_ROW)
 
 
-def check_answers(part: str, downloaded: int, failures: Counter[str]) -> None:
+def check_responses(part: str, downloaded: int, failures: Counter[str]) -> None:
     """Raises `ShardloomError` when no host responded, so that a part is not given up because the network was down."""
     if not downloaded and failures.total() >= MIN_UNANSWERED and all(kind in _UNANSWERED for kind in failures):
         raise ShardloomError(

@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 
 from curation.mixture.options import get_source_name
 from curation.mixture.planner import PlannedMixture, build_mixture_plan
-from curation.mixture.sources import MEASURES, SourceSet
-from curation.mixture.sources import MappedIndex as LocatedSource
+from curation.mixture.sources import MEASURES, MappedIndex, SourceSet
 from curation.mixture.summary import Summary, summarise_plan
 from pipelines.mix.samples import count_by_source, read_mixed_samples
 from pipelines.mix.shares import add_shares
@@ -95,10 +94,10 @@ class MixJob(Job[MixUnit]):
         """See `Job`."""
         return PlannedShards(self._planned, self.recipe.samples_per_shard, todo, self._indexes)
 
-    def carry_out(self, context: Context, todo: list[MixUnit], commits: OutputCommitter) -> None:
+    def carry_out(self, context: Context, todo: list[MixUnit], committer: OutputCommitter) -> None:
         """See `Job`. Keeps the sources' indexes in files on this machine while the work runs."""
         with make_index_folder(context.output) as self._indexes:
-            super().carry_out(context, todo, commits)
+            super().carry_out(context, todo, committer)
 
 
 def mix(recipe: MixRecipe, output: str) -> Totals:
@@ -144,12 +143,12 @@ def track_reading(sets: Sequence[SourceSet]) -> Iterator[SourceSet]:
 class PlannedShards(Sequence[PlannedShard]):
     """Builds a `PlannedShard` for each unit on access, as a sequence.
 
-    Writes the indexes of all sources into the local `place`.
+    Writes the indexes of all sources into the local `folder`.
     """
 
-    def __init__(self, planned: PlannedMixture, samples: int, units: Sequence[MixUnit], place: Path) -> None:
-        self.planned, self._samples, self._units = planned, samples, units
-        self._indexes = [LocatedSource(source, place) for source in planned.sets]
+    def __init__(self, planned: PlannedMixture, samples_per_shard: int, units: Sequence[MixUnit], folder: Path) -> None:
+        self.planned, self._samples_per_shard, self._units = planned, samples_per_shard, units
+        self._indexes = [MappedIndex(source, folder) for source in planned.sets]
 
     def __len__(self) -> int:
         return len(self._units)
@@ -162,8 +161,8 @@ class PlannedShards(Sequence[PlannedShard]):
         return map(self._plan_shard, self._units)
 
     def _plan_shard(self, unit: MixUnit) -> PlannedShard:
-        start = unit.number * self._samples
-        stop = min(start + self._samples, self.planned.plan.length)
+        start = unit.number * self._samples_per_shard
+        stop = min(start + self._samples_per_shard, self.planned.plan.length)
         sources, samples = self.planned.plan.take(start, stop)
         parts, order = [], []
         for source in np.unique(sources):

@@ -27,7 +27,7 @@ RENEW_SECONDS = 10.0
 # Ids of the locks that this process holds or acquires. A lease of its own with another id is a leftover.
 _HELD_IDS: set[str] = set()
 _LOCKED_DESCRIPTORS: set[int] = set()  # open descriptors of the folders that this process has locked
-_READ_SECONDS = 1.0  # seconds to wait for a lock's holder to write its name
+_HOLDER_TIMEOUT = 1.0  # seconds to wait for a lock's holder to write its name
 
 
 def _close_inherited() -> None:
@@ -43,7 +43,7 @@ os.register_at_fork(after_in_child=_close_inherited)
 class Holder:
     """Names the run that holds a folder. `boot` tells apart reboots, and machines with the same host name."""
 
-    doing: str
+    command: str
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
     boot: str = field(default_factory=lambda: _read_boot_id())
@@ -64,7 +64,7 @@ class Holder:
         return False
 
     def __str__(self) -> str:
-        return f"{self.doing} (process {self.pid} on {self.host})"
+        return f"{self.command} (process {self.pid} on {self.host})"
 
 
 class Lock:
@@ -84,13 +84,13 @@ class Lock:
 
 
 @contextlib.contextmanager
-def lock_output(output: Folder, doing: str) -> Iterator[Lock]:
-    """Locks the folder for the duration of the block; `doing` names this run in the errors of other runs.
+def lock_output(output: Folder, command: str) -> Iterator[Lock]:
+    """Locks the folder for the duration of the block; `command` names this run in the errors of other runs.
 
     Creates a missing local folder, and removes it again if the block leaves it empty. Raises `UsageError` if another
     run holds the folder, without waiting for it to finish; names its process and host if known.
     """
-    holder = Holder(doing)
+    holder = Holder(command)
     _HELD_IDS.add(holder.id)
     try:
         with _hold_lease(output, holder) if not output.is_local else _lock_on_disk(output, holder) as lock:
@@ -197,7 +197,7 @@ def _get_lease_age(output: Folder) -> float:
 
 def _wait_for_holder(output: Folder) -> Holder | None:
     """Returns the holder of the lock, waiting a moment for it to write its name; None if it does not."""
-    until = time.monotonic() + _READ_SECONDS
+    until = time.monotonic() + _HOLDER_TIMEOUT
     while (found := _read_holder(output)) is None or found.is_dead():
         if time.monotonic() > until:
             return None
@@ -210,6 +210,8 @@ def _read_holder(output: Folder) -> Holder | None:
     with contextlib.suppress(StorageError, ValueError, TypeError, KeyError):
         if output.exists(LOCK_FILE):
             found = json.loads(output.read(LOCK_FILE))
+            if "doing" in found:  # the earlier name of `command`
+                found["command"] = found["doing"]
             return Holder(**{each.name: found[each.name] for each in fields(Holder)})
     return None
 

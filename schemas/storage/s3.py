@@ -21,10 +21,10 @@ from fsspec.asyn import sync_wrapper
 from s3fs import S3FileSystem
 
 from schemas.errors import UsageError
-from schemas.storage import retries as resent
+from schemas.storage.retries import count_retry
 
 RETRY_SECONDS = 60.0  # seconds for which a failing request is retried; less than the default stall_seconds
-FIRST_WAIT, LONGEST_WAIT = 0.2, 10.0  # seconds; exponential backoff with full jitter, first limit 2 * FIRST_WAIT
+BACKOFF_BASE, MAX_BACKOFF = 0.2, 10.0  # seconds; exponential backoff with full jitter, first limit 2 * base
 PART_BYTES, PARTS_AT_ONCE = 16 << 20, 4  # size of an upload's parts, and how many are in memory at once
 
 REQUEST_ID_KEY = "shardloom-put"  # metadata key under which a conditional write stores its request id
@@ -55,12 +55,18 @@ class RetryingS3(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
     retries = 1  # disables the retries of s3fs itself
 
     def __init__(
-        self, *args: Any, patience: float = RETRY_SECONDS, config_kwargs: dict[str, Any] | None = None, **kwargs: Any
+        self,
+        *args: Any,
+        retry_seconds: float = RETRY_SECONDS,
+        config_kwargs: dict[str, Any] | None = None,
+        **kwargs: Any,
     ) -> None:
+        if "patience" in kwargs:
+            raise UsageError("S3: the storage option patience is now retry_seconds")
         # Listings are not cached: workers write the files that the driver reads.
         kwargs = {"use_listings_cache": False, "default_cache_type": "none"} | kwargs
         super().__init__(*args, config_kwargs=CONFIG | (config_kwargs or {}), **kwargs)
-        self.retry_seconds = float(patience)
+        self.retry_seconds = float(retry_seconds)
 
     async def set_session(self, refresh: bool = False, kwargs: Any = None) -> Any:
         """Opens the session, as in s3fs. Raises `UsageError` for unknown options and missing profiles."""
@@ -86,35 +92,35 @@ class RetryingS3(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
                 failure = error
             tries, now = tries + 1, time.monotonic()
             since = since or now
-            wait = random.uniform(0, min(LONGEST_WAIT, FIRST_WAIT * 2**tries))
+            wait = random.uniform(0, min(MAX_BACKOFF, BACKOFF_BASE * 2**tries))
             if now + wait - since > retry_seconds:
                 tried = f"{_describe_error(failure)} (tried {tries} times in {now - since:.0f} s)"
                 raise OSError(errno.EIO, tried) from failure
-            resent.count_retry()
+            count_retry()
             await asyncio.sleep(wait)
 
     call_s3 = sync_wrapper(_call_s3)
 
     async def _request_once(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        answer = await super()._call_s3(method, *args, **kwargs)
+        response = await super()._call_s3(method, *args, **kwargs)
         if method == "get_object":
-            body = answer["Body"]
+            body = response["Body"]
             try:
                 data = await body.read()
             finally:
                 body.close()
             if "Range" in kwargs and not data:
                 raise aiohttp.ClientPayloadError("the response body is empty")
-            answer["Body"] = _Body(data)
-        return answer
+            response["Body"] = _Body(data)
+        return response
 
     async def _is_own_put(self, request: dict[str, Any]) -> bool:
         """Returns whether this request wrote the object: the first of several attempts may have done so.
 
         Comparing the contents proves nothing, because another run writes the same bytes.
         """
-        answer = await self._call_s3("head_object", Bucket=request["Bucket"], Key=request["Key"])
-        return bool(answer.get("Metadata", {}).get(REQUEST_ID_KEY) == request["Metadata"][REQUEST_ID_KEY])
+        response = await self._call_s3("head_object", Bucket=request["Bucket"], Key=request["Key"])
+        return bool(response.get("Metadata", {}).get(REQUEST_ID_KEY) == request["Metadata"][REQUEST_ID_KEY])
 
     async def _cat_file(self, path: str, **kwargs: Any) -> Any:
         """Reads the file in one request; by default s3fs requests its size first."""

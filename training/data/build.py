@@ -21,7 +21,7 @@ from training.model.tokens import TextTokenizer
 _STORED_TEXT = SourceTextOptions()
 
 
-def build_data(
+def build_pack_plan(
     options: DataOptions,
     model: ModelOptions,
     tokenizer: TextTokenizer,

@@ -11,12 +11,12 @@ from curation.engines.weights import WeightsFormat, hash_files
 if TYPE_CHECKING:
     from curation.engines.tags.siglip_settings import SiglipTagSettings
 
-_CONFIGURATION = ("config.json", "tokenizer.json", "tokenizer_config.json")
-_IMAGES = ("preprocessor_config.json", "processor_config.json")  # of the image processor; one of them is enough
+_CONFIG_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json")
+_IMAGE_PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")  # one of them is enough
 
 SIGLIP = WeightsFormat(
     engine="siglip",
-    required_files=f"*.safetensors, {', '.join(_CONFIGURATION)}, {' or '.join(_IMAGES)}",
+    required_files=f"*.safetensors, {', '.join(_CONFIG_FILES)}, {' or '.join(_IMAGE_PROCESSOR_FILES)}",
     download_patterns=("*.json", "*.safetensors"),
 )
 
@@ -37,7 +37,7 @@ def resolve_weights_folder(settings: "SiglipTagSettings") -> Path:
 
 def hash_configuration(folder: Path) -> str:
     """Returns the SHA-256 of the files that say how the weights are used: image sizes, vocabulary."""
-    return hash_files(folder, (*_CONFIGURATION, *_IMAGES))
+    return hash_files(folder, (*_CONFIG_FILES, *_IMAGE_PROCESSOR_FILES))
 
 
 def load_model(folder: Path, threads: int, device: str) -> Any:
@@ -56,9 +56,9 @@ def _find_local_folder(settings: "SiglipTagSettings") -> Path | None:
 
 
 def _check_files(folder: Path) -> None:
-    absent = [name for name in _CONFIGURATION if not (folder / name).is_file()]
-    if not any((folder / name).is_file() for name in _IMAGES):
-        absent.append(_IMAGES[0])
+    absent = [name for name in _CONFIG_FILES if not (folder / name).is_file()]
+    if not any((folder / name).is_file() for name in _IMAGE_PROCESSOR_FILES):
+        absent.append(_IMAGE_PROCESSOR_FILES[0])
     if not any(folder.glob("[!.]*.safetensors")):
         absent.append("*.safetensors")
     if absent:

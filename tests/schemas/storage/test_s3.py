@@ -16,7 +16,8 @@ from schemas.storage.path_patterns import list_matching, list_matching_sizes
 from tests.support.s3.bucket import Bucket
 from tests.support.s3.faults import KINDS
 
-PATIENCE = {"patience": 60, "config_kwargs": {"read_timeout": 60}}  # so that a busy machine is no fault of the store
+# so that a busy machine is no fault of the store
+PATIENCE = {"retry_seconds": 60, "config_kwargs": {"read_timeout": 60}}
 HASTY = PATIENCE | {"config_kwargs": {"read_timeout": 3}}  # less than what the proxy's delay is here
 
 
@@ -224,7 +225,7 @@ def test_a_lost_answer_while_another_writes(bucket: Bucket) -> None:
 def test_what_does_not_pass_is_one_line(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch, fault: str, reason: str
 ) -> None:
-    monkeypatch.setenv(OPTIONS_VARIABLE, json.dumps(PATIENCE | {"patience": 1}))
+    monkeypatch.setenv(OPTIONS_VARIABLE, json.dumps(PATIENCE | {"retry_seconds": 1}))
     folder = Folder(f"{bucket.url}/out")
     bucket.proxy.restart(lambda _: fault)
     for verb, operation in (
@@ -271,6 +272,9 @@ def test_wrong_use(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(OPTIONS_VARIABLE, json.dumps({"colour": "red"}))
     with pytest.raises(UsageError, match=r"^S3: .*colour.*: check --storage-option"):
         fresh(bucket).read("a")
+    monkeypatch.setenv(OPTIONS_VARIABLE, json.dumps({"patience": 60}))
+    with pytest.raises(UsageError, match=r"^S3: the storage option patience is now retry_seconds$"):
+        fresh(bucket)
     monkeypatch.setenv(OPTIONS_VARIABLE, "[]")
     with pytest.raises(UsageError, match=rf"^{OPTIONS_VARIABLE} is not a JSON object$"):
         fresh(bucket)
@@ -302,13 +306,13 @@ def test_options(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
     use_options([])
     assert OPTIONS_VARIABLE not in os.environ
-    use_options(["key=testing", "secret=a=b", f"endpoint_url={bucket.proxy.url}", "patience=3"])
+    use_options(["key=testing", "secret=a=b", f"endpoint_url={bucket.proxy.url}", "retry_seconds=3"])
     use_options(['config_kwargs={"read_timeout": 2}', "secret=testing"])
     assert json.loads(os.environ[OPTIONS_VARIABLE]) == {
         "key": "testing",
         "secret": "testing",
         "endpoint_url": bucket.proxy.url,
-        "patience": 3,
+        "retry_seconds": 3,
         "config_kwargs": {"read_timeout": 2},
     }
     folder = Folder(bucket.url)
