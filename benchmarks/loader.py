@@ -31,7 +31,7 @@ Counted = tuple[int, int]
 def ours(folder: Path, workers: int, samples: int) -> Iterator[Counted]:
     """Yields the counts of steps of Shardloom's loader, each of four packed sequences."""
     from training.batch import PADDING
-    from training.data.build import build_data
+    from training.data.build import build_pack_plan
     from training.data.loader import PackLoader
     from training.data.options import DataOptions
     from training.model.config import ModelOptions
@@ -48,7 +48,7 @@ def ours(folder: Path, workers: int, samples: int) -> Iterator[Counted]:
     )
     part = {"config": {"unused": 0}}
     model = ModelOptions.model_validate({"vision": part, "language": part, "tokenizer": str(folder)})
-    plan = build_data(options, model, load_tokenizer(model), SIDE, PATCH)
+    plan = build_pack_plan(options, model, load_tokenizer(model), SIDE, PATCH)
     loader = PackLoader(plan, global_batch_size=SEQUENCES, workers=workers, prefetch=options.prefetch)
     try:
         for step in loader.iterate_steps():

@@ -78,7 +78,7 @@ def shared_memory_files(processes: list[Held]) -> set[str]:
 
 
 def is_alive(process: Held) -> bool:
-    """Says whether exactly this process is still running."""
+    """Returns whether exactly this process is still running."""
     try:
         found = psutil.Process(process.pid)
         return found.create_time() == process.began and found.status() != psutil.STATUS_ZOMBIE

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 SOFT_LIMIT_SHARE = 0.8  # of the seconds after which the process ends, so that the exception comes first
 
-_REPEAT_SECONDS = 0.1  # between two signals: the first is lost where Python ignores exceptions, as in `__del__`
+_REPEAT_SECONDS = 0.1  # between two signals: the first is lost where Python ignores exceptions, such as `__del__`
 
 _process_seconds: float | None = None
 _limits: list["_Limit"] = []  # of the main thread, the innermost last
@@ -53,7 +53,7 @@ def run_within(seconds: float, work: Callable[[], T]) -> T:
     """Runs `work` and returns its result. Raises `CpuLimitExceeded` if it takes more CPU seconds of this process.
 
     Limits may be nested. Nothing is raised in threads other than the main one, or where something else already handles
-    the signal, as in a process under a profiler.
+    the signal, for example in a process under a profiler.
     """
     if _process_seconds is None:
         return _raise_after(seconds, work)

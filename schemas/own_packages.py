@@ -26,7 +26,7 @@ def check_imports() -> None:
     if fault is None:
         return
     if sys.argv[:1] == ["-m"] or Path(*sys.argv[:1]).name == "shardloom":  # "-m" while Python finds the module
-        print(f"error: {fault}", file=sys.stderr, flush=True)  # noqa: T201  `say` cannot be imported here
+        print(f"error: {fault}", file=sys.stderr, flush=True)  # noqa: T201  `print_result` cannot be imported here
         sys.exit(USAGE_EXIT_CODE)
     raise ImportError(fault)
 

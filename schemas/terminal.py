@@ -11,7 +11,7 @@ _BIDI_CONTROLS = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FS
 
 
 def escape_controls(text: str) -> str:
-    r"""Returns the text with each character that could control a terminal escaped, as `\x1b`; every script is kept."""
+    r"""Escapes each character that could control a terminal, for example ESC as `\x1b`; keeps text in any script."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(
@@ -25,7 +25,7 @@ def escape_controls(text: str) -> str:
 def print_result(line: str) -> None:
     """Prints a line of a command's result to stdout, whatever the text; secrets of URLs in it are masked.
 
-    The linter refuses `print`: all text goes through this function, a table's `cell`, or the log (`schemas.log`).
+    The linter refuses `print`: all text goes through this function, a table's `make_cell`, or the log (`schemas.log`).
     """
     print(mask_secrets(escape_controls(line)), flush=True)  # noqa: T201
 

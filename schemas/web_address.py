@@ -6,7 +6,7 @@ _WEB = re.compile(r"[\x00-\x20]*https?://[^\s/?#\\].*", re.IGNORECASE | re.DOTAL
 
 
 def is_web_address(text: str) -> bool:
-    """Says whether the text is an http or https address with a host.
+    """Returns whether the text is an http or https address with a host.
 
     It need not be well-formed: like a browser, the downloader quotes spaces and letters of any script.
     """

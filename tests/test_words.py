@@ -84,7 +84,7 @@ def test_what_is_cited_is_there(path: Path) -> None:
 
 
 def is_there(name: str) -> bool:
-    """Says whether a dotted name is a module or package, or the name of something in one."""
+    """Returns whether a dotted name is a module or package, or the name of something in one."""
     parts = name.split(".")
     for length in range(len(parts), 0, -1):
         base = REPOSITORY.joinpath(*parts[:length])

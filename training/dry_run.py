@@ -15,7 +15,7 @@ from training.model.tokens import TextTokenizer, load_tokenizer
 from training.optimizer import resolve_learning_rates
 from training.parallel import resolve_parallelism
 from training.recipe import TrainRecipe
-from training.set_up import build_pack_plan, check_batch_size, check_sequence_length, prepare_model
+from training.set_up import check_batch_size, check_sequence_length, plan_packs, prepare_model
 
 
 def dry_run(recipe: TrainRecipe, world_size: int = 1) -> Iterator[str]:
@@ -37,7 +37,7 @@ def dry_run(recipe: TrainRecipe, world_size: int = 1) -> Iterator[str]:
         "",
     ]
     yield "\n".join([*lines, *_format_steps(recipe, model), ""])
-    plan = build_pack_plan(recipe, model, tokenizer)
+    plan = plan_packs(recipe, model, tokenizer)
     first = next(iter(PackLoader(plan, global_batch_size=1).iterate_steps(Cursor(0, 0))), None)
     if first is None:
         raise UsageError("data: the mixture has no sample that fits a sequence; check data.sources")

@@ -16,7 +16,7 @@ from schemas.output_set.lock import lock_output
 from schemas.output_set.recipe_file import RECIPE_FILE, dump_yaml, read_stored_recipe
 from schemas.storage.folder import Folder
 from training.checkpoint import Checkpoint, RunState, find_latest, list_checkpoints, open_checkpoint
-from training.data.build import build_data
+from training.data.build import build_pack_plan
 from training.data.plan import PackPlan, check_unchanged
 from training.flops import FlopCounter, build_flop_counter, count_non_embedding_parameters, measure_peak_flops
 from training.metrics import METRICS_FILE, check_trackers
@@ -54,7 +54,7 @@ def set_up(folder: Path, recipe: TrainRecipe, ranks: Ranks) -> TrainingRun:
     tokenizer = load_tokenizer(recipe.model)
     model = prepare_model(recipe)
     check_sequence_length(recipe, model)
-    plan = build_pack_plan(recipe, model, tokenizer)
+    plan = plan_packs(recipe, model, tokenizer)
     flops = build_flop_counter(model)
     frozen = ranks.broadcast("frozen", hash_frozen_weights(model) if ranks.is_first else "")
     kept = ranks.is_first and model.vision.frozen
@@ -81,10 +81,10 @@ def prepare_model(recipe: TrainRecipe, device: str = "cpu") -> ResamplerLMM:
     return model
 
 
-def build_pack_plan(recipe: TrainRecipe, model: ResamplerLMM, tokenizer: TextTokenizer) -> PackPlan:
+def plan_packs(recipe: TrainRecipe, model: ResamplerLMM, tokenizer: TextTokenizer) -> PackPlan:
     """Builds the plan of the data for this model."""
     tower = model.vision
-    return build_data(recipe.data, recipe.model, tokenizer, tower.image_size, tower.patch_size)
+    return build_pack_plan(recipe.data, recipe.model, tokenizer, tower.image_size, tower.patch_size)
 
 
 def check_batch_size(recipe: TrainRecipe, world_size: int) -> None:

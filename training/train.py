@@ -27,7 +27,7 @@ def train(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="a YAML recipe of kind train")],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="key=value", help="override the recipe, as in optimizer.lr.language=1e-4"),
+        typer.Argument(metavar="key=value", help="override the recipe, for example optimizer.lr.language=1e-4"),
     ] = None,
     output: Annotated[str | None, typer.Option("--output", "-o", metavar="DIR", help="the run's folder")] = None,
     resume: Annotated[

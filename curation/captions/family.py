@@ -88,10 +88,10 @@ class CaptionFamily:
 
     @property
     def fills_captions(self) -> bool:
-        """Says whether the family writes into captions: into the alt text, unless it is given other captions."""
+        """Returns whether the family writes into captions: into the alt text, unless it is given other captions."""
         return issubclass(self.options, BaseCaptionOptions)
 
     @property
     def has_training_form(self) -> bool:
-        """Says whether `captions` are stored in the form of training shards, the JSON of OCR captions."""
+        """Returns whether `captions` are stored in the form of training shards, the JSON of OCR captions."""
         return self.parse is blip3_ocr.parse_captions

@@ -138,6 +138,6 @@ def require_agreement(rows: Sequence[Row[T]], by: Attribute) -> Match[T]:
 
 
 def has_conflicting_ids(row: Identity, sample: Identity) -> bool:
-    """Says whether a row names another uid or URL than the sample."""
+    """Returns whether a row names another uid or URL than the sample."""
     pairs = ((row.uid, sample.uid), (row.url, sample.url))
     return any(one and other and one != other for one, other in pairs)

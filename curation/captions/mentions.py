@@ -75,10 +75,10 @@ def _compile_pattern(label: str) -> tuple[str, re.Pattern[str] | None]:
 
 
 def _is_spaced(character: str) -> bool:
-    """Says whether a word that begins or ends with this character must stand apart from its neighbours."""
+    """Returns whether a word that begins or ends with this character must stand apart from its neighbours."""
     return character.isalnum() and not _UNSPACED.match(character)
 
 
 def _is_mark(text: str, position: int) -> bool:
-    """Says whether the character there is an accent or a vowel sign, which belongs to the letter before it."""
+    """Returns whether the character there is an accent or a vowel sign, which belongs to the letter before it."""
     return position < len(text) and not text[position].isascii() and unicodedata.category(text[position])[0] == "M"

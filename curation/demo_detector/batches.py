@@ -93,7 +93,7 @@ class PromptEncoder:
 
 
 def is_named_by(label: str, phrase: str) -> bool:
-    """Says whether a phrase means an object with this label: "red circle" and "circle" both mean a red circle."""
+    """Returns whether a phrase means an object with this label: "red circle" and "circle" both mean a red circle."""
     return phrase in (label, strip_colour(label))
 
 
@@ -121,7 +121,7 @@ def sample_training_phrases(rng: random.Random, labels: Sequence[str]) -> list[s
 
 
 def sample_absent_phrases(rng: random.Random, labels: Sequence[str], count: int) -> list[str]:
-    """Returns phrases that no object answers to; half of them, if possible, differ from an object only in colour."""
+    """Returns phrases that match no object; half of them, if possible, differ from an object only in colour."""
     phrases = []
     for _ in range(count):
         coloured = [label for label in labels if strip_colour(label) != label]

@@ -94,7 +94,7 @@ def _find_placement(
 
 
 def _is_apart(a: Box, b: Box) -> bool:
-    """Says whether two boxes overlap by less than a hundredth of a short side, across or down."""
+    """Returns whether two boxes overlap by less than a hundredth of a short side, across or down."""
     return min(a[2], b[2]) - max(a[0], b[0]) < 0.01 or min(a[3], b[3]) - max(a[1], b[1]) < 0.01
 
 

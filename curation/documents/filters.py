@@ -176,7 +176,7 @@ def detect_extension(data: bytes) -> str:
 
 
 def choose_stored_extension(ending: str, data: bytes) -> str:
-    """Returns an image's extension in a training shard: `ending` if that is usual, else the one of its first bytes."""
+    """Returns an image's extension in a training shard: `ending` if that is usual, else by its first bytes."""
     usual = {"jpeg": "jpg", "tiff": "tif"}.get(ending, ending)
     return usual if usual in EXTENSIONS else detect_extension(data)
 

@@ -16,7 +16,7 @@ _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")
 
 
 def has_too_many_scans(data: bytes) -> bool:
-    """Says whether a JPEG has more than `MAX_SCANS` scans. It searches most files only once, for two bytes."""
+    """Returns whether a JPEG has more than `MAX_SCANS` scans. It searches most files only once, for two bytes."""
     return data.count(b"\xff\xda") > MAX_SCANS and count_scans(data) > MAX_SCANS
 
 

@@ -1,9 +1,9 @@
 """Plans the order of a mixture: which sample of which source is at position n.
 
-    plan = plan_mixture(Mixture(shares({"ocr": 3, "text": 1}), repeat={"text": None}), sources)
+    plan = plan_mixture(Mixture(compute_shares({"ocr": 3, "text": 1}), repeat={"text": None}), sources)
     plan.at(10**8)                   # Position(source="ocr", epoch=0, sample=81237)
     plan.take(0, 10_000)             # arrays: which source, which of its samples
-    summarise(plan)                  # totals and shares: see `curation.mixture.summary`
+    summarise_plan(plan)             # totals and shares: see `curation.mixture.summary`
 
 A plan has one phase for each set of sources that still have samples: when one source is exhausted, the others continue
 in the same proportions to each other, counted from zero. Within a phase, WF2Q (`curation.mixture.wf2q`) keeps every

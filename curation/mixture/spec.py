@@ -32,7 +32,7 @@ class Source:
 class Mixture:
     """Holds the request: shares, repeats, the stop rule and the seed."""
 
-    shares: Mapping[str, Fraction]  # the share of each source, by name: see `weights.shares`
+    shares: Mapping[str, Fraction]  # the share of each source, by name: see `compute_shares`
     unit: WeightUnit = "samples"  # the unit in which shares are counted
     repeat: Mapping[str, int | None] = field(default_factory=dict)
     """Maximum epochs of a source, by name; None: no limit. 1 for sources not named."""

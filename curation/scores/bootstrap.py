@@ -1,4 +1,4 @@
-"""Computes 95 % confidence intervals of measured rates by the percentile bootstrap over images.
+"""Computes 95% confidence intervals of measured rates by the percentile bootstrap over images.
 
 Each draw takes as many images as there are, with replacement, and the rate is computed again from it. Images are drawn
 whole, because what is in one picture, and how well it is recognised, is correlated. The draws are seeded: the same
@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Holds a value with the ends of its 95 % interval.
+    """Holds a value with the ends of its 95% confidence interval.
 
     The value is None if its denominator is 0. The ends are None if fewer than 2 images contribute.
     """

@@ -1,4 +1,4 @@
-"""Scores detections: precision, recall, F1 and average precision by class, with 95 % intervals.
+"""Scores detections: precision, recall, F1 and average precision by class, with 95% confidence intervals.
 
 In each image and class, detections are matched in order of falling score, each with the truth not yet matched that it
 overlaps most, if their intersection over union reaches the threshold. Then, following VOC:

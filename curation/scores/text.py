@@ -159,7 +159,7 @@ def drop_ignored_lines(lines: Iterable[TextLine], ignored: Sequence[Box]) -> lis
 
 
 def _has_centre_inside(outer: Box, inner: Box) -> bool:
-    """Says whether the inner box's centre lies in the outer one."""
+    """Returns whether the inner box's centre lies in the outer one."""
     x, y = (inner[0] + inner[2]) / 2, (inner[1] + inner[3]) / 2
     return outer[0] <= x <= outer[2] and outer[1] <= y <= outer[3]
 

@@ -78,7 +78,7 @@ class SelectionRules(Options):
 
 
 def is_of_kind(found: pa.DataType, kind: ColumnKind) -> bool:
-    """Says whether a column of this type can hold values of this kind."""
+    """Returns whether a column of this type can hold values of this kind."""
     if pa.types.is_dictionary(found):
         return kind == "text" and is_of_kind(found.value_type, kind)
     of_kind = {

@@ -56,7 +56,7 @@ def _check_alignment(urls: list[Any], entries: list[Any]) -> None:
             if is_told_of_none:
                 raise malformed_row_error(f"part {place}: an image without an entry of metadata")
         elif isinstance(source := entry.get("src"), str) and source != url:
-            raise malformed_row_error(f"part {place}: the image is not the one of its metadata")
+            raise malformed_row_error(f"part {place}: the image is not the one in its metadata")
 
 
 def _replace_sentinels(text: Any) -> Any:

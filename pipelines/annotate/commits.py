@@ -14,11 +14,11 @@ from schemas.storage.folder import Folder
 from schemas.storage.retries import take_retry_count
 
 
-class Committer:
+class ShardCommitter:
     """Takes the graph's results in any order and commits each shard once all its chunks are written."""
 
-    def __init__(self, recipe: AnnotateRecipe, output: Folder, commits: OutputCommitter) -> None:
-        self.recipe, self.output, self.commits = recipe, output, commits
+    def __init__(self, recipe: AnnotateRecipe, output: Folder, committer: OutputCommitter) -> None:
+        self.recipe, self.output, self.committer = recipe, output, committer
         self.recipe_sha256 = recipe.compute_sha256()
         self.chunks: dict[str, set[int]] = {}
         self.ends: dict[str, ShardEnd] = {}
@@ -27,7 +27,8 @@ class Committer:
     def handle_result(self, message: Message) -> None:
         """Takes one result of the graph, and commits its shard if that is complete.
 
-        Raises `ShardloomError` for a `Failure`, and where an engine fails on more than `max_engine_errors` of the rows.
+        Raises `ShardloomError` for a `Failure`, or if an engine fails on more than 10 images and more than the share
+        `max_engine_errors`.
         """
         match message:
             case Failure():
@@ -38,36 +39,37 @@ class Committer:
             case ShardEnd(shard=shard):
                 self.ends[shard] = message
             case Chunk():
-                raise AssertionError("the graph's last stage forwards no chunks")
+                raise AssertionError("the graph's last stage forwarded a chunk")
         end = self.ends.get(shard)
         if end is not None and len(self.chunks.get(shard, ())) == len(end.digests):
             started = time.monotonic()
-            self.commits.commit(join_parts(self.output, end, self.recipe_sha256))
+            self.committer.commit(join_parts(self.output, end, self.recipe_sha256))
             remove_parts(self.output, end)
-            self.commits.times.commit_seconds += time.monotonic() - started
-            self.commits.times.shards += 1
+            self.committer.times.commit_seconds += time.monotonic() - started
+            self.committer.times.shards += 1
             self.committed.add(shard)
             del self.ends[shard]
             self.chunks.pop(shard, None)
-        self.commits.times.resent += message.retries + take_retry_count()
+        self.committer.times.resent += message.retries + take_retry_count()
 
     def check_complete(self, shards: list[InputShard]) -> None:
-        """Raises `ShardloomError` when the graph has ended and a shard is not committed: no loss may be silent."""
+        """Raises `ShardloomError` if a shard is not committed; call it when the graph has ended."""
         if missing := [shard.name for shard in shards if shard.name not in self.committed]:
             raise ShardloomError(
-                f"the run ended without committing {len(missing)} shards ({', '.join(missing[:5])}): run it again"
+                f"the run ended without committing {len(missing)} shards, such as {', '.join(missing[:5])}: "
+                "rerun the command"
             )
 
     def _count(self, written: WrittenPart) -> None:
-        self.commits.progress.advance(written.size)
+        self.committer.progress.advance(written.size)
         if not written.rows:
             return
-        times = self.commits.times
+        times = self.committer.times
         times.add_chunk(written.rows, written.reasons, written.engine_errors, written.size)
         for engine, errors in times.engine_errors.items():
             rows = sum(times.rows.values())
             if errors > max(10, self.recipe.max_engine_errors * rows):
                 raise ShardloomError(
-                    f"the {engine} engine failed on {errors} of {rows} images: see the details in "
-                    f"{self.output.resolve_path(PARTS)}, or raise max_engine_errors"
+                    f"the {engine} engine failed on {errors} of {rows} images: see the columns `failures` and "
+                    f"`detail` of the files in {self.output.resolve_path(PARTS)}, or raise max_engine_errors"
                 )

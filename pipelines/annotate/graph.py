@@ -8,7 +8,7 @@ import pyarrow as pa
 import ray
 import ray.data
 
-from pipelines.annotate.commits import Committer
+from pipelines.annotate.commits import ShardCommitter
 from pipelines.annotate.graph_watch import describe_stalled_stage, follow
 from pipelines.annotate.messages import decode_message
 from pipelines.annotate.metrics import export_run_metrics
@@ -57,11 +57,11 @@ class GraphRun:
         self.repeats = find_repeated_keys(shards, context.runner) if recipe.filters.repeated_images else {}
         self.preparation = Preparation(recipe, self.pools, self.placements)
 
-    def carry_out(self, commits: OutputCommitter) -> None:
+    def carry_out(self, committer: OutputCommitter) -> None:
         """Runs the graph and commits each shard as soon as all its chunks are written."""
-        progress, times = commits.progress, commits.times
+        progress, times = committer.progress, committer.times
         self.preparation.wait(progress)
-        committer = Committer(self.recipe, self.output, commits)
+        shard_committer = ShardCommitter(self.recipe, self.output, committer)
         last = self.pools[-1].name
 
         def on_tick(snapshot: Snapshot) -> None:
@@ -78,7 +78,7 @@ class GraphRun:
         try:
             with contextlib.closing(results):
                 for row in results:
-                    committer.handle_result(decode_message(row))
+                    shard_committer.handle_result(decode_message(row))
             snapshot = ray.get(self.ledger.snapshot.remote())
             times.stages = {stage: asdict(counts) for stage, counts in snapshot.stages.items()}
             self.export_metrics(snapshot, progress, times)
@@ -86,7 +86,7 @@ class GraphRun:
             if self.exporter is not None:
                 self.exporter.reset_stage_gauges()
         ray.kill(self.ledger)
-        committer.check_complete(self.shards)
+        shard_committer.check_complete(self.shards)
 
     def export_metrics(self, snapshot: Snapshot, progress: Progress, times: RunTimes) -> None:
         """Exports the state of the run to Prometheus, if the run has an exporter."""

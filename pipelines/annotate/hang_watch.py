@@ -47,7 +47,7 @@ class WorkInProgress:
 
 
 class HangWatch:
-    """Watches one worker of a stage. `patience` is the run's `stall_seconds`."""
+    """Watches one worker of a stage. Its time limits are shares of the run's `stall_seconds`."""
 
     def __init__(self, ledger: ray.actor.ActorHandle, stage: str, stall_seconds: float, limits: DecodeLimits) -> None:
         self.ledger, self.stage = ledger, stage

@@ -30,7 +30,7 @@ def get_part_name(shard: str, index: int) -> str:
 
 
 def write_part(output: Folder, chunk: Chunk, recipe_sha256: str) -> None:
-    """Writes a finished chunk: good and bad rows, in the order of the input. The commit separates them."""
+    """Writes a finished chunk, kept and quarantined rows in input order. `join_parts` separates them."""
     assert chunk.table is not None
     columns = [kind.column for kind in KINDS.values() if kind.name in chunk.table.column_names]
     wanted = pa.schema([*annotation_schema(columns), *VERDICT_COLUMNS])
@@ -60,7 +60,7 @@ def read_fingerprints(output: Folder, name: str) -> dict[str, EngineFingerprint]
 
 
 def join_parts(output: Folder, end: ShardEnd, recipe_sha256: str) -> Manifest:
-    """Joins a shard's parts into its outputs, in the order of the input. They count once the manifest is written.
+    """Joins a shard's parts into its outputs, in the order of the input. They take effect once the manifest is written.
 
     Raises `ShardloomError` when different engines made the parts.
     """
@@ -101,14 +101,15 @@ def list_part_paths(end: ShardEnd) -> list[str]:
 
 
 def check_engines_agree(output: Folder, shard: str, tables: list[pa.Table]) -> None:
-    """Raises `ShardloomError` when different engines worked on a shard's chunks, as on unequal machines."""
+    """Raises `ShardloomError` if a shard's chunks were made by different engines, as can happen on mixed hardware."""
     made_by = {
-        json.dumps([print_.model_dump() for print_ in _parse_fingerprints(table.schema).values()]) for table in tables
+        json.dumps([fingerprint.model_dump() for fingerprint in _parse_fingerprints(table.schema).values()])
+        for table in tables
     }
     if len(made_by) > 1:
         raise ShardloomError(
             f"{shard} was annotated by different engines ({' and '.join(sorted(made_by))[:600]}): give all workers "
-            f"the same device, precision and versions, remove {output.resolve_path(PARTS)} and run it again"
+            f"the same device, precision and versions, then remove {output.resolve_path(PARTS)} and rerun the command"
         )
 
 

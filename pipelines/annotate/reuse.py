@@ -128,7 +128,8 @@ class ReusedShard:
         for field in found.schema:
             samples = samples.append_column(field, found[field.name])
         metadata = {
-            f"{ENGINE_PREFIX}{kind}": print_.model_dump_json() for kind, print_ in self.reuse.fingerprints.items()
+            f"{ENGINE_PREFIX}{kind}": fingerprint.model_dump_json()
+            for kind, fingerprint in self.reuse.fingerprints.items()
         }
         return samples.replace_schema_metadata(metadata)
 

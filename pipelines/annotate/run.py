@@ -54,9 +54,9 @@ class AnnotateJob(Job[InputShard]):
         """Raises `AssertionError`: the work is a graph of Ray Data, see `carry_out`."""
         raise AssertionError("annotate runs a graph")
 
-    def carry_out(self, context: Context, todo: list[InputShard], commits: OutputCommitter) -> None:
+    def carry_out(self, context: Context, todo: list[InputShard], committer: OutputCommitter) -> None:
         """See `Job`."""
-        GraphRun(self.recipe, context, todo, self._reuse).carry_out(commits)
+        GraphRun(self.recipe, context, todo, self._reuse).carry_out(committer)
 
 
 def annotate(recipe: AnnotateRecipe, output: str) -> Totals:

@@ -76,7 +76,7 @@ def annotate(
         if recipe is not None:
             raise UsageError("--add uses the set's own recipe: leave out --recipe")
         if what is None:
-            raise UsageError("--add: name the annotation set, as in: shardloom annotate SET --add boxes --output NEW")
+            raise UsageError("--add: name the annotation set, for example: shardloom annotate SET --add boxes -o NEW")
         values, reuse, what = read_set_recipe(Folder(what)), what, add
     elif recipe is not None:
         values = read_recipe(recipe)

@@ -67,7 +67,7 @@ def shardloom(
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Runs the command line. Exits 0 when done, 1 after a failure, 2 for wrong use."""
     configure_log()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # works where SIGINT is ignored, as after `&`
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # works where SIGINT is ignored, for example after `&`
     try:
         code = app(args=arguments, standalone_mode=False) or 0
         if code != INTERRUPTED_EXIT_CODE:

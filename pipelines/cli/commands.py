@@ -56,7 +56,7 @@ COMMANDS = {
         "stats annotations --json",
     ),
     "evaluate": Entry(
-        "Compare annotations with a ground truth: precision, recall, F1 and AP, or CER and WER, with 95 % intervals.",
+        "Compare annotations with ground truth: precision, recall, F1, AP, CER and WER, with 95% confidence intervals.",
         "evaluate boxes annotations --truth truth.jsonl",
     ),
     "engines": Entry(

@@ -20,7 +20,7 @@ def evaluate(
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Compare annotations with a ground truth: precision, recall, F1 and AP, or CER and WER, with 95 % intervals."""
+    """Compare annotations with ground truth: precision, recall, F1, AP, CER and WER, with 95% confidence intervals."""
     from pipelines.evaluate.run import IOU, evaluate_boxes, evaluate_ocr
     from pipelines.terminal.tables import print_evaluation
 

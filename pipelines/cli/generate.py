@@ -18,7 +18,7 @@ def generate(
         list[str] | None, typer.Option("--image", "-i", help="an image file or URL; may be repeated, in order")
     ] = None,
     chat: Annotated[bool, typer.Option("--chat", help="send the prompt as a user's turn of a conversation")] = False,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="most tokens in an answer_prompt")] = 128,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="maximum number of tokens to generate")] = 128,
     temperature: Annotated[float, typer.Option(min=0, help="0: always take the most likely token")] = 0.0,
     top_p: Annotated[
         float, typer.Option(min=0, max=1, help="sample from the most likely tokens that add up to this probability")

@@ -30,7 +30,7 @@ MODELS = {
 Kind = Annotated[str, typer.Argument(metavar="KIND", help=", ".join(MODELS))]
 RecipePath = Annotated[str, typer.Argument(metavar="RECIPE", help="a YAML recipe: a path or a URL")]
 Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="key=value", help="override an option, as input='images/*.tar'")
+    list[str] | None, typer.Argument(metavar="key=value", help="override an option, for example input='images/*.tar'")
 ]
 
 recipe = typer.Typer(
@@ -74,7 +74,7 @@ def copy(
         return
     wanted = name.removesuffix(".yaml")
     if wanted not in shipped:
-        raise UsageError(f"no recipe {name!r} ships: use one of {', '.join(shipped)}")
+        raise UsageError(f"Shardloom ships no recipe {name!r}: use one of {', '.join(shipped)}")
     for path in copy_shipped(shipped[wanted], Path(folder)):
         print_result(str(path))
 
@@ -116,13 +116,13 @@ def first_comment(path: Path) -> str:
 def copy_shipped(path: Path, target: Path) -> list[Path]:
     """Copies a recipe and the folder of its name, if it has one, with the files that it needs. Returns the new files.
 
-    Raises `UsageError` where one of them is there already: it may have been changed.
+    Raises `UsageError` if one of them already exists: it may have been changed.
     """
     sources = [path, *sorted(path.with_suffix("").rglob("*.json"))]
     copies = [target / source.relative_to(path.parent) for source in sources]
     for copy in copies:
         if copy.exists():
-            raise UsageError(f"{copy} is there already: remove it, or pass another --output")
+            raise UsageError(f"{copy} already exists: remove it, or pass another --output")
     try:
         for source, copy in zip(sources, copies, strict=True):
             copy.parent.mkdir(parents=True, exist_ok=True)

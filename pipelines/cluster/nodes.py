@@ -27,6 +27,6 @@ def find_nodes_without(nodes: list[dict[str, Any]], file: Path) -> list[str]:
         there = ray.get(looks, timeout=ANSWER_TIMEOUT_SECONDS)
     except ray.exceptions.GetTimeoutError:
         raise ShardloomError(
-            f"the cluster's nodes did not answer within {ANSWER_TIMEOUT_SECONDS:g} s; run again"
+            f"the cluster's nodes did not answer within {ANSWER_TIMEOUT_SECONDS:g} s; rerun the command"
         ) from None
     return [str(node["NodeManagerAddress"]) for node, found in zip(nodes, there, strict=True) if not found]

@@ -26,7 +26,7 @@ from pipelines.demo.sheet import (
 
 
 def draw_gradient(rng: random.Random, size: Size, first: str, second: str) -> Image.Image:
-    """Draws a gradient of two colours, downwards or sideways, in half the cases with a little grain as of a camera."""
+    """Draws a gradient of two colours, downwards or sideways, in half the cases with a little grain like a camera's."""
     ramp = Image.linear_gradient("L")
     if rng.random() < 0.5:
         ramp = ramp.transpose(Image.Transpose.ROTATE_90)

@@ -17,7 +17,7 @@ import polars as pl
 import pyarrow as pa
 
 from pipelines.download.rows import MetadataRow, has_boxes, make_metadata_reader, parse_row, write_urls
-from pipelines.img2dataset.failures import NOT_WRITTEN, check_answers, classify_failure
+from pipelines.img2dataset.failures import NOT_WRITTEN, check_responses, classify_failure
 from pipelines.img2dataset.process import download_images, make_scratch_folder
 from pipelines.inputs.source_files import RowRange, read_row_range
 from pipelines.inputs.summarised_iterator import SummarisedIterator
@@ -76,9 +76,9 @@ class DownloadTask:
         self.reader, self.recipe_sha256 = make_metadata_reader(recipe), recipe.compute_sha256()
 
     def __call__(self, part: MetadataPart) -> Manifest:
-        """Writes the part's outputs and returns their manifest; the outputs count once the caller writes it.
+        """Writes the part's outputs and returns their manifest; they take effect once the caller commits it.
 
-        Raises `ShardloomError` when no host answered, img2dataset failed as a whole, or an earlier output is damaged.
+        Raises `ShardloomError` when no host responded, img2dataset failed as a whole, or an earlier output is damaged.
         """
         items = SummarisedIterator(read_row_range(self.reader, part.row_range))
         width = len(str(self.recipe.urls_per_shard - 1))
@@ -91,7 +91,7 @@ class DownloadTask:
             made = self.run_img2dataset(folder, asked)
             downloaded, failed = read_results(made, asked) if made else ({}, {})
             if not part.attempt:
-                check_answers(part.row_range.label, len(downloaded), Counter(loss.kind for loss in failed.values()))
+                check_responses(part.row_range.label, len(downloaded), Counter(loss.kind for loss in failed.values()))
             failed |= {
                 row.key: FailedDownload(row.fault[0], ": ".join(row.fault)) for row in rows if row.fault is not None
             }

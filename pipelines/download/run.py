@@ -73,12 +73,12 @@ class DownloadJob(Job[MetadataPart]):
         """See `Job`."""
         return DownloadTask(self.recipe, context.output, self.should_retry)
 
-    def carry_out(self, context: Context, todo: list[MetadataPart], commits: OutputCommitter) -> None:
+    def carry_out(self, context: Context, todo: list[MetadataPart], committer: OutputCommitter) -> None:
         """See `Job`. Shows progress within parts too, since each may take half an hour."""
         where = plan_download_placement(context.runner, len(todo))
-        with ProgressPoller(commits.progress, context.output) as tally:
+        with ProgressPoller(committer.progress, context.output) as tally:
             for manifest in context.runner.map(self.make_task(context), todo, placement=where):
-                commits.commit(manifest)
+                committer.commit(manifest)
                 tally.committed += manifest.rows_in
 
     def clean(self, output: Folder) -> None:

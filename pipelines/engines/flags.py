@@ -36,7 +36,7 @@ def parse_engines(
     for word in weights or ():
         kind, found, folder = word.partition("=")
         if not found:
-            raise UsageError(f"--weights {word}: name the engine that they are for, as boxes={word}")
+            raise UsageError(f"--weights {word}: name their engine, for example boxes={word}")
         settings[kind] = {"weights": folder} | ({"allow_download": True} if allow_download else {})
         flags.setdefault(kind, f"--weights {word}")
     if vocabulary is not None:
@@ -53,7 +53,7 @@ def parse_engines(
 
 
 def select_stored_engines(values: dict[str, Any], words: str | None = None) -> dict[str, Any]:
-    """Returns the engines in a recipe's values. With `words`, as of `parse_engines`, removes all others from these."""
+    """Returns the engines in a recipe's values; with `words` (see `parse_engines`), removes those not named there."""
     stored = values.get("engines")
     if not isinstance(stored, dict):  # the recipe refuses it
         return {}

@@ -31,7 +31,7 @@ OTHER_PLUGINS: dict[str, Registry[Any]] = {"source": SOURCES, "captions": FAMILI
 class ListedEngine:
     """Describes an engine and what it needs here. `kind` is what it annotates, `images` for a downloader, or `broken`.
 
-    Plug-ins of other kinds are listed with it, as `source` or `captions`.
+    Plug-ins of other kinds are listed too, with the kind `source` or `captions`.
     """
 
     kind: str

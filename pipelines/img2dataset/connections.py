@@ -18,12 +18,12 @@ from typing import Any
 OVERHEAD_BYTES = 1 << 20  # allowed for status lines, headers and chunk sizes, on top of a response's body
 
 
-class LateAnswerError(TimeoutError):
+class LateResponseError(TimeoutError):
     """Reports that a response exceeds its time limit or the shard's deadline."""
 
 
 @dataclass(slots=True)
-class AnswerLimit:
+class ResponseLimit:
     """Limits the time and the bytes of one URL, including all redirects."""
 
     deadline: float  # of the shard, seconds since 1970
@@ -33,12 +33,12 @@ class AnswerLimit:
     bytes_read: int = 0  # bytes
 
     def get_seconds_left(self) -> float:
-        """Returns the seconds left to wait. Raises `LateAnswerError` when there are none."""
+        """Returns the seconds left to wait. Raises `LateResponseError` when there are none."""
         now = time.time()
         if now >= self.deadline:
-            raise LateAnswerError("deadline")
+            raise LateResponseError("deadline")
         if now >= self.started + self.seconds:
-            raise LateAnswerError(f"timed out: not all there after {self.seconds:g} s")
+            raise LateResponseError(f"timed out: not all there after {self.seconds:g} s")
         return min(self.deadline, self.started + self.seconds) - now
 
     def count(self, size: int) -> None:
@@ -51,7 +51,7 @@ class AnswerLimit:
 class LimitedReader(io.RawIOBase):
     """Reads from a socket within a limit."""
 
-    def __init__(self, sock: socket.socket, limit: AnswerLimit, timeout: float) -> None:
+    def __init__(self, sock: socket.socket, limit: ResponseLimit, timeout: float) -> None:
         self._socket, self._limit, self._timeout = sock, limit, timeout
         self._received = sock.makefile("rb", buffering=0)
 
@@ -62,13 +62,13 @@ class LimitedReader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int | None:
         """Waits for bytes.
 
-        Raises `TimeoutError` after the timeout, `LateAnswerError` when the response's time is over.
+        Raises `TimeoutError` after the timeout, `LateResponseError` when the response's time is over.
         """
         self._socket.settimeout(min(self._timeout, self._limit.get_seconds_left()))
         try:
             count = self._received.readinto(buffer)
         except TimeoutError:
-            self._limit.get_seconds_left()  # raises `LateAnswerError` if its limit was the shorter one
+            self._limit.get_seconds_left()  # raises `LateResponseError` if its limit was the shorter one
             raise
         self._limit.count(count or 0)
         return count
@@ -83,7 +83,7 @@ class LimitedResponse(http.client.HTTPResponse):
     """Reads an HTTP response within a limit, from the status line on."""
 
     def __init__(
-        self, sock: socket.socket, *arguments: Any, limit: AnswerLimit, timeout: float, **options: Any
+        self, sock: socket.socket, *arguments: Any, limit: ResponseLimit, timeout: float, **options: Any
     ) -> None:
         super().__init__(sock, *arguments, **options)
         self.fp.close()
@@ -93,7 +93,7 @@ class LimitedResponse(http.client.HTTPResponse):
 class LimitedConnection(http.client.HTTPConnection):
     """Connects and reads over HTTP within a limit."""
 
-    def __init__(self, host: str, *, limit: AnswerLimit, timeout: float, **options: Any) -> None:
+    def __init__(self, host: str, *, limit: ResponseLimit, timeout: float, **options: Any) -> None:
         super().__init__(host, timeout=timeout, **options)
         self._limit, self._timeout = limit, timeout
         self.response_class = functools.partial(  # type: ignore[assignment]  # a class, in the library
@@ -113,7 +113,7 @@ class LimitedConnection(http.client.HTTPConnection):
                 return
             except OSError as failure:
                 self.sock.close()
-                if isinstance(failure, LateAnswerError):
+                if isinstance(failure, LateResponseError):
                     raise
                 error = failure
         raise error or OSError("the host has no address")

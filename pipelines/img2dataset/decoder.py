@@ -63,10 +63,10 @@ def make_resizer(options: dict[str, Any]) -> Any:
     return Resizer(**own, blurrer=None if options.get("bbox_col") is None else BoundingBoxBlurrer())
 
 
-def serve(requests: BinaryIO, answers: BinaryIO, seconds: int) -> None:
-    """Answers requests until the stream ends. `seconds` is the CPU time per request."""
+def serve(requests: BinaryIO, responses: BinaryIO, seconds: int) -> None:
+    """Responds to requests until the stream ends. `seconds` is the CPU time per request."""
     resizer = make_resizer(receive(requests)[0])
-    send(answers, "ready")
+    send(responses, "ready")
     image = b""
     while True:
         try:
@@ -76,17 +76,17 @@ def serve(requests: BinaryIO, answers: BinaryIO, seconds: int) -> None:
         limit_cpu(seconds)
         if asked["what"] == "exif":
             try:
-                send(answers, read_exif(image))
+                send(responses, read_exif(image))
             except Exception:  # noqa: BLE001  hostile EXIF can raise anything
-                send(answers, None)
+                send(responses, None)
             continue
         image = data
         made, *sizes, error = resizer(io.BytesIO(image), asked["boxes"])
-        send(answers, {"sizes": sizes, "error": error}, made or b"")
+        send(responses, {"sizes": sizes, "error": error}, made or b"")
 
 
 if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _ANSWERS = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # libraries print to stdout, which carries the answers
-    serve(sys.stdin.buffer, _ANSWERS, int(sys.argv[1]))
+    _RESPONSES = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # libraries print to stdout, which carries the responses
+    serve(sys.stdin.buffer, _RESPONSES, int(sys.argv[1]))

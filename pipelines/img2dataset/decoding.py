@@ -54,7 +54,7 @@ class Decoder:
         assert process.stdin is not None
         try:
             send(process.stdin, question, image)
-            return self._read_answer(process, WAIT_FACTOR * self._seconds)
+            return self._read_response(process, WAIT_FACTOR * self._seconds)
         except (EOFError, OSError):
             raise KilledDecoderError(self._end()) from None
 
@@ -64,14 +64,14 @@ class Decoder:
         assert process.stdin is not None
         try:
             send(process.stdin, self._options)
-            self._read_answer(process, START_SECONDS)
+            self._read_response(process, START_SECONDS)
         except (EOFError, OSError):
             print("the image decoder does not start", flush=True)  # noqa: T201  to the run's log
             os.killpg(os.getpgrp(), signal.SIGKILL)  # else every image of the shard would be lost in turn
         self._process = process
         return process
 
-    def _read_answer(self, process: subprocess.Popen[bytes], seconds: float) -> tuple[Any, bytes]:
+    def _read_response(self, process: subprocess.Popen[bytes], seconds: float) -> tuple[Any, bytes]:
         """Reads one message. Raises `EOFError` if the process has died, `TimeoutError` after `seconds`."""
         assert process.stdout is not None
         if not select.select([process.stdout], [], [], seconds)[0]:

@@ -6,7 +6,7 @@ from collections import Counter
 from schemas.errors import ShardloomError
 from schemas.records.quarantine import Reason
 
-MIN_UNANSWERED = 100  # URLs; if at least this many fail and no host answered, the network is down
+MIN_UNANSWERED = 100  # URLs; if at least this many fail and no host responded, the network is down
 
 NOT_HTTP = "not_http"
 REFUSED = "refused_address"
@@ -63,10 +63,10 @@ def is_retryable(kind: str) -> bool:
     return kind not in (NOT_HTTP, Reason.MALFORMED_ROW)
 
 
-def check_answers(part: str, downloaded: int, failures: Counter[str]) -> None:
-    """Raises `ShardloomError` when no host answered, so that a part is not given up because the network was down."""
+def check_responses(part: str, downloaded: int, failures: Counter[str]) -> None:
+    """Raises `ShardloomError` when no host responded, so that a part is not given up because the network was down."""
     if not downloaded and failures.total() >= MIN_UNANSWERED and all(kind in _UNANSWERED for kind in failures):
         raise ShardloomError(
-            f"{part}: none of {failures.total():,} addresses was answered ({failures.most_common(1)[0][0]}): "
+            f"{part}: none of {failures.total():,} URLs got a response ({failures.most_common(1)[0][0]}): "
             "check the network and the name server. What is done is kept; the same command resumes the run"
         )

@@ -17,7 +17,7 @@ DECODING_SECONDS = 30.0  # after the deadline, for images already received
 
 Task = tuple[Any, str]
 """A key and a URL."""
-Answer = tuple[Any, Any, str | None]
+Result = tuple[Any, Any, str | None]
 """A key, then the downloaded file or None, and the error or None."""
 
 
@@ -41,7 +41,7 @@ class HostPool:
         self._at_work: dict[str, int] = defaultdict(int)
         self._changed = threading.Condition()
         self._is_closed = False
-        self._answers: queue.Queue[Answer] = queue.Queue(2 * threads)  # bounds the memory of undecoded files
+        self._results: queue.Queue[Result] = queue.Queue(2 * threads)  # bounds the memory of undecoded files
 
     def __enter__(self) -> Self:
         return self
@@ -49,7 +49,7 @@ class HostPool:
     def __exit__(self, *_: object) -> None:
         self.terminate()
 
-    def imap_unordered(self, function: Callable[[Task], Answer], tasks: Iterable[Task]) -> Iterator[Answer]:
+    def imap_unordered(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
         """Yields the function's result for each task as it completes; for late tasks the error is `deadline`."""
         left: dict[Any, None] = {}
         for key, address in tasks:
@@ -58,29 +58,29 @@ class HostPool:
         self._turns.extend(self._waiting)
         for _ in range(min(self._count, len(left))):
             threading.Thread(target=self._ask, args=(function,), daemon=True).start()
-        while left and (answer := self._wait_for_answer()) is not None:
-            left.pop(answer[0])
-            yield answer
+        while left and (result := self._wait_for_result()) is not None:
+            left.pop(result[0])
+            yield result
         self.terminate()
         yield from ((key, None, "deadline") for key in left)
 
-    def _wait_for_answer(self) -> Answer | None:
-        """Waits for an answer until the deadline; after it, takes those already received for `DECODING_SECONDS`."""
+    def _wait_for_result(self) -> Result | None:
+        """Waits for a result until the deadline; after it, takes those already received for `DECODING_SECONDS`."""
         now = time.time()
         if now >= self._deadline:
             self.terminate()
         try:
             if now < self._deadline:
-                return self._answers.get(timeout=self._deadline - now)
-            return self._answers.get_nowait() if now < self._deadline + DECODING_SECONDS else None
+                return self._results.get(timeout=self._deadline - now)
+            return self._results.get_nowait() if now < self._deadline + DECODING_SECONDS else None
         except queue.Empty:
-            return self._wait_for_answer() if now < self._deadline else None
+            return self._wait_for_result() if now < self._deadline else None
 
-    def _ask(self, function: Callable[[Task], Answer]) -> None:
+    def _ask(self, function: Callable[[Task], Result]) -> None:
         while (task := self._take_task()) is not None:
-            answer = function(task)
+            result = function(task)
             self._release_host(parse_host(task[1]))
-            self._answers.put(answer)
+            self._results.put(result)
 
     def _take_task(self) -> Task | None:
         with self._changed:

@@ -82,7 +82,8 @@ def download_images(
         _salvage(folder)
     elif not list(images.glob("*_stats.json")):
         said = [line for line in (folder / "log").read_text(errors="replace").splitlines() if line.strip()]
-        raise ShardloomError(f"img2dataset failed ({said[-1][:200] if said else 'without a message'}): try again")
+        reason = said[-1][:200] if said else "without a message"
+        raise ShardloomError(f"img2dataset failed ({reason}): rerun the command")
     endings = (".tar", ".parquet", "_stats.json")
     return {ending: path for ending in endings for path in images.glob(f"*{ending}")}
 

@@ -89,16 +89,16 @@ class AddressGuard:
         sys.addaudithook(self.audit)  # catches connections without a lookup, or with another one
 
     def getaddrinfo(self, host: Any, *arguments: Any, **options: Any) -> Any:
-        """Replaces `socket.getaddrinfo`. Raises `RefusedAddressError` if any of the answers is forbidden."""
-        answers = self._look_up(host, *arguments, **options)
-        addresses = [str(answer[4][0]) for answer in answers]
+        """Replaces `socket.getaddrinfo`. Raises `RefusedAddressError` if any of the addresses is forbidden."""
+        found = self._look_up(host, *arguments, **options)
+        addresses = [str(entry[4][0]) for entry in found]
         name = _normalise_host(host.decode("ascii", "replace") if isinstance(host, bytes) else str(host))
         if name in self._allowed:
             self._addresses.update(addresses)
-            return answers
+            return found
         for address in addresses:  # even if it belongs to an allowed host: the name is allowed, not the address
             _check_address(address, "" if name == address else f" of {name[:100]}")
-        return answers
+        return found
 
     def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         """Checks each connection, as a hook of `sys.addaudithook`. Only IP sockets can leave the machine."""
@@ -141,14 +141,14 @@ class LimitedOpener:
     """
 
     def __init__(self, max_bytes: int, answer_seconds: float, deadline: float, tally: Path) -> None:
-        from connections import AnswerLimit, LimitedHttp, LimitedHttps  # type: ignore[import-not-found]
+        from connections import LimitedHttp, LimitedHttps, ResponseLimit  # type: ignore[import-not-found]
 
         self.max_bytes = max_bytes
-        self._limit: Any = functools.partial(AnswerLimit, deadline, answer_seconds, max_bytes)
+        self._limit: Any = functools.partial(ResponseLimit, deadline, answer_seconds, max_bytes)
         self._tally = tally  # file that receives the number of URLs requested
         self._asked: set[str] = set()
         self._last_tally = 0.0
-        self._answered: dict[str, str] = {}  # URL -> its permanent error
+        self._permanent_errors: dict[str, str] = {}  # by URL
         self._opener = urllib.request.OpenerDirector()
         for handler in (
             LimitedHttp,  # a proxy would look names up itself, out of the guard's sight
@@ -167,15 +167,15 @@ class LimitedOpener:
             limit.get_seconds_left()
             address = url.full_url
             self._update_tally(address, limit.started)
-            if address in self._answered:
-                raise OSError(self._answered[address])
+            if address in self._permanent_errors:
+                raise OSError(self._permanent_errors[address])
             url.full_url = quote_address(address)
-            answer = self._open(url, data, timeout, address)
-        if int(answer.headers.get("Content-Length") or 0) > self.max_bytes:
-            answer.close()
-            raise URLError(f"too large: {answer.headers['Content-Length']} bytes")
-        answer.read = lambda: self._read(answer, limit)
-        return answer
+            response = self._open(url, data, timeout, address)
+        if int(response.headers.get("Content-Length") or 0) > self.max_bytes:
+            response.close()
+            raise URLError(f"too large: {response.headers['Content-Length']} bytes")
+        response.read = lambda: self._read(response, limit)
+        return response
 
     def _open(self, url: Any, data: Any, timeout: float, address: str) -> Any:
         try:
@@ -183,7 +183,7 @@ class LimitedOpener:
         except HTTPError as error:
             error.close()
             if 400 <= error.code < 500 and error.code not in TRANSIENT_CODES:
-                self._answered[address] = str(error)
+                self._permanent_errors[address] = str(error)
             raise
 
     def _update_tally(self, address: str, now: float) -> None:
@@ -192,10 +192,10 @@ class LimitedOpener:
             self._last_tally = now
             self._tally.write_text(str(len(self._asked)))
 
-    def _read(self, answer: Any, limit: Any) -> bytes:
-        data, expected = bytearray(), answer.length or 0
+    def _read(self, response: Any, limit: Any) -> bytes:
+        data, expected = bytearray(), response.length or 0
         with convert_timeouts():
-            while piece := answer.read1(READ_BYTES):
+            while piece := response.read1(READ_BYTES):
                 data += piece
                 if len(data) > self.max_bytes:
                     raise URLError(f"too large: over {self.max_bytes} bytes")

@@ -79,7 +79,7 @@ class IngestTask:
         self.recipe_sha256 = recipe.compute_sha256()
 
     def __call__(self, unit: IngestUnit) -> list[Manifest]:
-        """Writes the unit's outputs and returns their manifests; the outputs count once the caller writes these."""
+        """Writes the unit's outputs and returns their manifests; they take effect once the caller commits these."""
         rows = SummarisedIterator(read_row_range(self.reader, unit.row_range))
         shards = ShardSplitter(
             self.process_rows(unit, rows), self.recipe.samples_per_shard, self.recipe.bytes_per_shard

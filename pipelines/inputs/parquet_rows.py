@@ -26,7 +26,7 @@ def cut_row_groups(
     parquet = _open_file(file, path)
     absent = [name for name in reader.columns if name not in parquet.schema.names]
     if absent:
-        raise UsageError(f"{path} has no column {' and no '.join(absent)}: is it another set's?")
+        raise UsageError(f"{path} has no column {' or '.join(absent)}: is it another set's?")
     check_sizes(parquet, select_columns(parquet.schema.names, reader))
     metadata = parquet.file.metadata
     start = 0

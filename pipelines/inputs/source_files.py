@@ -159,7 +159,7 @@ def _read_items(file: BinaryIO, is_local: bool, reader: SourceReader, row_range:
     for item, row in zip(items, due, strict=False):
         yield Item(str(row), item)
     if next(due, None) is not None:
-        raise ShardloomError(f"{row_range.path} has become shorter since the run began: run again")
+        raise ShardloomError(f"{row_range.path} has become shorter since the run began: rerun the command")
 
 
 def _find_json_offsets(file: BinaryIO, reader: SourceReader, path: str) -> Iterator[int]:

@@ -1,7 +1,8 @@
 """Mixes sets of training shards into new shards, in the order that `curation.mixture` plans; or previews the mixture.
 
 A unit of work is one output shard: positions k·N to (k+1)·N of the plan. The driver, which holds the plan, looks up
-the samples at these positions. It sends their index rows with the unit, so that a worker needs nothing else.
+the samples at these positions. It sends their index rows with the unit, so that a worker needs neither the plan nor the
+indexes.
 """
 
 import contextlib
@@ -19,8 +20,7 @@ from numpy.typing import NDArray
 
 from curation.mixture.options import get_source_name
 from curation.mixture.planner import PlannedMixture, build_mixture_plan
-from curation.mixture.sources import MEASURES, SourceSet
-from curation.mixture.sources import MappedIndex as LocatedSource
+from curation.mixture.sources import MEASURES, MappedIndex, SourceSet
 from curation.mixture.summary import Summary, summarise_plan
 from pipelines.mix.samples import count_by_source, read_mixed_samples
 from pipelines.mix.shares import add_shares
@@ -80,7 +80,7 @@ class MixJob(Job[MixUnit]):
             return ""
         names = {revision.path: source.name for source in self._planned.sets for revision in source.revisions}
         changed = [revision.path for revision in revisions if revision not in manifest.inputs]
-        which = ", ".join(f"{names[path]}: {path}" for path in changed) or "one is missing"
+        which = ", ".join(f"{names[path]}: {path}" for path in changed) or "a set was removed"
         return f"sources ({which}) have"
 
     def make_task(self, context: Context) -> Callable[[PlannedShard], Manifest]:
@@ -94,10 +94,10 @@ class MixJob(Job[MixUnit]):
         """See `Job`."""
         return PlannedShards(self._planned, self.recipe.samples_per_shard, todo, self._indexes)
 
-    def carry_out(self, context: Context, todo: list[MixUnit], commits: OutputCommitter) -> None:
+    def carry_out(self, context: Context, todo: list[MixUnit], committer: OutputCommitter) -> None:
         """See `Job`. Keeps the sources' indexes in files on this machine while the work runs."""
         with make_index_folder(context.output) as self._indexes:
-            super().carry_out(context, todo, commits)
+            super().carry_out(context, todo, committer)
 
 
 def mix(recipe: MixRecipe, output: str) -> Totals:
@@ -141,14 +141,14 @@ def track_reading(sets: Sequence[SourceSet]) -> Iterator[SourceSet]:
 
 
 class PlannedShards(Sequence[PlannedShard]):
-    """Holds the units with their samples, each built on access.
+    """Builds a `PlannedShard` for each unit on access, as a sequence.
 
-    Writes the indexes of all sources into the local folder `place`.
+    Writes the indexes of all sources into the local `folder`.
     """
 
-    def __init__(self, planned: PlannedMixture, samples: int, units: Sequence[MixUnit], place: Path) -> None:
-        self.planned, self._samples, self._units = planned, samples, units
-        self._indexes = [LocatedSource(source, place) for source in planned.sets]
+    def __init__(self, planned: PlannedMixture, samples_per_shard: int, units: Sequence[MixUnit], folder: Path) -> None:
+        self.planned, self._samples_per_shard, self._units = planned, samples_per_shard, units
+        self._indexes = [MappedIndex(source, folder) for source in planned.sets]
 
     def __len__(self) -> int:
         return len(self._units)
@@ -157,11 +157,12 @@ class PlannedShards(Sequence[PlannedShard]):
         return self._plan_shard(self._units[at])
 
     def __iter__(self) -> Iterator[PlannedShard]:
-        return map(self._plan_shard, self._units)  # the one of `Sequence` would treat any IndexError as the end
+        # Sequence.__iter__ would treat an IndexError from _plan_shard as the end
+        return map(self._plan_shard, self._units)
 
     def _plan_shard(self, unit: MixUnit) -> PlannedShard:
-        start = unit.number * self._samples
-        stop = min(start + self._samples, self.planned.plan.length)
+        start = unit.number * self._samples_per_shard
+        stop = min(start + self._samples_per_shard, self.planned.plan.length)
         sources, samples = self.planned.plan.take(start, stop)
         parts, order = [], []
         for source in np.unique(sources):
@@ -172,7 +173,7 @@ class PlannedShards(Sequence[PlannedShard]):
         return PlannedShard(unit.name, pa.concat_tables(parts).combine_chunks().take(pa.array(back)))
 
     def _read_index_rows(self, source: int, samples: NDArray[np.int64]) -> pa.Table:
-        """Returns the index rows of samples, with the columns `path`, `name` and `bytes` that a worker needs."""
+        """Returns the samples' index rows, plus the shard's `path`, the source's `name` and the approximate `bytes`."""
         found, drawn_from = self._indexes[source].take(samples), self.planned.sets[source]
         shards = found["shard"].combine_chunks()
         means = pa.array([shard.data.size // max(1, shard.data.rows) for shard in drawn_from.shards], pa.int64())
@@ -187,7 +188,7 @@ class PlannedShards(Sequence[PlannedShard]):
 def write_mixed_shard(
     writer: ShardWriter, recipe_sha256: str, revisions: list[InputFile], unit: PlannedShard
 ) -> Manifest:
-    """Writes one shard and its index. They count once the caller has written the manifest."""
+    """Writes one shard and its index. They take effect once the caller commits the manifest."""
     written = writer.write(unit.name, read_mixed_samples(writer, unit.name, unit.samples))
     return Manifest.build(
         unit.name,
@@ -203,8 +204,11 @@ def write_mixed_shard(
 
 @contextlib.contextmanager
 def make_index_folder(output: Folder) -> Iterator[Path]:
-    """Yields a temporary local folder for the duration of a run; it is inside the output if that is local."""
-    output.clear(PARTS, keep=UNFINISHED.removeprefix(f"{PARTS}/"))  # leftovers of a killed run
+    """Yields a temporary local folder, inside the output if that is local.
+
+    First clears what a killed run left in parts/.
+    """
+    output.clear(PARTS, keep=UNFINISHED.removeprefix(f"{PARTS}/"))
     if not output.is_local:
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder)

@@ -102,7 +102,7 @@ class Job(ABC, Generic[U]):
 
     @abstractmethod
     def describe_change(self, unit: U | None, manifest: Manifest) -> str:
-        """Returns what has changed since the unit was committed, as "the images have"; empty when nothing has.
+        """Returns what has changed since the unit was committed, such as "the images have"; empty when nothing has.
 
         The unit is None when the input no longer has it.
         """
@@ -130,15 +130,15 @@ class Job(ABC, Generic[U]):
     retries: int = 3
     """How often a unit whose worker has died is retried."""
 
-    def carry_out(self, context: Context, todo: list[U], commits: OutputCommitter) -> None:
+    def carry_out(self, context: Context, todo: list[U], committer: OutputCommitter) -> None:
         """Works on these units and commits their outputs."""
         sizes = {unit.name: self.get_progress_size(unit) for unit in todo}
         for found in context.runner.map(self.make_task(context), self.load(todo), self.retries):
             manifests = [found] if isinstance(found, Manifest) else list(found)
             for manifest in reversed(manifests):
-                commits.commit(manifest)
-            commits.progress.items += self.count(manifests)
-            commits.progress.advance(sizes[self.get_unit_name(manifests[0])])
+                committer.commit(manifest)
+            committer.progress.items += self.count(manifests)
+            committer.progress.advance(sizes[self.get_unit_name(manifests[0])])
 
     def count(self, manifests: Iterable[Manifest]) -> int:
         """Returns the number of items in a unit's outputs."""

@@ -69,7 +69,7 @@ class ShardWriter:
     tokenizer: EngineFingerprint | None  # that counted the index's tokens; None where they are not counted
 
     def write(self, name: str, samples: Iterable[Sample]) -> WrittenShard:
-        """Writes one shard and its index. They count once a manifest names them."""
+        """Writes one shard and its index. They take effect once a manifest names them."""
         rows: list[dict[str, Any]] = []
         if self.format == "webdataset":
             data = self._write_tar(f"{DATA}/{name}.tar", samples, rows)

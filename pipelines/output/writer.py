@@ -1,4 +1,4 @@
-"""Writes the files of an output set (docs/design.md). Files count only once a manifest names them."""
+"""Writes the files of an output set (docs/design.md). Files take effect only once a manifest names them."""
 
 import hashlib
 import io

@@ -15,7 +15,7 @@ from schemas.output_set.recipe_paths import anchor_paths
 class RenderRecipe(Recipe):
     """Describes captions of one family, rendered from an annotation set.
 
-    All other keys are the family's options, as in `RenderRecipe(family="grounding", input="set", min_boxes=2)`.
+    All other keys are the family's options, such as `RenderRecipe(family="grounding", input="set", min_boxes=2)`.
     """
 
     model_config = ConfigDict(extra="allow")

@@ -113,7 +113,7 @@ def render_file(
     bases: BaseCaptionFiles | None,
     source: Manifest,
 ) -> Manifest:
-    """Renders one annotation file and writes the outputs. They count once the caller has written the manifest."""
+    """Renders one annotation file and writes the outputs. They take effect once the caller commits the manifest."""
     data = read_data(annotations, source)
     schema = build_caption_schema(family, bases, source)
     found: ShardBaseCaptions | None = None

@@ -51,7 +51,7 @@ find them again, and a quarantined row for each of a billion would outweigh the 
 
 
 def select_rows(selection: Selection, output: Folder, shard: InputShard) -> Manifest:
-    """Writes the kept rows and the quarantine of one file. They count once the caller has written the manifest.
+    """Writes the kept rows and the quarantine of one file. They take effect once the caller commits the manifest.
 
     Raises `ShardloomError` for a damaged file, and one that changed since the run began.
     """
@@ -61,7 +61,7 @@ def select_rows(selection: Selection, output: Folder, shard: InputShard) -> Mani
     with open_local_copy(folder, name) as path:
         size, sha256 = hash_local_file(path)
         if size != shard.get_size():
-            raise ShardloomError(f"{shard.path} has changed since the run began: run again")
+            raise ShardloomError(f"{shard.path} has changed since the run began: rerun the command")
         with output.create(data) as data_file, output.create(quarantine) as quarantine_file:
             schema = read_output_schema(path, shard.path)
             with RowWriter(data_file, schema) as kept, RowWriter(quarantine_file, QUARANTINE_SCHEMA) as faulty:

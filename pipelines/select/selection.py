@@ -69,7 +69,7 @@ def find_top_threshold(recipe: SelectRecipe, inputs: Sequence[InputShard], conte
 
 
 def describe_change(shard: InputShard | None, selection: Selection, manifest: Manifest) -> str:
-    """Names what has changed since the rows of a file were selected, as "the metadata has"; empty if nothing has."""
+    """Names what has changed since the rows of a file were selected, such as "the metadata has"; empty if none."""
     metadata, *subsets = manifest.inputs
     if shard is None or (metadata.path, metadata.size) != (shard.label, shard.get_size()):
         return "the metadata has"

@@ -47,7 +47,7 @@ class Census:
     digests: bytes  # the digests of the blocks, concatenated
     starts: NDArray[np.int64] | None
     """The byte at which each block starts, and at which the last one ends. None if a sample depends on preceding bytes,
-    as in a damaged shard, which must be read from its start."""
+    for example in a damaged shard, which must be read from its start."""
     hidden: int = 0  # hidden files of other programs, which were skipped
 
     def read_blocks(self, first: int, last: int) -> Iterator[tuple[int, TarSample]]:

@@ -71,7 +71,7 @@ def get_fingerprints(counter: TokenCounter | None) -> dict[str, EngineFingerprin
 def write_joined_shard(
     recipe: ShardRecipe, output: Folder, captions: CaptionSet, counter: TokenCounter | None, unit: ShardUnit
 ) -> Manifest:
-    """Writes one shard, its index and its quarantine. They count once the caller has written the manifest."""
+    """Writes one shard, its index and its quarantine. They take effect once the caller commits the manifest."""
     source, tokenizer = recipe.source, None if counter is None else counter.fingerprint
     assert source is not None  # `CaptionSet.resolve_recipe` has filled it in
     left_out: list[QuarantinedRow] = []

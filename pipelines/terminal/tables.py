@@ -12,7 +12,7 @@ from schemas.terminal import escape_controls, print_result
 
 
 def make_cell(text: str) -> Text:
-    """Makes a cell of a table, without markup, emoji codes and control characters."""
+    """Makes a table cell that shows markup and emoji codes literally, with control characters escaped."""
     return Text(escape_controls(text))
 
 
@@ -36,7 +36,7 @@ def print_stats(found: dict[str, Any]) -> None:
         if "mixture" not in found or "." not in name:
             table.add_row(make_cell(name.replace("_", " ")), f"{count:,}")
     for name in found.get("missing", ()):
-        table.add_row(make_cell(f"missing {name}"), "run the command that made the set again")
+        table.add_row(make_cell(f"missing {name}"), "rerun the command that made the set")
     for name, damage in found["damaged"].items():
         table.add_row(make_cell(f"damaged {name}"), make_cell("; ".join(damage)))
     times = found["times"]
@@ -58,7 +58,7 @@ def print_stats(found: dict[str, Any]) -> None:
 
 
 def print_engines(listed: list[dict[str, Any]]) -> None:
-    """Prints the result of `pipelines.engines.listing`; a star marks the default engine of a kind."""
+    """Prints the rows of `pipelines.engines.listing.as_dicts`; a star marks the default engine of a kind."""
     for one in listed:
         name = one["engine"] + " *" * one["is_default"]
         print_result(f"{one['kind']:8}{name:20}{'ready' if one['is_ready'] else 'not ready'}")
@@ -69,11 +69,14 @@ def print_engines(listed: list[dict[str, Any]]) -> None:
 
 
 def print_mixture(found: dict[str, Any]) -> None:
-    """Prints each source's counts and shares: the result of `mix.shares.mixture` or, for a plan, `mix.run.preview`."""
+    """Prints the counts and shares of each source in a mixture, or in the plan of one.
+
+    Takes the result of `pipelines.mix.shares.summarise_mixture` or `pipelines.mix.run.preview_mixture`.
+    """
     is_plan, unit, totals = "epochs" in found["sources"][0], found["unit"], found["totals"]
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("source", overflow="fold")
-    titles = [Text.assemble("asked\n% ", make_cell(str(unit))), *map(make_cell, totals)]
+    titles = [Text.assemble("requested\n% ", make_cell(str(unit))), *map(make_cell, totals)]
     for title in (*titles, *(("epochs", "runs out at") if is_plan else ())):
         table.add_column(title, justify="right", no_wrap=True)
     for row in found["sources"]:
@@ -91,34 +94,40 @@ _FIGURES = {
     "boxes": {
         "precision": "precision",
         "recall": "recall",
-        "recall_asked": "recall\n(asked)",
+        "recall_asked": "recall\n(prompted)",
         "f1": "F1",
         "ap": "AP",
         "mean_iou": "IoU",
     },
-    "ocr": {"cer": "CER", "wer": "WER", "places_found": "places\nfound"},
+    "ocr": {"cer": "CER", "wer": "WER", "places_found": "text boxes\nfound"},
 }
 
 
 def compute_busy_share(counters: dict[str, float]) -> float:
-    """Returns the share of time, 0 to 1, that a stage's workers spent on batches, from its first chunk to its last."""
+    """Returns the fraction (0 to 1) of a stage's available worker time, after start-up, that was spent on batches."""
     return min(1.0, counters.get("busy_seconds", 0) / max(counters.get("offered_seconds", 0), 1e-9))
 
 
 def print_evaluation(found: dict[str, Any]) -> None:
-    """Prints the result of `pipelines.evaluate.run`, in the form of `Evaluation.to_dict`."""
+    """Prints an evaluation, as returned by `pipelines.evaluate.run.Evaluation.to_dict`."""
     Console().print(_build_evaluation_table(found))
     if found["what"] == "boxes":
-        how = f"AP interpolated at {found['interpolation']}; the total is the mean over classes"
-        print_result(f"matched at IoU {found['iou']:g} or more; {how}")
+        how = f"AP interpolated at {found['interpolation']}"
+        totals = "total AP is the mean over classes, the other totals pool all classes"
+        print_result(f"matched at IoU {found['iou']:g} or more; {how}; {totals}")
     interval, images = found["interval"], dict(found["images"])
-    part = f"{interval['confidence']:.0%} interval"
+    part = f"{interval['confidence']:.0%} confidence interval"
     print_result(
-        f"figures in %, with the {part} below each, from {interval['draws']:,} bootstrap draws of the images",
+        f"figures in %, with the {part} below each, from {interval['draws']:,} bootstrap resamples of the images",
     )
     total, scored = images.pop("truth"), images.pop("scored")
-    rest = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in images.items() if count)
-    print_result(f"scored {scored:,} of {total:,} images of the truth ({rest})")
+    del images["tied"]  # counts again those that were in the annotation run
+    rest = ", ".join(f"{count:,} {_describe_outcome(name)}" for name, count in images.items() if count)
+    print_result(f"scored {scored:,} of {total:,} images in the ground truth ({rest})")
+
+
+def _describe_outcome(name: str) -> str:
+    return {"untied": "without uid", "absent": "not in the set"}.get(name) or name.replace("_", " ")
 
 
 def _build_evaluation_table(found: dict[str, Any]) -> Table:

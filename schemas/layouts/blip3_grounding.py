@@ -141,7 +141,7 @@ def escape_listed(name: str, granularity: int) -> str:
 
 
 def is_mistaken_for_tail(caption: str, end: int, before: str = "") -> bool:
-    """Says whether a caption without a tail sentence, whose last place ends at `end`, would be parsed as if it had one.
+    """Returns whether a caption without a tail sentence, whose last place ends at `end`, would be parsed as having one.
 
     `before` is another caption that may precede it.
     """
@@ -214,7 +214,7 @@ def parse_text(text: str, granularity: int) -> GroundedText:
 
 
 def is_bare_list(text: str, granularity: int) -> bool:
-    """Says whether a caption's text is only the tail sentence: a list of objects without a caption."""
+    """Returns whether a caption's text is only the tail sentence: a list of objects without a caption."""
     found = parse_text(text, granularity)
     return bool(found.tail) and not found.caption
 

@@ -141,7 +141,7 @@ def escape_quoted(text: str) -> str:
 
 
 def unescape_quoted(text: str) -> str:
-    """Undoes `escape_quoted`; any other backslash, as in third-party files, is kept."""
+    """Undoes `escape_quoted`; other backslashes, for example in third-party files, are kept."""
     return re.sub(r'\\([\\"])', r"\1", text)
 
 

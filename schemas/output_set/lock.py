@@ -1,8 +1,9 @@
 """Limits an output folder to one run at a time, and names the run that holds it.
 
-On a local disk `flock` locks the folder itself and ends with the process, however that ends; a file beside it only
-names the holder. An object store has no locks: there the file is a lease, created by a conditional PUT, renewed while
-the run continues, and taken over once it has expired. The store's own clock tells its age.
+On a local disk `flock` locks the folder itself; the kernel releases the lock when the process ends, for any reason. A
+file inside it only names the holder. Object stores and some file systems have no locks: there the file is a lease,
+created by a conditional PUT where possible, renewed during the run, and taken over once it has expired or its holder is
+dead. Its age is measured by the store's clock.
 """
 
 import contextlib
@@ -21,15 +22,16 @@ from schemas.errors import ShardloomError, StorageError, UsageError
 from schemas.storage.folder import TEMPORARY, Folder
 
 LOCK_FILE = f"{TEMPORARY}lock.json"  # listings skip it, like all temporary files
-LEASE_SECONDS = 60.0  # after the last renewal, until another run may take over the folder
+LEASE_SECONDS = 60.0  # seconds without a renewal after which another run may take over the folder
 RENEW_SECONDS = 10.0
-_HELD_IDS: set[str] = set()  # ids of this process; a lease stays behind if a store refuses its removal
+# Ids of the locks that this process holds or acquires. A lease of its own with another id is a leftover.
+_HELD_IDS: set[str] = set()
 _LOCKED_DESCRIPTORS: set[int] = set()  # open descriptors of the folders that this process has locked
-_READ_SECONDS = 1.0  # timeout for the holder of a lock to write its name
+_HOLDER_TIMEOUT = 1.0  # seconds to wait for a lock's holder to write its name
 
 
 def _close_inherited() -> None:
-    """Closes the locks in a forked child: a child that outlives its parent must not keep the folder locked."""
+    """Closes inherited lock descriptors in a forked child, which must not keep the folder locked beyond its parent."""
     while _LOCKED_DESCRIPTORS:
         os.close(_LOCKED_DESCRIPTORS.pop())
 
@@ -39,16 +41,16 @@ os.register_at_fork(after_in_child=_close_inherited)
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Names the run that holds a folder. `boot` distinguishes machines of one name, and restarts."""
+    """Names the run that holds a folder. `boot` tells apart reboots, and machines with the same host name."""
 
-    doing: str
+    command: str
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
     boot: str = field(default_factory=lambda: _read_boot_id())
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def is_dead(self) -> bool:
-        """Says whether its process ran on this machine and has ended, or is this process and released the folder."""
+        """Returns whether the holder ran on this machine and has ended, or is this process and released the folder."""
         if self.boot != _read_boot_id() or self.host != socket.gethostname():
             return False
         if self.pid == os.getpid():
@@ -62,11 +64,11 @@ class Holder:
         return False
 
     def __str__(self) -> str:
-        return f"{self.doing} (process {self.pid} on {self.host})"
+        return f"{self.command} (process {self.pid} on {self.host})"
 
 
 class Lock:
-    """Allows its holder to write to a folder, until another run takes it over."""
+    """Tells a run whether it still holds the folder that it has locked."""
 
     def __init__(self) -> None:
         self._lost_to = ""
@@ -76,19 +78,19 @@ class Lock:
         self._lost_to = to
 
     def check(self) -> None:
-        """Raises `ShardloomError` if another run has taken over the folder, as after a long pause of this one."""
+        """Raises `ShardloomError` if another run has taken over the folder, perhaps while this one was suspended."""
         if self._lost_to:
             raise ShardloomError(f"{self._lost_to} has taken over the output: this run ends; committed data is kept")
 
 
 @contextlib.contextmanager
-def lock_output(output: Folder, doing: str) -> Iterator[Lock]:
-    """Locks the folder for the length of the block; `doing` names this run in the errors of other runs.
+def lock_output(output: Folder, command: str) -> Iterator[Lock]:
+    """Locks the folder for the duration of the block; `command` names this run in the errors of other runs.
 
-    Creates a missing local folder, and removes it again if the block leaves it empty. If another run holds the folder,
-    raises `UsageError` at once, with that run's host and process.
+    Creates a missing local folder, and removes it again if the block leaves it empty. Raises `UsageError` if another
+    run holds the folder, without waiting for it to finish; names its process and host if known.
     """
-    holder = Holder(doing)
+    holder = Holder(command)
     _HELD_IDS.add(holder.id)
     try:
         with _hold_lease(output, holder) if not output.is_local else _lock_on_disk(output, holder) as lock:
@@ -119,7 +121,7 @@ def _lock_on_disk(output: Folder, holder: Holder) -> Iterator[Lock]:
 
 
 def _flock(descriptor: int, output: Folder) -> bool:
-    """Locks the folder; returns False on a file system without locks, as some network file systems are."""
+    """Locks the folder; returns False if its file system has no locks. Raises `UsageError` if another run holds it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -195,7 +197,7 @@ def _get_lease_age(output: Folder) -> float:
 
 def _wait_for_holder(output: Folder) -> Holder | None:
     """Returns the holder of the lock, waiting a moment for it to write its name; None if it does not."""
-    until = time.monotonic() + _READ_SECONDS
+    until = time.monotonic() + _HOLDER_TIMEOUT
     while (found := _read_holder(output)) is None or found.is_dead():
         if time.monotonic() > until:
             return None
@@ -204,10 +206,12 @@ def _wait_for_holder(output: Folder) -> Holder | None:
 
 
 def _read_holder(output: Folder) -> Holder | None:
-    """Returns the holder in the lock file; None if there is no such file or it is not a lock file."""
+    """Returns the holder in the lock file; None if the file is missing, unreadable or not a lock file."""
     with contextlib.suppress(StorageError, ValueError, TypeError, KeyError):
         if output.exists(LOCK_FILE):
             found = json.loads(output.read(LOCK_FILE))
+            if "doing" in found:  # the earlier name of `command`
+                found["command"] = found["doing"]
             return Holder(**{each.name: found[each.name] for each in fields(Holder)})
     return None
 
@@ -222,7 +226,7 @@ def _encode_holder(holder: Holder) -> bytes:
 
 
 def _read_boot_id() -> str:
-    """Returns the kernel's id of this boot of the machine; empty if it has none."""
+    """Returns the kernel's boot id; empty on systems without one, such as macOS."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

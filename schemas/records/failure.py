@@ -19,5 +19,5 @@ FAILURES_COLUMN = pa.field("failures", pa.list_(pa.field("item", FAILURE, nullab
 
 
 def failure_to_arrow(engine: str, fault: Rejected) -> dict[str, Any]:
-    """Returns the dict that `pa.array(..., type=FAILURES.type)` takes for one failure."""
+    """Returns the dict that `pa.array(..., type=FAILURES_COLUMN.type)` takes for one failure."""
     return {"engine": engine, "reason": fault.reason.value, "detail": fault.detail}

@@ -89,7 +89,7 @@ class BoxTruth(_Picture):
 
     @property
     def has_boxes(self) -> bool:
-        """Says whether the entry has boxes; False if it only labels the whole picture."""
+        """Returns whether the entry has boxes; False if it only labels the whole picture."""
         return bool(self.objects) or not self.image_labels
 
     @property

@@ -33,7 +33,7 @@ def to_training_text(value: object) -> str | None:
 
 
 def is_number(value: object) -> bool:
-    """Says whether a value is a finite number; booleans are not numbers here."""
+    """Returns whether a value is a finite number; booleans are not numbers here."""
     if isinstance(value, int):
         return not isinstance(value, bool)
     return isinstance(value, float | Decimal) and math.isfinite(value)

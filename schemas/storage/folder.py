@@ -115,7 +115,7 @@ class Folder:
             except FileExistsError:
                 raise StorageError(
                     f"{self.resolve_path(name)} already exists: another run is writing to this output; "
-                    "wait for it, or stop it and run this again"
+                    "wait for it, or stop it and rerun this command"
                 ) from None
             except (NotImplementedError, TypeError):
                 pass
@@ -180,7 +180,7 @@ class Folder:
             )
 
     def is_inside(self, subfolder: str) -> bool:
-        """Says whether a sub-folder is really inside this folder; a link may point elsewhere."""
+        """Returns whether a sub-folder is really inside this folder; a link may point elsewhere."""
         root = Path(self._root).resolve()
         return not self.is_local or Path(self._root, subfolder).resolve().is_relative_to(root)
 
@@ -239,12 +239,12 @@ class Folder:
         return sorted(name for path in found if (name := path.rsplit("/", 1)[-1]) and _is_listed(name))
 
     def check_output(self) -> None:
-        """Raises `UsageError` if nothing can be written to the folder, as on a web server."""
+        """Raises `UsageError` if nothing can be written to the folder, for example on a web server."""
         if self._is_web:
             raise UsageError(f"{self.url}: a web server cannot store output: give a path or an object store's URL")
 
     def is_empty(self) -> bool:
-        """Says whether the folder and its sub-folders have no file that `list_files` lists; True if it
+        """Returns whether the folder and its sub-folders have no file that `list_files` lists; True if it
         does not exist.
         """
         self._fs.invalidate_cache()
@@ -274,7 +274,7 @@ class Folder:
             return None
 
     def exists(self, name: str = "") -> bool:
-        """Says whether the file or folder exists."""
+        """Returns whether the file or folder exists."""
         self._fs.invalidate_cache()
         with self._translate_errors("read", name):
             return bool(self._fs.exists(f"{self._root}/{name}" if name else self._root))

@@ -83,7 +83,7 @@ def _is_file(fs: Any, root: str, pattern: str) -> bool:
 
 
 def _is_hidden(path: str, root: str) -> bool:
-    """Says whether a wildcard matched a name that begins with a dot; a pattern may ask for one by its own dot."""
+    """Returns whether a wildcard matched a name that begins with a dot; a pattern may ask for one by its own dot."""
     parts = root.split("/")
     plain = next((number for number, part in enumerate(parts) if set(part) & _MAGIC), len(parts))
     if any(part.startswith(".") for part in parts[plain:]):
@@ -100,7 +100,7 @@ def _restore_spelling(fs: Any, pattern: str, found: dict[str, Any]) -> dict[str,
 
 
 def _get_size(fs: Any, path: str, entry: Any) -> int:
-    """Returns a file's size in bytes. If the listing has none, as on web servers, one request per file asks for it."""
+    """Returns a file's size in bytes. A listing without sizes, such as a web server's, costs one request per file."""
     if entry["size"] is None and "://" in path:
         entry = fs.info(path)
         if entry["size"] is None:

@@ -1,10 +1,10 @@
 """Adapts s3fs to retry a request for a limited time if it is throttled, reset, timed out or truncated.
 
-botocore retries, and s3fs retries around it. Together they handle every fault of the tests' proxy except one: when the
-answer to a conditional write is lost, the second try is refused as if another writer had come first. And they multiply,
-to 25 tries in a time that nobody can set. So both are disabled, and all requests go through one function,
-`RetryingS3._call_s3`. An answer counts only when its body has arrived: a truncated one is requested again, not
-forwarded.
+botocore retries, and s3fs retries around it. Together they survive every fault that the tests' proxy injects except
+one: if the response to a conditional write is lost, the retry fails as if another writer had come first. And their
+retries multiply, to 25 attempts with no limit on the total time. So both are disabled, and all requests go through one
+function, `RetryingS3._call_s3`. A response is returned only once its whole body has arrived; a truncated one is
+requested again.
 """
 
 import asyncio
@@ -21,13 +21,13 @@ from fsspec.asyn import sync_wrapper
 from s3fs import S3FileSystem
 
 from schemas.errors import UsageError
-from schemas.storage import retries as resent
+from schemas.storage.retries import count_retry
 
-RETRY_SECONDS = 60.0  # seconds for which a failing request is retried; less than the timeout of a stage's heartbeat
-FIRST_WAIT, LONGEST_WAIT = 0.2, 10.0  # seconds; a wait is a random fraction of a limit that doubles
+RETRY_SECONDS = 60.0  # seconds for which a failing request is retried; less than the default stall_seconds
+BACKOFF_BASE, MAX_BACKOFF = 0.2, 10.0  # seconds; exponential backoff with full jitter, first limit 2 * base
 PART_BYTES, PARTS_AT_ONCE = 16 << 20, 4  # size of an upload's parts, and how many are in memory at once
 
-REQUEST_ID_KEY = "shardloom-put"  # metadata of an object from a conditional write: the id of the request
+REQUEST_ID_KEY = "shardloom-put"  # metadata key under which a conditional write stores its request id
 CONFIG = {"retries": {"mode": "standard", "total_max_attempts": 1}, "max_pool_connections": 32}
 
 _FAILURES = (OSError, exceptions.BotoCoreError, parsers.ResponseParserError, aiohttp.ClientError)
@@ -37,7 +37,7 @@ _TRANSIENT = (  # except SSLError and ProxyConnectionError, which waiting does n
     exceptions.ConnectTimeoutError,
     exceptions.FlexibleChecksumError,
     exceptions.IncompleteReadError,
-    parsers.ResponseParserError,  # an overloaded store may answer without XML
+    parsers.ResponseParserError,  # an overloaded store may respond without XML
     aiohttp.ClientError,
     ConnectionError,
     TimeoutError,
@@ -50,27 +50,33 @@ _TRANSIENT_CODES = {
 
 
 class RetryingS3(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
-    """Retries the failing requests of s3fs that may succeed later, each for `retry_seconds` seconds."""
+    """Retries each transient failure of `S3FileSystem` for up to `retry_seconds` seconds."""
 
     retries = 1  # disables the retries of s3fs itself
 
     def __init__(
-        self, *args: Any, patience: float = RETRY_SECONDS, config_kwargs: dict[str, Any] | None = None, **kwargs: Any
+        self,
+        *args: Any,
+        retry_seconds: float = RETRY_SECONDS,
+        config_kwargs: dict[str, Any] | None = None,
+        **kwargs: Any,
     ) -> None:
+        if "patience" in kwargs:
+            raise UsageError("S3: the storage option patience is now retry_seconds")
         # Listings are not cached: workers write the files that the driver reads.
         kwargs = {"use_listings_cache": False, "default_cache_type": "none"} | kwargs
         super().__init__(*args, config_kwargs=CONFIG | (config_kwargs or {}), **kwargs)
-        self.retry_seconds = float(patience)
+        self.retry_seconds = float(retry_seconds)
 
     async def set_session(self, refresh: bool = False, kwargs: Any = None) -> Any:
         """Opens the session, as in s3fs. Raises `UsageError` for unknown options and missing profiles."""
         try:
             return await super().set_session(refresh)
         except (TypeError, ValueError, exceptions.BotoCoreError) as error:
-            raise UsageError(f"S3: {error}: see --storage-option and the AWS_ variables") from None
+            raise UsageError(f"S3: {error}: check --storage-option and the AWS_* environment variables") from None
 
     async def _call_s3(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        """Sends one request, and again while it fails in ways that may pass. Raises only `OSError` and `UsageError`."""
+        """Sends one request and retries it after transient failures. Raises only `OSError` and `UsageError`."""
         retry_seconds = 0.0 if method == "abort_multipart_upload" else self.retry_seconds
         if "IfNoneMatch" in kwargs:
             kwargs["Metadata"] = {REQUEST_ID_KEY: uuid.uuid4().hex}
@@ -86,38 +92,38 @@ class RetryingS3(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
                 failure = error
             tries, now = tries + 1, time.monotonic()
             since = since or now
-            wait = random.uniform(0, min(LONGEST_WAIT, FIRST_WAIT * 2**tries))
+            wait = random.uniform(0, min(MAX_BACKOFF, BACKOFF_BASE * 2**tries))
             if now + wait - since > retry_seconds:
                 tried = f"{_describe_error(failure)} (tried {tries} times in {now - since:.0f} s)"
                 raise OSError(errno.EIO, tried) from failure
-            resent.count_retry()
+            count_retry()
             await asyncio.sleep(wait)
 
     call_s3 = sync_wrapper(_call_s3)
 
     async def _request_once(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        answer = await super()._call_s3(method, *args, **kwargs)
+        response = await super()._call_s3(method, *args, **kwargs)
         if method == "get_object":
-            body = answer["Body"]
+            body = response["Body"]
             try:
                 data = await body.read()
             finally:
                 body.close()
             if "Range" in kwargs and not data:
-                raise aiohttp.ClientPayloadError("an answer without bytes")
-            answer["Body"] = _Body(data)
-        return answer
+                raise aiohttp.ClientPayloadError("the response body is empty")
+            response["Body"] = _Body(data)
+        return response
 
     async def _is_own_put(self, request: dict[str, Any]) -> bool:
-        """Says whether this request wrote the object: sent twice, by this class or aiohttp, it succeeded at first.
+        """Returns whether this request wrote the object: the first of several attempts may have done so.
 
-        The object's bytes prove nothing, because another run writes the same.
+        Comparing the contents proves nothing, because another run writes the same bytes.
         """
-        answer = await self._call_s3("head_object", Bucket=request["Bucket"], Key=request["Key"])
-        return bool(answer.get("Metadata", {}).get(REQUEST_ID_KEY) == request["Metadata"][REQUEST_ID_KEY])
+        response = await self._call_s3("head_object", Bucket=request["Bucket"], Key=request["Key"])
+        return bool(response.get("Metadata", {}).get(REQUEST_ID_KEY) == request["Metadata"][REQUEST_ID_KEY])
 
     async def _cat_file(self, path: str, **kwargs: Any) -> Any:
-        """Reads the file by one request; s3fs would ask for the size first."""
+        """Reads the file in one request; by default s3fs requests its size first."""
         return await super()._cat_file(path, **({"max_concurrency": 1} | kwargs))
 
     async def _put_file(self, lpath: str, rpath: str, **kwargs: Any) -> None:
@@ -127,7 +133,7 @@ class RetryingS3(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         except FileNotFoundError as error:
             if _get_error_code(error) != "NoSuchUpload":
                 raise
-            # The store completed the upload and its answer was lost. Whether the object is this upload's is unknown.
+            # The upload was completed, but the response was lost. The object may be another upload's, so upload again.
             await super()._put_file(lpath, rpath, **kwargs)
 
     async def _abort_mpu(self, bucket: str, key: str, mpu: str) -> None:
@@ -140,7 +146,7 @@ class RetryingS3(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
 
 
 class _Body:
-    """Provides the body of an answer that has already been read."""
+    """Wraps a response body that has already been read, for s3fs to read."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -153,24 +159,25 @@ class _Body:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Says whether the same request may succeed a moment later."""
+    """Returns whether the same request may succeed a moment later."""
     if (status := _get_status(error)) is None:
         return isinstance(error, _TRANSIENT)
     return _get_error_code(error) in _TRANSIENT_CODES or status == 429 or (status >= 500 and status != 501)
 
 
 def _translate_error(error: BaseException, request: dict[str, Any]) -> Exception:
-    """Returns the exception that a permanent failure stands for."""
+    """Translates a permanent failure into the exception to raise."""
     if _get_error_code(error) == "NoSuchBucket":
         return UsageError(f"s3://{request.get('Bucket')}: there is no such bucket")
     if _get_status(error) == 412 and "IfNoneMatch" in request:
-        return FileExistsError(errno.EEXIST, "it is there already")
+        return FileExistsError(errno.EEXIST, "it already exists")
     if _get_status(error) == 412:
-        return OSError(errno.EBUSY, "it was changed while it was read")
+        return OSError(errno.EBUSY, "it changed while it was being read")
     if isinstance(error, FileNotFoundError):
         return error
     if isinstance(error, exceptions.NoCredentialsError):
-        return PermissionError(errno.EACCES, "no credentials: set AWS_PROFILE or AWS_ACCESS_KEY_ID, or run with a role")
+        advice = "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use an IAM role"
+        return PermissionError(errno.EACCES, f"no credentials: {advice}")
     number = error.errno if isinstance(error, OSError) and error.errno else errno.EIO
     return OSError(number, _describe_error(error))
 
@@ -181,7 +188,7 @@ def _describe_error(error: BaseException) -> str:
 
 
 def _get_response(error: BaseException) -> dict[str, Any]:
-    """Returns the store's answer. s3fs turns it into an OSError and keeps the original as its cause."""
+    """Returns the store's error response. s3fs raises an `OSError` whose cause is botocore's error."""
     return getattr(error.__cause__, "response", None) or {}
 
 

@@ -118,7 +118,7 @@ def salvage_fields(block: bytes, behind: bytes) -> dict[str, bytes] | None:
 
 
 def is_like_header(block: bytes) -> bool:
-    """Says whether a damaged block was once a header: its magic differs in at most one byte."""
+    """Returns whether a damaged block was once a header: its magic differs in at most one byte."""
     magic = block[MAGIC_OFFSET : MAGIC_OFFSET + len(MAGIC)]
     return sum(one != other for one, other in zip(magic, MAGIC, strict=True)) <= 1
 

@@ -220,7 +220,7 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def is_hidden(name: str) -> bool:
-    """Says whether a member belongs to another program: its file name begins with a dot, or a system reserves it.
+    """Returns whether a member belongs to another program: its file name begins with a dot, or a system reserves it.
 
     Names that leave their folder are not hidden: they are reported as unsafe.
     """

@@ -89,6 +89,6 @@ def find_incomplete_samples(name: bytes, around: list[TarSample]) -> list[TarSam
 
 
 def _has_member(sample: TarSample, name: bytes) -> bool | None:
-    """Says whether the sample has the member of this name; None if the name does not belong to the sample."""
+    """Returns whether the sample has the member of this name; None if the name does not belong to the sample."""
     key = sample.key.lower().encode() + b"."
     return name[len(key) :].decode("utf-8", "replace") in sample.members if name.startswith(key) else None

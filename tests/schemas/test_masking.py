@@ -69,18 +69,18 @@ def test_secrets_are_told_by_their_names(name: str, value: Any) -> None:
 
 
 def test_secrets_are_refused_as_flags() -> None:
-    refuse_secrets(["patience=3", "profile=mine", "key", "=x", 'config_kwargs={"read_timeout": 2}'])
+    refuse_secrets(["retry_seconds=3", "profile=mine", "key", "=x", 'config_kwargs={"read_timeout": 2}'])
     for flag, name in (
         ("secret=x", "secret"),
         ('client_kwargs={"headers": {"Cookie": "x"}}', "client_kwargs.headers"),
     ):
         with pytest.raises(UsageError, match=rf"^--storage-option {name}.*: all users of the machine can read a"):
-            refuse_secrets(["patience=3", flag])
+            refuse_secrets(["retry_seconds=3", flag])
 
 
 def test_what_stands_for_a_secret_is_none(tmp_path: Path) -> None:
     (tmp_path / "key.json").write_text("{}")
     references = {"profile": "mine", "token": str(tmp_path / "key.json"), "key_filename": "/x", "anon": True}
-    references |= {"endpoint_url": "https://store:9000", "patience": 3, "config_kwargs": {"read_timeout": 2}}
+    references |= {"endpoint_url": "https://store:9000", "retry_seconds": 3, "config_kwargs": {"read_timeout": 2}}
     assert [find_secret(name, value) for name, value in references.items()] == [None] * len(references)
     assert find_secret("token", "anon") is None

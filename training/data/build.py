@@ -1,4 +1,4 @@
-"""Builds the plan of a run's packs from its options; it is the only entry point to the trainer's data."""
+"""Builds the plan of a run's packs from its options: the tables, the mixture and the sequence format."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ from training.model.tokens import TextTokenizer
 _STORED_TEXT = SourceTextOptions()
 
 
-def build_data(
+def build_pack_plan(
     options: DataOptions,
     model: ModelOptions,
     tokenizer: TextTokenizer,
@@ -30,8 +30,8 @@ def build_data(
 ) -> PackPlan:
     """Builds the plan of a run's packs.
 
-    `image_size` and `patch_size` are the tower's, in pixels. Where a source has no table of lengths yet, it is made
-    first, and logs its progress. Raises `UsageError` that names a source that is not a finished set, or has no
+    `image_size` and `patch_size` are the vision tower's, in pixels. Makes a source's table of lengths first if it is
+    missing, and logs its progress. Raises `UsageError`, naming the source, if one is not a finished set or has no
     samples.
     """
     tokens_per_tile = model.connector.count_tokens_per_tile((image_size // patch_size) ** 2)

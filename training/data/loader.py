@@ -1,7 +1,7 @@
 """Turns packs into steps: worker processes make each rank's micro-batches ahead of time, in one global order.
 
-Each step takes the next `sequences` packs, and its micro-batches go to the ranks in turn. So a step has the same packs
-for any number of ranks and workers, and a resume needs nothing but the step's cursor.
+Each step takes the next `global_batch_size` packs, and its micro-batches go to the ranks in turn. So a step has the
+same packs for any number of ranks and workers, and a resume needs nothing but the step's cursor.
 """
 
 import contextlib

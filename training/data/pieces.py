@@ -1,8 +1,8 @@
-"""Cuts a sample that is too long for a sequence into pieces, at the borders of its parts or between tokens.
+"""Cuts a sample that is too long for a sequence into pieces, at part boundaries or between tokens.
 
-The pages of a paper and the paragraphs of a web page are long: pieces that end only where a part ends would leave a
-tenth of all positions empty, because long pieces can't be packed together. So a text is cut between tokens when moving
-the whole text to the next piece would waste more than 1/`SLACK_DIVISOR` of a sequence.
+The pages of a paper and the paragraphs of a web page are long: pieces that end only where a part ends would leave many
+positions empty, because long pieces can't be packed together. So a text is cut between tokens when moving the whole
+text to the next piece would waste more than 1/`SLACK_DIVISOR` of a sequence.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,15 @@ SLACK_DIVISOR = 64  # a piece is full when less than 1/64 of a sequence is left
 
 
 class Piece(NamedTuple):
-    """Bounds a piece of a sample: from a token of a part up to, but excluding, a token of a part. Images stay whole."""
+    """Bounds a half-open range of a sample, from (`part`, `token`) up to (`stop_part`, `stop_token`).
+
+    It never splits an image.
+    """
 
     part: int = 0
     token: int = 0
-    last_part: int = WHOLE_SAMPLE  # beyond the last part if the piece includes the sample's end
-    last_token: int = 0
+    stop_part: int = WHOLE_SAMPLE  # WHOLE_SAMPLE or the number of parts if the piece includes the sample's end
+    stop_token: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,34 +41,34 @@ class PartSize:
     """Holds the size of one part: tokens of a text, or tiles of an image."""
 
     tokens: int
-    tiles: int  # 0: a text
+    tiles: int  # 0 for a text
 
 
 def split_into_pieces(parts: Sequence[PartSize], markup: Markup, max_tokens: int, max_tiles: int) -> list[SizedPiece]:
     """Cuts a document into pieces, each of at most `max_tokens` positions and `max_tiles` tiles.
 
-    Returns no pieces when a single image is larger than that. A part that does not fit into a piece goes to the next
-    one, unless it is a text and this would leave more than 1/`SLACK_DIVISOR` of a sequence empty: then the text is cut
-    to fill the piece. Closing tokens that would be alone in a piece are dropped: no token precedes them to predict them
-    from.
+    Returns an empty list if a single image exceeds a limit. A part that does not fit into a piece goes to the next one,
+    unless it is a text and this would leave more than 1/`SLACK_DIVISOR` of a sequence empty: then the text is cut to
+    fill the piece. Closing tokens that would form a piece of their own are dropped: the model would have nothing to
+    predict them from.
     """
     closing = len(markup.build_closing(sum(part.tiles > 0 for part in parts)))
     cutter = _PieceBuilder(max_tokens)
     for number, part in enumerate(parts):
-        end = closing if number == len(parts) - 1 else 0
+        closing_tokens = closing if number == len(parts) - 1 else 0
         if part.tiles:
-            size = part.tiles * markup.tokens_per_tile + end
+            size = part.tiles * markup.tokens_per_tile + closing_tokens
             if size > max_tokens or part.tiles > max_tiles:
                 return []
-            gap = len(markup.end_of_chunk) if cutter.tiles else 0
-            if cutter.length + gap + size > max_tokens or cutter.tiles + part.tiles > max_tiles:
+            separator_tokens = len(markup.end_of_chunk) if cutter.tiles else 0
+            if cutter.length + separator_tokens + size > max_tokens or cutter.tiles + part.tiles > max_tiles:
                 cutter.close((number, 0))
-                gap = 0
-            cutter.length += gap + size
+                separator_tokens = 0
+            cutter.length += separator_tokens + size
             cutter.tiles += part.tiles
         else:
             is_joined = number > 0 and not parts[number - 1].tiles and cutter.start != (number, 0)
-            cutter.add_text(number, part.tokens, end, len(markup.joint) if is_joined else 0)
+            cutter.add_text(number, part.tokens, closing_tokens, len(markup.joint) if is_joined else 0)
     cutter.close((len(parts), 0))
     return cutter.pieces
 
@@ -85,18 +88,21 @@ class _PieceBuilder:
             self.pieces.append(SizedPiece(Piece(*self.start, *stop), self.length, self.tiles))
         self.start, self.length, self.tiles = start or stop, 0, 0
 
-    def add_text(self, number: int, tokens: int, end: int, gap: int) -> None:
-        """Adds a text, with `gap` tokens before it unless it begins a piece, and `end` tokens after it."""
-        need, taken = tokens + end, 0
-        left = self.max_tokens - self.length - gap
+    def add_text(self, number: int, tokens: int, closing_tokens: int, separator_tokens: int) -> None:
+        """Adds a text of `tokens` tokens; cuts it where a piece is full.
+
+        Before it come `separator_tokens` unless it begins a piece, and after it `closing_tokens`.
+        """
+        need, taken = tokens + closing_tokens, 0
+        left = self.max_tokens - self.length - separator_tokens
         if left < need and (left <= 0 or left < self.max_tokens // SLACK_DIVISOR):
             self.close((number, 0))
-            gap = 0
-        while (left := self.max_tokens - self.length - gap) < need - taken:
+            separator_tokens = 0
+        while (left := self.max_tokens - self.length - separator_tokens) < need - taken:
             step = min(left, tokens - taken)
             taken += step
-            self.length += gap + step
-            gap = 0
+            self.length += separator_tokens + step
+            separator_tokens = 0
             self.close((number, taken), (number + 1, 0) if taken == tokens else None)
         if not taken or taken < tokens:
-            self.length += gap + need - taken
+            self.length += separator_tokens + need - taken

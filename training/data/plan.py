@@ -25,6 +25,9 @@ from training.data.pieces import PartSize, Piece, SizedPiece, split_into_pieces
 from training.data.sequence import SequenceFormat
 from training.data.tables import SampleTable
 
+_CLEARER_NAMES = {"the image size": "the image tiling", "the text": "the text options or markup"}
+"""What messages call the hashes whose names, which checkpoints store, say less than they cover."""
+
 _REASONS = {NO_CAPTION: "no_caption", UNREADABLE: "unreadable", NO_TEXT: "no_text"}
 
 
@@ -194,7 +197,8 @@ def check_unchanged(stored: Mapping[str, str], now: Mapping[str, str]) -> None:
     """Raises `UsageError` that names what has changed when the sequence of packs is not the one stored."""
     for name in sorted({*stored, *now}):
         if stored.get(name) != now.get(name):
+            what = _CLEARER_NAMES.get(name, name)
             raise UsageError(
-                f"data: {name} has changed since this run started, so its order can't continue: restore it, or start"
+                f"data: {what} has changed since this run started, so its order can't continue: restore it, or start"
                 " again with another --output"
             )

@@ -67,10 +67,10 @@ class SampleTokenizer:
     def _tokenize_document(self, parts: list[TextOrImage], piece: Piece, tiles: list[int]) -> Segment:
         """Joins the parts of a piece with the markup between them."""
         segment = Segment()
-        last = len(parts) if piece.last_part == WHOLE_SAMPLE else piece.last_part
-        for number in range(piece.part, min(last + 1, len(parts))):
+        stop = len(parts) if piece.stop_part == WHOLE_SAMPLE else piece.stop_part
+        for number in range(piece.part, min(stop + 1, len(parts))):
             part = parts[number]
-            if number == last and not piece.last_token:
+            if number == stop and not piece.stop_token:
                 break
             if isinstance(part, int):
                 if segment.images:
@@ -80,8 +80,8 @@ class SampleTokenizer:
             if number > piece.part and isinstance(parts[number - 1], str):
                 segment.add(self.markup.joint)
             begin = piece.token if number == piece.part else 0
-            segment.add(self.tokenizer.encode(part)[begin : piece.last_token if number == last else None])
-        if last == len(parts):
+            segment.add(self.tokenizer.encode(part)[begin : piece.stop_token if number == stop else None])
+        if stop == len(parts):
             segment.add(self.markup.build_closing(len(tiles)))
         return segment
 

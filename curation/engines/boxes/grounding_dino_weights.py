@@ -14,13 +14,20 @@ _MODELS = {
     "grounding-dino": "GroundingDinoForObjectDetection",
     "mm-grounding-dino": "MMGroundingDinoForObjectDetection",
 }
-_TOKENIZER = ("tokenizer.json", "vocab.txt")
-_IMAGES = ("preprocessor_config.json", "processor_config.json")
-_CONFIGURATION = ("config.json", *_IMAGES, *_TOKENIZER, "tokenizer_config.json", "special_tokens_map.json")
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt")  # one of them is enough
+_IMAGE_PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")  # likewise
+_CONFIG_FILES = (
+    "config.json",
+    *_IMAGE_PROCESSOR_FILES,
+    *_TOKENIZER_FILES,
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+)
 
 GROUNDING_DINO = WeightsFormat(
     engine="grounding_dino",
-    required_files=f"config.json, *.safetensors, {' or '.join(_TOKENIZER)}, {' or '.join(_IMAGES)}",
+    required_files="config.json, *.safetensors, "
+    f"{' or '.join(_TOKENIZER_FILES)}, {' or '.join(_IMAGE_PROCESSOR_FILES)}",
     download_patterns=("*.json", "*.txt", "*.safetensors"),
 )
 
@@ -50,7 +57,7 @@ def resolve_weights_folder(weights: str | None, allow_download: bool) -> Path:
 
 def hash_configuration(folder: Path) -> str:
     """Returns the SHA-256 of the files that say how the weights are used: image sizes, vocabulary."""
-    return hash_files(folder, sorted(_CONFIGURATION))
+    return hash_files(folder, sorted(_CONFIG_FILES))
 
 
 def load_detector(folder: Path) -> Detector:
@@ -78,7 +85,7 @@ def _check_files(folder: Path) -> None:
         raise GROUNDING_DINO.unfit_error(
             f"{folder} holds a model of type {model_type!r}; pass one of {' or '.join(_MODELS)}"
         )
-    for kind, names in (("tokenizer", _TOKENIZER), ("image processor", _IMAGES)):
+    for kind, names in (("tokenizer", _TOKENIZER_FILES), ("image processor", _IMAGE_PROCESSOR_FILES)):
         if not any((folder / name).is_file() for name in names):
             raise GROUNDING_DINO.unfit_error(
                 f"{folder} holds no {kind}; pass weights=FOLDER with {GROUNDING_DINO.required_files}"

@@ -128,7 +128,7 @@ def check_settings(settings: PaddleOcrSettings, _: OtherEngines) -> list[str]:
 
 
 def make_private_cache(root: Path) -> Path:
-    """Makes the folder below `root` in which PaddleOCR keeps files, or returns the one of an earlier run.
+    """Makes the folder below `root` in which PaddleOCR keeps files, or returns that of an earlier run.
 
     Its name is predictable, so another user may have made it: raises `UsageError` if another user owns it or may write
     to it.

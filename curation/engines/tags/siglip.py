@@ -2,7 +2,7 @@
 
 SigLIP scores each pair of picture and text independently (a sigmoid), so a tag's score does not depend on the rest of
 the vocabulary. `prepare` computes the texts' embeddings once for each run; all workers share them and drop the text
-half of the model. No weights ship: the quality of the scores depends on the user's weights.
+half of the model. Shardloom ships no weights: the quality of the scores depends on the user's weights.
 
 torch and transformers, which take seconds to import, are imported only where weights are loaded.
 """

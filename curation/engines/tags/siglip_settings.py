@@ -11,7 +11,7 @@ class SiglipTagSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     # A folder as save_pretrained writes it, or with `allow_download` a name on the hub (google/siglip-base-patch16-224,
-    # google/siglip2-base-patch16-224). No weights ship.
+    # google/siglip2-base-patch16-224). Shardloom ships none.
     weights: str | None = None
     allow_download: bool = False
     vocabulary: str | None = None  # path of a file, see `read_vocabulary`; None for the one that ships
@@ -19,7 +19,7 @@ class SiglipTagSettings(BaseModel):
     prompt: str = Field(default="This is a photo of {}.", pattern=r"^[^{}]*\{\}[^{}]*$")
     # Tags with lower scores are dropped. SigLIP's scores are low, because it was trained on one matching text among
     # 32,000: in the examples of its documentation, matching texts get 0.2 and 0.3, others less than 0.0001. The default
-    # is not measured, because no weights ship. Rendering can raise the floor without new annotation.
+    # is not measured, because Shardloom ships no weights. Rendering can raise the floor without new annotation.
     floor: float = Field(default=0.01, ge=0, le=1)
     # The highest-scoring tags of a picture that are kept, so that near-synonyms do not give the box engine hundreds.
     max_tags: int = Field(default=50, ge=1)

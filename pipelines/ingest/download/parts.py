@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 import polars as pl
 
 from pipelines.img2dataset import process as img2dataset
-from pipelines.img2dataset.failures import NOT_WRITTEN, check_answers, classify_failure
+from pipelines.img2dataset.failures import NOT_WRITTEN, check_responses, classify_failure
 from pipelines.ingest.download.urls import URLS, UrlPart
 from pipelines.recipes.download import DownloadOptions
 from schemas.errors import ShardloomError
@@ -33,7 +33,7 @@ class Receipt:
 
 
 def download_part(output: Folder, options: DownloadOptions, threads: int, part: UrlPart) -> Receipt:
-    """Downloads a part and writes its receipt. Raises `ShardloomError` if no host answered: the next run retries it."""
+    """Downloads a part and writes its receipt. Raises `ShardloomError` if no host responded; the next run retries."""
     with img2dataset.make_scratch_folder(output, part.name) as folder:
         (folder / img2dataset.URLS).write_bytes(output.read(f"{URLS}/{part.name}.parquet"))
         made = img2dataset.download_images(folder, part.urls, options, threads)
@@ -42,7 +42,7 @@ def download_part(output: Folder, options: DownloadOptions, threads: int, part: 
         downloaded = side.height - failures.total()
         if part.urls > side.height:
             failures[NOT_WRITTEN] = part.urls - side.height
-        check_answers(output.resolve_path(f"{URLS}/{part.name}.parquet"), downloaded, failures)
+        check_responses(output.resolve_path(f"{URLS}/{part.name}.parquet"), downloaded, failures)
         for ending, path in made.items():
             with path.open("rb") as source, output.create(f"{IMAGES}/{part.name}{ending}") as target:
                 shutil.copyfileobj(source, target, 1 << 20)

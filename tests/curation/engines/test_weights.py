@@ -72,14 +72,14 @@ def test_siglip_folders_are_checked(tmp_path: Path) -> None:
     for name in SIGLIP_FILES:
         (tmp_path / name).touch()
     settings = SiglipTagSettings(weights=str(tmp_path))
-    with pytest.raises(UsageError, match=rf"^siglip: {tmp_path} holds no config\.json; pass weights=FOLDER with "):
+    with pytest.raises(UsageError, match=rf"^siglip: {tmp_path} lacks config\.json; pass weights=FOLDER with "):
         check_weights(settings)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "clip"}))
     with pytest.raises(UsageError, match=r"holds a model of type 'clip'; pass one of type 'siglip'$"):
         check_weights(settings)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "siglip"}))
     check_weights(settings)
-    with pytest.raises(UsageError, match=r"^siglip: no weights ship; pass weights=FOLDER with "):
+    with pytest.raises(UsageError, match=r"^siglip: Shardloom ships no weights; pass weights=FOLDER with "):
         check_weights(SiglipTagSettings())
 
 

@@ -153,7 +153,7 @@ def test_a_hostile_sentinel_takes_no_time() -> None:
 def test_slipped_metadata_is_found() -> None:
     row = obelics(["x", None, None], [None, A, B])
     told = json.loads(row["metadata"])
-    fault = "malformed_row: part 1: the image is not the one of its metadata"
+    fault = "malformed_row: part 1: the image is not the one in its metadata"
     assert reason("obelics", row | {"metadata": json.dumps([None, told[2], told[1]])}) == fault
     fault = "malformed_row: part 1: an image without an entry of metadata"
     assert reason("obelics", row | {"metadata": json.dumps([told[1], None, told[2]])}) == fault

@@ -63,14 +63,14 @@ def test_a_recipe_that_ships_is_copied_with_what_it_names(tmp_path: Path) -> Non
     done = call("copy", "train/tiny", "--output", str(tmp_path / "new"))
     assert done.stdout.split() == [f"{tmp_path}/new/tiny.yaml", f"{tmp_path}/new/tiny/tokenizer.json"]
     assert (tmp_path / "new/tiny.yaml").read_bytes() == (REPOSITORY / "recipes/train/tiny.yaml").read_bytes()
-    with pytest.raises(UsageError, match=r"tiny\.yaml is there already: remove it, or pass another --output"):
+    with pytest.raises(UsageError, match=r"tiny\.yaml already exists: remove it, or pass another --output"):
         CliRunner().invoke(
             app,
             ["recipe", "copy", "train/tiny", "-o", str(tmp_path / "new")],
             catch_exceptions=False,
             standalone_mode=False,
         )
-    with pytest.raises(UsageError, match=r"no recipe '\.\./\.\./etc/passwd' ships: use one of annotate, .*"):
+    with pytest.raises(UsageError, match=r"Shardloom ships no recipe '\.\./\.\./etc/passwd': use one of annotate, .*"):
         CliRunner().invoke(app, ["recipe", "copy", "../../etc/passwd"], catch_exceptions=False, standalone_mode=False)
 
 

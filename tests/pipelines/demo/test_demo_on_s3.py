@@ -18,7 +18,7 @@ from tests.support.s3.bucket import Bucket
 from tests.support.s3.faults import KINDS, Request, one_in_ten
 from tests.support.s3.watch import half_written, watched
 
-HASTY = json.dumps({"patience": 120, "config_kwargs": {"read_timeout": 2}})  # less than what the proxy's delay is
+HASTY = json.dumps({"retry_seconds": 120, "config_kwargs": {"read_timeout": 2}})  # less than what the proxy's delay is
 ON_DISK = ("model/checkpoints/", "model/metrics.jsonl", "model/recipe.yaml")  # of the training, which needs a disk
 
 

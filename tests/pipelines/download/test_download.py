@@ -1,6 +1,6 @@
 """What was downloaded is committed once, in one order, under keys of its own; what failed is asked for again, alone.
 
-img2dataset is stood in for: `test_download_web.py` runs it.
+img2dataset is stood in for: `test_web.py` runs it.
 """
 
 import json
@@ -275,7 +275,7 @@ def test_without_a_network_nothing_is_given_up(tmp_path: Path, monkeypatch: pyte
 
     path = write_metadata(tmp_path / "a.parquet", urls(*["http_503"] * 250))
     monkeypatch.setattr(download_part, "download_images", Silent())
-    with pytest.raises(ShardloomError, match=r"^.*a\.parquet#rows=0-100: none of 100 addresses was answered \(unkno"):
+    with pytest.raises(ShardloomError, match=r"^.*a\.parquet#rows=0-100: none of 100 URLs got a response \(unkno"):
         download(recipe_of(path, each=100), str(tmp_path / "out"))
     assert not (tmp_path / "out/manifests").exists()
     small = download(recipe_of(path, each=99), str(tmp_path / "small"))

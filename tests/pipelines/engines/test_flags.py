@@ -47,7 +47,7 @@ def test_words_and_settings() -> None:
         (None, {"weights": ["boxes=x"]}, "--weights boxes=x: boxes is not among the engines"),
         ("ocr", {"vocabulary": "x"}, "--vocabulary: tags is not among the engines"),
         ("tags", {"allow_out_of_vocabulary": True}, "--allow-out-of-vocabulary: boxes is not among the engines"),
-        ("ocr", {"weights": ["x"]}, "--weights x: name the engine that they are for, as boxes=x"),
+        ("ocr", {"weights": ["x"]}, "--weights x: name their engine, for example boxes=x"),
     ],
 )
 def test_what_no_engine_takes(words: str | None, flags: dict[str, Any], line: str) -> None:

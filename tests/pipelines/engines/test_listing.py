@@ -55,7 +55,7 @@ def test_what_is_missing_and_the_command_that_gets_it() -> None:
     assert paddle["missing"][1].startswith("paddleocr: no weights; pass --weights ocr=FOLDER with det/ and rec/ ")
     assert paddle["get"] == "shardloom engines --build paddleocr"
     siglip = found["siglip"]
-    assert siglip["missing"][0].startswith("siglip: no weights ship; pass weights=FOLDER with ")
+    assert siglip["missing"][0].startswith("siglip: Shardloom ships no weights; pass weights=FOLDER with ")
     assert siglip["get"] == "shardloom annotate tags:siglip --weights tags=FOLDER"
 
 

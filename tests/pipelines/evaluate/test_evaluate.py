@@ -340,12 +340,12 @@ def test_the_table_and_the_json(small: tuple[str, str], capsys: pytest.CaptureFi
     code, out, err = run("boxes", annotations, "--truth", truth, capsys=capsys)
     assert (code, err) == (0, "")
     lines = [" ".join(line.split()) for line in out.splitlines() if line.strip()]
-    assert lines[:2] == ["recall", "class objects precision recall (asked) F1 AP IoU"]
+    assert lines[:2] == ["recall", "class objects precision recall (prompted) F1 AP IoU"]
     assert lines[3].startswith("cat 4 100.0 50.0 50.0 66.7 50.0 100.0")
     assert lines[5].startswith("dog 1 0.0 0.0 - 0.0 0.0 -")
     assert lines[-1] == (
-        "scored 5 of 10 images of the truth (1 without boxes, 1 untied, 1 absent, 1 quarantined, 1 other shape, "
-        "2 annotated, 3 failed, 7 tied)"
+        "scored 5 of 10 images in the ground truth (1 without boxes, 1 without uid, 1 not in the set, "
+        "1 quarantined, 1 other shape, 2 annotated, 3 failed)"
     )
     code, out, err = run("boxes", annotations, "--truth", truth, "--iou", "0.9", "--json", capsys=capsys)
     assert (code, err) == (0, "")

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.img2dataset import runner
-from pipelines.img2dataset.connections import OVERHEAD_BYTES, AnswerLimit
+from pipelines.img2dataset.connections import OVERHEAD_BYTES, ResponseLimit
 from pipelines.img2dataset.failures import classify_failure
 from pipelines.img2dataset.runner import AddressGuard, RefusedAddressError, find_refusal, quote_address
 from tests.conftest import jpeg
@@ -260,7 +260,7 @@ def test_an_answer_in_pieces_within_its_limit_is_had(server: str) -> None:
 
 
 def test_what_is_around_a_body_is_limited_as_well() -> None:
-    limit = AnswerLimit(time.time() + PATIENCE, PATIENCE, 100)
+    limit = ResponseLimit(time.time() + PATIENCE, PATIENCE, 100)
     limit.count(100 + OVERHEAD_BYTES)
     with pytest.raises(OSError, match=r"^too large: over 100 bytes with all that is around them"):
         limit.count(1)

@@ -367,9 +367,7 @@ def test_wrong_use_is_one_line(store: str, tmp_path: Path, capsys: pytest.Captur
     assert error_of(capsys, "obelics", "-i", tsv, *out) == (
         f"{tsv} is no .parquet file: the glob should match files of obelics alone"
     )
-    assert (
-        error_of(capsys, "kale", "-i", html, *out) == f"{html} has no column url and no caption: is it another set's?"
-    )
+    assert error_of(capsys, "kale", "-i", html, *out) == f"{html} has no column url or caption: is it another set's?"
     assert error_of(capsys, "cc12m", "-i", tsv, "--images", store, *out) == (
         f"{tsv}: 12 of its first 12 lines have a URL for the caption: is it cc3m?"
     )

@@ -44,8 +44,8 @@ from tests.support.s3.faults import KINDS, one_in_ten
 from tests.support.s3.watch import half_written, is_data, watched
 
 SETS = ("captions", "training", "documents", "mixed")
-HASTY = json.dumps({"patience": 60, "config_kwargs": {"read_timeout": 1}})  # less than what the proxy's delay is
-IMPATIENT = json.dumps({"patience": 1, "config_kwargs": {"read_timeout": 60}})
+HASTY = json.dumps({"retry_seconds": 60, "config_kwargs": {"read_timeout": 1}})  # less than what the proxy's delay is
+IMPATIENT = json.dumps({"retry_seconds": 1, "config_kwargs": {"read_timeout": 60}})
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +176,7 @@ def test_another_run_in_the_same_output(
     )
     code, error = failed(capsys, render_command(bucket.url))
     first = f"{bucket.url}/captions/manifests/00000000.json"
-    said = "already exists: another run is writing to this output; wait for it, or stop it and run this again"
+    said = "already exists: another run is writing to this output; wait for it, or stop it and rerun this command"
     assert (code, without_progress(error)) == (1, f"error: {first} {said}\n")
     after = bucket.store.hashes(bucket.url)
     assert after.pop("captions/parts/unfinished"), "it had begun"
@@ -217,7 +217,7 @@ def test_a_folder_of_images_is_listed_with_the_options(bucket: Bucket, monkeypat
     for name in ("a/1.jpg", "a/b/2.jpg", "set/recipe.yaml", "set/data/3.jpg"):
         bucket.store.put(f"{bucket.url}/images/{name}", name.encode())
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setenv(OPTIONS_VARIABLE, json.dumps({"endpoint_url": bucket.proxy.url, "patience": 60}))
+    monkeypatch.setenv(OPTIONS_VARIABLE, json.dumps({"endpoint_url": bucket.proxy.url, "retry_seconds": 60}))
     bucket.proxy.restart(lambda number: "throttle" if number < 2 else None)
     folder = Folder(f"{bucket.url}/images")
     assert list(list_files(folder)) == [("a/1.jpg", 7), ("a/b/2.jpg", 9)]
@@ -232,7 +232,7 @@ def test_options_reach_a_cluster(made: Path, bucket: Bucket, monkeypatch: pytest
     bucket.store.upload(made / "annotations", f"{bucket.url}/annotations")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     script = [sys.executable, "-c", "from pipelines.cli.app import main; main()"]
-    options = ["--storage-option", f"endpoint_url={bucket.proxy.url}", "--storage-option", "patience=5"]
+    options = ["--storage-option", f"endpoint_url={bucket.proxy.url}", "--storage-option", "retry_seconds=5"]
     with cluster_of(cpus=2) as address:
         command = [*script, *options, *render_command(bucket.url), "--workers", "2", "--address", address]
         done = subprocess.run(command, cwd=REPOSITORY, env=os.environ | NO_TOKEN, capture_output=True, text=True)

@@ -371,7 +371,7 @@ def test_a_file_that_changes_in_between_is_told(tmp_path: Path, monkeypatch: pyt
         return selection_of(*arguments)
 
     monkeypatch.setattr("pipelines.select.run.build_selection", meanwhile)
-    with pytest.raises(ShardloomError, match=r"in/a\.parquet has changed since the run began: run again"):
+    with pytest.raises(ShardloomError, match=r"in/a\.parquet has changed since the run began: rerun the command"):
         chosen(tmp_path / "in", tmp_path / "out")
 
 

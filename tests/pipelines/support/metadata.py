@@ -65,7 +65,7 @@ class StandIn:
     def __call__(
         self, folder: Path, urls: int, options: DownloadOptions, threads: int, more: Mapping[str, object]
     ) -> dict[str, Path]:
-        """As `img2dataset.images_of_addresses`."""
+        """As `img2dataset.process.download_images`."""
         if self.parts_left == 0:
             raise KeyboardInterrupt
         self.parts_left -= 1

@@ -120,13 +120,22 @@ def test_a_lease_of_another_machine_is_taken_over_once_it_has_lapsed(
     )
     if is_taken:
         with lock_output(output, "render"):
-            assert json.loads(output.read(LOCK_FILE))["doing"] == "render"
+            assert json.loads(output.read(LOCK_FILE))["command"] == "render"
     else:
         with (
             pytest.raises(UsageError, match=r"^shard \(process 7 on elsewhere\) is writing to "),
             lock_output(output, "x"),
         ):
             pass
+
+
+def test_a_lease_of_an_earlier_version_names_its_run(bucket: Bucket) -> None:
+    """Its `command` was called `doing`."""
+    output = Folder(f"{bucket.url}/out")
+    theirs = asdict(replace(Holder("shard"), host="elsewhere", boot="another", pid=7))
+    output.write(LOCK_FILE, json.dumps({"doing": theirs.pop("command"), **theirs}).encode())
+    with pytest.raises(UsageError, match=r"^shard \(process 7 on elsewhere\) is writing to "), lock_output(output, "x"):
+        pass
 
 
 def overwrite_until_lost(output: Folder, theirs: Holder, lock: Lock) -> None:
@@ -159,13 +168,13 @@ def test_a_lease_is_renewed(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> 
     assert puts >= 3
 
 
-@pytest.mark.parametrize("damaged", [b"", b"{", b"[]", b'{"doing": "x"}', b'{"other": 1}'])
+@pytest.mark.parametrize("damaged", [b"", b"{", b"[]", b'{"doing": "x"}', b'["doing"]', b'{"other": 1}'])
 def test_a_damaged_lock_file(output: Folder, damaged: bytes) -> None:
     """On a disk it says nothing. On an object store somebody may have written it just now."""
     output.write(LOCK_FILE, damaged)
     if output.is_local:
         with lock_output(output, "test"):
-            assert json.loads(output.read(LOCK_FILE))["doing"] == "test"
+            assert json.loads(output.read(LOCK_FILE))["command"] == "test"
     else:
         with pytest.raises(UsageError, match=r"^another run is writing to "), lock_output(output, "test"):
             pass

@@ -16,7 +16,8 @@ from schemas.storage.path_patterns import list_matching, list_matching_sizes
 from tests.support.s3.bucket import Bucket
 from tests.support.s3.faults import KINDS
 
-PATIENCE = {"patience": 60, "config_kwargs": {"read_timeout": 60}}  # so that a busy machine is no fault of the store
+# so that a busy machine is no fault of the store
+PATIENCE = {"retry_seconds": 60, "config_kwargs": {"read_timeout": 60}}
 HASTY = PATIENCE | {"config_kwargs": {"read_timeout": 3}}  # less than what the proxy's delay is here
 
 
@@ -124,7 +125,7 @@ def test_what_another_has_put_there_stays(bucket: Bucket) -> None:
         Folder(bucket.url).write_new("manifests/0.json", b"first")
     assert str(error.value) == (
         f"{bucket.url}/manifests/0.json already exists: another run is writing to this output; wait for it, or stop it "
-        "and run this again"
+        "and rerun this command"
     )
     assert folder.read("manifests/0.json") == b"first"
 
@@ -224,7 +225,7 @@ def test_a_lost_answer_while_another_writes(bucket: Bucket) -> None:
 def test_what_does_not_pass_is_one_line(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch, fault: str, reason: str
 ) -> None:
-    monkeypatch.setenv(OPTIONS_VARIABLE, json.dumps(PATIENCE | {"patience": 1}))
+    monkeypatch.setenv(OPTIONS_VARIABLE, json.dumps(PATIENCE | {"retry_seconds": 1}))
     folder = Folder(f"{bucket.url}/out")
     bucket.proxy.restart(lambda _: fault)
     for verb, operation in (
@@ -244,7 +245,7 @@ def test_what_does_not_pass_is_one_line(
 def test_a_file_that_changes_while_it_is_read(bucket: Bucket) -> None:
     bucket.store.put(f"{bucket.url}/a.tar", bytes(2 * READ_BYTES))
     with (  # noqa: PT012
-        pytest.raises(StorageError, match=rf"^cannot read {bucket.url}/a.tar: it was changed while it was read$"),
+        pytest.raises(StorageError, match=rf"^cannot read {bucket.url}/a.tar: it changed while it was being read$"),
         Folder(bucket.url).open("a.tar") as file,
     ):
         file.read(READ_BYTES)
@@ -265,19 +266,22 @@ def test_wrong_use(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         pass
     monkeypatch.setenv("AWS_PROFILE", "nobody")
-    with pytest.raises(UsageError, match=r"^S3: The config profile \(nobody\) could not be found: see --storage"):
+    with pytest.raises(UsageError, match=r"^S3: The config profile \(nobody\) could not be found: check --storage"):
         fresh(bucket).read("a")
     monkeypatch.delenv("AWS_PROFILE")
     monkeypatch.setenv(OPTIONS_VARIABLE, json.dumps({"colour": "red"}))
-    with pytest.raises(UsageError, match=r"^S3: .*colour.*: see --storage-option"):
+    with pytest.raises(UsageError, match=r"^S3: .*colour.*: check --storage-option"):
         fresh(bucket).read("a")
+    monkeypatch.setenv(OPTIONS_VARIABLE, json.dumps({"patience": 60}))
+    with pytest.raises(UsageError, match=r"^S3: the storage option patience is now retry_seconds$"):
+        fresh(bucket)
     monkeypatch.setenv(OPTIONS_VARIABLE, "[]")
     with pytest.raises(UsageError, match=rf"^{OPTIONS_VARIABLE} is not a JSON object$"):
         fresh(bucket)
     monkeypatch.delenv(OPTIONS_VARIABLE)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
-    with pytest.raises(StorageError, match=r": no credentials: set AWS_PROFILE or AWS_ACCESS_KEY_ID, or"):
+    with pytest.raises(StorageError, match=r": no credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET"):
         fresh(bucket).read("a")
 
 
@@ -302,13 +306,13 @@ def test_options(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
     use_options([])
     assert OPTIONS_VARIABLE not in os.environ
-    use_options(["key=testing", "secret=a=b", f"endpoint_url={bucket.proxy.url}", "patience=3"])
+    use_options(["key=testing", "secret=a=b", f"endpoint_url={bucket.proxy.url}", "retry_seconds=3"])
     use_options(['config_kwargs={"read_timeout": 2}', "secret=testing"])
     assert json.loads(os.environ[OPTIONS_VARIABLE]) == {
         "key": "testing",
         "secret": "testing",
         "endpoint_url": bucket.proxy.url,
-        "patience": 3,
+        "retry_seconds": 3,
         "config_kwargs": {"read_timeout": 2},
     }
     folder = Folder(bucket.url)

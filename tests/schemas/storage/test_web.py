@@ -57,8 +57,8 @@ def test_refusals_are_one_line(server: str) -> None:
 
 def test_an_option_that_no_web_server_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     """fsspec hands it on, to where it is refused only when it is used."""
-    monkeypatch.setenv(OPTIONS_VARIABLE, '{"patience": 3}')
+    monkeypatch.setenv(OPTIONS_VARIABLE, '{"retry_seconds": 3}')
     with pytest.raises(
-        UsageError, match=r"^http://127\.0\.0\.1:9/x: it does not accept this --storage-option: .*'patience'$"
+        UsageError, match=r"^http://127\.0\.0\.1:9/x: it does not accept this --storage-option: .*'retry_seconds'$"
     ):
         Folder("http://127.0.0.1:9/x").read("a.tar")

@@ -149,9 +149,9 @@ def test_a_change_is_named(tmp_path: Path) -> None:
     changes: list[tuple[dict[str, Any], str]] = [
         ({"seed": 1}, "the mixture"),
         ({"packing_window": 5}, "the packing"),
-        ({"end_of_chunk": False}, "the text"),
-        ({"texts": {"docs": {"strip_filler": True}}}, "the text"),
-        ({"any_resolution": True}, "the image size"),
+        ({"end_of_chunk": False}, "the text options or markup"),
+        ({"texts": {"docs": {"strip_filler": True}}}, "the text options or markup"),
+        ({"any_resolution": True}, "the image tiling"),
     ]
     (tmp_path / "again").mkdir()
     sources = mixed(tmp_path / "again", words)

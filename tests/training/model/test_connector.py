@@ -83,7 +83,7 @@ def test_what_it_tells_is_what_is_counted(options: ModelOptions, tokenizer: Path
     assert build_flop_counter(model).connector_per_tile == 2 * 2 * 32 * 64
     found, known = (estimate_memory(of, asked, 1, "none") for of in (model, perceiver))
     assert (found.parts[1].name, found.parts[1].parameters) == ("connector", 32 * 64 + 64)
-    tiles = 2 * 32  # `micro` times the default of `tiles_per_sequence`
+    tiles = 2 * 32  # `micro_batch_size` times the default of `tiles_per_sequence`
     theirs = perceiver.connector.count_activations_per_tile(16, False)
     assert known.activations - found.activations == 4 * tiles * (theirs - 2 * 32)
 

@@ -16,7 +16,7 @@ from schemas.records.document import Document, DocumentImage, Role
 from schemas.storage.folder import Folder
 from tests.conftest import jpeg
 from tests.training.support import tiny
-from training.data.build import build_data
+from training.data.build import build_pack_plan
 from training.data.options import DataOptions
 from training.data.plan import PackPlan
 from training.model.config import ModelOptions
@@ -111,7 +111,7 @@ def plan(folder: Path, sources: dict[str, str], any_resolution: bool = False, **
         "system_prompt": None,
     }
     asked = {"sources": sources, "cache": str(folder / "cache")} | given | options
-    return build_data(DataOptions.model_validate(asked), model, words, TILE, PATCH)
+    return build_pack_plan(DataOptions.model_validate(asked), model, words, TILE, PATCH)
 
 
 def mixed(folder: Path, words: TextTokenizer | None) -> dict[str, str]:

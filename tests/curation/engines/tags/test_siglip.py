@@ -148,7 +148,7 @@ def test_fingerprint(weights: Path, vocabulary: Path, engine: SiglipTags, tmp_pa
 @pytest.mark.parametrize(
     ("others", "problem"),
     [
-        ({"weights": None}, "no weights ship; pass weights=FOLDER with *.safetensors, config.json, tokenizer.json, "),
+        ({"weights": None}, "Shardloom ships no weights; pass weights=FOLDER with *.safetensors, config.json, "),
         ({"weights": "/no/such/folder"}, "no folder /no/such/folder; pass weights=FOLDER with *.safetensors, "),
         ({"weights": "google/siglip"}, "no folder google/siglip; pass weights=FOLDER, or allow_download=true to fetch"),
         ({"device": "cuda"}, "no CUDA device here; pass device=cpu or device=auto"),
@@ -183,13 +183,13 @@ def test_folders_that_are_unfit(weights: Path, vocabulary: Path, tmp_path: Path)
 
     (tmp_path / "empty").mkdir()
     assert problem("empty").startswith(
-        "empty holds no config.json and no tokenizer.json and no tokenizer_config.json and no preprocessor_config.json "
-        "and no *.safetensors; pass weights=FOLDER with "
+        "empty lacks config.json and tokenizer.json and tokenizer_config.json and preprocessor_config.json "
+        "and *.safetensors; pass weights=FOLDER with "
     )
     for name in ("pickled", "flexible", "broken", "cut", "lacking", "others", "unpadded"):
         shutil.copytree(weights, tmp_path / name)
     (tmp_path / "pickled/model.safetensors").rename(tmp_path / "pickled/pytorch_model.bin")
-    assert problem("pickled").startswith("pickled holds no *.safetensors; pass weights=FOLDER with ")
+    assert problem("pickled").startswith("pickled lacks *.safetensors; pass weights=FOLDER with ")
     set_json(tmp_path / "flexible/config.json", model_type="siglip2")
     assert problem("flexible") == "flexible holds a model of type 'siglip2'; pass one of type 'siglip'"
     (tmp_path / "broken/config.json").write_text("[")

@@ -66,7 +66,7 @@ def test_without_a_network_no_image_is_given_up(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(ShardloomError) as lost:
         download_part(output, options, 1, UrlPart(0, 100, 0, "a" * 64))
     assert str(lost.value).startswith(
-        f"{tmp_path}/downloads/urls/downloaded_00000000.parquet: none of 100 addresses was answered (unknown_host): "
+        f"{tmp_path}/downloads/urls/downloaded_00000000.parquet: none of 100 URLs got a response (unknown_host): "
     )
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["downloaded_00000000.parquet"]
     assert download_part(output, options, 1, UrlPart(0, 99, 0, "a" * 64)).failures == {"unknown_host": 99}
