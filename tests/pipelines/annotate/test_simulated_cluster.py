@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import ray
 from ray.cluster_utils import Cluster
 
 from pipelines.verify.run import verify
@@ -94,6 +95,7 @@ def three(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreeNode
     fewer = {"RAY_prestart_worker_first_driver": "0"}  # processes, which a small machine starts for half a minute
     for name, value in {**NO_TOKEN, **told, **fewer, "PYTHONPATH": str(REPOSITORY)}.items():
         monkeypatch.setenv(name, value)
+    ray.shutdown()  # a cluster that an earlier test has left in this process would lend the head its loopback address
     nodes = ThreeNodes(tmp_path)
     try:
         yield nodes
