@@ -2,8 +2,9 @@
 
     python decoder.py CPU_SECONDS
 
-It receives the arguments of `img2dataset.download`, then images. If one image takes more than CPU_SECONDS, the kernel
-ends the process (RLIMIT_CPU), even inside native code, which no code within the process could interrupt.
+It receives the arguments of `img2dataset.download`, then requests: to resize an image, or for the EXIF of the last one.
+If a request takes more than CPU_SECONDS, the kernel ends the process (RLIMIT_CPU), even inside native code, which no
+code within the process could interrupt.
 """
 
 import inspect
@@ -16,7 +17,7 @@ import struct
 import sys
 from typing import Any, BinaryIO
 
-HEADER = struct.Struct("<II")  # bytes of the JSON, bytes of the data after it
+HEADER = struct.Struct("<II")  # sizes in bytes: of the JSON, and of the data after it
 
 
 def send(file: BinaryIO, values: Any, data: bytes = b"") -> None:
@@ -48,7 +49,7 @@ def limit_cpu(seconds: int) -> None:
 
 def read_exif(image: bytes) -> dict[str, str]:
     """Returns an image's EXIF as img2dataset writes it."""
-    import exifread  # type: ignore[import-not-found]  # of the other environment
+    import exifread  # type: ignore[import-not-found]  # only in img2dataset's environment
 
     found = exifread.process_file(io.BytesIO(image), details=False)
     return {name: str(value).strip() for name, value in found.items() if value is not None}

@@ -1,4 +1,4 @@
-"""Reads the samples of a pack into one sequence. A bad sample costs only its own positions."""
+"""Reads the samples of a pack into one sequence. A bad sample is left out and reported; the others stay."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from training.model.anyres import Grid
 
 @dataclass(frozen=True, slots=True)
 class BadSample:
-    """Names a bad sample, which could not be used, and the reason."""
+    """Names a sample that could not be used, and says why."""
 
     source: str
     shard: str
@@ -27,7 +27,7 @@ class BadSample:
 
 @dataclass(frozen=True, slots=True)
 class AssembledSample:
-    """Holds a sample as it stands in a sequence."""
+    """Holds the tokens, labels and image tiles that one sample adds to a sequence."""
 
     name: SampleName
     source: int
@@ -39,7 +39,7 @@ class AssembledSample:
 
 
 class Assembler:
-    """Reads packs. Each process needs one instance, because it keeps the shards' files open."""
+    """Reads packs. Each process needs its own instance, because an instance keeps shard files open."""
 
     def __init__(self, plan: PackPlan) -> None:
         self.plan = plan
@@ -49,21 +49,24 @@ class Assembler:
         self.files = ShardFiles()
 
     def assemble(self, unit: Pack) -> tuple[Batch, list[BadSample]]:
-        """Reads one sequence: its batch and its bad samples. Raises `ShardloomError` when a shard can't be read."""
+        """Reads a pack. Returns a batch of its one sequence, and its bad samples.
+
+        Raises `ShardloomError` when a shard can't be read.
+        """
         made: list[AssembledSample] = []
         bad_samples: list[BadSample] = []
         rows = self.plan.read_rows(unit)
         for place, (row, found) in enumerate(zip(rows, self._read_samples(rows), strict=True)):
             try:
                 if found is None:
-                    raise _UnusableSampleError("it is not what the index says")
+                    raise _UnusableSampleError("it does not match its index row")
                 made.append(self._assemble_sample(found, unit, place))
             except _UnusableSampleError as fault:
                 bad_samples.append(BadSample(self._get_source_name(unit, place), row["path"], row["key"], str(fault)))
         return self._build_batch(made), bad_samples
 
     def _read_samples(self, rows: list[IndexRow]) -> list[ShardSample | None]:
-        """Reads the samples; None for one that does not match its index."""
+        """Reads the samples; None for one that does not match its index row."""
         try:
             return list(self.files.read(rows))
         except CorruptSample:
@@ -80,7 +83,7 @@ class Assembler:
         try:
             record = build_record(found.row, found.members, found.row["key"])
         except CorruptSample:
-            raise _UnusableSampleError("it is not what the index says") from None
+            raise _UnusableSampleError("it does not match its index row") from None
         piece = Piece(*unit.pieces[place].tolist())
         segment = self.reader.tokenize(record, self.plan.sources.rules[source], piece, planned)
         if segment is None or len(segment.ids) != unit.lengths[place]:
@@ -132,4 +135,4 @@ class Assembler:
 
 
 class _UnusableSampleError(Exception):
-    """Raised for a bad sample, which can't be used."""
+    """Says why a sample can't be used."""

@@ -1,7 +1,7 @@
-"""Renames Grounding DINO's weights from transformers' names to those of its authors' package.
+"""Converts the tensor names of Grounding DINO from transformers to its authors' package, `groundingdino`.
 
-The tensors are the same, except for attention: where transformers has a query, a key and a value, the package has one
-tensor of all three.
+The tensors are the same, except for most attention layers outside BERT: where transformers has separate tensors for
+query, key and value, the package has one that concatenates them.
 """
 
 import re
@@ -64,9 +64,7 @@ _PART = re.compile(r"(.*)\.(query|key|value)\.(weight|bias)$")
 def rename_tensors(
     tensors: Mapping[str, Tensor], concatenate: Callable[[Sequence[Tensor]], Tensor]
 ) -> dict[str, Tensor]:
-    """Returns the tensors under the package's names; `concatenate` concatenates three tensors along the first
-    dimension.
-    """
+    """Returns the tensors under the package's names; `concatenate` joins three tensors along the first dimension."""
     found: dict[str, Tensor] = {}
     parts: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
@@ -88,4 +86,5 @@ def rename_tensors(
 def _rename(name: str) -> str:
     for pattern, to in _RENAMES:
         name = pattern.sub(to, name)
-    return re.sub(r"\{(\d+)\}", lambda stage: str(int(stage[1]) - 1), name)  # stages count from 1, norms from 0
+    # transformers numbers the stages from 1, the package their norms from 0
+    return re.sub(r"\{(\d+)\}", lambda stage: str(int(stage[1]) - 1), name)
