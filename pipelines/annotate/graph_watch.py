@@ -62,8 +62,8 @@ def _iterate_results(
     stall_seconds: float,
     on_tick: Callable[[Snapshot], None],
 ) -> Iterator[pa.Table]:
-    last = looked = time.monotonic()
-    nodes = len(list_cluster_nodes())
+    last_result = last_tick = time.monotonic()
+    initial_nodes = len(list_cluster_nodes())
     while True:
         try:
             result = results.get(timeout=TICK_SECONDS)
@@ -75,15 +75,15 @@ def _iterate_results(
             raise translate_error(result) from None
         if result is not None:
             yield result
-            last = time.monotonic()
-        if time.monotonic() - looked >= TICK_SECONDS:  # not for every chunk: a snapshot takes longer than a commit
+            last_result = time.monotonic()
+        if time.monotonic() - last_tick >= TICK_SECONDS:  # not for every chunk: a snapshot takes longer than a commit
             snapshot = _take_snapshot(ledger, stall_seconds)
             on_tick(snapshot)
-            looked = time.monotonic()
+            last_tick = time.monotonic()
             # parts written by an earlier run arrive without a heartbeat, so results count as well
-            idle = min(snapshot.seconds_since_heartbeat, looked - last)
+            idle = min(snapshot.seconds_since_heartbeat, last_tick - last_result)
             if idle > stall_seconds:
-                raise ShardloomError(explain_stall(snapshot, idle, _describe_lost_capacity(requests, nodes)))
+                raise ShardloomError(explain_stall(snapshot, idle, _describe_lost_capacity(requests, initial_nodes)))
 
 
 def _take_snapshot(ledger: ray.actor.ActorHandle, timeout: float) -> Snapshot:
@@ -96,10 +96,10 @@ def _take_snapshot(ledger: ray.actor.ActorHandle, timeout: float) -> Snapshot:
     return snapshot
 
 
-def _describe_lost_capacity(requests: Sequence[ResourceRequest], before: int) -> str | None:
-    """Says how many of the `before` nodes are lost and which requests no longer fit; None if neither is the case."""
+def _describe_lost_capacity(requests: Sequence[ResourceRequest], initial_nodes: int) -> str | None:
+    """Says how many of the `initial_nodes` nodes are lost and which requests no longer fit; None if nothing is lost."""
     nodes = list_cluster_nodes()
-    gone = f"{before - len(nodes)} of {before} nodes are lost" if len(nodes) < before else None
+    gone = f"{initial_nodes - len(nodes)} of {initial_nodes} nodes are lost" if len(nodes) < initial_nodes else None
     return "; ".join(filter(None, (gone, describe_shortfall(requests, nodes)))) or None
 
 
@@ -126,22 +126,22 @@ def describe_stalled_stage(snapshot: Snapshot, stall_seconds: float) -> str:
     return f"stage {stage} has made no progress for {snapshot.states[stage].seconds_since_progress:.0f} s"
 
 
-def explain_stall(snapshot: Snapshot, idle_seconds: float, shortfall: str | None) -> str:
+def explain_stall(snapshot: Snapshot, idle_seconds: float, lost_capacity: str | None) -> str:
     """Returns the error message of a stalled run: which stage it waits for, and why.
 
-    `shortfall` is the result of `_describe_lost_capacity`.
+    `lost_capacity` is the result of `_describe_lost_capacity`.
     """
-    where = _locate_stall(snapshot) + (f"; {shortfall}" if shortfall else "")
+    where = _locate_stall(snapshot) + (f"; {lost_capacity}" if lost_capacity else "")
     return f"no progress for {idle_seconds:.0f} s: {where}; finished work is kept; the same command resumes the run"
 
 
 def _locate_stall(snapshot: Snapshot) -> str:
     stage = find_stalled_stage(snapshot, 0)
     if stage is not None and snapshot.states[stage].at_work:
-        return f"stage {stage} has been working on {snapshot.states[stage].longest_chunk}"
-    for missing in [stage] if stage is not None else snapshot.stages:
-        if snapshot.stages[missing].workers == 0:
-            return f"no worker of stage {missing} has started (are there CPUs and GPUs left on the cluster?)"
+        return f"stage {stage} has been working on {snapshot.states[stage].oldest_chunk}"
+    for candidate in [stage] if stage is not None else snapshot.stages:
+        if snapshot.stages[candidate].workers == 0:
+            return f"no worker of stage {candidate} has started (are there CPUs and GPUs left on the cluster?)"
     if stage is not None:
         return f"stage {stage} has started none of its {snapshot.states[stage].queued} queued chunks"
     return f"stage {next(iter(snapshot.stages))} is waiting for shards to be read"

@@ -33,18 +33,18 @@ def receive(file: BinaryIO) -> tuple[Any, bytes]:
     head = file.read(HEADER.size)
     if len(head) < HEADER.size:
         raise EOFError
-    size, more = HEADER.unpack(head)
-    body = file.read(size + more)
-    if len(body) < size + more:
+    text_size, data_size = HEADER.unpack(head)
+    body = file.read(text_size + data_size)
+    if len(body) < text_size + data_size:
         raise EOFError
-    return json.loads(body[:size]), body[size:]
+    return json.loads(body[:text_size]), body[text_size:]
 
 
 def limit_cpu(seconds: int) -> None:
     """Limits the CPU time of this process to a number of seconds from now."""
     used = resource.getrusage(resource.RUSAGE_SELF)
-    _, most = resource.getrlimit(resource.RLIMIT_CPU)
-    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(used.ru_utime + used.ru_stime) + seconds, most))
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(used.ru_utime + used.ru_stime) + seconds, hard_limit))
 
 
 def read_exif(image: bytes) -> dict[str, str]:
@@ -71,18 +71,18 @@ def serve(requests: BinaryIO, responses: BinaryIO, seconds: int) -> None:
     image = b""
     while True:
         try:
-            asked, data = receive(requests)
+            request, data = receive(requests)
         except EOFError:
             return
         limit_cpu(seconds)
-        if asked["what"] == "exif":
+        if request["what"] == "exif":
             try:
                 send(responses, read_exif(image))
             except Exception:  # noqa: BLE001  hostile EXIF can raise anything
                 send(responses, None)
             continue
         image = data
-        made, *sizes, error = resizer(io.BytesIO(image), asked["boxes"])
+        made, *sizes, error = resizer(io.BytesIO(image), request["boxes"])
         send(responses, {"sizes": sizes, "error": error}, made or b"")
 
 

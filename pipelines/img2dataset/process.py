@@ -29,7 +29,6 @@ from schemas.records.quarantine import Rejected
 from schemas.storage.folder import Folder
 from schemas.tar.reader import TarReader, TarSample
 from schemas.tar.writer import TarWriter
-from schemas.web_address import is_web_address as is_web_address
 
 URLS = "urls.parquet"
 TALLY = "asked"  # file with the number of URLs requested so far
@@ -145,11 +144,11 @@ def _run_job(folder: Path, options: DownloadOptions) -> bool:
 def _salvage(folder: Path) -> None:
     """Makes a shard from the complete samples of a killed img2dataset; all other URLs get the error `deadline`."""
     images = folder / _IMAGES
-    begun = next(images.glob("*.tar"), None)
+    partial_tar = next(images.glob("*.tar"), None)
     downloaded: set[int] = set()
     with (folder / "whole.tar").open("wb") as target:
         writer = TarWriter(target)
-        for sample in _iterate_sound_samples(begun) if begun else ():
+        for sample in _iterate_intact_samples(partial_tar) if partial_tar else ():
             downloaded.add(int(sample.key))
             for ending, member in sample.members.items():
                 writer.add(f"{sample.key}.{ending}", member.data)
@@ -157,16 +156,16 @@ def _salvage(folder: Path) -> None:
     shutil.rmtree(images)
     images.mkdir()
     (folder / "whole.tar").rename(images / "00000000.tar")
-    asked = pl.read_parquet(folder / URLS)  # noqa: TID251  Shardloom's own file
-    is_late = [number not in downloaded for number in range(asked.height)]
-    asked.with_columns(
-        key=pl.Series([str(number) for number in range(asked.height)]),
+    rows = pl.read_parquet(folder / URLS)  # noqa: TID251  Shardloom's own file
+    is_late = [number not in downloaded for number in range(rows.height)]
+    rows.with_columns(
+        key=pl.Series([str(number) for number in range(rows.height)]),
         status=pl.Series(["failed_to_download" if late else "success" for late in is_late]),
         error_message=pl.Series([DEADLINE if late else None for late in is_late], dtype=pl.String),
     ).write_parquet(images / "00000000.parquet")
 
 
-def _iterate_sound_samples(tar: Path) -> Iterator[TarSample]:
+def _iterate_intact_samples(tar: Path) -> Iterator[TarSample]:
     with tar.open("rb") as file:
         for sample in TarReader(file, hashing=False):
             with contextlib.suppress(Rejected):

@@ -73,7 +73,7 @@ def dump_yaml(values: dict[str, Any]) -> bytes:
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode()
 
 
-def ensure_option_group(values: dict[str, Any], path: Sequence[str]) -> dict[str, Any]:
+def ensure_option_group(values: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
     """Returns the mapping that holds the option at a path of keys, for a caller that overrides the option.
 
     Changes `values`: creates missing or empty groups, and replaces the groups on the path by copies, so that an
@@ -81,10 +81,10 @@ def ensure_option_group(values: dict[str, Any], path: Sequence[str]) -> dict[str
     value.
     """
     group = values
-    for depth, name in enumerate(path[:-1], 1):
+    for depth, name in enumerate(keys[:-1], 1):
         below = group.get(name)
         if not isinstance(below, dict | None):
-            raise UsageError(f"recipe: {'.'.join(path[:depth])}: input should be a mapping, not {format_value(below)}")
+            raise UsageError(f"recipe: {'.'.join(keys[:depth])}: input should be a mapping, not {format_value(below)}")
         below = group[name] = dict(below or {})
         group = below
     return group
@@ -99,8 +99,8 @@ def apply_override(values: dict[str, Any], override: str) -> None:
         value = load_yaml(text)
     except (yaml.YAMLError, ValueError) as error:
         raise UsageError(f"{key}: {text!r} is not valid YAML: {to_one_line(error)}") from None
-    path = key.split(".")
-    ensure_option_group(values, path)[path[-1]] = value
+    keys = key.split(".")
+    ensure_option_group(values, keys)[keys[-1]] = value
 
 
 def compare_recipes(stored: Any, requested: Any, ignored_names: Collection[str] = (), name: str = "") -> list[str]:

@@ -58,28 +58,29 @@ _RENAMES = [
     )
 ]
 _UNUSED = re.compile(r"\.(?:swin\.)?layernorm\.(?:weight|bias)$|position_ids$|relative_position_index$")
-_PART = re.compile(r"(.*)\.(query|key|value)\.(weight|bias)$")
+_PROJECTION = re.compile(r"(.*)\.(query|key|value)\.(weight|bias)$")
 
 
 def rename_tensors(
     tensors: Mapping[str, Tensor], concatenate: Callable[[Sequence[Tensor]], Tensor]
 ) -> dict[str, Tensor]:
     """Returns the tensors under the package's names; `concatenate` joins three tensors along the first dimension."""
-    found: dict[str, Tensor] = {}
-    parts: dict[str, dict[str, Tensor]] = {}
+    renamed: dict[str, Tensor] = {}
+    projections: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if _UNUSED.search(name) and not name.startswith("model.text_backbone.embeddings.LayerNorm"):
             continue
         to = _rename(name)
-        part = None if to.startswith("bert.") else _PART.fullmatch(to)
-        if part is None:
-            found[to] = tensor
+        match = None if to.startswith("bert.") else _PROJECTION.fullmatch(to)
+        if match is None:
+            renamed[to] = tensor
             continue
-        module, which, kind = part.groups()
+        module, which, kind = match.groups()
         whole = f"{module}.qkv.{kind}" if module.startswith("backbone.") else f"{module}.in_proj_{kind}"
-        parts.setdefault(whole, {})[which] = tensor
-    return found | {
-        name: concatenate([part[which] for which in ("query", "key", "value")]) for name, part in parts.items()
+        projections.setdefault(whole, {})[which] = tensor
+    return renamed | {
+        name: concatenate([triple[which] for which in ("query", "key", "value")])
+        for name, triple in projections.items()
     }
 
 

@@ -22,7 +22,7 @@ CHUNK = "shard-chunk 00000000/1, samples 0 to 3"
 STAGES = ("tags", "ocr", "boxes")
 
 NOTHING = StageState()
-AT_WORK = StageState(at_work=1, seconds_since_progress=40, longest_chunk=CHUNK)
+AT_WORK = StageState(at_work=1, seconds_since_progress=40, oldest_chunk=CHUNK)
 HELD_UP = StageState(queued=2, seconds_since_progress=40)
 """Chunks in its queue, and none at work: those that it has done are not taken from it."""
 BUSY = StageState(at_work=1, queued=2, seconds_since_progress=3)
