@@ -123,7 +123,7 @@ class ShardFiles:
             raise ShardloomError(f"cannot read {path}: {error.strerror}") from None
 
     def _read_remote_samples(self, rows: list[IndexRow]) -> list[bytes]:
-        """Reads neighbouring samples of one shard by one request."""
+        """Reads neighbouring samples of one shard in one request."""
         name = rows[0]["path"].rpartition("/")[2]
         first = rows[0]["offset"]
         data = self._get_folder(rows[0]).read_range(name, first, max(row["offset"] + row["size"] for row in rows))
@@ -215,7 +215,7 @@ class CorruptSample(ShardloomError):
 
 def corrupt_sample_error(row: IndexRow) -> CorruptSample:
     """Returns the error for a sample that differs from its index row."""
-    return CorruptSample(f"{row['path']}: {row['key']} is not what the index says: verify the set")
+    return CorruptSample(f"{row['path']}: {row['key']} does not match its index row: verify the set")
 
 
 def _check_images(row: IndexRow, members: Members) -> None:

@@ -35,7 +35,7 @@ from schemas.records.document import ParsedDocument, ParsedImage, Part, Role, ge
 
 
 def read_items(file: BinaryIO) -> Iterator[Any]:
-    """Yields the objects of a .json file. Raises `UsageError` for a file that is no list; the caller adds its name."""
+    """Yields the objects of a .json file. Raises `UsageError` for a file without a list; the caller adds its name."""
     return read_entries(file)
 
 

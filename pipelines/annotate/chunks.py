@@ -95,7 +95,7 @@ def count_bytes(sample: TarSample) -> int:
 
 
 def count_tar_bytes(sample: TarSample) -> int:
-    """Returns the bytes that the sample takes in its tar: a header a member, and the data padded to whole blocks."""
+    """Returns the bytes that the sample takes in its tar: a header per member, and the data padded to whole blocks."""
     return sum(BLOCK + -(-len(member.data) // BLOCK) * BLOCK for member in sample.members.values())
 
 

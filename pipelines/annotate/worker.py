@@ -47,7 +47,7 @@ EXIT_TIMEOUT_SECONDS = 30.0  # for Ray to end a process that it was asked to end
 
 
 class PoolWorker:
-    """Works on chunks, one a call. Each process has one instance.
+    """Works on chunks, one per call. Each process has one instance.
 
     With `run.recycle_images` a process ends itself after about that number of images, which frees what an engine's
     native code has leaked. It ends when it gets its next chunk, before it starts on it, so that no work is lost or done
@@ -314,4 +314,4 @@ def check_fingerprint(name: str, expected: EngineFingerprint, actual: EngineFing
         return
     was, now = expected.model_dump(), actual.model_dump()
     differing = ", ".join(f"{key} was {was[key]!r}, is {now[key]!r}" for key in was if was[key] != now[key])
-    raise UsageError(f"the output was started with another {name} engine ({differing}): take a new output folder")
+    raise UsageError(f"the output was started with another {name} engine ({differing}): use a new output folder")

@@ -70,7 +70,7 @@ def list_source_files(patterns: Sequence[str], source: str, reader: SourceReader
         if not path.endswith(reader.endings):
             check_uncompressed(path)
             raise UsageError(
-                f"{path} is no {' or '.join(reader.endings)} file: the glob should match files of {source} alone"
+                f"{path} is not a {' or '.join(reader.endings)} file: the glob should match only files of {source}"
             )
     return paths
 

@@ -36,15 +36,15 @@ def is_claimed(output: Folder, recipe: Recipe) -> bool:
         if isinstance(kind := stored.get("kind"), str) and kind != recipe.kind:
             raise UsageError(
                 f"{output.url} is {_with_article(kind)} set, not {_with_article(recipe.kind)} set: "
-                "take a new output folder"
+                "use a new output folder"
             )
         if found := compare_recipes(stored, asked):
             more = [f"and {len(found) - MAX_DIFFERENCES} more"] if len(found) > MAX_DIFFERENCES else []
             differing = "; ".join(found[:MAX_DIFFERENCES] + more)
-            raise UsageError(f"{output.url} holds another recipe ({differing}): take a new output folder")
+            raise UsageError(f"{output.url} holds another recipe ({differing}): use a new output folder")
         return True
     if not output.is_empty() and not _is_made_by(output, recipe):
-        raise UsageError(f"{output.url} is not empty and holds no {RECIPE_FILE}: take a new output folder")
+        raise UsageError(f"{output.url} is not empty and holds no {RECIPE_FILE}: use a new output folder")
     return False
 
 

@@ -82,7 +82,7 @@ class Job(ABC, Generic[U]):
             if what := self.describe_change(units.get(self.get_unit_name(manifest)), manifest):
                 raise UsageError(
                     f"{what} changed since {context.output.resolve_path(DATA)}/{manifest.name} was committed: "
-                    "take a new output folder"
+                    "use a new output folder"
                 )
 
     def get_unit_name(self, manifest: Manifest) -> str:

@@ -72,7 +72,7 @@ class CaptionSet:
             self.stored_recipe = read_stored_recipe(self.folder)
             if self.stored_recipe.get("kind") != RenderRecipe.kind:
                 raise UsageError(
-                    f"{url} is no caption set, but one of kind {self.stored_recipe.get('kind')!r}: render it"
+                    f"{url} is not a caption set: its kind is {self.stored_recipe.get('kind')!r}; pass a render set"
                 )
             sizes = {}
             for manifest in read_manifests(self.folder).values():

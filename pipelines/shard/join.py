@@ -74,7 +74,7 @@ def join_captions(found: MatchedSample | QuarantinedSample, captions: CaptionSet
     if isinstance(found, QuarantinedSample):
         return found
     text = found.row.captions
-    assert isinstance(text, str), "`match` leaves out captions that are no text"
+    assert isinstance(text, str), "`match` leaves out captions that are not text"
     try:
         parsed = captions.family.parse(text)
     except ValueError as error:

@@ -56,7 +56,7 @@ def inspect(folder: Folder) -> Inspection:
     """Reads a whole set and returns its faults. Raises `UsageError` if the folder is not an output set."""
     names = folder.list_files(MANIFESTS)
     if not names and not folder.exists(RECIPE_FILE):
-        raise UsageError(f"{folder.url} is no output set: it holds no {RECIPE_FILE}")
+        raise UsageError(f"{folder.url} is not an output set: it has no {RECIPE_FILE}")
     faults: list[Fault] = []
     manifests: dict[str, Manifest] = {}
     for name in names:

@@ -161,7 +161,7 @@ def parse_captions(captions: str) -> list[Caption]:
             warnings.simplefilter("ignore")  # warns of backslashes that escape nothing, which are kept as they are
             items = ast.literal_eval(captions.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
-        raise ValueError(f"captions is no Python literal: {to_one_line(error)}") from None
+        raise ValueError(f"captions is not a Python literal: {to_one_line(error)}") from None
     return [_parse_caption(item, f"captions[{number}]") for number, item in enumerate(items)]
 
 
@@ -278,7 +278,7 @@ def _check_shape(captions: str) -> None:
     if not opening or not _CLOSING.match(captions, position):
         found = captions[position : position + 40]
         raise ValueError(
-            "captions is no Python list of [caption, granularity, include_datacomp_raw_cap], "
+            "captions is not a Python list of [caption, granularity, include_datacomp_raw_cap], "
             f"{MAX_CAPTIONS} at most: from character {position} on: {found!r}"
         )
 

@@ -94,7 +94,7 @@ def read_metadata(sample: TarSample) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise Rejected(Reason.MISSING_METADATA, f"the .json member does not parse: {error}") from None
     if not isinstance(metadata, dict):
-        raise Rejected(Reason.MISSING_METADATA, "the .json member is no object")
+        raise Rejected(Reason.MISSING_METADATA, "the .json member is not an object")
     return metadata
 
 

@@ -102,7 +102,7 @@ def open_parquet(source: BinaryIO | Path, path: str, pre_buffer: bool = False) -
         file = pq.ParquetFile(source, metadata=metadata, buffer_size=PAGE_BUFFER, pre_buffer=pre_buffer)
         _ = file.schema_arrow.names  # raises if a name is not UTF-8
     except (pa.ArrowException, ValueError) as error:
-        raise NotParquet(f"{path} is no Parquet file: {to_one_line(error)}") from None
+        raise NotParquet(f"{path} is not a Parquet file: {to_one_line(error)}") from None
     except EncryptedError as error:
         raise UnreadableParquet(f"{path} is encrypted ({error}): decrypt it first") from None
     return Parquet(path, file, source)

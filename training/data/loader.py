@@ -122,9 +122,9 @@ class _MicroBatchSampler:
         loader, packs = self.loader, self.loader.plan.iterate_packs(self.cursor)
         while step := list(islice(packs, loader.global_batch_size)):
             planned = _PlannedStep(step[-1].cursor)
-            for unit in step:
-                planned.left_out.update(unit.left_out)
-                planned.split.update(unit.split)
+            for pack in step:
+                planned.left_out.update(pack.left_out)
+                planned.split.update(pack.split)
             self.pending_steps.append(planned)
             step += [_make_empty_pack(planned.cursor)] * (
                 loader.global_batch_size - len(step)
@@ -153,11 +153,11 @@ class _MicroBatchDataset(Dataset[_WorkerResult]):
         self.plan = plan
         self._assembler: Assembler | None = None
 
-    def __getitem__(self, units: list[Pack]) -> _WorkerResult:
+    def __getitem__(self, packs: list[Pack]) -> _WorkerResult:
         if self._assembler is None:  # made in the process that reads
             self._assembler = Assembler(self.plan)
         try:
-            found = [self._assembler.assemble(unit) for unit in units]
+            found = [self._assembler.assemble(pack) for pack in packs]
         except ShardloomError as error:
             return _WorkerResult(None, [], str(error))
         batches = [batch for batch, _ in found]

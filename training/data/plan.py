@@ -97,21 +97,21 @@ class PackPlan:
             np.arange(len(packs))
         )
         at, pieces = np.asarray(items.places, np.int64), np.asarray(items.pieces, np.int64).reshape(-1, 4)
-        units = []
+        ordered = []
         for place, chosen in enumerate(order.tolist()):
             held = np.asarray(packs[chosen], np.int64)
-            behind = Cursor(number, place + 1) if place + 1 < len(packs) else Cursor(number + 1, 0)
+            next_cursor = Cursor(number, place + 1) if place + 1 < len(packs) else Cursor(number + 1, 0)
             of, sample = items.sources[at[held]], items.samples[at[held]]
             window_counts = (dict(left_out), dict(split)) if place == 0 else ({}, {})
-            units.append(Pack(behind, of, sample, pieces[held], lengths[held], tiles[held], *window_counts))
-        return units
+            ordered.append(Pack(next_cursor, of, sample, pieces[held], lengths[held], tiles[held], *window_counts))
+        return ordered
 
-    def read_rows(self, unit: Pack) -> list[IndexRow]:
+    def read_rows(self, pack: Pack) -> list[IndexRow]:
         """Returns the index rows of a pack's samples, in order."""
-        rows: list[IndexRow | None] = [None] * len(unit.samples)
-        for source in np.unique(unit.sources).tolist():
-            places = np.flatnonzero(unit.sources == source)
-            found = self.sources.tables[source].rows.take(unit.samples[places])
+        rows: list[IndexRow | None] = [None] * len(pack.samples)
+        for source in np.unique(pack.sources).tolist():
+            places = np.flatnonzero(pack.sources == source)
+            found = self.sources.tables[source].rows.take(pack.samples[places])
             for place, row in zip(places.tolist(), found, strict=True):
                 rows[place] = row
         return [row for row in rows if row is not None]

@@ -55,7 +55,7 @@ def read_vocabulary(path: str | Path | None = None) -> Vocabulary:
         raise UsageError(f"vocabulary: {error}") from None
     except (OSError, ValueError) as error:  # ValueError: a null character
         reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"vocabulary {path}: {reason}; pass a text file with one tag a line") from None
+        raise UsageError(f"vocabulary {path}: {reason}; pass a text file with one tag per line") from None
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

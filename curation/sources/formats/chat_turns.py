@@ -99,14 +99,14 @@ def _read_system_turn(row: Mapping[str, Any]) -> Turn | None:
 
 def _split_exchange(value: Any, number: int) -> Iterator[dict[str, Any]]:
     if not isinstance(value, Mapping):
-        raise malformed_row_error(f"exchange {number} is no object")
+        raise malformed_row_error(f"exchange {number} is not an object")
     for role in ("user", "assistant"):
         yield {"role": role, "content": value.get(role)}
 
 
 def _read_turn(value: Any, number: int) -> Turn:
     if not isinstance(value, Mapping):
-        raise malformed_row_error(f"turn {number} is no object")
+        raise malformed_row_error(f"turn {number} is not an object")
     name = _get_first(value, "from", "role")
     role = _ROLES.get(name.strip().casefold()) if isinstance(name, str) else None
     if role is None:

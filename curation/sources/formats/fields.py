@@ -47,7 +47,7 @@ def read_caption_text(value: Any) -> str:
 def read_training_text(value: Any, name: str) -> str | None:
     """Returns a text to train on, unchanged but for a byte order mark; a number as text; None for null and NaN.
 
-    Raises `Rejected`: `malformed_row` for a value of another type, `not_text` for bytes or characters that are no text.
+    Raises `Rejected`: `malformed_row` for a value of another type, `not_text` for bytes or characters that aren't text.
     """
     if value is not None and not isinstance(value, str | bytes | float) and not is_number(value):
         raise malformed_row_error(f"{name} is a {type(value).__name__}, not a text")

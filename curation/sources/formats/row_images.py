@@ -28,7 +28,7 @@ def _is_set(value: Any) -> bool:
 
 
 def read_row_images(row: Mapping[str, Any]) -> list[ParsedImage]:
-    """Returns the images in order. Raises `Rejected` if the two fields differ, or a value is no image."""
+    """Returns the images in order. Raises `Rejected` if the two fields differ, or a value is not an image."""
     found = [_read_list(row[name], name) for name in IMAGE_FIELDS if is_present(row.get(name))]
     if len(found) == 2 and found[0] != found[1]:
         raise malformed_row_error(f"image and images differ: {len(found[0])} and {len(found[1])} images, or others")
@@ -45,7 +45,7 @@ def read_row_image(value: Any, name: str) -> ParsedImage:
         original = read_optional_text(path, name) if isinstance(path, str) else None
         return ParsedImage(data, metadata=dump_metadata({"path": original} if original else {}))
     if not isinstance(path, str) or not path:
-        raise malformed_row_error(f"{name} is no path")
+        raise malformed_row_error(f"{name} is neither bytes nor a path")
     if head := _DATA_URL.match(path):
         try:
             return ParsedImage(base64.b64decode(path[head.end() :], validate=True))

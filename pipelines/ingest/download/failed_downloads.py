@@ -47,7 +47,7 @@ class FailedDownloads:
         if part not in self._reasons:
             if len(self._reasons) >= PARTS_IN_MEMORY:
                 self._reasons.pop(next(iter(self._reasons)))
-            side = pl.read_parquet(io.BytesIO(self._output.read(f"{IMAGES}/{part}.parquet")))  # noqa: TID251  made here
+            side = pl.read_parquet(io.BytesIO(self._output.read(f"{IMAGES}/{part}.parquet")))  # noqa: TID251  Shardloom's own file
             self._reasons[part] = {
                 url: f"{classify_failure(status, why)}: {why[:200]}" for url, status, why in iterate_failures(side)
             }

@@ -39,11 +39,11 @@ def read_below(folder: Folder, name: str) -> bytes | None:
     """
     parts = name.split("/")
     if not name or name.startswith("/") or ".." in parts or "\\" in name or "\0" in name or "://" in name:
-        raise Rejected(Reason.LOST_IMAGE, f"{name[:200]!r} is no name of a file below {folder.url}")
+        raise Rejected(Reason.LOST_IMAGE, f"{name[:200]!r} is not the name of a file below {folder.url}")
     if not folder.exists(name):
         return None
     if folder.is_local and not folder.get_local_path(name).is_file():  # a folder, a device
-        raise Rejected(Reason.LOST_IMAGE, f"{name[:200]!r} is no file below {folder.url}")
+        raise Rejected(Reason.LOST_IMAGE, f"{name[:200]!r} is not a file below {folder.url}")
     return folder.read(name)
 
 

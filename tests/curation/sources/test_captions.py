@@ -181,7 +181,7 @@ def test_sbu_is_one_object_of_arrays() -> None:
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        (b"[]", "it is no JSON object"),
+        (b"[]", "it is not a JSON object"),
         (b"{", "it is not JSON: "),
         (b'{"captions": []}', "it has no arrays image_urls and captions: is it sbu-captions-all.json?"),
         (b'{"captions": ["a"], "image_urls": []}', "it has 0 image_urls and 1 captions: their numbers must be equal"),

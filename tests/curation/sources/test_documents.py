@@ -396,7 +396,7 @@ def test_papers_may_have_null_texts() -> None:
     ("content", "fault"),
     [
         (b"", "malformed_row: the .json member is not JSON: Expecting value: line 1 column 1 (char 0)"),
-        (b"[]", "malformed_row: the .json member is no JSON object"),
+        (b"[]", "malformed_row: the .json member is not a JSON object"),
         (b'{"a":' * 100_000, "malformed_row: the .json member is nested too deep"),
         (b'{"texts": 3}', "malformed_row: texts is a int, not a list"),
         (b'{"images": [3]}', "malformed_row: part 0 is a int, not a text"),
@@ -453,7 +453,7 @@ def test_text_is_kept_whatever_is_beside_it() -> None:
         ({"content": "a"}, "malformed_row: there is no text"),
         ({"text": ["a"]}, "malformed_row: text is a list, not a text"),
         ("", "malformed_row: the line is not JSON: Expecting value: line 1 column 1 (char 0)"),
-        ('"a"', "malformed_row: the line is no JSON object"),
+        ('"a"', "malformed_row: the line is not a JSON object"),
     ],
 )
 def test_text_that_is_left_out(item: Any, fault: str) -> None:

@@ -169,10 +169,11 @@ def test_no_node_is_left_for_a_pool(images: str, undisturbed: dict[str, str], th
         "the cluster has 1 x (3 CPUs, 0 GPUs, for boxes), 1 CPU of it for reading"
     )
     where = (
-        r"stage ocr (has been working on shard-chunk 0000000\d/\d, samples 0 to 3|starts none of its \d+ queued chunks)"
+        r"stage ocr has (been working on shard-chunk 0000000\d/\d, samples 0 to 3"
+        r"|started none of its \d+ queued chunks)"
     )
     halt = (
-        rf"error: no progress for \d+ s: {where}; 2 of 3 nodes are lost; {re.escape(lacks)}; what is done is kept; .*"
+        rf"error: no progress for \d+ s: {where}; 2 of 3 nodes are lost; {re.escape(lacks)}; finished work is kept; .*"
     )
     assert re.fullmatch(halt, err.splitlines()[-1]), err
     refused = driver.run()

@@ -22,7 +22,7 @@ from pipelines.img2dataset.runner import AddressGuard, RefusedAddressError, find
 from tests.conftest import jpeg
 from tests.pipelines.support.web_pages import HUGE, TRICKLES, Site, served_pages
 
-PATIENCE = 600.0  # seconds: a busy machine is no failure
+PATIENCE = 600.0  # seconds: a busy machine is not a failure
 
 
 @pytest.fixture(scope="module")

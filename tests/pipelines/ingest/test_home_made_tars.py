@@ -1,4 +1,4 @@
-"""Tars that people make: no .json, hidden files of macOS, captions that are no text. No row goes silently."""
+"""Tars that people make: no .json, hidden files of macOS, captions that are not text. No row goes silently."""
 
 import json
 import tarfile

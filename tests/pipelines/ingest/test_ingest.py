@@ -331,7 +331,7 @@ def test_the_same_bytes_again_and_after_losing_outputs(store: str, tmp_path: Pat
 def test_changed_inputs_are_refused(store: str, tmp_path: Path) -> None:
     files = SETS["cc3m"](tmp_path)
     take_in("cc3m", files, tmp_path / "out", store)
-    with pytest.raises(UsageError, match=r"holds another recipe \(input is .*\): take a new output folder"):
+    with pytest.raises(UsageError, match=r"holds another recipe \(input is .*\): use a new output folder"):
         take_in("cc3m", f"{tmp_path}/*.tsv", tmp_path / "out", store)
     Path(files).write_text(Path(files).read_text() + f"more\t{url(1)}\n")
     with pytest.raises(UsageError, match=r"the input or its images have changed since .*/data/00000000 was committed"):
@@ -365,7 +365,7 @@ def test_wrong_use_is_one_line(store: str, tmp_path: Path, capsys: pytest.Captur
     nothing = f"{tmp_path}/none/*.tar"
     assert error_of(capsys, "datacomp", "-i", nothing, *out) == f"no file matches {nothing}"
     assert error_of(capsys, "obelics", "-i", tsv, *out) == (
-        f"{tsv} is no .parquet file: the glob should match files of obelics alone"
+        f"{tsv} is not a .parquet file: the glob should match only files of obelics"
     )
     assert error_of(capsys, "kale", "-i", html, *out) == f"{html} has no column url or caption: is it another set's?"
     assert error_of(capsys, "cc12m", "-i", tsv, "--images", store, *out) == (
@@ -382,7 +382,7 @@ def test_wrong_use_is_one_line(store: str, tmp_path: Path, capsys: pytest.Captur
     assert error_of(capsys, "obelics", "-i", html, "--images", nothing, *out) == f"no file matches {nothing}"
     broken = tmp_path / "broken.parquet"
     broken.write_bytes(b"PAR1 nothing PAR1")
-    assert error_of(capsys, "obelics", "-i", broken, *out).startswith(f"{broken} is no Parquet file: ")
+    assert error_of(capsys, "obelics", "-i", broken, *out).startswith(f"{broken} is not a Parquet file: ")
     listing = write_text(tmp_path / "sbu.json", '{"image_urls": []}')
     assert error_of(capsys, "sbu", "-i", listing, *out) == (
         f"{listing}: it has no arrays image_urls and captions: is it sbu-captions-all.json?"

@@ -229,7 +229,9 @@ def test_only_files_of_the_set_are_taken(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     found = list_source_files([f"{tmp_path}/*l", f"{tmp_path}/*.parquet", f"{tmp_path}/b*"], "text", TEXT)
     assert found == [f"{tmp_path}/a.parquet", f"{tmp_path}/b.jsonl"]
-    with pytest.raises(UsageError, match=r"c\.txt is no \.jsonl or \.parquet file: the glob should match files of"):
+    with pytest.raises(
+        UsageError, match=r"c\.txt is not a \.jsonl or \.parquet file: the glob should match only files of"
+    ):
         list_source_files([f"{tmp_path}/*"], "text", TEXT)
 
 

@@ -43,7 +43,7 @@ def test_a_folder_is_claimed_once(tmp_path: Path) -> None:
 def test_another_recipe_is_refused_by_field(tmp_path: Path, other: Recipe, named: str) -> None:
     folder = Folder(str(tmp_path))
     claim(folder, RenderRecipe(input="a"))
-    line = rf"{re.escape(str(tmp_path))} holds another recipe \({named}\): take a new output folder"
+    line = rf"{re.escape(str(tmp_path))} holds another recipe \({named}\): use a new output folder"
     with pytest.raises(UsageError) as error:
         claim(folder, other)
     assert re.fullmatch(line, str(error.value)), str(error.value)
@@ -53,7 +53,7 @@ def test_a_set_of_another_kind_is_named(tmp_path: Path) -> None:
     claim(Folder(str(tmp_path)), RenderRecipe(input="a"))
     with pytest.raises(UsageError) as error:
         claim(Folder(str(tmp_path)), AnnotateRecipe.model_validate(ANNOTATE))
-    assert str(error.value) == f"{tmp_path} is a render set, not an annotate set: take a new output folder"
+    assert str(error.value) == f"{tmp_path} is a render set, not an annotate set: use a new output folder"
 
 
 def test_a_nested_difference_is_named(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path, name: str) -> Non
     theirs = tmp_path / name
     theirs.parent.mkdir(exist_ok=True)
     theirs.write_bytes(b"?")
-    with pytest.raises(UsageError, match=r"is not empty and holds no recipe\.yaml: take a new output folder"):
+    with pytest.raises(UsageError, match=r"is not empty and holds no recipe\.yaml: use a new output folder"):
         claim(Folder(str(tmp_path)), RenderRecipe(input="a"))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [theirs]
 
@@ -82,7 +82,7 @@ def test_an_empty_folder_may_be_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damaged", [b"", b"kind: [", b"\xff\xfe", b"- a list", b"[" * 5000])
 def test_a_damaged_recipe_is_named(tmp_path: Path, damaged: bytes) -> None:
     (tmp_path / "recipe.yaml").write_bytes(damaged)
-    with pytest.raises(UsageError, match=r"/recipe\.yaml is not what was written there"):
+    with pytest.raises(UsageError, match=r"/recipe\.yaml is damaged: it is not a YAML mapping"):
         claim(Folder(str(tmp_path)), RenderRecipe(input="a"))
 
 

@@ -81,9 +81,9 @@ def test_several_faults_are_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("input: [", "is no YAML: while parsing"),
-        ("input: 2024-99-99", "is no YAML: month must be in 1..12"),
-        ("input: !!python/object/apply:os.system [id]", "is no YAML: could not determine a constructor"),
+        ("input: [", "is not valid YAML: while parsing"),
+        ("input: 2024-99-99", "is not valid YAML: month must be in 1..12"),
+        ("input: !!python/object/apply:os.system [id]", "is not valid YAML: could not determine a constructor"),
         ("- input", "is not a mapping"),
         ("just words", "is not a mapping"),
         ("kind: shard", "is not of the kind 'render'"),
@@ -103,7 +103,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=f"cannot read recipe {re.escape(str(path))}: {reason}"):
             load_recipe(RenderRecipe, str(path))
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UsageError, match=r"binary\.yaml is no YAML"):
+    with pytest.raises(UsageError, match=r"binary\.yaml is not valid YAML"):
         load_recipe(RenderRecipe, str(tmp_path / "binary.yaml"))
 
 

@@ -195,11 +195,11 @@ def test_wrong_use_is_one_line_and_2(
         (["grounding", annotations, "--caption-from", f"{tmp_path}/none*"], f"no file matches {tmp_path}/none*"),
         (
             ["grounding", annotations, "--caption-from", f"{tmp_path}/no.parquet"],
-            f"{tmp_path}/no.parquet is no Parquet",
+            f"{tmp_path}/no.parquet is not a Parquet",
         ),
         (
             ["grounding", annotations, "--caption-from", f"{tmp_path}/name.parquet"],
-            f"{tmp_path}/name.parquet is no Parquet file\n",
+            f"{tmp_path}/name.parquet is not a Parquet file\n",
         ),
         (
             ["grounding", annotations, "--caption-from", kale],
@@ -395,4 +395,4 @@ def test_what_a_grounding_set_does_not_have_is_refused(captions: Path, images: s
     totals = join(images, bad, tmp_path / "out")
     assert totals.reasons == {"no_caption": len(KEYS)}
     details = {row["detail"][:70] for row in rows(tmp_path / "out", "quarantine")}
-    assert "its captions can't be read: captions is no Python list of [caption, gr" in details
+    assert "its captions can't be read: captions is not a Python list of [caption, gr" in details

@@ -341,7 +341,7 @@ def test_wrong_use_is_one_line(metadata: Path, tmp_path: Path) -> None:
     (tmp_path / "text.parquet").write_text("uid,url\n")
     code, words = failed(tmp_path / "text.parquet", "-o", out)
     assert code == 2
-    assert words.startswith(f"error: {tmp_path}/text.parquet is no Parquet file: ")
+    assert words.startswith(f"error: {tmp_path}/text.parquet is not a Parquet file: ")
 
 
 @pytest.mark.parametrize("flags", [["--min-words", "1"], ["--top-fraction", "0.5"]])

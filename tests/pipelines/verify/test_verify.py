@@ -196,5 +196,5 @@ def test_an_index_of_other_rows_is_found(copy: Path, sets: Path) -> None:
 
 def test_a_folder_that_is_none(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nothing"):
-        with pytest.raises(UsageError, match=r"is no output set: it holds no recipe\.yaml"):
+        with pytest.raises(UsageError, match=r"is not an output set: it has no recipe\.yaml"):
             verify(str(folder))

@@ -178,5 +178,5 @@ def test_another_parquet_beside_the_shard_lists_nothing() -> None:
 
 
 def test_a_side_parquet_that_is_damaged_says_so() -> None:
-    with pytest.raises(UnreadableParquet, match=r"^it is no Parquet file: Parquet magic bytes not found"):
+    with pytest.raises(UnreadableParquet, match=r"^it is not a Parquet file: Parquet magic bytes not found"):
         read_downloaded_keys(io.BytesIO(b"PAR1 no Parquet"))

@@ -44,7 +44,7 @@ def test_only_regular_files_of_the_set_are_read(tmp_path: Path, kind: str) -> No
     with pytest.raises(StorageError) as error:
         read_output(folder, "data/a.parquet", hashlib.sha256(b"rows").hexdigest())
     assert str(error.value) == (
-        f"cannot read {path}: only regular files in the folder itself are read, not links or devices"
+        f"cannot read {path}: only regular files inside the folder are read, not links or devices"
     )
 
 

@@ -122,7 +122,7 @@ def test_a_read_only_disk_is_named(tmp_path: Path) -> None:
         assert str(error.value) == f"cannot write {disk}/data/a: {reason}"
         with pytest.raises(StorageError) as error:
             Folder(f"{disk}/new").make_folder()
-        assert str(error.value) == f"cannot make {disk}/new: {reason}"
+        assert str(error.value) == f"cannot create {disk}/new: {reason}"
 
 
 def test_errors_name_the_path(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_errors_name_the_path(tmp_path: Path) -> None:
         pass
     with pytest.raises(StorageError, match=r"cannot write .*/file/a: (File exists|Not a directory)"):
         folder.write("file/a", b"1")
-    with pytest.raises(StorageError, match=r"cannot make .*/file: File exists"):
+    with pytest.raises(StorageError, match=r"cannot create .*/file: File exists"):
         (folder / "file").make_folder()
 
 

@@ -16,7 +16,7 @@ from schemas.storage.path_patterns import list_matching, list_matching_sizes
 from tests.support.s3.bucket import Bucket
 from tests.support.s3.faults import KINDS
 
-# so that a busy machine is no fault of the store
+# so that a busy machine is not a fault of the store
 PATIENCE = {"retry_seconds": 60, "config_kwargs": {"read_timeout": 60}}
 HASTY = PATIENCE | {"config_kwargs": {"read_timeout": 3}}  # less than what the proxy's delay is here
 

@@ -179,8 +179,8 @@ def test_faults_cost_their_samples_alone(tmp_path: Path) -> None:
     where = str(shard)
     assert faults == [
         BadSample("ocr", where, "c000002", "image 0: decode_error: JPEG: its header makes no sense"),
-        BadSample("ocr", where, "c000005", "it is not what the index says"),
-        BadSample("ocr", where, "c000007", "it is not what the index says"),
+        BadSample("ocr", where, "c000005", "it does not match its index row"),
+        BadSample("ocr", where, "c000007", "it does not match its index row"),
     ]
     names = {name.key for step in got for batch in step.batches for row in batch.samples for name in row}
     assert names == {f"c{n:06d}" for n in (0, 1, 3, 4, 6)}
