@@ -13,6 +13,7 @@ from curation.captions.families import FAMILIES
 from curation.captions.family import CaptionFamily
 from curation.captions.lookup import Lookup, Match, Row
 from pipelines.inputs.caption_rows import IDENTITY_COLUMNS, Texts, find_rows
+from pipelines.inputs.parquet_rows import convert_strings_to_bytes
 from pipelines.inputs.shards import InputShard
 from pipelines.recipes.render import RenderRecipe
 from pipelines.recipes.shard import ShardRecipe
@@ -167,12 +168,13 @@ class CaptionSet:
             try:
                 with self.folder.open(name) as file:
                     for batch in iterate_batches(open_parquet(file, self.folder.resolve_path(name)), 64, ["captions"]):
-                        for captions in batch.to_pydict().get("captions", []):
-                            text = captions.decode("utf-8", "replace") if isinstance(captions, bytes) else captions
-                            if isinstance(text, str) and (family := guess_family(text)):
+                        for captions in convert_strings_to_bytes(batch).to_pydict().get("captions", []):
+                            if isinstance(captions, bytes) and (
+                                family := guess_family(captions.decode("utf-8", "replace"))
+                            ):
                                 return family
                         break
-            except (pa.ArrowException, NotParquet, TypeError, UnicodeDecodeError) as error:
+            except (pa.ArrowException, NotParquet, TypeError) as error:
                 raise ShardloomError(
                     f"cannot read captions in {self.folder.resolve_path(name)}: {to_one_line(error)}"
                 ) from None

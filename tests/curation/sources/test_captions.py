@@ -51,6 +51,10 @@ def test_kale_keeps_what_it_does_not_know() -> None:
             "missing_image: no web address: 'data:image/png,a'",
         ),
         ({"url": "file:///etc/passwd", "caption": "a"}, "missing_image: no web address: 'file:///etc/passwd'"),
+        (
+            {"url": b"http://caf\xe9", "caption": "a"},
+            "missing_image: the image's url is not UTF-8: unexpected end of data at byte 10",
+        ),
         ({"url": URL, "caption": None}, "no_caption: the caption is empty"),
         ({"url": URL, "caption": " \n"}, "no_caption: the caption is empty"),
         ({"url": URL}, "no_caption: the caption is empty"),
