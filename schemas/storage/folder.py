@@ -6,6 +6,7 @@ Credentials of object stores come from where the store's own tools find them (AW
 
 import contextlib
 import errno
+import glob
 import hashlib
 import io
 import json
@@ -297,7 +298,11 @@ class Folder:
     def _remove_tree(self, path: str) -> None:
         """Removes a file or a sub-folder. Leaves hidden files that can't be removed, such as NFS's for open files."""
         try:
-            self._fs.rm(path, recursive=True)
+            if self.is_local or not glob.has_magic(path):
+                self._fs.rm(path, recursive=True)
+                return
+            for file in self._fs.find(path):  # `rm` would read the path as a pattern, and remove others' files
+                self._fs.rm_file(file)
         except FileNotFoundError:
             raise
         except OSError:
