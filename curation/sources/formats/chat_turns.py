@@ -174,6 +174,8 @@ def _read_part(part: Any, role: Role, place: str) -> Iterator[str | ImageSlot]:
         part = {"type": "text", "text": part}
     kind = part.get("type") if isinstance(part, Mapping) else None
     if kind in _TEXT_PARTS:
+        check_media(part, place)
+        yield from (ImageSlot(image=image) for image in read_row_images(part))
         yield from _split_at_markers(read_training_text(part.get("text"), place) or "", role)
     elif kind in _IMAGE_PARTS:
         image = next((part[name] for name in ("image_url", "image", "url", "path") if is_present(part.get(name))), None)

@@ -17,15 +17,19 @@ from schemas.records.document import ParsedImage
 IMAGE_FIELDS = ("image", "images")
 
 _OTHER_FIELDS = re.compile(r"(?:image|img)s?(?:_?(?:path|file|file_?name|name|url|uri)s?)?", re.IGNORECASE)
+_SETTINGS = ("type", "detail", "format", "sampling_rate")  # fields that say how to read a value, and are none
 _DATA_URL = re.compile(r"data:image/[^,;]{0,100};base64,", re.IGNORECASE)
 
 
-def is_present(value: Any) -> bool:
-    """Returns whether a field has a value: not null, false, empty, or a list of nothing but such values."""
-    return any(map(_is_set, value)) if isinstance(value, list) else _is_set(value)
+def is_present(value: Any, depth: int = 3) -> bool:
+    """Returns whether a field has a value: not null, false, empty, or a list or object of nothing but such values.
 
-
-def _is_set(value: Any) -> bool:
+    Objects of Parquet have all their fields, so `{"bytes": None, "path": None}` is no image. Below `depth` levels of
+    lists and objects, any value counts.
+    """
+    if isinstance(value, Mapping | list) and depth:
+        held = value if isinstance(value, list) else [one for name, one in value.items() if name not in _SETTINGS]
+        return any(is_present(one, depth - 1) for one in held)
     return value is not None and value is not False and value not in ("", b"", {}, [])
 
 

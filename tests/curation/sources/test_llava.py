@@ -95,8 +95,8 @@ def test_text_alone_and_the_spellings_of_mantis_and_mmdu() -> None:
         ({"conversations": "a"}, "conversations is a str, not a list"),
         ({"image": [3], "conversations": turns("a", "b")}, "image 0 is neither bytes nor a path"),
         (
-            {"image": [{"bytes": b"", "path": None}], "conversations": turns("a", "b")},
-            "image 0 is neither bytes nor a path",
+            {"images": ["a", {"bytes": b"", "path": None}], "conversations": turns("a", "b")},
+            "image 1 is neither bytes nor a path",
         ),
         (
             {"image": "data:image/png;base64,?", "conversations": turns("a", "b")},
@@ -189,7 +189,10 @@ def test_videos_and_sounds_are_unsupported(row: dict[str, Any], fault: str) -> N
 
 
 @pytest.mark.parametrize("name", ["video", "videos", "audio", "audios"])
-@pytest.mark.parametrize("value", [None, "", [], [None], {}, False])
+@pytest.mark.parametrize(
+    "value",
+    [*(None, "", [], [None], {}, False), {"bytes": None, "path": None}, [{"path": "", "sampling_rate": 16000}]],
+)
 def test_a_field_that_says_nothing_is_no_video(name: str, value: Any) -> None:
     assert read({name: value, "conversations": turns("What?", "That.")}).parts == ("What?", "That.")
 
@@ -232,7 +235,14 @@ def test_an_answer_keeps_its_indent(answer: str, stored: str) -> None:
     assert read({"conversations": turns(" ask ", answer)}).parts == ("ask", stored)
 
 
-@pytest.mark.parametrize("row", [{"image": ""}, {"image": None}, {"image": []}, {"images": ""}, {"image": [None, ""]}])
+@pytest.mark.parametrize(
+    "row",
+    [
+        *({"image": ""}, {"image": None}, {"image": []}, {"images": ""}, {"image": [None, ""]}),
+        {"image": {"bytes": None, "path": None}},
+        {"images": [{"bytes": b"", "path": None}, {"bytes": None, "path": ""}], "image_url": {"url": None}},
+    ],
+)
 def test_an_empty_image_is_none(row: dict[str, Any]) -> None:
     draft = read(row | {"conversations": turns("a", "b")})
     assert (draft.images, draft.parts) == ((), ("a", "b"))
@@ -342,8 +352,15 @@ def test_messages_with_lists_of_parts() -> None:
     assert [image.source for image in draft.images] == ["https://example.org/a.jpg"]
     asked[1] = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}}
     assert read({"messages": said}).images[0].source == b"hi"
-    asked[1] = {"type": "image"}
-    assert read({"messages": said, "images": [{"bytes": b"x", "path": "p.png"}]}).images[0].source == b"x"
+    row = {"messages": said, "images": [{"bytes": b"x", "path": "p.png"}]}
+    for url in (None, {"url": None}, {"url": "", "detail": "auto"}):
+        asked[1] = {"type": "image", "text": None, "image_url": url}
+        assert [image.source for image in read(row).images] == [b"x"]
+    asked[2]["image_url"] = {"url": "http://a/b"}
+    assert read(row).parts == ("s", "Look:", 0, 1, "one\ntwo", " b")
+    asked[2]["video"] = "a.mp4"
+    with pytest.raises(Rejected, match=r"unsupported_media: turn 1 has video"):
+        read(row)
 
 
 def test_images_that_lie_in_the_row() -> None:
