@@ -324,6 +324,8 @@ def test_a_grounding_set_over_alt_texts_keeps_them() -> None:
     lists = [("The image contains dog (in the center)", 0, False), ("a dog (in the center) runs", 0, True)]
     row = {"url": URL, "captions": repr(lists), "cogvlm_caption": "a dog runs"}
     assert read("blip3-grounding", row).text == "a dog (in the center) runs"
+    assert read("blip3-grounding", row, raw_caption=False).text == lists[0][0]  # asked for by name
+    assert read("blip3-grounding", row, raw_caption=True).text == lists[1][0]
     # with places in the caption, or with nothing to put them into, it is the one that was asked for
     row["captions"] = repr([("a dog (in the center)", 0, False), ("alt. a dog (in the center)", 0, True)])
     assert read("blip3-grounding", row).text == "a dog (in the center)"
