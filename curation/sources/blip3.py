@@ -63,10 +63,18 @@ def _read_caption(
         url=image.url,
         image=image,
         text=text,
-        alt_text=read_training_text(row.get("cogvlm_caption"), "cogvlm_caption") or "",
+        alt_text=_read_alt_text(row.get("cogvlm_caption")),
         captions=json.dumps([asdict(caption) for caption in captions], ensure_ascii=False),
         metadata=_read_metadata(row.get("metadata")),
     )
+
+
+def _read_alt_text(value: Any) -> str:
+    """Returns the caption that the places were written into; empty if it is not text: `captions` has what is learnt."""
+    try:
+        return read_training_text(value, "cogvlm_caption") or ""
+    except Rejected:
+        return ""
 
 
 def _read_metadata(value: Any) -> str:

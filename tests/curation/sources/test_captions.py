@@ -333,6 +333,13 @@ def test_a_grounding_set_over_alt_texts_keeps_them() -> None:
     assert read("blip3-grounding", row).text == lists[0][0]
 
 
+@pytest.mark.parametrize("value", [b"caf\xe9", "a\ud83d", ["a cat"], {"en": "a cat"}, True])
+def test_an_alt_text_that_is_none_costs_no_row(value: Any) -> None:
+    row = {"url": URL, "captions": LITERAL, "cogvlm_caption": value}
+    assert (read("blip3-grounding", row).text, read("blip3-grounding", row).alt_text) == ("a cat (in the center)", "")
+    assert read("blip3-grounding", row | {"cogvlm_caption": b"caf\xc3\xa9"}).alt_text == "café"
+
+
 def test_blip3_sets_are_not_taken_for_each_other() -> None:
     assert reason("blip3-ocr", {"url": URL, "captions": LITERAL}).startswith("malformed_row: captions is not JSON")
     fault = reason("blip3-grounding", {"url": URL, "captions": json.dumps(OCR)})
