@@ -11,7 +11,6 @@ number of images and the number of markers leaves the row out, because the place
 turn also leaves the row out: without it, its two neighbours would become one turn.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any, BinaryIO
@@ -24,14 +23,15 @@ from curation.sources.formats.chat_turns import (
     Turn,
     check_media,
     find_turn_field,
+    order_images,
     read_turns,
 )
 from curation.sources.formats.fields import dump_metadata, malformed_row_error, parse_json_object, select_other_fields
 from curation.sources.formats.json_list import read_entries
 from curation.sources.formats.lenient_fields import read_text_or_keep
-from curation.sources.formats.row_images import IMAGE_FIELDS, is_present, read_row_images
+from curation.sources.formats.row_images import IMAGE_FIELDS, find_image_fields, is_present, read_row_images
 from curation.sources.reader import SourceReader, ignore_options
-from schemas.records.document import ParsedDocument, ParsedImage, Part, Role, get_speaker
+from schemas.records.document import ParsedDocument, Part, Role, get_speaker
 
 
 def read_items(file: BinaryIO) -> Iterator[Any]:
@@ -45,14 +45,14 @@ def read(item: Any) -> ParsedDocument:
         item = parse_json_object(item, "the line")
     if not isinstance(item, Mapping):
         raise malformed_row_error(f"a {type(item).__name__}, not an object")
-    check_media(item)
+    check_media(item, "the row")
     images, turns = read_row_images(item), read_turns(item)
     _check_turns(turns)
     turns = _place_images_first(turns, len(images), find_turn_field(item))
     for number, turn in enumerate(turns):
         if not turn.has_content:
             raise malformed_row_error(f"turn {number} says nothing")
-    shown = _order_images([piece for turn in turns for piece in turn.pieces if isinstance(piece, ImageSlot)], images)
+    shown = order_images([piece for turn in turns for piece in turn.pieces if isinstance(piece, ImageSlot)], images)
     uid, no_uid = _parse_uid(item.get("id"))
     parts, roles = _build_parts(turns)
     return ParsedDocument(uid or None, None, parts, shown, dump_metadata(_collect_metadata(item) | no_uid), roles)
@@ -81,23 +81,6 @@ def _place_images_first(turns: list[Turn], images: int, field: str) -> list[Turn
     first = next(number for number, turn in enumerate(turns) if turn.role == "user")
     asking = Turn("user", (*[ImageSlot()] * images, *turns[first].pieces))
     return [*turns[:first], asking, *turns[first + 1 :]]
-
-
-def _order_images(places: list[ImageSlot], images: list[ParsedImage]) -> tuple[ParsedImage, ...]:
-    """Returns the images in reading order: a place holds its own image, or takes the row's next one."""
-    due = [place for place in places if place.image is None]
-    if len(due) != len(images):
-        raise malformed_row_error(f"{len(images)} images and {len(due)} <image> markers")
-    names = [json.loads(image.metadata).get("path", "") for image in images]
-    paths = [place.path for place in due if place.path is not None]
-    if sorted(paths) == sorted(names):
-        images = [images[names.index(path)] for path in paths]
-    else:
-        for place, name in zip(due, names, strict=True):
-            if place.path not in (None, name):
-                raise malformed_row_error(f"a place for {(place.path or '')[:100]!r} where {name[:100]!r} is due")
-    following = iter(images)
-    return tuple(next(following) if place.image is None else place.image for place in places)
 
 
 def _build_parts(turns: list[Turn]) -> tuple[tuple[Part, ...], tuple[Role, ...]]:
@@ -134,7 +117,7 @@ def _collect_metadata(item: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the row's other fields, and the `source` of each of the Cauldron's exchanges."""
     used = find_turn_field(item)
     unused = [name for name in (*TURN_FIELDS, EXCHANGES) if name != used and is_present(item.get(name))]
-    known = {"id", *IMAGE_FIELDS, *SYSTEM_FIELDS, *TURN_FIELDS, EXCHANGES} - set(unused)
+    known = {"id", *IMAGE_FIELDS, *find_image_fields(item), *SYSTEM_FIELDS, *TURN_FIELDS, EXCHANGES} - set(unused)
     about = select_other_fields(item, known)
     if used == EXCHANGES:
         sources = [exchange.get("source") for exchange in item[used] if isinstance(exchange, Mapping)]
