@@ -5,7 +5,9 @@ import io
 import json
 import time
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -325,7 +327,16 @@ def test_what_is_said_is_kept_as_it_is_or_named() -> None:
         assert str(error.value).startswith("not_text: turn 1: half of a surrogate pair")
 
 
-@pytest.mark.parametrize(("uid", "stored"), [(7.0, "7"), ("x", "x"), (None, None), ([1], None), (1.5, None)])
+@pytest.mark.parametrize(
+    ("uid", "stored"),
+    [
+        *((7.0, "7"), ("x", "x"), (None, None), ([1], None), (1.5, "1.5"), (True, None)),
+        (Decimal("12"), "12"),
+        (UUID(int=7), "00000000-0000-0000-0000-000000000007"),
+        (b"x", "x"),
+        (b"\xff\x01", "ff01"),
+    ],
+)
 def test_no_row_is_lost_for_its_id(uid: Any, stored: str | None) -> None:
     draft = read({"id": uid, "conversations": turns("a", "b")})
     assert (draft.uid, draft.metadata) == (stored, "{}" if stored or uid is None else json.dumps({"id": uid}))
