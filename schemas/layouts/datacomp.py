@@ -8,6 +8,7 @@ object.
 
 import json
 import re
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -114,10 +115,11 @@ def read_uid(sample: TarSample) -> str | None:
         return None
 
 
-def read_downloaded_keys(side_parquet: BinaryIO, width: int = 0) -> list[str] | None:
+def read_downloaded_keys(side_parquet: BinaryIO, known: Set[str] = frozenset()) -> list[str] | None:
     """Returns the keys that the side Parquet lists as downloaded; None if the file is not img2dataset's.
 
-    If pandas has converted the keys to numbers, their leading zeros are restored, up to `width` digits.
+    If pandas has converted the keys to numbers, their leading zeros are restored, up to the width of the tar's own keys
+    (`known`), unless the tar has that key without them.
     """
     schema = read_parquet_schema(side_parquet, "it")
     if not {"key", "status"} <= set(schema.names):
@@ -125,7 +127,12 @@ def read_downloaded_keys(side_parquet: BinaryIO, width: int = 0) -> list[str] | 
     table = read_table(side_parquet, ["key", "status"], "it")
     pairs = zip(table["key"].to_pylist(), table["status"].to_pylist(), strict=True)
     keys = [key for key, status in pairs if status == "success"]
-    return [key if isinstance(key, str) else (to_uid(key) or str(key)).zfill(width) for key in keys]
+    width = max(map(len, known), default=0)
+    texts = [key if isinstance(key, str) else to_uid(key) or str(key) for key in keys]
+    return [
+        text if isinstance(key, str) or text in known else text.zfill(width)
+        for key, text in zip(keys, texts, strict=True)
+    ]
 
 
 def side_schema(has_boxes: bool) -> pa.Schema:
