@@ -78,6 +78,7 @@ class IngestTask:
         self.writer = ShardWriter(output, recipe.format, self.reader.is_captions, tokenizer)
         self.fingerprints = {} if tokenizer is None else {"tokenizer": tokenizer}
         self.recipe_sha256 = recipe.compute_sha256()
+        self.store_damage: list[str] = []  # of the stores' files; the first unit's manifest reports it
 
     def __call__(self, unit: IngestUnit) -> list[Manifest]:
         """Writes the unit's outputs and returns their manifests; they take effect once the caller commits these."""
@@ -108,7 +109,7 @@ class IngestTask:
         first, *others = (manifest.model_copy(update={"inputs": inputs}) for manifest in manifests)
         hidden = {HIDDEN_FILES: rows.summary.hidden_files} if rows.summary.hidden_files else {}
         update = {
-            "damage": rows.summary.damage,
+            "damage": [*rows.summary.damage, *(self.store_damage if unit.number == 0 else [])],
             "counts": dict(sorted((first.counts | hidden).items())),
             "unit_outputs": len(manifests),
         }

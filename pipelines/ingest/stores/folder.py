@@ -23,8 +23,9 @@ class FolderStore:
         self._folder = Folder(url)
         self.revision = compute_revision(url, list_files(self._folder))
 
-    def prepare(self, output: Folder, runner: Runner) -> None:
+    def prepare(self, output: Folder, runner: Runner) -> list[str]:
         """Does nothing: the folder is read as it is."""
+        return []
 
     def get(self, address: str) -> bytes | None:
         """See `ImageStore`."""
