@@ -144,7 +144,7 @@ def test_no_name_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(Rejected) as fault:
         MapStore(str(tmp_path / "folder/map.json")).get("https://a")
     assert fault.value.reason == Reason.LOST_IMAGE
-    assert fault.value.detail.startswith(f"{name!r} is no ")
+    assert fault.value.detail.startswith(f"{name!r} is not ")
     if "://" in name:  # an address of the web is in no folder, but may be in the next store
         assert FolderStore(str(tmp_path / "folder")).get(name) is None
     else:
