@@ -28,10 +28,10 @@ from curation.sources.formats.chat_turns import (
 )
 from curation.sources.formats.fields import dump_metadata, malformed_row_error, parse_json_object, select_other_fields
 from curation.sources.formats.json_list import read_entries
-from curation.sources.formats.lenient_fields import read_text_or_keep
 from curation.sources.formats.row_images import IMAGE_FIELDS, find_image_fields, is_present, read_row_images
 from curation.sources.reader import SourceReader, ignore_options
 from schemas.records.document import ParsedDocument, Part, Role, get_speaker
+from schemas.records.uid import to_uid
 
 
 def read_items(file: BinaryIO) -> Iterator[Any]:
@@ -53,7 +53,8 @@ def read(item: Any) -> ParsedDocument:
         if not turn.has_content:
             raise malformed_row_error(f"turn {number} says nothing")
     shown = order_images([piece for turn in turns for piece in turn.pieces if isinstance(piece, ImageSlot)], images)
-    uid, no_uid = _parse_uid(item.get("id"))
+    uid = to_uid(item.get("id"))
+    no_uid = {"id": item["id"]} if uid is None and item.get("id") is not None else {}
     parts, roles = _build_parts(turns)
     return ParsedDocument(uid or None, None, parts, shown, dump_metadata(_collect_metadata(item) | no_uid), roles)
 
@@ -104,13 +105,6 @@ def _strip_answer(text: str) -> str:
     text = text.rstrip()
     begin = len(text) - len(text.lstrip())
     return text[max(text.rfind(mark, 0, begin) for mark in "\r\n") + 1 :]
-
-
-def _parse_uid(value: Any) -> tuple[str | None, dict[str, Any]]:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    is_number = isinstance(value, int) and not isinstance(value, bool)
-    return (str(value), {}) if is_number else read_text_or_keep(value, "id")
 
 
 def _collect_metadata(item: Mapping[str, Any]) -> dict[str, Any]:

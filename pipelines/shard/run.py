@@ -17,7 +17,7 @@ from pipelines.shard.caption_set import CaptionSet
 from pipelines.shard.census import take_census
 from pipelines.shard.join import JoinedSample
 from pipelines.shard.plan import ShardUnit, cut_units, has_changed
-from schemas.output_set.manifest import HIDDEN_FILES, Manifest
+from schemas.output_set.manifest import HIDDEN_FILES, UNREADABLE_METADATA, Manifest
 from schemas.records.caption import Caption
 from schemas.records.captioned_image import CaptionedImage
 from schemas.records.fingerprint import EngineFingerprint
@@ -105,12 +105,14 @@ def read_joined_samples(
     """Yields a unit's samples with captions, each with the name of its input shard.
 
     Appends the other samples to `left_out`. Counts in `found` the captions that were found by the image, with other
-    ids, or ambiguously (`curation.captions.lookup.Match.counts`).
+    ids, or ambiguously (`curation.captions.lookup.Match.counts`), and the samples whose .json is not an object.
     """
     for sample_range in unit.sample_ranges:
         for sample in sample_range.census.read_samples(captions, sample_range.start, sample_range.stop):
             if isinstance(sample, JoinedSample):
                 found.update(sample.matched.found.counts)
+                if sample.matched.image.has_unreadable_metadata:
+                    found[UNREADABLE_METADATA] += 1
                 yield sample_range.shard.source, sample
             else:
                 left_out.append(QuarantinedRow.from_rejected(sample.key, sample.uid, "shard", sample.fault))

@@ -8,16 +8,21 @@ from decimal import Decimal
 from schemas.records.quarantine import Reason, Rejected
 
 _BOM = "\ufeff"
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_BYTE_ORDER_MARKS = {  # UTF-32's little-endian mark begins with that of UTF-16, so it is tried first
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def to_training_text(value: object) -> str | None:
     """Returns the text of a data set's value, without a byte order mark; None if there is none.
 
-    A number becomes its digits; bytes are decoded as UTF-8, or as UTF-16 after a UTF-16 byte order mark. Null and NaN,
-    which pandas writes for null, give None. Raises `Rejected(not_text)` for values that could only be kept changed: a
-    list, an object, a boolean, other bytes, a lone surrogate.
+    A number becomes its digits; bytes are decoded as UTF-8, or as UTF-16 or UTF-32 after its byte order mark. Null and
+    NaN, which pandas writes for null, give None. Raises `Rejected(not_text)` for values that could only be kept
+    changed: a list, an object, a boolean, other bytes, a lone surrogate.
     """
     if value is None or (isinstance(value, float | Decimal) and math.isnan(value)):
         return None
@@ -40,7 +45,8 @@ def is_number(value: object) -> bool:
 
 
 def _decode(data: bytes) -> str:
+    encoding = next((name for mark, name in _BYTE_ORDER_MARKS.items() if data.startswith(mark)), "utf-8")
     try:
-        return data.decode("utf-16" if data.startswith(_UTF16) else "utf-8")
+        return data.decode(encoding)
     except UnicodeDecodeError as error:
-        raise Rejected(Reason.NOT_TEXT, f"not UTF-8: {error.reason} at byte {error.start}") from None
+        raise Rejected(Reason.NOT_TEXT, f"not {encoding.upper()}: {error.reason} at byte {error.start}") from None

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from schemas.compression import SIGNATURE_BYTES, describe_compression
 from schemas.errors import UsageError, to_one_line
 from schemas.storage.parquet_footer import MAGIC, EncryptedError, find_encrypted_columns, read_footer
 
@@ -102,7 +103,8 @@ def open_parquet(source: BinaryIO | Path, path: str, pre_buffer: bool = False) -
         file = pq.ParquetFile(source, metadata=metadata, buffer_size=PAGE_BUFFER, pre_buffer=pre_buffer)
         _ = file.schema_arrow.names  # raises if a name is not UTF-8
     except (pa.ArrowException, ValueError) as error:
-        raise NotParquet(f"{path} is not a Parquet file: {to_one_line(error)}") from None
+        packed = describe_compression(path, _read_start(source))
+        raise NotParquet(packed or f"{path} is not a Parquet file: {to_one_line(error)}") from None
     except EncryptedError as error:
         raise UnreadableParquet(f"{path} is encrypted ({error}): decrypt it first") from None
     return Parquet(path, file, source)
@@ -175,6 +177,14 @@ def _gather_batches(parquet: Parquet, batches: Iterator[pa.RecordBatch], most: i
             raise _make_budget_error(parquet, "its rows take more memory", most)
         found.append(batch)
     return pa.Table.from_batches(found)
+
+
+def _read_start(source: BinaryIO | Path) -> bytes:
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            return file.read(SIGNATURE_BYTES)
+    source.seek(0)
+    return source.read(SIGNATURE_BYTES)
 
 
 def _read_metadata(source: BinaryIO | Path) -> Any:

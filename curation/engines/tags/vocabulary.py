@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from schemas.compression import SIGNATURE_BYTES, check_uncompressed
 from schemas.errors import StorageError, UsageError
 from schemas.storage.folder import split_path
 
@@ -59,6 +60,7 @@ def read_vocabulary(path: str | Path | None = None) -> Vocabulary:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        check_uncompressed(f"vocabulary {path}", data[:SIGNATURE_BYTES])
         number = data.count(b"\n", 0, error.start) + 1
         raise UsageError(f"vocabulary {path}, line {number}: not UTF-8; save the file as UTF-8") from None
     lines: dict[tuple[str, ...], int] = {}

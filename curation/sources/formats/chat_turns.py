@@ -39,6 +39,7 @@ _MEDIA = re.compile(
 _MEDIA_MARKER = re.compile(r"<\|?(?:video|audio|speech|sound)(?:[_ ]?(?:pad|here|\d{1,4}))?\|?>", re.IGNORECASE)
 _MEDIA_PARTS = ("video", "video_url", "audio", "audio_url", "input_audio")
 _IMAGE_PARTS = ("image", "image_url", "input_image")
+_FALSE = ("false", "0", "0.0")
 _TEXT_PARTS = ("text", "input_text", "output_text")
 
 
@@ -89,19 +90,25 @@ def read_turns(row: Mapping[str, Any]) -> list[Turn]:
         said = [turn for number, exchange in enumerate(said) for turn in _split_exchange(exchange, number)]
     turns = [_read_turn(turn, number) for number, turn in enumerate(said)]
     system = _read_system_turn(row)
-    if system is not None and turns[:1] != [system]:
+    if system is not None and [_strip_turn(turn) for turn in turns[:1]] != [_strip_turn(system)]:
         if turns and turns[0].role == "system":
             raise malformed_row_error("the row's system prompt is not that of its first turn")
         turns.insert(0, system)
     return turns
 
 
+def _strip_turn(turn: Turn) -> Turn:
+    """Returns a question or a system prompt without the white space at the ends of its texts, which is not kept."""
+    pieces = (piece.strip() if isinstance(piece, str) else piece for piece in turn.pieces)
+    return Turn(turn.role, tuple(piece for piece in pieces if piece != ""))
+
+
 def _read_system_turn(row: Mapping[str, Any]) -> Turn | None:
-    texts = {read_training_text(row[name], name) or "" for name in SYSTEM_FIELDS if is_present(row.get(name))}
+    texts = {(read_training_text(row[name], name) or "").strip() for name in SYSTEM_FIELDS if is_present(row.get(name))}
     if len(texts) > 1:
         raise malformed_row_error("system and system_prompt differ")
     text = next(iter(texts), "")
-    return Turn("system", tuple(_split_at_markers(text, "system"))) if text.strip() else None
+    return Turn("system", tuple(_split_at_markers(text, "system"))) if text else None
 
 
 def _split_exchange(value: Any, number: int) -> Iterator[dict[str, Any]]:
@@ -164,8 +171,12 @@ def order_images(places: list[ImageSlot], images: list[ParsedImage]) -> tuple[Pa
 
 
 def _is_excluded_from_loss(value: Mapping[str, Any]) -> bool:
-    """Returns whether the turn is excluded from the loss: `loss` (ms-swift), `train` (axolotl), `weight` (OpenAI)."""
-    return any(value.get(name) in (0, "false") for name in ("loss", "train", "weight"))  # False equals 0
+    """Returns whether the turn is excluded from the loss: `loss` (ms-swift), `train` (axolotl), `weight` (OpenAI).
+
+    Each may be a boolean, a number, or the text of one, as tables store them.
+    """
+    marks = [value.get(name) for name in ("loss", "train", "weight")]
+    return any(mark == 0 or (isinstance(mark, str) and mark.strip().casefold() in _FALSE) for mark in marks)
 
 
 def _read_part(part: Any, role: Role, place: str) -> Iterator[str | ImageSlot]:

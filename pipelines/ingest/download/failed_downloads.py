@@ -32,8 +32,9 @@ class FailedDownloads:
             path=output.resolve_path(IMAGES), size=len(state), sha256=hashlib.sha256(state.encode()).hexdigest()
         )
 
-    def prepare(self, output: Folder, runner: Runner) -> None:
+    def prepare(self, output: Folder, runner: Runner) -> list[str]:
         """Does nothing: the reasons are read on demand."""
+        return []
 
     def get(self, address: str) -> bytes | None:
         """Always raises `Rejected(lost_image)` with the reason why the URL has no image."""

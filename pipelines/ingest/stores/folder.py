@@ -24,8 +24,9 @@ class FolderStore:
         self._folder = Folder(url)
         self.revision = compute_revision(url, list_files(self._folder))
 
-    def prepare(self, output: Folder, runner: Runner) -> None:
+    def prepare(self, output: Folder, runner: Runner) -> list[str]:
         """Does nothing: the folder is read as it is."""
+        return []
 
     def get(self, address: str) -> bytes | None:
         """See `ImageStore`."""
@@ -53,8 +54,8 @@ def list_files(folder: Folder) -> Iterator[tuple[str, int]]:
     if not folder.is_local:
         sizes = folder.list_sizes()
         sets = tuple(name.removesuffix(RECIPE_FILE) for name in sizes if f"/{name}".endswith(f"/{RECIPE_FILE}"))
-        names = (name for name in sorted(sizes) if not name.startswith(sets) and not is_hidden_path(name))
-        yield from ((name, sizes[name]) for name in names)
+        kept = (name for name in sorted(sizes) if not name.startswith(sets) and not is_hidden_path(name))
+        yield from ((name, sizes[name]) for name in kept)
         return
     top = folder.get_local_path("")
     walked: set[str] = set()  # links may form a loop

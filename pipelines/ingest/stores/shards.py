@@ -19,7 +19,7 @@ from schemas.output_set.layout import PARTS
 from schemas.output_set.manifest import InputFile
 from schemas.records.quarantine import Rejected
 from schemas.storage.folder import Folder, split_path
-from schemas.tar.reader import TarReader
+from schemas.tar.reader import MAX_DAMAGE, TarReader
 
 _TABLE = f"{PARTS}/images.arrow"
 _ROW = np.dtype([("high", "<u8"), ("low", "<u8"), ("offset", "<i8"), ("size", "<u4"), ("tar", "<u4")])
@@ -39,16 +39,18 @@ class ShardStore:
         self._folder: Folder | None = None  # the one that holds the table
         self._table: _Table | None = None  # opened by each process at its first `get`
 
-    def prepare(self, output: Folder, runner: Runner) -> None:
+    def prepare(self, output: Folder, runner: Runner) -> list[str]:
         """Builds the table, which reads all shards once, unless an interrupted run left it."""
         self._folder = output
-        if output.exists(_TABLE) and _Table(output).revision == self.revision:
-            return
+        if output.exists(_TABLE) and (table := _Table(output)).revision == self.revision:
+            return table.damage
         order = {tar.path: number for number, tar in enumerate(self._tars)}
         found = sorted(runner.map(index_tar, self._tars), key=lambda each: order[each[0]])
-        rows = np.concatenate([_set_tar_number(rows, order[path]) for path, rows in found])
+        damage = [line for _, _, lines in found for line in lines][:MAX_DAMAGE]
+        rows = np.concatenate([_set_tar_number(rows, order[path]) for path, rows, _ in found])
         rows = rows[np.lexsort((rows["low"], rows["high"]))]  # stable: the first of one URL stays the first
-        _write_table(output, rows, list(order), self.revision)
+        _write_table(output, rows, list(order), self.revision, damage)
+        return damage
 
     def get(self, address: str) -> bytes | None:
         """See `ImageStore`."""
@@ -73,6 +75,7 @@ class _Table:
         told = json.loads(table.schema.metadata[b"images"])
         self.revision = InputFile(**told["revision"])
         self._tars: list[str] = told["tars"]
+        self.damage: list[str] = told.get("damage", [])
         self._opened_tars: dict[int, tuple[Folder, str]] = {}  # folder and name of each tar; to resolve a path is slow
         self._columns = {
             column: table[column].chunk(0).to_numpy() if table.num_rows else np.zeros(0, _ROW[column])
@@ -95,12 +98,13 @@ class _Table:
         return None
 
 
-def index_tar(tar: InputShard) -> tuple[str, Any]:
-    """Returns the tar's path, and a row of `_ROW` for each of its valid samples that has a URL."""
+def index_tar(tar: InputShard) -> tuple[str, Any, list[str]]:
+    """Returns the tar's path, a row of `_ROW` for each of its valid samples that has a URL, and the tar's damage."""
     folder, name = tar.split_path()
     with folder.open(name) as file:
-        rows = np.array(list(_iterate_rows(TarReader(file, hashing=False))), dtype=_ROW)
-    return tar.path, rows
+        reader = TarReader(file, hashing=False)
+        rows = np.array(list(_iterate_rows(reader)), dtype=_ROW)
+    return tar.path, rows, [f"images: {tar.label}: byte {at.offset}: {at.description}" for at in reader.damage]
 
 
 def _iterate_rows(reader: TarReader) -> Iterator[tuple[int, int, int, int, int]]:
@@ -124,8 +128,8 @@ def _set_tar_number(rows: Any, tar: int) -> Any:
     return rows
 
 
-def _write_table(output: Folder, rows: Any, tars: list[str], revision: InputFile) -> None:
-    metadata = json.dumps({"revision": revision.model_dump(), "tars": tars}).encode()
+def _write_table(output: Folder, rows: Any, tars: list[str], revision: InputFile, damage: list[str]) -> None:
+    metadata = json.dumps({"revision": revision.model_dump(), "tars": tars, "damage": damage}).encode()
     table = pa.table({name: np.ascontiguousarray(rows[name]) for name in _ROW.names or ()})
     table = table.replace_schema_metadata({"images": metadata})
     with output.create(_TABLE) as file, pa.ipc.new_file(file, table.schema) as writer:

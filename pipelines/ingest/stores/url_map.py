@@ -42,8 +42,9 @@ class MapStore:
             sizes = [(file, get_local_size(self._folder, file)) for file in files]
             self.revision = compute_revision(path, [(self.revision.sha256, len(data)), *sizes])
 
-    def prepare(self, output: Folder, runner: Runner) -> None:
+    def prepare(self, output: Folder, runner: Runner) -> list[str]:
         """Does nothing: the map is already loaded."""
+        return []
 
     def get(self, address: str) -> bytes | None:
         """See `ImageStore`."""

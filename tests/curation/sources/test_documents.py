@@ -326,6 +326,16 @@ def test_a_page_whose_sizes_contradict_both_orders_is_lost_and_no_other() -> Non
     ]
 
 
+def test_an_image_without_an_entry_is_lost_with_the_others_of_its_page() -> None:
+    names = [*(f"page_0_image_{xref}" for xref in (1, 2, 3)), "page_1_image_3"]
+    content = of_pages(names, [(0, 1, *TALL), (0, 2, *WIDE)])
+    fault = "lost_image: frame 0 has 32 x 32 pixels, 'page_0_image_1' has 8 x 16"
+    assert reds(read("mint-pdf", sample(content, sized(BIG, TALL, WIDE, BIG)))) == [fault, fault, fault, 40]
+    assert reds(read("mint-pdf", sample(content, sized(TALL, WIDE, BIG, BIG)))) == [10, 20, 30, 40]
+    content["image_metadata"].reverse()
+    assert reds(read("mint-pdf", sample(content, sized(WIDE, TALL, BIG, BIG)))) == [20, 10, 30, 40]
+
+
 def test_one_page_in_the_other_order_alters_no_other_page() -> None:
     names = [f"page_{page}_image_{xref}" for page in range(3) for xref in (2, 1)]
     entries = [(page, xref, *size) for page in range(3) for xref, size in ((1, WIDE), (2, TALL))]

@@ -5,7 +5,9 @@ import io
 import json
 import time
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -204,19 +206,37 @@ def test_the_system_prompt_of_a_row_is_its_first_turn(row: dict[str, Any]) -> No
     assert draft.metadata == "{}"
 
 
-def test_a_system_prompt_that_stands_twice_is_one() -> None:
-    draft = read({"system": "Be short.", "system_prompt": "", "conversations": [SYSTEM, *turns("a", "b")]})
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"system": "Be short.", "system_prompt": ""},
+        {"system": " Be short.\n"},
+        {"system": "Be short.\n", "system_prompt": "Be short."},
+    ],
+)
+def test_a_system_prompt_that_stands_twice_is_one(row: dict[str, Any]) -> None:
+    draft = read(row | {"conversations": [SYSTEM, *turns("a", "b")]})
     assert draft.parts == ("Be short.", "a", "b")
 
 
-@pytest.mark.parametrize("mark", [{"loss": False}, {"loss": 0}, {"loss": "false"}, {"train": False}, {"weight": 0}])
+@pytest.mark.parametrize(
+    "mark",
+    [
+        *({"loss": value} for value in (False, 0, "false", "False", " FALSE ", "0", "0.0")),
+        {"train": False},
+        {"train": "False"},
+        {"weight": 0},
+        {"weight": 0.0},
+        {"weight": "0"},
+    ],
+)
 def test_a_turn_that_is_not_to_be_learnt_is_context(mark: dict[str, Any]) -> None:
     said = turns("a", "b", "c", "d")
     said[1] |= mark
     said[0] |= mark
     draft = read({"conversations": said})
     assert (draft.parts, draft.roles) == (("a", "b", "c", "d"), ("user", "context", "user", "assistant"))
-    said[1] |= {"loss": True, "train": True, "weight": 1}
+    said[1] |= {"loss": "True", "train": True, "weight": 1}
     assert read({"conversations": said}).roles == ("user", "assistant", "user", "assistant")
 
 
@@ -389,7 +409,16 @@ def test_what_is_said_is_kept_as_it_is_or_named() -> None:
         assert str(error.value).startswith("not_text: turn 1: half of a surrogate pair")
 
 
-@pytest.mark.parametrize(("uid", "stored"), [(7.0, "7"), ("x", "x"), (None, None), ([1], None), (1.5, None)])
+@pytest.mark.parametrize(
+    ("uid", "stored"),
+    [
+        *((7.0, "7"), ("x", "x"), (None, None), ([1], None), (1.5, "1.5"), (True, None)),
+        (Decimal("12"), "12"),
+        (UUID(int=7), "00000000-0000-0000-0000-000000000007"),
+        (b"x", "x"),
+        (b"\xff\x01", "ff01"),
+    ],
+)
 def test_no_row_is_lost_for_its_id(uid: Any, stored: str | None) -> None:
     draft = read({"id": uid, "conversations": turns("a", "b")})
     assert (draft.uid, draft.metadata) == (stored, "{}" if stored or uid is None else json.dumps({"id": uid}))

@@ -57,6 +57,18 @@ def test_captions_that_are_no_text_are_told_and_numbers_are_kept(tmp_path: Path)
     ]
 
 
+def test_metadata_that_cannot_be_read_costs_no_sample_with_a_text(tmp_path: Path) -> None:
+    members = [(f"{number}.jpg", jpeg(number)) for number in range(6)]
+    bad = [b"{", b"[]", b'{"uid": "\xe9"}', b" " * 5_000_000, b'{"uid": "5"}', b"{"]
+    members += [(f"{number}.json", data) for number, data in enumerate(bad)]
+    members += [(f"{number}.txt", f"picture {number}".encode()) for number in range(5)]
+    members.sort(key=lambda member: member[0])
+    totals = take_in("datacomp", set_of(tmp_path, *members), tmp_path / "out", format="parquet")
+    assert (totals.rows_in, totals.rows_out, totals.reasons) == (6, 5, {"missing_metadata": 1})
+    assert totals.counts["unreadable_metadata"] == 4
+    assert made(tmp_path / "out") == [(f"picture {number}", "5" if number == 4 else "", "jpg") for number in range(5)]
+
+
 def test_heic_is_named(tmp_path: Path) -> None:
     heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64)
     members = [("0.heic", heic), ("0.txt", b"a"), ("1.jpg", jpeg(1)), ("1.txt", b"b")]

@@ -1,5 +1,6 @@
 """Every source becomes shards that other libraries read, with true indexes; no row is lost; wrong use is one line."""
 
+import gzip
 import io
 import itertools
 import json
@@ -346,6 +347,16 @@ def test_a_damaged_tar_ends_with_an_error(tmp_path: Path) -> None:
     totals = take_in("datacomp", files, tmp_path / "out", run=IngestRun(workers=1, allow_damaged=True))
     assert totals.rows_in == totals.rows_out + totals.quarantined
     assert totals.rows_out > 5
+
+
+def test_a_damaged_store_ends_with_an_error(store: str, tmp_path: Path) -> None:
+    """A compressed tar beside a sound store: what its images are lost for."""
+    (tmp_path / "bad.tar").write_bytes(gzip.compress(b"a tar"))
+    images = [store, f"{tmp_path}/bad.tar"]
+    told = r"bad\.tar: byte 0: .*compressed by gzip \(decompress it first\)"
+    for _ in range(2):
+        with pytest.raises(DamagedInput, match=rf"^1 shards are damaged \(00000000: images: {tmp_path}/{told}\)"):
+            take_in("cc3m", SETS["cc3m"](tmp_path), tmp_path / "out", images, samples_per_shard=4)
 
 
 def error_of(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:

@@ -346,3 +346,15 @@ def test_a_side_file_that_pandas_has_rewritten_tells_of_no_loss(tmp_path: Path) 
         )
         told = "1 samples that a.parquet lists are not in the tar: 000000017"
         assert find_missing_downloads(folder, "a", keys[:1]) == [told]
+
+
+@pytest.mark.parametrize("kind", [int, float, str])
+def test_a_side_file_of_numbers_names_keys_without_zeros(tmp_path: Path, kind: type) -> None:
+    """Home-made tars number their samples from 0, without leading zeros."""
+    folder = Folder(str(tmp_path))
+    keys = [str(number) for number in range(12)]
+    listed = {"key": [kind(key) for key in keys], "status": ["success"] * 12}
+    pq.write_table(pa.table(listed), tmp_path / "a.parquet")
+    assert find_missing_downloads(folder, "a", keys) == []
+    told = "1 samples that a.parquet lists are not in the tar: 11"
+    assert find_missing_downloads(folder, "a", keys[:11]) == [told]

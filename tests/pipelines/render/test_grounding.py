@@ -1,5 +1,6 @@
 """Grounding captions from annotations: the base captions, what is left out, the joins, no harm done by any text."""
 
+import gzip
 import json
 import re
 from collections.abc import Callable
@@ -177,6 +178,7 @@ def test_wrong_use_is_one_line_and_2(
     ocr = annotation_set(images, tmp_path / "ocr")
     kale = other_captions(tmp_path / "re.parquet", [("u", "x")], "re_caption")
     (tmp_path / "no.parquet").write_bytes(b"no Parquet")
+    (tmp_path / "k.parquet.gz").write_bytes(gzip.compress(Path(kale).read_bytes()))
     pq.write_table(pa.table({"caption": ["x"]}), tmp_path / "bare.parquet")
     pq.write_table(pa.table({"uid": ["u"], "caption": ["x"]}), tmp_path / "name.parquet")
     damaged = (tmp_path / "name.parquet").read_bytes().replace(b"caption", b"capti\xffn")
@@ -198,8 +200,12 @@ def test_wrong_use_is_one_line_and_2(
             f"{tmp_path}/no.parquet is not a Parquet",
         ),
         (
+            ["grounding", annotations, "--caption-from", f"{tmp_path}/k.parquet.gz"],
+            f"{tmp_path}/k.parquet.gz is compressed by gzip, which is not read: decompress it first\n",
+        ),
+        (
             ["grounding", annotations, "--caption-from", f"{tmp_path}/name.parquet"],
-            f"{tmp_path}/name.parquet is not a Parquet file\n",
+            f"{tmp_path}/name.parquet is not a Parquet file: ",
         ),
         (
             ["grounding", annotations, "--caption-from", kale],

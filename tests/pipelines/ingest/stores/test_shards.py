@@ -1,5 +1,7 @@
 """Images are found by their address alone, in what was given first; nothing leads out of what was given."""
 
+import gzip
+import io
 import json
 import pickle
 from collections.abc import Callable
@@ -19,6 +21,7 @@ from pipelines.recipes.base import RunOptions
 from schemas.errors import UsageError
 from schemas.records.quarantine import Reason, Rejected
 from schemas.storage.folder import Folder
+from schemas.tar.reader import TarReader
 from schemas.tar.writer import TarWriter
 from tests.conftest import jpeg
 
@@ -141,7 +144,7 @@ def test_no_name_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(Rejected) as fault:
         MapStore(str(tmp_path / "folder/map.json")).get("https://a")
     assert fault.value.reason == Reason.LOST_IMAGE
-    assert fault.value.detail.startswith(f"{name!r} is no ")
+    assert fault.value.detail.startswith(f"{name!r} is not ")
     if "://" in name:  # an address of the web is in no folder, but may be in the next store
         assert FolderStore(str(tmp_path / "folder")).get(name) is None
     else:
@@ -217,6 +220,23 @@ def test_a_caption_costs_no_image_of_a_store(tmp_path: Path) -> None:
         writer.close()
     store = opened(f"{tmp_path}/a.tar", tmp_path / "out")
     assert [store.get(f"https://example.org/{key}") for key in (1, 2)] == [b"jpg", b"jfif"]
+
+
+@pytest.mark.parametrize("spoil", [gzip.compress, lambda tar: tar[: tar.rindex(b"ustar") + 600]])
+def test_the_damage_of_a_tar_is_told(
+    make_shards: Callable[..., str], tmp_path: Path, spoil: Callable[[bytes], bytes]
+) -> None:
+    pattern = make_shards(tmp_path / "images", shards=2, samples=3)
+    bad = tmp_path / "images/00000001.tar"
+    bad.write_bytes(spoil(bad.read_bytes()))
+    damage = TarReader(io.BytesIO(bad.read_bytes()))
+    list(damage)
+    expected = [f"images: {bad}: byte {each.offset}: {each.description}" for each in damage.damage]
+    assert expected
+    for _ in range(2):  # the second takes the table of the first
+        store = ShardStore(find_image_tars([pattern]))
+        assert store.prepare(Folder(str(tmp_path / "out")), Runner.open(ALONE)) == expected
+        assert store.get(url(0, 0)) == jpeg(0)
 
 
 def test_compressed_tars_are_named(tmp_path: Path) -> None:
