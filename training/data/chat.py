@@ -11,6 +11,7 @@ known by construction, never searched for in a string, and a conversation's leng
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from schemas.errors import UsageError
 from schemas.records.document import ROLES, Role, get_speaker
@@ -21,6 +22,7 @@ from training.model.tokens import TextTokenizer
 Ids = tuple[int, ...]
 
 _NEWLINE = "\n"
+_WORD = "a"  # stands for the words that a text follows
 _AFTER_MERGED_SYSTEM = "\n\n"  # between a system text and the user's words in one turn, as Gemma 3 and Mistral have it
 
 
@@ -60,7 +62,7 @@ class ChatTemplate:
     def count_overhead(self, roles: Sequence[Role], images: int) -> int:
         """Counts the tokens of a conversation without its texts and images."""
         counter = TurnCounter(self)
-        for role in roles:
+        for role, _ in groupby(roles):
             counter.add(role, 0)
         return counter.length + images * len(self.after_image)
 
@@ -100,7 +102,7 @@ def _build_from_markers(tokenizer: TextTokenizer, prompts: PromptOptions) -> Cha
     markers = {role: tokenizer.find_special_id(f"<|{role}|>") for role in ROLES}
     if None in markers.values():
         openings = {role: tuple(tokenizer.encode(f"{role.capitalize()}:")) for role in ROLES}
-        note = "the tokenizer has no chat template: turns begin with System:, User: and Assistant:, or as data.template says"
+        note = "the tokenizer has no chat template: turns begin with System:, User: and Assistant:; data.template sets others"
     else:
         openings = {role: (marker, *newline) for role, marker in markers.items() if marker is not None}
     end = tokenizer.find_special_id("<|end|>")
@@ -134,16 +136,25 @@ def _build_from_format(tokenizer: TextTokenizer, texts: ChatFormat, prompts: Pro
         first_system = start + system.opening
     turns = {"system": system, "user": texts.user, "assistant": texts.assistant}
     firsts = {"system": first_system, "user": first_user, "assistant": start + texts.assistant.opening}
-    openings = {role: _encode_texts(tokenizer, turns[role].opening) for role in ROLES}
-    closings = {role: _encode_texts(tokenizer, turns[role].closing, follows_words=True) for role in ROLES}
-    behind_system = _encode_texts(tokenizer, after_system)
-    beginnings = {role: _encode_texts(tokenizer, firsts[role]) for role in ROLES}
+
+    def encode(text: str, before: str = "", precedes_words: bool = True) -> Ids:
+        ids = tuple(tokenizer.encode_markup(text, before, precedes_words))
+        if tokenizer.special.image in ids:
+            raise UsageError(f"chat template: {text!r} has the token of an image; write data.template without it")
+        return ids
+
+    beginnings = {role: encode(firsts[role]) for role in ROLES}
+    befores = {"system": "assistant", "user": "assistant", "assistant": "user"}
+    openings = {role: encode(turns[role].opening, _WORD + turns[befores[role]].closing) for role in ROLES}
+    closings = {role: encode(turns[role].closing, _WORD, False) for role in ROLES}
+    behind_system = encode(after_system, _WORD + system.closing)
     if prompts.bos != "auto" and tokenizer.bos is not None:
         beginnings = {role: (*bos, *ids[ids[:1] == (tokenizer.bos,) :]) for role, ids in beginnings.items()}
     if prompts.system is not None:
         lead = (*beginnings["system"], *tokenizer.encode(prompts.system), *closings["system"])
         beginnings |= {"user": (*lead, *behind_system), "assistant": (*lead, *openings["assistant"])}
-    after_image, end = tuple(tokenizer.encode(_NEWLINE)), _encode_texts(tokenizer, texts.end, follows_words=True)
+    after_image = tuple(tokenizer.encode(_NEWLINE))
+    end = encode(texts.end, _WORD + texts.assistant.closing, False)
     if not closings["assistant"]:
         raise UsageError("data.template: assistant.closing gives no token, so a model would never stop; name one")
     return ChatTemplate(
@@ -157,10 +168,3 @@ def _build_from_format(tokenizer: TextTokenizer, texts: ChatFormat, prompts: Pro
         note="" if texts.system else "the chat template has no system turn: its words go before the user's first ones",
     )
 
-
-def _encode_texts(tokenizer: TextTokenizer, text: str, follows_words: bool = False) -> Ids:
-    """Returns the ids of a text before words, or behind them. Raises `UsageError` when one stands for an image."""
-    ids = tuple(tokenizer.encode_markup(text, precedes_words=not follows_words, follows_words=follows_words))
-    if tokenizer.special.image in ids:
-        raise UsageError(f"data.template: {text!r} has the token of an image: leave it out")
-    return ids

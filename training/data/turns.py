@@ -2,8 +2,8 @@
 
 It is cut before a turn that follows the assistant's, so that each answer stays with what was asked. Each later piece is
 a conversation of its own: it repeats the system turn and, at the start of its first turn, the images shown before,
-because what is asked next may be about them. An exchange that does not even fit so is dropped, and so is a piece without
-an answer to train on; their turns are counted.
+because what is asked next may be about them. An exchange that does not fit even so is dropped, and so is a piece that
+has no answer to train on; their turns are counted.
 """
 
 from collections.abc import Iterator, Sequence

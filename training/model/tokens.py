@@ -92,21 +92,16 @@ class TextTokenizer(TokenCounter):
             return [number for number in ids if number not in self._forbidden_ids]
         return [number for start, end in pairwise(edges) for number in self.encode(text[start:end])]
 
-    def encode_markup(self, text: str, precedes_words: bool = False, follows_words: bool = False) -> list[int]:
+    def encode_markup(self, text: str, before: str = "", precedes_words: bool = False) -> list[int]:
         """Returns the ids of a template's text, in which the names of special tokens stand for these tokens.
 
-        Some tokenizers put a space before each text; there, a space of the markup beside words is left out, because
-        the next text brings its own.
+        `before` is what the text follows: some tokenizers put a space before a text that begins one. They put it before
+        words, too, so that a space at the end of a text that precedes words is left out.
         """
-        if self._puts_space_first:
-            text = text.removesuffix(" ") if precedes_words else text
-            text = text.removeprefix(" ") if follows_words else text
-        self._tokenizer.encode_special_tokens = False
-        try:
-            ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
-            return ids
-        finally:
-            self._tokenizer.encode_special_tokens = True
+        if precedes_words and self._puts_space_first:
+            text = text.removesuffix(" ")
+        known, ids = self._encode_with_names(before), self._encode_with_names(before + text)
+        return ids[len(known) :] if ids[: len(known)] == known else self._encode_with_names(text)
 
     def split_markup(self, text: str) -> list[str]:
         """Splits a template's text into names of added tokens, and the single characters between them."""
@@ -160,6 +155,14 @@ class TextTokenizer(TokenCounter):
 
     def _count_vocabulary(self) -> int:
         return 1 + max(self._tokenizer.get_vocab(with_added_tokens=True).values())  # ids may have gaps
+
+    def _encode_with_names(self, text: str) -> list[int]:
+        self._tokenizer.encode_special_tokens = False
+        try:
+            ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+            return ids
+        finally:
+            self._tokenizer.encode_special_tokens = True
 
     def _find_bos(self) -> tuple[int | None, bool]:
         """Returns the BOS that the configuration names or the post-processor adds, if any; and whether it is added."""

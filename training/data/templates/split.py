@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 from schemas.errors import to_one_line
@@ -46,21 +46,20 @@ class _Joints:
 
     def add(self, roles: Sequence[Role], text: str) -> None:
         """Splits a rendered conversation at its marks."""
-        at, before = 0, None
-        for number, role in enumerate([*roles, None]):
-            mark = _mark(number)
-            end = len(text) if role is None else text.find(mark, at)
-            if role is not None and (end < 0 or text.count(mark) > 1):
+        marks = [_mark(number) for number in range(len(roles))]
+        places = [text.find(mark) for mark in marks]
+        for number, role in enumerate(roles):
+            if text.count(marks[number]) != 1 or places[number] < max(places[: number + 1]):
                 where = f"in a conversation of {len(roles)} turn{'s' * (len(roles) > 1)}"
                 self.fault = self.fault or f"it alters, moves, repeats or drops the words of a turn ({role}) {where}"
                 return
-            found = text[at:end]
-            known = self.texts.setdefault((before, role), found)
-            if known != found:
-                where = f"between {before or 'the start'} and {role or 'the end'}"
-                shown = " or ".join(repr(one[:80]) for one in (known, found))
+        begins = [0, *(place + len(mark) for place, mark in zip(places, marks, strict=True))]
+        for begin, end, joint in zip(begins, [*places, len(text)], pairwise([None, *roles, None]), strict=True):
+            known = self.texts.setdefault(joint, text[begin:end])
+            if known != text[begin:end]:
+                where = f"between {joint[0] or 'the start'} and {joint[1] or 'the end'}"
+                shown = " or ".join(repr(one[:80]) for one in (known, text[begin:end]))
                 self.fault = self.fault or f"the text {where} is {shown}, which depends on more than the two roles"
-            at, before = end + len(mark), role
 
 
 def split_chat_template(template: str, tokenizer: TextTokenizer) -> ChatFormat:
