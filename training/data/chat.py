@@ -102,7 +102,7 @@ def _build_from_markers(tokenizer: TextTokenizer, prompts: PromptOptions) -> Cha
     markers = {role: tokenizer.find_special_id(f"<|{role}|>") for role in ROLES}
     if None in markers.values():
         openings = {role: tuple(tokenizer.encode(f"{role.capitalize()}:")) for role in ROLES}
-        note = "the tokenizer has no chat template: turns begin with System:, User: and Assistant:; data.template sets others"
+        note = "the tokenizer has no chat template: turns begin with User: and Assistant:; data.template sets others"
     else:
         openings = {role: (marker, *newline) for role, marker in markers.items() if marker is not None}
     end = tokenizer.find_special_id("<|end|>")
@@ -167,4 +167,3 @@ def _build_from_format(tokenizer: TextTokenizer, texts: ChatFormat, prompts: Pro
         fingerprint=f"{beginnings=} {openings=} {closings=} {behind_system=} {after_image=} {end=}",
         note="" if texts.system else "the chat template has no system turn: its words go before the user's first ones",
     )
-

@@ -10,6 +10,7 @@ import pytest
 
 from curation.mixture.plan import Mixture, Plan, PlannedSamples, Source, plan_mixture
 from schemas.errors import UsageError
+from schemas.records.document import Role
 from tests.training.support.sets import TOKENS_PER_TILE, captioned, document, mixed, plan, tokenizer, write_set
 from training.data.options import SourceTextOptions
 from training.data.plan import Cursor, Pack, PackPlan, Sources, check_unchanged
@@ -92,6 +93,33 @@ def test_what_is_too_long_is_cut_or_left_out_and_told(tmp_path: Path) -> None:
         (1, (0, 0, 2, 20), 64),
         (1, (2, 20, 3, 0), 22),
         (4, (0, 0, -1, 0), 6),
+    ]
+
+
+def test_conversations_are_cut_and_turns_that_fit_nowhere_are_counted(tmp_path: Path) -> None:
+    words, _ = tokenizer(tmp_path)
+    exchange: list[Role] = ["user", "assistant"]
+    docs = [
+        document(0, ["a" * 20, "b" * 20, "c" * 60, "d", "e" * 20, "f" * 20], exchange * 3),  # the second is too long
+        document(1, ["a" * 60, "b", *[(64, 48)] * 40, "c"], [*exchange, *["user"] * 40, "assistant"]),  # none fits
+        document(2, ["a", "b", (64, 48), "c" * 20, "d" * 50], [*exchange, "user", *exchange]),  # nor does the tail
+        document(3, ["a" * 60, "b"], exchange),
+    ]
+    made = plan(tmp_path, {"docs": write_set(tmp_path / "docs", docs, words)})
+    packs = list(made.iterate_packs())
+    assert packs[0].left_out == {"docs.cut_turns": 4, "docs.too_many_images": 1, "docs.too_long": 1}
+    assert packs[0].split == {"docs": 3}
+    pieces = sorted(
+        (int(sample), tuple(piece), int(length), int(tiles))
+        for unit in packs
+        for sample, piece, length, tiles in zip(
+            unit.samples, unit.pieces.tolist(), unit.lengths, unit.tiles, strict=True
+        )
+    )
+    assert pieces == [
+        (0, (0, 0, 2, 0), 48, 0),
+        (0, (4, 0, 6, 0), 48, 0),
+        (2, (0, 0, 2, 0), 10, 0),
     ]
 
 

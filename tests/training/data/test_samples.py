@@ -132,7 +132,7 @@ def test_roles_by_name_where_the_tokenizer_has_no_markers(tmp_path: Path) -> Non
     assert chat.beginnings == chat.openings == dict.fromkeys(ROLES, (0, 0))  # a name and a colon
     assert (chat.closings, chat.after_image, chat.end) == (dict.fromkeys(ROLES, (1,)), (), ())
     assert chat.note == (
-        "the tokenizer has no chat template: turns begin with System:, User: and Assistant:, or as data.template says"
+        "the tokenizer has no chat template: turns begin with User: and Assistant:; data.template sets others"
     )
 
 

@@ -80,7 +80,9 @@ SPLIT: list[tuple[Published, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("published", "expected"), SPLIT, ids=[*chat_templates.PUBLISHED, "old_phi3", "qwen2", "llama2"])
+@pytest.mark.parametrize(
+    ("published", "expected"), SPLIT, ids=[*chat_templates.PUBLISHED, "old_phi3", "qwen2", "llama2"]
+)
 def test_published_templates(tmp_path: Path, published: Published, expected: dict[str, Any]) -> None:
     tokenizer = chat_templates.load(tmp_path, published)
     found = split_chat_template(published.template, tokenizer).model_dump(exclude_none=True)
@@ -102,9 +104,15 @@ def test_what_transformers_passes_is_there(tmp_path: Path) -> None:
 
 ALTERS = "it alters, moves, repeats or drops the words of a turn "
 REFUSED = {
-    "upper": ("{% for m in messages %}{{ m.role + m.content | upper + eos_token }}{% endfor %}", f"{ALTERS}(user) in a "),
+    "upper": (
+        "{% for m in messages %}{{ m.role + m.content | upper + eos_token }}{% endfor %}",
+        f"{ALTERS}(user) in a ",
+    ),
     "twice": ("{% for m in messages %}{{ m.role + m.content * 2 + eos_token }}{% endfor %}", f"{ALTERS}(user) in a "),
-    "json": ("{% for m in messages %}{{ m | tojson }}{{ eos_token }}{% endfor %}", f"{ALTERS}(user) in a conversation of 1"),
+    "json": (
+        "{% for m in messages %}{{ m | tojson }}{{ eos_token }}{% endfor %}",
+        f"{ALTERS}(user) in a conversation of 1",
+    ),
     "backwards": (
         "{% for m in messages | reverse %}{{ m.role + m.content + eos_token }}{% endfor %}",
         f"{ALTERS}(assistant) in a conversation of 2 turns",
@@ -117,7 +125,7 @@ REFUSED = {
     ),
     "numbered": (
         "{% for m in messages %}{{ 'Round %d' % loop.index0 + m.role + m.content + eos_token }}{% endfor %}",
-        "the text between user and assistant is '<|im_end|>Round 1assistant' or '<|im_end|>Round 3assistant', which depends",
+        "the text between user and assistant is '<|im_end|>Round 1assistant' or '<|im_end|>Round 3assistant'",
     ),
     "endless": (
         "{% for m in messages %}{{ m.role + ':' + m.content + '\n' }}{% endfor %}",
@@ -167,4 +175,6 @@ def test_special_tokens_are_not_cut(tmp_path: Path) -> None:
     """`<|end` begins three names; the letters in common end before them."""
     tokenizer = chat_templates.load(tmp_path, PHI3)
     assert tokenizer.split_markup("a<|end|>b<|endoftext|><|en") == ["a", "<|end|>", "b", "<|endoftext|>", *"<|en"]
-    assert split_chat_template(LLAMA3.template.replace("<|eot_id|>", "<|end|>"), tokenizer).assistant.closing == "<|end|>"
+    assert (
+        split_chat_template(LLAMA3.template.replace("<|eot_id|>", "<|end|>"), tokenizer).assistant.closing == "<|end|>"
+    )
