@@ -122,8 +122,7 @@ class TextTokenizer(TokenCounter):
 
     def find_name(self, number: int) -> str:
         """Returns the text by which a template names a token."""
-        name: str = self._tokenizer.id_to_token(number)
-        return name
+        return str(self._tokenizer.id_to_token(number))
 
     def find_special_id(self, text: str) -> int | None:
         """Returns the id of the special token of this name, such as a role marker; None when there is none."""
@@ -137,7 +136,7 @@ class TextTokenizer(TokenCounter):
         """Returns files, content by name, from which `load_tokenizer` and transformers can load this tokenizer."""
         settings = ("content", "special", "lstrip", "rstrip", "normalized", "single_word")
         added = self._tokenizer.get_added_tokens_decoder()
-        config = {
+        config: dict[str, Any] = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "eos_token": self._tokenizer.id_to_token(self.special.end),
             "pad_token": self._tokenizer.id_to_token(self.special.pad),
