@@ -1,5 +1,6 @@
 """The sequence of packs: any place of it is found without the way there, and nothing is left out unsaid."""
 
+import hashlib
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -186,6 +187,14 @@ def test_a_change_is_named(tmp_path: Path) -> None:
     assert plan(tmp_path, sources).fingerprint == begun  # where the sets lie is no matter
     for change, name in changes:
         assert fault(plan(tmp_path, sources, **change).fingerprint) == f"data: {name} {behind}"
+
+
+def test_a_run_that_left_long_conversations_out_cannot_continue(tmp_path: Path) -> None:
+    """Its windows have other packs; no checkpoint says which of its samples were conversations."""
+    now = plan(tmp_path, mixed(tmp_path, tokenizer(tmp_path)[0])).fingerprint
+    before = now | {"the packing": hashlib.sha256(b"[64, 32, 4096]").hexdigest()}
+    with pytest.raises(UsageError, match=r"^data: the packing has changed since this run started"):
+        check_unchanged(before, now)
 
 
 class _Counting(Plan):

@@ -143,9 +143,11 @@ def _render_conversations(
         done = subprocess.run(command, input=request, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
         raise UnsplittableTemplate(f"it does not end within {TIMEOUT_SECONDS:g} seconds") from None
-    if done.returncode:
+    if done.returncode < 0:  # ended by a signal
         limits = f"{renderer.CPU_SECONDS} seconds or {renderer.MAX_BYTES >> 20} MiB"
         raise UnsplittableTemplate(f"rendering it takes more than {limits}")
+    if done.returncode:
+        raise UnsplittableTemplate(f"its renderer failed: {to_one_line(done.stderr[-150:])}")
     answers: list[dict[str, str]] = json.loads(done.stdout)
     return [{name: text if name == "text" else to_one_line(text, 150) for name, text in one.items()} for one in answers]
 
