@@ -58,7 +58,7 @@ def build_environment() -> ImmutableSandboxedEnvironment:
 
 
 def render(template: jinja2.Template, messages: list[dict[str, str]], tokens: dict[str, str]) -> str:
-    """Renders one conversation. Raises `ValueError` when the text is too long, and whatever the template raises."""
+    """Renders one conversation. Raises `ValueError` for a text that is too long or no UTF-8, and what the template does."""
     pieces, length = [], 0
     nothing = dict.fromkeys(("tools", "documents"))  # as transformers says that there are none
     for piece in template.generate({**tokens, **nothing, "messages": messages, "add_generation_prompt": False}):
@@ -66,7 +66,9 @@ def render(template: jinja2.Template, messages: list[dict[str, str]], tokens: di
         length += len(piece)
         if length > MAX_CHARACTERS:
             raise ValueError(f"it renders more than {MAX_CHARACTERS:,} characters")
-    return "".join(pieces)
+    text = "".join(pieces)
+    text.encode()
+    return text
 
 
 def main() -> None:
@@ -82,7 +84,7 @@ def main() -> None:
             template = build_environment().from_string(request["template"])
             answers.append({"text": render(template, messages, request["tokens"])})
         except Exception as error:  # noqa: BLE001 - a template can raise anything
-            answers.append({"fault": f"{type(error).__name__}: {error}"})
+            answers.append({"fault": f"{type(error).__name__}: {error}"[:1000]})
     json.dump(answers, sys.stdout)
 
 

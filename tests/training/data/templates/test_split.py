@@ -137,6 +137,8 @@ REFUSED = {
     "long": ("{% for i in range(99999) %}{{ 'a' * 99 }}{% endfor %}", "it renders more than 1,048,576 characters"),
     "recursion": ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "RecursionError: "),
     "escape": ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "SecurityError: "),
+    "surrogate": ("{{ '\\ud800' }}", "UnicodeEncodeError: 'utf-8' codec can't encode"),
+    "long fault": ("{{ raise_exception('a' * 10 ** 8) }}", "TemplateError: aaa"),
     "clock": ("{{ strftime_now('%d %b %Y') }}", "'strftime_now' is undefined"),
 }
 
