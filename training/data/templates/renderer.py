@@ -58,7 +58,7 @@ def build_environment() -> ImmutableSandboxedEnvironment:
 
 
 def render(template: jinja2.Template, messages: list[dict[str, str]], tokens: dict[str, str]) -> str:
-    """Renders one conversation. Raises `ValueError` for a text that is too long or no UTF-8, and what the template does."""
+    """Renders one conversation. Raises `ValueError` for a text too long or not UTF-8, and what the template raises."""
     pieces, length = [], 0
     nothing = dict.fromkeys(("tools", "documents"))  # as transformers says that there are none
     for piece in template.generate({**tokens, **nothing, "messages": messages, "add_generation_prompt": False}):
