@@ -18,9 +18,9 @@ from schemas.storage.folder import Folder
 from training.checkpoint import Checkpoint, RunState, find_latest, list_checkpoints, open_checkpoint
 from training.data.build import build_pack_plan
 from training.data.plan import PackPlan, check_unchanged
+from training.data.templates.prompts import resolve_prompts
 from training.flops import FlopCounter, build_flop_counter, count_non_embedding_parameters, measure_peak_flops
 from training.metrics import METRICS_FILE, check_trackers
-from training.model.config import PromptOptions
 from training.model.lmm import ResamplerLMM
 from training.model.pretrained import build_model, save_pretrained
 from training.model.tokens import TextTokenizer, load_tokenizer
@@ -184,8 +184,7 @@ def export_model(run: TrainingRun) -> Path:
     fault: str | None = None
     if run.trainer.ranks.is_first:
         try:
-            data = run.trainer.recipe.data
-            prompts = PromptOptions(system=data.system_prompt, end_of_chunk=data.end_of_chunk)
+            prompts = resolve_prompts(run.tokenizer, run.trainer.recipe.data)
             save_pretrained(run.model, run.tokenizer, target, {**state, **run.tower_weights}, prompts, replace=True)
         except ShardloomError as error:
             fault = str(error)

@@ -1,9 +1,12 @@
 """Defines the options of the trainer's data: a mixture, and how its samples become sequences."""
 
+from typing import Literal
+
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 
 from curation.mixture.options import MixtureOptions
 from schemas.output_set.options import Options, RecipePath
+from training.model.chat_format import ChatFormat
 
 DEFAULT_SYSTEM_PROMPT = (
     "A chat between a curious user and an artificial intelligence assistant. "
@@ -49,6 +52,12 @@ class DataOptions(MixtureOptions):
         DEFAULT_SYSTEM_PROMPT,
         min_length=1,
         description="opens conversations that have no system turn, as in LLaVA and xGen-MM",
+    )
+    template: ChatFormat | None = Field(
+        None, description="texts around the turns of conversations; default: the tokenizer's own chat template"
+    )
+    bos: Literal["auto"] | bool = Field(
+        "auto", description="a BOS before each sample; auto: where the tokenizer and its chat template put one"
     )
     end_of_chunk: bool = Field(True, description="<|endofchunk|> after the text of an image, as OpenFlamingo does")
     max_bad_samples: float = Field(0.01, ge=0, le=1, description="share of samples that may be bad; more stops the run")

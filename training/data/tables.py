@@ -104,7 +104,7 @@ class TableMaker:
             0 if self.counter.rule.is_stored else self.counter.seed,
             self.counter.tokenizer.fingerprint.model_dump(mode="json"),
             self.tiler.fingerprint,
-            repr(self.markup),
+            self.markup.fingerprint,
         ]
         return hashlib.sha256(json.dumps(dependencies).encode()).hexdigest()[:32]
 
@@ -115,10 +115,14 @@ class TableMaker:
                 name: np.lib.format.open_memmap(making / f"{name}.npy", "w+", np.int32, (source.length,))
                 for name in NUMBER_NAMES
             }
-            done, progress = 0, _Progress(source.name, len(source.shards))
+            done, progress, has_conversations = 0, _Progress(source.name, len(source.shards)), False
             with pa.ipc.new_file(str(making / "rows.arrow"), ROW_SCHEMA) as file:
                 for index, reasons in count_part_tokens(self.counter, source):
                     self._check_kinds(source.name, index)
+                    if not has_conversations and "conversation" in index["kind"].unique().to_pylist():
+                        has_conversations = True
+                        if note := self.markup.chat.note:
+                            LOG.info(f"source {source.name}: {note}")
                     for name, values in self._compute_numbers(index, reasons).items():
                         numbers[name][done : done + index.num_rows] = values
                     done += index.num_rows
@@ -161,7 +165,7 @@ class TableMaker:
         follows = is_text[1:] & is_text[:-1]  # a text after a text, perhaps of the previous sample
         pairs = _sum_ranges(np.append(follows, False), starts, np.maximum(starts, ends - 1))
         images = index["images"].to_numpy()
-        words = tokens + pairs * len(markup.joint) + images * len(markup.end_of_chunk) + 1
+        words = tokens + pairs * len(markup.joint) + images * len(markup.end_of_chunk) + len(markup.bos) + 1
         for row in np.flatnonzero(pc.equal(index["kind"], "conversation").to_numpy(zero_copy_only=False)).tolist():
             roles = index["roles"][row].as_py() or []
             words[row] = tokens[row] + markup.chat.count_overhead(roles, int(images[row]))
