@@ -138,7 +138,7 @@ REFUSED = {
     "recursion": ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "RecursionError: "),
     "escape": ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "SecurityError: "),
     "surrogate": ("{{ '\\ud800' }}", "UnicodeEncodeError: 'utf-8' codec can't encode"),
-    "long fault": ("{{ raise_exception('a' * 10 ** 8) }}", "TemplateError: aaa"),
+    "long fault": ("{{ raise_exception('a' * 10 ** 7) }}", "TemplateError: aaa"),
     "clock": ("{{ strftime_now('%d %b %Y') }}", "'strftime_now' is undefined"),
 }
 
