@@ -31,7 +31,7 @@ from schemas.output_set.unit_outputs import find_lost_outputs
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.storage.folder import Folder
 from schemas.storage.parquet import UnreadableParquet, read_table
-from schemas.storage.path_patterns import list_matching
+from schemas.storage.path_patterns import is_pattern, list_matching
 
 MEASURES = ("tokens", "images", "characters")
 MAX_INDEX_BYTES = 256 << 20  # of one index in memory; that of 10,000 documents has about 30 MB
@@ -102,11 +102,11 @@ def open_source(name: str, patterns: Sequence[str]) -> SourceSet:
 
 
 def expand_folders(name: str, patterns: Sequence[str]) -> list[str]:
-    """Expands globs and normalises paths. Returns each folder once, sorted by path. Raises `UsageError`."""
+    """Expands globs and braces, and normalises paths. Returns each folder once, sorted by path. Raises `UsageError`."""
     found: set[str] = set()
     for pattern in patterns:
         try:
-            paths = list_matching(pattern) if set(pattern) & set("*?[") else [pattern.rstrip("/") or pattern]
+            paths = list_matching(pattern) if is_pattern(pattern) else [pattern.rstrip("/") or pattern]
         except UsageError as error:
             raise UsageError(f"source {name}: {error}") from None
         found |= {path if "://" in path else os.path.normpath(path) for path in paths}

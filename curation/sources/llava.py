@@ -11,7 +11,6 @@ number of images and the number of markers leaves the row out, because the place
 turn also leaves the row out: without it, its two neighbours would become one turn.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any, BinaryIO
@@ -24,13 +23,14 @@ from curation.sources.formats.chat_turns import (
     Turn,
     check_media,
     find_turn_field,
+    order_images,
     read_turns,
 )
 from curation.sources.formats.fields import dump_metadata, malformed_row_error, parse_json_object, select_other_fields
 from curation.sources.formats.json_list import read_entries
-from curation.sources.formats.row_images import IMAGE_FIELDS, is_present, read_row_images
+from curation.sources.formats.row_images import IMAGE_FIELDS, find_image_fields, is_present, read_row_images
 from curation.sources.reader import SourceReader, ignore_options
-from schemas.records.document import ParsedDocument, ParsedImage, Part, Role, get_speaker
+from schemas.records.document import ParsedDocument, Part, Role, get_speaker
 from schemas.records.uid import to_uid
 
 
@@ -45,14 +45,14 @@ def read(item: Any) -> ParsedDocument:
         item = parse_json_object(item, "the line")
     if not isinstance(item, Mapping):
         raise malformed_row_error(f"a {type(item).__name__}, not an object")
-    check_media(item)
+    check_media(item, "the row")
     images, turns = read_row_images(item), read_turns(item)
     _check_turns(turns)
     turns = _place_images_first(turns, len(images), find_turn_field(item))
     for number, turn in enumerate(turns):
         if not turn.has_content:
             raise malformed_row_error(f"turn {number} says nothing")
-    shown = _order_images([piece for turn in turns for piece in turn.pieces if isinstance(piece, ImageSlot)], images)
+    shown = order_images([piece for turn in turns for piece in turn.pieces if isinstance(piece, ImageSlot)], images)
     uid = to_uid(item.get("id"))
     no_uid = {"id": item["id"]} if uid is None and item.get("id") is not None else {}
     parts, roles = _build_parts(turns)
@@ -84,23 +84,6 @@ def _place_images_first(turns: list[Turn], images: int, field: str) -> list[Turn
     return [*turns[:first], asking, *turns[first + 1 :]]
 
 
-def _order_images(places: list[ImageSlot], images: list[ParsedImage]) -> tuple[ParsedImage, ...]:
-    """Returns the images in reading order: a place holds its own image, or takes the row's next one."""
-    due = [place for place in places if place.image is None]
-    if len(due) != len(images):
-        raise malformed_row_error(f"{len(images)} images and {len(due)} <image> markers")
-    names = [json.loads(image.metadata).get("path", "") for image in images]
-    paths = [place.path for place in due if place.path is not None]
-    if sorted(paths) == sorted(names):
-        images = [images[names.index(path)] for path in paths]
-    else:
-        for place, name in zip(due, names, strict=True):
-            if place.path not in (None, name):
-                raise malformed_row_error(f"a place for {(place.path or '')[:100]!r} where {name[:100]!r} is due")
-    following = iter(images)
-    return tuple(next(following) if place.image is None else place.image for place in places)
-
-
 def _build_parts(turns: list[Turn]) -> tuple[tuple[Part, ...], tuple[Role, ...]]:
     """Returns the parts and their roles. Only answers keep their leading white space: it may indent code."""
     parts: list[Part] = []
@@ -128,7 +111,7 @@ def _collect_metadata(item: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the row's other fields, and the `source` of each of the Cauldron's exchanges."""
     used = find_turn_field(item)
     unused = [name for name in (*TURN_FIELDS, EXCHANGES) if name != used and is_present(item.get(name))]
-    known = {"id", *IMAGE_FIELDS, *SYSTEM_FIELDS, *TURN_FIELDS, EXCHANGES} - set(unused)
+    known = {"id", *IMAGE_FIELDS, *find_image_fields(item), *SYSTEM_FIELDS, *TURN_FIELDS, EXCHANGES} - set(unused)
     about = select_other_fields(item, known)
     if used == EXCHANGES:
         sources = [exchange.get("source") for exchange in item[used] if isinstance(exchange, Mapping)]

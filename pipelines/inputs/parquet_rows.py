@@ -87,7 +87,7 @@ def select_columns(names: list[str], reader: SourceReader) -> list[str]:
 
 
 def _to_python(batch: pa.RecordBatch) -> list[dict[str, Any] | Rejected]:
-    """Returns the rows as Python objects. A row with a value that Python can't represent is rejected alone."""
+    """Returns the rows as Python objects. A row with a value that Python can't represent is converted alone."""
     if (
         entries := max(map(_count_entries, batch.columns), default=0)
     ) > MAX_ENTRIES:  # Python takes 50 times Arrow's bytes
@@ -97,10 +97,38 @@ def _to_python(batch: pa.RecordBatch) -> list[dict[str, Any] | Rejected]:
     try:
         found: list[dict[str, Any] | Rejected] = _convert_times(batch).to_pylist()
         return found
-    except (ValueError, OverflowError, pa.ArrowException) as error:
+    except (ValueError, OverflowError, pa.ArrowException):
         if batch.num_rows == 1:
-            return [Rejected(Reason.MALFORMED_ROW, _describe_error(error))]
+            return [_convert_row(batch)]
         return [row for at in range(batch.num_rows) for row in _to_python(batch.slice(at, 1))]
+
+
+def _convert_row(batch: pa.RecordBatch) -> dict[str, Any] | Rejected:
+    """Returns the only row of a batch, with the bytes of each string that is not UTF-8: the reader judges them.
+
+    Such a string may be in a column that does not matter. Returns a `Rejected` for any other value that Python can't
+    represent.
+    """
+    try:
+        columns = _convert_times(batch).columns
+        return {name: _convert_value(column[0]) for name, column in zip(batch.schema.names, columns, strict=True)}
+    except (ValueError, OverflowError, pa.ArrowException) as error:
+        return Rejected(Reason.MALFORMED_ROW, f"a value that cannot be read: {to_one_line(error, 200)}")
+
+
+def _convert_value(value: pa.Scalar) -> Any:
+    try:
+        return value.as_py()
+    except UnicodeDecodeError:
+        if isinstance(value, pa.StructScalar):
+            return {field.name: _convert_value(value[number]) for number, field in enumerate(value.type)}
+        if isinstance(value, pa.MapScalar):
+            return [tuple(_convert_value(entry[side]) for side in (0, 1)) for entry in value.values]
+        if isinstance(value, pa.ListScalar):
+            return [_convert_value(entry) for entry in value.values]
+        if isinstance(value, pa.DictionaryScalar | pa.ExtensionScalar):
+            return _convert_value(value.value)
+        return value.as_buffer().to_pybytes()
 
 
 def _count_entries(values: pa.Array) -> int:
@@ -133,6 +161,16 @@ def _to_string_type(kind: pa.DataType) -> pa.DataType:
     return pa.string() if pa.types.is_temporal(kind) and not pa.types.is_interval(kind) else kind
 
 
+def convert_strings_to_bytes(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Returns the batch with bytes in place of strings, for libraries that refuse strings that are not UTF-8."""
+    columns = [_cast(column, map_type(column.type, _to_binary_type)) for column in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+def _to_binary_type(kind: pa.DataType) -> pa.DataType:
+    return pa.large_binary() if pa.types.is_string(kind) or pa.types.is_large_string(kind) else kind
+
+
 def map_type(kind: pa.DataType, convert: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
     """Returns the type with `convert` applied to each leaf type that it is made of."""
     if pa.types.is_struct(kind):
@@ -146,9 +184,3 @@ def map_type(kind: pa.DataType, convert: Callable[[pa.DataType], pa.DataType]) -
 
 
 _LISTS = ((pa.types.is_list, pa.list_), (pa.types.is_large_list, pa.large_list))
-
-
-def _describe_error(error: Exception) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return f"not UTF-8: {error.reason} at byte {error.start}"
-    return f"a value that cannot be read: {to_one_line(error, 200)}"

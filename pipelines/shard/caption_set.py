@@ -13,6 +13,7 @@ from curation.captions.families import FAMILIES
 from curation.captions.family import CaptionFamily
 from curation.captions.lookup import Lookup, Match, Row
 from pipelines.inputs.caption_rows import IDENTITY_COLUMNS, Texts, find_rows
+from pipelines.inputs.parquet_rows import convert_strings_to_bytes
 from pipelines.inputs.shards import InputShard
 from pipelines.recipes.render import RenderRecipe
 from pipelines.recipes.shard import ShardRecipe
@@ -95,7 +96,7 @@ class CaptionSet:
 
         Raises `UsageError` if the set does not contain the chosen caption.
         """
-        with_raw = self._is_over_alt_text() if recipe.raw_caption is None else recipe.raw_caption
+        with_raw = self._find_default() if recipe.raw_caption is None else recipe.raw_caption
         raw = "with" if with_raw else "without"
         name, numbers = self.family.name, self.family.granularities
         if recipe.granularity not in numbers:
@@ -109,13 +110,18 @@ class CaptionSet:
             raise UsageError(f"raw_caption: {self.folder.url} holds no captions {raw} the alt text{remedy}")
         return recipe.model_copy(update={"source": recipe.source or self.family.source, "raw_caption": with_raw})
 
-    def _is_over_alt_text(self) -> bool:
-        """Returns whether the locations were written into the alt texts; published sets have separate captions."""
+    def _find_default(self) -> bool | None:
+        """Returns whether to take the captions that begin with the alt text: those of sets that wrote places into it.
+
+        Returns None for a set that does not say what it wrote them into: this is decided for each image.
+        """
         if self.is_own:
             return self.family.fills_captions and self.stored_recipe.get("caption_from") is None
+        if not self.family.fills_captions:
+            return False
         with self.folder.open(self.files[0]) as file:  # a copy of a rendered set says so in its metadata
-            metadata = read_parquet_schema(file, self.folder.resolve_path(self.files[0])).metadata
-            return (metadata or {}).get(b"base_caption") == ALT_TEXT.encode()
+            metadata = read_parquet_schema(file, self.folder.resolve_path(self.files[0])).metadata or {}
+        return metadata[b"base_caption"] == ALT_TEXT.encode() if b"base_caption" in metadata else None
 
     def guess_file(self, shard: InputShard) -> str | None:
         """Guesses by size which file contains the captions of a shard: the one with its name, else the first match.
@@ -167,12 +173,13 @@ class CaptionSet:
             try:
                 with self.folder.open(name) as file:
                     for batch in iterate_batches(open_parquet(file, self.folder.resolve_path(name)), 64, ["captions"]):
-                        for captions in batch.to_pydict().get("captions", []):
-                            text = captions.decode("utf-8", "replace") if isinstance(captions, bytes) else captions
-                            if isinstance(text, str) and (family := guess_family(text)):
+                        for captions in convert_strings_to_bytes(batch).to_pydict().get("captions", []):
+                            if isinstance(captions, bytes) and (
+                                family := guess_family(captions.decode("utf-8", "replace"))
+                            ):
                                 return family
                         break
-            except (pa.ArrowException, NotParquet, TypeError, UnicodeDecodeError) as error:
+            except (pa.ArrowException, NotParquet, TypeError) as error:
                 raise ShardloomError(
                     f"cannot read captions in {self.folder.resolve_path(name)}: {to_one_line(error)}"
                 ) from None

@@ -4,6 +4,7 @@ import functools
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from curation.captions.choice import choose_caption
 from curation.documents.filters import choose_stored_extension
 from curation.tokens import TokenCounter, load_token_counter
 from pipelines.inputs.shards import list_labelled_shards
@@ -130,7 +131,7 @@ def make_captioned_image(recipe: ShardRecipe, key: str, shard: str, joined: Join
         height=matched.height,
         sha256=matched.sha256,
         alt_text=image.caption,
-        text=choose_caption(joined.captions, recipe),
+        text=read_caption(joined.captions, recipe),
         captions=joined.captions_json,
         metadata=matched.row.metadata,
         extension=choose_stored_extension(image.extension, image.image.data),
@@ -138,9 +139,8 @@ def make_captioned_image(recipe: ShardRecipe, key: str, shard: str, joined: Join
     )
 
 
-def choose_caption(captions: list[Caption], recipe: ShardRecipe) -> str:
+def read_caption(captions: list[Caption], recipe: ShardRecipe) -> str:
     """Returns the caption of the granularity that the recipe asks for; if there is none, an empty text (counted)."""
-    for caption in captions:
-        if (caption.granularity, caption.include_datacomp_raw_cap) == (recipe.granularity, recipe.raw_caption):
-            return to_training_text(caption.text) or ""  # parsed before, so at most a byte order mark is removed
-    return ""
+    chosen = choose_caption(captions, recipe.granularity, recipe.raw_caption)
+    # parsed before, so at most a byte order mark is removed
+    return "" if chosen is None else to_training_text(chosen.text) or ""

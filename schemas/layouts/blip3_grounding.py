@@ -215,6 +215,8 @@ def parse_text(text: str, granularity: int) -> GroundedText:
 
 def is_bare_list(text: str, granularity: int) -> bool:
     """Returns whether a caption's text is only the tail sentence: a list of objects without a caption."""
+    if LEAD_IN not in text:  # a fast path for nearly all texts
+        return False
     found = parse_text(text, granularity)
     return bool(found.tail) and not found.caption
 

@@ -21,10 +21,15 @@ class DamagedManifest(UsageError):
 def read_manifests(output: Folder) -> dict[str, Manifest]:
     """Returns the manifests of an output set by name. Raises `UsageError` if one is damaged."""
     try:
-        manifests = output.map_files(lambda name: read_manifest(output, name), output.list_files(MANIFESTS))
+        manifests = output.map_files(lambda name: read_manifest(output, name), list_manifest_files(output))
     except DamagedManifest as error:
         raise UsageError(f"{error}: {suggest_repair(output)}") from None
     return {manifest.name: manifest for manifest in manifests}
+
+
+def list_manifest_files(output: Folder) -> list[str]:
+    """Lists the file names of the manifests; other programs and users leave files of other names among them."""
+    return [name for name in output.list_files(MANIFESTS) if name.endswith(".json")]
 
 
 def suggest_repair(output: Folder) -> str:

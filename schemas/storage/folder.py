@@ -6,6 +6,7 @@ Credentials of object stores come from where the store's own tools find them (AW
 
 import contextlib
 import errno
+import glob
 import hashlib
 import io
 import json
@@ -24,6 +25,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from schemas.errors import StorageError, UsageError, to_one_line
 from schemas.extras import require_extra
+from schemas.hidden_files import is_hidden_name
 from schemas.masking import MASK, find_secret
 
 TEMPORARY = ".tmp-"
@@ -228,7 +230,7 @@ class Folder:
     def list_files(self, subfolder: str = "") -> list[str]:
         """Lists the names of the files in a sub-folder, sorted; empty if it does not exist.
 
-        It skips temporary files, and hidden files, which other programs leave: `.DS_Store`, `.nfs...`, `._x`.
+        It skips temporary files, and hidden files, which other programs leave: `.DS_Store`, `.nfs...`, `Thumbs.db`.
         """
         self._fs.invalidate_cache()
         root = f"{self._root}/{subfolder}".rstrip("/")
@@ -297,7 +299,11 @@ class Folder:
     def _remove_tree(self, path: str) -> None:
         """Removes a file or a sub-folder. Leaves hidden files that can't be removed, such as NFS's for open files."""
         try:
-            self._fs.rm(path, recursive=True)
+            if self.is_local or not glob.has_magic(path):
+                self._fs.rm(path, recursive=True)
+                return
+            for file in self._fs.find(path):  # `rm` would read the path as a pattern, and remove others' files
+                self._fs.rm_file(file)
         except FileNotFoundError:
             raise
         except OSError:
@@ -368,7 +374,7 @@ def open_file_system(url: str) -> tuple[Any, str]:
 
 
 def _is_listed(name: str) -> bool:
-    return TEMPORARY not in name and not name.startswith(".")
+    return TEMPORARY not in name and not is_hidden_name(name)
 
 
 def _read_options() -> dict[str, Any]:

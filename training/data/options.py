@@ -21,7 +21,9 @@ class SourceTextOptions(Options):
         None, min_length=1, description="those of an image's captions to use; the hash of its key picks one of several"
     )
     raw_caption: bool | None = Field(
-        None, description="true: only captions that begin with the image's alt text; false: only the others"
+        None,
+        description="true: only captions that begin with the image's alt text; false: only the others; default: both, "
+        "but no bare list of objects if the image has a caption with their places in it",
     )
 
     @property

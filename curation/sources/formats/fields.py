@@ -20,10 +20,18 @@ def malformed_row_error(detail: str) -> Rejected:
 
 
 def read_web_image(value: Any, metadata: Any = None) -> ParsedImage:
-    """Returns the image of a URL; a lost image (`lost_image`) for any other address (`data:`, a relative path, ...)."""
-    url = read_optional_text(value, "the image's url") or ""
+    """Returns the image of a URL; a lost image (`lost_image`) for any other address (`data:`, a relative path, ...) and
+    for bytes that are not UTF-8.
+    """
+    about = dump_metadata(metadata or {})
+    try:
+        url = read_optional_text(value, "the image's url") or ""
+    except Rejected as fault:
+        if not isinstance(value, bytes):
+            raise
+        return ParsedImage(Rejected(Reason.LOST_IMAGE, fault.detail), None, about)
     source: ImageSource = url if is_web_address(url) else Rejected(Reason.LOST_IMAGE, f"no web address: {url[:100]!r}")
-    return ParsedImage(source, url or None, dump_metadata(metadata or {}))
+    return ParsedImage(source, url or None, about)
 
 
 def read_caption_image(value: Any) -> ParsedImage:
@@ -83,6 +91,14 @@ def read_text_leniently(value: Any, name: str) -> str | None:
         return None
 
 
+def decode_text(value: Any) -> Any:
+    """Returns bytes as text if they are UTF-8; any other value unchanged."""
+    try:
+        return value.decode() if isinstance(value, bytes) else value
+    except UnicodeDecodeError:
+        return value
+
+
 def read_optional_list(value: Any, name: str) -> list[Any]:
     """Returns a list of at most `MAX_PARTS` entries; an empty one for null. Raises `Rejected`."""
     if value is None:
@@ -103,8 +119,8 @@ def parse_json_object(value: str | bytes, name: str) -> dict[str, Any]:
 
 
 def parse_json_value(value: Any, name: str) -> Any:
-    """Parses a string of JSON; None if it is blank. Returns other values unchanged: they are parsed already."""
-    if not isinstance(value, str):
+    """Parses a string or bytes of JSON; None if they are blank. Returns other values unchanged: they are parsed."""
+    if not isinstance(value, str | bytes):
         return value
     try:
         return parse_json(value, name, MAX_JSON) if value.strip() else None

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipelines.cluster.runner import Runner
 from pipelines.ingest.stores.store import compute_revision
+from schemas.hidden_files import is_hidden_path
 from schemas.output_set.recipe_file import RECIPE_FILE
 from schemas.records.quarantine import Reason, Rejected
 from schemas.storage.folder import Folder
@@ -53,7 +54,8 @@ def list_files(folder: Folder) -> Iterator[tuple[str, int]]:
     if not folder.is_local:
         sizes = folder.list_sizes()
         sets = tuple(name.removesuffix(RECIPE_FILE) for name in sizes if f"/{name}".endswith(f"/{RECIPE_FILE}"))
-        yield from ((name, sizes[name]) for name in sorted(sizes) if not name.startswith(sets) and not _is_hidden(name))
+        names = (name for name in sorted(sizes) if not name.startswith(sets) and not is_hidden_path(name))
+        yield from ((name, sizes[name]) for name in names)
         return
     top = folder.get_local_path("")
     walked: set[str] = set()  # links may form a loop
@@ -63,16 +65,12 @@ def list_files(folder: Folder) -> Iterator[tuple[str, int]]:
             folders.clear()
             continue
         walked.add(real)
-        folders.sort()
+        folders[:] = sorted(name for name in folders if not is_hidden_path(f"{name}/a"))
         inside = Path(place).relative_to(top).as_posix()
         for name in sorted(names):
-            if not _is_hidden(name):
-                below = f"{inside}/{name}"
+            below = f"{inside}/{name}"
+            if not is_hidden_path(below):
                 yield below, get_local_size(folder, below)
-
-
-def _is_hidden(name: str) -> bool:
-    return name.rpartition("/")[2].startswith(".")
 
 
 def get_local_size(folder: Folder, name: str) -> int:

@@ -51,6 +51,10 @@ def test_kale_keeps_what_it_does_not_know() -> None:
             "missing_image: no web address: 'data:image/png,a'",
         ),
         ({"url": "file:///etc/passwd", "caption": "a"}, "missing_image: no web address: 'file:///etc/passwd'"),
+        (
+            {"url": b"http://caf\xe9", "caption": "a"},
+            "missing_image: the image's url is not UTF-8: unexpected end of data at byte 10",
+        ),
         ({"url": URL, "caption": None}, "no_caption: the caption is empty"),
         ({"url": URL, "caption": " \n"}, "no_caption: the caption is empty"),
         ({"url": URL}, "no_caption: the caption is empty"),
@@ -320,11 +324,20 @@ def test_a_grounding_set_over_alt_texts_keeps_them() -> None:
     lists = [("The image contains dog (in the center)", 0, False), ("a dog (in the center) runs", 0, True)]
     row = {"url": URL, "captions": repr(lists), "cogvlm_caption": "a dog runs"}
     assert read("blip3-grounding", row).text == "a dog (in the center) runs"
+    assert read("blip3-grounding", row, raw_caption=False).text == lists[0][0]  # asked for by name
+    assert read("blip3-grounding", row, raw_caption=True).text == lists[1][0]
     # with places in the caption, or with nothing to put them into, it is the one that was asked for
     row["captions"] = repr([("a dog (in the center)", 0, False), ("alt. a dog (in the center)", 0, True)])
     assert read("blip3-grounding", row).text == "a dog (in the center)"
     row["captions"] = repr(lists[:1])
     assert read("blip3-grounding", row).text == lists[0][0]
+
+
+@pytest.mark.parametrize("value", [b"caf\xe9", "a\ud83d", ["a cat"], {"en": "a cat"}, True])
+def test_an_alt_text_that_is_none_costs_no_row(value: Any) -> None:
+    row = {"url": URL, "captions": LITERAL, "cogvlm_caption": value}
+    assert (read("blip3-grounding", row).text, read("blip3-grounding", row).alt_text) == ("a cat (in the center)", "")
+    assert read("blip3-grounding", row | {"cogvlm_caption": b"caf\xc3\xa9"}).alt_text == "café"
 
 
 def test_blip3_sets_are_not_taken_for_each_other() -> None:

@@ -106,6 +106,21 @@ def test_what_is_no_web_address_is_a_lost_image(url: str) -> None:
     assert draft.parts == ("one", 0, 1, "two")
 
 
+def test_columns_of_bytes_are_read_as_columns_of_strings() -> None:
+    """As Spark writes them. Bytes that are not UTF-8 are the address of no image, and cost the document nothing."""
+    for name, row in (("mint-html", html()), ("obelics", obelics([None, f"a {SENTINEL}"], [A, None]))):
+        as_bytes = {
+            column: [part and part.encode() for part in value] if isinstance(value, list) else value.encode()
+            for column, value in row.items()
+            if column != "image_hashes"
+        }
+        assert read(name, as_bytes) == read(name, {column: row[column] for column in as_bytes})
+        lost = read(name, row | {"images": [url and (b"\xff" if url == A else url) for url in row["images"]]})
+        assert lost.parts == read(name, row).parts
+        fault = "the image's url is not UTF-8: invalid start byte at byte 0"
+        assert lost.images[0].source == Rejected(Reason.LOST_IMAGE, fault)
+
+
 # OBELICS
 
 

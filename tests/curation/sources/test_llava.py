@@ -97,8 +97,8 @@ def test_text_alone_and_the_spellings_of_mantis_and_mmdu() -> None:
         ({"conversations": "a"}, "conversations is a str, not a list"),
         ({"image": [3], "conversations": turns("a", "b")}, "image 0 is neither bytes nor a path"),
         (
-            {"image": [{"bytes": b"", "path": None}], "conversations": turns("a", "b")},
-            "image 0 is neither bytes nor a path",
+            {"images": ["a", {"bytes": b"", "path": None}], "conversations": turns("a", "b")},
+            "image 1 is neither bytes nor a path",
         ),
         (
             {"image": "data:image/png;base64,?", "conversations": turns("a", "b")},
@@ -168,6 +168,12 @@ def test_rows_that_are_left_out(row: Any, fault: str) -> None:
         ({"audios": [None, "a.wav"]}, "the row has audios"),
         ({"Video_Path": "a.mp4"}, "the row has Video_Path"),
         ({"sound": "a.wav"}, "the row has sound"),
+        ({"video_id": "v1", "image": "a.jpg"}, "the row has video_id"),
+        ({"audio_id": 7}, "the row has audio_id"),
+        ({"movie": "a.mp4"}, "the row has movie"),
+        ({"conversations": [{"from": "human", "value": "What?", "video": "a.mp4"}]}, "turn 0 has video"),
+        ({"messages": [{"role": "user", "content": "What?", "audio": {"url": "a.wav"}}]}, "turn 0 has audio"),
+        ({"texts": [{"user": "What?", "assistant": "That.", "video_path": "a.mp4"}]}, "turn 0 has video_path"),
         ({"conversations": turns("<|video_pad|>\nWhat?", "A fall.")}, "the text has the marker <|video_pad|>"),
         ({"conversations": turns("<video_0> What?", "A fall.")}, "the text has the marker <video_0>"),
         ({"conversations": turns("<video>\nWhat happens?", "A fall.")}, "the text has the marker <video>"),
@@ -180,12 +186,15 @@ def test_rows_that_are_left_out(row: Any, fault: str) -> None:
 )
 def test_videos_and_sounds_are_unsupported(row: dict[str, Any], fault: str) -> None:
     with pytest.raises(Rejected) as error:
-        read({"conversations": turns("What?", "That.")} | row)
+        read(({} if {"messages", "texts"} & set(row) else {"conversations": turns("What?", "That.")}) | row)
     assert str(error.value) == f"unsupported_media: {fault}"
 
 
 @pytest.mark.parametrize("name", ["video", "videos", "audio", "audios"])
-@pytest.mark.parametrize("value", [None, "", [], [None], {}, False])
+@pytest.mark.parametrize(
+    "value",
+    [*(None, "", [], [None], {}, False), {"bytes": None, "path": None}, [{"path": "", "sampling_rate": 16000}]],
+)
 def test_a_field_that_says_nothing_is_no_video(name: str, value: Any) -> None:
     assert read({name: value, "conversations": turns("What?", "That.")}).parts == ("What?", "That.")
 
@@ -246,7 +255,14 @@ def test_an_answer_keeps_its_indent(answer: str, stored: str) -> None:
     assert read({"conversations": turns(" ask ", answer)}).parts == ("ask", stored)
 
 
-@pytest.mark.parametrize("row", [{"image": ""}, {"image": None}, {"image": []}, {"images": ""}, {"image": [None, ""]}])
+@pytest.mark.parametrize(
+    "row",
+    [
+        *({"image": ""}, {"image": None}, {"image": []}, {"images": ""}, {"image": [None, ""]}),
+        {"image": {"bytes": None, "path": None}},
+        {"images": [{"bytes": b"", "path": None}, {"bytes": None, "path": ""}], "image_url": {"url": None}},
+    ],
+)
 def test_an_empty_image_is_none(row: dict[str, Any]) -> None:
     draft = read(row | {"conversations": turns("a", "b")})
     assert (draft.images, draft.parts) == ((), ("a", "b"))
@@ -256,6 +272,65 @@ def test_an_empty_image_is_none(row: dict[str, Any]) -> None:
 def test_images_are_taken_where_image_says_nothing_else(row: dict[str, Any]) -> None:
     draft = read(row | {"images": ["a.jpg"], "conversations": turns("<image> a", "b")})
     assert ([image.source for image in draft.images], draft.parts) == (["a.jpg"], (0, "a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("turn", "parts", "sources"),
+    [
+        ({"content": "What?", "images": ["a.jpg"]}, (0, "What?"), ["a.jpg"]),
+        ({"content": "What?", "image": "a.jpg"}, (0, "What?"), ["a.jpg"]),
+        ({"content": "What?", "image_url": {"url": "http://a/b"}}, (0, "What?"), ["http://a/b"]),
+        ({"content": "What?", "images": [{"bytes": b"1", "path": None}, "b"]}, (0, 1, "What?"), [b"1", "b"]),
+        ({"content": "See <image> here", "image": "a.jpg"}, ("See", 0, "here"), ["a.jpg"]),
+        ({"content": "<img>b</img>, <img>a</img>", "images": ["a", "b"]}, (0, ",", 1), ["b", "a"]),
+        ({"content": [{"type": "text", "text": "x"}, {"type": "image"}], "image": "a"}, ("x", 0), ["a"]),
+        ({"content": "What?", "images": []}, ("What?",), []),
+    ],
+)
+def test_images_of_a_turn_stand_in_it(turn: dict[str, Any], parts: tuple[Any, ...], sources: list[Any]) -> None:
+    said = [*turns("a", "b"), {"role": "user"} | turn, *turns("", "c")[1:]]
+    draft = read({"messages": said})
+    assert draft.parts == ("a", "b", *parts, "c")
+    assert [image.source for image in draft.images] == sources
+    assert draft.roles == ("user", "assistant", *["user"] * len(parts), "assistant")
+
+
+def test_images_of_turns_that_the_row_names_again_are_the_same() -> None:
+    said = [turns("a")[0] | {"image": "a.jpg"}, turns("", "b")[1]]
+    assert [image.source for image in read({"image": "a.jpg", "conversations": said}).images] == ["a.jpg"]
+    for row, fault in (
+        ({"image": "b.jpg", "conversations": said}, "1 images and 0 <image> markers"),
+        (
+            {"conversations": [said[0] | {"value": "<image> <image>"}, said[1]]},
+            "1 images and 2 <image> markers",
+        ),
+    ):
+        with pytest.raises(Rejected) as error:
+            read(row)
+        assert str(error.value) == f"malformed_row: {fault}"
+
+
+def test_an_image_of_an_exchange_is_in_its_question() -> None:
+    exchanges = [{"user": "a", "assistant": "A"}, {"user": "b", "assistant": "B", "image": "b.jpg"}]
+    draft = read({"texts": exchanges})
+    assert (draft.parts, [image.source for image in draft.images]) == (("a", "A", 0, "b", "B"), ["b.jpg"])
+
+
+@pytest.mark.parametrize(
+    ("row", "source", "metadata"),
+    [
+        ({"image_path": "a.jpg"}, "a.jpg", {}),
+        ({"image_url": "http://a/b.jpg"}, "http://a/b.jpg", {}),
+        ({"img": "a.jpg"}, "a.jpg", {}),
+        ({"img_path": ["a.jpg"]}, "a.jpg", {}),
+        ({"image_urls": ["http://a/b.jpg"], "image_file": "a.jpg"}, "a.jpg", {"image_urls": ["http://a/b.jpg"]}),
+        ({"image": b"1", "image_url": "http://a/b.jpg"}, b"1", {"image_url": "http://a/b.jpg"}),
+    ],
+)
+def test_images_in_other_fields(row: dict[str, Any], source: Any, metadata: dict[str, Any]) -> None:
+    draft = read(row | {"conversations": turns("What?", "That.")})
+    assert (draft.parts, draft.images[0].source) == ((0, "What?", "That."), source)
+    assert json.loads(draft.metadata) == metadata
 
 
 @pytest.mark.parametrize(
@@ -297,8 +372,15 @@ def test_messages_with_lists_of_parts() -> None:
     assert [image.source for image in draft.images] == ["https://example.org/a.jpg"]
     asked[1] = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}}
     assert read({"messages": said}).images[0].source == b"hi"
-    asked[1] = {"type": "image"}
-    assert read({"messages": said, "images": [{"bytes": b"x", "path": "p.png"}]}).images[0].source == b"x"
+    row = {"messages": said, "images": [{"bytes": b"x", "path": "p.png"}]}
+    for url in (None, {"url": None}, {"url": "", "detail": "auto"}):
+        asked[1] = {"type": "image", "text": None, "image_url": url}
+        assert [image.source for image in read(row).images] == [b"x"]
+    asked[2]["image_url"] = {"url": "http://a/b"}
+    assert read(row).parts == ("s", "Look:", 0, 1, "one\ntwo", " b")
+    asked[2]["video"] = "a.mp4"
+    with pytest.raises(Rejected, match=r"unsupported_media: turn 1 has video"):
+        read(row)
 
 
 def test_images_that_lie_in_the_row() -> None:

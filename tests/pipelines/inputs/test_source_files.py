@@ -8,7 +8,7 @@ import itertools
 import json
 import random
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -152,12 +152,87 @@ def test_lists_are_cut_by_items(tmp_path: Path) -> None:
         cut_file(reader, 3, str(path))
 
 
-def test_a_string_that_is_no_text_costs_no_neighbour(tmp_path: Path) -> None:
-    texts = pa.array([b"one", b"\xff\xfe", b"three"]).view(pa.string())
-    pq.write_table(pa.table({"text": texts}), tmp_path / "a.parquet")
-    (stretch,) = cut_file(TEXT, 10, str(tmp_path / "a.parquet"))
-    fault = Rejected(Reason.MALFORMED_ROW, "not UTF-8: invalid start byte at byte 0")
-    assert [item.content for item in read(stretch)[1]] == [{"text": "one"}, fault, {"text": "three"}]
+def latin(*values: bytes | None) -> pa.Array:
+    """A column of strings as some writers leave them: not all are UTF-8."""
+    return pa.array(values, pa.binary()).view(pa.string())
+
+
+@pytest.mark.parametrize(
+    ("column", "found"),
+    [
+        (latin(b"caf\xe9", None), b"caf\xe9"),
+        (pa.array([b"caf\xe9", None], pa.large_binary()).view(pa.large_string()), b"caf\xe9"),
+        (pa.ListArray.from_arrays([0, 2, 2], latin(b"a", b"caf\xe9")), ["a", b"caf\xe9"]),
+        (
+            pa.StructArray.from_arrays([latin(b"\xe9", b"a"), pa.array([b"\xff", b"b"])], ["text", "bytes"]),
+            {"text": b"\xe9", "bytes": b"\xff"},
+        ),
+        (pa.MapArray.from_arrays([0, 1, 1], latin(b"\xe9"), latin(b"a")), [(b"\xe9", "a")]),
+    ],
+)
+def test_a_string_that_is_no_text_costs_no_row(tmp_path: Path, column: pa.Array, found: object) -> None:
+    """The reader gets its bytes, however deep it is, and judges them as those of a column of bytes."""
+    table = pa.table({"url": ["http://u"] * 2, "caption": ["one", "two"], "note": column})
+    pq.write_table(table, tmp_path / "a.parquet")
+    kale = SOURCES.find("kale")
+    (stretch,) = cut_file(kale, 10, str(tmp_path / "a.parquet"))
+    first, second = (item.content for item in iterate_items(kale, stretch))
+    assert first == {"url": "http://u", "caption": "one", "note": found}
+    assert second["caption"] == "two"
+    assert kale.read(first, ReadOptions()).metadata.startswith('{"note": ')
+
+
+CAPTIONS = {"url": "http://u", "captions": "[('a cat', 0, False)]"}
+PAGE: dict[str, Any] = {"texts": ["a", None], "images": [None, "http://u"]}
+
+
+@pytest.mark.parametrize("column", [pa.string(), pa.binary()])
+@pytest.mark.parametrize(
+    ("source", "row", "name"),
+    [
+        ("kale", {"url": "http://u", "caption": "a"}, "uid"),
+        ("obelics", PAGE | {"metadata": '[null, {"src": "http://u"}]'}, "general_metadata"),
+        ("obelics", PAGE, "metadata"),
+        ("mint-html", PAGE, "url"),
+        ("mint-html", PAGE, "metadata"),
+        ("mint-html", PAGE, "images_metadata"),
+        ("mint-html", PAGE, "cc_dump"),
+        ("blip3-grounding", CAPTIONS, "metadata"),
+        ("blip3-grounding", CAPTIONS, "uid"),
+        ("text", {"text": "a"}, "url"),
+        ("text", {"text": "a"}, "id"),
+    ],
+)
+def test_what_is_said_about_a_row_need_not_be_text(
+    tmp_path: Path, source: str, row: dict[str, Any], name: str, column: pa.DataType
+) -> None:
+    table = pa.Table.from_pylist([row]).append_column(name, pa.array([b"caf\xe9"]).view(column))
+    pq.write_table(table, tmp_path / "a.parquet")
+    reader = SOURCES.find(source)
+    (stretch,) = cut_file(reader, 10, str(tmp_path / "a.parquet"))
+    (item,) = iterate_items(reader, stretch)
+    found, plain = (reader.read(each, ReadOptions()) for each in (item.content, row))
+    same = ("text",) if reader.is_captions else ("parts", "images")
+    assert [getattr(found, each) for each in same] == [getattr(plain, each) for each in same]
+
+
+@pytest.mark.parametrize("column", [pa.string(), pa.binary()])
+def test_text_to_train_on_must_be_text_in_strings_and_bytes_alike(tmp_path: Path, column: pa.DataType) -> None:
+    odd = pa.array([b"caf\xe9"]).view(column)
+    list_of_odd = pa.ListArray.from_arrays([0, 1], odd)
+    for source, columns in (
+        ("kale", {"url": ["http://u"], "caption": odd}),
+        ("text", {"text": odd}),
+        ("obelics", {"texts": list_of_odd, "images": [[None]]}),
+        ("blip3-grounding", {"url": ["http://u"], "captions": odd}),
+    ):
+        pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+        reader = SOURCES.find(source)
+        (stretch,) = cut_file(reader, 10, str(tmp_path / "a.parquet"))
+        (item,) = iterate_items(reader, stretch)
+        with pytest.raises(Rejected) as fault:
+            reader.read(item.content, ReadOptions())
+        assert fault.value.reason == Reason.NOT_TEXT
 
 
 def test_times_are_read_as_text_and_cost_no_row(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pipelines.engines.flags import parse_engines
 from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, ChunkOptions
 from pipelines.recipes.base import RunOptions, load_recipe
 from pipelines.recipes.download import DownloadRecipe
+from pipelines.recipes.ingest import IngestRecipe
 from pipelines.recipes.render import RenderRecipe
 from pipelines.recipes.shard import ShardRecipe
 from schemas.errors import UsageError
@@ -161,3 +162,17 @@ def test_a_list_of_no_globs_is_refused() -> None:
     with pytest.raises(UsageError) as error:
         load_recipe(AnnotateRecipe, None, ANNOTATE | {"input": []})
     assert str(error.value) == "recipe: input is empty"
+
+
+def test_only_grounding_captions_have_a_third_choice() -> None:
+    """It is the default there; other sources keep the value, and so the hash, that their recipes always had."""
+    for source, flag, expected in (
+        ("blip3-grounding", None, None),
+        ("blip3-grounding", False, False),
+        ("blip3-ocr", None, False),
+        ("obelics", None, False),
+        ("blip3-ocr", True, True),
+    ):
+        recipe = load_recipe(IngestRecipe, None, source=source, input=["a"], read={"raw_caption": flag})
+        assert recipe.read.raw_caption is expected
+        assert recipe.resolve()["read"]["raw_caption"] is expected

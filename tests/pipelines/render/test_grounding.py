@@ -389,8 +389,12 @@ def test_shard_joins_a_released_set(
     totals = join(images, theirs, tmp_path / "out", format="parquet")
     assert (totals.rows_out, totals.reasons) == (len(GOOD), {"no_caption": len(FAILED) + len(BARE)})
     assert {row["source"] for row in rows(tmp_path / "out", "index")} == {"blip3-grounding"}
-    texts = [parse_captions(row["captions"])[0].text for row in rows(captions)]
-    assert [sample["text"] for sample in rows(tmp_path / "out")] == texts
+    # nothing says that the places were put into alt texts; all captions without those are bare lists
+    items = [parse_captions(row["captions"]) for row in rows(captions)]
+    assert [sample["text"] for sample in rows(tmp_path / "out")] == [each[3].text for each in items]
+    assert load_yaml((tmp_path / "out/recipe.yaml").read_bytes())["raw_caption"] is None
+    join(images, theirs, tmp_path / "lists", format="parquet", raw_caption=False)
+    assert [sample["text"] for sample in rows(tmp_path / "lists")] == [each[0].text for each in items]
 
 
 def test_what_a_grounding_set_does_not_have_is_refused(captions: Path, images: str, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pipelines.inputs.shards import InputShard
 from pipelines.output.totals import Totals
 from pipelines.shard.caption_set import CaptionSet
 from pipelines.shard.census import take_census
-from schemas.errors import ShardloomError, UsageError
+from schemas.errors import UsageError
 from tests.conftest import jpeg
 from tests.pipelines.support.sets import (
     annotation_set,
@@ -222,13 +222,23 @@ def test_captions_of_others_are_text_or_named(tmp_path: Path) -> None:
     assert totals.reasons == {"not_text": 1, "no_caption": 1}
 
 
-def test_a_set_of_others_that_is_no_text_is_refused_in_one_line(tmp_path: Path) -> None:
-    images = write_samples(tmp_path / "images/0.tar", PLAIN)
+@pytest.mark.parametrize("column", [pa.string(), pa.binary()])
+def test_strings_of_others_that_are_no_text_stop_no_run(tmp_path: Path, column: pa.DataType) -> None:
+    samples: list[Sample] = [(key, image, "", {"uid": key}) for key, image in zip(KEYS, IMAGES, strict=True)]
+    images = write_samples(tmp_path / "images/0.tar", samples)
+    said = [json.dumps([{"text": text, "granularity": 0, "include_datacomp_raw_cap": False}]) for text in "abc"]
+    columns = {
+        "captions": [*(each.encode() for each in said), b"caf\xe9"],
+        "metadata": [b"{}", b"caf\xe9", b"{}", b"{}"],
+        "uid": [KEYS[0].encode(), KEYS[1].encode(), b"\xff", KEYS[3].encode()],
+    }
     (tmp_path / "theirs").mkdir()
-    latin = pa.Array.from_buffers(pa.string(), 1, [None, *pa.array([b"caf\xe9"]).buffers()[1:]])
-    pq.write_table(pa.table({"uid": ["a"], "captions": latin}), tmp_path / "theirs/0.parquet")
-    with pytest.raises(ShardloomError, match=r"cannot read captions in .*theirs/0\.parquet: "):
-        join(images, tmp_path / "theirs", tmp_path / "out")
+    table = pa.table({name: pa.array(values[::-1]).view(column) for name, values in columns.items()})
+    pq.write_table(table, tmp_path / "theirs/0.parquet")
+    totals = join(images, tmp_path / "theirs", tmp_path / "out", format="parquet")
+    found = [(row["uid"], row["text"], row["metadata"]) for row in rows(tmp_path / "out")]
+    assert found == [(KEYS[0], "a", "{}"), (KEYS[1], "b", "{}")]
+    assert totals.reasons == {"no_caption": 1, "not_text": 1}
 
 
 def test_ids_that_became_decimals_are_found(tmp_path: Path) -> None:

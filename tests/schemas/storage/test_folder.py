@@ -60,7 +60,14 @@ def test_an_error_in_the_middle_leaves_what_was_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize("protocol", ["", "memory://"])
 def test_hidden_files_are_not_listed_and_fill_no_folder(tmp_path: Path, protocol: str) -> None:
     folder = Folder(f"{protocol}{tmp_path}/hidden")
-    for name in (".DS_Store", "data/.DS_Store", "data/._a", "data/.nfs0000000000c0ffee"):
+    for name in (
+        ".DS_Store",
+        "data/.DS_Store",
+        "data/._a",
+        "data/.nfs0000000000c0ffee",
+        "data/Thumbs.db",
+        "desktop.ini",
+    ):
         folder.write(name, b"x")
     assert (folder.list_files(), folder.list_files("data"), folder.is_empty()) == ([], [], True)
     folder.write("data/a", b"1")

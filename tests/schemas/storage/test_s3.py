@@ -55,6 +55,15 @@ def test_what_is_written_is_read(bucket: Bucket) -> None:
     assert bucket.store.objects(bucket.url) == {}
 
 
+def test_the_name_of_a_folder_is_no_pattern(bucket: Bucket) -> None:
+    """`set [v1]` is the pattern of `set v`, whose files fsspec would remove."""
+    for name in ("set [v1]", "set v"):
+        Folder(f"{bucket.url}/{name}").write("parts/a", b"")
+    Folder(f"{bucket.url}/set [v1]").clear("parts")
+    Folder(f"{bucket.url}/set [v1]").clear("parts")
+    assert list(bucket.store.objects(bucket.url)) == ["set v/parts/a"]
+
+
 def test_an_error_in_the_middle_sends_nothing(bucket: Bucket) -> None:
     folder = Folder(bucket.url)
     folder.write("a", b"old")

@@ -116,7 +116,7 @@ def test_two_states_of_a_folder_or_of_a_map_are_told_apart(tmp_path: Path) -> No
     first = states()
     Folder(str(images)).write("out/recipe.yaml", b"a set of our own")
     Folder(str(images)).write("out/data/0.tar", b"that grows")
-    for name in (".DS_Store", "in/.nfs0000000000c0ffee", "in/._a.jpg"):
+    for name in (".DS_Store", "in/.nfs0000000000c0ffee", "in/._a.jpg", "in/.git/HEAD", "Thumbs.db", "__MACOSX/a.jpg"):
         Folder(str(images)).write(name, b"another program's")
     assert states() == first
     (images / "in/a.jpg").write_bytes(b"aa")
