@@ -107,11 +107,15 @@ class IngestTask:
         first, *others = (manifest.model_copy(update={"inputs": inputs}) for manifest in manifests)
         hidden = {HIDDEN_FILES: rows.summary.hidden_files} if rows.summary.hidden_files else {}
         update = {
-            "damage": rows.summary.damage,
+            "damage": rows.summary.damage + self._get_store_damage(unit),
             "counts": dict(sorted((first.counts | hidden).items())),
             "unit_outputs": len(manifests),
         }
         return [first.model_copy(update=update), *others]
+
+    def _get_store_damage(self, unit: IngestUnit) -> list[str]:
+        """Returns the damage of the image stores, which is told once, with the first unit."""
+        return [line for store in self.stores for line in store.damage] if unit.number == 0 else []
 
     def process_rows(self, unit: IngestUnit, rows: Iterable[Item]) -> Iterator[IngestedSample | QuarantinedRow]:
         """Yields the sample or quarantined row that each row becomes, in order."""

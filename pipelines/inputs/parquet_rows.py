@@ -6,10 +6,9 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from curation.sources import SourceReader
-from schemas.compression import SIGNATURE_BYTES, check_uncompressed
 from schemas.errors import ShardloomError, UsageError, to_one_line
 from schemas.records.quarantine import Reason, Rejected
-from schemas.storage.parquet import Parquet, UnreadableParquet, check_sizes, iterate_batches, open_parquet
+from schemas.storage.parquet import check_sizes, iterate_batches, open_parquet
 
 MAX_ENTRIES = 1_000_000  # in the lists of a row; a document's have a few thousand
 BATCH_ROWS = 64  # rows converted to Python objects at once
@@ -23,7 +22,7 @@ def cut_row_groups(
     A range is a run of whole row groups; a larger group is cut by rows. Raises `UsageError` for a file without a column
     that the reader needs.
     """
-    parquet = _open_file(file, path)
+    parquet = open_parquet(file, path)
     absent = [name for name in reader.columns if name not in parquet.schema.names]
     if absent:
         raise UsageError(f"{path} has no column {' or '.join(absent)}: is it another set's?")
@@ -62,7 +61,7 @@ def read_rows(
     Buffers single pages of a local file. From an object store it reads whole column chunks, because page by page would
     take a request for each page. Raises `ShardloomError` for a file that can't be read.
     """
-    parquet = _open_file(file, path, pre_buffer=not is_local)
+    parquet = open_parquet(file, path, pre_buffer=not is_local)
     wanted = select_columns(parquet.schema.names, reader)
     begin = 0
     groups: list[int] = []
@@ -185,12 +184,3 @@ def map_type(kind: pa.DataType, convert: Callable[[pa.DataType], pa.DataType]) -
 
 
 _LISTS = ((pa.types.is_list, pa.list_), (pa.types.is_large_list, pa.large_list))
-
-
-def _open_file(file: BinaryIO, path: str, pre_buffer: bool = False) -> Parquet:
-    try:
-        return open_parquet(file, path, pre_buffer)
-    except UnreadableParquet:
-        file.seek(0)
-        check_uncompressed(path, file.read(SIGNATURE_BYTES))
-        raise

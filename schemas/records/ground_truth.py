@@ -23,6 +23,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from schemas.compression import SIGNATURE_BYTES, check_uncompressed
 from schemas.errors import UsageError, to_one_line
 from schemas.records.box import Box
 
@@ -227,6 +228,7 @@ def _refuse_repeats(lines: Iterator[tuple[int, P]], path: str) -> list[P]:
 
 
 def _parse_lines(model: type[L], data: bytes, path: str) -> Iterator[tuple[int, L]]:
+    check_uncompressed(path, data[:SIGNATURE_BYTES])
     for number, line in enumerate(data.split(b"\n"), 1):
         if not line.strip():
             continue

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from schemas.compression import SIGNATURE_BYTES, check_uncompressed
 from schemas.errors import StorageError, UsageError
 from schemas.storage.folder import split_path
 
@@ -56,6 +57,7 @@ def read_vocabulary(path: str | Path | None = None) -> Vocabulary:
     except (OSError, ValueError) as error:  # ValueError: a null character
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"vocabulary {path}: {reason}; pass a text file with one tag per line") from None
+    check_uncompressed(f"vocabulary {path}", data[:SIGNATURE_BYTES])
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

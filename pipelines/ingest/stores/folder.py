@@ -1,7 +1,7 @@
 """Reads images from a folder by their file names."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipelines.cluster.runner import Runner
@@ -19,6 +19,8 @@ class FolderStore:
     local disk, a request for each thousand elsewhere. Nothing else should be written into it between a run and the one
     that resumes it. The listing skips output sets anywhere below the folder, and hidden files.
     """
+
+    damage: Sequence[str] = ()
 
     def __init__(self, url: str) -> None:
         self._folder = Folder(url)

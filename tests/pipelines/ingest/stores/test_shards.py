@@ -1,5 +1,6 @@
 """Images are found by their address alone, in what was given first; nothing leads out of what was given."""
 
+import gzip
 import json
 import pickle
 from collections.abc import Callable
@@ -77,6 +78,22 @@ def test_shards_without_urls_hold_nothing(tmp_path: Path) -> None:
         writer.add("1.json", b"{}")
         writer.close()
     assert opened(f"{tmp_path}/a.tar", tmp_path / "out").get("x") is None
+
+
+def test_a_damaged_tar_of_a_store_is_told(make_shards: Callable[..., str], tmp_path: Path) -> None:
+    """One that is cut, and one that is gzip, beside a sound one; also by the table that an interrupted run left."""
+    make_shards(tmp_path / "images", shards=3, samples=4)
+    cut, packed = (tmp_path / f"images/0000000{number}.tar" for number in (1, 2))
+    cut.write_bytes(cut.read_bytes()[:-8192])
+    packed.write_bytes(gzip.compress(packed.read_bytes()))
+    for _ in range(2):
+        store = opened(f"{tmp_path}/images/*.tar", tmp_path / "out")
+        assert [line.rpartition(": ")[2] for line in store.damage] == [
+            "the tar ends without an end marker",
+            "compressed by gzip (decompress it first)",
+        ]
+        assert [line.partition(": ")[0] for line in store.damage] == ["images 00000001.tar", "images 00000002.tar"]
+    assert (store.get(url(0, 3)), store.get(url(2, 0))) == (jpeg(3), None)
 
 
 def test_two_downloads_have_tars_of_the_same_names(make_shards: Callable[..., str], tmp_path: Path) -> None:
