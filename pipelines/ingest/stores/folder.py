@@ -55,8 +55,8 @@ def list_files(folder: Folder) -> Iterator[tuple[str, int]]:
     if not folder.is_local:
         sizes = folder.list_sizes()
         sets = tuple(name.removesuffix(RECIPE_FILE) for name in sizes if f"/{name}".endswith(f"/{RECIPE_FILE}"))
-        names = (name for name in sorted(sizes) if not name.startswith(sets) and not is_hidden_path(name))
-        yield from ((name, sizes[name]) for name in names)
+        kept = (name for name in sorted(sizes) if not name.startswith(sets) and not is_hidden_path(name))
+        yield from ((name, sizes[name]) for name in kept)
         return
     top = folder.get_local_path("")
     walked: set[str] = set()  # links may form a loop
