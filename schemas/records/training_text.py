@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from schemas.records.quarantine import Reason, Rejected
 
-_BOM = "\ufeff"
+BOM = "\ufeff"
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -29,7 +29,7 @@ def to_training_text(value: object) -> str | None:
         raise Rejected(Reason.NOT_TEXT, f"a {type(value).__name__}, not a text")
     if not value.isascii() and (found := _SURROGATE.search(value)):
         raise Rejected(Reason.NOT_TEXT, f"half of a surrogate pair at character {found.start()}")
-    return value.lstrip(_BOM)
+    return value.lstrip(BOM)
 
 
 def is_number(value: object) -> bool:
