@@ -5,8 +5,8 @@
 accepts ShareGPT4V, Mantis, MMDU, the Cauldron and OpenAI's `messages`: `formats.chat_turns` describes the forms of a
 turn, `formats.row_images` the forms of an image.
 
-`<image>`, `<img>PATH</img>` or `<image>` between `<im_start>` and `<im_end>` marks the place of an image. If a row has
-one image and no marker, the image comes first, as all images of the Cauldron do. Any other difference between the
+`<image>`, `<img>PATH</img>`, `<|image_1|>` and the other markers of `chat_turns` mark the place of an image. If a row
+has one image and no marker, the image comes first, as all images of the Cauldron do. Any other difference between the
 number of images and the number of markers leaves the row out, because the places of the images are unknown. An empty
 turn also leaves the row out: without it, its two neighbours would become one turn.
 """
