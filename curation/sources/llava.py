@@ -49,9 +49,6 @@ def read(item: Any) -> ParsedDocument:
     images, turns = read_row_images(item), read_turns(item)
     _check_turns(turns)
     turns = _place_images_first(turns, len(images), find_turn_field(item))
-    for number, turn in enumerate(turns):
-        if not turn.has_content:
-            raise malformed_row_error(f"turn {number} says nothing")
     shown = order_images([piece for turn in turns for piece in turn.pieces if isinstance(piece, ImageSlot)], images)
     uid, no_uid = _parse_uid(item.get("id"))
     parts, roles = _build_parts(turns)
@@ -59,6 +56,9 @@ def read(item: Any) -> ParsedDocument:
 
 
 def _check_turns(turns: list[Turn]) -> None:
+    """Raises `Rejected` for turns that do not alternate, and for one without content: an image that the row does not
+    place is none.
+    """
     if not any(turn.role == "assistant" and turn.has_content for turn in turns):
         raise malformed_row_error("nobody answers")
     if all(turn.role != "user" for turn in turns):
@@ -70,6 +70,9 @@ def _check_turns(turns: list[Turn]) -> None:
     for number, (turn, following) in enumerate(pairwise(turns)):
         if turn.role == following.role:
             raise malformed_row_error(f"turns {number} and {number + 1} are both the {turn.role}'s")
+    for number, turn in enumerate(turns):
+        if not turn.has_content:
+            raise malformed_row_error(f"turn {number} says nothing")
 
 
 def _place_images_first(turns: list[Turn], images: int, field: str) -> list[Turn]:
