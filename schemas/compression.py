@@ -41,13 +41,7 @@ def detect_compression(start: bytes) -> str | None:
     return next((name for magic, name in _SIGNATURES.items() if start.startswith(magic)), None)
 
 
-def describe_compression(path: str, start: bytes = b"") -> str | None:
-    """Returns an error message for an input that its first bytes (`start`), or else its name, show to be compressed."""
-    name = detect_compression(start) or detect_compression_by_name(path)
-    return f"{path} is compressed by {name}, which is not read: decompress it first" if name else None
-
-
 def check_uncompressed(path: str, start: bytes = b"") -> None:
     """Raises `UsageError` if an input is compressed, judged by its first bytes (`start`) or else by its name."""
-    if message := describe_compression(path, start):
-        raise UsageError(message)
+    if name := detect_compression(start) or detect_compression_by_name(path):
+        raise UsageError(f"{path} is compressed by {name}, which is not read: decompress it first")

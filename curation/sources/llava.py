@@ -5,8 +5,8 @@
 accepts ShareGPT4V, Mantis, MMDU, the Cauldron and OpenAI's `messages`: `formats.chat_turns` describes the forms of a
 turn, `formats.row_images` the forms of an image.
 
-`<image>`, `<img>PATH</img>` or `<image>` between `<im_start>` and `<im_end>` marks the place of an image. If a row has
-one image and no marker, the image comes first, as all images of the Cauldron do. Any other difference between the
+`<image>`, `<img>PATH</img>`, `<|image_1|>` and the other markers of `chat_turns` mark the place of an image. If a row
+has one image and no marker, the image comes first, as all images of the Cauldron do. Any other difference between the
 number of images and the number of markers leaves the row out, because the places of the images are unknown. An empty
 turn also leaves the row out: without it, its two neighbours would become one turn.
 """
@@ -49,9 +49,6 @@ def read(item: Any) -> ParsedDocument:
     images, turns = read_row_images(item), read_turns(item)
     _check_turns(turns)
     turns = _place_images_first(turns, len(images), find_turn_field(item))
-    for number, turn in enumerate(turns):
-        if not turn.has_content:
-            raise malformed_row_error(f"turn {number} says nothing")
     shown = order_images([piece for turn in turns for piece in turn.pieces if isinstance(piece, ImageSlot)], images)
     uid = to_uid(item.get("id"))
     no_uid = {"id": item["id"]} if uid is None and item.get("id") is not None else {}
@@ -60,6 +57,9 @@ def read(item: Any) -> ParsedDocument:
 
 
 def _check_turns(turns: list[Turn]) -> None:
+    """Raises `Rejected` for turns that do not alternate, and for one without content: an image that the row does not
+    place is none.
+    """
     if not any(turn.role == "assistant" and turn.has_content for turn in turns):
         raise malformed_row_error("nobody answers")
     if all(turn.role != "user" for turn in turns):
@@ -71,6 +71,9 @@ def _check_turns(turns: list[Turn]) -> None:
     for number, (turn, following) in enumerate(pairwise(turns)):
         if turn.role == following.role:
             raise malformed_row_error(f"turns {number} and {number + 1} are both the {turn.role}'s")
+    for number, turn in enumerate(turns):
+        if not turn.has_content:
+            raise malformed_row_error(f"turn {number} says nothing")
 
 
 def _place_images_first(turns: list[Turn], images: int, field: str) -> list[Turn]:

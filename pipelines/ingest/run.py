@@ -92,9 +92,8 @@ class IngestJob(Job[IngestUnit]):
 
     def prepare(self, context: Context, todo: list[IngestUnit]) -> list[IngestUnit]:
         """See `Job`. Searches all units for repeated images, including those that are committed."""
-        self._work.store_damage = [
-            line for store in self._stores for line in store.prepare(context.output, context.runner)
-        ]
+        for store in self._stores:
+            store.prepare(context.output, context.runner)
         if self.recipe.repeated_images == "keep":
             return todo
         units = self._units

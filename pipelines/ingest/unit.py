@@ -78,7 +78,6 @@ class IngestTask:
         self.writer = ShardWriter(output, recipe.format, self.reader.is_captions, tokenizer)
         self.fingerprints = {} if tokenizer is None else {"tokenizer": tokenizer}
         self.recipe_sha256 = recipe.compute_sha256()
-        self.store_damage: list[str] = []  # of the stores' files; the first unit's manifest reports it
 
     def __call__(self, unit: IngestUnit) -> list[Manifest]:
         """Writes the unit's outputs and returns their manifests; they take effect once the caller commits these."""
@@ -109,11 +108,15 @@ class IngestTask:
         first, *others = (manifest.model_copy(update={"inputs": inputs}) for manifest in manifests)
         hidden = {HIDDEN_FILES: rows.summary.hidden_files} if rows.summary.hidden_files else {}
         update = {
-            "damage": [*rows.summary.damage, *(self.store_damage if unit.number == 0 else [])],
+            "damage": rows.summary.damage + self._get_store_damage(unit),
             "counts": dict(sorted((first.counts | hidden).items())),
             "unit_outputs": len(manifests),
         }
         return [first.model_copy(update=update), *others]
+
+    def _get_store_damage(self, unit: IngestUnit) -> list[str]:
+        """Returns the damage of the image stores, which is told once, with the first unit."""
+        return [line for store in self.stores for line in store.damage] if unit.number == 0 else []
 
     def process_rows(self, unit: IngestUnit, rows: Iterable[Item]) -> Iterator[IngestedSample | QuarantinedRow]:
         """Yields the sample or quarantined row that each row becomes, in order."""

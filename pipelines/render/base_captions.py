@@ -20,7 +20,7 @@ from schemas.output_set.recipe_file import RECIPE_FILE, read_stored_recipe
 from schemas.records.identity import Identity
 from schemas.records.quarantine import Reason, Rejected
 from schemas.storage.folder import Folder, split_path
-from schemas.storage.parquet import check_sizes, open_parquet, read_parquet_schema
+from schemas.storage.parquet import NotParquet, check_sizes, open_parquet, read_parquet_schema
 from schemas.storage.path_patterns import list_matching
 
 CAPTION_COLUMNS = ("caption", "cogvlm_caption")
@@ -145,7 +145,10 @@ def read_column_names(file: str) -> list[str]:
     """Returns the names of a file's columns. Raises `UsageError` if it is not a Parquet file, or is encrypted."""
     folder, name = split_path(file)
     with folder.open(name) as opened:
-        return list(read_parquet_schema(opened, file).names)
+        try:
+            return list(read_parquet_schema(opened, file).names)
+        except NotParquet:
+            raise UsageError(f"{file} is not a Parquet file") from None
 
 
 def check_size(file: str, columns: list[str]) -> None:

@@ -28,6 +28,7 @@ from schemas.layouts.blip3_ocr import (
 )
 from schemas.records.box import Box
 from schemas.records.caption import Caption
+from schemas.records.training_text import BOM
 
 TEMPLATE_VERSION = "1"  # raised with every change of the bytes that an annotation renders to
 GRANULARITIES = range(3)
@@ -291,7 +292,7 @@ def _parse_caption(item: Any, place: str) -> Caption:
         raise ValueError(f"{place} has half of a surrogate pair in its text")
     if granularity not in GRANULARITIES:
         raise ValueError(f"{place} has the granularity {granularity!r}, not one of 0 to 2")
-    return Caption(text, granularity, with_raw)
+    return Caption(text.lstrip(BOM), granularity, with_raw)
 
 
 def _parse_entry(item: Any, place: str) -> GroundingEntry:

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from schemas.records.quarantine import Reason, Rejected
 
-_BOM = "\ufeff"
+BOM = "\ufeff"
 _BYTE_ORDER_MARKS = {  # UTF-32's little-endian mark begins with that of UTF-16, so it is tried first
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
@@ -34,7 +34,7 @@ def to_training_text(value: object) -> str | None:
         raise Rejected(Reason.NOT_TEXT, f"a {type(value).__name__}, not a text")
     if not value.isascii() and (found := _SURROGATE.search(value)):
         raise Rejected(Reason.NOT_TEXT, f"half of a surrogate pair at character {found.start()}")
-    return value.lstrip(_BOM)
+    return value.lstrip(BOM)
 
 
 def is_number(value: object) -> bool:

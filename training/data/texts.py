@@ -8,6 +8,7 @@ from curation.captions.filler import strip_filler
 from schemas.json_text import MAX_JSON, parse_json, parse_object
 from schemas.records.captioned_image import CaptionedImage
 from schemas.records.document import Document
+from schemas.records.training_text import BOM
 from training.data.options import SourceTextOptions
 
 
@@ -75,4 +76,4 @@ def _is_bare_list(entry: dict[str, Any]) -> bool:
 
 
 def _get_text(entry: dict[str, Any]) -> str:
-    return str(entry.get("text", ""))
+    return str(entry.get("text", "")).lstrip(BOM)  # sets of older versions may have one

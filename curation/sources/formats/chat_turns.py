@@ -30,13 +30,26 @@ _ROLES: dict[str, Role] = {
     "developer": "system",  # OpenAI's name for it since 2025
 }
 
-# Linear time: no alternative can start a second match inside text that an earlier attempt has scanned.
-_MARKER = re.compile(r"<im_start>\s*+<image>\s*+<im_end>|<image>|<img>([^<]*+)</img>", re.IGNORECASE)
+# The markers of LLaVA, XComposer, Qwen, Llama, Phi, DeepSeek, Gemma and InternVL, with what may enclose them. A number
+# is that of the image in the row. `<img>` alone is HTML. Linear time: no alternative can start a second match inside
+# text that an earlier attempt has scanned.
+_MARKER = re.compile(
+    r"(?:(?:<im_start>|<img>|<\|vision_start\|>)\s*+)?"
+    r"<\|?(?:start_of_image|(?:image|img(?=[_ ]?[a-z\d]))"
+    r"(?:[_ ]?(?:pad|here|placeholder|token|soft_token|context|(?P<number>\d{1,4})))?)\s?/?\|?>"
+    r"(?:\s*+(?:\./)?(?:<im_end>|</img>|<\|vision_end\|>|</image>))?"
+    r"|<img>(?P<path>[^<]*+)</img>",
+    re.IGNORECASE,
+)
 _MEDIA = re.compile(
     r"(?:(?:video|audio|sound|movie)s?|speech)(?:_?(?:path|file|file_?name|name|url|uri|id)s?)?", re.IGNORECASE
 )
-# also the markers of Qwen (<|video_pad|>, <|AUDIO|>) and XComposer (<VideoHere>), and numbered ones (<video_0>)
-_MEDIA_MARKER = re.compile(r"<\|?(?:video|audio|speech|sound)(?:[_ ]?(?:pad|here|\d{1,4}))?\|?>", re.IGNORECASE)
+# also the markers of Qwen (<|video_pad|>, <|AUDIO|>) and XComposer (<VideoHere>), numbered ones (<video_0>) and HTML's
+_MEDIA_MARKER = re.compile(
+    r"<\|?(?:video|audio|speech|sound)s?(?:[_ ]?(?:pad|here|placeholder|token|bos|url|\d{1,4}))?\s?/?\|?>"
+    r"|<(?:video|audio)\s[^<>]{0,1000}\bsrc\b",
+    re.IGNORECASE,
+)
 _MEDIA_PARTS = ("video", "video_url", "audio", "audio_url", "input_audio")
 _IMAGE_PARTS = ("image", "image_url", "input_image")
 _FALSE = ("false", "0", "0.0")
@@ -45,10 +58,11 @@ _TEXT_PARTS = ("text", "input_text", "output_text")
 
 @dataclass(frozen=True, slots=True)
 class ImageSlot:
-    """Marks the place of an image: the image that it holds (`image`) or names (`path`), else the row's next one."""
+    """Marks the place of an image: the one that it holds (`image`) or names (`path`, `number`), else the row's next."""
 
     path: str | None = None
     image: ParsedImage | None = None
+    number: int | None = None  # of the image in the row, from 0 or from 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +172,8 @@ def order_images(places: list[ImageSlot], images: list[ParsedImage]) -> tuple[Pa
     due = [place for place in places if place.image is None]
     if len(due) != len(images) and (due or images != [place.image for place in places]):
         raise malformed_row_error(f"{len(images)} images and {len(due)} <image> markers")
+    if any(place.number is not None for place in due):
+        images = _select_by_number([place.number for place in due], images)
     names = [json.loads(image.metadata).get("path", "") for image in images]
     paths = [place.path for place in due if place.path is not None]
     if sorted(paths) == sorted(names):
@@ -168,6 +184,16 @@ def order_images(places: list[ImageSlot], images: list[ParsedImage]) -> tuple[Pa
                 raise malformed_row_error(f"a place for {(place.path or '')[:100]!r} where {name[:100]!r} is due")
     following = iter(images)
     return tuple(next(following) if place.image is None else place.image for place in places)
+
+
+def _select_by_number(numbers: list[int | None], images: list[ParsedImage]) -> list[ParsedImage]:
+    """Returns the images that numbered places name, which count from 0 or from 1, each once. Raises `Rejected`."""
+    first = 0 if 0 in numbers else 1
+    by_number = dict(enumerate(images, first))
+    if set(numbers) != set(by_number):
+        shown = ", ".join("none" if number is None else str(number) for number in numbers[:10])
+        raise malformed_row_error(f"{len(images)} images and markers with the numbers {shown}")
+    return [by_number[number] for number in numbers if number is not None]
 
 
 def _is_excluded_from_loss(value: Mapping[str, Any]) -> bool:
@@ -207,7 +233,11 @@ def _split_at_markers(text: str, role: Role) -> Iterator[str | ImageSlot]:
     begin = 0
     for marker in _MARKER.finditer(text):
         yield text[begin : marker.start()]
-        yield ImageSlot(path=None if marker[1] is None else marker[1].strip())
+        number = marker["number"]
+        yield ImageSlot(
+            path=None if marker["path"] is None else marker["path"].strip(),
+            number=None if number is None else int(number),
+        )
         begin = marker.end()
     yield text[begin:]
 

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import polars as pl
@@ -23,6 +24,8 @@ PARTS_IN_MEMORY = 8  # parts whose failure reasons a worker keeps
 class FailedDownloads:
     """Raises the reason for each URL whose download failed: an `ImageStore` without images."""
 
+    damage: Sequence[str] = ()
+
     def __init__(self, output: Folder, parts: list[UrlPart], receipts: list[Receipt]) -> None:
         self._output, self._parts = output, parts
         self._firsts = [part.first for part in parts]
@@ -32,9 +35,8 @@ class FailedDownloads:
             path=output.resolve_path(IMAGES), size=len(state), sha256=hashlib.sha256(state.encode()).hexdigest()
         )
 
-    def prepare(self, output: Folder, runner: Runner) -> list[str]:
+    def prepare(self, output: Folder, runner: Runner) -> None:
         """Does nothing: the reasons are read on demand."""
-        return []
 
     def get(self, address: str) -> bytes | None:
         """Always raises `Rejected(lost_image)` with the reason why the URL has no image."""

@@ -1,7 +1,7 @@
 """Reads images from a folder by their file names."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipelines.cluster.runner import Runner
@@ -20,13 +20,14 @@ class FolderStore:
     that resumes it. The listing skips output sets anywhere below the folder, and hidden files.
     """
 
+    damage: Sequence[str] = ()
+
     def __init__(self, url: str) -> None:
         self._folder = Folder(url)
         self.revision = compute_revision(url, list_files(self._folder))
 
-    def prepare(self, output: Folder, runner: Runner) -> list[str]:
+    def prepare(self, output: Folder, runner: Runner) -> None:
         """Does nothing: the folder is read as it is."""
-        return []
 
     def get(self, address: str) -> bytes | None:
         """See `ImageStore`."""

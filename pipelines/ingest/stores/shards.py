@@ -19,7 +19,9 @@ from schemas.output_set.layout import PARTS
 from schemas.output_set.manifest import InputFile
 from schemas.records.quarantine import Rejected
 from schemas.storage.folder import Folder, split_path
-from schemas.tar.reader import MAX_DAMAGE, TarReader
+from schemas.tar.reader import TarReader
+
+SHOWN_DAMAGE = 10  # entries of one tar: manifests and workers get them
 
 _TABLE = f"{PARTS}/images.arrow"
 _ROW = np.dtype([("high", "<u8"), ("low", "<u8"), ("offset", "<i8"), ("size", "<u4"), ("tar", "<u4")])
@@ -29,6 +31,7 @@ class ShardStore:
     """Finds images of img2dataset shards by the URLs in their .json members; an `ImageStore`."""
 
     def __init__(self, tars: list[InputShard]) -> None:
+        self.damage: list[str] = []
         self._tars = tars
         state = [[tar.path, tar.get_size()] for tar in tars]
         self.revision = InputFile(
@@ -39,18 +42,18 @@ class ShardStore:
         self._folder: Folder | None = None  # the one that holds the table
         self._table: _Table | None = None  # opened by each process at its first `get`
 
-    def prepare(self, output: Folder, runner: Runner) -> list[str]:
+    def prepare(self, output: Folder, runner: Runner) -> None:
         """Builds the table, which reads all shards once, unless an interrupted run left it."""
         self._folder = output
         if output.exists(_TABLE) and (table := _Table(output)).revision == self.revision:
-            return table.damage
+            self.damage = table.damage
+            return
         order = {tar.path: number for number, tar in enumerate(self._tars)}
         found = sorted(runner.map(index_tar, self._tars), key=lambda each: order[each[0]])
-        damage = [line for _, _, lines in found for line in lines][:MAX_DAMAGE]
         rows = np.concatenate([_set_tar_number(rows, order[path]) for path, rows, _ in found])
+        self.damage = [line for *_, damage in found for line in damage]
         rows = rows[np.lexsort((rows["low"], rows["high"]))]  # stable: the first of one URL stays the first
-        _write_table(output, rows, list(order), self.revision, damage)
-        return damage
+        _write_table(output, rows, {"revision": self.revision.model_dump(), "tars": list(order), "damage": self.damage})
 
     def get(self, address: str) -> bytes | None:
         """See `ImageStore`."""
@@ -74,8 +77,8 @@ class _Table:
         table = pa.ipc.open_file(source).read_all()
         told = json.loads(table.schema.metadata[b"images"])
         self.revision = InputFile(**told["revision"])
-        self._tars: list[str] = told["tars"]
         self.damage: list[str] = told.get("damage", [])
+        self._tars: list[str] = told["tars"]
         self._opened_tars: dict[int, tuple[Folder, str]] = {}  # folder and name of each tar; to resolve a path is slow
         self._columns = {
             column: table[column].chunk(0).to_numpy() if table.num_rows else np.zeros(0, _ROW[column])
@@ -104,7 +107,8 @@ def index_tar(tar: InputShard) -> tuple[str, Any, list[str]]:
     with folder.open(name) as file:
         reader = TarReader(file, hashing=False)
         rows = np.array(list(_iterate_rows(reader)), dtype=_ROW)
-    return tar.path, rows, [f"images: {tar.label}: byte {at.offset}: {at.description}" for at in reader.damage]
+    damage = [f"images {name}: byte {found.offset}: {found.description}" for found in reader.damage[:SHOWN_DAMAGE]]
+    return tar.path, rows, damage
 
 
 def _iterate_rows(reader: TarReader) -> Iterator[tuple[int, int, int, int, int]]:
@@ -128,9 +132,8 @@ def _set_tar_number(rows: Any, tar: int) -> Any:
     return rows
 
 
-def _write_table(output: Folder, rows: Any, tars: list[str], revision: InputFile, damage: list[str]) -> None:
-    metadata = json.dumps({"revision": revision.model_dump(), "tars": tars, "damage": damage}).encode()
+def _write_table(output: Folder, rows: Any, about: dict[str, Any]) -> None:
     table = pa.table({name: np.ascontiguousarray(rows[name]) for name in _ROW.names or ()})
-    table = table.replace_schema_metadata({"images": metadata})
+    table = table.replace_schema_metadata({"images": json.dumps(about).encode()})
     with output.create(_TABLE) as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table)

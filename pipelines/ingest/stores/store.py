@@ -17,8 +17,12 @@ class ImageStore(Protocol):
     revision: InputFile
     """Identifies the state of the store, by the names and sizes of its files."""
 
-    def prepare(self, output: Folder, runner: Runner) -> list[str]:
-        """Does what is needed once per run, before the first `get`. Returns the damage of the store's files."""
+    @property
+    def damage(self) -> Sequence[str]:
+        """Names the parts of the store that cannot be read, and where; known after `prepare`."""
+
+    def prepare(self, output: Folder, runner: Runner) -> None:
+        """Does what is needed once per run, before the first `get`."""
 
     def get(self, address: str) -> bytes | None:
         """Returns the bytes of the image's file, or None if the store lacks it.

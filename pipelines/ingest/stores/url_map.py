@@ -1,6 +1,7 @@
 """Reads images through a JSON map of URLs to the names of files beside it."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 from pipelines.cluster.runner import Runner
@@ -22,6 +23,8 @@ class MapStore:
     object store that would take one request per file; there, the replacement of a file is not detected.
     """
 
+    damage: Sequence[str] = ()
+
     def __init__(self, path: str) -> None:
         self._folder, name = split_path(path)
         data = self._folder.read(name)
@@ -42,9 +45,8 @@ class MapStore:
             sizes = [(file, get_local_size(self._folder, file)) for file in files]
             self.revision = compute_revision(path, [(self.revision.sha256, len(data)), *sizes])
 
-    def prepare(self, output: Folder, runner: Runner) -> list[str]:
+    def prepare(self, output: Folder, runner: Runner) -> None:
         """Does nothing: the map is already loaded."""
-        return []
 
     def get(self, address: str) -> bytes | None:
         """See `ImageStore`."""

@@ -309,6 +309,17 @@ def test_blip3_ocr_is_json_chosen_by_granularity() -> None:
     assert reason("blip3-ocr", row, granularity=3) == "no_caption: none of granularity 3 without the raw caption"
 
 
+def test_byte_order_marks_are_removed_from_all_captions_of_a_row() -> None:
+    """The trainer may choose any of them."""
+    entries = [entry | {"text": f"\ufeff{entry['text']}"} for entry in OCR]
+    draft = read("blip3-ocr", {"url": URL, "captions": json.dumps(entries)})
+    assert (draft.text, json.loads(draft.captions)) == (OCR[0]["text"], OCR)
+    items = [("\ufeffThe image contains dog (in the center)", 0, False), ("\ufeffdog (in the center)", 0, True)]
+    draft = read("blip3-grounding", {"url": URL, "captions": repr(items)})
+    assert [caption["text"] for caption in json.loads(draft.captions)] == [text[1:] for text, _, _ in items]
+    assert draft.text == "dog (in the center)"
+
+
 def test_blip3_grounding_is_a_python_literal() -> None:
     row = {"url": URL, "captions": LITERAL, "cogvlm_caption": "a cat", "metadata": "{'entries': []}"}
     draft = read("blip3-grounding", row)

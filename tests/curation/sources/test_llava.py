@@ -104,6 +104,10 @@ def test_text_alone_and_the_spellings_of_mantis_and_mmdu() -> None:
             {"image": "data:image/png;base64,?", "conversations": turns("a", "b")},
             "image 0 is a data: URL without base64",
         ),
+        ({"image": "a.jpg", "conversations": turns("", "A1.", "Q2?", "A2.")}, "turn 0 says nothing"),
+        ({"image": "a.jpg", "conversations": [SYSTEM, *turns(" \n", "A1.")]}, "turn 1 says nothing"),
+        ({"image": "a.jpg", "messages": [{"role": "user", "content": []}, *turns("", "A")[1:]]}, "turn 0 says nothing"),
+        ({"images": ["a.jpg", "b.jpg"], "texts": [{"user": " ", "assistant": "A"}]}, "turn 0 says nothing"),
         ({"conversations": turns("Q1?", "", "Q2?", "A2.")}, "turn 1 says nothing"),
         ({"conversations": turns("Q1?", " \n", "Q2?", "A2.")}, "turn 1 says nothing"),
         ({"conversations": turns("Q1?", "A1.", "\t", "A2.")}, "turn 2 says nothing"),
@@ -127,6 +131,23 @@ def test_text_alone_and_the_spellings_of_mantis_and_mmdu() -> None:
             "image and images differ: 1 and 1 images, or others",
         ),
         ({"conversations": turns("<Image> ?", "x")}, "0 images and 1 <image> markers"),
+        ({"conversations": turns("What is in <image 1>?", "x")}, "0 images and 1 <image> markers"),
+        (
+            {"image": "a.jpg", "conversations": turns("<|image_pad|><|image_pad|>?", "x")},
+            "1 images and 2 <image> markers",
+        ),
+        (
+            {"images": ["a.jpg", "b.jpg"], "conversations": turns("<image_1> <image_3> ?", "x")},
+            "2 images and markers with the numbers 1, 3",
+        ),
+        (
+            {"images": ["a.jpg", "b.jpg"], "conversations": turns("<image 2> <image> ?", "x")},
+            "2 images and markers with the numbers 2, none",
+        ),
+        (
+            {"images": ["a.jpg", "b.jpg"], "conversations": turns("<image 1> <image 1> ?", "x")},
+            "2 images and markers with the numbers 1, 1",
+        ),
         ({"conversations": turns("<img>a.jpg</img> ?", "x")}, "0 images and 1 <image> markers"),
         ({"conversations": turns("<im_start><image><im_end> ?", "x")}, "0 images and 1 <image> markers"),
         (
@@ -178,6 +199,14 @@ def test_rows_that_are_left_out(row: Any, fault: str) -> None:
         ({"conversations": turns("<video_0> What?", "A fall.")}, "the text has the marker <video_0>"),
         ({"conversations": turns("<video>\nWhat happens?", "A fall.")}, "the text has the marker <video>"),
         ({"conversations": turns("Hear: <Audio>", "A bell.")}, "the text has the marker <Audio>"),
+        ({"conversations": turns("<videos>\nWhat?", "A fall.")}, "the text has the marker <videos>"),
+        ({"conversations": turns("<video/> What?", "A fall.")}, "the text has the marker <video/>"),
+        ({"conversations": turns("<video />", "A fall.")}, "the text has the marker <video />"),
+        ({"conversations": turns("<|audio_bos|>", "A bell.")}, "the text has the marker <|audio_bos|>"),
+        (
+            {"conversations": turns("<video width='9' src='a.mp4'></video> What?", "A fall.")},
+            "the text has the marker <video width='9' src",
+        ),
         (
             {"conversations": [{"role": "user", "content": [{"type": "video_url", "video_url": {"url": "x"}}]}]},
             "turn 0 has a part of the type video_url",
@@ -335,7 +364,12 @@ def test_images_in_other_fields(row: dict[str, Any], source: Any, metadata: dict
 
 @pytest.mark.parametrize(
     "marker",
-    ["<image>", "<Image>", "<IMAGE>", "<img>a.jpg</img>", "<img> a.jpg </img>", "<im_start> <image>\n<im_end>"],
+    [
+        *("<image>", "<Image>", "<IMAGE>", "<img>a.jpg</img>", "<img> a.jpg </img>", "<im_start> <image>\n<im_end>"),
+        *("<ImageHere>", "<|image_pad|>", "<|vision_start|><|image_pad|><|vision_end|>", "<|image|>", "<|image_1|>"),
+        *("<image_1>", "<image 1>", "<Image1>", "<image_0>", "<image_placeholder>", "<image/>", "<start_of_image>"),
+        *("<img><image></img>", "<image>./</image>", "<img><IMG_CONTEXT></img>", "<img_1>"),
+    ],
 )
 def test_markers_in_all_spellings(marker: str) -> None:
     draft = read({"image": "a.jpg", "conversations": turns(f"See {marker}\n here", f"b {marker}")})
@@ -347,6 +381,18 @@ def test_paths_in_markers_say_which_image_it_is() -> None:
     draft = read({"image": ["a.jpg", "b.jpg"], "conversations": turns(asked, "x")})
     assert [image.source for image in draft.images] == ["b.jpg", "a.jpg"]
     assert draft.parts == ("First", 0, ", then", 1, "x")
+
+
+@pytest.mark.parametrize("asked", ["<image_2> or <image_1>?", "<|image_1|> or <|image_0|>?", "<Image 2> or <image 1>?"])
+def test_numbers_in_markers_say_which_image_it_is(asked: str) -> None:
+    draft = read({"images": ["a.jpg", "b.jpg"], "conversations": turns(asked, "x")})
+    assert [image.source for image in draft.images] == ["b.jpg", "a.jpg"]
+    assert draft.parts == (0, "or", 1, "?", "x")
+
+
+@pytest.mark.parametrize("text", ["<img>", "<img/>", "<imagery>", "<img src='a.jpg'>", "<images>", "<video game>"])
+def test_what_is_no_marker_stays(text: str) -> None:
+    assert read({"conversations": turns(f"What is {text}?", "x")}).parts == (f"What is {text}?", "x")
 
 
 def test_roles_in_capitals() -> None:
@@ -426,7 +472,13 @@ def test_no_row_is_lost_for_its_id(uid: Any, stored: str | None) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [" " * 4_000_000 + "<image", "<im_start>" + " " * 4_000_000, ("<im_start>" + " " * 99) * 40_000, "<img>" * 800_000],
+    [
+        " " * 4_000_000 + "<image",
+        "<im_start>" + " " * 4_000_000,
+        ("<im_start>" + " " * 99) * 40_000,
+        "<img>" * 800_000,
+        *("<image" + " " * 4_000_000, "<video " * 500_000, "<|vision_start|>" + " " * 4_000_000),
+    ],
 )
 def test_a_row_of_megabytes_takes_linear_time(text: str) -> None:
     begin = time.process_time()

@@ -205,7 +205,7 @@ def test_wrong_use_is_one_line_and_2(
         ),
         (
             ["grounding", annotations, "--caption-from", f"{tmp_path}/name.parquet"],
-            f"{tmp_path}/name.parquet is not a Parquet file: ",
+            f"{tmp_path}/name.parquet is not a Parquet file\n",
         ),
         (
             ["grounding", annotations, "--caption-from", kale],

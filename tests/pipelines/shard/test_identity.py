@@ -219,6 +219,7 @@ def test_captions_of_others_are_text_or_named(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "theirs/0.parquet")
     totals = join(images, tmp_path / "theirs", tmp_path / "out", format="parquet")
     assert [(row["text"], row["metadata"]) for row in rows(tmp_path / "out")] == [("a", "{}"), ("b", "{}")]
+    assert [row["captions"] for row in rows(tmp_path / "out")] == said
     assert totals.reasons == {"not_text": 1, "no_caption": 1}
 
 

@@ -1,6 +1,5 @@
 """Both kinds of truth are read as they are written, and what is wrong in one is told by its line."""
 
-import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -33,13 +32,6 @@ def box_truth(**values: Any) -> BoxTruth:
 
 def text_truth(**values: Any) -> TextTruth:
     return read_text_truth(data_of(PICTURE | {"complete": True, "items": []} | values), "truth")[0]
-
-
-@pytest.mark.parametrize("read", [read_box_truth, read_text_truth, read_truth_index])
-def test_a_compressed_file_is_named(read: Callable[[bytes, str], Any]) -> None:
-    with pytest.raises(UsageError) as error:
-        read(gzip.compress(data_of(PICTURE)), "t.jsonl.gz")
-    assert str(error.value) == "t.jsonl.gz is compressed by gzip, which is not read: decompress it first"
 
 
 def test_boxes_are_normalised() -> None:

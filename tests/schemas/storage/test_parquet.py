@@ -1,6 +1,5 @@
 """Parquet files are read by decompressed bytes; what is encrypted or expands over the budget is refused by name."""
 
-import gzip
 import io
 import re
 import subprocess
@@ -185,15 +184,6 @@ def test_a_file_encrypted_by_arrow_is_named(tmp_path: Path, plain_footer: bool) 
 def test_what_is_no_parquet_is_named(content: bytes) -> None:
     with pytest.raises(UnreadableParquet, match=r"^a\.parquet is not a Parquet file: \w"):
         open_parquet(io.BytesIO(content), "a.parquet")
-
-
-@pytest.mark.parametrize(("name", "content"), [("a.parquet", gzip.compress(b"PAR1")), ("a.parquet.gz", b"PAR")])
-def test_a_compressed_file_is_named(tmp_path: Path, name: str, content: bytes) -> None:
-    (tmp_path / name).write_bytes(content)
-    for source in (io.BytesIO(content), tmp_path / name):
-        with pytest.raises(UnreadableParquet) as error:
-            open_parquet(source, name)
-        assert str(error.value) == f"{name} is compressed by gzip, which is not read: decompress it first"
 
 
 def test_a_file_is_opened_as_arrow_opens_it(tmp_path: Path) -> None:

@@ -44,6 +44,11 @@ def test_of_several_the_key_and_the_seed_choose() -> None:
     assert found != [chosen(f"key {number}", rule, seed=1) for number in range(4000)]
 
 
+def test_a_byte_order_mark_is_not_learnt() -> None:
+    captions = json.dumps([{"text": "\ufeffb", "granularity": 0, "include_datacomp_raw_cap": False}])
+    assert chosen("a", SourceTextOptions(granularities=[0]), captions=captions) == "b"
+
+
 def test_a_bare_list_is_learnt_only_if_asked_for() -> None:
     """Over alt texts, the grounding captions without the alt text are lists of objects; both were drawn alike."""
 

@@ -1,6 +1,5 @@
 """The vocabulary that ships, files that users pass, and what a word is."""
 
-import gzip
 import hashlib
 from pathlib import Path
 
@@ -51,15 +50,6 @@ def test_what_is_wrong_with_a_file_is_said_in_one_line(tmp_path: Path, data: byt
         read_vocabulary(file)
     assert str(error.value).startswith(f"vocabulary {file}{problem}")
     assert "\n" not in str(error.value)
-
-
-def test_a_compressed_file_is_named(tmp_path: Path) -> None:
-    (tmp_path / "tags.gz").write_bytes(gzip.compress(b"dog\n"))
-    with pytest.raises(UsageError) as error:
-        read_vocabulary(tmp_path / "tags.gz")
-    assert str(error.value) == (
-        f"vocabulary {tmp_path}/tags.gz is compressed by gzip, which is not read: decompress it first"
-    )
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
