@@ -37,17 +37,25 @@ def build_lines(
     """Makes lines in reading order from texts, corners and confidences; leaves out lines without text or area.
 
     The corners are lines x 4 x 2, in pixels, clockwise from the text's top left. `size` is the picture's width and
-    height. Where most text runs from right to left, rows are kept: the columns there are read in the other direction.
+    height.
     """
     parts = np.clip(np.asarray(polygons, np.float64).reshape(-1, 4, 2) / size, 0.0, 1.0)
     lines = [
         _build_line(text.strip(), polygon, float(confidence))
         for text, polygon, confidence in zip(texts, parts, confidences, strict=True)
     ]
-    lines = [line for line in lines if line.text and _has_area(line)]
+    return order_lines([line for line in lines if line.text and _has_area(line)], size, reading_order)
+
+
+def order_lines(lines: Iterable[TextLine], size: tuple[int, int], reading_order: ReadingOrder) -> list[TextLine]:
+    """Sorts the lines of a picture of this width and height in pixels. The order of the input does not matter.
+
+    Text that mostly runs from right to left is always sorted into rows, since its columns are read in the other order.
+    """
+    lines = list(lines)
     if reading_order == "lines" or _runs_right_to_left(lines):
         return sort_in_reading_order(lines)
-    lines = sorted(lines, key=lambda line: (line.polygon, line.text))
+    lines.sort(key=lambda line: (line.polygon, line.text))
     corners = np.array([line.polygon for line in lines], np.float64).reshape(-1, 4, 2) * size
     return [lines[at] for at in order_by_columns(corners)]
 
