@@ -10,6 +10,7 @@ from typing import Any
 from pipelines.annotate.graph import GraphRun
 from pipelines.annotate.placement import check_environments
 from pipelines.annotate.reuse import Reuse, find_reuse
+from pipelines.annotate.settings import settle_settings
 from pipelines.engines.loader import check_engines, check_settings
 from pipelines.inputs.shards import InputShard, list_input_shards
 from pipelines.output.job import Context, Job, OutputCommitter, run_job
@@ -17,6 +18,7 @@ from pipelines.output.totals import Totals
 from pipelines.recipes.annotate import AnnotateRecipe
 from schemas.log import LOG
 from schemas.output_set.manifest import Manifest
+from schemas.storage.folder import Folder
 
 
 class AnnotateJob(Job[InputShard]):
@@ -29,6 +31,10 @@ class AnnotateJob(Job[InputShard]):
     def __init__(self, recipe: AnnotateRecipe) -> None:
         self.recipe: AnnotateRecipe = recipe
         self._reuse: Reuse | None = None
+
+    def settle_recipe(self, output: Folder) -> None:
+        """See `Job`."""
+        self.recipe = settle_settings(self.recipe, output)
 
     def plan(self, context: Context) -> list[InputShard]:
         """See `Job`."""

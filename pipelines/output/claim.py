@@ -30,7 +30,7 @@ def is_claimed(output: Folder, recipe: Recipe) -> bool:
                 recipe.resolve(),
             )  # older recipe files may hold secrets
         except UsageError:
-            if _is_made_by(output, recipe):
+            if is_made_by(output, recipe):
                 return False
             raise
         if isinstance(kind := stored.get("kind"), str) and kind != recipe.kind:
@@ -43,12 +43,12 @@ def is_claimed(output: Folder, recipe: Recipe) -> bool:
             differing = "; ".join(found[:MAX_DIFFERENCES] + more)
             raise UsageError(f"{output.url} holds another recipe ({differing}): use a new output folder")
         return True
-    if not output.is_empty() and not _is_made_by(output, recipe):
+    if not output.is_empty() and not is_made_by(output, recipe):
         raise UsageError(f"{output.url} is not empty and holds no {RECIPE_FILE}: use a new output folder")
     return False
 
 
-def _is_made_by(output: Folder, recipe: Recipe) -> bool:
+def is_made_by(output: Folder, recipe: Recipe) -> bool:
     """Returns whether the folder has outputs and this recipe made all of them."""
     recipes = {manifest.recipe_sha256 for manifest in read_manifests(output).values()}
     return recipes == {recipe.compute_sha256()}

@@ -72,6 +72,9 @@ class Job(ABC, Generic[U]):
     """What the progress display counts."""
     needs_cluster: bool = False
 
+    def settle_recipe(self, output: Folder) -> None:
+        """Replaces the recipe by one that a set in this folder stores, where the two differ only in their form."""
+
     @abstractmethod
     def plan(self, context: Context) -> Sequence[U]:
         """Returns all units in their order, committed or not. Raises `UsageError` for an invalid input."""
@@ -160,6 +163,7 @@ def run_job(job: Job[U], output: str) -> Totals:
     """
     folder, run = Folder(output), job.recipe.run
     folder.check_output()
+    job.settle_recipe(folder)
     is_claimed(folder, job.recipe)  # before steps that may take minutes
     with lock_output(folder, job.recipe.kind) as lock:
         done = read_manifests(folder)

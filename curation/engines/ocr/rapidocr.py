@@ -19,5 +19,6 @@ ENGINE = EngineDeclaration(
     make=make_rapidocr,
     extra="ocr",
     restricted_settings=("weights",),
+    implied_settings={"reading_order": "lines"},
     is_default=True,
 )
