@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.flags import Json, TrustCode, parse_named_folders
+from schemas.activity import report_activity
 from schemas.terminal import print_json, print_result
 
 
@@ -35,7 +36,8 @@ def engines(
         return
     trust_references(trust_code or ())
     given = {kind: folders[-1] for kind, folders in parse_named_folders("--weights", weights).items()}
-    listed = as_dicts(list_engines(given))
+    with report_activity("engines: looking at what is installed"):
+        listed = as_dicts(list_engines(given))
     if json_:
         print_json(listed)
         return

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from schemas.activity import report_activity
 from schemas.errors import ShardloomError
-from schemas.log import LOG
 from schemas.storage.file_lock import acquire_file_lock
 
 FOLDER_VARIABLE = "SHARDLOOM_ENVIRONMENTS"  # the variable that names the folder of all environments
@@ -38,16 +38,20 @@ def ensure_environment(name: str) -> Path:
     with _lock(folder.with_suffix(".lock")):
         if complete.exists():  # another process has built it meanwhile
             return python
-        LOG.info(f"building {name} in {folder}, once: it may take minutes")
-        shutil.rmtree(folder, ignore_errors=True)  # the rest of a killed build
-        try:
-            venv.create(folder, with_pip=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            raise ShardloomError(f"cannot make an environment in {folder}: {error}") from None
-        for number, step in enumerate(plan_steps(name), 1):
-            _install(name, folder, number, step)
+        with report_activity(f"building {name} in {folder}, once: it may take minutes", at_once=True):
+            _build(name, folder)
         complete.touch()
     return python
+
+
+def _build(name: str, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)  # the rest of a killed build
+    try:
+        venv.create(folder, with_pip=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise ShardloomError(f"cannot make an environment in {folder}: {error}") from None
+    for number, step in enumerate(plan_steps(name), 1):
+        _install(name, folder, number, step)
 
 
 @dataclass(frozen=True, slots=True)
