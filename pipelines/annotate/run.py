@@ -7,8 +7,7 @@ driver, shard by shard)
 from collections.abc import Callable
 from typing import Any
 
-from pipelines.annotate.graph import GraphRun
-from pipelines.annotate.placement import check_environments
+from pipelines.annotate.environments import check_environments
 from pipelines.annotate.reuse import Reuse, find_reuse
 from pipelines.engines.loader import check_engines, check_settings
 from pipelines.inputs.shards import InputShard, list_input_shards
@@ -50,12 +49,21 @@ class AnnotateJob(Job[InputShard]):
         """See `Job`: bytes."""
         return unit.get_size()
 
+    def prepare(self, context: Context, todo: list[InputShard]) -> list[InputShard]:
+        """See `Job`. Says what the run is about, before Ray is started."""
+        left = f"{len(todo):,} of {len(todo) + len(context.done):,}" if context.done else f"{len(todo):,}"
+        LOG.info(f"annotate: reading {left} shards for {', '.join(self.recipe.engines)}")
+        return todo
+
     def make_task(self, context: Context) -> Callable[[Any], Manifest]:
         """Raises `AssertionError`: the work is a graph of Ray Data, see `carry_out`."""
         raise AssertionError("annotate runs a graph")
 
     def carry_out(self, context: Context, todo: list[InputShard], committer: OutputCommitter) -> None:
         """See `Job`."""
+        context.runner.check_address()
+        from pipelines.annotate.graph import GraphRun  # imports Ray Data, a second that no wrong recipe takes
+
         GraphRun(self.recipe, context, todo, self._reuse).carry_out(committer)
 
 
