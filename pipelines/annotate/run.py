@@ -9,7 +9,7 @@ from typing import Any
 
 from pipelines.annotate.environments import check_environments
 from pipelines.annotate.reuse import Reuse, find_reuse
-from pipelines.engines.loader import check_engines, check_settings
+from pipelines.engines.loader import check_engines, check_settings, fetch_weights
 from pipelines.inputs.shards import InputShard, list_input_shards
 from pipelines.output.job import Context, Job, OutputCommitter, run_job
 from pipelines.output.totals import Totals
@@ -50,9 +50,11 @@ class AnnotateJob(Job[InputShard]):
         return unit.get_size()
 
     def prepare(self, context: Context, todo: list[InputShard]) -> list[InputShard]:
-        """See `Job`. Says what the run is about, before Ray is started."""
+        """See `Job`. Says what the run is about, and fetches weights, before Ray is started."""
         left = f"{len(todo):,} of {len(todo) + len(context.done):,}" if context.done else f"{len(todo):,}"
         LOG.info(f"annotate: reading {left} shards for {', '.join(self.recipe.engines)}")
+        if not context.runner.uses_external_cluster:  # whose nodes each fetch their own
+            fetch_weights(self.recipe.engines, self._reuse.kinds if self._reuse else ())
         return todo
 
     def make_task(self, context: Context) -> Callable[[Any], Manifest]:
