@@ -19,6 +19,7 @@ from typing import TextIO
 from schemas.activity import report_activity
 from schemas.errors import ShardloomError
 from schemas.storage.file_lock import acquire_file_lock
+from schemas.storage.home import find_home
 
 FOLDER_VARIABLE = "SHARDLOOM_ENVIRONMENTS"  # the variable that names the folder of all environments
 
@@ -136,7 +137,7 @@ def get_completion_mark(name: str) -> Path:
 def get_environment_folder(name: str) -> Path:
     """Returns the folder of the environment, built or not. Its name holds a hash of the pins and the Python version."""
     configured = os.environ.get(FOLDER_VARIABLE)
-    root = Path(configured) if configured else Path.home() / ".cache" / "shardloom" / "environments"
+    root = Path(configured or find_home(FOLDER_VARIABLE) / ".cache" / "shardloom" / "environments")
     state = f"{sys.version_info[:2]}{sys.platform}".encode() + (_HERE / f"{name}.txt").read_bytes()
     return root.absolute() / f"{name}-{hashlib.sha256(state).hexdigest()[:12]}"
 
