@@ -4,15 +4,20 @@ import os
 import re
 import socket
 
-from pipelines.cluster.ray_internals import CLIENT_METHOD, HEAD_METHOD
+from pipelines.cluster.ray_internals import HEAD_METHOD
 from pipelines.recipes.base import RunOptions
 from schemas.errors import ShardloomError, UsageError, to_one_line
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
-CLIENT, CLIENT_PORT = "ray://", 10001
 FOUND_BY_RAY = ("auto", "local")  # Ray itself finds the address
 CONNECT_SECONDS = 4.0  # a lost packet is sent again after one second, and after three
 ANSWER_SECONDS = 4.0
+
+_OTHER_USES = {
+    "http://": "for `ray job submit`",
+    "https://": "for `ray job submit`",
+    "ray://": "for Ray's client, which cannot run a graph of Ray Data",  # its driver would be on the cluster
+}
 
 
 def find_address(run: RunOptions) -> str | None:
@@ -38,7 +43,7 @@ def check_address(run: RunOptions) -> None:
         raise ShardloomError(
             f"cannot use Ray at {address}, from {origin}: {what}; start that cluster, or {advice}"
         ) from None
-    if not _is_head(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", address.startswith(CLIENT)):
+    if not _is_head(f"[{host}]:{port}" if ":" in host else f"{host}:{port}"):
         raise ShardloomError(
             f"cannot use Ray at {address}, from {origin}: no head of Ray answers there (it listens on port 6379 unless "
             f"started with another; 8265 is the dashboard's); start that cluster, or {advice}"
@@ -46,16 +51,14 @@ def check_address(run: RunOptions) -> None:
 
 
 def _parse_address(address: str, origin: str) -> tuple[str, int]:
-    """Returns host and port. Raises `UsageError` for anything but HOST:PORT or ray://HOST:PORT."""
-    is_client = address.startswith(CLIENT)
-    found = re.fullmatch(r"\[?([^\s/\[\]]+?)\]?(?::(\d{1,5}))?/?", address.removeprefix(CLIENT))
-    if found is None or "://" in address.removeprefix(CLIENT) or not (found[2] or is_client):
-        why = ", which is for `ray job submit`" if address.startswith(("http://", "https://")) else ""
-        raise UsageError(f"{origin} is {address}{why}: name the head as HOST:PORT, such as 10.0.0.1:6379")
-    return found[1], int(found[2] or CLIENT_PORT)
+    """Returns host and port. Raises `UsageError` for anything but HOST:PORT."""
+    if (found := re.fullmatch(r"\[?([^\s/\[\]]+?)\]?:(\d{1,5})", address)) is not None:
+        return found[1], int(found[2])
+    why = next((f", which is {use}" for scheme, use in _OTHER_USES.items() if address.startswith(scheme)), "")
+    raise UsageError(f"{origin} is {address}{why}: name the head as HOST:PORT, such as 10.0.0.1:6379")
 
 
-def _is_head(host_and_port: str, is_client: bool) -> bool:
+def _is_head(host_and_port: str) -> bool:
     """Returns whether a head of Ray answers, by its own protocol: a proxy accepts any connection.
 
     A cluster with TLS is not asked, because only Ray knows its certificates.
@@ -66,7 +69,7 @@ def _is_head(host_and_port: str, is_client: bool) -> bool:
 
     with grpc.insecure_channel(host_and_port, options=[("grpc.enable_http_proxy", 0)]) as channel:
         try:
-            channel.unary_unary(CLIENT_METHOD if is_client else HEAD_METHOD)(b"", timeout=ANSWER_SECONDS)
+            channel.unary_unary(HEAD_METHOD)(b"", timeout=ANSWER_SECONDS)
         except grpc.RpcError as error:  # a refusal, such as of a missing token, is the answer of a head too
             absent = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNIMPLEMENTED)
             return error.code() not in absent

@@ -20,8 +20,7 @@ COLOR_PREFIX = "RAY_COLOR_PREFIX"
 LOG_RETRIED_ERRORS = "RAY_enable_output_error_log_if_still_retry"
 
 HEAD_METHOD = "/ray.rpc.NodeInfoGcsService/CheckAlive"
-CLIENT_METHOD = "/ray.rpc.RayletDriver/ClusterInfo"
-"""Methods of gRPC that a cluster's head and its server for `ray://` clients have."""
+"""A method of gRPC that a cluster's head has."""
 
 _KEYS = "shardloom"  # namespace in the cluster's own key-value table
 

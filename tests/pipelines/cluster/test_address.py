@@ -32,7 +32,7 @@ class Refusal(grpc.GenericRpcHandler):
         return grpc.unary_unary_rpc_method_handler(refuse)
 
 
-@pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}", "localhost:{}"])
+@pytest.mark.parametrize("form", ["127.0.0.1:{}", "localhost:{}"])
 def test_a_head_that_answers(form: str) -> None:
     server = grpc.server(futures.ThreadPoolExecutor(1), handlers=[Refusal()])
     port = server.add_insecure_port("127.0.0.1:0")
@@ -50,10 +50,9 @@ def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
         check_address(RunOptions())
     fault = "Connection refused; start that cluster, or"
     assert str(error.value) == f"cannot use Ray at 127.0.0.1:{port}, from RAY_ADDRESS: {fault} {UNSET}"
-    address = f"ray://127.0.0.1:{port}"
     with pytest.raises(ShardloomError) as error:
-        check_address(RunOptions(address=address))
-    said = f"cannot use Ray at {address}, from --address or run.address: {fault} pass another address"
+        check_address(RunOptions(address=f"localhost:{port}"))
+    said = f"cannot use Ray at localhost:{port}, from --address or run.address: {fault} pass another address"
     assert str(error.value) == said
     with pytest.raises(ShardloomError, match=r"^cannot use Ray at no-such-host\.invalid:6379, from --address"):
         check_address(RunOptions(address="no-such-host.invalid:6379"))
@@ -76,6 +75,7 @@ def test_something_else_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     ("address", "why"),
     [
         ("http://127.0.0.1:8265", ", which is for `ray job submit`"),
+        ("ray://127.0.0.1:10001", ", which is for Ray's client, which cannot run a graph of Ray Data"),
         ("head", ""),
         ("head:port", ""),
         ("tcp://head:6379", ""),
