@@ -10,7 +10,7 @@ from pathlib import Path
 
 from schemas.errors import UsageError
 from schemas.masking import mask_secrets
-from schemas.terminal import escape_controls
+from schemas.terminal import SILENCE, escape_controls
 
 LOG = logging.getLogger("shardloom")
 
@@ -32,6 +32,7 @@ class _StderrHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if not getattr(record, "is_on_screen", False):  # as progress is, in a bar
             print(self.format(record), file=sys.stderr, flush=True)  # noqa: T201
+            SILENCE.end()
 
 
 def configure_log(level: int = logging.INFO, file: str | None = None, process: str = "") -> None:

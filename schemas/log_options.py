@@ -10,6 +10,7 @@ from typer.core import TyperCommand
 
 from schemas.errors import UsageError
 from schemas.log import LOG, configure_log
+from schemas.terminal import SILENCE
 
 
 class LoggedCommand(TyperCommand):
@@ -21,6 +22,7 @@ class LoggedCommand(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         """Runs the command. Raises `UsageError` for a log file that cannot be written."""
         _configure(**{name: ctx.params.pop(name) for name in ("quiet", "verbose", "log_file")})
+        SILENCE.begin()
         LOG.debug("command: %s", shlex.join(sys.argv))
         return super().invoke(ctx)
 

@@ -1,6 +1,7 @@
 """Prints text on a terminal. Text from images, files or the web is made harmless first."""
 
 import json
+import time
 import unicodedata
 from typing import Any
 
@@ -8,6 +9,24 @@ from schemas.masking import mask_secrets
 
 _UNSAFE = frozenset(("Cc", "Cs", "Zl", "Zp"))  # controls (ANSI escapes begin with one), lone surrogates, line ends
 _BIDI_CONTROLS = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"))  # they reorder what follows
+
+
+class Silence:
+    """Remembers when this process last printed a line, so that lines on what is being done come after silence only."""
+
+    def __init__(self) -> None:
+        self.last_line: float | None = None  # as `time.monotonic` has it; None before a command's first line
+
+    def begin(self) -> None:
+        """Records that a command begins, which has printed nothing."""
+        self.last_line = None
+
+    def end(self) -> None:
+        """Records that a line was printed."""
+        self.last_line = time.monotonic()
+
+
+SILENCE = Silence()
 
 
 def escape_controls(text: str) -> str:
@@ -28,6 +47,7 @@ def print_result(line: str) -> None:
     The linter refuses `print`: all text goes through this function, a table's `make_cell`, or the log (`schemas.log`).
     """
     print(mask_secrets(escape_controls(line)), flush=True)  # noqa: T201
+    SILENCE.end()
 
 
 def print_json(value: Any) -> None:

@@ -35,8 +35,10 @@ settings.load_profile("shardloom")
 
 
 @pytest.fixture(autouse=True)
-def _show_log() -> Iterator[None]:
-    """Shows messages as the command line does."""
+def _show_log(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Shows messages as the command line does, but for lines on what takes long: tests compare what is printed."""
+    monkeypatch.setattr("schemas.activity.FIRST_LINE_SECONDS", 600.0)
+    monkeypatch.setattr("schemas.activity.LINE_SECONDS", 600.0)
     configure_log()
     yield
     reset_log()

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from schemas.activity import report_activity
 from schemas.errors import ShardloomError, to_one_line
 from schemas.log import LOG
 from training.checkpoint import CheckpointSaver, load_checkpoint, remove_later_checkpoints
@@ -62,7 +63,8 @@ def train(recipe: TrainRecipe, resume: str | None = None) -> TrainResult:
     ):
         if not ranks.is_first:
             LOG.setLevel(logging.WARNING)  # one rank speaks for all
-        run = set_up(folder, recipe, ranks)
+        with report_activity("training: preparing the model and the data"):
+            run = set_up(folder, recipe, ranks)
         trainer, step, cursor, seen = run.trainer, 0, Cursor(0, 0), dict.fromkeys(_SEEN_TOTALS, 0)
         if checkpoint := find_checkpoint(resume, folder, ranks):
             check_checkpoint_matches(checkpoint, run)

@@ -10,7 +10,6 @@ import logging
 import os
 import resource
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -21,8 +20,10 @@ import torch
 from rich.console import Console  # noqa: TID251  the bar shows numbers only
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
+from schemas.activity import report_activity
 from schemas.errors import ShardloomError, UsageError
 from schemas.log import LOG, is_shown
+from schemas.moving_rate import MovingRate
 from schemas.terminal import format_duration
 from training.batch import Batch
 from training.data.assemble import BadSample
@@ -33,7 +34,6 @@ from training.step import count_labels
 
 METRICS_FILE, BAD_SAMPLES_FILE = "metrics.jsonl", "bad_samples.jsonl"
 MIN_SAMPLES_FOR_BAD_SHARE = 1000  # samples: the share of bad ones is computed over at least this number
-PROGRESS_INTERVAL_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,9 @@ class MetricsLogger:
         self.folder, self.recipe, self.first_step, self.is_first = folder, recipe, step, is_first
         self._trackers: list[Any] = []
         self._has_write_failed = False
-        self._start_time = self._last_line_time = time.monotonic()
+        self._rate: MovingRate | None = None  # from the end of the first step on: start-up does not count
+        self._progress = "waiting for the first step"
+        self._stack = contextlib.ExitStack()
         self._bar: Progress | None = None
 
     def __enter__(self) -> Self:
@@ -107,14 +109,16 @@ class MetricsLogger:
             columns = (TextColumn("training"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[told]}"))
             self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
             self._task = self._bar.add_task("", total=self.recipe.steps, completed=self.first_step, told="")
-            self._bar.start()
+            self._stack.enter_context(self._bar)
+        if self.is_first:
+            line = report_activity(lambda _: f"training: {self._progress}", is_on_screen=self._bar is not None)
+            self._stack.enter_context(line)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self._stack.close()
         if self.is_first:
             with contextlib.suppress(OSError):  # flushing the buffer fails on a full disk
                 self._file.close()
@@ -161,16 +165,18 @@ class MetricsLogger:
         )
 
     def _show_progress(self, line: dict[str, Any]) -> None:
-        step, steps, now = line["step"], self.recipe.steps, time.monotonic()
-        rate = (now - self._start_time) / max(step - self.first_step, 1)
-        left = format_duration(rate * (steps - step))
-        summary = f"loss {line['loss']:.4f}, {line['tokens_per_second']:,.0f} tokens/s, {left} left"
+        step, steps = line["step"], self.recipe.steps
+        if self._rate is None:
+            self._rate = MovingRate(step)
+        self._rate.record(step)
+        rate = self._rate.compute()
+        left = f", {format_duration((steps - step) / rate)} left" if rate else ""
+        self._progress = f"step {step:,}/{steps:,}, loss {line['loss']:.4f}, {line['tokens_per_second']:,.0f} tokens/s"
+        self._progress += left
         if self._bar is not None:
-            self._bar.update(self._task, completed=step, told=f"step {step:,}/{steps:,}, {summary}")
-        if now - self._last_line_time >= PROGRESS_INTERVAL_SECONDS or step == steps:
-            self._last_line_time = now
-            on_screen = {"is_on_screen": self._bar is not None}
-            LOG.info(f"training: step {step:,}/{steps:,}, {summary}", extra=on_screen)
+            self._bar.update(self._task, completed=step, told=self._progress)
+        if step == steps:
+            LOG.info(f"training: {self._progress}", extra={"is_on_screen": self._bar is not None})
 
 
 def compute_rates(tally: StepCounts, seconds: float, world_size: int, peak_flops: float) -> dict[str, float]:

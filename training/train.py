@@ -1,5 +1,6 @@
 """Runs the trainer's command line, `python -m training.train RECIPE`, alone or under torchrun."""
 
+import contextlib
 import os
 import shlex
 import sys
@@ -8,6 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from schemas.activity import report_activity
 from schemas.errors import ShardloomError, UsageError
 from schemas.extras import require_extra
 from schemas.log import LOG, configure_log
@@ -64,22 +66,29 @@ def train(
 
 def _print_dry_run(recipe: str, overrides: list[str], output: str | None, ranks: int) -> None:
     require_extra("train", "training")
-    from training.dry_run import dry_run  # imports torch, which takes seconds, as below
     from training.recipe import load_train_recipe
 
-    for part in dry_run(load_train_recipe(recipe, overrides, output), ranks):
-        for line in part.split("\n"):
-            print_result(line)
+    loaded = load_train_recipe(recipe, overrides, output)
+    with report_activity("training: loading PyTorch", at_once=True):  # its import takes seconds, as below
+        from training.dry_run import dry_run
+
+    with report_activity("training: planning the first sequence"):
+        for part in dry_run(loaded, ranks):
+            for line in part.split("\n"):
+                print_result(line)
 
 
 def _train(path: str, overrides: list[str], output: str | None, resume: str | None, program: str) -> None:
     require_extra("train", "training")
-    from training.loop import select_counts, train
     from training.recipe import load_train_recipe
 
     recipe = load_train_recipe(path, overrides, output)
+    is_first = os.environ.get("RANK", "0") == "0"
+    with report_activity("training: loading PyTorch", at_once=True) if is_first else contextlib.nullcontext():
+        from training.loop import select_counts, train
+
     result = train(recipe, resume)
-    if os.environ.get("RANK", "0") != "0":
+    if not is_first:
         return
     losses = ", ".join(f"{name} {loss:.4f}" for name, loss in result.losses.items())
     seen = f"{result.seen['tokens']:,} tokens, {result.seen['images']:,} images"

@@ -24,7 +24,7 @@ class OtherEngines:
 class EngineDeclaration(Generic[E, S]):
     """Declares an engine. Its module is imported to list it, so heavy libraries are imported inside the functions.
 
-    `check`, `prepare` and `make` are called with validated settings; each may raise `UsageError`.
+    `check`, `fetch`, `prepare` and `make` are called with validated settings; each may raise `UsageError`.
     """
 
     name: str
@@ -40,6 +40,8 @@ class EngineDeclaration(Generic[E, S]):
     """Whether the engine reads images at all; if not, it runs before they are decoded."""
     check: Callable[[S, OtherEngines], list[str]] | None = None
     """Checks settings and weights before a run, and returns notices for the user. Loads and fetches nothing."""
+    fetch: Callable[[S], Any] | None = None
+    """Fetches what the settings name on the hub, before a run on this machine, so that its workers find it here."""
     prepare: Callable[[S], Any] | None = None
     """Computes what all workers share, once for each run and on a separate worker."""
     vocabulary: Callable[[S], Sequence[str]] | None = None

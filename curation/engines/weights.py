@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from curation.engines.hub import HubError, fetch_files
+from curation.engines.safetensors_file import find_fault
 from schemas.errors import UsageError, to_one_line
 
+_INDEX_FILE = "model.safetensors.index.json"  # of weights in several files: which tensor is in which
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
@@ -26,42 +29,79 @@ class WeightsFormat:
     download_patterns: tuple[str, ...]  # patterns of the files to fetch, without weights in other formats
     key: str = "weights"  # the option by which the user names the folder
     switch: str = "allow_download=true"  # the option that allows a download
+    source: str = ""  # how to get a folder, for errors; empty where Shardloom knows none
 
     def find_local_folder(self, weights: str, allow_download: bool) -> Path | None:
         """Returns the folder at this path, or None for a name on the hub that may be fetched. Raises for all else."""
         if Path(weights).is_dir():
             return Path(weights)
         if not _HUB_NAME.fullmatch(weights):
-            raise self.unfit_error(f"no folder {weights}; pass {self.key}=FOLDER with {self.required_files}")
+            raise self.unfit_error(f"no folder {weights}; {self.advice}")
         if not allow_download:
             raise self.unfit_error(
                 f"no folder {weights}; pass {self.key}=FOLDER, or {self.switch} to fetch it from the hub"
             )
         return None
 
+    @property
+    def advice(self) -> str:
+        """Returns what to pass in place of a folder that lacks something, and how to get it."""
+        return f"pass {self.key}=FOLDER with {self.required_files}" + (f"; {self.source}" if self.source else "")
+
     def fetch(self, name: str) -> Path:
         """Returns the folder that holds the hub's files of this name, and fetches them if they are not there yet."""
-        import huggingface_hub
-
-        _silence_transformers()
         try:
-            return Path(huggingface_hub.snapshot_download(name, allow_patterns=list(self.download_patterns)))
-        except Exception as error:  # noqa: BLE001  unknown name, no network, no space, ...
-            raise self.unfit_error(
-                f"cannot fetch {name} from the hub: {to_one_line(error, with_type=True)}; pass {self.key}=FOLDER"
-            ) from None
+            return fetch_files(name, self.download_patterns)
+        except HubError as error:
+            raise self.unfit_error(f"cannot fetch {name} from the hub: {error}; pass {self.key}=FOLDER") from None
 
     def read_model_type(self, folder: Path) -> str:
         """Returns the model type that the folder's config.json gives."""
+        return str(self.read_json(folder, "config.json", needs="model_type")["model_type"])
+
+    def read_json(self, folder: Path, name: str, needs: str | None = None) -> dict[str, Any]:
+        """Returns the object in one of the folder's JSON files, in which the key `needs` must be."""
         try:
-            return str(json.loads((folder / "config.json").read_text("utf-8"))["model_type"])
+            found = json.loads((folder / name).read_text("utf-8"))
+            if needs is not None:
+                found[needs]
+            return dict(found)
         except FileNotFoundError:
-            raise self.unfit_error(
-                f"{folder} holds no config.json; pass {self.key}=FOLDER with {self.required_files}"
-            ) from None
+            raise self.unfit_error(f"{folder} holds no {name}; {self.advice}") from None
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:  # a folder, nested brackets
             raise self.unfit_error(
-                f"cannot read {folder / 'config.json'}: {to_one_line(error, with_type=True)}; pass another folder"
+                f"cannot read {folder / name}: {to_one_line(error, with_type=True)}; pass another folder"
+            ) from None
+
+    def check_weight_files(self, folder: Path) -> None:
+        """Raises for weights that are damaged or not all there. Reads their headers alone, and needs no torch."""
+        paths = list_weight_files(folder)
+        if not paths:
+            raise self.unfit_error(f"{folder} holds no *.safetensors; {self.advice}")
+        for path in paths:
+            try:
+                fault = find_fault(path)
+            except OSError as error:
+                fault = f"cannot be read ({error.strerror})"
+            if fault is not None:
+                raise self.unfit_error(
+                    f"cannot load {folder}: {path.name} {fault}; fetch it again, or pass another folder"
+                )
+        if (folder / _INDEX_FILE).is_file():
+            index = self.read_json(folder, _INDEX_FILE, needs="weight_map")["weight_map"]
+            named = set(map(str, index.values())) if isinstance(index, dict) else set()
+            if absent := sorted(named - {path.name for path in paths}):
+                raise self.unfit_error(f"{folder} lacks {absent[0]}, which {_INDEX_FILE} names; pass another folder")
+
+    def load_tokenizer(self, folder: Path) -> Any:
+        """Returns the `tokenizers.Tokenizer` in the folder's tokenizer.json."""
+        from tokenizers import Tokenizer  # here, because not every engine's environment has it
+
+        try:
+            return Tokenizer.from_file(str(folder / "tokenizer.json"))
+        except Exception as error:  # noqa: BLE001  the library raises no other class for a damaged file
+            raise self.unfit_error(
+                f"cannot read {folder / 'tokenizer.json'}: {to_one_line(error)}; pass another folder"
             ) from None
 
     def load(self, folder: Path, kind: Any, **options: Any) -> Any:
@@ -132,9 +172,14 @@ class WeightsFormat:
         return UsageError(f"{self.engine}: {message}")
 
 
+def list_weight_files(folder: Path) -> list[Path]:
+    """Returns the weight files of a folder, in the order of their names, without hidden files."""
+    return sorted(folder.glob("[!.]*.safetensors"))
+
+
 def hash_weights(folder: Path) -> str:
     """Returns the SHA-256 of the bytes of all weight files, in the order of their names."""
-    return _hash_paths(sorted(folder.glob("[!.]*.safetensors")))
+    return _hash_paths(list_weight_files(folder))
 
 
 def hash_files(folder: Path, names: Iterable[str]) -> str:

@@ -8,6 +8,7 @@ from pipelines.cluster.failure import Failure
 from pipelines.inputs.shards import InputShard
 from pipelines.output.job import OutputCommitter
 from pipelines.recipes.annotate import AnnotateRecipe
+from schemas.activity import report_activity
 from schemas.errors import ShardloomError
 from schemas.output_set.layout import PARTS
 from schemas.storage.folder import Folder
@@ -23,6 +24,7 @@ class ShardCommitter:
         self.chunks: dict[str, set[int]] = {}
         self.ends: dict[str, ShardEnd] = {}
         self.committed: set[str] = set()
+        self.bytes_skipped = self.bytes_done = 0  # of the parts that existed, and of those written in this run
 
     def handle_result(self, message: Message) -> None:
         """Takes one result of the graph, and commits its shard if that is complete.
@@ -43,8 +45,9 @@ class ShardCommitter:
         end = self.ends.get(shard)
         if end is not None and len(self.chunks.get(shard, ())) == len(end.digests):
             started = time.monotonic()
-            self.committer.commit(join_parts(self.output, end, self.recipe_sha256))
-            remove_parts(self.output, end)
+            with report_activity(f"annotate: committing {shard}"):
+                self.committer.commit(join_parts(self.output, end, self.recipe_sha256))
+                remove_parts(self.output, end)
             self.committer.times.commit_seconds += time.monotonic() - started
             self.committer.times.shards += 1
             self.committed.add(shard)
@@ -60,10 +63,20 @@ class ShardCommitter:
                 "rerun the command"
             )
 
+    def show_bytes(self, finished: int) -> None:
+        """Raises the progress to the bytes that the last pool has `finished`, of whole chunks or not.
+
+        A part of this run counts there already, unless the ledger has lost its counts.
+        """
+        self.committer.progress.reach(self.bytes_skipped + max(finished, self.bytes_done))
+
     def _count(self, written: WrittenPart) -> None:
-        self.committer.progress.advance(written.size)
         if not written.rows:
+            self.bytes_skipped += written.size
+            self.committer.progress.skip(written.size)
             return
+        self.bytes_done += written.size
+        self.show_bytes(0)
         times = self.committer.times
         times.add_chunk(written.rows, written.reasons, written.engine_errors, written.size)
         for engine, errors in times.engine_errors.items():

@@ -9,7 +9,7 @@ import ray
 import ray.data
 
 from pipelines.annotate.commits import ShardCommitter
-from pipelines.annotate.graph_watch import describe_stalled_stage, follow
+from pipelines.annotate.graph_watch import describe_stalled_stage, describe_start, follow
 from pipelines.annotate.messages import decode_message
 from pipelines.annotate.metrics import export_run_metrics
 from pipelines.annotate.parts import read_fingerprints
@@ -31,6 +31,7 @@ from pipelines.output.job import Context, OutputCommitter
 from pipelines.output.totals import RunTimes
 from pipelines.recipes.annotate import AnnotateRecipe
 from pipelines.terminal.progress import Progress
+from schemas.activity import report_activity
 from schemas.log import LOG, get_worker_level
 from schemas.output_set.layout import PARTS
 
@@ -54,7 +55,10 @@ class GraphRun:
             self.expected_fingerprints = next(
                 filter(None, (read_fingerprints(self.output, name) for name in self.parts)), {}
             )
-        self.repeats = find_repeated_keys(shards, context.runner) if recipe.filters.repeated_images else {}
+        self.repeats: dict[str, list[str]] = {}
+        if recipe.filters.repeated_images:
+            with report_activity("annotate: looking for repeated images"):
+                self.repeats = find_repeated_keys(shards, context.runner)
         self.preparation = Preparation(recipe, self.pools, self.placements)
 
     def carry_out(self, committer: OutputCommitter) -> None:
@@ -65,12 +69,12 @@ class GraphRun:
         last = self.pools[-1].name
 
         def on_tick(snapshot: Snapshot) -> None:
-            images = snapshot.stages[last].images
-            if not images:
+            counts, state = snapshot.stages[last], snapshot.states[last]
+            if not counts.images and not state.at_work:
                 progress.restart_clock()
-            waiting = [stage for stage, counts in snapshot.stages.items() if not counts.workers]
-            doing = f"starting workers of {', '.join(waiting)}" if waiting else ""
-            progress.show(images, doing, describe_stalled_stage(snapshot, self.recipe.run.stall_seconds))
+            shard_committer.show_bytes(state.bytes_done)
+            note = describe_stalled_stage(snapshot, self.recipe.run.stall_seconds)
+            progress.show(counts.images, describe_start(snapshot), note)
             self.export_metrics(snapshot, progress, times)
 
         requests = [pool.request for pool in self.pools]

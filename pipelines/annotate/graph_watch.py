@@ -118,6 +118,14 @@ def find_stalled_stage(snapshot: Snapshot, seconds: float) -> str | None:
     return None
 
 
+def describe_start(snapshot: Snapshot) -> str:
+    """Names what a run waits for before its first images are done; empty from then on."""
+    if waiting := [stage for stage, counts in snapshot.stages.items() if not counts.workers]:
+        return f"starting workers of {', '.join(waiting)}, which load their weights"
+    stages = list(snapshot.stages)
+    return "" if snapshot.stages[stages[-1]].images else f"waiting for the first batch of {stages[-1]}"
+
+
 def describe_stalled_stage(snapshot: Snapshot, stall_seconds: float) -> str:
     """Names the stage that has held up the run for `STALL_NOTE_SHARE` of `stall_seconds`; empty if there is none."""
     stage = find_stalled_stage(snapshot, STALL_NOTE_SHARE * stall_seconds)

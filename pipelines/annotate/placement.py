@@ -9,7 +9,7 @@ Where a node offers the resource `shardloom-ocr` (or `-tags`, `-boxes`, `-decode
 So each engine can have a group of nodes with the image and the GPUs that it needs.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,9 @@ import ray
 import curation
 import pipelines
 import schemas
-from curation.engines.kinds import EngineKind
+from pipelines.annotate.environments import describe_missing, find_environments
 from pipelines.cluster.nodes import MIN_RESOURCE, find_nodes_without
 from pipelines.cluster.ray_internals import upload_packages
-from pipelines.cluster.runner import Runner
-from pipelines.engines.loader import find_environment
 from pipelines.environments.python import get_completion_mark, get_interpreter
 from pipelines.recipes.annotate import AnnotateRecipe, PoolName
 from schemas.errors import UsageError
@@ -34,19 +32,10 @@ _OUR_PACKAGES = [str(Path(package.__path__[0])) for package in (schemas, curatio
 _EXCLUDED_PATHS = ["demo_detector/weights", "__pycache__"]
 
 
-def check_environments(recipe: AnnotateRecipe, runner: Runner) -> None:
-    """Raises `UsageError` for an environment that is not built here. `plan_placements` checks an external cluster."""
-    if runner.uses_external_cluster:
-        return
-    for kind, name in _find_environments(recipe, recipe.engines).items():
-        if not get_completion_mark(name).exists():
-            raise UsageError(_describe_missing(recipe, kind, name, "is not built"))
-
-
 def plan_placements(recipe: AnnotateRecipe, pools: Iterable[PoolName]) -> dict[PoolName, dict[str, Any]]:
     """Returns each pool's options for Ray, apart from its cores. Raises `UsageError` if nodes miss its environment."""
     pools = list(pools)
-    environments = _find_environments(recipe, [kind for kind in recipe.engines if kind in pools])
+    environments = find_environments(recipe, [kind for kind in recipe.engines if kind in pools])
     options: dict[PoolName, dict[str, Any]] = {name: {} for name in pools}
     for pool in pools:
         nodes = [node for node in ray.nodes() if node["Alive"]]
@@ -56,21 +45,9 @@ def plan_placements(recipe: AnnotateRecipe, pools: Iterable[PoolName]) -> dict[P
             name = environments[pool]
             if missing := find_nodes_without(offering or nodes, get_completion_mark(name)):
                 where = f"is not on {len(missing)} of the {len(offering or nodes)} nodes for it ({missing[0]})"
-                raise UsageError(_describe_missing(recipe, pool, name, where))
+                raise UsageError(describe_missing(recipe, pool, name, where))
             options[pool]["runtime_env"] = _build_runtime_env(name)
     return options
-
-
-def _find_environments(recipe: AnnotateRecipe, kinds: Iterable[EngineKind]) -> Mapping[EngineKind, str]:
-    named = ((kind, find_environment(kind, recipe.engines[kind])) for kind in kinds)
-    return {kind: name for kind, name in named if name is not None}
-
-
-def _describe_missing(recipe: AnnotateRecipe, kind: EngineKind, name: str, what: str) -> str:
-    return (
-        f"engines.{kind}: {recipe.engines[kind].engine} runs in an environment of its own, which {what}: "
-        f"shardloom engines --build {name}"
-    )
 
 
 def _build_runtime_env(name: str) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from curation.engines.kinds import EngineKind
 from curation.engines.registry import ENGINES
 from pipelines.cluster.capacity import (
-    READ_STAGE_CPUS,
     TOLERANCE,
     Node,
     ResourceRequest,
+    count_read_cpus,
     describe_shortfall,
     select_nodes,
 )
@@ -25,6 +25,7 @@ from pipelines.recipes.annotate import AnnotateRecipe, EngineOptions, PoolName, 
 
 DECODE_BATCH = 16  # images that a worker decodes in a row where decoding has a separate pool
 LIGHT_WORKER_CPUS = 0.1  # of a worker that mostly waits: decoding is under 2 % of OCR's work, caption matching is free
+MIN_CPUS = 0.01  # to which default requests of cores are lowered
 DECODERS_PER_CPU_WORKER = 1 / 32  # a core decodes 200 images of 512 x 512 pixels a second; OCR reads two or three
 DECODERS_PER_GPU_WORKER = 1 / 2
 
@@ -80,9 +81,11 @@ def _plan_requests(
     by those pools.
     """
     options = {name: recipe.run.resources.get(name, PoolOptions()) for name in names}
-    there = runner.list_nodes()
-    places = {name: select_nodes(name, there) for name in names}
-    spare = READ_STAGE_CPUS + (LIGHT_WORKER_CPUS * (len(names) - len(heavy)) if runner.uses_external_cluster else 0)
+    nodes = runner.list_nodes()
+    places = {name: select_nodes(name, nodes) for name in names}
+    spare = count_read_cpus(nodes) + (
+        LIGHT_WORKER_CPUS * (len(names) - len(heavy)) if runner.uses_external_cluster else 0
+    )
     requests: dict[PoolName, ResourceRequest] = {}
     for name in heavy:
         sharing = [other for other in heavy if set(places[other]) & set(places[name])]
@@ -107,13 +110,16 @@ def _plan_requests(
         requests[name] = ResourceRequest(
             name, fewest, most, options[name].cpus or LIGHT_WORKER_CPUS, options[name].gpus
         )
-    if runner.uses_external_cluster and recipe.run.workers is None:
+    if not runner.uses_external_cluster:  # a local one is started with what is requested
+        return requests
+    requests = {name: requests[name] for name in names}
+    if recipe.run.workers is None:
         free = [name for name in heavy if not (options[name].workers or options[name].min)]
-        return _shrink_to_fit({name: requests[name] for name in names}, free, there)
-    return requests
+        requests = _lower_workers(requests, free, nodes)
+    return _lower_cpus(requests, [name for name in names if options[name].cpus is None], nodes)
 
 
-def _shrink_to_fit(
+def _lower_workers(
     requests: dict[PoolName, ResourceRequest], free: Sequence[PoolName], nodes: Sequence[Node]
 ) -> dict[PoolName, ResourceRequest]:
     """Lowers the workers of the `free` pools by tenths until all requests fit on the nodes as Ray spreads them."""
@@ -123,6 +129,24 @@ def _shrink_to_fit(
             most = many if requests[name].max_workers == requests[name].min_workers else requests[name].max_workers
             requests[name] = replace(requests[name], min_workers=many, max_workers=most)
     return requests
+
+
+def _lower_cpus(
+    requests: dict[PoolName, ResourceRequest], free: Sequence[PoolName], nodes: Sequence[Node]
+) -> dict[PoolName, ResourceRequest]:
+    """Lowers the cores of the `free` pools, whose recipe says none, by tenths until a worker of each fits on the nodes.
+
+    Returns the requests unchanged where that helps nothing: too many workers, or too few GPUs.
+    """
+    lowered = requests
+    while describe_shortfall([replace(request, min_workers=1) for request in lowered.values()], nodes):
+        lowered = {
+            name: replace(request, cpus=max(MIN_CPUS, math.floor(90 * request.cpus) / 100)) if name in free else request
+            for name, request in lowered.items()
+        }
+        if all(lowered[name].cpus == MIN_CPUS for name in free):
+            return requests
+    return lowered
 
 
 def _size_pool(options: PoolOptions, workers: int | None, fair_share: int) -> tuple[int, int]:

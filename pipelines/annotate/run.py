@@ -7,11 +7,10 @@ commit (by the driver, shard by shard)
 from collections.abc import Callable
 from typing import Any
 
-from pipelines.annotate.graph import GraphRun
-from pipelines.annotate.placement import check_environments
+from pipelines.annotate.environments import check_environments
 from pipelines.annotate.reuse import Reuse, find_reuse
 from pipelines.annotate.settings import settle_settings
-from pipelines.engines.loader import check_engines, check_settings
+from pipelines.engines.loader import check_engines, check_settings, fetch_weights
 from pipelines.inputs.shards import InputShard, list_input_shards
 from pipelines.output.job import Context, Job, OutputCommitter, run_job
 from pipelines.output.totals import Totals
@@ -56,12 +55,23 @@ class AnnotateJob(Job[InputShard]):
         """Returns the size of the shard in bytes."""
         return unit.get_size()
 
+    def prepare(self, context: Context, todo: list[InputShard]) -> list[InputShard]:
+        """See `Job`. Says what the run is about, and fetches weights, before Ray is started."""
+        left = f"{len(todo):,} of {len(todo) + len(context.done):,}" if context.done else f"{len(todo):,}"
+        LOG.info(f"annotate: reading {left} shards for {', '.join(self.recipe.engines)}")
+        if not context.runner.uses_external_cluster:  # whose nodes each fetch their own
+            fetch_weights(self.recipe.engines, self._reuse.kinds if self._reuse else ())
+        return todo
+
     def make_task(self, context: Context) -> Callable[[Any], Manifest]:
         """Raises `AssertionError`: `carry_out` runs a Ray Data graph instead of tasks."""
         raise AssertionError("annotate runs a graph")
 
     def carry_out(self, context: Context, todo: list[InputShard], committer: OutputCommitter) -> None:
         """See `Job`."""
+        context.runner.check_address()
+        from pipelines.annotate.graph import GraphRun  # imports Ray Data, a second that no wrong recipe takes
+
         GraphRun(self.recipe, context, todo, self._reuse).carry_out(committer)
 
 

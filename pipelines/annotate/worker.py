@@ -118,7 +118,7 @@ class PoolWorker:
         assert chunk.table is not None
         started = time.monotonic()
         label = f"{chunk.shard}/{chunk.index}"
-        attempts: Attempts = ray.get(self.ledger.begin.remote(self.pool.name, label, chunk.table.num_rows))
+        attempts: Attempts = ray.get(self.ledger.begin.remote(self.pool.name, label, chunk.table.num_rows, chunk.size))
         samples = ChunkRows(chunk.table, self.repeats.get(chunk.shard, set()))
         table = self._add_results(chunk.table, self._process_samples(samples, label, attempts))
         done: Chunk | WrittenPart = replace(chunk, table=table)
@@ -166,7 +166,7 @@ class PoolWorker:
             self._process_batch(samples, batch, places, outcomes)
             done += stop - start
             if (now := time.monotonic()) - since >= HEARTBEAT_SECONDS or stop == len(outcomes):
-                self.ledger.record_progress.remote(self.pool.name, done, now - since)
+                self.ledger.record_progress.remote(self.pool.name, done, now - since, label)
                 done, since = 0, now
         return outcomes
 

@@ -7,8 +7,10 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from schemas.errors import UsageError
 from schemas.log_options import LoggedCommand
 
+EXAMPLE = "Example: "
 HELP = {"help_option_names": ["-h", "--help"]}
 
 
@@ -71,6 +73,22 @@ COMMANDS = {
 }
 
 
+class ExampleCommand(LoggedCommand):
+    """A command that shows its example where what it needs was not given."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command. Raises `UsageError` with the example for options that are missing."""
+        from schemas.output_set.recipe_file import (
+            MissingOptions,
+        )  # imports pydantic, which the list of commands needs not
+
+        try:
+            return super().invoke(ctx)
+        except MissingOptions as error:
+            example = str(self.epilog).removeprefix(EXAMPLE)
+            raise UsageError(f"missing: {' and '.join(error.names)}; for example: {example}") from None
+
+
 class LazyCommand(TyperCommand):
     """Stands for a command in the list of all, and is replaced by it when it is called."""
 
@@ -88,7 +106,7 @@ class LazyCommand(TyperCommand):
         if isinstance(function, typer.Typer):  # it has commands of its own
             return typer.main.get_command(function)
         app = typer.Typer(add_completion=False, context_settings=HELP, rich_markup_mode="rich")
-        app.command(cls=LoggedCommand, epilog=f"Example: shardloom {self._entry.example}")(function)
+        app.command(cls=ExampleCommand, epilog=f"{EXAMPLE}shardloom {self._entry.example}")(function)
         return typer.main.get_command(app)
 
 

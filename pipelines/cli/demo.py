@@ -5,7 +5,9 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.flags import Workers
+from schemas.activity import report_activity
 from schemas.extras import require_extra
+from schemas.log import LOG
 
 
 def demo(
@@ -19,6 +21,8 @@ def demo(
     """Run every step, from images to a trained model, on generated pictures: a few minutes, no network, no input."""
     for extra in ("ocr", "train"):
         require_extra(extra, "the demo")
+    LOG.info(f"demo: drawing {pictures:,} pictures")
     from pipelines.demo.flow import run_demo as run
 
-    run(output, pictures, workers, steps=steps)
+    with report_activity(f"demo: working in {output}"):
+        run(output, pictures, workers, steps=steps)

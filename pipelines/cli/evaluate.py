@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.flags import Json
+from schemas.activity import report_activity
 from schemas.errors import UsageError
 from schemas.terminal import print_json
 
@@ -24,14 +25,15 @@ def evaluate(
     from pipelines.evaluate.run import IOU, evaluate_boxes, evaluate_ocr
     from pipelines.terminal.tables import print_evaluation
 
-    if what == "boxes":
-        found = evaluate_boxes(annotations, truth, index, IOU if iou is None else iou, aliases)
-    elif what != "ocr":
+    if what not in ("boxes", "ocr"):
         raise UsageError(f"{what!r} can't be evaluated: use boxes or ocr")
-    elif iou is not None or aliases is not None:
+    if what == "ocr" and (iou is not None or aliases is not None):
         raise UsageError("--iou and --aliases are for boxes, not for ocr")
-    else:
-        found = evaluate_ocr(annotations, truth, index)
+    with report_activity(f"evaluate: comparing {annotations} with {truth}"):
+        if what == "boxes":
+            found = evaluate_boxes(annotations, truth, index, IOU if iou is None else iou, aliases)
+        else:
+            found = evaluate_ocr(annotations, truth, index)
     if json_:
         print_json(found.to_dict())
         return

@@ -11,6 +11,8 @@ from pipelines.recipes.base import Recipe
 from schemas.errors import UsageError
 from schemas.terminal import print_json, print_result
 
+NOTHING_DONE = "nothing was done, because all of it was there already"
+
 JOB_FOLDER = "/runtime_resources/working_dir_files/"  # where Ray puts the copy of a job's --working-dir
 
 Output = Annotated[str | None, typer.Option("--output", "-o", help="the output set's folder: a path or fsspec URL")]
@@ -85,4 +87,5 @@ def print_totals(totals: Totals, output: str, rejected_label: str) -> None:
     line = f"{output}: {totals.rows_in:,} rows in, {totals.rows_out:,} out, {totals.quarantined:,} {rejected_label}"
     line += f" ({reasons})" if reasons else ""
     lost = totals.counts["lost_images"]  # of samples that are kept
-    print_result(line + (f", {lost:,} images lost" if lost else ""))
+    line += f", {lost:,} images lost" if lost else ""
+    print_result(line + (f"; {NOTHING_DONE}" if totals.is_unchanged else ""))

@@ -1,10 +1,13 @@
 """Implements `shardloom generate`."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from pipelines.cli.flags import Json
+from schemas.activity import report_activity
+from schemas.errors import UsageError
 from schemas.extras import require_extra
 from schemas.terminal import print_json, print_result
 
@@ -31,12 +34,23 @@ def generate(
 ) -> None:
     """Let a trained model continue a text with images, or answer it."""
     require_extra("train", "generate")
-    from training.inference import answer_prompt
-    from training.model.generate import GenerateOptions
+    _check_paths(model, image or [])
+    with report_activity(f"generate: loading {model}", at_once=True):
+        from training.inference import answer_prompt
+        from training.model.generate import GenerateOptions
 
-    options = GenerateOptions(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
-    said = answer_prompt(model, prompt, image or [], options, chat, device)
+        options = GenerateOptions(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
+        said = answer_prompt(model, prompt, image or [], options, chat, device)
     if json_:
         print_json({"answer": said})
     else:
         print_result(said)
+
+
+def _check_paths(model: str, images: list[str]) -> None:
+    """Raises `UsageError` for a folder or file that does not exist, before PyTorch is imported, which takes seconds."""
+    if not Path(model).is_dir():
+        raise UsageError(f"model: no folder {model}; pass a folder that train has exported, such as run/model")
+    for image in images:
+        if "://" not in image and not Path(image).is_file():
+            raise UsageError(f"--image {image}: no such file; pass an image's file or URL")

@@ -17,6 +17,7 @@ from pipelines.cli.flags import (
 from pipelines.recipes.base import load_recipe
 from pipelines.recipes.mix import MixRecipe
 from pipelines.terminal.tables import print_mixture
+from schemas.activity import report_activity
 from schemas.log import LOG
 from schemas.terminal import print_json
 
@@ -58,7 +59,8 @@ def mix(
                 "allow repeats, or lower stop"
             )
         return
-    found = preview_mixture(loaded)
+    with report_activity("mix: planning the mixture"):
+        found = preview_mixture(loaded)
     if json_:
         print_json(found)
         return

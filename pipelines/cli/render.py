@@ -21,6 +21,7 @@ from pipelines.cli.flags import (
 from pipelines.recipes.base import load_recipe
 from pipelines.recipes.render import RenderRecipe
 from pipelines.terminal.tables import print_captions
+from schemas.activity import report_activity
 from schemas.errors import UsageError
 from schemas.output_set.recipe_file import read_recipe
 from schemas.strict_yaml import load_yaml
@@ -86,7 +87,8 @@ def render(
     if preview is None:
         report(render_set(loaded, resolve_output(loaded)), resolve_output(loaded), json_)
         return
-    captions = preview_record(loaded, preview)
+    with report_activity(f"render: looking for {preview} in {loaded.input}"):
+        captions = preview_record(loaded, preview)
     if json_:
         print_json([asdict(caption) for caption in captions])
         return

@@ -6,6 +6,7 @@ import typer
 
 from pipelines.cli.flags import Json
 from pipelines.terminal.tables import print_stats
+from schemas.activity import report_activity
 from schemas.terminal import print_json
 
 
@@ -13,7 +14,8 @@ def stats(output: Annotated[str, typer.Argument(help="an output set's folder")],
     """Print what an output set holds, what was quarantined and why, and how long the runs took."""
     from pipelines.stats.run import collect_stats as run
 
-    found = run(output)
+    with report_activity(f"stats: adding up {output}"):
+        found = run(output)
     if json_:
         print_json(found)
         return

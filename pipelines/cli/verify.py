@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.flags import Json
+from schemas.activity import report_activity
 from schemas.errors import ShardloomError
 from schemas.log import LOG
 from schemas.storage.folder import Folder
@@ -25,7 +26,8 @@ def verify(
         return
     from pipelines.verify.inspection import inspect
 
-    inspection = inspect(Folder(output))
+    with report_activity(f"verify: checking every byte of {output}"):
+        inspection = inspect(Folder(output))
     outputs, faults = len(inspection.names), [fault.line for fault in inspection.faults]
     if json_:
         print_json({"outputs": outputs, "faults": faults})
@@ -45,7 +47,8 @@ def verify(
 def _repair(output: str, json_: bool) -> None:
     from pipelines.verify.repair import repair
 
-    done = repair(output)
+    with report_activity(f"verify: checking every byte of {output}"):
+        done = repair(output)
     if json_:
         print_json({"outputs": done.outputs, "removed": done.removed, "faults": done.faults})
     _print_faults(done.faults)

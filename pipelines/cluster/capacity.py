@@ -6,7 +6,7 @@ fraction of a GPU needs one GPU, and a pool that some nodes offer to run needs t
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import ray
 
@@ -14,6 +14,7 @@ from schemas.errors import UsageError
 
 TOLERANCE = 1e-6  # tolerance: sums of fractions of cores are not exact
 READ_STAGE_CPUS = 1.0  # for all tasks that read shards together: they wait for disks more than they compute
+MAX_READ_SHARE = 0.5  # of a cluster's cores for reading: one with less than two cores reads with half of them
 READ_TASK_CPUS = 0.001  # of one such task: so small that it fits on any node, however little the pools leave
 
 
@@ -45,7 +46,9 @@ class Node:
         return _FreeCapacity(self).count_fitting(cpus, gpus)
 
 
-READ_STAGE = ResourceRequest("read", 1, 1, READ_STAGE_CPUS, 0.0)
+def count_read_cpus(nodes: Sequence[Node]) -> float:
+    """Returns the cores of a cluster that are left to the tasks that read shards."""
+    return min(READ_STAGE_CPUS, MAX_READ_SHARE * sum(node.cpus for node in nodes))
 
 
 def list_cluster_nodes() -> list[Node]:
@@ -70,17 +73,28 @@ def describe_shortfall(requests: Sequence[ResourceRequest], nodes: Sequence[Node
     faults = [
         f"stage {request.stage} asks for {request.min_workers} workers of {request.cpus:g} CPUs and {request.gpus:g} "
         f"GPUs, but there is capacity for {placed[request.stage]}"
-        for request in (READ_STAGE, *requests)
+        for request in requests
         if placed[request.stage] < request.min_workers
     ]
     has = " and ".join(f"{count} x {node}" for node, count in Counter(nodes).items())
-    return f"{'; '.join(faults)}; the cluster has {has or 'no nodes'}, 1 CPU of it for reading" if faults else None
+    reading = f"{count_read_cpus(nodes):g} CPU of it for reading"
+    return f"{'; '.join(faults)}; the cluster has {has or 'no nodes'}, {reading}" if faults else None
 
 
 def check_capacity(requests: Sequence[ResourceRequest]) -> None:
-    """Raises `UsageError` naming every stage whose workers don't fit on the cluster."""
-    if fault := describe_shortfall(requests, list_cluster_nodes()):
-        raise UsageError(f"{fault}: lower workers or min in run.resources")
+    """Raises `UsageError` naming every stage whose workers don't fit on the cluster, and what to lower."""
+    nodes = list_cluster_nodes()
+    if fault := describe_shortfall(requests, nodes):
+        raise UsageError(f"{fault}: {suggest_requests(requests, nodes)}")
+
+
+def suggest_requests(requests: Sequence[ResourceRequest], nodes: Sequence[Node]) -> str:
+    """Returns what can be lowered, of requests that do not fit."""
+    alone = [replace(request, min_workers=1) for request in requests]
+    if describe_shortfall(alone, nodes) is None:
+        return "lower workers or min in run.resources"
+    what = "gpus" if describe_shortfall([replace(one, cpus=READ_TASK_CPUS) for one in alone], nodes) else "cpus"
+    return f"lower {what} in run.resources, or add nodes that have them"
 
 
 class _FreeCapacity:
@@ -113,8 +127,8 @@ class _FreeCapacity:
 def _place_workers(requests: Sequence[ResourceRequest], nodes: Sequence[Node]) -> dict[str, int]:
     """Returns how many of each stage's minimum of workers fit, placed round-robin over the nodes as Ray Data does."""
     left = [_FreeCapacity(node) for node in nodes]
-    free_cpus = sum(node.cpus for node in nodes) - READ_STAGE_CPUS  # on any nodes: readers make fractional CPU requests
-    placed = {READ_STAGE.stage: int(free_cpus + TOLERANCE >= 0)}
+    free_cpus = sum(node.cpus for node in nodes) - count_read_cpus(nodes)  # on any nodes: a reader asks for a fraction
+    placed: dict[str, int] = {}
     turn = 0
     for request in requests:
         choice = set(select_nodes(request.stage, nodes))

@@ -8,13 +8,16 @@ import os
 import queue
 import re
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 import ray
 
 from pipelines import GRAPH_THREAD
+from pipelines.cluster.address import check_address, find_address
 from pipelines.cluster.capacity import READ_STAGE_CPUS
 from pipelines.cluster.machine import count_cores, get_memory_bytes
 from pipelines.cluster.private_files import (
@@ -32,6 +35,7 @@ from pipelines.cluster.ray_internals import (
     skip_monitors,
 )
 from pipelines.recipes.base import RunOptions
+from schemas.activity import report_activity
 from schemas.errors import ShardloomError, UsageError, to_one_line
 from schemas.log import is_shown
 from schemas.own_packages import SHADOWING_MESSAGE
@@ -68,7 +72,7 @@ def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None
     """
     store = min(object_store_bytes, int(OBJECT_STORE_SHARE * get_memory_bytes()))
     wanted = math.ceil(max(count_cores(), run.workers or 1, cpus) + READ_STAGE_CPUS)
-    address = run.address or os.environ.get("RAY_ADDRESS")
+    address = find_address(run)
     namespace = (
         f"{NAMESPACE_PREFIX}{address or Path.cwd()}"  # local: workers stay in the folder where the cluster started
     )
@@ -81,6 +85,7 @@ def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None
             return
         ray.shutdown()  # an earlier run of this process needed less, or another cluster
         remove_private_folders()
+    check_address(run)
     silence_native_log()
     logging.getLogger("ray").setLevel(logging.ERROR)
     if is_shown(logging.DEBUG):
@@ -94,8 +99,9 @@ def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None
         options |= make_temp_dir_option(make_private_folder())
         protect_token()
     on_term = signal.getsignal(signal.SIGTERM)
+    doing = f"connecting to Ray at {address}" if address else "starting Ray on this machine"
     try:
-        with contextlib.ExitStack() as stack:
+        with report_activity(doing, at_once=True), contextlib.ExitStack() as stack:
             if not address:
                 stack.enter_context(listen_on_loopback_only())
                 stack.enter_context(skip_monitors(keeps_log=is_shown(logging.DEBUG)))
@@ -174,12 +180,26 @@ def translate_error(error: BaseException) -> BaseException:
 
 @contextlib.contextmanager
 def _silence_stderr() -> Iterator[None]:
-    """Silences what Ray's native code prints to stderr as it starts, for which Ray has no setting."""
+    """Silences what Ray's native code prints to stderr as it starts, for which Ray has no setting.
+
+    Python's own lines, such as those on what is waited for, are still shown.
+    """
     kept = os.dup(2)
     try:
         with open(os.devnull, "w") as nothing:  # noqa: PTH123
             os.dup2(nothing.fileno(), 2)
-        yield
+        with open(os.dup(kept), "w") as ours, contextlib.ExitStack() as stack:  # noqa: PTH123
+            if _has_descriptor(sys.stderr, 2):
+                stack.enter_context(contextlib.redirect_stderr(ours))
+            yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+def _has_descriptor(stream: TextIO, number: int) -> bool:
+    """Returns whether a stream writes to this file descriptor; a program may have put another object there."""
+    try:
+        return stream.fileno() == number
+    except (OSError, ValueError, AttributeError):
+        return False

@@ -39,6 +39,22 @@ class StageState:
     seconds_since_progress: float = 0.0  # since its last progress; 0 while it has no work
     oldest_chunk_seconds: float = 0.0  # since the oldest chunk in progress was started
     oldest_chunk: str = ""  # that chunk and the range of its samples in progress
+    bytes_done: int = 0  # of finished chunks, and of those in progress as far as their samples are done
+
+
+@dataclass(slots=True)
+class ChunkInProgress:
+    """Describes a chunk that a worker has started."""
+
+    started: float
+    rows: int
+    size: int  # bytes
+    rows_done: int = 0
+
+    @property
+    def bytes_done(self) -> int:
+        """Returns the bytes of the samples that are done, as a share of the chunk's."""
+        return self.size * min(self.rows_done, self.rows) // max(self.rows, 1)
 
 
 @dataclass(slots=True)
@@ -59,7 +75,8 @@ class Ledger:
         self._next = dict(itertools.pairwise(stages))
         self._queues: dict[str, set[str]] = {stage: set() for stage in stages}  # sets: a chunk may be done twice
         self._attempts: dict[str, dict[str, Attempts]] = {stage: {} for stage in stages}
-        self._chunk_started: dict[tuple[str, str], float] = {}  # when a chunk in progress was started
+        self._in_progress: dict[str, dict[str, ChunkInProgress]] = {stage: {} for stage in stages}
+        self._bytes_finished = dict.fromkeys(stages, 0)
         self._hangs_since_image = dict.fromkeys(stages, 0)  # since an image was last done
         self._last_heartbeat = now
         self._last_progress = dict.fromkeys(stages, now)
@@ -81,12 +98,15 @@ class Ledger:
         """Takes the heartbeat of a worker that loads its engine or decodes a slow image."""
         self._last_heartbeat = time.monotonic()
 
-    def begin(self, stage: str, chunk: str, rows: int) -> Attempts:
-        """Records that a worker starts a chunk of `rows` samples. Returns what earlier attempts at it have shown."""
+    def begin(self, stage: str, chunk: str, rows: int, size: int = 0) -> Attempts:
+        """Records that a worker starts a chunk of `rows` samples and `size` bytes.
+
+        Returns what earlier attempts at it have shown.
+        """
         now = self._mark_progress(stage)
         self._first_chunk_started.setdefault(stage, now)
         self._offered_until.setdefault(stage, now)
-        self._chunk_started[stage, chunk] = now
+        self._in_progress[stage][chunk] = ChunkInProgress(now, rows, size)
         self._queues[stage].discard(chunk)
         attempts = self._attempts[stage].get(chunk)
         if attempts is not None:
@@ -123,9 +143,11 @@ class Ledger:
         attempts.record_hang(at_work, is_decoding)
         return True
 
-    def record_progress(self, stage: str, images: int, busy_seconds: float) -> None:
-        """Takes a heartbeat: the images done since the last one, and the seconds that they took."""
+    def record_progress(self, stage: str, images: int, busy_seconds: float, chunk: str = "") -> None:
+        """Takes a heartbeat: the images of a chunk done since the last one, and the seconds that they took."""
         self._mark_progress(stage)
+        if (found := self._in_progress[stage].get(chunk)) is not None:
+            found.rows_done += images
         self._stages[stage].images += images
         self._hangs_since_image[stage] = 0 if images else self._hangs_since_image[stage]
         self._stages[stage].busy_seconds += busy_seconds
@@ -137,7 +159,8 @@ class Ledger:
         self._stages[stage].chunks += 1
         self._stages[stage].working_seconds = now - self._first_chunk_started.get(stage, now)
         self._attempts[stage].pop(chunk, None)
-        self._chunk_started.pop((stage, chunk), None)
+        if (done := self._in_progress[stage].pop(chunk, None)) is not None:  # a restarted ledger does not know it
+            self._bytes_finished[stage] += done.size
         if (following := self._next.get(stage)) is not None:
             if not self._has_work(following):
                 self._last_progress[following] = now  # it had no work until now
@@ -151,13 +174,15 @@ class Ledger:
         )
 
     def _make_state(self, stage: str, now: float) -> StageState:
+        chunks = self._in_progress[stage]
         state = StageState(len(self._attempts[stage]), len(self._queues[stage]))
+        state.bytes_done = self._bytes_finished[stage] + sum(chunk.bytes_done for chunk in chunks.values())
         if self._has_work(stage):
             state.seconds_since_progress = now - self._last_progress[stage]
         if self._attempts[stage]:
-            chunk = min(self._attempts[stage], key=lambda chunk: self._chunk_started[stage, chunk])
+            chunk = min(self._attempts[stage], key=lambda chunk: chunks[chunk].started)
             start, stop = self._attempts[stage][chunk].at_work
-            state.oldest_chunk_seconds = now - self._chunk_started[stage, chunk]
+            state.oldest_chunk_seconds = now - chunks[chunk].started
             state.oldest_chunk = f"shard-chunk {chunk}, samples {start} to {stop - 1}"
         return state
 

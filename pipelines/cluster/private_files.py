@@ -14,9 +14,12 @@ import time
 from pathlib import Path
 from typing import TextIO
 
+from schemas.log import LOG
+
 PREFIX = "shardloom-"
 LOCK = "lock"
 TOKEN_FILE = ".ray/auth_token"  # in the home folder
+TOKEN_VARIABLE = "RAY_AUTH_TOKEN"
 MIN_AGE_SECONDS = 60.0  # a younger folder may not be locked yet
 MAX_ROOT_LENGTH = 20  # characters: a socket's path has at most 107
 
@@ -55,19 +58,38 @@ def remove_private_folders() -> None:
 def protect_token() -> None:
     """Makes Ray's token readable by this user only. Creates it before Ray does; mends one that an earlier version made.
 
-    Leaves a token alone that the user passes in a variable. Ray reports a file that can't be written.
+    Leaves a token alone that the user passes in a variable, or in a file that another variable names. Where the home
+    folder can't be used, this process and those that it starts get a token of their own.
     """
-    if os.environ.get("RAY_AUTH_MODE", "token") != "token" or "RAY_AUTH_TOKEN" in os.environ:
+    if os.environ.get("RAY_AUTH_MODE", "token") != "token" or TOKEN_VARIABLE in os.environ:
         return
-    token_path = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    path = Path(token_path) if token_path else Path.home() / TOKEN_FILE
-    with contextlib.suppress(OSError):
-        if token_path is None:
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            with contextlib.suppress(FileExistsError), open(path, "x", opener=_open_private) as file:
-                file.write(secrets.token_hex(32))  # the form of Ray's own token
-        if path.stat().st_mode & 0o077:
-            path.chmod(0o600)
+    if token_path := os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        with contextlib.suppress(OSError):  # Ray reports it
+            _make_private(Path(token_path))
+        return
+    try:
+        path = Path.home() / TOKEN_FILE
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        with contextlib.suppress(FileExistsError), open(path, "x", opener=_open_private) as file:
+            file.write(_make_token())
+        _make_private(path)
+        path.read_text()
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home folder
+        reason = error.strerror if isinstance(error, OSError) else "it is not set"
+        LOG.warning(
+            f"the home folder (HOME={os.environ.get('HOME', '')}) can't be used: {reason}; "
+            "this run needs none, but set HOME to a folder that you can write"
+        )
+        os.environ[TOKEN_VARIABLE] = _make_token()
+
+
+def _make_token() -> str:
+    return secrets.token_hex(32)  # the form of Ray's own
+
+
+def _make_private(path: Path) -> None:
+    if path.stat().st_mode & 0o077:
+        path.chmod(0o600)
 
 
 def _open_private(path: str, flags: int) -> int:

@@ -19,6 +19,9 @@ OVERRIDE_JOB_RUNTIME_ENV = "RAY_OVERRIDE_JOB_RUNTIME_ENV"
 COLOR_PREFIX = "RAY_COLOR_PREFIX"
 LOG_RETRIED_ERRORS = "RAY_enable_output_error_log_if_still_retry"
 
+HEAD_METHOD = "/ray.rpc.NodeInfoGcsService/CheckAlive"
+"""A method of gRPC that a cluster's head has."""
+
 _KEYS = "shardloom"  # namespace in the cluster's own key-value table
 
 

@@ -4,7 +4,6 @@ The place is decided once, when the command starts. A small set is finished in l
 this module imports Ray only when there is work for a cluster.
 """
 
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from pipelines.cluster.address import check_address, find_address
 from pipelines.cluster.machine import count_cores, count_gpus
 from pipelines.cluster.prometheus import Exporter
 from pipelines.recipes.base import RunOptions
@@ -63,6 +63,14 @@ class Runner:
     def is_in_process(self, units: int) -> bool:
         """Returns whether this process works on `units` units itself: a single unit is not worth a local cluster."""
         return self.mode is ExecutionMode.IN_PROCESS or units == 0 or (units == 1 and not self.uses_external_cluster)
+
+    def check_address(self) -> None:
+        """Raises `ShardloomError` where the external cluster does not answer. Takes seconds, and needs no Ray.
+
+        Does nothing where this process uses Ray already.
+        """
+        if self.uses_external_cluster and not ("ray" in sys.modules and sys.modules["ray"].is_initialized()):
+            check_address(self.run_options)
 
     def connect(self, object_store_bytes: int = OBJECT_STORE_BYTES, cpus: float = 0.0) -> None:
         """Connects to the external cluster, or starts a local one of this size at least. Raises `ShardloomError`."""
@@ -124,7 +132,7 @@ def _choose_mode(run: RunOptions, needs_cluster: bool) -> ExecutionMode:
         return ExecutionMode.EXTERNAL_CLUSTER
     if run.workers == 1 and not needs_cluster:
         return ExecutionMode.IN_PROCESS
-    if os.environ.get("RAY_ADDRESS"):  # set in a Ray job, whose node may be the cluster's smallest
+    if find_address(run):  # RAY_ADDRESS is set in a Ray job, whose node may be the cluster's smallest
         return ExecutionMode.EXTERNAL_CLUSTER
     if "ray" in sys.modules:
         from pipelines.cluster.connection import is_initialized_by_caller

@@ -143,7 +143,9 @@ def download(recipe: DownloadRecipe, output: str, retry_failed: bool = False, re
     wanted = is_retryable if retry_all else is_transient
     result = run_job(DownloadJob(recipe, wanted), output)
     if retry_failed or retry_all:
+        was_unchanged = result.is_unchanged
         result = run_job(RetryJob(recipe, wanted), output)
+        result.is_unchanged &= was_unchanged
     advise(result)
     check_success(result, recipe.run.min_success)
     return result

@@ -14,6 +14,7 @@ from curation.engines.declaration import EngineDeclaration, OtherEngines
 from curation.engines.kinds import EngineInput, EngineKind
 from curation.engines.registry import ENGINES, find_engine
 from pipelines.recipes.annotate import EngineOptions
+from schemas.activity import report_activity
 from schemas.errors import ShardloomError, UsageError, to_one_line
 from schemas.extras import require_extra
 from schemas.records.fingerprint import EngineFingerprint
@@ -108,6 +109,19 @@ def check_engines(chosen: Mapping[EngineKind, EngineOptions], reused: Collection
             with _wrap_errors(kind, chosen[kind]):
                 notices += declaration.check(settings, others)
     return notices
+
+
+def fetch_weights(chosen: Mapping[EngineKind, EngineOptions], reused: Collection[EngineKind] = ()) -> None:
+    """Fetches what engines need from the hub. Raises `UsageError` where a name is unknown or the hub does not answer.
+
+    Only engines whose settings allow a download fetch anything; those in `reused` do not run.
+    """
+    for kind, options in chosen.items():
+        declaration, settings = _resolve_engine(kind, options)
+        if declaration.fetch is None or kind in reused or not getattr(settings, "allow_download", False):
+            continue
+        with report_activity(f"annotate: fetching the weights of {kind}"), _wrap_errors(kind, options):
+            declaration.fetch(settings)
 
 
 def _resolve_engine(

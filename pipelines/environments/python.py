@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from schemas.activity import report_activity
 from schemas.errors import ShardloomError
-from schemas.log import LOG
 from schemas.storage.file_lock import acquire_file_lock
+from schemas.storage.home import find_home
 
 FOLDER_VARIABLE = "SHARDLOOM_ENVIRONMENTS"  # the variable that names the folder of all environments
 
@@ -38,16 +39,20 @@ def ensure_environment(name: str) -> Path:
     with _lock(folder.with_suffix(".lock")):
         if complete.exists():  # another process has built it meanwhile
             return python
-        LOG.info(f"building {name} in {folder}, once: it may take minutes")
-        shutil.rmtree(folder, ignore_errors=True)  # the rest of a killed build
-        try:
-            venv.create(folder, with_pip=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            raise ShardloomError(f"cannot create an environment in {folder}: {error}") from None
-        for number, step in enumerate(plan_steps(name), 1):
-            _install(name, folder, number, step)
+        with report_activity(f"building {name} in {folder}, once: it may take minutes", at_once=True):
+            _build(name, folder)
         complete.touch()
     return python
+
+
+def _build(name: str, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)  # the rest of a killed build
+    try:
+        venv.create(folder, with_pip=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise ShardloomError(f"cannot create an environment in {folder}: {error}") from None
+    for number, step in enumerate(plan_steps(name), 1):
+        _install(name, folder, number, step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +137,7 @@ def get_completion_mark(name: str) -> Path:
 def get_environment_folder(name: str) -> Path:
     """Returns the folder of the environment, built or not. Its name holds a hash of the pins and the Python version."""
     configured = os.environ.get(FOLDER_VARIABLE)
-    root = Path(configured) if configured else Path.home() / ".cache" / "shardloom" / "environments"
+    root = Path(configured or find_home(FOLDER_VARIABLE) / ".cache" / "shardloom" / "environments")
     state = f"{sys.version_info[:2]}{sys.platform}".encode() + (_HERE / f"{name}.txt").read_bytes()
     return root.absolute() / f"{name}-{hashlib.sha256(state).hexdigest()[:12]}"
 

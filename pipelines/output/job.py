@@ -15,6 +15,7 @@ from pipelines.output.totals import RunClock, RunTimes, Totals, check_damage, re
 from pipelines.output.writer import commit
 from pipelines.recipes.base import Recipe
 from pipelines.terminal.progress import Progress
+from schemas.activity import report_activity
 from schemas.errors import UsageError
 from schemas.output_set.layout import DATA, MANIFESTS, PARTS, UNFINISHED, read_manifests
 from schemas.output_set.lock import Lock, lock_output
@@ -162,13 +163,16 @@ def run_job(job: Job[U], output: str) -> Totals:
     or changed input. Raises `ShardloomError` when the run can't continue, and `DamagedInput` at the end.
     """
     folder, run = Folder(output), job.recipe.run
-    folder.check_output()
-    job.settle_recipe(folder)
-    is_claimed(folder, job.recipe)  # before steps that may take minutes
+    with report_activity(f"{job.title}: reading what {folder.url} holds"):
+        folder.check_output()
+        job.settle_recipe(folder)
+        is_claimed(folder, job.recipe)  # before steps that may take minutes
     with lock_output(folder, job.recipe.kind) as lock:
-        done = read_manifests(folder)
+        with report_activity(f"{job.title}: reading what {folder.url} holds"):
+            done = read_manifests(folder)
         context = Context(folder, Runner.open(run, needs_cluster=job.needs_cluster), done)
-        units = job.plan(context)
+        with report_activity(f"{job.title}: planning the work"):
+            units = job.plan(context)
         claim(folder, job.recipe)
         if folder.is_local:
             folder.clear_temporary()
@@ -182,8 +186,10 @@ def run_job(job: Job[U], output: str) -> Totals:
             with context.show_progress(job.title, sum(map(job.get_progress_size, todo)), job.items) as progress:
                 job.carry_out(context, todo, OutputCommitter(folder, lock, progress, clock.times))
             clock.stop(folder)
-        job.clean(folder)  # also for an earlier run that was killed after its last commit
-        job.finish(context)
-        result = read_totals(folder)
+        with report_activity(f"{job.title}: completing {folder.url}"):
+            job.clean(folder)  # also for an earlier run that was killed after its last commit
+            job.finish(context)
+            result = read_totals(folder)
+    result.is_unchanged = not todo
     check_damage(result, run.allow_damaged)
     return result

@@ -19,12 +19,25 @@ MAX_RECIPE = 16 << 20  # bytes; the longest, with thousands of sources, have a f
 M = TypeVar("M", bound=BaseModel)
 
 
+class MissingOptions(UsageError):
+    """Reports options that are nowhere given; `names` are theirs. A command says what to type."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__("recipe: " + "; ".join(f"{name}: field required" for name in names))
+        self.names = names
+
+
 def validate_options(model: type[M], values: dict[str, Any], path: str | None) -> M:
-    """Converts a recipe's values to typed options. Raises `UsageError` naming the faulty fields, up to `MAX_FAULTS`."""
+    """Converts a recipe's values to typed options. Raises `UsageError` naming the faulty fields, up to `MAX_FAULTS`.
+
+    Without a recipe file, raises `MissingOptions` where fields are missing and nothing else is wrong.
+    """
     try:
         return model.model_validate(values)
     except ValidationError as error:
         found = error.errors()
+        if path is None and all(fault["type"] == "missing" for fault in found):
+            raise MissingOptions([".".join(map(str, fault["loc"])) for fault in found]) from None
         faults = [_describe_fault(dict(fault)) for fault in found[:MAX_FAULTS]]
         faults += [f"and {len(found) - MAX_FAULTS:,} more"] if len(found) > MAX_FAULTS else []
         raise UsageError(f"recipe{' ' + path if path else ''}: {'; '.join(faults)}") from None

@@ -28,6 +28,7 @@ from schemas.errors import UsageError
 from schemas.log import LOG
 from schemas.output_set.shard_index import INDEX_SCHEMA
 from schemas.storage.file_lock import acquire_file_lock
+from schemas.storage.home import find_home
 from training.data.counting import NO_TEXT, PartTokenCounter, count_part_tokens
 from training.data.images import ImageTiler
 from training.data.markup import Markup
@@ -219,4 +220,4 @@ def _sum_ranges(values: NDArray[Any], starts: NDArray[np.int64], ends: NDArray[n
 
 
 def _get_cache_home() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("XDG_CACHE_HOME") or find_home("data.cache") / ".cache")

@@ -26,6 +26,7 @@ from curation.engines.boxes.grounding_dino_settings import GroundingDinoSettings
 from curation.engines.boxes.grounding_dino_weights import (
     GROUNDING_DINO,
     Detector,
+    fetch_weights,
     hash_configuration,
     load_detector,
     resolve_weights_folder,
@@ -202,6 +203,7 @@ ENGINE = EngineDeclaration(
     make=GroundingDino,
     extra="train",
     check=check_demonstration,
+    fetch=fetch_weights,
     restricted_settings=("weights", "allow_download"),
     is_default=True,
 )

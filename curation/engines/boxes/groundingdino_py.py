@@ -22,6 +22,7 @@ from curation.engines.boxes.grounding_dino_weights import (
     GROUNDING_DINO,
     Detector,
     check_tokenizer,
+    fetch_weights,
     resolve_weights_folder,
 )
 from curation.engines.boxes.groundingdino_names import rename_tensors
@@ -44,16 +45,28 @@ def check_weights(settings: GroundingDinoPySettings) -> None:
     """Raises `UsageError` for weights that are missing or unfit. Loads and fetches nothing."""
     if settings.weights is None:
         raise UsageError(
-            f"groundingdino-py: no weights; pass --weights boxes=FOLDER with {GROUNDING_DINO.required_files}"
+            f"groundingdino-py: no weights; pass --weights boxes=FOLDER with {GROUNDING_DINO.required_files}; "
+            f"{GROUNDING_DINO.source}"
         )
     if GROUNDING_DINO.find_local_folder(settings.weights, settings.allow_download) is not None:
-        resolve_weights_folder(settings.weights, allow_download=False)
+        folder = resolve_weights_folder(settings.weights, allow_download=False)
+        check_model(folder, GROUNDING_DINO.read_json(folder, "config.json").get("d_model", WIDTH))
 
 
 def check_settings(settings: GroundingDinoPySettings, _: OtherEngines) -> list[str]:
     """Checks the weights before a run. Raises `UsageError`."""
     check_weights(settings)
     return []
+
+
+def check_model(folder: Path, width: object) -> None:
+    """Raises `UsageError` for a model that the package lacks: another type, or a `d_model` other than its `width`."""
+    if GROUNDING_DINO.read_model_type(folder) != "grounding-dino":
+        raise GROUNDING_DINO.unfit_error(f"{folder} holds a model that groundingdino-py lacks; pass another folder")
+    if width != WIDTH:
+        raise GROUNDING_DINO.unfit_error(
+            f"groundingdino-py takes a d_model of {WIDTH} and {folder} has {width}; pass another folder"
+        )
 
 
 class GroundingDinoPy(GroundingDino):
@@ -82,13 +95,8 @@ def load_package_detector(folder: Path) -> Detector:
     import transformers
     from transformers.models.grounding_dino import GroundingDinoConfig
 
-    if GROUNDING_DINO.read_model_type(folder) != "grounding-dino":
-        raise GROUNDING_DINO.unfit_error(f"{folder} holds a model that groundingdino-py lacks; pass another folder")
     config = GROUNDING_DINO.load(folder, GroundingDinoConfig)
-    if config.d_model != WIDTH:
-        raise GROUNDING_DINO.unfit_error(
-            f"groundingdino-py takes a d_model of {WIDTH} and {folder} has {config.d_model}; pass another folder"
-        )
+    check_model(folder, config.d_model)
     tokenizer = GROUNDING_DINO.load(folder, getattr(transformers, "BertTokenizerFast"))  # noqa: B009  removed in 5
     check_tokenizer(folder, tokenizer, config.text_config.vocab_size)
     model = _build_model(config)
@@ -256,5 +264,6 @@ ENGINE = EngineDeclaration(
     make=GroundingDinoPy,
     environment="groundingdino-py",
     check=check_settings,
+    fetch=fetch_weights,
     restricted_settings=("weights", "allow_download"),
 )

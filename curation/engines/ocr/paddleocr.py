@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from curation.engines.declaration import EngineDeclaration, OtherEngines
 from curation.engines.kinds import OCR
 from curation.engines.ocr.reading_order import ReadingOrder
+from curation.engines.safetensors_file import is_whole_file
 from curation.images.decode import RgbImage
 from schemas.errors import UsageError
 from schemas.records.fingerprint import EngineFingerprint
@@ -124,8 +125,14 @@ def choose_environment(settings: PaddleOcrSettings) -> str:
 
 
 def check_settings(settings: PaddleOcrSettings, _: OtherEngines) -> list[str]:
-    """Checks the weights before a run. Raises `UsageError`."""
-    find_weights(settings.weights)
+    """Checks the weights before a run, without PaddleOCR. Raises `UsageError`."""
+    weights = find_weights(settings.weights)
+    for file in weights.files:
+        if file.suffix != ".yml" and not is_whole_file(file):
+            raise UsageError(f"paddleocr: {file} is empty, or a pointer of Git LFS; fetch it again")
+    if settings.weights is not None and not weights.is_rapidocr:
+        for kind in ("det", "rec"):
+            _read_model_name(settings.weights / kind)
     return []
 
 

@@ -7,7 +7,6 @@ half of the model. Shardloom ships no weights: the quality of the scores depends
 torch and transformers, which take seconds to import, are imported only where weights are loaded.
 """
 
-import json
 import string
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -24,6 +23,8 @@ from curation.engines.tags.caption_settings import CaptionTagSettings
 from curation.engines.tags.siglip_settings import SiglipTagSettings
 from curation.engines.tags.siglip_weights import (
     SIGLIP,
+    check_prompt_lengths,
+    check_prompts,
     check_weights,
     hash_configuration,
     load_model,
@@ -143,14 +144,9 @@ def _embed_texts(model: Any, folder: Path, prompt: str, names: Sequence[str]) ->
     config = model.config.text_config
     if len(tokenizer) > config.vocab_size or tokenizer.pad_token is None:
         raise SIGLIP.unfit_error(f"the tokenizer in {folder} does not fit the model or cannot pad; pass another folder")
-    texts = [_canonicalise(prompt.replace("{}", name), folder) for name in names]
+    texts = _build_prompts(prompt, names, folder)
     ids = tokenizer(texts, padding="max_length", max_length=config.max_position_embeddings).input_ids
-    longest = max(range(len(names)), key=lambda n: len(ids[n]))
-    if len(ids[longest]) > config.max_position_embeddings:
-        raise SIGLIP.unfit_error(
-            f"tag {names[longest]!r} makes a prompt of {len(ids[longest])} tokens, "
-            f"{config.max_position_embeddings} at most; shorten it or the prompt"
-        )
+    check_prompt_lengths(names, list(map(len, ids)), config.max_position_embeddings)
     with torch.inference_mode():
         passes = [
             # No attention mask: the model was trained without one, and reads the padding too.
@@ -160,16 +156,16 @@ def _embed_texts(model: Any, folder: Path, prompt: str, names: Sequence[str]) ->
     return np.asarray(torch.cat([_l2_normalise(one.pooler_output) for one in passes]).cpu().numpy(), np.float32)
 
 
-def _canonicalise(text: str, folder: Path) -> str:
-    """Normalises a text as SigLIP's tokenizer does (lower case, no punctuation) or SigLIP 2's (lower case).
+def _build_prompts(prompt: str, names: Sequence[str], folder: Path) -> list[str]:
+    """Returns the names' prompts, normalised as SigLIP's tokenizer does (lower case, no punctuation) or SigLIP 2's.
 
-    A tokenizer.json need not do it, and doing it twice does no harm.
+    SigLIP 2's makes them lower case alone. A tokenizer.json need not do it, and doing it twice does no harm.
     """
-    config = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
-    text = text.lower()
-    if str(config.get("tokenizer_class")).startswith("SiglipTokenizer"):
-        text = text.translate(str.maketrans("", "", string.punctuation))
-    return " ".join(text.split())
+    kind = SIGLIP.read_json(folder, "tokenizer_config.json").get("tokenizer_class")
+    texts = [prompt.replace("{}", name).lower() for name in names]
+    if str(kind).startswith("SiglipTokenizer"):
+        texts = [text.translate(str.maketrans("", "", string.punctuation)) for text in texts]
+    return [" ".join(text.split()) for text in texts]
 
 
 def _l2_normalise(features: Any) -> Any:
@@ -183,8 +179,11 @@ def find_names(settings: SiglipTagSettings) -> Sequence[str]:
 
 
 def check_settings(settings: SiglipTagSettings, _: OtherEngines) -> list[str]:
-    """Checks the weights before a run. Raises `UsageError`."""
-    check_weights(settings)
+    """Checks the weights, and the prompts of all tags, before a run. Raises `UsageError`."""
+    folder = check_weights(settings)
+    if folder is not None:
+        names = find_names(settings)
+        check_prompts(folder, names, _build_prompts(settings.prompt, names, folder))
     return []
 
 
@@ -195,6 +194,7 @@ ENGINE = EngineDeclaration(
     make=SiglipTags,
     extra="train",
     check=check_settings,
+    fetch=resolve_weights_folder,
     prepare=SiglipTags.prepare,
     vocabulary=find_names,
     restricted_settings=("weights", "allow_download", "vocabulary"),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from pipelines.annotate.pools import Pool, plan_pools
-from pipelines.cluster.capacity import Node, ResourceRequest, describe_shortfall
+from pipelines.cluster.capacity import Node, ResourceRequest, describe_shortfall, suggest_requests
 from pipelines.cluster.runner import ExecutionMode, Runner
 from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun
 from pipelines.recipes.base import RunOptions, load_recipe
@@ -228,9 +228,41 @@ def test_reading_needs_a_core_on_whatever_nodes() -> None:
         "stage ocr asks for 2 workers of 1.6 CPUs and 0 GPUs, but there is capacity for 1; "
         "the cluster has 2 x (2 CPUs, 0 GPUs), 1 CPU of it for reading"
     )
-    assert str(describe_shortfall([], [Node(0.5)])).startswith(
-        f"stage read asks for 1 workers of 1 CPUs and 0 GPUs, {NOTHING}"
+
+
+def test_reading_takes_half_of_a_small_cluster() -> None:
+    assert describe_shortfall([ask("ocr", 1, 0.5)], [Node(1.0)]) is None
+    assert describe_shortfall([ask("ocr", 1, 0.6)], [Node(1.0)]) == (
+        f"stage ocr asks for 1 workers of 0.6 CPUs and 0 GPUs, {NOTHING}; "
+        "the cluster has 1 x (1 CPUs, 0 GPUs), 0.5 CPU of it for reading"
     )
+
+
+@pytest.mark.parametrize("node", [Node(2.0), Node(1.0), Node(1.0, 1)])
+@pytest.mark.parametrize("run", [{}, {"workers": 1}])
+def test_default_cores_shrink_to_a_small_cluster(node: Node, run: dict[str, int]) -> None:
+    """Where one worker of each stage asks for more cores than there are, and the recipe for none."""
+    resources = {"boxes": {"gpus": 1}} if node.gpus else {}
+    values = {"input": "x", "engines": ENGINES, "run": {"resources": resources} | run}
+    requests = [pool.request for pool in plan_pools(AnnotateRecipe.model_validate(values), at(node, joined=True))]
+    assert [(request.stage, request.min_workers) for request in requests] == [
+        *(("tags", 1), ("decode", 1), ("ocr", 1), ("boxes", 1))
+    ]
+    assert describe_shortfall(requests, [node]) is None
+    assert sum(request.cpus for request in requests) > 0.8 * (node.cpus - node.cpus / 2)
+
+
+def test_what_the_recipe_asks_for_does_not_shrink() -> None:
+    node = Node(2.0)
+    for run, advice in (
+        ({"workers": 2}, "lower workers or min in run.resources"),
+        ({"resources": {"ocr": {"cpus": 4}}}, "lower cpus in run.resources, or add nodes that have them"),
+        ({"resources": {"ocr": {"gpus": 1}}}, "lower gpus in run.resources, or add nodes that have them"),
+    ):
+        values = {"input": "x", "engines": {"ocr": ENGINES["ocr"]}, "run": run}
+        requests = [pool.request for pool in plan_pools(AnnotateRecipe.model_validate(values), at(node, joined=True))]
+        assert describe_shortfall(requests, [node]) is not None
+        assert suggest_requests(requests, [node]) == advice
 
 
 def test_workers_are_spread() -> None:

@@ -13,6 +13,7 @@ from pipelines.cluster import private_files
 from pipelines.cluster.private_files import (
     LOCK,
     PREFIX,
+    TOKEN_VARIABLE,
     has_private_folder,
     make_private_folder,
     protect_token,
@@ -37,7 +38,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
-        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "")  # so that it is taken back when the test ends
+        monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     return tmp_path
 
@@ -109,7 +111,23 @@ def test_a_token_of_the_users_own_is_left_alone(home: Path, variable: str, monke
     assert list(home.iterdir()) == []
 
 
-def test_a_home_that_cannot_be_written_is_for_ray_to_name(home: Path) -> None:
-    (home / ".ray").touch()
+@pytest.mark.parametrize("fault", ["File exists", "it is not set"])
+def test_a_home_that_cannot_be_used_is_not_needed(
+    fault: str, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = str(home)
+    if fault == "File exists":
+        (home / ".ray").touch()
+    else:
+        shown = ""
+        monkeypatch.delenv("HOME")
+        monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)  # of no user, so that there is no home either
     protect_token()
-    assert (home / ".ray").is_file()
+    assert capsys.readouterr().err == (
+        f"the home folder (HOME={shown}) can't be used: {fault}; this run needs none, but set HOME to a folder that "
+        "you can write\n"
+    )
+    token = os.environ[TOKEN_VARIABLE]
+    assert len(token) == 64
+    protect_token()
+    assert (os.environ[TOKEN_VARIABLE], capsys.readouterr().err) == (token, ""), "all clusters of a process have one"

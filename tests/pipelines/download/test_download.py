@@ -406,7 +406,7 @@ WRONG_USE = {
     "download {made}/nohash.parquet -o {out} --verify-hash": "{made}/nohash.parquet has no column sha256: is it",
     "download {made}/none.parquet -o {out}": "there is no row in {made}/none.parquet",
     "download {made}/nohash.parquet": "no output folder: pass --output, or set run.output in the recipe",
-    "download -o {out}": "recipe: input: field required",
+    "download -o {out}": r"missing: input; for example: shardloom download .*",
     "download {made}/nohash.parquet -o {out} --urls-per-shard 0": "recipe: urls_per_shard: input should be greater",
     "download {made}/a.yaml -r {made}/a.yaml": "{made}/a.yaml and --recipe {made}/a.yaml: pass one recipe",
     "download {made}/a.yaml -o {out}": "recipe {made}/a.yaml: unknown key timeout",

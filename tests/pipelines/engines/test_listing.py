@@ -66,7 +66,7 @@ def test_a_folder_of_weights_is_looked_at(tmp_path: Path) -> None:
     for model in ("det", "rec"):
         (tmp_path / model).mkdir()
         for end in ("json", "pdiparams", "yml"):
-            (tmp_path / model / f"inference.{end}").touch()
+            (tmp_path / model / f"inference.{end}").write_text("Global:\n  model_name: PP-OCRv5_server\n")
     [paddle] = [one for one in list_engines({"ocr": str(tmp_path)}) if one.engine == "paddleocr"]
     assert paddle.get == "shardloom engines --build paddleocr-gpu", "paddlepaddle's own weights need paddlepaddle"
     get_completion_mark("paddleocr-gpu").parent.mkdir(parents=True)

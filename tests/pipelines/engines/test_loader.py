@@ -4,10 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 
 from curation.engines.registry import ENGINES
-from pipelines.engines.loader import check_engines, find_environment, load_engine, needs_pixels
-from pipelines.recipes.annotate import EngineOptions
+from pipelines.engines.loader import check_engines, fetch_weights, find_environment, load_engine, needs_pixels
+from pipelines.recipes.annotate import EngineKind, EngineOptions
 from schemas.errors import ShardloomError, UsageError
 
 pytestmark = pytest.mark.usefixtures("own_engines")
@@ -67,6 +68,36 @@ def test_code_that_a_recipe_names_is_not_called(monkeypatch: pytest.MonkeyPatch)
 def test_missing_weights_are_named() -> None:
     with pytest.raises(UsageError, match=r"rapidocr: no weights at /nowhere/det\.onnx"):
         load_engine("ocr", EngineOptions(engine="rapidocr", settings={"weights": "/nowhere"}))
+
+
+@pytest.mark.parametrize(
+    ("names", "line"),
+    [
+        ((), r"rapidocr: no weights at {folder}/det\.onnx; pass weights=FOLDER with det\.onnx and rec\.onnx"),
+        (
+            ("det.onnx", "rec.onnx"),
+            r"rapidocr: cannot load {folder}/det\.onnx: InvalidProtobuf: .*; pass another folder",
+        ),
+    ],
+)
+def test_unfit_weights_of_rapidocr_are_named_before_a_run(names: tuple[str, ...], line: str, tmp_path: Path) -> None:
+    for name in names:
+        (tmp_path / name).write_bytes(b"x" * 99)
+    with pytest.raises(UsageError, match=line.format(folder=tmp_path)):
+        check_engines({"ocr": EngineOptions(engine="rapidocr", settings={"weights": str(tmp_path)})})
+
+
+def test_what_is_on_the_hub_is_fetched_before_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or is named at once where it can't be: not by each worker, when Ray has been started."""
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:1")
+    engines: dict[EngineKind, str] = {"tags": "siglip", "boxes": "grounding_dino"}
+    for kind, engine in engines.items():
+        settings = {"weights": "nobody/nothing", "allow_download": True}
+        chosen = {kind: EngineOptions.model_validate({"engine": engine, "settings": settings})}
+        with pytest.raises(UsageError, match=r": cannot fetch nobody/nothing from the hub: no hub answers at http://"):
+            fetch_weights(chosen)
+        fetch_weights(chosen, [kind])
+    fetch_weights({"boxes": EngineOptions(engine="grounding_dino")})
 
 
 def test_missing_siglip_weights_are_named_before_anything_is_loaded() -> None:

@@ -21,7 +21,7 @@ from rapidocr.ch_ppocr_det.utils import DetPreProcess
 from curation.engines.ocr.rapidocr_settings import RapidOcrSettings
 from curation.engines.ocr.runtime.text_lines import STRIDE, build_lines, resize_within
 from curation.images.decode import RgbImage
-from schemas.errors import UsageError
+from schemas.errors import UsageError, to_one_line
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.records.text_line import TextLine
 
@@ -35,7 +35,7 @@ class RapidOcr:
     def __init__(self, settings: RapidOcrSettings | None = None) -> None:
         """Loads the weights, from disk only. Raises `UsageError` for weights that are missing or unfit."""
         self.settings = settings or RapidOcrSettings()
-        detector, recogniser = _find_weight_files(self.settings.weights)
+        detector, recogniser = find_weight_files(self.settings.weights)
         self.fingerprint = EngineFingerprint(
             name="rapidocr",
             version=f"{version('rapidocr')}, onnxruntime {onnxruntime.__version__}, opencv {cv2.__version__}",
@@ -76,8 +76,11 @@ class _DetectorInput(DetPreProcess):  # type: ignore[misc]  # rapidocr is not ty
         return np.asarray(cv2.resize(img, size), np.uint8)
 
 
-def _find_weight_files(folder: Path | None) -> tuple[Path, Path]:
-    """Returns the detector's and the recogniser's file, in the order in which they are loaded."""
+def find_weight_files(folder: Path | None) -> tuple[Path, Path]:
+    """Returns the detector's and the recogniser's file, in the order in which they are loaded.
+
+    Raises `UsageError` for a folder of the user's that lacks one, or has one that does not load.
+    """
     names = _SHIPPED if folder is None else _OWN
     folder = folder or Path(rapidocr.__file__).parent / "models"
     detector, recogniser = (folder / name for name in names)
@@ -85,10 +88,21 @@ def _find_weight_files(folder: Path | None) -> tuple[Path, Path]:
         if not path.is_file():
             raise UsageError(f"rapidocr: no weights at {path}; pass weights=FOLDER with {_OWN[0]} and {_OWN[1]} in it")
     if names is _OWN:
-        model = onnxruntime.InferenceSession(str(recogniser), providers=["CPUExecutionProvider"]).get_modelmeta()
-        if "character" not in model.custom_metadata_map:  # rapidocr would try to download a list
+        _read_metadata(detector)
+        if "character" not in _read_metadata(recogniser):  # rapidocr would try to download a list
             raise UsageError(f"rapidocr: {recogniser} holds no characters; pass one converted for rapidocr")
     return detector, recogniser
+
+
+def _read_metadata(path: Path) -> dict[str, str]:
+    """Returns the metadata of a network, which it loads. Raises `UsageError` if it can't."""
+    try:
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    except Exception as error:  # noqa: BLE001  ONNX Runtime has no common class for its errors
+        raise UsageError(
+            f"rapidocr: cannot load {path}: {to_one_line(error, with_type=True)}; pass another folder"
+        ) from None
+    return dict(session.get_modelmeta().custom_metadata_map)
 
 
 def _build_parameters(settings: RapidOcrSettings, detector: Path, recogniser: Path) -> dict[str, Any]:
