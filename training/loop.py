@@ -1,6 +1,5 @@
 """Runs a training from start to end: `train`."""
 
-import contextlib
 import logging
 import signal
 import threading
@@ -151,8 +150,7 @@ class StepIterator:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(RuntimeError):  # torch's, for a dead worker; the others end anyway
-            self._loader.close()
+        self._loader.close()
         if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):  # raised at any line
             raise _make_worker_error(error) from None
         if isinstance(error, RuntimeError) and str(error).startswith("Too many open files"):  # torch's

@@ -16,11 +16,10 @@ from schemas.errors import ShardloomError
 from training.batch import Batch
 from training.data.assemble import BadSample
 from training.data.plan import Cursor, Pack, PackPlan
-from training.data.readers import MicroBatch, MicroBatchDataset, Readers, ReadResult, ThreadReader, WorkerReaders
+from training.data.readers import POLL_SECONDS, MicroBatch, MicroBatchDataset, MicroBatchReader, ReadResult
 from training.data.stall import ReaderSlots, StallWatch
 
 STALL_SECONDS = 60.0
-POLL_SECONDS = 1.0  # seconds of waiting until the trainer looks whether to stop, or to warn
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +55,9 @@ class PackLoader:
         """Takes the batch sizes, this rank's number of `world_size`, and its worker processes.
 
         `global_batch_size` is the global batch size, a multiple of `micro_batch_size` (the micro batch size) times
-        `world_size`. Each worker prepares `prefetch` micro-batches ahead; with 0 workers a thread of this process
-        reads. A reader that makes no progress for `stall_seconds` is named. While the loader waits, it ends once
-        `should_stop` returns true.
+        `world_size`. Each worker prepares `prefetch` micro-batches ahead; with 0 workers this process reads. A reader
+        that makes no progress for `stall_seconds` is named. While the loader waits, it ends once `should_stop` returns
+        true.
         """
         self.plan, self.rank, self.world_size, self.global_batch_size, self.micro_batch_size = (
             plan,
@@ -69,35 +68,42 @@ class PackLoader:
         )
         self.workers, self.prefetch = workers, prefetch
         self.stall_seconds, self.should_stop = stall_seconds, should_stop
-        self._readers: Readers | None = None
+        self._reader: MicroBatchReader | None = None
 
     def iterate_steps(self, cursor: Cursor = _START) -> Iterator[StepData]:
-        """Yields the steps from the cursor on. Raises `ShardloomError` when a shard can't be read."""
-        order, slots = _MicroBatchSampler(self, cursor), ReaderSlots(max(1, self.workers))
-        dataset, poll_seconds = MicroBatchDataset(self.plan, slots), min(POLL_SECONDS, self.stall_seconds)
-        if self.workers:
-            self._readers = WorkerReaders(dataset, order, self.workers, self.prefetch, poll_seconds)
-        else:
-            self._readers = ThreadReader(dataset, order, poll_seconds)
-        results = self._iterate_results(self._readers, order, StallWatch(slots, self.stall_seconds))
-        share = self.global_batch_size // (self.micro_batch_size * self.world_size)
-        while len(step_results := list(islice(results, share))) == share:
+        """Yields the steps from the cursor on, until `close`. Raises `ShardloomError` when a shard can't be read."""
+        stride = self.micro_batch_size * self.world_size
+        places = range(self.rank * self.micro_batch_size, self.global_batch_size, stride)
+        packs = self.plan.iterate_packs(cursor)
+        order = _MicroBatchSampler(packs, self.global_batch_size, self.micro_batch_size, places)
+        slots = ReaderSlots(max(1, self.workers))
+        dataset = MicroBatchDataset(self.plan, slots)
+        self._reader = MicroBatchReader(dataset, order, self.workers, self.prefetch)
+        results = self._iterate_results(self._reader, order, StallWatch(slots, self.stall_seconds))
+        while len(step_results := list(islice(results, len(places)))) == len(places):
             step = order.pending_steps.popleft()
             batches = [result.batch for result in step_results if isinstance(result.batch, Batch)]
             bad_samples = [fault for result in step_results for fault in result.bad_samples]
             yield StepData(batches, step.cursor, bad_samples, dict(step.left_out), dict(step.split))
 
+    def close(self) -> None:
+        """Ends the workers."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
+
     def _iterate_results(
-        self, readers: Readers, order: "_MicroBatchSampler", watch: StallWatch
+        self, reader: MicroBatchReader, order: "_MicroBatchSampler", watch: StallWatch
     ) -> Iterator[ReadResult]:
         """Yields the micro-batches to the end, or until it has to wait and should stop."""
         while True:
             try:
-                result = readers.read_next()
+                result = reader.read_next(min(POLL_SECONDS, self.stall_seconds))
             except queue.Empty:
                 if self.should_stop():
                     return
-                self._check_progress(readers, order.pending_micro_batches[0], watch)
+                if order.pending_micro_batches:  # else its packs are still being planned
+                    self._check_progress(reader, order.pending_micro_batches[0], watch)
                 continue
             if result is None:
                 return
@@ -106,19 +112,10 @@ class PackLoader:
             order.pending_micro_batches.popleft()
             yield result
 
-    def _check_progress(self, readers: Readers, awaited: MicroBatch, watch: StallWatch) -> None:
-        reader, process = readers.find_process(awaited.number)
-        name = f"reader {reader}" if process is None else f"reader {reader} (process {process})"
-        if self.world_size > 1:
-            name += f" of rank {self.rank}"
-        rows = (row for unit in awaited.packs for row in self.plan.read_rows(unit))
-        watch.check(awaited.number, reader, name, lambda: str(next(rows, {"path": "no shard"})["path"]))
-
-    def close(self) -> None:
-        """Ends the workers."""
-        readers, self._readers = self._readers, None
-        if readers is not None:
-            readers.close()
+    def _check_progress(self, reader: MicroBatchReader, awaited: MicroBatch, watch: StallWatch) -> None:
+        number, process = reader.find_process(awaited.number)
+        name = f"reader {number}{f' of rank {self.rank}' if self.world_size > 1 else ''} (process {process})"
+        watch.check(awaited.number, number, name, self.plan.find_first_shard(awaited.packs))
 
 
 @dataclass
@@ -133,28 +130,26 @@ class _PlannedStep:
 class _MicroBatchSampler:
     """Yields this rank's micro-batches, and queues those that have not arrived, and their steps."""
 
-    def __init__(self, loader: PackLoader, cursor: Cursor) -> None:
-        self.loader, self.cursor = loader, cursor
+    def __init__(self, packs: Iterator[Pack], global_batch_size: int, micro_batch_size: int, places: range) -> None:
+        """Takes the `places` at which this rank's micro-batches begin among a step's packs."""
+        self._packs, self._places = packs, places
+        self._global_batch_size, self._micro_batch_size = global_batch_size, micro_batch_size
         self.pending_steps: deque[_PlannedStep] = deque()
         self.pending_micro_batches: deque[MicroBatch] = deque()
 
     def __iter__(self) -> Iterator[MicroBatch]:
-        loader, packs, number = self.loader, self.loader.plan.iterate_packs(self.cursor), 0
-        while step := list(islice(packs, loader.global_batch_size)):
+        number = 0
+        while step := list(islice(self._packs, self._global_batch_size)):
             planned = _PlannedStep(step[-1].cursor)
             for unit in step:
                 planned.left_out.update(unit.left_out)
                 planned.split.update(unit.split)
             self.pending_steps.append(planned)
             step += [_make_empty_pack(planned.cursor)] * (
-                loader.global_batch_size - len(step)
+                self._global_batch_size - len(step)
             )  # pads the last step to full size
-            for first in range(
-                loader.rank * loader.micro_batch_size,
-                loader.global_batch_size,
-                loader.world_size * loader.micro_batch_size,
-            ):
-                self.pending_micro_batches.append(MicroBatch(number, step[first : first + loader.micro_batch_size]))
+            for first in self._places:
+                self.pending_micro_batches.append(MicroBatch(number, step[first : first + self._micro_batch_size]))
                 yield self.pending_micro_batches[-1]
                 number += 1
 

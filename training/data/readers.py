@@ -1,15 +1,18 @@
-"""Reads micro-batches ahead of the trainer, in worker processes or in a thread of the trainer's process.
+"""Reads micro-batches ahead of the trainer, in worker processes or in its own.
 
-The trainer waits for them a little at a time: meanwhile it can look after a reader that makes no progress, and end.
+A thread receives them, so that the trainer waits a little at a time, and can meanwhile name a reader that makes no
+progress, or end: a batch on its way from a process that is stopped blocks whoever receives it.
 """
 
 import contextlib
+import os
 import queue
 import signal
 import threading
+import weakref
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
@@ -20,6 +23,8 @@ from training.data.assemble import Assembler, BadSample
 from training.data.plan import Pack, PackPlan
 from training.data.stall import ReaderSlots, ReadReporter
 from training.data.transfer import SHARED_MEMORY, SharedBatch, share_batch
+
+POLL_SECONDS = 1.0  # seconds that the trainer waits before it looks whether to stop or to warn
 
 
 class MicroBatch(NamedTuple):
@@ -38,114 +43,100 @@ class ReadResult:
     error: str | None = None  # why there is no batch; a raised exception would lose its one line between processes
 
 
-class Readers(Protocol):
-    """Reads micro-batches in order."""
-
-    def read_next(self) -> ReadResult | None:
-        """Returns the next micro-batch, or None at the end. Raises `queue.Empty` when it is not there soon."""
-
-    def find_process(self, micro_batch: int) -> tuple[int, int | None]:
-        """Returns the number of the reader that has this micro-batch to read, and its process id."""
-
-    def close(self) -> None:
-        """Ends the readers."""
-
-
-class WorkerReaders:
-    """Reads in worker processes, each of which prepares `prefetch` micro-batches ahead."""
+class MicroBatchReader:
+    """Reads micro-batches in order, each when it is asked for; worker processes prepare `prefetch` each ahead."""
 
     def __init__(
-        self,
-        dataset: "MicroBatchDataset",
-        order: Iterable[MicroBatch],
-        workers: int,
-        prefetch: int,
-        poll_seconds: float,
+        self, dataset: "MicroBatchDataset", order: Iterable[MicroBatch], workers: int = 0, prefetch: int = 1
     ) -> None:
-        """Starts the workers. Raises `ShardloomError` when it can't."""
-        loader: DataLoader[ReadResult] = DataLoader(
-            dataset,
-            sampler=order,
-            batch_size=None,
-            collate_fn=_pass_through,
-            num_workers=workers,
-            prefetch_factor=prefetch,
-            timeout=poll_seconds,
-            multiprocessing_context="fork",  # a fork shares the plan, and starts at once
-            generator=torch.Generator(),  # else its seed would be drawn from the trainer's generator
-        )
-        try:
-            with _block_signals():
-                self._iterator: Iterator[ReadResult] = iter(loader)
-        except OSError as error:
-            raise ShardloomError(
-                f"data: cannot start {workers} loader workers: {error.strerror}; they need some pages of "
-                f"{SHARED_MEMORY}, and open files (ulimit -n): give them more, or set data.workers=0"
-            ) from None
-        self._workers: list[Any] = getattr(self._iterator, "_workers", [])
-        for worker in self._workers:
-            worker.terminate = worker.kill  # torch terminates a stalled worker, but SIGTERM is blocked there
+        """Starts the workers. Raises `ShardloomError` when it can't. With 0 workers this process reads."""
+        iterator = _start_workers(dataset, order, workers, prefetch) if workers else map(dataset.read, order)
+        self._processes: list[int] = [worker.pid for worker in getattr(iterator, "_workers", [])]
+        self._channel, self._is_asked = _Channel(), False
+        # The thread is a daemon, because a read from a server that has gone can't be ended; and it does not know this
+        # object, so that the workers end with it.
+        threading.Thread(target=_receive, args=(iterator, self._channel), name="reader", daemon=True).start()
+        self.close = weakref.finalize(self, _close, iterator, self._channel)
 
-    def read_next(self) -> ReadResult | None:
-        """Returns the next micro-batch, or None at the end. Raises `queue.Empty` when it is not there soon."""
-        try:
-            return next(self._iterator, None)
-        except RuntimeError as error:
-            if str(error).startswith("DataLoader timed out"):  # the next call continues to wait
-                raise queue.Empty from None
-            raise
-
-    def find_process(self, micro_batch: int) -> tuple[int, int | None]:
-        """Returns the worker's number and process id: torch gives them the micro-batches in turn."""
-        number = micro_batch % len(self._workers)
-        return number, self._workers[number].pid
-
-    def close(self) -> None:
-        """Ends the workers."""
-        shut_down = getattr(self._iterator, "_shutdown_workers", None)  # the public way waits for garbage collection
-        if shut_down is not None:
-            shut_down()
-
-
-class ThreadReader:
-    """Reads in a thread, each micro-batch when it is asked for."""
-
-    def __init__(self, dataset: "MicroBatchDataset", order: Iterable[MicroBatch], poll_seconds: float) -> None:
-        self._order, self._poll_seconds = iter(order), poll_seconds
-        self._requests: queue.Queue[MicroBatch | None] = queue.Queue()
-        self._answers: queue.Queue[ReadResult | BaseException] = queue.Queue()
-        self._is_reading = False
-        # a daemon, because a read from a stalled server can't be ended
-        threading.Thread(target=self._read, args=(dataset,), name="reader", daemon=True).start()
-
-    def read_next(self) -> ReadResult | None:
-        """Returns the next micro-batch, or None at the end. Raises `queue.Empty` when it is not there soon."""
-        if not self._is_reading:
-            wanted = next(self._order, None)
-            if wanted is None:
-                return None
-            self._requests.put(wanted)
-            self._is_reading = True
-        answer = self._answers.get(timeout=self._poll_seconds)
-        self._is_reading = False
+    def read_next(self, seconds: float) -> ReadResult | None:
+        """Returns the next micro-batch, or None at the end. Raises `queue.Empty` if it takes longer than `seconds`."""
+        if not self._is_asked:
+            self._channel.requests.put(True)
+            self._is_asked = True
+        answer = self._channel.answers.get(timeout=seconds)
+        self._is_asked = False
         if isinstance(answer, BaseException):
             raise answer
         return answer
 
-    def find_process(self, micro_batch: int) -> tuple[int, int | None]:
-        """Returns 0 and None: there is one reader, in this process."""
-        return 0, None
+    def find_process(self, micro_batch: int) -> tuple[int, int]:
+        """Returns the number of the reader that has this micro-batch to read, and its process id."""
+        if not self._processes:
+            return 0, os.getpid()
+        number = micro_batch % len(self._processes)  # torch gives them to the workers in turn
+        return number, self._processes[number]
 
-    def close(self) -> None:
-        """Ends the thread after its last read."""
-        self._requests.put(None)
 
-    def _read(self, dataset: "MicroBatchDataset") -> None:
-        while (wanted := self._requests.get()) is not None:
-            try:
-                self._answers.put(dataset[wanted])
-            except BaseException as error:  # noqa: BLE001  raised in the trainer
-                self._answers.put(error)
+@dataclass(frozen=True, slots=True)
+class _Channel:
+    """Connects the trainer and the thread that receives micro-batches."""
+
+    requests: queue.SimpleQueue[bool] = field(default_factory=queue.SimpleQueue)  # false: there are no more
+    answers: queue.SimpleQueue[ReadResult | BaseException | None] = field(default_factory=queue.SimpleQueue)
+    closed: threading.Event = field(default_factory=threading.Event)
+
+
+def _receive(iterator: Iterator[ReadResult], channel: _Channel) -> None:
+    while channel.requests.get():
+        answer: ReadResult | BaseException | None = None
+        try:
+            while not channel.closed.is_set():
+                try:
+                    answer = next(iterator, None)
+                    break
+                except RuntimeError as error:
+                    if not str(error).startswith("DataLoader timed out"):  # after which it can be asked again
+                        raise
+        except BaseException as error:  # noqa: BLE001  raised in the trainer
+            answer = error
+        channel.answers.put(answer)
+
+
+def _close(iterator: Iterator[ReadResult], channel: _Channel) -> None:
+    """Ends the workers, and the thread after its last read."""
+    channel.closed.set()
+    channel.requests.put(False)
+    shut_down = getattr(iterator, "_shutdown_workers", None)  # torch's own way waits for the garbage collector
+    if shut_down is not None:
+        with contextlib.suppress(RuntimeError):  # torch's, for a dead worker; the others end anyway
+            shut_down()
+
+
+def _start_workers(
+    dataset: "MicroBatchDataset", order: Iterable[MicroBatch], workers: int, prefetch: int
+) -> Iterator[ReadResult]:
+    loader: DataLoader[ReadResult] = DataLoader(
+        dataset,
+        sampler=order,
+        batch_size=None,
+        collate_fn=_pass_through,
+        num_workers=workers,
+        prefetch_factor=prefetch,
+        timeout=POLL_SECONDS,
+        multiprocessing_context="fork",  # a fork shares the plan, and starts at once
+        generator=torch.Generator(),  # else its seed would be drawn from the trainer's generator
+    )
+    try:
+        with _block_signals():
+            iterator = iter(loader)
+    except OSError as error:
+        raise ShardloomError(
+            f"data: cannot start {workers} loader workers: {error.strerror}; they need some pages of {SHARED_MEMORY}, "
+            "and open files (ulimit -n): give them more, or set data.workers=0"
+        ) from None
+    for worker in getattr(iterator, "_workers", []):
+        worker.terminate = worker.kill  # torch terminates a stalled worker, but SIGTERM is blocked there
+    return iterator
 
 
 class MicroBatchDataset(Dataset[ReadResult]):
@@ -156,6 +147,10 @@ class MicroBatchDataset(Dataset[ReadResult]):
         self._assembler: Assembler | None = None
 
     def __getitem__(self, wanted: MicroBatch) -> ReadResult:
+        return self.read(wanted)
+
+    def read(self, wanted: MicroBatch) -> ReadResult:
+        """Reads a micro-batch; `error` says why it could not."""
         worker = get_worker_info()
         if self._assembler is None:  # made in the process that reads
             self._reporter = ReadReporter(self._slots, 0 if worker is None else worker.id)

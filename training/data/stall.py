@@ -9,7 +9,7 @@ import mmap
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from schemas.log import LOG
@@ -93,11 +93,10 @@ class StallWatch:
         self._last_seen: tuple[int, ReaderState] | None = None
         self._last_progress_time = self._next_warning = 0.0
 
-    def check(self, micro_batch: int, reader: int, name: str, find_shard: Callable[[], str]) -> None:
+    def check(self, micro_batch: int, reader: int, name: str, first_shard: str) -> None:
         """Checks the reader that the trainer waits for, and warns if it is time.
 
-        `name` describes the reader. `find_shard` returns the shard to name if the reader has not begun the
-        micro-batch.
+        `name` describes the reader. `first_shard` is the shard to name if the reader has not begun the micro-batch.
         """
         state, now = self._slots.read(reader), time.monotonic()
         if self._last_seen != (micro_batch, state):
@@ -107,9 +106,8 @@ class StallWatch:
         if waited < self._next_warning:
             return
         self._next_warning = 2 * waited
-        has_begun = state.micro_batch == micro_batch and state.shard
-        where = f"it is at {state.shard}" if has_begun else f"it is to read {find_shard()}"
+        shard = state.shard if state.micro_batch == micro_batch and state.shard else first_shard
         LOG.warning(
-            f"data: {name} has made no progress for {waited:.0f} s: {where}; look after its process or its "
-            "disk or server; training waits, and SIGTERM ends it with a checkpoint"
+            f"data: {name} has made no progress for {waited:.0f} s, at {shard}: look after its process and its disk or "
+            "server; training waits, and SIGTERM ends it with a checkpoint"
         )

@@ -60,6 +60,11 @@ class IndexRows:
         self._paths = [shard.path for shard in source.shards]
         self._batch = lru_cache(CACHED_SHARDS)(pa.ipc.open_file(_map_file(path)).get_batch)
 
+    def find_shard(self, sample: int) -> str:
+        """Returns the path of the shard that holds the sample; reads nothing."""
+        shards, _ = self._places.find(np.asarray([sample]))
+        return self._paths[int(shards[0])]
+
     def take(self, samples: NDArray[np.int64]) -> list[IndexRow]:
         """Returns the rows of these samples, in the order given, as `ShardFiles.read` takes them."""
         shards, rows = self._places.find(samples)

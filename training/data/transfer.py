@@ -43,7 +43,7 @@ def share_batch(batch: Batch) -> SharedBatch:
         buffer[start : start + tensor.nbytes] = tensor.flatten().view(torch.uint8)
         start += _align(tensor.nbytes)
     try:
-        shared = buffer.share_memory_()
+        shared: Tensor = buffer.share_memory_()  # type: ignore[no-untyped-call]
     except RuntimeError as error:
         raise ShardloomError(
             f"data: {SHARED_MEMORY} has no room for a batch of {buffer.nbytes:,} bytes on its way from a worker"
