@@ -1,5 +1,6 @@
 """Describes a run without training: sizes, memory, and the first packed sequence as text. It writes no file."""
 
+import contextlib
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -7,7 +8,6 @@ from schemas.errors import UsageError
 from schemas.terminal import escape_controls
 from training.batch import PADDING, Batch
 from training.data.loader import PackLoader
-from training.data.plan import Cursor
 from training.flops import FlopCounter, build_flop_counter, count_non_embedding_parameters
 from training.memory import MemoryEstimate, estimate_memory
 from training.model.lmm import ResamplerLMM
@@ -38,7 +38,8 @@ def dry_run(recipe: TrainRecipe, world_size: int = 1) -> Iterator[str]:
     ]
     yield "\n".join([*lines, *_format_steps(recipe, model), ""])
     plan = plan_packs(recipe, model, tokenizer)
-    first = next(iter(PackLoader(plan, global_batch_size=1).iterate_steps(Cursor(0, 0))), None)
+    with contextlib.closing(PackLoader(plan, global_batch_size=1)) as loader:
+        first = next(loader.iterate_steps(), None)
     if first is None:
         raise UsageError("data: the mixture has no sample that fits a sequence; check data.sources")
     batch = first.batches[0]

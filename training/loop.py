@@ -1,6 +1,5 @@
 """Runs a training from start to end: `train`."""
 
-import contextlib
 import logging
 import signal
 import threading
@@ -77,7 +76,7 @@ def train(recipe: TrainRecipe, resume: str | None = None) -> TrainResult:
         with (
             MetricsLogger(folder, recipe, step, ranks.is_first) as metrics,
             saver,
-            StepIterator(run, cursor) as steps,
+            StepIterator(run, cursor, stopping) as steps,
         ):
             while step < recipe.steps:
                 started = time.perf_counter()
@@ -131,7 +130,7 @@ class StopHandler:
 class StepIterator:
     """Loads the data of each step, and measures how long the last step waited for it."""
 
-    def __init__(self, run: TrainingRun, cursor: Cursor) -> None:
+    def __init__(self, run: TrainingRun, cursor: Cursor, stop_handler: StopHandler) -> None:
         recipe, ranks, options = run.trainer.recipe, run.trainer.ranks, run.trainer.recipe.data
         self.wait_seconds = 0.0  # seconds
         self._loader = PackLoader(
@@ -142,6 +141,8 @@ class StepIterator:
             world_size=ranks.world_size,
             workers=options.workers,
             prefetch=options.prefetch,
+            stall_seconds=recipe.run.stall_seconds,
+            should_stop=lambda: stop_handler.is_stop_requested,
         )
         self._steps = self._loader.iterate_steps(cursor)
 
@@ -151,13 +152,17 @@ class StepIterator:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(RuntimeError):  # torch's, for a dead worker; the others end anyway
-            self._loader.close()
+        self._loader.close()
         if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):  # raised at any line
             raise _make_worker_error(error) from None
+        if isinstance(error, RuntimeError) and str(error).startswith("Too many open files"):  # torch's
+            raise ShardloomError("data: too many open files in the trainer: raise the limit (ulimit -n)") from None
 
     def read_next(self) -> StepData | None:
-        """Returns the next step's data, or None at the end. Raises `ShardloomError` when a worker has died."""
+        """Returns the next step's data, or None at the end, or when it is not there and the run is to stop.
+
+        Raises `ShardloomError` when a worker has died.
+        """
         started = time.perf_counter()
         try:
             return next(self._steps, None)

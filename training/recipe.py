@@ -91,6 +91,9 @@ class TrainRunOptions(Options):
     timeout_seconds: PositiveFloat = Field(
         1800.0, description="seconds that a rank waits for the others before it fails"
     )
+    stall_seconds: PositiveFloat = Field(
+        60.0, description="seconds without progress after which a reader is named, with its shard; training waits on"
+    )
 
 
 class TrainRecipe(Options):

@@ -9,8 +9,9 @@ import hashlib
 import itertools
 import os
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +38,9 @@ Members = list[tuple[str, bytes]]
 
 IndexRow = dict[str, Any]
 """An index row with the shard's `path`, the sample's number in it (`row`) and approximate size (`bytes`)."""
+
+Watch = Callable[[str], AbstractContextManager[object]]
+"""Returns a context that lasts while the shard of this path or URL is read; several may last at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,8 @@ def read_samples(rows: pa.Table, buffer_bytes: int = BUFFER_BYTES) -> Iterator[S
 class ShardFiles:
     """Reads from shard files and keeps the most recently used local ones open."""
 
-    def __init__(self) -> None:
+    def __init__(self, watch: Watch = nullcontext) -> None:
+        self._watch = watch
         self._descriptors: OrderedDict[str, int] = OrderedDict()
         self._sizes: dict[str, int] = {}
         self._folders: dict[str, Folder] = {}
@@ -83,7 +88,9 @@ class ShardFiles:
             found[at] = members
         for at in tars:
             if self._get_folder(rows[at]).is_local:
-                found[at] = extract_members(rows[at], self._read_local_range(rows[at]))
+                with self._watch(rows[at]["path"]):
+                    data = self._read_local_range(rows[at])
+                found[at] = extract_members(rows[at], data)
         if distant:
             runs = list(group_adjacent_rows([rows[at] for at in distant]))
             with ThreadPoolExecutor(CONNECTIONS) as pool:
@@ -126,7 +133,8 @@ class ShardFiles:
         """Reads neighbouring samples of one shard in one request."""
         name = rows[0]["path"].rpartition("/")[2]
         first = rows[0]["offset"]
-        data = self._get_folder(rows[0]).read_range(name, first, max(row["offset"] + row["size"] for row in rows))
+        with self._watch(rows[0]["path"]):
+            data = self._get_folder(rows[0]).read_range(name, first, max(row["offset"] + row["size"] for row in rows))
         return [data[row["offset"] - first : row["offset"] - first + row["size"]] for row in rows]
 
     def _read_table_rows(self, rows: list[IndexRow]) -> Iterator[Members]:
@@ -135,7 +143,7 @@ class ShardFiles:
         while at < len(rows):
             path = rows[at]["path"]
             self._get_folder(rows[at]).check_inside(path.rpartition("/")[2])
-            with self._get_folder(rows[at]).open(path.rpartition("/")[2]) as file:
+            with self._watch(path), self._get_folder(rows[at]).open(path.rpartition("/")[2]) as file:
                 try:
                     table = open_parquet(file, path)
                     ends = np.cumsum([table.count_group_rows(number) for number in table.groups])

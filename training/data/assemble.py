@@ -1,12 +1,13 @@
 """Reads the samples of a pack into one sequence. A bad sample is left out and reported; the others stay."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from curation.mixture.reader import CorruptSample, IndexRow, ShardFiles, ShardSample, build_record
+from curation.mixture.reader import CorruptSample, IndexRow, ShardFiles, ShardSample, Watch, build_record
 from schemas.records.quarantine import Rejected
 from training.batch import IGNORE_INDEX, PADDING, Batch, SampleName
 from training.data.pieces import Piece
@@ -41,12 +42,13 @@ class AssembledSample:
 class Assembler:
     """Reads packs. Each process needs its own instance, because an instance keeps shard files open."""
 
-    def __init__(self, plan: PackPlan) -> None:
+    def __init__(self, plan: PackPlan, watch: Watch = nullcontext) -> None:
+        """Takes the plan, and the `watch` of `ShardFiles`."""
         self.plan = plan
         self.tokenizer = SampleTokenizer(
             plan.sequence_format.tokenizer, plan.sequence_format.markup, plan.mixture_plan.mixture.seed
         )
-        self.files = ShardFiles()
+        self.files = ShardFiles(watch)
 
     def assemble(self, pack: Pack) -> tuple[Batch, list[BadSample]]:
         """Reads a pack. Returns a batch of its one sequence, and its bad samples.

@@ -121,6 +121,12 @@ class PackPlan:
                 rows[place] = row
         return [row for row in rows if row is not None]
 
+    def find_first_shard(self, units: Sequence[Pack]) -> str:
+        """Returns the path of the shard of the first sample in these packs, empty if they have none; reads nothing."""
+        for unit in (unit for unit in units if len(unit.samples)):
+            return self.sources.tables[int(unit.sources[0])].rows.find_shard(int(unit.samples[0]))
+        return ""
+
     def _collect_items(self, items: "_WindowItems") -> tuple[Counter[str], Counter[str]]:
         """Fills `items` with what is to be packed; returns the counts of left-out samples and of pieces."""
         form, count = self.sequence_format, len(items.samples)

@@ -59,7 +59,12 @@ class IndexRows:
     def __init__(self, source: SourceSet, path: Path) -> None:
         self._places = ShardRows([shard.data.rows for shard in source.shards])
         self._paths = [shard.path for shard in source.shards]
-        self._batch = lru_cache(CACHED_SHARDS)(pa.ipc.open_file(pa.memory_map(str(path))).get_batch)
+        self._batch = lru_cache(CACHED_SHARDS)(pa.ipc.open_file(_map_file(path)).get_batch)
+
+    def find_shard(self, sample: int) -> str:
+        """Returns the path of the shard that holds the sample; reads nothing."""
+        shards, _ = self._places.find(np.asarray([sample]))
+        return self._paths[int(shards[0])]
 
     def take(self, samples: NDArray[np.int64]) -> list[IndexRow]:
         """Returns the rows of these samples, in the order given, as `ShardFiles.read` takes them."""
@@ -93,7 +98,7 @@ class TableMaker:
         except OSError as error:
             what = error.strerror or error
             raise UsageError(f"cache: cannot write {error.filename or folder}: {what}; set data.cache") from None
-        numbers = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in NUMBER_NAMES}
+        numbers = {name: _map_array(folder / f"{name}.npy") for name in NUMBER_NAMES}
         return SampleTable(numbers, IndexRows(source, folder / "rows.arrow"))
 
     def compute_key(self, source: SourceSet) -> str:
@@ -205,6 +210,21 @@ class _Progress:
                 f"source {self._name}: lengths of {self._samples:,} samples, "
                 f"{self._done:,} of {self._shards:,} shards, {rate:,.0f} samples/s"
             )
+
+
+def _map_array(path: Path) -> NDArray[np.int32]:
+    """Maps an array of numpy's format 1.0 into memory, read-only."""
+    buffer = _map_file(path)
+    file = pa.BufferReader(buffer)
+    np.lib.format.read_magic(file)
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    return np.frombuffer(buffer, dtype, offset=file.tell()).reshape(shape)
+
+
+def _map_file(path: Path) -> pa.Buffer:
+    """Maps a file into memory. No descriptor stays open: numpy's maps would keep six a source, of up to 1,000."""
+    with pa.memory_map(str(path)) as file:
+        return file.read_buffer()
 
 
 def _compute_bounds(lists: pa.ListArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

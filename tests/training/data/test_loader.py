@@ -4,18 +4,18 @@ import hashlib
 import multiprocessing
 import os
 import signal
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from schemas.errors import ShardloomError
 from schemas.records.document import Role
+from tests.training.support.runs import equal
 from tests.training.support.sets import TILE, TOKENS_PER_TILE, captioned, document, mixed, plan, tokenizer, write_set
-from training.batch import IGNORE_INDEX, PADDING, Batch, SampleName
+from training.batch import IGNORE_INDEX, PADDING, SampleName
 from training.data.assemble import Assembler, BadSample
 from training.data.loader import PackLoader, StepData
 from training.data.plan import Cursor, PackPlan
@@ -32,15 +32,6 @@ def steps(plan: PackPlan, cursor: Cursor = Cursor(), rank: int = 0, ranks: int =
     found = list(loader.iterate_steps(cursor))
     loader.close()
     return found
-
-
-def equal(one: Batch, other: Batch) -> bool:
-    for field in fields(Batch):
-        left, right = getattr(one, field.name), getattr(other, field.name)
-        same = torch.equal(left, right) if isinstance(left, Tensor) else left == right
-        if not same:
-            return False
-    return True
 
 
 def assert_same(one: list[StepData], other: list[StepData]) -> None:
