@@ -11,6 +11,7 @@ import yaml
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationInfo, field_validator
 
 from schemas.errors import UsageError
+from schemas.masking import mask_values
 from schemas.output_set import recipe_file
 from schemas.output_set.options import Options, RecipePath
 from schemas.output_set.recipe_file import apply_override, dump_yaml, read_recipe, validate_options
@@ -140,14 +141,15 @@ class TrainRecipe(Options):
         return list(self.data.sources)
 
     def resolve(self) -> dict[str, Any]:
-        """Returns the half of the recipe that decides the result, as plain data."""
-        return self.model_dump(
+        """Returns the half of the recipe that decides the result, as plain data without secrets of URLs."""
+        values = self.model_dump(
             mode="json", exclude={"data": set(CHANGEABLE_DATA_KEYS), **dict.fromkeys(CHANGEABLE_KEYS, True)}
         )
+        return mask_values(values)  # type: ignore[no-any-return]
 
     def to_yaml(self) -> bytes:
-        """Returns the whole recipe as the YAML of a recipe file."""
-        return dump_yaml(self.model_dump(mode="json"))
+        """Returns the whole recipe as the YAML of a recipe file, without secrets of URLs."""
+        return dump_yaml(mask_values(self.model_dump(mode="json")))
 
 
 def load_train_recipe(path: str, overrides: list[str] | None = None, output: str | None = None) -> TrainRecipe:
@@ -179,5 +181,8 @@ def require_output_folder(recipe: TrainRecipe) -> Path:
 
 
 def find_resume_conflicts(stored: dict[str, Any], requested: dict[str, Any]) -> list[str]:
-    """Lists the differences between a folder's stored recipe and the requested one, but for the free keys."""
-    return recipe_file.compare_recipes(rename_keys(stored)[0], requested, _ALL_CHANGEABLE_KEYS)
+    """Lists the differences between a folder's stored recipe and the requested one, but for the free keys.
+
+    Compares them without secrets of URLs, which recipes that were stored earlier may hold.
+    """
+    return recipe_file.compare_recipes(mask_values(rename_keys(stored)[0]), requested, _ALL_CHANGEABLE_KEYS)

@@ -200,7 +200,8 @@ def _read_index(name: str, shard: SourceShard) -> pa.Table:
 def _find_shard(name: str, kind: Any, folder: Folder, manifest: Manifest) -> SourceShard:
     outputs = {out.path: out for out in manifest.outputs}
     index = outputs.get(f"{INDEX_FOLDER}/{manifest.name}.parquet")
-    data = next((out for path, out in outputs.items() if path.startswith(f"{DATA}/{manifest.name}.")), None)
+    start = f"{DATA}/{manifest.name}."
+    data = next((out for path, out in outputs.items() if path.startswith(start) and path.count("/") == 1), None)
     if index is None or data is None:
         raise UsageError(
             f"source {name}: {folder.url} has no index: it is of kind {format_value(kind)}, no set of training shards"

@@ -19,7 +19,7 @@ from pipelines.recipes.render import RenderRecipe
 from pipelines.recipes.shard import ShardRecipe
 from schemas.errors import ShardloomError, UsageError, to_one_line
 from schemas.layouts.blip3_grounding import ALT_TEXT
-from schemas.output_set.layout import DATA, MANIFESTS, read_manifests, read_output
+from schemas.output_set.layout import DATA, MANIFESTS, check_output, read_manifests, read_output
 from schemas.output_set.manifest import InputFile
 from schemas.output_set.recipe_file import read_stored_recipe
 from schemas.records.identity import Identity
@@ -68,6 +68,7 @@ class CaptionSet:
         self.folder = Folder(url)
         self.is_own = self.folder.exists(MANIFESTS)
         self.hashes: dict[str, str] = {}  # of the files of an own set
+        self._checked: set[str] = set()  # files with the bytes of their hashes
         self._made_from: dict[str, dict[str, int]] = {}  # file -> hash -> bytes of its inputs, as the image shard
         if self.is_own:
             self.stored_recipe = read_stored_recipe(self.folder)
@@ -83,6 +84,9 @@ class CaptionSet:
                         self._made_from[out.path] = {file.sha256: file.size for file in manifest.inputs}
         else:
             sizes = {name: self.folder.get_size(name) for name in self.folder.list_files() if name.endswith(".parquet")}
+            for name in sizes:
+                if self.folder.is_local and not self.folder.get_local_path(name).is_file():
+                    raise UsageError(f"{self.folder.resolve_path(name)} is not a regular file")
         if not sizes:
             raise UsageError(f"{url} holds no captions (*.parquet)")
         self.files = sorted(sizes)
@@ -188,6 +192,9 @@ class CaptionSet:
     def _search_rows(self, samples: Collection[Identity]) -> Iterator[Row[Texts]]:
         is_known = False
         for file in self.files:  # one by one, because files of an object store are held in memory
+            if self.is_own and file not in self._checked:
+                check_output(self.folder, file, self.hashes[file])
+                self._checked.add(file)
             shard = file.removeprefix(f"{DATA}/").removesuffix(".parquet") if self.is_own else None
             rows = find_rows(self.folder, file, TEXT_COLUMNS, samples, shard)
             is_known = is_known or rows is not None

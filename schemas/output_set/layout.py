@@ -65,4 +65,15 @@ def read_output(output: Folder, path: str, sha256: str, size: int | None = None)
         data = output.read(path)
         if hashlib.sha256(data).hexdigest() == sha256:
             return data
-    raise ShardloomError(f"{output.resolve_path(path)} is not as it was committed: verify the set")
+    raise _changed_output_error(output, path)
+
+
+def check_output(output: Folder, path: str, sha256: str) -> None:
+    """Checks an output file, which is not held in memory, against the manifest's hash. Raises as `read_output` does."""
+    output.check_inside(path)
+    if output.hash_file(path)[1] != sha256:
+        raise _changed_output_error(output, path)
+
+
+def _changed_output_error(output: Folder, path: str) -> ShardloomError:
+    return ShardloomError(f"{output.resolve_path(path)} is not as it was committed: verify the set")

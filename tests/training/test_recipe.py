@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from schemas.errors import UsageError
+from schemas.output_set.recipe_file import dump_yaml
 from tests.training.support import runs
 from training.model.connectors.perceiver import PerceiverOptions
 from training.recipe import TrainRecipe, find_resume_conflicts, load_train_recipe, require_output_folder
@@ -82,6 +83,18 @@ def test_what_decides(tokenizer: Path) -> None:
         "data.seed is 0 there and 4 here",
         "seed is 0 there and 1 here",
     ]
+
+
+def test_a_stored_recipe_holds_no_secret_and_its_run_resumes(path: str) -> None:
+    secrets = ["data.sources.texts=[s3://KEY:SECRET@bucket/ocr, 'https://host/set?sig=SECRET']"]
+    asked = load_train_recipe(path, secrets)
+    stored = asked.resolve()
+    assert stored["data"]["sources"]["texts"] == ["s3://***@bucket/ocr", "https://host/set?***"]
+    assert asked.data.sources["texts"] == ["s3://KEY:SECRET@bucket/ocr", "https://host/set?sig=SECRET"]
+    assert b"SECRET" not in asked.to_yaml()
+    assert find_resume_conflicts(yaml.safe_load(dump_yaml(stored)), asked.resolve()) == []
+    assert find_resume_conflicts(asked.model_dump(mode="json"), asked.resolve()) == []  # of an older version
+    assert find_resume_conflicts(stored, load_train_recipe(path, [f"{secrets[0][:-1]}, s3://b/more]"]).resolve()) != []
 
 
 def test_output(tokenizer: Path) -> None:

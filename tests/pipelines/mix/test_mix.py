@@ -520,6 +520,16 @@ def test_a_link_in_a_set_is_not_followed(sources: dict[str, str], tmp_path: Path
         mixed(sources | {"text": str(copy)}, tmp_path / "out")
 
 
+@pytest.mark.parametrize("form", ["webdataset", "parquet"])
+def test_a_linked_data_folder_is_not_followed(sources: dict[str, str], tmp_path: Path, form: str) -> None:
+    made = tmp_path / "made"
+    texts(tmp_path / "lines", made, format=form)
+    (made / "data").rename(tmp_path / "outside")
+    (made / "data").symlink_to(tmp_path / "outside")
+    with pytest.raises(ShardloomError, match=f"{made}/data/.*: only regular files inside the folder are read"):
+        mixed(sources | {"text": str(made)}, tmp_path / "out")
+
+
 def test_an_index_that_expands_is_refused(
     sources: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

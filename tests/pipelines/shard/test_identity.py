@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,31 @@ def test_an_input_of_a_shard_s_name_gets_none_of_its_captions(tmp_path: Path) ->
     totals, found = sharded(f"{tmp_path}/[ab]/0.tar", captions, tmp_path / "out")
     assert [row["text"] for row in found] == [expected(f"alt {key}", key) for key in KEYS]
     assert totals.reasons == {"no_caption": 2, "misaligned": 2}  # who has a uid is another; who has none may be changed
+
+
+@pytest.mark.parametrize("how", ["fifo", "link", "linked folder", "changed"])
+def test_a_search_reads_the_files_of_the_caption_set_alone(tmp_path: Path, how: str) -> None:
+    """Of a shard of another size all files of the set are searched."""
+    captions = captions_of(write_samples(tmp_path / "made/0.tar", PLAIN), tmp_path)
+    images = write_samples(tmp_path / "images/1.tar", OTHERS + PLAIN)
+    data, outside = captions / "data/0.parquet", tmp_path / "outside"
+    moved = data.parent if how == "linked folder" else data
+    moved.rename(outside)
+    if how == "fifo":
+        os.mkfifo(data)
+    elif how == "changed":
+        pq.write_table(pq.read_table(outside), data, compression="none")
+    else:
+        moved.symlink_to(outside)
+    said = "is not as it was committed" if how == "changed" else "only regular files inside the folder are read"
+    with pytest.raises(ShardloomError, match=f"{data}.*{said}"):
+        sharded(images, captions, tmp_path / "out")
+
+
+def test_a_published_file_that_never_ends_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "0.parquet")
+    with pytest.raises(UsageError, match=r"/0\.parquet is not a regular file"):
+        CaptionSet(str(tmp_path))
 
 
 def test_one_file_is_not_read_twice(tmp_path: Path) -> None:
