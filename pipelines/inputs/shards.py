@@ -111,7 +111,7 @@ def find_missing_downloads(folder: Folder, name: str, keys: list[str]) -> list[s
         return []
     there = {key.rpartition("/")[2] for key in keys}  # repacked tars may have `./` before their keys
     try:
-        listed = read_downloaded_keys(io.BytesIO(folder.read(side)), max(map(len, there), default=0))
+        listed = read_downloaded_keys(io.BytesIO(folder.read(side)), there)
     except (pa.ArrowException, OSError, UnreadableParquet) as error:
         return [f"{side} can't be read: {error}"]
     missing = sorted(set(listed or []) - there)

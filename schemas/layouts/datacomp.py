@@ -7,6 +7,7 @@ open_clip accepts too, are also read: their samples have no ids.
 
 import json
 import re
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -106,10 +107,11 @@ def read_uid(sample: TarSample) -> str | None:
         return None
 
 
-def read_downloaded_keys(side_parquet: BinaryIO, width: int = 0) -> list[str] | None:
+def read_downloaded_keys(side_parquet: BinaryIO, there: Set[str] = frozenset()) -> list[str] | None:
     """Returns the keys that the side Parquet lists as downloaded; None if the file is not img2dataset's.
 
-    If pandas has converted the keys to numbers, their leading zeros are restored, up to `width` digits.
+    If pandas has converted the keys to numbers, leading zeros are restored up to the longest of the keys that are
+    `there`, except for numbers that are among these without zeros.
     """
     schema = read_parquet_schema(side_parquet, "it")
     if not {"key", "status"} <= set(schema.names):
@@ -117,7 +119,9 @@ def read_downloaded_keys(side_parquet: BinaryIO, width: int = 0) -> list[str] | 
     table = read_table(side_parquet, ["key", "status"], "it")
     pairs = zip(table["key"].to_pylist(), table["status"].to_pylist(), strict=True)
     keys = [key for key, status in pairs if status == "success"]
-    return [key if isinstance(key, str) else (to_uid(key) or str(key)).zfill(width) for key in keys]
+    width = max(map(len, there), default=0)
+    plain = [(isinstance(key, str), to_uid(key) or str(key)) for key in keys]
+    return [key if is_text or key in there else key.zfill(width) for is_text, key in plain]
 
 
 def side_schema(has_boxes: bool) -> pa.Schema:
