@@ -1,4 +1,4 @@
-"""Chooses among the captions of an image, so that a model sees locations inside captions and not as a bare list.
+"""Chooses among the captions of an image, so that places are trained on inside a caption and not as a bare list.
 
 BLIP-3 writes the places of objects into a caption (section 5.1). A grounding set that wrote them into the alt texts has
 a list of objects, "The image contains dog (in the center)", as the caption without the alt text.

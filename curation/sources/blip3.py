@@ -70,7 +70,7 @@ def _read_caption(
 
 
 def _read_alt_text(value: Any) -> str:
-    """Returns the caption that the places were written into; empty if it is not text, which costs no row."""
+    """Returns the caption that the places were written into; empty if it is not text: training reads `captions`."""
     try:
         return read_training_text(value, "cogvlm_caption") or ""
     except Rejected:

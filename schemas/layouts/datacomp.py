@@ -115,11 +115,11 @@ def read_uid(sample: TarSample) -> str | None:
         return None
 
 
-def read_downloaded_keys(side_parquet: BinaryIO, known: Set[str] = frozenset()) -> list[str] | None:
+def read_downloaded_keys(side_parquet: BinaryIO, there: Set[str] = frozenset()) -> list[str] | None:
     """Returns the keys that the side Parquet lists as downloaded; None if the file is not img2dataset's.
 
-    If pandas has converted the keys to numbers, their leading zeros are restored, up to the width of the tar's own keys
-    (`known`), unless the tar has that key without them.
+    If pandas has converted the keys to numbers, leading zeros are restored up to the longest of the keys that are
+    `there`, except for numbers that are among these without zeros.
     """
     schema = read_parquet_schema(side_parquet, "it")
     if not {"key", "status"} <= set(schema.names):
@@ -127,12 +127,9 @@ def read_downloaded_keys(side_parquet: BinaryIO, known: Set[str] = frozenset()) 
     table = read_table(side_parquet, ["key", "status"], "it")
     pairs = zip(table["key"].to_pylist(), table["status"].to_pylist(), strict=True)
     keys = [key for key, status in pairs if status == "success"]
-    width = max(map(len, known), default=0)
-    texts = [key if isinstance(key, str) else to_uid(key) or str(key) for key in keys]
-    return [
-        text if isinstance(key, str) or text in known else text.zfill(width)
-        for key, text in zip(keys, texts, strict=True)
-    ]
+    width = max(map(len, there), default=0)
+    plain = [(isinstance(key, str), to_uid(key) or str(key)) for key in keys]
+    return [key if is_text or key in there else key.zfill(width) for is_text, key in plain]
 
 
 def side_schema(has_boxes: bool) -> pa.Schema:

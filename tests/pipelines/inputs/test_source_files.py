@@ -344,6 +344,8 @@ def test_a_side_file_that_pandas_has_rewritten_tells_of_no_loss(tmp_path: Path) 
             == find_missing_downloads(folder, "a", [f"./{key}" for key in keys])
             == []
         )
+        plain = ["0", "17"]
+        assert (find_missing_downloads(folder, "a", plain) == []) == (column.type != pa.string())
         told = "1 samples that a.parquet lists are not in the tar: 000000017"
         assert find_missing_downloads(folder, "a", keys[:1]) == [told]
 

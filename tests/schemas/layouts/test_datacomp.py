@@ -175,8 +175,15 @@ def test_keys_that_pandas_has_made_numbers_get_their_zeros_back() -> None:
     status = ["success", "success"]
     for key in ([0, 17], [0.0, 17.0]):
         assert read_downloaded_keys(side_parquet(key=key, status=status), {"00000"}) == ["00000", "00017"]
-        assert read_downloaded_keys(side_parquet(key=key, status=status), {"0", "17"}) == ["0", "17"]
     assert read_downloaded_keys(side_parquet(key=["0", "17"], status=status), {"00000"}) == ["0", "17"]
+
+
+def test_keys_without_zeros_are_found_by_their_numbers() -> None:
+    status = ["success"] * 3
+    for key in ([0, 7, 11], [0.0, 7.0, 11.0]):
+        found = read_downloaded_keys(side_parquet(key=key, status=status), {"0", "7", "11", "x"})
+        assert found == ["0", "7", "11"]
+    assert read_downloaded_keys(side_parquet(key=[0, 7, 11], status=status), {"00", "11"}) == ["00", "07", "11"]
 
 
 def test_another_parquet_beside_the_shard_lists_nothing() -> None:
