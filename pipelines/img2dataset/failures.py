@@ -27,7 +27,7 @@ _KINDS = (
     (r"CERTIFICATE|certificate", "bad_certificate"),
     (
         r"control characters|codec can't encode|nonnumeric port|no host given|Invalid IPv6|codec failed"
-        r"|under NFKC normalization|does not appear to be an IP",
+        r"|under NFKC normalization|label empty or too long|Violation of BIDI|does not appear to be an IP",
         "bad_address",
     ),
     (r"IncompleteRead", CUT_SHORT),

@@ -404,5 +404,5 @@ def test_what_a_grounding_set_does_not_have_is_refused(captions: Path, images: s
     bad = released(tmp_path / "blip3", rows(captions), "uid", lambda items: re.sub("True", "true", repr(items)))
     totals = join(images, bad, tmp_path / "out")
     assert totals.reasons == {"no_caption": len(KEYS)}
-    details = {row["detail"][:70] for row in rows(tmp_path / "out", "quarantine")}
+    details = {row["detail"][:73] for row in rows(tmp_path / "out", "quarantine")}
     assert "its captions can't be read: captions is not a Python list of [caption, gr" in details

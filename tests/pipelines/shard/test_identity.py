@@ -15,7 +15,7 @@ from pipelines.inputs.shards import InputShard
 from pipelines.output.totals import Totals
 from pipelines.shard.caption_set import CaptionSet
 from pipelines.shard.census import take_census
-from schemas.errors import UsageError
+from schemas.errors import ShardloomError, UsageError
 from tests.conftest import jpeg
 from tests.pipelines.support.sets import (
     annotation_set,
