@@ -33,7 +33,7 @@ def to_training_text(value: object) -> str | None:
     if not isinstance(value, str):
         raise Rejected(Reason.NOT_TEXT, f"a {type(value).__name__}, not a text")
     if not value.isascii() and (found := _SURROGATE.search(value)):
-        raise Rejected(Reason.NOT_TEXT, f"half of a surrogate pair at character {found.start()}")
+        raise Rejected(Reason.NOT_TEXT, f"{_describe_surrogate(found[0])} at character {found.start()}")
     return value.lstrip(BOM)
 
 
@@ -42,6 +42,12 @@ def is_number(value: object) -> bool:
     if isinstance(value, int):
         return not isinstance(value, bool)
     return isinstance(value, float | Decimal) and math.isfinite(value)
+
+
+def _describe_surrogate(character: str) -> str:
+    byte = ord(character) - 0xDC00  # as Python's `surrogateescape` marks a byte that is not UTF-8
+    is_byte = 0x80 <= byte <= 0xFF
+    return f"a byte that is not UTF-8 (0x{byte:02x})" if is_byte else "half of a surrogate pair"
 
 
 def _decode(data: bytes) -> str:

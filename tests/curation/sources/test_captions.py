@@ -58,7 +58,7 @@ def test_kale_keeps_what_it_does_not_know() -> None:
         ({"url": URL, "caption": None}, "no_caption: the caption is empty"),
         ({"url": URL, "caption": " \n"}, "no_caption: the caption is empty"),
         ({"url": URL}, "no_caption: the caption is empty"),
-        ({"url": URL, "caption": ["a"]}, "malformed_row: the caption is a list, not a text"),
+        ({"url": URL, "caption": ["a"]}, "not_text: the caption: a list, not a text"),
         ({"url": 7, "caption": "a"}, "malformed_row: the image's url is a int, not a text"),
     ],
 )
@@ -89,11 +89,12 @@ def test_captions_are_kept_by_all_readers_alike(value: Any, text: str) -> None:
     assert read("datacomp", sample("0", {"jpg": b"x", "json": member} | text_member)).text.strip("\ufeff ") == text
 
 
-@pytest.mark.parametrize("value", ["x\ud83d", b"caf\xe9"])
+@pytest.mark.parametrize("value", ["x\ud83d", b"caf\xe9", ["a"], {"en": "a"}, True, float("inf")])
 def test_captions_that_no_text_can_hold_are_left_out_by_all_readers_alike(value: Any) -> None:
     assert reason("kale", {"url": URL, "caption": value}).startswith("not_text: the caption: ")
+    assert reason("sbu", {"image_urls": URL, "captions": value}).startswith("not_text: the caption: ")
+    assert reason("blip3-ocr", {"url": URL, "captions": value}).startswith("not_text: captions: ")
     if isinstance(value, str):
-        assert reason("sbu", {"image_urls": URL, "captions": value}).startswith("not_text: the caption: ")
         assert reason("cc3m", f"{value}\t{URL}").startswith("not_text: the caption: ")
 
 
@@ -233,7 +234,7 @@ def test_visual_genome_ids_in_any_form(number: Any) -> None:
         ({"id": 7, "regions": []}, "no_caption: no region has a phrase"),
         ({"id": 7, "regions": {}}, "malformed_row: regions is a dict, not a list"),
         ({"id": 7, "regions": [3]}, "no_caption: no region has a phrase"),
-        ({"id": 7, "regions": [region(0, ["a"])]}, "malformed_row: region 0's phrase is a list, not a text"),
+        ({"id": 7, "regions": [region(0, ["a"])]}, "not_text: region 0's phrase: a list, not a text"),
         (
             {"id": 7, "regions": [region(0, "\ud83d")]},
             "not_text: region 0's phrase: half of a surrogate pair at character 0",

@@ -78,7 +78,9 @@ def test_hashes_that_do_not_count_up_stay_with_the_document() -> None:
         ({"texts": ["a"], "images": [None, A]}, "malformed_row: 1 texts and 2 images: not one at each place"),
         ({"texts": ["a", "b"], "images": [None, A]}, "malformed_row: part 1: both a text and an image"),
         ({"texts": "ab", "images": []}, "malformed_row: texts is a str, not a list"),
-        ({"texts": [1], "images": [None]}, "malformed_row: part 0 is a int, not a text"),
+        ({"texts": [True], "images": [None]}, "not_text: part 0: a bool, not a text"),
+        ({"texts": [["a"]], "images": [None]}, "not_text: part 0: a list, not a text"),
+        ({"texts": [1], "images": [A]}, "malformed_row: part 0: both a text and an image"),
         ({"texts": [None], "images": [3]}, "malformed_row: the image's url is a int, not a text"),
         ({"texts": ["a"] * 100_001}, "malformed_row: texts has 100001 entries; at most 100000 are read"),
     ],
@@ -119,6 +121,13 @@ def test_columns_of_bytes_are_read_as_columns_of_strings() -> None:
         assert lost.parts == read(name, row).parts
         fault = "the image's url is not UTF-8: invalid start byte at byte 0"
         assert lost.images[0].source == Rejected(Reason.LOST_IMAGE, fault)
+
+
+def test_numbers_are_texts_and_nan_is_null() -> None:
+    row = {"texts": [1, 2.5, float("nan"), None], "images": [None, None, A, None]}
+    for name in ("mint-html", "obelics"):
+        assert read(name, row).parts == ("1", "2.5", 0)
+    assert read("mint-pdf", sample({"texts": [1, None, "a"], "images": [None, None, None]})).parts == ("1", "a")
 
 
 # OBELICS
@@ -472,11 +481,11 @@ def test_text_is_kept_whatever_is_beside_it() -> None:
     ("item", "fault"),
     [
         ({"text": None}, "malformed_row: there is no text"),
-        ({"text": True}, "malformed_row: text is a bool, not a text"),
+        ({"text": True}, "not_text: text: a bool, not a text"),
         ({"text": b"caf\xe9"}, "not_text: text: not UTF-8: unexpected end of data at byte 3"),
         (r'{"text": "a\ud83d"}', "not_text: text: half of a surrogate pair at character 1"),
         ({"content": "a"}, "malformed_row: there is no text"),
-        ({"text": ["a"]}, "malformed_row: text is a list, not a text"),
+        ({"text": ["a"]}, "not_text: text: a list, not a text"),
         ("", "malformed_row: the line is not JSON: Expecting value: line 1 column 1 (char 0)"),
         ('"a"', "malformed_row: the line is not a JSON object"),
     ],

@@ -125,7 +125,6 @@ def test_text_alone_and_the_spellings_of_mantis_and_mmdu() -> None:
             {"system": "s", "conversations": [SYSTEM, *turns("a", "b")]},
             "the row's system prompt is not that of its first turn",
         ),
-        ({"system": ["s"], "conversations": turns("a", "b")}, "system is a list, not a text"),
         (
             {"image": "a", "images": ["b"], "conversations": turns("a", "b")},
             "image and images differ: 1 and 1 images, or others",
@@ -449,6 +448,12 @@ def test_what_is_said_is_kept_as_it_is_or_named() -> None:
         "How many?",
         "42",
     )
+    for bad, fault in ((True, "turn 1: a bool"), ({"a": "b"}, "turn 1: a dict"), (float("inf"), "turn 1: a float")):
+        with pytest.raises(Rejected) as error:
+            read({"conversations": [turns("Hi")[0], {"role": "assistant", "content": bad}]})
+        assert str(error.value) == f"not_text: {fault}, not a text"
+    with pytest.raises(Rejected, match=r"not_text: system: a list, not a text"):
+        read({"system": ["s"], "conversations": turns("a", "b")})
     for bad in ("a\ud83d", ["\udc00"]):
         with pytest.raises(Rejected) as error:
             read({"conversations": [turns("Hi")[0], {"role": "assistant", "content": bad}]})

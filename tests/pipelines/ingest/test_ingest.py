@@ -209,7 +209,7 @@ def test_bad_rows_cost_no_neighbour(store: str, tmp_path: Path) -> None:
         "3": ("no_caption", "the caption is empty"),
         "4": ("missing_image", "no web address: 'ftp://example.org/x.jpg'"),
         "5": ("lost_image", f"{url(999)} is in no store"),
-        "7": ("malformed_row", "not UTF-8: invalid start byte at byte 0"),
+        "7": ("not_text", "the caption: a byte that is not UTF-8 (0xff) at character 0"),
     }
     assert totals.counts["characters"] == sum(len(caption(row)) for row in (0, 2, 6, 8, 9, 10, 11))
 

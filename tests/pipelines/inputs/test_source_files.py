@@ -30,6 +30,7 @@ from pipelines.inputs.source_files import (
 )
 from pipelines.inputs.summarised_iterator import SummarisedIterator
 from schemas.errors import ShardloomError, UsageError
+from schemas.records.document import ParsedDocument
 from schemas.records.quarantine import Reason, Rejected
 from schemas.storage.folder import Folder
 from tests.schemas.support.tars import files, tar_of
@@ -233,6 +234,24 @@ def test_text_to_train_on_must_be_text_in_strings_and_bytes_alike(tmp_path: Path
         with pytest.raises(Rejected) as fault:
             reader.read(item.content, ReadOptions())
         assert fault.value.reason == Reason.NOT_TEXT
+
+
+def test_a_line_that_is_no_text_is_judged_by_its_fields(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_bytes(b"caf\xe9\thttp://u\na cat\thttp://caf\xe9\nb\thttp://u\n")
+    cc3m = SOURCES.find("cc3m")
+    (stretch,) = cut_file(cc3m, 10, str(tmp_path / "a.tsv"))
+    first, second, third = (item.content for item in iterate_items(cc3m, stretch))
+    with pytest.raises(Rejected, match=r"^not_text: the caption: a byte that is not UTF-8 \(0xe9\) at character 3$"):
+        cc3m.read(first, ReadOptions())
+    assert cc3m.read(second, ReadOptions()).url == "http://caf?"  # a store has no such image
+    assert third == "b\thttp://u\n"
+    (tmp_path / "a.jsonl").write_bytes(b'{"text": "caf\xe9"}\n{"text": "a", "url": "caf\xe9", "id": "\xe9"}\n')
+    (stretch,) = cut_file(TEXT, 10, str(tmp_path / "a.jsonl"))
+    first, second = (item.content for item in iterate_items(TEXT, stretch))
+    with pytest.raises(Rejected, match=r"^not_text: text: a byte that is not UTF-8 \(0xe9\) at character 3$"):
+        TEXT.read(first, ReadOptions())
+    document = cast(ParsedDocument, TEXT.read(second, ReadOptions()))
+    assert (document.parts, document.uid, document.url) == (("a",), "?", "caf?")
 
 
 def test_times_are_read_as_text_and_cost_no_row(tmp_path: Path) -> None:

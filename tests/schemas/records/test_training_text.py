@@ -50,6 +50,7 @@ def test_text_is_kept_as_it_is(value: object, text: str | None) -> None:
         ({"en": "a"}, "a dict, not a text"),
         (float("inf"), "a float, not a text"),
         ("x\ud83d", "half of a surrogate pair at character 1"),
+        (b"caf\xe9".decode("utf-8", "surrogateescape"), "a byte that is not UTF-8 (0xe9) at character 3"),
         ("\ude00\ud83d", "half of a surrogate pair at character 0"),
         (b"caf\xe9", "not UTF-8: unexpected end of data at byte 3"),
         (b"\xed\xa0\xbd\xed\xb8\x80", "not UTF-8: invalid continuation byte at byte 0"),
