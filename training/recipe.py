@@ -107,7 +107,12 @@ class TrainRecipe(Options):
     data: DataOptions
     optimizer: OptimizerOptions = OptimizerOptions()
     schedule: ScheduleOptions = ScheduleOptions()
-    steps: PositiveInt = Field(description="optimizer steps; the schedule ends at the last")
+    steps: PositiveInt | None = Field(None, description="optimizer steps; the schedule ends at the last")
+    epochs: PositiveInt | None = Field(
+        None,
+        validate_default=True,
+        description="in place of steps: passes through the mixture, counted before the start",
+    )
     global_batch_size: PositiveInt = Field(description="packed sequences per step over all ranks")
     micro_batch_size: PositiveInt = Field(1, description="sequences a rank processes at once; as many as fit")
     precision: Literal["fp32", "bf16"] = Field("bf16", description="bf16: weights, gradients and sums stay in fp32")
@@ -124,6 +129,21 @@ class TrainRecipe(Options):
     checkpoint: CheckpointOptions = CheckpointOptions()
     seed: int = Field(0, description="seeds dropout; data.seed seeds the order of samples, model.seed the new weights")
     run: TrainRunOptions = TrainRunOptions()
+
+    @field_validator("epochs")
+    @classmethod
+    def _check_length(cls, epochs: int | None, info: ValidationInfo) -> int | None:
+        if "steps" in info.data and (info.data["steps"] is None) == (epochs is None):
+            raise ValueError("give either steps or epochs; steps=null or epochs=null takes one back")
+        endless = (
+            [name for name, times in info.data["data"].repeats.items() if times is None] if "data" in info.data else []
+        )
+        if epochs is not None and endless:
+            raise ValueError(
+                f"data.repeats has no limit for {', '.join(endless)}, so that no pass through the data ends: "
+                "give steps, or a number of repeats"
+            )
+        return epochs
 
     @field_validator("loss_weights")
     @classmethod

@@ -27,6 +27,7 @@ from training.model.tokens import TextTokenizer, load_tokenizer
 from training.optimizer import freeze, make_optimizer, resolve_learning_rates
 from training.parallel import Ranks, parallelize
 from training.recipe import TrainRecipe, find_resume_conflicts
+from training.run_length import RunLength, share_run_length
 from training.step import Trainer
 
 CHECKPOINTS_FOLDER, MODEL_FOLDER = "checkpoints", "model"
@@ -41,6 +42,7 @@ class TrainingRun:
     model: ResamplerLMM  # the trainer's, without wrappers
     tokenizer: TextTokenizer
     plan: PackPlan
+    length: RunLength
     frozen_hash: str  # hash of the frozen weights
     tower_weights: dict[str, Tensor]  # a frozen tower's weights as loaded; empty on all ranks but the first
     flops: FlopCounter
@@ -55,6 +57,7 @@ def set_up(folder: Path, recipe: TrainRecipe, ranks: Ranks) -> TrainingRun:
     model = prepare_model(recipe)
     check_sequence_length(recipe, model)
     plan = build_pack_plan(recipe, model, tokenizer)
+    length = share_run_length(recipe, plan, ranks)
     flops = build_flop_counter(model)
     frozen = ranks.broadcast("frozen", hash_frozen_weights(model) if ranks.is_first else "")
     kept = ranks.is_first and model.vision.frozen
@@ -71,7 +74,7 @@ def set_up(folder: Path, recipe: TrainRecipe, ranks: Ranks) -> TrainingRun:
     )
     stated = recipe.run.peak_tflops
     peak = stated * 1e12 if stated else measure_peak_flops(ranks.device, recipe.precision)
-    return TrainingRun(folder, trainer, model, tokenizer, plan, frozen, tower, flops, peak)
+    return TrainingRun(folder, trainer, model, tokenizer, plan, length, frozen, tower, flops, peak)
 
 
 def prepare_model(recipe: TrainRecipe, device: str = "cpu") -> ResamplerLMM:
@@ -84,7 +87,8 @@ def prepare_model(recipe: TrainRecipe, device: str = "cpu") -> ResamplerLMM:
 def build_pack_plan(recipe: TrainRecipe, model: ResamplerLMM, tokenizer: TextTokenizer) -> PackPlan:
     """Builds the plan of the data for this model."""
     tower = model.vision
-    return build_data(recipe.data, recipe.model, tokenizer, tower.image_size, tower.patch_size)
+    data = recipe.data.repeat(recipe.epochs or 1)
+    return build_data(data, recipe.model, tokenizer, tower.image_size, tower.patch_size)
 
 
 def check_batch_size(recipe: TrainRecipe, world_size: int) -> None:
