@@ -102,7 +102,8 @@ class TrainRecipe(Options):
     kind: Literal["train"] = "train"
     model: ModelOptions
     init_from: RecipePath | None = Field(
-        None, description="a model exported by an earlier stage, whose weights training starts from"
+        None,
+        description="a model exported by an earlier stage, or a checkpoint of it, whose weights training starts from",
     )
     data: DataOptions
     optimizer: OptimizerOptions = OptimizerOptions()
@@ -199,5 +200,17 @@ def require_output_folder(recipe: TrainRecipe) -> Path:
 
 
 def find_resume_conflicts(stored: dict[str, Any], requested: dict[str, Any]) -> list[str]:
-    """Lists the differences between a folder's stored recipe and the requested one, but for the free keys."""
-    return recipe_file.compare_recipes(rename_keys(stored)[0], requested, _ALL_CHANGEABLE_KEYS)
+    """Lists the differences between a folder's stored recipe and the requested one, but for the free keys.
+
+    More steps are free where the schedule is constant: then the steps so far are the same.
+    """
+    renamed = rename_keys(stored)[0]
+    return recipe_file.compare_recipes(
+        renamed, requested, _ALL_CHANGEABLE_KEYS | ({"steps"} if _has_more_steps(renamed, requested) else set())
+    )
+
+
+def _has_more_steps(stored: dict[str, Any], requested: dict[str, Any]) -> bool:
+    before, now, schedule = stored.get("steps"), requested.get("steps"), requested.get("schedule")
+    is_constant = isinstance(schedule, dict) and schedule.get("shape") == "constant"
+    return is_constant and isinstance(before, int) and isinstance(now, int) and before < now
