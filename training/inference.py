@@ -1,7 +1,8 @@
-"""Generates an exported model's answer to a text with images: `shardloom generate`."""
+"""Generates a trained model's answer to a text with images: `shardloom generate`."""
 
 from collections.abc import Sequence
 from itertools import zip_longest
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -9,11 +10,11 @@ import torch
 from schemas.errors import ShardloomError, UsageError
 from schemas.records.quarantine import Rejected
 from schemas.storage.folder import split_path
+from training.checkpoint_model import load_model
 from training.data.chat import ChatTemplate, find_document_bos
 from training.model.config import ModelOptions, PromptOptions
 from training.model.generate import GenerateOptions, Prompt, generate
 from training.model.lmm import ResamplerLMM
-from training.model.pretrained import load_pretrained, read_prompts
 from training.model.tiles import DecodedImage, decode_image
 from training.model.tokens import TextTokenizer
 
@@ -31,15 +32,16 @@ def answer_prompt(
     chat: bool = False,
     device: Device = "auto",
 ) -> str:
-    """Returns the answer of the model in `folder` to a text with images, which are files or URLs.
+    """Returns the answer of a model to a text with images, which are files or URLs.
 
+    `folder` holds an export or a checkpoint.
     Each `<image>` in the text marks the next image's place; without any, the images precede the text. `chat` formats
     the prompt as a user's turn. `device`: auto is cuda if available. Raises `UsageError` for an image that can't be
     read, and when the numbers of images and places differ.
     """
     place = resolve_device(device)
-    model, tokenizer = load_pretrained(folder)
-    prompts = read_prompts(folder)
+    loaded = load_model(Path(folder))
+    model, tokenizer, prompts = loaded.model, loaded.tokenizer, loaded.prompts
     pictures = [load_image(path, model.options, model.vision.image_size) for path in images]
     parts: list[str | int | DecodedImage] = interleave_images(text, pictures)
     if not chat:

@@ -20,6 +20,7 @@ from training.metrics import MetricsLogger, StepCounts, compute_rates, measure_p
 from training.optimizer import set_learning_rates
 from training.parallel import init_distributed
 from training.recipe import TrainRecipe, require_output_folder
+from training.run_length import announce
 from training.schedule import compute_lr_factor
 from training.set_up import (
     CHECKPOINTS_FOLDER,
@@ -42,6 +43,7 @@ class TrainResult:
 
     folder: Path
     step: int  # number of finished steps
+    steps: int  # of the whole run
     status: str  # "done", "stopped" by a signal, or "no data" when the data ran out first
     losses: dict[str, float]  # of the last step, by source
     model_folder: Path | None  # the export; None when it was stopped
@@ -64,7 +66,10 @@ def train(recipe: TrainRecipe, resume: str | None = None) -> TrainResult:
             LOG.setLevel(logging.WARNING)  # one rank speaks for all
         with report_activity("training: preparing the model and the data"):
             run = set_up(folder, recipe, ranks)
-        trainer, step, cursor, seen = run.trainer, 0, Cursor(0, 0), dict.fromkeys(_SEEN_TOTALS, 0)
+        if ranks.is_first:
+            announce(recipe, run.length)
+        trainer, steps = run.trainer, run.length.steps
+        step, cursor, seen = 0, Cursor(0, 0), dict.fromkeys(_SEEN_TOTALS, 0)
         if checkpoint := find_checkpoint(resume, folder, ranks):
             check_checkpoint_matches(checkpoint, run)
             load_checkpoint(checkpoint, trainer.model, trainer.optimizer, ranks)
@@ -74,30 +79,30 @@ def train(recipe: TrainRecipe, resume: str | None = None) -> TrainResult:
         saver = CheckpointSaver(folder / CHECKPOINTS_FOLDER, recipe.checkpoint, ranks)
         ended, outcome = "done", None
         with (
-            MetricsLogger(folder, recipe, step, ranks.is_first) as metrics,
+            MetricsLogger(folder, recipe, step, steps, ranks.is_first) as metrics,
             saver,
-            StepIterator(run, cursor, stopping) as steps,
+            StepIterator(run, cursor, stopping) as step_data,
         ):
-            while step < recipe.steps:
+            while step < steps:
                 started = time.perf_counter()
-                data = steps.read_next()
-                tally, ended = _all_reduce_tally(run, data, steps.wait_seconds, stopping, step)
+                data = step_data.read_next()
+                tally, ended = _all_reduce_tally(run, data, step_data.wait_seconds, stopping, step)
                 if data is None or ended != "done":
                     break
                 seen = _add_to_seen(seen, tally, data)
                 metrics.record_bad_samples(step + 1, data.bad_samples, seen, ranks)
-                lr = set_learning_rates(trainer.optimizer, compute_lr_factor(recipe.schedule, step, recipe.steps))
+                lr = set_learning_rates(trainer.optimizer, compute_lr_factor(recipe.schedule, step, steps))
                 outcome = take_step(trainer, data.batches, tally.labels, step)
                 step, cursor = step + 1, data.cursor
                 metrics.log(_build_log_line(run, step, outcome, lr, tally, seen, cursor, time.perf_counter() - started))
-                if step % recipe.checkpoint.every == 0 and step < recipe.steps:
+                if step % recipe.checkpoint.every == 0 and step < steps:
                     saver.save(trainer.model, trainer.optimizer, build_run_state(run, step, asdict(cursor), seen))
             if outcome is not None:
                 saver.save(trainer.model, trainer.optimizer, build_run_state(run, step, asdict(cursor), seen))
             model = export_model(run) if ended != "stopped" else None
         ranks.raise_if_any_failed(saver.failure, "writing the last checkpoint")
         losses = outcome.average_by_source(recipe.sources) if outcome else _read_last_losses(folder)
-        return TrainResult(folder, step, ended, losses, model, seen)
+        return TrainResult(folder, step, steps, ended, losses, model, seen)
 
 
 class StopHandler:

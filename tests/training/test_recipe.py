@@ -38,6 +38,9 @@ def test_overrides(path: str) -> None:
         ("steps=many", "steps: input should be a valid integer, unable to parse string as an integer, not 'many'"),
         ("steps", "'steps' is not key=value, such as run.workers=4"),
         ("optimizer..lr=1", "'optimizer..lr=1' is not key=value, such as run.workers=4"),
+        ("steps=null", "epochs: give either steps or epochs; steps=null or epochs=null takes one back"),
+        ("epochs=2", "epochs: give either steps or epochs; steps=null or epochs=null takes one back"),
+        ("epochs=0", "epochs: input should be greater than 0, not 0"),
         ("steps.more=1", "recipe: steps: input should be a mapping, not 4"),
         ("steps={", "steps: '{' is not valid YAML"),
         ("loss_weights={cats: 2}", "loss_weights: there is no source 'cats'"),
@@ -55,6 +58,20 @@ def test_what_is_refused(path: str, override: str, said: str) -> None:
         load_train_recipe(path, [override])
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_epochs_of_sources_without_a_limit(path: str) -> None:
+    changes = ["steps=null", "epochs=2", "data.repeats={texts: null, pictures: 3}"]
+    with pytest.raises(UsageError) as raised:
+        load_train_recipe(path, changes)
+    assert str(raised.value) == (
+        f"recipe {path}: epochs: data.repeats has no limit for texts, so that no pass through the data ends: "
+        "give steps, or a number of repeats"
+    )
+    found = load_train_recipe(path, [*changes[:2], "data.repeats={texts: 3}", "data.stop=100"])
+    assert found.data.repeat(found.epochs or 1).repeats == {"pictures": 2, "texts": 6}
+    assert found.data.repeat(2).stop == 200
+    assert found.data.repeat(1) == found.data
 
 
 def test_a_recipe_of_another_kind() -> None:
@@ -125,4 +142,5 @@ def test_pre_training_is_the_papers() -> None:
     assert found.data.sources == {name: [f"{path.parent}/{where}"] for name, where in sorted(theirs["sources"].items())}
     assert found.data.weights == theirs["weights"]
     assert found.model.connector == PerceiverOptions()
+    assert found.steps is not None
     assert round(found.steps * found.global_batch_size * found.data.sequence_length / 1e9) == 101

@@ -67,6 +67,14 @@ class DataOptions(MixtureOptions):
     workers: int = Field(2, ge=0, description="processes per rank that read and decode; 0: the trainer's process does")
     prefetch: PositiveInt = Field(2, description="batches that each worker prepares ahead: one in use, one to come")
 
+    def repeat(self, epochs: int) -> "DataOptions":
+        """Returns the options of a mixture that draws `epochs` times as often from each source."""
+        repeats = {
+            name: None if (times := self.repeats.get(name, 1)) is None else times * epochs for name in self.sources
+        }
+        stop = self.stop * epochs if isinstance(self.stop, int) else self.stop
+        return self if epochs == 1 else self.model_copy(update={"repeats": repeats, "stop": stop})
+
     @field_validator("texts")
     @classmethod
     def _check_text_rule_sources(
