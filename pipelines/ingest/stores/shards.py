@@ -15,11 +15,14 @@ import pyarrow as pa
 from pipelines.cluster.runner import Runner
 from pipelines.inputs.shards import InputShard
 from schemas.layouts.datacomp import read_image
+from schemas.log import LOG
 from schemas.output_set.layout import PARTS
 from schemas.output_set.manifest import InputFile
 from schemas.records.quarantine import Rejected
 from schemas.storage.folder import Folder, split_path
 from schemas.tar.reader import TarReader
+
+MAX_WARNINGS = 3  # damaged tars that are named
 
 _TABLE = f"{PARTS}/images.arrow"
 _ROW = np.dtype([("high", "<u8"), ("low", "<u8"), ("offset", "<i8"), ("size", "<u4"), ("tar", "<u4")])
@@ -46,7 +49,10 @@ class ShardStore:
             return
         order = {tar.path: number for number, tar in enumerate(self._tars)}
         found = sorted(runner.map(index_tar, self._tars), key=lambda each: order[each[0]])
-        rows = np.concatenate([_set_tar_number(rows, order[path]) for path, rows in found])
+        damaged = [(path, damage[0]) for path, _, damage in found if damage]
+        for path, fault in damaged[:MAX_WARNINGS]:
+            LOG.warning(f"images: {path} is damaged, so that images of it may be lost ({fault})")
+        rows = np.concatenate([_set_tar_number(rows, order[path]) for path, rows, _ in found])
         rows = rows[np.lexsort((rows["low"], rows["high"]))]  # stable: the first of one URL stays the first
         _write_table(output, rows, list(order), self.revision)
 
@@ -95,12 +101,13 @@ class _Table:
         return None
 
 
-def index_tar(tar: InputShard) -> tuple[str, Any]:
-    """Returns the tar's path, and a row of `_ROW` for each of its valid samples that has a URL."""
+def index_tar(tar: InputShard) -> tuple[str, Any, list[str]]:
+    """Returns the tar's path, a row of `_ROW` for each of its valid samples that has a URL, and what is damaged."""
     folder, name = tar.split_path()
     with folder.open(name) as file:
-        rows = np.array(list(_iterate_rows(TarReader(file, hashing=False))), dtype=_ROW)
-    return tar.path, rows
+        reader = TarReader(file, hashing=False)
+        rows = np.array(list(_iterate_rows(reader)), dtype=_ROW)
+    return tar.path, rows, [f"byte {damage.offset}: {damage.description}" for damage in reader.damage]
 
 
 def _iterate_rows(reader: TarReader) -> Iterator[tuple[int, int, int, int, int]]:
