@@ -16,6 +16,7 @@ from schemas.output_set import recipe_file
 from schemas.output_set.options import Options, RecipePath
 from schemas.output_set.recipe_file import apply_override, dump_yaml, read_recipe, validate_options
 from schemas.output_set.recipe_paths import anchor_paths
+from schemas.storage.folder import Folder
 from training.data.options import DataOptions
 from training.model.config import ModelOptions
 from training.renamed_keys import rename_keys
@@ -198,6 +199,7 @@ def require_output_folder(recipe: TrainRecipe) -> Path:
         raise UsageError("no output folder: pass --output, or set run.output in the recipe")
     if "://" in output:
         raise UsageError(f"run.output {output}: a run's folder must be on a disk that all ranks see, not at a URL")
+    Folder(output).check_output()
     return Path(output)
 
 

@@ -8,6 +8,7 @@ from pipelines.cli.flags import Workers
 from schemas.activity import report_activity
 from schemas.extras import require_extra
 from schemas.log import LOG
+from schemas.storage.folder import Folder
 
 
 def demo(
@@ -21,6 +22,7 @@ def demo(
     """Run every step, from images to a trained model, on generated pictures: a few minutes, no network, no input."""
     for extra in ("ocr", "train"):
         require_extra(extra, "the demo")
+    Folder(output).check_output()
     LOG.info(f"demo: drawing {pictures:,} pictures")
     from pipelines.demo.flow import run_demo as run
 

@@ -86,7 +86,7 @@ class Totals:
     reasons: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
     damaged: dict[str, list[str]] = field(default_factory=dict)  # output -> what is wrong with its input
-    is_unchanged: bool = False  # whether the run that returns them found every output committed, and made none
+    is_unchanged: bool = field(default=False, compare=False)  # whether the run found every output committed
 
     def add(self, manifest: Manifest) -> None:
         """Adds the counts of one output."""

@@ -102,6 +102,8 @@ _FIGURES = {
     "ocr": {"cer": "CER", "wer": "WER", "places_found": "text boxes\nfound"},
 }
 
+_OPTIONAL_FIGURES = ("recall_asked", "places_found")  # of sets with tags, and of truths with places
+
 
 def compute_busy_share(counters: dict[str, float]) -> float:
     """Returns the fraction (0 to 1) of a stage's available worker time, after start-up, that was spent on batches."""
@@ -111,30 +113,44 @@ def compute_busy_share(counters: dict[str, float]) -> float:
 def print_evaluation(found: dict[str, Any]) -> None:
     """Prints an evaluation, as returned by `pipelines.evaluate.run.Evaluation.to_dict`."""
     Console().print(_build_evaluation_table(found))
-    if found["what"] == "boxes":
-        how = f"AP interpolated at {found['interpolation']}"
-        totals = "total AP is the mean over classes, the other totals pool all classes"
-        print_result(f"matched at IoU {found['iou']:g} or more; {how}; {totals}")
-    interval, images = found["interval"], dict(found["images"])
+    interval = found["interval"]
     part = f"{interval['confidence']:.0%} confidence interval"
     print_result(
         f"figures in %, with the {part} below each, from {interval['draws']:,} bootstrap resamples of the images",
     )
-    total, scored = images.pop("truth"), images.pop("scored")
-    del images["tied"]  # counts again those that were in the annotation run
-    rest = ", ".join(f"{count:,} {_describe_outcome(name)}" for name, count in images.items() if count)
-    print_result(f"scored {scored:,} of {total:,} images in the ground truth ({rest})")
+    if found["what"] == "boxes":
+        print_result(f"a true box is found if a box of its class overlaps it with an IoU of at least {found['iou']:g}")
+        if found["total"]["recall_asked"]["value"] is not None:
+            print_result("recall (prompted): the recall of the objects whose class the detector was asked for")
+        print_result(
+            f"AP: average precision, interpolated at {found['interpolation']}; its total is the mean of the classes, "
+            "and each other total is that of all boxes together"
+        )
+    images = found["images"]
+    failed = f", {images['failed']:,} of them with nothing found, because the engine failed" if images["failed"] else ""
+    print_result(f"scored: {images['scored']:,} of {images['truth']:,} images of the ground truth{failed}")
+    if left := [f"{images[name]:,} {why}" for name, why in _NOT_SCORED.items() if images[name]]:
+        print_result(f"not scored: {', '.join(left)}")
 
 
-def _describe_outcome(name: str) -> str:
-    return {"untied": "without uid", "absent": "not in the set"}.get(name) or name.replace("_", " ")
+_NOT_SCORED = {
+    "without_boxes": "without boxes in the ground truth",
+    "untied": "without uid",
+    "absent": "not in the set",
+    "quarantined": "quarantined",
+    "other_shape": "of another shape than in the ground truth",
+}
 
 
 def _build_evaluation_table(found: dict[str, Any]) -> Table:
-    """Builds a table with a row per class or source, and their total. Columns without a value are left out."""
+    """Builds a table with a row per class or source, and their total. Optional columns without a value are left out."""
     boxes, total = found["what"] == "boxes", found["total"]
     name, count, rows = ("label", "objects", found["classes"]) if boxes else ("source", "images", found["sources"])
-    titles = {figure: title for figure, title in _FIGURES[found["what"]].items() if total[figure]["value"] is not None}
+    titles = {
+        figure: title
+        for figure, title in _FIGURES[found["what"]].items()
+        if figure not in _OPTIONAL_FIGURES or total[figure]["value"] is not None
+    }
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("class" if boxes else name, overflow="fold")
     for title in (count, *titles.values()):
@@ -150,4 +166,4 @@ def _format_estimate(figure: dict[str, float | None]) -> str:
     if value is None:
         return "-"
     interval = "-".join(f"{end:.1f}" if end < 9.95 else f"{end:.0f}" for end in ends if end is not None)
-    return f"{value:.1f}\n{interval}"
+    return f"{value:.1f}\n{interval}" if interval else f"{value:.1f}"

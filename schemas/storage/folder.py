@@ -242,9 +242,15 @@ class Folder:
         return sorted(name for path in found if (name := path.rsplit("/", 1)[-1]) and _is_listed(name))
 
     def check_output(self) -> None:
-        """Raises `UsageError` if nothing can be written to the folder, for example on a web server."""
+        """Raises `UsageError` if this can be no folder to write to: a web server, a file, or a place below a file."""
         if self._is_web:
             raise UsageError(f"{self.url}: a web server cannot store output: give a path or an object store's URL")
+        if self.is_local:
+            place = Path(self._root)
+            with self._translate_errors("make", ""):
+                file = next((one for one in (place, *place.parents) if one.exists() and not one.is_dir()), None)
+            if file is not None:
+                raise UsageError(f"{self.url}: {file} is not a folder: take another output folder")
 
     def is_empty(self) -> bool:
         """Returns whether the folder and its sub-folders have no file that `list_files` lists; True if it

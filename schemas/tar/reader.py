@@ -9,11 +9,13 @@ folder mark their own sample and nothing else.
 Grouping follows webdataset: a sample is a run of adjacent members with the same path up to the first dot of the
 basename; the rest of the name is the extension (reference: webdataset `tariterators.base_plus_ext`). A member without a
 dot, which webdataset skips, is a sample of its own, so that it is counted when it is left out. The first run of a key
-is kept; a later run, or a repeated extension, is marked. Hidden files (`._0.jpg`, where macOS stores a file's
-attributes, `.DS_Store`, everything below `__MACOSX/` or `.git/`) belong to other programs and not to the data: they are
-counted and do not split a sample.
+is kept; a later run, or a repeated extension, is marked. Where a later run has what the first one lacks, the tar counts
+as damaged: it was not packed sample by sample, so that the first run is incomplete. Hidden files (`._0.jpg`, where
+macOS stores a file's attributes, `.DS_Store`, everything below `__MACOSX/` or `.git/`) belong to other programs and not
+to the data: they are counted and do not split a sample.
 """
 
+import sys
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -29,6 +31,7 @@ __all__ = ["Damage", "Member", "TarReader", "TarSample"]
 
 MAX_DAMAGE = 1000  # entries, so that a hostile file cannot fill the memory
 SALVAGE_BYTES = 8 * BLOCK  # bytes after a damaged header that are searched for a long name
+NOT_ADJACENT = "not adjacent: sort it by name, as `tar --sort=name` packs it"
 
 _ZEROS = bytes(BLOCK)
 
@@ -76,7 +79,8 @@ class TarReader:
         """Yields the samples, each with the gap that follows it, if any."""
         sample: TarSample | None = None
         gap: Gap | None = None
-        seen: set[str] = set()
+        seen: dict[str, str] = {}  # the extensions of each key so far, joined by slashes: most samples share the string
+        scattered: dict[str, int] = {}  # keys of samples whose members are not adjacent -> byte of the first later run
         for start, found in self._read_members():
             if isinstance(found, Gap):
                 gap = found if gap is None else gap + found
@@ -87,12 +91,17 @@ class TarReader:
                 continue
             key, extension = split_name(name)
             if sample is None or key != sample.key or extension in sample.members:
+                if sample is not None:
+                    seen[sample.key] = sys.intern("/".join([*sample.members, *filter(None, [seen.get(sample.key)])]))
                 if sample is not None or gap is not None:
                     yield sample, gap
                 sample = TarSample(key, start)
-                if key in seen:
-                    sample.mark_faulty(Reason.DUPLICATE_KEY, f"key {key!r} came before in this shard")
-                seen.add(key)
+                if (before := seen.get(key)) is not None:
+                    is_scattered = extension not in before.split("/")
+                    more = f", and its members are {NOT_ADJACENT}" if is_scattered else ""
+                    sample.mark_faulty(Reason.DUPLICATE_KEY, f"key {key!r} came before in this shard{more}")
+                    if is_scattered:
+                        scattered.setdefault(key, start)
             elif gap is not None:
                 sample.mark_faulty(Reason.INCOMPLETE, f"the tar is damaged inside it, at byte {gap.offset}")
             gap = None
@@ -100,6 +109,10 @@ class TarReader:
                 sample.mark_faulty(member.reason, member.detail)
             else:
                 sample.members[extension] = member
+        if scattered:
+            key, start = next(iter(scattered.items()))
+            what = f"the members of {len(scattered):,} samples, such as {key!r}, are {NOT_ADJACENT}"
+            self._record_damage(start, what)
         if sample is not None or gap is not None:
             yield sample, gap
 

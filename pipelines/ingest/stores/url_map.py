@@ -8,7 +8,7 @@ from pipelines.cluster.runner import Runner
 from pipelines.ingest.stores.folder import get_local_size, read_below
 from pipelines.ingest.stores.store import compute_revision
 from schemas.compression import SIGNATURE_BYTES, check_uncompressed
-from schemas.errors import UsageError
+from schemas.errors import StorageError, UsageError
 from schemas.json_text import parse_object
 from schemas.output_set.manifest import InputFile
 from schemas.storage.folder import Folder, split_path
@@ -27,7 +27,10 @@ class MapStore:
 
     def __init__(self, path: str) -> None:
         self._folder, name = split_path(path)
-        data = self._folder.read(name)
+        try:
+            data = self._folder.read(name)
+        except StorageError as error:
+            raise UsageError(f"images: {error}") from None
         check_uncompressed(path, data[:SIGNATURE_BYTES])
         try:
             entries = parse_object(data, "it", MAX_MAP)

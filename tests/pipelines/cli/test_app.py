@@ -81,6 +81,14 @@ WRONG_USE = {
     ANNOTATE: "no output folder: pass --output, or set run.output in the recipe",
     ANNOTATE + " -o {a}": r"{a} holds another recipe \(engines.ocr.engine is .*",
     ANNOTATE + " -o {made}": r"{made} is not empty and holds no recipe\.yaml: use a new output folder",
+    ANNOTATE + " -o {i}/00000000.tar": r"{i}/00000000\.tar: {i}/00000000\.tar is not a folder: take another output .*",
+    ANNOTATE + " -o {i}/00000000.tar/x": r"{i}/00000000\.tar/x: {i}/00000000\.tar is not a folder: take another .*",
+    "ingest datacomp -i {i}/*.tar --images {n}.json -o {out}": r"images: cannot read {n}\.json: No such file or .*",
+    "ingest datacomp -i {i}/*.tar --images {n} -o {out}": "no file matches {n}",
+    "generate {n} Hi": "model: no folder {n}; pass a folder that train has exported, such as run/model",
+    "generate {made} Hi --image {n}": "--image {n}: no such file; pass an image's file or URL",
+    "engines --fetch clip": "no weights are named 'clip': use grounding-dino or siglip, .*",
+    "engines -o x": "--output: it is where --fetch puts weights: pass --fetch NAME with it",
     ANNOTATE + " --chunk 0 -o {out}": r"recipe: chunk\.samples: input should be greater than 0, not 0",
     ANNOTATE + " --chunk x -o {out}": r"Invalid value for '--chunk': .* \(see --help\)",
     ANNOTATE + " --speed 9 -o {out}": r"No such option: --speed.* \(see --help\)",
@@ -143,6 +151,15 @@ def test_a_read_only_disk_is_one_line_and_1(
         assert (code, out, err) == (1, "", f"error: cannot create {disk}/out: Read-only file system\n")
         code, out, err = run(*arguments, "-o", str(disk), "--workers", "1", capsys=capsys)
         assert (code, out, err) == (1, "", f"error: cannot write {disk}/recipe.yaml: Read-only file system\n")
+
+
+def test_a_finished_command_says_that_it_did_nothing(made: Path, tmp_path: Path) -> None:
+    command = ("render", "ocr", f"{made}/annotations", "-o", tmp_path / "c", "--workers", "1")
+    first, again = (in_process(*command) for _ in range(2))
+    line = f"{tmp_path}/c: 6 rows in, 4 out, 2 quarantined (2 too_few_lines)"
+    assert first.stdout == f"{line}\n"
+    assert again.stdout == f"{line}; nothing was done, because all of it was there already\n"
+    assert (again.returncode, again.stderr) == (0, "")
 
 
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:

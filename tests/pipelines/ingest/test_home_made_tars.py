@@ -6,6 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.annotate.messages import ShardEnd, decode_message
+from pipelines.annotate.reader import ShardReader, encode_shard
+from pipelines.inputs.shards import InputShard
+from pipelines.output.totals import DamagedInput
+from pipelines.recipes.annotate import AnnotateRecipe
+from pipelines.recipes.ingest import IngestRun
 from pipelines.verify.run import verify
 from schemas.output_set.layout import read_manifests
 from schemas.storage.folder import Folder
@@ -77,6 +83,28 @@ def test_heic_is_named(tmp_path: Path) -> None:
     assert [row["detail"] for row in rows(tmp_path / "out", "quarantine")] == [
         "HEIC (.heic): convert such images first"
     ]
+
+
+ADVICE = "are not adjacent: sort it by name, as `tar --sort=name` packs it"
+TEXTS_LAST = [(f"{n}.{end}", jpeg(n) if end == "jpg" else b"{}") for n in range(2) for end in ("jpg", "json")]
+TEXTS_LAST += [("0.txt", b"a"), ("1.txt", b"b")]
+
+
+def test_a_tar_that_is_not_packed_sample_by_sample_says_what_to_do(tmp_path: Path) -> None:
+    """Or all captions would be empty, without a word: by every command that reads tars."""
+    files = set_of(tmp_path, *TEXTS_LAST)
+    with pytest.raises(DamagedInput, match=rf"byte \d+: the members of 2 samples, such as '0', {ADVICE}\)"):
+        take_in("datacomp", files, tmp_path / "out")
+    assert [(row["key"], row["reason"], row["detail"]) for row in rows(tmp_path / "out", "quarantine")] == [
+        (key, "duplicate_key", f"key {key!r} came before in this shard, and its members {ADVICE}") for key in "01"
+    ]
+    kept = take_in("datacomp", files, tmp_path / "kept", run=IngestRun(workers=1, allow_damaged=True))
+    assert (kept.rows_in, kept.rows_out, kept.counts["empty_texts"]) == (4, 2, 2)
+    recipe = AnnotateRecipe.model_validate({"input": files, "engines": {"ocr": {"engine": "rapidocr"}}})
+    reader = ShardReader(recipe, Folder(str(tmp_path / "set")), parts=[])
+    *_, end = map(decode_message, reader(encode_shard(InputShard("a", files))))
+    assert isinstance(end, ShardEnd)
+    assert [line.partition(": ")[2] for line in end.damage] == [f"the members of 2 samples, such as '0', {ADVICE}"]
 
 
 @pytest.mark.parametrize("below", ["", "data", "index", "manifests", "quarantine", "parts"])

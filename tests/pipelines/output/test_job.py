@@ -75,6 +75,7 @@ def test_what_is_committed_is_not_made_again(tmp_path: Path) -> None:
     totals = run_job(again, output.url)
     assert (again.worked, output.exists(UNFINISHED)) == (["b", "c"], False)
     assert (totals.rows_in, totals.rows_out, dict(totals.reasons)) == (9, 6, {"too_small": 3})
+    assert not totals.is_unchanged
     assert read_times(output).runs == 1, "a run that failed has no times"
 
 
@@ -83,7 +84,8 @@ def test_a_finished_set_is_left_as_it_is(tmp_path: Path) -> None:
     run_job(CopyJob({"a": 1}), output)
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     job = CopyJob({"a": 1})
-    assert run_job(job, output).rows_out == 1
+    again = run_job(job, output)
+    assert (again.rows_out, again.is_unchanged) == (1, True)
     assert job.worked == []
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == {
         path: time for path, time in files.items() if path.is_file()

@@ -171,3 +171,27 @@ def test_a_compressed_tar_is_named() -> None:
         reader, samples = read(packed)
         assert samples == []
         assert "compressed by gzip (decompress it first)" in reader.damage[0].description
+
+
+ADVICE = "not adjacent: sort it by name, as `tar --sort=name` packs it"
+
+
+def test_members_that_are_not_adjacent_are_damage_with_advice() -> None:
+    members = files("a", "b")
+    by_kind = [*(one for one in members if one[0].endswith("jpg")), *(one for one in members if "jpg" not in one[0])]
+    reader, samples = read(tar_of(*by_kind))
+    assert [sample.key for sample in samples] == ["a", "b", "a", "b"]
+    assert [str(sample.fault) for sample in samples[2:]] == [
+        f"{Reason.DUPLICATE_KEY}: key {key!r} came before in this shard, and its members are {ADVICE}" for key in "ab"
+    ]
+    (damage,) = reader.damage
+    assert damage.description == f"the members of 2 samples, such as 'a', are {ADVICE}"
+    assert damage.offset == samples[2].start
+
+
+def test_a_key_that_is_repeated_with_the_same_members_is_no_damage() -> None:
+    reader, samples = read(tar_of(*files("a", "b"), *files("a")))
+    assert str(samples[2].fault) == f"{Reason.DUPLICATE_KEY}: key 'a' came before in this shard"
+    assert reader.damage == []
+    reader, samples = read(tar_of(*files("a", "b"), *files("a"), ("b.webp", b"more")))
+    assert [damage.description for damage in reader.damage] == [f"the members of 1 samples, such as 'b', are {ADVICE}"]
