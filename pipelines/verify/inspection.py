@@ -103,7 +103,7 @@ def find_recipe_faults(folder: Folder, manifests: list[Manifest]) -> Iterator[Fa
         return
     others = [manifest.name for manifest in manifests if manifest.recipe_sha256 != sha256]
     if others:
-        line = f"is not the recipe that made {len(others)} outputs ({others[0]})"
+        line = f"is not the recipe that made {len(others)} outputs ({others[0]}): their command writes it again"
         yield Fault(f"{folder.resolve_path(RECIPE_FILE)}: {line}")
 
 

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from pipelines.output.claim import claim, is_claimed
+from pipelines.output.writer import commit
 from pipelines.recipes.annotate import AnnotateRecipe
 from pipelines.recipes.base import Recipe, RunOptions
 from pipelines.recipes.render import RenderRecipe
 from pipelines.recipes.select import SelectRecipe
 from schemas.errors import UsageError
+from schemas.output_set.manifest import Manifest
 from schemas.output_set.recipe_file import RECIPE_FILE, read_stored_recipe
 from schemas.storage.folder import Folder
 from tests.pipelines.support.sets import opened
@@ -84,6 +86,22 @@ def test_a_damaged_recipe_is_named(tmp_path: Path, damaged: bytes) -> None:
     (tmp_path / "recipe.yaml").write_bytes(damaged)
     with pytest.raises(UsageError, match=r"/recipe\.yaml is damaged: it is not a YAML mapping"):
         claim(Folder(str(tmp_path)), RenderRecipe(input="a"))
+
+
+def test_a_cut_recipe_of_committed_outputs_is_written_again(tmp_path: Path) -> None:
+    """A part of it may be YAML still, which looks like the recipe of another run."""
+    output, recipe = Folder(str(tmp_path)), RenderRecipe(input="a", min_confidence=0.5)
+    claim(output, recipe)
+    whole = output.read(RECIPE_FILE)
+    commit(output, Manifest.build("0", recipe.compute_sha256(), inputs=[], rows_in=0, data=None, others=[]))
+    for length in range(len(whole)):
+        output.write(RECIPE_FILE, whole[:length])
+        claim(output, recipe)
+        assert output.read(RECIPE_FILE) == whole
+    for left in (b"kind: mix\n", b"kind: render\n"):
+        output.write(RECIPE_FILE, left)
+        with pytest.raises(UsageError, match=r"use a new output folder"):
+            claim(output, RenderRecipe(input="b"))
 
 
 def test_two_runs_may_not_write_to_one_folder(tmp_path: Path) -> None:
