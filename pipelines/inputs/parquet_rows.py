@@ -76,7 +76,7 @@ def read_rows(
         for batch in iterate_batches(parquet, BATCH_ROWS, wanted, groups):
             table = batch.slice(min(skipped, batch.num_rows))
             skipped -= batch.num_rows - table.num_rows
-            yield from _to_python(table)
+            yield from to_python_rows(table)
     except pa.ArrowException as error:  # the folder reports an OSError
         raise ShardloomError(f"cannot read {path}: {to_one_line(error)}") from None
 
@@ -86,21 +86,23 @@ def select_columns(names: list[str], reader: SourceReader) -> list[str]:
     return [name for name in names if reader.optional is None or name in reader.columns or name in reader.optional]
 
 
-def _to_python(batch: pa.RecordBatch) -> list[dict[str, Any] | Rejected]:
-    """Returns the rows as Python objects. A row with a value that Python can't represent is converted alone."""
+def to_python_rows(batch: pa.RecordBatch) -> list[dict[str, Any] | Rejected]:
+    """Returns the rows as Python objects. A row with a value that Python can't represent is converted alone, and one
+    with a list of more than `MAX_ENTRIES` is rejected.
+    """
     if (
         entries := max(map(_count_entries, batch.columns), default=0)
     ) > MAX_ENTRIES:  # Python takes 50 times Arrow's bytes
         if batch.num_rows == 1:
             return [Rejected(Reason.MALFORMED_ROW, f"a list of {entries:,} entries; at most {MAX_ENTRIES:,} are read")]
-        return [row for at in range(batch.num_rows) for row in _to_python(batch.slice(at, 1))]
+        return [row for at in range(batch.num_rows) for row in to_python_rows(batch.slice(at, 1))]
     try:
         found: list[dict[str, Any] | Rejected] = _convert_times(batch).to_pylist()
         return found
     except (ValueError, OverflowError, pa.ArrowException):
         if batch.num_rows == 1:
             return [_convert_row(batch)]
-        return [row for at in range(batch.num_rows) for row in _to_python(batch.slice(at, 1))]
+        return [row for at in range(batch.num_rows) for row in to_python_rows(batch.slice(at, 1))]
 
 
 def _convert_row(batch: pa.RecordBatch) -> dict[str, Any] | Rejected:
