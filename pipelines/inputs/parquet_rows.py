@@ -163,16 +163,6 @@ def _to_string_type(kind: pa.DataType) -> pa.DataType:
     return pa.string() if pa.types.is_temporal(kind) and not pa.types.is_interval(kind) else kind
 
 
-def convert_strings_to_bytes(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Returns the batch with bytes in place of strings, for libraries that refuse strings that are not UTF-8."""
-    columns = [_cast(column, map_type(column.type, _to_binary_type)) for column in batch.columns]
-    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
-
-
-def _to_binary_type(kind: pa.DataType) -> pa.DataType:
-    return pa.large_binary() if pa.types.is_string(kind) or pa.types.is_large_string(kind) else kind
-
-
 def map_type(kind: pa.DataType, convert: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
     """Returns the type with `convert` applied to each leaf type that it is made of."""
     if pa.types.is_struct(kind):
