@@ -20,12 +20,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pipelines.render.caption_partition import CaptionPartition, find_captions
 
 from pipelines.cluster.runner import Runner
 from pipelines.output.job import Context
 from pipelines.recipes.base import RunOptions
 from pipelines.render.base_captions import BaseCaptionFiles, read_identities
-from pipelines.render.caption_partition import CaptionPartition, find_captions
 from schemas.output_set.manifest import OutputFile
 from schemas.storage.folder import Folder
 from schemas.storage.parquet import read_table
