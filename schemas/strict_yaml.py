@@ -59,7 +59,7 @@ class _Loader(yaml.SafeLoader):
             problem = f"a number of {len(node.value):,} characters: put it in quotes if it is text"
             raise RefusedYaml(problem=problem, problem_mark=node.start_mark)
         is_int = node.tag.endswith(":int")
-        found: int | float = self.construct_yaml_int(node) if is_int else self.construct_yaml_float(node)  # type: ignore[no-untyped-call]  # PyYAML's
+        found: int | float = self.construct_yaml_int(node) if is_int else self.construct_yaml_float(node)
         return found
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
