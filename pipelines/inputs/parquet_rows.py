@@ -9,8 +9,8 @@ from curation.sources import SourceReader
 from schemas.errors import ShardloomError, UsageError, to_one_line
 from schemas.records.quarantine import Reason, Rejected
 from schemas.storage.parquet import check_sizes, iterate_batches, open_parquet
+from schemas.storage.row_objects import MAX_ENTRIES, count_entries
 
-MAX_ENTRIES = 1_000_000  # in the lists of a row; a document's have a few thousand
 BATCH_ROWS = 64  # rows converted to Python objects at once
 
 
@@ -91,7 +91,7 @@ def to_python_rows(batch: pa.RecordBatch) -> list[dict[str, Any] | Rejected]:
     with a list of more than `MAX_ENTRIES` is rejected.
     """
     if (
-        entries := max(map(_count_entries, batch.columns), default=0)
+        entries := max(map(count_entries, batch.columns), default=0)
     ) > MAX_ENTRIES:  # Python takes 50 times Arrow's bytes
         if batch.num_rows == 1:
             return [Rejected(Reason.MALFORMED_ROW, f"a list of {entries:,} entries; at most {MAX_ENTRIES:,} are read")]
@@ -131,16 +131,6 @@ def _convert_value(value: pa.Scalar) -> Any:
         if isinstance(value, pa.DictionaryScalar | pa.ExtensionScalar):
             return _convert_value(value.value)
         return value.as_buffer().to_pybytes()
-
-
-def _count_entries(values: pa.Array) -> int:
-    """Returns the number of list entries in a column, at the nesting level that has the most."""
-    if pa.types.is_struct(values.type):
-        return max(map(_count_entries, values.flatten()), default=0)
-    if any(is_list(values.type) for is_list, _ in _LISTS):
-        inner = values.flatten()
-        return max(len(inner), _count_entries(inner))
-    return 0
 
 
 def _convert_times(batch: pa.RecordBatch) -> pa.RecordBatch:

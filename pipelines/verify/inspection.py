@@ -27,6 +27,7 @@ from schemas.output_set.recipe_file import MAX_RECIPE, RECIPE_FILE, read_stored_
 from schemas.output_set.unit_outputs import find_lost_outputs, get_unit_name
 from schemas.storage.folder import Folder, UnsafeFile
 from schemas.storage.parquet import UnreadableParquet, iterate_batches, open_parquet
+from schemas.storage.row_objects import iterate_rows
 from schemas.tar.reader import TarReader
 
 Span = tuple[int, list[dict[str, Any]]]
@@ -202,7 +203,7 @@ def find_index_faults(folder: Folder, index: str, expected: Iterable[dict[str, A
     """Yields a fault for the first sample whose entry in the index is wrong."""
     with folder.open(index) as file:
         batches = iterate_batches(open_parquet(file, folder.resolve_path(index)))
-        rows = (row for batch in batches for row in batch.to_pylist())
+        rows = (row for batch in batches for row in iterate_rows(batch))
         for row, there in zip(rows, expected, strict=False):
             if any(row.get(name) != value for name, value in there.items()):
                 yield f"{folder.resolve_path(index)}: sample {row.get('key')} is not where the index says"
