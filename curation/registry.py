@@ -135,10 +135,10 @@ class Registry(Generic[D]):
             raise UsageError(f"{where}: {module} has no {attribute}")
         declaration = self._check_declaration(getattr(home, attribute), where)
         if declaration.name in self.shipped:
-            raise UsageError(f"{where}: the {self.noun} {declaration.name} ships with Shardloom: take another name")
+            raise UsageError(f"{where}: the {self.noun} {declaration.name} ships with Shardloom: choose another name")
         for other, registered in self._trusted.items():
             if registered.name == declaration.name and registered is not declaration:
-                raise UsageError(f"{where}: {other} has the name {declaration.name} as well: take another name")
+                raise UsageError(f"{where}: {other} has the name {declaration.name} as well: choose another name")
         return declaration
 
     def _find_entry_points(self) -> dict[str, list[EntryPoint]]:

@@ -29,11 +29,11 @@ class StorageError(ShardloomError):
 
 
 def to_one_line(error: BaseException | str, limit: int = 300, with_type: bool = False) -> str:
-    """Returns an error's message as one line of at most `limit` characters.
+    """Returns an error's message as one line of at most `limit` characters, with the secrets of URLs masked.
 
     `with_type` prefixes the name of the error's class, for libraries whose messages alone say little.
     """
     text = str(error)
     if with_type:
         text = f"{type(error).__name__}: {text.strip() or 'without a message'}"
-    return " ".join(text.split())[:limit]
+    return mask_secrets(" ".join(text.split()))[:limit]  # masked first: half a secret is not found

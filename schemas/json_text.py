@@ -14,7 +14,7 @@ def parse_object(text: str | bytes, name: str, max_length: int) -> dict[str, Any
     """
     value = parse_json(text, name, max_length)
     if not isinstance(value, dict):
-        raise ValueError(f"{name} is no JSON object")
+        raise ValueError(f"{name} is not a JSON object")
     return value
 
 

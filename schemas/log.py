@@ -76,5 +76,5 @@ def is_shown(level: int) -> bool:
 
 
 def get_worker_level() -> int:
-    """Returns the level of workers' messages. Ray sends their details to the terminal with `--verbose` alone."""
+    """Returns the level of workers' messages. Ray sends their details to the terminal only with `--verbose`."""
     return logging.DEBUG if is_shown(logging.DEBUG) else logging.WARNING

@@ -28,7 +28,7 @@ class LoggedCommand(TyperCommand):
 
 
 def _configure(
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="show warnings and errors alone")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="show only warnings and errors")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="show details, those of workers too")] = False,
     log_file: Annotated[
         str | None, typer.Option(metavar="FILE", help="append all messages to this file, with their time")

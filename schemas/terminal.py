@@ -5,7 +5,7 @@ import time
 import unicodedata
 from typing import Any
 
-from schemas.masking import mask_secrets
+from schemas.masking import mask_secrets, mask_values
 
 _UNSAFE = frozenset(("Cc", "Cs", "Zl", "Zp"))  # controls (ANSI escapes begin with one), lone surrogates, line ends
 _BIDI_CONTROLS = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"))  # they reorder what follows
@@ -51,8 +51,11 @@ def print_result(line: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Prints a command's result as JSON for a script. Non-ASCII characters are escaped, terminal escapes included."""
-    print(json.dumps(value), flush=True)  # noqa: T201
+    """Prints a command's result as JSON for a script; secrets of URLs in it are masked.
+
+    Non-ASCII characters are escaped, terminal escapes included.
+    """
+    print(json.dumps(mask_values(value)), flush=True)  # noqa: T201
 
 
 def format_duration(seconds: float) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).parents[1]
 
-# A busy machine is no failure. Fifty examples are half of the usual, for there are sixty such tests.
+# A busy machine is not a failure. Fifty examples are half of the usual, for there are sixty such tests.
 # The same ones in every run, so that a rare find stops no unrelated change; SHARDLOOM_EXPLORE=1 draws others.
 settings.register_profile(
     "shardloom",

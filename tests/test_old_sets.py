@@ -5,7 +5,9 @@ import re
 import shutil
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from pipelines.cli.app import main
 from tests.conftest import REPOSITORY
@@ -96,3 +98,37 @@ def test_an_unfinished_set_is_finished(kind: str, sets: Path, capsys: pytest.Cap
     capsys.readouterr()
     assert shardloom("verify", kind) == 0
     assert re.fullmatch(rf"{kind}: \d outputs are as they were committed\n", capsys.readouterr().out)
+
+
+def read_text(folder: Path) -> list[list[str]]:
+    """The text lines of each picture, in their order."""
+    files = sorted((folder / "data").iterdir())
+    return [[line["text"] for line in lines] for file in files for lines in pq.read_table(file)["ocr"].to_pylist()]
+
+
+@pytest.mark.ray
+@pytest.mark.xdist_group("ray")
+def test_an_unfinished_set_of_text_lines_is_finished_in_its_order(sets: Path) -> None:
+    """It is older than the option `reading_order`, whose default would read its columns one after the other."""
+    lost = sets / "annotations/manifests/00000001.json"
+    was = json.loads(lost.read_text())
+    for path in (*(sets / "annotations" / output["path"] for output in was["outputs"]), lost):
+        path.unlink()
+    assert make("annotations", "annotations") == 0
+    found = json.loads(lost.read_text())
+    assert (found["recipe_sha256"], found["fingerprints"]) == (was["recipe_sha256"], was["engines"])
+    assert read_text(sets / "annotations") == read_text(OLD / "annotations")
+    assert (sets / "annotations/recipe.yaml").read_bytes() == (OLD / "annotations/recipe.yaml").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.xdist_group("ray")
+def test_engines_are_added_to_a_set_of_text_lines(sets: Path) -> None:
+    for _ in range(2):  # the second time, there is nothing to do
+        assert shardloom("annotate", "annotations", "--add", "tags", "--output", "more", "--workers", "1") == 0
+    assert read_text(sets / "more") == read_text(OLD / "annotations")
+    stored = yaml.safe_load((sets / "more/recipe.yaml").read_text())
+    assert stored["engines"]["ocr"]["settings"] == {"reading_order": "lines"}
+    made = json.loads((sets / "more/manifests/00000000.json").read_text())["fingerprints"]["ocr"]
+    assert made == json.loads((OLD / "annotations/manifests/00000000.json").read_text())["engines"]["ocr"]

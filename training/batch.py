@@ -31,7 +31,7 @@ class Batch:
     """
 
     tokens: Tensor  # int64 [B, T]
-    labels: Tensor  # int64 [B, T]: the token to be predicted *from* this position (shifted already), or IGNORED
+    labels: Tensor  # int64 [B, T]: the token to be predicted *from* this position (shifted already), or IGNORE_INDEX
     positions: Tensor  # int64 [B, T]: from 0 in each segment
     segments: Tensor  # int64 [B, T]: number of the sample (or piece of one) in its sequence, or PADDING
     sources: Tensor  # int64 [B, T]: index of the source, or PADDING

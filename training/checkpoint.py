@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException  # not an Exception
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
@@ -59,6 +60,7 @@ class RunState:
     frozen: str  # hash of the frozen weights, which are not saved
     recipe: dict[str, Any]
     seen: dict[str, int]  # totals of tokens, images, left-out samples and so on, for reports
+    working_folder: str = ""  # in which the run was started: the recipe's relative paths are relative to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +167,14 @@ def find_latest(folder: Path, ranks: Ranks) -> Checkpoint | None:
     return None
 
 
-def open_checkpoint(path: Path, ranks: Ranks) -> Checkpoint:
+def is_checkpoint(path: Path) -> bool:
+    """Returns whether a folder holds a checkpoint, which may be damaged."""
+    return (path / COMMIT_FILE).is_file()
+
+
+def open_checkpoint(path: Path, ranks: Ranks, check_hashes: bool = True) -> Checkpoint:
     """Opens the checkpoint in this folder. Raises `UsageError` when there is none, or it is damaged."""
-    checkpoint, fault = _try_open(path, ranks)
+    checkpoint, fault = _try_open(path, ranks, check_hashes)
     if checkpoint is None:
         raise UsageError(f"{path} is not an intact checkpoint: {fault}")
     return checkpoint
@@ -183,18 +190,32 @@ def remove_later_checkpoints(folder: Path, step: int) -> None:
 def load_checkpoint(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.AdamW, ranks: Ranks) -> None:
     """Loads the checkpoint's weights and moments. Raises `ShardloomError` when they do not fit the model."""
     wanted = collect_tensors(model, optimizer)
+    _load_tensors(checkpoint, wanted, ranks.checkpoint_group)
+    for name, state in collect_optimizer_state(model, optimizer).items():
+        state["step"].copy_(wanted[f"step.{name}"][0])
+
+
+def load_weights(checkpoint: Checkpoint, model: nn.Module) -> None:
+    """Loads the checkpoint's weights alone into a model on one device.
+
+    Raises `ShardloomError` when they do not fit the model.
+    """
+    weights = {f"model.{name}": parameter.detach() for name, parameter in select_trainable(model).items()}
+    _load_tensors(checkpoint, weights, None)
+
+
+def _load_tensors(checkpoint: Checkpoint, wanted: dict[str, Tensor], group: dist.ProcessGroup | None) -> None:
+    """Loads the tensors of these names in place; without a group, this process alone does."""
     try:
         with _ignore_user_warnings():
             load_distributed(
                 wanted,
                 storage_reader=HuggingFaceStorageReader(str(checkpoint.folder)),
-                process_group=ranks.checkpoint_group,
-                no_dist=ranks.checkpoint_group is None,
+                process_group=group,
+                no_dist=group is None,
             )
     except (Exception, CheckpointException) as error:  # noqa: BLE001  a missing key, another shape
         raise ShardloomError(f"{checkpoint.folder} does not fit this model: {_describe_cause(error)}") from None
-    for name, state in collect_optimizer_state(model, optimizer).items():
-        state["step"].copy_(wanted[f"step.{name}"][0])
 
 
 def list_checkpoints(folder: Path) -> list[str]:
@@ -272,7 +293,7 @@ def _assign_files(staged: dict[str, Tensor], ranks: Ranks) -> dict[str, int]:
     return numbers
 
 
-def _try_open(path: Path, ranks: Ranks) -> tuple[Checkpoint | None, str]:
+def _try_open(path: Path, ranks: Ranks, check_hashes: bool = True) -> tuple[Checkpoint | None, str]:
     """Returns the checkpoint, or None and the fault in it. The ranks divide its files among them."""
     fault = ""
     try:
@@ -281,7 +302,7 @@ def _try_open(path: Path, ranks: Ranks) -> tuple[Checkpoint | None, str]:
             fault = f"{COMMIT_FILE} is of another version"
         files = {name: (size, digest) for name, (size, digest) in commit.pop("files").items()}
         checkpoint = Checkpoint(path, RunState(**commit), files)
-        fault = fault or _find_fault(path, dict(sorted(files.items())[ranks.rank :: ranks.world_size]))
+        fault = fault or _find_fault(path, dict(sorted(files.items())[ranks.rank :: ranks.world_size]), check_hashes)
     except FileNotFoundError:
         fault = f"it has no {COMMIT_FILE}"
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -291,13 +312,13 @@ def _try_open(path: Path, ranks: Ranks) -> tuple[Checkpoint | None, str]:
     return None, fault or "another rank found a fault in it"
 
 
-def _find_fault(path: Path, files: dict[str, tuple[int, str]]) -> str:
+def _find_fault(path: Path, files: dict[str, tuple[int, str]], check_hashes: bool) -> str:
     for name, (size, digest) in files.items():
         if not (path / name).is_file():
             return f"{name} is missing"
         if (there := (path / name).stat().st_size) != size:
             return f"{name} has {there:,} bytes of {size:,}"
-        if Folder(str(path)).hash_file(name)[1] != digest:
+        if check_hashes and Folder(str(path)).hash_file(name)[1] != digest:
             return f"{name} has changed since it was written"
     return ""
 

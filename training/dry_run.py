@@ -1,5 +1,6 @@
 """Describes a run without training: sizes, memory, and the first packed sequence as text. It writes no file."""
 
+import contextlib
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -7,7 +8,6 @@ from schemas.errors import UsageError
 from schemas.terminal import escape_controls
 from training.batch import PADDING, Batch
 from training.data.loader import PackLoader
-from training.data.plan import Cursor
 from training.flops import FlopCounter, build_flop_counter, count_non_embedding_parameters
 from training.memory import MemoryEstimate, estimate_memory
 from training.model.lmm import ResamplerLMM
@@ -15,11 +15,12 @@ from training.model.tokens import TextTokenizer, load_tokenizer
 from training.optimizer import resolve_learning_rates
 from training.parallel import resolve_parallelism
 from training.recipe import TrainRecipe
+from training.run_length import RunLength, compute_run_length, find_length_faults
 from training.set_up import check_batch_size, check_sequence_length, plan_packs, prepare_model
 
 
 def dry_run(recipe: TrainRecipe, world_size: int = 1) -> Iterator[str]:
-    """Yields the report for `world_size` ranks in two parts: sizes, which need no data, and the first sequence.
+    """Yields the report for `world_size` ranks in parts: sizes, which need no data, the length, the first sequence.
 
     Raises `UsageError` for what training would refuse.
     """
@@ -38,7 +39,10 @@ def dry_run(recipe: TrainRecipe, world_size: int = 1) -> Iterator[str]:
     ]
     yield "\n".join([*lines, *_format_steps(recipe, model), ""])
     plan = plan_packs(recipe, model, tokenizer)
-    first = next(iter(PackLoader(plan, global_batch_size=1).iterate_steps(Cursor(0, 0))), None)
+    length = compute_run_length(recipe, plan)
+    yield "\n".join([*_format_length(recipe, length), ""])
+    with contextlib.closing(PackLoader(plan, global_batch_size=1)) as loader:
+        first = next(loader.iterate_steps(), None)
     if first is None:
         raise UsageError("data: the mixture has no sample that fits a sequence; check data.sources")
     batch = first.batches[0]
@@ -95,14 +99,27 @@ def _format_memory(memory: MemoryEstimate, world_size: int, kind: str) -> list[s
 
 def _format_steps(recipe: TrainRecipe, model: ResamplerLMM) -> list[str]:
     batch = recipe.global_batch_size
-    tokens = batch * recipe.data.sequence_length
     lr = resolve_learning_rates(recipe.optimizer, count_non_embedding_parameters(model)).model_dump()
     shown = ", ".join(f"{name} {rate:.3g}" if rate else f"{name} frozen" for name, rate in lr.items())
     return [
-        f"a step      {batch:,} sequences of {recipe.data.sequence_length:,}: {tokens:,} tokens at most",
-        f"steps       {recipe.steps:,}: {tokens * recipe.steps:,} tokens at most",
+        f"a step      {batch:,} sequences of {recipe.data.sequence_length:,}: {_count_tokens(recipe, 1)}",
+        *([] if recipe.steps is None else [f"steps       {recipe.steps:,}: {_count_tokens(recipe, recipe.steps)}"]),
         f"rates       {shown}; {recipe.schedule.shape}, {recipe.schedule.warmup_steps:,} steps of warm-up",
     ]
+
+
+def _format_length(recipe: TrainRecipe, length: RunLength) -> list[str]:
+    epochs = recipe.epochs
+    lines = (
+        []
+        if epochs is None
+        else [f"epochs      {epochs:,}: {length.steps:,} steps, {_count_tokens(recipe, length.steps)}"]
+    )
+    return [*lines, length.describe_pass(), *(f"warning: {fault}" for fault in find_length_faults(recipe, length))]
+
+
+def _count_tokens(recipe: TrainRecipe, steps: int) -> str:
+    return f"{recipe.global_batch_size * recipe.data.sequence_length * steps:,} tokens at most"
 
 
 def _format_first_sequence(flops: FlopCounter, batch: Batch, recipe: TrainRecipe) -> list[str]:

@@ -1,7 +1,8 @@
-"""Generates an exported model's answer to a text with images: `shardloom generate`."""
+"""Generates a trained model's answer to a text with images: `shardloom generate`."""
 
 from collections.abc import Sequence
 from itertools import zip_longest
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -9,11 +10,11 @@ import torch
 from schemas.errors import ShardloomError, UsageError
 from schemas.records.quarantine import Rejected
 from schemas.storage.folder import split_path
-from training.data.chat import ChatTemplate
+from training.checkpoint_model import load_model
+from training.data.chat import ChatTemplate, find_document_bos
 from training.model.config import ModelOptions, PromptOptions
 from training.model.generate import GenerateOptions, Prompt, generate
 from training.model.lmm import ResamplerLMM
-from training.model.pretrained import load_pretrained, read_prompts
 from training.model.tiles import DecodedImage, decode_image
 from training.model.tokens import TextTokenizer
 
@@ -31,19 +32,25 @@ def answer_prompt(
     chat: bool = False,
     device: Device = "auto",
 ) -> str:
-    """Returns the answer of the model in `folder` to a text with images, which are files or URLs.
+    """Returns the answer of a model to a text with images, which are files or URLs.
 
+    `folder` holds an export or a checkpoint.
     Each `<image>` in the text marks the next image's place; without any, the images precede the text. `chat` formats
     the prompt as a user's turn. `device`: auto is cuda if available. Raises `UsageError` for an image that can't be
     read, and when the numbers of images and places differ.
     """
     place = resolve_device(device)
-    model, tokenizer = load_pretrained(folder)
-    prompts = read_prompts(folder)
+    loaded = load_model(Path(folder))
+    model, tokenizer, prompts = loaded.model, loaded.tokenizer, loaded.prompts
     pictures = [load_image(path, model.options, model.vision.image_size) for path in images]
     parts: list[str | int | DecodedImage] = interleave_images(text, pictures)
-    prompt = build_chat_prompt(parts, tokenizer, prompts) if chat else build_document_prompt(parts, tokenizer, prompts)
-    return generate(move_to_device(model, place), tokenizer, prompt, options)
+    if not chat:
+        return generate(
+            move_to_device(model, place), tokenizer, build_document_prompt(parts, tokenizer, prompts), options
+        )
+    prompt = build_chat_prompt(parts, tokenizer, prompts)
+    closing = ChatTemplate.from_prompts(tokenizer, prompts).find_closing("assistant")
+    return generate(move_to_device(model, place), tokenizer, prompt, options, closing)
 
 
 def resolve_device(requested: Device) -> str:
@@ -78,25 +85,31 @@ def interleave_images(text: str, pictures: Sequence[DecodedImage]) -> list[str |
 def build_chat_prompt(
     parts: Sequence[str | int | DecodedImage], tokenizer: TextTokenizer, prompts: PromptOptions
 ) -> Prompt:
-    """Formats the parts as a user's turn before the assistant's answer, with the same tokens as `SampleTokenizer`."""
-    chat = ChatTemplate.from_tokenizer(tokenizer, prompts.system)
+    """Formats the parts as a user's turn before the assistant's answer, with the same tokens as `SampleTokenizer`.
+
+    Raises `UsageError` when the model's training could not format conversations.
+    """
+    if prompts.template_fault is not None:
+        raise UsageError("--chat: this model was trained on no conversations: its chat template could not be split")
+    chat = ChatTemplate.from_prompts(tokenizer, prompts)
     turn: list[str | int | DecodedImage] = []
     for part in parts:
         turn += [part.strip()] if isinstance(part, str) else [part, *chat.after_image]
-    return [*chat.system, *chat.openings["user"], *turn, *chat.closing, *chat.openings["assistant"]]
+    opening, answer = chat.find_opening(None, "user"), chat.find_opening("user", "assistant")
+    return [*opening, *turn, *chat.find_closing("user"), *answer]
 
 
 def build_document_prompt(
     parts: Sequence[str | int | DecodedImage], tokenizer: TextTokenizer, prompts: PromptOptions
 ) -> Prompt:
-    """Formats the parts as the start of a document: `<|endofchunk|>` before each image but the first, if used."""
-    if not prompts.end_of_chunk:
-        return parts
-    prompt: list[str | int | DecodedImage] = []
+    """Formats the parts as the start of a document, with a BOS and with `<|endofchunk|>` before each image but the
+    first, if training had them.
+    """
+    prompt: list[str | int | DecodedImage] = [*find_document_bos(tokenizer, prompts)]
     seen = False
     for part in parts:
         if not isinstance(part, str):
-            prompt += [tokenizer.special.end_of_chunk] if seen else []
+            prompt += [tokenizer.special.end_of_chunk] if seen and prompts.end_of_chunk else []
             seen = True
         prompt.append(part)
     return prompt

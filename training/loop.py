@@ -1,6 +1,5 @@
 """Runs a training from start to end: `train`."""
 
-import contextlib
 import logging
 import signal
 import threading
@@ -21,6 +20,7 @@ from training.metrics import MetricsLogger, StepCounts, compute_rates, measure_p
 from training.optimizer import set_learning_rates
 from training.parallel import init_distributed
 from training.recipe import TrainRecipe, require_output_folder
+from training.run_length import announce
 from training.schedule import compute_lr_factor
 from training.set_up import (
     CHECKPOINTS_FOLDER,
@@ -43,6 +43,7 @@ class TrainResult:
 
     folder: Path
     step: int  # number of finished steps
+    steps: int  # of the whole run
     status: str  # "done", "stopped" by a signal, or "no data" when the data ran out first
     losses: dict[str, float]  # of the last step, by source
     model_folder: Path | None  # the export; None when it was stopped
@@ -65,7 +66,10 @@ def train(recipe: TrainRecipe, resume: str | None = None) -> TrainResult:
             LOG.setLevel(logging.WARNING)  # one rank speaks for all
         with report_activity("training: preparing the model and the data"):
             run = set_up(folder, recipe, ranks)
-        trainer, step, cursor, seen = run.trainer, 0, Cursor(0, 0), dict.fromkeys(_SEEN_TOTALS, 0)
+        if ranks.is_first:
+            announce(recipe, run.length)
+        trainer, steps = run.trainer, run.length.steps
+        step, cursor, seen = 0, Cursor(0, 0), dict.fromkeys(_SEEN_TOTALS, 0)
         if checkpoint := find_checkpoint(resume, folder, ranks):
             check_checkpoint_matches(checkpoint, run)
             load_checkpoint(checkpoint, trainer.model, trainer.optimizer, ranks)
@@ -75,30 +79,30 @@ def train(recipe: TrainRecipe, resume: str | None = None) -> TrainResult:
         saver = CheckpointSaver(folder / CHECKPOINTS_FOLDER, recipe.checkpoint, ranks)
         ended, outcome = "done", None
         with (
-            MetricsLogger(folder, recipe, step, ranks.is_first) as metrics,
+            MetricsLogger(folder, recipe, step, steps, ranks.is_first) as metrics,
             saver,
-            StepIterator(run, cursor) as steps,
+            StepIterator(run, cursor, stopping) as step_data,
         ):
-            while step < recipe.steps:
+            while step < steps:
                 started = time.perf_counter()
-                data = steps.read_next()
-                tally, ended = _all_reduce_tally(run, data, steps.wait_seconds, stopping, step)
+                data = step_data.read_next()
+                tally, ended = _all_reduce_tally(run, data, step_data.wait_seconds, stopping, step)
                 if data is None or ended != "done":
                     break
                 seen = _add_to_seen(seen, tally, data)
                 metrics.record_bad_samples(step + 1, data.bad_samples, seen, ranks)
-                lr = set_learning_rates(trainer.optimizer, compute_lr_factor(recipe.schedule, step, recipe.steps))
+                lr = set_learning_rates(trainer.optimizer, compute_lr_factor(recipe.schedule, step, steps))
                 outcome = take_step(trainer, data.batches, tally.labels, step)
                 step, cursor = step + 1, data.cursor
                 metrics.log(_build_log_line(run, step, outcome, lr, tally, seen, cursor, time.perf_counter() - started))
-                if step % recipe.checkpoint.every == 0 and step < recipe.steps:
+                if step % recipe.checkpoint.every == 0 and step < steps:
                     saver.save(trainer.model, trainer.optimizer, build_run_state(run, step, asdict(cursor), seen))
             if outcome is not None:
                 saver.save(trainer.model, trainer.optimizer, build_run_state(run, step, asdict(cursor), seen))
             model = export_model(run) if ended != "stopped" else None
         ranks.raise_if_any_failed(saver.failure, "writing the last checkpoint")
         losses = outcome.average_by_source(recipe.sources) if outcome else _read_last_losses(folder)
-        return TrainResult(folder, step, ended, losses, model, seen)
+        return TrainResult(folder, step, steps, ended, losses, model, seen)
 
 
 class StopHandler:
@@ -131,7 +135,7 @@ class StopHandler:
 class StepIterator:
     """Loads the data of each step, and measures how long the last step waited for it."""
 
-    def __init__(self, run: TrainingRun, cursor: Cursor) -> None:
+    def __init__(self, run: TrainingRun, cursor: Cursor, stop_handler: StopHandler) -> None:
         recipe, ranks, options = run.trainer.recipe, run.trainer.ranks, run.trainer.recipe.data
         self.wait_seconds = 0.0  # seconds
         self._loader = PackLoader(
@@ -142,6 +146,8 @@ class StepIterator:
             world_size=ranks.world_size,
             workers=options.workers,
             prefetch=options.prefetch,
+            stall_seconds=recipe.run.stall_seconds,
+            should_stop=lambda: stop_handler.is_stop_requested,
         )
         self._steps = self._loader.iterate_steps(cursor)
 
@@ -151,13 +157,17 @@ class StepIterator:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(RuntimeError):  # torch's, for a dead worker; the others end anyway
-            self._loader.close()
+        self._loader.close()
         if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):  # raised at any line
             raise _make_worker_error(error) from None
+        if isinstance(error, RuntimeError) and str(error).startswith("Too many open files"):  # torch's
+            raise ShardloomError("data: too many open files in the trainer: raise the limit (ulimit -n)") from None
 
     def read_next(self) -> StepData | None:
-        """Returns the next step's data, or None at the end. Raises `ShardloomError` when a worker has died."""
+        """Returns the next step's data, or None at the end, or when it is not there and the run is to stop.
+
+        Raises `ShardloomError` when a worker has died.
+        """
         started = time.perf_counter()
         try:
             return next(self._steps, None)

@@ -88,9 +88,10 @@ def check_trackers(recipe: TrainRecipe) -> None:
 class MetricsLogger:
     """Writes the run's log on the first rank; the other ranks only record their bad samples."""
 
-    def __init__(self, folder: Path, recipe: TrainRecipe, step: int, is_first: bool) -> None:
-        """Prepares the log of a run that continues after `step`."""
+    def __init__(self, folder: Path, recipe: TrainRecipe, step: int, steps: int, is_first: bool) -> None:
+        """Prepares the log of a run of `steps` steps that continues after `step`."""
         self.folder, self.recipe, self.first_step, self.is_first = folder, recipe, step, is_first
+        self.steps = steps
         self._trackers: list[Any] = []
         self._has_write_failed = False
         self._rate: MovingRate | None = None  # from the end of the first step on: start-up does not count
@@ -108,7 +109,7 @@ class MetricsLogger:
         if self.is_first and is_shown(logging.INFO) and sys.stderr.isatty():
             columns = (TextColumn("training"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[told]}"))
             self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-            self._task = self._bar.add_task("", total=self.recipe.steps, completed=self.first_step, told="")
+            self._task = self._bar.add_task("", total=self.steps, completed=self.first_step, told="")
             self._stack.enter_context(self._bar)
         if self.is_first:
             line = report_activity(lambda _: f"training: {self._progress}", is_on_screen=self._bar is not None)
@@ -130,7 +131,7 @@ class MetricsLogger:
         if not self.is_first:
             return
         step = line["step"]
-        if step % self.recipe.run.log_every == 0 or step == self.recipe.steps:
+        if step % self.recipe.run.log_every == 0 or step == self.steps:
             self._write(json.dumps(line) + "\n")
             for board in self._trackers:
                 board.log(_flatten(line), step)
@@ -165,7 +166,7 @@ class MetricsLogger:
         )
 
     def _show_progress(self, line: dict[str, Any]) -> None:
-        step, steps = line["step"], self.recipe.steps
+        step, steps = line["step"], self.steps
         if self._rate is None:
             self._rate = MovingRate(step)
         self._rate.record(step)

@@ -11,6 +11,7 @@ import yaml
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationInfo, field_validator
 
 from schemas.errors import UsageError
+from schemas.masking import mask_values
 from schemas.output_set import recipe_file
 from schemas.output_set.options import Options, RecipePath
 from schemas.output_set.recipe_file import apply_override, dump_yaml, read_recipe, validate_options
@@ -92,6 +93,9 @@ class TrainRunOptions(Options):
     timeout_seconds: PositiveFloat = Field(
         1800.0, description="seconds that a rank waits for the others before it fails"
     )
+    stall_seconds: PositiveFloat = Field(
+        60.0, description="seconds without progress after which a reader is named, with its shard; training waits on"
+    )
 
 
 class TrainRecipe(Options):
@@ -100,12 +104,18 @@ class TrainRecipe(Options):
     kind: Literal["train"] = "train"
     model: ModelOptions
     init_from: RecipePath | None = Field(
-        None, description="a model exported by an earlier stage, whose weights training starts from"
+        None,
+        description="a model exported by an earlier stage, or a checkpoint of it, whose weights training starts from",
     )
     data: DataOptions
     optimizer: OptimizerOptions = OptimizerOptions()
     schedule: ScheduleOptions = ScheduleOptions()
-    steps: PositiveInt = Field(description="optimizer steps; the schedule ends at the last")
+    steps: PositiveInt | None = Field(None, description="optimizer steps; the schedule ends at the last")
+    epochs: PositiveInt | None = Field(
+        None,
+        validate_default=True,
+        description="in place of steps: passes through the mixture, counted before the start",
+    )
     global_batch_size: PositiveInt = Field(description="packed sequences per step over all ranks")
     micro_batch_size: PositiveInt = Field(1, description="sequences a rank processes at once; as many as fit")
     precision: Literal["fp32", "bf16"] = Field("bf16", description="bf16: weights, gradients and sums stay in fp32")
@@ -123,6 +133,21 @@ class TrainRecipe(Options):
     seed: int = Field(0, description="seeds dropout; data.seed seeds the order of samples, model.seed the new weights")
     run: TrainRunOptions = TrainRunOptions()
 
+    @field_validator("epochs")
+    @classmethod
+    def _check_length(cls, epochs: int | None, info: ValidationInfo) -> int | None:
+        if "steps" in info.data and (info.data["steps"] is None) == (epochs is None):
+            raise ValueError("give either steps or epochs; steps=null or epochs=null takes one back")
+        endless = (
+            [name for name, times in info.data["data"].repeats.items() if times is None] if "data" in info.data else []
+        )
+        if epochs is not None and endless:
+            raise ValueError(
+                f"data.repeats has no limit for {', '.join(endless)}, so that no pass through the data ends: "
+                "give steps, or a number of repeats"
+            )
+        return epochs
+
     @field_validator("loss_weights")
     @classmethod
     def _check_loss_weight_sources(cls, named: dict[str, float], info: ValidationInfo) -> dict[str, float]:
@@ -138,14 +163,15 @@ class TrainRecipe(Options):
         return list(self.data.sources)
 
     def resolve(self) -> dict[str, Any]:
-        """Returns the half of the recipe that decides the result, as plain data."""
-        return self.model_dump(
+        """Returns the half of the recipe that decides the result, as plain data without secrets of URLs."""
+        values = self.model_dump(
             mode="json", exclude={"data": set(CHANGEABLE_DATA_KEYS), **dict.fromkeys(CHANGEABLE_KEYS, True)}
         )
+        return mask_values(values)  # type: ignore[no-any-return]
 
     def to_yaml(self) -> bytes:
-        """Returns the whole recipe as the YAML of a recipe file."""
-        return dump_yaml(self.model_dump(mode="json"))
+        """Returns the whole recipe as the YAML of a recipe file, without secrets of URLs."""
+        return dump_yaml(mask_values(self.model_dump(mode="json")))
 
 
 def load_train_recipe(path: str, overrides: list[str] | None = None, output: str | None = None) -> TrainRecipe:
@@ -178,5 +204,18 @@ def require_output_folder(recipe: TrainRecipe) -> Path:
 
 
 def find_resume_conflicts(stored: dict[str, Any], requested: dict[str, Any]) -> list[str]:
-    """Lists the differences between a folder's stored recipe and the requested one, but for the free keys."""
-    return recipe_file.compare_recipes(rename_keys(stored)[0], requested, _ALL_CHANGEABLE_KEYS)
+    """Lists the differences between a folder's stored recipe and the requested one, but for the free keys.
+
+    Secrets in URLs, which older stored recipes may hold, do not count. More steps are free where the schedule is
+    constant: then the steps so far are the same.
+    """
+    renamed = mask_values(rename_keys(stored)[0])
+    return recipe_file.compare_recipes(
+        renamed, requested, _ALL_CHANGEABLE_KEYS | ({"steps"} if _has_more_steps(renamed, requested) else set())
+    )
+
+
+def _has_more_steps(stored: dict[str, Any], requested: dict[str, Any]) -> bool:
+    before, now, schedule = stored.get("steps"), requested.get("steps"), requested.get("schedule")
+    is_constant = isinstance(schedule, dict) and schedule.get("shape") == "constant"
+    return is_constant and isinstance(before, int) and isinstance(now, int) and before < now

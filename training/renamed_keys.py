@@ -31,7 +31,7 @@ def rename_keys(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
         for part in groups:
             group = group.get(part) if isinstance(group, dict) else None
         if isinstance(group, dict) and name in group:
-            group = ensure_option_group(renamed, old.split("."))  # a copy: the caller's values stay
+            group = ensure_option_group(renamed, old.split("."))  # a copy: the caller's values stay unchanged
             group[new.split(".")[-1]] = group.pop(name)
             found.append(f"{old} is now {new}")
     return renamed, found

@@ -1,7 +1,6 @@
 """Prepares a run before its first step: the model on its devices, the optimizer and the plan of the data."""
 
 import contextlib
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +15,19 @@ from schemas.output_set.lock import lock_output
 from schemas.output_set.recipe_file import RECIPE_FILE, dump_yaml, read_stored_recipe
 from schemas.storage.folder import Folder
 from training.checkpoint import Checkpoint, RunState, find_latest, list_checkpoints, open_checkpoint
+from training.checkpoint_model import build_initial_model, hash_frozen_weights
 from training.data.build import build_pack_plan
 from training.data.plan import PackPlan, check_unchanged
+from training.data.templates.prompts import resolve_prompts
 from training.flops import FlopCounter, build_flop_counter, count_non_embedding_parameters, measure_peak_flops
 from training.metrics import METRICS_FILE, check_trackers
-from training.model.config import PromptOptions
 from training.model.lmm import ResamplerLMM
-from training.model.pretrained import build_model, save_pretrained
+from training.model.pretrained import save_pretrained
 from training.model.tokens import TextTokenizer, load_tokenizer
 from training.optimizer import freeze, make_optimizer, resolve_learning_rates
 from training.parallel import Ranks, parallelize
 from training.recipe import TrainRecipe, find_resume_conflicts
+from training.run_length import RunLength, share_run_length
 from training.step import Trainer
 
 CHECKPOINTS_FOLDER, MODEL_FOLDER = "checkpoints", "model"
@@ -41,6 +42,7 @@ class TrainingRun:
     model: ResamplerLMM  # the trainer's, without wrappers
     tokenizer: TextTokenizer
     plan: PackPlan
+    length: RunLength
     frozen_hash: str  # hash of the frozen weights
     tower_weights: dict[str, Tensor]  # a frozen tower's weights as loaded; empty on all ranks but the first
     flops: FlopCounter
@@ -52,9 +54,10 @@ def set_up(folder: Path, recipe: TrainRecipe, ranks: Ranks) -> TrainingRun:
     check_trackers(recipe)
     check_batch_size(recipe, ranks.world_size)
     tokenizer = load_tokenizer(recipe.model)
-    model = prepare_model(recipe)
+    model = prepare_model(recipe, ranks=ranks)
     check_sequence_length(recipe, model)
     plan = plan_packs(recipe, model, tokenizer)
+    length = share_run_length(recipe, plan, ranks)
     flops = build_flop_counter(model)
     frozen = ranks.broadcast("frozen", hash_frozen_weights(model) if ranks.is_first else "")
     kept = ranks.is_first and model.vision.frozen
@@ -71,12 +74,12 @@ def set_up(folder: Path, recipe: TrainRecipe, ranks: Ranks) -> TrainingRun:
     )
     stated = recipe.run.peak_tflops
     peak = stated * 1e12 if stated else measure_peak_flops(ranks.device, recipe.precision)
-    return TrainingRun(folder, trainer, model, tokenizer, plan, frozen, tower, flops, peak)
+    return TrainingRun(folder, trainer, model, tokenizer, plan, length, frozen, tower, flops, peak)
 
 
-def prepare_model(recipe: TrainRecipe, device: str = "cpu") -> ResamplerLMM:
+def prepare_model(recipe: TrainRecipe, device: str = "cpu", ranks: Ranks = Ranks()) -> ResamplerLMM:  # noqa: B008
     """Builds the recipe's model, whole and on one device, and freezes the parts that are not trained."""
-    model = build_model(recipe.model, device, recipe.init_from)
+    model = build_initial_model(recipe, device, ranks)
     freeze(model, recipe.optimizer.lr)
     return model
 
@@ -84,7 +87,8 @@ def prepare_model(recipe: TrainRecipe, device: str = "cpu") -> ResamplerLMM:
 def plan_packs(recipe: TrainRecipe, model: ResamplerLMM, tokenizer: TextTokenizer) -> PackPlan:
     """Builds the plan of the data for this model."""
     tower = model.vision
-    return build_pack_plan(recipe.data, recipe.model, tokenizer, tower.image_size, tower.patch_size)
+    data = recipe.data.repeat(recipe.epochs or 1)
+    return build_pack_plan(data, recipe.model, tokenizer, tower.image_size, tower.patch_size)
 
 
 def check_batch_size(recipe: TrainRecipe, world_size: int) -> None:
@@ -124,9 +128,15 @@ def claim_run_folder(folder: Path, recipe: TrainRecipe, resume: str | None, rank
                 fault = str(error)
         if fault := ranks.broadcast("claim", fault):
             raise UsageError(fault)
-        if ranks.is_first and not (folder / RECIPE_FILE).exists():
-            Folder(str(folder)).write(RECIPE_FILE, dump_yaml(recipe.resolve()))
+        if ranks.is_first:
+            _store_recipe(Folder(str(folder)), dump_yaml(recipe.resolve()))
         yield
+
+
+def _store_recipe(output: Folder, recipe: bytes) -> None:
+    """Stores the recipe in a new folder, or the greater number of steps in that of a run."""
+    if not output.exists(RECIPE_FILE) or output.read(RECIPE_FILE) != recipe:
+        output.write(RECIPE_FILE, recipe)
 
 
 def _find_folder_conflict(folder: Path, recipe: TrainRecipe, resume: str | None) -> str:
@@ -160,17 +170,9 @@ def check_checkpoint_matches(checkpoint: Checkpoint, run: TrainingRun) -> None:
 
 def build_run_state(run: TrainingRun, step: int, cursor: dict[str, int], seen: dict[str, int]) -> RunState:
     """Builds the state that a checkpoint after `step` steps saves."""
-    return RunState(step, cursor, run.plan.fingerprint, run.frozen_hash, run.trainer.recipe.resolve(), seen)
-
-
-def hash_frozen_weights(model: ResamplerLMM) -> str:
-    """Returns the SHA-256 of the names and values of the frozen weights."""
-    digest = hashlib.sha256()
-    for name, parameter in sorted(model.named_parameters()):
-        if not parameter.requires_grad:
-            digest.update(name.encode())
-            digest.update(parameter.detach().contiguous().view(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    return RunState(
+        step, cursor, run.plan.fingerprint, run.frozen_hash, run.trainer.recipe.resolve(), seen, str(Path.cwd())
+    )
 
 
 def export_model(run: TrainingRun) -> Path:
@@ -184,8 +186,7 @@ def export_model(run: TrainingRun) -> Path:
     fault: str | None = None
     if run.trainer.ranks.is_first:
         try:
-            data = run.trainer.recipe.data
-            prompts = PromptOptions(system=data.system_prompt, end_of_chunk=data.end_of_chunk)
+            prompts = resolve_prompts(run.tokenizer, run.trainer.recipe.data)
             save_pretrained(run.model, run.tokenizer, target, {**state, **run.tower_weights}, prompts, replace=True)
         except ShardloomError as error:
             fault = str(error)

@@ -93,7 +93,7 @@ def _train(path: str, overrides: list[str], output: str | None, resume: str | No
     losses = ", ".join(f"{name} {loss:.4f}" for name, loss in result.losses.items())
     seen = f"{result.seen['tokens']:,} tokens, {result.seen['images']:,} images"
     print_result(
-        f"{result.status} after step {result.step:,} of {recipe.steps:,}: {seen}; loss: {losses or 'none'}",
+        f"{result.status} after step {result.step:,} of {result.steps:,}: {seen}; loss: {losses or 'none'}",
     )
     for kind in ("left_out", "split"):
         if counts := select_counts(result.seen, kind):

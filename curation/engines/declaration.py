@@ -1,7 +1,7 @@
 """Defines how an engine is declared: by one object in the engine's file."""
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Concatenate, Generic, TypeVar
 
 from pydantic import BaseModel
@@ -48,6 +48,8 @@ class EngineDeclaration(Generic[E, S]):
     """For a tag engine: returns the names that it can give, where they are known."""
     restricted_settings: Collection[str] | None = None
     """The settings that name files or allow a download, which a data set's own recipe must not set. None: all."""
+    implied_settings: Mapping[str, Any] = field(default_factory=dict)
+    """The settings that are younger than sets of this engine, each with its value in a set that does not store it."""
     is_default: bool = False
     """Whether it is used when a recipe names only the kind. Read only for engines that ship."""
 

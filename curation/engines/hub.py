@@ -26,7 +26,7 @@ def fetch_files(name: str, patterns: Sequence[str], revision: str | None = None,
     the hub. Raises `HubError` for an unknown name or revision, and where the hub does not answer.
     """
     from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     disable_progress_bars()
     logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # what it says is in its exceptions too

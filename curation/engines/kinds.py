@@ -27,7 +27,7 @@ class OcrEngine(BaseEngine, Protocol):
     """Reads text in images."""
 
     def annotate(self, images: Sequence[RgbImage]) -> list[list[TextLine]]:
-        """Returns the lines of each image in reading order, one list an image, empty where there is no text."""
+        """Returns the lines of each image in reading order, one list per image, empty where there is no text."""
         ...
 
 
@@ -35,7 +35,7 @@ class TagEngine(BaseEngine, Protocol):
     """Names the entries of a vocabulary that an image shows."""
 
     def annotate(self, images: Sequence[RgbImage], captions: Sequence[str]) -> list[list[Tag]]:
-        """Returns the tags of each image and its alt text, one list an image, empty where there are none."""
+        """Returns the tags of each image and its alt text, one list per image, empty where there are none."""
         ...
 
 

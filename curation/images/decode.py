@@ -60,7 +60,7 @@ _SIGNATURES: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
         (rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"),
         (rb"P[1-6][\s#]", "PPM"),
         (rb"....ftyp(?:.{4}){0,12}?avi[fs]", "AVIF"),
-        (rb"....ftyp(?:hei|hev|mif1|msf1)", "HEIF"),
+        (rb"....ftyp(?:hei|hev|mif1|msf1)", "HEIC"),
         (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL"),
         (rb"\0\0[\x01\x02]\0(?!\0\0)", "ICO"),
         (rb"8BPS", "PSD"),

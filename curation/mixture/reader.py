@@ -9,8 +9,9 @@ import hashlib
 import itertools
 import os
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ from schemas.json_text import MAX_JSON, parse_object
 from schemas.records.captioned_image import CaptionedImage
 from schemas.records.document import Document
 from schemas.records.document_storage import from_members, from_row, to_members
-from schemas.storage.folder import Folder, split_path
+from schemas.storage.folder import Folder
 from schemas.storage.parquet import UnreadableParquet, open_parquet, read_group
 from schemas.tar.header import BLOCK
 
@@ -36,7 +37,12 @@ Members = list[tuple[str, bytes]]
 """The endings and bytes of a sample's members, in their order in a tar."""
 
 IndexRow = dict[str, Any]
-"""An index row with the shard's `path`, the sample's number in it (`row`) and approximate size (`bytes`)."""
+"""An index row with the shard's `path`, which ends with `data/NAME`, the sample's number in it (`row`) and approximate
+size (`bytes`).
+"""
+
+Watch = Callable[[str], AbstractContextManager[object]]
+"""Returns a context that lasts while the shard of this path or URL is read; several may last at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,8 @@ def read_samples(rows: pa.Table, buffer_bytes: int = BUFFER_BYTES) -> Iterator[S
 class ShardFiles:
     """Reads from shard files and keeps the most recently used local ones open."""
 
-    def __init__(self) -> None:
+    def __init__(self, watch: Watch = nullcontext) -> None:
+        self._watch = watch
         self._descriptors: OrderedDict[str, int] = OrderedDict()
         self._sizes: dict[str, int] = {}
         self._folders: dict[str, Folder] = {}
@@ -78,12 +85,14 @@ class ShardFiles:
         order = sorted(range(len(rows)), key=lambda at: (rows[at]["path"], rows[at]["row"]))
         tables = [at for at in order if rows[at]["offset"] is None]
         tars = [at for at in order if rows[at]["offset"] is not None]
-        distant = [at for at in tars if not self._get_folder(rows[at]).is_local]
+        distant = [at for at in tars if not self._find_file(rows[at])[0].is_local]
         for at, members in zip(tables, self._read_table_rows([rows[at] for at in tables]), strict=True):
             found[at] = members
         for at in tars:
-            if self._get_folder(rows[at]).is_local:
-                found[at] = extract_members(rows[at], self._read_local_range(rows[at]))
+            if self._find_file(rows[at])[0].is_local:
+                with self._watch(rows[at]["path"]):
+                    data = self._read_local_range(rows[at])
+                found[at] = extract_members(rows[at], data)
         if distant:
             runs = list(group_adjacent_rows([rows[at] for at in distant]))
             with ThreadPoolExecutor(CONNECTIONS) as pool:
@@ -98,11 +107,12 @@ class ShardFiles:
             os.close(descriptor)
         self._descriptors.clear()
 
-    def _get_folder(self, row: IndexRow) -> Folder:
-        url = row["path"].rpartition("/")[0]
+    def _find_file(self, row: IndexRow) -> tuple[Folder, str]:
+        """Returns the set's folder and the name of the shard's file in it: a linked `data` leads out of the set."""
+        url, *name = row["path"].rsplit("/", 2)
         if url not in self._folders:
-            self._folders[url] = split_path(row["path"])[0]
-        return self._folders[url]
+            self._folders[url] = Folder(url or "/")
+        return self._folders[url], "/".join(name)
 
     def _read_local_range(self, row: IndexRow) -> bytes:
         path = row["path"]
@@ -110,9 +120,9 @@ class ShardFiles:
             if path not in self._descriptors:
                 if len(self._descriptors) == MAX_OPEN_FILES:
                     os.close(self._descriptors.popitem(last=False)[1])
-                name = path.rpartition("/")[2]
-                self._get_folder(row).check_inside(name)
-                self._descriptors[path] = os.open(self._get_folder(row).get_local_path(name), os.O_RDONLY)
+                folder, name = self._find_file(row)
+                folder.check_inside(name)
+                self._descriptors[path] = os.open(folder.get_local_path(name), os.O_RDONLY)
                 self._sizes[path] = os.fstat(self._descriptors[path]).st_size
             self._descriptors.move_to_end(path)
             # `pread` allocates memory before it reads, so check the size first
@@ -123,10 +133,11 @@ class ShardFiles:
             raise ShardloomError(f"cannot read {path}: {error.strerror}") from None
 
     def _read_remote_samples(self, rows: list[IndexRow]) -> list[bytes]:
-        """Reads neighbouring samples of one shard by one request."""
-        name = rows[0]["path"].rpartition("/")[2]
+        """Reads neighbouring samples of one shard in one request."""
+        folder, name = self._find_file(rows[0])
         first = rows[0]["offset"]
-        data = self._get_folder(rows[0]).read_range(name, first, max(row["offset"] + row["size"] for row in rows))
+        with self._watch(rows[0]["path"]):
+            data = folder.read_range(name, first, max(row["offset"] + row["size"] for row in rows))
         return [data[row["offset"] - first : row["offset"] - first + row["size"]] for row in rows]
 
     def _read_table_rows(self, rows: list[IndexRow]) -> Iterator[Members]:
@@ -134,8 +145,9 @@ class ShardFiles:
         at = 0
         while at < len(rows):
             path = rows[at]["path"]
-            self._get_folder(rows[at]).check_inside(path.rpartition("/")[2])
-            with self._get_folder(rows[at]).open(path.rpartition("/")[2]) as file:
+            folder, name = self._find_file(rows[at])
+            folder.check_inside(name)
+            with self._watch(path), folder.open(name) as file:
                 try:
                     table = open_parquet(file, path)
                     ends = np.cumsum([table.count_group_rows(number) for number in table.groups])
@@ -215,7 +227,7 @@ class CorruptSample(ShardloomError):
 
 def corrupt_sample_error(row: IndexRow) -> CorruptSample:
     """Returns the error for a sample that differs from its index row."""
-    return CorruptSample(f"{row['path']}: {row['key']} is not what the index says: verify the set")
+    return CorruptSample(f"{row['path']}: {row['key']} does not match its index row: verify the set")
 
 
 def _check_images(row: IndexRow, members: Members) -> None:

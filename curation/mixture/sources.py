@@ -31,7 +31,7 @@ from schemas.output_set.unit_outputs import find_lost_outputs
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.storage.folder import Folder
 from schemas.storage.parquet import UnreadableParquet, read_table
-from schemas.storage.path_patterns import list_matching
+from schemas.storage.path_patterns import is_pattern, list_matching
 
 MEASURES = ("tokens", "images", "characters")
 MAX_INDEX_BYTES = 256 << 20  # of one index in memory; that of 10,000 documents has about 30 MB
@@ -102,11 +102,11 @@ def open_source(name: str, patterns: Sequence[str]) -> SourceSet:
 
 
 def expand_folders(name: str, patterns: Sequence[str]) -> list[str]:
-    """Expands globs and normalises paths. Returns each folder once, sorted by path. Raises `UsageError`."""
+    """Expands globs and braces, and normalises paths. Returns each folder once, sorted by path. Raises `UsageError`."""
     found: set[str] = set()
     for pattern in patterns:
         try:
-            paths = list_matching(pattern) if set(pattern) & set("*?[") else [pattern.rstrip("/") or pattern]
+            paths = list_matching(pattern) if is_pattern(pattern) else [pattern.rstrip("/") or pattern]
         except UsageError as error:
             raise UsageError(f"source {name}: {error}") from None
         found |= {path if "://" in path else os.path.normpath(path) for path in paths}
@@ -200,7 +200,8 @@ def _read_index(name: str, shard: SourceShard) -> pa.Table:
 def _find_shard(name: str, kind: Any, folder: Folder, manifest: Manifest) -> SourceShard:
     outputs = {out.path: out for out in manifest.outputs}
     index = outputs.get(f"{INDEX_FOLDER}/{manifest.name}.parquet")
-    data = next((out for path, out in outputs.items() if path.startswith(f"{DATA}/{manifest.name}.")), None)
+    start = f"{DATA}/{manifest.name}."
+    data = next((out for path, out in outputs.items() if path.startswith(start) and path.count("/") == 1), None)
     if index is None or data is None:
         raise UsageError(
             f"source {name}: {folder.url} has no index: it is of kind {format_value(kind)}, no set of training shards"

@@ -1,7 +1,7 @@
-"""Computes character and word error rates of OCR without penalising a different order or division of lines.
+"""Computes character and word error rates of OCR, mostly without penalising a different order or division of lines.
 
-Texts are compared in Unicode form NFC; a run of white space separates words and is not a character. There are two
-cases:
+Texts are compared in Unicode form NFC; a run of white space separates words and is not a character. There are three
+measures:
 
 - `count_page_errors`: the truth is complete. The words of the truth and of the reading are two multisets. Equal words
   are paired off; the remaining words are paired greedily, most alike first (edit distance over the longer length). The
@@ -12,8 +12,11 @@ cases:
   characters in error are the least edit distance to any substring of the reading (Sellers, 1980), its words in error
   those that the reading lacks. Other text in the reading costs nothing.
 
-`count_picture_errors` chooses the case that the truth allows. Counts add up (`+`), so a rate over many pictures is a
-ratio of sums, not a mean of rates.
+- `count_ordered_errors`: the truth is complete and in reading order. The errors are the edit distance of the texts, in
+  characters and in words, so that a line that is read too early or too late costs its length twice.
+
+`count_picture_errors` takes the first or the second, as the truth allows. Counts add up (`+`), so a rate over many
+pictures is a ratio of sums, not a mean of rates.
 """
 
 import unicodedata
@@ -150,6 +153,20 @@ def count_asserted_errors(truth: Iterable[str], found: Iterable[str], *, ignore_
         wanted, text = "".join(words), reading.replace(" ", "")
         counts += ErrorCounts(len(wanted), _compute_substring_distance(wanted, text), len(words), missed.total())
     return counts
+
+
+def count_ordered_errors(
+    truth: Iterable[str], found: Iterable[str], *, ignore_case: bool = False, spaces: bool = True
+) -> ErrorCounts:
+    """Compares a reading with the complete text of a picture, both in reading order. `spaces`: see above."""
+    true_words, found_words = _split_words(truth, ignore_case, spaces), _split_words(found, ignore_case, spaces)
+    text = "".join(true_words)
+    return ErrorCounts(
+        characters=len(text),
+        character_errors=Levenshtein.distance(text, "".join(found_words)),
+        words=len(true_words),
+        word_errors=Levenshtein.distance(true_words, found_words),
+    )
 
 
 def drop_ignored_lines(lines: Iterable[TextLine], ignored: Sequence[Box]) -> list[TextLine]:

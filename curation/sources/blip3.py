@@ -3,7 +3,8 @@
 Both sets store `captions` as a string: JSON in BLIP3-OCR, a Python literal in BLIP3-GROUNDING. The reader chooses the
 caption by its granularity, never by its position in the list. The locations of a grounding caption belong inside its
 sentences. In sets that wrote the locations into the alt texts, the caption without the alt text is a bare list of
-objects; the reader then takes the caption with the alt text. Of the other columns only `url` is certain to exist;
+objects; the reader then takes the caption with the alt text, unless it is told to take the list (`raw_caption: false`).
+Of the other columns only `url` is certain to exist;
 `metadata` is kept unchanged. The reader keeps "filler" such as "the text": the trainer removes it.
 """
 
@@ -12,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from curation.captions.choice import choose_caption
 from curation.sources.formats.fields import (
     dump_metadata,
     malformed_row_error,
@@ -35,54 +37,44 @@ OPTIONAL_GROUNDING = (*OPTIONAL, "cogvlm_caption")
 
 def read_ocr(row: Mapping[str, Any], options: ReadOptions) -> ParsedCaptionedImage:
     """Returns the captioned image of one row of BLIP3-OCR. Raises `Rejected`."""
-    return _read_caption(row, options, blip3_ocr.parse_captions, _choose_text)
+    return _read_caption(row, blip3_ocr.parse_captions, options.granularity, options.raw_caption or False)
 
 
 def read_grounding(row: Mapping[str, Any], options: ReadOptions) -> ParsedCaptionedImage:
     """Returns the captioned image of one row of BLIP3-GROUNDING. Raises `Rejected`."""
-    return _read_caption(row, options, blip3_grounding.parse_captions, _choose_grounding_text)
+    return _read_caption(row, blip3_grounding.parse_captions, options.granularity, options.raw_caption)
 
 
 def _read_caption(
-    row: Mapping[str, Any],
-    options: ReadOptions,
-    parse: Callable[[str], list[Caption]],
-    choose: Callable[[list[Caption], int, bool], str],
+    row: Mapping[str, Any], parse: Callable[[str], list[Caption]], granularity: int, raw_caption: bool | None
 ) -> ParsedCaptionedImage:
     image = read_caption_image(row.get("url"))
     try:
         captions = parse(read_training_text(row.get("captions"), "captions") or "")
     except ValueError as error:
         raise malformed_row_error(str(error)) from None
+    chosen = choose_caption(captions, granularity, raw_caption)
+    text = None if chosen is None else read_training_text(chosen.text, "the caption")
+    if not text:
+        raw = "with" if raw_caption else "without"
+        raise Rejected(Reason.NO_CAPTION, f"none of granularity {granularity} {raw} the raw caption")
     return ParsedCaptionedImage(
         uid=to_uid(row.get("uid")),
         url=image.url,
         image=image,
-        text=choose(captions, options.granularity, options.raw_caption),
-        alt_text=read_training_text(row.get("cogvlm_caption"), "cogvlm_caption") or "",
+        text=text,
+        alt_text=_read_alt_text(row.get("cogvlm_caption")),
         captions=json.dumps([asdict(caption) for caption in captions], ensure_ascii=False),
         metadata=_read_metadata(row.get("metadata")),
     )
 
 
-def _choose_text(captions: list[Caption], granularity: int, with_raw: bool) -> str:
-    for caption in captions:
-        if (caption.granularity, caption.include_datacomp_raw_cap) == (granularity, with_raw):
-            if text := read_training_text(caption.text, "the caption"):
-                return text
-            break
-    raw = "with" if with_raw else "without"
-    raise Rejected(Reason.NO_CAPTION, f"none of granularity {granularity} {raw} the raw caption")
-
-
-def _choose_grounding_text(captions: list[Caption], granularity: int, with_raw: bool) -> str:
-    text = _choose_text(captions, granularity, with_raw)
-    if with_raw or not blip3_grounding.is_bare_list(text, granularity):
-        return text
+def _read_alt_text(value: Any) -> str:
+    """Returns the caption that the places were written into; empty if it is not text: training reads `captions`."""
     try:
-        return _choose_text(captions, granularity, with_raw=True)
-    except Rejected:  # the set has no other caption of this granularity
-        return text
+        return read_training_text(value, "cogvlm_caption") or ""
+    except Rejected:
+        return ""
 
 
 def _read_metadata(value: Any) -> str:

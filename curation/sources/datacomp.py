@@ -23,6 +23,7 @@ def read(sample: TarSample) -> ParsedCaptionedImage:
         text=found.caption,
         alt_text=found.caption,
         metadata=dump_metadata(select_other_fields(found.metadata, _KNOWN)),
+        has_unreadable_metadata=found.has_unreadable_metadata,
     )
 
 

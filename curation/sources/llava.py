@@ -5,13 +5,12 @@
 accepts ShareGPT4V, Mantis, MMDU, the Cauldron and OpenAI's `messages`: `formats.chat_turns` describes the forms of a
 turn, `formats.row_images` the forms of an image.
 
-`<image>`, `<img>PATH</img>` or `<image>` between `<im_start>` and `<im_end>` marks the place of an image. If a row has
-one image and no marker, the image comes first, as all images of the Cauldron do. Any other difference between the
+`<image>`, `<img>PATH</img>`, `<|image_1|>` and the other markers of `chat_turns` mark the place of an image. If a row
+has one image and no marker, the image comes first, as all images of the Cauldron do. Any other difference between the
 number of images and the number of markers leaves the row out, because the places of the images are unknown. An empty
 turn also leaves the row out: without it, its two neighbours would become one turn.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any, BinaryIO
@@ -24,18 +23,19 @@ from curation.sources.formats.chat_turns import (
     Turn,
     check_media,
     find_turn_field,
+    order_images,
     read_turns,
 )
 from curation.sources.formats.fields import dump_metadata, malformed_row_error, parse_json_object, select_other_fields
 from curation.sources.formats.json_list import read_entries
-from curation.sources.formats.lenient_fields import read_text_or_keep
-from curation.sources.formats.row_images import IMAGE_FIELDS, is_present, read_row_images
+from curation.sources.formats.row_images import IMAGE_FIELDS, find_image_fields, is_present, read_row_images
 from curation.sources.reader import SourceReader, ignore_options
-from schemas.records.document import ParsedDocument, ParsedImage, Part, Role, get_speaker
+from schemas.records.document import ParsedDocument, Part, Role, get_speaker
+from schemas.records.uid import to_uid
 
 
 def read_items(file: BinaryIO) -> Iterator[Any]:
-    """Yields the objects of a .json file. Raises `UsageError` for a file that is no list; the caller adds its name."""
+    """Yields the objects of a .json file. Raises `UsageError` for a file without a list; the caller adds its name."""
     return read_entries(file)
 
 
@@ -45,20 +45,21 @@ def read(item: Any) -> ParsedDocument:
         item = parse_json_object(item, "the line")
     if not isinstance(item, Mapping):
         raise malformed_row_error(f"a {type(item).__name__}, not an object")
-    check_media(item)
+    check_media(item, "the row")
     images, turns = read_row_images(item), read_turns(item)
     _check_turns(turns)
     turns = _place_images_first(turns, len(images), find_turn_field(item))
-    for number, turn in enumerate(turns):
-        if not turn.has_content:
-            raise malformed_row_error(f"turn {number} says nothing")
-    shown = _order_images([piece for turn in turns for piece in turn.pieces if isinstance(piece, ImageSlot)], images)
-    uid, no_uid = _parse_uid(item.get("id"))
+    shown = order_images([piece for turn in turns for piece in turn.pieces if isinstance(piece, ImageSlot)], images)
+    uid = to_uid(item.get("id"))
+    no_uid = {"id": item["id"]} if uid is None and item.get("id") is not None else {}
     parts, roles = _build_parts(turns)
     return ParsedDocument(uid or None, None, parts, shown, dump_metadata(_collect_metadata(item) | no_uid), roles)
 
 
 def _check_turns(turns: list[Turn]) -> None:
+    """Raises `Rejected` for turns that do not alternate, and for one without content: an image that the row does not
+    place is none.
+    """
     if not any(turn.role == "assistant" and turn.has_content for turn in turns):
         raise malformed_row_error("nobody answers")
     if all(turn.role != "user" for turn in turns):
@@ -70,6 +71,9 @@ def _check_turns(turns: list[Turn]) -> None:
     for number, (turn, following) in enumerate(pairwise(turns)):
         if turn.role == following.role:
             raise malformed_row_error(f"turns {number} and {number + 1} are both the {turn.role}'s")
+    for number, turn in enumerate(turns):
+        if not turn.has_content:
+            raise malformed_row_error(f"turn {number} says nothing")
 
 
 def _place_images_first(turns: list[Turn], images: int, field: str) -> list[Turn]:
@@ -81,23 +85,6 @@ def _place_images_first(turns: list[Turn], images: int, field: str) -> list[Turn
     first = next(number for number, turn in enumerate(turns) if turn.role == "user")
     asking = Turn("user", (*[ImageSlot()] * images, *turns[first].pieces))
     return [*turns[:first], asking, *turns[first + 1 :]]
-
-
-def _order_images(places: list[ImageSlot], images: list[ParsedImage]) -> tuple[ParsedImage, ...]:
-    """Returns the images in reading order: a place holds its own image, or takes the row's next one."""
-    due = [place for place in places if place.image is None]
-    if len(due) != len(images):
-        raise malformed_row_error(f"{len(images)} images and {len(due)} <image> markers")
-    names = [json.loads(image.metadata).get("path", "") for image in images]
-    paths = [place.path for place in due if place.path is not None]
-    if sorted(paths) == sorted(names):
-        images = [images[names.index(path)] for path in paths]
-    else:
-        for place, name in zip(due, names, strict=True):
-            if place.path not in (None, name):
-                raise malformed_row_error(f"a place for {(place.path or '')[:100]!r} where {name[:100]!r} is due")
-    following = iter(images)
-    return tuple(next(following) if place.image is None else place.image for place in places)
 
 
 def _build_parts(turns: list[Turn]) -> tuple[tuple[Part, ...], tuple[Role, ...]]:
@@ -123,18 +110,11 @@ def _strip_answer(text: str) -> str:
     return text[max(text.rfind(mark, 0, begin) for mark in "\r\n") + 1 :]
 
 
-def _parse_uid(value: Any) -> tuple[str | None, dict[str, Any]]:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    is_number = isinstance(value, int) and not isinstance(value, bool)
-    return (str(value), {}) if is_number else read_text_or_keep(value, "id")
-
-
 def _collect_metadata(item: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the row's other fields, and the `source` of each of the Cauldron's exchanges."""
     used = find_turn_field(item)
     unused = [name for name in (*TURN_FIELDS, EXCHANGES) if name != used and is_present(item.get(name))]
-    known = {"id", *IMAGE_FIELDS, *SYSTEM_FIELDS, *TURN_FIELDS, EXCHANGES} - set(unused)
+    known = {"id", *IMAGE_FIELDS, *find_image_fields(item), *SYSTEM_FIELDS, *TURN_FIELDS, EXCHANGES} - set(unused)
     about = select_other_fields(item, known)
     if used == EXCHANGES:
         sources = [exchange.get("source") for exchange in item[used] if isinstance(exchange, Mapping)]

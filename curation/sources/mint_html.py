@@ -10,7 +10,7 @@ readers that take whole chunked columns.
 from collections.abc import Mapping
 from typing import Any
 
-from curation.sources.formats.fields import interleave_parts, read_optional_list, read_web_image
+from curation.sources.formats.fields import decode_text, interleave_parts, read_optional_list, read_web_image
 from curation.sources.formats.lenient_fields import parse_json_or_keep, read_text_or_keep
 from curation.sources.reader import SourceReader, ignore_options
 from schemas.records.document import ParsedDocument
@@ -24,7 +24,10 @@ def read(row: Mapping[str, Any]) -> ParsedDocument:
     texts, urls = (read_optional_list(row.get(name), name) for name in COLUMNS)
     shown = sum(url is not None for url in urls)
     of_images: list[dict[str, Any]] = [{} for _ in range(shown)]
-    of_document = {"metadata": parse_json_or_keep(row.get("metadata"), "metadata"), "cc_dump": row.get("cc_dump")}
+    of_document = {
+        "metadata": parse_json_or_keep(row.get("metadata"), "metadata"),
+        "cc_dump": decode_text(row.get("cc_dump")),
+    }
     for name, word in (("image_hashes", "hash"), ("images_metadata", "metadata")):
         values = parse_json_or_keep(row.get(name), name)
         if isinstance(values, list) and len(values) == shown:

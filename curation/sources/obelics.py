@@ -12,7 +12,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from curation.sources.formats.fields import interleave_parts, malformed_row_error, read_optional_list, read_web_image
+from curation.sources.formats.fields import (
+    decode_text,
+    interleave_parts,
+    malformed_row_error,
+    read_optional_list,
+    read_web_image,
+)
 from curation.sources.formats.lenient_fields import parse_json_or_keep, read_text_or_keep
 from curation.sources.reader import SourceReader, ignore_options
 from schemas.records.document import ParsedDocument
@@ -27,7 +33,7 @@ _SENTINELS = re.compile(rf"(?<!\s)\s*+(?:{SENTINEL}\s*+)++")
 
 def read(row: Mapping[str, Any]) -> ParsedDocument:
     """Returns the document of one row. Raises `Rejected`."""
-    texts, urls = (read_optional_list(row.get(name), name) for name in COLUMNS)
+    texts, urls = ([decode_text(value) for value in read_optional_list(row.get(name), name)] for name in COLUMNS)
     about = parse_json_or_keep(row.get("metadata"), "metadata")
     listed = about if isinstance(about, list) else []
     if listed and len(listed) != len(urls):
@@ -55,7 +61,7 @@ def _check_alignment(urls: list[Any], entries: list[Any]) -> None:
         if not isinstance(entry, dict):
             if is_told_of_none:
                 raise malformed_row_error(f"part {place}: an image without an entry of metadata")
-        elif isinstance(source := entry.get("src"), str) and source != url:
+        elif isinstance(url, str) and isinstance(source := entry.get("src"), str) and source != url:
             raise malformed_row_error(f"part {place}: the image is not the one in its metadata")
 
 

@@ -12,8 +12,9 @@ from schemas.records.document import ParsedCaptionedImage, ParsedDocument
 class SourceReader:
     """Declares a published set and how to read it. The type of an item depends on the file's ending.
 
-    `.parquet`: a row as a dict, as Arrow's `to_pylist` returns it; `.tar`: a `TarSample`; `.tsv` and `.jsonl`: a line
-    of text without a byte order mark; `.json`: each value that `items` yields.
+    `.parquet`: a row as a dict, as Arrow's `to_pylist` returns it, but bytes for a string that is not UTF-8; `.tar`: a
+    `TarSample`; `.tsv` and `.jsonl`: a line of text without a byte order mark, with a lone surrogate for each byte that
+    is not UTF-8; `.json`: each value that `items` yields.
     """
 
     name: str

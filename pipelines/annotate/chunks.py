@@ -51,6 +51,7 @@ class ChunkSample:
     tar: TarSample
     row: dict[str, Any]  # a row of `CHUNK_SCHEMA`, without the image's hash
     pixels: int  # width times height by the image's header; 0 without a decodable image
+    has_unreadable_metadata: bool = False
 
     @property
     def key(self) -> str:
@@ -68,7 +69,7 @@ def read_chunk_sample(sample: TarSample) -> ChunkSample:
         return ChunkSample(sample, _EMPTY | {"key": sample.key, "uid": uid} | verdict, 0)
     named = {"key": found.key, "uid": found.uid, "url": found.url, "caption": found.caption}
     data = found.image.data
-    return ChunkSample(sample, _EMPTY | named | {"image": data}, count_pixels(data))
+    return ChunkSample(sample, _EMPTY | named | {"image": data}, count_pixels(data), found.has_unreadable_metadata)
 
 
 def cut_chunks(reader: TarReader, options: ChunkOptions) -> Iterator[list[ChunkSample]]:
@@ -95,7 +96,7 @@ def count_bytes(sample: TarSample) -> int:
 
 
 def count_tar_bytes(sample: TarSample) -> int:
-    """Returns the bytes that the sample takes in its tar: a header a member, and the data padded to whole blocks."""
+    """Returns the bytes that the sample takes in its tar: a header per member, and the data padded to whole blocks."""
     return sum(BLOCK + -(-len(member.data) // BLOCK) * BLOCK for member in sample.members.values())
 
 

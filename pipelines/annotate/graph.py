@@ -100,7 +100,7 @@ class GraphRun:
             self.exporter.export(BYTES_LEFT, progress.total - progress.done)
 
     def iterate_rows(self) -> Iterator[pa.Table]:
-        """Yields the graph's results as they arrive, one row a table."""
+        """Yields the graph's results as they arrive, in tables of one row."""
         return iterate_blocks(self.build_graph())
 
     def build_graph(self) -> ray.data.Dataset:

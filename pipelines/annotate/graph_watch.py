@@ -16,8 +16,8 @@ from pipelines.cluster.ledger import Snapshot
 from schemas.errors import ShardloomError, UsageError
 
 TICK_SECONDS = 1.0
-STALL_NOTE_SHARE = 1 / 3  # of `stall_seconds`: a stage without progress for longer is named, and the run continues
-STOP_SECONDS = 10.0  # for the graph to notice that it must stop; a stalled graph never does
+STALL_NOTE_SHARE = 1 / 3  # of `stall_seconds`; after it, the progress line names the stage that holds up the run
+STOP_SECONDS = 10.0  # to wait for the graph's thread to end; the thread of a stalled graph never ends
 _END = object()
 
 
@@ -30,8 +30,8 @@ def follow(
 ) -> Generator[pa.Table, None, None]:
     """Yields the graph's results as they arrive. Raises `ShardloomError` when the graph fails or stalls.
 
-    A separate thread consumes the graph, because waiting for Ray can't be interrupted: so a stall is detected even when
-    Ray itself waits for ever.
+    Waiting for Ray can't be interrupted, so a separate thread consumes the graph. The calling thread can then detect a
+    stall even when Ray itself waits forever.
     """
     results: queue.Queue[Any] = queue.Queue()
     stop = threading.Event()
@@ -41,9 +41,9 @@ def follow(
             for row in rows():
                 results.put(row)
                 if stop.is_set():
-                    return  # leaving the loop drops the iterator, upon which Ray Data ends the execution
+                    return  # returning drops the iterator, which makes Ray Data end the execution
             results.put(_END)
-        except BaseException as error:  # noqa: BLE001  raised in the waiting thread
+        except BaseException as error:  # noqa: BLE001  re-raised in the thread that takes the results
             results.put(error)
 
     graph = threading.Thread(target=consume, daemon=True, name=GRAPH_THREAD)
@@ -62,8 +62,8 @@ def _iterate_results(
     stall_seconds: float,
     on_tick: Callable[[Snapshot], None],
 ) -> Iterator[pa.Table]:
-    last = looked = time.monotonic()
-    nodes = len(list_cluster_nodes())
+    last_result = last_tick = time.monotonic()
+    initial_nodes = len(list_cluster_nodes())
     while True:
         try:
             result = results.get(timeout=TICK_SECONDS)
@@ -75,16 +75,15 @@ def _iterate_results(
             raise translate_error(result) from None
         if result is not None:
             yield result
-            last = time.monotonic()
-        if time.monotonic() - looked >= TICK_SECONDS:  # not for every chunk: a snapshot takes longer than a commit
+            last_result = time.monotonic()
+        if time.monotonic() - last_tick >= TICK_SECONDS:  # not for every chunk: a snapshot takes longer than a commit
             snapshot = _take_snapshot(ledger, stall_seconds)
             on_tick(snapshot)
-            looked = time.monotonic()
-            idle = min(
-                snapshot.seconds_since_heartbeat, looked - last
-            )  # chunks done in an earlier run bypass the ledger
+            last_tick = time.monotonic()
+            # parts written by an earlier run arrive without a heartbeat, so results count as well
+            idle = min(snapshot.seconds_since_heartbeat, last_tick - last_result)
             if idle > stall_seconds:
-                raise ShardloomError(explain_stall(snapshot, idle, _describe_lost_capacity(requests, nodes)))
+                raise ShardloomError(explain_stall(snapshot, idle, _describe_lost_capacity(requests, initial_nodes)))
 
 
 def _take_snapshot(ledger: ray.actor.ActorHandle, timeout: float) -> Snapshot:
@@ -97,18 +96,19 @@ def _take_snapshot(ledger: ray.actor.ActorHandle, timeout: float) -> Snapshot:
     return snapshot
 
 
-def _describe_lost_capacity(requests: Sequence[ResourceRequest], before: int) -> str | None:
-    """Returns which nodes the cluster has lost since it had `before`, and which requests no longer fit; else None."""
+def _describe_lost_capacity(requests: Sequence[ResourceRequest], initial_nodes: int) -> str | None:
+    """Says how many of the `initial_nodes` nodes are lost and which requests no longer fit; None if nothing is lost."""
     nodes = list_cluster_nodes()
-    gone = f"{before - len(nodes)} of {before} nodes are lost" if len(nodes) < before else None
+    gone = f"{initial_nodes - len(nodes)} of {initial_nodes} nodes are lost" if len(nodes) < initial_nodes else None
     return "; ".join(filter(None, (gone, describe_shortfall(requests, nodes)))) or None
 
 
 def find_stalled_stage(snapshot: Snapshot, seconds: float) -> str | None:
     """Returns the last stage that has work and has made no progress for `seconds`; None if there is none.
 
-    The last, because stages before a hanging stage can't pass on their chunks: they wait with chunks in their queues,
-    but with none in progress.
+    A stage that hangs also holds up the stages before it, which keep chunks in their queues but have none in progress.
+    So the search begins at the last stage, and a stage that only has queued chunks counts only if no later stage has
+    work.
     """
     is_held_up = False
     for stage, state in reversed(snapshot.states.items()):
@@ -127,29 +127,29 @@ def describe_start(snapshot: Snapshot) -> str:
 
 
 def describe_stalled_stage(snapshot: Snapshot, stall_seconds: float) -> str:
-    """Names the stage that holds up the run, long before the stall ends it; empty while there is none."""
+    """Names the stage that has held up the run for `STALL_NOTE_SHARE` of `stall_seconds`; empty if there is none."""
     stage = find_stalled_stage(snapshot, STALL_NOTE_SHARE * stall_seconds)
-    if stage is None or not snapshot.stages[stage].workers:  # the progress already names stages that start
-        return ""
-    return f"no progress of stage {stage} for {snapshot.states[stage].seconds_since_progress:.0f} s"
+    if stage is None or not snapshot.stages[stage].workers:
+        return ""  # the progress line already names stages whose workers are starting
+    return f"stage {stage} has made no progress for {snapshot.states[stage].seconds_since_progress:.0f} s"
 
 
-def explain_stall(snapshot: Snapshot, idle_seconds: float, shortfall: str | None) -> str:
-    """Explains what a stalled run waits for.
+def explain_stall(snapshot: Snapshot, idle_seconds: float, lost_capacity: str | None) -> str:
+    """Returns the error message of a stalled run: which stage it waits for, and why.
 
-    `shortfall` is what its cluster has lost, from `_describe_lost_capacity`.
+    `lost_capacity` is the result of `_describe_lost_capacity`.
     """
-    where = _locate_stall(snapshot) + (f"; {shortfall}" if shortfall else "")
-    return f"no progress for {idle_seconds:.0f} s: {where}; what is done is kept; the same command resumes the run"
+    where = _locate_stall(snapshot) + (f"; {lost_capacity}" if lost_capacity else "")
+    return f"no progress for {idle_seconds:.0f} s: {where}; finished work is kept; the same command resumes the run"
 
 
 def _locate_stall(snapshot: Snapshot) -> str:
     stage = find_stalled_stage(snapshot, 0)
     if stage is not None and snapshot.states[stage].at_work:
-        return f"stage {stage} has been working on {snapshot.states[stage].longest_chunk}"
-    for missing in [stage] if stage is not None else snapshot.stages:
-        if snapshot.stages[missing].workers == 0:
-            return f"no worker of stage {missing} has started (are there CPUs and GPUs left on the cluster?)"
+        return f"stage {stage} has been working on {snapshot.states[stage].oldest_chunk}"
+    for candidate in [stage] if stage is not None else snapshot.stages:
+        if snapshot.stages[candidate].workers == 0:
+            return f"no worker of stage {candidate} has started (are there CPUs and GPUs left on the cluster?)"
     if stage is not None:
-        return f"stage {stage} starts none of its {snapshot.states[stage].queued} queued chunks"
-    return f"stage {next(iter(snapshot.stages))} waits for shards to be read"
+        return f"stage {stage} has started none of its {snapshot.states[stage].queued} queued chunks"
+    return f"stage {next(iter(snapshot.stages))} is waiting for shards to be read"

@@ -52,6 +52,7 @@ class ShardEnd:
     damage: list[str] = field(default_factory=list)
     retries: int = 0  # as in `WrittenPart`
     hidden: int = 0  # hidden files in the tar, which the reader skipped
+    unreadable: int = 0  # samples kept without ids, whose .json is not an object
 
 
 Message = Chunk | WrittenPart | ShardEnd | Failure

@@ -12,7 +12,7 @@ from pipelines.annotate.messages import Chunk, ShardEnd
 from pipelines.output.writer import encode_parquet, write_output
 from schemas.errors import ShardloomError
 from schemas.output_set.layout import DATA, PARTS, QUARANTINE
-from schemas.output_set.manifest import HIDDEN_FILES, InputFile, Manifest
+from schemas.output_set.manifest import HIDDEN_FILES, UNREADABLE_METADATA, InputFile, Manifest
 from schemas.records.annotation import annotation_schema
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.records.quarantine import QUARANTINE_SCHEMA
@@ -75,6 +75,7 @@ def join_parts(output: Folder, end: ShardEnd, recipe_sha256: str) -> Manifest:
         kept = pa.schema([field for field in schema if field.name not in VERDICT_NAMES])
         table = encode_parquet([table.cast(kept) for table in good], kept)
         data = write_output(output, f"{DATA}/{end.shard}.parquet", table, rows_out)
+    found = {HIDDEN_FILES: end.hidden, UNREADABLE_METADATA: end.unreadable}
     quarantine = encode_parquet([table.cast(QUARANTINE_SCHEMA) for table in bad], QUARANTINE_SCHEMA)
     return Manifest.build(
         end.shard,
@@ -84,7 +85,7 @@ def join_parts(output: Folder, end: ShardEnd, recipe_sha256: str) -> Manifest:
         data=data,
         others=[write_output(output, f"{QUARANTINE}/{end.shard}.parquet", quarantine, rows_bad)],
         reasons=[reason for table in bad for reason in table["reason"].to_pylist()],
-        counts=count_annotations(good) | ({HIDDEN_FILES: end.hidden} if end.hidden else {}),
+        counts=count_annotations(good) | {name: count for name, count in found.items() if count},
         fingerprints=_parse_fingerprints(schema) if schema is not None else {},
         damage=end.damage,
     )

@@ -20,8 +20,8 @@ from pipelines.cluster.capacity import (
     select_nodes,
 )
 from pipelines.cluster.runner import Runner
-from pipelines.engines.loader import needs_pixels
-from pipelines.recipes.annotate import AnnotateRecipe, PoolName, PoolOptions
+from pipelines.engines.loader import add_implied_settings, needs_pixels
+from pipelines.recipes.annotate import AnnotateRecipe, EngineOptions, PoolName, PoolOptions
 
 DECODE_BATCH = 16  # images that a worker decodes in a row where decoding has a separate pool
 LIGHT_WORKER_CPUS = 0.1  # of a worker that mostly waits: decoding is under 2 % of OCR's work, caption matching is free
@@ -36,6 +36,7 @@ class Pool:
 
     name: PoolName
     engine: EngineKind | None
+    options: EngineOptions | None  # of the engine, with the settings that an older set implies
     trusted: str | None  # the reference that its workers trust, where the engine is the user's code
     decodes: bool
     keeps_pixels: bool  # for later pools
@@ -57,6 +58,7 @@ def plan_pools(recipe: AnnotateRecipe, runner: Runner, reused: Collection[Engine
         Pool(
             name,
             engine := None if name == "decode" else name,
+            add_implied_settings(engine, recipe.engines[engine]) if engine else None,
             ENGINES.find_reference(recipe.engines[engine].engine) if engine else None,
             decodes=is_alone or name == "decode",
             keeps_pixels=any(later in seeing for later in names[place + 1 :]) and name not in blind,

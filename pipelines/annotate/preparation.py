@@ -28,11 +28,11 @@ class Preparation:
 
     def _start_task(self, pool: Pool, placement: dict[str, Any]) -> ray.ObjectRef | None:
         request = pool.request
-        if pool.engine is None or not needs_preparing(pool.engine, self.recipe.engines[pool.engine]):
+        if pool.engine is None or pool.options is None or not needs_preparing(pool.engine, pool.options):
             return None
         task = ray.remote(num_cpus=request.cpus, num_gpus=request.gpus, **placement)(run_marked)
         work = functools.partial(prepare_engine, pool.engine, trusted=pool.trusted, sees_gpus=request.gpus > 0)
-        return task.remote(work, f"{self.mark}-{pool.name}", self.recipe.engines[pool.engine])
+        return task.remote(work, f"{self.mark}-{pool.name}", pool.options)
 
     def wait(self, progress: Progress) -> None:
         """Waits for all tasks and shows the progress. It may take minutes, in which no worker sends a heartbeat.

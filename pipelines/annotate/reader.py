@@ -43,12 +43,14 @@ class ShardReader:
         reused = ReusedShard(self.reuse, shard.name) if self.reuse else None
         digests: list[str] = []
         keys: list[str] = []
+        unreadable = 0
         with folder.open(file_name) as file:
             reader = TarReader(file)
             for index, samples in enumerate(cut_chunks(reader, self.recipe.chunk)):
                 # A part depends on the reused annotations: without them it must not count as valid.
                 digests.append(compute_digest(samples) + (f" {reused.input_sha256}" if reused else ""))
                 keys += [sample.key for sample in samples]
+                unreadable += sum(sample.has_unreadable_metadata for sample in samples)
                 size = sum(count_tar_bytes(sample.tar) for sample in samples)
                 if self._is_done(shard.name, index, digests[-1]):
                     yield encode_message(WrittenPart(shard.name, index, size))
@@ -61,7 +63,7 @@ class ShardReader:
         damage = [f"byte {damage.offset}: {damage.description}" for damage in reader.damage]
         damage += find_missing_downloads(folder, shard.name, keys)
         read = (shard.name, shard.path, reader.size, reader.sha256, digests, len(keys), damage)
-        yield encode_message(ShardEnd(*read, take_retry_count(), reader.hidden_files))
+        yield encode_message(ShardEnd(*read, take_retry_count(), reader.hidden_files, unreadable))
 
     def _is_done(self, shard: str, index: int, digest: str) -> bool:
         name = get_part_name(shard, index)

@@ -14,6 +14,7 @@ import pyarrow as pa
 from curation.engines.kinds import KINDS, EngineKind
 from pipelines.annotate.chunks import READ_STAGE, VERDICT_COLUMNS
 from pipelines.annotate.parts import ENGINE_PREFIX
+from pipelines.engines.loader import add_implied_settings
 from pipelines.inputs.shards import InputShard
 from pipelines.recipes.annotate import AnnotateRecipe, EngineOptions
 from pipelines.recipes.base import load_recipe
@@ -53,7 +54,11 @@ def find_reused_kinds(
     stored: Mapping[EngineKind, EngineOptions], requested: Mapping[EngineKind, EngineOptions]
 ) -> list[EngineKind]:
     """Returns the requested engines that need not run again, because the set holds their annotations."""
-    kinds = [kind for kind, spec in requested.items() if stored.get(kind) == spec]
+    kinds = [
+        kind
+        for kind, options in requested.items()
+        if kind in stored and add_implied_settings(kind, stored[kind]) == add_implied_settings(kind, options)
+    ]
     if "tags" not in kinds and "boxes" in kinds:
         kinds.remove("boxes")  # those boxes were found with other tags
     return kinds

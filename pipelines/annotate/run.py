@@ -1,7 +1,7 @@
 """Runs the main job, which turns image shards into an annotation set.
 
-read (one task a shard) -> decode, tags, ocr, boxes (an actor pool each; the last writes a part a chunk) -> commit (the
-driver, shard by shard)
+read (one task per shard) -> decode, tags, ocr, boxes (one actor pool each; the last pool writes one part per chunk) ->
+commit (by the driver, shard by shard)
 """
 
 from collections.abc import Callable
@@ -9,6 +9,7 @@ from typing import Any
 
 from pipelines.annotate.environments import check_environments
 from pipelines.annotate.reuse import Reuse, find_reuse
+from pipelines.annotate.settings import settle_settings
 from pipelines.engines.loader import check_engines, check_settings, fetch_weights
 from pipelines.inputs.shards import InputShard, list_input_shards
 from pipelines.output.job import Context, Job, OutputCommitter, run_job
@@ -16,6 +17,7 @@ from pipelines.output.totals import Totals
 from pipelines.recipes.annotate import AnnotateRecipe
 from schemas.log import LOG
 from schemas.output_set.manifest import Manifest
+from schemas.storage.folder import Folder
 
 
 class AnnotateJob(Job[InputShard]):
@@ -29,6 +31,10 @@ class AnnotateJob(Job[InputShard]):
         self.recipe: AnnotateRecipe = recipe
         self._reuse: Reuse | None = None
 
+    def settle_recipe(self, output: Folder) -> None:
+        """See `Job`."""
+        self.recipe = settle_settings(self.recipe, output)
+
     def plan(self, context: Context) -> list[InputShard]:
         """See `Job`."""
         shards = list_input_shards(self.recipe.input, ".tar")
@@ -40,13 +46,13 @@ class AnnotateJob(Job[InputShard]):
         return shards
 
     def describe_change(self, unit: InputShard | None, manifest: Manifest) -> str:
-        """See `Job`. Annotations of shards that are no longer in the input stay."""
+        """See `Job`. A shard that has left the input is not a change: the set keeps its annotations."""
         if unit is None or unit.get_size() == (size := manifest.inputs[0].size):
             return ""
-        return f"{unit.path}, which had {size} bytes and has {unit.get_size()}, has"
+        return f"{unit.path} ({size:,} bytes then, {unit.get_size():,} now) has"
 
     def get_progress_size(self, unit: InputShard) -> int:
-        """See `Job`: bytes."""
+        """Returns the size of the shard in bytes."""
         return unit.get_size()
 
     def prepare(self, context: Context, todo: list[InputShard]) -> list[InputShard]:
@@ -58,7 +64,7 @@ class AnnotateJob(Job[InputShard]):
         return todo
 
     def make_task(self, context: Context) -> Callable[[Any], Manifest]:
-        """Raises `AssertionError`: the work is a graph of Ray Data, see `carry_out`."""
+        """Raises `AssertionError`: `carry_out` runs a Ray Data graph instead of tasks."""
         raise AssertionError("annotate runs a graph")
 
     def carry_out(self, context: Context, todo: list[InputShard], committer: OutputCommitter) -> None:

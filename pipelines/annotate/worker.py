@@ -32,7 +32,7 @@ from pipelines.annotate.pools import Pool
 from pipelines.cluster.attempts import Attempts, Range
 from pipelines.cluster.failure import Failure
 from pipelines.engines.loader import Engine, load_engine, needs_pixels
-from pipelines.recipes.annotate import AnnotateRecipe
+from pipelines.recipes.annotate import AnnotateRecipe, EngineOptions
 from schemas.errors import ShardloomError, UsageError, to_one_line
 from schemas.log import LOG, configure_log
 from schemas.records.fingerprint import EngineFingerprint
@@ -47,7 +47,7 @@ EXIT_TIMEOUT_SECONDS = 30.0  # for Ray to end a process that it was asked to end
 
 
 class PoolWorker:
-    """Works on chunks, one a call. Each process has one instance.
+    """Works on chunks, one per call. Each process has one instance.
 
     With `run.recycle_images` a process ends itself after about that number of images, which frees what an engine's
     native code has leaked. It ends when it gets its next chunk, before it starts on it, so that no work is lost or done
@@ -73,10 +73,10 @@ class PoolWorker:
         self.start_error: ShardloomError | None = None
         self.images_done = 0  # worked on by this process
         try:
-            if pool.engine is not None:
+            if pool.engine is not None and pool.options is not None:
                 with send_heartbeats(ledger):
                     shared = None if prepared is None else ray.get(prepared)
-                    self._load(pool.engine, expected.get(pool.engine), shared)
+                    self._load(pool.engine, pool.options, expected.get(pool.engine), shared)
         except ShardloomError as error:
             self.start_error = error
         except Exception as error:  # noqa: BLE001  an engine may raise anything
@@ -86,10 +86,12 @@ class PoolWorker:
         LOG.debug("started" if self.start_error is None else f"cannot start: {self.start_error}")
         ledger.add_worker.remote(pool.name)
 
-    def _load(self, kind: EngineKind, expected: EngineFingerprint | None, prepared: object) -> None:
+    def _load(
+        self, kind: EngineKind, options: EngineOptions, expected: EngineFingerprint | None, prepared: object
+    ) -> None:
         if isinstance(prepared, Failure):
             raise prepared.to_error()
-        options, sees_gpus = self.recipe.engines[kind], self.pool.request.gpus > 0
+        sees_gpus = self.pool.request.gpus > 0
         self.engine = load_engine(kind, options, prepared, trusted=self.pool.trusted, sees_gpus=sees_gpus)
         self.needs_pixels, self.needs_tags = needs_pixels(kind, options), KINDS[kind].needs_tags
         if expected is not None:
@@ -314,4 +316,4 @@ def check_fingerprint(name: str, expected: EngineFingerprint, actual: EngineFing
         return
     was, now = expected.model_dump(), actual.model_dump()
     differing = ", ".join(f"{key} was {was[key]!r}, is {now[key]!r}" for key in was if was[key] != now[key])
-    raise UsageError(f"the output was started with another {name} engine ({differing}): take a new output folder")
+    raise UsageError(f"the output was started with another {name} engine ({differing}): use a new output folder")

@@ -24,9 +24,7 @@ app = typer.Typer(
 )
 
 MAX_LINE = 4000  # characters of an error message: enough for a dozen paths; bounds what a hostile value can print
-INTERRUPTED_EXIT_CODE = (
-    130  # Typer's code for an interrupt; a SIGTERM may arrive as Ray's SystemExit with the signal's number
-)
+INTERRUPTED_EXIT_CODE = 130  # Typer's exit code for an interrupt
 
 
 def _print_version() -> None:
@@ -34,8 +32,8 @@ def _print_version() -> None:
 
     try:
         print_result(f"shardloom {version('shardloom')}")
-    except PackageNotFoundError:  # run from a folder, as Ray jobs are
-        print_result("shardloom, not installed")
+    except PackageNotFoundError:  # run from a source folder, as in a Ray job
+        print_result("shardloom, version unknown: it is not installed")
 
 
 @app.callback(invoke_without_command=True)
@@ -67,7 +65,8 @@ def shardloom(
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Runs the command line. Exits 0 when done, 1 after a failure, 2 for wrong use."""
     configure_log()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # works where SIGINT is ignored, for example after `&`
+    # SIGTERM then interrupts like Ctrl-C, even where a shell ignores SIGINT, as after `&`
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = app(args=arguments, standalone_mode=False) or 0
         if code != INTERRUPTED_EXIT_CODE:
@@ -75,7 +74,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except ShardloomError as error:
         _fail(f"error: {error}", error.exit_code)
     except SystemExit as stop:
-        if stop.code != signal.SIGTERM:
+        if stop.code != signal.SIGTERM:  # Ray may turn a SIGTERM into a SystemExit with the signal's number
             raise
     except KeyboardInterrupt:
         pass
@@ -83,7 +82,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         if not hasattr(error, "format_message"):  # all of Typer's errors for options and arguments have it
             raise
         _fail(f"error: {error.format_message()} (see --help)", UsageError.exit_code)
-    _fail("stopped: what is done is kept; the same command resumes the run", ShardloomError.exit_code)
+    _fail("stopped: finished work is kept; the same command resumes the run", ShardloomError.exit_code)
 
 
 def _fail(line: str, code: int) -> NoReturn:

@@ -48,6 +48,10 @@ COMMANDS = {
     ),
     "mix": Entry("Mix sets of training shards, with exact shares at every prefix.", "mix blip3_stage1.yaml --plan"),
     "train": Entry("Train a resampler LMM on training shards.", "train tiny.yaml --output run --resume auto"),
+    "export": Entry(
+        "Export the model of a run's checkpoint, as the run exports its own at the end.",
+        "export run --step 1000 --dtype bf16 --output model",
+    ),
     "generate": Entry(
         "Let a trained model continue a text with images, or answer it.",
         "generate run/model 'What does <image> say?' --image sign.jpg --chat",

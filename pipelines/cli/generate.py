@@ -13,7 +13,7 @@ from schemas.terminal import print_json, print_result
 
 
 def generate(
-    model: Annotated[str, typer.Argument(help="a model folder exported by train")],
+    model: Annotated[str, typer.Argument(help="a model folder exported by train, or a checkpoint")],
     prompt: Annotated[
         str, typer.Argument(help="a text; <image> marks an image's place; without any, images come first")
     ] = "",

@@ -68,7 +68,12 @@ def ingest(
         int | None, typer.Option(help="blip3 sets: granularity of the caption that becomes the text")
     ] = None,
     raw_caption: Annotated[
-        bool | None, typer.Option("--raw-caption", help="blip3 sets: take the caption that begins with the alt text")
+        bool | None,
+        typer.Option(
+            "--raw-caption/--no-raw-caption",
+            help="blip3 sets: take the caption that begins with the alt text, or the other; "
+            "default: the other, unless it is a bare list of objects",
+        ),
     ] = None,
     trust_code: TrustCode = None,
     workers: Workers = None,

@@ -44,8 +44,8 @@ class Attempts:
     def describe_fault(self, sample: int) -> str:
         """Returns what a poison sample has done, for the detail of its row."""
         if (sample, sample + 1) in self.hangs:
-            return "a worker at work on this sample alone came to no end, and was ended"
-        return f"{MAX_DEATHS} workers died while they were at work on this sample alone"
+            return "a worker hung while processing only this sample and was killed"
+        return f"{MAX_DEATHS} workers died while processing only this sample"
 
     def record_death(self) -> None:
         """Records that the previous attempt ended with the death of its worker."""

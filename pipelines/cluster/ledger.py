@@ -37,8 +37,8 @@ class StageState:
     at_work: int = 0  # chunks in progress
     queued: int = 0  # chunks done by the previous stage and not yet started; unknown, so 0, for the first one
     seconds_since_progress: float = 0.0  # since its last progress; 0 while it has no work
-    longest_chunk_seconds: float = 0.0  # since the oldest chunk in progress was started
-    longest_chunk: str = ""  # that chunk and the range of its samples in progress
+    oldest_chunk_seconds: float = 0.0  # since the oldest chunk in progress was started
+    oldest_chunk: str = ""  # that chunk and the range of its samples in progress
     bytes_done: int = 0  # of finished chunks, and of those in progress as far as their samples are done
 
 
@@ -182,8 +182,8 @@ class Ledger:
         if self._attempts[stage]:
             chunk = min(self._attempts[stage], key=lambda chunk: chunks[chunk].started)
             start, stop = self._attempts[stage][chunk].at_work
-            state.longest_chunk_seconds = now - chunks[chunk].started
-            state.longest_chunk = f"shard-chunk {chunk}, samples {start} to {stop - 1}"
+            state.oldest_chunk_seconds = now - chunks[chunk].started
+            state.oldest_chunk = f"shard-chunk {chunk}, samples {start} to {stop - 1}"
         return state
 
     def _has_work(self, stage: str) -> bool:

@@ -80,7 +80,7 @@ def wait_for_first(running: dict[Any, str], stall_seconds: float) -> Any:
         if not is_any_running(running.values()):
             raise ShardloomError(
                 f"no progress for {stall_seconds:g} s: no worker has started (are there CPUs left on the cluster?); "
-                "what is done is kept; the same command resumes the run"
+                "finished work is kept; the same command resumes the run"
             )
 
 

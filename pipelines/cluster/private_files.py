@@ -1,7 +1,7 @@
 """Keeps a local cluster's files from other users of the machine, and removes them with the cluster.
 
-By default Ray keeps logs and sockets in `/tmp/ray`, which everyone may enter, and leaves a folder a run there. It makes
-the token by which its processes authenticate readable by everyone.
+By default Ray keeps logs and sockets in `/tmp/ray`, which everyone may enter, and leaves a folder there for each run.
+It makes the token with which its processes authenticate readable by everyone.
 """
 
 import contextlib

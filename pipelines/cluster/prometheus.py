@@ -48,7 +48,7 @@ STATE_METRICS = {
     "seconds_since_progress": Metric(
         "shardloom_seconds_without_progress", "gauge", "stage", "time since its last progress, while it has work"
     ),
-    "longest_chunk_seconds": Metric(
+    "oldest_chunk_seconds": Metric(
         "shardloom_longest_chunk_seconds", "gauge", "stage", "time for which the oldest chunk has been in progress"
     ),
 }

@@ -44,7 +44,7 @@ def override_job_runtime_env() -> None:
 
 
 def show_every_worker_line() -> None:
-    """Makes Ray show each line of the workers, in no colour: it leaves out lines that differ in their numbers alone."""
+    """Makes Ray show every worker line, without colour; by default it drops lines that differ only in their numbers."""
     from ray._private import ray_logging
 
     ray_logging.RAY_DEDUP_LOGS = False
@@ -58,7 +58,7 @@ def silence_retried_errors() -> None:
 
 @contextlib.contextmanager
 def listen_on_loopback_only() -> Iterator[None]:
-    """Makes a cluster that starts inside the `with` block listen on the loopback interface alone.
+    """Makes a cluster that starts inside the `with` block listen only on the loopback interface.
 
     Ray replaces a loopback address that it is given with the machine's own. This constant is Ray's own way to keep a
     laptop's firewall from asking.

@@ -88,7 +88,7 @@ class Runner:
         return [Node(count_cores() + READ_STAGE_CPUS, count_gpus())]  # a local cluster declares one core more
 
     def count_workers(self) -> int:
-        """Returns the number of workers of the recipe; by default one a core."""
+        """Returns the number of workers of the recipe; by default one per core."""
         if self.run_options.workers is not None or not self.uses_external_cluster:
             return self.run_options.workers or count_cores()
         from pipelines.cluster.capacity import READ_STAGE_CPUS

@@ -160,7 +160,7 @@ def read_results(
             details = json.loads(sample.members["json"].data) | {"key": rows[int(sample.key)].key}
             spans = {ending: (member.offset, len(member.data)) for ending, member in sample.members.items()}
             downloaded[rows[int(sample.key)].key] = DownloadedSample(details, spans)
-    side = pl.read_parquet(files[".parquet"], columns=["key", "status", "error_message"])  # noqa: TID251  made here
+    side = pl.read_parquet(files[".parquet"], columns=["key", "status", "error_message"])  # noqa: TID251  Shardloom's own file
     for key, status, message in side.filter(pl.col("status") != "success").iter_rows():
         said = " ".join((message or "").split())
         failed[rows[int(key)].key] = FailedDownload(classify_failure(status, said), said, status)

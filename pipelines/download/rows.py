@@ -77,7 +77,7 @@ def parse_row(key: str, item: Item) -> MetadataRow:
 
 def _check_text(value: Any) -> str | None:
     if value is not None and (not isinstance(value, str) or len(value.encode()) > MAX_TEXT):
-        raise ValueError(f"{str(value)[:100]!r} is no text of up to {MAX_TEXT} bytes")
+        raise ValueError(f"{str(value)[:100]!r} is not text of at most {MAX_TEXT} bytes")
     return value
 
 
@@ -89,7 +89,7 @@ def _parse_boxes(found: Any) -> list[list[float]]:
     for box in boxes:
         is_near = all(math.isfinite(number) and -SLACK <= number <= 1 + SLACK for number in box)
         if len(box) != 4 or not is_near or box[0] > box[2] or box[1] > box[3]:
-            raise ValueError(f"face_bboxes: {str(box)[:100]} is no x1, y1, x2, y2 in 0 to 1")
+            raise ValueError(f"face_bboxes: {str(box)[:100]} is not x1, y1, x2, y2 from 0 to 1")
     return boxes
 
 

@@ -77,6 +77,12 @@ def needs_pixels(kind: EngineKind, options: EngineOptions) -> bool:
     return find_engine(kind, options.engine).needs_pixels
 
 
+def add_implied_settings(kind: EngineKind, options: EngineOptions) -> EngineOptions:
+    """Returns a set's options of an engine with the settings that it does not store, because it is older than they."""
+    implied = find_engine(kind, options.engine).implied_settings
+    return options.model_copy(update={"settings": {**implied, **options.settings}})
+
+
 def check_settings(chosen: Mapping[EngineKind, EngineOptions]) -> None:
     """Raises `UsageError` for unknown engines and invalid settings. Reads no file."""
     for kind, options in chosen.items():

@@ -50,7 +50,7 @@ def _build(name: str, folder: Path) -> None:
     try:
         venv.create(folder, with_pip=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        raise ShardloomError(f"cannot make an environment in {folder}: {error}") from None
+        raise ShardloomError(f"cannot create an environment in {folder}: {error}") from None
     for number, step in enumerate(plan_steps(name), 1):
         _install(name, folder, number, step)
 

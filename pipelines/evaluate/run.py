@@ -165,7 +165,7 @@ def _match_entries(
 def _look_up_rows(folder: Folder, column: pa.Field, uids: Sequence[str]) -> AnnotatedRows:
     """Looks up the rows of the uids. Raises `UsageError` if the folder is not an annotation set or lacks the column."""
     if (kind := read_stored_recipe(folder).get("kind")) != AnnotateRecipe.kind:
-        raise UsageError(f"{folder.url} is no annotation set, but one of kind {format_value(kind)}")
+        raise UsageError(f"{folder.url} is not an annotation set: its kind is {format_value(kind)}")
     found = AnnotatedRows({}, {})
     asked = pa.array(uids, pa.string())
     for path in (output.path for manifest in read_manifests(folder).values() for output in manifest.outputs):
@@ -234,7 +234,7 @@ def _read_aliases(path: str | None) -> dict[str, str]:
     try:
         names = json.loads(_read_file(path))
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is no JSON: {error}") from None
+        raise UsageError(f"{path} is not valid JSON: {error}") from None
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
-        raise UsageError(f"{path} is no JSON object of names to names")
+        raise UsageError(f"{path} is not a JSON object of names to names")
     return {name.casefold().strip(): other.casefold().strip() for name, other in names.items()}

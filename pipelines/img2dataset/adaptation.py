@@ -29,7 +29,8 @@ def adapt_img2dataset(deadline: float, image_seconds: int, options: dict[str, An
 
     `deadline` is in seconds since 1970; `image_seconds` is the CPU time to decode one image.
     """
-    from img2dataset import downloader, resizer, writer  # type: ignore[import-not-found]  # of the other environment
+    # only in img2dataset's environment
+    from img2dataset import downloader, resizer, writer  # type: ignore[import-not-found]
 
     decoder = Decoder(image_seconds, options)
 

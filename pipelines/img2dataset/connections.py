@@ -122,8 +122,19 @@ class LimitedConnection(http.client.HTTPConnection):
         return min(self._timeout, self._limit.get_seconds_left())
 
 
-class LimitedTlsConnection(http.client.HTTPSConnection, LimitedConnection):
-    """Connects and reads over HTTPS within a limit."""
+class LimitedTlsConnection(LimitedConnection):
+    """Connects and reads over HTTPS within a limit, which covers the TLS handshake too."""
+
+    default_port = 443
+
+    def __init__(self, host: str, *, context: ssl.SSLContext, **options: Any) -> None:
+        super().__init__(host, **options)
+        self._context = context
+
+    def connect(self) -> None:
+        """Connects, and checks the host's certificate. Raises `OSError`."""
+        super().connect()
+        self.sock = self._context.wrap_socket(self.sock, server_hostname=self.host)
 
 
 class LimitedHttp(urllib.request.HTTPHandler):

@@ -2,8 +2,9 @@
 
     python decoder.py CPU_SECONDS
 
-It receives the arguments of `img2dataset.download`, then images. If one image takes more than CPU_SECONDS, the kernel
-ends the process (RLIMIT_CPU), even inside native code, which no code within the process could interrupt.
+It receives the arguments of `img2dataset.download`, then requests: to resize an image, or for the EXIF of the last one.
+If a request takes more than CPU_SECONDS, the kernel ends the process (RLIMIT_CPU), even inside native code, which no
+code within the process could interrupt.
 """
 
 import inspect
@@ -16,7 +17,7 @@ import struct
 import sys
 from typing import Any, BinaryIO
 
-HEADER = struct.Struct("<II")  # bytes of the JSON, bytes of the data after it
+HEADER = struct.Struct("<II")  # sizes in bytes: of the JSON, and of the data after it
 
 
 def send(file: BinaryIO, values: Any, data: bytes = b"") -> None:
@@ -32,23 +33,23 @@ def receive(file: BinaryIO) -> tuple[Any, bytes]:
     head = file.read(HEADER.size)
     if len(head) < HEADER.size:
         raise EOFError
-    size, more = HEADER.unpack(head)
-    body = file.read(size + more)
-    if len(body) < size + more:
+    text_size, data_size = HEADER.unpack(head)
+    body = file.read(text_size + data_size)
+    if len(body) < text_size + data_size:
         raise EOFError
-    return json.loads(body[:size]), body[size:]
+    return json.loads(body[:text_size]), body[text_size:]
 
 
 def limit_cpu(seconds: int) -> None:
     """Limits the CPU time of this process to a number of seconds from now."""
     used = resource.getrusage(resource.RUSAGE_SELF)
-    _, most = resource.getrlimit(resource.RLIMIT_CPU)
-    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(used.ru_utime + used.ru_stime) + seconds, most))
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(used.ru_utime + used.ru_stime) + seconds, hard_limit))
 
 
 def read_exif(image: bytes) -> dict[str, str]:
     """Returns an image's EXIF as img2dataset writes it."""
-    import exifread  # type: ignore[import-not-found]  # of the other environment
+    import exifread  # type: ignore[import-not-found]  # only in img2dataset's environment
 
     found = exifread.process_file(io.BytesIO(image), details=False)
     return {name: str(value).strip() for name, value in found.items() if value is not None}
@@ -70,18 +71,18 @@ def serve(requests: BinaryIO, responses: BinaryIO, seconds: int) -> None:
     image = b""
     while True:
         try:
-            asked, data = receive(requests)
+            request, data = receive(requests)
         except EOFError:
             return
         limit_cpu(seconds)
-        if asked["what"] == "exif":
+        if request["what"] == "exif":
             try:
                 send(responses, read_exif(image))
             except Exception:  # noqa: BLE001  hostile EXIF can raise anything
                 send(responses, None)
             continue
         image = data
-        made, *sizes, error = resizer(io.BytesIO(image), asked["boxes"])
+        made, *sizes, error = resizer(io.BytesIO(image), request["boxes"])
         send(responses, {"sizes": sizes, "error": error}, made or b"")
 
 

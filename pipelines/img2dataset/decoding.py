@@ -30,7 +30,7 @@ class Decoder:
     """Decodes images one after another in a process of its own, and starts a new one after that dies."""
 
     def __init__(self, seconds: int, options: dict[str, Any]) -> None:
-        """`seconds` are the CPU seconds that one image may take, `options` the arguments of `img2dataset.download`."""
+        """`seconds` is the CPU time that one request may take, `options` the arguments of `img2dataset.download`."""
         self._seconds, self._options = seconds, options
         self._process: subprocess.Popen[bytes] | None = None
 

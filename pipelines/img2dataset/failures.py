@@ -27,7 +27,7 @@ _KINDS = (
     (r"CERTIFICATE|certificate", "bad_certificate"),
     (
         r"control characters|codec can't encode|nonnumeric port|no host given|Invalid IPv6|codec failed"
-        r"|under NFKC normalization|does not appear to be an IP",
+        r"|under NFKC normalization|label empty or too long|Violation of BIDI|does not appear to be an IP",
         "bad_address",
     ),
     (r"IncompleteRead", CUT_SHORT),
@@ -68,5 +68,5 @@ def check_responses(part: str, downloaded: int, failures: Counter[str]) -> None:
     if not downloaded and failures.total() >= MIN_UNANSWERED and all(kind in _UNANSWERED for kind in failures):
         raise ShardloomError(
             f"{part}: none of {failures.total():,} URLs got a response ({failures.most_common(1)[0][0]}): "
-            "check the network and the name server. What is done is kept; the same command resumes the run"
+            "check the network and the name server. Finished work is kept; the same command resumes the run"
         )

@@ -29,7 +29,6 @@ from schemas.records.quarantine import Rejected
 from schemas.storage.folder import Folder
 from schemas.tar.reader import TarReader, TarSample
 from schemas.tar.writer import TarWriter
-from schemas.web_address import is_web_address as is_web_address
 
 URLS = "urls.parquet"
 TALLY = "asked"  # file with the number of URLs requested so far
@@ -52,7 +51,7 @@ def make_scratch_folder(output: Folder, name: str) -> Iterator[Path]:
 
 
 def count_requested(output: Folder) -> int:
-    """Returns the number of URLs requested by unfinished runs; 0 if their folders are not on this machine."""
+    """Returns the number of URLs requested so far for parts in progress; 0 if the output is not on a local disk."""
     if not output.is_local:
         return 0
     return sum(map(_read_count, output.get_local_path(PARTS).glob(f"*/{TALLY}")))
@@ -71,8 +70,8 @@ def download_images(
     """Downloads the URLs in the folder's `urls.parquet` with img2dataset. Returns its files by ending.
 
     `.tar` holds the images in the order of arrival, `.parquet` a row for each URL, and `_stats.json` the counts; a
-    killed run has no `_stats.json`. A key is the position of the URL in the list. `extra_options` holds further
-    arguments of img2dataset, such as the columns to keep. Raises `ShardloomError` if img2dataset failed as a whole.
+    killed run has no `_stats.json`. A sample's key is the position of its URL in the list. `extra_options` holds
+    further arguments of img2dataset, such as the columns to keep. Raises `ShardloomError` if img2dataset itself failed.
     """
     images = folder / _IMAGES
     images.mkdir()
@@ -118,7 +117,7 @@ def _build_job(folder: Path, urls: int, options: DownloadOptions, threads: int) 
 
 
 def _run_job(folder: Path, options: DownloadOptions) -> bool:
-    """Runs the job in the folder. Returns False if it had to be killed, since it did not end in time."""
+    """Runs the job in the folder. Returns False if it did not end in time and was killed."""
     variables = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     variables |= {"HOME": str(folder), "TMPDIR": str(folder), "OPENCV_IO_MAX_IMAGE_PIXELS": str(options.max_pixels)}
     with (folder / "log").open("wb") as output:
@@ -136,7 +135,7 @@ def _run_job(folder: Path, options: DownloadOptions) -> bool:
         except subprocess.TimeoutExpired:
             return False
         finally:
-            with contextlib.suppress(ProcessLookupError):  # its child processes too, however it ended
+            with contextlib.suppress(ProcessLookupError):  # kills its child processes too, however it ended
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     return True
@@ -145,11 +144,11 @@ def _run_job(folder: Path, options: DownloadOptions) -> bool:
 def _salvage(folder: Path) -> None:
     """Makes a shard from the complete samples of a killed img2dataset; all other URLs get the error `deadline`."""
     images = folder / _IMAGES
-    begun = next(images.glob("*.tar"), None)
+    partial_tar = next(images.glob("*.tar"), None)
     downloaded: set[int] = set()
     with (folder / "whole.tar").open("wb") as target:
         writer = TarWriter(target)
-        for sample in _iterate_sound_samples(begun) if begun else ():
+        for sample in _iterate_intact_samples(partial_tar) if partial_tar else ():
             downloaded.add(int(sample.key))
             for ending, member in sample.members.items():
                 writer.add(f"{sample.key}.{ending}", member.data)
@@ -157,19 +156,19 @@ def _salvage(folder: Path) -> None:
     shutil.rmtree(images)
     images.mkdir()
     (folder / "whole.tar").rename(images / "00000000.tar")
-    asked = pl.read_parquet(folder / URLS)  # noqa: TID251  made here
-    is_late = [number not in downloaded for number in range(asked.height)]
-    asked.with_columns(
-        key=pl.Series([str(number) for number in range(asked.height)]),
+    rows = pl.read_parquet(folder / URLS)  # noqa: TID251  Shardloom's own file
+    is_late = [number not in downloaded for number in range(rows.height)]
+    rows.with_columns(
+        key=pl.Series([str(number) for number in range(rows.height)]),
         status=pl.Series(["failed_to_download" if late else "success" for late in is_late]),
         error_message=pl.Series([DEADLINE if late else None for late in is_late], dtype=pl.String),
     ).write_parquet(images / "00000000.parquet")
 
 
-def _iterate_sound_samples(tar: Path) -> Iterator[TarSample]:
+def _iterate_intact_samples(tar: Path) -> Iterator[TarSample]:
     with tar.open("rb") as file:
         for sample in TarReader(file, hashing=False):
             with contextlib.suppress(Rejected):
-                read_metadata(sample)  # every sample of img2dataset has it
+                read_metadata(sample)  # img2dataset writes a .json member for every sample
                 read_sample(sample)
                 yield sample

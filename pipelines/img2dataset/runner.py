@@ -266,7 +266,7 @@ def exit_with_parent() -> None:
 def main(job: dict[str, Any]) -> None:
     """Downloads the images; `job["img2dataset"]` holds the arguments of `img2dataset.download`."""
     threading.Thread(target=exit_with_parent, daemon=True).start()
-    import img2dataset  # type: ignore[import-not-found]  # of the other environment
+    import img2dataset  # type: ignore[import-not-found]  # only in img2dataset's environment
 
     img2dataset.download(**job["img2dataset"])
 

@@ -3,7 +3,7 @@
 Which copy is kept is a function of the input alone: the first in the order of the files, of their rows and of the
 images in a row, even if that whole document is then left out. "exact" compares bytes, by sorting hashes. "alike"
 compares perceptual hashes with those of the images kept, by pigeonhole LSH (`pipelines.ingest.near_hashes`). Images of
-the same row are no repeats of one another: the document filter handles an image that one document shows twice.
+the same row are not repeats of one another: the document filter handles an image that one document shows twice.
 """
 
 import functools

@@ -60,7 +60,7 @@ class RowWatch:
         poison_samples = set(attempts.poison_samples)
         for row, item in enumerate(items):
             if row in poison_samples:
-                fault = Rejected(Reason.WORKER_KILLED, f"{MAX_DEATHS} workers died while they were at work on this row")
+                fault = Rejected(Reason.WORKER_KILLED, f"{MAX_DEATHS} workers died while processing only this row")
                 yield replace(item, content=fault)
                 continue
             if attempts.is_isolating:

@@ -20,7 +20,7 @@ from pipelines.output.training_shards import Record, Sample, ShardWriter, list_p
 from pipelines.output.writer import write_quarantine
 from pipelines.recipes.ingest import IngestRecipe
 from schemas.layouts.datacomp import read_uid
-from schemas.output_set.manifest import HIDDEN_FILES, Manifest
+from schemas.output_set.manifest import HIDDEN_FILES, UNREADABLE_METADATA, Manifest
 from schemas.output_set.unit_outputs import make_output_name
 from schemas.records.document import ParsedCaptionedImage, ParsedDocument, ParsedImage
 from schemas.records.quarantine import QuarantinedRow, Reason, Rejected
@@ -53,6 +53,7 @@ class IngestedSample:
     sample: Sample
     texts: int
     dropped: Counter[Reason]
+    has_unreadable_metadata: bool = False
 
 
 class IngestTask:
@@ -107,11 +108,15 @@ class IngestTask:
         first, *others = (manifest.model_copy(update={"inputs": inputs}) for manifest in manifests)
         hidden = {HIDDEN_FILES: rows.summary.hidden_files} if rows.summary.hidden_files else {}
         update = {
-            "damage": rows.summary.damage,
+            "damage": rows.summary.damage + self._get_store_damage(unit),
             "counts": dict(sorted((first.counts | hidden).items())),
             "unit_outputs": len(manifests),
         }
         return [first.model_copy(update=update), *others]
+
+    def _get_store_damage(self, unit: IngestUnit) -> list[str]:
+        """Returns the damage of the image stores, which is told once, with the first unit."""
+        return [line for store in self.stores for line in store.damage] if unit.number == 0 else []
 
     def process_rows(self, unit: IngestUnit, rows: Iterable[Item]) -> Iterator[IngestedSample | QuarantinedRow]:
         """Yields the sample or quarantined row that each row becomes, in order."""
@@ -148,8 +153,9 @@ class IngestTask:
         filters, limits = self.recipe.filters, self.recipe.read.limits
         try:
             if isinstance(parsed, ParsedCaptionedImage):
-                return self._store_record(
-                    build_captioned_image(parsed, key, shard, source_key, filters, limits), Counter()
+                image = build_captioned_image(parsed, key, shard, source_key, filters, limits)
+                return replace(
+                    self._store_record(image, Counter()), has_unreadable_metadata=parsed.has_unreadable_metadata
                 )
             found = filter_document(parsed, key, self.name, filters, limits)
             return self._store_record(found.document, found.dropped)
@@ -220,7 +226,7 @@ class ShardSplitter:
 
     def __init__(self, outcomes: Iterator[IngestedSample | QuarantinedRow], samples: int, size: int) -> None:
         self._outcomes, self._samples, self._size = outcomes, samples, size
-        self._made: list[tuple[Counter[Reason], int]] = []
+        self._made: list[tuple[Counter[Reason], int, bool]] = []
         self._quarantined: list[QuarantinedRow] = []
         self._pending: IngestedSample | None = None  # the sample that starts the next shard
         self.is_done = False
@@ -238,17 +244,19 @@ class ShardSplitter:
             if self._made and (len(self._made) == self._samples or size > self._size):
                 self._pending = outcome
                 return
-            self._made.append((outcome.dropped, outcome.texts))
+            self._made.append((outcome.dropped, outcome.texts, outcome.has_unreadable_metadata))
             yield outcome.sample
         self.is_done = True
 
     def summarise(self) -> OutputSummary:
         """Returns the summary of the shard that `take_next` yielded last."""
-        dropped: Counter[Reason] = sum((dropped for dropped, _ in self._made), Counter())
+        dropped: Counter[Reason] = sum((dropped for dropped, _, _ in self._made), Counter())
         counts = {f"dropped_{reason.value}": count for reason, count in dropped.items()}
         counts["lost_images"] = sum(count for reason, count in dropped.items() if reason not in _FILTER_REASONS)
-        counts["texts"] = sum(texts for _, texts in self._made)
+        counts["texts"] = sum(texts for _, texts, _ in self._made)
         counts["documents"] = len(self._made)
+        if unreadable := sum(is_unreadable for *_, is_unreadable in self._made):
+            counts[UNREADABLE_METADATA] = unreadable
         return OutputSummary(len(self._made) + len(self._quarantined), self._quarantined, counts)
 
 

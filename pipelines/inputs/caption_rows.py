@@ -3,14 +3,17 @@
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from curation.captions.lookup import ATTRIBUTES, Row
 from curation.sources.formats.fields import dump_metadata, read_text_leniently
+from pipelines.inputs.parquet_rows import convert_strings_to_bytes
 from schemas.errors import ShardloomError, to_one_line
 from schemas.records.identity import Identity
 from schemas.records.quarantine import Rejected
 from schemas.records.training_text import to_training_text
 from schemas.storage.folder import Folder
-from schemas.storage.parquet import NotParquet, check_sizes, open_parquet
+from schemas.storage.parquet import NotParquet, check_sizes, iterate_batches, open_parquet
 
 if TYPE_CHECKING:
     import polars as pl
@@ -35,33 +38,54 @@ def find_rows(
     """
     import polars as pl  # imported here, so that commands without a search start fast
 
+    path = folder.resolve_path(name)
+    used = [*IDENTITY_COLUMNS, *columns]
     try:
         with folder.open(name) as opened:
-            check_sizes(open_parquet(opened, folder.resolve_path(name)), [*IDENTITY_COLUMNS, *columns])
+            check_sizes(open_parquet(opened, path), used)
         lazy = pl.scan_parquet(folder.get_local_source(name), glob=False)  # noqa: TID251  checked above
-        schema = lazy.collect_schema()
-        has = [each for each in IDENTITY_COLUMNS if each in schema and _is_text_like(schema[each])]
-        if columns[0] not in schema or not set(ATTRIBUTES) & set(has):
-            return None
-        lazy = lazy.select(
-            *(_make_value_expr(each, schema[each]).alias(f"text.{each}") for each in columns if each in schema),
-            *(_make_text_expr(each, schema[each]).alias(f"sample.{each}") for each in has),
-        )
-        wanted = pl.any_horizontal(
-            pl.col(f"sample.{each}").is_in(_collect_values(samples, each, shard))
-            for each in has
-            if each != "key" or shard is not None
-        )
-        found = lazy.filter(wanted & pl.col(f"text.{columns[0]}").is_not_null()).collect()
-    except (pl.exceptions.PolarsError, NotParquet, OSError) as error:
-        raise ShardloomError(f"cannot read captions in {folder.resolve_path(name)}: {to_one_line(error)}") from None
+        try:
+            found = _select_rows(lazy, columns, samples, shard)
+        except pl.exceptions.ComputeError:  # a string that is not UTF-8, in any row; or a damaged file
+            with folder.open(name) as opened:
+                batches = iterate_batches(open_parquet(opened, path), columns=used)
+                lazies = (pl.DataFrame(convert_strings_to_bytes(batch)).lazy() for batch in batches)
+                parts = (_select_rows(lazy, columns, samples, shard) for lazy in lazies)
+                frames = [part for part in parts if part is not None]
+            found = pl.concat(frames) if frames else None
+    except (pl.exceptions.PolarsError, pa.ArrowException, NotParquet, OSError) as error:
+        raise ShardloomError(f"cannot read captions in {path}: {to_one_line(error)}") from None
+    if found is None:
+        return None
     rows: list[Row[Texts]] = []
     for row in found.iter_rows(named=True):
         said, *others = (row.get(f"text.{each}") for each in columns)
         if (text := _try_training_text(said)) is not None:
-            identity = Identity(shard, **{each: row.get(f"sample.{each}") or None for each in IDENTITY_COLUMNS})
-            rows.append(Row(identity, (text, *map(_to_remark, others))))
+            ids = {each: read_text_leniently(row.get(f"sample.{each}"), each) or None for each in IDENTITY_COLUMNS}
+            rows.append(Row(Identity(shard, **ids), (text, *map(_to_remark, others))))
     return rows
+
+
+def _select_rows(
+    lazy: "pl.LazyFrame", columns: Sequence[str], samples: Collection[Identity], shard: str | None
+) -> "pl.DataFrame | None":
+    """Returns the rows that `find_rows` asks for, as columns `text.NAME` and `sample.NAME`, or None like it."""
+    import polars as pl
+
+    schema = lazy.collect_schema()
+    has = [each for each in IDENTITY_COLUMNS if each in schema and _is_text_like(schema[each])]
+    if columns[0] not in schema or not set(ATTRIBUTES) & set(has):
+        return None
+    lazy = lazy.select(
+        *(_make_value_expr(each, schema[each]).alias(f"text.{each}") for each in columns if each in schema),
+        *(_make_text_expr(each, schema[each]).alias(f"sample.{each}") for each in has),
+    )
+    wanted = pl.any_horizontal(
+        pl.col(f"sample.{each}").is_in(_collect_values(samples, each, shard, schema[each]))
+        for each in has
+        if each != "key" or shard is not None
+    )
+    return lazy.filter(wanted & pl.col(f"text.{columns[0]}").is_not_null()).collect()
 
 
 def _try_training_text(value: object) -> str | Rejected | None:
@@ -79,10 +103,13 @@ def _to_remark(value: object) -> str | None:
     return dump_metadata(value if isinstance(value, dict) else {"value": value})
 
 
-def _collect_values(samples: Collection[Identity], name: str, shard: str | None) -> list[str]:
-    """Returns the samples' values of an attribute, sorted; of keys, only those in the shard."""
+def _collect_values(
+    samples: Collection[Identity], name: str, shard: str | None, kind: "pl.DataType"
+) -> list[str] | list[bytes]:
+    """Returns the samples' values of an attribute, sorted; of keys, only those in the shard. Bytes for such columns."""
     chosen = samples if name != "key" else [sample for sample in samples if sample.shard == shard]
-    return sorted({value for sample in chosen if (value := getattr(sample, name))})
+    values = sorted({value for sample in chosen if (value := getattr(sample, name))})
+    return [value.encode() for value in values] if _is_binary(kind) else values
 
 
 def _is_text_like(kind: "pl.DataType") -> bool:
@@ -98,11 +125,20 @@ def _make_value_expr(name: str, kind: "pl.DataType") -> "pl.Expr":
 
 
 def _make_text_expr(name: str, kind: "pl.DataType") -> "pl.Expr":
-    """Returns the column as text. Whole floats become integers: pandas turns ids into floats where one is missing."""
+    """Returns the column as text. Whole floats become integers: pandas turns ids into floats where one is missing.
+
+    Returns bytes unchanged: polars refuses a column in which some are not UTF-8.
+    """
     import polars as pl
 
     column = pl.col(name)
+    if _is_binary(kind):
+        return column
     if kind.is_float() or kind.is_decimal():
         whole = column.cast(pl.Int64, strict=False).cast(pl.String)
         return pl.when(column == column.floor()).then(whole).otherwise(column.cast(pl.String))
-    return column.cast(pl.String, strict=str(kind) != "Binary")  # a hash may be stored as bytes, which match nothing
+    return column.cast(pl.String)
+
+
+def _is_binary(kind: "pl.DataType") -> bool:
+    return str(kind) == "Binary"

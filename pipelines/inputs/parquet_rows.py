@@ -6,10 +6,9 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from curation.sources import SourceReader
-from schemas.compression import SIGNATURE_BYTES, check_uncompressed
 from schemas.errors import ShardloomError, UsageError, to_one_line
 from schemas.records.quarantine import Reason, Rejected
-from schemas.storage.parquet import Parquet, UnreadableParquet, check_sizes, iterate_batches, open_parquet
+from schemas.storage.parquet import check_sizes, iterate_batches, open_parquet
 
 MAX_ENTRIES = 1_000_000  # in the lists of a row; a document's have a few thousand
 BATCH_ROWS = 64  # rows converted to Python objects at once
@@ -23,7 +22,7 @@ def cut_row_groups(
     A range is a run of whole row groups; a larger group is cut by rows. Raises `UsageError` for a file without a column
     that the reader needs.
     """
-    parquet = _open_file(file, path)
+    parquet = open_parquet(file, path)
     absent = [name for name in reader.columns if name not in parquet.schema.names]
     if absent:
         raise UsageError(f"{path} has no column {' or '.join(absent)}: is it another set's?")
@@ -62,7 +61,7 @@ def read_rows(
     Buffers single pages of a local file. From an object store it reads whole column chunks, because page by page would
     take a request for each page. Raises `ShardloomError` for a file that can't be read.
     """
-    parquet = _open_file(file, path, pre_buffer=not is_local)
+    parquet = open_parquet(file, path, pre_buffer=not is_local)
     wanted = select_columns(parquet.schema.names, reader)
     begin = 0
     groups: list[int] = []
@@ -88,7 +87,7 @@ def select_columns(names: list[str], reader: SourceReader) -> list[str]:
 
 
 def _to_python(batch: pa.RecordBatch) -> list[dict[str, Any] | Rejected]:
-    """Returns the rows as Python objects. A row with a value that Python can't represent is rejected alone."""
+    """Returns the rows as Python objects. A row with a value that Python can't represent is converted alone."""
     if (
         entries := max(map(_count_entries, batch.columns), default=0)
     ) > MAX_ENTRIES:  # Python takes 50 times Arrow's bytes
@@ -98,10 +97,38 @@ def _to_python(batch: pa.RecordBatch) -> list[dict[str, Any] | Rejected]:
     try:
         found: list[dict[str, Any] | Rejected] = _convert_times(batch).to_pylist()
         return found
-    except (ValueError, OverflowError, pa.ArrowException) as error:
+    except (ValueError, OverflowError, pa.ArrowException):
         if batch.num_rows == 1:
-            return [Rejected(Reason.MALFORMED_ROW, _describe_error(error))]
+            return [_convert_row(batch)]
         return [row for at in range(batch.num_rows) for row in _to_python(batch.slice(at, 1))]
+
+
+def _convert_row(batch: pa.RecordBatch) -> dict[str, Any] | Rejected:
+    """Returns the only row of a batch, with the bytes of each string that is not UTF-8: the reader judges them.
+
+    Such a string may be in a column that does not matter. Returns a `Rejected` for any other value that Python can't
+    represent.
+    """
+    try:
+        columns = _convert_times(batch).columns
+        return {name: _convert_value(column[0]) for name, column in zip(batch.schema.names, columns, strict=True)}
+    except (ValueError, OverflowError, pa.ArrowException) as error:
+        return Rejected(Reason.MALFORMED_ROW, f"a value that cannot be read: {to_one_line(error, 200)}")
+
+
+def _convert_value(value: pa.Scalar) -> Any:
+    try:
+        return value.as_py()
+    except UnicodeDecodeError:
+        if isinstance(value, pa.StructScalar):
+            return {field.name: _convert_value(value[number]) for number, field in enumerate(value.type)}
+        if isinstance(value, pa.MapScalar):
+            return [tuple(_convert_value(entry[side]) for side in (0, 1)) for entry in value.values]
+        if isinstance(value, pa.ListScalar):
+            return [_convert_value(entry) for entry in value.values]
+        if isinstance(value, pa.DictionaryScalar | pa.ExtensionScalar):
+            return _convert_value(value.value)
+        return value.as_buffer().to_pybytes()
 
 
 def _count_entries(values: pa.Array) -> int:
@@ -134,6 +161,16 @@ def _to_string_type(kind: pa.DataType) -> pa.DataType:
     return pa.string() if pa.types.is_temporal(kind) and not pa.types.is_interval(kind) else kind
 
 
+def convert_strings_to_bytes(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Returns the batch with bytes in place of strings, for libraries that refuse strings that are not UTF-8."""
+    columns = [_cast(column, map_type(column.type, _to_binary_type)) for column in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+def _to_binary_type(kind: pa.DataType) -> pa.DataType:
+    return pa.large_binary() if pa.types.is_string(kind) or pa.types.is_large_string(kind) else kind
+
+
 def map_type(kind: pa.DataType, convert: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
     """Returns the type with `convert` applied to each leaf type that it is made of."""
     if pa.types.is_struct(kind):
@@ -147,18 +184,3 @@ def map_type(kind: pa.DataType, convert: Callable[[pa.DataType], pa.DataType]) -
 
 
 _LISTS = ((pa.types.is_list, pa.list_), (pa.types.is_large_list, pa.large_list))
-
-
-def _describe_error(error: Exception) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return f"not UTF-8: {error.reason} at byte {error.start}"
-    return f"a value that cannot be read: {to_one_line(error, 200)}"
-
-
-def _open_file(file: BinaryIO, path: str, pre_buffer: bool = False) -> Parquet:
-    try:
-        return open_parquet(file, path, pre_buffer)
-    except UnreadableParquet:
-        file.seek(0)
-        check_uncompressed(path, file.read(SIGNATURE_BYTES))
-        raise

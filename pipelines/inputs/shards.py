@@ -22,7 +22,7 @@ class InputShard:
 
     name: str
     path: str
-    listed_size: int | None = None  # bytes, from the listing: otherwise an object store gets one request a shard
+    listed_size: int | None = None  # bytes, from the listing: without it, an object store gets one request per shard
     distinct_name: str = ""  # distinguishes it from a same-named file; else empty
 
     @property
@@ -71,7 +71,7 @@ def list_labelled_shards(patterns: Sequence[str], ending: str) -> list[InputShar
         name = path.rsplit("/", 1)[-1]
         if not name.endswith(ending):
             check_uncompressed(path)
-            raise UsageError(f"{path} is no {ending} file: the glob should match shards alone")
+            raise UsageError(f"{path} is not a {ending} file: the glob should match only shards")
         names.setdefault(name.removesuffix(ending), []).append(path)
     labels: dict[str, str] = {}
     for paths in names.values():
@@ -111,7 +111,7 @@ def find_missing_downloads(folder: Folder, name: str, keys: list[str]) -> list[s
         return []
     there = {key.rpartition("/")[2] for key in keys}  # repacked tars may have `./` before their keys
     try:
-        listed = read_downloaded_keys(io.BytesIO(folder.read(side)), max(map(len, there), default=0))
+        listed = read_downloaded_keys(io.BytesIO(folder.read(side)), there)
     except (pa.ArrowException, OSError, UnreadableParquet) as error:
         return [f"{side} can't be read: {error}"]
     missing = sorted(set(listed or []) - there)

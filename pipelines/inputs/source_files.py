@@ -70,7 +70,7 @@ def list_source_files(patterns: Sequence[str], source: str, reader: SourceReader
         if not path.endswith(reader.endings):
             check_uncompressed(path)
             raise UsageError(
-                f"{path} is no {' or '.join(reader.endings)} file: the glob should match files of {source} alone"
+                f"{path} is not a {' or '.join(reader.endings)} file: the glob should match only files of {source}"
             )
     return paths
 
@@ -226,12 +226,10 @@ def _read_lines(file: BinaryIO, reader: SourceReader, first: int, last: int) -> 
 
 
 def _decode_line(line: bytes | None) -> str | Rejected:
+    """Returns the line as text, with a lone surrogate for each byte that is not UTF-8: the reader judges its field."""
     if line is None:
         return Rejected(Reason.MALFORMED_ROW, f"a line of over {MAX_JSON} bytes")
-    try:
-        return line.decode()
-    except UnicodeDecodeError as error:
-        return Rejected(Reason.MALFORMED_ROW, f"not UTF-8: {error.reason} at byte {error.start}")
+    return line.decode("utf-8", "surrogateescape")
 
 
 def _hash_bytes(file: BinaryIO, row_range: RowRange) -> str:

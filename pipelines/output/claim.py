@@ -21,34 +21,37 @@ def claim(output: Folder, recipe: Recipe) -> None:
 def is_claimed(output: Folder, recipe: Recipe) -> bool:
     """Returns whether the folder has this recipe; if not, it is free. Raises `UsageError` when it has another one.
 
-    A folder with a lost or damaged recipe file counts as free where all its manifests name this recipe.
+    A folder with a lost or damaged recipe file counts as free where all its manifests name this recipe. A part of a
+    recipe is still YAML, and looks like another recipe.
     """
     if output.exists(RECIPE_FILE):
         try:
-            stored, asked = (
-                mask_values(read_stored_recipe(output)),
-                recipe.resolve(),
-            )  # older recipe files may hold secrets
+            _check_same(output, recipe)
         except UsageError:
-            if _is_made_by(output, recipe):
+            if is_made_by(output, recipe):
                 return False
             raise
-        if isinstance(kind := stored.get("kind"), str) and kind != recipe.kind:
-            raise UsageError(
-                f"{output.url} is {_with_article(kind)} set, not {_with_article(recipe.kind)} set: "
-                "take a new output folder"
-            )
-        if found := compare_recipes(stored, asked):
-            more = [f"and {len(found) - MAX_DIFFERENCES} more"] if len(found) > MAX_DIFFERENCES else []
-            differing = "; ".join(found[:MAX_DIFFERENCES] + more)
-            raise UsageError(f"{output.url} holds another recipe ({differing}): take a new output folder")
-        return True
-    if not output.is_empty() and not _is_made_by(output, recipe):
-        raise UsageError(f"{output.url} is not empty and holds no {RECIPE_FILE}: take a new output folder")
+        is_whole = output.read(RECIPE_FILE) == dump_yaml(recipe.resolve())
+        return is_whole or not is_made_by(output, recipe)
+    if not output.is_empty() and not is_made_by(output, recipe):
+        raise UsageError(f"{output.url} is not empty and holds no {RECIPE_FILE}: use a new output folder")
     return False
 
 
-def _is_made_by(output: Folder, recipe: Recipe) -> bool:
+def _check_same(output: Folder, recipe: Recipe) -> None:
+    """Raises `UsageError` if the stored recipe is not this one, or can't be read."""
+    stored = mask_values(read_stored_recipe(output))  # those of older versions may hold secrets
+    if isinstance(kind := stored.get("kind"), str) and kind != recipe.kind:
+        raise UsageError(
+            f"{output.url} is {_with_article(kind)} set, not {_with_article(recipe.kind)} set: use a new output folder"
+        )
+    if found := compare_recipes(stored, recipe.resolve()):
+        more = [f"and {len(found) - MAX_DIFFERENCES} more"] if len(found) > MAX_DIFFERENCES else []
+        differing = "; ".join(found[:MAX_DIFFERENCES] + more)
+        raise UsageError(f"{output.url} holds another recipe ({differing}): use a new output folder")
+
+
+def is_made_by(output: Folder, recipe: Recipe) -> bool:
     """Returns whether the folder has outputs and this recipe made all of them."""
     recipes = {manifest.recipe_sha256 for manifest in read_manifests(output).values()}
     return recipes == {recipe.compute_sha256()}

@@ -73,6 +73,9 @@ class Job(ABC, Generic[U]):
     """What the progress display counts."""
     needs_cluster: bool = False
 
+    def settle_recipe(self, output: Folder) -> None:
+        """Replaces the recipe by one that a set in this folder stores, where the two differ only in their form."""
+
     @abstractmethod
     def plan(self, context: Context) -> Sequence[U]:
         """Returns all units in their order, committed or not. Raises `UsageError` for an invalid input."""
@@ -83,7 +86,7 @@ class Job(ABC, Generic[U]):
             if what := self.describe_change(units.get(self.get_unit_name(manifest)), manifest):
                 raise UsageError(
                     f"{what} changed since {context.output.resolve_path(DATA)}/{manifest.name} was committed: "
-                    "take a new output folder"
+                    "use a new output folder"
                 )
 
     def get_unit_name(self, manifest: Manifest) -> str:
@@ -162,6 +165,7 @@ def run_job(job: Job[U], output: str) -> Totals:
     folder, run = Folder(output), job.recipe.run
     with report_activity(f"{job.title}: reading what {folder.url} holds"):
         folder.check_output()
+        job.settle_recipe(folder)
         is_claimed(folder, job.recipe)  # before steps that may take minutes
     with lock_output(folder, job.recipe.kind) as lock:
         with report_activity(f"{job.title}: reading what {folder.url} holds"):

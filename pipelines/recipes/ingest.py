@@ -43,7 +43,7 @@ class IngestRecipe(Recipe):
     )
     bytes_per_shard: PositiveInt = Field(1 << 30, description="most bytes in a shard, unless a single sample is larger")
     tokenizer: PathOrName | None = Field(None, description=TOKENIZER)
-    read: ReadOptions = ReadOptions()
+    read: ReadOptions = Field(ReadOptions(), validate_default=True)
     filters: DocumentFilters = DocumentFilters()
     repeated_images: Literal["keep", "exact", "alike"] = Field(
         "keep",
@@ -60,6 +60,14 @@ class IngestRecipe(Recipe):
         except UsageError as error:
             raise ValueError(str(error)) from None
         return source
+
+    @field_validator("read")
+    @classmethod
+    def _fill_raw_caption(cls, read: ReadOptions, info: ValidationInfo) -> ReadOptions:
+        """Gives other sources than BLIP3-GROUNDING, which has a third choice, the value that they always had."""
+        if read.raw_caption is not None or info.data.get("source") == "blip3-grounding":
+            return read
+        return read.model_copy(update={"raw_caption": False})
 
     @field_validator("download")
     @classmethod

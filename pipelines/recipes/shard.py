@@ -32,6 +32,7 @@ class ShardRecipe(Recipe):
     raw_caption: bool | None = Field(
         None,
         description="use the caption that begins with the alt text; default: yes if the places are written into the "
-        "alt texts, as in BLIP-3, since the other caption is a bare list of things",
+        "alt texts, as in BLIP-3, since the other caption is a bare list of things; decided for each image if the set "
+        "does not say what they were written into",
     )
     tokenizer: PathOrName | None = Field(None, description=TOKENIZER)

@@ -142,13 +142,13 @@ def is_own_data(data: Folder) -> bool:
 
 
 def read_column_names(file: str) -> list[str]:
-    """Returns the names of a file's columns. Raises `UsageError` if it is no Parquet file, or is encrypted."""
+    """Returns the names of a file's columns. Raises `UsageError` if it is not a Parquet file, or is encrypted."""
     folder, name = split_path(file)
     with folder.open(name) as opened:
         try:
             return list(read_parquet_schema(opened, file).names)
         except NotParquet:
-            raise UsageError(f"{file} is no Parquet file") from None
+            raise UsageError(f"{file} is not a Parquet file") from None
 
 
 def check_size(file: str, columns: list[str]) -> None:

@@ -69,7 +69,7 @@ def render_set(recipe: RenderRecipe, output: str) -> Totals:
 def read_annotation_manifests(annotations: Folder, family: CaptionFamily) -> list[Manifest]:
     """Returns the manifests of an annotation set. Raises `UsageError` for another set, or one of other engines."""
     if (kind := read_stored_recipe(annotations).get("kind")) != AnnotateRecipe.kind:
-        raise UsageError(f"{annotations.url} is no annotation set, but one of kind {format_value(kind)}")
+        raise UsageError(f"{annotations.url} is not an annotation set: its kind is {format_value(kind)}")
     manifests = list(read_manifests(annotations).values())
     if not manifests:
         raise UsageError(f"{annotations.url} holds no committed annotations ({MANIFESTS}/*.json)")

@@ -108,7 +108,7 @@ class RowJudge:
 
     def __call__(self, batch: pa.RecordBatch) -> NDArray[np.uint8]:
         """Returns the verdict on each row: an index into `ORDER`, or `KEEP`."""
-        frame, broken = build_sound_frame(batch, self._columns)
+        frame, broken = build_valid_frame(batch, self._columns)
         verdicts = frame.lazy().select(self._verdict).collect().to_series().to_numpy().copy()
         verdicts[broken] = CODES[Reason.MALFORMED_ROW]
         frame = frame.select(pl.col(name) for name in self._columns if name in (UID, TEXT))
@@ -137,7 +137,7 @@ def is_in_any(subsets: list[NDArray[Any]], uids: NDArray[Any]) -> NDArray[np.boo
     return found
 
 
-def build_sound_frame(batch: pa.RecordBatch, columns: list[str]) -> tuple[pl.DataFrame, NDArray[np.bool_]]:
+def build_valid_frame(batch: pa.RecordBatch, columns: list[str]) -> tuple[pl.DataFrame, NDArray[np.bool_]]:
     """Returns these columns as a polars frame, and which rows have a string, in any column, that is not UTF-8.
 
     polars does not check that strings are UTF-8.

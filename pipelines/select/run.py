@@ -94,7 +94,7 @@ def select_file(selection: Selection, output: Folder, threads: int | None, shard
 
 
 def check_columns(inputs: Sequence[InputShard], needed: dict[str, ColumnKind]) -> None:
-    """Raises `UsageError` for a file that is no Parquet file, lacks a column of a rule, or has a column twice."""
+    """Raises `UsageError` for a file that is not a Parquet file, lacks a column of a rule, or has a column twice."""
     folder, _ = inputs[0].split_path()
     schemas = folder.map_files(read_schema, [shard.path for shard in inputs])
     for shard, schema in zip(inputs, schemas, strict=True):

@@ -13,12 +13,13 @@ from curation.captions.families import FAMILIES
 from curation.captions.family import CaptionFamily
 from curation.captions.lookup import Lookup, Match, Row
 from pipelines.inputs.caption_rows import IDENTITY_COLUMNS, Texts, find_rows
+from pipelines.inputs.parquet_rows import convert_strings_to_bytes
 from pipelines.inputs.shards import InputShard
 from pipelines.recipes.render import RenderRecipe
 from pipelines.recipes.shard import ShardRecipe
 from schemas.errors import ShardloomError, UsageError, to_one_line
 from schemas.layouts.blip3_grounding import ALT_TEXT
-from schemas.output_set.layout import DATA, MANIFESTS, read_manifests, read_output
+from schemas.output_set.layout import DATA, MANIFESTS, check_output, read_manifests, read_output
 from schemas.output_set.manifest import InputFile
 from schemas.output_set.recipe_file import read_stored_recipe
 from schemas.records.identity import Identity
@@ -67,12 +68,13 @@ class CaptionSet:
         self.folder = Folder(url)
         self.is_own = self.folder.exists(MANIFESTS)
         self.hashes: dict[str, str] = {}  # of the files of an own set
+        self._checked: set[str] = set()  # files with the bytes of their hashes
         self._made_from: dict[str, dict[str, int]] = {}  # file -> hash -> bytes of its inputs, as the image shard
         if self.is_own:
             self.stored_recipe = read_stored_recipe(self.folder)
             if self.stored_recipe.get("kind") != RenderRecipe.kind:
                 raise UsageError(
-                    f"{url} is no caption set, but one of kind {self.stored_recipe.get('kind')!r}: render it"
+                    f"{url} is not a caption set: its kind is {self.stored_recipe.get('kind')!r}; pass a render set"
                 )
             sizes = {}
             for manifest in read_manifests(self.folder).values():
@@ -82,6 +84,9 @@ class CaptionSet:
                         self._made_from[out.path] = {file.sha256: file.size for file in manifest.inputs}
         else:
             sizes = {name: self.folder.get_size(name) for name in self.folder.list_files() if name.endswith(".parquet")}
+            for name in sizes:
+                if self.folder.is_local and not self.folder.get_local_path(name).is_file():
+                    raise UsageError(f"{self.folder.resolve_path(name)} is not a regular file")
         if not sizes:
             raise UsageError(f"{url} holds no captions (*.parquet)")
         self.files = sorted(sizes)
@@ -95,7 +100,7 @@ class CaptionSet:
 
         Raises `UsageError` if the set does not contain the chosen caption.
         """
-        with_raw = self._is_over_alt_text() if recipe.raw_caption is None else recipe.raw_caption
+        with_raw = self._find_default() if recipe.raw_caption is None else recipe.raw_caption
         raw = "with" if with_raw else "without"
         name, numbers = self.family.name, self.family.granularities
         if recipe.granularity not in numbers:
@@ -109,13 +114,18 @@ class CaptionSet:
             raise UsageError(f"raw_caption: {self.folder.url} holds no captions {raw} the alt text{remedy}")
         return recipe.model_copy(update={"source": recipe.source or self.family.source, "raw_caption": with_raw})
 
-    def _is_over_alt_text(self) -> bool:
-        """Returns whether the locations were written into the alt texts; published sets have separate captions."""
+    def _find_default(self) -> bool | None:
+        """Returns whether to take the captions that begin with the alt text: those of sets that wrote places into it.
+
+        Returns None for a set that does not say what it wrote them into: this is decided for each image.
+        """
         if self.is_own:
             return self.family.fills_captions and self.stored_recipe.get("caption_from") is None
+        if not self.family.fills_captions:
+            return False
         with self.folder.open(self.files[0]) as file:  # a copy of a rendered set says so in its metadata
-            metadata = read_parquet_schema(file, self.folder.resolve_path(self.files[0])).metadata
-            return (metadata or {}).get(b"base_caption") == ALT_TEXT.encode()
+            metadata = read_parquet_schema(file, self.folder.resolve_path(self.files[0])).metadata or {}
+        return metadata[b"base_caption"] == ALT_TEXT.encode() if b"base_caption" in metadata else None
 
     def guess_file(self, shard: InputShard) -> str | None:
         """Guesses by size which file contains the captions of a shard: the one with its name, else the first match.
@@ -167,12 +177,13 @@ class CaptionSet:
             try:
                 with self.folder.open(name) as file:
                     for batch in iterate_batches(open_parquet(file, self.folder.resolve_path(name)), 64, ["captions"]):
-                        for captions in batch.to_pydict().get("captions", []):
-                            text = captions.decode("utf-8", "replace") if isinstance(captions, bytes) else captions
-                            if isinstance(text, str) and (family := guess_family(text)):
+                        for captions in convert_strings_to_bytes(batch).to_pydict().get("captions", []):
+                            if isinstance(captions, bytes) and (
+                                family := guess_family(captions.decode("utf-8", "replace"))
+                            ):
                                 return family
                         break
-            except (pa.ArrowException, NotParquet, TypeError, UnicodeDecodeError) as error:
+            except (pa.ArrowException, NotParquet, TypeError) as error:
                 raise ShardloomError(
                     f"cannot read captions in {self.folder.resolve_path(name)}: {to_one_line(error)}"
                 ) from None
@@ -181,6 +192,9 @@ class CaptionSet:
     def _search_rows(self, samples: Collection[Identity]) -> Iterator[Row[Texts]]:
         is_known = False
         for file in self.files:  # one by one, because files of an object store are held in memory
+            if self.is_own and file not in self._checked:
+                check_output(self.folder, file, self.hashes[file])
+                self._checked.add(file)
             shard = file.removeprefix(f"{DATA}/").removesuffix(".parquet") if self.is_own else None
             rows = find_rows(self.folder, file, TEXT_COLUMNS, samples, shard)
             is_known = is_known or rows is not None

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass
 
 from curation.captions.lookup import Match
@@ -12,6 +13,9 @@ from schemas.records.caption import Caption
 from schemas.records.identity import Identity
 from schemas.records.quarantine import Reason, Rejected
 from schemas.tar.reader import TarSample
+
+# a text of the captions' JSON that begins with a byte order mark, which parsing removes
+_MARKED = re.compile(r'"(?:\ufeff|\\ufeff)', re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +78,12 @@ def join_captions(found: MatchedSample | QuarantinedSample, captions: CaptionSet
     if isinstance(found, QuarantinedSample):
         return found
     text = found.row.captions
-    assert isinstance(text, str), "`match` leaves out captions that are no text"
+    assert isinstance(text, str), "`match` leaves out captions that are not text"
     try:
         parsed = captions.family.parse(text)
     except ValueError as error:
         fault = Rejected(Reason.NO_CAPTION, f"its captions can't be read: {error}")
         return QuarantinedSample(found.image.key, found.image.uid, fault)
-    if captions.family.has_training_form:
+    if captions.family.has_training_form and not _MARKED.search(text):
         return JoinedSample(found, parsed, text)
     return JoinedSample(found, parsed, json.dumps([asdict(caption) for caption in parsed], ensure_ascii=False))

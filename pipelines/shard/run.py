@@ -4,6 +4,7 @@ import functools
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from curation.captions.choice import choose_caption
 from curation.documents.filters import choose_stored_extension
 from curation.tokens import TokenCounter, load_token_counter
 from pipelines.inputs.shards import list_labelled_shards
@@ -16,7 +17,7 @@ from pipelines.shard.caption_set import CaptionSet
 from pipelines.shard.census import take_census
 from pipelines.shard.join import JoinedSample
 from pipelines.shard.plan import ShardUnit, cut_units, has_changed
-from schemas.output_set.manifest import HIDDEN_FILES, Manifest
+from schemas.output_set.manifest import HIDDEN_FILES, UNREADABLE_METADATA, Manifest
 from schemas.records.caption import Caption
 from schemas.records.captioned_image import CaptionedImage
 from schemas.records.fingerprint import EngineFingerprint
@@ -104,12 +105,14 @@ def read_joined_samples(
     """Yields a unit's samples with captions, each with the name of its input shard.
 
     Appends the other samples to `left_out`. Counts in `found` the captions that were found by the image, with other
-    ids, or ambiguously (`curation.captions.lookup.Match.counts`).
+    ids, or ambiguously (`curation.captions.lookup.Match.counts`), and the samples whose .json is not an object.
     """
     for sample_range in unit.sample_ranges:
         for sample in sample_range.census.read_samples(captions, sample_range.start, sample_range.stop):
             if isinstance(sample, JoinedSample):
                 found.update(sample.matched.found.counts)
+                if sample.matched.image.has_unreadable_metadata:
+                    found[UNREADABLE_METADATA] += 1
                 yield sample_range.shard.source, sample
             else:
                 left_out.append(QuarantinedRow.from_rejected(sample.key, sample.uid, "shard", sample.fault))
@@ -128,7 +131,7 @@ def make_captioned_image(recipe: ShardRecipe, key: str, shard: str, joined: Join
         height=matched.height,
         sha256=matched.sha256,
         alt_text=image.caption,
-        text=choose_caption(joined.captions, recipe),
+        text=read_caption(joined.captions, recipe),
         captions=joined.captions_json,
         metadata=matched.row.metadata,
         extension=choose_stored_extension(image.extension, image.image.data),
@@ -136,9 +139,8 @@ def make_captioned_image(recipe: ShardRecipe, key: str, shard: str, joined: Join
     )
 
 
-def choose_caption(captions: list[Caption], recipe: ShardRecipe) -> str:
+def read_caption(captions: list[Caption], recipe: ShardRecipe) -> str:
     """Returns the caption of the granularity that the recipe asks for; if there is none, an empty text (counted)."""
-    for caption in captions:
-        if (caption.granularity, caption.include_datacomp_raw_cap) == (recipe.granularity, recipe.raw_caption):
-            return to_training_text(caption.text) or ""  # parsed before, so at most a byte order mark is removed
-    return ""
+    chosen = choose_caption(captions, recipe.granularity, recipe.raw_caption)
+    # parsed before, so at most a byte order mark is removed
+    return "" if chosen is None else to_training_text(chosen.text) or ""

@@ -29,5 +29,5 @@ def collect_stats(output: str) -> dict[str, Any]:
         try:
             found["mixture"] = summarise_mixture(recipe, result.counts)
         except (KeyError, TypeError, ValueError, AttributeError):
-            raise UsageError(f"{folder.resolve_path(RECIPE_FILE)} is not what was written there") from None
+            raise UsageError(f"{folder.resolve_path(RECIPE_FILE)} is damaged: its mixture can't be read") from None
     return found

@@ -18,6 +18,7 @@ from schemas.output_set.layout import (
     QUARANTINE,
     STATS,
     DamagedManifest,
+    list_manifest_files,
     read_manifest,
 )
 from schemas.output_set.manifest import Manifest, OutputFile, unseal
@@ -46,7 +47,7 @@ class Inspection:
     """Holds the contents of a set and all its faults."""
 
     names: list[str]
-    """Names of the files in the manifests' folder."""
+    """File names of the manifests."""
     manifests: dict[str, Manifest]
     """The undamaged manifests, by the names of their outputs."""
     faults: list[Fault]
@@ -54,16 +55,16 @@ class Inspection:
 
 def inspect(folder: Folder) -> Inspection:
     """Reads a whole set and returns its faults. Raises `UsageError` if the folder is not an output set."""
-    names = folder.list_files(MANIFESTS)
+    names = list_manifest_files(folder)
     if not names and not folder.exists(RECIPE_FILE):
-        raise UsageError(f"{folder.url} is no output set: it holds no {RECIPE_FILE}")
+        raise UsageError(f"{folder.url} is not an output set: it has no {RECIPE_FILE}")
     faults: list[Fault] = []
     manifests: dict[str, Manifest] = {}
     for name in names:
         try:
             manifests[name.removesuffix(".json")] = read_manifest(folder, name)
         except DamagedManifest as error:
-            faults.append(Fault(str(error), name.removesuffix(".json") if name.endswith(".json") else None))
+            faults.append(Fault(str(error), name.removesuffix(".json")))
     faults += find_recipe_faults(folder, list(manifests.values()))
     for manifest in manifests.values():
         faults += [Fault(line, manifest.name) for line in find_output_faults(folder, manifest)]
@@ -103,7 +104,7 @@ def find_recipe_faults(folder: Folder, manifests: list[Manifest]) -> Iterator[Fa
         return
     others = [manifest.name for manifest in manifests if manifest.recipe_sha256 != sha256]
     if others:
-        line = f"is not the recipe that made {len(others)} outputs ({others[0]})"
+        line = f"is not the recipe that made {len(others)} outputs ({others[0]}): their command writes it again"
         yield Fault(f"{folder.resolve_path(RECIPE_FILE)}: {line}")
 
 

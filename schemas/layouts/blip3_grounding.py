@@ -28,6 +28,7 @@ from schemas.layouts.blip3_ocr import (
 )
 from schemas.records.box import Box
 from schemas.records.caption import Caption
+from schemas.records.training_text import BOM
 
 TEMPLATE_VERSION = "1"  # raised with every change of the bytes that an annotation renders to
 GRANULARITIES = range(3)
@@ -161,7 +162,7 @@ def parse_captions(captions: str) -> list[Caption]:
             warnings.simplefilter("ignore")  # warns of backslashes that escape nothing, which are kept as they are
             items = ast.literal_eval(captions.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
-        raise ValueError(f"captions is no Python literal: {to_one_line(error)}") from None
+        raise ValueError(f"captions is not a Python literal: {to_one_line(error)}") from None
     return [_parse_caption(item, f"captions[{number}]") for number, item in enumerate(items)]
 
 
@@ -215,6 +216,8 @@ def parse_text(text: str, granularity: int) -> GroundedText:
 
 def is_bare_list(text: str, granularity: int) -> bool:
     """Returns whether a caption's text is only the tail sentence: a list of objects without a caption."""
+    if LEAD_IN not in text:  # a fast path for nearly all texts
+        return False
     found = parse_text(text, granularity)
     return bool(found.tail) and not found.caption
 
@@ -278,7 +281,7 @@ def _check_shape(captions: str) -> None:
     if not opening or not _CLOSING.match(captions, position):
         found = captions[position : position + 40]
         raise ValueError(
-            "captions is no Python list of [caption, granularity, include_datacomp_raw_cap], "
+            "captions is not a Python list of [caption, granularity, include_datacomp_raw_cap], "
             f"{MAX_CAPTIONS} at most: from character {position} on: {found!r}"
         )
 
@@ -289,7 +292,7 @@ def _parse_caption(item: Any, place: str) -> Caption:
         raise ValueError(f"{place} has half of a surrogate pair in its text")
     if granularity not in GRANULARITIES:
         raise ValueError(f"{place} has the granularity {granularity!r}, not one of 0 to 2")
-    return Caption(text, granularity, with_raw)
+    return Caption(text.lstrip(BOM), granularity, with_raw)
 
 
 def _parse_entry(item: Any, place: str) -> GroundingEntry:

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from schemas.records.box import Box
 from schemas.records.caption import Caption
+from schemas.records.training_text import BOM
 
 TEMPLATE_VERSION = "1"  # raised with every change of the bytes that an annotation renders to
 GRANULARITIES = range(6)
@@ -297,7 +298,7 @@ def _parse_caption(item: Any, place: str) -> Caption:
         raise ValueError(f"{place} has the granularity {granularity!r}, not one of 0 to 5")
     if not isinstance(with_raw, bool):
         raise ValueError(f"{place} has the include_datacomp_raw_cap {with_raw!r}, neither true nor false")
-    return Caption(text, granularity, with_raw)
+    return Caption(text.lstrip(BOM), granularity, with_raw)
 
 
 def _parse_entry(item: Any, place: str) -> OcrEntry:

@@ -2,11 +2,13 @@
 
 A sample is `{key}.jpg`, `{key}.json` and `{key}.txt`. Beside `00000000.tar` there are `00000000.parquet`, which also
 lists the rows that failed to download, and `00000000_stats.json`. Shards with only `{key}.jpg` and `{key}.txt`, which
-open_clip accepts too, are also read: their samples have no ids.
+open_clip accepts too, are also read: their samples have no ids. Neither has a sample with a .txt whose .json is not an
+object.
 """
 
 import json
 import re
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -41,6 +43,7 @@ class ImageSample:
     extension: str
     image: Member
     metadata: dict[str, Any]
+    has_unreadable_metadata: bool = False  # the .json member is not an object: ids are null, and the caller counts it
 
 
 def read_sample(sample: TarSample) -> ImageSample:
@@ -65,11 +68,12 @@ def read_sample(sample: TarSample) -> ImageSample:
         extension=extension,
         image=image,
         metadata=metadata,
+        has_unreadable_metadata=not metadata and _has_unreadable_metadata(sample),
     )
 
 
 def read_image(sample: TarSample) -> tuple[str, Member, dict[str, Any]]:
-    """Reads the extension and the member of a sample's image, and its .json, which is empty if there is only a .txt.
+    """Reads the extension and the member of a sample's image, and its .json: empty if there is only a sound .txt.
 
     Raises `Rejected` with the sample's own fault, `missing_image` or `missing_metadata`.
     """
@@ -78,8 +82,13 @@ def read_image(sample: TarSample) -> tuple[str, Member, dict[str, Any]]:
     extension = next((ending for ending in IMAGE_EXTENSIONS if ending in sample.members), None)
     if extension is None:
         raise Rejected(Reason.MISSING_IMAGE, f"members: {', '.join(sorted(sample.members)) or 'none'}")
-    has_text_alone = "json" not in sample.members and "txt" in sample.members
-    return extension, sample.members[extension], {} if has_text_alone else read_metadata(sample)
+    try:
+        metadata = read_metadata(sample)
+    except Rejected:
+        if "txt" not in sample.members:
+            raise
+        metadata = {}
+    return extension, sample.members[extension], metadata
 
 
 def read_metadata(sample: TarSample) -> dict[str, Any]:
@@ -94,7 +103,7 @@ def read_metadata(sample: TarSample) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise Rejected(Reason.MISSING_METADATA, f"the .json member does not parse: {error}") from None
     if not isinstance(metadata, dict):
-        raise Rejected(Reason.MISSING_METADATA, "the .json member is no object")
+        raise Rejected(Reason.MISSING_METADATA, "the .json member is not an object")
     return metadata
 
 
@@ -106,10 +115,11 @@ def read_uid(sample: TarSample) -> str | None:
         return None
 
 
-def read_downloaded_keys(side_parquet: BinaryIO, width: int = 0) -> list[str] | None:
+def read_downloaded_keys(side_parquet: BinaryIO, there: Set[str] = frozenset()) -> list[str] | None:
     """Returns the keys that the side Parquet lists as downloaded; None if the file is not img2dataset's.
 
-    If pandas has converted the keys to numbers, their leading zeros are restored, up to `width` digits.
+    If pandas has converted the keys to numbers, leading zeros are restored up to the longest of the keys that are
+    `there`, except for numbers that are among these without zeros.
     """
     schema = read_parquet_schema(side_parquet, "it")
     if not {"key", "status"} <= set(schema.names):
@@ -117,7 +127,9 @@ def read_downloaded_keys(side_parquet: BinaryIO, width: int = 0) -> list[str] | 
     table = read_table(side_parquet, ["key", "status"], "it")
     pairs = zip(table["key"].to_pylist(), table["status"].to_pylist(), strict=True)
     keys = [key for key, status in pairs if status == "success"]
-    return [key if isinstance(key, str) else (to_uid(key) or str(key)).zfill(width) for key in keys]
+    width = max(map(len, there), default=0)
+    plain = [(isinstance(key, str), to_uid(key) or str(key)) for key in keys]
+    return [key if is_text or key in there else key.zfill(width) for is_text, key in plain]
 
 
 def side_schema(has_boxes: bool) -> pa.Schema:
@@ -129,6 +141,14 @@ def side_schema(has_boxes: bool) -> pa.Schema:
     texts = [(name, pa.string()) for name in ("caption", "url", "key", "status", "error_message")]
     sizes = [(name, pa.int32()) for name in ("width", "height", "original_width", "original_height")]
     return pa.schema([("uid", pa.string()), *boxes, *texts, *sizes, ("exif", pa.string()), ("sha256", pa.string())])
+
+
+def _has_unreadable_metadata(sample: TarSample) -> bool:
+    try:
+        read_metadata(sample)
+    except Rejected:
+        return "json" in sample.members
+    return False
 
 
 def _to_text(value: object) -> str | None:

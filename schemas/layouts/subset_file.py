@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.compression import SIGNATURE_BYTES, check_uncompressed
 from schemas.errors import UsageError, to_one_line
 from schemas.output_set.manifest import InputFile
 from schemas.storage.folder import split_path
@@ -33,7 +34,9 @@ def open_subset(path: str) -> NDArray[Any]:
 def _map_file(local: Path, path: str) -> NDArray[Any]:
     try:
         with local.open("rb") as file:  # numpy takes a file without the magic for a pickle
-            if file.read(len(_MAGIC)) != _MAGIC:
+            start = file.read(SIGNATURE_BYTES)
+            if not start.startswith(_MAGIC):
+                check_uncompressed(path, start)
                 raise UsageError(f"{path} is not a .npy file: it does not begin with NumPy's magic bytes")
         uids: NDArray[Any] = np.load(local, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:

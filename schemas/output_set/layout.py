@@ -21,10 +21,15 @@ class DamagedManifest(UsageError):
 def read_manifests(output: Folder) -> dict[str, Manifest]:
     """Returns the manifests of an output set by name. Raises `UsageError` if one is damaged."""
     try:
-        manifests = output.map_files(lambda name: read_manifest(output, name), output.list_files(MANIFESTS))
+        manifests = output.map_files(lambda name: read_manifest(output, name), list_manifest_files(output))
     except DamagedManifest as error:
         raise UsageError(f"{error}: {suggest_repair(output)}") from None
     return {manifest.name: manifest for manifest in manifests}
+
+
+def list_manifest_files(output: Folder) -> list[str]:
+    """Lists the file names of the manifests; other programs and users leave files of other names among them."""
+    return [name for name in output.list_files(MANIFESTS) if name.endswith(".json")]
 
 
 def suggest_repair(output: Folder) -> str:
@@ -60,4 +65,15 @@ def read_output(output: Folder, path: str, sha256: str, size: int | None = None)
         data = output.read(path)
         if hashlib.sha256(data).hexdigest() == sha256:
             return data
-    raise ShardloomError(f"{output.resolve_path(path)} is not as it was committed: verify the set")
+    raise _changed_output_error(output, path)
+
+
+def check_output(output: Folder, path: str, sha256: str) -> None:
+    """Checks an output file, which is not held in memory, against the manifest's hash. Raises as `read_output` does."""
+    output.check_inside(path)
+    if output.hash_file(path)[1] != sha256:
+        raise _changed_output_error(output, path)
+
+
+def _changed_output_error(output: Folder, path: str) -> ShardloomError:
+    return ShardloomError(f"{output.resolve_path(path)} is not as it was committed: verify the set")

@@ -22,7 +22,8 @@ from schemas.masking import mask_secrets
 from schemas.records.fingerprint import EngineFingerprint
 
 HIDDEN_FILES = "hidden_files"  # a key of `counts`: files of other programs in the input's tars, if there are any
-MAX_OUTPUTS = 1_000_000  # limit per unit; a unit has some thousand rows, and each of its outputs is looked up
+UNREADABLE_METADATA = "unreadable_metadata"  # another: samples kept without ids, whose .json is not an object, if any
+MAX_OUTPUTS = 1_000_000  # limit per unit; a unit has a few thousand rows, and each of its outputs is looked up
 MAX_SHOWN = 80  # characters of a field's name: an error is one line
 FOLDERS = ("data", "index", "quarantine")
 """The sub-folders of a set that contain a manifest's files."""

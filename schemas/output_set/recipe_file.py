@@ -11,10 +11,10 @@ from schemas.errors import StorageError, UsageError, to_one_line
 from schemas.storage.folder import Folder, split_path
 from schemas.strict_yaml import RefusedYaml, load_yaml
 
-RECIPE_FILE = "recipe.yaml"  # of an output set: the recipe that made it
-MAX_SHOWN = 80  # characters of a wrong value: an error is one line
+RECIPE_FILE = "recipe.yaml"  # the file of an output set with the recipe that made it
+MAX_SHOWN = 80  # characters of a wrong value in an error, which is one line
 MAX_FAULTS = 20  # faulty fields that one error names
-MAX_RECIPE = 16 << 20  # bytes; the longest, with thousands of sources, have some hundred kilobytes
+MAX_RECIPE = 16 << 20  # bytes; the longest, with thousands of sources, have a few hundred kilobytes
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -44,7 +44,7 @@ def validate_options(model: type[M], values: dict[str, Any], path: str | None) -
 
 
 def read_recipe(path: str) -> dict[str, Any]:
-    """Reads a YAML file, local or at a URL. Raises `UsageError` if it is not a mapping."""
+    """Reads a YAML file, local or at a URL. Raises `UsageError` if it can't be read or is not a mapping."""
     try:
         if "://" in path:
             folder, name = split_path(path)
@@ -58,7 +58,7 @@ def read_recipe(path: str) -> dict[str, Any]:
     except RefusedYaml as error:
         raise UsageError(f"recipe {path}, {error}") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: undecodable text, an impossible date
-        raise UsageError(f"recipe {path} is no YAML: {to_one_line(error)}") from None
+        raise UsageError(f"recipe {path} is not valid YAML: {to_one_line(error)}") from None
     if not isinstance(values, dict | None):
         raise UsageError(f"recipe {path} is not a mapping")
     return values or {}
@@ -70,14 +70,14 @@ def read_stored_recipe(output: Folder) -> dict[str, Any]:
     Raises `UsageError` if the folder is not an output set, or its recipe is damaged.
     """
     if not output.exists(RECIPE_FILE):
-        raise UsageError(f"{output.url} is no output set: it holds no {RECIPE_FILE}")
+        raise UsageError(f"{output.url} is not an output set: it has no {RECIPE_FILE}")
     text = output.read_inside(RECIPE_FILE, MAX_RECIPE)
     try:
         stored = load_yaml(text)
     except (yaml.YAMLError, ValueError):
         stored = None
     if not isinstance(stored, dict):
-        raise UsageError(f"{output.resolve_path(RECIPE_FILE)} is not what was written there")
+        raise UsageError(f"{output.resolve_path(RECIPE_FILE)} is damaged: it is not a YAML mapping")
     return stored
 
 
@@ -86,24 +86,25 @@ def dump_yaml(values: dict[str, Any]) -> bytes:
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode()
 
 
-def ensure_option_group(values: dict[str, Any], path: Sequence[str]) -> dict[str, Any]:
+def ensure_option_group(values: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
     """Returns the mapping that holds the option at a path of keys, for a caller that overrides the option.
 
-    Creates missing or empty groups, and copies the groups on the path, so that the caller's own values stay unchanged.
-    Raises `UsageError` if a plain value is in the place of a group.
+    Changes `values`: creates missing or empty groups, and replaces the groups on the path by copies, so that an
+    override does not change a group that other mappings share. Raises `UsageError` if a group on the path is a plain
+    value.
     """
     group = values
-    for depth, name in enumerate(path[:-1], 1):
+    for depth, name in enumerate(keys[:-1], 1):
         below = group.get(name)
         if not isinstance(below, dict | None):
-            raise UsageError(f"recipe: {'.'.join(path[:depth])}: input should be a mapping, not {format_value(below)}")
+            raise UsageError(f"recipe: {'.'.join(keys[:depth])}: input should be a mapping, not {format_value(below)}")
         below = group[name] = dict(below or {})
         group = below
     return group
 
 
 def apply_override(values: dict[str, Any], override: str) -> None:
-    """Sets the option that `key=value` names: keys are dotted, values as YAML has them. Raises `UsageError`."""
+    """Sets an option from `key=value`: a dotted key and a YAML value. Raises `UsageError` for any other form."""
     key, equals, text = override.partition("=")
     if not equals or not all(key.split(".")):
         raise UsageError(f"{override!r} is not key=value, such as run.workers=4")
@@ -111,8 +112,8 @@ def apply_override(values: dict[str, Any], override: str) -> None:
         value = load_yaml(text)
     except (yaml.YAMLError, ValueError) as error:
         raise UsageError(f"{key}: {text!r} is not valid YAML: {to_one_line(error)}") from None
-    path = key.split(".")
-    ensure_option_group(values, path)[path[-1]] = value
+    keys = key.split(".")
+    ensure_option_group(values, keys)[keys[-1]] = value
 
 
 def compare_recipes(stored: Any, requested: Any, ignored_names: Collection[str] = (), name: str = "") -> list[str]:
@@ -144,7 +145,7 @@ def _describe_fault(fault: dict[str, Any]) -> str:
         return f"unknown key {where}"
     if fault["type"] == "missing":
         return f"{where}: {fault['msg'].lower()}"
-    if fault["type"] == "too_short":  # every list with a minimum length needs one item
+    if fault["type"] == "too_short":  # in recipes, every minimum length is 1
         return f"{where} is empty"
     if fault["type"] == "value_error":  # raised by Shardloom's own validators
         return f"{where}: {fault['ctx']['error']}"

@@ -3,7 +3,6 @@
 Paths on the command line stay relative to the working folder.
 """
 
-import glob
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,5 +70,5 @@ def _anchor_path(path: str, mark: RelativeToRecipe, folder: str) -> str:
         return path
     if "://" in folder:
         return path if mark.may_be_name else f"{folder}/{path}"
-    anchored = os.path.normpath(Path(glob.escape(folder) if glob.has_magic(path) else folder) / path)
+    anchored = os.path.normpath(Path(folder) / path)  # an existing folder is no pattern
     return anchored if not mark.may_be_name or Path(anchored).exists() else path

@@ -98,6 +98,7 @@ class ParsedCaptionedImage:
     alt_text: str = ""
     captions: str = "[]"  # JSON list of {text, granularity, include_datacomp_raw_cap}
     metadata: str = "{}"
+    has_unreadable_metadata: bool = False  # what the set stores as metadata cannot be read: counted
 
 
 def get_speaker(role: Role) -> Role:

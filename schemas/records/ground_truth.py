@@ -23,6 +23,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from schemas.compression import SIGNATURE_BYTES, check_uncompressed
 from schemas.errors import UsageError, to_one_line
 from schemas.records.box import Box
 
@@ -233,6 +234,7 @@ def _parse_lines(model: type[L], data: bytes, path: str) -> Iterator[tuple[int, 
         try:
             yield number, model.model_validate_json(line)
         except ValidationError as error:
+            check_uncompressed(path, data[:SIGNATURE_BYTES])
             fault = error.errors(include_input=False, include_url=False)[0]
             where = ".".join(map(str, fault["loc"]))
             message = to_one_line(fault["msg"])

@@ -7,6 +7,8 @@ from typing import Self
 
 import pyarrow as pa
 
+from schemas.masking import mask_secrets
+
 
 class Reason(StrEnum):
     """Says why a row was left out. The codes are stable: they are stored, counted and matched on."""
@@ -91,8 +93,12 @@ class QuarantinedRow:
 
     @classmethod
     def from_rejected(cls, key: str, uid: str | None, stage: str, fault: Rejected) -> Self:
-        """Returns the row of a rejected sample. Characters of the detail that UTF-8 cannot encode become `?`."""
-        return cls(key, uid, stage, fault.reason.value, fault.detail.encode("utf-8", "replace").decode())
+        """Returns the row of a rejected sample.
+
+        In its detail, secrets of URLs are masked, and characters that UTF-8 cannot encode become `?`.
+        """
+        detail = mask_secrets(fault.detail).encode("utf-8", "replace").decode()
+        return cls(key, uid, stage, fault.reason.value, detail)
 
 
 QUARANTINE_SCHEMA = pa.schema(

@@ -7,17 +7,22 @@ from decimal import Decimal
 
 from schemas.records.quarantine import Reason, Rejected
 
-_BOM = "\ufeff"
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+BOM = "\ufeff"
+_BYTE_ORDER_MARKS = {  # UTF-32's little-endian mark begins with that of UTF-16, so it is tried first
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def to_training_text(value: object) -> str | None:
     """Returns the text of a data set's value, without a byte order mark; None if there is none.
 
-    A number becomes its digits; bytes are decoded as UTF-8, or as UTF-16 after a UTF-16 byte order mark. Null and NaN,
-    which pandas writes for null, give None. Raises `Rejected(not_text)` for values that could only be kept changed: a
-    list, an object, a boolean, other bytes, a lone surrogate.
+    A number becomes its digits; bytes are decoded as UTF-8, or as UTF-16 or UTF-32 after its byte order mark. Null and
+    NaN, which pandas writes for null, give None. Raises `Rejected(not_text)` for values that could only be kept
+    changed: a list, an object, a boolean, other bytes, a lone surrogate.
     """
     if value is None or (isinstance(value, float | Decimal) and math.isnan(value)):
         return None
@@ -28,8 +33,8 @@ def to_training_text(value: object) -> str | None:
     if not isinstance(value, str):
         raise Rejected(Reason.NOT_TEXT, f"a {type(value).__name__}, not a text")
     if not value.isascii() and (found := _SURROGATE.search(value)):
-        raise Rejected(Reason.NOT_TEXT, f"half of a surrogate pair at character {found.start()}")
-    return value.lstrip(_BOM)
+        raise Rejected(Reason.NOT_TEXT, f"{_describe_surrogate(found[0])} at character {found.start()}")
+    return value.lstrip(BOM)
 
 
 def is_number(value: object) -> bool:
@@ -39,8 +44,15 @@ def is_number(value: object) -> bool:
     return isinstance(value, float | Decimal) and math.isfinite(value)
 
 
+def _describe_surrogate(character: str) -> str:
+    byte = ord(character) - 0xDC00  # as Python's `surrogateescape` marks a byte that is not UTF-8
+    is_byte = 0x80 <= byte <= 0xFF
+    return f"a byte that is not UTF-8 (0x{byte:02x})" if is_byte else "half of a surrogate pair"
+
+
 def _decode(data: bytes) -> str:
+    encoding = next((name for mark, name in _BYTE_ORDER_MARKS.items() if data.startswith(mark)), "utf-8")
     try:
-        return data.decode("utf-16" if data.startswith(_UTF16) else "utf-8")
+        return data.decode(encoding)
     except UnicodeDecodeError as error:
-        raise Rejected(Reason.NOT_TEXT, f"not UTF-8: {error.reason} at byte {error.start}") from None
+        raise Rejected(Reason.NOT_TEXT, f"not {encoding.upper()}: {error.reason} at byte {error.start}") from None

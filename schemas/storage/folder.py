@@ -6,6 +6,7 @@ Credentials of object stores come from where the store's own tools find them (AW
 
 import contextlib
 import errno
+import glob
 import hashlib
 import io
 import json
@@ -24,11 +25,12 @@ from fsspec.implementations.local import LocalFileSystem
 
 from schemas.errors import StorageError, UsageError, to_one_line
 from schemas.extras import require_extra
+from schemas.hidden_files import is_hidden_name
 from schemas.masking import MASK, find_secret
 
 TEMPORARY = ".tmp-"
 OPTIONS_VARIABLE = "SHARDLOOM_STORAGE_OPTIONS"  # environment variable: a JSON object of fsspec options
-READ_BYTES = 8 << 20  # least bytes of an object per request: object stores serve large ranges best
+READ_BYTES = 8 << 20  # minimum bytes of an object per request: object stores serve large ranges best
 MAX_REQUESTS = 16  # concurrent requests
 
 T = TypeVar("T")
@@ -75,7 +77,7 @@ class UnsafeFile(StorageError):
 class Folder:
     """Reads and writes the files of one folder.
 
-    Names are relative to the folder and use `/`. It can be pickled, so that Ray can send it to workers.
+    Names are relative to the folder and use `/`. A `Folder` can be pickled, so that Ray can send it to workers.
     """
 
     def __init__(self, url: str) -> None:
@@ -92,7 +94,7 @@ class Folder:
         return f"{self.url}/{name}" if name else self.url
 
     def write(self, name: str, data: bytes) -> None:
-        """Writes the file in one step: a rename on a local disk, a single PUT on an object store."""
+        """Writes the file atomically: by a rename on a local disk, by a single PUT on an object store."""
         if self.is_local:
             with self.create(name) as file:
                 file.write(data)
@@ -126,9 +128,10 @@ class Folder:
 
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[BinaryIO]:
-        """Opens a file for writing in pieces; it is put in place in one step when the block ends without an error."""
+        """Opens a file for writing in pieces; it appears atomically when the block ends without an error."""
         with self._translate_errors("write", name):
-            if not self.is_local:  # to a local disk first: an error uploads nothing, an upload can be retried
+            if not self.is_local:
+                # written to a local disk first, so that an error uploads nothing and an upload can be retried
                 with tempfile.NamedTemporaryFile(prefix="shardloom-") as file:
                     yield cast(BinaryIO, file)
                     file.flush()
@@ -153,11 +156,10 @@ class Folder:
             return cast(bytes, self._fs.cat_file(f"{self._root}/{name}"))
 
     def read_inside(self, name: str, max_bytes: int) -> bytes:
-        """Reads a regular file of this folder. Raises `UnsafeFile` for any other file, or if it exceeds `max_bytes`
-        bytes.
+        """Reads a file that others may have put there. Raises `UnsafeFile` unless it is a regular file of this folder.
 
-        It is for files that others may have put there: a link may lead anywhere, and a device has no end. An object
-        store has neither, and would need a second request for the size.
+        A link may lead anywhere, and a device has no end. On a local disk, it also raises `UnsafeFile` for a file of
+        more than `max_bytes` bytes; on an object store, the size is not checked, which would take a second request.
         """
         self.check_inside(name)
         if self.is_local and (size := self.get_size(name)) > max_bytes:
@@ -176,7 +178,7 @@ class Folder:
         if not is_regular or not self.is_inside(name.rpartition("/")[0]):
             raise UnsafeFile(
                 f"cannot read {self.resolve_path(name)}: "
-                "only regular files in the folder itself are read, not links or devices"
+                "only regular files inside the folder are read, not links or devices"
             )
 
     def is_inside(self, subfolder: str) -> bool:
@@ -185,10 +187,11 @@ class Folder:
         return not self.is_local or Path(self._root, subfolder).resolve().is_relative_to(root)
 
     def read_range(self, name: str, start: int, stop: int) -> bytes:
-        """Reads the file's bytes from `start` to `stop` (exclusive), by one request."""
+        """Reads the file's bytes from `start` to `stop` (exclusive), in one request."""
         with self._translate_errors("read", name):
             data = cast(bytes, self._fs.cat_file(f"{self._root}/{name}", start=start, end=stop))
-            return data if len(data) <= stop - start else data[start:stop]  # of a server that gives whole files alone
+            # a server without range requests sends the whole file
+            return data if len(data) <= stop - start else data[start:stop]
 
     def map_files(self, work: Callable[[str], T], names: Sequence[str]) -> list[T]:
         """Applies `work` to each of the files and returns the results in order; on an object store, concurrently."""
@@ -209,7 +212,7 @@ class Folder:
                     yield file
 
     def _open_remote(self, path: str) -> BinaryIO:
-        if self._is_web and not self._fs.info(path).get("partial"):  # a server that gives whole files alone
+        if self._is_web and not self._fs.info(path).get("partial"):  # a server without range requests
             copy = tempfile.TemporaryFile(prefix="shardloom-")  # noqa: SIM115  the reader closes it
             self._fs.get_file(path, copy)
             copy.seek(0)
@@ -227,7 +230,7 @@ class Folder:
     def list_files(self, subfolder: str = "") -> list[str]:
         """Lists the names of the files in a sub-folder, sorted; empty if it does not exist.
 
-        It skips temporary files, and hidden files, which other programs leave: `.DS_Store`, `.nfs...`, `._x`.
+        It skips temporary files, and hidden files, which other programs leave: `.DS_Store`, `.nfs...`, `Thumbs.db`.
         """
         self._fs.invalidate_cache()
         root = f"{self._root}/{subfolder}".rstrip("/")
@@ -247,7 +250,7 @@ class Folder:
             with self._translate_errors("make", ""):
                 file = next((one for one in (place, *place.parents) if one.exists() and not one.is_dir()), None)
             if file is not None:
-                raise UsageError(f"{self.url}: {file} is not a folder: take another output folder")
+                raise UsageError(f"{self.url}: {file} is not a folder: use another output folder")
 
     def is_empty(self) -> bool:
         """Returns whether the folder and its sub-folders have no file that `list_files` lists; True if it
@@ -258,7 +261,7 @@ class Folder:
             return not any(_is_listed(name) for _, _, names in self._fs.walk(self._root) for name in names if name)
 
     def list_sizes(self) -> dict[str, int]:
-        """Returns the bytes of each file in the folder and its sub-folders, by names relative to the folder."""
+        """Returns the size in bytes of each file in the folder and its sub-folders, by name relative to the folder."""
         with self._translate_errors("list", ""):
             found = self._fs.find(self._root, detail=True)
         return {path.removeprefix(self._root).lstrip("/"): int(each["size"] or 0) for path, each in found.items()}
@@ -300,9 +303,13 @@ class Folder:
                     self._remove_tree(path)
 
     def _remove_tree(self, path: str) -> None:
-        """Removes a file or a sub-folder. Leaves hidden files that cannot be removed, such as NFS's for open files."""
+        """Removes a file or a sub-folder. Leaves hidden files that can't be removed, such as NFS's for open files."""
         try:
-            self._fs.rm(path, recursive=True)
+            if self.is_local or not glob.has_magic(path):
+                self._fs.rm(path, recursive=True)
+                return
+            for file in self._fs.find(path):  # `rm` would read the path as a pattern, and remove others' files
+                self._fs.rm_file(file)
         except FileNotFoundError:
             raise
         except OSError:
@@ -313,8 +320,8 @@ class Folder:
                 raise
 
     def make_folder(self) -> None:
-        """Creates a local folder, if it does not exist."""
-        with self._translate_errors("make", ""):
+        """Creates the folder, if it does not exist; only valid if `is_local`."""
+        with self._translate_errors("create", ""):
             Path(self._root).mkdir(parents=True, exist_ok=True)
 
     def clear_temporary(self) -> None:
@@ -355,7 +362,7 @@ class Folder:
 
 
 def open_file_system(url: str) -> tuple[Any, str]:
-    """Returns fsspec's file system for a path or URL, and the path in it. Raises `UsageError` if there is none."""
+    """Returns fsspec's file system for a path or URL, and the path in it. Raises `UsageError` if it can't be opened."""
     protocol = url.partition("://")[0] if "://" in url else "file"
     options = {} if protocol in ("file", "local") else _read_options()
     if f"://{MASK}@" in url or url.endswith(f"?{MASK}"):
@@ -373,7 +380,7 @@ def open_file_system(url: str) -> tuple[Any, str]:
 
 
 def _is_listed(name: str) -> bool:
-    return TEMPORARY not in name and not name.startswith(".")
+    return TEMPORARY not in name and not is_hidden_name(name)
 
 
 def _read_options() -> dict[str, Any]:
@@ -387,7 +394,7 @@ def _read_options() -> dict[str, Any]:
 
 
 def describe_os_error(error: OSError) -> str:
-    """Returns the message of an error of a disk or a store."""
+    """Returns the message of an error that a disk or a store raised."""
     if isinstance(error, FileNotFoundError):  # object stores word it differently
         return os.strerror(errno.ENOENT)
     return error.strerror or str(error) or type(error).__name__

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from schemas.compression import SIGNATURE_BYTES, check_uncompressed
 from schemas.errors import UsageError, to_one_line
 from schemas.storage.parquet_footer import MAGIC, EncryptedError, find_encrypted_columns, read_footer
 
@@ -49,7 +50,7 @@ _LONG_VALUE_BYTES = 64 << 10  # bytes of a value in a list above which rows are 
 
 
 class UnreadableParquet(UsageError):
-    """Reports a file that is not Parquet, or one that is refused: it is encrypted, or expands over the budget."""
+    """Reports a file that is not Parquet, or one that is refused: it is compressed, encrypted, or over the budget."""
 
 
 class NotParquet(UnreadableParquet):
@@ -95,14 +96,15 @@ def open_parquet(source: BinaryIO | Path, path: str, pre_buffer: bool = False) -
     """Opens a file.
 
     `pre_buffer` reads whole column chunks, for stores that would otherwise get a request for each page. Raises
-    `NotParquet` if it is not a Parquet file, and `UnreadableParquet` if a column is encrypted.
+    `NotParquet` if it is not a Parquet file, and `UnreadableParquet` if it is compressed or a column is encrypted.
     """
     try:
         metadata = _read_metadata(source)
         file = pq.ParquetFile(source, metadata=metadata, buffer_size=PAGE_BUFFER, pre_buffer=pre_buffer)
         _ = file.schema_arrow.names  # raises if a name is not UTF-8
     except (pa.ArrowException, ValueError) as error:
-        raise NotParquet(f"{path} is no Parquet file: {to_one_line(error)}") from None
+        _refuse_compressed(source, path)
+        raise NotParquet(f"{path} is not a Parquet file: {to_one_line(error)}") from None
     except EncryptedError as error:
         raise UnreadableParquet(f"{path} is encrypted ({error}): decrypt it first") from None
     return Parquet(path, file, source)
@@ -175,6 +177,20 @@ def _gather_batches(parquet: Parquet, batches: Iterator[pa.RecordBatch], most: i
             raise _make_budget_error(parquet, "its rows take more memory", most)
         found.append(batch)
     return pa.Table.from_batches(found)
+
+
+def _refuse_compressed(source: BinaryIO | Path, path: str) -> None:
+    """Raises `UnreadableParquet` if a file that is not Parquet is a compressed one."""
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            start = file.read(SIGNATURE_BYTES)
+    else:
+        source.seek(0)
+        start = source.read(SIGNATURE_BYTES)
+    try:
+        check_uncompressed(path, start)
+    except UsageError as error:
+        raise UnreadableParquet(str(error)) from None
 
 
 def _read_metadata(source: BinaryIO | Path) -> Any:

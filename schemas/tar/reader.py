@@ -11,8 +11,8 @@ basename; the rest of the name is the extension (reference: webdataset `taritera
 dot, which webdataset skips, is a sample of its own, so that it is counted when it is left out. The first run of a key
 is kept; a later run, or a repeated extension, is marked. Where a later run has what the first one lacks, the tar counts
 as damaged: it was not packed sample by sample, so that the first run is incomplete. Hidden files (`._0.jpg`, where
-macOS stores a file's attributes, `.DS_Store`, everything below `__MACOSX/`) belong to other programs and not to the
-data: they are counted and do not split a sample.
+macOS stores a file's attributes, `.DS_Store`, everything below `__MACOSX/` or `.git/`) belong to other programs and not
+to the data: they are counted and do not split a sample.
 """
 
 import sys
@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from schemas.compression import detect_compression
+from schemas.hidden_files import is_hidden_path
 from schemas.records.quarantine import Reason, Rejected
 from schemas.tar import header
 from schemas.tar.header import BLOCK, RECORD, Header
@@ -32,8 +33,6 @@ MAX_DAMAGE = 1000  # entries, so that a hostile file cannot fill the memory
 SALVAGE_BYTES = 8 * BLOCK  # bytes after a damaged header that are searched for a long name
 NOT_ADJACENT = "not adjacent: sort it by name, as `tar --sort=name` packs it"
 
-_SYSTEM_FOLDERS = {"__MACOSX", ".AppleDouble", "@eaDir"}  # folders for file attributes; the last is Synology's
-_WINDOWS_FILES = {"thumbs.db", "desktop.ini"}  # hidden by a flag that tars do not store
 _ZEROS = bytes(BLOCK)
 
 
@@ -87,7 +86,7 @@ class TarReader:
                 gap = found if gap is None else gap + found
                 continue
             name, member = found
-            if is_hidden(name):
+            if is_hidden_path(name):
                 self.hidden_files += 1
                 continue
             key, extension = split_name(name)
@@ -230,17 +229,6 @@ def split_name(name: str) -> tuple[str, str]:
     """
     stem, dot, extension = name[name.rfind("/") + 1 :].partition(".")
     return (name[: len(name) - len(extension) - 1], extension.lower()) if stem and dot else (name, "")
-
-
-def is_hidden(name: str) -> bool:
-    """Returns whether a member belongs to another program: its file name begins with a dot, or a system reserves it.
-
-    Names that leave their folder are not hidden: they are reported as unsafe.
-    """
-    *folders, file = name.split("/")
-    is_safe = not name.startswith("/") and ".." not in folders
-    is_own = (file.startswith(".") and file not in (".", "..")) or file.lower() in _WINDOWS_FILES
-    return is_safe and (is_own or not _SYSTEM_FOLDERS.isdisjoint(folders))
 
 
 def _check_member(info: Header, fields: dict[str, bytes], member: Member) -> Member | Rejected:

@@ -99,7 +99,7 @@ def test_a_trusted_declaration_is_found_by_its_name_and_its_reference() -> None:
         (f"{MODULE}:COW", f"{MODULE} has no COW"),
         (f"{MODULE}:call_me", "it must be of class Animal, not function"),
         (f"{MODULE}:Animal", "it must be of class Animal, not type"),
-        (f"{MODULE}:CAT", "the animal cat ships with Shardloom: take another name"),
+        (f"{MODULE}:CAT", "the animal cat ships with Shardloom: choose another name"),
         (f"{MODULE}:NAMELESS", "'a:b' is not a valid name: use letters, digits, '.', '-' and '_'"),
         ("os:system", "it must be of class Animal, not builtin_function_or_method"),
     ],
@@ -118,7 +118,7 @@ def test_two_trusted_declarations_have_two_names() -> None:
     with pytest.raises(UsageError) as error:
         registry.trust(f"{MODULE}:DOG", f"{MODULE}:OTHER_DOG")
     assert str(error.value) == (
-        f"--trust-code {MODULE}:OTHER_DOG: {MODULE}:DOG has the name dog as well: take another name"
+        f"--trust-code {MODULE}:OTHER_DOG: {MODULE}:DOG has the name dog as well: choose another name"
     )
 
 

@@ -1,4 +1,4 @@
-"""Counts are those of the tokenizer's own file, whatever else it asks for; what is no tokenizer is refused by name."""
+"""Counts are those of the tokenizer's own file, whatever else it asks for; anything else is refused by name."""
 
 import hashlib
 import pickle

@@ -138,7 +138,7 @@ def test_an_installed_one_needs_no_word(run: Run, tmp_path: Path, monkeypatch: p
             "from shout_ocr import *\n"
             "IT = EngineDeclaration(name='rapidocr', kind=OCR, settings=Options, make=ShoutOcr)",
             "broken_ocr:IT",
-            "the engine rapidocr ships with Shardloom: take another name",
+            "the engine rapidocr ships with Shardloom: choose another name",
         ),
     ],
 )

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from curation.engines.tags.vocabulary import read_vocabulary
 from schemas.compression import check_uncompressed, detect_compression, detect_compression_by_name
 from schemas.errors import UsageError
+from schemas.records.ground_truth import read_box_truth, read_text_truth, read_truth_index
+from schemas.storage.parquet import UnreadableParquet, open_parquet
 
 
 @pytest.mark.parametrize(
@@ -41,6 +44,34 @@ def test_first_bytes_tell(tmp_path: Path) -> None:
         None,
         None,
     ]
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.parquet.gz"])
+def test_a_compressed_parquet_file_is_named_by_whoever_opens_it(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(b"PAR1"))
+    line = f"^{path} is compressed by gzip, which is not read: decompress it first$"
+    with pytest.raises(UnreadableParquet, match=line):
+        open_parquet(path, str(path))
+    with path.open("rb") as file, pytest.raises(UnreadableParquet, match=line):
+        open_parquet(file, str(path))
+
+
+def test_other_compressed_files_are_named(tmp_path: Path) -> None:
+    data = gzip.compress(b"{}\n")
+    for path, read in (
+        ("truth.jsonl.gz", lambda: read_box_truth(data, "truth.jsonl.gz")),
+        ("truth.jsonl", lambda: read_text_truth(data, "truth.jsonl")),
+        ("index.jsonl", lambda: read_truth_index(data, "index.jsonl")),
+        (f"vocabulary {tmp_path}/tags.txt", lambda: read_vocabulary(tmp_path / "tags.txt")),
+    ):
+        (tmp_path / "tags.txt").write_bytes(data)
+        with pytest.raises(
+            UsageError, match=rf"^{path} is compressed by gzip, which is not read: decompress it first$"
+        ):
+            read()
+    (tmp_path / "tags.z").write_text("dog\n")  # a name alone refuses no file that reads well
+    assert read_vocabulary(tmp_path / "tags.z").names == ("dog",)
 
 
 def test_the_message_names_the_file_and_what_to_do() -> None:

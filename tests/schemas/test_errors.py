@@ -19,6 +19,10 @@ def test_it_may_begin_with_the_class_and_has_an_end() -> None:
     assert to_one_line(AssertionError(), with_type=True) == "AssertionError: without a message"
 
 
+def test_a_secret_is_masked_before_the_line_is_cut() -> None:
+    assert to_one_line("no answer of https://user:password@host/a", limit=27) == "no answer of https://***@ho"
+
+
 def test_no_other_function_writes_it_out() -> None:
     sources = [
         path for package in ("schemas", "curation", "pipelines", "training") for path in (ROOT / package).rglob("*.py")

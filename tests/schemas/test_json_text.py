@@ -16,7 +16,7 @@ def test_too_much_json_is_refused_unread() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[1]", "it is no JSON object"),
+        ("[1]", "it is not a JSON object"),
         ("{", "it is not JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
         ('{"a":' * 100_000, "it is nested too deep"),
     ],

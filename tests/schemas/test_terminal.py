@@ -26,6 +26,12 @@ def test_durations_have_no_end() -> None:
     assert [format_duration(seconds) for seconds in (0.9, 65, 3909.5, 360_000)] == shown
 
 
+def test_what_is_printed_shows_no_secret(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"faults": ["http://user:hunter2@host/sets/x/data/0.tar: is missing"], "pair": ("s3://a:b@c/d", 1)})
+    shown = '{"faults": ["http://***@host/sets/x/data/0.tar: is missing"], "pair": ["s3://***@c/d", 1]}\n'
+    assert capsys.readouterr().out == shown
+
+
 def test_what_is_printed_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     print_result("\x1b[2J")
     print_json({"\x1b[2J": "\u202e"})

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -193,6 +194,24 @@ def test_stopped_by_a_signal(tokenizer: Path, tmp_path: Path) -> None:
     assert out.startswith(f"stopped after step {step:,} of 10,000: ")
     again = f"{recipe} data.workers=1 'checkpoint={{every: 1000, keep: 3}}' --output {tmp_path / 'run'} --resume auto"
     assert out.endswith(f"resume with: python -m training.train {again}\n")
+
+
+def test_stopped_while_a_reader_makes_no_progress(tokenizer: Path, tmp_path: Path) -> None:
+    asked = runs.packed(tmp_path, tokenizer, steps=10_000, data={"workers": 1}, run={"stall_seconds": 0.5})
+    process = runs.started(runs.written(tmp_path, asked), "--output", tmp_path / "run")
+    runs.wait_for(process, tmp_path / "run", step=2)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    for reader in children:
+        os.kill(int(reader), signal.SIGSTOP)
+    assert process.stderr is not None
+    warning = next(line for line in process.stderr if "no progress" in line)
+    assert re.match(rf"data: reader 0 \(process {children[0]}\) has made no progress for \d s, at .*\.tar: ", warning)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    step = max(runs.losses(tmp_path / "run"))
+    assert list_checkpoints(tmp_path / "run/checkpoints") == [format_checkpoint_name(step)]
+    assert out.startswith(f"stopped after step {step:,} of 10,000: ")
 
 
 def test_names_of_checkpoints_steer_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -42,11 +42,25 @@ def test_the_report(tokenizer: Path, tmp_path: Path) -> None:
     assert "a step      4 sequences of 128: 512 tokens at most" in told
     assert "steps       1,500: 768,000 tokens at most" in told
     assert "rates       tower frozen, connector 0.00488, language 0.00488; constant, 0 steps of warm-up" in told
+    assert "one pass: about 42,084 steps" in told
     assert [line for line in told if line.startswith("---")] == [
         "--- sample 1: text d000121, 44 positions",
         "--- sample 2: text d000117, 36 positions",
         "--- sample 3: text d000120, 42 positions",
         "--- padding: 6 positions",
+    ]
+
+
+def test_the_length_of_epochs(tokenizer: Path, tmp_path: Path) -> None:
+    data = {"repeats": {}, "stop": "all_exhausted"}
+    asked = runs.packed(tmp_path, tokenizer, steps=None, epochs=1, data=data, schedule={"warmup_steps": 9})
+    told = "\n".join(dry_run(asked)).splitlines()
+    assert not [line for line in told if line.startswith("steps ")]
+    assert "epochs      1: 4 steps, 2,048 tokens at most" in told
+    assert "one pass: 4 steps" in told
+    assert [line for line in told if line.startswith("warning: ")] == [
+        "warning: schedule.warmup_steps: 9 steps of warm-up do not end within the run's 4 steps, so the learning rate "
+        "never reaches its peak: set fewer"
     ]
 
 

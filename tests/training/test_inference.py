@@ -1,18 +1,22 @@
 """What is asked of an exported model is put as its training has put it, to the token."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from schemas.errors import UsageError
 from tests.conftest import jpeg
-from tests.training.support import tiny
+from tests.training.support import chat_templates, tiny
 from tests.training.support.sets import document
 from training.data.markup import Markup
 from training.data.options import DEFAULT_SYSTEM_PROMPT, DataOptions, SourceTextOptions
 from training.data.pieces import Piece
 from training.data.samples import SampleTokenizer
+from training.data.templates.prompts import resolve_prompts
 from training.inference import (
     answer_prompt,
     build_chat_prompt,
@@ -44,15 +48,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+def data_options(**changes: Any) -> DataOptions:
+    return DataOptions.model_validate({"sources": {"a": "nowhere"}, "weights": {"a": 1}} | changes)
+
+
 def reader(tokenizer: TextTokenizer, prompts: PromptOptions) -> SampleTokenizer:
-    options = DataOptions.model_validate(
-        {
-            "sources": {"a": "nowhere"},
-            "weights": {"a": 1},
-            "system_prompt": prompts.system,
-            "end_of_chunk": prompts.end_of_chunk,
-        }
-    )
+    options = data_options(system_prompt=prompts.system, end_of_chunk=prompts.end_of_chunk)
     return SampleTokenizer(tokenizer, Markup.from_tokenizer(tokenizer, options, tiny.TOKENS_PER_TILE), 0)
 
 
@@ -78,6 +79,65 @@ def test_a_question_is_put_as_conversations_are(folder: Path, system: str | None
     assert tokenizer.decode(segment.ids[answered:]) == "A cat<|end|>\n"
 
 
+@pytest.fixture(scope="module", params=["llama3", "mistral", "gemma"])
+def templated(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DataOptions]:
+    """An export of a tokenizer with a chat template, and the options that it was trained with."""
+    place = tmp_path_factory.mktemp("templated")
+    published = chat_templates.PUBLISHED[request.param]
+    options = tiny.options(chat_templates.write_tokenizer(place / "tokenizer", published, add_bos_token=True))
+    words, trained = load_tokenizer(options), data_options(system_prompt="Be brief.")
+    save_pretrained(ResamplerLMM.build(options), words, place / "model", prompts=resolve_prompts(words, trained))
+    (place / "1.jpg").write_bytes(jpeg(1, *SIZE))
+    return place, trained
+
+
+def test_an_export_asks_by_its_chat_template(templated: tuple[Path, DataOptions]) -> None:
+    """The tokenizer is read from the export, whose chat template is not rendered again."""
+    folder, trained = templated
+    trained_with = load_tokenizer(tiny.options(folder / "tokenizer"))
+    model, tokenizer = load_pretrained(folder / "model")
+    prompts = read_prompts(folder / "model")
+    assert prompts == resolve_prompts(trained_with, trained) == resolve_prompts(tokenizer, trained)
+    own = SampleTokenizer(trained_with, Markup.from_tokenizer(trained_with, trained, tiny.TOKENS_PER_TILE), 0)
+    stored = document(1, [SIZE, "What is it?", "A cat"], ["user", "user", "assistant"])
+    segment = own.tokenize(stored, SourceTextOptions(), Piece(), [1])
+    text = own.tokenize(document(2, ["See ", SIZE]), SourceTextOptions(), Piece(), [1])
+    assert segment is not None
+    assert text is not None
+    image = load_image(str(folder / "1.jpg"), model.options, model.vision.image_size)
+    question = build_chat_prompt([image, "What is it?"], tokenizer, prompts)
+    assert ids(model, tokenizer, question) == segment.ids[: segment.loss_mask.index(True)]
+    assert ids(model, tokenizer, build_document_prompt(["See ", image], tokenizer, prompts)) == text.ids[:-2]
+    assert (text.ids[0] == tokenizer.bos) == (tokenizer.bos is not None)
+
+
+def test_a_chat_ends_where_its_template_closes_a_turn(tmp_path: Path) -> None:
+    options = tiny.options(chat_templates.write_tokenizer(tmp_path / "tokenizer", chat_templates.CHATML))
+    words, model = load_tokenizer(options), ResamplerLMM.build(options)
+
+    def answer(closing: str) -> str:
+        turns = {"user": {"opening": "Q:"}, "assistant": {"opening": "A:", "closing": closing}}
+        prompts = resolve_prompts(words, data_options(template=turns, system_prompt=None))
+        save_pretrained(model, words, tmp_path / "model", prompts=prompts, replace=True)
+        asked = GenerateOptions(max_new_tokens=40)
+        return answer_prompt(str(tmp_path / "model"), "What?", [], asked, chat=True, device="cpu")
+
+    whole = answer("<|im_end|>")
+    letter = next(letter for letter in whole[1:] if letter.isascii() and letter.isalnum())
+    assert answer(f"{letter}") == whole[: whole.index(letter)]
+
+
+def test_a_model_whose_template_could_not_be_split_is_not_asked_so(tmp_path: Path) -> None:
+    published = replace(chat_templates.CHATML, template=chat_templates.QWEN3)
+    options = tiny.options(chat_templates.write_tokenizer(tmp_path / "tokenizer", published))
+    words = load_tokenizer(options)
+    prompts = resolve_prompts(words, data_options())
+    save_pretrained(ResamplerLMM.build(options), words, tmp_path / "model", prompts=prompts)
+    assert isinstance(answer_prompt(str(tmp_path / "model"), "a", [], GenerateOptions(max_new_tokens=1)), str)
+    with pytest.raises(UsageError, match=r"^--chat: this model was trained on no conversations: its chat template "):
+        answer_prompt(str(tmp_path / "model"), "a", [], chat=True)
+
+
 @pytest.mark.parametrize("end_of_chunk", [True, False])
 def test_a_text_is_begun_as_documents_are(folder: Path, end_of_chunk: bool) -> None:
     model, tokenizer = load_pretrained(folder / "model")
@@ -92,6 +152,8 @@ def test_a_text_is_begun_as_documents_are(folder: Path, end_of_chunk: bool) -> N
 
 def test_an_export_says_how_it_is_asked(folder: Path, tmp_path: Path) -> None:
     assert read_prompts(folder / "model") == PROMPTS
+    stored = json.loads((folder / "model/config.json").read_text())["prompts"]
+    assert stored == {"system": DEFAULT_SYSTEM_PROMPT, "end_of_chunk": True}  # as before there were templates
     (tmp_path / "config.json").write_text('{"model_type": "shardloom_resampler_lmm", "model": {}}')
     assert read_prompts(tmp_path) == PromptOptions(system=None, end_of_chunk=True)
     (tmp_path / "config.json").write_text('{"prompts": {"system": 3}}')

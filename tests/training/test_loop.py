@@ -20,7 +20,7 @@ from training.loop import TrainResult, train
 from training.metrics import read_metrics
 from training.model.pretrained import load_pretrained
 from training.parallel import Ranks
-from training.recipe import TrainRecipe, load_train_recipe
+from training.recipe import TrainRecipe, find_resume_conflicts, load_train_recipe
 from training.set_up import prepare_model
 
 SAID = {"step", "loss", "losses", "lr", "gradient_norm", "labels", "tokens", "positions", "images", "tiles", "samples"}
@@ -101,17 +101,33 @@ def test_the_folder_of_a_run_is_its_own(done: TrainResult, asked: TrainRecipe, t
         UsageError, match="holds this run already: pass --resume auto to resume it, or a new --output to start"
     ):
         train(asked)
-    other = changed(asked, seed=3, steps=9)
+    other = changed(asked, seed=3, steps=5)
     with pytest.raises(
-        UsageError, match=r"holds another run \(steps is 6 there and 9 here; seed is 0 there and 3 here\)"
+        UsageError, match=r"holds another run \(steps is 6 there and 5 here; seed is 0 there and 3 here\)"
     ):
         train(other, resume="auto")
     (tmp_path / "something").touch()
     with pytest.raises(UsageError, match=r"is not empty and holds no recipe.yaml: pass a new --output"):
         train(changed(asked, run={"output": str(tmp_path)}))
-    elsewhere = changed(asked, steps=9, run={"output": str(tmp_path / "new")})
-    with pytest.raises(UsageError, match=r"step-00000006 belongs to another run: steps is 6 there and 9 here"):
+    elsewhere = changed(asked, steps=5, run={"output": str(tmp_path / "new")})
+    with pytest.raises(UsageError, match=r"step-00000006 belongs to another run: steps is 6 there and 5 here"):
         train(elsewhere, resume=str(done.folder / "checkpoints/step-00000006"))
+
+
+def test_a_run_with_a_constant_rate_goes_on(done: TrainResult, asked: TrainRecipe, tmp_path: Path) -> None:
+    """To more steps, as if it had been asked for them at first; the end of another schedule moves none."""
+    run = {"output": str(tmp_path / "run")}
+    train(changed(asked, steps=4, run=run))
+    longer = changed(asked, run=run)
+    again = train(longer, resume="auto")
+    assert (again.step, again.losses, again.seen) == (6, done.losses, done.seen)
+    name = "model/model.safetensors"
+    assert (again.folder / name).read_bytes() == (done.folder / name).read_bytes()
+    assert load_train_recipe(str(again.folder / RECIPE_FILE)).steps == 6
+    cosine = {"shape": "cosine", "warmup_steps": 0}
+    assert find_resume_conflicts(
+        changed(asked, schedule=cosine).resolve(), changed(asked, schedule=cosine, steps=9).resolve()
+    ) == ["steps is 6 there and 9 here"]
 
 
 def test_a_folder_that_another_run_writes_to(done: TrainResult, asked: TrainRecipe) -> None:

@@ -63,10 +63,10 @@ def test_boards_get_numbers_alone() -> None:
 def test_faults_are_of_steps(tokenizer: Path, tmp_path: Path) -> None:
     """Those of steps that are to be taken again are taken away, as of the log."""
     asked, seen = runs.recipe(tokenizer), {"bad_samples": 1, "samples": 100}
-    with MetricsLogger(tmp_path, asked, 0, True) as metrics:
+    with MetricsLogger(tmp_path, asked, 0, 4, True) as metrics:
         for step in (1, 2, 3):
             metrics.record_bad_samples(step, [BadSample("docs", "0.tar", f"key {step}", "bad")], seen, Ranks())
-    with MetricsLogger(tmp_path, asked, 2, True):
+    with MetricsLogger(tmp_path, asked, 2, 4, True):
         pass
     assert [json.loads(line) for line in (tmp_path / BAD_SAMPLES_FILE).read_text().splitlines()] == [
         {"step": step, "source": "docs", "shard": "0.tar", "key": f"key {step}", "reason": "bad"} for step in (1, 2)
@@ -75,7 +75,7 @@ def test_faults_are_of_steps(tokenizer: Path, tmp_path: Path) -> None:
 
 def test_lines_now_and_then(tokenizer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = runs.recipe(tokenizer, steps=7, run={"log_every": 3})
-    with MetricsLogger(tmp_path, asked, 0, True) as metrics:
+    with MetricsLogger(tmp_path, asked, 0, 7, True) as metrics:
         for step in range(1, 8):
             metrics.log({"step": step, "loss": 8.0 / step, "tokens_per_second": 1234.5})
     assert [line["step"] for line in read_metrics(tmp_path)] == [3, 6, 7]
@@ -87,6 +87,6 @@ def test_names_of_samples_steer_no_terminal(
 ) -> None:
     """A key is what a shard of others says."""
     fault = BadSample("docs", "0.tar", "\x1b]0;owned\x07", "bad\r\x1b[2J")
-    with MetricsLogger(tmp_path, runs.recipe(tokenizer), 0, True) as metrics, pytest.raises(ShardloomError):
+    with MetricsLogger(tmp_path, runs.recipe(tokenizer), 0, 4, True) as metrics, pytest.raises(ShardloomError):
         metrics.record_bad_samples(1, [fault], {"bad_samples": 1000, "samples": 1000}, Ranks())
     assert capsys.readouterr().err == "rank 0: docs 0.tar \\x1b]0;owned\\x07: bad\\r\\x1b[2J\n"

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from schemas.errors import UsageError
+from schemas.output_set.recipe_file import dump_yaml
 from tests.training.support import runs
 from training.model.connectors.perceiver import PerceiverOptions
 from training.recipe import TrainRecipe, find_resume_conflicts, load_train_recipe, require_output_folder
@@ -37,6 +38,9 @@ def test_overrides(path: str) -> None:
         ("steps=many", "steps: input should be a valid integer, unable to parse string as an integer, not 'many'"),
         ("steps", "'steps' is not key=value, such as run.workers=4"),
         ("optimizer..lr=1", "'optimizer..lr=1' is not key=value, such as run.workers=4"),
+        ("steps=null", "epochs: give either steps or epochs; steps=null or epochs=null takes one back"),
+        ("epochs=2", "epochs: give either steps or epochs; steps=null or epochs=null takes one back"),
+        ("epochs=0", "epochs: input should be greater than 0, not 0"),
         ("steps.more=1", "recipe: steps: input should be a mapping, not 4"),
         ("steps={", "steps: '{' is not valid YAML"),
         ("loss_weights={cats: 2}", "loss_weights: there is no source 'cats'"),
@@ -54,6 +58,20 @@ def test_what_is_refused(path: str, override: str, said: str) -> None:
         load_train_recipe(path, [override])
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_epochs_of_sources_without_a_limit(path: str) -> None:
+    changes = ["steps=null", "epochs=2", "data.repeats={texts: null, pictures: 3}"]
+    with pytest.raises(UsageError) as raised:
+        load_train_recipe(path, changes)
+    assert str(raised.value) == (
+        f"recipe {path}: epochs: data.repeats has no limit for texts, so that no pass through the data ends: "
+        "give steps, or a number of repeats"
+    )
+    found = load_train_recipe(path, [*changes[:2], "data.repeats={texts: 3}", "data.stop=100"])
+    assert found.data.repeat(found.epochs or 1).repeats == {"pictures": 2, "texts": 6}
+    assert found.data.repeat(2).stop == 200
+    assert found.data.repeat(1) == found.data
 
 
 def test_a_recipe_of_another_kind() -> None:
@@ -84,6 +102,18 @@ def test_what_decides(tokenizer: Path) -> None:
     ]
 
 
+def test_a_stored_recipe_holds_no_secret_and_its_run_resumes(path: str) -> None:
+    secrets = ["data.sources.texts=[s3://KEY:SECRET@bucket/ocr, 'https://host/set?sig=SECRET']"]
+    asked = load_train_recipe(path, secrets)
+    stored = asked.resolve()
+    assert stored["data"]["sources"]["texts"] == ["s3://***@bucket/ocr", "https://host/set?***"]
+    assert asked.data.sources["texts"] == ["s3://KEY:SECRET@bucket/ocr", "https://host/set?sig=SECRET"]
+    assert b"SECRET" not in asked.to_yaml()
+    assert find_resume_conflicts(yaml.safe_load(dump_yaml(stored)), asked.resolve()) == []
+    assert find_resume_conflicts(asked.model_dump(mode="json"), asked.resolve()) == []  # of an older version
+    assert find_resume_conflicts(stored, load_train_recipe(path, [f"{secrets[0][:-1]}, s3://b/more]"]).resolve()) != []
+
+
 def test_output(tokenizer: Path) -> None:
     with pytest.raises(UsageError, match=r"no output folder: pass --output, or set run\.output in the recipe"):
         require_output_folder(runs.recipe(tokenizer))
@@ -112,4 +142,5 @@ def test_pre_training_is_the_papers() -> None:
     assert found.data.sources == {name: [f"{path.parent}/{where}"] for name, where in sorted(theirs["sources"].items())}
     assert found.data.weights == theirs["weights"]
     assert found.model.connector == PerceiverOptions()
+    assert found.steps is not None
     assert round(found.steps * found.global_batch_size * found.data.sequence_length / 1e9) == 101

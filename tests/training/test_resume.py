@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.training.support import runs
+from training.export import export_checkpoint
 from training.recipe import TrainRecipe
 
 STEPS, EVERY = 40, 10
@@ -78,6 +79,8 @@ def test_taken_up_by_two_ranks(whole: Path, killed: Path, recipe: Path, tmp_path
 def test_a_run_of_two_ranks_is_taken_up_by_one(whole: Path, recipe: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     assert runs.ran(recipe, "--output", folder, "parallel=fsdp", ranks=2).returncode == 0
+    exported = export_checkpoint(str(folder), output=str(tmp_path / "exported"))  # of what two ranks have written
+    assert (exported / "model.safetensors").read_bytes() == weights(folder)
     for step in (20, 30, 40):
         shutil.rmtree(folder / f"checkpoints/step-{step:08d}")
     ran = runs.ran(recipe, "--output", folder, "--resume", "auto")

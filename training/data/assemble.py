@@ -1,12 +1,13 @@
-"""Reads the samples of a pack into one sequence. A bad sample costs only its own positions."""
+"""Reads the samples of a pack into one sequence. A bad sample is left out and reported; the others stay."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from curation.mixture.reader import CorruptSample, IndexRow, ShardFiles, ShardSample, build_record
+from curation.mixture.reader import CorruptSample, IndexRow, ShardFiles, ShardSample, Watch, build_record
 from schemas.records.quarantine import Rejected
 from training.batch import IGNORE_INDEX, PADDING, Batch, SampleName
 from training.data.pieces import Piece
@@ -17,7 +18,7 @@ from training.model.anyres import Grid
 
 @dataclass(frozen=True, slots=True)
 class BadSample:
-    """Names a bad sample, which could not be used, and the reason."""
+    """Names a sample that could not be used, and says why."""
 
     source: str
     shard: str
@@ -27,7 +28,7 @@ class BadSample:
 
 @dataclass(frozen=True, slots=True)
 class AssembledSample:
-    """Holds a sample as it stands in a sequence."""
+    """Holds the tokens, labels and image tiles that one sample adds to a sequence."""
 
     name: SampleName
     source: int
@@ -39,31 +40,35 @@ class AssembledSample:
 
 
 class Assembler:
-    """Reads packs. Each process needs one instance, because it keeps the shards' files open."""
+    """Reads packs. Each process needs its own instance, because an instance keeps shard files open."""
 
-    def __init__(self, plan: PackPlan) -> None:
+    def __init__(self, plan: PackPlan, watch: Watch = nullcontext) -> None:
+        """Takes the plan, and the `watch` of `ShardFiles`."""
         self.plan = plan
-        self.reader = SampleTokenizer(
+        self.tokenizer = SampleTokenizer(
             plan.sequence_format.tokenizer, plan.sequence_format.markup, plan.mixture_plan.mixture.seed
         )
-        self.files = ShardFiles()
+        self.files = ShardFiles(watch)
 
-    def assemble(self, unit: Pack) -> tuple[Batch, list[BadSample]]:
-        """Reads one sequence: its batch and its bad samples. Raises `ShardloomError` when a shard can't be read."""
-        made: list[AssembledSample] = []
+    def assemble(self, pack: Pack) -> tuple[Batch, list[BadSample]]:
+        """Reads a pack. Returns a batch of its one sequence, and its bad samples.
+
+        Raises `ShardloomError` when a shard can't be read.
+        """
+        assembled: list[AssembledSample] = []
         bad_samples: list[BadSample] = []
-        rows = self.plan.read_rows(unit)
+        rows = self.plan.read_rows(pack)
         for place, (row, found) in enumerate(zip(rows, self._read_samples(rows), strict=True)):
             try:
                 if found is None:
-                    raise _UnusableSampleError("it is not what the index says")
-                made.append(self._assemble_sample(found, unit, place))
+                    raise _UnusableSampleError("it does not match its index row")
+                assembled.append(self._assemble_sample(found, pack, place))
             except _UnusableSampleError as fault:
-                bad_samples.append(BadSample(self._get_source_name(unit, place), row["path"], row["key"], str(fault)))
-        return self._build_batch(made), bad_samples
+                bad_samples.append(BadSample(self._get_source_name(pack, place), row["path"], row["key"], str(fault)))
+        return self._build_batch(assembled), bad_samples
 
     def _read_samples(self, rows: list[IndexRow]) -> list[ShardSample | None]:
-        """Reads the samples; None for one that does not match its index."""
+        """Reads the samples; None for one that does not match its index row."""
         try:
             return list(self.files.read(rows))
         except CorruptSample:
@@ -75,34 +80,34 @@ class Assembler:
                     found.append(None)
             return found
 
-    def _assemble_sample(self, found: ShardSample, unit: Pack, place: int) -> AssembledSample:
-        source, planned = int(unit.sources[place]), count_sample_tiles(self.plan.sequence_format.tiler, found.row)
+    def _assemble_sample(self, found: ShardSample, pack: Pack, place: int) -> AssembledSample:
+        source, planned = int(pack.sources[place]), count_sample_tiles(self.plan.sequence_format.tiler, found.row)
         try:
             record = build_record(found.row, found.members, found.row["key"])
         except CorruptSample:
-            raise _UnusableSampleError("it is not what the index says") from None
-        piece = Piece(*unit.pieces[place].tolist())
-        segment = self.reader.tokenize(record, self.plan.sources.rules[source], piece, planned)
-        if segment is None or len(segment.ids) != unit.lengths[place]:
+            raise _UnusableSampleError("it does not match its index row") from None
+        piece = Piece(*pack.pieces[place].tolist())
+        segment = self.tokenizer.tokenize(record, self.plan.sources.rules[source], piece, planned)
+        if segment is None or len(segment.ids) != pack.lengths[place]:
             got = "no text" if segment is None else f"{len(segment.ids)} tokens"
-            raise _UnusableSampleError(f"it gives {got}, not {unit.lengths[place]} tokens as planned")
+            raise _UnusableSampleError(f"it gives {got}, not {pack.lengths[place]} tokens as planned")
         files = [data for ending, data in found.members if ending not in ("json", "txt")]
-        cuts = []
+        decoded = []
         for number in segment.images:
             try:
-                cuts.append(self.plan.sequence_format.tiler.decode_tiles(files[number]))
+                decoded.append(self.plan.sequence_format.tiler.decode_tiles(files[number]))
             except Rejected as fault:
                 raise _UnusableSampleError(f"image {number}: {fault}") from None
-            if len(cuts[-1][0]) != planned[number]:
+            if len(decoded[-1][0]) != planned[number]:
                 raise _UnusableSampleError(
-                    f"image {number}: {len(cuts[-1][0])} tiles, not {planned[number]} as planned"
+                    f"image {number}: {len(decoded[-1][0])} tiles, not {planned[number]} as planned"
                 )
-        name = SampleName(self._get_source_name(unit, place), found.row["path"], found.row["key"])
-        tiles, valid, grids = ([cut[part] for cut in cuts] for part in range(3))
+        name = SampleName(self._get_source_name(pack, place), found.row["path"], found.row["key"])
+        tiles, valid, grids = ([image[field] for image in decoded] for field in range(3))
         return AssembledSample(name, source, segment.ids, segment.build_labels(), tiles, valid, grids)  # type: ignore[arg-type]
 
-    def _get_source_name(self, unit: Pack, place: int) -> str:
-        return self.plan.sources.names[int(unit.sources[place])]
+    def _get_source_name(self, pack: Pack, place: int) -> str:
+        return self.plan.sources.names[int(pack.sources[place])]
 
     def _build_batch(self, samples: list[AssembledSample]) -> Batch:
         form, length = self.plan.sequence_format, self.plan.sequence_format.max_tokens
@@ -132,4 +137,4 @@ class Assembler:
 
 
 class _UnusableSampleError(Exception):
-    """Raised for a bad sample, which can't be used."""
+    """Says why a sample can't be used."""

@@ -20,6 +20,8 @@ from training.model.tokens import TextTokenizer
 
 _STORED_TEXT = SourceTextOptions()
 
+PACKING_VERSION = 2  # 2: conversations that are too long are cut; a run that left them out can't continue
+
 
 def build_pack_plan(
     options: DataOptions,
@@ -58,8 +60,10 @@ def build_pack_plan(
         "the mixture": plan.fingerprint,
         "the tokenizer": _hash(tokenizer.fingerprint.model_dump(mode="json")),
         "the image size": _hash(shape.fingerprint),
-        "the packing": _hash([options.sequence_length, options.tiles_per_sequence, options.packing_window]),
-        "the text": _hash([repr(markup), [rule.model_dump(mode="json") for rule in rules]]),
+        "the packing": _hash(
+            [PACKING_VERSION, options.sequence_length, options.tiles_per_sequence, options.packing_window]
+        ),
+        "the text": _hash([markup.fingerprint, [rule.model_dump(mode="json") for rule in rules]]),
     }
     form = SequenceFormat(
         max_tokens=options.sequence_length,

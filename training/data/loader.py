@@ -4,22 +4,22 @@ Each step takes the next `global_batch_size` packs, and its micro-batches go to 
 same packs for any number of ranks and workers, and a resume needs nothing but the step's cursor.
 """
 
-import contextlib
-import signal
+import queue
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
 
 import numpy as np
-import torch
-from torch.utils.data import DataLoader, Dataset
 
 from schemas.errors import ShardloomError
-from training.batch import Batch, concatenate_batches
-from training.data.assemble import Assembler, BadSample
+from training.batch import Batch
+from training.data.assemble import BadSample
 from training.data.plan import Cursor, Pack, PackPlan
+from training.data.readers import POLL_SECONDS, MicroBatch, MicroBatchDataset, MicroBatchReader, ReadResult
+from training.data.stall import ReaderSlots, StallWatch
+
+STALL_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +49,15 @@ class PackLoader:
         world_size: int = 1,
         workers: int = 0,
         prefetch: int = 1,
+        stall_seconds: float = STALL_SECONDS,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         """Takes the batch sizes, this rank's number of `world_size`, and its worker processes.
 
         `global_batch_size` is the global batch size, a multiple of `micro_batch_size` (the micro batch size) times
-        `world_size`. Each worker prepares `prefetch` micro-batches ahead; with 0 workers this process reads.
+        `world_size`. Each worker prepares `prefetch` micro-batches ahead; with 0 workers this process reads. A reader
+        that makes no progress for `stall_seconds` is named. While the loader waits, it ends once `should_stop` returns
+        true.
         """
         self.plan, self.rank, self.world_size, self.global_batch_size, self.micro_batch_size = (
             plan,
@@ -63,41 +67,55 @@ class PackLoader:
             micro_batch_size,
         )
         self.workers, self.prefetch = workers, prefetch
-        self._iterator: Iterator[_WorkerResult] | None = None
+        self.stall_seconds, self.should_stop = stall_seconds, should_stop
+        self._reader: MicroBatchReader | None = None
 
     def iterate_steps(self, cursor: Cursor = _START) -> Iterator[StepData]:
-        """Yields the steps from the cursor on. Raises `ShardloomError` when a shard can't be read."""
-        order = _MicroBatchSampler(self, cursor)
-        loader: DataLoader[_WorkerResult] = DataLoader(
-            _MicroBatchDataset(self.plan),
-            sampler=order,
-            batch_size=None,
-            collate_fn=_pass_through,
-            num_workers=self.workers,
-            prefetch_factor=self.prefetch if self.workers else None,
-            multiprocessing_context="fork" if self.workers else None,  # a fork shares the plan, and starts at once
-            generator=torch.Generator(),  # else its seed would be drawn from the trainer's generator
-        )
-        with _block_signals():
-            self._iterator = iter(loader)
-        for worker in getattr(self._iterator, "_workers", ()):
-            worker.terminate = worker.kill  # torch terminates a stalled worker, but SIGTERM is blocked there
-        share = self.global_batch_size // (self.micro_batch_size * self.world_size)
-        while answers := list(islice(self._iterator, share)):
-            for answer in answers:
-                if answer.error is not None:
-                    raise ShardloomError(answer.error)
+        """Yields the steps from the cursor on, until `close`. Raises `ShardloomError` when a shard can't be read."""
+        stride = self.micro_batch_size * self.world_size
+        places = range(self.rank * self.micro_batch_size, self.global_batch_size, stride)
+        packs = self.plan.iterate_packs(cursor)
+        order = _MicroBatchSampler(packs, self.global_batch_size, self.micro_batch_size, places)
+        slots = ReaderSlots(max(1, self.workers))
+        dataset = MicroBatchDataset(self.plan, slots)
+        self._reader = MicroBatchReader(dataset, order, self.workers, self.prefetch)
+        results = self._iterate_results(self._reader, order, StallWatch(slots, self.stall_seconds))
+        while len(step_results := list(islice(results, len(places)))) == len(places):
             step = order.pending_steps.popleft()
-            batches = [answer.batch for answer in answers if answer.batch is not None]
-            bad_samples = [fault for answer in answers for fault in answer.bad_samples]
+            batches = [result.batch for result in step_results if isinstance(result.batch, Batch)]
+            bad_samples = [fault for result in step_results for fault in result.bad_samples]
             yield StepData(batches, step.cursor, bad_samples, dict(step.left_out), dict(step.split))
 
     def close(self) -> None:
         """Ends the workers."""
-        iterator, self._iterator = self._iterator, None
-        shut_down = getattr(iterator, "_shutdown_workers", None)  # torch's public way waits for the garbage collector
-        if shut_down is not None:
-            shut_down()
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
+
+    def _iterate_results(
+        self, reader: MicroBatchReader, order: "_MicroBatchSampler", watch: StallWatch
+    ) -> Iterator[ReadResult]:
+        """Yields the micro-batches to the end, or until it has to wait and should stop."""
+        while True:
+            try:
+                result = reader.read_next(min(POLL_SECONDS, self.stall_seconds))
+            except queue.Empty:
+                if self.should_stop():
+                    return
+                if order.pending_micro_batches:  # else its packs are still being planned
+                    self._check_progress(reader, order.pending_micro_batches[0], watch)
+                continue
+            if result is None:
+                return
+            if result.error is not None:
+                raise ShardloomError(result.error)
+            order.pending_micro_batches.popleft()
+            yield result
+
+    def _check_progress(self, reader: MicroBatchReader, awaited: MicroBatch, watch: StallWatch) -> None:
+        number, process = reader.find_process(awaited.number)
+        name = f"reader {number}{f' of rank {self.rank}' if self.world_size > 1 else ''} (process {process})"
+        watch.check(awaited.number, number, name, self.plan.find_first_shard(awaited.packs))
 
 
 @dataclass
@@ -110,77 +128,30 @@ class _PlannedStep:
 
 
 class _MicroBatchSampler:
-    """Yields this rank's micro-batches, each a list of packs; `pending_steps` queues the steps whose packs it has
-    yielded.
-    """
+    """Yields this rank's micro-batches, and queues those that have not arrived, and their steps."""
 
-    def __init__(self, loader: PackLoader, cursor: Cursor) -> None:
-        self.loader, self.cursor = loader, cursor
+    def __init__(self, packs: Iterator[Pack], global_batch_size: int, micro_batch_size: int, places: range) -> None:
+        """Takes the `places` at which this rank's micro-batches begin among a step's packs."""
+        self._packs, self._places = packs, places
+        self._global_batch_size, self._micro_batch_size = global_batch_size, micro_batch_size
         self.pending_steps: deque[_PlannedStep] = deque()
+        self.pending_micro_batches: deque[MicroBatch] = deque()
 
-    def __iter__(self) -> Iterator[list[Pack]]:
-        loader, packs = self.loader, self.loader.plan.iterate_packs(self.cursor)
-        while step := list(islice(packs, loader.global_batch_size)):
+    def __iter__(self) -> Iterator[MicroBatch]:
+        number = 0
+        while step := list(islice(self._packs, self._global_batch_size)):
             planned = _PlannedStep(step[-1].cursor)
-            for unit in step:
-                planned.left_out.update(unit.left_out)
-                planned.split.update(unit.split)
+            for pack in step:
+                planned.left_out.update(pack.left_out)
+                planned.split.update(pack.split)
             self.pending_steps.append(planned)
             step += [_make_empty_pack(planned.cursor)] * (
-                loader.global_batch_size - len(step)
+                self._global_batch_size - len(step)
             )  # pads the last step to full size
-            for first in range(
-                loader.rank * loader.micro_batch_size,
-                loader.global_batch_size,
-                loader.world_size * loader.micro_batch_size,
-            ):
-                yield step[first : first + loader.micro_batch_size]
-
-
-@dataclass(frozen=True, slots=True)
-class _WorkerResult:
-    """Holds what a worker returns for a micro-batch."""
-
-    batch: Batch | None
-    bad_samples: list[BadSample]
-    error: str | None = None  # why there is no batch; a raised exception would lose its one line between processes
-
-
-class _MicroBatchDataset(Dataset[_WorkerResult]):
-    """Reads a micro-batch from the list of its packs."""
-
-    def __init__(self, plan: PackPlan) -> None:
-        self.plan = plan
-        self._assembler: Assembler | None = None
-
-    def __getitem__(self, units: list[Pack]) -> _WorkerResult:
-        if self._assembler is None:  # made in the process that reads
-            self._assembler = Assembler(self.plan)
-        try:
-            found = [self._assembler.assemble(unit) for unit in units]
-        except ShardloomError as error:
-            return _WorkerResult(None, [], str(error))
-        batches = [batch for batch, _ in found]
-        whole = batches[0] if len(batches) == 1 else concatenate_batches(batches)
-        return _WorkerResult(whole, [fault for _, faults in found for fault in faults])
-
-
-@contextlib.contextmanager
-def _block_signals() -> Iterator[None]:
-    """Blocks SIGTERM and SIGINT in the processes that start inside; this process receives them afterwards.
-
-    Both signals often go to a whole process group, but only the trainer may decide when to end: without its workers it
-    can't finish a step. They are blocked, not handled, because torch installs its handlers before a worker could.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _pass_through(answer: Any) -> Any:
-    return answer
+            for first in self._places:
+                self.pending_micro_batches.append(MicroBatch(number, step[first : first + self._micro_batch_size]))
+                yield self.pending_micro_batches[-1]
+                number += 1
 
 
 def _make_empty_pack(cursor: Cursor) -> Pack:

@@ -8,8 +8,10 @@ ends can't stop after one, which few-shot prompts rely on. The positions of imag
 
 from dataclasses import dataclass
 
-from training.data.chat import ChatTemplate, Ids
+from schemas.errors import UsageError
+from training.data.chat import ChatTemplate, Ids, find_document_bos
 from training.data.options import DataOptions
+from training.data.templates.prompts import resolve_prompts
 from training.model.tokens import TextTokenizer
 
 
@@ -23,12 +25,13 @@ class Markup:
     joint: Ids  # between two texts
     end: int
     pad: int
-    chat: ChatTemplate
+    bos: Ids  # before a document; one, or none
+    chat_or_fault: ChatTemplate | str
 
     @classmethod
     def from_tokenizer(cls, tokenizer: TextTokenizer, options: DataOptions, tokens_per_tile: int) -> "Markup":
         """Builds the markup for a tokenizer and the number of tokens that a tile becomes."""
-        special = tokenizer.special
+        special, prompts = tokenizer.special, resolve_prompts(tokenizer, options)
         return cls(
             image=special.image,
             tokens_per_tile=tokens_per_tile,
@@ -36,8 +39,24 @@ class Markup:
             joint=tuple(tokenizer.encode("\n")),
             end=special.end,
             pad=special.pad,
-            chat=ChatTemplate.from_tokenizer(tokenizer, options.system_prompt),
+            bos=find_document_bos(tokenizer, prompts),
+            chat_or_fault=prompts.template_fault or ChatTemplate.from_prompts(tokenizer, prompts),
         )
+
+    @property
+    def chat(self) -> ChatTemplate:
+        """Returns the template of conversations. Raises `UsageError` when the tokenizer's can't be used."""
+        if isinstance(self.chat_or_fault, str):
+            raise UsageError(self.chat_or_fault)
+        return self.chat_or_fault
+
+    @property
+    def fingerprint(self) -> str:
+        """Describes all that a sample's tokens depend on; without a BOS, as tables name it that were made before."""
+        chat = self.chat_or_fault if isinstance(self.chat_or_fault, str) else self.chat_or_fault.fingerprint
+        names = ("image", "tokens_per_tile", "end_of_chunk", "joint", "end", "pad")
+        values = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        return f"Markup({values}, chat={chat})" + f" bos={self.bos}" * bool(self.bos)
 
     def build_closing(self, images: int) -> Ids:
         """Returns the tokens that end a document with this number of images."""

@@ -1,9 +1,12 @@
 """Defines the options of the trainer's data: a mixture, and how its samples become sequences."""
 
+from typing import Literal
+
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 
 from curation.mixture.options import MixtureOptions
 from schemas.output_set.options import Options, RecipePath
+from training.model.chat_format import ChatFormat
 
 DEFAULT_SYSTEM_PROMPT = (
     "A chat between a curious user and an artificial intelligence assistant. "
@@ -21,7 +24,9 @@ class SourceTextOptions(Options):
         None, min_length=1, description="those of an image's captions to use; the hash of its key picks one of several"
     )
     raw_caption: bool | None = Field(
-        None, description="true: only captions that begin with the image's alt text; false: only the others"
+        None,
+        description="true: only captions that begin with the image's alt text; false: only the others; default: both, "
+        "but no bare list of objects if the image has a caption with their places in it",
     )
 
     @property
@@ -48,6 +53,12 @@ class DataOptions(MixtureOptions):
         min_length=1,
         description="opens conversations that have no system turn, as in LLaVA and xGen-MM",
     )
+    template: ChatFormat | None = Field(
+        None, description="texts around the turns of conversations; default: the tokenizer's own chat template"
+    )
+    bos: Literal["auto"] | bool = Field(
+        "auto", description="a BOS before each sample; auto: where the tokenizer and its chat template put one"
+    )
     end_of_chunk: bool = Field(True, description="<|endofchunk|> after the text of an image, as OpenFlamingo does")
     max_bad_samples: float = Field(0.01, ge=0, le=1, description="share of samples that may be bad; more stops the run")
     cache: RecipePath | None = Field(
@@ -55,6 +66,14 @@ class DataOptions(MixtureOptions):
     )
     workers: int = Field(2, ge=0, description="processes per rank that read and decode; 0: the trainer's process does")
     prefetch: PositiveInt = Field(2, description="batches that each worker prepares ahead: one in use, one to come")
+
+    def repeat(self, epochs: int) -> "DataOptions":
+        """Returns the options of a mixture that draws `epochs` times as often from each source."""
+        repeats = {
+            name: None if (times := self.repeats.get(name, 1)) is None else times * epochs for name in self.sources
+        }
+        stop = self.stop * epochs if isinstance(self.stop, int) else self.stop
+        return self if epochs == 1 else self.model_copy(update={"repeats": repeats, "stop": stop})
 
     @field_validator("texts")
     @classmethod

@@ -54,11 +54,12 @@ def split_into_pieces(parts: Sequence[PartSize], markup: Markup, max_tokens: int
     """
     closing = len(markup.build_closing(sum(part.tiles > 0 for part in parts)))
     cutter = _PieceBuilder(max_tokens)
+    cutter.length = len(markup.bos)
     for number, part in enumerate(parts):
         closing_tokens = closing if number == len(parts) - 1 else 0
         if part.tiles:
             size = part.tiles * markup.tokens_per_tile + closing_tokens
-            if size > max_tokens or part.tiles > max_tiles:
+            if size + (0 if number else len(markup.bos)) > max_tokens or part.tiles > max_tiles:
                 return []
             separator_tokens = len(markup.end_of_chunk) if cutter.tiles else 0
             if cutter.length + separator_tokens + size > max_tokens or cutter.tiles + part.tiles > max_tiles:

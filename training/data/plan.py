@@ -24,6 +24,10 @@ from training.data.packing import pack
 from training.data.pieces import PartSize, Piece, SizedPiece, split_into_pieces
 from training.data.sequence import SequenceFormat
 from training.data.tables import SampleTable
+from training.data.turns import cut_conversation
+
+CUT_TURNS = "cut_turns"
+"""Counts the turns of conversations that are in no piece, although others of the same conversation are."""
 
 _CLEARER_NAMES = {"the image size": "the image tiling", "the text": "the text options or markup"}
 """What messages call the hashes whose names, which checkpoints store, say less than they cover."""
@@ -50,7 +54,8 @@ class Pack:
     lengths: NDArray[np.int64]
     tiles: NDArray[np.int64]
     left_out: dict[str, int] = field(default_factory=dict)
-    """Number of the window's samples that are in no pack, by `source.reason`; only its first pack reports it."""
+    """Number of the window's samples that are in no pack, by `source.reason`, and of turns of cut conversations, as
+    `source.cut_turns`; only its first pack reports it."""
     split: dict[str, int] = field(default_factory=dict)
     """Number of pieces of cut samples, by source; only the window's first pack reports it."""
 
@@ -97,24 +102,30 @@ class PackPlan:
             np.arange(len(packs))
         )
         at, pieces = np.asarray(items.places, np.int64), np.asarray(items.pieces, np.int64).reshape(-1, 4)
-        units = []
+        ordered = []
         for place, chosen in enumerate(order.tolist()):
             held = np.asarray(packs[chosen], np.int64)
-            behind = Cursor(number, place + 1) if place + 1 < len(packs) else Cursor(number + 1, 0)
+            next_cursor = Cursor(number, place + 1) if place + 1 < len(packs) else Cursor(number + 1, 0)
             of, sample = items.sources[at[held]], items.samples[at[held]]
             window_counts = (dict(left_out), dict(split)) if place == 0 else ({}, {})
-            units.append(Pack(behind, of, sample, pieces[held], lengths[held], tiles[held], *window_counts))
-        return units
+            ordered.append(Pack(next_cursor, of, sample, pieces[held], lengths[held], tiles[held], *window_counts))
+        return ordered
 
-    def read_rows(self, unit: Pack) -> list[IndexRow]:
+    def read_rows(self, pack: Pack) -> list[IndexRow]:
         """Returns the index rows of a pack's samples, in order."""
-        rows: list[IndexRow | None] = [None] * len(unit.samples)
-        for source in np.unique(unit.sources).tolist():
-            places = np.flatnonzero(unit.sources == source)
-            found = self.sources.tables[source].rows.take(unit.samples[places])
+        rows: list[IndexRow | None] = [None] * len(pack.samples)
+        for source in np.unique(pack.sources).tolist():
+            places = np.flatnonzero(pack.sources == source)
+            found = self.sources.tables[source].rows.take(pack.samples[places])
             for place, row in zip(places.tolist(), found, strict=True):
                 rows[place] = row
         return [row for row in rows if row is not None]
+
+    def find_first_shard(self, units: Sequence[Pack]) -> str:
+        """Returns the path of the shard of the first sample in these packs, empty if they have none; reads nothing."""
+        for unit in (unit for unit in units if len(unit.samples)):
+            return self.sources.tables[int(unit.sources[0])].rows.find_shard(int(unit.samples[0]))
+        return ""
 
     def _collect_items(self, items: "_WindowItems") -> tuple[Counter[str], Counter[str]]:
         """Fills `items` with what is to be packed; returns the counts of left-out samples and of pieces."""
@@ -136,25 +147,35 @@ class PackPlan:
                 left_out[f"{name}.{_REASONS[int(words[place])]}"] += 1
                 continue
             row = self.sources.tables[source].rows.take(items.samples[place : place + 1])[0]
-            found = self._split_sample(row)
+            found, dropped_turns = self._split_sample(row)
             if isinstance(found, str):
                 left_out[f"{name}.{found}"] += 1
             else:
                 large[place] = found
                 split[name] += len(found)
+                left_out[f"{name}.{CUT_TURNS}"] += dropped_turns
         items.add(fits, lengths, tiles, large)
-        return left_out, split
+        return +left_out, split  # without zeros
 
-    def _split_sample(self, row: IndexRow) -> list[SizedPiece] | str:
-        """Cuts a sample that is too large for a sequence into pieces, or returns the reason why it can't."""
+    def _split_sample(self, row: IndexRow) -> tuple[list[SizedPiece] | str, int]:
+        """Cuts a sample that is too large for a sequence into pieces, or returns the reason why it can't.
+
+        Returns also the number of turns of a conversation that are in no piece.
+        """
         form, counts = self.sequence_format, count_sample_tiles(self.sequence_format.tiler, row)
-        if any(count > form.max_tiles or count * form.markup.tokens_per_tile >= form.max_tokens for count in counts):
-            return "image_too_large"
-        if row["kind"] == "conversation":
-            return "too_many_images" if sum(counts) > form.max_tiles else "too_long"
+        limits = (form.max_tokens, form.max_tiles)
+        is_image_too_large = any(
+            count > form.max_tiles or count * form.markup.tokens_per_tile >= form.max_tokens for count in counts
+        )
         left = iter(counts)
         parts = [PartSize(0, next(left)) if tokens is None else PartSize(tokens, 0) for tokens in row["part_tokens"]]
-        return split_into_pieces(parts, form.markup, form.max_tokens, form.max_tiles) or "image_too_large"
+        if row["kind"] == "conversation":
+            cut = cut_conversation(parts, row["roles"], form.markup, *limits)
+            is_over = sum(counts) > form.max_tiles
+            reason = "image_too_large" if is_image_too_large else "too_many_images" if is_over else "too_long"
+            return cut.pieces or reason, cut.dropped_turns
+        pieces = [] if is_image_too_large else split_into_pieces(parts, form.markup, *limits)
+        return pieces or "image_too_large", 0
 
 
 class _WindowItems:

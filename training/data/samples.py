@@ -18,6 +18,7 @@ from training.data.markup import Markup
 from training.data.options import SourceTextOptions
 from training.data.pieces import WHOLE_SAMPLE, Piece
 from training.data.texts import select_parts
+from training.data.turns import select_turn_parts
 from training.model.tokens import TextTokenizer
 
 TextOrImage = str | int
@@ -61,12 +62,14 @@ class SampleTokenizer:
         if parts is None:
             return None
         if isinstance(record, Document) and record.roles is not None:
-            return self._tokenize_conversation(parts, record.roles, tiles)
+            return self._tokenize_conversation(parts, record.roles, piece, tiles)
         return self._tokenize_document(parts, piece, tiles)
 
     def _tokenize_document(self, parts: list[TextOrImage], piece: Piece, tiles: list[int]) -> Segment:
         """Joins the parts of a piece with the markup between them."""
         segment = Segment()
+        if (piece.part, piece.token) == (0, 0):
+            segment.add(self.markup.bos, False)
         stop = len(parts) if piece.stop_part == WHOLE_SAMPLE else piece.stop_part
         for number in range(piece.part, min(stop + 1, len(parts))):
             part = parts[number]
@@ -85,22 +88,25 @@ class SampleTokenizer:
             segment.add(self.markup.build_closing(len(tiles)))
         return segment
 
-    def _tokenize_conversation(self, parts: list[TextOrImage], roles: tuple[Role, ...], tiles: list[int]) -> Segment:
-        """Formats all turns by the template. Only the assistant's words, and the ends of its turns, are trained on."""
-        segment, chat = Segment(), self.markup.chat
-        if roles[0] != "system":
-            segment.add(chat.system, False)
-        turns = groupby(zip(roles, parts, strict=True), key=lambda spoken: spoken[0])
-        for role, spoken in turns:
+    def _tokenize_conversation(
+        self, parts: list[TextOrImage], roles: tuple[Role, ...], piece: Piece, tiles: list[int]
+    ) -> Segment:
+        """Formats the turns of a piece. Only the assistant's words, and the ends of its turns, are trained on."""
+        segment, chat, previous = Segment(), self.markup.chat, None
+        chosen = select_turn_parts(roles, [isinstance(part, int) for part in parts], piece)
+        for role, spoken in groupby(chosen, key=lambda one: one[0]):
             has_loss = role == "assistant"
-            segment.add(chat.find_opening(role), False)
-            for _, part in spoken:
+            segment.add(chat.find_opening(previous, role), False)
+            for _, number in spoken:
+                part = parts[number]
                 if isinstance(part, int):
                     self._add_image(segment, part, tiles)
                     segment.add(chat.after_image, False)
                 else:
                     segment.add(self.tokenizer.encode(part), has_loss)
-            segment.add(chat.closing, has_loss)
+            segment.add(chat.find_closing(role), has_loss)
+            previous = role
+        segment.add(chat.end, False)
         return segment
 
     def _add_image(self, segment: Segment, number: int, tiles: list[int]) -> None:

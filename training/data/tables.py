@@ -33,7 +33,7 @@ from training.data.counting import NO_TEXT, PartTokenCounter, count_part_tokens
 from training.data.images import ImageTiler
 from training.data.markup import Markup
 
-TABLE_VERSION = 1
+TABLE_VERSION = 2  # raised when the same rule chooses other texts
 CACHED_SHARDS = 1024  # shards whose layout in the table's file is cached: reading it is half the cost of finding a row
 
 NUMBER_NAMES = ("words", "tiles", "tokens", "images", "characters")
@@ -59,7 +59,12 @@ class IndexRows:
     def __init__(self, source: SourceSet, path: Path) -> None:
         self._places = ShardRows([shard.data.rows for shard in source.shards])
         self._paths = [shard.path for shard in source.shards]
-        self._batch = lru_cache(CACHED_SHARDS)(pa.ipc.open_file(pa.memory_map(str(path))).get_batch)
+        self._batch = lru_cache(CACHED_SHARDS)(pa.ipc.open_file(_map_file(path)).get_batch)
+
+    def find_shard(self, sample: int) -> str:
+        """Returns the path of the shard that holds the sample; reads nothing."""
+        shards, _ = self._places.find(np.asarray([sample]))
+        return self._paths[int(shards[0])]
 
     def take(self, samples: NDArray[np.int64]) -> list[IndexRow]:
         """Returns the rows of these samples, in the order given, as `ShardFiles.read` takes them."""
@@ -93,7 +98,7 @@ class TableMaker:
         except OSError as error:
             what = error.strerror or error
             raise UsageError(f"cache: cannot write {error.filename or folder}: {what}; set data.cache") from None
-        numbers = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in NUMBER_NAMES}
+        numbers = {name: _map_array(folder / f"{name}.npy") for name in NUMBER_NAMES}
         return SampleTable(numbers, IndexRows(source, folder / "rows.arrow"))
 
     def compute_key(self, source: SourceSet) -> str:
@@ -105,7 +110,7 @@ class TableMaker:
             0 if self.counter.rule.is_stored else self.counter.seed,
             self.counter.tokenizer.fingerprint.model_dump(mode="json"),
             self.tiler.fingerprint,
-            repr(self.markup),
+            self.markup.fingerprint,
         ]
         return hashlib.sha256(json.dumps(dependencies).encode()).hexdigest()[:32]
 
@@ -116,10 +121,14 @@ class TableMaker:
                 name: np.lib.format.open_memmap(making / f"{name}.npy", "w+", np.int32, (source.length,))
                 for name in NUMBER_NAMES
             }
-            done, progress = 0, _Progress(source.name, len(source.shards))
+            done, progress, has_conversations = 0, _Progress(source.name, len(source.shards)), False
             with pa.ipc.new_file(str(making / "rows.arrow"), ROW_SCHEMA) as file:
                 for index, reasons in count_part_tokens(self.counter, source):
                     self._check_kinds(source.name, index)
+                    if not has_conversations and "conversation" in index["kind"].unique().to_pylist():
+                        has_conversations = True
+                        if note := self.markup.chat.note:
+                            LOG.info(f"source {source.name}: {note}")
                     for name, values in self._compute_numbers(index, reasons).items():
                         numbers[name][done : done + index.num_rows] = values
                     done += index.num_rows
@@ -162,7 +171,7 @@ class TableMaker:
         follows = is_text[1:] & is_text[:-1]  # a text after a text, perhaps of the previous sample
         pairs = _sum_ranges(np.append(follows, False), starts, np.maximum(starts, ends - 1))
         images = index["images"].to_numpy()
-        words = tokens + pairs * len(markup.joint) + images * len(markup.end_of_chunk) + 1
+        words = tokens + pairs * len(markup.joint) + images * len(markup.end_of_chunk) + len(markup.bos) + 1
         for row in np.flatnonzero(pc.equal(index["kind"], "conversation").to_numpy(zero_copy_only=False)).tolist():
             roles = index["roles"][row].as_py() or []
             words[row] = tokens[row] + markup.chat.count_overhead(roles, int(images[row]))
@@ -201,6 +210,21 @@ class _Progress:
                 f"source {self._name}: lengths of {self._samples:,} samples, "
                 f"{self._done:,} of {self._shards:,} shards, {rate:,.0f} samples/s"
             )
+
+
+def _map_array(path: Path) -> NDArray[np.int32]:
+    """Maps an array of numpy's format 1.0 into memory, read-only."""
+    buffer = _map_file(path)
+    file = pa.BufferReader(buffer)
+    np.lib.format.read_magic(file)
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    return np.frombuffer(buffer, dtype, offset=file.tell()).reshape(shape)
+
+
+def _map_file(path: Path) -> pa.Buffer:
+    """Maps a file into memory. No descriptor stays open: numpy's maps would keep six a source, of up to 1,000."""
+    with pa.memory_map(str(path)) as file:
+        return file.read_buffer()
 
 
 def _compute_bounds(lists: pa.ListArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

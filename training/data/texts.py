@@ -3,10 +3,12 @@
 import hashlib
 from typing import Any
 
+from curation.captions.choice import is_bare_list
 from curation.captions.filler import strip_filler
 from schemas.json_text import MAX_JSON, parse_json, parse_object
 from schemas.records.captioned_image import CaptionedImage
 from schemas.records.document import Document
+from schemas.records.training_text import BOM
 from training.data.options import SourceTextOptions
 
 
@@ -30,11 +32,13 @@ def select_caption(key: str, text: str, alt_text: str, captions: str, rule: Sour
     seed may choose another caption.
     """
     if rule.granularities is not None or rule.raw_caption is not None:
-        found = [str(entry.get("text", "")) for entry in _parse_entries(captions) if _is_selected(entry, rule)]
-        if not found:
+        entries = [entry for entry in _parse_entries(captions) if _is_selected(entry, rule)]
+        if rule.raw_caption is None:
+            entries = [entry for entry in entries if not _is_bare_list(entry)] or entries
+        if not entries:
             return None
         digest = hashlib.blake2b(f"{seed}\0{key}".encode(), digest_size=8).digest()
-        text = found[int.from_bytes(digest, "little") % len(found)]
+        text = _get_text(entries[int.from_bytes(digest, "little") % len(entries)])
     return strip_filler(text, alt_text) if rule.strip_filler else text
 
 
@@ -64,3 +68,12 @@ def _is_selected(entry: dict[str, Any], rule: SourceTextOptions) -> bool:
     if rule.granularities is not None and entry.get("granularity") not in rule.granularities:
         return False
     return rule.raw_caption is None or bool(entry.get("include_datacomp_raw_cap")) == rule.raw_caption
+
+
+def _is_bare_list(entry: dict[str, Any]) -> bool:
+    granularity = entry.get("granularity")
+    return isinstance(granularity, int) and is_bare_list(_get_text(entry), granularity)
+
+
+def _get_text(entry: dict[str, Any]) -> str:
+    return str(entry.get("text", "")).lstrip(BOM)  # sets of older versions may have one

@@ -6,8 +6,14 @@ from pydantic import Field, model_validator
 
 from schemas.output_set.options import Options, PathOrName
 from training.model.anyres import AnyResolutionOptions
+from training.model.chat_format import ChatFormat
 from training.model.connectors.perceiver import PerceiverOptions
 from training.model.connectors.registry import AnyConnectorOptions
+
+
+def _is_default(value: object) -> bool:
+    """Returns whether an export may leave the option out, as exports did that had none."""
+    return value is None or value is False
 
 
 class PartOptions(Options):
@@ -28,6 +34,15 @@ class PromptOptions(Options):
 
     system: str | None = Field(None, description="text of the system turn, for conversations that have none")
     end_of_chunk: bool = Field(True, description="<|endofchunk|> before each image of a document but the first")
+    template: ChatFormat | None = Field(
+        None, exclude_if=_is_default, description="the texts around turns; without it, role markers or names"
+    )
+    template_fault: str | None = Field(
+        None, exclude_if=_is_default, description="why conversations can't be formatted, if they can't"
+    )
+    bos: Literal["auto"] | bool = Field(
+        False, exclude_if=_is_default, description="as in `DataOptions`; older exports were trained without"
+    )
 
 
 class ModelOptions(Options):

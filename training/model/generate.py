@@ -38,14 +38,25 @@ class GenerateOptions(Options):
 
 
 def generate(
-    model: ResamplerLMM, tokenizer: TextTokenizer, prompt: Prompt, options: GenerateOptions | None = None
+    model: ResamplerLMM,
+    tokenizer: TextTokenizer,
+    prompt: Prompt,
+    options: GenerateOptions | None = None,
+    closing: Sequence[int] = (),
 ) -> str:
-    """Generates the answer, without special tokens. Raises `UsageError` for a prompt that is empty or too long."""
-    return generate_batch(model, tokenizer, [prompt], options)[0]
+    """Generates the answer, without special tokens. Raises `UsageError` for a prompt that is empty or too long.
+
+    `closing` are the tokens that end an answer, besides the usual end tokens.
+    """
+    return generate_batch(model, tokenizer, [prompt], options, closing)[0]
 
 
 def generate_batch(
-    model: ResamplerLMM, tokenizer: TextTokenizer, prompts: Sequence[Prompt], options: GenerateOptions | None = None
+    model: ResamplerLMM,
+    tokenizer: TextTokenizer,
+    prompts: Sequence[Prompt],
+    options: GenerateOptions | None = None,
+    closing: Sequence[int] = (),
 ) -> list[str]:
     """Generates an answer to each prompt; with temperature 0 it is the same as for the prompt alone.
 
@@ -65,7 +76,7 @@ def generate_batch(
     training = model.training
     model.eval()
     try:
-        return _generate_answers(model, tokenizer, batch.to(model.device), options)
+        return _generate_answers(model, tokenizer, batch.to(model.device), options, closing)
     finally:
         model.train(training)
 
@@ -109,13 +120,16 @@ def build_prompt_batch(model: ResamplerLMM, tokenizer: TextTokenizer, prompts: S
 
 @torch.inference_mode()
 def _generate_answers(
-    model: ResamplerLMM, tokenizer: TextTokenizer, batch: Batch, options: GenerateOptions
+    model: ResamplerLMM, tokenizer: TextTokenizer, batch: Batch, options: GenerateOptions, closing: Sequence[int]
 ) -> list[str]:
+    special = list(filter(tokenizer.is_special, closing))
     ends = {
         tokenizer.special.end,
         tokenizer.special.end_of_chunk,
         *map(tokenizer.find_special_id, _TURN_END_TOKENS),
+        *special[:1],
     } - {None}
+    stops = options.stop if special or not closing else (*options.stop, tokenizer.decode(closing))
     flex = model.language.implementation == "flex_attention"  # it would be compiled again for each length
     answers: list[list[int]] = [[] for _ in batch.samples]
     texts: list[str | None] = [None for _ in answers]
@@ -128,9 +142,9 @@ def _generate_answers(
                     texts[row] = tokenizer.decode(answers[row], keep_special=False)
                     continue
                 answers[row].append(token)
-                if options.stop:
+                if stops:
                     text = tokenizer.decode(answers[row], keep_special=False)
-                    cuts = [at for stop in options.stop if (at := text.find(stop)) >= 0]
+                    cuts = [at for stop in stops if (at := text.find(stop)) >= 0]
                     texts[row] = text[: min(cuts)] if cuts else None
             if None not in texts:
                 break

@@ -53,11 +53,33 @@ def build_model(options: ModelOptions, device: str = "cpu", weights: str | None 
     tokenizer = load_tokenizer(options)
     model = build_blank_model(options, tokenizer, first)
     if kind == MODEL_TYPE:
-        _check_same_model(model, tokenizer, path)
+        with _open_config(path) as config:
+            settings = _select_defining_settings(_upgrade_options(config))
+        _check_same_model(model, tokenizer, settings, options.model_copy(update={"tokenizer": str(path)}), path)
         fill(model, _read_exported_tensors(path, device == "meta"), str(path))
     else:
         load_xgen_mm(model, path)
     return model.to(device)
+
+
+def build_like(options: ModelOptions, source: ResamplerLMM, where: Path, device: str = "cpu") -> ResamplerLMM:
+    """Builds the model of these options with the weights of `source`, which came from the folder `where`.
+
+    Raises `UsageError` when the options are those of another model.
+    """
+    tokenizer = load_tokenizer(options)
+    model = build_blank_model(options, tokenizer, "meta" if device == "meta" else "cpu")
+    settings = _select_defining_settings(_dump_full_options(source))
+    _check_same_model(model, tokenizer, settings, source.options, where)
+    state = source.state_dict()
+    fill(model, ((key, state[key]) for key in sorted(list_own_keys(source))), str(where))
+    return model.to(device)
+
+
+def check_is_new(folder: Path) -> None:
+    """Raises `UsageError` unless a model may be saved into the folder: it is not there, or empty."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"export: {folder} exists and is not empty; pass a new folder")
 
 
 def save_pretrained(
@@ -75,8 +97,8 @@ def save_pretrained(
     model stays until then. Raises `UsageError` when the folder is not empty, `ShardloomError` when it can't be written.
     """
     folder = Path(folder)
-    if folder.exists() and not (replace and folder.is_dir()) and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"export: {folder} exists and is not empty; pass a new folder")
+    if not (replace and folder.is_dir()):
+        check_is_new(folder)
     unfinished, old = (folder.with_name(f".{folder.name}.{word}") for word in ("unfinished", "old"))
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
@@ -184,22 +206,22 @@ def _write_model(
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=1), "utf-8")
 
 
-def _check_same_model(model: ResamplerLMM, tokenizer: TextTokenizer, folder: Path) -> None:
+def _check_same_model(
+    model: ResamplerLMM, tokenizer: TextTokenizer, settings: Mapping[str, Any], options: ModelOptions, folder: Path
+) -> None:
     """Raises `UsageError` when the folder's model has other settings, although its tensors may have the same shapes.
 
-    Settings that only one of the two has are ignored, because another version of transformers may have more.
+    `settings` are the folder's as of `_select_defining_settings`, and its `options` name its tokenizer. Settings that
+    only one of the two has are ignored, because another version of transformers may have more.
     """
-    with _open_config(folder) as config:
-        held, here = (
-            _select_defining_settings(_upgrade_options(config)),
-            _select_defining_settings(_dump_full_options(model)),
-        )
-    unlike = [name for name in here if name in held and held[name] != here[name]]
-    if differences := [f"{name} is {held[name]!r} there and {here[name]!r} here" for name in unlike]:
+    here = _select_defining_settings(_dump_full_options(model))
+    unlike = [name for name in here if name in settings and settings[name] != here[name]]
+    if differences := [f"{name} is {settings[name]!r} there and {here[name]!r} here" for name in unlike]:
         raise UsageError(f"model: {folder} is another model: {'; '.join(differences[:3])}; make the recipe's the same")
-    other = load_tokenizer(model.options.model_copy(update={"tokenizer": str(folder)}))
+    other = load_tokenizer(options)
     if (other.fingerprint, other.special) != (tokenizer.fingerprint, tokenizer.special):
-        raise UsageError(f"model: {folder} was trained with another tokenizer; pass model.tokenizer={folder}")
+        named = options.tokenizer or options.language.pretrained
+        raise UsageError(f"model: {folder} was trained with another tokenizer; pass model.tokenizer={named}")
 
 
 def _select_defining_settings(whole: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Renames Grounding DINO's weights from transformers' names to those of its authors' package.
+"""Converts the tensor names of Grounding DINO from transformers to its authors' package, `groundingdino`.
 
-The tensors are the same, except for attention: where transformers has a query, a key and a value, the package has one
-tensor of all three.
+The tensors are the same, except for most attention layers outside BERT: where transformers has separate tensors for
+query, key and value, the package has one that concatenates them.
 """
 
 import re
@@ -58,34 +58,34 @@ _RENAMES = [
     )
 ]
 _UNUSED = re.compile(r"\.(?:swin\.)?layernorm\.(?:weight|bias)$|position_ids$|relative_position_index$")
-_PART = re.compile(r"(.*)\.(query|key|value)\.(weight|bias)$")
+_PROJECTION = re.compile(r"(.*)\.(query|key|value)\.(weight|bias)$")
 
 
 def rename_tensors(
     tensors: Mapping[str, Tensor], concatenate: Callable[[Sequence[Tensor]], Tensor]
 ) -> dict[str, Tensor]:
-    """Returns the tensors under the package's names; `concatenate` concatenates three tensors along the first
-    dimension.
-    """
-    found: dict[str, Tensor] = {}
-    parts: dict[str, dict[str, Tensor]] = {}
+    """Returns the tensors under the package's names; `concatenate` joins three tensors along the first dimension."""
+    renamed: dict[str, Tensor] = {}
+    projections: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if _UNUSED.search(name) and not name.startswith("model.text_backbone.embeddings.LayerNorm"):
             continue
         to = _rename(name)
-        part = None if to.startswith("bert.") else _PART.fullmatch(to)
-        if part is None:
-            found[to] = tensor
+        match = None if to.startswith("bert.") else _PROJECTION.fullmatch(to)
+        if match is None:
+            renamed[to] = tensor
             continue
-        module, which, kind = part.groups()
+        module, which, kind = match.groups()
         whole = f"{module}.qkv.{kind}" if module.startswith("backbone.") else f"{module}.in_proj_{kind}"
-        parts.setdefault(whole, {})[which] = tensor
-    return found | {
-        name: concatenate([part[which] for which in ("query", "key", "value")]) for name, part in parts.items()
+        projections.setdefault(whole, {})[which] = tensor
+    return renamed | {
+        name: concatenate([triple[which] for which in ("query", "key", "value")])
+        for name, triple in projections.items()
     }
 
 
 def _rename(name: str) -> str:
     for pattern, to in _RENAMES:
         name = pattern.sub(to, name)
-    return re.sub(r"\{(\d+)\}", lambda stage: str(int(stage[1]) - 1), name)  # stages count from 1, norms from 0
+    # transformers numbers the stages from 1, the package their norms from 0
+    return re.sub(r"\{(\d+)\}", lambda stage: str(int(stage[1]) - 1), name)

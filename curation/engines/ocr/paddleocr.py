@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from curation.engines.declaration import EngineDeclaration, OtherEngines
 from curation.engines.kinds import OCR
+from curation.engines.ocr.reading_order import ReadingOrder
 from curation.engines.safetensors_file import is_whole_file
 from curation.images.decode import RgbImage
 from schemas.errors import UsageError
@@ -68,7 +69,7 @@ _RECOGNISER = {
 
 
 class PaddleOcrSettings(BaseModel):
-    """Says how `PaddleOcr` reads. `RapidOcrSettings` gives the reasons for its sizes and floors."""
+    """Says how `PaddleOcr` reads. `RapidOcrSettings` gives the reasons for its sizes, floors and order."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -78,6 +79,7 @@ class PaddleOcrSettings(BaseModel):
     max_enlargement: float = Field(default=3.0, ge=1)
     max_side: int = Field(default=2000, ge=32, lt=2**15)
     min_confidence: float = Field(default=0.5, ge=0, le=1)
+    reading_order: ReadingOrder = Field(default="columns", exclude_if=lambda order: order == "lines")
     # Lines of one picture in one pass of the recogniser, padded to the widest. With 1, a line's result does not depend
     # on other lines. A GPU needs 16 or more. Lines of two pictures never share a pass.
     lines_per_pass: int = Field(default=1, ge=1)
@@ -189,7 +191,9 @@ class PaddleOcr:
         [found] = self._reader.predict(
             bgr, text_det_limit_side_len=max(STRIDE, side), text_det_limit_type="resize_long"
         )
-        return build_lines(found["rec_texts"], found["rec_polys"], found["rec_scores"], (width, height))
+        return build_lines(
+            found["rec_texts"], found["rec_polys"], found["rec_scores"], (width, height), self.settings.reading_order
+        )
 
     def _choose_device(self, weights: PaddleWeights) -> str:
         has_gpu = False
@@ -300,4 +304,5 @@ ENGINE = EngineDeclaration(
     environment=choose_environment,
     check=check_settings,
     restricted_settings=("weights",),
+    implied_settings={"reading_order": "lines"},
 )

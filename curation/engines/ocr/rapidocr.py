@@ -29,5 +29,6 @@ ENGINE = EngineDeclaration(
     extra="ocr",
     check=check_settings,
     restricted_settings=("weights",),
+    implied_settings={"reading_order": "lines"},
     is_default=True,
 )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from schemas.compression import SIGNATURE_BYTES, check_uncompressed
 from schemas.errors import StorageError, UsageError
 from schemas.storage.folder import split_path
 
@@ -55,10 +56,11 @@ def read_vocabulary(path: str | Path | None = None) -> Vocabulary:
         raise UsageError(f"vocabulary: {error}") from None
     except (OSError, ValueError) as error:  # ValueError: a null character
         reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"vocabulary {path}: {reason}; pass a text file with one tag a line") from None
+        raise UsageError(f"vocabulary {path}: {reason}; pass a text file with one tag per line") from None
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        check_uncompressed(f"vocabulary {path}", data[:SIGNATURE_BYTES])
         number = data.count(b"\n", 0, error.start) + 1
         raise UsageError(f"vocabulary {path}, line {number}: not UTF-8; save the file as UTF-8") from None
     lines: dict[tuple[str, ...], int] = {}

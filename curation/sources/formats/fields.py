@@ -8,7 +8,7 @@ from typing import Any
 from schemas.json_text import MAX_JSON, parse_json, parse_object
 from schemas.records.document import ImageSource, ParsedDocument, ParsedImage
 from schemas.records.quarantine import Reason, Rejected
-from schemas.records.training_text import is_number, to_training_text
+from schemas.records.training_text import to_training_text
 from schemas.web_address import is_web_address
 
 MAX_PARTS = 100_000  # per document; the longest books on the web have a few thousand paragraphs
@@ -20,10 +20,18 @@ def malformed_row_error(detail: str) -> Rejected:
 
 
 def read_web_image(value: Any, metadata: Any = None) -> ParsedImage:
-    """Returns the image of a URL; a lost image (`lost_image`) for any other address (`data:`, a relative path, ...)."""
-    url = read_optional_text(value, "the image's url") or ""
+    """Returns the image of a URL; a lost image (`lost_image`) for any other address (`data:`, a relative path, ...) and
+    for bytes that are not UTF-8.
+    """
+    about = dump_metadata(metadata or {})
+    try:
+        url = read_optional_text(value, "the image's url") or ""
+    except Rejected as fault:
+        if not isinstance(value, bytes):
+            raise
+        return ParsedImage(Rejected(Reason.LOST_IMAGE, fault.detail), None, about)
     source: ImageSource = url if is_web_address(url) else Rejected(Reason.LOST_IMAGE, f"no web address: {url[:100]!r}")
-    return ParsedImage(source, url or None, dump_metadata(metadata or {}))
+    return ParsedImage(source, url or None, about)
 
 
 def read_caption_image(value: Any) -> ParsedImage:
@@ -47,10 +55,8 @@ def read_caption_text(value: Any) -> str:
 def read_training_text(value: Any, name: str) -> str | None:
     """Returns a text to train on, unchanged but for a byte order mark; a number as text; None for null and NaN.
 
-    Raises `Rejected`: `malformed_row` for a value of another type, `not_text` for bytes or characters that are no text.
+    Raises `Rejected(not_text)` for a value of another type, and for bytes or characters that aren't text.
     """
-    if value is not None and not isinstance(value, str | bytes | float) and not is_number(value):
-        raise malformed_row_error(f"{name} is a {type(value).__name__}, not a text")
     try:
         return to_training_text(value)
     except Rejected as fault:
@@ -83,6 +89,14 @@ def read_text_leniently(value: Any, name: str) -> str | None:
         return None
 
 
+def decode_text(value: Any) -> Any:
+    """Returns bytes as text if they are UTF-8; any other value unchanged."""
+    try:
+        return value.decode() if isinstance(value, bytes) else value
+    except UnicodeDecodeError:
+        return value
+
+
 def read_optional_list(value: Any, name: str) -> list[Any]:
     """Returns a list of at most `MAX_PARTS` entries; an empty one for null. Raises `Rejected`."""
     if value is None:
@@ -103,8 +117,8 @@ def parse_json_object(value: str | bytes, name: str) -> dict[str, Any]:
 
 
 def parse_json_value(value: Any, name: str) -> Any:
-    """Parses a string of JSON; None if it is blank. Returns other values unchanged: they are parsed already."""
-    if not isinstance(value, str):
+    """Parses a string or bytes of JSON; None if they are blank. Returns other values unchanged: they are parsed."""
+    if not isinstance(value, str | bytes):
         return value
     try:
         return parse_json(value, name, MAX_JSON) if value.strip() else None
@@ -133,7 +147,7 @@ def interleave_parts(
     """Builds a document from two lists of equal length that have either a text or an image at each position.
 
     Skips a position at which both are null. Either list may be empty. Raises `Rejected` for lists of different lengths,
-    a position with both a text and an image, and a text of another type.
+    a position with both a text and an image, and what is not text.
     """
     if texts and images and len(texts) != len(images):
         raise malformed_row_error(f"{len(texts)} texts and {len(images)} images: not one at each place")
@@ -141,12 +155,11 @@ def interleave_parts(
     parts: list[str | int] = []
     shown: list[ParsedImage] = []
     for place, (text, image) in enumerate(zip(texts or [None] * places, images or [None] * places, strict=True)):
-        if text is not None and image is not None:
+        said = read_training_text(text, f"part {place}")
+        if said is not None and image is not None:
             raise malformed_row_error(f"part {place}: both a text and an image")
-        if text is not None:
-            if not isinstance(text, str | bytes):
-                raise malformed_row_error(f"part {place} is a {type(text).__name__}, not a text")
-            parts.append(read_training_text(text, f"part {place}") or "")
+        if said is not None:
+            parts.append(said)
         elif image is not None:
             parts.append(len(shown))
             shown.append(image)

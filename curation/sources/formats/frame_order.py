@@ -59,14 +59,21 @@ def _group_by_page(found: Mapping[str, int | Rejected], entries: Entries) -> lis
     pages: dict[str, dict[str, int]] = defaultdict(dict)
     for name, number in found.items():
         if name in entries and isinstance(number, int):
-            pages[name.rpartition("_image_")[0]][name] = number
+            pages[_get_page(name)][name] = number
     return list(pages.values())
+
+
+def _get_page(name: str) -> str:
+    return name.rpartition("_image_")[0]
 
 
 def _match_page(
     page: Mapping[str, int], listed: Sequence[str], order: Sequence[str], entries: Entries, size_of: SizeOf
 ) -> dict[str, int | Rejected]:
-    """Returns the frames of one page in their own order if it fits, else in the order `listed`, else lost images."""
+    """Returns the frames of one page in their own order if it fits, else in the order `listed`, else lost images.
+
+    Images of the page that have no entry are lost with the others: their frames may be those of the others.
+    """
     if all(_has_matching_size(size_of(number), entries[name]) for name, number in page.items()):
         return dict(page)
     other = dict(zip(listed, sorted(page.values()), strict=True))
@@ -76,7 +83,7 @@ def _match_page(
     odd = next(name for name, number in page.items() if not _has_matching_size(size_of(number), entries[name]))
     sizes = [f"{width} x {height}" for width, height in filter(None, (size_of(page[odd]), _read_size(entries[odd])))]
     fault = Rejected(Reason.LOST_IMAGE, f"frame {page[odd]} has {sizes[0]} pixels, {odd[:100]!r} has {sizes[1]}")
-    return dict.fromkeys(page, fault)
+    return dict.fromkeys((name for name in order if _get_page(name) == _get_page(odd)), fault)
 
 
 def _match_by_size(page: Mapping[str, int], entries: Entries, size_of: SizeOf) -> dict[str, int | Rejected]:

@@ -18,7 +18,7 @@ def parse_json_or_keep(value: Any, name: str) -> Any:
 
 
 def read_text_or_keep(value: Any, name: str) -> tuple[str | None, dict[str, Any]]:
-    """Returns a text, such as a page's address, and {}; for a value that is no text, None and {name: value}."""
+    """Returns a text, such as a page's address, and {}; for a value that is not text, None and {name: value}."""
     try:
         return read_optional_text(value, name), {}
     except Rejected:

@@ -28,7 +28,7 @@ _TABLES, _OFFSETS, _SIZES, _PHOTOMETRIC, _COMPRESSION = 347, 273, 279, 262, 259 
 
 
 def find_frame_links(data: bytes) -> list[bytes]:
-    """Returns the link (packed offset) to each frame, in order. Raises `Rejected` if the data is no TIFF."""
+    """Returns the link (packed offset) to each frame, in order. Raises `Rejected` if the data is not TIFF."""
     order, is_big = _KINDS.get(data[:4], ("", False))
     if not order:
         raise Rejected(Reason.NOT_AN_IMAGE, f"{len(data)} bytes that do not begin as a TIFF does")

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import polars as pl
@@ -22,6 +23,8 @@ PARTS_IN_MEMORY = 8  # parts whose failure reasons a worker keeps
 
 class FailedDownloads:
     """Raises the reason for each URL whose download failed: an `ImageStore` without images."""
+
+    damage: Sequence[str] = ()
 
     def __init__(self, output: Folder, parts: list[UrlPart], receipts: list[Receipt]) -> None:
         self._output, self._parts = output, parts
@@ -47,7 +50,7 @@ class FailedDownloads:
         if part not in self._reasons:
             if len(self._reasons) >= PARTS_IN_MEMORY:
                 self._reasons.pop(next(iter(self._reasons)))
-            side = pl.read_parquet(io.BytesIO(self._output.read(f"{IMAGES}/{part}.parquet")))  # noqa: TID251  made here
+            side = pl.read_parquet(io.BytesIO(self._output.read(f"{IMAGES}/{part}.parquet")))  # noqa: TID251  Shardloom's own file
             self._reasons[part] = {
                 url: f"{classify_failure(status, why)}: {why[:200]}" for url, status, why in iterate_failures(side)
             }

@@ -37,7 +37,7 @@ def download_part(output: Folder, options: DownloadOptions, threads: int, part: 
     with img2dataset.make_scratch_folder(output, part.name) as folder:
         (folder / img2dataset.URLS).write_bytes(output.read(f"{URLS}/{part.name}.parquet"))
         made = img2dataset.download_images(folder, part.urls, options, threads)
-        side = pl.read_parquet(made[".parquet"], columns=["url", "status", "error_message"])  # noqa: TID251  made here
+        side = pl.read_parquet(made[".parquet"], columns=["url", "status", "error_message"])  # noqa: TID251  Shardloom's own file
         failures = Counter(classify_failure(status, message) for _, status, message in iterate_failures(side))
         downloaded = side.height - failures.total()
         if part.urls > side.height:

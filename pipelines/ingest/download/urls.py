@@ -112,7 +112,7 @@ def _cut_parts(output: Folder, total: int, size: int) -> Iterator[pl.DataFrame]:
     bounds = [(share << 64) // shares for share in range(shares + 1)]
     for first, end in itertools.pairwise(bounds):
         inside = pl.col("hash").is_between(pl.lit(first, pl.UInt64), pl.lit(end - 1, pl.UInt64))
-        frames = (pl.read_parquet(io.BytesIO(output.read(f"{_FOUND}/{name}"))) for name in files)  # noqa: TID251  made here
+        frames = (pl.read_parquet(io.BytesIO(output.read(f"{_FOUND}/{name}"))) for name in files)  # noqa: TID251  Shardloom's own file
         found = [frame.filter(inside) for frame in frames]
         if found:
             yield from pl.concat(found).unique().sort("hash", "url").iter_slices(size)

@@ -1,11 +1,12 @@
 """Reads images from a folder by their file names."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipelines.cluster.runner import Runner
 from pipelines.ingest.stores.store import compute_revision
+from schemas.hidden_files import is_hidden_path
 from schemas.output_set.recipe_file import RECIPE_FILE
 from schemas.records.quarantine import Reason, Rejected
 from schemas.storage.folder import Folder
@@ -18,6 +19,8 @@ class FolderStore:
     local disk, a request for each thousand elsewhere. Nothing else should be written into it between a run and the one
     that resumes it. The listing skips output sets anywhere below the folder, and hidden files.
     """
+
+    damage: Sequence[str] = ()
 
     def __init__(self, url: str) -> None:
         self._folder = Folder(url)
@@ -39,11 +42,11 @@ def read_below(folder: Folder, name: str) -> bytes | None:
     """
     parts = name.split("/")
     if not name or name.startswith("/") or ".." in parts or "\\" in name or "\0" in name or "://" in name:
-        raise Rejected(Reason.LOST_IMAGE, f"{name[:200]!r} is no name of a file below {folder.url}")
+        raise Rejected(Reason.LOST_IMAGE, f"{name[:200]!r} is not the name of a file below {folder.url}")
     if not folder.exists(name):
         return None
     if folder.is_local and not folder.get_local_path(name).is_file():  # a folder, a device
-        raise Rejected(Reason.LOST_IMAGE, f"{name[:200]!r} is no file below {folder.url}")
+        raise Rejected(Reason.LOST_IMAGE, f"{name[:200]!r} is not a file below {folder.url}")
     return folder.read(name)
 
 
@@ -52,7 +55,8 @@ def list_files(folder: Folder) -> Iterator[tuple[str, int]]:
     if not folder.is_local:
         sizes = folder.list_sizes()
         sets = tuple(name.removesuffix(RECIPE_FILE) for name in sizes if f"/{name}".endswith(f"/{RECIPE_FILE}"))
-        yield from ((name, sizes[name]) for name in sorted(sizes) if not name.startswith(sets) and not _is_hidden(name))
+        kept = (name for name in sorted(sizes) if not name.startswith(sets) and not is_hidden_path(name))
+        yield from ((name, sizes[name]) for name in kept)
         return
     top = folder.get_local_path("")
     walked: set[str] = set()  # links may form a loop
@@ -62,16 +66,12 @@ def list_files(folder: Folder) -> Iterator[tuple[str, int]]:
             folders.clear()
             continue
         walked.add(real)
-        folders.sort()
+        folders[:] = sorted(name for name in folders if not is_hidden_path(f"{name}/a"))
         inside = Path(place).relative_to(top).as_posix()
         for name in sorted(names):
-            if not _is_hidden(name):
-                below = f"{inside}/{name}"
+            below = f"{inside}/{name}"
+            if not is_hidden_path(below):
                 yield below, get_local_size(folder, below)
-
-
-def _is_hidden(name: str) -> bool:
-    return name.rpartition("/")[2].startswith(".")
 
 
 def get_local_size(folder: Folder, name: str) -> int:

@@ -15,14 +15,13 @@ import pyarrow as pa
 from pipelines.cluster.runner import Runner
 from pipelines.inputs.shards import InputShard
 from schemas.layouts.datacomp import read_image
-from schemas.log import LOG
 from schemas.output_set.layout import PARTS
 from schemas.output_set.manifest import InputFile
 from schemas.records.quarantine import Rejected
 from schemas.storage.folder import Folder, split_path
 from schemas.tar.reader import TarReader
 
-MAX_WARNINGS = 3  # damaged tars that are named
+SHOWN_DAMAGE = 10  # entries of one tar: manifests and workers get them
 
 _TABLE = f"{PARTS}/images.arrow"
 _ROW = np.dtype([("high", "<u8"), ("low", "<u8"), ("offset", "<i8"), ("size", "<u4"), ("tar", "<u4")])
@@ -32,6 +31,7 @@ class ShardStore:
     """Finds images of img2dataset shards by the URLs in their .json members; an `ImageStore`."""
 
     def __init__(self, tars: list[InputShard]) -> None:
+        self.damage: list[str] = []
         self._tars = tars
         state = [[tar.path, tar.get_size()] for tar in tars]
         self.revision = InputFile(
@@ -45,16 +45,15 @@ class ShardStore:
     def prepare(self, output: Folder, runner: Runner) -> None:
         """Builds the table, which reads all shards once, unless an interrupted run left it."""
         self._folder = output
-        if output.exists(_TABLE) and _Table(output).revision == self.revision:
+        if output.exists(_TABLE) and (table := _Table(output)).revision == self.revision:
+            self.damage = table.damage
             return
         order = {tar.path: number for number, tar in enumerate(self._tars)}
         found = sorted(runner.map(index_tar, self._tars), key=lambda each: order[each[0]])
-        damaged = [(path, damage[0]) for path, _, damage in found if damage]
-        for path, fault in damaged[:MAX_WARNINGS]:
-            LOG.warning(f"images: {path} is damaged, so that images of it may be lost ({fault})")
         rows = np.concatenate([_set_tar_number(rows, order[path]) for path, rows, _ in found])
+        self.damage = [line for *_, damage in found for line in damage]
         rows = rows[np.lexsort((rows["low"], rows["high"]))]  # stable: the first of one URL stays the first
-        _write_table(output, rows, list(order), self.revision)
+        _write_table(output, rows, {"revision": self.revision.model_dump(), "tars": list(order), "damage": self.damage})
 
     def get(self, address: str) -> bytes | None:
         """See `ImageStore`."""
@@ -78,6 +77,7 @@ class _Table:
         table = pa.ipc.open_file(source).read_all()
         told = json.loads(table.schema.metadata[b"images"])
         self.revision = InputFile(**told["revision"])
+        self.damage: list[str] = told.get("damage", [])
         self._tars: list[str] = told["tars"]
         self._opened_tars: dict[int, tuple[Folder, str]] = {}  # folder and name of each tar; to resolve a path is slow
         self._columns = {
@@ -102,12 +102,13 @@ class _Table:
 
 
 def index_tar(tar: InputShard) -> tuple[str, Any, list[str]]:
-    """Returns the tar's path, a row of `_ROW` for each of its valid samples that has a URL, and what is damaged."""
+    """Returns the tar's path, a row of `_ROW` for each of its valid samples that has a URL, and the tar's damage."""
     folder, name = tar.split_path()
     with folder.open(name) as file:
         reader = TarReader(file, hashing=False)
         rows = np.array(list(_iterate_rows(reader)), dtype=_ROW)
-    return tar.path, rows, [f"byte {damage.offset}: {damage.description}" for damage in reader.damage]
+    damage = [f"images {name}: byte {found.offset}: {found.description}" for found in reader.damage[:SHOWN_DAMAGE]]
+    return tar.path, rows, damage
 
 
 def _iterate_rows(reader: TarReader) -> Iterator[tuple[int, int, int, int, int]]:
@@ -131,9 +132,8 @@ def _set_tar_number(rows: Any, tar: int) -> Any:
     return rows
 
 
-def _write_table(output: Folder, rows: Any, tars: list[str], revision: InputFile) -> None:
-    metadata = json.dumps({"revision": revision.model_dump(), "tars": tars}).encode()
+def _write_table(output: Folder, rows: Any, about: dict[str, Any]) -> None:
     table = pa.table({name: np.ascontiguousarray(rows[name]) for name in _ROW.names or ()})
-    table = table.replace_schema_metadata({"images": metadata})
+    table = table.replace_schema_metadata({"images": json.dumps(about).encode()})
     with output.create(_TABLE) as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table)

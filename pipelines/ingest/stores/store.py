@@ -17,6 +17,10 @@ class ImageStore(Protocol):
     revision: InputFile
     """Identifies the state of the store, by the names and sizes of its files."""
 
+    @property
+    def damage(self) -> Sequence[str]:
+        """Names the parts of the store that cannot be read, and where; known after `prepare`."""
+
     def prepare(self, output: Folder, runner: Runner) -> None:
         """Does what is needed once per run, before the first `get`."""
 

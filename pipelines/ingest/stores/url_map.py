@@ -1,6 +1,7 @@
 """Reads images through a JSON map of URLs to the names of files beside it."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 from pipelines.cluster.runner import Runner
@@ -21,6 +22,8 @@ class MapStore:
     Its revision covers the map and, on a local disk, the sizes of the files it names: half a minute per million. On an
     object store that would take one request per file; there, the replacement of a file is not detected.
     """
+
+    damage: Sequence[str] = ()
 
     def __init__(self, path: str) -> None:
         self._folder, name = split_path(path)

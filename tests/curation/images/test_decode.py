@@ -282,7 +282,8 @@ def test_tiff_with_tiles_larger_than_itself() -> None:
     [
         (b"<svg xmlns='http://www.w3.org/2000/svg'>", "SVG"),
         (b'<?xml version="1.0"?>\n<!-- drawn -->\n<svg>', "SVG"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIF"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "HEIC"),
         (b"\xff\x0a\xfa", "JPEG XL"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n", "EPS"),
     ],

@@ -9,6 +9,7 @@ from curation.scores.bootstrap import Estimate
 from curation.scores.text import (
     ErrorCounts,
     count_asserted_errors,
+    count_ordered_errors,
     count_page_errors,
     count_picture_errors,
     drop_ignored_lines,
@@ -49,6 +50,12 @@ def test_case_and_spaces() -> None:
 
 def test_one_unicode_form() -> None:
     assert count_page_errors(["caf\u00e9"], ["cafe\u0301"]) == ErrorCounts(4, 0, 1, 0)
+
+
+def test_a_line_in_the_wrong_place_costs_its_length_twice() -> None:
+    assert count_ordered_errors(["one line", "two"], ["one", "line  two"]) == ErrorCounts(10, 0, 3, 0)
+    assert count_ordered_errors(["abcdefgh", "xyz"], ["xyz", "abcdefgh"]) == ErrorCounts(11, 6, 2, 2)
+    assert count_ordered_errors(["Total 1"], ["TOTAL1"], ignore_case=True, spaces=False) == ErrorCounts(6, 0, 1, 0)
 
 
 def test_asserted_line_is_found_within_more() -> None:

@@ -1,4 +1,4 @@
-"""Each rule at its edge, all of them against plain Python, and strings that are no text."""
+"""Each rule at its edge, all of them against plain Python, and strings that are not text."""
 
 import math
 from typing import Any

@@ -51,10 +51,14 @@ def test_kale_keeps_what_it_does_not_know() -> None:
             "missing_image: no web address: 'data:image/png,a'",
         ),
         ({"url": "file:///etc/passwd", "caption": "a"}, "missing_image: no web address: 'file:///etc/passwd'"),
+        (
+            {"url": b"http://caf\xe9", "caption": "a"},
+            "missing_image: the image's url is not UTF-8: unexpected end of data at byte 10",
+        ),
         ({"url": URL, "caption": None}, "no_caption: the caption is empty"),
         ({"url": URL, "caption": " \n"}, "no_caption: the caption is empty"),
         ({"url": URL}, "no_caption: the caption is empty"),
-        ({"url": URL, "caption": ["a"]}, "malformed_row: the caption is a list, not a text"),
+        ({"url": URL, "caption": ["a"]}, "not_text: the caption: a list, not a text"),
         ({"url": 7, "caption": "a"}, "malformed_row: the image's url is a int, not a text"),
     ],
 )
@@ -85,11 +89,12 @@ def test_captions_are_kept_by_all_readers_alike(value: Any, text: str) -> None:
     assert read("datacomp", sample("0", {"jpg": b"x", "json": member} | text_member)).text.strip("\ufeff ") == text
 
 
-@pytest.mark.parametrize("value", ["x\ud83d", b"caf\xe9"])
+@pytest.mark.parametrize("value", ["x\ud83d", b"caf\xe9", ["a"], {"en": "a"}, True, float("inf")])
 def test_captions_that_no_text_can_hold_are_left_out_by_all_readers_alike(value: Any) -> None:
     assert reason("kale", {"url": URL, "caption": value}).startswith("not_text: the caption: ")
+    assert reason("sbu", {"image_urls": URL, "captions": value}).startswith("not_text: the caption: ")
+    assert reason("blip3-ocr", {"url": URL, "captions": value}).startswith("not_text: captions: ")
     if isinstance(value, str):
-        assert reason("sbu", {"image_urls": URL, "captions": value}).startswith("not_text: the caption: ")
         assert reason("cc3m", f"{value}\t{URL}").startswith("not_text: the caption: ")
 
 
@@ -181,7 +186,7 @@ def test_sbu_is_one_object_of_arrays() -> None:
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        (b"[]", "it is no JSON object"),
+        (b"[]", "it is not a JSON object"),
         (b"{", "it is not JSON: "),
         (b'{"captions": []}', "it has no arrays image_urls and captions: is it sbu-captions-all.json?"),
         (b'{"captions": ["a"], "image_urls": []}', "it has 0 image_urls and 1 captions: their numbers must be equal"),
@@ -229,7 +234,7 @@ def test_visual_genome_ids_in_any_form(number: Any) -> None:
         ({"id": 7, "regions": []}, "no_caption: no region has a phrase"),
         ({"id": 7, "regions": {}}, "malformed_row: regions is a dict, not a list"),
         ({"id": 7, "regions": [3]}, "no_caption: no region has a phrase"),
-        ({"id": 7, "regions": [region(0, ["a"])]}, "malformed_row: region 0's phrase is a list, not a text"),
+        ({"id": 7, "regions": [region(0, ["a"])]}, "not_text: region 0's phrase: a list, not a text"),
         (
             {"id": 7, "regions": [region(0, "\ud83d")]},
             "not_text: region 0's phrase: half of a surrogate pair at character 0",
@@ -305,6 +310,17 @@ def test_blip3_ocr_is_json_chosen_by_granularity() -> None:
     assert reason("blip3-ocr", row, granularity=3) == "no_caption: none of granularity 3 without the raw caption"
 
 
+def test_byte_order_marks_are_removed_from_all_captions_of_a_row() -> None:
+    """The trainer may choose any of them."""
+    entries = [entry | {"text": f"\ufeff{entry['text']}"} for entry in OCR]
+    draft = read("blip3-ocr", {"url": URL, "captions": json.dumps(entries)})
+    assert (draft.text, json.loads(draft.captions)) == (OCR[0]["text"], OCR)
+    items = [("\ufeffThe image contains dog (in the center)", 0, False), ("\ufeffdog (in the center)", 0, True)]
+    draft = read("blip3-grounding", {"url": URL, "captions": repr(items)})
+    assert [caption["text"] for caption in json.loads(draft.captions)] == [text[1:] for text, _, _ in items]
+    assert draft.text == "dog (in the center)"
+
+
 def test_blip3_grounding_is_a_python_literal() -> None:
     row = {"url": URL, "captions": LITERAL, "cogvlm_caption": "a cat", "metadata": "{'entries': []}"}
     draft = read("blip3-grounding", row)
@@ -320,11 +336,20 @@ def test_a_grounding_set_over_alt_texts_keeps_them() -> None:
     lists = [("The image contains dog (in the center)", 0, False), ("a dog (in the center) runs", 0, True)]
     row = {"url": URL, "captions": repr(lists), "cogvlm_caption": "a dog runs"}
     assert read("blip3-grounding", row).text == "a dog (in the center) runs"
+    assert read("blip3-grounding", row, raw_caption=False).text == lists[0][0]  # asked for by name
+    assert read("blip3-grounding", row, raw_caption=True).text == lists[1][0]
     # with places in the caption, or with nothing to put them into, it is the one that was asked for
     row["captions"] = repr([("a dog (in the center)", 0, False), ("alt. a dog (in the center)", 0, True)])
     assert read("blip3-grounding", row).text == "a dog (in the center)"
     row["captions"] = repr(lists[:1])
     assert read("blip3-grounding", row).text == lists[0][0]
+
+
+@pytest.mark.parametrize("value", [b"caf\xe9", "a\ud83d", ["a cat"], {"en": "a cat"}, True])
+def test_an_alt_text_that_is_none_costs_no_row(value: Any) -> None:
+    row = {"url": URL, "captions": LITERAL, "cogvlm_caption": value}
+    assert (read("blip3-grounding", row).text, read("blip3-grounding", row).alt_text) == ("a cat (in the center)", "")
+    assert read("blip3-grounding", row | {"cogvlm_caption": b"caf\xc3\xa9"}).alt_text == "café"
 
 
 def test_blip3_sets_are_not_taken_for_each_other() -> None:

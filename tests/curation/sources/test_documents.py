@@ -78,7 +78,9 @@ def test_hashes_that_do_not_count_up_stay_with_the_document() -> None:
         ({"texts": ["a"], "images": [None, A]}, "malformed_row: 1 texts and 2 images: not one at each place"),
         ({"texts": ["a", "b"], "images": [None, A]}, "malformed_row: part 1: both a text and an image"),
         ({"texts": "ab", "images": []}, "malformed_row: texts is a str, not a list"),
-        ({"texts": [1], "images": [None]}, "malformed_row: part 0 is a int, not a text"),
+        ({"texts": [True], "images": [None]}, "not_text: part 0: a bool, not a text"),
+        ({"texts": [["a"]], "images": [None]}, "not_text: part 0: a list, not a text"),
+        ({"texts": [1], "images": [A]}, "malformed_row: part 0: both a text and an image"),
         ({"texts": [None], "images": [3]}, "malformed_row: the image's url is a int, not a text"),
         ({"texts": ["a"] * 100_001}, "malformed_row: texts has 100001 entries; at most 100000 are read"),
     ],
@@ -104,6 +106,28 @@ def test_what_is_no_web_address_is_a_lost_image(url: str) -> None:
     assert lost.source == Rejected(Reason.LOST_IMAGE, f"no web address: {url!r}")
     assert there.source == B
     assert draft.parts == ("one", 0, 1, "two")
+
+
+def test_columns_of_bytes_are_read_as_columns_of_strings() -> None:
+    """As Spark writes them. Bytes that are not UTF-8 are the address of no image, and cost the document nothing."""
+    for name, row in (("mint-html", html()), ("obelics", obelics([None, f"a {SENTINEL}"], [A, None]))):
+        as_bytes = {
+            column: [part and part.encode() for part in value] if isinstance(value, list) else value.encode()
+            for column, value in row.items()
+            if column != "image_hashes"
+        }
+        assert read(name, as_bytes) == read(name, {column: row[column] for column in as_bytes})
+        lost = read(name, row | {"images": [url and (b"\xff" if url == A else url) for url in row["images"]]})
+        assert lost.parts == read(name, row).parts
+        fault = "the image's url is not UTF-8: invalid start byte at byte 0"
+        assert lost.images[0].source == Rejected(Reason.LOST_IMAGE, fault)
+
+
+def test_numbers_are_texts_and_nan_is_null() -> None:
+    row = {"texts": [1, 2.5, float("nan"), None], "images": [None, None, A, None]}
+    for name in ("mint-html", "obelics"):
+        assert read(name, row).parts == ("1", "2.5", 0)
+    assert read("mint-pdf", sample({"texts": [1, None, "a"], "images": [None, None, None]})).parts == ("1", "a")
 
 
 # OBELICS
@@ -311,6 +335,16 @@ def test_a_page_whose_sizes_contradict_both_orders_is_lost_and_no_other() -> Non
     ]
 
 
+def test_an_image_without_an_entry_is_lost_with_the_others_of_its_page() -> None:
+    names = [*(f"page_0_image_{xref}" for xref in (1, 2, 3)), "page_1_image_3"]
+    content = of_pages(names, [(0, 1, *TALL), (0, 2, *WIDE)])
+    fault = "lost_image: frame 0 has 32 x 32 pixels, 'page_0_image_1' has 8 x 16"
+    assert reds(read("mint-pdf", sample(content, sized(BIG, TALL, WIDE, BIG)))) == [fault, fault, fault, 40]
+    assert reds(read("mint-pdf", sample(content, sized(TALL, WIDE, BIG, BIG)))) == [10, 20, 30, 40]
+    content["image_metadata"].reverse()
+    assert reds(read("mint-pdf", sample(content, sized(WIDE, TALL, BIG, BIG)))) == [20, 10, 30, 40]
+
+
 def test_one_page_in_the_other_order_alters_no_other_page() -> None:
     names = [f"page_{page}_image_{xref}" for page in range(3) for xref in (2, 1)]
     entries = [(page, xref, *size) for page in range(3) for xref, size in ((1, WIDE), (2, TALL))]
@@ -396,7 +430,7 @@ def test_papers_may_have_null_texts() -> None:
     ("content", "fault"),
     [
         (b"", "malformed_row: the .json member is not JSON: Expecting value: line 1 column 1 (char 0)"),
-        (b"[]", "malformed_row: the .json member is no JSON object"),
+        (b"[]", "malformed_row: the .json member is not a JSON object"),
         (b'{"a":' * 100_000, "malformed_row: the .json member is nested too deep"),
         (b'{"texts": 3}', "malformed_row: texts is a int, not a list"),
         (b'{"images": [3]}', "malformed_row: part 0 is a int, not a text"),
@@ -447,13 +481,13 @@ def test_text_is_kept_whatever_is_beside_it() -> None:
     ("item", "fault"),
     [
         ({"text": None}, "malformed_row: there is no text"),
-        ({"text": True}, "malformed_row: text is a bool, not a text"),
+        ({"text": True}, "not_text: text: a bool, not a text"),
         ({"text": b"caf\xe9"}, "not_text: text: not UTF-8: unexpected end of data at byte 3"),
         (r'{"text": "a\ud83d"}', "not_text: text: half of a surrogate pair at character 1"),
         ({"content": "a"}, "malformed_row: there is no text"),
-        ({"text": ["a"]}, "malformed_row: text is a list, not a text"),
+        ({"text": ["a"]}, "not_text: text: a list, not a text"),
         ("", "malformed_row: the line is not JSON: Expecting value: line 1 column 1 (char 0)"),
-        ('"a"', "malformed_row: the line is no JSON object"),
+        ('"a"', "malformed_row: the line is not a JSON object"),
     ],
 )
 def test_text_that_is_left_out(item: Any, fault: str) -> None:

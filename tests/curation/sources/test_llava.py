@@ -5,7 +5,9 @@ import io
 import json
 import time
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -91,14 +93,21 @@ def test_text_alone_and_the_spellings_of_mantis_and_mmdu() -> None:
             "turn 0 is from 'bing': neither human nor gpt nor system",
         ),
         ({"conversations": [{"from": "human"}]}, "turn 0 says nothing"),
-        ({"conversations": ["a"]}, "turn 0 is no object"),
+        ({"conversations": ["a"]}, "turn 0 is not an object"),
         ({"conversations": "a"}, "conversations is a str, not a list"),
-        ({"image": [3], "conversations": turns("a", "b")}, "image 0 is no path"),
-        ({"image": [{"bytes": b"", "path": None}], "conversations": turns("a", "b")}, "image 0 is no path"),
+        ({"image": [3], "conversations": turns("a", "b")}, "image 0 is neither bytes nor a path"),
+        (
+            {"images": ["a", {"bytes": b"", "path": None}], "conversations": turns("a", "b")},
+            "image 1 is neither bytes nor a path",
+        ),
         (
             {"image": "data:image/png;base64,?", "conversations": turns("a", "b")},
             "image 0 is a data: URL without base64",
         ),
+        ({"image": "a.jpg", "conversations": turns("", "A1.", "Q2?", "A2.")}, "turn 0 says nothing"),
+        ({"image": "a.jpg", "conversations": [SYSTEM, *turns(" \n", "A1.")]}, "turn 1 says nothing"),
+        ({"image": "a.jpg", "messages": [{"role": "user", "content": []}, *turns("", "A")[1:]]}, "turn 0 says nothing"),
+        ({"images": ["a.jpg", "b.jpg"], "texts": [{"user": " ", "assistant": "A"}]}, "turn 0 says nothing"),
         ({"conversations": turns("Q1?", "", "Q2?", "A2.")}, "turn 1 says nothing"),
         ({"conversations": turns("Q1?", " \n", "Q2?", "A2.")}, "turn 1 says nothing"),
         ({"conversations": turns("Q1?", "A1.", "\t", "A2.")}, "turn 2 says nothing"),
@@ -116,12 +125,28 @@ def test_text_alone_and_the_spellings_of_mantis_and_mmdu() -> None:
             {"system": "s", "conversations": [SYSTEM, *turns("a", "b")]},
             "the row's system prompt is not that of its first turn",
         ),
-        ({"system": ["s"], "conversations": turns("a", "b")}, "system is a list, not a text"),
         (
             {"image": "a", "images": ["b"], "conversations": turns("a", "b")},
             "image and images differ: 1 and 1 images, or others",
         ),
         ({"conversations": turns("<Image> ?", "x")}, "0 images and 1 <image> markers"),
+        ({"conversations": turns("What is in <image 1>?", "x")}, "0 images and 1 <image> markers"),
+        (
+            {"image": "a.jpg", "conversations": turns("<|image_pad|><|image_pad|>?", "x")},
+            "1 images and 2 <image> markers",
+        ),
+        (
+            {"images": ["a.jpg", "b.jpg"], "conversations": turns("<image_1> <image_3> ?", "x")},
+            "2 images and markers with the numbers 1, 3",
+        ),
+        (
+            {"images": ["a.jpg", "b.jpg"], "conversations": turns("<image 2> <image> ?", "x")},
+            "2 images and markers with the numbers 2, none",
+        ),
+        (
+            {"images": ["a.jpg", "b.jpg"], "conversations": turns("<image 1> <image 1> ?", "x")},
+            "2 images and markers with the numbers 1, 1",
+        ),
         ({"conversations": turns("<img>a.jpg</img> ?", "x")}, "0 images and 1 <image> markers"),
         ({"conversations": turns("<im_start><image><im_end> ?", "x")}, "0 images and 1 <image> markers"),
         (
@@ -141,7 +166,7 @@ def test_text_alone_and_the_spellings_of_mantis_and_mmdu() -> None:
             "turn 0 has a part of the type 'None': neither text nor image",
         ),
         ({"conversations": [turns("a")[0], {"from": "gpt", "value": "b", "loss": False}]}, "nobody answers"),
-        ({"texts": ["a"]}, "exchange 0 is no object"),
+        ({"texts": ["a"]}, "exchange 0 is not an object"),
         ({"texts": [{"user": "a"}]}, "turn 1 says nothing"),
         ({}, "nobody answers"),
         (["a"], "a list, not an object"),
@@ -163,10 +188,24 @@ def test_rows_that_are_left_out(row: Any, fault: str) -> None:
         ({"audios": [None, "a.wav"]}, "the row has audios"),
         ({"Video_Path": "a.mp4"}, "the row has Video_Path"),
         ({"sound": "a.wav"}, "the row has sound"),
+        ({"video_id": "v1", "image": "a.jpg"}, "the row has video_id"),
+        ({"audio_id": 7}, "the row has audio_id"),
+        ({"movie": "a.mp4"}, "the row has movie"),
+        ({"conversations": [{"from": "human", "value": "What?", "video": "a.mp4"}]}, "turn 0 has video"),
+        ({"messages": [{"role": "user", "content": "What?", "audio": {"url": "a.wav"}}]}, "turn 0 has audio"),
+        ({"texts": [{"user": "What?", "assistant": "That.", "video_path": "a.mp4"}]}, "turn 0 has video_path"),
         ({"conversations": turns("<|video_pad|>\nWhat?", "A fall.")}, "the text has the marker <|video_pad|>"),
         ({"conversations": turns("<video_0> What?", "A fall.")}, "the text has the marker <video_0>"),
         ({"conversations": turns("<video>\nWhat happens?", "A fall.")}, "the text has the marker <video>"),
         ({"conversations": turns("Hear: <Audio>", "A bell.")}, "the text has the marker <Audio>"),
+        ({"conversations": turns("<videos>\nWhat?", "A fall.")}, "the text has the marker <videos>"),
+        ({"conversations": turns("<video/> What?", "A fall.")}, "the text has the marker <video/>"),
+        ({"conversations": turns("<video />", "A fall.")}, "the text has the marker <video />"),
+        ({"conversations": turns("<|audio_bos|>", "A bell.")}, "the text has the marker <|audio_bos|>"),
+        (
+            {"conversations": turns("<video width='9' src='a.mp4'></video> What?", "A fall.")},
+            "the text has the marker <video width='9' src",
+        ),
         (
             {"conversations": [{"role": "user", "content": [{"type": "video_url", "video_url": {"url": "x"}}]}]},
             "turn 0 has a part of the type video_url",
@@ -175,12 +214,15 @@ def test_rows_that_are_left_out(row: Any, fault: str) -> None:
 )
 def test_videos_and_sounds_are_unsupported(row: dict[str, Any], fault: str) -> None:
     with pytest.raises(Rejected) as error:
-        read({"conversations": turns("What?", "That.")} | row)
+        read(({} if {"messages", "texts"} & set(row) else {"conversations": turns("What?", "That.")}) | row)
     assert str(error.value) == f"unsupported_media: {fault}"
 
 
 @pytest.mark.parametrize("name", ["video", "videos", "audio", "audios"])
-@pytest.mark.parametrize("value", [None, "", [], [None], {}, False])
+@pytest.mark.parametrize(
+    "value",
+    [*(None, "", [], [None], {}, False), {"bytes": None, "path": None}, [{"path": "", "sampling_rate": 16000}]],
+)
 def test_a_field_that_says_nothing_is_no_video(name: str, value: Any) -> None:
     assert read({name: value, "conversations": turns("What?", "That.")}).parts == ("What?", "That.")
 
@@ -192,19 +234,37 @@ def test_the_system_prompt_of_a_row_is_its_first_turn(row: dict[str, Any]) -> No
     assert draft.metadata == "{}"
 
 
-def test_a_system_prompt_that_stands_twice_is_one() -> None:
-    draft = read({"system": "Be short.", "system_prompt": "", "conversations": [SYSTEM, *turns("a", "b")]})
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"system": "Be short.", "system_prompt": ""},
+        {"system": " Be short.\n"},
+        {"system": "Be short.\n", "system_prompt": "Be short."},
+    ],
+)
+def test_a_system_prompt_that_stands_twice_is_one(row: dict[str, Any]) -> None:
+    draft = read(row | {"conversations": [SYSTEM, *turns("a", "b")]})
     assert draft.parts == ("Be short.", "a", "b")
 
 
-@pytest.mark.parametrize("mark", [{"loss": False}, {"loss": 0}, {"loss": "false"}, {"train": False}, {"weight": 0}])
+@pytest.mark.parametrize(
+    "mark",
+    [
+        *({"loss": value} for value in (False, 0, "false", "False", " FALSE ", "0", "0.0")),
+        {"train": False},
+        {"train": "False"},
+        {"weight": 0},
+        {"weight": 0.0},
+        {"weight": "0"},
+    ],
+)
 def test_a_turn_that_is_not_to_be_learnt_is_context(mark: dict[str, Any]) -> None:
     said = turns("a", "b", "c", "d")
     said[1] |= mark
     said[0] |= mark
     draft = read({"conversations": said})
     assert (draft.parts, draft.roles) == (("a", "b", "c", "d"), ("user", "context", "user", "assistant"))
-    said[1] |= {"loss": True, "train": True, "weight": 1}
+    said[1] |= {"loss": "True", "train": True, "weight": 1}
     assert read({"conversations": said}).roles == ("user", "assistant", "user", "assistant")
 
 
@@ -223,7 +283,14 @@ def test_an_answer_keeps_its_indent(answer: str, stored: str) -> None:
     assert read({"conversations": turns(" ask ", answer)}).parts == ("ask", stored)
 
 
-@pytest.mark.parametrize("row", [{"image": ""}, {"image": None}, {"image": []}, {"images": ""}, {"image": [None, ""]}])
+@pytest.mark.parametrize(
+    "row",
+    [
+        *({"image": ""}, {"image": None}, {"image": []}, {"images": ""}, {"image": [None, ""]}),
+        {"image": {"bytes": None, "path": None}},
+        {"images": [{"bytes": b"", "path": None}, {"bytes": None, "path": ""}], "image_url": {"url": None}},
+    ],
+)
 def test_an_empty_image_is_none(row: dict[str, Any]) -> None:
     draft = read(row | {"conversations": turns("a", "b")})
     assert (draft.images, draft.parts) == ((), ("a", "b"))
@@ -236,8 +303,72 @@ def test_images_are_taken_where_image_says_nothing_else(row: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize(
+    ("turn", "parts", "sources"),
+    [
+        ({"content": "What?", "images": ["a.jpg"]}, (0, "What?"), ["a.jpg"]),
+        ({"content": "What?", "image": "a.jpg"}, (0, "What?"), ["a.jpg"]),
+        ({"content": "What?", "image_url": {"url": "http://a/b"}}, (0, "What?"), ["http://a/b"]),
+        ({"content": "What?", "images": [{"bytes": b"1", "path": None}, "b"]}, (0, 1, "What?"), [b"1", "b"]),
+        ({"content": "See <image> here", "image": "a.jpg"}, ("See", 0, "here"), ["a.jpg"]),
+        ({"content": "<img>b</img>, <img>a</img>", "images": ["a", "b"]}, (0, ",", 1), ["b", "a"]),
+        ({"content": [{"type": "text", "text": "x"}, {"type": "image"}], "image": "a"}, ("x", 0), ["a"]),
+        ({"content": "What?", "images": []}, ("What?",), []),
+    ],
+)
+def test_images_of_a_turn_stand_in_it(turn: dict[str, Any], parts: tuple[Any, ...], sources: list[Any]) -> None:
+    said = [*turns("a", "b"), {"role": "user"} | turn, *turns("", "c")[1:]]
+    draft = read({"messages": said})
+    assert draft.parts == ("a", "b", *parts, "c")
+    assert [image.source for image in draft.images] == sources
+    assert draft.roles == ("user", "assistant", *["user"] * len(parts), "assistant")
+
+
+def test_images_of_turns_that_the_row_names_again_are_the_same() -> None:
+    said = [turns("a")[0] | {"image": "a.jpg"}, turns("", "b")[1]]
+    assert [image.source for image in read({"image": "a.jpg", "conversations": said}).images] == ["a.jpg"]
+    for row, fault in (
+        ({"image": "b.jpg", "conversations": said}, "1 images and 0 <image> markers"),
+        (
+            {"conversations": [said[0] | {"value": "<image> <image>"}, said[1]]},
+            "1 images and 2 <image> markers",
+        ),
+    ):
+        with pytest.raises(Rejected) as error:
+            read(row)
+        assert str(error.value) == f"malformed_row: {fault}"
+
+
+def test_an_image_of_an_exchange_is_in_its_question() -> None:
+    exchanges = [{"user": "a", "assistant": "A"}, {"user": "b", "assistant": "B", "image": "b.jpg"}]
+    draft = read({"texts": exchanges})
+    assert (draft.parts, [image.source for image in draft.images]) == (("a", "A", 0, "b", "B"), ["b.jpg"])
+
+
+@pytest.mark.parametrize(
+    ("row", "source", "metadata"),
+    [
+        ({"image_path": "a.jpg"}, "a.jpg", {}),
+        ({"image_url": "http://a/b.jpg"}, "http://a/b.jpg", {}),
+        ({"img": "a.jpg"}, "a.jpg", {}),
+        ({"img_path": ["a.jpg"]}, "a.jpg", {}),
+        ({"image_urls": ["http://a/b.jpg"], "image_file": "a.jpg"}, "a.jpg", {"image_urls": ["http://a/b.jpg"]}),
+        ({"image": b"1", "image_url": "http://a/b.jpg"}, b"1", {"image_url": "http://a/b.jpg"}),
+    ],
+)
+def test_images_in_other_fields(row: dict[str, Any], source: Any, metadata: dict[str, Any]) -> None:
+    draft = read(row | {"conversations": turns("What?", "That.")})
+    assert (draft.parts, draft.images[0].source) == ((0, "What?", "That."), source)
+    assert json.loads(draft.metadata) == metadata
+
+
+@pytest.mark.parametrize(
     "marker",
-    ["<image>", "<Image>", "<IMAGE>", "<img>a.jpg</img>", "<img> a.jpg </img>", "<im_start> <image>\n<im_end>"],
+    [
+        *("<image>", "<Image>", "<IMAGE>", "<img>a.jpg</img>", "<img> a.jpg </img>", "<im_start> <image>\n<im_end>"),
+        *("<ImageHere>", "<|image_pad|>", "<|vision_start|><|image_pad|><|vision_end|>", "<|image|>", "<|image_1|>"),
+        *("<image_1>", "<image 1>", "<Image1>", "<image_0>", "<image_placeholder>", "<image/>", "<start_of_image>"),
+        *("<img><image></img>", "<image>./</image>", "<img><IMG_CONTEXT></img>", "<img_1>"),
+    ],
 )
 def test_markers_in_all_spellings(marker: str) -> None:
     draft = read({"image": "a.jpg", "conversations": turns(f"See {marker}\n here", f"b {marker}")})
@@ -249,6 +380,18 @@ def test_paths_in_markers_say_which_image_it_is() -> None:
     draft = read({"image": ["a.jpg", "b.jpg"], "conversations": turns(asked, "x")})
     assert [image.source for image in draft.images] == ["b.jpg", "a.jpg"]
     assert draft.parts == ("First", 0, ", then", 1, "x")
+
+
+@pytest.mark.parametrize("asked", ["<image_2> or <image_1>?", "<|image_1|> or <|image_0|>?", "<Image 2> or <image 1>?"])
+def test_numbers_in_markers_say_which_image_it_is(asked: str) -> None:
+    draft = read({"images": ["a.jpg", "b.jpg"], "conversations": turns(asked, "x")})
+    assert [image.source for image in draft.images] == ["b.jpg", "a.jpg"]
+    assert draft.parts == (0, "or", 1, "?", "x")
+
+
+@pytest.mark.parametrize("text", ["<img>", "<img/>", "<imagery>", "<img src='a.jpg'>", "<images>", "<video game>"])
+def test_what_is_no_marker_stays(text: str) -> None:
+    assert read({"conversations": turns(f"What is {text}?", "x")}).parts == (f"What is {text}?", "x")
 
 
 def test_roles_in_capitals() -> None:
@@ -274,8 +417,15 @@ def test_messages_with_lists_of_parts() -> None:
     assert [image.source for image in draft.images] == ["https://example.org/a.jpg"]
     asked[1] = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}}
     assert read({"messages": said}).images[0].source == b"hi"
-    asked[1] = {"type": "image"}
-    assert read({"messages": said, "images": [{"bytes": b"x", "path": "p.png"}]}).images[0].source == b"x"
+    row = {"messages": said, "images": [{"bytes": b"x", "path": "p.png"}]}
+    for url in (None, {"url": None}, {"url": "", "detail": "auto"}):
+        asked[1] = {"type": "image", "text": None, "image_url": url}
+        assert [image.source for image in read(row).images] == [b"x"]
+    asked[2]["image_url"] = {"url": "http://a/b"}
+    assert read(row).parts == ("s", "Look:", 0, 1, "one\ntwo", " b")
+    asked[2]["video"] = "a.mp4"
+    with pytest.raises(Rejected, match=r"unsupported_media: turn 1 has video"):
+        read(row)
 
 
 def test_images_that_lie_in_the_row() -> None:
@@ -298,13 +448,28 @@ def test_what_is_said_is_kept_as_it_is_or_named() -> None:
         "How many?",
         "42",
     )
+    for bad, fault in ((True, "turn 1: a bool"), ({"a": "b"}, "turn 1: a dict"), (float("inf"), "turn 1: a float")):
+        with pytest.raises(Rejected) as error:
+            read({"conversations": [turns("Hi")[0], {"role": "assistant", "content": bad}]})
+        assert str(error.value) == f"not_text: {fault}, not a text"
+    with pytest.raises(Rejected, match=r"not_text: system: a list, not a text"):
+        read({"system": ["s"], "conversations": turns("a", "b")})
     for bad in ("a\ud83d", ["\udc00"]):
         with pytest.raises(Rejected) as error:
             read({"conversations": [turns("Hi")[0], {"role": "assistant", "content": bad}]})
         assert str(error.value).startswith("not_text: turn 1: half of a surrogate pair")
 
 
-@pytest.mark.parametrize(("uid", "stored"), [(7.0, "7"), ("x", "x"), (None, None), ([1], None), (1.5, None)])
+@pytest.mark.parametrize(
+    ("uid", "stored"),
+    [
+        *((7.0, "7"), ("x", "x"), (None, None), ([1], None), (1.5, "1.5"), (True, None)),
+        (Decimal("12"), "12"),
+        (UUID(int=7), "00000000-0000-0000-0000-000000000007"),
+        (b"x", "x"),
+        (b"\xff\x01", "ff01"),
+    ],
+)
 def test_no_row_is_lost_for_its_id(uid: Any, stored: str | None) -> None:
     draft = read({"id": uid, "conversations": turns("a", "b")})
     assert (draft.uid, draft.metadata) == (stored, "{}" if stored or uid is None else json.dumps({"id": uid}))
@@ -312,7 +477,13 @@ def test_no_row_is_lost_for_its_id(uid: Any, stored: str | None) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [" " * 4_000_000 + "<image", "<im_start>" + " " * 4_000_000, ("<im_start>" + " " * 99) * 40_000, "<img>" * 800_000],
+    [
+        " " * 4_000_000 + "<image",
+        "<im_start>" + " " * 4_000_000,
+        ("<im_start>" + " " * 99) * 40_000,
+        "<img>" * 800_000,
+        *("<image" + " " * 4_000_000, "<video " * 500_000, "<|vision_start|>" + " " * 4_000_000),
+    ],
 )
 def test_a_row_of_megabytes_takes_linear_time(text: str) -> None:
     begin = time.process_time()

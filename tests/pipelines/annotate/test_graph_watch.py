@@ -17,12 +17,12 @@ from schemas.records.box import Detection
 from tests.pipelines.support.drivers import Driver
 from tests.pipelines.support.engines import PixelBoxes
 
-KEPT = "what is done is kept; the same command resumes the run"
+KEPT = "finished work is kept; the same command resumes the run"
 CHUNK = "shard-chunk 00000000/1, samples 0 to 3"
 STAGES = ("tags", "ocr", "boxes")
 
 NOTHING = StageState()
-AT_WORK = StageState(at_work=1, seconds_since_progress=40, longest_chunk=CHUNK)
+AT_WORK = StageState(at_work=1, seconds_since_progress=40, oldest_chunk=CHUNK)
 HELD_UP = StageState(queued=2, seconds_since_progress=40)
 """Chunks in its queue, and none at work: those that it has done are not taken from it."""
 BUSY = StageState(at_work=1, queued=2, seconds_since_progress=3)
@@ -51,8 +51,8 @@ def snapshot(workers: tuple[int, ...], *states: StageState) -> Snapshot:
             None,
             "no worker of stage ocr has started (are there CPUs and GPUs left on the cluster?)",
         ),
-        ((1, 2, 2), (HELD_UP, HELD_UP, HELD_UP), None, "stage boxes starts none of its 2 queued chunks"),
-        ((1, 2, 2), (NOTHING, NOTHING, NOTHING), None, "stage tags waits for shards to be read"),
+        ((1, 2, 2), (HELD_UP, HELD_UP, HELD_UP), None, "stage boxes has started none of its 2 queued chunks"),
+        ((1, 2, 2), (NOTHING, NOTHING, NOTHING), None, "stage tags is waiting for shards to be read"),
         (
             (1, 2, 2),
             (HELD_UP, HELD_UP, AT_WORK),
@@ -76,7 +76,7 @@ def test_the_stage_that_hangs_is_named_and_not_its_victims() -> None:
 
 def test_a_note_comes_at_a_third_of_the_patience() -> None:
     found = snapshot((1, 1, 1), HELD_UP, HELD_UP, AT_WORK)
-    assert describe_stalled_stage(found, 100) == "no progress of stage boxes for 40 s"
+    assert describe_stalled_stage(found, 100) == "stage boxes has made no progress for 40 s"
     assert describe_stalled_stage(found, 600) == ""
     assert (
         describe_stalled_stage(snapshot((1, 1, 0), HELD_UP, HELD_UP, HELD_UP), 100) == ""
@@ -113,5 +113,5 @@ def test_the_last_stage_hangs_and_the_others_go_on_for_a_while(make_shards: Call
     assert re.fullmatch(said, last), finished.stderr
     notes = [line for line in progress if "no progress" in line]
     assert notes
-    said = r"annotate: 0%, 0 images, .*; no progress of stage boxes for \d+ s"
+    said = r"annotate: 0%, 0 images, .*; stage boxes has made no progress for \d+ s"
     assert all(re.fullmatch(said, line) for line in notes), notes

@@ -98,7 +98,7 @@ def test_a_sample_at_which_an_engine_hangs_is_quarantined_and_its_neighbours_sta
     assert (totals.rows_in, totals.rows_out) == (15, 13)
     assert totals.reasons == {"worker_killed": 1, "decode_error": 1}
     assert [(row["key"], row["stage"], row["detail"]) for row in rows(tmp_path / "out", "quarantine")] == [
-        ("000000000009", "ocr", "a worker at work on this sample alone came to no end, and was ended"),
+        ("000000000009", "ocr", "a worker hung while processing only this sample and was killed"),
         ("000000000021", "decode", "JPEG: 5000 scans, the limit is 100"),
     ]
     assert verify(str(tmp_path / "out")) == (2, [])

@@ -109,7 +109,7 @@ def test_a_stopped_job_goes_on(jobs: Jobs, log: Path, make_shards: Callable[...,
     wait_until(lambda: len(read_manifests(Folder(str(job.output)))) >= 1)
     stop = jobs.ray("stop", "stopped")
     assert (stop.returncode, jobs.status("stopped")) == (0, "STOPPED"), stop.stdout
-    assert jobs.log("stopped").splitlines()[-1] == "stopped: what is done is kept; the same command resumes the run"
+    assert jobs.log("stopped").splitlines()[-1] == "stopped: finished work is kept; the same command resumes the run"
     workers = {int(line.split(" ")[1]) for line in log.read_text().splitlines()}
     wait_until(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
     kept = {

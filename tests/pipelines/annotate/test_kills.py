@@ -106,5 +106,5 @@ def test_a_stopped_run_says_so_and_goes_on(
     out, err = process.communicate()
     del driver.environment["CALL_SECONDS"]
     assert (process.returncode, out) == (1, "")
-    assert err.splitlines()[-1] == "stopped: what is done is kept; the same command resumes the run", err
+    assert err.splitlines()[-1] == "stopped: finished work is kept; the same command resumes the run", err
     finish(driver, undisturbed, kills=1)

@@ -126,7 +126,7 @@ def test_real_engines_in_one_pass(tmp_path: Path) -> None:
     [
         ("FailingBoxes", "engine_error", "RuntimeError: no boxes today"),
         pytest.param(
-            *("KillerBoxes", "worker_killed", "2 workers died while they were at work on this sample alone"),
+            *("KillerBoxes", "worker_killed", "2 workers died while processing only this sample"),
             marks=pytest.mark.slow,
         ),
     ],

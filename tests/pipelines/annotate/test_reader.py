@@ -33,7 +33,7 @@ def test_requests_that_are_sent_again_are_told(make_shards: Callable[..., str], 
 def test_hidden_files_are_passed_over_and_counted(tmp_path: Path) -> None:
     """Captions that no text can hold leave their sample out; a tar needs no .json."""
     members = [("1.jpg", jpeg(1)), ("._1.txt", b"Mac"), ("1.txt", b"\xef\xbb\xbfa cat"), (".DS_Store", b"x")]
-    (tmp_path / "a.tar").write_bytes(tar_of(*members, ("2.jpg", jpeg(2)), ("2.txt", b"caf\xe9")))
+    (tmp_path / "a.tar").write_bytes(tar_of(*members, ("1.json", b"{"), ("2.jpg", jpeg(2)), ("2.txt", b"caf\xe9")))
     recipe = AnnotateRecipe.model_validate({"input": str(tmp_path), "engines": {"ocr": {"engine": "rapidocr"}}})
     shard = InputShard("a", str(tmp_path / "a.tar"))
     reader = ShardReader(recipe, Folder(str(tmp_path / "out")), parts=[])
@@ -45,6 +45,7 @@ def test_hidden_files_are_passed_over_and_counted(tmp_path: Path) -> None:
         {"key": "2", "uid": None, "url": None, "caption": "", "reason": "not_text"},
     ]
     assert isinstance(end, ShardEnd)
-    assert (end.samples, end.hidden) == (2, 2)
-    empty = ShardEnd("a", shard.path, end.size, end.sha256, digests=[], samples=0, hidden=2)
-    assert join_parts(Folder(str(tmp_path / "out")), empty, recipe.compute_sha256()).counts == {"hidden_files": 2}
+    assert (end.samples, end.hidden, end.unreadable) == (2, 2, 1)
+    empty = ShardEnd("a", shard.path, end.size, end.sha256, digests=[], samples=0, hidden=2, unreadable=1)
+    counts = join_parts(Folder(str(tmp_path / "out")), empty, recipe.compute_sha256()).counts
+    assert counts == {"hidden_files": 2, "unreadable_metadata": 1}

@@ -46,7 +46,7 @@ def run(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[object, st
 ANNOTATE = "annotate ocr --input {i}/*.tar"
 WRONG_USE = {
     "annotate ocr --input {n}/*.tar -o {out}": r"no file matches {n}/\*\.tar",
-    "annotate ocr --input {made}/*.yaml -o {out}": r"{made}/broken\.yaml is no \.tar file: the glob should .*",
+    "annotate ocr --input {made}/*.yaml -o {out}": r"{made}/broken\.yaml is not a \.tar file: the glob should .*",
     "annotate ocr --input nowhere://x -o {out}": "nowhere://x: Protocol not known: nowhere",
     "annotate": "missing: input and engines; for example: shardloom annotate ocr,tags,boxes --input .*",
     "annotate ocr -o {out}": "missing: input; for example: shardloom annotate ocr,tags,boxes --input .*",
@@ -64,7 +64,7 @@ WRONG_USE = {
     "annotate tags:siglip --weights tags={n} -i {i}/*.tar -o {out}": ".*siglip.*: no folder {n}; pass .*",
     "annotate tags --vocabulary {n} --input {i}/*.tar -o {out}": ".*{n}.*",
     "annotate --add boxes -o {out}": "--add: name the annotation set, for example: shardloom annotate SET --add .*",
-    "annotate {n} --add boxes -o {out}": r"{n} is no output set: it holds no recipe\.yaml",
+    "annotate {n} --add boxes -o {out}": r"{n} is not an output set: it has no recipe\.yaml",
     "annotate {c} --add boxes -o {out}": "recipe of that set is not of the kind 'annotate'",
     "annotate {a} --add text -o {out}": "'text' is no engine: use ocr, tags or boxes, .*",
     "annotate {a} --add boxes -r {made}/ocr.yaml -o {out}": "--add uses the set's own recipe: leave out --recipe",
@@ -74,43 +74,43 @@ WRONG_USE = {
     "annotate ocr --vocabulary x -i x -o {out}": "--vocabulary: tags is not among the engines",
     "annotate tags --allow-download -i x -o {out}": "--allow-download: pass --weights ENGINE=NAME with it",
     "annotate {made}/unknown.yaml -o {out}": r"recipe {made}/unknown\.yaml: unknown key chunk\.sampels",
-    "annotate {made}/broken.yaml -o {out}": r"recipe {made}/broken\.yaml is no YAML: while parsing .*",
+    "annotate {made}/broken.yaml -o {out}": r"recipe {made}/broken\.yaml is not valid YAML: while parsing .*",
     "annotate {made}/list.yaml -o {out}": r"recipe {made}/list\.yaml is not a mapping",
     "annotate {made}/shard.yaml -o {out}": r"recipe {made}/shard\.yaml is not of the kind 'annotate'",
     "annotate {n}.yaml -o {out}": r"cannot read recipe {n}\.yaml: No such file or directory",
     ANNOTATE: "no output folder: pass --output, or set run.output in the recipe",
     ANNOTATE + " -o {a}": r"{a} holds another recipe \(engines.ocr.engine is .*",
-    ANNOTATE + " -o {made}": r"{made} is not empty and holds no recipe\.yaml: take a new output folder",
-    ANNOTATE + " -o {i}/00000000.tar": r"{i}/00000000\.tar: {i}/00000000\.tar is not a folder: take another output .*",
-    ANNOTATE + " -o {i}/00000000.tar/x": r"{i}/00000000\.tar/x: {i}/00000000\.tar is not a folder: take another .*",
+    ANNOTATE + " -o {i}/00000000.tar": r"{i}/00000000\.tar: {i}/00000000\.tar is not a folder: use another output .*",
+    ANNOTATE + " -o {i}/00000000.tar/x": r"{i}/00000000\.tar/x: {i}/00000000\.tar is not a folder: use another .*",
     "ingest datacomp -i {i}/*.tar --images {n}.json -o {out}": r"images: cannot read {n}\.json: No such file or .*",
     "ingest datacomp -i {i}/*.tar --images {n} -o {out}": "no file matches {n}",
     "generate {n} Hi": "model: no folder {n}; pass a folder that train has exported, such as run/model",
     "generate {made} Hi --image {n}": "--image {n}: no such file; pass an image's file or URL",
     "engines --fetch clip": "no weights are named 'clip': use grounding-dino or siglip, .*",
     "engines -o x": "--output: it is where --fetch puts weights: pass --fetch NAME with it",
+    ANNOTATE + " -o {made}": r"{made} is not empty and holds no recipe\.yaml: use a new output folder",
     ANNOTATE + " --chunk 0 -o {out}": r"recipe: chunk\.samples: input should be greater than 0, not 0",
     ANNOTATE + " --chunk x -o {out}": r"Invalid value for '--chunk': .* \(see --help\)",
     ANNOTATE + " --speed 9 -o {out}": r"No such option: --speed.* \(see --help\)",
     "render": r"Missing argument '.*'\. \(see --help\)",
     "render tags {a} -o {out}": "no family of captions is named 'tags': use one of ocr, grounding",
     "render ocr -o {out}": "missing: input; for example: shardloom render ocr annotations --output .*",
-    "render ocr {n} -o {out}": r"{n} is no output set: it holds no recipe\.yaml",
-    "render ocr {i} -o {out}": r"{i} is no output set: it holds no recipe\.yaml",
-    "render ocr {c} -o {out}": "{c} is no annotation set, but one of kind 'render'",
+    "render ocr {n} -o {out}": r"{n} is not an output set: it has no recipe\.yaml",
+    "render ocr {i} -o {out}": r"{i} is not an output set: it has no recipe\.yaml",
+    "render ocr {c} -o {out}": "{c} is not an annotation set: its kind is 'render'",
     "render ocr {a} -o {out} --granularity 6": r"recipe: granularities\.0: input should be less .* 5, not 6",
     "render ocr {a} -o {out} --raw-caption no": "recipe: raw_caption: input should be 'with', 'without' .*",
     "render ocr {a} -o {out} --min-confidence 2": "recipe: min_confidence: .*, not 2.0",
     "render ocr {a} --preview x": "{a} has no annotation with the key or uid 'x'",
-    "render ocr {a} -o {a}": "{a} is an annotate set, not a render set: take a new output folder",
+    "render ocr {a} -o {a}": "{a} is an annotate set, not a render set: use a new output folder",
     "shard --images {i}/*.tar --captions {n} -o {out}": r"{n} holds no captions \(\*\.parquet\)",
-    "shard --images {i}/*.tar --captions {a} -o {out}": "{a} is no caption set, .*",
+    "shard --images {i}/*.tar --captions {a} -o {out}": "{a} is not a caption set: .*",
     "shard --images {n} --captions {c} -o {out}": "no file matches {n}",
     "shard --images {i}/*.tar -o {out}": "missing: captions; for example: shardloom shard --images .*",
     "shard --captions {c} -o {out} --format zip --images x": "recipe: format: input should be 'webdataset' .*",
-    "verify {made}/empty": r"{made}/empty is no output set: it holds no recipe\.yaml",
+    "verify {made}/empty": r"{made}/empty is not an output set: it has no recipe\.yaml",
     "verify": r"Missing argument '.*'\. \(see --help\)",
-    "stats {n}": r"{n} is no output set: it holds no recipe\.yaml",
+    "stats {n}": r"{n} is not an output set: it has no recipe\.yaml",
     "nonsense": r"No such command 'nonsense'\. \(see --help\)",
 }
 
@@ -148,7 +148,7 @@ def test_a_read_only_disk_is_one_line_and_1(
     arguments = [word.format(made=made) for word in command.split()]
     with small_disk(tmp_path / "disk", 256 << 10, read_only=True) as disk:
         code, out, err = run(*arguments, "-o", f"{disk}/out", "--workers", "1", capsys=capsys)
-        assert (code, out, err) == (1, "", f"error: cannot make {disk}/out: Read-only file system\n")
+        assert (code, out, err) == (1, "", f"error: cannot create {disk}/out: Read-only file system\n")
         code, out, err = run(*arguments, "-o", str(disk), "--workers", "1", capsys=capsys)
         assert (code, out, err) == (1, "", f"error: cannot write {disk}/recipe.yaml: Read-only file system\n")
 

@@ -27,7 +27,7 @@ from tests.pipelines.support.sets import (
 )
 
 PAGE = 4096
-STOPPED = "stopped: what is done is kept; the same command resumes the run\n"
+STOPPED = "stopped: finished work is kept; the same command resumes the run\n"
 
 
 @pytest.fixture(scope="module")

@@ -59,9 +59,7 @@ def test_a_hang_is_known_for_what_it_is_at_once() -> None:
             ended, attempts = hangs_until_found(hung, rows, batch)
             assert attempts.poison_samples == [hung]
             assert ended <= 1 + batch.bit_length()
-            assert (
-                attempts.describe_fault(hung) == "a worker at work on this sample alone came to no end, and was ended"
-            )
+            assert attempts.describe_fault(hung) == "a worker hung while processing only this sample and was killed"
             left = attempts.plan_ranges(rows, batch)
             assert sorted(place for start, stop in left for place in range(start, stop)) == [
                 place for place in range(rows) if place != hung
@@ -82,4 +80,4 @@ def test_an_image_that_is_decoded_without_end_is_found_by_one_hang_and_its_batch
 
 def test_deaths_are_told_as_deaths() -> None:
     _, attempts = deaths_until_found(3, 8, 4)
-    assert attempts.describe_fault(3) == "2 workers died while they were at work on this sample alone"
+    assert attempts.describe_fault(3) == "2 workers died while processing only this sample"

@@ -40,13 +40,13 @@ def test_counts_and_queues(clock: Clock) -> None:
     ledger.begin("ocr", "a/0", 4)
     clock.now += 3
     found = ledger.snapshot()
-    longest = "shard-chunk a/1, samples 0 to 3"
+    oldest = "shard-chunk a/1, samples 0 to 3"
     assert found.states["ocr"] == StageState(
-        2, 1, seconds_since_progress=3, longest_chunk_seconds=8, longest_chunk=longest
+        2, 1, seconds_since_progress=3, oldest_chunk_seconds=8, oldest_chunk=oldest
     )
     assert (found.seconds_since_heartbeat, found.stages["decode"]) == (3, StageCounts(1, 12, 3, busy_seconds=6))
     ledger.finish("ocr", "a/1")
-    assert ledger.snapshot().states["ocr"].longest_chunk == "shard-chunk a/0, samples 0 to 3"
+    assert ledger.snapshot().states["ocr"].oldest_chunk == "shard-chunk a/0, samples 0 to 3"
 
 
 @pytest.mark.usefixtures("clock")
@@ -85,10 +85,10 @@ def test_deaths_and_recycled_workers(clock: Clock) -> None:
     attempts = ledger.begin("ocr", "a/0", 4)
     assert (attempts.is_isolating, attempts.deaths) == (True, {(0, 4): 1})
     ledger.start_range("ocr", "a/0", (2, 3))
-    assert ledger.snapshot().states["ocr"].longest_chunk == "shard-chunk a/1, samples 0 to 3"
+    assert ledger.snapshot().states["ocr"].oldest_chunk == "shard-chunk a/1, samples 0 to 3"
     ledger.finish("ocr", "a/1")
     ledger.recycle_worker("ocr")
-    assert ledger.snapshot().states["ocr"].longest_chunk == "shard-chunk a/0, samples 2 to 2"
+    assert ledger.snapshot().states["ocr"].oldest_chunk == "shard-chunk a/0, samples 2 to 2"
     clock.now += 10
     ledger.finish("ocr", "a/0")
     counts = StageCounts(1, 0, 2, deaths=1, recycled=1, offered_seconds=2 * 10 + 1 * 10, working_seconds=20)

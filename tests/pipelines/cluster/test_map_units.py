@@ -56,7 +56,7 @@ def test_a_cluster_without_a_free_cpu_ends_the_run_and_a_long_unit_does_not() ->
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         "[0, 1] [9]",
-        "no progress for 4 s: no worker has started (are there CPUs left on the cluster?); what is done is kept; "
+        "no progress for 4 s: no worker has started (are there CPUs left on the cluster?); finished work is kept; "
         "the same command resumes the run",
         "[]",
     ]

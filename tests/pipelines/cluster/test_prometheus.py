@@ -79,7 +79,7 @@ def scraped(port: str) -> Values:
 
 
 def mortal(tmp_path: Path, address: str) -> Driver:
-    """Three shards of four: one is no image, two are 80 pixels wide, and one, at which the worker dies, is 72."""
+    """Three shards of four: one is not an image, two are 80 pixels wide, and one, at which the worker dies, is 72."""
     (tmp_path / "images").mkdir()
     for shard in range(3):
         images = [jpeg(10 * shard + number) for number in range(4)]

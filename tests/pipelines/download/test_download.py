@@ -400,8 +400,8 @@ def test_the_recipe_that_ships_says_what_is_so_without_it() -> None:
 
 WRONG_USE = {
     "download {made}/*.csv -o {out}": "no file matches {made}/*.csv",
-    "download {made}/text.parquet -o {out}": "{made}/text.parquet is no Parquet file: ",
-    "download {made}/text.txt -o {out}": "{made}/text.txt is no .parquet file: the glob should match files of metadata",
+    "download {made}/text.parquet -o {out}": "{made}/text.parquet is not a Parquet file: ",
+    "download {made}/text.txt -o {out}": "{made}/text.txt is not a .parquet file: the glob should match",
     "download {made}/nourl.parquet -o {out}": "{made}/nourl.parquet has no column url: is it another set's?",
     "download {made}/nohash.parquet -o {out} --verify-hash": "{made}/nohash.parquet has no column sha256: is it",
     "download {made}/none.parquet -o {out}": "there is no row in {made}/none.parquet",
@@ -410,7 +410,7 @@ WRONG_USE = {
     "download {made}/nohash.parquet -o {out} --urls-per-shard 0": "recipe: urls_per_shard: input should be greater",
     "download {made}/a.yaml -r {made}/a.yaml": "{made}/a.yaml and --recipe {made}/a.yaml: pass one recipe",
     "download {made}/a.yaml -o {out}": "recipe {made}/a.yaml: unknown key timeout",
-    "download {made}/nohash.parquet -o {made}": "{made} is not empty and holds no recipe.yaml: take a",
+    "download {made}/nohash.parquet -o {made}": "{made} is not empty and holds no recipe.yaml: use a",
 }
 
 
@@ -489,8 +489,8 @@ def test_a_folder_of_another_recipe_is_refused_before_the_plan(
     path = write_metadata(tmp_path / "a.parquet", urls("1.jpg"))
     download(recipe_of(path), str(tmp_path / "out"))
     assert capsys.readouterr().err.startswith("plan: 100%, 1 files, ")
-    with pytest.raises(UsageError, match=r"\(image_size is 512 there and 256 here\): take a new output folder"):
+    with pytest.raises(UsageError, match=r"\(image_size is 512 there and 256 here\): use a new output folder"):
         download(recipe_of(path, image_size=256), str(tmp_path / "out"))
-    with pytest.raises(UsageError, match="out is a download set, not a select set: take a new output folder"):
+    with pytest.raises(UsageError, match="out is a download set, not a select set: use a new output folder"):
         select(SelectRecipe(input=[path], rules={"top_fraction": 0.5}), str(tmp_path / "out"))
     assert capsys.readouterr().err == ""

@@ -35,7 +35,7 @@ from tests.pipelines.support.drivers import hashes, wait_until
 from tests.pipelines.support.metadata import uid_of, write_metadata
 from tests.pipelines.support.web_pages import TRICKLES, Site, noise, served_pages
 
-PATIENCE = 600.0  # seconds: a busy machine is no failure
+PATIENCE = 600.0  # seconds: a busy machine is not a failure
 ENDLESS = 20.0  # seconds after which what never comes to an end is given up
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("environment", "own_engines")]

@@ -10,7 +10,7 @@ import pytest
 from pipelines.img2dataset import host_pool
 from pipelines.img2dataset.host_pool import HostPool, parse_host
 
-PATIENCE = 600.0  # seconds: a busy machine is no failure
+PATIENCE = 600.0  # seconds: a busy machine is not a failure
 
 
 def had(task: Any) -> tuple[int, str, None]:

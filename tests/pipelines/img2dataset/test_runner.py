@@ -20,9 +20,9 @@ from pipelines.img2dataset.connections import OVERHEAD_BYTES, ResponseLimit
 from pipelines.img2dataset.failures import classify_failure
 from pipelines.img2dataset.runner import AddressGuard, RefusedAddressError, find_refusal, quote_address
 from tests.conftest import jpeg
-from tests.pipelines.support.web_pages import HUGE, TRICKLES, Site, served_pages
+from tests.pipelines.support.web_pages import HUGE, TRICKLES, Site, make_certificate, served_pages
 
-PATIENCE = 600.0  # seconds: a busy machine is no failure
+PATIENCE = 600.0  # seconds: a busy machine is not a failure
 
 
 @pytest.fixture(scope="module")
@@ -257,6 +257,40 @@ def test_the_whole_of_an_answer_has_one_limit(server: str, page: str) -> None:
 
 def test_an_answer_in_pieces_within_its_limit_is_had(server: str) -> None:
     assert asked([f"{server}/good/1.jpg"] * 2, answer_seconds=PATIENCE) == [len(jpeg(1))] * 2
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_certificate(tmp_path_factory.mktemp("tls") / "certificate.pem")
+
+
+@pytest.fixture(scope="module")
+def tls_server(certificate: Path) -> Iterator[str]:
+    with served_pages(certificate) as running:
+        yield running.address
+
+
+def test_https_keeps_to_the_limits_too(tls_server: str, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (untrusted,) = asked([f"{tls_server}/good/1.jpg"])
+    assert "CERTIFICATE_VERIFY_FAILED" in str(untrusted)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    expected: dict[str, int | str] = {
+        f"{tls_server}/good/1.jpg": len(jpeg(1)),
+        f"{tls_server}/to/good": len(jpeg(3)),
+        f"{tls_server}/missing/1": "HTTP Error 404: Not Found",
+        f"{tls_server}/endless/1": "<urlopen error too large: over 100000 bytes>",
+        f"{tls_server}/to/https://10.255.0.1/x.jpg": "<urlopen error refused private address 10.255.0.1>",
+    }
+    assert dict(zip(expected, asked([*expected]), strict=True)) == expected
+    late = "<urlopen error timed out: not all there after 0.5 s>"
+    assert asked([f"{tls_server}/trickle/{where}" for where in ("status", "chunks")], answer_seconds=0.5) == [late] * 2
+
+
+def test_a_handshake_that_never_comes_has_the_same_limit() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"https://127.0.0.1:{silent.getsockname()[1]}/"
+        (said,) = asked([address], answer_seconds=0.5)
+        assert "timed out" in str(said)
 
 
 def test_what_is_around_a_body_is_limited_as_well() -> None:

@@ -1,4 +1,4 @@
-"""Tars that people make: no .json, hidden files of macOS, captions that are no text. No row goes silently."""
+"""Tars that people make: no .json, hidden files of macOS, captions that are not text. No row goes silently."""
 
 import json
 import tarfile
@@ -61,6 +61,18 @@ def test_captions_that_are_no_text_are_told_and_numbers_are_kept(tmp_path: Path)
         ("3", "the caption: half of a surrogate pair at character 1"),
         ("4", "the caption: a dict, not a text"),
     ]
+
+
+def test_metadata_that_cannot_be_read_costs_no_sample_with_a_text(tmp_path: Path) -> None:
+    members = [(f"{number}.jpg", jpeg(number)) for number in range(6)]
+    bad = [b"{", b"[]", b'{"uid": "\xe9"}', b" " * 5_000_000, b'{"uid": "5"}', b"{"]
+    members += [(f"{number}.json", data) for number, data in enumerate(bad)]
+    members += [(f"{number}.txt", f"picture {number}".encode()) for number in range(5)]
+    members.sort(key=lambda member: member[0])
+    totals = take_in("datacomp", set_of(tmp_path, *members), tmp_path / "out", format="parquet")
+    assert (totals.rows_in, totals.rows_out, totals.reasons) == (6, 5, {"missing_metadata": 1})
+    assert totals.counts["unreadable_metadata"] == 4
+    assert made(tmp_path / "out") == [(f"picture {number}", "5" if number == 4 else "", "jpg") for number in range(5)]
 
 
 def test_heic_is_named(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Every source becomes shards that other libraries read, with true indexes; no row is lost; wrong use is one line."""
 
+import gzip
 import io
 import itertools
 import json
@@ -208,7 +209,7 @@ def test_bad_rows_cost_no_neighbour(store: str, tmp_path: Path) -> None:
         "3": ("no_caption", "the caption is empty"),
         "4": ("missing_image", "no web address: 'ftp://example.org/x.jpg'"),
         "5": ("lost_image", f"{url(999)} is in no store"),
-        "7": ("malformed_row", "not UTF-8: invalid start byte at byte 0"),
+        "7": ("not_text", "the caption: a byte that is not UTF-8 (0xff) at character 0"),
     }
     assert totals.counts["characters"] == sum(len(caption(row)) for row in (0, 2, 6, 8, 9, 10, 11))
 
@@ -331,7 +332,7 @@ def test_the_same_bytes_again_and_after_losing_outputs(store: str, tmp_path: Pat
 def test_changed_inputs_are_refused(store: str, tmp_path: Path) -> None:
     files = SETS["cc3m"](tmp_path)
     take_in("cc3m", files, tmp_path / "out", store)
-    with pytest.raises(UsageError, match=r"holds another recipe \(input is .*\): take a new output folder"):
+    with pytest.raises(UsageError, match=r"holds another recipe \(input is .*\): use a new output folder"):
         take_in("cc3m", f"{tmp_path}/*.tsv", tmp_path / "out", store)
     Path(files).write_text(Path(files).read_text() + f"more\t{url(1)}\n")
     with pytest.raises(UsageError, match=r"the input or its images have changed since .*/data/00000000 was committed"):
@@ -346,6 +347,19 @@ def test_a_damaged_tar_ends_with_an_error(tmp_path: Path) -> None:
     totals = take_in("datacomp", files, tmp_path / "out", run=IngestRun(workers=1, allow_damaged=True))
     assert totals.rows_in == totals.rows_out + totals.quarantined
     assert totals.rows_out > 5
+
+
+def test_a_damaged_tar_of_images_ends_with_an_error(store: str, tmp_path: Path) -> None:
+    """What it has lost is counted with the rows; the tar itself is named once, in the first unit."""
+    (tmp_path / "packed.tar").write_bytes(gzip.compress(b"\0" * 10_240))
+    options: dict[str, Any] = {"samples_per_shard": 5}
+    files = SETS["cc3m"](tmp_path)
+    told = r"1 shards are damaged \(00000000: images packed\.tar: byte 0: compressed by gzip \(decompress it first\)\)"
+    with pytest.raises(DamagedInput, match=told):
+        take_in("cc3m", files, tmp_path / "out", [store, str(tmp_path / "packed.tar")], **options)
+    options["run"] = IngestRun(workers=1, allow_damaged=True)
+    totals = take_in("cc3m", files, tmp_path / "out", [store, str(tmp_path / "packed.tar")], **options)
+    assert (totals.rows_in, totals.rows_out, totals.outputs, len(totals.damaged)) == (ROWS, ROWS, 3, 1)
 
 
 def error_of(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
@@ -365,7 +379,7 @@ def test_wrong_use_is_one_line(store: str, tmp_path: Path, capsys: pytest.Captur
     nothing = f"{tmp_path}/none/*.tar"
     assert error_of(capsys, "datacomp", "-i", nothing, *out) == f"no file matches {nothing}"
     assert error_of(capsys, "obelics", "-i", tsv, *out) == (
-        f"{tsv} is no .parquet file: the glob should match files of obelics alone"
+        f"{tsv} is not a .parquet file: the glob should match only files of obelics"
     )
     assert error_of(capsys, "kale", "-i", html, *out) == f"{html} has no column url or caption: is it another set's?"
     assert error_of(capsys, "cc12m", "-i", tsv, "--images", store, *out) == (
@@ -382,7 +396,7 @@ def test_wrong_use_is_one_line(store: str, tmp_path: Path, capsys: pytest.Captur
     assert error_of(capsys, "obelics", "-i", html, "--images", nothing, *out) == f"no file matches {nothing}"
     broken = tmp_path / "broken.parquet"
     broken.write_bytes(b"PAR1 nothing PAR1")
-    assert error_of(capsys, "obelics", "-i", broken, *out).startswith(f"{broken} is no Parquet file: ")
+    assert error_of(capsys, "obelics", "-i", broken, *out).startswith(f"{broken} is not a Parquet file: ")
     listing = write_text(tmp_path / "sbu.json", '{"image_urls": []}')
     assert error_of(capsys, "sbu", "-i", listing, *out) == (
         f"{listing}: it has no arrays image_urls and captions: is it sbu-captions-all.json?"

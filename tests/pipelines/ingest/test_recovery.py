@@ -163,6 +163,6 @@ def test_rows_that_kill_their_workers_are_left_out(tmp_path: Path, how: str) -> 
     manifests = read_manifests(Folder(str(tmp_path / "out")))
     assert [(each.rows_out, each.reasons) for each in manifests.values()] == [(6, {}), (4, {"worker_killed": 2})]
     assert [(row["key"], row["detail"]) for row in rows(tmp_path / "out", "quarantine")] == [
-        (f"{number:012d}", "2 workers died while they were at work on this row") for number in (12, 15)
+        (f"{number:012d}", "2 workers died while processing only this row") for number in (12, 15)
     ]
     assert verify(str(tmp_path / "out"))[1] == []

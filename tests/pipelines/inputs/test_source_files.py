@@ -8,7 +8,7 @@ import itertools
 import json
 import random
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,6 +30,7 @@ from pipelines.inputs.source_files import (
 )
 from pipelines.inputs.summarised_iterator import SummarisedIterator
 from schemas.errors import ShardloomError, UsageError
+from schemas.records.document import ParsedDocument
 from schemas.records.quarantine import Reason, Rejected
 from schemas.storage.folder import Folder
 from tests.schemas.support.tars import files, tar_of
@@ -152,12 +153,105 @@ def test_lists_are_cut_by_items(tmp_path: Path) -> None:
         cut_file(reader, 3, str(path))
 
 
-def test_a_string_that_is_no_text_costs_no_neighbour(tmp_path: Path) -> None:
-    texts = pa.array([b"one", b"\xff\xfe", b"three"]).view(pa.string())
-    pq.write_table(pa.table({"text": texts}), tmp_path / "a.parquet")
-    (stretch,) = cut_file(TEXT, 10, str(tmp_path / "a.parquet"))
-    fault = Rejected(Reason.MALFORMED_ROW, "not UTF-8: invalid start byte at byte 0")
-    assert [item.content for item in read(stretch)[1]] == [{"text": "one"}, fault, {"text": "three"}]
+def latin(*values: bytes | None) -> pa.Array:
+    """A column of strings as some writers leave them: not all are UTF-8."""
+    return pa.array(values, pa.binary()).view(pa.string())
+
+
+@pytest.mark.parametrize(
+    ("column", "found"),
+    [
+        (latin(b"caf\xe9", None), b"caf\xe9"),
+        (pa.array([b"caf\xe9", None], pa.large_binary()).view(pa.large_string()), b"caf\xe9"),
+        (pa.ListArray.from_arrays([0, 2, 2], latin(b"a", b"caf\xe9")), ["a", b"caf\xe9"]),
+        (
+            pa.StructArray.from_arrays([latin(b"\xe9", b"a"), pa.array([b"\xff", b"b"])], ["text", "bytes"]),
+            {"text": b"\xe9", "bytes": b"\xff"},
+        ),
+        (pa.MapArray.from_arrays([0, 1, 1], latin(b"\xe9"), latin(b"a")), [(b"\xe9", "a")]),
+    ],
+)
+def test_a_string_that_is_no_text_costs_no_row(tmp_path: Path, column: pa.Array, found: object) -> None:
+    """The reader gets its bytes, however deep it is, and judges them as those of a column of bytes."""
+    table = pa.table({"url": ["http://u"] * 2, "caption": ["one", "two"], "note": column})
+    pq.write_table(table, tmp_path / "a.parquet")
+    kale = SOURCES.find("kale")
+    (stretch,) = cut_file(kale, 10, str(tmp_path / "a.parquet"))
+    first, second = (item.content for item in iterate_items(kale, stretch))
+    assert first == {"url": "http://u", "caption": "one", "note": found}
+    assert second["caption"] == "two"
+    assert kale.read(first, ReadOptions()).metadata.startswith('{"note": ')
+
+
+CAPTIONS = {"url": "http://u", "captions": "[('a cat', 0, False)]"}
+PAGE: dict[str, Any] = {"texts": ["a", None], "images": [None, "http://u"]}
+
+
+@pytest.mark.parametrize("column", [pa.string(), pa.binary()])
+@pytest.mark.parametrize(
+    ("source", "row", "name"),
+    [
+        ("kale", {"url": "http://u", "caption": "a"}, "uid"),
+        ("obelics", PAGE | {"metadata": '[null, {"src": "http://u"}]'}, "general_metadata"),
+        ("obelics", PAGE, "metadata"),
+        ("mint-html", PAGE, "url"),
+        ("mint-html", PAGE, "metadata"),
+        ("mint-html", PAGE, "images_metadata"),
+        ("mint-html", PAGE, "cc_dump"),
+        ("blip3-grounding", CAPTIONS, "metadata"),
+        ("blip3-grounding", CAPTIONS, "uid"),
+        ("text", {"text": "a"}, "url"),
+        ("text", {"text": "a"}, "id"),
+    ],
+)
+def test_what_is_said_about_a_row_need_not_be_text(
+    tmp_path: Path, source: str, row: dict[str, Any], name: str, column: pa.DataType
+) -> None:
+    table = pa.Table.from_pylist([row]).append_column(name, pa.array([b"caf\xe9"]).view(column))
+    pq.write_table(table, tmp_path / "a.parquet")
+    reader = SOURCES.find(source)
+    (stretch,) = cut_file(reader, 10, str(tmp_path / "a.parquet"))
+    (item,) = iterate_items(reader, stretch)
+    found, plain = (reader.read(each, ReadOptions()) for each in (item.content, row))
+    same = ("text",) if reader.is_captions else ("parts", "images")
+    assert [getattr(found, each) for each in same] == [getattr(plain, each) for each in same]
+
+
+@pytest.mark.parametrize("column", [pa.string(), pa.binary()])
+def test_text_to_train_on_must_be_text_in_strings_and_bytes_alike(tmp_path: Path, column: pa.DataType) -> None:
+    odd = pa.array([b"caf\xe9"]).view(column)
+    list_of_odd = pa.ListArray.from_arrays([0, 1], odd)
+    for source, columns in (
+        ("kale", {"url": ["http://u"], "caption": odd}),
+        ("text", {"text": odd}),
+        ("obelics", {"texts": list_of_odd, "images": [[None]]}),
+        ("blip3-grounding", {"url": ["http://u"], "captions": odd}),
+    ):
+        pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+        reader = SOURCES.find(source)
+        (stretch,) = cut_file(reader, 10, str(tmp_path / "a.parquet"))
+        (item,) = iterate_items(reader, stretch)
+        with pytest.raises(Rejected) as fault:
+            reader.read(item.content, ReadOptions())
+        assert fault.value.reason == Reason.NOT_TEXT
+
+
+def test_a_line_that_is_no_text_is_judged_by_its_fields(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_bytes(b"caf\xe9\thttp://u\na cat\thttp://caf\xe9\nb\thttp://u\n")
+    cc3m = SOURCES.find("cc3m")
+    (stretch,) = cut_file(cc3m, 10, str(tmp_path / "a.tsv"))
+    first, second, third = (item.content for item in iterate_items(cc3m, stretch))
+    with pytest.raises(Rejected, match=r"^not_text: the caption: a byte that is not UTF-8 \(0xe9\) at character 3$"):
+        cc3m.read(first, ReadOptions())
+    assert cc3m.read(second, ReadOptions()).url == "http://caf?"  # a store has no such image
+    assert third == "b\thttp://u\n"
+    (tmp_path / "a.jsonl").write_bytes(b'{"text": "caf\xe9"}\n{"text": "a", "url": "caf\xe9", "id": "\xe9"}\n')
+    (stretch,) = cut_file(TEXT, 10, str(tmp_path / "a.jsonl"))
+    first, second = (item.content for item in iterate_items(TEXT, stretch))
+    with pytest.raises(Rejected, match=r"^not_text: text: a byte that is not UTF-8 \(0xe9\) at character 3$"):
+        TEXT.read(first, ReadOptions())
+    document = cast(ParsedDocument, TEXT.read(second, ReadOptions()))
+    assert (document.parts, document.uid, document.url) == (("a",), "?", "caf?")
 
 
 def test_times_are_read_as_text_and_cost_no_row(tmp_path: Path) -> None:
@@ -229,7 +323,9 @@ def test_only_files_of_the_set_are_taken(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     found = list_source_files([f"{tmp_path}/*l", f"{tmp_path}/*.parquet", f"{tmp_path}/b*"], "text", TEXT)
     assert found == [f"{tmp_path}/a.parquet", f"{tmp_path}/b.jsonl"]
-    with pytest.raises(UsageError, match=r"c\.txt is no \.jsonl or \.parquet file: the glob should match files of"):
+    with pytest.raises(
+        UsageError, match=r"c\.txt is not a \.jsonl or \.parquet file: the glob should match only files of"
+    ):
         list_source_files([f"{tmp_path}/*"], "text", TEXT)
 
 
@@ -267,5 +363,19 @@ def test_a_side_file_that_pandas_has_rewritten_tells_of_no_loss(tmp_path: Path) 
             == find_missing_downloads(folder, "a", [f"./{key}" for key in keys])
             == []
         )
+        plain = ["0", "17"]
+        assert (find_missing_downloads(folder, "a", plain) == []) == (column.type != pa.string())
         told = "1 samples that a.parquet lists are not in the tar: 000000017"
         assert find_missing_downloads(folder, "a", keys[:1]) == [told]
+
+
+@pytest.mark.parametrize("kind", [int, float, str])
+def test_a_side_file_of_numbers_names_keys_without_zeros(tmp_path: Path, kind: type) -> None:
+    """Home-made tars number their samples from 0, without leading zeros."""
+    folder = Folder(str(tmp_path))
+    keys = [str(number) for number in range(12)]
+    listed = {"key": [kind(key) for key in keys], "status": ["success"] * 12}
+    pq.write_table(pa.table(listed), tmp_path / "a.parquet")
+    assert find_missing_downloads(folder, "a", keys) == []
+    told = "1 samples that a.parquet lists are not in the tar: 11"
+    assert find_missing_downloads(folder, "a", keys[:11]) == [told]

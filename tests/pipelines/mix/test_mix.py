@@ -410,7 +410,7 @@ def test_sources_that_have_changed_are_refused_by_name(made: Path, sources: dict
         mixed(copies, tmp_path / "out")
     assert str(error.value) == (
         f"sources (text: {tmp_path}/text) have changed since {tmp_path}/out/data/00000000 was committed: "
-        "take a new output folder"
+        "use a new output folder"
     )
     shutil.rmtree(tmp_path / "text")
     shutil.copytree(sources["text"], tmp_path / "text")
@@ -426,7 +426,7 @@ def test_spoilt_sources_are_not_copied(sources: dict[str, str], tmp_path: Path) 
     inside = row["members"][0]["offset"] + 30
     for number, spoilt in enumerate((data[:inside] + b"?" + data[inside + 1 :], data[: row["offset"]], data[512:])):
         path.write_bytes(spoilt)
-        with pytest.raises(ShardloomError, match=rf"{path}: \d+ is not what the index says: verify the set"):
+        with pytest.raises(ShardloomError, match=rf"{path}: \d+ does not match its index row: verify the set"):
             mixed(only, tmp_path / f"out{number}", weights={"ocr": 1})
     path.unlink()
     with pytest.raises(ShardloomError, match=f"cannot read {path}: No such file or directory"):
@@ -477,7 +477,7 @@ def test_what_is_no_source_is_named(sources: dict[str, str], captions: tuple[str
             preview_mixture(recipe(sources | {"text": str(folder)}))
         return str(error.value)
 
-    assert fault(tmp_path / "none") == (f"source text: {tmp_path}/none is no output set: it holds no recipe.yaml")
+    assert fault(tmp_path / "none") == (f"source text: {tmp_path}/none is not an output set: it has no recipe.yaml")
     assert fault(f"{tmp_path}/*/none") == f"source text: no file matches {tmp_path}/*/none"
     assert fault(captions[1]) == (
         f"source text: {captions[1]} has no index: it is of kind 'render', no set of training shards"
@@ -516,8 +516,18 @@ def test_a_link_in_a_set_is_not_followed(sources: dict[str, str], tmp_path: Path
     copy = Path(shutil.copytree(sources["text"], tmp_path / "copy"))
     (copy / name).rename(tmp_path / "outside")
     (copy / name).symlink_to(tmp_path / "outside")
-    with pytest.raises(ShardloomError, match=f"{copy / name}: only regular files in the folder itself are read"):
+    with pytest.raises(ShardloomError, match=f"{copy / name}: only regular files inside the folder are read"):
         mixed(sources | {"text": str(copy)}, tmp_path / "out")
+
+
+@pytest.mark.parametrize("form", ["webdataset", "parquet"])
+def test_a_linked_data_folder_is_not_followed(sources: dict[str, str], tmp_path: Path, form: str) -> None:
+    made = tmp_path / "made"
+    texts(tmp_path / "lines", made, format=form)
+    (made / "data").rename(tmp_path / "outside")
+    (made / "data").symlink_to(tmp_path / "outside")
+    with pytest.raises(ShardloomError, match=f"{made}/data/.*: only regular files inside the folder are read"):
+        mixed(sources | {"text": str(made)}, tmp_path / "out")
 
 
 def test_an_index_that_expands_is_refused(
@@ -568,7 +578,7 @@ def test_the_command(sources: dict[str, str], made: Path, tmp_path: Path) -> Non
     wrong = [
         (["--source", "ocr"], "error: --source: 'ocr' is not NAME=FOLDER"),
         (["--source", "a=b"], f"error: recipe {path}: weights: source 'a' has no weight"),
-        ([], "error: source docs: nowhere is no output set: it holds no recipe.yaml"),
+        ([], f"error: source docs: {tmp_path}/nowhere is not an output set: it has no recipe.yaml"),
     ]
     for flags, line in wrong:
         failed = in_process("mix", path, *flags, "--plan")

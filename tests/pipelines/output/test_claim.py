@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from pipelines.output.claim import claim, is_claimed
+from pipelines.output.writer import commit
 from pipelines.recipes.annotate import AnnotateRecipe
 from pipelines.recipes.base import Recipe, RunOptions
 from pipelines.recipes.render import RenderRecipe
 from pipelines.recipes.select import SelectRecipe
 from schemas.errors import UsageError
+from schemas.output_set.manifest import Manifest
 from schemas.output_set.recipe_file import RECIPE_FILE, read_stored_recipe
 from schemas.storage.folder import Folder
 from tests.pipelines.support.sets import opened
@@ -43,7 +45,7 @@ def test_a_folder_is_claimed_once(tmp_path: Path) -> None:
 def test_another_recipe_is_refused_by_field(tmp_path: Path, other: Recipe, named: str) -> None:
     folder = Folder(str(tmp_path))
     claim(folder, RenderRecipe(input="a"))
-    line = rf"{re.escape(str(tmp_path))} holds another recipe \({named}\): take a new output folder"
+    line = rf"{re.escape(str(tmp_path))} holds another recipe \({named}\): use a new output folder"
     with pytest.raises(UsageError) as error:
         claim(folder, other)
     assert re.fullmatch(line, str(error.value)), str(error.value)
@@ -53,7 +55,7 @@ def test_a_set_of_another_kind_is_named(tmp_path: Path) -> None:
     claim(Folder(str(tmp_path)), RenderRecipe(input="a"))
     with pytest.raises(UsageError) as error:
         claim(Folder(str(tmp_path)), AnnotateRecipe.model_validate(ANNOTATE))
-    assert str(error.value) == f"{tmp_path} is a render set, not an annotate set: take a new output folder"
+    assert str(error.value) == f"{tmp_path} is a render set, not an annotate set: use a new output folder"
 
 
 def test_a_nested_difference_is_named(tmp_path: Path) -> None:
@@ -68,7 +70,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path, name: str) -> Non
     theirs = tmp_path / name
     theirs.parent.mkdir(exist_ok=True)
     theirs.write_bytes(b"?")
-    with pytest.raises(UsageError, match=r"is not empty and holds no recipe\.yaml: take a new output folder"):
+    with pytest.raises(UsageError, match=r"is not empty and holds no recipe\.yaml: use a new output folder"):
         claim(Folder(str(tmp_path)), RenderRecipe(input="a"))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [theirs]
 
@@ -82,8 +84,24 @@ def test_an_empty_folder_may_be_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damaged", [b"", b"kind: [", b"\xff\xfe", b"- a list", b"[" * 5000])
 def test_a_damaged_recipe_is_named(tmp_path: Path, damaged: bytes) -> None:
     (tmp_path / "recipe.yaml").write_bytes(damaged)
-    with pytest.raises(UsageError, match=r"/recipe\.yaml is not what was written there"):
+    with pytest.raises(UsageError, match=r"/recipe\.yaml is damaged: it is not a YAML mapping"):
         claim(Folder(str(tmp_path)), RenderRecipe(input="a"))
+
+
+def test_a_cut_recipe_of_committed_outputs_is_written_again(tmp_path: Path) -> None:
+    """A part of it may be YAML still, which looks like the recipe of another run."""
+    output, recipe = Folder(str(tmp_path)), RenderRecipe(input="a", min_confidence=0.5)
+    claim(output, recipe)
+    whole = output.read(RECIPE_FILE)
+    commit(output, Manifest.build("0", recipe.compute_sha256(), inputs=[], rows_in=0, data=None, others=[]))
+    for length in range(len(whole)):
+        output.write(RECIPE_FILE, whole[:length])
+        claim(output, recipe)
+        assert output.read(RECIPE_FILE) == whole
+    for left in (b"kind: mix\n", whole[:14]):
+        output.write(RECIPE_FILE, left)
+        with pytest.raises(UsageError, match=r"use a new output folder|is damaged"):
+            claim(output, RenderRecipe(input="b"))
 
 
 def test_two_runs_may_not_write_to_one_folder(tmp_path: Path) -> None:

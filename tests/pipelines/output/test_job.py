@@ -99,7 +99,7 @@ def test_an_input_that_has_changed_is_refused(tmp_path: Path, values: dict[str, 
     job = CopyJob(values)
     with pytest.raises(UsageError) as error:
         run_job(job, output)
-    line = f"the number has changed since {output}/data/a was committed: take a new output folder"
+    line = f"the number has changed since {output}/data/a was committed: use a new output folder"
     assert (str(error.value), job.worked) == (line, [])
 
 

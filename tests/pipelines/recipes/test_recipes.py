@@ -14,6 +14,7 @@ from pipelines.engines.flags import parse_engines
 from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, ChunkOptions
 from pipelines.recipes.base import RunOptions, load_recipe
 from pipelines.recipes.download import DownloadRecipe
+from pipelines.recipes.ingest import IngestRecipe
 from pipelines.recipes.render import RenderRecipe
 from pipelines.recipes.shard import ShardRecipe
 from schemas.errors import UsageError
@@ -81,9 +82,9 @@ def test_several_faults_are_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("input: [", "is no YAML: while parsing"),
-        ("input: 2024-99-99", "is no YAML: month must be in 1..12"),
-        ("input: !!python/object/apply:os.system [id]", "is no YAML: could not determine a constructor"),
+        ("input: [", "is not valid YAML: while parsing"),
+        ("input: 2024-99-99", "is not valid YAML: month must be in 1..12"),
+        ("input: !!python/object/apply:os.system [id]", "is not valid YAML: could not determine a constructor"),
         ("- input", "is not a mapping"),
         ("just words", "is not a mapping"),
         ("kind: shard", "is not of the kind 'render'"),
@@ -103,7 +104,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=f"cannot read recipe {re.escape(str(path))}: {reason}"):
             load_recipe(RenderRecipe, str(path))
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UsageError, match=r"binary\.yaml is no YAML"):
+    with pytest.raises(UsageError, match=r"binary\.yaml is not valid YAML"):
         load_recipe(RenderRecipe, str(tmp_path / "binary.yaml"))
 
 
@@ -161,3 +162,17 @@ def test_a_list_of_no_globs_is_refused() -> None:
     with pytest.raises(UsageError) as error:
         load_recipe(AnnotateRecipe, None, ANNOTATE | {"input": []})
     assert str(error.value) == "recipe: input is empty"
+
+
+def test_only_grounding_captions_have_a_third_choice() -> None:
+    """It is the default there; other sources keep the value, and so the hash, that their recipes always had."""
+    for source, flag, expected in (
+        ("blip3-grounding", None, None),
+        ("blip3-grounding", False, False),
+        ("blip3-ocr", None, False),
+        ("obelics", None, False),
+        ("blip3-ocr", True, True),
+    ):
+        recipe = load_recipe(IngestRecipe, None, source=source, input=["a"], read={"raw_caption": flag})
+        assert recipe.read.raw_caption is expected
+        assert recipe.resolve()["read"]["raw_caption"] is expected

@@ -31,7 +31,7 @@ def rendered(annotations: Path, files: str, output: Path) -> tuple[Totals, dict[
     return totals, {row["key"]: parse_captions(row["captions"])[0].text for row in rows(output)}
 
 
-def theirs(path: Path, columns: dict[str, list[Any]]) -> str:
+def theirs(path: Path, columns: dict[str, Any]) -> str:
     pq.write_table(pa.table(columns), path)
     return str(path)
 
@@ -107,6 +107,11 @@ def test_files_need_something_to_be_found_by(tmp_path: Path) -> None:
             {"no_caption": 1},
         ),
         ([b"A dog", b"caf\xe9", None], ["A dog (in the center)"], {"not_text": 1, "no_caption": 1}),
+        (
+            pa.array([b"A dog", b"caf\xe9", None]).view(pa.string()),
+            ["A dog (in the center)"],
+            {"not_text": 1, "no_caption": 1},
+        ),
         ([1.5, float("nan"), None], ["1.5. The image contains dog (in the center)"], {"no_caption": 2}),
         ([True, False, None], [], {"not_text": 2, "no_caption": 1}),
         ([["A dog"], [], None], [], {"not_text": 2, "no_caption": 1}),
@@ -114,7 +119,7 @@ def test_files_need_something_to_be_found_by(tmp_path: Path) -> None:
     ],
 )
 def test_captions_of_others_stay_what_they_are_or_are_none(
-    tmp_path: Path, captions: list[Any], said: list[str], reasons: dict[str, int]
+    tmp_path: Path, captions: list[Any] | pa.Array, said: list[str], reasons: dict[str, int]
 ) -> None:
     samples: list[tuple[str, bytes, str, dict[str, Any]]] = [(str(n), jpeg(n), "", {"uid": f"u{n}"}) for n in range(3)]
     annotations = boxes(write_samples(tmp_path / "images/0.tar", samples), tmp_path / "boxes")

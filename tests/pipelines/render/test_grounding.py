@@ -1,5 +1,6 @@
 """Grounding captions from annotations: the base captions, what is left out, the joins, no harm done by any text."""
 
+import gzip
 import json
 import re
 from collections.abc import Callable
@@ -177,6 +178,7 @@ def test_wrong_use_is_one_line_and_2(
     ocr = annotation_set(images, tmp_path / "ocr")
     kale = other_captions(tmp_path / "re.parquet", [("u", "x")], "re_caption")
     (tmp_path / "no.parquet").write_bytes(b"no Parquet")
+    (tmp_path / "k.parquet.gz").write_bytes(gzip.compress(Path(kale).read_bytes()))
     pq.write_table(pa.table({"caption": ["x"]}), tmp_path / "bare.parquet")
     pq.write_table(pa.table({"uid": ["u"], "caption": ["x"]}), tmp_path / "name.parquet")
     damaged = (tmp_path / "name.parquet").read_bytes().replace(b"caption", b"capti\xffn")
@@ -195,11 +197,15 @@ def test_wrong_use_is_one_line_and_2(
         (["grounding", annotations, "--caption-from", f"{tmp_path}/none*"], f"no file matches {tmp_path}/none*"),
         (
             ["grounding", annotations, "--caption-from", f"{tmp_path}/no.parquet"],
-            f"{tmp_path}/no.parquet is no Parquet",
+            f"{tmp_path}/no.parquet is not a Parquet",
+        ),
+        (
+            ["grounding", annotations, "--caption-from", f"{tmp_path}/k.parquet.gz"],
+            f"{tmp_path}/k.parquet.gz is compressed by gzip, which is not read: decompress it first\n",
         ),
         (
             ["grounding", annotations, "--caption-from", f"{tmp_path}/name.parquet"],
-            f"{tmp_path}/name.parquet is no Parquet file\n",
+            f"{tmp_path}/name.parquet is not a Parquet file\n",
         ),
         (
             ["grounding", annotations, "--caption-from", kale],
@@ -383,8 +389,12 @@ def test_shard_joins_a_released_set(
     totals = join(images, theirs, tmp_path / "out", format="parquet")
     assert (totals.rows_out, totals.reasons) == (len(GOOD), {"no_caption": len(FAILED) + len(BARE)})
     assert {row["source"] for row in rows(tmp_path / "out", "index")} == {"blip3-grounding"}
-    texts = [parse_captions(row["captions"])[0].text for row in rows(captions)]
-    assert [sample["text"] for sample in rows(tmp_path / "out")] == texts
+    # nothing says that the places were put into alt texts; all captions without those are bare lists
+    items = [parse_captions(row["captions"]) for row in rows(captions)]
+    assert [sample["text"] for sample in rows(tmp_path / "out")] == [each[3].text for each in items]
+    assert load_yaml((tmp_path / "out/recipe.yaml").read_bytes())["raw_caption"] is None
+    join(images, theirs, tmp_path / "lists", format="parquet", raw_caption=False)
+    assert [sample["text"] for sample in rows(tmp_path / "lists")] == [each[0].text for each in items]
 
 
 def test_what_a_grounding_set_does_not_have_is_refused(captions: Path, images: str, tmp_path: Path) -> None:
@@ -394,5 +404,5 @@ def test_what_a_grounding_set_does_not_have_is_refused(captions: Path, images: s
     bad = released(tmp_path / "blip3", rows(captions), "uid", lambda items: re.sub("True", "true", repr(items)))
     totals = join(images, bad, tmp_path / "out")
     assert totals.reasons == {"no_caption": len(KEYS)}
-    details = {row["detail"][:70] for row in rows(tmp_path / "out", "quarantine")}
-    assert "its captions can't be read: captions is no Python list of [caption, gr" in details
+    details = {row["detail"][:73] for row in rows(tmp_path / "out", "quarantine")}
+    assert "its captions can't be read: captions is not a Python list of [caption, gr" in details

@@ -165,7 +165,7 @@ def test_a_changed_annotation_file_is_refused(annotations: Path, tmp_path: Path)
 
 
 def test_captions_are_no_annotations(captions: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is no annotation set, but one of kind 'render'"):
+    with pytest.raises(UsageError, match="is not an annotation set: its kind is 'render'"):
         caption_set(captions, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -13,7 +13,8 @@ SAMPLES = 70  # more than a block of the census
 def test_hidden_files_cost_no_sample_and_are_counted_once(tmp_path: Path) -> None:
     members: list[tuple[str, bytes]] = []
     for number in range(SAMPLES):
-        for ending, data in (("jfif", jpeg(number)), ("json", b'{"url": "https://a/%d"}' % number), ("txt", b"a")):
+        said = b'{"url": "https://a/%d"}' % number if number != 5 else b"["
+        for ending, data in (("jfif", jpeg(number)), ("json", said), ("txt", b"a")):
             members += [(f"._{number}.{ending}", b"Mac OS X"), (f"{number}.{ending}", data)]
     (tmp_path / "a.tar").write_bytes(tar_of(*members))
     annotations = annotation_set(str(tmp_path / "a.tar"), tmp_path / "annotations", lambda key: [line(key)])
@@ -21,6 +22,7 @@ def test_hidden_files_cost_no_sample_and_are_counted_once(tmp_path: Path) -> Non
     totals = join(str(tmp_path / "a.tar"), captions, tmp_path / "out", samples_per_shard=30, format="parquet")
     assert (totals.outputs, totals.rows_in, totals.rows_out) == (3, SAMPLES, SAMPLES)
     assert totals.counts["hidden_files"] == 3 * SAMPLES
+    assert totals.counts["unreadable_metadata"] == 1
     made = rows(tmp_path / "out")
     assert [row["source_key"] for row in made] == [str(number) for number in range(SAMPLES)]
     assert {row["image"]["path"].rpartition(".")[2] for row in made} == {"jpg"}

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,31 @@ def test_an_input_of_a_shard_s_name_gets_none_of_its_captions(tmp_path: Path) ->
     totals, found = sharded(f"{tmp_path}/[ab]/0.tar", captions, tmp_path / "out")
     assert [row["text"] for row in found] == [expected(f"alt {key}", key) for key in KEYS]
     assert totals.reasons == {"no_caption": 2, "misaligned": 2}  # who has a uid is another; who has none may be changed
+
+
+@pytest.mark.parametrize("how", ["fifo", "link", "linked folder", "changed"])
+def test_a_search_reads_the_files_of_the_caption_set_alone(tmp_path: Path, how: str) -> None:
+    """Of a shard of another size all files of the set are searched."""
+    captions = captions_of(write_samples(tmp_path / "made/0.tar", PLAIN), tmp_path)
+    images = write_samples(tmp_path / "images/1.tar", OTHERS + PLAIN)
+    data, outside = captions / "data/0.parquet", tmp_path / "outside"
+    moved = data.parent if how == "linked folder" else data
+    moved.rename(outside)
+    if how == "fifo":
+        os.mkfifo(data)
+    elif how == "changed":
+        pq.write_table(pq.read_table(outside), data, compression="none")
+    else:
+        moved.symlink_to(outside)
+    said = "is not as it was committed" if how == "changed" else "only regular files inside the folder are read"
+    with pytest.raises(ShardloomError, match=f"{data}.*{said}"):
+        sharded(images, captions, tmp_path / "out")
+
+
+def test_a_published_file_that_never_ends_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "0.parquet")
+    with pytest.raises(UsageError, match=r"/0\.parquet is not a regular file"):
+        CaptionSet(str(tmp_path))
 
 
 def test_one_file_is_not_read_twice(tmp_path: Path) -> None:
@@ -219,16 +245,27 @@ def test_captions_of_others_are_text_or_named(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "theirs/0.parquet")
     totals = join(images, tmp_path / "theirs", tmp_path / "out", format="parquet")
     assert [(row["text"], row["metadata"]) for row in rows(tmp_path / "out")] == [("a", "{}"), ("b", "{}")]
+    assert [row["captions"] for row in rows(tmp_path / "out")] == said
     assert totals.reasons == {"not_text": 1, "no_caption": 1}
 
 
-def test_a_set_of_others_that_is_no_text_is_refused_in_one_line(tmp_path: Path) -> None:
-    images = write_samples(tmp_path / "images/0.tar", PLAIN)
+@pytest.mark.parametrize("column", [pa.string(), pa.binary()])
+def test_strings_of_others_that_are_no_text_stop_no_run(tmp_path: Path, column: pa.DataType) -> None:
+    samples: list[Sample] = [(key, image, "", {"uid": key}) for key, image in zip(KEYS, IMAGES, strict=True)]
+    images = write_samples(tmp_path / "images/0.tar", samples)
+    said = [json.dumps([{"text": text, "granularity": 0, "include_datacomp_raw_cap": False}]) for text in "abc"]
+    columns = {
+        "captions": [*(each.encode() for each in said), b"caf\xe9"],
+        "metadata": [b"{}", b"caf\xe9", b"{}", b"{}"],
+        "uid": [KEYS[0].encode(), KEYS[1].encode(), b"\xff", KEYS[3].encode()],
+    }
     (tmp_path / "theirs").mkdir()
-    latin = pa.Array.from_buffers(pa.string(), 1, [None, *pa.array([b"caf\xe9"]).buffers()[1:]])
-    pq.write_table(pa.table({"uid": ["a"], "captions": latin}), tmp_path / "theirs/0.parquet")
-    with pytest.raises(ShardloomError, match=r"cannot read captions in .*theirs/0\.parquet: "):
-        join(images, tmp_path / "theirs", tmp_path / "out")
+    table = pa.table({name: pa.array(values[::-1]).view(column) for name, values in columns.items()})
+    pq.write_table(table, tmp_path / "theirs/0.parquet")
+    totals = join(images, tmp_path / "theirs", tmp_path / "out", format="parquet")
+    found = [(row["uid"], row["text"], row["metadata"]) for row in rows(tmp_path / "out")]
+    assert found == [(KEYS[0], "a", "{}"), (KEYS[1], "b", "{}")]
+    assert totals.reasons == {"no_caption": 1, "not_text": 1}
 
 
 def test_ids_that_became_decimals_are_found(tmp_path: Path) -> None:

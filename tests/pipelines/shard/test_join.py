@@ -106,7 +106,7 @@ def test_what_was_never_rendered_is_refused(made: Set, tmp_path: Path) -> None:
         join(made[0], few, tmp_path / "out")
     with pytest.raises(UsageError, match=r"raw_caption: .* holds no captions with the alt text"):
         join(made[0], few, tmp_path / "out", granularity=5, raw_caption=True)
-    with pytest.raises(UsageError, match="is no caption set, but one of kind 'annotate'"):
+    with pytest.raises(UsageError, match="is not a caption set: its kind is 'annotate'"):
         join(made[0], made[1].with_name("annotations"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert join(made[0], few, tmp_path / "out", granularity=5).counts["empty_texts"] == 0

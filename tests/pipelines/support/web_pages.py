@@ -1,14 +1,21 @@
 """A web server of this process that answers in all the ways that hosts do."""
 
 import contextlib
+import datetime
 import io
+import ipaddress
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from PIL import Image
 
 from tests.conftest import jpeg
@@ -26,6 +33,23 @@ TRICKLES = {
     "trailer": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n", b"X-A: b\r\n"),
 }
 """How an answer begins, and what it goes on with for ever."""
+
+
+def make_certificate(path: Path) -> Path:
+    """Writes a certificate of 127.0.0.1 that signs itself, after its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a test")])
+    now, day = datetime.datetime.now(datetime.UTC), datetime.timedelta(days=1)
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now - day, now + day)
+        .add_extension(address, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    key_bytes = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path.write_bytes(key_bytes + certificate.public_bytes(pem))
+    return path
 
 
 @cache
@@ -60,9 +84,13 @@ class Site(ThreadingHTTPServer):
 
     request_queue_size = 128
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: Path | None = None) -> None:
         super().__init__(("127.0.0.1", 0), Pages)
-        self.address = f"http://127.0.0.1:{self.server_port}"
+        self.address = f"{'https' if certificate else 'http'}://127.0.0.1:{self.server_port}"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.requests: Counter[str] = Counter()  # by path
         self.is_mended = False
         self.done = threading.Event()
@@ -184,9 +212,9 @@ class Pages(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def served_pages() -> Iterator[Site]:
-    """A running server of these pages."""
-    site = Site()
+def served_pages(certificate: Path | None = None) -> Iterator[Site]:
+    """A running server of these pages; over TLS where it has a certificate, with its key in the same file."""
+    site = Site(certificate)
     threading.Thread(target=site.serve_forever, daemon=True).start()
     try:
         yield site

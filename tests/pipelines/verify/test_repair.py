@@ -138,7 +138,11 @@ def test_a_rerun_says_what_to_do(made: Path, copy: Callable[[str], Path], capsys
     assert error.startswith(f"error: {output}/manifests/00000001.json: ")
 
 
-@pytest.mark.parametrize("damage", [cut, Path.unlink, lambda path: path.write_bytes(b"\xff[")])
+def keep_a_line(path: Path) -> None:
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+
+
+@pytest.mark.parametrize("damage", [cut, keep_a_line, Path.unlink, lambda path: path.write_bytes(b"\xff[")])
 def test_a_lost_recipe_is_written_again(
     made: Path, copy: Callable[[str], Path], damage: Callable[[Path], None]
 ) -> None:

@@ -120,7 +120,9 @@ def test_missing_files_are_named(copy: Path, capsys: pytest.CaptureFixture[str])
 def test_files_of_others_stop_nothing(copy: Path) -> None:
     """A desktop's, a file server's, macOS's, and the user's own words on the set."""
     for below in ("", "data", "manifests", "quarantine", "index", "parts"):
-        for name in (".DS_Store", "._00000000.json", ".nfs0000000000c0ffee", *(("README.md",) if not below else ())):
+        hidden = (".DS_Store", "._00000000.json", ".nfs0000000000c0ffee", "Thumbs.db", "desktop.ini")
+        others = {"": ("README.md",), "manifests": ("notes.txt", "00000000.json~")}
+        for name in (*hidden, *others.get(below, ())):
             (copy / below).mkdir(exist_ok=True)
             (copy / below / name).write_bytes(b"\0\5\x16\7")
     assert verify(str(copy)) == (2, [])
@@ -196,5 +198,5 @@ def test_an_index_of_other_rows_is_found(copy: Path, sets: Path) -> None:
 
 def test_a_folder_that_is_none(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nothing"):
-        with pytest.raises(UsageError, match=r"is no output set: it holds no recipe\.yaml"):
+        with pytest.raises(UsageError, match=r"is not an output set: it has no recipe\.yaml"):
             verify(str(folder))

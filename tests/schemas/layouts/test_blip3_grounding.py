@@ -169,7 +169,7 @@ def test_captions_column() -> None:
 @pytest.mark.parametrize(
     ("column", "message"),
     [
-        ("", r"captions is no Python list .*: from character 0 on: ''"),
+        ("", r"captions is not a Python list .*: from character 0 on: ''"),
         ("()", "from character 0 on"),
         ("[", "from character 1 on"),
         ("[" * 100_000, "from character 1 on"),
@@ -185,9 +185,9 @@ def test_captions_column() -> None:
         ("[['a', 0, True]] # x", "from character 15 on"),
         ("[['''a\n''', 0, True]]", "from character 1 on"),
         ('[{"text": "a", "granularity": 0, "include_datacomp_raw_cap": false}]', "from character 1 on"),
-        ("[['a', 007, True]]", "captions is no Python literal: leading zeros"),
-        (r"[['\x', 0, True]]", "captions is no Python literal: .*truncated"),
-        ("[['a', 0, True), ]", "captions is no Python literal: closing parenthesis"),
+        ("[['a', 007, True]]", "captions is not a Python literal: leading zeros"),
+        (r"[['\x', 0, True]]", "captions is not a Python literal: .*truncated"),
+        ("[['a', 0, True), ]", "captions is not a Python literal: closing parenthesis"),
         ("[['a', 3, True]]", r"captions\[0\] has the granularity 3, not one of 0 to 2"),
         ("[['a', -1, True]]", r"granularity -1"),
         (r"[['a', 0, True], ['\ud800', 0, True]]", r"captions\[1\] has half of a surrogate pair"),

@@ -86,6 +86,8 @@ def test_a_caption_that_would_have_to_be_changed_is_told(members: dict[str, byte
 def test_images_and_texts_alone_are_samples_without_ids() -> None:
     found = read_sample(sample_of(png=b"x", txt=b"a cat"))
     assert (found.uid, found.url, found.caption, found.extension, found.metadata) == (None, None, "a cat", "png", {})
+    assert not found.has_unreadable_metadata
+    assert not read_sample(sample_of(png=b"x", txt=b"a cat", json=b"{}")).has_unreadable_metadata
 
 
 def test_ids_that_are_numbers_become_text() -> None:
@@ -131,8 +133,11 @@ def test_a_sample_without_an_image_is_missing_it() -> None:
     ],
     ids=lambda data: repr(data[:12]),
 )
-def test_metadata_that_is_no_object_is_missing(data: bytes) -> None:
+def test_metadata_that_is_no_object_is_missing_and_costs_no_caption(data: bytes) -> None:
     assert reason_of(sample_of(jpg=b"x", json=data)) is Reason.MISSING_METADATA
+    found = read_sample(sample_of(jpg=b"x", json=data, txt=b"a cat"))
+    assert (found.uid, found.url, found.caption, found.metadata) == (None, None, "a cat", {})
+    assert found.has_unreadable_metadata
     assert read_uid(sample_of(jpg=b"x", json=data)) is None
 
 
@@ -169,8 +174,16 @@ def test_the_side_parquet_lists_what_was_downloaded() -> None:
 def test_keys_that_pandas_has_made_numbers_get_their_zeros_back() -> None:
     status = ["success", "success"]
     for key in ([0, 17], [0.0, 17.0]):
-        assert read_downloaded_keys(side_parquet(key=key, status=status), 5) == ["00000", "00017"]
-    assert read_downloaded_keys(side_parquet(key=["0", "17"], status=status), 5) == ["0", "17"]
+        assert read_downloaded_keys(side_parquet(key=key, status=status), {"00000"}) == ["00000", "00017"]
+    assert read_downloaded_keys(side_parquet(key=["0", "17"], status=status), {"00000"}) == ["0", "17"]
+
+
+def test_keys_without_zeros_are_found_by_their_numbers() -> None:
+    status = ["success"] * 3
+    for key in ([0, 7, 11], [0.0, 7.0, 11.0]):
+        found = read_downloaded_keys(side_parquet(key=key, status=status), {"0", "7", "11", "x"})
+        assert found == ["0", "7", "11"]
+    assert read_downloaded_keys(side_parquet(key=[0, 7, 11], status=status), {"00", "11"}) == ["00", "07", "11"]
 
 
 def test_another_parquet_beside_the_shard_lists_nothing() -> None:
@@ -178,5 +191,5 @@ def test_another_parquet_beside_the_shard_lists_nothing() -> None:
 
 
 def test_a_side_parquet_that_is_damaged_says_so() -> None:
-    with pytest.raises(UnreadableParquet, match=r"^it is no Parquet file: Parquet magic bytes not found"):
+    with pytest.raises(UnreadableParquet, match=r"^it is not a Parquet file: Parquet magic bytes not found"):
         read_downloaded_keys(io.BytesIO(b"PAR1 no Parquet"))

@@ -100,5 +100,5 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         open_subset(str(path))
     np.savez(tmp_path / "several.npz", uids([(1, 2)]))
     (tmp_path / "several.npz").rename(path)
-    with pytest.raises(UsageError, match=r"is not a \.npy file: it does not begin with NumPy's magic bytes"):
+    with pytest.raises(UsageError, match=r"subset\.npy is compressed by zip, which is not read: decompress it first"):
         open_subset(str(path))

@@ -9,6 +9,7 @@ import pytest
 from schemas.errors import ShardloomError, StorageError, UsageError
 from schemas.output_set import layout
 from schemas.output_set.layout import read_manifests, read_output
+from schemas.output_set.manifest import Manifest
 from schemas.output_set.recipe_file import read_stored_recipe
 from schemas.storage.folder import Folder
 
@@ -44,7 +45,7 @@ def test_only_regular_files_of_the_set_are_read(tmp_path: Path, kind: str) -> No
     with pytest.raises(StorageError) as error:
         read_output(folder, "data/a.parquet", hashlib.sha256(b"rows").hexdigest())
     assert str(error.value) == (
-        f"cannot read {path}: only regular files in the folder itself are read, not links or devices"
+        f"cannot read {path}: only regular files inside the folder are read, not links or devices"
     )
 
 
@@ -69,3 +70,15 @@ def test_manifests_and_recipes_are_bounded(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "recipe.yaml").symlink_to("/dev/zero")
     with pytest.raises(StorageError, match=r"recipe\.yaml: only regular files"):
         read_stored_recipe(Folder(str(tmp_path)))
+
+
+def test_only_json_files_are_manifests(tmp_path: Path) -> None:
+    manifest = Manifest.build("a", "0" * 64, inputs=[], rows_in=0, data=None, others=[])
+    folder = Folder(str(tmp_path))
+    folder.write("manifests/a.json", manifest.to_json())
+    for name in ("notes.txt", "a.json~", "a.json.bak", "Thumbs.db", "desktop.ini", ".DS_Store"):
+        folder.write(f"manifests/{name}", b"another program's")
+    assert read_manifests(folder) == {"a": manifest}
+    folder.write("manifests/b.json", b"")
+    with pytest.raises(UsageError, match=r"manifests/b\.json: "):
+        read_manifests(folder)

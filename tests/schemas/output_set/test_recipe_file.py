@@ -56,5 +56,5 @@ def test_what_would_count_silently_is_refused(tmp_path: Path, text: str, line: s
     with pytest.raises(UsageError) as error:
         read_recipe(str(path))
     assert str(error.value) == f"recipe {path}, {line}"
-    with pytest.raises(UsageError, match=r"recipe\.yaml is not what was written there$"):
+    with pytest.raises(UsageError, match=r"recipe\.yaml is damaged: it is not a YAML mapping$"):
         read_stored_recipe(Folder(str(tmp_path)))

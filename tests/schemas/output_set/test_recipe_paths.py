@@ -33,7 +33,8 @@ class Asked(Options):
         ("/data/all.yaml", ["0.tar", "/other/1.tar"], ["/data/0.tar", "/other/1.tar"]),
         ("recipes/all.yaml", "s3://bucket/0.tar", "s3://bucket/0.tar"),
         ("s3://bucket/recipes/all.yaml", "images/*.tar", "s3://bucket/recipes/images/*.tar"),
-        ("set [v1]/all.yaml", "*.tar", "set [[]v1]/*.tar"),
+        ("set [v1]/all.yaml", "*.tar", "set [v1]/*.tar"),  # it exists, so it is no pattern
+        ("u{a,b}/all.yaml", "{0..1}.tar", "u{a,b}/{0..1}.tar"),
         ("set [v1]/all.yaml", "0.tar", "set [v1]/0.tar"),
         ("recipes/all.yaml", 3, 3),  # refused later, by name
         ("recipes/all.yaml", {"a": "b"}, {"a": "b"}),

@@ -206,7 +206,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"parts": (0, 1, None)}, "part 2: a NoneType, neither a text nor an image's number"),
     ({"roles": ("user",)}, "roles: 1 of 4 parts"),
     ({"roles": ("user", "user", "bot", "user")}, "part 2: its role 'bot' is not one of system, user, assistant"),
-    ({"metadata": "[]"}, "metadata: it is no JSON object"),
+    ({"metadata": "[]"}, "metadata: it is not a JSON object"),
     ({"metadata": ""}, "metadata: an empty text"),
     ({"images": (image(1), image(2, data=b""))}, "image 1: no bytes"),
     ({"images": (image(1), image(2, width=0))}, "image 1: 0 x 48 pixels"),
@@ -241,7 +241,7 @@ def members(**changes: Any) -> dict[str, bytes]:
     [
         ({}, "there is no .json member"),
         ({"json": b"{"}, "the .json member is not JSON"),
-        ({"json": b"[]"}, "the .json member is no JSON object"),
+        ({"json": b"[]"}, "the .json member is not a JSON object"),
         ({"json": b'{"a":' * 100_000}, "the .json member is nested too deep"),
         ({"json": b"\xff{}"}, "the .json member is not JSON"),
         (members(images=None), "images: not a list"),

@@ -33,6 +33,8 @@ from schemas.records.training_text import to_training_text
         (b"\xef\xbb\xbfa", "a"),
         ("Bär".encode("utf-16"), "Bär"),
         (b"\xfe\xff\0a", "a"),
+        ("Bär 😀".encode("utf-32"), "Bär 😀"),
+        (b"\0\0\xfe\xff\0\0\0a", "a"),
     ],
 )
 def test_text_is_kept_as_it_is(value: object, text: str | None) -> None:
@@ -48,10 +50,12 @@ def test_text_is_kept_as_it_is(value: object, text: str | None) -> None:
         ({"en": "a"}, "a dict, not a text"),
         (float("inf"), "a float, not a text"),
         ("x\ud83d", "half of a surrogate pair at character 1"),
+        (b"caf\xe9".decode("utf-8", "surrogateescape"), "a byte that is not UTF-8 (0xe9) at character 3"),
         ("\ude00\ud83d", "half of a surrogate pair at character 0"),
         (b"caf\xe9", "not UTF-8: unexpected end of data at byte 3"),
         (b"\xed\xa0\xbd\xed\xb8\x80", "not UTF-8: invalid continuation byte at byte 0"),
-        (b"\xff\xfea", "not UTF-8: truncated data at byte 2"),
+        (b"\xff\xfea", "not UTF-16: truncated data at byte 2"),
+        (b"\xff\xfe\0\0a\0", "not UTF-32: truncated data at byte 4"),
     ],
 )
 def test_what_would_have_to_be_changed_is_refused(value: object, fault: str) -> None:

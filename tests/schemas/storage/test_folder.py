@@ -60,7 +60,14 @@ def test_an_error_in_the_middle_leaves_what_was_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize("protocol", ["", "memory://"])
 def test_hidden_files_are_not_listed_and_fill_no_folder(tmp_path: Path, protocol: str) -> None:
     folder = Folder(f"{protocol}{tmp_path}/hidden")
-    for name in (".DS_Store", "data/.DS_Store", "data/._a", "data/.nfs0000000000c0ffee"):
+    for name in (
+        ".DS_Store",
+        "data/.DS_Store",
+        "data/._a",
+        "data/.nfs0000000000c0ffee",
+        "data/Thumbs.db",
+        "desktop.ini",
+    ):
         folder.write(name, b"x")
     assert (folder.list_files(), folder.list_files("data"), folder.is_empty()) == ([], [], True)
     folder.write("data/a", b"1")
@@ -122,7 +129,7 @@ def test_a_read_only_disk_is_named(tmp_path: Path) -> None:
         assert str(error.value) == f"cannot write {disk}/data/a: {reason}"
         with pytest.raises(StorageError) as error:
             Folder(f"{disk}/new").make_folder()
-        assert str(error.value) == f"cannot make {disk}/new: {reason}"
+        assert str(error.value) == f"cannot create {disk}/new: {reason}"
 
 
 def test_errors_name_the_path(tmp_path: Path) -> None:
@@ -137,7 +144,7 @@ def test_errors_name_the_path(tmp_path: Path) -> None:
         pass
     with pytest.raises(StorageError, match=r"cannot write .*/file/a: (File exists|Not a directory)"):
         folder.write("file/a", b"1")
-    with pytest.raises(StorageError, match=r"cannot make .*/file: File exists"):
+    with pytest.raises(StorageError, match=r"cannot create .*/file: File exists"):
         (folder / "file").make_folder()
 
 

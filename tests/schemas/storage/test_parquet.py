@@ -49,7 +49,7 @@ def repeated(value: str, lengths: list[int]) -> pa.Array:
 
 @pytest.mark.usefixtures("small")
 def test_a_string_that_repeats_is_read_a_few_rows_at_a_time() -> None:
-    """48 rows of a megabyte each in a file of some hundred bytes: as many rows as fit into the budget."""
+    """48 rows of a megabyte each in a file of a few hundred bytes: as many rows as fit into the budget."""
     file = written({"text": ["x" * MIB] * 48})
     assert len(file.getvalue()) < 2000
     found = list(iterate_batches(open_parquet(file, "a.parquet"), 64))
@@ -128,7 +128,7 @@ def test_a_table_over_its_budget_is_refused() -> None:
 
 
 def test_numbers_in_no_bytes_are_counted() -> None:
-    """Ten million zeros take some hundred bytes in a file, and 80 MB in memory."""
+    """Ten million zeros take a few hundred bytes in a file, and 80 MB in memory."""
     column = pa.repeat(pa.scalar(0, pa.int64()), 10_000_000)
     file = written({"offset": column}, row_group_size=10_000_000)
     assert len(file.getvalue()) < 50_000
@@ -182,7 +182,7 @@ def test_a_file_encrypted_by_arrow_is_named(tmp_path: Path, plain_footer: bool) 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1\0\0\0\0PAR1", b"PAR1" + b"\xff" * 40 + b"PAR1", b"no" * 50])
 def test_what_is_no_parquet_is_named(content: bytes) -> None:
-    with pytest.raises(UnreadableParquet, match=r"^a\.parquet is no Parquet file: \w"):
+    with pytest.raises(UnreadableParquet, match=r"^a\.parquet is not a Parquet file: \w"):
         open_parquet(io.BytesIO(content), "a.parquet")
 
 

@@ -16,7 +16,7 @@ from schemas.storage.path_patterns import list_matching, list_matching_sizes
 from tests.support.s3.bucket import Bucket
 from tests.support.s3.faults import KINDS
 
-# so that a busy machine is no fault of the store
+# so that a busy machine is not a fault of the store
 PATIENCE = {"retry_seconds": 60, "config_kwargs": {"read_timeout": 60}}
 HASTY = PATIENCE | {"config_kwargs": {"read_timeout": 3}}  # less than what the proxy's delay is here
 
@@ -53,6 +53,15 @@ def test_what_is_written_is_read(bucket: Bucket) -> None:
     folder.clear("data")
     folder.clear("data")
     assert bucket.store.objects(bucket.url) == {}
+
+
+def test_the_name_of_a_folder_is_no_pattern(bucket: Bucket) -> None:
+    """`set [v1]` is the pattern of `set v`, whose files fsspec would remove."""
+    for name in ("set [v1]", "set v"):
+        Folder(f"{bucket.url}/{name}").write("parts/a", b"")
+    Folder(f"{bucket.url}/set [v1]").clear("parts")
+    Folder(f"{bucket.url}/set [v1]").clear("parts")
+    assert list(bucket.store.objects(bucket.url)) == ["set v/parts/a"]
 
 
 def test_an_error_in_the_middle_sends_nothing(bucket: Bucket) -> None:

@@ -28,7 +28,7 @@ def files(*keys: str, endings: tuple[str, ...] = ("jpg", "json", "txt")) -> list
 
 
 def special(name: str, kind: bytes, size: int = 0) -> tarfile.TarInfo:
-    """A member that is no file."""
+    """A member that is not a file."""
     info = tarfile.TarInfo(name)
     info.type, info.linkname, info.size = kind, "/etc/passwd", size
     return info

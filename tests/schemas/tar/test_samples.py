@@ -133,6 +133,7 @@ HIDDEN = (
     *("._b.jpg", "d/._b.jpg", ".DS_Store", "d/.DS_Store", ".nfs0000000000c0ffee"),
     *("__MACOSX/._b.jpg", "__MACOSX/b.jpg", "d/__MACOSX/e/b.json", "./.AppleDouble/b.jpg"),
     *("Thumbs.db", "d/desktop.ini", "@eaDir/b.jpg@SynoResource"),
+    *(".ipynb_checkpoints/b-checkpoint.jpg", "./d/.git/HEAD", ".Trashes/501/b.jpg", ".b/c.jpg", ".../b.jpg"),
 )
 
 
@@ -148,7 +149,9 @@ def test_hidden_files_split_no_sample_and_are_counted(name: str) -> None:
         assert (reader.hidden_files, reader.damage) == (len(members) - len(plain) + 1, [])
 
 
-@pytest.mark.parametrize("name", ["../._b.jpg", "/.b.jpg", "__MACOSX/../b.jpg", ".b/c.jpg", "__MACOSX", "a_.b"])
+@pytest.mark.parametrize(
+    "name", ["../._b.jpg", "/.b.jpg", "__MACOSX/../b.jpg", ".b/../c.jpg", "../.b/c.jpg", "./b.jpg", "__MACOSX", "a_.b"]
+)
 def test_what_is_not_hidden_is_told(name: str) -> None:
     reader, samples = read(tar_of((name, b"x")))
     assert (len(samples), reader.hidden_files) == (1, 0)

@@ -4,17 +4,18 @@ import hashlib
 import multiprocessing
 import os
 import signal
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from schemas.errors import ShardloomError
-from tests.training.support.sets import TILE, TOKENS_PER_TILE, captioned, mixed, plan, tokenizer, write_set
-from training.batch import IGNORE_INDEX, PADDING, Batch, SampleName
+from schemas.records.document import Role
+from tests.training.support.runs import equal
+from tests.training.support.sets import TILE, TOKENS_PER_TILE, captioned, document, mixed, plan, tokenizer, write_set
+from training.batch import IGNORE_INDEX, PADDING, SampleName
 from training.data.assemble import Assembler, BadSample
 from training.data.loader import PackLoader, StepData
 from training.data.plan import Cursor, PackPlan
@@ -31,15 +32,6 @@ def steps(plan: PackPlan, cursor: Cursor = Cursor(), rank: int = 0, ranks: int =
     found = list(loader.iterate_steps(cursor))
     loader.close()
     return found
-
-
-def equal(one: Batch, other: Batch) -> bool:
-    for field in fields(Batch):
-        left, right = getattr(one, field.name), getattr(other, field.name)
-        same = torch.equal(left, right) if isinstance(left, Tensor) else left == right
-        if not same:
-            return False
-    return True
 
 
 def assert_same(one: list[StepData], other: list[StepData]) -> None:
@@ -104,6 +96,30 @@ def test_a_resume_goes_on_with_the_next_step(small: PackPlan) -> None:
     for number in (0, 2, 4):
         assert_same(steps(small, whole[number].cursor, workers=2), whole[number + 1 :])
     assert steps(small, whole[-1].cursor) == []
+
+
+def test_a_conversation_in_pieces_is_learnt_once_and_resumes(tmp_path: Path) -> None:
+    words, _ = tokenizer(tmp_path)
+    roles: list[Role] = ["system", "user", "user", "assistant", *(["user", "assistant"] * 3)]
+    talks = [
+        document(n, ["S", (64, 48), *(f"{n:02}{letter}" + "x" * (3 * n % 20) for letter in "abcdefgh")], roles)
+        for n in range(12)
+    ]
+    made = plan(tmp_path, {"talks": write_set(tmp_path / "talks", talks, words)}, packing_window=5)
+    whole = steps(made, global_batch_size=2)
+    assert [fault for step in whole for fault in step.bad_samples] == []
+    assert sum(step.left_out.get("talks.cut_turns", 0) for step in whole) == 0
+    learnt = ""
+    for batch in (batch for step in whole for batch in step.batches):
+        labels = batch.labels[batch.labels != IGNORE_INDEX]
+        assert not (labels == made.sequence_format.markup.image).any()
+        assert int((batch.tokens == made.sequence_format.markup.image).sum()) == TOKENS_PER_TILE * len(batch.tiles)
+        learnt += words.decode(labels.tolist())
+    said = [f"{n:02}{letter}{'x' * (3 * n % 20)}<|end|>" for n in range(12) for letter in "bdfh"]
+    assert sorted(learnt.split()) == sorted(said)
+    assert sum(step.split.get("talks", 0) for step in whole) > 12
+    for step, place in enumerate(whole):
+        assert_same(steps(made, place.cursor, global_batch_size=2, workers=step % 2), whole[step + 1 :])
 
 
 def test_a_batch_is_what_its_samples_are(small: PackPlan) -> None:
@@ -179,8 +195,8 @@ def test_faults_cost_their_samples_alone(tmp_path: Path) -> None:
     where = str(shard)
     assert faults == [
         BadSample("ocr", where, "c000002", "image 0: decode_error: JPEG: its header makes no sense"),
-        BadSample("ocr", where, "c000005", "it is not what the index says"),
-        BadSample("ocr", where, "c000007", "it is not what the index says"),
+        BadSample("ocr", where, "c000005", "it does not match its index row"),
+        BadSample("ocr", where, "c000007", "it does not match its index row"),
     ]
     names = {name.key for step in got for batch in step.batches for row in batch.samples for name in row}
     assert names == {f"c{n:06d}" for n in (0, 1, 3, 4, 6)}

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.training.support import chat_templates
+from tests.training.support.chat_templates import LLAMA3
 from tests.training.support.sets import TOKENS_PER_TILE, document, tokenizer
 from training.data.markup import Markup
 from training.data.options import DataOptions, SourceTextOptions
@@ -19,10 +21,10 @@ IMAGE = PartSize(0, 1)
 
 
 @cache
-def _reader() -> SampleTokenizer:
+def _reader(bos: bool = False) -> SampleTokenizer:
     with TemporaryDirectory() as folder:
-        words, _ = tokenizer(Path(folder))
-    options = DataOptions.model_validate({"sources": {"a": "a"}, "weights": {"a": 1}})
+        words = chat_templates.load(Path(folder), LLAMA3) if bos else tokenizer(Path(folder))[0]
+    options = DataOptions.model_validate({"sources": {"a": "a"}, "weights": {"a": 1}, "bos": bos})
     return SampleTokenizer(words, Markup.from_tokenizer(words, options, TOKENS_PER_TILE), 0)
 
 
@@ -68,6 +70,13 @@ def test_a_long_text_is_cut_at_tokens_and_fills_the_piece_before(reader: SampleT
     assert cuts(reader, text(40), text(2)) == [((0, 0, 0, 20), 20), ((0, 20, 1, 0), 20), ((1, 0, 2, 0), 3)]
 
 
+def test_a_bos_begins_the_first_piece_alone() -> None:
+    with_bos = _reader(bos=True)
+    assert cuts(with_bos, text(30)) == [((0, 0, 0, 19), 20), ((0, 19, 1, 0), 12)]
+    assert cuts(with_bos, PartSize(0, 2), text(9), room=9) == [((0, 0, 1, 0), 9), ((1, 0, 1, 9), 9)]
+    assert cuts(with_bos, PartSize(0, 2), text(9), room=8) == []  # an image fills a sequence, but for the BOS
+
+
 def test_an_end_that_is_left_alone_is_left_out(reader: SampleTokenizer) -> None:
     assert cuts(reader, text(20)) == [((0, 0, 0, 20), 20)]
 
@@ -76,9 +85,12 @@ def test_an_end_that_is_left_alone_is_left_out(reader: SampleTokenizer) -> None:
     st.lists(st.integers(1, 60) | st.none(), min_size=1, max_size=12),
     st.integers(16, 64),
     st.integers(1, 4),
+    st.booleans(),
 )
-def test_pieces_are_as_long_as_planned_and_hold_everything_once(sizes: list[int | None], room: int, tiles: int) -> None:
-    reader = _reader()
+def test_pieces_are_as_long_as_planned_and_hold_everything_once(
+    sizes: list[int | None], room: int, tiles: int, bos: bool
+) -> None:
+    reader = _reader(bos)
     letters = "abcdefghijklmnopqrstuvwxyz" * 3
     parts = [(64, 48) if size is None else letters[:size] for size in sizes]
     stored = document(0, parts)
@@ -91,6 +103,8 @@ def test_pieces_are_as_long_as_planned_and_hold_everything_once(sizes: list[int 
     assert [image for segment in segments for image in segment.images] == list(range(len(stored.images)))
     special = {reader.markup.image, reader.markup.end, *reader.markup.end_of_chunk, *reader.markup.joint}
     said = [number for segment in segments for number in segment.ids if number not in special]
+    if bos:
+        assert said.pop(0) == reader.tokenizer.bos
     assert said == list("".join(part for part in parts if isinstance(part, str)).encode())
     whole = reader.tokenize(stored, STORED, Piece(), [1] * len(stored.images))
     if whole is not None and len(whole.ids) <= room and len(stored.images) <= tiles:

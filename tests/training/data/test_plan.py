@@ -1,5 +1,6 @@
 """The sequence of packs: any place of it is found without the way there, and nothing is left out unsaid."""
 
+import hashlib
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from curation.mixture.plan import Mixture, Plan, PlannedSamples, Source, plan_mixture
 from schemas.errors import UsageError
+from schemas.records.document import Role
 from tests.training.support.sets import TOKENS_PER_TILE, captioned, document, mixed, plan, tokenizer, write_set
 from training.data.options import SourceTextOptions
 from training.data.plan import Cursor, Pack, PackPlan, Sources, check_unchanged
@@ -95,6 +97,33 @@ def test_what_is_too_long_is_cut_or_left_out_and_told(tmp_path: Path) -> None:
     ]
 
 
+def test_conversations_are_cut_and_turns_that_fit_nowhere_are_counted(tmp_path: Path) -> None:
+    words, _ = tokenizer(tmp_path)
+    exchange: list[Role] = ["user", "assistant"]
+    docs = [
+        document(0, ["a" * 20, "b" * 20, "c" * 60, "d", "e" * 20, "f" * 20], exchange * 3),  # the second is too long
+        document(1, ["a" * 60, "b", *[(64, 48)] * 40, "c"], [*exchange, *["user"] * 40, "assistant"]),  # none fits
+        document(2, ["a", "b", (64, 48), "c" * 20, "d" * 50], [*exchange, "user", *exchange]),  # nor does the tail
+        document(3, ["a" * 60, "b"], exchange),
+    ]
+    made = plan(tmp_path, {"docs": write_set(tmp_path / "docs", docs, words)})
+    packs = list(made.iterate_packs())
+    assert packs[0].left_out == {"docs.cut_turns": 4, "docs.too_many_images": 1, "docs.too_long": 1}
+    assert packs[0].split == {"docs": 3}
+    pieces = sorted(
+        (int(sample), tuple(piece), int(length), int(tiles))
+        for unit in packs
+        for sample, piece, length, tiles in zip(
+            unit.samples, unit.pieces.tolist(), unit.lengths, unit.tiles, strict=True
+        )
+    )
+    assert pieces == [
+        (0, (0, 0, 2, 0), 48, 0),
+        (0, (4, 0, 6, 0), 48, 0),
+        (2, (0, 0, 2, 0), 10, 0),
+    ]
+
+
 def test_an_image_that_is_too_large_is_left_out(tmp_path: Path) -> None:
     words, _ = tokenizer(tmp_path)
     found = write_set(tmp_path / "ocr", [captioned(0, "a", (100, 100)), captioned(1, "b", (200, 60))], words)
@@ -158,6 +187,14 @@ def test_a_change_is_named(tmp_path: Path) -> None:
     assert plan(tmp_path, sources).fingerprint == begun  # where the sets lie is no matter
     for change, name in changes:
         assert fault(plan(tmp_path, sources, **change).fingerprint) == f"data: {name} {behind}"
+
+
+def test_a_run_that_left_long_conversations_out_cannot_continue(tmp_path: Path) -> None:
+    """Its windows have other packs; no checkpoint says which of its samples were conversations."""
+    now = plan(tmp_path, mixed(tmp_path, tokenizer(tmp_path)[0])).fingerprint
+    before = now | {"the packing": hashlib.sha256(b"[64, 32, 4096]").hexdigest()}
+    with pytest.raises(UsageError, match=r"^data: the packing has changed since this run started"):
+        check_unchanged(before, now)
 
 
 class _Counting(Plan):

@@ -10,7 +10,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from schemas.records.captioned_image import CaptionedImage
-from schemas.records.document import Document, Role
+from schemas.records.document import ROLES, Document, Role
 from tests.training.support.sets import TOKENS_PER_TILE, captioned, document, tokenizer
 from training.batch import IGNORE_INDEX
 from training.data.chat import ChatTemplate
@@ -18,6 +18,7 @@ from training.data.markup import Markup
 from training.data.options import DEFAULT_SYSTEM_PROMPT, DataOptions, SourceTextOptions
 from training.data.pieces import Piece
 from training.data.samples import SampleTokenizer, Segment
+from training.model.config import PromptOptions
 from training.model.tokens import TextTokenizer
 
 SHOWN = "<image>" * TOKENS_PER_TILE
@@ -127,9 +128,12 @@ def test_roles_by_name_where_the_tokenizer_has_no_markers(tmp_path: Path) -> Non
     plain = Tokenizer(WordLevel({"[UNK]": 0, "</s>": 1}, unk_token="[UNK]"))
     plain.pre_tokenizer = Whitespace()
     plain.save(str(tmp_path / "tokenizer.json"))
-    chat = ChatTemplate.from_tokenizer(TextTokenizer((tmp_path / "tokenizer.json").read_bytes()), None)
-    assert chat.openings == {"system": (0, 0), "user": (0, 0), "assistant": (0, 0)}  # a name and a colon
-    assert (chat.closing, chat.after_image, chat.system) == ((1,), (), ())
+    chat = ChatTemplate.from_prompts(TextTokenizer((tmp_path / "tokenizer.json").read_bytes()), PromptOptions())
+    assert chat.beginnings == chat.openings == dict.fromkeys(ROLES, (0, 0))  # a name and a colon
+    assert (chat.closings, chat.after_image, chat.end) == (dict.fromkeys(ROLES, (1,)), (), ())
+    assert chat.note == (
+        "the tokenizer has no chat template: turns begin with User: and Assistant:; data.template sets others"
+    )
 
 
 def test_overhead_is_what_the_template_adds(words: TextTokenizer) -> None:

@@ -1,6 +1,7 @@
 """Tables tell the lengths that samples turn out to have, from indexes or from texts; a table is made once."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +11,8 @@ import pytest
 from curation.mixture.reader import ShardFiles, build_record
 from curation.mixture.sources import open_source
 from schemas.errors import UsageError
+from tests.training.support import chat_templates
+from tests.training.support.chat_templates import PUBLISHED, Published
 from tests.training.support.sets import PATCH, TILE, TOKENS_PER_TILE, captioned, document, tokenizer, write_set
 from training.data.counting import NO_CAPTION, NO_TEXT, UNREADABLE, PartTokenCounter
 from training.data.images import ImageTiler
@@ -73,6 +76,56 @@ def test_lengths_are_those_of_the_segments(
         assert segment is not None
         assert len(segment.ids) == numbers["words"][number] + numbers["tiles"][number] * TOKENS_PER_TILE
     files.close()
+
+
+def maker_of(folder: Path, published: Published, **changes: Any) -> TableMaker:
+    """For a tokenizer with this chat template."""
+    words = chat_templates.load(folder / "tokenizer", published)
+    options = DataOptions.model_validate({"sources": {"a": "a"}, "weights": {"a": 1}} | changes)
+    shape = ImageTiler(AnyResolutionOptions(enabled=True), TILE, PATCH, TOKENS_PER_TILE)
+    markup = Markup.from_tokenizer(words, options, TOKENS_PER_TILE)
+    return TableMaker(PartTokenCounter(words, STORED, 0), markup, shape, str(folder / "cache"))
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_lengths_with_a_bos_and_a_chat_template(tmp_path: Path, name: str) -> None:
+    bos = PUBLISHED[name].bos is not None
+    own = maker_of(tmp_path, PUBLISHED[name], bos=bos or "auto")
+    words = own.counter.tokenizer
+    made = own.open(open_source("docs", [write_set(tmp_path / "docs", RECORDS[:5], words)]))
+    reader, files = SampleTokenizer(words, own.markup, 0), ShardFiles()
+    planned = made.numbers["words"] + made.numbers["tiles"] * TOKENS_PER_TILE
+    for number, found in enumerate(files.read(made.rows.take(np.arange(5)))):
+        record = build_record(found.row, found.members, found.row["key"])
+        segment = reader.tokenize(record, STORED, Piece(), count_sample_tiles(own.tiler, found.row))
+        assert segment is not None
+        assert (len(segment.ids), words.bos in segment.ids) == (planned[number], bos)
+    files.close()
+
+
+def test_tables_of_phi3s_markers_keep_their_names(tmp_path: Path) -> None:
+    """What was made before there were chat templates and a BOS is found."""
+    assert maker(tmp_path).markup.fingerprint == (
+        "Markup(image=262, tokens_per_tile=4, end_of_chunk=(264,), joint=(10,), end=256, pad=261, chat=ChatTemplate("
+        "openings={'system': (257, 10), 'user': (258, 10), 'assistant': (259, 10)}, closing=(260, 10), "
+        "after_image=(10,), system=(257, 10, 66, 101, 32, 107, 105, 110, 100, 46, 260, 10)))"
+    )
+
+
+def test_what_a_template_lacks_is_told_where_there_are_conversations(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gemma, refused = PUBLISHED["gemma"], replace(PUBLISHED["chatml"], template=chat_templates.QWEN3)
+    documents = open_source("docs", [write_set(tmp_path / "docs", RECORDS[:3])])
+    talks = open_source("talks", [write_set(tmp_path / "talks", RECORDS[3:5], shard=1)])
+    maker_of(tmp_path / "gemma", gemma).open(documents)
+    maker_of(tmp_path / "refused", refused).open(documents)
+    assert capsys.readouterr().err == ""
+    maker_of(tmp_path / "gemma", gemma).open(talks)
+    told = "source talks: the chat template has no system turn: its words go before the user's first ones\n"
+    assert capsys.readouterr().err == told
+    with pytest.raises(UsageError, match=r"^tokenizer: its chat template can't be split into turns: "):
+        maker_of(tmp_path / "refused", refused).open(talks)
 
 
 @pytest.mark.parametrize("form", ["webdataset", "parquet"])

@@ -44,6 +44,29 @@ def test_of_several_the_key_and_the_seed_choose() -> None:
     assert found != [chosen(f"key {number}", rule, seed=1) for number in range(4000)]
 
 
+def test_a_byte_order_mark_is_not_learnt() -> None:
+    captions = json.dumps([{"text": "\ufeffb", "granularity": 0, "include_datacomp_raw_cap": False}])
+    assert chosen("a", SourceTextOptions(granularities=[0]), captions=captions) == "b"
+
+
+def test_a_bare_list_is_learnt_only_if_asked_for() -> None:
+    """Over alt texts, the grounding captions without the alt text are lists of objects; both were drawn alike."""
+
+    def entries(*texts: tuple[str, int, bool]) -> str:
+        names = ("text", "granularity", "include_datacomp_raw_cap")
+        return json.dumps([dict(zip(names, each, strict=True)) for each in texts])
+
+    listed, placed = "The image contains dog (in the center)", "a dog (in the center) runs"
+    captions = entries((listed, 0, False), (placed, 0, True))
+    keys = [f"key {number}" for number in range(100)]
+    rule = SourceTextOptions(granularities=[0])
+    assert {chosen(key, rule, captions=captions) for key in keys} == {placed}
+    assert {chosen(key, SourceTextOptions(raw_caption=False), captions=captions) for key in keys} == {listed}
+    assert {chosen(key, rule, captions=entries((listed, 0, False))) for key in keys} == {listed}
+    both = entries((placed, 0, False), (f"alt. {placed}", 0, True))
+    assert {chosen(key, rule, captions=both) for key in keys} == {placed, f"alt. {placed}"}
+
+
 def test_fillers_go_from_captions_and_documents_but_not_from_alt_texts() -> None:
     rule = SourceTextOptions(strip_filler=True)
     text = 'The image contains the text "SALE", the text "the text"'

@@ -126,6 +126,14 @@ def test_it_stops(learnt: tuple[ResamplerLMM, list[float]], tokenizer: TextToken
             assert generate(model, tokenizer, prompt) == "a map of Rome"
         finally:
             head[[END, 260]] = before
+        before = head[[END, 257]].clone()
+        head[[END, 257]] = before.flip(0)  # and now by one that no other chat ends with
+        try:
+            assert generate(model, tokenizer, prompt, GenerateOptions(max_new_tokens=20)) != "a map of Rome"
+            assert generate(model, tokenizer, prompt, closing=(10, 257)) == "a map of Rome"
+        finally:
+            head[[END, 257]] = before
+    assert generate(model, tokenizer, prompt, closing=tokenizer.encode(" of")) == "a map"
 
 
 def test_draws(learnt: tuple[ResamplerLMM, list[float]], tokenizer: TextTokenizer) -> None:

@@ -11,7 +11,8 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from curation.tokens import load_token_counter
 from schemas.errors import UsageError
-from tests.training.support import tiny
+from tests.training.support import chat_templates, tiny
+from tests.training.support.chat_templates import LLAMA3
 from training.model.tokens import SpecialTokens, TextTokenizer, load_tokenizer
 
 
@@ -119,6 +120,47 @@ def test_its_files_make_it_again_also_for_transformers(tokenizer: TextTokenizer,
     names = ("<image>", "<image placeholder>", "<|endofchunk|>", "<|endoftext|>", "<pad>")
     assert theirs.convert_tokens_to_ids(list(names)) == [262, 263, 264, 256, 261]
     assert (theirs.eos_token_id, theirs.pad_token_id) == (256, 261)
+
+
+def test_the_chat_template_of_transformers(tmp_path: Path) -> None:
+    """A file of its own goes before the configuration's, of which several are a list."""
+    folder = chat_templates.write_tokenizer(tmp_path, LLAMA3)
+    tokenizer = load_tokenizer(tiny.options(folder))
+    assert tokenizer.config.chat_template == LLAMA3.template
+    assert (tokenizer.find_name(tokenizer.bos or 0), tokenizer.adds_bos) == ("<|begin_of_text|>", False)
+    for name, content in tokenizer.build_files().items():
+        (tmp_path / name).write_bytes(content)
+    assert load_tokenizer(tiny.options(folder)).config.chat_template == LLAMA3.template
+    assert pickle.loads(pickle.dumps(tokenizer)).config == tokenizer.config  # noqa: S301  our own bytes
+    several = [{"name": "tool_use", "template": "no"}, {"name": "default", "template": "yes"}]
+    chat_templates.write_tokenizer(tmp_path, LLAMA3, chat_template=several)
+    assert load_tokenizer(tiny.options(folder)).config.chat_template == "yes"
+    (tmp_path / "chat_template.jinja").write_text("its own")
+    assert load_tokenizer(tiny.options(folder)).config.chat_template == "its own"
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "reason"),
+    [
+        (
+            "tokenizer_config.json",
+            '{"chat_template": 3}',
+            "its chat template is no text of at most 1,048,576 characters",
+        ),
+        ("tokenizer_config.json", '{"chat_template": [{"name": "default"}]}', "'template'"),
+        ("tokenizer_config.json", "[" * 100_000, "maximum recursion depth exceeded"),
+        ("tokenizer_config.json", "[]", "'list' object has no attribute 'get'"),
+        ("chat_template.jinja", "a" * ((1 << 20) + 1), "its chat template is no text of at most 1,048,576 characters"),
+        ("chat_template.jinja", "a" * ((1 << 22) + 1), "it has more than 4,194,304 bytes"),
+    ],
+)
+def test_files_beside_it_that_cannot_be_read(tmp_path: Path, file: str, content: str, reason: str) -> None:
+    tiny.write_tokenizer(tmp_path)
+    (tmp_path / file).write_text(content)
+    with pytest.raises(UsageError) as error:
+        load_tokenizer(tiny.options(tmp_path))
+    assert str(error.value).startswith(f"tokenizer: cannot read {tmp_path / file}: {reason}")
+    assert str(error.value).endswith("; correct or remove it")
 
 
 def test_what_is_wrong_is_one_line(tmp_path: Path, folder: Path) -> None:

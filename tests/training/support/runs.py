@@ -4,11 +4,12 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from tests.training.support import tiny
 from tests.training.support.sets import mixed
@@ -49,6 +50,16 @@ def batch(seed: int, images: bool = True, length: int = 64) -> Batch:
     first: tiny.Sample = [picture(seed), *words, END] if images else [*words, END]
     made = pack([[first, [f"text number {seed % 5} says so", END]]], length)
     return replace(made, sources=made.segments.clamp(min=PADDING))
+
+
+def equal(one: Batch, other: Batch) -> bool:
+    """Says whether two batches hold the same."""
+    for field in fields(Batch):
+        left, right = getattr(one, field.name), getattr(other, field.name)
+        same = torch.equal(left, right) if isinstance(left, Tensor) else left == right
+        if not same:
+            return False
+    return True
 
 
 def trainer(asked: TrainRecipe, ranks: Ranks | None = None) -> Trainer:

@@ -1,6 +1,7 @@
 """Models and tokenizers that are small enough to train in a test, and a tokenizer as large as Phi-3's."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +45,14 @@ PHI3 = {
 }
 
 
-def write_tokenizer(folder: Path) -> Path:
+def write_tokenizer(folder: Path, special: Sequence[str] = tuple(ROLES)) -> Path:
     """A tokenizer of bytes, ids as their values, 5 special tokens behind; so `<pad>` is 261 and `<image>` 262."""
     letters = [chr(byte) for byte in range(256) if chr(byte) in ByteLevel.alphabet()]
     others = iter(sorted(set(ByteLevel.alphabet()) - set(letters)))  # that stand for the bytes that aren't printed
     tokenizer = Tokenizer(BPE({(chr(n) if chr(n) in letters else next(others)): n for n in range(256)}, []))
     tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = ByteLevelDecoder()
-    tokenizer.add_special_tokens([AddedToken(role, normalized=False) for role in ROLES])
+    tokenizer.add_special_tokens([AddedToken(role, normalized=False) for role in special])
     return _save(tokenizer, folder)
 
 

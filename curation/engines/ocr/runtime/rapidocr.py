@@ -58,7 +58,8 @@ class RapidOcr:
         found = self._reader(bgr)
         if found.boxes is None:
             return []
-        return build_lines(found.txts, found.boxes, found.scores, (bgr.shape[1], bgr.shape[0]))
+        size = (bgr.shape[1], bgr.shape[0])
+        return build_lines(found.txts, found.boxes, found.scores, size, self.settings.reading_order)
 
 
 class _DetectorInput(DetPreProcess):  # type: ignore[misc]  # rapidocr is not typed

@@ -1,11 +1,14 @@
 """Does what OCR engines share before and after reading: resizes pictures, makes lines from polygons, orders lines."""
 
+import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.engines.ocr.reading_order import ReadingOrder, order_by_columns, order_by_rows
 from curation.images.decode import RgbImage
 from schemas.records.text_line import TextLine
 
@@ -25,7 +28,11 @@ def resize_within(image: RgbImage, max_side: int) -> NDArray[np.uint8]:
 
 
 def build_lines(
-    texts: Iterable[str], polygons: NDArray[np.float64], confidences: Iterable[float], size: tuple[int, int]
+    texts: Iterable[str],
+    polygons: NDArray[np.float64],
+    confidences: Iterable[float],
+    size: tuple[int, int],
+    reading_order: ReadingOrder,
 ) -> list[TextLine]:
     """Makes lines in reading order from texts, corners and confidences; leaves out lines without text or area.
 
@@ -37,22 +44,31 @@ def build_lines(
         _build_line(text.strip(), polygon, float(confidence))
         for text, polygon, confidence in zip(texts, parts, confidences, strict=True)
     ]
-    return sort_in_reading_order(line for line in lines if line.text and _has_area(line))
+    return order_lines([line for line in lines if line.text and _has_area(line)], size, reading_order)
+
+
+def order_lines(lines: Iterable[TextLine], size: tuple[int, int], reading_order: ReadingOrder) -> list[TextLine]:
+    """Sorts the lines of a picture of this width and height in pixels. The order of the input does not matter.
+
+    Text that mostly runs from right to left is always sorted into rows, since its columns are read in the other order.
+    """
+    lines = list(lines)
+    if reading_order == "lines" or _runs_right_to_left(lines):
+        return sort_in_reading_order(lines)
+    lines.sort(key=lambda line: (line.polygon, line.text))
+    corners = np.array([line.polygon for line in lines], np.float64).reshape(-1, 4, 2) * size
+    return [lines[at] for at in order_by_columns(corners)]
 
 
 def sort_in_reading_order(lines: Iterable[TextLine]) -> list[TextLine]:
-    """Sorts lines into rows from top to bottom, each from left to right. The order of the input does not matter.
+    """Sorts lines into rows from top to bottom, each from left to right. The order of the input does not matter."""
+    lines = sorted(lines, key=lambda line: (line.box, line.text))
+    return [lines[at] for at in order_by_rows(np.array([line.box for line in lines], np.float64).reshape(-1, 4))]
 
-    A line belongs to the row above it if its centre is at most half a height (of the lower of the two) below the centre
-    of that row's topmost line.
-    """
-    rows: list[list[TextLine]] = []
-    for line in sorted(lines, key=lambda line: (line.box[1] + line.box[3], line.box, line.text)):
-        if rows and _is_in_row(line, rows[-1][0]):
-            rows[-1].append(line)
-        else:
-            rows.append([line])
-    return [line for row in rows for line in sorted(row, key=lambda line: (line.box, line.text))]
+
+def _runs_right_to_left(lines: Iterable[TextLine]) -> bool:
+    counts = Counter(unicodedata.bidirectional(letter) for line in lines for letter in line.text)
+    return counts["R"] + counts["AL"] > counts["L"]
 
 
 def _build_line(text: str, polygon: NDArray[np.float64], confidence: float) -> TextLine:
@@ -64,8 +80,3 @@ def _build_line(text: str, polygon: NDArray[np.float64], confidence: float) -> T
 def _has_area(line: TextLine) -> bool:
     x1, y1, x2, y2 = line.box
     return x2 > x1 and y2 > y1
-
-
-def _is_in_row(line: TextLine, first: TextLine) -> bool:
-    distance = (line.box[1] + line.box[3] - first.box[1] - first.box[3]) / 2
-    return distance <= min(line.box[3] - line.box[1], first.box[3] - first.box[1]) / 2

@@ -17,10 +17,12 @@ from PIL import Image, ImageDraw, ImageFont
 from curation.engines.ocr.paddleocr import find_weights, make_private_cache
 from curation.engines.ocr.runtime.rapidocr import RapidOcr
 from curation.images.decode import RgbImage
+from curation.scores.text import count_ordered_errors
 from pipelines.environments.python import get_completion_mark, get_interpreter
 from schemas.errors import UsageError
 from schemas.records.box import Box
 from tests.conftest import REPOSITORY
+from tests.curation.engines.support.columns import draw_columns
 
 MODELS = Path(rapidocr.__file__).parent / "models"
 READER = Path(__file__).parents[1] / "support/read_with_paddle.py"
@@ -134,6 +136,17 @@ def test_agrees_with_rapidocr_on_clean_text(tmp_path: Path) -> None:
                     both, same = both + 1, same + (one["text"] == other.text)
     assert both >= 50
     assert same / both >= 0.95, (same, both)
+
+
+@BUILT
+@pytest.mark.slow
+def test_columns_are_read_one_after_the_other(tmp_path: Path) -> None:
+    page, texts = draw_columns(2)
+    for order in ("columns", "lines"):
+        found = read(get_interpreter("paddleocr"), tmp_path, [page], weights=str(MODELS), reading_order=order)
+        cer = count_ordered_errors(texts, [line["text"] for line in found["lines"][0]]).cer
+        assert (cer < 0.02) is (order == "columns"), cer
+        assert found["fingerprint"]["settings"].get("reading_order", "lines") == order
 
 
 @BUILT

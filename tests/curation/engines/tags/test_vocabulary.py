@@ -53,7 +53,9 @@ def test_what_is_wrong_with_a_file_is_said_in_one_line(tmp_path: Path, data: byt
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no\.txt: No such file or directory; pass a text file with one tag a line$"):
+    with pytest.raises(
+        UsageError, match=r"no\.txt: No such file or directory; pass a text file with one tag per line$"
+    ):
         read_vocabulary(tmp_path / "no.txt")
     with pytest.raises(UsageError, match=r": Is a directory; pass a text file"):
         read_vocabulary(tmp_path)

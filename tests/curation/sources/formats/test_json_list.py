@@ -92,7 +92,7 @@ def edits(data: bytes) -> Iterator[bytes]:
 
 
 def expected(data: bytes) -> list[Any] | None:
-    """What `json.loads` finds; None for what is no list."""
+    """What `json.loads` finds; None for what is not a list."""
     try:
         value = json.loads(data.decode("utf-8-sig"), parse_constant=lambda _: None)
     except ValueError:

@@ -37,7 +37,7 @@ from tests.pipelines.support.drivers import hashes
 from tests.pipelines.support.published import write_text
 from tests.pipelines.support.web_pages import HUGE, served_pages
 
-PATIENCE = 600.0  # seconds: a busy machine is no failure
+PATIENCE = 600.0  # seconds: a busy machine is not a failure
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import pytest
 
 from curation.sources import SOURCES
 from pipelines.cluster.runner import Runner
-from pipelines.img2dataset.process import is_web_address
 from pipelines.ingest.download import urls as ingest_addresses
 from pipelines.ingest.download.urls import hash_address, list_url_parts
 from pipelines.ingest.row_watch import RowWatch
@@ -17,6 +16,7 @@ from pipelines.recipes.download import DownloadOptions
 from pipelines.recipes.ingest import IngestRecipe, IngestRun
 from pipelines.terminal.progress import Progress
 from schemas.storage.folder import Folder
+from schemas.web_address import is_web_address
 from tests.pipelines.support.contexts import context_of
 from tests.pipelines.support.published import write_text
 

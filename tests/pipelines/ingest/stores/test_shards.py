@@ -1,5 +1,6 @@
 """Images are found by their address alone, in what was given first; nothing leads out of what was given."""
 
+import gzip
 import json
 import pickle
 from collections.abc import Callable
@@ -79,6 +80,22 @@ def test_shards_without_urls_hold_nothing(tmp_path: Path) -> None:
     assert opened(f"{tmp_path}/a.tar", tmp_path / "out").get("x") is None
 
 
+def test_a_damaged_tar_of_a_store_is_told(make_shards: Callable[..., str], tmp_path: Path) -> None:
+    """One that is cut, and one that is gzip, beside a sound one; also by the table that an interrupted run left."""
+    make_shards(tmp_path / "images", shards=3, samples=4)
+    cut, packed = (tmp_path / f"images/0000000{number}.tar" for number in (1, 2))
+    cut.write_bytes(cut.read_bytes()[:-8192])
+    packed.write_bytes(gzip.compress(packed.read_bytes()))
+    for _ in range(2):
+        store = opened(f"{tmp_path}/images/*.tar", tmp_path / "out")
+        assert [line.rpartition(": ")[2] for line in store.damage] == [
+            "the tar ends without an end marker",
+            "compressed by gzip (decompress it first)",
+        ]
+        assert [line.partition(": ")[0] for line in store.damage] == ["images 00000001.tar", "images 00000002.tar"]
+    assert (store.get(url(0, 3)), store.get(url(2, 0))) == (jpeg(3), None)
+
+
 def test_two_downloads_have_tars_of_the_same_names(make_shards: Callable[..., str], tmp_path: Path) -> None:
     make_shards(tmp_path / "a", shards=1, samples=2)
     make_shards(tmp_path / "b", shards=2, samples=2)
@@ -113,7 +130,7 @@ def test_two_states_of_a_folder_or_of_a_map_are_told_apart(tmp_path: Path) -> No
     first = states()
     Folder(str(images)).write("out/recipe.yaml", b"a set of our own")
     Folder(str(images)).write("out/data/0.tar", b"that grows")
-    for name in (".DS_Store", "in/.nfs0000000000c0ffee", "in/._a.jpg"):
+    for name in (".DS_Store", "in/.nfs0000000000c0ffee", "in/._a.jpg", "in/.git/HEAD", "Thumbs.db", "__MACOSX/a.jpg"):
         Folder(str(images)).write(name, b"another program's")
     assert states() == first
     (images / "in/a.jpg").write_bytes(b"aa")
@@ -141,7 +158,7 @@ def test_no_name_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(Rejected) as fault:
         MapStore(str(tmp_path / "folder/map.json")).get("https://a")
     assert fault.value.reason == Reason.LOST_IMAGE
-    assert fault.value.detail.startswith(f"{name!r} is no ")
+    assert fault.value.detail.startswith(f"{name!r} is not ")
     if "://" in name:  # an address of the web is in no folder, but may be in the next store
         assert FolderStore(str(tmp_path / "folder")).get(name) is None
     else:

@@ -16,10 +16,13 @@ from rapidocr.utils.output import RapidOCROutput
 
 from curation.engines.ocr.rapidocr_settings import RapidOcrSettings
 from curation.engines.ocr.runtime.rapidocr import RapidOcr
-from curation.engines.ocr.runtime.text_lines import sort_in_reading_order
+from curation.engines.ocr.runtime.text_lines import order_lines, sort_in_reading_order
 from curation.images.decode import DecodeLimits, RgbImage, decode
+from curation.scores.text import count_ordered_errors
 from schemas.errors import UsageError
+from schemas.records.ground_truth import read_text_truth
 from schemas.records.text_line import TextLine
+from tests.curation.engines.support.columns import draw_columns
 
 MODELS = Path(rapidocr.__file__).parent / "models"
 
@@ -103,6 +106,9 @@ def test_fingerprint(engine: RapidOcr) -> None:
     assert mark.version.startswith("3.10.")
     assert "onnxruntime 1." in mark.version
     assert mark.settings == RapidOcrSettings().model_dump(exclude={"weights"})
+    assert mark.settings["reading_order"] == "columns"
+    older = RapidOcr(RapidOcrSettings(reading_order="lines")).fingerprint
+    assert older.settings == {"detect_side": 960, "max_enlargement": 3.0, "max_side": 2000, "min_confidence": 0.5}
 
 
 def test_own_weights(engine: RapidOcr, tmp_path: Path) -> None:
@@ -121,7 +127,7 @@ def test_own_weights(engine: RapidOcr, tmp_path: Path) -> None:
 
 
 def test_settings_are_checked() -> None:
-    for wrong in ({"detect_side": 0}, {"min_confidence": 2}, {"use_cls": True}):
+    for wrong in ({"detect_side": 0}, {"min_confidence": 2}, {"use_cls": True}, {"reading_order": "rows"}):
         with pytest.raises(ValidationError):
             RapidOcrSettings.model_validate(wrong)
 
@@ -146,6 +152,43 @@ def test_reading_order_ignores_the_order_given() -> None:
     for seed in range(20):
         shuffled = random.Random(seed).sample([*lines, tall], 6)
         assert [one.text for one in sort_in_reading_order(shuffled)] == ["a", "b", "c", "d", "e", "tall"]
+
+
+@pytest.mark.parametrize("columns", [2, 3])
+def test_columns_are_read_one_after_the_other(columns: int, engine: RapidOcr) -> None:
+    page, texts = draw_columns(columns)
+    [found] = engine.annotate([page])
+    assert count_ordered_errors(texts, [line.text for line in found]).cer < 0.02
+    [rows] = RapidOcr(RapidOcrSettings(reading_order="lines")).annotate([page])
+    assert count_ordered_errors(texts, [line.text for line in rows]).cer > 0.4
+    assert sorted(rows, key=str) == sorted(found, key=str), "only the order differs"
+
+
+@pytest.mark.slow
+def test_no_receipt_is_read_in_a_worse_order(engine: RapidOcr, data: Path) -> None:
+    path = data / "ground_truth/ocr.jsonl"
+    truths = [
+        truth for truth in read_text_truth(path.read_bytes(), str(path)) if truth.complete and len(truth.texts) > 1
+    ]
+    assert len(truths) == 19
+    for truth in truths:
+        image = decode((data / truth.file).read_bytes(), DecodeLimits())
+        [columns] = engine.annotate([image])
+        rows = order_lines(columns, (image.shape[1], image.shape[0]), "lines")
+        errors = [count_ordered_errors(truth.texts, [line.text for line in lines]) for lines in (columns, rows)]
+        assert errors[0].character_errors <= errors[1].character_errors, truth.file
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["8071_093.3B", "8087_054.3B"])
+def test_scanned_pages_of_magazines(name: str, engine: RapidOcr, data: Path) -> None:
+    """From the repository tesseract-ocr/test, if they are in the sample data with their texts."""
+    path = next(data.rglob(f"*{name}.tif"), None)
+    if path is None:
+        pytest.skip(f"no {name}.tif in the sample data")
+    text = path.with_suffix(".txt").read_text("utf-8", "replace")
+    [lines] = engine.annotate([decode(path.read_bytes(), DecodeLimits())])
+    assert count_ordered_errors([text], [line.text for line in lines]).cer <= 0.10
 
 
 def test_real_photos(engine: RapidOcr, data: Path) -> None:

@@ -1,0 +1,35 @@
+"""Implements `shardloom export`."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from pipelines.cli.flags import Json
+from schemas.extras import require_extra
+from schemas.terminal import print_json, print_result
+
+
+def export(
+    run: Annotated[str, typer.Argument(help="a run's folder, or one of its checkpoints")],
+    step: Annotated[int | None, typer.Option(min=1, help="the checkpoint's step; default: the newest")] = None,
+    dtype: Annotated[Literal["fp32", "bf16"], typer.Option(help="bf16 takes half of fp32's space")] = "fp32",
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="default: RUN/model; RUN/model-step-N where the run has exported its model",
+        ),
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Export the model of a run's checkpoint, as the run exports its own at the end."""
+    require_extra("train", "export")
+    from training.export import export_checkpoint
+
+    folder = export_checkpoint(run, step, dtype, output)
+    if json_:
+        print_json({"model": str(folder)})
+    else:
+        print_result(f"model: {folder}")
