@@ -250,7 +250,7 @@ class Folder:
             with self._translate_errors("make", ""):
                 file = next((one for one in (place, *place.parents) if one.exists() and not one.is_dir()), None)
             if file is not None:
-                raise UsageError(f"{self.url}: {file} is not a folder: take another output folder")
+                raise UsageError(f"{self.url}: {file} is not a folder: use another output folder")
 
     def is_empty(self, ignored: str = "") -> bool:
         """Returns whether the folder and its sub-folders have no file that `list_files` lists, apart from files of the
