@@ -43,6 +43,7 @@ MEMBERS = [  # of classes and modules, where an import tells nothing of them
     ("ray._private", "services", "if not ray_constants.ENABLE_RAY_CLUSTER:"),
     ("ray._private", "ray_logging", "if not RAY_DEDUP_LOGS:"),
     ("ray._private", "worker", 'kwargs.pop("_temp_dir"'),
+    ("ray._private", "worker", "job_config._py_driver_sys_path.extend(code_paths)"),
     ("ray._private.runtime_env.packaging", "pin_runtime_env_uri", "expiration_s"),
     ("ray._private.runtime_env.py_modules", "upload_py_modules_if_needed", "include_gitignore"),
 ]
