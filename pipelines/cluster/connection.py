@@ -28,6 +28,7 @@ from pipelines.cluster.private_files import (
 )
 from pipelines.cluster.ray_internals import (
     listen_on_loopback_only,
+    make_job_config,
     make_temp_dir_option,
     override_job_runtime_env,
     show_every_worker_line,
@@ -90,7 +91,7 @@ def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None
     logging.getLogger("ray").setLevel(logging.ERROR)
     if is_shown(logging.DEBUG):
         show_every_worker_line()
-    options: dict[str, object] = {"address": address, "namespace": namespace}
+    options: dict[str, object] = {"address": address, "namespace": namespace, "job_config": make_job_config()}
     if storage := os.environ.get(OPTIONS_VARIABLE):  # workers on other machines do not see the command line
         options["runtime_env"] = {"worker_process_setup_hook": make_storage_hook(storage)}
         override_job_runtime_env()

@@ -7,8 +7,10 @@ than small jobs take to run.
 
 import contextlib
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 TESTED_FROM, TESTED_BELOW = "2.60", "2.64"
 """The versions of Ray that this is tested with: the first included, the second excluded."""
@@ -41,6 +43,28 @@ def silence_native_log() -> None:
 def override_job_runtime_env() -> None:
     """Lets a driver set variables that its Ray job sets too. Otherwise Ray prints both values and does not start."""
     os.environ.setdefault(OVERRIDE_JOB_RUNTIME_ENV, "1")
+
+
+class _WorkerPath(list[str]):
+    """Holds what Ray adds to the module path of workers: only folders that are on this process's path."""
+
+    def extend(self, folders: Iterable[str]) -> None:
+        """Adds folders, which Ray does as it connects."""
+        known = {os.path.realpath(folder or ".") for folder in sys.path}
+        super().extend(folder for folder in folders if os.path.realpath(folder) in known)
+
+
+def make_job_config() -> Any:
+    """Returns the `job_config` of a job whose workers import modules from the same folders as this process.
+
+    Ray puts the working folder first on the path of each worker. In a data set's folder, a worker would run the data
+    set's own `polars.py`. `--trust-code` and `python -m` put the working folder on this process's path.
+    """
+    from ray.job_config import JobConfig
+
+    config = JobConfig()
+    config._py_driver_sys_path = _WorkerPath()
+    return config
 
 
 def show_every_worker_line() -> None:

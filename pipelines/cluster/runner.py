@@ -50,7 +50,7 @@ class Runner:
         Raises `UsageError` for a working folder with a package named like one of Shardloom's: workers would import it.
         """
         place = _choose_mode(run, needs_cluster)
-        # Ray puts the working folder first in every worker's path.
+        # A worker's path begins with the working folder, if this process's path has it (`make_job_config`).
         if place is not ExecutionMode.IN_PROCESS and (fault := find_foreign_package([str(Path.cwd()), *sys.path])):
             raise UsageError(fault)
         return cls(run, place)

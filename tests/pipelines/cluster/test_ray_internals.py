@@ -44,6 +44,7 @@ MEMBERS = [  # of classes and modules, where an import tells nothing of them
     ("ray._private", "ray_logging", "if not RAY_DEDUP_LOGS:"),
     ("ray._private", "worker", 'kwargs.pop("_temp_dir"'),
     ("ray.core.generated.gcs_service_pb2_grpc", "NodeInfoGcsServiceStub", f"'{ray_internals.HEAD_METHOD}'"),
+    ("ray._private", "worker", "job_config._py_driver_sys_path.extend(code_paths)"),
     ("ray._private.runtime_env.packaging", "pin_runtime_env_uri", "expiration_s"),
     ("ray._private.runtime_env.py_modules", "upload_py_modules_if_needed", "include_gitignore"),
 ]
