@@ -114,7 +114,10 @@ def main() -> None:
     print(f"step         median {step:.3f} s, best {best:.3f} s of {options.steps}")
     print(f"rates        {filled / step:,.0f} tokens/s, {images / step:,.1f} images/s")
     print(f"matrices     {peak / 1e12:.4g} TFLOP/s in a large product")
-    print(f"floor        {work / peak:.3f} s; MFU {work / peak / step:.1%}, of the best step {work / peak / best:.1%}")
+    utilization = f"MFU {work / peak / step:.1%}, of the best step {work / peak / best:.1%}"
+    if work / peak / best > 1:
+        utilization = "no MFU: it would be over 1, so the product was measured too slow, on a busy device"
+    print(f"floor        {work / peak:.3f} s; {utilization}")
     print(f"memory       {measure_peak_memory(device) / 1e9:.2f} GB")
 
 

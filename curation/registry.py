@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from schemas.errors import UsageError, to_one_line
+from schemas.output_set.recipe_file import MAX_SHOWN, format_value
 
 TRUST_CODE = "--trust-code"
 
@@ -77,9 +78,11 @@ class Registry(Generic[D]):
                 return declaration
         if found := self._find_entry_points().get(name):
             return self._load(name, found)
+        shown = format_value(name)
         if ":" in name:
-            raise UsageError(f"no {self.noun} is named {name!r}: pass {TRUST_CODE} {name} if you trust that code")
-        raise UsageError(f"no {self.noun} is named {name!r}: use one of {', '.join(self.list_names())}")
+            what = name if len(name) <= MAX_SHOWN else "it"
+            raise UsageError(f"no {self.noun} is named {shown}: pass {TRUST_CODE} {what} if you trust that code")
+        raise UsageError(f"no {self.noun} is named {shown}: use one of {', '.join(self.list_names())}")
 
     def trust(self, *references: str) -> None:
         """Imports and registers what the user has named as `package.module:Name`. Raises `UsageError`.

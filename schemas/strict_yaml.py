@@ -18,6 +18,9 @@ MAX_NODES = 100_000
 MAX_SHOWN = 80
 """Limits the characters of a key in an error message."""
 
+MAX_NUMBER = 100
+"""Limits the characters of a number; the longest of 64 bits, in base 2, has 67."""
+
 
 class RefusedYaml(yaml.MarkedYAMLError):
     """Says why well-formed YAML is refused, and in which line."""
@@ -47,6 +50,18 @@ class _Loader(yaml.SafeLoader):
         self._depth -= 1
         return node
 
+    def construct_number(self, node: Any) -> int | float:
+        """Constructs a number. Raises `RefusedYaml` for a long one.
+
+        PyYAML takes quadratic time for a whole number in base 60 (`1:30:00`), and Python can't print the longest.
+        """
+        if len(node.value) > MAX_NUMBER:
+            problem = f"a number of {len(node.value):,} characters: put it in quotes if it is text"
+            raise RefusedYaml(problem=problem, problem_mark=node.start_mark)
+        is_int = node.tag.endswith(":int")
+        found: int | float = self.construct_yaml_int(node) if is_int else self.construct_yaml_float(node)
+        return found
+
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         """Constructs a mapping. Raises `RefusedYaml` if a key occurs twice."""
         keys: set[Any] = set()
@@ -62,6 +77,10 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+for _tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
+    _Loader.add_constructor(_tag, _Loader.construct_number)
+
+
 def load_yaml(text: str | bytes) -> Any:
     """Returns the value of a YAML document.
 
@@ -70,5 +89,7 @@ def load_yaml(text: str | bytes) -> Any:
     loader = _Loader(text)
     try:
         return loader.get_single_data()
+    except (AttributeError, LookupError, TypeError):  # PyYAML's for `!!bool x`, `!!timestamp x` and `!!int ''`
+        raise RefusedYaml(problem="a value does not fit its tag (!!type)") from None
     finally:
         loader.dispose()

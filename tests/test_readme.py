@@ -66,7 +66,7 @@ def run_commands(tmp_path: Path, site: str, installed: Path) -> None:
     where = subprocess.run([sys.executable, "-c", found], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert where.stdout.strip() == str(installed)
     lines = commands("Use")
-    assert len(lines) == 15
+    assert len(lines) == 16
     for line in lines:
         if line.startswith("shardloom download"):
             if not get_completion_mark("img2dataset").exists():

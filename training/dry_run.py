@@ -15,7 +15,7 @@ from training.model.tokens import TextTokenizer, load_tokenizer
 from training.optimizer import resolve_learning_rates
 from training.parallel import resolve_parallelism
 from training.recipe import TrainRecipe
-from training.run_length import RunLength, compute_run_length, find_length_faults
+from training.run_length import RunLength, compute_run_length, describe_pass, find_length_faults
 from training.set_up import check_batch_size, check_sequence_length, plan_packs, prepare_model
 
 
@@ -115,7 +115,11 @@ def _format_length(recipe: TrainRecipe, length: RunLength) -> list[str]:
         if epochs is None
         else [f"epochs      {epochs:,}: {length.steps:,} steps, {_count_tokens(recipe, length.steps)}"]
     )
-    return [*lines, length.describe_pass(), *(f"warning: {fault}" for fault in find_length_faults(recipe, length))]
+    return [
+        *lines,
+        describe_pass(recipe, length),
+        *(f"warning: {fault}" for fault in find_length_faults(recipe, length)),
+    ]
 
 
 def _count_tokens(recipe: TrainRecipe, steps: int) -> str:

@@ -50,7 +50,7 @@ def export_checkpoint(
 
 def _find_checkpoint(path: Path, step: int | None) -> Checkpoint:
     if is_checkpoint(path):
-        folder, names = path.parent, [path.name]
+        folder, names = path.resolve().parent, [path.resolve().name]
     else:
         folder = path / CHECKPOINTS_FOLDER
         names = list_checkpoints(folder)

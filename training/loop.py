@@ -66,8 +66,6 @@ def train(recipe: TrainRecipe, resume: str | None = None) -> TrainResult:
             LOG.setLevel(logging.WARNING)  # one rank speaks for all
         with report_activity("training: preparing the model and the data"):
             run = set_up(folder, recipe, ranks)
-        if ranks.is_first:
-            announce(recipe, run.length)
         trainer, steps = run.trainer, run.length.steps
         step, cursor, seen = 0, Cursor(0, 0), dict.fromkeys(_SEEN_TOTALS, 0)
         if checkpoint := find_checkpoint(resume, folder, ranks):
@@ -76,6 +74,8 @@ def train(recipe: TrainRecipe, resume: str | None = None) -> TrainResult:
             step, cursor, seen = checkpoint.state.step, Cursor(**checkpoint.state.cursor), checkpoint.state.seen
             if resume != "auto" and ranks.is_first:
                 remove_later_checkpoints(folder / CHECKPOINTS_FOLDER, step)
+        if ranks.is_first:
+            announce(recipe, run.length)
         saver = CheckpointSaver(folder / CHECKPOINTS_FOLDER, recipe.checkpoint, ranks)
         ended, outcome = "done", None
         with (

@@ -93,7 +93,7 @@ class MetricsLogger:
         self.folder, self.recipe, self.first_step, self.is_first = folder, recipe, step, is_first
         self.steps = steps
         self._trackers: list[Any] = []
-        self._has_write_failed = False
+        self._has_write_failed = self._is_peak_wrong = False
         self._rate: MovingRate | None = None  # from the end of the first step on: start-up does not count
         self._progress = "waiting for the first step"
         self._stack = contextlib.ExitStack()
@@ -130,12 +130,25 @@ class MetricsLogger:
         """Logs one step's figures; the line's `step` is the number of finished steps."""
         if not self.is_first:
             return
+        line = self._drop_false_mfu(line)
         step = line["step"]
         if step % self.recipe.run.log_every == 0 or step == self.steps:
             self._write(json.dumps(line) + "\n")
             for board in self._trackers:
                 board.log(_flatten(line), step)
         self._show_progress(line)
+
+    def _drop_false_mfu(self, line: dict[str, Any]) -> dict[str, Any]:
+        """Returns the line without its MFU once one has been over 1, which proves the peak wrong for all steps."""
+        mfu = line.get("mfu")
+        if mfu is not None and mfu > 1 and not self._is_peak_wrong:
+            self._is_peak_wrong = True
+            peak = "measured (on a busy device?)" if self.recipe.run.peak_tflops is None else "in run.peak_tflops"
+            LOG.warning(
+                f"training: step {line['step']:,} has an MFU of {mfu:.2f}, but 1 is the most: the peak {peak} is too "
+                "low; set run.peak_tflops to the device's; mfu is null from here on"
+            )
+        return line | {"mfu": None} if self._is_peak_wrong else line
 
     def _write(self, text: str) -> None:
         """Appends to `metrics.jsonl`; a full disk is reported once and does not end the run."""

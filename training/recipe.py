@@ -14,7 +14,7 @@ from schemas.errors import UsageError
 from schemas.masking import mask_values
 from schemas.output_set import recipe_file
 from schemas.output_set.options import Options, RecipePath
-from schemas.output_set.recipe_file import apply_override, dump_yaml, read_recipe, validate_options
+from schemas.output_set.recipe_file import apply_override, dump_yaml, format_value, read_recipe, validate_options
 from schemas.output_set.recipe_paths import anchor_paths
 from schemas.storage.folder import Folder
 from training.data.options import DataOptions
@@ -181,7 +181,7 @@ def load_train_recipe(path: str, overrides: list[str] | None = None, output: str
     """
     values = read_recipe(path)
     if values.get("kind", "train") != "train":
-        raise UsageError(f"recipe {path} is of the kind {values['kind']!r}, not 'train'")
+        raise UsageError(f"recipe {path} is of the kind {format_value(values['kind'])}, not 'train'")
     values = anchor_paths(values, TrainRecipe, path)
     for override in overrides or []:
         apply_override(values, override)

@@ -20,10 +20,6 @@ class RunLength:
     pass_steps: int  # that one pass through the data gives
     is_exact: bool  # whether `pass_steps` was counted, not estimated
 
-    def describe_pass(self) -> str:
-        """Describes the steps of one pass in words."""
-        return f"one pass: {'' if self.is_exact else 'about '}{self.pass_steps:,} steps"
-
 
 def compute_run_length(recipe: TrainRecipe, plan: PackPlan) -> RunLength:
     """Computes the length of a run with this plan. Epochs are counted exactly, some seconds for a million samples."""
@@ -42,11 +38,18 @@ def share_run_length(recipe: TrainRecipe, plan: PackPlan, ranks: Ranks) -> RunLe
     return RunLength(**json.loads(ranks.broadcast("run length", found)))
 
 
+def describe_pass(recipe: TrainRecipe, length: RunLength) -> str:
+    """Describes the steps of one pass in words."""
+    is_endless = None in recipe.data.repeats.values()
+    end = " to data.stop, over sources that repeat without end" if is_endless else ""
+    return f"one pass: {'' if length.is_exact else 'about '}{length.pass_steps:,} steps{end}"
+
+
 def announce(recipe: TrainRecipe, length: RunLength) -> None:
     """Logs the run's length, and a warning for each thing that does not fit it."""
     epochs = "" if recipe.epochs is None else f"{recipe.epochs:,} epoch{'s' if recipe.epochs > 1 else ''}, "
     batch = f"{recipe.global_batch_size:,} sequence{'s' if recipe.global_batch_size > 1 else ''}"
-    LOG.info(f"training: {epochs}{length.steps:,} steps of {batch}; {length.describe_pass()}")
+    LOG.info(f"training: {epochs}{length.steps:,} steps of {batch}; {describe_pass(recipe, length)}")
     for fault in find_length_faults(recipe, length):
         LOG.warning(fault)
 

@@ -25,6 +25,7 @@ from schemas.records.document import Document
 from schemas.records.document_storage import from_members, from_row, to_members
 from schemas.storage.folder import Folder
 from schemas.storage.parquet import UnreadableParquet, open_parquet, read_group
+from schemas.storage.row_objects import iterate_rows
 from schemas.tar.header import BLOCK
 
 BUFFER_BYTES = 256 << 20  # bytes of samples in memory at once; a larger sample is read alone
@@ -64,10 +65,20 @@ def read_samples(rows: pa.Table, buffer_bytes: int = BUFFER_BYTES) -> Iterator[S
         while start < len(ends):
             limit = buffer_bytes + (ends[start - 1] if start else 0)
             stop = max(start + 1, int(np.searchsorted(ends, limit, side="right")))
-            yield from files.read(rows.slice(start, stop - start).to_pylist())
+            yield from files.read(to_index_rows(rows.slice(start, stop - start)))
             start = stop
     finally:
         files.close()
+
+
+def to_index_rows(rows: pa.Table) -> list[IndexRow]:
+    """Returns index rows as Python objects. Raises `CorruptSample` for one with more members than any sample has."""
+    try:
+        return list(iterate_rows(rows))
+    except ValueError as error:
+        paths = rows["path"].unique().to_pylist() if "path" in rows.schema.names else []
+        place = paths[0] if len(paths) == 1 else f"one of {len(paths)} shards"
+        raise CorruptSample(f"{place}: its index has {to_one_line(error)}: verify the set") from None
 
 
 class ShardFiles:
@@ -82,6 +93,8 @@ class ShardFiles:
     def read(self, rows: list[IndexRow]) -> list[ShardSample]:
         """Returns the samples of these rows in their order; reads them in the order of the shards."""
         found: dict[int, Members] = {}
+        for row in rows:
+            _check_row(row)
         order = sorted(range(len(rows)), key=lambda at: (rows[at]["path"], rows[at]["row"]))
         tables = [at for at in order if rows[at]["offset"] is None]
         tars = [at for at in order if rows[at]["offset"] is not None]
@@ -156,7 +169,7 @@ class ShardFiles:
                         group = read_group(table, number)
                         first = int(ends[number]) - group.num_rows
                         while at < len(rows) and rows[at]["path"] == path and rows[at]["row"] < ends[number]:
-                            yield build_members(rows[at], group.slice(rows[at]["row"] - first, 1).to_pylist()[0])
+                            yield build_members(rows[at], next(iterate_rows(group.slice(rows[at]["row"] - first, 1))))
                             at += 1
                 except (pa.ArrowException, UnreadableParquet, ValueError, IndexError) as error:
                     raise ShardloomError(f"cannot read {path}: {to_one_line(error)}") from None
@@ -228,6 +241,14 @@ class CorruptSample(ShardloomError):
 def corrupt_sample_error(row: IndexRow) -> CorruptSample:
     """Returns the error for a sample that differs from its index row."""
     return CorruptSample(f"{row['path']}: {row['key']} does not match its index row: verify the set")
+
+
+def _check_row(row: IndexRow) -> None:
+    """Raises `CorruptSample` for an index row with nulls where a reader needs values."""
+    numbers = [] if row["offset"] is None else [row["offset"], row["size"]]
+    entries = [*(row["image_details"] or []), *(() if row["offset"] is None else row["members"] or [None])]
+    if None in numbers or any(entry is None or None in entry.values() for entry in entries):
+        raise corrupt_sample_error(row)
 
 
 def _check_images(row: IndexRow, members: Members) -> None:

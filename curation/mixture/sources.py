@@ -32,6 +32,7 @@ from schemas.records.fingerprint import EngineFingerprint
 from schemas.storage.folder import Folder
 from schemas.storage.parquet import UnreadableParquet, read_table
 from schemas.storage.path_patterns import is_pattern, list_matching
+from schemas.storage.row_objects import TooManyEntries, check_entries
 
 MEASURES = ("tokens", "images", "characters")
 MAX_INDEX_BYTES = 256 << 20  # of one index in memory; that of 10,000 documents has about 30 MB
@@ -194,6 +195,10 @@ def _read_index(name: str, shard: SourceShard) -> pa.Table:
         raise UsageError(f"source {name}: {to_one_line(error)}") from None
     if table.schema.names != INDEX_SCHEMA.names or table.num_rows != shard.data.rows:
         raise UsageError(f"source {name}: {path} is an index of another version: create the set again")
+    try:
+        check_entries(table)
+    except TooManyEntries as error:
+        raise UsageError(f"source {name}: {path} has {error}: verify the set") from None
     return table
 
 

@@ -18,7 +18,7 @@ from pipelines.engines.loader import add_implied_settings
 from pipelines.inputs.shards import InputShard
 from pipelines.recipes.annotate import AnnotateRecipe, EngineOptions
 from pipelines.recipes.base import load_recipe
-from schemas.errors import UsageError
+from schemas.errors import UsageError, to_one_line
 from schemas.output_set.layout import DATA, QUARANTINE, read_manifest, read_manifests, read_output
 from schemas.output_set.manifest import OutputFile
 from schemas.output_set.recipe_file import RECIPE_FILE, read_stored_recipe
@@ -26,6 +26,7 @@ from schemas.records.failure import FAILURES_COLUMN
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.storage.folder import Folder
 from schemas.storage.parquet import read_table
+from schemas.storage.row_objects import iterate_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,10 @@ class ReusedShard:
         if path not in files:
             return []
         data = read_output(self.reuse.folder, path, files[path].sha256, files[path].size)
-        return list(read_table(io.BytesIO(data)).to_pylist())
+        try:
+            return list(iterate_rows(read_table(io.BytesIO(data))))
+        except ValueError as error:
+            raise UsageError(f"{self.reuse.folder.resolve_path(path)}: {to_one_line(error)}") from None
 
     def check_sha256(self, sha256: str) -> None:
         """Raises `UsageError` when `sha256`, of the shard just read, is not that of the annotated shard."""

@@ -36,7 +36,7 @@ def settle_settings(recipe: AnnotateRecipe, output: Folder) -> AnnotateRecipe:
             if (here := options.settings.get(name, value)) != value:
                 raise UsageError(
                     f"{output.url} holds another recipe (engines.{kind}.settings.{name} is {value!r} there and "
-                    f"{here!r} here): take a new output folder"
+                    f"{here!r} here): set it to {value!r}, or take a new output folder"
                 )
         engines[kind] = _drop_settings(_add_defaults(kind, options, reused.get(kind)), older)
     return recipe.model_copy(update={"engines": engines})
@@ -51,7 +51,8 @@ def _add_defaults(kind: EngineKind, options: EngineOptions, reused: EngineOption
         same = _add_settings(options, {name: earlier[name] for name in missing})
         if same == _add_settings(reused, earlier):
             return same
-    return _add_settings(options, {name: declaration.settings.model_fields[name].default for name in missing})
+    fields = declaration.settings.model_fields
+    return _add_settings(options, {name: fields[name].get_default(call_default_factory=True) for name in missing})
 
 
 def _read_stored_engines(recipe: AnnotateRecipe, output: Folder) -> Mapping[EngineKind, EngineOptions]:

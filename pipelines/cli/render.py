@@ -23,7 +23,7 @@ from pipelines.recipes.render import RenderRecipe
 from pipelines.terminal.tables import print_captions
 from schemas.activity import report_activity
 from schemas.errors import UsageError
-from schemas.output_set.recipe_file import read_recipe
+from schemas.output_set.recipe_file import format_value, read_recipe
 from schemas.strict_yaml import load_yaml
 from schemas.terminal import print_json
 
@@ -49,8 +49,7 @@ def render(
     caption_from: Annotated[
         str | None,
         typer.Option(
-            help="grounding: Parquet files with captions by uid, all scanned for every annotation file; "
-            "default: the alt texts"
+            help="grounding: Parquet files with captions by uid, URL or hash, each read once; default: the alt texts"
         ),
     ] = None,
     caption_column: Annotated[
@@ -99,7 +98,9 @@ def _collect_values(recipe: str | None, options: list[str] | None, family: str) 
     """Merges the recipe file with the options. Raises `UsageError` if the file is for another family."""
     values = (read_recipe(recipe) if recipe is not None else {}) | parse_options(options)
     if values.setdefault("family", family) != family:
-        raise UsageError(f"recipe {recipe}: family: it is {values['family']!r}, but the command asks for {family!r}")
+        raise UsageError(
+            f"recipe {recipe}: family: it is {format_value(values['family'])}, but the command asks for {family!r}"
+        )
     return values
 
 

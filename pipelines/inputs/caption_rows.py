@@ -1,25 +1,29 @@
 """Finds the rows of a Parquet file of captions that may be about given samples."""
 
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator, Sequence
+from io import BytesIO
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from pyarrow.types import is_nested
 
 from curation.captions.lookup import ATTRIBUTES, Row
 from curation.sources.formats.fields import dump_metadata, read_text_leniently
-from pipelines.inputs.parquet_rows import convert_strings_to_bytes
+from pipelines.inputs.text_columns import decode_dictionary, replace_view, to_text, to_values
 from schemas.errors import ShardloomError, to_one_line
 from schemas.records.identity import Identity
-from schemas.records.quarantine import Rejected
+from schemas.records.quarantine import Reason, Rejected
 from schemas.records.training_text import to_training_text
 from schemas.storage.folder import Folder
-from schemas.storage.parquet import NotParquet, check_sizes, iterate_batches, open_parquet
-
-if TYPE_CHECKING:
-    import polars as pl
+from schemas.storage.parquet import NotParquet, Parquet, UnreadableParquet, iterate_batches, open_parquet
 
 IDENTITY_COLUMNS = ("key", *ATTRIBUTES)
 """The columns that identify the sample that a row is about."""
+
+MAX_BYTES = 256 << 20
+"""Bytes of the captions of one shard: those of 10,000 images have 20 MB, the most with 25 kB for each image."""
 
 Texts = tuple[str | Rejected | None, ...]
 """The texts of a row, one for each requested column; None for a column that the file doesn't have.
@@ -34,58 +38,82 @@ def find_rows(
     """Returns the rows that share an attribute with a sample, except those with a null in the first column.
 
     In a file of Shardloom's own, which is about the images of `shard`, a shared key is enough. Returns None when the
-    file lacks the first column or all attributes. Raises `ShardloomError` when it can't be read.
+    file lacks the first column or all attributes. Raises `ShardloomError` when it can't be read, also if the rows take
+    more than `MAX_BYTES` in memory.
     """
-    import polars as pl  # imported here, so that commands without a search start fast
-
     path = folder.resolve_path(name)
-    used = [*IDENTITY_COLUMNS, *columns]
     try:
-        with folder.open(name) as opened:
-            check_sizes(open_parquet(opened, path), used)
-        lazy = pl.scan_parquet(folder.get_local_source(name), glob=False)  # noqa: TID251  checked above
-        try:
-            found = _select_rows(lazy, columns, samples, shard)
-        except pl.exceptions.ComputeError:  # a string that is not UTF-8, in any row; or a damaged file
-            with folder.open(name) as opened:
-                batches = iterate_batches(open_parquet(opened, path), columns=used)
-                lazies = (pl.DataFrame(convert_strings_to_bytes(batch)).lazy() for batch in batches)
-                parts = (_select_rows(lazy, columns, samples, shard) for lazy in lazies)
-                frames = [part for part in parts if part is not None]
-            found = pl.concat(frames) if frames else None
-    except (pl.exceptions.PolarsError, pa.ArrowException, NotParquet, OSError) as error:
+        parquet = open_parquet(folder.get_local_path(name) if folder.is_local else BytesIO(folder.read(name)), path)
+        present = [each for each in (*IDENTITY_COLUMNS, *columns) if each in parquet.schema.names]
+        for each in present:
+            if parquet.schema.names.count(each) > 1:
+                raise NotParquet(f"it has several columns {each}")
+        ids = [each for each in IDENTITY_COLUMNS if each in present and not is_nested(parquet.schema.field(each).type)]
+        if columns[0] not in present or not set(ATTRIBUTES) & set(ids):
+            return None
+        wanted = {
+            each: pa.array(_collect_values(samples, each, shard), pa.large_string())
+            for each in ids
+            if each != "key" or shard is not None
+        }
+        rows: list[Row[Texts]] = []
+        size = 0
+        for group in parquet.groups:  # texts are read only if an image of the samples is among the rows
+            if (places := _find_places(parquet, group, wanted)).size:
+                for batch in _read_places(parquet, group, present, places, columns[0]):
+                    size += batch.nbytes
+                    if size > MAX_BYTES:
+                        raise UnreadableParquet(
+                            f"{path}: the captions of one shard take more than the {MAX_BYTES >> 20} MiB that are "
+                            "allowed"
+                        )
+                    rows += _make_rows(batch, ids, columns, shard, parquet.schema.field(columns[0]).type)
+        return rows
+    except (pa.ArrowException, NotParquet, OSError) as error:
         raise ShardloomError(f"cannot read captions in {path}: {to_one_line(error)}") from None
-    if found is None:
-        return None
-    rows: list[Row[Texts]] = []
-    for row in found.iter_rows(named=True):
-        said, *others = (row.get(f"text.{each}") for each in columns)
-        if (text := _try_training_text(said)) is not None:
-            ids = {each: read_text_leniently(row.get(f"sample.{each}"), each) or None for each in IDENTITY_COLUMNS}
-            rows.append(Row(Identity(shard, **ids), (text, *map(_to_remark, others))))
-    return rows
 
 
-def _select_rows(
-    lazy: "pl.LazyFrame", columns: Sequence[str], samples: Collection[Identity], shard: str | None
-) -> "pl.DataFrame | None":
-    """Returns the rows that `find_rows` asks for, as columns `text.NAME` and `sample.NAME`, or None like it."""
-    import polars as pl
+def _find_places(parquet: Parquet, group: int, wanted: dict[str, pa.Array]) -> NDArray[np.int64]:
+    """Returns the places in a row group of the rows that have one of the wanted values of a column."""
+    masks = [np.zeros(0, bool)]
+    for batch in iterate_batches(parquet, columns=list(wanted), groups=[group]):
+        found = [pc.is_in(to_text(batch[name]), values) for name, values in wanted.items()]
+        masks.append(np.logical_or.reduce([mask.to_numpy(zero_copy_only=False) for mask in found]))
+    return np.flatnonzero(np.concatenate(masks))
 
-    schema = lazy.collect_schema()
-    has = [each for each in IDENTITY_COLUMNS if each in schema and _is_text_like(schema[each])]
-    if columns[0] not in schema or not set(ATTRIBUTES) & set(has):
-        return None
-    lazy = lazy.select(
-        *(_make_value_expr(each, schema[each]).alias(f"text.{each}") for each in columns if each in schema),
-        *(_make_text_expr(each, schema[each]).alias(f"sample.{each}") for each in has),
-    )
-    wanted = pl.any_horizontal(
-        pl.col(f"sample.{each}").is_in(_collect_values(samples, each, shard, schema[each]))
-        for each in has
-        if each != "key" or shard is not None
-    )
-    return lazy.filter(wanted & pl.col(f"text.{columns[0]}").is_not_null()).collect()
+
+def _read_places(
+    parquet: Parquet, group: int, columns: list[str], places: NDArray[np.int64], caption: str
+) -> Iterator[pa.RecordBatch]:
+    """Yields these rows of a row group. Of a nested caption, which is no text, only whether there is one is kept."""
+    start = 0
+    for batch in iterate_batches(parquet, columns=columns, groups=[group]):
+        first, stop = np.searchsorted(places, [start, start + batch.num_rows])
+        if first < stop:
+            arrays = [
+                pc.if_else(pc.is_valid(column), True, None) if name == caption and is_nested(column.type) else column
+                for name, column in zip(batch.schema.names, batch.columns, strict=True)
+            ]
+            chosen = pa.RecordBatch.from_arrays(list(map(replace_view, arrays)), names=batch.schema.names)
+            taken = chosen.take(pa.array(places[first:stop] - start))
+            yield pa.RecordBatch.from_arrays(list(map(decode_dictionary, taken.columns)), names=taken.schema.names)
+        start += batch.num_rows
+
+
+def _make_rows(
+    batch: pa.RecordBatch, ids: list[str], columns: Sequence[str], shard: str | None, caption: pa.DataType
+) -> Iterator[Row[Texts]]:
+    """Yields the rows of a batch; `caption` is the type of the captions in the file."""
+    no_text = Rejected(Reason.NOT_TEXT, f"a {'dict' if pa.types.is_struct(caption) else 'list'}, not a text")
+    nothing = [None] * batch.num_rows
+    values = {name: to_text(batch[name]).to_pylist() if name in ids else nothing for name in IDENTITY_COLUMNS}
+    texts = [to_values(batch[name]) if name in batch.schema.names else nothing for name in columns]
+    for at, (said, *others) in enumerate(zip(*texts, strict=True)):
+        text = _try_training_text(said)
+        if text is not None:
+            text = no_text if is_nested(caption) else text
+            identity = Identity(shard, **{name: found[at] or None for name, found in values.items()})
+            yield Row(identity, (text, *map(_to_remark, others)))
 
 
 def _try_training_text(value: object) -> str | Rejected | None:
@@ -103,42 +131,11 @@ def _to_remark(value: object) -> str | None:
     return dump_metadata(value if isinstance(value, dict) else {"value": value})
 
 
-def _collect_values(
-    samples: Collection[Identity], name: str, shard: str | None, kind: "pl.DataType"
-) -> list[str] | list[bytes]:
-    """Returns the samples' values of an attribute, sorted; of keys, only those in the shard. Bytes for such columns."""
-    chosen = samples if name != "key" else [sample for sample in samples if sample.shard == shard]
-    values = sorted({value for sample in chosen if (value := getattr(sample, name))})
-    return [value.encode() for value in values] if _is_binary(kind) else values
+def _collect_values(samples: Collection[Identity], name: str, shard: str | None) -> list[str]:
+    """Returns the samples' values of an attribute, sorted; of keys, only those in the shard.
 
-
-def _is_text_like(kind: "pl.DataType") -> bool:
-    """Returns whether a column can be read as text."""
-    return not kind.is_nested()
-
-
-def _make_value_expr(name: str, kind: "pl.DataType") -> "pl.Expr":
-    """Returns the column unchanged, but dates and times as text."""
-    import polars as pl
-
-    return pl.col(name).cast(pl.String) if kind.is_temporal() else pl.col(name)
-
-
-def _make_text_expr(name: str, kind: "pl.DataType") -> "pl.Expr":
-    """Returns the column as text. Whole floats become integers: pandas turns ids into floats where one is missing.
-
-    Returns bytes unchanged: polars refuses a column in which some are not UTF-8.
+    It leaves out values with a lone surrogate, which no file can have.
     """
-    import polars as pl
-
-    column = pl.col(name)
-    if _is_binary(kind):
-        return column
-    if kind.is_float() or kind.is_decimal():
-        whole = column.cast(pl.Int64, strict=False).cast(pl.String)
-        return pl.when(column == column.floor()).then(whole).otherwise(column.cast(pl.String))
-    return column.cast(pl.String)
-
-
-def _is_binary(kind: "pl.DataType") -> bool:
-    return str(kind) == "Binary"
+    chosen = samples if name != "key" else [sample for sample in samples if sample.shard == shard]
+    values = {value for sample in chosen if (value := getattr(sample, name))}
+    return sorted(value for value in values if value.encode("utf-8", "ignore").decode() == value)

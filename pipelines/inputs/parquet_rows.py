@@ -9,8 +9,8 @@ from curation.sources import SourceReader
 from schemas.errors import ShardloomError, UsageError, to_one_line
 from schemas.records.quarantine import Reason, Rejected
 from schemas.storage.parquet import check_sizes, iterate_batches, open_parquet
+from schemas.storage.row_objects import MAX_ENTRIES, count_entries
 
-MAX_ENTRIES = 1_000_000  # in the lists of a row; a document's have a few thousand
 BATCH_ROWS = 64  # rows converted to Python objects at once
 
 
@@ -76,7 +76,7 @@ def read_rows(
         for batch in iterate_batches(parquet, BATCH_ROWS, wanted, groups):
             table = batch.slice(min(skipped, batch.num_rows))
             skipped -= batch.num_rows - table.num_rows
-            yield from _to_python(table)
+            yield from to_python_rows(table)
     except pa.ArrowException as error:  # the folder reports an OSError
         raise ShardloomError(f"cannot read {path}: {to_one_line(error)}") from None
 
@@ -86,21 +86,23 @@ def select_columns(names: list[str], reader: SourceReader) -> list[str]:
     return [name for name in names if reader.optional is None or name in reader.columns or name in reader.optional]
 
 
-def _to_python(batch: pa.RecordBatch) -> list[dict[str, Any] | Rejected]:
-    """Returns the rows as Python objects. A row with a value that Python can't represent is converted alone."""
+def to_python_rows(batch: pa.RecordBatch) -> list[dict[str, Any] | Rejected]:
+    """Returns the rows as Python objects. A row with a value that Python can't represent is converted alone, and one
+    with a list of more than `MAX_ENTRIES` is rejected.
+    """
     if (
-        entries := max(map(_count_entries, batch.columns), default=0)
+        entries := max(map(count_entries, batch.columns), default=0)
     ) > MAX_ENTRIES:  # Python takes 50 times Arrow's bytes
         if batch.num_rows == 1:
             return [Rejected(Reason.MALFORMED_ROW, f"a list of {entries:,} entries; at most {MAX_ENTRIES:,} are read")]
-        return [row for at in range(batch.num_rows) for row in _to_python(batch.slice(at, 1))]
+        return [row for at in range(batch.num_rows) for row in to_python_rows(batch.slice(at, 1))]
     try:
         found: list[dict[str, Any] | Rejected] = _convert_times(batch).to_pylist()
         return found
     except (ValueError, OverflowError, pa.ArrowException):
         if batch.num_rows == 1:
             return [_convert_row(batch)]
-        return [row for at in range(batch.num_rows) for row in _to_python(batch.slice(at, 1))]
+        return [row for at in range(batch.num_rows) for row in to_python_rows(batch.slice(at, 1))]
 
 
 def _convert_row(batch: pa.RecordBatch) -> dict[str, Any] | Rejected:
@@ -131,16 +133,6 @@ def _convert_value(value: pa.Scalar) -> Any:
         return value.as_buffer().to_pybytes()
 
 
-def _count_entries(values: pa.Array) -> int:
-    """Returns the number of list entries in a column, at the nesting level that has the most."""
-    if pa.types.is_struct(values.type):
-        return max(map(_count_entries, values.flatten()), default=0)
-    if any(is_list(values.type) for is_list, _ in _LISTS):
-        inner = values.flatten()
-        return max(len(inner), _count_entries(inner))
-    return 0
-
-
 def _convert_times(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Returns the batch with dates and times as text, in UTC: Python has no year 10,000, no nanoseconds, few zones."""
     columns = batch.columns
@@ -159,16 +151,6 @@ def _drop_time_zone(kind: pa.DataType) -> pa.DataType:
 
 def _to_string_type(kind: pa.DataType) -> pa.DataType:
     return pa.string() if pa.types.is_temporal(kind) and not pa.types.is_interval(kind) else kind
-
-
-def convert_strings_to_bytes(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Returns the batch with bytes in place of strings, for libraries that refuse strings that are not UTF-8."""
-    columns = [_cast(column, map_type(column.type, _to_binary_type)) for column in batch.columns]
-    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
-
-
-def _to_binary_type(kind: pa.DataType) -> pa.DataType:
-    return pa.large_binary() if pa.types.is_string(kind) or pa.types.is_large_string(kind) else kind
 
 
 def map_type(kind: pa.DataType, convert: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:

@@ -3,7 +3,7 @@
 from pipelines.recipes.base import Recipe
 from schemas.errors import UsageError
 from schemas.masking import mask_values
-from schemas.output_set.layout import read_manifests
+from schemas.output_set.layout import CARD, read_manifests
 from schemas.output_set.recipe_file import RECIPE_FILE, compare_recipes, dump_yaml, read_stored_recipe
 from schemas.storage.folder import Folder
 
@@ -21,8 +21,9 @@ def claim(output: Folder, recipe: Recipe) -> None:
 def is_claimed(output: Folder, recipe: Recipe) -> bool:
     """Returns whether the folder has this recipe; if not, it is free. Raises `UsageError` when it has another one.
 
-    A folder with a lost or damaged recipe file counts as free where all its manifests name this recipe. A part of a
-    recipe is still YAML, and looks like another recipe.
+    A folder with a lost or damaged recipe file counts as free where all its manifests name this recipe, and so does one
+    with nothing but a dataset card, which a person has written. (A part of a recipe is still YAML, and looks like
+    another recipe.)
     """
     if output.exists(RECIPE_FILE):
         try:
@@ -33,7 +34,7 @@ def is_claimed(output: Folder, recipe: Recipe) -> bool:
             raise
         is_whole = output.read(RECIPE_FILE) == dump_yaml(recipe.resolve())
         return is_whole or not is_made_by(output, recipe)
-    if not output.is_empty() and not is_made_by(output, recipe):
+    if not output.is_empty(ignored=CARD) and not is_made_by(output, recipe):
         raise UsageError(f"{output.url} is not empty and holds no {RECIPE_FILE}: use a new output folder")
     return False
 

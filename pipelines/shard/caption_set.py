@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -13,15 +14,15 @@ from curation.captions.families import FAMILIES
 from curation.captions.family import CaptionFamily
 from curation.captions.lookup import Lookup, Match, Row
 from pipelines.inputs.caption_rows import IDENTITY_COLUMNS, Texts, find_rows
-from pipelines.inputs.parquet_rows import convert_strings_to_bytes
 from pipelines.inputs.shards import InputShard
+from pipelines.inputs.text_columns import to_text
 from pipelines.recipes.render import RenderRecipe
 from pipelines.recipes.shard import ShardRecipe
 from schemas.errors import ShardloomError, UsageError, to_one_line
 from schemas.layouts.blip3_grounding import ALT_TEXT
 from schemas.output_set.layout import DATA, MANIFESTS, check_output, read_manifests, read_output
 from schemas.output_set.manifest import InputFile
-from schemas.output_set.recipe_file import read_stored_recipe
+from schemas.output_set.recipe_file import RECIPE_FILE, format_value, read_stored_recipe
 from schemas.records.identity import Identity
 from schemas.records.quarantine import Rejected
 from schemas.storage.folder import Folder
@@ -74,8 +75,10 @@ class CaptionSet:
             self.stored_recipe = read_stored_recipe(self.folder)
             if self.stored_recipe.get("kind") != RenderRecipe.kind:
                 raise UsageError(
-                    f"{url} is not a caption set: its kind is {self.stored_recipe.get('kind')!r}; pass a render set"
+                    f"{url} is not a caption set: its kind is {format_value(self.stored_recipe.get('kind'))}; "
+                    "pass a render set"
                 )
+            check_stored_recipe(self.stored_recipe, self.folder.resolve_path(RECIPE_FILE))
             sizes = {}
             for manifest in read_manifests(self.folder).values():
                 for out in manifest.outputs:
@@ -106,7 +109,7 @@ class CaptionSet:
         if recipe.granularity not in numbers:
             raise UsageError(f"granularity: {name} captions have 0 to {numbers[-1]}, not {recipe.granularity}")
         if self.is_own and recipe.granularity not in self.stored_recipe["granularities"]:
-            has = ", ".join(map(str, self.stored_recipe["granularities"]))
+            has = format_value(self.stored_recipe["granularities"]).strip("[]")
             raise UsageError(f"granularity: {self.folder.url} holds {has} and not {recipe.granularity}")
         if self.is_own and self.stored_recipe["raw_caption"] not in (raw, "both"):
             bare = ", or take its bare lists with --no-raw-caption" if recipe.raw_caption is None and with_raw else ""
@@ -166,8 +169,8 @@ class CaptionSet:
         name = self.stored_recipe.get("family", "ocr")
         if name not in FAMILIES.list_names():
             raise UsageError(
-                f"{self.folder.url} holds captions of the family {name!r}, which is not known here: install what "
-                "declares it, or pass --trust-code package.module:Name"
+                f"{self.folder.url} holds captions of the family {format_value(name)}, which is not known here: "
+                "install what declares it, or pass --trust-code package.module:Name"
             )
         return FAMILIES.find(name)
 
@@ -177,13 +180,10 @@ class CaptionSet:
             try:
                 with self.folder.open(name) as file:
                     for batch in iterate_batches(open_parquet(file, self.folder.resolve_path(name)), 64, ["captions"]):
-                        for captions in convert_strings_to_bytes(batch).to_pydict().get("captions", []):
-                            if isinstance(captions, bytes) and (
-                                family := guess_family(captions.decode("utf-8", "replace"))
-                            ):
-                                return family
+                        if family := _guess_batch_family(batch):
+                            return family
                         break
-            except (pa.ArrowException, NotParquet, TypeError) as error:
+            except (pa.ArrowException, NotParquet) as error:
                 raise ShardloomError(
                     f"cannot read captions in {self.folder.resolve_path(name)}: {to_one_line(error)}"
                 ) from None
@@ -202,6 +202,27 @@ class CaptionSet:
         if not is_known:
             columns = "`captions` and one of `uid`, `url` and `sha256`"
             raise UsageError(f"{self.folder.url}: the files lack the columns {columns}")
+
+
+def check_stored_recipe(stored: dict[str, Any], path: str) -> None:
+    """Raises `UsageError` if the recipe of a set lacks what a join needs: it was cut, or written by hand."""
+    granularities, family = stored.get("granularities"), stored.get("family", "ocr")
+    is_listed = isinstance(granularities, list) and all(isinstance(number, int) for number in granularities)
+    if not is_listed or not isinstance(stored.get("raw_caption"), str) or not isinstance(family, str):
+        raise UsageError(
+            f"{path} is damaged: it lacks `granularities` or `raw_caption`, or they are of a wrong type; "
+            "the command that made the set writes it again"
+        )
+
+
+def _guess_batch_family(batch: pa.RecordBatch) -> CaptionFamily | None:
+    """Returns the family of the first captions. Raises `NotParquet` if none of them is UTF-8."""
+    if not batch.schema.names:
+        return None
+    texts = to_text(batch["captions"])
+    if texts.null_count == len(texts) > batch["captions"].null_count:
+        raise NotParquet(f"none of its first {len(texts)} captions is UTF-8")
+    return next((family for text in texts.to_pylist() if text and (family := guess_family(text))), None)
 
 
 def guess_family(captions: str) -> CaptionFamily | None:

@@ -8,11 +8,13 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from schemas.errors import StorageError, UsageError, to_one_line
+from schemas.masking import mask_secrets
 from schemas.storage.folder import Folder, split_path
 from schemas.strict_yaml import RefusedYaml, load_yaml
 
 RECIPE_FILE = "recipe.yaml"  # the file of an output set with the recipe that made it
 MAX_SHOWN = 80  # characters of a wrong value in an error, which is one line
+MAX_MESSAGE = 600  # characters of a message about a wrong value
 MAX_FAULTS = 20  # faulty fields that one error names
 MAX_RECIPE = 16 << 20  # bytes; the longest, with thousands of sources, have a few hundred kilobytes
 
@@ -107,11 +109,11 @@ def apply_override(values: dict[str, Any], override: str) -> None:
     """Sets an option from `key=value`: a dotted key and a YAML value. Raises `UsageError` for any other form."""
     key, equals, text = override.partition("=")
     if not equals or not all(key.split(".")):
-        raise UsageError(f"{override!r} is not key=value, such as run.workers=4")
+        raise UsageError(f"{format_value(override)} is not key=value, such as run.workers=4")
     try:
         value = load_yaml(text)
     except (yaml.YAMLError, ValueError) as error:
-        raise UsageError(f"{key}: {text!r} is not valid YAML: {to_one_line(error)}") from None
+        raise UsageError(f"{key}: {format_value(text)} is not valid YAML: {to_one_line(error)}") from None
     keys = key.split(".")
     ensure_option_group(values, keys)[keys[-1]] = value
 
@@ -148,12 +150,22 @@ def _describe_fault(fault: dict[str, Any]) -> str:
     if fault["type"] == "too_short":  # in recipes, every minimum length is 1
         return f"{where} is empty"
     if fault["type"] == "value_error":  # raised by Shardloom's own validators
-        return f"{where}: {fault['ctx']['error']}"
+        return f"{where}: {shorten(str(fault['ctx']['error']))}"
     wanted = "input should be a mapping" if fault["type"] in ("model_type", "dict_type") else fault["msg"].lower()
     return f"{where}: {wanted}, not {format_value(fault['input'])}"
 
 
 def format_value(value: Any) -> str:
     """Returns a value for an error message: on one line, and shortened if it is long."""
-    found = repr(value)
+    try:
+        found = mask_secrets(repr(value))  # masked first: half a secret is not found
+    except ValueError:  # Python prints no whole number of more than 4,300 digits
+        return "a number that is too long"
     return found if len(found) <= MAX_SHOWN else f"{found[:MAX_SHOWN]}..."
+
+
+def shorten(message: str) -> str:
+    """Returns a message that may quote a long value with its middle left out: the remedy is at the end."""
+    if len(message) <= MAX_MESSAGE:
+        return message
+    return f"{mask_secrets(message)[: MAX_MESSAGE // 2]}...{message[-MAX_MESSAGE // 2 :]}"

@@ -252,13 +252,14 @@ class Folder:
             if file is not None:
                 raise UsageError(f"{self.url}: {file} is not a folder: use another output folder")
 
-    def is_empty(self) -> bool:
-        """Returns whether the folder and its sub-folders have no file that `list_files` lists; True if it
-        does not exist.
+    def is_empty(self, ignored: str = "") -> bool:
+        """Returns whether the folder and its sub-folders have no file that `list_files` lists, apart from files of the
+        name `ignored`; True if the folder does not exist.
         """
         self._fs.invalidate_cache()
         with self._translate_errors("list", ""):
-            return not any(_is_listed(name) for _, _, names in self._fs.walk(self._root) for name in names if name)
+            names = (name for *_, names in self._fs.walk(self._root) for name in names)
+            return not any(_is_listed(name) for name in names if name not in ("", ignored))
 
     def list_sizes(self) -> dict[str, int]:
         """Returns the size in bytes of each file in the folder and its sub-folders, by name relative to the folder."""

@@ -23,6 +23,12 @@ LAUGHS = "a: &a [x, x, x]\n" + "".join(
         ("[" + "1," * MAX_NODES + "]", "more than 100,000 values"),
         ("a: !!python/object/apply:os.system [id]", "could not determine a constructor"),
         ("a: 1\n---\nb: 2\n", "expected a single document"),
+        ("a: 1\nkind: 1" + ":1" * 400_000, "line 2: a number of 800,001 characters: put it in quotes"),
+        ("seed: 0x" + "f" * 5000, "a number of 5,002 characters"),
+        ("seed: " + "9" * 5000, "a number of 5,000 characters"),
+        ("1" * 101 + ".5: a", "a number of 103 characters"),
+        *((f"a: !!{tag} x", r"a value does not fit its tag \(!!type\)") for tag in ("bool", "timestamp")),
+        ("a: !!int ''", r"a value does not fit its tag \(!!type\)"),
     ],
 )
 def test_what_is_refused(text: str, line: str) -> None:
@@ -39,6 +45,7 @@ def test_what_is_refused(text: str, line: str) -> None:
         "[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1),
         "yes: 1\nno: 2\n'yes': 3\n",
         "? [a, b]\n: 1\n",
+        f"[0x{'f' * 98}, -{'9' * 99}, 1:30:00, 1_000, 0b101, 017, .5, 1e3, 1:30.5, '{'9' * 5000}']",
     ],
 )
 def test_all_else_is_as_safe_load_has_it(text: str) -> None:

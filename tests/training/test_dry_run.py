@@ -42,7 +42,7 @@ def test_the_report(tokenizer: Path, tmp_path: Path) -> None:
     assert "a step      4 sequences of 128: 512 tokens at most" in told
     assert "steps       1,500: 768,000 tokens at most" in told
     assert "rates       tower frozen, connector 0.00488, language 0.00488; constant, 0 steps of warm-up" in told
-    assert "one pass: about 42,084 steps" in told
+    assert "one pass: about 42,084 steps to data.stop, over sources that repeat without end" in told
     assert [line for line in told if line.startswith("---")] == [
         "--- sample 1: text d000121, 44 positions",
         "--- sample 2: text d000117, 36 positions",

@@ -82,6 +82,24 @@ def test_lines_now_and_then(tokenizer: Path, tmp_path: Path, capsys: pytest.Capt
     assert capsys.readouterr().err == "training: step 7/7, loss 1.1429, 1,234 tokens/s, 0:00:00 left\n"
 
 
+@pytest.mark.parametrize(
+    ("run", "peak"),
+    [({}, "measured (on a busy device?)"), ({"peak_tflops": 0.001}, "in run.peak_tflops")],
+)
+def test_an_mfu_over_1_is_not_reported(
+    tokenizer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], run: dict[str, float], peak: str
+) -> None:
+    """One is enough to know that those before and after are too high, too."""
+    with MetricsLogger(tmp_path, runs.recipe(tokenizer, run=run), 0, 9, True) as metrics:
+        for step, mfu in enumerate([0.9, 1.0, 1.474, 0.98, 1.2], start=1):
+            metrics.log({"step": step, "loss": 1.0, "tokens_per_second": 1.0, "mfu": mfu})
+    assert [line["mfu"] for line in read_metrics(tmp_path)] == [0.9, 1.0, None, None, None]
+    assert capsys.readouterr().err == (
+        f"training: step 3 has an MFU of 1.47, but 1 is the most: the peak {peak} is too low; set run.peak_tflops to "
+        "the device's; mfu is null from here on\n"
+    )
+
+
 def test_names_of_samples_steer_no_terminal(
     tokenizer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -131,9 +131,13 @@ def _read_tar_parts(
     name = shard.data.path
     shard.folder.check_inside(name)
     with shard.folder.open(name) as file:
+        end = file.seek(0, os.SEEK_END)
 
         def read_member(row: dict[str, Any], ending: str) -> bytes:
-            found = next(one for one in row["members"] if one["ending"] == ending)
+            found = next((one for one in row["members"] if one["ending"] == ending), None)
+            # `read` allocates memory before it reads, so check the size first
+            if found is None or not 0 <= found["offset"] <= found["offset"] + found["size"] <= end:
+                raise ValueError("the member is not in the tar")
             file.seek(found["offset"])
             return file.read(int(found["size"]))
 

@@ -24,6 +24,7 @@ Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 MAX_SKEW = 10.0  # degrees; text at a greater angle is no skewed page, and is read as it lies
+MIN_SKEWED_LINES = 8  # fewer are a sign, whose lines differ in angle because it is seen from the side
 MIN_ROW_SKEW = 1.0  # a smaller one moves gutters, but rows by less than a detector's error
 
 # Lengths in heights of a line's box. Detectors pad boxes: on two scanned magazine pages, the boxes of neighbouring
@@ -111,12 +112,12 @@ def _is_in_row(box: Floats, first: Floats) -> bool:
 
 
 def _measure_skew(polygons: Floats) -> float:
-    """Returns the median angle of the long lines, in degrees clockwise; 0 if it is over `MAX_SKEW`."""
+    """Returns the median angle of the long lines in degrees clockwise; 0 if it is large, or if they are few."""
     along = polygons[:, 1] + polygons[:, 2] - polygons[:, 0] - polygons[:, 3]
     across = polygons[:, 3] + polygons[:, 2] - polygons[:, 0] - polygons[:, 1]
     is_long = np.hypot(*along.T) > 3 * np.hypot(*across.T)
     angles = np.degrees(np.arctan2(along[is_long, 1], along[is_long, 0]))
-    angle = float(np.median(angles)) if len(angles) else 0.0
+    angle = float(np.median(angles)) if len(angles) >= MIN_SKEWED_LINES else 0.0
     return angle if abs(angle) <= MAX_SKEW else 0.0
 
 

@@ -52,7 +52,7 @@ _MEDIA_MARKER = re.compile(
 )
 _MEDIA_PARTS = ("video", "video_url", "audio", "audio_url", "input_audio")
 _IMAGE_PARTS = ("image", "image_url", "input_image")
-_FALSE = ("false", "0", "0.0")
+_FALSE = ("false", "no", "off", "0", "0.0")
 _TEXT_PARTS = ("text", "input_text", "output_text")
 
 
@@ -118,7 +118,8 @@ def _strip_turn(turn: Turn) -> Turn:
 
 
 def _read_system_turn(row: Mapping[str, Any]) -> Turn | None:
-    texts = {(read_training_text(row[name], name) or "").strip() for name in SYSTEM_FIELDS if is_present(row.get(name))}
+    found = (read_training_text(row[name], name) for name in SYSTEM_FIELDS if is_present(row.get(name)))
+    texts = {text.strip() for text in found if text and not text.isspace()}
     if len(texts) > 1:
         raise malformed_row_error("system and system_prompt differ")
     text = next(iter(texts), "")

@@ -245,12 +245,14 @@ def test_the_system_prompt_of_a_row_is_its_first_turn(row: dict[str, Any]) -> No
 def test_a_system_prompt_that_stands_twice_is_one(row: dict[str, Any]) -> None:
     draft = read(row | {"conversations": [SYSTEM, *turns("a", "b")]})
     assert draft.parts == ("Be short.", "a", "b")
+    blank = read(row | {"system": "Be short.", "system_prompt": " ", "conversations": turns("a", "b")})
+    assert blank.parts == draft.parts
 
 
 @pytest.mark.parametrize(
     "mark",
     [
-        *({"loss": value} for value in (False, 0, "false", "False", " FALSE ", "0", "0.0")),
+        *({"loss": value} for value in (False, 0, "false", "False", " FALSE ", "0", "0.0", "no", " Off")),
         {"train": False},
         {"train": "False"},
         {"weight": 0},

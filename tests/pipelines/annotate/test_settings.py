@@ -108,7 +108,7 @@ def test_an_older_set_has_one_order(older: Folder) -> None:
         settle_settings(recipe({"reading_order": "columns"}), older)
     assert str(error.value) == (
         "annotations holds another recipe (engines.ocr.settings.reading_order is 'lines' there and 'columns' here): "
-        "take a new output folder"
+        "set it to 'lines', or take a new output folder"
     )
 
 

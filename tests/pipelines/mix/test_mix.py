@@ -22,6 +22,7 @@ from datasets import load_dataset
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from curation.mixture import reader
+from curation.mixture.reader import CorruptSample
 from curation.mixture.sources import open_source
 from pipelines.ingest.run import ingest
 from pipelines.mix.run import mix, preview_mixture
@@ -199,7 +200,7 @@ def test_it_is_an_output_set(made: Path, sources: dict[str, str]) -> None:
         assert [file.path for file in manifest.inputs] == [sources["docs"], sources["text"], sources["ocr"]]
         assert manifest.rows_in == manifest.rows_out
     assert sorted(path.name for path in made.iterdir()) == [
-        *("data", "index", "manifests", "recipe.yaml", "stats.json"),
+        *("README.md", "data", "index", "manifests", "recipe.yaml", "stats.json"),
     ]
 
 
@@ -528,6 +529,40 @@ def test_a_linked_data_folder_is_not_followed(sources: dict[str, str], tmp_path:
     (made / "data").symlink_to(tmp_path / "outside")
     with pytest.raises(ShardloomError, match=f"{made}/data/.*: only regular files inside the folder are read"):
         mixed(sources | {"text": str(made)}, tmp_path / "out")
+
+
+def with_null_members(copy: Path, number: int) -> Path:
+    """Puts nulls in place of the members of a set's first sample, with the right hash, and returns the index."""
+    index, manifest = copy / "index/00000000.parquet", copy / "manifests/00000000.json"
+    table = pq.read_table(index)
+    kind = table.schema.field("members").type
+    nulls = pa.nulls(number, kind.value_type)
+    rows = pa.ListArray.from_arrays(pa.array([0] + [number] * table.num_rows, pa.int32()), nulls).cast(kind)
+    pq.write_table(table.set_column(table.schema.get_field_index("members"), "members", rows), index)
+    values = unseal(manifest.read_bytes())
+    for out in values["outputs"]:
+        if out["path"] == "index/00000000.parquet":
+            out |= {"size": index.stat().st_size, "sha256": hashlib.sha256(index.read_bytes()).hexdigest()}
+    manifest.write_bytes(seal(values))
+    return index
+
+
+def test_nulls_in_an_index_are_named(sources: dict[str, str], tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(sources["text"], tmp_path / "copy"))
+    with_null_members(copy, 3)
+    with pytest.raises(CorruptSample, match="does not match its index row: verify the set"):
+        mixed(sources | {"text": str(copy)}, tmp_path / "out")
+
+
+def test_lists_in_an_index_that_expand_are_refused(sources: dict[str, str], tmp_path: Path) -> None:
+    """An index of some kilobytes with one row of two million nulls."""
+    copy = Path(shutil.copytree(sources["text"], tmp_path / "copy"))
+    index = with_null_members(copy, 2_000_000)
+    said = "a list of 2,000,000 entries; at most 1,000,000 are read"
+    with pytest.raises(UsageError) as error:
+        preview_mixture(recipe(sources | {"text": str(copy)}))
+    assert str(error.value) == f"source text: {index} has {said}: verify the set"
+    assert verify(str(copy))[1] == [f"{index}: {said}"]
 
 
 def test_an_index_that_expands_is_refused(

@@ -98,9 +98,9 @@ def test_a_cut_recipe_of_committed_outputs_is_written_again(tmp_path: Path) -> N
         output.write(RECIPE_FILE, whole[:length])
         claim(output, recipe)
         assert output.read(RECIPE_FILE) == whole
-    for left in (b"kind: mix\n", whole[:14]):
+    for left in (b"kind: mix\n", b"kind: render\n"):
         output.write(RECIPE_FILE, left)
-        with pytest.raises(UsageError, match=r"use a new output folder|is damaged"):
+        with pytest.raises(UsageError, match=r"use a new output folder"):
             claim(output, RenderRecipe(input="b"))
 
 

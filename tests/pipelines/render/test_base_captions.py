@@ -98,6 +98,12 @@ def test_files_need_something_to_be_found_by(tmp_path: Path) -> None:
     assert not (tmp_path / "no").exists()
 
 
+def not_utf8(values: list[bytes]) -> pa.Array:
+    """Strings that no writer should write; the column's statistics hold them too."""
+    stored = pa.array(values)
+    return pa.Array.from_buffers(pa.string(), len(values), [None, *stored.buffers()[1:]])
+
+
 @pytest.mark.parametrize(
     ("captions", "said", "reasons"),
     [
@@ -116,13 +122,46 @@ def test_files_need_something_to_be_found_by(tmp_path: Path) -> None:
         ([True, False, None], [], {"not_text": 2, "no_caption": 1}),
         ([["A dog"], [], None], [], {"not_text": 2, "no_caption": 1}),
         ([{"a": "A dog"}, {"a": "b"}, None], [], {"not_text": 2, "no_caption": 1}),
+        (pa.array([["A dog"], [], None], pa.list_view(pa.string())), [], {"not_text": 2, "no_caption": 1}),
+        (
+            pa.array([0, 1, None], pa.timestamp("us", "Asia/Nowhere")),
+            [
+                "1970-01-01 00:00:00.000000. The image contains dog (in the center)",
+                "1970-01-01 00:00:00.000001. The image contains dog (in the center)",
+            ],
+            {"no_caption": 1},
+        ),
+        (not_utf8([b"A dog", b"caf\xe9", b"\xff"]), ["A dog (in the center)"], {"not_text": 2}),
+        (pa.array(["A dog", "A dog", None]).dictionary_encode(), ["A dog (in the center)"] * 2, {"no_caption": 1}),
+        (
+            pa.array(["A dog", "", None], pa.string_view()),
+            ["A dog (in the center)", "The image contains dog (in the center)"],
+            {"no_caption": 1},
+        ),
     ],
 )
 def test_captions_of_others_stay_what_they_are_or_are_none(
-    tmp_path: Path, captions: list[Any] | pa.Array, said: list[str], reasons: dict[str, int]
+    tmp_path: Path, captions: Any, said: list[str], reasons: dict[str, int]
 ) -> None:
     samples: list[tuple[str, bytes, str, dict[str, Any]]] = [(str(n), jpeg(n), "", {"uid": f"u{n}"}) for n in range(3)]
     annotations = boxes(write_samples(tmp_path / "images/0.tar", samples), tmp_path / "boxes")
     files = theirs(tmp_path / "a.parquet", {"uid": [b"u0", b"u1", b"u2"], "caption": captions})
     totals, found = rendered(annotations, files, tmp_path / "out")
     assert (list(found.values()), totals.reasons) == (said, reasons)
+
+
+def test_captions_that_expand_are_read_within_a_budget(tmp_path: Path) -> None:
+    """A file of some kilobytes in which every image has the same caption of 12 MB."""
+    samples: list[tuple[str, bytes, str, dict[str, Any]]] = [
+        (f"{n:02}", jpeg(0), "", {"uid": f"u{n}"}) for n in range(40)
+    ]
+    annotations = boxes(write_samples(tmp_path / "images/0.tar", samples), tmp_path / "boxes")
+    long = pa.DictionaryArray.from_arrays(pa.array([0] * 40), pa.array(["A dog" + "x" * (12 << 20)]))
+    table = pa.table({"uid": [f"u{n}" for n in range(40)], "caption": long})
+    pq.write_table(table, tmp_path / "a.parquet", compression="zstd")
+    assert (tmp_path / "a.parquet").stat().st_size < 20_000
+    with pytest.raises(UsageError, match=r"a\.parquet: the captions of one shard take more than the 256 MiB"):
+        rendered(annotations, str(tmp_path / "a.parquet"), tmp_path / "out")
+    others = table.set_column(0, "uid", pa.array([f"v{n}" for n in range(40)]))
+    pq.write_table(others, tmp_path / "b.parquet", compression="zstd")
+    assert rendered(annotations, str(tmp_path / "b.parquet"), tmp_path / "none")[0].reasons == {"no_caption": 40}

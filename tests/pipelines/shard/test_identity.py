@@ -276,3 +276,15 @@ def test_ids_that_became_decimals_are_found(tmp_path: Path) -> None:
     pq.write_table(pa.table({"uid": uids, "captions": [said]}), tmp_path / "theirs/0.parquet")
     join(images, tmp_path / "theirs", tmp_path / "out", format="parquet")
     assert [(row["uid"], row["text"]) for row in rows(tmp_path / "out")] == [("7", "a")]
+
+
+@pytest.mark.parametrize(
+    "stored",
+    ["", "granularities: 3\nraw_caption: both\n", "granularities: [0]\n", "granularities: [[0]]\nraw_caption: both\n"],
+)
+def test_a_cut_recipe_of_a_caption_set_is_named(tmp_path: Path, stored: str) -> None:
+    images = write_samples(tmp_path / "images/0.tar", PLAIN)
+    captions = captions_of(images, tmp_path)
+    (captions / "recipe.yaml").write_text(f"kind: render\n{stored}")
+    with pytest.raises(UsageError, match=r"/recipe\.yaml is damaged: it lacks `granularities` or `raw_caption`"):
+        sharded(images, captions, tmp_path / "out")

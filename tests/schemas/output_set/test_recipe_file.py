@@ -4,10 +4,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
+from pipelines.recipes.ingest import IngestRecipe
+from pipelines.recipes.mix import MixRecipe
+from pipelines.recipes.render import RenderRecipe
 from schemas.errors import UsageError
-from schemas.output_set.recipe_file import compare_recipes, ensure_option_group, read_recipe, read_stored_recipe
+from schemas.output_set.recipe_file import (
+    compare_recipes,
+    ensure_option_group,
+    format_value,
+    read_recipe,
+    read_stored_recipe,
+    validate_options,
+)
 from schemas.storage.folder import Folder
+from training.model.config import ModelOptions
 
 
 def test_a_group_is_made_where_there_is_none() -> None:
@@ -58,3 +70,29 @@ def test_what_would_count_silently_is_refused(tmp_path: Path, text: str, line: s
     assert str(error.value) == f"recipe {path}, {line}"
     with pytest.raises(UsageError, match=r"recipe\.yaml is damaged: it is not a YAML mapping$"):
         read_stored_recipe(Folder(str(tmp_path)))
+
+
+def test_a_value_is_shown_cut_and_without_secrets() -> None:
+    assert format_value("x" * 1_000_000) == "'" + "x" * 79 + "..."
+    assert format_value(16**5000) == "a number that is too long"
+    assert format_value("x" * 60 + " s3://key:secret-of-many-characters@bucket/a") == f"'{'x' * 60} s3://***@bucket/a'"
+
+
+LONG = "x" * 200_000
+
+
+@pytest.mark.parametrize(
+    ("model", "values"),
+    [
+        (MixRecipe, {"sources": {"a": "b"}, "weights": {LONG: 1}}),
+        (MixRecipe, {"sources": {"a": "b"}, "weights": {"a": LONG}}),
+        (MixRecipe, {"sources": {"a": "b"}, "weights": {"a": 1}, "repeats": {LONG: 1}}),
+        (IngestRecipe, {"source": LONG, "input": ["a"]}),
+        (RenderRecipe, {"family": f"{LONG}:a", "input": "a"}),
+        (ModelOptions, {"connector": {"kind": LONG}}),
+    ],
+)
+def test_errors_of_our_own_validators_are_short(model: type[BaseModel], values: dict[str, Any]) -> None:
+    with pytest.raises(UsageError) as error:
+        validate_options(model, values, "a.yaml")
+    assert len(str(error.value)) < 2000
