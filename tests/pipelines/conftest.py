@@ -1,12 +1,14 @@
 """What tests of several commands need."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from curation.captions.families import FAMILIES
 from curation.engines.registry import ENGINES
 from curation.sources import SOURCES
+from pipelines.terminal.progress import Progress
 
 
 @pytest.fixture(autouse=True)
@@ -15,6 +17,20 @@ def _trust_ends_with_the_test(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ENGINES, "_trusted", dict(ENGINES._trusted))
     monkeypatch.setattr(FAMILIES, "_trusted", dict(FAMILIES._trusted))
     monkeypatch.setattr(SOURCES, "_trusted", dict(SOURCES._trusted))
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The lines of progress of this process, each as it is updated."""
+    lines: list[str] = []
+    show = Progress.show
+
+    def show_and_keep(progress: Progress, *arguments: Any, **options: Any) -> None:
+        show(progress, *arguments, **options)
+        lines.append(progress.describe())
+
+    monkeypatch.setattr(Progress, "show", show_and_keep)
+    return lines
 
 
 @pytest.fixture(scope="module")

@@ -406,7 +406,7 @@ WRONG_USE = {
     "download {made}/nohash.parquet -o {out} --verify-hash": "{made}/nohash.parquet has no column sha256: is it",
     "download {made}/none.parquet -o {out}": "there is no row in {made}/none.parquet",
     "download {made}/nohash.parquet": "no output folder: pass --output, or set run.output in the recipe",
-    "download -o {out}": r"missing: input; for example: shardloom download .*",
+    "download -o {out}": "missing: input; for example: shardloom download ",
     "download {made}/nohash.parquet -o {out} --urls-per-shard 0": "recipe: urls_per_shard: input should be greater",
     "download {made}/a.yaml -r {made}/a.yaml": "{made}/a.yaml and --recipe {made}/a.yaml: pass one recipe",
     "download {made}/a.yaml -o {out}": "recipe {made}/a.yaml: unknown key timeout",
@@ -482,15 +482,13 @@ def test_hosts_that_were_refused_are_asked_when_all_are(
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_a_folder_of_another_recipe_is_refused_before_the_plan(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("pipelines.terminal.progress.LINE_SECONDS", 0.0)
+def test_a_folder_of_another_recipe_is_refused_before_the_plan(tmp_path: Path, shown: list[str]) -> None:
     path = write_metadata(tmp_path / "a.parquet", urls("1.jpg"))
     download(recipe_of(path), str(tmp_path / "out"))
-    assert capsys.readouterr().err.startswith("plan: 100%, 1 files, ")
+    assert shown[0].startswith("plan: 100%, 1 files, ")
+    shown.clear()
     with pytest.raises(UsageError, match=r"\(image_size is 512 there and 256 here\): use a new output folder"):
         download(recipe_of(path, image_size=256), str(tmp_path / "out"))
     with pytest.raises(UsageError, match="out is a download set, not a select set: use a new output folder"):
         select(SelectRecipe(input=[path], rules={"top_fraction": 0.5}), str(tmp_path / "out"))
-    assert capsys.readouterr().err == ""
+    assert shown == []

@@ -62,10 +62,7 @@ def test_as_datacomp_takes_it(
     assert threshold_of(folder, files, fraction) == top_threshold(scores, fraction)
 
 
-def test_progress_counts_each_reading_of_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("pipelines.terminal.progress.LINE_SECONDS", 0.0)
+def test_progress_counts_each_reading_of_a_file(tmp_path: Path, shown: list[str]) -> None:
     pq.write_table(pa.table({"clip_l14_similarity_score": [0.5]}), tmp_path / "a.parquet")
     recipe = SelectRecipe(input=[f"{tmp_path}/*.parquet"], run=SelectRun(workers=1))
     find_threshold(
@@ -74,7 +71,7 @@ def test_progress_counts_each_reading_of_a_file(
         0.5,
         context_of(Folder(str(tmp_path)), recipe.run),
     )
-    first, second = capsys.readouterr().err.splitlines()
+    first, second = shown
     assert first.startswith("score threshold: 50%, 1 files read, ")
     assert second.startswith("score threshold: 100%, 2 files read, ")
 
