@@ -28,7 +28,7 @@ from schemas.output_set.manifest import seal
 from schemas.records.quarantine import Rejected
 from schemas.storage.folder import Folder
 from tests.conftest import jpeg, write_shard
-from tests.pipelines.support.drivers import NO_TOKEN, Driver, cluster_of, hashes
+from tests.pipelines.support.drivers import NO_TOKEN, Driver, cluster_of, hashes, without_progress
 
 pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray"), pytest.mark.usefixtures("own_engines")]
 
@@ -46,6 +46,22 @@ def recipe(
 
 def rows(output: Path, folder: str) -> list[dict[str, object]]:
     return [row for path in sorted((output / folder).glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+
+
+def test_progress_and_time_left_come_before_the_first_commit(
+    make_shards: Callable[..., str], tmp_path: Path, shown: list[str]
+) -> None:
+    """A shard is one chunk here, of which batches are all that is seen."""
+    images = make_shards(tmp_path / "images", shards=1, samples=16)
+    slow = recipe(images, settings={"seconds": 0.5}, chunk=ChunkOptions(samples=16), run=AnnotateRun(workers=1))
+    engines = {"ocr": slow.engines["ocr"].model_copy(update={"batch_size": 2})}
+    annotate(slow.model_copy(update={"engines": engines}), str(tmp_path / "out"))
+    said = re.compile(r"annotate: (\d+)%, (\d+) images, \d+\.\d/s, 0:00:\d\d left")
+    seen = [(int(found[1]), int(found[2])) for line in shown if (found := said.fullmatch(line))]
+    assert len({images for _, images in seen}) >= 2, shown
+    assert seen == sorted(seen)
+    assert all(0 < percent < 100 and 0 < images < 16 for percent, images in seen[:-1]), seen
+    assert any(line.startswith("annotate: 0%, waiting for the first batch of ocr") for line in shown), shown
 
 
 def test_real_shards_are_accounted_for(data: Path, tmp_path: Path) -> None:
@@ -211,7 +227,8 @@ def test_a_stage_that_cannot_get_its_cpus_is_named(make_shards: Callable[..., st
     with cluster_of(cpus=2) as address:
         finished = Driver(tmp_path / "two", images, address=address).run()
         assert finished.returncode == 2
-        assert re.fullmatch(r"error: stage ocr asks for 2 workers of 1 CPUs .*\n", finished.stderr), finished.stderr
+        line = r"error: stage ocr asks for 2 workers of 1 CPUs .*: lower workers or min in run\.resources\n"
+        assert re.fullmatch(line, without_progress(finished.stderr)), finished.stderr
         command, environment = [sys.executable, "-c", HOLDER, address], os.environ | NO_TOKEN
         with subprocess.Popen(command, env=environment, stdin=PIPE, stdout=PIPE, text=True) as holder:
             assert holder.stdout is not None

@@ -10,7 +10,12 @@ import pytest
 from curation.engines.declaration import EngineDeclaration
 from curation.engines.kinds import BOXES
 from curation.images.decode import RgbImage
-from pipelines.annotate.graph_watch import describe_stalled_stage, explain_stall, find_stalled_stage
+from pipelines.annotate.graph_watch import (
+    describe_stalled_stage,
+    describe_start,
+    explain_stall,
+    find_stalled_stage,
+)
 from pipelines.cluster.ledger import Snapshot, StageCounts, StageState
 from schemas.output_set.options import Options
 from schemas.records.box import Detection
@@ -83,6 +88,16 @@ def test_a_note_comes_at_a_third_of_the_patience() -> None:
     )  # "starting workers of boxes" is said
 
 
+def test_what_a_run_waits_for_until_its_first_images_are_done() -> None:
+    found = snapshot((1, 0, 0), NOTHING, NOTHING, NOTHING)
+    assert describe_start(found) == "starting workers of ocr, boxes, which load their weights"
+    found = snapshot((1, 1, 1), NOTHING, AT_WORK, NOTHING)
+    found.stages["ocr"].images = 16
+    assert describe_start(found) == "waiting for the first batch of boxes"
+    found.stages["boxes"].images = 4
+    assert describe_start(found) == ""
+
+
 class HangingBoxes(PixelBoxes):
     """Never comes back."""
 
@@ -113,5 +128,5 @@ def test_the_last_stage_hangs_and_the_others_go_on_for_a_while(make_shards: Call
     assert re.fullmatch(said, last), finished.stderr
     notes = [line for line in progress if "no progress" in line]
     assert notes
-    said = r"annotate: 0%, 0 images, .*; stage boxes has made no progress for \d+ s"
+    said = r"annotate: 0%, waiting for the first batch of boxes; stage boxes has made no progress for \d+ s"
     assert all(re.fullmatch(said, line) for line in notes), notes

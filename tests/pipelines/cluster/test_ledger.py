@@ -50,6 +50,32 @@ def test_counts_and_queues(clock: Clock) -> None:
 
 
 @pytest.mark.usefixtures("clock")
+def test_bytes_are_done_with_their_images() -> None:
+    """And once: what a dead worker has done of a chunk is done again."""
+    ledger = Ledger(["ocr"])
+
+    def done() -> int:
+        return ledger.snapshot().states["ocr"].bytes_done
+
+    ledger.begin("ocr", "a/0", 4, 1000)
+    ledger.begin("ocr", "a/1", 3, 600)
+    assert done() == 0
+    ledger.record_progress("ocr", 1, 2.0, "a/0")
+    assert done() == 250
+    ledger.record_progress("ocr", 2, 2.0, "a/1")
+    assert done() == 650
+    ledger.begin("ocr", "a/0", 4, 1000)  # its worker has died
+    assert done() == 400
+    ledger.record_progress("ocr", 4, 2.0, "a/0")
+    ledger.finish("ocr", "a/0")
+    ledger.finish("ocr", "a/1")  # but for a poison sample, which counts when the chunk is done
+    assert done() == 1600
+    ledger.record_progress("ocr", 4, 2.0, "b/0")  # of a chunk from before a restart
+    ledger.finish("ocr", "b/0")
+    assert done() == 1600
+
+
+@pytest.mark.usefixtures("clock")
 def test_a_chunk_that_is_done_twice_waits_once() -> None:
     ledger = Ledger(["decode", "ocr"])
     for _ in range(2):  # its worker died after it had said that it was done

@@ -13,7 +13,7 @@ import pytest
 from schemas.output_set.layout import MANIFESTS, PARTS
 from schemas.storage.folder import OPTIONS_VARIABLE
 from tests.conftest import REPOSITORY
-from tests.pipelines.support.drivers import hashes
+from tests.pipelines.support.drivers import hashes, without_progress
 from tests.support.s3.bucket import Bucket
 from tests.support.s3.faults import KINDS, Request, one_in_ten
 from tests.support.s3.watch import half_written, watched
@@ -56,7 +56,7 @@ def test_the_whole_demo(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.Monk
     with watched(bucket, url):
         refused = run_demo(url, tmp_path / "two")
     line = rf"error: cannot (read|write|list|remove) {url}/\S+: (AccessDenied: No\.|Forbidden)"
-    said = [line for line in refused.stderr.splitlines() if not line.startswith(("annotate: ", "boxes: "))]
+    said = without_progress(refused.stderr).splitlines()
     assert refused.returncode == 1, refused.stderr
     assert len(said) == 1, said
     assert re.fullmatch(line, said[0]), said

@@ -37,7 +37,7 @@ from schemas.output_set.recipe_file import read_recipe
 from schemas.records.identity import Identity
 from schemas.storage.folder import OPTIONS_VARIABLE, Folder
 from tests.conftest import REPOSITORY
-from tests.pipelines.support.drivers import NO_TOKEN, Driver, cluster_of, hashes
+from tests.pipelines.support.drivers import NO_TOKEN, Driver, cluster_of, hashes, without_progress
 from tests.pipelines.support.sets import ALONE, annotation_set
 from tests.support.s3.bucket import Bucket
 from tests.support.s3.faults import KINDS, one_in_ten
@@ -141,10 +141,6 @@ def test_refusals(
     assert {name: found[name] for name in found if is_data(name)} == {
         name: sha256 for name, sha256 in hashes(made / "captions").items() if is_data(name)
     }
-
-
-def without_progress(printed: str) -> str:
-    return "".join(line for line in printed.splitlines(keepends=True) if not re.match(r"(render|annotate)[: ]", line))
 
 
 def test_wrong_use(bucket: Bucket, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -134,6 +135,12 @@ def free_ports(count: int) -> list[int]:
         for one in sockets:
             one.bind(("127.0.0.1", 0))
         return [int(one.getsockname()[1]) for one in sockets]
+
+
+def without_progress(printed: str) -> str:
+    """All but the lines on what is being done, of which a slow machine shows more."""
+    doing = re.compile(r"(annotate|render|shard|join|demo|boxes)[: ]|starting Ray|connecting to Ray")
+    return "".join(line for line in printed.splitlines(keepends=True) if not doing.match(line))
 
 
 def wait_until(ready: Callable[[], bool], seconds: float = TIMEOUT) -> None:
