@@ -3,7 +3,7 @@
 from pipelines.recipes.base import Recipe
 from schemas.errors import UsageError
 from schemas.masking import mask_values
-from schemas.output_set.layout import read_manifests
+from schemas.output_set.layout import CARD, read_manifests
 from schemas.output_set.recipe_file import RECIPE_FILE, compare_recipes, dump_yaml, read_stored_recipe
 from schemas.storage.folder import Folder
 
@@ -21,7 +21,8 @@ def claim(output: Folder, recipe: Recipe) -> None:
 def is_claimed(output: Folder, recipe: Recipe) -> bool:
     """Returns whether the folder has this recipe; if not, it is free. Raises `UsageError` when it has another one.
 
-    A folder with a lost or damaged recipe file counts as free where all its manifests name this recipe.
+    A folder with a lost or damaged recipe file counts as free where all its manifests name this recipe, and so does one
+    with nothing but a dataset card, which a person has written.
     """
     if output.exists(RECIPE_FILE):
         try:
@@ -43,7 +44,7 @@ def is_claimed(output: Folder, recipe: Recipe) -> bool:
             differing = "; ".join(found[:MAX_DIFFERENCES] + more)
             raise UsageError(f"{output.url} holds another recipe ({differing}): take a new output folder")
         return True
-    if not output.is_empty() and not _is_made_by(output, recipe):
+    if not output.is_empty(ignored=CARD) and not _is_made_by(output, recipe):
         raise UsageError(f"{output.url} is not empty and holds no {RECIPE_FILE}: take a new output folder")
     return False
 

@@ -1,7 +1,8 @@
 """Runs any command: plans its units, works on those that are not committed yet, and commits each.
 
 A command's `Job` defines its units and the work on one. `run_job` does everything else: the folder and its lock, the
-recipe, the earlier commits, the mark of an unfinished set, progress, times, clean-up, totals and damage.
+recipe, the earlier commits, the mark of an unfinished set, progress, times, the dataset card, clean-up,
+totals and damage.
 """
 
 from abc import ABC, abstractmethod
@@ -10,13 +11,14 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from pipelines.cluster.runner import Runner
+from pipelines.output.card import write_card
 from pipelines.output.claim import claim, is_claimed
-from pipelines.output.totals import RunClock, RunTimes, Totals, check_damage, read_totals
+from pipelines.output.totals import RunClock, RunTimes, Totals, add_up_manifests, check_damage
 from pipelines.output.writer import commit
 from pipelines.recipes.base import Recipe
 from pipelines.terminal.progress import Progress
 from schemas.errors import UsageError
-from schemas.output_set.layout import DATA, MANIFESTS, PARTS, UNFINISHED, read_manifests
+from schemas.output_set.layout import CARD, DATA, MANIFESTS, PARTS, UNFINISHED, read_manifests
 from schemas.output_set.lock import Lock, lock_output
 from schemas.output_set.manifest import Manifest
 from schemas.output_set.unit_outputs import get_unit_name
@@ -178,8 +180,11 @@ def run_job(job: Job[U], output: str) -> Totals:
             with context.show_progress(job.title, sum(map(job.get_progress_size, todo)), job.items) as progress:
                 job.carry_out(context, todo, OutputCommitter(folder, lock, progress, clock.times))
             clock.stop(folder)
+        manifests = read_manifests(folder)
+        if todo or folder.list_files(PARTS) or not folder.exists(CARD):
+            write_card(folder, job.recipe.kind, manifests)
         job.clean(folder)  # also for an earlier run that was killed after its last commit
         job.finish(context)
-        result = read_totals(folder)
+    result = add_up_manifests(manifests.values())
     check_damage(result, run.allow_damaged)
     return result

@@ -10,6 +10,7 @@ import pyarrow as pa
 from pipelines.output.training_shards import make_span
 from schemas.errors import ShardloomError, StorageError, UsageError, to_one_line
 from schemas.output_set.layout import (
+    CARD,
     DATA,
     INDEX,
     MANIFESTS,
@@ -27,7 +28,6 @@ from schemas.storage.folder import Folder, UnsafeFile
 from schemas.storage.parquet import UnreadableParquet, iterate_batches, open_parquet
 from schemas.tar.reader import TarReader
 
-DATASET_CARD = "README.md"  # dataset card, which a user may edit
 Span = tuple[int, list[dict[str, Any]]]
 """The offset of a sample's first header in its tar, and name, offset and size in bytes of each member."""
 
@@ -210,9 +210,7 @@ def find_index_faults(folder: Folder, index: str, expected: Iterable[dict[str, A
 
 def find_stray_files(folder: Folder, manifests: dict[str, Manifest], unread: set[str]) -> Iterator[str]:
     """Yields the files of the set that no manifest lists, except those whose own manifest can't be read."""
-    known = {RECIPE_FILE, STATS, DATASET_CARD} | {
-        out.path for manifest in manifests.values() for out in manifest.outputs
-    }
+    known = {RECIPE_FILE, STATS, CARD} | {out.path for manifest in manifests.values() for out in manifest.outputs}
     for below in ("", DATA, INDEX, QUARANTINE):
         for name in folder.list_files(below):
             path = f"{below}/{name}" if below else name

@@ -12,6 +12,11 @@ from typing import Any
 
 import pyarrow as pa
 
+_DETAILS = (
+    *("key", "uid", "url", "source_shard", "source_key", "width", "height"),
+    *("sha256", "alt_text", "captions", "metadata"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class CaptionedImage:
@@ -37,8 +42,7 @@ class CaptionedImage:
 
     def get_details(self) -> dict[str, Any]:
         """Returns all fields except the text and the image."""
-        names = ("key", "uid", "url", "source_shard", "source_key", "width", "height", "sha256", "alt_text", "captions")
-        return {name: getattr(self, name) for name in names} | {"metadata": self.metadata}
+        return {name: getattr(self, name) for name in _DETAILS}
 
     def to_members(self) -> list[tuple[str, bytes]]:
         """Returns the extension and the bytes of each member, in tar order."""
@@ -50,6 +54,9 @@ class CaptionedImage:
         image = {"bytes": self.image, "path": f"{self.key}.{self.extension}"}
         return {"image": image, "text": self.text} | self.get_details()
 
+
+JSON_TYPE = pa.struct([(name, pa.int32() if name in ("width", "height") else pa.string()) for name in _DETAILS])
+"""The type of a tar's `.json` member."""
 
 _STRINGS = ("text", "key", "uid", "url", "source_shard", "source_key", "sha256", "alt_text", "captions", "metadata")
 _FEATURES = (

@@ -158,6 +158,7 @@ def _get_roles(item: Mapping[str, Any]) -> tuple[Role, ...] | None:
 _STRING = {"dtype": "string", "_type": "Value"}
 _NUMBER = {"dtype": "int32", "_type": "Value"}
 _IMAGE_DETAILS = {"width": _NUMBER, "height": _NUMBER, "sha256": _STRING, "url": _STRING, "metadata": _STRING}
+_DETAIL_FIELDS = [(name, pa.type_for_alias(kind["dtype"])) for name, kind in _IMAGE_DETAILS.items()]
 _FEATURES = {
     "key": _STRING,
     "uid": _STRING,
@@ -179,13 +180,20 @@ PARQUET_SCHEMA = pa.schema(
         # The lists are never null. They are nullable because `datasets` otherwise finds this schema unequal to its own.
         pa.field("texts", pa.list_(pa.string())),
         pa.field("images", pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))),
-        pa.field(
-            "image_details",
-            pa.list_(pa.struct([(name, pa.type_for_alias(kind["dtype"])) for name, kind in _IMAGE_DETAILS.items()])),
-        ),
+        pa.field("image_details", pa.list_(pa.struct(_DETAIL_FIELDS))),
         pa.field("metadata", pa.string(), nullable=False),
         pa.field("roles", pa.list_(pa.string())),
     ],
     metadata={b"huggingface": json.dumps({"info": {"features": _FEATURES}}).encode()},
 )
 """The Parquet schema, with the metadata that makes `datasets` decode the images."""
+
+JSON_TYPE = pa.struct(
+    [
+        *((name, pa.string()) for name in ("uid", "source", "url", "metadata")),
+        ("parts", pa.list_(pa.struct([("text", pa.string()), ("image", pa.int32())]))),
+        ("images", pa.list_(pa.struct([("extension", pa.string()), *_DETAIL_FIELDS]))),
+        ("roles", pa.list_(pa.string())),
+    ]
+)
+"""The type of a tar's `.json` member."""

@@ -243,13 +243,14 @@ class Folder:
         if self._is_web:
             raise UsageError(f"{self.url}: a web server cannot store output: give a path or an object store's URL")
 
-    def is_empty(self) -> bool:
-        """Says whether the folder and its sub-folders have no file that `list_files` lists; True if it
-        does not exist.
+    def is_empty(self, ignored: str = "") -> bool:
+        """Says whether the folder and its sub-folders have no file that `list_files` lists, except files of the name
+        `ignored`; True if it does not exist.
         """
         self._fs.invalidate_cache()
         with self._translate_errors("list", ""):
-            return not any(_is_listed(name) for _, _, names in self._fs.walk(self._root) for name in names if name)
+            names = (name for *_, names in self._fs.walk(self._root) for name in names)
+            return not any(_is_listed(name) for name in names if name not in ("", ignored))
 
     def list_sizes(self) -> dict[str, int]:
         """Returns the bytes of each file in the folder and its sub-folders, by names relative to the folder."""
