@@ -31,6 +31,7 @@ OPTIONS_VARIABLE = "SHARDLOOM_STORAGE_OPTIONS"  # environment variable: a JSON o
 READ_BYTES = 8 << 20  # least bytes of an object per request: object stores serve large ranges best
 MAX_REQUESTS = 16  # concurrent requests
 
+F = TypeVar("F")
 T = TypeVar("T")
 
 
@@ -190,12 +191,14 @@ class Folder:
             data = cast(bytes, self._fs.cat_file(f"{self._root}/{name}", start=start, end=stop))
             return data if len(data) <= stop - start else data[start:stop]  # of a server that gives whole files alone
 
-    def map_files(self, work: Callable[[str], T], names: Sequence[str]) -> list[T]:
-        """Applies `work` to each of the files and returns the results in order; on an object store, concurrently."""
-        if self.is_local or len(names) < 2:
-            return [work(name) for name in names]
+    def map_files(self, work: Callable[[F], T], files: Sequence[F]) -> list[T]:
+        """Applies `work` to each of the files, given by name or in any other way, and returns the results in order; on
+        an object store, concurrently.
+        """
+        if self.is_local or len(files) < 2:
+            return [work(file) for file in files]
         with ThreadPoolExecutor(MAX_REQUESTS) as pool:
-            return list(pool.map(work, names))
+            return list(pool.map(work, files))
 
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:

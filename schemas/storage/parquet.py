@@ -119,6 +119,11 @@ def check_sizes(parquet: Parquet, columns: Sequence[str] | None = None, groups: 
         _list_chunks(parquet, group, columns)
 
 
+def count_stored_bytes(parquet: Parquet, columns: Sequence[str] | None = None) -> int:
+    """Returns the bytes of all rows of these columns as stored, uncompressed. Raises as `check_sizes` does."""
+    return sum(chunk.stored for group in parquet.groups for chunk in _list_chunks(parquet, group, columns))
+
+
 def iterate_batches(
     parquet: Parquet,
     rows: int = BATCH_ROWS,
