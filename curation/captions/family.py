@@ -32,8 +32,7 @@ class BaseCaptionOptions(CaptionOptions):
 
     caption_from: RecipePath | None = Field(
         None,
-        description="glob of Parquet files with uid and a caption to write the places into; default: the alt text. "
-        "All of these files are scanned once for each annotation file",
+        description="glob of Parquet files with uid and a caption to write the places into; default: the alt text",
     )
     caption_column: str | None = Field(None, description="column of these files; default: caption, else cogvlm_caption")
 

@@ -48,8 +48,7 @@ def render(
     caption_from: Annotated[
         str | None,
         typer.Option(
-            help="grounding: Parquet files with captions by uid, all scanned for every annotation file; "
-            "default: the alt texts"
+            help="grounding: Parquet files with captions by uid, URL or hash, each read once; default: the alt texts"
         ),
     ] = None,
     caption_column: Annotated[

@@ -1,0 +1,238 @@
+"""The recipes that ship do what their first lines say: the commands there run, on small sets that the documented
+commands make, with weights of which only the configurations are there.
+"""
+
+import contextlib
+import json
+import re
+import shlex
+import shutil
+from collections.abc import Callable
+from fnmatch import fnmatch
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from huggingface_hub import constants
+from typer.main import get_command
+
+from pipelines.cli.app import app
+from tests.conftest import REPOSITORY, jpeg
+from tests.pipelines.support.published import ROWS, SETS, caption
+from tests.pipelines.support.sets import annotation_set, in_process, line, write_samples
+from tests.training.support import tiny
+
+RECIPES = {
+    str(path.relative_to(REPOSITORY / "recipes").with_suffix("")): path
+    for path in sorted((REPOSITORY / "recipes").rglob("*.yaml"))
+}
+OF_SETS = [name for name, path in RECIPES.items() if yaml.safe_load(path.read_text())["kind"] in ("mix", "train")]
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+DEMO = "demo-output"
+
+SIGLIP = {"model_type": "siglip_vision_model", "image_size": 384, "vision_use_head": True}
+PHI3 = {"model_type": "phi3", "vocab_size": 32064, "max_position_embeddings": 4096}
+CONFIGURATIONS: dict[str, dict[str, Any]] = {
+    "google/siglip-so400m-patch14-384": SIGLIP
+    | {
+        "hidden_size": 1152,
+        "intermediate_size": 4304,
+        "num_hidden_layers": 27,
+        "num_attention_heads": 16,
+        "patch_size": 14,
+    },
+    "google/siglip-large-patch16-384": SIGLIP
+    | {
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "patch_size": 16,
+    },
+    "microsoft/Phi-3-mini-4k-instruct": PHI3
+    | {"hidden_size": 3072, "intermediate_size": 8192, "num_hidden_layers": 32, "num_attention_heads": 32},
+    "TinyLlama/TinyLlama_v1.1": {"model_type": "llama", "vocab_size": 32000, "max_position_embeddings": 2048}
+    | {"hidden_size": 2048, "intermediate_size": 5632, "num_hidden_layers": 22, "num_attention_heads": 32}
+    | {"num_key_value_heads": 4},
+}
+"""The models that the recipes name on the hub, as their config.json describes them."""
+
+
+def find_commands(text: str) -> list[list[str]]:
+    """The words of each command in the lines of a text, of which one may continue on the next."""
+    lines = text.replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True) for line in lines if re.match(r"\s*(shardloom|torchrun|python) ", line)]
+
+
+def read_header(name: str) -> str:
+    """The comment at the beginning of a recipe."""
+    return "".join(line[1:] for line in takewhile(lambda line: line[0] == "#", RECIPES[name].open()))
+
+
+def documented() -> list[list[str]]:
+    """The commands of the pages."""
+    blocks = (block for page in PAGES for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL))
+    return [command for block in blocks for command in find_commands(block)]
+
+
+def get_option(words: list[str], name: str) -> str:
+    return words[words.index(name) + 1] if name in words else ""
+
+
+@pytest.mark.parametrize("name", OF_SETS)
+def test_every_set_is_made_by_a_command(name: str) -> None:
+    recipe = yaml.safe_load(RECIPES[name].read_text())
+    sources = recipe["data"]["sources"] if recipe["kind"] == "train" else recipe["sources"]
+    own = find_commands(read_header(name))
+    overrides = [word.partition("=")[2] for words in own for word in words if word.startswith("data.sources=")]
+    named = {*sources.values(), *(folder for each in overrides for folder in yaml.safe_load(each).values())}
+    made = {get_option(words, "--output") for words in own + documented() if words[0] == "shardloom"}
+    missing = {folder for folder in named if not any(fnmatch(output, folder) for output in made)}
+    if "`shardloom demo`" in read_header(name):
+        missing = {folder for folder in missing if not folder.startswith(f"{DEMO}/")}
+    assert missing == set()
+
+
+@pytest.fixture(scope="module")
+def workplace(make_shards: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all sets that the recipes name, made by the commands that are written down."""
+    folder = tmp_path_factory.mktemp("workplace")
+    store = make_shards(folder / "store", shards=1, samples=ROWS)
+    with contextlib.chdir(folder):
+        write_samples(Path("hd/data/0.tar"), [(f"{n}", jpeg(n, 520, 520), "", {"uid": f"u{n}"}) for n in range(ROWS)])
+        annotation_set("hd/data/*.tar", Path("hd-lines"), lambda key: [line(key)])
+        for words in documented() + [words for name in OF_SETS for words in find_commands(read_header(name))]:
+            is_ours = get_option(words, "--output").startswith("sets/")
+            if words[1] == "ingest" and is_ours:
+                draw_input(words, Path("drawn"))
+                images = ["--images", store] if "--download" in words else []
+                run(*(word for word in words if word != "--download"), *images, "--workers", 1)
+            elif words[1] in ("render", "shard") and (is_ours or "hd-lines" in words):
+                run(*words, "--workers", 1)
+        Path(DEMO).mkdir()
+        Path(DEMO, "training").symlink_to(folder / "sets")
+        for name, made in (("ocr", "cc3m"), ("grounding", "cc12m"), ("documents", "obelics")):
+            Path("sets", name).symlink_to(folder / "sets" / made)
+    return folder
+
+
+def draw_input(words: list[str], scratch: Path) -> None:
+    """Draws what a command of `ingest` reads, in its place."""
+    scratch.mkdir(exist_ok=True)
+    place = Path(get_option(words, "--input").replace("*", "0"))
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if words[2] == "llava":
+        images = get_option(words, "--images")
+        place.write_text(json.dumps([talk(number, images) for number in range(ROWS)]))
+        if place.suffix == ".jsonl":
+            place.write_text("".join(json.dumps(talk(number, images)) + "\n" for number in range(ROWS)))
+        return
+    shutil.copyfile(SETS[words[2]](scratch), place)
+    if words[2] == "visual-genome":
+        for name in ("VG_100K", "VG_100K_2"):
+            shutil.copytree(scratch / name, name)
+
+
+def talk(number: int, images: str) -> dict[str, Any]:
+    """A conversation, about an image that is written below the folder `images` if one is named."""
+    asked = {"from": "human", "value": f"What is {number}?"}
+    row = {"id": str(number), "conversations": [asked, {"from": "gpt", "value": caption(number)}]}
+    if not images:
+        return row
+    Path(images, "coco").mkdir(parents=True, exist_ok=True)
+    Path(images, f"coco/{number}.jpg").write_bytes(jpeg(number))
+    return row | {
+        "image": f"coco/{number}.jpg",
+        "conversations": [asked | {"value": f"<image>\n{number}?"}, row["conversations"][1]],
+    }
+
+
+def run(*words: object) -> str:
+    """What a command prints, in this process."""
+    done = in_process(*words[1:])
+    assert done.returncode == 0, f"{words}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache of the hub with configurations and tokenizers, without weights, and no network."""
+    for name, configuration in CONFIGURATIONS.items():
+        folder = tmp_path / f"hub/models--{name.replace('/', '--')}"
+        files = tiny.write_tokenizer(folder / "snapshots/1")
+        (files / "config.json").write_text(json.dumps(configuration))
+        (folder / "refs").mkdir()
+        (folder / "refs/main").write_text("1")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+
+
+def to_dry_run(words: list[str]) -> list[str]:
+    """A command that trains, on whatever ranks, as one that only says what it would do."""
+    ranks = [int(get_option(words, name) or 1) for name in ("--nnodes", "--nproc-per-node")]
+    if words[0] == "torchrun":
+        words = ["shardloom", "train", *words[words.index("training.train") + 1 :], "--ranks", str(ranks[0] * ranks[1])]
+    at = words.index("--output")
+    return [*words[:at], *words[at + 2 :], "--dry-run"]
+
+
+@pytest.mark.parametrize("name", [name for name in OF_SETS if not name.startswith("train/")])
+def test_mixtures(name: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands of the first lines, as they stand."""
+    monkeypatch.chdir(workplace)
+    commands = [words for words in find_commands(read_header(name)) if words[1] in ("recipe", "mix")]
+    assert [words[1] for words in commands] == ["recipe", "mix", "mix"]
+    for words in commands:
+        told = run(*words, *(["--json"] if "--plan" in words else ["--workers", 1] if words[1] == "mix" else []))
+        if "--plan" in words:
+            drawn = {row["source"]: row["counts"]["samples"] for row in json.loads(told)["sources"]}
+            assert drawn.keys() == yaml.safe_load(RECIPES[name].read_text())["sources"].keys()
+            assert sum(drawn.values()) > 0
+
+
+PARAMETERS = {
+    "train/pretrain_4b": ["4,359,257,219, of which 3,931,031,619"],
+    "train/sft_anyres": ["4,359,257,219, of which 3,931,031,619"],
+    "train/tiny": ["1,518,116, of which 1,518,116"],
+    "train/xmodel_1b": ["1,494,127,616, of which 77,783,040", "1,494,127,616, of which 1,177,843,712"],
+}
+"""All, and those that are trained, in each stage."""
+
+
+@pytest.mark.usefixtures("hub")
+@pytest.mark.parametrize("name", [name for name in OF_SETS if name.startswith("train/")])
+def test_training(name: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands of the first lines, without a step: a training becomes its dry run, on as many ranks."""
+    monkeypatch.chdir(workplace)
+    commands = [words for words in find_commands(read_header(name)) if words[1] in ("recipe", "train") or "-m" in words]
+    assert [words[1] for words in commands[:2]] == ["recipe", "train"]
+    run(*commands[0])
+    found: dict[tuple[str, ...], str] = {}
+    for words in commands[1:]:
+        dry = words if "--dry-run" in words else to_dry_run(words)
+        if tuple(sorted(dry)) not in found:
+            started = "init_from" in RECIPES[name].read_text()  # from the model of a stage before, which is not here
+            found[tuple(sorted(dry))] = run(*dry, *(["init_from=null"] if started else []))
+    assert [told.splitlines()[0] for told in found.values()] == [
+        f"parameters  {parameters} are trained" for parameters in PARAMETERS[name]
+    ]
+    assert all("the first sequence: " in told for told in found.values())
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_commands_have_the_options_that_they_use(name: str) -> None:
+    """Also those that need a cluster or the web, and so are not run here."""
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    for words in find_commands(read_header(name)):
+        if words[0] == "shardloom":
+            commands[words[1]].make_context(words[1], words[2:])
+
+
+@pytest.mark.parametrize("name", ["annotate", "download"])
+def test_recipes_that_name_no_input(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run("shardloom", "recipe", "copy", name)
+    told = run("shardloom", "recipe", "check", f"{name}.yaml", "input=images/*.tar")
+    assert told == f"{name}.yaml: a valid recipe of the kind {name}\n"
