@@ -116,7 +116,7 @@ class BaseCaptionFiles:
         for sample in samples:
             assert sample.key is not None
             try:
-                if (match := ours.find_own(sample) or theirs.find_other(sample)) is not None:
+                if (match := (ours.find_own(sample) if own else None) or theirs.find_other(sample)) is not None:
                     if isinstance(said := match.row.value[0], Rejected):
                         raise Rejected(said.reason, f"its caption: {said.detail}")
                     bases.found[sample.key] = match

@@ -8,6 +8,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -101,10 +102,10 @@ def read_segments(output: Folder, segments: Sequence[Segment]) -> Iterator[tuple
         yield file, pl.concat([pl.read_ipc_stream(each) for _, each in pairs]).sort(ROW)
 
 
-def pack_rows(frame: pl.DataFrame, compression: str) -> bytes:
+def pack_rows(frame: pl.DataFrame, compression: Literal["uncompressed", "lz4"]) -> bytes:
     """Returns rows as a stream of Arrow's IPC format, without the other rows' bytes that polars keeps in memory."""
     stream = io.BytesIO()
-    frame.write_ipc_stream(stream, compression=compression, compat_level=pl.CompatLevel.oldest())  # type: ignore[arg-type]
+    frame.write_ipc_stream(stream, compression=compression, compat_level=pl.CompatLevel.oldest())
     return stream.getvalue()
 
 
