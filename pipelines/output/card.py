@@ -6,7 +6,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.output.totals import add_up_manifests
 from pipelines.recipes.download import DownloadRecipe
 from schemas.log import LOG
 from schemas.output_set.card import build_card, is_edited, read_card, read_metadata
@@ -27,7 +26,7 @@ def write_card(output: Folder, kind: str, manifests: Mapping[str, Manifest]) -> 
     Keeps a card that a person has edited, and warns if that does not describe the data as it is now.
     """
     metadata, fault = build_metadata(output, kind, manifests)
-    card = build_card(metadata, build_page(kind, manifests, fault))
+    card = build_card(metadata, build_page(kind, fault))
     found = read_card(output)
     if found is None or not is_edited(found):
         if found != card:
@@ -53,14 +52,14 @@ def build_metadata(output: Folder, kind: str, manifests: Mapping[str, Manifest])
     return {"configs": configs} | features, ""
 
 
-def build_page(kind: str, manifests: Mapping[str, Manifest], fault: str) -> str:
-    """Returns the part of the card for people."""
-    totals = add_up_manifests(manifests.values())
+def build_page(kind: str, fault: str) -> str:
+    """Returns the part of the card for people. It has no counts, which `shardloom stats` knows."""
     return (
-        f"# Output of `shardloom {kind}`\n\n{totals.rows_out:,} rows are in `data/`. {totals.quarantined:,} were left "
-        "out: `quarantine/` says why. `recipe.yaml` says how the set was made, `manifests/` from what, and `shardloom "
-        f"verify` checks every byte.\n\n{fault}```python\nfrom datasets import load_dataset\n\n"
-        'rows = load_dataset("FOLDER", split="train")\n```\n\n'
+        f"# Output of `shardloom {kind}`\n\n"
+        "The rows are in `data/`; `quarantine/` has those that were left out, if any, with reasons. `recipe.yaml` says "
+        "how the set was made, `manifests/` from what. `shardloom stats` counts the rows, `shardloom verify` checks "
+        f"every byte.\n\n{fault}"
+        '```python\nfrom datasets import load_dataset\n\nrows = load_dataset("FOLDER", split="train")\n```\n\n'
     )
 
 

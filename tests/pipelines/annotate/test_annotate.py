@@ -14,6 +14,7 @@ from subprocess import PIPE
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from datasets import load_dataset
 from PIL import Image
 
 from curation.images.decode import DecodeLimits, decode
@@ -70,7 +71,13 @@ def test_workers_and_order_do_not_change_a_byte(make_shards: Callable[..., str],
         annotate(recipe(images, run=AnnotateRun(workers=workers)), str(output))
         outputs.append(hashes(output))
     assert outputs[0] == outputs[1]
-    assert {name.split("/")[0] for name in outputs[0]} == {"data", "quarantine", "manifests", "recipe.yaml"}
+    assert {name.split("/")[0] for name in outputs[0]} == {
+        "data",
+        "quarantine",
+        "manifests",
+        "recipe.yaml",
+        "README.md",
+    }
 
 
 def test_rows_keep_the_order_of_the_shard(make_shards: Callable[..., str], tmp_path: Path) -> None:
@@ -78,6 +85,8 @@ def test_rows_keep_the_order_of_the_shard(make_shards: Callable[..., str], tmp_p
     annotate(recipe(images), str(tmp_path / "out"))
     keys = [row["key"] for row in rows(tmp_path / "out", "data")]
     assert keys == [f"{shard * 10_000 + number:012d}" for shard in range(2) for number in range(20)]
+    loaded = load_dataset(str(tmp_path / "out"), split="train", cache_dir=str(tmp_path / "cache"))
+    assert list(loaded) == rows(tmp_path / "out", "data")
 
 
 def test_hostile_files_cost_no_neighbour(data: Path, tmp_path: Path) -> None:
