@@ -6,7 +6,7 @@ in runs, and a killed pass continues after its last run. The partition is in `pa
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,12 +108,12 @@ class CaptionPartition:
 
 
 def find_captions(
-    output: Folder, bases: BaseCaptionFiles, segments: Collection[Segment], samples: Collection[Identity]
+    output: Folder, bases: BaseCaptionFiles, segments: Sequence[Segment], samples: Collection[Identity]
 ) -> ShardBaseCaptions:
     """Finds the captions of samples of one annotation file, in the segments for it."""
 
     def read_rows() -> Iterator[tuple[str | None, list[Row[Texts]]]]:
-        for file, rows in read_segments(output, list(segments)):
+        for file, rows in read_segments(output, segments):
             shard = bases.shards[file]
             yield shard, select_rows(rows.lazy(), [bases.column], samples, shard)
 
