@@ -35,13 +35,14 @@ settings.load_profile("shardloom")
 
 
 @pytest.fixture(autouse=True)
-def _show_log(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _show_log() -> Iterator[None]:
     """Shows messages as the command line does, but for lines on what takes long: tests compare what is printed."""
-    monkeypatch.setattr("schemas.activity.FIRST_LINE_SECONDS", 600.0)
-    monkeypatch.setattr("schemas.activity.LINE_SECONDS", 600.0)
-    configure_log()
-    yield
-    reset_log()
+    with pytest.MonkeyPatch.context() as patch:  # not the test's own, which would then be undone last of all
+        patch.setattr("schemas.activity.FIRST_LINE_SECONDS", 600.0)
+        patch.setattr("schemas.activity.LINE_SECONDS", 600.0)
+        configure_log()
+        yield
+        reset_log()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Finds the rows of a Parquet file of captions that may be about given samples."""
 
-from collections.abc import Collection, Iterator, Sequence
+import contextlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
 
 import numpy as np
@@ -14,7 +15,7 @@ from curation.sources.formats.fields import dump_metadata, read_text_leniently
 from pipelines.inputs.text_columns import decode_dictionary, replace_view, to_text, to_values
 from schemas.errors import ShardloomError, to_one_line
 from schemas.records.identity import Identity
-from schemas.records.quarantine import Reason, Rejected
+from schemas.records.quarantine import Rejected
 from schemas.records.training_text import to_training_text
 from schemas.storage.folder import Folder
 from schemas.storage.parquet import NotParquet, Parquet, UnreadableParquet, iterate_batches, open_parquet
@@ -42,78 +43,116 @@ def find_rows(
     more than `MAX_BYTES` in memory.
     """
     path = folder.resolve_path(name)
-    try:
+    with convert_read_errors(path):
         parquet = open_parquet(folder.get_local_path(name) if folder.is_local else BytesIO(folder.read(name)), path)
-        present = [each for each in (*IDENTITY_COLUMNS, *columns) if each in parquet.schema.names]
-        for each in present:
-            if parquet.schema.names.count(each) > 1:
-                raise NotParquet(f"it has several columns {each}")
-        ids = [each for each in IDENTITY_COLUMNS if each in present and not is_nested(parquet.schema.field(each).type)]
-        if columns[0] not in present or not set(ATTRIBUTES) & set(ids):
+        if not (ids := list_id_columns(parquet, columns)):
             return None
-        wanted = {
-            each: pa.array(_collect_values(samples, each, shard), pa.large_string())
-            for each in ids
-            if each != "key" or shard is not None
-        }
+        wanted = collect_wanted(samples, ids, shard)
         rows: list[Row[Texts]] = []
-        size = 0
-        for group in parquet.groups:  # texts are read only if an image of the samples is among the rows
-            if (places := _find_places(parquet, group, wanted)).size:
-                for batch in _read_places(parquet, group, present, places, columns[0]):
-                    size += batch.nbytes
-                    if size > MAX_BYTES:
-                        raise UnreadableParquet(
-                            f"{path}: the captions of one shard take more than the {MAX_BYTES >> 20} MiB that are "
-                            "allowed"
-                        )
-                    rows += _make_rows(batch, ids, columns, shard, parquet.schema.field(columns[0]).type)
+        for batch in limit_bytes(_read_wanted(parquet, [*ids, *columns], wanted, columns[0]), path):
+            rows += make_rows(batch, ids, columns, shard)
         return rows
+
+
+@contextlib.contextmanager
+def convert_read_errors(path: str) -> Iterator[None]:
+    """Converts the errors of reading a file of captions into a `ShardloomError` of one line."""
+    try:
+        yield
     except (pa.ArrowException, NotParquet, OSError) as error:
         raise ShardloomError(f"cannot read captions in {path}: {to_one_line(error)}") from None
 
 
-def _find_places(parquet: Parquet, group: int, wanted: dict[str, pa.Array]) -> NDArray[np.int64]:
-    """Returns the places in a row group of the rows that have one of the wanted values of a column."""
-    masks = [np.zeros(0, bool)]
-    for batch in iterate_batches(parquet, columns=list(wanted), groups=[group]):
-        found = [pc.is_in(to_text(batch[name]), values) for name, values in wanted.items()]
-        masks.append(np.logical_or.reduce([mask.to_numpy(zero_copy_only=False) for mask in found]))
-    return np.flatnonzero(np.concatenate(masks))
+def list_id_columns(parquet: Parquet, columns: Sequence[str]) -> list[str]:
+    """Returns the columns that identify samples; none when the file lacks the first of `columns` or all attributes.
+
+    Raises `NotParquet` if it has several columns of one of these names.
+    """
+    names = parquet.schema.names
+    present = [each for each in (*IDENTITY_COLUMNS, *columns) if each in names]
+    for each in present:
+        if names.count(each) > 1:
+            raise NotParquet(f"it has several columns {each}")
+    ids = [each for each in IDENTITY_COLUMNS if each in present and not is_nested(parquet.schema.field(each).type)]
+    return ids if columns[0] in present and set(ATTRIBUTES) & set(ids) else []
 
 
-def _read_places(
-    parquet: Parquet, group: int, columns: list[str], places: NDArray[np.int64], caption: str
+def collect_wanted(samples: Collection[Identity], ids: Sequence[str], shard: str | None) -> dict[str, pa.Array]:
+    """Returns the values of the samples by column. A key identifies them in a file about their shard alone."""
+    return {
+        each: pa.array(_collect_values(samples, each, shard), pa.large_string())
+        for each in ids
+        if each != "key" or shard is not None
+    }
+
+
+def find_places(batch: pa.RecordBatch, wanted: Mapping[str, pa.Array]) -> NDArray[np.int64]:
+    """Returns the places in a batch of the rows that have one of the wanted values of a column."""
+    found = [pc.is_in(to_text(batch[name]), values) for name, values in wanted.items()]
+    return np.flatnonzero(np.logical_or.reduce([mask.to_numpy(zero_copy_only=False) for mask in found]))
+
+
+def read_places(
+    parquet: Parquet, group: int, columns: Sequence[str], places: NDArray[np.int64], caption: str
 ) -> Iterator[pa.RecordBatch]:
-    """Yields these rows of a row group. Of a nested caption, which is no text, only whether there is one is kept."""
+    """Yields these rows of a row group. A nested caption, which is no text, is emptied."""
+    present = [name for name in dict.fromkeys(columns) if name in parquet.schema.names]
     start = 0
-    for batch in iterate_batches(parquet, columns=columns, groups=[group]):
+    for batch in iterate_batches(parquet, columns=present, groups=[group]):
         first, stop = np.searchsorted(places, [start, start + batch.num_rows])
         if first < stop:
             arrays = [
-                pc.if_else(pc.is_valid(column), True, None) if name == caption and is_nested(column.type) else column
+                _empty_nested(column) if name == caption and is_nested(column.type) else replace_view(column)
                 for name, column in zip(batch.schema.names, batch.columns, strict=True)
             ]
-            chosen = pa.RecordBatch.from_arrays(list(map(replace_view, arrays)), names=batch.schema.names)
+            chosen = pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
             taken = chosen.take(pa.array(places[first:stop] - start))
             yield pa.RecordBatch.from_arrays(list(map(decode_dictionary, taken.columns)), names=taken.schema.names)
         start += batch.num_rows
 
 
-def _make_rows(
-    batch: pa.RecordBatch, ids: list[str], columns: Sequence[str], shard: str | None, caption: pa.DataType
+def limit_bytes(batches: Iterable[pa.RecordBatch], path: str) -> Iterator[pa.RecordBatch]:
+    """Yields batches. Raises `UnreadableParquet` when they take more than `MAX_BYTES` together."""
+    size = 0
+    for batch in batches:
+        size += batch.nbytes
+        if size > MAX_BYTES:
+            raise UnreadableParquet(
+                f"{path}: the captions of one shard take more than the {MAX_BYTES >> 20} MiB that are allowed"
+            )
+        yield batch
+
+
+def make_rows(
+    batch: pa.RecordBatch, ids: Sequence[str], columns: Sequence[str], shard: str | None
 ) -> Iterator[Row[Texts]]:
-    """Yields the rows of a batch; `caption` is the type of the captions in the file."""
-    no_text = Rejected(Reason.NOT_TEXT, f"a {'dict' if pa.types.is_struct(caption) else 'list'}, not a text")
+    """Yields the rows of a batch of `read_places`, except those with a null in the first column."""
     nothing = [None] * batch.num_rows
     values = {name: to_text(batch[name]).to_pylist() if name in ids else nothing for name in IDENTITY_COLUMNS}
     texts = [to_values(batch[name]) if name in batch.schema.names else nothing for name in columns]
     for at, (said, *others) in enumerate(zip(*texts, strict=True)):
-        text = _try_training_text(said)
-        if text is not None:
-            text = no_text if is_nested(caption) else text
+        if (text := _try_training_text(said)) is not None:
             identity = Identity(shard, **{name: found[at] or None for name, found in values.items()})
             yield Row(identity, (text, *map(_to_remark, others)))
+
+
+def _read_wanted(
+    parquet: Parquet, columns: Sequence[str], wanted: Mapping[str, pa.Array], caption: str
+) -> Iterator[pa.RecordBatch]:
+    """Yields the rows that have a wanted value. Reads texts only in row groups with such rows."""
+    for group in parquet.groups:
+        found, start = [np.zeros(0, np.int64)], 0
+        for batch in iterate_batches(parquet, columns=list(wanted), groups=[group]):
+            found.append(find_places(batch, wanted) + start)
+            start += batch.num_rows
+        if (places := np.concatenate(found)).size:
+            yield from read_places(parquet, group, columns, places, caption)
+
+
+def _empty_nested(column: pa.Array) -> pa.Array:
+    """Returns an empty list or object for each of a column, whose values may be of any size."""
+    kind = pa.struct([]) if pa.types.is_struct(column.type) else pa.list_(pa.null())
+    return pa.array([() if valid else None for valid in pc.is_valid(column).to_pylist()], kind)
 
 
 def _try_training_text(value: object) -> str | Rejected | None:

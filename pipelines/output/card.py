@@ -73,8 +73,10 @@ def find_columns(output: Folder, kind: str, manifests: Mapping[str, Manifest]) -
     if not any(path.startswith(f"{DATA}/") and path.endswith(".tar") for path in paths):
         return columns
     indexes = [path for path in paths if path.startswith(f"{INDEX}/")]
-    found = output.map_files(lambda path: _read_kinds_and_endings(output, path), indexes)
-    kinds, endings = (set[str]().union(*sets) for sets in zip(*found, strict=True))
+    kinds, endings = set[str](), set[str]()
+    for found in output.map_files(lambda path: _read_kinds_and_endings(output, path), indexes):
+        kinds |= found[0]
+        endings |= found[1]
     types = [captioned_image.JSON_TYPE] if "captioned_image" in kinds else []
     types += [document_storage.JSON_TYPE] if kinds - {"captioned_image"} else []
     return build_tar_schema(endings, pa.struct(merge_schemas(pa.schema(list(each)) for each in types)))

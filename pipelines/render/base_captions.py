@@ -52,9 +52,13 @@ class BaseCaptionFiles:
     """
 
     files: tuple[str, ...]
+    sizes: tuple[int, ...]
+    """The bytes of each file."""
     shards: tuple[str | None, ...]
     """The shard that each file describes; None for a file that Shardloom did not write."""
     column: str
+    attributes: tuple[str, ...]
+    """The columns by which captions are found, as far as any of the files has them."""
     revision: InputFile
     """Identifies the state of the files by their sizes: hashing a few hundred gigabytes would take longer than
     rendering."""
@@ -81,26 +85,36 @@ class BaseCaptionFiles:
             )
         for file in files:
             check_size(file, [*IDENTITY_COLUMNS, chosen])
-        sizes = [(file, get_file_size(file)) for file in files]
-        digest = hashlib.sha256(json.dumps([chosen, sizes]).encode()).hexdigest()
-        revision = InputFile(path=pattern, size=sum(size for _, size in sizes), sha256=digest)
-        return cls(tuple(files), find_shards(files), chosen, revision)
+        sizes = [get_file_size(file) for file in files]
+        state = [chosen, list(zip(files, sizes, strict=True))]
+        digest = hashlib.sha256(json.dumps(state).encode()).hexdigest()
+        revision = InputFile(path=pattern, size=sum(sizes), sha256=digest)
+        shards = find_shards(files)
+        known = set().union(*names) & {*ATTRIBUTES, *(["key"] if any(shards) else [])}
+        return cls(tuple(files), tuple(sizes), shards, chosen, tuple(sorted(known)), revision)
 
     def look_up(self, samples: Collection[Identity]) -> ShardBaseCaptions:
         """Finds the captions of samples of one shard. Scans all files, and keeps only the rows of these samples."""
+        shards = zip(self.files, self.shards, strict=True) if samples else ()
+        found = ((shard, find_rows(*split_path(file), [self.column], samples, shard) or []) for file, shard in shards)
+        return self.match(samples, found)
+
+    def match(
+        self, samples: Collection[Identity], rows: Iterable[tuple[str | None, Sequence[Row[Texts]]]]
+    ) -> ShardBaseCaptions:
+        """Finds the captions of samples among rows, which are given for each file in order, with the file's shard."""
         own, others = list[Row[Texts]](), list[Row[Texts]]()
-        for file, shard in zip(self.files, self.shards, strict=True) if samples else ():
-            rows = find_rows(*split_path(file), [self.column], samples, shard)
-            (others if shard is None else own).extend(rows or [])
+        for shard, found in rows:
+            (others if shard is None else own).extend(found)
         ours, theirs = Lookup(own), Lookup(others)
         bases = ShardBaseCaptions({}, {})
         for sample in samples:
             assert sample.key is not None
             try:
-                if (found := ours.find_own(sample) or theirs.find_other(sample)) is not None:
-                    if isinstance(said := found.row.value[0], Rejected):
+                if (match := (ours.find_own(sample) if own else None) or theirs.find_other(sample)) is not None:
+                    if isinstance(said := match.row.value[0], Rejected):
                         raise Rejected(said.reason, f"its caption: {said.detail}")
-                    bases.found[sample.key] = found
+                    bases.found[sample.key] = match
             except Rejected as fault:
                 bases.faults[sample.key] = fault
         return bases

@@ -3,6 +3,7 @@
 import functools
 import io
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,15 +17,19 @@ from pipelines.recipes.annotate import AnnotateRecipe
 from pipelines.recipes.render import RenderRecipe
 from pipelines.render.base_captions import BaseCaptionFiles, ShardBaseCaptions, read_identities
 from pipelines.render.batch import list_columns, render_batch
+from pipelines.render.units import RenderUnit, RenderUnits, find_data, get_data_name
 from schemas.errors import ShardloomError, UsageError
 from schemas.layouts.blip3_grounding import ALT_TEXT
-from schemas.output_set.layout import DATA, MANIFESTS, QUARANTINE, read_manifests, read_output
+from schemas.output_set.layout import MANIFESTS, QUARANTINE, read_manifests, read_output
 from schemas.output_set.manifest import InputFile, Manifest
 from schemas.output_set.recipe_file import format_value, read_stored_recipe
 from schemas.records.caption import Caption
 from schemas.records.quarantine import QUARANTINE_SCHEMA, QuarantinedRow, Rejected, make_quarantine_table
 from schemas.storage.folder import Folder
 from schemas.storage.parquet import read_parquet_schema, read_table
+
+if TYPE_CHECKING:
+    from pipelines.render.caption_partition import CaptionPartition
 
 BATCH_ROWS = 8192  # rendered at once
 
@@ -39,6 +44,7 @@ class RenderJob(Job[Manifest]):
         self.recipe: RenderRecipe = recipe
         self._family = FAMILIES.find(recipe.family)
         self._annotations = Folder(recipe.input)
+        self._partition: CaptionPartition | None = None
 
     def plan(self, context: Context) -> list[Manifest]:
         """See `Job`."""
@@ -52,7 +58,20 @@ class RenderJob(Job[Manifest]):
             return ""
         return "the annotations" + (" have" if self._bases is None else " or the base captions have")
 
-    def make_task(self, context: Context) -> Callable[[Manifest], Manifest]:
+    def prepare(self, context: Context, todo: list[Manifest]) -> list[Manifest]:
+        """See `Job`."""
+        files = {source.name: file for source in todo if (file := find_data(source)) is not None}
+        if self._bases is not None and files:
+            from pipelines.render.caption_partition import CaptionPartition  # imports polars, as below
+
+            self._partition = CaptionPartition(context, self._bases, self._annotations, files)
+        return todo
+
+    def load(self, todo: list[Manifest]) -> RenderUnits:
+        """See `Job`."""
+        return RenderUnits(todo, self._partition)
+
+    def make_task(self, context: Context) -> Callable[[RenderUnit], Manifest]:
         """See `Job`."""
         return functools.partial(render_file, self.recipe, self._family, context.output, self._annotations, self._bases)
 
@@ -93,16 +112,9 @@ def open_base_captions(recipe: RenderRecipe) -> BaseCaptionFiles | None:
 
 def list_inputs(source: Manifest, bases: BaseCaptionFiles | None) -> list[InputFile]:
     """Returns the inputs of captions: the annotation file, its image shard (used by joins), and the base captions."""
-    name = get_data_name(source)
-    own = [
-        InputFile(path=file.path, size=file.size, sha256=file.sha256) for file in source.outputs if file.path == name
-    ]
+    file = find_data(source)
+    own = [] if file is None else [InputFile(path=file.path, size=file.size, sha256=file.sha256)]
     return own + source.inputs + ([] if bases is None else [bases.revision])
-
-
-def get_data_name(source: Manifest) -> str:
-    """Returns the path of a manifest's annotation file. An empty shard has no such file."""
-    return f"{DATA}/{source.name}.parquet"
 
 
 def render_file(
@@ -111,9 +123,10 @@ def render_file(
     output: Folder,
     annotations: Folder,
     bases: BaseCaptionFiles | None,
-    source: Manifest,
+    unit: RenderUnit,
 ) -> Manifest:
     """Renders one annotation file and writes the outputs. They take effect once the caller commits the manifest."""
+    source = unit.source
     data = read_data(annotations, source)
     schema = build_caption_schema(family, bases, source)
     found: ShardBaseCaptions | None = None
@@ -121,7 +134,10 @@ def render_file(
     rejected: list[pa.Table] = []
     if data is not None:
         rows = read_table(io.BytesIO(data), list_columns(family), annotations.resolve_path(get_data_name(source)))
-        found = None if bases is None else bases.look_up(read_identities(rows, source.name))
+        if bases is not None:
+            from pipelines.render.caption_partition import find_captions
+
+            found = find_captions(output, bases, unit.segments, read_identities(rows, source.name))
         for first in range(0, rows.num_rows, BATCH_ROWS):
             table = rows.slice(first, BATCH_ROWS).combine_chunks()
             captions, faults = render_batch(table, family, recipe.options, schema, found)
@@ -157,16 +173,14 @@ def list_keys(rendered: list[pa.Table]) -> list[str]:
 
 def build_caption_schema(family: CaptionFamily, bases: BaseCaptionFiles | None, source: Manifest) -> pa.Schema:
     """Returns the family's layout. It names the annotations by their SHA-256, which does not depend on their path."""
-    revision = next((file.sha256 for file in source.outputs if file.path == get_data_name(source)), "")
-    return family.schema(revision, ALT_TEXT if bases is None else bases.column)
+    file = find_data(source)
+    return family.schema("" if file is None else file.sha256, ALT_TEXT if bases is None else bases.column)
 
 
 def read_data(annotations: Folder, source: Manifest) -> bytes | None:
     """Reads the annotation file and checks it against its manifest. Returns None if the shard was empty."""
-    for file in source.outputs:
-        if file.path == get_data_name(source):
-            return read_output(annotations, file.path, file.sha256, file.size)
-    return None
+    file = find_data(source)
+    return None if file is None else read_output(annotations, file.path, file.sha256, file.size)
 
 
 def quarantine_rows(table: pa.Table, faults: list[Rejected | None]) -> pa.Table:
@@ -187,9 +201,7 @@ def preview_record(recipe: RenderRecipe, key: str) -> list[Caption]:
     manifests = read_annotation_manifests(annotations, family)
     bases = open_base_captions(recipe)
     for manifest in manifests:
-        if wanted_file not in ("", manifest.name) or not any(
-            file.path == get_data_name(manifest) for file in manifest.outputs
-        ):
+        if wanted_file not in ("", manifest.name) or find_data(manifest) is None:
             continue
         annotations.check_inside(get_data_name(manifest))
         with annotations.open(get_data_name(manifest)) as file:

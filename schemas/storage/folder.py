@@ -33,6 +33,7 @@ OPTIONS_VARIABLE = "SHARDLOOM_STORAGE_OPTIONS"  # environment variable: a JSON o
 READ_BYTES = 8 << 20  # minimum bytes of an object per request: object stores serve large ranges best
 MAX_REQUESTS = 16  # concurrent requests
 
+F = TypeVar("F")
 T = TypeVar("T")
 
 
@@ -193,12 +194,14 @@ class Folder:
             # a server without range requests sends the whole file
             return data if len(data) <= stop - start else data[start:stop]
 
-    def map_files(self, work: Callable[[str], T], names: Sequence[str]) -> list[T]:
-        """Applies `work` to each of the files and returns the results in order; on an object store, concurrently."""
-        if self.is_local or len(names) < 2:
-            return [work(name) for name in names]
+    def map_files(self, work: Callable[[F], T], files: Sequence[F]) -> list[T]:
+        """Applies `work` to each of the files, given by name or in any other way, and returns the results in order; on
+        an object store, concurrently.
+        """
+        if self.is_local or len(files) < 2:
+            return [work(file) for file in files]
         with ThreadPoolExecutor(MAX_REQUESTS) as pool:
-            return list(pool.map(work, names))
+            return list(pool.map(work, files))
 
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:

@@ -176,7 +176,7 @@ def test_a_run_that_goes_back(done: TrainResult, asked: TrainRecipe, capsys: pyt
     back = changed(asked, data=asked.data.model_dump() | {"max_bad_samples": 0.5}, run={"output": str(folder)})
     again = train(back, resume=str(first))
     assert (again.step, again.losses, again.seen) == (6, done.losses, done.seen)
-    _, removed, *_ = capsys.readouterr().err.splitlines()  # the first says how long the run is
+    removed, *_ = capsys.readouterr().err.splitlines()
     assert removed == f"{last} is removed: the run resumes from step 4"
 
 

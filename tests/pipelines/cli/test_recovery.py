@@ -101,7 +101,14 @@ main(sys.argv[2:])
 def stopped_once(number: signal.Signals, arguments: list[str]) -> "subprocess.CompletedProcess[str]":
     """The command, which gets the signal when its first output has been committed."""
     script = [sys.executable, "-c", SIGNALLING, str(int(number)), *arguments]
-    return subprocess.run(script, cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        script, cwd=REPOSITORY, capture_output=True, text=True, timeout=120, preexec_fn=heed_interrupts
+    )
+
+
+def heed_interrupts() -> None:
+    """Undoes what a background shell has set for the tests: that its processes ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize("kind", ["captions", "training"])

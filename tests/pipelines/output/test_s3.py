@@ -34,11 +34,12 @@ from pipelines.verify.run import verify
 from schemas.errors import UsageError
 from schemas.output_set.layout import read_manifests
 from schemas.output_set.recipe_file import read_recipe
+from schemas.records.box import Detection
 from schemas.records.identity import Identity
 from schemas.storage.folder import OPTIONS_VARIABLE, Folder
 from tests.conftest import REPOSITORY
 from tests.pipelines.support.drivers import NO_TOKEN, Driver, cluster_of, hashes, without_progress
-from tests.pipelines.support.sets import ALONE, annotation_set
+from tests.pipelines.support.sets import ALONE, annotation_set, grounding_set, rows
 from tests.support.s3.bucket import Bucket
 from tests.support.s3.faults import KINDS, one_in_ten
 from tests.support.s3.watch import half_written, is_data, watched
@@ -206,6 +207,24 @@ def test_what_is_looked_up(made: Path, bucket: Bucket, tmp_path: Path) -> None:
     lacking = rf"tokenizer: cannot read {bucket.url}/tiny/none\.json: No such file or directory; pass a tokenizer\.json"
     with pytest.raises(UsageError, match=lacking):
         load_token_counter(f"{bucket.url}/tiny/none.json", allow_download=False)
+
+
+def test_base_captions_are_partitioned_in_the_bucket(made: Path, bucket: Bucket, tmp_path: Path) -> None:
+    """Captions from the bucket, their partition in it, and the same bytes as on a disk."""
+    dog = [Detection("dog", "dog", (0.25, 0.25, 0.75, 0.75), 0.75)]
+    annotations = grounding_set(f"{made}/images/*.tar", tmp_path / "boxes", lambda _: dog, lambda _: [])
+    uids = [row["uid"] for row in rows(annotations)]
+    captions = pa.table({"uid": uids[::-1], "caption": [f"A dog, {uid}" for uid in uids[::-1]]})
+    pq.write_table(captions, tmp_path / "kale.parquet", row_group_size=10)
+    bucket.store.put(f"{bucket.url}/kale.parquet", (tmp_path / "kale.parquet").read_bytes())
+    for folder in (str(tmp_path), bucket.url):
+        files = {"caption_from": f"{folder}/kale.parquet"}
+        recipe = RenderRecipe(family="grounding", input=str(annotations), run=ALONE, **files)
+        assert render_set(recipe, f"{folder}/grounded").rows_out == len(uids) == 36
+    wanted = {f"grounded/{name}": digest for name, digest in hashes(tmp_path / "grounded").items() if is_data(name)}
+    found = bucket.store.hashes(bucket.url)
+    assert {name: found[name] for name in found if is_data(name) and name.startswith("grounded/")} == wanted
+    assert not [name for name in found if "/parts/" in name]
 
 
 def test_a_folder_of_images_is_listed_with_the_options(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:

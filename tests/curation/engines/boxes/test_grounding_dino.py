@@ -401,7 +401,7 @@ NEEDED = r"pass weights=FOLDER with config\.json, \*\.safetensors, tokenizer\.js
         (lambda folder: (folder / "preprocessor_config.json").unlink(), rf"holds no image processor; {NEEDED}"),
         (
             lambda folder: (folder / "model.safetensors").write_bytes(b"\1" * 99),
-            r"cannot load .*copy: .*; pass another",
+            r"cannot load .*copy: .*; fetch it again, or pass another",
         ),
         (spoil_tensors, r"copy lacks 1 of the model's tensors, such as model\.level_embed; pass another folder"),
         (
