@@ -55,7 +55,7 @@ def server(site: Site) -> str:
         ("ff02::1", "multicast"),
         ("255.255.255.255", "reserved"),
         ("240.0.0.1", "reserved"),
-        ("192.0.0.8", "reserved"),
+        ("192.0.0.9", "reserved"),  # Python 3.13 calls 192.0.0.8 private
         ("192.88.99.1", "reserved"),
         ("::ffff:10.0.0.1", "private"),
         ("::ffff:7f00:1", "loopback"),
