@@ -80,10 +80,11 @@ class Runner:
 
     def list_nodes(self) -> "list[Node]":
         """Returns the nodes with their capacity for workers and for reading; for a local cluster, this machine."""
+        if self.uses_external_cluster:
+            self.connect()
         from pipelines.cluster.capacity import READ_STAGE_CPUS, Node, list_cluster_nodes
 
         if self.uses_external_cluster:
-            self.connect()
             return list_cluster_nodes()
         return [Node(count_cores() + READ_STAGE_CPUS, count_gpus())]  # a local cluster declares one core more
 
