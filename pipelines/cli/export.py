@@ -1,10 +1,13 @@
 """Implements `shardloom export`."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from pipelines.cli.flags import Json
+from schemas.activity import report_activity
+from schemas.errors import UsageError
 from schemas.extras import require_extra
 from schemas.terminal import print_json, print_result
 
@@ -26,7 +29,10 @@ def export(
 ) -> None:
     """Export the model of a run's checkpoint, as the run exports its own at the end."""
     require_extra("train", "export")
-    from training.export import export_checkpoint
+    if not Path(run).is_dir():
+        raise UsageError(f"no folder {run}: pass the folder of a run, or one of its checkpoints")
+    with report_activity("export: loading PyTorch", at_once=True):  # its import takes seconds
+        from training.export import export_checkpoint
 
     folder = export_checkpoint(run, step, dtype, output)
     if json_:

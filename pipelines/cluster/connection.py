@@ -36,7 +36,6 @@ from pipelines.cluster.ray_internals import (
     skip_monitors,
 )
 from pipelines.recipes.base import RunOptions
-from schemas.activity import report_activity
 from schemas.errors import ShardloomError, UsageError, to_one_line
 from schemas.log import is_shown
 from schemas.own_packages import SHADOWING_MESSAGE
@@ -100,9 +99,8 @@ def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None
         options |= make_temp_dir_option(make_private_folder())
         protect_token()
     on_term = signal.getsignal(signal.SIGTERM)
-    doing = f"connecting to Ray at {address}" if address else "starting Ray on this machine"
     try:
-        with report_activity(doing, at_once=True), contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as stack:
             if not address:
                 stack.enter_context(listen_on_loopback_only())
                 stack.enter_context(skip_monitors(keeps_log=is_shown(logging.DEBUG)))

@@ -16,6 +16,7 @@ from pipelines.cluster.address import check_address, find_address
 from pipelines.cluster.machine import count_cores, count_gpus
 from pipelines.cluster.prometheus import Exporter
 from pipelines.recipes.base import RunOptions
+from schemas.activity import report_activity
 from schemas.errors import UsageError
 from schemas.own_packages import find_foreign_package
 
@@ -69,14 +70,18 @@ class Runner:
 
         Does nothing where this process uses Ray already.
         """
-        if self.uses_external_cluster and not ("ray" in sys.modules and sys.modules["ray"].is_initialized()):
+        if self.uses_external_cluster and not _is_connected():
             check_address(self.run_options)
 
     def connect(self, object_store_bytes: int = OBJECT_STORE_BYTES, cpus: float = 0.0) -> None:
         """Connects to the external cluster, or starts a local one of this size at least. Raises `ShardloomError`."""
-        from pipelines.cluster.connection import connect
+        address = find_address(self.run_options)
+        doing = f"connecting to Ray at {address}" if address else "starting Ray on this machine"
+        with report_activity(doing, at_once=not _is_connected()):
+            self.check_address()  # before Ray is imported
+            from pipelines.cluster.connection import connect
 
-        connect(self.run_options, object_store_bytes, cpus)
+            connect(self.run_options, object_store_bytes, cpus)
 
     def list_nodes(self) -> "list[Node]":
         """Returns the nodes with their capacity for workers and for reading; for a local cluster, this machine."""
@@ -121,11 +126,15 @@ class Runner:
         if self.is_in_process(len(units)):
             yield from map(function, units)
             return
+        self.connect()  # says so before anything imports Ray
         from pipelines.cluster.map_units import map_units
 
-        self.connect()
         workers, exporter = min(len(units), self.count_workers()), self.make_exporter(self.run_options.output or "")
         yield from map_units(function, units, workers, self.run_options.stall_seconds, exporter, retries, placement)
+
+
+def _is_connected() -> bool:
+    return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())
 
 
 def _choose_mode(run: RunOptions, needs_cluster: bool) -> ExecutionMode:
