@@ -31,7 +31,7 @@ def export(
     require_extra("train", "export")
     if not Path(run).is_dir():
         raise UsageError(f"no folder {run}: pass the folder of a run, or one of its checkpoints")
-    with report_activity("export: loading PyTorch", at_once=True):  # its import takes seconds
+    with report_activity("export: loading PyTorch"):  # its import takes seconds
         from training.export import export_checkpoint
 
     folder = export_checkpoint(run, step, dtype, output)
