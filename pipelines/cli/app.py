@@ -53,7 +53,7 @@ def shardloom(
         _print_version()
         raise typer.Exit
     if storage_option:
-        from schemas.storage.folder import refuse_secrets, use_options
+        from schemas.storage.options import refuse_secrets, use_options
 
         refuse_secrets(storage_option)
         use_options(storage_option)

@@ -39,7 +39,7 @@ from pipelines.recipes.base import RunOptions
 from schemas.errors import ShardloomError, UsageError, to_one_line
 from schemas.log import is_shown
 from schemas.own_packages import SHADOWING_MESSAGE
-from schemas.storage.folder import OPTIONS_VARIABLE
+from schemas.storage.options import OPTIONS_VARIABLE
 
 NAMESPACE_PREFIX = "shardloom:"  # prefix of the Ray namespace of Shardloom's connections
 START_SECONDS = 180.0  # two of Ray's own tries on a busy machine: each waits 30 seconds for a node to register

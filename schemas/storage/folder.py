@@ -1,7 +1,7 @@
 """Reads and writes a folder on a local disk or at any fsspec URL, so that a file exists complete or not at all.
 
 Credentials of object stores come from where the store's own tools find them (AWS_PROFILE, AWS_ENDPOINT_URL, roles ...).
-`use_options` sets other options of fsspec's file system, as an environment variable that every worker process inherits.
+`schemas.storage.options` has the others of fsspec's file system.
 """
 
 import contextlib
@@ -9,7 +9,6 @@ import errno
 import glob
 import hashlib
 import io
-import json
 import os
 import shutil
 import stat
@@ -26,49 +25,15 @@ from fsspec.implementations.local import LocalFileSystem
 from schemas.errors import StorageError, UsageError, to_one_line
 from schemas.extras import require_extra
 from schemas.hidden_files import is_hidden_name
-from schemas.masking import MASK, find_secret
+from schemas.masking import MASK
+from schemas.storage.options import read_options
 
 TEMPORARY = ".tmp-"
-OPTIONS_VARIABLE = "SHARDLOOM_STORAGE_OPTIONS"  # environment variable: a JSON object of fsspec options
 READ_BYTES = 8 << 20  # minimum bytes of an object per request: object stores serve large ranges best
 MAX_REQUESTS = 16  # concurrent requests
 
 F = TypeVar("F")
 T = TypeVar("T")
-
-
-def use_options(given: Sequence[str]) -> None:
-    """Sets KEY=VALUE options for all stores except local disks, in this process and its children. Values may be JSON.
-
-    Raises `UsageError` for an option that is not KEY=VALUE.
-    """
-    options = _read_options()
-    for each in given:
-        name, equals, value = each.partition("=")
-        if not name or not equals:
-            raise UsageError(f"--storage-option: {each!r} is not KEY=VALUE")
-        try:
-            options[name] = json.loads(value)
-        except ValueError:
-            options[name] = value
-    if given:
-        os.environ[OPTIONS_VARIABLE] = json.dumps(options)
-
-
-def refuse_secrets(given: Sequence[str]) -> None:
-    """Raises `UsageError` if a KEY=VALUE of a command line is a secret: `ps` shows it to all users of the machine."""
-    for each in given:
-        name, equals, value = each.partition("=")
-        try:
-            found = find_secret(name, json.loads(value))
-        except ValueError:
-            found = find_secret(name, value)
-        if equals and found is not None:
-            raise UsageError(
-                f"--storage-option {found}: all users of the machine can read a command line, so it accepts no secret: "
-                "use what the store's own tools use (AWS_PROFILE, a role, a key file), "
-                f"or the variable {OPTIONS_VARIABLE}"
-            )
 
 
 class UnsafeFile(StorageError):
@@ -222,10 +187,6 @@ class Folder:
             return cast(BinaryIO, copy)
         return cast(BinaryIO, io.BufferedReader(self._fs.open(path, "rb", cache_type="none"), READ_BYTES))
 
-    def get_local_source(self, name: str) -> str | io.BytesIO:
-        """Returns the file for libraries that open local files themselves: its path, or its bytes if not local."""
-        return self.resolve_path(name) if self.is_local else io.BytesIO(self.read(name))
-
     def get_local_path(self, name: str) -> Path:
         """Returns the file's path on this machine's disk; only valid if `is_local`."""
         return Path(self._root, name)
@@ -368,7 +329,7 @@ class Folder:
 def open_file_system(url: str) -> tuple[Any, str]:
     """Returns fsspec's file system for a path or URL, and the path in it. Raises `UsageError` if it can't be opened."""
     protocol = url.partition("://")[0] if "://" in url else "file"
-    options = {} if protocol in ("file", "local") else _read_options()
+    options = {} if protocol in ("file", "local") else read_options()
     if f"://{MASK}@" in url or url.endswith(f"?{MASK}"):
         raise UsageError(f"{url}: its secret was masked when it was stored; give the full URL again")
     try:
@@ -385,16 +346,6 @@ def open_file_system(url: str) -> tuple[Any, str]:
 
 def _is_listed(name: str) -> bool:
     return TEMPORARY not in name and not is_hidden_name(name)
-
-
-def _read_options() -> dict[str, Any]:
-    try:
-        options = json.loads(os.environ.get(OPTIONS_VARIABLE, "{}"))
-    except ValueError:
-        options = None
-    if not isinstance(options, dict):
-        raise UsageError(f"{OPTIONS_VARIABLE} is not a JSON object")
-    return options
 
 
 def describe_os_error(error: OSError) -> str:

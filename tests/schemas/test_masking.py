@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from schemas.errors import ShardloomError, StorageError, UsageError
 from schemas.masking import find_secret, mask_secrets, mask_values
 from schemas.output_set.manifest import InputFile
-from schemas.storage.folder import refuse_secrets
+from schemas.storage.options import refuse_secrets
 
 SHOWN = {
     "cannot read sftp://me:p@ss@host/a/b@c: gone": "cannot read sftp://***@host/a/b@c: gone",

@@ -13,7 +13,8 @@ import yaml
 
 from pipelines.verify.run import verify
 from schemas.output_set.layout import read_manifests
-from schemas.storage.folder import OPTIONS_VARIABLE, Folder
+from schemas.storage.folder import Folder
+from schemas.storage.options import OPTIONS_VARIABLE
 from tests.pipelines.support.drivers import Driver, hashes, wait_until
 from tests.pipelines.support.jobs import Jobs, job_cluster
 from tests.pipelines.support.sets import annotation_set, shardloom

@@ -13,6 +13,7 @@ import grpc
 import pytest
 
 from pipelines.cluster.address import check_address
+from pipelines.cluster.ray_internals import HEAD_METHOD
 from pipelines.recipes.base import RunOptions
 from schemas.errors import ShardloomError, UsageError
 from tests.conftest import REPOSITORY, jpeg, write_shard
@@ -24,21 +25,27 @@ UNSET = "unset RAY_ADDRESS to start one on this machine"
 class Refusal(grpc.GenericRpcHandler):
     """Answers each call as a head does that asks for a token."""
 
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
         def refuse(_: bytes, context: grpc.ServicerContext) -> bytes:
             context.abort(grpc.StatusCode.UNAUTHENTICATED, "no token")
             raise AssertionError
 
+        self.calls.append(handler_call_details.method)
         return grpc.unary_unary_rpc_method_handler(refuse)
 
 
 @pytest.mark.parametrize("form", ["127.0.0.1:{}", "localhost:{}"])
 def test_a_head_that_answers(form: str) -> None:
-    server = grpc.server(futures.ThreadPoolExecutor(1), handlers=[Refusal()])
+    head = Refusal()
+    server = grpc.server(futures.ThreadPoolExecutor(1), handlers=[head])
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
         check_address(RunOptions(address=form.format(port)))
+        assert head.calls == [HEAD_METHOD]
     finally:
         server.stop(None)
 

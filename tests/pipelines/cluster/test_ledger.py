@@ -3,16 +3,7 @@
 import pytest
 
 from pipelines.cluster.ledger import MAX_HANGS, Ledger, StageCounts, StageState
-
-
-class Clock:
-    """A clock that stands still until it is told otherwise."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
+from tests.support.clock import Clock
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from ray import cloudpickle
 
 from pipelines.cluster.connection import connect, make_storage_hook
 from pipelines.recipes.base import RunOptions
-from schemas.storage.folder import OPTIONS_VARIABLE
+from schemas.storage.options import OPTIONS_VARIABLE
 from tests.pipelines.support.drivers import cluster_that_offers
 
 SECRET = "a-key-that-nobody-prints"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from schemas.output_set.layout import MANIFESTS, PARTS
-from schemas.storage.folder import OPTIONS_VARIABLE
+from schemas.storage.options import OPTIONS_VARIABLE
 from tests.conftest import REPOSITORY
 from tests.pipelines.support.drivers import hashes, without_progress
 from tests.support.s3.bucket import Bucket

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import subprocess
-import tarfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +23,7 @@ from pipelines.verify.run import verify
 from schemas.tar.writer import TarWriter
 from tests.conftest import jpeg
 from tests.pipelines.support.published import ROWS, SETS, caption, picture, take_in
-from tests.pipelines.support.sets import ALONE
+from tests.pipelines.support.sets import ALONE, read_tars
 
 PNGS = 18  # half as many again as there are JPEGs
 Sample = tuple[str, bytes, str]
@@ -78,16 +77,8 @@ def tables(sources: dict[str, str], tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="module")
 def expected(tars: Path) -> dict[str, Sample]:
     """By key, in order, as Python's own `tarfile` has them: every sample of both sources, once."""
-    members: dict[str, dict[str, bytes]] = {}
-    for path in sorted((tars / "data").iterdir()):
-        with tarfile.open(path) as tar:
-            for member in tar:
-                key, _, ending = member.name.partition(".")
-                body = tar.extractfile(member)
-                assert body is not None
-                members.setdefault(key, {})[ending] = body.read()
     found = {}
-    for key, of in members.items():
+    for key, of in read_tars(tars).items():
         ending = "jpg" if "jpg" in of else "png"
         found[key] = (ending, of[ending], of["txt"].decode())
     assert Counter(found.values()) == Counter(JPEGS_IN_ORDER + PNGS_IN_ORDER)

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from schemas.tar.writer import TarWriter
 from tests.conftest import jpeg
 from tests.pipelines.support.metadata import StandIn, write_metadata
 from tests.pipelines.support.published import ROWS, SETS, caption, parts, picture, take_in, url, write_parquet
-from tests.pipelines.support.sets import ALONE, annotation_set, caption_set, join
+from tests.pipelines.support.sets import ALONE, annotation_set, caption_set, join, read_tars
 
 FORMATS = ("webdataset", "parquet")
 
@@ -56,19 +55,6 @@ def images(row: dict[str, Any]) -> list[bytes]:
     found = [value for name, value in row.items() if name != "image_details"]
     values = [each for value in found for each in (value if isinstance(value, list) else [value])]
     return [each["bytes"] for each in values if isinstance(each, dict) and each.keys() == {"bytes", "path"}]
-
-
-def read_tars(folder: Path) -> dict[str, dict[str, bytes]]:
-    """The members of each sample, by key and ending, as Python's own reader has them."""
-    found: dict[str, dict[str, bytes]] = {}
-    for path in sorted((folder / "data").glob("*.tar")):
-        with tarfile.open(path) as tar:
-            for member in tar:
-                key, _, ending = member.name.partition(".")
-                body = tar.extractfile(member)
-                assert body is not None
-                found.setdefault(key, {})[ending] = body.read()
-    return found
 
 
 def assert_has_members(row: dict[str, Any], members: dict[str, bytes]) -> None:

@@ -36,7 +36,8 @@ from schemas.output_set.layout import read_manifests
 from schemas.output_set.recipe_file import read_recipe
 from schemas.records.box import Detection
 from schemas.records.identity import Identity
-from schemas.storage.folder import OPTIONS_VARIABLE, Folder
+from schemas.storage.folder import Folder
+from schemas.storage.options import OPTIONS_VARIABLE
 from tests.conftest import REPOSITORY
 from tests.pipelines.support.drivers import NO_TOKEN, Driver, cluster_of, hashes, without_progress
 from tests.pipelines.support.sets import ALONE, annotation_set, grounding_set, rows

@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,19 @@ def join(images: str, captions: Path, output: Path, **options: Any) -> Totals:
     """Training shards of nine samples."""
     values = {"samples_per_shard": 9, "run": ALONE} | options
     return shard(ShardRecipe(images=[images], captions=str(captions), **values), str(output))
+
+
+def read_tars(folder: Path) -> dict[str, dict[str, bytes]]:
+    """The members of each sample, by key and ending, as Python's own reader has them."""
+    found: dict[str, dict[str, bytes]] = {}
+    for path in sorted((folder / "data").glob("*.tar")):
+        with tarfile.open(path) as tar:
+            for member in tar:
+                key, _, ending = member.name.partition(".")
+                body = tar.extractfile(member)
+                assert body is not None
+                found.setdefault(key, {})[ending] = body.read()
+    return found
 
 
 def rows(folder: Path, below: str = "data") -> list[dict[str, Any]]:

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from schemas.errors import StorageError, UsageError
-from schemas.storage.folder import OPTIONS_VARIABLE, READ_BYTES, Folder, use_options
+from schemas.storage.folder import READ_BYTES, Folder
+from schemas.storage.options import OPTIONS_VARIABLE, use_options
 from schemas.storage.path_patterns import list_matching, list_matching_sizes
 from tests.support.s3.bucket import Bucket
 from tests.support.s3.faults import KINDS

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import StorageError, UsageError
-from schemas.storage.folder import OPTIONS_VARIABLE, Folder, split_path
+from schemas.storage.folder import Folder, split_path
 from schemas.storage.local_copy import open_local_copy
+from schemas.storage.options import OPTIONS_VARIABLE
 from schemas.storage.path_patterns import list_matching_sizes
 from tests.schemas.support.web_files import served_files
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from schemas.storage.folder import OPTIONS_VARIABLE
+from schemas.storage.options import OPTIONS_VARIABLE
 from schemas.storage.s3 import RetryingS3
 from tests.support.s3.faults import Proxy, proxy_before
 from tests.support.s3.store import KEYS, NO_FILES, Store
