@@ -70,9 +70,9 @@ class AnnotateJob(Job[InputShard]):
     def carry_out(self, context: Context, todo: list[InputShard], committer: OutputCommitter) -> None:
         """See `Job`."""
         context.runner.check_address()
-        from pipelines.annotate.graph import GraphRun  # imports Ray Data, a second that no wrong recipe takes
+        from pipelines.annotate.drivers.run import drive  # imports Ray Data, a second that no wrong recipe takes
 
-        GraphRun(self.recipe, context, todo, self._reuse).carry_out(committer)
+        drive(self.recipe, context, todo, self._reuse, committer)
 
 
 def annotate(recipe: AnnotateRecipe, output: str) -> Totals:

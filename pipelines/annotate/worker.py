@@ -5,7 +5,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
@@ -59,7 +59,7 @@ class PoolWorker:
         recipe: AnnotateRecipe,
         pool: Pool,
         output: Folder,
-        expected: dict[str, EngineFingerprint],
+        expected: Mapping[str, EngineFingerprint],
         ledger: ray.actor.ActorHandle,
         repeats: dict[str, list[str]],
         prepared: ray.ObjectRef | None,
@@ -102,6 +102,8 @@ class PoolWorker:
 
         Forwards other messages unchanged. Returns a foreseen error as a `Failure`.
         """
+        if not row.num_rows:  # of a reader without a shard
+            return row
         if self.start_error is not None:
             return encode_message(Failure.from_error(self.start_error))
         chunk = decode_message(row)
