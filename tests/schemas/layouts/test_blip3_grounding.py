@@ -243,6 +243,8 @@ def test_sizes_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
         (1, "(starts at [0.1, 0.2] and extends upto [0, 1])", "&#40;starts at [0.1, 0.2] and extends upto [0, 1])"),
         (2, "dog (<bbox>0,0,1,1</bbox>)", "dog (&lt;bbox>0,0,1,1&lt;/bbox>)"),
         (2, "(in the center) <b> </object>", "(in the center) <b> &lt;/object>"),
+        (2, "a </object>", "a &lt;/object>"),
+        (2, "a &lt;/object>", "a &amp;lt;/object>"),
     ],
 )
 def test_only_look_alikes_are_escaped(granularity: int, text: str, escaped: str) -> None:
