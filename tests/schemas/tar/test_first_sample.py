@@ -82,6 +82,16 @@ def test_damage_without_a_sample(size: int) -> None:
     assert (damage.offset, damage.description) == (0, what)
 
 
+def test_a_header_that_is_cut_off_behind_other_bytes() -> None:
+    """Its magic is found, and then no whole header."""
+    reader, samples = read(b"?" * 600 + WHOLE[:300])
+    assert samples == []
+    assert [(found.offset, found.description) for found in reader.damage] == [
+        (0, "no sound header in 900 bytes: not a tar")
+    ]
+    assert reader.size == 900
+
+
 def test_a_single_member_with_a_damaged_header() -> None:
     reader, samples = read(break_headers(tar_of(("a.jpg", b"x")), SUM, 0))
     assert samples == []

@@ -142,6 +142,26 @@ def test_a_member_whose_pax_header_makes_no_sense_has_no_name(member: int, spoil
     assert faults(samples) == dict.fromkeys([keys[letter] for letter in spoilt], Reason.INCOMPLETE)
 
 
+MALFORMED = with_sum(special("pax", b"x", 512).tobuf(tarfile.USTAR_FORMAT)) + b"x" * 512
+GLOBAL = tarfile.TarInfo.create_pax_global_header({"comment": "packed by hand"})
+
+
+@pytest.mark.parametrize(
+    ("start", "first"),
+    [
+        (MALFORMED, ["json", "txt"]),
+        (MALFORMED + GLOBAL, ["json", "txt"]),  # another extended header gives the member no name either
+        (MALFORMED + b"?" * 700, ["jpg", "json", "txt"]),  # the member is among the bytes that are lost
+        (MALFORMED + special("d", b"5").tobuf(), ["jpg", "json", "txt"]),  # it was a folder's
+    ],
+)
+def test_one_member_behind_a_malformed_header_has_no_name(start: bytes, first: list[str]) -> None:
+    reader, samples = read(start + tar_of(*files("a", "b")))
+    assert [(sample.key, list(sample.members)) for sample in samples] == [("a", first), ("b", ["jpg", "json", "txt"])]
+    assert faults(samples) == {"a": Reason.INCOMPLETE}
+    assert reader.damage[0].description == "an extended header that makes no sense"
+
+
 def test_a_real_pax_size_with_leading_zeros(data: Path) -> None:
     reader, (sample,) = read((data / "corpora/pax-pos-size-file.tar").read_bytes())
     assert (sample.key, sample.fault, len(sample.members[""].data)) == ("foo", None, 999)
