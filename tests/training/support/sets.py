@@ -75,9 +75,10 @@ def write_set(
     counted_by = None if tokenizer is None else tokenizer.fingerprint
     writer = ShardWriter(output, form, isinstance(records[0], CaptionedImage), counted_by)
     for number, first in enumerate(range(0, len(records), shard)):
-        samples = [make_sample(record, folder.name, tokenizer) for record in records[first : first + shard]]
+        held = records[first : first + shard]
+        samples = [make_sample(record, folder.name, tokenizer) for record in held]
         if renamed:
-            samples = [with_new_key(one, record) for one, record in zip(samples, records[first:], strict=False)]
+            samples = [with_new_key(one, record) for one, record in zip(samples, held, strict=True)]
         written = writer.write(f"{number:08d}", samples)
         commit(
             output,
