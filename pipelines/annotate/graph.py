@@ -1,6 +1,6 @@
 """Builds the Ray Data graph of an annotation run, from image shards to the parts of their annotations."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import ray
@@ -8,6 +8,7 @@ import ray.data
 
 from pipelines.annotate.claims.source import ShardSource
 from pipelines.annotate.plan import GraphPlan
+from pipelines.annotate.pools import Pool
 from pipelines.annotate.reader import ShardReader
 from pipelines.annotate.worker import PoolWorker
 from pipelines.cluster.capacity import READ_TASK_CPUS
@@ -28,8 +29,7 @@ def build_graph(plan: GraphPlan, source: ShardSource, ledger: ray.actor.ActorHan
     batches = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
     reader = ShardReader(plan.recipe, plan.output, plan.parts, source, plan.reuse)
     rows = source.make_rows()
-    most = max(pool.request.max_workers for pool in plan.pools)
-    readers = min(len(rows), -(-most // WORKERS_PER_READER))
+    readers = min(len(rows), count_readers(plan.pools))
     graph = ray.data.from_arrow(rows).map_batches(
         reader.__call__,
         compute=ray.data.TaskPoolStrategy(size=readers),
@@ -48,3 +48,8 @@ def build_graph(plan: GraphPlan, source: ShardSource, ledger: ray.actor.ActorHan
             **batches,
         )
     return graph
+
+
+def count_readers(pools: Sequence[Pool]) -> int:
+    """Returns how many shards a graph of these pools reads at a time."""
+    return -(-max(pool.request.max_workers for pool in pools) // WORKERS_PER_READER)

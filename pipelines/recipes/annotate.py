@@ -87,6 +87,9 @@ class AnnotateRun(RunOptions):
     reuse: RecipePath | None = Field(
         None, description="an annotation set of the same images, whose annotations are copied instead of computed again"
     )
+    claim: bool = Field(
+        False, description="share the set with other runs of this recipe: each claims shards, and takes over those lost"
+    )
     recycle_images: PositiveInt | None = Field(
         None, description="images after which a worker is replaced, to free memory that native code leaks"
     )
