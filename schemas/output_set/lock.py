@@ -34,9 +34,10 @@ os.register_at_fork(after_in_child=_close_inherited)
 
 
 class Lock:
-    """Tells a run whether it still holds the folder that it has locked."""
+    """Tells a run whether it still holds the folder that it has locked. `id` is that of its `Holder`."""
 
-    def __init__(self) -> None:
+    def __init__(self, id: str) -> None:
+        self.id = id
         self._lost_to = ""
 
     def lose(self, to: str) -> None:
@@ -70,7 +71,7 @@ def _lock_on_disk(output: Folder, holder: Holder) -> Iterator[Lock]:
     try:
         if _flock(descriptor, output):
             with _write_lock_file(output, holder):
-                yield Lock()
+                yield Lock(holder.id)
         else:
             with _hold_lease(output, holder) as lock:
                 yield lock
@@ -109,7 +110,7 @@ def _write_lock_file(output: Folder, holder: Holder) -> Iterator[None]:
 def _hold_lease(output: Folder, holder: Holder) -> Iterator[Lock]:
     """Acquires the lease, and renews it in a thread until the block ends."""
     _take_lease(output, holder)
-    lock, is_over = Lock(), threading.Event()
+    lock, is_over = Lock(holder.id), threading.Event()
     thread = threading.Thread(target=_renew, args=(output, holder, lock, is_over), daemon=True, name="lease")
     thread.start()
     try:
