@@ -38,6 +38,7 @@ class ShardCommitter:
         self.ends: dict[str, ShardEnd] = {}
         self.committed: set[str] = set()
         self.bytes = BytesDone()
+        self.chunks_written = 0  # in this run
         self._uncommitted: Counter[str] = Counter()  # bytes by shard
 
     def handle_result(self, message: Message) -> None:
@@ -83,6 +84,7 @@ class ShardCommitter:
             self.bytes.skipped += written.size
             return
         self.bytes.written += written.size
+        self.chunks_written += 1
         self.times.add_chunk(written.rows, written.reasons, written.engine_errors, written.size)
 
 

@@ -17,7 +17,9 @@ from schemas.errors import ShardloomError, UsageError
 
 TICK_SECONDS = 1.0
 STALL_NOTE_SHARE = 1 / 3  # of `stall_seconds`; after it, the progress line names the stage that holds up the run
+LAST_EVENTS_SECONDS, LAST_EVENTS_POLL_SECONDS = 3.0, 0.05  # workers send theirs within a second, or as they end
 STOP_SECONDS = 10.0  # to wait for the graph's thread to end; the thread of a stalled graph never ends
+WORK_IS_KEPT = "finished work is kept; the same command resumes the run"
 _END = object()
 
 
@@ -91,6 +93,19 @@ def _take_snapshot(ledger: ray.actor.ActorHandle, timeout: float) -> Snapshot:
     return snapshot
 
 
+def take_last_snapshot(ledger: ray.actor.ActorHandle, chunks: int) -> Snapshot:
+    """Returns the snapshot of a graph that has ended with `chunks` chunks, once the workers' last events are in it.
+
+    Waits up to `LAST_EVENTS_SECONDS`, which it takes where a worker or the ledger has died and lost some.
+    """
+    end = time.monotonic() + LAST_EVENTS_SECONDS
+    while True:
+        snapshot: Snapshot = ray.get(ledger.snapshot.remote())
+        if all(counts.chunks >= chunks for counts in snapshot.stages.values()) or time.monotonic() > end:
+            return snapshot
+        time.sleep(LAST_EVENTS_POLL_SECONDS)
+
+
 class StallWatch:
     """Tells whether a graph has stalled, and why."""
 
@@ -99,7 +114,7 @@ class StallWatch:
         self._initial_nodes = len(list_cluster_nodes())
 
     def explain(self, snapshot: Snapshot, idle_seconds: float) -> str:
-        """Returns the error message of a stalled run; empty while the run has not stalled."""
+        """Says why the run has stalled; empty while it has not."""
         if idle_seconds <= self._stall_seconds:
             return ""
         return explain_stall(snapshot, idle_seconds, _describe_lost_capacity(self._requests, self._initial_nodes))
@@ -144,12 +159,12 @@ def describe_stalled_stage(snapshot: Snapshot, stall_seconds: float) -> str:
 
 
 def explain_stall(snapshot: Snapshot, idle_seconds: float, lost_capacity: str | None) -> str:
-    """Returns the error message of a stalled run: which stage it waits for, and why.
+    """Says which stage a stalled run waits for, and why.
 
     `lost_capacity` is the result of `_describe_lost_capacity`.
     """
     where = _locate_stall(snapshot) + (f"; {lost_capacity}" if lost_capacity else "")
-    return f"no progress for {idle_seconds:.0f} s: {where}; finished work is kept; the same command resumes the run"
+    return f"no progress for {idle_seconds:.0f} s: {where}"
 
 
 def _locate_stall(snapshot: Snapshot) -> str:

@@ -32,6 +32,7 @@ from pipelines.annotate.parts import ENGINE_PREFIX, write_part
 from pipelines.annotate.pools import Pool
 from pipelines.cluster.attempts import Attempts, Range
 from pipelines.cluster.failure import Failure
+from pipelines.cluster.ledger_client import LedgerClient
 from pipelines.engines.loader import Engine, load_engine, needs_pixels
 from pipelines.recipes.annotate import AnnotateRecipe, EngineOptions
 from schemas.errors import ShardloomError, UsageError, to_one_line
@@ -67,7 +68,7 @@ class PoolWorker:
         log_level: int,
     ) -> None:
         configure_log(log_level, process=f"{pool.name} worker {os.getpid()}")
-        self.recipe, self.pool, self.output, self.ledger = recipe, pool, output, ledger
+        self.recipe, self.pool, self.output = recipe, pool, output
         self.recipe_sha256 = recipe.compute_sha256()
         self.repeats = {shard: set(keys) for shard, keys in repeats.items()}
         self.engine: Engine | None = None
@@ -82,10 +83,11 @@ class PoolWorker:
             self.start_error = error
         except Exception as error:  # noqa: BLE001  an engine may raise anything
             self.start_error = ShardloomError(f"the {pool.name} engine can't start: {_describe_error(error)}")
-        self.watch = HangWatch(ledger, pool.name, recipe.run.stall_seconds, recipe.decode)
+        self.ledger = LedgerClient(ledger, pool.name)
+        self.watch = HangWatch(self.ledger, recipe.run.stall_seconds, recipe.decode)
         self.watch.start()
         LOG.debug("started" if self.start_error is None else f"cannot start: {self.start_error}")
-        ledger.add_worker.remote(pool.name)
+        self.ledger.add_worker()
 
     def _load(
         self, kind: EngineKind, options: EngineOptions, expected: EngineFingerprint | None, prepared: object
@@ -123,7 +125,7 @@ class PoolWorker:
         assert chunk.table is not None
         started = time.monotonic()
         label = f"{chunk.shard}/{chunk.index}"
-        attempts: Attempts = ray.get(self.ledger.begin.remote(self.pool.name, label, chunk.table.num_rows, chunk.size))
+        attempts = self.ledger.begin(label, chunk.table.num_rows, chunk.size)
         samples = ChunkRows(chunk.table, self.repeats.get(chunk.shard, set()))
         table = self._add_results(chunk.table, self._process_samples(samples, label, attempts))
         done: Chunk | WrittenPart = replace(chunk, table=table)
@@ -132,15 +134,21 @@ class PoolWorker:
             counted = (table.num_rows, count_rows_by_reason(table), count_errors_by_engine(table), take_retry_count())
             done = WrittenPart(chunk.shard, chunk.index, chunk.size, *counted)
         row = encode_message(done)  # memory peaks here: a worker that dies of it has not finished the chunk
-        self.ledger.finish.remote(self.pool.name, label)
+        self.ledger.finish(label)
         self.images_done += table.num_rows
         LOG.debug(f"{label}: {table.num_rows} images in {time.monotonic() - started:.1f} s")
         return row
 
+    def __del__(self) -> None:
+        """Reports the worker's last events, as Ray Data drops it at the end of the run."""
+        if (ledger := getattr(self, "ledger", None)) is not None:
+            with contextlib.suppress(Exception):  # the ledger may have ended before
+                ledger.flush()
+
     def _end_process(self) -> NoReturn:
         """Ends this process through Ray, which reports a process that ends by itself as a crash."""
         with contextlib.suppress(ray.exceptions.RayError):  # a dead ledger counts nothing
-            ray.get(self.ledger.recycle_worker.remote(self.pool.name))
+            self.ledger.recycle_worker()
         ray.kill(ray.get_runtime_context().current_actor, no_restart=False)
         time.sleep(EXIT_TIMEOUT_SECONDS)
         os._exit(1)
@@ -171,7 +179,7 @@ class PoolWorker:
             self._process_batch(samples, batch, places, outcomes)
             done += stop - start
             if (now := time.monotonic()) - since >= HEARTBEAT_SECONDS or stop == len(outcomes):
-                self.ledger.record_progress.remote(self.pool.name, done, now - since, label)
+                self.ledger.record_progress(label, done, now - since)
                 done, since = 0, now
         return outcomes
 
@@ -193,7 +201,7 @@ class PoolWorker:
     def _start_range(self, batch: "ChunkRange") -> None:
         """Reports the range that starts now to the ledger, if a worker has died on this chunk before."""
         if batch.is_isolating:
-            ray.get(self.ledger.start_range.remote(self.pool.name, batch.chunk, batch.range))
+            self.ledger.start_range(batch.chunk, batch.range)
 
     def _decode(self, samples: "ChunkRows", batch: "ChunkRange", place: int, outcome: Outcome) -> bool:
         outcome.stage = "decode"

@@ -59,9 +59,18 @@ class OutputCommitter:
         self.progress, self.times, self.lock = progress, times, lock
         self._output = output
 
+    @property
+    def lock_id(self) -> str:
+        """Returns the id of the run in the folder's lock, by which its other processes know it."""
+        return self.lock.holder.id
+
+    def check_lock(self) -> None:
+        """Raises `ShardloomError` when another run has taken the folder's lock."""
+        self.lock.check()
+
     def commit(self, manifest: Manifest) -> None:
         """Commits an output. Raises `ShardloomError` when another run has taken the folder's lock."""
-        self.lock.check()
+        self.check_lock()
         commit(self._output, manifest)
 
 

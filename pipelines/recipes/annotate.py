@@ -84,6 +84,10 @@ class AnnotateRun(RunOptions):
     """Sets how an annotate run is carried out. Nothing here can alter its output."""
 
     resources: dict[PoolName, PoolOptions] = Field({})
+    drivers: PositiveInt | None = Field(
+        None,
+        description="processes that feed the workers; default: one for 64 workers on GPUs or 512 on cores",
+    )
     reuse: RecipePath | None = Field(
         None, description="an annotation set of the same images, whose annotations are copied instead of computed again"
     )
@@ -93,6 +97,12 @@ class AnnotateRun(RunOptions):
     recycle_images: PositiveInt | None = Field(
         None, description="images after which a worker is replaced, to free memory that native code leaks"
     )
+
+    @model_validator(mode="after")
+    def _check_drivers(self) -> Self:
+        if self.claim and (self.drivers or 1) > 1:
+            raise ValueError("a run that claims shards has one driver: leave out drivers, and start more such runs")
+        return self
 
 
 class AnnotateRecipe(Recipe):

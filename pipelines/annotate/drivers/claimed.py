@@ -18,12 +18,13 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from pipelines.annotate.claims.claim_folder import ClaimFolder
 from pipelines.annotate.claims.source import ClaimedShards
 from pipelines.annotate.commits import ShardCommitter, check_complete, check_engine_errors
+from pipelines.annotate.drivers.graph import build_graph, set_up_process
 from pipelines.annotate.drivers.other_runs import OtherRuns
+from pipelines.annotate.drivers.plan import GraphPlan
 from pipelines.annotate.drivers.run_view import RunView
-from pipelines.annotate.graph import build_graph, count_readers
-from pipelines.annotate.graph_watch import StallWatch, describe_stalled_stage, follow
+from pipelines.annotate.drivers.share import count_readers, divide_pools
+from pipelines.annotate.graph_watch import WORK_IS_KEPT, StallWatch, describe_stalled_stage, follow, take_last_snapshot
 from pipelines.annotate.messages import ShardEnd, decode_message
-from pipelines.annotate.plan import GraphPlan
 from pipelines.cluster.ledger import Snapshot, start_ledger
 from pipelines.cluster.ray_data_internals import iterate_blocks
 from pipelines.inputs.shards import InputShard
@@ -56,7 +57,7 @@ class ClaimedRun:
                 while is_any_free:
                     self._run_round(claims, committer)
                     is_any_free = self.others.wait_for_shards()
-            snapshot: Snapshot = ray.get(self.ledger.snapshot.remote())
+            snapshot = take_last_snapshot(self.ledger, committer.chunks_written)
             self.committer.times.stages = {stage: asdict(counts) for stage, counts in snapshot.stages.items()}
             self.view.export(snapshot)
         finally:
@@ -71,7 +72,7 @@ class ClaimedRun:
             self.others.look_sometimes()
             self.view.show(snapshot, committer.bytes, describe_stalled_stage(snapshot, self.stall_seconds))
             if stall := watch.explain(snapshot, idle_seconds):
-                raise ShardloomError(stall)
+                raise ShardloomError(f"{stall}; {WORK_IS_KEPT}")
 
         life = uuid.uuid4().hex
         ask(claims, "begin_life", OWNER, life)
@@ -80,13 +81,17 @@ class ClaimedRun:
         def iterate_rows() -> Iterator[pa.Table]:
             return iterate_blocks(build_graph(self.plan, source, self.ledger))
 
-        with contextlib.closing(follow(iterate_rows, self.ledger, self.stall_seconds, on_tick)) as results:
+        with (
+            set_up_process(self.plan, divide_pools(self.plan.pools, 1)[0]),
+            contextlib.closing(follow(iterate_rows, self.ledger, self.stall_seconds, on_tick)) as results,
+        ):
             for row in results:
                 if row.num_rows:
                     committer.handle_result(decode_message(row))
                     check_engine_errors(self.plan.recipe, self.plan.output, self.committer.times)
                     self.view.show_bytes(committer.bytes)
                 elif ask(claims, "is_drained"):  # the other tickets would each cost a turn of the graph
+                    take_last_snapshot(self.ledger, committer.chunks_written)  # the workers end with the graph
                     break
         check_complete(ask(claims, "begin_life", OWNER, ""))
 

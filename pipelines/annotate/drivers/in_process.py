@@ -8,11 +8,12 @@ import ray
 
 from pipelines.annotate.claims.source import ListedShards
 from pipelines.annotate.commits import ShardCommitter, check_complete, check_engine_errors
+from pipelines.annotate.drivers.graph import iterate_rows, set_up_process
+from pipelines.annotate.drivers.plan import GraphPlan
 from pipelines.annotate.drivers.run_view import RunView
-from pipelines.annotate.graph import iterate_rows
-from pipelines.annotate.graph_watch import StallWatch, describe_stalled_stage, follow
+from pipelines.annotate.drivers.share import divide_pools
+from pipelines.annotate.graph_watch import WORK_IS_KEPT, StallWatch, describe_stalled_stage, follow, take_last_snapshot
 from pipelines.annotate.messages import decode_message
-from pipelines.annotate.plan import GraphPlan
 from pipelines.cluster.ledger import Snapshot, start_ledger
 from pipelines.inputs.shards import InputShard
 from pipelines.output.job import OutputCommitter
@@ -29,16 +30,19 @@ def run_in_process(plan: GraphPlan, shards: list[InputShard], committer: OutputC
     def on_tick(snapshot: Snapshot, idle_seconds: float) -> None:
         view.show(snapshot, shard_committer.bytes, describe_stalled_stage(snapshot, stall_seconds))
         if stall := watch.explain(snapshot, idle_seconds):
-            raise ShardloomError(stall)
+            raise ShardloomError(f"{stall}; {WORK_IS_KEPT}")
 
     rows = functools.partial(iterate_rows, plan, ListedShards(shards), ledger)
     try:
-        with contextlib.closing(follow(rows, ledger, stall_seconds, on_tick)) as results:
+        with (
+            set_up_process(plan, divide_pools(plan.pools, 1)[0]),
+            contextlib.closing(follow(rows, ledger, stall_seconds, on_tick)) as results,
+        ):
             for row in results:
                 shard_committer.handle_result(decode_message(row))
                 check_engine_errors(recipe, plan.output, committer.times)
                 view.show_bytes(shard_committer.bytes)
-        snapshot = ray.get(ledger.snapshot.remote())
+        snapshot = take_last_snapshot(ledger, shard_committer.chunks_written)
         committer.times.stages = {stage: asdict(counts) for stage, counts in snapshot.stages.items()}
         view.export(snapshot)
     finally:

@@ -4,6 +4,7 @@ import time
 
 from pipelines.annotate.claims.claim_folder import ClaimFolder
 from pipelines.annotate.drivers.run_view import RunView
+from pipelines.annotate.graph_watch import WORK_IS_KEPT
 from pipelines.inputs.shards import InputShard
 from schemas.errors import ShardloomError
 from schemas.output_set.layout import PARTS
@@ -41,7 +42,7 @@ class OtherRuns:
             since = since if state == before else time.monotonic()
             line = self._describe_wait(len(unfinished))
             if (idle := time.monotonic() - since) > self._timeout:
-                raise ShardloomError(f"no progress for {idle:.0f} s: {line}; stop what does not work, and rerun this")
+                raise ShardloomError(f"no progress for {idle:.0f} s: {line}; {WORK_IS_KEPT}")
             self._view.progress.show(doing=line)
             self._lock.check()
             time.sleep(POLL_SECONDS)

@@ -1,34 +1,27 @@
-"""Drives an annotation run, by one driver or several."""
+"""Drives an annotation run, by one driver or several, alone or beside other runs that share its output set."""
 
 from pipelines.annotate.drivers.claimed import ClaimedRun
+from pipelines.annotate.drivers.group import DriverGroup
 from pipelines.annotate.drivers.in_process import run_in_process
 from pipelines.annotate.drivers.other_runs import OtherRuns
+from pipelines.annotate.drivers.plan import Work as Work
+from pipelines.annotate.drivers.plan import make_plan
 from pipelines.annotate.drivers.run_view import RunView
-from pipelines.annotate.plan import make_plan
-from pipelines.annotate.reuse import Reuse
-from pipelines.inputs.shards import InputShard
-from pipelines.output.job import Context, OutputCommitter
-from pipelines.recipes.annotate import AnnotateRecipe
+from pipelines.output.job import OutputCommitter
 
 
-def drive(
-    recipe: AnnotateRecipe,
-    context: Context,
-    shards: list[InputShard],
-    reuse: Reuse | None,
-    committer: OutputCommitter,
-) -> None:
+def drive(work: Work, committer: OutputCommitter) -> None:
     """Annotates the shards and commits each. Raises `ShardloomError` when the run can't finish."""
-    output, exporter = context.output, context.runner.make_exporter(context.output.url)
-    view = RunView(committer.progress, committer.times, exporter, len(shards))
-    others = None
-    if recipe.run.claim:
-        others = OtherRuns(output, shards, committer.lock, view, recipe.run.stall_seconds)
-        if not others.wait_for_shards():  # before Ray is started
-            return
-    plan, preparation = make_plan(recipe, context, shards, reuse)
+    run, output = work.recipe.run, work.context.output
+    view = RunView(committer.progress, committer.times, work.context.runner.make_exporter(output.url), len(work.todo))
+    others = OtherRuns(output, work.todo, committer.lock, view, run.stall_seconds) if run.claim else None
+    if others is not None and not others.wait_for_shards():  # before Ray is started
+        return
+    plan, preparation = make_plan(work)
     preparation.wait(committer.progress)
-    if others is None:
-        run_in_process(plan, shards, committer, view)
+    if others is not None:
+        ClaimedRun(plan, work.todo, committer, view, others).carry_out()
+    elif plan.drivers == 1:
+        run_in_process(plan, work.todo, committer, view)
     else:
-        ClaimedRun(plan, shards, committer, view, others).carry_out()
+        DriverGroup(plan, committer, view).carry_out(work.todo)

@@ -7,6 +7,7 @@ from typing import Any
 
 import ray
 
+from pipelines.annotate.drivers.share import count_drivers, give_each_a_worker
 from pipelines.annotate.parts import read_fingerprints
 from pipelines.annotate.placement import plan_placements
 from pipelines.annotate.pools import Pool, plan_pools
@@ -26,43 +27,57 @@ from schemas.storage.folder import Folder
 
 
 @dataclass(frozen=True, slots=True)
+class Work:
+    """Describes what a run has to do."""
+
+    recipe: AnnotateRecipe
+    context: Context
+    shards: list[InputShard]  # all of the input, among which an image may be repeated
+    todo: list[InputShard]  # those that are not committed
+    reuse: Reuse | None
+
+
+@dataclass(frozen=True, slots=True)
 class GraphPlan:
     """Holds what a graph is built from, apart from its shards and its ledger. It can be sent to other processes."""
 
     recipe: AnnotateRecipe
     output: Folder
-    pools: list[Pool]
+    drivers: int
+    pools: list[Pool]  # of all drivers
     placements: Mapping[PoolName, dict[str, Any]]
     prepared: Mapping[PoolName, ray.ObjectRef | None]  # what the workers of an engine share
     parts: frozenset[str]  # names of the parts that an earlier run has left
     expected: Mapping[str, EngineFingerprint]  # the fingerprints of the set's engines; empty for a new set
     repeats: dict[str, list[str]]  # shard -> keys of the images that repeat earlier ones
     reuse: Reuse | None
+    owns_cluster: bool  # a local one, of one node, that nobody else uses
     log_level: int
 
 
-def make_plan(
-    recipe: AnnotateRecipe, context: Context, shards: list[InputShard], reuse: Reuse | None
-) -> tuple[GraphPlan, Preparation]:
-    """Connects to the cluster and plans the run over `shards`. Also starts what the engines prepare."""
-    pools = plan_pools_and_connect(recipe, context.runner, reuse)
+def make_plan(work: Work) -> tuple[GraphPlan, Preparation]:
+    """Connects to the cluster and plans the run. Also starts what the engines prepare."""
+    recipe, context = work.recipe, work.context
+    drivers, pools = plan_pools_and_connect(recipe, context.runner, len(work.todo), work.reuse)
     placements = plan_placements(recipe, [pool.name for pool in pools])
     parts = [name for name in context.output.list_files(PARTS) if name.endswith(".parquet")]
     repeats: dict[str, list[str]] = {}
     if recipe.filters.repeated_images:
         with report_activity("annotate: looking for repeated images"):
-            repeats = find_repeated_keys(shards, context.runner)
+            repeats = find_repeated_keys(work.shards, context.runner)
     preparation = Preparation(recipe, pools, placements)
     plan = GraphPlan(
         recipe=recipe,
         output=context.output,
+        drivers=drivers,
         pools=pools,
         placements=placements,
         prepared=preparation.tasks,
         parts=frozenset(parts),
         expected=find_fingerprints(context, parts),
         repeats=repeats,
-        reuse=reuse,
+        reuse=work.reuse,
+        owns_cluster=not context.runner.uses_external_cluster,
         log_level=get_worker_level(),
     )
     return plan, preparation
@@ -75,18 +90,26 @@ def find_fingerprints(context: Context, parts: list[str]) -> Mapping[str, Engine
     return next(filter(None, itertools.chain(committed, in_parts)), {})
 
 
-def plan_pools_and_connect(recipe: AnnotateRecipe, runner: Runner, reuse: Reuse | None) -> list[Pool]:
-    """Plans the pools and connects to a cluster. Raises `UsageError` where the cluster lacks capacity for them."""
+def plan_pools_and_connect(
+    recipe: AnnotateRecipe, runner: Runner, shards: int, reuse: Reuse | None
+) -> tuple[int, list[Pool]]:
+    """Plans the drivers and the pools of all of them, and connects to a cluster.
+
+    Raises `UsageError` where the cluster lacks capacity for them.
+    """
     reused = reuse.kinds if reuse else []
     if recipe.run.recycle_images:  # else Ray logs each replaced worker as a failed task; it still logs deaths
         silence_retried_errors()
     pools = plan_pools(recipe, runner, reused)
+    asked = 1 if recipe.run.claim else recipe.run.drivers
+    if (drivers := count_drivers(asked, pools, shards)) > 1:
+        pools = give_each_a_worker(pools, drivers)
     cpus = sum(pool.request.max_workers * pool.request.cpus for pool in pools)
     runner.connect(estimate_store_bytes(recipe, pools), cpus)
     runner.check_capacity([pool.request for pool in pools])
     if (gpus := ray.cluster_resources().get("GPU", 0)) and not any(pool.request.gpus for pool in pools):
         LOG.warning(f"{gpus:g} GPUs are available and no pool asks for one: see run.resources")
-    return pools
+    return drivers, pools
 
 
 def estimate_store_bytes(recipe: AnnotateRecipe, pools: list[Pool]) -> int:

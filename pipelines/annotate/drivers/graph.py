@@ -1,20 +1,37 @@
 """Builds the Ray Data graph of an annotation run, from image shards to the parts of their annotations."""
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Iterator
 
 import pyarrow as pa
 import ray
 import ray.data
 
 from pipelines.annotate.claims.source import ShardSource
-from pipelines.annotate.plan import GraphPlan
-from pipelines.annotate.pools import Pool
+from pipelines.annotate.drivers.plan import GraphPlan
+from pipelines.annotate.drivers.share import DriverShare, count_readers
 from pipelines.annotate.reader import ShardReader
 from pipelines.annotate.worker import PoolWorker
 from pipelines.cluster.capacity import READ_TASK_CPUS
-from pipelines.cluster.ray_data_internals import iterate_blocks, set_up_ray_data
+from pipelines.cluster.ray_data_internals import (
+    iterate_blocks,
+    limit_resources,
+    set_up_ray_data,
+    skip_service_actors,
+)
 
-WORKERS_PER_READER = 8  # a reader is many times faster than 8 OCR workers; more readers would only open more shards
+
+@contextlib.contextmanager
+def set_up_process(plan: GraphPlan, share: DriverShare) -> Iterator[None]:
+    """Sets up this process for graphs that run inside the `with` block with one driver's share of the cluster."""
+    set_up_ray_data()
+    with contextlib.ExitStack() as stack:
+        if plan.owns_cluster:
+            stack.enter_context(skip_service_actors())
+        if plan.owns_cluster or share.drivers > 1:
+            limits = (share.cpus, share.gpus, share.total_cpus, share.total_gpus, share.drivers)
+            stack.enter_context(limit_resources(*limits))
+        yield
 
 
 def iterate_rows(plan: GraphPlan, source: ShardSource, ledger: ray.actor.ActorHandle) -> Iterator[pa.Table]:
@@ -25,7 +42,6 @@ def iterate_rows(plan: GraphPlan, source: ShardSource, ledger: ray.actor.ActorHa
 
 def build_graph(plan: GraphPlan, source: ShardSource, ledger: ray.actor.ActorHandle) -> ray.data.Dataset:
     """Builds the graph. A chunk is one row, and a `target_max_block_size` of one byte makes each row one block."""
-    set_up_ray_data()
     batches = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
     reader = ShardReader(plan.recipe, plan.output, plan.parts, source, plan.reuse)
     rows = source.make_rows()
@@ -48,8 +64,3 @@ def build_graph(plan: GraphPlan, source: ShardSource, ledger: ray.actor.ActorHan
             **batches,
         )
     return graph
-
-
-def count_readers(pools: Sequence[Pool]) -> int:
-    """Returns how many shards a graph of these pools reads at a time."""
-    return -(-max(pool.request.max_workers for pool in pools) // WORKERS_PER_READER)
