@@ -13,7 +13,7 @@ MAX_DIFFERENCES = 3  # differences between two recipes that a message names
 def claim(output: Folder, recipe: Recipe) -> None:
     """Writes the recipe into the folder, if it is not there. Raises `UsageError` when the folder has another recipe."""
     if not is_claimed(output, recipe):
-        if output.exists(RECIPE_FILE):
+        if output.exists(RECIPE_FILE) and is_made_by(output, recipe):  # else another run has just written it
             output.remove(RECIPE_FILE)  # a damaged one
         try:
             output.write_new(RECIPE_FILE, dump_yaml(recipe.resolve()))

@@ -28,7 +28,7 @@ from schemas.output_set.holder import (
     use_id,
 )
 from schemas.output_set.sharers import Sharers, announce
-from schemas.storage.folder import TEMPORARY, Folder
+from schemas.storage.folder import TEMPORARY, AlreadyWritten, Folder
 
 LOCK_FILE = f"{TEMPORARY}lock.json"  # listings skip it, like all temporary files
 TURN_FILE = f"{TEMPORARY}turn.json"  # the lease of the one run, of those that share the folder, that completes the set
@@ -193,8 +193,10 @@ class _Lease:
             return other
         try:
             self.output.write_new(self.file, self.holder.encode())
+        except AlreadyWritten:  # another run was faster, and may have ended already
+            return self.find_other() or make_nameless()
         except StorageError:
-            if (other := self.find_other()) is not None:  # another run was faster
+            if (other := self.find_other()) is not None:  # a store without conditional writes
                 return other
             raise
         return None
