@@ -65,14 +65,13 @@ class ClaimFolder:
     def begin_life(self, owner: str, life: str) -> list[str]:
         """See `Claims`."""
         with self._changed:
-            self._lives[owner] = life
+            self._lives[owner], self._look_again = life, 0.0
             earlier = [shard for shard, held in self._held.items() if held.is_of_earlier_life(owner, life)]
             freed = [shard for shard in earlier if not self._is_committed(shard)]
             for shard in earlier:
                 held = self._held.pop(shard)
                 if shard in freed:
                     self._output.write(_name_claim(shard, held.generation), _encode(None, held.ticket))
-                    self._look_again = 0.0
             self._changed.notify_all()
             return freed
 

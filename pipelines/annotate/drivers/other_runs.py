@@ -70,4 +70,4 @@ class OtherRuns:
         held = self._claims.count_held_by_others()
         named = f"{next(iter(held))}" if held else "a run that has ended"
         more = f" and {len(held) - 1} more" if len(held) > 1 else ""
-        return f"waiting for {shards:,} shards of {named}{more}"
+        return f"waiting for {shards:,} {'shard' if shards == 1 else 'shards'} of {named}{more}"
