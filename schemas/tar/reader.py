@@ -42,14 +42,15 @@ class TarReader:
     After the iteration `damage`, `hidden_files`, `size` and `sha256` are final.
     """
 
-    def __init__(self, file: BinaryIO, hashing: bool = True) -> None:
+    def __init__(self, file: BinaryIO, hashing: bool = True, start: int = 0) -> None:
+        """Reads the file, whose first byte counts as byte `start`: it may be a slice of another tar."""
         self.damage: list[Damage] = []
         self.hidden_files = 0  # number of hidden files skipped
-        self._stream = TarStream(file, hashing)
+        self._stream = TarStream(file, hashing, start)
 
     @property
     def size(self) -> int:
-        """Returns the bytes read so far: the file's size after the iteration."""
+        """Returns the position of the next byte: the file's size after the iteration."""
         return self._stream.position
 
     @property

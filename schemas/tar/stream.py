@@ -12,11 +12,11 @@ READ_BYTES = 8 << 20  # per request: object stores serve large ranges best
 class TarStream:
     """Provides sequential reads of any length over large reads of the file, and hashes all bytes."""
 
-    def __init__(self, file: BinaryIO, hashing: bool) -> None:
+    def __init__(self, file: BinaryIO, hashing: bool, start: int = 0) -> None:
         self.file = file
         self.digest = hashlib.sha256() if hashing else None
         self._buffer, self._at = b"", 0
-        self._base = 0  # offset of the buffer's first byte
+        self._base = start  # offset of the buffer's first byte
 
     @property
     def position(self) -> int:
