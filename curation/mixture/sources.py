@@ -102,24 +102,30 @@ def open_source(name: str, patterns: Sequence[str], places: Places = MappingProx
     shards: list[SourceShard] = []
     revisions: list[InputFile] = []
     for url in expand_folders(name, patterns):
-        folder = Folder(url)
         try:
-            kind = read_stored_recipe(folder).get("kind")
-            manifests = read_manifests(folder)
-            recorded = {one for manifest in manifests.values() for one in manifest.image_folders}
-            folders = locate_folders(folder, recorded, places)
+            found, manifests = open_set(url, places)
         except UsageError as error:
             raise UsageError(f"source {name}: {error}") from None
-        if folder.list_files(PARTS):
-            raise UsageError(f"source {name}: {url} is not finished: run its command again to resume it")
-        if lost := find_lost_outputs(manifests, kind):
-            raise UsageError(f"source {name}: {url} lacks the output {lost[0]}: run its command again")
-        shards += [_find_shard(name, kind, folder, manifest, folders) for manifest in manifests.values()]
+        shards += found
         revisions.append(compute_set_revision(url, manifests))
     source = SourceSet(name, tuple(shards), tuple(revisions))
     if not source.length:
         raise UsageError(f"source {name}: there is no sample in {', '.join(patterns)}")
     return source
+
+
+def open_set(url: str, places: Places) -> tuple[list[SourceShard], dict[str, Manifest]]:
+    """Returns the shards of a finished set and its manifests, by name. Raises `UsageError`."""
+    folder = Folder(url)
+    kind = read_stored_recipe(folder).get("kind")
+    manifests = read_manifests(folder)
+    if folder.list_files(PARTS):
+        raise UsageError(f"{url} is not finished: run its command again to resume it")
+    if lost := find_lost_outputs(manifests, kind):
+        raise UsageError(f"{url} lacks the output {lost[0]}: run its command again")
+    recorded = {one for manifest in manifests.values() for one in manifest.image_folders}
+    folders = locate_folders(folder, recorded, places)
+    return [_find_shard(kind, folder, manifest, folders) for manifest in manifests.values()], manifests
 
 
 def expand_folders(name: str, patterns: Sequence[str]) -> list[str]:
@@ -177,9 +183,7 @@ class MappedIndex:
         self._schema = pa.schema([*schema, *_LOCATION])
         try:
             with pa.ipc.new_file(str(path), schema) as file:
-                for shard, table in zip(source.shards, read_indexes(source), strict=True):
-                    if source.is_by_reference:
-                        table = _locate_references(source.name, shard, table)
+                for table in read_indexes(source, locating=True):
                     rows = table.select(schema.names).replace_schema_metadata(None).cast(schema)
                     batches = rows.combine_chunks().to_batches()
                     file.write_batch(batches[0] if batches else pa.RecordBatch.from_pylist([], schema=schema))
@@ -200,50 +204,52 @@ class MappedIndex:
         return pa.Table.from_batches(parts, schema=self._schema).combine_chunks().take(pa.array(np.argsort(order)))
 
 
-def _locate_references(name: str, shard: SourceShard, table: pa.Table) -> pa.Table:
-    try:
-        return locate_references(table, shard.image_folders)
-    except (StrayReference, pa.ArrowException) as error:
-        path = shard.folder.resolve_path(shard.index.path)
-        raise UsageError(f"source {name}: {path}: {to_one_line(error)}: verify the set") from None
+def read_indexes(source: SourceSet, locating: bool = False) -> Iterator[pa.Table]:
+    """Yields the indexes of all shards in order; reads some of them ahead. Raises `UsageError`.
 
+    If `locating`, those of a source by reference all have references, with the present paths of tars.
+    """
+    is_located = locating and source.is_by_reference
 
-def read_indexes(source: SourceSet) -> Iterator[pa.Table]:
-    """Yields the indexes of all shards in order; reads some of them ahead. Raises `UsageError`."""
+    def read(shard: SourceShard) -> pa.Table:
+        try:
+            return read_index(shard, is_located)
+        except UsageError as error:
+            raise UsageError(f"source {source.name}: {error}") from None
+
     with ThreadPoolExecutor(READER_THREADS) as pool:
         for first in range(0, len(source.shards), 4 * READER_THREADS):
-            yield from pool.map(
-                lambda shard: _read_index(source.name, shard), source.shards[first : first + 4 * READER_THREADS]
-            )
+            yield from pool.map(read, source.shards[first : first + 4 * READER_THREADS])
 
 
-def _read_index(name: str, shard: SourceShard) -> pa.Table:
+def read_index(shard: SourceShard, locating: bool) -> pa.Table:
+    """Reads the index of a shard; if `locating`, with references to the present paths of tars. Raises `UsageError`."""
     path = shard.folder.resolve_path(shard.index.path)
     try:
         data = read_output(shard.folder, shard.index.path, shard.index.sha256, shard.index.size)
     except ShardloomError as error:
-        raise UsageError(f"source {name}: {error}") from None
+        raise UsageError(str(error)) from None
     try:
         table = read_table(io.BytesIO(data), path=path, max_bytes=MAX_INDEX_BYTES)
     except (pa.ArrowException, OSError, UnreadableParquet) as error:
-        raise UsageError(f"source {name}: {to_one_line(error)}") from None
+        raise UsageError(to_one_line(error)) from None
     layouts = (INDEX_SCHEMA.names, BY_REFERENCE_SCHEMA.names)
     if table.schema.names not in layouts or table.num_rows != shard.data.rows:
-        raise UsageError(f"source {name}: {path} is an index of another version: create the set again")
+        raise UsageError(f"{path} is an index of another version: create the set again")
     try:
         check_entries(table)
+        return locate_references(table, shard.image_folders) if locating else table
     except TooManyEntries as error:
-        raise UsageError(f"source {name}: {path} has {error}: verify the set") from None
-    return table
+        raise UsageError(f"{path} has {error}: verify the set") from None
+    except (StrayReference, pa.ArrowException) as error:
+        raise UsageError(f"{path}: {to_one_line(error)}: verify the set") from None
 
 
-def _find_shard(name: str, kind: Any, folder: Folder, manifest: Manifest, folders: Mapping[str, str]) -> SourceShard:
+def _find_shard(kind: Any, folder: Folder, manifest: Manifest, folders: Mapping[str, str]) -> SourceShard:
     outputs = {out.path: out for out in manifest.outputs}
     index = outputs.get(f"{INDEX_FOLDER}/{manifest.name}.parquet")
     start = f"{DATA}/{manifest.name}."
     data = next((out for path, out in outputs.items() if path.startswith(start) and path.count("/") == 1), None)
     if index is None or data is None:
-        raise UsageError(
-            f"source {name}: {folder.url} has no index: it is of kind {format_value(kind)}, no set of training shards"
-        )
+        raise UsageError(f"{folder.url} has no index: it is of kind {format_value(kind)}, no set of training shards")
     return SourceShard(folder, data, index, {one.path: folders[one.path] for one in manifest.image_folders})

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from schemas.errors import UsageError
 from schemas.masking import mask_secrets
@@ -36,15 +36,20 @@ def _check_path(path: str) -> str:
     return mask_secrets(path)
 
 
+def _check_relative_path(path: str) -> str:
+    if path.startswith("/") or "\0" in path:
+        raise ValueError("is not a relative path")
+    return path
+
+
 class ImageFolder(BaseModel):
     """Describes a folder of image tars as it was when the set was written."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: Annotated[str, AfterValidator(_check_path)]
-    from_set: Annotated[str, Field(pattern=r"^[^\0]+$")] | None = (
-        None  # its path from the set's folder; None if either is at a URL
-    )
+    # its path from the set's folder; None if either is at a URL
+    from_set: Annotated[str, AfterValidator(_check_relative_path)] | None = None
 
 
 @lru_cache(64)
