@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 from schemas.errors import ShardloomError, StorageError
+from schemas.output_set.image_folders import ADVICE
 from schemas.storage.folder import Folder, describe_os_error
 
 MAX_OPEN_FILES = 64  # files that a worker keeps open
@@ -132,10 +133,4 @@ def group_adjacent(ranges: Sequence[ByteRange]) -> Iterator[list[ByteRange]]:
 
 
 def _unreadable_error(wanted: ByteRange, fault: str) -> ShardloomError:
-    if not wanted.is_image:
-        return ShardloomError(fault)
-    folder = wanted.path.rpartition("/")[0]
-    return ShardloomError(
-        f"{fault}: it holds images that a set refers to; restore it, or if its folder was moved pass --images "
-        f"{folder}=FOLDER, or in a recipe images: {{{folder}: FOLDER}}"
-    )
+    return ShardloomError(f"{fault}: it holds images that a set refers to; {ADVICE}" if wanted.is_image else fault)

@@ -8,7 +8,7 @@ from typing import Any
 from curation.mixture.ranges import ByteRange, RangeReader
 from curation.mixture.references import locate_row
 from schemas.errors import ShardloomError
-from schemas.output_set.image_folders import split_tar_path
+from schemas.output_set.image_folders import ADVICE
 from schemas.output_set.layout import INDEX
 from schemas.storage.folder import Folder
 from schemas.storage.parquet import iterate_batches, open_parquet
@@ -63,11 +63,7 @@ class ReferenceCheck:
             if tar.fault:
                 yield f"{tar.fault}: {tar.images} images of this set are in it, the first that of {tar.first}"
             elif tar.size is None:
-                folder = split_tar_path(path)[0]
-                yield (
-                    f"{path}: is missing, with {tar.images} images of this set, the first that of {tar.first}: "
-                    f"restore it, or if its folder was moved pass --images {folder}=FOLDER"
-                )
+                yield f"{path}: is missing, with {tar.images} images of this set, the first that of {tar.first}: {ADVICE}"
             elif tar.changed:
                 yield (
                     f"{path}: has changed: {tar.changed} of {tar.images} images of this set differ, the first that of "

@@ -22,6 +22,9 @@ from schemas.storage.folder import Folder, split_path
 STORES = ("s3", "s3a", "gs", "gcs")
 """Protocols whose URLs name a bucket: the server is the one that the user's own settings name."""
 
+ADVICE = "restore it, or if it was moved pass --images (in a recipe, images) with the present folder of the set's images"
+"""What to do about a tar that is missing."""
+
 Places = Mapping[str, str]
 """The present folder or URL, by a recorded folder or one above it."""
 
