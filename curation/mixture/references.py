@@ -27,7 +27,7 @@ def locate_references(table: pa.Table, folders: Mapping[str, str]) -> pa.Table:
     column = table[_NAME].cast(REFERENCES.type).combine_chunks()
     inner = column.flatten()
     _check_endings(pc.unique(inner.field("ending")).to_pylist())
-    tars = inner.field("tar").dictionary_encode()
+    tars = inner.field("tar").dictionary_encode(null_encoding="encode")
     present = pa.array([_locate(tar, folders) for tar in tars.dictionary.to_pylist()], pa.string())
     values = [present.take(tars.indices) if name == "tar" else inner.field(name) for name in _get_fields()]
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()

@@ -74,7 +74,7 @@ def describe_folders(tars: Iterable[str], output: Folder) -> list[ImageFolder]:
 def split_tar_path(tar: str) -> tuple[str, str]:
     """Returns the folder of a tar and its name in it."""
     folder, _, name = tar.rpartition("/")
-    return folder or "/", name
+    return "/" if tar == f"/{name}" else folder, name
 
 
 def locate_folders(output: Folder, recorded: Iterable[ImageFolder], places: Places) -> dict[str, str]:
