@@ -71,8 +71,12 @@ class ReferenceCheck:
                 )
 
     def _list_images(self, row: dict[str, Any]) -> Iterator[_Image]:
-        references = locate_row(row, self.folders)["references"] or []
-        for reference, details in zip(references, row["image_details"], strict=True):
+        references, images = locate_row(row, self.folders)["references"], row["image_details"]
+        if references is None:
+            return
+        if len(references) != len(images):
+            raise ValueError(f"sample {row['key']} has {len(images)} images and refers to {len(references)}")
+        for reference, details in zip(references, images, strict=True):
             yield (
                 row["key"],
                 ByteRange(reference["tar"], reference["offset"], reference["size"], True),
