@@ -7,7 +7,6 @@ from typing import Any
 
 from curation.mixture.ranges import ByteRange, RangeReader
 from curation.mixture.references import locate_row
-from schemas.errors import ShardloomError
 from schemas.output_set.image_folders import ADVICE
 from schemas.output_set.layout import INDEX
 from schemas.storage.folder import Folder
@@ -26,7 +25,6 @@ class _Tar:
     """Counts the images of one tar that were checked, and those that differ."""
 
     size: int | None  # bytes; None if there is no such file
-    fault: str = ""  # why it can't be read
     images: int = 0
     changed: int = 0
     first: str = ""  # the key of the first image that differs
@@ -44,7 +42,10 @@ class ReferenceCheck:
     _reader: RangeReader = field(default_factory=RangeReader)
 
     def check(self, folder: Folder, name: str) -> None:
-        """Checks the references in the index of an output. Raises `ValueError` for a reference that leads astray."""
+        """Checks the references in the index of an output.
+
+        Raises `ValueError` for a reference that leads astray, and `ShardloomError` for a tar that cannot be read.
+        """
         path = f"{INDEX}/{name}.parquet"
         images: list[_Image] = []
         with folder.open(path) as file:
@@ -60,9 +61,7 @@ class ReferenceCheck:
         """Yields one line for each tar with a fault, and closes the files."""
         self._reader.close()
         for path, tar in sorted(self._tars.items()):
-            if tar.fault:
-                yield f"{tar.fault}: {tar.images} images of this set are in it, the first that of {tar.first}"
-            elif tar.size is None:
+            if tar.size is None:
                 yield f"{path}: is missing, with {tar.images} images of this set, the first that of {tar.first}: {ADVICE}"
             elif tar.changed:
                 yield (
@@ -99,15 +98,9 @@ class ReferenceCheck:
     def _check_tar(self, tar: _Tar, images: list[_Image]) -> None:
         tar.images += len(images)
         bad = [key for key, *_ in images]
-        if tar.size is not None and not tar.fault:
-            size = tar.size
+        if (size := tar.size) is not None:
             inside = [image for image in images if 0 <= image[1].offset <= image[1].offset + image[1].size <= size]
-            try:
-                bad = self._find_changed(images, inside)
-            except ShardloomError as error:
-                if not self._reader.find_file(images[0][1].path)[0].is_local:
-                    raise  # a store that does not answer is not a fault of the set
-                tar.fault = str(error).partition(": it holds")[0]
+            bad = self._find_changed(images, inside)
         tar.changed += len(bad)
         tar.first = tar.first or next(iter(bad), "")
 
