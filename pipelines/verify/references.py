@@ -62,10 +62,10 @@ class ReferenceCheck:
         self._reader.close()
         for path, tar in sorted(self._tars.items()):
             if tar.size is None:
-                yield f"{path}: is missing, with {tar.images} images of this set, the first that of {tar.first}: {ADVICE}"
+                yield f"{path}: is missing, with {tar.images} images of this set, first that of {tar.first}: {ADVICE}"
             elif tar.changed:
                 yield (
-                    f"{path}: has changed: {tar.changed} of {tar.images} images of this set differ, the first that of "
+                    f"{path}: has changed: {tar.changed} of {tar.images} images of this set differ, first that of "
                     f"{tar.first}: restore it, or make the set again"
                 )
 

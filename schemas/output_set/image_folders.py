@@ -22,7 +22,7 @@ from schemas.storage.folder import Folder, split_path
 STORES = ("s3", "s3a", "gs", "gcs")
 """Protocols whose URLs name a bucket: the server is the one that the user's own settings name."""
 
-ADVICE = "restore it, or if it was moved pass --images (in a recipe, images) with the present folder of the set's images"
+ADVICE = "restore it, or if it was moved, pass --images (in a recipe, images) with the present folder of the images"
 """What to do about a tar that is missing."""
 
 Places = Mapping[str, str]

@@ -52,7 +52,7 @@ def test_a_range_outside_of_its_file_gives_nothing(tar: Path) -> None:
     reader.close()
 
 
-def test_links_are_followed_to_images_only(tar: Path, tmp_path: Path) -> None:
+def test_links_are_followed_to_images_only(tar: Path) -> None:
     """A hub's cache is made of links, but nobody links a shard of a set."""
     link = tar.with_name("link.tar")
     link.symlink_to(tar)

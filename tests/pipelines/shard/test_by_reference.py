@@ -1,6 +1,5 @@
 """Sets by reference: the images stay where they are, and whoever reads the set gets the same as from a copied one."""
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -48,7 +47,7 @@ def referring(made: Set) -> Path:
 
 
 @pytest.fixture
-def moved(made: Set, referring: Path, tmp_path: Path) -> Path:
+def moved(made: Set, tmp_path: Path) -> Path:
     """A set by reference whose images were moved together with it; the recorded folder is not there."""
     shutil.copytree(made[1].parent / "images", tmp_path / "images")
     join(f"{tmp_path}/images/*.tar", made[1], tmp_path / "set", samples_per_shard=EACH, by_reference=True)
@@ -209,7 +208,7 @@ def test_a_changed_tar_is_not_copied(moved: Path, tmp_path: Path) -> None:
     )
 
 
-def test_a_set_begun_without_references_is_another_set(made: Set, copied: Path, tmp_path: Path) -> None:
+def test_a_set_begun_without_references_is_another_set(made: Set, copied: Path) -> None:
     stored = (copied / "recipe.yaml").read_text()
     assert "by_reference" not in stored, "the recipes of older sets lack it, and must stay the same"
     with pytest.raises(UsageError, match="by_reference is None there and True here"):
@@ -223,7 +222,9 @@ def test_keys_and_paths_of_strange_names(made: Set, tmp_path: Path) -> None:
     join(f"{folder}/00000000.tar", made[1], tmp_path / "out", by_reference=True)
     assert verify(str(tmp_path / "out")) == (7, [])
     other = folder.rename(tmp_path / "c=d")
-    assert verify(str(tmp_path / "out"), [f"{folder}={other}"]) == verify(str(tmp_path / "out"), [str(other)]) == (7, [])
+    assert (
+        verify(str(tmp_path / "out"), [f"{folder}={other}"]) == verify(str(tmp_path / "out"), [str(other)]) == (7, [])
+    )
 
 
 @pytest.mark.ray

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ def made(make_shards: Callable[..., str], tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(params=["set", "mixed"])
-def folder(made: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+def folder(made: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     """A set by reference with its images, the place of which it has recorded."""
     shutil.copytree(made, tmp_path / "work")
     (tmp_path / "work" / request.param).rename(tmp_path / "work/out")
@@ -39,8 +39,8 @@ def folder(made: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
         told["image_folders"][0] = {"path": str(made / "images"), "from_set": "../images"}
         manifest.write_bytes(seal(told))
     made.joinpath("images").rename(tmp_path / "recorded")
-    request.addfinalizer(lambda: (tmp_path / "recorded").rename(made / "images"))
-    return tmp_path / "work"
+    yield tmp_path / "work"
+    (tmp_path / "recorded").rename(made / "images")
 
 
 def faults_of(folder: Path, *arguments: object) -> list[str]:
@@ -73,12 +73,11 @@ def test_a_changed_tar(folder: Path) -> None:
     data[second + 40] ^= 1
     path.write_bytes(data)
     assert faults_of(folder) == [
-        f"{path}: has changed: 1 of 8 images of this set differ, the first that of {key}: restore it, or make the set "
-        "again"
+        f"{path}: has changed: 1 of 8 images of this set differ, first that of {key}: restore it, or make the set again"
     ]
     assert verify(str(folder / "out"), skip_images=True)[1] == []
     path.write_bytes(data[: min(place for _, place in known)])
-    line = f"{path}: has changed: 8 of 8 images of this set differ, the first that of {known[0][0]}: "
+    line = f"{path}: has changed: 8 of 8 images of this set differ, first that of {known[0][0]}: "
     for arguments in ((), ("--skip-images",)):
         assert faults_of(folder, *arguments) == [f"{line}restore it, or make the set again"]
     assert first
@@ -88,13 +87,13 @@ def test_a_missing_tar_and_one_that_is_none(folder: Path) -> None:
     path = folder / "images/00000000.tar"
     key = references(folder, path.name)[0][0]
     path.unlink()
-    expected = [f"{path}: is missing, with 8 images of this set, the first that of {key}: {ADVICE}"]
+    expected = [f"{path}: is missing, with 8 images of this set, first that of {key}: {ADVICE}"]
     for arguments in ((), ("--skip-images",)):
         assert faults_of(folder, *arguments) == expected
     done = in_process("verify", folder / "out", "--repair")
     assert done.stderr.splitlines()[:-1] == expected, "nothing can be made again, so nothing is removed"
     os.mkfifo(path)
-    line = f"{path}: has changed: 8 of 8 images of this set differ, the first that of {key}: "
+    line = f"{path}: has changed: 8 of 8 images of this set differ, first that of {key}: "
     assert faults_of(folder) == [f"{line}restore it, or make the set again"]
 
 
@@ -102,8 +101,8 @@ def test_moved_images(folder: Path, made: Path) -> None:
     (folder / "images").rename(folder / "there")
     recorded = made / "images"
     assert faults_of(folder) == [
-        f"{folder}/out: its images were in {recorded}, which is not there now: pass --images {recorded}=FOLDER, or in a "
-        f"recipe images: {{{recorded}: FOLDER}}"
+        f"{folder}/out: its images were in {recorded}, which is not there now: pass --images {recorded}=FOLDER, or in "
+        f"a recipe images: {{{recorded}: FOLDER}}"
     ]
     for place in (f"{recorded}={folder}/there", f"{folder}/there", f"{made}={folder}/new"):
         if place.endswith("/new"):
@@ -150,4 +149,4 @@ def test_references_that_lead_astray(folder: Path, reference: dict[str, Any] | N
 def test_references_outside_of_their_tar(folder: Path, reference: dict[str, Any]) -> None:
     rewrite(folder, reference)
     (line,) = faults_of(folder)
-    assert ".tar: has changed: 1 of 8 images of this set differ, the first that of 00000000000000: " in line
+    assert ".tar: has changed: 1 of 8 images of this set differ, first that of 00000000000000: " in line

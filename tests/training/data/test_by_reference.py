@@ -129,6 +129,8 @@ def test_moved_images_are_named_before_any_work(made: Path, tmp_path: Path) -> N
 
 def test_a_run_resumes_where_the_images_moved(tokenizer: Path) -> None:
     asked = runs.recipe(tokenizer)
-    changed = TrainRecipe.model_validate(asked.model_dump() | {"data": asked.data.model_dump() | {"images": {"/a": "/b"}}})
+    changed = TrainRecipe.model_validate(
+        asked.model_dump() | {"data": asked.data.model_dump() | {"images": {"/a": "/b"}}}
+    )
     assert changed.data.images == {"/a": "/b"}
     assert find_resume_conflicts(asked.resolve(), changed.resolve()) == []
