@@ -56,7 +56,7 @@ class TarReader:
     @property
     def sha256(self) -> str:
         """Returns the file's hash in hexadecimal. Valid only after the iteration; empty without `hashing`."""
-        return self._stream.digest.hexdigest() if self._stream.digest is not None else ""
+        return self._stream.compute_sha256()
 
     def __iter__(self) -> Iterator[TarSample]:
         gap: Gap | None = None
