@@ -148,7 +148,7 @@ class TarReader:
                 if info.kind != header.DIRECTORY:
                     yield start, (info.name, _check_member(info, fields, Member(info.name, offset, data)))
                 fields = {}
-            if len(data) < info.size or len(stream.read(-info.size % BLOCK)) < -info.size % BLOCK:
+            if len(data) < info.size or not stream.skip(-info.size % BLOCK):
                 self._record_damage(stream.position, f"the tar ends inside the member at byte {start}")
                 break
         else:
@@ -236,7 +236,7 @@ def _check_member(info: Header, fields: dict[str, bytes], member: Member) -> Mem
     name = info.name
     if len(member.data) < info.size:
         return Rejected(Reason.INCOMPLETE, f"the tar ends {len(member.data)} bytes into {name!r}")
-    if info.kind == header.SPARSE or any(field.startswith("GNU.sparse") for field in fields):
+    if info.kind == header.SPARSE or (fields and any(field.startswith("GNU.sparse") for field in fields)):
         return Rejected(Reason.UNSAFE_MEMBER, f"{name!r} is a sparse file")
     if info.kind not in header.REGULAR:
         return Rejected(Reason.UNSAFE_MEMBER, f"{name!r} is a link or a device")
