@@ -93,6 +93,8 @@ def test_its_counts_and_card_are_those_of_any_set(copied: Path, referring: Path)
     card = (referring / "README.md").read_text()
     assert "- name: txt" in card
     assert "jpg" not in card
+    assert "`shardloom shard --materialise` copies them." in card
+    assert "--materialise" not in (copied / "README.md").read_text()
 
 
 def test_materialised_it_is_the_copied_set(copied: Path, referring: Path, tmp_path: Path) -> None:
