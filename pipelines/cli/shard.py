@@ -17,6 +17,7 @@ from pipelines.cli.flags import (
     Workers,
     build_run_options,
     report,
+    require_lasting_path,
     resolve_output,
 )
 from pipelines.recipes.base import RunOptions, load_recipe
@@ -86,6 +87,9 @@ def shard(
         by_reference=by_reference,
         run=build_run_options(output, workers, address, allow_damaged) | {"allow_download": allow_download},
     )
+    if loaded.by_reference:
+        for pattern in loaded.images:
+            require_lasting_path("folder of the images", pattern)
     report(run(loaded, resolve_output(loaded)), resolve_output(loaded), json_)
 
 

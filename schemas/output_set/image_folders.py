@@ -113,7 +113,7 @@ def _locate(output: Folder, folder: ImageFolder, places: Places) -> str:
     path = folder.path
     if given := max((old for old in places if _is_below(path, old)), key=len, default=""):
         return places[given].rstrip("/") + path[len(given.rstrip("/")) :]
-    advice = f"pass --images {path}=FOLDER, or in a recipe images: {{{path}: FOLDER}}"
+    advice = f"pass --images {path}=FOLDER, or in a recipe images (a trainer's data.images): {{{path}: FOLDER}}"
     if "://" in path:
         if _get_server(path) not in ("", _get_server(output.url)):
             raise UsageError(f"{output.url}: its images are at {path}, a server that only the set names: {advice}")

@@ -102,7 +102,7 @@ def test_moved_images(folder: Path, made: Path) -> None:
     recorded = made / "images"
     assert faults_of(folder) == [
         f"{folder}/out: its images were in {recorded}, which is not there now: pass --images {recorded}=FOLDER, or in "
-        f"a recipe images: {{{recorded}: FOLDER}}"
+        f"a recipe images (a trainer's data.images): {{{recorded}: FOLDER}}"
     ]
     for place in (f"{recorded}={folder}/there", f"{folder}/there", f"{made}={folder}/new"):
         if place.endswith("/new"):

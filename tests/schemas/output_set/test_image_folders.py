@@ -52,7 +52,7 @@ def test_a_set_that_was_moved_alone_or_with_its_images(tmp_path: Path) -> None:
         located(where, recorded)
     assert str(error.value) == (
         f"{where}: its images were in {images}, which is not there now: pass --images {images}=FOLDER, or in a recipe "
-        f"images: {{{images}: FOLDER}}"
+        f"images (a trainer's data.images): {{{images}: FOLDER}}"
     )
     assert located(where, recorded, **{str(images): f"{tmp_path}/elsewhere/"}) == f"{tmp_path}/elsewhere"
 

@@ -121,7 +121,7 @@ def test_moved_images_are_named_before_any_work(made: Path, tmp_path: Path) -> N
         planned(tmp_path, output)
     assert str(error.value) == (
         f"source ocr: {output}: its images were in {images}, which is not there now: pass --images {images}=FOLDER, or "
-        f"in a recipe images: {{{images}: FOLDER}}"
+        f"in a recipe images (a trainer's data.images): {{{images}: FOLDER}}"
     )
     found = planned(tmp_path, output, images={str(images): f"{tmp_path}/there"})
     assert [fault for step in steps(found) for fault in step.bad_samples] == []
