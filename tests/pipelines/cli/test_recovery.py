@@ -25,6 +25,7 @@ from tests.pipelines.support.sets import (
     shardloom,
     small_disk,
 )
+from tests.support.signals import heed_interrupts
 
 PAGE = 4096
 STOPPED = "stopped: finished work is kept; the same command resumes the run\n"
@@ -104,11 +105,6 @@ def stopped_once(number: signal.Signals, arguments: list[str]) -> "subprocess.Co
     return subprocess.run(
         script, cwd=REPOSITORY, capture_output=True, text=True, timeout=120, preexec_fn=heed_interrupts
     )
-
-
-def heed_interrupts() -> None:
-    """Undoes what a background shell has set for the tests: that its processes ignore SIGINT."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize("kind", ["captions", "training"])

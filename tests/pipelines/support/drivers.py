@@ -20,6 +20,7 @@ from ray.cluster_utils import Cluster
 
 from tests.conftest import REPOSITORY
 from tests.pipelines.support.engines import trust_flags
+from tests.support.signals import heed_interrupts
 
 TIMEOUT = 600.0  # of a hang: a busy machine takes its time
 NO_TOKEN = {"RAY_AUTH_MODE": "disabled"}  # clusters of tests listen on this machine alone
@@ -82,6 +83,7 @@ class Driver:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=heed_interrupts,
         )
 
     def run(self, *flags: str) -> "subprocess.CompletedProcess[str]":
