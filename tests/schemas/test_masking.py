@@ -45,9 +45,9 @@ def test_what_is_shown_of_a_url(text: str) -> None:
 
 
 @pytest.mark.parametrize("part", ["a.", "http://", "a://b:c", "a://?", "'a://\\", "az://b@"])
-@pytest.mark.parametrize("end", ["", "://", "@", "#="])
-def test_masking_takes_linear_time(part: str, end: str) -> None:
-    assert_linear(mask_secrets, lambda count: part * count + end, 4000)
+@pytest.mark.parametrize(("begin", "end"), [("", ""), ("", "://"), ("", "@"), ("", "#="), ("://", "")])
+def test_masking_takes_linear_time(part: str, begin: str, end: str) -> None:
+    assert_linear(mask_secrets, lambda count: begin + part * count + end, 1000)
 
 
 @given(st.text())

@@ -9,7 +9,7 @@ T = TypeVar("T")
 FACTOR = 8
 """The larger input's size in sizes of the smaller one: its work takes 8 times as long if linear, 64 times if not."""
 LIMIT = 24
-TRIES = 5
+TRIES = 3
 
 
 def assert_linear(work: Callable[[T], object], make: Callable[[int], T], size: int) -> None:
