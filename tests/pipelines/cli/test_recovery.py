@@ -22,7 +22,6 @@ from tests.pipelines.support.sets import (
     every_file,
     in_process,
     join,
-    shardloom,
     small_disk,
 )
 from tests.support.signals import heed_interrupts
@@ -141,12 +140,12 @@ def test_a_signal_while_workers_run(made: Path, tmp_path: Path) -> None:
 def test_a_full_disk_while_workers_run(made: Path, tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", 1 << 20) as disk:
         filler = fill(disk, 6)
-        done = shardloom(*command(made, "captions", disk / "out", workers=2))
+        done = in_process(*command(made, "captions", disk / "out", workers=2))
         assert done.returncode == 1
         line = rf"error: cannot write {disk}/out/\S*: No space left on device\n"
         assert re.fullmatch(line, without_progress(done.stderr)), done.stderr
         filler.unlink()
-        assert shardloom(*command(made, "captions", disk / "out")).returncode == 0
+        assert in_process(*command(made, "captions", disk / "out")).returncode == 0
         assert hashes(disk / "out") == hashes(made / "captions")
 
 

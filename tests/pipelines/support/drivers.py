@@ -166,7 +166,8 @@ def hashes(output: Path) -> dict[str, str]:
 def cluster_that_offers(resource: str) -> Iterator[Cluster]:
     """A head, and a node that offers to run one pool."""
     ray.shutdown()
-    started = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    head = {"num_cpus": 2, "include_dashboard": False}  # whose ten processes nobody here looks at
+    started = Cluster(initialize_head=True, head_node_args=head)
     try:
         started.add_node(num_cpus=2, resources={resource: 100})
         yield started
