@@ -170,6 +170,7 @@ def test_workers_hear_of_no_signal(small: PackPlan) -> None:
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.slow  # torch waits five seconds; `test_stall` stops a worker too
 def test_a_worker_that_is_stuck_is_ended(small: PackPlan) -> None:
     loader = PackLoader(small, global_batch_size=4, workers=1, prefetch=2)
     next(loader.iterate_steps())
