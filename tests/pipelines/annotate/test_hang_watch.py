@@ -1,6 +1,8 @@
 """Workers that never come back are ended, and the sample that holds them is found; a broken engine ends the run."""
 
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -20,8 +22,9 @@ from tests.pipelines.support.sets import ALONE, annotation_set, caption_set, lin
 
 def test_what_is_bounded_by_which_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, cpu = [1000.0], [10.0]
-    monkeypatch.setattr("pipelines.annotate.hang_watch.time.monotonic", lambda: clock[0])
-    monkeypatch.setattr("pipelines.annotate.hang_watch.time.clock_gettime", lambda _: cpu[0])
+    times = vars(time) | {"monotonic": lambda: clock[0], "clock_gettime": lambda _: cpu[0]}
+    # not the functions of the module itself, which other threads use
+    monkeypatch.setattr("pipelines.annotate.hang_watch.time", SimpleNamespace(**times))
     watch = HangWatch(None, "ocr", 100, DecodeLimits())  # type: ignore[arg-type]
     assert (watch.work_seconds, watch.decode_seconds) == (70, 40)
     with watch.track_work("a/0", (0, 4)):

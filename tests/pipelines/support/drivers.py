@@ -111,12 +111,12 @@ class Driver:
 @contextlib.contextmanager
 def cluster_of(cpus: int, **variables: str) -> Iterator[str]:
     """A running cluster, as drivers of Ray jobs find it; its address."""
-    port = 20_000 + os.getpid() % 20_000
+    port, *agent_ports = free_ports(1 + len(AGENT_PORTS))
     paths = f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests/pipelines/support/kill_site'}"
     environment = os.environ | {"PYTHONPATH": paths} | NO_TOKEN | variables
     ray = Path(sys.executable).parent / "ray"
     start = [ray, "start", "--head", "--block", f"--port={port}", f"--num-cpus={cpus}", "--include-dashboard=false"]
-    start += [f"--{name}={own}" for name, own in zip(AGENT_PORTS, free_ports(len(AGENT_PORTS)), strict=True)]
+    start += [f"--{name}={own}" for name, own in zip(AGENT_PORTS, agent_ports, strict=True)]
     # Not `ray stop` in the end, which would stop every other Ray on this machine too.
     with subprocess.Popen(start, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as head:
         assert head.stdout is not None
