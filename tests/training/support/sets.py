@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from curation.tokens import TokenCounter
 from pipelines.output.training_shards import Sample, ShardWriter, make_sample, to_parquet_row
 from pipelines.output.writer import commit
 from schemas.output_set.manifest import Manifest
@@ -62,7 +63,7 @@ def with_new_key(sample: Sample, record: CaptionedImage | Document) -> Sample:
 def write_set(
     folder: Path,
     records: Sequence[CaptionedImage | Document],
-    tokenizer: TextTokenizer | None = None,
+    tokenizer: TokenCounter | None = None,
     form: Literal["webdataset", "parquet"] = "webdataset",
     shard: int = 4,
     renamed: bool = False,
