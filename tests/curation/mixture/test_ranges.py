@@ -45,6 +45,22 @@ def test_ranges_come_in_the_order_asked_for_and_are_read_in_that_of_the_files(ta
     reader.close()
 
 
+def test_few_files_are_open_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that was used longest ago is closed first."""
+    monkeypatch.setattr("curation.mixture.ranges.MAX_OPEN_FILES", 2)
+    (tmp_path / "data").mkdir()
+    paths = [tmp_path / "data" / name for name in "abc"]
+    for path in paths:
+        path.write_bytes(path.name.encode())
+    reader = RangeReader()
+    for path in (paths[0], paths[1], paths[0], paths[2]):
+        assert reader.read([ByteRange(str(path), 0, 1)]) == [path.name.encode()]
+    assert list(reader._descriptors) == [str(paths[0]), str(paths[2])]
+    assert all(os.fstat(one).st_ino == Path(path).stat().st_ino for path, one in reader._descriptors.items())
+    reader.close()
+    assert reader._descriptors == {}
+
+
 def test_a_range_outside_of_its_file_gives_nothing(tar: Path) -> None:
     reader = RangeReader()
     places = [(90, 11), (-1, 2), (0, -1), (1 << 60, 1 << 60)]
