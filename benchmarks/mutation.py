@@ -1,0 +1,129 @@
+"""Tests the tests: mutmut changes the pure code in small ways, and counts the changes that no test notices.
+
+    make mutation [ONLY='schemas.tar*'] [SAMPLE=600]
+    python -m benchmarks.mutation [--only PATTERN] [--sample COUNT] [--seed SEED] [--report]
+
+`[tool.mutmut]` of `pyproject.toml` names the mutated files and the tests that run. The results are kept in `mutants/`: a later
+run tests again what survived and what is new. `mutmut show NAME` prints a mutant. The score is the share of
+killed mutants; one that runs out of time is killed, and one whose function no test calls is not. The score of a sample
+has its Wilson interval of 95 %.
+"""
+
+import argparse
+import fnmatch
+import math
+import os
+import random
+import resource
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import redirect_stdout
+from importlib.metadata import version
+from pathlib import Path
+
+from mutmut.__main__ import create_mutants
+from mutmut.mutation.data import SourceFileMutationData
+from mutmut.stats import status_by_exit_code
+from mutmut.utils.file_utils import copy_also_copy_files, copy_src_dir, walk_mutatable_files
+from mutmut.utils.format_utils import get_module_from_key
+
+ROOT = Path(__file__).parents[1]
+MUTANTS = ROOT / "mutants"
+MEMORY = 8 << 30  # bytes: a loop that never ends may fill a list until it is stopped
+KILLED = ("killed", "timeout")
+COLUMNS = ("mutants", "killed", "timeout", "survived", "no tests", "other")
+Z = 1.959964  # of a normal distribution's middle 95 %
+
+
+def write_mutants() -> None:
+    """Writes the mutated packages and their tests into `mutants/`; mutmut has no command that does this alone."""
+    shutil.rmtree(MUTANTS / "tests", ignore_errors=True)  # mutmut keeps the tests that were deleted since
+    MUTANTS.mkdir(exist_ok=True)
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+        copy_src_dir()
+        copy_also_copy_files()
+        create_mutants(1)
+
+
+def read_statuses() -> dict[str, str]:
+    """Returns the status of each mutant by its name."""
+    statuses = {}
+    for path in walk_mutatable_files():
+        data = SourceFileMutationData(path=path)
+        data.load()
+        statuses.update({name: status_by_exit_code[code] for name, code in data.exit_code_by_key.items()})
+    return statuses
+
+
+def choose(names: Iterable[str], pattern: str, sample: int, seed: int) -> list[str]:
+    """Returns the names that match the pattern, or a random sample of them, in order."""
+    matching = sorted(fnmatch.filter(names, pattern))
+    if not matching:
+        raise SystemExit(f"error: no mutant matches {pattern!r}; a name is like schemas.tar.writer.x_pad__mutmut_1")
+    return sorted(random.Random(seed).sample(matching, sample)) if 0 < sample < len(matching) else matching
+
+
+def run_mutants(names: list[str]) -> None:
+    """Runs the tests of these mutants, one mutant at a time."""
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+    os.environ.setdefault("SHARDLOOM_DATA", str(ROOT.parent / "shared" / "data"))  # for tests in mutants/, one up
+    mutmut = str(Path(sys.executable).with_name("mutmut"))
+    subprocess.run([mutmut, "run", "--max-children", "1", *names], cwd=ROOT, check=True)
+
+
+def compute_interval(killed: int, mutants: int) -> tuple[float, float]:
+    """Returns the Wilson score interval of a share (E. B. Wilson, 1927)."""
+    share, weight = killed / mutants, Z * Z / mutants
+    middle = share + weight / 2
+    half = Z * math.sqrt(share * (1 - share) / mutants + weight / mutants / 4)
+    return (middle - half) / (1 + weight), (middle + half) / (1 + weight)
+
+
+def format_row(name: str, counts: Mapping[str, int]) -> str:
+    """Formats one line of the table."""
+    score = sum(counts[status] for status in KILLED) / counts["mutants"]
+    return f"{name:<24}" + "".join(f"{counts[column]:>10}" for column in COLUMNS) + f"{score:>9.3f}"
+
+
+def print_scores(statuses: Mapping[str, str], is_sample: bool) -> None:
+    """Prints the counts and the score of each package, and of all."""
+    packages: dict[str, Counter[str]] = {}
+    for name, status in statuses.items():
+        package = get_module_from_key(name).rpartition(".")[0]
+        known = status if status in COLUMNS else "other"
+        for key in (package, "all"):
+            packages.setdefault(key, Counter()).update(["mutants", known])
+    print(f"mutmut {version('mutmut')}")
+    print(f"{'package':<24}" + "".join(f"{column:>10}" for column in COLUMNS) + f"{'score':>9}")
+    for name in sorted(packages.keys() - {"all"}):
+        print(format_row(name, packages[name]))
+    whole = packages["all"]
+    print(format_row("all", whole))
+    if is_sample:
+        low, high = compute_interval(sum(whole[status] for status in KILLED), whole["mutants"])
+        print(f"a random sample: the score of all mutants is between {low:.3f} and {high:.3f} (95 %)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="*", help="a pattern of mutants' names")
+    parser.add_argument("--sample", type=int, default=0, help="test so many, drawn at random; 0 is all")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--report", action="store_true", help="print the scores of the last run")
+    options = parser.parse_args()
+    if not options.report:
+        write_mutants()
+    statuses = read_statuses()
+    chosen = choose(statuses, options.only, options.sample, options.seed)
+    if not options.report:
+        if remaining := [name for name in chosen if statuses[name] not in KILLED]:
+            run_mutants(remaining)
+        statuses = read_statuses()
+    print_scores({name: statuses[name] for name in chosen}, len(chosen) < len(fnmatch.filter(statuses, options.only)))
+
+
+if __name__ == "__main__":
+    main()
