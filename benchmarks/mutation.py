@@ -3,8 +3,8 @@
     make mutation [ONLY='schemas.tar*'] [SAMPLE=600]
     python -m benchmarks.mutation [--only PATTERN] [--sample COUNT] [--seed SEED] [--report]
 
-`[tool.mutmut]` of `pyproject.toml` names the mutated files and the tests that run. The results are kept in `mutants/`: a later
-run tests again what survived and what is new. `mutmut show NAME` prints a mutant. The score is the share of
+`[tool.mutmut]` of `pyproject.toml` names the mutated files and the tests that run. The results are kept in `mutants/`:
+a later run tests again what survived and what is new. `mutmut show NAME` prints a mutant. The score is the share of
 killed mutants; one that runs out of time is killed, and one whose function no test calls is not. The score of a sample
 has its Wilson interval of 95 %.
 """
