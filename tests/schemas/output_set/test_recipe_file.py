@@ -11,6 +11,7 @@ from pipelines.recipes.mix import MixRecipe
 from pipelines.recipes.render import RenderRecipe
 from schemas.errors import UsageError
 from schemas.output_set.recipe_file import (
+    apply_override,
     compare_recipes,
     ensure_option_group,
     format_value,
@@ -96,3 +97,29 @@ def test_errors_of_our_own_validators_are_short(model: type[BaseModel], values: 
     with pytest.raises(UsageError) as error:
         validate_options(model, values, "a.yaml")
     assert len(str(error.value)) < 2000
+
+
+def test_an_override_sets_one_option() -> None:
+    values: dict[str, Any] = {"run": {"workers": 1}, "seed": 0}
+    for override in ("run.workers=4", "run.more.name=a=b", "seed=", "list=[1, x]"):
+        apply_override(values, override)
+    assert values == {"run": {"workers": 4, "more": {"name": "a=b"}}, "seed": None, "list": [1, "x"]}
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("seed", "'seed' is not key=value, such as run.workers=4"),
+        ("=4", "'=4' is not key=value, such as run.workers=4"),
+        ("run..workers=4", "'run..workers=4' is not key=value, such as run.workers=4"),
+        ("seed=[1", "seed: '[1' is not valid YAML: while parsing a flow sequence"),
+        ("seed=*a", "seed: '*a' is not valid YAML: "),
+    ],
+)
+def test_an_override_of_another_form_is_refused(override: str, line: str) -> None:
+    values: dict[str, Any] = {}
+    with pytest.raises(UsageError) as error:
+        apply_override(values, override)
+    assert str(error.value).startswith(line)
+    assert "\n" not in str(error.value)
+    assert values == {}
