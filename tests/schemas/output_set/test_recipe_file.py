@@ -11,6 +11,7 @@ from pipelines.recipes.mix import MixRecipe
 from pipelines.recipes.render import RenderRecipe
 from schemas.errors import UsageError
 from schemas.output_set.recipe_file import (
+    MissingOptions,
     apply_override,
     compare_recipes,
     ensure_option_group,
@@ -77,6 +78,21 @@ def test_a_value_is_shown_cut_and_without_secrets() -> None:
     assert format_value("x" * 1_000_000) == "'" + "x" * 79 + "..."
     assert format_value(16**5000) == "a number that is too long"
     assert format_value("x" * 60 + " s3://key:secret-of-many-characters@bucket/a") == f"'{'x' * 60} s3://***@bucket/a'"
+
+
+def test_missing_options_are_named_where_nothing_else_is_wrong() -> None:
+    with pytest.raises(MissingOptions) as missing:
+        validate_options(MixRecipe, {}, None)
+    assert missing.value.names == ["sources", "weights"]
+    assert str(missing.value) == "recipe: sources: field required; weights: field required"
+    for values, path, line in (
+        ({}, "a.yaml", "recipe a.yaml: sources: field required; weights: field required"),
+        ({"seed": "x"}, None, "recipe: sources: field required; weights: field required; seed: "),
+    ):
+        with pytest.raises(UsageError) as error:
+            validate_options(MixRecipe, values, path)
+        assert not isinstance(error.value, MissingOptions)
+        assert str(error.value).startswith(line)
 
 
 LONG = "x" * 200_000
