@@ -5,32 +5,37 @@
 
 `[tool.mutmut]` of `pyproject.toml` names the mutated files and the tests that run. The results are kept in `mutants/`:
 a later run tests again what survived and what is new. `mutmut show NAME` prints a mutant. The score is the share of
-killed mutants; one that runs out of time is killed, and one whose function no test calls is not. The score of a sample
-has its Wilson interval of 95 %.
+killed mutants; one that runs out of time is killed, and one whose function no test calls is not.
+
+Mutants are tested in a random order, so that those tested before an interrupt are a random sample too. The score of a
+sample has its Wilson interval of 95 %.
 """
 
 import argparse
 import fnmatch
+import itertools
 import math
 import os
 import random
 import resource
 import shutil
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
 from importlib.metadata import version
 from pathlib import Path
 
+import mutmut.__main__
+import mutmut.workers.isolation
 from mutmut.__main__ import create_mutants
 from mutmut.mutation.data import SourceFileMutationData
+from mutmut.runners.harness import PytestRunner
+from mutmut.state import state
 from mutmut.stats import status_by_exit_code
 from mutmut.utils.file_utils import copy_also_copy_files, copy_src_dir, walk_mutatable_files
 from mutmut.utils.format_utils import get_module_from_key
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[1]  # and the working directory, where mutmut works
 MUTANTS = ROOT / "mutants"
 MEMORY = 8 << 30  # bytes: a loop that never ends may fill a list until it is stopped
 KILLED = ("killed", "timeout")
@@ -58,20 +63,30 @@ def read_statuses() -> dict[str, str]:
     return statuses
 
 
-def choose(names: Iterable[str], pattern: str, sample: int, seed: int) -> list[str]:
-    """Returns the names that match the pattern, or a random sample of them, in order."""
+def draw(names: Iterable[str], pattern: str, seed: int) -> list[str]:
+    """Returns the names that match the pattern, in a random order."""
     matching = sorted(fnmatch.filter(names, pattern))
     if not matching:
         raise SystemExit(f"error: no mutant matches {pattern!r}; a name is like schemas.tar.writer.x_pad__mutmut_1")
-    return sorted(random.Random(seed).sample(matching, sample)) if 0 < sample < len(matching) else matching
+    return random.Random(seed).sample(matching, len(matching))
 
 
-def run_mutants(names: list[str]) -> None:
-    """Runs the tests of these mutants, one mutant at a time."""
+class _ShortestFirst(PytestRunner):
+    """Runs the shortest tests first, because the first failure ends a mutant."""
+
+    def run_tests(self, *, mutant_name: str | None, tests: Iterable[str]) -> int:
+        ordered = sorted(tests, key=lambda test: state().duration_by_test.get(test, 0.0))
+        return super().run_tests(mutant_name=mutant_name, tests=ordered)
+
+
+def run_mutants(names: Sequence[str]) -> None:
+    """Runs the tests of these mutants, one mutant at a time and in this order; mutmut's own begins with short tests."""
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, resource.getrlimit(resource.RLIMIT_DATA)[1]))
     os.environ.setdefault("SHARDLOOM_DATA", str(ROOT.parent / "shared" / "data"))  # for tests in mutants/, one up
-    mutmut = str(Path(sys.executable).with_name("mutmut"))
-    subprocess.run([mutmut, "run", "--max-children", "1", *names], cwd=ROOT, check=True)
+    order = {name: float(number) for number, name in enumerate(names)}
+    mutmut.__main__.estimated_worst_case_time = order.__getitem__  # by which `_run` sorts, and nothing else
+    mutmut.workers.isolation.PytestRunner = _ShortestFirst
+    mutmut.__main__._run(names, 1)
 
 
 def compute_interval(killed: int, mutants: int) -> tuple[float, float]:
@@ -88,8 +103,10 @@ def format_row(name: str, counts: Mapping[str, int]) -> str:
     return f"{name:<24}" + "".join(f"{counts[column]:>10}" for column in COLUMNS) + f"{score:>9.3f}"
 
 
-def print_scores(statuses: Mapping[str, str], is_sample: bool) -> None:
-    """Prints the counts and the score of each package, and of all."""
+def print_scores(statuses: Mapping[str, str], mutants: int) -> None:
+    """Prints the counts and the score of each package, and of all, of so many `mutants` of which these were tested."""
+    if not statuses:
+        raise SystemExit("error: no mutant was tested yet")
     packages: dict[str, Counter[str]] = {}
     for name, status in statuses.items():
         package = get_module_from_key(name).rpartition(".")[0]
@@ -102,9 +119,9 @@ def print_scores(statuses: Mapping[str, str], is_sample: bool) -> None:
         print(format_row(name, packages[name]))
     whole = packages["all"]
     print(format_row("all", whole))
-    if is_sample:
-        low, high = compute_interval(sum(whole[status] for status in KILLED), whole["mutants"])
-        print(f"a random sample: the score of all mutants is between {low:.3f} and {high:.3f} (95 %)")
+    if len(statuses) < mutants:
+        low, high = compute_interval(sum(whole[status] for status in KILLED), len(statuses))
+        print(f"a random sample of {mutants} mutants, whose score is between {low:.3f} and {high:.3f} (95 %)")
 
 
 def main() -> None:
@@ -117,12 +134,14 @@ def main() -> None:
     if not options.report:
         write_mutants()
     statuses = read_statuses()
-    chosen = choose(statuses, options.only, options.sample, options.seed)
+    chosen = draw(statuses, options.only, options.seed)
+    drawn = chosen[: options.sample or len(chosen)]
     if not options.report:
-        if remaining := [name for name in chosen if statuses[name] not in KILLED]:
+        if remaining := [name for name in drawn if statuses[name] not in KILLED]:
             run_mutants(remaining)
         statuses = read_statuses()
-    print_scores({name: statuses[name] for name in chosen}, len(chosen) < len(fnmatch.filter(statuses, options.only)))
+    tested = list(itertools.takewhile(lambda name: statuses[name] != "not checked", drawn))
+    print_scores({name: statuses[name] for name in tested}, len(chosen))
 
 
 if __name__ == "__main__":

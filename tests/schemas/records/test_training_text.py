@@ -54,7 +54,7 @@ def test_text_is_kept_as_it_is(value: object, text: str | None) -> None:
         ("\udc80", "a byte that is not UTF-8 (0x80) at character 0"),
         ("\udcff", "a byte that is not UTF-8 (0xff) at character 0"),
         ("\udc7f", "half of a surrogate pair at character 0"),
-        ("\udd00", "half of a surrogate pair at character 0"),
+        ("\udd00x", "half of a surrogate pair at character 0"),
         ("\ude00\ud83d", "half of a surrogate pair at character 0"),
         (b"caf\xe9", "not UTF-8: unexpected end of data at byte 3"),
         (b"\xed\xa0\xbd\xed\xb8\x80", "not UTF-8: invalid continuation byte at byte 0"),
