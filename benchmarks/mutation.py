@@ -34,10 +34,12 @@ from mutmut.state import state
 from mutmut.stats import status_by_exit_code
 from mutmut.utils.file_utils import copy_also_copy_files, copy_src_dir, walk_mutatable_files
 from mutmut.utils.format_utils import get_module_from_key
+from mutmut.workers.timeout import register_timeout
 
 ROOT = Path(__file__).parents[1]  # and the working directory, where mutmut works
 MUTANTS = ROOT / "mutants"
 MEMORY = 8 << 30  # bytes: a loop that never ends may fill a list until it is stopped
+PATIENCE = 10  # mutmut stops what takes half of its limit of CPU by the wall clock; a busy machine is not a mutant
 KILLED = ("killed", "timeout")
 COLUMNS = ("mutants", "killed", "timeout", "survived", "no tests", "other")
 Z = 1.959964  # of a normal distribution's middle 95 %
@@ -86,6 +88,7 @@ def run_mutants(names: Sequence[str]) -> None:
     order = {name: float(number) for number, name in enumerate(names)}
     mutmut.__main__.estimated_worst_case_time = order.__getitem__  # by which `_run` sorts, and nothing else
     mutmut.workers.isolation.PytestRunner = _ShortestFirst
+    mutmut.workers.isolation.register_timeout = lambda pid, seconds: register_timeout(pid, PATIENCE * seconds)
     mutmut.__main__._run(names, 1)
 
 
