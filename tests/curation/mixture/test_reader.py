@@ -77,6 +77,8 @@ def test_samples_of_tars_come_in_the_order_of_the_rows(tmp_path: Path, place_of:
     rows = [b[1], a[2], a[0], b[0], b[1], a[1]]
     found = list(read_samples(to_table(rows), buffer_bytes))
     assert [(one.row["key"], one.members) for one in found] == expected(["b1", "a2", "a0", "b0", "b1", "a1"])
+    later = list(read_samples(to_table([a[2], a[1]]), buffer_bytes))  # in an object, one range from its middle
+    assert [(one.row["key"], one.members) for one in later] == expected(["a2", "a1"])
     assert list(read_samples(to_table(rows).slice(0, 0))) == []
 
 
