@@ -42,11 +42,16 @@ MEMORY = 8 << 30  # bytes: a loop that never ends may fill a list until it is st
 PATIENCE = 10  # mutmut stops what takes half of its limit of CPU by the wall clock; a busy machine is not a mutant
 KILLED = ("killed", "timeout")
 COLUMNS = ("mutants", "killed", "timeout", "survived", "no tests", "other")
+NO_RUN = 255  # pytest could not run, which mutmut takes for a time-out: it does not find a test by an odd id
 Z = 1.959964  # of a normal distribution's middle 95 %
 
 
 def write_mutants() -> None:
     """Writes the mutated packages and their tests into `mutants/`; mutmut has no command that does this alone."""
+    copies = {copy: ROOT / copy.relative_to(MUTANTS) for copy in (MUTANTS / "tests").rglob("*.py")}
+    if any(test.exists() and test.read_bytes() != copy.read_bytes() for copy, test in copies.items()):
+        # which tests call a function: mutmut looks at new tests again, but not at changed ones
+        (MUTANTS / "mutmut-stats.json").unlink(missing_ok=True)
     shutil.rmtree(MUTANTS / "tests", ignore_errors=True)  # mutmut keeps the tests that were deleted since
     MUTANTS.mkdir(exist_ok=True)
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
@@ -61,7 +66,8 @@ def read_statuses() -> dict[str, str]:
     for path in walk_mutatable_files():
         data = SourceFileMutationData(path=path)
         data.load()
-        statuses.update({name: status_by_exit_code[code] for name, code in data.exit_code_by_key.items()})
+        for name, code in data.exit_code_by_key.items():
+            statuses[name] = "no run" if code == NO_RUN else status_by_exit_code[code]
     return statuses
 
 
