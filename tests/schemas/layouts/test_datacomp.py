@@ -142,7 +142,7 @@ def test_a_sample_without_an_image_is_missing_it() -> None:
         b"[" * 100_000,
         b" " * (MAX_METADATA_BYTES + 1) + b"{}",
     ],
-    ids=["empty", "cut", "null", "number", "text", "list", "UTF-16", "bytes", "long number", "deep", "brackets", "long"],
+    ids=["empty", "cut", "null", "number", "text", "list", "UTF-16", "bytes", "digits", "deep", "brackets", "long"],
 )
 def test_metadata_that_is_no_object_is_missing_and_costs_no_caption(data: bytes) -> None:
     assert reason_of(sample_of(jpg=b"x", json=data)) is Reason.MISSING_METADATA
