@@ -192,8 +192,8 @@ def test_slices_chunks_and_windows_do_not_show(monkeypatch: pytest.MonkeyPatch) 
     assert render_ocr_captions(padded, raws, uids) == whole
     chunked = pa.chunked_array([padded[:7], padded[7:]])
     assert render_ocr_captions(chunked, pa.chunked_array([raws]), pa.chunked_array([uids])) == whole
-    monkeypatch.setattr(ocr_captions, "_SLICE_ROWS", 7)
-    monkeypatch.setattr(ocr_captions, "_SLICE_BYTES", 20_000)
+    monkeypatch.setattr(ocr_captions, "SLICE_ROWS", 7)
+    monkeypatch.setattr(ocr_captions, "SLICE_BYTES", 20_000)
     assert render_ocr_captions(padded, raws, uids) == whole
 
 

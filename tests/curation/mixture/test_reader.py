@@ -26,6 +26,7 @@ from schemas.errors import ShardloomError
 from schemas.output_set.shard_index import INDEX_SCHEMA
 from schemas.records.document import Document
 from schemas.records.document_storage import to_members
+from schemas.storage import row_objects
 from schemas.storage.folder import Folder
 from tests.curation.mixture.support.sets import build_parquet, build_tar, make_image, make_row
 
@@ -182,13 +183,13 @@ def test_records_of_members() -> None:
             build_record(row, members, "new")
 
 
-def test_an_index_row_with_more_members_than_any_sample_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("schemas.storage.row_objects.MAX_ENTRIES", 2)
-    rows = place(build_tar(["a0"])[1], "shard")
-    told = "its index has a list of 3 entries; at most 2 are read: verify the set$"
-    with pytest.raises(CorruptSample, match=f"^shard: {told}"):
-        to_index_rows(to_table(rows))
-    with pytest.raises(CorruptSample, match=f"^one of 2 shards: {told}"):
-        to_index_rows(to_table([*rows, *place(build_tar(["b0"])[1], "other")]))
-    with pytest.raises(CorruptSample, match=f"^one of 0 shards: {told}"):
-        to_index_rows(to_table(rows).drop_columns("path"))
+@pytest.mark.parametrize(
+    ("paths", "place"), [(["a.tar"], "a.tar"), (["a.tar"] * 2, "a.tar"), (["a.tar", "b.tar"], "one of 2 shards")]
+)
+def test_an_index_with_too_many_members_is_named(monkeypatch: pytest.MonkeyPatch, paths: list[str], place: str) -> None:
+    monkeypatch.setattr(row_objects, "MAX_ENTRIES", 3)
+    rows = pa.table({"path": paths, "members": [[1, 2, 3]] * len(paths)})
+    assert to_index_rows(rows) == [{"path": path, "members": [1, 2, 3]} for path in paths]
+    with pytest.raises(CorruptSample) as error:
+        to_index_rows(pa.table({"path": paths, "members": [[1, 2, 3, 4]] * len(paths)}))
+    assert str(error.value) == f"{place}: its index has a list of 4 entries; at most 3 are read: verify the set"

@@ -23,7 +23,19 @@ from schemas.output_set.recipe_file import (
     validate_options,
 )
 from schemas.storage.folder import Folder
+from tests.support.s3.bucket import Bucket
 from training.model.config import ModelOptions
+
+
+def test_a_recipe_is_a_local_file_or_at_an_address(tmp_path: Path, bucket: Bucket) -> None:
+    (tmp_path / "a.yaml").write_text("seed: 1")
+    bucket.store.put(f"{bucket.url}/a.yaml", b"seed: 2")
+    assert read_recipe(str(tmp_path / "a.yaml")) == {"seed": 1}
+    assert read_recipe(f"{bucket.url}/a.yaml") == {"seed": 2}
+    with pytest.raises(UsageError, match=rf"^cannot read recipe {tmp_path}/b\.yaml: No such file or directory$"):
+        read_recipe(str(tmp_path / "b.yaml"))
+    with pytest.raises(UsageError, match=rf"^recipe: cannot read {bucket.url}/b\.yaml: "):
+        read_recipe(f"{bucket.url}/b.yaml")
 
 
 def test_a_group_is_made_where_there_is_none() -> None:
