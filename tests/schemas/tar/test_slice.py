@@ -41,3 +41,14 @@ def test_the_end_of_the_file_ends_it() -> None:
     assert reader.damage == []
     whole = open_slice(io.BytesIO(data), starts[3], starts[4])
     assert whole.read() + whole.read() == data[starts[3] : starts[4]] + bytes(1024)
+
+
+@pytest.mark.parametrize("size", [1, 511, 700])
+def test_it_reads_at_most_as_many_bytes_as_asked_and_no_byte_twice(size: int) -> None:
+    data, starts = tar_of(2)
+    part = open_slice(io.BytesIO(data), starts[1], starts[2])
+    assert part.readable()
+    read = list(iter(lambda: part.read(size), b""))
+    assert max(map(len, read)) <= size
+    assert b"".join(read) == data[starts[1] : starts[2]] + bytes(1024)
+    assert part.read() == b""
