@@ -191,8 +191,7 @@ def find_reference_faults(
         return
     for manifest in manifests:
         try:
-            if manifest.image_folders:
-                check.check(folder, manifest.name)
+            check.check(folder, manifest.name)
         except (UnreadableParquet, pa.ArrowException, ValueError, TypeError) as error:
             yield f"{folder.resolve_path(INDEX)}/{manifest.name}.parquet: {to_one_line(error)}"
     yield from check.list_faults()

@@ -113,10 +113,11 @@ def _locate(output: Folder, folder: ImageFolder, places: Places) -> str:
     path = folder.path
     if given := max((old for old in places if _is_below(path, old)), key=len, default=""):
         return places[given].rstrip("/") + path[len(given.rstrip("/")) :]
-    advice = f"pass --images {path}=FOLDER, or in a recipe images (a trainer's data.images): {{{path}: FOLDER}}"
+    advice = "pass --images {0}={1}, or in a recipe images (a trainer's data.images): {{{0}: {1}}}"
     if "://" in path:
         if _get_server(path) not in ("", _get_server(output.url)):
-            raise UsageError(f"{output.url}: its images are at {path}, a server that only the set names: {advice}")
+            fault = f"its images are at {path}, a server that only the set names: to have it asked, "
+            raise UsageError(f"{output.url}: {fault}{advice.format(path, path)}")
         return path
     found = [path]
     if output.is_local and folder.from_set is not None:
@@ -124,7 +125,8 @@ def _locate(output: Folder, folder: ImageFolder, places: Places) -> str:
     for place in found:
         if Path(place).is_dir():
             return place
-    raise UsageError(f"{output.url}: its images were in {path}, which is not there now: {advice}")
+    fault = f"its images were in {path}, which is not there now: "
+    raise UsageError(f"{output.url}: {fault}{advice.format(path, 'FOLDER')}")
 
 
 def _make_absolute(path: Path) -> str:

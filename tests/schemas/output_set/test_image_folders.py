@@ -71,7 +71,10 @@ def test_no_server_that_only_the_set_names_is_asked(url: str) -> None:
     for output in ("/set", "s3://bucket/set", "https://other/set"):
         with pytest.raises(UsageError) as error:
             located(output, folder)
-        assert f"its images are at {url}, a server that only the set names" in str(error.value)
+        assert str(error.value) == (
+            f"{output}: its images are at {url}, a server that only the set names: to have it asked, pass --images "
+            f"{url}={url}, or in a recipe images (a trainer's data.images): {{{url}: {url}}}"
+        )
         assert located(output, folder, **{url: url}) == url
 
 
