@@ -87,10 +87,10 @@ class BatchFitter(Generic[E]):
 
     def _halve(self, part: EngineInput, fault: str) -> PassSize:
         """Halves and returns what is computed at a time. Raises `GpuMemoryError` where nothing can be halved."""
-        if self.passes is None and self.images is None:
-            self.images = PassSize(len(part), "image")
-        size = self.passes or self.images
-        if size is None or not size.halve():
+        size = self.passes
+        if size is None:
+            size = self.images = self.images or PassSize(len(part), "image")
+        if not size.halve():
             raise GpuMemoryError(f"the image does not fit the GPU's memory: {fault}")
         return size
 

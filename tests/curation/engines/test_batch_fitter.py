@@ -143,6 +143,17 @@ def test_errors_of_memory_are_recognised() -> None:
     with pytest.raises(ONNXRuntimeError) as wrapped:
         session(np.array([100 * UNIT], np.int64))
     assert is_out_of_memory(wrapped.value)
+    own = RuntimeError("the engine's own words")
+    own.__cause__ = torch.OutOfMemoryError("any words")
+    assert is_out_of_memory(own)
+
+
+def test_a_wrapped_error_is_told_in_the_library_s_words() -> None:
+    """RapidOCR's own has a whole traceback in its message."""
+    session = OrtInferSession(OmegaConf.create({"session": Filler().session}, flags={"allow_objects": True}))
+    engine = HeightOcr(lambda rows: session(np.array([rows * UNIT], np.int64)))
+    with pytest.raises(GpuMemoryError, match=r"^the image does not fit the GPU's memory: Fail: \[ONNXRuntimeError\] "):
+        BatchFitter(OCR, engine, print).annotate(of_heights(50))
 
 
 def test_an_arena_full_of_unused_blocks_is_emptied() -> None:
