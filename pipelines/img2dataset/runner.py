@@ -258,8 +258,12 @@ def install_limits(job: dict[str, Any]) -> None:
 
 
 def exit_with_parent() -> None:
-    """Ends this process and its children when its parent ends for any reason, which closes stdin."""
-    sys.stdin.buffer.read()
+    """Ends this process and its children when its parent ends for any reason, which closes stdin.
+
+    Reads past the buffer of `sys.stdin`: a thread that holds its lock makes Python abort at the end of the program.
+    """
+    while os.read(sys.stdin.fileno(), READ_BYTES):
+        pass
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 

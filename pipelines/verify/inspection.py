@@ -152,11 +152,15 @@ def find_output_faults(folder: Folder, manifest: Manifest) -> Iterator[str]:
         if sound[out.path] != out.rows:
             yield f"{folder.resolve_path(out.path)}: holds {sound[out.path]} rows, not {out.rows}"
     index, shard = f"{INDEX}/{manifest.name}.parquet", f"{DATA}/{manifest.name}"
+    data = next((path for path in (f"{shard}.tar", f"{shard}.parquet") if path in sound), None)
+    if index not in sound or data is None:
+        return
+    if sound[index] != sound[data]:
+        yield f"{folder.resolve_path(index)}: lists {sound[index]} samples, but {data} holds {sound[data]}"
+        return
+    expected = map(build_expected_entry, spans) if data.endswith(".tar") else read_expected_entries(folder, data)
     try:
-        if index in sound and f"{shard}.tar" in sound:
-            yield from find_index_faults(folder, index, map(build_expected_entry, spans))
-        elif index in sound and f"{shard}.parquet" in sound:
-            yield from find_index_faults(folder, index, read_expected_entries(folder, f"{shard}.parquet"))
+        yield from find_index_faults(folder, index, expected)
     except (ShardloomError, pa.ArrowException, ValueError, TypeError) as error:
         if isinstance(error, StorageError) and not folder.is_local:
             raise  # a store that does not answer is not a fault of the set
@@ -200,11 +204,11 @@ def count_rows(folder: Folder, out: OutputFile) -> int:
 
 
 def find_index_faults(folder: Folder, index: str, expected: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """Yields a fault for the first sample whose entry in the index is wrong."""
+    """Yields a fault for the first sample whose entry in the index is wrong. `expected` has one for each row of it."""
     with folder.open(index) as file:
         batches = iterate_batches(open_parquet(file, folder.resolve_path(index)))
         rows = (row for batch in batches for row in iterate_rows(batch))
-        for row, there in zip(rows, expected, strict=False):
+        for row, there in zip(rows, expected, strict=True):
             if any(row.get(name) != value for name, value in there.items()):
                 yield f"{folder.resolve_path(index)}: sample {row.get('key')} is not where the index says"
                 return

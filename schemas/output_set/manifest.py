@@ -76,14 +76,14 @@ class Manifest(BaseModel):
     inputs: list[InputFile]
     rows_in: NonNegativeInt
     rows_out: NonNegativeInt
-    reasons: dict[str, int]  # rows quarantined, by reason
-    counts: dict[str, int] = {}  # other counts to add up over outputs: text lines, captions, empty alt texts
+    reasons: dict[str, NonNegativeInt]  # rows quarantined, by reason
+    counts: dict[str, NonNegativeInt] = {}  # other counts to add up over outputs: text lines, captions, empty alt texts
     outputs: list[OutputFile]
     fingerprints: dict[str, EngineFingerprint] = Field(  # of engines, tokenizers and anything else not in `inputs`
         {},
         validation_alias=AliasChoices("fingerprints", "engines"),  # the old name in old manifests
     )
-    retried: dict[str, int] = {}  # rows that earlier outputs quarantined, by reason; they count here now
+    retried: dict[str, NonNegativeInt] = {}  # rows that earlier outputs quarantined, by reason; they count here now
     damage: list[str] = []  # parts of the input that could not be read, and where
     # The first of several outputs of a unit stores their number, so that a lost one is noticed; otherwise not written.
     unit_outputs: PositiveInt = Field(1, le=MAX_OUTPUTS, exclude_if=lambda outputs: outputs == 1)
@@ -137,9 +137,11 @@ class Manifest(BaseModel):
 
     @classmethod
     def from_json(cls, data: bytes) -> Self:
-        """Parses the file. Raises `ValueError` if it differs from what was written."""
+        """Parses the file. Raises `ValueError` if it differs from what was written, or leaves rows unaccounted for."""
         try:
             return cls.model_validate(unseal(data))
+        except ShardloomError as error:
+            raise ValueError(str(error)) from None
         except ValidationError as error:
             fault = error.errors(include_url=False)[0]
             field = ".".join(map(str, fault["loc"]))[:MAX_SHOWN]

@@ -120,6 +120,7 @@ class TarReader:
         """Yields the header's offset, the name and the member (or its fault) of each member, and the gaps between."""
         stream = self._stream
         fields: dict[str, bytes] = {}  # of the extended headers before the member
+        is_unnamed = False  # one of them is malformed, and the name in the member's own header may be a wrong one
         while len(block := stream.read(BLOCK)) == BLOCK:
             start = stream.position - BLOCK
             gap: Gap | None = None
@@ -129,6 +130,7 @@ class TarReader:
                     gap, fields = self._pass_zeros(start, fields), {}
                 else:
                     gap, fields = self._resynchronise(start, block, fields)
+                is_unnamed = False
                 if gap is not None:
                     yield start, gap
                 if not stream.peek(1):
@@ -142,11 +144,12 @@ class TarReader:
                 more = self._read_extended_header(start, info, data)
                 if more is None:
                     yield start, Gap(start)
+                is_unnamed = is_unnamed or more is None
                 fields = fields | more if more is not None else {}
             else:
-                if info.kind != header.DIRECTORY:
+                if info.kind != header.DIRECTORY and not is_unnamed:
                     yield start, (info.name, _check_member(info, fields, Member(info.name, offset, data)))
-                fields = {}
+                fields, is_unnamed = {}, False
             if len(data) < info.size or len(stream.read(-info.size % BLOCK)) < -info.size % BLOCK:
                 self._record_damage(stream.position, f"the tar ends inside the member at byte {start}")
                 break

@@ -9,6 +9,18 @@ from curation.captions.families import FAMILIES
 from curation.engines.registry import ENGINES
 from curation.sources import SOURCES
 from pipelines.terminal.progress import Progress
+from tests.pipelines.support.accounts import add_up_and_account
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _account_for_all_rows() -> Iterator[None]:
+    """Fails every run of a command in this process whose set does not account for each row.
+
+    It holds for the session, because sets of several tests are made before the tests' own fixtures start.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipelines.output.job.add_up_manifests", add_up_and_account)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,6 @@ import io
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,18 +16,18 @@ import pytest
 from datasets import load_dataset
 from PIL import Image
 
-from curation.images.decode import DecodeLimits, decode
 from pipelines.annotate.run import annotate
+from pipelines.demo.shards import write_shards
 from pipelines.output.totals import DamagedInput, Totals
 from pipelines.recipes.annotate import AnnotateFilters, AnnotateRecipe, AnnotateRun, ChunkOptions, EngineOptions
 from pipelines.verify.run import verify
 from schemas.errors import ShardloomError, UsageError
 from schemas.output_set.layout import read_manifests
 from schemas.output_set.manifest import seal
-from schemas.records.quarantine import Rejected
 from schemas.storage.folder import Folder
 from tests.conftest import jpeg, write_shard
 from tests.pipelines.support.drivers import NO_TOKEN, Driver, cluster_of, hashes, without_progress
+from tests.pipelines.support.hostile import draw_hostile_images, write_damaged_tars
 
 pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray"), pytest.mark.usefixtures("own_engines")]
 
@@ -64,17 +63,19 @@ def test_progress_and_time_left_come_before_the_first_commit(
     assert any(line.startswith("annotate: 0%, waiting for the first batch of ocr") for line in shown), shown
 
 
-def test_real_shards_are_accounted_for(data: Path, tmp_path: Path) -> None:
-    totals = annotate(recipe(f"{data}/datacomp_small/*.tar"), str(tmp_path / "out"))
-    assert (totals.rows_in, totals.rows_out, totals.quarantined) == (223, 223, 0)
+def test_drawn_shards_are_accounted_for(tmp_path: Path) -> None:
+    """Among their pictures are an error page and one that is cut short."""
+    write_shards(Folder(str(tmp_path / "images")), count=20, per_shard=8)
+    totals = annotate(recipe(f"{tmp_path}/images/*.tar"), str(tmp_path / "out"))
+    assert (totals.rows_in, totals.rows_out) == (20, 18)
+    assert totals.reasons == {"not_an_image": 1, "decode_error": 1}
     manifests = read_manifests(Folder(str(tmp_path / "out")))
-    assert {name: manifest.rows_in for name, manifest in manifests.items()} == {
-        "00000000": 56,
-        "00000001": 56,
-        "00000002": 55,
-        "00000003": 56,
+    assert {name: (manifest.rows_in, manifest.rows_out) for name, manifest in manifests.items()} == {
+        "00000000": (8, 6),
+        "00000001": (8, 8),
+        "00000002": (4, 4),
     }
-    assert verify(str(tmp_path / "out")) == (4, [])
+    assert verify(str(tmp_path / "out")) == (3, [])
     assert not list((tmp_path / "out").rglob("*.tmp-*"))
     assert not (tmp_path / "out/parts").exists()
 
@@ -105,51 +106,40 @@ def test_rows_keep_the_order_of_the_shard(make_shards: Callable[..., str], tmp_p
     assert list(loaded) == rows(tmp_path / "out", "data")
 
 
-def test_hostile_files_cost_no_neighbour(data: Path, tmp_path: Path) -> None:
-    hostile = sorted(path for path in (data / "hostile").iterdir() if path.name != "expected.json")
-    images: list[bytes] = []
-    for number, path in enumerate(hostile):
-        images += [jpeg(number), path.read_bytes()]
+def test_hostile_files_cost_no_neighbour(tmp_path: Path) -> None:
+    hostile = draw_hostile_images()
+    images = [image for number, each in enumerate(hostile) for image in (jpeg(number), each.data)]
     write_shard(tmp_path / "00000000.tar", images)
     totals = annotate(recipe(f"{tmp_path}/*.tar"), str(tmp_path / "out"))
-    assert totals.rows_in == 2 * len(hostile) == 160
-
-    expected: dict[str, str] = {}
-    for number, path in enumerate(hostile):
-        try:
-            decode(path.read_bytes(), DecodeLimits())
-        except Rejected as fault:
-            expected[f"{2 * number + 1:012d}"] = fault.reason.value
-    quarantined = {row["key"]: row["reason"] for row in rows(tmp_path / "out", "quarantine")}
-    assert quarantined == expected
-    verdicts = json.loads((data / "hostile/expected.json").read_text())["files"]
-    must_go = {Path(entry["file"]).name for entry in verdicts if entry["expected"] == "must_be_rejected"}
-    assert len(must_go) == 28
-    assert must_go <= {hostile[int(str(key)) // 2].name for key in quarantined}
-    kept = {row["key"] for row in rows(tmp_path / "out", "data")}
-    assert {f"{2 * number:012d}" for number in range(len(hostile))} <= kept
+    assert totals.rows_in == 2 * len(hostile)
+    keys = [f"{number:012d}" for number in range(totals.rows_in)]
+    expected = {key: each.reason for key, each in zip(keys[1::2], hostile, strict=True) if each.reason}
+    assert {row["key"]: row["reason"] for row in rows(tmp_path / "out", "quarantine")} == expected
+    assert [row["key"] for row in rows(tmp_path / "out", "data")] == [key for key in keys if key not in expected]
 
 
-def test_damaged_archives_are_found_out(data: Path, tmp_path: Path) -> None:
+def test_damaged_archives_are_found_out(tmp_path: Path) -> None:
+    write_shard(tmp_path / "sound.tar", [jpeg(number) for number in range(8)])
+    write_damaged_tars(tmp_path / "in", (tmp_path / "sound.tar").read_bytes())
     output = str(tmp_path / "out")
     with pytest.raises(DamagedInput, match="2 shards are damaged"):
-        annotate(recipe(f"{data}/hostile_archives/*.tar"), output)
+        annotate(recipe(f"{tmp_path}/in/*.tar"), output)
     manifests = read_manifests(Folder(output))
-    assert "ends inside the member" in manifests["cut_00000001"].damage[0]
-    assert "no sound header" in manifests["bad_header_00000001"].damage[0]
+    assert "ends inside the member" in manifests["cut"].damage[0]
+    assert "no sound header" in manifests["bad_header"].damage[0]
+    found = {name: (manifest.rows_in, manifest.rows_out) for name, manifest in manifests.items()}
+    assert found == {"bad_header": (8, 6), "compressed": (3, 0), "cut": (5, 4)}, "all but those beside the damage"
     assert manifests["compressed"].reasons == {"missing_image": 3}
-    assert manifests["cut_00000001"].rows_out == 3
-    assert manifests["bad_header_00000001"].rows_out > 3  # samples behind the damage too
-    allowed = recipe(f"{data}/hostile_archives/*.tar", run=AnnotateRun(workers=2, allow_damaged=True))
-    assert annotate(allowed, output).rows_in == sum(manifest.rows_in for manifest in manifests.values())
+    allowed = recipe(f"{tmp_path}/in/*.tar", run=AnnotateRun(workers=2, allow_damaged=True))
+    assert annotate(allowed, output).rows_in == 16
     assert verify(output) == (3, [])
 
 
-def test_a_tar_shorter_than_its_side_parquet_is_damaged(data: Path, tmp_path: Path) -> None:
-    shutil.copy(data / "datacomp_small/00000001.parquet", tmp_path / "00000000.parquet")
-    shutil.copy(data / "datacomp_small/00000000.tar", tmp_path / "00000000.tar")
-    with pytest.raises(DamagedInput, match=r"56 samples that 00000000\.parquet lists are not in the tar"):
-        annotate(recipe(f"{tmp_path}/*.tar"), str(tmp_path / "out"))
+def test_a_tar_shorter_than_its_side_parquet_is_damaged(tmp_path: Path) -> None:
+    write_shards(Folder(str(tmp_path)), count=12, per_shard=6)
+    (tmp_path / "00000001.parquet").replace(tmp_path / "00000000.parquet")
+    with pytest.raises(DamagedInput, match=r"6 samples that 00000000\.parquet lists are not in the tar"):
+        annotate(recipe(f"{tmp_path}/00000000.tar"), str(tmp_path / "out"))
 
 
 def killer_shard(folder: Path, killers: set[int], samples: int = 20) -> None:

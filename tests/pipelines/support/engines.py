@@ -1,5 +1,6 @@
 """Engines for tests: real in all that the pipeline sees of an engine, but for the reading. They are trusted code."""
 
+import contextlib
 import os
 import signal
 import time
@@ -85,6 +86,26 @@ class KillerOcr(PixelOcr):
         if image.shape[1] == self.width:
             os.kill(os.getpid(), signal.SIGKILL)
         return super().read(image)
+
+
+class DyingOcr(PixelOcr):
+    """Dies once, as by SIGKILL from outside, in the first process that has been given so many images.
+
+    Their number is in the file that CALL_KILL names, which the process takes.
+    """
+
+    def __init__(self, settings: PixelSettings) -> None:
+        super().__init__(settings)
+        self.order, self.images = Path(os.environ.get("CALL_KILL", "")), 0
+
+    def read(self, image: RgbImage) -> list[TextLine]:
+        lines = super().read(image)
+        self.images += 1
+        with contextlib.suppress(FileNotFoundError):
+            if self.order.is_file() and self.images == int(self.order.read_text()):
+                self.order.unlink()
+                os.kill(os.getpid(), signal.SIGKILL)
+        return lines
 
 
 class FailingOcr(PixelOcr):
@@ -213,6 +234,7 @@ class FailingTags:
 PIXEL_OCR = EngineDeclaration(name="PixelOcr", kind=OCR, settings=PixelSettings, make=PixelOcr)
 PLACED_OCR = EngineDeclaration(name="PlacedOcr", kind=OCR, settings=PixelSettings, make=PlacedOcr)
 KILLER_OCR = EngineDeclaration(name="KillerOcr", kind=OCR, settings=WidthSettings, make=KillerOcr)
+DYING_OCR = EngineDeclaration(name="DyingOcr", kind=OCR, settings=PixelSettings, make=DyingOcr)
 FAILING_OCR = EngineDeclaration(name="FailingOcr", kind=OCR, settings=WidthSettings, make=FailingOcr)
 HUNGRY_OCR = EngineDeclaration(name="HungryOcr", kind=OCR, settings=WidthSettings, make=HungryOcr)
 HANGING_OCR = EngineDeclaration(name="HangingOcr", kind=OCR, settings=PixelSettings, make=HangingOcr)
