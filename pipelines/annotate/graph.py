@@ -55,6 +55,7 @@ class GraphRun:
             self.expected_fingerprints = next(
                 filter(None, (read_fingerprints(self.output, name) for name in self.parts)), {}
             )
+        self.logged_notices: set[str] = set()
         self.repeats: dict[str, list[str]] = {}
         if recipe.filters.repeated_images:
             with report_activity("annotate: looking for repeated images"):
@@ -75,6 +76,7 @@ class GraphRun:
             shard_committer.show_bytes(state.bytes_done)
             note = describe_stalled_stage(snapshot, self.recipe.run.stall_seconds)
             progress.show(counts.images, describe_start(snapshot), note)
+            self.log_notices(snapshot)
             self.export_metrics(snapshot, progress, times)
 
         requests = [pool.request for pool in self.pools]
@@ -84,6 +86,7 @@ class GraphRun:
                 for row in results:
                     shard_committer.handle_result(decode_message(row))
             snapshot = ray.get(self.ledger.snapshot.remote())
+            self.log_notices(snapshot)
             times.stages = {stage: asdict(counts) for stage, counts in snapshot.stages.items()}
             self.export_metrics(snapshot, progress, times)
         finally:
@@ -91,6 +94,13 @@ class GraphRun:
                 self.exporter.reset_stage_gauges()
         ray.kill(self.ledger)
         shard_committer.check_complete(self.shards)
+
+    def log_notices(self, snapshot: Snapshot) -> None:
+        """Logs the lines of workers that were not logged before."""
+        for line in snapshot.notices:
+            if line not in self.logged_notices:
+                self.logged_notices.add(line)
+                LOG.warning(line)
 
     def export_metrics(self, snapshot: Snapshot, progress: Progress, times: RunTimes) -> None:
         """Exports the state of the run to Prometheus, if the run has an exporter."""

@@ -91,8 +91,8 @@ class PoolWorker:
     ) -> None:
         if isinstance(prepared, Failure):
             raise prepared.to_error()
-        sees_gpus = self.pool.request.gpus > 0
-        self.engine = load_engine(kind, options, prepared, trusted=self.pool.trusted, sees_gpus=sees_gpus)
+        gpus, notify = self.pool.request.gpus, self.ledger.add_notice.remote
+        self.engine = load_engine(kind, options, prepared, trusted=self.pool.trusted, gpus=gpus, notify=notify)
         self.needs_pixels, self.needs_tags = needs_pixels(kind, options), KINDS[kind].needs_tags
         if expected is not None:
             check_fingerprint(kind, expected, self.engine.fingerprint)

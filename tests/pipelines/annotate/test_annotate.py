@@ -163,6 +163,21 @@ def test_an_engine_error_costs_one_image(tmp_path: Path) -> None:
     assert rows(tmp_path / "out", "quarantine")[0]["detail"] == "RuntimeError: the engine's own message"
 
 
+def test_batches_shrink_where_memory_is_full(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    killer_shard(tmp_path, {5})
+    totals = annotate(recipe(f"{tmp_path}/*.tar", "HungryOcr", settings={"width": 80}), str(tmp_path / "out"))
+    assert totals.reasons == {"engine_error": 1}
+    assert rows(tmp_path / "out", "quarantine")[0]["detail"] == (
+        "GpuMemoryError: the image does not fit the GPU's memory: "
+        "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
+    )
+    said = [line for line in capsys.readouterr().err.splitlines() if "out of memory" in line]
+    sizes = ["2 images", "one image"]
+    assert sorted(said) == [f"ocr: out of memory: a worker computes {size} at a time from here on" for size in sizes]
+    annotate(recipe(f"{tmp_path}/*.tar", "FailingOcr", settings={"width": 80}), str(tmp_path / "ample"))
+    assert rows(tmp_path / "out", "data") == rows(tmp_path / "ample", "data"), "the same annotations"
+
+
 def test_a_broken_engine_stops_the_run(tmp_path: Path) -> None:
     killer_shard(tmp_path, set(), samples=24)
     with pytest.raises(ShardloomError, match="the ocr engine failed on"):

@@ -168,3 +168,10 @@ def test_an_engine_that_hangs_at_everything_ends_the_run() -> None:
             False,
         ]
         ledger.record_progress("ocr", 1, 1.0)
+
+
+def test_a_line_of_several_workers_is_kept_once() -> None:
+    ledger = Ledger(["ocr"])
+    for line in ("a worker computes 4", "a worker computes 2", "a worker computes 4"):
+        ledger.add_notice(line)
+    assert ledger.snapshot().notices == ["a worker computes 4", "a worker computes 2"]

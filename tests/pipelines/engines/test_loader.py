@@ -67,14 +67,14 @@ def test_code_that_a_recipe_names_is_not_called(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_missing_weights_are_named() -> None:
-    with pytest.raises(UsageError, match=r"rapidocr: no weights at /nowhere/det\.onnx"):
+    with pytest.raises(UsageError, match=r"rapidocr: no folder /nowhere; pass weights=FOLDER with one "):
         load_engine("ocr", EngineOptions(engine="rapidocr", settings={"weights": "/nowhere"}))
 
 
 @pytest.mark.parametrize(
     ("names", "line"),
     [
-        ((), r"rapidocr: no weights at {folder}/det\.onnx; pass weights=FOLDER with det\.onnx and rec\.onnx"),
+        ((), r"rapidocr: no \*det\*\.onnx in {folder}; pass weights=FOLDER with one \*det\*\.onnx and one "),
         (
             ("det.onnx", "rec.onnx"),
             r"rapidocr: cannot load {folder}/det\.onnx: InvalidProtobuf: .*; pass another folder",

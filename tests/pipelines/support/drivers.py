@@ -184,13 +184,13 @@ def hashes(output: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def cluster_that_offers(resource: str) -> Iterator[Cluster]:
-    """A head, and a node that offers to run one pool."""
+def cluster_that_offers(resource: str, gpus: int = 0) -> Iterator[Cluster]:
+    """A head, and a node that offers to run one pool, and says that it has GPUs."""
     ray.shutdown()
     head = {"num_cpus": 2, "include_dashboard": False}  # whose ten processes nobody here looks at
     started = Cluster(initialize_head=True, head_node_args=head)
     try:
-        started.add_node(num_cpus=2, resources={resource: 100})
+        started.add_node(num_cpus=2, num_gpus=gpus, resources={resource: 100})
         yield started
     finally:
         ray.shutdown()
