@@ -9,7 +9,7 @@ import ray.data
 
 from pipelines.annotate.claims.source import ShardSource
 from pipelines.annotate.drivers.plan import GraphPlan
-from pipelines.annotate.drivers.share import DriverShare
+from pipelines.annotate.drivers.share import DriverShare, count_readers
 from pipelines.annotate.reader import ShardReader
 from pipelines.annotate.worker import PoolWorker
 from pipelines.cluster.capacity import READ_TASK_CPUS
@@ -19,8 +19,6 @@ from pipelines.cluster.ray_data_internals import (
     set_up_ray_data,
     skip_service_actors,
 )
-
-WORKERS_PER_READER = 8  # a reader is many times faster than 8 OCR workers; more readers would only open more shards
 
 
 @contextlib.contextmanager
@@ -45,10 +43,9 @@ def iterate_rows(plan: GraphPlan, source: ShardSource, ledger: ray.actor.ActorHa
 def build_graph(plan: GraphPlan, source: ShardSource, ledger: ray.actor.ActorHandle) -> ray.data.Dataset:
     """Builds the graph. A chunk is one row, and a `target_max_block_size` of one byte makes each row one block."""
     batches = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
-    reader = ShardReader(plan.recipe, plan.output, plan.parts, source, plan.reuse)
+    reader = ShardReader(plan.recipe, plan.output, plan.parts, source, plan.reuse, plan.tail)
     rows = source.make_rows()
-    most = max(pool.request.max_workers for pool in plan.pools)
-    readers = min(len(rows), -(-most // WORKERS_PER_READER))
+    readers = min(len(rows), count_readers(plan.pools))
     graph = ray.data.from_arrow(rows).map_batches(
         reader.__call__,
         compute=ray.data.TaskPoolStrategy(size=readers),

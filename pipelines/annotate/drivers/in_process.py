@@ -32,7 +32,7 @@ def run_in_process(plan: GraphPlan, shards: list[InputShard], committer: OutputC
         if stall := watch.explain(snapshot, idle_seconds):
             raise ShardloomError(f"{stall}; {WORK_IS_KEPT}")
 
-    rows = functools.partial(iterate_rows, plan, ListedShards(shards), ledger)
+    rows = functools.partial(iterate_rows, plan, ListedShards(shards, plan.tail.last), ledger)
     try:
         with (
             set_up_process(plan, divide_pools(plan.pools, 1)[0]),

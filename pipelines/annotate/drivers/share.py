@@ -14,6 +14,8 @@ from schemas.errors import UsageError
 GPU_WORKERS_PER_DRIVER = 64  # at 0.3 chunks a second each: 56 % of what a driver feeds
 CPU_WORKERS_PER_DRIVER = 512  # at 0.015 chunks a second each, and with the scheduling of a worker
 
+WORKERS_PER_READER = 8  # a reader is many times faster than 8 OCR workers; more readers would only open more shards
+
 
 @dataclass(frozen=True, slots=True)
 class DriverShare:
@@ -74,6 +76,11 @@ def divide_pools(pools: Sequence[Pool], drivers: int) -> list[DriverShare]:
         )
         for place in range(drivers)
     ]
+
+
+def count_readers(pools: Sequence[Pool]) -> int:
+    """Returns how many shards a driver with these pools reads at a time."""
+    return -(-max(pool.request.max_workers for pool in pools) // WORKERS_PER_READER)
 
 
 def _divide(request: ResourceRequest, place: int, drivers: int) -> ResourceRequest:

@@ -86,7 +86,7 @@ def test_kills_of_engine_workers(images: str, undisturbed: dict[str, str], tmp_p
 
 def test_kill_of_a_worker_that_writes(images: str, undisturbed: dict[str, str], tmp_path: Path) -> None:
     driver = Driver(tmp_path, images, seconds=0.05)
-    driver.order.write_text(r"parts/.*-000001\.parquet$")  # dies with a part written and not yet in place
+    driver.order.write_text(r"parts/.*-000001\+000002\.parquet$")  # dies with a part written and not yet in place
     finished = driver.run()
     assert finished.returncode == 0, finished.stderr
     assert driver.order.with_name("kill-order.taken").exists()
