@@ -11,6 +11,7 @@ shared machine other processes slow the others down. The time to the first batch
 
 import argparse
 import gc
+import itertools
 import os
 import subprocess
 import sys
@@ -92,9 +93,8 @@ def other(folder: Path, workers: int, samples: int) -> Iterator[Counted]:
         .map_tuple(image, text)
         .batched(size, collation_fn=lambda batch: stacked(list(zip(*batch, strict=True))))
     )
-    for _, (images, texts) in zip(
-        range(samples // size), DataLoader(data, batch_size=None, num_workers=workers), strict=False
-    ):
+    loader = DataLoader(data, batch_size=None, num_workers=workers)
+    for images, texts in itertools.islice(loader, samples // size):
         yield len(images), int(texts[:, 1].sum()) + TOKENS_PER_TILE * len(images)
 
 

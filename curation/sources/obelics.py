@@ -36,9 +36,12 @@ def read(row: Mapping[str, Any]) -> ParsedDocument:
     texts, urls = ([decode_text(value) for value in read_optional_list(row.get(name), name)] for name in COLUMNS)
     about = parse_json_or_keep(row.get("metadata"), "metadata")
     listed = about if isinstance(about, list) else []
-    if listed and len(listed) != len(urls):
-        raise malformed_row_error(f"{len(urls)} images and {len(listed)} entries of metadata: not one at each place")
-    _check_alignment(urls, listed)
+    if listed:
+        if len(listed) != len(urls):
+            raise malformed_row_error(
+                f"{len(urls)} images and {len(listed)} entries of metadata: not one at each place"
+            )
+        _check_alignment(urls, listed)
     entries = [entry if isinstance(entry, dict) else {} for entry in listed] or [{}] * len(urls)
     images = [None if url is None else read_web_image(url, entry) for url, entry in zip(urls, entries, strict=True)]
 
@@ -54,8 +57,8 @@ def _check_alignment(urls: list[Any], entries: list[Any]) -> None:
 
     An image without an entry is accepted, unless a part without an image has an entry.
     """
-    is_told_of_none = any(url is None and isinstance(entry, dict) for url, entry in zip(urls, entries, strict=False))
-    for place, (url, entry) in enumerate(zip(urls, entries, strict=False)):
+    is_told_of_none = any(url is None and isinstance(entry, dict) for url, entry in zip(urls, entries, strict=True))
+    for place, (url, entry) in enumerate(zip(urls, entries, strict=True)):
         if url is None:
             continue
         if not isinstance(entry, dict):

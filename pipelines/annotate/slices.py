@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pipelines.inputs.shards import InputShard
 
 SLICES = 8  # of a chunk: a worker holds a second one while it works, so that another may idle for two of them
+MIN_SLICES = 4  # fewer would not be worth the joining
 QUEUED_CHUNKS = 2  # for each worker: the one that it works on and the next one
 
 
@@ -23,9 +24,10 @@ class TailPlan:
     unit: int = 1  # samples that must stay together: a whole number of every pool's batches
 
     def cut(self, rows: int) -> list[int]:
-        """Returns the first rows of the slices of a chunk."""
+        """Returns the first rows of the slices of a chunk. A chunk of few batches stays whole."""
         step = max(1, math.ceil(rows / SLICES / self.unit)) * self.unit
-        return list(range(0, rows, step))
+        starts = list(range(0, rows, step))
+        return starts if len(starts) >= MIN_SLICES else starts[:1]
 
 
 def plan_tail(

@@ -73,6 +73,7 @@ class PoolWorker:
         self.engine: Engine | None = None
         self.start_error: ShardloomError | None = None
         self.images_done = 0  # worked on by this process
+        self.ledger = LedgerClient(ledger, pool.name)
         try:
             if pool.engine is not None and pool.options is not None:
                 with send_heartbeats(ledger):
@@ -82,7 +83,6 @@ class PoolWorker:
             self.start_error = error
         except Exception as error:  # noqa: BLE001  an engine may raise anything
             self.start_error = ShardloomError(f"the {pool.name} engine can't start: {_describe_error(error)}")
-        self.ledger = LedgerClient(ledger, pool.name)
         self.watch = HangWatch(self.ledger, recipe.run.stall_seconds, recipe.decode)
         self.watch.start()
         LOG.debug("started" if self.start_error is None else f"cannot start: {self.start_error}")
@@ -93,8 +93,8 @@ class PoolWorker:
     ) -> None:
         if isinstance(prepared, Failure):
             raise prepared.to_error()
-        sees_gpus = self.pool.request.gpus > 0
-        self.engine = load_engine(kind, options, prepared, trusted=self.pool.trusted, sees_gpus=sees_gpus)
+        gpus, notify = self.pool.request.gpus, self.ledger.add_notice
+        self.engine = load_engine(kind, options, prepared, trusted=self.pool.trusted, gpus=gpus, notify=notify)
         self.needs_pixels, self.needs_tags = needs_pixels(kind, options), KINDS[kind].needs_tags
         if expected is not None:
             check_fingerprint(kind, expected, self.engine.fingerprint)

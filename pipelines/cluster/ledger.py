@@ -68,6 +68,7 @@ class Snapshot:
     stages: dict[str, StageCounts] = field(default_factory=dict)
     states: dict[str, StageState] = field(default_factory=dict)
     seconds_since_heartbeat: float = 0.0  # since the last heartbeat of any worker
+    notices: list[str] = field(default_factory=list)  # what workers tell the user, each line once, oldest first
 
 
 class Ledger:
@@ -93,6 +94,7 @@ class Ledger:
         self._last_progress = dict.fromkeys(stages, now)
         self._first_chunk_started: dict[str, float] = {}
         self._offered_until: dict[str, float] = {}  # up to when `offered_seconds` counts
+        self._notices: dict[str, None] = {}  # in their order
 
     def add_worker(self, stage: str, worker: str = "", is_restarted: bool = False) -> None:
         """Records that a worker of the stage is ready. One that is restarted takes the place of one that has ended."""
@@ -128,6 +130,10 @@ class Ledger:
     def record_heartbeat(self) -> None:
         """Takes the heartbeat of a worker that loads its engine."""
         self._last_heartbeat = time.monotonic()
+
+    def add_notice(self, line: str) -> None:
+        """Takes a line that the user should read. A line that several workers add is kept once."""
+        self._notices[line] = None
 
     def begin(self, stage: str, chunk: str, rows: int, size: int = 0, worker: str = "", start: int = 0) -> Attempts:
         """Records that a worker starts a chunk of `rows` samples and `size` bytes.
@@ -167,9 +173,8 @@ class Ledger:
     def snapshot(self) -> Snapshot:
         """Returns the counts and the state of each stage, and the time since the last heartbeat."""
         now = time.monotonic()
-        return Snapshot(
-            self._stages, {stage: self._make_state(stage, now) for stage in self._stages}, now - self._last_heartbeat
-        )
+        states = {stage: self._make_state(stage, now) for stage in self._stages}
+        return Snapshot(self._stages, states, now - self._last_heartbeat, list(self._notices))
 
     def _begin(self, stage: str, chunk: str, begun: ChunkInProgress) -> Attempts:
         now = self._mark_progress(stage, begun.started)

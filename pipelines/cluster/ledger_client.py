@@ -58,6 +58,10 @@ class LedgerClient:
         """Reports that the worker is alive and works."""
         self._add(Heartbeat(time.monotonic()))
 
+    def add_notice(self, line: str) -> None:
+        """Reports a line that the user should read."""
+        self._ledger.add_notice.remote(line)
+
     def report_hang(self, chunk: str, at_work: Range, is_decoding: bool, timeout: float) -> bool:
         """Reports samples from which the worker never returns. Returns whether to end it. Raises `RayError`."""
         return bool(self._ask("report_hang", self._stage, chunk, at_work, is_decoding, timeout=timeout))

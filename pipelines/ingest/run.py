@@ -1,6 +1,7 @@
 """Converts a published data set into training shards: it cuts the files into units of one shard or a few each."""
 
 import functools
+import itertools
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
@@ -134,7 +135,7 @@ def check_first_rows(recipe: IngestRecipe, reader: SourceReader, unit: IngestUni
     is_sound = False  # set by the first good row; the loop continues, since a later row may have URLs
     watch = RowWatch(None, min(FIRST_SECONDS, recipe.run.row_seconds))
     rows = iterate_items(reader, unit.row_range)
-    for number, item in zip(range(FIRST_ROWS), rows, strict=False):
+    for number, item in enumerate(itertools.islice(rows, FIRST_ROWS)):
         parsed = read_row(reader, recipe, item, watch)
         if isinstance(parsed, Rejected):
             is_sound |= parsed.reason not in _LAYOUT_REASONS

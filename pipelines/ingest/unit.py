@@ -5,7 +5,7 @@ The outputs of unit 7 are `00000007`, then `00000007_001` and so on where the sa
 
 import functools
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from curation.documents.filters import build_captioned_image, filter_document
@@ -19,6 +19,7 @@ from pipelines.inputs.summarised_iterator import SummarisedIterator
 from pipelines.output.training_shards import Record, Sample, ShardWriter, list_parts, make_sample, sum_counts
 from pipelines.output.writer import write_quarantine
 from pipelines.recipes.ingest import IngestRecipe
+from schemas.errors import ShardloomError
 from schemas.layouts.datacomp import read_uid
 from schemas.output_set.manifest import HIDDEN_FILES, UNREADABLE_METADATA, Manifest
 from schemas.output_set.unit_outputs import make_output_name
@@ -104,6 +105,7 @@ class IngestTask:
                     fingerprints=self.fingerprints,
                 )
             )
+        check_all_rows_accounted(unit, rows.summary.rows, manifests)
         inputs = [rows.summary.input, *(store.revision for store in self.stores)]  # known only after all rows are read
         first, *others = (manifest.model_copy(update={"inputs": inputs}) for manifest in manifests)
         hidden = {HIDDEN_FILES: rows.summary.hidden_files} if rows.summary.hidden_files else {}
@@ -258,6 +260,16 @@ class ShardSplitter:
         if unreadable := sum(is_unreadable for *_, is_unreadable in self._made):
             counts[UNREADABLE_METADATA] = unreadable
         return OutputSummary(len(self._made) + len(self._quarantined), self._quarantined, counts)
+
+
+def check_all_rows_accounted(unit: IngestUnit, rows: int, manifests: Sequence[Manifest]) -> None:
+    """Raises `ShardloomError` unless the unit's outputs account for this number of rows.
+
+    The outputs count what came out of the unit, so that each balances by itself, whatever was lost before.
+    """
+    accounted = sum(manifest.rows_in for manifest in manifests)
+    if accounted != rows:
+        raise ShardloomError(f"{unit.name}: {rows} rows were read, but its outputs account for {accounted}")
 
 
 def read_row(

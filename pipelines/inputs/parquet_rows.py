@@ -65,7 +65,7 @@ def read_rows(
     wanted = select_columns(parquet.schema.names, reader)
     begin = 0
     groups: list[int] = []
-    skipped = 0
+    skipped, left = 0, stop - start
     for number in parquet.groups:
         end = begin + parquet.count_group_rows(number)
         if end > start and begin < stop:
@@ -76,6 +76,8 @@ def read_rows(
         for batch in iterate_batches(parquet, BATCH_ROWS, wanted, groups):
             table = batch.slice(min(skipped, batch.num_rows))
             skipped -= batch.num_rows - table.num_rows
+            table = table.slice(0, left)
+            left -= table.num_rows
             yield from to_python_rows(table)
     except pa.ArrowException as error:  # the folder reports an OSError
         raise ShardloomError(f"cannot read {path}: {to_one_line(error)}") from None

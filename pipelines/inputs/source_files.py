@@ -101,13 +101,13 @@ def _make_row_ranges(path: str, bounds: list[tuple[int, int, int, int]], size: i
 
 def _cut_json(file: BinaryIO, reader: SourceReader, rows: int, path: str, size: int) -> list[RowRange]:
     """Cuts a JSON file by its items. Where these are a list's entries, each unit starts to read at its first entry."""
-    begins = [0]
+    begins: list[int] = []
     count = 0
     for count, place in enumerate(_find_json_offsets(file, reader, path), start=1):
-        if count > 1 and count % rows == 1 % rows:
-            begins.append(place)
+        if count % rows == 1 % rows:
+            begins.append(place if begins else 0)
     stops = [min(start + rows, count) for start in range(0, count, rows)]
-    bounds = zip(range(0, count, rows), stops, begins, strict=False)
+    bounds = zip(range(0, count, rows), stops, begins, strict=True)
     return [RowRange(path, start, stop, 0, size, count <= rows, begin) for start, stop, begin in bounds]
 
 
@@ -116,6 +116,7 @@ class RowRangeSummary:
     """Holds what a manifest records of a row range that was read to its end."""
 
     input: InputFile  # with the hash of the bytes that were read
+    rows: int
     damage: list[str]
     hidden_files: int = 0  # hidden files in a tar, which the reader skipped
 
@@ -127,7 +128,8 @@ def read_row_range(reader: SourceReader, row_range: RowRange) -> Generator[Item,
         if row_range.stop is not None:
             yield from _read_items(file, folder.is_local, reader, row_range, row_range.stop)
             digest = _hash_bytes(file, row_range)
-            return RowRangeSummary(InputFile(path=row_range.label, size=row_range.byte_size, sha256=digest), [])
+            source = InputFile(path=row_range.label, size=row_range.byte_size, sha256=digest)
+            return RowRangeSummary(source, row_range.stop - row_range.start, [])
         tar = TarReader(file)
         keys: list[str] = []
         for sample in tar:
@@ -135,7 +137,8 @@ def read_row_range(reader: SourceReader, row_range: RowRange) -> Generator[Item,
             yield Item(sample.key, sample)
     damage = [f"{name}: byte {found.offset}: {found.description}" for found in tar.damage]
     damage += [f"{name}: {what}" for what in find_missing_downloads(folder, name.removesuffix(".tar"), keys)]
-    return RowRangeSummary(InputFile(path=row_range.path, size=tar.size, sha256=tar.sha256), damage, tar.hidden_files)
+    source = InputFile(path=row_range.path, size=tar.size, sha256=tar.sha256)
+    return RowRangeSummary(source, len(keys), damage, tar.hidden_files)
 
 
 def iterate_items(reader: SourceReader, row_range: RowRange) -> Iterator[Item]:
@@ -155,10 +158,12 @@ def _read_items(file: BinaryIO, is_local: bool, reader: SourceReader, row_range:
         items = _read_json_items(file, reader, row_range, stop)
     else:
         items = (_decode_line(line) for _, line in _read_lines(file, reader, row_range.start_byte, row_range.stop_byte))
-    due = iter(range(row_range.start, stop))
-    for item, row in zip(items, due, strict=False):
-        yield Item(str(row), item)
-    if next(due, None) is not None:
+    row = row_range.start
+    for row, item in enumerate(items, row_range.start + 1):
+        if row > stop:
+            raise ShardloomError(f"{row_range.path} has more rows than when the run began: rerun the command")
+        yield Item(str(row - 1), item)
+    if row < stop:
         raise ShardloomError(f"{row_range.path} has become shorter since the run began: rerun the command")
 
 

@@ -132,8 +132,10 @@ def render_file(
     found: ShardBaseCaptions | None = None
     rendered: list[pa.Table] = []
     rejected: list[pa.Table] = []
+    rows_in = 0
     if data is not None:
         rows = read_table(io.BytesIO(data), list_columns(family), annotations.resolve_path(get_data_name(source)))
+        rows_in = rows.num_rows
         if bases is not None:
             from pipelines.render.caption_partition import find_captions
 
@@ -150,7 +152,7 @@ def render_file(
         source.name,
         recipe.compute_sha256(),
         inputs=list_inputs(source, bases),
-        rows_in=rows_out + rows_rejected,
+        rows_in=rows_in,
         data=write_output(output, get_data_name(source), encode_parquet(rendered, schema), rows_out),
         others=[
             write_output(

@@ -73,7 +73,7 @@ def select_rows(selection: Selection, output: Folder, shard: InputShard) -> Mani
                     faulty.write(quarantine_faulty_rows(batch, verdicts, row))
                     row += batch.num_rows
                 outputs = [kept.finish(data), faulty.finish(quarantine)]
-    left_out = {reason.value: int(count) for reason, count in zip(ORDER, counts, strict=False) if count}
+    left_out = {reason.value: int(count) for reason, count in zip(ORDER, counts[:KEEP], strict=True) if count}
     return Manifest.build(
         shard.name,
         selection.recipe.compute_sha256(),

@@ -5,6 +5,7 @@ disk. Each pile is sorted in memory, and the piles are written one after the oth
 """
 
 import contextlib
+import itertools
 import tempfile
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -36,7 +37,7 @@ def write_subset(selection: Folder, path: str) -> tuple[int, int]:
             first_digits = uids["f0"] >> np.uint64(56)
             order = np.argsort(first_digits, kind="stable")
             ends = np.searchsorted(first_digits[order], np.arange(BUCKETS + 1))
-            for pile, start, stop in zip(piles, ends, ends[1:], strict=False):
+            for pile, (start, stop) in zip(piles, itertools.pairwise(ends), strict=True):
                 pile.write(uids[order[start:stop]].tobytes())
         with folder.create(name) as file:
             write_header(file, 0)

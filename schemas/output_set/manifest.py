@@ -19,6 +19,7 @@ from pydantic import (
 
 from schemas.errors import ShardloomError
 from schemas.masking import mask_secrets
+from schemas.output_set.image_folders import ImageFolder
 from schemas.records.fingerprint import EngineFingerprint
 
 HIDDEN_FILES = "hidden_files"  # a key of `counts`: files of other programs in the input's tars, if there are any
@@ -76,17 +77,19 @@ class Manifest(BaseModel):
     inputs: list[InputFile]
     rows_in: NonNegativeInt
     rows_out: NonNegativeInt
-    reasons: dict[str, int]  # rows quarantined, by reason
-    counts: dict[str, int] = {}  # other counts to add up over outputs: text lines, captions, empty alt texts
+    reasons: dict[str, NonNegativeInt]  # rows quarantined, by reason
+    counts: dict[str, NonNegativeInt] = {}  # other counts to add up over outputs: text lines, captions, empty alt texts
     outputs: list[OutputFile]
     fingerprints: dict[str, EngineFingerprint] = Field(  # of engines, tokenizers and anything else not in `inputs`
         {},
         validation_alias=AliasChoices("fingerprints", "engines"),  # the old name in old manifests
     )
-    retried: dict[str, int] = {}  # rows that earlier outputs quarantined, by reason; they count here now
+    retried: dict[str, NonNegativeInt] = {}  # rows that earlier outputs quarantined, by reason; they count here now
     damage: list[str] = []  # parts of the input that could not be read, and where
     # The first of several outputs of a unit stores their number, so that a lost one is noticed; otherwise not written.
     unit_outputs: PositiveInt = Field(1, le=MAX_OUTPUTS, exclude_if=lambda outputs: outputs == 1)
+    # of the tars that the index refers to; otherwise not written
+    image_folders: list[ImageFolder] = Field([], exclude_if=lambda folders: not folders)
 
     @classmethod
     def build(
@@ -103,6 +106,7 @@ class Manifest(BaseModel):
         fingerprints: Mapping[str, EngineFingerprint] | None = None,
         damage: Sequence[str] = (),
         retried: Mapping[str, int] | None = None,
+        image_folders: Sequence[ImageFolder] = (),
     ) -> Self:
         """Builds the manifest of an output with the file `data` (None if it has no rows) and the files `others`.
 
@@ -121,6 +125,7 @@ class Manifest(BaseModel):
             fingerprints=dict(fingerprints or {}),
             damage=list(damage),
             retried=dict(sorted((retried or {}).items())),
+            image_folders=list(image_folders),
         )
 
     def model_post_init(self, context: Any) -> None:
@@ -137,9 +142,11 @@ class Manifest(BaseModel):
 
     @classmethod
     def from_json(cls, data: bytes) -> Self:
-        """Parses the file. Raises `ValueError` if it differs from what was written."""
+        """Parses the file. Raises `ValueError` if it differs from what was written, or leaves rows unaccounted for."""
         try:
             return cls.model_validate(unseal(data))
+        except ShardloomError as error:
+            raise ValueError(str(error)) from None
         except ValidationError as error:
             fault = error.errors(include_url=False)[0]
             field = ".".join(map(str, fault["loc"]))[:MAX_SHOWN]

@@ -42,20 +42,21 @@ class TarReader:
     After the iteration `damage`, `hidden_files`, `size` and `sha256` are final.
     """
 
-    def __init__(self, file: BinaryIO, hashing: bool = True) -> None:
+    def __init__(self, file: BinaryIO, hashing: bool = True, start: int = 0) -> None:
+        """Reads the file, whose first byte counts as byte `start`: it may be a slice of another tar."""
         self.damage: list[Damage] = []
         self.hidden_files = 0  # number of hidden files skipped
-        self._stream = TarStream(file, hashing)
+        self._stream = TarStream(file, hashing, start)
 
     @property
     def size(self) -> int:
-        """Returns the bytes read so far: the file's size after the iteration."""
+        """Returns the position of the next byte: the file's size after the iteration."""
         return self._stream.position
 
     @property
     def sha256(self) -> str:
         """Returns the file's hash in hexadecimal. Valid only after the iteration; empty without `hashing`."""
-        return self._stream.digest.hexdigest() if self._stream.digest is not None else ""
+        return self._stream.compute_sha256()
 
     def __iter__(self) -> Iterator[TarSample]:
         gap: Gap | None = None
@@ -120,6 +121,7 @@ class TarReader:
         """Yields the header's offset, the name and the member (or its fault) of each member, and the gaps between."""
         stream = self._stream
         fields: dict[str, bytes] = {}  # of the extended headers before the member
+        is_unnamed = False  # one of them is malformed, and the name in the member's own header may be a wrong one
         while len(block := stream.read(BLOCK)) == BLOCK:
             start = stream.position - BLOCK
             gap: Gap | None = None
@@ -129,6 +131,7 @@ class TarReader:
                     gap, fields = self._pass_zeros(start, fields), {}
                 else:
                     gap, fields = self._resynchronise(start, block, fields)
+                is_unnamed = False
                 if gap is not None:
                     yield start, gap
                 if not stream.peek(1):
@@ -142,12 +145,13 @@ class TarReader:
                 more = self._read_extended_header(start, info, data)
                 if more is None:
                     yield start, Gap(start)
+                is_unnamed = is_unnamed or more is None
                 fields = fields | more if more is not None else {}
             else:
-                if info.kind != header.DIRECTORY:
+                if info.kind != header.DIRECTORY and not is_unnamed:
                     yield start, (info.name, _check_member(info, fields, Member(info.name, offset, data)))
-                fields = {}
-            if len(data) < info.size or len(stream.read(-info.size % BLOCK)) < -info.size % BLOCK:
+                fields, is_unnamed = {}, False
+            if len(data) < info.size or not stream.skip(-info.size % BLOCK):
                 self._record_damage(stream.position, f"the tar ends inside the member at byte {start}")
                 break
         else:
@@ -235,7 +239,7 @@ def _check_member(info: Header, fields: dict[str, bytes], member: Member) -> Mem
     name = info.name
     if len(member.data) < info.size:
         return Rejected(Reason.INCOMPLETE, f"the tar ends {len(member.data)} bytes into {name!r}")
-    if info.kind == header.SPARSE or any(field.startswith("GNU.sparse") for field in fields):
+    if info.kind == header.SPARSE or (fields and any(field.startswith("GNU.sparse") for field in fields)):
         return Rejected(Reason.UNSAFE_MEMBER, f"{name!r} is a sparse file")
     if info.kind not in header.REGULAR:
         return Rejected(Reason.UNSAFE_MEMBER, f"{name!r} is a link or a device")

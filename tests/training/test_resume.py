@@ -1,13 +1,16 @@
 """A run that is killed and taken up again is the run that was not, bit by bit; ranks and workers may be others."""
 
 import shutil
-import signal
 from pathlib import Path
 
 import pytest
 
+from schemas.storage.folder import TEMPORARY
+from tests.support.kills import KillOrder
 from tests.training.support import runs
+from training.checkpoint import COMMIT_FILE, format_checkpoint_name
 from training.export import export_checkpoint
+from training.metrics import METRICS_FILE
 from training.recipe import TrainRecipe
 
 STEPS, EVERY = 40, 10
@@ -34,23 +37,34 @@ def whole(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def killed(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One that was killed after its first checkpoint, in the middle of a step."""
+    """One that was killed as it wrote the `commit.json` of its second checkpoint, while it went on to further steps."""
     folder = tmp_path_factory.mktemp("killed") / "run"
-    process = runs.started(recipe, "--output", folder)
-    runs.wait_for(process, folder, step=EVERY + 2, checkpoint=EVERY)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    assert not (folder / "model").exists()
+    (order := KillOrder(folder.with_name("order"))).give(rf"{format_checkpoint_name(2 * EVERY)}/{COMMIT_FILE}$")
+    kill = runs.run_until_killed(order, recipe, "--output", folder)
+    kill.check_half_written()
+    check_killed_in_second_checkpoint(folder)
     return folder
+
+
+def check_killed_in_second_checkpoint(folder: Path) -> None:
+    """Checks that the steps after the first checkpoint are lost, and that no other one has its name."""
+    assert runs.packs(folder)[-1][0] >= 2 * EVERY
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == [
+        f"{TEMPORARY}{format_checkpoint_name(2 * EVERY)}",
+        format_checkpoint_name(EVERY),
+    ]
+    assert not (folder / "model").exists()
 
 
 def resumed(killed: Path, folder: Path, recipe: Path, *changes: str, ranks: int = 1) -> Path:
     again = folder / "run"
     shutil.copytree(killed, again)
+    kept = (again / METRICS_FILE).read_bytes().splitlines()[:EVERY]
     ran = runs.ran(recipe, "--output", again, "--resume", "auto", *changes, ranks=ranks)
     assert ran.returncode == 0, ran.stderr
+    assert (again / METRICS_FILE).read_bytes().splitlines()[:EVERY] == kept, "steps before the checkpoint"
     assert runs.packs(again)[-1][0] == STEPS
+    assert not list((again / "checkpoints").glob(f"{TEMPORARY}*"))
     return again
 
 
@@ -58,10 +72,18 @@ def weights(folder: Path) -> bytes:
     return (folder / "model/model.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("workers", [2, 1])
-def test_killed_and_taken_up_again(whole: Path, killed: Path, recipe: Path, tmp_path: Path, workers: int) -> None:
-    again = resumed(killed, tmp_path, recipe, f"data.workers={workers}")
-    assert runs.losses(again) == runs.losses(whole)
+def test_killed_inside_two_checkpoints(whole: Path, killed: Path, recipe: Path, tmp_path: Path) -> None:
+    """The second time the checkpoint is complete but for its name, and does not count either."""
+    folder = tmp_path / "killed"
+    shutil.copytree(killed, folder)
+    (order := KillOrder(tmp_path / "order")).give(rf"checkpoints/{format_checkpoint_name(2 * EVERY)}$")
+    kill = runs.run_until_killed(order, recipe, "--output", folder, "--resume", "auto")
+    assert (kill.written / COMMIT_FILE).is_file()
+    check_killed_in_second_checkpoint(folder)
+    losses = runs.losses(whole)
+    assert runs.losses(folder).items() <= losses.items(), "of the run after the first kill"
+    again = resumed(folder, tmp_path, recipe, "data.workers=1")
+    assert runs.losses(again) == losses
     assert runs.packs(again) == runs.packs(whole)
     assert weights(again) == weights(whole)
 

@@ -173,6 +173,8 @@ def order_images(places: list[ImageSlot], images: list[ParsedImage]) -> tuple[Pa
     due = [place for place in places if place.image is None]
     if len(due) != len(images) and (due or images != [place.image for place in places]):
         raise malformed_row_error(f"{len(images)} images and {len(due)} <image> markers")
+    if not due:
+        return tuple(place.image for place in places if place.image is not None)
     if any(place.number is not None for place in due):
         images = _select_by_number([place.number for place in due], images)
     names = [json.loads(image.metadata).get("path", "") for image in images]
@@ -180,7 +182,7 @@ def order_images(places: list[ImageSlot], images: list[ParsedImage]) -> tuple[Pa
     if sorted(paths) == sorted(names):
         images = [images[names.index(path)] for path in paths]
     else:
-        for place, name in zip(due, names, strict=False):
+        for place, name in zip(due, names, strict=True):
             if place.path not in (None, name):
                 raise malformed_row_error(f"a place for {(place.path or '')[:100]!r} where {name[:100]!r} is due")
     following = iter(images)

@@ -98,8 +98,10 @@ def _convert_frame(single: bytes, limits: DecodeLimits) -> bytes:
 
 def _build_jpeg(single: bytes, image: Image.Image) -> bytes | None:
     tags = image.tag_v2  # type: ignore[attr-defined]
-    places = zip(tags.get(_OFFSETS, ()), tags.get(_SIZES, ()), strict=False)
-    strips = [single[offset : offset + size] for offset, size in places]
+    offsets, sizes = tags.get(_OFFSETS, ()), tags.get(_SIZES, ())
+    if len(offsets) != len(sizes):
+        return None
+    strips = [single[offset : offset + size] for offset, size in zip(offsets, sizes, strict=True)]
     return jpeg_strips.join_strips(tags.get(_TABLES, b""), strips, image.size[1], tags.get(_PHOTOMETRIC, 0))
 
 

@@ -44,7 +44,7 @@ def run_in_process(plan: GraphPlan, shards: list[InputShard], committer: OutputC
                 view.show_bytes(shard_committer.bytes)
         snapshot = take_last_snapshot(ledger, shard_committer.chunks_written)
         committer.times.stages = {stage: asdict(counts) for stage, counts in snapshot.stages.items()}
-        view.export(snapshot)
+        view.update(snapshot)
     finally:
         view.close()
     ray.kill(ledger)

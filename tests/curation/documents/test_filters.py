@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from curation.documents.filters import (
     DocumentFilters,
     build_captioned_image,
+    choose_stored_extension,
     compute_hamming_distance,
     compute_perceptual_hash,
     detect_extension,
@@ -129,6 +130,30 @@ def test_number_of_images() -> None:
     assert stored(draft("a"), min_images=0)[0] == ("a",)
 
 
+def test_null_switches_the_number_of_images_off() -> None:
+    most = draft("a", *(jpeg(number) for number in range(30)))
+    more = draft("a", *(jpeg(number) for number in range(31)))
+    assert len(stored(most)[1]) == 30
+    assert reason(more) == "too_many_images: 31 images, the most is 30"
+    for options in ({}, {"min_images": 31}):
+        assert len(stored(more, max_images=None, **options)[1]) == 31
+    assert reason(more, max_images=None, min_images=32) == "too_few_images: 31 images, the least is 32"
+    assert stored(draft("a"), max_images=0)[0] == ("a",)
+    assert reason(draft("a", jpeg(1)), max_images=0) == "too_many_images: 1 images, the most is 0"
+
+
+def test_null_switches_the_length_of_the_text_off() -> None:
+    most, more = ("x" * length for length in (4_000_000, 4_000_001))
+    assert stored(draft(most))[0] == (most,)
+    assert reason(draft(more)) == "too_long: 4000001 characters, the most is 4000000"
+    for options in ({}, {"min_characters": 4_000_001}):
+        assert stored(draft(more), max_characters=None, **options)[0] == (more,)
+    fault = "too_short: 4000001 characters, the least is 4000002"
+    assert reason(draft(more), max_characters=None, min_characters=4_000_002) == fault
+    assert stored(draft(jpeg(1)), max_characters=0)[0] == (0,)
+    assert reason(draft("a"), max_characters=0) == "too_long: 1 characters, the most is 0"
+
+
 def test_length_of_the_text() -> None:
     found = draft("abc", jpeg(1), "dé", "  ")
     assert stored(found, min_characters=5, max_characters=5)[0] == ("abc", 0, "dé")
@@ -209,6 +234,8 @@ def test_extensions_are_those_of_the_bytes(kind: str, extension: str) -> None:
     assert detect_extension(file.getvalue()) == extension
     image = measure_image(ParsedImage(file.getvalue(), "https://example.org/x.jpg"), DocumentFilters(), LIMITS)
     assert (image.extension, image.width, image.height) == (extension, 20, 30)
+    for ending, stored in (("jpeg", "jpg"), ("tiff", "tif"), ("webp", "webp"), ("JPG", extension), ("jfif", extension)):
+        assert choose_stored_extension(ending, file.getvalue()) == stored
 
 
 # perceptual hashes

@@ -1,9 +1,13 @@
 """Real broken files, exact pixels of every rule, and arbitrary bytes."""
 
+import contextlib
 import io
 import json
+import resource
 import struct
+import sys
 import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -325,6 +329,30 @@ def test_mutated_files_raise_nothing_else(kind: str, changes: list[tuple[int, in
     for position, value in changes:
         data[position % len(data)] = value
     decode_or_reject(bytes(data[: None if cut is None else cut % len(data)]))
+
+
+@contextlib.contextmanager
+def little_memory(spare: int) -> Iterator[None]:
+    """Lets this process allocate `spare` more bytes and no more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + spare, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits a process's memory")
+@pytest.mark.parametrize("use", [decode, decode_size])
+def test_a_lack_of_memory_is_not_a_fault_of_the_image(use: Callable[[bytes, DecodeLimits], object]) -> None:
+    """A set would otherwise depend on the machine: `decode_error` is for images that no machine decodes."""
+    data = encoded(Image.new("L", (5000, 4000), 5), "PNG", compress_level=1)
+    with little_memory(8 << 20):
+        assert read_image_size(data, LIMITS) == (5000, 4000)
+        with pytest.raises(MemoryError):
+            use(data, LIMITS)
+    assert decode_size(data, LIMITS) == (5000, 4000)
 
 
 def decode_or_reject(data: bytes) -> None:

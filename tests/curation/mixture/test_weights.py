@@ -63,6 +63,9 @@ def test_floats_count_as_printed() -> None:
         ({"a": {"of": 3}}, "a.of: must name sources and their weights"),
         ({}, "weights: names no source"),
         ({"a.b": 1}, "weights: 'a.b' is not a valid name: use text without full stops"),
+        ({"": 1}, "weights: '' is not a valid name: use text without full stops"),
+        ({"a": {"of": {"": 1}}}, "a: '' is not a valid name: use text without full stops"),
+        ({3: 1}, "weights: 3 is not a valid name: use text without full stops"),
     ],
 )
 def test_wrong_weights_are_named(weights: dict[str, object], message: str) -> None:
@@ -81,6 +84,34 @@ def test_shares_too_fine_are_rounded() -> None:
     assert wholes == [1_028_051, 20_524, 1]
     assert sum(wholes) == 2**20
     assert compute_integer_weights([Fraction(10**12), Fraction(1, 10**12), Fraction(3)]) == [RESOLUTION - 2, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("parts", "max_sum", "expected"),
+    [
+        # 33.17, 33.37 and 33.47 of 100: rounded each for itself they are 99; the one that is left goes to the last
+        ((332, 334, 335), 100, [33, 33, 34]),
+        # 48.55, 30.77 and 20.68: rounded each for itself they are 101; the first loses most and gets nothing
+        ((486, 308, 207), 100, [48, 31, 21]),
+        # 4.601, 2.7 and 2.699 of 10: the two that are left go to those that lose 0.7, and not to the first
+        ((4601, 2700, 2699), 10, [4, 3, 3]),
+        # equal remainders: the first has it
+        ((334, 334, 333), 100, [34, 33, 33]),
+        ((333, 334, 334), 100, [33, 34, 33]),
+        # MINT-1T's 7:5:1 of 10: 5.38, 3.85 and 0.77, which is raised to 1
+        ((7, 5, 1), 10, [5, 4, 1]),
+        ((7, 5, 1), 12, [6, 5, 1]),  # 6.46, 4.62 and 0.92
+        ((7, 5, 1), 13, [7, 5, 1]),
+        # three are raised to 1, and the largest gives it up
+        ((1_000_000, 1, 1, 1), 10, [7, 1, 1, 1]),
+        ((1, 1, 1_000_000, 1), 10, [1, 1, 7, 1]),
+        # 5.001 and 4.999 of 10 round to equal weights, which have no common divisor
+        ((5001, 4999), 10, [1, 1]),
+    ],
+)
+def test_the_largest_remainders_are_rounded_up(parts: tuple[int, ...], max_sum: int, expected: list[int]) -> None:
+    assert compute_integer_weights([Fraction(part) for part in parts], max_sum) == expected
+    assert compute_integer_weights([Fraction(part, 7) for part in parts], max_sum) == expected
 
 
 @settings(max_examples=40)

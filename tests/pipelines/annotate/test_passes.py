@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -23,11 +22,13 @@ from schemas.tar.writer import TarWriter
 from tests.conftest import jpeg, write_shard
 from tests.curation.engines.support.tiny_siglip import NAMES, save_tiny_siglip
 from tests.pipelines.support.drivers import Driver, hashes, wait_until
+from tests.pipelines.support.hostile import write_compressed_tar
 from tests.pipelines.support.sets import rows
 
 pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray"), pytest.mark.usefixtures("own_engines")]
 
 NO_FILTERS = AnnotateFilters(min_side=None, max_aspect=None)
+CHUNK = 9  # of the runs that are killed
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def engines(vocabulary: str, boxes: str = "PixelBoxes", **settings: Any) -> dict
 
 
 def recipe(images: str, given: dict[EngineKind, Any], **options: Any) -> AnnotateRecipe:
-    values = {"chunk": ChunkOptions(samples=8), "filters": NO_FILTERS, "run": AnnotateRun(workers=2)} | options
+    values = {"chunk": ChunkOptions(samples=8), "filters": NO_FILTERS, "run": AnnotateRun(workers=1)} | options
     return AnnotateRecipe.model_validate({"input": images, "engines": given} | values)
 
 
@@ -180,6 +181,10 @@ def test_hostile_files_cost_no_neighbour(data: Path, vocabulary: str, tmp_path: 
     asked = recipe(f"{tmp_path}/*.tar", engines(vocabulary))
     totals = annotate(asked, str(tmp_path / "all"))
     assert (totals.rows_in, totals.counts["failures"]) == (160, 0)
+    verdicts = json.loads((data / "hostile/expected.json").read_text())["files"]
+    must_go = {Path(entry["file"]).name for entry in verdicts if entry["expected"] == "must_be_rejected"}
+    assert len(must_go) == 28
+    assert must_go <= {hostile[int(row["key"]) // 2].name for row in rows(tmp_path / "all", "quarantine")}
     alone = recipe(f"{tmp_path}/*.tar", {"ocr": {"engine": "PixelOcr"}})
     assert annotate(alone, str(tmp_path / "ocr")).reasons == totals.reasons
     assert rows(tmp_path / "all", "quarantine") == rows(tmp_path / "ocr", "quarantine")
@@ -188,10 +193,10 @@ def test_hostile_files_cost_no_neighbour(data: Path, vocabulary: str, tmp_path: 
 
 
 @pytest.mark.slow
-def test_engines_added_later_give_the_bytes_of_one_pass(data: Path, vocabulary: str, tmp_path: Path) -> None:
+def test_engines_added_later_give_the_bytes_of_one_pass(vocabulary: str, tmp_path: Path) -> None:
     """Over samples of all kinds: good ones, one that every engine failed on, a repeated key, and hostile ones."""
     images = with_one_wide(tmp_path / "images")
-    shutil.copy(data / "hostile_archives/compressed.tar", tmp_path / "images/00000001.tar")
+    write_compressed_tar(tmp_path / "images/00000001.tar")
     write_shard(tmp_path / "images/00000002.tar", [b"no image", jpeg(1), jpeg(2)], first=20_000)
     write_key_twice(tmp_path / "images/00000003.tar")
     given = engines(vocabulary) | {
@@ -282,7 +287,7 @@ def killed(make_shards: Callable[..., str], vocabulary: str, tmp_path_factory: p
 
 
 def three_engines(folder: Path, images: str, vocabulary: str) -> Driver:
-    driver = Driver(folder, images, engines=engines(vocabulary), chunk=9)
+    driver = Driver(folder, images, engines=engines(vocabulary), chunk=CHUNK)
     driver.environment |= {"BOX_LOG": str(folder / "boxes.log"), "CALL_SECONDS": "0.02"}
     (folder / "boxes.log").touch()
     return driver
@@ -306,7 +311,8 @@ def test_kills_of_the_workers_of_every_pool(killed: Driver, vocabulary: str, tmp
     _, err = process.communicate()
     assert process.returncode == 0, err
     assert hashes(driver.output) == hashes(killed.output)
-    assert (driver.calls() - 60, len(boxed(driver)) - 60) > (0, 0)
+    for repeated in (driver.calls() - 60, len(boxed(driver)) - 60):
+        assert 0 < repeated <= 2 * CHUNK, "two workers of each pool were killed"
 
 
 @pytest.mark.slow
@@ -319,7 +325,9 @@ def test_kills_of_the_driver(killed: Driver, vocabulary: str, tmp_path: Path) ->
         calls = len(boxed(driver)) + 4
         assert driver.kill_when(lambda calls=calls: len(boxed(driver)) >= calls)
     del driver.environment["BOX_SECONDS"]
+    kept, before = driver.count_kept(driver.folder / "boxes.log"), len(boxed(driver))
     finished = driver.run()
     assert finished.returncode == 0, finished.stderr
     assert hashes(driver.output) == hashes(killed.output)
-    assert len(boxed(driver)) > 60
+    assert before > kept, "work was lost"
+    assert len(boxed(driver)) - before == 60 - kept

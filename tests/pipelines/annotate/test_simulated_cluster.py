@@ -182,11 +182,11 @@ def test_no_node_is_left_for_a_pool(images: str, undisturbed: dict[str, str], th
     three.others.append(three.cluster.add_node(num_cpus=2, num_gpus=2, **agent_ports()))
     check(driver, undisturbed)
     assert {call.node for call in calls(driver)} == lost | {three.others[0].node_id}
-    assert len(repeated(driver)) <= 4 * 2 * CHUNK
+    assert len(repeated(driver)) <= 4 * CHUNK
 
 
 def test_the_driver_is_killed(images: str, undisturbed: dict[str, str], three: ThreeNodes) -> None:
     driver = three.driver(images, workers=4, gpus=0.5)
     assert driver.kill_when(lambda: driver.calls() >= IMAGES // 3)
     check(driver, undisturbed)
-    assert 0 < driver.calls() - IMAGES <= 4 * 2 * CHUNK
+    assert 0 < driver.calls() - IMAGES <= 4 * CHUNK

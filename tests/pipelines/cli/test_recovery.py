@@ -1,5 +1,6 @@
 """Runs that a full disk or a signal ends: one line, exit 1, and the same command goes on to the same bytes."""
 
+import os
 import re
 import signal
 import subprocess
@@ -25,6 +26,8 @@ from tests.pipelines.support.sets import (
     shardloom,
     small_disk,
 )
+from tests.support.kills import KillOrder
+from tests.support.signals import heed_interrupts
 
 PAGE = 4096
 STOPPED = "stopped: finished work is kept; the same command resumes the run\n"
@@ -84,6 +87,25 @@ def test_a_full_disk(made: Path, tmp_path: Path, kind: str, pages: int, capsys: 
         assert verify(str(output))[1] == []
 
 
+@pytest.mark.parametrize("kind", ["captions", "training"])
+def test_a_kill_between_data_and_manifest(made: Path, tmp_path: Path, kind: str) -> None:
+    """The second unit is made again, though its data are whole; the first one is kept."""
+    arguments, output = command(made, kind, tmp_path / "out"), tmp_path / "out"
+    (order := KillOrder(tmp_path / "order")).give(r"manifests/00000001\.json$")
+    killed = shardloom(*arguments, env=os.environ | order.environment)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    order.read_kill().check_half_written()
+    assert list(read_manifests(Folder(str(output)))) == ["00000000"]
+    manifests = read_manifests(Folder(str(made / kind)))
+    first, second = ([file.path for file in manifests[name].outputs] for name in ("00000000", "00000001"))
+    there, whole = hashes(output), hashes(made / kind)
+    assert all(there[path] == whole[path] for path in (*first, *second))
+    times = {path: (output / path).stat().st_mtime_ns for path in (*first, *second, "manifests/00000000.json")}
+    assert in_process(*arguments).returncode == 0
+    assert hashes(output) == whole
+    assert {path for path, time in times.items() if (output / path).stat().st_mtime_ns != time} == set(second)
+
+
 SIGNALLING = """
 import os, signal, sys
 import pipelines.output.job
@@ -104,11 +126,6 @@ def stopped_once(number: signal.Signals, arguments: list[str]) -> "subprocess.Co
     return subprocess.run(
         script, cwd=REPOSITORY, capture_output=True, text=True, timeout=120, preexec_fn=heed_interrupts
     )
-
-
-def heed_interrupts() -> None:
-    """Undoes what a background shell has set for the tests: that its processes ignore SIGINT."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize("kind", ["captions", "training"])
@@ -145,12 +162,12 @@ def test_a_signal_while_workers_run(made: Path, tmp_path: Path) -> None:
 def test_a_full_disk_while_workers_run(made: Path, tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", 1 << 20) as disk:
         filler = fill(disk, 6)
-        done = shardloom(*command(made, "captions", disk / "out", workers=2))
+        done = in_process(*command(made, "captions", disk / "out", workers=2))
         assert done.returncode == 1
         line = rf"error: cannot write {disk}/out/\S*: No space left on device\n"
         assert re.fullmatch(line, without_progress(done.stderr)), done.stderr
         filler.unlink()
-        assert shardloom(*command(made, "captions", disk / "out")).returncode == 0
+        assert in_process(*command(made, "captions", disk / "out")).returncode == 0
         assert hashes(disk / "out") == hashes(made / "captions")
 
 
@@ -183,8 +200,10 @@ def test_a_signal_while_engines_run(made: Path, annotated: Driver, tmp_path: Pat
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, without_progress(err)) == (1, STOPPED), out
+    kept, before = driver.count_kept(), driver.calls()
     finished = driver.run()
     assert finished.returncode == 0, finished.stderr
+    assert driver.calls() - before == annotated.calls() - kept, "what was kept is not done again"
     assert hashes(driver.output) == hashes(annotated.output)
 
 

@@ -15,6 +15,16 @@ def deaths_until_found(killer: int, rows: int, batch: int) -> tuple[int, Attempt
         deaths += 1
 
 
+def count_halvings(place: int, rows: int, batch: int) -> int:
+    """How often the batch that holds a sample is halved until the sample is alone."""
+    start = place // batch * batch
+    stop, halvings = min(start + batch, rows), 0
+    while stop - start > 1:
+        middle, halvings = (start + stop) // 2, halvings + 1
+        start, stop = (start, middle) if place < middle else (middle, stop)
+    return halvings
+
+
 def test_batches_stay_whole_after_one_death() -> None:
     attempts = Attempts((0, 10))
     attempts.record_death()
@@ -32,7 +42,8 @@ def test_every_killer_is_found_and_no_one_else() -> None:
         for killer in range(rows):
             deaths, attempts = deaths_until_found(killer, rows, batch)
             assert attempts.poison_samples == [killer]
-            assert deaths <= 1 + 2 * (batch.bit_length() + 1)
+            halvings = count_halvings(killer, rows, batch)
+            assert deaths == (rows > batch) + 2 * (halvings + 1), "one for the chunk, two for each range that holds it"
             left = attempts.plan_ranges(rows, batch)
             assert sorted(place for start, stop in left for place in range(start, stop)) == [
                 place for place in range(rows) if place != killer
@@ -58,7 +69,7 @@ def test_a_hang_is_known_for_what_it_is_at_once() -> None:
         for hung in range(rows):
             ended, attempts = hangs_until_found(hung, rows, batch)
             assert attempts.poison_samples == [hung]
-            assert ended <= 1 + batch.bit_length()
+            assert ended == 1 + count_halvings(hung, rows, batch)
             assert attempts.describe_fault(hung) == "a worker hung while processing only this sample and was killed"
             left = attempts.plan_ranges(rows, batch)
             assert sorted(place for start, stop in left for place in range(start, stop)) == [

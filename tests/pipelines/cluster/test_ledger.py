@@ -289,3 +289,10 @@ def test_slices_of_a_chunk(clock: Clock) -> None:
     assert ledger.snapshot().states["ocr"].oldest_chunk == "shard-chunk a/1, samples 4 to 7"
     ledger.record("ocr", "x", clock.now, [Finish(clock.now, "a/1+4")])
     assert (ledger.snapshot().stages["ocr"].chunks, ledger.snapshot().states["ocr"].bytes_done) == (1, 200)
+
+
+def test_a_line_of_several_workers_is_kept_once() -> None:
+    ledger = Ledger(["ocr"])
+    for line in ("a worker computes 4", "a worker computes 2", "a worker computes 4"):
+        ledger.add_notice(line)
+    assert ledger.snapshot().notices == ["a worker computes 4", "a worker computes 2"]

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,13 +16,12 @@ from pipelines.verify.run import verify
 from schemas.errors import UsageError
 from schemas.output_set.layout import read_manifests
 from schemas.storage.folder import Folder
-from tests.conftest import REPOSITORY, jpeg, write_shard
+from tests.conftest import jpeg, write_shard
 from tests.pipelines.cli.test_recovery import fill
 from tests.pipelines.support.drivers import hashes
 from tests.pipelines.support.published import SETS, take_in
-from tests.pipelines.support.sets import rows, small_disk
-
-KILL_SITE = REPOSITORY / "tests/pipelines/support/kill_site"
+from tests.pipelines.support.sets import in_process, rows, shardloom, small_disk
+from tests.support.kills import PYTHON_PATH, KillOrder
 
 
 @pytest.fixture(scope="module")
@@ -61,20 +61,23 @@ def test_a_kill_among_the_outputs_of_one_unit(made: Path, tmp_path: Path, place:
 
 def killed_once(made: Path, source: str, folder: Path, place: str) -> None:
     """Kills the command before the rename of what matches; runs it again; compares with a run without a hitch."""
-    order, output = folder / "order", folder / "out"
-    order.write_text(place)
-    environment = os.environ | {"PYTHONPATH": f"{REPOSITORY}{os.pathsep}{KILL_SITE}", "KILL_ORDER": str(order)}
-    script = "import sys; from pipelines.cli.app import main; main(sys.argv[1:])"
-    arguments = [sys.executable, "-c", script, *command(made, source, output)]
-    killed = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=120)
-    assert (killed.returncode, order.exists()) == (-9, False), killed.stderr
+    output = folder / "out"
+    (order := KillOrder(folder / "order")).give(place)
+    arguments = command(made, source, output)
+    killed = shardloom(*arguments, env=os.environ | order.environment)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    order.read_kill().check_half_written()
     with pytest.raises(UsageError, match=f"source a: {output} is not finished: run its command again to resume it"):
         open_source("a", [str(output)])
-    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    times = {path: path.stat().st_mtime_ns for path in output.glob("data/*.tar")}
+    done = {file.path for manifest in read_manifests(Folder(str(output))).values() for file in manifest.outputs}
+    assert in_process(*arguments).returncode == 0
     open_source("a", [str(output)])
     assert hashes(output) == hashes(made / f"{source}.out")
     assert verify(str(output))[1] == []
+    kept = {f"data/{path.name}" for path, time in times.items() if path.stat().st_mtime_ns == time}
+    # the unit of MINT-PDF, of which some outputs are committed, is made again as a whole
+    assert kept == ({path for path in done if path.startswith("data/")} if source == "obelics" else set())
 
 
 @pytest.mark.parametrize("pages", [0, 2, 5, 9, 14, 20])
@@ -138,7 +141,7 @@ def test_rows_that_kill_their_workers_are_left_out(tmp_path: Path, how: str) -> 
             files[5] += killer
         write_shard(tmp_path / f"in/{shard:05d}.tar", files, 10 * shard)
     environment = os.environ | {
-        "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{KILL_SITE}",
+        "PYTHONPATH": PYTHON_PATH,
         "KILL_BYTES": killer.decode(),
         "KILL_LOG": str(tmp_path / "log"),
         "KILL_HOW": how,

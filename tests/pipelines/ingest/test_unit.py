@@ -1,15 +1,19 @@
 """The work on one unit by itself: what it leaves out is written down, whatever is wrong with it."""
 
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from pipelines.ingest.row_watch import RowWatch
 from pipelines.ingest.stores.open import open_stores
-from pipelines.ingest.unit import IngestTask, IngestUnit, ShardSplitter
-from pipelines.inputs.source_files import cut_file
+from pipelines.ingest.unit import IngestedSample, IngestTask, IngestUnit, ShardSplitter
+from pipelines.inputs.source_files import Item, cut_file
 from pipelines.output.writer import write_quarantine
 from pipelines.recipes.ingest import IngestRecipe
+from schemas.errors import ShardloomError
 from schemas.records.quarantine import QuarantinedRow, Reason, Rejected
 from schemas.storage.folder import Folder
 from tests.conftest import jpeg
@@ -39,6 +43,26 @@ def test_a_path_that_can_be_stored_nowhere_is_left_out(tmp_path: Path) -> None:
     assert (manifest.rows_in, manifest.rows_out) == (2, 1)
     (row,) = rows(tmp_path / "out", "quarantine")
     assert (row["reason"], row["detail"]) == ("lost_image", "image 0: b?.jpg is in no store")
+
+
+class LosingTask(IngestTask):
+    """Loses the second row of a unit on its way to the outputs."""
+
+    def process_rows(self, unit: IngestUnit, rows: Iterable[Item]) -> Iterator[IngestedSample | QuarantinedRow]:
+        for number, outcome in enumerate(super().process_rows(unit, rows)):
+            if number != 1:
+                yield outcome
+
+
+@pytest.mark.parametrize("each", [1, 2, 100])
+def test_a_unit_whose_outputs_lack_a_row_is_not_committed(tmp_path: Path, each: int) -> None:
+    """Each of its outputs balances by itself, because it counts what reached it."""
+    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n' * 5)
+    found, unit = work(tmp_path, "text", str(tmp_path / "a.jsonl"), images=[], samples_per_shard=each)
+    assert sum(manifest.rows_in for manifest in found(unit)) == 5
+    losing = LosingTask(found.recipe, found.output, [], None, found.watch)
+    with pytest.raises(ShardloomError, match=r"^00000000: 5 rows were read, but its outputs account for 4$"):
+        losing(unit)
 
 
 def test_a_fault_that_can_be_stored_nowhere_is_written_all_the_same(tmp_path: Path) -> None:

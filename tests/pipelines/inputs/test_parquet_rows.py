@@ -22,6 +22,7 @@ from tests.pipelines.support.sets import annotation_set, caption_set, in_process
 from tests.schemas.support.encrypted import write_encrypted
 
 MIB = 1 << 20
+CAPTIONS = pa.table({"uid": ["a", "b"], "caption": ["a", "b"]})
 
 
 def test_rows_that_expand_are_read_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,13 +65,13 @@ def test_an_encrypted_file_is_named(tmp_path: Path, command: str, plain_footer: 
 
 
 def test_encrypted_captions_are_named(
-    data: Path, tmp_path: Path, make_shards: Callable[..., str], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, make_shards: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Those of other sets, to put places into or to join; and what a set of ours may hold."""
     path = tmp_path / "captions/a.parquet"
     path.parent.mkdir()
-    path.write_bytes((data / "corpora/encrypt_columns_plaintext_footer.parquet.encrypted").read_bytes())
-    line = f"{path} is encrypted (columns float_field, double_field): decrypt it first"
+    write_encrypted(path, CAPTIONS, ["caption"])
+    line = f"{path} is encrypted (columns caption): decrypt it first"
     with pytest.raises(UsageError) as error:
         CaptionSet(str(path.parent))
     assert str(error.value) == line
@@ -84,11 +85,10 @@ def test_encrypted_captions_are_named(
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_a_side_file_that_is_encrypted_is_damage(data: Path, tmp_path: Path) -> None:
-    content = (data / "corpora/encrypt_columns_plaintext_footer.parquet.encrypted").read_bytes()
-    (tmp_path / "00000.parquet").write_bytes(content)
+def test_a_side_file_that_is_encrypted_is_damage(tmp_path: Path) -> None:
+    write_encrypted(tmp_path / "00000.parquet", CAPTIONS, ["caption"])
     assert find_missing_downloads(Folder(str(tmp_path)), "00000", []) == [
-        "00000.parquet can't be read: it is encrypted (columns float_field, double_field): decrypt it first"
+        "00000.parquet can't be read: it is encrypted (columns caption): decrypt it first"
     ]
 
 

@@ -318,6 +318,18 @@ def test_a_file_that_has_shrunk_is_found(tmp_path: Path) -> None:
         read(stretch)
 
 
+@pytest.mark.parametrize("start", [0, 2])
+def test_a_file_with_more_rows_than_planned_is_found(tmp_path: Path, start: int) -> None:
+    """Of the same size, so that no byte is missed: a row that was too many would be lost without a trace."""
+    path = tmp_path / "a.jsonl"
+    path.write_text("{     }\n" * 4)
+    stretch = cut_file(TEXT, 2, str(path))[start // 2]
+    assert (stretch.start, stretch.stop) == (start, start + 2)
+    path.write_text("{}\n{}  \n" * 4)
+    with pytest.raises(ShardloomError, match=r"a\.jsonl has more rows than when the run began: rerun the command"):
+        read(stretch)
+
+
 def test_only_files_of_the_set_are_taken(tmp_path: Path) -> None:
     for name in ("b.jsonl", "a.parquet", "c.txt"):
         (tmp_path / name).touch()

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.output import job as jobs
 from pipelines.output.job import Context, Job, run_job
-from pipelines.output.totals import DamagedInput, read_times
+from pipelines.output.totals import DamagedInput, add_up_manifests, read_times
 from pipelines.output.writer import write_output
 from pipelines.recipes.base import RunOptions
 from pipelines.recipes.render import RenderRecipe
@@ -77,6 +78,35 @@ def test_what_is_committed_is_not_made_again(tmp_path: Path) -> None:
     assert (totals.rows_in, totals.rows_out, dict(totals.reasons)) == (9, 6, {"too_small": 3})
     assert not totals.is_unchanged
     assert read_times(output).runs == 1, "a run that failed has no times"
+
+
+class LosingJob(CopyJob):
+    """Commits a manifest that accounts for one row less than went in."""
+
+    def make_task(self, context: Context) -> Callable[[Number], Manifest]:
+        copy = super().make_task(context)
+
+        def lose(unit: Number) -> Manifest:
+            manifest = copy(unit)
+            return manifest.model_copy(update={"rows_in": manifest.rows_in + 1})  # which checks nothing
+
+        return lose
+
+
+def test_a_set_that_does_not_account_for_its_rows_is_no_success(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"manifests/a\.json: a: 3 rows in, but 1 out and 1 quarantined: `shardloom "):
+        run_job(LosingJob({"a": 1}), str(tmp_path / "out"))
+
+
+def test_the_runs_of_tests_are_checked_once_more() -> None:
+    """By `_account_for_all_rows`, from plain fields: whatever the manifests' own check has become."""
+    sound = Manifest.build("a", "", inputs=[], rows_in=1, data=None, others=[], reasons=["too_small"])
+    assert jobs.add_up_manifests([sound]) == add_up_manifests([sound])
+    for lost in ({"rows_in": 2}, {"rows_in": 0}, {"rows_out": 1}, {"reasons": {}}, {"rows_in": 2, "rows_out": 1}):
+        with pytest.raises(AssertionError):
+            jobs.add_up_manifests([sound, sound.model_copy(update=lost)])
+    with pytest.raises(AssertionError):
+        jobs.add_up_manifests([sound.model_copy(update={"retried": {"too_small": 2}})])
 
 
 def test_a_finished_set_is_left_as_it_is(tmp_path: Path) -> None:

@@ -14,12 +14,15 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import ray
 import yaml
 from ray.cluster_utils import Cluster
 
 from tests.conftest import REPOSITORY
 from tests.pipelines.support.engines import trust_flags
+from tests.support.kills import PYTHON_PATH, KillOrder
+from tests.support.signals import heed_interrupts
 
 TIMEOUT = 600.0  # of a hang: a busy machine takes its time
 NO_TOKEN = {"RAY_AUTH_MODE": "disabled"}  # clusters of tests listen on this machine alone
@@ -47,7 +50,7 @@ class Driver:
         **settings: object,
     ) -> None:
         self.folder, self.output = folder, folder / "out"
-        self.log, self.order = folder / "calls.log", folder / "kill-order"
+        self.log, self.order = folder / "calls.log", KillOrder(folder / "kill-order")
         folder.mkdir(parents=True, exist_ok=True)
         self.log.touch()
         spec = {"engine": engine, "settings": settings, "batch_size": 2}
@@ -67,8 +70,7 @@ class Driver:
         self.arguments = [str(self.recipe), *trust_flags(*(one["engine"] for one in recipe["engines"].values()))]
         self.recipe.write_text(yaml.safe_dump(recipe))
         self.environment = os.environ | {
-            "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests/pipelines/support/kill_site'}",
-            "KILL_ORDER": str(self.order),
+            **self.order.environment,
             "CALL_LOG": str(self.log),
             **(NO_TOKEN if address else {}),
         }
@@ -82,6 +84,7 @@ class Driver:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=heed_interrupts,
         )
 
     def run(self, *flags: str) -> "subprocess.CompletedProcess[str]":
@@ -93,6 +96,19 @@ class Driver:
     def calls(self) -> int:
         """Images that engines have been given so far, over all runs."""
         return len(self.log.read_text().splitlines())
+
+    def count_kept(self, *other_logs: Path) -> int:
+        """Counts the annotated images in committed shards, and in the whole parts of others, when the run is dead.
+
+        Waits for the end of the processes that have logged calls: they outlive a killed driver for a moment.
+        """
+        lines = "".join(log.read_text() for log in (self.log, *other_logs)).splitlines()
+        workers = {Path(f"/proc/{process}/stat") for process in lines}
+        wait_until(lambda: not any(map(_is_running, workers)))
+        committed = {path.stem for path in (self.output / "manifests").glob("*.json")}
+        kept = sum(pq.read_metadata(self.output / f"data/{name}.parquet").num_rows for name in committed)
+        parts = (path for path in (self.output / "parts").glob("*.parquet") if path.name[:8] not in committed)
+        return kept + sum(pq.read_table(path)["reason"].null_count for path in parts)
 
     def kill_when(self, ready: Callable[[], bool]) -> bool:
         """Starts the command and kills it as soon as `ready`; whether it was alive to be killed."""
@@ -106,15 +122,22 @@ class Driver:
         return alive
 
 
+def _is_running(stat: Path) -> bool:
+    """Returns whether a process runs, by its file in /proc. One whose parent has not taken leave of it does not."""
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 @contextlib.contextmanager
 def cluster_of(cpus: int, **variables: str) -> Iterator[str]:
     """A running cluster, as drivers of Ray jobs find it; its address."""
-    port = 20_000 + os.getpid() % 20_000
-    paths = f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests/pipelines/support/kill_site'}"
-    environment = os.environ | {"PYTHONPATH": paths} | NO_TOKEN | variables
+    port, *agent_ports = free_ports(1 + len(AGENT_PORTS))
+    environment = os.environ | {"PYTHONPATH": PYTHON_PATH} | NO_TOKEN | variables
     ray = Path(sys.executable).parent / "ray"
     start = [ray, "start", "--head", "--block", f"--port={port}", f"--num-cpus={cpus}", "--include-dashboard=false"]
-    start += [f"--{name}={own}" for name, own in zip(AGENT_PORTS, free_ports(len(AGENT_PORTS)), strict=True)]
+    start += [f"--{name}={own}" for name, own in zip(AGENT_PORTS, agent_ports, strict=True)]
     # Not `ray stop` in the end, which would stop every other Ray on this machine too.
     with subprocess.Popen(start, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as head:
         assert head.stdout is not None
@@ -161,12 +184,13 @@ def hashes(output: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def cluster_that_offers(resource: str) -> Iterator[Cluster]:
-    """A head, and a node that offers to run one pool."""
+def cluster_that_offers(resource: str, gpus: int = 0) -> Iterator[Cluster]:
+    """A head, and a node that offers to run one pool, and says that it has GPUs."""
     ray.shutdown()
-    started = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    head = {"num_cpus": 2, "include_dashboard": False}  # whose ten processes nobody here looks at
+    started = Cluster(initialize_head=True, head_node_args=head)
     try:
-        started.add_node(num_cpus=2, resources={resource: 100})
+        started.add_node(num_cpus=2, num_gpus=gpus, resources={resource: 100})
         yield started
     finally:
         ray.shutdown()

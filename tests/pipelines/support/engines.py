@@ -1,5 +1,6 @@
 """Engines for tests: real in all that the pipeline sees of an engine, but for the reading. They are trusted code."""
 
+import contextlib
 import os
 import signal
 import time
@@ -87,6 +88,26 @@ class KillerOcr(PixelOcr):
         return super().read(image)
 
 
+class DyingOcr(PixelOcr):
+    """Dies once, as by SIGKILL from outside, in the first process that has been given so many images.
+
+    Their number is in the file that CALL_KILL names, which the process takes.
+    """
+
+    def __init__(self, settings: PixelSettings) -> None:
+        super().__init__(settings)
+        self.order, self.images = Path(os.environ.get("CALL_KILL", "")), 0
+
+    def read(self, image: RgbImage) -> list[TextLine]:
+        lines = super().read(image)
+        self.images += 1
+        with contextlib.suppress(FileNotFoundError):
+            if self.order.is_file() and self.images == int(self.order.read_text()):
+                self.order.unlink()
+                os.kill(os.getpid(), signal.SIGKILL)
+        return lines
+
+
 class FailingOcr(PixelOcr):
     """Raises on images of one width, or on all when it is 0."""
 
@@ -98,6 +119,21 @@ class FailingOcr(PixelOcr):
         if self.width in (0, image.shape[1]):
             raise RuntimeError("the engine's own message")
         return super().read(image)
+
+
+class HungryOcr(PixelOcr):
+    """Has memory for two images at a time, and for none of one width."""
+
+    def __init__(self, settings: WidthSettings) -> None:
+        super().__init__(settings)
+        self.width = settings.width
+
+    def annotate(self, images: Sequence[RgbImage]) -> list[list[TextLine]]:
+        if len(images) > 2 or any(image.shape[1] == self.width for image in images):
+            import torch  # here, for it takes a second that few tests need
+
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return super().annotate(images)
 
 
 class HangingOcr(PixelOcr):
@@ -198,7 +234,9 @@ class FailingTags:
 PIXEL_OCR = EngineDeclaration(name="PixelOcr", kind=OCR, settings=PixelSettings, make=PixelOcr)
 PLACED_OCR = EngineDeclaration(name="PlacedOcr", kind=OCR, settings=PixelSettings, make=PlacedOcr)
 KILLER_OCR = EngineDeclaration(name="KillerOcr", kind=OCR, settings=WidthSettings, make=KillerOcr)
+DYING_OCR = EngineDeclaration(name="DyingOcr", kind=OCR, settings=PixelSettings, make=DyingOcr)
 FAILING_OCR = EngineDeclaration(name="FailingOcr", kind=OCR, settings=WidthSettings, make=FailingOcr)
+HUNGRY_OCR = EngineDeclaration(name="HungryOcr", kind=OCR, settings=WidthSettings, make=HungryOcr)
 HANGING_OCR = EngineDeclaration(name="HangingOcr", kind=OCR, settings=PixelSettings, make=HangingOcr)
 HANGING_WIDE_OCR = EngineDeclaration(name="HangingWideOcr", kind=OCR, settings=WidthSettings, make=HangingWideOcr)
 PIXEL_BOXES = EngineDeclaration(name="PixelBoxes", kind=BOXES, settings=Options, make=PixelBoxes)

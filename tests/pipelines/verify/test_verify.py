@@ -1,7 +1,6 @@
 """Whatever is changed in an output set is found and named; nothing is found in one that is as it was written."""
 
 import hashlib
-import json
 import random
 import shutil
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from pipelines.stats.run import collect_stats
 from pipelines.verify.run import verify
 from schemas.errors import UsageError
 from schemas.output_set.layout import read_manifests
-from schemas.output_set.manifest import seal
+from schemas.output_set.manifest import seal, unseal
 from schemas.storage.folder import Folder
 from tests.pipelines.support.sets import annotation_set, caption_set, join
 
@@ -158,18 +157,72 @@ def test_a_manifest_under_another_name_is_no_commit(copy: Path) -> None:
         read_manifests(Folder(str(copy)))
 
 
+def change_manifest(copy: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    """Changes the first output's manifest and seals it again: what a bug in a writer would look like. Its path."""
+    path = copy / "manifests/00000000.json"
+    manifest = unseal(path.read_bytes())
+    change(manifest)
+    path.write_bytes(seal(manifest))
+    return path
+
+
+def replace_index(copy: Path, table: pa.Table) -> Path:
+    """Replaces the first output's index by another one, sound by all hashes. Its path."""
+    path = copy / "index/00000000.parquet"
+    pq.write_table(table, path)
+
+    def change(manifest: dict[str, Any]) -> None:
+        file = next(out for out in manifest["outputs"] if out["path"] == "index/00000000.parquet")
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        file |= {"rows": table.num_rows, "size": path.stat().st_size, "sha256": sha256}
+
+    change_manifest(copy, change)
+    return path
+
+
 def rewritten(copy: Path, sets: Path, column: str, values: list[Any]) -> Path:
     """The set with another column in an index, sound by all hashes: what a bug in a writer would look like."""
-    path = copy / "index/00000000.parquet"
     table = pq.read_table(sets / copy.name / "index/00000000.parquet")
     at = table.column_names.index(column)
-    pq.write_table(table.set_column(at, table.schema.field(at), pa.array(values, table.schema.types[at])), path)
-    manifest = json.loads((sets / copy.name / "manifests/00000000.json").read_bytes())
-    manifest.pop("seal")
-    file = next(out for out in manifest["outputs"] if out["path"] == "index/00000000.parquet")
-    file |= {"size": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    (copy / "manifests/00000000.json").write_bytes(seal(manifest))
-    return path
+    return replace_index(copy, table.set_column(at, table.schema.field(at), pa.array(values, table.schema.types[at])))
+
+
+@pytest.mark.parametrize("copy", KINDS, indirect=True)
+@pytest.mark.parametrize("more", [-1, 1])
+def test_a_wrong_number_of_rows_is_found(copy: Path, more: int) -> None:
+    """Of every file of an output, whose hash is sound: the data, the index and the quarantine."""
+    sound = (copy / "manifests/00000000.json").read_bytes()
+    outputs = unseal(sound)["outputs"]
+    assert len(outputs) == (3 if copy.name in ("webdataset", "parquet") else 2)
+    for place, out in enumerate(outputs):
+        if (rows := out["rows"] + more) < 0:
+            continue
+        change_manifest(copy, lambda manifest: manifest["outputs"][place].update(rows=rows))  # noqa: B023  called here
+        assert verify(str(copy)) == (2, [f"{copy}/{out['path']}: holds {out['rows']} rows, not {rows}"])
+        (copy / "manifests/00000000.json").write_bytes(sound)
+
+
+@pytest.mark.parametrize("copy", ["webdataset"], indirect=True)
+def test_rows_that_a_manifest_does_not_account_for_are_found(copy: Path) -> None:
+    """It is a damaged output like any other: the rest of the set is checked, and `--repair` removes it."""
+    path = change_manifest(copy, lambda manifest: manifest.update(rows_in=9))
+    line = f"{path}: 00000000: 9 rows in, but 7 out and 3 quarantined"
+    assert verify(str(copy)) == (2, [line])
+    with pytest.raises(UsageError, match="9 rows in, but 7 out and 3 quarantined: `shardloom verify --repair "):
+        read_manifests(Folder(str(copy)))
+
+
+@pytest.mark.parametrize("copy", ["webdataset", "parquet"], indirect=True)
+@pytest.mark.parametrize("more", [-7, -2, -1, 1, 2])
+def test_an_index_that_is_too_short_or_too_long_is_found(copy: Path, more: int) -> None:
+    """Its rows are as many as its manifest says, and each is right but for those too many."""
+    table = pq.read_table(copy / "index/00000000.parquet")
+    rows = table.num_rows
+    longer = pa.concat_tables([table, table.slice(0, max(more, 0))])
+    path = replace_index(copy, longer.slice(0, max(rows + more, 0)))
+    ending = "tar" if copy.name == "webdataset" else "parquet"
+    line = f"{path}: lists {max(rows + more, 0)} samples, but data/00000000.{ending} holds {rows}"
+    assert verify(str(copy)) == (2, [line])
 
 
 @pytest.mark.parametrize("copy", ["webdataset"], indirect=True)

@@ -225,10 +225,15 @@ def test_metadata_that_is_none(column: str, message: str) -> None:
 
 
 def test_sizes_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blip3_grounding, "MAX_CHARACTERS", 10)
-    for read in (parse_captions, parse_metadata, lambda text: parse_text(text, 0)):
-        with pytest.raises(ValueError, match="11 characters; at most 10 are read"):
-            read(" " * 11)
+    monkeypatch.setattr(blip3_grounding, "MAX_CHARACTERS", 40)
+    for read, text in (
+        (parse_captions, "[]".ljust(40)),
+        (parse_metadata, '{"entries": [], "length": 0}'.ljust(40)),
+        (lambda text: parse_text(text, 0), "nothing".ljust(40, "!")),
+    ):
+        read(text)
+        with pytest.raises(ValueError, match="41 characters; at most 40 are read"):
+            read(f"{text} ")
 
 
 @pytest.mark.parametrize(
@@ -243,6 +248,8 @@ def test_sizes_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
         (1, "(starts at [0.1, 0.2] and extends upto [0, 1])", "&#40;starts at [0.1, 0.2] and extends upto [0, 1])"),
         (2, "dog (<bbox>0,0,1,1</bbox>)", "dog (&lt;bbox>0,0,1,1&lt;/bbox>)"),
         (2, "(in the center) <b> </object>", "(in the center) <b> &lt;/object>"),
+        (2, "a </object>", "a &lt;/object>"),
+        (2, "a &lt;/object>", "a &amp;lt;/object>"),
     ],
 )
 def test_only_look_alikes_are_escaped(granularity: int, text: str, escaped: str) -> None:

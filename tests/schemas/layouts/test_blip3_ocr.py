@@ -199,10 +199,15 @@ def test_metadata_that_is_none(column: str, message: str) -> None:
 
 
 def test_sizes_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blip3_ocr, "MAX_CHARACTERS", 10)
-    for read in (parse_captions, parse_metadata, lambda text: parse_segments(text, 0)):
-        with pytest.raises(ValueError, match="11 characters; at most 10 are read"):
-            read(" " * 11)
+    monkeypatch.setattr(blip3_ocr, "MAX_CHARACTERS", 40)
+    for read, text in (
+        (parse_captions, "[]".ljust(40)),
+        (parse_metadata, '{"entries": [], "length": 0}'.ljust(40)),
+        (lambda text: parse_segments(text, 0), f'The image contains the text "{"A" * 10}"'),
+    ):
+        read(text)
+        with pytest.raises(ValueError, match="41 characters; at most 40 are read"):
+            read(f"{text} ")
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,14 @@ def test_an_empty_subset_holds_nothing(tmp_path: Path) -> None:
     assert isin_sorted(open_subset(str(tmp_path / "none.npy")), uids([(1, 2)])).tolist() == [False]
 
 
+def test_a_sorted_file_may_hold_a_uid_twice(tmp_path: Path) -> None:
+    """`numpy.sort`, which the message on an unsorted file names, keeps repeats."""
+    np.save(tmp_path / "subset.npy", np.sort(uids([(3, 0), (1, 2), (1, 2), (1, 3), (3, 0)])))
+    assert check_subset(str(tmp_path / "subset.npy")).size == (tmp_path / "subset.npy").stat().st_size
+    wanted = uids([(1, 2), (2, 2), (3, 0)])
+    assert isin_sorted(open_subset(str(tmp_path / "subset.npy")), wanted).tolist() == [True, False, True]
+
+
 @pytest.mark.parametrize("at", [1, PIECE_UIDS - 1, PIECE_UIDS, PIECE_UIDS + 1])
 def test_an_unsorted_file_is_refused(tmp_path: Path, at: int) -> None:
     held = np.zeros(PIECE_UIDS + 2, UID_DTYPE)

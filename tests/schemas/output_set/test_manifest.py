@@ -1,5 +1,7 @@
 """Manifests: rows are accounted for, and those of older versions stay readable."""
 
+from typing import Any
+
 import pytest
 
 from schemas.errors import ShardloomError
@@ -12,10 +14,10 @@ PRINT = EngineFingerprint(name="pixel", version="1", weights_sha256="", settings
 INPUT = InputFile(path="a.tar", size=7, sha256="i")
 
 
-def built(rows_in: int = 5, **changes: object) -> Manifest:
+def built(**changes: Any) -> Manifest:
     """A manifest of three rows out and two left out."""
-    values: dict[str, object] = {"reasons": ["too_small", "decode_error"], "fingerprints": {"ocr": PRINT}} | changes
-    return Manifest.build("a", "r", inputs=[INPUT], rows_in=rows_in, data=DATA, others=[REST], **values)  # type: ignore[arg-type]
+    values = {"rows_in": 5, "data": DATA, "reasons": ["too_small", "decode_error"], "fingerprints": {"ocr": PRINT}}
+    return Manifest.build("a", "r", inputs=[INPUT], others=[REST], **values | changes)
 
 
 def test_what_is_built() -> None:
@@ -24,12 +26,46 @@ def test_what_is_built() -> None:
     assert list(manifest.reasons.items()) == [("decode_error", 1), ("too_small", 1)]
     assert Manifest.from_json(manifest.to_json()) == manifest
     assert built(reasons={"too_small": 2}).reasons == {"too_small": 2}
+    told = {"retried": {"too_small": 2, "decode_error": 1}, "counts": {"captions": 3}, "damage": ["byte 7: cut"]}
+    manifest = built(**told)
+    assert {name: getattr(manifest, name) for name in told} == told
+    assert list(manifest.retried) == ["decode_error", "too_small"]
+    assert (built().retried, built().counts, built().damage) == ({}, {}, [])
 
 
-@pytest.mark.parametrize("rows_in", [4, 6])
-def test_rows_that_are_not_accounted_for_are_refused(rows_in: int) -> None:
-    with pytest.raises(ShardloomError, match=rf"^a: {rows_in} rows in, but 3 out and 2 quarantined$"):
-        built(rows_in)
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"rows_in": 4}, "4 rows in, but 3 out and 2 quarantined"),
+        ({"rows_in": 6}, "6 rows in, but 3 out and 2 quarantined"),
+        ({"rows_in": 0}, "0 rows in, but 3 out and 2 quarantined"),
+        ({"data": DATA.model_copy(update={"rows": 2})}, "5 rows in, but 2 out and 2 quarantined"),
+        ({"data": DATA.model_copy(update={"rows": 4})}, "5 rows in, but 4 out and 2 quarantined"),
+        ({"data": None}, "5 rows in, but 0 out and 2 quarantined"),
+        ({"reasons": ["too_small"]}, "5 rows in, but 3 out and 1 quarantined"),
+        ({"reasons": {"too_small": 1, "decode_error": 2}}, "5 rows in, but 3 out and 3 quarantined"),
+        ({"reasons": []}, "5 rows in, but 3 out and 0 quarantined"),
+    ],
+)
+def test_rows_that_are_not_accounted_for_are_refused(changes: dict[str, Any], line: str) -> None:
+    with pytest.raises(ShardloomError, match=f"^a: {line}$"):
+        built(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"rows_in": 4}, "a: 4 rows in, but 3 out and 2 quarantined"),
+        ({"rows_out": 4}, "a: 5 rows in, but 4 out and 2 quarantined"),
+        ({"reasons": {"too_small": 1}}, "a: 5 rows in, but 3 out and 1 quarantined"),
+        ({"reasons": {"too_small": 3, "decode_error": -1}}, "reasons.decode_error: input should be greater than"),
+        ({"retried": {"too_small": -1}}, "retried.too_small: input should be greater than"),
+        ({"counts": {"captions": -1}}, "counts.captions: input should be greater than"),
+    ],
+)
+def test_a_stored_manifest_that_does_not_account_for_its_rows_is_damaged(changes: dict[str, Any], line: str) -> None:
+    with pytest.raises(ValueError, match=rf"(?i)^{line}"):
+        Manifest.from_json(seal(built().model_dump(mode="json") | changes))
 
 
 def test_a_manifest_of_before_is_read() -> None:

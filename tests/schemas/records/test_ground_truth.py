@@ -56,10 +56,12 @@ def test_text() -> None:
     items = [
         {"text": "a", "bbox": [0, 0, 100, 100], "polygon": None},
         {"text": "###", "bbox": [0, 0, 1, 1], "ignore": True},
+        {"text": "b"},  # without a place, as in ground truths of words
+        {"text": "???", "ignore": True},
     ]
     truth = text_truth(items=items)
     assert (truth.texts, truth.legible_boxes, truth.illegible_boxes) == (
-        ["a"],
+        ["a", "b"],
         [(0.0, 0.0, 0.5, 1.0)],
         [(0.0, 0.0, 0.005, 0.01)],
     )

@@ -127,6 +127,16 @@ def test_a_table_over_its_budget_is_refused() -> None:
     assert read_group(open_parquet(file, "a"), 0).num_rows == 48
 
 
+@pytest.mark.usefixtures("small")
+def test_a_table_of_exactly_its_budget_is_read() -> None:
+    """The texts repeat, so that their bound from the footer is over the budget and only their batches can tell."""
+    file = written({"text": ["x" * (MIB // 4)] * 48})
+    taken = sum(batch.nbytes for batch in iterate_batches(open_parquet(file, "a")))
+    assert read_table(file, max_bytes=taken).num_rows == 48
+    with pytest.raises(UnreadableParquet, match="its rows take more memory"):
+        read_table(file, max_bytes=taken - 1)
+
+
 def test_numbers_in_no_bytes_are_counted() -> None:
     """Ten million zeros take a few hundred bytes in a file, and 80 MB in memory."""
     column = pa.repeat(pa.scalar(0, pa.int64()), 10_000_000)

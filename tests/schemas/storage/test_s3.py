@@ -116,7 +116,7 @@ def test_lists_of_many_pages(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) ->
     bucket.store.put(f"{bucket.url}/shards/below/0.tar", b"")
     names = [f"{number:04d}.tar" for number in range(30)]
     assert Folder(f"{bucket.url}/shards").list_files() == names
-    assert len(bucket.proxy.seen("GET", "list-type=2")) >= 5
+    assert len(bucket.proxy.seen("GET", "list-type=2")) == 5
     bucket.proxy.restart()
     assert list_matching_sizes(f"{bucket.url}/shards/*.tar") == {
         f"{bucket.url}/shards/{name}": number for number, name in enumerate(names)
@@ -150,7 +150,10 @@ def test_a_store_without_conditions(bucket: Bucket) -> None:
 
 @pytest.mark.parametrize("fault", KINDS, indirect=True)
 def test_every_request_is_tried_again(bucket: Bucket, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each operation with a fault in its first request, in its second, and so on up to its last."""
+    """Each operation with a fault in its first request, in its second, and so on up to its last.
+
+    It is sent once more, and nothing else is; a new object whose answer was lost is read, to see whose it is.
+    """
     monkeypatch.setattr("schemas.storage.s3.PART_BYTES", 5 << 20)
     folder = Folder(f"{bucket.url}/out")
     folder.write("read", b"some bytes")
@@ -171,8 +174,8 @@ def test_every_request_is_tried_again(bucket: Bucket, fault: str, monkeypatch: p
         "remove": (lambda: folder.remove("a"), 1),
         "glob": (lambda: list_matching(f"{bucket.url}/out/*"), 4),
     }
-    if fault == "delay":  # slow, and handled like the others
-        operations = {name: operations[name] for name in ("write", "read", "names")}
+    if fault == "delay":  # three seconds each, and handled like the others; below is one that writes
+        operations = {"read": operations["read"]}
     else:
         operations["upload"] = (upload, 5)
     for name, (operation, requests) in operations.items():
@@ -181,7 +184,7 @@ def test_every_request_is_tried_again(bucket: Bucket, fault: str, monkeypatch: p
             operation()
             again = [request.fault for request in bucket.proxy.requests]
             assert fault in again, name
-            assert len(again) > requests, name
+            assert len(again) == requests + (2 if name == "new" and fault in ("cut", "lost") else 1), name
             assert folder.read("read") == b"some bytes"
             if name == "upload":
                 assert folder.hash_file("large") == (len(large), hashlib.sha256(large).hexdigest())
@@ -235,7 +238,7 @@ def test_a_lost_answer_while_another_writes(bucket: Bucket) -> None:
 def test_what_does_not_pass_is_one_line(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch, fault: str, reason: str
 ) -> None:
-    monkeypatch.setenv(OPTIONS_VARIABLE, json.dumps(PATIENCE | {"retry_seconds": 1}))
+    monkeypatch.setenv(OPTIONS_VARIABLE, json.dumps(PATIENCE | {"retry_seconds": 0.3}))
     folder = Folder(f"{bucket.url}/out")
     bucket.proxy.restart(lambda _: fault)
     for verb, operation in (

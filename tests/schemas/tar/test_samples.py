@@ -1,6 +1,7 @@
 """How the tar reader groups members into samples, and which faults it gives them."""
 
 import gzip
+import io
 import tarfile
 from pathlib import Path
 
@@ -121,6 +122,44 @@ def test_the_length_of_a_pax_record_may_have_leading_zeros() -> None:
 def test_a_pax_record_without_a_length_ends(data: bytes) -> None:
     """The reader once went round and round on it."""
     assert parse_extended_header(b"x", data) is None
+
+
+@pytest.mark.parametrize(
+    ("member", "spoilt"), [(0, "a"), (1, "a"), (2, "ab"), (3, "ab"), (4, "b"), (5, "bc"), (6, "bc"), (7, "c"), (8, "c")]
+)
+def test_a_member_whose_pax_header_makes_no_sense_has_no_name(member: int, spoilt: str) -> None:
+    """The name in its own header is cut off: taken for another sample's, it would leave its own without a fault."""
+    keys = {letter: "né" * 60 + letter for letter in "abc"}
+    data = bytearray(tar_of(*files(*keys.values()), form=tarfile.PAX_FORMAT))
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        start = tar.getmembers()[member].offset
+    data[start + 512] = ord("x")  # the length of the record that holds the name
+    reader, samples = read(bytes(data))
+    assert [(found.offset, found.description) for found in reader.damage] == [
+        (start, "an extended header that makes no sense")
+    ]
+    assert [sample.key for sample in samples] == list(keys.values())
+    assert faults(samples) == dict.fromkeys([keys[letter] for letter in spoilt], Reason.INCOMPLETE)
+
+
+MALFORMED = with_sum(special("pax", b"x", 512).tobuf(tarfile.USTAR_FORMAT)) + b"x" * 512
+GLOBAL = tarfile.TarInfo.create_pax_global_header({"comment": "packed by hand"})
+
+
+@pytest.mark.parametrize(
+    ("start", "first"),
+    [
+        (MALFORMED, ["json", "txt"]),
+        (MALFORMED + GLOBAL, ["json", "txt"]),  # another extended header gives the member no name either
+        (MALFORMED + b"?" * 700, ["jpg", "json", "txt"]),  # the member is among the bytes that are lost
+        (MALFORMED + special("d", b"5").tobuf(), ["jpg", "json", "txt"]),  # it was a folder's
+    ],
+)
+def test_one_member_behind_a_malformed_header_has_no_name(start: bytes, first: list[str]) -> None:
+    reader, samples = read(start + tar_of(*files("a", "b")))
+    assert [(sample.key, list(sample.members)) for sample in samples] == [("a", first), ("b", ["jpg", "json", "txt"])]
+    assert faults(samples) == {"a": Reason.INCOMPLETE}
+    assert reader.damage[0].description == "an extended header that makes no sense"
 
 
 def test_a_real_pax_size_with_leading_zeros(data: Path) -> None:

@@ -14,6 +14,7 @@ from schemas.errors import UsageError
 from schemas.records.document import Role
 from tests.training.support.sets import TOKENS_PER_TILE, captioned, document, mixed, plan, tokenizer, write_set
 from training.data.options import SourceTextOptions
+from training.data.pieces import Piece
 from training.data.plan import Cursor, Pack, PackPlan, Sources, check_unchanged
 from training.data.tables import SampleTable
 
@@ -45,6 +46,14 @@ def test_every_sample_is_in_a_pack_once_and_every_pack_within_its_budgets(small:
     assert [row["path"].split("/")[-3] for row in small.read_rows(packs[0])] == [
         small.sources.names[source] for source in packs[0].sources
     ]
+
+
+def test_the_first_shard_is_that_of_the_first_sample(small: PackPlan) -> None:
+    first, second = list(small.iterate_packs())[:2]
+    empty = replace(first, sources=first.sources[:0], samples=first.samples[:0])
+    for units, pack in (([first, second], first), ([second, first], second), ([empty, second], second)):
+        assert small.find_first_shard(units) == small.read_rows(pack)[0]["path"]
+    assert small.find_first_shard([empty]) == small.find_first_shard([]) == ""
 
 
 def test_any_cursor_goes_on_where_it_is(small: PackPlan) -> None:
@@ -131,6 +140,64 @@ def test_an_image_that_is_too_large_is_left_out(tmp_path: Path) -> None:
     packs = list(made.iterate_packs())
     assert [unit.samples.tolist() for unit in packs] == [[1]]  # 3 tiles and a thumbnail
     assert packs[0].left_out == {"ocr.image_too_large": 1}  # 2 x 2 and a thumbnail
+
+
+def kept(made: PackPlan) -> tuple[list[tuple[int, int, int, bool]], dict[str, int]]:
+    """Returns sample, length, tiles and wholeness of each piece, and what the first window leaves out."""
+    packs = list(made.iterate_packs())
+    pieces = sorted(
+        (int(sample), int(length), int(tiles), tuple(piece) == tuple(Piece()))
+        for unit in packs
+        for sample, length, tiles, piece in zip(
+            unit.samples, unit.lengths, unit.tiles, unit.pieces.tolist(), strict=True
+        )
+    )
+    return pieces, packs[0].left_out
+
+
+def test_a_sample_of_exactly_a_sequence_stays_whole(tmp_path: Path) -> None:
+    words, _ = tokenizer(tmp_path)
+    talk: list[Role] = ["user", "assistant"]  # 8 tokens of the template around their texts
+    docs = [
+        document(0, ["x" * 63]),  # 64 with the end
+        document(1, ["x" * 64]),
+        document(2, ["y" * 55, "z"], talk),
+        document(3, ["y" * 56, "z"], talk),
+    ]
+    made = plan(tmp_path, {"docs": write_set(tmp_path / "docs", docs, words)})
+    assert kept(made) == ([(0, 64, 0, True), (1, 64, 0, False), (2, 64, 0, True)], {"docs.too_long": 1})
+
+
+def test_a_sample_of_exactly_a_sequences_tiles_stays_whole(tmp_path: Path) -> None:
+    words, _ = tokenizer(tmp_path)
+    image, short, long = (64, 48), "a", "a" * 60
+    docs = [
+        document(0, [image, image, short]),
+        document(1, [image, image, image, short]),
+        document(2, [image, image, short], ["user", "user", "assistant"]),
+        document(3, [image, image, image, short], ["user", "user", "user", "assistant"]),
+        document(4, [image, image, long], ["user", "user", "assistant"]),
+    ]
+    made = plan(tmp_path, {"docs": write_set(tmp_path / "docs", docs, words)}, tiles_per_sequence=2)
+    pieces, left_out = kept(made)
+    assert [(sample, tiles, whole) for sample, _, tiles, whole in pieces] == [
+        *((0, 2, True), (1, 1, False), (1, 2, False), (2, 2, True))
+    ]
+    assert left_out == {"docs.too_many_images": 1, "docs.too_long": 1}
+
+
+@pytest.mark.parametrize(
+    ("sequence", "tiles", "fault"),
+    [(17, 4, None), (16, 4, "ocr.image_too_large"), (17, 3, "ocr.image_too_large"), (64, 4, None)],
+)
+def test_an_image_fits_with_one_more_position(tmp_path: Path, sequence: int, tiles: int, fault: str | None) -> None:
+    """3 tiles and a thumbnail of 4 positions each; an image that fills a sequence alone teaches nothing."""
+    words, _ = tokenizer(tmp_path)
+    found = write_set(tmp_path / "ocr", [captioned(0, "b", (200, 60))], words)
+    made = plan(tmp_path, {"ocr": found}, True, sequence_length=sequence, tiles_per_sequence=tiles)
+    pieces, left_out = kept(made)
+    assert left_out == ({fault: 1} if fault else {})
+    assert sum(count for _, _, count, _ in pieces) == (0 if fault else 4)
 
 
 def test_a_window_of_nothing_is_one_empty_pack(tmp_path: Path) -> None:

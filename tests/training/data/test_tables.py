@@ -7,9 +7,13 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from curation.mixture.reader import ShardFiles, build_record
 from curation.mixture.sources import open_source
+from curation.tokens import TokenCounter
 from schemas.errors import UsageError
 from tests.training.support import chat_templates
 from tests.training.support.chat_templates import PUBLISHED, Published
@@ -49,8 +53,8 @@ def maker(folder: Path, rule: SourceTextOptions = STORED, **changes: Any) -> Tab
     )
 
 
-def table(folder: Path, found: str, rule: SourceTextOptions = STORED) -> SampleTable:
-    return maker(folder, rule).open(open_source("docs", [found]))
+def table(folder: Path, found: str | list[str], rule: SourceTextOptions = STORED) -> SampleTable:
+    return maker(folder, rule).open(open_source("docs", [found] if isinstance(found, str) else found))
 
 
 @pytest.mark.parametrize("counts", [True, False])
@@ -76,6 +80,26 @@ def test_lengths_are_those_of_the_segments(
         assert segment is not None
         assert len(segment.ids) == numbers["words"][number] + numbers["tiles"][number] * TOKENS_PER_TILE
     files.close()
+
+
+@pytest.mark.parametrize("first", range(3))
+@pytest.mark.parametrize("form", ["webdataset", "parquet"])
+def test_sets_that_another_tokenizer_counted_are_counted_anew(
+    tmp_path: Path, form: Literal["webdataset", "parquet"], first: int
+) -> None:
+    """The sets of one source may have been counted by different tokenizers, or not at all."""
+    words, _ = tokenizer(tmp_path)
+    by_word = Tokenizer(WordLevel({"?": 0}, unk_token="?"))
+    by_word.pre_tokenizer = WhitespaceSplit()
+    counters = (words, TokenCounter(by_word.to_str().encode()), None)
+    folders = [
+        write_set(tmp_path / str(number), [document(number, [f"{number} is one", (64, 48), "b"])], counter, form)
+        for number, counter in enumerate((*counters[first:], *counters[:first]))
+    ]
+    made = table(tmp_path, folders)
+    assert made.numbers["tokens"].tolist() == [9, 9, 9]
+    assert made.numbers["words"].tolist() == [11, 11, 11]
+    assert [row["part_tokens"] for row in made.rows.take(np.arange(3))] == [[8, None, 1]] * 3
 
 
 def maker_of(folder: Path, published: Published, **changes: Any) -> TableMaker:

@@ -1,7 +1,7 @@
 """Where conversations that are too long are cut, and that their pieces read as they were planned."""
 
 from functools import cache
-from itertools import groupby
+from itertools import cycle, groupby, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -60,7 +60,8 @@ def read(own: SampleTokenizer, record: Document, room: int, tiles: int = 9) -> l
 
 def asked(*texts: str) -> str:
     """A conversation of these texts by Phi-3's markers."""
-    return "".join(f"<|{role}|>\n{text}<|end|>\n" for role, text in zip(TALK * len(texts), texts, strict=False))
+    roles = islice(cycle(TALK), len(texts))
+    return "".join(f"<|{role}|>\n{text}<|end|>\n" for role, text in zip(roles, texts, strict=True))
 
 
 def test_a_conversation_is_cut_before_a_question() -> None:

@@ -1,6 +1,7 @@
 """Small runs: recipes, batches made by hand, trainers without data, and ranks as processes of their own."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tests.support.kills import Kill, KillOrder
+from tests.support.signals import heed_interrupts
 from tests.training.support import tiny
 from tests.training.support.sets import mixed
 from tests.training.support.tiny import END, pack, picture
@@ -140,7 +143,18 @@ def started(*arguments: object) -> "subprocess.Popen[str]":
         cwd=REPOSITORY,
         env=ENVIRONMENT,
         start_new_session=True,
+        preexec_fn=heed_interrupts,
     )
+
+
+def run_until_killed(order: KillOrder, *arguments: object) -> Kill:
+    """Runs the trainer's command, which dies by the order; returns where it did."""
+    environment = ENVIRONMENT | order.environment
+    ended = subprocess.run(
+        command(*arguments), capture_output=True, text=True, timeout=600, cwd=REPOSITORY, env=environment, check=False
+    )
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    return order.read_kill()
 
 
 def wait_for(process: "subprocess.Popen[str]", folder: Path, step: int, checkpoint: int | None = None) -> None:

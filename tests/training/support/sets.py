@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from curation.tokens import TokenCounter
 from pipelines.output.training_shards import Sample, ShardWriter, make_sample, to_parquet_row
 from pipelines.output.writer import commit
 from schemas.output_set.manifest import Manifest
@@ -62,7 +63,7 @@ def with_new_key(sample: Sample, record: CaptionedImage | Document) -> Sample:
 def write_set(
     folder: Path,
     records: Sequence[CaptionedImage | Document],
-    tokenizer: TextTokenizer | None = None,
+    tokenizer: TokenCounter | None = None,
     form: Literal["webdataset", "parquet"] = "webdataset",
     shard: int = 4,
     renamed: bool = False,
@@ -74,9 +75,10 @@ def write_set(
     counted_by = None if tokenizer is None else tokenizer.fingerprint
     writer = ShardWriter(output, form, isinstance(records[0], CaptionedImage), counted_by)
     for number, first in enumerate(range(0, len(records), shard)):
-        samples = [make_sample(record, folder.name, tokenizer) for record in records[first : first + shard]]
+        held = records[first : first + shard]
+        samples = [make_sample(record, folder.name, tokenizer) for record in held]
         if renamed:
-            samples = [with_new_key(one, record) for one, record in zip(samples, records[first:], strict=False)]
+            samples = [with_new_key(one, record) for one, record in zip(samples, held, strict=True)]
         written = writer.write(f"{number:08d}", samples)
         commit(
             output,
