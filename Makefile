@@ -2,7 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow lint bench clean
+# What `make mutation` tests: a pattern of mutants' names, and how many drawn at random; 0 is all.
+ONLY ?= *
+SAMPLE ?= 0
+
+.PHONY: demo test test-slow lint bench mutation clean
 
 demo: .venv/ready
 	$(BIN)/shardloom demo
@@ -35,10 +39,17 @@ bench: .venv/ready
 	$(BIN)/python -m benchmarks.driver
 	$(BIN)/python -m benchmarks.soak
 
+mutation: .venv/mutation
+	nice -n 10 $(BIN)/python -m benchmarks.mutation --only '$(ONLY)' --sample $(SAMPLE)
+
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev]'
 	touch .venv/ready
 
+.venv/mutation: .venv/ready
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[mutation]'
+	touch .venv/mutation
+
 clean:
-	rm -rf .venv demo-output build *.egg-info
+	rm -rf .venv mutants demo-output build *.egg-info

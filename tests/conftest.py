@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 from PIL import Image
 
 from schemas.log import configure_log, reset_log
@@ -24,12 +24,16 @@ REPOSITORY = Path(__file__).parents[1]
 
 # A busy machine is not a failure. Fifty examples are half of the usual, for there are sixty such tests.
 # The same ones in every run, so that a rare find stops no unrelated change; SHARDLOOM_EXPLORE=1 draws others.
+# The first failing example kills a mutant: mutmut needs no smallest one, which may take minutes to find. It draws ten,
+# because the tests run once for each of thousands of mutants.
+MUTATING = "MUTANT_UNDER_TEST" in os.environ
 settings.register_profile(
     "shardloom",
     settings.default,
     deadline=None,
-    max_examples=50,
+    max_examples=10 if MUTATING else 50,
     derandomize="SHARDLOOM_EXPLORE" not in os.environ,
+    phases=[Phase.explicit, Phase.generate] if MUTATING else settings.default.phases,
 )
 settings.load_profile("shardloom")
 

@@ -2,10 +2,12 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from pipelines.environments.python import get_completion_mark
 from schemas.storage.folder import Folder
 from tests.conftest import REPOSITORY, jpeg
 from tests.pipelines.support.metadata import write_metadata
+from tests.pipelines.support.sets import in_process
 from tests.pipelines.support.web_pages import served_pages
 
 README = (REPOSITORY / "README.md").read_text()
@@ -41,13 +44,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "packages"
 
 
-@pytest.mark.ray  # each command has a cluster of its own, and the tests of one group take longest of all
-def test_every_command_runs(tmp_path: Path, installed: Path) -> None:
-    with served_pages() as site:
-        run_commands(tmp_path, site.address, installed)
-
-
-def run_commands(tmp_path: Path, site: str, installed: Path) -> None:
+def prepare_inputs(tmp_path: Path, site: str) -> None:
+    """Writes what the commands read."""
     write_shards(Folder(str(tmp_path / "images")), count=12, per_shard=12)
     weights = shutil.ignore_patterns("demonstration.json")  # so that they pass for real ones
     shutil.copytree(SHIPPED, tmp_path / "grounding-dino", ignore=weights)
@@ -60,21 +58,53 @@ def run_commands(tmp_path: Path, site: str, installed: Path) -> None:
     (tmp_path / "sign.jpg").write_bytes(jpeg(0))
     urls: list[str | None] = [f"{site}/good/{number}.jpg" for number in range(12)]
     write_metadata(tmp_path / "metadata/0.parquet", urls, original_width=[640] * 12, original_height=[480] * 12)
+
+
+def list_commands() -> list[str]:
+    """The commands, but for those that would take minutes here."""
+    lines = commands("Use")
+    assert len(lines) == 16
+    if not get_completion_mark("img2dataset").exists():
+        lines = [line for line in lines if not line.startswith("shardloom download")]
+    only_host = " --allow-host 127.0.0.1"
+    return [line + only_host * line.startswith("shardloom download") for line in lines]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A working folder with what the commands read."""
+    with served_pages() as site:
+        prepare_inputs(tmp_path, site.address)
+        yield tmp_path
+
+
+@pytest.mark.ray
+@pytest.mark.xdist_group("ray")
+def test_every_command_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process, which spares each of them the seconds that its imports and its cluster take."""
+    monkeypatch.chdir(folder)
+    for line in list_commands():
+        name, *arguments = shlex.split(line)
+        assert name == "shardloom"
+        done = in_process(*arguments)
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        assert done.stdout.strip() or "generate" in line  # a model of two steps may have nothing to say
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.xdist_group("ray")
+def test_every_command_runs_as_it_is_installed(folder: Path, installed: Path) -> None:
+    """By a shell, and each with a cluster of its own."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "PYTHONPATH": str(installed)}
     found = "import pipelines, pathlib; print(pathlib.Path(pipelines.__file__).parents[1])"
-    where = subprocess.run([sys.executable, "-c", found], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    where = subprocess.run([sys.executable, "-c", found], cwd=folder, env=environment, capture_output=True, text=True)
     assert where.stdout.strip() == str(installed)
-    lines = commands("Use")
-    assert len(lines) == 16
-    for line in lines:
-        if line.startswith("shardloom download"):
-            if not get_completion_mark("img2dataset").exists():
-                continue  # it would take minutes to make
-            line += " --allow-host 127.0.0.1"  # the only host that is there
-        done = subprocess.run(line, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    for line in list_commands():
+        done = subprocess.run(line, shell=True, cwd=folder, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
-        assert done.stdout.strip() or "generate" in line  # a model of two steps may have nothing to say
+        assert done.stdout.strip() or "generate" in line
 
 
 def test_make_has_the_targets_that_the_readme_names() -> None:

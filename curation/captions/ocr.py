@@ -68,8 +68,8 @@ _TABLES = {
 
 _RARE = r'[\x00-\x1f"\\]|<[/ob]|&[al]'  # a text with none of these needs no escaping in JSON, quotes and tags
 _SENTENCE_END = rf"[{SENTENCE_MARKS}]\z"
-_SLICE_ROWS = 4096  # rows rendered at once, few enough to stay in a core's cache
-_SLICE_BYTES = 1 << 28  # rendered at once, well below the 2 GiB that one Arrow string array can hold
+SLICE_ROWS = 4096  # rows rendered at once, few enough to stay in a core's cache
+SLICE_BYTES = 1 << 28  # rendered at once, well below the 2 GiB that one Arrow string array can hold
 
 
 class OcrColumns(NamedTuple):
@@ -136,7 +136,7 @@ def _slice_rows(ocr: pa.ListArray, raw_captions: pa.StringArray) -> Iterator[sli
     texts_before = np.concatenate([[0], np.cumsum(text_bytes, dtype=np.int64)])[starts]
     raw_before = np.cumsum(pc.binary_length(raw_captions).to_numpy(zero_copy_only=False), dtype=np.int64)
     worst = 72 * (texts_before[1:] + raw_before) + 2000 * starts[1:]
-    group = worst // _SLICE_BYTES + np.arange(len(ocr)) // _SLICE_ROWS
+    group = worst // SLICE_BYTES + np.arange(len(ocr)) // SLICE_ROWS
     cuts = [0, *(np.flatnonzero(np.diff(group)) + 1).tolist(), len(ocr)]
     yield from (slice(start, stop) for start, stop in pairwise(cuts) if start < stop)
 

@@ -32,7 +32,7 @@ class EngineDeclaration(Generic[E, S]):
     settings: type[S]
     make: Callable[Concatenate[S, ...], E]
     """Makes the engine in each worker, from its settings and, if there is a `prepare`, from its result."""
-    environment: str | Callable[[S], str] | None = None
+    environment: str | Callable[[S], str | None] | None = None
     """The environment that has the engine's packages, where these conflict with Shardloom's."""
     extra: str | None = None
     """The extra of the package that installs its libraries, one of `schemas.extras`."""

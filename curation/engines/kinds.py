@@ -55,6 +55,13 @@ class EngineInput:
     captions: Sequence[str]
     names: Sequence[Sequence[str]]  # of the image's tags, without repeats; only where the kind needs tags
 
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def slice(self, start: int, stop: int) -> "EngineInput":
+        """Returns the input of the images from `start` to before `stop`."""
+        return EngineInput(self.images[start:stop], self.captions[start:stop], self.names[start:stop])
+
 
 E = TypeVar("E", bound=BaseEngine)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from curation.engines.gpu import get_gpu_share
 from curation.engines.hub import HubError, fetch_files
 from curation.engines.safetensors_file import find_fault
 from schemas.errors import UsageError, to_one_line
@@ -135,7 +136,10 @@ class WeightsFormat:
         return model
 
     def resolve_device(self, device: str, precision: str) -> tuple[str, str]:
-        """Returns the device (cpu, cuda) and precision (fp32, bf16) for this machine, with `auto` replaced."""
+        """Returns the device (cpu, cuda) and precision (fp32, bf16) for this machine, with `auto` replaced.
+
+        Limits torch to this process's share of the GPU's memory.
+        """
         import torch
 
         cuda = torch.cuda.is_available()
@@ -143,6 +147,8 @@ class WeightsFormat:
             raise self.unfit_error("no CUDA device here; pass device=cpu or device=auto")
         if device == "auto":
             device = "cuda" if cuda else "cpu"
+        if device == "cuda" and (share := get_gpu_share()) < 1:
+            torch.cuda.set_per_process_memory_fraction(share)
         if precision == "auto":
             has_bf16 = device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
             precision = "bf16" if has_bf16 else "fp32"

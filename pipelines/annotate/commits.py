@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from pipelines.annotate.messages import Chunk, Message, ShardEnd, WrittenPart
-from pipelines.annotate.parts import join_parts, remove_parts
+from pipelines.annotate.parts import join_parts, join_slices, remove_parts
 from pipelines.cluster.failure import Failure
 from pipelines.output.totals import RunTimes
 from pipelines.recipes.annotate import AnnotateRecipe
@@ -39,6 +39,7 @@ class ShardCommitter:
         self.committed: set[str] = set()
         self.bytes = BytesDone()
         self.chunks_written = 0  # in this run
+        self._slices: dict[tuple[str, int], dict[int, int]] = {}  # chunk -> the first row of each slice -> its rows
         self._uncommitted: Counter[str] = Counter()  # bytes by shard
 
     def handle_result(self, message: Message) -> None:
@@ -49,9 +50,11 @@ class ShardCommitter:
         match message:
             case Failure():
                 raise message.to_error()
-            case WrittenPart(shard=shard, index=index):
-                self.chunks.setdefault(shard, set()).add(index)
+            case WrittenPart(shard=shard):
                 self._count(message)
+                if self._is_whole(message):
+                    self.chunks.setdefault(shard, set()).add(message.index)
+                    self.chunks_written += bool(message.rows)
             case ShardEnd(shard=shard):
                 self.ends[shard] = message
             case Chunk():
@@ -77,6 +80,18 @@ class ShardCommitter:
         self.chunks.pop(end.shard, None)
         self.bytes.uncommitted -= self._uncommitted.pop(end.shard, 0)
 
+    def _is_whole(self, written: WrittenPart) -> bool:
+        """Returns whether the part of the chunk is there; joins its slices once all are."""
+        if not written.of_rows:
+            return True
+        slices = self._slices.setdefault((written.shard, written.index), {})
+        slices[written.start] = written.rows
+        if sum(slices.values()) < written.of_rows:
+            return False
+        del self._slices[written.shard, written.index]
+        join_slices(self.output, written.shard, written.index, sorted(slices))
+        return True
+
     def _count(self, written: WrittenPart) -> None:
         self._uncommitted[written.shard] += written.size
         self.bytes.uncommitted += written.size
@@ -84,7 +99,6 @@ class ShardCommitter:
             self.bytes.skipped += written.size
             return
         self.bytes.written += written.size
-        self.chunks_written += 1
         self.times.add_chunk(written.rows, written.reasons, written.engine_errors, written.size)
 
 

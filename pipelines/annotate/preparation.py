@@ -31,7 +31,7 @@ class Preparation:
         if pool.engine is None or pool.options is None or not needs_preparing(pool.engine, pool.options):
             return None
         task = ray.remote(num_cpus=request.cpus, num_gpus=request.gpus, **placement)(run_marked)
-        work = functools.partial(prepare_engine, pool.engine, trusted=pool.trusted, sees_gpus=request.gpus > 0)
+        work = functools.partial(prepare_engine, pool.engine, trusted=pool.trusted, gpus=request.gpus)
         return task.remote(work, f"{self.mark}-{pool.name}", pool.options)
 
     def wait(self, progress: Progress) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipelines.annotate.claims.claim_folder import has_unfinished_claims
+from pipelines.annotate.devices import check_devices
 from pipelines.annotate.environments import check_environments
 from pipelines.annotate.reuse import Reuse, find_reuse
 from pipelines.annotate.settings import settle_settings
@@ -51,8 +52,10 @@ class AnnotateJob(Job[InputShard]):
         shards = self._shards = list_input_shards(self.recipe.input, ".tar")
         check_settings(self.recipe.engines)
         self._reuse = find_reuse(self.recipe, shards)
-        for notice in check_engines(self.recipe.engines, self._reuse.kinds if self._reuse else ()):
+        reused = self._reuse.kinds if self._reuse else ()
+        for notice in check_engines(self.recipe.engines, reused):
             LOG.info(notice)
+        check_devices(self.recipe, context.runner, reused)
         check_environments(self.recipe, context.runner)
         return shards
 

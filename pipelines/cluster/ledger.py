@@ -52,6 +52,7 @@ class ChunkInProgress:
     rows: int
     size: int  # bytes
     worker: str = ""
+    start: int = 0  # of a slice: its first sample in the chunk
     rows_done: int = 0
 
     @property
@@ -67,6 +68,7 @@ class Snapshot:
     stages: dict[str, StageCounts] = field(default_factory=dict)
     states: dict[str, StageState] = field(default_factory=dict)
     seconds_since_heartbeat: float = 0.0  # since the last heartbeat of any worker
+    notices: list[str] = field(default_factory=list)  # what workers tell the user, each line once, oldest first
 
 
 class Ledger:
@@ -92,6 +94,7 @@ class Ledger:
         self._last_progress = dict.fromkeys(stages, now)
         self._first_chunk_started: dict[str, float] = {}
         self._offered_until: dict[str, float] = {}  # up to when `offered_seconds` counts
+        self._notices: dict[str, None] = {}  # in their order
 
     def add_worker(self, stage: str, worker: str = "", is_restarted: bool = False) -> None:
         """Records that a worker of the stage is ready. One that is restarted takes the place of one that has ended."""
@@ -115,11 +118,12 @@ class Ledger:
             at = event.at + offset
             match event:
                 case Begin():
-                    self._begin(stage, event.chunk, ChunkInProgress(at, event.rows, event.size, worker))
+                    begun = ChunkInProgress(at, event.rows, event.size, worker, event.start)
+                    self._begin(stage, event.chunk, begun)
                 case Progress():
                     self._record_progress(stage, event, at)
                 case Finish():
-                    self._finish(stage, event.chunk, at)
+                    self._finish(stage, event.chunk, at, event.ends_chunk)
                 case Heartbeat():
                     self._last_heartbeat = max(self._last_heartbeat, at)
 
@@ -127,12 +131,16 @@ class Ledger:
         """Takes the heartbeat of a worker that loads its engine."""
         self._last_heartbeat = time.monotonic()
 
-    def begin(self, stage: str, chunk: str, rows: int, size: int = 0, worker: str = "") -> Attempts:
+    def add_notice(self, line: str) -> None:
+        """Takes a line that the user should read. A line that several workers add is kept once."""
+        self._notices[line] = None
+
+    def begin(self, stage: str, chunk: str, rows: int, size: int = 0, worker: str = "", start: int = 0) -> Attempts:
         """Records that a worker starts a chunk of `rows` samples and `size` bytes.
 
         Returns what earlier attempts at it have shown.
         """
-        return self._begin(stage, chunk, ChunkInProgress(time.monotonic(), rows, size, worker))
+        return self._begin(stage, chunk, ChunkInProgress(time.monotonic(), rows, size, worker, start))
 
     def start_range(self, stage: str, chunk: str, at_work: Range) -> None:
         """Records that an isolating worker is about to start on this range alone."""
@@ -165,9 +173,8 @@ class Ledger:
     def snapshot(self) -> Snapshot:
         """Returns the counts and the state of each stage, and the time since the last heartbeat."""
         now = time.monotonic()
-        return Snapshot(
-            self._stages, {stage: self._make_state(stage, now) for stage in self._stages}, now - self._last_heartbeat
-        )
+        states = {stage: self._make_state(stage, now) for stage in self._stages}
+        return Snapshot(self._stages, states, now - self._last_heartbeat, list(self._notices))
 
     def _begin(self, stage: str, chunk: str, begun: ChunkInProgress) -> Attempts:
         now = self._mark_progress(stage, begun.started)
@@ -194,11 +201,11 @@ class Ledger:
         self._hangs_since_image[stage] = 0 if progress.images else self._hangs_since_image[stage]
         self._stages[stage].busy_seconds += progress.busy_seconds
 
-    def _finish(self, stage: str, chunk: str, at: float) -> None:
+    def _finish(self, stage: str, chunk: str, at: float, ends_chunk: bool = True) -> None:
         now = self._mark_progress(stage, at)
         self._count_offered_time(stage, now)
         counts = self._stages[stage]
-        counts.chunks += 1
+        counts.chunks += ends_chunk
         counts.working_seconds = max(counts.working_seconds, now - self._first_chunk_started.get(stage, now))
         self._attempts[stage].pop(chunk, None)
         if (done := self._in_progress[stage].pop(chunk, None)) is not None:  # a restarted ledger does not know it
@@ -235,7 +242,9 @@ class Ledger:
             chunk = min(chunks, key=lambda chunk: chunks[chunk].started)
             start, stop = self._attempts[stage][chunk].at_work
             state.oldest_chunk_seconds = now - chunks[chunk].started
-            state.oldest_chunk = f"shard-chunk {chunk}, samples {start} to {stop - 1}"
+            first = chunks[chunk].start
+            name = chunk.removesuffix(f"+{first}")
+            state.oldest_chunk = f"shard-chunk {name}, samples {first + start} to {first + stop - 1}"
         return state
 
     def _has_work(self, stage: str) -> bool:

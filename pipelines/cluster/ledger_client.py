@@ -35,12 +35,12 @@ class LedgerClient:
         """Reports that the worker is ready."""
         self._ledger.add_worker.remote(self._stage, self._worker, self._is_restarted)
 
-    def begin(self, chunk: str, rows: int, size: int) -> Attempts:
-        """Reports that the worker starts a chunk. Returns what earlier attempts at it have shown."""
+    def begin(self, chunk: str, rows: int, size: int, start: int = 0) -> Attempts:
+        """Reports that the worker starts a chunk, or a slice. Returns what earlier attempts at it have shown."""
         if not self._is_restarted:
-            self._add(Begin(time.monotonic(), chunk, rows, size))
+            self._add(Begin(time.monotonic(), chunk, rows, size, start))
             return Attempts((0, rows))
-        return self._ask("begin", self._stage, chunk, rows, size, self._worker)  # type: ignore[no-any-return]
+        return self._ask("begin", self._stage, chunk, rows, size, self._worker, start)  # type: ignore[no-any-return]
 
     def start_range(self, chunk: str, at_work: Range) -> None:
         """Reports that an isolating worker is about to start on this range alone."""
@@ -50,13 +50,17 @@ class LedgerClient:
         """Reports images of the chunk that are done."""
         self._add(Progress(time.monotonic(), chunk, images, busy_seconds))
 
-    def finish(self, chunk: str) -> None:
-        """Reports that the chunk is done."""
-        self._add(Finish(time.monotonic(), chunk))
+    def finish(self, chunk: str, ends_chunk: bool = True) -> None:
+        """Reports that the chunk is done, or a slice, which may be the last of its chunk."""
+        self._add(Finish(time.monotonic(), chunk, ends_chunk))
 
     def record_heartbeat(self) -> None:
         """Reports that the worker is alive and works."""
         self._add(Heartbeat(time.monotonic()))
+
+    def add_notice(self, line: str) -> None:
+        """Reports a line that the user should read."""
+        self._ledger.add_notice.remote(line)
 
     def report_hang(self, chunk: str, at_work: Range, is_decoding: bool, timeout: float) -> bool:
         """Reports samples from which the worker never returns. Returns whether to end it. Raises `RayError`."""

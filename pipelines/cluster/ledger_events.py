@@ -10,6 +10,7 @@ class Begin(NamedTuple):
     chunk: str
     rows: int
     size: int
+    start: int = 0  # of a slice: its first sample in the chunk. `chunk` then ends with it, as in `0000/1+32`.
 
 
 class Progress(NamedTuple):
@@ -22,10 +23,11 @@ class Progress(NamedTuple):
 
 
 class Finish(NamedTuple):
-    """A worker has done a chunk."""
+    """A worker has done a chunk, or a slice."""
 
     at: float
     chunk: str
+    ends_chunk: bool = True
 
 
 class Heartbeat(NamedTuple):

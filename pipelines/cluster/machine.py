@@ -1,7 +1,8 @@
 """Reports the cores, memory and GPUs of this machine that this process may use."""
 
 import os
-from pathlib import Path
+
+from curation.engines.gpu import list_gpu_bytes
 
 
 def count_cores() -> int:
@@ -16,8 +17,4 @@ def get_memory_bytes() -> int:
 
 def count_gpus() -> int:
     """Returns the number of GPUs that this process may use."""
-    if not Path("/proc/driver/nvidia").exists():  # torch takes a second to import
-        return 0
-    import torch
-
-    return torch.cuda.device_count()
+    return len(list_gpu_bytes())

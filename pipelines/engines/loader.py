@@ -1,22 +1,23 @@
 """Looks up the engines that a recipe chooses, checks them before a run, and creates them in a worker."""
 
-import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import pyarrow as pa
 from pydantic import BaseModel, ValidationError
 
+from curation.engines.batch_fitter import BatchFitter
 from curation.engines.declaration import EngineDeclaration, OtherEngines
+from curation.engines.gpu import limit_gpus
 from curation.engines.kinds import EngineInput, EngineKind
 from curation.engines.registry import ENGINES, find_engine
 from pipelines.recipes.annotate import EngineOptions
 from schemas.activity import report_activity
 from schemas.errors import ShardloomError, UsageError, to_one_line
 from schemas.extras import require_extra
+from schemas.log import LOG
 from schemas.records.fingerprint import EngineFingerprint
 
 _MAX_ERROR = 200  # characters of an engine's exception in a message
@@ -37,25 +38,26 @@ def load_engine(
     prepared: Any = None,
     *,
     trusted: str | None = None,
-    sees_gpus: bool = True,
+    gpus: float = 1.0,
+    notify: Callable[[str], object] = LOG.warning,
 ) -> Engine:
     """Creates the engine with its weights loaded. Raises `UsageError` for unknown engines and settings.
 
     `prepared` is the result of `prepare_engine`. `trusted` is the reference that the user trusts, if the engine comes
-    from one. Raises `ShardloomError` for any other exception of the engine's code.
+    from one. `gpus` is what this process may use of them, and `notify` gets the lines that the user should read while
+    the engine works. Raises `ShardloomError` for any other exception of the engine's code.
     """
-    _hide_gpus(sees_gpus)
+    limit_gpus(gpus)
     declaration, settings = _resolve_engine(kind, options, trusted)
     with _wrap_errors(kind, options):
         engine = declaration.make(settings) if prepared is None else declaration.make(settings, prepared)
-        return Engine(engine.fingerprint, declaration.kind.column, partial(declaration.kind.annotate, engine))
+        fitter = BatchFitter(declaration.kind, engine, notify)
+        return Engine(engine.fingerprint, declaration.kind.column, fitter.annotate)
 
 
-def prepare_engine(
-    kind: EngineKind, options: EngineOptions, *, trusted: str | None = None, sees_gpus: bool = True
-) -> Any:
+def prepare_engine(kind: EngineKind, options: EngineOptions, *, trusted: str | None = None, gpus: float = 1.0) -> Any:
     """Returns what all workers of an engine share, computed once a run; None for most engines."""
-    _hide_gpus(sees_gpus)
+    limit_gpus(gpus)
     declaration, settings = _resolve_engine(kind, options, trusted)
     with _wrap_errors(kind, options):
         return None if declaration.prepare is None else declaration.prepare(settings)
@@ -70,6 +72,13 @@ def find_environment(kind: EngineKind, options: EngineOptions) -> str | None:
     """Returns the name of the separate environment that the engine runs in; None for Shardloom's own."""
     declaration, settings = _resolve_engine(kind, options)
     return declaration.get_environment(settings)
+
+
+def find_device(kind: EngineKind, options: EngineOptions) -> str | None:
+    """Returns the engine's setting `device`, such as `cpu` or `cuda`; None for an engine that has none."""
+    _, settings = _resolve_engine(kind, options)
+    device = getattr(settings, "device", None)
+    return None if device is None else str(device)
 
 
 def needs_pixels(kind: EngineKind, options: EngineOptions) -> bool:
@@ -136,12 +145,6 @@ def _resolve_engine(
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         raise UsageError(f"engines.{kind}.settings: {faults}") from None
-
-
-def _hide_gpus(sees_gpus: bool) -> None:
-    """Hides all GPUs from a worker that requested none. Ray does not, so that each such worker would use the first."""
-    if not sees_gpus:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 @contextmanager

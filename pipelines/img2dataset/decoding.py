@@ -19,7 +19,7 @@ from decoder import receive, send  # type: ignore[import-not-found]  # beside th
 # Wall time waited per CPU second allowed, since machines are busy; and seconds to load img2dataset.
 WAIT_FACTOR, START_SECONDS = 10, 300.0
 
-_PROGRAM = Path(__file__).with_name("decoder.py")
+PROGRAM = Path(__file__).with_name("decoder.py")
 
 
 class KilledDecoderError(Exception):
@@ -29,9 +29,12 @@ class KilledDecoderError(Exception):
 class Decoder:
     """Decodes images one after another in a process of its own, and starts a new one after that dies."""
 
-    def __init__(self, seconds: int, options: dict[str, Any]) -> None:
-        """`seconds` is the CPU time that one request may take, `options` the arguments of `img2dataset.download`."""
-        self._seconds, self._options = seconds, options
+    def __init__(self, seconds: int, options: dict[str, Any], program: Path = PROGRAM) -> None:
+        """`seconds` is the CPU time that one request may take, `options` the arguments of `img2dataset.download`.
+
+        `program` is what the other process runs.
+        """
+        self._seconds, self._options, self._program = seconds, options, program
         self._process: subprocess.Popen[bytes] | None = None
 
     def resize(self, image: bytes, boxes: Any) -> tuple[Any, ...]:
@@ -59,7 +62,7 @@ class Decoder:
             raise KilledDecoderError(self._end()) from None
 
     def _start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-I", str(_PROGRAM), str(self._seconds)]
+        command = [sys.executable, "-I", str(self._program), str(self._seconds)]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert process.stdin is not None
         try:

@@ -21,7 +21,7 @@ import string
 import sys
 import threading
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -78,10 +78,11 @@ class RefusedAddressError(OSError):
 class AddressGuard:
     """Lets the process connect only to public IP addresses, and to those of hosts that are allowed by name."""
 
-    def __init__(self, allowed: Iterable[str]) -> None:
+    def __init__(self, allowed: Iterable[str], look_up: Callable[..., Any] = socket.getaddrinfo) -> None:
+        """`allowed` are names of hosts; `look_up` finds the addresses of any host, as `socket.getaddrinfo` does."""
         self._allowed = {_normalise_host(name) for name in allowed}
         self._addresses: set[str] = set()  # of allowed hosts
-        self._look_up = socket.getaddrinfo
+        self._look_up = look_up
 
     def install(self) -> None:
         """Installs the guard in this process, permanently."""

@@ -6,9 +6,13 @@ import pytest
 import yaml
 from typer.main import get_command
 
+from pipelines.annotate.devices import check_devices
 from pipelines.cli.app import app
+from pipelines.cluster.runner import ExecutionMode, Runner
 from pipelines.engines.listing import ENVIRONMENTS
-from pipelines.recipes.annotate import AnnotateRun, ChunkOptions
+from pipelines.engines.loader import check_settings, find_environment
+from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, ChunkOptions
+from pipelines.recipes.base import RunOptions
 from tests.conftest import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "cluster.md").read_text()
@@ -28,12 +32,20 @@ def test_files_and_commands_exist() -> None:
 
 
 def test_the_settings_are_those_of_the_manifest() -> None:
-    [block] = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    [block, _] = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     run = AnnotateRun.model_validate(yaml.safe_load(block)["run"])
     manifest = (REPOSITORY / "docker" / "kuberay" / "rayjob.yaml").read_text()
     recipe = yaml.safe_load(next(yaml.safe_load_all(manifest))["data"]["recipe.yaml"])
     given = AnnotateRun.model_validate(recipe["run"] | {"output": None})
     assert run == given
+
+
+def test_the_recipe_of_ocr_on_gpus_is_one() -> None:
+    [_, block] = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    recipe = AnnotateRecipe.model_validate({"input": "x"} | yaml.safe_load(block))
+    check_settings(recipe.engines)
+    assert find_environment("ocr", recipe.engines["ocr"]) == "onnxruntime-gpu"
+    check_devices(recipe, Runner(RunOptions(), ExecutionMode.EXTERNAL_CLUSTER))
 
 
 @pytest.mark.parametrize(

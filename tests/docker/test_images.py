@@ -19,6 +19,7 @@ OURS = pins(REPOSITORY / "constraints.txt")
 OTHERS = {  # what an environment has of its own because its engine needs it so
     "paddleocr": {"numpy", "pyyaml"},
     "paddleocr-gpu": {"numpy", "pyyaml"},
+    "onnxruntime-gpu": set(),
     "groundingdino-py": {"transformers", "tokenizers", "huggingface-hub"},
 }
 OF_WORKERS = {"ray", "pyarrow", "pydantic", "pillow", "fsspec", "s3fs", "pandas"}  # what every worker of ours loads

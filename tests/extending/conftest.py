@@ -9,6 +9,7 @@ import pytest
 from curation.engines.registry import ENGINES
 from curation.sources import SOURCES
 from pipelines.cli.app import main
+from tests.support.registries import forget
 
 Run = Callable[..., tuple[int, str, str]]
 """Runs a command; returns its exit code and what it has printed."""
@@ -23,9 +24,7 @@ def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
         with monkeypatch.context() as patch:
             patch.setattr(sys, "path", list(sys.path))
             patch.setattr(sys, "modules", dict(sys.modules))
-            for registry in (ENGINES, SOURCES):
-                patch.setattr(registry, "_trusted", {})
-                patch.setattr(registry, "_loaded", {})
+            forget(patch, ENGINES, SOURCES)
             with pytest.raises(SystemExit) as done:
                 main([str(argument) for argument in arguments])
         return int(done.value.code or 0), *capsys.readouterr()

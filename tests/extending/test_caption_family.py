@@ -19,6 +19,7 @@ from tests.conftest import REPOSITORY
 from tests.pipelines.support.drivers import hashes
 from tests.pipelines.support.jobs import job_cluster
 from tests.pipelines.support.sets import annotation_set, lines_of, rows, shardloom
+from tests.support.registries import forget
 
 FAMILY = Path(__file__).with_name("line_counts.py")
 TRUST = ("--trust-code", "line_counts:LINE_COUNTS")
@@ -54,7 +55,7 @@ Here = Callable[..., tuple[object, str, str]]
 def here(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
     """Runs a command in this process, which trusts nothing yet; exit code, output and errors."""
     monkeypatch.chdir(home)
-    monkeypatch.setattr(FAMILIES, "_trusted", {})
+    forget(monkeypatch, FAMILIES)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.delitem(sys.modules, "line_counts", raising=False)
 

@@ -10,6 +10,7 @@ from curation.engines.registry import ENGINES
 from curation.sources import SOURCES
 from pipelines.terminal.progress import Progress
 from tests.pipelines.support.accounts import add_up_and_account
+from tests.support.registries import isolate
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -26,9 +27,7 @@ def _account_for_all_rows() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _trust_ends_with_the_test(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keeps code that one test trusts from another one of this process."""
-    monkeypatch.setattr(ENGINES, "_trusted", dict(ENGINES._trusted))
-    monkeypatch.setattr(FAMILIES, "_trusted", dict(FAMILIES._trusted))
-    monkeypatch.setattr(SOURCES, "_trusted", dict(SOURCES._trusted))
+    isolate(monkeypatch, ENGINES, FAMILIES, SOURCES)
 
 
 @pytest.fixture
@@ -50,6 +49,7 @@ def own_engines() -> Iterator[None]:
     """Trusts the engines of `tests.pipelines.support.engines` in this process, as `--trust-code` does."""
     from tests.pipelines.support.engines import REFERENCES  # here, for it imports Ray
 
-    ENGINES.trust(*REFERENCES.values())
-    yield
-    ENGINES._trusted.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        isolate(patch, ENGINES)
+        ENGINES.trust(*REFERENCES.values())
+        yield

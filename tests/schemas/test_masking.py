@@ -1,6 +1,5 @@
 """Users and queries of URLs are shown to nobody; all else stays as it is."""
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from schemas.errors import ShardloomError, StorageError, UsageError
 from schemas.masking import find_secret, mask_secrets, mask_values
 from schemas.output_set.manifest import InputFile
 from schemas.storage.options import refuse_secrets
+from tests.support.growth import assert_linear
 
 SHOWN = {
     "cannot read sftp://me:p@ss@host/a/b@c: gone": "cannot read sftp://***@host/a/b@c: gone",
@@ -45,12 +45,9 @@ def test_what_is_shown_of_a_url(text: str) -> None:
 
 
 @pytest.mark.parametrize("part", ["a.", "http://", "a://b:c", "a://?", "'a://\\", "az://b@"])
-@pytest.mark.parametrize("end", ["", "://", "@", "#="])
-def test_masking_takes_linear_time(part: str, end: str) -> None:
-    text = part * 100_000 + end
-    begun = time.process_time()
-    mask_secrets(text)
-    assert time.process_time() - begun < 10  # 0.2 s here; with a search from every start, minutes
+@pytest.mark.parametrize(("begin", "end"), [("", ""), ("", "://"), ("", "@"), ("", "#="), ("://", "")])
+def test_masking_takes_linear_time(part: str, begin: str, end: str) -> None:
+    assert_linear(mask_secrets, lambda count: begin + part * count + end, 1000)
 
 
 @given(st.text())

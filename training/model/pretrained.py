@@ -28,7 +28,7 @@ from training.model.xgen_mm import load_xgen_mm
 CONFIG_FILE = "config.json"
 MODEL_TYPE = "shardloom_resampler_lmm"
 
-_MAX_SHARD_SIZE = "5GB"  # maximum size of a file, as in folders on the hub
+MAX_FILE_BYTES = 5_000_000_000  # of a file of weights, as in folders on the hub
 _IRRELEVANT_SETTINGS = frozenset(("use_cache", "initializer_range", "bos_token_id", "eos_token_id", "pad_token_id"))
 """Settings that do not change the meaning of weights; dropouts do not either."""
 _SETTINGS_NAMED_FIRST = ("model_type", "kind")  # settings to name first in an error about differences
@@ -89,8 +89,9 @@ def save_pretrained(
     state: Mapping[str, Tensor] | None = None,
     prompts: PromptOptions | None = None,
     replace: bool = False,
+    max_file_bytes: int = MAX_FILE_BYTES,
 ) -> None:
-    """Saves the model into a new or empty folder.
+    """Saves the model into a new or empty folder, its weights in files of up to `max_file_bytes`.
 
     `state` is the model's whole state, needed when its own tensors are sharded or on another device. The files are
     written beside the folder and then renamed, so that a folder of this name is complete. With `replace`, an existing
@@ -103,7 +104,8 @@ def save_pretrained(
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
         unfinished.mkdir(parents=True)
-        _write_model(unfinished, model, tokenizer, state or model.state_dict(), prompts or PromptOptions())
+        _write_weights(unfinished, model, state or model.state_dict(), max_file_bytes)
+        _write_description(unfinished, model, tokenizer, prompts or PromptOptions())
         if folder.exists():
             shutil.rmtree(old, ignore_errors=True)
             folder.replace(old)
@@ -190,16 +192,18 @@ def _read_exported_tensors(folder: Path, shapes_only: bool = False) -> Iterator[
         yield f"connector{dot}{name}" if part == _OLD_CONNECTOR_KEY else key, tensor
 
 
-def _write_model(
-    folder: Path, model: ResamplerLMM, tokenizer: TextTokenizer, state: Mapping[str, Tensor], prompts: PromptOptions
-) -> None:
+def _write_weights(folder: Path, model: ResamplerLMM, state: Mapping[str, Tensor], max_file_bytes: int) -> None:
     own = {key: state[key].contiguous() for key in sorted(list_own_keys(model))}
-    split = split_torch_state_dict_into_shards(own, max_shard_size=_MAX_SHARD_SIZE)
+    split = split_torch_state_dict_into_shards(own, max_shard_size=max_file_bytes)
     for name, keys in split.filename_to_tensors.items():
         save_file({key: own[key] for key in keys}, folder / name, metadata={"format": "pt"})
     if split.is_sharded:
         index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
         (folder / INDEX_FILE).write_text(json.dumps(index, indent=1), "utf-8")
+
+
+def _write_description(folder: Path, model: ResamplerLMM, tokenizer: TextTokenizer, prompts: PromptOptions) -> None:
+    """Writes the tokenizer, and the options that build the model."""
     for name, content in tokenizer.build_files().items():
         (folder / name).write_bytes(content)
     config = {"model_type": MODEL_TYPE, "model": _dump_full_options(model), "prompts": prompts.model_dump(mode="json")}

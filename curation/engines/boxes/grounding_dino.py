@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.engines.batch_fitter import PassSize
 from curation.engines.boxes.demonstration import check_demonstration
 from curation.engines.boxes.grounding_dino_settings import GroundingDinoSettings
 from curation.engines.boxes.grounding_dino_weights import (
@@ -66,6 +67,7 @@ class GroundingDino:
         folder = resolve_weights_folder(self.settings.weights, self.settings.allow_download)
         self.device, self.precision = GROUNDING_DINO.resolve_device(self.settings.device, self.settings.precision)
         torch.set_num_threads(self.settings.threads)
+        self.pass_size = PassSize(self.settings.rows_per_pass, "prompt")  # smaller where the GPU's memory is full
         detector = self._load(folder)
         self._model = detector.model.to(self.device)
         self._image_processor = detector.image_processor
@@ -121,14 +123,13 @@ class GroundingDino:
             torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16"),
             torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
         ):
+            most = self.pass_size.size
             by_size = sorted(rows, key=lambda row: (row.size, row.image))
             for size, same in groupby(by_size, key=lambda row: row.size):
-                pixels = functools.lru_cache(self.settings.rows_per_pass)(
-                    functools.partial(self._preprocess, images, size)
-                )
+                pixels = functools.lru_cache(most)(functools.partial(self._preprocess, images, size))
                 group = list(same)
-                for start in range(0, len(group), self.settings.rows_per_pass):
-                    chosen = group[start : start + self.settings.rows_per_pass]
+                for start in range(0, len(group), most):
+                    chosen = group[start : start + most]
                     stacked = torch.stack([pixels(row.image) for row in chosen]).to(self.device)
                     yield from zip(chosen, *self._forward(stacked, [row.prompt for row in chosen]), strict=True)
 

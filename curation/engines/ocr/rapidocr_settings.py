@@ -31,6 +31,12 @@ class RapidOcrSettings(BaseModel):
     # pages is 0.03 and 0.74, that of receipts is the same. Sets that are older than this setting have lines, and so
     # does a fingerprint without it.
     reading_order: ReadingOrder = Field(default="columns", exclude_if=lambda order: order == "lines")
-    # Folder with det.onnx and rec.onnx, converted for rapidocr (with the characters in the recogniser's metadata). None
-    # means those of the wheel, PP-OCRv6 small.
+    # Folder with the files in `rapidocr_weights.REQUIRED_FILES`. None means those of the wheel, PP-OCRv6 small.
     weights: Path | None = None
+    # cpu, cuda or cuda:N. With cuda the engine runs in the environment onnxruntime-gpu, and each worker needs a GPU or
+    # a share of one (`run.resources`). There is no auto: on a GPU, the last digits of confidences are others. Ray shows
+    # a worker only the GPUs that are its own, so N counts among these.
+    device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:[0-9]{1,2})?)$", exclude_if=lambda device: device == "cpu")
+    # Lines of one picture in one pass of the recogniser, padded to the widest. With 1, a line's result does not depend
+    # on other lines; on a CPU that is not slower. More are for GPUs. Lines of two pictures never share a pass.
+    lines_per_pass: int = Field(default=1, ge=1, exclude_if=lambda lines: lines == 1)

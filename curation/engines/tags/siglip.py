@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.engines.batch_fitter import PassSize
 from curation.engines.declaration import EngineDeclaration, OtherEngines
 from curation.engines.kinds import TAGS, TagEngine
 from curation.engines.tags.caption import make_caption_tags
@@ -67,6 +68,7 @@ class SiglipTags:
         self.vocabulary = read_vocabulary(self.settings.vocabulary)
         self.device, self.precision = SIGLIP.resolve_device(self.settings.device, self.settings.precision)
         self.images_per_pass = self.settings.images_per_pass or (32 if self.device == "cuda" else 1)
+        self.pass_size = PassSize(self.images_per_pass, "image")  # smaller where the GPU's memory is full
         self._captions: TagEngine | None = None
         if self.settings.caption:
             self._captions = make_caption_tags(CaptionTagSettings(vocabulary=self.settings.vocabulary))
@@ -89,7 +91,7 @@ class SiglipTags:
 
     def score_images(self, images: Sequence[RgbImage]) -> NDArray[np.float32]:
         """Returns how well each entry describes each image, 0 to 1, images x names."""
-        step = self.images_per_pass
+        step = self.pass_size.size
         passes = [self._score_pass(images[start : start + step]) for start in range(0, len(images), step)]
         return np.concatenate(passes or [np.empty((0, len(self._texts)), np.float32)])
 

@@ -25,7 +25,7 @@ class Claim:
 
     shard: InputShard
     had_owner: bool = False  # a life that ended may have left parts of the shard
-    is_last: bool = False  # one of the run's last shards, on which workers run out of work
+    is_last: bool = False  # one of the run's last shards, at whose end workers run out of work
 
 
 class Claims(Protocol):

@@ -2,7 +2,7 @@
 
 import json
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,17 @@ class ShardQueue:
     """Implements `Claims` in memory: shards are handed out in their order, and those given back come first.
 
     Each step is also a line of the file `journal`, from which a queue whose process has died starts again.
-    `is_committed` tells whether the shard of this name is committed.
+    `is_committed` tells whether the shard of this name is committed; `last` names the run's last shards.
     """
 
-    def __init__(self, shards: Sequence[InputShard], is_committed: Callable[[str], bool], journal: str = "") -> None:
-        self._shards = {shard.name: shard for shard in shards}
+    def __init__(
+        self,
+        shards: Sequence[InputShard],
+        is_committed: Callable[[str], bool],
+        journal: str = "",
+        last: Container[str] = (),
+    ) -> None:
+        self._shards, self._last = {shard.name: shard for shard in shards}, last
         self._is_committed = is_committed
         self._free = deque(self._shards)
         self._claims: dict[Ticket, Claim] = {}
@@ -74,7 +80,7 @@ class ShardQueue:
         return [shard for shard in self._shards if shard in self._unfinished]
 
     def _grant(self, ticket: Ticket, shard: str) -> Claim:
-        claim = Claim(self._shards[shard], shard in self._had_owner)
+        claim = Claim(self._shards[shard], shard in self._had_owner, shard in self._last)
         self._claims[ticket] = claim
         self._holders[shard] = ticket
         self._had_owner.add(shard)
@@ -117,9 +123,9 @@ def _parse_step(line: str) -> dict[str, Any]:
 
 
 def start_queue(
-    shards: Sequence[InputShard], is_committed: Callable[[str], bool], journal: str
+    shards: Sequence[InputShard], is_committed: Callable[[str], bool], journal: str, last: Container[str]
 ) -> ray.actor.ActorHandle:
     """Starts a queue as an actor on the driver's node, where `journal` is a path. Ray restarts it when it dies."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here)(ShardQueue)
-    return actor.remote(shards, is_committed, journal)
+    return actor.remote(shards, is_committed, journal, last)

@@ -1,6 +1,6 @@
 """Gives the readers of a graph their shards: those of a list, or those that they claim."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -9,7 +9,7 @@ import ray
 from pipelines.annotate.claims.claim import Claim, Ticket
 from pipelines.inputs.shards import InputShard
 
-SHARD_SCHEMA = pa.schema([("name", pa.string()), ("path", pa.string())])
+SHARD_SCHEMA = pa.schema([("name", pa.string()), ("path", pa.string()), ("is_last", pa.bool_())])
 TICKET_SCHEMA = pa.schema([("number", pa.int64())])
 
 
@@ -26,18 +26,19 @@ class ShardSource(Protocol):
 
 
 class ListedShards:
-    """Has a row for each shard of a list."""
+    """Has a row for each shard of a list. `last` names the run's last shards."""
 
-    def __init__(self, shards: Sequence[InputShard]) -> None:
-        self._shards = shards
+    def __init__(self, shards: Sequence[InputShard], last: Container[str] = ()) -> None:
+        self._shards, self._last = shards, last
 
     def make_rows(self) -> list[pa.Table]:
         """See `ShardSource`."""
-        return [encode_shard(shard) for shard in self._shards]
+        return [encode_shard(shard, shard.name in self._last) for shard in self._shards]
 
     def resolve(self, row: pa.Table) -> Claim | None:
         """See `ShardSource`."""
-        return Claim(InputShard(row["name"][0].as_py(), row["path"][0].as_py()))
+        name, path, is_last = (row[field][0].as_py() for field in SHARD_SCHEMA.names)
+        return Claim(InputShard(name, path), is_last=is_last)
 
 
 class ClaimedShards:
@@ -58,6 +59,6 @@ class ClaimedShards:
         return claim
 
 
-def encode_shard(shard: InputShard) -> pa.Table:
+def encode_shard(shard: InputShard, is_last: bool = False) -> pa.Table:
     """Returns a shard as a block of Ray Data."""
-    return pa.table({"name": [shard.name], "path": [shard.path]}, schema=SHARD_SCHEMA)
+    return pa.table({"name": [shard.name], "path": [shard.path], "is_last": [is_last]}, schema=SHARD_SCHEMA)

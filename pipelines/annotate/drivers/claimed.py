@@ -59,7 +59,7 @@ class ClaimedRun:
                     is_any_free = self.others.wait_for_shards()
             snapshot = take_last_snapshot(self.ledger, committer.chunks_written)
             self.committer.times.stages = {stage: asdict(counts) for stage, counts in snapshot.stages.items()}
-            self.view.export(snapshot)
+            self.view.update(snapshot)
         finally:
             self.view.close()
         ray.kill(self.ledger)

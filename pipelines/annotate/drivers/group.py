@@ -34,6 +34,7 @@ from schemas.log import LOG
 from schemas.output_set.layout import MANIFESTS
 from schemas.storage.folder import Folder
 
+START_SECONDS = 60.0  # in which a driver's process starts, or starts again, on a busy machine
 MAX_DEATHS = 5  # of a driver in succession without a chunk done
 
 
@@ -65,7 +66,7 @@ class DriverGroup:
         """Starts the queue of shards and the drivers, and ends all of them after the block."""
         is_committed = functools.partial(_is_committed, self.plan.output)
         with tempfile.TemporaryDirectory(prefix="shardloom-claims-") as folder, contextlib.ExitStack() as stack:
-            claims = start_queue(shards, is_committed, str(Path(folder, "journal")))
+            claims = start_queue(shards, is_committed, str(Path(folder, "journal")), self.plan.tail.last)
             stack.callback(ray.kill, claims)
             for share in self.shares:
                 member = Member(self.plan, share, claims, self.committer.lock_id)
@@ -87,6 +88,7 @@ class DriverGroup:
                 last_tick = time.monotonic()
                 self._tick(running)
         self._show([])
+        check_engine_errors(self.plan.recipe, self.plan.output, self.committer.times)
 
     def _tick(self, running: list["Member"]) -> None:
         self.committer.check_lock()
@@ -193,8 +195,9 @@ class Member:
         LOG.warning(f"{self.share.name} has died and started again; its shards went back")
 
     def check_alive(self, stall_seconds: float) -> None:
-        """Raises `ShardloomError` if the driver has not answered for `stall_seconds`."""
-        if self.is_running and (silent := time.monotonic() - self._last_answer) > stall_seconds:
+        """Raises `ShardloomError` if the driver has not answered for `stall_seconds`, or for the time of a start."""
+        silent = time.monotonic() - self._last_answer
+        if self.is_running and silent > max(stall_seconds, START_SECONDS):
             raise ShardloomError(f"no progress for {silent:.0f} s: {self.share.name} does not answer; {WORK_IS_KEPT}")
 
     def describe_stall(self, book: ReportBook, stall_seconds: float) -> str:

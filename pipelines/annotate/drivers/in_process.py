@@ -32,7 +32,7 @@ def run_in_process(plan: GraphPlan, shards: list[InputShard], committer: OutputC
         if stall := watch.explain(snapshot, idle_seconds):
             raise ShardloomError(f"{stall}; {WORK_IS_KEPT}")
 
-    rows = functools.partial(iterate_rows, plan, ListedShards(shards), ledger)
+    rows = functools.partial(iterate_rows, plan, ListedShards(shards, plan.tail.last), ledger)
     try:
         with (
             set_up_process(plan, divide_pools(plan.pools, 1)[0]),
@@ -44,7 +44,7 @@ def run_in_process(plan: GraphPlan, shards: list[InputShard], committer: OutputC
                 view.show_bytes(shard_committer.bytes)
         snapshot = take_last_snapshot(ledger, shard_committer.chunks_written)
         committer.times.stages = {stage: asdict(counts) for stage, counts in snapshot.stages.items()}
-        view.export(snapshot)
+        view.update(snapshot)
     finally:
         view.close()
     ray.kill(ledger)

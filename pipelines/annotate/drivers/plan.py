@@ -7,13 +7,14 @@ from typing import Any
 
 import ray
 
-from pipelines.annotate.drivers.share import count_drivers, give_each_a_worker
+from pipelines.annotate.drivers.share import count_drivers, count_readers, divide_pools, give_each_a_worker
 from pipelines.annotate.parts import read_fingerprints
 from pipelines.annotate.placement import plan_placements
 from pipelines.annotate.pools import Pool, plan_pools
 from pipelines.annotate.preparation import Preparation
 from pipelines.annotate.repeats import find_repeated_keys
 from pipelines.annotate.reuse import Reuse
+from pipelines.annotate.slices import TailPlan, plan_tail
 from pipelines.cluster.ray_internals import silence_retried_errors
 from pipelines.cluster.runner import Runner
 from pipelines.inputs.shards import InputShard
@@ -51,6 +52,7 @@ class GraphPlan:
     expected: Mapping[str, EngineFingerprint]  # the fingerprints of the set's engines; empty for a new set
     repeats: dict[str, list[str]]  # shard -> keys of the images that repeat earlier ones
     reuse: Reuse | None
+    tail: TailPlan
     owns_cluster: bool  # a local one, of one node, that nobody else uses
     log_level: int
 
@@ -77,10 +79,18 @@ def make_plan(work: Work) -> tuple[GraphPlan, Preparation]:
         expected=find_fingerprints(context, parts),
         repeats=repeats,
         reuse=work.reuse,
+        tail=plan_last_chunks(recipe, pools, drivers, work.todo),
         owns_cluster=not context.runner.uses_external_cluster,
         log_level=get_worker_level(),
     )
     return plan, preparation
+
+
+def plan_last_chunks(recipe: AnnotateRecipe, pools: list[Pool], drivers: int, shards: list[InputShard]) -> TailPlan:
+    """Plans how the last chunks of the run are shared by workers."""
+    workers = max(pool.request.max_workers for pool in pools)
+    readers = sum(count_readers(share.pools) for share in divide_pools(pools, drivers))
+    return plan_tail(shards, recipe.chunk.bytes, workers, readers, [pool.batch_size for pool in pools])
 
 
 def find_fingerprints(context: Context, parts: list[str]) -> Mapping[str, EngineFingerprint]:

@@ -69,7 +69,8 @@ class ReportBook:
             finished = sum(each.states[stage].bytes_done for each in ended)
             states[stage].bytes_done += finished - sum(report.bytes.uncommitted for report in self._ended)
         heartbeats = [each.seconds_since_heartbeat for each in latest]
-        return Snapshot(stages, states, min(heartbeats, default=0.0))
+        notices = dict.fromkeys(line for report in self._all() for line in report.snapshot.notices)
+        return Snapshot(stages, states, min(heartbeats, default=0.0), list(notices))
 
     def _all(self) -> Iterable[DriverReport]:
         return [*self._ended, *self._latest.values()]

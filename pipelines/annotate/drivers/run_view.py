@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 from pipelines.annotate.commits import BytesDone
+from pipelines.annotate.drivers.metrics import export_run_metrics
 from pipelines.annotate.graph_watch import describe_start
-from pipelines.annotate.metrics import export_run_metrics
 from pipelines.cluster.ledger import Snapshot
 from pipelines.cluster.prometheus import BYTES_LEFT, SHARDS_LEFT, Exporter
 from pipelines.output.totals import RunTimes
 from pipelines.terminal.progress import Progress
+from schemas.log import LOG
 
 
 class RunView:
@@ -17,6 +18,7 @@ class RunView:
     def __init__(self, progress: Progress, times: RunTimes, exporter: Exporter | None, shards: int) -> None:
         self.progress, self.times, self.exporter, self.shards = progress, times, exporter, shards
         self._bytes_skipped = self._bytes_by_others = 0
+        self._logged_notices: set[str] = set()
 
     def show(self, snapshot: Snapshot, done: BytesDone, note: str) -> None:
         """Shows the state of the run; `note` is added to the line."""
@@ -26,7 +28,7 @@ class RunView:
             self.progress.restart_clock()
         self.show_bytes(done, state.bytes_done)
         self.progress.show(counts.images, describe_start(snapshot), note)
-        self.export(snapshot)
+        self.update(snapshot)
 
     def show_bytes(self, done: BytesDone, finished: int = 0) -> None:
         """Raises the progress to the bytes that the last pool has `finished`, of whole chunks or not.
@@ -43,8 +45,12 @@ class RunView:
         self._bytes_by_others += sum(sizes)
         self.progress.skip(sum(sizes))
 
-    def export(self, snapshot: Snapshot) -> None:
-        """Exports the state of the run to Prometheus, if the run has an exporter."""
+    def update(self, snapshot: Snapshot) -> None:
+        """Logs the lines of workers that were not logged before, and exports the state of the run to Prometheus."""
+        for line in snapshot.notices:
+            if line not in self._logged_notices:
+                self._logged_notices.add(line)
+                LOG.warning(line)
         if self.exporter is not None:
             export_run_metrics(self.exporter, snapshot, self.times)
             self.exporter.export(SHARDS_LEFT, self.shards - self.times.shards)

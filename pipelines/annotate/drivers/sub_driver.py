@@ -15,7 +15,7 @@ from typing import Any
 import ray
 
 from pipelines.annotate.claims.source import ClaimedShards
-from pipelines.annotate.commits import ShardCommitter
+from pipelines.annotate.commits import ShardCommitter, check_engine_errors
 from pipelines.annotate.drivers.graph import iterate_rows, set_up_process
 from pipelines.annotate.drivers.plan import GraphPlan
 from pipelines.annotate.drivers.report import DriverReport, make_empty_snapshot
@@ -85,13 +85,15 @@ class SubDriver:
         def on_tick(snapshot: Snapshot, idle_seconds: float) -> None:
             self._report.snapshot, self._report.stall = snapshot, watch.explain(snapshot, idle_seconds)
 
-        rows = functools.partial(iterate_rows, replace(self.plan, pools=self.share.pools), source, ledger)
+        plan = replace(self.plan, pools=self.share.pools)
+        rows = functools.partial(iterate_rows, plan, source, ledger)
         with (
             set_up_process(self.plan, self.share),
             contextlib.closing(follow(rows, ledger, stall_seconds, on_tick)) as results,
         ):
             for row in results:
                 committer.handle_result(decode_message(row))
+                check_engine_errors(plan.recipe, plan.output, committer.times)  # here too, before a shard is committed
 
     def _commit(self, manifest: Manifest) -> None:
         """Commits a shard. Does nothing where an earlier life has committed it before it died.

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.captions.atoms import SENTENCE_MARKS, RawCaption
-from curation.captions.grounding import render_grounding_captions
+from curation.captions.grounding import FAMILY, GroundingOptions, render_grounding_captions
 from curation.captions.lists import has_few, keep_above
 from curation.captions.mentions import Mention, find_mentions
 from schemas.layouts.blip3_grounding import (
@@ -351,3 +351,20 @@ def test_any_row_survives_parquet(rows: list[tuple[list[Detection], str, str]]) 
         numbers = range(len(entries), 0, -1)  # rounded scores may be equal where those before were not
         again = [thing(e.category, n / 1000, e.box or CENTRE) for e, n in zip(entries, numbers, strict=True)]
         assert preview(again, raw, base) == captions  # every form follows from the printed box
+
+
+def test_the_family_renders_as_its_options_ask() -> None:
+    """Tags count if the set has them, and the captions that the places are in are a column of their own."""
+    boxes, captions = box_array([[thing("dog")], [thing("cat"), thing("dog")]]), strings("a hound", "cats")
+    tags, bases = tag_array([[Tag("dog", 1.0, "caption", 2, 7)], None]), strings("a dog", "two cats")
+    table = pa.table({"boxes": boxes, "caption": captions, "tags": tags})
+    for options in (GroundingOptions(), GroundingOptions(granularities=[2, 0], raw_caption="with")):
+        asked = (options.granularities, options.raw_caption)
+        plain = render_grounding_captions(boxes, captions, None, None, *asked)._asdict()
+        tagged = render_grounding_captions(boxes, captions, tags, None, *asked)._asdict()
+        based = render_grounding_captions(boxes, captions, tags, bases, *asked)._asdict()
+        assert tagged != plain != based
+        alt = {"cogvlm_caption": table["caption"]}
+        assert FAMILY.render(table, options, None) == alt | tagged
+        assert FAMILY.render(table.drop_columns("tags"), options, None) == alt | plain
+        assert FAMILY.render(table, options, bases) == {"cogvlm_caption": bases} | based

@@ -62,6 +62,18 @@ def test_our_own_rows_of_an_image_that_lies_elsewhere_are_counted() -> None:
     assert own(lookup(({"sha256": "1"}, "same"), ({"sha256": "1"}, "same")), key="a", sha256="1") == ("same", image)
 
 
+def test_a_match_says_by_what_it_was_found() -> None:
+    rows = lookup(({"shard": "0", "key": "a", "sha256": "1", "uid": "x", "url": "U"}, "one"))
+    for fields, by in (({"shard": "0", "key": "a"}, "key"), ({"shard": "9", "key": "z"}, "sha256")):
+        found = rows.find_own(sample(sha256="1", **fields))
+        assert found is not None
+        assert found.matched_by == by
+    for asked, by in (({"uid": "x"}, "uid"), ({"url": "U"}, "url"), ({"sha256": "1"}, "sha256")):
+        matched = rows.find_other(sample(**asked))
+        assert matched is not None
+        assert matched.matched_by == by
+
+
 def test_our_own_rows_of_other_bytes_are_misaligned() -> None:
     rows = lookup(({"shard": "0", "key": "a", "sha256": "1", "uid": "x", "url": "U"}, "one"))
     misaligned = "misaligned: captions of bytes 1, image of 2"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from curation.captions import ocr as ocr_captions
 from curation.captions.lists import has_few, keep_above
-from curation.captions.ocr import preview_captions, render_ocr_captions
+from curation.captions.ocr import FAMILY, OcrOptions, preview_captions, render_ocr_captions
 from schemas.layouts.blip3_ocr import OcrSegment, blip3_ocr_schema, parse_captions, parse_metadata, parse_segments
 from schemas.records.box import Box
 from schemas.records.text_line import OCR_COLUMN, TextLine, line_to_arrow
@@ -192,8 +192,8 @@ def test_slices_chunks_and_windows_do_not_show(monkeypatch: pytest.MonkeyPatch) 
     assert render_ocr_captions(padded, raws, uids) == whole
     chunked = pa.chunked_array([padded[:7], padded[7:]])
     assert render_ocr_captions(chunked, pa.chunked_array([raws]), pa.chunked_array([uids])) == whole
-    monkeypatch.setattr(ocr_captions, "_SLICE_ROWS", 7)
-    monkeypatch.setattr(ocr_captions, "_SLICE_BYTES", 20_000)
+    monkeypatch.setattr(ocr_captions, "SLICE_ROWS", 7)
+    monkeypatch.setattr(ocr_captions, "SLICE_BYTES", 20_000)
     assert render_ocr_captions(padded, raws, uids) == whole
 
 
@@ -270,3 +270,12 @@ def test_whitespace_is_trimmed_as_python_trims_it() -> None:
         ocr_array([[]] * len(odd)), strings(*("x" + each for each in odd)), strings(*odd), [0], "with"
     )
     assert [parse_captions(row)[0].text for row in columns.captions.to_pylist()] == [("x" + e).rstrip() for e in odd]
+
+
+def test_the_family_renders_as_its_options_ask() -> None:
+    ocr, captions, uids = ocr_array([[line("A")], [line("B"), line("C")]]), strings("one", None), strings("u", "v")
+    table = pa.table({"key": ["a", "b"], "ocr": ocr, "caption": captions, "uid": uids})
+    for options in (OcrOptions(), OcrOptions(granularities=[3, 1], raw_caption="with")):
+        asked = (options.granularities, options.raw_caption)
+        assert FAMILY.render(table, options, None) == render_ocr_captions(ocr, captions, uids, *asked)._asdict()
+    assert FAMILY.schema("revision", "").equals(blip3_ocr_schema("revision"), check_metadata=True)

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from curation.documents.filters import (
     DocumentFilters,
     build_captioned_image,
+    choose_stored_extension,
     compute_hamming_distance,
     compute_perceptual_hash,
     detect_extension,
@@ -233,6 +234,8 @@ def test_extensions_are_those_of_the_bytes(kind: str, extension: str) -> None:
     assert detect_extension(file.getvalue()) == extension
     image = measure_image(ParsedImage(file.getvalue(), "https://example.org/x.jpg"), DocumentFilters(), LIMITS)
     assert (image.extension, image.width, image.height) == (extension, 20, 30)
+    for ending, stored in (("jpeg", "jpg"), ("tiff", "tif"), ("webp", "webp"), ("JPG", extension), ("jfif", extension)):
+        assert choose_stored_extension(ending, file.getvalue()) == stored
 
 
 # perceptual hashes

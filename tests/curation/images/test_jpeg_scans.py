@@ -1,7 +1,6 @@
 """A JPEG of a few kilobytes and thousands of scans is refused before a decoder sees it, wherever images are opened."""
 
 import io
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -12,6 +11,7 @@ from curation.images.decode import DecodeLimits, decode, decode_size, read_image
 from curation.images.jpeg_scans import MAX_SCANS, count_scans, has_too_many_scans
 from schemas.records.quarantine import Reason, Rejected
 from tests.curation.images.support.many_scans import many_scans
+from tests.support.growth import assert_linear
 
 LIMITS = DecodeLimits()
 
@@ -24,14 +24,12 @@ def encoded(image: Image.Image, **options: object) -> bytes:
 
 @pytest.mark.parametrize("use", [decode, decode_size, read_image_size])
 def test_thousands_of_scans_are_refused_at_once(use: Callable[[bytes, DecodeLimits], object]) -> None:
-    """Decoded, this takes a core for minutes."""
+    """What is said of it shows that nothing has decoded it, which takes a core for minutes: that has another limit."""
     data = many_scans(5000, side=4000)
     assert len(data) < 300_000
-    before = time.process_time()
     with pytest.raises(Rejected) as fault:
         use(data, LIMITS)
     assert (fault.value.reason, fault.value.detail) == (Reason.DECODE_ERROR, "JPEG: 5000 scans, the limit is 100")
-    assert time.process_time() - before < 1
 
 
 def test_the_limit_itself_is_decoded() -> None:
@@ -55,8 +53,11 @@ def test_what_is_in_segments_and_behind_the_picture_is_no_scan() -> None:
     assert decode(preview, LIMITS).shape == (16, 16, 3)
 
 
-@pytest.mark.parametrize("data", [b"", b"\xff", b"\xff\xd8\xff\xda", b"\xff\xda" * 200, b"\xff" * 1_000_000 + b"\0"])
-def test_any_bytes_are_counted_soon(data: bytes) -> None:
-    before = time.process_time()
+@pytest.mark.parametrize("data", [b"", b"\xff", b"\xff\xd8\xff\xda", b"\xff\xda" * 200, b"\xff" * 1000 + b"\0"])
+def test_any_bytes_are_counted(data: bytes) -> None:
     assert count_scans(data) <= data.count(b"\xff\xda")
-    assert time.process_time() - before < 1
+
+
+@pytest.mark.parametrize("part", [b"\xff", b"\xff\0", b"\xff\xda\0\0", b"\xff\xda\xff\xff"])
+def test_scans_are_counted_in_linear_time(part: bytes) -> None:
+    assert_linear(count_scans, lambda count: part * count, 20_000)

@@ -63,6 +63,9 @@ def test_floats_count_as_printed() -> None:
         ({"a": {"of": 3}}, "a.of: must name sources and their weights"),
         ({}, "weights: names no source"),
         ({"a.b": 1}, "weights: 'a.b' is not a valid name: use text without full stops"),
+        ({"": 1}, "weights: '' is not a valid name: use text without full stops"),
+        ({"a": {"of": {"": 1}}}, "a: '' is not a valid name: use text without full stops"),
+        ({3: 1}, "weights: 3 is not a valid name: use text without full stops"),
     ],
 )
 def test_wrong_weights_are_named(weights: dict[str, object], message: str) -> None:

@@ -56,6 +56,7 @@ def test_a_line_in_the_wrong_place_costs_its_length_twice() -> None:
     assert count_ordered_errors(["one line", "two"], ["one", "line  two"]) == ErrorCounts(10, 0, 3, 0)
     assert count_ordered_errors(["abcdefgh", "xyz"], ["xyz", "abcdefgh"]) == ErrorCounts(11, 6, 2, 2)
     assert count_ordered_errors(["Total 1"], ["TOTAL1"], ignore_case=True, spaces=False) == ErrorCounts(6, 0, 1, 0)
+    assert count_ordered_errors(["Total 1"], ["TOTAL1"]) == ErrorCounts(6, 4, 2, 2)
 
 
 def test_asserted_line_is_found_within_more() -> None:

@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,8 +22,9 @@ from tests.pipelines.support.sets import ALONE, annotation_set, caption_set, lin
 
 def test_what_is_bounded_by_which_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, cpu = [1000.0], [10.0]
-    monkeypatch.setattr("pipelines.annotate.hang_watch.time.monotonic", lambda: clock[0])
-    monkeypatch.setattr("pipelines.annotate.hang_watch.time.clock_gettime", lambda _: cpu[0])
+    times = vars(time) | {"monotonic": lambda: clock[0], "clock_gettime": lambda _: cpu[0]}
+    # not the functions of the module itself, which other threads use
+    monkeypatch.setattr("pipelines.annotate.hang_watch.time", SimpleNamespace(**times))
     watch = HangWatch(None, 100, DecodeLimits())  # type: ignore[arg-type]
     assert (watch.work_seconds, watch.decode_seconds) == (70, 40)
     with watch.track_work("a/0", (0, 4)):
@@ -58,7 +60,6 @@ def test_the_bounds_are_below_the_patience_of_the_run() -> None:
 def test_images_of_thousands_of_scans_are_left_out_where_shards_are_read_and_joined(tmp_path: Path) -> None:
     poison = many_scans(3000, side=5000)
     write_shard(tmp_path / "00000000.tar", [jpeg(0), poison, jpeg(2)])
-    before = time.process_time()
     with (tmp_path / "00000000.tar").open("rb") as file:
         assert [read_chunk_sample(sample).pixels for sample in TarReader(file)] == [64 * 48, 0, 64 * 48]
     annotations = annotation_set(f"{tmp_path}/*.tar", tmp_path / "annotations", lambda _: [line("OPEN")])
@@ -68,7 +69,6 @@ def test_images_of_thousands_of_scans_are_left_out_where_shards_are_read_and_joi
     assert (totals.rows_in, totals.rows_out, totals.reasons) == (3, 2, {"decode_error": 1})
     [row] = rows(tmp_path / "training", "quarantine")
     assert (row["key"], row["detail"]) == ("000000000001", "JPEG: 3000 scans, the limit is 100")
-    assert time.process_time() - before < 20
 
 
 def hung_shard(folder: Path, hung: set[int], samples: int = 12) -> str:

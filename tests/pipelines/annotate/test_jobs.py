@@ -57,7 +57,7 @@ def test_ocr_tags_and_boxes(jobs: Jobs, images: str, tmp_path: Path) -> None:
     assert finished.returncode == 0, finished.stderr
     done = jobs.submit("whole", "pipelines.annotate", *job.arguments)
     assert (done.returncode, jobs.status("whole")) == (0, "SUCCEEDED"), done.stdout
-    assert f"{job.output}: 12 rows in, 10 out, 2 quarantined (1 decode_error, 1 not_an_image)\n" in jobs.log("whole")
+    assert f"{job.output}: 12 rows in, 10 out, 2 quarantined (1 not_an_image, 1 decode_error)\n" in jobs.log("whole")
     assert verify(str(job.output)) == (2, [])
     assert hashes(job.output) == hashes(laptop.output)
 

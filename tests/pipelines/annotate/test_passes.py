@@ -48,7 +48,7 @@ def engines(vocabulary: str, boxes: str = "PixelBoxes", **settings: Any) -> dict
 
 
 def recipe(images: str, given: dict[EngineKind, Any], **options: Any) -> AnnotateRecipe:
-    values = {"chunk": ChunkOptions(samples=8), "filters": NO_FILTERS, "run": AnnotateRun(workers=2)} | options
+    values = {"chunk": ChunkOptions(samples=8), "filters": NO_FILTERS, "run": AnnotateRun(workers=1)} | options
     return AnnotateRecipe.model_validate({"input": images, "engines": given} | values)
 
 

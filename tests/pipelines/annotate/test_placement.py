@@ -90,6 +90,22 @@ def test_paddleocr_in_its_environment_beside_our_engines(tmp_path: Path) -> None
     assert manifest.fingerprints["ocr"].version.endswith("opencv-contrib-python 4.10.0.84"), "another than ours"
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not get_completion_mark("onnxruntime-gpu").exists(), reason="shardloom engines --build")
+def test_a_gpu_that_is_not_there_ends_the_run_in_one_line(tmp_path: Path) -> None:
+    """The node only says that it has one; the workers run in the environment, and look."""
+    images = shard(tmp_path / "in", "SHARDLOOM")
+    settings = {"device": "cuda"}
+    with cluster_that_offers("shardloom-ocr", gpus=1) as started:
+        run = AnnotateRun.model_validate(
+            {"address": started.address, "resources": {"ocr": {"gpus": 0.25, "cpus": 0.25, "workers": 2}}}
+        )
+        ocr = EngineOptions.model_validate({"engine": "rapidocr", "settings": settings})
+        with pytest.raises(UsageError) as error:
+            annotate(AnnotateRecipe(input=[images], engines={"ocr": ocr}, run=run), str(tmp_path / "out"))
+    assert str(error.value).startswith("rapidocr: asked for cuda, got CPUExecutionProvider: this process sees no GPU; ")
+
+
 def test_pools_run_where_they_are_offered(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = shard(tmp_path / "in", "one", "two", "three")
     ENGINES.trust(f"{__name__}:PLACE")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from curation.engines.ocr.runtime.onnx_sessions import plan_arena_bytes
 from pipelines.annotate.pools import Pool, plan_pools
 from pipelines.cluster.capacity import Node, ResourceRequest, describe_shortfall, suggest_requests
 from pipelines.cluster.runner import ExecutionMode, Runner
@@ -116,6 +117,18 @@ def test_defaults_fit_the_cluster() -> None:
     assert workers(boxes={"gpus": 0.4}) == {"tags": 1, "decode": 3, "ocr": 16, "boxes": 4}  # a fraction is of one GPU
     assert workers(ocr={"gpus": 0.5}, boxes={"gpus": 0.5}) == {"tags": 1, "decode": 2, "ocr": 2, "boxes": 2}
     assert workers(boxes={"gpus": 2}) == {"tags": 1, "decode": 1, "ocr": 16, "boxes": 1}
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_four_workers_share_a_gpu_and_its_memory(joined: bool) -> None:
+    """Of RapidOCR on two GPUs: each may fill a quarter of one, with two networks."""
+    ocr = {"engine": "rapidocr", "settings": {"device": "cuda"}}
+    run = {"resources": {"ocr": {"gpus": 0.25, "cpus": 1}}}
+    recipe = AnnotateRecipe.model_validate({"input": "x", "engines": {"ocr": ocr}, "run": run})
+    [pool] = plan_pools(recipe, at(Node(17.0, 2), joined=joined))
+    assert pool.request == ResourceRequest("ocr", 8, 8, 1.0, 0.25)
+    each = 2 * plan_arena_bytes(80 << 30, pool.request.gpus, 2)
+    assert 0.9 < 4 * each / (80 << 30) < 1
 
 
 def test_defaults_fit_the_nodes() -> None:

@@ -27,6 +27,7 @@ from tests.pipelines.support.sets import (
     small_disk,
 )
 from tests.support.kills import KillOrder
+from tests.support.signals import heed_interrupts
 
 PAGE = 4096
 STOPPED = "stopped: finished work is kept; the same command resumes the run\n"
@@ -127,11 +128,6 @@ def stopped_once(number: signal.Signals, arguments: list[str]) -> "subprocess.Co
     )
 
 
-def heed_interrupts() -> None:
-    """Undoes what a background shell has set for the tests: that its processes ignore SIGINT."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @pytest.mark.parametrize("kind", ["captions", "training"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal(made: Path, tmp_path: Path, kind: str, number: signal.Signals) -> None:
@@ -166,12 +162,12 @@ def test_a_signal_while_workers_run(made: Path, tmp_path: Path) -> None:
 def test_a_full_disk_while_workers_run(made: Path, tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", 1 << 20) as disk:
         filler = fill(disk, 6)
-        done = shardloom(*command(made, "captions", disk / "out", workers=2))
+        done = in_process(*command(made, "captions", disk / "out", workers=2))
         assert done.returncode == 1
         line = rf"error: cannot write {disk}/out/\S*: No space left on device\n"
         assert re.fullmatch(line, without_progress(done.stderr)), done.stderr
         filler.unlink()
-        assert shardloom(*command(made, "captions", disk / "out")).returncode == 0
+        assert in_process(*command(made, "captions", disk / "out")).returncode == 0
         assert hashes(disk / "out") == hashes(made / "captions")
 
 

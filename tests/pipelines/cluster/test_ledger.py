@@ -277,3 +277,22 @@ def test_a_recycled_worker_has_not_died() -> None:
     assert ledger.snapshot().stages["ocr"] == StageCounts(1, recycled=1)
     ledger.add_worker("ocr", "x", is_restarted=True)
     assert ledger.snapshot().stages["ocr"] == StageCounts(1, deaths=1, recycled=1)
+
+
+def test_slices_of_a_chunk(clock: Clock) -> None:
+    """Each is in progress by itself, and they count as one chunk."""
+    ledger = Ledger(["ocr"])
+    for start in (0, 4):
+        ledger.record("ocr", "x", clock.now, [Begin(clock.now, f"a/1+{start}" if start else "a/1", 4, 100, start)])
+    assert ledger.snapshot().states["ocr"].at_work == 2
+    ledger.record("ocr", "x", clock.now, [Finish(clock.now, "a/1", ends_chunk=False)])
+    assert ledger.snapshot().states["ocr"].oldest_chunk == "shard-chunk a/1, samples 4 to 7"
+    ledger.record("ocr", "x", clock.now, [Finish(clock.now, "a/1+4")])
+    assert (ledger.snapshot().stages["ocr"].chunks, ledger.snapshot().states["ocr"].bytes_done) == (1, 200)
+
+
+def test_a_line_of_several_workers_is_kept_once() -> None:
+    ledger = Ledger(["ocr"])
+    for line in ("a worker computes 4", "a worker computes 2", "a worker computes 4"):
+        ledger.add_notice(line)
+    assert ledger.snapshot().notices == ["a worker computes 4", "a worker computes 2"]

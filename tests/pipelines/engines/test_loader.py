@@ -10,6 +10,7 @@ from curation.engines.registry import ENGINES
 from pipelines.engines.loader import check_engines, fetch_weights, find_environment, load_engine, needs_pixels
 from pipelines.recipes.annotate import EngineKind, EngineOptions
 from schemas.errors import ShardloomError, UsageError
+from tests.support.registries import forget
 
 pytestmark = pytest.mark.usefixtures("own_engines")
 
@@ -66,14 +67,14 @@ def test_code_that_a_recipe_names_is_not_called(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_missing_weights_are_named() -> None:
-    with pytest.raises(UsageError, match=r"rapidocr: no weights at /nowhere/det\.onnx"):
+    with pytest.raises(UsageError, match=r"rapidocr: no folder /nowhere; pass weights=FOLDER with one "):
         load_engine("ocr", EngineOptions(engine="rapidocr", settings={"weights": "/nowhere"}))
 
 
 @pytest.mark.parametrize(
     ("names", "line"),
     [
-        ((), r"rapidocr: no weights at {folder}/det\.onnx; pass weights=FOLDER with det\.onnx and rec\.onnx"),
+        ((), r"rapidocr: no \*det\*\.onnx in {folder}; pass weights=FOLDER with one \*det\*\.onnx and one "),
         (
             ("det.onnx", "rec.onnx"),
             r"rapidocr: cannot load {folder}/det\.onnx: InvalidProtobuf: .*; pass another folder",
@@ -134,7 +135,7 @@ def test_an_engine_of_ones_own() -> None:
 
 def test_an_engine_is_trusted_where_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a worker, whose registry knows nothing yet."""
-    monkeypatch.setattr(ENGINES, "_trusted", {})
+    forget(monkeypatch, ENGINES)
     with pytest.raises(UsageError, match=r"^engines\.ocr: no engine is named 'PixelOcr': use one of rapidocr, "):
         load_engine("ocr", EngineOptions(engine="PixelOcr"))
     engine = load_engine("ocr", EngineOptions(engine="PixelOcr"), trusted=PIXEL_OCR)

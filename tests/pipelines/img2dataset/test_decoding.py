@@ -43,8 +43,7 @@ def decoder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
 
     program = tmp_path / "decoder.py"
     program.write_text(PROGRAM.format(folder=folder))
-    monkeypatch.setattr(decoding, "_PROGRAM", program)
-    made = decoding.Decoder(1, {"encode_quality": 3})
+    made = decoding.Decoder(1, {"encode_quality": 3}, program)
     yield made
     if made._process is not None:
         made._process.kill()

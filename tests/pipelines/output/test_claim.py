@@ -37,6 +37,10 @@ def test_a_folder_is_claimed_once(tmp_path: Path) -> None:
         (RenderRecipe(input="a", granularities=[0]), r"granularities is \[0, 1, 2, 3, 4, 5\] there and \[0\] here"),
         (RenderRecipe(input="b", min_lines=2), "input is 'a' there and 'b' here; min_lines is 1 there and 2 here"),
         (
+            RenderRecipe(input="b", granularities=[0], min_lines=2),
+            r"input is 'a' there and 'b' here; granularities is \[.*\] there and \[0\] here; min_lines is 1 .* 2 here",
+        ),
+        (
             RenderRecipe(input="b", granularities=[0], min_lines=2, min_confidence=0.5),
             r"(\w+ is .* there and .* here; ){3}and 1 more",
         ),

@@ -47,7 +47,7 @@ from tests.support.s3.watch import half_written, is_data, watched
 
 SETS = ("captions", "training", "documents", "mixed")
 HASTY = json.dumps({"retry_seconds": 60, "config_kwargs": {"read_timeout": 1}})  # less than what the proxy's delay is
-IMPATIENT = json.dumps({"retry_seconds": 1, "config_kwargs": {"read_timeout": 60}})
+IMPATIENT = json.dumps({"retry_seconds": 0.3, "config_kwargs": {"read_timeout": 60}})
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def whole_path(root: str) -> None:
     )
     ingest(taken, f"{root}/documents")
     sources = {"ocr": [f"{root}/training"], "docs": [f"{root}/documents"]}
-    shares = MixRecipe(sources=sources, weights={"ocr": 3, "docs": 1}, samples_per_shard=8, run=ALONE)
+    shares = MixRecipe(sources=sources, weights={"ocr": 3, "docs": 1}, samples_per_shard=16, run=ALONE)
     mix(shares, f"{root}/mixed")
 
 

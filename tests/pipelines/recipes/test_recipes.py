@@ -166,7 +166,7 @@ def test_the_recipe_that_ships_holds_every_option_at_its_default() -> None:
     plain = load_recipe(AnnotateRecipe, None, input="images/*.tar", engines=parse_engines("ocr,tags,boxes"))
     settings = {"ocr": RapidOcrSettings(), "tags": CaptionTagSettings(), "boxes": GroundingDinoSettings()}
     for kind, spec in shipped.engines.items():
-        assert spec.settings == settings[kind].model_dump()
+        assert spec.settings == dict(settings[kind]), "those too that a fingerprint leaves out"
         assert spec.model_dump(exclude={"settings"}) == plain.engines[kind].model_dump(exclude={"settings"})
     assert shipped.model_dump(exclude={"engines"}) == plain.model_dump(exclude={"engines"})
     written = yaml.safe_load(SHIPPED.read_text())

@@ -22,6 +22,7 @@ from ray.cluster_utils import Cluster
 from tests.conftest import REPOSITORY
 from tests.pipelines.support.engines import trust_flags
 from tests.support.kills import PYTHON_PATH, KillOrder
+from tests.support.signals import heed_interrupts
 
 TIMEOUT = 600.0  # of a hang: a busy machine takes its time
 NO_TOKEN = {"RAY_AUTH_MODE": "disabled"}  # clusters of tests listen on this machine alone
@@ -83,6 +84,7 @@ class Driver:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=heed_interrupts,
         )
 
     def run(self, *flags: str) -> "subprocess.CompletedProcess[str]":
@@ -131,11 +133,11 @@ def _is_running(stat: Path) -> bool:
 @contextlib.contextmanager
 def cluster_of(cpus: int, **variables: str) -> Iterator[str]:
     """A running cluster, as drivers of Ray jobs find it; its address."""
-    port = 20_000 + os.getpid() % 20_000
+    port, *agent_ports = free_ports(1 + len(AGENT_PORTS))
     environment = os.environ | {"PYTHONPATH": PYTHON_PATH} | NO_TOKEN | variables
     ray = Path(sys.executable).parent / "ray"
     start = [ray, "start", "--head", "--block", f"--port={port}", f"--num-cpus={cpus}", "--include-dashboard=false"]
-    start += [f"--{name}={own}" for name, own in zip(AGENT_PORTS, free_ports(len(AGENT_PORTS)), strict=True)]
+    start += [f"--{name}={own}" for name, own in zip(AGENT_PORTS, agent_ports, strict=True)]
     # Not `ray stop` in the end, which would stop every other Ray on this machine too.
     with subprocess.Popen(start, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as head:
         assert head.stdout is not None
@@ -182,12 +184,13 @@ def hashes(output: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def cluster_that_offers(resource: str) -> Iterator[Cluster]:
-    """A head, and a node that offers to run one pool."""
+def cluster_that_offers(resource: str, gpus: int = 0) -> Iterator[Cluster]:
+    """A head, and a node that offers to run one pool, and says that it has GPUs."""
     ray.shutdown()
-    started = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    head = {"num_cpus": 2, "include_dashboard": False}  # whose ten processes nobody here looks at
+    started = Cluster(initialize_head=True, head_node_args=head)
     try:
-        started.add_node(num_cpus=2, resources={resource: 100})
+        started.add_node(num_cpus=2, num_gpus=gpus, resources={resource: 100})
         yield started
     finally:
         ray.shutdown()

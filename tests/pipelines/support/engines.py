@@ -121,6 +121,21 @@ class FailingOcr(PixelOcr):
         return super().read(image)
 
 
+class HungryOcr(PixelOcr):
+    """Has memory for two images at a time, and for none of one width."""
+
+    def __init__(self, settings: WidthSettings) -> None:
+        super().__init__(settings)
+        self.width = settings.width
+
+    def annotate(self, images: Sequence[RgbImage]) -> list[list[TextLine]]:
+        if len(images) > 2 or any(image.shape[1] == self.width for image in images):
+            import torch  # here, for it takes a second that few tests need
+
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return super().annotate(images)
+
+
 class HangingOcr(PixelOcr):
     """Never comes back."""
 
@@ -221,6 +236,7 @@ PLACED_OCR = EngineDeclaration(name="PlacedOcr", kind=OCR, settings=PixelSetting
 KILLER_OCR = EngineDeclaration(name="KillerOcr", kind=OCR, settings=WidthSettings, make=KillerOcr)
 DYING_OCR = EngineDeclaration(name="DyingOcr", kind=OCR, settings=PixelSettings, make=DyingOcr)
 FAILING_OCR = EngineDeclaration(name="FailingOcr", kind=OCR, settings=WidthSettings, make=FailingOcr)
+HUNGRY_OCR = EngineDeclaration(name="HungryOcr", kind=OCR, settings=WidthSettings, make=HungryOcr)
 HANGING_OCR = EngineDeclaration(name="HangingOcr", kind=OCR, settings=PixelSettings, make=HangingOcr)
 HANGING_WIDE_OCR = EngineDeclaration(name="HangingWideOcr", kind=OCR, settings=WidthSettings, make=HangingWideOcr)
 PIXEL_BOXES = EngineDeclaration(name="PixelBoxes", kind=BOXES, settings=Options, make=PixelBoxes)

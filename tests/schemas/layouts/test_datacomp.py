@@ -16,6 +16,7 @@ from schemas.layouts.datacomp import (
     read_metadata,
     read_sample,
     read_uid,
+    side_schema,
 )
 from schemas.records.quarantine import Reason, Rejected
 from schemas.storage.parquet import UnreadableParquet
@@ -40,6 +41,16 @@ def test_a_sample_says_what_it_holds() -> None:
     assert (image.key, image.uid, image.url) == ("7", METADATA["uid"], METADATA["url"])
     assert (image.extension, image.image.data, image.caption) == ("jpg", b"\xff\xd8", "a kätzchen")
     assert image.metadata == METADATA
+
+
+def test_the_side_parquet_has_boxes_where_faces_were_blurred() -> None:
+    sizes = ["width", "height", "original_width", "original_height"]
+    names = ["caption", "url", "key", "status", "error_message", *sizes, "exif", "sha256"]
+    assert side_schema(has_boxes=False).names == ["uid", *names]
+    assert side_schema(has_boxes=True).names == ["uid", "face_bboxes", *names]
+    types = {field.name: str(field.type) for field in side_schema(has_boxes=True)}
+    numbers = {"face_bboxes": "list<item: list<item: double>>"} | dict.fromkeys(sizes, "int32")
+    assert types == dict.fromkeys(types, "string") | numbers
 
 
 @pytest.mark.parametrize("extension", IMAGE_EXTENSIONS)
@@ -131,7 +142,7 @@ def test_a_sample_without_an_image_is_missing_it() -> None:
         b"[" * 100_000,
         b" " * (MAX_METADATA_BYTES + 1) + b"{}",
     ],
-    ids=lambda data: repr(data[:12]),
+    ids=["empty", "cut", "null", "number", "text", "list", "UTF-16", "bytes", "digits", "deep", "brackets", "long"],
 )
 def test_metadata_that_is_no_object_is_missing_and_costs_no_caption(data: bytes) -> None:
     assert reason_of(sample_of(jpg=b"x", json=data)) is Reason.MISSING_METADATA

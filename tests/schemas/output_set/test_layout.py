@@ -8,7 +8,7 @@ import pytest
 
 from schemas.errors import ShardloomError, StorageError, UsageError
 from schemas.output_set import layout
-from schemas.output_set.layout import read_manifests, read_output
+from schemas.output_set.layout import check_output, read_manifests, read_output
 from schemas.output_set.manifest import Manifest
 from schemas.output_set.recipe_file import read_stored_recipe
 from schemas.storage.folder import Folder
@@ -82,3 +82,17 @@ def test_only_json_files_are_manifests(tmp_path: Path) -> None:
     folder.write("manifests/b.json", b"")
     with pytest.raises(UsageError, match=r"manifests/b\.json: "):
         read_manifests(folder)
+
+
+def test_an_output_is_checked_without_holding_it(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path / "set"))
+    folder.write("data/a.parquet", b"rows")
+    sha256 = hashlib.sha256(b"rows").hexdigest()
+    check_output(folder, "data/a.parquet", sha256)
+    folder.write("data/a.parquet", b"rovs")
+    with pytest.raises(ShardloomError, match=rf"^{folder.url}/data/a.parquet is not as it was committed: verify the"):
+        check_output(folder, "data/a.parquet", sha256)
+    (tmp_path / "outside").write_bytes(b"rows")
+    (tmp_path / "set/data/b.parquet").symlink_to(tmp_path / "outside")
+    with pytest.raises(StorageError, match="only regular files inside the folder are read"):
+        check_output(folder, "data/b.parquet", sha256)

@@ -26,6 +26,11 @@ def test_what_is_built() -> None:
     assert list(manifest.reasons.items()) == [("decode_error", 1), ("too_small", 1)]
     assert Manifest.from_json(manifest.to_json()) == manifest
     assert built(reasons={"too_small": 2}).reasons == {"too_small": 2}
+    told = {"retried": {"too_small": 2, "decode_error": 1}, "counts": {"captions": 3}, "damage": ["byte 7: cut"]}
+    manifest = built(**told)
+    assert {name: getattr(manifest, name) for name in told} == told
+    assert list(manifest.retried) == ["decode_error", "too_small"]
+    assert (built().retried, built().counts, built().damage) == ({}, {}, [])
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,13 @@
 """A recipe's paths are relative to the recipe; all else that it holds stays as it is."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from pydantic import Field
 
 from schemas.output_set.options import Globs, Options, PathOrName, RecipePath
-from schemas.output_set.recipe_paths import anchor_paths
+from schemas.output_set.recipe_paths import RelativeToRecipe, anchor_paths
 
 
 class Part(Options):
@@ -20,6 +20,7 @@ class Asked(Options):
     output: RecipePath | None = None
     sources: dict[str, Globs] = Field({})
     part: Part | None = None
+    marked: Annotated[dict[str, Any], RelativeToRecipe(keys=("file", "files"))] = Field({})
     name: str = "a/b"
 
 
@@ -50,6 +51,7 @@ def test_each_kind_of_option(tmp_path: Path) -> None:
         "output": "out",
         "sources": {"html": "sets/html", "pdf": ["sets/a", "sets/b"]},
         "part": {"weights": "tokenizer.json", "depth": 2},
+        "marked": {"file": "m", "files": ["m", {"file": "n"}], "label": "m", "count": 1},
         "name": "a/b",
         "unknown": "a/b",
     }
@@ -58,6 +60,12 @@ def test_each_kind_of_option(tmp_path: Path) -> None:
         "output": f"{tmp_path}/out",
         "sources": {"html": f"{tmp_path}/sets/html", "pdf": [f"{tmp_path}/sets/a", f"{tmp_path}/sets/b"]},
         "part": {"weights": f"{tmp_path}/tokenizer.json", "depth": 2},
+        "marked": {
+            "file": f"{tmp_path}/m",
+            "files": [f"{tmp_path}/m", {"file": f"{tmp_path}/n"}],
+            "label": "m",
+            "count": 1,
+        },
     }
     named = {"part": {"weights": "google/siglip"}}
     assert anchor_paths(named, Asked, recipe) == named

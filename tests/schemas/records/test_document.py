@@ -253,6 +253,8 @@ def members(**changes: Any) -> dict[str, bytes]:
         (members(parts=[{"text": None}]), "part 0: text is missing"),
         (members(parts="text"), "parts: not a list"),
         (members(url=3), "url: url is a int"),
+        (members(uid=3), "uid: uid is a int"),
+        (members(source=None), "source: source is missing"),
         (members(parts=[{"image": 0}, {"image": 3}]), "part 1: image 3 of 2"),
         ({name: data for name, data in members().items() if name != "1.jpg"}, "image 1: there is no member 1.jpg"),
         (members() | {"2.jpg": b"x"}, "member 2.jpg: no part of the document"),
@@ -272,6 +274,7 @@ def test_wrong_members_are_named(found: dict[str, bytes], message: str) -> None:
         ({"texts": ["a", "b", None, "c"]}, "part 1: not either a text or an image with its details"),
         ({"image_details": [None] * 4}, "part 1: not either a text or an image with its details"),
         ({"metadata": None}, "metadata: metadata is missing"),
+        ({"key": None}, "key: key is missing"),
         ({"images": [None, {"bytes": None, "path": "a.jpg"}, None, None]}, "part 1: bytes is missing"),
     ],
 )

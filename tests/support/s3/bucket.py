@@ -26,8 +26,9 @@ class Bucket:
 
 @contextmanager
 def fresh_bucket(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
-    """One that is empty. The usual variables lead to it."""
+    """One that is empty. The usual variables lead to it. This process waits only shortly before it tries again."""
     url = store.bucket(f"bucket-{next(NUMBERS)}")
+    monkeypatch.setattr("schemas.storage.s3.BACKOFF_BASE", 0.01)
     monkeypatch.delenv(OPTIONS_VARIABLE, raising=False)
     with proxy_before(store.url, faults=lambda _: None) as proxy:
         for name, value in (KEYS | NO_FILES | {"AWS_ENDPOINT_URL": proxy.url}).items():

@@ -13,6 +13,7 @@ import torch
 
 from schemas.errors import ShardloomError
 from schemas.records.document import Role
+from tests.support.signals import heeding_interrupts
 from tests.training.support.runs import equal
 from tests.training.support.sets import TILE, TOKENS_PER_TILE, captioned, document, mixed, plan, tokenizer, write_set
 from training.batch import IGNORE_INDEX, PADDING, SampleName
@@ -159,7 +160,8 @@ def test_workers_hear_of_no_signal(small: PackPlan) -> None:
     """It often goes to all processes of a run; how to end is the trainer's to say."""
     loader = PackLoader(small, global_batch_size=4, workers=2, prefetch=2)
     found = loader.iterate_steps()
-    next(found)
+    with heeding_interrupts():  # else a test run behind an ampersand shows nothing
+        next(found)
     for worker in multiprocessing.active_children():
         os.kill(worker.ident or 0, signal.SIGTERM)
         os.kill(worker.ident or 0, signal.SIGINT)
@@ -168,6 +170,7 @@ def test_workers_hear_of_no_signal(small: PackPlan) -> None:
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.slow  # torch waits five seconds; `test_stall` stops a worker too
 def test_a_worker_that_is_stuck_is_ended(small: PackPlan) -> None:
     loader = PackLoader(small, global_batch_size=4, workers=1, prefetch=2)
     next(loader.iterate_steps())

@@ -48,6 +48,14 @@ def test_every_sample_is_in_a_pack_once_and_every_pack_within_its_budgets(small:
     ]
 
 
+def test_the_first_shard_is_that_of_the_first_sample(small: PackPlan) -> None:
+    first, second = list(small.iterate_packs())[:2]
+    empty = replace(first, sources=first.sources[:0], samples=first.samples[:0])
+    for units, pack in (([first, second], first), ([second, first], second), ([empty, second], second)):
+        assert small.find_first_shard(units) == small.read_rows(pack)[0]["path"]
+    assert small.find_first_shard([empty]) == small.find_first_shard([]) == ""
+
+
 def test_any_cursor_goes_on_where_it_is(small: PackPlan) -> None:
     packs = list(small.iterate_packs())
     for number, unit in enumerate(packs):

@@ -15,7 +15,6 @@ from schemas.errors import ShardloomError, UsageError
 from tests.conftest import REPOSITORY
 from tests.training.support import tiny
 from tests.training.support.tiny import pack, picture
-from training.model import pretrained
 from training.model.pretrained import build_model, load_pretrained, read_options, save_pretrained
 from training.model.tokens import load_tokenizer
 
@@ -98,10 +97,9 @@ def test_files(saved: Path) -> None:
     assert str(saved.parent) not in (saved / "config.json").read_text()
 
 
-def test_large_models_are_several_files(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pretrained, "_MAX_SHARD_SIZE", "200KB")
+def test_large_models_are_several_files(saved: Path, tmp_path: Path) -> None:
     model, tokenizer = load_pretrained(saved)
-    save_pretrained(model, tokenizer, tmp_path / "model")
+    save_pretrained(model, tokenizer, tmp_path / "model", max_file_bytes=200_000)
     names = sorted(path.name for path in (tmp_path / "model").glob("*.safetensors"))
     assert names == [f"model-{number:05d}-of-00005.safetensors" for number in (1, 2, 3, 4, 5)]
     assert torch.equal(load_pretrained(tmp_path / "model")[0](BATCH), model(BATCH))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from tests.support.kills import Kill, KillOrder
+from tests.support.signals import heed_interrupts
 from tests.training.support import tiny
 from tests.training.support.sets import mixed
 from tests.training.support.tiny import END, pack, picture
@@ -142,6 +143,7 @@ def started(*arguments: object) -> "subprocess.Popen[str]":
         cwd=REPOSITORY,
         env=ENVIRONMENT,
         start_new_session=True,
+        preexec_fn=heed_interrupts,
     )
 
 

@@ -27,10 +27,12 @@ from transformers import (
 from transformers.models.grounding_dino.image_processing_pil_grounding_dino import GroundingDinoImageProcessorPil
 from transformers.utils import logging
 
+from curation.engines.batch_fitter import BatchFitter
 from curation.engines.boxes.demonstration import read_demonstration_words
 from curation.engines.boxes.grounding_dino import GroundingDino, compute_network_size
 from curation.engines.boxes.grounding_dino_settings import GroundingDinoSettings
 from curation.engines.boxes.grounding_dino_weights import SHIPPED
+from curation.engines.kinds import BOXES, EngineInput
 from curation.images.decode import RgbImage
 from schemas.errors import UsageError
 from schemas.records.box import Detection
@@ -196,6 +198,27 @@ def test_batched_is_one_by_one(made: Callable[..., GroundingDino]) -> None:
     for found, expected in zip(batched.annotate(IMAGES, NAMES), alone, strict=True):
         assert_close(found, expected)
     assert shapes == [(3, 11), (1, 6), (1, 4)], "three of 96 x 160, prompts padded; 64 x 64; 160 x 96"
+
+
+def test_smaller_passes_where_memory_is_full(made: Callable[..., GroundingDino]) -> None:
+    engine = made(rows_per_pass=4)
+    rows: list[int] = []
+    forward = engine._forward
+
+    def forward_two(pixels: torch.Tensor, prompts: Any) -> Any:
+        rows.append(len(prompts))
+        if len(prompts) > 2:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        return forward(pixels, prompts)
+
+    engine._forward = forward_two  # type: ignore[method-assign]
+    told: list[str] = []
+    found = BatchFitter(BOXES, engine, told.append).annotate(EngineInput(IMAGES, [""] * len(IMAGES), NAMES))
+    assert sorted(rows) == [1, 1, 1, 2, 3], "three of one size are two and one"
+    assert told == ["boxes: out of memory: a worker computes 2 prompts at a time from here on"]
+    for boxes, expected in zip(found, made().annotate(IMAGES, NAMES), strict=True):
+        assert [box["label"] for box in boxes] == [one.label for one in expected]
+        assert np.allclose([box["score"] for box in boxes], [one.score for one in expected], atol=1e-5)
 
 
 def test_padding_an_image_would_alter_its_boxes(made: Callable[..., GroundingDino]) -> None:

@@ -14,6 +14,8 @@ from safetensors.torch import load_file, save_file
 from transformers import SiglipModel
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
+from curation.engines.batch_fitter import BatchFitter
+from curation.engines.kinds import TAGS, EngineInput
 from curation.engines.tags.siglip import SiglipTags
 from curation.engines.tags.siglip_settings import SiglipTagSettings
 from schemas.errors import UsageError
@@ -77,6 +79,28 @@ def test_batched_as_one_by_one(weights: Path, vocabulary: Path, engine: SiglipTa
     assert np.array_equal(engine.score_images(pictures()), one_by_one)  # to the bit: images_per_pass is 1 on the CPU
     np.testing.assert_allclose(batched.score_images(pictures()), one_by_one, atol=1e-5)
     assert engine.score_images([]).shape == (0, len(NAMES))
+
+
+def test_smaller_passes_where_memory_is_full(weights: Path, vocabulary: Path, engine: SiglipTags) -> None:
+    batched = SiglipTags(settings(weights, vocabulary, images_per_pass=4))
+    sizes: list[int] = []
+    score = batched._score_pass
+
+    def score_two(images: Any) -> Any:
+        sizes.append(len(images))
+        if len(images) > 2:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        return score(images)
+
+    batched._score_pass = score_two  # type: ignore[method-assign]
+    told: list[str] = []
+    batch = EngineInput(pictures(), [""] * len(pictures()), [])
+    found = BatchFitter(TAGS, batched, told.append).annotate(batch)
+    assert sizes == [4, 2, 2, 2, 1]
+    assert told == ["tags: out of memory: a worker computes 2 images at a time from here on"]
+    alone = [[tag.name for tag in tags] for tags in engine.annotate(pictures(), batch.captions)]
+    assert [[tag["name"] for tag in tags] for tags in found] == alone
+    assert batched.fingerprint.settings["images_per_pass"] == 4
 
 
 def test_mentions_in_order_then_what_is_seen_surest_first(weights: Path, vocabulary: Path) -> None:

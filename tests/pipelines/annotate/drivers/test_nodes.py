@@ -15,7 +15,7 @@ from tests.pipelines.support.drivers import NO_TOKEN, TIMEOUT, Driver, free_port
 
 pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray"), pytest.mark.slow]
 
-SHARDS, SAMPLES, CHUNK = 8, 16, 4
+SHARDS, SAMPLES, CHUNK = 14, 16, 4
 IMAGES = SHARDS * SAMPLES
 PORTS = ("metrics_agent_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
 
@@ -79,12 +79,14 @@ def test_pools_grow_in_each_driver(images: str, undisturbed: dict[str, str], clu
 
 
 def test_a_node_is_lost(images: str, undisturbed: dict[str, str], cluster: Cluster, tmp_path: Path) -> None:
-    """The one driver's worker was there and has no other place: its shards go to the other driver."""
+    """The one driver's worker was there and has no other place: its shards go to the other driver, which has work on
+    for longer than a stall.
+    """
     cluster.add_node(num_cpus=1, num_gpus=1, **ports())
     lost = cluster.add_node(num_cpus=1, num_gpus=1, **ports())
     driver = driver_on(cluster, tmp_path, images, 2, workers=2, gpus=1)
     process = driver.start()
-    wait_until(lambda: len(processes(driver)) == 2 and driver.calls() >= IMAGES // 4)
+    wait_until(lambda: len(processes(driver)) == 2 and driver.calls() >= IMAGES // 8)
     cluster.remove_node(lost, allow_graceful=False)
     _, err = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 0, err

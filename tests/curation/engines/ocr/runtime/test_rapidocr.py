@@ -113,7 +113,7 @@ def test_fingerprint(engine: RapidOcr) -> None:
 
 def test_own_weights(engine: RapidOcr, tmp_path: Path) -> None:
     with pytest.raises(
-        UsageError, match=r"no weights at .*det\.onnx; pass weights=FOLDER with det\.onnx and rec\.onnx"
+        UsageError, match=r"^rapidocr: no \*det\*\.onnx in .*; pass weights=FOLDER with one \*det\*\.onnx and one "
     ):
         RapidOcr(RapidOcrSettings(weights=tmp_path))
     shutil.copy(MODELS / "PP-OCRv6_det_small.onnx", tmp_path / "det.onnx")
@@ -126,8 +126,69 @@ def test_own_weights(engine: RapidOcr, tmp_path: Path) -> None:
     assert own.annotate([PAGE]) == engine.annotate([PAGE])
 
 
+def strip_metadata(model: bytes) -> bytes:
+    """Removes the metadata of an ONNX file: field 14 of the message, where each field has its length before it."""
+    kept, place = bytearray(), 0
+    while place < len(model):
+        start, key, place = place, model[place], place + 1
+        size, shift = 0, 0
+        while True:  # a number in groups of seven bits
+            size |= (model[place] & 127) << shift
+            shift, place = shift + 7, place + 1
+            if not model[place - 1] & 128:
+                break
+        place += size if key & 7 == 2 else 0
+        kept += b"" if key >> 3 == 14 else model[start:place]
+    return bytes(kept)
+
+
+def test_characters_in_a_file_of_their_own(engine: RapidOcr, tmp_path: Path) -> None:
+    """As of networks that were converted without metadata."""
+    shutil.copy(MODELS / "PP-OCRv6_det_small.onnx", tmp_path / "det.onnx")
+    (tmp_path / "rec.onnx").write_bytes(strip_metadata((MODELS / "PP-OCRv6_rec_small.onnx").read_bytes()))
+    settings = RapidOcrSettings(weights=tmp_path)
+    with pytest.raises(UsageError, match=r"rec\.onnx holds no characters, and no file beside it does; pass weights="):
+        RapidOcr(settings)
+    characters = engine._recogniser.postprocess_op.character[1:-1]  # without the blank and the space
+    (tmp_path / "ppocrv6_dict.txt").write_text("\n".join(characters) + "\n", "utf-8")
+    own = RapidOcr(settings)
+    assert own.annotate([PAGE]) == engine.annotate([PAGE])
+    assert own.fingerprint.weights_sha256 != engine.fingerprint.weights_sha256, "the list is one of the files"
+    (tmp_path / "ppocrv6_dict.txt").write_text("\n".join(characters[:6623]) + "\n", "utf-8")
+    with pytest.raises(UsageError) as error:
+        RapidOcr(settings)
+    assert str(error.value) == (
+        f"rapidocr: {tmp_path}/ppocrv6_dict.txt has 6623 characters, and rec.onnx was trained on 18708: "
+        "pass the list that belongs to it"
+    )
+    (tmp_path / "ppocrv6_dict.txt").write_bytes(b"\xff\n" * 18708)
+    with pytest.raises(UsageError, match=r"ppocrv6_dict\.txt is not in UTF-8: pass the list that belongs to the "):
+        RapidOcr(settings)
+
+
+def test_lines_in_one_pass(engine: RapidOcr) -> None:
+    several = RapidOcr(RapidOcrSettings(lines_per_pass=16))
+    assert several.fingerprint.settings == engine.fingerprint.settings | {"lines_per_pass": 16}
+    shapes: list[int] = []
+    session = several._recogniser.session
+    run = session.session.run
+    session.session.run = lambda names, inputs: shapes.append(len(inputs["x"])) or run(names, inputs)
+    [lines], [alone] = several.annotate([PAGE]), engine.annotate([PAGE])
+    assert [line.text for line in lines] == [line.text for line in alone]
+    assert np.allclose([line.confidence for line in lines], [line.confidence for line in alone], atol=0.01)
+    several.pass_size.size = 2  # as where a GPU's memory is full
+    assert [line.text for line in several.annotate([PAGE])[0]] == [line.text for line in alone]
+    assert shapes == [3, 2, 1]
+
+
 def test_settings_are_checked() -> None:
-    for wrong in ({"detect_side": 0}, {"min_confidence": 2}, {"use_cls": True}, {"reading_order": "rows"}):
+    for wrong in (
+        {"lines_per_pass": 0},
+        {"detect_side": 0},
+        {"min_confidence": 2},
+        {"use_cls": True},
+        {"reading_order": "rows"},
+    ):
         with pytest.raises(ValidationError):
             RapidOcrSettings.model_validate(wrong)
 
