@@ -64,7 +64,8 @@ def annotate(
     """Annotate image shards: text, tags and boxes in one pass, committed shard by shard.
 
     The same command resumes a killed run, and adds new input shards to a set. With --claim, any number of processes run
-    it at the same time, such as the tasks of a Slurm array; each ends when all shards are committed.
+    it at the same time, as in a Slurm array: srun shardloom annotate recipe.yaml --claim --output annotations. Each
+    ends when all shards are committed.
     """
     from curation.engines.registry import ENGINES
     from pipelines.annotate.reuse import find_reused_kinds, read_set_recipe
