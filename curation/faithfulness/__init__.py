@@ -1,1 +1,1 @@
-"""Checks captions against what the engines found in the image: which statements it supports, and which it contradicts."""
+"""Checks captions against what the engines found in the image: what these support and contradict."""

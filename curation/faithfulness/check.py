@@ -19,10 +19,10 @@ from curation.faithfulness.quotes import Quote, find_quotes
 from curation.faithfulness.reading import is_read, split_letters
 from curation.faithfulness.sentences import Span, drop_sentences, split_sentences
 from curation.faithfulness.things import Name, ThingMention, find_things, list_forms
-from curation.faithfulness.words import contains_words, read_words
+from curation.faithfulness.words import contains_words, list_words, read_words
 
 _PEOPLE = frozenset(
-    (word,) for word in "person people man woman boy girl child kid baby toddler lady guy adult human".split()
+    (word,) for word in list_words("person people man woman boy girl child kid baby toddler lady guy adult human")
 )
 """Names that a detector gives to the same person: it labels each box with the one that fits best."""
 
@@ -146,4 +146,3 @@ def _check_thing(
     if mention.count is None and any(contains_words(alt_text, form) for n in mention.names for form in list_forms(n)):
         return claim(Status.SUPPORTED, Basis.ALT_TEXT)
     return claim(Status.UNCHECKED)
-

@@ -1,7 +1,7 @@
 """Finds what a caption quotes, in the quotation marks of several scripts, and whether it quotes visible text.
 
-A quotation counts as visible text only if words near it say so ("a sign that reads ...", "the words ..."): captions also
-quote titles, names, and words that they do not mean.
+A quotation counts as visible text only if words near it say so ("a sign that reads ...", "the words ..."): captions
+also quote titles, names, and words that they do not mean.
 """
 
 import re

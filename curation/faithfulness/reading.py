@@ -34,7 +34,9 @@ def is_read(quoted: Sequence[str], reading: Sequence[str]) -> bool:
     whole = "".join(quoted)
     if len(whole) >= _MIN_INSIDE and whole in "".join(reading):
         return True
-    if all(len(word) > 1 or word.isascii() for word in quoted) and all(_has_near_word(word, reading) for word in quoted):
+    if all(len(word) > 1 or word.isascii() for word in quoted) and all(
+        _has_near_word(word, reading) for word in quoted
+    ):
         return True
     return _has_near_words(whole, reading)
 

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Sequence
 
+from curation.faithfulness.words import list_words
+
 Span = tuple[int, int]
 
 _MARKS = "!?…؟۔।॥።᙮‼⁇⁈⁉"
@@ -12,8 +14,10 @@ _END = re.compile(rf"[.{_MARKS}]+{_CLOSING}(?=\s)|[{_WIDE_MARKS}]+{_CLOSING}|\s*
 
 # In lower case and without the last full stop. A name or a number usually follows them, so a capital means nothing.
 _ABBREVIATIONS = frozenset(
-    "mr mrs ms dr prof st rev gen col capt lt sgt hon sr jr vs approx ca cf e.g i.e fig no vol pp ed est dept inc ltd co "
-    "mt ft u.s u.k u.s.a d.c a.m p.m jan feb mar apr jun jul aug sep sept oct nov dec bzw z.b nr hr fr".split()
+    list_words("""
+    mr mrs ms dr prof st rev gen col capt lt sgt hon sr jr vs approx ca cf e.g i.e fig no vol pp ed est dept inc ltd co
+    mt ft u.s u.k u.s.a d.c a.m p.m jan feb mar apr jun jul aug sep sept oct nov dec bzw z.b nr hr fr
+    """)
 )
 _LAST_WORD = re.compile(r"[^\s(\[\"'“‘«]+$")
 _INITIAL = re.compile(r"(?:\w\.)*\w", re.ASCII)

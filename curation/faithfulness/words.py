@@ -1,4 +1,4 @@
-"""Holds the English words that tell how a caption mentions a thing, and splits a caption into words with their places."""
+"""Splits a caption into words with their places, and holds the English words that say how it mentions a thing."""
 
 import re
 from dataclasses import dataclass
@@ -8,28 +8,38 @@ import lemminflect
 
 from curation.engines.tags.vocabulary import find_word_spans, split_words
 
+
+def list_words(text: str) -> list[str]:
+    """Returns the words of a constant, which white space separates."""
+    return re.findall(r"\S+", text)
+
+
 _UNITS = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
-_NUMBERS = {word: number for number, word in enumerate(f"{_UNITS} eighteen nineteen".split(), 1)}
-_TENS = {word: 10 * number for number, word in enumerate("twenty thirty forty fifty sixty".split(), 2)}
+_NUMBERS = {word: number for number, word in enumerate(list_words(f"{_UNITS} eighteen nineteen"), 1)}
+_TENS = {word: 10 * number for number, word in enumerate(list_words("twenty thirty forty fifty sixty"), 2)}
 _MAX_COUNT = 69  # a larger number in a caption is a year, a model or a price more often than a count
 
 _PART_BEFORE = re.compile(r"[-–.,:/#$€£+×]")
 _PART_AFTER = re.compile(r"[-–/:%°×]|[.,]\d")
 
-NEGATIONS = frozenset("no not without never none neither nor cannot missing absent isn aren wasn weren doesn don".split())
-COMPARISONS = frozenset("like resembling resembles than except instead".split())
-VAGUE = frozenset("about around approximately roughly nearly almost over under least most than or".split())
-DEFINITE = frozenset("the these those both his her its their all".split())
-DETERMINERS = DEFINITE | frozenset("a an this that my your our another each every some any several many few".split())
+NEGATIONS = frozenset(
+    list_words("no not without never none neither nor cannot missing absent isn aren wasn weren doesn don")
+)
+COMPARISONS = frozenset(list_words("like resembling resembles than except instead"))
+VAGUE = frozenset(list_words("about around approximately roughly nearly almost over under least most than or"))
+DEFINITE = frozenset(list_words("the these those both his her its their all"))
+DETERMINERS = DEFINITE | frozenset(
+    list_words("a an this that my your our another each every some any several many few")
+)
 
 _AFTER_NOUN = frozenset(
-    """
+    list_words("""
     a an the this that these those which who whom whose what where when while as than then there here it its they he she
     in on at of to by for from with without into onto near next behind beside besides between under below above over
     across along around against among through toward towards up down out off inside outside outdoors indoors right back
     and or but nor so is are was were be been has have had can will would may might must do does did not also each both
     all one two three four five very well still just only too alone together today white black red blue green home
-    """.split()
+    """)
 )
 
 
@@ -93,7 +103,7 @@ def is_plural(word: str) -> bool:
 
 @lru_cache(1 << 16)
 def is_head_noun(word: str) -> bool:
-    """Returns whether a word may follow a noun that it begins no compound with: "dog runs", "dog on", not "dog bowl"."""
+    """Returns whether a noun before this word stands for itself: "dog runs", "dog on", not "dog bowl"."""
     if word in _AFTER_NOUN or not word.isalpha():
         return True
     readings = lemminflect.getAllLemmas(word)

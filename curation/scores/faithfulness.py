@@ -1,7 +1,7 @@
 """Computes the shares of claims that annotations support and contradict, with 95% confidence intervals.
 
-Images are drawn with replacement, as in `curation.scores.bootstrap`. Captions with equal counts are drawn as a group, so
-that memory does not grow with the number of images.
+Images are drawn with replacement, as in `curation.scores.bootstrap`. Captions with equal counts are drawn as a group,
+so that memory does not grow with the number of images.
 """
 
 from collections import Counter
