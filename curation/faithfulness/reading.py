@@ -16,6 +16,9 @@ CHARACTERS_AN_ERROR = 4
 CHARACTERS_AN_ERROR_IN_ALL = 6
 """A quotation may differ in one character of so many, white space aside, where its words were divided otherwise."""
 
+MAX_ERRORS_IN_ALL = 2
+"""Such a quotation may differ in so many at most: with more, one of its words could be a wrong one."""
+
 _MIN_INSIDE = 6  # characters of a quotation that may be part of a longer word, because OCR often joins words
 
 
@@ -47,7 +50,7 @@ def _has_near_word(word: str, reading: Sequence[str]) -> bool:
 
 def _has_near_words(whole: str, reading: Sequence[str]) -> bool:
     """Returns whether some consecutive words of the reading, written as one, are near `whole`."""
-    errors = len(whole) // CHARACTERS_AN_ERROR_IN_ALL
+    errors = min(len(whole) // CHARACTERS_AN_ERROR_IN_ALL, MAX_ERRORS_IN_ALL)
     for start in range(len(reading)):
         joined = ""
         for word in reading[start:]:
@@ -60,4 +63,10 @@ def _has_near_words(whole: str, reading: Sequence[str]) -> bool:
 
 
 def _is_near(one: str, other: str, errors: int) -> bool:
-    return abs(len(one) - len(other)) <= errors and Levenshtein.distance(one, other, score_cutoff=errors) <= errors
+    """Returns whether two words differ in at most so many characters, and in no digit if both have digits."""
+    if abs(len(one) - len(other)) > errors:
+        return False
+    digits, other_digits = ("".join(filter(str.isdigit, word)) for word in (one, other))
+    if digits != other_digits and digits and other_digits:
+        return False
+    return Levenshtein.distance(one, other, score_cutoff=errors) <= errors

@@ -64,7 +64,7 @@ def find_things(words: Words, names: Collection[Name], quotes: Sequence[tuple[in
 @lru_cache(1 << 14)
 def list_forms(name: Name) -> frozenset[Name]:
     """Returns a name's words, and its words in the plural."""
-    return frozenset(build_caption_patterns((" ".join(name),)))
+    return frozenset(build_caption_patterns((" ".join(name),))) if name else frozenset()
 
 
 def _index_forms(names: Collection[Name]) -> dict[Name, frozenset[Name]]:

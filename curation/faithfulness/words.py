@@ -32,6 +32,7 @@ DETERMINERS = DEFINITE | frozenset(
     list_words("a an this that my your our another each every some any several many few")
 )
 
+_SAME_PLURALS = frozenset(["people", "fish", "deer"])  # of which lemminflect knows other plurals as well
 _AFTER_NOUN = frozenset(
     list_words("""
     a an the this that these those which who whom whose what where when while as than then there here it its they he she
@@ -96,7 +97,7 @@ def is_adjective(word: str) -> bool:
 @lru_cache(1 << 16)
 def is_plural(word: str) -> bool:
     """Returns whether an English noun can mean several things: "dogs", "sheep", "people"."""
-    if word in lemminflect.getInflection(word, "NNS"):
+    if word in _SAME_PLURALS or set(lemminflect.getInflection(word, "NNS")) == {word}:
         return True
     return any(lemma != word for lemma in lemminflect.getAllLemmas(word, upos="NOUN").get("NOUN", ()))
 

@@ -5,7 +5,6 @@ from collections import Counter
 import pyarrow as pa
 
 from curation.captions.family import BaseCaptionOptions, CaptionOptions
-from curation.faithfulness.check import drop_contradicted
 from curation.faithfulness.evidence import EVIDENCE_COLUMNS, collect_evidence
 
 
@@ -20,6 +19,8 @@ def drop_sentences(annotations: pa.Table, captions: pa.StringArray) -> tuple[pa.
     `annotations` has the rows of the captions, with all that the engines found, whatever the floor of the rendering. A
     caption of contradicted sentences alone becomes empty.
     """
+    from curation.faithfulness.check import drop_contradicted  # imports lemminflect, which few renderings need
+
     held = [name for name in EVIDENCE_COLUMNS if name in annotations.column_names]
     counts = Counter({"sentences": 0, "sentences_dropped": 0, "captions_shortened": 0, "captions_emptied": 0})
     texts = []
