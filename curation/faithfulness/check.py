@@ -39,7 +39,8 @@ class CleanedCaption:
 def check_caption(caption: str, evidence: Evidence) -> list[Claim]:
     """Returns the claims of a caption, in its order. Accepts any text."""
     quotes = find_quotes(caption)
-    claims = [_check_quote(quote, evidence) for quote in quotes]
+    reading = split_letters("\n".join(evidence.lines)) if quotes and evidence.lines is not None else None
+    claims = [_check_quote(quote, reading, evidence) for quote in quotes]
     words = read_words(caption)
     boxes = _BoxCounts(evidence)
     alt_text = read_words(evidence.alt_text).words
@@ -106,20 +107,20 @@ def _split(name: str) -> Name:
     return tuple(split_words(name))
 
 
-def _check_quote(quote: Quote, evidence: Evidence) -> Claim:
+def _check_quote(quote: Quote, reading: list[str] | None, evidence: Evidence) -> Claim:
     def claim(status: Status, basis: Basis | None = None, detail: str = "") -> Claim:
         return Claim(ClaimKind.QUOTE, status, quote.start, quote.end, basis, detail)
 
     quoted = split_letters(quote.text)
     if not quoted:
         return claim(Status.UNCHECKED)
-    if evidence.lines is not None and is_read(quoted, split_letters("\n".join(evidence.lines))):
+    if reading is not None and is_read(quoted, reading):
         return claim(Status.SUPPORTED, Basis.OCR)
     if contains_words(tuple(split_letters(evidence.alt_text)), tuple(quoted)):
         return claim(Status.SUPPORTED, Basis.ALT_TEXT)
-    if evidence.lines is None or not quote.is_visible_text:
+    if reading is None or not quote.is_visible_text:
         return claim(Status.UNCHECKED)
-    return claim(Status.CONTRADICTED, Basis.OCR, f"{len(evidence.lines)} lines, and none of them has it")
+    return claim(Status.CONTRADICTED, Basis.OCR, f"{len(evidence.lines or ())} lines, and none of them has it")
 
 
 def _check_thing(

@@ -10,7 +10,10 @@ Span = tuple[int, int]
 _MARKS = "!?…؟۔।॥።᙮‼⁇⁈⁉"
 _WIDE_MARKS = "。．｡！？"  # no space follows these
 _CLOSING = r"[\"'”’»›)\]」』＂]*"
-_END = re.compile(rf"[.{_MARKS}]+{_CLOSING}(?=\s)|[{_WIDE_MARKS}]+{_CLOSING}|\s*\n\s*")
+# The look-behinds keep the search linear in long runs of marks.
+_END = re.compile(
+    rf"(?<![.{_MARKS}])[.{_MARKS}]++{_CLOSING}+(?=\s)|(?<![{_WIDE_MARKS}])[{_WIDE_MARKS}]++{_CLOSING}+|\n\s*+"
+)
 
 # In lower case and without the last full stop. A name or a number usually follows them, so a capital means nothing.
 _ABBREVIATIONS = frozenset(
@@ -20,6 +23,7 @@ _ABBREVIATIONS = frozenset(
     """)
 )
 _LAST_WORD = re.compile(r"[^\s(\[\"'“‘«]+$")
+_NEXT = re.compile(r"\s*+(\S)")
 _INITIAL = re.compile(r"(?:\w\.)*\w", re.ASCII)
 
 
@@ -67,5 +71,5 @@ def _is_end(text: str, match: re.Match[str], quotes: Sequence[Span]) -> bool:
 
 def _continues(text: str, position: int) -> bool:
     """Returns whether the sentence goes on there, because the next word has a small letter."""
-    following = text[position:].lstrip()
-    return bool(following) and following[0].islower()
+    following = _NEXT.match(text, position)
+    return following is not None and following[1].islower()

@@ -26,7 +26,7 @@ NEGATIONS = frozenset(
     list_words("no not without never none neither nor cannot missing absent isn aren wasn weren doesn don")
 )
 COMPARISONS = frozenset(list_words("like resembling resembles than except instead"))
-VAGUE = frozenset(list_words("about around approximately roughly nearly almost over under least most than or"))
+VAGUE = frozenset(list_words("about around approximately roughly nearly almost over under least most than top or"))
 DEFINITE = frozenset(list_words("the these those both his her its their all"))
 DETERMINERS = DEFINITE | frozenset(
     list_words("a an this that my your our another each every some any several many few")

@@ -103,7 +103,16 @@ def test_counts(caption: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     "caption",
-    ["at least one dogs", "about 7 dogs", "two or three dogs", "1,003 dogs", "2-3 dogs", "up to 9 dogs", "1999 dogs"],
+    [
+        "at least one dogs",
+        "about 7 dogs",
+        "two or three dogs",
+        "1,003 dogs",
+        "2-3 dogs",
+        "up to 9 dogs",
+        "top 10 dogs",
+        "1999 dogs",
+    ],
 )
 def test_vague_numbers_and_parts_of_numbers_are_no_counts(caption: str) -> None:
     assert said(caption) == [("t", "s", "dogs")]

@@ -17,7 +17,7 @@ from schemas.records.text_line import OCR_COLUMN, line_to_arrow
 from tests.conftest import jpeg
 from tests.pipelines.support.sets import annotated, line, write_samples
 
-ALT_TEXTS = {"0": "A dog", "1": "A cat and a dog", "2": "", "3": 'Sign that says "EXIT"'}
+ALT_TEXTS = {"0": "A dog", "1": "A cat and a dog", "2": "", "3": 'A door that says "EXIT"'}
 DOG = Detection("dog", "dog", (0.25, 0.25, 0.75, 0.75), 0.75)
 
 
@@ -48,10 +48,10 @@ def test_alt_texts(annotations: str) -> None:
         "without_boxes": 1,
     }
     [score] = found["captions"]
-    assert (score["source"], score["caption"], score["captions"], score["claims"]) == ("webshop", "alt_text", 3, 4)
-    assert score["counts"]["thing"] == {"supported": 2, "contradicted": 1, "unchecked": 0}
+    assert (score["source"], score["caption"], score["captions"], score["claims"]) == ("webshop", "alt_text", 3, 5)
+    assert score["counts"]["thing"] == {"supported": 2, "contradicted": 1, "unchecked": 1}  # the door: no boxes
     assert score["counts"]["quote"] == {"supported": 1, "contradicted": 0, "unchecked": 0}
-    assert score["contradicted"]["value"] == 1 / 4
+    assert score["contradicted"]["value"] == 1 / 5
     assert score["captions_contradicted"]["value"] == 1 / 3
 
 
@@ -83,7 +83,7 @@ def test_the_command(annotations: str, capsys: pytest.CaptureFixture[str]) -> No
     code, out, _ = run("captions", annotations, capsys=capsys)
     assert code == 0
     assert "checked: 3 of 4 images" in out
-    assert "alt_text of webshop: quote 1 (0 contradicted), thing 3 (1 contradicted), count 0 (0 contradicted)" in out
+    assert "alt_text of webshop: quote 1 (0 contradicted), thing 4 (1 contradicted), count 0 (0 contradicted)" in out
     assert "unknown: 1 without a caption, 1 without boxes" in out
 
 
