@@ -79,7 +79,6 @@ def test_only_new_shards_are_read(images: Path, tmp_path: Path) -> None:
     assert (totals.outputs, totals.rows_out, totals.damaged) == (3, 11, {})
     assert len(log.read_text().splitlines()) - calls == len(THIRD)
     assert {name for name, digest in hashes(output).items() if before.get(name) != digest} == {
-        "README.md",
         "data/00000002.parquet",
         "quarantine/00000002.parquet",
         "manifests/00000002.json",
