@@ -44,9 +44,9 @@ def verify(
             if is_damaged
             else ""
         )
-        raise ShardloomError(f"{output}: {len(faults)} faults in {outputs} outputs{more}")
+        raise ShardloomError(f"{output}: faults in {outputs} checked outputs: {len(faults)}{more}")
     if not json_:
-        print_result(f"{output}: {outputs} outputs are as they were committed")
+        print_result(f"{output}: outputs as they were committed: {outputs} of {outputs}")
 
 
 def _repair(output: str, json_: bool, images: list[str]) -> None:
@@ -58,7 +58,7 @@ def _repair(output: str, json_: bool, images: list[str]) -> None:
         print_json({"outputs": done.outputs, "removed": done.removed, "faults": done.faults})
     _print_faults(done.faults)
     if not json_ and not done.removed and not done.faults:
-        print_result(f"{output}: {done.outputs} outputs are as they were committed")
+        print_result(f"{output}: outputs as they were committed: {done.outputs} of {done.outputs}")
     elif not json_ and done.removed:
         again = "run the command that made the set to rebuild them"
         print_result(f"{output}: removed {len(done.removed)} outputs ({', '.join(done.removed)}): {again}")

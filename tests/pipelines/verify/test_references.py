@@ -49,7 +49,7 @@ def faults_of(folder: Path, *arguments: object) -> list[str]:
     assert done.returncode == 1
     *lines, last = done.stderr.splitlines()
     outputs = len(list((folder / "out/manifests").iterdir()))
-    assert last == f"error: {folder}/out: {len(lines)} faults in {outputs} outputs"
+    assert last == f"error: {folder}/out: faults in {outputs} checked outputs: {len(lines)}"
     return lines
 
 
