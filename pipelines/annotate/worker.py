@@ -32,7 +32,7 @@ from pipelines.annotate.parts import ENGINE_PREFIX, write_part
 from pipelines.annotate.pools import Pool
 from pipelines.cluster.attempts import Attempts
 from pipelines.cluster.failure import Failure
-from pipelines.cluster.ledger_client import LedgerClient
+from pipelines.cluster.ledger_client import LedgerClient, choose_send_seconds
 from pipelines.engines.loader import Engine, load_engine, needs_pixels
 from pipelines.recipes.annotate import AnnotateRecipe, EngineOptions
 from schemas.errors import ShardloomError, UsageError, to_one_line
@@ -74,7 +74,8 @@ class PoolWorker:
         self.engine: Engine | None = None
         self.start_error: ShardloomError | None = None
         self.images_done = 0  # worked on by this process
-        self.ledger = LedgerClient(ledger, pool.name)
+        send_seconds = choose_send_seconds(pool.request.max_workers, recipe.run.stall_seconds)
+        self.ledger = LedgerClient(ledger, pool.name, send_seconds)
         try:
             if pool.engine is not None and pool.options is not None:
                 with send_heartbeats(ledger):

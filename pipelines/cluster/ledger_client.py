@@ -1,8 +1,9 @@
 """Reports what one worker does to the run's ledger, at little cost for both.
 
-A worker keeps its events for a second and sends them as one list. If it dies, the events of its last second are lost
-with it, also the start of the chunk that it died on. So the process that Ray starts in its place waits for the ledger
-at the start of each chunk: a poison sample then costs one death more than if the ledger had known of the first.
+A worker keeps its events for a second, or longer where it has many fellows, and sends them as one list. If it dies, the
+events that wait are lost with it, also the start of the chunk that it died on. So the process that Ray starts in its
+place waits for the ledger at the start of each chunk: a poison sample then costs one death more than if the ledger had
+known of the first.
 """
 
 import threading
@@ -14,16 +15,23 @@ import ray
 from pipelines.cluster.attempts import Attempts, Range
 from pipelines.cluster.ledger_events import Begin, Event, Finish, Heartbeat, Progress
 
-SEND_SECONDS = 1.0  # for which an event may wait
+SEND_SECONDS, MAX_SEND_SECONDS = 1.0, 10.0  # for which an event may wait
+CALLS_PER_SECOND = 5.0  # of all workers of a stage, unless an event would wait for longer than that
+MAX_STALL_SHARE = 0.1  # of the run's `stall_seconds`, for which an event may wait
 FLUSH_TIMEOUT_SECONDS = 5.0  # for the ledger to take the last events of a worker that ends
+
+
+def choose_send_seconds(workers: int, stall_seconds: float) -> float:
+    """Returns for how long events wait where a stage has this many workers, so that their calls stay few."""
+    return min(max(SEND_SECONDS, workers / CALLS_PER_SECOND), MAX_SEND_SECONDS, MAX_STALL_SHARE * stall_seconds)
 
 
 class LedgerClient:
     """Reports for the actor that this process runs, a worker of `stage`."""
 
-    def __init__(self, ledger: ray.actor.ActorHandle, stage: str) -> None:
+    def __init__(self, ledger: ray.actor.ActorHandle, stage: str, send_seconds: float = SEND_SECONDS) -> None:
         context = ray.get_runtime_context()
-        self._ledger, self._stage = ledger, stage
+        self._ledger, self._stage, self._send_seconds = ledger, stage, send_seconds
         self._worker = str(context.get_actor_id())
         self._is_restarted = bool(context.was_current_actor_reconstructed)
         self._events: list[Event] = []
@@ -96,5 +104,5 @@ class LedgerClient:
     def _send_regularly(self) -> None:
         while True:
             self._has_events.wait()
-            time.sleep(SEND_SECONDS)
+            time.sleep(self._send_seconds)
             self._send()

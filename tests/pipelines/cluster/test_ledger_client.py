@@ -10,10 +10,16 @@ import ray
 from pipelines.cluster.attempts import Attempts
 from pipelines.cluster.connection import connect
 from pipelines.cluster.ledger import Snapshot, start_ledger
-from pipelines.cluster.ledger_client import LedgerClient
+from pipelines.cluster.ledger_client import LedgerClient, choose_send_seconds
 from pipelines.recipes.base import RunOptions
 
-pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
+
+@pytest.mark.parametrize(
+    ("workers", "stall_seconds", "seconds"),
+    [(1, 100, 1), (5, 100, 1), (20, 100, 4), (512, 100, 10), (512, 30, 3), (1, 5, 0.5)],
+)
+def test_many_workers_send_less_often(workers: int, stall_seconds: float, seconds: float) -> None:
+    assert choose_send_seconds(workers, stall_seconds) == seconds
 
 
 @ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=0)
@@ -39,6 +45,8 @@ class Worker:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.ray
+@pytest.mark.xdist_group("ray")
 def test_lists_and_questions() -> None:
     connect(RunOptions(workers=1), 1 << 30, 1)
     ledger = start_ledger(["ocr"])
