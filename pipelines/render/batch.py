@@ -21,7 +21,7 @@ class RenderedBatch(NamedTuple):
 
 def list_columns(family: CaptionFamily) -> list[str]:
     """Returns the names of the columns to read from an annotation set."""
-    return ["uid", "url", "key", "caption", "sha256", *family.columns, "failures"]
+    return ["uid", "url", "key", "caption", "sha256", "width", "height", *family.columns, "failures"]
 
 
 def render_batch(
