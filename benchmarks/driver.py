@@ -1,6 +1,6 @@
 """Measures the driver's cost per chunk: the real graph, 10,000 chunks, a simulated cluster, engines that sleep.
 
-    python -m benchmarks.driver [--chunks 10_000] [--workers 32] [--nodes 4] [--speed 500]
+    python -m benchmarks.driver [--chunks 10_000] [--workers 32] [--nodes 4] [--speed 500] [--drivers 1]
 
 The engines look at no pixel. They sleep for the time that a chunk of 162 images takes on a core (docs/cluster.md),
 divided by `--speed`; OCR and boxes share the workers so that both are busy. A chunk has 4 small pictures, padded so
@@ -8,6 +8,9 @@ that its blocks go into the object store as large ones do; shards have 40 chunks
 as in any run: reading, hashing, decoding, parts, commits. CPU seconds are those of all threads of a process, between
 the first and the last tenth of the shards. The driver's loop runs a few times per second even while no chunk moves.
 That cost is measured in a pause, which is the first chunk of each OCR worker; the rest is the cost of chunks.
+
+With several drivers, the sub-drivers and their ledgers are processes of their own, and "driver" is the command, which
+hands out shards and adds up. For a fixed load of each, raise `--chunks` and `--workers` with `--drivers`.
 """
 
 import argparse
@@ -45,6 +48,8 @@ SAMPLES, SHARD_CHUNKS = 4, 40
 SIDE, IMAGE_BYTES = 192, 40_000  # 4 of them exceed 100 kB; Ray stores no smaller block in its object store
 PAUSE_SECONDS, QUIET_SECONDS, READING_SECONDS = 40.0, 20.0, 1.0
 STORE_BYTES = 256 << 20
+ACTORS = {"Ledger": "ledger", "SubDriver": "sub-drivers", "ShardQueue": "queue"}
+REPORTED = ("driver", "sub-drivers", "queue", "ledger", "gcs", "raylets", "agents", "workers")
 
 
 class SleepSettings(Options):
@@ -144,7 +149,7 @@ def own_seconds() -> float:
 def role(command: str) -> str:
     """Returns the role of a process of the cluster, by its command."""
     if command.startswith("ray::"):
-        return "ledger" if command.startswith("ray::Ledger") else "workers"
+        return next((role for name, role in ACTORS.items() if command.startswith(f"ray::{name}")), "workers")
     name = Path(command.split(" ", 1)[0]).name
     return {"gcs_server": "gcs", "raylet": "raylets"}.get(name, "agents")
 
@@ -191,7 +196,7 @@ def cluster_of(nodes: int, workers: int) -> Iterator[str]:
         cluster.shutdown()
 
 
-def recipe_of(folder: Path, address: str, workers: int, speed: float) -> AnnotateRecipe:
+def recipe_of(folder: Path, address: str, workers: int, speed: float, drivers: int) -> AnnotateRecipe:
     """Returns a recipe of OCR, tags and boxes by engines that sleep."""
     scale = IMAGES / SAMPLES / speed
     readers = max(1, round(workers * OCR_SECONDS / (OCR_SECONDS + BOXES_SECONDS)))
@@ -206,7 +211,7 @@ def recipe_of(folder: Path, address: str, workers: int, speed: float) -> Annotat
             "input": f"{folder}/*.tar",
             "engines": engines,
             "chunk": {"samples": SAMPLES},
-            "run": {"address": address, "resources": resources, "stall_seconds": 600},
+            "run": {"address": address, "resources": resources, "stall_seconds": 600, "drivers": drivers},
         }
     )
 
@@ -216,9 +221,9 @@ def report(watch: Watch) -> None:
     first, middle, last = watch.readings
     chunks, seconds = (last.shards - first.shards) * SHARD_CHUNKS, last.seconds - first.seconds
     print(f"steady part: {chunks} chunks in {seconds:.0f} s, {chunks / seconds:.1f} chunks/s")
-    used = {name: last.cpu[name] - first.cpu[name] for name in ("driver", "ledger", "gcs", "raylets", "agents")}
+    used = {name: last.cpu[name] - first.cpu[name] for name in REPORTED if last.cpu[name]}
     for name, spent in used.items():
-        print(f"{name:>8}: {1000 * spent / chunks:7.2f} ms of CPU a chunk, {spent / seconds:.3f} cores")
+        print(f"{name:>11}: {1000 * spent / chunks:7.2f} ms of CPU a chunk, {spent / seconds:.3f} cores")
     grown = (last.driver_bytes - middle.driver_bytes) / ((last.shards - middle.shards) * SHARD_CHUNKS)
     print(f"  memory: {last.driver_bytes / 1e6:.0f} MB in the driver, growing by {grown:.0f} bytes a chunk")
     cost = (used["driver"] - watch.idle_cores * seconds) / chunks
@@ -234,6 +239,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=32)
     parser.add_argument("--nodes", type=int, default=4)
     parser.add_argument("--speed", type=float, default=500)
+    parser.add_argument("--drivers", type=int, default=1)
     options = parser.parse_args()
     ENGINES.trust("benchmarks.driver:SLEEPING_OCR", "benchmarks.driver:SLEEPING_BOXES")
     with tempfile.TemporaryDirectory() as name, cluster_of(options.nodes, options.workers) as address:
@@ -241,7 +247,8 @@ def main() -> None:
         write_shards(folder, options.chunks)
         shards = -(-options.chunks // SHARD_CHUNKS)
         with watched(output, shards) as watch:
-            result = annotate(recipe_of(folder, address, options.workers, options.speed), str(output))
+            recipe = recipe_of(folder, address, options.workers, options.speed, options.drivers)
+            result = annotate(recipe, str(output))
         assert result.rows_out == shards * SHARD_CHUNKS * SAMPLES, result.reasons
         report(watch)
 

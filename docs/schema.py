@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from schemas.layouts.blip3_grounding import blip3_grounding_schema
 from schemas.layouts.blip3_ocr import blip3_ocr_schema
-from schemas.output_set.shard_index import INDEX_SCHEMA
+from schemas.output_set.shard_index import BY_REFERENCE_SCHEMA
 from schemas.records import captioned_image, document_storage
 from schemas.records.annotation import annotation_schema
 from schemas.records.box import BOXES_COLUMN
@@ -27,7 +27,7 @@ SCHEMAS = {
     "Grounding captions": blip3_grounding_schema("", ""),
     "Captioned images, as Parquet": captioned_image.PARQUET_SCHEMA,
     "Documents and conversations, as Parquet": document_storage.PARQUET_SCHEMA,
-    "Index of a training shard": INDEX_SCHEMA,
+    "Index of a training shard": BY_REFERENCE_SCHEMA,
     "Quarantine": QUARANTINE_SCHEMA,
 }
 """The page's sections, and the schema that each one shows."""

@@ -14,6 +14,8 @@ def is_hidden_path(path: str) -> bool:
 
     Paths that leave their folder are not hidden: they are reported as unsafe.
     """
+    if "/" not in path:
+        return is_hidden_name(path)
     *folders, name = path.split("/")
     is_safe = not path.startswith("/") and ".." not in folders
     is_below = any(folder in _SYSTEM_FOLDERS or is_hidden_name(folder) for folder in folders)

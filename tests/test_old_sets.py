@@ -62,7 +62,7 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_verify_and_stats(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert shardloom("verify", kind) == 0
     outputs = len(list((OLD / kind / "manifests").iterdir()))
-    assert capsys.readouterr().out == f"{kind}: {outputs} outputs are as they were committed\n"
+    assert capsys.readouterr().out == f"{kind}: outputs as they were committed: {outputs} of {outputs}\n"
     assert shardloom("stats", kind, "--json") == 0
     counted = json.loads(capsys.readouterr().out)
     manifests = [json.loads(path.read_text()) for path in (OLD / kind / "manifests").iterdir()]
@@ -97,7 +97,7 @@ def test_an_unfinished_set_is_finished(kind: str, sets: Path, capsys: pytest.Cap
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     capsys.readouterr()
     assert shardloom("verify", kind) == 0
-    assert re.fullmatch(rf"{kind}: \d outputs are as they were committed\n", capsys.readouterr().out)
+    assert re.fullmatch(rf"{kind}: outputs as they were committed: (\d) of \1\n", capsys.readouterr().out)
 
 
 def read_text(folder: Path) -> list[list[str]]:

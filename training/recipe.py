@@ -22,7 +22,7 @@ from training.model.config import ModelOptions
 from training.renamed_keys import rename_keys
 
 CHANGEABLE_KEYS = ("run", "checkpoint", "micro_batch_size", "parallel", "activation_checkpointing", "compile")
-CHANGEABLE_DATA_KEYS = ("workers", "prefetch", "cache", "max_bad_samples")
+CHANGEABLE_DATA_KEYS = ("workers", "prefetch", "cache", "max_bad_samples", "images")
 
 _ALL_CHANGEABLE_KEYS = {*CHANGEABLE_KEYS, *(f"data.{name}" for name in CHANGEABLE_DATA_KEYS)}
 

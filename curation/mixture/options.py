@@ -7,7 +7,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from curation.mixture.weights import compute_shares
 from schemas.errors import UsageError
-from schemas.output_set.options import Globs, Options
+from schemas.output_set.options import Globs, Options, RecipePath
 
 Count = Annotated[int, Field(gt=0, strict=True)]  # strict: YAML's `true` is not 1
 
@@ -32,6 +32,12 @@ class MixtureOptions(Options):
         description="when the mixture ends: until a source is exhausted, the shares are exact; or a number of samples",
     )
     seed: int = 0
+    images: dict[str, RecipePath] = Field(
+        {},
+        exclude_if=lambda images: not images,
+        description="present folders of the image tars of sets by reference, by the folder that a set names or one "
+        "above it; default: where the set names them, or in the same place beside the set",
+    )
 
     @property
     def shares(self) -> dict[str, Fraction]:

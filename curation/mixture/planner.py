@@ -39,7 +39,7 @@ def build_mixture_plan(options: MixtureOptions, measures: Sequence[str], track: 
     `track` yields the sets one by one as their indexes are read, and may show progress.
     """
     paths = list(options.shares)
-    sets = [open_source(name, options.sources[name]) for name in map(get_source_name, paths)]
+    sets = [open_source(name, options.sources[name], options.images) for name in map(get_source_name, paths)]
     numbers = [read_measures(source, measures) for source in track(sets)]
     if options.unit == "tokens":
         check_tokenizers(sets, numbers)

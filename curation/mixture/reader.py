@@ -6,33 +6,25 @@ in the order of the rows.
 """
 
 import hashlib
-import itertools
-import os
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from curation.mixture.ranges import ByteRange, RangeReader, Watch
 from schemas.errors import ShardloomError, to_one_line
 from schemas.json_text import MAX_JSON, parse_object
 from schemas.records.captioned_image import CaptionedImage
 from schemas.records.document import Document
 from schemas.records.document_storage import from_members, from_row, to_members
-from schemas.storage.folder import Folder
 from schemas.storage.parquet import UnreadableParquet, open_parquet, read_group
 from schemas.storage.row_objects import iterate_rows
 from schemas.tar.header import BLOCK
 
 BUFFER_BYTES = 256 << 20  # bytes of samples in memory at once; a larger sample is read alone
-MAX_OPEN_FILES = 64  # files that a worker keeps open
-CONNECTIONS = 16  # parallel requests to an object store
-MAX_GAP_BYTES = 256 << 10  # bytes between two samples of an object; reading them costs less than another request
-MAX_RANGE_BYTES = 8 << 20  # bytes of samples per request, so that several requests run in parallel
 
 Members = list[tuple[str, bytes]]
 """The endings and bytes of a sample's members, in their order in a tar."""
@@ -41,9 +33,6 @@ IndexRow = dict[str, Any]
 """An index row with the shard's `path`, which ends with `data/NAME`, the sample's number in it (`row`) and approximate
 size (`bytes`).
 """
-
-Watch = Callable[[str], AbstractContextManager[object]]
-"""Returns a context that lasts while the shard of this path or URL is read; several may last at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +43,13 @@ class ShardSample:
     members: Members
 
 
-def read_samples(rows: pa.Table, buffer_bytes: int = BUFFER_BYTES) -> Iterator[ShardSample]:
+def read_samples(rows: pa.Table, buffer_bytes: int = BUFFER_BYTES, following: bool = True) -> Iterator[ShardSample]:
     """Yields the samples of these rows, in order, with at most `buffer_bytes` bytes of them in memory.
 
-    Raises `ShardloomError` if a shard cannot be read, `CorruptSample` if a sample differs from its index row.
+    Reads the images that the rows refer to only if `following`. Raises `ShardloomError` if a shard cannot be read,
+    `CorruptSample` if a sample differs from its index row.
     """
-    files = ShardFiles()
+    files = ShardFiles(following=following)
     try:
         start, ends = 0, np.cumsum(rows["bytes"].to_numpy())
         while start < len(ends):
@@ -82,83 +72,50 @@ def to_index_rows(rows: pa.Table) -> list[IndexRow]:
 
 
 class ShardFiles:
-    """Reads from shard files and keeps the most recently used local ones open."""
+    """Reads samples from shard files, and if `following`, the images that their index rows refer to."""
 
-    def __init__(self, watch: Watch = nullcontext) -> None:
-        self._watch = watch
-        self._descriptors: OrderedDict[str, int] = OrderedDict()
-        self._sizes: dict[str, int] = {}
-        self._folders: dict[str, Folder] = {}
+    def __init__(self, watch: Watch = nullcontext, following: bool = True) -> None:
+        self._watch, self._following = watch, following
+        self._ranges = RangeReader(watch)
 
     def read(self, rows: list[IndexRow]) -> list[ShardSample]:
         """Returns the samples of these rows in their order; reads them in the order of the shards."""
         found: dict[int, Members] = {}
         for row in rows:
             _check_row(row)
-        order = sorted(range(len(rows)), key=lambda at: (rows[at]["path"], rows[at]["row"]))
-        tables = [at for at in order if rows[at]["offset"] is None]
-        tars = [at for at in order if rows[at]["offset"] is not None]
-        distant = [at for at in tars if not self._find_file(rows[at])[0].is_local]
+        references = [(row.get("references") or ()) if self._following else () for row in rows]
+        tables = sorted(
+            (at for at, row in enumerate(rows) if row["offset"] is None),
+            key=lambda at: (rows[at]["path"], rows[at]["row"]),
+        )
         for at, members in zip(tables, self._read_table_rows([rows[at] for at in tables]), strict=True):
             found[at] = members
-        for at in tars:
-            if self._find_file(rows[at])[0].is_local:
-                with self._watch(rows[at]["path"]):
-                    data = self._read_local_range(rows[at])
-                found[at] = extract_members(rows[at], data)
-        if distant:
-            runs = list(group_adjacent_rows([rows[at] for at in distant]))
-            with ThreadPoolExecutor(CONNECTIONS) as pool:
-                samples = itertools.chain.from_iterable(pool.map(self._read_remote_samples, runs))
-                for at, data in zip(distant, samples, strict=True):
-                    found[at] = extract_members(rows[at], data)
+        tars = [at for at, row in enumerate(rows) if row["offset"] is not None]
+        wanted = [ByteRange(rows[at]["path"], rows[at]["offset"], rows[at]["size"]) for at in tars]
+        images = [
+            ByteRange(reference["tar"], reference["offset"], reference["size"], is_image=True)
+            for at in tars
+            for reference in references[at]
+        ]
+        parts = self._ranges.read(wanted + images)
+        others = iter(parts[len(wanted) :])
+        for at, data in zip(tars, parts, strict=False):
+            members = [(reference["ending"], next(others)) for reference in references[at]]
+            found[at] = members + extract_members(rows[at], data)
+            if self._following or not rows[at].get("references"):
+                _check_images(rows[at], found[at])
         return [ShardSample(row, found[at]) for at, row in enumerate(rows)]
 
     def close(self) -> None:
         """Closes all files."""
-        for descriptor in self._descriptors.values():
-            os.close(descriptor)
-        self._descriptors.clear()
-
-    def _find_file(self, row: IndexRow) -> tuple[Folder, str]:
-        """Returns the set's folder and the name of the shard's file in it: a linked `data` leads out of the set."""
-        url, *name = row["path"].rsplit("/", 2)
-        if url not in self._folders:
-            self._folders[url] = Folder(url or "/")
-        return self._folders[url], "/".join(name)
-
-    def _read_local_range(self, row: IndexRow) -> bytes:
-        path = row["path"]
-        try:
-            if path not in self._descriptors:
-                if len(self._descriptors) == MAX_OPEN_FILES:
-                    os.close(self._descriptors.popitem(last=False)[1])
-                folder, name = self._find_file(row)
-                folder.check_inside(name)
-                self._descriptors[path] = os.open(folder.get_local_path(name), os.O_RDONLY)
-                self._sizes[path] = os.fstat(self._descriptors[path]).st_size
-            self._descriptors.move_to_end(path)
-            # `pread` allocates memory before it reads, so check the size first
-            if not 0 <= row["offset"] <= row["offset"] + row["size"] <= self._sizes[path]:
-                raise corrupt_sample_error(row)
-            return os.pread(self._descriptors[path], row["size"], row["offset"])
-        except OSError as error:
-            raise ShardloomError(f"cannot read {path}: {error.strerror}") from None
-
-    def _read_remote_samples(self, rows: list[IndexRow]) -> list[bytes]:
-        """Reads neighbouring samples of one shard in one request."""
-        folder, name = self._find_file(rows[0])
-        first = rows[0]["offset"]
-        with self._watch(rows[0]["path"]):
-            data = folder.read_range(name, first, max(row["offset"] + row["size"] for row in rows))
-        return [data[row["offset"] - first : row["offset"] - first + row["size"]] for row in rows]
+        self._ranges.close()
 
     def _read_table_rows(self, rows: list[IndexRow]) -> Iterator[Members]:
         """Yields the samples of rows of Parquet shards, sorted by shard: reads each row group once."""
         at = 0
         while at < len(rows):
             path = rows[at]["path"]
-            folder, name = self._find_file(rows[at])
+            folder, name = self._ranges.find_file(path)
             folder.check_inside(name)
             with self._watch(path), folder.open(name) as file:
                 try:
@@ -175,24 +132,8 @@ class ShardFiles:
                     raise ShardloomError(f"cannot read {path}: {to_one_line(error)}") from None
 
 
-def group_adjacent_rows(rows: list[IndexRow]) -> Iterator[list[IndexRow]]:
-    """Groups rows, sorted by shard and position, into runs that one request should read."""
-    run: list[IndexRow] = []
-    for row in rows:
-        if run and (
-            row["path"] != run[0]["path"]
-            or row["offset"] - (run[-1]["offset"] + run[-1]["size"]) > MAX_GAP_BYTES
-            or row["offset"] + row["size"] - run[0]["offset"] > MAX_RANGE_BYTES
-        ):
-            yield run
-            run = []
-        run.append(row)
-    if run:
-        yield run
-
-
 def extract_members(row: IndexRow, data: bytes) -> Members:
-    """Extracts the members from a byte range of a tar. Raises `CorruptSample` if they differ from the index row."""
+    """Extracts the members from a byte range of a tar. Raises `CorruptSample` if they are not where the row says."""
     members = []
     for member in row["members"]:
         start = member["offset"] - row["offset"]
@@ -200,7 +141,6 @@ def extract_members(row: IndexRow, data: bytes) -> Members:
         if len(data) != row["size"] or data[start - BLOCK : start - BLOCK + len(name)] != name:
             raise corrupt_sample_error(row)
         members.append((member["ending"], data[start : start + member["size"]]))
-    _check_images(row, members)
     return members
 
 
@@ -237,16 +177,30 @@ def build_record(row: IndexRow, members: Members, key: str) -> CaptionedImage | 
 class CorruptSample(ShardloomError):
     """Says that one sample differs from its index row; its neighbours may be intact."""
 
+    reason = "it does not match its index row"
+
+
+class ChangedImage(CorruptSample):
+    """Says that an image which a set refers to has other bytes than those that the index was made from."""
+
 
 def corrupt_sample_error(row: IndexRow) -> CorruptSample:
     """Returns the error for a sample that differs from its index row."""
     return CorruptSample(f"{row['path']}: {row['key']} does not match its index row: verify the set")
 
 
+def _changed_image_error(row: IndexRow, tar: str) -> ChangedImage:
+    reason = f"{tar} has changed since this set was made from it: restore the tar, or make the set again"
+    error = ChangedImage(f"{row['path']}: {row['key']}: {reason}")
+    error.reason = reason
+    return error
+
+
 def _check_row(row: IndexRow) -> None:
     """Raises `CorruptSample` for an index row with nulls where a reader needs values."""
     numbers = [] if row["offset"] is None else [row["offset"], row["size"]]
     entries = [*(row["image_details"] or []), *(() if row["offset"] is None else row["members"] or [None])]
+    entries += row.get("references") or []
     if None in numbers or any(entry is None or None in entry.values() for entry in entries):
         raise corrupt_sample_error(row)
 
@@ -255,5 +209,10 @@ def _check_images(row: IndexRow, members: Members) -> None:
     """Checks the SHA-256 of each image: a mixture hashes what it copies, which would certify corrupt images."""
     images = [data for ending, data in members if ending not in ("json", "txt")]
     hashes = [hashlib.sha256(data).hexdigest() for data in images]
-    if hashes != [image["sha256"] for image in row["image_details"]]:
+    expected = [image["sha256"] for image in row["image_details"]]
+    if len(hashes) == len(expected):
+        for reference, found, sha256 in zip(row.get("references") or (), hashes, expected, strict=False):
+            if found != sha256:
+                raise _changed_image_error(row, reference["tar"])
+    if hashes != expected:
         raise corrupt_sample_error(row)

@@ -1,4 +1,4 @@
-"""Follows a running graph: forwards its results, shows progress and ends a stalled run."""
+"""Follows a running graph: forwards its results, and explains what it waits for and why it has stalled."""
 
 import queue
 import threading
@@ -17,21 +17,23 @@ from schemas.errors import ShardloomError, UsageError
 
 TICK_SECONDS = 1.0
 STALL_NOTE_SHARE = 1 / 3  # of `stall_seconds`; after it, the progress line names the stage that holds up the run
+LAST_EVENTS_SECONDS, LAST_EVENTS_POLL_SECONDS = 3.0, 0.05  # workers send theirs within a second, or as they end
 STOP_SECONDS = 10.0  # to wait for the graph's thread to end; the thread of a stalled graph never ends
+WORK_IS_KEPT = "finished work is kept; the same command resumes the run"
 _END = object()
 
 
 def follow(
     rows: Callable[[], Iterator[pa.Table]],
     ledger: ray.actor.ActorHandle,
-    requests: Sequence[ResourceRequest],
-    stall_seconds: float,
-    on_tick: Callable[[Snapshot], None],
+    timeout: float,
+    on_tick: Callable[[Snapshot, float], None],
 ) -> Generator[pa.Table, None, None]:
-    """Yields the graph's results as they arrive. Raises `ShardloomError` when the graph fails or stalls.
+    """Yields the graph's results as they arrive. Raises `ShardloomError` when the graph fails.
 
-    Waiting for Ray can't be interrupted, so a separate thread consumes the graph. The calling thread can then detect a
-    stall even when Ray itself waits forever.
+    Every `TICK_SECONDS` it calls `on_tick` with the ledger's snapshot, which may take `timeout` seconds, and with the
+    seconds since the last sign of progress. Waiting for Ray can't be interrupted, so a separate thread consumes the
+    graph. The calling thread can then detect a stall even when Ray itself waits forever.
     """
     results: queue.Queue[Any] = queue.Queue()
     stop = threading.Event()
@@ -49,7 +51,7 @@ def follow(
     graph = threading.Thread(target=consume, daemon=True, name=GRAPH_THREAD)
     graph.start()
     try:
-        yield from _iterate_results(results, ledger, requests, stall_seconds, on_tick)
+        yield from _iterate_results(results, ledger, timeout, on_tick)
     finally:
         stop.set()
         graph.join(timeout=STOP_SECONDS)
@@ -58,12 +60,10 @@ def follow(
 def _iterate_results(
     results: "queue.Queue[Any]",
     ledger: ray.actor.ActorHandle,
-    requests: Sequence[ResourceRequest],
-    stall_seconds: float,
-    on_tick: Callable[[Snapshot], None],
+    timeout: float,
+    on_tick: Callable[[Snapshot, float], None],
 ) -> Iterator[pa.Table]:
     last_result = last_tick = time.monotonic()
-    initial_nodes = len(list_cluster_nodes())
     while True:
         try:
             result = results.get(timeout=TICK_SECONDS)
@@ -77,13 +77,10 @@ def _iterate_results(
             yield result
             last_result = time.monotonic()
         if time.monotonic() - last_tick >= TICK_SECONDS:  # not for every chunk: a snapshot takes longer than a commit
-            snapshot = _take_snapshot(ledger, stall_seconds)
-            on_tick(snapshot)
+            snapshot = _take_snapshot(ledger, timeout)
             last_tick = time.monotonic()
             # parts written by an earlier run arrive without a heartbeat, so results count as well
-            idle = min(snapshot.seconds_since_heartbeat, last_tick - last_result)
-            if idle > stall_seconds:
-                raise ShardloomError(explain_stall(snapshot, idle, _describe_lost_capacity(requests, initial_nodes)))
+            on_tick(snapshot, min(snapshot.seconds_since_heartbeat, last_tick - last_result))
 
 
 def _take_snapshot(ledger: ray.actor.ActorHandle, timeout: float) -> Snapshot:
@@ -94,6 +91,33 @@ def _take_snapshot(ledger: ray.actor.ActorHandle, timeout: float) -> Snapshot:
             raise fault from None
         raise ShardloomError(f"the run's ledger does not answer: {type(error).__name__}") from None
     return snapshot
+
+
+def take_last_snapshot(ledger: ray.actor.ActorHandle, chunks: int) -> Snapshot:
+    """Returns the snapshot of a graph that has ended with `chunks` chunks, once the workers' last events are in it.
+
+    Waits up to `LAST_EVENTS_SECONDS`, which it takes where a worker or the ledger has died and lost some.
+    """
+    end = time.monotonic() + LAST_EVENTS_SECONDS
+    while True:
+        snapshot: Snapshot = ray.get(ledger.snapshot.remote())
+        if all(counts.chunks >= chunks for counts in snapshot.stages.values()) or time.monotonic() > end:
+            return snapshot
+        time.sleep(LAST_EVENTS_POLL_SECONDS)
+
+
+class StallWatch:
+    """Tells whether a graph has stalled, and why."""
+
+    def __init__(self, requests: Sequence[ResourceRequest], stall_seconds: float) -> None:
+        self._requests, self._stall_seconds = requests, stall_seconds
+        self._initial_nodes = len(list_cluster_nodes())
+
+    def explain(self, snapshot: Snapshot, idle_seconds: float) -> str:
+        """Says why the run has stalled; empty while it has not."""
+        if idle_seconds <= self._stall_seconds:
+            return ""
+        return explain_stall(snapshot, idle_seconds, _describe_lost_capacity(self._requests, self._initial_nodes))
 
 
 def _describe_lost_capacity(requests: Sequence[ResourceRequest], initial_nodes: int) -> str | None:
@@ -135,12 +159,12 @@ def describe_stalled_stage(snapshot: Snapshot, stall_seconds: float) -> str:
 
 
 def explain_stall(snapshot: Snapshot, idle_seconds: float, lost_capacity: str | None) -> str:
-    """Returns the error message of a stalled run: which stage it waits for, and why.
+    """Says which stage a stalled run waits for, and why.
 
     `lost_capacity` is the result of `_describe_lost_capacity`.
     """
     where = _locate_stall(snapshot) + (f"; {lost_capacity}" if lost_capacity else "")
-    return f"no progress for {idle_seconds:.0f} s: {where}; finished work is kept; the same command resumes the run"
+    return f"no progress for {idle_seconds:.0f} s: {where}"
 
 
 def _locate_stall(snapshot: Snapshot) -> str:

@@ -17,13 +17,13 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import ray
 
 from curation.cpu_limit import end_process_after
 from curation.images.decode import DecodeLimits
 from pipelines.cluster.attempts import Range
+from pipelines.cluster.ledger_client import LedgerClient
 
 BATCH_TIMEOUT_SHARE = 0.7  # a batch may take this share of `stall_seconds`, after which the run would end
 DECODE_KILL_FACTOR = 1.25  # the kernel ends the process at this share of `max_seconds`, where decoding raises if it can
@@ -47,10 +47,10 @@ class WorkInProgress:
 
 
 class HangWatch:
-    """Watches one worker of a stage. Its time limits are shares of the run's `stall_seconds`."""
+    """Watches one worker. Its time limits are shares of the run's `stall_seconds`."""
 
-    def __init__(self, ledger: ray.actor.ActorHandle, stage: str, stall_seconds: float, limits: DecodeLimits) -> None:
-        self.ledger, self.stage = ledger, stage
+    def __init__(self, ledger: LedgerClient, stall_seconds: float, limits: DecodeLimits) -> None:
+        self.ledger = ledger
         self.work_seconds = BATCH_TIMEOUT_SHARE * stall_seconds
         self.decode_seconds = min(DECODE_KILL_FACTOR * limits.max_seconds, self.work_seconds)
         self._poll_seconds = POLL_SHARE * stall_seconds
@@ -100,14 +100,13 @@ class HangWatch:
                 if self._may_end(found) and self._at_work is found:
                     os.kill(os.getpid(), signal.SIGKILL)
             elif self.is_slow(found):
-                self.ledger.record_heartbeat.remote()
+                self.ledger.record_heartbeat()
 
     def _may_end(self, found: WorkInProgress) -> bool:
         """Asks the ledger whether to end this process. It refuses where that would not help.
 
         The next look asks again, because other workers may have made progress.
         """
-        answer: Any = self.ledger.report_hang.remote(self.stage, found.chunk, found.samples, found.is_decoding)
         with contextlib.suppress(ray.exceptions.RayError):
-            return bool(ray.get(answer, timeout=LEDGER_TIMEOUT_SECONDS))
+            return self.ledger.report_hang(found.chunk, found.samples, found.is_decoding, LEDGER_TIMEOUT_SECONDS)
         return False

@@ -17,18 +17,33 @@ MESSAGE_SCHEMA = pa.schema([pa.field("message", pa.string(), nullable=False), pa
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Holds samples to work on and what the pools have added to them so far."""
+    """Holds samples to work on and what the pools have added to them so far.
+
+    At the end of a run a chunk is cut into slices, on which several workers work at once.
+    """
 
     shard: str
     index: int
     digest: str  # of the samples' bytes: a part is valid for these samples only
     size: int  # bytes of the samples in their tar, the unit of progress
     table: pa.Table | None = None  # None only while the message is encoded
+    start: int = 0  # of a slice: its first sample in the chunk
+    of_rows: int = 0  # of a slice: the samples of the chunk; 0 for a whole chunk
+
+    @property
+    def label(self) -> str:
+        """Returns how the ledger calls the chunk, or the slice."""
+        return f"{self.shard}/{self.index}" + (f"+{self.start}" if self.start else "")
+
+    def ends_chunk(self) -> bool:
+        """Returns whether this is a whole chunk or its last slice."""
+        assert self.table is not None
+        return not self.of_rows or self.start + self.table.num_rows == self.of_rows
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenPart:
-    """Reports a chunk whose part is written."""
+    """Reports a chunk whose part is written, or a slice."""
 
     shard: str
     index: int
@@ -37,6 +52,8 @@ class WrittenPart:
     reasons: dict[str, int] = field(default_factory=dict)  # reason for leaving rows out -> rows
     engine_errors: dict[str, int] = field(default_factory=dict)  # engine -> images that it failed on
     retries: int = 0  # retries of requests to the object store since this worker's last message
+    start: int = 0  # as in `Chunk`
+    of_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)

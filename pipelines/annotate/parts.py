@@ -29,8 +29,13 @@ def get_part_name(shard: str, index: int) -> str:
     return f"{shard}-{index:06d}.parquet"
 
 
+def get_slice_name(shard: str, index: int, start: int) -> str:
+    """Returns the file name of a slice of a chunk's part."""
+    return f"{shard}-{index:06d}+{start:06d}.parquet"
+
+
 def write_part(output: Folder, chunk: Chunk, recipe_sha256: str) -> None:
-    """Writes a finished chunk, kept and quarantined rows in input order. `join_parts` separates them."""
+    """Writes a finished chunk or slice, kept and quarantined rows in input order. `join_parts` separates them."""
     assert chunk.table is not None
     columns = [kind.column for kind in KINDS.values() if kind.name in chunk.table.column_names]
     wanted = pa.schema([*annotation_schema(columns), *VERDICT_COLUMNS])
@@ -39,7 +44,23 @@ def write_part(output: Folder, chunk: Chunk, recipe_sha256: str) -> None:
         b"recipe": recipe_sha256.encode(),
     }
     table = chunk.table.select(wanted.names).cast(wanted).replace_schema_metadata(metadata)
-    output.write(f"{PARTS}/{get_part_name(chunk.shard, chunk.index)}", encode_parquet([table], table.schema))
+    name = get_part_name(chunk.shard, chunk.index)
+    if chunk.of_rows:
+        name = get_slice_name(chunk.shard, chunk.index, chunk.start)
+    output.write(f"{PARTS}/{name}", encode_parquet([table], table.schema))
+
+
+def join_slices(output: Folder, shard: str, index: int, starts: list[int]) -> None:
+    """Joins the slices of a chunk, by their first rows in order, into its part, and removes them.
+
+    Raises `ShardloomError` when different engines made them.
+    """
+    paths = [f"{PARTS}/{get_slice_name(shard, index, start)}" for start in starts]
+    tables = [read_table(io.BytesIO(data)) for data in output.map_files(output.read, paths)]
+    check_engines_agree(output, shard, tables)
+    table = pa.concat_tables(tables).combine_chunks()
+    output.write(f"{PARTS}/{get_part_name(shard, index)}", encode_parquet([table], table.schema))
+    output.map_files(output.remove, paths)
 
 
 def is_valid_part(output: Folder, name: str, digest: str, recipe_sha256: str) -> bool:

@@ -31,6 +31,7 @@ class AnnotateJob(Job[InputShard]):
     def __init__(self, recipe: AnnotateRecipe) -> None:
         self.recipe: AnnotateRecipe = recipe
         self._reuse: Reuse | None = None
+        self._shards: list[InputShard] = []  # all of the input
 
     def settle_recipe(self, output: Folder) -> None:
         """See `Job`."""
@@ -38,7 +39,7 @@ class AnnotateJob(Job[InputShard]):
 
     def plan(self, context: Context) -> list[InputShard]:
         """See `Job`."""
-        shards = list_input_shards(self.recipe.input, ".tar")
+        shards = self._shards = list_input_shards(self.recipe.input, ".tar")
         check_settings(self.recipe.engines)
         self._reuse = find_reuse(self.recipe, shards)
         reused = self._reuse.kinds if self._reuse else ()
@@ -73,9 +74,9 @@ class AnnotateJob(Job[InputShard]):
     def carry_out(self, context: Context, todo: list[InputShard], committer: OutputCommitter) -> None:
         """See `Job`."""
         context.runner.check_address()
-        from pipelines.annotate.graph import GraphRun  # imports Ray Data, a second that no wrong recipe takes
+        from pipelines.annotate.drivers.run import Work, drive  # imports Ray Data, a second that no wrong recipe takes
 
-        GraphRun(self.recipe, context, todo, self._reuse).carry_out(committer)
+        drive(Work(self.recipe, context, self._shards, todo, self._reuse), committer)
 
 
 def annotate(recipe: AnnotateRecipe, output: str) -> Totals:

@@ -5,17 +5,17 @@ import math
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NoReturn
 
-import numpy as np
 import pyarrow as pa
 import ray
 
 from curation.engines.kinds import KINDS, EngineInput, EngineKind
 from curation.images.decode import RgbImage, decode
 from curation.images.filters import find_image_fault
+from pipelines.annotate.chunk_rows import ChunkRange, ChunkRows
 from pipelines.annotate.hang_watch import HangWatch
 from pipelines.annotate.messages import Chunk, WrittenPart, decode_message, encode_message
 from pipelines.annotate.outcomes import (
@@ -29,8 +29,9 @@ from pipelines.annotate.outcomes import (
 )
 from pipelines.annotate.parts import ENGINE_PREFIX, write_part
 from pipelines.annotate.pools import Pool
-from pipelines.cluster.attempts import Attempts, Range
+from pipelines.cluster.attempts import Attempts
 from pipelines.cluster.failure import Failure
+from pipelines.cluster.ledger_client import LedgerClient
 from pipelines.engines.loader import Engine, load_engine, needs_pixels
 from pipelines.recipes.annotate import AnnotateRecipe, EngineOptions
 from schemas.errors import ShardloomError, UsageError, to_one_line
@@ -59,19 +60,20 @@ class PoolWorker:
         recipe: AnnotateRecipe,
         pool: Pool,
         output: Folder,
-        expected: dict[str, EngineFingerprint],
+        expected: Mapping[str, EngineFingerprint],
         ledger: ray.actor.ActorHandle,
         repeats: dict[str, list[str]],
         prepared: ray.ObjectRef | None,
         log_level: int,
     ) -> None:
         configure_log(log_level, process=f"{pool.name} worker {os.getpid()}")
-        self.recipe, self.pool, self.output, self.ledger = recipe, pool, output, ledger
+        self.recipe, self.pool, self.output = recipe, pool, output
         self.recipe_sha256 = recipe.compute_sha256()
         self.repeats = {shard: set(keys) for shard, keys in repeats.items()}
         self.engine: Engine | None = None
         self.start_error: ShardloomError | None = None
         self.images_done = 0  # worked on by this process
+        self.ledger = LedgerClient(ledger, pool.name)
         try:
             if pool.engine is not None and pool.options is not None:
                 with send_heartbeats(ledger):
@@ -81,17 +83,17 @@ class PoolWorker:
             self.start_error = error
         except Exception as error:  # noqa: BLE001  an engine may raise anything
             self.start_error = ShardloomError(f"the {pool.name} engine can't start: {_describe_error(error)}")
-        self.watch = HangWatch(ledger, pool.name, recipe.run.stall_seconds, recipe.decode)
+        self.watch = HangWatch(self.ledger, recipe.run.stall_seconds, recipe.decode)
         self.watch.start()
         LOG.debug("started" if self.start_error is None else f"cannot start: {self.start_error}")
-        ledger.add_worker.remote(pool.name)
+        self.ledger.add_worker()
 
     def _load(
         self, kind: EngineKind, options: EngineOptions, expected: EngineFingerprint | None, prepared: object
     ) -> None:
         if isinstance(prepared, Failure):
             raise prepared.to_error()
-        gpus, notify = self.pool.request.gpus, self.ledger.add_notice.remote
+        gpus, notify = self.pool.request.gpus, self.ledger.add_notice
         self.engine = load_engine(kind, options, prepared, trusted=self.pool.trusted, gpus=gpus, notify=notify)
         self.needs_pixels, self.needs_tags = needs_pixels(kind, options), KINDS[kind].needs_tags
         if expected is not None:
@@ -102,6 +104,8 @@ class PoolWorker:
 
         Forwards other messages unchanged. Returns a foreseen error as a `Failure`.
         """
+        if not row.num_rows:  # of a reader without a shard
+            return row
         if self.start_error is not None:
             return encode_message(Failure.from_error(self.start_error))
         chunk = decode_message(row)
@@ -117,25 +121,31 @@ class PoolWorker:
     def _process_chunk(self, chunk: Chunk) -> pa.Table:
         assert chunk.table is not None
         started = time.monotonic()
-        label = f"{chunk.shard}/{chunk.index}"
-        attempts: Attempts = ray.get(self.ledger.begin.remote(self.pool.name, label, chunk.table.num_rows, chunk.size))
+        label = chunk.label
+        attempts = self.ledger.begin(label, chunk.table.num_rows, chunk.size, chunk.start)
         samples = ChunkRows(chunk.table, self.repeats.get(chunk.shard, set()))
         table = self._add_results(chunk.table, self._process_samples(samples, label, attempts))
         done: Chunk | WrittenPart = replace(chunk, table=table)
         if isinstance(done, Chunk) and self.pool.is_last:
             write_part(self.output, done, self.recipe_sha256)
             counted = (table.num_rows, count_rows_by_reason(table), count_errors_by_engine(table), take_retry_count())
-            done = WrittenPart(chunk.shard, chunk.index, chunk.size, *counted)
+            done = WrittenPart(chunk.shard, chunk.index, chunk.size, *counted, chunk.start, chunk.of_rows)
         row = encode_message(done)  # memory peaks here: a worker that dies of it has not finished the chunk
-        self.ledger.finish.remote(self.pool.name, label)
+        self.ledger.finish(label, chunk.ends_chunk())
         self.images_done += table.num_rows
         LOG.debug(f"{label}: {table.num_rows} images in {time.monotonic() - started:.1f} s")
         return row
 
+    def __del__(self) -> None:
+        """Reports the worker's last events, as Ray Data drops it at the end of the run."""
+        if (ledger := getattr(self, "ledger", None)) is not None:
+            with contextlib.suppress(Exception):  # the ledger may have ended before
+                ledger.flush()
+
     def _end_process(self) -> NoReturn:
         """Ends this process through Ray, which reports a process that ends by itself as a crash."""
         with contextlib.suppress(ray.exceptions.RayError):  # a dead ledger counts nothing
-            ray.get(self.ledger.recycle_worker.remote(self.pool.name))
+            self.ledger.recycle_worker()
         ray.kill(ray.get_runtime_context().current_actor, no_restart=False)
         time.sleep(EXIT_TIMEOUT_SECONDS)
         os._exit(1)
@@ -152,7 +162,7 @@ class PoolWorker:
             table = table.replace_schema_metadata((table.schema.metadata or {}) | fingerprint)
         return with_verdicts(table, outcomes)
 
-    def _process_samples(self, samples: "ChunkRows", label: str, attempts: Attempts) -> list[Outcome]:
+    def _process_samples(self, samples: ChunkRows, label: str, attempts: Attempts) -> list[Outcome]:
         outcomes = [Outcome() for _ in samples.keys]
         poison_samples = set(attempts.poison_samples)
         for poison_sample in poison_samples:
@@ -166,13 +176,11 @@ class PoolWorker:
             self._process_batch(samples, batch, places, outcomes)
             done += stop - start
             if (now := time.monotonic()) - since >= HEARTBEAT_SECONDS or stop == len(outcomes):
-                self.ledger.record_progress.remote(self.pool.name, done, now - since, label)
+                self.ledger.record_progress(label, done, now - since)
                 done, since = 0, now
         return outcomes
 
-    def _process_batch(
-        self, samples: "ChunkRows", batch: "ChunkRange", places: list[int], outcomes: list[Outcome]
-    ) -> None:
+    def _process_batch(self, samples: ChunkRows, batch: ChunkRange, places: list[int], outcomes: list[Outcome]) -> None:
         """Works on the usable samples of a batch."""
         if self.pool.decodes:
             places = [place for place in places if self._decode(samples, batch, place, outcomes[place])]
@@ -185,12 +193,12 @@ class PoolWorker:
             for place in places:
                 outcomes[place].pixels = None
 
-    def _start_range(self, batch: "ChunkRange") -> None:
+    def _start_range(self, batch: ChunkRange) -> None:
         """Reports the range that starts now to the ledger, if a worker has died on this chunk before."""
         if batch.is_isolating:
-            ray.get(self.ledger.start_range.remote(self.pool.name, batch.chunk, batch.range))
+            self.ledger.start_range(batch.chunk, batch.range)
 
-    def _decode(self, samples: "ChunkRows", batch: "ChunkRange", place: int, outcome: Outcome) -> bool:
+    def _decode(self, samples: ChunkRows, batch: ChunkRange, place: int, outcome: Outcome) -> bool:
         outcome.stage = "decode"
         if samples.keys[place] in samples.repeated:
             outcome.fault = Rejected(Reason.REPEATED_IMAGE, "the same bytes came before in this data set")
@@ -211,13 +219,13 @@ class PoolWorker:
             outcome.pixels = None
         return outcome.fault is None
 
-    def _has_tags(self, samples: "ChunkRows", place: int, outcome: Outcome) -> bool:
+    def _has_tags(self, samples: ChunkRows, place: int, outcome: Outcome) -> bool:
         if samples.table[TAGS_COLUMN.name][place].is_valid:
             return True
         self._give_up(outcome, Rejected(Reason.NO_TAGS, "nothing to look for: the tag engine failed"))
         return False
 
-    def _annotate(self, samples: "ChunkRows", at: "ChunkRange", places: Sequence[int], outcomes: list[Outcome]) -> None:
+    def _annotate(self, samples: ChunkRows, at: ChunkRange, places: Sequence[int], outcomes: list[Outcome]) -> None:
         """Runs the engine on the batch; if it raises, on each image alone, so that one bad image costs no neighbour."""
         if not places:
             return
@@ -242,7 +250,7 @@ class PoolWorker:
         for place, value in zip(places, values, strict=True):
             outcomes[place].value = value
 
-    def _get_pixels(self, samples: "ChunkRows", place: int, outcome: Outcome) -> RgbImage:
+    def _get_pixels(self, samples: ChunkRows, place: int, outcome: Outcome) -> RgbImage:
         return samples.get_pixels(place) if outcome.pixels is None else outcome.pixels
 
     def _give_up(self, outcome: Outcome, fault: Rejected) -> None:
@@ -269,40 +277,6 @@ def send_heartbeats(ledger: ray.actor.ActorHandle) -> Iterator[None]:
         yield
     finally:
         done.set()
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkRange:
-    """Names a range of a chunk's samples that are worked on together."""
-
-    chunk: str
-    range: Range
-    is_isolating: bool  # a worker has died on this chunk: the ledger must know the range that the next one works on
-
-    def narrow_to(self, place: int) -> "ChunkRange":
-        """Returns the range of one sample alone."""
-        return replace(self, range=(place, place + 1))
-
-
-class ChunkRows:
-    """Gives a pool access to the rows of a chunk."""
-
-    def __init__(self, table: pa.Table, repeated: set[str]) -> None:
-        self.table, self.repeated = table, repeated
-        self.keys: list[str] = table["key"].to_pylist()
-        self.captions: list[str] = table["caption"].to_pylist()
-        self.is_good = [reason is None for reason in table["reason"].to_pylist()]
-
-    def get_pixels(self, place: int) -> RgbImage:
-        """Returns the image that an earlier pool decoded, height x width x 3 in uint8, read-only and without a copy."""
-        width, height = (self.table[name][place].as_py() for name in ("width", "height"))
-        pixels = np.frombuffer(self.table[PIXELS.name][place].as_buffer(), np.uint8).reshape(height, width, 3)
-        pixels.flags.writeable = False  # it is shared memory, which the next engine reads too
-        return pixels
-
-    def get_tag_names(self, place: int) -> list[str]:
-        """Returns the names of the image's tags, each once, in their order."""
-        return list(dict.fromkeys(tag["name"] for tag in self.table[TAGS_COLUMN.name][place].as_py()))
 
 
 def _describe_error(error: Exception) -> str:

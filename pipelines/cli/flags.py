@@ -30,6 +30,14 @@ TrustCode = Annotated[
     list[str] | None,
     typer.Option("--trust-code", metavar="MODULE:NAME", help="your own code to import and run; may be repeated"),
 ]
+MovedImages = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--images",
+        metavar="[OLD=]NEW",
+        help="of a set by reference: the present folder of image tars that were moved; may be repeated",
+    ),
+]
 RecipeFile = Annotated[str | None, typer.Option("--recipe", "-r", help="a YAML recipe; flags override it")]
 
 

@@ -33,6 +33,17 @@ def mix(
     format: Annotated[str | None, typer.Option(help="webdataset or parquet")] = None,
     samples_per_shard: Annotated[int | None, typer.Option(help="samples in each shard but the last")] = None,
     seed: Annotated[int | None, typer.Option(help="seed of the order")] = None,
+    materialise: Annotated[
+        bool | None, typer.Option("--materialise", help="copy the images of sets by reference into the mixture")
+    ] = None,
+    images: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--images",
+            metavar="OLD=NEW",
+            help="the present folder of image tars that a set by reference names; may be repeated",
+        ),
+    ] = None,
     workers: Workers = None,
     address: Address = None,
     json_: Json = False,
@@ -48,6 +59,8 @@ def mix(
         format=format,
         samples_per_shard=samples_per_shard,
         seed=seed,
+        materialise=materialise,
+        images={old: new for old, (new, *_) in parse_named_folders("--images", images).items()},
         run=build_run_options(output, workers, address, None),
     )
     if not plan:

@@ -1,6 +1,6 @@
 """Implements `shardloom shard`."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,10 +17,12 @@ from pipelines.cli.flags import (
     Workers,
     build_run_options,
     report,
+    require_lasting_path,
     resolve_output,
 )
-from pipelines.recipes.base import load_recipe
+from pipelines.recipes.base import RunOptions, load_recipe
 from pipelines.recipes.shard import ShardRecipe
+from schemas.errors import UsageError
 
 
 def shard(
@@ -41,6 +43,18 @@ def shard(
         ),
     ] = None,
     tokenizer: Tokenizer = None,
+    by_reference: Annotated[
+        bool | None,
+        typer.Option("--by-reference", help="copy no image: write captions, and an index that refers to the images"),
+    ] = None,
+    materialise: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SET",
+            help="copy the images of a set by reference: OUTPUT is the set that it would be without --by-reference; "
+            "--images [OLD=]NEW names folders of images that were moved",
+        ),
+    ] = None,
     trust_code: TrustCode = None,
     allow_download: AllowDownload = None,
     workers: Workers = None,
@@ -49,6 +63,14 @@ def shard(
     json_: Json = False,
 ) -> None:
     """Join image shards and captions into training shards, each with an index for planning."""
+    if materialise is not None:
+        others: dict[str, object] = {"--recipe": recipe, "--captions": captions, "--format": format}
+        others |= {"--samples-per-shard": samples_per_shard, "--granularity": granularity, "--tokenizer": tokenizer}
+        others |= {"--raw-caption": raw_caption, "--by-reference": by_reference}
+        if given := [name for name, value in others.items() if value is not None]:
+            raise UsageError(f"{given[0]} has no place beside --materialise: the set {materialise} decides it")
+        _materialise(materialise, images or [], build_run_options(output, workers, address, allow_damaged), json_)
+        return
     from pipelines.shard.run import shard as run
 
     FAMILIES.trust(*trust_code or [])
@@ -62,6 +84,20 @@ def shard(
         granularity=granularity,
         raw_caption=raw_caption,
         tokenizer=tokenizer,
+        by_reference=by_reference,
         run=build_run_options(output, workers, address, allow_damaged) | {"allow_download": allow_download},
     )
+    if loaded.by_reference:
+        for pattern in loaded.images:
+            require_lasting_path("folder of the images", pattern)
     report(run(loaded, resolve_output(loaded)), resolve_output(loaded), json_)
+
+
+def _materialise(url: str, images: list[str], options: dict[str, Any], json_: bool) -> None:
+    from pipelines.output.job import run_job
+    from pipelines.shard.materialise import MaterialiseJob
+
+    run = RunOptions.model_validate({name: value for name, value in options.items() if value is not None})
+    job = MaterialiseJob(url, run, images)
+    output = resolve_output(job.recipe)
+    report(run_job(job, output), output, json_)

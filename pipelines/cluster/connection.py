@@ -31,6 +31,7 @@ from pipelines.cluster.ray_internals import (
     make_job_config,
     make_temp_dir_option,
     override_job_runtime_env,
+    save_idle_cores,
     show_every_worker_line,
     silence_native_log,
     skip_monitors,
@@ -103,6 +104,7 @@ def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None
         with contextlib.ExitStack() as stack:
             if not address:
                 stack.enter_context(listen_on_loopback_only())
+                stack.enter_context(save_idle_cores())
                 stack.enter_context(skip_monitors(keeps_log=is_shown(logging.DEBUG)))
             _start(options, tries=1 if address else 2)
     except Exception as error:  # noqa: BLE001 - Ray has no exception class for a node that is too slow to start

@@ -1,17 +1,19 @@
 """Defines the ledger, an actor to which a run's workers report counts and the ranges that they work on.
 
-A run has one small actor. Workers call it when they start a chunk, when they finish it and every few seconds in
-between, so that a thousand workers stay far below the call rate that one actor can answer.
+Each driver of a run has one small actor. A worker that has never died sends it a list of events once a second
+(`pipelines.cluster.ledger_client`), so that a thousand workers stay far below the call rate that one actor can answer.
 """
 
 import itertools
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipelines.cluster.attempts import Attempts, Range
+from pipelines.cluster.ledger_events import Begin, Event, Finish, Heartbeat, Progress
 
 MAX_HANGS = 12  # of an engine in succession, without an image done: halving finds a sample of 256 in nine
 
@@ -49,6 +51,8 @@ class ChunkInProgress:
     started: float
     rows: int
     size: int  # bytes
+    worker: str = ""
+    start: int = 0  # of a slice: its first sample in the chunk
     rows_done: int = 0
 
     @property
@@ -68,15 +72,22 @@ class Snapshot:
 
 
 class Ledger:
-    """Implements the actor. `stages` are in the graph's order: a chunk that one has done is queued for the next."""
+    """Implements the actor. `stages` are in the graph's order: a chunk that one has done is queued for the next.
+
+    Events arrive in lists, up to a second after they happened, so that a stage may report that it has begun a chunk
+    before the previous one reports that it has finished it. A `worker` is the id of an actor; it is empty where tasks
+    do the work.
+    """
 
     def __init__(self, stages: list[str]) -> None:
         now = time.monotonic()
         self._stages = {stage: StageCounts() for stage in stages}
         self._next = dict(itertools.pairwise(stages))
         self._queues: dict[str, set[str]] = {stage: set() for stage in stages}  # sets: a chunk may be done twice
+        self._early: dict[str, set[str]] = {stage: set() for stage in stages}  # begun before they were queued
         self._attempts: dict[str, dict[str, Attempts]] = {stage: {} for stage in stages}
         self._in_progress: dict[str, dict[str, ChunkInProgress]] = {stage: {} for stage in stages}
+        self._recycled: set[str] = set()  # workers that have ended themselves and have not started again
         self._bytes_finished = dict.fromkeys(stages, 0)
         self._hangs_since_image = dict.fromkeys(stages, 0)  # since an image was last done
         self._last_heartbeat = now
@@ -85,45 +96,51 @@ class Ledger:
         self._offered_until: dict[str, float] = {}  # up to when `offered_seconds` counts
         self._notices: dict[str, None] = {}  # in their order
 
-    def add_worker(self, stage: str) -> None:
-        """Records that a worker of the stage is ready."""
-        self._mark_progress(stage)
-        self._count_offered_time(stage, more=1)
+    def add_worker(self, stage: str, worker: str = "", is_restarted: bool = False) -> None:
+        """Records that a worker of the stage is ready. One that is restarted takes the place of one that has ended."""
+        now = self._mark_progress(stage)
+        if is_restarted and worker not in self._recycled:
+            self._record_death(stage, worker, now)
+        self._recycled.discard(worker)
+        self._count_offered_time(stage, now, more=1)
 
-    def recycle_worker(self, stage: str) -> None:
+    def recycle_worker(self, stage: str, worker: str = "") -> None:
         """Records that a worker of the stage ends itself between two chunks. Ray starts another in its place."""
-        self._mark_progress(stage)
-        self._count_offered_time(stage, more=-1)
+        now = self._mark_progress(stage)
+        self._recycled.add(worker)
+        self._count_offered_time(stage, now, more=-1)
         self._stages[stage].recycled += 1
 
+    def record(self, stage: str, worker: str, sent_at: float, events: Sequence[Event]) -> None:
+        """Takes the events of a worker, in their order. `sent_at` is the time of its clock as it sent them."""
+        offset = time.monotonic() - sent_at
+        for event in events:
+            at = event.at + offset
+            match event:
+                case Begin():
+                    begun = ChunkInProgress(at, event.rows, event.size, worker, event.start)
+                    self._begin(stage, event.chunk, begun)
+                case Progress():
+                    self._record_progress(stage, event, at)
+                case Finish():
+                    self._finish(stage, event.chunk, at, event.ends_chunk)
+                case Heartbeat():
+                    self._last_heartbeat = max(self._last_heartbeat, at)
+
     def record_heartbeat(self) -> None:
-        """Takes the heartbeat of a worker that loads its engine or decodes a slow image."""
+        """Takes the heartbeat of a worker that loads its engine."""
         self._last_heartbeat = time.monotonic()
 
     def add_notice(self, line: str) -> None:
         """Takes a line that the user should read. A line that several workers add is kept once."""
         self._notices[line] = None
 
-    def begin(self, stage: str, chunk: str, rows: int, size: int = 0) -> Attempts:
+    def begin(self, stage: str, chunk: str, rows: int, size: int = 0, worker: str = "", start: int = 0) -> Attempts:
         """Records that a worker starts a chunk of `rows` samples and `size` bytes.
 
         Returns what earlier attempts at it have shown.
         """
-        now = self._mark_progress(stage)
-        self._first_chunk_started.setdefault(stage, now)
-        self._offered_until.setdefault(stage, now)
-        self._in_progress[stage][chunk] = ChunkInProgress(now, rows, size)
-        self._queues[stage].discard(chunk)
-        attempts = self._attempts[stage].get(chunk)
-        if attempts is not None:
-            attempts.record_death()
-            self._stages[stage].deaths += 1
-            self._count_offered_time(stage, more=-1)  # the replacement has called `add_worker` already
-        else:
-            attempts = self._attempts[stage][chunk] = Attempts((0, rows))
-            self._count_offered_time(stage, more=self._count_unknown_workers(stage))
-        attempts.at_work = (0, rows)
-        return attempts
+        return self._begin(stage, chunk, ChunkInProgress(time.monotonic(), rows, size, worker, start))
 
     def start_range(self, stage: str, chunk: str, at_work: Range) -> None:
         """Records that an isolating worker is about to start on this range alone."""
@@ -149,28 +166,9 @@ class Ledger:
         attempts.record_hang(at_work, is_decoding)
         return True
 
-    def record_progress(self, stage: str, images: int, busy_seconds: float, chunk: str = "") -> None:
-        """Takes a heartbeat: the images of a chunk done since the last one, and the seconds that they took."""
-        self._mark_progress(stage)
-        if (found := self._in_progress[stage].get(chunk)) is not None:
-            found.rows_done += images
-        self._stages[stage].images += images
-        self._hangs_since_image[stage] = 0 if images else self._hangs_since_image[stage]
-        self._stages[stage].busy_seconds += busy_seconds
-
     def finish(self, stage: str, chunk: str) -> None:
         """Records that a chunk is done."""
-        now = self._mark_progress(stage)
-        self._count_offered_time(stage)
-        self._stages[stage].chunks += 1
-        self._stages[stage].working_seconds = now - self._first_chunk_started.get(stage, now)
-        self._attempts[stage].pop(chunk, None)
-        if (done := self._in_progress[stage].pop(chunk, None)) is not None:  # a restarted ledger does not know it
-            self._bytes_finished[stage] += done.size
-        if (following := self._next.get(stage)) is not None:
-            if not self._has_work(following):
-                self._last_progress[following] = now  # it had no work until now
-            self._queues[following].add(chunk)
+        self._finish(stage, chunk, time.monotonic())
 
     def snapshot(self) -> Snapshot:
         """Returns the counts and the state of each stage, and the time since the last heartbeat."""
@@ -178,41 +176,101 @@ class Ledger:
         states = {stage: self._make_state(stage, now) for stage in self._stages}
         return Snapshot(self._stages, states, now - self._last_heartbeat, list(self._notices))
 
+    def _begin(self, stage: str, chunk: str, begun: ChunkInProgress) -> Attempts:
+        now = self._mark_progress(stage, begun.started)
+        self._first_chunk_started.setdefault(stage, now)
+        self._offered_until.setdefault(stage, now)
+        attempts = self._attempts[stage].get(chunk)
+        if attempts is None:
+            attempts = self._attempts[stage][chunk] = Attempts((0, begun.rows))
+            if stage in self._next.values() and chunk not in self._queues[stage]:
+                self._early[stage].add(chunk)
+        elif chunk in self._in_progress[stage]:  # the death of its worker is not known yet
+            self._record_death(stage, self._in_progress[stage][chunk].worker, now, chunk)
+        self._queues[stage].discard(chunk)
+        self._in_progress[stage][chunk] = begun
+        attempts.at_work = (0, begun.rows)
+        self._count_offered_time(stage, now, more=self._count_unknown_workers(stage))
+        return attempts
+
+    def _record_progress(self, stage: str, progress: Progress, at: float) -> None:
+        self._mark_progress(stage, at)
+        if (found := self._in_progress[stage].get(progress.chunk)) is not None:
+            found.rows_done += progress.images
+        self._stages[stage].images += progress.images
+        self._hangs_since_image[stage] = 0 if progress.images else self._hangs_since_image[stage]
+        self._stages[stage].busy_seconds += progress.busy_seconds
+
+    def _finish(self, stage: str, chunk: str, at: float, ends_chunk: bool = True) -> None:
+        now = self._mark_progress(stage, at)
+        self._count_offered_time(stage, now)
+        counts = self._stages[stage]
+        counts.chunks += ends_chunk
+        counts.working_seconds = max(counts.working_seconds, now - self._first_chunk_started.get(stage, now))
+        self._attempts[stage].pop(chunk, None)
+        if (done := self._in_progress[stage].pop(chunk, None)) is not None:  # a restarted ledger does not know it
+            self._bytes_finished[stage] += done.size
+        if (following := self._next.get(stage)) is None:
+            return
+        if chunk in self._early[following]:
+            self._early[following].discard(chunk)
+            return
+        if not self._has_work(following):
+            self._last_progress[following] = max(now, self._last_progress[following])  # it had no work until now
+        self._queues[following].add(chunk)
+
+    def _record_death(self, stage: str, worker: str, now: float, chunk: str = "") -> None:
+        """Records that a worker has died: on `chunk`, or on the one that it was known to work on.
+
+        That is no longer in progress. What is known of the attempts at it stays, until it is done.
+        """
+        chunks = self._in_progress[stage]
+        chunk = chunk or next((name for name, found in chunks.items() if worker and found.worker == worker), "")
+        if chunk:
+            del chunks[chunk]
+            self._attempts[stage][chunk].record_death()
+        self._stages[stage].deaths += 1
+        self._count_offered_time(stage, now, more=-1)
+
     def _make_state(self, stage: str, now: float) -> StageState:
         chunks = self._in_progress[stage]
-        state = StageState(len(self._attempts[stage]), len(self._queues[stage]))
+        state = StageState(len(chunks), len(self._queues[stage]))
         state.bytes_done = self._bytes_finished[stage] + sum(chunk.bytes_done for chunk in chunks.values())
         if self._has_work(stage):
             state.seconds_since_progress = now - self._last_progress[stage]
-        if self._attempts[stage]:
-            chunk = min(self._attempts[stage], key=lambda chunk: chunks[chunk].started)
+        if chunks:
+            chunk = min(chunks, key=lambda chunk: chunks[chunk].started)
             start, stop = self._attempts[stage][chunk].at_work
             state.oldest_chunk_seconds = now - chunks[chunk].started
-            state.oldest_chunk = f"shard-chunk {chunk}, samples {start} to {stop - 1}"
+            first = chunks[chunk].start
+            name = chunk.removesuffix(f"+{first}")
+            state.oldest_chunk = f"shard-chunk {name}, samples {first + start} to {first + stop - 1}"
         return state
 
     def _has_work(self, stage: str) -> bool:
-        return bool(self._attempts[stage] or self._queues[stage])
+        return bool(self._in_progress[stage] or self._queues[stage])
 
-    def _mark_progress(self, stage: str) -> float:
-        """Records that the stage has made progress. Returns the present time."""
-        self._last_heartbeat = self._last_progress[stage] = time.monotonic()
-        return self._last_heartbeat
+    def _mark_progress(self, stage: str, at: float | None = None) -> float:
+        """Records that the stage has made progress, now or at the given time. Returns the time."""
+        at = time.monotonic() if at is None else at
+        self._last_heartbeat = max(self._last_heartbeat, at)
+        self._last_progress[stage] = max(self._last_progress[stage], at)
+        return at
 
-    def _count_offered_time(self, stage: str, more: int = 0) -> None:
+    def _count_offered_time(self, stage: str, now: float, more: int = 0) -> None:
         """Counts the time offered by workers since there was work, then adds `more` workers."""
         counts = self._stages[stage]
-        if stage in self._offered_until:
-            counts.offered_seconds += counts.workers * (self._last_heartbeat - self._offered_until[stage])
-            self._offered_until[stage] = self._last_heartbeat
+        if stage in self._offered_until and now > self._offered_until[stage]:
+            counts.offered_seconds += counts.workers * (now - self._offered_until[stage])
+            self._offered_until[stage] = now
         counts.workers = max(0, counts.workers + more)  # a worker from before a restart of the ledger may end, too
 
     def _count_unknown_workers(self, stage: str) -> int:
         """Returns how many busy workers a restarted ledger does not know, because they started before it died."""
-        return max(0, len(self._attempts[stage]) - self._stages[stage].workers)
+        return max(0, len(self._in_progress[stage]) - self._stages[stage].workers)
 
 
-def start_ledger(stages: list[str]) -> ray.actor.ActorHandle:
+def start_ledger(stages: Sequence[str]) -> ray.actor.ActorHandle:
     """Starts the ledger of a run. If its process dies, Ray restarts it with empty counts.
 
     It runs on the driver's node, so that the loss of another node does not lose the counts. The affinity is hard,
@@ -220,4 +278,4 @@ def start_ledger(stages: list[str]) -> ray.actor.ActorHandle:
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3, scheduling_strategy=here)(Ledger)
-    return actor.remote(stages)
+    return actor.remote(list(stages))

@@ -20,15 +20,19 @@ from numpy.typing import NDArray
 
 from curation.mixture.options import get_source_name
 from curation.mixture.planner import PlannedMixture, build_mixture_plan
+from curation.mixture.references import sum_image_bytes
 from curation.mixture.sources import MEASURES, MappedIndex, SourceSet
 from curation.mixture.summary import Summary, summarise_plan
 from pipelines.mix.samples import count_by_source, read_mixed_samples
 from pipelines.mix.shares import add_shares
 from pipelines.output.job import Context, Job, OutputCommitter, run_job
+from pipelines.output.references import list_tars
 from pipelines.output.totals import Totals
 from pipelines.output.training_shards import ShardWriter
 from pipelines.recipes.mix import MixRecipe
 from pipelines.terminal.progress import Progress
+from schemas.errors import UsageError
+from schemas.output_set.image_folders import describe_folders
 from schemas.output_set.layout import PARTS, UNFINISHED
 from schemas.output_set.manifest import InputFile, Manifest
 from schemas.storage.folder import Folder
@@ -71,7 +75,17 @@ class MixJob(Job[MixUnit]):
         recipe = self.recipe
         measures = () if recipe.unit == "samples" else (recipe.unit,)
         self._planned = build_mixture_plan(recipe, measures, track_reading)
+        self._check_format(self._planned.sets)
         return [MixUnit(number) for number in range(-(-self._planned.plan.length // recipe.samples_per_shard))]
+
+    def _check_format(self, sets: Sequence[SourceSet]) -> None:
+        """Raises `UsageError` where images that would be copied without being asked for have to be."""
+        referring = [source.name for source in sets if source.is_by_reference]
+        if referring and self.recipe.format == "parquet" and not self.recipe.materialise:
+            raise UsageError(
+                f"format: a mixture in Parquet has its images in it, but source {referring[0]} is by reference: "
+                "copy its images with --materialise, or leave out parquet"
+            )
 
     def describe_change(self, unit: MixUnit | None, manifest: Manifest) -> str:
         """See `Job`."""
@@ -87,12 +101,13 @@ class MixJob(Job[MixUnit]):
         """See `Job`."""
         planned = self._planned
         is_captions = not any(numbers.has_documents for numbers in planned.measures)
-        writer = ShardWriter(context.output, self.recipe.format, is_captions, planned.tokenizer)
+        by_reference = not self.recipe.materialise and any(source.is_by_reference for source in planned.sets)
+        writer = ShardWriter(context.output, self.recipe.format, is_captions, planned.tokenizer, by_reference)
         return functools.partial(write_mixed_shard, writer, self.recipe.compute_sha256(), planned.revisions)
 
     def load(self, todo: list[MixUnit]) -> "PlannedShards":
         """See `Job`."""
-        return PlannedShards(self._planned, self.recipe.samples_per_shard, todo, self._indexes)
+        return PlannedShards(self._planned, self.recipe, todo, self._indexes)
 
     def carry_out(self, context: Context, todo: list[MixUnit], committer: OutputCommitter) -> None:
         """See `Job`. Keeps the sources' indexes in files on this machine while the work runs."""
@@ -146,8 +161,9 @@ class PlannedShards(Sequence[PlannedShard]):
     Writes the indexes of all sources into the local `folder`.
     """
 
-    def __init__(self, planned: PlannedMixture, samples_per_shard: int, units: Sequence[MixUnit], folder: Path) -> None:
-        self.planned, self._samples_per_shard, self._units = planned, samples_per_shard, units
+    def __init__(self, planned: PlannedMixture, recipe: MixRecipe, units: Sequence[MixUnit], folder: Path) -> None:
+        self.planned, self._samples_per_shard, self._units = planned, recipe.samples_per_shard, units
+        self._is_materialised = recipe.materialise
         self._indexes = [MappedIndex(source, folder) for source in planned.sets]
 
     def __len__(self) -> int:
@@ -170,18 +186,22 @@ class PlannedShards(Sequence[PlannedShard]):
             parts.append(self._read_index_rows(int(source), samples[places]))
             order.append(places)
         back = np.argsort(np.concatenate(order))
-        return PlannedShard(unit.name, pa.concat_tables(parts).combine_chunks().take(pa.array(back)))
+        rows = pa.concat_tables(parts, promote_options="default")  # not all sources have references
+        return PlannedShard(unit.name, rows.combine_chunks().take(pa.array(back)))
 
     def _read_index_rows(self, source: int, samples: NDArray[np.int64]) -> pa.Table:
         """Returns the samples' index rows, plus the shard's `path`, the source's `name` and the approximate `bytes`."""
         found, drawn_from = self._indexes[source].take(samples), self.planned.sets[source]
         shards = found["shard"].combine_chunks()
         means = pa.array([shard.data.size // max(1, shard.data.rows) for shard in drawn_from.shards], pa.int64())
+        sizes = pc.coalesce(found["size"], means.take(shards))
+        if self._is_materialised and drawn_from.is_by_reference:
+            sizes = pc.add(sizes, sum_image_bytes(found))
         return (
             found.drop_columns(["shard"])
             .append_column("path", pa.array([shard.path for shard in drawn_from.shards]).take(shards))
             .append_column("name", pa.array([drawn_from.name] * len(samples), pa.string()))
-            .append_column("bytes", pc.coalesce(found["size"], means.take(shards)))
+            .append_column("bytes", sizes)
         )
 
 
@@ -199,6 +219,7 @@ def write_mixed_shard(
         others=[written.index],
         counts=count_by_source(written.rows),
         fingerprints={} if writer.tokenizer is None else {"tokenizer": writer.tokenizer},
+        image_folders=describe_folders(list_tars(written.rows), writer.output),
     )
 
 

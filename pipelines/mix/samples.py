@@ -1,5 +1,7 @@
 """Copies samples into a mixture: their members byte for byte, and their index rows under new keys.
 
+Samples of a set by reference stay so, unless the mixture is to be materialised: their images are not even read.
+
 A Parquet set has one schema. So if any source contains documents, captioned images also become documents: the image,
 then its caption.
 """
@@ -13,7 +15,7 @@ import pyarrow as pa
 
 from curation.mixture.reader import ShardSample, build_record, read_samples
 from pipelines.output.training_shards import Sample, ShardWriter, to_parquet_row
-from schemas.output_set.shard_index import INDEX_SCHEMA as SCHEMA
+from schemas.output_set.shard_index import BY_REFERENCE_SCHEMA, INDEX_SCHEMA
 from schemas.records.captioned_image import CaptionedImage
 from schemas.records.document import Document, DocumentImage
 
@@ -22,12 +24,13 @@ DETAILS = ("source_shard", "source_key", "alt_text", "captions", "metadata")  # 
 
 def read_mixed_samples(writer: ShardWriter, name: str, located: pa.Table) -> Iterator[Sample]:
     """Yields the samples of the shard `name`. `located` are rows for `read_samples`, each with the source as `name`."""
-    for number, found in enumerate(read_samples(located)):
+    for number, found in enumerate(read_samples(located, following=not writer.by_reference)):
         yield _make_sample(writer, found, f"{name}{number:06d}")
 
 
 def _make_sample(writer: ShardWriter, found: ShardSample, key: str) -> Sample:
-    row = {name: found.row[name] for name in SCHEMA.names} | {"key": key, "source": found.row["name"]}
+    schema = BY_REFERENCE_SCHEMA if writer.by_reference else INDEX_SCHEMA
+    row = {name: found.row[name] for name in schema.names} | {"key": key, "source": found.row["name"]}
     if writer.tokenizer is None:
         row |= {"tokens": None, "part_tokens": None}
     if writer.format == "webdataset":  # members are copied without parsing

@@ -16,6 +16,10 @@ from schemas.records import captioned_image, document_storage
 from schemas.storage.folder import Folder
 from schemas.storage.parquet import iterate_batches, open_parquet, read_parquet_schema
 
+_BY_REFERENCE = (
+    "The images are not in `data/`: `index/` refers to their places in other tars. "
+    "`shardloom shard --materialise` copies them.\n\n"
+)
 _TEXT_MEMBERS = {"json", "txt"}
 _INDEX_COLUMNS = ["kind", "members.list.element.ending"]
 
@@ -26,7 +30,8 @@ def write_card(output: Folder, kind: str, manifests: Mapping[str, Manifest]) -> 
     Keeps a card that a person has edited, and warns if that does not describe the data as it is now.
     """
     metadata, fault = build_metadata(output, kind, manifests)
-    card = build_card(metadata, build_page(kind, fault))
+    is_by_reference = any(manifest.image_folders for manifest in manifests.values())
+    card = build_card(metadata, build_page(kind, fault + (_BY_REFERENCE if is_by_reference else "")))
     found = read_card(output)
     if found is None or not is_edited(found):
         if found != card:
@@ -52,13 +57,13 @@ def build_metadata(output: Folder, kind: str, manifests: Mapping[str, Manifest])
     return {"configs": configs} | features, ""
 
 
-def build_page(kind: str, fault: str) -> str:
-    """Returns the part of the card for people. It has no counts, which `shardloom stats` knows."""
+def build_page(kind: str, note: str) -> str:
+    """Returns the part of the card for people, with a note. It has no counts, which `shardloom stats` knows."""
     return (
         f"# Output of `shardloom {kind}`\n\n"
         "The rows are in `data/`; `quarantine/` has those that were left out, if any, with reasons. `recipe.yaml` says "
         "how the set was made, `manifests/` from what. `shardloom stats` counts the rows, `shardloom verify` checks "
-        f"every byte.\n\n{fault}"
+        f"every byte.\n\n{note}"
         '```python\nfrom datasets import load_dataset\n\nrows = load_dataset("FOLDER", split="train")\n```\n\n'
     )
 

@@ -59,9 +59,18 @@ class OutputCommitter:
         self.progress, self.times = progress, times
         self._output, self._lock = output, lock
 
+    @property
+    def lock_id(self) -> str:
+        """Returns the id of the run in the folder's lock, by which its other processes know it."""
+        return self._lock.id
+
+    def check_lock(self) -> None:
+        """Raises `ShardloomError` when another run has taken the folder's lock."""
+        self._lock.check()
+
     def commit(self, manifest: Manifest) -> None:
         """Commits an output. Raises `ShardloomError` when another run has taken the folder's lock."""
-        self._lock.check()
+        self.check_lock()
         commit(self._output, manifest)
 
 

@@ -40,7 +40,7 @@ class Sample:
     members: Sequence[tuple[str, bytes]]
     """The endings and bytes of its members, in their order in a tar."""
     index: Mapping[str, Any]
-    """Its row of the index, without its place in the shard."""
+    """Its row of the index, without its place in the shard; with `references` to images that are no members."""
     make_row: Callable[[], dict[str, Any]]
     """Returns its row in Parquet."""
 
@@ -67,6 +67,7 @@ class ShardWriter:
     format: ShardFormat
     has_captioned_images: bool  # else documents: a shard without samples needs a schema too
     tokenizer: EngineFingerprint | None  # that counted the index's tokens; None where they are not counted
+    by_reference: bool = False  # the index may refer to images in other tars
 
     def write(self, name: str, samples: Iterable[Sample]) -> WrittenShard:
         """Writes one shard and its index. They take effect once a manifest names them."""
@@ -75,7 +76,7 @@ class ShardWriter:
             data = self._write_tar(f"{DATA}/{name}.tar", samples, rows)
         else:
             data = self._write_parquet(f"{DATA}/{name}.parquet", samples, rows)
-        schema = index_schema(self.tokenizer)
+        schema = index_schema(self.tokenizer, self.by_reference)
         index = encode_parquet([pa.Table.from_pylist(rows, schema=schema)], schema)
         return WrittenShard(data, write_output(self.output, f"{INDEX}/{name}.parquet", index, len(rows)), rows)
 

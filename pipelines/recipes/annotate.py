@@ -84,6 +84,10 @@ class AnnotateRun(RunOptions):
     """Sets how an annotate run is carried out. Nothing here can alter its output."""
 
     resources: dict[PoolName, PoolOptions] = Field({})
+    drivers: PositiveInt | None = Field(
+        None,
+        description="processes that feed the workers; default: one for 64 workers on GPUs or 512 on cores",
+    )
     reuse: RecipePath | None = Field(
         None, description="an annotation set of the same images, whose annotations are copied instead of computed again"
     )

@@ -14,3 +14,8 @@ class MixRecipe(MixtureOptions, Recipe):
     kind: ClassVar[str] = "mix"
     format: Literal["webdataset", "parquet"] = "webdataset"
     samples_per_shard: int = Field(10_000, gt=0, le=1_000_000, description="samples in each shard but the last")
+    materialise: bool = Field(
+        False,
+        exclude_if=lambda materialise: not materialise,
+        description="copy the images of sets by reference; default: the mixture refers to the same image shards",
+    )

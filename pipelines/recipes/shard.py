@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import Field, NonNegativeInt
+from pydantic import Field, NonNegativeInt, ValidationInfo, field_validator
 
 from pipelines.recipes.base import TOKENIZER, Recipe
 from schemas.output_set.options import Globs, PathOrName, RecipePath
@@ -36,3 +36,16 @@ class ShardRecipe(Recipe):
         "does not say what they were written into",
     )
     tokenizer: PathOrName | None = Field(None, description=TOKENIZER)
+    by_reference: bool = Field(
+        False,
+        exclude_if=lambda by_reference: not by_reference,
+        description="write the captions, and an index that refers to the images in the image shards; the shards must "
+        "stay as they are",
+    )
+
+    @field_validator("by_reference")
+    @classmethod
+    def _check_format(cls, by_reference: bool, info: ValidationInfo) -> bool:
+        if by_reference and info.data.get("format") == "parquet":
+            raise ValueError("a set in Parquet has its images in it: leave out by_reference, or format: parquet")
+        return by_reference

@@ -54,10 +54,11 @@ class Census:
         """Yields the samples of blocks `first` to `last` - 1, each with its position in the shard."""
         folder, name = self.shard.split_path()
         with folder.open(name) as file:
-            begin, source = 0, file
+            begin, source, start = 0, file, 0
             if self.starts is not None:
-                begin, source = first * BLOCK_SAMPLES, open_slice(file, int(self.starts[first]), int(self.starts[last]))
-            for position, sample in enumerate(TarReader(source, hashing=False), begin):
+                begin, start = first * BLOCK_SAMPLES, int(self.starts[first])
+                source = open_slice(file, start, int(self.starts[last]))
+            for position, sample in enumerate(TarReader(source, hashing=False, start=start), begin):
                 if position >= last * BLOCK_SAMPLES:
                     return
                 if position >= first * BLOCK_SAMPLES:

@@ -7,16 +7,18 @@ from collections.abc import Callable, Iterator
 from curation.captions.choice import choose_caption
 from curation.documents.filters import choose_stored_extension
 from curation.tokens import TokenCounter, load_token_counter
-from pipelines.inputs.shards import list_labelled_shards
+from pipelines.inputs.shards import InputShard, list_labelled_shards
 from pipelines.output.job import Context, Job, run_job
+from pipelines.output.references import list_tars, refer_to_image
 from pipelines.output.totals import Totals
-from pipelines.output.training_shards import ShardWriter, make_sample, sum_counts
+from pipelines.output.training_shards import Sample, ShardWriter, make_sample, sum_counts
 from pipelines.output.writer import write_quarantine
 from pipelines.recipes.shard import ShardRecipe
 from pipelines.shard.caption_set import CaptionSet
 from pipelines.shard.census import take_census
 from pipelines.shard.join import JoinedSample
 from pipelines.shard.plan import ShardUnit, cut_units, has_changed
+from schemas.output_set.image_folders import describe_folders, make_tar_path
 from schemas.output_set.manifest import HIDDEN_FILES, UNREADABLE_METADATA, Manifest
 from schemas.records.caption import Caption
 from schemas.records.captioned_image import CaptionedImage
@@ -77,12 +79,17 @@ def write_joined_shard(
     assert source is not None  # `CaptionSet.resolve_recipe` has filled it in
     left_out: list[QuarantinedRow] = []
     found: Counter[str] = Counter()
-    records = (
-        make_captioned_image(recipe, f"{unit.name}{row:06d}", shard, joined)
-        for row, (shard, joined) in enumerate(read_joined_samples(captions, unit, left_out, found))
-    )
-    writer = ShardWriter(output, recipe.format, has_captioned_images=True, tokenizer=tokenizer)
-    written = writer.write(unit.name, (make_sample(record, source, counter) for record in records))
+
+    def make_samples() -> Iterator[Sample]:
+        for row, (shard, joined) in enumerate(read_joined_samples(captions, unit, left_out, found)):
+            record = make_captioned_image(recipe, f"{unit.name}{row:06d}", shard.source, joined)
+            sample = make_sample(record, source, counter)
+            if recipe.by_reference:
+                sample = refer_to_image(sample, make_tar_path(shard.path), joined.matched.image.image.offset)
+            yield sample
+
+    writer = ShardWriter(output, recipe.format, True, tokenizer, recipe.by_reference)
+    written = writer.write(unit.name, make_samples())
     return Manifest.build(
         unit.name,
         recipe.compute_sha256(),
@@ -96,13 +103,14 @@ def write_joined_shard(
         | dict(sorted(found.items())),
         damage=unit.damage,
         fingerprints=get_fingerprints(counter),
+        image_folders=describe_folders(list_tars(written.rows), output),
     )
 
 
 def read_joined_samples(
     captions: CaptionSet, unit: ShardUnit, left_out: list[QuarantinedRow], found: Counter[str]
-) -> Iterator[tuple[str, JoinedSample]]:
-    """Yields a unit's samples with captions, each with the name of its input shard.
+) -> Iterator[tuple[InputShard, JoinedSample]]:
+    """Yields a unit's samples with captions, each with its input shard.
 
     Appends the other samples to `left_out`. Counts in `found` the captions that were found by the image, with other
     ids, or ambiguously (`curation.captions.lookup.Match.counts`), and the samples whose .json is not an object.
@@ -113,7 +121,7 @@ def read_joined_samples(
                 found.update(sample.matched.found.counts)
                 if sample.matched.image.has_unreadable_metadata:
                     found[UNREADABLE_METADATA] += 1
-                yield sample_range.shard.source, sample
+                yield sample_range.shard, sample
             else:
                 left_out.append(QuarantinedRow.from_rejected(sample.key, sample.uid, "shard", sample.fault))
 

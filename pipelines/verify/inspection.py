@@ -1,14 +1,16 @@
 """Finds the faults of an output set: it checks every byte against its hash, every row count and every offset."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from pipelines.output.training_shards import make_span
+from pipelines.verify.references import ReferenceCheck
 from schemas.errors import ShardloomError, StorageError, UsageError, to_one_line
+from schemas.output_set.image_folders import locate_folders, parse_places
 from schemas.output_set.layout import (
     CARD,
     DATA,
@@ -54,8 +56,12 @@ class Inspection:
     faults: list[Fault]
 
 
-def inspect(folder: Folder) -> Inspection:
-    """Reads a whole set and returns its faults. Raises `UsageError` if the folder is not an output set."""
+def inspect(folder: Folder, images: Sequence[str] = (), reads_images: bool = True) -> Inspection:
+    """Reads a whole set and returns its faults. Raises `UsageError` if the folder is not an output set.
+
+    Of a set by reference, reads the images too if `reads_images`; `images` has the present folders of their tars, as
+    `parse_places` takes them.
+    """
     names = list_manifest_files(folder)
     if not names and not folder.exists(RECIPE_FILE):
         raise UsageError(f"{folder.url} is not an output set: it has no {RECIPE_FILE}")
@@ -69,6 +75,9 @@ def inspect(folder: Folder) -> Inspection:
     faults += find_recipe_faults(folder, list(manifests.values()))
     for manifest in manifests.values():
         faults += [Fault(line, manifest.name) for line in find_output_faults(folder, manifest)]
+    damaged = {fault.output for fault in faults}
+    sound = [manifest for manifest in manifests.values() if manifest.name not in damaged]
+    faults += map(Fault, find_reference_faults(folder, sound, images, reads_images))
     unread = {name.removesuffix(".json") for name in names} - set(manifests)
     kind = read_set_kind(folder)
     for name in find_lost_outputs(manifests, kind):
@@ -165,6 +174,27 @@ def find_output_faults(folder: Folder, manifest: Manifest) -> Iterator[str]:
         if isinstance(error, StorageError) and not folder.is_local:
             raise  # a store that does not answer is not a fault of the set
         yield f"{folder.resolve_path(index)}: {to_one_line(error)}"
+
+
+def find_reference_faults(
+    folder: Folder, manifests: list[Manifest], images: Sequence[str], reads_images: bool
+) -> Iterator[str]:
+    """Yields the faults in what undamaged outputs refer to: tars that are missing or have changed."""
+    recorded = {one for manifest in manifests for one in manifest.image_folders}
+    if not recorded:
+        return
+    places = parse_places(images, recorded)
+    try:
+        check = ReferenceCheck(locate_folders(folder, recorded, places), reads_images)
+    except UsageError as error:
+        yield str(error)
+        return
+    for manifest in manifests:
+        try:
+            check.check(folder, manifest.name)
+        except (UnreadableParquet, pa.ArrowException, ValueError, TypeError) as error:
+            yield f"{folder.resolve_path(INDEX)}/{manifest.name}.parquet: {to_one_line(error)}"
+    yield from check.list_faults()
 
 
 def read_tar(folder: Folder, path: str, spans: list[Span]) -> tuple[int, str]:

@@ -1,5 +1,6 @@
 """Removes damaged outputs from a set, so that the command that made the set rebuilds them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipelines.verify.inspection import Inspection, inspect, read_set_kind
@@ -19,18 +20,19 @@ class RepairResult:
     faults: list[str]
 
 
-def repair(output: str) -> RepairResult:
+def repair(output: str, images: Sequence[str] = ()) -> RepairResult:
     """Removes the damaged outputs of a set, each with all outputs of its unit, and marks the set as unfinished.
 
-    Files that no manifest lists are kept. Raises `UsageError` if the folder is not an output set, or if another run is
+    Files that no manifest lists are kept, and the images of a set by reference, whose tars are found as `verify` finds
+    them, are not read. Raises `UsageError` if the folder is not an output set, or if another run is
     writing to it.
     """
     folder = Folder(output)
-    inspection = inspect(folder)
+    inspection = inspect(folder, images, reads_images=False)
     if not inspection.faults:
         return RepairResult(len(inspection.names), [], [])
     with lock_output(folder, "verify --repair"):
-        inspection = inspect(folder)
+        inspection = inspect(folder, images, reads_images=False)
         removed = find_damaged_outputs(folder, inspection)
         if removed:
             folder.write(UNFINISHED, b"")  # from now on other commands refuse it as an input
@@ -39,7 +41,8 @@ def repair(output: str) -> RepairResult:
         if any(fault.line.startswith(folder.resolve_path(STATS)) for fault in inspection.faults):
             folder.remove(STATS)
         unfinished = f"{folder.resolve_path(PARTS)}: "  # the intended state after a repair
-        left = [fault.line for fault in inspect(folder).faults if not fault.line.startswith(unfinished)]
+        faults = inspect(folder, images, reads_images=False).faults
+        left = [fault.line for fault in faults if not fault.line.startswith(unfinished)]
     return RepairResult(len(inspection.names), removed, left)
 
 

@@ -19,6 +19,7 @@ from pydantic import (
 
 from schemas.errors import ShardloomError
 from schemas.masking import mask_secrets
+from schemas.output_set.image_folders import ImageFolder
 from schemas.records.fingerprint import EngineFingerprint
 
 HIDDEN_FILES = "hidden_files"  # a key of `counts`: files of other programs in the input's tars, if there are any
@@ -87,6 +88,8 @@ class Manifest(BaseModel):
     damage: list[str] = []  # parts of the input that could not be read, and where
     # The first of several outputs of a unit stores their number, so that a lost one is noticed; otherwise not written.
     unit_outputs: PositiveInt = Field(1, le=MAX_OUTPUTS, exclude_if=lambda outputs: outputs == 1)
+    # of the tars that the index refers to; otherwise not written
+    image_folders: list[ImageFolder] = Field([], exclude_if=lambda folders: not folders)
 
     @classmethod
     def build(
@@ -103,6 +106,7 @@ class Manifest(BaseModel):
         fingerprints: Mapping[str, EngineFingerprint] | None = None,
         damage: Sequence[str] = (),
         retried: Mapping[str, int] | None = None,
+        image_folders: Sequence[ImageFolder] = (),
     ) -> Self:
         """Builds the manifest of an output with the file `data` (None if it has no rows) and the files `others`.
 
@@ -121,6 +125,7 @@ class Manifest(BaseModel):
             fingerprints=dict(fingerprints or {}),
             damage=list(damage),
             retried=dict(sorted((retried or {}).items())),
+            image_folders=list(image_folders),
         )
 
     def model_post_init(self, context: Any) -> None:

@@ -6,6 +6,7 @@ table.
 
 In a tar, one range read of `size` bytes from `offset` reads a sample with all its members and their headers; `members`
 gives the place of each member's bytes in the tar. Samples of Parquet shards are found by row, and all three are null.
+A set by reference has one more column, `references`, and no images among the members.
 """
 
 from typing import Literal
@@ -47,16 +48,23 @@ INDEX_SCHEMA = pa.schema(
     ]
 )
 
+REFERENCES = pa.field(
+    # Where the bytes of each image are in a tar outside of the set, in the images' order; null where they are members.
+    # `tar` is an absolute path or a URL, in a folder that the manifest names.
+    "references",
+    pa.list_(pa.struct([("ending", pa.string()), ("tar", pa.string()), ("offset", pa.int64()), ("size", pa.int64())])),
+)
+
+BY_REFERENCE_SCHEMA = INDEX_SCHEMA.append(REFERENCES)
+"""The index of a set by reference: captions, and images that stay in the tars that they came from."""
+
 _TOKENIZER = b"tokenizer"  # metadata key
 
 
-def index_schema(tokenizer: EngineFingerprint | None) -> pa.Schema:
+def index_schema(tokenizer: EngineFingerprint | None, by_reference: bool = False) -> pa.Schema:
     """Returns the schema of an index, with the tokenizer that counted its tokens in the metadata."""
-    return (
-        INDEX_SCHEMA
-        if tokenizer is None
-        else INDEX_SCHEMA.with_metadata({_TOKENIZER: tokenizer.model_dump_json().encode()})
-    )
+    schema = BY_REFERENCE_SCHEMA if by_reference else INDEX_SCHEMA
+    return schema if tokenizer is None else schema.with_metadata({_TOKENIZER: tokenizer.model_dump_json().encode()})
 
 
 def get_tokenizer(schema: pa.Schema) -> EngineFingerprint | None:

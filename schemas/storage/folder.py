@@ -40,6 +40,10 @@ class UnsafeFile(StorageError):
     """Reports a file that the folder's writer cannot have put there: a link, a device, or one that is far too large."""
 
 
+class AlreadyWritten(StorageError):
+    """Reports a file that was to be new and that another process has written."""
+
+
 class Folder:
     """Reads and writes the files of one folder.
 
@@ -69,7 +73,7 @@ class Folder:
                 self._fs.pipe_file(f"{self._root}/{name}", data)
 
     def write_new(self, name: str, data: bytes) -> None:
-        """Writes a file that must not exist yet. Raises `StorageError` if another process has written it.
+        """Writes a file that must not exist yet. Raises `AlreadyWritten` if another process has written it.
 
         A store with conditional writes guarantees this; on a local disk the set's lock does.
         """
@@ -81,7 +85,7 @@ class Folder:
                 self._fs.pipe_file(f"{self._root}/{name}", data, mode="create")
                 return
             except FileExistsError:
-                raise StorageError(
+                raise AlreadyWritten(
                     f"{self.resolve_path(name)} already exists: another run is writing to this output; "
                     "wait for it, or stop it and rerun this command"
                 ) from None

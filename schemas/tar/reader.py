@@ -42,20 +42,21 @@ class TarReader:
     After the iteration `damage`, `hidden_files`, `size` and `sha256` are final.
     """
 
-    def __init__(self, file: BinaryIO, hashing: bool = True) -> None:
+    def __init__(self, file: BinaryIO, hashing: bool = True, start: int = 0) -> None:
+        """Reads the file, whose first byte counts as byte `start`: it may be a slice of another tar."""
         self.damage: list[Damage] = []
         self.hidden_files = 0  # number of hidden files skipped
-        self._stream = TarStream(file, hashing)
+        self._stream = TarStream(file, hashing, start)
 
     @property
     def size(self) -> int:
-        """Returns the bytes read so far: the file's size after the iteration."""
+        """Returns the position of the next byte: the file's size after the iteration."""
         return self._stream.position
 
     @property
     def sha256(self) -> str:
         """Returns the file's hash in hexadecimal. Valid only after the iteration; empty without `hashing`."""
-        return self._stream.digest.hexdigest() if self._stream.digest is not None else ""
+        return self._stream.compute_sha256()
 
     def __iter__(self) -> Iterator[TarSample]:
         gap: Gap | None = None
@@ -150,7 +151,7 @@ class TarReader:
                 if info.kind != header.DIRECTORY and not is_unnamed:
                     yield start, (info.name, _check_member(info, fields, Member(info.name, offset, data)))
                 fields, is_unnamed = {}, False
-            if len(data) < info.size or len(stream.read(-info.size % BLOCK)) < -info.size % BLOCK:
+            if len(data) < info.size or not stream.skip(-info.size % BLOCK):
                 self._record_damage(stream.position, f"the tar ends inside the member at byte {start}")
                 break
         else:
@@ -238,7 +239,7 @@ def _check_member(info: Header, fields: dict[str, bytes], member: Member) -> Mem
     name = info.name
     if len(member.data) < info.size:
         return Rejected(Reason.INCOMPLETE, f"the tar ends {len(member.data)} bytes into {name!r}")
-    if info.kind == header.SPARSE or any(field.startswith("GNU.sparse") for field in fields):
+    if info.kind == header.SPARSE or (fields and any(field.startswith("GNU.sparse") for field in fields)):
         return Rejected(Reason.UNSAFE_MEMBER, f"{name!r} is a sparse file")
     if info.kind not in header.REGULAR:
         return Rejected(Reason.UNSAFE_MEMBER, f"{name!r} is a link or a device")

@@ -1,12 +1,12 @@
 """Defines the content of a tar: members, samples and lost byte ranges; and finds the samples that lost a member."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from schemas.records.quarantine import Reason, Rejected
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """Holds one file of a tar: its name, the offset of its bytes, and the bytes."""
 
     name: str

@@ -1,27 +1,39 @@
-"""Reads a file from start to end in large pieces, with some look-ahead."""
+"""Reads a file from start to end in large pieces, with some look-ahead.
+
+A thread hashes the pieces while the caller uses them, so that on a machine with a free core a file's sha256 takes no
+extra time. An abandoned stream ends its thread.
+"""
 
 import hashlib
+import threading
+import weakref
+from queue import SimpleQueue
 from typing import BinaryIO
 
 from schemas.tar import header
 from schemas.tar.header import BLOCK
 
-READ_BYTES = 8 << 20  # per request: object stores serve large ranges best
+READ_BYTES = 512 << 10  # bytes of a piece: it stays in a CPU's cache until it is hashed, which is 1.4 times as fast
+MAX_UNHASHED = 4  # pieces, so that a slow hash does not fill the memory
 
 
 class TarStream:
     """Provides sequential reads of any length over large reads of the file, and hashes all bytes."""
 
-    def __init__(self, file: BinaryIO, hashing: bool) -> None:
+    def __init__(self, file: BinaryIO, hashing: bool, start: int = 0) -> None:
         self.file = file
-        self.digest = hashlib.sha256() if hashing else None
+        self._hash = _ThreadedHash() if hashing else None
         self._buffer, self._at = b"", 0
-        self._base = 0  # offset of the buffer's first byte
+        self._base = start  # offset of the buffer's first byte
 
     @property
     def position(self) -> int:
         """Returns the offset in the file of the next byte to read."""
         return self._base + self._at
+
+    def compute_sha256(self) -> str:
+        """Returns the hash of all bytes read from the file, in hexadecimal; empty without `hashing`."""
+        return self._hash.compute() if self._hash is not None else ""
 
     def read(self, size: int) -> bytes:
         """Reads the next `size` bytes; fewer only at the end of the file."""
@@ -35,6 +47,13 @@ class TarStream:
             self._at = len(pieces[-1])
             missing -= self._at
         return b"".join(pieces)
+
+    def skip(self, size: int) -> bool:
+        """Passes over the next `size` bytes. Returns whether there were as many."""
+        if self._at + size <= len(self._buffer):
+            self._at += size
+            return True
+        return len(self.read(size)) == size
 
     def unread(self, data: bytes) -> None:
         """Puts back the bytes that were read last."""
@@ -64,8 +83,43 @@ class TarStream:
 
     def _fill_buffer(self) -> bool:
         fresh = self.file.read(READ_BYTES)
-        if self.digest is not None:
-            self.digest.update(fresh)
+        if self._hash is not None and fresh:
+            self._hash.add(fresh)
         self._base += len(self._buffer)
         self._buffer, self._at = fresh, 0
         return bool(fresh)
+
+
+class _ThreadedHash:
+    """Hashes pieces by SHA-256 in a thread of its own, which ends with this object."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._pieces: SimpleQueue[bytes | None] = SimpleQueue()
+        self._hashed: SimpleQueue[None] = SimpleQueue()
+        self._waiting = 0  # pieces that may not be hashed yet
+        arguments = (self._digest, self._pieces, self._hashed)
+        threading.Thread(target=_hash_pieces, args=arguments, name="tar-hash", daemon=True).start()
+        weakref.finalize(self, self._pieces.put, None)
+
+    def add(self, piece: bytes) -> None:
+        """Adds the next piece; waits while `MAX_UNHASHED` others are not hashed."""
+        self._pieces.put(piece)
+        self._waiting += 1
+        self._wait(MAX_UNHASHED)
+
+    def compute(self) -> str:
+        """Returns the hash of all pieces so far, in hexadecimal."""
+        self._wait(0)
+        return self._digest.hexdigest()
+
+    def _wait(self, most: int) -> None:
+        while self._waiting > most:
+            self._hashed.get()
+            self._waiting -= 1
+
+
+def _hash_pieces(digest: "hashlib._Hash", pieces: "SimpleQueue[bytes | None]", hashed: "SimpleQueue[None]") -> None:
+    while (piece := pieces.get()) is not None:
+        digest.update(piece)
+        hashed.put(None)

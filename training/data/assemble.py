@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from curation.mixture.reader import CorruptSample, IndexRow, ShardFiles, ShardSample, Watch, build_record
+from curation.mixture.ranges import Watch
+from curation.mixture.reader import CorruptSample, IndexRow, ShardFiles, ShardSample, build_record
 from schemas.records.quarantine import Rejected
 from training.batch import IGNORE_INDEX, PADDING, Batch, SampleName
 from training.data.pieces import Piece
@@ -60,32 +61,32 @@ class Assembler:
         rows = self.plan.read_rows(pack)
         for place, (row, found) in enumerate(zip(rows, self._read_samples(rows), strict=True)):
             try:
-                if found is None:
-                    raise _UnusableSampleError("it does not match its index row")
+                if isinstance(found, CorruptSample):
+                    raise _UnusableSampleError(found.reason)
                 assembled.append(self._assemble_sample(found, pack, place))
             except _UnusableSampleError as fault:
                 bad_samples.append(BadSample(self._get_source_name(pack, place), row["path"], row["key"], str(fault)))
         return self._build_batch(assembled), bad_samples
 
-    def _read_samples(self, rows: list[IndexRow]) -> list[ShardSample | None]:
-        """Reads the samples; None for one that does not match its index row."""
+    def _read_samples(self, rows: list[IndexRow]) -> list[ShardSample | CorruptSample]:
+        """Reads the samples; in place of one that does not match its index row, returns the error."""
         try:
             return list(self.files.read(rows))
         except CorruptSample:
-            found: list[ShardSample | None] = []
+            found: list[ShardSample | CorruptSample] = []
             for row in rows:
                 try:
                     found += self.files.read([row])
-                except CorruptSample:
-                    found.append(None)
+                except CorruptSample as error:
+                    found.append(error)
             return found
 
     def _assemble_sample(self, found: ShardSample, pack: Pack, place: int) -> AssembledSample:
         source, planned = int(pack.sources[place]), count_sample_tiles(self.plan.sequence_format.tiler, found.row)
         try:
             record = build_record(found.row, found.members, found.row["key"])
-        except CorruptSample:
-            raise _UnusableSampleError("it does not match its index row") from None
+        except CorruptSample as error:
+            raise _UnusableSampleError(error.reason) from None
         piece = Piece(*pack.pieces[place].tolist())
         segment = self.tokenizer.tokenize(record, self.plan.sources.rules[source], piece, planned)
         if segment is None or len(segment.ids) != pack.lengths[place]:

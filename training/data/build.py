@@ -40,7 +40,7 @@ def build_pack_plan(
     markup = Markup.from_tokenizer(tokenizer, options, tokens_per_tile)
     shape = ImageTiler(model.any_resolution, image_size, patch_size, tokens_per_tile)
     names = list(options.sources)
-    sets = [open_source(name, options.sources[name]) for name in names]
+    sets = [open_source(name, options.sources[name], options.images) for name in names]
     rules = [options.texts.get(name, _STORED_TEXT) for name in names]
     tables = []
     for source, rule in zip(sets, rules, strict=True):

@@ -22,11 +22,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curation.mixture.reader import IndexRow
+from curation.mixture.references import StrayReference, locate_row
 from curation.mixture.shards import ShardRows
 from curation.mixture.sources import SourceSet
 from schemas.errors import UsageError
 from schemas.log import LOG
-from schemas.output_set.shard_index import INDEX_SCHEMA
+from schemas.output_set.shard_index import INDEX_SCHEMA, REFERENCES
 from schemas.storage.file_lock import acquire_file_lock
 from schemas.storage.home import find_home
 from training.data.counting import NO_TEXT, PartTokenCounter, count_part_tokens
@@ -43,6 +44,7 @@ out; mixtures are weighted by the last three."""
 # Only the columns of the index that reading and cutting a sample need.
 _COLUMNS = ("key", "kind", "offset", "size", "members", "image_details", "part_tokens", "roles")
 ROW_SCHEMA = pa.schema([INDEX_SCHEMA.field(name) for name in _COLUMNS])
+BY_REFERENCE_ROW_SCHEMA = ROW_SCHEMA.append(REFERENCES)  # of a source of which some sets are by reference
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class IndexRows:
     def __init__(self, source: SourceSet, path: Path) -> None:
         self._places = ShardRows([shard.data.rows for shard in source.shards])
         self._paths = [shard.path for shard in source.shards]
+        self._image_folders = [shard.image_folders for shard in source.shards]
         self._batch = lru_cache(CACHED_SHARDS)(pa.ipc.open_file(_map_file(path)).get_batch)
 
     def find_shard(self, sample: int) -> str:
@@ -67,12 +70,19 @@ class IndexRows:
         return self._paths[int(shards[0])]
 
     def take(self, samples: NDArray[np.int64]) -> list[IndexRow]:
-        """Returns the rows of these samples, in the order given, as `ShardFiles.read` takes them."""
+        """Returns the rows of these samples, in the order given, as `ShardFiles.read` takes them.
+
+        Raises `UsageError` for a reference outside of the folders that its manifest names.
+        """
         shards, rows = self._places.find(samples)
         found = []
         for shard, row in zip(shards.tolist(), rows.tolist(), strict=True):
             index = self._batch(shard).slice(row, 1).to_pylist()[0]
-            found.append(index | {"path": self._paths[shard], "row": row})
+            try:
+                located = locate_row(index, self._image_folders[shard])
+            except StrayReference as error:
+                raise UsageError(f"{self._paths[shard]}: {index['key']}: {error}: verify the set") from None
+            found.append(located | {"path": self._paths[shard], "row": row})
         return found
 
 
@@ -122,7 +132,8 @@ class TableMaker:
                 for name in NUMBER_NAMES
             }
             done, progress, has_conversations = 0, _Progress(source.name, len(source.shards)), False
-            with pa.ipc.new_file(str(making / "rows.arrow"), ROW_SCHEMA) as file:
+            schema = BY_REFERENCE_ROW_SCHEMA if source.is_by_reference else ROW_SCHEMA
+            with pa.ipc.new_file(str(making / "rows.arrow"), schema) as file:
                 for index, reasons in count_part_tokens(self.counter, source):
                     self._check_kinds(source.name, index)
                     if not has_conversations and "conversation" in index["kind"].unique().to_pylist():
@@ -132,12 +143,8 @@ class TableMaker:
                     for name, values in self._compute_numbers(index, reasons).items():
                         numbers[name][done : done + index.num_rows] = values
                     done += index.num_rows
-                    batches = (
-                        index.select(list(_COLUMNS)).replace_schema_metadata(None).cast(ROW_SCHEMA).combine_chunks()
-                    )
-                    file.write_batch(
-                        next(iter(batches.to_batches()), pa.RecordBatch.from_pylist([], schema=ROW_SCHEMA))
-                    )
+                    rows = _select_columns(index, schema).combine_chunks()
+                    file.write_batch(next(iter(rows.to_batches()), pa.RecordBatch.from_pylist([], schema=schema)))
                     progress.add_shard(index.num_rows)
             for array in numbers.values():
                 array.flush()
@@ -210,6 +217,13 @@ class _Progress:
                 f"source {self._name}: lengths of {self._samples:,} samples, "
                 f"{self._done:,} of {self._shards:,} shards, {rate:,.0f} samples/s"
             )
+
+
+def _select_columns(index: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Returns the columns of a table's rows; of a set that is not by reference, the references are null."""
+    if REFERENCES.name in schema.names and REFERENCES.name not in index.schema.names:
+        index = index.append_column(REFERENCES, pa.nulls(index.num_rows, REFERENCES.type))
+    return index.select(schema.names).replace_schema_metadata(None).cast(schema)
 
 
 def _map_array(path: Path) -> NDArray[np.int32]:

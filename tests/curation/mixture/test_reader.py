@@ -1,6 +1,5 @@
 """Samples are read by their index rows, in the order of the rows, and compared with them."""
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,14 +10,11 @@ import pyarrow as pa
 import pytest
 
 from curation.mixture.reader import (
-    MAX_GAP_BYTES,
-    MAX_RANGE_BYTES,
     CorruptSample,
     ShardFiles,
     build_members,
     build_record,
     extract_members,
-    group_adjacent_rows,
     read_samples,
     to_index_rows,
 )
@@ -29,25 +25,6 @@ from schemas.records.document_storage import to_members
 from schemas.storage import row_objects
 from schemas.storage.folder import Folder
 from tests.curation.mixture.support.sets import build_parquet, build_tar, make_image, make_row
-
-
-def row(path: str, offset: int, size: int) -> dict[str, object]:
-    return {"path": path, "offset": offset, "size": size}
-
-
-def test_neighbours() -> None:
-    rows = [
-        row("a", 0, 1000),
-        row("a", 1000, 1000),
-        row("a", 1000, 1000),  # drawn twice
-        row("a", 2000 + MAX_GAP_BYTES, 1000),
-        row("a", 3001 + 2 * MAX_GAP_BYTES, 10),  # too far away
-        row("b", 3100 + 2 * MAX_GAP_BYTES, 10),  # in another shard
-        row("b", 3200 + 2 * MAX_GAP_BYTES, MAX_RANGE_BYTES),  # too much at once
-        row("b", 3200 + 2 * MAX_GAP_BYTES + MAX_RANGE_BYTES, 1),
-    ]
-    assert list(group_adjacent_rows(rows)) == [rows[:4], rows[4:5], rows[5:6], rows[6:7], rows[7:]]
-    assert list(group_adjacent_rows([])) == []
 
 
 def place(rows: Sequence[dict[str, Any]], path: str) -> list[dict[str, Any]]:
@@ -116,19 +93,6 @@ def test_a_watch_lasts_while_its_shard_is_read(tmp_path: Path, place_of: str) ->
     files.close()
     lasted = [f"{folder}/data/b.parquet", f"{folder}/data/a.tar"]
     assert told == [mark + path for path in lasted for mark in "+-"]
-
-
-def test_few_files_are_open_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one that was used longest ago is closed first."""
-    monkeypatch.setattr("curation.mixture.reader.MAX_OPEN_FILES", 2)
-    rows = [write_tar(str(tmp_path), f"{name}.tar", [name])[0] for name in "abc"]
-    files = ShardFiles()
-    for row in (rows[0], rows[1], rows[0], rows[2]):
-        assert files.read([row])[0].members == make_image(row["key"]).to_members()
-    assert list(files._descriptors) == [rows[0]["path"], rows[2]["path"]]
-    assert all(os.fstat(one).st_ino == Path(path).stat().st_ino for path, one in files._descriptors.items())
-    files.close()
-    assert files._descriptors == {}
 
 
 @pytest.mark.parametrize(

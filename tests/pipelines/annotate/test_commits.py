@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.annotate.commits import ShardCommitter
+from pipelines.annotate.commits import BytesDone, ShardCommitter, check_complete, check_engine_errors
+from pipelines.annotate.drivers.run_view import RunView
 from pipelines.annotate.messages import Chunk, ShardEnd, WrittenPart
 from pipelines.cluster.failure import Failure
 from pipelines.output.job import OutputCommitter
@@ -24,9 +25,10 @@ class Commits:
     def __init__(self, folder: Path, **recipe: object) -> None:
         write_tar(folder / "00000000.tar", members())
         self.run = ShardRun(folder, **recipe)
-        self.lock, self.times, self.progress = Lock(), RunTimes(), Progress("annotate", SIZE)
+        self.lock, self.times, self.progress = Lock("x"), RunTimes(), Progress("annotate", SIZE)
         committer = OutputCommitter(self.run.output, self.lock, self.progress, self.times)
-        self.committer = ShardCommitter(self.run.recipe, self.run.output, committer)
+        self.committer = ShardCommitter(self.run.recipe, self.run.output, committer.commit, self.times)
+        self.view = RunView(self.progress, self.times, None, shards=1)
         *chunks, end = self.run.read()
         assert isinstance(end, ShardEnd)
         self.end, self.chunks = end, [chunk for chunk in chunks if isinstance(chunk, Chunk)]
@@ -39,6 +41,8 @@ class Commits:
         """Handles the messages; the names of the committed shards."""
         for message in messages:
             self.committer.handle_result(message)
+            check_engine_errors(self.run.recipe, self.run.output, self.times)
+            self.view.show_bytes(self.committer.bytes)
         return [*read_manifests(self.run.output)]
 
 
@@ -52,12 +56,26 @@ def test_a_shard_is_committed_by_its_last_message_whichever_that_is(commits: Com
     messages: list[WrittenPart | ShardEnd] = [*commits.parts]
     messages.insert(place, commits.end)
     assert commits.handle(*messages[:-1]) == []
-    with pytest.raises(ShardloomError, match=r"without committing 1 shards, such as 00000000: rerun the command$"):
-        commits.committer.check_complete([commits.run.shard])
+    assert commits.committer.committed == set()
     assert len(commits.run.output.list_files("parts")) == 3
     assert commits.handle(messages[-1]) == ["00000000"]
     assert (commits.times.shards, commits.run.output.list_files("parts")) == (1, [])
-    commits.committer.check_complete([commits.run.shard])
+    assert commits.committer.committed == {"00000000"}
+
+
+def test_shards_that_are_missing_in_the_end_are_named() -> None:
+    check_complete([])
+    line = r"without committing 6 shards, such as 0, 1, 2, 3, 4: rerun the command$"
+    with pytest.raises(ShardloomError, match=line):
+        check_complete([*"012345"])
+
+
+def test_bytes_of_shards_that_are_not_committed(commits: Commits) -> None:
+    first, second, third = commits.parts
+    commits.handle(WrittenPart("00000000", 0, first.size), second, commits.end)
+    assert commits.committer.bytes == BytesDone(first.size, second.size, first.size + second.size)
+    commits.handle(third)
+    assert commits.committer.bytes == BytesDone(first.size, second.size + third.size, 0)
 
 
 def test_a_part_that_is_told_of_twice_counts_once(commits: Commits) -> None:
@@ -83,9 +101,9 @@ def test_progress_is_that_of_parts_or_of_the_last_pool(commits: Commits) -> None
     assert (commits.progress.done, commits.times.rows, commits.times.bytes) == (first.size, {}, 0)
     commits.handle(second)
     assert commits.progress.done == first.size + second.size
-    commits.committer.show_bytes(second.size - 1)
+    commits.view.show_bytes(commits.committer.bytes, second.size - 1)
     assert commits.progress.done == first.size + second.size
-    commits.committer.show_bytes(second.size + 100)
+    commits.view.show_bytes(commits.committer.bytes, second.size + 100)
     assert commits.progress.done == first.size + second.size + 100
 
 

@@ -25,7 +25,7 @@ def test_what_is_bounded_by_which_clock(monkeypatch: pytest.MonkeyPatch) -> None
     times = vars(time) | {"monotonic": lambda: clock[0], "clock_gettime": lambda _: cpu[0]}
     # not the functions of the module itself, which other threads use
     monkeypatch.setattr("pipelines.annotate.hang_watch.time", SimpleNamespace(**times))
-    watch = HangWatch(None, "ocr", 100, DecodeLimits())  # type: ignore[arg-type]
+    watch = HangWatch(None, 100, DecodeLimits())  # type: ignore[arg-type]
     assert (watch.work_seconds, watch.decode_seconds) == (70, 40)
     with watch.track_work("a/0", (0, 4)):
         engine = watch._at_work
@@ -52,9 +52,9 @@ def test_what_is_bounded_by_which_clock(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_the_bounds_are_below_the_patience_of_the_run() -> None:
-    watch = HangWatch(None, "decode", 15, DecodeLimits(max_pixels=170_000_000))  # type: ignore[arg-type]
+    watch = HangWatch(None, 15, DecodeLimits(max_pixels=170_000_000))  # type: ignore[arg-type]
     assert watch.work_seconds == watch.decode_seconds == 10.5
-    assert HangWatch(None, "decode", 300, DecodeLimits(max_pixels=170_000_000)).decode_seconds == 106.25  # type: ignore[arg-type]
+    assert HangWatch(None, 300, DecodeLimits(max_pixels=170_000_000)).decode_seconds == 106.25  # type: ignore[arg-type]
 
 
 def test_images_of_thousands_of_scans_are_left_out_where_shards_are_read_and_joined(tmp_path: Path) -> None:

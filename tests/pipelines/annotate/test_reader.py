@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from pipelines.annotate.claims.source import ListedShards, encode_shard
 from pipelines.annotate.messages import Chunk, ShardEnd, decode_message
 from pipelines.annotate.parts import join_parts
-from pipelines.annotate.reader import ShardReader, encode_shard
+from pipelines.annotate.reader import ShardReader
 from pipelines.inputs.shards import InputShard
 from pipelines.recipes.annotate import AnnotateRecipe
 from schemas.storage.folder import Folder
@@ -20,7 +21,7 @@ def test_requests_that_are_sent_again_are_told(make_shards: Callable[..., str], 
     bucket.store.upload(tmp_path / "images", f"{bucket.url}/images")
     path = f"{bucket.url}/images/00000000.tar"
     recipe = AnnotateRecipe.model_validate({"input": path, "engines": {"ocr": {"engine": "rapidocr"}}})
-    reader = ShardReader(recipe, Folder(str(tmp_path / "out")), parts=[])
+    reader = ShardReader(recipe, Folder(str(tmp_path / "out")), parts=[], source=ListedShards([]))
     take_retry_count()
     for throttled in (2, 0):
         bucket.proxy.restart(lambda number, throttled=throttled: "throttle" if number < throttled else None)
@@ -36,7 +37,7 @@ def test_hidden_files_are_passed_over_and_counted(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(tar_of(*members, ("1.json", b"{"), ("2.jpg", jpeg(2)), ("2.txt", b"caf\xe9")))
     recipe = AnnotateRecipe.model_validate({"input": str(tmp_path), "engines": {"ocr": {"engine": "rapidocr"}}})
     shard = InputShard("a", str(tmp_path / "a.tar"))
-    reader = ShardReader(recipe, Folder(str(tmp_path / "out")), parts=[])
+    reader = ShardReader(recipe, Folder(str(tmp_path / "out")), parts=[], source=ListedShards([]))
     chunk, end = map(decode_message, reader(encode_shard(shard)))
     assert isinstance(chunk, Chunk)
     assert chunk.table is not None

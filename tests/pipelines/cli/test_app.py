@@ -221,7 +221,7 @@ def test_json_is_for_scripts(made: Path, tmp_path: Path) -> None:
 def test_what_is_said_when_all_went_well(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     annotations = str(made / "annotations")
     assert run("verify", annotations, capsys=capsys) == (
-        *(0, f"{annotations}: 1 outputs are as they were committed\n", ""),
+        *(0, f"{annotations}: outputs as they were committed: 1 of 1\n", ""),
     )
     code, out, err = run("stats", str(made / "captions"), capsys=capsys)
     assert (code, err) == (0, "")

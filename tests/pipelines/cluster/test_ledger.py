@@ -2,7 +2,9 @@
 
 import pytest
 
+from pipelines.cluster import ledger as ledger_module
 from pipelines.cluster.ledger import MAX_HANGS, Ledger, StageCounts, StageState
+from pipelines.cluster.ledger_events import Begin, Event, Finish, Heartbeat, Progress
 from tests.support.clock import Clock
 
 
@@ -13,9 +15,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
+def progress(ledger: Ledger, stage: str, name: str, images: int, seconds: float) -> None:
+    """An event that happens as it arrives."""
+    now = ledger_module.time.monotonic()
+    ledger.record(stage, "", now, [Progress(now, name, images, seconds)])
+
+
 def chunk(ledger: Ledger, stage: str, name: str, images: int = 4, seconds: float = 2.0) -> None:
     ledger.begin(stage, name, images)
-    ledger.record_progress(stage, images, seconds)
+    progress(ledger, stage, name, images, seconds)
     ledger.finish(stage, name)
 
 
@@ -51,17 +59,17 @@ def test_bytes_are_done_with_their_images() -> None:
     ledger.begin("ocr", "a/0", 4, 1000)
     ledger.begin("ocr", "a/1", 3, 600)
     assert done() == 0
-    ledger.record_progress("ocr", 1, 2.0, "a/0")
+    progress(ledger, "ocr", "a/0", 1, 2.0)
     assert done() == 250
-    ledger.record_progress("ocr", 2, 2.0, "a/1")
+    progress(ledger, "ocr", "a/1", 2, 2.0)
     assert done() == 650
     ledger.begin("ocr", "a/0", 4, 1000)  # its worker has died
     assert done() == 400
-    ledger.record_progress("ocr", 4, 2.0, "a/0")
+    progress(ledger, "ocr", "a/0", 4, 2.0)
     ledger.finish("ocr", "a/0")
     ledger.finish("ocr", "a/1")  # but for a poison sample, which counts when the chunk is done
     assert done() == 1600
-    ledger.record_progress("ocr", 4, 2.0, "b/0")  # of a chunk from before a restart
+    progress(ledger, "ocr", "b/0", 4, 2.0)  # of a chunk from before a restart
     ledger.finish("ocr", "b/0")
     assert done() == 1600
 
@@ -167,7 +175,120 @@ def test_an_engine_that_hangs_at_everything_ends_the_run() -> None:
             *([True] * MAX_HANGS),
             False,
         ]
-        ledger.record_progress("ocr", 1, 1.0)
+        progress(ledger, "ocr", "a/1", 1, 1.0)
+
+
+class Worker:
+    """Reports as a worker of a stage does, by a clock that is another machine's."""
+
+    def __init__(self, ledger: Ledger, stage: str, name: str, clock: Clock) -> None:
+        self.ledger, self.stage, self.name, self.clock, self.events = ledger, stage, name, clock, list[Event]()
+
+    def now(self) -> float:
+        return self.clock.now - 500
+
+    def chunk(self, name: str, images: int = 4) -> None:
+        """Works on a chunk for two seconds."""
+        self.events.append(Begin(self.now(), name, images, 100 * images))
+        self.clock.now += 2
+        self.events += [Progress(self.now(), name, images, 2.0), Finish(self.now(), name)]
+
+    def send(self, count: int | None = None) -> None:
+        """Sends the first of its events, or all."""
+        sent, self.events = self.events[:count], self.events[len(self.events[:count]) :]
+        self.ledger.record(self.stage, self.name, self.now(), sent)
+
+
+def test_events_count_when_they_happened(clock: Clock) -> None:
+    ledger = Ledger(["ocr"])
+    ledger.add_worker("ocr", "x")
+    worker = Worker(ledger, "ocr", "x", clock)
+    worker.chunk("a/0")
+    clock.now += 1
+    worker.send()
+    found = ledger.snapshot()
+    counts = StageCounts(1, 4, 1, busy_seconds=2.0, offered_seconds=2.0, working_seconds=2.0)
+    assert (found.stages["ocr"], found.seconds_since_heartbeat) == (counts, 1.0)
+    worker.events = [Begin(worker.now(), "a/1", 4, 400)]
+    clock.now += 3
+    worker.events.append(Heartbeat(worker.now()))
+    clock.now += 1
+    worker.send()
+    found = ledger.snapshot()
+    oldest = "shard-chunk a/1, samples 0 to 3"
+    state = StageState(1, seconds_since_progress=4.0, oldest_chunk_seconds=4.0, oldest_chunk=oldest, bytes_done=400)
+    assert (found.states["ocr"], found.seconds_since_heartbeat) == (state, 1.0)
+
+
+def test_a_stage_reports_a_chunk_before_the_one_before_it(clock: Clock) -> None:
+    ledger = Ledger(["decode", "ocr"])
+    first, second = Worker(ledger, "decode", "x", clock), Worker(ledger, "ocr", "y", clock)
+    first.chunk("a/0")
+    second.chunk("a/0")
+    second.send(1)
+    first.chunk("a/1")
+    first.send()
+    assert ledger.snapshot().states["ocr"] == StageState(
+        1,
+        1,
+        seconds_since_progress=4.0,
+        oldest_chunk_seconds=4.0,
+        oldest_chunk="shard-chunk a/0, samples 0 to 3",
+    )
+    second.send()
+    assert (ledger.snapshot().states["ocr"].at_work, ledger.snapshot().states["ocr"].queued) == (0, 1)
+
+
+def test_a_restarted_worker_has_died(clock: Clock) -> None:
+    """And what it worked on is no longer in progress, unless another attempt begins."""
+    ledger = Ledger(["ocr"])
+    for name in ("x", "y"):
+        ledger.add_worker("ocr", name)
+    worker = Worker(ledger, "ocr", "x", clock)
+    worker.chunk("a/0")
+    worker.send(1)  # and dies
+    ledger.add_worker("ocr", "x", is_restarted=True)
+    found = ledger.snapshot()
+    assert (found.states["ocr"].at_work, found.stages["ocr"].deaths, found.stages["ocr"].workers) == (0, 1, 2)
+    attempts = ledger.begin("ocr", "a/0", 4, 400, "x")
+    assert (attempts.is_isolating, attempts.deaths) == (True, {(0, 4): 1})
+    ledger.add_worker("ocr", "x", is_restarted=True)
+    attempts = ledger.begin("ocr", "a/0", 4, 400, "y")
+    assert attempts.deaths == {(0, 4): 2}
+    assert ledger.snapshot().stages["ocr"].deaths == 2
+
+
+def test_a_worker_whose_first_events_are_lost(clock: Clock) -> None:
+    """The ledger learns of its death alone, and of the chunk by the next attempt."""
+    ledger = Ledger(["ocr"])
+    ledger.add_worker("ocr", "x")
+    Worker(ledger, "ocr", "x", clock).chunk("a/0")
+    ledger.add_worker("ocr", "x", is_restarted=True)
+    attempts = ledger.begin("ocr", "a/0", 4, 400, "x")
+    assert not attempts.is_isolating
+    assert ledger.snapshot().stages["ocr"].deaths == 1
+
+
+def test_a_recycled_worker_has_not_died() -> None:
+    ledger = Ledger(["ocr"])
+    ledger.add_worker("ocr", "x")
+    ledger.recycle_worker("ocr", "x")
+    ledger.add_worker("ocr", "x", is_restarted=True)
+    assert ledger.snapshot().stages["ocr"] == StageCounts(1, recycled=1)
+    ledger.add_worker("ocr", "x", is_restarted=True)
+    assert ledger.snapshot().stages["ocr"] == StageCounts(1, deaths=1, recycled=1)
+
+
+def test_slices_of_a_chunk(clock: Clock) -> None:
+    """Each is in progress by itself, and they count as one chunk."""
+    ledger = Ledger(["ocr"])
+    for start in (0, 4):
+        ledger.record("ocr", "x", clock.now, [Begin(clock.now, f"a/1+{start}" if start else "a/1", 4, 100, start)])
+    assert ledger.snapshot().states["ocr"].at_work == 2
+    ledger.record("ocr", "x", clock.now, [Finish(clock.now, "a/1", ends_chunk=False)])
+    assert ledger.snapshot().states["ocr"].oldest_chunk == "shard-chunk a/1, samples 4 to 7"
+    ledger.record("ocr", "x", clock.now, [Finish(clock.now, "a/1+4")])
+    assert (ledger.snapshot().stages["ocr"].chunks, ledger.snapshot().states["ocr"].bytes_done) == (1, 200)
 
 
 def test_a_line_of_several_workers_is_kept_once() -> None:

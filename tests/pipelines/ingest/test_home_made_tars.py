@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.annotate.claims.source import ListedShards, encode_shard
 from pipelines.annotate.messages import ShardEnd, decode_message
-from pipelines.annotate.reader import ShardReader, encode_shard
+from pipelines.annotate.reader import ShardReader
 from pipelines.inputs.shards import InputShard
 from pipelines.output.totals import DamagedInput
 from pipelines.recipes.annotate import AnnotateRecipe
@@ -101,7 +102,7 @@ def test_a_tar_that_is_not_packed_sample_by_sample_says_what_to_do(tmp_path: Pat
     kept = take_in("datacomp", files, tmp_path / "kept", run=IngestRun(workers=1, allow_damaged=True))
     assert (kept.rows_in, kept.rows_out, kept.counts["empty_texts"]) == (4, 2, 2)
     recipe = AnnotateRecipe.model_validate({"input": files, "engines": {"ocr": {"engine": "rapidocr"}}})
-    reader = ShardReader(recipe, Folder(str(tmp_path / "set")), parts=[])
+    reader = ShardReader(recipe, Folder(str(tmp_path / "set")), parts=[], source=ListedShards([]))
     *_, end = map(decode_message, reader(encode_shard(InputShard("a", files))))
     assert isinstance(end, ShardEnd)
     assert [line.partition(": ")[2] for line in end.damage] == [f"the members of 2 samples, such as '0', {ADVICE}"]

@@ -21,7 +21,7 @@ import yaml
 from datasets import load_dataset
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from curation.mixture import reader
+from curation.mixture import ranges, reader
 from curation.mixture.reader import CorruptSample
 from curation.mixture.sources import open_source
 from pipelines.ingest.run import ingest
@@ -241,7 +241,7 @@ def test_small_stretches_and_few_open_files_give_the_same(
     made: Path, sources: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One sample at a time, and more source shards than may stay open."""
-    monkeypatch.setattr(reader, "MAX_OPEN_FILES", 2)
+    monkeypatch.setattr(ranges, "MAX_OPEN_FILES", 2)
     for limit in (1, 20_000):
         read = functools.partial(reader.read_samples, buffer_bytes=limit)
         monkeypatch.setattr("pipelines.mix.samples.read_samples", read)

@@ -406,7 +406,7 @@ def test_the_command(metadata: Path, tmp_path: Path) -> None:
     assert told["rows_in"] == 415 == told["rows_out"] + sum(told["reasons"].values())
     assert len(np.load(subset)) == len({found["uid"].lower() for found in rows(out)})
     assert json.loads(in_process("stats", out, "--json").stdout)["reasons"] == told["reasons"]
-    assert in_process("verify", out).stdout == f"{out}: 4 outputs are as they were committed\n"
+    assert in_process("verify", out).stdout == f"{out}: outputs as they were committed: 4 of 4\n"
     words = in_process("select", f"{metadata}/*", "-o", tmp_path / "top", "--top-fraction", "0.3", "--workers", "1")
     assert re.match(r"the top 0\.3 of 414 rows: clip_l14_similarity_score >= 0\.\d+\n", words.stderr)
     assert re.fullmatch(r"\S+: 415 rows in, \d+ out, \d+ left out \(.*\)\n", words.stdout)

@@ -3,10 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
+from pipelines.annotate.claims.source import ListedShards
 from pipelines.annotate.messages import Chunk, Message, ShardEnd, decode_message
 from pipelines.annotate.outcomes import Outcome, with_decoded, with_values, with_verdicts
 from pipelines.annotate.parts import join_parts, write_part
-from pipelines.annotate.reader import ShardReader, encode_shard
+from pipelines.annotate.reader import ShardReader
 from pipelines.inputs.shards import InputShard
 from pipelines.recipes.annotate import AnnotateRecipe
 from schemas.records.fingerprint import EngineFingerprint
@@ -51,8 +52,9 @@ class ShardRun:
 
     def read(self) -> list[Message]:
         """What the reader yields, knowing the parts that are there."""
-        reader = ShardReader(self.recipe, self.output, self.output.list_files("parts"))
-        return [decode_message(row) for row in reader(encode_shard(self.shard))]
+        source = ListedShards([self.shard])
+        reader = ShardReader(self.recipe, self.output, self.output.list_files("parts"), source)
+        return [decode_message(row) for block in source.make_rows() for row in reader(block)]
 
     def write(self, chunk: Chunk, fingerprint: EngineFingerprint = FINGERPRINT) -> None:
         """Writes the part of a chunk whose texts are the images' hashes; an image of sample 4 is too small."""

@@ -159,7 +159,7 @@ def test_a_sound_set_stays_as_it_is(copy: Callable[[str], Path], capsys: pytest.
     output = copy("text")
     times = {path: path.stat().st_mtime_ns for path in output.rglob("*")}
     assert run("verify", str(output), "--repair") == 0
-    assert capsys.readouterr().out == f"{output}: 4 outputs are as they were committed\n"
+    assert capsys.readouterr().out == f"{output}: outputs as they were committed: 4 of 4\n"
     assert {path: path.stat().st_mtime_ns for path in output.rglob("*")} == times
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -53,7 +54,7 @@ def faults_of(output: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
     printed = capsys.readouterr()
     assert printed.out == ""
     *faults, last = printed.err.splitlines()
-    assert last.startswith(f"error: {output}: {len(faults)} faults in ")
+    assert re.match(rf"error: {re.escape(str(output))}: faults in \d+ checked outputs: {len(faults)}\b", last)
     return faults
 
 

@@ -23,8 +23,11 @@ def tar_of(count: int) -> tuple[bytes, list[int]]:
 @pytest.mark.parametrize(("first", "last"), [(0, 4), (1, 3), (3, 4), (2, 2)])
 def test_a_part_is_a_sound_tar(first: int, last: int) -> None:
     data, starts = tar_of(4)
-    reader = TarReader(open_slice(io.BytesIO(data), starts[first], starts[last]))
+    reader = TarReader(open_slice(io.BytesIO(data), starts[first], starts[last]), start=starts[first])
     samples = list(reader)
+    assert [sample.start for sample in samples] == starts[first:last]
+    for member in (member for sample in samples for member in sample.members.values()):
+        assert data[member.offset : member.offset + len(member.data)] == member.data
     assert [sample.key for sample in samples] == [str(number) for number in range(first, last)]
     assert [sample.members["jpg"].data for sample in samples] == [bytes([n]) * 700 for n in range(first, last)]
     assert [sample.fault for sample in samples] == [None] * (last - first)

@@ -1,0 +1,244 @@
+"""Keeps claims in files of the output set, for runs that share nothing but its folder.
+
+`parts/claims/SHARD.0000.json` is the first claim of a shard. Exactly one run can create it (`create_exclusively`). It
+is never removed while the set is made: who takes over a shard creates the next generation, `SHARD.0001.json`, so that
+of several runs that find a claim abandoned one gets the shard. `parts/holders/ID.json` names a run; the run rewrites it
+every few seconds. A claim is abandoned when its run has given the shard back, has ended on this machine, or has not
+rewritten its file for `LEASE_SECONDS` by the store's clock.
+
+A run that was suspended for longer may still hold a shard that another has taken over. Both write the same bytes; ask
+`is_held` before a commit.
+"""
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+from pipelines.annotate.claims.claim import Claim, Ticket
+from pipelines.inputs.shards import InputShard
+from schemas.errors import StorageError
+from schemas.output_set.holder import Holder, measure_age, read_holder
+from schemas.output_set.layout import MANIFESTS, PARTS, list_manifest_files
+from schemas.output_set.lock import LEASE_SECONDS, RENEW_SECONDS
+from schemas.storage.exclusive import create_exclusively
+from schemas.storage.folder import Folder
+
+CLAIMS, HOLDERS = f"{PARTS}/claims", f"{PARTS}/holders"
+
+
+@dataclass(frozen=True, slots=True)
+class _HeldShard:
+    """Describes a claim of this run."""
+
+    ticket: Ticket
+    generation: int
+
+    def is_of_earlier_life(self, owner: str, life: str) -> bool:
+        return self.ticket.owner == owner and self.ticket.life != life
+
+
+class ClaimFolder:
+    """Implements `Claims` in files. One process uses an instance: it remembers what it has claimed.
+
+    A process that starts again with the same `holder` finds its claims in the files. Each run begins at another shard,
+    so that few runs meet at one.
+    """
+
+    def __init__(self, output: Folder, shards: Sequence[InputShard], holder: Holder) -> None:
+        self._output, self._holder = output, holder
+        first = int(holder.id, 16) % len(shards) if shards else 0
+        self._shards = {shard.name: shard for shard in [*shards[first:], *shards[:first]]}
+        self._generations: dict[str, int] = {}  # shard -> its newest claim, as far as known
+        self._claims: dict[Ticket, Claim] = {}
+        self._held: dict[str, _HeldShard] = {}
+        self._lives: dict[str, str] = {}
+        self._finished: set[str] = set()
+        self._look_again = 0.0  # when to look for abandoned claims again, after a look that found none
+        self._lock = threading.RLock()
+        self.renew()
+        self._restore()
+
+    def begin_life(self, owner: str, life: str) -> list[str]:
+        """See `Claims`."""
+        with self._lock:
+            self._lives[owner] = life
+            earlier = [shard for shard, held in self._held.items() if held.is_of_earlier_life(owner, life)]
+            freed = [shard for shard in earlier if not self._is_committed(shard)]
+            for shard in earlier:
+                held = self._held.pop(shard)
+                if shard in freed:
+                    self._output.write(_name_claim(shard, held.generation), _encode(None, held.ticket))
+                    self._look_again = 0.0
+            return freed
+
+    def take(self, ticket: Ticket) -> Claim | None:
+        """See `Claims`. Free shards come first, then those whose run has ended."""
+        with self._lock:
+            if self._lives.get(ticket.owner) != ticket.life:
+                return None
+            if (known := self._claims.get(ticket)) is not None:
+                return known
+            return self._take_free(ticket) or self._take_over(ticket)
+
+    def finish(self, shard: str) -> None:
+        """See `Claims`. The claim stays, because it costs other runs less than another look at the manifests."""
+        with self._lock:
+            self._finished.add(shard)
+            self._held.pop(shard, None)
+
+    def count_free(self) -> int:
+        """See `Claims`. Counts the shards of other runs that have ended as well; it reads their claims."""
+        with self._lock:
+            self._look()
+            alive: dict[str, bool] = {}
+            return sum(self._is_free(shard, alive) for shard in self._shards)
+
+    def list_unfinished(self) -> list[str]:
+        """See `Claims`."""
+        with self._lock:
+            self._look()
+            return [shard for shard in self._shards if shard not in self._finished]
+
+    def is_held(self, shard: str) -> bool:
+        """Returns whether this run still holds the shard: no other run has taken it over."""
+        with self._lock:
+            held = self._held.get(shard)
+            return held is not None and not self._output.exists(_name_claim(shard, held.generation + 1))
+
+    def renew(self) -> None:
+        """Writes this run's heartbeat. `keep_renewed` does it regularly."""
+        self._output.write(f"{HOLDERS}/{self._holder.id}.json", self._holder.encode())
+
+    def give_all_back(self) -> None:
+        """Gives back all shards that this run has not finished, as it ends."""
+        for owner in list(self._lives):
+            self.begin_life(owner, "")
+
+    def _take_free(self, ticket: Ticket) -> Claim | None:
+        """Claims the first shard that no run has claimed."""
+        has_looked = False
+        for shard in self._shards:
+            if shard in self._generations or shard in self._finished:
+                continue
+            if (claim := self._claim(shard, 0, ticket)) is not None:
+                return claim
+            if not has_looked:  # others are here: one listing spares an attempt at each of their shards
+                self._look()
+                has_looked = True
+        return None
+
+    def _take_over(self, ticket: Ticket) -> Claim | None:
+        """Claims the first shard whose run has given it back or has ended."""
+        if time.monotonic() < self._look_again:  # of many tickets at the end of a run
+            return None
+        self._look()
+        alive: dict[str, bool] = {}
+        for shard in self._shards:
+            if (
+                self._is_free(shard, alive)
+                and (claim := self._claim(shard, self._generations.get(shard, -1) + 1, ticket)) is not None
+            ):
+                return claim
+        self._look_again = time.monotonic() + RENEW_SECONDS
+        return None
+
+    def _claim(self, shard: str, generation: int, ticket: Ticket) -> Claim | None:
+        """Creates the claim; returns None if another run was faster, or if the shard has been committed meanwhile."""
+        is_ours = create_exclusively(self._output, _name_claim(shard, generation), _encode(self._holder, ticket))
+        self._generations[shard] = generation
+        if not is_ours or self._is_committed(shard):
+            return None
+        claim = self._claims[ticket] = Claim(self._shards[shard], had_owner=generation > 0)
+        self._held[shard] = _HeldShard(ticket, generation)
+        return claim
+
+    def _look(self) -> None:
+        """Updates what is known of all claims and of the shards that are committed, by listing them."""
+        for name in self._output.list_files(CLAIMS):
+            shard, _, generation = name.removesuffix(".json").rpartition(".")
+            if shard in self._shards and generation.isdecimal():
+                self._generations[shard] = max(self._generations.get(shard, 0), int(generation))
+        committed = {name.removesuffix(".json") for name in list_manifest_files(self._output)}
+        self._finished |= committed & self._shards.keys()
+
+    def _is_free(self, shard: str, alive: dict[str, bool]) -> bool:
+        """Returns whether the shard can be claimed. `alive` keeps, by id, what is found of other runs."""
+        if shard in self._finished or shard in self._held:
+            return False
+        if shard not in self._generations:
+            return True
+        holder, _ = self._read(shard)
+        if holder is None:
+            return True
+        if holder not in alive:
+            alive[holder] = self._is_alive(shard, holder)
+        return not alive[holder]
+
+    def _is_alive(self, shard: str, holder: str) -> bool:
+        """Returns whether the run that holds the shard is at work. Without its own file, its claim's age decides."""
+        if holder == self._holder.id:
+            return True
+        file = f"{HOLDERS}/{holder}.json"
+        named = read_holder(self._output, file)
+        if named is not None and named.is_dead():
+            return False
+        return measure_age(self._output, self._path(shard) if named is None else file) < LEASE_SECONDS
+
+    def _is_committed(self, shard: str) -> bool:
+        if shard not in self._finished and self._output.exists(f"{MANIFESTS}/{shard}.json"):
+            self._finished.add(shard)
+        return shard in self._finished
+
+    def _restore(self) -> None:
+        """Finds the claims of this run, whose process has started again."""
+        self._look()
+        for shard in self._generations.keys() - self._finished:
+            holder, ticket = self._read(shard)
+            if holder == self._holder.id and ticket is not None:
+                self._held[shard] = _HeldShard(ticket, self._generations[shard])
+                self._claims[ticket] = Claim(self._shards[shard], had_owner=True)
+                self._lives[ticket.owner] = ticket.life
+
+    def _read(self, shard: str) -> tuple[str | None, Ticket | None]:
+        """Returns the id of the run that holds the shard, and its ticket; None for a shard that was given back.
+
+        Of a claim that is being written, or is damaged, only its age counts: its holder is the empty id.
+        """
+        with contextlib.suppress(StorageError, ValueError, TypeError, KeyError):
+            found = json.loads(self._output.read(self._path(shard)))
+            return found["holder"], Ticket(**found["ticket"])
+        return "", None
+
+    def _path(self, shard: str) -> str:
+        return _name_claim(shard, self._generations[shard])
+
+
+@contextlib.contextmanager
+def keep_renewed(claims: ClaimFolder) -> Iterator[None]:
+    """Writes the run's heartbeat every `RENEW_SECONDS` while the block runs, and then gives its shards back."""
+    is_over = threading.Event()
+
+    def renew() -> None:
+        while not is_over.wait(RENEW_SECONDS):
+            with contextlib.suppress(StorageError):  # the next renewal may succeed
+                claims.renew()
+
+    thread = threading.Thread(target=renew, daemon=True, name="claims")
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+        claims.give_all_back()
+
+
+def _name_claim(shard: str, generation: int) -> str:
+    return f"{CLAIMS}/{shard}.{generation:04d}.json"
+
+
+def _encode(holder: Holder | None, ticket: Ticket) -> bytes:
+    return json.dumps({"holder": holder and holder.id, "ticket": asdict(ticket)}).encode()

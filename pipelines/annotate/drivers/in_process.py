@@ -1,0 +1,51 @@
+"""Drives the one graph of a run in this process."""
+
+import contextlib
+import functools
+from dataclasses import asdict
+
+import ray
+
+from pipelines.annotate.claims.source import ListedShards
+from pipelines.annotate.commits import ShardCommitter, check_complete, check_engine_errors
+from pipelines.annotate.drivers.graph import iterate_rows, set_up_process
+from pipelines.annotate.drivers.plan import GraphPlan
+from pipelines.annotate.drivers.run_view import RunView
+from pipelines.annotate.drivers.share import divide_pools
+from pipelines.annotate.graph_watch import WORK_IS_KEPT, StallWatch, describe_stalled_stage, follow, take_last_snapshot
+from pipelines.annotate.messages import decode_message
+from pipelines.cluster.ledger import Snapshot, start_ledger
+from pipelines.inputs.shards import InputShard
+from pipelines.output.job import OutputCommitter
+from schemas.errors import ShardloomError
+
+
+def run_in_process(plan: GraphPlan, shards: list[InputShard], committer: OutputCommitter, view: RunView) -> None:
+    """Runs the graph and commits each shard as soon as all its chunks are written."""
+    recipe, stall_seconds = plan.recipe, plan.recipe.run.stall_seconds
+    ledger = start_ledger([pool.name for pool in plan.pools])
+    watch = StallWatch([pool.request for pool in plan.pools], stall_seconds)
+    shard_committer = ShardCommitter(recipe, plan.output, committer.commit, committer.times)
+
+    def on_tick(snapshot: Snapshot, idle_seconds: float) -> None:
+        view.show(snapshot, shard_committer.bytes, describe_stalled_stage(snapshot, stall_seconds))
+        if stall := watch.explain(snapshot, idle_seconds):
+            raise ShardloomError(f"{stall}; {WORK_IS_KEPT}")
+
+    rows = functools.partial(iterate_rows, plan, ListedShards(shards, plan.tail.last), ledger)
+    try:
+        with (
+            set_up_process(plan, divide_pools(plan.pools, 1)[0]),
+            contextlib.closing(follow(rows, ledger, stall_seconds, on_tick)) as results,
+        ):
+            for row in results:
+                shard_committer.handle_result(decode_message(row))
+                check_engine_errors(recipe, plan.output, committer.times)
+                view.show_bytes(shard_committer.bytes)
+        snapshot = take_last_snapshot(ledger, shard_committer.chunks_written)
+        committer.times.stages = {stage: asdict(counts) for stage, counts in snapshot.stages.items()}
+        view.update(snapshot)
+    finally:
+        view.close()
+    ray.kill(ledger)
+    check_complete([shard.name for shard in shards if shard.name not in shard_committer.committed])

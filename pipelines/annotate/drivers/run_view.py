@@ -1,0 +1,54 @@
+"""Shows the progress of an annotation run and exports its metrics, for one driver or for the sum of several."""
+
+from pipelines.annotate.commits import BytesDone
+from pipelines.annotate.drivers.metrics import export_run_metrics
+from pipelines.annotate.graph_watch import describe_start
+from pipelines.cluster.ledger import Snapshot
+from pipelines.cluster.prometheus import BYTES_LEFT, SHARDS_LEFT, Exporter
+from pipelines.output.totals import RunTimes
+from pipelines.terminal.progress import Progress
+from schemas.log import LOG
+
+
+class RunView:
+    """Shows a run over `shards` shards."""
+
+    def __init__(self, progress: Progress, times: RunTimes, exporter: Exporter | None, shards: int) -> None:
+        self.progress, self.times, self.exporter, self.shards = progress, times, exporter, shards
+        self._bytes_skipped = 0
+        self._logged_notices: set[str] = set()
+
+    def show(self, snapshot: Snapshot, done: BytesDone, note: str) -> None:
+        """Shows the state of the run; `note` is added to the line."""
+        last = list(snapshot.stages)[-1]
+        counts, state = snapshot.stages[last], snapshot.states[last]
+        if not counts.images and not state.at_work:
+            self.progress.restart_clock()
+        self.show_bytes(done, state.bytes_done)
+        self.progress.show(counts.images, describe_start(snapshot), note)
+        self.update(snapshot)
+
+    def show_bytes(self, done: BytesDone, finished: int = 0) -> None:
+        """Raises the progress to the bytes that the last pool has `finished`, of whole chunks or not.
+
+        A part of this run counts there already, unless the ledger has lost its counts.
+        """
+        self.progress.skip(done.skipped - self._bytes_skipped)
+        self._bytes_skipped = done.skipped
+        self.progress.reach(done.skipped + max(finished, done.written))
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Logs the lines of workers that were not logged before, and exports the state of the run to Prometheus."""
+        for line in snapshot.notices:
+            if line not in self._logged_notices:
+                self._logged_notices.add(line)
+                LOG.warning(line)
+        if self.exporter is not None:
+            export_run_metrics(self.exporter, snapshot, self.times)
+            self.exporter.export(SHARDS_LEFT, self.shards - self.times.shards)
+            self.exporter.export(BYTES_LEFT, self.progress.total - self.progress.done)
+
+    def close(self) -> None:
+        """Resets the gauges of the stages, because this process may continue."""
+        if self.exporter is not None:
+            self.exporter.reset_stage_gauges()

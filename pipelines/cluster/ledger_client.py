@@ -1,0 +1,100 @@
+"""Reports what one worker does to the run's ledger, at little cost for both.
+
+A worker keeps its events for a second and sends them as one list. If it dies, the events of its last second are lost
+with it, also the start of the chunk that it died on. So the process that Ray starts in its place waits for the ledger
+at the start of each chunk: a poison sample then costs one death more than if the ledger had known of the first.
+"""
+
+import threading
+import time
+from typing import Any
+
+import ray
+
+from pipelines.cluster.attempts import Attempts, Range
+from pipelines.cluster.ledger_events import Begin, Event, Finish, Heartbeat, Progress
+
+SEND_SECONDS = 1.0  # for which an event may wait
+FLUSH_TIMEOUT_SECONDS = 5.0  # for the ledger to take the last events of a worker that ends
+
+
+class LedgerClient:
+    """Reports for the actor that this process runs, a worker of `stage`."""
+
+    def __init__(self, ledger: ray.actor.ActorHandle, stage: str) -> None:
+        context = ray.get_runtime_context()
+        self._ledger, self._stage = ledger, stage
+        self._worker = str(context.get_actor_id())
+        self._is_restarted = bool(context.was_current_actor_reconstructed)
+        self._events: list[Event] = []
+        self._lock = threading.Lock()
+        self._has_events = threading.Event()
+        threading.Thread(target=self._send_regularly, daemon=True, name="ledger").start()
+
+    def add_worker(self) -> None:
+        """Reports that the worker is ready."""
+        self._ledger.add_worker.remote(self._stage, self._worker, self._is_restarted)
+
+    def begin(self, chunk: str, rows: int, size: int, start: int = 0) -> Attempts:
+        """Reports that the worker starts a chunk, or a slice. Returns what earlier attempts at it have shown."""
+        if not self._is_restarted:
+            self._add(Begin(time.monotonic(), chunk, rows, size, start))
+            return Attempts((0, rows))
+        return self._ask("begin", self._stage, chunk, rows, size, self._worker, start)  # type: ignore[no-any-return]
+
+    def start_range(self, chunk: str, at_work: Range) -> None:
+        """Reports that an isolating worker is about to start on this range alone."""
+        self._ask("start_range", self._stage, chunk, at_work)
+
+    def record_progress(self, chunk: str, images: int, busy_seconds: float) -> None:
+        """Reports images of the chunk that are done."""
+        self._add(Progress(time.monotonic(), chunk, images, busy_seconds))
+
+    def finish(self, chunk: str, ends_chunk: bool = True) -> None:
+        """Reports that the chunk is done, or a slice, which may be the last of its chunk."""
+        self._add(Finish(time.monotonic(), chunk, ends_chunk))
+
+    def record_heartbeat(self) -> None:
+        """Reports that the worker is alive and works."""
+        self._add(Heartbeat(time.monotonic()))
+
+    def add_notice(self, line: str) -> None:
+        """Reports a line that the user should read."""
+        self._ledger.add_notice.remote(line)
+
+    def report_hang(self, chunk: str, at_work: Range, is_decoding: bool, timeout: float) -> bool:
+        """Reports samples from which the worker never returns. Returns whether to end it. Raises `RayError`."""
+        return bool(self._ask("report_hang", self._stage, chunk, at_work, is_decoding, timeout=timeout))
+
+    def recycle_worker(self) -> None:
+        """Reports that the worker ends itself between two chunks. Raises `RayError`."""
+        self._ask("recycle_worker", self._stage, self._worker)
+
+    def flush(self) -> None:
+        """Sends the events that wait, and waits until the ledger has them. Raises `RayError`."""
+        if (sent := self._send()) is not None:
+            ray.get(sent, timeout=FLUSH_TIMEOUT_SECONDS)
+
+    def _ask(self, question: str, *arguments: Any, timeout: float | None = None) -> Any:
+        """Asks the ledger, which gets the events that wait before the question."""
+        self._send()
+        return ray.get(getattr(self._ledger, question).remote(*arguments), timeout=timeout)
+
+    def _add(self, event: Event) -> None:
+        with self._lock:
+            self._events.append(event)
+        self._has_events.set()
+
+    def _send(self) -> ray.ObjectRef | None:
+        with self._lock:
+            events, self._events = self._events, []
+            self._has_events.clear()
+            if not events:
+                return None
+            return self._ledger.record.remote(self._stage, self._worker, time.monotonic(), events)
+
+    def _send_regularly(self) -> None:
+        while True:
+            self._has_events.wait()
+            time.sleep(SEND_SECONDS)
+            self._send()

@@ -1,0 +1,87 @@
+"""Names the process that holds something in an output folder, and says whether it has ended."""
+
+import contextlib
+import json
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+from schemas.errors import StorageError
+from schemas.storage.folder import TEMPORARY, Folder
+
+_HELD_IDS: set[str] = set()  # ids that this process uses. A file of its own with another id is a leftover.
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Names the run that holds a folder. `boot` tells apart reboots, and machines with the same host name."""
+
+    command: str
+    host: str = field(default_factory=socket.gethostname)
+    pid: int = field(default_factory=os.getpid)
+    boot: str = field(default_factory=lambda: _read_boot_id())
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def is_dead(self) -> bool:
+        """Returns whether the holder ran on this machine and has ended, or is this process and released the folder."""
+        if self.boot != _read_boot_id() or self.host != socket.gethostname():
+            return False
+        if self.pid == os.getpid():
+            return self.id not in _HELD_IDS
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:  # it is another user's process
+            return False
+        return False
+
+    def __str__(self) -> str:
+        return f"{self.command} (process {self.pid} on {self.host})"
+
+    def encode(self) -> bytes:
+        """Returns the holder as JSON."""
+        return json.dumps(asdict(self)).encode()
+
+
+@contextlib.contextmanager
+def use_id(holder: Holder) -> Iterator[None]:
+    """Marks the holder as alive in this process while the block runs."""
+    _HELD_IDS.add(holder.id)
+    try:
+        yield
+    finally:
+        _HELD_IDS.discard(holder.id)
+
+
+def read_holder(folder: Folder, name: str) -> Holder | None:
+    """Returns the holder in a file; None if the file is missing, unreadable or names no holder."""
+    with contextlib.suppress(StorageError, ValueError, TypeError, KeyError):
+        if folder.exists(name):
+            found = json.loads(folder.read(name))
+            if "doing" in found:  # the earlier name of `command`
+                found["command"] = found["doing"]
+            return Holder(**{each.name: found[each.name] for each in fields(Holder)})
+    return None
+
+
+def measure_age(folder: Folder, name: str) -> float:
+    """Returns the seconds since a file was last written, by the store's clock; infinite if it reports no times."""
+    probe = f"{TEMPORARY}clock-{uuid.uuid4().hex[:8]}"
+    folder.write(probe, b"")
+    try:
+        now, then = folder.get_modified_time(probe), folder.get_modified_time(name)
+    finally:
+        folder.remove(probe)
+    return float("inf") if now is None or then is None else now - then
+
+
+def _read_boot_id() -> str:
+    """Returns the kernel's boot id; empty on systems without one, such as macOS."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,30 @@
+"""Creates a file that exactly one of several processes may create, on a local disk and on an object store."""
+
+import os
+
+from schemas.errors import StorageError
+from schemas.storage.folder import AlreadyWritten, Folder, describe_os_error
+
+
+def create_exclusively(folder: Folder, name: str, data: bytes) -> bool:
+    """Creates the file and returns True; returns False if it exists.
+
+    `O_EXCL` decides on a local disk, also on NFS, and a conditional PUT on an object store. On a disk another process
+    may see the file before its content. A store without conditional writes may let several processes through.
+    """
+    if not folder.is_local:
+        try:
+            folder.write_new(name, data)
+        except AlreadyWritten:
+            return False
+        return True
+    path = folder.get_local_path(name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666), "wb") as file:  # noqa: PTH123
+            file.write(data)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise StorageError(f"cannot write {folder.resolve_path(name)}: {describe_os_error(error)}") from None
+    return True

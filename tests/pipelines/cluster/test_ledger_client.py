@@ -1,0 +1,74 @@
+"""A worker reports in lists; the process that takes its place asks at the start of each chunk."""
+
+import os
+import signal
+import time
+
+import pytest
+import ray
+
+from pipelines.cluster.attempts import Attempts
+from pipelines.cluster.connection import connect
+from pipelines.cluster.ledger import Snapshot, start_ledger
+from pipelines.cluster.ledger_client import LedgerClient
+from pipelines.recipes.base import RunOptions
+
+pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
+
+
+@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=0)
+class Worker:
+    """A worker of OCR."""
+
+    def __init__(self, ledger: ray.actor.ActorHandle) -> None:
+        self.client = LedgerClient(ledger, "ocr")
+        self.client.add_worker()
+
+    def begin(self, chunk: str) -> Attempts:
+        return self.client.begin(chunk, 4, 400)
+
+    def do(self, chunk: str) -> None:
+        """Works on a chunk that it has begun."""
+        self.client.record_progress(chunk, 4, 1.0)
+        self.client.finish(chunk)
+
+    def flush(self) -> None:
+        self.client.flush()
+
+    def die(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_lists_and_questions() -> None:
+    connect(RunOptions(workers=1), 1 << 30, 1)
+    ledger = start_ledger(["ocr"])
+    worker = Worker.remote(ledger)
+
+    def snapshot() -> Snapshot:
+        found: Snapshot = ray.get(ledger.snapshot.remote())
+        return found
+
+    def die_and_wait(deaths: int) -> None:
+        worker.die.remote()
+        end = time.monotonic() + 60
+        while snapshot().stages["ocr"].deaths < deaths:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+    assert ray.get(worker.begin.remote("a/0")) == Attempts((0, 4))
+    ray.get(worker.do.remote("a/0"))
+    ray.get(worker.flush.remote())
+    found = snapshot()
+    assert (found.stages["ocr"].chunks, found.stages["ocr"].images, found.states["ocr"].bytes_done) == (1, 4, 400)
+    assert ray.get(worker.begin.remote("a/1")) == Attempts((0, 4))
+    die_and_wait(1)
+    assert not ray.get(worker.begin.remote("a/1")).is_isolating, "the start of the first attempt was never sent"
+    die_and_wait(2)
+    assert ray.get(worker.begin.remote("a/1")).deaths == {(0, 4): 1}
+    ray.get(worker.do.remote("a/1"))
+    end = time.monotonic() + 60
+    while snapshot().stages["ocr"].chunks < 2:  # sent by itself, within a second
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    ray.kill(worker)
+    ray.kill(ledger)
