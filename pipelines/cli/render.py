@@ -47,9 +47,7 @@ def render(
     recipe: RecipeFile = None,
     granularity: Annotated[
         list[int] | None,
-        typer.Option(
-            help="0 to 5 for ocr, 0 to 2 for grounding; may be repeated; default: all of the template"
-        ),
+        typer.Option(help="0 to 5 for ocr, 0 to 2 for grounding; may be repeated; default: all of the template"),
     ] = None,
     raw_caption: Annotated[
         str | None, typer.Option(help="captions with or without the alt text: with, without or both")
