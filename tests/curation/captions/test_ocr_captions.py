@@ -283,11 +283,11 @@ def test_the_family_renders_as_its_options_ask() -> None:
 
 
 def test_slices_are_cut_by_what_a_template_may_write(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A line of this template counts as 2,012 bytes: twice 680 and 320 for pixels, and twelve for its text."""
-    content = "family: ocr\ngranularities: {0: '{text}" + "a" * 678 + "'}"
+    """A line of this template counts as 1,812 bytes: twice 580 and 320 for pixels, and twelve for its text."""
+    content = "family: ocr\ngranularities: {0: '{text}" + "a" * 578 + "'}"
     template = load_template(content.encode(), "long", "ocr").template
     monkeypatch.setattr(ocr_captions, "SLICE_BYTES", 10_000)
     columns = render_ocr_captions(
         ocr_array([[line("A")]] * 10), strings(*[""] * 10), strings(*[""] * 10), None, "both", template
     )
-    assert [len(chunk) for chunk in columns.captions.chunks] == [4, 5, 1]
+    assert [len(chunk) for chunk in columns.captions.chunks] == [5, 5]
