@@ -15,7 +15,14 @@ PACKAGES = ("schemas", "curation", "pipelines", "training")
 OWN_FOLDERS = ("extending", "docker", "docs", "support", "golden")  # of the tests, which mirror nothing
 COMMANDS = ("annotate", "demo", "download", "evaluate", "ingest", "mix", "render", "select", "shard", "stats", "verify")
 FUNCTIONS = (
-    *("annotate.annotate", "download.download", "evaluate.evaluate_boxes", "evaluate.evaluate_ocr", "ingest.ingest"),
+    *(
+        "annotate.annotate",
+        "download.download",
+        "evaluate.evaluate_boxes",
+        "evaluate.evaluate_ocr",
+        "evaluate.evaluate_captions",
+        "ingest.ingest",
+    ),
     *("mix.mix", "render.preview_record", "render.render_set", "select.select", "shard.shard", "stats.collect_stats"),
     "verify.verify",
 )

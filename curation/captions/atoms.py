@@ -46,4 +46,4 @@ def get_raw_flags(raw_caption: str) -> list[bool]:
 
 def escape_json(text: str) -> str:
     """Returns `text` as it stands between the quotes of a JSON string. Other scripts are not escaped."""
-    return encode_basestring(text)[1:-1]  # what `json.dumps` calls: four times as fast without the rest of it
+    return encode_basestring(text)[1:-1]  # what `json.dumps` calls for a text, without its other checks

@@ -46,6 +46,11 @@ class BaseCaptionOptions(CaptionOptions):
         description="glob of Parquet files with uid and a caption to write the places into; default: the alt text",
     )
     caption_column: str | None = Field(None, description="column of these files; default: caption, else cogvlm_caption")
+    drop_contradicted: bool = Field(
+        False,
+        description="drop the sentences of these captions that the annotations contradict",
+        exclude_if=lambda drops: not drops,  # recipes that were stored before this option existed keep their hash
+    )
 
 
 Renderer = Callable[[pa.Table, Any, pa.StringArray | None], Columns]

@@ -5,6 +5,7 @@ whole, because what is in one picture, and how well it is recognised, is correla
 counts give the same interval.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +36,19 @@ def draw_resamples(images: int) -> Floats:
     random = np.random.default_rng(SEED)
     drawn = random.multinomial(images, np.full(images, 1 / images), size=DRAWS) if images else np.zeros((DRAWS, 0))
     return np.vstack([np.ones(images), drawn])
+
+
+def draw_group_resamples(sizes: Sequence[int]) -> Floats:
+    """Returns how often each group counts in each draw, (1 + DRAWS, groups). The first row holds the sizes.
+
+    A group is a number of images with equal counts. The draws are distributed as those of `draw_resamples`, and take
+    memory for each group in place of each image.
+    """
+    images = sum(sizes)
+    random = np.random.default_rng(SEED)
+    shares = np.array(sizes, np.float64) / max(images, 1)
+    drawn = random.multinomial(images, shares, size=DRAWS) if images else np.zeros((DRAWS, len(sizes)))
+    return np.vstack([np.array(sizes, np.float64), drawn])
 
 
 def estimate(values: Floats, images: int) -> Estimate:

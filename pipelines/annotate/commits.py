@@ -72,6 +72,10 @@ class ShardCommitter:
         self.times.commit_seconds += time.monotonic() - started
         self.times.shards += 1
         self.committed.add(end.shard)
+        self._forget(end)
+
+    def _forget(self, end: ShardEnd) -> None:
+        """Drops what is known of a shard that this run has done with."""
         del self.ends[end.shard]
         self.chunks.pop(end.shard, None)
         self.bytes.uncommitted -= self._uncommitted.pop(end.shard, 0)

@@ -10,7 +10,7 @@ from curation.engines.kinds import KINDS
 from pipelines.annotate.chunks import VERDICT_COLUMNS
 from pipelines.annotate.messages import Chunk, ShardEnd
 from pipelines.output.writer import encode_parquet, write_output
-from schemas.errors import ShardloomError
+from schemas.errors import ShardloomError, StorageError
 from schemas.output_set.layout import DATA, PARTS, QUARANTINE
 from schemas.output_set.manifest import HIDDEN_FILES, UNREADABLE_METADATA, InputFile, Manifest
 from schemas.records.annotation import annotation_schema
@@ -73,10 +73,13 @@ def is_valid_part(output: Folder, name: str, digest: str, recipe_sha256: str) ->
 
 
 def read_fingerprints(output: Folder, name: str) -> dict[str, EngineFingerprint]:
-    """Returns the fingerprints of the engines that made a part, by kind; empty when the part can't be read."""
+    """Returns the fingerprints of the engines that made a part, by kind; empty when the part can't be read.
+
+    A run that shares the set may have removed it, as it committed the shard.
+    """
     try:
         return _parse_fingerprints(read_parquet_schema(io.BytesIO(output.read(f"{PARTS}/{name}")), name))
-    except UnreadableParquet:
+    except (UnreadableParquet, StorageError):
         return {}
 
 

@@ -4,9 +4,10 @@ read (one task per shard) -> decode, tags, ocr, boxes (one actor pool each; the 
 commit (by the driver, shard by shard)
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from pipelines.annotate.claims.claim_folder import has_unfinished_claims
 from pipelines.annotate.devices import check_devices
 from pipelines.annotate.environments import check_environments
 from pipelines.annotate.reuse import Reuse, find_reuse
@@ -32,6 +33,15 @@ class AnnotateJob(Job[InputShard]):
         self.recipe: AnnotateRecipe = recipe
         self._reuse: Reuse | None = None
         self._shards: list[InputShard] = []  # all of the input
+
+    @property
+    def is_shared(self) -> bool:
+        """See `Job`."""
+        return self.recipe.run.claim
+
+    def is_completed_by_others(self, context: Context, manifests: Mapping[str, Manifest]) -> bool:
+        """See `Job`. Others may know shards that came into the input since this run began."""
+        return self.is_shared and has_unfinished_claims(context.output, manifests)
 
     def settle_recipe(self, output: Folder) -> None:
         """See `Job`."""

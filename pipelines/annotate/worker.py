@@ -16,6 +16,7 @@ from curation.engines.kinds import KINDS, EngineInput, EngineKind
 from curation.images.decode import RgbImage, decode
 from curation.images.filters import find_image_fault
 from pipelines.annotate.chunk_rows import ChunkRange, ChunkRows
+from pipelines.annotate.claims.fingerprints import agree_on_fingerprint
 from pipelines.annotate.hang_watch import HangWatch
 from pipelines.annotate.messages import Chunk, WrittenPart, decode_message, encode_message
 from pipelines.annotate.outcomes import (
@@ -96,6 +97,8 @@ class PoolWorker:
         gpus, notify = self.pool.request.gpus, self.ledger.add_notice
         self.engine = load_engine(kind, options, prepared, trusted=self.pool.trusted, gpus=gpus, notify=notify)
         self.needs_pixels, self.needs_tags = needs_pixels(kind, options), KINDS[kind].needs_tags
+        if expected is None and self.recipe.run.claim:
+            expected = agree_on_fingerprint(self.output, kind, self.engine.fingerprint)
         if expected is not None:
             check_fingerprint(kind, expected, self.engine.fingerprint)
 

@@ -50,6 +50,12 @@ def annotate(
     ] = None,
     chunk: Annotated[int | None, typer.Option(help="samples per unit of work")] = None,
     trust_code: TrustCode = None,
+    claim: Annotated[
+        bool | None,
+        typer.Option(
+            "--claim", help="share the set with other runs of this command, on any machines: each claims shards"
+        ),
+    ] = None,
     workers: Workers = None,
     address: Address = None,
     allow_damaged: AllowDamaged = None,
@@ -57,7 +63,9 @@ def annotate(
 ) -> None:
     """Annotate image shards: text, tags and boxes in one pass, committed shard by shard.
 
-    The same command resumes a killed run.
+    The same command resumes a killed run, and adds new input shards to a set. With --claim, any number of processes run
+    it at the same time, as in a Slurm array: srun shardloom annotate recipe.yaml --claim --output annotations. Each
+    ends when all shards are committed.
     """
     from curation.engines.registry import ENGINES
     from pipelines.annotate.reuse import find_reused_kinds, read_set_recipe
@@ -89,7 +97,7 @@ def annotate(
         input=input or None,
         engines=given,
         chunk={"samples": chunk},
-        run=build_run_options(output, workers, address, allow_damaged) | {"reuse": reuse},
+        run=build_run_options(output, workers, address, allow_damaged) | {"reuse": reuse, "claim": claim},
     )
     if reuse is not None:
         kinds = find_reused_kinds(

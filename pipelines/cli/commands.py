@@ -62,7 +62,7 @@ COMMANDS = {
         "stats annotations --json",
     ),
     "evaluate": Entry(
-        "Compare annotations with ground truth: precision, recall, F1, AP, CER and WER, with 95% confidence intervals.",
+        "Compare annotations with ground truth, or captions with annotations, with 95% confidence intervals.",
         "evaluate boxes annotations --truth truth.jsonl",
     ),
     "engines": Entry(

@@ -66,6 +66,12 @@ def render(
     caption_column: Annotated[
         str | None, typer.Option(help="grounding: the column of --caption-from; default: caption, else cogvlm_caption")
     ] = None,
+    drop_contradicted: Annotated[
+        bool,
+        typer.Option(
+            "--drop-contradicted", help="grounding: drop sentences of --caption-from that annotations contradict"
+        ),
+    ] = False,
     min_score: Annotated[float | None, typer.Option(help="grounding: leave out boxes below this score, 0 to 1")] = None,
     min_boxes: Annotated[int | None, typer.Option(help="grounding: leave out images with fewer boxes")] = None,
     option: Annotated[
@@ -90,6 +96,7 @@ def render(
         "min_lines": min_lines,
         "caption_from": caption_from,
         "caption_column": caption_column,
+        "drop_contradicted": drop_contradicted or None,
         "min_score": min_score,
         "min_boxes": min_boxes,
         "run": build_run_options(output, workers, address, None),

@@ -5,7 +5,7 @@ from schemas.errors import UsageError
 from schemas.masking import mask_values
 from schemas.output_set.layout import CARD, read_manifests
 from schemas.output_set.recipe_file import RECIPE_FILE, compare_recipes, dump_yaml, read_stored_recipe
-from schemas.storage.folder import Folder
+from schemas.storage.folder import AlreadyWritten, Folder
 
 MAX_DIFFERENCES = 3  # differences between two recipes that a message names
 
@@ -13,9 +13,12 @@ MAX_DIFFERENCES = 3  # differences between two recipes that a message names
 def claim(output: Folder, recipe: Recipe) -> None:
     """Writes the recipe into the folder, if it is not there. Raises `UsageError` when the folder has another recipe."""
     if not is_claimed(output, recipe):
-        if output.exists(RECIPE_FILE):
+        if output.exists(RECIPE_FILE) and is_made_by(output, recipe):  # else another run has just written it
             output.remove(RECIPE_FILE)  # a damaged one
-        output.write_new(RECIPE_FILE, dump_yaml(recipe.resolve()))
+        try:
+            output.write_new(RECIPE_FILE, dump_yaml(recipe.resolve()))
+        except AlreadyWritten:  # by a run that shares the folder
+            _check_same(output, recipe)
 
 
 def is_claimed(output: Folder, recipe: Recipe) -> bool:
@@ -25,7 +28,7 @@ def is_claimed(output: Folder, recipe: Recipe) -> bool:
     with nothing but a dataset card, which a person has written. (A part of a recipe is still YAML, and looks like
     another recipe.)
     """
-    if output.exists(RECIPE_FILE):
+    if output.exists(RECIPE_FILE) or not _is_free(output, recipe):
         try:
             _check_same(output, recipe)
         except UsageError:
@@ -34,9 +37,19 @@ def is_claimed(output: Folder, recipe: Recipe) -> bool:
             raise
         is_whole = output.read(RECIPE_FILE) == dump_yaml(recipe.resolve())
         return is_whole or not is_made_by(output, recipe)
-    if not output.is_empty(ignored=CARD) and not is_made_by(output, recipe):
-        raise UsageError(f"{output.url} is not empty and holds no {RECIPE_FILE}: use a new output folder")
     return False
+
+
+def _is_free(output: Folder, recipe: Recipe) -> bool:
+    """Returns whether a folder in which no recipe was found is free; False if another run has written one meanwhile.
+
+    Raises `UsageError` for a folder that holds something else.
+    """
+    if output.is_empty(ignored=CARD) or is_made_by(output, recipe):
+        return True
+    if output.exists(RECIPE_FILE):
+        return False
+    raise UsageError(f"{output.url} is not empty and holds no {RECIPE_FILE}: use a new output folder")
 
 
 def _check_same(output: Folder, recipe: Recipe) -> None:

@@ -53,20 +53,20 @@ class Context:
 
 
 class OutputCommitter:
-    """Commits the outputs of a run and holds its progress and its times."""
+    """Commits the outputs of a run and holds its progress, its times and its lock."""
 
     def __init__(self, output: Folder, lock: Lock, progress: Progress, times: RunTimes) -> None:
-        self.progress, self.times = progress, times
-        self._output, self._lock = output, lock
+        self.progress, self.times, self.lock = progress, times, lock
+        self._output = output
 
     @property
     def lock_id(self) -> str:
         """Returns the id of the run in the folder's lock, by which its other processes know it."""
-        return self._lock.id
+        return self.lock.holder.id
 
     def check_lock(self) -> None:
         """Raises `ShardloomError` when another run has taken the folder's lock."""
-        self._lock.check()
+        self.lock.check()
 
     def commit(self, manifest: Manifest) -> None:
         """Commits an output. Raises `ShardloomError` when another run has taken the folder's lock."""
@@ -142,6 +142,15 @@ class Job(ABC, Generic[U]):
         """Returns the units as `make_task` takes them. The sequence may make each unit when its turn comes."""
         return todo
 
+    @property
+    def is_shared(self) -> bool:
+        """Returns whether other runs of the same recipe may work on the set at the same time."""
+        return False
+
+    def is_completed_by_others(self, context: Context, manifests: Mapping[str, Manifest]) -> bool:
+        """Returns whether runs that share the set work on units that are not committed, and will complete the set."""
+        return False
+
     retries: int = 3
     """How often a unit whose worker has died is retried."""
 
@@ -178,32 +187,45 @@ def run_job(job: Job[U], output: str) -> Totals:
         folder.check_output()
         job.settle_recipe(folder)
         is_claimed(folder, job.recipe)  # before steps that may take minutes
-    with lock_output(folder, job.recipe.kind) as lock:
+    name = f"{job.recipe.kind} --claim" if job.is_shared else job.recipe.kind
+    with lock_output(folder, name, is_shared=job.is_shared) as lock:
         with report_activity(f"{job.title}: reading what {folder.url} holds"):
             done = read_manifests(folder)
         context = Context(folder, Runner.open(run, needs_cluster=job.needs_cluster), done)
         with report_activity(f"{job.title}: planning the work"):
             units = job.plan(context)
         claim(folder, job.recipe)
-        if folder.is_local:
+        if folder.is_local and not job.is_shared:  # others write such files now
             folder.clear_temporary()
         job.check_unchanged(context, {unit.name: unit for unit in units})
+        clock = RunClock()
         if todo := [unit for unit in units if not job.is_done(context, unit)]:
-            clock = RunClock()
             folder.write(UNFINISHED, b"")
             for name in (name for unit in todo for name in job.find_leftovers(context, unit)):
                 folder.remove(f"{MANIFESTS}/{name}.json")
             todo = job.prepare(context, todo)
             with context.show_progress(job.title, sum(map(job.get_progress_size, todo)), job.items) as progress:
                 job.carry_out(context, todo, OutputCommitter(folder, lock, progress, clock.times))
-            clock.stop(folder)
-        with report_activity(f"{job.title}: completing {folder.url}"):
-            manifests = read_manifests(folder)
-            if todo or folder.list_files(PARTS) or not folder.exists(CARD):
-                write_card(folder, job.recipe.kind, manifests)
-            job.clean(folder)  # also for an earlier run that was killed after its last commit
-            job.finish(context)
-            result = add_up_manifests(manifests.values())
+        with report_activity(f"{job.title}: completing {folder.url}"), lock.take_turn():
+            if todo:
+                clock.stop(folder)
+            result = complete(job, context, is_changed=bool(todo))
+            lock.remove_leftovers()
     result.is_unchanged = not todo
     check_damage(result, run.allow_damaged)
     return result
+
+
+def complete(job: Job[U], context: Context, is_changed: bool) -> Totals:
+    """Writes what a set has once all its outputs are committed, and returns its totals.
+
+    Repeats this also for an earlier run that was killed after its last commit.
+    """
+    folder = context.output
+    manifests = read_manifests(folder)
+    if not job.is_completed_by_others(context, manifests):
+        if is_changed or folder.list_files(PARTS) or not folder.exists(CARD):
+            write_card(folder, job.recipe.kind, manifests)
+        job.clean(folder)
+        job.finish(context)
+    return add_up_manifests(manifests.values())

@@ -91,9 +91,18 @@ class AnnotateRun(RunOptions):
     reuse: RecipePath | None = Field(
         None, description="an annotation set of the same images, whose annotations are copied instead of computed again"
     )
+    claim: bool = Field(
+        False, description="share the set with other runs of this recipe: each claims shards, and takes over those lost"
+    )
     recycle_images: PositiveInt | None = Field(
         None, description="images after which a worker is replaced, to free memory that native code leaks"
     )
+
+    @model_validator(mode="after")
+    def _check_drivers(self) -> Self:
+        if self.claim and (self.drivers or 1) > 1:
+            raise ValueError("a run that claims shards has one driver: leave out drivers, and start more such runs")
+        return self
 
 
 class AnnotateRecipe(Recipe):

@@ -7,7 +7,9 @@ import pyarrow.compute as pc
 
 from curation.captions.family import BaseCaptionOptions, CaptionFamily, CaptionOptions, Columns
 from curation.captions.lists import has_few, keep_above
+from curation.faithfulness.evidence import EVIDENCE_COLUMNS
 from pipelines.render.base_captions import ShardBaseCaptions, make_no_caption_fault, read_identities
+from pipelines.render.faithful import drop_sentences, drops_sentences
 from schemas.errors import ShardloomError, to_one_line
 from schemas.records.quarantine import Reason, Rejected
 
@@ -17,11 +19,14 @@ class RenderedBatch(NamedTuple):
 
     captions: pa.Table
     faults: list[Rejected | None]
+    counts: dict[str, int]  # of sentences that were dropped, and of captions that changed by it
 
 
-def list_columns(family: CaptionFamily) -> list[str]:
-    """Returns the names of the columns to read from an annotation set."""
-    return ["uid", "url", "key", "caption", "sha256", "width", "height", *family.columns, "failures"]
+def list_columns(family: CaptionFamily, options: CaptionOptions) -> list[str]:
+    """Returns the names of the columns to read from an annotation set, which need not have all of them."""
+    evidence = EVIDENCE_COLUMNS if drops_sentences(options) else ()
+    image = ("uid", "url", "key", "caption", "sha256", "width", "height")
+    return list(dict.fromkeys([*image, *family.columns, *evidence, "failures"]))
 
 
 def render_batch(
@@ -45,6 +50,7 @@ def render_batch(
     few = f"fewer than {min_items} {enough.items} of {enough.score} {floor:g} or more"
     add_fault(faults, has_few(items, min_items), Rejected(enough.reason, few))
     found: pa.StringArray | None = None
+    annotations = table
     if bases is not None and isinstance(options, BaseCaptionOptions):
         found = pa.array(map(bases.get_caption, table["key"].to_pylist()), pa.string())
         for row in pc.indices_nonzero(pc.is_null(found)).to_pylist():
@@ -55,8 +61,13 @@ def render_batch(
     table = table.set_column(table.schema.get_field_index(family.column), family.column, items)
     good = pa.array([fault is None for fault in faults], pa.bool_())
     table = table.filter(good)
-    columns = family.render(table, options, None if found is None else found.filter(good))
-    return RenderedBatch(build_published_table(table, family, columns, schema), faults)
+    counts: dict[str, int] = {}
+    if found is not None:
+        found = found.filter(good)
+        if drops_sentences(options):
+            found, counts = drop_sentences(annotations.filter(good), found)
+    columns = family.render(table, options, found)
+    return RenderedBatch(build_published_table(table, family, columns, schema), faults, counts)
 
 
 def find_engine_faults(table: pa.Table, engine: str) -> list[Rejected | None]:

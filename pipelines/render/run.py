@@ -2,6 +2,7 @@
 
 import functools
 import io
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -108,6 +109,8 @@ def open_base_captions(recipe: RenderRecipe) -> BaseCaptionFiles | None:
     if options.caption_from is None:
         if options.caption_column is not None:
             raise UsageError("caption_column: there are no files to take it from: pass caption_from as well")
+        if options.drop_contradicted:
+            raise UsageError("drop_contradicted: the alt text is kept as it is: pass caption_from as well")
         return None
     return BaseCaptionFiles.open(options.caption_from, options.caption_column)
 
@@ -133,9 +136,12 @@ def render_file(
     found: ShardBaseCaptions | None = None
     rendered: list[pa.Table] = []
     rejected: list[pa.Table] = []
+    changes = Counter[str]()
     rows_in = 0
     if data is not None:
-        rows = read_table(io.BytesIO(data), list_columns(family), annotations.resolve_path(get_data_name(source)))
+        rows = read_table(
+            io.BytesIO(data), list_columns(family, recipe.options), annotations.resolve_path(get_data_name(source))
+        )
         rows_in = rows.num_rows
         if bases is not None:
             from pipelines.render.caption_partition import find_captions
@@ -143,9 +149,10 @@ def render_file(
             found = find_captions(output, bases, unit.segments, read_identities(rows, source.name))
         for first in range(0, rows.num_rows, BATCH_ROWS):
             table = rows.slice(first, BATCH_ROWS).combine_chunks()
-            captions, faults = render_batch(table, family, recipe.options, schema, found)
-            rendered.append(captions)
-            rejected.append(quarantine_rows(table, faults))
+            batch = render_batch(table, family, recipe.options, schema, found)
+            rendered.append(batch.captions)
+            rejected.append(quarantine_rows(table, batch.faults))
+            changes.update(batch.counts)
     rows_out = sum(table.num_rows for table in rendered)
     rows_rejected = sum(table.num_rows for table in rejected)
     per_row = len(set(recipe.options.granularities)) * (2 if recipe.options.raw_caption == "both" else 1)
@@ -164,7 +171,9 @@ def render_file(
             )
         ],
         reasons=[reason for table in rejected for reason in table["reason"].to_pylist()],
-        counts={"captions": rows_out * per_row} | ({} if found is None else found.count_matches(list_keys(rendered))),
+        counts={"captions": rows_out * per_row}
+        | ({} if found is None else found.count_matches(list_keys(rendered)))
+        | changes,
         fingerprints=source.fingerprints | rendering.fingerprints,
     )
 
@@ -211,7 +220,7 @@ def preview_record(recipe: RenderRecipe, key: str) -> list[Caption]:
         with annotations.open(get_data_name(manifest)) as file:
             path = annotations.resolve_path(get_data_name(manifest))
             held = read_parquet_schema(file, path).names
-            table = read_table(file, [name for name in list_columns(family) if name in held], path)
+            table = read_table(file, [name for name in list_columns(family, recipe.options) if name in held], path)
         table = table.filter(pc.or_kleene(pc.equal(table["key"], wanted), pc.equal(table["uid"], wanted)))
         if table.num_rows:
             schema = build_caption_schema(rendering, bases, manifest)
@@ -228,7 +237,7 @@ def render_row(
 
     Raises `ShardloomError` if the row has a fault.
     """
-    captions, faults = render_batch(table, family, recipe.options, schema, bases, min_items=0)
+    captions, faults, _ = render_batch(table, family, recipe.options, schema, bases, min_items=0)
     for fault in faults:
         if fault is not None:
             raise ShardloomError(f"{recipe.input}: {table['key'][0].as_py()} gets no captions: {fault}")

@@ -156,12 +156,13 @@ def _build_evaluation_table(found: dict[str, Any]) -> Table:
     for title in (count, *titles.values()):
         table.add_column(title, justify="right", no_wrap=True)
     for row in [*rows, total]:
-        figures = [_format_estimate(row[figure]) for figure in titles]
+        figures = [format_estimate(row[figure]) for figure in titles]
         table.add_row(make_cell(row[name]), f"{row[count]:,}", *figures, end_section=row is (rows or [None])[-1])
     return table
 
 
-def _format_estimate(figure: dict[str, float | None]) -> str:
+def format_estimate(figure: dict[str, float | None]) -> str:
+    """Returns an estimate in %, with its interval in a second line; a dash if it has no value."""
     value, *ends = (None if part is None else 100 * part for part in figure.values())
     if value is None:
         return "-"

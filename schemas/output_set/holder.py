@@ -12,6 +12,8 @@ from pathlib import Path
 from schemas.errors import StorageError
 from schemas.storage.folder import TEMPORARY, Folder
 
+LEASE_SECONDS = 60.0  # seconds without a renewal after which what a run holds may be taken over
+RENEW_SECONDS = 10.0
 _HELD_IDS: set[str] = set()  # ids that this process uses. A file of its own with another id is a leftover.
 
 
@@ -40,11 +42,18 @@ class Holder:
         return False
 
     def __str__(self) -> str:
+        if not self.host:
+            return self.command
         return f"{self.command} (process {self.pid} on {self.host})"
 
     def encode(self) -> bytes:
         """Returns the holder as JSON."""
         return json.dumps(asdict(self)).encode()
+
+
+def make_nameless(id: str = "") -> Holder:
+    """Returns a run of which no more is known than, perhaps, its id."""
+    return Holder("another run", "", 0, "", id)
 
 
 @contextlib.contextmanager

@@ -1,9 +1,12 @@
-"""Limits an output folder to one run at a time, and names the run that holds it.
+"""Limits an output folder to one run at a time, or to runs that agree to share it, and names those that hold it.
 
 On a local disk `flock` locks the folder itself; the kernel releases the lock when the process ends, for any reason. A
 file inside it only names the holder. Object stores and some file systems have no locks: there the file is a lease,
 created by a conditional PUT where possible, renewed during the run, and taken over once it has expired or its holder is
 dead. Its age is measured by the store's clock.
+
+Runs that share a folder each have a file of their own (`sharers`). A run announces itself first and looks for others
+then, so that of two runs that exclude each other one at least sees the other.
 """
 
 import contextlib
@@ -12,14 +15,24 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from schemas.errors import ShardloomError, StorageError, UsageError
-from schemas.output_set.holder import Holder, measure_age, read_holder, use_id
-from schemas.storage.folder import TEMPORARY, Folder
+from schemas.output_set.holder import (
+    LEASE_SECONDS,
+    RENEW_SECONDS,
+    Holder,
+    make_nameless,
+    measure_age,
+    read_holder,
+    use_id,
+)
+from schemas.output_set.sharers import Sharers, announce
+from schemas.storage.folder import TEMPORARY, AlreadyWritten, Folder
 
 LOCK_FILE = f"{TEMPORARY}lock.json"  # listings skip it, like all temporary files
-LEASE_SECONDS = 60.0  # seconds without a renewal after which another run may take over the folder
-RENEW_SECONDS = 10.0
+TURN_FILE = f"{TEMPORARY}turn.json"  # the lease of the one run, of those that share the folder, that completes the set
+TURN_POLL_SECONDS = 0.2
 _LOCKED_DESCRIPTORS: set[int] = set()  # open descriptors of the folders that this process has locked
 _HOLDER_TIMEOUT = 1.0  # seconds to wait for a lock's holder to write its name
 
@@ -34,10 +47,11 @@ os.register_at_fork(after_in_child=_close_inherited)
 
 
 class Lock:
-    """Tells a run whether it still holds the folder that it has locked. `id` is that of its `Holder`."""
+    """Tells a run whether it still holds the folder that it has locked, alone or with others."""
 
-    def __init__(self, id: str) -> None:
-        self.id = id
+    def __init__(self, output: Folder, holder: Holder, is_shared: bool = False) -> None:
+        self.holder, self.is_shared = holder, is_shared
+        self._output = output
         self._lost_to = ""
 
     def lose(self, to: str) -> None:
@@ -49,32 +63,57 @@ class Lock:
         if self._lost_to:
             raise ShardloomError(f"{self._lost_to} has taken over the output: this run ends; committed data is kept")
 
+    @contextlib.contextmanager
+    def take_turn(self) -> Iterator[None]:
+        """Lets the runs that share the folder run this block one at a time."""
+        if not self.is_shared:
+            yield
+            return
+        turn = _Lease(self._output, self.holder, TURN_FILE)
+        while turn.try_to_take() is not None:
+            self.check()
+            time.sleep(TURN_POLL_SECONDS)
+        with turn.keep_renewed(self):
+            yield
+
+    def remove_leftovers(self) -> None:
+        """Removes what killed runs that shared the folder have left, once this one is the last at work there."""
+        if not self.is_shared:
+            return
+        sharers = Sharers(self._output)
+        sharers.remove_ended()
+        if self._output.is_local and len(sharers.list_alive()) == 1:  # else others write such files now
+            self._output.clear_temporary()
+
 
 @contextlib.contextmanager
-def lock_output(output: Folder, command: str) -> Iterator[Lock]:
+def lock_output(output: Folder, command: str, *, is_shared: bool = False) -> Iterator[Lock]:
     """Locks the folder for the duration of the block; `command` names this run in the errors of other runs.
 
-    Creates a missing local folder, and removes it again if the block leaves it empty. Raises `UsageError` if another
-    run holds the folder, without waiting for it to finish; names its process and host if known.
+    Runs with `is_shared` hold the folder at the same time. Creates a missing local folder, and removes it again if the
+    block leaves it empty. Raises `UsageError` if another run holds the folder, without waiting for it to finish; names
+    its process and host if known.
     """
     holder = Holder(command)
-    with use_id(holder), _hold_lease(output, holder) if not output.is_local else _lock_on_disk(output, holder) as lock:
+    lock = Lock(output, holder, is_shared)
+    with use_id(holder), _lock_on_disk(output, lock) if output.is_local else _hold(output, lock):
         yield lock
 
 
 @contextlib.contextmanager
-def _lock_on_disk(output: Folder, holder: Holder) -> Iterator[Lock]:
+def _lock_on_disk(output: Folder, lock: Lock) -> Iterator[None]:
     is_new = not output.exists()
     output.make_folder()
     descriptor = os.open(output.get_local_path(""), os.O_RDONLY | os.O_DIRECTORY)
     _LOCKED_DESCRIPTORS.add(descriptor)
     try:
-        if _flock(descriptor, output):
-            with _write_lock_file(output, holder):
-                yield Lock(holder.id)
+        if _flock(descriptor, output, lock.is_shared) and not lock.is_shared:
+            with _write_lock_file(output, lock.holder):
+                refuse_shared(output)
+                yield
         else:
-            with _hold_lease(output, holder) as lock:
-                yield lock
+            with _hold(output, lock):
+                yield
     finally:
         if is_new:
             with contextlib.suppress(OSError):  # it is not empty
@@ -83,10 +122,10 @@ def _lock_on_disk(output: Folder, holder: Holder) -> Iterator[Lock]:
         os.close(descriptor)
 
 
-def _flock(descriptor: int, output: Folder) -> bool:
+def _flock(descriptor: int, output: Folder, is_shared: bool) -> bool:
     """Locks the folder; returns False if its file system has no locks. Raises `UsageError` if another run holds it."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         raise _make_in_use_error(output, _wait_for_holder(output)) from None
     except OSError:
@@ -107,54 +146,114 @@ def _write_lock_file(output: Folder, holder: Holder) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _hold_lease(output: Folder, holder: Holder) -> Iterator[Lock]:
-    """Acquires the lease, and renews it in a thread until the block ends."""
-    _take_lease(output, holder)
-    lock, is_over = Lock(holder.id), threading.Event()
-    thread = threading.Thread(target=_renew, args=(output, holder, lock, is_over), daemon=True, name="lease")
-    thread.start()
-    try:
-        yield lock
-    finally:
-        is_over.set()
-        thread.join()
-        with contextlib.suppress(StorageError):  # otherwise it expires by itself
-            if (found := read_holder(output, LOCK_FILE)) is not None and found.id == holder.id:
-                output.remove(LOCK_FILE)
+def _hold(output: Folder, lock: Lock) -> Iterator[None]:
+    """Holds the folder by files alone: by the lease, or with others that share it."""
+    lease = _Lease(output, lock.holder, LOCK_FILE)
+
+    def check_lease() -> None:
+        if (found := lease.find_other()) is not None:
+            lock.lose(str(found))
+
+    if not lock.is_shared:
+        lease.take()
+        with lease.keep_renewed(lock):
+            refuse_shared(output)
+            yield
+        return
+    with announce(output, lock.holder, check_lease):
+        if (other := lease.remove_abandoned()) is not None:
+            raise _make_in_use_error(output, other)
+        yield
 
 
-def _take_lease(output: Folder, holder: Holder) -> None:
-    if output.exists(LOCK_FILE):
-        found = read_holder(output, LOCK_FILE)
-        if (found is None or not found.is_dead()) and measure_age(output, LOCK_FILE) < LEASE_SECONDS:
-            raise _make_in_use_error(output, found)
-        output.remove(LOCK_FILE)
-    try:
-        output.write_new(LOCK_FILE, holder.encode())
-    except StorageError:
-        if (other := read_holder(output, LOCK_FILE)) is not None and other.id != holder.id:  # another run was faster
-            raise _make_in_use_error(output, other) from None
-        raise
+def refuse_shared(output: Folder) -> None:
+    """Raises `UsageError` if a run that shares the folder is at work; removes the files of those that have ended."""
+    sharers = Sharers(output)
+    if others := sharers.list_alive():
+        raise _make_in_use_error(output, others[0])
+    sharers.remove_ended()
 
 
-def _renew(output: Folder, holder: Holder, lock: Lock, is_over: threading.Event) -> None:
-    while not is_over.wait(RENEW_SECONDS):
-        with contextlib.suppress(StorageError):  # the next renewal may succeed
-            found = read_holder(output, LOCK_FILE)
-            if found is not None and found.id != holder.id:
-                lock.lose(str(found))
-                return
-            output.write(LOCK_FILE, holder.encode())
+@dataclass(frozen=True, slots=True)
+class _Lease:
+    """Keeps a lease in a file."""
+
+    output: Folder
+    holder: Holder
+    file: str
+
+    def take(self) -> None:
+        """Takes the lease. Raises `UsageError` if another run has it."""
+        if (other := self.try_to_take()) is not None:
+            raise _make_in_use_error(self.output, other)
+
+    def try_to_take(self) -> Holder | None:
+        """Takes the lease, or returns the run that has it."""
+        if (other := self.remove_abandoned()) is not None:
+            return other
+        try:
+            self.output.write_new(self.file, self.holder.encode())
+        except AlreadyWritten:  # another run was faster, and may have ended already
+            return self.find_other() or make_nameless()
+        except StorageError:
+            if (other := self.find_other()) is not None:  # a store without conditional writes
+                return other
+            raise
+        return None
+
+    def remove_abandoned(self) -> Holder | None:
+        """Removes the lease of a run that has ended; returns the run that has it, if that is at work."""
+        if not self.output.exists(self.file):
+            return None
+        found = read_holder(self.output, self.file)
+        if (found is None or not found.is_dead()) and measure_age(self.output, self.file) < LEASE_SECONDS:
+            return found or make_nameless()
+        self.output.remove(self.file)
+        return None
+
+    def find_other(self) -> Holder | None:
+        """Returns the other run that the lease names; None if there is none."""
+        found = read_holder(self.output, self.file)
+        return None if found is None or found.id == self.holder.id else found
+
+    @contextlib.contextmanager
+    def keep_renewed(self, lock: Lock) -> Iterator[None]:
+        """Renews the lease in a thread until the block ends, and gives it up."""
+        is_over = threading.Event()
+        thread = threading.Thread(target=self._renew, args=(lock, is_over), daemon=True, name="lease")
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
+            with contextlib.suppress(StorageError):  # otherwise it expires by itself
+                if (found := read_holder(self.output, self.file)) is not None and found.id == self.holder.id:
+                    self.output.remove(self.file)
+
+    def _renew(self, lock: Lock, is_over: threading.Event) -> None:
+        while not is_over.wait(RENEW_SECONDS):
+            with contextlib.suppress(StorageError):  # the next renewal may succeed
+                other = self.find_other()
+                if other is None and self.file == LOCK_FILE and not self.output.exists(self.file):
+                    other = next(iter(Sharers(self.output).list_alive()), None)  # it found the lease abandoned
+                if other is not None:
+                    lock.lose(str(other))
+                    return
+                self.output.write(self.file, self.holder.encode())
 
 
 def _wait_for_holder(output: Folder) -> Holder | None:
     """Returns the holder of the lock, waiting a moment for it to write its name; None if it does not."""
     until = time.monotonic() + _HOLDER_TIMEOUT
-    while (found := read_holder(output, LOCK_FILE)) is None or found.is_dead():
+    while True:
+        if (found := read_holder(output, LOCK_FILE)) is not None and not found.is_dead():
+            return found
+        if others := Sharers(output).list_alive():
+            return others[0]
         if time.monotonic() > until:
             return None
         time.sleep(0.02)
-    return found
 
 
 def _make_in_use_error(output: Folder, holder: Holder | None) -> UsageError:

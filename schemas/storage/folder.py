@@ -75,14 +75,15 @@ class Folder:
     def write_new(self, name: str, data: bytes) -> None:
         """Writes a file that must not exist yet. Raises `AlreadyWritten` if another process has written it.
 
-        A store with conditional writes guarantees this; on a local disk the set's lock does.
+        A store with conditional writes guarantees this, and so does a disk with hard links.
         """
-        if self.is_local:
-            self.write(name, data)
-            return
         with self._translate_errors("write", name):
             try:
-                self._fs.pipe_file(f"{self._root}/{name}", data, mode="create")
+                if self.is_local:
+                    with self._create_on_disk(name, _link_new) as file:
+                        file.write(data)
+                else:
+                    self._fs.pipe_file(f"{self._root}/{name}", data, mode="create")
                 return
             except FileExistsError:
                 raise AlreadyWritten(
@@ -100,25 +101,31 @@ class Folder:
     def create(self, name: str) -> Iterator[BinaryIO]:
         """Opens a file for writing in pieces; it appears atomically when the block ends without an error."""
         with self._translate_errors("write", name):
-            if not self.is_local:
-                # written to a local disk first, so that an error uploads nothing and an upload can be retried
-                with tempfile.NamedTemporaryFile(prefix="shardloom-") as file:
-                    yield cast(BinaryIO, file)
-                    file.flush()
-                    self._fs.put_file(file.name, f"{self._root}/{name}")
+            if self.is_local:
+                with self._create_on_disk(name, Path.replace) as local:
+                    yield local
                 return
-            target = Path(self._root, name)
-            temporary = target.with_name(f"{target.name}{TEMPORARY}{uuid.uuid4().hex[:8]}")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with temporary.open("wb", buffering=1 << 20) as file:
-                    yield file
-                    file.flush()
-                    os.fsync(file.fileno())
-                temporary.replace(target)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
+            # written to a local disk first, so that an error uploads nothing and an upload can be retried
+            with tempfile.NamedTemporaryFile(prefix="shardloom-") as file:
+                yield cast(BinaryIO, file)
+                file.flush()
+                self._fs.put_file(file.name, f"{self._root}/{name}")
+
+    @contextlib.contextmanager
+    def _create_on_disk(self, name: str, give_name: Callable[[Path, Path], Any]) -> Iterator[BinaryIO]:
+        """Opens a temporary file for writing; `give_name` gives it its name when the block ends without an error."""
+        target = Path(self._root, name)
+        temporary = target.with_name(f"{target.name}{TEMPORARY}{uuid.uuid4().hex[:8]}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb", buffering=1 << 20) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            give_name(temporary, target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
 
     def read(self, name: str) -> bytes:
         """Reads the whole file."""
@@ -195,10 +202,11 @@ class Folder:
         """Returns the file's path on this machine's disk; only valid if `is_local`."""
         return Path(self._root, name)
 
-    def list_files(self, subfolder: str = "") -> list[str]:
+    def list_files(self, subfolder: str = "", prefix: str = "") -> list[str]:
         """Lists the names of the files in a sub-folder, sorted; empty if it does not exist.
 
         It skips temporary files, and hidden files, which other programs leave: `.DS_Store`, `.nfs...`, `Thumbs.db`.
+        With a `prefix` it lists only names that begin with it, and temporary files too.
         """
         self._fs.invalidate_cache()
         root = f"{self._root}/{subfolder}".rstrip("/")
@@ -207,7 +215,8 @@ class Folder:
                 found = self._fs.find(root, maxdepth=1) if self._fs.isdir(root) else []
             else:
                 found = [entry["name"] for entry in self._list_entries(root) if entry["type"] == "file"]
-        return sorted(name for path in found if (name := path.rsplit("/", 1)[-1]) and _is_listed(name))
+        names = (path.rsplit("/", 1)[-1] for path in found)
+        return sorted(name for name in names if name and (name.startswith(prefix) if prefix else _is_listed(name)))
 
     def check_output(self) -> None:
         """Raises `UsageError` if this can be no folder to write to: a web server, a file, or a place below a file."""
@@ -328,6 +337,21 @@ class Folder:
             if not type(error).__module__.startswith("aiohttp."):  # a web server's refusal is not an OSError
                 raise
             raise StorageError(f"cannot {verb} {self.resolve_path(name)}: {to_one_line(error)}") from None
+
+
+def _link_new(temporary: Path, target: Path) -> None:
+    """Gives a file its name. Raises `FileExistsError` if another has it; a disk without hard links can't tell."""
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        if temporary.stat().st_nlink != 2:  # else NFS has made the link, lost its answer and tried again
+            raise
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        temporary.replace(target)
+        return
+    temporary.unlink()
 
 
 def open_file_system(url: str) -> tuple[Any, str]:

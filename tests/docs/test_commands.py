@@ -1,4 +1,7 @@
-"""The commands of the training page run as they stand; README's and those of plug-ins have tests of their own."""
+"""The commands of the training page run as they stand; README's and those of plug-ins have tests of their own.
+
+The job array of the cluster page is a script that a shell can read, with options that the command has.
+"""
 
 import os
 import re
@@ -10,8 +13,28 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipelines.cli.commands import COMMANDS, LazyCommand
 from tests.conftest import REPOSITORY
 from tests.pipelines.support.sets import annotation_set, caption_set, join
+
+
+def test_job_array(tmp_path: Path) -> None:
+    block = re.search(r"```sh\n(#!/bin/bash\n#SBATCH .*?)```", (REPOSITORY / "docs/cluster.md").read_text(), re.DOTALL)
+    assert block is not None
+    (script := tmp_path / "array.sh").write_text(block[1])
+    (tmp_path / "srun").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    (tmp_path / "srun").chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    said = subprocess.run(["bash", script], env=environment, capture_output=True, text=True, check=True).stdout
+    program, name, *arguments = said.splitlines()
+    assert (program, name) == ("shardloom", "annotate")
+    given = LazyCommand(name, COMMANDS[name]).load().make_context(name, arguments).params
+    assert {key: value for key, value in given.items() if value} == {
+        "what": "recipe.yaml",
+        "claim": True,
+        "output": "s3://bucket/annotations",
+        "workers": 16,
+    }
 
 
 @pytest.mark.slow

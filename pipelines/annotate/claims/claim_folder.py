@@ -2,9 +2,8 @@
 
 `parts/claims/SHARD.0000.json` is the first claim of a shard. Exactly one run can create it (`create_exclusively`). It
 is never removed while the set is made: who takes over a shard creates the next generation, `SHARD.0001.json`, so that
-of several runs that find a claim abandoned one gets the shard. `parts/holders/ID.json` names a run; the run rewrites it
-every few seconds. A claim is abandoned when its run has given the shard back, has ended on this machine, or has not
-rewritten its file for `LEASE_SECONDS` by the store's clock.
+of several runs that find a claim abandoned one gets the shard. A claim is abandoned when its run has given the shard
+back or has ended (`schemas.output_set.sharers`).
 
 A run that was suspended for longer may still hold a shard that another has taken over. Both write the same bytes; ask
 `is_held` before a commit.
@@ -12,21 +11,23 @@ A run that was suspended for longer may still hold a shard that another has take
 
 import contextlib
 import json
+import math
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 
 from pipelines.annotate.claims.claim import Claim, Ticket
 from pipelines.inputs.shards import InputShard
 from schemas.errors import StorageError
-from schemas.output_set.holder import Holder, measure_age, read_holder
+from schemas.output_set.holder import LEASE_SECONDS, RENEW_SECONDS, Holder, measure_age
 from schemas.output_set.layout import MANIFESTS, PARTS, list_manifest_files
-from schemas.output_set.lock import LEASE_SECONDS, RENEW_SECONDS
+from schemas.output_set.sharers import Sharers
 from schemas.storage.exclusive import create_exclusively
 from schemas.storage.folder import Folder
 
-CLAIMS, HOLDERS = f"{PARTS}/claims", f"{PARTS}/holders"
+CLAIMS = f"{PARTS}/claims"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +45,11 @@ class ClaimFolder:
     """Implements `Claims` in files. One process uses an instance: it remembers what it has claimed.
 
     A process that starts again with the same `holder` finds its claims in the files. Each run begins at another shard,
-    so that few runs meet at one.
+    so that few runs meet at one. `take` waits while the run holds `limit` shards; the rest is left to other runs.
     """
 
-    def __init__(self, output: Folder, shards: Sequence[InputShard], holder: Holder) -> None:
-        self._output, self._holder = output, holder
+    def __init__(self, output: Folder, shards: Sequence[InputShard], holder: Holder, limit: int | None = None) -> None:
+        self._output, self._holder, self._limit = output, holder, limit or math.inf
         first = int(holder.id, 16) % len(shards) if shards else 0
         self._shards = {shard.name: shard for shard in [*shards[first:], *shards[:first]]}
         self._generations: dict[str, int] = {}  # shard -> its newest claim, as far as known
@@ -57,65 +58,75 @@ class ClaimFolder:
         self._lives: dict[str, str] = {}
         self._finished: set[str] = set()
         self._look_again = 0.0  # when to look for abandoned claims again, after a look that found none
-        self._lock = threading.RLock()
-        self.renew()
+        self._has_found_none = False
+        self._changed = threading.Condition()
         self._restore()
 
     def begin_life(self, owner: str, life: str) -> list[str]:
         """See `Claims`."""
-        with self._lock:
-            self._lives[owner] = life
+        with self._changed:
+            self._lives[owner], self._look_again = life, 0.0
             earlier = [shard for shard, held in self._held.items() if held.is_of_earlier_life(owner, life)]
             freed = [shard for shard in earlier if not self._is_committed(shard)]
             for shard in earlier:
                 held = self._held.pop(shard)
                 if shard in freed:
                     self._output.write(_name_claim(shard, held.generation), _encode(None, held.ticket))
-                    self._look_again = 0.0
+            self._changed.notify_all()
             return freed
 
     def take(self, ticket: Ticket) -> Claim | None:
         """See `Claims`. Free shards come first, then those whose run has ended."""
-        with self._lock:
-            if self._lives.get(ticket.owner) != ticket.life:
-                return None
-            if (known := self._claims.get(ticket)) is not None:
-                return known
-            return self._take_free(ticket) or self._take_over(ticket)
+        with self._changed:
+            while self._lives.get(ticket.owner) == ticket.life:
+                if (known := self._claims.get(ticket)) is not None:
+                    return known
+                if len(self._held) < self._limit:
+                    claim = self._take_free(ticket) or self._take_over(ticket)
+                    self._has_found_none = claim is None
+                    return claim
+                self._changed.wait()
+            return None
 
     def finish(self, shard: str) -> None:
         """See `Claims`. The claim stays, because it costs other runs less than another look at the manifests."""
-        with self._lock:
+        with self._changed:
             self._finished.add(shard)
             self._held.pop(shard, None)
+            self._changed.notify_all()
 
     def count_free(self) -> int:
         """See `Claims`. Counts the shards of other runs that have ended as well; it reads their claims."""
-        with self._lock:
+        with self._changed:
             self._look()
-            alive: dict[str, bool] = {}
-            return sum(self._is_free(shard, alive) for shard in self._shards)
+            sharers = Sharers(self._output)
+            return sum(self._is_free(shard, sharers) for shard in self._shards)
+
+    def is_drained(self) -> bool:
+        """Returns whether this run holds no shard and has found none to take."""
+        with self._changed:
+            return self._has_found_none and not self._held
+
+    def count_held_by_others(self) -> dict[Holder, int]:
+        """Returns the other runs at work and how many unfinished shards each holds; the one with most comes first."""
+        with self._changed:
+            self._look()
+            counts = Counter(self._read(shard)[0] for shard in self._list_claimed())
+            sharers = Sharers(self._output)
+            ids = [id for id, _ in counts.most_common() if id and id != self._holder.id and sharers.is_alive(id)]
+            return {sharers.find(id): counts[id] for id in ids}
 
     def list_unfinished(self) -> list[str]:
         """See `Claims`."""
-        with self._lock:
+        with self._changed:
             self._look()
             return [shard for shard in self._shards if shard not in self._finished]
 
     def is_held(self, shard: str) -> bool:
         """Returns whether this run still holds the shard: no other run has taken it over."""
-        with self._lock:
+        with self._changed:
             held = self._held.get(shard)
             return held is not None and not self._output.exists(_name_claim(shard, held.generation + 1))
-
-    def renew(self) -> None:
-        """Writes this run's heartbeat. `keep_renewed` does it regularly."""
-        self._output.write(f"{HOLDERS}/{self._holder.id}.json", self._holder.encode())
-
-    def give_all_back(self) -> None:
-        """Gives back all shards that this run has not finished, as it ends."""
-        for owner in list(self._lives):
-            self.begin_life(owner, "")
 
     def _take_free(self, ticket: Ticket) -> Claim | None:
         """Claims the first shard that no run has claimed."""
@@ -135,10 +146,10 @@ class ClaimFolder:
         if time.monotonic() < self._look_again:  # of many tickets at the end of a run
             return None
         self._look()
-        alive: dict[str, bool] = {}
+        sharers = Sharers(self._output)
         for shard in self._shards:
             if (
-                self._is_free(shard, alive)
+                self._is_free(shard, sharers)
                 and (claim := self._claim(shard, self._generations.get(shard, -1) + 1, ticket)) is not None
             ):
                 return claim
@@ -164,28 +175,16 @@ class ClaimFolder:
         committed = {name.removesuffix(".json") for name in list_manifest_files(self._output)}
         self._finished |= committed & self._shards.keys()
 
-    def _is_free(self, shard: str, alive: dict[str, bool]) -> bool:
-        """Returns whether the shard can be claimed. `alive` keeps, by id, what is found of other runs."""
+    def _is_free(self, shard: str, sharers: Sharers) -> bool:
+        """Returns whether the shard can be claimed."""
         if shard in self._finished or shard in self._held:
             return False
         if shard not in self._generations:
             return True
         holder, _ = self._read(shard)
-        if holder is None:
-            return True
-        if holder not in alive:
-            alive[holder] = self._is_alive(shard, holder)
-        return not alive[holder]
-
-    def _is_alive(self, shard: str, holder: str) -> bool:
-        """Returns whether the run that holds the shard is at work. Without its own file, its claim's age decides."""
-        if holder == self._holder.id:
-            return True
-        file = f"{HOLDERS}/{holder}.json"
-        named = read_holder(self._output, file)
-        if named is not None and named.is_dead():
-            return False
-        return measure_age(self._output, self._path(shard) if named is None else file) < LEASE_SECONDS
+        if holder == "":
+            return measure_age(self._output, self._path(shard)) >= LEASE_SECONDS
+        return holder is None or not sharers.is_alive(holder)
 
     def _is_committed(self, shard: str) -> bool:
         if shard not in self._finished and self._output.exists(f"{MANIFESTS}/{shard}.json"):
@@ -195,45 +194,42 @@ class ClaimFolder:
     def _restore(self) -> None:
         """Finds the claims of this run, whose process has started again."""
         self._look()
-        for shard in self._generations.keys() - self._finished:
+        for shard in self._list_claimed():
             holder, ticket = self._read(shard)
             if holder == self._holder.id and ticket is not None:
                 self._held[shard] = _HeldShard(ticket, self._generations[shard])
                 self._claims[ticket] = Claim(self._shards[shard], had_owner=True)
                 self._lives[ticket.owner] = ticket.life
 
-    def _read(self, shard: str) -> tuple[str | None, Ticket | None]:
-        """Returns the id of the run that holds the shard, and its ticket; None for a shard that was given back.
+    def _list_claimed(self) -> list[str]:
+        return sorted(self._generations.keys() - self._finished)
 
-        Of a claim that is being written, or is damaged, only its age counts: its holder is the empty id.
-        """
-        with contextlib.suppress(StorageError, ValueError, TypeError, KeyError):
-            found = json.loads(self._output.read(self._path(shard)))
-            return found["holder"], Ticket(**found["ticket"])
-        return "", None
+    def _read(self, shard: str) -> tuple[str | None, Ticket | None]:
+        return _read_claim(self._output, self._path(shard))
 
     def _path(self, shard: str) -> str:
         return _name_claim(shard, self._generations[shard])
 
 
-@contextlib.contextmanager
-def keep_renewed(claims: ClaimFolder) -> Iterator[None]:
-    """Writes the run's heartbeat every `RENEW_SECONDS` while the block runs, and then gives its shards back."""
-    is_over = threading.Event()
+def has_unfinished_claims(output: Folder, committed: Collection[str]) -> bool:
+    """Returns whether a run at work has claimed a shard that is not `committed`."""
+    sharers = Sharers(output)
+    claims = [
+        name for name in output.list_files(CLAIMS) if name.removesuffix(".json").rpartition(".")[0] not in committed
+    ]
+    holders = {_read_claim(output, f"{CLAIMS}/{name}")[0] for name in claims}
+    return any(holder and sharers.is_alive(holder) for holder in holders)
 
-    def renew() -> None:
-        while not is_over.wait(RENEW_SECONDS):
-            with contextlib.suppress(StorageError):  # the next renewal may succeed
-                claims.renew()
 
-    thread = threading.Thread(target=renew, daemon=True, name="claims")
-    thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join()
-        claims.give_all_back()
+def _read_claim(output: Folder, path: str) -> tuple[str | None, Ticket | None]:
+    """Returns the id of the run that holds the shard, and its ticket; None for a shard that was given back.
+
+    Of a claim that is being written, or is damaged, only its age counts: its holder is the empty id.
+    """
+    with contextlib.suppress(StorageError, ValueError, TypeError, KeyError):
+        found = json.loads(output.read(path))
+        return found["holder"], Ticket(**found["ticket"])
+    return "", None
 
 
 def _name_claim(shard: str, generation: int) -> str:

@@ -86,7 +86,7 @@ class DriverGroup:
                 member.take_result(self.book)
             if time.monotonic() - last_tick >= TICK_SECONDS:
                 last_tick = time.monotonic()
-                self._tick(running)
+                self._tick([member for member in running if member.is_running])
         self._show([])
         check_engine_errors(self.plan.recipe, self.plan.output, self.committer.times)
 
@@ -113,10 +113,10 @@ class DriverGroup:
             if len(stalled) == len(running):
                 raise ShardloomError(f"{member.share.name}: {stall}; {WORK_IS_KEPT}")
             LOG.warning(f"{member.share.name} ends, and the others take its shards: {stall}")
-            member.retire()
+            member.retire(self.book)
 
     def _list_reports(self, members: list["Member"]) -> list[tuple["Member", DriverReport]]:
-        reports = ((member, self.book.get_latest(member.share.place)) for member in members if member.is_running)
+        reports = ((member, self.book.get_latest(member.share.place)) for member in members)
         return [(member, report) for member, report in reports if report is not None]
 
 
@@ -149,13 +149,14 @@ class Member:
         """Ends the actor, and with it its ledger and its workers."""
         ray.kill(self.actor)
 
-    def retire(self) -> None:
+    def retire(self, book: ReportBook) -> None:
         """Ends the driver for good, and frees its shards once its process is gone."""
         self.is_retired = True
         self.end()
         with contextlib.suppress(ray.exceptions.RayError):
             ray.get(self.result)
         self.result = self._question = None
+        book.end_life(self.share.place)
         ray.get(self.claims.begin_life.remote(self.share.name, ""))
 
     def take_result(self, book: ReportBook) -> None:

@@ -111,7 +111,8 @@ def plan_pools_and_connect(
     if recipe.run.recycle_images:  # else Ray logs each replaced worker as a failed task; it still logs deaths
         silence_retried_errors()
     pools = plan_pools(recipe, runner, reused)
-    if (drivers := count_drivers(recipe.run.drivers, pools, shards)) > 1:
+    asked = 1 if recipe.run.claim else recipe.run.drivers
+    if (drivers := count_drivers(asked, pools, shards)) > 1:
         pools = give_each_a_worker(pools, drivers)
     cpus = sum(pool.request.max_workers * pool.request.cpus for pool in pools)
     runner.connect(estimate_store_bytes(recipe, pools), cpus)

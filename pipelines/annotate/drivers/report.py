@@ -30,11 +30,16 @@ class ReportBook:
     def add(self, driver: int, report: DriverReport) -> bool:
         """Adds a driver's report. Returns whether it is the first one of a later life than the last report's."""
         before = self._latest.get(driver)
+        is_later = before is not None and before.life != report.life
+        if is_later:
+            self.end_life(driver)
         self._latest[driver] = report
-        if before is None or before.life == report.life:
-            return False
-        self._ended.append(before)
-        return True
+        return is_later
+
+    def end_life(self, driver: int) -> None:
+        """Records that the life of the driver has ended: its workers are gone, and others redo what is uncommitted."""
+        if (report := self._latest.pop(driver, None)) is not None:
+            self._ended.append(report)
 
     def get_latest(self, driver: int) -> DriverReport | None:
         """Returns the latest report of a driver; None before its first."""

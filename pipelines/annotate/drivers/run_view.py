@@ -1,5 +1,7 @@
 """Shows the progress of an annotation run and exports its metrics, for one driver or for the sum of several."""
 
+from collections.abc import Sequence
+
 from pipelines.annotate.commits import BytesDone
 from pipelines.annotate.drivers.metrics import export_run_metrics
 from pipelines.annotate.graph_watch import describe_start
@@ -15,7 +17,7 @@ class RunView:
 
     def __init__(self, progress: Progress, times: RunTimes, exporter: Exporter | None, shards: int) -> None:
         self.progress, self.times, self.exporter, self.shards = progress, times, exporter, shards
-        self._bytes_skipped = 0
+        self._bytes_skipped = self._bytes_by_others = 0
         self._logged_notices: set[str] = set()
 
     def show(self, snapshot: Snapshot, done: BytesDone, note: str) -> None:
@@ -35,7 +37,13 @@ class RunView:
         """
         self.progress.skip(done.skipped - self._bytes_skipped)
         self._bytes_skipped = done.skipped
-        self.progress.reach(done.skipped + max(finished, done.written))
+        self.progress.reach(self._bytes_by_others + done.skipped + max(finished, done.written))
+
+    def skip_shards(self, sizes: Sequence[int]) -> None:
+        """Adds shards of these sizes that other runs have committed."""
+        self.shards -= len(sizes)
+        self._bytes_by_others += sum(sizes)
+        self.progress.skip(sum(sizes))
 
     def update(self, snapshot: Snapshot) -> None:
         """Logs the lines of workers that were not logged before, and exports the state of the run to Prometheus."""

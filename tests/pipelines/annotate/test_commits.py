@@ -12,6 +12,7 @@ from pipelines.output.job import OutputCommitter
 from pipelines.output.totals import RunTimes
 from pipelines.terminal.progress import Progress
 from schemas.errors import ShardloomError, UsageError
+from schemas.output_set.holder import Holder
 from schemas.output_set.layout import read_manifests
 from schemas.output_set.lock import Lock
 from tests.pipelines.support.shard_runs import ShardRun, members, write_tar
@@ -25,7 +26,11 @@ class Commits:
     def __init__(self, folder: Path, **recipe: object) -> None:
         write_tar(folder / "00000000.tar", members())
         self.run = ShardRun(folder, **recipe)
-        self.lock, self.times, self.progress = Lock("x"), RunTimes(), Progress("annotate", SIZE)
+        self.lock, self.times, self.progress = (
+            Lock(self.run.output, Holder("x")),
+            RunTimes(),
+            Progress("annotate", SIZE),
+        )
         committer = OutputCommitter(self.run.output, self.lock, self.progress, self.times)
         self.committer = ShardCommitter(self.run.recipe, self.run.output, committer.commit, self.times)
         self.view = RunView(self.progress, self.times, None, shards=1)

@@ -33,13 +33,13 @@ def add_shard(folder: Path, number: int, seeds: list[int]) -> None:
     write_shard(folder / f"{number:08d}.tar", [jpeg(seed) for seed in seeds], first=10_000 * number)
 
 
-def recipe_of(images: Path, log: Path) -> AnnotateRecipe:
+def recipe_of(images: Path, log: Path, *, repeated_images: bool = True) -> AnnotateRecipe:
     return AnnotateRecipe.model_validate(
         {
             "input": f"{images}/*.tar",
             "engines": {"ocr": {"engine": "PixelOcr", "settings": {"log": str(log)}}},
             "chunk": {"samples": 2},
-            "filters": {"min_side": None, "max_aspect": None, "repeated_images": True},
+            "filters": {"min_side": None, "max_aspect": None, "repeated_images": repeated_images},
             "run": {"workers": 1},
         }
     )
@@ -64,3 +64,23 @@ def test_only_new_shards_are_worked_on(images: Path, tmp_path: Path) -> None:
     assert verify(str(output)) == (3, [])
     annotate(recipe_of(images, log), str(tmp_path / "at once"))
     assert hashes(tmp_path / "at once") == after
+
+
+def test_only_new_shards_are_read(images: Path, tmp_path: Path) -> None:
+    """The others are no longer tars, of the same size. Whoever reads them finds damage."""
+    log, output = tmp_path / "calls.log", tmp_path / "out"
+    recipe = recipe_of(images, log, repeated_images=False)
+    annotate(recipe, str(output))
+    before, calls = hashes(output), len(log.read_text().splitlines())
+    for path in images.iterdir():
+        path.write_bytes(b"x" * path.stat().st_size)
+    add_shard(images, 2, THIRD)
+    totals = annotate(recipe, str(output))
+    assert (totals.outputs, totals.rows_out, totals.damaged) == (3, 11, {})
+    assert len(log.read_text().splitlines()) - calls == len(THIRD)
+    assert {name for name, digest in hashes(output).items() if before.get(name) != digest} == {
+        "README.md",
+        "data/00000002.parquet",
+        "quarantine/00000002.parquet",
+        "manifests/00000002.json",
+    }

@@ -433,8 +433,8 @@ def test_wrong_use_is_one_line_and_2(
         ("boxes", str(tmp_path), "--truth", truth): rf"{tmp_path} is not an output set: it has no recipe.yaml",
         ("ocr", annotations, "--truth", words): f"{annotations} has no ocr: annotate ocr first",
         ("ocr", annotations, "--truth", words, "--iou", "0.5"): "--iou and --aliases are for boxes, not for ocr",
-        ("tags", annotations, "--truth", truth): "'tags' can't be evaluated: use boxes or ocr",
-        ("boxes", annotations): "Missing option '--truth'. .*",
+        ("tags", annotations, "--truth", truth): "'tags' can't be evaluated: use boxes, ocr or captions",
+        ("boxes", annotations): "evaluate boxes: pass --truth, a JSONL file of the ground truth",
     }.items():
         code, out, err = run(*arguments, capsys=capsys)
         assert (code, out) == (2, "")

@@ -130,3 +130,30 @@ def test_no_secret_of_a_url_is_stored_and_older_sets_that_hold_one_go_on(tmp_pat
         assert b"older" in held
         output.write(RECIPE_FILE, held)
         assert is_claimed(output, recipe)
+
+
+def test_two_runs_write_the_recipe_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other writes it between this one's look and its own attempt."""
+    folder, recipe = Folder(str(tmp_path)), RenderRecipe(input="a")
+    real = Folder.exists
+    looks: list[str] = []
+
+    def look_before_it_is_written(self: Folder, name: str = "") -> bool:
+        looks.append(name)
+        found = real(self, name)
+        if looks == [RECIPE_FILE] * len(looks) and not found:
+            with monkeypatch.context() as patch:
+                patch.setattr(Folder, "exists", real)
+                claim(Folder(str(tmp_path)), recipe)
+        return found
+
+    monkeypatch.setattr(Folder, "exists", look_before_it_is_written)
+    assert is_claimed(folder, recipe), "found in a folder that was not empty"
+    (tmp_path / RECIPE_FILE).unlink()
+    monkeypatch.setattr(Folder, "is_empty", lambda *_, **__: True)
+    looks.clear()
+    claim(folder, recipe)
+    (tmp_path / RECIPE_FILE).unlink()
+    looks.clear()
+    with pytest.raises(UsageError, match=r" holds another recipe \(input is 'a' there and 'b' here\)"):
+        claim(folder, RenderRecipe(input="b"))

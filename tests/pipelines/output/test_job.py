@@ -1,6 +1,6 @@
 """The skeleton of every command's run, with a job that copies numbers into files."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from pipelines.output.writer import write_output
 from pipelines.recipes.base import RunOptions
 from pipelines.recipes.render import RenderRecipe
 from schemas.errors import ShardloomError, UsageError
-from schemas.output_set.layout import UNFINISHED, read_manifests
+from schemas.output_set.layout import CARD, UNFINISHED, read_manifests
 from schemas.output_set.manifest import InputFile, Manifest
 from schemas.storage.folder import Folder
 
@@ -145,3 +145,73 @@ def test_damage_is_told_when_all_is_committed(tmp_path: Path) -> None:
         run_job(job, str(tmp_path / "out"))
     allowed = CopyJob({"a": 1, "b": 2}, allow_damaged=True)
     assert run_job(allowed, str(tmp_path / "out")).damaged == {"a": ["byte 7: cut"], "b": ["byte 7: cut"]}
+
+
+class SharedJob(CopyJob):
+    """Works on some of its numbers, after something else has happened; others work on the rest."""
+
+    def __init__(self, values: dict[str, int], own: str, before: Callable[[], object] = lambda: None) -> None:
+        super().__init__(values)
+        self.own, self.before = own, before
+
+    @property
+    def is_shared(self) -> bool:
+        return True
+
+    def is_completed_by_others(self, context: Context, manifests: Mapping[str, Manifest]) -> bool:
+        return set(manifests) != set(self.values)
+
+    def prepare(self, context: Context, todo: list[Number]) -> list[Number]:
+        self.before()
+        return [unit for unit in todo if unit.name in self.own]
+
+
+def test_runs_that_share_a_set_complete_it_once_all_is_committed(tmp_path: Path) -> None:
+    """The times of both are kept. What the first to end leaves is not its own to remove."""
+    output, values = Folder(str(tmp_path / "out")), {"a": 1, "b": 2}
+
+    def work_beside() -> None:
+        (half := tmp_path / "out/data/a.txt.tmp-12345678").parent.mkdir()
+        half.touch()
+        totals = run_job(SharedJob(values, "b"), output.url)
+        assert (totals.outputs, totals.is_unchanged) == (1, False)
+        assert (output.exists(UNFINISHED), output.exists(CARD), half.exists()) == (True, False, True)
+
+    totals = run_job(SharedJob(values, "a", work_beside), output.url)
+    assert (totals.outputs, read_times(output).runs) == (2, 2)
+    assert (output.exists(UNFINISHED), output.exists(CARD)) == (False, True)
+    assert {path.name for path in (tmp_path / "out").rglob("*") if "tmp" in path.name} == set()
+
+
+def test_a_run_that_does_not_share_is_refused_beside_one_that_does(tmp_path: Path) -> None:
+    output, values = str(tmp_path / "out"), {"a": 1}
+
+    def work_alone() -> None:
+        with pytest.raises(UsageError, match=r"^render --claim \(process \d+ on \S+\) is writing to "):
+            run_job(CopyJob(values), output)
+
+    run_job(SharedJob(values, "a", work_alone), output)
+    beside = SharedJob({**values, "b": 1}, "b")
+
+    class AloneJob(CopyJob):
+        def prepare(self, context: Context, todo: list[Number]) -> list[Number]:
+            with pytest.raises(UsageError, match=r"^render \(process \d+ on \S+\) is writing to "):
+                run_job(beside, output)
+            return todo
+
+    run_job(AloneJob({**values, "b": 1}), output)
+    assert beside.worked == []
+
+
+def test_a_shared_set_has_one_recipe(tmp_path: Path) -> None:
+    """That of the first; what `run` holds may differ."""
+    output = str(tmp_path / "out")
+    other = SharedJob({"a": 1}, "a")
+    other.recipe = RenderRecipe(input="y")
+
+    def work_by_another_recipe() -> None:
+        with pytest.raises(UsageError, match=r" holds another recipe \(input is 'x' there and 'y' here\): use a new "):
+            run_job(other, output)
+
+    run_job(SharedJob({"a": 1}, "a", work_by_another_recipe), output)
+    assert other.worked == []

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from schemas.errors import StorageError, UsageError
-from schemas.storage.folder import Folder, split_path
+from schemas.storage.folder import AlreadyWritten, Folder, split_path
 from schemas.storage.path_patterns import list_matching
 from tests.pipelines.support.sets import small_disk
 
@@ -174,3 +174,35 @@ def test_split(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"1")
     folder, name = split_path(f"{tmp_path}/a")
     assert folder.read(name) == b"1"
+
+
+def test_a_new_file_replaces_none(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path))
+    folder.write_new("data/a", b"first")
+    with pytest.raises(AlreadyWritten, match=r"data/a already exists: another run is writing to this output; "):
+        folder.write_new("data/a", b"second")
+    assert (folder.read("data/a"), files(tmp_path)) == (b"first", ["a"])
+
+
+@pytest.mark.parametrize(("number", "text"), [(errno.EPERM, b"second"), (errno.EEXIST, b"first")])
+def test_a_new_file_where_links_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, text: bytes) -> None:
+    """A disk without hard links can't tell. NFS may make a link, lose the answer and try again."""
+    folder, link = Folder(str(tmp_path)), os.link
+    folder.write("a" if number == errno.EPERM else "b", b"first")
+
+    def fail(one: Path, other: Path) -> None:
+        if number == errno.EEXIST:
+            link(one, other)
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", fail)
+    folder.write_new("a", b"second" if number == errno.EPERM else b"first")
+    assert folder.read("a") == text
+    assert not [name for name in files(tmp_path) if ".tmp-" in name]
+
+
+def test_temporary_files_are_listed_by_their_prefix(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path))
+    for name in (".tmp-run-1.json", ".tmp-lock.json", "a"):
+        folder.write(name, b"")
+    assert (folder.list_files("", ".tmp-run-"), folder.list_files()) == ([".tmp-run-1.json"], ["a"])

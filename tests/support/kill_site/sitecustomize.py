@@ -17,8 +17,8 @@ import sys
 
 
 def obey(event, arguments):  # type: ignore[no-untyped-def]
-    """Takes the order at a matching rename, which Python reports to audit hooks before it is done."""
-    if event != "os.rename":
+    """Takes the order at a matching rename or link, which Python reports to audit hooks before it is done."""
+    if event not in ("os.rename", "os.link"):
         return
     written, target = (os.fsdecode(path) for path in arguments[:2])
     try:

@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +12,12 @@ import pytest
 
 from pipelines.annotate.claims import claim_folder
 from pipelines.annotate.claims.claim import Claim, Ticket
-from pipelines.annotate.claims.claim_folder import HOLDERS, ClaimFolder, keep_renewed
+from pipelines.annotate.claims.claim_folder import ClaimFolder, has_unfinished_claims
 from pipelines.inputs.shards import InputShard
 from schemas.output_set.holder import Holder, use_id
 from schemas.output_set.layout import MANIFESTS
+from schemas.output_set.lock import lock_output
+from schemas.output_set.sharers import PREFIX, name_file
 from schemas.storage.folder import Folder
 from tests.support.s3.bucket import Bucket
 
@@ -43,8 +46,10 @@ def two_runs(output: Folder) -> Iterator[list[ClaimFolder]]:
         yield [open_claims(output, holder) for holder in holders]
 
 
-def open_claims(output: Folder, holder: Holder, life: str = "1") -> ClaimFolder:
-    claims = ClaimFolder(output, SHARDS, holder)
+def open_claims(output: Folder, holder: Holder, life: str = "1", limit: int | None = None) -> ClaimFolder:
+    """The claims of a run that shares the folder."""
+    output.write(name_file(holder.id), holder.encode())
+    claims = ClaimFolder(output, SHARDS, holder, limit)
     claims.begin_life("x", life)
     return claims
 
@@ -121,7 +126,9 @@ def test_the_claims_of_another_machine_lapse(
     assert names(take_all(theirs)) == NAMES
     real = Folder.get_modified_time
     monkeypatch.setattr(
-        Folder, "get_modified_time", lambda self, name: (real(self, name) or 0.0) + (0 if name[0] == "p" else age)
+        Folder,
+        "get_modified_time",
+        lambda self, name: (real(self, name) or 0.0) + (0 if name.startswith((PREFIX, "parts/")) else age),
     )
     ours = open_claims(output, Holder("annotate"))
     assert ours.count_free() == (4 if is_taken else 0)
@@ -158,14 +165,49 @@ def test_a_damaged_claim_counts_by_its_age(output: Folder, monkeypatch: pytest.M
     assert names(take_all(open_claims(output, Holder("annotate")))) == NAMES
 
 
-def test_a_run_that_ends_gives_back(output: Folder) -> None:
+def test_a_run_that_ends_holds_nothing(output: Folder) -> None:
+    """It removes its own file; its claims need no change. Nor does a machine that has left none."""
+    with lock_output(output, "annotate --claim", is_shared=True) as lock:
+        claims = ClaimFolder(output, SHARDS, lock.holder)
+        claims.begin_life("x", "1")
+        assert names(take_all(claims)) == NAMES
+        assert take_all(open_claims(output, Holder("annotate"))) == []
+        assert has_unfinished_claims(output, NAMES[:3])
+        assert not has_unfinished_claims(output, NAMES)
+    assert not has_unfinished_claims(output, NAMES[:3])
+    assert names(take_all(open_claims(output, Holder("annotate")))) == NAMES
+
+
+def test_a_run_takes_no_more_than_it_can_hold(output: Folder) -> None:
+    """What waits for its turn gets a shard when one is finished, or none when its life has ended."""
     holder = Holder("annotate")
-    with use_id(holder):
-        claims = open_claims(output, holder)
-        with keep_renewed(claims):
-            assert names(take_all(claims)) == NAMES
-        assert output.list_files(HOLDERS) == [f"{holder.id}.json"]
-        assert names(take_all(open_claims(output, Holder("annotate")))) == NAMES
+    with use_id(holder), ThreadPoolExecutor(2) as pool:
+        claims = open_claims(output, holder, limit=2)
+        held = [claims.take(ticket(number)) for number in (0, 1)]
+        waiting = [pool.submit(claims.take, ticket(number)) for number in (2, 3)]
+        assert claims.take(ticket(0)) == held[0]
+        assert not any(each.done() for each in waiting)
+        assert held[0] is not None
+        claims.finish(held[0].shard.name)
+        done, rest = wait(waiting, 60, FIRST_COMPLETED)
+        assert (len(done), len(rest)) == (1, 1)
+        assert [each.result() for each in done] != [None]
+        claims.begin_life("x", "")
+        assert rest.pop().result(60) is None
+
+
+def test_a_run_is_drained_when_it_holds_nothing_and_finds_nothing(runs: list[ClaimFolder]) -> None:
+    one, other = runs
+    first = one.take(ticket(0))
+    assert first is not None
+    rest = take_all(other)
+    assert not one.is_drained()
+    assert one.take(ticket(1)) is None
+    assert not one.is_drained(), "it holds a shard"
+    one.finish(first.shard.name)
+    assert one.is_drained()
+    held = one.count_held_by_others()
+    assert list(held.values()) == [len(rest)] == [3]
 
 
 def take_in_process(

@@ -42,3 +42,7 @@ def test_a_life_that_has_ended_keeps_what_it_has_committed() -> None:
     assert (found.stages["ocr"], found.states["ocr"]) == (StageCounts(1, 35, 4), StageState(1, bytes_done=310))
     assert book.sum_bytes() == BytesDone(80, 270)
     assert book.sum_times().rows == {"annotated": 35}
+    book.end_life(0)
+    book.end_life(0)
+    assert (book.sum_snapshots().stages["ocr"].workers, book.get_latest(0)) == (0, None)
+    assert book.sum_times().rows == {"annotated": 35}

@@ -1,0 +1,1 @@
+"""Checks captions against what the engines found in the image: what these support and contradict."""
