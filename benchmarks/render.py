@@ -1,11 +1,11 @@
 """Measures captions per second on one core, over all granularities: the Arrow renderers of OCR and grounding captions.
 
-    python benchmarks/render.py [--rows 20000]
+    python benchmarks/render.py [--rows 20000] [--template FILE ...]
 
 For OCR, the renderer and two row-at-a-time baselines in Python make the same two JSON columns from the same rows, byte
 for byte (checked), in the same run. One baseline computes every number and `Fraction` for f-strings; the other looks
 the numbers up in tables. Grounding captions are rendered over alt texts of a dozen words and over another data set's
-captions of sixty words.
+captions of sixty words. OCR captions are also rendered by the templates that ship, and by `--template` files.
 """
 
 import argparse
@@ -20,7 +20,10 @@ from typing import Any
 import pyarrow as pa
 
 from curation.captions import grounding
-from curation.captions.ocr import render_ocr_captions
+from curation.captions.ocr import OcrColumns, render_ocr_captions
+from curation.captions.presets import list_presets
+from curation.captions.template_file import CaptionTemplate
+from pipelines.render.template import open_template
 from schemas.layouts.blip3_ocr import POSITIONS
 from schemas.records.box import BOXES_COLUMN
 from schemas.records.text_line import OCR_COLUMN
@@ -172,9 +175,11 @@ def main() -> None:
     """Reads the command line and measures both kinds of captions."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=20_000, help="images; each gets eighteen captions (20000)")
-    count = parser.parse_args().rows
+    parser.add_argument("--template", action="append", default=[], help="a template file for OCR captions to time")
+    count, templates = (given := parser.parse_args()).rows, given.template
     pa.set_cpu_count(1)
     time_ocr(make_rows(count))
+    time_templates(make_rows(count), [*list_presets("ocr"), *templates])
     pick = random.Random(0)
     time_grounding([make_captions(pick) for _ in range(count)])
 
@@ -204,6 +209,24 @@ def time_ocr(rows: list[Row]) -> None:
         print(
             f"{name:<32}{captions / spent:>12,.0f}{written / spent / 1e6:>8.0f}{spent / taken['Arrow kernels']:>14.1f}"
         )
+
+
+def time_templates(rows: list[Row], names: list[str]) -> None:
+    """Prints the rates of OCR captions by templates. Fewer granularities share the cost of the metadata column."""
+    ocr = pa.array([row["ocr"] for row in rows], OCR_COLUMN.type)
+    raws, uids = (pa.array([row[name] for row in rows], pa.string()) for name in ("raw", "uid"))
+    sizes = {"width": pa.array([1024] * len(rows), pa.int32()), "height": pa.array([768] * len(rows), pa.int32())}
+    print(f"\nOCR by templates: {len(rows):,} rows; one core")
+    print(f"{'':<32}{'captions/s':>12}{'MB/s':>8}")
+    for name in names:
+        template = open_template(name, "ocr").template
+
+        def render(template: CaptionTemplate = template) -> OcrColumns:
+            return render_ocr_captions(ocr, raws, uids, template=template, sizes=sizes)
+
+        written, spent = sum(column.nbytes for column in render()), seconds(render, 7)
+        captions = 2 * len(template.granularities) * len(rows)
+        print(f"{name[-31:]:<32}{captions / spent:>12,.0f}{written / spent / 1e6:>8.0f}")
 
 
 def time_grounding(rows: list[Row]) -> None:

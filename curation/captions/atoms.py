@@ -1,6 +1,6 @@
 """Makes what the captions of both families consist of: printed numbers, position words, ends of sentences."""
 
-import json
+from json.encoder import encode_basestring
 from typing import Literal
 
 import numpy as np
@@ -17,8 +17,6 @@ THOUSANDTHS = [repr(number / 1000) for number in range(1001)]
 
 SENTENCE_MARKS = ".!?…。．｡！？؟۔।॥։።᙮‼⁇⁈⁉"
 """Characters that end a sentence. After any other character, a full stop is inserted before the next sentence."""
-
-_JSON = json.JSONEncoder(ensure_ascii=False)
 
 
 def to_thousandths(numbers: pa.FloatArray) -> Index:
@@ -48,4 +46,4 @@ def get_raw_flags(raw_caption: str) -> list[bool]:
 
 def escape_json(text: str) -> str:
     """Returns `text` as it stands between the quotes of a JSON string. Other scripts are not escaped."""
-    return _JSON.encode(text)[1:-1]
+    return encode_basestring(text)[1:-1]  # what `json.dumps` calls for a text, without its other checks

@@ -12,8 +12,9 @@ import pyarrow as pa
 from pydantic import Field
 
 from curation.captions.atoms import RawCaption
+from curation.captions.template_file import CaptionTemplate
 from schemas.layouts import blip3_ocr
-from schemas.output_set.options import Options, RecipePath
+from schemas.output_set.options import Options, PathOrName, RecipePath
 from schemas.records.caption import Caption
 from schemas.records.quarantine import Reason
 
@@ -25,6 +26,16 @@ class CaptionOptions(Options):
 
     granularities: list[int] = Field(min_length=1)
     raw_caption: RawCaption = "both"
+
+
+class TemplateOptions(CaptionOptions):
+    """Holds the options of a family whose captions can be rendered with a user's own template."""
+
+    template: PathOrName | None = Field(
+        None,
+        description="template file (YAML), or the name of one that ships; default: figure",
+        exclude_if=lambda template: template is None,  # recipes that were stored before have no such key
+    )
 
 
 class BaseCaptionOptions(CaptionOptions):
@@ -40,6 +51,10 @@ class BaseCaptionOptions(CaptionOptions):
         description="drop the sentences of these captions that the annotations contradict",
         exclude_if=lambda drops: not drops,  # recipes that were stored before this option existed keep their hash
     )
+
+
+Renderer = Callable[[pa.Table, Any, pa.StringArray | None], Columns]
+"""Renders captions, as `CaptionFamily` describes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +73,10 @@ class CaptionFamily:
     """Declares one family of captions.
 
     `render` gets three arguments: the annotations that have enough items (columns `uid`, `url`, `key`, `caption`,
-    `sha256` and `columns`, as far as the set has them), without the items below the floor; the options; and the
-    captions of another data set, or None. It returns `captions`, `metadata` and the other columns of the layout beside
-    `uid`, `url`, `key` and `sha256`. It must be a pure function of its arguments: a row has one caption for each
-    granularity, first all without the raw caption, then all with it, as the options ask.
+    `sha256`, `width`, `height` and `columns`, as far as the set has them), without the items below the floor; the
+    options; and the captions of another data set, or None. It returns `captions`, `metadata` and the other columns of
+    the layout beside `uid`, `url`, `key` and `sha256`. It must be a pure function of its arguments: a row has one
+    caption for each granularity, first all without the raw caption, then all with it, as the options ask.
     """
 
     name: str
@@ -70,7 +85,7 @@ class CaptionFamily:
     granularities: range
     threshold: ItemThreshold
     options: type[CaptionOptions]
-    render: Callable[[pa.Table, Any, pa.StringArray | None], Columns]
+    render: Renderer
     schema: Callable[[str, str], pa.Schema]
     """Makes the layout from the revision (a hash of the annotations) and the base caption's name.
 
@@ -81,6 +96,9 @@ class CaptionFamily:
     source: str  # the source name of its training shards in mixtures, unless their recipe gives another
     item_openings: str = ""
     """The characters with which an item of the list `captions` may begin in a published set, which names no family."""
+
+    use_template: Callable[[CaptionTemplate], Renderer] | None = None
+    """Returns what renders with a template; None if the family has no templates. Its options are `TemplateOptions`."""
 
     def __post_init__(self) -> None:
         """Raises `ValueError` if the parts do not fit together."""

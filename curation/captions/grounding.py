@@ -1,4 +1,6 @@
-"""Renders grounding captions in three granularities: a caption with the places of the things in it.
+"""Renders grounding captions by a template: a caption with the places of the things in it.
+
+The default template has BLIP-3's three granularities.
 
 Each detected thing is described once. If the base caption mentions it, its place is written after that mention, or for
 granularity 2 into tags around it; the caption's own words stay unchanged. Things that are not mentioned follow in one
@@ -12,11 +14,11 @@ The base caption is the alt text or another data set's caption:
     another        that caption with places, the sentence   the alt text unchanged, then the same
 
 A caption is a pure function of (annotation, base caption, template). Any text is accepted: text that looks like markup
-is escaped (`schemas.layouts.blip3_grounding.escape_marked`), and reading undoes that.
+is escaped (`curation.captions.inversion`), and reading undoes that.
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise, repeat
 from typing import Annotated, NamedTuple
 
@@ -24,38 +26,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, PositiveInt
 
-from curation.captions.atoms import (
-    SENTENCE_MARKS,
-    THOUSANDTHS,
-    RawCaption,
-    classify_positions,
-    escape_json,
-    get_raw_flags,
-    to_thousandths,
+from curation.captions.atoms import SENTENCE_MARKS, RawCaption, escape_json, get_raw_flags
+from curation.captions.family import (
+    BaseCaptionOptions,
+    CaptionFamily,
+    Columns,
+    ItemThreshold,
+    Renderer,
+    TemplateOptions,
 )
-from curation.captions.family import BaseCaptionOptions, CaptionFamily, Columns, ItemThreshold
+from curation.captions.fields import Sizes
 from curation.captions.lists import combine_chunks, compute_offsets
 from curation.captions.mentions import Mention, find_mentions
-from schemas.layouts.blip3_grounding import (
-    BOX_FORMAT,
-    GRANULARITIES,
-    blip3_grounding_schema,
-    escape_listed,
-    escape_marked,
-    is_mistaken_for_tail,
-    parse_captions,
-)
-from schemas.layouts.blip3_ocr import LEAD_IN, POSITIONS
+from curation.captions.presets import get_default
+from curation.captions.template_file import CaptionTemplate
+from curation.captions.things import Thing, build_things
+from curation.captions.wordings import Wording, compile_wordings
+from schemas.layouts.blip3_grounding import BOX_FORMAT, GRANULARITIES, blip3_grounding_schema, is_end, parse_captions
 from schemas.records.quarantine import Reason
-
-WORDINGS = (
-    "{name} ({position})",
-    "{name} (starts at [{x1}, {y1}] and extends upto [{x2}, {y2}])",
-    "<object>{name}</object><bbox>[{x1}, {y1}][{x2}, {y2}]</bbox>",
-)
-"""Each granularity's wording for a thing (BLIP-3, arXiv 2408.08872v4, Figure 4), with the released data's "upto"."""
-
-_OPENINGS, _ENDINGS = zip(*(wording.split("{name}") for wording in WORDINGS), strict=True)
 
 
 class GroundingColumns(NamedTuple):
@@ -65,45 +53,44 @@ class GroundingColumns(NamedTuple):
     metadata: pa.StringArray
 
 
-@dataclass(frozen=True, slots=True)
-class _Thing:
-    """Holds a detection as it is printed."""
-
-    label: str
-    endings: tuple[str, ...]  # the text after its name in each granularity
-    entry: str  # JSON
-
-
 def render_grounding_captions(
     boxes: pa.ListArray | pa.ChunkedArray,
     raw_captions: pa.StringArray | pa.ChunkedArray,
     tags: pa.ListArray | pa.ChunkedArray | None = None,
     base_captions: pa.StringArray | pa.ChunkedArray | None = None,
-    granularities: Collection[int] = GRANULARITIES,
+    granularities: Collection[int] | None = None,
     raw_caption: RawCaption = "both",
+    template: CaptionTemplate | None = None,
+    sizes: Sizes | None = None,
 ) -> GroundingColumns:
     """Returns the `captions` and `metadata` columns of images with these detections and alt texts.
 
     `boxes` and `tags` have the types of `schemas.records.box.BOXES_COLUMN` and `schemas.records.tag.TAGS_COLUMN`;
     chunked columns of tables are accepted. Without `base_captions` the alt text is the base caption; then the mentions
     in the tags count as well as the labels that `find_mentions` finds. Boxes and scores are clipped to [0, 1] and
-    rounded to thousandths. The captions of a row are ordered by granularity, first all without the raw caption, then
-    all with it. White space at the end of a caption is removed. A null caption counts as an empty one, and an image
-    without boxes has an empty sentence. Raises `ValueError` for unequal lengths, an unknown choice or a NaN.
+    rounded to thousandths. `sizes` are those of the images, for templates that print pixels.
+
+    The captions of a row are ordered by granularity, first all without the raw caption, then all with it. White space
+    at the end of a caption is removed. A null caption counts as an empty one, and an image without boxes has an empty
+    sentence. Raises `ValueError` for unequal lengths, an unknown choice or a NaN.
     """
     columns = [column for column in (boxes, raw_captions, tags, base_captions) if column is not None]
     if len({len(column) for column in columns}) > 1:
         raise ValueError(f"unequal lengths: {', '.join(str(len(column)) for column in columns)}")
-    if not granularities or not set(granularities) <= set(GRANULARITIES):
-        raise ValueError(f"granularities {list(granularities)} are not among 0 to 2")
+    template = template or get_default("grounding")
+    numbers = sorted(set(template.granularities if granularities is None else granularities))
+    if not numbers or not set(numbers) <= set(template.granularities):
+        known = ", ".join(map(str, template.granularities))
+        raise ValueError(f"granularities {list(granularities or ())} are not among {known}")
     flags = get_raw_flags(raw_caption)
-    numbers = sorted(set(granularities))
+    wordings = compile_wordings(template, numbers)
     raws = _strip_column(raw_captions)
     bases = repeat(None, len(raws)) if base_captions is None else _strip_column(base_captions)
     tagged = repeat([], len(raws)) if tags is None or base_captions is not None else _collect_tagged_mentions(tags)
     captions, metadata = [], []
-    for things, raw, base, mentions in zip(_build_things(combine_chunks(boxes)), raws, bases, tagged, strict=True):
-        texts = list(_render_texts(things, raw, base, mentions, numbers))
+    rows = build_things(combine_chunks(boxes), wordings, sizes or {})
+    for things, raw, base, mentions in zip(rows, raws, bases, tagged, strict=True):
+        texts = list(_render_texts(things, raw, base, mentions, template, wordings))
         # The strings are JSON, which Python's parser reads too: repr() writes some characters differently by version.
         items = [
             f'["{escape_json(pair[with_raw])}", {number}, {with_raw}]'
@@ -117,24 +104,31 @@ def render_grounding_captions(
 
 
 def _render_texts(
-    things: Sequence[_Thing], raw: str, base: str | None, tagged: Sequence[Mention], granularities: Sequence[int]
+    things: Sequence[Thing],
+    raw: str,
+    base: str | None,
+    tagged: Sequence[Mention],
+    template: CaptionTemplate,
+    wordings: Sequence[Wording],
 ) -> Iterator[tuple[str, str]]:
     """Yields one image's caption of each granularity, without and with the raw caption."""
     caption = raw if base is None else base
-    placed, rest = _assign_mentions(things, caption, raw, tagged)
-    for number in granularities:
-        grounded = _join_sentences(caption, _mark_up(caption, placed, number), _render_sentence(rest, number))
+    placed, rest = _assign_mentions(things, caption, raw, tagged, template)
+    for place, wording in enumerate(wordings):
+        grounded = _join_sentences(
+            caption, _mark_up(caption, placed, wording, place), _render_list(rest, template, wording, place)
+        )
         if base is None:
-            yield _render_sentence(things, number), grounded
+            yield _render_list(things, template, wording, place), grounded
         else:
-            yield grounded, _join_sentences(raw, escape_marked(raw, number), grounded)
+            yield grounded, _join_sentences(raw, wording.escape(raw), grounded)
 
 
 def _assign_mentions(
-    things: Sequence[_Thing], base: str, raw: str, tagged: Sequence[Mention]
-) -> tuple[list[tuple[Mention, _Thing]], list[_Thing]]:
+    things: Sequence[Thing], base: str, raw: str, tagged: Sequence[Mention], template: CaptionTemplate
+) -> tuple[list[tuple[Mention, Thing]], list[Thing]]:
     """Returns the mentions that get a place, and the remaining things. They are the same for all granularities."""
-    waiting: dict[str, list[_Thing]] = {}  # label -> its things, lowest score first
+    waiting: dict[str, list[Thing]] = {}  # label -> its things, lowest score first
     for thing in reversed(things):
         waiting.setdefault(thing.label, []).append(thing)
     labels = list(dict.fromkeys(thing.label for thing in things))
@@ -143,35 +137,42 @@ def _assign_mentions(
         for mention in find_mentions(base, labels, tagged)
         if waiting.get(mention.label)
     ]
-    if placed and len(placed) == len(things) and is_mistaken_for_tail(base, placed[-1][0].end, before=raw):
-        placed.pop()  # the caption itself says "The image contains", so a reader would expect the sentence there
+    if placed and len(placed) == len(things) and _is_mistaken_for_list(base, placed[-1][0].end, raw, template):
+        placed.pop()  # the caption itself says "The image contains", so a reader would expect the list there
     done = {id(thing) for _, thing in placed}
     return placed, [thing for thing in things if id(thing) not in done]
 
 
-def _mark_up(caption: str, placed: Sequence[tuple[Mention, _Thing]], granularity: int) -> str:
+def _is_mistaken_for_list(caption: str, end: int, before: str, template: CaptionTemplate) -> bool:
+    """Returns whether a caption without a list, whose last place ends at `end`, would be read as having one."""
+    lead = template.lead_in.rstrip()
+    if not lead or (lead not in caption and lead not in before):
+        return False
+    return is_end(caption, end) or caption[end:] == template.tail
+
+
+def _mark_up(caption: str, placed: Sequence[tuple[Mention, Thing]], wording: Wording, place: int) -> str:
     """Returns a caption with the places of its mentions."""
     parts, position = [], 0
     for mention, thing in placed:
         # without an opening mark, a name and the text before it are read as one piece, so they are escaped as one
-        start = mention.start if _OPENINGS[granularity] else position
+        start = mention.start if wording.has_opening else position
         parts += [
-            escape_marked(caption[position:start], granularity),
-            _OPENINGS[granularity],
-            escape_marked(caption[start : mention.end], granularity),
-            thing.endings[granularity],
+            wording.escape(caption[position:start]),
+            thing.openings[place],
+            wording.escape(caption[start : mention.end]),
+            thing.endings[place],
         ]
         position = mention.end
-    return "".join(parts) + escape_marked(caption[position:], granularity)
+    return "".join(parts) + wording.escape(caption[position:])
 
 
-def _render_sentence(things: Sequence[_Thing], granularity: int) -> str:
+def _render_list(things: Sequence[Thing], template: CaptionTemplate, wording: Wording, place: int) -> str:
     """Returns the sentence that lists the things; empty if there are none."""
-    listed = (
-        _OPENINGS[granularity] + escape_listed(thing.label, granularity) + thing.endings[granularity]
-        for thing in things
-    )
-    return LEAD_IN + ", ".join(listed) if things else ""
+    if not things:
+        return ""
+    listed = (thing.openings[place] + wording.escape_listed(thing.label) + thing.endings[place] for thing in things)
+    return template.lead_in + template.separator.join(listed) + template.tail
 
 
 def _join_sentences(caption: str, rendered: str, following: str) -> str:
@@ -183,31 +184,6 @@ def _join_sentences(caption: str, rendered: str, following: str) -> str:
 
 def _strip_column(column: pa.StringArray | pa.ChunkedArray) -> list[str]:
     return [(text or "").rstrip() for text in column.to_pylist()]
-
-
-def _build_things(boxes: pa.ListArray) -> Iterator[list[_Thing]]:
-    """Yields the things of each row, highest score first."""
-    items = boxes.flatten()
-    scores = pc.struct_field(items, "score")
-    x1, y1, x2, y2, confidence = (
-        to_thousandths(pc.struct_field(items, name)) for name in ("x1", "y1", "x2", "y2", "score")
-    )
-    words = classify_positions(x1 + x2, y1 + y2).tolist()
-    labels = pc.struct_field(items, "label").to_pylist()
-    printed = zip(*(column.tolist() for column in (x1, y1, x2, y2, confidence)), strict=True)
-    things = [
-        _build_thing(label, POSITIONS[word], *(THOUSANDTHS[number] for number in row))
-        for label, word, row in zip(labels, words, printed, strict=True)
-    ]
-    ranks = scores.to_pylist()
-    for start, stop in pairwise(compute_offsets(boxes).tolist()):
-        yield [things[number] for number in sorted(range(start, stop), key=lambda number: -ranks[number])]
-
-
-def _build_thing(label: str, position: str, x1: str, y1: str, x2: str, y2: str, confidence: str) -> _Thing:
-    endings = tuple(ending.format(position=position, x1=x1, y1=y1, x2=x2, y2=y2) for ending in _ENDINGS)
-    box = f"[{x1}, {y1}, {x2}, {y2}]"
-    return _Thing(label, endings, f'{{"category": "{escape_json(label)}", "bbox": {box}, "confidence": {confidence}}}')
 
 
 def _collect_tagged_mentions(tags: pa.ListArray | pa.ChunkedArray) -> Iterator[list[Mention]]:
@@ -223,7 +199,7 @@ def _collect_tagged_mentions(tags: pa.ListArray | pa.ChunkedArray) -> Iterator[l
         ]
 
 
-class GroundingOptions(BaseCaptionOptions):
+class GroundingOptions(TemplateOptions, BaseCaptionOptions):
     """Holds the options of grounding captions."""
 
     granularities: list[Annotated[int, Field(ge=0, le=2)]] = Field([0, 1, 2], min_length=1)
@@ -231,12 +207,27 @@ class GroundingOptions(BaseCaptionOptions):
     min_boxes: PositiveInt = Field(1, description="images with fewer boxes get no grounding caption")
 
 
-def _render_annotations(table: pa.Table, options: GroundingOptions, bases: pa.StringArray | None) -> Columns:
-    tags = table["tags"] if "tags" in table.column_names else None
+def _render_annotations(
+    table: pa.Table,
+    options: GroundingOptions,
+    bases: pa.StringArray | None,
+    template: CaptionTemplate | None = None,
+) -> Columns:
     columns = render_grounding_captions(
-        table["boxes"], table["caption"], tags, bases, options.granularities, options.raw_caption
+        table["boxes"],
+        table["caption"],
+        table["tags"] if "tags" in table.column_names else None,
+        bases,
+        options.granularities,
+        options.raw_caption,
+        template,
+        {name: table[name] for name in ("width", "height") if name in table.column_names},
     )
     return {"cogvlm_caption": table["caption"] if bases is None else bases} | columns._asdict()
+
+
+def _use_template(template: CaptionTemplate) -> Renderer:
+    return partial(_render_annotations, template=template)
 
 
 FAMILY = CaptionFamily(
@@ -253,4 +244,5 @@ FAMILY = CaptionFamily(
     parse=parse_captions,
     source="blip3-grounding",
     item_openings="[(",
+    use_template=_use_template,
 )

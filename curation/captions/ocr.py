@@ -1,12 +1,13 @@
-"""Renders OCR captions in six granularities, a column at a time.
+"""Renders OCR captions by a template, a column at a time: those of BLIP-3's six granularities, or a user's own.
 
 A caption is a pure function of (annotation, template). The templates are compiled (`curation.captions.templates`), so
 that no Python code runs for each row.
 """
 
 import json
-from collections.abc import Collection, Iterator, Sequence
-from fractions import Fraction
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from itertools import pairwise
 from typing import Annotated, NamedTuple
 
@@ -16,57 +17,27 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
-from curation.captions.atoms import (
-    SENTENCE_MARKS,
-    THOUSANDTHS,
-    Index,
-    RawCaption,
-    classify_positions,
-    escape_json,
-    get_raw_flags,
-    to_thousandths,
-)
-from curation.captions.family import CaptionFamily, CaptionOptions, Columns, ItemThreshold
+from curation.captions.atoms import SENTENCE_MARKS, RawCaption, escape_json, get_raw_flags
+from curation.captions.family import CaptionFamily, Columns, ItemThreshold, Renderer, TemplateOptions
+from curation.captions.fields import FIELDS, TABLES, Sizes, compute_columns, print_pixels, repeat_sizes
+from curation.captions.format_strings import MAX_FIELDS, parse_format
+from curation.captions.inversion import Inversion, find_inversion
 from curation.captions.lists import combine_chunks, compute_offsets
-from curation.captions.templates import compile_template, render_template
-from schemas.layouts.blip3_ocr import (
-    FILLER,
-    GRANULARITIES,
-    LEAD_IN,
-    POSITIONS,
-    blip3_ocr_schema,
-    escape_quoted,
-    escape_tagged,
-    parse_captions,
-)
+from curation.captions.presets import get_default
+from curation.captions.template_file import CaptionTemplate
+from curation.captions.templates import Template, compile_template, number_rows, render_template
+from schemas.layouts.blip3_ocr import GRANULARITIES, blip3_ocr_schema, parse_captions
+from schemas.layouts.look_alikes import LookAlike
 from schemas.records.caption import Caption
 from schemas.records.quarantine import Reason
 from schemas.records.text_line import OCR_COLUMN, TextLine, line_to_arrow
 
-WORDINGS = (
-    '"{text}"',
-    '"{text}" located {position}',
-    '"{text}" located at {down} of the image from top to bottom and {across} of the image from left to right',
-    '"{text}" approximately starts at [{x1_tenths}, {y1_tenths}] and extends up to [{x2_tenths}, {y2_tenths}]',
-    '"{text}" starts at [{x1}, {y1}] and extends up to [{x2}, {y2}]',
-    '"<ocr>{text}</ocr><bbox>[{x1}, {y1}][{x2}, {y2}]</bbox>"',
+_ENTRY = parse_format(
+    '{{"text": "{text}", "bbox": [{x1}, {y1}, {x2}, {y2}], "confidence": {score}}}', ("text", *FIELDS)
 )
-"""Each granularity's wording for one line of text (BLIP-3, arXiv 2408.08872v4, Figure 4). The text comes first."""
+_ENTRIES = compile_template(_ENTRY, TABLES, "", ", ", is_json=True)
 
-_ENTRY = '{{"text": "{text}", "bbox": [{x1}, {y1}, {x2}, {y2}], "confidence": {confidence}}}'
-
-_TENTHS = [repr(round(number / 1000, 1)) for number in range(1001)]
-_SHARES = [str(Fraction(total, 2000).limit_denominator(20)) for total in range(2001)]  # 20: the limit in the reference
-_TABLES = {
-    "position": list(POSITIONS),
-    "down": _SHARES,
-    "across": _SHARES,
-    "confidence": THOUSANDTHS,
-    **dict.fromkeys(("x1", "y1", "x2", "y2"), THOUSANDTHS),
-    **{f"{corner}_tenths": _TENTHS for corner in ("x1", "y1", "x2", "y2")},
-}
-
-_RARE = r'[\x00-\x1f"\\]|<[/ob]|&[al]'  # a text with none of these needs no escaping in JSON, quotes and tags
+_PIXEL_BYTES = 10 * MAX_FIELDS  # the most that the numbers of pixels of one line have
 _SENTENCE_END = rf"[{SENTENCE_MARKS}]\z"
 SLICE_ROWS = 4096  # rows rendered at once, few enough to stay in a core's cache
 SLICE_BYTES = 1 << 28  # rendered at once, well below the 2 GiB that one Arrow string array can hold
@@ -79,36 +50,53 @@ class OcrColumns(NamedTuple):
     metadata: pa.ChunkedArray
 
 
-_SENTENCES = [compile_template(wording, _TABLES, LEAD_IN + FILLER, ", " + FILLER) for wording in WORDINGS]
-_ENTRIES = compile_template(_ENTRY, _TABLES, "", ", ", is_json=True)
+class _Wording(NamedTuple):
+    """Holds a template's wording of one granularity, compiled."""
+
+    sentence: Template
+    inversion: Inversion | None  # how texts are escaped; None if they are not
+
+
+@cache
+def _compile_wordings(template: CaptionTemplate) -> Mapping[int, _Wording]:
+    return {
+        number: _Wording(
+            compile_template(line, TABLES, template.lead_in, template.separator, template.tail),
+            find_inversion(template, number),
+        )
+        for number, line in template.items
+    }
 
 
 def render_ocr_captions(
     ocr: pa.ListArray | pa.ChunkedArray,
     raw_captions: pa.StringArray | pa.ChunkedArray,
     uids: pa.StringArray | pa.ChunkedArray,
-    granularities: Collection[int] = GRANULARITIES,
+    granularities: Collection[int] | None = None,
     raw_caption: RawCaption = "both",
+    template: CaptionTemplate | None = None,
+    sizes: Sizes | None = None,
 ) -> OcrColumns:
     """Returns the `captions` and `metadata` columns of images with these lines of text, alt texts and uids.
 
     `ocr` has the type of `schemas.records.text_line.OCR_COLUMN`; chunked columns of tables are accepted. Boxes and
-    confidences are clipped to [0, 1] and rounded to thousandths, from which everything else is computed. The captions
-    of a row are ordered by granularity, first all without the raw caption, then all with it: consumers of the released
-    files find granularity 4 second to last. An image without lines has empty sentences; a null alt text counts as an
-    empty one. Raises `ValueError` for unequal lengths, an unknown choice or a NaN.
+    confidences are clipped to [0, 1] and rounded to thousandths, from which everything but pixels is computed. `sizes`
+    are those of the images, for templates that print pixels.
+
+    The captions of a row are ordered by granularity, first all without the raw caption, then all with it: consumers of
+    the released files find granularity 4 second to last. An image without lines has empty sentences; a null alt text
+    counts as an empty one. Raises `ValueError` for unequal lengths, an unknown choice or a NaN.
     """
     if not len(ocr) == len(raw_captions) == len(uids):
         raise ValueError(f"unequal lengths: {len(ocr)} ocr, {len(raw_captions)} raw captions, {len(uids)} uids")
-    if not granularities or not set(granularities) <= set(GRANULARITIES):
-        raise ValueError(f"granularities {list(granularities)} are not among 0 to 5")
+    wordings = _choose_wordings(template or get_default("ocr"), granularities)
     flags = get_raw_flags(raw_caption)
     ocr, uids = combine_chunks(ocr), combine_chunks(uids)
     raw_captions = pc.utf8_rtrim_whitespace(pc.fill_null(combine_chunks(raw_captions), ""))
     captions, metadata = [], []
-    for rows in _slice_rows(ocr, raw_captions):
-        lines = _Lines(ocr[rows])
-        sentences = {number: lines.render_sentences(number) for number in sorted(set(granularities))}
+    for rows in _slice_rows(ocr, raw_captions, wordings):
+        lines = _Lines(ocr[rows], wordings, {name: size[rows] for name, size in (sizes or {}).items()})
+        sentences = {number: lines.render_sentences(wording) for number, wording in wordings.items()}
         prefixes = _build_prefixes(raw_captions[rows], lines.counts)
         captions.append(_build_caption_lists(sentences, prefixes, flags))
         metadata.append(_build_metadata(lines, uids[rows]))
@@ -118,24 +106,35 @@ def render_ocr_captions(
 def preview_captions(
     lines: Sequence[TextLine],
     raw: str = "",
-    granularities: Collection[int] = GRANULARITIES,
+    granularities: Collection[int] | None = None,
     raw_caption: RawCaption = "both",
+    template: CaptionTemplate | None = None,
 ) -> list[Caption]:
     """Returns the captions of one image, parsed from what `render_ocr_captions` writes for it."""
     ocr = pa.array([[line_to_arrow(line) for line in lines]], OCR_COLUMN.type)
     columns = render_ocr_captions(
-        ocr, pa.array([raw], pa.string()), pa.nulls(1, pa.string()), granularities, raw_caption
+        ocr, pa.array([raw], pa.string()), pa.nulls(1, pa.string()), granularities, raw_caption, template
     )
     return parse_captions(columns.captions[0].as_py())
 
 
-def _slice_rows(ocr: pa.ListArray, raw_captions: pa.StringArray) -> Iterator[slice]:
-    """Cuts the rows so that no slice outgrows an Arrow array, for twelve captions at six bytes a character."""
+def _choose_wordings(template: CaptionTemplate, granularities: Collection[int] | None) -> dict[int, _Wording]:
+    """Returns the wordings of these granularities, or of all, in their order. Raises `ValueError` for another one."""
+    wordings = _compile_wordings(template)
+    chosen = sorted(set(wordings if granularities is None else granularities))
+    if not chosen or not set(chosen) <= set(wordings):
+        raise ValueError(f"granularities {list(granularities or ())} are not among {', '.join(map(str, wordings))}")
+    return {number: wordings[number] for number in chosen}
+
+
+def _slice_rows(ocr: pa.ListArray, raw_captions: pa.StringArray, wordings: Mapping[int, _Wording]) -> Iterator[slice]:
+    """Cuts the rows so that no slice outgrows an Arrow array, for two captions each at six bytes a character."""
     starts = compute_offsets(ocr)
     text_bytes = pc.binary_length(pc.struct_field(ocr.flatten(), "text")).to_numpy(zero_copy_only=False)
     texts_before = np.concatenate([[0], np.cumsum(text_bytes, dtype=np.int64)])[starts]
     raw_before = np.cumsum(pc.binary_length(raw_captions).to_numpy(zero_copy_only=False), dtype=np.int64)
-    worst = 72 * (texts_before[1:] + raw_before) + 2000 * starts[1:]
+    line_bytes = sum(wording.sentence.max_bytes + _PIXEL_BYTES for wording in wordings.values())
+    worst = 12 * len(wordings) * (texts_before[1:] + raw_before) + 2 * line_bytes * starts[1:]
     group = worst // SLICE_BYTES + np.arange(len(ocr)) // SLICE_ROWS
     cuts = [0, *(np.flatnonzero(np.diff(group)) + 1).tolist(), len(ocr)]
     yield from (slice(start, stop) for start, stop in pairwise(cuts) if start < stop)
@@ -144,49 +143,47 @@ def _slice_rows(ocr: pa.ListArray, raw_captions: pa.StringArray) -> Iterator[sli
 class _Lines:
     """Holds the lines of text of a slice of rows as indices into the tables of atoms."""
 
-    def __init__(self, ocr: pa.ListArray) -> None:
+    def __init__(self, ocr: pa.ListArray, wordings: Mapping[int, _Wording], sizes: Sizes) -> None:
         lines = ocr.flatten()
         self.offsets = compute_offsets(ocr)
         self.counts = np.diff(self.offsets)
-        self.plain, self.quoted, self.tagged = _escape_texts(pc.struct_field(lines, "text"))
-        self.picks = _pick_atoms(lines)
-        following = np.ones(len(lines), np.int32)
-        following[self.offsets[:-1][self.counts > 0]] = 0
-        self.picks["is_following"] = following
+        columns = compute_columns(lines, "confidence")
+        self._picks = number_rows(self.offsets) | {name: columns[field.column] for name, field in FIELDS.items()}
+        self._texts = _escape_texts(pc.struct_field(lines, "text"), [each.inversion for each in wordings.values()])
+        of_lines = repeat_sizes(sizes, self.counts)
+        pixels = {field for wording in wordings.values() for field in wording.sentence.texts} - {"text"}
+        self._pixels = {field: print_pixels(lines, field, of_lines) for field in pixels}
 
-    def render_sentences(self, granularity: int) -> pa.StringArray:
+    def render_sentences(self, wording: _Wording) -> pa.StringArray:
         """Returns one sentence for each row, JSON-escaped; empty where there is no line."""
-        return render_template(
-            _SENTENCES[granularity], self.picks, self.tagged if granularity == 5 else self.quoted, self.offsets
-        )
+        texts = self._pixels | {"text": self._texts[_get_key(wording.inversion)]}
+        return render_template(wording.sentence, self._picks, texts, self.offsets)
 
     def render_entries(self) -> pa.StringArray:
         """Returns the text between the brackets of each row's `entries`."""
-        return render_template(_ENTRIES, self.picks, self.plain, self.offsets)
+        return render_template(_ENTRIES, self._picks, {"text": self._texts[None]}, self.offsets)
 
 
-def _pick_atoms(lines: pa.StructArray) -> dict[str, Index]:
-    """Returns for each field of a template the index of each line's entry in the field's table."""
-    picks = {name: to_thousandths(pc.struct_field(lines, name)) for name in ("x1", "y1", "x2", "y2", "confidence")}
-    picks |= {f"{corner}_tenths": picks[corner] for corner in ("x1", "y1", "x2", "y2")}
-    picks["across"], picks["down"] = picks["x1"] + picks["x2"], picks["y1"] + picks["y2"]
-    picks["position"] = classify_positions(picks["across"], picks["down"])
-    picks["text"] = np.arange(len(lines), dtype=np.int32)
-    picks["end"] = np.zeros(len(lines), np.int32)
-    return picks
+def _get_key(inversion: Inversion | None) -> tuple[LookAlike | None] | None:
+    """Returns what texts that are escaped in the same way have in common."""
+    return None if inversion is None else (inversion.look_alike,)
 
 
-def _escape_texts(texts: pa.StringArray) -> tuple[pa.StringArray, pa.StringArray, pa.StringArray]:
-    """Returns the texts as JSON in three forms: unquoted, between quotes, between tags."""
-    rare = pc.match_substring_regex(texts, _RARE)
+def _escape_texts(
+    texts: pa.StringArray, inversions: Iterable[Inversion | None] = ()
+) -> dict[tuple[LookAlike | None] | None, pa.StringArray]:
+    """Returns the texts as JSON: as they are, and as each inversion escapes them."""
+    escapes: dict[tuple[LookAlike | None] | None, Callable[[str], str]] = {None: str}
+    escapes |= {_get_key(inversion): inversion.escape for inversion in inversions if inversion is not None}
+    marks = "".join(re.escape(key[0].character) for key in escapes if key and key[0])
+    rare = pc.match_substring_regex(texts, rf"[\x00-\x1f\"\\{marks}]{'|&[al#]' if marks else ''}")
     if not rare.true_count:
-        return texts, texts, texts
+        return dict.fromkeys(escapes, texts)
     changed = texts.filter(rare).to_pylist()
-    plain, quoted, tagged = (
-        pc.replace_with_mask(texts, rare, pa.array([escape_json(escape(text)) for text in changed], pa.string()))
-        for escape in (str, escape_quoted, escape_tagged)
-    )
-    return plain, quoted, tagged
+    return {
+        key: pc.replace_with_mask(texts, rare, pa.array([escape_json(escape(text)) for text in changed], pa.string()))
+        for key, escape in escapes.items()
+    }
 
 
 def _build_prefixes(raw_captions: pa.StringArray, counts: NDArray[np.int64]) -> pa.StringArray:
@@ -194,7 +191,7 @@ def _build_prefixes(raw_captions: pa.StringArray, counts: NDArray[np.int64]) -> 
     alone = pc.or_(pc.equal(raw_captions, ""), pa.array(counts == 0))
     ended = pc.match_substring_regex(raw_captions, _SENTENCE_END)
     glue = pc.if_else(alone, "", pc.if_else(ended, " ", ". "))
-    return pc.binary_join_element_wise(_escape_texts(raw_captions)[0], glue, "")
+    return pc.binary_join_element_wise(_escape_texts(raw_captions)[None], glue, "")
 
 
 def _build_caption_lists(
@@ -210,14 +207,14 @@ def _build_caption_lists(
 
 
 def _build_metadata(lines: _Lines, uids: pa.StringArray) -> pa.StringArray:
-    uid = pc.fill_null(pc.binary_join_element_wise('"', _escape_texts(uids)[0], '"', ""), "null")
+    uid = pc.fill_null(pc.binary_join_element_wise('"', _escape_texts(uids)[None], '"', ""), "null")
     count = pa.array(lines.counts).cast(pa.string())
     return pc.binary_join_element_wise(
         '{"entries": [', lines.render_entries(), '], "length": ', count, ', "uid": ', uid, "}", ""
     )
 
 
-class OcrOptions(CaptionOptions):
+class OcrOptions(TemplateOptions):
     """Holds the options of OCR captions."""
 
     granularities: list[Annotated[int, Field(ge=0, le=5)]] = Field([0, 1, 2, 3, 4, 5], min_length=1)
@@ -225,10 +222,18 @@ class OcrOptions(CaptionOptions):
     min_lines: PositiveInt = Field(1, description="images with fewer lines get no OCR caption")
 
 
-def _render_annotations(table: pa.Table, options: OcrOptions, _: pa.StringArray | None) -> Columns:
-    return render_ocr_captions(
-        table["ocr"], table["caption"], table["uid"], options.granularities, options.raw_caption
-    )._asdict()
+def _render_annotations(
+    table: pa.Table, options: OcrOptions, _: pa.StringArray | None, template: CaptionTemplate | None = None
+) -> Columns:
+    sizes = {name: table[name] for name in ("width", "height") if name in table.column_names}
+    columns = render_ocr_captions(
+        table["ocr"], table["caption"], table["uid"], options.granularities, options.raw_caption, template, sizes
+    )
+    return columns._asdict()
+
+
+def _use_template(template: CaptionTemplate) -> Renderer:
+    return partial(_render_annotations, template=template)
 
 
 def _build_schema(revision: str, _: str) -> pa.Schema:
@@ -253,4 +258,5 @@ FAMILY = CaptionFamily(
     parse=parse_captions,
     source="blip3-ocr",
     item_openings="{",
+    use_template=_use_template,
 )

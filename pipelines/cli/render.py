@@ -7,6 +7,7 @@ import typer
 import yaml
 
 from curation.captions.families import FAMILIES, SHIPPED
+from curation.captions.presets import list_presets
 from pipelines.cli.flags import (
     Address,
     Json,
@@ -27,6 +28,14 @@ from schemas.output_set.recipe_file import format_value, read_recipe
 from schemas.strict_yaml import load_yaml
 from schemas.terminal import print_json
 
+TEMPLATE_HELP = "; ".join(
+    [
+        "ocr, grounding: a YAML file of your own wording (docs/data.md), or the name of one that ships",
+        *(f"for {family} {', '.join(list_presets(family))}" for family in SHIPPED),
+        "default: figure",
+    ]
+)
+
 
 def render(
     family: Annotated[
@@ -37,11 +46,13 @@ def render(
     output: Output = None,
     recipe: RecipeFile = None,
     granularity: Annotated[
-        list[int] | None, typer.Option(help="0 to 5 for ocr, 0 to 2 for grounding; may be repeated; default: all")
+        list[int] | None,
+        typer.Option(help="0 to 5 for ocr, 0 to 2 for grounding; may be repeated; default: all of the template"),
     ] = None,
     raw_caption: Annotated[
         str | None, typer.Option(help="captions with or without the alt text: with, without or both")
     ] = None,
+    template: Annotated[str | None, typer.Option(metavar="FILE", help=TEMPLATE_HELP)] = None,
     min_confidence: Annotated[
         float | None, typer.Option(help="ocr: leave out lines below this confidence, 0 to 1")
     ] = None,
@@ -80,6 +91,7 @@ def render(
         "input": annotations,
         "granularities": granularity or None,
         "raw_caption": raw_caption,
+        "template": template,
         "min_confidence": min_confidence,
         "min_lines": min_lines,
         "caption_from": caption_from,

@@ -1,6 +1,6 @@
 """Defines the recipe that renders captions."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from pydantic import ConfigDict, Field, PrivateAttr, field_validator
 
@@ -38,6 +38,10 @@ class RenderRecipe(Recipe):
     def options(self) -> CaptionOptions:
         """Returns the family's options, including defaults."""
         return self._options
+
+    def replace_options(self, **options: Any) -> Self:
+        """Returns the recipe with other options of the family."""
+        return self.model_validate(dict(self) | options)
 
     @classmethod
     def anchor_paths(cls, values: dict[str, Any], path: str) -> dict[str, Any]:

@@ -25,7 +25,8 @@ class RenderedBatch(NamedTuple):
 def list_columns(family: CaptionFamily, options: CaptionOptions) -> list[str]:
     """Returns the names of the columns to read from an annotation set, which need not have all of them."""
     evidence = EVIDENCE_COLUMNS if drops_sentences(options) else ()
-    return list(dict.fromkeys(["uid", "url", "key", "caption", "sha256", *family.columns, *evidence, "failures"]))
+    image = ("uid", "url", "key", "caption", "sha256", "width", "height")
+    return list(dict.fromkeys([*image, *family.columns, *evidence, "failures"]))
 
 
 def render_batch(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.captions.families import FAMILIES
 from curation.captions.family import BaseCaptionOptions, CaptionFamily
 from pipelines.output.job import Context, Job, run_job
 from pipelines.output.totals import Totals
@@ -18,6 +17,7 @@ from pipelines.recipes.annotate import AnnotateRecipe
 from pipelines.recipes.render import RenderRecipe
 from pipelines.render.base_captions import BaseCaptionFiles, ShardBaseCaptions, read_identities
 from pipelines.render.batch import list_columns, render_batch
+from pipelines.render.template import Rendering
 from pipelines.render.units import RenderUnit, RenderUnits, find_data, get_data_name
 from schemas.errors import ShardloomError, UsageError
 from schemas.layouts.blip3_grounding import ALT_TEXT
@@ -42,19 +42,21 @@ class RenderJob(Job[Manifest]):
     items = "captions"
 
     def __init__(self, recipe: RenderRecipe) -> None:
-        self.recipe: RenderRecipe = recipe
-        self._family = FAMILIES.find(recipe.family)
+        self._rendering = Rendering.resolve(recipe)
+        self.recipe: RenderRecipe = self._rendering.recipe
         self._annotations = Folder(recipe.input)
         self._partition: CaptionPartition | None = None
 
     def plan(self, context: Context) -> list[Manifest]:
         """See `Job`."""
-        sources = read_annotation_manifests(self._annotations, self._family)
+        sources = read_annotation_manifests(self._annotations, self._rendering.family)
         self._bases = open_base_captions(self.recipe)
         return sources
 
     def describe_change(self, unit: Manifest | None, manifest: Manifest) -> str:
         """See `Job`. Captions remain valid if their annotations have been removed."""
+        if manifest.fingerprints.get("template") != self._rendering.fingerprints.get("template"):
+            return "the template has"
         if unit is None or list_inputs(unit, self._bases) == manifest.inputs:
             return ""
         return "the annotations" + (" have" if self._bases is None else " or the base captions have")
@@ -74,7 +76,7 @@ class RenderJob(Job[Manifest]):
 
     def make_task(self, context: Context) -> Callable[[RenderUnit], Manifest]:
         """See `Job`."""
-        return functools.partial(render_file, self.recipe, self._family, context.output, self._annotations, self._bases)
+        return functools.partial(render_file, self._rendering, context.output, self._annotations, self._bases)
 
     def count(self, manifests: Iterable[Manifest]) -> int:
         """See `Job`."""
@@ -121,17 +123,16 @@ def list_inputs(source: Manifest, bases: BaseCaptionFiles | None) -> list[InputF
 
 
 def render_file(
-    recipe: RenderRecipe,
-    family: CaptionFamily,
+    rendering: Rendering,
     output: Folder,
     annotations: Folder,
     bases: BaseCaptionFiles | None,
     unit: RenderUnit,
 ) -> Manifest:
     """Renders one annotation file and writes the outputs. They take effect once the caller commits the manifest."""
-    source = unit.source
+    source, recipe, family = unit.source, rendering.recipe, rendering.family
     data = read_data(annotations, source)
-    schema = build_caption_schema(family, bases, source)
+    schema = build_caption_schema(rendering, bases, source)
     found: ShardBaseCaptions | None = None
     rendered: list[pa.Table] = []
     rejected: list[pa.Table] = []
@@ -173,7 +174,7 @@ def render_file(
         counts={"captions": rows_out * per_row}
         | ({} if found is None else found.count_matches(list_keys(rendered)))
         | changes,
-        fingerprints=source.fingerprints,
+        fingerprints=source.fingerprints | rendering.fingerprints,
     )
 
 
@@ -182,10 +183,10 @@ def list_keys(rendered: list[pa.Table]) -> list[str]:
     return [key for table in rendered for key in table["key"].to_pylist()]
 
 
-def build_caption_schema(family: CaptionFamily, bases: BaseCaptionFiles | None, source: Manifest) -> pa.Schema:
+def build_caption_schema(rendering: Rendering, bases: BaseCaptionFiles | None, source: Manifest) -> pa.Schema:
     """Returns the family's layout. It names the annotations by their SHA-256, which does not depend on their path."""
     file = find_data(source)
-    return family.schema("" if file is None else file.sha256, ALT_TEXT if bases is None else bases.column)
+    return rendering.build_schema("" if file is None else file.sha256, ALT_TEXT if bases is None else bases.column)
 
 
 def read_data(annotations: Folder, source: Manifest) -> bytes | None:
@@ -208,7 +209,8 @@ def preview_record(recipe: RenderRecipe, key: str) -> list[Caption]:
     """Returns all captions of one record, found by uid, key or `file/key`. Writes nothing. Raises `UsageError`."""
     annotations = Folder(recipe.input)
     wanted_file, _, wanted = key.rpartition("/")
-    family = FAMILIES.find(recipe.family)
+    rendering = Rendering.resolve(recipe)
+    recipe, family = rendering.recipe, rendering.family
     manifests = read_annotation_manifests(annotations, family)
     bases = open_base_captions(recipe)
     for manifest in manifests:
@@ -221,7 +223,7 @@ def preview_record(recipe: RenderRecipe, key: str) -> list[Caption]:
             table = read_table(file, [name for name in list_columns(family, recipe.options) if name in held], path)
         table = table.filter(pc.or_kleene(pc.equal(table["key"], wanted), pc.equal(table["uid"], wanted)))
         if table.num_rows:
-            schema = build_caption_schema(family, bases, manifest)
+            schema = build_caption_schema(rendering, bases, manifest)
             table = table.slice(0, 1)
             found = None if bases is None else bases.look_up(read_identities(table, manifest.name))
             return render_row(table, recipe, family, schema, found)

@@ -26,6 +26,7 @@ from schemas.layouts.blip3_ocr import (
     parse_box_and_confidence,
     unescape_tagged,
 )
+from schemas.layouts.look_alikes import LookAlike
 from schemas.records.box import Box
 from schemas.records.caption import Caption
 from schemas.records.training_text import BOM
@@ -61,9 +62,12 @@ _TAIL_PATTERNS = (
 _NEXT = re.compile(r"\s*+,\s?")  # at most one space, because a name may begin with another
 _END = re.compile(r"\s*+(?:\.\s*+)?\Z")
 
+BRACKETED_PATTERNS = tuple(rf"{place}\)" for place in _PLACES)
+"""Match what follows the opening bracket of a place in granularities 0 and 1."""
+
 _LEAD = LEAD_IN.rstrip()
-_BRACKETS = tuple((re.compile(rf"(\(|&(?:amp;)*#40;)(?={place}\))"), "&#40;") for place in _PLACES)
-_LEADS = (re.compile(rf"({_LEAD[0]}|&(?:amp;)*#84;)(?={_LEAD[1:]})"), "&#84;")
+_BRACKETS = tuple(LookAlike("(", place) for place in BRACKETED_PATTERNS)
+_LEADS = LookAlike(_LEAD[0], _LEAD[1:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,21 +136,18 @@ def escape_marked(text: str, granularity: int) -> str:
     """
     if "&" not in text and ("<" if granularity == 2 else "(") not in text:  # a fast path for nearly all texts
         return text
-    return escape_tagged(text) if granularity == 2 else _escape(text, *_BRACKETS[granularity])
+    return escape_tagged(text) if granularity == 2 else _BRACKETS[granularity].escape(text)
 
 
 def escape_listed(name: str, granularity: int) -> str:
     """Escapes an object's name for the tail sentence, where a name must not look like a lead-in either."""
     escaped = escape_marked(name, granularity)
-    return _escape(escaped, *_LEADS) if _LEAD[1:] in escaped else escaped
+    return _LEADS.escape(escaped) if _LEAD[1:] in escaped else escaped
 
 
-def is_mistaken_for_tail(caption: str, end: int, before: str = "") -> bool:
-    """Returns whether a caption without a tail sentence, whose last place ends at `end`, would be parsed as having one.
-
-    `before` is another caption that may precede it.
-    """
-    return (_LEAD in caption or _LEAD in before) and _END.match(caption, end) is not None
+def is_end(caption: str, position: int) -> bool:
+    """Returns whether a list of places may end there: no more than a full stop and white space follows."""
+    return _END.match(caption, position) is not None
 
 
 def parse_captions(captions: str) -> list[Caption]:
@@ -229,21 +230,7 @@ def strip_markup(text: str, granularity: int) -> str:
 
 def unescape_marked(text: str, granularity: int) -> str:
     """Undoes `escape_marked`."""
-    return unescape_tagged(text) if granularity == 2 else _unescape(text, *_BRACKETS[granularity])
-
-
-def _escape(text: str, look_alike: re.Pattern[str], entity: str) -> str:
-    return look_alike.sub(lambda found: entity if len(found[1]) == 1 else "&amp;" + found[1][1:], text)
-
-
-def _unescape(text: str, look_alike: re.Pattern[str], entity: str) -> str:
-    character = chr(int(entity[2:-1]))
-    return look_alike.sub(
-        lambda found: (
-            character if found[1] == entity else found[1] if len(found[1]) == 1 else "&" + found[1][len("&amp;") :]
-        ),
-        text,
-    )
+    return unescape_tagged(text) if granularity == 2 else _BRACKETS[granularity].unescape(text)
 
 
 def _parse_list(text: str, position: int, granularity: int) -> list[GroundedObject] | None:
@@ -252,7 +239,7 @@ def _parse_list(text: str, position: int, granularity: int) -> list[GroundedObje
     while match := _TAIL_PATTERNS[granularity].match(text, position):
         name, *printed = (group for group in match.groups() if group is not None)
         is_bare = granularity == 2 and match[1] is None
-        name = unescape_marked(_unescape(name.rstrip() if is_bare else name, *_LEADS), granularity)
+        name = unescape_marked(_LEADS.unescape(name.rstrip() if is_bare else name), granularity)
         places.append(_make_object(name, None, granularity, printed))
         if _END.match(text, match.end()):
             return places

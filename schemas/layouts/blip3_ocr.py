@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from schemas.layouts.look_alikes import LookAlike
 from schemas.records.box import Box
 from schemas.records.caption import Caption
 from schemas.records.training_text import BOM
@@ -47,10 +48,12 @@ _IMAGE_POSITIONS = (
 )
 """Match the phrases before "of the image" in the paper's body ("top-left corner"), one for each of `POSITIONS`."""
 
+TAG_PATTERN = r"/?(?:ocr|bbox|object)>"
+"""Matches the tags of both layouts after their `<`."""
+
 MAX_CHARACTERS = 1 << 26  # limit of one JSON string or caption; a page of dense print needs less than 2 ** 20
 
 _MAX_LEAD_INS = 16  # lead-ins tried as the start of a sentence after a raw caption
-_TAG = r"/?(?:ocr|bbox|object)>"
 _NUMBER = r"\s*+(-?[0-9]{1,9}(?:\.[0-9]{1,17})?)\s*+"  # possessive here and below, so that no text takes quadratic time
 _POINT = rf"[\[(]{_NUMBER},{_NUMBER}[\])]"
 _SHARE = r"([0-9]{1,9}(?:/[1-9][0-9]{0,8})?)"
@@ -81,11 +84,13 @@ _SEGMENT_PATTERNS = (
 # and contains no tag and no lead-in: what precedes a lead-in is the raw caption.
 _BRACKETED_PATTERNS = {
     granularity: re.compile(
-        rf"(?:{QUOTED_PATTERN}\s*+|(?![\"“])((?:[^<(T]++|<(?!{_TAG})|T(?!{LEAD_IN[1:]})|\((?!{place}\)))++))\({place}\)",
+        rf"(?:{QUOTED_PATTERN}\s*+|(?![\"“])((?:[^<(T]++|<(?!{TAG_PATTERN})|T(?!{LEAD_IN[1:]})|\((?!{place}\)))++))"
+        rf"\({place}\)",
         re.DOTALL,
     )
     for granularity, place in ((1, rf"\s*+({POSITION_PATTERN})\s*+"), (5, rf"\s*+{BOX_PATTERN}\s*+"))
 }
+_TAGS = LookAlike("<", TAG_PATTERN)
 _START = re.compile(r"(?:The image contains\s+)?(?:the text\s+)?", re.IGNORECASE)
 _NEXT = re.compile(r"\s*+,\s*+(?:the text\s+)?", re.IGNORECASE)
 _END = re.compile(r"\s*+(?:\.\s*+)?\Z")
@@ -148,12 +153,12 @@ def unescape_quoted(text: str) -> str:
 
 def escape_tagged(text: str) -> str:
     """Escapes `text` for `<ocr>`: changes only the first character of what looks like a tag or an escaped tag."""
-    return re.sub(rf"(<|&(?:amp;)*lt;)(?={_TAG})", lambda m: "&lt;" if m[1] == "<" else "&amp;" + m[1][1:], text)
+    return _TAGS.escape(text)
 
 
 def unescape_tagged(text: str) -> str:
     """Undoes `escape_tagged`."""
-    return re.sub(rf"&((?:amp;)*)lt;(?={_TAG})", lambda m: "&" + m[1][4:] + "lt;" if m[1] else "<", text)
+    return _TAGS.unescape(text)
 
 
 def parse_captions(captions: str) -> list[Caption]:

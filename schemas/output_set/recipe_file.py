@@ -29,9 +29,10 @@ class MissingOptions(UsageError):
         self.names = names
 
 
-def validate_options(model: type[M], values: dict[str, Any], path: str | None) -> M:
+def validate_options(model: type[M], values: dict[str, Any], path: str | None, what: str = "recipe") -> M:
     """Converts a recipe's values to typed options. Raises `UsageError` naming the faulty fields, up to `MAX_FAULTS`.
 
+    `what` names the kind of file in messages.
     Without a recipe file, raises `MissingOptions` where fields are missing and nothing else is wrong.
     """
     try:
@@ -42,7 +43,7 @@ def validate_options(model: type[M], values: dict[str, Any], path: str | None) -
             raise MissingOptions([".".join(map(str, fault["loc"])) for fault in found]) from None
         faults = [_describe_fault(dict(fault)) for fault in found[:MAX_FAULTS]]
         faults += [f"and {len(found) - MAX_FAULTS:,} more"] if len(found) > MAX_FAULTS else []
-        raise UsageError(f"recipe{' ' + path if path else ''}: {'; '.join(faults)}") from None
+        raise UsageError(f"{what}{' ' + path if path else ''}: {'; '.join(faults)}") from None
 
 
 def read_recipe(path: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from curation.captions import ocr as ocr_captions
 from curation.captions.lists import has_few, keep_above
 from curation.captions.ocr import FAMILY, OcrOptions, preview_captions, render_ocr_captions
+from curation.captions.template_file import load_template
 from schemas.layouts.blip3_ocr import OcrSegment, blip3_ocr_schema, parse_captions, parse_metadata, parse_segments
 from schemas.records.box import Box
 from schemas.records.text_line import OCR_COLUMN, TextLine, line_to_arrow
@@ -279,3 +280,14 @@ def test_the_family_renders_as_its_options_ask() -> None:
         asked = (options.granularities, options.raw_caption)
         assert FAMILY.render(table, options, None) == render_ocr_captions(ocr, captions, uids, *asked)._asdict()
     assert FAMILY.schema("revision", "").equals(blip3_ocr_schema("revision"), check_metadata=True)
+
+
+def test_slices_are_cut_by_what_a_template_may_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line of this template counts as 1,812 bytes: twice 580 and 320 for pixels, and twelve for its text."""
+    content = "family: ocr\ngranularities: {0: '{text}" + "a" * 578 + "'}"
+    template = load_template(content.encode(), "long", "ocr").template
+    monkeypatch.setattr(ocr_captions, "SLICE_BYTES", 10_000)
+    columns = render_ocr_captions(
+        ocr_array([[line("A")]] * 10), strings(*[""] * 10), strings(*[""] * 10), None, "both", template
+    )
+    assert [len(chunk) for chunk in columns.captions.chunks] == [5, 5]
