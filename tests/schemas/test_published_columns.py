@@ -15,7 +15,7 @@ import schemas
 from schemas.layouts.blip3_grounding import blip3_grounding_schema
 from schemas.layouts.blip3_ocr import blip3_ocr_schema
 from schemas.layouts.datacomp import side_schema
-from schemas.output_set.shard_index import INDEX_SCHEMA, index_schema
+from schemas.output_set.shard_index import BY_REFERENCE_SCHEMA, INDEX_SCHEMA, index_schema
 from schemas.records import captioned_image, document_storage
 from schemas.records.annotation import annotation_schema
 from schemas.records.box import BOXES_COLUMN
@@ -32,6 +32,8 @@ _TAG = "name: string not null, score: float not null, source: string not null, s
 _OBJECT = f"label: string not null, phrase: string not null, {_BOX}, score: float not null"
 _FAILURE = "engine: string not null, reason: string not null, detail: string not null"
 _DETAILS = "width: int32, height: int32, sha256: string"
+
+REFERENCES = "references: list<item: struct<ending: string, tar: string, offset: int64, size: int64>>"
 
 IMAGE = (
     *("uid: string", "url: string", "key: string not null", "caption: string not null", "sha256: string not null"),
@@ -67,7 +69,12 @@ PUBLISHED: dict[str, list[tuple[pa.Schema | pa.StructType, tuple[str, ...]]]] = 
         (side_schema(has_boxes=True), ("uid: string", "face_bboxes: list<item: list<item: double>>", *SIDE)),
     ],
     "output_set.shard_index.INDEX_SCHEMA": [(INDEX_SCHEMA, INDEX)],
-    "output_set.shard_index.index_schema": [(index_schema(None), INDEX), (index_schema(TOKENIZER), INDEX)],
+    "output_set.shard_index.BY_REFERENCE_SCHEMA": [(BY_REFERENCE_SCHEMA, (*INDEX, REFERENCES))],
+    "output_set.shard_index.index_schema": [
+        (index_schema(None), INDEX),
+        (index_schema(TOKENIZER), INDEX),
+        (index_schema(TOKENIZER, by_reference=True), (*INDEX, REFERENCES)),
+    ],
     "records.annotation.annotation_schema": [
         (annotation_schema([]), (*IMAGE, FAILURES)),
         (annotation_schema([OCR_COLUMN, TAGS_COLUMN, BOXES_COLUMN]), (*IMAGE, *ENGINES, FAILURES)),

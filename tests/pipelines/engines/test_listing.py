@@ -11,6 +11,7 @@ from pipelines.cli.app import main
 from pipelines.engines.listing import ENVIRONMENTS, as_dicts, list_engines
 from pipelines.environments.python import get_completion_mark
 from tests.conftest import REPOSITORY
+from tests.support.registries import forget
 
 MODELS = str(Path(rapidocr.__file__).parent / "models")
 
@@ -18,6 +19,7 @@ MODELS = str(Path(rapidocr.__file__).parent / "models")
 @pytest.fixture
 def nothing_built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SHARDLOOM_ENVIRONMENTS", str(tmp_path / "environments"))
+    forget(monkeypatch, ENGINES)  # a command that another test has run in this process may have trusted some
 
 
 def run(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[object, str, str]:

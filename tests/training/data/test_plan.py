@@ -1,6 +1,7 @@
 """The sequence of packs: any place of it is found without the way there, and nothing is left out unsaid."""
 
 import hashlib
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -230,6 +231,7 @@ def test_a_change_is_named(tmp_path: Path) -> None:
     sources = mixed(tmp_path, words)
     begun = plan(tmp_path, sources).fingerprint
     check_unchanged(begun, plan(tmp_path, sources).fingerprint)
+    shutil.rmtree(tmp_path / "docs")
     write_set(tmp_path / "docs", [document(n, ["another"]) for n in range(24)], words)
 
     def fault(now: dict[str, str]) -> str:
