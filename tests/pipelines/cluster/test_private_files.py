@@ -81,6 +81,7 @@ def test_what_a_killed_run_left_goes_and_what_is_in_use_stays(root: Path) -> Non
 
 def test_sockets_must_have_short_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / ("long" * 10)))
+    monkeypatch.setattr(private_files, "_locked_folders", {})  # the folder of this process's cluster stays
     folder = make_private_folder()
     assert folder.parent.parent == Path("/tmp")
     remove_private_folders()
