@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,7 +122,7 @@ def test_another_template_is_refused_where_captions_are(
     assert render(annotations, out, "--template", own) == 0
     assert render(annotations, out) == 2
     assert f"error: {out} holds another recipe (" in (refused := capsys.readouterr().err)
-    assert re.search(r"template is '.+' there and None here", refused)  # a long path is shortened
+    assert refused.endswith(" there and None here): use a new output folder\n")  # what differs is shortened before
     assert {path: path.read_bytes() for path in out.rglob("*.parquet")} == before
 
 
