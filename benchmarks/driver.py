@@ -5,12 +5,13 @@
 The engines look at no pixel. They sleep for the time that a chunk of 162 images takes on a core (docs/cluster.md),
 divided by `--speed`; OCR and boxes share the workers so that both are busy. A chunk has 4 small pictures, padded so
 that its blocks go into the object store as large ones do; shards have 40 chunks, as DataComp's have. Everything else is
-as in any run: reading, hashing, decoding, parts, commits. CPU seconds are those of all threads of a process, between
-the first and the last tenth of the shards. The driver's loop runs a few times per second even while no chunk moves.
-That cost is measured in a pause, which is the first chunk of each OCR worker; the rest is the cost of chunks.
+as in any run: reading, hashing, decoding, parts, commits. CPU seconds are those of all threads of a process but the one
+that measures, from the first tenth of the chunks to the eighth. Processes take some CPU even while no chunk moves. That
+is measured in a pause, which is the first chunk of each OCR worker; the rest is the cost of chunks.
 
 With several drivers, the sub-drivers and their ledgers are processes of their own, and "driver" is the command, which
-hands out shards and adds up. For a fixed load of each, raise `--chunks` and `--workers` with `--drivers`.
+hands out shards and adds up. For a fixed load of each, raise `--chunks` and `--workers` with `--drivers`: for example
+10 workers and 450 chunks each, with `--speed 100`, are 1.5 chunks a second for each driver.
 """
 
 import argparse
@@ -36,6 +37,7 @@ from curation.engines.registry import ENGINES
 from curation.images.decode import RgbImage
 from pipelines.annotate.run import annotate
 from pipelines.recipes.annotate import AnnotateRecipe
+from schemas.output_set.layout import PARTS
 from schemas.output_set.options import Options
 from schemas.records.box import Detection
 from schemas.records.fingerprint import EngineFingerprint
@@ -46,7 +48,8 @@ IMAGES = 162  # images of 512 x 384 pixels in a chunk with the default limits
 OCR_SECONDS, BOXES_SECONDS = 1 / 2.5, 1 / 0.29  # per image on one core
 SAMPLES, SHARD_CHUNKS = 4, 40
 SIDE, IMAGE_BYTES = 192, 40_000  # 4 of them exceed 100 kB; Ray stores no smaller block in its object store
-PAUSE_SECONDS, QUIET_SECONDS, READING_SECONDS = 40.0, 20.0, 1.0
+PAUSE_SECONDS, QUIET_SECONDS, BOXES_RAN_SECONDS, READING_SECONDS = 40.0, 20.0, 5.0, 2.0
+READ_AT = (0.1, 0.45, 0.8)  # of the chunks; near the end, a driver may run out of shards before the others
 STORE_BYTES = 256 << 20
 ACTORS = {"Ledger": "ledger", "SubDriver": "sub-drivers", "ShardQueue": "queue"}
 REPORTED = ("driver", "sub-drivers", "queue", "ledger", "gcs", "raylets", "agents", "workers")
@@ -95,9 +98,10 @@ SLEEPING_BOXES = EngineDeclaration(name="sleeping-boxes", kind=BOXES, settings=S
 class Usage:
     """Holds the progress and the resource use at one moment."""
 
-    shards: int
+    chunks: int  # done
     seconds: float
-    cpu: Counter[str]  # seconds by process
+    cpu: Counter[str]  # seconds by role
+    sub_drivers: Counter[int]  # seconds of each, by process
     driver_bytes: int
 
 
@@ -105,8 +109,8 @@ class Usage:
 class Watch:
     """Holds the measurements of a run."""
 
-    idle_cores: float = 0.0  # cores that the driver takes while no chunk moves
-    readings: list[Usage] = field(default_factory=list)  # at a tenth, a half and nine tenths of the shards
+    idle_cores: Counter[str] = field(default_factory=Counter)  # that each role takes while no chunk moves
+    readings: list[Usage] = field(default_factory=list)  # at `READ_AT` of the chunks
 
 
 def write_shards(folder: Path, chunks: int) -> None:
@@ -124,26 +128,38 @@ def write_shards(folder: Path, chunks: int) -> None:
         (folder / f"{shard:08d}.tar").hardlink_to(first)
 
 
-def usage(output: Path) -> Usage:
-    """Reads the progress and the CPU seconds of all processes."""
-    cpu = Counter({"driver": own_seconds()})
-    this = psutil.Process()
-    for process in this.children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            times = process.cpu_times()
-            cpu[role(" ".join(process.cmdline()))] += times.user + times.system
-    return Usage(done(output), time.monotonic(), cpu, this.memory_full_info().uss)
+class Meter:
+    """Reads the progress of a run and the CPU seconds of its processes, also of those that have ended."""
+
+    def __init__(self, output: Path) -> None:
+        self._output, self._seconds = output, dict[tuple[int, float], tuple[str, float]]()
+
+    def read(self) -> Usage:
+        """Returns the state of now."""
+        this = psutil.Process()
+        for process in this.children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                times, name = process.cpu_times(), role(" ".join(process.cmdline()))
+                self._seconds[process.pid, process.create_time()] = (name, times.user + times.system)
+        cpu, sub_drivers = Counter({"driver": own_seconds()}), Counter[int]()
+        for (pid, _), (name, seconds) in self._seconds.items():
+            cpu[name] += seconds
+            if name == "sub-drivers":
+                sub_drivers[pid] += seconds
+        return Usage(done(self._output), time.monotonic(), cpu, sub_drivers, this.memory_full_info().uss)
 
 
 def done(output: Path) -> int:
-    """Returns the number of committed shards."""
-    return len(list((output / "manifests").glob("*.json")))
+    """Returns the number of chunks done: those of committed shards, and the parts of others."""
+    shards = {path.stem for path in (output / "manifests").glob("*.json")}
+    parts = [path.stem for path in (output / PARTS).glob("*.parquet") if "+" not in path.stem]  # slices have a "+"
+    return len(shards) * SHARD_CHUNKS + sum(stem.rpartition("-")[0] not in shards for stem in parts)
 
 
 def own_seconds() -> float:
-    """Returns the CPU seconds of all threads of this process."""
+    """Returns the CPU seconds of all threads of this process but the calling one."""
     own = resource.getrusage(resource.RUSAGE_SELF)
-    return own.ru_utime + own.ru_stime
+    return own.ru_utime + own.ru_stime - time.thread_time()
 
 
 def role(command: str) -> str:
@@ -155,21 +171,21 @@ def role(command: str) -> str:
 
 
 @contextlib.contextmanager
-def watched(output: Path, shards: int) -> Iterator[Watch]:
+def watched(output: Path, chunks: int) -> Iterator[Watch]:
     """Measures in a thread while a run continues."""
     over = threading.Event()
     watch = Watch()
 
     def look() -> None:
-        idle: list[float] = []
-        while not over.wait(READING_SECONDS) and not list((output / "parts").glob("*.parquet")):
-            idle.append(own_seconds())
-        quiet, end = int(QUIET_SECONDS / READING_SECONDS), int(5 / READING_SECONDS)  # boxes ran in the last 5 s
-        watch.idle_cores = (idle[-end] - idle[-end - quiet]) / QUIET_SECONDS
-        for share in (0.1, 0.5, 0.9):
-            while done(output) < share * shards and not over.wait(READING_SECONDS):
+        idle: list[Usage] = []
+        meter = Meter(output)
+        while not over.wait(READING_SECONDS) and not (now := meter.read()).chunks:
+            idle.append(now)
+        watch.idle_cores = cores_in_pause(idle)
+        for share in READ_AT:
+            while (now := meter.read()).chunks < share * chunks and not over.wait(READING_SECONDS):
                 pass
-            watch.readings.append(usage(output))
+            watch.readings.append(now)
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
@@ -178,6 +194,17 @@ def watched(output: Path, shards: int) -> Iterator[Watch]:
     finally:
         over.set()
         thread.join()
+
+
+def cores_in_pause(readings: Sequence[Usage]) -> Counter[str]:
+    """Returns the cores that each role took in the last `QUIET_SECONDS` of the pause, but for its last 5 s.
+
+    Boxes ran in those.
+    """
+    end = [each for each in readings if each.seconds <= readings[-1].seconds - BOXES_RAN_SECONDS][-1]
+    begin = [each for each in readings if each.seconds <= end.seconds - QUIET_SECONDS][-1]
+    seconds = end.seconds - begin.seconds
+    return Counter({name: (end.cpu[name] - begin.cpu[name]) / seconds for name in end.cpu})
 
 
 @contextlib.contextmanager
@@ -219,16 +246,21 @@ def recipe_of(folder: Path, address: str, workers: int, speed: float, drivers: i
 def report(watch: Watch) -> None:
     """Prints the cost of the part between the first and the last reading."""
     first, middle, last = watch.readings
-    chunks, seconds = (last.shards - first.shards) * SHARD_CHUNKS, last.seconds - first.seconds
+    chunks, seconds = last.chunks - first.chunks, last.seconds - first.seconds
     print(f"steady part: {chunks} chunks in {seconds:.0f} s, {chunks / seconds:.1f} chunks/s")
-    used = {name: last.cpu[name] - first.cpu[name] for name in REPORTED if last.cpu[name]}
-    for name, spent in used.items():
-        print(f"{name:>11}: {1000 * spent / chunks:7.2f} ms of CPU a chunk, {spent / seconds:.3f} cores")
-    grown = (last.driver_bytes - middle.driver_bytes) / ((last.shards - middle.shards) * SHARD_CHUNKS)
-    print(f"  memory: {last.driver_bytes / 1e6:.0f} MB in the driver, growing by {grown:.0f} bytes a chunk")
-    cost = (used["driver"] - watch.idle_cores * seconds) / chunks
-    bound = (1 - watch.idle_cores) / cost
-    print(f"  driver: {watch.idle_cores:.3f} cores while no chunk moves, and {1000 * cost:.2f} ms a chunk")
+    print(f"{'':>11}  ms of CPU a chunk   above idle     cores      idle")
+    costs = {}
+    for name in (name for name in REPORTED if last.cpu[name]):
+        spent, idle = last.cpu[name] - first.cpu[name], watch.idle_cores[name]
+        costs[name] = (spent - idle * seconds) / chunks
+        cores = f"{spent / seconds:>10.3f}{idle:>10.3f}"
+        print(f"{name:>11}: {1000 * spent / chunks:>17.2f} {1000 * costs[name]:>12.2f} {cores}")
+    if each := sorted(last.sub_drivers[pid] - first.sub_drivers[pid] for pid in last.sub_drivers):
+        low, high = (1000 * spent * len(each) / chunks for spent in (each[0], each[-1]))
+        print(f"each sub-driver, if they did as many chunks: {low:.2f} to {high:.2f} ms")
+    grown = (last.driver_bytes - middle.driver_bytes) / (last.chunks - middle.chunks)
+    print(f"memory: {last.driver_bytes / 1e6:.0f} MB in the driver, growing by {grown:.0f} bytes a chunk")
+    bound = (1 - watch.idle_cores["driver"]) / costs["driver"]
     print(f"one core of the driver: {bound:.0f} chunks/s, {bound * IMAGES:,.0f} images/s")
 
 
@@ -246,7 +278,7 @@ def main() -> None:
         folder, output = Path(name), Path(name, "out")
         write_shards(folder, options.chunks)
         shards = -(-options.chunks // SHARD_CHUNKS)
-        with watched(output, shards) as watch:
+        with watched(output, shards * SHARD_CHUNKS) as watch:
             recipe = recipe_of(folder, address, options.workers, options.speed, options.drivers)
             result = annotate(recipe, str(output))
         assert result.rows_out == shards * SHARD_CHUNKS * SAMPLES, result.reasons
