@@ -1,6 +1,7 @@
 """Measures the driver's cost per chunk: the real graph, 10,000 chunks, a simulated cluster, engines that sleep.
 
     python -m benchmarks.driver [--chunks 10_000] [--workers 32] [--nodes 4] [--speed 500] [--drivers 1]
+    python -m benchmarks.driver --local --chunks 40 --workers 2    # what a cluster of the command's own takes idle
 
 The engines look at no pixel. They sleep for the time that a chunk of 162 images takes on a core (docs/cluster.md),
 divided by `--speed`; OCR and boxes share the workers so that both are busy. A chunk has 4 small pictures, padded so
@@ -223,7 +224,7 @@ def cluster_of(nodes: int, workers: int) -> Iterator[str]:
         cluster.shutdown()
 
 
-def recipe_of(folder: Path, address: str, workers: int, speed: float, drivers: int) -> AnnotateRecipe:
+def recipe_of(folder: Path, address: str | None, workers: int, speed: float, drivers: int) -> AnnotateRecipe:
     """Returns a recipe of OCR, tags and boxes by engines that sleep."""
     scale = IMAGES / SAMPLES / speed
     readers = max(1, round(workers * OCR_SECONDS / (OCR_SECONDS + BOXES_SECONDS)))
@@ -264,6 +265,12 @@ def report(watch: Watch) -> None:
     print(f"one core of the driver: {bound:.0f} chunks/s, {bound * IMAGES:,.0f} images/s")
 
 
+def report_idle(watch: Watch) -> None:
+    """Prints the cores that the processes take while no chunk moves."""
+    cores = ", ".join(f"{name} {watch.idle_cores[name]:.4f}" for name in REPORTED if watch.idle_cores[name])
+    print(f"idle: {watch.idle_cores.total():.4f} cores: {cores}")
+
+
 def main() -> None:
     """Reads the command line, runs the simulation and prints the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -272,9 +279,11 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=4)
     parser.add_argument("--speed", type=float, default=500)
     parser.add_argument("--drivers", type=int, default=1)
+    parser.add_argument("--local", action="store_true", help="measure the command's own cluster instead, while idle")
     options = parser.parse_args()
     ENGINES.trust("benchmarks.driver:SLEEPING_OCR", "benchmarks.driver:SLEEPING_BOXES")
-    with tempfile.TemporaryDirectory() as name, cluster_of(options.nodes, options.workers) as address:
+    cluster = contextlib.nullcontext() if options.local else cluster_of(options.nodes, options.workers)
+    with tempfile.TemporaryDirectory() as name, cluster as address:
         folder, output = Path(name), Path(name, "out")
         write_shards(folder, options.chunks)
         shards = -(-options.chunks // SHARD_CHUNKS)
@@ -282,7 +291,7 @@ def main() -> None:
             recipe = recipe_of(folder, address, options.workers, options.speed, options.drivers)
             result = annotate(recipe, str(output))
         assert result.rows_out == shards * SHARD_CHUNKS * SAMPLES, result.reasons
-        report(watch)
+        report_idle(watch) if options.local else report(watch)
 
 
 if __name__ == "__main__":
