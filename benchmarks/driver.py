@@ -7,12 +7,12 @@ The engines look at no pixel. They sleep for the time that a chunk of 162 images
 divided by `--speed`; OCR and boxes share the workers so that both are busy. A chunk has 4 small pictures, padded so
 that its blocks go into the object store as large ones do; shards have 40 chunks, as DataComp's have. Everything else is
 as in any run: reading, hashing, decoding, parts, commits. CPU seconds are those of all threads of a process but the one
-that measures, from the first tenth of the chunks to the eighth. Processes take some CPU even while no chunk moves. That
+that measures, from one fifth of the chunks to two thirds. Processes take some CPU even while no chunk moves. That
 is measured in a pause, which is the first chunk of each OCR worker; the rest is the cost of chunks.
 
 With several drivers, the sub-drivers and their ledgers are processes of their own, and "driver" is the command, which
 hands out shards and adds up. For a fixed load of each, raise `--chunks` and `--workers` with `--drivers`: for example
-10 workers and 450 chunks each, with `--speed 100`, are 1.5 chunks a second for each driver.
+5 workers and 480 chunks each, with `--speed 280`, are 2 chunks a second for each driver.
 """
 
 import argparse
@@ -49,8 +49,8 @@ IMAGES = 162  # images of 512 x 384 pixels in a chunk with the default limits
 OCR_SECONDS, BOXES_SECONDS = 1 / 2.5, 1 / 0.29  # per image on one core
 SAMPLES, SHARD_CHUNKS = 4, 40
 SIDE, IMAGE_BYTES = 192, 40_000  # 4 of them exceed 100 kB; Ray stores no smaller block in its object store
-PAUSE_SECONDS, QUIET_SECONDS, BOXES_RAN_SECONDS, READING_SECONDS = 40.0, 20.0, 5.0, 2.0
-READ_AT = (0.1, 0.45, 0.8)  # of the chunks; near the end, a driver may run out of shards before the others
+PAUSE_SECONDS, QUIET_SECONDS, BOXES_RAN_SECONDS, READING_SECONDS = 60.0, 15.0, 5.0, 2.0
+READ_AT = (0.2, 0.43, 0.66)  # of the chunks: drivers start one after the other, and run out of shards one by one
 STORE_BYTES = 256 << 20
 ACTORS = {"Ledger": "ledger", "SubDriver": "sub-drivers", "ShardQueue": "queue"}
 REPORTED = ("driver", "sub-drivers", "queue", "ledger", "gcs", "raylets", "agents", "workers")
@@ -227,7 +227,7 @@ def cluster_of(nodes: int, workers: int) -> Iterator[str]:
 def recipe_of(folder: Path, address: str | None, workers: int, speed: float, drivers: int) -> AnnotateRecipe:
     """Returns a recipe of OCR, tags and boxes by engines that sleep."""
     scale = IMAGES / SAMPLES / speed
-    readers = max(1, round(workers * OCR_SECONDS / (OCR_SECONDS + BOXES_SECONDS)))
+    readers = max(drivers, round(workers * OCR_SECONDS / (OCR_SECONDS + BOXES_SECONDS)))
     engines = {
         "tags": {"engine": "caption"},
         "ocr": {"engine": "benchmarks.driver:SLEEPING_OCR", "settings": {"seconds": OCR_SECONDS * scale}},
