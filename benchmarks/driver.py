@@ -18,27 +18,22 @@ hands out shards and adds up. For a fixed load of each, raise `--chunks` and `--
 import argparse
 import contextlib
 import os
-import resource
 import tempfile
-import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 
-import psutil
 from PIL import Image
 from ray.cluster_utils import Cluster
 
+from benchmarks.driver_usage import Watch, watched
 from curation.engines.declaration import EngineDeclaration
 from curation.engines.kinds import BOXES, OCR
 from curation.engines.registry import ENGINES
 from curation.images.decode import RgbImage
 from pipelines.annotate.run import annotate
 from pipelines.recipes.annotate import AnnotateRecipe
-from schemas.output_set.layout import PARTS
 from schemas.output_set.options import Options
 from schemas.records.box import Detection
 from schemas.records.fingerprint import EngineFingerprint
@@ -46,13 +41,11 @@ from schemas.records.text_line import TextLine
 from schemas.tar.writer import TarWriter
 
 IMAGES = 162  # images of 512 x 384 pixels in a chunk with the default limits
-OCR_SECONDS, BOXES_SECONDS = 1 / 2.5, 1 / 0.29  # per image on one core
 SAMPLES, SHARD_CHUNKS = 4, 40
+OCR_SECONDS, BOXES_SECONDS = 1 / 2.5, 1 / 0.29  # per image on one core
 SIDE, IMAGE_BYTES = 192, 40_000  # 4 of them exceed 100 kB; Ray stores no smaller block in its object store
-PAUSE_SECONDS, QUIET_SECONDS, BOXES_RAN_SECONDS, READING_SECONDS = 60.0, 15.0, 5.0, 2.0
-READ_AT = (0.2, 0.43, 0.66)  # of the chunks: drivers start one after the other, and run out of shards one by one
+PAUSE_SECONDS = 60.0  # of the first chunk of an OCR worker
 STORE_BYTES = 256 << 20
-ACTORS = {"Ledger": "ledger", "SubDriver": "sub-drivers", "ShardQueue": "queue"}
 REPORTED = ("driver", "sub-drivers", "queue", "ledger", "gcs", "raylets", "agents", "workers")
 
 
@@ -95,25 +88,6 @@ SLEEPING_OCR = EngineDeclaration(name="sleeping-ocr", kind=OCR, settings=SleepSe
 SLEEPING_BOXES = EngineDeclaration(name="sleeping-boxes", kind=BOXES, settings=SleepSettings, make=SleepingBoxes)
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Holds the progress and the resource use at one moment."""
-
-    chunks: int  # done
-    seconds: float
-    cpu: Counter[str]  # seconds by role
-    sub_drivers: Counter[int]  # seconds of each, by process
-    driver_bytes: int
-
-
-@dataclass(slots=True)
-class Watch:
-    """Holds the measurements of a run."""
-
-    idle_cores: Counter[str] = field(default_factory=Counter)  # that each role takes while no chunk moves
-    readings: list[Usage] = field(default_factory=list)  # at `READ_AT` of the chunks
-
-
 def write_shards(folder: Path, chunks: int) -> None:
     """Writes one tar, and links it under a name for each shard."""
     Image.new("RGB", (SIDE, SIDE), "grey").save(file := BytesIO(), "JPEG")
@@ -127,85 +101,6 @@ def write_shards(folder: Path, chunks: int) -> None:
         writer.close()
     for shard in range(1, -(-chunks // SHARD_CHUNKS)):
         (folder / f"{shard:08d}.tar").hardlink_to(first)
-
-
-class Meter:
-    """Reads the progress of a run and the CPU seconds of its processes, also of those that have ended."""
-
-    def __init__(self, output: Path) -> None:
-        self._output, self._seconds = output, dict[tuple[int, float], tuple[str, float]]()
-
-    def read(self) -> Usage:
-        """Returns the state of now."""
-        this = psutil.Process()
-        for process in this.children(recursive=True):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                times, name = process.cpu_times(), role(" ".join(process.cmdline()))
-                self._seconds[process.pid, process.create_time()] = (name, times.user + times.system)
-        cpu, sub_drivers = Counter({"driver": own_seconds()}), Counter[int]()
-        for (pid, _), (name, seconds) in self._seconds.items():
-            cpu[name] += seconds
-            if name == "sub-drivers":
-                sub_drivers[pid] += seconds
-        return Usage(done(self._output), time.monotonic(), cpu, sub_drivers, this.memory_full_info().uss)
-
-
-def done(output: Path) -> int:
-    """Returns the number of chunks done: those of committed shards, and the parts of others."""
-    shards = {path.stem for path in (output / "manifests").glob("*.json")}
-    parts = [path.stem for path in (output / PARTS).glob("*.parquet") if "+" not in path.stem]  # slices have a "+"
-    return len(shards) * SHARD_CHUNKS + sum(stem.rpartition("-")[0] not in shards for stem in parts)
-
-
-def own_seconds() -> float:
-    """Returns the CPU seconds of all threads of this process but the calling one."""
-    own = resource.getrusage(resource.RUSAGE_SELF)
-    return own.ru_utime + own.ru_stime - time.thread_time()
-
-
-def role(command: str) -> str:
-    """Returns the role of a process of the cluster, by its command."""
-    if command.startswith("ray::"):
-        return next((role for name, role in ACTORS.items() if command.startswith(f"ray::{name}")), "workers")
-    name = Path(command.split(" ", 1)[0]).name
-    return {"gcs_server": "gcs", "raylet": "raylets"}.get(name, "agents")
-
-
-@contextlib.contextmanager
-def watched(output: Path, chunks: int) -> Iterator[Watch]:
-    """Measures in a thread while a run continues."""
-    over = threading.Event()
-    watch = Watch()
-
-    def look() -> None:
-        idle: list[Usage] = []
-        meter = Meter(output)
-        while not over.wait(READING_SECONDS) and not (now := meter.read()).chunks:
-            idle.append(now)
-        watch.idle_cores = cores_in_pause(idle)
-        for share in READ_AT:
-            while (now := meter.read()).chunks < share * chunks and not over.wait(READING_SECONDS):
-                pass
-            watch.readings.append(now)
-
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    try:
-        yield watch
-    finally:
-        over.set()
-        thread.join()
-
-
-def cores_in_pause(readings: Sequence[Usage]) -> Counter[str]:
-    """Returns the cores that each role took in the last `QUIET_SECONDS` of the pause, but for its last 5 s.
-
-    Boxes ran in those.
-    """
-    end = [each for each in readings if each.seconds <= readings[-1].seconds - BOXES_RAN_SECONDS][-1]
-    begin = [each for each in readings if each.seconds <= end.seconds - QUIET_SECONDS][-1]
-    seconds = end.seconds - begin.seconds
-    return Counter({name: (end.cpu[name] - begin.cpu[name]) / seconds for name in end.cpu})
 
 
 @contextlib.contextmanager
@@ -259,8 +154,9 @@ def report(watch: Watch) -> None:
     if each := sorted(last.sub_drivers[pid] - first.sub_drivers[pid] for pid in last.sub_drivers):
         low, high = (1000 * spent * len(each) / chunks for spent in (each[0], each[-1]))
         print(f"each sub-driver, if they did as many chunks: {low:.2f} to {high:.2f} ms")
-    grown = (last.driver_bytes - middle.driver_bytes) / (last.chunks - middle.chunks)
-    print(f"memory: {last.driver_bytes / 1e6:.0f} MB in the driver, growing by {grown:.0f} bytes a chunk")
+    for name, held in last.memory.items():
+        grown = (held - middle.memory[name]) / (last.chunks - middle.chunks)
+        print(f"memory of {name}: {held / 1e6:.0f} MB, growing by {grown:.0f} bytes a chunk")
     bound = (1 - watch.idle_cores["driver"]) / costs["driver"]
     print(f"one core of the driver: {bound:.0f} chunks/s, {bound * IMAGES:,.0f} images/s")
 
@@ -287,7 +183,7 @@ def main() -> None:
         folder, output = Path(name), Path(name, "out")
         write_shards(folder, options.chunks)
         shards = -(-options.chunks // SHARD_CHUNKS)
-        with watched(output, shards * SHARD_CHUNKS) as watch:
+        with watched(output, shards, SHARD_CHUNKS) as watch:
             recipe = recipe_of(folder, address, options.workers, options.speed, options.drivers)
             result = annotate(recipe, str(output))
         assert result.rows_out == shards * SHARD_CHUNKS * SAMPLES, result.reasons
