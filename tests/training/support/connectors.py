@@ -21,11 +21,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "ldp": {},
     "ldpv2": {"side": 3},
     "xdp": {"factor": 4},
+    "instruction_aware": {"depth": 1, "heads": 2, "head_dim": 4, "latents": 3},
 }
 """Options by kind; pools of 3 of 4 cells a side have windows that overlap."""
 
 TOKENS = {"perceiver": 3, "linear": 16, "mlp": 9, "average_pool": 9, "attention_pool": 3, "c_abstractor": 9}
-TOKENS |= {"ldp": 4, "ldpv2": 9, "xdp": 4}
+TOKENS |= {"ldp": 4, "ldpv2": 9, "xdp": 4, "instruction_aware": 3}
 
 
 def made(
@@ -55,3 +56,13 @@ def masks(cells: int = CELLS) -> Tensor:
     scattered = torch.rand(cells, generator=torch.Generator().manual_seed(2)) > 0.5
     first = torch.arange(cells) == 0
     return torch.stack((scattered, first, torch.ones(cells, dtype=torch.bool)))
+
+
+def words(kind: str, tiles: int = 3, out_width: int = OUT) -> tuple[Tensor, ...]:
+    """Instructions of two words, of which a tile's first alone counts for one, and their mask; for other kinds none."""
+    if kind != "instruction_aware":
+        return ()
+    made = torch.randn(tiles, 2, out_width, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    present = torch.ones(tiles, 2, dtype=torch.bool)
+    present[:1, 1] = False
+    return made, present

@@ -62,6 +62,6 @@ def _build_windows(size: int, side: int, like: Tensor) -> Tensor:
 
 
 def _sum_windows(cells: Tensor, windows: Tensor) -> Tensor:
-    side, size = windows.shape
+    size = windows.shape[1]
     grid = cells.unflatten(1, (size, size))
     return torch.einsum("oi,kijc,pj->kopc", windows, grid, windows).flatten(1, 2)

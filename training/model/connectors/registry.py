@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, SerializeAsAny
 
 from training.model.connectors.attention_pool import AttentionPoolOptions
 from training.model.connectors.c_abstractor import CAbstractorOptions
+from training.model.connectors.instruction_aware import InstructionAwareOptions
 from training.model.connectors.ldp import LdpOptions, LdpV2Options
 from training.model.connectors.mlp import AveragePoolOptions, LinearOptions, MlpOptions, XdpOptions
 from training.model.connectors.options import ConnectorOptions
@@ -21,6 +22,7 @@ CONNECTORS: dict[str, type[ConnectorOptions]] = {
     "ldp": LdpOptions,
     "ldpv2": LdpV2Options,
     "xdp": XdpOptions,
+    "instruction_aware": InstructionAwareOptions,
 }
 DEFAULT_KIND = "perceiver"
 

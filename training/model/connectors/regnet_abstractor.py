@@ -1,4 +1,4 @@
-"""Implements Honeybee's C-Abstractor: convolutions, pooling to fewer cells, convolutions, and an MLP (arXiv 2312.06742).
+"""Implements Honeybee's C-Abstractor (arXiv 2312.06742): convolutions, pooling to fewer cells, convolutions, an MLP.
 
 The convolutions are RegNet's bottleneck blocks (arXiv 2003.13678) with groups of one channel, layer norm and SiLU.
 """

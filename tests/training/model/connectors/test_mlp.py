@@ -20,7 +20,9 @@ ACTIVATIONS = {"mlp": equations.gelu, "xdp": equations.mish}
 CASES = [(kind, options) for kind, shapes in SHAPES.items() for options in shapes]
 
 
-def by_the_equations(kind: str, options: dict[str, int], state: dict[str, Tensor], cells: Tensor, seen: Tensor) -> Tensor:
+def by_the_equations(
+    kind: str, options: dict[str, int], state: dict[str, Tensor], cells: Tensor, seen: Tensor
+) -> Tensor:
     """One tile [N, width]."""
     side = options.get("pool_side") or options.get("side")
     grid, valid = cells.reshape(4, 4, -1), seen.reshape(4, 4)
