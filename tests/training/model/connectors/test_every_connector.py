@@ -1,13 +1,18 @@
 """What holds for a connector of any kind: counts, gradients, masks, and what it tells the planner."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from schemas.errors import UsageError
 from tests.training.support import connectors
 from tests.training.support.connectors import CELLS, OPTIONS, OUT, TOKENS, WIDTH
 from training.model.connectors.cell_pooling import pool_cells
@@ -48,6 +53,29 @@ def test_planned_tokens_are_made(kind: str) -> None:
     assert planned == TOKENS[kind]
     for valid in (None, connectors.masks()):
         assert connectors.made(kind)(connectors.features(), valid).shape == (3, planned, OUT)
+
+
+@given(kind=st.sampled_from(KINDS), side=st.integers(1, 6), size=st.integers(1, 7), square=st.booleans())
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_any_size_is_planned_as_made_or_refused(kind: str, side: int, size: int, square: bool) -> None:
+    """`size` is the pool, the factor or the number of queries; the grid has a cell more if it is not to be square."""
+    cells = side * side + (not square)
+    named = {"linear": "pool_side", "mlp": "pool_side", "xdp": "factor", "attention_pool": "queries"}
+    named |= dict.fromkeys(("perceiver", "instruction_aware"), "latents")
+    named |= dict.fromkeys(("average_pool", "c_abstractor", "ldpv2"), "side")
+    chosen = CONNECTORS[kind](**OPTIONS[kind] | ({named[kind]: size} if kind in named else {}))
+    planned, refusal = 0, ""
+    try:
+        planned = chosen.count_tokens_per_tile(cells)
+    except UsageError as error:
+        refusal = str(error)
+    if refusal:
+        assert "\n" not in refusal
+        with pytest.raises(UsageError, match=f"^{re.escape(refusal)}$"):
+            chosen.build(cells, 4, 4)
+        return
+    connector = chosen.build(cells, 4, 4)
+    assert connector(torch.zeros(2, cells, 4), torch.ones(2, cells, dtype=torch.bool)).shape == (2, planned, 4)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -164,7 +192,7 @@ MEDIUM: dict[str, dict[str, Any]] = {
 def test_operations_are_those_that_torch_counts(kind: str) -> None:
     """Of eight tiles; torch counts the sums of means too, and the queries' layer, which runs once for all tiles."""
     connector = CONNECTORS[kind](**MEDIUM.get(kind, {})).build(144, 64, 64)
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):  # of others it counts no attention
         connector(torch.zeros(8, 144, 64), None)
     means = 2 * 64 * (6 * 144 + 6 * 6 * 12) if kind in ("average_pool", "ldpv2", "c_abstractor") else 0
     queries = 2 * 36 * 64 * 64 / 8 if kind == "attention_pool" else 0
