@@ -26,6 +26,8 @@ class Holder:
     pid: int = field(default_factory=os.getpid)
     boot: str = field(default_factory=lambda: _read_boot_id())
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    is_shared: bool = False  # whether others that share the folder may work beside it
+    has_begun: bool = False  # whether it has looked for runs that exclude it, and has found none
 
     def is_dead(self) -> bool:
         """Returns whether the holder ran on this machine and has ended, or is this process and released the folder."""
@@ -53,7 +55,7 @@ class Holder:
 
 def make_nameless(id: str = "") -> Holder:
     """Returns a run of which no more is known than, perhaps, its id."""
-    return Holder("another run", "", 0, "", id)
+    return Holder("another run", "", 0, "", id, has_begun=True)
 
 
 @contextlib.contextmanager
@@ -71,8 +73,6 @@ def read_holder(folder: Folder, name: str) -> Holder | None:
     with contextlib.suppress(StorageError, ValueError, TypeError, KeyError):
         if folder.exists(name):
             found = json.loads(folder.read(name))
-            if "doing" in found:  # the earlier name of `command`
-                found["command"] = found["doing"]
             return Holder(**{each.name: found[each.name] for each in fields(Holder)})
     return None
 
