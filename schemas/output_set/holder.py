@@ -14,6 +14,7 @@ from schemas.storage.folder import TEMPORARY, Folder
 
 LEASE_SECONDS = 60.0  # seconds without a renewal after which what a run holds may be taken over
 RENEW_SECONDS = 10.0
+CLOCK_FILE = f"{TEMPORARY}clock.json"  # written to learn the store's time
 _HELD_IDS: set[str] = set()  # ids that this process uses. A file of its own with another id is a leftover.
 
 
@@ -79,13 +80,14 @@ def read_holder(folder: Folder, name: str) -> Holder | None:
 
 def measure_age(folder: Folder, name: str) -> float:
     """Returns the seconds since a file was last written, by the store's clock; infinite if it reports no times."""
-    probe = f"{TEMPORARY}clock-{uuid.uuid4().hex[:8]}"
-    folder.write(probe, b"")
-    try:
-        now, then = folder.get_modified_time(probe), folder.get_modified_time(name)
-    finally:
-        folder.remove(probe)
-    return float("inf") if now is None or then is None else now - then
+    while True:
+        folder.write(CLOCK_FILE, b"")
+        now, then = folder.get_modified_time(CLOCK_FILE), folder.get_modified_time(name)
+        folder.remove(CLOCK_FILE)
+        if then is None:
+            return float("inf")
+        if now is not None:  # else another run has removed the file
+            return now - then
 
 
 def _read_boot_id() -> str:

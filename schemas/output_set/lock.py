@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from schemas.errors import ShardloomError, StorageError, UsageError
 from schemas.output_set.active_runs import PREFIX, ActiveRuns, announce, list_ids, name_file, remove_files
-from schemas.output_set.holder import Holder, make_nameless, read_holder, use_id
+from schemas.output_set.holder import CLOCK_FILE, Holder, make_nameless, read_holder, use_id
 from schemas.output_set.turn import take_turn
 from schemas.storage.folder import Folder
 
@@ -62,7 +62,7 @@ class Lock:
         if not self.holder.is_shared:
             return
         runs = ActiveRuns(self._output, self.holder)
-        remove_files(self._output, PREFIX, [run.id for run in runs.list_ended()])
+        _remove_ended(self._output, runs.list_ended())
         if self._output.is_local and len(runs.list_active()) == 1:  # else others write such files now
             self._output.clear_temporary()
 
@@ -146,12 +146,19 @@ def _refuse_others(output: Folder, holder: Holder, has_flock: bool) -> None:
             if run.has_begun or run.id < holder.id or time.monotonic() > until:
                 raise _make_in_use_error(output, run)
         time.sleep(_POLL_SECONDS)
-    remove_files(output, PREFIX, [run.id for run in [*others, *_list_excluding(runs.list_ended(), holder)]])
+    _remove_ended(output, [*others, *_list_excluding(runs.list_ended(), holder)])
 
 
 def _list_excluding(runs: list[Holder], holder: Holder) -> list[Holder]:
     """Returns the runs that may not be at work beside this one."""
     return [run for run in runs if run.id != holder.id and not (run.is_shared and holder.is_shared)]
+
+
+def _remove_ended(output: Folder, runs: list[Holder]) -> None:
+    """Removes what runs that have ended have left beside the set."""
+    if runs:
+        remove_files(output, PREFIX, [run.id for run in runs])
+        output.remove(CLOCK_FILE)
 
 
 def find_other(output: Folder, id: str) -> Holder:

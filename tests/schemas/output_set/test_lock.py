@@ -19,9 +19,9 @@ import pytest
 from schemas.errors import ShardloomError, UsageError
 from schemas.output_set import active_runs
 from schemas.output_set.active_runs import PREFIX, name_file
-from schemas.output_set.holder import Holder
+from schemas.output_set.holder import CLOCK_FILE, Holder
 from schemas.output_set.lock import Lock, lock_output
-from schemas.storage.folder import Folder
+from schemas.storage.folder import TEMPORARY, Folder
 from tests.conftest import REPOSITORY
 from tests.support.s3.bucket import Bucket
 
@@ -29,7 +29,7 @@ THEIRS = replace(Holder("shard"), host="elsewhere", boot="another", pid=7, has_b
 HOLDING = """
 import sys, time
 from schemas.output_set.lock import lock_output
-from schemas.storage.folder import Folder
+from schemas.storage.folder import TEMPORARY, Folder
 
 with lock_output(Folder(sys.argv[1]), "annotate"):
     print("holding", flush=True)
@@ -66,9 +66,10 @@ def test_a_process_that_was_killed_holds_nothing(output: Folder, other: "subproc
     other.send_signal(signal.SIGKILL)
     other.wait()
     assert len(output.list_files("", PREFIX)) == 1
+    output.write(CLOCK_FILE, b"")  # it was asking the store for its time
     with lock_output(output, "render") as lock:
         lock.check()
-        assert output.list_files("", PREFIX) == [name_file(PREFIX, lock.holder.id)]
+        assert output.list_files("", TEMPORARY) == [name_file(PREFIX, lock.holder.id)]
         assert json.loads(output.read(name_file(PREFIX, lock.holder.id)))["pid"] == os.getpid()
     assert output.list_files("", PREFIX) == []
 
