@@ -23,6 +23,7 @@ class LdpProjector(Connector):
 
     def __init__(self, width: int, out_width: int) -> None:
         super().__init__()
+        self.width, self.out_width = width, out_width
         self.mlp = _make_mlp(width, out_width)
         self.layers = nn.ModuleList(MobileBlock(out_width, stride) for stride in (1, 2))
 
@@ -49,12 +50,9 @@ class LdpProjector(Connector):
 
     def count_activations_per_tile(self, cells: int, recompute: bool) -> int:
         """Counts what the MLP and the blocks keep; with `recompute`, of one block and the inputs of both."""
-        width, out_width, fewer = self.mlp[0].in_features, self.mlp[0].out_features, _count_after_stride(cells)
-        assert isinstance(width, int)
-        assert isinstance(out_width, int)
-        mlp = cells * (width + 2 * out_width)
-        kept = [size * _KEPT_PER_CHANNEL * out_width for size in (cells, fewer)]
-        inputs = 2 * cells * out_width
+        mlp = cells * (self.width + 2 * self.out_width)
+        kept = [size * _KEPT_PER_CHANNEL * self.out_width for size in (cells, _count_after_stride(cells))]
+        inputs = 2 * cells * self.out_width
         return mlp + inputs + (max(kept) if recompute else sum(kept))
 
 
@@ -63,7 +61,7 @@ class LdpV2Projector(Connector):
 
     def __init__(self, width: int, out_width: int, side: int) -> None:
         super().__init__()
-        self.side = side
+        self.width, self.out_width, self.side = width, out_width, side
         self.layers = nn.ModuleList()
         self.mlp = _make_mlp(width, out_width)
         self.position = make_depthwise(out_width, bias=True)
@@ -84,10 +82,7 @@ class LdpV2Projector(Connector):
 
     def count_activations_per_tile(self, cells: int, recompute: bool) -> int:
         """Counts the inputs of the layers, the activation and the convolution; none are recomputed."""
-        width, out_width = self.mlp[0].in_features, self.mlp[0].out_features
-        assert isinstance(width, int)
-        assert isinstance(out_width, int)
-        return cells * (width + 2 * out_width) + self.side**2 * out_width
+        return cells * (self.width + 2 * self.out_width) + self.side**2 * self.out_width
 
 
 _KEPT_PER_CHANNEL = 6

@@ -39,7 +39,7 @@ class RegNetAbstractor(Connector):
 
     def __init__(self, cells: int, width: int, out_width: int, shape: AbstractorShape) -> None:
         super().__init__()
-        self.shape = shape
+        self.shape, self.out_width = shape, out_width
         self.positions = nn.Parameter(torch.empty(cells, width))
         nn.init.trunc_normal_(self.positions, std=_POSITION_STD)
         widths = [width, *[shape.hidden] * (2 * shape.depth - 1)]
@@ -79,11 +79,10 @@ class RegNetAbstractor(Connector):
     def count_activations_per_tile(self, cells: int, recompute: bool) -> int:
         """Counts what the blocks and the MLP keep; with `recompute`, of one block and the inputs of all."""
         tokens, hidden = self.shape.side**2, self.shape.hidden
-        width, out_width = self.positions.shape[1], self.readout[-1].out_features
-        assert isinstance(out_width, int)
+        width = self.positions.shape[1]
         blocks = [(cells, width), *[(cells, hidden)] * (self.shape.depth - 1), *[(tokens, hidden)] * self.shape.depth]
         kept = [size * (channels + _KEPT_PER_CHANNEL * hidden) for size, channels in blocks]
-        readout = tokens * (hidden + 2 * (self.shape.mlp_depth - 1) * out_width)
+        readout = tokens * (hidden + 2 * (self.shape.mlp_depth - 1) * self.out_width)
         if recompute:
             return max(kept) + sum(size * channels for size, channels in blocks) + readout
         return sum(kept) + readout
