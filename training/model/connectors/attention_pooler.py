@@ -56,4 +56,4 @@ class AttentionPooler(Connector):
         return cells * (2 * self.width + 2 * inner) + 2 * len(self.queries) * inner
 
     def _split_heads(self, tensor: Tensor) -> Tensor:
-        return tensor.unflatten(2, (self.heads, self.head_dim)).transpose(1, 2)
+        return tensor.view(*tensor.shape[:2], self.heads, self.head_dim).transpose(1, 2)

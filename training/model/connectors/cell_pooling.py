@@ -46,7 +46,7 @@ def average_valid(maps: Tensor, valid: Tensor | None) -> Tensor:
 def to_maps(cells: Tensor) -> Tensor:
     """Returns cells [K, n * n, C] as maps [K, C, n, n], without copying them."""
     side = math.isqrt(cells.shape[1])
-    return cells.unflatten(1, (side, side)).permute(0, 3, 1, 2)
+    return cells.view(len(cells), side, side, cells.shape[2]).permute(0, 3, 1, 2)
 
 
 def to_cells(maps: Tensor) -> Tensor:
@@ -63,5 +63,5 @@ def _build_windows(size: int, side: int, like: Tensor) -> Tensor:
 
 def _sum_windows(cells: Tensor, windows: Tensor) -> Tensor:
     size = windows.shape[1]
-    grid = cells.unflatten(1, (size, size))
+    grid = cells.view(len(cells), size, size, cells.shape[2])
     return torch.einsum("oi,kijc,pj->kopc", windows, grid, windows).flatten(1, 2)

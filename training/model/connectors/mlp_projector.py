@@ -43,9 +43,10 @@ class MlpProjector(Connector):
         cells = features.to(weight.dtype)
         if self.shape.pool_side is not None:
             cells, valid = pool_cells(cells, valid, self.shape.pool_side)
-        cells = zero_masked_cells(cells, valid).unflatten(1, (-1, self.shape.join)).flatten(2)
+        tiles, count, join = len(cells), cells.shape[1] // self.shape.join, self.shape.join
+        cells = zero_masked_cells(cells, valid).reshape(tiles, count, join * cells.shape[2])
         if valid is not None:
-            valid = valid.unflatten(1, (-1, self.shape.join)).any(dim=2)
+            valid = valid.reshape(tiles, count, join).any(dim=2)
         return zero_masked_cells(self.projection(cells), valid)
 
     def count_flops_per_tile(self, cells: int) -> float:
