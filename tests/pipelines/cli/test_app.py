@@ -63,6 +63,7 @@ WRONG_USE = {
     "annotate tags,boxes --weights {n} -o {out}": "--weights {n}: name their engine, for example boxes={n}",
     "annotate tags,boxes --weights boxes={n} -i {i}/*.tar -o {out}": "grounding_dino: no folder {n}; pass .*",
     "annotate tags:siglip --weights tags={n} -i {i}/*.tar -o {out}": ".*siglip.*: no folder {n}; pass .*",
+    "annotate tags:ram --weights tags={n} -i {i}/*.tar -o {out}": "ram: pass vocabulary=FILE with the tags of .*",
     "annotate tags --vocabulary {n} --input {i}/*.tar -o {out}": ".*{n}.*",
     "annotate --add boxes -o {out}": "--add: name the annotation set, for example: shardloom annotate SET --add .*",
     "annotate {n} --add boxes -o {out}": r"{n} is not an output set: it has no recipe\.yaml",

@@ -35,6 +35,7 @@ def test_what_is_missing_and_the_command_that_gets_it() -> None:
         "rapidocr",
         "paddleocr",
         "caption",
+        "ram",
         "siglip",
         "grounding_dino",
         "groundingdino-py",
@@ -56,6 +57,9 @@ def test_what_is_missing_and_the_command_that_gets_it() -> None:
     assert paddle["missing"][0] == "its environment, paddleocr"
     assert paddle["missing"][1].startswith("paddleocr: no weights; pass --weights ocr=FOLDER with det/ and rec/ ")
     assert paddle["get"] == "shardloom engines --build paddleocr"
+    ram = found["ram"]
+    assert ram["missing"][0].startswith("ram: pass vocabulary=FILE with the tags of the weights, one per line: ")
+    assert ram["get"] == "shardloom annotate tags:ram --weights tags=FOLDER"
     siglip = found["siglip"]
     assert siglip["missing"][0].startswith("siglip: Shardloom ships no weights; pass weights=FOLDER with ")
     assert siglip["get"] == "shardloom annotate tags:siglip --weights tags=FOLDER"
