@@ -83,7 +83,7 @@ def test_engines_that_are_added_leave_the_others() -> None:
     values = recipe_values()
     del values["engines"]["boxes"]
     held = select_stored_engines(values)
-    added = load_recipe(AnnotateRecipe, None, values, engines=parse_engines("boxes", ["tags=new"], stored=held)).engines
+    added = load_recipe(AnnotateRecipe, None, values, engines=parse_engines("boxes", ["tags=new"], stored=held)).stages
     assert list(added) == ["ocr", "tags", "boxes"]
     assert added["tags"].settings == {"weights": "new", "max_tags": 3}
     assert added["boxes"].engine == "grounding_dino"

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
+from curation.engines.kinds import EngineKind
 from curation.engines.registry import ENGINES
 from pipelines.engines.loader import check_engines, fetch_weights, find_environment, load_engine, needs_pixels
-from pipelines.recipes.annotate import EngineKind, EngineOptions
+from pipelines.recipes.annotate import EngineOptions
 from schemas.errors import ShardloomError, UsageError
 from tests.support.registries import forget
 

@@ -165,9 +165,9 @@ def test_the_recipe_that_ships_holds_every_option_at_its_default() -> None:
     shipped = load_recipe(AnnotateRecipe, str(SHIPPED), input="images/*.tar")
     plain = load_recipe(AnnotateRecipe, None, input="images/*.tar", engines=parse_engines("ocr,tags,boxes"))
     settings = {"ocr": RapidOcrSettings(), "tags": CaptionTagSettings(), "boxes": GroundingDinoSettings()}
-    for kind, spec in shipped.engines.items():
+    for kind, spec in shipped.stages.items():
         assert spec.settings == dict(settings[kind]), "those too that a fingerprint leaves out"
-        assert spec.model_dump(exclude={"settings"}) == plain.engines[kind].model_dump(exclude={"settings"})
+        assert spec.model_dump(exclude={"settings"}) == plain.stages[kind].model_dump(exclude={"settings"})
     assert shipped.model_dump(exclude={"engines"}) == plain.model_dump(exclude={"engines"})
     written = yaml.safe_load(SHIPPED.read_text())
     assert written.keys() - {"kind"} == AnnotateRecipe.model_fields.keys() - {"input"}
