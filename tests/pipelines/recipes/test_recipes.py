@@ -50,13 +50,25 @@ def write(folder: Path, values: Any) -> str:
         ({"chunk": None}, "chunk: input should be a mapping, not None"),
         ({"input": {"glob": "x"}}, "input: input should be a valid list, not {'glob': 'x'}"),
         ({"max_engine_errors": 2}, "max_engine_errors: input should be less than or equal to 1, not 2"),
-        ({"engines": {}}, "engines is empty"),
-        ({"engines": {"text": {"engine": "x"}}}, "unknown key engines.text: use 'ocr', 'tags' or 'boxes'"),
+        ({"engines": {}}, "engines: none is named: use ocr, tags, boxes, captions"),
+        ({"engines": {"text": {"engine": "x"}}}, "engines: there is no 'text': use ocr, tags, boxes, captions"),
         (
             {"engines": {"boxes": {"engine": "x"}}},
             "engines: boxes need tags: annotate tags,boxes",
         ),
-        ({"run": {"resources": {"gpu": {}}}}, "unknown key run.resources.gpu: use 'decode', 'ocr', 'tags' or 'boxes'"),
+        (
+            {"run": {"resources": {"gpu": {}}}},
+            "unknown key run.resources.gpu: use decode, ocr, tags, boxes, captions or captions.NAME",
+        ),
+        (
+            {"run": {"settings": {"ocr.small": {}}}},
+            "unknown key run.settings.ocr.small: use ocr, tags, boxes, captions or captions.NAME",
+        ),
+        (
+            {"engines": {"captions": {"ocr": {"engine": "endpoint"}}}},
+            "unknown key engines.captions.ocr: use lower-case letters, digits and _, 40 at most, and none of alt_text, "
+            "ocr, ocr_boxes, tags, boxes",
+        ),
         ({1: "x"}, "1: keys should be strings, not 1"),
         ({"max_engine_errors": "x" * 500}, "max_engine_errors: .*, not 'x{79}..."),
     ],
