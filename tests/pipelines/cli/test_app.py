@@ -51,7 +51,7 @@ WRONG_USE = {
     "annotate ocr --input nowhere://x -o {out}": "nowhere://x: Protocol not known: nowhere",
     "annotate": "missing: input and engines; for example: shardloom annotate ocr,tags,boxes --input .*",
     "annotate ocr -o {out}": "missing: input; for example: shardloom annotate ocr,tags,boxes --input .*",
-    "annotate text --input {i}/*.tar -o {out}": "'text' is no engine: use ocr, tags, boxes or captions, or several, such as .*",
+    "annotate text --input {i}/*.tar -o {out}": "'text' is no engine: use ocr, tags, boxes or captions, or several, .*",
     "annotate ocr,tgs --input {i}/*.tar -o {out}": r"'tgs' is no engine: did you mean tags\?",
     "annotate siglip --input {i}/*.tar -o {out}": r"'siglip' is no engine: did you mean tags:siglip\?",
     "annotate {i}/00000000.tar -o {out}": r"'{i}/00000000\.tar' is no engine: .*; images by --input, .*",

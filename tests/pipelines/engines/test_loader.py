@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import constants
@@ -16,7 +17,7 @@ from pipelines.engines.loader import (
     load_engine,
     needs_pixels,
 )
-from pipelines.recipes.annotate import EngineOptions
+from pipelines.recipes.annotate import AnnotateRecipe, EngineOptions
 from schemas.errors import ShardloomError, UsageError
 from tests.support.registries import forget
 

@@ -8,9 +8,12 @@ import pytest
 import yaml
 
 from curation.engines.boxes.grounding_dino_settings import GroundingDinoSettings
+from curation.engines.captions.endpoint_settings import RUN_SETTINGS, EndpointSettings
 from curation.engines.ocr.rapidocr_settings import RapidOcrSettings
 from curation.engines.tags.caption_settings import CaptionTagSettings
+from pipelines.annotate.captions.prompts import list_inputs
 from pipelines.engines.flags import parse_engines
+from pipelines.engines.loader import check_settings
 from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, ChunkOptions
 from pipelines.recipes.base import RunOptions, load_recipe
 from pipelines.recipes.download import DownloadRecipe
@@ -205,3 +208,17 @@ def test_only_grounding_captions_have_a_third_choice() -> None:
         recipe = load_recipe(IngestRecipe, None, source=source, input=["a"], read={"raw_caption": flag})
         assert recipe.read.raw_caption is expected
         assert recipe.resolve()["read"]["raw_caption"] is expected
+
+
+def test_the_recipe_of_captions_that_ships_holds_every_option_at_its_default() -> None:
+    """Apart from what a run needs: the model, the address, and a moderate number of requests."""
+    shipped = load_recipe(AnnotateRecipe, str(SHIPPED.with_name("captions.yaml")), input="images/*.tar")
+    check_settings(shipped)
+    dense, knowledge = shipped.engines.captions.values()
+    settings = dict(EndpointSettings(model=str(dense.settings["model"])))
+    assert dense.settings == {name: value for name, value in settings.items() if name not in RUN_SETTINGS}
+    held = shipped.run.settings["captions"]
+    assert held == {name: settings[name] for name in RUN_SETTINGS} | {"base_url": "http://localhost:8000/v1"}
+    folder = SHIPPED.parent / "captions"
+    assert (dense.prompt, knowledge.prompt) == (str(folder / "dense.txt"), str(folder / "knowledge.txt"))
+    assert list_inputs(shipped.engines, "captions.knowledge") == ["captions.dense"]

@@ -31,6 +31,7 @@ IMAGES, SHARDS, CHUNK, WORKERS, IN_FLIGHT = 400, 4, 10, 2, 4
 KILLS = 10
 KEY = "sk-0123456789-not-to-be-seen"
 PROMPT = "Describe {alt_text}."
+STATUSES = {"refused": "refused", "filtered": "refused", "truncated": "truncated", "bad": "error"}
 
 
 @pytest.fixture
@@ -141,9 +142,7 @@ def check_captions(run: CaptionRun) -> None:
         outcome = meet_faults(pixels)
         met.add(outcome)
         [caption] = row["captions"]
-        status = {"refused": "refused", "filtered": "refused", "truncated": "truncated", "bad": "error"}.get(
-            outcome, "ok"
-        )
+        status = STATUSES.get(outcome, "ok")
         text = write_caption(pixels, f"Describe {row['caption']}.") if status in ("ok", "truncated") else ""
         assert (caption["name"], caption["status"], caption["text"]) == ("dense", status, text)
         assert [failure["engine"] for failure in row["failures"]] == (["captions.dense"] if outcome == "bad" else [])
