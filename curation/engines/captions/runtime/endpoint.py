@@ -85,7 +85,8 @@ class Endpoint:
             except openai.APIStatusError as error:
                 if error.status_code == 400 and error.code == REFUSAL_REASON:
                     return CaptionAnswer(request.id, "", "refused", REFUSAL_REASON)
-                fault, headers = f"HTTP {error.status_code}: {error.message}", error.response.headers
+                message = error.message.removeprefix(f"Error code: {error.status_code} - ")
+                fault, headers = f"HTTP {error.status_code}: {message}", error.response.headers
                 is_final = not may_pass(error.status_code)
             except TimeoutError:
                 fault, is_final = f"no answer within {self.settings.timeout_seconds:g} s", False

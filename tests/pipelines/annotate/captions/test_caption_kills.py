@@ -1,4 +1,4 @@
-"""Ten kills of a run whose captions a server writes: none that is committed is asked again, and the key stays hidden."""
+"""Ten kills of a run whose captions a server writes: no committed one is asked again, and the key stays hidden."""
 
 import random
 import shutil
