@@ -101,7 +101,7 @@ def test_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert error == f"error: there is no environment 'tesseract': {', '.join(ENVIRONMENTS)}\n"
     code, text, error = run("engines", "--weights", f"rapidocr={MODELS}", capsys=capsys)
     assert (code, text) == (2, "")
-    assert error == "error: --weights: there is no 'rapidocr': use one of ocr, tags, boxes\n"
+    assert error == "error: --weights: there is no 'rapidocr': use one of ocr, tags, boxes, captions\n"
 
 
 def test_every_environment_has_exact_pins() -> None:
