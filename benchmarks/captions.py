@@ -6,7 +6,7 @@ A stand-in server in a process of its own answers each request after half a seco
 It measures both rates, from the first request to the last answer, so that neither has start-up in it. The bare loop
 sends the same number of images, encoded beforehand, by one client with as many requests in flight as all workers of
 the pipeline. The pipeline reads shards, decodes, fills the prompt, encodes, asks, writes parts and commits. The memory
-of the workers that ask is sampled over the run.
+of the pools' workers is sampled over the run.
 """
 
 import argparse
@@ -66,17 +66,18 @@ def serve(control: Connection) -> None:
 
 
 async def _serve(control: Connection) -> None:
-    seen = Seen()
+    seen = Seen()  # another one each time that it has been asked for
     usage = {"prompt_tokens": 400, "completion_tokens": 40, "total_tokens": 440}
     choice = {"index": 0, "message": {"role": "assistant", "content": TEXT}, "finish_reason": "stop"}
     data = json.dumps({"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage}).encode()
     answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(data), data)
 
     async def answer_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal seen
         while not reader.at_eof():
             try:
                 head = await reader.readuntil(b"\r\n\r\n")
-            except asyncio.IncompleteReadError:
+            except (asyncio.IncompleteReadError, ConnectionError):
                 break
             length = next(line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
             await reader.readexactly(int(length.partition(b":")[2]))
@@ -93,9 +94,10 @@ async def _serve(control: Connection) -> None:
 
     server = await asyncio.start_server(answer_all, "127.0.0.1", 0, limit=1 << 24)
     control.send(server.sockets[0].getsockname()[1])
-    while await asyncio.to_thread(control.recv):
+    while True:
+        await asyncio.to_thread(control.recv)
         control.send(seen)
-        seen.__init__()  # type: ignore[misc]
+        seen = Seen()
 
 
 def make_images() -> list[np.ndarray]:
@@ -139,7 +141,7 @@ async def ask_bare(url: str, images: int, in_flight: int) -> None:
 
 @contextmanager
 def sampled_memory() -> Iterator[list[float]]:
-    """Samples the largest memory of a worker that asks, in bytes, every `SAMPLE_SECONDS` inside a `with` block."""
+    """Samples the memory of all workers of the run, in bytes, every `SAMPLE_SECONDS` inside a `with` block."""
     samples: list[float] = []
     done = threading.Event()
 
@@ -153,7 +155,7 @@ def sampled_memory() -> Iterator[list[float]]:
                 except psutil.Error:
                     continue
             if held:
-                samples.append(max(held))
+                samples.append(sum(held))
 
     thread = threading.Thread(target=sample)
     thread.start()
@@ -194,13 +196,14 @@ def main() -> None:
         )
         annotate(recipe, f"{name}/out")
     made = look()
-    control.send(None)
+    server.kill()
     for label, seen in (("bare asyncio loop", bare), (f"annotate, {options.workers} workers", made)):
         print(f"{label}: {seen.requests} requests, {seen.rate:.1f}/s, at most {seen.most_in_flight} in flight")
     print(f"ratio: {made.rate / bare.rate:.3f}")
     third = max(1, len(memory) // 3)
     first, last = median(memory[third : 2 * third]), median(memory[2 * third :])
-    print(f"largest worker: {first / 1e6:.0f} MB in the second third of the run, {last / 1e6:.0f} MB in the last")
+    workers = f"{options.workers} workers that ask and one that decodes"
+    print(f"{workers}: {first / 1e6:.0f} MB in the second third of the run, {last / 1e6:.0f} MB in the last")
 
 
 if __name__ == "__main__":
