@@ -73,7 +73,6 @@ async def _serve(control: Connection) -> None:
     answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(data), data)
 
     async def answer_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal seen
         while not reader.at_eof():
             try:
                 head = await reader.readuntil(b"\r\n\r\n")
