@@ -45,7 +45,9 @@ class ClaimFolder:
     """Implements `Claims` in files. One process uses an instance: it remembers what it has claimed.
 
     A process that starts again with the same `holder` finds its claims in the files. Each run begins at another shard,
-    so that few runs meet at one. `take` waits while the run holds `limit` shards; the rest is left to other runs.
+    so that few runs meet at one. `take` waits while the run holds `limit` shards; the rest is left to other runs. No
+    claim `is_last`: the chunks of such shards are cut into slices, which are removed as they are joined, perhaps while
+    another run joins them that has taken the shard over.
     """
 
     def __init__(self, output: Folder, shards: Sequence[InputShard], holder: Holder, limit: int | None = None) -> None:
@@ -102,10 +104,21 @@ class ClaimFolder:
             sharers = Sharers(self._output)
             return sum(self._is_free(shard, sharers) for shard in self._shards)
 
-    def is_drained(self) -> bool:
-        """Returns whether this run holds no shard and has found none to take."""
+    def end_life_if_drained(self, owner: str) -> bool:
+        """Ends the owner's life if this run holds no shard and has found none to take; returns whether it does so.
+
+        From then on `take` gives out none, so that the caller can drop the tickets that are left.
+        """
         with self._changed:
-            return self._has_found_none and not self._held
+            if is_drained := self._has_found_none and not self._held:
+                self._lives[owner] = ""
+            return is_drained
+
+    def lose(self, shard: str) -> None:
+        """Records that another run has taken over a shard. It may come back: that run may end before it commits it."""
+        with self._changed:
+            self._held.pop(shard, None)
+            self._changed.notify_all()
 
     def count_held_by_others(self) -> dict[Holder, int]:
         """Returns the other runs at work and how many unfinished shards each holds; the one with most comes first."""

@@ -90,7 +90,7 @@ class ClaimedRun:
                     committer.handle_result(decode_message(row))
                     check_engine_errors(self.plan.recipe, self.plan.output, self.committer.times)
                     self.view.show_bytes(committer.bytes)
-                elif ask(claims, "is_drained"):  # the other tickets would each cost a turn of the graph
+                elif ask(claims, "end_life_if_drained", OWNER):  # the other tickets would each cost a turn of the graph
                     take_last_snapshot(self.ledger, committer.chunks_written)  # the workers end with the graph
                     break
         check_complete(ask(claims, "begin_life", OWNER, ""))
@@ -110,19 +110,19 @@ class ClaimCommitter(ShardCommitter):
 
         That run may commit it at any time, and remove its parts.
         """
-        is_ours = ask(self._claims, "is_held", end.shard)
-        if is_ours:
+        if ask(self._claims, "is_held", end.shard):
             try:
                 super()._commit_shard(end)
-                self._others.note_commit(end.shard)
             except ShardloomError:
                 if not self.output.exists(f"{MANIFESTS}/{end.shard}.json"):
                     raise
-                is_ours = False
-        if not is_ours:
-            LOG.warning(f"another run has taken over {end.shard} while this one was held up")
-            self._forget(end)
-        ask(self._claims, "finish", end.shard)
+            else:
+                self._others.note_commit(end.shard)
+                ask(self._claims, "finish", end.shard)
+                return
+        LOG.warning(f"another run has taken over {end.shard} while this one was held up")
+        self._forget(end)
+        ask(self._claims, "lose", end.shard)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """A run that claims its shards makes the set that any run makes, beside others that hold, leave or take shards."""
 
+import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -94,11 +95,14 @@ def test_what_another_run_leaves_is_worked_on_last(images: str, alone: Path, tmp
     assert annotate(recipe, output.url).is_unchanged
 
 
-@pytest.mark.parametrize("has_claim", [True, False])
-def test_a_shard_that_another_run_has_committed_is_left_to_it(
-    images: str, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_claim: bool
+@pytest.mark.parametrize(("has_claim", "is_committed"), [(True, True), (False, True), (True, False)])
+def test_a_shard_that_another_run_takes_over_is_left_to_it(
+    images: str, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_claim: bool, is_committed: bool
 ) -> None:
-    """It takes it over while this run works on it, as from one that was suspended; its claim may come too late."""
+    """It does so while this run works on the shard, as with one that was suspended.
+
+    Its claim may come too late. It may end without committing the shard, which this run then takes again.
+    """
     monkeypatch.setenv("CALL_SECONDS", "0.2")  # of workers that start now
     output = Folder(str(tmp_path / "out"))
     taken: list[str] = []
@@ -108,7 +112,10 @@ def test_a_shard_that_another_run_has_committed_is_left_to_it(
         shard = min(list_names(output, PARTS))
         taken.append(shard)
         if has_claim:
-            output.write(f"{CLAIMS}/{shard}.0001.json", b"{}")
+            found = {"holder": "0", "ticket": {"owner": "x", "life": "1", "number": 0}}
+            output.write(f"{CLAIMS}/{shard}.0001.json", json.dumps(found).encode())
+        if not is_committed:
+            return
         for name in (f"data/{shard}.parquet", f"quarantine/{shard}.parquet", f"{MANIFESTS}/{shard}.json"):
             (tmp_path / "out" / name).parent.mkdir(exist_ok=True)
             shutil.copy(alone / name, tmp_path / "out" / name)
@@ -118,5 +125,5 @@ def test_a_shard_that_another_run_has_committed_is_left_to_it(
 
     with running(take_over):
         totals = annotate(recipe_of(images), output.url)
-    assert (totals.outputs, len(taken), read_times(output).shards) == (3, 1, 2)
+    assert (totals.outputs, len(taken), read_times(output).shards) == (3, 1, 2 if is_committed else 3)
     assert hashes(tmp_path / "out") == hashes(alone)
