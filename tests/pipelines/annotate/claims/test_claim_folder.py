@@ -222,9 +222,9 @@ def test_a_shard_that_is_lost_to_another_run_may_come_back(output: Folder) -> No
         claims = open_claims(output, ours)
         assert names(take_all(claims)) == NAMES
         with use_id(theirs):
-            output.remove(name_file(ours.id))
+            output.remove(name_file(PREFIX, ours.id))
             assert names(take_all(open_claims(output, theirs))) == NAMES
-            output.write(name_file(ours.id), ours.encode())
+            output.write(name_file(PREFIX, ours.id), ours.encode())
             assert not claims.is_held(NAMES[0])
             claims.lose(NAMES[0])
             assert sorted(claims.begin_life("x", "2")) == NAMES[1:]
