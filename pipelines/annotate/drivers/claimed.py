@@ -66,6 +66,9 @@ class ClaimedRun:
 
     def _run_round(self, claims: ray.actor.ActorHandle, committer: "ClaimCommitter") -> None:
         """Runs a graph until this run holds no shard and finds none to claim."""
+        tickets = len(self.others.look())
+        if not tickets:  # others have committed what was free before Ray had started; an empty graph is an error of Ray
+            return
         watch = StallWatch([pool.request for pool in self.plan.pools], self.stall_seconds)
 
         def on_tick(snapshot: Snapshot, idle_seconds: float) -> None:
@@ -76,7 +79,7 @@ class ClaimedRun:
 
         life = uuid.uuid4().hex
         ask(claims, "begin_life", OWNER, life)
-        source = ClaimedShards(claims, OWNER, life, 0, len(self.others.look()))
+        source = ClaimedShards(claims, OWNER, life, 0, tickets)
 
         def iterate_rows() -> Iterator[pa.Table]:
             return iterate_blocks(build_graph(self.plan, source, self.ledger))

@@ -12,6 +12,7 @@ import pytest
 from pipelines.annotate.claims.claim import Ticket
 from pipelines.annotate.claims.claim_folder import CLAIMS, ClaimFolder
 from pipelines.annotate.drivers import other_runs
+from pipelines.annotate.drivers.other_runs import OtherRuns
 from pipelines.annotate.run import annotate
 from pipelines.inputs.shards import list_input_shards
 from pipelines.output.claim import claim
@@ -93,6 +94,24 @@ def test_what_another_run_leaves_is_worked_on_last(images: str, alone: Path, tmp
     times = read_times(output)
     assert (times.shards, times.stages["ocr"]["images"], times.rows) == (3, 24, {"annotated": 24})
     assert annotate(recipe, output.url).is_unchanged
+
+
+def test_others_that_commit_all_that_is_left_before_the_first_round_leave_nothing_to_do(
+    images: str, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray takes a while to start."""
+    real = OtherRuns.wait_for_shards
+
+    def wait_and_commit(others: OtherRuns) -> bool:
+        is_any_free = real(others)
+        for folder in ("data", "quarantine", MANIFESTS):
+            shutil.copytree(alone / folder, tmp_path / "out" / folder, dirs_exist_ok=True)
+        return is_any_free
+
+    monkeypatch.setattr(OtherRuns, "wait_for_shards", wait_and_commit)
+    assert annotate(recipe_of(images), str(tmp_path / "out")).outputs == 3
+    assert hashes(tmp_path / "out") == hashes(alone)
+    assert read_times(Folder(str(tmp_path / "out"))).shards == 0
 
 
 @pytest.mark.parametrize(("has_claim", "is_committed"), [(True, True), (False, True), (True, False)])
