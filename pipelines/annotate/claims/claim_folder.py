@@ -114,10 +114,14 @@ class ClaimFolder:
                 self._lives[owner] = ""
             return is_drained
 
-    def lose(self, shard: str) -> None:
-        """Records that another run has taken over a shard. It may come back: that run may end before it commits it."""
+    def give_back(self, shard: str) -> None:
+        """Gives up a shard that this run has not committed. Changes nothing for a run that has taken it over.
+
+        This run may take it again, also after that run, which may end before it commits the shard.
+        """
         with self._changed:
-            self._held.pop(shard, None)
+            if (held := self._held.pop(shard, None)) is not None:
+                self._output.write(_name_claim(shard, held.generation), _encode(None, held.ticket))
             self._changed.notify_all()
 
     def count_held_by_others(self) -> dict[Holder, int]:

@@ -25,6 +25,7 @@ from pipelines.annotate.drivers.run_view import RunView
 from pipelines.annotate.drivers.share import count_readers, divide_pools
 from pipelines.annotate.graph_watch import WORK_IS_KEPT, StallWatch, describe_stalled_stage, follow, take_last_snapshot
 from pipelines.annotate.messages import ShardEnd, decode_message
+from pipelines.annotate.parts import list_part_paths
 from pipelines.cluster.ledger import Snapshot, start_ledger
 from pipelines.cluster.ray_data_internals import iterate_blocks
 from pipelines.inputs.shards import InputShard
@@ -100,7 +101,7 @@ class ClaimedRun:
 
 
 class ClaimCommitter(ShardCommitter):
-    """Commits the shards that this run still holds, and forgets those that another run has taken over."""
+    """Commits the shards that this run still holds, and gives back those that another run has interfered with."""
 
     def __init__(
         self, plan: GraphPlan, committer: OutputCommitter, claims: ray.actor.ActorHandle, others: OtherRuns
@@ -109,23 +110,27 @@ class ClaimCommitter(ShardCommitter):
         self._claims, self._others = claims, others
 
     def _commit_shard(self, end: ShardEnd) -> None:
-        """Joins and commits the shard, unless another run has taken it over.
+        """Joins and commits the shard, or gives it back where another run has taken it over or removed its parts.
 
-        That run may commit it at any time, and remove its parts.
+        That run may commit the shard at any time and remove its parts. A run that completes the set removes all parts,
+        also those of a shard that came into the input after it had listed it.
         """
         if ask(self._claims, "is_held", end.shard):
             try:
                 super()._commit_shard(end)
             except ShardloomError:
-                if not self.output.exists(f"{MANIFESTS}/{end.shard}.json"):
+                if not self._is_committed(end) and all(map(self.output.exists, list_part_paths(end))):
                     raise
             else:
                 self._others.note_commit(end.shard)
                 ask(self._claims, "finish", end.shard)
                 return
-        LOG.warning(f"another run has taken over {end.shard} while this one was held up")
+        LOG.warning(f"another run has taken over {end.shard} or removed its parts while this one was held up")
         self._forget(end)
-        ask(self._claims, "lose", end.shard)
+        ask(self._claims, "give_back", end.shard)
+
+    def _is_committed(self, end: ShardEnd) -> bool:
+        return self.output.exists(f"{MANIFESTS}/{end.shard}.json")
 
 
 @contextlib.contextmanager

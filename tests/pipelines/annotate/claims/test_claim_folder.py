@@ -226,7 +226,7 @@ def test_a_shard_that_is_lost_to_another_run_may_come_back(output: Folder) -> No
             assert names(take_all(open_claims(output, theirs))) == NAMES
             output.write(name_file(PREFIX, ours.id), ours.encode())
             assert not claims.is_held(NAMES[0])
-            claims.lose(NAMES[0])
+            claims.give_back(NAMES[0])
             assert sorted(claims.begin_life("x", "2")) == NAMES[1:]
             assert take_all(claims, "2") == []
         assert sorted(claims.list_unfinished()) == NAMES

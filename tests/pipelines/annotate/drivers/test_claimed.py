@@ -114,13 +114,14 @@ def test_others_that_commit_all_that_is_left_before_the_first_round_leave_nothin
     assert read_times(Folder(str(tmp_path / "out"))).shards == 0
 
 
-@pytest.mark.parametrize(("has_claim", "is_committed"), [(True, True), (False, True), (True, False)])
+@pytest.mark.parametrize("steps", ["claim commit", "commit", "claim", "clear"])
 def test_a_shard_that_another_run_takes_over_is_left_to_it(
-    images: str, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_claim: bool, is_committed: bool
+    images: str, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: str
 ) -> None:
     """It does so while this run works on the shard, as with one that was suspended.
 
-    Its claim may come too late. It may end without committing the shard, which this run then takes again.
+    Its claim may come too late. It may end without committing the shard, or clear the parts of a set that is complete
+    as far as it knows: then this run makes the shard after all.
     """
     monkeypatch.setenv("CALL_SECONDS", "0.2")  # of workers that start now
     output = Folder(str(tmp_path / "out"))
@@ -130,19 +131,19 @@ def test_a_shard_that_another_run_takes_over_is_left_to_it(
         wait_until(lambda: bool(list_names(output, PARTS)))
         shard = min(list_names(output, PARTS))
         taken.append(shard)
-        if has_claim:
+        if "claim" in steps:
             found = {"holder": "0", "ticket": {"owner": "x", "life": "1", "number": 0}}
             output.write(f"{CLAIMS}/{shard}.0001.json", json.dumps(found).encode())
-        if not is_committed:
-            return
-        for name in (f"data/{shard}.parquet", f"quarantine/{shard}.parquet", f"{MANIFESTS}/{shard}.json"):
-            (tmp_path / "out" / name).parent.mkdir(exist_ok=True)
-            shutil.copy(alone / name, tmp_path / "out" / name)
-        for name in output.list_files(PARTS):
-            if name.startswith(shard):
-                output.remove(f"{PARTS}/{name}")
+        if "commit" in steps:
+            for name in (f"data/{shard}.parquet", f"quarantine/{shard}.parquet", f"{MANIFESTS}/{shard}.json"):
+                (tmp_path / "out" / name).parent.mkdir(exist_ok=True)
+                shutil.copy(alone / name, tmp_path / "out" / name)
+        if "claim" not in steps or "commit" in steps:
+            for name in output.list_files(PARTS):
+                if name.startswith(shard):
+                    output.remove(f"{PARTS}/{name}")
 
     with running(take_over):
         totals = annotate(recipe_of(images), output.url)
-    assert (totals.outputs, len(taken), read_times(output).shards) == (3, 1, 2 if is_committed else 3)
+    assert (totals.outputs, len(taken), read_times(output).shards) == (3, 1, 2 if "commit" in steps else 3)
     assert hashes(tmp_path / "out") == hashes(alone)
