@@ -27,11 +27,12 @@ from transformers.utils import logging
 from benchmarks.bare_engine import Bare, find_missing_environment, measure
 from benchmarks.grounding_dino import save_random_weights
 from curation.demo_detector.vocabulary import NOUNS
+from curation.engines.kinds import EngineKind
 from pipelines.annotate.run import annotate
 from pipelines.cluster.machine import count_cores
 from pipelines.demo.shards import write_shards
 from pipelines.output.totals import read_times
-from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineKind, EngineOptions
+from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineOptions
 from schemas.storage.folder import Folder
 
 NAMES = [name for name in NOUNS if " " not in name][:16]  # each one token of the random detector

@@ -9,6 +9,7 @@ EXTRAS: Mapping[str, Sequence[str]] = {
     "ocr": ("rapidocr", "onnxruntime", "cv2"),
     "train": ("torch", "transformers", "safetensors"),
     "s3": ("s3fs",),
+    "captions": ("openai",),
 }
 """By extra, the modules that are imported only where it is installed."""
 

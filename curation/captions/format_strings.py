@@ -26,10 +26,10 @@ Format = tuple[Piece, ...]
 """A parsed format string. The last piece has no field, and its literal may be empty."""
 
 
-def parse_format(text: str, fields: Collection[str]) -> Format:
+def parse_format(text: str, fields: Collection[str], max_characters: int = MAX_CHARACTERS) -> Format:
     """Parses a format string of these fields; `{{` and `}}` stand for braces. Raises `ValueError` with the fault."""
-    if len(text) > MAX_CHARACTERS:
-        raise ValueError(f"it has {len(text):,} characters; at most {MAX_CHARACTERS:,} are taken")
+    if len(text) > max_characters:
+        raise ValueError(f"it has {len(text):,} characters; at most {max_characters:,} are taken")
     if re.search("[\ud800-\udfff]", text):
         raise ValueError("it has half of a surrogate pair, which no file of captions can hold")
     pieces: list[Piece] = []

@@ -36,8 +36,13 @@ class EngineDeclaration(Generic[E, S]):
     """The environment that has the engine's packages, where these conflict with Shardloom's."""
     extra: str | None = None
     """The extra of the package that installs its libraries, one of `schemas.extras`."""
-    needs_pixels: bool = True
-    """Whether the engine reads images at all; if not, it runs before they are decoded."""
+    needs_pixels: bool | Callable[[S], bool] = True
+    """Whether the engine reads images at all; if not, it runs before they are decoded, where its input allows that."""
+    compute_wait_seconds: Callable[[S, int], float] | None = None
+    """For an engine that waits for a server: the most seconds in which it answers a batch of that many images.
+
+    It bounds its own waiting, so that a worker which waits for less is not ended as hung. Its workers need little CPU.
+    """
     check: Callable[[S, OtherEngines], list[str]] | None = None
     """Checks settings and weights before a run, and returns notices for the user. Loads and fetches nothing."""
     fetch: Callable[[S], Any] | None = None
@@ -48,6 +53,8 @@ class EngineDeclaration(Generic[E, S]):
     """For a tag engine: returns the names that it can give, where they are known."""
     restricted_settings: Collection[str] | None = None
     """The settings that name files or allow a download, which a data set's own recipe must not set. None: all."""
+    run_settings: Collection[str] = ()
+    """The settings that can't alter the output: a recipe has them in `run.settings`, so that they may differ by run."""
     implied_settings: Mapping[str, Any] = field(default_factory=dict)
     """The settings that are younger than sets of this engine, each with its value in a set that does not store it."""
     is_default: bool = False
@@ -56,3 +63,7 @@ class EngineDeclaration(Generic[E, S]):
     def get_environment(self, settings: S) -> str | None:
         """Returns the name of the environment in which it runs with these settings, or None for Shardloom's own."""
         return self.environment(settings) if callable(self.environment) else self.environment
+
+    def reads_pixels(self, settings: S) -> bool:
+        """Returns whether it reads images with these settings."""
+        return self.needs_pixels(settings) if callable(self.needs_pixels) else self.needs_pixels

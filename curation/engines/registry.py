@@ -1,4 +1,4 @@
-"""Registers all engines; those that ship are the modules of `curation.engines.{ocr,tags,boxes}` with an `ENGINE`."""
+"""Registers all engines; those that ship are the modules of `curation.engines.KIND` with an `ENGINE`."""
 
 import importlib
 import pkgutil
@@ -7,6 +7,7 @@ from typing import Any
 import curation.engines
 from curation.engines.declaration import EngineDeclaration
 from curation.engines.kinds import KINDS, EngineKind
+from curation.engines.stages import StageName, get_kind
 from curation.registry import Registry
 from schemas.errors import UsageError
 
@@ -28,17 +29,18 @@ ENGINES: Registry[EngineDeclaration[Any, Any]] = Registry(
 )
 
 
-def find_engine(kind: EngineKind, name: str) -> EngineDeclaration[Any, Any]:
+def find_engine(stage: StageName, name: str) -> EngineDeclaration[Any, Any]:
     """Returns the engine with this name or trusted reference. Raises `UsageError` for none, or one of another kind."""
+    kind = get_kind(stage)
     try:
         engine = ENGINES.find(name)
     except UsageError as error:
         if ":" in name or name in ENGINES.list_names():  # a known name is of an installed, broken engine
-            raise UsageError(f"engines.{kind}: {error}") from None
+            raise UsageError(f"engines.{stage}: {error}") from None
         known = ", ".join(engine.name for engine in find_engines(kind))
-        raise UsageError(f"engines.{kind}: no engine is named {name!r}: use one of {known}") from None
+        raise UsageError(f"engines.{stage}: no engine is named {name!r}: use one of {known}") from None
     if engine.kind.name != kind:
-        raise UsageError(f"engines.{kind}: the engine {engine.name} annotates {engine.kind.name}")
+        raise UsageError(f"engines.{stage}: the engine {engine.name} annotates {engine.kind.name}")
     return engine
 
 
@@ -49,5 +51,12 @@ def find_engines(kind: EngineKind) -> list[EngineDeclaration[Any, Any]]:
 
 
 def find_default_engine(kind: EngineKind) -> str:
-    """Returns the name of a kind's default engine: it runs on a laptop, with weights that ship."""
-    return next(name for name, engine in ENGINES.shipped.items() if engine.kind.name == kind and engine.is_default)
+    """Returns the name of a kind's default engine: it runs on a laptop, with weights that ship.
+
+    Raises `UsageError` for a kind without one.
+    """
+    for name, engine in ENGINES.shipped.items():
+        if engine.kind.name == kind and engine.is_default:
+            return name
+    names = ", ".join(engine.name for engine in find_engines(kind))
+    raise UsageError(f"{kind} have no engine by default: name one of {names}, or pass a recipe that does")

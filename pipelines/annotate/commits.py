@@ -100,10 +100,19 @@ class ShardCommitter:
             return
         self.bytes.written += written.size
         self.times.add_chunk(written.rows, written.reasons, written.engine_errors, written.size)
+        self.times.tokens += written.tokens
 
 
-def check_engine_errors(recipe: AnnotateRecipe, output: Folder, times: RunTimes) -> None:
-    """Raises `ShardloomError` if an engine fails on more than 10 images and on more than `max_engine_errors` of all."""
+def check_limits(recipe: AnnotateRecipe, output: Folder, times: RunTimes) -> None:
+    """Raises `ShardloomError` where a run must end: it has used its tokens, or an engine fails too often.
+
+    That is on more than 10 images and on more than `max_engine_errors` of all.
+    """
+    if recipe.run.max_total_tokens is not None and times.tokens >= recipe.run.max_total_tokens:
+        raise ShardloomError(
+            f"the run has used {times.tokens:,} tokens, of run.max_total_tokens {recipe.run.max_total_tokens:,}: "
+            "finished work is kept; the same command resumes the run, and may use as many again"
+        )
     for engine, errors in times.engine_errors.items():
         rows = sum(times.rows.values())
         if errors > max(10, recipe.max_engine_errors * rows):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from curation.engines.kinds import EngineKind
+from curation.engines.stages import StageName
 from pipelines.cluster.runner import Runner
 from pipelines.engines.loader import find_environment
 from pipelines.environments.python import get_completion_mark
@@ -14,20 +14,20 @@ def check_environments(recipe: AnnotateRecipe, runner: Runner) -> None:
     """Raises `UsageError` for an environment that is not built here. `plan_placements` checks an external cluster."""
     if runner.uses_external_cluster:
         return
-    for kind, name in find_environments(recipe, recipe.engines).items():
+    for stage, name in find_environments(recipe, recipe.stages).items():
         if not get_completion_mark(name).exists():
-            raise UsageError(describe_missing(recipe, kind, name, "is not built"))
+            raise UsageError(describe_missing(recipe, stage, name, "is not built"))
 
 
-def find_environments(recipe: AnnotateRecipe, kinds: Iterable[EngineKind]) -> Mapping[EngineKind, str]:
-    """Returns the names of the separate environments that these engines need, by kind."""
-    named = ((kind, find_environment(kind, recipe.engines[kind])) for kind in kinds)
-    return {kind: name for kind, name in named if name is not None}
+def find_environments(recipe: AnnotateRecipe, stages: Iterable[StageName]) -> Mapping[StageName, str]:
+    """Returns the names of the separate environments that these engines need, by stage."""
+    named = ((stage, find_environment(stage, recipe.stages[stage])) for stage in stages)
+    return {stage: name for stage, name in named if name is not None}
 
 
-def describe_missing(recipe: AnnotateRecipe, kind: EngineKind, name: str, what: str) -> str:
+def describe_missing(recipe: AnnotateRecipe, stage: StageName, name: str, what: str) -> str:
     """Returns the message for an environment that is missing; `what` says where."""
     return (
-        f"engines.{kind}: {recipe.engines[kind].engine} runs in an environment of its own, which {what}: "
+        f"engines.{stage}: {recipe.stages[stage].engine} runs in an environment of its own, which {what}: "
         f"shardloom engines --build {name}"
     )

@@ -2,9 +2,10 @@
 
 A thread of the worker watches the samples in progress. Decoding is bounded by CPU seconds. An engine's batch hangs when
 it has had its time on the clock and has spent all of it working or none of it: on a busy machine it may go on, and a
-heartbeat keeps the run from stalling. The thread reports the samples to the run's ledger and then kills its own
-process, because native code can't be interrupted. Another worker restarts the chunk: it leaves out the image whose
-decoding hung, or halves the batch on which an engine hung, until one sample stands alone.
+heartbeat keeps the run from stalling. An engine that waits for a server says how long it may wait. The thread reports
+the samples to the run's ledger and then kills its own process, because native code can't be interrupted. Another worker
+restarts the chunk: it leaves out the image whose decoding hung, or halves the batch on which an engine hung, until one
+sample stands alone.
 
 Code that never releases the GIL stops this thread as well. While an image is decoded, the kernel's timer then ends the
 process (`curation.cpu_limit`). In an engine the run ends, as it does where an engine hangs on every image.
@@ -41,6 +42,7 @@ class WorkInProgress:
     chunk: str
     samples: Range
     is_decoding: bool
+    wait_seconds: float  # for which the engine may wait for a server
     since: float
     cpu_clock: int  # the clock of the working thread
     cpu_since: float
@@ -62,11 +64,15 @@ class HangWatch:
         threading.Thread(target=self._watch, daemon=True, name="hang-watch").start()
 
     @contextlib.contextmanager
-    def track_work(self, chunk: str, samples: Range, is_decoding: bool = False) -> Iterator[None]:
+    def track_work(
+        self, chunk: str, samples: Range, is_decoding: bool = False, wait_seconds: float = 0.0
+    ) -> Iterator[None]:
         """Marks these samples as in progress inside a `with` block: a single sample where it is decoded."""
         # an engine works in threads of its own, decoding in this one
         clock = time.pthread_getcpuclockid(threading.get_ident()) if is_decoding else time.CLOCK_PROCESS_CPUTIME_ID
-        self._at_work = WorkInProgress(chunk, samples, is_decoding, time.monotonic(), clock, time.clock_gettime(clock))
+        self._at_work = WorkInProgress(
+            chunk, samples, is_decoding, wait_seconds, time.monotonic(), clock, time.clock_gettime(clock)
+        )
         try:
             yield
         finally:
@@ -75,6 +81,8 @@ class HangWatch:
     def is_hung(self, work: WorkInProgress) -> bool:
         """Returns whether this takes too long. What gets little CPU time, on a busy machine, may go on."""
         seconds, cpu_seconds = self._seconds(work)
+        if work.wait_seconds:
+            return seconds > work.wait_seconds + self.work_seconds
         if work.is_decoding and cpu_seconds > DECODE_WATCH_SHARE * self.decode_seconds:
             return True
         is_waiting = cpu_seconds < MIN_CPU_SHARE * seconds
@@ -83,8 +91,8 @@ class HangWatch:
     def is_slow(self, found: WorkInProgress) -> bool:
         """Returns whether this needs a heartbeat, so that the run does not stall before the bound is reached."""
         seconds, cpu_seconds = self._seconds(found)
-        is_working = found.is_decoding or cpu_seconds >= MIN_CPU_SHARE * seconds
-        return is_working and seconds > DECODE_HEARTBEAT_SHARE * self.work_seconds
+        is_working = found.is_decoding or found.wait_seconds or cpu_seconds >= MIN_CPU_SHARE * seconds
+        return bool(is_working) and seconds > DECODE_HEARTBEAT_SHARE * self.work_seconds
 
     def _seconds(self, found: WorkInProgress) -> tuple[float, float]:
         """Returns the seconds since this began: on the clock, and of CPU time."""

@@ -54,6 +54,7 @@ class WrittenPart:
     retries: int = 0  # retries of requests to the object store since this worker's last message
     start: int = 0  # as in `Chunk`
     of_rows: int = 0
+    tokens: int = 0  # that captions have used in this run
 
 
 @dataclass(frozen=True, slots=True)

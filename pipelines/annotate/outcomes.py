@@ -3,17 +3,16 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 import pyarrow as pa
 
+from curation.engines.kinds import KINDS
 from curation.images.decode import RgbImage
 from pipelines.annotate.chunks import VERDICT_COLUMNS
-from pipelines.recipes.annotate import EngineKind
 from schemas.records.failure import FAILURES_COLUMN, failure_to_arrow
 from schemas.records.quarantine import Reason, Rejected
 
-ENGINE_KINDS = get_args(EngineKind)
 PIXELS = pa.field("pixels", pa.large_binary())
 """The column that carries a decoded image from pool to pool: height x width x 3 bytes, RGB, row by row."""
 
@@ -27,7 +26,7 @@ class Outcome:
     pixels: RgbImage | None = None
     width: int = 0
     height: int = 0
-    value: list[Any] | None = None  # in the engine's column
+    value: Any = None  # in the engine's column
     fault: Rejected | None = None  # the reason to leave the sample out
     stage: str = ""  # that found the fault
     failure: Rejected | None = None  # of the engine only: the sample stays
@@ -49,8 +48,10 @@ def _take_pixels(outcome: Outcome) -> bytes | None:
     return None if pixels is None else pixels.tobytes()
 
 
-def with_values(table: pa.Table, outcomes: Sequence[Outcome], engine: str, column: pa.Field) -> pa.Table:
-    """Adds an engine's column to the table, and its failures if there are any."""
+def with_values(
+    table: pa.Table, outcomes: Sequence[Outcome], engine: str, column: pa.Field, stages: Sequence[str] = tuple(KINDS)
+) -> pa.Table:
+    """Adds an engine's column to the table, and its failures if there are any, in the order of the recipe's stages."""
     table = table.append_column(column, pa.array([outcome.value for outcome in outcomes], column.type))
     if all(outcome.failure is None for outcome in outcomes):
         return table
@@ -58,7 +59,7 @@ def with_values(table: pa.Table, outcomes: Sequence[Outcome], engine: str, colum
     for held, outcome in zip(failures, outcomes, strict=True):
         if outcome.failure is not None:
             held.append(failure_to_arrow(engine, outcome.failure))
-            held.sort(key=lambda failure: ENGINE_KINDS.index(failure["engine"]))  # independent of the pools' order
+            held.sort(key=lambda failure: stages.index(failure["engine"]))  # independent of the pools' order
     place = table.column_names.index(FAILURES_COLUMN.name)
     return table.set_column(place, FAILURES_COLUMN, pa.array(failures, FAILURES_COLUMN.type))
 

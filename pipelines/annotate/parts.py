@@ -2,11 +2,14 @@
 
 import io
 import json
+from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.engines.kinds import KINDS
+from curation.engines.stages import StageName
+from pipelines.annotate.captions.columns import count_captions, join_captions
 from pipelines.annotate.chunks import VERDICT_COLUMNS
 from pipelines.annotate.messages import Chunk, ShardEnd
 from pipelines.output.writer import encode_parquet, write_output
@@ -15,6 +18,7 @@ from schemas.output_set.layout import DATA, PARTS, QUARANTINE
 from schemas.output_set.manifest import HIDDEN_FILES, UNREADABLE_METADATA, InputFile, Manifest
 from schemas.records.annotation import annotation_schema
 from schemas.records.fingerprint import EngineFingerprint
+from schemas.records.model_caption import CAPTIONS_COLUMN
 from schemas.records.quarantine import QUARANTINE_SCHEMA
 from schemas.storage.folder import Folder
 from schemas.storage.parquet import UnreadableParquet, read_parquet_schema, read_table
@@ -34,16 +38,20 @@ def get_slice_name(shard: str, index: int, start: int) -> str:
     return f"{shard}-{index:06d}+{start:06d}.parquet"
 
 
-def write_part(output: Folder, chunk: Chunk, recipe_sha256: str) -> None:
-    """Writes a finished chunk or slice, kept and quarantined rows in input order. `join_parts` separates them."""
+def write_part(output: Folder, chunk: Chunk, recipe_sha256: str, stages: Sequence[StageName] = ()) -> None:
+    """Writes a finished chunk or slice, kept and quarantined rows in input order. `join_parts` separates them.
+
+    `stages` are those of the recipe, which gives captions their order.
+    """
     assert chunk.table is not None
-    columns = [kind.column for kind in KINDS.values() if kind.name in chunk.table.column_names]
+    table = join_captions(chunk.table, stages)
+    columns = [kind.column for kind in KINDS.values() if kind.name in table.column_names]
     wanted = pa.schema([*annotation_schema(columns), *VERDICT_COLUMNS])
     metadata = (chunk.table.schema.metadata or {}) | {
         b"digest": chunk.digest.encode(),
         b"recipe": recipe_sha256.encode(),
     }
-    table = chunk.table.select(wanted.names).cast(wanted).replace_schema_metadata(metadata)
+    table = table.select(wanted.names).cast(wanted).replace_schema_metadata(metadata)
     name = get_part_name(chunk.shard, chunk.index)
     if chunk.of_rows:
         name = get_slice_name(chunk.shard, chunk.index, chunk.start)
@@ -146,13 +154,14 @@ def check_engines_agree(output: Folder, shard: str, tables: list[pa.Table]) -> N
 
 
 def count_annotations(tables: list[pa.Table]) -> dict[str, int]:
-    """Returns the counts of a manifest: lines, tags, boxes, failures and empty captions, summed over the tables."""
+    """Returns the counts of a manifest, summed over the tables: of annotations, failures, empty captions and tokens."""
     if not tables:
         return {}
     table = pa.concat_tables(tables)
     found = {name: pc.list_value_length(table[of]) for name, of in COUNTED_COLUMNS.items() if of in table.column_names}
     counted = {"empty_captions": pc.equal(table["caption"], "")} | found
-    return {name: pc.sum(values).as_py() or 0 for name, values in counted.items()}
+    counts = {name: pc.sum(values).as_py() or 0 for name, values in counted.items()}
+    return counts | (count_captions(table) if CAPTIONS_COLUMN.name in table.column_names else {})
 
 
 def _parse_fingerprints(schema: pa.Schema) -> dict[str, EngineFingerprint]:

@@ -5,8 +5,8 @@ An engine whose packages conflict with Shardloom's has a separate environment, w
 (`runtime_env`'s `py_executable`). The run brings Shardloom's own packages there as `py_modules`: they are the driver's,
 byte for byte, and override what is installed on the node.
 
-Where a node offers the resource `shardloom-ocr` (or `-tags`, `-boxes`, `-decode`), that pool runs on such nodes only.
-So each engine can have a group of nodes with the image and the GPUs that it needs.
+Where a node offers the resource `shardloom-ocr` (or `-tags`, `-boxes`, `-captions`, `-decode`), those pools run on such
+nodes only. So each kind of engine can have a group of nodes with the image and the GPUs that it needs.
 """
 
 from collections.abc import Iterable
@@ -18,6 +18,7 @@ import ray
 import curation
 import pipelines
 import schemas
+from curation.engines.stages import get_kind
 from pipelines.annotate.environments import describe_missing, find_environments
 from pipelines.cluster.nodes import MIN_RESOURCE, find_nodes_without
 from pipelines.cluster.ray_internals import upload_packages
@@ -35,12 +36,13 @@ _EXCLUDED_PATHS = ["demo_detector/weights", "__pycache__"]
 def plan_placements(recipe: AnnotateRecipe, pools: Iterable[PoolName]) -> dict[PoolName, dict[str, Any]]:
     """Returns each pool's options for Ray, apart from its cores. Raises `UsageError` if nodes miss its environment."""
     pools = list(pools)
-    environments = find_environments(recipe, [kind for kind in recipe.engines if kind in pools])
+    environments = find_environments(recipe, [stage for stage in recipe.stages if stage in pools])
     options: dict[PoolName, dict[str, Any]] = {name: {} for name in pools}
     for pool in pools:
         nodes = [node for node in ray.nodes() if node["Alive"]]
-        if offering := [node for node in nodes if node["Resources"].get(f"shardloom-{pool}")]:
-            options[pool]["resources"] = {f"shardloom-{pool}": MIN_RESOURCE}
+        resource = f"shardloom-{get_kind(pool)}"
+        if offering := [node for node in nodes if node["Resources"].get(resource)]:
+            options[pool]["resources"] = {resource: MIN_RESOURCE}
         if pool in environments and pool != "decode":
             name = environments[pool]
             if missing := find_nodes_without(offering or nodes, get_completion_mark(name)):

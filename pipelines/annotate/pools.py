@@ -1,16 +1,18 @@
 """Plans a run's pools of actors: what each does to a chunk and which share of the cluster it gets.
 
 Each engine is one pool. Where a recipe has several engines, a separate pool decodes and the engines share its pixels.
-The workers of a single engine decode for themselves, which saves a hop. Engines that need no pixels run before
-decoding.
+The workers of a single engine decode for themselves, which saves a hop, unless they wait for a server: it would idle
+meanwhile. Engines that need no pixels run before decoding, where they read nothing that is found after it.
 """
 
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from curation.engines.kinds import EngineKind
+from curation.engines.captions.prompts import PromptTemplate
 from curation.engines.registry import ENGINES
+from curation.engines.stages import StageName, get_caption_name
+from pipelines.annotate.captions.prompts import list_inputs, load_prompt
 from pipelines.cluster.capacity import (
     TOLERANCE,
     Node,
@@ -20,7 +22,7 @@ from pipelines.cluster.capacity import (
     select_nodes,
 )
 from pipelines.cluster.runner import Runner
-from pipelines.engines.loader import add_implied_settings, needs_pixels
+from pipelines.engines.loader import add_implied_settings, needs_pixels, waits_for_server
 from pipelines.recipes.annotate import AnnotateRecipe, EngineOptions, PoolName, PoolOptions
 
 DECODE_BATCH = 16  # images that a worker decodes in a row where decoding has a separate pool
@@ -35,7 +37,7 @@ class Pool:
     """Describes one stage of the graph: what it does to a chunk, and its workers."""
 
     name: PoolName
-    engine: EngineKind | None
+    engine: StageName | None
     options: EngineOptions | None  # of the engine, with the settings that an older set implies
     trusted: str | None  # the reference that its workers trust, where the engine is the user's code
     decodes: bool
@@ -44,43 +46,66 @@ class Pool:
     is_only_engine: bool  # the recipe's only engine: a sample that it fails on is left out
     batch_size: int
     request: ResourceRequest
+    prompt: PromptTemplate | None = None  # of a caption
+    captions: tuple[StageName, ...] = ()  # that this run writes, in any pool: their tokens count
 
 
-def plan_pools(recipe: AnnotateRecipe, runner: Runner, reused: Collection[EngineKind] = ()) -> list[Pool]:
+def plan_pools(recipe: AnnotateRecipe, runner: Runner, reused: Collection[StageName] = ()) -> list[Pool]:
     """Returns the pools in their order. Engines in `reused`, whose annotations exist already, get none."""
-    engines = [kind for kind in recipe.engines if kind not in reused]
-    blind = [kind for kind in engines if not needs_pixels(kind, recipe.engines[kind])]
-    seeing = [kind for kind in engines if kind not in blind]
-    is_alone = len(recipe.engines) == 1
-    names: list[PoolName] = [*engines] if is_alone and engines else [*blind, "decode", *seeing]
-    requests = _plan_requests(recipe, runner, names, heavy=seeing or (engines if is_alone else []))
+    stages = recipe.stages
+    engines = [stage for stage in stages if stage not in reused]
+    seeing = [stage for stage in engines if needs_pixels(stage, stages[stage])]
+    early = _list_early(recipe, engines, seeing)
+    late = [stage for stage in engines if stage not in early]
+    busy = [stage for stage in engines if not waits_for_server(stage, stages[stage])]
+    is_alone = len(stages) == 1
+    decodes_itself = is_alone and bool(busy)
+    names: list[PoolName] = [*engines] if decodes_itself else [*early, "decode", *late]
+    heavy = [stage for stage in seeing if stage in busy] or (busy if is_alone else [])
+    requests = _plan_requests(recipe, runner, names, heavy, waiting=[stage for stage in engines if stage not in busy])
     return [
         Pool(
             name,
             engine := None if name == "decode" else name,
-            add_implied_settings(engine, recipe.engines[engine]) if engine else None,
-            ENGINES.find_reference(recipe.engines[engine].engine) if engine else None,
-            decodes=is_alone or name == "decode",
-            keeps_pixels=any(later in seeing for later in names[place + 1 :]) and name not in blind,
+            add_implied_settings(engine, stages[engine]) if engine else None,
+            ENGINES.find_reference(stages[engine].engine) if engine else None,
+            decodes=decodes_itself or name == "decode",
+            keeps_pixels=any(later in seeing for later in names[place + 1 :]) and name not in early,
             is_last=place == len(names) - 1,
             is_only_engine=is_alone,
-            batch_size=recipe.engines[engine].batch_size if engine else DECODE_BATCH,
+            batch_size=stages[engine].batch_size if engine else DECODE_BATCH,
             request=requests[name],
+            prompt=load_prompt(recipe.engines, engine) if engine else None,
+            captions=tuple(filter(get_caption_name, engines)),
         )
         for place, name in enumerate(names)
     ]
 
 
+def _list_early(recipe: AnnotateRecipe, engines: Sequence[StageName], seeing: Sequence[StageName]) -> list[StageName]:
+    """Returns the engines that run before decoding: they need no pixels, nor what a later engine finds."""
+    early: list[StageName] = []
+    for stage in engines:
+        waited_for = [name for name in list_inputs(recipe.engines, stage) if name in engines and name not in early]
+        if stage not in seeing and not waited_for:
+            early.append(stage)
+    return early
+
+
 def _plan_requests(
-    recipe: AnnotateRecipe, runner: Runner, names: list[PoolName], heavy: Sequence[PoolName]
+    recipe: AnnotateRecipe,
+    runner: Runner,
+    names: list[PoolName],
+    heavy: Sequence[PoolName],
+    waiting: Sequence[PoolName] = (),
 ) -> dict[PoolName, ResourceRequest]:
     """Returns the workers that each pool requests of the cluster.
 
     Engines share cores: each has a worker on every core, so that the slowest engine gets what the others leave idle.
     Pools on GPUs share the GPUs equally, with as many workers as fit. Nodes that offer to run certain pools are shared
-    by those pools.
+    by those pools. Engines that are `waiting` for a server have as many workers as the recipe says, or one.
     """
-    options = {name: recipe.run.resources.get(name, PoolOptions()) for name in names}
+    options = {name: recipe.find_resources(name) for name in names}
     nodes = runner.list_nodes()
     places = {name: select_nodes(name, nodes) for name in names}
     spare = count_read_cpus(nodes) + (
@@ -106,7 +131,8 @@ def _plan_requests(
         for request in requests.values()
     )
     for name in (name for name in names if name not in heavy):
-        fewest, most = _size_pool(options[name], None, max(1, math.ceil(decoders)) if name == "decode" else 1)
+        workers = recipe.run.workers if name in waiting else None
+        fewest, most = _size_pool(options[name], workers, max(1, math.ceil(decoders)) if name == "decode" else 1)
         requests[name] = ResourceRequest(
             name, fewest, most, options[name].cpus or LIGHT_WORKER_CPUS, options[name].gpus
         )

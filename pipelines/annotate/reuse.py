@@ -5,18 +5,19 @@ Two engines count as the same if their recipes are equal: the weights or words b
 """
 
 import io
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from curation.engines.kinds import KINDS, EngineKind
+from curation.engines.stages import StageName, get_stage_column
+from pipelines.annotate.captions.columns import split_captions
+from pipelines.annotate.captions.prompts import list_inputs
 from pipelines.annotate.chunks import READ_STAGE, VERDICT_COLUMNS
 from pipelines.annotate.parts import ENGINE_PREFIX
 from pipelines.engines.loader import add_implied_settings
 from pipelines.inputs.shards import InputShard
-from pipelines.recipes.annotate import AnnotateRecipe, EngineOptions
+from pipelines.recipes.annotate import AnnotateRecipe, EngineOptions, Engines
 from pipelines.recipes.base import load_recipe
 from schemas.errors import UsageError, to_one_line
 from schemas.output_set.layout import DATA, QUARANTINE, read_manifest, read_manifests, read_output
@@ -34,7 +35,7 @@ class Reuse:
     """Holds what a run takes from an earlier set."""
 
     folder: Folder
-    kinds: list[EngineKind]
+    stages: list[StageName]
     fingerprints: dict[str, EngineFingerprint]
 
 
@@ -51,18 +52,26 @@ def read_set_recipe(folder: Folder) -> dict[str, Any]:
     return values
 
 
-def find_reused_kinds(
-    stored: Mapping[EngineKind, EngineOptions], requested: Mapping[EngineKind, EngineOptions]
-) -> list[EngineKind]:
-    """Returns the requested engines that need not run again, because the set holds their annotations."""
-    kinds = [
-        kind
-        for kind, options in requested.items()
-        if kind in stored and add_implied_settings(kind, stored[kind]) == add_implied_settings(kind, options)
-    ]
-    if "tags" not in kinds and "boxes" in kinds:
-        kinds.remove("boxes")  # those boxes were found with other tags
-    return kinds
+def find_reused_stages(stored: Engines, requested: Engines) -> list[StageName]:
+    """Returns the requested engines that need not run again, because the set holds their annotations.
+
+    An engine whose input would be another one runs again.
+    """
+    held = stored.list_stages()
+    reused: list[StageName] = []
+    redone: set[StageName] = set()
+    for stage, options in requested.list_stages().items():
+        is_same = stage in held and _describe_engine(stage, held[stage]) == _describe_engine(stage, options)
+        if is_same and not (redone and redone.intersection(list_inputs(requested, stage))):
+            reused.append(stage)
+        elif stage in held:  # what is new cannot be the input of what is there
+            redone.add(stage)
+    return reused
+
+
+def _describe_engine(stage: StageName, options: EngineOptions) -> dict[str, Any]:
+    """Returns what two engines must have in common to give the same: of a prompt, the text and not its path."""
+    return add_implied_settings(stage, options).model_dump(exclude={"prompt"})
 
 
 def find_reuse(recipe: AnnotateRecipe, shards: list[InputShard]) -> Reuse | None:
@@ -79,16 +88,16 @@ def find_reuse(recipe: AnnotateRecipe, shards: list[InputShard]) -> Reuse | None
         was, now = getattr(stored, name), getattr(recipe, name)
         if was != now:
             raise UsageError(f"{folder.url}: {name} is {was!r} there and {now!r} here")
-    kinds = find_reused_kinds(stored.engines, recipe.engines)
-    if not kinds:
+    stages = find_reused_stages(stored.engines, recipe.engines)
+    if not stages:
         raise UsageError(f"{folder.url} holds no annotations of the engines in this recipe")
-    if len(kinds) == len(recipe.engines):
+    if len(stages) == len(recipe.stages):
         raise UsageError(f"{folder.url} already holds all annotations of this recipe: there is nothing to add")
     manifests = read_manifests(folder)
     if missing := [shard.name for shard in shards if shard.name not in manifests]:
         raise UsageError(f"{folder.url} is not finished: {len(missing)} shards are missing ({', '.join(missing[:3])})")
     engines = next((manifest.fingerprints for manifest in manifests.values() if manifest.fingerprints), {})
-    return Reuse(folder, kinds, {kind: engines[kind] for kind in kinds if kind in engines})
+    return Reuse(folder, stages, {stage: engines[stage] for stage in stages if stage in engines})
 
 
 class ReusedShard:
@@ -128,17 +137,17 @@ class ReusedShard:
         names = ["key", "sha256", "caption", FAILURES_COLUMN.name, *(field.name for field in VERDICT_COLUMNS)]
         rows = samples.select(names).to_pylist()
         for row in rows:
-            row |= dict.fromkeys(self.reuse.kinds)
+            row |= dict.fromkeys(self.reuse.stages)
             if row["reason"] is None:
                 self._annotate(row)
-        fields = [KINDS[kind].column for kind in self.reuse.kinds]
+        fields = [get_stage_column(stage) for stage in self.reuse.stages]
         found = pa.Table.from_pylist(rows, schema=pa.schema([FAILURES_COLUMN, *VERDICT_COLUMNS, *fields]))
         samples = samples.drop_columns([name for name in found.column_names if name in samples.column_names])
         for field in found.schema:
             samples = samples.append_column(field, found[field.name])
         metadata = {
-            f"{ENGINE_PREFIX}{kind}": fingerprint.model_dump_json()
-            for kind, fingerprint in self.reuse.fingerprints.items()
+            f"{ENGINE_PREFIX}{stage}": fingerprint.model_dump_json()
+            for stage, fingerprint in self.reuse.fingerprints.items()
         }
         return samples.replace_schema_metadata(metadata)
 
@@ -146,11 +155,11 @@ class ReusedShard:
         """Adds what the earlier set holds of one readable sample. Raises `UsageError` when that is another sample."""
         good, bad = self.good.get(row["key"]), self.bad.get(row["key"])
         if good is not None and (good["sha256"], good["caption"]) == (row["sha256"], row["caption"]):
-            row |= {kind: good[kind] for kind in self.reuse.kinds}
+            row |= split_captions(good, self.reuse.stages)
             row[FAILURES_COLUMN.name] = [
-                failure for failure in good[FAILURES_COLUMN.name] if failure["engine"] in self.reuse.kinds
+                failure for failure in good[FAILURES_COLUMN.name] if failure["engine"] in self.reuse.stages
             ]
-        elif bad is not None and bad["stage"] in self.reuse.kinds:  # the earlier set's only engine failed on it
+        elif bad is not None and bad["stage"] in self.reuse.stages:  # the earlier set's only engine failed on it
             row[FAILURES_COLUMN.name] = [{"engine": bad["stage"], "reason": bad["reason"], "detail": bad["detail"]}]
         elif bad is not None:
             row |= {field.name: bad[field.name] for field in VERDICT_COLUMNS}

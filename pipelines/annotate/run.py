@@ -1,7 +1,7 @@
 """Runs the main job, which turns image shards into an annotation set.
 
-read (one task per shard) -> decode, tags, ocr, boxes (one actor pool each; the last pool writes one part per chunk) ->
-commit (by the driver, shard by shard)
+read (one task per shard) -> decode, tags, ocr, boxes, captions (one actor pool each; the last pool writes one part per
+chunk) -> commit (by the driver, shard by shard)
 """
 
 from collections.abc import Callable, Mapping
@@ -50,10 +50,10 @@ class AnnotateJob(Job[InputShard]):
     def plan(self, context: Context) -> list[InputShard]:
         """See `Job`."""
         shards = self._shards = list_input_shards(self.recipe.input, ".tar")
-        check_settings(self.recipe.engines)
+        check_settings(self.recipe)
         self._reuse = find_reuse(self.recipe, shards)
-        reused = self._reuse.kinds if self._reuse else ()
-        for notice in check_engines(self.recipe.engines, reused):
+        reused = self._reuse.stages if self._reuse else ()
+        for notice in check_engines(self.recipe.stages, reused):
             LOG.info(notice)
         check_devices(self.recipe, context.runner, reused)
         check_environments(self.recipe, context.runner)
@@ -72,9 +72,9 @@ class AnnotateJob(Job[InputShard]):
     def prepare(self, context: Context, todo: list[InputShard]) -> list[InputShard]:
         """See `Job`. Says what the run is about, and fetches weights, before Ray is started."""
         left = f"{len(todo):,} of {len(todo) + len(context.done):,}" if context.done else f"{len(todo):,}"
-        LOG.info(f"annotate: reading {left} shards for {', '.join(self.recipe.engines)}")
+        LOG.info(f"annotate: reading {left} shards for {', '.join(self.recipe.stages)}")
         if not context.runner.uses_external_cluster:  # whose nodes each fetch their own
-            fetch_weights(self.recipe.engines, self._reuse.kinds if self._reuse else ())
+            fetch_weights(self.recipe.stages, self._reuse.stages if self._reuse else ())
         return todo
 
     def make_task(self, context: Context) -> Callable[[Any], Manifest]:

@@ -1,5 +1,7 @@
 """Settles the settings of a recipe's engines that are younger than some sets: the `implied_settings` of an engine.
 
+It adds the hashes of prompts, too.
+
 A new set stores them always, since their defaults differ from what the older sets imply. An older set keeps the recipe
 that it stores, whose hash is in its manifests.
 """
@@ -7,8 +9,9 @@ that it stores, whose hash is in its manifests.
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from curation.engines.kinds import EngineKind
 from curation.engines.registry import find_engine
+from curation.engines.stages import StageName
+from pipelines.annotate.captions.prompts import settle_prompts
 from pipelines.annotate.reuse import read_set_recipe
 from pipelines.engines.loader import add_implied_settings
 from pipelines.output.claim import is_made_by
@@ -25,29 +28,32 @@ def settle_settings(recipe: AnnotateRecipe, output: Folder) -> AnnotateRecipe:
     A setting that the recipe lacks is that of the annotations to reuse, or else the engine's default. Raises
     `UsageError` for another value than an older set implies.
     """
+    recipe = settle_prompts(recipe)
     stored = _read_stored_engines(recipe, output)
     reuse = recipe.run.reuse
-    reused = {} if reuse is None else load_recipe(AnnotateRecipe, None, read_set_recipe(Folder(reuse))).engines
+    reused = (
+        {} if reuse is None else load_recipe(AnnotateRecipe, None, read_set_recipe(Folder(reuse))).engines.list_stages()
+    )
     engines = {}
-    for kind, options in recipe.engines.items():
-        implied = find_engine(kind, options.engine).implied_settings
-        older = {name: implied[name] for name in implied if kind in stored and name not in stored[kind].settings}
+    for stage, options in recipe.engines.list_stages().items():
+        implied = find_engine(stage, options.engine).implied_settings
+        older = {name: implied[name] for name in implied if stage in stored and name not in stored[stage].settings}
         for name, value in older.items():
             if (here := options.settings.get(name, value)) != value:
                 raise UsageError(
-                    f"{output.url} holds another recipe (engines.{kind}.settings.{name} is {value!r} there and "
+                    f"{output.url} holds another recipe (engines.{stage}.settings.{name} is {value!r} there and "
                     f"{here!r} here): set it to {value!r}, or take a new output folder"
                 )
-        engines[kind] = _drop_settings(_add_defaults(kind, options, reused.get(kind)), older)
-    return recipe.model_copy(update={"engines": engines})
+        engines[stage] = _drop_settings(_add_defaults(stage, options, reused.get(stage)), older)
+    return recipe.model_copy(update={"engines": recipe.engines.replace_stages(engines)})
 
 
-def _add_defaults(kind: EngineKind, options: EngineOptions, reused: EngineOptions | None) -> EngineOptions:
+def _add_defaults(stage: StageName, options: EngineOptions, reused: EngineOptions | None) -> EngineOptions:
     """Returns the options with the settings that they lack and a new set stores."""
-    declaration = find_engine(kind, options.engine)
+    declaration = find_engine(stage, options.engine)
     missing = [name for name in declaration.implied_settings if name not in options.settings]
     if reused is not None and reused.engine == options.engine:
-        earlier = add_implied_settings(kind, reused).settings
+        earlier = add_implied_settings(stage, reused).settings
         same = _add_settings(options, {name: earlier[name] for name in missing})
         if same == _add_settings(reused, earlier):
             return same
@@ -55,16 +61,17 @@ def _add_defaults(kind: EngineKind, options: EngineOptions, reused: EngineOption
     return _add_settings(options, {name: fields[name].get_default(call_default_factory=True) for name in missing})
 
 
-def _read_stored_engines(recipe: AnnotateRecipe, output: Folder) -> Mapping[EngineKind, EngineOptions]:
+def _read_stored_engines(recipe: AnnotateRecipe, output: Folder) -> Mapping[StageName, EngineOptions]:
     """Returns the engines of the set's recipe. Where that is lost, its hash tells whether the set is an older one."""
     try:
-        return load_recipe(AnnotateRecipe, None, read_stored_recipe(output)).engines
+        return load_recipe(AnnotateRecipe, None, read_stored_recipe(output)).engines.list_stages()
     except UsageError:
         engines = {
-            kind: _drop_settings(options, find_engine(kind, options.engine).implied_settings)
-            for kind, options in recipe.engines.items()
+            stage: _drop_settings(options, find_engine(stage, options.engine).implied_settings)
+            for stage, options in recipe.engines.list_stages().items()
         }
-        return engines if is_made_by(output, recipe.model_copy(update={"engines": engines})) else {}
+        older = recipe.model_copy(update={"engines": recipe.engines.replace_stages(engines)})
+        return engines if is_made_by(output, older) else {}
 
 
 def _add_settings(options: EngineOptions, settings: Mapping[str, Any]) -> EngineOptions:

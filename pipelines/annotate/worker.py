@@ -3,20 +3,21 @@
 import contextlib
 import math
 import os
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NoReturn
 
 import pyarrow as pa
 import ray
 
-from curation.engines.kinds import KINDS, EngineInput, EngineKind
+from curation.engines.kinds import KINDS, EngineInput
+from curation.engines.stages import StageName, get_kind
 from curation.images.decode import RgbImage, decode
 from curation.images.filters import find_image_fault
+from pipelines.annotate.captions.columns import count_tokens
 from pipelines.annotate.chunk_rows import ChunkRange, ChunkRows
-from pipelines.annotate.claims.fingerprints import agree_on_fingerprint
+from pipelines.annotate.claims.fingerprints import add_prompt, agree_on_fingerprint, check_fingerprint
 from pipelines.annotate.hang_watch import HangWatch
 from pipelines.annotate.messages import Chunk, WrittenPart, decode_message, encode_message
 from pipelines.annotate.outcomes import (
@@ -32,19 +33,18 @@ from pipelines.annotate.parts import ENGINE_PREFIX, write_part
 from pipelines.annotate.pools import Pool
 from pipelines.cluster.attempts import Attempts
 from pipelines.cluster.failure import Failure
+from pipelines.cluster.heartbeats import send_heartbeats
 from pipelines.cluster.ledger_client import LedgerClient, choose_send_seconds
 from pipelines.engines.loader import Engine, load_engine, needs_pixels
 from pipelines.recipes.annotate import AnnotateRecipe, EngineOptions
-from schemas.errors import ShardloomError, UsageError, to_one_line
+from schemas.errors import ShardloomError, to_one_line
 from schemas.log import LOG, configure_log
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.records.quarantine import Reason, Rejected
-from schemas.records.tag import TAGS_COLUMN
 from schemas.storage.folder import Folder
 from schemas.storage.retries import take_retry_count
 
 HEARTBEAT_SECONDS = 2.0
-LOADING_HEARTBEAT_SECONDS, MAX_LOADING_SECONDS = 5.0, 1800.0
 EXIT_TIMEOUT_SECONDS = 30.0  # for Ray to end a process that it was asked to end
 
 
@@ -69,7 +69,7 @@ class PoolWorker:
     ) -> None:
         configure_log(log_level, process=f"{pool.name} worker {os.getpid()}")
         self.recipe, self.pool, self.output = recipe, pool, output
-        self.recipe_sha256 = recipe.compute_sha256()
+        self.recipe_sha256, self.stages = recipe.compute_sha256(), list(recipe.stages)
         self.repeats = {shard: set(keys) for shard, keys in repeats.items()}
         self.engine: Engine | None = None
         self.start_error: ShardloomError | None = None
@@ -91,17 +91,18 @@ class PoolWorker:
         self.ledger.add_worker()
 
     def _load(
-        self, kind: EngineKind, options: EngineOptions, expected: EngineFingerprint | None, prepared: object
+        self, stage: StageName, options: EngineOptions, expected: EngineFingerprint | None, prepared: object
     ) -> None:
         if isinstance(prepared, Failure):
             raise prepared.to_error()
         gpus, notify = self.pool.request.gpus, self.ledger.add_notice
-        self.engine = load_engine(kind, options, prepared, trusted=self.pool.trusted, gpus=gpus, notify=notify)
-        self.needs_pixels, self.needs_tags = needs_pixels(kind, options), KINDS[kind].needs_tags
+        self.engine = load_engine(stage, options, prepared, trusted=self.pool.trusted, gpus=gpus, notify=notify)
+        self.fingerprint = add_prompt(self.engine.fingerprint, self.pool.prompt)
+        self.needs_pixels, self.needs_tags = needs_pixels(stage, options), KINDS[get_kind(stage)].needs_tags
         if expected is None and self.recipe.run.claim:
-            expected = agree_on_fingerprint(self.output, kind, self.engine.fingerprint)
+            expected = agree_on_fingerprint(self.output, stage, self.fingerprint)
         if expected is not None:
-            check_fingerprint(kind, expected, self.engine.fingerprint)
+            check_fingerprint(stage, expected, self.fingerprint)
 
     def __call__(self, row: pa.Table) -> pa.Table:
         """Works on a chunk and forwards it; in the last pool, writes its part and returns a `WrittenPart`.
@@ -131,9 +132,10 @@ class PoolWorker:
         table = self._add_results(chunk.table, self._process_samples(samples, label, attempts))
         done: Chunk | WrittenPart = replace(chunk, table=table)
         if isinstance(done, Chunk) and self.pool.is_last:
-            write_part(self.output, done, self.recipe_sha256)
+            write_part(self.output, done, self.recipe_sha256, self.stages)
             counted = (table.num_rows, count_rows_by_reason(table), count_errors_by_engine(table), take_retry_count())
-            done = WrittenPart(chunk.shard, chunk.index, chunk.size, *counted, chunk.start, chunk.of_rows)
+            tokens = count_tokens(table, self.pool.captions)
+            done = WrittenPart(chunk.shard, chunk.index, chunk.size, *counted, chunk.start, chunk.of_rows, tokens)
         row = encode_message(done)  # memory peaks here: a worker that dies of it has not finished the chunk
         self.ledger.finish(label, chunk.ends_chunk())
         self.images_done += table.num_rows
@@ -161,8 +163,8 @@ class PoolWorker:
         elif not self.pool.keeps_pixels and PIXELS.name in table.column_names:
             table = table.drop_columns([PIXELS.name])
         if self.engine is not None:
-            table = with_values(table, outcomes, self.pool.name, self.engine.column)
-            fingerprint = {f"{ENGINE_PREFIX}{self.pool.name}": self.engine.fingerprint.model_dump_json()}
+            table = with_values(table, outcomes, self.pool.name, self.engine.column, self.stages)
+            fingerprint = {f"{ENGINE_PREFIX}{self.pool.name}": self.fingerprint.model_dump_json()}
             table = table.replace_schema_metadata((table.schema.metadata or {}) | fingerprint)
         return with_verdicts(table, outcomes)
 
@@ -190,8 +192,7 @@ class PoolWorker:
             places = [place for place in places if self._decode(samples, batch, place, outcomes[place])]
         self._start_range(batch)
         if self.engine is not None:
-            if self.needs_tags:
-                places = [place for place in places if self._has_tags(samples, place, outcomes[place])]
+            places = [place for place in places if self._has_input(samples, place, outcomes[place])]
             self._annotate(samples, batch, places, outcomes)
         if not self.pool.keeps_pixels:
             for place in places:
@@ -223,10 +224,15 @@ class PoolWorker:
             outcome.pixels = None
         return outcome.fault is None
 
-    def _has_tags(self, samples: ChunkRows, place: int, outcome: Outcome) -> bool:
-        if samples.table[TAGS_COLUMN.name][place].is_valid:
+    def _has_input(self, samples: ChunkRows, place: int, outcome: Outcome) -> bool:
+        """Returns whether the image has what the engine reads of earlier ones. If not, records the failure."""
+        if self.needs_tags and not samples.has_tags(place):
+            fault = Rejected(Reason.NO_TAGS, "nothing to look for: the tag engine failed")
+        elif self.pool.prompt and (missing := samples.find_missing_input(place, self.pool.prompt)):
+            fault = Rejected(Reason.NO_INPUT, f"the prompt needs {missing}, which this image has not got")
+        else:
             return True
-        self._give_up(outcome, Rejected(Reason.NO_TAGS, "nothing to look for: the tag engine failed"))
+        self._give_up(outcome, fault)
         return False
 
     def _annotate(self, samples: ChunkRows, at: ChunkRange, places: Sequence[int], outcomes: list[Outcome]) -> None:
@@ -234,13 +240,17 @@ class PoolWorker:
         if not places:
             return
         assert self.engine is not None
+        images = [self._get_pixels(samples, place, outcomes[place]) for place in places] if self.needs_pixels else []
         batch = EngineInput(
-            images=[self._get_pixels(samples, place, outcomes[place]) for place in places] if self.needs_pixels else [],
+            images=images,
             captions=[samples.captions[place] for place in places],
             names=[samples.get_tag_names(place) for place in places] if self.needs_tags else [],
+            requests=samples.build_requests(places, images, self.pool.prompt) if self.pool.prompt else [],
         )
         try:
-            with self.watch.track_work(at.chunk, at.range):
+            compute_wait = self.engine.compute_wait_seconds
+            wait_seconds = compute_wait(len(places)) if compute_wait else 0.0
+            with self.watch.track_work(at.chunk, at.range, wait_seconds=wait_seconds):
                 values = self.engine.annotate(batch)
             if len(values) != len(places):
                 raise ValueError(f"{len(values)} results for {len(places)} images")
@@ -252,7 +262,10 @@ class PoolWorker:
                 self._annotate(samples, at.narrow_to(place), [place], outcomes)
             return
         for place, value in zip(places, values, strict=True):
-            outcomes[place].value = value
+            if isinstance(value, Rejected):
+                self._give_up(outcomes[place], value)
+            else:
+                outcomes[place].value = value
 
     def _get_pixels(self, samples: ChunkRows, place: int, outcome: Outcome) -> RgbImage:
         return samples.get_pixels(place) if outcome.pixels is None else outcome.pixels
@@ -265,33 +278,6 @@ class PoolWorker:
             outcome.failure = fault
 
 
-@contextlib.contextmanager
-def send_heartbeats(ledger: ray.actor.ActorHandle) -> Iterator[None]:
-    """Sends heartbeats while an engine loads or fetches its weights, for half an hour at most."""
-    done = threading.Event()
-
-    def send() -> None:
-        for _ in range(int(MAX_LOADING_SECONDS / LOADING_HEARTBEAT_SECONDS)):
-            if done.wait(LOADING_HEARTBEAT_SECONDS):
-                return
-            ledger.record_heartbeat.remote()
-
-    threading.Thread(target=send, daemon=True).start()
-    try:
-        yield
-    finally:
-        done.set()
-
-
 def _describe_error(error: Exception) -> str:
     """Returns an engine's exception as the detail of a row: one line of at most 500 characters."""
     return to_one_line(error, limit=500, with_type=True)
-
-
-def check_fingerprint(name: str, expected: EngineFingerprint, actual: EngineFingerprint) -> None:
-    """Raises `UsageError` when the engine is not the one that the output was started with."""
-    if expected == actual:
-        return
-    was, now = expected.model_dump(), actual.model_dump()
-    differing = ", ".join(f"{key} was {was[key]!r}, is {now[key]!r}" for key in was if was[key] != now[key])
-    raise UsageError(f"the output was started with another {name} engine ({differing}): use a new output folder")

@@ -28,7 +28,9 @@ from schemas.storage.folder import Folder
 def annotate(
     what: Annotated[
         str | None,
-        typer.Argument(help="engines (ocr, tags, tags:siglip, boxes), a recipe file, or the set to --add engines to"),
+        typer.Argument(
+            help="engines (ocr, tags, tags:siglip, boxes, captions), a recipe file, or the set to --add engines to"
+        ),
     ] = None,
     input: Annotated[
         list[str] | None, typer.Option("--input", "-i", help="glob of image shards; may be repeated")
@@ -61,16 +63,16 @@ def annotate(
     allow_damaged: AllowDamaged = None,
     json_: Json = False,
 ) -> None:
-    """Annotate image shards: text, tags and boxes in one pass, committed shard by shard.
+    """Annotate image shards: text, tags, boxes and captions in one pass, committed shard by shard.
 
     The same command resumes a killed run, and adds new input shards to a set. With --claim, any number of processes run
     it at the same time, as in a Slurm array: srun shardloom annotate recipe.yaml --claim --output annotations. Each
     ends when all shards are committed.
     """
     from curation.engines.registry import ENGINES
-    from pipelines.annotate.reuse import find_reused_kinds, read_set_recipe
+    from pipelines.annotate.reuse import find_reused_stages, read_set_recipe
     from pipelines.annotate.run import annotate as run
-    from pipelines.engines.flags import parse_engines, select_stored_engines
+    from pipelines.engines.flags import list_stored_stages, parse_engines, select_stored_engines
     from pipelines.engines.untrusted_settings import refuse_untrusted_settings
 
     ENGINES.trust(*trust_code or ())
@@ -100,10 +102,12 @@ def annotate(
         run=build_run_options(output, workers, address, allow_damaged) | {"reuse": reuse, "claim": claim},
     )
     if reuse is not None:
-        kinds = find_reused_kinds(
+        reused = find_reused_stages(
             load_recipe(AnnotateRecipe, None, read_set_recipe(Folder(reuse))).engines, loaded.engines
         )
-        refuse_untrusted_settings(Folder(reuse).resolve_path(RECIPE_FILE), loaded.engines, kinds, given)
+        refuse_untrusted_settings(
+            Folder(reuse).resolve_path(RECIPE_FILE), loaded.engines.list_stages(), reused, list_stored_stages(given)
+        )
     with contextlib.redirect_stdout(sys.stderr):  # Ray prints about lost workers to stdout
         totals = run(loaded, resolve_output(loaded))
     report(totals, resolve_output(loaded), json_)

@@ -64,7 +64,8 @@ def list_cluster_nodes() -> list[Node]:
 
 def select_nodes(stage: str, nodes: Sequence[Node]) -> list[Node]:
     """Returns the nodes that a stage runs on: those that offer it, or all where none does."""
-    return [node for node in nodes if stage in node.offered_stages] or list(nodes)
+    kind = stage.partition(".")[0]  # all captions run on the same nodes
+    return [node for node in nodes if kind in node.offered_stages] or list(nodes)
 
 
 def describe_shortfall(requests: Sequence[ResourceRequest], nodes: Sequence[Node]) -> str | None:

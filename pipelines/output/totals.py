@@ -34,6 +34,7 @@ class RunTimes:
     bytes: int = 0  # of the samples worked on
     shards: int = 0  # committed
     resent: int = 0  # retries of requests to the object store
+    tokens: int = 0  # of prompts and texts of captions
 
     def __add__(self, other: Self) -> Self:
         stages = {
@@ -50,6 +51,7 @@ class RunTimes:
             self.bytes + other.bytes,
             self.shards + other.shards,
             self.resent + other.resent,
+            self.tokens + other.tokens,
         )
 
     def add_chunk(self, rows: int, reasons: dict[str, int], engine_errors: dict[str, int], size: int) -> None:

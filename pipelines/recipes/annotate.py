@@ -1,18 +1,47 @@
 """Defines the recipe of an annotate run: engines, filters, chunks, and the actor pools of its stages."""
 
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveInt, field_validator, model_validator
+from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveInt, field_validator, model_validator
 
-from curation.engines.kinds import EngineKind as EngineKind
+from curation.engines.captions.prompts import FIELDS
+from curation.engines.stages import StageName, get_caption_name, get_kind, make_caption_stage
 from curation.images.decode import DecodeLimits
 from curation.images.filters import ImageFilters
 from pipelines.recipes.base import Recipe, RunOptions
 from schemas.output_set.options import Globs, Options, RecipePath
 from schemas.output_set.recipe_paths import RelativeToRecipe
 
-PoolName = Literal["decode", "ocr", "tags", "boxes"]
+PoolName = str
+"""`decode`, or the stage of an engine."""
 
+_KINDS = "ocr, tags, boxes, captions or captions.NAME"
+
+
+def _check_caption_name(name: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name) or name in FIELDS:
+        raise ValueError(f"lower-case letters, digits and _, 40 at most, and none of {', '.join(FIELDS)}")
+    return name
+
+
+def _check_stage(name: str) -> str:
+    kind, point, caption = name.partition(".")
+    if kind not in Engines.model_fields or (point and not (kind == "captions" and caption)):
+        raise ValueError(_KINDS)
+    return name
+
+
+def _check_pool(name: str) -> str:
+    try:
+        return name if name == "decode" else _check_stage(name)
+    except ValueError:
+        raise ValueError(f"decode, {_KINDS}") from None
+
+
+CaptionName = Annotated[str, AfterValidator(_check_caption_name)]
+Setting = str | int | float | bool | None
 
 BOXES_BATCH = 4  # a core may take half a minute for four, and a worker sends a heartbeat only at the end of a batch
 
@@ -34,12 +63,56 @@ class EngineOptions(Options):
 
     engine: str = Field(description="a name from `shardloom engines`, or that of your own engine with --trust-code")
     settings: Annotated[
-        dict[str, str | int | float | bool | None],
-        RelativeToRecipe(may_be_name=True, keys=("weights", "vocabulary")),
+        dict[str, Setting],
+        RelativeToRecipe(may_be_name=True, keys=("weights", "vocabulary", "thresholds")),
     ] = Field({})
     batch_size: PositiveInt = Field(
         16, description="images per call, and the images that a crash makes suspect; boxes: 4"
     )
+
+
+class CaptionEngineOptions(EngineOptions):
+    """Names the engine of a caption, its settings, and what it is asked."""
+
+    prompt: RecipePath | None = Field(
+        None, description="a text file with fields in braces, such as {alt_text}; default: a plain question"
+    )
+    prompt_sha256: str | None = Field(None, description="of that file; filled in when the set is made")
+
+
+class Engines(Options):
+    """Names the engines of a run, at least one."""
+
+    ocr: EngineOptions | None = Field(None, exclude_if=lambda value: value is None)
+    tags: EngineOptions | None = Field(None, exclude_if=lambda value: value is None)
+    boxes: EngineOptions | None = Field(None, exclude_if=lambda value: value is None)
+    captions: dict[CaptionName, CaptionEngineOptions] = Field(
+        {},
+        description="captions by name, in the order in which they are written; a prompt may name earlier ones",
+        exclude_if=lambda value: not value,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_kinds(cls, values: Any) -> Any:
+        if isinstance(values, dict) and (not values or values.keys() - cls.model_fields.keys()):
+            unknown = next(
+                (f"there is no {kind!r}" for kind in values if kind not in cls.model_fields), "none is named"
+            )
+            raise ValueError(f"{unknown}: use {', '.join(cls.model_fields)}")
+        return values
+
+    def list_stages(self) -> dict[StageName, EngineOptions]:
+        """Returns the engines by their stages, in the order of the columns."""
+        alone = {kind: getattr(self, kind) for kind in ("ocr", "tags", "boxes")}
+        named = {make_caption_stage(name): options for name, options in self.captions.items()}
+        return {stage: options for stage, options in (alone | named).items() if options is not None}
+
+    def replace_stages(self, stages: Mapping[StageName, EngineOptions]) -> Self:
+        """Returns the engines with these options, by their stages."""
+        alone = {stage: options for stage, options in stages.items() if get_caption_name(stage) is None}
+        named = {name: stages.get(make_caption_stage(name), options) for name, options in self.captions.items()}
+        return self.model_copy(update=alone | {"captions": named})
 
 
 class AnnotateFilters(ImageFilters):
@@ -83,7 +156,15 @@ class PoolOptions(Options):
 class AnnotateRun(RunOptions):
     """Sets how an annotate run is carried out. Nothing here can alter its output."""
 
-    resources: dict[PoolName, PoolOptions] = Field({})
+    resources: dict[Annotated[str, AfterValidator(_check_pool)], PoolOptions] = Field(
+        {}, description="by pool; `captions` stands for all captions that are not named"
+    )
+    settings: dict[Annotated[str, AfterValidator(_check_stage)], dict[str, Setting]] = Field(
+        {}, description="settings of engines that can't alter the output, such as a server's address; as `resources`"
+    )
+    max_total_tokens: PositiveInt | None = Field(
+        None, description="tokens of prompts and captions after which the run ends, to be resumed; default: no limit"
+    )
     drivers: PositiveInt | None = Field(
         None,
         description="processes that feed the workers; default: one for 64 workers on GPUs or 512 on cores",
@@ -110,7 +191,7 @@ class AnnotateRecipe(Recipe):
 
     kind: ClassVar[str] = "annotate"
     input: Globs = Field(min_length=1, description="globs of img2dataset / DataComp tars")
-    engines: dict[EngineKind, EngineOptions] = Field(min_length=1)
+    engines: Engines
     decode: DecodeLimits = DecodeLimits()
     filters: AnnotateFilters = AnnotateFilters()
     chunk: ChunkOptions = ChunkOptions()
@@ -124,9 +205,27 @@ class AnnotateRecipe(Recipe):
 
     @field_validator("engines")
     @classmethod
-    def _order_engines(cls, engines: dict[EngineKind, EngineOptions]) -> dict[EngineKind, EngineOptions]:
-        if "boxes" in engines and "tags" not in engines:
+    def _lower_batch_of_boxes(cls, engines: Engines) -> Engines:
+        if engines.boxes is None:
+            return engines
+        if engines.tags is None:
             raise ValueError("boxes need tags: annotate tags,boxes")
-        if "boxes" in engines and "batch_size" not in engines["boxes"].model_fields_set:
-            engines = engines | {"boxes": engines["boxes"].model_copy(update={"batch_size": BOXES_BATCH})}
-        return {kind: engines[kind] for kind in get_args(EngineKind) if kind in engines}
+        if "batch_size" in engines.boxes.model_fields_set:
+            return engines
+        return engines.model_copy(update={"boxes": engines.boxes.model_copy(update={"batch_size": BOXES_BATCH})})
+
+    @property
+    def stages(self) -> dict[StageName, EngineOptions]:
+        """Returns all engines by their stages, with the settings of `run` among theirs."""
+        return {
+            stage: options.model_copy(update={"settings": options.settings | self._find_run_settings(stage)})
+            for stage, options in self.engines.list_stages().items()
+        }
+
+    def _find_run_settings(self, stage: StageName) -> dict[str, Setting]:
+        return self.run.settings.get(get_kind(stage), {}) | self.run.settings.get(stage, {})
+
+    def find_resources(self, pool: PoolName) -> PoolOptions:
+        """Returns what `run.resources` says of a pool, by its name or else by its kind."""
+        resources = self.run.resources
+        return resources.get(pool) or resources.get(pool.partition(".")[0]) or PoolOptions()

@@ -35,6 +35,7 @@ class Reason(StrEnum):
     # running the engines
     ENGINE_ERROR = "engine_error"
     NO_TAGS = "no_tags"  # the box engine did not run, because the tag engine failed
+    NO_INPUT = "no_input"  # a caption engine did not run, because an engine whose output its prompt names failed
     WORKER_KILLED = "worker_killed"  # the sample is a poison sample: a worker with this sample alone died, twice
     # joining images with captions
     NO_CAPTION = "no_caption"

@@ -43,8 +43,8 @@ def test_the_settings_are_those_of_the_manifest() -> None:
 def test_the_recipe_of_ocr_on_gpus_is_one() -> None:
     [_, block] = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     recipe = AnnotateRecipe.model_validate({"input": "x"} | yaml.safe_load(block))
-    check_settings(recipe.engines)
-    assert find_environment("ocr", recipe.engines["ocr"]) == "onnxruntime-gpu"
+    check_settings(recipe)
+    assert find_environment("ocr", recipe.stages["ocr"]) == "onnxruntime-gpu"
     check_devices(recipe, Runner(RunOptions(), ExecutionMode.EXTERNAL_CLUSTER))
 
 

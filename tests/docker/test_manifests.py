@@ -130,7 +130,7 @@ def test_weights_are_where_every_node_sees_them() -> None:
             assert {mount["name"] for mount in pod["containers"][0]["volumeMounts"]} == {
                 volume["name"] for volume in pod["volumes"]
             }
-            for engine in recipe.engines.values():
+            for engine in recipe.stages.values():
                 assert str(engine.settings["weights"]).startswith("/weights/")
             assert mounts["/weights"] == "weights"
 

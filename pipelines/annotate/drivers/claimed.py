@@ -17,7 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipelines.annotate.claims.claim_folder import ClaimFolder
 from pipelines.annotate.claims.source import ClaimedShards
-from pipelines.annotate.commits import ShardCommitter, check_complete, check_engine_errors
+from pipelines.annotate.commits import ShardCommitter, check_complete, check_limits
 from pipelines.annotate.drivers.graph import build_graph, set_up_process
 from pipelines.annotate.drivers.other_runs import OtherRuns
 from pipelines.annotate.drivers.plan import GraphPlan
@@ -92,7 +92,7 @@ class ClaimedRun:
             for row in results:
                 if row.num_rows:
                     committer.handle_result(decode_message(row))
-                    check_engine_errors(self.plan.recipe, self.plan.output, self.committer.times)
+                    check_limits(self.plan.recipe, self.plan.output, self.committer.times)
                     self.view.show_bytes(committer.bytes)
                 elif ask(claims, "end_life_if_drained", OWNER):  # the other tickets would each cost a turn of the graph
                     take_last_snapshot(self.ledger, committer.chunks_written)  # the workers end with the graph

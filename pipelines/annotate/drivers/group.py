@@ -17,7 +17,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipelines.annotate.claims.shard_queue import start_queue
-from pipelines.annotate.commits import check_complete, check_engine_errors
+from pipelines.annotate.commits import check_complete, check_limits
 from pipelines.annotate.drivers.plan import GraphPlan
 from pipelines.annotate.drivers.report import DriverReport, ReportBook
 from pipelines.annotate.drivers.run_view import RunView
@@ -88,14 +88,14 @@ class DriverGroup:
                 last_tick = time.monotonic()
                 self._tick([member for member in running if member.is_running])
         self._show([])
-        check_engine_errors(self.plan.recipe, self.plan.output, self.committer.times)
+        check_limits(self.plan.recipe, self.plan.output, self.committer.times)
 
     def _tick(self, running: list["Member"]) -> None:
         self.committer.check_lock()
         for member in running:
             member.take_report(self.book)
         self._show(running)
-        check_engine_errors(self.plan.recipe, self.plan.output, self.committer.times)
+        check_limits(self.plan.recipe, self.plan.output, self.committer.times)
         self._check_progress(running)
 
     def _show(self, running: list["Member"]) -> None:

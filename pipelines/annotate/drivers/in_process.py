@@ -7,7 +7,7 @@ from dataclasses import asdict
 import ray
 
 from pipelines.annotate.claims.source import ListedShards
-from pipelines.annotate.commits import ShardCommitter, check_complete, check_engine_errors
+from pipelines.annotate.commits import ShardCommitter, check_complete, check_limits
 from pipelines.annotate.drivers.graph import iterate_rows, set_up_process
 from pipelines.annotate.drivers.plan import GraphPlan
 from pipelines.annotate.drivers.run_view import RunView
@@ -40,7 +40,7 @@ def run_in_process(plan: GraphPlan, shards: list[InputShard], committer: OutputC
         ):
             for row in results:
                 shard_committer.handle_result(decode_message(row))
-                check_engine_errors(recipe, plan.output, committer.times)
+                check_limits(recipe, plan.output, committer.times)
                 view.show_bytes(shard_committer.bytes)
         snapshot = take_last_snapshot(ledger, shard_committer.chunks_written)
         committer.times.stages = {stage: asdict(counts) for stage, counts in snapshot.stages.items()}

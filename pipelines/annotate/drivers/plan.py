@@ -107,7 +107,7 @@ def plan_pools_and_connect(
 
     Raises `UsageError` where the cluster lacks capacity for them.
     """
-    reused = reuse.kinds if reuse else []
+    reused = reuse.stages if reuse else []
     if recipe.run.recycle_images:  # else Ray logs each replaced worker as a failed task; it still logs deaths
         silence_retried_errors()
     pools = plan_pools(recipe, runner, reused)

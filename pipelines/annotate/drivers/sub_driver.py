@@ -15,7 +15,7 @@ from typing import Any
 import ray
 
 from pipelines.annotate.claims.source import ClaimedShards
-from pipelines.annotate.commits import ShardCommitter, check_engine_errors
+from pipelines.annotate.commits import ShardCommitter, check_limits
 from pipelines.annotate.drivers.graph import iterate_rows, set_up_process
 from pipelines.annotate.drivers.plan import GraphPlan
 from pipelines.annotate.drivers.report import DriverReport, make_empty_snapshot
@@ -93,7 +93,7 @@ class SubDriver:
         ):
             for row in results:
                 committer.handle_result(decode_message(row))
-                check_engine_errors(plan.recipe, plan.output, committer.times)  # here too, before a shard is committed
+                check_limits(plan.recipe, plan.output, committer.times)  # here too, before a shard is committed
 
     def _commit(self, manifest: Manifest) -> None:
         """Commits a shard. Does nothing where an earlier life has committed it before it died.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.annotate.commits import BytesDone, ShardCommitter, check_complete, check_engine_errors
+from pipelines.annotate.commits import BytesDone, ShardCommitter, check_complete, check_limits
 from pipelines.annotate.drivers.run_view import RunView
 from pipelines.annotate.messages import Chunk, ShardEnd, WrittenPart
 from pipelines.cluster.failure import Failure
@@ -46,7 +46,7 @@ class Commits:
         """Handles the messages; the names of the committed shards."""
         for message in messages:
             self.committer.handle_result(message)
-            check_engine_errors(self.run.recipe, self.run.output, self.times)
+            check_limits(self.run.recipe, self.run.output, self.times)
             self.view.show_bytes(self.committer.bytes)
         return [*read_manifests(self.run.output)]
 

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from curation.demo_detector.vocabulary import LABELS
+from curation.engines.kinds import EngineKind
 from pipelines.annotate.run import annotate
 from pipelines.demo.shards import write_shards
 from pipelines.output.totals import read_times
-from pipelines.recipes.annotate import AnnotateFilters, AnnotateRecipe, AnnotateRun, ChunkOptions, EngineKind
+from pipelines.recipes.annotate import AnnotateFilters, AnnotateRecipe, AnnotateRun, ChunkOptions
 from pipelines.verify.run import verify
 from schemas.errors import UsageError
 from schemas.output_set.layout import read_manifests

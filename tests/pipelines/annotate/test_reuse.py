@@ -6,10 +6,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from curation.engines.kinds import EngineKind
 from pipelines.annotate.chunks import build_samples_table, cut_chunks
 from pipelines.annotate.outcomes import Outcome, with_verdicts
-from pipelines.annotate.reuse import Reuse, ReusedShard, find_reused_kinds
-from pipelines.recipes.annotate import ChunkOptions, EngineKind, EngineOptions
+from pipelines.annotate.reuse import Reuse, ReusedShard, find_reused_stages
+from pipelines.recipes.annotate import ChunkOptions, EngineOptions, Engines
 from schemas.errors import ShardloomError, UsageError
 from schemas.output_set.layout import read_manifests
 from schemas.records.fingerprint import EngineFingerprint
@@ -135,7 +136,7 @@ def options(**batch_sizes: int) -> dict[EngineKind, EngineOptions]:
 
 
 @pytest.mark.parametrize(
-    ("stored", "requested", "kinds"),
+    ("stored", "requested", "stages"),
     [
         (options(ocr=1), options(ocr=1, tags=1), ["ocr"]),
         (options(ocr=1), options(ocr=2, tags=1), []),
@@ -146,7 +147,7 @@ def options(**batch_sizes: int) -> dict[EngineKind, EngineOptions]:
     ],
 )
 def test_engines_that_need_not_run_again(
-    stored: dict[EngineKind, EngineOptions], requested: dict[EngineKind, EngineOptions], kinds: list[str]
+    stored: dict[EngineKind, EngineOptions], requested: dict[EngineKind, EngineOptions], stages: list[str]
 ) -> None:
     """Boxes that were found with other tags are not those of this recipe."""
-    assert find_reused_kinds(stored, requested) == kinds
+    assert find_reused_stages(Engines(**stored), Engines(**requested)) == stages

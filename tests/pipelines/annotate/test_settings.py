@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from curation.engines.kinds import EngineKind
+from curation.engines.stages import StageName
 from pipelines.annotate.pools import plan_pools
 from pipelines.annotate.reuse import find_reuse
 from pipelines.annotate.settings import settle_settings
@@ -40,20 +40,20 @@ def recipe(settings: dict[str, Any] | None = None, engine: str = "rapidocr", **o
     return load_recipe(AnnotateRecipe, None, {"input": "images/*.tar", "engines": engines} | options)
 
 
-def settle(asked: AnnotateRecipe, output: Folder) -> dict[EngineKind, dict[str, Any]]:
+def settle(asked: AnnotateRecipe, output: Folder) -> dict[StageName, dict[str, Any]]:
     """The settings of each engine, which are the same when the run is started again."""
     settled = settle_settings(asked, output)
     if not output.exists("recipe.yaml"):
         claim(output, settled)
     assert is_claimed(output, settle_settings(asked, output))
-    return {kind: options.settings for kind, options in settled.engines.items()}
+    return {stage: options.settings for stage, options in settled.engines.list_stages().items()}
 
 
-def find_reused(asked: AnnotateRecipe) -> list[EngineKind]:
+def find_reused(asked: AnnotateRecipe) -> list[StageName]:
     """The engines that need not run again for the set `more`."""
     reuse = find_reuse(settle_settings(asked, Folder("more")), list_input_shards(["images/*.tar"], ".tar"))
     assert reuse is not None
-    return reuse.kinds
+    return reuse.stages
 
 
 @pytest.mark.parametrize("engine", ["rapidocr", "paddleocr"])

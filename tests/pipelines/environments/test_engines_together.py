@@ -10,9 +10,10 @@ import pytest
 import rapidocr
 from PIL import Image, ImageDraw, ImageFont
 
+from curation.engines.kinds import EngineKind
 from pipelines.annotate.run import annotate
 from pipelines.environments.python import get_completion_mark
-from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineKind, EngineOptions
+from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineOptions
 from pipelines.verify.run import verify
 from schemas.output_set.layout import read_manifests
 from schemas.storage.folder import Folder

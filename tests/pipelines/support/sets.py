@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from curation.engines.kinds import EngineKind
 from pipelines.annotate.chunks import build_samples_table, compute_digest, cut_chunks
 from pipelines.annotate.messages import Chunk, ShardEnd
 from pipelines.annotate.outcomes import Outcome, with_decoded, with_values
@@ -24,7 +25,7 @@ from pipelines.inputs.shards import list_input_shards
 from pipelines.output.claim import claim
 from pipelines.output.totals import Totals
 from pipelines.output.writer import commit
-from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineKind, EngineOptions
+from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineOptions
 from pipelines.recipes.base import Recipe
 from pipelines.recipes.render import RenderRecipe
 from pipelines.recipes.shard import ShardRecipe

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.annotate.claims.fingerprints import agree_on_fingerprint
-from pipelines.annotate.worker import check_fingerprint
+from pipelines.annotate.claims.fingerprints import agree_on_fingerprint, check_fingerprint
 from schemas.errors import UsageError
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.storage.folder import Folder
