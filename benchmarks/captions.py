@@ -1,12 +1,12 @@
 """Measures captions by a server: the pipeline's requests/s over a bare `asyncio` loop's with the same client.
 
-    python -m benchmarks.captions [--images 5000] [--workers 4] [--in-flight 16] [--seconds 2]
+    python -m benchmarks.captions [--images 5000] [--workers 4] [--in-flight 16] [--seconds 4]
 
 A stand-in server in a process of its own answers each request after half to one and a half times as many seconds, by
 the request. It measures both rates, from the first request to the last answer, so that neither has start-up in it. The
 bare loop sends a fifth of the images, encoded beforehand, by one client with as many requests in flight as all workers
-of the pipeline. The pipeline reads shards, decodes, fills the prompt, encodes, asks, writes parts and commits. The memory
-of the pools' workers is sampled over the run.
+of the pipeline. The pipeline reads shards, decodes, fills the prompt, encodes, asks, writes parts and commits. The
+memory of the pools' workers is sampled over the run.
 """
 
 import argparse
@@ -171,7 +171,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--in-flight", type=int, default=16)
-    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--seconds", type=float, default=4.0)
     options = parser.parse_args()
     control, remote = multiprocessing.Pipe()
     server = multiprocessing.get_context("spawn").Process(target=serve, args=(remote, options.seconds), daemon=True)
