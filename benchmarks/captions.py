@@ -1,12 +1,12 @@
 """Measures captions by a server: the pipeline's requests/s over a bare `asyncio` loop's with the same client.
 
-    python -m benchmarks.captions [--images 5000] [--workers 4] [--in-flight 16]
+    python -m benchmarks.captions [--images 5000] [--workers 4] [--in-flight 16] [--seconds 4]
 
-A stand-in server in a process of its own answers each request after half a second to one and a half, by the request.
-It measures both rates, from the first request to the last answer, so that neither has start-up in it. The bare loop
-sends the same number of images, encoded beforehand, by one client with as many requests in flight as all workers of
-the pipeline. The pipeline reads shards, decodes, fills the prompt, encodes, asks, writes parts and commits. The memory
-of the pools' workers is sampled over the run.
+A stand-in server in a process of its own answers each request after half to one and a half times as many seconds, by
+the request. It measures both rates, from the first request to the last answer, so that neither has start-up in it. The
+bare loop sends a fifth of the images, encoded beforehand, by one client with as many requests in flight as all workers
+of the pipeline. The pipeline reads shards, decodes, fills the prompt, encodes, asks, writes parts and commits. The
+memory of the pools' workers is sampled over the run.
 """
 
 import argparse
@@ -60,12 +60,12 @@ class Seen:
         return self.requests / (self.last - self.first)
 
 
-def serve(control: Connection) -> None:
+def serve(control: Connection, seconds: float) -> None:
     """Answers requests in this process until it ends; sends the port, then what it has seen, each time it is asked."""
-    asyncio.run(_serve(control))
+    asyncio.run(_serve(control, seconds))
 
 
-async def _serve(control: Connection) -> None:
+async def _serve(control: Connection, seconds: float) -> None:
     seen = Seen()  # another one each time that it has been asked for
     usage = {"prompt_tokens": 400, "completion_tokens": 40, "total_tokens": 440}
     choice = {"index": 0, "message": {"role": "assistant", "content": TEXT}, "finish_reason": "stop"}
@@ -85,7 +85,7 @@ async def _serve(control: Connection) -> None:
             seen.in_flight += 1
             seen.most_in_flight = max(seen.most_in_flight, seen.in_flight)
             digest = hashlib.sha256(str(seen.requests).encode()).digest()
-            await asyncio.sleep(0.5 + int.from_bytes(digest[:2]) / 65536)
+            await asyncio.sleep(seconds * (0.5 + int.from_bytes(digest[:2]) / 65536))
             writer.write(answer)
             seen.last = time.monotonic()
             seen.in_flight -= 1
@@ -171,9 +171,10 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--in-flight", type=int, default=16)
+    parser.add_argument("--seconds", type=float, default=4.0)
     options = parser.parse_args()
     control, remote = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=serve, args=(remote,), daemon=True)
+    server = multiprocessing.get_context("spawn").Process(target=serve, args=(remote, options.seconds), daemon=True)
     server.start()
     url = f"http://127.0.0.1:{control.recv()}/v1"
 
@@ -182,7 +183,7 @@ def main() -> None:
         seen: Seen = control.recv()
         return seen
 
-    asyncio.run(ask_bare(url, options.images, options.workers * options.in_flight))
+    asyncio.run(ask_bare(url, options.images // 5, options.workers * options.in_flight))
     bare = look()
     with tempfile.TemporaryDirectory() as name, sampled_memory() as memory:
         (folder := Path(name) / "images").mkdir()
