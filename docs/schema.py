@@ -16,13 +16,14 @@ from schemas.output_set.shard_index import BY_REFERENCE_SCHEMA
 from schemas.records import captioned_image, document_storage
 from schemas.records.annotation import annotation_schema
 from schemas.records.box import BOXES_COLUMN
+from schemas.records.model_caption import CAPTIONS_COLUMN
 from schemas.records.quarantine import QUARANTINE_SCHEMA
 from schemas.records.tag import TAGS_COLUMN
 from schemas.records.text_line import OCR_COLUMN
 
 PAGE = Path(__file__).with_suffix(".md")
 SCHEMAS = {
-    "Annotation set": annotation_schema([OCR_COLUMN, TAGS_COLUMN, BOXES_COLUMN]),
+    "Annotation set": annotation_schema([OCR_COLUMN, TAGS_COLUMN, BOXES_COLUMN, CAPTIONS_COLUMN]),
     "OCR captions": blip3_ocr_schema(""),
     "Grounding captions": blip3_grounding_schema("", ""),
     "Captioned images, as Parquet": captioned_image.PARQUET_SCHEMA,

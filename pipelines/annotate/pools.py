@@ -1,8 +1,8 @@
 """Plans a run's pools of actors: what each does to a chunk and which share of the cluster it gets.
 
 Each engine is one pool. Where a recipe has several engines, a separate pool decodes and the engines share its pixels.
-The workers of a single engine decode for themselves, which saves a hop. Engines that need no pixels run before
-decoding.
+The workers of a single engine decode for themselves, which saves a hop, unless they wait for a server: it would idle
+meanwhile. Engines that need no pixels run before decoding, where they read nothing that is found after it.
 """
 
 import math
@@ -57,9 +57,10 @@ def plan_pools(recipe: AnnotateRecipe, runner: Runner, reused: Collection[StageN
     seeing = [stage for stage in engines if needs_pixels(stage, stages[stage])]
     early = _list_early(recipe, engines, seeing)
     late = [stage for stage in engines if stage not in early]
-    is_alone = len(stages) == 1
-    names: list[PoolName] = [*engines] if is_alone and engines else [*early, "decode", *late]
     busy = [stage for stage in engines if not waits_for_server(stage, stages[stage])]
+    is_alone = len(stages) == 1
+    decodes_itself = is_alone and bool(busy)
+    names: list[PoolName] = [*engines] if decodes_itself else [*early, "decode", *late]
     heavy = [stage for stage in seeing if stage in busy] or (busy if is_alone else [])
     requests = _plan_requests(recipe, runner, names, heavy, waiting=[stage for stage in engines if stage not in busy])
     return [
@@ -68,7 +69,7 @@ def plan_pools(recipe: AnnotateRecipe, runner: Runner, reused: Collection[StageN
             engine := None if name == "decode" else name,
             add_implied_settings(engine, stages[engine]) if engine else None,
             ENGINES.find_reference(stages[engine].engine) if engine else None,
-            decodes=is_alone or name == "decode",
+            decodes=decodes_itself or name == "decode",
             keeps_pixels=any(later in seeing for later in names[place + 1 :]) and name not in early,
             is_last=place == len(names) - 1,
             is_only_engine=is_alone,

@@ -118,7 +118,8 @@ def copy_shipped(path: Path, target: Path) -> list[Path]:
 
     Raises `UsageError` if one of them already exists: it may have been changed.
     """
-    sources = [path, *sorted(path.with_suffix("").rglob("*.json"))]
+    folder = path.with_suffix("")
+    sources = [path, *sorted(file for ending in ("json", "txt") for file in folder.rglob(f"*.{ending}"))]
     copies = [target / source.relative_to(path.parent) for source in sources]
     for copy in copies:
         if copy.exists():

@@ -1,9 +1,10 @@
 """Defines the recipe of an annotate run: engines, filters, chunks, and the actor pools of its stages."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveInt, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveInt, field_validator, model_validator
 
 from curation.engines.captions.prompts import FIELDS
 from curation.engines.stages import StageName, get_caption_name, get_kind, make_caption_stage
@@ -16,8 +17,30 @@ from schemas.output_set.recipe_paths import RelativeToRecipe
 PoolName = str
 """`decode`, or the stage of an engine."""
 
-STAGE = r"ocr|tags|boxes|captions(\.[a-z][a-z0-9_]*)?"
-CaptionName = Annotated[str, StringConstraints(pattern="^[a-z][a-z0-9_]*$", max_length=40)]
+_KINDS = "ocr, tags, boxes, captions or captions.NAME"
+
+
+def _check_caption_name(name: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name) or name in FIELDS:
+        raise ValueError(f"lower-case letters, digits and _, 40 at most, and none of {', '.join(FIELDS)}")
+    return name
+
+
+def _check_stage(name: str) -> str:
+    kind, point, caption = name.partition(".")
+    if kind not in Engines.model_fields or (point and not (kind == "captions" and caption)):
+        raise ValueError(_KINDS)
+    return name
+
+
+def _check_pool(name: str) -> str:
+    try:
+        return name if name == "decode" else _check_stage(name)
+    except ValueError:
+        raise ValueError(f"decode, {_KINDS}") from None
+
+
+CaptionName = Annotated[str, AfterValidator(_check_caption_name)]
 Setting = str | int | float | bool | None
 
 BOXES_BATCH = 4  # a core may take half a minute for four, and a worker sends a heartbeat only at the end of a batch
@@ -68,13 +91,6 @@ class Engines(Options):
         description="captions by name, in the order in which they are written; a prompt may name earlier ones",
         exclude_if=lambda value: not value,
     )
-
-    @field_validator("captions")
-    @classmethod
-    def _refuse_fields(cls, captions: dict[str, CaptionEngineOptions]) -> dict[str, CaptionEngineOptions]:
-        if taken := [name for name in captions if name in FIELDS]:
-            raise ValueError(f"{taken[0]} is a field of prompts: give the caption another name")
-        return captions
 
     @model_validator(mode="before")
     @classmethod
@@ -140,10 +156,10 @@ class PoolOptions(Options):
 class AnnotateRun(RunOptions):
     """Sets how an annotate run is carried out. Nothing here can alter its output."""
 
-    resources: dict[Annotated[str, StringConstraints(pattern=f"^(decode|{STAGE})$")], PoolOptions] = Field(
+    resources: dict[Annotated[str, AfterValidator(_check_pool)], PoolOptions] = Field(
         {}, description="by pool; `captions` stands for all captions that are not named"
     )
-    settings: dict[Annotated[str, StringConstraints(pattern=f"^({STAGE})$")], dict[str, Setting]] = Field(
+    settings: dict[Annotated[str, AfterValidator(_check_stage)], dict[str, Setting]] = Field(
         {}, description="settings of engines that can't alter the output, such as a server's address; as `resources`"
     )
     max_total_tokens: PositiveInt | None = Field(

@@ -142,7 +142,7 @@ def _describe_fault(fault: dict[str, Any]) -> str:
         ""
     ]
     if last == "[key]":  # an unknown key of a mapping with fixed keys
-        return f"unknown key {'.'.join(path)}: use {fault['ctx']['expected']}"
+        return f"unknown key {'.'.join(path)}: use {fault['ctx'].get('expected') or fault['ctx']['error']}"
     where = ".".join([*path, last])
     if fault["type"] == "extra_forbidden":
         return f"unknown key {where}"

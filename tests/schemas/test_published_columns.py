@@ -20,6 +20,7 @@ from schemas.records import captioned_image, document_storage
 from schemas.records.annotation import annotation_schema
 from schemas.records.box import BOXES_COLUMN
 from schemas.records.fingerprint import EngineFingerprint
+from schemas.records.model_caption import CAPTIONS_COLUMN
 from schemas.records.quarantine import QUARANTINE_SCHEMA
 from schemas.records.tag import TAGS_COLUMN
 from schemas.records.text_line import OCR_COLUMN
@@ -30,6 +31,10 @@ _BOX = "x1: float not null, y1: float not null, x2: float not null, y2: float no
 _LINE = f"text: string not null, polygon: fixed_size_list<item: float>[8] not null, {_BOX}, confidence: float not null"
 _TAG = "name: string not null, score: float not null, source: string not null, start: int32, end: int32"
 _OBJECT = f"label: string not null, phrase: string not null, {_BOX}, score: float not null"
+_CAPTION = (
+    "name: string not null, text: string not null, status: string not null, finish_reason: string, "
+    "prompt_tokens: int32, completion_tokens: int32"
+)
 _FAILURE = "engine: string not null, reason: string not null, detail: string not null"
 _DETAILS = "width: int32, height: int32, sha256: string"
 
@@ -43,6 +48,7 @@ ENGINES = (
     f"ocr: list<item: struct<{_LINE}> not null>",
     f"tags: list<item: struct<{_TAG}> not null>",
     f"boxes: list<item: struct<{_OBJECT}> not null>",
+    f"captions: list<item: struct<{_CAPTION}> not null>",
 )
 FAILURES = f"failures: list<item: struct<{_FAILURE}> not null> not null"
 LAYOUT = ("uid: string", "url: string", "key: string not null", "sha256: string not null")
@@ -77,7 +83,7 @@ PUBLISHED: dict[str, list[tuple[pa.Schema | pa.StructType, tuple[str, ...]]]] = 
     ],
     "records.annotation.annotation_schema": [
         (annotation_schema([]), (*IMAGE, FAILURES)),
-        (annotation_schema([OCR_COLUMN, TAGS_COLUMN, BOXES_COLUMN]), (*IMAGE, *ENGINES, FAILURES)),
+        (annotation_schema([OCR_COLUMN, TAGS_COLUMN, BOXES_COLUMN, CAPTIONS_COLUMN]), (*IMAGE, *ENGINES, FAILURES)),
     ],
     "records.captioned_image.JSON_TYPE": [
         (

@@ -45,6 +45,11 @@ def hash_pixels(data: bytes) -> str:
     return hashlib.sha256(np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).tobytes()).hexdigest()[:16]
 
 
+def hash_data_url(url: str) -> str:
+    """The hash of the pixels in a `data:` URL."""
+    return hash_pixels(base64.b64decode(url.partition(",")[2]))
+
+
 def write_caption(pixels: str, prompt: str) -> str:
     """The caption of an image, by its pixels' hash, for a prompt."""
     return f"pixels {pixels} for {hashlib.sha256(prompt.encode()).hexdigest()[:16]}"
@@ -110,7 +115,7 @@ class CaptionServer:
         parts = body["messages"][0]["content"]
         prompt = next(part["text"] for part in parts if part["type"] == "text")
         urls = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
-        pixels = hash_pixels(base64.b64decode(urls[0].partition(",")[2])) if urls else TEXT_ALONE
+        pixels = hash_data_url(urls[0]) if urls else TEXT_ALONE
         asked = (pixels, prompt)
         self.asked.append(asked)
         self._tries[asked] += 1

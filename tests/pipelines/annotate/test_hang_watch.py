@@ -49,6 +49,13 @@ def test_what_is_bounded_by_which_clock(monkeypatch: pytest.MonkeyPatch) -> None
     assert state(400, 35) == ("slow", "slow")
     assert state(60, 1) == ("", "slow")
     assert state(71, 1) == ("hung", "hung"), "it waits for something"
+    with watch.track_work("a/0", (0, 4), wait_seconds=600):
+        waiting = watch._at_work
+    assert waiting is not None
+    clock[0] = waiting.since + 660
+    assert (watch.is_hung(waiting), watch.is_slow(waiting)) == (False, True), "it said how long it may wait"
+    clock[0] = waiting.since + 671
+    assert watch.is_hung(waiting)
 
 
 def test_the_bounds_are_below_the_patience_of_the_run() -> None:

@@ -1,6 +1,7 @@
 """Pools: their order, what each does, and what each asks of the cluster."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
@@ -300,3 +301,50 @@ def test_defaults_fit_as_they_are_spread(there: list[Node]) -> None:
             assert describe_shortfall(requests, there) is None
             taken = sum(request.min_workers * request.cpus for request in requests)
             assert options or taken > sum(node.cpus for node in there) / 3
+
+
+def caption(prompt: str | None = None, **settings: object) -> dict[str, object]:
+    return {"engine": "endpoint", "settings": {"model": "m"} | settings, "prompt": prompt}
+
+
+def test_captions_are_pools_that_wait() -> None:
+    """They need little CPU, and have as many workers as `run.workers` says, or one."""
+    pools = plan("ocr", captions={"dense": caption(), "short": caption()})
+    assert [(pool.name, pool.request.cpus, pool.request.max_workers) for pool in pools] == [
+        ("decode", 0.1, 1),
+        ("ocr", 1.0, 2),
+        ("captions.dense", 0.1, 2),
+        ("captions.short", 0.1, 2),
+    ]
+    assert [pool.keeps_pixels for pool in pools] == [True, True, True, False]
+    assert pools[3].captions == ("captions.dense", "captions.short")
+    assert [pool.prompt is not None for pool in pools] == [False, False, True, True]
+    given = {"input": "x", "engines": {"captions": {"dense": caption()}}}
+    for run, workers in (({}, 1), ({"resources": {"captions": {"workers": 5}}}, 5)):
+        [decode, alone] = plan_pools(AnnotateRecipe.model_validate(given | {"run": run}), at())
+        assert (decode.name, alone.name, alone.request.max_workers) == ("decode", "captions.dense", workers)
+        assert (decode.decodes, alone.decodes, alone.is_only_engine) == (True, False, True)
+
+
+def test_a_caption_without_pixels_runs_when_it_has_what_it_reads(tmp_path: Path) -> None:
+    """Before decoding where that is only the alt text or what runs there too."""
+    prompts = {"of_alt": "{alt_text}", "of_tags": "{tags}{of_alt}", "of_ocr": "{ocr}", "last": "{of_ocr}"}
+    captions = {}
+    for name, text in prompts.items():
+        (tmp_path / name).write_text(text)
+        captions[name] = caption(str(tmp_path / name), send_image=False)
+    assert [pool.name for pool in plan("tags", "ocr", captions=captions)] == [
+        *("tags", "captions.of_alt", "captions.of_tags", "decode", "ocr", "captions.of_ocr", "captions.last")
+    ]
+    reused = ("ocr", "captions.of_ocr")
+    assert [pool.name for pool in plan("tags", "ocr", reused=reused, captions=captions)] == [
+        *("tags", "captions.of_alt", "captions.of_tags", "captions.last", "decode")
+    ]
+
+
+def test_captions_run_on_nodes_that_offer_them() -> None:
+    there = (Node(8.0), Node(4.0, offered_stages=frozenset({"captions"})))
+    recipe = AnnotateRecipe.model_validate({"input": "x", "engines": {"captions": {"dense": caption()}}})
+    [_, pool] = plan_pools(recipe, at(*there, joined=True))
+    assert describe_shortfall([replace(pool.request, min_workers=40, cpus=1.0)], there) is not None
+    assert describe_shortfall([replace(pool.request, min_workers=4, cpus=1.0)], there) is None

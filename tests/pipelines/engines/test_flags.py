@@ -95,3 +95,36 @@ def test_engines_that_are_none_are_left_for_the_recipe_to_refuse() -> None:
         load_recipe(
             AnnotateRecipe, None, values, engines=parse_engines("ocr", stored=select_stored_engines(values, "ocr"))
         )
+
+
+def test_captions_by_words() -> None:
+    """By their names; `captions` alone is all of the recipe's, or the one that is new."""
+    assert parse_engines("captions:endpoint", ["captions=x"]) == {
+        "captions": {"dense": {"engine": "endpoint", "settings": {"weights": "x"}}}
+    }
+    assert parse_engines("captions.short:endpoint,ocr") == {
+        "captions": {"short": {"engine": "endpoint"}},
+        "ocr": {"engine": "rapidocr"},
+    }
+    for words, names in (("captions", ["dense", "short"]), ("ocr,captions.short", ["short"]), ("ocr", [])):
+        values = recipe_values()
+        values["engines"]["captions"] = {name: {"engine": "endpoint"} for name in ("dense", "short")}
+        engines = parse_engines(words, stored=select_stored_engines(values, words))
+        loaded = load_recipe(AnnotateRecipe, None, values, engines=engines)
+        assert list(loaded.engines.captions) == names
+
+
+@pytest.mark.parametrize(
+    ("words", "weights", "line"),
+    [
+        ("captions:endpoint", None, "there are several captions: name one of captions.dense, captions.short"),
+        (None, ["captions=x"], "there are several captions: name one of captions.dense, captions.short"),
+        (None, ["captions.long=x"], "--weights captions.long=x: captions.long is not among the engines"),
+        ("captions.long", None, "captions have no engine by default: name one of endpoint, or pass a recipe that does"),
+        ("ocr.dense", None, "'ocr.dense' is no engine: name engines first, .*"),
+    ],
+)
+def test_captions_that_are_not_clear(words: str | None, weights: list[str] | None, line: str) -> None:
+    stored = {"captions": {name: {"engine": "endpoint"} for name in ("dense", "short")}}
+    with pytest.raises(UsageError, match=f"^{line}"):
+        parse_engines(words, weights, stored=stored)

@@ -2,14 +2,22 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import constants
 
 from curation.engines.kinds import EngineKind
 from curation.engines.registry import ENGINES
-from pipelines.engines.loader import check_engines, fetch_weights, find_environment, load_engine, needs_pixels
-from pipelines.recipes.annotate import EngineOptions
+from pipelines.engines.loader import (
+    check_engines,
+    check_settings,
+    fetch_weights,
+    find_environment,
+    load_engine,
+    needs_pixels,
+)
+from pipelines.recipes.annotate import AnnotateRecipe, EngineOptions
 from schemas.errors import ShardloomError, UsageError
 from tests.support.registries import forget
 
@@ -154,3 +162,42 @@ def test_what_an_engine_raises_is_one_line(monkeypatch: pytest.MonkeyPatch) -> N
         load_engine("ocr", EngineOptions(engine="PixelOcr"))
     assert str(error.value) == "engines.ocr: the engine PixelOcr failed: ValueError: two lines"
     assert error.value.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "run", "line"),
+    [
+        (
+            {"base_url": "http://a/v1"},
+            {},
+            "engines.captions.dense.settings.base_url can't alter the output: set run.settings.captions.dense.base_url",
+        ),
+        (
+            {},
+            {"captions": {"seed": 3}},
+            "run.settings.captions.seed can alter the output of endpoint: set engines.captions.dense.settings.seed",
+        ),
+        (
+            {},
+            {"captions.short": {"in_flight": 3}},
+            "run.settings.captions.short: captions.short is not among the engines",
+        ),
+        ({}, {"captions": {"in_flight": 0}}, "engines.captions.dense.settings: in_flight: Input should be greater .*"),
+    ],
+)
+def test_settings_in_the_wrong_half(settings: dict[str, Any], run: dict[str, Any], line: str) -> None:
+    engines = {"captions": {"dense": {"engine": "endpoint", "settings": settings}}}
+    recipe = AnnotateRecipe.model_validate({"input": "x", "engines": engines, "run": {"settings": run}})
+    with pytest.raises(UsageError, match=f"^{line}"):
+        check_settings(recipe)
+
+
+def test_settings_of_a_run_are_not_in_the_hash() -> None:
+    engines = {"captions": {"dense": {"engine": "endpoint", "settings": {"model": "m"}}}}
+    run = {"settings": {"captions": {"in_flight": 3, "base_url": "http://a/v1"}, "captions.dense": {"in_flight": 5}}}
+    one, other = (
+        AnnotateRecipe.model_validate({"input": "x", "engines": engines, "run": given}) for given in ({}, run)
+    )
+    assert one.compute_sha256() == other.compute_sha256()
+    check_settings(other)
+    assert other.stages["captions.dense"].settings == {"model": "m", "in_flight": 5, "base_url": "http://a/v1"}

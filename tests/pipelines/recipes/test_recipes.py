@@ -8,9 +8,12 @@ import pytest
 import yaml
 
 from curation.engines.boxes.grounding_dino_settings import GroundingDinoSettings
+from curation.engines.captions.endpoint_settings import RUN_SETTINGS, EndpointSettings
 from curation.engines.ocr.rapidocr_settings import RapidOcrSettings
 from curation.engines.tags.caption_settings import CaptionTagSettings
+from pipelines.annotate.captions.prompts import list_inputs
 from pipelines.engines.flags import parse_engines
+from pipelines.engines.loader import check_settings
 from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, ChunkOptions
 from pipelines.recipes.base import RunOptions, load_recipe
 from pipelines.recipes.download import DownloadRecipe
@@ -50,13 +53,25 @@ def write(folder: Path, values: Any) -> str:
         ({"chunk": None}, "chunk: input should be a mapping, not None"),
         ({"input": {"glob": "x"}}, "input: input should be a valid list, not {'glob': 'x'}"),
         ({"max_engine_errors": 2}, "max_engine_errors: input should be less than or equal to 1, not 2"),
-        ({"engines": {}}, "engines is empty"),
-        ({"engines": {"text": {"engine": "x"}}}, "unknown key engines.text: use 'ocr', 'tags' or 'boxes'"),
+        ({"engines": {}}, "engines: none is named: use ocr, tags, boxes, captions"),
+        ({"engines": {"text": {"engine": "x"}}}, "engines: there is no 'text': use ocr, tags, boxes, captions"),
         (
             {"engines": {"boxes": {"engine": "x"}}},
             "engines: boxes need tags: annotate tags,boxes",
         ),
-        ({"run": {"resources": {"gpu": {}}}}, "unknown key run.resources.gpu: use 'decode', 'ocr', 'tags' or 'boxes'"),
+        (
+            {"run": {"resources": {"gpu": {}}}},
+            "unknown key run.resources.gpu: use decode, ocr, tags, boxes, captions or captions.NAME",
+        ),
+        (
+            {"run": {"settings": {"ocr.small": {}}}},
+            "unknown key run.settings.ocr.small: use ocr, tags, boxes, captions or captions.NAME",
+        ),
+        (
+            {"engines": {"captions": {"ocr": {"engine": "endpoint"}}}},
+            "unknown key engines.captions.ocr: use lower-case letters, digits and _, 40 at most, and none of alt_text, "
+            "ocr, ocr_boxes, tags, boxes",
+        ),
         ({1: "x"}, "1: keys should be strings, not 1"),
         ({"max_engine_errors": "x" * 500}, "max_engine_errors: .*, not 'x{79}..."),
     ],
@@ -193,3 +208,17 @@ def test_only_grounding_captions_have_a_third_choice() -> None:
         recipe = load_recipe(IngestRecipe, None, source=source, input=["a"], read={"raw_caption": flag})
         assert recipe.read.raw_caption is expected
         assert recipe.resolve()["read"]["raw_caption"] is expected
+
+
+def test_the_recipe_of_captions_that_ships_holds_every_option_at_its_default() -> None:
+    """Apart from what a run needs: the model, the address, and a moderate number of requests."""
+    shipped = load_recipe(AnnotateRecipe, str(SHIPPED.with_name("captions.yaml")), input="images/*.tar")
+    check_settings(shipped)
+    dense, knowledge = shipped.engines.captions.values()
+    settings = dict(EndpointSettings(model=str(dense.settings["model"])))
+    assert dense.settings == {name: value for name, value in settings.items() if name not in RUN_SETTINGS}
+    held = shipped.run.settings["captions"]
+    assert held == {name: settings[name] for name in RUN_SETTINGS} | {"base_url": "http://localhost:8000/v1"}
+    folder = SHIPPED.parent / "captions"
+    assert (dense.prompt, knowledge.prompt) == (str(folder / "dense.txt"), str(folder / "knowledge.txt"))
+    assert list_inputs(shipped.engines, "captions.knowledge") == ["captions.dense"]

@@ -19,6 +19,7 @@ import ray
 import yaml
 from ray.cluster_utils import Cluster
 
+from pipelines.engines.flags import list_stored_stages
 from tests.conftest import REPOSITORY
 from tests.pipelines.support.engines import trust_flags
 from tests.support.kills import PYTHON_PATH, KillOrder
@@ -47,6 +48,7 @@ class Driver:
         engines: Mapping[Any, Any] | None = None,
         chunk: int = 4,
         resources: Mapping[str, Mapping[str, float]] | None = None,
+        run: Mapping[str, object] | None = None,
         **settings: object,
     ) -> None:
         self.folder, self.output = folder, folder / "out"
@@ -64,10 +66,14 @@ class Driver:
                 "address": address or None,
                 "stall_seconds": stall_seconds,
                 "resources": dict(resources or {}),
+                **(run or {}),
             },
         }
         self.recipe = folder / "recipe.yaml"
-        self.arguments = [str(self.recipe), *trust_flags(*(one["engine"] for one in recipe["engines"].values()))]
+        self.arguments = [
+            str(self.recipe),
+            *trust_flags(*(one["engine"] for one in list_stored_stages(recipe["engines"]).values())),
+        ]
         self.recipe.write_text(yaml.safe_dump(recipe))
         self.environment = os.environ | {
             **self.order.environment,
