@@ -1,7 +1,7 @@
-"""Draws scenes with a line of text above them, and describes them as a stand-in for a large captioner, with errors.
+"""Draws scenes with a line of text above them, and stands in for the models that annotate and describe them.
 
-The descriptions come from what was drawn. A share of them has one planted error: a wrong word in the text, a wrong
-count, or a thing that is not there.
+Lines, boxes and descriptions come from what was drawn, by the hash of an image's pixels. A share of the descriptions
+has one planted error: a wrong word in the text, a wrong count, or a thing that is not there.
 """
 
 import base64
@@ -11,36 +11,54 @@ import json
 import random
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from curation.demo_detector.scenes import draw_scene
 from curation.demo_detector.vocabulary import THINGS
-from curation.images.decode import RgbImage, decode
+from curation.engines.declaration import EngineDeclaration
+from curation.engines.kinds import BOXES, OCR
+from curation.images.decode import DecodeLimits, RgbImage, decode
 from pipelines.demo.pictures import SCENE, Picture, make_true_line
 from pipelines.demo.shards import SimulatedDownload, build_row, build_tar
 from pipelines.demo.sheet import MEASURES, PALETTES, SHOPS, SLOGANS, TITLES, Sheet
-from training.model.tiles import DECODE_LIMITS
+from schemas.output_set.options import Options
+from schemas.records.box import Box, Detection
+from schemas.records.fingerprint import EngineFingerprint
+from schemas.records.text_line import TextLine
 
 LINES = (*SHOPS, *TITLES, *SLOGANS, *MEASURES)
 WITHOUT_LINE = 0.2  # share of scenes
 BAND = 0.2  # height of the line's band, of the scene's
 NUMBERS = ("a", "two", "three", "four", "five")
 SHARD = 200  # scenes
+DRAWN_FILE = "drawn.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Holds what was drawn: the names of the things, one for each, and the line of text, empty without one."""
+    """Holds what was drawn."""
 
-    labels: tuple[str, ...]
-    line: str
+    pixels: str  # the hash of the decoded image's
+    objects: tuple[tuple[str, Box], ...]
+    lines: tuple[TextLine, ...]  # one, or none
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the things, one for each."""
+        return tuple(label for label, _ in self.objects)
+
+    @property
+    def line(self) -> str:
+        """The line of text, empty without one."""
+        return self.lines[0].text if self.lines else ""
 
 
 def draw(rng: random.Random) -> tuple[Picture, Scene]:
@@ -62,7 +80,7 @@ def draw(rng: random.Random) -> tuple[Picture, Scene]:
     )
     lines = tuple(make_true_line(text, quad, size) for text, quad in sheet.lines)
     picture = Picture(jpeg.getvalue(), *size, drawn.caption, lines, SCENE, objects)
-    return picture, Scene(tuple(label for label, _ in objects), lines[0].text if lines else "")
+    return picture, Scene(hash_pixels(decode(picture.jpeg, DecodeLimits())), objects, lines)
 
 
 def write_scenes(folder: Path, seed: int, count: int) -> dict[str, Scene]:
@@ -79,7 +97,53 @@ def write_scenes(folder: Path, seed: int, count: int) -> dict[str, Scene]:
             scenes[rows[key]["uid"]] = scene
             (folder / f"{rows[key]['uid']}.jpg").write_bytes(picture.jpeg)
         (folder / f"{shard:08d}.tar").write_bytes(build_tar(members, rows))
+    drawn = {
+        scene.pixels: {"objects": scene.objects, "lines": [asdict(line) for line in scene.lines]}
+        for scene in scenes.values()
+    }
+    (folder / DRAWN_FILE).write_text(json.dumps(drawn))
     return scenes
+
+
+class DrawnSettings(Options):
+    """Of the stand-ins for OCR and the detector."""
+
+    drawn: str  # the file
+
+
+class DrawnEngine:
+    """Knows what was drawn, by the hash of the pixels."""
+
+    def __init__(self, settings: DrawnSettings) -> None:
+        self._drawn = json.loads(Path(settings.drawn).read_text())
+        self.fingerprint = EngineFingerprint(name="drawn", version="1", weights_sha256="", settings={})
+
+    def find(self, image: RgbImage) -> dict[str, Any]:
+        """What was drawn in an image."""
+        found: dict[str, Any] = self._drawn[hash_pixels(image)]
+        return found
+
+
+class DrawnOcr(DrawnEngine):
+    """Reads every line without an error."""
+
+    def annotate(self, images: Sequence[RgbImage]) -> list[list[TextLine]]:
+        """Returns the lines of each image."""
+        return [[TextLine(**line) for line in self.find(image)["lines"]] for image in images]
+
+
+class DrawnBoxes(DrawnEngine):
+    """Finds every thing."""
+
+    def annotate(self, images: Sequence[RgbImage], names: Sequence[Sequence[str]]) -> list[list[Detection]]:
+        """Returns the boxes of each image, in the order of drawing."""
+        return [
+            [Detection(label, label, tuple(box), 1.0) for label, box in self.find(one)["objects"]] for one in images
+        ]
+
+
+DRAWN_OCR = EngineDeclaration(name="drawn-ocr", kind=OCR, settings=DrawnSettings, make=DrawnOcr)
+DRAWN_BOXES = EngineDeclaration(name="drawn-boxes", kind=BOXES, settings=DrawnSettings, make=DrawnBoxes)
 
 
 def describe(scene: Scene, rng: random.Random, error_rate: float) -> str:
@@ -115,19 +179,14 @@ def hash_pixels(image: RgbImage) -> str:
 
 
 @contextmanager
-def serve_captions(folder: Path, scenes: dict[str, Scene], seed: int, error_rate: float) -> Iterator[str]:
-    """Runs the stand-in for an OpenAI-compatible server, which knows the scenes by their pixels. Yields its URL."""
-    texts = {
-        hash_pixels(decode((folder / f"{uid}.jpg").read_bytes(), DECODE_LIMITS)): describe(
-            scene, random.Random(f"{seed}/{uid}"), error_rate
-        )
-        for uid, scene in scenes.items()
-    }
+def serve_captions(scenes: dict[str, Scene], seed: int, error_rate: float) -> Iterator[str]:
+    """Runs the stand-in for an OpenAI-compatible server. Yields its URL."""
+    texts = {scene.pixels: describe(scene, random.Random(f"{seed}/{uid}"), error_rate) for uid, scene in scenes.items()}
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def do_POST(self) -> None:  # noqa: N802  the name that http.server calls
+        def do_POST(self) -> None:
             asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
             url = next(part["image_url"]["url"] for part in asked["messages"][0]["content"] if "image_url" in part)
             image = np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGB"))

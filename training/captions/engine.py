@@ -36,7 +36,7 @@ def check_settings(settings: ShardloomSettings, _: OtherEngines) -> list[str]:
 
 
 def find_folder(settings: ShardloomSettings) -> Path:
-    """Returns the folder of the model. Raises `UsageError` if there is none, or it lacks a file or has a damaged one."""
+    """Returns the folder of the model. Raises `UsageError` if it is missing, or not a whole export."""
     if settings.weights is None:
         raise EXPORT.unfit_error(f"no model: {EXPORT.advice}")
     folder = Path(settings.weights)

@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from curation.engines.captions.runtime.pictures import reduce_image
 from curation.engines.captions.transformers_settings import TransformersSettings
 from curation.engines.captions.transformers_weights import TRANSFORMERS
 from curation.engines.kinds import CaptionRequest
+from schemas.errors import to_one_line
 
 
 class ChatFormatter:
@@ -39,6 +42,7 @@ class ChatFormatter:
         processor = getattr(self._processor, "image_processor", None)
         self.image_processor_name = type(processor).__name__ if processor is not None else None
         self._template = self._add_bos(self._template)
+        self._try_template(folder)
 
     def build_inputs(self, requests: Sequence[CaptionRequest]) -> Any:
         """Returns the model's inputs, padded on the left. Raises `ValueError` for images that the processor refuses."""
@@ -67,6 +71,17 @@ class ChatFormatter:
         return [
             {"role": "user", "content": [{"type": "image", "image": image}, {"type": "text", "text": request.prompt}]}
         ]
+
+    def _try_template(self, folder: Path) -> None:
+        """Raises `UsageError` where no prompt can be formatted, so that the run does not fail on each image."""
+        image = np.full((64, 64, 3), 128, np.uint8) if self._settings.send_image else None
+        try:
+            self.build_inputs([CaptionRequest("", "a", image)])
+        except Exception as error:  # noqa: BLE001  templates and processors raise anything
+            raise TRANSFORMERS.unfit_error(
+                f"cannot format a prompt by the chat template of {folder}: {to_one_line(error, with_type=True)}; "
+                "pass another folder"
+            ) from None
 
     def _add_bos(self, template: str) -> str:
         """Returns the template with a BOS before it, where the processor would add one to what it writes."""

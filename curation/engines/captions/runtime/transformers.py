@@ -36,6 +36,7 @@ class TransformersCaptioner:
         self._model = model.to(self.device).eval()
         self._limit = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
         self._ends = _list_end_tokens(self._model, self._chats)
+        self._model.generation_config = self._make_greedy_settings()
         self.pass_size = PassSize(settings.images_per_pass or (16 if self.device == "cuda" else 1), "image")
         self.fingerprint = EngineFingerprint(
             name="transformers",
@@ -80,11 +81,10 @@ class TransformersCaptioner:
                 "the prompt, or pass a lower max_new_tokens"
             )
 
-    def _generate(self, inputs: Any) -> list[list[int]]:
-        """Returns the new tokens of each row, with padding behind those that ended early."""
+    def _make_greedy_settings(self) -> Any:
         from transformers import GenerationConfig
 
-        greedy = GenerationConfig(
+        return GenerationConfig(
             do_sample=False,
             num_beams=1,
             max_new_tokens=self.settings.max_new_tokens,
@@ -92,14 +92,20 @@ class TransformersCaptioner:
             pad_token_id=self._chats.pad,
             suppress_tokens=getattr(self._model.generation_config, "suppress_tokens", None),
         )
-        self._model.generation_config = greedy  # else it fills in what `greedy` leaves open
+
+    def _generate(self, inputs: Any) -> list[list[int]]:
+        """Returns the new tokens of each row, with padding behind those that ended early."""
         inputs = inputs.to(self.device)
-        floats = {name: value.to(self._model.dtype) for name, value in inputs.items() if value.is_floating_point()}
+        floats = {
+            name: value.to(self._model.dtype)
+            for name, value in inputs.items()
+            if isinstance(value, torch.Tensor) and value.is_floating_point()
+        }
         with (
             torch.inference_mode(),
             torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
         ):
-            tokens = self._model.generate(**{**inputs, **floats}, generation_config=greedy)
+            tokens = self._model.generate(**{**inputs, **floats})
         found: list[list[int]] = tokens[:, inputs["input_ids"].shape[1] :].tolist()
         return found
 
@@ -126,7 +132,7 @@ def _find_architecture(folder: Path, settings: TransformersSettings) -> Any:
 
     config = TRANSFORMERS.load(folder, AutoConfig, trust_remote_code=False)
     if config.is_encoder_decoder:
-        raise TRANSFORMERS.unfit_error(f"{folder} holds a {config.model_type}, which has a decoder of its own and no chat")
+        raise TRANSFORMERS.unfit_error(f"{folder} holds a {config.model_type}, which is an encoder with a decoder")
     if not settings.send_image and type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:
         return AutoModelForCausalLM
     if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
