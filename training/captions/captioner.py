@@ -11,8 +11,8 @@ from curation.engines.kinds import CaptionAnswer, CaptionRequest
 from curation.engines.weights import hash_files, hash_weights
 from schemas.errors import UsageError, to_one_line
 from schemas.records.fingerprint import EngineFingerprint
-from training.captions.engine import CONFIGURATION_FILES, EXPORT
 from training.captions.settings import ShardloomSettings
+from training.captions.weights import CONFIGURATION_FILES, EXPORT
 from training.data.chat import ChatTemplate
 from training.inference import build_chat_prompt, build_document_prompt, move_to_device
 from training.model.generate import Answer, GenerateOptions, Prompt, answer_batch

@@ -147,7 +147,7 @@ def forget_conversations(folder: Path) -> None:
 
 FAULTS: list[tuple[Callable[[Path], None], str]] = [
     (lose_tokenizer, "lacks tokenizer.json; pass weights=FOLDER with .*`shardloom train` and `shardloom export` write"),
-    (cut_weights, "cannot load .*: model.safetensors is cut short"),
+    (cut_weights, "cannot load .*: model.safetensors has [0-9,]+ bytes, and its header says"),
     (change_type, "holds a model of type 'llava'; pass weights=FOLDER with"),
     (forget_conversations, "was trained on no conversations; pass chat=false$"),
 ]

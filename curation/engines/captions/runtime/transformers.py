@@ -84,7 +84,7 @@ class TransformersCaptioner:
     def _make_greedy_settings(self) -> Any:
         from transformers import GenerationConfig
 
-        return GenerationConfig(
+        return GenerationConfig(  # type: ignore[no-untyped-call]
             do_sample=False,
             num_beams=1,
             max_new_tokens=self.settings.max_new_tokens,

@@ -217,7 +217,7 @@ FAULTS: list[tuple[Callable[[Path], None], str]] = [
     (remove("chat_template.jinja"), "has no chat template; pass a model that is trained to answer$"),
     (break_template, "cannot format a prompt by the chat template of .*no such role; pass another folder$"),
     (use_pickle, "holds no \\*.safetensors; pass weights=FOLDER"),
-    (cut_weights, "cannot load .*: model.safetensors is cut short"),
+    (cut_weights, "cannot load .*: model.safetensors has [0-9,]+ bytes, and its header says"),
     (lose_tensor, "lacks 1 of the model's tensors, such as "),
     (use_encoder_decoder, "holds a t5, which is an encoder with a decoder"),
     (use_language_model, "holds a llama, which takes no images; pass send_image=false, or another folder$"),
@@ -247,5 +247,5 @@ def test_the_check_before_a_run_loads_nothing(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"or allow_download=true to fetch it from the hub$"):
         check_settings(TransformersSettings(weights="some/model"), others)
     assert check_settings(TransformersSettings(weights="some/model", allow_download=True), others) == []
-    with pytest.raises(UsageError, match=r"lacks config\.json and tokenizer_config\.json and preprocessor_config\.json"):
+    with pytest.raises(UsageError, match=r"lacks config\.json and tokenizer_config\.json and preprocessor_config"):
         check_settings(TransformersSettings(weights=str(tmp_path)), others)
