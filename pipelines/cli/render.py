@@ -48,9 +48,7 @@ def render(
     recipe: RecipeFile = None,
     granularity: Annotated[
         list[int] | None,
-        typer.Option(
-            help="0 to 5 for ocr, 0 to 2 for grounding, else 0; may be repeated; default: all of the template"
-        ),
+        typer.Option(help="0 to 5 for ocr, 0 to 2 for grounding; may be repeated; default: all of the template"),
     ] = None,
     raw_caption: Annotated[
         str | None, typer.Option(help="captions with or without the alt text: with, without or both")
@@ -72,8 +70,8 @@ def render(
     caption_name: Annotated[
         str | None,
         typer.Option(
-            help="knowledge, conversations, grounding: the caption that a model wrote in the same pass, by the name that "
-            "the set's recipe gives it; default: knowledge, but for grounding the alt texts"
+            help="knowledge, conversations, grounding: a caption that a model wrote in the same pass, by its name "
+            "in the set's recipe; default: knowledge, but for grounding the alt texts"
         ),
     ] = None,
     prompt: Annotated[

@@ -1,6 +1,7 @@
 """Drops sentences of captions that models wrote, and counts them.
 
-Those that leak the prompt go first, then those that the annotations contradict. A caption of such sentences alone becomes empty.
+Those that leak the prompt go first, then those that the annotations contradict. A caption of such sentences alone
+becomes empty.
 """
 
 import hashlib
