@@ -32,7 +32,7 @@ COMMANDS = {
         "download 'metadata/*.parquet' --output images",
     ),
     "annotate": Entry(
-        "Annotate image shards: text, tags and boxes in one pass, committed shard by shard.",
+        "Annotate image shards: text, tags, boxes and captions in one pass, committed shard by shard.",
         "annotate ocr,tags,boxes --input 'shards/*.tar' --output annotations",
     ),
     "render": Entry(

@@ -39,8 +39,9 @@ def parse_engines(
         if not is_stage(name):
             raise UsageError(f"{format_value(word.strip())} is no engine: {suggest_engines(name)}")
         for stage in find_stages(name, held, names_engine=bool(engine)):
-            default = None if stage in held else find_default_engine(get_kind(stage))  # None keeps the stored engine
-            specs[stage] = {"engine": engine or default}
+            if not engine and stage not in held:
+                engine = find_default_engine(get_kind(stage))
+            specs[stage] = {"engine": engine or None}  # None keeps the stored engine
     if allow_download and not weights:
         raise UsageError("--allow-download: pass --weights ENGINE=NAME with it")
     settings: dict[StageName, dict[str, Any]] = {}

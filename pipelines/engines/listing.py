@@ -23,7 +23,7 @@ ENVIRONMENTS = ("paddleocr", "paddleocr-gpu", "onnxruntime-gpu", "groundingdino-
 BROKEN = "broken"
 """The kind of an engine that can't be loaded."""
 
-OTHER_PLUGINS: dict[str, Registry[Any]] = {"source": SOURCES, "captions": FAMILIES}
+OTHER_PLUGINS: dict[str, Registry[Any]] = {"source": SOURCES, "family": FAMILIES}
 """The plug-ins beside engines. Those that ship are always ready, and their command's help lists them."""
 
 
@@ -31,7 +31,7 @@ OTHER_PLUGINS: dict[str, Registry[Any]] = {"source": SOURCES, "captions": FAMILI
 class ListedEngine:
     """Describes an engine and what it needs here. `kind` is what it annotates, `images` for a downloader, or `broken`.
 
-    Plug-ins of other kinds are listed too, with the kind `source` or `captions`.
+    Plug-ins of other kinds are listed too, with the kind `source` or `family`.
     """
 
     kind: str
@@ -118,6 +118,8 @@ def _list_engine(engine: EngineDeclaration[Any, Any], weights: str | None) -> Li
     except (ShardloomError, ValidationError) as error:
         missing.append(to_one_line(error))
         get = f"shardloom annotate {kind}:{name} --weights {kind}=FOLDER" if takes_weights else None
+        if engine.run_settings:
+            get = f"shardloom recipe copy {kind}"  # its settings are in recipes alone
     if own is not None and not get_completion_mark(own).exists():
         missing.insert(0, _describe_environment(own))
         get = f"shardloom engines --build {own}" if own in ENVIRONMENTS else None

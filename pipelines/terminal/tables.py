@@ -61,11 +61,11 @@ def print_engines(listed: list[dict[str, Any]]) -> None:
     """Prints the rows of `pipelines.engines.listing.as_dicts`; a star marks the default engine of a kind."""
     for one in listed:
         name = one["engine"] + " *" * one["is_default"]
-        print_result(f"{one['kind']:8}{name:20}{'ready' if one['is_ready'] else 'not ready'}")
+        print_result(f"{one['kind']:9}{name:20}{'ready' if one['is_ready'] else 'not ready'}")
         details = [f"from:    {one['origin']}"] * bool(one["origin"]) + [f"missing: {what}" for what in one["missing"]]
         details += [one["note"]] * bool(one["note"])
         for line in details + [f"get it:  {one['get']}"] * bool(one["get"]):
-            print_result(f"{'':8}{line}")
+            print_result(f"{'':9}{line}")
 
 
 def print_mixture(found: dict[str, Any]) -> None:

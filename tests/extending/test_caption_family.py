@@ -99,7 +99,7 @@ def test_its_captions_are_rendered(captions: Path) -> None:
 
 def test_it_is_listed(here: Here) -> None:
     _, printed, _ = here("engines", *TRUST, "--json")
-    [found] = [one for one in json.loads(printed) if one["kind"] == "captions"]
+    [found] = [one for one in json.loads(printed) if one["kind"] == "family"]
     assert (found["engine"], found["origin"], found["is_ready"]) == ("line-counts", " ".join(TRUST), True)
 
 

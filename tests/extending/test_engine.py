@@ -103,13 +103,16 @@ def test_an_installed_one_needs_no_word(run: Run, tmp_path: Path, monkeypatch: p
     code, printed, _ = run("engines")
     lines = printed.splitlines()
     assert code == 0
-    place = lines.index("ocr     shout               ready")
-    assert lines[place + 1 : place + 3] == ["        from:    shout_engine 1.0", "        shout: every line ends in !"]
-    place = lines.index("broken  mumble              not ready")
+    place = lines.index("ocr      shout               ready")
+    assert lines[place + 1 : place + 3] == [
+        "         from:    shout_engine 1.0",
+        "         shout: every line ends in !",
+    ]
+    place = lines.index("broken   mumble              not ready")
     why = "cannot load mumble_ocr:MUMBLE: ModuleNotFoundError: No module named 'mumble_ocr'"
     assert lines[place + 1 : place + 3] == [
-        "        from:    no_engine 1.0",
-        f"        missing: engine mumble of no_engine 1.0: {why}",
+        "         from:    no_engine 1.0",
+        f"         missing: engine mumble of no_engine 1.0: {why}",
     ]
     recipe = {"engines": {"ocr": {"engine": "shout", "settings": {"mark": ""}}}, "input": [f"{tmp_path}/*.tar"]}
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))

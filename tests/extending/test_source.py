@@ -46,8 +46,8 @@ def test_it_is_ingested(folder: Path, run: Run) -> None:
 def test_it_is_listed(run: Run) -> None:
     _, printed, _ = run("engines", *TRUST)
     lines = printed.splitlines()
-    place = lines.index("source  lines               ready")
-    assert lines[place + 1] == "        from:    --trust-code lines_source:LINES"
+    place = lines.index("source   lines               ready")
+    assert lines[place + 1] == "         from:    --trust-code lines_source:LINES"
 
 
 def test_workers_need_its_file_only(folder: Path) -> None:

@@ -57,3 +57,12 @@ def test_a_failure_stands_beside_the_others_in_the_engines_order() -> None:
     ocr = {"engine": "ocr", "reason": "engine_error", "detail": "x"}
     assert found[FAILURES_COLUMN.name].to_pylist() == [[ocr, TAG_FAILURE], []]
     assert found.schema.field(FAILURES_COLUMN.name) == FAILURES_COLUMN
+
+
+def test_failures_are_in_the_order_of_the_stages() -> None:
+    """That of the recipe for captions, whichever ran first."""
+    table, bad = chunk(1), Rejected(Reason.ENGINE_ERROR, "x")
+    stages = ["tags", "captions.short", "captions.dense"]
+    for stage in ("captions.dense", "captions.short", "tags"):
+        table = with_values(table, [Outcome(failure=bad)], stage, pa.field(stage, pa.int32()), stages)
+    assert [failure["engine"] for failure in table["failures"][0].as_py()] == stages

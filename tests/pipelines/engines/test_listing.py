@@ -38,6 +38,7 @@ def test_what_is_missing_and_the_command_that_gets_it() -> None:
         "siglip",
         "grounding_dino",
         "groundingdino-py",
+        "endpoint",
         "img2dataset",
     ]
     assert [name for name, one in found.items() if one["is_ready"]] == ["rapidocr", "caption", "grounding_dino"]
@@ -56,6 +57,10 @@ def test_what_is_missing_and_the_command_that_gets_it() -> None:
     assert paddle["missing"][0] == "its environment, paddleocr"
     assert paddle["missing"][1].startswith("paddleocr: no weights; pass --weights ocr=FOLDER with det/ and rec/ ")
     assert paddle["get"] == "shardloom engines --build paddleocr"
+    assert found["endpoint"]["missing"] == [
+        "endpoint: no model: set model in the engine's settings, to a name that the server knows"
+    ]
+    assert found["endpoint"]["get"] == "shardloom recipe copy captions"
     siglip = found["siglip"]
     assert siglip["missing"][0].startswith("siglip: Shardloom ships no weights; pass weights=FOLDER with ")
     assert siglip["get"] == "shardloom annotate tags:siglip --weights tags=FOLDER"
@@ -81,13 +86,13 @@ def test_a_folder_of_weights_is_looked_at(tmp_path: Path) -> None:
 def test_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     code, text, _ = run("engines", capsys=capsys)
     assert code == 0
-    assert text.splitlines()[:2] == ["ocr     rapidocr *          ready", "ocr     paddleocr           not ready"]
-    assert "        get it:  shardloom engines --build paddleocr" in text.splitlines()
+    assert text.splitlines()[:2] == ["ocr      rapidocr *          ready", "ocr      paddleocr           not ready"]
+    assert "         get it:  shardloom engines --build paddleocr" in text.splitlines()
     assert text.splitlines()[-4:] == [
-        "images  img2dataset *       not ready",
-        "        missing: its environment, img2dataset",
-        "        built at the first download, if not before",
-        "        get it:  shardloom engines --build img2dataset",
+        "images   img2dataset *       not ready",
+        "         missing: its environment, img2dataset",
+        "         built at the first download, if not before",
+        "         get it:  shardloom engines --build img2dataset",
     ]
     code, text, _ = run("engines", "--json", "--weights", f"ocr={MODELS}", capsys=capsys)
     assert (code, json.loads(text)) == (0, as_dicts(list_engines({"ocr": MODELS})))
@@ -96,7 +101,7 @@ def test_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert error == f"error: there is no environment 'tesseract': {', '.join(ENVIRONMENTS)}\n"
     code, text, error = run("engines", "--weights", f"rapidocr={MODELS}", capsys=capsys)
     assert (code, text) == (2, "")
-    assert error == "error: --weights: there is no 'rapidocr': use one of ocr, tags, boxes\n"
+    assert error == "error: --weights: there is no 'rapidocr': use one of ocr, tags, boxes, captions\n"
 
 
 def test_every_environment_has_exact_pins() -> None:

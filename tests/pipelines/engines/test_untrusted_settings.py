@@ -11,7 +11,7 @@ import yaml
 from pipelines.cli.app import main
 from pipelines.engines.loader import check_engines
 from pipelines.engines.untrusted_settings import refuse_untrusted_settings
-from pipelines.recipes.annotate import EngineOptions
+from pipelines.recipes.annotate import CaptionEngineOptions, EngineOptions
 from schemas.errors import UsageError
 from tests.conftest import jpeg, write_shard
 
@@ -119,3 +119,15 @@ def test_engines_that_do_not_run_need_nothing_at_hand() -> None:
     assert check_engines(chosen, reused=["ocr", "tags"]) == []  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=r"^vocabulary /nowhere: No such file"):
         check_engines({"tags": chosen["tags"]}, reused=["ocr"])
+
+
+def test_a_set_does_not_choose_the_text_that_a_server_gets() -> None:
+    """Its prompt may be any file of this machine. A caption that is reused reads none."""
+    engines = {"captions.dense": CaptionEngineOptions(engine="endpoint", prompt="/proc/version")}
+    refuse_untrusted_settings("set/recipe.yaml", engines, ["captions.dense"], {})
+    with pytest.raises(UsageError) as error:
+        refuse_untrusted_settings("set/recipe.yaml", engines, [], {})
+    assert str(error.value) == (
+        "set/recipe.yaml sets prompt of captions.dense to '/proc/version', and a set does not decide that: "
+        "pass a recipe with run.reuse if you want it"
+    )

@@ -75,12 +75,13 @@ class Endpoint:
         """Asks until there is an answer, or a fault that will not pass, or the patience ends."""
         loop = asyncio.get_running_loop()
         deadline, tries = loop.time() + self.settings.patience_seconds, 0
-        messages = await asyncio.to_thread(self._build_messages, request)
+        messages: list[Any] = []
         while True:
             tries += 1
             headers: Mapping[str, str] = {}
             try:
                 async with asyncio.timeout(self.settings.timeout_seconds):
+                    messages = messages or await asyncio.to_thread(self._build_messages, request)
                     return read_completion(request.id, await self._send(messages))
             except openai.APIStatusError as error:
                 if error.status_code == 400 and error.code == REFUSAL_REASON:

@@ -67,7 +67,7 @@ def test_each_image_has_its_own_caption_or_its_reason(monkeypatch: pytest.Monkey
     with running_server(choose=meet_faults, key=KEY, delay=0.02) as server:
         engine = make(server, key_variable="CAPTION_KEY", in_flight=8, timeout_seconds=0.4, patience_seconds=30)
         answers = ask(engine, *seeds)
-    assert server.most_in_flight == 8
+    assert 1 < server.most_in_flight <= 8
     order = [prompt for _, prompt in server.answered]
     assert order != sorted(order, key=lambda prompt: int(prompt.split()[1])), "they are not answered in order"
     met = set()

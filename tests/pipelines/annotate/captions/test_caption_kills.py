@@ -16,7 +16,7 @@ from curation.engines.captions.runtime.pictures import encode_image
 from curation.images.decode import DecodeLimits, decode
 from pipelines.verify.run import verify
 from tests.conftest import jpeg, write_shard
-from tests.pipelines.support.drivers import Driver, wait_until
+from tests.pipelines.support.drivers import Driver, cluster_of, wait_until
 from tests.pipelines.support.sets import rows
 from tests.support.caption_server import (
     OUTCOMES,
@@ -42,10 +42,20 @@ def ray_folder() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-class CaptionRun:
-    """A run that is killed and started again."""
+def find_workers() -> list[psutil.Process]:
+    """The processes on this machine in which Ray runs a pool's worker for this test's user."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "environ"]):
+        is_worker = "PoolWorker" in " ".join(process.info["cmdline"] or ())
+        if is_worker and (process.info["environ"] or {}).get("CAPTION_KEY") == KEY:
+            found.append(process)
+    return found
 
-    def __init__(self, folder: Path, server: CaptionServer, ray_folder: Path) -> None:
+
+class CaptionRun:
+    """A run that is killed and started again, on a cluster that stays."""
+
+    def __init__(self, folder: Path, server: CaptionServer, ray_folder: Path, address: str) -> None:
         self.server, self.ray_folder = server, ray_folder
         (folder / "images").mkdir()
         (folder / "prompt.txt").write_text(PROMPT)
@@ -68,13 +78,14 @@ class CaptionRun:
             folder,
             f"{folder}/images/*.tar",
             engines={"tags": {"engine": "caption"}, "captions": {"dense": engine}},
+            address=address,
             workers=WORKERS,
             chunk=CHUNK,
             run={"settings": {"captions": settings}},
         )
         recipe = self.driver.recipe
         recipe.write_text(recipe.read_text() + "max_engine_errors: 1.0\n")
-        self.driver.environment |= {"CAPTION_KEY": KEY, "RAY_TMPDIR": str(ray_folder)}
+        self.driver.environment |= {"CAPTION_KEY": KEY}
 
     def kill_after(self, answers: int) -> None:
         """Starts the run, and kills it once the server has answered so many times. Waits for the end of its workers."""
@@ -82,11 +93,10 @@ class CaptionRun:
         target = len(self.server.answered) + answers
         wait_until(lambda: len(self.server.answered) >= target or process.poll() is not None)
         assert process.poll() is None, process.communicate()
-        family = psutil.Process(process.pid).children(recursive=True)
         self.check_key_is_hidden()
         process.send_signal(signal.SIGKILL)
         printed = process.communicate()
-        psutil.wait_procs(family, timeout=60)
+        wait_until(lambda: not find_workers())
         assert KEY not in "".join(printed)
 
     def find_committed(self) -> set[str]:
@@ -113,8 +123,11 @@ class CaptionRun:
 @pytest.mark.slow
 def test_ten_kills(tmp_path: Path, ray_folder: Path) -> None:
     points = random.Random(17)
-    with running_server(choose=meet_faults, key=KEY, delay=0.05) as server:
-        run = CaptionRun(tmp_path, server, ray_folder)
+    with (
+        running_server(choose=meet_faults, key=KEY, delay=0.05) as server,
+        cluster_of(cpus=4, CAPTION_KEY=KEY, RAY_TMPDIR=str(ray_folder)) as address,
+    ):
+        run = CaptionRun(tmp_path, server, ray_folder, address)
         assert len(set(run.hashes.values())) == IMAGES
         for kill in range(KILLS + 1):
             committed, before = (run.find_committed() if kill else set()), len(server.asked)

@@ -1,5 +1,6 @@
 """Captions by a server in a run: beside other engines, in one column, redone alone, within a budget."""
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -61,63 +62,33 @@ def hash_as_sent(seed: int) -> str:
     return hash_data_url(encode_image(decode(jpeg(seed), DecodeLimits()), EndpointSettings()))
 
 
-def expect_captions(row: dict[str, Any], seed: int) -> list[dict[str, Any]]:
-    """What the server has written for one image: each caption by the prompt that its own image fills."""
-    dense = write_caption(hash_as_sent(seed), f"Describe it: {row['caption']}")
-    knowledge = write_caption("text", f"{dense} / {row['ocr'][0]['text']}")
+def expect_caption(row: dict[str, Any], name: str, seed: int) -> dict[str, Any]:
+    """What the server writes for one image: each caption by the prompt that its own image fills."""
+    text = write_caption(hash_as_sent(seed), f"Describe it: {row['caption']}")
+    if name == "knowledge":
+        text = write_caption("text", f"{text} / {row['ocr'][0]['text']}")
     ended = {"status": "ok", "finish_reason": "stop", "prompt_tokens": 100, "completion_tokens": 10}
-    return [{"name": "dense", "text": dense} | ended, {"name": "knowledge", "text": knowledge} | ended]
+    return {"name": name, "text": text} | ended
 
 
-def test_two_captions_beside_ocr(images: str, server: CaptionServer, tmp_path: Path) -> None:
-    recipe = make_recipe(tmp_path, images, server)
-    annotate(recipe, str(tmp_path / "out"))
-    found = rows(tmp_path / "out")
-    assert [row["captions"] for row in found] == [expect_captions(row, seed) for seed, row in enumerate(found)]
-    assert [*found[0]][-3:] == ["ocr", "captions", "failures"]
-    assert verify(str(tmp_path / "out")) == (1, [])
-    [manifest] = read_manifests(Folder(str(tmp_path / "out"))).values()
-    assert sorted(manifest.fingerprints) == ["captions.dense", "captions.knowledge", "ocr"]
-    settings = manifest.fingerprints["captions.knowledge"].settings
-    assert settings["prompt_sha256"] == hashlib.sha256(KNOWLEDGE.encode()).hexdigest()
-    assert "base_url" not in settings
-    assert {name: count for name, count in manifest.counts.items() if "tokens" in name or "captions" in name} == {
-        "empty_captions": 0,
-        "captions": 12,
-        "captions_truncated": 0,
-        "captions_refused": 0,
-        "captions_error": 0,
-        "prompt_tokens": 1200,
-        "completion_tokens": 120,
-    }
-    stored = yaml.safe_load((tmp_path / "out/recipe.yaml").read_text())
-    assert server.url not in str(stored)
-    assert stored["engines"]["captions"]["dense"]["prompt_sha256"] == hashlib.sha256(DENSE.encode()).hexdigest()
-
-    (tmp_path / "knowledge.txt").write_text("Other: {dense}")
-    before, recipe = len(server.asked), recipe.model_copy(update={"run": recipe.run.model_copy()})
-    with pytest.raises(UsageError, match=r"engines\.captions\.knowledge\.prompt_sha256 is "):
-        annotate(recipe, str(tmp_path / "out"))
-    reuse = recipe.run.model_copy(update={"reuse": str(tmp_path / "out")})
-    annotate(recipe.model_copy(update={"run": reuse}), str(tmp_path / "more"))
-    assert [pixels for pixels, _ in server.asked[before:]] == ["text"] * IMAGES, "the first caption is not asked again"
-    assert [row["captions"][0] for row in rows(tmp_path / "more")] == [row["captions"][0] for row in found]
-    assert read_times(Folder(str(tmp_path / "more"))).tokens == IMAGES * COST
-    assert [row["captions"][1]["text"] for row in rows(tmp_path / "more")] == [
-        write_caption("text", f"Other: {row['captions'][0]['text']}") for row in found
-    ]
+def empty(name: str, status: str, **more: Any) -> dict[str, Any]:
+    """A caption without a text."""
+    counts = dict.fromkeys(("finish_reason", "prompt_tokens", "completion_tokens"))
+    return {"name": name, "text": "", "status": status} | counts | more
 
 
-def test_an_image_whose_caption_fails_keeps_the_rest(images: str, tmp_path: Path) -> None:
-    bad, refused = hash_as_sent(1), hash_as_sent(4)
-    outcomes = {bad: "bad", refused: "refused"}
+def test_two_captions_beside_ocr(images: str, tmp_path: Path) -> None:
+    """An image whose caption fails keeps the rest."""
+    outcomes = {hash_as_sent(1): "bad", hash_as_sent(4): "refused"}
     with running_server(choose=lambda pixels: outcomes.get(pixels, "ok")) as server:
         annotate(make_recipe(tmp_path, images, server), str(tmp_path / "out"))
     found = rows(tmp_path / "out")
-    assert [[caption["status"] for caption in row["captions"]] for row in found] == [
-        *[["ok", "ok"], ["error", "error"], ["ok", "ok"], ["ok", "ok"], ["refused", "error"], ["ok", "ok"]],
-    ]
-    assert all(row["ocr"] for row in found)
+    assert [*found[0]][-3:] == ["ocr", "captions", "failures"]
+    expected = [[expect_caption(row, name, seed) for name in ("dense", "knowledge")] for seed, row in enumerate(found)]
+    expected[1] = [empty("dense", "error"), empty("knowledge", "error")]
+    counts = {"finish_reason": "stop", "prompt_tokens": 100, "completion_tokens": 10}
+    expected[4] = [empty("dense", "refused", **counts), empty("knowledge", "error")]
+    assert [row["captions"] for row in found] == expected
     no_input = {
         "engine": "captions.knowledge",
         "reason": "no_input",
@@ -129,8 +100,53 @@ def test_an_image_whose_caption_fails_keeps_the_rest(images: str, tmp_path: Path
         "detail": "HTTP 400: no such image for Bearer none",
     }
     assert [row["failures"] for row in found] == [[], [error, no_input], [], [], [no_input], []]
+    check_set(tmp_path / "out", server)
 
 
+def check_set(output: Path, server: CaptionServer) -> None:
+    """The set is whole, counts its captions, and knows the prompts but not the server."""
+    assert verify(str(output)) == (1, [])
+    [manifest] = read_manifests(Folder(str(output))).values()
+    assert sorted(manifest.fingerprints) == ["captions.dense", "captions.knowledge", "ocr"]
+    settings = manifest.fingerprints["captions.knowledge"].settings
+    assert settings["prompt_sha256"] == hashlib.sha256(KNOWLEDGE.encode()).hexdigest()
+    assert "base_url" not in settings
+    assert {name: count for name, count in manifest.counts.items() if "tokens" in name or "captions" in name} == {
+        "empty_captions": 0,
+        "captions": 12,
+        "captions_truncated": 0,
+        "captions_refused": 1,
+        "captions_error": 3,
+        "prompt_tokens": 900,
+        "completion_tokens": 90,
+    }
+    stored = yaml.safe_load((output / "recipe.yaml").read_text())
+    assert server.url not in str(stored)
+    assert stored["engines"]["captions"]["dense"]["prompt_sha256"] == hashlib.sha256(DENSE.encode()).hexdigest()
+
+
+@pytest.mark.slow
+def test_a_caption_with_another_prompt_is_redone_alone(images: str, server: CaptionServer, tmp_path: Path) -> None:
+    recipe = make_recipe(tmp_path, images, server)
+    annotate(recipe, str(tmp_path / "out"))
+    (tmp_path / "knowledge.txt").write_text("Other: {dense}")
+    before = len(server.asked)
+    with pytest.raises(UsageError, match=r"engines\.captions\.knowledge\.prompt_sha256 is "):
+        annotate(recipe, str(tmp_path / "out"))
+    reuse = recipe.run.model_copy(update={"reuse": str(tmp_path / "out")})
+    annotate(recipe.model_copy(update={"run": reuse}), str(tmp_path / "more"))
+    assert [pixels for pixels, _ in server.asked[before:]] == ["text"] * IMAGES, "the first caption is not asked again"
+    found = rows(tmp_path / "more")
+    assert [row["captions"][0] for row in found] == [
+        expect_caption(row, "dense", seed) for seed, row in enumerate(found)
+    ]
+    assert [row["captions"][1]["text"] for row in found] == [
+        write_caption("text", f"Other: {row['captions'][0]['text']}") for row in found
+    ]
+    assert read_times(Folder(str(tmp_path / "more"))).tokens == IMAGES * COST
+
+
+@pytest.mark.slow
 def test_the_tokens_end_a_run_and_the_same_command_goes_on(images: str, server: CaptionServer, tmp_path: Path) -> None:
     recipe = make_recipe(tmp_path, images, server, max_total_tokens=3 * 2 * COST)
     with pytest.raises(ShardloomError) as error:
@@ -140,7 +156,10 @@ def test_the_tokens_end_a_run_and_the_same_command_goes_on(images: str, server: 
         "the run has used 660 tokens, of run.max_total_tokens 660: finished work is kept; the same command resumes the "
         "run, and may use as many again"
     )
-    with pytest.raises(ShardloomError, match=r"^the run has used 660 tokens"):
+    with contextlib.suppress(ShardloomError):  # where the first run ended before the second chunk was done
         annotate(recipe, str(tmp_path / "out"))
     assert annotate(recipe, str(tmp_path / "out")).rows_out == IMAGES
-    assert len(rows(tmp_path / "out")) == IMAGES
+    found = rows(tmp_path / "out")
+    assert [row["captions"][0] for row in found] == [
+        expect_caption(row, "dense", seed) for seed, row in enumerate(found)
+    ]
