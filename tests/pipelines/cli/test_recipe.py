@@ -74,6 +74,21 @@ def test_a_recipe_that_ships_is_copied_with_what_it_names(tmp_path: Path) -> Non
         CliRunner().invoke(app, ["recipe", "copy", "../../etc/passwd"], catch_exceptions=False, standalone_mode=False)
 
 
+def test_recipes_share_the_files_that_they_name(tmp_path: Path) -> None:
+    """One that is there already is kept, because the user may have changed it."""
+    folder = str(tmp_path / "kale")
+    done = call("copy", "kale/stage1", "--output", folder)
+    assert done.stdout.split() == [
+        f"{folder}/{name}" for name in ("stage1.yaml", "prompts/dense.txt", "prompts/knowledge.txt")
+    ]
+    (tmp_path / "kale/prompts/dense.txt").write_text("My own words.")
+    done = call("copy", "kale/captions", "--output", folder)
+    assert done.stdout.split() == [
+        f"{folder}/{name}" for name in ("captions.yaml", "prompts/kale_leaks.txt", "prompts/knowledge_grounded.txt")
+    ]
+    assert (tmp_path / "kale/prompts/dense.txt").read_text() == "My own words."
+
+
 def test_a_copied_training_recipe_finds_its_tokenizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     call("copy", "train/tiny", "--output", "new")

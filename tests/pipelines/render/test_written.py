@@ -272,7 +272,5 @@ def test_what_the_prompt_names_must_be_in_the_set(images: str, prompt: str, tmp_
     Path(prompt).write_text("{dense}")
     with pytest.raises(UsageError, match=r"prompt\.txt: unknown field \{dense\}: use one of alt_text, .*"):
         caption_set(made, tmp_path / "out", family="conversations", prompt=prompt)
-    with pytest.raises(
-        ShardloomError, match=r"set: 4 gets no captions: engine_error: captions\.knowledge: ValueError: no luck"
-    ):
+    with pytest.raises(ShardloomError, match=r"set: 4 gets no captions: engine_error: captions\.knowledge: .* no luck"):
         preview_record(RenderRecipe(family="knowledge", input=str(made), run=ALONE), "4")
